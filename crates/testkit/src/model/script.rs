@@ -1,0 +1,78 @@
+//! The queue of replies and the record of requests.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::reply::Reply;
+use super::request::RecordedRequest;
+
+type Condition = Box<dyn Fn(&RecordedRequest) -> bool + Send>;
+
+/// What the test and the server share.
+#[derive(Default)]
+pub(crate) struct Script {
+    state: Mutex<State>,
+    /// How many requests there were; changes after the request is on record.
+    count: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<(Option<Condition>, Reply)>,
+    fallback: Option<Reply>,
+    requests: Vec<RecordedRequest>,
+    others: Vec<RecordedRequest>,
+}
+
+impl Script {
+    /// A condition that panicked takes its connection down, not the script.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn push(&self, condition: Option<Condition>, reply: Reply) {
+        self.state().queue.push_back((condition, reply));
+    }
+
+    pub(crate) fn set_fallback(&self, reply: Reply) {
+        self.state().fallback = Some(reply);
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.state().queue.len()
+    }
+
+    pub(crate) fn requests(&self) -> Vec<RecordedRequest> {
+        self.state().requests.clone()
+    }
+
+    pub(crate) fn other_requests(&self) -> Vec<RecordedRequest> {
+        self.state().others.clone()
+    }
+
+    pub(crate) fn count(&self) -> watch::Receiver<usize> {
+        self.count.subscribe()
+    }
+
+    /// Records a request and finds its reply and its number, which starts at 1.
+    pub(crate) fn answer(&self, mut request: RecordedRequest) -> (usize, Option<Reply>) {
+        let mut state = self.state();
+        let accepts = |entry: &(Option<Condition>, Reply)| entry.0.as_ref().is_none_or(|fits| fits(&request));
+        let reply = match state.queue.iter().position(accepts) {
+            Some(place) => state.queue.remove(place).map(|(_, reply)| reply),
+            None => state.fallback.clone(),
+        };
+        request.answered = reply.is_some();
+        state.requests.push(request);
+        let number = state.requests.len();
+        drop(state);
+        self.count.send_replace(number);
+        (number, reply)
+    }
+
+    pub(crate) fn record_other(&self, request: RecordedRequest) {
+        self.state().others.push(request);
+    }
+}

@@ -1,0 +1,117 @@
+//! The thread that serves HTTP.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+use super::reply::{End, Reply};
+use super::request::RecordedRequest;
+use super::script::Script;
+use super::sse::{self, Step};
+
+/// A server that ends, thread and connections and all, when it is dropped.
+pub(crate) struct Server {
+    address: SocketAddr,
+    handle: Handle,
+    // Dropped to stop the thread.
+    stop: Option<oneshot::Sender<Infallible>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    pub(crate) fn start(script: Arc<Script>) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("scripted-model".into()).spawn(move || {
+            runtime.block_on(async move {
+                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+                let app = Router::new().fallback(serve).with_state(script);
+                tokio::select! {
+                    _ = stopped => {}
+                    _ = axum::serve(listener, app).into_future() => {}
+                }
+            });
+            // Dropping the runtime here ends every connection, those that wait at a gate too.
+        })?;
+        Ok(Self { address, handle, stop: Some(stop), thread: Some(thread) })
+    }
+
+    pub(crate) fn base_url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn serve(State(script): State<Arc<Script>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path_and_query().map_or_else(|| head.uri.path().to_owned(), ToString::to_string);
+    let headers = head.headers.iter().map(|(name, value)| {
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    });
+    let mut record = RecordedRequest {
+        method: head.method.to_string(),
+        path,
+        headers: headers.collect(),
+        body: Value::Null,
+        answered: false,
+    };
+    if let Ok(bytes) = to_bytes(body, usize::MAX).await {
+        record.body = serde_json::from_slice(&bytes).unwrap_or_default();
+    }
+    if head.method != Method::POST || head.uri.path() != "/v1/responses" {
+        let message = format!("the scripted model has nothing at {} {}", record.method, record.path);
+        script.record_other(record);
+        let body = json!({"error": {"type": "scripted_model", "message": message}}).to_string();
+        return (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+    }
+    let (number, reply) = script.answer(record);
+    // Not an HTTP error: of those the runtime keeps the message to itself.
+    let nothing =
+        || Reply::failed(format!("the scripted model has no reply queued for request number {number}"));
+    stream(reply.unwrap_or_else(nothing), number)
+}
+
+fn stream(reply: Reply, number: usize) -> Response {
+    if let End::Http { status, body } = reply.end {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        return (status, body).into_response();
+    }
+    let steps = VecDeque::from(sse::steps(reply, number));
+    let body = futures_util::stream::unfold(steps, |mut steps| async move {
+        loop {
+            match steps.pop_front()? {
+                Step::Send(event) => return Some((Ok::<_, Infallible>(event), steps)),
+                Step::Pause(barrier) => barrier.pass().await,
+            }
+        }
+    });
+    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(body)).into_response()
+}

@@ -1,0 +1,147 @@
+//! A reply as the server-sent events of the Responses API.
+
+use serde_json::{Value, json};
+
+use super::gate::Barrier;
+use super::reply::{End, Part, Phase, Reply, ToolCall, Usage};
+
+/// What the body of one answer does next.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Send(String),
+    Pause(Barrier),
+}
+
+/// The steps of a reply; `number` tells apart the ids of different replies.
+pub(crate) fn steps(reply: Reply, number: usize) -> Vec<Step> {
+    let (parts, usage, end) = reply.into_parts();
+    let mut writer = Writer { number, steps: Vec::new(), items: 0, message: None };
+    writer.send(json!({"type": "response.created", "response": {"id": writer.response_id()}}));
+    for part in parts {
+        writer.part(part);
+    }
+    writer.end(usage, end);
+    writer.steps
+}
+
+struct Writer {
+    number: usize,
+    steps: Vec<Step>,
+    items: usize,
+    message: Option<Message>,
+}
+
+/// A message that is being written.
+struct Message {
+    id: String,
+    index: usize,
+    phase: Option<Phase>,
+    text: String,
+}
+
+impl Message {
+    fn item(&self, done: bool) -> Value {
+        let content = if done {
+            json!([{"type": "output_text", "text": self.text, "annotations": []}])
+        } else {
+            json!([])
+        };
+        let status = if done { "completed" } else { "in_progress" };
+        let mut item = json!({
+            "type": "message", "id": self.id, "role": "assistant", "status": status, "content": content,
+        });
+        if let Some(phase) = self.phase {
+            item["phase"] = phase.wire().into();
+        }
+        item
+    }
+}
+
+impl Writer {
+    fn send(&mut self, event: Value) {
+        let name = event["type"].as_str().unwrap_or_default();
+        self.steps.push(Step::Send(format!("event: {name}\ndata: {event}\n\n")));
+    }
+
+    fn response_id(&self) -> String {
+        format!("resp_{}", self.number)
+    }
+
+    fn next_index(&mut self) -> usize {
+        self.items += 1;
+        self.items - 1
+    }
+
+    fn part(&mut self, part: Part) {
+        match part {
+            Part::Open(phase) => {
+                let index = self.next_index();
+                let id = format!("msg_{}_{index}", self.number);
+                let message = Message { id, index, phase, text: String::new() };
+                self.send(json!({
+                    "type": "response.output_item.added", "output_index": index, "item": message.item(false),
+                }));
+                self.message = Some(message);
+            }
+            Part::Delta(text) => {
+                let Some(message) = &mut self.message else { return };
+                message.text.push_str(&text);
+                let event = json!({
+                    "type": "response.output_text.delta", "item_id": message.id,
+                    "output_index": message.index, "content_index": 0, "delta": text,
+                });
+                self.send(event);
+            }
+            Part::Close => {
+                let Some(message) = self.message.take() else { return };
+                self.send(json!({
+                    "type": "response.output_item.done", "output_index": message.index,
+                    "item": message.item(true),
+                }));
+            }
+            Part::Call(call) => self.call(call),
+            Part::Pause(barrier) => self.steps.push(Step::Pause(barrier)),
+        }
+    }
+
+    fn call(&mut self, call: ToolCall) {
+        let index = self.next_index();
+        let call_id = call.call_id.unwrap_or_else(|| format!("call_{}_{index}", self.number));
+        // Arguments travel as a string of JSON; a bare string is taken to be that text already.
+        let arguments = match call.arguments {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        self.send(json!({
+            "type": "response.output_item.done", "output_index": index,
+            "item": {
+                "type": "function_call", "id": format!("fc_{}_{index}", self.number), "status": "completed",
+                "call_id": call_id, "name": call.name, "arguments": arguments,
+            },
+        }));
+    }
+
+    fn end(&mut self, usage: Usage, end: End) {
+        let id = self.response_id();
+        match end {
+            End::Completed => self.send(json!({
+                "type": "response.completed",
+                "response": {
+                    "id": id,
+                    "usage": {
+                        "input_tokens": usage.input,
+                        "input_tokens_details": {"cached_tokens": usage.cached},
+                        "output_tokens": usage.output,
+                        "output_tokens_details": {"reasoning_tokens": usage.reasoning},
+                        "total_tokens": usage.input + usage.output,
+                    },
+                },
+            })),
+            End::Failed { code, message } => self.send(json!({
+                "type": "response.failed",
+                "response": {"id": id, "error": {"code": code, "message": message}},
+            })),
+            End::Http { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The cache folder: where it is, whether it may be trusted, and its lock.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+
+/// Folders of this prefix are installs under way, or what a killed one left.
+pub(crate) const STAGING_PREFIX: &str = ".staging-";
+const LOCK: &str = ".lock";
+/// How often a waiting process looks whether the lock is free: file locks have no wait with a deadline.
+const LOCK_POLL: Duration = Duration::from_millis(50);
+
+/// The two folders of ours below a cache folder.
+pub(crate) struct Cache {
+    top: PathBuf,
+    /// Holds the installs.
+    pub(crate) runtimes: PathBuf,
+}
+
+impl Cache {
+    pub(crate) fn below(cache_dir: &Path) -> Self {
+        let top = cache_dir.join("openai-codex");
+        let runtimes = top.join("runtime");
+        Self { top, runtimes }
+    }
+
+    /// Whether our folders, as far as they exist, belong to us alone.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        for dir in [&self.top, &self.runtimes] {
+            check_folder(dir)?;
+        }
+        Ok(())
+    }
+
+    /// Makes our folders with mode 0700 and checks them.
+    pub(crate) fn create(&self) -> Result<(), Error> {
+        if let Some(parent) = self.top.parent() {
+            fs::create_dir_all(parent).map_err(|e| Error::io("create the cache folder", parent, e))?;
+        }
+        for dir in [&self.top, &self.runtimes] {
+            create_private(dir)?;
+            check_folder(dir)?;
+            make_private(dir)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the lock. `waiting` is called once if another process has it. The lock goes with the file, also when its
+    /// holder is killed.
+    pub(crate) fn lock(&self, deadline: Instant, mut waiting: impl FnMut()) -> Result<File, Error> {
+        let path = self.runtimes.join(LOCK);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|e| Error::io("open the lock file", &path, e))?;
+        let start = Instant::now();
+        let mut told = false;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::Error(e)) => return Err(Error::io("lock", path, e)),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            if !std::mem::replace(&mut told, true) {
+                waiting();
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(Error::LockTimeout { path, waited: start.elapsed() });
+            }
+            std::thread::sleep(LOCK_POLL.min(deadline - now));
+        }
+    }
+
+    /// Deletes what killed installs left. Only under the lock.
+    pub(crate) fn clean(&self) -> Result<(), Error> {
+        let list = |e| Error::io("list", &self.runtimes, e);
+        for entry in fs::read_dir(&self.runtimes).map_err(list)? {
+            let entry = entry.map_err(list)?;
+            if entry.file_name().to_string_lossy().starts_with(STAGING_PREFIX) {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Deletes a folder; one that is not there is fine.
+pub(crate) fn remove(dir: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("delete", dir, e)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(unix)]
+fn create_private(dir: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::io("create the folder", dir, e))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn create_private(dir: &Path) -> Result<(), Error> {
+    fs::create_dir_all(dir).map_err(|e| Error::io("create the folder", dir, e))
+}
+
+/// Others may not read either: takes the bits away that a umask or a copy left on a folder of ours.
+#[cfg(unix)]
+fn make_private(dir: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+        .map_err(|e| Error::io("set the mode of", dir, e))
+}
+
+#[cfg(not(unix))]
+fn make_private(_: &Path) -> Result<(), Error> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn check_folder(dir: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::MetadataExt;
+    let unsafe_cache = |reason| Err(Error::UnsafeCache { path: dir.to_owned(), reason });
+    // A link is judged as such: whoever owns it decides where it points to.
+    let metadata = match fs::symlink_metadata(dir) {
+        Ok(metadata) => metadata,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Error::io("look at", dir, e)),
+    };
+    if !metadata.is_dir() {
+        return unsafe_cache("it is not a folder".to_owned());
+    }
+    let user = rustix::process::geteuid().as_raw();
+    if metadata.uid() != user {
+        return unsafe_cache(format!("it belongs to user {}, not to this one ({user})", metadata.uid()));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return unsafe_cache(format!("others may write to it (mode {:04o})", metadata.mode() & 0o7777));
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn check_folder(_: &Path) -> Result<(), Error> {
+    Ok(())
+}

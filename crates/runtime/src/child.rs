@@ -1,0 +1,139 @@
+//! One child process with a deadline: npm or pip.
+
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+/// How a child ended, and the end of what it said.
+pub(crate) struct Outcome {
+    /// `None`: the deadline passed and it was killed.
+    pub(crate) status: Option<ExitStatus>,
+    pub(crate) output_tail: String,
+}
+
+#[cfg(unix)]
+pub(crate) use unix::run;
+
+/// Not reached: an install ends before, for want of a package for the platform.
+#[cfg(not(unix))]
+pub(crate) fn run(_: &mut Command, _: Instant, _: Duration, _: &mut dyn FnMut()) -> io::Result<Outcome> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::io::Read;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Stdio};
+    use std::sync::mpsc::{self, RecvTimeoutError};
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+    use super::*;
+
+    /// How much of the output an error quotes.
+    const TAIL_BYTES: usize = 4096;
+    /// How long to wait for the end of the output after the group has been killed. Only a process that left the group and
+    /// kept the pipe makes this pass.
+    const OUTPUT_GRACE: Duration = Duration::from_secs(2);
+
+    /// Runs `command` to its end or to the deadline, whichever is first, calling `tick` now and then. Its whole process group
+    /// is gone afterwards, also if `tick` panics.
+    pub(crate) fn run(
+        command: &mut Command,
+        deadline: Instant,
+        tick_every: Duration,
+        tick: &mut dyn FnMut(),
+    ) -> io::Result<Outcome> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut child = command.spawn()?;
+
+        let tail = Arc::new(Mutex::new(Vec::new()));
+        let (output_held, output_ended) = mpsc::channel::<()>();
+        let outputs: [Option<Box<dyn Read + Send>>; 2] = [
+            child.stdout.take().map(|out| Box::new(out) as Box<dyn Read + Send>),
+            child.stderr.take().map(|err| Box::new(err) as Box<dyn Read + Send>),
+        ];
+        for output in outputs.into_iter().flatten() {
+            let (tail, held) = (Arc::clone(&tail), output_held.clone());
+            thread::spawn(move || {
+                keep_tail(output, &tail);
+                drop(held);
+            });
+        }
+        drop(output_held);
+
+        let (exited, exit) = mpsc::channel();
+        let mut group = Group::new(child, exited);
+        let in_time = loop {
+            let now = Instant::now();
+            if now >= deadline {
+                break false;
+            }
+            match exit.recv_timeout(tick_every.min(deadline - now)) {
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => break true,
+                Err(RecvTimeoutError::Timeout) => tick(),
+            }
+        };
+        let status = group.end();
+        // Both readers drop their end at the end of the output; nothing is ever sent.
+        let _ = output_ended.recv_timeout(OUTPUT_GRACE);
+        let output_tail =
+            String::from_utf8_lossy(&tail.lock().unwrap_or_else(PoisonError::into_inner)).trim().to_owned();
+        let status = if in_time { Some(status?) } else { None };
+        Ok(Outcome { status, output_tail })
+    }
+
+    fn keep_tail(mut output: impl Read, tail: &Mutex<Vec<u8>>) {
+        let mut buffer = [0; 4096];
+        loop {
+            match output.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(n) => {
+                    let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+                    tail.extend_from_slice(&buffer[..n]);
+                    let excess = tail.len().saturating_sub(TAIL_BYTES);
+                    tail.drain(..excess);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// A child that leads a process group.
+    struct Group {
+        child: Child,
+        /// Watches for the leader's exit without reaping it, so that its number stays ours until the group is dead.
+        watcher: Option<thread::JoinHandle<()>>,
+    }
+
+    impl Group {
+        fn new(child: Child, exited: mpsc::Sender<()>) -> Self {
+            let pid = Pid::from_child(&child);
+            let watcher = thread::spawn(move || {
+                let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+                while matches!(waitid(WaitId::Pid(pid), options), Err(rustix::io::Errno::INTR)) {}
+                let _ = exited.send(());
+            });
+            Self { child, watcher: Some(watcher) }
+        }
+
+        /// Kills what is left of the group, and reaps its leader.
+        fn end(&mut self) -> io::Result<ExitStatus> {
+            if let Some(watcher) = self.watcher.take() {
+                // No such group: everything in it has ended and been reaped.
+                let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+                let _ = watcher.join();
+            }
+            self.child.wait()
+        }
+    }
+
+    impl Drop for Group {
+        fn drop(&mut self) {
+            let _ = self.end();
+        }
+    }
+}

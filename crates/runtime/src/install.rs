@@ -1,0 +1,243 @@
+//! The install: one at a time, whole or not at all.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::cache::{self, Cache, STAGING_PREFIX};
+use crate::client::Client;
+use crate::environment::Environment;
+use crate::error::{ClientFailure, Error};
+use crate::locate::Runtime;
+use crate::pin::{self, Pin};
+use crate::progress::{Progress, progress_to_stderr};
+use crate::verify::verify;
+use crate::{child, marker};
+
+const DEADLINE: Duration = Duration::from_secs(600);
+const TICK: Duration = Duration::from_secs(1);
+
+/// Makes sure that the pinned runtime is in this user's cache, showing progress on stderr. With a filled cache it returns at
+/// once and uses no network.
+///
+/// # Errors
+/// Neither npm nor pip is there, both fail, what they bring has the wrong hash, ten minutes are not enough, the cache folder
+/// is not safe or cannot be written, or the platform is not supported.
+pub fn install() -> Result<Runtime, Error> {
+    InstallOptions::new().progress(progress_to_stderr()).install()
+}
+
+/// How to install the pinned runtime. [`install`] does it with the usual options.
+///
+/// ```no_run
+/// use openai_codex_runtime::InstallOptions;
+///
+/// let runtime = InstallOptions::new()
+///     .deadline(std::time::Duration::from_secs(120))
+///     .progress(|step| eprintln!("{step}"))
+///     .install()?;
+/// # Ok::<(), openai_codex_runtime::Error>(())
+/// ```
+#[must_use = "nothing happens before `install()`"]
+pub struct InstallOptions {
+    environment: Environment,
+    client: Option<Client>,
+    deadline: Duration,
+    progress: Box<dyn FnMut(&Progress) + Send>,
+    /// Instead of the recorded one, for tests.
+    pub(crate) pin: Option<Pin>,
+}
+
+impl Default for InstallOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for InstallOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InstallOptions")
+            .field("environment", &self.environment)
+            .field("client", &self.client)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+impl InstallOptions {
+    /// This process's environment, npm and then pip, ten minutes, no progress shown.
+    pub fn new() -> Self {
+        Self {
+            environment: Environment::current(),
+            client: None,
+            deadline: DEADLINE,
+            progress: Box::new(|_| {}),
+            pin: None,
+        }
+    }
+
+    /// Looks up the cache folder and the clients in this environment instead of the process's own.
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Keeps the runtime below this folder: the same as the variable `CODEX_RUNTIME_CACHE`, which a later
+    /// [`locate`](crate::locate()) must be given too.
+    pub fn cache_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.environment = self.environment.set("CODEX_RUNTIME_CACHE", dir.into());
+        self
+    }
+
+    /// Uses this client only, instead of npm and, where that is missing or fails, pip.
+    pub fn client(mut self, client: Client) -> Self {
+        self.client = Some(client);
+        self
+    }
+
+    /// How long all of it may take, waiting for another process included. The hash check after the download, about a
+    /// second, comes on top.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Is called at each step, and about once a second while a client runs, on the calling thread.
+    pub fn progress(mut self, progress: impl FnMut(&Progress) + Send + 'static) -> Self {
+        self.progress = Box::new(progress);
+        self
+    }
+
+    /// Installs, unless it is there already. Blocks.
+    ///
+    /// # Errors
+    /// As for [`install`].
+    pub fn install(mut self) -> Result<Runtime, Error> {
+        let deadline = Instant::now() + self.deadline;
+        let pin = match self.pin.take() {
+            Some(pin) => pin,
+            None => Pin::recorded(pin::platform().ok_or_else(unsupported)?),
+        };
+        let cache = Cache::below(&self.environment.cache_dir().ok_or(Error::NoCacheDir)?);
+        let place = cache.runtimes.join(pin.folder());
+        cache.check()?;
+        if let Ok(program) = marker::check(&place) {
+            return Ok(Runtime::managed(program));
+        }
+
+        cache.create()?;
+        let _lock = cache.lock(deadline, || (self.progress)(&Progress::Waiting))?;
+        if let Ok(program) = marker::check(&place) {
+            return Ok(Runtime::managed(program));
+        }
+        cache.clean()?;
+        cache::remove(&place)?;
+        // Deletes itself, whichever way this ends.
+        let staging = tempfile::Builder::new()
+            .prefix(STAGING_PREFIX)
+            .tempdir_in(&cache.runtimes)
+            .map_err(|e| Error::io("create a folder in", &cache.runtimes, e))?;
+        let (client, brought) = self.bring(staging.path(), &pin, deadline)?;
+        (self.progress)(&Progress::Verifying);
+        verify(&brought, &pin, client)?;
+        marker::write(&brought)?;
+        fs::rename(&brought, &place).map_err(|e| Error::io("move the install to", &place, e))?;
+        (self.progress)(&Progress::Installed { dir: place.clone() });
+        let program = marker::check(&place)
+            .map_err(|reason| Error::io("use", &place, std::io::Error::other(reason)))?;
+        Ok(Runtime::managed(program))
+    }
+
+    /// Has a client unpack the runtime somewhere in `staging`.
+    fn bring(&mut self, staging: &Path, pin: &Pin, deadline: Instant) -> Result<(Client, PathBuf), Error> {
+        let wanted = self.client.map_or_else(|| vec![Client::Npm, Client::Pip], |client| vec![client]);
+        let mut failures = Vec::new();
+        for &client in &wanted {
+            let folder = staging.join(client.to_string());
+            client.prepare(pin, &folder)?;
+            for mut command in client.commands(&self.environment, pin, &folder) {
+                match self.run(client, &mut command, staging, deadline) {
+                    Ok(()) => {
+                        let brought = client.installed(pin, &folder);
+                        if brought.is_dir() {
+                            return Ok((client, brought));
+                        }
+                        let package = brought.strip_prefix(&folder).unwrap_or(&brought).display();
+                        let reason = format!("ended well, but brought no `{package}`");
+                        failures.push(self.failure(client, &command, reason, String::new()));
+                    }
+                    Err((_, output)) if client.is_absence(&output) => continue,
+                    Err((reason, output)) => failures.push(self.failure(client, &command, reason, output)),
+                }
+                break;
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        if failures.is_empty() {
+            Err(Error::NoClient { wanted, searched: self.environment.search_path() })
+        } else {
+            Err(Error::ClientsFailed { failures })
+        }
+    }
+
+    /// Runs one command; what went wrong, and the output, if it did not end well.
+    fn run(
+        &mut self,
+        client: Client,
+        command: &mut Command,
+        staging: &Path,
+        deadline: Instant,
+    ) -> Result<(), (String, String)> {
+        (self.progress)(&Progress::Started { client });
+        let start = Instant::now();
+        let mut tick = || {
+            (self.progress)(&Progress::Running { client, elapsed: start.elapsed(), bytes: size(staging) });
+        };
+        match child::run(command, deadline, TICK, &mut tick) {
+            Ok(outcome) => match outcome.status {
+                Some(status) if status.success() => Ok(()),
+                Some(status) => Err((format!("failed ({status})"), outcome.output_tail)),
+                None => {
+                    let reason =
+                        format!("was ended at the deadline ({:?} for the whole install)", self.deadline);
+                    Err((reason, outcome.output_tail))
+                }
+            },
+            Err(e) => Err((format!("could not be run: {e}"), String::new())),
+        }
+    }
+
+    fn failure(
+        &mut self,
+        client: Client,
+        command: &Command,
+        reason: String,
+        output_tail: String,
+    ) -> ClientFailure {
+        (self.progress)(&Progress::Failed { client, reason: reason.clone() });
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let command = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        ClientFailure { client, command, reason, output_tail }
+    }
+}
+
+pub(crate) fn unsupported() -> Error {
+    Error::UnsupportedPlatform { platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH) }
+}
+
+/// The bytes of all files below `dir`; what cannot be read counts nothing.
+fn size(dir: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => size(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}

@@ -1,0 +1,80 @@
+//! What an install tells while it runs.
+
+use std::fmt;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{Client, VERSION};
+
+/// A step of an install. The text is fit for a status line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Another process is installing; this one waits for it.
+    Waiting,
+    /// A client has been started.
+    Started {
+        /// Which one.
+        client: Client,
+    },
+    /// The client is at work; comes about once a second.
+    Running {
+        /// Which one.
+        client: Client,
+        /// How long it has been running.
+        elapsed: Duration,
+        /// How much it has written so far. npm unpacks while it downloads, pip downloads first.
+        bytes: u64,
+    },
+    /// The client failed; the next one is tried.
+    Failed {
+        /// Which one.
+        client: Client,
+        /// How it ended.
+        reason: String,
+    },
+    /// The client is done; hashes are being checked.
+    Verifying,
+    /// The runtime is in place.
+    Installed {
+        /// Its folder.
+        dir: PathBuf,
+    },
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting => f.write_str("waiting for another process that installs the codex runtime"),
+            Self::Started { client } => {
+                write!(f, "installing codex {VERSION} with {client} (about 160 MB to download)")
+            }
+            Self::Running { client, elapsed, bytes } => {
+                write!(f, "{client}: {} MB written, {} s", bytes / 1_000_000, elapsed.as_secs())
+            }
+            Self::Failed { client, reason } => write!(f, "{client} {reason}"),
+            Self::Verifying => f.write_str("checking hashes"),
+            Self::Installed { dir } => write!(f, "codex {VERSION} is in {}", dir.display()),
+        }
+    }
+}
+
+/// A callback that shows progress on stderr: on a terminal one line that counts, elsewhere one line a step.
+pub fn progress_to_stderr() -> impl FnMut(&Progress) + Send + 'static {
+    let terminal = std::io::stderr().is_terminal();
+    let mut counting = false;
+    move |progress| {
+        let mut stderr = std::io::stderr().lock();
+        // A closed stderr is no reason to fail an install.
+        let _ = match progress {
+            Progress::Running { .. } if !terminal => return,
+            Progress::Running { .. } => {
+                counting = true;
+                write!(stderr, "\r{progress}\x1b[K").and_then(|()| stderr.flush())
+            }
+            _ if std::mem::take(&mut counting) => writeln!(stderr, "\r{progress}\x1b[K"),
+            _ => writeln!(stderr, "{progress}"),
+        };
+    }
+}

@@ -1,0 +1,20 @@
+//! A scripted app-server, for what the real one will not do on demand.
+//!
+//! A [`Script`] says what the server does, step by step. The library [plays](Script::play) it over streams in the
+//! same process; [`AppServer`] has a real process play it.
+
+mod launch;
+pub mod messages;
+mod player;
+mod port;
+mod pour;
+mod process;
+mod script;
+mod step;
+
+pub use launch::{AppServer, PROGRAM_VARIABLE};
+pub use player::{Played, ScriptError};
+pub use pour::Pour;
+pub use process::{SCRIPT_VARIABLE, main};
+pub use script::Script;
+pub use step::{Answer, Step, Unexpected};

@@ -1,0 +1,252 @@
+//! Plays a script.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::port::Port;
+use super::script::Script;
+use super::step::{Answer, Step, Unexpected, contains};
+
+/// What a script that was played to its end has seen.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Played {
+    /// Every line that the client sent, in order, as far as it was read.
+    pub received: Vec<String>,
+    /// What went to stderr.
+    pub stderr: String,
+    /// The code, if a step said to exit.
+    pub exit_code: Option<i32>,
+}
+
+impl Played {
+    /// The lines of the client as JSON; `Null` where one is none.
+    pub fn messages(&self) -> Vec<Value> {
+        self.received.iter().map(|line| serde_json::from_str(line).unwrap_or_default()).collect()
+    }
+}
+
+/// Why a script couldn't be played to its end.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ScriptError {
+    /// The client closed its side while a step still waited for it.
+    Ended {
+        /// The number of the step, from 0.
+        step: usize,
+        /// What it waited for.
+        waiting_for: String,
+    },
+    /// A message wasn't what the script demands.
+    Mismatch {
+        /// The number of the step, from 0.
+        step: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A step answers a request that no step before it has expected.
+    NothingToAnswer {
+        /// The number of the step, from 0.
+        step: usize,
+    },
+    /// The connection or a file failed.
+    Io(io::Error),
+}
+
+impl fmt::Display for ScriptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended { step, waiting_for } => {
+                write!(f, "step {step} of the script: the client ended before it sent {waiting_for}")
+            }
+            Self::Mismatch { step, reason } => write!(f, "step {step} of the script: {reason}"),
+            Self::NothingToAnswer { step } => {
+                write!(f, "step {step} of the script: no request has come that it could answer")
+            }
+            Self::Io(error) => write!(f, "the scripted app-server can't go on: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ScriptError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for ScriptError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+pub(crate) struct Player<'a, P> {
+    script: &'a Script,
+    port: &'a mut P,
+    record: Option<File>,
+    /// The step that is being played.
+    now: usize,
+    /// Messages that came early, by the step that waits for them.
+    early: BTreeMap<usize, Value>,
+    /// Ids of requests that were expected, by name; the last one has none.
+    names: BTreeMap<Option<String>, Value>,
+    received: Vec<String>,
+}
+
+impl<'a, P: Port> Player<'a, P> {
+    pub(crate) fn new(script: &'a Script, port: &'a mut P) -> io::Result<Self> {
+        let record = match &script.record {
+            Some(path) => Some(File::options().create(true).append(true).open(path)?),
+            None => None,
+        };
+        let (early, names, received) = Default::default();
+        Ok(Self { script, port, record, now: 0, early, names, received })
+    }
+
+    /// Plays all steps, then answers what comes until the client ends.
+    pub(crate) async fn play(mut self) -> Result<Played, ScriptError> {
+        for (now, step) in self.script.steps.iter().enumerate() {
+            self.now = now;
+            if let Some(code) = self.step(step).await? {
+                return Ok(self.played(Some(code)));
+            }
+        }
+        self.now = self.script.steps.len();
+        while self.next().await?.is_some() {}
+        Ok(self.played(None))
+    }
+
+    fn played(self, exit_code: Option<i32>) -> Played {
+        Played { received: self.received, stderr: String::new(), exit_code }
+    }
+
+    /// Plays one step; the code if it was an exit.
+    async fn step(&mut self, step: &Step) -> Result<Option<i32>, ScriptError> {
+        match step {
+            Step::Expect { name, .. } => {
+                let id = self.wait(step).await?["id"].clone();
+                self.names.insert(None, id.clone());
+                if name.is_some() {
+                    self.names.insert(name.clone(), id);
+                }
+            }
+            Step::ExpectNotification { .. } => drop(self.wait(step).await?),
+            Step::ExpectAnswer { result, .. } => {
+                let answer = self.wait(step).await?;
+                if result.as_ref().is_some_and(|result| !contains(&answer["result"], result)) {
+                    return Err(self.mismatch(format!("the client answered {answer}")));
+                }
+            }
+            Step::ExpectEnd => while self.next().await?.is_some() {},
+            Step::Respond { to, answer } => {
+                let id = self.names.get(to).ok_or(ScriptError::NothingToAnswer { step: self.now })?.clone();
+                self.answer(&id, answer).await?;
+            }
+            Step::Send { message } => self.send(message).await?,
+            Step::Raw { bytes } => self.port.send(bytes.clone().into()).await?,
+            Step::Pour(pour) => {
+                let (block, times, rest) = pour.blocks();
+                for _ in 0..times {
+                    self.port.send(block.clone()).await?;
+                }
+                self.port.send(rest).await?;
+            }
+            Step::Stderr { text } => self.port.log(text),
+            Step::Touch { path } => drop(File::create(path)?),
+            Step::AwaitFile { path } => {
+                while !path.exists() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+            Step::CloseStdout => self.port.close().await?,
+            Step::IgnoreTerminate => self.port.ignore_terminate()?,
+            Step::Hang => std::future::pending().await,
+            Step::Exit { code } => return Ok(Some(*code)),
+        }
+        Ok(None)
+    }
+
+    /// Waits for the message of the step that is being played.
+    async fn wait(&mut self, step: &Step) -> Result<Value, ScriptError> {
+        loop {
+            if let Some(message) = self.early.remove(&self.now) {
+                return Ok(message);
+            }
+            if self.next().await?.is_none() {
+                return Err(ScriptError::Ended { step: self.now, waiting_for: describe(step) });
+            }
+        }
+    }
+
+    /// Reads one message and keeps it for its step, answers it, or lets it be. `None` when the client has ended.
+    async fn next(&mut self) -> Result<Option<()>, ScriptError> {
+        let Some(line) = self.port.receive().await? else { return Ok(None) };
+        if let Some(record) = &mut self.record {
+            record.write_all(&[&line[..], b"\n"].concat())?;
+        }
+        let message = serde_json::from_slice::<Value>(&line);
+        self.received.push(String::from_utf8_lossy(&line).into_owned());
+        let message =
+            message.map_err(|error| self.mismatch(format!("a line of the client is no JSON: {error}")))?;
+        let waiting = self.script.steps.iter().enumerate().skip(self.now);
+        let place = waiting
+            .filter(|(place, step)| !self.early.contains_key(place) && step.wants(&message))
+            .map(|(place, _)| place)
+            .next();
+        if let Some(place) = place {
+            self.early.insert(place, message);
+        } else if let (Some(id), Some(method)) = (message.get("id"), message["method"].as_str()) {
+            self.unexpected(id, method, &message).await?;
+        }
+        Ok(Some(()))
+    }
+
+    /// A request that no step is meant for.
+    async fn unexpected(&mut self, id: &Value, method: &str, message: &Value) -> Result<(), ScriptError> {
+        if let Some(answer) = self.script.answers.get(method) {
+            return self.answer(id, answer).await;
+        }
+        match self.script.unexpected {
+            Unexpected::MethodNotFound => {
+                let reason = format!("the script of this server expects no such request: {method}");
+                self.answer(id, &Answer::error(-32601, reason)).await
+            }
+            Unexpected::Ignore => Ok(()),
+            Unexpected::Fail => Err(self.mismatch(format!("the client sent {message}"))),
+        }
+    }
+
+    async fn answer(&mut self, id: &Value, answer: &Answer) -> Result<(), ScriptError> {
+        match answer.message(id) {
+            Some(message) => self.send(&message).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn send(&mut self, message: &Value) -> Result<(), ScriptError> {
+        Ok(self.port.send(Bytes::from(format!("{message}\n"))).await?)
+    }
+
+    fn mismatch(&self, reason: String) -> ScriptError {
+        ScriptError::Mismatch { step: self.now, reason }
+    }
+}
+
+fn describe(step: &Step) -> String {
+    match step {
+        Step::Expect { method, params: None, .. } => format!("the request {method}"),
+        Step::Expect { method, params: Some(params), .. } => format!("the request {method} with {params}"),
+        Step::ExpectNotification { method } => format!("the notification {method}"),
+        Step::ExpectAnswer { id, .. } => format!("an answer to the request {id}"),
+        _ => "something".into(),
+    }
+}

@@ -1,0 +1,98 @@
+//! Many notifications at full speed.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// About how much is written at once.
+const BLOCK: usize = 256 * 1024;
+
+/// Notifications for a [pour](super::Script::pour): `count` lines that go through `messages` in turn.
+///
+/// The lines are serialised once, into a block that is written again and again, so that a benchmark measures its
+/// reader and not this.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pour {
+    /// How many lines.
+    pub count: u64,
+    /// What they say, one after the other and again from the start.
+    pub messages: Vec<Value>,
+}
+
+impl Pour {
+    /// Text deltas of one agent message, `item` of a turn of a thread, each line of `line_bytes` bytes with its end
+    /// (or a little more, if the frame alone takes more).
+    pub fn deltas(count: u64, thread: &str, turn: &str, item: &str, line_bytes: usize) -> Self {
+        let mut message = super::messages::delta(thread, turn, item, "");
+        let frame = message.to_string().len() + 1;
+        let text: String = "abcdefg ".chars().cycle().take(line_bytes.saturating_sub(frame)).collect();
+        message["params"]["delta"] = text.into();
+        Self { count, messages: vec![message] }
+    }
+
+    /// Mixes several pours: their lines take turns, in all as many as they had together.
+    pub fn interleaved(pours: impl IntoIterator<Item = Self>) -> Self {
+        let mut mixed = Self { count: 0, messages: Vec::new() };
+        for pour in pours {
+            mixed.count += pour.count;
+            mixed.messages.extend(pour.messages);
+        }
+        mixed
+    }
+
+    /// The blocks to write, as a block, how often, and what remains.
+    pub(crate) fn blocks(&self) -> (Bytes, u64, Bytes) {
+        let lines: Vec<String> = self.messages.iter().map(|message| format!("{message}\n")).collect();
+        let round: usize = lines.iter().map(String::len).sum();
+        if round == 0 {
+            return (Bytes::new(), 0, Bytes::new());
+        }
+        let rounds = (BLOCK / round).max(1);
+        let per_block = (rounds * lines.len()) as u64;
+        let times = self.count / per_block;
+        let rest = (self.count % per_block) as usize;
+        let write =
+            |count: usize| -> Bytes { lines.iter().cycle().take(count).cloned().collect::<String>().into() };
+        let block = if times == 0 { Bytes::new() } else { write(rounds * lines.len()) };
+        (block, times, write(rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(pour: &Pour) -> String {
+        let (block, times, rest) = pour.blocks();
+        let mut text = String::from_utf8(block.to_vec()).unwrap().repeat(times as usize);
+        text.push_str(std::str::from_utf8(&rest).unwrap());
+        text
+    }
+
+    #[test]
+    fn every_line_is_there_and_as_long_as_wanted() {
+        for count in [0, 1, 7, 5_000] {
+            let text = text(&Pour::deltas(count, "thread", "turn", "item", 192));
+            assert_eq!(text.lines().count() as u64, count);
+            assert!(text.split_inclusive('\n').all(|line| line.len() == 192));
+        }
+    }
+
+    #[test]
+    fn turns_take_turns() {
+        let pours = ["a", "b", "c"].map(|turn| Pour::deltas(3_000, "thread", turn, "item", 192));
+        let text = text(&Pour::interleaved(pours));
+        let turns = text.lines().map(|line| {
+            let message: Value = serde_json::from_str(line).unwrap();
+            message["params"]["turnId"].as_str().unwrap().to_owned()
+        });
+        let expected = ["a", "b", "c"].into_iter().cycle().take(9_000);
+        assert!(turns.eq(expected));
+    }
+
+    #[test]
+    fn nothing_to_say_is_nothing_to_write() {
+        assert_eq!(text(&Pour { count: 5, messages: Vec::new() }), "");
+    }
+}

@@ -1,0 +1,291 @@
+//! Writing scripts.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::messages;
+use super::player::{Played, Player, ScriptError};
+use super::port::Streams;
+use super::pour::Pour;
+use super::step::{Answer, Step, Unexpected};
+
+/// The server's side of a conversation: steps that are played one after the other.
+///
+/// While a step waits for a message, others may come: one that a later step waits for is kept for it, so requests
+/// that the client sends at the same time may arrive in any order; any other request gets its
+/// [standing answer](Self::always), if there is one, or what [`unexpected`](Self::unexpected) says. The client's
+/// messages are read only while a step waits. After the last step the server keeps answering like that until the
+/// client ends the stream, and then ends with exit code 0.
+///
+/// A test that has to hold the server at some point lets it wait for a request that only the test sends, say
+/// `expect("test/go").respond(json!({}))`.
+///
+/// ```
+/// use openai_codex_testkit::app_server::Script;
+/// use serde_json::json;
+///
+/// let script = Script::standard()
+///     .start_thread("thread-1")
+///     .start_turn("thread-1", "turn-1")
+///     .agent_message("thread-1", "turn-1", "item-1", ["he", "llo"])
+///     .complete_turn("thread-1", "turn-1");
+/// # let _ = script;
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[must_use = "a script does nothing until it is played"]
+pub struct Script {
+    /// The steps.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+    /// Standing answers, by method.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<String, Answer>,
+    /// What happens to other requests that no step waits for.
+    #[serde(default)]
+    pub unexpected: Unexpected,
+    /// The file to which every line of the client is appended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<PathBuf>,
+}
+
+impl Script {
+    /// An empty script: a server that answers every request with an error.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A script that begins with the handshake: `initialize`, answered, and `initialized`.
+    pub fn standard() -> Self {
+        Self::new()
+            .expect("initialize")
+            .respond(messages::initialize_response())
+            .expect_notification("initialized")
+    }
+
+    /// Adds any step.
+    pub fn step(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// Adds the steps of another script.
+    pub fn then(mut self, other: Self) -> Self {
+        self.steps.extend(other.steps);
+        self.answers.extend(other.answers);
+        self
+    }
+
+    /// Waits for a request of the client.
+    pub fn expect(self, method: impl Into<String>) -> Self {
+        self.step(Step::Expect { method: method.into(), params: None, name: None })
+    }
+
+    /// Waits for a request whose params hold at least these: every member of an object, at any depth; arrays of the
+    /// same length.
+    pub fn expect_with(self, method: impl Into<String>, params: Value) -> Self {
+        self.step(Step::Expect { method: method.into(), params: Some(params), name: None })
+    }
+
+    /// Waits for a request that [`respond_to`](Self::respond_to) answers later by this name.
+    pub fn expect_as(self, name: impl Into<String>, method: impl Into<String>) -> Self {
+        self.step(Step::Expect { method: method.into(), params: None, name: Some(name.into()) })
+    }
+
+    /// Waits for a notification of the client.
+    pub fn expect_notification(self, method: impl Into<String>) -> Self {
+        self.step(Step::ExpectNotification { method: method.into() })
+    }
+
+    /// Waits until the client has closed its side; without this the same happens after the last step.
+    pub fn expect_end(self) -> Self {
+        self.step(Step::ExpectEnd)
+    }
+
+    /// Answers the request that was expected last.
+    pub fn respond(self, result: Value) -> Self {
+        self.step(Step::Respond { to: None, answer: Answer::Result(result) })
+    }
+
+    /// Answers the request that was expected last with an error.
+    pub fn respond_error(self, code: i64, message: impl Into<String>) -> Self {
+        self.step(Step::Respond { to: None, answer: Answer::error(code, message) })
+    }
+
+    /// Answers a request that was [expected by name](Self::expect_as).
+    pub fn respond_to(self, name: impl Into<String>, answer: Answer) -> Self {
+        self.step(Step::Respond { to: Some(name.into()), answer })
+    }
+
+    /// Sends a notification.
+    pub fn notify(self, method: &str, params: Value) -> Self {
+        self.send(json!({"method": method, "params": params}))
+    }
+
+    /// Sends a request to the client and waits for its answer, whatever it is.
+    pub fn ask(self, id: impl Into<Value>, method: &str, params: Value) -> Self {
+        let id = id.into();
+        self.request(id.clone(), method, params).step(Step::ExpectAnswer { id, result: None })
+    }
+
+    /// Sends a request to the client and waits for an answer whose result holds at least this.
+    pub fn ask_expecting(self, id: impl Into<Value>, method: &str, params: Value, result: Value) -> Self {
+        let id = id.into();
+        self.request(id.clone(), method, params).step(Step::ExpectAnswer { id, result: Some(result) })
+    }
+
+    /// Sends a request to the client; [`expect_answer`](Self::expect_answer) waits for its answer.
+    pub fn request(self, id: impl Into<Value>, method: &str, params: Value) -> Self {
+        self.send(json!({"id": id.into(), "method": method, "params": params}))
+    }
+
+    /// Waits for the client's answer to a request of the server.
+    pub fn expect_answer(self, id: impl Into<Value>) -> Self {
+        self.step(Step::ExpectAnswer { id: id.into(), result: None })
+    }
+
+    /// Sends any message.
+    pub fn send(self, message: Value) -> Self {
+        self.step(Step::Send { message })
+    }
+
+    /// Sends a line that may be anything but JSON.
+    pub fn line(self, line: impl AsRef<[u8]>) -> Self {
+        self.raw([line.as_ref(), b"\n"].concat())
+    }
+
+    /// Sends bytes without a line end: half a line, or binary rubbish.
+    pub fn raw(self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.step(Step::Raw { bytes: bytes.into() })
+    }
+
+    /// Sends many notifications at full speed.
+    pub fn pour(self, pour: Pour) -> Self {
+        self.step(Step::Pour(pour))
+    }
+
+    /// Writes a line to stderr.
+    pub fn stderr(self, line: impl Into<String>) -> Self {
+        self.step(Step::Stderr { text: line.into() + "\n" })
+    }
+
+    /// Creates a file, which tells a test that this point is reached.
+    pub fn touch(self, path: impl Into<PathBuf>) -> Self {
+        self.step(Step::Touch { path: path.into() })
+    }
+
+    /// Waits until a file exists; for where a [request](Self) can't be the signal.
+    pub fn await_file(self, path: impl Into<PathBuf>) -> Self {
+        self.step(Step::AwaitFile { path: path.into() })
+    }
+
+    /// Closes stdout while the server lives on.
+    pub fn close_stdout(self) -> Self {
+        self.step(Step::CloseStdout)
+    }
+
+    /// Takes no notice of SIGTERM from here on.
+    pub fn ignore_terminate(self) -> Self {
+        self.step(Step::IgnoreTerminate)
+    }
+
+    /// Reads nothing more, says nothing more and doesn't end when stdin does.
+    pub fn hang(self) -> Self {
+        self.step(Step::Hang)
+    }
+
+    /// Ends at once.
+    pub fn exit(self, code: i32) -> Self {
+        self.step(Step::Exit { code })
+    }
+
+    /// Gives a method a standing answer, used whenever no step waits for such a request.
+    pub fn always(mut self, method: impl Into<String>, result: Value) -> Self {
+        self.answers.insert(method.into(), Answer::Result(result));
+        self
+    }
+
+    /// [`always`](Self::always) with another kind of answer.
+    pub fn always_answer(mut self, method: impl Into<String>, answer: Answer) -> Self {
+        self.answers.insert(method.into(), answer);
+        self
+    }
+
+    /// What happens to requests that nothing in the script is meant for.
+    pub fn unexpected(mut self, unexpected: Unexpected) -> Self {
+        self.unexpected = unexpected;
+        self
+    }
+
+    /// Appends every line of the client to a file.
+    pub fn record(mut self, path: impl Into<PathBuf>) -> Self {
+        self.record = Some(path.into());
+        self
+    }
+
+    /// Expects `thread/start` and answers with a thread of this id.
+    pub fn start_thread(self, thread: &str) -> Self {
+        self.expect("thread/start").respond(messages::thread_start_response(thread))
+    }
+
+    /// Expects `turn/start`, answers with a turn of this id and says that it has started.
+    pub fn start_turn(self, thread: &str, turn: &str) -> Self {
+        self.expect_with("turn/start", json!({"threadId": thread}))
+            .respond(json!({"turn": messages::turn(turn, "inProgress")}))
+            .send(messages::turn_started(thread, turn))
+    }
+
+    /// Sends a whole agent message: its start, these pieces of text, and its end.
+    pub fn agent_message<'a>(
+        mut self,
+        thread: &str,
+        turn: &str,
+        item: &str,
+        pieces: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let mut text = String::new();
+        self = self.send(messages::item_started(thread, turn, messages::agent_message(item, "")));
+        for piece in pieces {
+            text.push_str(piece);
+            self = self.send(messages::delta(thread, turn, item, piece));
+        }
+        self.send(messages::item_completed(thread, turn, messages::agent_message(item, &text)))
+    }
+
+    /// Says that a turn has failed with this message.
+    pub fn fail_turn(self, thread: &str, turn: &str, message: &str) -> Self {
+        self.send(messages::turn_completed(thread, messages::failed_turn(turn, message)))
+    }
+
+    /// Says that a turn is completed.
+    pub fn complete_turn(self, thread: &str, turn: &str) -> Self {
+        self.send(messages::turn_completed(thread, messages::turn(turn, "completed")))
+    }
+
+    /// Writes the script to a file, for the program to play.
+    pub fn save(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        std::fs::write(path, serde_json::to_vec(self)?)
+    }
+
+    /// Reads a script from a file.
+    pub fn load(path: impl AsRef<Path>) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+    }
+
+    /// Plays the script over a pair of byte streams, such as the halves of a [`tokio::io::duplex`]: one message a
+    /// line. Needs a Tokio runtime only for [`await_file`](Self::await_file).
+    pub async fn play(
+        &self,
+        reader: impl AsyncRead + Unpin + Send,
+        writer: impl AsyncWrite + Unpin + Send,
+    ) -> Result<Played, ScriptError> {
+        let mut port = Streams::new(reader, writer);
+        let played = Player::new(self, &mut port)?.play().await?;
+        Ok(Played { stderr: port.stderr, ..played })
+    }
+}

@@ -1,0 +1,194 @@
+//! Scripts played in memory.
+
+use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::{Answer, Played, Pour, ScriptError, Unexpected};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
+
+/// Plays a script against a client that sends all these lines at once, ends, and reads everything.
+async fn exchange(script: &Script, lines: &[Value]) -> (Result<Played, ScriptError>, String) {
+    let (client, server) = duplex(1 << 20);
+    let (mut from_server, mut to_server) = split(client);
+    for line in lines {
+        to_server.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+    }
+    to_server.shutdown().await.unwrap();
+    let play = async move {
+        let (reader, writer) = split(server);
+        script.play(reader, writer).await
+    };
+    let mut answer = Vec::new();
+    let (played, read) = tokio::join!(play, from_server.read_to_end(&mut answer));
+    read.unwrap();
+    (played, String::from_utf8_lossy(&answer).into_owned())
+}
+
+async fn answers(script: &Script, lines: &[Value]) -> Vec<Value> {
+    let (played, text) = exchange(script, lines).await;
+    played.unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn request(id: impl Into<Value>, method: &str) -> Value {
+    json!({"id": id.into(), "method": method, "params": {"threadId": "t"}})
+}
+
+fn result(id: impl Into<Value>, text: &str) -> Value {
+    json!({"id": id.into(), "result": text})
+}
+
+#[tokio::test]
+async fn a_turn_from_handshake_to_end() {
+    let script = Script::standard()
+        .start_thread("t")
+        .start_turn("t", "u")
+        .agent_message("t", "u", "i", ["he", "llo"])
+        .complete_turn("t", "u");
+    let lines = [
+        request(1, "initialize"),
+        json!({"method": "initialized"}),
+        request("two", "thread/start"),
+        request(3, "turn/start"),
+    ];
+    let answers = answers(&script, &lines).await;
+    let shape: Vec<_> =
+        answers.iter().map(|m| m["method"].as_str().map_or(m["id"].clone(), Into::into)).collect();
+    assert_eq!(
+        shape,
+        [
+            json!(1),
+            json!("two"),
+            json!(3),
+            json!("turn/started"),
+            json!("item/started"),
+            json!("item/agentMessage/delta"),
+            json!("item/agentMessage/delta"),
+            json!("item/completed"),
+            json!("turn/completed"),
+        ]
+    );
+    assert_eq!(answers[1]["result"]["thread"]["id"], "t");
+    assert_eq!(answers[7]["params"]["item"]["text"], "hello");
+}
+
+#[tokio::test]
+async fn requests_that_come_early_wait_for_their_step() {
+    let script = Script::new()
+        .expect_as("slow", "a")
+        .expect("b")
+        .respond(json!("for b"))
+        .respond_to("slow", Answer::Result(json!("for a")));
+    let lines = [request(1, "b"), request(2, "a")];
+    assert_eq!(answers(&script, &lines).await, [result(1, "for b"), result(2, "for a")]);
+}
+
+#[tokio::test]
+async fn two_requests_of_a_method_go_to_two_steps_in_order() {
+    let script = Script::new().expect("a").respond(json!("one")).expect("a").respond_error(-32001, "busy");
+    let answers = answers(&script, &[request(1, "a"), request(2, "a"), request(3, "a")]).await;
+    assert_eq!(answers[0], result(1, "one"));
+    assert_eq!(answers[1], json!({"id": 2, "error": {"code": -32001, "message": "busy"}}));
+    assert_eq!((&answers[2]["id"], &answers[2]["error"]["code"]), (&json!(3), &json!(-32601)));
+}
+
+#[tokio::test]
+async fn unexpected_requests_get_the_standing_answer_or_the_default() {
+    let lines = [request(1, "known"), request(2, "mute"), request(3, "unknown"), json!({"method": "note"})];
+    let script = Script::new().always("known", json!("yes")).always_answer("mute", Answer::Silence);
+    let all = answers(&script, &lines).await;
+    assert_eq!(all[0], result(1, "yes"));
+    assert_eq!((&all[1]["id"], &all[1]["error"]["code"], all.len()), (&json!(3), &json!(-32601), 2));
+    let ignoring = script.clone().unexpected(Unexpected::Ignore);
+    assert_eq!(answers(&ignoring, &lines).await, [result(1, "yes")]);
+    let (failed, _) = exchange(&script.unexpected(Unexpected::Fail), &lines).await;
+    assert!(matches!(failed, Err(ScriptError::Mismatch { step: 0, .. })), "{failed:?}");
+}
+
+#[tokio::test]
+async fn params_are_part_of_what_is_expected() {
+    let script = Script::new().expect_with("a", json!({"threadId": "other"})).respond(json!("no"));
+    let (played, text) = exchange(&script, &[request(1, "a")]).await;
+    let error = played.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        r#"step 0 of the script: the client ended before it sent the request a with {"threadId":"other"}"#
+    );
+    assert!(text.contains("-32601"));
+}
+
+#[tokio::test]
+async fn the_server_asks_and_checks_the_answer() {
+    let ask = || Script::new().ask_expecting("q", "item/tool/call", json!({}), json!({"ok": true}));
+    let script = ask().notify("done", json!({}));
+    let mut lines = vec![json!({"id": "q", "result": {"ok": true, "more": 1}})];
+    let told = answers(&script, &lines).await;
+    assert_eq!((&told[0]["id"], &told[0]["method"]), (&json!("q"), &json!("item/tool/call")));
+    assert_eq!(told[1]["method"], "done");
+    lines[0]["result"] = json!({"ok": false});
+    let (failed, _) = exchange(&script, &lines).await;
+    assert!(failed.unwrap_err().to_string().contains("the client answered"));
+    // A request of the client that bears the same id is no answer.
+    let script = Script::new().ask("q", "x", json!({})).always("a", json!(1));
+    let told = answers(&script, &[request("q", "a"), json!({"id": "q", "error": {}})]).await;
+    assert_eq!(told.len(), 2);
+}
+
+#[tokio::test]
+async fn anything_can_be_sent() {
+    let script = Script::new()
+        .line("no json")
+        .line(b"\xff\xfe")
+        .stderr("trouble")
+        .raw("half a li")
+        .close_stdout()
+        .line("lost")
+        .expect_end()
+        .exit(3);
+    let (played, text) = exchange(&script, &[json!({"method": "note"})]).await;
+    let played = played.unwrap();
+    assert_eq!(text, "no json\n\u{fffd}\u{fffd}\nhalf a li");
+    assert_eq!((played.exit_code, played.stderr.as_str()), (Some(3), "trouble\n"));
+    assert_eq!(played.messages(), [json!({"method": "note"})]);
+}
+
+#[tokio::test]
+async fn a_pour_is_whole() {
+    let pours = ["u", "v"].map(|turn| Pour::deltas(10_000, "t", turn, "i", 192));
+    let script = Script::new().pour(Pour::interleaved(pours));
+    let (played, text) = exchange(&script, &[]).await;
+    played.unwrap();
+    assert_eq!((text.lines().count(), text.len()), (20_000, 20_000 * 192));
+    assert_eq!(text.matches("\"turnId\":\"v\"").count(), 10_000);
+}
+
+#[tokio::test]
+async fn scripts_survive_their_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("script.json");
+    let script = Script::standard()
+        .expect_as("n", "m")
+        .respond_to("n", Answer::Silence)
+        .ask(1, "q", json!({}))
+        .raw([0, 255])
+        .pour(Pour::deltas(2, "t", "u", "i", 0))
+        .stderr("e")
+        .await_file("f")
+        .close_stdout()
+        .hang()
+        .exit(1)
+        .always("a", json!({}))
+        .unexpected(Unexpected::Ignore)
+        .record("r");
+    script.save(&file).unwrap();
+    assert_eq!(Script::load(&file).unwrap(), script);
+    std::fs::write(&file, r#"{"steps": [{"step": "expect", "method": "m"}]}"#).unwrap();
+    assert_eq!(Script::load(&file).unwrap(), Script::new().expect("m"));
+}
+
+#[tokio::test]
+async fn answering_nothing_is_an_error_of_the_script() {
+    let (failed, _) = exchange(&Script::new().respond(json!({})), &[]).await;
+    assert!(matches!(failed, Err(ScriptError::NothingToAnswer { step: 0 })));
+    let (failed, _) = exchange(&Script::new().expect("m"), &[json!({"id": 1})]).await;
+    assert!(matches!(failed, Err(ScriptError::Ended { step: 0, .. })));
+}

@@ -76,16 +76,14 @@ impl Cache {
         }
     }
 
-    /// Deletes what killed installs left. Only under the lock.
-    pub(crate) fn clean(&self) -> Result<(), Error> {
-        let list = |e| Error::io("list", &self.runtimes, e);
-        for entry in fs::read_dir(&self.runtimes).map_err(list)? {
-            let entry = entry.map_err(list)?;
+    /// Deletes what killed installs left. Only under the lock. What cannot be deleted now, such as a folder that the client
+    /// of a killed process still writes to, is left for the next time: it is in nobody's way.
+    pub(crate) fn clean(&self) {
+        for entry in fs::read_dir(&self.runtimes).into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().starts_with(STAGING_PREFIX) {
-                remove(&entry.path())?;
+                let _ = remove(&entry.path());
             }
         }
-        Ok(())
     }
 }
 

@@ -132,7 +132,7 @@ impl InstallOptions {
         if let Ok(program) = marker::check(&place) {
             return Ok(Runtime::managed(program));
         }
-        cache.clean()?;
+        cache.clean();
         cache::remove(&place)?;
         // Deletes itself, whichever way this ends.
         let staging = tempfile::Builder::new()

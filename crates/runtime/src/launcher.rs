@@ -63,7 +63,12 @@ fn launcher_script(program: &Path) -> Option<PathBuf> {
 /// `exec node "$basedir/global/5/node_modules/@openai/codex/bin/codex.js" "$@"`, where `$basedir` is the shim's folder.
 fn shim_target(text: &str, shim_dir: &Path) -> Option<PathBuf> {
     text.match_indices(SCRIPT).find_map(|(at, _)| {
-        let start = text[..at].rfind(['"', '\'', ' ', '=', '\n']).map_or(0, |before| before + 1);
+        let quote = text[at + SCRIPT.len()..].chars().next().filter(|next| matches!(next, '"' | '\''));
+        let start = match quote {
+            Some(quote) => text[..at].rfind(quote),
+            None => text[..at].rfind([' ', '\t', '\n', '=']),
+        };
+        let start = start.map_or(0, |before| before + 1);
         let path = &text[start..at + SCRIPT.len()];
         match path.strip_prefix("$basedir/").or_else(|| path.strip_prefix("${basedir}/")) {
             Some(relative) => Some(shim_dir.join(relative)),

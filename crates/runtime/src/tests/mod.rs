@@ -1,1 +1,9 @@
-//! Unit tests.
+//! Tests against made-up folders and clients; those that download are in `tests/`.
+
+mod fixture;
+mod install;
+mod install_failures;
+mod launcher;
+mod locate;
+mod pin;
+mod processes;

@@ -1,0 +1,118 @@
+//! Installs that succeed, by made-up clients.
+
+use std::fs;
+use std::sync::{Arc, Mutex};
+
+use super::fixture::{Home, mode, mode_of, npm_brings, pip_brings};
+use crate::{Client, Environment, Progress, Source, locate};
+
+#[test]
+fn an_install_is_in_place_private_and_found() {
+    let home = Home::new();
+    home.client("npm", &npm_brings());
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&steps);
+    let runtime =
+        home.options().progress(move |step| seen.lock().unwrap().push(step.clone())).install().unwrap();
+
+    assert_eq!((runtime.program(), runtime.source()), (&*home.place().join("bin/codex"), Source::Managed));
+    assert_eq!(runtime, locate(None, &home.environment()).unwrap());
+    assert_eq!(home.leftovers(), Vec::<std::path::PathBuf>::new());
+    assert_eq!((mode_of(&home.cache().join("openai-codex")), mode_of(&home.runtimes())), (0o700, 0o700));
+    assert_eq!(
+        *steps.lock().unwrap(),
+        [
+            Progress::Started { client: Client::Npm },
+            Progress::Verifying,
+            Progress::Installed { dir: home.place() }
+        ]
+    );
+}
+
+#[test]
+fn a_filled_cache_needs_no_client() {
+    let home = Home::new();
+    home.client("npm", &npm_brings());
+    let first = home.options().install().unwrap();
+    let cache = Environment::empty().set("CODEX_RUNTIME_CACHE", home.cache());
+    let second =
+        home.options().environment(cache.clone()).progress(|step| panic!("{step}")).install().unwrap();
+    assert_eq!(first, second);
+    assert_eq!(locate(None, &cache).unwrap(), first);
+    assert_eq!(home.runs("npm"), 1);
+}
+
+#[test]
+fn npm_is_told_to_run_no_scripts_and_where_to_put_things() {
+    let home = Home::new();
+    home.client("npm", &format!("echo \"$@\" > '{}'\n{}", home.path("arguments").display(), npm_brings()));
+    home.options().install().unwrap();
+    let arguments = fs::read_to_string(home.path("arguments")).unwrap();
+    assert!(arguments.starts_with("ci --prefix ") && arguments.contains("--ignore-scripts"), "{arguments}");
+}
+
+#[test]
+fn pip_is_used_where_npm_is_missing() {
+    let home = Home::new();
+    home.client(
+        "python3",
+        &format!("echo \"$@\" > '{}'\n{}", home.path("arguments").display(), pip_brings()),
+    );
+    let runtime = home.options().install().unwrap();
+    assert_eq!(runtime.program(), home.place().join("bin/codex"));
+    let arguments = fs::read_to_string(home.path("arguments")).unwrap();
+    for part in ["-m pip install", "--require-hashes", "--only-binary=:all:", "--no-deps"] {
+        assert!(arguments.contains(part), "{arguments}");
+    }
+}
+
+#[test]
+fn pip_is_used_if_npm_fails() {
+    let home = Home::new();
+    home.client("npm", "exit 1");
+    home.client("pip", &pip_brings());
+    home.options().install().unwrap();
+    assert_eq!((home.runs("npm"), home.runs("pip")), (1, 1));
+}
+
+#[test]
+fn a_python_without_pip_is_passed_over() {
+    let home = Home::new();
+    home.client("python3", "echo '/usr/bin/python3: No module named pip' >&2; exit 1");
+    home.client("pip3", &pip_brings());
+    home.options().install().unwrap();
+    assert_eq!((home.runs("python3"), home.runs("pip3")), (1, 1));
+}
+
+#[test]
+fn a_client_may_be_asked_for_by_name() {
+    let home = Home::new();
+    home.client("npm", &npm_brings());
+    home.client("python3", &pip_brings());
+    home.options().client(Client::Pip).install().unwrap();
+    assert_eq!((home.runs("npm"), home.runs("python3")), (0, 1));
+}
+
+#[test]
+fn what_a_killed_install_left_is_cleaned_up_and_a_damaged_one_replaced() {
+    let home = Home::new();
+    home.client("npm", &npm_brings());
+    let program = home.put_managed();
+    fs::remove_file(&program).unwrap();
+    let left = home.runtimes().join(".staging-of-a-killed-one");
+    fs::create_dir_all(left.join("node_modules")).unwrap();
+
+    assert_eq!(home.options().install().unwrap().program(), program);
+    assert_eq!((left.exists(), program.is_file()), (false, true));
+}
+
+#[test]
+fn our_folders_are_made_private_if_they_can_only_be_read_by_others() {
+    let home = Home::new();
+    home.client("npm", &npm_brings());
+    let top = home.cache().join("openai-codex");
+    fs::create_dir_all(&top).unwrap();
+    mode(&top, 0o755);
+    home.options().install().unwrap();
+    assert_eq!(mode_of(&top), 0o700);
+}

@@ -1,0 +1,183 @@
+//! Installs that fail: with what words, and what is left.
+
+use std::fs;
+use std::time::Duration;
+
+use super::fixture::{Home, mode, npm_brings};
+use crate::{Client, Environment, Error};
+
+/// Fails, says so, and leaves nothing that is or looks like an install.
+fn fails(home: &Home, options: crate::InstallOptions) -> Error {
+    let error = options.install().unwrap_err();
+    assert_eq!(home.leftovers(), Vec::<std::path::PathBuf>::new(), "{error}");
+    assert!(!home.place().exists(), "{error}");
+    error
+}
+
+#[test]
+fn no_npm_and_no_pip() {
+    let home = Home::new();
+    let error = fails(&home, home.options());
+    assert!(matches!(error, Error::NoClient { .. }), "{error:?}");
+    let error = error.to_string();
+    for part in ["no npm and no pip", &home.bin().display().to_string(), "Install Node.js", "CODEX_BIN"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_python_without_pip_is_no_pip() {
+    let home = Home::new();
+    home.client("python3", "echo 'No module named pip' >&2; exit 1");
+    let error = fails(&home, home.options());
+    assert!(matches!(error, Error::NoClient { .. }), "{error:?}");
+}
+
+#[test]
+fn no_path_at_all() {
+    let home = Home::new();
+    let bare = Environment::empty().set("CODEX_RUNTIME_CACHE", home.cache());
+    let error = fails(&home, home.options().environment(bare));
+    assert!(error.to_string().contains("PATH names no absolute folder"), "{error}");
+}
+
+#[test]
+fn no_home() {
+    let home = Home::new();
+    let error = fails(&home, home.options().environment(Environment::empty().set("PATH", home.bin())));
+    assert!(matches!(error, Error::NoCacheDir), "{error:?}");
+}
+
+#[test]
+fn both_clients_fail_and_both_are_quoted() {
+    let home = Home::new();
+    home.client("npm", "echo 'npm error code E404' >&2; exit 3");
+    home.client("python3", "echo 'no matching distribution'; exit 4");
+    let error = fails(&home, home.options());
+    let Error::ClientsFailed { failures } = &error else { panic!("{error:?}") };
+    assert_eq!([failures[0].client, failures[1].client], [Client::Npm, Client::Pip]);
+    let error = error.to_string();
+    for part in
+        ["npm error code E404", "exit status: 3", "no matching distribution", "exit status: 4", "npm ci"]
+    {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_long_output_is_quoted_by_its_end() {
+    let home = Home::new();
+    home.client("npm", "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; exit 1");
+    let error = fails(&home, home.options());
+    let Error::ClientsFailed { failures } = &error else { panic!("{error:?}") };
+    assert!(failures[0].output_tail.ends_with("line 2999") && failures[0].output_tail.len() <= 4096);
+}
+
+#[test]
+fn a_client_that_ends_well_and_brings_nothing() {
+    let home = Home::new();
+    home.client("npm", "exit 0");
+    let error = fails(&home, home.options()).to_string();
+    assert!(error.contains("brought no `node_modules/@openai/codex-"), "{error}");
+}
+
+#[test]
+fn a_client_that_cannot_be_run() {
+    let home = Home::new();
+    super::fixture::put(&home.bin().join("npm"), "#!/no/such/interpreter\n", 0o755);
+    let error = fails(&home, home.options()).to_string();
+    assert!(error.contains("could not be run"), "{error}");
+}
+
+#[test]
+fn a_wrong_hash() {
+    let home = Home::new();
+    home.client("npm", &npm_brings());
+    home.client("python3", "exit 1");
+    let mut options = home.options();
+    options.pin.as_mut().unwrap().programs[0].1 = "0".repeat(64);
+    let error = fails(&home, options);
+    assert!(matches!(&error, Error::HashMismatch { file, client: Client::Npm, .. } if file == "bin/codex"));
+    assert!(error.to_string().contains(&"0".repeat(64)), "{error}");
+    assert_eq!(home.runs("python3"), 0, "a wrong hash is not made good by asking someone else");
+}
+
+#[test]
+fn a_program_missing_from_the_package() {
+    let home = Home::new();
+    home.client("npm", &npm_brings());
+    let mut options = home.options();
+    options.pin.as_mut().unwrap().programs.push(("bin/other".to_owned(), String::new()));
+    let error = fails(&home, options);
+    assert!(matches!(&error, Error::Io { path, .. } if path.ends_with("bin/other")), "{error:?}");
+}
+
+#[test]
+fn the_lock_is_held_until_the_deadline() {
+    let home = Home::new();
+    fs::create_dir_all(home.runtimes()).unwrap();
+    mode(&home.runtimes(), 0o700);
+    mode(&home.cache().join("openai-codex"), 0o700);
+    let lock = fs::File::create(home.runtimes().join(".lock")).unwrap();
+    lock.lock().unwrap();
+    let error = fails(&home, home.options().deadline(Duration::ZERO));
+    assert!(matches!(error, Error::LockTimeout { .. }), "{error:?}");
+}
+
+#[test]
+fn a_folder_that_others_may_write_to() {
+    let home = Home::new();
+    home.client("npm", &npm_brings());
+    fs::create_dir_all(home.runtimes()).unwrap();
+    mode(&home.cache().join("openai-codex"), 0o777);
+    let error = fails(&home, home.options());
+    assert!(matches!(error, Error::UnsafeCache { .. }), "{error:?}");
+    assert!(
+        error.to_string().contains("mode 0777") && error.to_string().contains("CODEX_RUNTIME_CACHE"),
+        "{error}"
+    );
+    assert_eq!(home.runs("npm"), 0);
+}
+
+#[test]
+fn a_folder_of_someone_else() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give a folder away");
+        return;
+    }
+    let home = Home::new();
+    let top = home.cache().join("openai-codex");
+    fs::create_dir_all(&top).unwrap();
+    mode(&top, 0o700);
+    std::os::unix::fs::chown(&top, Some(12345), None).unwrap();
+    let error = fails(&home, home.options());
+    assert!(error.to_string().contains("belongs to user 12345"), "{error}");
+}
+
+#[test]
+fn a_file_in_place_of_the_folder() {
+    let home = Home::new();
+    fs::create_dir_all(home.cache()).unwrap();
+    fs::write(home.cache().join("openai-codex"), "").unwrap();
+    let error = fails(&home, home.options());
+    assert!(matches!(error, Error::UnsafeCache { .. }), "{error:?}");
+}
+
+#[test]
+fn a_cache_that_cannot_be_made() {
+    let home = Home::new();
+    fs::write(home.cache(), "").unwrap();
+    let error = fails(&home, home.options());
+    assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("cache"), "{error:?}");
+}
+
+#[test]
+fn a_callback_that_panics_leaves_nothing() {
+    let home = Home::new();
+    home.client("npm", &npm_brings());
+    let options = home.options().progress(|_| panic!("the caller's own fault"));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| options.install()));
+    assert!(outcome.is_err());
+    assert_eq!((home.leftovers().len(), home.place().exists()), (0, false));
+    home.options().install().unwrap();
+}

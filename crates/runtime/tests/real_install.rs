@@ -1,0 +1,60 @@
+//! Real installs, one through npm and one through pip: two downloads of about 160 MB unless the clients' caches have them.
+#![cfg(unix)]
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use openai_codex_runtime::{
+    Client, Environment, InstallOptions, Progress, Source, VERSION, locate, managed_dir,
+};
+use tempfile::TempDir;
+
+/// Installs into an empty cache with what `PATH` has, which is to be done by `client` alone, then looks at what came.
+fn installs(path: OsString, client: Client) {
+    let cache = TempDir::new().unwrap();
+    let without_path = Environment::empty().set("CODEX_RUNTIME_CACHE", cache.path());
+    let runtime = InstallOptions::new()
+        .environment(without_path.clone().set("PATH", path))
+        .progress(move |step| {
+            eprintln!("{step}");
+            assert!(!matches!(step, Progress::Started { client: started } if *started != client));
+        })
+        .install()
+        .unwrap();
+
+    assert!(runtime.program().starts_with(managed_dir(&without_path).unwrap()));
+    assert!(runtime.path_dir().unwrap().join("rg").is_file());
+    assert_eq!(version(runtime.program()), format!("codex-cli {VERSION}"));
+    // No client can be found now, so this uses neither one nor the network.
+    let again =
+        options().environment(without_path.clone()).progress(|step| panic!("{step}")).install().unwrap();
+    assert_eq!(again, runtime);
+    assert_eq!((locate(None, &without_path).unwrap(), runtime.source()), (again, Source::Managed));
+}
+
+/// What the program says of itself.
+fn version(program: &Path) -> String {
+    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn npm_brings_the_pinned_runtime() {
+    installs(std::env::var_os("PATH").unwrap_or_default(), Client::Npm);
+}
+
+#[test]
+fn pip_brings_the_pinned_runtime_where_npm_is_missing() {
+    let python = python();
+    let bin = TempDir::new().unwrap();
+    std::os::unix::fs::symlink(&python, bin.path().join("python3")).unwrap();
+    installs(bin.path().into(), Client::Pip);
+}
+
+/// The interpreter itself: a version manager's shim would need the rest of `PATH`.
+fn python() -> String {
+    let script = "import sys; print(sys.executable)";
+    let output = Command::new("python3").args(["-c", script]).output().expect("python3, for the test of pip");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}

@@ -17,10 +17,12 @@ use crate::verify::verify;
 use crate::{child, marker};
 
 const DEADLINE: Duration = Duration::from_secs(600);
+/// In place of a deadline that the clock cannot count to.
+const FAR: Duration = Duration::from_secs(366 * 24 * 3600);
 const TICK: Duration = Duration::from_secs(1);
 
 /// Makes sure that the pinned runtime is in this user's cache, showing progress on stderr. With a filled cache it returns at
-/// once and uses no network.
+/// once and uses no network. Blocks: async code calls it on a thread for blocking work.
 ///
 /// # Errors
 /// Neither npm nor pip is there, both fail, what they bring has the wrong hash, ten minutes are not enough, the cache folder
@@ -115,7 +117,8 @@ impl InstallOptions {
     /// # Errors
     /// As for [`install`].
     pub fn install(mut self) -> Result<Runtime, Error> {
-        let deadline = Instant::now() + self.deadline;
+        let now = Instant::now();
+        let deadline = now.checked_add(self.deadline).unwrap_or(now + FAR);
         let pin = match self.pin.take() {
             Some(pin) => pin,
             None => Pin::recorded(pin::platform().ok_or_else(unsupported)?),

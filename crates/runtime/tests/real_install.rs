@@ -27,8 +27,11 @@ fn installs(path: OsString, client: Client) {
     assert!(runtime.path_dir().unwrap().join("rg").is_file());
     assert_eq!(version(runtime.program()), format!("codex-cli {VERSION}"));
     // No client can be found now, so this uses neither one nor the network.
-    let again =
-        options().environment(without_path.clone()).progress(|step| panic!("{step}")).install().unwrap();
+    let again = InstallOptions::new()
+        .environment(without_path.clone())
+        .progress(|step| panic!("{step}"))
+        .install()
+        .unwrap();
     assert_eq!(again, runtime);
     assert_eq!((locate(None, &without_path).unwrap(), runtime.source()), (again, Source::Managed));
 }

@@ -94,6 +94,13 @@ fn a_client_may_be_asked_for_by_name() {
 }
 
 #[test]
+fn a_deadline_may_be_any_duration() {
+    let home = Home::new();
+    home.client("npm", &npm_brings());
+    home.options().deadline(std::time::Duration::MAX).install().unwrap();
+}
+
+#[test]
 fn what_a_killed_install_left_is_cleaned_up_and_a_damaged_one_replaced() {
     let home = Home::new();
     home.client("npm", &npm_brings());

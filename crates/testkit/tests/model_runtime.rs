@@ -6,15 +6,11 @@ use openai_codex_testkit::{Phase, Reply, ScriptedModel, ToolCall, Usage};
 use serde_json::{Value, json};
 use support::{Driver, codex_bin, turn_params};
 
-/// A model and a runtime that uses it; `None`, said on stderr, where there is no runtime.
-fn start() -> Option<(ScriptedModel, Driver)> {
-    let Some(bin) = codex_bin() else {
-        eprintln!("skipped: CODEX_BIN names no runtime");
-        return None;
-    };
+/// A model and a runtime that uses it.
+fn start() -> (ScriptedModel, Driver) {
     let model = ScriptedModel::start().unwrap();
-    let driver = Driver::start(&bin, &model);
-    Some((model, driver))
+    let driver = Driver::start(&codex_bin(), &model);
+    (model, driver)
 }
 
 fn read_only() -> Value {
@@ -36,7 +32,7 @@ fn end(messages: &[Value]) -> &Value {
 
 #[test]
 fn text_and_usage_arrive() {
-    let Some((model, mut driver)) = start() else { return };
+    let (model, mut driver) = start();
     model.reply(Reply::new().delta("he").delta("llo").usage(Usage::new(11, 7).cached(3).reasoning(5)));
     let thread = driver.thread(read_only());
     let seen = driver.turn(&thread, "say hello");
@@ -56,7 +52,7 @@ fn text_and_usage_arrive() {
 
 #[test]
 fn phases_arrive() {
-    let Some((model, mut driver)) = start() else { return };
+    let (model, mut driver) = start();
     model
         .reply(Reply::new().message("thinking aloud", Phase::Commentary).message("done", Phase::FinalAnswer));
     let thread = driver.thread(read_only());
@@ -68,7 +64,7 @@ fn phases_arrive() {
 
 #[test]
 fn failures_arrive_with_their_message() {
-    let Some((model, mut driver)) = start() else { return };
+    let (model, mut driver) = start();
     model.reply(Reply::failed("boom from mock model"));
     model.reply(Reply::http_error(429, "slow down"));
     let thread = driver.thread(read_only());
@@ -84,7 +80,7 @@ fn failures_arrive_with_their_message() {
 
 #[test]
 fn commands_run_and_their_output_comes_back() {
-    let Some((model, mut driver)) = start() else { return };
+    let (model, mut driver) = start();
     model.reply(ToolCall::exec_command("echo $((40 + 2))").call_id("sum"));
     model.reply("done");
     let thread = driver.thread(read_only());
@@ -100,7 +96,7 @@ fn commands_run_and_their_output_comes_back() {
 
 #[test]
 fn an_escalated_command_makes_the_runtime_ask() {
-    let Some((model, mut driver)) = start() else { return };
+    let (model, mut driver) = start();
     model.reply(ToolCall::exec_command("echo hi").escalate("because"));
     model.reply("as you wish");
     let thread = driver.thread(json!({
@@ -119,7 +115,7 @@ fn an_escalated_command_makes_the_runtime_ask() {
 
 #[test]
 fn a_declared_function_is_called() {
-    let Some((model, mut driver)) = start() else { return };
+    let (model, mut driver) = start();
     model.reply(Reply::tool_call("lookup", json!({"key": 1})));
     model.reply("done");
     let schema = json!({"type": "object", "properties": {"key": {"type": "number"}}});
@@ -138,7 +134,7 @@ fn a_declared_function_is_called() {
 
 #[test]
 fn a_turn_held_at_a_gate_can_be_interrupted() {
-    let Some((model, mut driver)) = start() else { return };
+    let (model, mut driver) = start();
     let gate = model.gate();
     model.reply(Reply::new().delta("a").pause(&gate).delta("b"));
     let thread = driver.thread(read_only());
@@ -152,7 +148,7 @@ fn a_turn_held_at_a_gate_can_be_interrupted() {
 
 #[test]
 fn turns_of_several_threads_get_their_own_replies() {
-    let Some((model, mut driver)) = start() else { return };
+    let (model, mut driver) = start();
     let gate = model.gate();
     model.reply_when(|request| request.last_user_text() == Some("left"), Reply::text("port").pause(&gate));
     model.reply_when(|request| request.last_user_text() == Some("right"), "starboard");

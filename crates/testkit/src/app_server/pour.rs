@@ -7,43 +7,52 @@ use serde_json::Value;
 /// About how much is written at once.
 const BLOCK: usize = 256 * 1024;
 
-/// Notifications for a [pour](super::Script::pour): `count` lines that go through `messages` in turn.
+/// Lines for a [pour](super::Script::pour): `count` lines that go through `lines` in turn.
 ///
-/// The lines are serialised once, into a block that is written again and again, so that a benchmark measures its
-/// reader and not this.
+/// They are put once into a block that is written again and again, so that a benchmark measures its reader and not
+/// this.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pour {
     /// How many lines.
     pub count: u64,
-    /// What they say, one after the other and again from the start.
-    pub messages: Vec<Value>,
+    /// The lines, one after the other and again from the start.
+    pub lines: Vec<String>,
 }
 
 impl Pour {
+    /// Any messages.
+    pub fn messages(count: u64, messages: impl IntoIterator<Item = Value>) -> Self {
+        Self { count, lines: messages.into_iter().map(|message| message.to_string()).collect() }
+    }
+
     /// Text deltas of one agent message, `item` of a turn of a thread, each line of `line_bytes` bytes with its end
-    /// (or a little more, if the frame alone takes more).
+    /// (or a little more, if the frame alone takes more). The members stand in the order in which the real server
+    /// writes them, which may matter to a fast reader.
     pub fn deltas(count: u64, thread: &str, turn: &str, item: &str, line_bytes: usize) -> Self {
-        let mut message = super::messages::delta(thread, turn, item, "");
-        let frame = message.to_string().len() + 1;
-        let text: String = "abcdefg ".chars().cycle().take(line_bytes.saturating_sub(frame)).collect();
-        message["params"]["delta"] = text.into();
-        Self { count, messages: vec![message] }
+        let [thread, turn, item] = [thread, turn, item].map(Value::from);
+        let head = format!(
+            r#"{{"method":"item/agentMessage/delta","params":{{"threadId":{thread},"turnId":{turn},"itemId":{item},"delta":""#
+        );
+        let tail = r#""},"emittedAtMs":1700000000000}"#;
+        let room = line_bytes.saturating_sub(head.len() + tail.len() + 1);
+        let text: String = "abcdefg ".chars().cycle().take(room).collect();
+        Self { count, lines: vec![format!("{head}{text}{tail}")] }
     }
 
     /// Mixes several pours: their lines take turns, in all as many as they had together.
     pub fn interleaved(pours: impl IntoIterator<Item = Self>) -> Self {
-        let mut mixed = Self { count: 0, messages: Vec::new() };
+        let mut mixed = Self { count: 0, lines: Vec::new() };
         for pour in pours {
             mixed.count += pour.count;
-            mixed.messages.extend(pour.messages);
+            mixed.lines.extend(pour.lines);
         }
         mixed
     }
 
     /// The blocks to write, as a block, how often, and what remains.
     pub(crate) fn blocks(&self) -> (Bytes, u64, Bytes) {
-        let lines: Vec<String> = self.messages.iter().map(|message| format!("{message}\n")).collect();
+        let lines: Vec<String> = self.lines.iter().map(|line| format!("{line}\n")).collect();
         let round: usize = lines.iter().map(String::len).sum();
         if round == 0 {
             return (Bytes::new(), 0, Bytes::new());
@@ -76,6 +85,8 @@ mod tests {
             let text = text(&Pour::deltas(count, "thread", "turn", "item", 192));
             assert_eq!(text.lines().count() as u64, count);
             assert!(text.split_inclusive('\n').all(|line| line.len() == 192));
+            let messages = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            assert!(messages.into_iter().all(|message| message["params"]["turnId"] == "turn"));
         }
     }
 
@@ -93,6 +104,6 @@ mod tests {
 
     #[test]
     fn nothing_to_say_is_nothing_to_write() {
-        assert_eq!(text(&Pour { count: 5, messages: Vec::new() }), "");
+        assert_eq!(text(&Pour::messages(5, [])), "");
     }
 }

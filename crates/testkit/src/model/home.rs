@@ -21,6 +21,10 @@ impl Home {
             format!(
                 "model = \"{MODEL}\"\n\
                  model_provider = \"scripted\"\n\
+                 # Asks a public Git server for plugins.\n\
+                 features.plugins = false\n\
+                 # Runs the user's login shell.\n\
+                 features.shell_snapshot = false\n\
                  \n\
                  [model_providers.scripted]\n\
                  name = \"Scripted model\"\n\

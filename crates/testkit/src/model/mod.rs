@@ -161,6 +161,9 @@ impl ScriptedModel {
 
     /// Adds to `config.toml` in [`home`](Self::home): what stands before the first table of `toml` goes to the top,
     /// the rest to the end. A runtime reads the file when it starts.
+    ///
+    /// Features go in as keys like `features.NAME = true`: the file turns two off like that, those that would use
+    /// the network and the user's shell.
     pub fn add_config(&self, toml: &str) -> io::Result<()> {
         self.home.add(toml)
     }

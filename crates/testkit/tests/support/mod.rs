@@ -16,9 +16,12 @@ pub(crate) struct Driver {
     pub(crate) log: Vec<String>,
 }
 
-/// The real runtime, if the environment names one.
-pub(crate) fn codex_bin() -> Option<PathBuf> {
-    std::env::var_os("CODEX_BIN").map(Into::into)
+/// The real runtime: the one that `CODEX_BIN` names, else the pinned one, installed if need be.
+pub(crate) fn codex_bin() -> PathBuf {
+    match std::env::var_os("CODEX_BIN") {
+        Some(path) => path.into(),
+        None => openai_codex_runtime::install().unwrap().program().to_owned(),
+    }
 }
 
 impl Driver {

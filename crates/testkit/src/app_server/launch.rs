@@ -107,7 +107,9 @@ fn build() -> io::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "--message-format=json", "--package", env!("CARGO_PKG_NAME")]);
-    command.args(["--bin", PROGRAM]);
+    // This package may be a dev-dependency from outside of the workspace. Cargo 1.95 panics on those unless it is told
+    // to build something that takes dev-dependencies, such as examples, of which there are none.
+    command.args(["--bin", PROGRAM, "--examples"]);
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }

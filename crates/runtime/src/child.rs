@@ -1,8 +1,8 @@
 //! One child process with a deadline: npm or pip.
 
+use std::io;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
-use std::{io, thread};
 
 /// How a child ended, and the end of what it said.
 pub(crate) struct Outcome {
@@ -27,6 +27,7 @@ mod unix {
     use std::process::{Child, Stdio};
     use std::sync::mpsc::{self, RecvTimeoutError};
     use std::sync::{Arc, Mutex, PoisonError};
+    use std::thread;
 
     use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 

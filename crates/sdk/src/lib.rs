@@ -1,1 +1,41 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+mod approval;
+mod client;
+pub mod concepts;
+mod config;
+mod connection;
+mod error;
+mod events;
+mod input;
+mod models;
+#[cfg(feature = "blocking")]
+mod park;
+mod process;
+mod thread;
+pub mod transport;
+mod turn;
+
+pub use approval::ApprovalMode;
+pub use client::AsyncCodex;
+#[cfg(feature = "blocking")]
+pub use client::Codex;
+pub use config::CodexConfig;
+pub use error::{Error, ErrorKind, JsonRpcError, Result, is_retryable_error};
+#[cfg(feature = "blocking")]
+pub use events::Events;
+pub use events::{AsyncEvents, Event};
+pub use input::{ImageInput, Input, InputItem, LocalImageInput, MentionInput, SkillInput, TextInput};
+pub use models::Models;
+#[cfg(feature = "blocking")]
+pub use thread::Thread;
+pub use thread::{AsyncThread, ThreadRead, ThreadStart};
+pub use turn::{AsyncTurnHandle, AsyncTurnStream, RunResult, TurnStart};
+#[cfg(feature = "blocking")]
+pub use turn::{TurnHandle, TurnStream};
+
+pub use openai_codex_protocol::{
+    ClientRequest, DecodeError, Notification, UndecodableNotification, UnknownNotification, methods, types,
+};
+/// Finding and installing the Codex runtime.
+pub use openai_codex_runtime as runtime;

@@ -1,0 +1,137 @@
+//! The async client.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use openai_codex_protocol::ClientRequest;
+use openai_codex_protocol::types::InitializeResponse;
+use serde_json::Value;
+
+use super::Core;
+use super::session::Session;
+use crate::transport::Transport;
+use crate::{AsyncEvents, CodexConfig, Error, Models, Result, ThreadStart};
+
+/// A client of one Codex runtime, async and on any executor.
+///
+/// Lazy: nothing runs until [`start`](Self::start) or the first call. Cheap to clone; clones share the runtime, which
+/// ends at [`close`](Self::close), or when the last handle (client, thread, turn or stream) is dropped. The drop does
+/// not wait.
+///
+/// ```no_run
+/// # async fn program() -> openai_codex::Result<()> {
+/// use openai_codex::AsyncCodex;
+///
+/// let codex = AsyncCodex::new();
+/// let thread = codex.thread_start().model("gpt-5.4").send().await?;
+/// let result = thread.run("Say hello in one sentence.").await?;
+/// println!("{}", result.final_response.unwrap_or_default());
+/// codex.close().await
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct AsyncCodex {
+    core: Arc<Core>,
+}
+
+impl AsyncCodex {
+    /// A client with the default configuration. Starts nothing.
+    #[expect(clippy::new_without_default, reason = "a client is made on purpose, as with `Codex::new`")]
+    pub fn new() -> Self {
+        Self::with_config(CodexConfig::new())
+    }
+
+    /// A client with a configuration, which is checked at the start. Starts nothing.
+    pub fn with_config(config: CodexConfig) -> Self {
+        Self { core: Core::new(config, None) }
+    }
+
+    /// A client of a server that is already reachable over `transport`. What the configuration says about processes
+    /// is not used.
+    pub fn with_transport(config: CodexConfig, transport: Transport) -> Self {
+        Self { core: Core::new(config, Some(transport)) }
+    }
+
+    /// Starts the runtime and does the handshake. Idempotent, and implied by the first call of anything else.
+    ///
+    /// Never downloads a runtime: see [`runtime`](crate::runtime).
+    ///
+    /// # Errors
+    /// No usable runtime or configuration; a program that is not a Codex runtime; no answer to `initialize` within
+    /// [`CodexConfig::start_deadline`]. The client can then be started again, unless it was made with a transport,
+    /// which is used up.
+    pub async fn start(&self) -> Result<()> {
+        self.session().await.map(drop)
+    }
+
+    /// The server's answer to `initialize`; `None` before the start.
+    pub fn metadata(&self) -> Option<Arc<InitializeResponse>> {
+        self.core.metadata()
+    }
+
+    /// Starts a thread: a builder for `thread/start`.
+    pub fn thread_start(&self) -> ThreadStart<Self> {
+        ThreadStart::new(self.core.clone())
+    }
+
+    /// Lists the models: a builder for `model/list`.
+    pub fn models(&self) -> Models<Self> {
+        Models { core: self.core.clone(), include_hidden: false, client: PhantomData }
+    }
+
+    /// Observes everything that happens on the connection from now on, also what belongs to no turn.
+    pub fn events(&self) -> AsyncEvents {
+        AsyncEvents::new(self.core.clone(), None)
+    }
+
+    /// Makes any request of the protocol, typed; see [`methods`](crate::methods).
+    ///
+    /// ```no_run
+    /// # async fn program(codex: openai_codex::AsyncCodex) -> openai_codex::Result<()> {
+    /// use openai_codex::{methods, types::ThreadLoadedListParams};
+    ///
+    /// let loaded = codex.request::<methods::ThreadLoadedList>(ThreadLoadedListParams::new()).await?;
+    /// println!("{:?}", loaded.data);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The server's error answer; an answer that cannot be decoded; none within the deadline; a lost connection.
+    pub async fn request<R: ClientRequest>(&self, params: R::Params) -> Result<R::Response> {
+        self.session().await?.call::<R>(&params, None).await
+    }
+
+    /// Makes a request that this version of the crate does not know; `Value::Null` as parameters sends none.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub async fn request_raw(&self, method: &str, params: Value) -> Result<Value> {
+        request_raw(&*self.session().await?, method, params).await
+    }
+
+    /// Ends the runtime and waits until it is gone. Idempotent; whatever still waits ends with
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    ///
+    /// # Errors
+    /// A runtime that could not be reaped within the closing ladder, about six seconds.
+    pub async fn close(&self) -> Result<()> {
+        self.core.close().await
+    }
+
+    async fn session(&self) -> Result<Arc<Session>> {
+        self.core.session().await
+    }
+}
+
+pub(super) async fn request_raw(session: &Session, method: &str, params: Value) -> Result<Value> {
+    let params = match params {
+        Value::Null => None,
+        params => serde_json::value::to_raw_value(&params).ok(),
+    };
+    let answer = session.call_raw(method, params.as_deref())?.await?;
+    serde_json::from_slice(&answer).map_err(|error| {
+        Error::new(crate::ErrorKind::Decode, format!("unreadable answer from the server: {error}"))
+            .with_method(method)
+            .with_source(error)
+    })
+}

@@ -1,0 +1,126 @@
+//! The blocking client.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use openai_codex_protocol::ClientRequest;
+use openai_codex_protocol::types::InitializeResponse;
+use serde_json::Value;
+
+use super::asynchronous::request_raw;
+use super::{Core, Session};
+use crate::park::wait;
+use crate::transport::Transport;
+use crate::{CodexConfig, Events, Models, Result, ThreadStart};
+
+/// A client of one Codex runtime, blocking.
+///
+/// Works in a plain `fn main()`, and also when called inside an async runtime (it then blocks the calling thread, and
+/// nothing else). Cheap to clone; clones share the runtime, which ends at [`close`](Self::close), or when the last
+/// handle (client, thread, turn or stream) is dropped. The drop does not wait.
+///
+/// ```no_run
+/// use openai_codex::{Codex, Result};
+///
+/// fn main() -> Result<()> {
+///     let codex = Codex::new()?;
+///     let thread = codex.thread_start().model("gpt-5.4").config("model_reasoning_effort", "high").send()?;
+///     let result = thread.run("Say hello in one sentence.")?;
+///     println!("{}", result.final_response.unwrap_or_default());
+///     codex.close()
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Codex {
+    core: Arc<Core>,
+    session: Arc<Session>,
+}
+
+impl Codex {
+    /// Starts a runtime with the default configuration and does the handshake.
+    ///
+    /// Never downloads a runtime: see [`runtime`](crate::runtime).
+    ///
+    /// # Errors
+    /// As [`with_config`](Self::with_config).
+    pub fn new() -> Result<Self> {
+        Self::with_config(CodexConfig::new())
+    }
+
+    /// Starts a runtime and does the handshake.
+    ///
+    /// # Errors
+    /// No usable runtime or configuration; a program that is not a Codex runtime; no answer to `initialize` within
+    /// [`CodexConfig::start_deadline`].
+    pub fn with_config(config: CodexConfig) -> Result<Self> {
+        Self::start(Core::new(config, None))
+    }
+
+    /// Connects to a server that is already reachable over `transport`, and does the handshake. What the
+    /// configuration says about processes is not used.
+    ///
+    /// # Errors
+    /// As [`with_config`](Self::with_config).
+    pub fn with_transport(config: CodexConfig, transport: Transport) -> Result<Self> {
+        Self::start(Core::new(config, Some(transport)))
+    }
+
+    fn start(core: Arc<Core>) -> Result<Self> {
+        let session = wait(core.session())?;
+        Ok(Self { core, session })
+    }
+
+    /// The server's answer to `initialize`.
+    pub fn metadata(&self) -> Arc<InitializeResponse> {
+        self.session.metadata.clone()
+    }
+
+    /// Starts a thread: a builder for `thread/start`.
+    pub fn thread_start(&self) -> ThreadStart<Self> {
+        ThreadStart::new(self.core.clone())
+    }
+
+    /// Lists the models: a builder for `model/list`.
+    pub fn models(&self) -> Models<Self> {
+        Models { core: self.core.clone(), include_hidden: false, client: PhantomData }
+    }
+
+    /// Observes everything that happens on the connection from now on, also what belongs to no turn.
+    pub fn events(&self) -> Events {
+        Events::new(self.core.clone(), None)
+    }
+
+    /// Makes any request of the protocol, typed; see [`methods`](crate::methods).
+    ///
+    /// ```no_run
+    /// # fn program(codex: openai_codex::Codex) -> openai_codex::Result<()> {
+    /// use openai_codex::{methods, types::ThreadLoadedListParams};
+    ///
+    /// let loaded = codex.request::<methods::ThreadLoadedList>(ThreadLoadedListParams::new())?;
+    /// println!("{:?}", loaded.data);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The server's error answer; an answer that cannot be decoded; none within the deadline; a lost connection.
+    pub fn request<R: ClientRequest>(&self, params: R::Params) -> Result<R::Response> {
+        wait(async { self.core.session().await?.call::<R>(&params, None).await })
+    }
+
+    /// Makes a request that this version of the crate does not know; `Value::Null` as parameters sends none.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub fn request_raw(&self, method: &str, params: Value) -> Result<Value> {
+        wait(async { request_raw(&*self.core.session().await?, method, params).await })
+    }
+
+    /// Ends the runtime and waits until it is gone. Idempotent; whatever still waits ends with
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    ///
+    /// # Errors
+    /// A runtime that could not be reaped within the closing ladder, about six seconds.
+    pub fn close(&self) -> Result<()> {
+        wait(self.core.close())
+    }
+}

@@ -1,0 +1,164 @@
+//! One started and greeted runtime.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openai_codex_protocol::types::{ClientInfo, InitializeCapabilities, InitializeParams, InitializeResponse};
+use openai_codex_protocol::{ClientNotification, ClientRequest, Params, client_notifications, methods};
+use serde_json::value::RawValue;
+
+use crate::connection::observers::Hub;
+use crate::connection::turn_log::TurnLog;
+use crate::connection::{Connection, Pending, deadlines};
+use crate::process::Launch;
+use crate::transport::Transport;
+use crate::{CodexConfig, Error, ErrorKind, Result};
+
+/// A connection whose handshake is done. Ids, routing and metadata belong to it, so a client can replace it whole.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) connection: Connection,
+    pub(crate) metadata: Arc<InitializeResponse>,
+    request_deadline: Option<Duration>,
+}
+
+impl Session {
+    /// Starts the runtime, or takes the transport that is already there, and greets it.
+    pub(crate) async fn start(
+        config: &CodexConfig,
+        transport: Option<Transport>,
+        hub: Arc<Hub>,
+    ) -> Result<Self> {
+        let connection = match transport {
+            Some(transport) => Connection::attach(transport, hub)?,
+            None => Connection::launch(Launch::prepare(config)?, hub).await?,
+        };
+        Self::greet(connection, config).await
+    }
+
+    /// Does the handshake: `initialize`, its answer, `initialized`. On failure the connection is closed, and the
+    /// error comes when nothing of it is left.
+    pub(crate) async fn greet(connection: Connection, config: &CodexConfig) -> Result<Self> {
+        match handshake(&connection, config).await {
+            Ok(metadata) => {
+                connection.greeted();
+                connection.notify(client_notifications::Initialized::METHOD);
+                let metadata = Arc::new(metadata);
+                Ok(Self { connection, metadata, request_deadline: config.request_deadline })
+            }
+            Err(error) => {
+                connection.close();
+                connection.ended().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes a request and decodes its answer. The thread is for errors.
+    pub(crate) async fn call<R: ClientRequest>(
+        &self,
+        params: &R::Params,
+        thread_id: Option<&str>,
+    ) -> Result<R::Response> {
+        let deadline = self.deadline_of(R::METHOD);
+        call::<R>(&self.connection, params, thread_id, deadline).await
+    }
+
+    /// Makes a request of which only the name is known; the answer is its result as JSON text.
+    pub(crate) fn call_raw(&self, method: &str, params: Option<&RawValue>) -> Result<Pending> {
+        self.connection.request(method, params, None, self.deadline_of(method))
+    }
+
+    /// Starts a turn whose events go to `log`.
+    pub(crate) fn start_turn(
+        &self,
+        params: &RawValue,
+        log: &Arc<TurnLog>,
+        deadline: Option<Duration>,
+    ) -> Result<Pending> {
+        let deadline = deadline.or_else(|| self.deadline_of(methods::TurnStart::METHOD));
+        self.connection.start_turn(params, log, deadline)
+    }
+
+    fn deadline_of(&self, method: &str) -> Option<Duration> {
+        self.request_deadline.or_else(|| deadlines::of_method(method))
+    }
+}
+
+async fn call<R: ClientRequest>(
+    connection: &Connection,
+    params: &R::Params,
+    thread_id: Option<&str>,
+    deadline: Option<Duration>,
+) -> Result<R::Response> {
+    let params = encode(R::METHOD, params)?;
+    let answer = connection.request(R::METHOD, params.as_deref(), thread_id, deadline)?.await?;
+    decode::<R>(&answer, thread_id)
+}
+
+/// The parameters as JSON text; `None` where the method takes none, or none were given.
+pub(crate) fn encode(method: &str, params: &impl Params) -> Result<Option<Box<RawValue>>> {
+    if params.is_omitted() {
+        return Ok(None);
+    }
+    serde_json::value::to_raw_value(params).map(Some).map_err(|error| {
+        Error::invalid_input(format!("the parameters cannot be written as JSON: {error}"))
+            .with_method(method)
+            .with_source(error)
+    })
+}
+
+/// The answer of a request, from the JSON text of its result.
+pub(crate) fn decode<R: ClientRequest>(answer: &[u8], thread_id: Option<&str>) -> Result<R::Response> {
+    // Frames were checked when they were routed.
+    let text = std::str::from_utf8(answer).unwrap_or_default();
+    openai_codex_protocol::decode_response::<R>(text)
+        .map_err(|error| Error::from_decode(error).with_method(R::METHOD).with_thread(thread_id))
+}
+
+async fn handshake(connection: &Connection, config: &CodexConfig) -> Result<InitializeResponse> {
+    let client = ClientInfo::new(&config.client_name, &config.client_version).title(&config.client_title);
+    let capabilities = InitializeCapabilities::new().experimental_api(config.experimental_api);
+    let params = InitializeParams::new(client).capabilities(capabilities);
+    let answer = call::<methods::Initialize>(connection, &params, None, Some(config.start_deadline)).await;
+    let metadata = answer.map_err(|error| match error.kind() {
+        ErrorKind::Decode => Error::new(
+            ErrorKind::Handshake,
+            format!("missing required metadata in the runtime's answer to `initialize`: {error}"),
+        )
+        .with_source(error),
+        _ => error,
+    })?;
+    if server_version(&metadata.user_agent).is_none() {
+        return Err(Error::new(
+            ErrorKind::Handshake,
+            format!(
+                "missing required metadata: no server name and version in the user agent {:?} of the runtime",
+                metadata.user_agent
+            ),
+        ));
+    }
+    Ok(metadata)
+}
+
+/// The version in a user agent: `name/1.2.3 (…)`, or `name 1.2.3`.
+pub(crate) fn server_version(user_agent: &str) -> Option<&str> {
+    let (name, rest) = user_agent.split_once('/').or_else(|| user_agent.split_once(char::is_whitespace))?;
+    let version = rest.split_whitespace().next()?;
+    (!name.trim().is_empty()).then_some(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::server_version;
+
+    #[test]
+    fn the_version_is_read_from_the_user_agent() {
+        assert_eq!(server_version("codex-cli/1.2.3"), Some("1.2.3"));
+        assert_eq!(server_version("codex_rust_sdk/0.163.0 (Debian 12; x86_64) x (y; 0.1.0)"), Some("0.163.0"));
+        assert_eq!(server_version("codex-cli 0.153.0"), Some("0.153.0"));
+        for bad in ["", "codex", "/1.2", "codex/", "  "] {
+            assert_eq!(server_version(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! How a client finds, starts and greets the runtime.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::{Error, Result};
+
+/// How a client finds, starts and greets the runtime.
+///
+/// Everything is optional; `CodexConfig::default()` starts the runtime that
+/// [`runtime::locate`](crate::runtime::locate) finds, in this process's folder and environment.
+///
+/// ```
+/// use openai_codex::CodexConfig;
+///
+/// let config = CodexConfig::new()
+///     .config_override("model_reasoning_effort", "high")
+///     .env("RUST_LOG", "warn")
+///     .client_name("my_tool");
+/// # let _ = config;
+/// ```
+#[doc(alias = "AppServerConfig")]
+#[derive(Clone)]
+pub struct CodexConfig {
+    pub(crate) codex_bin: Option<PathBuf>,
+    pub(crate) launch_args: Option<Vec<OsString>>,
+    pub(crate) config_overrides: Vec<String>,
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) env: BTreeMap<OsString, OsString>,
+    pub(crate) client_name: String,
+    pub(crate) client_title: String,
+    pub(crate) client_version: String,
+    pub(crate) experimental_api: bool,
+    pub(crate) start_deadline: Duration,
+    pub(crate) request_deadline: Option<Duration>,
+}
+
+impl CodexConfig {
+    /// The default configuration.
+    pub fn new() -> Self {
+        Self {
+            codex_bin: None,
+            launch_args: None,
+            config_overrides: Vec::new(),
+            cwd: None,
+            env: BTreeMap::new(),
+            client_name: "codex_rust_sdk".into(),
+            client_title: "Codex Rust SDK".into(),
+            client_version: env!("CARGO_PKG_VERSION").into(),
+            experimental_api: true,
+            start_deadline: Duration::from_secs(30),
+            request_deadline: None,
+        }
+    }
+
+    /// The runtime program to start. Without it [`runtime::locate`](crate::runtime::locate) looks for one.
+    pub fn codex_bin(mut self, path: impl Into<PathBuf>) -> Self {
+        self.codex_bin = Some(path.into());
+        self
+    }
+
+    /// The whole command line, program first, used as it is: nothing is added, and
+    /// [`codex_bin`](Self::codex_bin) and [`config_overrides`](Self::config_overrides) are ignored.
+    pub fn launch_args_override<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.launch_args = Some(args.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Settings passed as `--config KEY=VALUE`, in order, before `app-server`. A value is read as TOML, and taken
+    /// as a plain string where it is not TOML.
+    pub fn config_overrides<S: Into<String>>(mut self, overrides: impl IntoIterator<Item = S>) -> Self {
+        self.config_overrides = overrides.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Adds one `--config KEY=VALUE`.
+    pub fn config_override(mut self, key: impl fmt::Display, value: impl fmt::Display) -> Self {
+        self.config_overrides.push(format!("{key}={value}"));
+        self
+    }
+
+    /// The folder that the runtime starts in. A thread's own folder is
+    /// [`ThreadStart::cwd`](crate::ThreadStart::cwd).
+    pub fn cwd(mut self, path: impl Into<PathBuf>) -> Self {
+        self.cwd = Some(path.into());
+        self
+    }
+
+    /// Sets one environment variable of the runtime, over what it inherits from this process.
+    pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.insert(key.into(), value.into());
+        self
+    }
+
+    /// The name in `initialize`'s `clientInfo`; `codex_rust_sdk` unless set.
+    pub fn client_name(mut self, name: impl Into<String>) -> Self {
+        self.client_name = name.into();
+        self
+    }
+
+    /// The title in `clientInfo`; `Codex Rust SDK` unless set.
+    pub fn client_title(mut self, title: impl Into<String>) -> Self {
+        self.client_title = title.into();
+        self
+    }
+
+    /// The version in `clientInfo`; the version of this crate unless set.
+    pub fn client_version(mut self, version: impl Into<String>) -> Self {
+        self.client_version = version.into();
+        self
+    }
+
+    /// Whether `initialize` asks for the experimental methods and fields. On unless turned off.
+    pub fn experimental_api(mut self, enabled: bool) -> Self {
+        self.experimental_api = enabled;
+        self
+    }
+
+    /// How long the runtime may take to start and to answer `initialize`; 30 seconds unless set.
+    pub fn start_deadline(mut self, deadline: Duration) -> Self {
+        self.start_deadline = deadline;
+        self
+    }
+
+    /// How long any request may wait for its answer. Unless set, each method has the deadline of its class: 30
+    /// seconds for quick ones, 5 minutes for those that load or contact something, none for those that last as long
+    /// as the work they start; see [`concepts::deadlines`](crate::concepts::deadlines).
+    pub fn request_deadline(mut self, deadline: Duration) -> Self {
+        self.request_deadline = Some(deadline);
+        self
+    }
+
+    /// Checks what can be checked before anything is started.
+    pub(crate) fn validate(&self) -> Result<()> {
+        for entry in &self.config_overrides {
+            match entry.split_once('=') {
+                Some((key, _)) if !key.trim().is_empty() => {}
+                _ => {
+                    return Err(Error::invalid_config(format!(
+                        "config override {entry:?} is not of the form KEY=VALUE; write for example \
+                         `model_reasoning_effort=high`"
+                    )));
+                }
+            }
+        }
+        if self.launch_args.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Error::invalid_config("launch_args_override is empty; its first entry is the program"));
+        }
+        let argument = self.config_overrides.iter().find(|entry| entry.contains('\0')).is_some();
+        if argument || self.env.iter().any(|(key, value)| unusable_variable(key, value)) {
+            return Err(Error::invalid_config(
+                "a config override or environment variable holds a NUL byte, or a variable's name is empty or \
+                 holds `=`",
+            ));
+        }
+        if let Some(cwd) = &self.cwd {
+            require_folder(cwd)?;
+        }
+        Ok(())
+    }
+}
+
+fn unusable_variable(key: &OsString, value: &OsString) -> bool {
+    let (key, value) = (key.as_encoded_bytes(), value.as_encoded_bytes());
+    key.is_empty() || key.contains(&b'=') || key.contains(&0) || value.contains(&0)
+}
+
+fn require_folder(cwd: &Path) -> Result<()> {
+    match std::fs::metadata(cwd) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(Error::invalid_config(format!("cwd {} is not a folder", cwd.display()))),
+        Err(error) => Err(Error::invalid_config(format!(
+            "cwd {} cannot be used: {error}; create it or set another",
+            cwd.display()
+        ))
+        .with_source(error)),
+    }
+}
+
+impl Default for CodexConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Values of environment variables and overrides can be secrets, so only names are shown.
+impl fmt::Debug for CodexConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let overrides: Vec<&str> =
+            self.config_overrides.iter().map(|entry| entry.split('=').next().unwrap_or_default()).collect();
+        f.debug_struct("CodexConfig")
+            .field("codex_bin", &self.codex_bin)
+            .field("launch_args_override", &self.launch_args.as_ref().map(|args| args.len()))
+            .field("config_overrides", &overrides)
+            .field("cwd", &self.cwd)
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("client_name", &self.client_name)
+            .field("client_version", &self.client_version)
+            .field("experimental_api", &self.experimental_api)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn an_override_without_key_or_value_is_refused() {
+        for bad in ["model", "=high", "  =high", ""] {
+            let error = CodexConfig::new().config_overrides([bad]).validate().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+            assert!(error.to_string().contains("KEY=VALUE"), "{error}");
+        }
+        CodexConfig::new().config_override("a.b", true).validate().unwrap();
+    }
+
+    #[test]
+    fn a_missing_cwd_is_named() {
+        let error = CodexConfig::new().cwd("/no/such/folder").validate().unwrap_err();
+        assert!(error.to_string().contains("/no/such/folder"), "{error}");
+    }
+
+    #[test]
+    fn debug_shows_no_values() {
+        let config = CodexConfig::new().env("OPENAI_API_KEY", "sk-secret").config_override("token", "sk-secret");
+        assert!(!format!("{config:?}").contains("sk-secret"));
+    }
+}

@@ -1,0 +1,258 @@
+//! Runs a connection over a transport: the reader, the writer, the clock, and the end of it all.
+//!
+//! The tasks run on the client's I/O thread. None of them ever waits for user code: the reader appends to queues and
+//! moves on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::process::Child;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::deadlines::{self, Clock};
+use super::envelope::Incoming;
+use super::observers::{Hub, Observed};
+use super::turn_log::QueuedFrame;
+use super::{Connection, Ended, Outgoing, Router, Shared};
+use crate::process::{self, StderrTail};
+use crate::transport::{FrameReader, FrameWriter, Transport};
+use crate::{Error, ErrorKind};
+
+/// How long a lost connection waits for what explains it: the exit status and the last of the log.
+const EXPLANATION: Duration = Duration::from_millis(500);
+/// How long a closing connection may take to write what was already queued.
+const FLUSH: Duration = Duration::from_millis(500);
+/// How much of a malformed line an event or error shows.
+const EXCERPT: usize = 200;
+
+/// The process behind a transport.
+pub(super) struct Process {
+    pub(super) program: PathBuf,
+    pub(super) child: Child,
+}
+
+/// The I/O side of a connection, to be run.
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    outbox: mpsc::UnboundedReceiver<Outgoing>,
+    clock: Clock,
+    closing: watch::Receiver<bool>,
+}
+
+/// Why reading or writing ended.
+enum Why {
+    OutputClosed,
+    ReadFailed(std::io::Error),
+    WriteFailed(std::io::Error),
+    /// Before `initialize` was answered, a line that no Codex runtime writes.
+    NotCodex(String),
+}
+
+/// Makes both sides of a connection.
+pub(super) fn connection(hub: Arc<Hub>) -> (Connection, Driver) {
+    let (outbox, queued) = mpsc::unbounded_channel();
+    let (deadlines, clock) = deadlines::deadlines();
+    let (closing, close) = watch::channel(false);
+    let shared = Arc::new(Shared {
+        router: Router::default().into(),
+        outbox,
+        deadlines,
+        hub,
+        closing,
+        ended: watch::Sender::new(None),
+        greeted: AtomicBool::new(false),
+    });
+    let driver = Driver { shared: shared.clone(), outbox: queued, clock, closing: close };
+    (Connection { shared }, driver)
+}
+
+impl Driver {
+    /// Runs the connection until it ends, and then ends the process behind it.
+    pub(super) async fn run(self, transport: Transport, mut process: Option<Process>) {
+        let Self { shared, outbox, clock, mut closing } = self;
+        let tail = Arc::new(StderrTail::default());
+        let logging = process.as_mut().and_then(|process| process.child.stderr.take()).map(|stream| {
+            let tail = tail.clone();
+            tokio::spawn(async move { tail.drain(stream).await })
+        });
+        let ticking = tokio::spawn({
+            let (waiting, expiring) = (shared.clone(), shared.clone());
+            clock.run(
+                move |id| waiting.router().is_waiting(id),
+                move |id, waited| expiring.route(|router, effects| router.expire(id, waited, effects)),
+            )
+        });
+        let mut reading = tokio::spawn(read(shared.clone(), transport.reader));
+        let mut writing = tokio::spawn(write(shared.clone(), outbox, transport.writer, closing.clone()));
+
+        let why = tokio::select! {
+            why = &mut reading => why.ok(),
+            why = &mut writing => match why.ok().flatten() {
+                // What the server wrote before it stopped listening still counts.
+                Some(why) => timeout(EXPLANATION, &mut reading).await.map_or(Some(why), |why| why.ok()),
+                None => None,
+            },
+            _ = closing.wait_for(|closing| *closing) => None,
+        };
+        match why {
+            Some(why) => {
+                // Closes the server's input, which is what makes it exit.
+                stop(writing).await;
+                let error = explain(&shared, &why, process.as_mut(), logging, &tail).await;
+                shared.fail(&error);
+            }
+            None => {
+                // Everybody has been told; the queue may still hold an interrupt.
+                let _ = timeout(FLUSH, &mut writing).await;
+                stop(writing).await;
+            }
+        }
+        let reaped = match &mut process {
+            Some(process) => process::end(&mut process.child).await.status.is_some(),
+            None => true,
+        };
+        stop(reading).await;
+        stop(ticking).await;
+        shared.ended.send_replace(Some(Ended { reaped }));
+    }
+}
+
+/// Ends a task and waits until what it held is gone.
+async fn stop<T>(task: JoinHandle<T>) {
+    task.abort();
+    let _ = task.await;
+}
+
+async fn read(shared: Arc<Shared>, mut reader: Box<dyn FrameReader>) -> Why {
+    let mut frames = Vec::new();
+    loop {
+        frames.clear();
+        match reader.read(&mut frames).await {
+            Ok(true) => {}
+            Ok(false) => return Why::OutputClosed,
+            Err(error) => return Why::ReadFailed(error),
+        }
+        if let Err(why) = shared.receive(&frames) {
+            return why;
+        }
+    }
+}
+
+async fn write(
+    shared: Arc<Shared>,
+    mut outbox: mpsc::UnboundedReceiver<Outgoing>,
+    mut writer: Box<dyn FrameWriter>,
+    mut closing: watch::Receiver<bool>,
+) -> Option<Why> {
+    const AT_ONCE: usize = 64;
+    let mut queued = Vec::new();
+    let mut frames = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            _ = outbox.recv_many(&mut queued, AT_ONCE) => {}
+            _ = closing.wait_for(|closing| *closing) => return None,
+        }
+        frames.clear();
+        frames.extend(queued.drain(..).filter_map(|Outgoing { id, frame }| {
+            let mut router = shared.router();
+            match id {
+                Some(id) if !router.is_waiting(id) => {
+                    router.unsent(id);
+                    None
+                }
+                _ => Some(frame),
+            }
+        }));
+        if let Err(error) = writer.write(&frames).await {
+            return Some(Why::WriteFailed(error));
+        }
+    }
+}
+
+impl Shared {
+    /// Takes in what was read. An error ends the connection.
+    fn receive(&self, frames: &[Bytes]) -> Result<(), Why> {
+        let mut effects = Vec::new();
+        for frame in frames {
+            let incoming = Incoming::scan(frame);
+            let greeted = self.greeted.load(Ordering::Acquire);
+            match incoming {
+                Ok(Incoming::Request { .. }) if !greeted => return Err(Why::NotCodex(excerpt(frame))),
+                Ok(incoming) => {
+                    if self.hub.is_watched()
+                        && let Incoming::Notification { method, route } = &incoming
+                    {
+                        let kind = openai_codex_protocol::NotificationKind::from_method(method);
+                        let event = QueuedFrame { kind, frame: Bytes::copy_from_slice(frame) };
+                        self.hub.publish(route.thread_id.as_deref(), &Observed::Notification(event));
+                    }
+                    self.router().receive(incoming, frame, &mut effects);
+                }
+                Err(_) if !greeted => return Err(Why::NotCodex(excerpt(frame))),
+                Err(reason) => {
+                    self.hub.publish(None, &Observed::Malformed { line: excerpt(frame), reason });
+                }
+            }
+            self.apply(&mut effects);
+        }
+        Ok(())
+    }
+}
+
+fn excerpt(frame: &[u8]) -> String {
+    let shown = String::from_utf8_lossy(&frame[..frame.len().min(EXCERPT)]).into_owned();
+    if frame.len() > EXCERPT { format!("{shown}… ({} bytes)", frame.len()) } else { shown }
+}
+
+/// Puts together what is known of a lost connection.
+async fn explain(
+    shared: &Shared,
+    why: &Why,
+    process: Option<&mut Process>,
+    logging: Option<JoinHandle<()>>,
+    tail: &StderrTail,
+) -> Error {
+    let what = match why {
+        Why::OutputClosed => "closed its output".to_owned(),
+        Why::ReadFailed(error) => format!("cannot be read from: {error}"),
+        Why::WriteFailed(error) => format!("no longer reads: {error}"),
+        Why::NotCodex(line) => format!("does not speak the app-server protocol: it wrote {line:?}"),
+    };
+    let Some(process) = process else {
+        return Error::new(lost_kind(shared), format!("the server {what}"));
+    };
+    let program = process.program.display();
+    let mut message = match why {
+        Why::NotCodex(_) => format!("the program {program} {what}"),
+        _ => match timeout(EXPLANATION, process.child.wait()).await {
+            Ok(Ok(status)) => format!("the runtime {program} has ended ({status})"),
+            _ => format!("the runtime {program} {what}"),
+        },
+    };
+    if let Some(logging) = logging {
+        // A grandchild can hold the pipe open; what has come by then has to do.
+        let _ = timeout(EXPLANATION, logging).await;
+    }
+    if !shared.greeted.load(Ordering::Acquire) {
+        message.push_str(
+            " before it answered `initialize`; check that it is a Codex runtime and that its arguments and \
+             configuration are right",
+        );
+    }
+    let quote = tail.quote();
+    if !quote.is_empty() {
+        message.push_str("; stderr_tail=");
+        message.push_str(&quote);
+    }
+    Error::new(lost_kind(shared), message)
+}
+
+fn lost_kind(shared: &Shared) -> ErrorKind {
+    if shared.greeted.load(Ordering::Acquire) { ErrorKind::TransportClosed } else { ErrorKind::Handshake }
+}

@@ -1,0 +1,75 @@
+//! The thread that a connection's I/O runs on.
+//!
+//! One per client, with a small event loop of its own: users need no runtime, blocking calls only park, and a drop
+//! needs no executor to end the runtime.
+
+use std::sync::Arc;
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use super::Connection;
+use super::driver::{Process, connection};
+use super::observers::Hub;
+use crate::process::Launch;
+use crate::transport::{LineReader, LineWriter, Transport};
+use crate::{Error, ErrorKind, Result};
+
+impl Connection {
+    /// Starts a runtime and connects to it over its standard streams.
+    pub(crate) async fn launch(launch: Launch, hub: Arc<Hub>) -> Result<Self> {
+        let (connection, driver) = connection(hub);
+        let (report, started) = oneshot::channel();
+        spawn(async move || match start(&launch) {
+            Ok((transport, process)) => {
+                // Even if the caller has gone: the driver then finds the connection closing and ends the child.
+                let _ = report.send(Ok(()));
+                driver.run(transport, Some(process)).await;
+            }
+            Err(error) => drop(report.send(Err(error))),
+        })?;
+        let lost = || Error::new(ErrorKind::Spawn, "the I/O thread ended before the runtime was started");
+        started.await.map_err(|_| lost())??;
+        Ok(connection)
+    }
+
+    /// Connects over a transport that is already there.
+    pub(crate) fn attach(transport: Transport, hub: Arc<Hub>) -> Result<Self> {
+        let (connection, driver) = connection(hub);
+        spawn(async move || driver.run(transport, None).await)?;
+        Ok(connection)
+    }
+
+    /// Connects on the executor of the caller, whose clock a test may have paused.
+    #[cfg(test)]
+    pub(crate) fn on_this_executor(transport: Transport, hub: Arc<Hub>) -> Self {
+        let (connection, driver) = connection(hub);
+        tokio::spawn(driver.run(transport, None));
+        connection
+    }
+}
+
+fn start(launch: &Launch) -> Result<(Transport, Process)> {
+    let mut child = launch.spawn()?;
+    let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(Error::new(ErrorKind::Spawn, "the runtime was started without pipes"));
+    };
+    let transport = Transport::new(LineReader::new(stdout), LineWriter::new(stdin));
+    Ok((transport, Process { program: launch.program().to_owned(), child }))
+}
+
+/// Runs `main` to its end on a thread of its own.
+fn spawn<F: Future<Output = ()>>(main: impl FnOnce() -> F + Send + 'static) -> Result<()> {
+    let cannot = |what: &str, error: std::io::Error| {
+        Error::new(ErrorKind::Spawn, format!("cannot {what}: {error}")).with_source(error)
+    };
+    let event_loop = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| cannot("make an event loop", error))?;
+    thread::Builder::new()
+        .name("codex-io".into())
+        .spawn(move || event_loop.block_on(main()))
+        .map_err(|error| cannot("start the I/O thread", error))?;
+    Ok(())
+}

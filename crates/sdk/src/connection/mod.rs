@@ -1,0 +1,243 @@
+//! One connection to one runtime: requests out, answers and events in.
+//!
+//! The parts: [`envelope`] reads where a frame goes, [`router`] decides, [`turn_log`] and [`observers`] keep what
+//! consumers have not taken yet, [`deadlines`] ends what takes too long, [`fallback`] answers for the user, and
+//! [`driver`] runs them over a transport on the client's I/O thread.
+
+pub(crate) mod deadlines;
+mod driver;
+mod envelope;
+mod fallback;
+mod io_thread;
+pub(crate) mod observers;
+mod router;
+#[cfg(test)]
+mod tests;
+pub(crate) mod turn_log;
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{Error, ErrorKind, Result};
+use deadlines::Deadlines;
+use observers::Hub;
+use router::{Answer, Effect, Router, Waiter};
+use turn_log::TurnLog;
+
+/// A connection, owned by everything that needs it; when the last owner drops it, the runtime is ended.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    shared: Arc<Shared>,
+}
+
+/// What the owners of a connection share with its I/O thread.
+#[derive(Debug)]
+struct Shared {
+    router: Mutex<Router>,
+    outbox: mpsc::UnboundedSender<Outgoing>,
+    deadlines: Deadlines,
+    hub: Arc<Hub>,
+    closing: watch::Sender<bool>,
+    ended: watch::Sender<Option<Ended>>,
+    /// Whether `initialize` was answered. Before that nothing but its answer is acceptable.
+    greeted: AtomicBool,
+}
+
+/// A frame on its way to the writer; with the id of a request that may have been cancelled meanwhile.
+#[derive(Debug)]
+struct Outgoing {
+    id: Option<i64>,
+    frame: Bytes,
+}
+
+/// How a connection ended: reaped, and nothing of it is left.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    pub(crate) reaped: bool,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    method: &'a str,
+    id: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    params: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct ClientNotification<'a> {
+    method: &'a str,
+}
+
+impl Shared {
+    fn router(&self) -> MutexGuard<'_, Router> {
+        self.router.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the router decide something and does what it decided, when it is no longer locked.
+    fn route<T>(&self, decide: impl FnOnce(&mut Router, &mut Vec<Effect>) -> T) -> T {
+        let mut effects = Vec::new();
+        let decided = decide(&mut self.router(), &mut effects);
+        self.apply(&mut effects);
+        decided
+    }
+
+    fn apply(&self, effects: &mut Vec<Effect>) {
+        for effect in effects.drain(..) {
+            match effect {
+                // The receiver may just have gone; then nobody is left to be told.
+                Effect::Resolve(waiter, answer) => drop(waiter.reply.send(answer)),
+                Effect::Wake(waker) => waker.wake(),
+                Effect::Serve { id, method, thread_id } => {
+                    let fallback = fallback::answer(&id, &method);
+                    self.send(None, fallback.frame);
+                    if self.hub.is_watched() {
+                        let event = observers::Observed::Answered { method, declined: fallback.declined };
+                        self.hub.publish(thread_id.as_deref(), &event);
+                    }
+                }
+                Effect::Interrupt { thread_id, turn_id } => {
+                    let id = self.router().new_id();
+                    let params = serde_json::json!({"threadId": &*thread_id, "turnId": &*turn_id});
+                    let request = serde_json::json!({"method": "turn/interrupt", "id": id, "params": params});
+                    self.send(None, fallback::frame(&request));
+                }
+            }
+        }
+    }
+
+    fn send(&self, id: Option<i64>, frame: Bytes) {
+        // A writer that is gone means an ended connection, which resolves every waiter.
+        let _ = self.outbox.send(Outgoing { id, frame });
+    }
+
+    /// Ends everything with one error; the first call wins.
+    fn fail(&self, error: &Error) {
+        self.route(|router, effects| router.fail(error, effects));
+        self.hub.end((error.kind() != ErrorKind::Closed).then_some(error));
+    }
+}
+
+impl Connection {
+    /// Sends a request. The answer's future may be dropped at any time.
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+        thread_id: Option<&str>,
+        deadline: Option<Duration>,
+    ) -> Result<Pending> {
+        self.send_request(method, params, thread_id, deadline, Router::register)
+    }
+
+    /// Sends a `turn/start` whose events go to `log` from this moment on.
+    pub(crate) fn start_turn(
+        &self,
+        params: &RawValue,
+        log: &Arc<TurnLog>,
+        deadline: Option<Duration>,
+    ) -> Result<Pending> {
+        let thread_id = log.thread_id.clone();
+        self.send_request("turn/start", Some(params), Some(&thread_id), deadline, |router, waiter| {
+            router.register_start(waiter, log.clone())
+        })
+    }
+
+    fn send_request(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+        thread_id: Option<&str>,
+        deadline: Option<Duration>,
+        register: impl FnOnce(&mut Router, Waiter) -> Result<i64>,
+    ) -> Result<Pending> {
+        let (reply, answer) = oneshot::channel();
+        let waiter = Waiter { reply, method: method.into(), thread_id: thread_id.map(Arc::from) };
+        let id = register(&mut self.shared.router(), waiter)
+            .map_err(|error| error.with_method(method).with_thread(thread_id))?;
+        self.shared.send(Some(id), fallback::frame(&Request { method, id, params }));
+        if let Some(deadline) = deadline {
+            self.shared.deadlines.request(id, deadline);
+        }
+        Ok(Pending { shared: self.shared.clone(), id, answer })
+    }
+
+    /// Sends a notification without parameters.
+    pub(crate) fn notify(&self, method: &str) {
+        self.shared.send(None, fallback::frame(&ClientNotification { method }));
+    }
+
+    /// `initialize` was answered: from now on a malformed line is an event and fails nobody.
+    pub(crate) fn greeted(&self) {
+        self.shared.greeted.store(true, Ordering::Release);
+    }
+
+    /// The last handle of a turn has gone.
+    pub(crate) fn release(&self, log: &Arc<TurnLog>, interrupt: bool) {
+        self.shared.route(|router, effects| router.release(log, interrupt, effects));
+    }
+
+    /// Completes after `delay`, on the clock of the I/O thread.
+    pub(crate) fn sleep(&self, delay: Duration) -> impl Future<Output = ()> + Send + Unpin + use<> {
+        self.shared.deadlines.sleep(delay)
+    }
+
+    /// Starts the end of the connection: everything that waits ends with [`ErrorKind::Closed`].
+    pub(crate) fn close(&self) {
+        let error = Error::new(ErrorKind::Closed, "the client was closed");
+        self.shared.fail(&error);
+        self.shared.closing.send_replace(true);
+    }
+
+    /// Waits until the runtime has been reaped and nothing of the connection is left.
+    pub(crate) fn ended(&self) -> impl Future<Output = Ended> + Send + use<> {
+        let mut ended = self.shared.ended.subscribe();
+        async move {
+            match ended.wait_for(Option::is_some).await.map(|ended| ended.clone()) {
+                Ok(Some(ended)) => ended,
+                // The I/O thread is gone without a word; it owned the child, which dies with its handle.
+                Ok(None) | Err(_) => Ended { reaped: false },
+            }
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The answer to come. Dropping it cancels the wait, and the request too if it has not been written yet.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    shared: Arc<Shared>,
+    id: i64,
+    answer: oneshot::Receiver<Answer>,
+}
+
+impl Future for Pending {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+        Pin::new(&mut self.answer).poll(context).map(|answer| {
+            answer.unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::TransportClosed, "the connection ended while the request was under way"))
+            })
+        })
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.shared.router().cancel(self.id);
+    }
+}

@@ -1,0 +1,137 @@
+//! Observers of everything on a connection: bounded, and honest about what they missed.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::turn_log::QueuedFrame;
+use crate::Error;
+
+/// How many undelivered events an observer keeps before it drops the oldest.
+pub(crate) const CAPACITY: usize = 4096;
+
+/// Something that happened on a connection.
+#[derive(Clone, Debug)]
+pub(crate) enum Observed {
+    Notification(QueuedFrame),
+    Malformed { line: String, reason: String },
+    Answered { method: String, declined: bool },
+}
+
+/// What an observer's poll brings.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    /// The batch was filled; this many events before it were dropped.
+    Events { skipped: u64 },
+    Ended,
+    Lost(Error),
+}
+
+/// All observers of one client. It outlives connections, so observers can be there before the first.
+#[derive(Debug, Default)]
+pub(crate) struct Hub {
+    observers: Mutex<Vec<Arc<Observer>>>,
+    /// Kept beside the list so that the reader pays nothing when nobody looks.
+    count: AtomicUsize,
+}
+
+/// One observer's queue.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    /// Only events of this thread.
+    thread_id: Option<Arc<str>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Observed>,
+    skipped: u64,
+    waker: Option<Waker>,
+    end: Option<Option<Error>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hub {
+    pub(crate) fn is_watched(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
+    pub(crate) fn observe(&self, thread_id: Option<Arc<str>>) -> Arc<Observer> {
+        let observer = Arc::new(Observer { thread_id, state: Mutex::default() });
+        let mut observers = lock(&self.observers);
+        observers.push(observer.clone());
+        self.count.store(observers.len(), Ordering::Release);
+        observer
+    }
+
+    pub(crate) fn forget(&self, observer: &Arc<Observer>) {
+        let mut observers = lock(&self.observers);
+        observers.retain(|held| !Arc::ptr_eq(held, observer));
+        self.count.store(observers.len(), Ordering::Release);
+    }
+
+    /// Shows an event to every observer that it concerns.
+    pub(crate) fn publish(&self, thread_id: Option<&str>, event: &Observed) {
+        let mut wake = Vec::new();
+        for observer in lock(&self.observers).iter() {
+            if observer.thread_id.as_deref().is_none_or(|wanted| Some(wanted) == thread_id) {
+                wake.extend(observer.push(event.clone()));
+            }
+        }
+        wake.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends all observers; without an error, because the client was closed.
+    pub(crate) fn end(&self, error: Option<&Error>) {
+        let observers = std::mem::take(&mut *lock(&self.observers));
+        self.count.store(0, Ordering::Release);
+        for observer in observers {
+            let waker = {
+                let mut state = lock(&observer.state);
+                state.end = Some(error.cloned());
+                state.waker.take()
+            };
+            waker.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+impl Observer {
+    fn push(&self, event: Observed) -> Option<Waker> {
+        let mut state = lock(&self.state);
+        if state.queue.len() == CAPACITY {
+            state.queue.pop_front();
+            state.skipped += 1;
+        }
+        state.queue.push_back(event);
+        state.waker.take()
+    }
+
+    /// Moves all that is there to `batch`, which must be empty, or waits.
+    pub(crate) fn poll(&self, batch: &mut VecDeque<Observed>, context: &mut Context<'_>) -> Poll<Seen> {
+        let mut state = lock(&self.state);
+        if !state.queue.is_empty() {
+            std::mem::swap(&mut state.queue, batch);
+            return Poll::Ready(Seen::Events { skipped: std::mem::take(&mut state.skipped) });
+        }
+        match state.end.take() {
+            Some(Some(error)) => {
+                state.end = Some(None);
+                Poll::Ready(Seen::Lost(error))
+            }
+            Some(None) => {
+                state.end = Some(None);
+                Poll::Ready(Seen::Ended)
+            }
+            None => {
+                state.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}

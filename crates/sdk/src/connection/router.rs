@@ -1,0 +1,296 @@
+//! Decides what happens with each message: resolve a waiter, append to a turn, hand to the request handlers.
+//!
+//! A state machine with no I/O and no clock. What must happen outside comes back as [`Effect`]s, which the caller
+//! carries out when it no longer holds the router.
+//!
+//! Invariants: every waiter is resolved at most once and, once the router has failed, none is left; every event of a
+//! turn reaches each of its logs in the order of arrival; no log outlives its handles.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+use openai_codex_protocol::NotificationKind;
+use openai_codex_protocol::types::RequestId;
+use tokio::sync::oneshot;
+
+use super::envelope::{Incoming, Outcome, Route, started_turn};
+use super::turn_log::{QueuedFrame, TurnLog};
+use crate::error::JsonRpcError;
+use crate::{Error, ErrorKind};
+
+/// The answer to a request: the JSON text of its `result`.
+pub(crate) type Answer = Result<Bytes, Error>;
+
+/// Where the answer of a request goes, and what the request was.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) reply: oneshot::Sender<Answer>,
+    pub(crate) method: Arc<str>,
+    pub(crate) thread_id: Option<Arc<str>>,
+}
+
+/// What the caller has to do after a call into the router, in order.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Hand the outcome to whoever waits for it.
+    Resolve(Waiter, Answer),
+    /// Wake a consumer.
+    Wake(Waker),
+    /// Answer a request of the server.
+    Serve { id: RequestId, method: String, thread_id: Option<String> },
+    /// Ask the server to interrupt a turn that nobody holds any more.
+    Interrupt { thread_id: Arc<str>, turn_id: Arc<str> },
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Router {
+    next_id: i64,
+    ticks: u64,
+    waiters: HashMap<i64, Waiter>,
+    starts: HashMap<i64, Start>,
+    turns: HashMap<Arc<str>, Turn>,
+    failure: Option<Error>,
+    wakers: Vec<Waker>,
+}
+
+/// A `turn/start` whose answer has not come.
+#[derive(Debug)]
+struct Start {
+    log: Arc<TurnLog>,
+    /// Events of the thread since the request was registered: those of the turn belong to the handle.
+    early: Vec<(Box<str>, QueuedFrame)>,
+    /// When it was registered: to be answered with a turn that ran before means to have joined it.
+    since: u64,
+    /// The caller has gone: nobody will hold the turn.
+    abandoned: bool,
+}
+
+/// A turn that runs: it was seen to start, or a handle holds it.
+#[derive(Debug)]
+struct Turn {
+    since: u64,
+    logs: Vec<Arc<TurnLog>>,
+}
+
+impl Router {
+    /// Registers a request and gives it its id; the error says that the connection has ended.
+    pub(crate) fn register(&mut self, waiter: Waiter) -> Result<i64, Error> {
+        self.check()?;
+        let id = self.new_id();
+        self.waiters.insert(id, waiter);
+        Ok(id)
+    }
+
+    /// Registers a `turn/start`; from now on the events of the turn belong to `log`.
+    pub(crate) fn register_start(&mut self, waiter: Waiter, log: Arc<TurnLog>) -> Result<i64, Error> {
+        self.check()?;
+        let id = self.register(waiter)?;
+        let since = self.tick();
+        self.starts.insert(id, Start { log, early: Vec::new(), since, abandoned: false });
+        Ok(id)
+    }
+
+    /// An id for a request whose answer nobody waits for.
+    pub(crate) fn new_id(&mut self) -> i64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// The order of events, which is all that the router knows of time.
+    fn tick(&mut self) -> u64 {
+        self.ticks += 1;
+        self.ticks
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    /// Whether somebody still waits for this answer, so that the request is worth sending.
+    pub(crate) fn is_waiting(&self, id: i64) -> bool {
+        self.waiters.contains_key(&id)
+    }
+
+    /// Routes one message. `frame` is what `incoming` was scanned from.
+    pub(crate) fn receive(&mut self, incoming: Incoming<'_>, frame: &Bytes, effects: &mut Vec<Effect>) {
+        match incoming {
+            Incoming::Answer { id, outcome } => {
+                // An answer that nobody waits for came too late, or twice: whoever asked has been told.
+                if let Some(id) = numeric(&id) {
+                    self.answer(id, outcome, frame, effects);
+                }
+            }
+            Incoming::Request { id, method, route } => effects.push(Effect::Serve {
+                id,
+                method: method.into_owned(),
+                thread_id: route.thread_id.map(|id| id.into_owned()),
+            }),
+            Incoming::Notification { method, route } => {
+                let kind = NotificationKind::from_method(&method);
+                self.notify(QueuedFrame { kind, frame: frame.clone() }, &route);
+            }
+        }
+        effects.extend(self.wakers.drain(..).map(Effect::Wake));
+    }
+
+    fn answer(&mut self, id: i64, outcome: Outcome<'_>, frame: &Bytes, effects: &mut Vec<Effect>) {
+        let answer = match outcome {
+            Outcome::Result(raw) => Ok(frame.slice_ref(raw.get().as_bytes())),
+            Outcome::Error(raw) => Err(server_error(raw.get())),
+        };
+        if let Some(start) = self.starts.remove(&id)
+            && let Ok(result) = &answer
+            && let Some(turn_id) = std::str::from_utf8(result).ok().and_then(started_turn)
+        {
+            self.started(start, turn_id.into(), effects);
+        }
+        if let Some(waiter) = self.waiters.remove(&id) {
+            let answer = answer.map_err(|error| in_context(error, &waiter));
+            effects.push(Effect::Resolve(waiter, answer));
+        }
+    }
+
+    /// The answer to `turn/start` has come: ties its log to the turn.
+    fn started(&mut self, start: Start, turn_id: Arc<str>, effects: &mut Vec<Effect>) {
+        let Start { log, early, since, abandoned } = start;
+        let tick = self.tick();
+        let running = self.turns.get(&turn_id);
+        let created = running.is_none_or(|turn| turn.since > since && turn.logs.is_empty());
+        log.bind(turn_id.clone(), created);
+        for (_, event) in early.iter().filter(|(id, _)| **id == *turn_id) {
+            log.push(event, &mut self.wakers);
+        }
+        if log.has_ended() {
+            return;
+        }
+        let turn = self.turns.entry(turn_id.clone()).or_insert_with(|| Turn { since: tick, logs: Vec::new() });
+        if !abandoned {
+            turn.logs.push(log);
+        } else if created {
+            effects.push(Effect::Interrupt { thread_id: log.thread_id.clone(), turn_id });
+        }
+    }
+
+    fn notify(&mut self, event: QueuedFrame, route: &Route<'_>) {
+        let Some(turn_id) = route.turn_id.as_deref() else { return };
+        let thread_id = route.thread_id.as_deref();
+        for start in self.starts.values_mut() {
+            let of_thread = thread_id.is_none_or(|thread| *thread == *start.log.thread_id);
+            if of_thread && (!start.abandoned || event.kind == Some(NotificationKind::TurnCompleted)) {
+                start.early.push((turn_id.into(), event.clone()));
+            }
+        }
+        if let Some(turn) = self.turns.get(turn_id) {
+            for log in &turn.logs {
+                log.push(&event, &mut self.wakers);
+            }
+        }
+        match event.kind {
+            Some(NotificationKind::TurnStarted) if !self.turns.contains_key(turn_id) => {
+                let since = self.tick();
+                self.turns.insert(turn_id.into(), Turn { since, logs: Vec::new() });
+            }
+            Some(NotificationKind::TurnCompleted) => drop(self.turns.remove(turn_id)),
+            _ => {}
+        }
+    }
+
+    /// The deadline of a request has passed.
+    pub(crate) fn expire(&mut self, id: i64, waited: std::time::Duration, effects: &mut Vec<Effect>) {
+        if let Some(waiter) = self.waiters.remove(&id) {
+            self.abandon_start(id);
+            let error = Error::new(
+                ErrorKind::DeadlineExceeded,
+                format!("no answer within {waited:?}; the server may still carry the request out"),
+            );
+            let error = in_context(error, &waiter);
+            effects.push(Effect::Resolve(waiter, Err(error)));
+        }
+    }
+
+    /// Whoever waited for the answer has gone.
+    pub(crate) fn cancel(&mut self, id: i64) {
+        // The sender is dropped here, and its receiver is gone: no user code runs.
+        if self.waiters.remove(&id).is_some() {
+            self.abandon_start(id);
+        }
+    }
+
+    fn abandon_start(&mut self, id: i64) {
+        if let Some(start) = self.starts.get_mut(&id) {
+            start.abandoned = true;
+            start.early.retain(|(_, event)| event.kind == Some(NotificationKind::TurnCompleted));
+        }
+    }
+
+    /// A request that was cancelled before it was written: nothing will answer it.
+    pub(crate) fn unsent(&mut self, id: i64) {
+        self.starts.remove(&id);
+    }
+
+    /// The last handle and stream of a log have gone. With `interrupt`, a turn that this log created and that nobody
+    /// else holds is interrupted.
+    pub(crate) fn release(&mut self, log: &Arc<TurnLog>, interrupt: bool, effects: &mut Vec<Effect>) {
+        let Some(turn_id) = log.turn_id() else { return };
+        let Some(turn) = self.turns.get_mut(&turn_id) else { return };
+        turn.logs.retain(|held| !Arc::ptr_eq(held, log));
+        if interrupt && turn.logs.is_empty() && log.created() {
+            effects.push(Effect::Interrupt { thread_id: log.thread_id.clone(), turn_id });
+        }
+    }
+
+    /// The connection has ended: every waiter and every turn ends with it, and nothing new is taken.
+    pub(crate) fn fail(&mut self, error: &Error, effects: &mut Vec<Effect>) {
+        if self.failure.is_some() {
+            return;
+        }
+        self.failure = Some(error.clone());
+        for start in self.starts.drain().map(|(_, start)| start) {
+            start.log.lose(&error.clone().with_thread(Some(&start.log.thread_id)), &mut self.wakers);
+        }
+        for turn in self.turns.drain().map(|(_, turn)| turn) {
+            for log in &turn.logs {
+                log.lose(&error.clone().with_thread(Some(&log.thread_id)), &mut self.wakers);
+            }
+        }
+        for waiter in self.waiters.drain().map(|(_, waiter)| waiter) {
+            let error = in_context(error.clone(), &waiter);
+            effects.push(Effect::Resolve(waiter, Err(error)));
+        }
+        effects.extend(self.wakers.drain(..).map(Effect::Wake));
+    }
+}
+
+fn in_context(error: Error, waiter: &Waiter) -> Error {
+    error.with_method(&waiter.method).with_thread(waiter.thread_id.as_deref())
+}
+
+fn numeric(id: &RequestId) -> Option<i64> {
+    match id {
+        RequestId::Integer(id) => Some(*id),
+        _ => None,
+    }
+}
+
+fn server_error(raw: &str) -> Error {
+    #[derive(serde::Deserialize)]
+    struct Wire {
+        #[serde(default = "unspecified")]
+        code: i64,
+        #[serde(default)]
+        message: String,
+        data: Option<serde_json::Value>,
+    }
+    /// The server range's first code, for an error that names none.
+    fn unspecified() -> i64 {
+        -32000
+    }
+    match serde_json::from_str::<Wire>(raw) {
+        Ok(Wire { code, message, data }) => Error::from_json_rpc(JsonRpcError { code, message, data }),
+        Err(error) => {
+            Error::new(ErrorKind::Decode, format!("malformed JSON-RPC error answer: {error}")).with_source(error)
+        }
+    }
+}

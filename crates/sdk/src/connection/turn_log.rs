@@ -1,0 +1,237 @@
+//! What one handle of a turn has seen: its streams' queues and the digest that `run` is made of.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use openai_codex_protocol::{Notification, NotificationKind};
+
+use crate::Error;
+
+/// A notification on its way to a consumer, not decoded yet.
+#[derive(Clone, Debug)]
+pub(crate) struct QueuedFrame {
+    pub(crate) kind: Option<NotificationKind>,
+    pub(crate) frame: Bytes,
+}
+
+impl QueuedFrame {
+    /// The typed event. Runs on the consumer's side; what cannot be read comes as
+    /// [`Notification::Undecodable`].
+    pub(crate) fn decode(&self) -> Notification {
+        // Frames were checked when they were routed.
+        Notification::decode_frame(self.kind, std::str::from_utf8(&self.frame).unwrap_or_default())
+    }
+
+    /// A copy of its own, for what is kept long: a slice would keep its whole read buffer alive.
+    fn detached(&self) -> Self {
+        Self { kind: self.kind, frame: Bytes::copy_from_slice(&self.frame) }
+    }
+}
+
+/// How a turn ended, as far as its handle is concerned.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// `turn/completed`.
+    Completed(QueuedFrame),
+    /// The connection was lost first.
+    Lost(Error),
+}
+
+/// What `run` is made of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Digest {
+    pub(crate) items: Vec<QueuedFrame>,
+    pub(crate) usage: Option<QueuedFrame>,
+}
+
+/// One handle's window of a turn: everything from its start (or its joining) on.
+#[derive(Debug)]
+pub(crate) struct TurnLog {
+    pub(crate) thread_id: Arc<str>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    turn_id: Option<Arc<str>>,
+    created: bool,
+    digest: Digest,
+    backlog: Option<VecDeque<QueuedFrame>>,
+    streams: Vec<Stream>,
+    next_stream: u64,
+    end: Option<End>,
+    waiting_for_end: Vec<Waker>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    id: u64,
+    queue: VecDeque<QueuedFrame>,
+    waker: Option<Waker>,
+    /// Whether the error of a lost turn is still to be told.
+    tell_loss: bool,
+}
+
+/// What a stream's poll brings.
+#[derive(Debug)]
+pub(crate) enum Batch {
+    /// The batch handed in was filled.
+    Filled,
+    /// Nothing more will come.
+    Ended,
+    /// Nothing more will come, because of this.
+    Lost(Error),
+}
+
+impl TurnLog {
+    /// `keep_backlog`: whether a stream may be opened later, so that events must be kept for it.
+    pub(crate) fn new(thread_id: Arc<str>, keep_backlog: bool) -> Self {
+        Self {
+            thread_id,
+            state: Mutex::new(State {
+                turn_id: None,
+                created: false,
+                digest: Digest::default(),
+                backlog: keep_backlog.then(VecDeque::new),
+                streams: Vec::new(),
+                next_stream: 0,
+                end: None,
+                waiting_for_end: Vec::new(),
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics while it holds the lock, so a poisoned state is still a whole one.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ties the log to its turn. `created`: the turn exists because of this handle, which did not join it.
+    pub(crate) fn bind(&self, turn_id: Arc<str>, created: bool) {
+        let mut state = self.lock();
+        state.turn_id = Some(turn_id);
+        state.created = created;
+    }
+
+    pub(crate) fn turn_id(&self) -> Option<Arc<str>> {
+        self.lock().turn_id.clone()
+    }
+
+    pub(crate) fn created(&self) -> bool {
+        self.lock().created
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().end.is_some()
+    }
+
+    /// Appends an event of the turn. Wakers are handed out, to be woken when no lock is held.
+    pub(crate) fn push(&self, event: &QueuedFrame, wake: &mut Vec<Waker>) {
+        let mut state = self.lock();
+        if state.end.is_some() {
+            return;
+        }
+        if let Some(backlog) = &mut state.backlog {
+            backlog.push_back(event.clone());
+        }
+        for stream in &mut state.streams {
+            stream.queue.push_back(event.clone());
+            wake.extend(stream.waker.take());
+        }
+        match event.kind {
+            Some(NotificationKind::ItemCompleted) => state.digest.items.push(event.detached()),
+            Some(NotificationKind::ThreadTokenUsageUpdated) => state.digest.usage = Some(event.detached()),
+            Some(NotificationKind::TurnCompleted) => {
+                state.end = Some(End::Completed(event.detached()));
+                wake.append(&mut state.waiting_for_end);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends the log without `turn/completed`. A turn that has ended stays as it ended.
+    pub(crate) fn lose(&self, error: &Error, wake: &mut Vec<Waker>) {
+        let mut state = self.lock();
+        if state.end.is_some() {
+            return;
+        }
+        state.end = Some(End::Lost(error.clone()));
+        for stream in &mut state.streams {
+            stream.tell_loss = true;
+            wake.extend(stream.waker.take());
+        }
+        wake.append(&mut state.waiting_for_end);
+    }
+
+    /// Opens a stream: the first takes the backlog, later ones start now. On a turn that has ended a later one still
+    /// gets the terminal event.
+    pub(crate) fn open_stream(&self) -> u64 {
+        let mut state = self.lock();
+        let backlog = state.backlog.take();
+        let (queue, tell_loss) = match (&state.end, backlog) {
+            (None, backlog) => (backlog.unwrap_or_default(), false),
+            (Some(End::Completed(_)), Some(backlog)) => (backlog, false),
+            (Some(End::Completed(event)), None) => (VecDeque::from([event.clone()]), false),
+            (Some(End::Lost(_)), backlog) => (backlog.unwrap_or_default(), true),
+        };
+        let id = state.next_stream;
+        state.next_stream += 1;
+        state.streams.push(Stream { id, queue, waker: None, tell_loss });
+        id
+    }
+
+    /// Closes a stream and frees what it had not delivered.
+    pub(crate) fn close_stream(&self, id: u64) {
+        let mut state = self.lock();
+        if let Some(position) = state.streams.iter().position(|stream| stream.id == id) {
+            let stream = state.streams.swap_remove(position);
+            drop(state);
+            drop(stream);
+        }
+    }
+
+    /// Moves all that a stream has to `batch`, which must be empty, or waits.
+    pub(crate) fn poll_stream(
+        &self,
+        id: u64,
+        batch: &mut VecDeque<QueuedFrame>,
+        context: &mut Context<'_>,
+    ) -> Poll<Batch> {
+        let mut state = self.lock();
+        let State { streams, end, .. } = &mut *state;
+        let Some(stream) = streams.iter_mut().find(|stream| stream.id == id) else {
+            return Poll::Ready(Batch::Ended);
+        };
+        if !stream.queue.is_empty() {
+            std::mem::swap(&mut stream.queue, batch);
+            return Poll::Ready(Batch::Filled);
+        }
+        match end {
+            None => {
+                stream.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+            Some(End::Lost(error)) if std::mem::take(&mut stream.tell_loss) => {
+                Poll::Ready(Batch::Lost(error.clone()))
+            }
+            Some(_) => Poll::Ready(Batch::Ended),
+        }
+    }
+
+    /// Waits for the end and gives it with the digest.
+    pub(crate) fn poll_end(&self, context: &mut Context<'_>) -> Poll<(Digest, End)> {
+        let mut state = self.lock();
+        match &state.end {
+            Some(end) => Poll::Ready((state.digest.clone(), end.clone())),
+            None => {
+                let waker = context.waker();
+                if !state.waiting_for_end.iter().any(|waiting| waiting.will_wake(waker)) {
+                    state.waiting_for_end.push(waker.clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+}

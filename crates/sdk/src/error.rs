@@ -1,0 +1,284 @@
+//! The one error type of the crate.
+
+use std::fmt;
+use std::sync::Arc;
+
+use openai_codex_protocol::DecodeError;
+use serde_json::Value;
+
+use crate::RunResult;
+
+/// The result type of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, to which operation, and what to do about it.
+///
+/// Cheap to clone: one lost connection can end many operations, and each of them reports it with its own context.
+#[derive(Clone)]
+pub struct Error {
+    inner: Arc<Inner>,
+}
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    method: Option<String>,
+    thread_id: Option<String>,
+    json_rpc: Option<JsonRpcError>,
+    turn: Option<Box<RunResult>>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The kinds of [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// No Codex runtime was found, or the configured one cannot be executed.
+    RuntimeNotFound,
+    /// The runtime program could not be started.
+    Spawn,
+    /// An option of [`CodexConfig`](crate::CodexConfig) is unusable; nothing was started.
+    InvalidConfig,
+    /// An argument is unusable; nothing was sent.
+    InvalidInput,
+    /// The program started, but did not complete the `initialize` handshake as a Codex runtime does.
+    Handshake,
+    /// The connection to the runtime ended: the process exited, or its output was closed.
+    TransportClosed,
+    /// The client was closed by this program.
+    Closed,
+    /// No answer within the deadline.
+    DeadlineExceeded,
+    /// The answer came, but is not what the protocol says.
+    Decode,
+    /// JSON-RPC -32700: the server could not parse the request.
+    Parse,
+    /// JSON-RPC -32600: the server refuses the request. Runtime 0.163.0 also answers unknown methods and wrong
+    /// parameter types with this code.
+    InvalidRequest,
+    /// JSON-RPC -32601: the server does not know the method.
+    MethodNotFound,
+    /// JSON-RPC -32602: the server refuses the parameters.
+    InvalidParams,
+    /// JSON-RPC -32603: an internal error of the server.
+    Internal,
+    /// The server is overloaded; try again later, with backoff.
+    ServerBusy,
+    /// The server is overloaded and has given up its own retries.
+    RetryLimitExceeded,
+    /// Any other JSON-RPC error.
+    JsonRpc,
+    /// The turn ended with status `failed`; [`Error::turn`] holds what it produced.
+    TurnFailed,
+}
+
+/// An error answer of the server, as it came.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct JsonRpcError {
+    /// The JSON-RPC error code.
+    pub code: i64,
+    /// The server's own words.
+    pub message: String,
+    /// Further data, if the server sent any.
+    pub data: Option<Value>,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                kind,
+                message: message.into(),
+                method: None,
+                thread_id: None,
+                json_rpc: None,
+                turn: None,
+                source: None,
+            }),
+        }
+    }
+
+    pub(crate) fn invalid_input(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidInput, message)
+    }
+
+    pub(crate) fn invalid_config(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidConfig, message)
+    }
+
+    pub(crate) fn from_json_rpc(error: JsonRpcError) -> Self {
+        let kind = classify(&error);
+        let message = format!("JSON-RPC error {}: {}", error.code, error.message);
+        Self::new(kind, message).edit(|inner| inner.json_rpc = Some(error))
+    }
+
+    pub(crate) fn from_decode(error: DecodeError) -> Self {
+        let message = format!("unreadable answer from the server: {error}");
+        Self::new(ErrorKind::Decode, message).with_source(error)
+    }
+
+    pub(crate) fn turn_failed(message: impl Into<String>, result: RunResult) -> Self {
+        Self::new(ErrorKind::TurnFailed, message).edit(|inner| inner.turn = Some(Box::new(result)))
+    }
+
+    pub(crate) fn with_method(self, method: &str) -> Self {
+        self.edit(|inner| inner.method = Some(method.to_owned()))
+    }
+
+    pub(crate) fn with_thread(self, thread_id: Option<&str>) -> Self {
+        self.edit(|inner| inner.thread_id = thread_id.map(str::to_owned))
+    }
+
+    pub(crate) fn with_source(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.edit(|inner| inner.source = Some(Arc::new(source)))
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.inner));
+        self
+    }
+
+    /// What kind of error this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.inner.kind
+    }
+
+    /// The protocol method of the operation that failed, if it got as far as one.
+    pub fn method(&self) -> Option<&str> {
+        self.inner.method.as_deref()
+    }
+
+    /// The thread that the failed operation belongs to, if any.
+    pub fn thread_id(&self) -> Option<&str> {
+        self.inner.thread_id.as_deref()
+    }
+
+    /// The server's error answer, when there is one.
+    pub fn json_rpc(&self) -> Option<&JsonRpcError> {
+        self.inner.json_rpc.as_ref()
+    }
+
+    /// What a failed turn produced before it failed: the items and the usage that were paid for.
+    pub fn turn(&self) -> Option<&RunResult> {
+        self.inner.turn.as_deref()
+    }
+
+    /// Whether the server was overloaded, so that the same call may succeed later.
+    ///
+    /// True for [`ErrorKind::ServerBusy`] and [`ErrorKind::RetryLimitExceeded`], and for any JSON-RPC error whose
+    /// data carries the server's overload marker.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind(), ErrorKind::ServerBusy | ErrorKind::RetryLimitExceeded)
+            || self.json_rpc().is_some_and(|error| error.data.as_ref().is_some_and(has_overload_marker))
+    }
+}
+
+/// Whether the error says that the server was overloaded; see [`Error::is_retryable`].
+pub fn is_retryable_error(error: &Error) -> bool {
+    error.is_retryable()
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.inner.method, &self.inner.thread_id) {
+            (Some(method), Some(thread)) => write!(f, "`{method}` on thread {thread}: ")?,
+            (Some(method), None) => write!(f, "`{method}`: ")?,
+            (None, Some(thread)) => write!(f, "thread {thread}: ")?,
+            (None, None) => {}
+        }
+        f.write_str(&self.inner.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error").field("kind", &self.inner.kind).field("message", &self.to_string()).finish()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.inner.source.as_ref().map(|source| &**source as &(dyn std::error::Error + 'static))
+    }
+}
+
+impl From<openai_codex_runtime::Error> for Error {
+    fn from(error: openai_codex_runtime::Error) -> Self {
+        Self::new(ErrorKind::RuntimeNotFound, error.to_string()).with_source(error)
+    }
+}
+
+/// The overload code of the app-server: its intake queue is full.
+const OVERLOADED: i64 = -32001;
+
+fn classify(error: &JsonRpcError) -> ErrorKind {
+    match error.code {
+        -32700 => ErrorKind::Parse,
+        -32600 => ErrorKind::InvalidRequest,
+        -32601 => ErrorKind::MethodNotFound,
+        -32602 => ErrorKind::InvalidParams,
+        -32603 => ErrorKind::Internal,
+        -32099..=-32000 => {
+            let text = error.message.to_ascii_lowercase();
+            if text.contains("retry limit") || text.contains("too many failed attempts") {
+                ErrorKind::RetryLimitExceeded
+            } else if error.code == OVERLOADED || error.data.as_ref().is_some_and(has_overload_marker) {
+                ErrorKind::ServerBusy
+            } else {
+                ErrorKind::JsonRpc
+            }
+        }
+        _ => ErrorKind::JsonRpc,
+    }
+}
+
+/// The server marks overload with the string `server_overloaded` somewhere in the error's data.
+fn has_overload_marker(data: &Value) -> bool {
+    match data {
+        Value::String(text) => {
+            text.eq_ignore_ascii_case("server_overloaded") || text.eq_ignore_ascii_case("serverOverloaded")
+        }
+        Value::Array(items) => items.iter().any(has_overload_marker),
+        Value::Object(fields) => fields.values().any(has_overload_marker),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn answer(code: i64, message: &str, data: Option<Value>) -> Error {
+        Error::from_json_rpc(JsonRpcError { code, message: message.into(), data })
+    }
+
+    #[test]
+    fn codes_become_kinds() {
+        for (code, kind) in [
+            (-32700, ErrorKind::Parse),
+            (-32600, ErrorKind::InvalidRequest),
+            (-32601, ErrorKind::MethodNotFound),
+            (-32602, ErrorKind::InvalidParams),
+            (-32603, ErrorKind::Internal),
+            (-32001, ErrorKind::ServerBusy),
+            (-32050, ErrorKind::JsonRpc),
+            (7, ErrorKind::JsonRpc),
+        ] {
+            assert_eq!(answer(code, "x", None).kind(), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn overload_is_found_wherever_the_marker_is() {
+        let nested = json!({"errorInfo": [{"codex_error_info": "Server_Overloaded"}]});
+        assert_eq!(answer(-32050, "x", Some(nested.clone())).kind(), ErrorKind::ServerBusy);
+        let internal = answer(-32603, "x", Some(nested));
+        assert_eq!(internal.kind(), ErrorKind::Internal);
+        assert!(internal.is_retryable());
+        assert_eq!(answer(-32001, "Retry limit exceeded", None).kind(), ErrorKind::RetryLimitExceeded);
+        assert!(!answer(-32600, "no", None).is_retryable());
+    }
+}

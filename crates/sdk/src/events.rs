@@ -1,0 +1,143 @@
+//! Observers of everything on a connection.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use openai_codex_protocol::Notification;
+
+use crate::Result;
+use crate::client::Core;
+use crate::connection::observers::{Observed, Observer, Seen};
+
+/// Something that happened on a connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A notification of the server, of whatever thread or turn.
+    Notification(Notification),
+    /// The observer was too slow: this many events before the next one were dropped, the oldest first. Streams of
+    /// turns lose nothing.
+    Skipped(u64),
+    /// The server wrote a line that is no message. It was ignored.
+    Malformed {
+        /// The line, shortened.
+        line: String,
+        /// Why it is no message.
+        reason: String,
+    },
+    /// The server made a request that no handler took, and got the default answer.
+    AnsweredByDefault {
+        /// The method of the request.
+        method: String,
+        /// Whether that answer refused something.
+        declined: bool,
+    },
+}
+
+/// Observes a connection: all events of all turns, and all that belongs to no turn.
+///
+/// Bounded: a slow observer loses the oldest events and is told how many, as [`Event::Skipped`]. Ends when the
+/// client is closed; a lost connection is an error, and the last item.
+#[derive(Debug)]
+pub struct AsyncEvents {
+    core: Arc<Core>,
+    observer: Arc<Observer>,
+    batch: VecDeque<Observed>,
+    skipped: u64,
+}
+
+impl AsyncEvents {
+    pub(crate) fn new(core: Arc<Core>, thread_id: Option<Arc<str>>) -> Self {
+        let observer = core.hub.observe(thread_id);
+        Self { core, observer, batch: VecDeque::new(), skipped: 0 }
+    }
+
+    /// The next event; `None` after the last. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Result<Event>> {
+        poll_fn(|context| self.poll_event(context)).await
+    }
+
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Event>>> {
+        loop {
+            if self.skipped > 0 {
+                return Poll::Ready(Some(Ok(Event::Skipped(std::mem::take(&mut self.skipped)))));
+            }
+            if let Some(observed) = self.batch.pop_front() {
+                return Poll::Ready(Some(Ok(observed.into())));
+            }
+            match ready!(self.observer.poll(&mut self.batch, context)) {
+                Seen::Events { skipped } => self.skipped = skipped,
+                Seen::Ended => return Poll::Ready(None),
+                Seen::Lost(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+}
+
+impl From<Observed> for Event {
+    fn from(observed: Observed) -> Self {
+        match observed {
+            Observed::Notification(frame) => Self::Notification(frame.decode()),
+            Observed::Malformed { line, reason } => Self::Malformed { line, reason },
+            Observed::Answered { method, declined } => Self::AnsweredByDefault { method, declined },
+        }
+    }
+}
+
+impl Stream for AsyncEvents {
+    type Item = Result<Event>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_event(context)
+    }
+}
+
+impl Drop for AsyncEvents {
+    fn drop(&mut self) {
+        self.core.hub.forget(&self.observer);
+    }
+}
+
+/// Observes a connection, blocking; see [`AsyncEvents`].
+#[cfg(feature = "blocking")]
+#[derive(Debug)]
+pub struct Events {
+    inner: AsyncEvents,
+}
+
+#[cfg(feature = "blocking")]
+impl Events {
+    pub(crate) fn new(core: Arc<Core>, thread_id: Option<Arc<str>>) -> Self {
+        Self { inner: AsyncEvents::new(core, thread_id) }
+    }
+
+    /// Waits for the next event, at most `timeout`. `Ok(None)` after the last.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up: the observer goes
+    /// on. Any other error is its last word.
+    pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<Event>> {
+        // A timeout beyond what the clock can count is none.
+        let deadline = std::time::Instant::now().checked_add(timeout);
+        match crate::park::wait_until(deadline, self.inner.next()) {
+            Some(event) => event.transpose(),
+            None => {
+                let message = format!("no event within {timeout:?}");
+                Err(crate::Error::new(crate::ErrorKind::DeadlineExceeded, message))
+            }
+        }
+    }
+}
+
+#[cfg(feature = "blocking")]
+impl Iterator for Events {
+    type Item = Result<Event>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        crate::park::wait(self.inner.next())
+    }
+}

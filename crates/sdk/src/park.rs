@@ -1,0 +1,52 @@
+//! Waiting for a future on the calling thread.
+//!
+//! The blocking client is the async one, waited for. Everything that it waits for is completed by the client's I/O
+//! thread, so the wait is only a parked thread: it needs no executor, and works on one's threads.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Instant;
+
+use tokio::task::coop::unconstrained;
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits until the future is complete.
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
+    match wait_until(None, future) {
+        Some(output) => output,
+        None => unreachable!("a wait without a deadline ends with its future"),
+    }
+}
+
+/// Waits until the future is complete or the deadline has passed.
+pub(crate) fn wait_until<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    // Inside a Tokio task, channels would count against the budget of a task that cannot yield while it is parked.
+    let mut future = pin!(unconstrained(future));
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Some(output);
+        }
+        match deadline {
+            None => thread::park(),
+            Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
+                Some(left) if !left.is_zero() => thread::park_timeout(left),
+                _ => return None,
+            },
+        }
+    }
+}

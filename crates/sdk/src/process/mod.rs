@@ -1,0 +1,9 @@
+//! The runtime as a child process: its command line, its standard error, its end.
+
+mod launch;
+mod reap;
+mod stderr;
+
+pub(crate) use launch::Launch;
+pub(crate) use reap::end;
+pub(crate) use stderr::StderrTail;

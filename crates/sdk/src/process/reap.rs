@@ -1,0 +1,112 @@
+//! The end of a runtime: a ladder from asking to forcing.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use tokio::process::Child;
+use tokio::time::timeout;
+
+/// How long each rung may take before the next one.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exit {
+    /// `None`: it could not be waited for.
+    pub(crate) status: Option<ExitStatus>,
+}
+
+/// Ends a child whose standard input has been closed: waits, then terminates its process group, then kills it, and
+/// reaps it. A runtime exits by itself within a tenth of a second; the later rungs are for one that hangs.
+pub(crate) async fn end(child: &mut Child) -> Exit {
+    if let Some(exit) = wait(child).await {
+        return exit;
+    }
+    signal_group(child, Signal::Terminate);
+    if let Some(exit) = wait(child).await {
+        return exit;
+    }
+    let descendants = Descendants::of(child);
+    signal_group(child, Signal::Kill);
+    descendants.kill();
+    // Without a group (or the right to signal it) there is still the child itself.
+    let _ = child.start_kill();
+    wait(child).await.unwrap_or(Exit { status: None })
+}
+
+async fn wait(child: &mut Child) -> Option<Exit> {
+    match timeout(GRACE, child.wait()).await {
+        Ok(status) => Some(Exit { status: status.ok() }),
+        Err(_) => None,
+    }
+}
+
+enum Signal {
+    Terminate,
+    Kill,
+}
+
+#[cfg(unix)]
+fn signal_group(child: &Child, signal: Signal) {
+    use rustix::process::{Pid, Signal as Unix, kill_process_group};
+
+    // The child is not reaped yet, so its id is still its own; it leads a group of the same id.
+    let Some(group) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) else { return };
+    let signal = match signal {
+        Signal::Terminate => Unix::TERM,
+        Signal::Kill => Unix::KILL,
+    };
+    // An error means that the group is gone, which is what was asked for.
+    let _ = kill_process_group(group, signal);
+}
+
+#[cfg(not(unix))]
+fn signal_group(_: &Child, _: Signal) {}
+
+/// The processes below a child. Commands of the runtime have process groups of their own, so a kill of the runtime's
+/// group does not reach them; they are noted while their parent is still there to tell whose they are.
+struct Descendants(#[cfg(target_os = "linux")] Vec<procfs::process::Stat>);
+
+#[cfg(target_os = "linux")]
+impl Descendants {
+    fn of(child: &Child) -> Self {
+        let Some(root) = child.id().and_then(|id| i32::try_from(id).ok()) else { return Self(Vec::new()) };
+        let all: Vec<_> = procfs::process::all_processes()
+            .into_iter()
+            .flatten()
+            .filter_map(|process| process.ok()?.stat().ok())
+            .collect();
+        let mut found = Vec::new();
+        let mut parents = vec![root];
+        while let Some(parent) = parents.pop() {
+            for stat in all.iter().filter(|stat| stat.ppid == parent) {
+                parents.push(stat.pid);
+                found.push(stat.clone());
+            }
+        }
+        Self(found)
+    }
+
+    /// Kills those that are still the same processes: an id can have been given to another since.
+    fn kill(self) {
+        use rustix::process::{Pid, Signal as Unix, kill_process};
+
+        for noted in self.0 {
+            let now = procfs::process::Process::new(noted.pid).and_then(|process| process.stat());
+            if now.is_ok_and(|now| now.starttime == noted.starttime)
+                && let Some(pid) = Pid::from_raw(noted.pid)
+            {
+                let _ = kill_process(pid, Unix::KILL);
+            }
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Descendants {
+    fn of(_: &Child) -> Self {
+        Self()
+    }
+
+    fn kill(self) {}
+}

@@ -1,0 +1,95 @@
+//! The runtime's standard error: always drained, its tail kept for errors.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// How many lines are kept.
+const LINES: usize = 400;
+/// How many of them an error quotes, and how long that quote is at most, in bytes.
+const QUOTED_LINES: usize = 40;
+const QUOTED_BYTES: usize = 2000;
+/// A longer line is cut; the rest of it is dropped.
+const LINE_BYTES: usize = 4096;
+
+/// The last lines of the runtime's log.
+#[derive(Debug, Default)]
+pub(crate) struct StderrTail {
+    lines: Mutex<VecDeque<String>>,
+}
+
+impl StderrTail {
+    /// Reads to the end of the stream; errors of the pipe end it too.
+    pub(crate) async fn drain(&self, mut stream: impl AsyncRead + Unpin) {
+        let mut chunk = vec![0; 16 * 1024];
+        let mut line = Vec::new();
+        while let Ok(count @ 1..) = stream.read(&mut chunk).await {
+            for piece in chunk[..count].split_inclusive(|byte| *byte == b'\n') {
+                let text = piece.strip_suffix(b"\n").unwrap_or(piece);
+                line.extend_from_slice(&text[..text.len().min(LINE_BYTES - line.len())]);
+                if text.len() < piece.len() {
+                    self.push(&line);
+                    line.clear();
+                }
+            }
+        }
+        if !line.is_empty() {
+            self.push(&line);
+        }
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == LINES {
+            lines.pop_front();
+        }
+        lines.push_back(String::from_utf8_lossy(line).into_owned());
+    }
+
+    /// The end of the log, as an error quotes it; empty if nothing was written.
+    pub(crate) fn quote(&self) -> String {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut quoted = Vec::new();
+        let mut room = QUOTED_BYTES;
+        for line in lines.iter().rev().take(QUOTED_LINES) {
+            let Some(left) = room.checked_sub(line.len() + 1) else {
+                if quoted.is_empty() {
+                    let cut = line.ceil_char_boundary(line.len() - room);
+                    quoted.push(&line[cut..]);
+                }
+                break;
+            };
+            room = left;
+            quoted.push(line);
+        }
+        quoted.reverse();
+        quoted.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn tail(text: &[u8]) -> String {
+        let tail = StderrTail::default();
+        tail.drain(text).await;
+        tail.quote()
+    }
+
+    #[tokio::test]
+    async fn the_last_lines_are_quoted() {
+        let log: String = (0..1000).map(|n| format!("line {n}\n")).collect();
+        let quote = tail(log.as_bytes()).await;
+        assert!(quote.starts_with("line 960\n") && quote.ends_with("line 999"), "{quote}");
+        assert_eq!(tail(b"").await, "");
+        assert_eq!(tail(b"last words").await, "last words");
+    }
+
+    #[tokio::test]
+    async fn an_endless_line_is_cut() {
+        let quote = tail("ä".repeat(1 << 20).as_bytes()).await;
+        assert!(quote.len() <= QUOTED_BYTES && !quote.is_empty());
+    }
+}

@@ -1,0 +1,95 @@
+//! The handles of a thread.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::ThreadRead;
+use crate::client::Core;
+use crate::{AsyncCodex, AsyncEvents, Input, Result, RunResult, TurnStart};
+
+/// A thread of an [`AsyncCodex`]. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AsyncThread {
+    core: Arc<Core>,
+    id: Arc<str>,
+}
+
+impl AsyncThread {
+    pub(crate) fn new(core: Arc<Core>, id: String) -> Self {
+        Self { core, id: id.into() }
+    }
+
+    /// The thread's id, by which it can be resumed.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Runs one turn to its end.
+    ///
+    /// Dropping the future interrupts the turn, if this call created it and nothing else holds it.
+    ///
+    /// # Errors
+    /// As [`TurnStart::run`].
+    pub async fn run(&self, input: impl Into<Input>) -> Result<RunResult> {
+        self.turn(input).run().await
+    }
+
+    /// Starts a turn: a builder for `turn/start` that ends in `send` (a handle) or `run` (the result).
+    pub fn turn(&self, input: impl Into<Input>) -> TurnStart<AsyncCodex> {
+        TurnStart::new(self.core.clone(), self.id.clone(), input.into())
+    }
+
+    /// Reads what the server has of the thread: a builder for `thread/read`.
+    pub fn read(&self) -> ThreadRead<AsyncCodex> {
+        let client = PhantomData;
+        ThreadRead { core: self.core.clone(), thread_id: self.id.clone(), include_turns: false, client }
+    }
+
+    /// Observes everything that concerns this thread from now on, also what belongs to no turn.
+    pub fn events(&self) -> AsyncEvents {
+        AsyncEvents::new(self.core.clone(), Some(self.id.clone()))
+    }
+}
+
+/// A thread of a [`Codex`](crate::Codex). Cheap to clone.
+#[cfg(feature = "blocking")]
+#[derive(Clone, Debug)]
+pub struct Thread {
+    inner: AsyncThread,
+}
+
+#[cfg(feature = "blocking")]
+impl Thread {
+    pub(crate) fn from_async(inner: AsyncThread) -> Self {
+        Self { inner }
+    }
+
+    /// The thread's id, by which it can be resumed.
+    pub fn id(&self) -> &str {
+        self.inner.id()
+    }
+
+    /// Runs one turn to its end.
+    ///
+    /// # Errors
+    /// As [`TurnStart::run`].
+    pub fn run(&self, input: impl Into<Input>) -> Result<RunResult> {
+        self.turn(input).run()
+    }
+
+    /// Starts a turn: a builder for `turn/start` that ends in `send` (a handle) or `run` (the result).
+    pub fn turn(&self, input: impl Into<Input>) -> TurnStart<crate::Codex> {
+        TurnStart::new(self.inner.core.clone(), self.inner.id.clone(), input.into())
+    }
+
+    /// Reads what the server has of the thread: a builder for `thread/read`.
+    pub fn read(&self) -> ThreadRead<crate::Codex> {
+        let (core, thread_id) = (self.inner.core.clone(), self.inner.id.clone());
+        ThreadRead { core, thread_id, include_turns: false, client: PhantomData }
+    }
+
+    /// Observes everything that concerns this thread from now on, also what belongs to no turn.
+    pub fn events(&self) -> crate::Events {
+        crate::Events::new(self.inner.core.clone(), Some(self.inner.id.clone()))
+    }
+}

@@ -1,0 +1,54 @@
+//! Reading what the server has stored of a thread.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use openai_codex_protocol::methods;
+use openai_codex_protocol::types::{ThreadReadParams, ThreadReadResponse};
+
+use crate::client::Core;
+use crate::{AsyncCodex, Result};
+
+/// A builder for `thread/read`; ends in `send`.
+#[must_use = "nothing is read until `send`"]
+#[derive(Clone, Debug)]
+pub struct ThreadRead<C> {
+    pub(super) core: Arc<Core>,
+    pub(super) thread_id: Arc<str>,
+    pub(super) include_turns: bool,
+    pub(super) client: PhantomData<C>,
+}
+
+impl<C> ThreadRead<C> {
+    /// Whether the answer holds the thread's turns with their items; `false` unless set.
+    pub fn include_turns(mut self, include_turns: bool) -> Self {
+        self.include_turns = include_turns;
+        self
+    }
+
+    async fn perform(self) -> Result<ThreadReadResponse> {
+        let params = ThreadReadParams::new(&*self.thread_id).include_turns(self.include_turns);
+        self.core.session().await?.call::<methods::ThreadRead>(&params, Some(&self.thread_id)).await
+    }
+}
+
+impl ThreadRead<AsyncCodex> {
+    /// Reads the thread.
+    ///
+    /// # Errors
+    /// As [`AsyncCodex::request`].
+    pub async fn send(self) -> Result<ThreadReadResponse> {
+        self.perform().await
+    }
+}
+
+#[cfg(feature = "blocking")]
+impl ThreadRead<crate::Codex> {
+    /// Reads the thread.
+    ///
+    /// # Errors
+    /// As [`Codex::request`](crate::Codex::request).
+    pub fn send(self) -> Result<ThreadReadResponse> {
+        crate::park::wait(self.perform())
+    }
+}

@@ -1,0 +1,145 @@
+//! Frames as lines over a byte stream: the framing of stdio.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use memchr::{memchr_iter, memrchr};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::{BoxFuture, FrameReader, FrameWriter};
+
+/// How much is read at once; a pipe holds as much.
+const CHUNK: usize = 64 * 1024;
+
+/// Splits a byte stream into lines of any length. Frames are slices of the read buffer.
+pub(crate) struct LineReader<R> {
+    io: R,
+    buffer: BytesMut,
+    /// How much of `buffer` is known to hold no line end, so that a long line is searched once.
+    searched: usize,
+}
+
+impl<R> LineReader<R> {
+    pub(crate) fn new(io: R) -> Self {
+        Self { io, buffer: BytesMut::new(), searched: 0 }
+    }
+
+    /// Moves all complete lines from the buffer to `frames`.
+    fn take_lines(&mut self, frames: &mut Vec<Bytes>) {
+        let Some(last) = memrchr(b'\n', &self.buffer[self.searched..]) else {
+            self.searched = self.buffer.len();
+            return;
+        };
+        let lines = self.buffer.split_to(self.searched + last + 1).freeze();
+        self.searched = self.buffer.len();
+        let mut start = 0;
+        for end in memchr_iter(b'\n', &lines) {
+            push_line(frames, lines.slice(start..end));
+            start = end + 1;
+        }
+    }
+}
+
+fn push_line(frames: &mut Vec<Bytes>, line: Bytes) {
+    if !line.trim_ascii().is_empty() {
+        frames.push(line);
+    }
+}
+
+impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for LineReader<R> {
+    fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<bool>> {
+        Box::pin(async move {
+            loop {
+                // Doubling keeps the cost of a very long line linear.
+                self.buffer.reserve(CHUNK.max(self.buffer.len()));
+                if self.io.read_buf(&mut self.buffer).await? == 0 {
+                    let rest = self.buffer.split().freeze();
+                    self.searched = 0;
+                    push_line(frames, rest);
+                    return Ok(!frames.is_empty());
+                }
+                self.take_lines(frames);
+                if !frames.is_empty() {
+                    return Ok(true);
+                }
+            }
+        })
+    }
+}
+
+/// Writes each frame as a line.
+pub(crate) struct LineWriter<W> {
+    io: W,
+    buffer: Vec<u8>,
+}
+
+impl<W> LineWriter<W> {
+    pub(crate) fn new(io: W) -> Self {
+        Self { io, buffer: Vec::new() }
+    }
+}
+
+impl<W: AsyncWrite + Unpin + Send + 'static> FrameWriter for LineWriter<W> {
+    fn write<'a>(&'a mut self, frames: &'a [Bytes]) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move {
+            self.buffer.clear();
+            // One huge frame must not stay allocated for the life of the connection.
+            self.buffer.shrink_to(CHUNK);
+            for frame in frames {
+                self.buffer.extend_from_slice(frame);
+                self.buffer.push(b'\n');
+            }
+            self.io.write_all(&self.buffer).await?;
+            self.io.flush().await
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn frames_of(chunks: &'static [&'static [u8]]) -> Vec<Vec<Bytes>> {
+        let (mut tx, rx) = tokio::io::duplex(1 << 20);
+        let mut reader = LineReader::new(rx);
+        let mut reads = Vec::new();
+        for chunk in chunks {
+            tx.write_all(chunk).await.unwrap();
+        }
+        drop(tx);
+        loop {
+            let mut frames = Vec::new();
+            if !reader.read(&mut frames).await.unwrap() {
+                return reads;
+            }
+            reads.push(frames);
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_are_split_and_a_half_one_ends_the_stream() {
+        let reads = frames_of(&[b"{\"a\":1}\n\r\n  \n{\"b\"", b":2}\r\n{\"half\":"]).await;
+        let all: Vec<_> = reads.concat();
+        assert_eq!(all, [&b"{\"a\":1}"[..], b"{\"b\":2}\r", b"{\"half\":"]);
+    }
+
+    #[tokio::test]
+    async fn a_line_of_many_chunks_stays_whole() {
+        let (mut tx, rx) = tokio::io::duplex(1000);
+        let line = vec![b'x'; 5 * CHUNK + 17];
+        let sent = line.clone();
+        let writing = tokio::spawn(async move {
+            tx.write_all(&sent).await.unwrap();
+            tx.write_all(b"\ny\n").await.unwrap();
+        });
+        let mut reader = LineReader::new(rx);
+        let mut frames = Vec::new();
+        while reader.read(&mut frames).await.unwrap() {
+            if frames.len() == 2 {
+                break;
+            }
+        }
+        writing.await.unwrap();
+        assert_eq!(frames, [Bytes::from(line), Bytes::from_static(b"y")]);
+    }
+}

@@ -1,0 +1,96 @@
+//! The handles of a turn.
+
+use std::sync::Arc;
+
+use super::hold::TurnHold;
+use super::{AsyncTurnStream, RunResult};
+use crate::Result;
+
+/// A turn of an [`AsyncThread`](crate::AsyncThread). Cheap to clone.
+///
+/// Dropping it lets the turn go on, unless [`interrupt_on_drop`](crate::TurnStart::interrupt_on_drop) was set.
+#[derive(Clone, Debug)]
+pub struct AsyncTurnHandle {
+    hold: Arc<TurnHold>,
+    id: Arc<str>,
+}
+
+impl AsyncTurnHandle {
+    pub(super) fn new(hold: TurnHold, id: Arc<str>) -> Self {
+        Self { hold: Arc::new(hold), id }
+    }
+
+    /// The turn's id. A second turn on a busy thread joins the running one and has its id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The id of the turn's thread.
+    pub fn thread_id(&self) -> &str {
+        &self.hold.log.thread_id
+    }
+
+    /// Streams the turn's events, in order and without loss.
+    ///
+    /// The first stream of a handle has them from the start of the turn (or from joining it); later ones begin now.
+    /// Each ends after `turn/completed`. Dropping one frees what it had not delivered and disturbs nothing else.
+    pub fn stream(&self) -> AsyncTurnStream {
+        AsyncTurnStream::open(self.hold.clone())
+    }
+
+    /// Waits for the turn's end and collects its result; works before, during and after streams, and any number of
+    /// times.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn, with what it produced in
+    /// [`Error::turn`](crate::Error::turn); a connection that was lost before the turn's end. An interrupted turn is
+    /// no error: its status says so.
+    pub async fn run(&self) -> Result<RunResult> {
+        self.hold.outcome().await
+    }
+}
+
+/// A turn of a [`Thread`](crate::Thread). Cheap to clone.
+///
+/// Dropping it lets the turn go on, unless [`interrupt_on_drop`](crate::TurnStart::interrupt_on_drop) was set.
+#[cfg(feature = "blocking")]
+#[derive(Clone, Debug)]
+pub struct TurnHandle {
+    inner: AsyncTurnHandle,
+}
+
+#[cfg(feature = "blocking")]
+impl TurnHandle {
+    pub(super) fn from_async(inner: AsyncTurnHandle) -> Self {
+        Self { inner }
+    }
+
+    /// The turn's id. A second turn on a busy thread joins the running one and has its id.
+    pub fn id(&self) -> &str {
+        self.inner.id()
+    }
+
+    /// The id of the turn's thread.
+    pub fn thread_id(&self) -> &str {
+        self.inner.thread_id()
+    }
+
+    /// Streams the turn's events, in order and without loss.
+    ///
+    /// The first stream of a handle has them from the start of the turn (or from joining it); later ones begin now.
+    /// Each ends after `turn/completed`. Dropping one frees what it had not delivered and disturbs nothing else.
+    pub fn stream(&self) -> super::TurnStream {
+        super::TurnStream::from_async(self.inner.stream())
+    }
+
+    /// Waits for the turn's end and collects its result; works before, during and after streams, and any number of
+    /// times.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn, with what it produced in
+    /// [`Error::turn`](crate::Error::turn); a connection that was lost before the turn's end. An interrupted turn is
+    /// no error: its status says so.
+    pub fn run(&self) -> Result<RunResult> {
+        crate::park::wait(self.inner.run())
+    }
+}

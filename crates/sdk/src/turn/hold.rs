@@ -1,0 +1,40 @@
+//! What keeps a turn's events coming: shared by a handle, its clones and its streams.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::client::Session;
+use crate::connection::turn_log::TurnLog;
+use crate::{Result, RunResult};
+
+/// A hold on a turn. While it lives, the turn's events are kept; when it goes, they no longer are.
+#[derive(Debug)]
+pub(super) struct TurnHold {
+    pub(super) session: Arc<Session>,
+    pub(super) log: Arc<TurnLog>,
+    /// Whether the turn is interrupted with the last hold on it, if it exists because of this one.
+    interrupt_on_drop: AtomicBool,
+}
+
+impl TurnHold {
+    pub(super) fn new(session: Arc<Session>, log: Arc<TurnLog>) -> Self {
+        Self { session, log, interrupt_on_drop: AtomicBool::new(true) }
+    }
+
+    pub(super) fn set_interrupt_on_drop(&self, interrupt: bool) {
+        self.interrupt_on_drop.store(interrupt, Ordering::Relaxed);
+    }
+
+    /// Waits for the turn's end and puts its result together.
+    pub(super) async fn outcome(&self) -> Result<RunResult> {
+        let (digest, end) = poll_fn(|context| self.log.poll_end(context)).await;
+        RunResult::assemble(&self.log.thread_id, digest, end)
+    }
+}
+
+impl Drop for TurnHold {
+    fn drop(&mut self) {
+        self.session.connection.release(&self.log, self.interrupt_on_drop.load(Ordering::Relaxed));
+    }
+}

@@ -1,0 +1,16 @@
+//! Turns: one exchange on a thread, from its input to its end.
+
+mod handles;
+mod hold;
+mod result;
+mod start;
+mod stream;
+
+pub use handles::AsyncTurnHandle;
+#[cfg(feature = "blocking")]
+pub use handles::TurnHandle;
+pub use result::RunResult;
+pub use start::TurnStart;
+pub use stream::AsyncTurnStream;
+#[cfg(feature = "blocking")]
+pub use stream::TurnStream;

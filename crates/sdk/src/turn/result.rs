@@ -1,0 +1,88 @@
+//! The outcome of a turn.
+
+use openai_codex_protocol::types::{AgentMessageThreadItem, MessagePhase, ThreadItem, ThreadTokenUsage, Turn, TurnStatus};
+use openai_codex_protocol::{Notification, UndecodableNotification};
+
+use crate::connection::turn_log::{Digest, End};
+use crate::{Error, ErrorKind, Result};
+
+/// The outcome of a turn that has ended.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RunResult {
+    /// The text of the last agent message whose phase is `final_answer`; with none, of the last one that has no
+    /// phase. `None` where there is neither; an empty message counts.
+    pub final_response: Option<String>,
+    /// The items that the turn completed, in order.
+    pub items: Vec<ThreadItem>,
+    /// The last word of the turn on token usage: `last` is its latest model request, `total` the whole thread.
+    pub usage: Option<ThreadTokenUsage>,
+    /// The turn as `turn/completed` tells it: its id, status, error and times. Its own `items` are a summary.
+    pub turn: Turn,
+    /// Completed items that this version of the crate cannot read, with their JSON and the reason. Empty as long as
+    /// the server keeps to the protocol.
+    pub unreadable: Vec<UndecodableNotification>,
+}
+
+impl RunResult {
+    /// Whether the turn was interrupted before it was done.
+    pub fn is_interrupted(&self) -> bool {
+        self.turn.status == TurnStatus::Interrupted
+    }
+
+    pub(crate) fn assemble(thread_id: &str, digest: Digest, end: End) -> Result<Self> {
+        let last = match end {
+            End::Completed(frame) => frame,
+            End::Lost(error) => return Err(error),
+        };
+        let turn = match last.decode() {
+            Notification::TurnCompleted(done) => done.turn,
+            other => {
+                let why = match other {
+                    Notification::Undecodable(unreadable) => unreadable.error.to_string(),
+                    _ => "not a turn/completed".to_owned(),
+                };
+                return Err(Error::new(ErrorKind::Decode, format!("the turn ended, but how is unreadable: {why}"))
+                    .with_thread(Some(thread_id)));
+            }
+        };
+        let mut items = Vec::with_capacity(digest.items.len());
+        let mut unreadable = Vec::new();
+        for frame in &digest.items {
+            match frame.decode() {
+                Notification::ItemCompleted(done) => items.push(done.item),
+                Notification::Undecodable(raw) => unreadable.push(*raw),
+                _ => {}
+            }
+        }
+        let usage = digest.usage.and_then(|frame| match frame.decode() {
+            Notification::ThreadTokenUsageUpdated(updated) => Some(updated.token_usage),
+            _ => None,
+        });
+        let result = Self { final_response: final_response(&items), items, usage, turn, unreadable };
+        match result.turn.status {
+            TurnStatus::Failed => Err(failure(result).with_thread(Some(thread_id))),
+            _ => Ok(result),
+        }
+    }
+}
+
+fn failure(result: RunResult) -> Error {
+    let told = result.turn.error.as_ref().map(|error| error.message.trim()).filter(|text| !text.is_empty());
+    let message = told.unwrap_or("turn failed with status failed").to_owned();
+    Error::turn_failed(message, result)
+}
+
+fn final_response(items: &[ThreadItem]) -> Option<String> {
+    let messages = || {
+        items.iter().rev().filter_map(|item| match item {
+            ThreadItem::AgentMessage(message) => Some(message),
+            _ => None,
+        })
+    };
+    let text = |message: &AgentMessageThreadItem| message.text.clone();
+    messages()
+        .find(|message| message.phase == Some(MessagePhase::FinalAnswer))
+        .or_else(|| messages().find(|message| message.phase.is_none()))
+        .map(|message| text(message))
+}

@@ -1,0 +1,111 @@
+//! The events of a turn as they come.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use openai_codex_protocol::Notification;
+
+use super::hold::TurnHold;
+use crate::Result;
+use crate::connection::turn_log::{Batch, QueuedFrame};
+
+/// The events of one turn, in order and without loss; see
+/// [`AsyncTurnHandle::stream`](crate::AsyncTurnHandle::stream).
+///
+/// Ends after `turn/completed`. An error is always the last item. Payloads are decoded here, when they are taken.
+#[derive(Debug)]
+pub struct AsyncTurnStream {
+    hold: Arc<TurnHold>,
+    id: u64,
+    /// Taken from the log, not delivered yet.
+    batch: VecDeque<QueuedFrame>,
+}
+
+impl AsyncTurnStream {
+    pub(super) fn open(hold: Arc<TurnHold>) -> Self {
+        let id = hold.log.open_stream();
+        Self { hold, id, batch: VecDeque::new() }
+    }
+
+    /// The next event; `None` after the last. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Result<Notification>> {
+        poll_fn(|context| self.poll_event(context)).await
+    }
+
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Notification>>> {
+        loop {
+            if let Some(event) = self.batch.pop_front() {
+                return Poll::Ready(Some(Ok(event.decode())));
+            }
+            match ready!(self.hold.log.poll_stream(self.id, &mut self.batch, context)) {
+                Batch::Filled => {}
+                Batch::Ended => return Poll::Ready(None),
+                Batch::Lost(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+}
+
+impl Stream for AsyncTurnStream {
+    type Item = Result<Notification>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_event(context)
+    }
+}
+
+impl Drop for AsyncTurnStream {
+    fn drop(&mut self) {
+        self.hold.log.close_stream(self.id);
+    }
+}
+
+/// The events of one turn, in order and without loss; see [`TurnHandle::stream`](crate::TurnHandle::stream).
+///
+/// Ends after `turn/completed`. An error is always the last item. Payloads are decoded here, when they are taken.
+#[cfg(feature = "blocking")]
+#[derive(Debug)]
+pub struct TurnStream {
+    inner: AsyncTurnStream,
+}
+
+#[cfg(feature = "blocking")]
+impl TurnStream {
+    pub(super) fn from_async(inner: AsyncTurnStream) -> Self {
+        Self { inner }
+    }
+
+    /// Waits for the next event, at most `timeout`. `Ok(None)` after the last.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up: nothing is lost, and
+    /// the stream goes on. Any other error is the stream's last word.
+    pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<Notification>> {
+        // A timeout beyond what the clock can count is none.
+        let deadline = std::time::Instant::now().checked_add(timeout);
+        match crate::park::wait_until(deadline, self.inner.next()) {
+            Some(event) => event.transpose(),
+            None => {
+                let message = format!("no event within {timeout:?}");
+                Err(crate::Error::new(crate::ErrorKind::DeadlineExceeded, message)
+                    .with_thread(Some(&self.inner.hold.log.thread_id)))
+            }
+        }
+    }
+}
+
+#[cfg(feature = "blocking")]
+impl Iterator for TurnStream {
+    type Item = Result<Notification>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(event) = self.inner.batch.pop_front() {
+            return Some(Ok(event.decode()));
+        }
+        crate::park::wait(self.inner.next())
+    }
+}

@@ -1,0 +1,112 @@
+//! Reading messages.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::wire::{Key, missing};
+use crate::{ClientRequest, DecodeError};
+
+/// Reads the answer to a client request.
+///
+/// # Errors
+/// When `raw` is no `R::Response`; the error names the method and the path.
+pub fn decode_response<R: ClientRequest>(raw: &str) -> Result<R::Response, DecodeError> {
+    serde_json::from_str(raw).map_err(|error| DecodeError::new(R::METHOD, "result", raw, &error))
+}
+
+/// Reads `params` by themselves.
+pub(crate) fn decode_params<T: DeserializeOwned>(
+    method: &str,
+    params: Option<&RawValue>,
+) -> Result<T, DecodeError> {
+    let Some(params) = params.map(RawValue::get) else {
+        return Err(DecodeError::without_text(method, "params", "they are missing"));
+    };
+    serde_json::from_str(params).map_err(|error| DecodeError::new(method, "params", params, &error))
+}
+
+/// Reads the `params` of a whole frame, in one pass.
+pub(crate) fn decode_frame<T: DeserializeOwned>(method: &str, frame: &str) -> Result<T, DecodeError> {
+    match serde_json::from_str(frame) {
+        Ok(Frame(params)) => Ok(params),
+        Err(error) => Err(DecodeError::new(method, "", frame, &error)),
+    }
+}
+
+struct Frame<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Frame<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FrameVisitor(PhantomData))
+    }
+}
+
+struct FrameVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for FrameVisitor<T> {
+    type Value = Frame<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a message")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Frame<T>, A::Error> {
+        let mut params = None;
+        while let Some(key) = map.next_key::<Key<'de>>()? {
+            if key.0 == "params" {
+                params = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        params.map(Frame).ok_or_else(|| missing("params"))
+    }
+}
+
+/// What a frame holds when its types do not matter.
+#[derive(Default)]
+pub(crate) struct RawFrame {
+    pub(crate) method: Option<String>,
+    pub(crate) params: Option<Box<RawValue>>,
+}
+
+impl RawFrame {
+    /// Empty where the frame is no JSON object.
+    #[cold]
+    pub(crate) fn read(frame: &str) -> Self {
+        serde_json::from_str(frame).unwrap_or_default()
+    }
+}
+
+impl<'de> Deserialize<'de> for RawFrame {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RawVisitor;
+
+        impl<'de> Visitor<'de> for RawVisitor {
+            type Value = RawFrame;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a message")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawFrame, A::Error> {
+                let mut frame = RawFrame::default();
+                while let Some(key) = map.next_key::<Key<'de>>()? {
+                    match &*key.0 {
+                        "method" => frame.method = Some(map.next_value()?),
+                        "params" => frame.params = Some(map.next_value()?),
+                        _ => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(frame)
+            }
+        }
+
+        deserializer.deserialize_map(RawVisitor)
+    }
+}

@@ -1,0 +1,75 @@
+//! The tables of markers.
+
+macro_rules! is_experimental {
+    (stable) => {
+        false
+    };
+    (experimental) => {
+        true
+    };
+}
+
+macro_rules! marker {
+    ($(#[$meta:meta])* $name:ident) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name {}
+    };
+}
+
+macro_rules! client_requests {
+    ($( $(#[$meta:meta])* $stability:ident $name:ident = $method:literal ($params:ty) -> $response:ty; )*) => {
+        $(
+            marker! { $(#[$meta])* $name }
+
+            impl $crate::ClientRequest for $name {
+                const METHOD: &'static str = $method;
+                const EXPERIMENTAL: bool = is_experimental!($stability);
+                type Params = $params;
+                type Response = $response;
+            }
+        )*
+    };
+}
+
+macro_rules! client_notifications {
+    ($( $(#[$meta:meta])* $stability:ident $name:ident = $method:literal ($params:ty); )*) => {
+        $(
+            marker! { $(#[$meta])* $name }
+
+            impl $crate::ClientNotification for $name {
+                const METHOD: &'static str = $method;
+                type Params = $params;
+            }
+        )*
+    };
+}
+
+macro_rules! server_requests {
+    ($( $(#[$meta:meta])* $stability:ident $name:ident = $method:literal ($params:ty) -> $response:ty; )*) => {
+        $(
+            marker! { $(#[$meta])* $name }
+
+            impl $crate::ServerRequestMethod for $name {
+                const METHOD: &'static str = $method;
+                const EXPERIMENTAL: bool = is_experimental!($stability);
+                type Params = $params;
+                type Response = $response;
+            }
+        )*
+    };
+}
+
+macro_rules! server_notifications {
+    ($( $(#[$meta:meta])* $stability:ident $name:ident = $method:literal ($params:ty); )*) => {
+        $(
+            marker! { $(#[$meta])* $name }
+
+            impl $crate::ServerNotification for $name {
+                const METHOD: &'static str = $method;
+                const EXPERIMENTAL: bool = is_experimental!($stability);
+                type Params = $params;
+            }
+        )*
+    };
+}

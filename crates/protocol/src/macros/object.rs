@@ -1,0 +1,212 @@
+//! `object!`: a struct with its wire names.
+//!
+//! A field reads `kind setter name: Type = "wireName";`. The kind is
+//!
+//! - `req`: has to be there;
+//! - `null`: has to be there, may be null;
+//! - `opt`: may be left out, null reads as left out;
+//! - `any`: may be left out, arbitrary JSON, null is a value;
+//! - `dbl`: may be left out, and null means something of its own.
+//!
+//! The setter is `into` (takes `impl Into<Type>`), `plain` (takes the type) or `list` (a list of the type).
+
+macro_rules! object {
+    (
+        $mode:ident
+        $(#[$meta:meta])*
+        $name:ident $(= $tag:literal $tag_value:literal)?
+        required { $( $(#[$rmeta:meta])* $rkind:ident $rset:ident $rfield:ident: $rty:ty = $rwire:literal; )* }
+        optional { $( $(#[$ometa:meta])* $okind:ident $oset:ident $ofield:ident: $oty:ty = $owire:literal; )* }
+        $( one_of { $($alternative:ident)+ } )?
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, PartialEq)]
+        #[non_exhaustive]
+        pub struct $name {
+            $( $(#[$rmeta])* pub $rfield: field_type!($rkind $rset $rty), )*
+            $( $(#[$ometa])* pub $ofield: field_type!($okind $oset $oty), )*
+            /// Fields that this version does not know.
+            pub extra: $crate::Extra,
+        }
+
+        impl $crate::wire::Object for $name {
+            const NAME: &'static str = stringify!($name);
+            $( const TAG: Option<(&'static str, &'static str)> = Some(($tag, $tag_value)); )?
+
+            fn read<'de, A: ::serde::de::MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
+                $( let mut $rfield = None; )*
+                $( let mut $ofield = None; )*
+                let mut extra = $crate::Extra::new();
+                while let Some(key) = map.next_key::<$crate::wire::Key<'de>>()? {
+                    match &*key.0 {
+                        $( $rwire => $rfield = Some(map.next_value()?), )*
+                        $( $owire => $ofield = read_optional!($okind map), )*
+                        _ => $crate::wire::read_extra(&mut extra, key.0, &mut map)?,
+                    }
+                }
+                $(
+                    if $( $alternative.is_none() )&&+ {
+                        return Err($crate::wire::missing(concat!($("`", stringify!($alternative), "` "),+)));
+                    }
+                )?
+                Ok(Self {
+                    $( $rfield: required!($rkind $rfield $rwire), )*
+                    $( $ofield, )*
+                    extra,
+                })
+            }
+
+            fn write<M: ::serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+                $( map.serialize_entry($rwire, &self.$rfield)?; )*
+                $(
+                    if let Some(value) = &self.$ofield {
+                        map.serialize_entry($owire, value)?;
+                    }
+                )*
+                $crate::wire::write_extra(&self.extra, map)
+            }
+        }
+
+        impl ::serde::Serialize for $name {
+            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $crate::wire::write_object(self, serializer)
+            }
+        }
+
+        object_deserialize! { $name $($tag)? }
+        builder! {
+            $mode $name
+            { $( $rkind $rset $rfield: $rty = $rwire; )* }
+            { $( $okind $oset $ofield: $oty = $owire; )* }
+        }
+    };
+}
+
+/// Variants of unions are read by their union.
+macro_rules! object_deserialize {
+    ($name:ident $tag:literal) => {};
+    ($name:ident) => {
+        impl<'de> ::serde::Deserialize<'de> for $name {
+            #[inline]
+            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::wire::read_object(deserializer)
+            }
+        }
+    };
+}
+
+/// Type of a field.
+macro_rules! field_type {
+    (req list $ty:ty) => { Vec<$ty> };
+    (req $set:ident $ty:ty) => { $ty };
+    (dbl $set:ident $ty:ty) => { Option<Option<$ty>> };
+    ($kind:ident list $ty:ty) => { Option<Vec<$ty>> };
+    ($kind:ident $set:ident $ty:ty) => { Option<$ty> };
+}
+
+/// Reads an optional field.
+macro_rules! read_optional {
+    (opt $map:ident) => {
+        $map.next_value()?
+    };
+    ($kind:ident $map:ident) => {
+        Some($map.next_value()?)
+    };
+}
+
+/// The value of a required field.
+macro_rules! required {
+    (null $field:ident $wire:literal) => {
+        $field.unwrap_or_default()
+    };
+    (req $field:ident $wire:literal) => {
+        match $field {
+            Some(value) => value,
+            None => return Err($crate::wire::missing($wire)),
+        }
+    };
+}
+
+/// Constructor and setters of what the client sends.
+macro_rules! builder {
+    (received $($rest:tt)*) => {};
+    (
+        sent $name:ident
+        { $( $rkind:ident $rset:ident $rfield:ident: $rty:ty = $rwire:literal; )* }
+        { $( $okind:ident $oset:ident $ofield:ident: $oty:ty = $owire:literal; )* }
+    ) => {
+        impl $name {
+            /// With the required fields; everything else is left out.
+            #[must_use]
+            #[allow(clippy::too_many_arguments, clippy::new_without_default)]
+            pub fn new($( $rfield: argument!($rkind $rset $rty) ),*) -> Self {
+                Self {
+                    $( $rfield: converted!($rkind $rset $rfield), )*
+                    $( $ofield: None, )*
+                    extra: $crate::Extra::new(),
+                }
+            }
+
+            $( setter! { $okind $oset $ofield: $oty = $owire } )*
+        }
+    };
+}
+
+/// Type of the argument for a field.
+macro_rules! argument {
+    (null $set:ident $ty:ty) => { Option<$ty> };
+    ($kind:ident into $ty:ty) => { impl Into<$ty> };
+    ($kind:ident list $ty:ty) => { impl IntoIterator<Item = impl Into<$ty>> };
+    ($kind:ident plain $ty:ty) => { $ty };
+}
+
+/// The field's value from its argument.
+macro_rules! converted {
+    (null $set:ident $value:ident) => {
+        $value
+    };
+    ($kind:ident into $value:ident) => {
+        $value.into()
+    };
+    ($kind:ident list $value:ident) => {
+        $value.into_iter().map(Into::into).collect()
+    };
+    ($kind:ident plain $value:ident) => {
+        $value
+    };
+}
+
+/// One setter.
+macro_rules! setter {
+    (dbl $set:ident $field:ident: $ty:ty = $wire:literal) => {
+        #[doc = concat!("Sets `", $wire, "`.")]
+        #[must_use]
+        pub fn $field(mut self, value: argument!(dbl $set $ty)) -> Self {
+            self.$field = Some(Some(converted!(dbl $set value)));
+            self
+        }
+    };
+    ($kind:ident $set:ident $field:ident: $ty:ty = $wire:literal) => {
+        #[doc = concat!("Sets `", $wire, "`.")]
+        #[must_use]
+        pub fn $field(mut self, value: argument!($kind $set $ty)) -> Self {
+            self.$field = Some(converted!($kind $set value));
+            self
+        }
+    };
+}
+
+/// `Debug` without the secrets.
+macro_rules! redacted_debug {
+    ($name:ident shown { $($field:ident)* } secret { $($secret:ident)+ }) => {
+        impl ::std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.debug_struct(stringify!($name))
+                    $( .field(stringify!($field), &self.$field) )*
+                    $( .field(stringify!($secret), &format_args!("<redacted>")) )+
+                    .field("extra", &self.extra)
+                    .finish()
+            }
+        }
+    };
+}

@@ -1,0 +1,83 @@
+//! Messages that have no type here.
+
+use std::fmt;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::DecodeError;
+
+macro_rules! raw_message {
+    ($(#[$meta:meta])* $name:ident { $( $(#[$fmeta:meta])* $field:ident: $ty:ty, )* }) => {
+        $(#[$meta])*
+        #[derive(Clone)]
+        #[non_exhaustive]
+        pub struct $name {
+            /// The method.
+            pub method: String,
+            /// The parameters as they came.
+            pub params: Option<Box<RawValue>>,
+            $( $(#[$fmeta])* pub $field: $ty, )*
+        }
+
+        impl $name {
+            /// With a method, its parameters and the rest.
+            #[must_use]
+            pub fn new(method: impl Into<String>, params: Option<Box<RawValue>> $(, $field: $ty)*) -> Self {
+                Self { method: method.into(), params $(, $field)* }
+            }
+
+            /// The parameters as a value.
+            #[must_use]
+            pub fn value(&self) -> Option<Value> {
+                self.params.as_ref().and_then(|params| serde_json::from_str(params.get()).ok())
+            }
+
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                let text = |params: &Option<Box<RawValue>>| params.as_ref().map(|params| params.get().to_owned());
+                self.method == other.method
+                    && text(&self.params) == text(&other.params)
+                    $( && self.$field == other.$field )*
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name))
+                    .field("method", &self.method)
+                    .field("params", &self.params.as_ref().map(|params| params.get()))
+                    $( .field(stringify!($field), &self.$field) )*
+                    .finish()
+            }
+        }
+    };
+}
+
+raw_message! {
+    /// A notification whose method this version does not know.
+    UnknownNotification {}
+}
+
+raw_message! {
+    /// A notification whose method is known and whose payload cannot be read.
+    UndecodableNotification {
+        /// Where and why.
+        error: DecodeError,
+    }
+}
+
+raw_message! {
+    /// A request of the server whose method this version does not know.
+    UnknownRequest {}
+}
+
+raw_message! {
+    /// A request of the server whose method is known and whose parameters cannot be read.
+    UndecodableRequest {
+        /// Where and why.
+        error: DecodeError,
+    }
+}

@@ -1,0 +1,141 @@
+//! The markers, one file a direction, and the table.
+
+use std::fmt::Write as _;
+
+use super::docs::{doc, with_note};
+use super::facts::Method;
+use super::plan::Plan;
+use super::policy;
+use super::ty::Type;
+
+/// Path and text of the files.
+pub fn files(plan: &Plan) -> Vec<(String, String)> {
+    vec![
+        ("methods.rs".to_owned(), client_requests(plan)),
+        ("client_notifications.rs".to_owned(), client_notifications(plan)),
+        ("server_requests.rs".to_owned(), server_requests(plan)),
+        ("notifications.rs".to_owned(), notifications(plan)),
+        ("params.rs".to_owned(), params(plan)),
+        ("table.rs".to_owned(), table(plan)),
+    ]
+}
+
+/// One line of a marker table.
+fn marker(out: &mut String, plan: &Plan, method: &Method, note: &str, with_response: bool) {
+    out.push_str(&doc("    ", &with_note(format!("{note}`{}`", method.method), method.experimental)));
+    let response =
+        if with_response { format!(" -> types::{}", plan.responses[&method.method]) } else { String::new() };
+    let stability = if method.experimental { "experimental" } else { "stable" };
+    let name = policy::marker(&method.method);
+    let _ =
+        writeln!(out, "    {stability} {name} = {:?} ({}){response};", method.method, params_type(method));
+}
+
+fn params_type(method: &Method) -> String {
+    match &method.params {
+        None => "()".to_owned(),
+        Some(Type::Nullable(params)) => format!("Option<types::{}>", params.rust()),
+        Some(params) => format!("types::{}", params.rust()),
+    }
+}
+
+fn client_requests(plan: &Plan) -> String {
+    let mut out = "//! Requests of the client: one marker a method.\n\nuse crate::types;\n\n\
+                   client_requests! {\n"
+        .to_owned();
+    plan.facts.methods.client_requests.iter().for_each(|method| marker(&mut out, plan, method, "", true));
+    out + "}\n"
+}
+
+fn client_notifications(plan: &Plan) -> String {
+    let mut out =
+        "//! Notifications of the client: one marker a method.\n\nclient_notifications! {\n".to_owned();
+    plan.facts
+        .methods
+        .client_notifications
+        .iter()
+        .for_each(|method| marker(&mut out, plan, method, "", false));
+    out + "}\n"
+}
+
+fn server_requests(plan: &Plan) -> String {
+    let mut out = "//! Requests of the server: one marker a method.\n\nuse crate::types;\n\n\
+                   server_requests! {\n"
+        .to_owned();
+    plan.facts.methods.server_requests.iter().for_each(|method| marker(&mut out, plan, method, "", true));
+    out + "}\n"
+}
+
+fn notifications(plan: &Plan) -> String {
+    let mut out = "//! Notifications of the server: one marker a method.\n\nuse crate::types;\n\n\
+                   server_notifications! {\n"
+        .to_owned();
+    plan.facts
+        .methods
+        .server_notifications
+        .iter()
+        .for_each(|method| marker(&mut out, plan, method, "", false));
+    out + "}\n"
+}
+
+/// Which types are parameters of what the client sends.
+fn params(plan: &Plan) -> String {
+    let methods = &plan.facts.methods;
+    let all = methods.client_requests.iter().chain(&methods.client_notifications);
+    let mut names: Vec<&str> = all.flat_map(|method| method.params.iter().flat_map(Type::names)).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut out =
+        "//! Which types are parameters.\n\nuse crate::Params;\nuse crate::types::*;\n\n".to_owned();
+    for name in names {
+        let _ = writeln!(out, "impl Params for {name} {{}}");
+    }
+    out
+}
+
+fn table(plan: &Plan) -> String {
+    let methods = &plan.facts.methods;
+    let mut out = format!(
+        "//! The method table as lists.\n\npub use crate::method_info::{{MergeKey, NotificationInfo, RequestInfo}};\n\n\
+         /// Version of the runtime whose protocol this is.\n\
+         pub const RUNTIME_VERSION: &str = {0:?};\n\n\
+         /// The protocol has no version of its own: it is that of the runtime.\n\
+         pub const PROTOCOL_VERSION: &str = RUNTIME_VERSION;\n\n",
+        methods.runtime
+    );
+    for (name, what, list) in [
+        ("CLIENT_REQUESTS", "What a client may ask", &methods.client_requests),
+        ("SERVER_REQUESTS", "What the server may ask", &methods.server_requests),
+    ] {
+        let _ = writeln!(out, "/// {what}, sorted by method.\npub static {name}: &[RequestInfo] = &[");
+        for method in list {
+            let response = &plan.responses[&method.method];
+            let _ = writeln!(out, "RequestInfo::new({:?}, {}, {response:?}),", method.method, info(method));
+        }
+        out.push_str("];\n\n");
+    }
+    for (name, what, list) in [
+        ("CLIENT_NOTIFICATIONS", "What a client may tell", &methods.client_notifications),
+        ("NOTIFICATIONS", "What the server may tell", &methods.server_notifications),
+    ] {
+        let _ = writeln!(out, "/// {what}, sorted by method.\npub static {name}: &[NotificationInfo] = &[");
+        for method in list {
+            let merge = policy::MERGES.iter().find(|(name, _, _)| *name == method.method);
+            let merge = merge.map_or_else(
+                || "None".to_owned(),
+                |(_, text, key)| format!("Some(MergeKey::new({text:?}, &{key:?}))"),
+            );
+            let _ = writeln!(out, "NotificationInfo::new({:?}, {}, {merge}),", method.method, info(method));
+        }
+        out.push_str("];\n\n");
+    }
+    out
+}
+
+fn info(method: &Method) -> String {
+    let params = method
+        .params
+        .as_ref()
+        .and_then(|params| params.names().first().map(|name| format!("Some({name:?})")));
+    format!("{}, {}", method.experimental, params.unwrap_or_else(|| "None".to_owned()))
+}

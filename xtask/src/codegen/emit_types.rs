@@ -1,0 +1,277 @@
+//! The types, as tables for the macros of the protocol crate.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::docs::{self, doc};
+use super::facts::{Alternative, Field, Object, Payload, Shape, TypeFacts, Value, Variant};
+use super::naming;
+use super::plan::{Plan, with_common};
+use super::policy;
+use super::shapes;
+use super::ty::Type;
+
+/// Path and text of each file with types, and of the module that joins them.
+pub fn files(plan: &Plan) -> Vec<(String, String)> {
+    let mut domains: BTreeMap<&str, String> = BTreeMap::new();
+    for (name, facts) in &plan.facts.types {
+        if !policy::BY_HAND.contains(&name.as_str()) {
+            domains.entry(&plan.domains[name]).or_default().push_str(&one_type(plan, name, facts));
+        }
+    }
+    let mut module = String::from("\n");
+    for domain in domains.keys() {
+        let _ = writeln!(module, "mod {domain};");
+    }
+    module.push('\n');
+    for domain in domains.keys() {
+        let _ = writeln!(module, "pub use {domain}::*;");
+    }
+    for name in policy::BY_HAND {
+        let _ = writeln!(module, "pub use crate::by_hand::{name};");
+    }
+    let mut files = vec![("types/mod.rs".to_owned(), format!("//! All types of the protocol.\n{module}"))];
+    for (domain, text) in domains {
+        let mut uses = String::new();
+        for (word, path) in [
+            ("BTreeMap<", "std::collections::BTreeMap"),
+            ("Value", "serde_json::Value"),
+            ("JsonObject", "crate::JsonObject"),
+        ] {
+            let mentions = |line: &str| !line.trim_start().starts_with("///") && mentions(line, word);
+            if text.lines().any(mentions) {
+                let _ = writeln!(uses, "use {path};");
+            }
+        }
+        let head =
+            format!("//! Types of the domain `{domain}`.\n\n#[allow(unused_imports)]\nuse super::*;\n{uses}");
+        files.push((format!("types/{domain}.rs"), head + &text));
+    }
+    files
+}
+
+/// Whether `line` has `word` as a word of its own.
+fn mentions(line: &str, word: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + word.len()..].chars().next();
+        !before.is_some_and(is_part) && (word.ends_with('<') || !after.is_some_and(is_part))
+    })
+}
+
+fn one_type(plan: &Plan, name: &str, facts: &TypeFacts) -> String {
+    let head = docs::of_type(plan, name, facts.experimental);
+    match &facts.shape {
+        Shape::Alias { of } => format!("\n{}pub type {name} = {};\n", doc("", &head), of.rust()),
+        Shape::Strings { values } => strings(name, &head, values),
+        Shape::Object(object) => {
+            object_table(plan, &ObjectTable { name, head: &head, tag: None, owner: name, object })
+        }
+        Shape::Tagged { tag, common, variants } => tagged(plan, name, &head, (tag, common, variants)),
+        Shape::Mixed { values, payloads } => mixed(plan, name, &head, values, payloads),
+        Shape::Shapes { alternatives } => shape_union(plan, name, &head, alternatives),
+    }
+}
+
+fn strings(name: &str, head: &str, values: &[Value]) -> String {
+    let mut out = format!("\nstring_enum! {{\n{}    {name} {{\n", doc("    ", head));
+    for value in values {
+        out.push_str(&doc("        ", &docs::of_value(&value.value, value.experimental)));
+        let _ = writeln!(out, "        {} = {:?};", naming::variant(&value.value), value.value);
+    }
+    out.push_str("    }\n}\n");
+    out
+}
+
+struct ObjectTable<'a> {
+    name: &'a str,
+    head: &'a str,
+    /// Field and value that tell this variant from the others.
+    tag: Option<(&'a str, &'a str)>,
+    /// The type of the schema that it belongs to.
+    owner: &'a str,
+    object: &'a Object,
+}
+
+fn object_table(plan: &Plan, table: &ObjectTable<'_>) -> String {
+    let ObjectTable { name, head, tag, owner, object } = table;
+    let (mut required, optional): (Vec<&Field>, Vec<&Field>) =
+        object.fields.iter().partition(|field| !field.optional);
+    required.sort_by_key(|field| field_rank(&field.name));
+    let secrets: Vec<&&Field> =
+        required.iter().chain(&optional).filter(|field| policy::is_secret(&field.name)).collect();
+    let mode = if plan.sent.contains(*owner) { "sent" } else { "received" };
+    let mut derives = Vec::new();
+    derives.extend(secrets.is_empty().then_some("Debug"));
+    derives.extend(required.is_empty().then_some("Default"));
+    let mut out = format!("\nobject! {{\n    {mode}\n{}", doc("    ", head));
+    if !derives.is_empty() {
+        let _ = writeln!(out, "    #[derive({})]", derives.join(", "));
+    }
+    let _ = write!(out, "    {name}");
+    if let Some((field, value)) = tag {
+        let _ = write!(out, " = {field:?} {value:?}");
+    }
+    out.push('\n');
+    for (section, fields) in [("required", &required), ("optional", &optional)] {
+        if fields.is_empty() {
+            let _ = writeln!(out, "    {section} {{}}");
+            continue;
+        }
+        let _ = writeln!(out, "    {section} {{");
+        for field in fields.iter() {
+            out.push_str(&doc("        ", &docs::of_field(field)));
+            let _ = writeln!(out, "        {}", field_line(field));
+        }
+        out.push_str("    }\n");
+    }
+    if !object.one_of.is_empty() {
+        let fields: Vec<String> = object.one_of.iter().map(|field| naming::field(field)).collect();
+        let _ = writeln!(out, "    one_of {{ {} }}", fields.join(" "));
+    }
+    out.push_str("}\n");
+    if !secrets.is_empty() {
+        let names = |secret: bool| -> String {
+            let fields =
+                required.iter().chain(&optional).filter(|field| policy::is_secret(&field.name) == secret);
+            fields.map(|field| naming::field(&field.name)).collect::<Vec<_>>().join(" ")
+        };
+        let _ = writeln!(
+            out,
+            "\nredacted_debug! {{\n    {name} shown {{ {} }} secret {{ {} }}\n}}",
+            names(false),
+            names(true)
+        );
+    }
+    out
+}
+
+/// Ids come first in constructors, from the outermost to the innermost.
+fn field_rank(wire: &str) -> usize {
+    const FIRST: &[&str] = &["threadId", "turnId", "itemId", "id", "name", "type"];
+    FIRST.iter().position(|first| *first == wire).unwrap_or(FIRST.len())
+}
+
+fn field_line(field: &Field) -> String {
+    let kind = match field {
+        Field { optional: true, .. } if field.ty.is_any() => "any",
+        Field { double: true, .. } => "dbl",
+        Field { optional: true, .. } => "opt",
+        Field { nullable: true, .. } => "null",
+        _ => "req",
+    };
+    let (setter, ty) = match &field.ty {
+        Type::List(item) if !matches!(**item, Type::Nullable(_)) && kind != "null" => ("list", item.rust()),
+        Type::Primitive(name) if !["string", "any"].contains(name) => ("plain", field.ty.rust()),
+        Type::List(_) | Type::Map(_) | Type::Nullable(_) => ("plain", field.ty.rust()),
+        other => ("into", other.rust()),
+    };
+    format!("{kind} {setter} {}: {ty} = {:?};", naming::field(&field.name), field.name)
+}
+
+fn hold(boxed: bool) -> &'static str {
+    if boxed { "boxed" } else { "inline" }
+}
+
+fn tagged(
+    plan: &Plan,
+    name: &str,
+    head: &str,
+    (tag, common, variants): (&str, &[Field], &[Variant]),
+) -> String {
+    let mut out = format!("\ntagged_union! {{\n{}    {name} {tag:?} {{\n", doc("    ", head));
+    let mut payloads = String::new();
+    let mut all = Vec::new();
+    for variant in variants {
+        let object = with_common(common, &variant.object);
+        let rust = naming::variant(&variant.value);
+        let payload = format!("{rust}{name}");
+        out.push_str(&doc("        ", &docs::of_value(&variant.value, variant.experimental)));
+        let _ = writeln!(
+            out,
+            "        {:?} = {} {rust}({payload});",
+            variant.value,
+            hold(plan.is_object_boxed(&object))
+        );
+        let head = docs::of_variant(name, tag, &variant.value, variant.experimental);
+        let tag = Some((tag, variant.value.as_str()));
+        payloads.push_str(&object_table(
+            plan,
+            &ObjectTable { name: &payload, head: &head, tag, owner: name, object: &object },
+        ));
+        all.push(rust);
+    }
+    out.push_str("    }\n}\n");
+    let texts: Vec<&Field> = common.iter().filter(|field| field.ty == Type::Primitive("string")).collect();
+    if !texts.is_empty() {
+        let _ = writeln!(out, "\ncommon_text! {{\n    {name} {{ {} }}", all.join(" "));
+        for field in texts {
+            let kind = if field.optional { "opt" } else { "req" };
+            let _ = writeln!(out, "    {kind} {} = {:?};", naming::field(&field.name), field.name);
+        }
+        out.push_str("}\n");
+    }
+    out + &payloads
+}
+
+fn mixed(plan: &Plan, name: &str, head: &str, values: &[Value], keyed: &[Payload]) -> String {
+    let mut out = format!("\nmixed_union! {{\n{}    {name}\n    strings {{\n", doc("    ", head));
+    for value in values {
+        out.push_str(&doc("        ", &docs::of_value(&value.value, value.experimental)));
+        let _ = writeln!(out, "        {:?} = {};", value.value, naming::variant(&value.value));
+    }
+    out.push_str("    }\n    keys {\n");
+    let mut payloads = String::new();
+    for payload in keyed {
+        let rust = naming::variant(&payload.key);
+        let (ty, boxed) = match &payload.content {
+            Alternative::Type { ty } => (ty.rust(), plan.is_boxed(ty)),
+            Alternative::Object(object) => {
+                let ty = format!("{rust}{name}");
+                let head = docs::of_key(name, &payload.key, payload.experimental);
+                let table = ObjectTable { name: &ty, head: &head, tag: None, owner: name, object };
+                payloads.push_str(&object_table(plan, &table));
+                (ty, plan.is_object_boxed(object))
+            }
+        };
+        out.push_str(&doc("        ", &docs::of_value(&payload.key, payload.experimental)));
+        let _ = writeln!(out, "        {:?} = {} {rust}({ty});", payload.key, hold(boxed));
+    }
+    out.push_str("    }\n}\n");
+    out + &payloads
+}
+
+fn shape_union(plan: &Plan, name: &str, head: &str, alternatives: &[Alternative]) -> String {
+    let mut out = format!("\nshape_union! {{\n{}    {name} {{\n", doc("    ", head));
+    let mut payloads = String::new();
+    let named = alternatives.iter().filter(|one| shapes::is_object(one)).count();
+    for alternative in alternatives {
+        let (shape, rust, ty) = match alternative {
+            Alternative::Type { ty: ty @ Type::Primitive("string") } => {
+                ("string", "Text".to_owned(), ty.rust())
+            }
+            Alternative::Type { ty: ty @ Type::List(_) } => ("list", "List".to_owned(), ty.rust()),
+            Alternative::Type { ty: Type::Named(ty) } => {
+                let rust = ty.strip_prefix(name.trim_end_matches("Cursor")).unwrap_or(ty);
+                ("object", rust.strip_prefix("McpElicitation").unwrap_or(rust).to_owned(), ty.clone())
+            }
+            Alternative::Type { ty } => panic!("`{name}` has an alternative `{ty}` that has no rule yet"),
+            Alternative::Object(object) => {
+                let rust = naming::variant(&shapes::own_field(object, alternatives));
+                let ty = format!("{rust}{name}");
+                let head = format!("An alternative of [`{name}`].");
+                let table = ObjectTable { name: &ty, head: &head, tag: None, owner: name, object };
+                payloads.push_str(&object_table(plan, &table));
+                ("object", rust, ty)
+            }
+        };
+        let _ = write!(out, "        /// `{}`\n        {shape} {rust}({ty})", ty.replace('`', ""));
+        if shape == "object" && named > 1 {
+            let _ = write!(out, " = &[{}]", shapes::of(plan, alternative));
+        }
+        out.push_str(";\n");
+    }
+    out.push_str("    }\n}\n");
+    out + &payloads
+}

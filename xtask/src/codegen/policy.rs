@@ -1,0 +1,134 @@
+//! What the schema does not say, stated once and by hand.
+
+use super::naming::upper_camel;
+
+/// Answers whose type is not named after the parameters.
+pub const RESPONSES: &[(&str, &str)] = &[
+    ("memory/reset", "MemoryResetResponse"),
+    ("rollout/compress", "RolloutCompressResponse"),
+    ("account/gatewayOAuth/read", "GatewayOAuthReadResponse"),
+    ("account/gatewayOAuth/login", "GatewayOAuthLoginResponse"),
+    ("account/gatewayOAuth/cancel", "GatewayOAuthCancelResponse"),
+    ("remoteControl/enable", "RemoteControlEnableResponse"),
+    ("remoteControl/disable", "RemoteControlDisableResponse"),
+    ("remoteControl/status/read", "RemoteControlStatusReadResponse"),
+    ("config/mcpServer/reload", "McpServerRefreshResponse"),
+    ("windowsSandbox/readiness", "WindowsSandboxReadinessResponse"),
+    ("account/logout", "LogoutAccountResponse"),
+    ("account/rateLimits/read", "GetAccountRateLimitsResponse"),
+    ("account/usage/read", "GetAccountTokenUsageResponse"),
+    ("account/workspaceMessages/read", "GetWorkspaceMessagesResponse"),
+    ("externalAgentConfig/import/readHistories", "ExternalAgentConfigImportHistoriesReadResponse"),
+    ("config/value/write", "ConfigWriteResponse"),
+    ("config/batchWrite", "ConfigWriteResponse"),
+    ("configRequirements/read", "ConfigRequirementsReadResponse"),
+];
+
+/// Deltas that are plain text and may be concatenated, with the field that holds the text and the fields that, with the
+/// method, tell one stream from another. Base64 payloads are left out: they do not concatenate.
+pub const MERGES: &[(&str, &str, &[&str])] = &[
+    ("item/agentMessage/delta", "delta", &["threadId", "turnId", "itemId"]),
+    ("item/plan/delta", "delta", &["threadId", "turnId", "itemId"]),
+    ("item/commandExecution/outputDelta", "delta", &["threadId", "turnId", "itemId"]),
+    ("item/fileChange/outputDelta", "delta", &["threadId", "turnId", "itemId"]),
+    ("item/reasoning/summaryTextDelta", "delta", &["threadId", "turnId", "itemId", "summaryIndex"]),
+    ("item/reasoning/textDelta", "delta", &["threadId", "turnId", "itemId", "contentIndex"]),
+];
+
+/// Known values of types that the schema shows as plain strings.
+pub const KNOWN_VALUES: &[(&str, &[&str])] =
+    &[("ReasoningEffort", &["none", "minimal", "low", "medium", "high", "xhigh"])];
+
+/// Fields that `Debug` must not show.
+pub fn is_secret(wire: &str) -> bool {
+    ["apiKey", "accessToken", "secretAccessKey", "sessionToken", "token"].contains(&wire)
+}
+
+/// Payloads of more than this many estimated bytes are boxed in enums.
+pub const BOX_ABOVE: usize = 200;
+
+/// Method names that an event loop meets most; they are looked up first.
+pub const HOT: &[&str] = &["item/agentMessage/delta", "item/started", "item/completed"];
+
+/// First path segments of methods that share a file.
+const DOMAINS: &[(&str, &[&str])] = &[
+    ("account", &["account", "attestation", "userVerification"]),
+    (
+        "config",
+        &[
+            "config",
+            "configRequirements",
+            "configWarning",
+            "experimentalFeature",
+            "permissionProfile",
+            "windows",
+            "windowsSandbox",
+            "collaborationMode",
+        ],
+    ),
+    ("external_agent", &["externalAgentConfig"]),
+    ("environment", &["environment", "remoteControl"]),
+    ("fs", &["fs", "fuzzyFileSearch"]),
+    ("item", &["item", "autoApprovalReview"]),
+    ("mcp", &["mcpServer", "mcpServerStatus"]),
+    ("model", &["model", "modelProvider"]),
+    ("plugin", &["plugin", "marketplace"]),
+    ("apps", &["app", "skills", "hooks", "hook"]),
+    ("process", &["process", "command"]),
+    ("project", &["project", "threadSection"]),
+    ("thread", &["thread", "memory", "rollout"]),
+    ("turn", &["turn", "review"]),
+];
+
+/// The file of what only `method` uses.
+pub fn domain_of_method(method: &str) -> &'static str {
+    if method.starts_with("thread/realtime/") || method.starts_with("thread/timeline/") {
+        return "realtime";
+    }
+    if method.starts_with("thread/queue/") || method.starts_with("thread/attachment") {
+        return "thread_queue";
+    }
+    let head = method.split('/').next().unwrap_or(method);
+    DOMAINS.iter().find(|(_, heads)| heads.contains(&head)).map_or("server", |(domain, _)| domain)
+}
+
+/// The file of a type that several domains use, by the head of its name.
+pub fn domain_of_shared(name: &str) -> &'static str {
+    const HEADS: &[(&str, &str)] = &[
+        ("ThreadRealtime", "realtime"),
+        ("Thread", "thread"),
+        ("Turn", "turn"),
+        ("Mcp", "mcp"),
+        ("Config", "config"),
+        ("Plugin", "plugin"),
+        ("App", "apps"),
+        ("Hook", "apps"),
+        ("Skill", "apps"),
+        ("Fs", "fs"),
+        ("Model", "model"),
+        ("Account", "account"),
+        ("Environment", "environment"),
+    ];
+    HEADS.iter().find(|(head, _)| name.starts_with(head)).map_or("shared", |(_, domain)| domain)
+}
+
+/// Types with a place of their own, whatever uses them.
+pub fn domain_override(name: &str) -> Option<&'static str> {
+    const ITEM: &[&str] =
+        &["ThreadItem", "UserInput", "CommandAction", "FileUpdateChange", "PatchChangeKind"];
+    if name.starts_with("ResponseItem") || name == "ContentItem" || name == "ResponsesApiWebSearchAction" {
+        return Some("response_item");
+    }
+    if ITEM.contains(&name) {
+        return Some("item");
+    }
+    None
+}
+
+/// Name of the marker type of a method.
+pub fn marker(method: &str) -> String {
+    upper_camel(method)
+}
+
+/// Types that the protocol crate writes by hand.
+pub const BY_HAND: &[&str] = &["RequestId"];

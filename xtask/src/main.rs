@@ -1,19 +1,27 @@
 //! `cargo xtask`: the project's one tool runner.
 
 mod cargo;
+#[allow(unreachable_pub, reason = "a tree of its own, with its own notion of what is public in it")]
+mod codegen;
 mod lint;
 mod runtime;
 mod suite;
 
 use std::process::ExitCode;
 
+use openai_codex_runtime::Runtime;
+
 const HELP: &str = "\
 usage: cargo xtask <command>
 
   runtime           install the pinned codex runtime into the user's cache, print its path
   runtime --where   print where it is or would be, install nothing
+  codegen           refresh the vendored protocol facts from the pinned runtime, generate the protocol crate
+  codegen --check   write nothing, fail if the facts or the generated files are not up to date
+                    (with --offline, both leave the runtime out and take the vendored facts as they are)
   test              everything that needs cargo and npm or pip only
-  lint              format, clippy, rustdoc
+  lint              format, clippy, rustdoc, and what needs further tools (says how to install a missing one)
+  lint --basic      the first three only: they need nothing beyond rustup's components
   bench [ARGS]      the benchmarks
 ";
 
@@ -26,8 +34,10 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["runtime"] => runtime::install_and_print(),
         ["runtime", "--where"] => runtime::print_location(),
+        ["codegen", options @ ..] => generate(options),
         ["test"] => suite::test(),
-        ["lint"] => lint::lint(),
+        ["lint"] => lint::lint(true),
+        ["lint", "--basic"] => lint::lint(false),
         ["bench", rest @ ..] => suite::bench(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -42,4 +52,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `codegen` and its options.
+fn generate(options: &[&str]) -> Result<(), Failure> {
+    let (mut check, mut offline) = (false, false);
+    for &option in options {
+        match option {
+            "--check" => check = true,
+            "--offline" => offline = true,
+            _ => return Err(format!("unknown option `{option}` of codegen\n\n{HELP}").into()),
+        }
+    }
+    let runtime = if offline { None } else { Some(openai_codex_runtime::install()?) };
+    codegen::run_with(runtime.as_ref().map(Runtime::program), check)
 }

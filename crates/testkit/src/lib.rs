@@ -2,7 +2,7 @@
 //!
 //! - [`ScriptedModel`] stands in for the model: the real runtime talks to it over loopback HTTP and does everything
 //!   else for real (sandbox, commands, approvals, storage).
-//! - [`AppServer`](app_server::AppServer) stands in for the runtime: it plays a [`Script`](app_server::Script), as a
+//! - [`AppServer`] stands in for the runtime: it plays a [`Script`], as a
 //!   process or in memory, and does what the real one will not do on demand.
 
 pub mod app_server;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use openai_codex::CodexConfig;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -71,6 +72,12 @@ impl AppServer {
     /// The environment variables that the program needs.
     pub fn env(&self) -> Vec<(OsString, OsString)> {
         vec![(SCRIPT_VARIABLE.into(), self.script().into())]
+    }
+
+    /// A configuration with which a client starts the program in place of the runtime.
+    pub fn config(&self) -> CodexConfig {
+        let config = CodexConfig::new().codex_bin(&self.program);
+        self.env().into_iter().fold(config, |config, (name, value)| config.env(name, value))
     }
 
     /// The command that starts the program, for a test that does without a client; its stdin and stdout are pipes.

@@ -1,11 +1,14 @@
 //! A scripted app-server, for what the real one will not do on demand.
 //!
-//! A [`Script`] says what the server does, step by step. The library [plays](Script::play) it over streams in the
-//! same process; [`AppServer`] has a real process play it.
+//! A [`Script`] says what the server does, step by step. The library plays it in the same process, over streams
+//! ([`play`](Script::play)) or a transport of the SDK ([`connect`](Script::connect)); [`AppServer`] has a real process
+//! play it.
 
+mod frames;
 mod launch;
 pub mod messages;
 mod player;
+mod playing;
 mod port;
 mod pour;
 mod process;
@@ -14,6 +17,7 @@ mod step;
 
 pub use launch::{AppServer, PROGRAM_VARIABLE};
 pub use player::{Played, ScriptError};
+pub use playing::Playing;
 pub use pour::Pour;
 pub use process::{SCRIPT_VARIABLE, main};
 pub use script::Script;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,6 +55,11 @@ pub enum ScriptError {
         /// The number of the step, from 0.
         step: usize,
     },
+    /// The script had not ended in time.
+    Unfinished {
+        /// How long it had.
+        after: Duration,
+    },
     /// The connection or a file failed.
     Io(io::Error),
 }
@@ -68,6 +73,9 @@ impl fmt::Display for ScriptError {
             Self::Mismatch { step, reason } => write!(f, "step {step} of the script: {reason}"),
             Self::NothingToAnswer { step } => {
                 write!(f, "step {step} of the script: no request has come that it could answer")
+            }
+            Self::Unfinished { after } => {
+                write!(f, "the script has not ended within {after:?}; is its client closed?")
             }
             Self::Io(error) => write!(f, "the scripted app-server can't go on: {error}"),
         }
@@ -100,6 +108,8 @@ pub(crate) struct Player<'a, P> {
     /// Ids of requests that were expected, by name; the last one has none.
     names: BTreeMap<Option<String>, Value>,
     received: Vec<String>,
+    /// Whether the client reads no more.
+    gone: bool,
 }
 
 impl<'a, P: Port> Player<'a, P> {
@@ -109,7 +119,7 @@ impl<'a, P: Port> Player<'a, P> {
             None => None,
         };
         let (early, names, received) = Default::default();
-        Ok(Self { script, port, record, now: 0, early, names, received })
+        Ok(Self { script, port, record, now: 0, early, names, received, gone: false })
     }
 
     /// Plays all steps, then answers what comes until the client ends.
@@ -152,13 +162,13 @@ impl<'a, P: Port> Player<'a, P> {
                 self.answer(&id, answer).await?;
             }
             Step::Send { message } => self.send(message).await?,
-            Step::Raw { bytes } => self.port.send(bytes.clone().into()).await?,
+            Step::Raw { bytes } => self.write(bytes.clone().into()).await?,
             Step::Pour(pour) => {
                 let (block, times, rest) = pour.blocks();
                 for _ in 0..times {
-                    self.port.send(block.clone()).await?;
+                    self.write(block.clone()).await?;
                 }
-                self.port.send(rest).await?;
+                self.write(rest).await?;
             }
             Step::Stderr { text } => self.port.log(text),
             Step::Touch { path } => drop(File::create(path)?),
@@ -233,7 +243,21 @@ impl<'a, P: Port> Player<'a, P> {
     }
 
     async fn send(&mut self, message: &Value) -> Result<(), ScriptError> {
-        Ok(self.port.send(Bytes::from(format!("{message}\n"))).await?)
+        self.write(Bytes::from(format!("{message}\n"))).await
+    }
+
+    /// A client that is gone shows at the next step that waits for it; until then it is spoken to in vain.
+    async fn write(&mut self, bytes: Bytes) -> Result<(), ScriptError> {
+        if self.gone {
+            return Ok(());
+        }
+        match self.port.send(bytes).await {
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                self.gone = true;
+                Ok(())
+            }
+            other => Ok(other?),
+        }
     }
 
     fn mismatch(&self, reason: String) -> ScriptError {

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use openai_codex::transport::Transport;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::frames::Frames;
 use super::messages;
 use super::player::{Played, Player, ScriptError};
-use super::port::Streams;
+use super::playing::Playing;
+use super::port::{Port, Streams};
 use super::pour::Pour;
 use super::step::{Answer, Step, Unexpected};
 
@@ -287,5 +290,40 @@ impl Script {
         let mut port = Streams::new(reader, writer);
         let played = Player::new(self, &mut port)?.play().await?;
         Ok(Played { stderr: port.stderr, ..played })
+    }
+    /// Plays the script over one of the SDK's transports. What [`raw`](Self::raw) sends is cut into frames at line
+    /// ends.
+    pub async fn play_frames(&self, transport: Transport) -> Result<Played, ScriptError> {
+        let mut port = Frames::new(transport);
+        let played = Player::new(self, &mut port)?.play().await;
+        // The end of the server closes its side, and a frame that is half written goes out.
+        let closed = port.close().await;
+        let played = played?;
+        closed?;
+        Ok(Played { stderr: port.stderr, ..played })
+    }
+
+    /// Plays the script on a thread of its own; returns the client's end of the connection, for
+    /// `AsyncCodex::with_transport` and `Codex::with_transport`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use openai_codex_testkit::Script;
+    ///
+    /// let (transport, playing) = Script::standard().connect()?;
+    /// // let codex = Codex::with_transport(CodexConfig::new(), transport)?; … codex.close()?;
+    /// # let mut transport = transport;
+    /// # let lines = [r#"{"id":1,"method":"initialize","params":{}}"#, r#"{"method":"initialized"}"#];
+    /// # let frames = lines.map(|line| line.as_bytes().into());
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(transport.writer.write(&frames))?;
+    /// # drop(transport);
+    /// let played = playing.finish()?;
+    /// assert_eq!(played.messages()[0]["method"], "initialize");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect(self) -> io::Result<(Transport, Playing)> {
+        let (client, server) = Transport::memory_pair();
+        Ok((client, Playing::start(self, server)?))
     }
 }

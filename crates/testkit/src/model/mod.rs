@@ -18,6 +18,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openai_codex::CodexConfig;
+
 pub use gate::Gate;
 pub use reply::{Phase, Reply, ToolCall, Usage};
 pub use request::RecordedRequest;
@@ -157,6 +159,12 @@ impl ScriptedModel {
     /// The environment variables that make a runtime use [`home`](Self::home) and nothing else.
     pub fn env(&self) -> Vec<(String, String)> {
         self.home.env()
+    }
+
+    /// A configuration with which a client starts a runtime that uses this model and [`home`](Self::home). Which
+    /// runtime is the client's choice, or set with `codex_bin`.
+    pub fn config(&self) -> CodexConfig {
+        self.env().into_iter().fold(CodexConfig::new(), |config, (name, value)| config.env(name, value))
     }
 
     /// Adds to `config.toml` in [`home`](Self::home): what stands before the first table of `toml` goes to the top,

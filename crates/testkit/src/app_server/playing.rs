@@ -1,0 +1,89 @@
+//! A script that is played in the background.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use openai_codex::transport::Transport;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{oneshot, watch};
+
+use super::player::{Played, ScriptError};
+use super::script::Script;
+use crate::wait::{DEFAULT_DEADLINE, Wait};
+
+type Outcome = Result<Played, ScriptError>;
+
+/// A script that a thread of its own plays; made by [`Script::connect`].
+///
+/// Dropping it ends the server, wherever it is.
+pub struct Playing {
+    handle: Handle,
+    outcome: Arc<Mutex<Option<Outcome>>>,
+    ended: watch::Receiver<bool>,
+    // Dropped to stop the thread.
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Playing {
+    pub(crate) fn start(script: Script, transport: Transport) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let outcome = Arc::new(Mutex::new(None));
+        let (ending, ended) = watch::channel(false);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let slot = outcome.clone();
+        let thread = std::thread::Builder::new().name("scripted-app-server".into()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = stopped => {}
+                    played = script.play_frames(transport) => {
+                        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(played);
+                    }
+                }
+            });
+            ending.send_replace(true);
+        })?;
+        Ok(Self { handle, outcome, ended, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Waits, at most 30 seconds, until the script has ended, and says how. A script that isn't told to exit ends with
+    /// its client, so close that first. Needs no particular executor.
+    pub async fn finished(self) -> Result<Played, ScriptError> {
+        // An error says that the thread, and its timer with it, is gone or late: what counts is the outcome.
+        let _ = self.wait().wait().await;
+        self.take()
+    }
+
+    /// [`finished`](Self::finished) for tests without an executor: blocks the thread.
+    pub fn finish(self) -> Result<Played, ScriptError> {
+        let _ = self.wait().block();
+        self.take()
+    }
+
+    fn wait(&self) -> Wait {
+        Wait::new(&self.handle, "the end of the script", DEFAULT_DEADLINE, self.ended.clone(), |ended| *ended)
+    }
+
+    fn take(&self) -> Outcome {
+        let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
+        outcome.unwrap_or(Err(ScriptError::Unfinished { after: DEFAULT_DEADLINE }))
+    }
+}
+
+impl Drop for Playing {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Playing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Playing").field("ended", &*self.ended.borrow()).finish_non_exhaustive()
+    }
+}

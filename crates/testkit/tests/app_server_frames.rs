@@ -1,0 +1,73 @@
+//! Scripts played over the SDK's transports.
+
+use openai_codex::transport::Transport;
+use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::{Pour, ScriptError};
+use serde_json::{Value, json};
+
+async fn send(transport: &mut Transport, message: Value) {
+    transport.writer.write(&[message.to_string().into()]).await.unwrap();
+}
+
+/// All frames until the server ends.
+async fn rest(transport: &mut Transport) -> Vec<String> {
+    let mut frames = Vec::new();
+    while transport.reader.read(&mut frames).await.unwrap() {}
+    frames.iter().map(|frame| String::from_utf8_lossy(frame).into_owned()).collect()
+}
+
+#[tokio::test]
+async fn bytes_are_cut_into_frames() {
+    let script = Script::new()
+        .expect("go")
+        .respond(json!("ok"))
+        .raw("half ")
+        .raw("and half\nnext\n\nlast")
+        .close_stdout()
+        .line("lost");
+    let (mut transport, playing) = script.connect().unwrap();
+    send(&mut transport, json!({"id": 1, "method": "go"})).await;
+    let frames = rest(&mut transport).await;
+    assert_eq!(frames, [r#"{"id":1,"result":"ok"}"#, "half and half", "next", "last"]);
+    drop(transport);
+    assert_eq!(playing.finished().await.unwrap().messages(), [json!({"id": 1, "method": "go"})]);
+}
+
+#[tokio::test]
+async fn a_server_that_ends_sends_what_it_has() {
+    let (mut transport, playing) = Script::new().raw("half").exit(9).connect().unwrap();
+    assert_eq!(rest(&mut transport).await, ["half"]);
+    // The client is still there, and blocking is fine.
+    assert_eq!(playing.finish().unwrap().exit_code, Some(9));
+}
+
+#[tokio::test]
+async fn a_pour_arrives_frame_by_frame() {
+    let (mut transport, playing) =
+        Script::new().pour(Pour::deltas(5_000, "t", "u", "i", 192)).exit(0).connect().unwrap();
+    let frames = rest(&mut transport).await;
+    assert_eq!(frames.len(), 5_000);
+    assert!(frames.iter().all(|frame| frame.len() == 191));
+    playing.finish().unwrap();
+}
+
+#[test]
+fn a_script_that_fails_says_so() {
+    let (transport, playing) = Script::new().expect("go").connect().unwrap();
+    drop(transport);
+    assert!(matches!(playing.finish(), Err(ScriptError::Ended { step: 0, .. })));
+}
+
+#[test]
+fn a_server_that_never_ends_ends_with_its_handle() {
+    let (transport, playing) = Script::new().hang().connect().unwrap();
+    drop(playing);
+    drop(transport);
+}
+
+#[test]
+fn a_client_that_leaves_early_does_no_harm() {
+    let (transport, playing) = Script::new().expect_end().line("lost").raw("half").exit(1).connect().unwrap();
+    drop(transport);
+    playing.finish().unwrap();
+}

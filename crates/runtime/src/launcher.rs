@@ -86,7 +86,7 @@ fn native_program(package: &Path, platform: &Platform) -> Option<PathBuf> {
         .chain([package.join("vendor")]);
     for vendor in vendors {
         let root = vendor.join(platform.triple);
-        // Before version 0.135 or so the program lay in `codex/`.
+        // Older packages have it in `codex/`.
         for program in [root.join("bin/codex"), root.join("codex/codex")] {
             if is_executable_file(&program) {
                 return program.canonicalize().ok();

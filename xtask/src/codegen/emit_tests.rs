@@ -25,7 +25,7 @@ pub fn files(plan: &Plan) -> Vec<(String, String)> {
         ("NOTIFICATIONS", "notification", "notifications", &methods.server_notifications),
     ];
     for (name, function, module, list) in lists {
-        let _ = writeln!(out, "pub static {name}: &[(&str, Trip)] = &[");
+        let _ = writeln!(out, "pub(crate) static {name}: &[(&str, Trip)] = &[");
         for method in list {
             let marker = policy::marker(&method.method);
             let _ = writeln!(out, "({:?}, {function}::<{module}::{marker}>),", method.method);

@@ -131,6 +131,15 @@ fn object_table(plan: &Plan, table: &ObjectTable<'_>) -> String {
         let _ = writeln!(out, "    one_of {{ {} }}", fields.join(" "));
     }
     out.push_str("}\n");
+    let doubles: Vec<&&Field> = optional.iter().filter(|field| field.double && mode == "sent").collect();
+    if !doubles.is_empty() {
+        let _ = writeln!(out, "\nclear! {{\n    {name}");
+        for field in doubles {
+            let name = naming::field(&field.name);
+            let _ = writeln!(out, "    clear_{name} = {name} {:?};", field.name);
+        }
+        out.push_str("}\n");
+    }
     if !secrets.is_empty() {
         let names = |secret: bool| -> String {
             let fields =
@@ -232,7 +241,17 @@ fn mixed(plan: &Plan, name: &str, head: &str, values: &[Value], keyed: &[Payload
                 let head = docs::of_key(name, &payload.key, payload.experimental);
                 let table = ObjectTable { name: &ty, head: &head, tag: None, owner: name, object };
                 payloads.push_str(&object_table(plan, &table));
-                (ty, plan.is_object_boxed(object))
+                let boxed = plan.is_object_boxed(object);
+                let wrap = if boxed {
+                    format!("Self::{rust}(Box::new(payload))")
+                } else {
+                    format!("Self::{rust}(payload)")
+                };
+                let _ = write!(
+                    payloads,
+                    "\nimpl From<{ty}> for {name} {{\nfn from(payload: {ty}) -> Self {{\n{wrap}\n}}\n}}\n"
+                );
+                (ty, boxed)
             }
         };
         out.push_str(&doc("        ", &docs::of_value(&payload.key, payload.experimental)));

@@ -51,7 +51,7 @@ pub fn run_with(codex_bin: Option<&Path>, check: bool) -> Result<()> {
     let crate_folder = root.join("crates/protocol");
     let tests = emit_tests::files(&plan);
     output::write(root, &crate_folder.join("src/generated"), files, check)?;
-    output::write(root, &crate_folder.join("tests/generated"), tests, check)
+    output::write(root, &crate_folder.join("tests/protocol/generated"), tests, check)
 }
 
 /// The root of the generated module.

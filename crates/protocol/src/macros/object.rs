@@ -210,3 +210,19 @@ macro_rules! redacted_debug {
         }
     };
 }
+
+/// Setters that send null, of doubly optional fields.
+macro_rules! clear {
+    ($name:ident $( $clear:ident = $field:ident $wire:literal; )+) => {
+        impl $name {
+            $(
+                #[doc = concat!("Sends null as `", $wire, "`, which is not the same as leaving it out.")]
+                #[must_use]
+                pub fn $clear(mut self) -> Self {
+                    self.$field = Some(None);
+                    self
+                }
+            )+
+        }
+    };
+}

@@ -602,6 +602,11 @@ object! {
     }
 }
 
+clear! {
+    ThreadRealtimeStartParams
+    clear_prompt = prompt "prompt";
+}
+
 object! {
     received
     /// Answer to [`thread/realtime/start`](crate::methods::ThreadRealtimeStart).

@@ -154,6 +154,14 @@ object! {
     optional {}
 }
 
+impl From<AcceptWithExecpolicyAmendmentCommandExecutionApprovalDecision>
+    for CommandExecutionApprovalDecision
+{
+    fn from(payload: AcceptWithExecpolicyAmendmentCommandExecutionApprovalDecision) -> Self {
+        Self::AcceptWithExecpolicyAmendment(payload)
+    }
+}
+
 object! {
     sent
     /// What stands under `applyNetworkPolicyAmendment` in [`CommandExecutionApprovalDecision`].
@@ -164,6 +172,12 @@ object! {
         req into network_policy_amendment: NetworkPolicyAmendment = "network_policy_amendment";
     }
     optional {}
+}
+
+impl From<ApplyNetworkPolicyAmendmentCommandExecutionApprovalDecision> for CommandExecutionApprovalDecision {
+    fn from(payload: ApplyNetworkPolicyAmendmentCommandExecutionApprovalDecision) -> Self {
+        Self::ApplyNetworkPolicyAmendment(payload)
+    }
 }
 
 string_enum! {
@@ -1172,6 +1186,12 @@ object! {
     optional {}
 }
 
+impl From<ApprovedExecpolicyAmendmentReviewDecision> for ReviewDecision {
+    fn from(payload: ApprovedExecpolicyAmendmentReviewDecision) -> Self {
+        Self::ApprovedExecpolicyAmendment(payload)
+    }
+}
+
 object! {
     sent
     /// What stands under `network_policy_amendment` in [`ReviewDecision`].
@@ -1184,6 +1204,12 @@ object! {
     optional {}
 }
 
+impl From<NetworkPolicyAmendmentReviewDecision> for ReviewDecision {
+    fn from(payload: NetworkPolicyAmendmentReviewDecision) -> Self {
+        Self::NetworkPolicyAmendment(payload)
+    }
+}
+
 object! {
     sent
     /// What stands under `denied` in [`ReviewDecision`].
@@ -1194,6 +1220,12 @@ object! {
         req into rejection: String = "rejection";
     }
     optional {}
+}
+
+impl From<DeniedReviewDecision> for ReviewDecision {
+    fn from(payload: DeniedReviewDecision) -> Self {
+        Self::Denied(payload)
+    }
 }
 
 object! {

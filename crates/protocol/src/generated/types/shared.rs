@@ -85,6 +85,12 @@ object! {
     }
 }
 
+impl From<GranularAskForApproval> for AskForApproval {
+    fn from(payload: GranularAskForApproval) -> Self {
+        Self::Granular(payload)
+    }
+}
+
 object! {
     received
     /// Used by `ThreadItem.questions`.
@@ -175,6 +181,12 @@ object! {
     }
 }
 
+impl From<HttpConnectionFailedCodexErrorInfo> for CodexErrorInfo {
+    fn from(payload: HttpConnectionFailedCodexErrorInfo) -> Self {
+        Self::HttpConnectionFailed(payload)
+    }
+}
+
 object! {
     received
     /// What stands under `responseStreamConnectionFailed` in [`CodexErrorInfo`].
@@ -184,6 +196,12 @@ object! {
     optional {
         /// `httpStatusCode`
         opt plain http_status_code: u16 = "httpStatusCode";
+    }
+}
+
+impl From<ResponseStreamConnectionFailedCodexErrorInfo> for CodexErrorInfo {
+    fn from(payload: ResponseStreamConnectionFailedCodexErrorInfo) -> Self {
+        Self::ResponseStreamConnectionFailed(payload)
     }
 }
 
@@ -199,6 +217,12 @@ object! {
     }
 }
 
+impl From<ResponseStreamDisconnectedCodexErrorInfo> for CodexErrorInfo {
+    fn from(payload: ResponseStreamDisconnectedCodexErrorInfo) -> Self {
+        Self::ResponseStreamDisconnected(payload)
+    }
+}
+
 object! {
     received
     /// What stands under `responseTooManyFailedAttempts` in [`CodexErrorInfo`].
@@ -208,6 +232,12 @@ object! {
     optional {
         /// `httpStatusCode`
         opt plain http_status_code: u16 = "httpStatusCode";
+    }
+}
+
+impl From<ResponseTooManyFailedAttemptsCodexErrorInfo> for CodexErrorInfo {
+    fn from(payload: ResponseTooManyFailedAttemptsCodexErrorInfo) -> Self {
+        Self::ResponseTooManyFailedAttempts(payload)
     }
 }
 
@@ -221,6 +251,12 @@ object! {
         req into turn_kind: NonSteerableTurnKind = "turnKind";
     }
     optional {}
+}
+
+impl From<ActiveTurnNotSteerableCodexErrorInfo> for CodexErrorInfo {
+    fn from(payload: ActiveTurnNotSteerableCodexErrorInfo) -> Self {
+        Self::ActiveTurnNotSteerable(payload)
+    }
 }
 
 object! {

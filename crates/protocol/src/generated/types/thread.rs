@@ -448,6 +448,12 @@ object! {
     }
 }
 
+impl From<ThreadSpawnSubAgentSource> for SubAgentSource {
+    fn from(payload: ThreadSpawnSubAgentSource) -> Self {
+        Self::ThreadSpawn(payload)
+    }
+}
+
 object! {
     received
     /// Used by `ThreadForkResponse.thread`, `ThreadListResponse.data`, `ThreadMetadataUpdateResponse.thread` and 7 more.
@@ -899,6 +905,11 @@ object! {
         /// `threadSource`
         opt into thread_source: ThreadSource = "threadSource";
     }
+}
+
+clear! {
+    ThreadForkParams
+    clear_service_tier = service_tier "serviceTier";
 }
 
 object! {
@@ -1792,6 +1803,11 @@ object! {
     }
 }
 
+clear! {
+    ThreadResumeParams
+    clear_service_tier = service_tier "serviceTier";
+}
+
 object! {
     received
     /// Answer to [`thread/resume`](crate::methods::ThreadResume).
@@ -2200,6 +2216,11 @@ object! {
     }
 }
 
+clear! {
+    ThreadSettingsUpdateParams
+    clear_service_tier = service_tier "serviceTier";
+}
+
 object! {
     received
     /// Answer to [`thread/settings/update`](crate::methods::ThreadSettingsUpdate).
@@ -2380,6 +2401,11 @@ object! {
         /// `threadSource`
         opt into thread_source: ThreadSource = "threadSource";
     }
+}
+
+clear! {
+    ThreadStartParams
+    clear_service_tier = service_tier "serviceTier";
 }
 
 object! {

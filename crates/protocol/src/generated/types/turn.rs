@@ -352,6 +352,11 @@ object! {
     }
 }
 
+clear! {
+    TurnSettingsUpdateParams
+    clear_service_tier = service_tier "serviceTier";
+}
+
 object! {
     received
     /// Answer to [`turn/settings/update`](crate::methods::TurnSettingsUpdate).
@@ -457,6 +462,11 @@ object! {
         /// `turnTrigger`
         opt into turn_trigger: String = "turnTrigger";
     }
+}
+
+clear! {
+    TurnStartParams
+    clear_service_tier = service_tier "serviceTier";
 }
 
 object! {

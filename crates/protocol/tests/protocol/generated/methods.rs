@@ -6,7 +6,7 @@ use openai_codex_protocol::{client_notifications, methods, notifications, server
 
 use crate::round_trip::{Trip, client_notification, client_request, notification, server_request};
 
-pub static CLIENT_REQUESTS: &[(&str, Trip)] = &[
+pub(crate) static CLIENT_REQUESTS: &[(&str, Trip)] = &[
     (
         "account/bedrock/checkGovCloudRequirements",
         client_request::<methods::AccountBedrockCheckGovCloudRequirements>,
@@ -190,10 +190,10 @@ pub static CLIENT_REQUESTS: &[(&str, Trip)] = &[
     ("windowsSandbox/setupStart", client_request::<methods::WindowsSandboxSetupStart>),
 ];
 
-pub static CLIENT_NOTIFICATIONS: &[(&str, Trip)] =
+pub(crate) static CLIENT_NOTIFICATIONS: &[(&str, Trip)] =
     &[("initialized", client_notification::<client_notifications::Initialized>)];
 
-pub static SERVER_REQUESTS: &[(&str, Trip)] = &[
+pub(crate) static SERVER_REQUESTS: &[(&str, Trip)] = &[
     ("account/chatgptAuthTokens/refresh", server_request::<server_requests::AccountChatgptAuthTokensRefresh>),
     ("applyPatchApproval", server_request::<server_requests::ApplyPatchApproval>),
     ("attestation/generate", server_request::<server_requests::AttestationGenerate>),
@@ -210,7 +210,7 @@ pub static SERVER_REQUESTS: &[(&str, Trip)] = &[
     ("mcpServer/elicitation/request", server_request::<server_requests::McpServerElicitationRequest>),
 ];
 
-pub static NOTIFICATIONS: &[(&str, Trip)] = &[
+pub(crate) static NOTIFICATIONS: &[(&str, Trip)] = &[
     ("account/gatewayOAuth/changed", notification::<notifications::AccountGatewayOAuthChanged>),
     ("account/login/completed", notification::<notifications::AccountLoginCompleted>),
     ("account/rateLimits/updated", notification::<notifications::AccountRateLimitsUpdated>),

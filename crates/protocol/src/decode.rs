@@ -29,11 +29,8 @@ pub(crate) fn decode_params<T: DeserializeOwned>(
 }
 
 /// Reads the `params` of a whole frame, in one pass.
-pub(crate) fn decode_frame<T: DeserializeOwned>(method: &str, frame: &str) -> Result<T, DecodeError> {
-    match serde_json::from_str(frame) {
-        Ok(Frame(params)) => Ok(params),
-        Err(error) => Err(DecodeError::new(method, "", frame, &error)),
-    }
+pub(crate) fn decode_frame<T: DeserializeOwned>(frame: &str) -> serde_json::Result<T> {
+    serde_json::from_str(frame).map(|Frame(params)| params)
 }
 
 struct Frame<T>(T);

@@ -2,10 +2,16 @@
 
 use std::fmt;
 
+use serde::ser::SerializeMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::DecodeError;
+
+/// Writes parameters as they came; nothing where there were none.
+pub(crate) fn write_raw<M: SerializeMap>(map: &mut M, params: Option<&RawValue>) -> Result<(), M::Error> {
+    params.map_or(Ok(()), |params| map.serialize_entry("params", params))
+}
 
 macro_rules! raw_message {
     ($(#[$meta:meta])* $name:ident { $( $(#[$fmeta:meta])* $field:ident: $ty:ty, )* }) => {
@@ -32,14 +38,12 @@ macro_rules! raw_message {
             pub fn value(&self) -> Option<Value> {
                 self.params.as_ref().and_then(|params| serde_json::from_str(params.get()).ok())
             }
-
         }
 
         impl PartialEq for $name {
             fn eq(&self, other: &Self) -> bool {
-                let text = |params: &Option<Box<RawValue>>| params.as_ref().map(|params| params.get().to_owned());
                 self.method == other.method
-                    && text(&self.params) == text(&other.params)
+                    && self.params.as_ref().map(|params| params.get()) == other.params.as_ref().map(|params| params.get())
                     $( && self.$field == other.$field )*
             }
         }

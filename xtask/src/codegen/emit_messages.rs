@@ -144,7 +144,7 @@ fn notification(plan: &Plan) -> Result<String> {
         let _ = writeln!(kinds, "    /// `{}`\n    {variant},", method.method);
         let _ = writeln!(methods, "Self::{variant} => {:?},", method.method);
         let wrap = wrap(message);
-        let _ = writeln!(frame_arms, "K::{variant} => decode_frame(kind.method(), frame).map({wrap}),");
+        let _ = writeln!(frame_arms, "K::{variant} => decode_frame(frame).map({wrap}),");
         let _ = writeln!(params_arms, "K::{variant} => decode_params(method, params).map({wrap}),");
         let _ = writeln!(method_arms, "Self::{variant}(_) => K::{variant}.method(),");
         let _ = writeln!(
@@ -160,6 +160,7 @@ use serde_json::value::RawValue;
 
 use self::NotificationKind as K;
 use crate::decode::{{RawFrame, decode_frame, decode_params}};
+use crate::raw::write_raw;
 use crate::types::*;
 use crate::{{DecodeError, UndecodableNotification, UnknownNotification}};
 
@@ -174,7 +175,7 @@ pub enum Notification {{
 {variants}    /// A method that this version does not know.
     Unknown(UnknownNotification),
     /// A known method with a payload that cannot be read.
-    Undecodable(Box<UndecodableNotification>),
+    Undecodable(UndecodableNotification),
 }}
 
 /// The methods of [`Notification`].
@@ -211,8 +212,8 @@ impl Notification {{
             return Self::Unknown(UnknownNotification::new(frame.method.unwrap_or_default(), frame.params));
         }};
         Self::typed_frame(kind, frame).unwrap_or_else(|error| {{
-            let params = RawFrame::read(frame).params;
-            Self::undecodable(kind.method(), params, error)
+            let error = DecodeError::new(kind.method(), "", frame, &error);
+            Self::undecodable(kind.method(), RawFrame::read(frame).params, error)
         }})
     }}
 
@@ -257,7 +258,7 @@ impl Notification {{
         }}
     }}
 
-    fn typed_frame(kind: NotificationKind, frame: &str) -> Result<Self, DecodeError> {{
+    fn typed_frame(kind: NotificationKind, frame: &str) -> serde_json::Result<Self> {{
         match kind {{
 {frame_arms}        }}
     }}
@@ -270,7 +271,7 @@ impl Notification {{
 
     #[cold]
     fn undecodable(method: &str, params: Option<Box<RawValue>>, error: DecodeError) -> Self {{
-        Self::Undecodable(Box::new(UndecodableNotification::new(method, params, error)))
+        Self::Undecodable(UndecodableNotification::new(method, params, error))
     }}
 }}
 
@@ -279,18 +280,9 @@ impl Serialize for Notification {{
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {{
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("method", self.method())?;
-        let raw = |params: &Option<Box<RawValue>>| params.clone();
         match self {{
-{serialize_arms}            Self::Unknown(UnknownNotification {{ params, .. }}) => {{
-                if let Some(params) = raw(params) {{
-                    map.serialize_entry("params", &params)?;
-                }}
-            }}
-            Self::Undecodable(message) => {{
-                if let Some(params) = raw(&message.params) {{
-                    map.serialize_entry("params", &params)?;
-                }}
-            }}
+{serialize_arms}            Self::Unknown(UnknownNotification {{ params, .. }}) => write_raw(&mut map, params.as_deref())?,
+            Self::Undecodable(message) => write_raw(&mut map, message.params.as_deref())?,
         }}
         map.end()
     }}
@@ -330,6 +322,7 @@ use serde::ser::{{Serialize, SerializeMap, Serializer}};
 use serde_json::value::RawValue;
 
 use crate::decode::decode_params;
+use crate::raw::write_raw;
 use crate::types::*;
 use crate::{{UndecodableRequest, UnknownRequest}};
 
@@ -343,7 +336,7 @@ pub enum ServerRequest {{
 {variants}    /// A method that this version does not know.
     Unknown(UnknownRequest),
     /// A known method with parameters that cannot be read.
-    Undecodable(Box<UndecodableRequest>),
+    Undecodable(UndecodableRequest),
 }}
 
 impl ServerRequest {{
@@ -354,7 +347,7 @@ impl ServerRequest {{
 {decode_arms}            _ => return Self::Unknown(UnknownRequest::new(method, params.map(ToOwned::to_owned))),
         }};
         decoded.unwrap_or_else(|error| {{
-            Self::Undecodable(Box::new(UndecodableRequest::new(method, params.map(ToOwned::to_owned), error)))
+            Self::Undecodable(UndecodableRequest::new(method, params.map(ToOwned::to_owned), error))
         }})
     }}
 
@@ -389,18 +382,9 @@ impl Serialize for ServerRequest {{
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {{
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("method", self.method())?;
-        let raw = |params: &Option<Box<RawValue>>| params.clone();
         match self {{
-{serialize_arms}            Self::Unknown(UnknownRequest {{ params, .. }}) => {{
-                if let Some(params) = raw(params) {{
-                    map.serialize_entry("params", &params)?;
-                }}
-            }}
-            Self::Undecodable(message) => {{
-                if let Some(params) = raw(&message.params) {{
-                    map.serialize_entry("params", &params)?;
-                }}
-            }}
+{serialize_arms}            Self::Unknown(UnknownRequest {{ params, .. }}) => write_raw(&mut map, params.as_deref())?,
+            Self::Undecodable(message) => write_raw(&mut map, message.params.as_deref())?,
         }}
         map.end()
     }}

@@ -105,7 +105,9 @@ fn object_table(plan: &Plan, table: &ObjectTable<'_>) -> String {
     let mut derives = Vec::new();
     derives.extend(secrets.is_empty().then_some("Debug"));
     derives.extend(required.is_empty().then_some("Default"));
-    let mut out = format!("\nobject! {{\n    {mode}\n{}", doc("    ", head));
+    let needs: Vec<String> = object.one_of.iter().map(|field| format!("`{field}`")).collect();
+    let needs = if needs.is_empty() { String::new() } else { format!("\n\nNeeds {}.", needs.join(" or ")) };
+    let mut out = format!("\nobject! {{\n    {mode}\n{}", doc("    ", &format!("{head}{needs}")));
     if !derives.is_empty() {
         let _ = writeln!(out, "    #[derive({})]", derives.join(", "));
     }

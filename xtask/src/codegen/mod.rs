@@ -3,7 +3,7 @@
 //! runtime → schemas ([`source`]) → facts ([`extract`], [`facts`], kept in `protocol/` by [`store`]) → decisions ([`plan`],
 //! with the hand-written [`policy`]) → Rust ([`emit_types`], [`emit_methods`], [`emit_messages`]) → files ([`output`]).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 mod docs;
 mod emit_messages;
@@ -19,19 +19,16 @@ mod policy;
 mod shapes;
 mod source;
 mod store;
+#[cfg(test)]
+mod tests;
 mod ty;
 
 /// What the steps return.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Regenerates from the vendored facts; with `check`, nothing is written and a difference is an error.
-pub fn run(check: bool) -> Result<()> {
-    let codex_bin = std::env::var_os("CODEX_BIN").map(PathBuf::from);
-    run_with(codex_bin.as_deref().filter(|_| !check), check)
-}
-
-/// Like [`run`], and with `codex_bin` the vendored facts are first refreshed from that runtime (with `check`: compared
-/// with what that runtime says).
+///
+/// With `codex_bin` the vendored facts are first refreshed from that runtime (with `check`: compared with what it says).
 pub fn run_with(codex_bin: Option<&Path>, check: bool) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the tool runner has no workspace")?;
     let vendored = root.join("protocol");

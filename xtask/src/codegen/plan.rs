@@ -124,6 +124,7 @@ impl Plan {
             roots.extend(self.responses.get(&method.method).cloned());
             for root in &roots {
                 // What a method takes and gives stays with the method.
+                let domain = policy::domain_override(root).unwrap_or(domain);
                 self.domains.entry(root.clone()).or_insert_with(|| domain.to_owned());
             }
             for name in self.reachable(roots) {
@@ -137,6 +138,7 @@ impl Plan {
             ) {
                 (Some(domain), _) => domain,
                 (None, Some(one)) if one.len() == 1 => one[0],
+                (None, Some(all)) if all.iter().all(|domain| domain.starts_with("thread")) => "thread",
                 _ => policy::domain_of_shared(name),
             };
             self.domains.entry(name.clone()).or_insert_with(|| domain.to_owned());

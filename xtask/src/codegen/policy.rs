@@ -24,8 +24,9 @@ pub const RESPONSES: &[(&str, &str)] = &[
     ("configRequirements/read", "ConfigRequirementsReadResponse"),
 ];
 
-/// Deltas that are plain text and may be concatenated, with the field that holds the text and the fields that, with the
-/// method, tell one stream from another. Base64 payloads are left out: they do not concatenate.
+/// Deltas of a turn's items that are plain text and may be concatenated: the field that holds the text and the fields that,
+/// with the method, tell one stream from another. Base64 payloads are left out, they do not concatenate; so are realtime
+/// transcripts, which belong to no turn and whose streams have no key of their own.
 pub const MERGES: &[(&str, &str, &[&str])] = &[
     ("item/agentMessage/delta", "delta", &["threadId", "turnId", "itemId"]),
     ("item/plan/delta", "delta", &["threadId", "turnId", "itemId"]),
@@ -40,8 +41,20 @@ pub const KNOWN_VALUES: &[(&str, &[&str])] =
     &[("ReasoningEffort", &["none", "minimal", "low", "medium", "high", "xhigh"])];
 
 /// Fields that `Debug` must not show.
+const SECRETS: &[&str] = &[
+    "accessToken",
+    "apiKey",
+    "authBearerToken",
+    "manualPairingCode",
+    "pairingCode",
+    "secretAccessKey",
+    "sessionToken",
+    "token",
+];
+
+/// Whether `Debug` must not show a field.
 pub fn is_secret(wire: &str) -> bool {
-    ["apiKey", "accessToken", "secretAccessKey", "sessionToken", "token"].contains(&wire)
+    SECRETS.contains(&wire)
 }
 
 /// Payloads of more than this many estimated bytes are boxed in enums.
@@ -80,13 +93,31 @@ const DOMAINS: &[(&str, &[&str])] = &[
     ("turn", &["turn", "review"]),
 ];
 
+/// Heads of methods that would make the file of their first segment too long, and the file they go to instead.
+const PARTS: &[(&str, &str)] = &[
+    ("thread/realtime/", "realtime"),
+    ("thread/timeline/", "realtime"),
+    ("thread/queue/", "thread_queue"),
+    ("thread/attachment", "thread_queue"),
+    ("thread/start", "thread_start"),
+    ("thread/resume", "thread_start"),
+    ("thread/fork", "thread_start"),
+    ("thread/settings/", "thread_start"),
+    ("thread/list", "thread_history"),
+    ("thread/read", "thread_history"),
+    ("thread/search", "thread_history"),
+    ("thread/items/", "thread_history"),
+    ("thread/turns/", "thread_history"),
+    ("thread/loaded/", "thread_history"),
+    ("thread/goal/", "thread_goal"),
+    ("thread/prediction/", "thread_goal"),
+    ("thread/backgroundTerminals/", "thread_goal"),
+];
+
 /// The file of what only `method` uses.
 pub fn domain_of_method(method: &str) -> &'static str {
-    if method.starts_with("thread/realtime/") || method.starts_with("thread/timeline/") {
-        return "realtime";
-    }
-    if method.starts_with("thread/queue/") || method.starts_with("thread/attachment") {
-        return "thread_queue";
+    if let Some((_, domain)) = PARTS.iter().find(|(head, _)| method.starts_with(head)) {
+        return domain;
     }
     let head = method.split('/').next().unwrap_or(method);
     DOMAINS.iter().find(|(_, heads)| heads.contains(&head)).map_or("server", |(domain, _)| domain)
@@ -114,15 +145,38 @@ pub fn domain_of_shared(name: &str) -> &'static str {
 
 /// Types with a place of their own, whatever uses them.
 pub fn domain_override(name: &str) -> Option<&'static str> {
-    const ITEM: &[&str] =
-        &["ThreadItem", "UserInput", "CommandAction", "FileUpdateChange", "PatchChangeKind"];
-    if name.starts_with("ResponseItem") || name == "ContentItem" || name == "ResponsesApiWebSearchAction" {
-        return Some("response_item");
-    }
-    if ITEM.contains(&name) {
+    const HEADS: &[(&str, &str)] = &[
+        ("ResponseItem", "response_item"),
+        ("ResponsesApi", "response_item"),
+        ("ContentItem", "response_item"),
+        ("AgentMessageInputContent", "response_item"),
+        ("FunctionCallOutput", "response_item"),
+        ("InternalChatMessage", "response_item"),
+        ("LocalShell", "response_item"),
+        ("ReasoningItem", "response_item"),
+        ("ConfigurationReasoning", "response_item"),
+        ("UserInput", "item"),
+        ("CommandAction", "item"),
+        ("FileUpdateChange", "item"),
+        ("PatchChangeKind", "item"),
+        ("DynamicTool", "item"),
+        ("FileSystem", "permission"),
+        ("Permission", "permission"),
+        ("AdditionalPermission", "permission"),
+        ("AdditionalFileSystem", "permission"),
+        ("AdditionalNetwork", "permission"),
+        ("RequestPermission", "permission"),
+        ("GrantedPermission", "permission"),
+        ("SandboxPolicy", "permission"),
+        ("AskForApproval", "permission"),
+        ("ActivePermission", "permission"),
+        ("McpElicitation", "elicitation"),
+        ("McpServerElicitation", "elicitation"),
+    ];
+    if name == "ThreadItem" {
         return Some("item");
     }
-    None
+    HEADS.iter().find(|(head, _)| name.starts_with(head)).map(|(_, domain)| *domain)
 }
 
 /// Name of the marker type of a method.

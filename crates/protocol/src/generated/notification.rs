@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use self::NotificationKind as K;
 use crate::decode::{RawFrame, decode_frame, decode_params};
+use crate::raw::write_raw;
 use crate::types::*;
 use crate::{DecodeError, UndecodableNotification, UnknownNotification};
 
@@ -191,7 +192,7 @@ pub enum Notification {
     /// A method that this version does not know.
     Unknown(UnknownNotification),
     /// A known method with a payload that cannot be read.
-    Undecodable(Box<UndecodableNotification>),
+    Undecodable(UndecodableNotification),
 }
 
 /// The methods of [`Notification`].
@@ -658,8 +659,8 @@ impl Notification {
             return Self::Unknown(UnknownNotification::new(frame.method.unwrap_or_default(), frame.params));
         };
         Self::typed_frame(kind, frame).unwrap_or_else(|error| {
-            let params = RawFrame::read(frame).params;
-            Self::undecodable(kind.method(), params, error)
+            let error = DecodeError::new(kind.method(), "", frame, &error);
+            Self::undecodable(kind.method(), RawFrame::read(frame).params, error)
         })
     }
 
@@ -884,162 +885,116 @@ impl Notification {
         }
     }
 
-    fn typed_frame(kind: NotificationKind, frame: &str) -> Result<Self, DecodeError> {
+    fn typed_frame(kind: NotificationKind, frame: &str) -> serde_json::Result<Self> {
         match kind {
-            K::GatewayOAuthChanged => decode_frame(kind.method(), frame).map(Self::GatewayOAuthChanged),
-            K::AccountLoginCompleted => decode_frame(kind.method(), frame).map(Self::AccountLoginCompleted),
-            K::AccountRateLimitsUpdated => decode_frame(kind.method(), frame)
-                .map(|payload| Self::AccountRateLimitsUpdated(Box::new(payload))),
-            K::AccountUpdated => decode_frame(kind.method(), frame).map(Self::AccountUpdated),
-            K::AppListUpdated => decode_frame(kind.method(), frame).map(Self::AppListUpdated),
-            K::StrictReviewRequired => decode_frame(kind.method(), frame).map(Self::StrictReviewRequired),
-            K::CommandExecOutputDelta => decode_frame(kind.method(), frame).map(Self::CommandExecOutputDelta),
-            K::ConfigWarning => decode_frame(kind.method(), frame).map(Self::ConfigWarning),
-            K::DeprecationNotice => decode_frame(kind.method(), frame).map(Self::DeprecationNotice),
-            K::Error => decode_frame(kind.method(), frame).map(|payload| Self::Error(Box::new(payload))),
+            K::GatewayOAuthChanged => decode_frame(frame).map(Self::GatewayOAuthChanged),
+            K::AccountLoginCompleted => decode_frame(frame).map(Self::AccountLoginCompleted),
+            K::AccountRateLimitsUpdated => {
+                decode_frame(frame).map(|payload| Self::AccountRateLimitsUpdated(Box::new(payload)))
+            }
+            K::AccountUpdated => decode_frame(frame).map(Self::AccountUpdated),
+            K::AppListUpdated => decode_frame(frame).map(Self::AppListUpdated),
+            K::StrictReviewRequired => decode_frame(frame).map(Self::StrictReviewRequired),
+            K::CommandExecOutputDelta => decode_frame(frame).map(Self::CommandExecOutputDelta),
+            K::ConfigWarning => decode_frame(frame).map(Self::ConfigWarning),
+            K::DeprecationNotice => decode_frame(frame).map(Self::DeprecationNotice),
+            K::Error => decode_frame(frame).map(|payload| Self::Error(Box::new(payload))),
             K::ExternalAgentConfigImportCompleted => {
-                decode_frame(kind.method(), frame).map(Self::ExternalAgentConfigImportCompleted)
+                decode_frame(frame).map(Self::ExternalAgentConfigImportCompleted)
             }
             K::ExternalAgentConfigImportProgress => {
-                decode_frame(kind.method(), frame).map(Self::ExternalAgentConfigImportProgress)
+                decode_frame(frame).map(Self::ExternalAgentConfigImportProgress)
             }
-            K::FsChanged => decode_frame(kind.method(), frame).map(Self::FsChanged),
+            K::FsChanged => decode_frame(frame).map(Self::FsChanged),
             K::FuzzyFileSearchSessionCompleted => {
-                decode_frame(kind.method(), frame).map(Self::FuzzyFileSearchSessionCompleted)
+                decode_frame(frame).map(Self::FuzzyFileSearchSessionCompleted)
             }
-            K::FuzzyFileSearchSessionUpdated => {
-                decode_frame(kind.method(), frame).map(Self::FuzzyFileSearchSessionUpdated)
-            }
-            K::GuardianWarning => decode_frame(kind.method(), frame).map(Self::GuardianWarning),
-            K::HookCompleted => {
-                decode_frame(kind.method(), frame).map(|payload| Self::HookCompleted(Box::new(payload)))
-            }
-            K::HookStarted => {
-                decode_frame(kind.method(), frame).map(|payload| Self::HookStarted(Box::new(payload)))
-            }
-            K::AgentMessageDelta => decode_frame(kind.method(), frame).map(Self::AgentMessageDelta),
-            K::ItemGuardianApprovalReviewCompleted => decode_frame(kind.method(), frame)
+            K::FuzzyFileSearchSessionUpdated => decode_frame(frame).map(Self::FuzzyFileSearchSessionUpdated),
+            K::GuardianWarning => decode_frame(frame).map(Self::GuardianWarning),
+            K::HookCompleted => decode_frame(frame).map(|payload| Self::HookCompleted(Box::new(payload))),
+            K::HookStarted => decode_frame(frame).map(|payload| Self::HookStarted(Box::new(payload))),
+            K::AgentMessageDelta => decode_frame(frame).map(Self::AgentMessageDelta),
+            K::ItemGuardianApprovalReviewCompleted => decode_frame(frame)
                 .map(|payload| Self::ItemGuardianApprovalReviewCompleted(Box::new(payload))),
-            K::ItemGuardianApprovalReviewStarted => decode_frame(kind.method(), frame)
-                .map(|payload| Self::ItemGuardianApprovalReviewStarted(Box::new(payload))),
-            K::CommandExecutionOutputDelta => {
-                decode_frame(kind.method(), frame).map(Self::CommandExecutionOutputDelta)
+            K::ItemGuardianApprovalReviewStarted => {
+                decode_frame(frame).map(|payload| Self::ItemGuardianApprovalReviewStarted(Box::new(payload)))
             }
-            K::TerminalInteraction => decode_frame(kind.method(), frame).map(Self::TerminalInteraction),
-            K::ItemCompleted => {
-                decode_frame(kind.method(), frame).map(|payload| Self::ItemCompleted(Box::new(payload)))
-            }
-            K::FileChangeOutputDelta => decode_frame(kind.method(), frame).map(Self::FileChangeOutputDelta),
-            K::FileChangePatchUpdated => decode_frame(kind.method(), frame).map(Self::FileChangePatchUpdated),
-            K::McpToolCallProgress => decode_frame(kind.method(), frame).map(Self::McpToolCallProgress),
-            K::PlanDelta => decode_frame(kind.method(), frame).map(Self::PlanDelta),
-            K::ReasoningSummaryPartAdded => {
-                decode_frame(kind.method(), frame).map(Self::ReasoningSummaryPartAdded)
-            }
-            K::ReasoningSummaryTextDelta => {
-                decode_frame(kind.method(), frame).map(Self::ReasoningSummaryTextDelta)
-            }
-            K::ReasoningTextDelta => decode_frame(kind.method(), frame).map(Self::ReasoningTextDelta),
-            K::ItemStarted => {
-                decode_frame(kind.method(), frame).map(|payload| Self::ItemStarted(Box::new(payload)))
-            }
-            K::McpServerEventStream => decode_frame(kind.method(), frame).map(Self::McpServerEventStream),
-            K::McpServerOauthLoginCompleted => {
-                decode_frame(kind.method(), frame).map(Self::McpServerOauthLoginCompleted)
-            }
-            K::McpServerStatusUpdated => decode_frame(kind.method(), frame).map(Self::McpServerStatusUpdated),
-            K::ModelRerouted => decode_frame(kind.method(), frame).map(Self::ModelRerouted),
-            K::ModelSafetyBufferingUpdated => {
-                decode_frame(kind.method(), frame).map(Self::ModelSafetyBufferingUpdated)
-            }
-            K::ModelVerification => decode_frame(kind.method(), frame).map(Self::ModelVerification),
+            K::CommandExecutionOutputDelta => decode_frame(frame).map(Self::CommandExecutionOutputDelta),
+            K::TerminalInteraction => decode_frame(frame).map(Self::TerminalInteraction),
+            K::ItemCompleted => decode_frame(frame).map(|payload| Self::ItemCompleted(Box::new(payload))),
+            K::FileChangeOutputDelta => decode_frame(frame).map(Self::FileChangeOutputDelta),
+            K::FileChangePatchUpdated => decode_frame(frame).map(Self::FileChangePatchUpdated),
+            K::McpToolCallProgress => decode_frame(frame).map(Self::McpToolCallProgress),
+            K::PlanDelta => decode_frame(frame).map(Self::PlanDelta),
+            K::ReasoningSummaryPartAdded => decode_frame(frame).map(Self::ReasoningSummaryPartAdded),
+            K::ReasoningSummaryTextDelta => decode_frame(frame).map(Self::ReasoningSummaryTextDelta),
+            K::ReasoningTextDelta => decode_frame(frame).map(Self::ReasoningTextDelta),
+            K::ItemStarted => decode_frame(frame).map(|payload| Self::ItemStarted(Box::new(payload))),
+            K::McpServerEventStream => decode_frame(frame).map(Self::McpServerEventStream),
+            K::McpServerOauthLoginCompleted => decode_frame(frame).map(Self::McpServerOauthLoginCompleted),
+            K::McpServerStatusUpdated => decode_frame(frame).map(Self::McpServerStatusUpdated),
+            K::ModelRerouted => decode_frame(frame).map(Self::ModelRerouted),
+            K::ModelSafetyBufferingUpdated => decode_frame(frame).map(Self::ModelSafetyBufferingUpdated),
+            K::ModelVerification => decode_frame(frame).map(Self::ModelVerification),
             K::ModelProviderAuthRecoveryCompleted => {
-                decode_frame(kind.method(), frame).map(Self::ModelProviderAuthRecoveryCompleted)
+                decode_frame(frame).map(Self::ModelProviderAuthRecoveryCompleted)
             }
             K::ModelProviderAuthRecoveryStarted => {
-                decode_frame(kind.method(), frame).map(Self::ModelProviderAuthRecoveryStarted)
+                decode_frame(frame).map(Self::ModelProviderAuthRecoveryStarted)
             }
-            K::ProcessExited => decode_frame(kind.method(), frame).map(Self::ProcessExited),
-            K::ProcessOutputDelta => decode_frame(kind.method(), frame).map(Self::ProcessOutputDelta),
-            K::ProjectChanged => decode_frame(kind.method(), frame).map(Self::ProjectChanged),
-            K::RemoteControlStatusChanged => {
-                decode_frame(kind.method(), frame).map(Self::RemoteControlStatusChanged)
-            }
-            K::ServerRequestResolved => decode_frame(kind.method(), frame).map(Self::ServerRequestResolved),
-            K::SkillsChanged => decode_frame(kind.method(), frame).map(Self::SkillsChanged),
-            K::ThreadArchived => decode_frame(kind.method(), frame).map(Self::ThreadArchived),
-            K::ThreadAttachmentUpdated => {
-                decode_frame(kind.method(), frame).map(Self::ThreadAttachmentUpdated)
-            }
-            K::ThreadClosed => decode_frame(kind.method(), frame).map(Self::ThreadClosed),
-            K::ContextCompacted => decode_frame(kind.method(), frame).map(Self::ContextCompacted),
-            K::ThreadDeleted => decode_frame(kind.method(), frame).map(Self::ThreadDeleted),
-            K::ThreadEnvironmentConnected => {
-                decode_frame(kind.method(), frame).map(Self::ThreadEnvironmentConnected)
-            }
-            K::ThreadEnvironmentDisconnected => {
-                decode_frame(kind.method(), frame).map(Self::ThreadEnvironmentDisconnected)
-            }
-            K::ThreadGoalCleared => decode_frame(kind.method(), frame).map(Self::ThreadGoalCleared),
-            K::ThreadGoalUpdated => decode_frame(kind.method(), frame).map(Self::ThreadGoalUpdated),
-            K::ThreadNameUpdated => decode_frame(kind.method(), frame).map(Self::ThreadNameUpdated),
-            K::ThreadPredictionUpdated => {
-                decode_frame(kind.method(), frame).map(Self::ThreadPredictionUpdated)
-            }
-            K::ThreadProjectUpdated => decode_frame(kind.method(), frame).map(Self::ThreadProjectUpdated),
-            K::ThreadQueueChanged => decode_frame(kind.method(), frame).map(Self::ThreadQueueChanged),
-            K::ThreadReadStateChanged => decode_frame(kind.method(), frame).map(Self::ThreadReadStateChanged),
-            K::ThreadRealtimeClosed => decode_frame(kind.method(), frame).map(Self::ThreadRealtimeClosed),
-            K::ThreadRealtimeError => decode_frame(kind.method(), frame).map(Self::ThreadRealtimeError),
-            K::ThreadRealtimeItemCompleted => {
-                decode_frame(kind.method(), frame).map(Self::ThreadRealtimeItemCompleted)
-            }
-            K::ThreadRealtimeItemStarted => {
-                decode_frame(kind.method(), frame).map(Self::ThreadRealtimeItemStarted)
-            }
+            K::ProcessExited => decode_frame(frame).map(Self::ProcessExited),
+            K::ProcessOutputDelta => decode_frame(frame).map(Self::ProcessOutputDelta),
+            K::ProjectChanged => decode_frame(frame).map(Self::ProjectChanged),
+            K::RemoteControlStatusChanged => decode_frame(frame).map(Self::RemoteControlStatusChanged),
+            K::ServerRequestResolved => decode_frame(frame).map(Self::ServerRequestResolved),
+            K::SkillsChanged => decode_frame(frame).map(Self::SkillsChanged),
+            K::ThreadArchived => decode_frame(frame).map(Self::ThreadArchived),
+            K::ThreadAttachmentUpdated => decode_frame(frame).map(Self::ThreadAttachmentUpdated),
+            K::ThreadClosed => decode_frame(frame).map(Self::ThreadClosed),
+            K::ContextCompacted => decode_frame(frame).map(Self::ContextCompacted),
+            K::ThreadDeleted => decode_frame(frame).map(Self::ThreadDeleted),
+            K::ThreadEnvironmentConnected => decode_frame(frame).map(Self::ThreadEnvironmentConnected),
+            K::ThreadEnvironmentDisconnected => decode_frame(frame).map(Self::ThreadEnvironmentDisconnected),
+            K::ThreadGoalCleared => decode_frame(frame).map(Self::ThreadGoalCleared),
+            K::ThreadGoalUpdated => decode_frame(frame).map(Self::ThreadGoalUpdated),
+            K::ThreadNameUpdated => decode_frame(frame).map(Self::ThreadNameUpdated),
+            K::ThreadPredictionUpdated => decode_frame(frame).map(Self::ThreadPredictionUpdated),
+            K::ThreadProjectUpdated => decode_frame(frame).map(Self::ThreadProjectUpdated),
+            K::ThreadQueueChanged => decode_frame(frame).map(Self::ThreadQueueChanged),
+            K::ThreadReadStateChanged => decode_frame(frame).map(Self::ThreadReadStateChanged),
+            K::ThreadRealtimeClosed => decode_frame(frame).map(Self::ThreadRealtimeClosed),
+            K::ThreadRealtimeError => decode_frame(frame).map(Self::ThreadRealtimeError),
+            K::ThreadRealtimeItemCompleted => decode_frame(frame).map(Self::ThreadRealtimeItemCompleted),
+            K::ThreadRealtimeItemStarted => decode_frame(frame).map(Self::ThreadRealtimeItemStarted),
             K::ThreadRealtimeItemTranscriptDelta => {
-                decode_frame(kind.method(), frame).map(Self::ThreadRealtimeItemTranscriptDelta)
+                decode_frame(frame).map(Self::ThreadRealtimeItemTranscriptDelta)
             }
-            K::ThreadRealtimeItemAdded => {
-                decode_frame(kind.method(), frame).map(Self::ThreadRealtimeItemAdded)
-            }
+            K::ThreadRealtimeItemAdded => decode_frame(frame).map(Self::ThreadRealtimeItemAdded),
             K::ThreadRealtimeOutputAudioDelta => {
-                decode_frame(kind.method(), frame).map(Self::ThreadRealtimeOutputAudioDelta)
+                decode_frame(frame).map(Self::ThreadRealtimeOutputAudioDelta)
             }
-            K::ThreadRealtimeSdp => decode_frame(kind.method(), frame).map(Self::ThreadRealtimeSdp),
-            K::ThreadRealtimeStarted => decode_frame(kind.method(), frame).map(Self::ThreadRealtimeStarted),
-            K::ThreadRealtimeTranscriptDelta => {
-                decode_frame(kind.method(), frame).map(Self::ThreadRealtimeTranscriptDelta)
+            K::ThreadRealtimeSdp => decode_frame(frame).map(Self::ThreadRealtimeSdp),
+            K::ThreadRealtimeStarted => decode_frame(frame).map(Self::ThreadRealtimeStarted),
+            K::ThreadRealtimeTranscriptDelta => decode_frame(frame).map(Self::ThreadRealtimeTranscriptDelta),
+            K::ThreadRealtimeTranscriptDone => decode_frame(frame).map(Self::ThreadRealtimeTranscriptDone),
+            K::ThreadReverted => decode_frame(frame).map(Self::ThreadReverted),
+            K::ThreadSettingsUpdated => {
+                decode_frame(frame).map(|payload| Self::ThreadSettingsUpdated(Box::new(payload)))
             }
-            K::ThreadRealtimeTranscriptDone => {
-                decode_frame(kind.method(), frame).map(Self::ThreadRealtimeTranscriptDone)
+            K::ThreadStarted => decode_frame(frame).map(|payload| Self::ThreadStarted(Box::new(payload))),
+            K::ThreadStatusChanged => decode_frame(frame).map(Self::ThreadStatusChanged),
+            K::ThreadTokenUsageUpdated => {
+                decode_frame(frame).map(|payload| Self::ThreadTokenUsageUpdated(Box::new(payload)))
             }
-            K::ThreadReverted => decode_frame(kind.method(), frame).map(Self::ThreadReverted),
-            K::ThreadSettingsUpdated => decode_frame(kind.method(), frame)
-                .map(|payload| Self::ThreadSettingsUpdated(Box::new(payload))),
-            K::ThreadStarted => {
-                decode_frame(kind.method(), frame).map(|payload| Self::ThreadStarted(Box::new(payload)))
-            }
-            K::ThreadStatusChanged => decode_frame(kind.method(), frame).map(Self::ThreadStatusChanged),
-            K::ThreadTokenUsageUpdated => decode_frame(kind.method(), frame)
-                .map(|payload| Self::ThreadTokenUsageUpdated(Box::new(payload))),
-            K::ThreadUnarchived => decode_frame(kind.method(), frame).map(Self::ThreadUnarchived),
-            K::TurnCompleted => {
-                decode_frame(kind.method(), frame).map(|payload| Self::TurnCompleted(Box::new(payload)))
-            }
-            K::TurnDiffUpdated => decode_frame(kind.method(), frame).map(Self::TurnDiffUpdated),
-            K::TurnModerationMetadata => decode_frame(kind.method(), frame).map(Self::TurnModerationMetadata),
-            K::TurnPlanUpdated => decode_frame(kind.method(), frame).map(Self::TurnPlanUpdated),
-            K::TurnStarted => {
-                decode_frame(kind.method(), frame).map(|payload| Self::TurnStarted(Box::new(payload)))
-            }
-            K::Warning => decode_frame(kind.method(), frame).map(Self::Warning),
-            K::WindowsWorldWritableWarning => {
-                decode_frame(kind.method(), frame).map(Self::WindowsWorldWritableWarning)
-            }
-            K::WindowsSandboxSetupCompleted => {
-                decode_frame(kind.method(), frame).map(Self::WindowsSandboxSetupCompleted)
-            }
+            K::ThreadUnarchived => decode_frame(frame).map(Self::ThreadUnarchived),
+            K::TurnCompleted => decode_frame(frame).map(|payload| Self::TurnCompleted(Box::new(payload))),
+            K::TurnDiffUpdated => decode_frame(frame).map(Self::TurnDiffUpdated),
+            K::TurnModerationMetadata => decode_frame(frame).map(Self::TurnModerationMetadata),
+            K::TurnPlanUpdated => decode_frame(frame).map(Self::TurnPlanUpdated),
+            K::TurnStarted => decode_frame(frame).map(|payload| Self::TurnStarted(Box::new(payload))),
+            K::Warning => decode_frame(frame).map(Self::Warning),
+            K::WindowsWorldWritableWarning => decode_frame(frame).map(Self::WindowsWorldWritableWarning),
+            K::WindowsSandboxSetupCompleted => decode_frame(frame).map(Self::WindowsSandboxSetupCompleted),
         }
     }
 
@@ -1202,7 +1157,7 @@ impl Notification {
 
     #[cold]
     fn undecodable(method: &str, params: Option<Box<RawValue>>, error: DecodeError) -> Self {
-        Self::Undecodable(Box::new(UndecodableNotification::new(method, params, error)))
+        Self::Undecodable(UndecodableNotification::new(method, params, error))
     }
 }
 
@@ -1211,7 +1166,6 @@ impl Serialize for Notification {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("method", self.method())?;
-        let raw = |params: &Option<Box<RawValue>>| params.clone();
         match self {
             Self::GatewayOAuthChanged(payload) => map.serialize_entry("params", payload)?,
             Self::AccountLoginCompleted(payload) => map.serialize_entry("params", payload)?,
@@ -1298,16 +1252,8 @@ impl Serialize for Notification {
             Self::Warning(payload) => map.serialize_entry("params", payload)?,
             Self::WindowsWorldWritableWarning(payload) => map.serialize_entry("params", payload)?,
             Self::WindowsSandboxSetupCompleted(payload) => map.serialize_entry("params", payload)?,
-            Self::Unknown(UnknownNotification { params, .. }) => {
-                if let Some(params) = raw(params) {
-                    map.serialize_entry("params", &params)?;
-                }
-            }
-            Self::Undecodable(message) => {
-                if let Some(params) = raw(&message.params) {
-                    map.serialize_entry("params", &params)?;
-                }
-            }
+            Self::Unknown(UnknownNotification { params, .. }) => write_raw(&mut map, params.as_deref())?,
+            Self::Undecodable(message) => write_raw(&mut map, message.params.as_deref())?,
         }
         map.end()
     }

@@ -6,6 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use crate::decode::decode_params;
+use crate::raw::write_raw;
 use crate::types::*;
 use crate::{UndecodableRequest, UnknownRequest};
 
@@ -43,7 +44,7 @@ pub enum ServerRequest {
     /// A method that this version does not know.
     Unknown(UnknownRequest),
     /// A known method with parameters that cannot be read.
-    Undecodable(Box<UndecodableRequest>),
+    Undecodable(UndecodableRequest),
 }
 
 impl ServerRequest {
@@ -73,7 +74,7 @@ impl ServerRequest {
             _ => return Self::Unknown(UnknownRequest::new(method, params.map(ToOwned::to_owned))),
         };
         decoded.unwrap_or_else(|error| {
-            Self::Undecodable(Box::new(UndecodableRequest::new(method, params.map(ToOwned::to_owned), error)))
+            Self::Undecodable(UndecodableRequest::new(method, params.map(ToOwned::to_owned), error))
         })
     }
 
@@ -132,7 +133,6 @@ impl Serialize for ServerRequest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("method", self.method())?;
-        let raw = |params: &Option<Box<RawValue>>| params.clone();
         match self {
             Self::ChatgptAuthTokensRefresh(payload) => map.serialize_entry("params", payload)?,
             Self::ApplyPatchApproval(payload) => map.serialize_entry("params", payload)?,
@@ -145,16 +145,8 @@ impl Serialize for ServerRequest {
             Self::DynamicToolCall(payload) => map.serialize_entry("params", payload)?,
             Self::ToolRequestUserInput(payload) => map.serialize_entry("params", payload)?,
             Self::McpServerElicitationRequest(payload) => map.serialize_entry("params", payload)?,
-            Self::Unknown(UnknownRequest { params, .. }) => {
-                if let Some(params) = raw(params) {
-                    map.serialize_entry("params", &params)?;
-                }
-            }
-            Self::Undecodable(message) => {
-                if let Some(params) = raw(&message.params) {
-                    map.serialize_entry("params", &params)?;
-                }
-            }
+            Self::Unknown(UnknownRequest { params, .. }) => write_raw(&mut map, params.as_deref())?,
+            Self::Undecodable(message) => write_raw(&mut map, message.params.as_deref())?,
         }
         map.end()
     }

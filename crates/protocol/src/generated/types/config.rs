@@ -1259,54 +1259,6 @@ object! {
 }
 
 object! {
-    sent
-    /// Parameters of [`permissionProfile/list`](crate::methods::PermissionProfileList).
-    #[derive(Debug, Default)]
-    PermissionProfileListParams
-    required {}
-    optional {
-        /// `cursor`
-        opt into cursor: String = "cursor";
-        /// `cwd`
-        opt into cwd: String = "cwd";
-        /// `limit`
-        opt plain limit: u32 = "limit";
-    }
-}
-
-object! {
-    received
-    /// Answer to [`permissionProfile/list`](crate::methods::PermissionProfileList).
-    #[derive(Debug)]
-    PermissionProfileListResponse
-    required {
-        /// `data`
-        req list data: PermissionProfileSummary = "data";
-    }
-    optional {
-        /// `nextCursor`
-        opt into next_cursor: String = "nextCursor";
-    }
-}
-
-object! {
-    received
-    /// Used by `PermissionProfileListResponse.data`.
-    #[derive(Debug)]
-    PermissionProfileSummary
-    required {
-        /// `id`
-        req into id: String = "id";
-        /// `allowed`
-        req plain allowed: bool = "allowed";
-    }
-    optional {
-        /// `description`
-        opt into description: String = "description";
-    }
-}
-
-object! {
     received
     /// Used by `BrowserUseExtensionRequirements.requestHeaders`.
     #[derive(Debug)]

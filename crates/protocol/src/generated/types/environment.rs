@@ -10,7 +10,6 @@ object! {
     /// Parameters of [`environment/add`](crate::methods::EnvironmentAdd).
     ///
     /// Experimental: needs `experimentalApi`.
-    #[derive(Debug)]
     EnvironmentAddParams
     required {
         /// `environmentId`
@@ -28,6 +27,10 @@ object! {
         /// `websocketRequestId`
         opt into websocket_request_id: String = "websocketRequestId";
     }
+}
+
+redacted_debug! {
+    EnvironmentAddParams shown { environment_id exec_server_url connect_timeout_ms skills websocket_request_id } secret { auth_bearer_token }
 }
 
 object! {
@@ -355,7 +358,6 @@ object! {
     /// Answer to [`remoteControl/pairing/start`](crate::methods::RemoteControlPairingStart).
     ///
     /// Experimental: needs `experimentalApi`.
-    #[derive(Debug)]
     RemoteControlPairingStartResponse
     required {
         /// `environmentId`
@@ -371,12 +373,16 @@ object! {
     }
 }
 
+redacted_debug! {
+    RemoteControlPairingStartResponse shown { environment_id expires_at } secret { pairing_code manual_pairing_code }
+}
+
 object! {
     sent
     /// Parameters of [`remoteControl/pairing/status`](crate::methods::RemoteControlPairingStatus).
     ///
     /// Experimental: needs `experimentalApi`.
-    #[derive(Debug, Default)]
+    #[derive(Default)]
     RemoteControlPairingStatusParams
     required {}
     optional {
@@ -385,6 +391,10 @@ object! {
         /// `pairingCode`
         opt into pairing_code: String = "pairingCode";
     }
+}
+
+redacted_debug! {
+    RemoteControlPairingStatusParams shown {  } secret { manual_pairing_code pairing_code }
 }
 
 object! {

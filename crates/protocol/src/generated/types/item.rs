@@ -125,6 +125,175 @@ object! {
     optional {}
 }
 
+tagged_union! {
+    /// Used by `DynamicToolCallResponse.contentItems`, `ThreadItem.contentItems`.
+    DynamicToolCallOutputContentItem "type" {
+        /// `inputText`
+        "inputText" = inline InputText(InputTextDynamicToolCallOutputContentItem);
+        /// `inputImage`
+        "inputImage" = inline InputImage(InputImageDynamicToolCallOutputContentItem);
+        /// `inputAudio`
+        "inputAudio" = inline InputAudio(InputAudioDynamicToolCallOutputContentItem);
+    }
+}
+
+object! {
+    sent
+    /// [`DynamicToolCallOutputContentItem`] whose `type` is `inputText`.
+    #[derive(Debug)]
+    InputTextDynamicToolCallOutputContentItem = "type" "inputText"
+    required {
+        /// `text`
+        req into text: String = "text";
+    }
+    optional {}
+}
+
+object! {
+    sent
+    /// [`DynamicToolCallOutputContentItem`] whose `type` is `inputImage`.
+    #[derive(Debug)]
+    InputImageDynamicToolCallOutputContentItem = "type" "inputImage"
+    required {
+        /// `imageUrl`
+        req into image_url: String = "imageUrl";
+    }
+    optional {}
+}
+
+object! {
+    sent
+    /// [`DynamicToolCallOutputContentItem`] whose `type` is `inputAudio`.
+    #[derive(Debug)]
+    InputAudioDynamicToolCallOutputContentItem = "type" "inputAudio"
+    required {
+        /// `audioUrl`
+        req into audio_url: String = "audioUrl";
+    }
+    optional {}
+}
+
+object! {
+    received
+    /// Parameters of the server's [`item/tool/call`](crate::server_requests::ItemToolCall).
+    #[derive(Debug)]
+    DynamicToolCallParams
+    required {
+        /// `threadId`
+        req into thread_id: String = "threadId";
+        /// `turnId`
+        req into turn_id: String = "turnId";
+        /// `arguments`
+        req into arguments: Value = "arguments";
+        /// `callId`
+        req into call_id: String = "callId";
+        /// `tool`
+        req into tool: String = "tool";
+    }
+    optional {
+        /// `namespace`
+        opt into namespace: String = "namespace";
+    }
+}
+
+object! {
+    sent
+    /// Answer to the server's [`item/tool/call`](crate::server_requests::ItemToolCall).
+    #[derive(Debug)]
+    DynamicToolCallResponse
+    required {
+        /// `contentItems`
+        req list content_items: DynamicToolCallOutputContentItem = "contentItems";
+        /// `success`
+        req plain success: bool = "success";
+    }
+    optional {}
+}
+
+string_enum! {
+    /// Used by `ThreadItem.status`.
+    DynamicToolCallStatus {
+        /// `inProgress`
+        InProgress = "inProgress";
+        /// `completed`
+        Completed = "completed";
+        /// `failed`
+        Failed = "failed";
+    }
+}
+
+tagged_union! {
+    /// Used by `DynamicToolSpec.tools`.
+    DynamicToolNamespaceTool "type" {
+        /// `function`
+        "function" = inline Function(FunctionDynamicToolNamespaceTool);
+    }
+}
+
+object! {
+    sent
+    /// [`DynamicToolNamespaceTool`] whose `type` is `function`.
+    #[derive(Debug)]
+    FunctionDynamicToolNamespaceTool = "type" "function"
+    required {
+        /// `name`
+        req into name: String = "name";
+        /// `description`
+        req into description: String = "description";
+        /// `inputSchema`
+        req into input_schema: Value = "inputSchema";
+    }
+    optional {
+        /// `deferLoading`
+        opt plain defer_loading: bool = "deferLoading";
+    }
+}
+
+tagged_union! {
+    /// Used by `ThreadStartParams.dynamicTools`.
+    DynamicToolSpec "type" {
+        /// `function`
+        "function" = inline Function(FunctionDynamicToolSpec);
+        /// `namespace`
+        "namespace" = inline Namespace(NamespaceDynamicToolSpec);
+    }
+}
+
+object! {
+    sent
+    /// [`DynamicToolSpec`] whose `type` is `function`.
+    #[derive(Debug)]
+    FunctionDynamicToolSpec = "type" "function"
+    required {
+        /// `name`
+        req into name: String = "name";
+        /// `description`
+        req into description: String = "description";
+        /// `inputSchema`
+        req into input_schema: Value = "inputSchema";
+    }
+    optional {
+        /// `deferLoading`
+        opt plain defer_loading: bool = "deferLoading";
+    }
+}
+
+object! {
+    sent
+    /// [`DynamicToolSpec`] whose `type` is `namespace`.
+    #[derive(Debug)]
+    NamespaceDynamicToolSpec = "type" "namespace"
+    required {
+        /// `name`
+        req into name: String = "name";
+        /// `description`
+        req into description: String = "description";
+        /// `tools`
+        req list tools: DynamicToolNamespaceTool = "tools";
+    }
+    optional {}
+}
+
 object! {
     received
     /// Payload of [`item/fileChange/outputDelta`](crate::notifications::ItemFileChangeOutputDelta).
@@ -1117,6 +1286,8 @@ object! {
 object! {
     sent
     /// [`UserInput`] whose `type` is `image`.
+    ///
+    /// Needs `url` or `fileId`.
     #[derive(Debug, Default)]
     ImageUserInput = "type" "image"
     required {}

@@ -5,6 +5,53 @@
 #[allow(unused_imports)]
 use super::*;
 use serde_json::Value;
+use std::collections::BTreeMap;
+
+tagged_union! {
+    /// Used by `ResponseItem.content`.
+    AgentMessageInputContent "type" {
+        /// `input_text`
+        "input_text" = inline InputText(InputTextAgentMessageInputContent);
+        /// `encrypted_content`
+        "encrypted_content" = inline EncryptedContent(EncryptedContentAgentMessageInputContent);
+    }
+}
+
+object! {
+    sent
+    /// [`AgentMessageInputContent`] whose `type` is `input_text`.
+    #[derive(Debug)]
+    InputTextAgentMessageInputContent = "type" "input_text"
+    required {
+        /// `text`
+        req into text: String = "text";
+    }
+    optional {}
+}
+
+object! {
+    sent
+    /// [`AgentMessageInputContent`] whose `type` is `encrypted_content`.
+    #[derive(Debug)]
+    EncryptedContentAgentMessageInputContent = "type" "encrypted_content"
+    required {
+        /// `encrypted_content`
+        req into encrypted_content: String = "encrypted_content";
+    }
+    optional {}
+}
+
+object! {
+    sent
+    /// Used by `ResponseItem.reasoning`.
+    #[derive(Debug)]
+    ConfigurationReasoning
+    required {
+        /// `effort`
+        req into effort: ReasoningEffort = "effort";
+    }
+    optional {}
+}
 
 tagged_union! {
     /// Used by `ResponseItem.content`.
@@ -35,6 +82,8 @@ object! {
 object! {
     sent
     /// [`ContentItem`] whose `type` is `input_image`.
+    ///
+    /// Needs `image_url` or `file_id`.
     #[derive(Debug, Default)]
     InputImageContentItem = "type" "input_image"
     required {}
@@ -76,6 +125,192 @@ object! {
         /// `logprobs`
         opt list logprobs: Value = "logprobs";
     }
+}
+
+shape_union! {
+    /// Used by `ResponseItem.output`, `ResponseItem.output`, `ThreadItem.output` and 1 more.
+    FunctionCallOutputBody {
+        /// `String`
+        string Text(String);
+        /// `Vec<FunctionCallOutputContentItem>`
+        list List(Vec<FunctionCallOutputContentItem>);
+    }
+}
+
+tagged_union! {
+    /// Used by `FunctionCallOutputBody`.
+    FunctionCallOutputContentItem "type" {
+        /// `input_text`
+        "input_text" = inline InputText(InputTextFunctionCallOutputContentItem);
+        /// `input_image`
+        "input_image" = inline InputImage(InputImageFunctionCallOutputContentItem);
+        /// `input_audio`
+        "input_audio" = inline InputAudio(InputAudioFunctionCallOutputContentItem);
+        /// `encrypted_content`
+        "encrypted_content" = inline EncryptedContent(EncryptedContentFunctionCallOutputContentItem);
+    }
+}
+
+object! {
+    sent
+    /// [`FunctionCallOutputContentItem`] whose `type` is `input_text`.
+    #[derive(Debug)]
+    InputTextFunctionCallOutputContentItem = "type" "input_text"
+    required {
+        /// `text`
+        req into text: String = "text";
+    }
+    optional {}
+}
+
+object! {
+    sent
+    /// [`FunctionCallOutputContentItem`] whose `type` is `input_image`.
+    ///
+    /// Needs `image_url` or `file_id`.
+    #[derive(Debug, Default)]
+    InputImageFunctionCallOutputContentItem = "type" "input_image"
+    required {}
+    optional {
+        /// `detail`
+        opt into detail: ImageDetail = "detail";
+        /// `image_url`
+        opt into image_url: String = "image_url";
+        /// `file_id`
+        opt into file_id: String = "file_id";
+    }
+    one_of { image_url file_id }
+}
+
+object! {
+    sent
+    /// [`FunctionCallOutputContentItem`] whose `type` is `input_audio`.
+    #[derive(Debug)]
+    InputAudioFunctionCallOutputContentItem = "type" "input_audio"
+    required {
+        /// `audio_url`
+        req into audio_url: String = "audio_url";
+    }
+    optional {}
+}
+
+object! {
+    sent
+    /// [`FunctionCallOutputContentItem`] whose `type` is `encrypted_content`.
+    #[derive(Debug)]
+    EncryptedContentFunctionCallOutputContentItem = "type" "encrypted_content"
+    required {
+        /// `encrypted_content`
+        req into encrypted_content: String = "encrypted_content";
+    }
+    optional {}
+}
+
+object! {
+    sent
+    /// Used by `ResponseItem.internal_chat_message_metadata_passthrough`, `ResponseItem.internal_chat_message_metadata_passthrough`, `ResponseItem.internal_chat_message_metadata_passthrough` and 11 more.
+    #[derive(Debug, Default)]
+    InternalChatMessageMetadataPassthrough
+    required {}
+    optional {
+        /// `turn_id`
+        opt into turn_id: String = "turn_id";
+    }
+}
+
+tagged_union! {
+    /// Used by `ResponseItem.action`.
+    LocalShellAction "type" {
+        /// `exec`
+        "exec" = inline Exec(ExecLocalShellAction);
+    }
+}
+
+object! {
+    sent
+    /// [`LocalShellAction`] whose `type` is `exec`.
+    #[derive(Debug)]
+    ExecLocalShellAction = "type" "exec"
+    required {
+        /// `command`
+        req list command: String = "command";
+    }
+    optional {
+        /// `env`
+        opt plain env: BTreeMap<String, String> = "env";
+        /// `timeout_ms`
+        opt plain timeout_ms: u64 = "timeout_ms";
+        /// `user`
+        opt into user: String = "user";
+        /// `working_directory`
+        opt into working_directory: String = "working_directory";
+    }
+}
+
+string_enum! {
+    /// Used by `ResponseItem.status`.
+    LocalShellStatus {
+        /// `completed`
+        Completed = "completed";
+        /// `in_progress`
+        InProgress = "in_progress";
+        /// `incomplete`
+        Incomplete = "incomplete";
+    }
+}
+
+tagged_union! {
+    /// Used by `ResponseItem.content`.
+    ReasoningItemContent "type" {
+        /// `reasoning_text`
+        "reasoning_text" = inline ReasoningText(ReasoningTextReasoningItemContent);
+        /// `text`
+        "text" = inline Text(TextReasoningItemContent);
+    }
+}
+
+object! {
+    sent
+    /// [`ReasoningItemContent`] whose `type` is `reasoning_text`.
+    #[derive(Debug)]
+    ReasoningTextReasoningItemContent = "type" "reasoning_text"
+    required {
+        /// `text`
+        req into text: String = "text";
+    }
+    optional {}
+}
+
+object! {
+    sent
+    /// [`ReasoningItemContent`] whose `type` is `text`.
+    #[derive(Debug)]
+    TextReasoningItemContent = "type" "text"
+    required {
+        /// `text`
+        req into text: String = "text";
+    }
+    optional {}
+}
+
+tagged_union! {
+    /// Used by `ResponseItem.summary`.
+    ReasoningItemReasoningSummary "type" {
+        /// `summary_text`
+        "summary_text" = inline SummaryText(SummaryTextReasoningItemReasoningSummary);
+    }
+}
+
+object! {
+    sent
+    /// [`ReasoningItemReasoningSummary`] whose `type` is `summary_text`.
+    #[derive(Debug)]
+    SummaryTextReasoningItemReasoningSummary = "type" "summary_text"
+    required {
+        /// `text`
+        req into text: String = "text";
+    }
+    optional {}
 }
 
 tagged_union! {

@@ -1,0 +1,117 @@
+//! The generator by itself, and that what is checked in is what it makes.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value as Json, json};
+
+use super::extract::extract;
+use super::facts::{Facts, Shape};
+use super::plan::Plan;
+use super::ty::Type;
+use super::{naming, run_with};
+
+#[test]
+fn generated_files_are_fresh() {
+    run_with(None, true).expect("the checked-in files are what the generator makes");
+}
+
+#[test]
+fn names_follow_the_wire() {
+    for (wire, rust) in [
+        ("thread/goal/set", "ThreadGoalSet"),
+        ("thread/increment_elicitation", "ThreadIncrementElicitation"),
+        ("account/gatewayOAuth/read", "AccountGatewayOAuthRead"),
+        ("on-request", "OnRequest"),
+        ("DISABLED_BY_ADMIN", "DisabledByAdmin"),
+    ] {
+        assert_eq!(naming::upper_camel(wire), rust);
+    }
+    for (wire, rust) in [
+        ("threadId", "thread_id"),
+        ("_meta", "meta"),
+        ("$schema", "schema"),
+        ("type", "r#type"),
+        ("PreToolUse", "pre_tool_use"),
+        ("deltaBase64", "delta_base64"),
+        ("extra", "extra_"),
+        ("already_snake", "already_snake"),
+        ("someURLPath", "some_url_path"),
+    ] {
+        assert_eq!(naming::field(wire), rust);
+    }
+    assert_ne!(naming::variant("openai/form"), naming::variant("openaiForm"));
+}
+
+#[test]
+fn type_expressions_read_back() {
+    for text in ["string", "[UserInput]", "{[string]}", "{string?}", "any", "Thread?"] {
+        assert_eq!(text.parse::<Type>().expect("a type").to_string(), text);
+    }
+    "thing".parse::<Type>().expect_err("no primitive and no name");
+}
+
+/// A schema with one request and the definitions of its types.
+fn schema(method: &str, definitions: Json) -> Json {
+    let request = json!({ "properties": {
+        "method": { "enum": [method], "type": "string" },
+        "params": { "$ref": "#/definitions/v2/PingParams" },
+    }});
+    let none = json!({ "oneOf": [] });
+    json!({ "definitions": {
+        "ClientRequest": { "oneOf": [request] },
+        "ClientNotification": none, "ServerRequest": none, "ServerNotification": none,
+        "v2": definitions,
+    }})
+}
+
+fn facts(full: &Json, stable: &Json, doubles: &[(&str, &str)]) -> super::Result<Facts> {
+    let doubles: BTreeSet<_> =
+        doubles.iter().map(|(ty, field)| ((*ty).to_owned(), (*field).to_owned())).collect();
+    extract("1.2.3", full, stable, &doubles)
+}
+
+#[test]
+fn what_the_stable_schema_lacks_is_experimental() {
+    let text = json!({ "type": ["string", "null"], "description": "prose" });
+    let params = |fields: &[&str]| {
+        let properties: serde_json::Map<_, _> =
+            fields.iter().map(|field| ((*field).to_owned(), text.clone())).collect();
+        json!({ "PingParams": { "type": "object", "properties": properties } })
+    };
+    let full = schema("ping", params(&["new", "old"]));
+    let stable = schema("other", params(&["old"]));
+    let facts = facts(&full, &stable, &[("PingParams", "old")]).expect("facts");
+    assert!(facts.methods.client_requests[0].experimental);
+    let Shape::Object(object) = &facts.types["PingParams"].shape else { panic!("an object") };
+    let flags: Vec<_> =
+        object.fields.iter().map(|field| (&*field.name, field.experimental, field.double)).collect();
+    assert_eq!(flags, [("new", true, false), ("old", false, true)]);
+    assert!(!serde_json::to_string(&facts.types).expect("JSON").contains("prose"));
+}
+
+#[test]
+fn a_double_option_that_is_nowhere_is_an_error() {
+    let full = schema("ping", json!({ "PingParams": { "type": "object" } }));
+    let error = facts(&full, &full, &[("PingParams", "gone")]).expect_err("no such field");
+    assert!(error.to_string().contains("gone"), "{error}");
+}
+
+#[test]
+fn a_method_without_an_answer_and_an_answer_without_a_method_are_errors() {
+    let reasoning = json!({ "type": "string" });
+    let plan = |definitions: Json| {
+        let full = schema("ping", definitions);
+        Plan::new(facts(&full, &full, &[]).expect("facts")).err().map(|error| error.to_string())
+    };
+    let object = json!({ "type": "object" });
+    let error = plan(json!({ "PingParams": object, "ReasoningEffort": reasoning })).expect("no answer");
+    assert!(error.contains("`ping` has no response type"), "{error}");
+    let error = plan(json!({
+        "PingParams": object, "PingResponse": object, "PongResponse": object, "ReasoningEffort": reasoning,
+    }));
+    assert!(error.is_some_and(|error| error.contains("PongResponse")));
+    assert_eq!(
+        plan(json!({ "PingParams": object, "PingResponse": object, "ReasoningEffort": reasoning })),
+        None
+    );
+}

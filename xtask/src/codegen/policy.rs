@@ -36,9 +36,10 @@ pub const MERGES: &[(&str, &str, &[&str])] = &[
     ("item/reasoning/textDelta", "delta", &["threadId", "turnId", "itemId", "contentIndex"]),
 ];
 
-/// Known values of types that the schema shows as plain strings.
+/// Known values of types that the schema shows as plain strings: for the efforts, what `model/list` of the runtime names and
+/// its configuration accepts.
 pub const KNOWN_VALUES: &[(&str, &[&str])] =
-    &[("ReasoningEffort", &["none", "minimal", "low", "medium", "high", "xhigh"])];
+    &[("ReasoningEffort", &["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"])];
 
 /// Fields that `Debug` must not show.
 const SECRETS: &[&str] = &[

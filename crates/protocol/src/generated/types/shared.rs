@@ -579,6 +579,10 @@ string_enum! {
         High = "high";
         /// `xhigh`
         Xhigh = "xhigh";
+        /// `max`
+        Max = "max";
+        /// `ultra`
+        Ultra = "ultra";
     }
 }
 

@@ -97,7 +97,7 @@ impl Driver {
                 Some(why) => timeout(EXPLANATION, &mut reading).await.map_or(Some(why), |why| why.ok()),
                 None => None,
             },
-            _ = closing.wait_for(|closing| *closing) => None,
+            () = requested(&mut closing) => None,
         };
         match why {
             Some(why) => {
@@ -122,10 +122,18 @@ impl Driver {
     }
 }
 
-/// Ends a task and waits until what it held is gone.
+/// Waits until the close of the connection is asked for.
+async fn requested(closing: &mut watch::Receiver<bool>) {
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// Ends a task, if it has not ended, and waits until what it held is gone.
 async fn stop<T>(task: JoinHandle<T>) {
-    task.abort();
-    let _ = task.await;
+    // A task that was waited for already must not be polled again.
+    if !task.is_finished() {
+        task.abort();
+        let _ = task.await;
+    }
 }
 
 async fn read(shared: Arc<Shared>, mut reader: Box<dyn FrameReader>) -> Why {
@@ -156,7 +164,7 @@ async fn write(
         tokio::select! {
             biased;
             _ = outbox.recv_many(&mut queued, AT_ONCE) => {}
-            _ = closing.wait_for(|closing| *closing) => return None,
+            () = requested(&mut closing) => return None,
         }
         frames.clear();
         frames.extend(queued.drain(..).filter_map(|Outgoing { id, frame }| {

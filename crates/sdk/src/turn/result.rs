@@ -51,7 +51,7 @@ impl RunResult {
         for frame in &digest.items {
             match frame.decode() {
                 Notification::ItemCompleted(done) => items.push(done.item),
-                Notification::Undecodable(raw) => unreadable.push(*raw),
+                Notification::Undecodable(raw) => unreadable.push(raw),
                 _ => {}
             }
         }

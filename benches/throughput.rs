@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::ChildStdin;
 use std::time::{Duration, Instant};
 
-use openai_codex::{AsyncCodex, Codex, CodexConfig, Notification};
+use openai_codex::{AsyncCodex, Codex, Notification};
 use openai_codex_testkit::app_server::{AppServer, Pour, Script};
 use serde::Deserialize;
 
@@ -50,12 +50,8 @@ fn rate(took: Duration) -> u64 {
     (DELTAS as f64 / took.as_secs_f64()) as u64
 }
 
-fn config(server: &AppServer) -> Result<CodexConfig, Box<dyn std::error::Error>> {
-    Ok(CodexConfig::try_from(server)?)
-}
-
 fn blocking(server: &AppServer) -> Result<Duration, Box<dyn std::error::Error>> {
-    let codex = Codex::with_config(config(server)?)?;
+    let codex = Codex::with_config(server.config())?;
     let thread = codex.thread_start().send()?;
     let start = Instant::now();
     let turn = thread.turn("go").send()?;
@@ -73,7 +69,7 @@ fn blocking(server: &AppServer) -> Result<Duration, Box<dyn std::error::Error>> 
 
 fn asynchronous(server: &AppServer) -> Result<Duration, Box<dyn std::error::Error>> {
     tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-        let codex = AsyncCodex::with_config(config(server)?);
+        let codex = AsyncCodex::with_config(server.config());
         let thread = codex.thread_start().send().await?;
         let start = Instant::now();
         let turn = thread.turn("go").send().await?;

@@ -10,7 +10,7 @@ use std::error::Error;
 use std::io::Write;
 
 use openai_codex::types::{GetAccountParams, SandboxMode, ThreadItem};
-use openai_codex::{ApprovalMode, Codex, CodexConfig, Notification, methods, runtime};
+use openai_codex::{ApprovalMode, Codex, Notification, methods, runtime};
 use openai_codex_testkit::{Reply, ScriptedModel};
 
 const PROMPT: &str = "Run one shell command that shows the file in this folder, and say in one sentence what it holds.";
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("No account is set up (`codex login` does that), so a scripted model answers.");
         codex.close()?;
         let model = script()?;
-        codex = Codex::with_config(CodexConfig::from(&model))?;
+        codex = Codex::with_config(model.config())?;
         scripted = Some(model);
     }
 

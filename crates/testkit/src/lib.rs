@@ -4,6 +4,24 @@
 //!   else for real (sandbox, commands, approvals, storage).
 //! - [`AppServer`] stands in for the runtime: it plays a [`Script`], as a
 //!   process or in memory, and does what the real one will not do on demand.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use openai_codex::Codex;
+//! use openai_codex_testkit::{ScriptedModel, ToolCall};
+//!
+//! let model = ScriptedModel::start()?;
+//! model.reply(ToolCall::exec_command("echo 42"));
+//! model.reply("The answer is 42.");
+//!
+//! let codex = Codex::with_config(model.config())?;
+//! let result = codex.thread_start().send()?.run("What is the answer?")?;
+//! assert_eq!(result.final_response.as_deref(), Some("The answer is 42."));
+//! assert!(model.last_request().unwrap().last_output().unwrap().contains("42"));
+//! codex.close()?;
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod app_server;
 pub mod model;

@@ -75,6 +75,7 @@ impl Driver {
     /// Runs the connection until it ends, and then ends the process behind it.
     pub(super) async fn run(self, transport: Transport, mut process: Option<Process>) {
         let Self { shared, outbox, clock, mut closing } = self;
+        let _last_word = LastWord(shared.clone());
         let tail = Arc::new(StderrTail::default());
         let logging = process.as_mut().and_then(|process| process.child.stderr.take()).map(|stream| {
             let tail = tail.clone();
@@ -108,7 +109,9 @@ impl Driver {
             }
             None => {
                 // Everybody has been told; the queue may still hold an interrupt.
-                let _ = timeout(FLUSH, &mut writing).await;
+                if !writing.is_finished() {
+                    let _ = timeout(FLUSH, &mut writing).await;
+                }
                 stop(writing).await;
             }
         }
@@ -119,6 +122,20 @@ impl Driver {
         stop(reading).await;
         stop(ticking).await;
         shared.ended.send_replace(Some(Ended { reaped }));
+    }
+}
+
+/// Ends all waits when the driver ends, however it ends: nothing may hang on a driver that is gone.
+struct LastWord(Arc<Shared>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        self.0.fail(&Error::new(ErrorKind::TransportClosed, "the connection's driver has ended"));
+        self.0.ended.send_if_modified(|ended| {
+            let unsaid = ended.is_none();
+            ended.get_or_insert(Ended { reaped: false });
+            unsaid
+        });
     }
 }
 

@@ -308,17 +308,20 @@ impl Script {
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use openai_codex::{Codex, CodexConfig};
     /// use openai_codex_testkit::Script;
     ///
-    /// let (transport, playing) = Script::standard().connect()?;
-    /// // let codex = Codex::with_transport(CodexConfig::new(), transport)?; … codex.close()?;
-    /// # let mut transport = transport;
-    /// # let lines = [r#"{"id":1,"method":"initialize","params":{}}"#, r#"{"method":"initialized"}"#];
-    /// # let frames = lines.map(|line| line.as_bytes().into());
-    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(transport.writer.write(&frames))?;
-    /// # drop(transport);
-    /// let played = playing.finish()?;
-    /// assert_eq!(played.messages()[0]["method"], "initialize");
+    /// let script = Script::standard()
+    ///     .start_thread("thread-1")
+    ///     .start_turn("thread-1", "turn-1")
+    ///     .agent_message("thread-1", "turn-1", "item-1", ["he", "llo"])
+    ///     .complete_turn("thread-1", "turn-1");
+    /// let (transport, playing) = script.connect()?;
+    /// let codex = Codex::with_transport(CodexConfig::new(), transport)?;
+    /// let result = codex.thread_start().send()?.run("Say hello.")?;
+    /// assert_eq!(result.final_response.as_deref(), Some("hello"));
+    /// codex.close()?;
+    /// assert_eq!(playing.finish()?.messages()[3]["method"], "turn/start");
     /// # Ok(())
     /// # }
     /// ```

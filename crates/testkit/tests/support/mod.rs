@@ -1,116 +1,11 @@
-//! The least of a client: enough to drive the real runtime without the SDK.
+//! What several tests need.
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-
-use openai_codex_testkit::ScriptedModel;
-use serde_json::{Value, json};
-
-pub(crate) struct Driver {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
-    next_id: u64,
-    /// Every line in the order in which it crossed, with `>` or `<` before it.
-    pub(crate) log: Vec<String>,
-}
+use std::path::PathBuf;
 
 /// The real runtime: the one that `CODEX_BIN` names, else the pinned one, installed if need be.
 pub(crate) fn codex_bin() -> PathBuf {
     match std::env::var_os("CODEX_BIN") {
         Some(path) => path.into(),
         None => openai_codex_runtime::install().unwrap().program().to_owned(),
-    }
-}
-
-impl Driver {
-    /// A runtime that has been initialised.
-    pub(crate) fn start(bin: &Path, model: &ScriptedModel) -> Self {
-        let mut child = Command::new(bin)
-            .args(["app-server", "--listen", "stdio://"])
-            .envs(model.env())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let stdin = child.stdin.take();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut driver = Self { child, stdin, stdout, next_id: 0, log: Vec::new() };
-        let capabilities = json!({"experimentalApi": true});
-        let info = json!({"name": "testkit", "title": "Testkit", "version": "0"});
-        driver.call("initialize", json!({"clientInfo": info, "capabilities": capabilities}));
-        driver.send(&json!({"method": "initialized"}));
-        driver
-    }
-
-    pub(crate) fn send(&mut self, message: &Value) {
-        self.log.push(format!("> {message}"));
-        writeln!(self.stdin.as_mut().unwrap(), "{message}").unwrap();
-    }
-
-    pub(crate) fn read(&mut self) -> Value {
-        let mut line = String::new();
-        assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "the runtime ended; {:#?}", self.log);
-        self.log.push(format!("< {}", line.trim_end()));
-        serde_json::from_str(&line).unwrap()
-    }
-
-    pub(crate) fn request(&mut self, method: &str, params: Value) -> u64 {
-        self.next_id += 1;
-        self.send(&json!({"id": self.next_id, "method": method, "params": params}));
-        self.next_id
-    }
-
-    /// Sends a request and returns its result; notifications in between are passed over.
-    pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
-        let id = self.request(method, params);
-        let answer = self.until(|message| message["id"] == id && message["method"].is_null());
-        assert!(answer["error"].is_null(), "{answer}");
-        answer["result"].clone()
-    }
-
-    pub(crate) fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let message = self.read();
-            if wanted(&message) {
-                return message;
-            }
-        }
-    }
-
-    /// Starts a thread with these extra parameters; returns its id.
-    pub(crate) fn thread(&mut self, extra: Value) -> String {
-        let started = self.call("thread/start", extra);
-        started["thread"]["id"].as_str().unwrap().to_owned()
-    }
-
-    /// Runs a turn to its end; returns what was notified meanwhile and the params of `turn/completed` last.
-    pub(crate) fn turn(&mut self, thread: &str, text: &str) -> Vec<Value> {
-        let id = self.request("turn/start", turn_params(thread, text));
-        let mut seen = Vec::new();
-        loop {
-            let message = self.read();
-            if message["id"] == id {
-                assert!(message["error"].is_null(), "{message}");
-            }
-            let end = message["method"] == "turn/completed";
-            seen.push(message);
-            if end {
-                return seen;
-            }
-        }
-    }
-}
-
-pub(crate) fn turn_params(thread: &str, text: &str) -> Value {
-    json!({"threadId": thread, "input": [{"type": "text", "text": text, "textElements": []}]})
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.stdin.take();
-        let _ = self.child.wait();
     }
 }

@@ -11,9 +11,10 @@ use std::io::Write;
 
 use openai_codex::types::{GetAccountParams, SandboxMode, ThreadItem};
 use openai_codex::{ApprovalMode, Codex, Notification, methods, runtime};
-use openai_codex_testkit::{Reply, ScriptedModel};
+use openai_codex_testkit::{Reply, ScriptedModel, Usage};
 
-const PROMPT: &str = "Run one shell command that shows the file in this folder, and say in one sentence what it holds.";
+const PROMPT: &str =
+    "Run one shell command that shows the file in this folder, and say in one sentence what it holds.";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let prompt = std::env::args().nth(1).unwrap_or_else(|| PROMPT.to_owned());
@@ -86,7 +87,17 @@ fn has_account(codex: &Codex) -> openai_codex::Result<bool> {
 /// A model that has the file shown and then says what it holds.
 fn script() -> std::io::Result<ScriptedModel> {
     let model = ScriptedModel::start()?;
-    model.reply(Reply::exec_command("cat note.txt"));
-    model.reply(["The file ", "holds the answer, ", "which is 42."].into_iter().fold(Reply::new(), Reply::delta));
+    model.reply(Reply::exec_command("cat note.txt").usage(Usage {
+        input: 812,
+        cached: 640,
+        output: 21,
+        reasoning: 0,
+    }));
+    model.reply(
+        ["The file ", "holds the answer, ", "which is 42."]
+            .into_iter()
+            .fold(Reply::new(), Reply::delta)
+            .usage(Usage { input: 903, cached: 812, output: 17, reasoning: 0 }),
+    );
     Ok(model)
 }

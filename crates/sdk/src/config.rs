@@ -147,7 +147,9 @@ impl CodexConfig {
             }
         }
         if self.launch_args.as_ref().is_some_and(Vec::is_empty) {
-            return Err(Error::invalid_config("launch_args_override is empty; its first entry is the program"));
+            return Err(Error::invalid_config(
+                "launch_args_override is empty; its first entry is the program",
+            ));
         }
         let argument = self.config_overrides.iter().find(|entry| entry.contains('\0')).is_some();
         if argument || self.env.iter().any(|(key, value)| unusable_variable(key, value)) {
@@ -227,7 +229,8 @@ mod tests {
 
     #[test]
     fn debug_shows_no_values() {
-        let config = CodexConfig::new().env("OPENAI_API_KEY", "sk-secret").config_override("token", "sk-secret");
+        let config =
+            CodexConfig::new().env("OPENAI_API_KEY", "sk-secret").config_override("token", "sk-secret");
         assert!(!format!("{config:?}").contains("sk-secret"));
     }
 }

@@ -147,7 +147,8 @@ fn existing_file(path: &Path) -> Result<String> {
         Ok(found) if found.is_file() => Ok(absolute),
         Ok(_) => Err(Error::invalid_input(format!("the image {absolute} is not a file"))),
         Err(error) => {
-            Err(Error::invalid_input(format!("the image {absolute} cannot be read: {error}")).with_source(error))
+            Err(Error::invalid_input(format!("the image {absolute} cannot be read: {error}"))
+                .with_source(error))
         }
     }
 }

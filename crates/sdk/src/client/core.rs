@@ -108,7 +108,9 @@ impl Core {
         };
         match ended.await.reaped {
             true => Ok(()),
-            false => Err(Error::new(ErrorKind::TransportClosed, "the runtime was killed but could not be reaped")),
+            false => {
+                Err(Error::new(ErrorKind::TransportClosed, "the runtime was killed but could not be reaped"))
+            }
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openai_codex_protocol::types::{ClientInfo, InitializeCapabilities, InitializeParams, InitializeResponse};
+use openai_codex_protocol::types::{
+    ClientInfo, InitializeCapabilities, InitializeParams, InitializeResponse,
+};
 use openai_codex_protocol::{ClientNotification, ClientRequest, Params, client_notifications, methods};
 use serde_json::value::RawValue;
 
@@ -155,7 +157,10 @@ mod tests {
     #[test]
     fn the_version_is_read_from_the_user_agent() {
         assert_eq!(server_version("codex-cli/1.2.3"), Some("1.2.3"));
-        assert_eq!(server_version("codex_rust_sdk/0.163.0 (Debian 12; x86_64) x (y; 0.1.0)"), Some("0.163.0"));
+        assert_eq!(
+            server_version("codex_rust_sdk/0.163.0 (Debian 12; x86_64) x (y; 0.1.0)"),
+            Some("0.163.0")
+        );
         assert_eq!(server_version("codex-cli 0.153.0"), Some("0.153.0"));
         for bad in ["", "codex", "/1.2", "codex/", "  "] {
             assert_eq!(server_version(bad), None, "{bad:?}");

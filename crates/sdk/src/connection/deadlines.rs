@@ -18,17 +18,36 @@ pub(crate) const SLOW: Duration = Duration::from_secs(300);
 pub(crate) fn of_method(method: &str) -> Option<Duration> {
     match method {
         // Answered when the command, the tool or the verification of the user has finished.
-        "command/exec" | "mcpServer/tool/call" | "userVerification/verify" | "userVerification/enroll" => None,
+        "command/exec" | "mcpServer/tool/call" | "userVerification/verify" | "userVerification/enroll" => {
+            None
+        }
         "initialize" | "turn/interrupt" | "turn/steer" | "thread/read" => Some(QUICK),
-        _ if ["thread/", "account/", "plugin/", "marketplace/", "app/", "mcpServer", "environment/", "review/"]
-            .iter()
-            .any(|family| method.starts_with(family)) =>
+        _ if [
+            "thread/",
+            "account/",
+            "plugin/",
+            "marketplace/",
+            "app/",
+            "mcpServer",
+            "environment/",
+            "review/",
+        ]
+        .iter()
+        .any(|family| method.starts_with(family)) =>
         {
             Some(SLOW)
         }
-        "turn/start" | "model/list" | "skills/list" | "hooks/list" | "externalAgentConfig/import"
-        | "externalAgentConfig/detect" | "feedback/upload" | "fuzzyFileSearch" | "rollout/compress"
-        | "memory/reset" | "windowsSandbox/setupStart" => Some(SLOW),
+        "turn/start"
+        | "model/list"
+        | "skills/list"
+        | "hooks/list"
+        | "externalAgentConfig/import"
+        | "externalAgentConfig/detect"
+        | "feedback/upload"
+        | "fuzzyFileSearch"
+        | "rollout/compress"
+        | "memory/reset"
+        | "windowsSandbox/setupStart" => Some(SLOW),
         _ => Some(QUICK),
     }
 }

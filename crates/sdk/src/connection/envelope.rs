@@ -231,12 +231,23 @@ mod tests {
         assert_eq!(route(r#"{"method":"m","params":{"threadId":"t","turnId":"u"}}"#), both);
         assert_eq!(route(r#"{"params":{"turn":{"x":[{}],"id":"u"},"threadId":"t"},"method":"m"}"#), both);
         assert_eq!(route(r#"{"method":"m","params":{"thread":{"id":"t"},"turn":{"id":"u"}}}"#), both);
-        assert_eq!(route(r#"{"method":"m\u0061","params":{"threadId":"\u0074","turnId":"u"},"id":"x"}"#), both);
+        assert_eq!(
+            route(r#"{"method":"m\u0061","params":{"threadId":"\u0074","turnId":"u"},"id":"x"}"#),
+            both
+        );
     }
 
     #[test]
     fn odd_params_route_nowhere_and_lose_nothing() {
-        for params in ["null", "[1,{\"turnId\":\"u\"}]", "3", "-3.5", "true", "\"turnId\"", "{\"turnId\":7,\"turn\":[]}"] {
+        for params in [
+            "null",
+            "[1,{\"turnId\":\"u\"}]",
+            "3",
+            "-3.5",
+            "true",
+            "\"turnId\"",
+            "{\"turnId\":7,\"turn\":[]}",
+        ] {
             assert_eq!(route(&format!(r#"{{"method":"m","params":{params}}}"#)), (None, None), "{params}");
         }
         assert_eq!(route(r#"{"method":"m"}"#), (None, None));
@@ -254,7 +265,8 @@ mod tests {
 
     #[test]
     fn what_is_no_message_says_so() {
-        for bad in ["not json", "[]", "3", "{}", r#"{"id":1}"#, r#"{"method":3}"#, r#"{"id":{},"result":1}"#] {
+        for bad in ["not json", "[]", "3", "{}", r#"{"id":1}"#, r#"{"method":3}"#, r#"{"id":{},"result":1}"#]
+        {
             assert!(Incoming::scan(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(Incoming::scan(b"{\"method\":\"\xff\"}").unwrap_err().contains("UTF-8"));

@@ -230,7 +230,10 @@ impl Future for Pending {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
         Pin::new(&mut self.answer).poll(context).map(|answer| {
             answer.unwrap_or_else(|_| {
-                Err(Error::new(ErrorKind::TransportClosed, "the connection ended while the request was under way"))
+                Err(Error::new(
+                    ErrorKind::TransportClosed,
+                    "the connection ended while the request was under way",
+                ))
             })
         })
     }

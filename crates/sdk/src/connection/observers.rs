@@ -23,7 +23,9 @@ pub(crate) enum Observed {
 #[derive(Debug)]
 pub(crate) enum Seen {
     /// The batch was filled; this many events before it were dropped.
-    Events { skipped: u64 },
+    Events {
+        skipped: u64,
+    },
     Ended,
     Lost(Error),
 }

@@ -165,7 +165,8 @@ impl Router {
         if log.has_ended() {
             return;
         }
-        let turn = self.turns.entry(turn_id.clone()).or_insert_with(|| Turn { since: tick, logs: Vec::new() });
+        let turn =
+            self.turns.entry(turn_id.clone()).or_insert_with(|| Turn { since: tick, logs: Vec::new() });
         if !abandoned {
             turn.logs.push(log);
         } else if created {
@@ -289,8 +290,7 @@ fn server_error(raw: &str) -> Error {
     }
     match serde_json::from_str::<Wire>(raw) {
         Ok(Wire { code, message, data }) => Error::from_json_rpc(JsonRpcError { code, message, data }),
-        Err(error) => {
-            Error::new(ErrorKind::Decode, format!("malformed JSON-RPC error answer: {error}")).with_source(error)
-        }
+        Err(error) => Error::new(ErrorKind::Decode, format!("malformed JSON-RPC error answer: {error}"))
+            .with_source(error),
     }
 }

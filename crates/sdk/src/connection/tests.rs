@@ -132,7 +132,10 @@ async fn an_error_answer_keeps_the_servers_words() {
     let id = peer.receive().await["id"].clone();
     peer.send(json!({"id": id, "error": {"code": -32600, "message": "no rollout", "data": {"k": 1}}})).await;
     let error = asked.await.unwrap_err();
-    assert_eq!((error.kind(), error.method(), error.thread_id()), (ErrorKind::InvalidRequest, Some("x/y"), Some("t")));
+    assert_eq!(
+        (error.kind(), error.method(), error.thread_id()),
+        (ErrorKind::InvalidRequest, Some("x/y"), Some("t"))
+    );
     assert_eq!(error.json_rpc().unwrap().data, Some(json!({"k": 1})));
     assert!(error.to_string().ends_with("JSON-RPC error -32600: no rollout"), "{error}");
 }
@@ -216,7 +219,8 @@ async fn interleaved_turns_see_only_their_own_events() {
     peer.start_turn("u1").await;
     let (two, second) = start(&connection);
     peer.start_turn("u2").await;
-    (first.await.unwrap(), second.await.unwrap());
+    first.await.unwrap();
+    second.await.unwrap();
     for text in ["a", "b"] {
         peer.delta("u1", text).await;
         peer.delta("u2", &text.to_uppercase()).await;
@@ -303,7 +307,10 @@ async fn the_end_of_the_stream_ends_everything_with_its_context() {
     peer.delta("u", "last").await;
     drop(peer);
     let error = asked.await.unwrap_err();
-    assert_eq!((error.kind(), error.method(), error.thread_id()), (ErrorKind::TransportClosed, Some("x/y"), Some("t")));
+    assert_eq!(
+        (error.kind(), error.method(), error.thread_id()),
+        (ErrorKind::TransportClosed, Some("x/y"), Some("t"))
+    );
     assert_eq!(drain(&log, stream).await, ["last", "lost: TransportClosed"]);
     assert!(matches!(poll_fn(|context| log.poll_end(context)).await, (_, End::Lost(_))));
     let later = connection.request("later", None, None, QUICK).unwrap_err();

@@ -26,7 +26,8 @@ impl Launch {
         let (program, args) = match config.launch_args.as_deref() {
             Some([program, args @ ..]) => (program.clone(), args.to_vec()),
             Some([]) | None => {
-                let runtime = openai_codex_runtime::locate(config.codex_bin.as_deref(), &Environment::current())?;
+                let runtime =
+                    openai_codex_runtime::locate(config.codex_bin.as_deref(), &Environment::current())?;
                 env.extend(path_with_helpers(&runtime, config));
                 (runtime.program().into(), arguments(&config.config_overrides))
             }
@@ -57,7 +58,8 @@ impl Launch {
         }
         command.spawn().map_err(|error| {
             let program = self.program().display();
-            Error::new(ErrorKind::Spawn, format!("cannot start the runtime {program}: {error}")).with_source(error)
+            Error::new(ErrorKind::Spawn, format!("cannot start the runtime {program}: {error}"))
+                .with_source(error)
         })
     }
 }

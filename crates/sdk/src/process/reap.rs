@@ -51,7 +51,9 @@ fn signal_group(child: &Child, signal: Signal) {
     use rustix::process::{Pid, Signal as Unix, kill_process_group};
 
     // The child is not reaped yet, so its id is still its own; it leads a group of the same id.
-    let Some(group) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) else { return };
+    let Some(group) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) else {
+        return;
+    };
     let signal = match signal {
         Signal::Terminate => Unix::TERM,
         Signal::Kill => Unix::KILL,

@@ -55,8 +55,9 @@ impl StderrTail {
         for line in lines.iter().rev().take(QUOTED_LINES) {
             let Some(left) = room.checked_sub(line.len() + 1) else {
                 if quoted.is_empty() {
-                    let cut = line.ceil_char_boundary(line.len() - room);
-                    quoted.push(&line[cut..]);
+                    let fits = |start: &usize| line.is_char_boundary(*start);
+                    let start = (line.len() - room..=line.len()).find(fits).unwrap_or(line.len());
+                    quoted.push(&line[start..]);
                 }
                 break;
             };

@@ -4,8 +4,8 @@ mod handles;
 mod read;
 mod start;
 
+pub use handles::AsyncThread;
 #[cfg(feature = "blocking")]
 pub use handles::Thread;
-pub use handles::AsyncThread;
 pub use read::ThreadRead;
 pub use start::ThreadStart;

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use openai_codex_protocol::methods;
-use openai_codex_protocol::types::{Personality, SandboxMode, ThreadSource, ThreadStartParams, ThreadStartSource};
+use openai_codex_protocol::types::{
+    Personality, SandboxMode, ThreadSource, ThreadStartParams, ThreadStartSource,
+};
 use serde_json::Value;
 
 use super::AsyncThread;

@@ -1,6 +1,6 @@
 //! The outcome of a turn.
 
-use openai_codex_protocol::types::{AgentMessageThreadItem, MessagePhase, ThreadItem, ThreadTokenUsage, Turn, TurnStatus};
+use openai_codex_protocol::types::{MessagePhase, ThreadItem, ThreadTokenUsage, Turn, TurnStatus};
 use openai_codex_protocol::{Notification, UndecodableNotification};
 
 use crate::connection::turn_log::{Digest, End};
@@ -42,8 +42,11 @@ impl RunResult {
                     Notification::Undecodable(unreadable) => unreadable.error.to_string(),
                     _ => "not a turn/completed".to_owned(),
                 };
-                return Err(Error::new(ErrorKind::Decode, format!("the turn ended, but how is unreadable: {why}"))
-                    .with_thread(Some(thread_id)));
+                return Err(Error::new(
+                    ErrorKind::Decode,
+                    format!("the turn ended, but how is unreadable: {why}"),
+                )
+                .with_thread(Some(thread_id)));
             }
         };
         let mut items = Vec::with_capacity(digest.items.len());
@@ -80,9 +83,8 @@ fn final_response(items: &[ThreadItem]) -> Option<String> {
             _ => None,
         })
     };
-    let text = |message: &AgentMessageThreadItem| message.text.clone();
     messages()
         .find(|message| message.phase == Some(MessagePhase::FinalAnswer))
         .or_else(|| messages().find(|message| message.phase.is_none()))
-        .map(|message| text(message))
+        .map(|message| message.text.clone())
 }

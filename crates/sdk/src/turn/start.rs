@@ -154,11 +154,11 @@ impl<C> TurnStart<C> {
     }
 
     async fn result(self) -> Result<RunResult> {
-        let Some(deadline) = self.deadline else { return self.to_the_end().await };
+        let Some(deadline) = self.deadline else { return self.run_to_end().await };
         let thread_id = self.thread_id.clone();
         let session = self.core.session().await?;
         let mut time = session.connection.sleep(deadline);
-        let mut run = pin!(self.to_the_end());
+        let mut run = pin!(self.run_to_end());
         std::future::poll_fn(move |context| {
             if let Poll::Ready(result) = run.as_mut().poll(context) {
                 return Poll::Ready(result);
@@ -171,7 +171,7 @@ impl<C> TurnStart<C> {
         .await
     }
 
-    async fn to_the_end(self) -> Result<RunResult> {
+    async fn run_to_end(self) -> Result<RunResult> {
         let (hold, _) = self.begin(false).await?;
         let result = hold.outcome().await;
         // The turn is over, or lost: nothing is left to interrupt.

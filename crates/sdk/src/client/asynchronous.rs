@@ -129,7 +129,7 @@ pub(super) async fn request_raw(session: &Session, method: &str, params: Value) 
         params => serde_json::value::to_raw_value(&params).ok(),
     };
     let answer = session.call_raw(method, params.as_deref())?.await?;
-    serde_json::from_slice(&answer).map_err(|error| {
+    serde_json::from_str(&answer).map_err(|error| {
         Error::new(crate::ErrorKind::Decode, format!("unreadable answer from the server: {error}"))
             .with_method(method)
             .with_source(error)

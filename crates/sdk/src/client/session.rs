@@ -111,10 +111,8 @@ pub(crate) fn encode(method: &str, params: &impl Params) -> Result<Option<Box<Ra
 }
 
 /// The answer of a request, from the JSON text of its result.
-pub(crate) fn decode<R: ClientRequest>(answer: &[u8], thread_id: Option<&str>) -> Result<R::Response> {
-    // Frames were checked when they were routed.
-    let text = std::str::from_utf8(answer).unwrap_or_default();
-    openai_codex_protocol::decode_response::<R>(text)
+pub(crate) fn decode<R: ClientRequest>(answer: &str, thread_id: Option<&str>) -> Result<R::Response> {
+    openai_codex_protocol::decode_response::<R>(answer)
         .map_err(|error| Error::from_decode(error).with_method(R::METHOD).with_thread(thread_id))
 }
 

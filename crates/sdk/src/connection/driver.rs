@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use openai_codex_protocol::NotificationKind;
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -16,8 +17,9 @@ use tokio::time::timeout;
 
 use super::deadlines::{self, Clock};
 use super::envelope::Incoming;
+use super::frame_queue::Event;
 use super::observers::{Hub, Observed};
-use super::turn_log::QueuedFrame;
+use super::router::Effect;
 use super::{Connection, Ended, Outgoing, Router, Shared};
 use crate::process::{self, StderrTail};
 use crate::transport::{FrameReader, FrameWriter, Transport};
@@ -201,30 +203,32 @@ async fn write(
 }
 
 impl Shared {
-    /// Takes in what was read. An error ends the connection.
+    /// Takes in what was read, and then does what it led to: a consumer is woken once for all of it. An error ends the
+    /// connection.
     fn receive(&self, frames: &[Bytes]) -> Result<(), Why> {
         let mut effects = Vec::new();
-        for frame in frames {
-            let incoming = Incoming::scan(frame);
-            let greeted = self.greeted.load(Ordering::Acquire);
-            match incoming {
-                Ok(Incoming::Request { .. }) if !greeted => return Err(Why::NotCodex(excerpt(frame))),
-                Ok(incoming) => {
-                    if self.hub.is_watched()
-                        && let Incoming::Notification { method, route } = &incoming
-                    {
-                        let kind = openai_codex_protocol::NotificationKind::from_method(method);
-                        let event = QueuedFrame { kind, frame: Bytes::copy_from_slice(frame) };
-                        self.hub.publish(route.thread_id.as_deref(), &Observed::Notification(event));
-                    }
-                    self.router().receive(incoming, frame, &mut effects);
+        let taken = frames.iter().try_for_each(|frame| self.take(frame, &mut effects));
+        self.apply(&mut effects);
+        taken
+    }
+
+    fn take(&self, frame: &[u8], effects: &mut Vec<Effect>) -> Result<(), Why> {
+        let read = std::str::from_utf8(frame).map_err(|error| format!("not UTF-8: {error}"));
+        let scanned = read.and_then(|text| Incoming::scan(text).map(|incoming| (text, incoming)));
+        let greeted = self.greeted.load(Ordering::Acquire);
+        match scanned {
+            Ok((_, Incoming::Request { .. })) if !greeted => return Err(Why::NotCodex(excerpt(frame))),
+            Err(_) if !greeted => return Err(Why::NotCodex(excerpt(frame))),
+            Ok((text, incoming)) => {
+                if self.hub.is_watched()
+                    && let Incoming::Notification { method, route } = &incoming
+                {
+                    let event = Event { kind: NotificationKind::from_method(method), frame: text };
+                    self.hub.publish(route.thread_id.as_deref(), &Observed::Notification(event.to_owned()));
                 }
-                Err(_) if !greeted => return Err(Why::NotCodex(excerpt(frame))),
-                Err(reason) => {
-                    self.hub.publish(None, &Observed::Malformed { line: excerpt(frame), reason });
-                }
+                self.router().receive(incoming, text, effects);
             }
-            self.apply(&mut effects);
+            Err(reason) => self.hub.publish(None, &Observed::Malformed { line: excerpt(frame), reason }),
         }
         Ok(())
     }

@@ -1,13 +1,14 @@
 //! One connection to one runtime: requests out, answers and events in.
 //!
 //! The parts: [`envelope`] reads where a frame goes, [`router`] decides, [`turn_log`] and [`observers`] keep what
-//! consumers have not taken yet, [`deadlines`] ends what takes too long, [`fallback`] answers for the user, and
+//! consumers have not taken yet ([`frame_queue`]), [`deadlines`] ends what takes too long, [`fallback`] answers for the user, and
 //! [`driver`] runs them over a transport on the client's I/O thread.
 
 pub(crate) mod deadlines;
 mod driver;
 mod envelope;
 mod fallback;
+pub(crate) mod frame_queue;
 mod io_thread;
 pub(crate) mod observers;
 mod router;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::turn_log::QueuedFrame;
+use super::frame_queue::OwnedEvent;
 use crate::Error;
 
 /// How many undelivered events an observer keeps before it drops the oldest.
@@ -14,7 +14,7 @@ pub(crate) const CAPACITY: usize = 4096;
 /// Something that happened on a connection.
 #[derive(Clone, Debug)]
 pub(crate) enum Observed {
-    Notification(QueuedFrame),
+    Notification(OwnedEvent),
     Malformed { line: String, reason: String },
     Answered { method: String, declined: bool },
 }

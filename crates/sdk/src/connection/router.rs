@@ -10,18 +10,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
 
-use bytes::Bytes;
 use openai_codex_protocol::NotificationKind;
 use openai_codex_protocol::types::RequestId;
 use tokio::sync::oneshot;
 
 use super::envelope::{Incoming, Outcome, Route, started_turn};
-use super::turn_log::{QueuedFrame, TurnLog};
+use super::frame_queue::{Event, OwnedEvent};
+use super::turn_log::TurnLog;
 use crate::error::JsonRpcError;
 use crate::{Error, ErrorKind};
 
 /// The answer to a request: the JSON text of its `result`.
-pub(crate) type Answer = Result<Bytes, Error>;
+pub(crate) type Answer = Result<String, Error>;
 
 /// Where the answer of a request goes, and what the request was.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub(crate) struct Router {
 struct Start {
     log: Arc<TurnLog>,
     /// Events of the thread since the request was registered: those of the turn belong to the handle.
-    early: Vec<(Box<str>, QueuedFrame)>,
+    early: Vec<(Box<str>, OwnedEvent)>,
     /// When it was registered: to be answered with a turn that ran before means to have joined it.
     since: u64,
     /// The caller has gone: nobody will hold the turn.
@@ -114,12 +114,12 @@ impl Router {
     }
 
     /// Routes one message. `frame` is what `incoming` was scanned from.
-    pub(crate) fn receive(&mut self, incoming: Incoming<'_>, frame: &Bytes, effects: &mut Vec<Effect>) {
+    pub(crate) fn receive(&mut self, incoming: Incoming<'_>, frame: &str, effects: &mut Vec<Effect>) {
         match incoming {
             Incoming::Answer { id, outcome } => {
                 // An answer that nobody waits for came too late, or twice: whoever asked has been told.
                 if let Some(id) = numeric(&id) {
-                    self.answer(id, outcome, frame, effects);
+                    self.answer(id, outcome, effects);
                 }
             }
             Incoming::Request { id, method, route } => effects.push(Effect::Serve {
@@ -129,20 +129,20 @@ impl Router {
             }),
             Incoming::Notification { method, route } => {
                 let kind = NotificationKind::from_method(&method);
-                self.notify(QueuedFrame { kind, frame: frame.clone() }, &route);
+                self.notify(Event { kind, frame }, &route);
             }
         }
         effects.extend(self.wakers.drain(..).map(Effect::Wake));
     }
 
-    fn answer(&mut self, id: i64, outcome: Outcome<'_>, frame: &Bytes, effects: &mut Vec<Effect>) {
+    fn answer(&mut self, id: i64, outcome: Outcome<'_>, effects: &mut Vec<Effect>) {
         let answer = match outcome {
-            Outcome::Result(raw) => Ok(frame.slice_ref(raw.get().as_bytes())),
+            Outcome::Result(raw) => Ok(raw.get().to_owned()),
             Outcome::Error(raw) => Err(server_error(raw.get())),
         };
         if let Some(start) = self.starts.remove(&id)
             && let Ok(result) = &answer
-            && let Some(turn_id) = std::str::from_utf8(result).ok().and_then(started_turn)
+            && let Some(turn_id) = started_turn(result)
         {
             self.started(start, turn_id.into(), effects);
         }
@@ -160,7 +160,7 @@ impl Router {
         let created = running.is_none_or(|turn| turn.since > since && turn.logs.is_empty());
         log.bind(turn_id.clone(), created);
         for (_, event) in early.iter().filter(|(id, _)| **id == *turn_id) {
-            log.push(event, &mut self.wakers);
+            log.push(event.borrow(), &mut self.wakers);
         }
         if log.has_ended() {
             return;
@@ -174,18 +174,18 @@ impl Router {
         }
     }
 
-    fn notify(&mut self, event: QueuedFrame, route: &Route<'_>) {
+    fn notify(&mut self, event: Event<'_>, route: &Route<'_>) {
         let Some(turn_id) = route.turn_id.as_deref() else { return };
         let thread_id = route.thread_id.as_deref();
         for start in self.starts.values_mut() {
             let of_thread = thread_id.is_none_or(|thread| *thread == *start.log.thread_id);
             if of_thread && (!start.abandoned || event.kind == Some(NotificationKind::TurnCompleted)) {
-                start.early.push((turn_id.into(), event.clone()));
+                start.early.push((turn_id.into(), event.to_owned()));
             }
         }
         if let Some(turn) = self.turns.get(turn_id) {
             for log in &turn.logs {
-                log.push(&event, &mut self.wakers);
+                log.push(event, &mut self.wakers);
             }
         }
         match event.kind {
@@ -222,7 +222,7 @@ impl Router {
     fn abandon_start(&mut self, id: i64) {
         if let Some(start) = self.starts.get_mut(&id) {
             start.abandoned = true;
-            start.early.retain(|(_, event)| event.kind == Some(NotificationKind::TurnCompleted));
+            start.early.retain(|(_, event)| event.borrow().kind == Some(NotificationKind::TurnCompleted));
         }
     }
 

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
+use super::frame_queue::FrameQueue;
 use super::observers::{CAPACITY, Hub, Observed, Seen};
-use super::turn_log::{Batch, End, QueuedFrame, TurnLog};
+use super::turn_log::{Batch, End, TurnLog};
 use super::{Connection, Pending};
 use crate::ErrorKind;
 use crate::transport::{FrameReader, FrameWriter, Transport};
@@ -96,17 +97,17 @@ fn params(value: &Value) -> Box<RawValue> {
 async fn drain(log: &TurnLog, stream: u64) -> Vec<String> {
     let mut seen = Vec::new();
     loop {
-        let mut batch = VecDeque::new();
+        let mut batch = FrameQueue::default();
         match poll_fn(|context| log.poll_stream(stream, &mut batch, context)).await {
-            Batch::Filled => seen.extend(batch.iter().map(describe)),
+            Batch::Filled => seen.extend(batch.frames().map(describe)),
             Batch::Ended => return seen,
             Batch::Lost(error) => seen.push(format!("lost: {:?}", error.kind())),
         }
     }
 }
 
-fn describe(event: &QueuedFrame) -> String {
-    let message: Value = serde_json::from_slice(&event.frame).unwrap();
+fn describe(frame: &str) -> String {
+    let message: Value = serde_json::from_str(frame).unwrap();
     match message["params"]["delta"].as_str() {
         Some(delta) => delta.to_owned(),
         None => message["method"].as_str().unwrap().to_owned(),

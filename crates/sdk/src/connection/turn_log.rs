@@ -1,40 +1,18 @@
 //! What one handle of a turn has seen: its streams' queues and the digest that `run` is made of.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use openai_codex_protocol::{Notification, NotificationKind};
+use openai_codex_protocol::NotificationKind;
 
+use super::frame_queue::{Event, FrameQueue, OwnedEvent};
 use crate::Error;
-
-/// A notification on its way to a consumer, not decoded yet.
-#[derive(Clone, Debug)]
-pub(crate) struct QueuedFrame {
-    pub(crate) kind: Option<NotificationKind>,
-    pub(crate) frame: Bytes,
-}
-
-impl QueuedFrame {
-    /// The typed event. Runs on the consumer's side; what cannot be read comes as
-    /// [`Notification::Undecodable`].
-    pub(crate) fn decode(&self) -> Notification {
-        // Frames were checked when they were routed.
-        Notification::decode_frame(self.kind, std::str::from_utf8(&self.frame).unwrap_or_default())
-    }
-
-    /// A copy of its own, for what is kept long: a slice would keep its whole read buffer alive.
-    fn detached(&self) -> Self {
-        Self { kind: self.kind, frame: Bytes::copy_from_slice(&self.frame) }
-    }
-}
 
 /// How a turn ended, as far as its handle is concerned.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
     /// `turn/completed`.
-    Completed(QueuedFrame),
+    Completed(OwnedEvent),
     /// The connection was lost first.
     Lost(Error),
 }
@@ -42,8 +20,8 @@ pub(crate) enum End {
 /// What `run` is made of.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Digest {
-    pub(crate) items: Vec<QueuedFrame>,
-    pub(crate) usage: Option<QueuedFrame>,
+    pub(crate) items: Vec<OwnedEvent>,
+    pub(crate) usage: Option<OwnedEvent>,
 }
 
 /// One handle's window of a turn: everything from its start (or its joining) on.
@@ -58,7 +36,7 @@ struct State {
     turn_id: Option<Arc<str>>,
     created: bool,
     digest: Digest,
-    backlog: Option<VecDeque<QueuedFrame>>,
+    backlog: Option<FrameQueue>,
     streams: Vec<Stream>,
     next_stream: u64,
     end: Option<End>,
@@ -68,7 +46,7 @@ struct State {
 #[derive(Debug)]
 struct Stream {
     id: u64,
-    queue: VecDeque<QueuedFrame>,
+    queue: FrameQueue,
     waker: Option<Waker>,
     /// Whether the error of a lost turn is still to be told.
     tell_loss: bool,
@@ -94,7 +72,7 @@ impl TurnLog {
                 turn_id: None,
                 created: false,
                 digest: Digest::default(),
-                backlog: keep_backlog.then(VecDeque::new),
+                backlog: keep_backlog.then(FrameQueue::default),
                 streams: Vec::new(),
                 next_stream: 0,
                 end: None,
@@ -128,23 +106,23 @@ impl TurnLog {
     }
 
     /// Appends an event of the turn. Wakers are handed out, to be woken when no lock is held.
-    pub(crate) fn push(&self, event: &QueuedFrame, wake: &mut Vec<Waker>) {
+    pub(crate) fn push(&self, event: Event<'_>, wake: &mut Vec<Waker>) {
         let mut state = self.lock();
         if state.end.is_some() {
             return;
         }
         if let Some(backlog) = &mut state.backlog {
-            backlog.push_back(event.clone());
+            backlog.push(event);
         }
         for stream in &mut state.streams {
-            stream.queue.push_back(event.clone());
+            stream.queue.push(event);
             wake.extend(stream.waker.take());
         }
         match event.kind {
-            Some(NotificationKind::ItemCompleted) => state.digest.items.push(event.detached()),
-            Some(NotificationKind::ThreadTokenUsageUpdated) => state.digest.usage = Some(event.detached()),
+            Some(NotificationKind::ItemCompleted) => state.digest.items.push(event.to_owned()),
+            Some(NotificationKind::ThreadTokenUsageUpdated) => state.digest.usage = Some(event.to_owned()),
             Some(NotificationKind::TurnCompleted) => {
-                state.end = Some(End::Completed(event.detached()));
+                state.end = Some(End::Completed(event.to_owned()));
                 wake.append(&mut state.waiting_for_end);
             }
             _ => {}
@@ -173,7 +151,11 @@ impl TurnLog {
         let (queue, tell_loss) = match (&state.end, backlog) {
             (None, backlog) => (backlog.unwrap_or_default(), false),
             (Some(End::Completed(_)), Some(backlog)) => (backlog, false),
-            (Some(End::Completed(event)), None) => (VecDeque::from([event.clone()]), false),
+            (Some(End::Completed(event)), None) => {
+                let mut last = FrameQueue::default();
+                last.push(event.borrow());
+                (last, false)
+            }
             (Some(End::Lost(_)), backlog) => (backlog.unwrap_or_default(), true),
         };
         let id = state.next_stream;
@@ -196,7 +178,7 @@ impl TurnLog {
     pub(crate) fn poll_stream(
         &self,
         id: u64,
-        batch: &mut VecDeque<QueuedFrame>,
+        batch: &mut FrameQueue,
         context: &mut Context<'_>,
     ) -> Poll<Batch> {
         let mut state = self.lock();

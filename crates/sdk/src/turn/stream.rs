@@ -1,6 +1,5 @@
 //! The events of a turn as they come.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +10,8 @@ use openai_codex_protocol::Notification;
 
 use super::hold::TurnHold;
 use crate::Result;
-use crate::connection::turn_log::{Batch, QueuedFrame};
+use crate::connection::frame_queue::FrameQueue;
+use crate::connection::turn_log::Batch;
 
 /// The events of one turn, in order and without loss; see
 /// [`AsyncTurnHandle::stream`](crate::AsyncTurnHandle::stream).
@@ -22,13 +22,13 @@ pub struct AsyncTurnStream {
     hold: Arc<TurnHold>,
     id: u64,
     /// Taken from the log, not delivered yet.
-    batch: VecDeque<QueuedFrame>,
+    batch: FrameQueue,
 }
 
 impl AsyncTurnStream {
     pub(super) fn open(hold: Arc<TurnHold>) -> Self {
         let id = hold.log.open_stream();
-        Self { hold, id, batch: VecDeque::new() }
+        Self { hold, id, batch: FrameQueue::default() }
     }
 
     /// The next event; `None` after the last. Cancel-safe.
@@ -38,8 +38,8 @@ impl AsyncTurnStream {
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Notification>>> {
         loop {
-            if let Some(event) = self.batch.pop_front() {
-                return Poll::Ready(Some(Ok(event.decode())));
+            if let Some(event) = self.batch.pop() {
+                return Poll::Ready(Some(Ok(event)));
             }
             match ready!(self.hold.log.poll_stream(self.id, &mut self.batch, context)) {
                 Batch::Filled => {}
@@ -103,8 +103,8 @@ impl Iterator for TurnStream {
     type Item = Result<Notification>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(event) = self.inner.batch.pop_front() {
-            return Some(Ok(event.decode()));
+        if let Some(event) = self.inner.batch.pop() {
+            return Some(Ok(event));
         }
         crate::park::wait(self.inner.next())
     }

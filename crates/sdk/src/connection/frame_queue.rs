@@ -1,0 +1,127 @@
+//! A queue of events that are not decoded yet, packed into segments of text.
+//!
+//! An event costs a copy of its bytes and a small entry: no allocation, and nothing that two threads count together.
+
+use std::collections::VecDeque;
+
+use openai_codex_protocol::{Notification, NotificationKind};
+
+/// How much text the first segment of a queue has room for, and how much the later ones, which double, at most. A
+/// longer event has a segment of its own.
+const FIRST: usize = 2 * 1024;
+const SEGMENT: usize = 64 * 1024;
+
+/// An event on its way to a consumer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event<'a> {
+    /// `None` for a method that this version does not know.
+    pub(crate) kind: Option<NotificationKind>,
+    pub(crate) frame: &'a str,
+}
+
+impl Event<'_> {
+    pub(crate) fn to_owned(self) -> OwnedEvent {
+        OwnedEvent { kind: self.kind, frame: self.frame.into() }
+    }
+}
+
+/// An event that is kept by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnedEvent {
+    kind: Option<NotificationKind>,
+    frame: Box<str>,
+}
+
+impl OwnedEvent {
+    pub(crate) fn borrow(&self) -> Event<'_> {
+        Event { kind: self.kind, frame: &self.frame }
+    }
+
+    /// The typed event; what cannot be read comes as [`Notification::Undecodable`].
+    pub(crate) fn decode(&self) -> Notification {
+        Notification::decode_frame(self.kind, &self.frame)
+    }
+}
+
+/// Events, first in, first out.
+#[derive(Debug, Default)]
+pub(crate) struct FrameQueue {
+    segments: VecDeque<Segment>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    text: String,
+    /// Each event's kind, and where its text ends.
+    events: Vec<(Option<NotificationKind>, usize)>,
+    /// How many events were taken, and where their text ends.
+    taken: (usize, usize),
+}
+
+impl Segment {
+    fn with_room(size: usize, last: Option<&Self>) -> Self {
+        let room = last.map_or(FIRST, |last| (2 * last.text.capacity()).min(SEGMENT)).max(size);
+        Self { text: String::with_capacity(room), events: Vec::new(), taken: (0, 0) }
+    }
+}
+
+impl FrameQueue {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, event: Event<'_>) {
+        let size = event.frame.len();
+        let room = self.segments.back().map(|last| last.text.capacity() - last.text.len());
+        if room.is_none_or(|room| room < size) {
+            self.segments.push_back(Segment::with_room(size, self.segments.back()));
+        }
+        if let Some(segment) = self.segments.back_mut() {
+            segment.text.push_str(event.frame);
+            segment.events.push((event.kind, segment.text.len()));
+        }
+    }
+
+    /// Takes the first event and decodes it.
+    pub(crate) fn pop(&mut self) -> Option<Notification> {
+        let segment = self.segments.front_mut()?;
+        let (index, start) = segment.taken;
+        let (kind, end) = *segment.events.get(index)?;
+        let event = Notification::decode_frame(kind, &segment.text[start..end]);
+        segment.taken = (index + 1, end);
+        if index + 1 == segment.events.len() {
+            self.segments.pop_front();
+        }
+        Some(event)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn frames(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().flat_map(|segment| {
+            let starts = std::iter::once(0).chain(segment.events.iter().map(|(_, end)| *end));
+            starts.zip(&segment.events).map(|(start, (_, end))| &segment.text[start..*end])
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_of_any_size_come_out_in_order() {
+        let sizes = [0, 1, SEGMENT - 1, 5, SEGMENT, SEGMENT + 1, 3, 3 * SEGMENT, 2];
+        let mut queue = FrameQueue::default();
+        let mut expected = Vec::new();
+        for (n, size) in sizes.into_iter().enumerate() {
+            let frame = format!(r#"{{"method":"m{n}","params":"{}"}}"#, "x".repeat(size));
+            queue.push(Event { kind: None, frame: &frame });
+            expected.push(frame);
+        }
+        assert!(queue.frames().eq(&expected));
+        for n in 0..sizes.len() {
+            assert_eq!(queue.pop().unwrap().method(), format!("m{n}"));
+        }
+        assert!(queue.pop().is_none() && queue.is_empty());
+    }
+}

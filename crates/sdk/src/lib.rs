@@ -9,9 +9,11 @@ mod error;
 mod events;
 mod input;
 mod models;
+mod paging;
 #[cfg(feature = "blocking")]
 mod park;
 mod process;
+mod sandbox;
 mod thread;
 pub mod transport;
 mod turn;
@@ -27,9 +29,15 @@ pub use events::Events;
 pub use events::{AsyncEvents, Event};
 pub use input::{ImageInput, Input, InputItem, LocalImageInput, MentionInput, SkillInput, TextInput};
 pub use models::Models;
+pub use paging::{AsyncEntries, AsyncPages, Paged};
+#[cfg(feature = "blocking")]
+pub use paging::{Entries, Pages};
+pub use sandbox::{Sandbox, SandboxChoice};
 #[cfg(feature = "blocking")]
 pub use thread::Thread;
-pub use thread::{AsyncThread, ThreadRead, ThreadStart};
+pub use thread::{
+    AsyncThread, ThreadFork, ThreadItems, ThreadList, ThreadRead, ThreadResume, ThreadStart, ThreadTurns,
+};
 pub use turn::{AsyncTurnHandle, AsyncTurnStream, RunResult, TurnStart};
 #[cfg(feature = "blocking")]
 pub use turn::{TurnHandle, TurnStream};

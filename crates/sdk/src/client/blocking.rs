@@ -4,14 +4,15 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use openai_codex_protocol::ClientRequest;
-use openai_codex_protocol::types::InitializeResponse;
+use openai_codex_protocol::types::{InitializeResponse, ThreadArchiveResponse};
 use serde_json::Value;
 
 use super::asynchronous::request_raw;
 use super::{Core, Session};
 use crate::park::wait;
+use crate::thread::manage;
 use crate::transport::Transport;
-use crate::{CodexConfig, Events, Models, Result, ThreadStart};
+use crate::{CodexConfig, Events, Models, Result, Thread, ThreadFork, ThreadList, ThreadResume, ThreadStart};
 
 /// A client of one Codex runtime, blocking.
 ///
@@ -78,6 +79,38 @@ impl Codex {
     /// Starts a thread: a builder for `thread/start`.
     pub fn thread_start(&self) -> ThreadStart<Self> {
         ThreadStart::new(self.core.clone())
+    }
+
+    /// Lists stored threads: a builder for `thread/list`.
+    pub fn thread_list(&self) -> ThreadList<Self> {
+        ThreadList::new(self.core.clone())
+    }
+
+    /// Opens a stored thread again: a builder for `thread/resume`.
+    pub fn thread_resume(&self, thread_id: impl Into<String>) -> ThreadResume<Self> {
+        ThreadResume::new(self.core.clone(), thread_id.into())
+    }
+
+    /// Makes a new thread out of the history of another: a builder for `thread/fork`.
+    pub fn thread_fork(&self, thread_id: impl Into<String>) -> ThreadFork<Self> {
+        ThreadFork::new(self.core.clone(), thread_id.into())
+    }
+
+    /// Archives a thread: `thread/archive`. It needs to have been used; [`thread_list`](Self::thread_list) then shows
+    /// it only with `archived(true)`.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub fn thread_archive(&self, thread_id: &str) -> Result<ThreadArchiveResponse> {
+        wait(manage::archive(&self.core, thread_id))
+    }
+
+    /// Takes a thread out of the archive: `thread/unarchive`. The handle has the same id.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub fn thread_unarchive(&self, thread_id: &str) -> Result<Thread> {
+        wait(manage::unarchive(self.core.clone(), thread_id)).map(Thread::from_async)
     }
 
     /// Lists the models: a builder for `model/list`.

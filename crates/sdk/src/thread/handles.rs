@@ -3,7 +3,10 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::ThreadRead;
+use openai_codex_protocol::types::ThreadSetNameResponse;
+
+use super::manage;
+use super::{ThreadItems, ThreadRead, ThreadTurns};
 use crate::client::Core;
 use crate::{AsyncCodex, AsyncEvents, Input, Result, RunResult, TurnStart};
 
@@ -43,6 +46,24 @@ impl AsyncThread {
     pub fn read(&self) -> ThreadRead<AsyncCodex> {
         let client = PhantomData;
         ThreadRead { core: self.core.clone(), thread_id: self.id.clone(), include_turns: false, client }
+    }
+
+    /// Pages through the thread's turns: a builder for `thread/turns/list`.
+    pub fn turns(&self) -> ThreadTurns<AsyncCodex> {
+        ThreadTurns::new(self.core.clone(), &self.id)
+    }
+
+    /// Pages through the thread's items, of all turns or of one: a builder for `thread/items/list`.
+    pub fn items(&self) -> ThreadItems<AsyncCodex> {
+        ThreadItems::new(self.core.clone(), &self.id)
+    }
+
+    /// Names the thread: `thread/name/set`.
+    ///
+    /// # Errors
+    /// As [`AsyncCodex::request`].
+    pub async fn set_name(&self, name: impl Into<String>) -> Result<ThreadSetNameResponse> {
+        manage::set_name(&self.core, &self.id, name.into()).await
     }
 
     /// Observes everything that concerns this thread from now on, also what belongs to no turn.
@@ -86,6 +107,24 @@ impl Thread {
     pub fn read(&self) -> ThreadRead<crate::Codex> {
         let (core, thread_id) = (self.inner.core.clone(), self.inner.id.clone());
         ThreadRead { core, thread_id, include_turns: false, client: PhantomData }
+    }
+
+    /// Pages through the thread's turns: a builder for `thread/turns/list`.
+    pub fn turns(&self) -> ThreadTurns<crate::Codex> {
+        ThreadTurns::new(self.inner.core.clone(), &self.inner.id)
+    }
+
+    /// Pages through the thread's items, of all turns or of one: a builder for `thread/items/list`.
+    pub fn items(&self) -> ThreadItems<crate::Codex> {
+        ThreadItems::new(self.inner.core.clone(), &self.inner.id)
+    }
+
+    /// Names the thread: `thread/name/set`.
+    ///
+    /// # Errors
+    /// As [`Codex::request`](crate::Codex::request).
+    pub fn set_name(&self, name: impl Into<String>) -> Result<ThreadSetNameResponse> {
+        crate::park::wait(self.inner.set_name(name))
     }
 
     /// Observes everything that concerns this thread from now on, also what belongs to no turn.

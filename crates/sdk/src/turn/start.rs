@@ -19,7 +19,7 @@ use super::hold::TurnHold;
 use crate::client::{Core, decode, encode};
 use crate::connection::turn_log::TurnLog;
 use crate::input::utf8_path;
-use crate::{ApprovalMode, AsyncCodex, Error, ErrorKind, Input, Result, RunResult};
+use crate::{ApprovalMode, AsyncCodex, Error, ErrorKind, Input, Result, RunResult, Sandbox};
 
 /// A builder for `turn/start`; ends in `send` for a handle, or in `run` for the result. What is not set stays as the
 /// thread has it and is not sent. What is set here stays with the thread for later turns, as the protocol has it.
@@ -90,7 +90,13 @@ impl<C> TurnStart<C> {
         self.with(|params| params.personality(personality))
     }
 
-    /// What commands may do.
+    /// What commands may do, as one of the three usual choices: sent as `sandboxPolicy`, like
+    /// [`sandbox_policy`](Self::sandbox_policy).
+    pub fn sandbox(self, sandbox: Sandbox) -> Self {
+        self.sandbox_policy(sandbox)
+    }
+
+    /// What commands may do, as the protocol says it, with writable roots and network access.
     pub fn sandbox_policy(self, policy: impl Into<SandboxPolicy>) -> Self {
         self.with(|params| params.sandbox_policy(policy))
     }

@@ -1,0 +1,340 @@
+//! Listings: one page at a time, all pages, all entries.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use openai_codex_protocol::types::{
+    Model, ModelListParams, ModelListResponse, Thread, ThreadItemEntry, ThreadItemsListParams,
+    ThreadItemsListResponse, ThreadListParams, ThreadListResponse, ThreadTurnsListParams,
+    ThreadTurnsListResponse, Turn,
+};
+use openai_codex_protocol::{ClientRequest, methods};
+
+use crate::client::Core;
+use crate::{Error, ErrorKind, Result};
+
+/// A request whose answer is a page of a longer list: [`methods::ThreadList`], [`methods::ThreadTurnsList`],
+/// [`methods::ThreadItemsList`], [`methods::ModelList`].
+pub trait Paged:
+    ClientRequest<Params: Send + Sync + 'static, Response: Send + 'static> + sealed::Sealed + 'static
+{
+    /// One entry of the list.
+    type Entry: Send + 'static;
+
+    /// Puts the cursor of the next page into the parameters.
+    #[doc(hidden)]
+    fn set_cursor(params: &mut Self::Params, cursor: String);
+    /// The cursor of the next page; `None` after the last.
+    #[doc(hidden)]
+    fn next_cursor(page: &Self::Response) -> Option<&str>;
+    /// The entries of a page, in order.
+    #[doc(hidden)]
+    fn entries(page: Self::Response) -> Vec<Self::Entry>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! paged {
+    ($($method:ident($params:ident, $response:ident): $entry:ident;)*) => {$(
+        impl sealed::Sealed for methods::$method {}
+
+        impl Paged for methods::$method {
+            type Entry = $entry;
+
+            fn set_cursor(params: &mut $params, cursor: String) {
+                params.cursor = Some(cursor.into());
+            }
+
+            fn next_cursor(page: &$response) -> Option<&str> {
+                page.next_cursor.as_deref()
+            }
+
+            fn entries(page: $response) -> Vec<$entry> {
+                page.data
+            }
+        }
+    )*};
+}
+
+paged! {
+    ThreadList(ThreadListParams, ThreadListResponse): Thread;
+    ThreadTurnsList(ThreadTurnsListParams, ThreadTurnsListResponse): Turn;
+    ThreadItemsList(ThreadItemsListParams, ThreadItemsListResponse): ThreadItemEntry;
+    ModelList(ModelListParams, ModelListResponse): Model;
+}
+
+type Fetched<R> = (<R as ClientRequest>::Params, Result<<R as ClientRequest>::Response>);
+
+/// What is to come of a listing.
+enum State<R: Paged> {
+    Ask(R::Params),
+    Waiting(Pin<Box<dyn Future<Output = Fetched<R>> + Send>>),
+    /// The options were unusable.
+    Failed(Error),
+    Done,
+}
+
+/// The pages of a listing as they are asked for, one request each.
+///
+/// Nothing is asked before the first `next`, and no page before the one before it was taken. An error is the last
+/// item.
+#[must_use = "nothing is asked until `next`"]
+pub struct AsyncPages<R: Paged> {
+    core: Arc<Core>,
+    thread_id: Option<Arc<str>>,
+    /// The cursor of the page that is asked for.
+    cursor: Option<String>,
+    state: State<R>,
+}
+
+impl<R: Paged> AsyncPages<R> {
+    pub(crate) fn new(core: Arc<Core>, params: Result<R::Params>, thread_id: Option<Arc<str>>) -> Self {
+        let state = params.map_or_else(State::Failed, State::Ask);
+        Self { core, thread_id, cursor: None, state }
+    }
+
+    /// The page that the listing begins with, and no more.
+    pub(crate) async fn one(mut self) -> Result<R::Response> {
+        match self.next().await {
+            Some(page) => page,
+            None => unreachable!("a listing begins with a page or an error"),
+        }
+    }
+
+    /// The next page; `None` after the last. Cancel-safe: a request under way goes on with the next call.
+    pub async fn next(&mut self) -> Option<Result<R::Response>> {
+        std::future::poll_fn(|context| self.poll_page(context)).await
+    }
+
+    fn poll_page(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<R::Response>>> {
+        loop {
+            match std::mem::replace(&mut self.state, State::Done) {
+                State::Done => return Poll::Ready(None),
+                State::Failed(error) => return Poll::Ready(Some(Err(error))),
+                State::Ask(params) => {
+                    let (core, thread_id) = (self.core.clone(), self.thread_id.clone());
+                    self.state = State::Waiting(Box::pin(async move {
+                        let page = match core.session().await {
+                            Ok(session) => session.call::<R>(&params, thread_id.as_deref()).await,
+                            Err(error) => Err(error),
+                        };
+                        (params, page)
+                    }));
+                }
+                State::Waiting(mut fetch) => {
+                    let Poll::Ready((params, page)) = fetch.as_mut().poll(context) else {
+                        self.state = State::Waiting(fetch);
+                        return Poll::Pending;
+                    };
+                    return Poll::Ready(Some(page.and_then(|page| self.turn_over(params, page))));
+                }
+            }
+        }
+    }
+
+    /// Looks for the page after this one.
+    fn turn_over(&mut self, mut params: R::Params, page: R::Response) -> Result<R::Response> {
+        if let Some(cursor) = R::next_cursor(&page) {
+            if self.cursor.as_deref() == Some(cursor) {
+                return Err(Error::new(
+                    ErrorKind::Decode,
+                    format!("the server leads in a circle: the page at {cursor:?} is followed by itself"),
+                )
+                .with_method(R::METHOD)
+                .with_thread(self.thread_id.as_deref()));
+            }
+            self.cursor = Some(cursor.to_owned());
+            R::set_cursor(&mut params, cursor.to_owned());
+            self.state = State::Ask(params);
+        }
+        Ok(page)
+    }
+}
+
+impl<R: Paged> fmt::Debug for AsyncPages<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncPages").field("method", &R::METHOD).field("cursor", &self.cursor).finish()
+    }
+}
+
+// Nothing in it is ever pinned in place.
+impl<R: Paged> Unpin for AsyncPages<R> {}
+
+impl<R: Paged> Stream for AsyncPages<R> {
+    type Item = Result<R::Response>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_page(context)
+    }
+}
+
+/// The entries of a listing, page after page; a page is asked for when the entries before it were taken.
+///
+/// An error is the last item.
+#[must_use = "nothing is asked until `next`"]
+pub struct AsyncEntries<R: Paged> {
+    pages: AsyncPages<R>,
+    page: std::vec::IntoIter<R::Entry>,
+}
+
+impl<R: Paged> AsyncEntries<R> {
+    pub(crate) fn new(pages: AsyncPages<R>) -> Self {
+        Self { pages, page: Vec::new().into_iter() }
+    }
+
+    /// The next entry; `None` after the last. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Result<R::Entry>> {
+        std::future::poll_fn(|context| self.poll_entry(context)).await
+    }
+
+    fn poll_entry(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<R::Entry>>> {
+        loop {
+            if let Some(entry) = self.page.next() {
+                return Poll::Ready(Some(Ok(entry)));
+            }
+            match ready!(self.pages.poll_page(context)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(page)) => self.page = R::entries(page).into_iter(),
+            }
+        }
+    }
+}
+
+impl<R: Paged> fmt::Debug for AsyncEntries<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left = self.page.len();
+        f.debug_struct("AsyncEntries").field("pages", &self.pages).field("left_of_page", &left).finish()
+    }
+}
+
+impl<R: Paged> Unpin for AsyncEntries<R> {}
+
+impl<R: Paged> Stream for AsyncEntries<R> {
+    type Item = Result<R::Entry>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_entry(context)
+    }
+}
+
+/// Blocking faces of the two streams.
+macro_rules! blocking {
+    ($($(#[$doc:meta])* $name:ident($inner:ident): $item:ident;)*) => {$(
+        $(#[$doc])*
+        #[cfg(feature = "blocking")]
+        #[must_use = "nothing is asked until `next`"]
+        #[derive(Debug)]
+        pub struct $name<R: Paged> {
+            inner: $inner<R>,
+        }
+
+        #[cfg(feature = "blocking")]
+        impl<R: Paged> $name<R> {
+            pub(crate) fn from_async(inner: $inner<R>) -> Self {
+                Self { inner }
+            }
+
+            /// Waits for the next item, at most `timeout`. `Ok(None)` after the last.
+            ///
+            /// # Errors
+            /// [`ErrorKind::DeadlineExceeded`] when the time is up: a request under way goes on, and so does the
+            /// listing. Any other error is its last word.
+            pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<R::$item>> {
+                // A timeout beyond what the clock can count is none.
+                let deadline = std::time::Instant::now().checked_add(timeout);
+                match crate::park::wait_until(deadline, self.inner.next()) {
+                    Some(item) => item.transpose(),
+                    None => {
+                        let message = format!("no page within {timeout:?}");
+                        Err(Error::new(ErrorKind::DeadlineExceeded, message).with_method(R::METHOD))
+                    }
+                }
+            }
+        }
+
+        #[cfg(feature = "blocking")]
+        impl<R: Paged> Iterator for $name<R> {
+            type Item = Result<R::$item>;
+
+            fn next(&mut self) -> Option<Self::Item> {
+                crate::park::wait(self.inner.next())
+            }
+        }
+    )*};
+}
+
+blocking! {
+    /// The pages of a listing as they are asked for, one request each; see [`AsyncPages`].
+    Pages(AsyncPages): Response;
+    /// The entries of a listing, page after page; see [`AsyncEntries`].
+    Entries(AsyncEntries): Entry;
+}
+
+/// The answer of a listing: one page.
+pub(crate) type Page<R> = <R as ClientRequest>::Response;
+
+/// Ends a builder in `send`, `pages` and `all`, blocking and async. It needs the fields `core`, and the methods
+/// `params` (checked, and translated to the protocol's) and `thread_id` (that of the listing, if it is one of a
+/// thread).
+macro_rules! lists {
+    ($builder:ident, $method:ident) => {
+        impl<C> $builder<C> {
+            fn start(self) -> crate::AsyncPages<openai_codex_protocol::methods::$method> {
+                let (core, thread_id) = (self.core.clone(), self.thread_id());
+                crate::AsyncPages::new(core, self.params(), thread_id)
+            }
+        }
+
+        impl $builder<crate::AsyncCodex> {
+            /// Asks for one page.
+            ///
+            /// # Errors
+            /// Unusable options, before anything is sent; otherwise as
+            /// [`AsyncCodex::request`](crate::AsyncCodex::request).
+            pub async fn send(
+                self,
+            ) -> crate::Result<crate::paging::Page<openai_codex_protocol::methods::$method>> {
+                self.start().one().await
+            }
+
+            /// All pages from here on, as a stream. Unusable options are its first item.
+            pub fn pages(self) -> crate::AsyncPages<openai_codex_protocol::methods::$method> {
+                self.start()
+            }
+
+            /// All entries from here on, as a stream. Unusable options are its first item.
+            pub fn all(self) -> crate::AsyncEntries<openai_codex_protocol::methods::$method> {
+                crate::AsyncEntries::new(self.start())
+            }
+        }
+
+        #[cfg(feature = "blocking")]
+        impl $builder<crate::Codex> {
+            /// Asks for one page.
+            ///
+            /// # Errors
+            /// Unusable options, before anything is sent; otherwise as [`Codex::request`](crate::Codex::request).
+            pub fn send(self) -> crate::Result<crate::paging::Page<openai_codex_protocol::methods::$method>> {
+                crate::park::wait(self.start().one())
+            }
+
+            /// All pages from here on, as an iterator. Unusable options are its first item.
+            pub fn pages(self) -> crate::Pages<openai_codex_protocol::methods::$method> {
+                crate::Pages::from_async(self.start())
+            }
+
+            /// All entries from here on, as an iterator. Unusable options are its first item.
+            pub fn all(self) -> crate::Entries<openai_codex_protocol::methods::$method> {
+                crate::Entries::from_async(crate::AsyncEntries::new(self.start()))
+            }
+        }
+    };
+}
+
+pub(crate) use lists;

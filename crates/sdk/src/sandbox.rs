@@ -1,0 +1,123 @@
+//! What commands may do: presets over the protocol's modes and policies.
+
+use openai_codex_protocol::types::{
+    DangerFullAccessSandboxPolicy, ReadOnlySandboxPolicy, SandboxMode, SandboxPolicy,
+    WorkspaceWriteSandboxPolicy,
+};
+
+/// What the agent's commands may do without asking: the three usual choices.
+///
+/// One vocabulary for threads and turns: [`ThreadStart::sandbox`](crate::ThreadStart::sandbox) and its siblings send
+/// it as the protocol's mode, [`TurnStart::sandbox`](crate::TurnStart::sandbox) as the protocol's policy. Both also
+/// take the raw type, [`SandboxMode`] and [`SandboxPolicy`], which can say more (writable roots, network access).
+///
+/// ```
+/// use openai_codex::Sandbox;
+/// use openai_codex::types::{SandboxMode, SandboxPolicy};
+///
+/// assert_eq!(SandboxMode::from(Sandbox::FullAccess).as_str(), "danger-full-access");
+/// let policy = serde_json::to_value(SandboxPolicy::from(Sandbox::ReadOnly)).unwrap();
+/// assert_eq!(policy, serde_json::json!({"type": "readOnly", "networkAccess": false}));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Sandbox {
+    /// Commands read what the user can read. They write nothing and use no network.
+    ///
+    /// On the wire: `sandbox: "read-only"`; `sandboxPolicy: {"type": "readOnly", "networkAccess": false}`.
+    ReadOnly,
+    /// Commands also write to the thread's folder and to temporary folders. They use no network.
+    ///
+    /// On the wire: `sandbox: "workspace-write"`; `sandboxPolicy: {"type": "workspaceWrite", …}` with no further
+    /// roots, no network, and the temporary folders included.
+    WorkspaceWrite,
+    /// Commands run without a sandbox, with all that the user may do.
+    ///
+    /// On the wire: `sandbox: "danger-full-access"`; `sandboxPolicy: {"type": "dangerFullAccess"}`.
+    FullAccess,
+}
+
+impl From<Sandbox> for SandboxMode {
+    fn from(sandbox: Sandbox) -> Self {
+        match sandbox {
+            Sandbox::ReadOnly => Self::ReadOnly,
+            Sandbox::WorkspaceWrite => Self::WorkspaceWrite,
+            Sandbox::FullAccess => Self::DangerFullAccess,
+        }
+    }
+}
+
+impl From<Sandbox> for SandboxPolicy {
+    fn from(sandbox: Sandbox) -> Self {
+        match sandbox {
+            Sandbox::ReadOnly => ReadOnlySandboxPolicy::new().network_access(false).into(),
+            Sandbox::WorkspaceWrite => WorkspaceWriteSandboxPolicy::new()
+                .network_access(false)
+                .writable_roots(Vec::<String>::new())
+                .exclude_slash_tmp(false)
+                .exclude_tmpdir_env_var(false)
+                .into(),
+            Sandbox::FullAccess => DangerFullAccessSandboxPolicy::new().into(),
+        }
+    }
+}
+
+/// What a thread's `sandbox` can be set to: a [`Sandbox`] preset or the protocol's [`SandboxMode`].
+///
+/// Not a string: a misspelt one would only be found by the server.
+///
+/// ```compile_fail
+/// # fn program(codex: openai_codex::Codex) {
+/// let _ = codex.thread_start().sandbox("workspace_write");
+/// # }
+/// ```
+pub trait SandboxChoice: sealed::Sealed {
+    /// The protocol's mode.
+    #[doc(hidden)]
+    fn into_mode(self) -> SandboxMode;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Sandbox {}
+    impl Sealed for super::SandboxMode {}
+}
+
+impl SandboxChoice for Sandbox {
+    fn into_mode(self) -> SandboxMode {
+        self.into()
+    }
+}
+
+impl SandboxChoice for SandboxMode {
+    fn into_mode(self) -> SandboxMode {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{json, to_value};
+
+    /// Behaviours 61, 62 and 64.
+    #[test]
+    fn presets_have_the_protocols_shapes() {
+        let presets = [
+            (Sandbox::ReadOnly, "read-only", json!({"type": "readOnly", "networkAccess": false})),
+            (
+                Sandbox::WorkspaceWrite,
+                "workspace-write",
+                json!({
+                    "type": "workspaceWrite", "networkAccess": false, "writableRoots": [],
+                    "excludeSlashTmp": false, "excludeTmpdirEnvVar": false,
+                }),
+            ),
+            (Sandbox::FullAccess, "danger-full-access", json!({"type": "dangerFullAccess"})),
+        ];
+        for (preset, mode, policy) in presets {
+            assert_eq!(to_value(SandboxMode::from(preset)).unwrap(), mode);
+            assert_eq!(to_value(SandboxPolicy::from(preset)).unwrap(), policy);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Making a new thread out of the history of another.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use openai_codex_protocol::methods;
+use openai_codex_protocol::types::{ThreadForkParams, ThreadSource};
+
+use super::AsyncThread;
+use super::options::{Options, sends_a_thread, thread_options};
+use crate::Result;
+use crate::client::Core;
+
+/// A builder for `thread/fork`; ends in `send`. What is not set is as the forked thread has it and is not sent.
+#[must_use = "no thread is forked until `send`"]
+#[derive(Clone, Debug)]
+pub struct ThreadFork<C> {
+    core: Arc<Core>,
+    params: ThreadForkParams,
+    options: Options,
+    client: PhantomData<C>,
+}
+
+thread_options!(ThreadFork, ThreadForkParams);
+sends_a_thread!(ThreadFork, "Forks the thread: the handle is of the new one, with an id of its own.");
+
+impl<C> ThreadFork<C> {
+    pub(crate) fn new(core: Arc<Core>, thread_id: String) -> Self {
+        let params = ThreadForkParams::new(thread_id);
+        Self { core, params, options: Options::default(), client: PhantomData }
+    }
+
+    /// Whether the new thread is kept in memory alone and never stored.
+    pub fn ephemeral(self, ephemeral: bool) -> Self {
+        self.with(|params| params.ephemeral(ephemeral))
+    }
+
+    /// Whether the server's answer carries the thread's turns. The handle keeps none of them, so `false` spares the
+    /// two of them a long history; page through it with [`turns`](crate::AsyncThread::turns).
+    ///
+    /// On the wire: the opposite as `excludeTurns`. Needs runtime 0.151.0.
+    pub fn include_turns(self, include_turns: bool) -> Self {
+        self.with(|params| params.exclude_turns(!include_turns))
+    }
+
+    /// The last turn that the new thread takes over; without it, all are.
+    pub fn last_turn_id(self, turn_id: impl Into<String>) -> Self {
+        self.with(|params| params.last_turn_id(turn_id))
+    }
+
+    /// What the new thread is for.
+    pub fn thread_source(self, source: impl Into<ThreadSource>) -> Self {
+        self.with(|params| params.thread_source(source))
+    }
+
+    async fn perform(mut self) -> Result<AsyncThread> {
+        let params = self.finish()?;
+        let session = self.core.session().await?;
+        let thread_id = &params.thread_id;
+        let answer = session.call::<methods::ThreadFork>(&params, Some(thread_id)).await?;
+        Ok(AsyncThread::new(self.core, answer.thread.id))
+    }
+}

@@ -1,0 +1,90 @@
+//! Paging through what a thread holds: its turns and its items.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use openai_codex_protocol::types::{
+    SortDirection, ThreadItemsListParams, ThreadTurnsListParams, TurnItemsView,
+};
+
+use crate::Result;
+use crate::client::Core;
+use crate::paging::lists;
+
+/// A builder for `thread/turns/list`; ends in `send` for one page, or in `pages` or `all` for the whole list. What is
+/// not set is the server's to choose and is not sent.
+#[must_use = "nothing is asked until `send`, or a stream is read"]
+#[derive(Clone, Debug)]
+pub struct ThreadTurns<C> {
+    core: Arc<Core>,
+    params: ThreadTurnsListParams,
+    client: PhantomData<C>,
+}
+
+/// A builder for `thread/items/list`; ends in `send` for one page, or in `pages` or `all` for the whole list. What is
+/// not set is the server's to choose and is not sent.
+#[must_use = "nothing is asked until `send`, or a stream is read"]
+#[derive(Clone, Debug)]
+pub struct ThreadItems<C> {
+    core: Arc<Core>,
+    params: ThreadItemsListParams,
+    client: PhantomData<C>,
+}
+
+lists!(ThreadTurns, ThreadTurnsList);
+lists!(ThreadItems, ThreadItemsList);
+
+macro_rules! history {
+    ($builder:ident, $params:ident, $entries:literal) => {
+        impl<C> $builder<C> {
+            pub(crate) fn new(core: Arc<Core>, thread_id: &str) -> Self {
+                Self { core, params: $params::new(thread_id), client: PhantomData }
+            }
+
+            /// Where to go on: the `next_cursor` or `backwards_cursor` of another page.
+            pub fn cursor(mut self, cursor: impl Into<String>) -> Self {
+                self.params.cursor = Some(cursor.into().into());
+                self
+            }
+
+            #[doc = concat!("How many ", $entries, " a page has at most.")]
+            pub fn limit(mut self, limit: u32) -> Self {
+                self.params = self.params.limit(limit);
+                self
+            }
+
+            /// In which order.
+            pub fn sort_direction(mut self, direction: impl Into<SortDirection>) -> Self {
+                self.params = self.params.sort_direction(direction);
+                self
+            }
+
+            fn params(self) -> Result<$params> {
+                Ok(self.params)
+            }
+
+            fn thread_id(&self) -> Option<Arc<str>> {
+                Some(self.params.thread_id.as_str().into())
+            }
+        }
+    };
+}
+
+history!(ThreadTurns, ThreadTurnsListParams, "turns");
+history!(ThreadItems, ThreadItemsListParams, "items");
+
+impl<C> ThreadTurns<C> {
+    /// How much of each turn's items the answer carries.
+    pub fn items_view(mut self, view: impl Into<TurnItemsView>) -> Self {
+        self.params = self.params.items_view(view);
+        self
+    }
+}
+
+impl<C> ThreadItems<C> {
+    /// Only the items of this turn.
+    pub fn turn_id(mut self, turn_id: impl Into<String>) -> Self {
+        self.params = self.params.turn_id(turn_id);
+        self
+    }
+}

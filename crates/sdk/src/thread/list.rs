@@ -1,0 +1,119 @@
+//! Listing stored threads.
+
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use openai_codex_protocol::types::{
+    SortDirection, ThreadListCwdFilter, ThreadListParams, ThreadSortKey, ThreadSourceKind,
+};
+
+use crate::Result;
+use crate::client::Core;
+use crate::input::utf8_path;
+use crate::paging::lists;
+
+/// A builder for `thread/list`; ends in `send` for one page, or in `pages` or `all` for the whole list. What is not
+/// set is the server's to choose and is not sent.
+///
+/// ```no_run
+/// # fn program(codex: openai_codex::Codex) -> openai_codex::Result<()> {
+/// for thread in codex.thread_list().search_term("parser").limit(50).all() {
+///     let thread = thread?;
+///     println!("{} {}", thread.id, thread.preview);
+/// }
+/// # Ok(()) }
+/// ```
+#[must_use = "nothing is asked until `send`, or a stream is read"]
+#[derive(Clone, Debug)]
+pub struct ThreadList<C> {
+    core: Arc<Core>,
+    params: ThreadListParams,
+    cwd: Vec<PathBuf>,
+    client: PhantomData<C>,
+}
+
+lists!(ThreadList, ThreadList);
+
+impl<C> ThreadList<C> {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core, params: ThreadListParams::new(), cwd: Vec::new(), client: PhantomData }
+    }
+
+    fn with(mut self, change: impl FnOnce(ThreadListParams) -> ThreadListParams) -> Self {
+        self.params = change(self.params);
+        self
+    }
+
+    /// Lists the archived threads instead of the others.
+    pub fn archived(self, archived: bool) -> Self {
+        self.with(|params| params.archived(archived))
+    }
+
+    /// Where to go on: the `next_cursor` of another page.
+    pub fn cursor(self, cursor: impl Into<String>) -> Self {
+        self.with(|params| params.cursor(cursor))
+    }
+
+    /// Only threads that work in this folder; given again, also those of the other. A relative path is taken from
+    /// this process's working directory.
+    pub fn cwd(mut self, path: impl Into<PathBuf>) -> Self {
+        self.cwd.push(path.into());
+        self
+    }
+
+    /// How many threads a page has at most.
+    pub fn limit(self, limit: u32) -> Self {
+        self.with(|params| params.limit(limit))
+    }
+
+    /// Only threads with one of these providers.
+    pub fn model_providers(self, providers: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.with(|params| params.model_providers(providers))
+    }
+
+    /// Only threads in whose title this occurs.
+    pub fn search_term(self, term: impl Into<String>) -> Self {
+        self.with(|params| params.search_term(term))
+    }
+
+    /// Only threads of the section with this id.
+    pub fn section_id(self, section_id: impl Into<String>) -> Self {
+        self.with(|params| params.section_id(section_id))
+    }
+
+    /// In which order.
+    pub fn sort_direction(self, direction: impl Into<SortDirection>) -> Self {
+        self.with(|params| params.sort_direction(direction))
+    }
+
+    /// By what the list is sorted.
+    pub fn sort_key(self, key: impl Into<ThreadSortKey>) -> Self {
+        self.with(|params| params.sort_key(key))
+    }
+
+    /// Only threads that came about in one of these ways.
+    pub fn source_kinds(self, kinds: impl IntoIterator<Item = impl Into<ThreadSourceKind>>) -> Self {
+        self.with(|params| params.source_kinds(kinds))
+    }
+
+    /// Whether the server answers from its database alone, without a look at the stored files.
+    pub fn use_state_db_only(self, only: bool) -> Self {
+        self.with(|params| params.use_state_db_only(only))
+    }
+
+    fn params(self) -> Result<ThreadListParams> {
+        let mut params = self.params;
+        let cwd = self.cwd.iter().map(|path| utf8_path(path, "cwd")).collect::<Result<Vec<_>>>()?;
+        params.cwd = match <[String; 1]>::try_from(cwd) {
+            Ok([one]) => Some(ThreadListCwdFilter::Text(one)),
+            Err(none) if none.is_empty() => None,
+            Err(several) => Some(ThreadListCwdFilter::List(several)),
+        };
+        Ok(params)
+    }
+
+    fn thread_id(&self) -> Option<Arc<str>> {
+        None
+    }
+}

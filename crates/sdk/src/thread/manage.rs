@@ -1,0 +1,30 @@
+//! Requests about one thread that take no options.
+
+use std::sync::Arc;
+
+use openai_codex_protocol::methods;
+use openai_codex_protocol::types::{
+    ThreadArchiveParams, ThreadArchiveResponse, ThreadSetNameParams, ThreadSetNameResponse,
+    ThreadUnarchiveParams,
+};
+
+use super::AsyncThread;
+use crate::Result;
+use crate::client::Core;
+
+pub(crate) async fn archive(core: &Core, thread_id: &str) -> Result<ThreadArchiveResponse> {
+    let params = ThreadArchiveParams::new(thread_id);
+    core.session().await?.call::<methods::ThreadArchive>(&params, Some(thread_id)).await
+}
+
+pub(crate) async fn unarchive(core: Arc<Core>, thread_id: &str) -> Result<AsyncThread> {
+    let params = ThreadUnarchiveParams::new(thread_id);
+    let session = core.session().await?;
+    let answer = session.call::<methods::ThreadUnarchive>(&params, Some(thread_id)).await?;
+    Ok(AsyncThread::new(core, answer.thread.id))
+}
+
+pub(super) async fn set_name(core: &Core, thread_id: &str, name: String) -> Result<ThreadSetNameResponse> {
+    let params = ThreadSetNameParams::new(thread_id, name);
+    core.session().await?.call::<methods::ThreadNameSet>(&params, Some(thread_id)).await
+}

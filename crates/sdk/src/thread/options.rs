@@ -1,0 +1,122 @@
+//! What starting, resuming and forking a thread have in common: the setters, written once.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+use crate::ApprovalMode;
+
+/// Options that are not the protocol's parameters yet: they are checked and translated when the request is made.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Options {
+    pub(super) approval_mode: Option<ApprovalMode>,
+    pub(super) config: Map<String, Value>,
+    pub(super) cwd: Option<PathBuf>,
+}
+
+/// Gives a builder with the fields `params` and `options` the common setters, and `finish`, which gives the
+/// parameters.
+macro_rules! thread_options {
+    ($builder:ident, $params:ident) => {
+        impl<C> $builder<C> {
+            fn with(mut self, change: impl FnOnce($params) -> $params) -> Self {
+                self.params = change(self.params);
+                self
+            }
+
+            /// Who decides when the agent wants more than its sandbox allows.
+            pub fn approval_mode(mut self, mode: crate::ApprovalMode) -> Self {
+                self.options.approval_mode = Some(mode);
+                self
+            }
+
+            /// Replaces the built-in instructions of the model.
+            pub fn base_instructions(self, instructions: impl Into<String>) -> Self {
+                self.with(|params| params.base_instructions(instructions))
+            }
+
+            /// Sets one entry of the configuration for this thread, over the user's; a nested one by a dotted key or
+            /// a nested value.
+            pub fn config(mut self, key: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
+                self.options.config.insert(key.into(), value.into());
+                self
+            }
+
+            /// The folder that the thread works in. A relative path is taken from this process's working directory.
+            pub fn cwd(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+                self.options.cwd = Some(path.into());
+                self
+            }
+
+            /// Instructions of the developer, beside the built-in ones.
+            pub fn developer_instructions(self, instructions: impl Into<String>) -> Self {
+                self.with(|params| params.developer_instructions(instructions))
+            }
+
+            /// The model.
+            pub fn model(self, model: impl Into<String>) -> Self {
+                self.with(|params| params.model(model))
+            }
+
+            /// The model's provider, by its key in the configuration.
+            pub fn model_provider(self, provider: impl Into<String>) -> Self {
+                self.with(|params| params.model_provider(provider))
+            }
+
+            /// What commands may do: a [`Sandbox`](crate::Sandbox) preset, or the protocol's
+            /// [`SandboxMode`](crate::types::SandboxMode).
+            pub fn sandbox(self, sandbox: impl crate::SandboxChoice) -> Self {
+                self.with(|params| params.sandbox(sandbox.into_mode()))
+            }
+
+            /// The service tier of the thread's model requests.
+            pub fn service_tier(self, tier: impl Into<String>) -> Self {
+                self.with(|params| params.service_tier(tier))
+            }
+
+            fn finish(&mut self) -> crate::Result<$params> {
+                let mut params = self.params.clone();
+                if let Some(mode) = self.options.approval_mode {
+                    let (policy, reviewer) = mode.fields();
+                    params.approval_policy = Some(policy);
+                    params.approvals_reviewer = reviewer;
+                }
+                if !self.options.config.is_empty() {
+                    params.config = Some(std::mem::take(&mut self.options.config).into_iter().collect());
+                }
+                if let Some(cwd) = &self.options.cwd {
+                    params.cwd = Some(crate::input::utf8_path(cwd, "cwd")?);
+                }
+                Ok(params)
+            }
+        }
+    };
+}
+
+/// Ends a builder in `send`, blocking and async; `perform` makes the thread.
+macro_rules! sends_a_thread {
+    ($builder:ident, $what:literal) => {
+        impl $builder<crate::AsyncCodex> {
+            #[doc = $what]
+            ///
+            /// # Errors
+            /// Unusable options, before anything is sent; otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
+            pub async fn send(self) -> crate::Result<super::AsyncThread> {
+                self.perform().await
+            }
+        }
+
+        #[cfg(feature = "blocking")]
+        impl $builder<crate::Codex> {
+            #[doc = $what]
+            ///
+            /// # Errors
+            /// Unusable options, before anything is sent; otherwise as [`Codex::request`](crate::Codex::request).
+            pub fn send(self) -> crate::Result<super::Thread> {
+                crate::park::wait(self.perform()).map(super::Thread::from_async)
+            }
+        }
+    };
+}
+
+pub(super) use {sends_a_thread, thread_options};

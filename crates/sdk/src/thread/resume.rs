@@ -1,0 +1,53 @@
+//! Opening a stored thread again.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use openai_codex_protocol::methods;
+use openai_codex_protocol::types::{Personality, ThreadResumeParams};
+
+use super::AsyncThread;
+use super::options::{Options, sends_a_thread, thread_options};
+use crate::Result;
+use crate::client::Core;
+
+/// A builder for `thread/resume`; ends in `send`. What is not set stays as the thread has it and is not sent.
+#[must_use = "no thread is resumed until `send`"]
+#[derive(Clone, Debug)]
+pub struct ThreadResume<C> {
+    core: Arc<Core>,
+    params: ThreadResumeParams,
+    options: Options,
+    client: PhantomData<C>,
+}
+
+thread_options!(ThreadResume, ThreadResumeParams);
+sends_a_thread!(ThreadResume, "Resumes the thread: the handle has the same id.");
+
+impl<C> ThreadResume<C> {
+    pub(crate) fn new(core: Arc<Core>, thread_id: String) -> Self {
+        let params = ThreadResumeParams::new(thread_id);
+        Self { core, params, options: Options::default(), client: PhantomData }
+    }
+
+    /// Whether the server's answer carries the thread's turns. The handle keeps none of them, so `false` spares the
+    /// two of them a long history; page through it with [`turns`](crate::AsyncThread::turns).
+    ///
+    /// On the wire: the opposite as `excludeTurns`. Needs runtime 0.151.0.
+    pub fn include_turns(self, include_turns: bool) -> Self {
+        self.with(|params| params.exclude_turns(!include_turns))
+    }
+
+    /// The style of the agent's messages.
+    pub fn personality(self, personality: impl Into<Personality>) -> Self {
+        self.with(|params| params.personality(personality))
+    }
+
+    async fn perform(mut self) -> Result<AsyncThread> {
+        let params = self.finish()?;
+        let session = self.core.session().await?;
+        let thread_id = &params.thread_id;
+        let answer = session.call::<methods::ThreadResume>(&params, Some(thread_id)).await?;
+        Ok(AsyncThread::new(self.core, answer.thread.id))
+    }
+}

@@ -19,7 +19,6 @@ use super::deadlines::{self, Clock};
 use super::envelope::Incoming;
 use super::frame_queue::Event;
 use super::observers::{Hub, Observed};
-use super::router::Effect;
 use super::{Connection, Ended, Outgoing, Router, Shared};
 use crate::process::{self, StderrTail};
 use crate::transport::{FrameReader, FrameWriter, Transport};
@@ -203,34 +202,42 @@ async fn write(
 }
 
 impl Shared {
-    /// Takes in what was read, and then does what it led to: a consumer is woken once for all of it. An error ends the
-    /// connection.
+    /// Takes in what was read at once, and then does what it led to. An error ends the connection.
     fn receive(&self, frames: &[Bytes]) -> Result<(), Why> {
+        // Reading needs no lock: callers never wait for a long line to be scanned.
+        let mut messages = Vec::with_capacity(frames.len());
+        let read = frames.iter().try_for_each(|frame| {
+            messages.extend(self.scan(frame)?);
+            Ok(())
+        });
         let mut effects = Vec::new();
-        let taken = frames.iter().try_for_each(|frame| self.take(frame, &mut effects));
+        self.router().receive(messages, &mut effects);
         self.apply(&mut effects);
-        taken
+        read
     }
 
-    fn take(&self, frame: &[u8], effects: &mut Vec<Effect>) -> Result<(), Why> {
-        let read = std::str::from_utf8(frame).map_err(|error| format!("not UTF-8: {error}"));
-        let scanned = read.and_then(|text| Incoming::scan(text).map(|incoming| (text, incoming)));
+    /// A frame as the router takes it, if it is a message at all.
+    fn scan<'a>(&self, frame: &'a [u8]) -> Result<Option<(Incoming<'a>, &'a str)>, Why> {
+        let text = std::str::from_utf8(frame).map_err(|error| format!("not UTF-8: {error}"));
+        let scanned = text.and_then(|text| Incoming::scan(text).map(|incoming| (incoming, text)));
         let greeted = self.greeted.load(Ordering::Acquire);
         match scanned {
-            Ok((_, Incoming::Request { .. })) if !greeted => return Err(Why::NotCodex(excerpt(frame))),
-            Err(_) if !greeted => return Err(Why::NotCodex(excerpt(frame))),
-            Ok((text, incoming)) => {
+            Ok((Incoming::Request { .. }, _)) if !greeted => Err(Why::NotCodex(excerpt(frame))),
+            Err(_) if !greeted => Err(Why::NotCodex(excerpt(frame))),
+            Ok((incoming, text)) => {
                 if self.hub.is_watched()
                     && let Incoming::Notification { method, route } = &incoming
                 {
                     let event = Event { kind: NotificationKind::from_method(method), frame: text };
                     self.hub.publish(route.thread_id.as_deref(), &Observed::Notification(event.to_owned()));
                 }
-                self.router().receive(incoming, text, effects);
+                Ok(Some((incoming, text)))
             }
-            Err(reason) => self.hub.publish(None, &Observed::Malformed { line: excerpt(frame), reason }),
+            Err(reason) => {
+                self.hub.publish(None, &Observed::Malformed { line: excerpt(frame), reason });
+                Ok(None)
+            }
         }
-        Ok(())
     }
 }
 

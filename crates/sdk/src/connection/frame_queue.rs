@@ -44,12 +44,12 @@ impl OwnedEvent {
 }
 
 /// Events, first in, first out.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct FrameQueue {
     segments: VecDeque<Segment>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Segment {
     text: String,
     /// Each event's kind, and where its text ends.
@@ -82,6 +82,28 @@ impl FrameQueue {
         }
     }
 
+    /// Moves all events of another queue behind those of this one.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        // Few events are copied, so that a trickle of them does not cost a segment each.
+        let few =
+            other.segments.front().is_none_or(|first| other.segments.len() == 1 && first.text.len() < FIRST);
+        match few {
+            true => other.iter().for_each(|event| self.push(event)),
+            false => self.segments.append(&mut other.segments),
+        }
+    }
+
+    /// The events that were not taken, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Event<'_>> {
+        self.segments.iter().flat_map(|segment| {
+            let (first, mut start) = segment.taken;
+            segment.events[first..].iter().map(move |&(kind, end)| {
+                let frame = &segment.text[std::mem::replace(&mut start, end)..end];
+                Event { kind, frame }
+            })
+        })
+    }
+
     /// Takes the first event and decodes it.
     pub(crate) fn pop(&mut self) -> Option<Notification> {
         let segment = self.segments.front_mut()?;
@@ -93,14 +115,6 @@ impl FrameQueue {
             self.segments.pop_front();
         }
         Some(event)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn frames(&self) -> impl Iterator<Item = &str> {
-        self.segments.iter().flat_map(|segment| {
-            let starts = std::iter::once(0).chain(segment.events.iter().map(|(_, end)| *end));
-            starts.zip(&segment.events).map(|(start, (_, end))| &segment.text[start..*end])
-        })
     }
 }
 
@@ -118,7 +132,14 @@ mod tests {
             queue.push(Event { kind: None, frame: &frame });
             expected.push(frame);
         }
-        assert!(queue.frames().eq(&expected));
+        assert!(queue.iter().map(|event| event.frame).eq(&expected));
+        let mut joined = FrameQueue::default();
+        for event in queue.iter() {
+            let mut one = FrameQueue::default();
+            one.push(event);
+            joined.append(one);
+        }
+        assert!(joined.iter().map(|event| event.frame).eq(&expected));
         for n in 0..sizes.len() {
             assert_eq!(queue.pop().unwrap().method(), format!("m{n}"));
         }

@@ -15,7 +15,7 @@ use openai_codex_protocol::types::RequestId;
 use tokio::sync::oneshot;
 
 use super::envelope::{Incoming, Outcome, Route, started_turn};
-use super::frame_queue::{Event, OwnedEvent};
+use super::frame_queue::{Event, FrameQueue};
 use super::turn_log::TurnLog;
 use crate::error::JsonRpcError;
 use crate::{Error, ErrorKind};
@@ -53,6 +53,8 @@ pub(crate) struct Router {
     turns: HashMap<Arc<str>, Turn>,
     failure: Option<Error>,
     wakers: Vec<Waker>,
+    /// The turns that have staged events.
+    touched: Vec<Arc<str>>,
 }
 
 /// A `turn/start` whose answer has not come.
@@ -60,7 +62,7 @@ pub(crate) struct Router {
 struct Start {
     log: Arc<TurnLog>,
     /// Events of the thread since the request was registered: those of the turn belong to the handle.
-    early: Vec<(Box<str>, OwnedEvent)>,
+    early: HashMap<Box<str>, FrameQueue>,
     /// When it was registered: to be answered with a turn that ran before means to have joined it.
     since: u64,
     /// The caller has gone: nobody will hold the turn.
@@ -72,6 +74,22 @@ struct Start {
 struct Turn {
     since: u64,
     logs: Vec<Arc<TurnLog>>,
+    /// Events that the logs are still to get: all that come at once are handed on at once.
+    staged: FrameQueue,
+}
+
+impl Turn {
+    fn new(since: u64) -> Self {
+        Self { since, logs: Vec::new(), staged: FrameQueue::default() }
+    }
+
+    fn hand_on(&mut self, wakers: &mut Vec<Waker>) {
+        let staged = std::mem::take(&mut self.staged);
+        if let Some((last, others)) = self.logs.split_last() {
+            others.iter().for_each(|log| log.append(staged.clone(), wakers));
+            last.append(staged, wakers);
+        }
+    }
 }
 
 impl Router {
@@ -88,7 +106,7 @@ impl Router {
         self.check()?;
         let id = self.register(waiter)?;
         let since = self.tick();
-        self.starts.insert(id, Start { log, early: Vec::new(), since, abandoned: false });
+        self.starts.insert(id, Start { log, early: HashMap::new(), since, abandoned: false });
         Ok(id)
     }
 
@@ -113,8 +131,24 @@ impl Router {
         self.waiters.contains_key(&id)
     }
 
-    /// Routes one message. `frame` is what `incoming` was scanned from.
-    pub(crate) fn receive(&mut self, incoming: Incoming<'_>, frame: &str, effects: &mut Vec<Effect>) {
+    /// Routes messages, each with the text that it was scanned from.
+    pub(crate) fn receive<'a>(
+        &mut self,
+        messages: impl IntoIterator<Item = (Incoming<'a>, &'a str)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        for (incoming, frame) in messages {
+            self.route(incoming, frame, effects);
+        }
+        for turn_id in std::mem::take(&mut self.touched) {
+            if let Some(turn) = self.turns.get_mut(&turn_id) {
+                turn.hand_on(&mut self.wakers);
+            }
+        }
+        effects.extend(self.wakers.drain(..).map(Effect::Wake));
+    }
+
+    fn route(&mut self, incoming: Incoming<'_>, frame: &str, effects: &mut Vec<Effect>) {
         match incoming {
             Incoming::Answer { id, outcome } => {
                 // An answer that nobody waits for came too late, or twice: whoever asked has been told.
@@ -132,7 +166,6 @@ impl Router {
                 self.notify(Event { kind, frame }, &route);
             }
         }
-        effects.extend(self.wakers.drain(..).map(Effect::Wake));
     }
 
     fn answer(&mut self, id: i64, outcome: Outcome<'_>, effects: &mut Vec<Effect>) {
@@ -154,19 +187,22 @@ impl Router {
 
     /// The answer to `turn/start` has come: ties its log to the turn.
     fn started(&mut self, start: Start, turn_id: Arc<str>, effects: &mut Vec<Effect>) {
-        let Start { log, early, since, abandoned } = start;
+        let Start { log, mut early, since, abandoned } = start;
         let tick = self.tick();
+        // What is staged came before: it is not for the new log, which has it in `early` if it is its own.
+        if let Some(turn) = self.turns.get_mut(&turn_id) {
+            turn.hand_on(&mut self.wakers);
+        }
         let running = self.turns.get(&turn_id);
         let created = running.is_none_or(|turn| turn.since > since && turn.logs.is_empty());
         log.bind(turn_id.clone(), created);
-        for (_, event) in early.iter().filter(|(id, _)| **id == *turn_id) {
-            log.push(event.borrow(), &mut self.wakers);
+        if let Some(events) = early.remove(&*turn_id) {
+            log.append(events, &mut self.wakers);
         }
         if log.has_ended() {
             return;
         }
-        let turn =
-            self.turns.entry(turn_id.clone()).or_insert_with(|| Turn { since: tick, logs: Vec::new() });
+        let turn = self.turns.entry(turn_id.clone()).or_insert_with(|| Turn::new(tick));
         if !abandoned {
             turn.logs.push(log);
         } else if created {
@@ -180,20 +216,27 @@ impl Router {
         for start in self.starts.values_mut() {
             let of_thread = thread_id.is_none_or(|thread| *thread == *start.log.thread_id);
             if of_thread && (!start.abandoned || event.kind == Some(NotificationKind::TurnCompleted)) {
-                start.early.push((turn_id.into(), event.to_owned()));
+                start.early.entry(turn_id.into()).or_default().push(event);
             }
         }
-        if let Some(turn) = self.turns.get(turn_id) {
-            for log in &turn.logs {
-                log.push(event, &mut self.wakers);
+        if let Some(turn) = self.turns.get_mut(turn_id)
+            && !turn.logs.is_empty()
+        {
+            if turn.staged.is_empty() {
+                self.touched.push(turn_id.into());
             }
+            turn.staged.push(event);
         }
         match event.kind {
             Some(NotificationKind::TurnStarted) if !self.turns.contains_key(turn_id) => {
                 let since = self.tick();
-                self.turns.insert(turn_id.into(), Turn { since, logs: Vec::new() });
+                self.turns.insert(turn_id.into(), Turn::new(since));
             }
-            Some(NotificationKind::TurnCompleted) => drop(self.turns.remove(turn_id)),
+            Some(NotificationKind::TurnCompleted) => {
+                if let Some(mut turn) = self.turns.remove(turn_id) {
+                    turn.hand_on(&mut self.wakers);
+                }
+            }
             _ => {}
         }
     }
@@ -222,7 +265,9 @@ impl Router {
     fn abandon_start(&mut self, id: i64) {
         if let Some(start) = self.starts.get_mut(&id) {
             start.abandoned = true;
-            start.early.retain(|(_, event)| event.borrow().kind == Some(NotificationKind::TurnCompleted));
+            // What still matters is whether there is a turn to interrupt when the answer comes.
+            let over = |event: Event<'_>| event.kind == Some(NotificationKind::TurnCompleted);
+            start.early.retain(|_, events| events.iter().any(over));
         }
     }
 

@@ -99,7 +99,7 @@ async fn drain(log: &TurnLog, stream: u64) -> Vec<String> {
     loop {
         let mut batch = FrameQueue::default();
         match poll_fn(|context| log.poll_stream(stream, &mut batch, context)).await {
-            Batch::Filled => seen.extend(batch.frames().map(describe)),
+            Batch::Filled => seen.extend(batch.iter().map(|event| describe(event.frame))),
             Batch::Ended => return seen,
             Batch::Lost(error) => seen.push(format!("lost: {:?}", error.kind())),
         }

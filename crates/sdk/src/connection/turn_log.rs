@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use openai_codex_protocol::NotificationKind;
 
-use super::frame_queue::{Event, FrameQueue, OwnedEvent};
+use super::frame_queue::{FrameQueue, OwnedEvent};
 use crate::Error;
 
 /// How a turn ended, as far as its handle is concerned.
@@ -105,27 +105,35 @@ impl TurnLog {
         self.lock().end.is_some()
     }
 
-    /// Appends an event of the turn. Wakers are handed out, to be woken when no lock is held.
-    pub(crate) fn push(&self, event: Event<'_>, wake: &mut Vec<Waker>) {
+    /// Appends events of the turn. Wakers are handed out, to be woken when no lock is held.
+    pub(crate) fn append(&self, events: FrameQueue, wake: &mut Vec<Waker>) {
         let mut state = self.lock();
         if state.end.is_some() {
             return;
         }
-        if let Some(backlog) = &mut state.backlog {
-            backlog.push(event);
+        for event in events.iter() {
+            match event.kind {
+                Some(NotificationKind::ItemCompleted) => state.digest.items.push(event.to_owned()),
+                Some(NotificationKind::ThreadTokenUsageUpdated) => {
+                    state.digest.usage = Some(event.to_owned())
+                }
+                Some(NotificationKind::TurnCompleted) => state.end = Some(End::Completed(event.to_owned())),
+                _ => {}
+            }
+        }
+        if state.end.is_some() {
+            wake.append(&mut state.waiting_for_end);
         }
         for stream in &mut state.streams {
-            stream.queue.push(event);
             wake.extend(stream.waker.take());
         }
-        match event.kind {
-            Some(NotificationKind::ItemCompleted) => state.digest.items.push(event.to_owned()),
-            Some(NotificationKind::ThreadTokenUsageUpdated) => state.digest.usage = Some(event.to_owned()),
-            Some(NotificationKind::TurnCompleted) => {
-                state.end = Some(End::Completed(event.to_owned()));
-                wake.append(&mut state.waiting_for_end);
-            }
-            _ => {}
+        let State { backlog, streams, .. } = &mut *state;
+        let mut queues: Vec<_> =
+            backlog.iter_mut().chain(streams.iter_mut().map(|stream| &mut stream.queue)).collect();
+        // The last one gets the events themselves, which mostly is the only one.
+        if let Some(last) = queues.pop() {
+            queues.into_iter().for_each(|queue| queue.append(events.clone()));
+            last.append(events);
         }
     }
 

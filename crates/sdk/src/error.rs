@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use openai_codex_protocol::DecodeError;
+use openai_codex_protocol::types::CodexErrorInfo;
 use serde_json::Value;
 
 use crate::RunResult;
@@ -42,6 +43,8 @@ pub enum ErrorKind {
     InvalidConfig,
     /// An argument is unusable; nothing was sent.
     InvalidInput,
+    /// The runtime is too old for an option, or of unknown version; nothing was sent.
+    UnsupportedByRuntime,
     /// The program started, but did not complete the `initialize` handshake as a Codex runtime does.
     Handshake,
     /// The connection to the runtime ended: the process exited, or its output was closed.
@@ -163,6 +166,20 @@ impl Error {
     /// What a failed turn produced before it failed: the items and the usage that were paid for.
     pub fn turn(&self) -> Option<&RunResult> {
         self.inner.turn.as_deref()
+    }
+
+    /// The server's own word on why a turn failed, where it gave one: the kind of a
+    /// [`TurnFailed`](ErrorKind::TurnFailed).
+    ///
+    /// ```
+    /// use openai_codex::{Error, types::CodexErrorInfo};
+    ///
+    /// fn is_worth_waiting_for(error: &Error) -> bool {
+    ///     matches!(error.turn_error_info(), Some(CodexErrorInfo::UsageLimitExceeded))
+    /// }
+    /// ```
+    pub fn turn_error_info(&self) -> Option<&CodexErrorInfo> {
+        self.turn()?.turn.error.as_ref()?.codex_error_info.as_ref()
     }
 
     /// Whether the server was overloaded, so that the same call may succeed later.

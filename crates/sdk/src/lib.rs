@@ -7,6 +7,7 @@ mod config;
 mod connection;
 mod error;
 mod events;
+mod external_message;
 mod input;
 mod models;
 mod paging;
@@ -17,6 +18,7 @@ mod sandbox;
 mod thread;
 pub mod transport;
 mod turn;
+mod version;
 
 pub use approval::ApprovalMode;
 pub use client::AsyncCodex;
@@ -27,6 +29,7 @@ pub use error::{Error, ErrorKind, JsonRpcError, Result, is_retryable_error};
 #[cfg(feature = "blocking")]
 pub use events::Events;
 pub use events::{AsyncEvents, Event};
+pub use external_message::{ExternalMessage, TurnInput};
 pub use input::{ImageInput, Input, InputItem, LocalImageInput, MentionInput, SkillInput, TextInput};
 pub use models::Models;
 pub use paging::{AsyncEntries, AsyncPages, Paged};

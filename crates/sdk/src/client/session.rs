@@ -14,7 +14,7 @@ use crate::connection::turn_log::TurnLog;
 use crate::connection::{Connection, Pending, deadlines};
 use crate::process::Launch;
 use crate::transport::Transport;
-use crate::{CodexConfig, Error, ErrorKind, Result};
+use crate::{CodexConfig, Error, ErrorKind, Result, version};
 
 /// A connection whose handshake is done. Ids, routing and metadata belong to it, so a client can replace it whole.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ async fn handshake(connection: &Connection, config: &CodexConfig) -> Result<Init
         .with_source(error),
         _ => error,
     })?;
-    if server_version(&metadata.user_agent).is_none() {
+    if version::reported(&metadata).is_none() {
         return Err(Error::new(
             ErrorKind::Handshake,
             format!(
@@ -139,29 +139,4 @@ async fn handshake(connection: &Connection, config: &CodexConfig) -> Result<Init
         ));
     }
     Ok(metadata)
-}
-
-/// The version in a user agent: `name/1.2.3 (…)`, or `name 1.2.3`.
-pub(crate) fn server_version(user_agent: &str) -> Option<&str> {
-    let (name, rest) = user_agent.split_once('/').or_else(|| user_agent.split_once(char::is_whitespace))?;
-    let version = rest.split_whitespace().next()?;
-    (!name.trim().is_empty()).then_some(version)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::server_version;
-
-    #[test]
-    fn the_version_is_read_from_the_user_agent() {
-        assert_eq!(server_version("codex-cli/1.2.3"), Some("1.2.3"));
-        assert_eq!(
-            server_version("codex_rust_sdk/0.163.0 (Debian 12; x86_64) x (y; 0.1.0)"),
-            Some("0.163.0")
-        );
-        assert_eq!(server_version("codex-cli 0.153.0"), Some("0.153.0"));
-        for bad in ["", "codex", "/1.2", "codex/", "  "] {
-            assert_eq!(server_version(bad), None, "{bad:?}");
-        }
-    }
 }

@@ -8,7 +8,7 @@ use openai_codex_protocol::types::ThreadSetNameResponse;
 use super::manage;
 use super::{ThreadItems, ThreadRead, ThreadTurns};
 use crate::client::Core;
-use crate::{AsyncCodex, AsyncEvents, Input, Result, RunResult, TurnStart};
+use crate::{AsyncCodex, AsyncEvents, Result, RunResult, TurnInput, TurnStart};
 
 /// A thread of an [`AsyncCodex`]. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -33,12 +33,13 @@ impl AsyncThread {
     ///
     /// # Errors
     /// As [`TurnStart::run`].
-    pub async fn run(&self, input: impl Into<Input>) -> Result<RunResult> {
+    pub async fn run(&self, input: impl Into<TurnInput>) -> Result<RunResult> {
         self.turn(input).run().await
     }
 
-    /// Starts a turn: a builder for `turn/start` that ends in `send` (a handle) or `run` (the result).
-    pub fn turn(&self, input: impl Into<Input>) -> TurnStart<AsyncCodex> {
+    /// Starts a turn: a builder for `turn/start` that ends in `send` (a handle) or `run` (the result). On a thread
+    /// whose turn is running, it joins that turn.
+    pub fn turn(&self, input: impl Into<TurnInput>) -> TurnStart<AsyncCodex> {
         TurnStart::new(self.core.clone(), self.id.clone(), input.into())
     }
 
@@ -94,12 +95,13 @@ impl Thread {
     ///
     /// # Errors
     /// As [`TurnStart::run`].
-    pub fn run(&self, input: impl Into<Input>) -> Result<RunResult> {
+    pub fn run(&self, input: impl Into<TurnInput>) -> Result<RunResult> {
         self.turn(input).run()
     }
 
-    /// Starts a turn: a builder for `turn/start` that ends in `send` (a handle) or `run` (the result).
-    pub fn turn(&self, input: impl Into<Input>) -> TurnStart<crate::Codex> {
+    /// Starts a turn: a builder for `turn/start` that ends in `send` (a handle) or `run` (the result). On a thread
+    /// whose turn is running, it joins that turn.
+    pub fn turn(&self, input: impl Into<TurnInput>) -> TurnStart<crate::Codex> {
         TurnStart::new(self.inner.core.clone(), self.inner.id.clone(), input.into())
     }
 

@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
+use openai_codex_protocol::methods;
+use openai_codex_protocol::types::{
+    TurnInterruptParams, TurnInterruptResponse, TurnSteerParams, TurnSteerResponse,
+};
+
 use super::hold::TurnHold;
 use super::{AsyncTurnStream, RunResult};
-use crate::Result;
+use crate::{Input, Result};
 
 /// A turn of an [`AsyncThread`](crate::AsyncThread). Cheap to clone.
 ///
@@ -36,6 +41,37 @@ impl AsyncTurnHandle {
     /// Each ends after `turn/completed`. Dropping one frees what it had not delivered and disturbs nothing else.
     pub fn stream(&self) -> AsyncTurnStream {
         AsyncTurnStream::open(self.hold.clone())
+    }
+
+    /// Adds input to the turn while it runs: `turn/steer` with this turn as the expected one. A message that the model
+    /// is in the middle of may be dropped.
+    ///
+    /// Takes the user's word only, not an [`ExternalMessage`](crate::ExternalMessage):
+    ///
+    /// ```compile_fail
+    /// # async fn program(turn: openai_codex::AsyncTurnHandle) {
+    /// let _ = turn.steer(openai_codex::ExternalMessage::new("ci").text("red"));
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// An unusable input, before anything is sent; [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if
+    /// the turn is over; otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
+    pub async fn steer(&self, input: impl Into<Input>) -> Result<TurnSteerResponse> {
+        let input = input.into().to_wire()?;
+        let params = TurnSteerParams::new(self.thread_id(), self.id(), input);
+        self.hold.session.call::<methods::TurnSteer>(&params, Some(self.thread_id())).await
+    }
+
+    /// Asks the server to end the turn: `turn/interrupt`. It answers at once; the end is still `turn/completed`, and
+    /// [`run`](Self::run) gives what there is with the status `interrupted`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if the turn is over; otherwise as
+    /// [`AsyncCodex::request`](crate::AsyncCodex::request).
+    pub async fn interrupt(&self) -> Result<TurnInterruptResponse> {
+        let params = TurnInterruptParams::new(self.thread_id(), self.id());
+        self.hold.session.call::<methods::TurnInterrupt>(&params, Some(self.thread_id())).await
     }
 
     /// Waits for the turn's end and collects its result; works before, during and after streams, and any number of
@@ -81,6 +117,34 @@ impl TurnHandle {
     /// Each ends after `turn/completed`. Dropping one frees what it had not delivered and disturbs nothing else.
     pub fn stream(&self) -> super::TurnStream {
         super::TurnStream::from_async(self.inner.stream())
+    }
+
+    /// Adds input to the turn while it runs: `turn/steer` with this turn as the expected one. A message that the model
+    /// is in the middle of may be dropped.
+    ///
+    /// Takes the user's word only, not an [`ExternalMessage`](crate::ExternalMessage):
+    ///
+    /// ```compile_fail
+    /// # fn program(turn: openai_codex::TurnHandle) {
+    /// let _ = turn.steer(openai_codex::ExternalMessage::new("ci").text("red"));
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// An unusable input, before anything is sent; [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if
+    /// the turn is over; otherwise as [`Codex::request`](crate::Codex::request).
+    pub fn steer(&self, input: impl Into<Input>) -> Result<TurnSteerResponse> {
+        crate::park::wait(self.inner.steer(input))
+    }
+
+    /// Asks the server to end the turn: `turn/interrupt`. It answers at once; the end is still `turn/completed`, and
+    /// [`run`](Self::run) gives what there is with the status `interrupted`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if the turn is over; otherwise as
+    /// [`Codex::request`](crate::Codex::request).
+    pub fn interrupt(&self) -> Result<TurnInterruptResponse> {
+        crate::park::wait(self.inner.interrupt())
     }
 
     /// Waits for the turn's end and collects its result; works before, during and after streams, and any number of

@@ -10,7 +10,8 @@ use std::time::Duration;
 use openai_codex_protocol::ClientRequest;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
-    Personality, ReasoningEffort, ReasoningSummary, SandboxPolicy, TurnStartParams, UserInput,
+    InitializeResponse, Personality, ReasoningEffort, ReasoningSummary, SandboxPolicy, TurnStartParams,
+    UserInput,
 };
 use serde_json::Value;
 
@@ -19,7 +20,7 @@ use super::hold::TurnHold;
 use crate::client::{Core, decode, encode};
 use crate::connection::turn_log::TurnLog;
 use crate::input::utf8_path;
-use crate::{ApprovalMode, AsyncCodex, Error, ErrorKind, Input, Result, RunResult, Sandbox};
+use crate::{ApprovalMode, AsyncCodex, Error, ErrorKind, Result, RunResult, Sandbox, TurnInput, version};
 
 /// A builder for `turn/start`; ends in `send` for a handle, or in `run` for the result. What is not set stays as the
 /// thread has it and is not sent. What is set here stays with the thread for later turns, as the protocol has it.
@@ -28,7 +29,7 @@ use crate::{ApprovalMode, AsyncCodex, Error, ErrorKind, Input, Result, RunResult
 pub struct TurnStart<C> {
     core: Arc<Core>,
     thread_id: Arc<str>,
-    input: Input,
+    input: TurnInput,
     params: TurnStartParams,
     approval_mode: Option<ApprovalMode>,
     cwd: Option<PathBuf>,
@@ -38,7 +39,7 @@ pub struct TurnStart<C> {
 }
 
 impl<C> TurnStart<C> {
-    pub(crate) fn new(core: Arc<Core>, thread_id: Arc<str>, input: Input) -> Self {
+    pub(crate) fn new(core: Arc<Core>, thread_id: Arc<str>, input: TurnInput) -> Self {
         let params = TurnStartParams::new(&*thread_id, Vec::<UserInput>::new());
         Self {
             core,
@@ -106,6 +107,17 @@ impl<C> TurnStart<C> {
         self.with(|params| params.service_tier(tier))
     }
 
+    /// The service tier of this turn's model requests alone: later turns have that of the thread again. Needs
+    /// runtime 0.151.0.
+    pub fn service_tier_for_turn(self, tier: impl Into<String>) -> Self {
+        self.with(|params| params.service_tier_for_turn(tier))
+    }
+
+    /// What has caused the turn, for telemetry. Needs runtime 0.151.0.
+    pub fn turn_trigger(self, trigger: impl Into<String>) -> Self {
+        self.with(|params| params.turn_trigger(trigger))
+    }
+
     /// Whether and how the reasoning is summarised.
     pub fn summary(self, summary: impl Into<ReasoningSummary>) -> Self {
         self.with(|params| params.summary(summary))
@@ -127,7 +139,10 @@ impl<C> TurnStart<C> {
     }
 
     fn finish_params(&mut self) -> Result<()> {
-        self.params.input = self.input.to_wire()?;
+        match &self.input {
+            TurnInput::User(input) => self.params.input = input.to_wire()?,
+            TurnInput::External(message) => self.params.tool_output = Some(message.to_wire()?),
+        }
         if let Some(cwd) = &self.cwd {
             self.params.cwd = Some(utf8_path(cwd, "cwd")?);
         }
@@ -139,11 +154,25 @@ impl<C> TurnStart<C> {
         Ok(())
     }
 
+    /// Refuses what the runtime would ignore.
+    fn check_runtime(&self, metadata: &InitializeResponse) -> Result<()> {
+        let later = [
+            ("toolOutput", self.params.tool_output.is_some()),
+            ("turnTrigger", self.params.turn_trigger.is_some()),
+            ("serviceTierForTurn", self.params.service_tier_for_turn.is_some()),
+        ];
+        for (option, _) in later.into_iter().filter(|(_, used)| *used) {
+            version::require(option, metadata).map_err(|error| error.with_thread(Some(&self.thread_id)))?;
+        }
+        Ok(())
+    }
+
     /// Sends the request. Until the hold is handed out, dropping this future interrupts what it has started.
     async fn begin(mut self, keep_backlog: bool) -> Result<(TurnHold, Arc<str>)> {
         const METHOD: &str = methods::TurnStart::METHOD;
         self.finish_params()?;
         let session = self.core.session().await?;
+        self.check_runtime(&session.metadata)?;
         let log = Arc::new(TurnLog::new(self.thread_id.clone(), keep_backlog));
         let hold = TurnHold::new(session.clone(), log.clone());
         let params = encode(METHOD, &self.params)?.unwrap_or_default();

@@ -1,0 +1,37 @@
+//! What the integration tests share.
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test program uses its own part of it")]
+
+mod both;
+mod bounds;
+mod processes;
+mod program;
+mod real;
+
+pub(crate) use both::with_both_clients;
+pub(crate) use bounds::{bounded, bounded_async};
+pub(crate) use processes::{Trace, processes};
+pub(crate) use program::program;
+pub(crate) use real::{Model, runtime};
+
+use openai_codex::types::ThreadItem;
+use serde_json::Value;
+
+/// The first message of this method among those that a scripted server got.
+pub(crate) fn sent<'a>(messages: &'a [Value], method: &str) -> &'a Value {
+    let found = messages.iter().find(|message| message["method"] == method);
+    found.unwrap_or_else(|| panic!("no {method} among {messages:?}"))
+}
+
+/// How many messages of this method a scripted server got.
+pub(crate) fn count(messages: &[Value], method: &str) -> usize {
+    messages.iter().filter(|message| message["method"] == method).count()
+}
+
+/// The texts of the agent's messages.
+pub(crate) fn texts(items: &[ThreadItem]) -> Vec<&str> {
+    let messages = items.iter().filter_map(|item| match item {
+        ThreadItem::AgentMessage(message) => Some(message.text.as_str()),
+        _ => None,
+    });
+    messages.collect()
+}

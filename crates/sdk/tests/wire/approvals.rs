@@ -1,0 +1,56 @@
+//! Approval modes on the wire.
+
+use openai_codex::{ApprovalMode, CodexConfig};
+use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::messages;
+use serde_json::{Value, json};
+
+use crate::support::with_both_clients;
+
+const MODES: [ApprovalMode; 3] = [ApprovalMode::AutoReview, ApprovalMode::DenyAll, ApprovalMode::Ask];
+
+/// What each of [`MODES`] stands for; a key that is not there is null here.
+fn expected() -> [Value; 3] {
+    [json!(["on-request", "auto_review"]), json!(["never", null]), json!(["on-request", "user"])]
+}
+
+fn approval_keys(message: &Value) -> Value {
+    let params = &message["params"];
+    for key in ["approvalPolicy", "approvalsReviewer"] {
+        assert_ne!(params.get(key), Some(&Value::Null), "left out, never null");
+    }
+    json!([params["approvalPolicy"], params["approvalsReviewer"]])
+}
+
+fn of_method(messages: &[Value], method: &str) -> Vec<Value> {
+    messages.iter().filter(|message| message["method"] == method).map(approval_keys).collect()
+}
+
+with_both_clients! {
+    fn a_thread_gets_the_mode_that_is_asked_for(start, wait) {
+        let script = Script::standard().always("thread/start", messages::thread_start_response("t"));
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        for mode in MODES {
+            wait!(codex.thread_start().approval_mode(mode).send()).unwrap();
+        }
+        wait!(codex.close()).unwrap();
+        assert_eq!(of_method(&playing.finish().unwrap().messages(), "thread/start"), expected());
+    }
+
+    fn a_turn_sends_a_mode_only_when_told(start, wait) {
+        let answer = json!({"turn": messages::turn("u", "inProgress")});
+        let script = Script::standard().start_thread("t").always("turn/start", answer);
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.turn("plain").send()).unwrap();
+        for mode in MODES {
+            wait!(thread.turn("told").approval_mode(mode).send()).unwrap();
+        }
+        wait!(codex.close()).unwrap();
+        let modes = of_method(&playing.finish().unwrap().messages(), "turn/start");
+        assert_eq!(modes[0], json!([null, null]));
+        assert_eq!(modes[1..], expected());
+    }
+}

@@ -1,0 +1,167 @@
+//! When things arrive: before the answer, across turns, for nobody.
+
+use openai_codex::types::TurnStatus;
+use openai_codex::{CodexConfig, Event, Notification};
+use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::messages;
+use serde_json::json;
+
+use crate::support::{texts, with_both_clients};
+
+fn answer(turn: &str) -> serde_json::Value {
+    json!({"turn": messages::turn(turn, "inProgress")})
+}
+
+with_both_clients! {
+    fn events_before_the_answer_belong_to_the_handle(start, wait) {
+        let script = Script::standard()
+            .start_thread("t")
+            .expect("turn/start")
+            .send(messages::turn_started("t", "u"))
+            .agent_message("t", "u", "i", ["do", "ne"])
+            .complete_turn("t", "u")
+            .respond(answer("u"));
+        for streamed in [false, true] {
+            let (transport, playing) = script.clone().connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            if streamed {
+                let turn = wait!(thread.turn("go").send()).unwrap();
+                let (mut stream, mut count) = (turn.stream(), 0);
+                while let Some(event) = wait!(stream.next()) {
+                    event.unwrap();
+                    count += 1;
+                }
+                // turn/started, item/started, two deltas, item/completed, turn/completed.
+                assert_eq!(count, 6);
+            } else {
+                assert_eq!(wait!(thread.run("go")).unwrap().final_response.as_deref(), Some("done"));
+            }
+            wait!(codex.close()).unwrap();
+            playing.finish().unwrap();
+        }
+    }
+
+    fn a_pending_request_swallows_no_events(start, wait) {
+        let warning = json!({"summary": "general", "details": null});
+        let script = Script::standard()
+            .start_thread("t")
+            .start_turn("t", "u")
+            .expect("test/slow")
+            .notify("configWarning", warning)
+            .agent_message("t", "u", "i", ["done"])
+            .complete_turn("t", "u")
+            .respond(json!("answer"));
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let mut everything = codex.events();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        assert_eq!(wait!(codex.request_raw("test/slow", json!({}))).unwrap(), "answer");
+        assert_eq!(wait!(turn.run()).unwrap().final_response.as_deref(), Some("done"));
+        loop {
+            let event = wait!(everything.next()).expect("the warning before the end").unwrap();
+            if let Event::Notification(Notification::ConfigWarning(warning)) = event {
+                assert_eq!(warning.summary, "general");
+                break;
+            }
+        }
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
+    fn events_of_another_turn_do_not_leak_into_one_that_is_being_started(start, wait) {
+        let script = Script::standard()
+            .start_thread("t")
+            .expect("turn/start")
+            .agent_message("t", "old", "x", ["not mine"])
+            .complete_turn("t", "old")
+            .agent_message("t", "u", "i", ["mine"])
+            .respond(answer("u"))
+            .complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let result = wait!(wait!(codex.thread_start().send()).unwrap().run("go")).unwrap();
+        assert_eq!(texts(&result.items), ["mine"]);
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
+    fn only_the_first_stream_has_the_backlog(start, wait) {
+        let script = Script::standard()
+            .start_thread("t")
+            .start_turn("t", "u")
+            .agent_message("t", "u", "i", ["early"])
+            .expect("test/go")
+            .respond(json!({}))
+            .send(messages::delta("t", "u", "j", "late"))
+            .complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let turn = wait!(wait!(codex.thread_start().send()).unwrap().turn("go").send()).unwrap();
+        let mut first = turn.stream();
+        // Events are routed in order: once this has come, those before it have.
+        loop {
+            let event = wait!(first.next()).unwrap().unwrap();
+            if matches!(event, Notification::ItemCompleted(_)) {
+                break;
+            }
+        }
+        let mut second = turn.stream();
+        wait!(codex.request_raw("test/go", json!({}))).unwrap();
+        for stream in [&mut first, &mut second] {
+            let Some(Ok(Notification::AgentMessageDelta(delta))) = wait!(stream.next()) else { panic!() };
+            assert_eq!(delta.delta, "late");
+            let Some(Ok(Notification::TurnCompleted(end))) = wait!(stream.next()) else { panic!() };
+            assert_eq!(end.turn.status, TurnStatus::Completed);
+            assert!(wait!(stream.next()).is_none());
+        }
+        // After the end: the terminal event once, then nothing.
+        let mut third = turn.stream();
+        assert!(matches!(wait!(third.next()), Some(Ok(Notification::TurnCompleted(_)))));
+        assert!(wait!(third.next()).is_none());
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
+    fn events_of_a_turn_that_nobody_holds_are_not_kept_for_a_later_one(start, wait) {
+        let script = Script::standard()
+            .start_thread("t")
+            .agent_message("t", "u", "x", ["before"])
+            .expect("test/go")
+            .respond(json!({}))
+            .start_turn("t", "u")
+            .agent_message("t", "u", "i", ["after"])
+            .complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(codex.request_raw("test/go", json!({}))).unwrap();
+        assert_eq!(texts(&wait!(thread.run("go")).unwrap().items), ["after"]);
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
+    fn a_threads_observer_sees_that_thread_alone(start, wait) {
+        let script = Script::standard()
+            .start_thread("a")
+            .start_thread("b")
+            .expect("test/go")
+            .notify("thread/name/updated", json!({"threadId": "b", "threadName": "of b"}))
+            .notify("thread/name/updated", json!({"threadId": "a", "threadName": "of a"}))
+            .respond(json!({}));
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(codex.thread_start().send()).unwrap();
+        let mut events = thread.events();
+        wait!(codex.request_raw("test/go", json!({}))).unwrap();
+        let Some(Ok(Event::Notification(Notification::ThreadNameUpdated(event)))) = wait!(events.next()) else {
+            panic!("another event")
+        };
+        assert_eq!(event.thread_id, "a");
+        wait!(codex.close()).unwrap();
+        assert!(wait!(events.next()).is_none());
+        playing.finish().unwrap();
+    }
+}

@@ -1,0 +1,17 @@
+//! What goes over the wire, and what becomes of what comes back: both clients against a scripted server.
+#![cfg(unix)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod approvals;
+mod arrival;
+mod handshake;
+mod inputs;
+mod launch;
+mod requests;
+mod results;
+mod server_requests;
+mod threads;
+mod turns;
+mod unknown;

@@ -1,0 +1,181 @@
+//! How the result of a turn is put together.
+
+use openai_codex::types::{ThreadItem, TurnStatus};
+use openai_codex::{CodexConfig, ErrorKind};
+use openai_codex_testkit::app_server::messages;
+use openai_codex_testkit::{Script, Usage};
+use serde_json::{Value, json};
+
+use crate::support::{texts, with_both_clients};
+
+fn begin() -> Script {
+    Script::standard().start_thread("t").start_turn("t", "u")
+}
+
+fn message(script: Script, id: &str, text: &str, phase: Option<&str>) -> Script {
+    let mut item = messages::agent_message(id, text);
+    item["phase"] = phase.map_or(Value::Null, Value::from);
+    script.send(messages::item_completed("t", "u", item))
+}
+
+/// The phases and texts of messages, and the final response that they make.
+type Case = (&'static [(Option<&'static str>, &'static str)], Option<&'static str>);
+
+const CASES: &[Case] = &[
+    (&[], None),
+    (&[(None, "one"), (None, "two")], Some("two")),
+    (&[(None, "one"), (None, "")], Some("")),
+    (&[(Some("commentary"), "one")], None),
+    (&[(Some("commentary"), "one"), (Some("final_answer"), "two")], Some("two")),
+    (&[(Some("final_answer"), "one"), (Some("commentary"), "two")], Some("one")),
+    (&[(Some("final_answer"), "one"), (None, "two")], Some("one")),
+    (&[(Some("final_answer"), "one"), (Some("final_answer"), "two")], Some("two")),
+    (&[(None, "one"), (Some("commentary"), "two")], Some("one")),
+    (&[(Some("phase_of_tomorrow"), "one")], None),
+];
+
+with_both_clients! {
+    fn the_final_response_is_the_last_final_answer_or_the_last_without_a_phase(start, wait) {
+        for (phases, expected) in CASES {
+            let script = phases.iter().enumerate().fold(begin(), |script, (number, (phase, text))| {
+                message(script, &format!("i{number}"), text, *phase)
+            });
+            let (transport, playing) = script.complete_turn("t", "u").connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            let result = wait!(wait!(codex.thread_start().send()).unwrap().run("go")).unwrap();
+            assert_eq!(result.final_response.as_deref(), *expected, "{phases:?}");
+            let all: Vec<_> = phases.iter().map(|(_, text)| *text).collect();
+            assert_eq!(texts(&result.items), all, "{phases:?}");
+            wait!(codex.close()).unwrap();
+            playing.finish().unwrap();
+        }
+    }
+
+    fn items_and_usage_are_those_of_this_turn(start, wait) {
+        let script = begin()
+            .send(messages::item_completed("t", "other", messages::agent_message("x", "not mine")))
+            .send(messages::item_completed("other", "v", messages::agent_message("y", "nor this")))
+            .agent_message("t", "u", "i", ["mine"])
+            .send(messages::token_usage("t", "u", Usage::new(1, 1)))
+            .send(messages::token_usage("t", "other", Usage::new(1000, 1000)))
+            .send(messages::token_usage("t", "u", Usage::new(11, 7).cached(3).reasoning(5)))
+            .complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let result = wait!(wait!(codex.thread_start().send()).unwrap().run("go")).unwrap();
+        assert_eq!(texts(&result.items), ["mine"]);
+        let usage = result.usage.unwrap();
+        for counts in [&usage.last, &usage.total] {
+            let numbers = [
+                counts.input_tokens, counts.cached_input_tokens, counts.output_tokens,
+                counts.reasoning_output_tokens, counts.total_tokens,
+            ];
+            assert_eq!(numbers, [11, 3, 7, 5, 18]);
+        }
+        assert_eq!((result.turn.id.as_str(), &result.turn.status), ("u", &TurnStatus::Completed));
+        assert_eq!((result.turn.started_at, result.turn.duration_ms), (Some(1_700_000_000), Some(1_000)));
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
+    fn a_turn_without_usage_has_none(start, wait) {
+        let (transport, playing) = begin().complete_turn("t", "u").connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let result = wait!(wait!(codex.thread_start().send()).unwrap().run("go")).unwrap();
+        assert!(result.usage.is_none() && result.items.is_empty() && result.final_response.is_none());
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
+    fn a_failed_turn_keeps_its_message_and_what_was_paid_for(start, wait) {
+        for (message, shown) in [
+            ("boom from mock model", "boom from mock model"),
+            ("", "turn failed with status failed"),
+            ("  ", "turn failed with status failed"),
+        ] {
+            let script = begin()
+                .agent_message("t", "u", "i", ["half"])
+                .send(messages::token_usage("t", "u", Usage::new(11, 7)))
+                .fail_turn("t", "u", message);
+            let (transport, playing) = script.connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            let error = wait!(thread.run("go")).unwrap_err();
+            assert_eq!((error.kind(), error.thread_id()), (ErrorKind::TurnFailed, Some("t")));
+            assert!(error.to_string().contains(shown), "{error}");
+            let result = error.turn().unwrap();
+            assert_eq!(texts(&result.items), ["half"]);
+            assert_eq!(result.usage.as_ref().unwrap().last.total_tokens, 18);
+            assert_eq!(result.turn.status, TurnStatus::Failed);
+            assert_eq!(result.turn.error.as_ref().unwrap().message, message);
+            wait!(codex.close()).unwrap();
+            playing.finish().unwrap();
+        }
+    }
+
+    fn an_interrupted_turn_is_a_result(start, wait) {
+        let script = begin()
+            .agent_message("t", "u", "i", ["half"])
+            .send(messages::turn_completed("t", messages::turn("u", "interrupted")));
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let result = wait!(wait!(codex.thread_start().send()).unwrap().run("go")).unwrap();
+        assert!(result.is_interrupted());
+        assert_eq!(texts(&result.items), ["half"]);
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
+    fn a_retried_error_is_not_the_end(start, wait) {
+        let retried = json!({
+            "threadId": "t", "turnId": "u", "willRetry": true,
+            "error": {"message": "reconnecting", "codexErrorInfo": null, "additionalDetails": null},
+        });
+        let script =
+            begin().notify("error", retried).agent_message("t", "u", "i", ["ok"]).complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let result = wait!(wait!(codex.thread_start().send()).unwrap().run("go")).unwrap();
+        assert_eq!(result.final_response.as_deref(), Some("ok"));
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
+    fn a_handles_result_is_that_of_run_however_often_it_is_asked(start, wait) {
+        let script = begin().agent_message("t", "u", "i", ["he", "llo"]).complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let turn = wait!(wait!(codex.thread_start().send()).unwrap().turn("go").send()).unwrap();
+        let first = wait!(turn.run()).unwrap();
+        assert_eq!((first.turn.id.as_str(), first.final_response.as_deref()), (turn.id(), Some("hello")));
+        let mut stream = turn.stream();
+        while let Some(event) = wait!(stream.next()) {
+            event.unwrap();
+        }
+        assert_eq!(wait!(turn.run()).unwrap(), first);
+        assert_eq!(wait!(turn.clone().run()).unwrap(), first);
+        wait!(codex.close()).unwrap();
+        // Closed or not: the turn has ended.
+        assert_eq!(wait!(turn.run()).unwrap(), first);
+        playing.finish().unwrap();
+    }
+
+    fn an_item_that_cannot_be_read_is_kept_apart(start, wait) {
+        let bad = json!({"type": "agentMessage", "id": "i", "text": {"not": "text"}});
+        let future = json!({"type": "itemOfTomorrow", "id": "j", "what": 1});
+        let script = begin()
+            .send(messages::item_completed("t", "u", bad))
+            .send(messages::item_completed("t", "u", future.clone()))
+            .agent_message("t", "u", "k", ["fine"])
+            .complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let result = wait!(wait!(codex.thread_start().send()).unwrap().run("go")).unwrap();
+        assert_eq!(result.final_response.as_deref(), Some("fine"));
+        assert_eq!(result.items[0], ThreadItem::Unrecognized(future));
+        assert_eq!(result.unreadable.len(), 1);
+        assert!(result.unreadable[0].error.to_string().contains("text"), "{}", result.unreadable[0].error);
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+}

@@ -19,7 +19,8 @@ usage: cargo xtask <command>
   codegen           refresh the vendored protocol facts from the pinned runtime, generate the protocol crate
   codegen --check   write nothing, fail if the facts or the generated files are not up to date
                     (with --offline, both leave the runtime out and take the vendored facts as they are)
-  test              everything that needs cargo and npm or pip only
+  test              the whole suite; needs cargo and npm or pip, and no network once the runtime is installed
+  test-installs     really installs the runtime into empty folders, through npm and through pip
   lint              format, clippy, rustdoc, and what needs further tools (says how to install a missing one)
   lint --basic      the first three only: they need nothing beyond rustup's components
   bench [ARGS]      the benchmarks
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         ["runtime", "--where"] => runtime::print_location(),
         ["codegen", options @ ..] => generate(options),
         ["test"] => suite::test(),
+        ["test-installs"] => suite::test_installs(),
         ["lint"] => lint::lint(true),
         ["lint", "--basic"] => lint::lint(false),
         ["bench", rest @ ..] => suite::bench(rest),

@@ -14,6 +14,11 @@ pub(crate) fn test() -> Result<(), Failure> {
     cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"])
 }
 
+/// The installs that download, which need both clients and the network.
+pub(crate) fn test_installs() -> Result<(), Failure> {
+    cargo(&["test", "--package", "openai-codex-runtime", "--test", "real_install", "--", "--ignored"])
+}
+
 /// The benchmarks; arguments go to `cargo bench`.
 pub(crate) fn bench(arguments: &[&str]) -> Result<(), Failure> {
     install()?;

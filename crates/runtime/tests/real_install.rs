@@ -1,4 +1,6 @@
 //! Real installs, one through npm and one through pip: two downloads of about 160 MB unless the clients' caches have them.
+//!
+//! They need the network and both clients, which the suite does not: `cargo xtask test-installs` runs them.
 #![cfg(unix)]
 
 use std::ffi::OsString;
@@ -43,11 +45,13 @@ fn version(program: &Path) -> String {
 }
 
 #[test]
+#[ignore = "downloads; `cargo xtask test-installs` runs it"]
 fn npm_brings_the_pinned_runtime() {
     installs(std::env::var_os("PATH").unwrap_or_default(), Client::Npm);
 }
 
 #[test]
+#[ignore = "downloads; `cargo xtask test-installs` runs it"]
 fn pip_brings_the_pinned_runtime_where_npm_is_missing() {
     let python = python();
     let bin = TempDir::new().unwrap();

@@ -43,7 +43,6 @@ impl Session {
     pub(crate) async fn greet(connection: Connection, config: &CodexConfig) -> Result<Self> {
         match handshake(&connection, config).await {
             Ok(metadata) => {
-                connection.greeted();
                 connection.notify(client_notifications::Initialized::METHOD);
                 let metadata = Arc::new(metadata);
                 Ok(Self { connection, metadata, request_deadline: config.request_deadline })
@@ -82,7 +81,13 @@ impl Session {
         self.connection.start_turn(params, log, deadline)
     }
 
-    fn deadline_of(&self, method: &str) -> Option<Duration> {
+    /// Starts a compaction: a turn whose events go to `log`, and whose id the answer does not tell.
+    pub(crate) fn start_compaction(&self, params: &RawValue, log: &Arc<TurnLog>) -> Result<Pending> {
+        let deadline = self.deadline_of(methods::ThreadCompactStart::METHOD);
+        self.connection.start_compaction(params, log, deadline)
+    }
+
+    pub(crate) fn deadline_of(&self, method: &str) -> Option<Duration> {
         self.request_deadline.or_else(|| deadlines::of_method(method))
     }
 }

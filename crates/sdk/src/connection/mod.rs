@@ -17,7 +17,7 @@ mod tests;
 pub(crate) mod turn_log;
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -48,7 +48,7 @@ struct Shared {
     hub: Arc<Hub>,
     closing: watch::Sender<bool>,
     ended: watch::Sender<Option<Ended>>,
-    /// Whether `initialize` was answered. Before that nothing but its answer is acceptable.
+    /// Whether a request, which can only be `initialize`, was answered. Before that the peer may be any program.
     greeted: AtomicBool,
 }
 
@@ -152,6 +152,19 @@ impl Connection {
         })
     }
 
+    /// Sends a `thread/compact/start`; the events of the turn that it starts go to `log`.
+    pub(crate) fn start_compaction(
+        &self,
+        params: &RawValue,
+        log: &Arc<TurnLog>,
+        deadline: Option<Duration>,
+    ) -> Result<Pending> {
+        let (method, thread_id) = ("thread/compact/start", log.thread_id.clone());
+        self.send_request(method, Some(params), Some(&thread_id), deadline, |router, waiter| {
+            router.register_compaction(waiter, log.clone())
+        })
+    }
+
     fn send_request(
         &self,
         method: &str,
@@ -174,11 +187,6 @@ impl Connection {
     /// Sends a notification without parameters.
     pub(crate) fn notify(&self, method: &str) {
         self.shared.send(None, fallback::frame(&ClientNotification { method }));
-    }
-
-    /// `initialize` was answered: from now on a malformed line is an event and fails nobody.
-    pub(crate) fn greeted(&self) {
-        self.shared.greeted.store(true, Ordering::Release);
     }
 
     /// The last handle of a turn has gone.

@@ -57,10 +57,12 @@ pub(crate) struct Router {
     touched: Vec<Arc<str>>,
 }
 
-/// A `turn/start` whose answer has not come.
+/// A `turn/start` whose answer has not come, or a `thread/compact/start` whose turn has not.
 #[derive(Debug)]
 struct Start {
     log: Arc<TurnLog>,
+    /// Whether the answer does not name the turn: it is the next that starts on the thread.
+    unnamed: bool,
     /// Events of the thread since the request was registered: those of the turn belong to the handle.
     early: HashMap<Box<str>, FrameQueue>,
     /// When it was registered: to be answered with a turn that ran before means to have joined it.
@@ -103,10 +105,19 @@ impl Router {
 
     /// Registers a `turn/start`; from now on the events of the turn belong to `log`.
     pub(crate) fn register_start(&mut self, waiter: Waiter, log: Arc<TurnLog>) -> Result<i64, Error> {
-        self.check()?;
+        self.register_turn(waiter, log, false)
+    }
+
+    /// Registers a `thread/compact/start`, whose answer does not name the turn; from now on the events of the next
+    /// turn that starts on the thread belong to `log`, except for one that a `turn/start` under way is answered with.
+    pub(crate) fn register_compaction(&mut self, waiter: Waiter, log: Arc<TurnLog>) -> Result<i64, Error> {
+        self.register_turn(waiter, log, true)
+    }
+
+    fn register_turn(&mut self, waiter: Waiter, log: Arc<TurnLog>, unnamed: bool) -> Result<i64, Error> {
         let id = self.register(waiter)?;
         let since = self.tick();
-        self.starts.insert(id, Start { log, early: HashMap::new(), since, abandoned: false });
+        self.starts.insert(id, Start { log, unnamed, early: HashMap::new(), since, abandoned: false });
         Ok(id)
     }
 
@@ -163,7 +174,7 @@ impl Router {
             }),
             Incoming::Notification { method, route } => {
                 let kind = NotificationKind::from_method(&method);
-                self.notify(Event { kind, frame }, &route);
+                self.notify(Event { kind, frame }, &route, effects);
             }
         }
     }
@@ -173,11 +184,18 @@ impl Router {
             Outcome::Result(raw) => Ok(raw.get().to_owned()),
             Outcome::Error(raw) => Err(server_error(raw.get())),
         };
-        if let Some(start) = self.starts.remove(&id)
-            && let Ok(result) = &answer
-            && let Some(turn_id) = started_turn(result)
+        let names_its_turn = self.starts.get(&id).is_some_and(|start| !start.unnamed);
+        if (names_its_turn || answer.is_err())
+            && let Some(start) = self.starts.remove(&id)
         {
-            self.started(start, turn_id.into(), effects);
+            let thread_id = start.log.thread_id.clone();
+            if let Ok(result) = &answer
+                && let Some(turn_id) = started_turn(result)
+            {
+                self.others(&thread_id).for_each(|start| drop(start.early.remove(&*turn_id)));
+                self.started(start, turn_id.into(), effects);
+            }
+            self.name(&thread_id, effects);
         }
         if let Some(waiter) = self.waiters.remove(&id) {
             let answer = answer.map_err(|error| in_context(error, &waiter));
@@ -187,7 +205,7 @@ impl Router {
 
     /// The answer to `turn/start` has come: ties its log to the turn.
     fn started(&mut self, start: Start, turn_id: Arc<str>, effects: &mut Vec<Effect>) {
-        let Start { log, mut early, since, abandoned } = start;
+        let Start { log, mut early, since, abandoned, .. } = start;
         let tick = self.tick();
         // What is staged came before: it is not for the new log, which has it in `early` if it is its own.
         if let Some(turn) = self.turns.get_mut(&turn_id) {
@@ -195,7 +213,7 @@ impl Router {
         }
         let running = self.turns.get(&turn_id);
         let created = running.is_none_or(|turn| turn.since > since && turn.logs.is_empty());
-        log.bind(turn_id.clone(), created);
+        log.bind(turn_id.clone(), created, &mut self.wakers);
         if let Some(events) = early.remove(&*turn_id) {
             log.append(events, &mut self.wakers);
         }
@@ -210,7 +228,35 @@ impl Router {
         }
     }
 
-    fn notify(&mut self, event: Event<'_>, route: &Route<'_>) {
+    /// The starts on a thread whose answers do not name their turns.
+    fn others(&mut self, thread_id: &str) -> impl Iterator<Item = &mut Start> {
+        self.starts.values_mut().filter(move |start| start.unnamed && *start.log.thread_id == *thread_id)
+    }
+
+    /// Finds the turn of a start whose answer does not name it: one that has started on the thread. As long as a
+    /// `turn/start` is under way there it may also be that one's.
+    fn name(&mut self, thread_id: &str, effects: &mut Vec<Effect>) {
+        let here = |start: &Start| *start.log.thread_id == *thread_id;
+        if self.starts.values().any(|start| !start.unnamed && here(start)) {
+            return;
+        }
+        let found =
+            self.starts.iter().filter(|(_, start)| start.unnamed && here(start)).find_map(|(id, start)| {
+                let has_started = |events: &FrameQueue| {
+                    events.iter().any(|event| event.kind == Some(NotificationKind::TurnStarted))
+                };
+                let turn = start.early.iter().find(|(_, events)| has_started(events));
+                turn.map(|(turn_id, _)| (*id, Arc::from(&**turn_id)))
+            });
+        if let Some((id, turn_id)) = found
+            && let Some(start) = self.starts.remove(&id)
+        {
+            self.others(thread_id).for_each(|start| drop(start.early.remove(&*turn_id)));
+            self.started(start, turn_id, effects);
+        }
+    }
+
+    fn notify(&mut self, event: Event<'_>, route: &Route<'_>, effects: &mut Vec<Effect>) {
         let Some(turn_id) = route.turn_id.as_deref() else { return };
         let thread_id = route.thread_id.as_deref();
         for start in self.starts.values_mut() {
@@ -231,6 +277,9 @@ impl Router {
             Some(NotificationKind::TurnStarted) if !self.turns.contains_key(turn_id) => {
                 let since = self.tick();
                 self.turns.insert(turn_id.into(), Turn::new(since));
+                if let Some(thread_id) = thread_id {
+                    self.name(thread_id, effects);
+                }
             }
             Some(NotificationKind::TurnCompleted) => {
                 if let Some(mut turn) = self.turns.remove(turn_id) {
@@ -279,7 +328,11 @@ impl Router {
     /// The last handle and stream of a log have gone. With `interrupt`, a turn that this log created and that nobody
     /// else holds is interrupted.
     pub(crate) fn release(&mut self, log: &Arc<TurnLog>, interrupt: bool, effects: &mut Vec<Effect>) {
-        let Some(turn_id) = log.turn_id() else { return };
+        let Some(turn_id) = log.turn_id() else {
+            // Nobody waits any more for the turn of a compaction.
+            self.starts.retain(|_, start| !(start.unnamed && Arc::ptr_eq(&start.log, log)));
+            return;
+        };
         let Some(turn) = self.turns.get_mut(&turn_id) else { return };
         turn.logs.retain(|held| !Arc::ptr_eq(held, log));
         if interrupt && turn.logs.is_empty() && log.created() {

@@ -40,7 +40,8 @@ struct State {
     streams: Vec<Stream>,
     next_stream: u64,
     end: Option<End>,
-    waiting_for_end: Vec<Waker>,
+    /// Those who wait for the turn's id, or for its end.
+    waiting: Vec<Waker>,
 }
 
 #[derive(Debug)]
@@ -50,6 +51,16 @@ struct Stream {
     waker: Option<Waker>,
     /// Whether the error of a lost turn is still to be told.
     tell_loss: bool,
+}
+
+impl State {
+    fn wait<T>(&mut self, context: &mut Context<'_>) -> Poll<T> {
+        let waker = context.waker();
+        if !self.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
+            self.waiting.push(waker.clone());
+        }
+        Poll::Pending
+    }
 }
 
 /// What a stream's poll brings.
@@ -76,7 +87,7 @@ impl TurnLog {
                 streams: Vec::new(),
                 next_stream: 0,
                 end: None,
-                waiting_for_end: Vec::new(),
+                waiting: Vec::new(),
             }),
         }
     }
@@ -87,8 +98,9 @@ impl TurnLog {
     }
 
     /// Ties the log to its turn. `created`: the turn exists because of this handle, which did not join it.
-    pub(crate) fn bind(&self, turn_id: Arc<str>, created: bool) {
+    pub(crate) fn bind(&self, turn_id: Arc<str>, created: bool, wake: &mut Vec<Waker>) {
         let mut state = self.lock();
+        wake.append(&mut state.waiting);
         state.turn_id = Some(turn_id);
         state.created = created;
     }
@@ -122,7 +134,7 @@ impl TurnLog {
             }
         }
         if state.end.is_some() {
-            wake.append(&mut state.waiting_for_end);
+            wake.append(&mut state.waiting);
         }
         for stream in &mut state.streams {
             wake.extend(stream.waker.take());
@@ -148,7 +160,7 @@ impl TurnLog {
             stream.tell_loss = true;
             wake.extend(stream.waker.take());
         }
-        wake.append(&mut state.waiting_for_end);
+        wake.append(&mut state.waiting);
     }
 
     /// Opens a stream: the first takes the backlog, later ones start now. On a turn that has ended a later one still
@@ -210,18 +222,22 @@ impl TurnLog {
         }
     }
 
+    /// Waits for the turn's id. The error says that the connection was lost first.
+    pub(crate) fn poll_turn_id(&self, context: &mut Context<'_>) -> Poll<Result<Arc<str>, Error>> {
+        let mut state = self.lock();
+        match (&state.turn_id, &state.end) {
+            (Some(turn_id), _) => Poll::Ready(Ok(turn_id.clone())),
+            (None, Some(End::Lost(error))) => Poll::Ready(Err(error.clone())),
+            (None, _) => state.wait(context),
+        }
+    }
+
     /// Waits for the end and gives it with the digest.
     pub(crate) fn poll_end(&self, context: &mut Context<'_>) -> Poll<(Digest, End)> {
         let mut state = self.lock();
         match &state.end {
             Some(end) => Poll::Ready((state.digest.clone(), end.clone())),
-            None => {
-                let waker = context.waker();
-                if !state.waiting_for_end.iter().any(|waiting| waiting.will_wake(waker)) {
-                    state.waiting_for_end.push(waker.clone());
-                }
-                Poll::Pending
-            }
+            None => state.wait(context),
         }
     }
 }

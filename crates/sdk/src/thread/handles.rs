@@ -8,7 +8,8 @@ use openai_codex_protocol::types::ThreadSetNameResponse;
 use super::manage;
 use super::{ThreadItems, ThreadRead, ThreadTurns};
 use crate::client::Core;
-use crate::{AsyncCodex, AsyncEvents, Result, RunResult, TurnInput, TurnStart};
+use crate::turn::compact::compact;
+use crate::{AsyncCodex, AsyncEvents, AsyncTurnHandle, Result, RunResult, TurnInput, TurnStart};
 
 /// A thread of an [`AsyncCodex`]. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -65,6 +66,19 @@ impl AsyncThread {
     /// As [`AsyncCodex::request`].
     pub async fn set_name(&self, name: impl Into<String>) -> Result<ThreadSetNameResponse> {
         manage::set_name(&self.core, &self.id, name.into()).await
+    }
+
+    /// Compacts the thread's history into a summary: `thread/compact/start`, which is answered at once, and then a
+    /// turn of its own, which the handle follows. Its items hold a `contextCompaction`; it has no final response.
+    ///
+    /// **It interrupts a turn that is running** on the thread, and as long as it runs the server refuses other turns
+    /// there. Dropping the handle lets it go on, and so does dropping the future.
+    ///
+    /// # Errors
+    /// As [`AsyncCodex::request`], and [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if
+    /// its turn does not start.
+    pub async fn compact(&self) -> Result<AsyncTurnHandle> {
+        compact(&self.core, &self.id).await
     }
 
     /// Observes everything that concerns this thread from now on, also what belongs to no turn.
@@ -127,6 +141,19 @@ impl Thread {
     /// As [`Codex::request`](crate::Codex::request).
     pub fn set_name(&self, name: impl Into<String>) -> Result<ThreadSetNameResponse> {
         crate::park::wait(self.inner.set_name(name))
+    }
+
+    /// Compacts the thread's history into a summary: `thread/compact/start`, which is answered at once, and then a
+    /// turn of its own, which the handle follows. Its items hold a `contextCompaction`; it has no final response.
+    ///
+    /// **It interrupts a turn that is running** on the thread, and as long as it runs the server refuses other turns
+    /// there. Dropping the handle lets it go on.
+    ///
+    /// # Errors
+    /// As [`Codex::request`](crate::Codex::request), and [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if
+    /// its turn does not start.
+    pub fn compact(&self) -> Result<crate::TurnHandle> {
+        crate::park::wait(self.inner.compact()).map(crate::TurnHandle::from_async)
     }
 
     /// Observes everything that concerns this thread from now on, also what belongs to no turn.

@@ -97,7 +97,7 @@ pub struct TurnHandle {
 
 #[cfg(feature = "blocking")]
 impl TurnHandle {
-    pub(super) fn from_async(inner: AsyncTurnHandle) -> Self {
+    pub(crate) fn from_async(inner: AsyncTurnHandle) -> Self {
         Self { inner }
     }
 

@@ -1,5 +1,6 @@
 //! Turns: one exchange on a thread, from its input to its end.
 
+pub(crate) mod compact;
 mod handles;
 mod hold;
 mod result;

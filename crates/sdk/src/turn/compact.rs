@@ -1,0 +1,39 @@
+//! Compacting a thread, as a turn that can be followed.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use openai_codex_protocol::types::ThreadCompactStartParams;
+use openai_codex_protocol::{ClientRequest, methods};
+
+use super::AsyncTurnHandle;
+use super::hold::TurnHold;
+use crate::client::{Core, encode};
+use crate::connection::turn_log::TurnLog;
+use crate::{Error, ErrorKind, Result};
+
+/// Asks for a compaction and waits until its turn has started. The answer, which comes at once, does not name it.
+pub(crate) async fn compact(core: &Core, thread_id: &Arc<str>) -> Result<AsyncTurnHandle> {
+    const METHOD: &str = methods::ThreadCompactStart::METHOD;
+    let session = core.session().await?;
+    let log = Arc::new(TurnLog::new(thread_id.clone(), true));
+    let hold = TurnHold::new(session.clone(), log.clone());
+    hold.set_interrupt_on_drop(false);
+    let params = encode(METHOD, &ThreadCompactStartParams::new(&**thread_id))?.unwrap_or_default();
+    session.start_compaction(&params, &log)?.await?;
+    let deadline = session.deadline_of(METHOD);
+    let mut time = deadline.map(|deadline| (deadline, session.connection.sleep(deadline)));
+    let turn_id = poll_fn(|context| {
+        let turn_id = log.poll_turn_id(context);
+        match &mut time {
+            Some((deadline, time)) if turn_id.is_pending() => Pin::new(time).poll(context).map(|()| {
+                let message = format!("the compaction has not started within {deadline:?}");
+                Err(Error::new(ErrorKind::DeadlineExceeded, message))
+            }),
+            _ => turn_id,
+        }
+    });
+    let turn_id = turn_id.await.map_err(|error| error.with_method(METHOD).with_thread(Some(thread_id)))?;
+    Ok(AsyncTurnHandle::new(hold, turn_id))
+}

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::deadlines::{self, Clock};
-use super::envelope::Incoming;
+use super::envelope::{Incoming, Outcome};
 use super::frame_queue::Event;
 use super::observers::{Hub, Observed};
 use super::{Connection, Ended, Outgoing, Router, Shared};
@@ -56,6 +56,7 @@ enum Why {
 
 /// Makes both sides of a connection.
 pub(super) fn connection(hub: Arc<Hub>) -> (Connection, Driver) {
+    hub.reopen();
     let (outbox, queued) = mpsc::unbounded_channel();
     let (deadlines, clock) = deadlines::deadlines();
     let (closing, close) = watch::channel(false);
@@ -225,6 +226,9 @@ impl Shared {
             Ok((Incoming::Request { .. }, _)) if !greeted => Err(Why::NotCodex(excerpt(frame))),
             Err(_) if !greeted => Err(Why::NotCodex(excerpt(frame))),
             Ok((incoming, text)) => {
+                if !greeted && matches!(incoming, Incoming::Answer { outcome: Outcome::Result(_), .. }) {
+                    self.greeted.store(true, Ordering::Release);
+                }
                 if self.hub.is_watched()
                     && let Incoming::Notification { method, route } = &incoming
                 {

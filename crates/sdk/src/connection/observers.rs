@@ -33,9 +33,16 @@ pub(crate) enum Seen {
 /// All observers of one client. It outlives connections, so observers can be there before the first.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
-    observers: Mutex<Vec<Arc<Observer>>>,
+    list: Mutex<List>,
     /// Kept beside the list so that the reader pays nothing when nobody looks.
     count: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    observers: Vec<Arc<Observer>>,
+    /// Nothing will happen any more, so a new observer ends at once.
+    ended: bool,
 }
 
 /// One observer's queue.
@@ -64,23 +71,31 @@ impl Hub {
     }
 
     pub(crate) fn observe(&self, thread_id: Option<Arc<str>>) -> Arc<Observer> {
-        let observer = Arc::new(Observer { thread_id, state: Mutex::default() });
-        let mut observers = lock(&self.observers);
-        observers.push(observer.clone());
-        self.count.store(observers.len(), Ordering::Release);
+        let mut list = lock(&self.list);
+        let state = State { end: list.ended.then_some(None), ..State::default() };
+        let observer = Arc::new(Observer { thread_id, state: state.into() });
+        if !list.ended {
+            list.observers.push(observer.clone());
+            self.count.store(list.observers.len(), Ordering::Release);
+        }
         observer
     }
 
     pub(crate) fn forget(&self, observer: &Arc<Observer>) {
-        let mut observers = lock(&self.observers);
-        observers.retain(|held| !Arc::ptr_eq(held, observer));
-        self.count.store(observers.len(), Ordering::Release);
+        let mut list = lock(&self.list);
+        list.observers.retain(|held| !Arc::ptr_eq(held, observer));
+        self.count.store(list.observers.len(), Ordering::Release);
+    }
+
+    /// A connection begins.
+    pub(crate) fn reopen(&self) {
+        lock(&self.list).ended = false;
     }
 
     /// Shows an event to every observer that it concerns.
     pub(crate) fn publish(&self, thread_id: Option<&str>, event: &Observed) {
         let mut wake = Vec::new();
-        for observer in lock(&self.observers).iter() {
+        for observer in &lock(&self.list).observers {
             if observer.thread_id.as_deref().is_none_or(|wanted| Some(wanted) == thread_id) {
                 wake.extend(observer.push(event.clone()));
             }
@@ -90,8 +105,12 @@ impl Hub {
 
     /// Ends all observers; without an error, because the client was closed.
     pub(crate) fn end(&self, error: Option<&Error>) {
-        let observers = std::mem::take(&mut *lock(&self.observers));
-        self.count.store(0, Ordering::Release);
+        let observers = {
+            let mut list = lock(&self.list);
+            list.ended = true;
+            self.count.store(0, Ordering::Release);
+            std::mem::take(&mut list.observers)
+        };
         for observer in observers {
             let waker = {
                 let mut state = lock(&observer.state);

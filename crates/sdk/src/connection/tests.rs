@@ -67,9 +67,9 @@ impl Peer {
 }
 
 /// A greeted connection and its peer.
-fn connect() -> (Connection, Peer) {
-    let (connection, peer) = connect_ungreeted();
-    connection.greeted();
+async fn connect() -> (Connection, Peer) {
+    let (connection, mut peer) = connect_ungreeted();
+    settle(&connection, &mut peer).await;
     (connection, peer)
 }
 
@@ -116,7 +116,7 @@ fn describe(frame: &str) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn answers_in_reverse_order_reach_the_right_callers() {
-    let (connection, mut peer) = connect();
+    let (connection, mut peer) = connect().await;
     let (first, second) = (ask(&connection, "a"), ask(&connection, "b"));
     let (a, b) = (peer.receive().await, peer.receive().await);
     assert_eq!((&a["method"], a.get("params")), (&json!("a"), None), "no parameters, no key");
@@ -128,7 +128,7 @@ async fn answers_in_reverse_order_reach_the_right_callers() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_answer_keeps_the_servers_words() {
-    let (connection, mut peer) = connect();
+    let (connection, mut peer) = connect().await;
     let asked = connection.request("x/y", None, Some("t"), QUICK).unwrap();
     let id = peer.receive().await["id"].clone();
     peer.send(json!({"id": id, "error": {"code": -32600, "message": "no rollout", "data": {"k": 1}}})).await;
@@ -143,7 +143,7 @@ async fn an_error_answer_keeps_the_servers_words() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_without_an_answer_ends_at_its_deadline_and_the_late_answer_hurts_nobody() {
-    let (connection, mut peer) = connect();
+    let (connection, mut peer) = connect().await;
     let asked = ask(&connection, "slow");
     let id = peer.receive().await["id"].clone();
     let error = asked.await.unwrap_err();
@@ -157,7 +157,7 @@ async fn a_request_without_an_answer_ends_at_its_deadline_and_the_late_answer_hu
 
 #[tokio::test(start_paused = true)]
 async fn a_request_dropped_before_it_is_written_is_not_sent() {
-    let (connection, mut peer) = connect();
+    let (connection, mut peer) = connect().await;
     drop(ask(&connection, "dropped"));
     let _kept = ask(&connection, "kept");
     assert_eq!(peer.receive().await["method"], "kept");
@@ -165,7 +165,7 @@ async fn a_request_dropped_before_it_is_written_is_not_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn events_before_the_answer_belong_to_the_handle() {
-    let (connection, mut peer) = connect();
+    let (connection, mut peer) = connect().await;
     let (log, pending) = start(&connection);
     let request = peer.receive().await;
     peer.delta("other", "not ours").await;
@@ -181,7 +181,7 @@ async fn events_before_the_answer_belong_to_the_handle() {
 
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_ends_before_its_answer_is_complete() {
-    let (connection, mut peer) = connect();
+    let (connection, mut peer) = connect().await;
     let (log, pending) = start(&connection);
     let request = peer.receive().await;
     peer.delta("u", "all").await;
@@ -195,7 +195,7 @@ async fn a_turn_that_ends_before_its_answer_is_complete() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_stream_has_the_backlog_and_later_ones_begin_now() {
-    let (connection, mut peer) = connect();
+    let (connection, mut peer) = connect().await;
     let (log, pending) = start(&connection);
     peer.start_turn("u").await;
     pending.await.unwrap();
@@ -215,7 +215,7 @@ async fn the_first_stream_has_the_backlog_and_later_ones_begin_now() {
 
 #[tokio::test(start_paused = true)]
 async fn interleaved_turns_see_only_their_own_events() {
-    let (connection, mut peer) = connect();
+    let (connection, mut peer) = connect().await;
     let (one, first) = start(&connection);
     peer.start_turn("u1").await;
     let (two, second) = start(&connection);
@@ -235,7 +235,7 @@ async fn interleaved_turns_see_only_their_own_events() {
 
 #[tokio::test(start_paused = true)]
 async fn a_second_start_on_a_busy_thread_joins_and_has_its_own_window() {
-    let (connection, mut peer) = connect();
+    let (connection, mut peer) = connect().await;
     let (one, first) = start(&connection);
     peer.start_turn("u").await;
     first.await.unwrap();
@@ -254,7 +254,7 @@ async fn a_second_start_on_a_busy_thread_joins_and_has_its_own_window() {
 
 #[tokio::test(start_paused = true)]
 async fn a_start_dropped_before_its_answer_interrupts_the_turn_it_created() {
-    let (connection, mut peer) = connect();
+    let (connection, mut peer) = connect().await;
     let (_log, pending) = start(&connection);
     let request = peer.receive().await;
     drop(pending);
@@ -266,7 +266,7 @@ async fn a_start_dropped_before_its_answer_interrupts_the_turn_it_created() {
 
 #[tokio::test(start_paused = true)]
 async fn a_start_dropped_before_its_answer_leaves_a_turn_that_it_joined() {
-    let (connection, mut peer) = connect();
+    let (connection, mut peer) = connect().await;
     let (_held, first) = start(&connection);
     peer.start_turn("u").await;
     first.await.unwrap();
@@ -279,7 +279,7 @@ async fn a_start_dropped_before_its_answer_leaves_a_turn_that_it_joined() {
 
 #[tokio::test(start_paused = true)]
 async fn releasing_the_creator_interrupts_only_when_nobody_else_holds_the_turn() {
-    let (connection, mut peer) = connect();
+    let (connection, mut peer) = connect().await;
     let (one, first) = start(&connection);
     peer.start_turn("u").await;
     first.await.unwrap();
@@ -298,7 +298,7 @@ async fn releasing_the_creator_interrupts_only_when_nobody_else_holds_the_turn()
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_stream_ends_everything_with_its_context() {
-    let (connection, mut peer) = connect();
+    let (connection, mut peer) = connect().await;
     let (log, pending) = start(&connection);
     peer.start_turn("u").await;
     pending.await.unwrap();
@@ -321,7 +321,7 @@ async fn the_end_of_the_stream_ends_everything_with_its_context() {
 
 #[tokio::test(start_paused = true)]
 async fn a_malformed_line_is_an_event_and_fails_nobody() {
-    let (connection, mut peer) = connect();
+    let (connection, mut peer) = connect().await;
     let hub = connection.shared.hub.clone();
     let observer = hub.observe(None);
     let asked = ask(&connection, "a");
@@ -352,7 +352,7 @@ async fn before_the_greeting_a_malformed_line_or_a_request_is_fatal() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_of_the_server_are_answered_and_nothing_is_accepted() {
-    let (_connection, mut peer) = connect();
+    let (_connection, mut peer) = connect().await;
     let declined = [
         ("item/commandExecution/requestApproval", json!({"decision": "decline"})),
         ("item/fileChange/requestApproval", json!({"decision": "decline"})),
@@ -378,7 +378,7 @@ async fn requests_of_the_server_are_answered_and_nothing_is_accepted() {
 
 #[tokio::test(start_paused = true)]
 async fn closing_ends_waits_and_the_peers_input() {
-    let (connection, mut peer) = connect();
+    let (connection, mut peer) = connect().await;
     let asked = ask(&connection, "a");
     peer.receive().await;
     connection.close();
@@ -389,19 +389,36 @@ async fn closing_ends_waits_and_the_peers_input() {
 
 #[tokio::test(start_paused = true)]
 async fn dropping_the_connection_ends_the_peers_input() {
-    let (connection, mut peer) = connect();
+    let (connection, mut peer) = connect().await;
     drop(connection);
     assert!(peer.ended().await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_sleep_ends_on_the_connections_clock() {
-    let (connection, _peer) = connect();
+    let (connection, _peer) = connect().await;
     let before = tokio::time::Instant::now();
     connection.sleep(Duration::from_secs(90)).await;
     assert_eq!(before.elapsed().as_secs(), 90);
     drop(connection.sleep(Duration::MAX));
     connection.sleep(Duration::from_secs(1)).await;
+}
+
+#[test]
+fn an_observer_of_an_ended_connection_ends_at_once() {
+    let hub = Hub::default();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let before = hub.observe(None);
+    assert!(before.poll(&mut VecDeque::new(), &mut context).is_pending());
+    hub.end(None);
+    for observer in [before, hub.observe(None)] {
+        assert!(matches!(
+            observer.poll(&mut VecDeque::new(), &mut context),
+            std::task::Poll::Ready(Seen::Ended)
+        ));
+    }
+    hub.reopen();
+    assert!(hub.observe(None).poll(&mut VecDeque::new(), &mut context).is_pending());
 }
 
 #[test]

@@ -1,0 +1,62 @@
+//! Turns that fail on the real runtime.
+
+use openai_codex::ErrorKind;
+use openai_codex::types::TurnStatus;
+use openai_codex_testkit::{Reply, ToolCall, Usage};
+
+use crate::support::{Model, texts, with_both_clients};
+
+with_both_clients! {
+    fn a_failed_turn_is_an_error_with_the_models_words(start, wait) {
+        let model = Model::start();
+        model.reply(Reply::failed("boom from mock model"));
+        model.reply("fine again");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.run("go")).unwrap_err();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::TurnFailed, Some(thread.id())));
+        assert!(error.to_string().contains("boom from mock model"), "{error}");
+        assert_eq!(error.turn().unwrap().turn.status, TurnStatus::Failed);
+        // The thread goes on.
+        assert_eq!(wait!(thread.run("again")).unwrap().final_response.as_deref(), Some("fine again"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_failed_turn_keeps_what_was_paid_for(start, wait) {
+        let model = Model::start();
+        let first = Reply::new().delta("on it").call(ToolCall::exec_command("echo 1"));
+        model.reply(first.usage(Usage::new(11, 7)));
+        model.reply(Reply::failed("boom"));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.run("go")).unwrap_err();
+        let result = error.turn().expect("a partial result");
+        assert_eq!(texts(&result.items), ["on it"]);
+        assert_eq!(result.usage.as_ref().unwrap().last.total_tokens, 18);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn every_handle_of_a_failed_turn_sees_the_failure(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(Reply::new().delta("a").pause(&gate).fail("boom"));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let (same, mut stream) = (turn.clone(), turn.stream());
+        gate.release();
+        for handle in [&turn, &same] {
+            let error = wait!(handle.run()).unwrap_err();
+            assert!(error.to_string().contains("boom"), "{error}");
+        }
+        let mut status = None;
+        while let Some(event) = wait!(stream.next()) {
+            // For a stream it is the end like any other.
+            if let openai_codex::Notification::TurnCompleted(end) = event.unwrap() {
+                status = Some(end.turn.status);
+            }
+        }
+        assert_eq!(status, Some(TurnStatus::Failed));
+        wait!(codex.close()).unwrap();
+    }
+}

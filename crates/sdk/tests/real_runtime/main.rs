@@ -1,0 +1,17 @@
+//! Both clients, the real runtime, and a scripted model.
+#![cfg(unix)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod approvals;
+mod commands;
+mod failures;
+mod final_response;
+mod inputs;
+mod joining;
+mod requests;
+mod start;
+mod streams;
+mod threads;
+mod turns;

@@ -1,0 +1,76 @@
+//! Starting and ending the real runtime.
+
+use openai_codex::runtime::VERSION;
+use openai_codex::{AsyncCodex, Codex};
+
+use crate::support::{Model, bounded, bounded_async, runtime, with_both_clients};
+
+#[test]
+fn metadata_of_the_blocking_client() {
+    bounded(|| {
+        let model = Model::start();
+        let codex = Codex::with_config(model.config()).unwrap();
+        let agent = codex.metadata().user_agent.clone();
+        assert!(agent.starts_with(&format!("codex_rust_sdk/{VERSION} ")), "{agent}");
+        codex.close().unwrap();
+    });
+}
+
+#[test]
+fn metadata_of_the_async_client() {
+    bounded_async(async || {
+        let model = Model::start();
+        let codex = AsyncCodex::with_config(model.config().client_name("my_tool"));
+        assert!(codex.metadata().is_none());
+        assert!(model.trace.processes().is_empty(), "nothing runs before the start");
+        codex.start().await.unwrap();
+        let agent = codex.metadata().unwrap().user_agent.clone();
+        assert!(agent.starts_with(&format!("my_tool/{VERSION} ")), "{agent}");
+        codex.close().await.unwrap();
+    });
+}
+
+with_both_clients! {
+    fn the_installed_runtime_is_found_without_being_named(start, wait) {
+        runtime();
+        let model = Model::start();
+        // What `config` names is left out here.
+        let config = model.env().into_iter().fold(openai_codex::CodexConfig::new(), |config, (name, value)| {
+            config.env(name, value)
+        });
+        let codex = start!(config).unwrap();
+        wait!(codex.close()).unwrap();
+    }
+
+    fn close_leaves_no_process_and_is_idempotent(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        let running = model.trace.processes();
+        assert!(!running.is_empty() || !cfg!(target_os = "linux"));
+        wait!(codex.close()).unwrap();
+        assert!(model.trace.processes().is_empty(), "close waits for the end");
+        wait!(codex.close()).unwrap();
+        wait!(codex.clone().close()).unwrap();
+    }
+
+    fn the_last_handle_ends_the_runtime(start, wait) {
+        let model = Model::start();
+        model.reply("hello");
+        let codex = start!(model.config()).unwrap();
+        let running = model.trace.processes();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        drop(codex);
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        drop(thread);
+        let mut stream = turn.stream();
+        drop(turn);
+        let mut ends = 0;
+        while let Some(event) = wait!(stream.next()) {
+            ends += usize::from(matches!(event.unwrap(), openai_codex::Notification::TurnCompleted(_)));
+        }
+        assert_eq!(ends, 1);
+        assert!(!running.is_empty() || !cfg!(target_os = "linux"));
+        drop(stream);
+        model.trace.wait_gone(&running);
+    }
+}

@@ -1,0 +1,153 @@
+//! Streams of the real runtime's turns.
+
+use std::time::Duration;
+
+use openai_codex::types::{ThreadItem, TurnStatus};
+use openai_codex::{Codex, ErrorKind, Notification};
+use openai_codex_testkit::Reply;
+
+use crate::support::{Model, bounded, with_both_clients};
+
+with_both_clients! {
+    fn deltas_come_in_order_then_the_item_then_the_end(start, wait) {
+        let model = Model::start();
+        model.reply(Reply::new().delta("he").delta("llo"));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let mut stream = turn.stream();
+        let (mut deltas, mut items, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        while let Some(event) = wait!(stream.next()) {
+            assert!(ends.is_empty(), "nothing comes after the end");
+            match event.unwrap() {
+                Notification::AgentMessageDelta(delta) => deltas.push(delta.delta),
+                Notification::ItemCompleted(done) => {
+                    if let ThreadItem::AgentMessage(message) = done.item {
+                        items.push(message.text);
+                    }
+                }
+                Notification::TurnCompleted(done) => ends.push(done.turn.status),
+                Notification::Unknown(event) => panic!("the pinned runtime sends what is known: {event:?}"),
+                Notification::Undecodable(event) => panic!("{event:?}"),
+                _ => {}
+            }
+        }
+        assert_eq!(deltas, ["he", "llo"]);
+        assert_eq!(items, ["hello"]);
+        assert_eq!(ends, [TurnStatus::Completed]);
+        assert!(wait!(stream.next()).is_none());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn two_turns_of_two_threads_see_their_own(start, wait) {
+        let model = Model::start();
+        let (left_gate, right_gate) = (model.gate(), model.gate());
+        model.reply_when(
+            |request| request.last_user_text() == Some("left"),
+            Reply::new().delta("l1").pause(&left_gate).delta("l2"),
+        );
+        model.reply_when(
+            |request| request.last_user_text() == Some("right"),
+            Reply::new().delta("r1").pause(&right_gate).delta("r2"),
+        );
+        let codex = start!(model.config()).unwrap();
+        let left = wait!(codex.thread_start().send()).unwrap();
+        let right = wait!(codex.thread_start().send()).unwrap();
+        let left = wait!(left.turn("left").send()).unwrap();
+        let right = wait!(right.turn("right").send()).unwrap();
+        let mut streams = [left.stream(), right.stream()];
+        // Both stand at their gates at the same time, and then end one after the other.
+        for gate in [&left_gate, &right_gate] {
+            gate.wait_reached().unwrap();
+        }
+        right_gate.release();
+        left_gate.release();
+        let mut seen = [String::new(), String::new()];
+        let mut open = [true, true];
+        while open.contains(&true) {
+            for side in 0..2 {
+                let Some(event) = wait!(streams[side].next()) else {
+                    open[side] = false;
+                    continue;
+                };
+                if let Notification::AgentMessageDelta(delta) = event.unwrap() {
+                    seen[side].push_str(&delta.delta);
+                }
+            }
+        }
+        assert_eq!(seen, ["l1l2", "r1r2"]);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn an_open_stream_blocks_no_other_request(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let mut stream = turn.stream();
+        gate.wait_reached().unwrap();
+        assert!(!wait!(codex.models().send()).unwrap().data.is_empty());
+        assert_eq!(wait!(thread.read().send()).unwrap().thread.id, thread.id());
+        gate.release();
+        let mut ended = false;
+        while let Some(event) = wait!(stream.next()) {
+            ended = matches!(event.unwrap(), Notification::TurnCompleted(_));
+        }
+        assert!(ended);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_stream_that_is_dropped_disturbs_no_other(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let mut early = turn.stream();
+        let mut other = turn.stream();
+        wait!(early.next()).unwrap().unwrap();
+        drop(early);
+        gate.release();
+        let mut last = None;
+        while let Some(event) = wait!(other.next()) {
+            last = Some(event.unwrap());
+        }
+        assert!(matches!(last, Some(Notification::TurnCompleted(_))));
+        assert_eq!(wait!(turn.run()).unwrap().final_response.as_deref(), Some("hello"));
+        wait!(codex.close()).unwrap();
+    }
+}
+
+#[test]
+fn a_wait_that_runs_out_of_time_loses_nothing() {
+    bounded(|| {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = Codex::with_config(model.config()).unwrap();
+        let turn = codex.thread_start().send().unwrap().turn("go").send().unwrap();
+        let mut stream = turn.stream();
+        let mut text = String::new();
+        while text.is_empty() {
+            if let Some(Notification::AgentMessageDelta(delta)) =
+                stream.next_timeout(Duration::from_secs(30)).unwrap()
+            {
+                text.push_str(&delta.delta);
+            }
+        }
+        // Nothing comes while the gate is shut, however long this takes.
+        let error = stream.next_timeout(Duration::from_millis(50)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        gate.release();
+        while let Some(event) = stream.next_timeout(Duration::MAX).unwrap() {
+            if let Notification::AgentMessageDelta(delta) = event {
+                text.push_str(&delta.delta);
+            }
+        }
+        assert_eq!(text, "hello");
+        codex.close().unwrap();
+    });
+}

@@ -41,9 +41,9 @@ pub use thread::Thread;
 pub use thread::{
     AsyncThread, ThreadFork, ThreadItems, ThreadList, ThreadRead, ThreadResume, ThreadStart, ThreadTurns,
 };
-pub use turn::{AsyncTurnHandle, AsyncTurnStream, RunResult, TurnStart};
+pub use turn::{AsyncTextStream, AsyncTurnHandle, AsyncTurnStream, RunResult, TurnStart};
 #[cfg(feature = "blocking")]
-pub use turn::{TurnHandle, TurnStream};
+pub use turn::{TextStream, TurnHandle, TurnStream};
 
 pub use openai_codex_protocol::{
     ClientRequest, DecodeError, Notification, UndecodableNotification, UnknownNotification, methods, types,

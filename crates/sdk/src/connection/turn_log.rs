@@ -21,6 +21,8 @@ pub(crate) enum End {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Digest {
     pub(crate) items: Vec<OwnedEvent>,
+    /// The first word on token usage, and the latest.
+    pub(crate) first_usage: Option<OwnedEvent>,
     pub(crate) usage: Option<OwnedEvent>,
 }
 
@@ -127,7 +129,9 @@ impl TurnLog {
             match event.kind {
                 Some(NotificationKind::ItemCompleted) => state.digest.items.push(event.to_owned()),
                 Some(NotificationKind::ThreadTokenUsageUpdated) => {
-                    state.digest.usage = Some(event.to_owned())
+                    let digest = &mut state.digest;
+                    digest.first_usage.get_or_insert_with(|| event.to_owned());
+                    digest.usage = Some(event.to_owned());
                 }
                 Some(NotificationKind::TurnCompleted) => state.end = Some(End::Completed(event.to_owned())),
                 _ => {}

@@ -43,6 +43,23 @@ impl AsyncTurnHandle {
         AsyncTurnStream::open(self.hold.clone())
     }
 
+    /// Streams the text of the turn's agent messages as it is written: piece after piece of one message after the
+    /// other, remarks on the way included, and nothing in between. The last item is an error if the turn has failed.
+    ///
+    /// It is a stream like [`stream`](Self::stream): the first of a handle, of either kind, has what came before.
+    ///
+    /// ```no_run
+    /// # async fn program(turn: openai_codex::AsyncTurnHandle) -> openai_codex::Result<()> {
+    /// let mut text = turn.stream_text();
+    /// while let Some(piece) = text.next().await {
+    ///     print!("{}", piece?);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn stream_text(&self) -> super::AsyncTextStream {
+        super::AsyncTextStream::open(self.hold.clone())
+    }
+
     /// Adds input to the turn while it runs: `turn/steer` with this turn as the expected one. A message that the model
     /// is in the middle of may be dropped.
     ///
@@ -117,6 +134,22 @@ impl TurnHandle {
     /// Each ends after `turn/completed`. Dropping one frees what it had not delivered and disturbs nothing else.
     pub fn stream(&self) -> super::TurnStream {
         super::TurnStream::from_async(self.inner.stream())
+    }
+
+    /// Streams the text of the turn's agent messages as it is written: piece after piece of one message after the
+    /// other, remarks on the way included, and nothing in between. The last item is an error if the turn has failed.
+    ///
+    /// It is a stream like [`stream`](Self::stream): the first of a handle, of either kind, has what came before.
+    ///
+    /// ```no_run
+    /// # fn program(turn: openai_codex::TurnHandle) -> openai_codex::Result<()> {
+    /// for piece in turn.stream_text() {
+    ///     print!("{}", piece?);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn stream_text(&self) -> super::TextStream {
+        super::TextStream::from_async(self.inner.stream_text())
     }
 
     /// Adds input to the turn while it runs: `turn/steer` with this turn as the expected one. A message that the model

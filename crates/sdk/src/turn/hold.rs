@@ -3,10 +3,11 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use crate::client::Session;
 use crate::connection::turn_log::TurnLog;
-use crate::{Result, RunResult};
+use crate::{Error, Result, RunResult};
 
 /// A hold on a turn. While it lives, the turn's events are kept; when it goes, they no longer are.
 #[derive(Debug)]
@@ -30,6 +31,15 @@ impl TurnHold {
     pub(super) async fn outcome(&self) -> Result<RunResult> {
         let (digest, end) = poll_fn(|context| self.log.poll_end(context)).await;
         RunResult::assemble(&self.log.thread_id, digest, end)
+    }
+
+    /// Why the turn has failed, if it has ended and did.
+    pub(super) fn failure(&self) -> Option<Error> {
+        let mut context = Context::from_waker(Waker::noop());
+        match self.log.poll_end(&mut context) {
+            Poll::Ready((digest, end)) => RunResult::assemble(&self.log.thread_id, digest, end).err(),
+            Poll::Pending => None,
+        }
     }
 }
 

@@ -6,6 +6,8 @@ mod hold;
 mod result;
 mod start;
 mod stream;
+mod text;
+mod usage;
 
 pub use handles::AsyncTurnHandle;
 #[cfg(feature = "blocking")]
@@ -15,3 +17,6 @@ pub use start::TurnStart;
 pub use stream::AsyncTurnStream;
 #[cfg(feature = "blocking")]
 pub use stream::TurnStream;
+pub use text::AsyncTextStream;
+#[cfg(feature = "blocking")]
+pub use text::TextStream;

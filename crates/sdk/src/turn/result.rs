@@ -1,8 +1,11 @@
 //! The outcome of a turn.
 
-use openai_codex_protocol::types::{MessagePhase, ThreadItem, ThreadTokenUsage, Turn, TurnStatus};
+use openai_codex_protocol::types::{
+    MessagePhase, ThreadItem, ThreadTokenUsage, TokenUsageBreakdown, Turn, TurnStatus,
+};
 use openai_codex_protocol::{Notification, UndecodableNotification};
 
+use crate::connection::frame_queue::OwnedEvent;
 use crate::connection::turn_log::{Digest, End};
 use crate::{Error, ErrorKind, Result};
 
@@ -15,8 +18,12 @@ pub struct RunResult {
     pub final_response: Option<String>,
     /// The items that the turn completed, in order.
     pub items: Vec<ThreadItem>,
-    /// The last word of the turn on token usage: `last` is its latest model request, `total` the whole thread.
+    /// The last word of the turn on token usage: `total` is the whole thread up to here, `last` the latest model
+    /// request alone, of which a turn can make many. What this turn used is [`turn_usage`](Self::turn_usage).
     pub usage: Option<ThreadTokenUsage>,
+    /// What this turn used, all its model requests together; after joining a running turn, what it used from then
+    /// on.
+    pub turn_usage: Option<TokenUsageBreakdown>,
     /// The turn as `turn/completed` tells it: its id, status, error and times. Its own `items` are a summary.
     pub turn: Turn,
     /// Completed items that this version of the crate cannot read, with their JSON and the reason. Empty as long as
@@ -58,15 +65,24 @@ impl RunResult {
                 _ => {}
             }
         }
-        let usage = digest.usage.and_then(|frame| match frame.decode() {
-            Notification::ThreadTokenUsageUpdated(updated) => Some(updated.token_usage),
-            _ => None,
-        });
-        let result = Self { final_response: final_response(&items), items, usage, turn, unreadable };
+        let first_usage = digest.first_usage.as_ref().and_then(token_usage);
+        let usage = digest.usage.as_ref().and_then(token_usage);
+        let turn_usage = first_usage
+            .zip(usage.as_ref())
+            .map(|(first, latest)| super::usage::of_turn(&first, latest, &items));
+        let result =
+            Self { final_response: final_response(&items), items, usage, turn_usage, turn, unreadable };
         match result.turn.status {
             TurnStatus::Failed => Err(failure(result).with_thread(Some(thread_id))),
             _ => Ok(result),
         }
+    }
+}
+
+fn token_usage(event: &OwnedEvent) -> Option<ThreadTokenUsage> {
+    match event.decode() {
+        Notification::ThreadTokenUsageUpdated(updated) => Some(updated.token_usage),
+        _ => None,
     }
 }
 

@@ -36,7 +36,7 @@ impl AsyncTurnStream {
         poll_fn(|context| self.poll_event(context)).await
     }
 
-    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Notification>>> {
+    pub(super) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Notification>>> {
         loop {
             if let Some(event) = self.batch.pop() {
                 return Poll::Ready(Some(Ok(event)));

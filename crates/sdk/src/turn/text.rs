@@ -1,0 +1,109 @@
+//! The agent's words as they are written.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use openai_codex_protocol::Notification;
+
+use super::AsyncTurnStream;
+use super::hold::TurnHold;
+use crate::Result;
+
+/// The text of one turn's agent messages as it is written; see
+/// [`AsyncTurnHandle::stream_text`](crate::AsyncTurnHandle::stream_text).
+///
+/// An error is always the last item.
+#[derive(Debug)]
+pub struct AsyncTextStream {
+    hold: Arc<TurnHold>,
+    events: AsyncTurnStream,
+    ended: bool,
+}
+
+impl AsyncTextStream {
+    pub(super) fn open(hold: Arc<TurnHold>) -> Self {
+        Self { events: AsyncTurnStream::open(hold.clone()), hold, ended: false }
+    }
+
+    /// The next piece of text; `None` after the last. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Result<String>> {
+        poll_fn(|context| self.poll_text(context)).await
+    }
+
+    fn poll_text(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<String>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        loop {
+            match ready!(self.events.poll_event(context)) {
+                Some(Ok(Notification::AgentMessageDelta(piece))) => {
+                    return Poll::Ready(Some(Ok(piece.delta)));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    self.ended = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    self.ended = true;
+                    return Poll::Ready(self.hold.failure().map(Err));
+                }
+            }
+        }
+    }
+}
+
+impl Stream for AsyncTextStream {
+    type Item = Result<String>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_text(context)
+    }
+}
+
+/// The text of one turn's agent messages as it is written; see
+/// [`TurnHandle::stream_text`](crate::TurnHandle::stream_text).
+///
+/// An error is always the last item.
+#[cfg(feature = "blocking")]
+#[derive(Debug)]
+pub struct TextStream {
+    inner: AsyncTextStream,
+}
+
+#[cfg(feature = "blocking")]
+impl TextStream {
+    pub(super) fn from_async(inner: AsyncTextStream) -> Self {
+        Self { inner }
+    }
+
+    /// Waits for the next piece of text, at most `timeout`. `Ok(None)` after the last.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up: nothing is lost, and
+    /// the stream goes on. Any other error is the stream's last word.
+    pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<String>> {
+        // A timeout beyond what the clock can count is none.
+        let deadline = std::time::Instant::now().checked_add(timeout);
+        match crate::park::wait_until(deadline, self.inner.next()) {
+            Some(piece) => piece.transpose(),
+            None => {
+                let message = format!("no text within {timeout:?}");
+                Err(crate::Error::new(crate::ErrorKind::DeadlineExceeded, message)
+                    .with_thread(Some(&self.inner.hold.log.thread_id)))
+            }
+        }
+    }
+}
+
+#[cfg(feature = "blocking")]
+impl Iterator for TextStream {
+    type Item = Result<String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        crate::park::wait(self.inner.next())
+    }
+}

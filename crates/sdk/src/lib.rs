@@ -14,6 +14,7 @@ mod paging;
 #[cfg(feature = "blocking")]
 mod park;
 mod process;
+mod retry;
 mod sandbox;
 mod thread;
 pub mod transport;
@@ -35,6 +36,7 @@ pub use models::Models;
 pub use paging::{AsyncEntries, AsyncPages, Paged};
 #[cfg(feature = "blocking")]
 pub use paging::{Entries, Pages};
+pub use retry::{RetryPolicy, retry_on_overload, retry_on_overload_async};
 pub use sandbox::{Sandbox, SandboxChoice};
 #[cfg(feature = "blocking")]
 pub use thread::Thread;

@@ -30,6 +30,7 @@ pub(crate) fn lint(with_tools: bool) -> Result<(), Failure> {
         ),
     ];
     if with_tools {
+        results.push(crate::api::snapshot(true));
         results.extend(TOOLS.iter().map(run_tool));
     }
     let failures: Vec<String> =

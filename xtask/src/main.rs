@@ -1,5 +1,6 @@
 //! `cargo xtask`: the project's one tool runner.
 
+mod api;
 mod cargo;
 #[allow(unreachable_pub, reason = "a tree of its own, with its own notion of what is public in it")]
 mod codegen;
@@ -21,6 +22,8 @@ usage: cargo xtask <command>
                     (with --offline, both leave the runtime out and take the vendored facts as they are)
   test              the whole suite; needs cargo and npm or pip, and no network once the runtime is installed
   test-installs     really installs the runtime into empty folders, through npm and through pip
+  api               write the snapshots of the public API, docs/api
+  api --check       fail where they differ
   lint              format, clippy, rustdoc, and what needs further tools (says how to install a missing one)
   lint --basic      the first three only: they need nothing beyond rustup's components
   bench [ARGS]      the benchmarks
@@ -38,6 +41,8 @@ fn main() -> ExitCode {
         ["codegen", options @ ..] => generate(options),
         ["test"] => suite::test(),
         ["test-installs"] => suite::test_installs(),
+        ["api"] => api::snapshot(false),
+        ["api", "--check"] => api::snapshot(true),
         ["lint"] => lint::lint(true),
         ["lint", "--basic"] => lint::lint(false),
         ["bench", rest @ ..] => suite::bench(rest),

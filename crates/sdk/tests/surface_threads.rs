@@ -348,7 +348,8 @@ with_both_clients! {
         assert_eq!(again.id(), archived.id());
         let read = wait!(again.read().include_turns(true).send()).unwrap();
         assert_eq!(read.thread.turns.len(), 1);
-        let mut all = codex.thread_list().limit(1).all();
+        // Sorted by creation the runtime would lose one of two threads of the same second.
+        let mut all = codex.thread_list().limit(1).sort_key(ThreadSortKey::RecencyAt).all();
         let mut listed = Vec::new();
         while let Some(thread) = wait!(all.next()) {
             listed.push(thread.unwrap().id);

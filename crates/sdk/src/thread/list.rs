@@ -16,6 +16,10 @@ use crate::paging::lists;
 /// A builder for `thread/list`; ends in `send` for one page, or in `pages` or `all` for the whole list. What is not
 /// set is the server's to choose and is not sent.
 ///
+/// Sort by [`ThreadSortKey::RecencyAt`] where no thread may be missed: sorted by creation, as it is unless told
+/// otherwise, runtime 0.163.0 goes on after the second in which the last thread of a page was created, and leaves out
+/// the others of that second.
+///
 /// ```no_run
 /// # fn program(codex: openai_codex::Codex) -> openai_codex::Result<()> {
 /// for thread in codex.thread_list().search_term("parser").limit(50).all() {

@@ -1,14 +1,13 @@
 //! Reading just enough of a frame to know where it goes: what it is, its method and its ids.
 //!
-//! Payloads are skipped, not decoded; that happens on the consumer's side.
+//! A scanner of its own, since every byte that arrives passes through here: it finds the members that routing needs and
+//! steps over the rest, strings at the speed of memory. It checks that a frame is an object whose strings and brackets
+//! close; what it steps over is checked when it is decoded, on the consumer's side.
 
 use std::borrow::Cow;
-use std::fmt;
 
+use memchr::memchr2;
 use openai_codex_protocol::types::RequestId;
-use serde::Deserialize;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
 /// A frame, as far as routing needs to understand it.
 #[derive(Debug)]
@@ -21,11 +20,11 @@ pub(crate) enum Incoming<'a> {
     Notification { method: Cow<'a, str>, route: Route<'a> },
 }
 
-/// The two ways in which a request is answered.
+/// The two ways in which a request is answered, as JSON text.
 #[derive(Debug)]
 pub(crate) enum Outcome<'a> {
-    Result(&'a RawValue),
-    Error(&'a RawValue),
+    Result(&'a str),
+    Error(&'a str),
 }
 
 /// Which thread and turn a message belongs to.
@@ -37,178 +36,195 @@ pub(crate) struct Route<'a> {
 
 impl<'a> Incoming<'a> {
     /// Reads a frame; the error says why it is no message of the protocol.
-    pub(crate) fn scan(text: &'a str) -> Result<Self, String> {
-        // A derived struct would also read from an array, position by position.
-        if !text.trim_ascii_start().starts_with('{') {
-            return Err("not a JSON-RPC message: not a JSON object".into());
-        }
-        let scan: Scan<'a> =
-            serde_json::from_str(text).map_err(|error| format!("not a JSON-RPC message: {error}"))?;
-        match scan {
-            Scan { method: Some(Text(Some(method))), id: Some(id), params, .. } => {
-                Ok(Self::Request { id, method, route: params.0 })
-            }
-            Scan { method: Some(Text(Some(method))), id: None, params, .. } => {
-                Ok(Self::Notification { method, route: params.0 })
-            }
-            Scan { id: Some(id), error: Some(error), .. } => {
-                Ok(Self::Answer { id, outcome: Outcome::Error(error) })
-            }
-            Scan { id: Some(id), result: Some(result), .. } => {
-                Ok(Self::Answer { id, outcome: Outcome::Result(result) })
-            }
+    pub(crate) fn scan(frame: &'a str) -> Result<Self, String> {
+        let malformed = |at: usize| format!("not a JSON-RPC message: malformed at byte {at}");
+        let mut scanner = Scanner { text: frame, at: 0 };
+        let mut found = Members::default();
+        scanner
+            .object(|key, scanner| {
+                match key {
+                    "method" => found.method = scanner.string()?,
+                    "params" => found.route = scanner.route()?,
+                    "id" => found.id = Some(scanner.value()?),
+                    "result" => found.result = Some(scanner.value()?),
+                    "error" => found.error = Some(scanner.value()?),
+                    _ => drop(scanner.value()?),
+                }
+                Some(())
+            })
+            .filter(|()| scanner.is_at_end())
+            .ok_or_else(|| malformed(scanner.at))?;
+        let id = found.id.map(serde_json::from_str::<RequestId>).transpose();
+        let id = id.map_err(|error| format!("not a JSON-RPC message: unusable id: {error}"))?;
+        match (found.method, id, found.error, found.result) {
+            (Some(method), Some(id), ..) => Ok(Self::Request { id, method, route: found.route }),
+            (Some(method), None, ..) => Ok(Self::Notification { method, route: found.route }),
+            (None, Some(id), Some(error), _) => Ok(Self::Answer { id, outcome: Outcome::Error(error) }),
+            (None, Some(id), None, Some(result)) => Ok(Self::Answer { id, outcome: Outcome::Result(result) }),
             _ => Err("not a JSON-RPC message: neither a method, nor an id with a result or an error".into()),
         }
     }
 }
 
 /// The turn's id in the answer to `turn/start`.
-pub(crate) fn started_turn(result: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Answer<'a> {
-        #[serde(borrow)]
-        turn: Entity<'a>,
-    }
-    let answer: Answer<'_> = serde_json::from_str(result).ok()?;
-    answer.turn.0.map(Cow::into_owned)
+pub(crate) fn started_turn(result: &str) -> Option<Cow<'_, str>> {
+    Scanner { text: result, at: 0 }.route()?.turn_id
 }
 
-#[derive(Deserialize)]
-struct Scan<'a> {
-    id: Option<RequestId>,
-    #[serde(borrow)]
-    method: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    params: Params<'a>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    error: Option<&'a RawValue>,
-}
-
-/// Keeps `null` apart from absence: `"result": null` is an answer.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
-/// A string where one is expected, borrowed where it can be; anything else is skipped.
-struct Text<'a>(Option<Cow<'a, str>>);
-
-/// The ids in a message's `params`, whatever shape those have.
 #[derive(Default)]
-struct Params<'a>(Route<'a>);
-
-/// The `id` of an object.
-struct Entity<'a>(Option<Cow<'a, str>>);
-
-/// Implements `Deserialize` for a scanner: the given visitor methods, and every other JSON value skipped.
-macro_rules! lenient {
-    ($name:ident, $skipped:expr, { $($method:item)* }) => {
-        impl<'de: 'a, 'a> Deserialize<'de> for $name<'a> {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Scanner;
-                impl<'de> Visitor<'de> for Scanner {
-                    type Value = $name<'de>;
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str("a JSON value")
-                    }
-                    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-                        Ok($skipped)
-                    }
-                    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Self::Value, E> {
-                        Ok($skipped)
-                    }
-                    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
-                        Ok($skipped)
-                    }
-                    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Self::Value, E> {
-                        Ok($skipped)
-                    }
-                    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self::Value, E> {
-                        Ok($skipped)
-                    }
-                    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                        while seq.next_element::<IgnoredAny>()?.is_some() {}
-                        Ok($skipped)
-                    }
-                    $($method)*
-                }
-                deserializer.deserialize_any(Scanner)
-            }
-        }
-    };
+struct Members<'a> {
+    method: Option<Cow<'a, str>>,
+    route: Route<'a>,
+    id: Option<&'a str>,
+    result: Option<&'a str>,
+    error: Option<&'a str>,
 }
 
-lenient!(Text, Text(None), {
-    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Text(Some(Cow::Borrowed(text))))
-    }
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Text(Some(Cow::Owned(text.to_owned()))))
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Text(None))
-    }
-});
+/// A position in a JSON text. Its steps give `None` where the text is malformed.
+struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+}
 
-lenient!(Params, Params::default(), {
-    fn visit_str<E: de::Error>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(Params::default())
+impl<'a> Scanner<'a> {
+    /// The next byte that is not white space.
+    fn peek(&mut self) -> Option<u8> {
+        loop {
+            match *self.text.as_bytes().get(self.at)? {
+                b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
+                byte => return Some(byte),
+            }
+        }
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+
+    fn is_at_end(&mut self) -> bool {
+        self.peek().is_none()
+    }
+
+    fn eat(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    /// Reads an object; `member` gets each key, and must step over the value.
+    fn object(&mut self, mut member: impl FnMut(&str, &mut Self) -> Option<()>) -> Option<()> {
+        self.eat(b'{')?;
+        if self.peek()? == b'}' {
+            return self.eat(b'}');
+        }
+        loop {
+            let key = self.string()??;
+            self.eat(b':')?;
+            member(&key, self)?;
+            match self.peek()? {
+                b',' => self.at += 1,
+                _ => return self.eat(b'}'),
+            }
+        }
+    }
+
+    /// The ids in a message's `params`, whatever shape those have.
+    fn route(&mut self) -> Option<Route<'a>> {
         let mut route = Route::default();
-        while let Some(key) = map.next_key::<Key>()? {
-            match key {
-                Key::ThreadId => route.thread_id = map.next_value::<Text<'de>>()?.0.or(route.thread_id),
-                Key::TurnId => route.turn_id = map.next_value::<Text<'de>>()?.0.or(route.turn_id),
-                Key::Thread => route.thread_id = route.thread_id.or(map.next_value::<Entity<'de>>()?.0),
-                Key::Turn => route.turn_id = route.turn_id.or(map.next_value::<Entity<'de>>()?.0),
-                Key::Other => drop(map.next_value::<IgnoredAny>()?),
-            }
+        if self.peek()? != b'{' {
+            self.value()?;
+            return Some(route);
         }
-        Ok(Params(route))
+        self.object(|key, scanner| {
+            match key {
+                "threadId" => route.thread_id = scanner.string()?.or(route.thread_id.take()),
+                "turnId" => route.turn_id = scanner.string()?.or(route.turn_id.take()),
+                "thread" => route.thread_id = route.thread_id.take().or(scanner.id_of_object()?),
+                "turn" => route.turn_id = route.turn_id.take().or(scanner.id_of_object()?),
+                _ => drop(scanner.value()?),
+            }
+            Some(())
+        })?;
+        Some(route)
     }
-});
 
-lenient!(Entity, Entity(None), {
-    fn visit_str<E: de::Error>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(Entity(None))
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+    /// The `id` of an object; of anything else none.
+    fn id_of_object(&mut self) -> Option<Option<Cow<'a, str>>> {
         let mut id = None;
-        while let Some(key) = map.next_key::<EntityKey>()? {
+        if self.peek()? != b'{' {
+            self.value()?;
+            return Some(id);
+        }
+        self.object(|key, scanner| {
             match key {
-                EntityKey::Id => id = map.next_value::<Text<'de>>()?.0,
-                EntityKey::Other => drop(map.next_value::<IgnoredAny>()?),
+                "id" => id = scanner.string()?,
+                _ => drop(scanner.value()?),
+            }
+            Some(())
+        })?;
+        Some(id)
+    }
+
+    /// A string, borrowed where it can be; any other value is stepped over.
+    fn string(&mut self) -> Option<Option<Cow<'a, str>>> {
+        let quoted = self.value()?;
+        let Some(inner) = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+            return Some(None);
+        };
+        match memchr::memchr(b'\\', inner.as_bytes()) {
+            None => Some(Some(Cow::Borrowed(inner))),
+            Some(_) => serde_json::from_str(quoted).ok().map(|text| Some(Cow::Owned(text))),
+        }
+    }
+
+    /// Steps over a value and gives its text.
+    fn value(&mut self) -> Option<&'a str> {
+        let first = self.peek()?;
+        let start = self.at;
+        match first {
+            b'"' => self.step_over_string()?,
+            b'{' | b'[' => self.step_over_brackets()?,
+            _ => self.step_over_scalar()?,
+        }
+        self.text.get(start..self.at)
+    }
+
+    fn step_over_string(&mut self) -> Option<()> {
+        self.at += 1;
+        loop {
+            let found = memchr2(b'"', b'\\', self.text.as_bytes().get(self.at..)?)?;
+            self.at += found + 1;
+            if self.text.as_bytes().get(self.at - 1) == Some(&b'"') {
+                return Some(());
+            }
+            // Whatever is escaped.
+            self.at += 1;
+        }
+    }
+
+    fn step_over_brackets(&mut self) -> Option<()> {
+        let mut depth = 0_usize;
+        loop {
+            match *self.text.as_bytes().get(self.at)? {
+                b'"' => {
+                    self.step_over_string()?;
+                    continue;
+                }
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth -= 1,
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                return Some(());
             }
         }
-        Ok(Entity(id))
     }
-});
 
-#[derive(Deserialize)]
-#[serde(field_identifier)]
-enum Key {
-    #[serde(rename = "threadId")]
-    ThreadId,
-    #[serde(rename = "turnId")]
-    TurnId,
-    #[serde(rename = "thread")]
-    Thread,
-    #[serde(rename = "turn")]
-    Turn,
-    #[serde(other)]
-    Other,
-}
-
-#[derive(Deserialize)]
-#[serde(field_identifier)]
-enum EntityKey {
-    #[serde(rename = "id")]
-    Id,
-    #[serde(other)]
-    Other,
+    /// A number, `true`, `false` or `null`.
+    fn step_over_scalar(&mut self) -> Option<()> {
+        let rest = self.text.as_bytes().get(self.at..)?;
+        let size = rest
+            .iter()
+            .take_while(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'+' | b'.'));
+        let size = size.count();
+        self.at += size;
+        (size > 0).then_some(())
+    }
 }
 
 #[cfg(test)]
@@ -259,7 +275,7 @@ mod tests {
         else {
             panic!("not a result");
         };
-        assert_eq!((raw.get(), id), ("null", RequestId::from(7)));
+        assert_eq!((raw, id), ("null", RequestId::from(7)));
     }
 
     #[test]
@@ -274,5 +290,29 @@ mod tests {
     fn the_started_turn_is_read_from_the_answer() {
         assert_eq!(started_turn(r#"{"turn":{"status":"inProgress","id":"u"}}"#).as_deref(), Some("u"));
         assert_eq!(started_turn("{}"), None);
+    }
+
+    #[test]
+    fn what_is_stepped_over_may_hold_anything() {
+        let frame =
+            r#" { "x" : [ { "method" : "no" , "a]" : "}\"{" } , [ ] , -1.5e+3 , null ] , "method" : "m" } "#;
+        let Incoming::Notification { method, .. } = Incoming::scan(frame).unwrap() else {
+            panic!("not that")
+        };
+        assert_eq!(method, "m");
+        let frame = r#"{"result":{"turn":{"id":"u","threadId":"t"},"deep":[[[{"a":"\\"}]]]},"id":"x"}"#;
+        let Incoming::Answer { outcome: Outcome::Result(raw), .. } = Incoming::scan(frame).unwrap() else {
+            panic!("not that")
+        };
+        assert_eq!(started_turn(raw).as_deref(), Some("u"));
+    }
+
+    #[test]
+    fn every_prefix_of_a_message_is_refused_and_none_panics() {
+        let frame = r#"{"id":"ä\u00e4","method":"m","params":{"turn":{"id":"u\"","x":[1,{}]},"n":null,"threadId":"t"}}"#;
+        assert!(Incoming::scan(frame).is_ok());
+        for end in (0..frame.len()).filter(|end| frame.is_char_boundary(*end)) {
+            assert!(Incoming::scan(&frame[..end]).is_err(), "{}", &frame[..end]);
+        }
     }
 }

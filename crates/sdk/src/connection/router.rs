@@ -181,8 +181,8 @@ impl Router {
 
     fn answer(&mut self, id: i64, outcome: Outcome<'_>, effects: &mut Vec<Effect>) {
         let answer = match outcome {
-            Outcome::Result(raw) => Ok(raw.get().to_owned()),
-            Outcome::Error(raw) => Err(server_error(raw.get())),
+            Outcome::Result(raw) => Ok(raw.to_owned()),
+            Outcome::Error(raw) => Err(server_error(raw)),
         };
         let names_its_turn = self.starts.get(&id).is_some_and(|start| !start.unnamed);
         if (names_its_turn || answer.is_err())

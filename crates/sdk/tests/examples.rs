@@ -1,10 +1,13 @@
 //! The examples, run as a user runs them, against a scripted model.
 
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
-use openai_codex_testkit::{Reply, ScriptedModel};
+use openai_codex::Codex;
+use openai_codex_testkit::{AppServer, Reply, Script, ScriptedModel, Usage};
+use serde_json::json;
 
 /// The program of an example. Cargo builds the examples before the tests only when all of them are run, so it is asked
 /// to; mostly there is nothing to do.
@@ -29,13 +32,68 @@ fn example(name: &str) -> PathBuf {
     path.join("examples").join(name)
 }
 
-/// Runs an example with the model as its only account, and gives what it printed.
-fn run(name: &str, model: &ScriptedModel) -> String {
+/// An example with the model as its only account.
+fn command(name: &str, model: &ScriptedModel) -> Command {
     openai_codex::runtime::install().unwrap();
-    let output = Command::new(example(name)).envs(model.env()).stdin(Stdio::null()).output().unwrap();
+    let mut command = Command::new(example(name));
+    command.envs(model.env()).stdin(Stdio::null());
+    command
+}
+
+/// What it printed. It must succeed.
+fn output(mut command: Command) -> String {
+    let output = command.output().unwrap();
     let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
     out
+}
+
+/// Runs an example with the model as its only account, and gives what it printed.
+fn run(name: &str, model: &ScriptedModel) -> String {
+    output(command(name, model))
+}
+
+/// An example that the test talks to while it runs.
+struct Talk {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Talk {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    fn line(&mut self) -> String {
+        self.lines.next().unwrap().unwrap()
+    }
+
+    /// The rest of what it prints after its input has ended. It must succeed.
+    fn rest(mut self) -> Vec<String> {
+        drop(self.child.stdin.take());
+        let rest = self.lines.map(Result::unwrap).collect();
+        assert!(self.child.wait().unwrap().success());
+        rest
+    }
+}
+
+/// A thread with a turn for each of these questions and answers, stored in the model's home; gives its id.
+fn stored_thread(model: &ScriptedModel, turns: &[(&str, &str)]) -> String {
+    openai_codex::runtime::install().unwrap();
+    let codex = Codex::with_config(model.config()).unwrap();
+    let thread = codex.thread_start().send().unwrap();
+    for (question, answer) in turns {
+        model.reply(*answer);
+        thread.run(*question).unwrap();
+    }
+    codex.close().unwrap();
+    thread.id().to_owned()
 }
 
 #[test]
@@ -89,4 +147,257 @@ fn quickstart_without_an_account() {
     assert!(lines.contains(&"The answer is 42."), "{out}");
     assert!(lines.contains(&"final response: The file holds the answer, which is 42."), "{out}");
     assert_eq!(lines.last(), Some(&"tokens: 903 in (812 cached), 17 out (0 reasoning), 920 in all"), "{out}");
+}
+
+#[test]
+fn stream_blocking() {
+    let model = ScriptedModel::start().unwrap();
+    model.reply(Reply::new().delta("one, ").delta("two, ").delta("three").usage(Usage::new(11, 7)));
+    assert_eq!(run("stream_blocking", &model), "one, two, three\n11 tokens in, 7 out\n");
+    assert_eq!(model.last_request().unwrap().last_user_text(), Some("Count to three."));
+}
+
+#[test]
+fn resume() {
+    let model = ScriptedModel::start().unwrap();
+    model.reply("I will.");
+    model.reply("It was 42.");
+    let first = run("resume", &model);
+    let (answer, hint) = first.split_once('\n').unwrap();
+    assert_eq!(answer, "I will.");
+    let id = hint.trim_end().strip_prefix("go on with: cargo run --example resume -- ").unwrap();
+
+    let mut again = command("resume", &model);
+    again.arg(id);
+    assert_eq!(output(again), format!("It was 42.\n{hint}"));
+    let request = model.last_request().unwrap();
+    assert_eq!(request.texts("assistant"), ["I will."]);
+    assert!(request.user_texts().ends_with(&["Remember the number 42.", "Which number was it?"]));
+}
+
+#[test]
+fn thread_lifecycle() {
+    let model = ScriptedModel::start().unwrap();
+    model.reply("Hello.");
+    model.reply("Bonjour.");
+    let expected = "\
+\"Example: hello\" has 1 turn
+the fork says: Bonjour.
+listed: [\"Example: hello in French\"]
+archived: [\"Example: hello\"]
+listed again: [\"Example: hello\", \"Example: hello in French\"]
+after deleting: []
+";
+    assert_eq!(run("thread_lifecycle", &model), expected);
+    let request = model.last_request().unwrap();
+    assert!(request.user_texts().ends_with(&["Say hello.", "The same in French."]));
+}
+
+#[test]
+fn images() {
+    let model = ScriptedModel::start().unwrap();
+    model.reply("A red square.\nA blue square.");
+    assert_eq!(run("images", &model), "A red square.\nA blue square.\n");
+    let request = model.last_request().unwrap();
+    let urls: Vec<_> = request
+        .items("message")
+        .into_iter()
+        .flat_map(|message| message["content"].as_array().unwrap())
+        .filter(|part| part["type"] == "input_image")
+        .map(|part| part["image_url"].as_str().unwrap())
+        .collect();
+    assert_eq!(urls.len(), 2, "{urls:?}");
+    assert!(urls.iter().all(|url| url.starts_with("data:image/png;base64,")), "{urls:?}");
+    assert_ne!(urls[0], urls[1]);
+}
+
+#[test]
+fn turn_options() {
+    let model = ScriptedModel::start().unwrap();
+    model.reply(r#"{"name": "Mount Everest", "metres": 8849}"#);
+    let out = run("turn_options", &model);
+    let (models, answer) = out.split_at(out.rfind("Mount").unwrap());
+    assert_eq!(answer, "Mount Everest has 8849 m\n");
+    let default = models.lines().find_map(|line| line.split_once(" (default): ")).unwrap().0;
+    let request = model.last_request().unwrap();
+    assert_eq!(request.model(), Some(default));
+    assert_eq!(request.body["text"]["format"]["schema"]["required"], json!(["name", "metres"]));
+    let reasoning = &request.body["reasoning"];
+    assert_eq!(json!([reasoning["effort"], reasoning["summary"]]), json!(["low", "concise"]));
+}
+
+#[test]
+fn steer_interrupt() {
+    let model = ScriptedModel::start().unwrap();
+    let (steered, interrupted) = (model.gate(), model.gate());
+    model.reply(Reply::new().delta("Once upon a time").pause(&steered));
+    model.reply("A windmill turned. It stopped.");
+    model.reply(Reply::new().delta("The lighthouse").pause(&interrupted));
+    let mut example = Talk::start(command("steer_interrupt", &model));
+    assert_eq!(example.line(), "steered");
+    steered.release();
+    let rest = example.rest();
+    assert_eq!(rest, [r#"completed: Some("A windmill turned. It stopped.")"#, "interrupted: None"]);
+    let request = &model.requests()[1];
+    assert_eq!(request.last_user_text(), Some("Make it two sentences, and about a windmill."));
+}
+
+#[test]
+fn many_turns() {
+    let model = ScriptedModel::start().unwrap();
+    for colour in ["red", "yellow", "green"] {
+        let prompt = format!("Describe {colour} in one sentence.");
+        let reply = Reply::new().delta("It is ").delta(format!("{colour}."));
+        model.reply_when(move |request| request.last_user_text() == Some(&prompt), reply);
+    }
+    let prompt = "Describe blue in one sentence.";
+    model.reply_when(move |request| request.last_user_text() == Some(prompt), Reply::failed("no ink left"));
+    let out = run("many_turns", &model);
+    let lines: Vec<_> = out.lines().collect();
+    let (steps, results) = lines.split_at(lines.len() - 4);
+    let of = |colour: &str| -> Vec<_> {
+        steps
+            .iter()
+            .filter_map(|line| line.split_once(": "))
+            .filter(|step| step.0 == colour)
+            .map(|step| step.1)
+            .collect()
+    };
+    for colour in ["red", "yellow", "green"] {
+        assert_eq!(of(colour), ["waiting", "thinking", "writing", "done"], "{out}");
+    }
+    assert_eq!(of("blue"), ["waiting", "thinking", "failed"], "{out}");
+    assert_eq!(results[..3], ["red: It is red.", "yellow: It is yellow.", "green: It is green."]);
+    assert!(results[3].starts_with("blue: ") && results[3].ends_with("no ink left"), "{out}");
+    assert_eq!(steps.len(), 15, "{out}");
+}
+
+#[test]
+fn errors_retry() {
+    let model = ScriptedModel::start().unwrap();
+    model.reply(Reply::failed("there is no such model"));
+    let out = run("errors_retry", &model);
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(lines.len(), 3, "{out}");
+    assert!(lines[0].starts_with("no such thread: `thread/resume` on thread 00000000-"), "{out}");
+    assert_eq!(lines[1], "started a thread at attempt 1");
+    assert!(lines[2].starts_with("the turn failed (thread "), "{out}");
+    assert!(
+        lines[2].ends_with(": there is no such model); items done: 1; advice: read the message"),
+        "{out}"
+    );
+    assert_eq!(model.last_request().unwrap().model(), Some("no-such-model"));
+}
+
+/// No real server is overloaded on demand.
+#[test]
+fn errors_retry_with_an_overloaded_server() {
+    let busy = |script: Script| {
+        script.expect("thread/start").respond_error(-32001, "Server overloaded; retry later.")
+    };
+    let script = Script::standard().expect("thread/resume").respond_error(-32600, "no such thread");
+    let script = busy(busy(script)).start_thread("t").start_turn("t", "u");
+    let server =
+        AppServer::new(script.agent_message("t", "u", "m", ["Hello."]).complete_turn("t", "u")).unwrap();
+    let mut command = Command::new(example("errors_retry"));
+    command.envs(server.env()).env("CODEX_BIN", AppServer::program().unwrap());
+    let out = output(command);
+    assert!(out.ends_with("\nstarted a thread at attempt 3\nHello.\n"), "{out}");
+}
+
+#[test]
+fn history() {
+    let model = ScriptedModel::start().unwrap();
+    assert_eq!(run("history", &model), "no threads yet\n");
+    let id = stored_thread(&model, &[("one?", "One."), ("two?", "Two."), ("three?", "Three.")]);
+    let expected = "\
+page 1, more to come:
+  completed: > three?
+  completed: > two?
+page 2, the last:
+  completed: > one?
+> one?
+One.
+> two?
+Two.
+> three?
+Three.
+";
+    assert_eq!(run("history", &model), expected);
+    let mut with_id = command("history", &model);
+    with_id.arg(id);
+    assert_eq!(output(with_id), expected);
+    assert_eq!(model.requests().len(), 3, "history asks no model");
+}
+
+#[test]
+fn chat() {
+    let model = ScriptedModel::start().unwrap();
+    stored_thread(&model, &[("An old question?", "An old answer.")]);
+    model.reply(Reply::exec_command("echo hi"));
+    model.reply(Reply::new().delta("It ").delta("said hi."));
+    model.reply("From the fork.");
+    model.reply("From the old thread.");
+    model.reply("From a new one.");
+    let mut chat = Talk::start(command("chat", &model));
+    let help = chat.line();
+    assert_eq!(help, "/list, /resume N or ID, /fork, /new, /quit; Ctrl-C ends an answer");
+
+    chat.say("Run it.");
+    let command = chat.line();
+    assert!(command.starts_with("$ ") && command.contains("echo hi"), "{command}");
+    assert_eq!(chat.line(), "It said hi.");
+
+    chat.say("/fork");
+    assert!(chat.line().starts_with("a fork of "));
+    chat.say("And you?");
+    assert_eq!(chat.line(), "From the fork.");
+    assert!(model.last_request().unwrap().user_texts().ends_with(&["Run it.", "And you?"]));
+
+    chat.say("/list");
+    let listed = [chat.line(), chat.line(), chat.line()];
+    let number = |title: &str| listed.iter().find_map(|line| line.strip_suffix(title)?.split("  ").next());
+    assert!(number("  And you? (this one)").is_some() && number("  Run it.").is_some(), "{listed:?}");
+    chat.say(&format!("/resume {}", number("  An old question?").unwrap()));
+    assert_eq!([chat.line(), chat.line()], ["> An old question?", "An old answer."]);
+    chat.say("Still there?");
+    assert_eq!(chat.line(), "From the old thread.");
+    assert!(model.last_request().unwrap().user_texts().ends_with(&["An old question?", "Still there?"]));
+
+    chat.say("/nonsense");
+    assert_eq!(chat.line(), help);
+    chat.say("/resume no-id");
+    assert!(chat.line().starts_with("error: `thread/resume` on thread no-id: "));
+    chat.say("/new");
+    assert_eq!(chat.line(), "a new thread");
+    chat.say("And here?");
+    assert_eq!(chat.rest(), ["From a new one."]);
+    let request = model.last_request().unwrap();
+    assert_eq!((request.texts("assistant").len(), request.last_user_text()), (0, Some("And here?")));
+}
+
+#[cfg(unix)]
+#[test]
+fn chat_is_interrupted() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let model = ScriptedModel::start().unwrap();
+    let gate = model.gate();
+    model.reply(Reply::new().delta("A long story,\n").pause(&gate));
+    model.reply("A short one.");
+    let mut chat = Talk::start(command("chat", &model));
+    let ctrl_c = Pid::from_child(&chat.child);
+    chat.line();
+    chat.say("Tell me a story.");
+    assert_eq!(chat.line(), "A long story,");
+    kill_process(ctrl_c, Signal::INT).unwrap();
+    assert_eq!([chat.line(), chat.line()], ["", "(interrupted)"]);
+
+    // Without an answer there is nothing to end, and the program goes on.
+    kill_process(ctrl_c, Signal::INT).unwrap();
+    assert_eq!([chat.line(), chat.line()], ["", "/quit ends the chat"]);
+    chat.say("A short one, then.");
+    assert_eq!(chat.line(), "A short one.");
+    chat.say("/quit");
+    assert_eq!(chat.rest(), [""; 0]);
 }

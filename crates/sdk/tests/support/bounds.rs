@@ -1,10 +1,23 @@
 //! A test that hangs fails instead of blocking the suite.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 /// Generous: it tells a hang from a slow machine.
 const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// Preparations that have begun, and those that have ended.
+static BEGUN: AtomicUsize = AtomicUsize::new(0);
+static ENDED: AtomicUsize = AtomicUsize::new(0);
+
+/// Does what may take long the first time, such as an install or a build. The watchdogs wait for it.
+pub(crate) fn prepare<T>(preparation: impl FnOnce() -> T) -> T {
+    BEGUN.fetch_add(1, Ordering::SeqCst);
+    let prepared = preparation();
+    ENDED.fetch_add(1, Ordering::SeqCst);
+    prepared
+}
 
 /// Runs a test on a thread of its own and fails if it has not ended in time.
 pub(crate) fn bounded(test: impl FnOnce() + Send + 'static) {
@@ -15,9 +28,15 @@ pub(crate) fn bounded(test: impl FnOnce() + Send + 'static) {
         test();
     });
     let thread = thread.unwrap();
+    let mut ended = ENDED.load(Ordering::SeqCst);
     // The sender is dropped, not used: that also tells of a panic.
-    if end.recv_timeout(WATCHDOG) == Err(RecvTimeoutError::Timeout) {
-        panic!("the test hangs: it has not ended within {WATCHDOG:?}");
+    while end.recv_timeout(WATCHDOG) == Err(RecvTimeoutError::Timeout) {
+        let (begun, ended_now) = (BEGUN.load(Ordering::SeqCst), ENDED.load(Ordering::SeqCst));
+        assert!(
+            begun > ended_now || ended_now > ended,
+            "the test hangs: it has not ended within {WATCHDOG:?}"
+        );
+        ended = ended_now;
     }
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);

@@ -6,12 +6,14 @@ mod bounds;
 mod processes;
 mod program;
 mod real;
+mod server;
 
 pub(crate) use both::with_both_clients;
 pub(crate) use bounds::{bounded, bounded_async};
 pub(crate) use processes::{Trace, processes};
 pub(crate) use program::program;
 pub(crate) use real::{Model, runtime};
+pub(crate) use server::Server;
 
 use openai_codex::types::ThreadItem;
 use serde_json::Value;

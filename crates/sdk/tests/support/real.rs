@@ -10,11 +10,12 @@ use openai_codex_testkit::ScriptedModel;
 use tempfile::TempDir;
 
 use super::Trace;
+use super::bounds::prepare;
 
 /// The pinned runtime, installed on the first call if need be.
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| openai_codex::runtime::install().unwrap())
+    prepare(|| RUNTIME.get_or_init(|| openai_codex::runtime::install().unwrap()))
 }
 
 /// A scripted model and a folder for its agent to work in; when it is dropped, no process of its runtime may be left.

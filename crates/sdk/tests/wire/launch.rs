@@ -6,19 +6,17 @@ use std::path::PathBuf;
 use openai_codex::CodexConfig;
 use openai_codex_testkit::{AppServer, Script};
 
-use crate::support::{Trace, program, with_both_clients};
+use crate::support::{Server, program, with_both_clients};
 
 /// A program that notes how it was started and then plays a script.
 struct Noting {
-    trace: Trace,
-    server: AppServer,
+    server: Server,
     program: PathBuf,
 }
 
 impl Noting {
     fn new() -> Self {
-        let server = AppServer::new(Script::standard()).unwrap();
-        let trace = Trace::new(server.dir());
+        let server = Server::new(Script::standard());
         let text = format!(
             "#!/bin/sh\n\
              for word; do echo \"$word\"; done > {dir}/args\n\
@@ -29,7 +27,7 @@ impl Noting {
             real = AppServer::program().unwrap().display(),
         );
         let program = program(server.dir(), "codex", &text);
-        Self { trace, server, program }
+        Self { server, program }
     }
 
     fn config(&self) -> CodexConfig {
@@ -64,10 +62,10 @@ with_both_clients! {
         let noting = Noting::new();
         let folder = tempfile::tempdir().unwrap();
         let codex = start!(noting.config().cwd(folder.path()).env("EXTRA", "ordinary")).unwrap();
-        assert_eq!(noting.trace.processes().len(), 1);
+        assert_eq!(noting.server.trace.processes().len(), 1);
         wait!(codex.close()).unwrap();
         // Reaped, not only told to end.
-        assert!(noting.trace.processes().is_empty());
+        assert!(noting.server.trace.processes().is_empty());
         let pwd = PathBuf::from(noting.note("pwd").trim_end());
         assert_eq!(pwd.canonicalize().unwrap(), folder.path().canonicalize().unwrap());
         assert_eq!(noting.note("extra"), "ordinary\n");

@@ -1,0 +1,143 @@
+//! A program that is no Codex runtime.
+
+use std::path::Path;
+use std::time::Duration;
+
+use openai_codex::{CodexConfig, Error, ErrorKind};
+use tempfile::TempDir;
+
+use crate::support::{Trace, program, with_both_clients};
+
+/// A folder by which the processes of a test are known.
+struct Mark {
+    trace: Trace,
+    folder: TempDir,
+}
+
+impl Mark {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { trace: Trace::new(folder.path()), folder }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn config(&self) -> CodexConfig {
+        CodexConfig::new().env("MARK_OF_THE_TEST", self.path())
+    }
+
+    /// A configuration for this program, which is written first.
+    fn script(&self, text: &str) -> CodexConfig {
+        self.config().codex_bin(program(self.path(), "codex", text))
+    }
+}
+
+/// The error is that of a handshake, names the program and says what to check; no process is left by then.
+#[track_caller]
+fn assert_handshake(mark: &Mark, error: &Error, program: &str) {
+    assert_eq!(error.kind(), ErrorKind::Handshake, "{error}");
+    assert_eq!(error.method(), Some("initialize"));
+    assert!(error.to_string().contains(program), "{error}");
+    assert!(mark.trace.processes().is_empty(), "the error comes when the process has gone");
+}
+
+with_both_clients! {
+    fn one_that_ends_at_once(start, _wait) {
+        let mark = Mark::new();
+        let error = start!(mark.config().launch_args_override(["true"])).unwrap_err();
+        assert_handshake(&mark, &error, "true");
+        let text = error.to_string();
+        assert!(text.contains("exit status: 0") && text.contains("check that it is a Codex runtime"), "{text}");
+    }
+
+    fn one_that_echoes(start, _wait) {
+        let mark = Mark::new();
+        let error = start!(mark.config().launch_args_override(["cat"])).unwrap_err();
+        assert_handshake(&mark, &error, "cat");
+        assert!(error.to_string().contains("does not speak the app-server protocol"), "{error}");
+    }
+
+    fn one_that_floods(start, _wait) {
+        let mark = Mark::new();
+        let error = start!(mark.config().launch_args_override(["yes"])).unwrap_err();
+        assert_handshake(&mark, &error, "yes");
+        assert!(error.to_string().contains("it wrote \"y\""), "{error}");
+    }
+
+    fn one_that_floods_without_a_line_end(start, _wait) {
+        let mark = Mark::new();
+        let config = mark.config().start_deadline(Duration::from_millis(500));
+        let endless = ["sh", "-c", "yes | tr -d '\\n'"];
+        let error = start!(config.launch_args_override(endless)).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Handshake | ErrorKind::DeadlineExceeded), "{error}");
+        // Two processes, of which only one is the child.
+        mark.trace.wait_gone(&[]);
+    }
+
+    fn one_that_says_nothing(start, _wait) {
+        let mark = Mark::new();
+        let config = mark.config().start_deadline(Duration::from_millis(300));
+        let error = start!(config.launch_args_override(["sleep", "1000"])).unwrap_err();
+        assert_eq!((error.kind(), error.method()), (ErrorKind::DeadlineExceeded, Some("initialize")));
+        assert!(error.to_string().contains("300ms"), "{error}");
+        assert!(mark.trace.processes().is_empty());
+    }
+
+    fn one_that_prints_rubbish(start, _wait) {
+        let mark = Mark::new();
+        let config = mark.script("#!/bin/sh\necho 'Welcome to My Tool 1.0!'\nexec cat > /dev/null\n");
+        let error = start!(config).unwrap_err();
+        assert_handshake(&mark, &error, mark.path().join("codex").to_str().unwrap());
+        assert!(error.to_string().contains("Welcome to My Tool 1.0!"), "{error}");
+    }
+
+    fn one_that_prints_binary_rubbish(start, _wait) {
+        let mark = Mark::new();
+        let error = start!(mark.script("#!/bin/sh\nprintf '\\377\\376\\000\\n'\nexec cat > /dev/null\n")).unwrap_err();
+        assert_handshake(&mark, &error, mark.path().join("codex").to_str().unwrap());
+    }
+
+    fn one_that_complains_and_fails(start, _wait) {
+        let mark = Mark::new();
+        let config = mark.script("#!/bin/sh\necho 'error: first' >&2\necho 'error: no such subcommand' >&2\nexit 3\n");
+        let error = start!(config).unwrap_err();
+        assert_handshake(&mark, &error, mark.path().join("codex").to_str().unwrap());
+        let text = error.to_string();
+        assert!(text.contains("exit status: 3"), "{text}");
+        assert!(text.contains("stderr_tail=error: first\nerror: no such subcommand"), "{text}");
+    }
+
+    fn one_that_dies_by_a_signal(start, _wait) {
+        let mark = Mark::new();
+        let error = start!(mark.script("#!/bin/sh\nkill -9 $$\n")).unwrap_err();
+        assert_handshake(&mark, &error, "codex");
+        assert!(error.to_string().contains("signal: 9"), "{error}");
+    }
+
+    fn one_that_closes_its_output_and_lives_on(start, _wait) {
+        let mark = Mark::new();
+        let error = start!(mark.script("#!/bin/sh\nexec cat >&-\n")).unwrap_err();
+        assert_handshake(&mark, &error, "codex");
+    }
+
+    fn one_that_never_reads(start, _wait) {
+        let mark = Mark::new();
+        let config = mark.script("#!/bin/sh\nexec sleep 1000 <&-\n").start_deadline(Duration::from_millis(300));
+        let error = start!(config).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Handshake | ErrorKind::DeadlineExceeded), "{error}");
+        assert!(mark.trace.processes().is_empty());
+    }
+
+    fn one_that_leaves_a_child_with_its_output(start, _wait) {
+        let mark = Mark::new();
+        // The child holds stdout and stderr open after its parent has gone.
+        let config = mark.script("#!/bin/sh\nsleep 1000 &\necho $! > $MARK_OF_THE_TEST/child\nexit 5\n");
+        let error = start!(config.start_deadline(Duration::from_millis(300))).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Handshake | ErrorKind::DeadlineExceeded), "{error}");
+        // It is nobody's business but its parent's, who has gone.
+        let child = std::fs::read_to_string(mark.path().join("child")).unwrap();
+        std::process::Command::new("kill").arg(child.trim()).status().unwrap();
+    }
+}

@@ -1,0 +1,10 @@
+//! What a user can get wrong: each ends in an error that says what, where and what to do, and leaves no process.
+#![cfg(unix)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod closed;
+mod configuration;
+mod impostors;
+mod programs;

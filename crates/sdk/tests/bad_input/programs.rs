@@ -1,0 +1,48 @@
+//! A program that cannot be started.
+
+use openai_codex::{CodexConfig, ErrorKind};
+
+use crate::support::with_both_clients;
+
+with_both_clients! {
+    fn a_program_that_is_not_there_is_named(start, _wait) {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("codex");
+        let error = start!(CodexConfig::new().codex_bin(&missing)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RuntimeNotFound);
+        assert!(error.to_string().contains(missing.to_str().unwrap()), "{error}");
+    }
+
+    fn a_folder_is_no_program(start, _wait) {
+        let folder = tempfile::tempdir().unwrap();
+        let error = start!(CodexConfig::new().codex_bin(folder.path())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RuntimeNotFound);
+        let text = error.to_string();
+        assert!(text.contains(folder.path().to_str().unwrap()) && text.contains("folder"), "{text}");
+    }
+
+    fn a_file_that_cannot_be_executed_says_so(start, _wait) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("codex");
+        std::fs::write(&file, "#!/bin/sh\n").unwrap();
+        let error = start!(CodexConfig::new().codex_bin(&file)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RuntimeNotFound);
+        let text = error.to_string();
+        assert!(text.contains(file.to_str().unwrap()) && text.contains("chmod +x"), "{text}");
+    }
+
+    fn a_program_that_the_system_refuses_is_named(start, _wait) {
+        let folder = tempfile::tempdir().unwrap();
+        let program = crate::support::program(folder.path(), "codex", "\x7fELF, but not really");
+        let error = start!(CodexConfig::new().codex_bin(&program)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Spawn);
+        assert!(error.to_string().contains(program.to_str().unwrap()), "{error}");
+    }
+
+    fn a_missing_program_of_an_overriding_command_line_is_named(start, _wait) {
+        let config = CodexConfig::new().launch_args_override(["/no/such/program", "app-server"]);
+        let error = start!(config).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Spawn);
+        assert!(error.to_string().contains("/no/such/program"), "{error}");
+    }
+}

@@ -1,0 +1,142 @@
+//! Errors of the server, and trying again when it is overloaded.
+#![cfg(unix)]
+
+mod support;
+
+use std::time::Duration;
+
+use openai_codex::types::ModelListResponse;
+use openai_codex::{
+    CodexConfig, Error, ErrorKind, Result, RetryPolicy, is_retryable_error, retry_on_overload,
+    retry_on_overload_async,
+};
+use openai_codex_testkit::Script;
+use serde_json::{Value, json};
+use support::{Model, bounded, bounded_async, count, with_both_clients};
+
+/// An error answer of the server to `model/list`.
+fn refuses(script: Script, error: Value) -> Script {
+    let answer = json!({"step": "respond", "answer": {"error": error}});
+    let step = serde_json::from_value(answer).unwrap();
+    script.expect("model/list").step(step)
+}
+
+fn overload() -> Value {
+    json!({"code": -32001, "message": "busy", "data": {"codex_error_info": "server_overloaded"}})
+}
+
+/// No pause that a test would notice.
+fn at_once() -> RetryPolicy {
+    RetryPolicy::new().initial_delay(Duration::from_millis(1)).max_delay(Duration::from_millis(1))
+}
+
+fn check(outcome: Result<ModelListResponse>, kind: ErrorKind, text: &str) -> Error {
+    let error = outcome.unwrap_err();
+    assert_eq!(error.kind(), kind, "{error}");
+    assert!(error.to_string().contains(text), "{error}");
+    error
+}
+
+with_both_clients! {
+    // Behaviours 131, 132, 133, 134, 135, 136, 138.
+    fn codes_words_and_data_become_kinds(start, wait) {
+        let nested = json!([{"errorInfo": {"why": ["x", "SERVER_OVERLOADED"]}}]);
+        let cases = [
+            (json!({"code": -32700, "message": "m"}), ErrorKind::Parse, false),
+            (json!({"code": -32600, "message": "m"}), ErrorKind::InvalidRequest, false),
+            (json!({"code": -32601, "message": "m"}), ErrorKind::MethodNotFound, false),
+            (json!({"code": -32602, "message": "m", "data": [1]}), ErrorKind::InvalidParams, false),
+            (json!({"code": -32603, "message": "m"}), ErrorKind::Internal, false),
+            (json!({"code": -32050, "message": "m"}), ErrorKind::JsonRpc, false),
+            (json!({"code": -1, "message": "m"}), ErrorKind::JsonRpc, false),
+            (overload(), ErrorKind::ServerBusy, true),
+            (json!({"code": -32001, "message": "Server overloaded; retry later."}), ErrorKind::ServerBusy, true),
+            (json!({"code": -32050, "message": "m", "data": nested}), ErrorKind::ServerBusy, true),
+            (json!({"code": -32603, "message": "m", "data": nested}), ErrorKind::Internal, true),
+            (json!({"code": -1, "message": "m", "data": nested}), ErrorKind::JsonRpc, true),
+            (json!({"code": -32001, "message": "Retry limit exceeded"}), ErrorKind::RetryLimitExceeded, true),
+            (json!({"code": -32010, "message": "Too many failed attempts"}), ErrorKind::RetryLimitExceeded, true),
+        ];
+        let script = cases.iter().fold(Script::standard(), |script, case| refuses(script, case.0.clone()));
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        for (sent, kind, retryable) in &cases {
+            let text = format!("JSON-RPC error {}: {}", sent["code"], sent["message"].as_str().unwrap());
+            let error = check(wait!(codex.models().send()), *kind, &text);
+            let told = error.json_rpc().unwrap();
+            assert_eq!((told.code, told.message.as_str()), (sent["code"].as_i64().unwrap(), sent["message"].as_str().unwrap()));
+            assert_eq!(told.data.as_ref(), sent.get("data"));
+            assert_eq!((is_retryable_error(&error), error.is_retryable()), (*retryable, *retryable), "{sent}");
+            assert_eq!(error.method(), Some("model/list"));
+        }
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
+    // Behaviour 139.
+    fn the_real_runtime_answers_with_invalid_request(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        let unknown = wait!(codex.request_raw("missing/method", json!({}))).unwrap_err();
+        let wrong = wait!(codex.request_raw("thread/read", json!({"threadId": 7}))).unwrap_err();
+        for error in [unknown, wrong] {
+            assert_eq!((error.kind(), error.json_rpc().unwrap().code), (ErrorKind::InvalidRequest, -32600), "{error}");
+            assert!(!error.is_retryable());
+        }
+        wait!(codex.close()).unwrap();
+    }
+}
+
+fn busy_twice() -> Script {
+    let script = refuses(refuses(Script::standard(), overload()), overload());
+    script.expect("model/list").respond(json!({"data": []}))
+}
+
+/// Behaviours 131 and 137, on the wire.
+#[test]
+fn a_blocking_call_is_tried_again() {
+    bounded(|| {
+        let (transport, playing) = busy_twice().connect().unwrap();
+        let codex = openai_codex::Codex::with_transport(CodexConfig::new(), transport).unwrap();
+        let answer = retry_on_overload(at_once(), || codex.models().send()).unwrap();
+        assert!(answer.data.is_empty());
+        codex.close().unwrap();
+        assert_eq!(count(&playing.finish().unwrap().messages(), "model/list"), 3);
+    });
+}
+
+/// Behaviours 131 and 137, on the wire; the timer needs nothing of the executor.
+#[test]
+fn an_async_call_is_tried_again() {
+    bounded(|| {
+        let (transport, playing) = busy_twice().connect().unwrap();
+        let codex = openai_codex::AsyncCodex::with_transport(CodexConfig::new(), transport);
+        let without_timers = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        without_timers.block_on(async {
+            let policy = at_once().max_attempts(2);
+            let error = retry_on_overload_async(policy, || codex.models().send()).await;
+            check(error, ErrorKind::ServerBusy, "busy");
+            codex.models().send().await.unwrap();
+            codex.close().await.unwrap();
+        });
+        assert_eq!(count(&playing.finish().unwrap().messages(), "model/list"), 3);
+    });
+}
+
+/// A future that is to be spawned must be `Send`.
+#[test]
+fn a_retried_call_can_be_spawned() {
+    bounded_async(async || {
+        let (transport, playing) = busy_twice().connect().unwrap();
+        let codex = openai_codex::AsyncCodex::with_transport(CodexConfig::new(), transport);
+        let client = codex.clone();
+        let task = tokio::spawn(async move {
+            retry_on_overload_async(at_once(), || client.models().send())
+                .await
+                .map(|answer| answer.data.len())
+        });
+        assert_eq!(task.await.unwrap().unwrap(), 0);
+        codex.close().await.unwrap();
+        playing.finished().await.unwrap();
+    });
+}

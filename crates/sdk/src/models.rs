@@ -3,51 +3,52 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use openai_codex_protocol::methods;
-use openai_codex_protocol::types::{ModelListParams, ModelListResponse};
+use openai_codex_protocol::types::ModelListParams;
 
+use crate::Result;
 use crate::client::Core;
-use crate::{AsyncCodex, Result};
+use crate::paging::lists;
 
-/// A builder for `model/list`; ends in `send`.
-#[must_use = "nothing is asked until `send`"]
+/// A builder for `model/list`; ends in `send` for one page, or in `pages` or `all` for the whole list. Whether hidden
+/// models are meant is always sent; what else is not set is the server's to choose.
+#[must_use = "nothing is asked until `send`, or a stream is read"]
 #[derive(Clone, Debug)]
 pub struct Models<C> {
-    pub(crate) core: Arc<Core>,
-    pub(crate) include_hidden: bool,
-    pub(crate) client: PhantomData<C>,
+    core: Arc<Core>,
+    params: ModelListParams,
+    client: PhantomData<C>,
 }
 
+lists!(Models, ModelList);
+
 impl<C> Models<C> {
-    /// Whether models that are hidden from the default picker are listed too.
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core, params: ModelListParams::new().include_hidden(false), client: PhantomData }
+    }
+
+    /// Whether models that are hidden from the default picker are listed too; `false` unless set.
     pub fn include_hidden(mut self, include_hidden: bool) -> Self {
-        self.include_hidden = include_hidden;
+        self.params = self.params.include_hidden(include_hidden);
         self
     }
 
-    async fn perform(self) -> Result<ModelListResponse> {
-        let params = ModelListParams::new().include_hidden(self.include_hidden);
-        self.core.session().await?.call::<methods::ModelList>(&params, None).await
+    /// Where to go on: the `next_cursor` of another page.
+    pub fn cursor(mut self, cursor: impl Into<String>) -> Self {
+        self.params = self.params.cursor(cursor);
+        self
     }
-}
 
-impl Models<AsyncCodex> {
-    /// Asks the server.
-    ///
-    /// # Errors
-    /// As [`AsyncCodex::request`].
-    pub async fn send(self) -> Result<ModelListResponse> {
-        self.perform().await
+    /// How many models a page has at most.
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.params = self.params.limit(limit);
+        self
     }
-}
 
-#[cfg(feature = "blocking")]
-impl Models<crate::Codex> {
-    /// Asks the server.
-    ///
-    /// # Errors
-    /// As [`Codex::request`](crate::Codex::request).
-    pub fn send(self) -> Result<ModelListResponse> {
-        crate::park::wait(self.perform())
+    fn params(self) -> Result<ModelListParams> {
+        Ok(self.params)
+    }
+
+    fn thread_id(&self) -> Option<Arc<str>> {
+        None
     }
 }

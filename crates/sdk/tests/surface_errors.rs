@@ -11,14 +11,13 @@ use openai_codex::{
     retry_on_overload_async,
 };
 use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::{Answer, Step};
 use serde_json::{Value, json};
 use support::{Model, bounded, bounded_async, count, with_both_clients};
 
 /// An error answer of the server to `model/list`.
 fn refuses(script: Script, error: Value) -> Script {
-    let answer = json!({"step": "respond", "answer": {"error": error}});
-    let step = serde_json::from_value(answer).unwrap();
-    script.expect("model/list").step(step)
+    script.expect("model/list").step(Step::Respond { to: None, answer: Answer::Error(error) })
 }
 
 fn overload() -> Value {

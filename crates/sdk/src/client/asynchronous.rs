@@ -1,6 +1,5 @@
 //! The async client.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use openai_codex_protocol::ClientRequest;
@@ -112,7 +111,7 @@ impl AsyncCodex {
 
     /// Lists the models: a builder for `model/list`.
     pub fn models(&self) -> Models<Self> {
-        Models { core: self.core.clone(), include_hidden: false, client: PhantomData }
+        Models::new(self.core.clone())
     }
 
     /// Observes everything that happens on the connection from now on, also what belongs to no turn.

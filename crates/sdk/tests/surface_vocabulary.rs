@@ -1,0 +1,184 @@
+//! One vocabulary: the blocking and the async side have the same methods with the same arguments and results, and every
+//! setter is written once. Read out of the sources, so that nothing new is forgotten.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// The public methods of each `impl` header, with their signatures.
+type Methods = BTreeMap<String, BTreeMap<String, String>>;
+
+/// What is on one side alone, or differs, and why.
+const DIFFERENCES: [(&str, &str, &str); 5] = [
+    ("Codex", "new", "the blocking one starts the runtime, which can fail"),
+    ("Codex", "with_config", "likewise"),
+    ("Codex", "with_transport", "likewise"),
+    ("Codex", "start", "the async one is lazy, and can be started ahead of its first call"),
+    ("Codex", "metadata", "the async one has none before it is started"),
+];
+
+/// The types that come in two forms, and of each the methods that only one form has.
+const STREAMS: [&str; 5] = ["TurnStream", "TextStream", "Events", "Pages", "Entries"];
+
+fn sources(folder: &Path, texts: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, texts);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            // Builders that a macro ends are told apart by the file of the macro.
+            let name = format!("${}", path.file_stem().unwrap().to_str().unwrap());
+            texts.push(std::fs::read_to_string(path).unwrap().replace("$builder", &name));
+        }
+    }
+}
+
+/// Without comments and without the unit tests at the end of a file.
+fn code(text: &str) -> String {
+    let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
+    lines
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .map(|line| format!("{}\n", line.trim()))
+        .collect()
+}
+
+/// The position after the brace that closes the one at `open`.
+fn closing(text: &str, open: usize) -> usize {
+    let mut depth = 0;
+    for (place, byte) in text.bytes().enumerate().skip(open) {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return place + 1;
+        }
+    }
+    text.len()
+}
+
+fn collect(text: &str, methods: &mut Methods) {
+    let mut rest = text;
+    while let Some(start) = rest.find("\nimpl") {
+        rest = &rest[start + 1..];
+        let Some(open) = rest.find('{') else { return };
+        let header = rest[..open].trim().to_owned();
+        let end = closing(rest, open);
+        let of_type = methods.entry(header).or_default();
+        let mut body = &rest[open..end];
+        while let Some(start) = body.find("\npub ") {
+            body = &body[start + 5..];
+            let Some(signature) = body.split('{').next() else { break };
+            let plain = signature.strip_prefix("async ").unwrap_or(signature);
+            if let Some(function) = plain.strip_prefix("fn ") {
+                let name = function.split(['(', '<']).next().unwrap();
+                of_type.insert(name.to_owned(), normal(function));
+            }
+        }
+        rest = &rest[end..];
+    }
+}
+
+/// A signature in the words of the blocking side.
+fn normal(signature: &str) -> String {
+    let words = signature.split_whitespace().collect::<Vec<_>>().join(" ");
+    let plain = words.replace("Async", "").replace("crate::", "").replace("super::", "");
+    plain.replace("( ", "(").replace(", )", ")").replace(",)", ")")
+}
+
+fn methods() -> Methods {
+    let mut texts = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut texts);
+    let mut methods = Methods::new();
+    for text in &texts {
+        collect(&code(text), &mut methods);
+    }
+    methods
+}
+
+fn of<'a>(methods: &'a Methods, headers: &[&str]) -> BTreeMap<&'a str, &'a str> {
+    let found = headers.iter().filter_map(|header| methods.get(*header)).flatten();
+    found.map(|(name, signature)| (name.as_str(), signature.as_str())).collect()
+}
+
+#[test]
+fn clients_threads_and_turns_have_the_same_methods() {
+    let methods = methods();
+    for name in ["Codex", "Thread", "TurnHandle"] {
+        let blocking = of(&methods, &[&format!("impl {name}")]);
+        let asynchronous = of(&methods, &[&format!("impl Async{name}")]);
+        assert!(blocking.len() >= 5, "the sources of {name} were not understood: {blocking:?}");
+        let names: BTreeSet<_> = blocking.keys().chain(asynchronous.keys()).collect();
+        for method in names {
+            if DIFFERENCES.iter().any(|(of, differs, _)| (*of, differs) == (name, method)) {
+                continue;
+            }
+            assert_eq!(
+                blocking.get(method),
+                asynchronous.get(method),
+                "{name}::{method}, blocking and async"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_differences_are_still_there() {
+    let methods = methods();
+    for (name, method, why) in DIFFERENCES {
+        let blocking = of(&methods, &[&format!("impl {name}")]);
+        let asynchronous = of(&methods, &[&format!("impl Async{name}")]);
+        assert_ne!(blocking.get(method), asynchronous.get(method), "{name}::{method}: {why}");
+    }
+}
+
+#[test]
+fn builders_have_their_setters_once_and_end_alike() {
+    let methods = methods();
+    let mut builders = 0;
+    for (header, ends) in &methods {
+        let Some(name) = header
+            .strip_prefix("impl ")
+            .and_then(|rest| rest.split_once('<'))
+            .filter(|(_, client)| matches!(*client, "AsyncCodex>" | "crate::AsyncCodex>"))
+        else {
+            continue;
+        };
+        let name = name.0;
+        builders += 1;
+        let asynchronous: BTreeMap<_, _> =
+            ends.iter().map(|(name, signature)| (name.as_str(), signature.as_str())).collect();
+        let blocking = of(&methods, &[&format!("impl {name}<crate::Codex>")]);
+        let listing = |method: &str| ["pages", "all"].contains(&method);
+        assert_eq!(blocking, asynchronous, "how {name} ends, blocking and async");
+        for method in blocking.keys() {
+            let ends = ["send", "run"].contains(method) || listing(method);
+            assert!(ends, "{name}::{method} is not an end: it belongs into `impl<C> {name}<C>`, once");
+        }
+    }
+    assert!(builders >= 4, "the sources were not understood: {builders} kinds of builders");
+}
+
+#[test]
+fn streams_are_taken_from_in_the_same_ways() {
+    let methods = methods();
+    for name in STREAMS {
+        let generic = |name: &str| [format!("impl {name}"), format!("impl<R: Paged> {name}<R>")];
+        let find = |name: &str| {
+            let headers = generic(name);
+            of(&methods, &headers.each_ref().map(String::as_str))
+                .into_keys()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(find(&format!("Async{name}")), ["next"], "Async{name}");
+        // `next` is the iterator's. Those of listings are written by a macro.
+        let blocking = match find(name) {
+            none if none.is_empty() => {
+                of(&methods, &["impl<R: Paged> $name<R>"]).into_keys().map(str::to_owned).collect()
+            }
+            found => found,
+        };
+        assert_eq!(blocking, ["next_timeout"], "{name}");
+    }
+}

@@ -14,7 +14,7 @@ struct Tool {
 }
 
 const TOOLS: [Tool; 1] = [Tool {
-    arguments: &["deny", "check"],
+    arguments: &["deny", "check", "bans", "licenses", "sources"],
     configured_by: "deny.toml",
     install: "cargo install --locked cargo-deny",
 }];

@@ -32,9 +32,15 @@ fn example(name: &str) -> PathBuf {
     path.join("examples").join(name)
 }
 
+/// Installs the runtime that the examples find. Checking it takes a second, so it is done once.
+fn install() {
+    static INSTALLED: OnceLock<()> = OnceLock::new();
+    INSTALLED.get_or_init(|| drop(openai_codex::runtime::install().unwrap()));
+}
+
 /// An example with the model as its only account.
 fn command(name: &str, model: &ScriptedModel) -> Command {
-    openai_codex::runtime::install().unwrap();
+    install();
     let mut command = Command::new(example(name));
     command.envs(model.env()).stdin(Stdio::null());
     command
@@ -85,7 +91,7 @@ impl Talk {
 
 /// A thread with a turn for each of these questions and answers, stored in the model's home; gives its id.
 fn stored_thread(model: &ScriptedModel, turns: &[(&str, &str)]) -> String {
-    openai_codex::runtime::install().unwrap();
+    install();
     let codex = Codex::with_config(model.config()).unwrap();
     let thread = codex.thread_start().send().unwrap();
     for (question, answer) in turns {
@@ -129,7 +135,7 @@ fn quickstart_with_a_model_that_needs_no_account() {
 
 #[test]
 fn quickstart_without_an_account() {
-    openai_codex::runtime::install().unwrap();
+    install();
     let home = tempfile::tempdir().unwrap();
     let output = Command::new(example("quickstart"))
         .arg("What is in the file?")

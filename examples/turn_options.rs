@@ -1,0 +1,54 @@
+//! The models on offer, and what a single turn can be told: model, effort, summary, schema, deadline.
+//!
+//! `cargo run --example turn_options`, with a runtime (`cargo xtask runtime`) and an account (`codex login`).
+
+use std::error::Error;
+use std::time::Duration;
+
+use openai_codex::types::ReasoningSummary;
+use openai_codex::{ApprovalMode, Codex, Sandbox};
+use serde::Deserialize;
+use serde_json::json;
+
+/// What the answer has to look like.
+#[derive(Debug, Deserialize)]
+struct Mountain {
+    name: String,
+    metres: u32,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let codex = Codex::new()?;
+    let models = codex.models().send()?.data;
+    for model in &models {
+        let default = if model.is_default { " (default)" } else { "" };
+        println!("{}{default}: {}", model.model, model.description);
+    }
+    let model = models.iter().find(|model| model.is_default).ok_or("no default model")?;
+    let effort = model.supported_reasoning_efforts.first().ok_or("a model without efforts")?;
+
+    let thread = codex
+        .thread_start()
+        .approval_mode(ApprovalMode::DenyAll)
+        .sandbox(Sandbox::ReadOnly)
+        .ephemeral(true)
+        .send()?;
+    let result = thread
+        .turn("Which mountain is the highest on earth?")
+        .model(&model.model) // like the others, stays with the thread for later turns
+        .effort(effort.reasoning_effort.clone())
+        .summary(ReasoningSummary::Concise)
+        .output_schema(json!({
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "metres": {"type": "integer"}},
+            "required": ["name", "metres"],
+            "additionalProperties": false,
+        }))
+        .deadline(Duration::from_secs(120)) // then the turn is interrupted, and this an error
+        .run()?;
+
+    let mountain: Mountain = serde_json::from_str(&result.final_response.unwrap_or_default())?;
+    println!("{} has {} m", mountain.name, mountain.metres);
+    codex.close()?;
+    Ok(())
+}

@@ -209,9 +209,10 @@ impl fmt::Display for Error {
     }
 }
 
+/// As `Display`, after the kind: it is what a `main` that returns the error shows.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error").field("kind", &self.inner.kind).field("message", &self.to_string()).finish()
+        write!(f, "{:?}: {self}", self.inner.kind)
     }
 }
 

@@ -6,6 +6,8 @@ mod support;
 
 mod approvals;
 mod commands;
+mod death;
+mod dropping;
 mod failures;
 mod final_response;
 mod inputs;

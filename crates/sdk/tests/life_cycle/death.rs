@@ -1,0 +1,156 @@
+//! The process dies, or as good as that, while something is under way.
+
+use openai_codex::{Error, ErrorKind, Notification};
+use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::messages;
+use serde_json::json;
+
+use crate::support::{Server, texts, with_both_clients};
+
+/// The error of a lost connection: it says how the process ended and what it said last.
+#[track_caller]
+fn assert_died(error: &Error, method: Option<&str>, thread: Option<&str>) {
+    assert_eq!(error.kind(), ErrorKind::TransportClosed, "{error}");
+    assert_eq!((error.method(), error.thread_id()), (method, thread), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("exit status: 7") && text.contains("stderr_tail=last words"), "{text}");
+}
+
+fn die(script: Script) -> Script {
+    script.stderr("last words").exit(7)
+}
+
+with_both_clients! {
+    fn in_the_middle_of_a_request(start, wait) {
+        let server = Server::new(die(Script::standard().start_thread("t").expect("thread/read")));
+        let codex = start!(server.config()).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        assert_died(&wait!(thread.read().send()).unwrap_err(), Some("thread/read"), Some("t"));
+        // Observers hear of it too, last.
+        let mut last = None;
+        while let Some(event) = wait!(events.next()) {
+            assert!(last.is_none(), "nothing comes after the error");
+            last = event.err();
+        }
+        assert_died(&last.unwrap(), None, None);
+        // Later calls fail at once and for the same reason, and closing is no error.
+        for _ in 0..2 {
+            let error = wait!(codex.request_raw("test/later", json!({}))).unwrap_err();
+            assert_died(&error, Some("test/later"), None);
+        }
+        assert_died(&wait!(thread.run("go")).unwrap_err(), Some("turn/start"), Some("t"));
+        wait!(codex.close()).unwrap();
+        assert!(server.trace.processes().is_empty());
+    }
+
+    fn in_the_middle_of_a_turn(start, wait) {
+        let turn = Script::standard().start_thread("t").start_turn("t", "u");
+        let script = die(turn.send(messages::delta("t", "u", "i", "he")).expect("test/go"));
+        let server = Server::new(script);
+        let codex = start!(server.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let (mut stream, mut second) = (turn.stream(), turn.stream());
+        assert_died(&wait!(codex.request_raw("test/go", json!({}))).unwrap_err(), Some("test/go"), None);
+        // What came is delivered, then the error, which is the last item.
+        assert!(matches!(wait!(stream.next()), Some(Ok(Notification::TurnStarted(_)))));
+        assert!(matches!(wait!(stream.next()), Some(Ok(Notification::AgentMessageDelta(_)))));
+        assert_died(&wait!(stream.next()).unwrap().unwrap_err(), None, Some("t"));
+        assert!(wait!(stream.next()).is_none());
+        let mut last = None;
+        while let Some(event) = wait!(second.next()) {
+            last = Some(event);
+        }
+        assert_died(&last.unwrap().unwrap_err(), None, Some("t"));
+        for _ in 0..2 {
+            assert_died(&wait!(turn.run()).unwrap_err(), None, Some("t"));
+        }
+        // A stream that is opened afterwards says so as well.
+        assert_died(&wait!(turn.stream().next()).unwrap().unwrap_err(), None, Some("t"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn while_a_turn_is_awaited(start, wait) {
+        let server = Server::new(die(Script::standard().start_thread("t").start_turn("t", "u")));
+        let codex = start!(server.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.run("go")).unwrap_err();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::TransportClosed, Some("t")));
+        assert!(error.to_string().contains("last words"), "{error}");
+        wait!(codex.close()).unwrap();
+    }
+
+    fn before_a_turn_is_answered(start, wait) {
+        let script = Script::standard()
+            .start_thread("t")
+            .expect("turn/start")
+            .send(messages::turn_started("t", "u"))
+            .send(messages::delta("t", "u", "i", "he"));
+        let server = Server::new(die(script));
+        let codex = start!(server.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        assert_died(&wait!(thread.run("go")).unwrap_err(), Some("turn/start"), Some("t"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn after_the_end_of_a_turn_it_does_not_matter(start, wait) {
+        let turn = Script::standard().start_thread("t").start_turn("t", "u");
+        let server = Server::new(die(turn.agent_message("t", "u", "i", ["done"]).complete_turn("t", "u")));
+        let codex = start!(server.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let mut stream = turn.stream();
+        let mut count = 0;
+        while let Some(event) = wait!(stream.next()) {
+            event.unwrap();
+            count += 1;
+        }
+        assert_eq!(count, 5);
+        assert_eq!(texts(&wait!(turn.run()).unwrap().items), ["done"]);
+        // Whether or not this finds the process alive.
+        assert!(wait!(codex.request_raw("test/any", json!({}))).is_err());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn it_closes_its_output_and_lives_on(start, wait) {
+        let script = Script::standard().start_thread("t").start_turn("t", "u").expect("test/go").close_stdout();
+        let server = Server::new(script.expect_end());
+        let codex = start!(server.config()).unwrap();
+        let running = server.trace.processes();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let error = wait!(codex.request_raw("test/go", json!({}))).unwrap_err();
+        assert_eq!((error.kind(), error.method()), (ErrorKind::TransportClosed, Some("test/go")));
+        assert_eq!(wait!(turn.run()).unwrap_err().kind(), ErrorKind::TransportClosed);
+        // A process that cannot answer any more is ended without being asked to.
+        server.trace.wait_gone(&running);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn it_dies_in_the_middle_of_a_line(start, wait) {
+        let script = Script::standard().start_thread("t").start_turn("t", "u").raw("{\"method\": \"turn/comp");
+        let server = Server::new(die(script));
+        let codex = start!(server.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.run("go")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TransportClosed);
+        assert!(error.to_string().contains("last words"), "{error}");
+        wait!(codex.close()).unwrap();
+    }
+
+    fn everything_that_waits_is_told(start, wait) {
+        let script = Script::standard().start_thread("a").start_thread("b");
+        let script = script.start_turn("a", "ua").start_turn("b", "ub").expect("test/go");
+        let server = Server::new(die(script));
+        let codex = start!(server.config()).unwrap();
+        let left = wait!(codex.thread_start().send()).unwrap();
+        let right = wait!(codex.thread_start().send()).unwrap();
+        let left = wait!(left.turn("l").send()).unwrap();
+        let right = wait!(right.turn("r").send()).unwrap();
+        assert!(wait!(codex.request_raw("test/go", json!({}))).is_err());
+        assert_died(&wait!(left.run()).unwrap_err(), None, Some("a"));
+        assert_died(&wait!(right.run()).unwrap_err(), None, Some("b"));
+        wait!(codex.close()).unwrap();
+    }
+}

@@ -1,0 +1,65 @@
+//! The real runtime is killed while something is under way.
+
+use openai_codex::types::SandboxMode;
+use openai_codex::{ApprovalMode, ErrorKind, Notification};
+use openai_codex_testkit::{Reply, ToolCall};
+
+use crate::support::{Model, with_both_clients};
+
+fn kill(model: &Model) {
+    for id in model.trace.processes() {
+        // The runtime itself: commands have other programs.
+        let command = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        if command.windows(10).any(|part| part == b"app-server") {
+            std::process::Command::new("kill").args(["-9", &id.to_string()]).status().unwrap();
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+with_both_clients! {
+    fn a_turn_ends_with_an_error_after_what_had_come(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let mut stream = turn.stream();
+        loop {
+            let event = wait!(stream.next()).unwrap().unwrap();
+            if matches!(event, Notification::AgentMessageDelta(_)) {
+                break;
+            }
+        }
+        kill(&model);
+        let mut last = None;
+        while let Some(event) = wait!(stream.next()) {
+            last = Some(event);
+        }
+        for error in [last.unwrap().unwrap_err(), wait!(turn.run()).unwrap_err()] {
+            assert_eq!((error.kind(), error.thread_id()), (ErrorKind::TransportClosed, Some(thread.id())));
+            assert!(error.to_string().contains("signal: 9"), "{error}");
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn its_commands_end_with_it(start, wait) {
+        let model = Model::start();
+        let started = model.folder().join("started");
+        model.reply(ToolCall::exec_command(format!("touch {}; sleep 1000", started.display())));
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().approval_mode(ApprovalMode::DenyAll).cwd(model.folder());
+        let thread = wait!(options.sandbox(SandboxMode::WorkspaceWrite).send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        while !started.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let running = model.trace.processes();
+        assert!(running.len() > 1, "the runtime and its command");
+        kill(&model);
+        assert_eq!(wait!(turn.run()).unwrap_err().kind(), ErrorKind::TransportClosed);
+        model.trace.wait_gone(&running);
+        wait!(codex.close()).unwrap();
+    }
+}

@@ -580,3 +580,55 @@ fn a_compaction_does_not_take_the_turn_of_a_start_under_way() {
         playing.finished().await.unwrap();
     });
 }
+
+#[test]
+fn a_blocking_listing_waits_no_longer_than_it_is_told() {
+    support::bounded(|| {
+        let script = Script::standard()
+            .expect("thread/list")
+            .expect("test/go")
+            .respond(json!({}))
+            .unexpected(Unexpected::Ignore);
+        let (transport, _playing) = script.connect().unwrap();
+        let codex = openai_codex::Codex::with_transport(CodexConfig::new(), transport).unwrap();
+        let mut pages = codex.thread_list().pages();
+        for _ in 0..2 {
+            let error = pages.next_timeout(std::time::Duration::from_millis(20)).unwrap_err();
+            assert_eq!((error.kind(), error.method()), (ErrorKind::DeadlineExceeded, Some("thread/list")));
+        }
+        codex.request_raw("test/go", json!({})).unwrap();
+        codex.close().unwrap();
+        // The second wait went on with the request of the first; now it has ended with the client.
+        assert_eq!(pages.next_timeout(std::time::Duration::MAX).unwrap_err().kind(), ErrorKind::Closed);
+        assert!(pages.next().is_none());
+    });
+}
+
+/// Dropping the future of `compact` leaves nothing behind: the next turn is whose it is.
+#[test]
+fn a_compaction_that_nobody_waits_for_takes_no_turn() {
+    support::bounded_async(async || {
+        let script = opens_any_thread()
+            .expect("thread/compact/start")
+            .respond(json!({}))
+            .expect("test/go")
+            .respond(json!({}))
+            .start_turn("t", "u")
+            .complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = openai_codex::AsyncCodex::with_transport(CodexConfig::new(), transport);
+        let thread = codex.thread_resume("t").send().await.unwrap();
+        {
+            let mut compaction = std::pin::pin!(thread.compact());
+            tokio::select! {
+                biased;
+                _ = &mut compaction => panic!("its turn has not started"),
+                answer = codex.request_raw("test/go", json!({})) => drop(answer.unwrap()),
+            }
+        }
+        let result = thread.run("go").await.unwrap();
+        assert_eq!(result.turn.id, "u");
+        codex.close().await.unwrap();
+        playing.finished().await.unwrap();
+    });
+}

@@ -182,3 +182,50 @@ fn streams_are_taken_from_in_the_same_ways() {
         assert_eq!(blocking, ["next_timeout"], "{name}");
     }
 }
+
+/// What handles, builders and streams promise to threads and executors.
+#[test]
+fn handles_and_streams_can_go_anywhere() {
+    use openai_codex::*;
+    fn handle<T: Clone + Send + Sync + Unpin + 'static>() {}
+    fn stream<T: Send + Unpin + 'static>() {}
+    handle::<AsyncThread>();
+    handle::<AsyncTurnHandle>();
+    handle::<ThreadList<AsyncCodex>>();
+    handle::<ThreadResume<AsyncCodex>>();
+    handle::<ThreadFork<AsyncCodex>>();
+    handle::<ThreadTurns<AsyncCodex>>();
+    handle::<ThreadItems<AsyncCodex>>();
+    handle::<ExternalMessage>();
+    handle::<RetryPolicy>();
+    stream::<AsyncTextStream>();
+    stream::<AsyncPages<methods::ThreadList>>();
+    stream::<AsyncEntries<methods::ThreadItemsList>>();
+    #[cfg(feature = "blocking")]
+    {
+        handle::<Thread>();
+        handle::<TurnHandle>();
+        stream::<TextStream>();
+        stream::<Pages<methods::ThreadTurnsList>>();
+        stream::<Entries<methods::ModelList>>();
+    }
+}
+
+/// The futures of the async side can be spawned.
+#[test]
+fn calls_can_be_spawned() {
+    use openai_codex::*;
+    fn spawn<T: Send + 'static>(_: impl FnOnce(AsyncCodex, AsyncThread, AsyncTurnHandle) -> T) {}
+    spawn(|codex, _, _| codex.thread_list().send());
+    spawn(|codex, _, _| codex.thread_resume("t").send());
+    spawn(|codex, _, _| codex.thread_fork("t").send());
+    spawn(|codex, _, _| async move { codex.thread_archive("t").await });
+    spawn(|codex, _, _| async move { codex.thread_unarchive("t").await });
+    spawn(|_, thread, _| async move { thread.set_name("n").await });
+    spawn(|_, thread, _| async move { thread.compact().await });
+    spawn(|_, thread, _| async move { thread.run(ExternalMessage::new("ci").text("red")).await });
+    spawn(|_, thread, _| async move { thread.items().all().next().await });
+    spawn(|_, _, turn| async move { turn.steer("left").await });
+    spawn(|_, _, turn| async move { turn.interrupt().await });
+    spawn(|_, _, turn| async move { turn.stream_text().next().await });
+}

@@ -7,8 +7,13 @@ use std::error::Error;
 use std::io::{IsTerminal, Write, stdin, stdout};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use openai_codex::types::{SortDirection, ThreadItem, ThreadSortKey, TurnItemsView, UserInput};
-use openai_codex::{ApprovalMode, Codex, ErrorKind, Notification, Result, Sandbox, Thread, TurnHandle};
+use openai_codex::types::{
+    SortDirection, ThreadBackgroundTerminalsCleanParams, ThreadItem, ThreadSortKey, TurnItemsView,
+    TurnStatus, UserInput,
+};
+use openai_codex::{
+    ApprovalMode, Codex, ErrorKind, Notification, Result, Sandbox, Thread, TurnHandle, methods,
+};
 
 const HELP: &str = "/list, /resume N or ID, /fork, /new, /quit; Ctrl-C ends an answer";
 
@@ -24,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             ("", _) => Ok(()),
             ("/quit", _) => break,
             ("/list", _) => chat.list(),
-            ("/resume", which) => chat.resume(which.trim()),
+            ("/resume", which) if !which.trim().is_empty() => chat.resume(which.trim()),
             ("/fork", _) => chat.fork(),
             ("/new", _) => chat.new_thread(),
             (command, _) if command.starts_with('/') => {
@@ -107,7 +112,10 @@ impl Chat {
         *self.running.turn() = None;
         shown?;
         if turn.run()?.is_interrupted() {
-            println!("(interrupted)");
+            println!("\n(interrupted)"); // the line may have been begun
+            // The turn has ended, a command of it not yet.
+            let params = ThreadBackgroundTerminalsCleanParams::new(self.thread.id());
+            self.codex.request::<methods::ThreadBackgroundTerminalsClean>(params)?;
         }
         Ok(())
     }
@@ -166,9 +174,13 @@ fn show(turn: &TurnHandle) -> Result<()> {
                     println!("$ {}", runs.command);
                 }
             }
-            Notification::ItemCompleted(_) | Notification::TurnCompleted(_) if in_message => {
+            Notification::ItemCompleted(_) if in_message => {
                 println!();
                 in_message = false;
+            }
+            Notification::Error(problem) if problem.will_retry => println!("({})", problem.error.message),
+            Notification::TurnCompleted(done) if in_message && done.turn.status == TurnStatus::Failed => {
+                println!();
             }
             _ => {}
         }

@@ -19,7 +19,7 @@ struct Mountain {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let codex = Codex::new()?;
-    let models = codex.models().send()?.data;
+    let models = codex.models().all().collect::<openai_codex::Result<Vec<_>>>()?;
     for model in &models {
         let default = if model.is_default { " (default)" } else { "" };
         println!("{}{default}: {}", model.model, model.description);

@@ -1,9 +1,11 @@
 //! The examples, run as a user runs them, against a scripted model.
 
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use openai_codex::Codex;
 use openai_codex_testkit::{AppServer, Reply, Script, ScriptedModel, Usage};
@@ -59,16 +61,18 @@ fn run(name: &str, model: &ScriptedModel) -> String {
     output(command(name, model))
 }
 
-/// An example that the test talks to while it runs.
+/// An example that the test talks to while it runs. It is ended with the test.
 struct Talk {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: Receiver<String>,
 }
 
 impl Talk {
     fn start(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (send, lines) = channel();
+        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
         Self { child, lines }
     }
 
@@ -76,16 +80,32 @@ impl Talk {
         writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    fn line(&mut self) -> String {
-        self.lines.next().unwrap().unwrap()
+    /// The next line that it prints; `None` at the end.
+    fn next(&self) -> Option<String> {
+        match self.lines.recv_timeout(Duration::from_secs(60)) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("the example says nothing"),
+        }
+    }
+
+    fn line(&self) -> String {
+        self.next().expect("another line")
     }
 
     /// The rest of what it prints after its input has ended. It must succeed.
     fn rest(mut self) -> Vec<String> {
         drop(self.child.stdin.take());
-        let rest = self.lines.map(Result::unwrap).collect();
+        let rest = std::iter::from_fn(|| self.next()).collect();
         assert!(self.child.wait().unwrap().success());
         rest
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -239,7 +259,7 @@ fn steer_interrupt() {
     model.reply(Reply::new().delta("Once upon a time").pause(&steered));
     model.reply("A windmill turned. It stopped.");
     model.reply(Reply::new().delta("The lighthouse").pause(&interrupted));
-    let mut example = Talk::start(command("steer_interrupt", &model));
+    let example = Talk::start(command("steer_interrupt", &model));
     assert_eq!(example.line(), "steered");
     steered.release();
     let rest = example.rest();

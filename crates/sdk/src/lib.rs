@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod approval;
+mod checkout;
 mod client;
 pub mod concepts;
 mod config;

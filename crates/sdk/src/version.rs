@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use openai_codex_protocol::types::InitializeResponse;
 
+use crate::checkout::Checkout;
 use crate::{Error, ErrorKind, Result};
 
 /// The first runtime that knows `excludeTurns`, `serviceTierForTurn`, `toolOutput` and `turnTrigger`.
@@ -23,23 +24,28 @@ fn of_user_agent(user_agent: &str) -> Option<&str> {
     (!name.trim().is_empty()).then_some(version)
 }
 
-/// Refuses an option that the runtime does not know, or that nobody can tell whether it does.
-pub(crate) fn require(option: &str, metadata: &InitializeResponse) -> Result<()> {
+/// Refuses a field of some parameters that the runtime does not know, or that nobody can tell whether it does.
+pub(crate) async fn require(
+    params: &str,
+    field: &str,
+    metadata: &InitializeResponse,
+    checkout: &Checkout,
+) -> Result<()> {
     let version = reported(metadata).unwrap_or("unknown");
-    match standing(version) {
-        Standing::Knows => Ok(()),
-        Standing::TooOld => Err(Error::new(
-            ErrorKind::UnsupportedByRuntime,
-            format!("`{option}` needs Codex CLI 0.151.0 or newer; the reported version is {version:?}"),
-        )),
-        Standing::Unversioned => Err(Error::new(
-            ErrorKind::UnsupportedByRuntime,
-            format!(
-                "`{option}` needs Codex CLI 0.151.0 or newer, and this runtime has no version. Cannot verify an \
-                 unversioned CLI: use a released one, or make the request with `request_raw`"
-            ),
-        )),
-    }
+    let why = match standing(version) {
+        Standing::Knows => return Ok(()),
+        Standing::TooOld => format!("the reported version is {version:?}"),
+        Standing::Unversioned => match checkout.knows(params, field).await {
+            Some(Ok(true)) => return Ok(()),
+            Some(Ok(false)) => "this checkout does not support it".to_owned(),
+            Some(Err(why)) => format!("this one has no version, and cannot say what it knows: {why}"),
+            None => "this one has no version. Cannot verify an unversioned CLI that was started by a command line of \
+                     one's own"
+                .to_owned(),
+        },
+    };
+    let message = format!("`{field}` needs Codex CLI 0.151.0 or newer: {why}");
+    Err(Error::new(ErrorKind::UnsupportedByRuntime, message))
 }
 
 #[derive(Debug, PartialEq)]
@@ -84,6 +90,12 @@ fn parse(version: &str) -> Option<([u64; 3], &str)> {
 mod tests {
     use super::*;
 
+    fn check(field: &str, metadata: &InitializeResponse) -> Result<()> {
+        let checkout = Checkout::default();
+        let checked = require("TurnStartParams", field, metadata, &checkout);
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(checked)
+    }
+
     fn metadata(user_agent: &str, server: Option<&str>) -> InitializeResponse {
         let mut metadata = serde_json::json!({
             "userAgent": user_agent, "codexHome": "/h", "platformFamily": "unix", "platformOs": "linux",
@@ -112,7 +124,7 @@ mod tests {
     fn older_and_unknown_runtimes_are_refused() {
         for version in ["0.147.0", "0.149.0", "0.151.0-alpha.6", "0.151.0a6", "unknown", "", "1"] {
             let metadata = metadata(&format!("codex-cli/{version}"), Some(version));
-            let error = require("toolOutput", &metadata).unwrap_err();
+            let error = check("toolOutput", &metadata).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::UnsupportedByRuntime);
             let text = error.to_string();
             assert!(text.contains("`toolOutput` needs Codex CLI 0.151.0 or newer"), "{text}");
@@ -130,15 +142,15 @@ mod tests {
             "codex-cli/0.151.0.post1",
             "codex-cli/1.0.0",
         ] {
-            assert!(require("toolOutput", &metadata(agent, None)).is_ok(), "{agent}");
+            assert!(check("toolOutput", &metadata(agent, None)).is_ok(), "{agent}");
         }
-        assert!(require("toolOutput", &metadata("unknown", Some("0.153.0"))).is_ok());
+        assert!(check("toolOutput", &metadata("unknown", Some("0.153.0"))).is_ok());
     }
 
-    /// Behaviour 18, and 17 as far as it is kept.
+    /// Behaviour 18.
     #[test]
-    fn a_checkout_without_a_version_cannot_be_verified() {
-        let error = require("turnTrigger", &metadata("codex-cli/0.0.0", None)).unwrap_err();
+    fn a_checkout_of_an_unknown_program_cannot_be_verified() {
+        let error = check("turnTrigger", &metadata("codex-cli/0.0.0", None)).unwrap_err();
         assert!(error.to_string().contains("Cannot verify an unversioned CLI"), "{error}");
     }
 }

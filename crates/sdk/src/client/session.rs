@@ -9,6 +9,7 @@ use openai_codex_protocol::types::{
 use openai_codex_protocol::{ClientNotification, ClientRequest, Params, client_notifications, methods};
 use serde_json::value::RawValue;
 
+use crate::checkout::Checkout;
 use crate::connection::observers::Hub;
 use crate::connection::turn_log::TurnLog;
 use crate::connection::{Connection, Pending, deadlines};
@@ -22,6 +23,7 @@ pub(crate) struct Session {
     pub(crate) connection: Connection,
     pub(crate) metadata: Arc<InitializeResponse>,
     request_deadline: Option<Duration>,
+    checkout: Checkout,
 }
 
 impl Session {
@@ -31,11 +33,15 @@ impl Session {
         transport: Option<Transport>,
         hub: Arc<Hub>,
     ) -> Result<Self> {
-        let connection = match transport {
-            Some(transport) => Connection::attach(transport, hub)?,
-            None => Connection::launch(Launch::prepare(config)?, hub).await?,
+        let (connection, checkout) = match transport {
+            Some(transport) => (Connection::attach(transport, hub)?, Checkout::default()),
+            None => {
+                let launch = Launch::prepare(config)?;
+                (Connection::launch(launch.clone(), hub).await?, Checkout::new(launch))
+            }
         };
-        Self::greet(connection, config).await
+        let session = Self::greet(connection, config).await?;
+        Ok(Self { checkout, ..session })
     }
 
     /// Does the handshake: `initialize`, its answer, `initialized`. On failure the connection is closed, and the
@@ -45,7 +51,12 @@ impl Session {
             Ok(metadata) => {
                 connection.notify(client_notifications::Initialized::METHOD);
                 let metadata = Arc::new(metadata);
-                Ok(Self { connection, metadata, request_deadline: config.request_deadline })
+                Ok(Self {
+                    connection,
+                    metadata,
+                    request_deadline: config.request_deadline,
+                    checkout: Checkout::default(),
+                })
             }
             Err(error) => {
                 connection.close();
@@ -53,6 +64,11 @@ impl Session {
                 Err(error)
             }
         }
+    }
+
+    /// Refuses a field of some parameters if the runtime does not know it, or if nobody can tell whether it does.
+    pub(crate) async fn require(&self, params: &str, field: &str) -> Result<()> {
+        version::require(params, field, &self.metadata, &self.checkout).await
     }
 
     /// Makes a request and decodes its answer. The thread is for errors.

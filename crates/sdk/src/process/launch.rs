@@ -1,6 +1,7 @@
 //! Turning a configuration into a running child.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -9,13 +10,28 @@ use tokio::process::{Child, Command};
 
 use crate::{CodexConfig, Error, ErrorKind, Result};
 
+/// How the program is told to serve over its standard streams.
+const SERVE: [&str; 3] = ["app-server", "--listen", "stdio://"];
+
 /// A checked command line, ready to be started.
-#[derive(Debug)]
+#[derive(Clone)]
 pub(crate) struct Launch {
     program: OsString,
     args: Vec<OsString>,
+    /// Whether the arguments are this crate's own, which end in those of `app-server`.
+    standard: bool,
     cwd: Option<PathBuf>,
     env: Vec<(OsString, OsString)>,
+}
+
+/// Without the arguments and the environment, which may hold secrets.
+impl fmt::Debug for Launch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Launch")
+            .field("program", &self.program)
+            .field("cwd", &self.cwd)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Launch {
@@ -32,12 +48,31 @@ impl Launch {
                 (runtime.program().into(), arguments(&config.config_overrides))
             }
         };
-        Ok(Self { program, args, cwd: config.cwd.clone(), env })
+        Ok(Self { program, args, standard: config.launch_args.is_none(), cwd: config.cwd.clone(), env })
     }
 
     /// The program, for messages.
     pub(crate) fn program(&self) -> &Path {
         Path::new(&self.program)
+    }
+
+    /// Whether the arguments are this crate's own, so that the program can be asked for something else.
+    pub(crate) fn is_standard(&self) -> bool {
+        self.standard
+    }
+
+    /// The command with which the same program writes its schema into a folder. For a standard command line.
+    pub(crate) fn schema_command(&self, folder: &Path) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.program);
+        command
+            .args(&self.args[..self.args.len().saturating_sub(SERVE.len())])
+            .args(["app-server", "generate-json-schema", "--experimental", "--out"])
+            .arg(folder)
+            .envs(self.env.iter().map(|(key, value)| (key, value)));
+        if let Some(cwd) = &self.cwd {
+            command.current_dir(cwd);
+        }
+        command
     }
 
     /// Starts the child. Must be called inside a Tokio runtime, which reaps it.
@@ -69,7 +104,7 @@ fn arguments(overrides: &[String]) -> Vec<OsString> {
     for entry in overrides {
         args.extend(["--config".into(), entry.into()]);
     }
-    args.extend(["app-server", "--listen", "stdio://"].map(OsString::from));
+    args.extend(SERVE.map(OsString::from));
     args
 }
 

@@ -8,8 +8,8 @@ use openai_codex_protocol::types::{ThreadForkParams, ThreadSource};
 
 use super::AsyncThread;
 use super::options::{Options, sends_a_thread, thread_options};
+use crate::Result;
 use crate::client::Core;
-use crate::{Result, version};
 
 /// A builder for `thread/fork`; ends in `send`. What is not set is as the forked thread has it and is not sent.
 #[must_use = "no thread is forked until `send`"]
@@ -57,7 +57,7 @@ impl<C> ThreadFork<C> {
         let params = self.finish()?;
         let session = self.core.session().await?;
         if params.exclude_turns.is_some() {
-            version::require("excludeTurns", &session.metadata)?;
+            session.require("ThreadForkParams", "excludeTurns").await?;
         }
         let thread_id = &params.thread_id;
         let answer = session.call::<methods::ThreadFork>(&params, Some(thread_id)).await?;

@@ -8,8 +8,8 @@ use openai_codex_protocol::types::{Personality, ThreadResumeParams};
 
 use super::AsyncThread;
 use super::options::{Options, sends_a_thread, thread_options};
+use crate::Result;
 use crate::client::Core;
-use crate::{Result, version};
 
 /// A builder for `thread/resume`; ends in `send`. What is not set stays as the thread has it and is not sent.
 #[must_use = "no thread is resumed until `send`"]
@@ -47,7 +47,7 @@ impl<C> ThreadResume<C> {
         let params = self.finish()?;
         let session = self.core.session().await?;
         if params.exclude_turns.is_some() {
-            version::require("excludeTurns", &session.metadata)?;
+            session.require("ThreadResumeParams", "excludeTurns").await?;
         }
         let thread_id = &params.thread_id;
         let answer = session.call::<methods::ThreadResume>(&params, Some(thread_id)).await?;

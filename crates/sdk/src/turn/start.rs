@@ -10,17 +10,16 @@ use std::time::Duration;
 use openai_codex_protocol::ClientRequest;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
-    InitializeResponse, Personality, ReasoningEffort, ReasoningSummary, SandboxPolicy, TurnStartParams,
-    UserInput,
+    Personality, ReasoningEffort, ReasoningSummary, SandboxPolicy, TurnStartParams, UserInput,
 };
 use serde_json::Value;
 
 use super::AsyncTurnHandle;
 use super::hold::TurnHold;
-use crate::client::{Core, decode, encode};
+use crate::client::{Core, Session, decode, encode};
 use crate::connection::turn_log::TurnLog;
 use crate::input::utf8_path;
-use crate::{ApprovalMode, AsyncCodex, Error, ErrorKind, Result, RunResult, Sandbox, TurnInput, version};
+use crate::{ApprovalMode, AsyncCodex, Error, ErrorKind, Result, RunResult, Sandbox, TurnInput};
 
 /// A builder for `turn/start`; ends in `send` for a handle, or in `run` for the result. What is not set stays as the
 /// thread has it and is not sent. What is set here stays with the thread for later turns, as the protocol has it.
@@ -155,14 +154,15 @@ impl<C> TurnStart<C> {
     }
 
     /// Refuses what the runtime would ignore.
-    fn check_runtime(&self, metadata: &InitializeResponse) -> Result<()> {
+    async fn check_runtime(&self, session: &Session) -> Result<()> {
         let later = [
             ("toolOutput", self.params.tool_output.is_some()),
             ("turnTrigger", self.params.turn_trigger.is_some()),
             ("serviceTierForTurn", self.params.service_tier_for_turn.is_some()),
         ];
-        for (option, _) in later.into_iter().filter(|(_, used)| *used) {
-            version::require(option, metadata).map_err(|error| error.with_thread(Some(&self.thread_id)))?;
+        for (field, _) in later.into_iter().filter(|(_, used)| *used) {
+            let known = session.require("TurnStartParams", field).await;
+            known.map_err(|error| error.with_thread(Some(&self.thread_id)))?;
         }
         Ok(())
     }
@@ -172,7 +172,7 @@ impl<C> TurnStart<C> {
         const METHOD: &str = methods::TurnStart::METHOD;
         self.finish_params()?;
         let session = self.core.session().await?;
-        self.check_runtime(&session.metadata)?;
+        self.check_runtime(&session).await?;
         let log = Arc::new(TurnLog::new(self.thread_id.clone(), keep_backlog));
         let hold = TurnHold::new(session.clone(), log.clone());
         let params = encode(METHOD, &self.params)?.unwrap_or_default();

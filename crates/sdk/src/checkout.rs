@@ -1,0 +1,110 @@
+//! What a runtime without a version knows: the program itself is asked, once a session.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{OnceCell, oneshot};
+
+use crate::process::Launch;
+
+/// How long the program may take to print its schema.
+const LIMIT: Duration = Duration::from_secs(30);
+/// The parameters that have options which came later.
+const TYPES: [&str; 3] = ["TurnStartParams", "ThreadResumeParams", "ThreadForkParams"];
+
+/// A runtime that may be a checkout without a version.
+#[derive(Debug, Default)]
+pub(crate) struct Checkout {
+    /// How the runtime was started; `None` where this crate did not start it.
+    pub(crate) launch: Option<Launch>,
+    fields: OnceCell<Result<BTreeSet<String>, String>>,
+}
+
+impl Checkout {
+    pub(crate) fn new(launch: Launch) -> Self {
+        Self { launch: Some(launch), fields: OnceCell::new() }
+    }
+
+    /// Whether these parameters have this field; `None` if the program cannot be asked, for it was started by a command
+    /// line of the user's own. The error says why asking failed.
+    pub(crate) async fn knows(&self, params: &str, field: &str) -> Option<Result<bool, String>> {
+        let launch = self.launch.as_ref().filter(|launch| launch.is_standard())?;
+        let fields = self.fields.get_or_init(|| ask(launch.clone())).await;
+        Some(fields.clone().map(|fields| fields.contains(&key(params, field))))
+    }
+}
+
+fn key(params: &str, field: &str) -> String {
+    format!("{params}.{field}")
+}
+
+/// On a thread of its own, for the caller may be on any executor.
+async fn ask(launch: Launch) -> Result<BTreeSet<String>, String> {
+    let (tell, told) = oneshot::channel();
+    let asking = std::thread::Builder::new().name("codex-schema".into()).spawn(move || {
+        // Whoever asked may have gone.
+        let _ = tell.send(read_schema(&launch));
+    });
+    asking.map_err(|error| error.to_string())?;
+    told.await.unwrap_or_else(|_| Err("it was not asked to the end".into()))
+}
+
+fn read_schema(launch: &Launch) -> Result<BTreeSet<String>, String> {
+    let folder = Folder::new().map_err(|error| format!("no folder for its schema: {error}"))?;
+    let mut child = launch
+        .schema_command(&folder.0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("it cannot be started to print its schema: {error}"))?;
+    let started = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if started.elapsed() < LIMIT => std::thread::sleep(Duration::from_millis(10)),
+            outcome => {
+                // Gone already, or not to be had.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(match outcome {
+                    Err(error) => format!("printing its schema: {error}"),
+                    Ok(_) => format!("it has not printed its schema within {LIMIT:?}"),
+                });
+            }
+        }
+    };
+    if !status.success() {
+        return Err(format!("it does not print its schema ({status})"));
+    }
+    let mut fields = BTreeSet::new();
+    for params in TYPES {
+        let path = folder.0.join("v2").join(format!("{params}.json"));
+        let text = std::fs::read(&path).map_err(|error| format!("its schema of {params}: {error}"))?;
+        let schema: serde_json::Value =
+            serde_json::from_slice(&text).map_err(|error| format!("its schema of {params}: {error}"))?;
+        let properties = schema["properties"].as_object().into_iter().flatten();
+        fields.extend(properties.map(|(field, _)| key(params, field)));
+    }
+    Ok(fields)
+}
+
+/// A fresh folder, removed when it is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> std::io::Result<Self> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let folder = std::env::temp_dir().join(format!("codex-schema-{}-{now}", std::process::id()));
+        std::fs::create_dir(&folder).map(|()| Self(folder))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let folder: &Path = &self.0;
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}

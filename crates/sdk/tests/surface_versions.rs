@@ -1,0 +1,116 @@
+//! Options that came later, and a runtime that is a checkout without a version.
+#![cfg(unix)]
+
+mod support;
+
+use std::path::PathBuf;
+
+use openai_codex::{CodexConfig, ErrorKind, ExternalMessage};
+use openai_codex_testkit::app_server::messages;
+use openai_codex_testkit::{AppServer, Script};
+use serde_json::json;
+use support::{count, program, with_both_clients};
+
+/// A scripted server of version 0.0.0 behind a program that can also print a schema, and notes each time it does.
+struct Checkout {
+    server: AppServer,
+    program: PathBuf,
+}
+
+impl Checkout {
+    /// `print` is what the program does to print its schema into `$out`.
+    fn new(print: &str) -> Self {
+        let mut greeting = messages::initialize_response();
+        greeting["userAgent"] = "codex-cli/0.0.0".into();
+        let opened = messages::thread_start_response("t");
+        let script = Script::new()
+            .expect("initialize")
+            .respond(greeting)
+            .expect_notification("initialized")
+            .always("thread/resume", opened)
+            .always("turn/start", json!({"turn": messages::turn("u", "inProgress")}));
+        let server = AppServer::new(script).unwrap();
+        let serve = server.command().get_program().to_owned();
+        let asked = server.dir().join("asked");
+        let text = format!(
+            "#!/bin/sh\n\
+             for out; do :; done\n\
+             case \" $* \" in\n\
+             *\" generate-json-schema \"*) echo \"$*\" >> {}; {print};;\n\
+             *) exec {};;\n\
+             esac\n",
+            asked.display(),
+            serve.display(),
+        );
+        let program = program(server.dir(), "codex", &text);
+        Self { server, program }
+    }
+
+    fn config(&self) -> CodexConfig {
+        self.server.config().codex_bin(&self.program)
+    }
+
+    /// The command lines with which the schema was asked for.
+    fn asked(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.server.dir().join("asked")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+const PRINTS: &str = "mkdir $out/v2; for p in TurnStartParams ThreadResumeParams ThreadForkParams; do \
+                      echo '{\"properties\": {\"toolOutput\": {}}}' > $out/v2/$p.json; done";
+
+with_both_clients! {
+    // Behaviour 17.
+    fn a_checkout_is_asked_once_what_it_knows(start, wait) {
+        let checkout = Checkout::new(PRINTS);
+        let codex = start!(checkout.config().config_override("model", "m")).unwrap();
+        let thread = wait!(codex.thread_resume("t").send()).unwrap();
+        for _ in 0..2 {
+            wait!(thread.turn(ExternalMessage::new("ci").text("red")).send()).unwrap();
+            let error = wait!(thread.turn("go").turn_trigger("cron").send()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnsupportedByRuntime);
+            assert!(error.to_string().contains("checkout does not support"), "{error}");
+        }
+        wait!(codex.close()).unwrap();
+        let asked = checkout.asked();
+        assert_eq!(asked.len(), 1, "{asked:?}");
+        let (options, folder) = asked[0].rsplit_once(' ').unwrap();
+        assert_eq!(options, "--config model=m app-server generate-json-schema --experimental --out");
+        assert!(!std::path::Path::new(folder).exists());
+        assert_eq!(count(&checkout.server.received().unwrap(), "turn/start"), 2);
+    }
+
+    fn a_started_client_shows_no_secret(start, wait) {
+        let checkout = Checkout::new(PRINTS);
+        let config = checkout.config().env("OPENAI_API_KEY", "sk-secret").config_override("token", "sk-other");
+        let codex = start!(config).unwrap();
+        let thread = wait!(codex.thread_resume("t").send()).unwrap();
+        let shown = format!("{codex:?} {thread:?}");
+        assert!(!shown.contains("sk-"), "{shown}");
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_checkout_that_cannot_say_what_it_knows_is_not_trusted(start, wait) {
+        let checkout = Checkout::new("exit 3");
+        let codex = start!(checkout.config()).unwrap();
+        let error = wait!(codex.thread_resume("t").include_turns(true).send()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnsupportedByRuntime);
+        assert!(error.to_string().contains("exit status: 3"), "{error}");
+        wait!(codex.thread_resume("t").send()).unwrap();
+        wait!(codex.close()).unwrap();
+        assert_eq!(count(&checkout.server.received().unwrap(), "thread/resume"), 1);
+    }
+
+    // Behaviour 18.
+    fn a_checkout_with_a_command_line_of_ones_own_is_not_asked(start, wait) {
+        let checkout = Checkout::new(PRINTS);
+        let config = checkout.config().launch_args_override([&checkout.program]);
+        let codex = start!(config).unwrap();
+        let error = wait!(codex.thread_resume("t").include_turns(true).send()).unwrap_err();
+        assert!(error.to_string().contains("Cannot verify an unversioned CLI"), "{error}");
+        wait!(codex.close()).unwrap();
+        assert!(checkout.asked().is_empty());
+        assert_eq!(count(&checkout.server.received().unwrap(), "thread/resume"), 0);
+    }
+}

@@ -62,8 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let result = turn.run()?;
     println!("\nfinal response: {}", result.final_response.unwrap_or_default());
-    if let Some(usage) = result.usage {
-        let turn = usage.last;
+    if let Some(turn) = result.turn_usage {
         println!(
             "tokens: {} in ({} cached), {} out ({} reasoning), {} in all",
             turn.input_tokens,

@@ -182,10 +182,11 @@ impl Error {
         self.turn()?.turn.error.as_ref()?.codex_error_info.as_ref()
     }
 
-    /// Whether the server was overloaded, so that the same call may succeed later.
+    /// Whether the server refused the request because it was overloaded, so that the same call may succeed later.
     ///
     /// True for [`ErrorKind::ServerBusy`] and [`ErrorKind::RetryLimitExceeded`], and for any JSON-RPC error whose
-    /// data carries the server's overload marker.
+    /// data carries the server's overload marker. A turn that failed because its model was overloaded is not: it was
+    /// carried out up to there, and may have had effects.
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind(), ErrorKind::ServerBusy | ErrorKind::RetryLimitExceeded)
             || self.json_rpc().is_some_and(|error| error.data.as_ref().is_some_and(has_overload_marker))

@@ -66,6 +66,11 @@ impl<'a> Incoming<'a> {
     }
 }
 
+/// The thread that parameters are about.
+pub(crate) fn thread_of(params: &str) -> Option<Cow<'_, str>> {
+    Scanner { text: params, at: 0 }.route()?.thread_id
+}
+
 /// The turn's id in the answer to `turn/start`.
 pub(crate) fn started_turn(result: &str) -> Option<Cow<'_, str>> {
     Scanner { text: result, at: 0 }.route()?.turn_id

@@ -142,6 +142,16 @@ async fn an_error_answer_keeps_the_servers_words() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_error_names_the_thread_that_stands_in_the_parameters() {
+    let (connection, mut peer) = connect().await;
+    let params = params(&json!({"name": "n", "threadId": "t"}));
+    let asked = connection.request("x/y", Some(&params), None, QUICK).unwrap();
+    let id = peer.receive().await["id"].clone();
+    peer.send(json!({"id": id, "error": {"code": -32600, "message": "no"}})).await;
+    assert_eq!(asked.await.unwrap_err().to_string(), "`x/y` on thread t: JSON-RPC error -32600: no");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_without_an_answer_ends_at_its_deadline_and_the_late_answer_hurts_nobody() {
     let (connection, mut peer) = connect().await;
     let asked = ask(&connection, "slow");

@@ -232,7 +232,8 @@ impl Shared {
                 if self.hub.is_watched()
                     && let Incoming::Notification { method, route } = &incoming
                 {
-                    let event = Event { kind: NotificationKind::from_method(method), frame: text };
+                    let event =
+                        Event { kind: NotificationKind::from_method(method), frame: text, of_child: false };
                     self.hub.publish(route.thread_id.as_deref(), &Observed::Notification(event.to_owned()));
                 }
                 Ok(Some((incoming, text)))

@@ -32,6 +32,8 @@ pub(crate) enum Outcome<'a> {
 pub(crate) struct Route<'a> {
     pub(crate) thread_id: Option<Cow<'a, str>>,
     pub(crate) turn_id: Option<Cow<'a, str>>,
+    /// The turn that a starting turn works for; its own id where it works for none.
+    pub(crate) root_turn_id: Option<Cow<'a, str>>,
 }
 
 impl<'a> Incoming<'a> {
@@ -138,8 +140,12 @@ impl<'a> Scanner<'a> {
             match key {
                 "threadId" => route.thread_id = scanner.string()?.or(route.thread_id.take()),
                 "turnId" => route.turn_id = scanner.string()?.or(route.turn_id.take()),
-                "thread" => route.thread_id = route.thread_id.take().or(scanner.id_of_object()?),
-                "turn" => route.turn_id = route.turn_id.take().or(scanner.id_of_object()?),
+                "thread" => route.thread_id = route.thread_id.take().or(scanner.ids_of_object()?.0),
+                "turn" => {
+                    let (id, root) = scanner.ids_of_object()?;
+                    route.turn_id = route.turn_id.take().or(id);
+                    route.root_turn_id = root;
+                }
                 _ => drop(scanner.value()?),
             }
             Some(())
@@ -147,21 +153,23 @@ impl<'a> Scanner<'a> {
         Some(route)
     }
 
-    /// The `id` of an object; of anything else none.
-    fn id_of_object(&mut self) -> Option<Option<Cow<'a, str>>> {
-        let mut id = None;
+    /// The `id` and the `rootTurnId` of an object; of anything else none.
+    #[expect(clippy::type_complexity, reason = "two ids, and whether the text is well-formed")]
+    fn ids_of_object(&mut self) -> Option<(Option<Cow<'a, str>>, Option<Cow<'a, str>>)> {
+        let (mut id, mut root) = (None, None);
         if self.peek()? != b'{' {
             self.value()?;
-            return Some(id);
+            return Some((id, root));
         }
         self.object(|key, scanner| {
             match key {
                 "id" => id = scanner.string()?,
+                "rootTurnId" => root = scanner.string()?,
                 _ => drop(scanner.value()?),
             }
             Some(())
         })?;
-        Some(id)
+        Some((id, root))
     }
 
     /// A string, borrowed where it can be; any other value is stepped over.

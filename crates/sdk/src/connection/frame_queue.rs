@@ -17,6 +17,8 @@ pub(crate) struct Event<'a> {
     /// `None` for a method that this version does not know.
     pub(crate) kind: Option<NotificationKind>,
     pub(crate) frame: &'a str,
+    /// Whether it is of the turn of a sub-agent, and not of the turn itself.
+    pub(crate) of_child: bool,
 }
 
 impl Event<'_> {
@@ -34,7 +36,7 @@ pub(crate) struct OwnedEvent {
 
 impl OwnedEvent {
     pub(crate) fn borrow(&self) -> Event<'_> {
-        Event { kind: self.kind, frame: &self.frame }
+        Event { kind: self.kind, frame: &self.frame, of_child: false }
     }
 
     /// The typed event; what cannot be read comes as [`Notification::Undecodable`].
@@ -52,10 +54,17 @@ pub(crate) struct FrameQueue {
 #[derive(Clone, Debug)]
 struct Segment {
     text: String,
-    /// Each event's kind, and where its text ends.
-    events: Vec<(Option<NotificationKind>, usize)>,
+    events: Vec<Entry>,
     /// How many events were taken, and where their text ends.
     taken: (usize, usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    kind: Option<NotificationKind>,
+    of_child: bool,
+    /// Where its text ends.
+    end: usize,
 }
 
 impl Segment {
@@ -78,7 +87,8 @@ impl FrameQueue {
         }
         if let Some(segment) = self.segments.back_mut() {
             segment.text.push_str(event.frame);
-            segment.events.push((event.kind, segment.text.len()));
+            let Event { kind, of_child, .. } = event;
+            segment.events.push(Entry { kind, of_child, end: segment.text.len() });
         }
     }
 
@@ -97,24 +107,38 @@ impl FrameQueue {
     pub(crate) fn iter(&self) -> impl Iterator<Item = Event<'_>> {
         self.segments.iter().flat_map(|segment| {
             let (first, mut start) = segment.taken;
-            segment.events[first..].iter().map(move |&(kind, end)| {
+            segment.events[first..].iter().map(move |&Entry { kind, of_child, end }| {
                 let frame = &segment.text[std::mem::replace(&mut start, end)..end];
-                Event { kind, frame }
+                Event { kind, frame, of_child }
             })
         })
     }
 
-    /// Takes the first event and decodes it.
-    pub(crate) fn pop(&mut self) -> Option<Notification> {
-        let segment = self.segments.front_mut()?;
-        let (index, start) = segment.taken;
-        let (kind, end) = *segment.events.get(index)?;
-        let event = Notification::decode_frame(kind, &segment.text[start..end]);
-        segment.taken = (index + 1, end);
-        if index + 1 == segment.events.len() {
-            self.segments.pop_front();
+    /// The same events, as those of a sub-agent's turn.
+    pub(crate) fn of_child(mut self) -> Self {
+        self.segments
+            .iter_mut()
+            .flat_map(|segment| &mut segment.events)
+            .for_each(|entry| entry.of_child = true);
+        self
+    }
+
+    /// Takes the first event and decodes it. Those of sub-agents' turns are left out unless they are wanted.
+    pub(crate) fn pop(&mut self, with_children: bool) -> Option<Notification> {
+        loop {
+            let segment = self.segments.front_mut()?;
+            let (index, start) = segment.taken;
+            let Entry { kind, of_child, end } = *segment.events.get(index)?;
+            let wanted = with_children || !of_child;
+            let event = wanted.then(|| Notification::decode_frame(kind, &segment.text[start..end]));
+            segment.taken = (index + 1, end);
+            if index + 1 == segment.events.len() {
+                self.segments.pop_front();
+            }
+            if event.is_some() {
+                return event;
+            }
         }
-        Some(event)
     }
 }
 
@@ -129,7 +153,7 @@ mod tests {
         let mut expected = Vec::new();
         for (n, size) in sizes.into_iter().enumerate() {
             let frame = format!(r#"{{"method":"m{n}","params":"{}"}}"#, "x".repeat(size));
-            queue.push(Event { kind: None, frame: &frame });
+            queue.push(Event { kind: None, frame: &frame, of_child: n % 2 == 1 });
             expected.push(frame);
         }
         assert!(queue.iter().map(|event| event.frame).eq(&expected));
@@ -141,8 +165,12 @@ mod tests {
         }
         assert!(joined.iter().map(|event| event.frame).eq(&expected));
         for n in 0..sizes.len() {
-            assert_eq!(queue.pop().unwrap().method(), format!("m{n}"));
+            assert_eq!(queue.pop(true).unwrap().method(), format!("m{n}"));
         }
-        assert!(queue.pop().is_none() && queue.is_empty());
+        assert!(queue.pop(true).is_none() && queue.is_empty());
+        for n in (0..sizes.len()).step_by(2) {
+            assert_eq!(joined.pop(false).unwrap().method(), format!("m{n}"));
+        }
+        assert!(joined.pop(false).is_none() && joined.is_empty());
     }
 }

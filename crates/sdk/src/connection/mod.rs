@@ -174,7 +174,8 @@ impl Connection {
         register: impl FnOnce(&mut Router, Waiter) -> Result<i64>,
     ) -> Result<Pending> {
         // Whoever does not say which thread a request is for may have said it in the parameters.
-        let told = params.filter(|_| thread_id.is_none()).and_then(|params| envelope::thread_of(params.get()));
+        let told =
+            params.filter(|_| thread_id.is_none()).and_then(|params| envelope::thread_of(params.get()));
         let thread_id = thread_id.or(told.as_deref());
         let (reply, answer) = oneshot::channel();
         let waiter = Waiter { reply, method: method.into(), thread_id: thread_id.map(Arc::from) };

@@ -76,21 +76,15 @@ struct Start {
 struct Turn {
     since: u64,
     logs: Vec<Arc<TurnLog>>,
+    /// The turn that a sub-agent's turn works for.
+    root: Option<Arc<str>>,
     /// Events that the logs are still to get: all that come at once are handed on at once.
     staged: FrameQueue,
 }
 
 impl Turn {
     fn new(since: u64) -> Self {
-        Self { since, logs: Vec::new(), staged: FrameQueue::default() }
-    }
-
-    fn hand_on(&mut self, wakers: &mut Vec<Waker>) {
-        let staged = std::mem::take(&mut self.staged);
-        if let Some((last, others)) = self.logs.split_last() {
-            others.iter().for_each(|log| log.append(staged.clone(), wakers));
-            last.append(staged, wakers);
-        }
+        Self { since, logs: Vec::new(), root: None, staged: FrameQueue::default() }
     }
 }
 
@@ -151,12 +145,24 @@ impl Router {
         for (incoming, frame) in messages {
             self.route(incoming, frame, effects);
         }
+        self.hand_on();
+        effects.extend(self.wakers.drain(..).map(Effect::Wake));
+    }
+
+    /// Gives all staged events to their logs, and those of sub-agents' turns to the logs of the turns they work for.
+    fn hand_on(&mut self) {
         for turn_id in std::mem::take(&mut self.touched) {
-            if let Some(turn) = self.turns.get_mut(&turn_id) {
-                turn.hand_on(&mut self.wakers);
+            let Some(turn) = self.turns.get_mut(&turn_id) else { continue };
+            let staged = std::mem::take(&mut turn.staged);
+            if let Some(root) = turn.root.clone().and_then(|root| self.turns.get(&root)) {
+                root.logs.iter().for_each(|log| log.append_of_child(staged.clone(), &mut self.wakers));
+            }
+            let logs = self.turns.get(&turn_id).map(|turn| turn.logs.as_slice()).unwrap_or_default();
+            if let Some((last, others)) = logs.split_last() {
+                others.iter().for_each(|log| log.append(staged.clone(), &mut self.wakers));
+                last.append(staged, &mut self.wakers);
             }
         }
-        effects.extend(self.wakers.drain(..).map(Effect::Wake));
     }
 
     fn route(&mut self, incoming: Incoming<'_>, frame: &str, effects: &mut Vec<Effect>) {
@@ -174,7 +180,7 @@ impl Router {
             }),
             Incoming::Notification { method, route } => {
                 let kind = NotificationKind::from_method(&method);
-                self.notify(Event { kind, frame }, &route, effects);
+                self.notify(Event { kind, frame, of_child: false }, &route, effects);
             }
         }
     }
@@ -208,9 +214,7 @@ impl Router {
         let Start { log, mut early, since, abandoned, .. } = start;
         let tick = self.tick();
         // What is staged came before: it is not for the new log, which has it in `early` if it is its own.
-        if let Some(turn) = self.turns.get_mut(&turn_id) {
-            turn.hand_on(&mut self.wakers);
-        }
+        self.hand_on();
         let running = self.turns.get(&turn_id);
         let created = running.is_none_or(|turn| turn.since > since && turn.logs.is_empty());
         log.bind(turn_id.clone(), created, &mut self.wakers);
@@ -265,29 +269,41 @@ impl Router {
                 start.early.entry(turn_id.into()).or_default().push(event);
             }
         }
-        if let Some(turn) = self.turns.get_mut(turn_id)
-            && !turn.logs.is_empty()
-        {
+        // A log that `appeared` ties to the turn has this event already, from its early ones.
+        let mut wanted =
+            self.turns.get(turn_id).is_some_and(|turn| turn.root.is_some() || !turn.logs.is_empty());
+        if event.kind == Some(NotificationKind::TurnStarted) {
+            wanted |= self.appeared(turn_id, route, effects);
+        }
+        if wanted && let Some(turn) = self.turns.get_mut(turn_id) {
             if turn.staged.is_empty() {
                 self.touched.push(turn_id.into());
             }
             turn.staged.push(event);
         }
-        match event.kind {
-            Some(NotificationKind::TurnStarted) if !self.turns.contains_key(turn_id) => {
-                let since = self.tick();
-                self.turns.insert(turn_id.into(), Turn::new(since));
-                if let Some(thread_id) = thread_id {
-                    self.name(thread_id, effects);
-                }
-            }
-            Some(NotificationKind::TurnCompleted) => {
-                if let Some(mut turn) = self.turns.remove(turn_id) {
-                    turn.hand_on(&mut self.wakers);
-                }
-            }
-            _ => {}
+        if event.kind == Some(NotificationKind::TurnCompleted) {
+            self.hand_on();
+            self.turns.remove(turn_id);
         }
+    }
+
+    /// A turn has started; tells whether it is a sub-agent's.
+    fn appeared(&mut self, turn_id: &str, route: &Route<'_>, effects: &mut Vec<Effect>) -> bool {
+        if !self.turns.contains_key(turn_id) {
+            let since = self.tick();
+            self.turns.insert(turn_id.into(), Turn::new(since));
+            if let Some(thread_id) = &route.thread_id {
+                self.name(thread_id, effects);
+            }
+        }
+        let root = route.root_turn_id.as_deref().filter(|root| *root != turn_id);
+        if let Some(root) = root
+            && let Some(turn) = self.turns.get_mut(turn_id)
+        {
+            turn.root = Some(root.into());
+            return true;
+        }
+        false
     }
 
     /// The deadline of a request has passed.

@@ -244,6 +244,35 @@ async fn interleaved_turns_see_only_their_own_events() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_of_sub_agents_come_to_the_streams_that_want_them() {
+    let (connection, mut peer) = connect().await;
+    let (log, pending) = start(&connection);
+    peer.start_turn("u").await;
+    pending.await.unwrap();
+    let child = json!({"id": "c", "rootTurnId": "u", "items": [], "status": "inProgress"});
+    peer.send(json!({"method": "turn/started", "params": {"threadId": "sub", "turn": child}})).await;
+    peer.delta("c", "from below").await;
+    settle(&connection, &mut peer).await;
+    let (first, plain) = (log.open_stream(), log.open_stream());
+    log.want_children(first);
+    peer.completed("c").await;
+    peer.delta("u", "mine").await;
+    peer.completed("u").await;
+    let all = ["turn/started", "from below", "turn/completed", "mine", "turn/completed"];
+    assert_eq!(drain(&log, first).await, all);
+    // What was not told yet whether it wants them has them, marked, to be left out when it is read.
+    settle(&connection, &mut peer).await;
+    let mut batch = FrameQueue::default();
+    poll_fn(|context| log.poll_stream(plain, &mut batch, context)).await;
+    let own: Vec<_> =
+        std::iter::from_fn(|| batch.pop(false)).map(|event| event.method().to_owned()).collect();
+    assert_eq!(own, ["item/agentMessage/delta", "turn/completed"]);
+    assert!(
+        matches!(poll_fn(|context| log.poll_end(context)).await, (digest, End::Completed(_)) if digest.items.is_empty())
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_second_start_on_a_busy_thread_joins_and_has_its_own_window() {
     let (connection, mut peer) = connect().await;
     let (one, first) = start(&connection);

@@ -53,6 +53,8 @@ struct Stream {
     waker: Option<Waker>,
     /// Whether the error of a lost turn is still to be told.
     tell_loss: bool,
+    /// Whether events of sub-agents' turns are wanted; open until the stream is first taken from.
+    children: Option<bool>,
 }
 
 impl State {
@@ -117,6 +119,29 @@ impl TurnLog {
 
     pub(crate) fn has_ended(&self) -> bool {
         self.lock().end.is_some()
+    }
+
+    /// Appends events of a sub-agent's turn, for streams that want them.
+    pub(crate) fn append_of_child(&self, events: FrameQueue, wake: &mut Vec<Waker>) {
+        let mut state = self.lock();
+        if state.end.is_some() {
+            return;
+        }
+        let events = events.of_child();
+        if let Some(backlog) = &mut state.backlog {
+            backlog.append(events.clone());
+        }
+        for stream in state.streams.iter_mut().filter(|stream| stream.children != Some(false)) {
+            stream.queue.append(events.clone());
+            wake.extend(stream.waker.take());
+        }
+    }
+
+    /// Has a stream get the events of sub-agents' turns too.
+    pub(crate) fn want_children(&self, id: u64) {
+        if let Some(stream) = self.lock().streams.iter_mut().find(|stream| stream.id == id) {
+            stream.children = Some(true);
+        }
     }
 
     /// Appends events of the turn. Wakers are handed out, to be woken when no lock is held.
@@ -184,7 +209,7 @@ impl TurnLog {
         };
         let id = state.next_stream;
         state.next_stream += 1;
-        state.streams.push(Stream { id, queue, waker: None, tell_loss });
+        state.streams.push(Stream { id, queue, waker: None, tell_loss, children: None });
         id
     }
 
@@ -210,6 +235,7 @@ impl TurnLog {
         let Some(stream) = streams.iter_mut().find(|stream| stream.id == id) else {
             return Poll::Ready(Batch::Ended);
         };
+        stream.children.get_or_insert(false);
         if !stream.queue.is_empty() {
             std::mem::swap(&mut stream.queue, batch);
             return Poll::Ready(Batch::Filled);

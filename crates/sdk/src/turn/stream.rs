@@ -23,12 +23,23 @@ pub struct AsyncTurnStream {
     id: u64,
     /// Taken from the log, not delivered yet.
     batch: FrameQueue,
+    with_children: bool,
 }
 
 impl AsyncTurnStream {
     pub(super) fn open(hold: Arc<TurnHold>) -> Self {
         let id = hold.log.open_stream();
-        Self { hold, id, batch: FrameQueue::default() }
+        Self { hold, id, batch: FrameQueue::default(), with_children: false }
+    }
+
+    /// Has the stream yield the events of sub-agents' turns too, which have their own thread and turn ids. They come
+    /// in order turn by turn, and the stream still ends with its own turn.
+    ///
+    /// To be called before the first event is taken; otherwise what sub-agents did before is missed.
+    pub fn with_children(mut self) -> Self {
+        self.hold.log.want_children(self.id);
+        self.with_children = true;
+        self
     }
 
     /// The next event; `None` after the last. Cancel-safe.
@@ -38,7 +49,7 @@ impl AsyncTurnStream {
 
     pub(super) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Notification>>> {
         loop {
-            if let Some(event) = self.batch.pop() {
+            if let Some(event) = self.batch.pop(self.with_children) {
                 return Poll::Ready(Some(Ok(event)));
             }
             match ready!(self.hold.log.poll_stream(self.id, &mut self.batch, context)) {
@@ -79,6 +90,15 @@ impl TurnStream {
         Self { inner }
     }
 
+    /// Has the stream yield the events of sub-agents' turns too, which have their own thread and turn ids. They come
+    /// in order turn by turn, and the stream still ends with its own turn.
+    ///
+    /// To be called before the first event is taken; otherwise what sub-agents did before is missed.
+    pub fn with_children(mut self) -> Self {
+        self.inner = self.inner.with_children();
+        self
+    }
+
     /// Waits for the next event, at most `timeout`. `Ok(None)` after the last.
     ///
     /// # Errors
@@ -103,7 +123,7 @@ impl Iterator for TurnStream {
     type Item = Result<Notification>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(event) = self.inner.batch.pop() {
+        if let Some(event) = self.inner.batch.pop(self.inner.with_children) {
             return Some(Ok(event));
         }
         crate::park::wait(self.inner.next())

@@ -1,5 +1,5 @@
 //! What a user can get wrong: each ends in an error that says what, where and what to do, and leaves no process.
-#![cfg(unix)]
+#![cfg(all(unix, feature = "blocking"))]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -193,6 +193,20 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn a_handle_that_joined_never_interrupts(start, wait) {
+        let server = Server::new(joined_turn());
+        let codex = start!(server.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        // The one that created the turn has let it go on.
+        drop(wait!(thread.turn("one").send()).unwrap());
+        let joined = wait!(thread.turn("two").interrupt_on_drop(true).send()).unwrap();
+        assert_eq!(joined.id(), "u");
+        drop(joined);
+        wait!(codex.request_raw("test/mark", json!({}))).unwrap();
+        wait!(codex.close()).unwrap();
+        assert_eq!(count(&server.received().unwrap(), "turn/interrupt"), 0);
+    }
+
     fn a_turn_that_has_ended_is_not_interrupted(start, wait) {
         let server = Server::new(running_turn().complete_turn("t", "u"));
         let codex = start!(server.config()).unwrap();

@@ -1,5 +1,5 @@
 //! How a client and its process begin and end, against a scripted server that is a real process.
-#![cfg(unix)]
+#![cfg(all(unix, feature = "blocking"))]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,5 +1,5 @@
 //! Both clients, the real runtime, and a scripted model.
-#![cfg(unix)]
+#![cfg(all(unix, feature = "blocking"))]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,5 +1,5 @@
 //! What goes over the wire, and what becomes of what comes back: both clients against a scripted server.
-#![cfg(unix)]
+#![cfg(all(unix, feature = "blocking"))]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -237,13 +237,14 @@ pub struct ToolCall {
     pub(crate) name: String,
     pub(crate) arguments: Value,
     pub(crate) call_id: Option<String>,
+    pub(crate) namespace: Option<String>,
 }
 
 impl ToolCall {
     /// A call with all its arguments. An object is usual; anything else is sent as it is, which is a way to see what
     /// happens to a call that makes no sense.
     pub fn new(name: impl Into<String>, arguments: Value) -> Self {
-        Self { name: name.into(), arguments, call_id: None }
+        Self { name: name.into(), arguments, call_id: None, namespace: None }
     }
 
     /// The runtime's own command tool: it runs the line in a shell, in its sandbox.
@@ -270,6 +271,12 @@ impl ToolCall {
     /// reviewer, the runtime asks the client.
     pub fn escalate(self, justification: impl Into<String>) -> Self {
         self.arg("sandbox_permissions", "require_escalated").arg("justification", justification.into())
+    }
+
+    /// The namespace of the tool, for one that has one: `multi_agent_v1` has `spawn_agent` and `wait_agent`.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Some(namespace.into());
+        self
     }
 
     /// The id that ties the call to its output; otherwise one is made up.

@@ -112,13 +112,14 @@ impl Writer {
             Value::String(text) => text,
             other => other.to_string(),
         };
-        self.send(json!({
-            "type": "response.output_item.done", "output_index": index,
-            "item": {
-                "type": "function_call", "id": format!("fc_{}_{index}", self.number), "status": "completed",
-                "call_id": call_id, "name": call.name, "arguments": arguments,
-            },
-        }));
+        let mut item = json!({
+            "type": "function_call", "id": format!("fc_{}_{index}", self.number), "status": "completed",
+            "call_id": call_id, "name": call.name, "arguments": arguments,
+        });
+        if let Some(namespace) = call.namespace {
+            item["namespace"] = namespace.into();
+        }
+        self.send(json!({"type": "response.output_item.done", "output_index": index, "item": item}));
     }
 
     fn end(&mut self, usage: Usage, end: End) {

@@ -172,7 +172,11 @@ fn quickstart_without_an_account() {
     assert_eq!(lines[1], "> What is in the file?");
     assert!(lines.contains(&"The answer is 42."), "{out}");
     assert!(lines.contains(&"final response: The file holds the answer, which is 42."), "{out}");
-    assert_eq!(lines.last(), Some(&"tokens: 1715 in (1452 cached), 38 out (0 reasoning), 1753 in all"), "{out}");
+    assert_eq!(
+        lines.last(),
+        Some(&"tokens: 1715 in (1452 cached), 38 out (0 reasoning), 1753 in all"),
+        "{out}"
+    );
 }
 
 #[test]

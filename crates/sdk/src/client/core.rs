@@ -10,13 +10,19 @@ use crate::transport::Transport;
 use crate::{CodexConfig, Error, ErrorKind, Result};
 
 /// A client, started or not.
-#[derive(Debug)]
 pub(crate) struct Core {
     config: CodexConfig,
     pub(crate) hub: Arc<Hub>,
     link: Mutex<Link>,
     /// Held while a session is being started, so that concurrent first calls start one.
     starting: tokio::sync::Mutex<()>,
+}
+
+/// Short: handles hold it, and what is inside is nobody's business.
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]

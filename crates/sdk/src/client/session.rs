@@ -18,12 +18,18 @@ use crate::transport::Transport;
 use crate::{CodexConfig, Error, ErrorKind, Result, version};
 
 /// A connection whose handshake is done. Ids, routing and metadata belong to it, so a client can replace it whole.
-#[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) connection: Connection,
     pub(crate) metadata: Arc<InitializeResponse>,
     request_deadline: Option<Duration>,
     checkout: Checkout,
+}
+
+/// Short: handles hold it, and what is inside is nobody's business.
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("user_agent", &self.metadata.user_agent).finish_non_exhaustive()
+    }
 }
 
 impl Session {

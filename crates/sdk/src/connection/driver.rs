@@ -35,6 +35,7 @@ const EXCERPT: usize = 200;
 pub(super) struct Process {
     pub(super) program: PathBuf,
     pub(super) child: Child,
+    pub(super) group: process::Group,
 }
 
 /// The I/O side of a connection, to be run.
@@ -118,7 +119,7 @@ impl Driver {
             }
         }
         let reaped = match &mut process {
-            Some(process) => process::end(&mut process.child).await.status.is_some(),
+            Some(process) => process::end(&mut process.child, process.group).await.status.is_some(),
             None => true,
         };
         stop(reading).await;

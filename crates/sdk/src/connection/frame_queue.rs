@@ -3,6 +3,7 @@
 //! An event costs a copy of its bytes and a small entry: no allocation, and nothing that two threads count together.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use openai_codex_protocol::{Notification, NotificationKind};
 
@@ -28,10 +29,17 @@ impl Event<'_> {
 }
 
 /// An event that is kept by itself.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct OwnedEvent {
     kind: Option<NotificationKind>,
     frame: Box<str>,
+}
+
+/// Without the text of the event.
+impl fmt::Debug for OwnedEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OwnedEvent").field(&self.kind).finish()
+    }
 }
 
 impl OwnedEvent {
@@ -46,12 +54,19 @@ impl OwnedEvent {
 }
 
 /// Events, first in, first out.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct FrameQueue {
     segments: VecDeque<Segment>,
 }
 
-#[derive(Clone, Debug)]
+/// Without the text of the events.
+impl fmt::Debug for FrameQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(|event| event.kind)).finish()
+    }
+}
+
+#[derive(Clone)]
 struct Segment {
     text: String,
     events: Vec<Entry>,
@@ -59,7 +74,7 @@ struct Segment {
     taken: (usize, usize),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Entry {
     kind: Option<NotificationKind>,
     of_child: bool,
@@ -157,6 +172,7 @@ mod tests {
             expected.push(frame);
         }
         assert!(queue.iter().map(|event| event.frame).eq(&expected));
+        assert!(!format!("{queue:?}").contains("method"), "what was said is not shown");
         let mut joined = FrameQueue::default();
         for event in queue.iter() {
             let mut one = FrameQueue::default();

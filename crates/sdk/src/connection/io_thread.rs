@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::Connection;
 use super::driver::{Process, connection};
 use super::observers::Hub;
-use crate::process::Launch;
+use crate::process::{Group, Launch};
 use crate::transport::{LineReader, LineWriter, Transport};
 use crate::{Error, ErrorKind, Result};
 
@@ -51,11 +51,12 @@ impl Connection {
 
 fn start(launch: &Launch) -> Result<(Transport, Process)> {
     let mut child = launch.spawn()?;
+    let group = Group::of(&child);
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(Error::new(ErrorKind::Spawn, "the runtime was started without pipes"));
     };
     let transport = Transport::new(LineReader::new(stdout), LineWriter::new(stdin));
-    Ok((transport, Process { program: launch.program().to_owned(), child }))
+    Ok((transport, Process { program: launch.program().to_owned(), child, group }))
 }
 
 /// Runs `main` to its end on a thread of its own.

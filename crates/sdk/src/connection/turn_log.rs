@@ -27,10 +27,19 @@ pub(crate) struct Digest {
 }
 
 /// One handle's window of a turn: everything from its start (or its joining) on.
-#[derive(Debug)]
 pub(crate) struct TurnLog {
     pub(crate) thread_id: Arc<str>,
     state: Mutex<State>,
+}
+
+/// Without the events: handles hold it, and what was said is nobody's business.
+impl std::fmt::Debug for TurnLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Turn")
+            .field("thread_id", &self.thread_id)
+            .field("id", &self.turn_id())
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]

@@ -5,5 +5,5 @@ mod reap;
 mod stderr;
 
 pub(crate) use launch::Launch;
-pub(crate) use reap::end;
+pub(crate) use reap::{Group, end};
 pub(crate) use stderr::StderrTail;

@@ -17,17 +17,24 @@ pub(crate) struct Exit {
 }
 
 /// Ends a child whose standard input has been closed: waits, then terminates its process group, then kills it, and
-/// reaps it. A runtime exits by itself within a tenth of a second; the later rungs are for one that hangs.
-pub(crate) async fn end(child: &mut Child) -> Exit {
+/// reaps it. A runtime exits by itself within a tenth of a second; the later rungs are for one that hangs. What it leaves
+/// in its group is killed in any case.
+pub(crate) async fn end(child: &mut Child, group: Group) -> Exit {
+    let exit = climb(child, group).await;
+    group.signal(Signal::Kill);
+    exit
+}
+
+async fn climb(child: &mut Child, group: Group) -> Exit {
     if let Some(exit) = wait(child).await {
         return exit;
     }
-    signal_group(child, Signal::Terminate);
+    group.signal(Signal::Terminate);
     if let Some(exit) = wait(child).await {
         return exit;
     }
     let descendants = Descendants::of(child);
-    signal_group(child, Signal::Kill);
+    group.signal(Signal::Kill);
     descendants.kill();
     // Without a group (or the right to signal it) there is still the child itself.
     let _ = child.start_kill();
@@ -46,24 +53,39 @@ enum Signal {
     Kill,
 }
 
-#[cfg(unix)]
-fn signal_group(child: &Child, signal: Signal) {
-    use rustix::process::{Pid, Signal as Unix, kill_process_group};
+/// The process group that a child leads. Its number is the child's, and is not given to another process as long as the
+/// child is not reaped, or anything is left in the group; right after, an empty one is merely not there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Group(#[cfg(unix)] Option<rustix::process::Pid>);
 
-    // The child is not reaped yet, so its id is still its own; it leads a group of the same id.
-    let Some(group) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) else {
-        return;
-    };
-    let signal = match signal {
-        Signal::Terminate => Unix::TERM,
-        Signal::Kill => Unix::KILL,
-    };
-    // An error means that the group is gone, which is what was asked for.
-    let _ = kill_process_group(group, signal);
+#[cfg(unix)]
+impl Group {
+    /// The group of a child that was just started.
+    pub(crate) fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw))
+    }
+
+    fn signal(self, signal: Signal) {
+        use rustix::process::{Signal as Unix, kill_process_group};
+
+        let Some(group) = self.0 else { return };
+        let signal = match signal {
+            Signal::Terminate => Unix::TERM,
+            Signal::Kill => Unix::KILL,
+        };
+        // An error means that the group is gone, which is what was asked for.
+        let _ = kill_process_group(group, signal);
+    }
 }
 
 #[cfg(not(unix))]
-fn signal_group(_: &Child, _: Signal) {}
+impl Group {
+    pub(crate) fn of(_: &Child) -> Self {
+        Self()
+    }
+
+    fn signal(self, _: Signal) {}
+}
 
 /// The processes below a child. Commands of the runtime have process groups of their own, so a kill of the runtime's
 /// group does not reach them; they are noted while their parent is still there to tell whose they are.

@@ -3,7 +3,7 @@
 //! `cargo bench --bench startup`
 //!
 //! From nothing to an answered `initialize` on the real runtime: through the SDK, beside a bare spawn and handshake
-//! over pipes. The two take turns; the difference of the medians is what the SDK costs.
+//! over pipes. The two take turns; the median of the differences is what the SDK costs.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use openai_codex::{Codex, CodexConfig, runtime};
 use openai_codex_testkit::ScriptedModel;
 
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 31;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let program = runtime::install()?.program().to_owned();
@@ -29,18 +29,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         floor.push(bare()?);
         client.push(ours()?);
     }
-    let (floor, client) = (median(floor), median(client));
-    let share = client.as_secs_f64() - floor.as_secs_f64();
+    let shares: Vec<f64> =
+        client.iter().zip(&floor).map(|(ours, bare)| ours.as_secs_f64() - bare.as_secs_f64()).collect();
+    let (floor, client, share) = (median(floor), median(client), median(shares) * 1e3);
     println!(
-        "median of {ROUNDS} starts: bare {floor:.2?}, client {client:.2?}, the SDK's share {:.2} ms",
-        share * 1e3
+        "median of {ROUNDS} pairs: bare {floor:.2?}, client {client:.2?}, the SDK's share {share:.2} ms"
     );
     Ok(())
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
+fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
+    values.sort_by(|left, right| left.partial_cmp(right).unwrap_or(std::cmp::Ordering::Equal));
+    values[values.len() / 2]
 }
 
 fn ours(config: CodexConfig) -> Result<Duration, Box<dyn std::error::Error>> {

@@ -13,12 +13,18 @@ use crate::{Error, Input, Result};
 ///
 /// On the wire: `input: []` and `toolOutput: {name, namespace, output}`.
 ///
-/// ```no_run
-/// # fn program(thread: openai_codex::Thread) -> openai_codex::Result<()> {
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use openai_codex_testkit::Script;
+/// # let (transport, _playing) = Script::standard().start_thread("t").start_turn("t", "u").agent_message("t", "u", "m", ["he", "llo"]).complete_turn("t", "u").connect()?;
+/// # let codex = openai_codex::Codex::with_transport(Default::default(), transport)?;
+/// # let thread = codex.thread_start().send()?;
 /// use openai_codex::ExternalMessage;
 ///
 /// let news = ExternalMessage::new("ci").namespace("acme").text("Build 42 has failed: 3 tests are red.");
 /// let result = thread.run(news)?;
+/// # assert_eq!(result.final_response.as_deref(), Some("hello"));
+/// # codex.close()?;
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug, PartialEq)]

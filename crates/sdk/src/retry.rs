@@ -102,11 +102,15 @@ impl RetryPolicy {
 /// What is worth another attempt says [`Error::is_retryable`]. A turn that failed is not tried again, even if an
 /// overloaded model was the reason: it may have done half of its work.
 ///
-/// ```no_run
-/// # fn program(codex: openai_codex::Codex) -> openai_codex::Result<()> {
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use openai_codex_testkit::Script;
+/// # let (transport, _playing) = Script::standard().expect("model/list").respond_error(-32001, "overloaded").expect("model/list").respond(serde_json::json!({"data": []})).connect()?;
+/// # let codex = openai_codex::Codex::with_transport(Default::default(), transport)?;
 /// use openai_codex::{RetryPolicy, retry_on_overload};
 ///
 /// let models = retry_on_overload(RetryPolicy::new(), || codex.models().send())?;
+/// # codex.close()?;
 /// # Ok(()) }
 /// ```
 ///
@@ -118,11 +122,16 @@ pub fn retry_on_overload<T>(policy: RetryPolicy, operation: impl FnMut() -> Resu
 
 /// [`retry_on_overload`] for async operations, on any executor: it pauses on a timer of its own.
 ///
-/// ```no_run
-/// # async fn program(codex: openai_codex::AsyncCodex) -> openai_codex::Result<()> {
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use openai_codex_testkit::Script;
+/// # let (transport, _playing) = Script::standard().expect("model/list").respond_error(-32001, "overloaded").expect("model/list").respond(serde_json::json!({"data": []})).connect()?;
+/// # let codex = openai_codex::AsyncCodex::with_transport(Default::default(), transport);
 /// use openai_codex::{RetryPolicy, retry_on_overload_async};
 ///
 /// let models = retry_on_overload_async(RetryPolicy::new(), || codex.models().send()).await?;
+/// # codex.close().await?;
 /// # Ok(()) }
 /// ```
 ///

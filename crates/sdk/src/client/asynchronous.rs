@@ -121,12 +121,17 @@ impl AsyncCodex {
 
     /// Makes any request of the protocol, typed; see [`methods`](crate::methods).
     ///
-    /// ```no_run
-    /// # async fn program(codex: openai_codex::AsyncCodex) -> openai_codex::Result<()> {
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use openai_codex_testkit::Script;
+    /// # let (transport, _playing) = Script::standard().expect("thread/loaded/list").respond(serde_json::json!({"data": ["t"]})).connect()?;
+    /// # let codex = openai_codex::AsyncCodex::with_transport(Default::default(), transport);
     /// use openai_codex::{methods, types::ThreadLoadedListParams};
     ///
     /// let loaded = codex.request::<methods::ThreadLoadedList>(ThreadLoadedListParams::new()).await?;
     /// println!("{:?}", loaded.data);
+    /// # codex.close().await?;
     /// # Ok(()) }
     /// ```
     ///

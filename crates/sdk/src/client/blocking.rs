@@ -124,12 +124,16 @@ impl Codex {
 
     /// Makes any request of the protocol, typed; see [`methods`](crate::methods).
     ///
-    /// ```no_run
-    /// # fn program(codex: openai_codex::Codex) -> openai_codex::Result<()> {
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use openai_codex_testkit::Script;
+    /// # let (transport, _playing) = Script::standard().expect("thread/loaded/list").respond(serde_json::json!({"data": ["t"]})).connect()?;
+    /// # let codex = openai_codex::Codex::with_transport(Default::default(), transport)?;
     /// use openai_codex::{methods, types::ThreadLoadedListParams};
     ///
     /// let loaded = codex.request::<methods::ThreadLoadedList>(ThreadLoadedListParams::new())?;
     /// println!("{:?}", loaded.data);
+    /// # codex.close()?;
     /// # Ok(()) }
     /// ```
     ///

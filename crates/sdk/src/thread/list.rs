@@ -20,12 +20,16 @@ use crate::paging::lists;
 /// otherwise, runtime 0.163.0 goes on after the second in which the last thread of a page was created, and leaves out
 /// the others of that second.
 ///
-/// ```no_run
-/// # fn program(codex: openai_codex::Codex) -> openai_codex::Result<()> {
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use openai_codex_testkit::Script;
+/// # let (transport, _playing) = Script::standard().expect("thread/list").respond(serde_json::json!({"data": [], "nextCursor": null})).connect()?;
+/// # let codex = openai_codex::Codex::with_transport(Default::default(), transport)?;
 /// for thread in codex.thread_list().search_term("parser").limit(50).all() {
 ///     let thread = thread?;
 ///     println!("{} {}", thread.id, thread.preview);
 /// }
+/// # codex.close()?;
 /// # Ok(()) }
 /// ```
 #[must_use = "nothing is asked until `send`, or a stream is read"]

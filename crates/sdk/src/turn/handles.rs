@@ -48,12 +48,19 @@ impl AsyncTurnHandle {
     ///
     /// It is a stream like [`stream`](Self::stream): the first of a handle, of either kind, has what came before.
     ///
-    /// ```no_run
-    /// # async fn program(turn: openai_codex::AsyncTurnHandle) -> openai_codex::Result<()> {
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use openai_codex_testkit::Script;
+    /// # let (transport, _playing) = Script::standard().start_thread("t").start_turn("t", "u").agent_message("t", "u", "m", ["he", "llo"]).complete_turn("t", "u").connect()?;
+    /// # let codex = openai_codex::AsyncCodex::with_transport(Default::default(), transport);
+    /// # let thread = codex.thread_start().send().await?;
+    /// # let turn = thread.turn("Say hello.").send().await?;
     /// let mut text = turn.stream_text();
     /// while let Some(piece) = text.next().await {
     ///     print!("{}", piece?);
     /// }
+    /// # codex.close().await?;
     /// # Ok(()) }
     /// ```
     pub fn stream_text(&self) -> super::AsyncTextStream {
@@ -141,11 +148,17 @@ impl TurnHandle {
     ///
     /// It is a stream like [`stream`](Self::stream): the first of a handle, of either kind, has what came before.
     ///
-    /// ```no_run
-    /// # fn program(turn: openai_codex::TurnHandle) -> openai_codex::Result<()> {
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use openai_codex_testkit::Script;
+    /// # let (transport, _playing) = Script::standard().start_thread("t").start_turn("t", "u").agent_message("t", "u", "m", ["he", "llo"]).complete_turn("t", "u").connect()?;
+    /// # let codex = openai_codex::Codex::with_transport(Default::default(), transport)?;
+    /// # let thread = codex.thread_start().send()?;
+    /// # let turn = thread.turn("Say hello.").send()?;
     /// for piece in turn.stream_text() {
     ///     print!("{}", piece?);
     /// }
+    /// # codex.close()?;
     /// # Ok(()) }
     /// ```
     pub fn stream_text(&self) -> super::TextStream {

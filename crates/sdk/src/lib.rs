@@ -12,7 +12,6 @@ mod external_message;
 mod input;
 mod models;
 mod paging;
-#[cfg(feature = "blocking")]
 mod park;
 mod process;
 mod retry;

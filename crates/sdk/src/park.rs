@@ -39,13 +39,18 @@ pub(crate) fn wait_until<T>(deadline: Option<Instant>, future: impl Future<Outpu
     let mut context = Context::from_waker(&waker);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            // An executor around this call may park the same thread; what was meant for it must not be lost.
+            thread::current().unpark();
             return Some(output);
         }
         match deadline {
             None => thread::park(),
             Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
                 Some(left) if !left.is_zero() => thread::park_timeout(left),
-                _ => return None,
+                _ => {
+                    thread::current().unpark();
+                    return None;
+                }
             },
         }
     }

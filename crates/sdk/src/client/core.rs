@@ -1,21 +1,23 @@
 //! What both clients and all their handles share: the configuration and the current session.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use openai_codex_protocol::types::InitializeResponse;
+use tokio::sync::watch;
 
 use super::Session;
 use crate::connection::observers::Hub;
 use crate::transport::Transport;
-use crate::{CodexConfig, Error, ErrorKind, Result};
+use crate::{CodexConfig, Error, ErrorKind, Result, park};
 
 /// A client, started or not.
 pub(crate) struct Core {
     config: CodexConfig,
     pub(crate) hub: Arc<Hub>,
     link: Mutex<Link>,
-    /// Held while a session is being started, so that concurrent first calls start one.
-    starting: tokio::sync::Mutex<()>,
+    /// Ends a start under way.
+    closing: watch::Sender<bool>,
 }
 
 /// Short: handles hold it, and what is inside is nobody's business.
@@ -25,22 +27,60 @@ impl std::fmt::Debug for Core {
     }
 }
 
-#[derive(Debug)]
 enum Link {
-    /// Not started. A transport, if the client was given one.
-    Idle(Option<Transport>),
+    Idle(Source),
+    /// A start is under way, on a thread of its own: whoever waits for it may come, go, or forget to look.
+    Starting(Arc<watch::Sender<Option<Outcome>>>),
     Up(Arc<Session>),
     /// Closed by the user; with the session that is or was being ended.
     Closed(Option<Arc<Session>>),
 }
 
+/// What a session is made of.
+enum Source {
+    /// A process, as the configuration says.
+    Process,
+    /// A transport that was there; a start uses it up.
+    Transport(Option<Transport>),
+}
+
+/// How a start ended.
+#[derive(Clone)]
+enum Outcome {
+    Ended(Result<Arc<Session>>),
+    /// Nobody waited for it any more.
+    Abandoned,
+}
+
+/// Tells how a start ended, if nothing else did: nobody may wait for a thread that is gone.
+struct LastWord(Arc<watch::Sender<Option<Outcome>>>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        self.0.send_if_modified(|outcome| {
+            let unsaid = outcome.is_none();
+            outcome.get_or_insert_with(|| {
+                Outcome::Ended(Err(Error::new(
+                    ErrorKind::Spawn,
+                    "the start of the runtime ended without a word",
+                )))
+            });
+            unsaid
+        });
+    }
+}
+
 impl Core {
     pub(crate) fn new(config: CodexConfig, transport: Option<Transport>) -> Arc<Self> {
+        let source = match transport {
+            Some(transport) => Source::Transport(Some(transport)),
+            None => Source::Process,
+        };
         Arc::new(Self {
             config,
             hub: Arc::default(),
-            link: Mutex::new(Link::Idle(transport)),
-            starting: tokio::sync::Mutex::default(),
+            link: Mutex::new(Link::Idle(source)),
+            closing: watch::Sender::new(false),
         })
     }
 
@@ -48,75 +88,177 @@ impl Core {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn current(&self) -> Result<Option<Arc<Session>>> {
-        match &*self.link() {
-            Link::Idle(_) => Ok(None),
-            Link::Up(session) => Ok(Some(session.clone())),
-            Link::Closed(_) => Err(Error::new(ErrorKind::Closed, "the client was closed; make a new one")),
+    /// The session; the first call starts it. A failed start leaves the client as it was.
+    pub(crate) async fn session(self: &Arc<Self>) -> Result<Arc<Session>> {
+        loop {
+            let mut outcome = match &mut *self.link() {
+                Link::Up(session) => return Ok(session.clone()),
+                Link::Closed(_) => {
+                    return Err(Error::new(ErrorKind::Closed, "the client was closed; make a new one"));
+                }
+                Link::Starting(start) => start.subscribe(),
+                link @ Link::Idle(_) => self.begin(link)?,
+            };
+            let ended = outcome.wait_for(Option::is_some).await.map(|ended| ended.clone());
+            match ended {
+                Ok(Some(Outcome::Ended(session))) => return session,
+                Ok(Some(Outcome::Abandoned) | None) => {}
+                Err(_) => {
+                    return Err(Error::new(
+                        ErrorKind::Spawn,
+                        "the start of the runtime ended without a word",
+                    ));
+                }
+            }
         }
     }
 
-    /// The session; the first call starts it. A failed start leaves the client as it was.
-    pub(crate) async fn session(&self) -> Result<Arc<Session>> {
-        if let Some(session) = self.current()? {
-            return Ok(session);
-        }
-        let _starting = self.starting.lock().await;
-        if let Some(session) = self.current()? {
-            return Ok(session);
-        }
-        let transport = match &mut *self.link() {
-            Link::Idle(transport) => transport.take(),
-            Link::Up(_) | Link::Closed(_) => None,
+    /// Begins a start, and gives what will tell how it ended.
+    fn begin(self: &Arc<Self>, link: &mut Link) -> Result<watch::Receiver<Option<Outcome>>> {
+        let transport = match link {
+            Link::Idle(Source::Transport(transport)) => Some(transport.take().ok_or_else(|| {
+                let message = "the transport that this client was made with is used up; make a new client";
+                Error::new(ErrorKind::TransportClosed, message)
+            })?),
+            _ => None,
         };
-        let session = Arc::new(Session::start(&self.config, transport, self.hub.clone()).await?);
-        let mut link = self.link();
-        match &mut *link {
-            Link::Closed(closed) => {
-                session.connection.close();
-                *closed = Some(session);
-                Err(Error::new(ErrorKind::Closed, "the client was closed while it was being started"))
+        let source = if transport.is_some() { Source::Transport(None) } else { Source::Process };
+        let start = Arc::new(watch::Sender::new(None));
+        let outcome = start.subscribe();
+        let (core, told) = (self.clone(), LastWord(start.clone()));
+        thread::Builder::new()
+            .name("codex-start".into())
+            .spawn(move || park::wait(core.start(source, transport, &told.0)))
+            .map_err(|error| {
+                Error::new(ErrorKind::Spawn, format!("cannot start a thread: {error}")).with_source(error)
+            })?;
+        *link = Link::Starting(start);
+        Ok(outcome)
+    }
+
+    async fn start(
+        self: Arc<Self>,
+        source: Source,
+        transport: Option<Transport>,
+        told: &watch::Sender<Option<Outcome>>,
+    ) {
+        let mut closing = self.closing.subscribe();
+        let given_up = async {
+            tokio::select! {
+                () = told.closed() => Error::new(ErrorKind::Closed, "nobody waits for the start any more"),
+                _ = closing.wait_for(|closing| *closing) => {
+                    Error::new(ErrorKind::Closed, "the client was closed while it was being started")
+                }
             }
-            Link::Idle(_) | Link::Up(_) => {
-                *link = Link::Up(session.clone());
-                Ok(session)
+        };
+        let started = Session::start(&self.config, transport, self.hub.clone(), given_up).await.map(Arc::new);
+        let (outcome, unwanted) = {
+            let mut link = self.link();
+            match (&mut *link, started) {
+                (Link::Closed(closed), Ok(session)) => {
+                    *closed = Some(session.clone());
+                    let error =
+                        Error::new(ErrorKind::Closed, "the client was closed while it was being started");
+                    (Outcome::Ended(Err(error)), Some(session))
+                }
+                (Link::Closed(_), Err(error)) => (Outcome::Ended(Err(error)), None),
+                (link, Ok(session)) => {
+                    *link = Link::Up(session.clone());
+                    (Outcome::Ended(Ok(session)), None)
+                }
+                (link, Err(error)) => {
+                    *link = Link::Idle(source);
+                    let abandoned = error.kind() == ErrorKind::Closed;
+                    (if abandoned { Outcome::Abandoned } else { Outcome::Ended(Err(error)) }, None)
+                }
             }
+        };
+        if let Some(session) = unwanted {
+            session.connection.close();
         }
+        told.send_replace(Some(outcome));
     }
 
     pub(crate) fn metadata(&self) -> Option<Arc<InitializeResponse>> {
         match &*self.link() {
             Link::Up(session) | Link::Closed(Some(session)) => Some(session.metadata.clone()),
-            Link::Idle(_) | Link::Closed(None) => None,
+            Link::Idle(_) | Link::Starting(_) | Link::Closed(None) => None,
         }
     }
 
     /// Ends the client and waits until its runtime is gone.
     pub(crate) async fn close(&self) -> Result<()> {
-        {
+        let before = {
             let mut link = self.link();
             let session = match &*link {
-                Link::Idle(_) => None,
                 Link::Up(session) => Some(session.clone()),
                 Link::Closed(session) => session.clone(),
+                Link::Idle(_) | Link::Starting(_) => None,
             };
-            *link = Link::Closed(session);
-        }
-        self.hub.end(None);
-        // A start under way finds the client closed and ends what it has started.
-        drop(self.starting.lock().await);
-        let ended = match &*self.link() {
-            Link::Closed(Some(session)) => {
-                session.connection.close();
-                session.connection.ended()
-            }
-            _ => return Ok(()),
+            // Dropped when the lock is given up: it can hold a transport of the user's.
+            std::mem::replace(&mut *link, Link::Closed(session))
         };
-        match ended.await.reaped {
+        self.closing.send_replace(true);
+        self.hub.end(None);
+        if let Link::Starting(start) = before {
+            // It ends at once, or has just ended.
+            let _ = start.subscribe().wait_for(Option::is_some).await;
+        }
+        let session = match &*self.link() {
+            Link::Closed(session) => session.clone(),
+            _ => None,
+        };
+        let Some(session) = session else { return Ok(()) };
+        session.connection.close();
+        match session.connection.ended().await.reaped {
             true => Ok(()),
             false => {
                 Err(Error::new(ErrorKind::TransportClosed, "the runtime was killed but could not be reaped"))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::AsyncCodex;
+    use std::task::{Context, Waker};
+
+    /// A client whose server never answers, and a start that is begun and not looked at any more.
+    fn unanswered() -> (AsyncCodex, Transport) {
+        let (ours, theirs) = Transport::memory_pair();
+        (AsyncCodex::with_transport(CodexConfig::new(), ours), theirs)
+    }
+
+    #[test]
+    fn a_start_that_nobody_looks_at_keeps_nobody_from_closing() {
+        let (codex, _theirs) = unanswered();
+        let mut pages = codex.thread_list().pages();
+        let mut next = Box::pin(pages.next());
+        assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        park::wait(codex.close()).unwrap();
+        let error = park::wait(next).unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+    }
+
+    #[test]
+    fn closing_ends_a_start() {
+        let (codex, _theirs) = unanswered();
+        let other = codex.clone();
+        let starting = std::thread::spawn(move || park::wait(other.start()));
+        park::wait(codex.close()).unwrap();
+        assert_eq!(starting.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    }
+
+    #[test]
+    fn a_transport_that_is_used_up_is_not_replaced_by_a_process() {
+        let (ours, theirs) = Transport::memory_pair();
+        let config = CodexConfig::new().launch_args_override(["/bin/false"]);
+        let codex = AsyncCodex::with_transport(config, ours);
+        drop(theirs);
+        assert_eq!(park::wait(codex.start()).unwrap_err().kind(), ErrorKind::Handshake);
+        let error = park::wait(codex.start()).unwrap_err();
+        assert!(error.to_string().contains("used up"), "{error}");
     }
 }

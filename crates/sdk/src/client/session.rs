@@ -33,11 +33,12 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Starts the runtime, or takes the transport that is already there, and greets it.
+    /// Starts the runtime, or takes the transport that is already there, and greets it, unless it is given up.
     pub(crate) async fn start(
         config: &CodexConfig,
         transport: Option<Transport>,
         hub: Arc<Hub>,
+        given_up: impl Future<Output = Error>,
     ) -> Result<Self> {
         let (connection, checkout) = match transport {
             Some(transport) => (Connection::attach(transport, hub)?, Checkout::default()),
@@ -46,14 +47,22 @@ impl Session {
                 (Connection::launch(launch.clone(), hub).await?, Checkout::new(launch))
             }
         };
-        let session = Self::greet(connection, config).await?;
+        let session = Self::greet(connection, config, given_up).await?;
         Ok(Self { checkout, ..session })
     }
 
     /// Does the handshake: `initialize`, its answer, `initialized`. On failure the connection is closed, and the
     /// error comes when nothing of it is left.
-    pub(crate) async fn greet(connection: Connection, config: &CodexConfig) -> Result<Self> {
-        match handshake(&connection, config).await {
+    async fn greet(
+        connection: Connection,
+        config: &CodexConfig,
+        given_up: impl Future<Output = Error>,
+    ) -> Result<Self> {
+        let greeted = tokio::select! {
+            greeted = handshake(&connection, config) => greeted,
+            error = given_up => Err(error),
+        };
+        match greeted {
             Ok(metadata) => {
                 connection.notify(client_notifications::Initialized::METHOD);
                 let metadata = Arc::new(metadata);

@@ -3,6 +3,7 @@
 //! The tasks run on the client's I/O thread. None of them ever waits for user code: the reader appends to queues and
 //! moves on.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use openai_codex_protocol::NotificationKind;
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 
 use super::deadlines::{self, Clock};
@@ -49,8 +50,8 @@ pub(super) struct Driver {
 /// Why reading or writing ended.
 enum Why {
     OutputClosed,
-    ReadFailed(std::io::Error),
-    WriteFailed(std::io::Error),
+    ReadFailed(io::Error),
+    WriteFailed(io::Error),
     /// Before `initialize` was answered, a line that no Codex runtime writes.
     NotCodex(String),
 }
@@ -69,6 +70,7 @@ pub(super) fn connection(hub: Arc<Hub>) -> (Connection, Driver) {
         closing,
         ended: watch::Sender::new(None),
         greeted: AtomicBool::new(false),
+        over: AtomicBool::new(false),
     });
     let driver = Driver { shared: shared.clone(), outbox: queued, clock, closing: close };
     (Connection { shared }, driver)
@@ -94,13 +96,17 @@ impl Driver {
         let mut reading = tokio::spawn(read(shared.clone(), transport.reader));
         let mut writing = tokio::spawn(write(shared.clone(), outbox, transport.writer, closing.clone()));
 
+        // What the server wrote before it stopped listening, or before it ended, still counts.
         let why = tokio::select! {
-            why = &mut reading => why.ok(),
-            why = &mut writing => match why.ok().flatten() {
-                // What the server wrote before it stopped listening still counts.
-                Some(why) => timeout(EXPLANATION, &mut reading).await.map_or(Some(why), |why| why.ok()),
-                None => None,
+            why = &mut reading => Some(reason(why)),
+            why = &mut writing => match why.map_err(io::Error::other) {
+                Ok(None) => None,
+                Ok(Some(why)) => Some(timeout(EXPLANATION, &mut reading).await.map_or(why, reason)),
+                Err(error) => Some(Why::WriteFailed(error)),
             },
+            () = exited(&mut process) => {
+                Some(timeout(EXPLANATION, &mut reading).await.map_or(Why::OutputClosed, reason))
+            }
             () = requested(&mut closing) => None,
         };
         match why {
@@ -139,6 +145,19 @@ impl Drop for LastWord {
             ended.get_or_insert(Ended { reaped: false });
             unsaid
         });
+    }
+}
+
+/// Why the reader has ended; a panic of its own is a failure to read.
+fn reason(ended: Result<Why, JoinError>) -> Why {
+    ended.unwrap_or_else(|error| Why::ReadFailed(io::Error::other(error)))
+}
+
+/// Waits until the process has exited. Something that it left may still hold its output open.
+async fn exited(process: &mut Option<Process>) {
+    match process {
+        Some(process) => drop(process.child.wait().await),
+        None => std::future::pending().await,
     }
 }
 
@@ -187,16 +206,16 @@ async fn write(
             () = requested(&mut closing) => return None,
         }
         frames.clear();
-        frames.extend(queued.drain(..).filter_map(|Outgoing { id, frame }| {
-            let mut router = shared.router();
-            match id {
+        for Outgoing { id, frame } in queued.drain(..) {
+            let wanted = shared.route(|router, effects| match id {
                 Some(id) if !router.is_waiting(id) => {
-                    router.unsent(id);
-                    None
+                    router.unsent(id, effects);
+                    false
                 }
-                _ => Some(frame),
-            }
-        }));
+                _ => true,
+            });
+            frames.extend(wanted.then_some(frame));
+        }
         if let Err(error) = writer.write(&frames).await {
             return Some(Why::WriteFailed(error));
         }
@@ -231,6 +250,7 @@ impl Shared {
                     self.greeted.store(true, Ordering::Release);
                 }
                 if self.hub.is_watched()
+                    && !self.over.load(Ordering::Acquire)
                     && let Incoming::Notification { method, route } = &incoming
                 {
                     let event =

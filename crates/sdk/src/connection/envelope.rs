@@ -61,6 +61,10 @@ impl<'a> Incoming<'a> {
         match (found.method, id, found.error, found.result) {
             (Some(method), Some(id), ..) => Ok(Self::Request { id, method, route: found.route }),
             (Some(method), None, ..) => Ok(Self::Notification { method, route: found.route }),
+            // `null` beside a result is the other way to say that there is none.
+            (None, Some(id), Some("null"), Some(result)) => {
+                Ok(Self::Answer { id, outcome: Outcome::Result(result) })
+            }
             (None, Some(id), Some(error), _) => Ok(Self::Answer { id, outcome: Outcome::Error(error) }),
             (None, Some(id), None, Some(result)) => Ok(Self::Answer { id, outcome: Outcome::Result(result) }),
             _ => Err("not a JSON-RPC message: neither a method, nor an id with a result or an error".into()),

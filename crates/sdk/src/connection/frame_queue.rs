@@ -118,6 +118,24 @@ impl FrameQueue {
         }
     }
 
+    /// The events up to the first of which this holds; mostly that is the last one, or there is none.
+    pub(crate) fn up_to(self, holds: impl Fn(&Event<'_>) -> bool) -> Self {
+        let mut rest = self.iter().skip_while(|event| !holds(event));
+        if rest.next().is_none() || rest.next().is_none() {
+            drop(rest);
+            return self;
+        }
+        drop(rest);
+        let mut kept = Self::default();
+        for event in self.iter() {
+            kept.push(event);
+            if holds(&event) {
+                break;
+            }
+        }
+        kept
+    }
+
     /// The events that were not taken, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Event<'_>> {
         self.segments.iter().flat_map(|segment| {

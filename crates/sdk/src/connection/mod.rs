@@ -17,7 +17,7 @@ mod tests;
 pub(crate) mod turn_log;
 
 use std::pin::Pin;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -50,6 +50,8 @@ struct Shared {
     ended: watch::Sender<Option<Ended>>,
     /// Whether a request, which can only be `initialize`, was answered. Before that the peer may be any program.
     greeted: AtomicBool,
+    /// Whether the connection has ended. What still comes is nobody's.
+    over: AtomicBool,
 }
 
 /// A frame on its way to the writer; with the id of a request that may have been cancelled meanwhile.
@@ -122,8 +124,11 @@ impl Shared {
 
     /// Ends everything with one error; the first call wins.
     fn fail(&self, error: &Error) {
-        self.route(|router, effects| router.fail(error, effects));
-        self.hub.end((error.kind() != ErrorKind::Closed).then_some(error));
+        // The hub belongs to the client, and may serve another connection by the second time.
+        if self.route(|router, effects| router.fail(error, effects)) {
+            self.over.store(true, Ordering::Release);
+            self.hub.end((error.kind() != ErrorKind::Closed).then_some(error));
+        }
     }
 }
 
@@ -254,6 +259,9 @@ impl Future for Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.shared.router().cancel(self.id);
+        // Nobody is woken by what is dropped here, and it is dropped when the router is no longer locked.
+        self.answer.close();
+        let waiter = self.shared.router().cancel(self.id);
+        drop(waiter);
     }
 }

@@ -150,7 +150,10 @@ impl Observer {
                 Poll::Ready(Seen::Ended)
             }
             None => {
-                state.waker = Some(context.waker().clone());
+                let old = state.waker.replace(context.waker().clone());
+                // Dropping a waker can run code of its executor.
+                drop(state);
+                drop(old);
                 Poll::Pending
             }
         }

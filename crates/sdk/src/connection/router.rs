@@ -69,6 +69,8 @@ struct Start {
     since: u64,
     /// The caller has gone: nobody will hold the turn.
     abandoned: bool,
+    /// It was not answered in time.
+    expired: bool,
 }
 
 /// A turn that runs: it was seen to start, or a handle holds it.
@@ -76,6 +78,8 @@ struct Start {
 struct Turn {
     since: u64,
     logs: Vec<Arc<TurnLog>>,
+    /// Whether a start was answered with it: the next one joins.
+    claimed: bool,
     /// The turn that a sub-agent's turn works for.
     root: Option<Arc<str>>,
     /// Events that the logs are still to get: all that come at once are handed on at once.
@@ -84,7 +88,7 @@ struct Turn {
 
 impl Turn {
     fn new(since: u64) -> Self {
-        Self { since, logs: Vec::new(), root: None, staged: FrameQueue::default() }
+        Self { since, logs: Vec::new(), claimed: false, root: None, staged: FrameQueue::default() }
     }
 }
 
@@ -111,7 +115,10 @@ impl Router {
     fn register_turn(&mut self, waiter: Waiter, log: Arc<TurnLog>, unnamed: bool) -> Result<i64, Error> {
         let id = self.register(waiter)?;
         let since = self.tick();
-        self.starts.insert(id, Start { log, unnamed, early: HashMap::new(), since, abandoned: false });
+        self.starts.insert(
+            id,
+            Start { log, unnamed, early: HashMap::new(), since, abandoned: false, expired: false },
+        );
         Ok(id)
     }
 
@@ -216,7 +223,7 @@ impl Router {
         // What is staged came before: it is not for the new log, which has it in `early` if it is its own.
         self.hand_on();
         let running = self.turns.get(&turn_id);
-        let created = running.is_none_or(|turn| turn.since > since && turn.logs.is_empty());
+        let created = running.is_none_or(|turn| turn.since > since && !turn.claimed);
         log.bind(turn_id.clone(), created, &mut self.wakers);
         if let Some(events) = early.remove(&*turn_id) {
             log.append(events, &mut self.wakers);
@@ -225,11 +232,19 @@ impl Router {
             return;
         }
         let turn = self.turns.entry(turn_id.clone()).or_insert_with(|| Turn::new(tick));
+        turn.claimed = true;
         if !abandoned {
             turn.logs.push(log);
-        } else if created {
+        } else if created && !self.is_about_to_be_joined(&log.thread_id) {
             effects.push(Effect::Interrupt { thread_id: log.thread_id.clone(), turn_id });
         }
+    }
+
+    /// Whether another start is under way on a thread: it may be answered with a turn that runs there.
+    fn is_about_to_be_joined(&self, thread_id: &str) -> bool {
+        self.starts
+            .values()
+            .any(|start| !start.unnamed && !start.abandoned && *start.log.thread_id == *thread_id)
     }
 
     /// The starts on a thread whose answers do not name their turns.
@@ -237,24 +252,29 @@ impl Router {
         self.starts.values_mut().filter(move |start| start.unnamed && *start.log.thread_id == *thread_id)
     }
 
-    /// Finds the turn of a start whose answer does not name it: one that has started on the thread. As long as a
-    /// `turn/start` is under way there it may also be that one's.
+    /// Finds the turns of starts whose answers do not name them: each takes, in the order of asking, one that has
+    /// started on the thread. As long as a `turn/start` is under way there it may also be that one's; one whose time is
+    /// up no longer counts, for it may never be answered.
     fn name(&mut self, thread_id: &str, effects: &mut Vec<Effect>) {
         let here = |start: &Start| *start.log.thread_id == *thread_id;
-        if self.starts.values().any(|start| !start.unnamed && here(start)) {
+        if self.starts.values().any(|start| !start.unnamed && !start.expired && here(start)) {
             return;
         }
-        let found =
-            self.starts.iter().filter(|(_, start)| start.unnamed && here(start)).find_map(|(id, start)| {
-                let has_started = |events: &FrameQueue| {
+        loop {
+            let mut waiting: Vec<_> =
+                self.starts.iter().filter(|(_, start)| start.unnamed && here(start)).collect();
+            waiting.sort_by_key(|(id, _)| **id);
+            let found = waiting.into_iter().find_map(|(id, start)| {
+                let began = |events: &FrameQueue| {
                     events.iter().any(|event| event.kind == Some(NotificationKind::TurnStarted))
                 };
-                let turn = start.early.iter().find(|(_, events)| has_started(events));
-                turn.map(|(turn_id, _)| (*id, Arc::from(&**turn_id)))
+                let begun =
+                    start.early.iter().filter(|(_, events)| began(events)).map(|(turn_id, _)| turn_id);
+                let first = begun.min_by_key(|turn_id| self.turns.get(&***turn_id).map(|turn| turn.since));
+                first.map(|turn_id| (*id, Arc::from(&**turn_id)))
             });
-        if let Some((id, turn_id)) = found
-            && let Some(start) = self.starts.remove(&id)
-        {
+            let Some((id, turn_id)) = found else { return };
+            let Some(start) = self.starts.remove(&id) else { return };
             self.others(thread_id).for_each(|start| drop(start.early.remove(&*turn_id)));
             self.started(start, turn_id, effects);
         }
@@ -263,9 +283,19 @@ impl Router {
     fn notify(&mut self, event: Event<'_>, route: &Route<'_>, effects: &mut Vec<Effect>) {
         let Some(turn_id) = route.turn_id.as_deref() else { return };
         let thread_id = route.thread_id.as_deref();
+        let known = self.turns.contains_key(turn_id);
+        if event.kind == Some(NotificationKind::TurnCompleted) {
+            // Events of sub-agents that came before the end belong before it.
+            self.hand_on();
+        }
         for start in self.starts.values_mut() {
             let of_thread = thread_id.is_none_or(|thread| *thread == *start.log.thread_id);
-            if of_thread && (!start.abandoned || event.kind == Some(NotificationKind::TurnCompleted)) {
+            // A turn that ran before is not the one that a compaction waits for.
+            let other = start.unnamed && known && !start.early.contains_key(turn_id);
+            if of_thread
+                && !other
+                && (!start.abandoned || event.kind == Some(NotificationKind::TurnCompleted))
+            {
                 start.early.entry(turn_id.into()).or_default().push(event);
             }
         }
@@ -310,6 +340,11 @@ impl Router {
     pub(crate) fn expire(&mut self, id: i64, waited: std::time::Duration, effects: &mut Vec<Effect>) {
         if let Some(waiter) = self.waiters.remove(&id) {
             self.abandon_start(id);
+            if let Some(start) = self.starts.get_mut(&id) {
+                start.expired = true;
+                let thread_id = start.log.thread_id.clone();
+                self.name(&thread_id, effects);
+            }
             let error = Error::new(
                 ErrorKind::DeadlineExceeded,
                 format!("no answer within {waited:?}; the server may still carry the request out"),
@@ -319,12 +354,11 @@ impl Router {
         }
     }
 
-    /// Whoever waited for the answer has gone.
-    pub(crate) fn cancel(&mut self, id: i64) {
-        // The sender is dropped here, and its receiver is gone: no user code runs.
-        if self.waiters.remove(&id).is_some() {
-            self.abandon_start(id);
-        }
+    /// Whoever waited for the answer has gone. The waiter is to be dropped when the router is no longer locked.
+    pub(crate) fn cancel(&mut self, id: i64) -> Option<Waiter> {
+        let waiter = self.waiters.remove(&id)?;
+        self.abandon_start(id);
+        Some(waiter)
     }
 
     fn abandon_start(&mut self, id: i64) {
@@ -337,8 +371,10 @@ impl Router {
     }
 
     /// A request that was cancelled before it was written: nothing will answer it.
-    pub(crate) fn unsent(&mut self, id: i64) {
-        self.starts.remove(&id);
+    pub(crate) fn unsent(&mut self, id: i64, effects: &mut Vec<Effect>) {
+        if let Some(start) = self.starts.remove(&id) {
+            self.name(&start.log.thread_id, effects);
+        }
     }
 
     /// The last handle and stream of a log have gone. With `interrupt`, a turn that this log created and that nobody
@@ -351,15 +387,18 @@ impl Router {
         };
         let Some(turn) = self.turns.get_mut(&turn_id) else { return };
         turn.logs.retain(|held| !Arc::ptr_eq(held, log));
-        if interrupt && turn.logs.is_empty() && log.created() {
+        let held = !turn.logs.is_empty() || self.is_about_to_be_joined(&log.thread_id);
+        if interrupt && !held && log.created() {
             effects.push(Effect::Interrupt { thread_id: log.thread_id.clone(), turn_id });
         }
     }
 
     /// The connection has ended: every waiter and every turn ends with it, and nothing new is taken.
-    pub(crate) fn fail(&mut self, error: &Error, effects: &mut Vec<Effect>) {
+    ///
+    /// Tells whether it is the first time; later ones do nothing.
+    pub(crate) fn fail(&mut self, error: &Error, effects: &mut Vec<Effect>) -> bool {
         if self.failure.is_some() {
-            return;
+            return false;
         }
         self.failure = Some(error.clone());
         for start in self.starts.drain().map(|(_, start)| start) {
@@ -375,6 +414,7 @@ impl Router {
             effects.push(Effect::Resolve(waiter, Err(error)));
         }
         effects.extend(self.wakers.drain(..).map(Effect::Wake));
+        true
     }
 }
 

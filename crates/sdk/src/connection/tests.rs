@@ -89,6 +89,12 @@ fn start(connection: &Connection) -> (Arc<TurnLog>, Pending) {
     (log, pending)
 }
 
+fn compact(connection: &Connection) -> (Arc<TurnLog>, Pending) {
+    let log = Arc::new(TurnLog::new("t".into(), true));
+    let pending = connection.start_compaction(&params(&json!({"threadId": "t"})), &log, QUICK).unwrap();
+    (log, pending)
+}
+
 fn params(value: &Value) -> Box<RawValue> {
     to_raw_value(value).unwrap()
 }
@@ -196,6 +202,7 @@ async fn a_turn_that_ends_before_its_answer_is_complete() {
     let request = peer.receive().await;
     peer.delta("u", "all").await;
     peer.completed("u").await;
+    peer.delta("u", "a straggler").await;
     peer.send(json!({"id": request["id"], "result": {"turn": {"id": "u"}}})).await;
     pending.await.unwrap();
     assert!(matches!(poll_fn(|context| log.poll_end(context)).await, (_, End::Completed(_))));
@@ -270,6 +277,123 @@ async fn events_of_sub_agents_come_to_the_streams_that_want_them() {
     assert!(
         matches!(poll_fn(|context| log.poll_end(context)).await, (digest, End::Completed(_)) if digest.items.is_empty())
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_a_sub_agent_that_come_with_the_end_of_the_turn_come_before_it() {
+    let (connection, mut peer) = connect().await;
+    let (log, pending) = start(&connection);
+    peer.start_turn("u").await;
+    pending.await.unwrap();
+    let stream = log.open_stream();
+    log.want_children(stream);
+    let child = json!({"id": "c", "rootTurnId": "u", "items": [], "status": "inProgress"});
+    peer.delta("u", "first").await;
+    peer.send(json!({"method": "turn/started", "params": {"threadId": "sub", "turn": child}})).await;
+    peer.delta("c", "from below").await;
+    peer.completed("u").await;
+    peer.delta("u", "a straggler").await;
+    assert_eq!(drain(&log, stream).await, ["first", "turn/started", "from below", "turn/completed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compaction_does_not_take_a_turn_that_was_started_before_it() {
+    for _ in 0..20 {
+        let (connection, mut peer) = connect().await;
+        let (_turn, pending) = start(&connection);
+        peer.start_turn("u").await;
+        pending.await.unwrap();
+        let (first, _first) = compact(&connection);
+        let (second, _second) = compact(&connection);
+        for turn in ["u", "c1", "c2"] {
+            let turn = json!({"id": turn, "items": [], "status": "inProgress"});
+            peer.send(json!({"method": "turn/started", "params": {"threadId": "t", "turn": turn}})).await;
+        }
+        peer.receive().await;
+        peer.receive().await;
+        settle(&connection, &mut peer).await;
+        assert_eq!((first.turn_id().as_deref(), second.turn_id().as_deref()), (Some("c1"), Some("c2")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_not_sent_or_never_answered_does_not_hold_up_a_compaction() {
+    let (connection, mut peer) = connect().await;
+    let (_log, late) = start(&connection);
+    peer.receive().await;
+    assert_eq!(late.await.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+    let (compaction, _pending) = compact(&connection);
+    peer.receive().await;
+    let (_log, unsent) = start(&connection);
+    drop(unsent);
+    let turn = json!({"id": "c", "items": [], "status": "inProgress"});
+    peer.send(json!({"method": "turn/started", "params": {"threadId": "t", "turn": turn}})).await;
+    settle(&connection, &mut peer).await;
+    assert_eq!(compaction.turn_id().as_deref(), Some("c"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_whose_creator_has_gone_is_still_joined() {
+    let (connection, mut peer) = connect().await;
+    let (one, first) = start(&connection);
+    let (two, second) = start(&connection);
+    peer.start_turn("u").await;
+    first.await.unwrap();
+    connection.release(&one, false);
+    peer.start_turn("u").await;
+    second.await.unwrap();
+    assert!(!two.created());
+    connection.release(&two, true);
+    settle(&connection, &mut peer).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_start_leaves_the_turn_to_one_that_is_about_to_join_it() {
+    let (connection, mut peer) = connect().await;
+    let (_one, first) = start(&connection);
+    let (two, second) = start(&connection);
+    let request = peer.receive().await;
+    drop(first);
+    peer.send(json!({"id": request["id"], "result": {"turn": {"id": "u"}}})).await;
+    peer.start_turn("u").await;
+    second.await.unwrap();
+    settle(&connection, &mut peer).await;
+    assert!(!two.has_ended());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_an_old_connection_does_not_end_the_observers_of_a_new_one() {
+    let hub = Arc::<Hub>::default();
+    let (ours, _theirs) = Transport::memory_pair();
+    let old = Connection::on_this_executor(ours, hub.clone());
+    old.close();
+    let ended = old.ended();
+    let (ours, _theirs) = Transport::memory_pair();
+    let _new = Connection::on_this_executor(ours, hub.clone());
+    let observer = hub.observe(None);
+    ended.await;
+    drop(old);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(observer.poll(&mut VecDeque::new(), &mut context).is_pending());
+}
+
+#[test]
+fn a_waker_of_a_dropped_request_is_not_woken_under_a_lock() {
+    struct Probe(Arc<super::Shared>, std::sync::atomic::AtomicBool);
+    impl std::task::Wake for Probe {
+        fn wake(self: Arc<Self>) {
+            self.1.fetch_or(self.0.router.try_lock().is_err(), std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+    let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _inside = event_loop.enter();
+    let (connection, _peer) = connect_ungreeted();
+    let mut asked = ask(&connection, "a");
+    let probe = Arc::new(Probe(connection.shared.clone(), false.into()));
+    let waker = std::task::Waker::from(probe.clone());
+    assert!(std::pin::Pin::new(&mut asked).poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    drop(asked);
+    assert!(!probe.1.load(std::sync::atomic::Ordering::SeqCst), "woken while the router was locked");
 }
 
 #[tokio::test(start_paused = true)]

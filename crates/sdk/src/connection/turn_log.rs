@@ -159,6 +159,7 @@ impl TurnLog {
         if state.end.is_some() {
             return;
         }
+        let events = events.up_to(|event| event.kind == Some(NotificationKind::TurnCompleted));
         for event in events.iter() {
             match event.kind {
                 Some(NotificationKind::ItemCompleted) => state.digest.items.push(event.to_owned()),
@@ -251,7 +252,10 @@ impl TurnLog {
         }
         match end {
             None => {
-                stream.waker = Some(context.waker().clone());
+                let old = stream.waker.replace(context.waker().clone());
+                // Dropping a waker can run code of its executor.
+                drop(state);
+                drop(old);
                 Poll::Pending
             }
             Some(End::Lost(error)) if std::mem::take(&mut stream.tell_loss) => {

@@ -29,13 +29,17 @@ async fn climb(child: &mut Child, group: Group) -> Exit {
     if let Some(exit) = wait(child).await {
         return exit;
     }
+    // Its commands have groups of their own, and nothing tells whose they were once their parent has gone.
+    let before = Descendants::of(child);
     group.signal(Signal::Terminate);
     if let Some(exit) = wait(child).await {
+        before.kill();
         return exit;
     }
-    let descendants = Descendants::of(child);
+    let since = Descendants::of(child);
     group.signal(Signal::Kill);
-    descendants.kill();
+    before.kill();
+    since.kill();
     // Without a group (or the right to signal it) there is still the child itself.
     let _ = child.start_kill();
     wait(child).await.unwrap_or(Exit { status: None })

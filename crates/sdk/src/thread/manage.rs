@@ -12,7 +12,7 @@ use super::AsyncThread;
 use crate::Result;
 use crate::client::Core;
 
-pub(crate) async fn archive(core: &Core, thread_id: &str) -> Result<ThreadArchiveResponse> {
+pub(crate) async fn archive(core: &Arc<Core>, thread_id: &str) -> Result<ThreadArchiveResponse> {
     let params = ThreadArchiveParams::new(thread_id);
     core.session().await?.call::<methods::ThreadArchive>(&params, Some(thread_id)).await
 }
@@ -24,7 +24,11 @@ pub(crate) async fn unarchive(core: Arc<Core>, thread_id: &str) -> Result<AsyncT
     Ok(AsyncThread::new(core, answer.thread.id))
 }
 
-pub(super) async fn set_name(core: &Core, thread_id: &str, name: String) -> Result<ThreadSetNameResponse> {
+pub(super) async fn set_name(
+    core: &Arc<Core>,
+    thread_id: &str,
+    name: String,
+) -> Result<ThreadSetNameResponse> {
     let params = ThreadSetNameParams::new(thread_id, name);
     core.session().await?.call::<methods::ThreadNameSet>(&params, Some(thread_id)).await
 }

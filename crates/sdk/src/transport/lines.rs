@@ -50,6 +50,10 @@ impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for LineReader<R> {
     fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<bool>> {
         Box::pin(async move {
             loop {
+                // One huge line must not stay allocated for the life of the connection.
+                if self.buffer.is_empty() && self.buffer.capacity() > 4 * CHUNK {
+                    self.buffer = BytesMut::new();
+                }
                 // Doubling keeps the cost of a very long line linear.
                 self.buffer.reserve(CHUNK.max(self.buffer.len()));
                 if self.io.read_buf(&mut self.buffer).await? == 0 {

@@ -14,7 +14,7 @@ use crate::connection::turn_log::TurnLog;
 use crate::{Error, ErrorKind, Result};
 
 /// Asks for a compaction and waits until its turn has started. The answer, which comes at once, does not name it.
-pub(crate) async fn compact(core: &Core, thread_id: &Arc<str>) -> Result<AsyncTurnHandle> {
+pub(crate) async fn compact(core: &Arc<Core>, thread_id: &Arc<str>) -> Result<AsyncTurnHandle> {
     const METHOD: &str = methods::ThreadCompactStart::METHOD;
     let session = core.session().await?;
     let log = Arc::new(TurnLog::new(thread_id.clone(), true));

@@ -18,7 +18,7 @@ pub enum ApprovalMode {
     ///
     /// On the wire: `approvalPolicy: "never"`, no reviewer.
     DenyAll,
-    /// This client is asked. Without a handler it declines.
+    /// This client is asked. It has no handlers yet, and declines.
     ///
     /// On the wire: `approvalPolicy: "on-request"`, `approvalsReviewer: "user"`.
     Ask,

@@ -225,7 +225,8 @@ impl std::error::Error for Error {
 
 impl From<openai_codex_runtime::Error> for Error {
     fn from(error: openai_codex_runtime::Error) -> Self {
-        Self::new(ErrorKind::RuntimeNotFound, error.to_string()).with_source(error)
+        // Its text is this error's own, so it is not its source too.
+        Self::new(ErrorKind::RuntimeNotFound, error.to_string())
     }
 }
 

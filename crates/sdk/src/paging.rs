@@ -284,6 +284,10 @@ pub(crate) type Page<R> = <R as ClientRequest>::Response;
 /// thread).
 macro_rules! lists {
     ($builder:ident, $method:ident) => {
+        lists!($builder, $method, std::convert::identity);
+    };
+    // `$prepare`: what is made of the options when more than one page is wanted.
+    ($builder:ident, $method:ident, $prepare:path) => {
         impl<C> $builder<C> {
             fn start(self) -> crate::AsyncPages<openai_codex_protocol::methods::$method> {
                 let (core, thread_id) = (self.core.clone(), self.thread_id());
@@ -305,12 +309,12 @@ macro_rules! lists {
 
             /// All pages from here on, as a stream. Unusable options are its first item.
             pub fn pages(self) -> crate::AsyncPages<openai_codex_protocol::methods::$method> {
-                self.start()
+                $prepare(self).start()
             }
 
             /// All entries from here on, as a stream. Unusable options are its first item.
             pub fn all(self) -> crate::AsyncEntries<openai_codex_protocol::methods::$method> {
-                crate::AsyncEntries::new(self.start())
+                crate::AsyncEntries::new($prepare(self).start())
             }
         }
 
@@ -326,12 +330,12 @@ macro_rules! lists {
 
             /// All pages from here on, as an iterator. Unusable options are its first item.
             pub fn pages(self) -> crate::Pages<openai_codex_protocol::methods::$method> {
-                crate::Pages::from_async(self.start())
+                crate::Pages::from_async($prepare(self).start())
             }
 
             /// All entries from here on, as an iterator. Unusable options are its first item.
             pub fn all(self) -> crate::Entries<openai_codex_protocol::methods::$method> {
-                crate::Entries::from_async(crate::AsyncEntries::new(self.start()))
+                crate::Entries::from_async(crate::AsyncEntries::new($prepare(self).start()))
             }
         }
     };

@@ -96,9 +96,9 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
         let expected = [
-            json!({"limit": 2}),
-            json!({"limit": 2, "cursor": "page-1"}),
-            json!({"limit": 2, "cursor": "page-2"}),
+            json!({"limit": 2, "sortKey": "recency_at"}),
+            json!({"limit": 2, "sortKey": "recency_at", "cursor": "page-1"}),
+            json!({"limit": 2, "sortKey": "recency_at", "cursor": "page-2"}),
         ];
         assert_eq!(params(&received, "thread/list"), expected.iter().collect::<Vec<_>>());
     }

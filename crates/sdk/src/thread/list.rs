@@ -16,9 +16,9 @@ use crate::paging::lists;
 /// A builder for `thread/list`; ends in `send` for one page, or in `pages` or `all` for the whole list. What is not
 /// set is the server's to choose and is not sent.
 ///
-/// Sort by [`ThreadSortKey::RecencyAt`] where no thread may be missed: sorted by creation, as it is unless told
-/// otherwise, runtime 0.163.0 goes on after the second in which the last thread of a page was created, and leaves out
-/// the others of that second.
+/// `pages` and `all` sort by [`ThreadSortKey::RecencyAt`] unless told otherwise: sorted by creation, which is the server's
+/// own choice and what `send` gets, runtime 0.163.0 goes on after the second in which the last thread of a page was
+/// created, and leaves out the others of that second.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -41,7 +41,15 @@ pub struct ThreadList<C> {
     client: PhantomData<C>,
 }
 
-lists!(ThreadList, ThreadList);
+lists!(ThreadList, ThreadList, in_an_order_that_pages_keep);
+
+/// The server's own order loses threads between pages.
+fn in_an_order_that_pages_keep<C>(list: ThreadList<C>) -> ThreadList<C> {
+    match list.params.sort_key {
+        Some(_) => list,
+        None => list.sort_key(ThreadSortKey::RecencyAt),
+    }
+}
 
 impl<C> ThreadList<C> {
     pub(crate) fn new(core: Arc<Core>) -> Self {

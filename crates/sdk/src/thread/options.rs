@@ -42,7 +42,8 @@ macro_rules! thread_options {
                 self
             }
 
-            /// The folder that the thread works in. A relative path is taken from this process's working directory.
+            /// The folder that the thread works in. A relative path is taken from this process's working
+            /// directory. Whether it is there is not checked: commands in a missing folder fail.
             pub fn cwd(mut self, path: impl Into<std::path::PathBuf>) -> Self {
                 self.options.cwd = Some(path.into());
                 self

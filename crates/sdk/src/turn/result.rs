@@ -88,7 +88,10 @@ fn token_usage(event: &OwnedEvent) -> Option<ThreadTokenUsage> {
 
 fn failure(result: RunResult) -> Error {
     let told = result.turn.error.as_ref().map(|error| error.message.trim()).filter(|text| !text.is_empty());
-    let message = told.unwrap_or("turn failed with status failed").to_owned();
+    let message = told.map_or_else(
+        || "turn failed with status failed".to_owned(),
+        |text| format!("the turn has failed: {text}"),
+    );
     Error::turn_failed(message, result)
 }
 

@@ -64,7 +64,8 @@ impl<C> TurnStart<C> {
         self
     }
 
-    /// The folder that the turn works in. A relative path is taken from this process's working directory.
+    /// The folder that the turn works in. A relative path is taken from this process's working
+    /// directory. Whether it is there is not checked: commands in a missing folder fail.
     pub fn cwd(mut self, path: impl Into<PathBuf>) -> Self {
         self.cwd = Some(path.into());
         self

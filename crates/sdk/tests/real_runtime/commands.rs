@@ -26,7 +26,8 @@ with_both_clients! {
         let result = wait!(thread.run("go")).unwrap();
         let command = command(&result);
         assert_eq!((command.id.as_str(), command.exit_code), ("read", Some(3)));
-        assert_eq!(command.aggregated_output.as_deref(), Some("the answer is 42\n"));
+        // The user's shell may have something to say first.
+        assert!(command.aggregated_output.as_deref().unwrap().ends_with("the answer is 42\n"));
         assert!(model.last_request().unwrap().last_output().unwrap().contains("the answer is 42"));
         wait!(codex.close()).unwrap();
     }

@@ -89,7 +89,7 @@ with_both_clients! {
 
     fn a_failed_turn_keeps_its_message_and_what_was_paid_for(start, wait) {
         for (message, shown) in [
-            ("boom from mock model", "boom from mock model"),
+            ("boom from mock model", "the turn has failed: boom from mock model"),
             ("", "turn failed with status failed"),
             ("  ", "turn failed with status failed"),
         ] {

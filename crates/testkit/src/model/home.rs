@@ -7,6 +7,24 @@ use tempfile::TempDir;
 
 use super::MODEL;
 
+/// The settings that make a runtime ask this model and no other, each a dotted key with a value.
+pub(crate) fn settings(base_url: &str) -> [String; 10] {
+    [
+        format!("model = \"{MODEL}\""),
+        "model_provider = \"scripted\"".into(),
+        // Asks a public Git server for plugins.
+        "features.plugins = false".into(),
+        // Runs the user's login shell.
+        "features.shell_snapshot = false".into(),
+        "model_providers.scripted.name = \"Scripted model\"".into(),
+        format!("model_providers.scripted.base_url = \"{base_url}\""),
+        "model_providers.scripted.wire_api = \"responses\"".into(),
+        "model_providers.scripted.request_max_retries = 0".into(),
+        "model_providers.scripted.stream_max_retries = 0".into(),
+        "model_providers.scripted.supports_websockets = false".into(),
+    ]
+}
+
 /// A directory with a `config.toml`, removed when dropped.
 pub(crate) struct Home {
     dir: TempDir,
@@ -16,25 +34,7 @@ impl Home {
     pub(crate) fn new(base_url: &str) -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("codex-home-").tempdir()?;
         let home = Self { dir };
-        std::fs::write(
-            home.file(),
-            format!(
-                "model = \"{MODEL}\"\n\
-                 model_provider = \"scripted\"\n\
-                 # Asks a public Git server for plugins.\n\
-                 features.plugins = false\n\
-                 # Runs the user's login shell.\n\
-                 features.shell_snapshot = false\n\
-                 \n\
-                 [model_providers.scripted]\n\
-                 name = \"Scripted model\"\n\
-                 base_url = \"{base_url}\"\n\
-                 wire_api = \"responses\"\n\
-                 request_max_retries = 0\n\
-                 stream_max_retries = 0\n\
-                 supports_websockets = false\n"
-            ),
-        )?;
+        std::fs::write(home.file(), settings(base_url).map(|setting| setting + "\n").concat())?;
         Ok(home)
     }
 

@@ -163,8 +163,11 @@ impl ScriptedModel {
 
     /// A configuration with which a client starts a runtime that uses this model and [`home`](Self::home). Which
     /// runtime is the client's choice, or set with `codex_bin`.
+    ///
+    /// The model stands on the command line too: a runtime that outlives its home still asks nobody else.
     pub fn config(&self) -> CodexConfig {
-        self.env().into_iter().fold(CodexConfig::new(), |config, (name, value)| config.env(name, value))
+        let config = CodexConfig::new().config_overrides(home::settings(&self.base_url()));
+        self.env().into_iter().fold(config, |config, (name, value)| config.env(name, value))
     }
 
     /// Adds to `config.toml` in [`home`](Self::home): what stands before the first table of `toml` goes to the top,

@@ -112,6 +112,11 @@ async fn drain(log: &TurnLog, stream: u64) -> Vec<String> {
     }
 }
 
+async fn end_of(log: &TurnLog) -> (super::turn_log::Digest, End) {
+    let mut wait = log.wait();
+    poll_fn(|context| wait.poll_end(context)).await
+}
+
 fn describe(frame: &str) -> String {
     let message: Value = serde_json::from_str(frame).unwrap();
     match message["params"]["delta"].as_str() {
@@ -205,7 +210,7 @@ async fn a_turn_that_ends_before_its_answer_is_complete() {
     peer.delta("u", "a straggler").await;
     peer.send(json!({"id": request["id"], "result": {"turn": {"id": "u"}}})).await;
     pending.await.unwrap();
-    assert!(matches!(poll_fn(|context| log.poll_end(context)).await, (_, End::Completed(_))));
+    assert!(matches!(end_of(&log).await, (_, End::Completed(_))));
     let stream = log.open_stream();
     assert_eq!(drain(&log, stream).await, ["all", "turn/completed"]);
 }
@@ -274,9 +279,7 @@ async fn events_of_sub_agents_come_to_the_streams_that_want_them() {
     let own: Vec<_> =
         std::iter::from_fn(|| batch.pop(false)).map(|event| event.method().to_owned()).collect();
     assert_eq!(own, ["item/agentMessage/delta", "turn/completed"]);
-    assert!(
-        matches!(poll_fn(|context| log.poll_end(context)).await, (digest, End::Completed(_)) if digest.items.is_empty())
-    );
+    assert!(matches!(end_of(&log).await, (digest, End::Completed(_)) if digest.items.is_empty()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -476,7 +479,7 @@ async fn the_end_of_the_stream_ends_everything_with_its_context() {
         (ErrorKind::TransportClosed, Some("x/y"), Some("t"))
     );
     assert_eq!(drain(&log, stream).await, ["last", "lost: TransportClosed"]);
-    assert!(matches!(poll_fn(|context| log.poll_end(context)).await, (_, End::Lost(_))));
+    assert!(matches!(end_of(&log).await, (_, End::Lost(_))));
     let later = connection.request("later", None, None, QUICK).unwrap_err();
     assert_eq!((later.kind(), later.method()), (ErrorKind::TransportClosed, Some("later")));
     assert!(connection.ended().await.reaped);

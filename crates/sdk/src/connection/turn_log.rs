@@ -49,10 +49,10 @@ struct State {
     digest: Digest,
     backlog: Option<FrameQueue>,
     streams: Vec<Stream>,
-    next_stream: u64,
+    next_id: u64,
     end: Option<End>,
     /// Those who wait for the turn's id, or for its end.
-    waiting: Vec<Waker>,
+    waiting: Vec<(u64, Waker)>,
 }
 
 #[derive(Debug)]
@@ -66,13 +66,55 @@ struct Stream {
     children: Option<bool>,
 }
 
-impl State {
-    fn wait<T>(&mut self, context: &mut Context<'_>) -> Poll<T> {
-        let waker = context.waker();
-        if !self.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
-            self.waiting.push(waker.clone());
+/// A wait for the turn's id, or for its end. Gone with its drop: a log can be waited for many times.
+#[derive(Debug)]
+pub(crate) struct Wait<'a> {
+    log: &'a TurnLog,
+    id: u64,
+}
+
+impl Wait<'_> {
+    /// Waits for the turn's id. The error says that the connection was lost first.
+    pub(crate) fn poll_turn_id(&mut self, context: &mut Context<'_>) -> Poll<Result<Arc<str>, Error>> {
+        self.poll(context, |state| match (&state.turn_id, &state.end) {
+            (Some(turn_id), _) => Some(Ok(turn_id.clone())),
+            (None, Some(End::Lost(error))) => Some(Err(error.clone())),
+            (None, _) => None,
+        })
+    }
+
+    /// Waits for the end and gives it with the digest.
+    pub(crate) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<(Digest, End)> {
+        self.poll(context, |state| state.end.clone().map(|end| (state.digest.clone(), end)))
+    }
+
+    fn poll<T>(&mut self, context: &mut Context<'_>, look: impl FnOnce(&State) -> Option<T>) -> Poll<T> {
+        // Cloning and dropping wakers can run code of their executors, so it is done outside.
+        let mut waker = context.waker().clone();
+        let mut state = self.log.lock();
+        if let Some(found) = look(&state) {
+            return Poll::Ready(found);
         }
+        match state.waiting.iter_mut().find(|(id, _)| *id == self.id) {
+            Some((_, known)) => std::mem::swap(known, &mut waker),
+            None => {
+                state.waiting.push((self.id, waker));
+                return Poll::Pending;
+            }
+        }
+        drop(state);
+        drop(waker);
         Poll::Pending
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let mut state = self.log.lock();
+        let position = state.waiting.iter().position(|(id, _)| *id == self.id);
+        let waiting = position.map(|position| state.waiting.swap_remove(position));
+        drop(state);
+        drop(waiting);
     }
 }
 
@@ -98,7 +140,7 @@ impl TurnLog {
                 digest: Digest::default(),
                 backlog: keep_backlog.then(FrameQueue::default),
                 streams: Vec::new(),
-                next_stream: 0,
+                next_id: 0,
                 end: None,
                 waiting: Vec::new(),
             }),
@@ -113,7 +155,7 @@ impl TurnLog {
     /// Ties the log to its turn. `created`: the turn exists because of this handle, which did not join it.
     pub(crate) fn bind(&self, turn_id: Arc<str>, created: bool, wake: &mut Vec<Waker>) {
         let mut state = self.lock();
-        wake.append(&mut state.waiting);
+        wake.extend(state.waiting.drain(..).map(|(_, waker)| waker));
         state.turn_id = Some(turn_id);
         state.created = created;
     }
@@ -173,7 +215,7 @@ impl TurnLog {
             }
         }
         if state.end.is_some() {
-            wake.append(&mut state.waiting);
+            wake.extend(state.waiting.drain(..).map(|(_, waker)| waker));
         }
         for stream in &mut state.streams {
             wake.extend(stream.waker.take());
@@ -199,7 +241,7 @@ impl TurnLog {
             stream.tell_loss = true;
             wake.extend(stream.waker.take());
         }
-        wake.append(&mut state.waiting);
+        wake.extend(state.waiting.drain(..).map(|(_, waker)| waker));
     }
 
     /// Opens a stream: the first takes the backlog, later ones start now. On a turn that has ended a later one still
@@ -217,8 +259,8 @@ impl TurnLog {
             }
             (Some(End::Lost(_)), backlog) => (backlog.unwrap_or_default(), true),
         };
-        let id = state.next_stream;
-        state.next_stream += 1;
+        let id = state.next_id;
+        state.next_id += 1;
         state.streams.push(Stream { id, queue, waker: None, tell_loss, children: None });
         id
     }
@@ -265,22 +307,16 @@ impl TurnLog {
         }
     }
 
-    /// Waits for the turn's id. The error says that the connection was lost first.
-    pub(crate) fn poll_turn_id(&self, context: &mut Context<'_>) -> Poll<Result<Arc<str>, Error>> {
+    /// A wait for the turn's id, or for its end.
+    pub(crate) fn wait(&self) -> Wait<'_> {
         let mut state = self.lock();
-        match (&state.turn_id, &state.end) {
-            (Some(turn_id), _) => Poll::Ready(Ok(turn_id.clone())),
-            (None, Some(End::Lost(error))) => Poll::Ready(Err(error.clone())),
-            (None, _) => state.wait(context),
-        }
+        state.next_id += 1;
+        Wait { log: self, id: state.next_id }
     }
 
-    /// Waits for the end and gives it with the digest.
-    pub(crate) fn poll_end(&self, context: &mut Context<'_>) -> Poll<(Digest, End)> {
-        let mut state = self.lock();
-        match &state.end {
-            Some(end) => Poll::Ready((state.digest.clone(), end.clone())),
-            None => state.wait(context),
-        }
+    /// How the turn has ended, if it has.
+    pub(crate) fn ended(&self) -> Option<(Digest, End)> {
+        let state = self.lock();
+        state.end.clone().map(|end| (state.digest.clone(), end))
     }
 }

@@ -24,8 +24,9 @@ pub(crate) async fn compact(core: &Arc<Core>, thread_id: &Arc<str>) -> Result<As
     session.start_compaction(&params, &log)?.await?;
     let deadline = session.deadline_of(METHOD);
     let mut time = deadline.map(|deadline| (deadline, session.connection.sleep(deadline)));
+    let mut wait = log.wait();
     let turn_id = poll_fn(|context| {
-        let turn_id = log.poll_turn_id(context);
+        let turn_id = wait.poll_turn_id(context);
         match &mut time {
             Some((deadline, time)) if turn_id.is_pending() => Pin::new(time).poll(context).map(|()| {
                 let message = format!("the compaction has not started within {deadline:?}");

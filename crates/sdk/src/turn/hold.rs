@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
 
 use crate::client::Session;
 use crate::connection::turn_log::TurnLog;
@@ -29,17 +28,15 @@ impl TurnHold {
 
     /// Waits for the turn's end and puts its result together.
     pub(super) async fn outcome(&self) -> Result<RunResult> {
-        let (digest, end) = poll_fn(|context| self.log.poll_end(context)).await;
+        let mut wait = self.log.wait();
+        let (digest, end) = poll_fn(|context| wait.poll_end(context)).await;
         RunResult::assemble(&self.log.thread_id, digest, end)
     }
 
     /// Why the turn has failed, if it has ended and did.
     pub(super) fn failure(&self) -> Option<Error> {
-        let mut context = Context::from_waker(Waker::noop());
-        match self.log.poll_end(&mut context) {
-            Poll::Ready((digest, end)) => RunResult::assemble(&self.log.thread_id, digest, end).err(),
-            Poll::Pending => None,
-        }
+        let (digest, end) = self.log.ended()?;
+        RunResult::assemble(&self.log.thread_id, digest, end).err()
     }
 }
 

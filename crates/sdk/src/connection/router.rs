@@ -90,6 +90,11 @@ impl Turn {
     fn new(since: u64) -> Self {
         Self { since, logs: Vec::new(), claimed: false, root: None, staged: FrameQueue::default() }
     }
+
+    /// Whether somebody wants its events: a log of its own, or the turn that it works for.
+    fn is_wanted(&self) -> bool {
+        self.root.is_some() || !self.logs.is_empty()
+    }
 }
 
 impl Router {
@@ -282,38 +287,57 @@ impl Router {
 
     fn notify(&mut self, event: Event<'_>, route: &Route<'_>, effects: &mut Vec<Effect>) {
         let Some(turn_id) = route.turn_id.as_deref() else { return };
+        match event.kind {
+            Some(NotificationKind::TurnStarted) => {
+                self.note_early(turn_id, event, route);
+                // A log that `appeared` ties to the turn has this event already, from its early ones.
+                let held = self.turns.get(turn_id).is_some_and(Turn::is_wanted);
+                if self.appeared(turn_id, route, effects) || held {
+                    self.stage(turn_id, event, true);
+                }
+            }
+            Some(NotificationKind::TurnCompleted) => {
+                // Events of sub-agents that came before the end belong before it.
+                self.hand_on();
+                self.note_early(turn_id, event, route);
+                self.stage(turn_id, event, false);
+                self.hand_on();
+                self.turns.remove(turn_id);
+            }
+            _ => {
+                self.note_early(turn_id, event, route);
+                self.stage(turn_id, event, false);
+            }
+        }
+    }
+
+    /// Keeps an event for the starts whose turn it may be of.
+    fn note_early(&mut self, turn_id: &str, event: Event<'_>, route: &Route<'_>) {
+        if self.starts.is_empty() {
+            return;
+        }
         let thread_id = route.thread_id.as_deref();
         let known = self.turns.contains_key(turn_id);
-        if event.kind == Some(NotificationKind::TurnCompleted) {
-            // Events of sub-agents that came before the end belong before it.
-            self.hand_on();
-        }
+        let over = event.kind == Some(NotificationKind::TurnCompleted);
         for start in self.starts.values_mut() {
             let of_thread = thread_id.is_none_or(|thread| *thread == *start.log.thread_id);
             // A turn that ran before is not the one that a compaction waits for.
             let other = start.unnamed && known && !start.early.contains_key(turn_id);
-            if of_thread
-                && !other
-                && (!start.abandoned || event.kind == Some(NotificationKind::TurnCompleted))
-            {
+            if of_thread && !other && (!start.abandoned || over) {
                 start.early.entry(turn_id.into()).or_default().push(event);
             }
         }
-        // A log that `appeared` ties to the turn has this event already, from its early ones.
-        let mut wanted =
-            self.turns.get(turn_id).is_some_and(|turn| turn.root.is_some() || !turn.logs.is_empty());
-        if event.kind == Some(NotificationKind::TurnStarted) {
-            wanted |= self.appeared(turn_id, route, effects);
-        }
-        if wanted && let Some(turn) = self.turns.get_mut(turn_id) {
+    }
+
+    /// Stages an event for the logs of its turn; `wanted` even if there are none.
+    fn stage(&mut self, turn_id: &str, event: Event<'_>, wanted: bool) {
+        if let Some(turn) = self.turns.get_mut(turn_id)
+            && (wanted || turn.is_wanted())
+        {
             if turn.staged.is_empty() {
                 self.touched.push(turn_id.into());
             }
             turn.staged.push(event);
-        }
-        if event.kind == Some(NotificationKind::TurnCompleted) {
-            self.hand_on();
-            self.turns.remove(turn_id);
         }
     }
 

@@ -119,7 +119,8 @@ impl CodexConfig {
         self
     }
 
-    /// How long the runtime may take to start and to answer `initialize`; 30 seconds unless set.
+    /// How long the runtime may take to start and to answer `initialize`; 30 seconds unless set. One that does not is
+    /// ended before the error comes, which can take some seconds more.
     pub fn start_deadline(mut self, deadline: Duration) -> Self {
         self.start_deadline = deadline;
         self

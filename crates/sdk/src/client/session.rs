@@ -163,6 +163,15 @@ async fn handshake(connection: &Connection, config: &CodexConfig) -> Result<Init
             format!("missing required metadata in the runtime's answer to `initialize`: {error}"),
         )
         .with_source(error),
+        ErrorKind::DeadlineExceeded => Error::new(
+            ErrorKind::DeadlineExceeded,
+            format!(
+                "the program did not answer within {:?} and was ended; check that it is a Codex runtime, or set a \
+                 longer start_deadline",
+                config.start_deadline
+            ),
+        )
+        .with_method(methods::Initialize::METHOD),
         _ => error,
     })?;
     if version::reported(&metadata).is_none() {

@@ -72,7 +72,8 @@ fn commands_run_and_their_output_goes_to_the_model() {
     });
     let command = command.unwrap();
     assert_eq!((command.id.as_str(), command.exit_code), ("sum", Some(0)));
-    assert_eq!(command.aggregated_output.as_deref(), Some("42\n"));
+    // The user's shell may have something to say first.
+    assert!(command.aggregated_output.as_deref().unwrap().ends_with("42\n"));
     let request = model.last_request().unwrap();
     assert_eq!(request.function_calls()[0]["name"], "exec_command");
     assert_eq!(request.function_call_outputs()[0]["call_id"], "sum");

@@ -121,15 +121,7 @@ impl Events {
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up: the observer goes
     /// on. Any other error is its last word.
     pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<Event>> {
-        // A timeout beyond what the clock can count is none.
-        let deadline = std::time::Instant::now().checked_add(timeout);
-        match crate::park::wait_until(deadline, self.inner.next()) {
-            Some(event) => event.transpose(),
-            None => {
-                let message = format!("no event within {timeout:?}");
-                Err(crate::Error::new(crate::ErrorKind::DeadlineExceeded, message))
-            }
-        }
+        crate::park::next_within(timeout, self.inner.next(), std::convert::identity)
     }
 }
 

@@ -246,15 +246,7 @@ macro_rules! blocking {
             /// [`ErrorKind::DeadlineExceeded`] when the time is up: a request under way goes on, and so does the
             /// listing. Any other error is its last word.
             pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<R::$item>> {
-                // A timeout beyond what the clock can count is none.
-                let deadline = std::time::Instant::now().checked_add(timeout);
-                match crate::park::wait_until(deadline, self.inner.next()) {
-                    Some(item) => item.transpose(),
-                    None => {
-                        let message = format!("no page within {timeout:?}");
-                        Err(Error::new(ErrorKind::DeadlineExceeded, message).with_method(R::METHOD))
-                    }
-                }
+                crate::park::next_within(timeout, self.inner.next(), |error| error.with_method(R::METHOD))
             }
         }
 

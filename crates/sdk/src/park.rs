@@ -7,9 +7,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+#[cfg(feature = "blocking")]
+use std::time::Duration;
 use std::time::Instant;
 
 use tokio::task::coop::unconstrained;
+
+#[cfg(feature = "blocking")]
+use crate::{Error, ErrorKind, Result};
 
 struct Unpark(Thread);
 
@@ -52,6 +57,25 @@ pub(crate) fn wait_until<T>(deadline: Option<Instant>, future: impl Future<Outpu
                     return None;
                 }
             },
+        }
+    }
+}
+
+/// Waits for the next item of a stream, at most `timeout`. When the time is up, nothing is lost, and the error is
+/// `late`'s.
+#[cfg(feature = "blocking")]
+pub(crate) fn next_within<T>(
+    timeout: Duration,
+    next: impl Future<Output = Option<Result<T>>>,
+    late: impl FnOnce(Error) -> Error,
+) -> Result<Option<T>> {
+    // A timeout beyond what the clock can count is none.
+    let deadline = Instant::now().checked_add(timeout);
+    match wait_until(deadline, next) {
+        Some(item) => item.transpose(),
+        None => {
+            let message = format!("nothing has come within {timeout:?}");
+            Err(late(Error::new(ErrorKind::DeadlineExceeded, message)))
         }
     }
 }

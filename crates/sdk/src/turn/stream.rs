@@ -105,16 +105,8 @@ impl TurnStream {
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up: nothing is lost, and
     /// the stream goes on. Any other error is the stream's last word.
     pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<Notification>> {
-        // A timeout beyond what the clock can count is none.
-        let deadline = std::time::Instant::now().checked_add(timeout);
-        match crate::park::wait_until(deadline, self.inner.next()) {
-            Some(event) => event.transpose(),
-            None => {
-                let message = format!("no event within {timeout:?}");
-                Err(crate::Error::new(crate::ErrorKind::DeadlineExceeded, message)
-                    .with_thread(Some(&self.inner.hold.log.thread_id)))
-            }
-        }
+        let thread_id = self.inner.hold.log.thread_id.clone();
+        crate::park::next_within(timeout, self.inner.next(), |error| error.with_thread(Some(&thread_id)))
     }
 }
 

@@ -47,38 +47,8 @@ impl Session {
                 (Connection::launch(launch.clone(), hub).await?, Checkout::new(launch))
             }
         };
-        let session = Self::greet(connection, config, given_up).await?;
-        Ok(Self { checkout, ..session })
-    }
-
-    /// Does the handshake: `initialize`, its answer, `initialized`. On failure the connection is closed, and the
-    /// error comes when nothing of it is left.
-    async fn greet(
-        connection: Connection,
-        config: &CodexConfig,
-        given_up: impl Future<Output = Error>,
-    ) -> Result<Self> {
-        let greeted = tokio::select! {
-            greeted = handshake(&connection, config) => greeted,
-            error = given_up => Err(error),
-        };
-        match greeted {
-            Ok(metadata) => {
-                connection.notify(client_notifications::Initialized::METHOD);
-                let metadata = Arc::new(metadata);
-                Ok(Self {
-                    connection,
-                    metadata,
-                    request_deadline: config.request_deadline,
-                    checkout: Checkout::default(),
-                })
-            }
-            Err(error) => {
-                connection.close();
-                connection.ended().await;
-                Err(error)
-            }
-        }
+        let metadata = greet(&connection, config, given_up).await?;
+        Ok(Self { connection, metadata, request_deadline: config.request_deadline, checkout })
     }
 
     /// Refuses a field of some parameters if the runtime does not know it, or if nobody can tell whether it does.
@@ -150,6 +120,30 @@ pub(crate) fn encode(method: &str, params: &impl Params) -> Result<Option<Box<Ra
 pub(crate) fn decode<R: ClientRequest>(answer: &str, thread_id: Option<&str>) -> Result<R::Response> {
     openai_codex_protocol::decode_response::<R>(answer)
         .map_err(|error| Error::from_decode(error).with_method(R::METHOD).with_thread(thread_id))
+}
+
+/// Does the handshake: `initialize`, its answer, `initialized`. On failure the connection is closed, and the error comes
+/// when nothing of it is left.
+async fn greet(
+    connection: &Connection,
+    config: &CodexConfig,
+    given_up: impl Future<Output = Error>,
+) -> Result<Arc<InitializeResponse>> {
+    let greeted = tokio::select! {
+        greeted = handshake(connection, config) => greeted,
+        error = given_up => Err(error),
+    };
+    match greeted {
+        Ok(metadata) => {
+            connection.notify(client_notifications::Initialized::METHOD);
+            Ok(Arc::new(metadata))
+        }
+        Err(error) => {
+            connection.close();
+            connection.ended().await;
+            Err(error)
+        }
+    }
 }
 
 async fn handshake(connection: &Connection, config: &CodexConfig) -> Result<InitializeResponse> {

@@ -225,6 +225,10 @@ async fn write(
 impl Shared {
     /// Takes in what was read at once, and then does what it led to. An error ends the connection.
     fn receive(&self, frames: &[Bytes]) -> Result<(), Why> {
+        // It is read all the same, so that the server is not held up by a full pipe.
+        if self.over.load(Ordering::Acquire) {
+            return Ok(());
+        }
         // Reading needs no lock: callers never wait for a long line to be scanned.
         let mut messages = Vec::with_capacity(frames.len());
         let read = frames.iter().try_for_each(|frame| {
@@ -250,7 +254,6 @@ impl Shared {
                     self.greeted.store(true, Ordering::Release);
                 }
                 if self.hub.is_watched()
-                    && !self.over.load(Ordering::Acquire)
                     && let Incoming::Notification { method, route } = &incoming
                 {
                     let event =

@@ -7,8 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use openai_codex_protocol::types::RequestId;
-use serde::Serialize;
 use serde_json::{Value, json};
+
+use super::outgoing::frame;
 
 /// JSON-RPC's code for a method that the receiver does not have.
 const METHOD_NOT_FOUND: i64 = -32601;
@@ -54,10 +55,4 @@ fn result_for(method: &str) -> Option<Value> {
 
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// A message as the bytes of its frame.
-pub(crate) fn frame(message: &impl Serialize) -> Bytes {
-    // Maps with string keys and plain values always serialise.
-    serde_json::to_vec(message).map(Bytes::from).unwrap_or_default()
 }

@@ -1,8 +1,8 @@
 //! One connection to one runtime: requests out, answers and events in.
 //!
 //! The parts: [`envelope`] reads where a frame goes, [`router`] decides, [`turn_log`] and [`observers`] keep what
-//! consumers have not taken yet ([`frame_queue`]), [`deadlines`] ends what takes too long, [`fallback`] answers for the user, and
-//! [`driver`] runs them over a transport on the client's I/O thread.
+//! consumers have not taken yet ([`frame_queue`]), [`deadlines`] ends what takes too long, [`fallback`] answers for the
+//! user, [`outgoing`] is what is written, and [`driver`] runs them over a transport on the client's I/O thread.
 
 pub(crate) mod deadlines;
 mod driver;
@@ -11,6 +11,7 @@ mod fallback;
 pub(crate) mod frame_queue;
 mod io_thread;
 pub(crate) mod observers;
+mod outgoing;
 mod router;
 #[cfg(test)]
 mod tests;
@@ -23,13 +24,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{Error, ErrorKind, Result};
 use deadlines::Deadlines;
 use observers::Hub;
+use outgoing::{ClientNotification, Outgoing, Request, frame};
 use router::{Answer, Effect, Router, Waiter};
 use turn_log::TurnLog;
 
@@ -54,30 +55,10 @@ struct Shared {
     over: AtomicBool,
 }
 
-/// A frame on its way to the writer; with the id of a request that may have been cancelled meanwhile.
-#[derive(Debug)]
-struct Outgoing {
-    id: Option<i64>,
-    frame: Bytes,
-}
-
 /// How a connection ended: reaped, and nothing of it is left.
 #[derive(Clone, Debug)]
 pub(crate) struct Ended {
     pub(crate) reaped: bool,
-}
-
-#[derive(Serialize)]
-struct Request<'a> {
-    method: &'a str,
-    id: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    params: Option<&'a RawValue>,
-}
-
-#[derive(Serialize)]
-struct ClientNotification<'a> {
-    method: &'a str,
 }
 
 impl Shared {
@@ -111,7 +92,7 @@ impl Shared {
                     let id = self.router().new_id();
                     let params = serde_json::json!({"threadId": &*thread_id, "turnId": &*turn_id});
                     let request = serde_json::json!({"method": "turn/interrupt", "id": id, "params": params});
-                    self.send(None, fallback::frame(&request));
+                    self.send(None, frame(&request));
                 }
             }
         }
@@ -186,7 +167,7 @@ impl Connection {
         let waiter = Waiter { reply, method: method.into(), thread_id: thread_id.map(Arc::from) };
         let id = register(&mut self.shared.router(), waiter)
             .map_err(|error| error.with_method(method).with_thread(thread_id))?;
-        self.shared.send(Some(id), fallback::frame(&Request { method, id, params }));
+        self.shared.send(Some(id), frame(&Request { method, id, params }));
         if let Some(deadline) = deadline {
             self.shared.deadlines.request(id, deadline);
         }
@@ -195,7 +176,7 @@ impl Connection {
 
     /// Sends a notification without parameters.
     pub(crate) fn notify(&self, method: &str) {
-        self.shared.send(None, fallback::frame(&ClientNotification { method }));
+        self.shared.send(None, frame(&ClientNotification { method }));
     }
 
     /// The last handle of a turn has gone.

@@ -135,6 +135,8 @@ impl Observer {
 
     /// Moves all that is there to `batch`, which must be empty, or waits.
     pub(crate) fn poll(&self, batch: &mut VecDeque<Observed>, context: &mut Context<'_>) -> Poll<Seen> {
+        // Cloning and dropping wakers can run code of their executors, so both are done outside.
+        let waker = context.waker().clone();
         let mut state = lock(&self.state);
         if !state.queue.is_empty() {
             std::mem::swap(&mut state.queue, batch);
@@ -150,8 +152,7 @@ impl Observer {
                 Poll::Ready(Seen::Ended)
             }
             None => {
-                let old = state.waker.replace(context.waker().clone());
-                // Dropping a waker can run code of its executor.
+                let old = state.waker.replace(waker);
                 drop(state);
                 drop(old);
                 Poll::Pending

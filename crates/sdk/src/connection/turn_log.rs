@@ -282,6 +282,8 @@ impl TurnLog {
         batch: &mut FrameQueue,
         context: &mut Context<'_>,
     ) -> Poll<Batch> {
+        // Cloning and dropping wakers can run code of their executors, so both are done outside.
+        let waker = context.waker().clone();
         let mut state = self.lock();
         let State { streams, end, .. } = &mut *state;
         let Some(stream) = streams.iter_mut().find(|stream| stream.id == id) else {
@@ -294,8 +296,7 @@ impl TurnLog {
         }
         match end {
             None => {
-                let old = stream.waker.replace(context.waker().clone());
-                // Dropping a waker can run code of its executor.
+                let old = stream.waker.replace(waker);
                 drop(state);
                 drop(old);
                 Poll::Pending

@@ -1,0 +1,33 @@
+//! Messages on their way to the server.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// A frame on its way to the writer; with the id of a request that may have been cancelled meanwhile.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) id: Option<i64>,
+    pub(super) frame: Bytes,
+}
+
+/// A request; one without parameters has no such key.
+#[derive(Serialize)]
+pub(super) struct Request<'a> {
+    pub(super) method: &'a str,
+    pub(super) id: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) params: Option<&'a RawValue>,
+}
+
+/// A notification without parameters.
+#[derive(Serialize)]
+pub(super) struct ClientNotification<'a> {
+    pub(super) method: &'a str,
+}
+
+/// A message as the bytes of its frame.
+pub(super) fn frame(message: &impl Serialize) -> Bytes {
+    // Maps with string keys and plain values always serialise.
+    serde_json::to_vec(message).map(Bytes::from).unwrap_or_default()
+}

@@ -1,0 +1,138 @@
+//! The connection against a peer in memory, on a paused clock.
+
+mod requests;
+mod turns;
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+
+use super::frame_queue::FrameQueue;
+use super::observers::{CAPACITY, Hub, Observed, Seen};
+use super::turn_log::{Batch, End, TurnLog};
+use super::{Connection, Pending};
+use crate::ErrorKind;
+use crate::transport::{FrameReader, FrameWriter, Transport};
+
+const QUICK: Option<Duration> = Some(Duration::from_secs(30));
+
+/// The server's side of a connection.
+struct Peer {
+    reader: Box<dyn FrameReader>,
+    writer: Box<dyn FrameWriter>,
+    received: VecDeque<Bytes>,
+}
+
+impl Peer {
+    async fn receive(&mut self) -> Value {
+        while self.received.is_empty() {
+            let mut frames = Vec::new();
+            assert!(self.reader.read(&mut frames).await.unwrap(), "the client has gone");
+            self.received.extend(frames);
+        }
+        serde_json::from_slice(&self.received.pop_front().unwrap()).unwrap()
+    }
+
+    async fn ended(&mut self) -> bool {
+        self.received.is_empty() && !self.reader.read(&mut Vec::new()).await.unwrap()
+    }
+
+    async fn send(&mut self, message: Value) {
+        self.send_raw(message.to_string()).await;
+    }
+
+    async fn send_raw(&mut self, line: impl Into<Bytes>) {
+        self.writer.write(&[line.into()]).await.unwrap();
+    }
+
+    async fn delta(&mut self, turn: &str, text: &str) {
+        let params = json!({"threadId": "t", "turnId": turn, "itemId": "i", "delta": text});
+        self.send(json!({"method": "item/agentMessage/delta", "params": params})).await;
+    }
+
+    async fn completed(&mut self, turn: &str) {
+        let turn = json!({"id": turn, "items": [], "status": "completed"});
+        self.send(json!({"method": "turn/completed", "params": {"threadId": "t", "turn": turn}})).await;
+    }
+
+    /// Answers the next request, which must be a `turn/start`, with this turn.
+    async fn start_turn(&mut self, turn: &str) {
+        let request = self.receive().await;
+        assert_eq!(request["method"], "turn/start");
+        let turn = json!({"id": turn, "items": [], "status": "inProgress"});
+        self.send(json!({"id": request["id"], "result": {"turn": turn}})).await;
+    }
+}
+
+/// A greeted connection and its peer.
+async fn connect() -> (Connection, Peer) {
+    let (connection, mut peer) = connect_ungreeted();
+    settle(&connection, &mut peer).await;
+    (connection, peer)
+}
+
+fn connect_ungreeted() -> (Connection, Peer) {
+    let (ours, theirs) = Transport::memory_pair();
+    let connection = Connection::on_this_executor(ours, Arc::default());
+    (connection, Peer { reader: theirs.reader, writer: theirs.writer, received: VecDeque::new() })
+}
+
+fn ask(connection: &Connection, method: &str) -> Pending {
+    connection.request(method, None, None, QUICK).unwrap()
+}
+
+fn start(connection: &Connection) -> (Arc<TurnLog>, Pending) {
+    let log = Arc::new(TurnLog::new("t".into(), true));
+    let pending = connection.start_turn(&params(&json!({"threadId": "t"})), &log, QUICK).unwrap();
+    (log, pending)
+}
+
+fn compact(connection: &Connection) -> (Arc<TurnLog>, Pending) {
+    let log = Arc::new(TurnLog::new("t".into(), true));
+    let pending = connection.start_compaction(&params(&json!({"threadId": "t"})), &log, QUICK).unwrap();
+    (log, pending)
+}
+
+fn params(value: &Value) -> Box<RawValue> {
+    to_raw_value(value).unwrap()
+}
+
+/// Everything that a stream yields, until its turn has ended.
+async fn drain(log: &TurnLog, stream: u64) -> Vec<String> {
+    let mut seen = Vec::new();
+    loop {
+        let mut batch = FrameQueue::default();
+        match poll_fn(|context| log.poll_stream(stream, &mut batch, context)).await {
+            Batch::Filled => seen.extend(batch.iter().map(|event| describe(event.frame))),
+            Batch::Ended => return seen,
+            Batch::Lost(error) => seen.push(format!("lost: {:?}", error.kind())),
+        }
+    }
+}
+
+async fn end_of(log: &TurnLog) -> (super::turn_log::Digest, End) {
+    let mut wait = log.wait();
+    poll_fn(|context| wait.poll_end(context)).await
+}
+
+fn describe(frame: &str) -> String {
+    let message: Value = serde_json::from_str(frame).unwrap();
+    match message["params"]["delta"].as_str() {
+        Some(delta) => delta.to_owned(),
+        None => message["method"].as_str().unwrap().to_owned(),
+    }
+}
+
+/// Makes sure that everything the peer has sent was routed, and that nothing but this request was written meanwhile.
+async fn settle(connection: &Connection, peer: &mut Peer) {
+    let asked = ask(connection, "settle");
+    let request = peer.receive().await;
+    assert_eq!(request["method"], "settle", "written instead: {request}");
+    peer.send(json!({"id": request["id"], "result": {}})).await;
+    asked.await.unwrap();
+}

@@ -15,16 +15,12 @@ use openai_codex::{
 use openai_codex_testkit::app_server::messages;
 use openai_codex_testkit::{RecordedRequest, Reply, Script, ToolCall, Usage};
 use serde_json::{Value, json};
-use support::{Model, count, sent, with_both_clients};
+use support::{Model, count, params, sent, with_both_clients};
 
 fn runs_turns() -> Script {
     Script::standard()
         .always("thread/start", messages::thread_start_response("t"))
         .always("turn/start", json!({"turn": messages::turn("u", "inProgress")}))
-}
-
-fn params<'a>(received: &'a [Value], method: &str) -> Vec<&'a Value> {
-    received.iter().filter(|message| message["method"] == method).map(|message| &message["params"]).collect()
 }
 
 /// The outputs of tools in a request that belong to no call of the model: messages that are not the user's word.

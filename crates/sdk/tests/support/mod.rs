@@ -7,6 +7,7 @@ mod processes;
 mod program;
 mod real;
 mod server;
+mod threads;
 
 pub(crate) use both::with_both_clients;
 pub(crate) use bounds::{bounded, bounded_async};
@@ -14,6 +15,7 @@ pub(crate) use processes::{Trace, processes};
 pub(crate) use program::program;
 pub(crate) use real::{Model, runtime};
 pub(crate) use server::Server;
+pub(crate) use threads::{ids, opens_any_thread, params};
 
 use openai_codex::types::ThreadItem;
 use serde_json::Value;

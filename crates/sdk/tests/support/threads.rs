@@ -1,0 +1,25 @@
+//! Scripts about threads, and what was asked of them.
+
+use openai_codex::types::ThreadListResponse;
+use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::messages;
+use serde_json::Value;
+
+/// A server that opens any thread there may be.
+pub(crate) fn opens_any_thread() -> Script {
+    let answer = messages::thread_start_response("t");
+    Script::standard()
+        .always("thread/start", answer.clone())
+        .always("thread/resume", answer.clone())
+        .always("thread/fork", answer)
+}
+
+/// The ids of a page.
+pub(crate) fn ids(page: &ThreadListResponse) -> Vec<&str> {
+    page.data.iter().map(|thread| thread.id.as_str()).collect()
+}
+
+/// The parameters of all requests of a method, in order.
+pub(crate) fn params<'a>(received: &'a [Value], method: &str) -> Vec<&'a Value> {
+    received.iter().filter(|message| message["method"] == method).map(|message| &message["params"]).collect()
+}

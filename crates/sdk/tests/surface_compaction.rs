@@ -1,0 +1,154 @@
+//! Compactions, followed as turns: on the real runtime, and where the order of messages is the point.
+#![cfg(unix)]
+
+mod support;
+
+use openai_codex::types::{ThreadItem, TurnStatus};
+use openai_codex::{CodexConfig, ErrorKind};
+use openai_codex_testkit::Reply;
+use openai_codex_testkit::app_server::messages;
+use serde_json::json;
+use support::{Model, opens_any_thread, sent, with_both_clients};
+
+with_both_clients! {
+    // Behaviour 33, and what follows: the answer comes at once, and then a turn.
+    fn a_compaction_is_a_turn_that_is_followed(start, wait) {
+        let model = Model::start();
+        model.reply("one");
+        model.reply("the summary");
+        model.reply("two");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.run("first")).unwrap();
+        let compaction = wait!(thread.compact()).unwrap();
+        let mut events = compaction.stream();
+        let result = wait!(compaction.run()).unwrap();
+        assert_eq!((result.turn.id.as_str(), result.turn.status), (compaction.id(), TurnStatus::Completed));
+        assert!(matches!(result.items[..], [ThreadItem::ContextCompaction(_)]), "{:?}", result.items);
+        assert_eq!((result.final_response, model.requests().len()), (None, 2));
+        assert_eq!(model.last_request().unwrap().path, "/v1/responses");
+        let first = wait!(events.next()).unwrap().unwrap();
+        assert!(matches!(first, openai_codex::Notification::TurnStarted(_)), "{first:?}");
+        assert_eq!(wait!(thread.run("second")).unwrap().final_response.as_deref(), Some("two"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_compaction_interrupts_the_running_turn(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(Reply::new().delta("never ").pause(&gate).delta("done"));
+        model.reply("the summary");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        gate.wait_reached().unwrap();
+        let compaction = wait!(thread.compact()).unwrap();
+        assert_ne!(compaction.id(), turn.id());
+        assert!(wait!(turn.run()).unwrap().is_interrupted());
+        assert_eq!(wait!(compaction.run()).unwrap().turn.status, TurnStatus::Completed);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_compaction_of_an_unknown_thread_fails_as_the_server_says(start, wait) {
+        let script = opens_any_thread().expect("thread/compact/start").respond_error(-32600, "thread not found: t");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_resume("t").send()).unwrap();
+        let error = wait!(thread.compact()).unwrap_err();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::InvalidRequest, Some("t")));
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        assert_eq!(sent(&received, "thread/compact/start")["params"], json!({"threadId": "t"}));
+    }
+
+    fn the_turn_of_a_compaction_may_start_before_the_answer_comes(start, wait) {
+        let item = json!({"type": "contextCompaction", "id": "i"});
+        let script = opens_any_thread()
+            .expect("thread/compact/start")
+            .send(messages::turn_completed("t", messages::turn("before", "interrupted")))
+            .send(messages::turn_started("other", "elsewhere"))
+            .send(messages::turn_started("t", "c"))
+            .respond(json!({}))
+            .send(messages::item_completed("t", "c", item))
+            .complete_turn("t", "c");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_resume("t").send()).unwrap();
+        let compaction = wait!(thread.compact()).unwrap();
+        assert_eq!(compaction.id(), "c");
+        assert_eq!(wait!(compaction.run()).unwrap().items.len(), 1);
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
+    fn a_connection_that_is_lost_ends_the_wait_for_a_compaction(start, wait) {
+        let script = opens_any_thread().expect("thread/compact/start").respond(json!({})).exit(3);
+        let (transport, _playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_resume("t").send()).unwrap();
+        let error = wait!(thread.compact()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TransportClosed);
+        wait!(codex.close()).unwrap();
+    }
+}
+
+/// While a `turn/start` is under way on the thread, a turn that starts may be its own: the compaction waits for the
+/// answer.
+#[test]
+fn a_compaction_does_not_take_the_turn_of_a_start_under_way() {
+    support::bounded_async(async || {
+        let script = opens_any_thread()
+            .expect_as("turn", "turn/start")
+            .expect_as("compaction", "thread/compact/start")
+            .send(messages::turn_started("t", "u"))
+            .send(messages::turn_started("t", "c"))
+            .respond_to("compaction", openai_codex_testkit::app_server::Answer::Result(json!({})))
+            .respond_to(
+                "turn",
+                openai_codex_testkit::app_server::Answer::Result(
+                    json!({"turn": messages::turn("u", "inProgress")}),
+                ),
+            )
+            .send(messages::turn_completed("t", messages::turn("u", "interrupted")))
+            .complete_turn("t", "c");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = openai_codex::AsyncCodex::with_transport(CodexConfig::new(), transport);
+        let thread = codex.thread_resume("t").send().await.unwrap();
+        let (turn, compaction) = tokio::join!(thread.turn("go").send(), thread.compact());
+        let (turn, compaction) = (turn.unwrap(), compaction.unwrap());
+        assert_eq!((turn.id(), compaction.id()), ("u", "c"));
+        assert!(turn.run().await.unwrap().is_interrupted());
+        assert_eq!(compaction.run().await.unwrap().turn.status, TurnStatus::Completed);
+        codex.close().await.unwrap();
+        playing.finished().await.unwrap();
+    });
+}
+
+/// Dropping the future of `compact` leaves nothing behind: the next turn is whose it is.
+#[test]
+fn a_compaction_that_nobody_waits_for_takes_no_turn() {
+    support::bounded_async(async || {
+        let script = opens_any_thread()
+            .expect("thread/compact/start")
+            .respond(json!({}))
+            .expect("test/go")
+            .respond(json!({}))
+            .start_turn("t", "u")
+            .complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = openai_codex::AsyncCodex::with_transport(CodexConfig::new(), transport);
+        let thread = codex.thread_resume("t").send().await.unwrap();
+        {
+            let mut compaction = std::pin::pin!(thread.compact());
+            tokio::select! {
+                biased;
+                _ = &mut compaction => panic!("its turn has not started"),
+                answer = codex.request_raw("test/go", json!({})) => drop(answer.unwrap()),
+            }
+        }
+        let result = thread.run("go").await.unwrap();
+        assert_eq!(result.turn.id, "u");
+        codex.close().await.unwrap();
+        playing.finished().await.unwrap();
+    });
+}

@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::handler::{Layer, closure_setters};
 use crate::{Error, Result};
 
 /// How a client finds, starts and greets the runtime.
@@ -36,6 +37,8 @@ pub struct CodexConfig {
     pub(crate) experimental_api: bool,
     pub(crate) start_deadline: Duration,
     pub(crate) request_deadline: Option<Duration>,
+    pub(crate) handler_deadline: Duration,
+    pub(crate) layer: Layer,
 }
 
 impl CodexConfig {
@@ -53,6 +56,8 @@ impl CodexConfig {
             experimental_api: true,
             start_deadline: Duration::from_secs(30),
             request_deadline: None,
+            handler_deadline: Duration::from_secs(600),
+            layer: Layer::default(),
         }
     }
 
@@ -134,6 +139,15 @@ impl CodexConfig {
         self
     }
 
+    /// How long a handler may take to answer a request of the server, from its arrival; 10 minutes unless set. Then the
+    /// server gets an error, and the handler's [`Cancellation`](crate::Cancellation) happens.
+    pub fn handler_deadline(mut self, deadline: Duration) -> Self {
+        self.handler_deadline = deadline;
+        self
+    }
+
+    closure_setters!(layer);
+
     /// Checks what can be checked before anything is started.
     pub(crate) fn validate(&self) -> Result<()> {
         for entry in &self.config_overrides {
@@ -203,6 +217,7 @@ impl fmt::Debug for CodexConfig {
             .field("client_name", &self.client_name)
             .field("client_version", &self.client_version)
             .field("experimental_api", &self.experimental_api)
+            .field("handlers", &self.layer)
             .finish_non_exhaustive()
     }
 }

@@ -36,6 +36,14 @@ pub enum Event {
         /// Whether that answer refused something.
         declined: bool,
     },
+    /// A handler of a request of the server failed: it gave an error, panicked, or did not answer in time. The server
+    /// got an error.
+    HandlerFailed {
+        /// The method of the request.
+        method: String,
+        /// What happened.
+        message: String,
+    },
 }
 
 /// Observes a connection: all events of all turns, and all that belongs to no turn.
@@ -84,6 +92,7 @@ impl From<Observed> for Event {
             Observed::Notification(frame) => Self::Notification(frame.decode()),
             Observed::Malformed { line, reason } => Self::Malformed { line, reason },
             Observed::Answered { method, declined } => Self::AnsweredByDefault { method, declined },
+            Observed::HandlerFailed { method, message } => Self::HandlerFailed { method, message },
         }
     }
 }

@@ -9,6 +9,7 @@ mod connection;
 mod error;
 mod events;
 mod external_message;
+mod handler;
 mod input;
 mod models;
 mod paging;
@@ -31,6 +32,11 @@ pub use error::{Error, ErrorKind, JsonRpcError, Result, is_retryable_error};
 pub use events::Events;
 pub use events::{AsyncEvents, Event};
 pub use external_message::{ExternalMessage, TurnInput};
+pub use handler::{
+    AcceptEveryApproval, Cancellation, CommandApproval, ElicitationRequest, FileChangeApproval,
+    HandlerRequest, IntoReply, PermissionsApproval, Reply, RequestHandler, Responder, ToolCallRequest,
+    UserInputRequest,
+};
 pub use input::{ImageInput, Input, InputItem, LocalImageInput, MentionInput, SkillInput, TextInput};
 pub use models::Models;
 pub use paging::{AsyncEntries, AsyncPages, Paged};

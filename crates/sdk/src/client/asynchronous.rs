@@ -55,6 +55,10 @@ impl AsyncCodex {
         Self { core: Core::new(config, Some(transport)) }
     }
 
+    pub(crate) fn from_core(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
     /// Starts the runtime and does the handshake. Idempotent, and implied by the first call of anything else.
     ///
     /// Never downloads a runtime: see [`runtime`](crate::runtime).

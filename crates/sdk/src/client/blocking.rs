@@ -53,7 +53,7 @@ impl Codex {
     /// No usable runtime or configuration; a program that is not a Codex runtime; no answer to `initialize` within
     /// [`CodexConfig::start_deadline`].
     pub fn with_config(config: CodexConfig) -> Result<Self> {
-        Self::start(Core::new(config, None))
+        Self::from_core(Core::new(config, None))
     }
 
     /// Connects to a server that is already reachable over `transport`, and does the handshake. What the
@@ -62,10 +62,10 @@ impl Codex {
     /// # Errors
     /// As [`with_config`](Self::with_config).
     pub fn with_transport(config: CodexConfig, transport: Transport) -> Result<Self> {
-        Self::start(Core::new(config, Some(transport)))
+        Self::from_core(Core::new(config, Some(transport)))
     }
 
-    fn start(core: Arc<Core>) -> Result<Self> {
+    pub(crate) fn from_core(core: Arc<Core>) -> Result<Self> {
         let session = wait(core.session())?;
         Ok(Self { core, session })
     }

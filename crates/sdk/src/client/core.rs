@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::Session;
 use crate::connection::observers::Hub;
+use crate::handler::Handlers;
 use crate::transport::Transport;
 use crate::{CodexConfig, Error, ErrorKind, Result, park};
 
@@ -15,6 +16,7 @@ use crate::{CodexConfig, Error, ErrorKind, Result, park};
 pub(crate) struct Core {
     config: CodexConfig,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) handlers: Arc<Handlers>,
     link: Mutex<Link>,
     /// Ends a start under way.
     closing: watch::Sender<bool>,
@@ -76,7 +78,8 @@ impl Core {
             Some(transport) => Source::Transport(Some(transport)),
             None => Source::Process,
         };
-        Arc::new(Self {
+        Arc::new_cyclic(|core| Self {
+            handlers: Arc::new(Handlers::new(config.layer.clone(), config.handler_deadline, core.clone())),
             config,
             hub: Arc::default(),
             link: Mutex::new(Link::Idle(source)),
@@ -151,7 +154,7 @@ impl Core {
                 }
             }
         };
-        let started = Session::start(&self.config, transport, self.hub.clone(), given_up).await.map(Arc::new);
+        let started = Session::start(&self.config, transport, self.hub.clone(), self.handlers.clone(), given_up).await.map(Arc::new);
         let (outcome, unwanted) = {
             let mut link = self.link();
             match (&mut *link, started) {
@@ -210,7 +213,9 @@ impl Core {
         };
         let Some(session) = session else { return Ok(()) };
         session.connection.close();
-        match session.connection.ended().await.reaped {
+        let ended = session.connection.ended().await;
+        self.handlers.stop();
+        match ended.reaped {
             true => Ok(()),
             false => {
                 Err(Error::new(ErrorKind::TransportClosed, "the runtime was killed but could not be reaped"))

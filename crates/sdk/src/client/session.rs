@@ -13,6 +13,7 @@ use crate::checkout::Checkout;
 use crate::connection::observers::Hub;
 use crate::connection::turn_log::TurnLog;
 use crate::connection::{Connection, Pending, deadlines};
+use crate::handler::Handlers;
 use crate::process::Launch;
 use crate::transport::Transport;
 use crate::{CodexConfig, Error, ErrorKind, Result, version};
@@ -38,13 +39,14 @@ impl Session {
         config: &CodexConfig,
         transport: Option<Transport>,
         hub: Arc<Hub>,
+        handlers: Arc<Handlers>,
         given_up: impl Future<Output = Error>,
     ) -> Result<Self> {
         let (connection, checkout) = match transport {
-            Some(transport) => (Connection::attach(transport, hub)?, Checkout::default()),
+            Some(transport) => (Connection::attach(transport, hub, handlers)?, Checkout::default()),
             None => {
                 let launch = Launch::prepare(config)?;
-                (Connection::launch(launch.clone(), hub).await?, Checkout::new(launch))
+                (Connection::launch(launch.clone(), hub, handlers).await?, Checkout::new(launch))
             }
         };
         let metadata = greet(&connection, config, given_up).await?;

@@ -21,6 +21,7 @@ use super::envelope::{Incoming, Outcome};
 use super::frame_queue::Event;
 use super::observers::{Hub, Observed};
 use super::{Connection, Ended, Outgoing, Router, Shared};
+use crate::handler::Handlers;
 use crate::process::{self, StderrTail};
 use crate::transport::{FrameReader, FrameWriter, Transport};
 use crate::{Error, ErrorKind};
@@ -57,7 +58,7 @@ enum Why {
 }
 
 /// Makes both sides of a connection.
-pub(super) fn connection(hub: Arc<Hub>) -> (Connection, Driver) {
+pub(super) fn connection(hub: Arc<Hub>, handlers: Arc<Handlers>) -> (Connection, Driver) {
     hub.reopen();
     let (outbox, queued) = mpsc::unbounded_channel();
     let (deadlines, clock) = deadlines::deadlines();
@@ -67,6 +68,7 @@ pub(super) fn connection(hub: Arc<Hub>) -> (Connection, Driver) {
         outbox,
         deadlines,
         hub,
+        handlers,
         closing,
         ended: watch::Sender::new(None),
         greeted: AtomicBool::new(false),
@@ -224,7 +226,7 @@ async fn write(
 
 impl Shared {
     /// Takes in what was read at once, and then does what it led to. An error ends the connection.
-    fn receive(&self, frames: &[Bytes]) -> Result<(), Why> {
+    fn receive(self: &Arc<Self>, frames: &[Bytes]) -> Result<(), Why> {
         // It is read all the same, so that the server is not held up by a full pipe.
         if self.over.load(Ordering::Acquire) {
             return Ok(());

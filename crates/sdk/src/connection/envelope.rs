@@ -15,7 +15,7 @@ pub(crate) enum Incoming<'a> {
     /// The answer to a request of ours.
     Answer { id: RequestId, outcome: Outcome<'a> },
     /// A request of the server.
-    Request { id: RequestId, method: Cow<'a, str>, route: Route<'a> },
+    Request { id: RequestId, method: Cow<'a, str>, params: Option<&'a str>, route: Route<'a> },
     /// A notification.
     Notification { method: Cow<'a, str>, route: Route<'a> },
 }
@@ -34,6 +34,8 @@ pub(crate) struct Route<'a> {
     pub(crate) turn_id: Option<Cow<'a, str>>,
     /// The turn that a starting turn works for; its own id where it works for none.
     pub(crate) root_turn_id: Option<Cow<'a, str>>,
+    /// The thread that has spawned the thread.
+    pub(crate) parent_thread_id: Option<Cow<'a, str>>,
 }
 
 impl<'a> Incoming<'a> {
@@ -46,7 +48,12 @@ impl<'a> Incoming<'a> {
             .object(|key, scanner| {
                 match key {
                     "method" => found.method = scanner.string()?,
-                    "params" => found.route = scanner.route()?,
+                    "params" => {
+                        scanner.peek()?;
+                        let start = scanner.at;
+                        found.route = scanner.route()?;
+                        found.params = scanner.text.get(start..scanner.at);
+                    }
                     "id" => found.id = Some(scanner.value()?),
                     "result" => found.result = Some(scanner.value()?),
                     "error" => found.error = Some(scanner.value()?),
@@ -59,7 +66,7 @@ impl<'a> Incoming<'a> {
         let id = found.id.map(serde_json::from_str::<RequestId>).transpose();
         let id = id.map_err(|error| format!("not a JSON-RPC message: unusable id: {error}"))?;
         match (found.method, id, found.error, found.result) {
-            (Some(method), Some(id), ..) => Ok(Self::Request { id, method, route: found.route }),
+            (Some(method), Some(id), ..) => Ok(Self::Request { id, method, params: found.params, route: found.route }),
             (Some(method), None, ..) => Ok(Self::Notification { method, route: found.route }),
             // `null` beside a result is the other way to say that there is none.
             (None, Some(id), Some("null"), Some(result)) => {
@@ -77,6 +84,20 @@ pub(crate) fn thread_of(params: &str) -> Option<Cow<'_, str>> {
     Scanner { text: params, at: 0 }.route()?.thread_id
 }
 
+/// The request that a `serverRequest/resolved` is about.
+pub(crate) fn resolved_request(frame: &str) -> Option<RequestId> {
+    #[derive(serde::Deserialize)]
+    struct Resolved {
+        params: Params,
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Params {
+        request_id: RequestId,
+    }
+    serde_json::from_str::<Resolved>(frame).ok().map(|resolved| resolved.params.request_id)
+}
+
 /// The turn's id in the answer to `turn/start`.
 pub(crate) fn started_turn(result: &str) -> Option<Cow<'_, str>> {
     Scanner { text: result, at: 0 }.route()?.turn_id
@@ -85,10 +106,19 @@ pub(crate) fn started_turn(result: &str) -> Option<Cow<'_, str>> {
 #[derive(Default)]
 struct Members<'a> {
     method: Option<Cow<'a, str>>,
+    params: Option<&'a str>,
     route: Route<'a>,
     id: Option<&'a str>,
     result: Option<&'a str>,
     error: Option<&'a str>,
+}
+
+/// The ids of a thread or a turn.
+#[derive(Default)]
+struct Ids<'a> {
+    id: Option<Cow<'a, str>>,
+    root: Option<Cow<'a, str>>,
+    parent: Option<Cow<'a, str>>,
 }
 
 /// A position in a JSON text. Its steps give `None` where the text is malformed.
@@ -144,11 +174,17 @@ impl<'a> Scanner<'a> {
             match key {
                 "threadId" => route.thread_id = scanner.string()?.or(route.thread_id.take()),
                 "turnId" => route.turn_id = scanner.string()?.or(route.turn_id.take()),
-                "thread" => route.thread_id = route.thread_id.take().or(scanner.ids_of_object()?.0),
+                // Where the requests of the protocol's first version have it.
+                "conversationId" => route.thread_id = route.thread_id.take().or(scanner.string()?),
+                "thread" => {
+                    let thread = scanner.ids_of_object()?;
+                    route.thread_id = route.thread_id.take().or(thread.id);
+                    route.parent_thread_id = thread.parent;
+                }
                 "turn" => {
-                    let (id, root) = scanner.ids_of_object()?;
-                    route.turn_id = route.turn_id.take().or(id);
-                    route.root_turn_id = root;
+                    let turn = scanner.ids_of_object()?;
+                    route.turn_id = route.turn_id.take().or(turn.id);
+                    route.root_turn_id = turn.root;
                 }
                 _ => drop(scanner.value()?),
             }
@@ -157,23 +193,23 @@ impl<'a> Scanner<'a> {
         Some(route)
     }
 
-    /// The `id` and the `rootTurnId` of an object; of anything else none.
-    #[expect(clippy::type_complexity, reason = "two ids, and whether the text is well-formed")]
-    fn ids_of_object(&mut self) -> Option<(Option<Cow<'a, str>>, Option<Cow<'a, str>>)> {
-        let (mut id, mut root) = (None, None);
+    /// The ids in an object that is a thread or a turn; of anything else none.
+    fn ids_of_object(&mut self) -> Option<Ids<'a>> {
+        let mut ids = Ids::default();
         if self.peek()? != b'{' {
             self.value()?;
-            return Some((id, root));
+            return Some(ids);
         }
         self.object(|key, scanner| {
             match key {
-                "id" => id = scanner.string()?,
-                "rootTurnId" => root = scanner.string()?,
+                "id" => ids.id = scanner.string()?,
+                "rootTurnId" => ids.root = scanner.string()?,
+                "parentThreadId" => ids.parent = scanner.string()?,
                 _ => drop(scanner.value()?),
             }
             Some(())
         })?;
-        Some((id, root))
+        Some(ids)
     }
 
     /// A string, borrowed where it can be; any other value is stepped over.

@@ -47,7 +47,9 @@ fn result_for(method: &str) -> Option<Value> {
             "contentItems": [{"type": "inputText", "text": "this client has no such tool"}],
             "success": false,
         }),
-        "applyPatchApproval" | "execCommandApproval" => json!({"decision": "denied"}),
+        "applyPatchApproval" | "execCommandApproval" => {
+            json!({"decision": {"denied": {"rejection": "this client declines by default"}}})
+        }
         "currentTime/read" => json!({"currentTimeAt": unix_seconds()}),
         _ => return None,
     })

@@ -11,14 +11,15 @@ use tokio::sync::oneshot;
 use super::Connection;
 use super::driver::{Process, connection};
 use super::observers::Hub;
+use crate::handler::Handlers;
 use crate::process::{Group, Launch};
 use crate::transport::{LineReader, LineWriter, Transport};
 use crate::{Error, ErrorKind, Result};
 
 impl Connection {
     /// Starts a runtime and connects to it over its standard streams.
-    pub(crate) async fn launch(launch: Launch, hub: Arc<Hub>) -> Result<Self> {
-        let (connection, driver) = connection(hub);
+    pub(crate) async fn launch(launch: Launch, hub: Arc<Hub>, handlers: Arc<Handlers>) -> Result<Self> {
+        let (connection, driver) = connection(hub, handlers);
         let (report, started) = oneshot::channel();
         spawn(async move || match start(&launch) {
             Ok((transport, process)) => {
@@ -34,16 +35,16 @@ impl Connection {
     }
 
     /// Connects over a transport that is already there.
-    pub(crate) fn attach(transport: Transport, hub: Arc<Hub>) -> Result<Self> {
-        let (connection, driver) = connection(hub);
+    pub(crate) fn attach(transport: Transport, hub: Arc<Hub>, handlers: Arc<Handlers>) -> Result<Self> {
+        let (connection, driver) = connection(hub, handlers);
         spawn(async move || driver.run(transport, None).await)?;
         Ok(connection)
     }
 
     /// Connects on the executor of the caller, whose clock a test may have paused.
     #[cfg(test)]
-    pub(crate) fn on_this_executor(transport: Transport, hub: Arc<Hub>) -> Self {
-        let (connection, driver) = connection(hub);
+    pub(crate) fn on_this_executor(transport: Transport, hub: Arc<Hub>, handlers: Arc<Handlers>) -> Self {
+        let (connection, driver) = connection(hub, handlers);
         tokio::spawn(driver.run(transport, None));
         connection
     }

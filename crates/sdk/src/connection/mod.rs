@@ -1,9 +1,11 @@
 //! One connection to one runtime: requests out, answers and events in.
 //!
 //! The parts: [`envelope`] reads where a frame goes, [`router`] decides, [`turn_log`] and [`observers`] keep what
-//! consumers have not taken yet ([`frame_queue`]), [`deadlines`] ends what takes too long, [`fallback`] answers for the
-//! user, [`outgoing`] is what is written, and [`driver`] runs them over a transport on the client's I/O thread.
+//! consumers have not taken yet ([`frame_queue`]), [`deadlines`] ends what takes too long, [`asked`] keeps what the
+//! server has asked, [`serve`] has it answered by handlers and [`fallback`] without any, [`outgoing`] is what is
+//! written, and [`driver`] runs them over a transport on the client's I/O thread.
 
+pub(crate) mod asked;
 pub(crate) mod deadlines;
 mod driver;
 mod envelope;
@@ -13,6 +15,7 @@ mod io_thread;
 pub(crate) mod observers;
 mod outgoing;
 mod router;
+mod serve;
 #[cfg(test)]
 mod tests;
 pub(crate) mod turn_log;
@@ -27,6 +30,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::handler::Handlers;
 use crate::{Error, ErrorKind, Result};
 use deadlines::Deadlines;
 use observers::Hub;
@@ -47,6 +51,7 @@ struct Shared {
     outbox: mpsc::UnboundedSender<Outgoing>,
     deadlines: Deadlines,
     hub: Arc<Hub>,
+    handlers: Arc<Handlers>,
     closing: watch::Sender<bool>,
     ended: watch::Sender<Option<Ended>>,
     /// Whether a request, which can only be `initialize`, was answered. Before that the peer may be any program.
@@ -67,27 +72,28 @@ impl Shared {
     }
 
     /// Lets the router decide something and does what it decided, when it is no longer locked.
-    fn route<T>(&self, decide: impl FnOnce(&mut Router, &mut Vec<Effect>) -> T) -> T {
+    fn route<T>(self: &Arc<Self>, decide: impl FnOnce(&mut Router, &mut Vec<Effect>) -> T) -> T {
         let mut effects = Vec::new();
         let decided = decide(&mut self.router(), &mut effects);
         self.apply(&mut effects);
         decided
     }
 
-    fn apply(&self, effects: &mut Vec<Effect>) {
+    fn apply(self: &Arc<Self>, effects: &mut Vec<Effect>) {
         for effect in effects.drain(..) {
             match effect {
                 // The receiver may just have gone; then nobody is left to be told.
                 Effect::Resolve(waiter, answer) => drop(waiter.reply.send(answer)),
                 Effect::Wake(waker) => waker.wake(),
-                Effect::Serve { id, method, thread_id } => {
-                    let fallback = fallback::answer(&id, &method);
-                    self.send(None, fallback.frame);
-                    if self.hub.is_watched() {
-                        let event = observers::Observed::Answered { method, declined: fallback.declined };
-                        self.hub.publish(thread_id.as_deref(), &event);
+                Effect::Serve(ask) => serve::begin(self, ask),
+                Effect::Repeat(frame) => self.send(None, frame),
+                Effect::Cancel(signal, untold) => {
+                    signal.fire();
+                    if let Some(ask) = untold {
+                        self.send(None, serve::error_frame(&ask.id, "the turn has ended"));
                     }
                 }
+                Effect::Closed(thread_id) => drop(self.handlers.release(&thread_id)),
                 Effect::Interrupt { thread_id, turn_id } => {
                     let id = self.router().new_id();
                     let params = serde_json::json!({"threadId": &*thread_id, "turnId": &*turn_id});
@@ -104,7 +110,7 @@ impl Shared {
     }
 
     /// Ends everything with one error; the first call wins.
-    fn fail(&self, error: &Error) {
+    fn fail(self: &Arc<Self>, error: &Error) {
         // The hub belongs to the client, and may serve another connection by the second time.
         if self.route(|router, effects| router.fail(error, effects)) {
             self.over.store(true, Ordering::Release);

@@ -17,6 +17,7 @@ pub(crate) enum Observed {
     Notification(OwnedEvent),
     Malformed { line: String, reason: String },
     Answered { method: String, declined: bool },
+    HandlerFailed { method: String, message: String },
 }
 
 /// What an observer's poll brings.

@@ -10,14 +10,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
 
+use bytes::Bytes;
 use openai_codex_protocol::NotificationKind;
 use openai_codex_protocol::types::RequestId;
 use tokio::sync::oneshot;
 
-use super::envelope::{Incoming, Outcome, Route, started_turn};
+use super::asked::{Arrival, Ask, Asked};
+use super::envelope::{Incoming, Outcome, Route, resolved_request, started_turn};
 use super::frame_queue::{Event, FrameQueue};
 use super::turn_log::TurnLog;
 use crate::error::JsonRpcError;
+use crate::handler::Signal;
 use crate::{Error, ErrorKind};
 
 /// The answer to a request: the JSON text of its `result`.
@@ -38,8 +41,14 @@ pub(crate) enum Effect {
     Resolve(Waiter, Answer),
     /// Wake a consumer.
     Wake(Waker),
-    /// Answer a request of the server.
-    Serve { id: RequestId, method: String, thread_id: Option<String> },
+    /// Ask the handlers about a request of the server.
+    Serve(Arc<Ask>),
+    /// Answer a request of the server as before.
+    Repeat(Bytes),
+    /// Tell a handler that its answer is no longer wanted; with the request, if the server has yet to be told something.
+    Cancel(Signal, Option<Arc<Ask>>),
+    /// A thread was closed.
+    Closed(Arc<str>),
     /// Ask the server to interrupt a turn that nobody holds any more.
     Interrupt { thread_id: Arc<str>, turn_id: Arc<str> },
 }
@@ -51,6 +60,9 @@ pub(crate) struct Router {
     waiters: HashMap<i64, Waiter>,
     starts: HashMap<i64, Start>,
     turns: HashMap<Arc<str>, Turn>,
+    /// The threads of sub-agents, each with the thread that has spawned it.
+    parents: HashMap<Arc<str>, Arc<str>>,
+    asked: Asked,
     failure: Option<Error>,
     wakers: Vec<Waker>,
     /// The turns that have staged events.
@@ -185,16 +197,35 @@ impl Router {
                     self.answer(id, outcome, effects);
                 }
             }
-            Incoming::Request { id, method, route } => effects.push(Effect::Serve {
-                id,
-                method: method.into_owned(),
-                thread_id: route.thread_id.map(|id| id.into_owned()),
-            }),
+            Incoming::Request { id, method, params, route } => self.ask(id, &method, params, &route, effects),
             Incoming::Notification { method, route } => {
                 let kind = NotificationKind::from_method(&method);
                 self.notify(Event { kind, frame, of_child: false }, &route, effects);
             }
         }
+    }
+
+    /// The server asks for something.
+    fn ask(
+        &mut self,
+        id: RequestId,
+        method: &str,
+        params: Option<&str>,
+        route: &Route<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (thread_id, turn_id) = (route.thread_id.as_deref(), route.turn_id.as_deref());
+        let ancestors = || ancestors(&self.parents, thread_id);
+        match self.asked.arrive(id, method, params, (thread_id, turn_id), ancestors) {
+            Arrival::New(ask) => effects.push(Effect::Serve(ask)),
+            Arrival::Answered(frame) => effects.push(Effect::Repeat(frame)),
+            Arrival::Pending => {}
+        }
+    }
+
+    /// Takes the answer to a request of the server, and gives the signal that it had; none if it is no longer wanted.
+    pub(crate) fn answered(&mut self, ask: &Arc<Ask>, frame: &Bytes) -> Option<Signal> {
+        self.asked.answer(ask, frame)
     }
 
     fn answer(&mut self, id: i64, outcome: Outcome<'_>, effects: &mut Vec<Effect>) {
@@ -286,6 +317,20 @@ impl Router {
     }
 
     fn notify(&mut self, event: Event<'_>, route: &Route<'_>, effects: &mut Vec<Effect>) {
+        match event.kind {
+            Some(NotificationKind::ThreadStarted) => self.note_parent(route),
+            Some(NotificationKind::ThreadClosed) => {
+                if let Some(thread_id) = route.thread_id.as_deref() {
+                    self.parents.remove(thread_id);
+                    effects.push(Effect::Closed(thread_id.into()));
+                }
+            }
+            Some(NotificationKind::ServerRequestResolved) => {
+                let signal = resolved_request(event.frame).and_then(|id| self.asked.resolved(&id));
+                effects.extend(signal.map(|signal| Effect::Cancel(signal, None)));
+            }
+            _ => {}
+        }
         let Some(turn_id) = route.turn_id.as_deref() else { return };
         match event.kind {
             Some(NotificationKind::TurnStarted) => {
@@ -303,11 +348,20 @@ impl Router {
                 self.stage(turn_id, event, false);
                 self.hand_on();
                 self.turns.remove(turn_id);
+                let unanswered = self.asked.end_turn(turn_id).into_iter();
+                effects.extend(unanswered.map(|(ask, signal)| Effect::Cancel(signal, Some(ask))));
             }
             _ => {
                 self.note_early(turn_id, event, route);
                 self.stage(turn_id, event, false);
             }
+        }
+    }
+
+    /// A thread has started; a sub-agent's names the one that has spawned it.
+    fn note_parent(&mut self, route: &Route<'_>) {
+        if let (Some(child), Some(parent)) = (route.thread_id.as_deref(), route.parent_thread_id.as_deref()) {
+            self.parents.insert(child.into(), parent.into());
         }
     }
 
@@ -438,8 +492,21 @@ impl Router {
             effects.push(Effect::Resolve(waiter, Err(error)));
         }
         effects.extend(self.wakers.drain(..).map(Effect::Wake));
+        effects.extend(self.asked.end().map(|signal| Effect::Cancel(signal, None)));
         true
     }
+}
+
+/// The threads that have led to a thread, the nearest first.
+fn ancestors(parents: &HashMap<Arc<str>, Arc<str>>, thread_id: Option<&str>) -> Vec<Arc<str>> {
+    let mut found: Vec<Arc<str>> = Vec::new();
+    let mut next = thread_id.and_then(|thread_id| parents.get(thread_id));
+    // A server that names a descendant as a parent must not make this go round in circles.
+    while let Some(parent) = next.filter(|parent| !found.contains(parent)) {
+        found.push(parent.clone());
+        next = parents.get(parent);
+    }
+    found
 }
 
 fn in_context(error: Error, waiter: &Waiter) -> Error {

@@ -8,8 +8,8 @@ use openai_codex_protocol::types::{ThreadForkParams, ThreadSource};
 
 use super::AsyncThread;
 use super::options::{Options, sends_a_thread, thread_options};
-use crate::Result;
 use crate::client::Core;
+use crate::{ApprovalMode, Result};
 
 /// A builder for `thread/fork`; ends in `send`. What is not set is as the forked thread has it and is not sent.
 #[must_use = "no thread is forked until `send`"]
@@ -54,13 +54,14 @@ impl<C> ThreadFork<C> {
     }
 
     async fn perform(mut self) -> Result<AsyncThread> {
-        let params = self.finish()?;
+        let params = self.finish(self.options.layer.approves().then_some(ApprovalMode::Ask))?;
         let session = self.core.session().await?;
         if params.exclude_turns.is_some() {
             session.require("ThreadForkParams", "excludeTurns").await?;
         }
         let thread_id = &params.thread_id;
         let answer = session.call::<methods::ThreadFork>(&params, Some(thread_id)).await?;
+        self.core.handlers.bind(&answer.thread.id, self.options.layer);
         Ok(AsyncThread::new(self.core, answer.thread.id))
     }
 }

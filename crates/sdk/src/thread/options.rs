@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use crate::ApprovalMode;
+use crate::handler::Layer;
 
 /// Options that are not the protocol's parameters yet: they are checked and translated when the request is made.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +13,7 @@ pub(super) struct Options {
     pub(super) approval_mode: Option<ApprovalMode>,
     pub(super) config: Map<String, Value>,
     pub(super) cwd: Option<PathBuf>,
+    pub(super) layer: Layer,
 }
 
 /// Gives a builder with the fields `params` and `options` the common setters, and `finish`, which gives the
@@ -29,6 +31,8 @@ macro_rules! thread_options {
                 self.options.approval_mode = Some(mode);
                 self
             }
+
+            $crate::handler::closure_setters!(options.layer);
 
             /// Replaces the built-in instructions of the model.
             pub fn base_instructions(self, instructions: impl Into<String>) -> Self {
@@ -75,9 +79,11 @@ macro_rules! thread_options {
                 self.with(|params| params.service_tier(tier))
             }
 
-            fn finish(&mut self) -> crate::Result<$params> {
+            /// `unsaid`: the approval mode where none was set.
+            fn finish(&mut self, unsaid: Option<crate::ApprovalMode>) -> crate::Result<$params> {
                 let mut params = self.params.clone();
-                if let Some(mode) = self.options.approval_mode {
+                let handlers = self.options.layer.approves() || self.core.handlers.approve(None);
+                if let Some(mode) = crate::approval::resolve(self.options.approval_mode, handlers, unsaid)? {
                     let (policy, reviewer) = mode.fields();
                     params.approval_policy = Some(policy);
                     params.approvals_reviewer = reviewer;

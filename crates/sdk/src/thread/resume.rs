@@ -8,8 +8,8 @@ use openai_codex_protocol::types::{Personality, ThreadResumeParams};
 
 use super::AsyncThread;
 use super::options::{Options, sends_a_thread, thread_options};
-use crate::Result;
 use crate::client::Core;
+use crate::{ApprovalMode, Result};
 
 /// A builder for `thread/resume`; ends in `send`. What is not set stays as the thread has it and is not sent.
 #[must_use = "no thread is resumed until `send`"]
@@ -44,13 +44,24 @@ impl<C> ThreadResume<C> {
     }
 
     async fn perform(mut self) -> Result<AsyncThread> {
-        let params = self.finish()?;
+        let params = self.finish(self.options.layer.approves().then_some(ApprovalMode::Ask))?;
         let session = self.core.session().await?;
         if params.exclude_turns.is_some() {
             session.require("ThreadResumeParams", "excludeTurns").await?;
         }
         let thread_id = &params.thread_id;
-        let answer = session.call::<methods::ThreadResume>(&params, Some(thread_id)).await?;
-        Ok(AsyncThread::new(self.core, answer.thread.id))
+        let layer = self.options.layer;
+        // What is pending on the thread may be asked again before the answer comes.
+        let before = self.core.handlers.bind(thread_id, layer.clone());
+        let answer = session.call::<methods::ThreadResume>(&params, Some(thread_id)).await;
+        match &answer {
+            // Once more: the word that the thread was closed before may have come in between.
+            Ok(answer) => drop(self.core.handlers.bind(&answer.thread.id, layer)),
+            Err(_) => drop(match before {
+                Some(before) => self.core.handlers.bind(thread_id, before),
+                None => self.core.handlers.release(thread_id),
+            }),
+        }
+        Ok(AsyncThread::new(self.core, answer?.thread.id))
     }
 }

@@ -12,7 +12,8 @@ use crate::client::Core;
 use crate::{ApprovalMode, Result};
 
 /// A builder for `thread/start`; ends in `send`. What is not set is the server's to choose and is not sent, except
-/// for the approval mode: a new thread gets [`ApprovalMode::AutoReview`].
+/// for the approval mode: a new thread gets [`ApprovalMode::AutoReview`], or [`ApprovalMode::Ask`] where there is a handler
+/// for approvals.
 #[must_use = "no thread is started until `send`"]
 #[derive(Clone, Debug)]
 pub struct ThreadStart<C> {
@@ -27,8 +28,7 @@ sends_a_thread!(ThreadStart, "Starts the thread.");
 
 impl<C> ThreadStart<C> {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        let options = Options { approval_mode: Some(ApprovalMode::AutoReview), ..Options::default() };
-        Self { core, params: ThreadStartParams::new(), options, client: PhantomData }
+        Self { core, params: ThreadStartParams::new(), options: Options::default(), client: PhantomData }
     }
 
     /// Whether the thread is kept in memory alone and never stored.
@@ -57,8 +57,10 @@ impl<C> ThreadStart<C> {
     }
 
     async fn perform(mut self) -> Result<AsyncThread> {
-        let params = self.finish()?;
+        let asks = self.options.layer.approves() || self.core.handlers.approve(None);
+        let params = self.finish(Some(if asks { ApprovalMode::Ask } else { ApprovalMode::AutoReview }))?;
         let answer = self.core.session().await?.call::<methods::ThreadStart>(&params, None).await?;
+        self.core.handlers.bind(&answer.thread.id, self.options.layer);
         Ok(AsyncThread::new(self.core, answer.thread.id))
     }
 }

@@ -146,7 +146,8 @@ impl<C> TurnStart<C> {
         if let Some(cwd) = &self.cwd {
             self.params.cwd = Some(utf8_path(cwd, "cwd")?);
         }
-        if let Some(mode) = self.approval_mode {
+        let handlers = self.core.handlers.approve(Some(&self.thread_id));
+        if let Some(mode) = crate::approval::resolve(self.approval_mode, handlers, None)? {
             let (policy, reviewer) = mode.fields();
             self.params.approval_policy = Some(policy);
             self.params.approvals_reviewer = reviewer;

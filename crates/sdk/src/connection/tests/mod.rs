@@ -5,7 +5,7 @@ mod turns;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use super::observers::{CAPACITY, Hub, Observed, Seen};
 use super::turn_log::{Batch, End, TurnLog};
 use super::{Connection, Pending};
 use crate::ErrorKind;
+use crate::handler::{Handlers, Layer};
 use crate::transport::{FrameReader, FrameWriter, Transport};
 
 const QUICK: Option<Duration> = Some(Duration::from_secs(30));
@@ -78,8 +79,13 @@ async fn connect() -> (Connection, Peer) {
 
 fn connect_ungreeted() -> (Connection, Peer) {
     let (ours, theirs) = Transport::memory_pair();
-    let connection = Connection::on_this_executor(ours, Arc::default());
+    let connection = Connection::on_this_executor(ours, Arc::default(), handlers());
     (connection, Peer { reader: theirs.reader, writer: theirs.writer, received: VecDeque::new() })
+}
+
+/// No handlers.
+fn handlers() -> Arc<Handlers> {
+    Arc::new(Handlers::new(Layer::default(), Duration::from_secs(600), Weak::new()))
 }
 
 fn ask(connection: &Connection, method: &str) -> Pending {

@@ -1,0 +1,120 @@
+//! The requests of the server that are not answered yet, and the last answers, in case a request comes again.
+//!
+//! After a resume the server repeats what is pending under the first ids. It is not asked twice: a request that is under
+//! way is left to those who have it, and one that was answered gets the same answer.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openai_codex_protocol::types::RequestId;
+use serde_json::value::RawValue;
+
+use crate::handler::{Cancellation, Signal, signal};
+
+/// How many answers are kept. The server confirms each with `serverRequest/resolved`, which ends its keeping.
+const KEPT: usize = 256;
+
+/// A request of the server, to be answered once.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) id: RequestId,
+    pub(crate) method: Box<str>,
+    pub(crate) params: Option<Box<RawValue>>,
+    pub(crate) thread_id: Option<Arc<str>>,
+    pub(crate) turn_id: Option<Arc<str>>,
+    /// The threads that have led to this one, the nearest first.
+    pub(crate) ancestors: Vec<Arc<str>>,
+    pub(crate) cancellation: Cancellation,
+}
+
+/// What is to be done about a request that has come.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    New(Arc<Ask>),
+    /// It is under way already.
+    Pending,
+    /// It was answered, with this.
+    Answered(Bytes),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pending: HashMap<RequestId, (Arc<Ask>, Signal)>,
+    answered: VecDeque<(Arc<Ask>, Bytes)>,
+}
+
+impl Asked {
+    /// A request has come; `ancestors` are looked for if it is new.
+    pub(super) fn arrive(
+        &mut self,
+        id: RequestId,
+        method: &str,
+        params: Option<&str>,
+        (thread_id, turn_id): (Option<&str>, Option<&str>),
+        ancestors: impl FnOnce() -> Vec<Arc<str>>,
+    ) -> Arrival {
+        if let Some((ask, _)) = self.pending.get(&id)
+            && ask.is(method, params)
+        {
+            return Arrival::Pending;
+        }
+        if let Some((_, frame)) = self.answered.iter().find(|(ask, _)| ask.id == id && ask.is(method, params)) {
+            return Arrival::Answered(frame.clone());
+        }
+        let (signal, cancellation) = signal();
+        let ask = Arc::new(Ask {
+            id: id.clone(),
+            method: method.into(),
+            // What is not JSON is nothing that anybody could decide about.
+            params: params.and_then(|params| RawValue::from_string(params.to_owned()).ok()),
+            thread_id: thread_id.map(Arc::from),
+            turn_id: turn_id.map(Arc::from),
+            ancestors: ancestors(),
+            cancellation,
+        });
+        self.pending.insert(id, (ask.clone(), signal));
+        Arrival::New(ask)
+    }
+
+    /// Takes the answer of a request, and gives the signal that it had; none if the answer is no longer wanted.
+    pub(super) fn answer(&mut self, ask: &Arc<Ask>, frame: &Bytes) -> Option<Signal> {
+        self.pending.get(&ask.id).filter(|(pending, _)| Arc::ptr_eq(pending, ask))?;
+        let (_, signal) = self.pending.remove(&ask.id)?;
+        if self.answered.len() == KEPT {
+            self.answered.pop_front();
+        }
+        self.answered.push_back((ask.clone(), frame.clone()));
+        Some(signal)
+    }
+
+    /// The server no longer waits for an answer.
+    pub(super) fn resolved(&mut self, id: &RequestId) -> Option<Signal> {
+        self.answered.retain(|(ask, _)| ask.id != *id);
+        self.pending.remove(id).map(|(_, signal)| signal)
+    }
+
+    /// A turn has ended: gives what it still waits for.
+    pub(super) fn end_turn(&mut self, turn_id: &str) -> Vec<(Arc<Ask>, Signal)> {
+        if self.pending.is_empty() {
+            return Vec::new();
+        }
+        self.pending
+            .extract_if(|_, (ask, _)| ask.turn_id.as_deref() == Some(turn_id))
+            .map(|(_, pending)| pending)
+            .collect()
+    }
+
+    /// The connection has ended: gives all that is still wanted.
+    pub(super) fn end(&mut self) -> impl Iterator<Item = Signal> {
+        self.answered.clear();
+        self.pending.drain().map(|(_, (_, signal))| signal)
+    }
+}
+
+impl Ask {
+    /// Whether this is the same request.
+    fn is(&self, method: &str, params: Option<&str>) -> bool {
+        *self.method == *method && self.params.as_deref().map(RawValue::get) == params
+    }
+}

@@ -1,0 +1,85 @@
+//! Has a request of the server answered: by the handlers, within the deadline, or by default.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openai_codex_protocol::types::RequestId;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::asked::Ask;
+use super::observers::Observed;
+use super::outgoing::frame;
+use super::{Shared, fallback};
+use crate::handler::{Chain, Served, Signal, panicked};
+
+/// JSON-RPC's code for what went wrong on the receiver's side.
+const INTERNAL_ERROR: i64 = -32603;
+
+/// Begins to answer. Called on the I/O thread, where the deadline is kept; handlers run elsewhere.
+pub(super) fn begin(shared: &Arc<Shared>, ask: Arc<Ask>) {
+    match shared.handlers.chain(&ask) {
+        Some(chain) => drop(tokio::spawn(serve(shared.clone(), ask, chain))),
+        None => by_default(shared, &ask),
+    }
+}
+
+async fn serve(shared: Arc<Shared>, ask: Arc<Ask>, chain: Chain) {
+    let deadline = chain.deadline;
+    let served = match shared.handlers.ask(ask.clone(), chain) {
+        Ok(mut job) => tokio::select! {
+            served = &mut job => served.unwrap_or_else(|error| Served::Failed(panicked(error))),
+            () = shared.deadlines.sleep(deadline) => {
+                job.abort();
+                Served::Failed(format!("no answer within {deadline:?}"))
+            }
+        },
+        Err(error) => Served::Failed(error),
+    };
+    match served {
+        Served::Answered(result) => drop(answer(&shared, &ask, result_frame(&ask.id, &result))),
+        Served::Passed => by_default(&shared, &ask),
+        Served::Failed(message) => {
+            let told = format!("the client's handler failed: {message}");
+            let Some(signal) = answer(&shared, &ask, error_frame(&ask.id, &told)) else { return };
+            // A handler that blocks may still be at work.
+            signal.fire();
+            publish(&shared, &ask, |method| Observed::HandlerFailed { method, message });
+        }
+    }
+}
+
+/// Sends an answer, if it is still wanted.
+fn answer(shared: &Shared, ask: &Arc<Ask>, frame: Bytes) -> Option<Signal> {
+    let signal = shared.router().answered(ask, &frame)?;
+    shared.send(None, frame);
+    Some(signal)
+}
+
+/// Answers as nobody has anything to say.
+fn by_default(shared: &Shared, ask: &Arc<Ask>) {
+    let fallback = fallback::answer(&ask.id, &ask.method);
+    if answer(shared, ask, fallback.frame).is_some() {
+        publish(shared, ask, |method| Observed::Answered { method, declined: fallback.declined });
+    }
+}
+
+fn publish(shared: &Shared, ask: &Ask, event: impl FnOnce(String) -> Observed) {
+    if shared.hub.is_watched() {
+        shared.hub.publish(ask.thread_id.as_deref(), &event(ask.method.to_string()));
+    }
+}
+
+fn result_frame(id: &RequestId, result: &RawValue) -> Bytes {
+    #[derive(serde::Serialize)]
+    struct Answer<'a> {
+        id: &'a RequestId,
+        result: &'a RawValue,
+    }
+    frame(&Answer { id, result })
+}
+
+/// An answer that says that there is none.
+pub(super) fn error_frame(id: &RequestId, message: &str) -> Bytes {
+    frame(&json!({"id": id, "error": {"code": INTERNAL_ERROR, "message": message}}))
+}

@@ -1,0 +1,145 @@
+//! Closures for the common requests.
+
+use std::sync::Arc;
+
+use openai_codex_protocol::types::{
+    CommandExecutionApprovalDecision, FileChangeApprovalDecision, McpServerElicitationRequestResponse,
+    PermissionsRequestApprovalResponse, ToolRequestUserInputResponse,
+};
+
+use super::{
+    CommandApproval, ElicitationRequest, FileChangeApproval, PermissionsApproval, Reply, RequestHandler,
+    UserInputRequest,
+};
+
+/// A closure that answers one kind of request.
+pub(crate) type Closure<Q, R> = Option<Arc<dyn Fn(Q) -> Reply<R> + Send + Sync>>;
+
+/// The closures of a client or thread.
+#[derive(Clone, Default)]
+pub(crate) struct Closures {
+    pub(crate) command_approval: Closure<CommandApproval, CommandExecutionApprovalDecision>,
+    pub(crate) file_change_approval: Closure<FileChangeApproval, FileChangeApprovalDecision>,
+    pub(crate) permissions_approval: Closure<PermissionsApproval, PermissionsRequestApprovalResponse>,
+    pub(crate) user_input: Closure<UserInputRequest, ToolRequestUserInputResponse>,
+    pub(crate) elicitation: Closure<ElicitationRequest, McpServerElicitationRequestResponse>,
+}
+
+impl Closures {
+    pub(super) fn is_empty(&self) -> bool {
+        !self.approve() && self.user_input.is_none() && self.elicitation.is_none()
+    }
+
+    /// Whether one of them decides about approvals.
+    pub(super) fn approve(&self) -> bool {
+        self.command_approval.is_some()
+            || self.file_change_approval.is_some()
+            || self.permissions_approval.is_some()
+    }
+}
+
+fn call<Q, R: Send + 'static>(closure: &Closure<Q, R>, request: Q) -> Reply<R> {
+    closure.as_ref().map_or_else(Reply::pass, |closure| closure(request))
+}
+
+impl RequestHandler for Closures {
+    fn command_approval(&self, request: CommandApproval) -> Reply<CommandExecutionApprovalDecision> {
+        call(&self.command_approval, request)
+    }
+
+    fn file_change_approval(&self, request: FileChangeApproval) -> Reply<FileChangeApprovalDecision> {
+        call(&self.file_change_approval, request)
+    }
+
+    fn permissions_approval(
+        &self,
+        request: PermissionsApproval,
+    ) -> Reply<PermissionsRequestApprovalResponse> {
+        call(&self.permissions_approval, request)
+    }
+
+    fn user_input(&self, request: UserInputRequest) -> Reply<ToolRequestUserInputResponse> {
+        call(&self.user_input, request)
+    }
+
+    fn elicitation(&self, request: ElicitationRequest) -> Reply<McpServerElicitationRequestResponse> {
+        call(&self.elicitation, request)
+    }
+}
+
+/// The setters of a type with a [`Layer`](super::Layer) at `self.$layer`.
+macro_rules! closure_setters {
+    ($layer:ident $(. $field:ident)*) => {
+        /// Decides whether commands may run that the sandbox would not let run:
+        /// `item/commandExecution/requestApproval`. Selects
+        /// [`ApprovalMode::Ask`](crate::ApprovalMode::Ask) unless a mode is set.
+        ///
+        /// The closure gives the decision, a `Result` of it, a future of either, or a [`Reply`](crate::Reply). It runs
+        /// on a thread that is made for it, and may block; see [`RequestHandler`](crate::RequestHandler).
+        pub fn on_command_approval<F, R, M>(mut self, decide: F) -> Self
+        where
+            F: Fn($crate::CommandApproval) -> R + Send + Sync + 'static,
+            R: $crate::IntoReply<$crate::types::CommandExecutionApprovalDecision, M>,
+        {
+            self.$layer $(.$field)*.closures.command_approval =
+                Some(std::sync::Arc::new(move |request| decide(request).into_reply()));
+            self
+        }
+
+        /// Decides whether files may be changed that the sandbox would not let be changed:
+        /// `item/fileChange/requestApproval`. Selects [`ApprovalMode::Ask`](crate::ApprovalMode::Ask) unless a mode is
+        /// set.
+        pub fn on_file_change_approval<F, R, M>(mut self, decide: F) -> Self
+        where
+            F: Fn($crate::FileChangeApproval) -> R + Send + Sync + 'static,
+            R: $crate::IntoReply<$crate::types::FileChangeApprovalDecision, M>,
+        {
+            self.$layer $(.$field)*.closures.file_change_approval =
+                Some(std::sync::Arc::new(move |request| decide(request).into_reply()));
+            self
+        }
+
+        /// Grants permissions that the agent asks for, all or some: `item/permissions/requestApproval`. Selects
+        /// [`ApprovalMode::Ask`](crate::ApprovalMode::Ask) unless a mode is set.
+        pub fn on_permissions_approval<F, R, M>(mut self, decide: F) -> Self
+        where
+            F: Fn($crate::PermissionsApproval) -> R + Send + Sync + 'static,
+            R: $crate::IntoReply<$crate::types::PermissionsRequestApprovalResponse, M>,
+        {
+            self.$layer $(.$field)*.closures.permissions_approval =
+                Some(std::sync::Arc::new(move |request| decide(request).into_reply()));
+            self
+        }
+
+        /// Answers the agent's questions: `item/tool/requestUserInput`.
+        pub fn on_user_input<F, R, M>(mut self, answer: F) -> Self
+        where
+            F: Fn($crate::UserInputRequest) -> R + Send + Sync + 'static,
+            R: $crate::IntoReply<$crate::types::ToolRequestUserInputResponse, M>,
+        {
+            self.$layer $(.$field)*.closures.user_input =
+                Some(std::sync::Arc::new(move |request| answer(request).into_reply()));
+            self
+        }
+
+        /// Answers what MCP servers want to know from the user: `mcpServer/elicitation/request`.
+        pub fn on_elicitation<F, R, M>(mut self, answer: F) -> Self
+        where
+            F: Fn($crate::ElicitationRequest) -> R + Send + Sync + 'static,
+            R: $crate::IntoReply<$crate::types::McpServerElicitationRequestResponse, M>,
+        {
+            self.$layer $(.$field)*.closures.elicitation =
+                Some(std::sync::Arc::new(move |request| answer(request).into_reply()));
+            self
+        }
+
+        /// Answers requests of the server, of whatever kind; the closures set here come first. Selects
+        /// [`ApprovalMode::Ask`](crate::ApprovalMode::Ask) unless a mode is set.
+        pub fn handler(mut self, handler: impl $crate::RequestHandler) -> Self {
+            self.$layer $(.$field)*.handler = Some(std::sync::Arc::new(handler));
+            self
+        }
+    };
+}
+
+pub(crate) use closure_setters;

@@ -1,0 +1,99 @@
+//! Asks handlers about a request, one after the other, until one answers.
+
+use std::sync::Arc;
+
+use openai_codex_protocol::ServerRequest;
+use openai_codex_protocol::types::{
+    ApplyPatchApprovalResponse, CommandExecutionRequestApprovalResponse, ExecCommandApprovalResponse,
+    FileChangeRequestApprovalResponse,
+};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::RequestHandler;
+use super::reply::{Reply, State};
+use super::request::Context;
+
+/// What became of a request that handlers were asked about.
+#[derive(Debug)]
+pub(crate) enum Served {
+    /// The result to send.
+    Answered(Box<RawValue>),
+    /// All have passed it on.
+    Passed,
+    /// The answer is an error, with these words.
+    Failed(String),
+}
+
+/// Asks the handlers; blocks as they do. The future completes with the answer of the one who gave one.
+pub(super) fn serve(
+    context: &Context,
+    handlers: &[Arc<dyn RequestHandler>],
+) -> impl Future<Output = Served> + Send + use<> {
+    let params = context.ask.params.as_deref();
+    let request = ServerRequest::decode(&context.ask.method, params);
+    let answer = handlers.iter().map(|handler| ask(&**handler, context, &request)).find(|reply| {
+        // Whoever passes a request on has not seen it.
+        !matches!(reply.0, State::Pass)
+    });
+    async move {
+        match answer.map(|reply| reply.0) {
+            None | Some(State::Pass) => Served::Passed,
+            Some(State::Now(answer)) => answer.map_or_else(Served::Failed, Served::Answered),
+            Some(State::Later(answer)) => answer.await.map_or_else(Served::Failed, Served::Answered),
+        }
+    }
+}
+
+/// Asks one handler.
+fn ask(handler: &dyn RequestHandler, context: &Context, request: &ServerRequest) -> Reply<Box<RawValue>> {
+    use ServerRequest as Ask;
+    /// One line a method: what it is called with, and what its answer becomes.
+    macro_rules! ask {
+        ($method:ident($params:expr)) => {
+            ask!($method($params) as std::convert::identity)
+        };
+        ($method:ident($params:expr) as $response:expr) => {
+            written(handler.$method(context.with($params)), $response)
+        };
+    }
+    match request {
+        Ask::CommandExecutionRequestApproval(params) => {
+            ask!(command_approval((**params).clone()) as CommandExecutionRequestApprovalResponse::new)
+        }
+        Ask::FileChangeRequestApproval(params) => {
+            ask!(file_change_approval(params.clone()) as FileChangeRequestApprovalResponse::new)
+        }
+        Ask::PermissionsRequestApproval(params) => ask!(permissions_approval((**params).clone())),
+        Ask::ToolRequestUserInput(params) => ask!(user_input(params.clone())),
+        Ask::McpServerElicitationRequest(params) => ask!(elicitation(params.clone())),
+        Ask::DynamicToolCall(params) => ask!(tool_call(params.clone())),
+        Ask::ChatgptAuthTokensRefresh(params) => ask!(refresh_chatgpt_auth_tokens(params.clone())),
+        Ask::AttestationGenerate(params) => ask!(attestation(params.clone())),
+        Ask::CurrentTimeRead(params) => ask!(current_time(params.clone())),
+        Ask::ApplyPatchApproval(params) => {
+            ask!(apply_patch_approval(params.clone()) as ApplyPatchApprovalResponse::new)
+        }
+        Ask::ExecCommandApproval(params) => {
+            ask!(exec_command_approval(params.clone()) as ExecCommandApprovalResponse::new)
+        }
+        Ask::Unknown(params) => ask!(unknown(params.clone())),
+        // Nobody can decide about what nobody can read.
+        _ => Reply(State::Pass),
+    }
+}
+
+/// The answer as it is sent.
+fn written<R: Send + 'static, W: Serialize>(
+    reply: Reply<R>,
+    response: impl FnOnce(R) -> W + Send + 'static,
+) -> Reply<Box<RawValue>> {
+    let write = move |answer: R| {
+        to_raw_value(&response(answer)).map_err(|error| format!("the answer cannot be written as JSON: {error}"))
+    };
+    Reply(match reply.0 {
+        State::Pass => State::Pass,
+        State::Now(answer) => State::Now(answer.and_then(write)),
+        State::Later(answer) => State::Later(Box::pin(async move { answer.await.and_then(write) })),
+    })
+}

@@ -1,0 +1,39 @@
+//! What one client, or one thread, answers by.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::RequestHandler;
+use super::closures::Closures;
+
+/// The handlers of a client or of a thread.
+#[derive(Clone, Default)]
+pub(crate) struct Layer {
+    pub(crate) closures: Closures,
+    pub(crate) handler: Option<Arc<dyn RequestHandler>>,
+}
+
+/// Whether there is something, not what: closures cannot be shown.
+impl fmt::Debug for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handlers").field("is_empty", &self.is_empty()).finish_non_exhaustive()
+    }
+}
+
+impl Layer {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.closures.is_empty() && self.handler.is_none()
+    }
+
+    /// Whether approvals are decided here, so that they are to be asked for.
+    pub(crate) fn approves(&self) -> bool {
+        self.closures.approve() || self.handler.is_some()
+    }
+
+    /// Those who are asked, in order.
+    pub(super) fn handlers(&self) -> impl Iterator<Item = Arc<dyn RequestHandler>> {
+        let closures = (!self.closures.is_empty())
+            .then(|| Arc::new(self.closures.clone()) as Arc<dyn RequestHandler>);
+        closures.into_iter().chain(self.handler.clone())
+    }
+}

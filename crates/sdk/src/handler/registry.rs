@@ -1,0 +1,76 @@
+//! All handlers of a client, and who of them is asked.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use super::dispatch::{Served, serve};
+use super::executor::Executor;
+use super::request::Context;
+use super::{Layer, RequestHandler};
+use crate::client::Core;
+use crate::connection::asked::Ask;
+
+/// The handlers of a client and of its threads. Belongs to the client, not to a connection: threads keep their handlers.
+#[derive(Debug)]
+pub(crate) struct Handlers {
+    client: Layer,
+    threads: Mutex<HashMap<Arc<str>, Layer>>,
+    deadline: Duration,
+    executor: Executor,
+    core: Weak<Core>,
+}
+
+/// Those who are asked about one request, in order.
+pub(crate) struct Chain {
+    handlers: Vec<Arc<dyn RequestHandler>>,
+    pub(crate) deadline: Duration,
+}
+
+impl Handlers {
+    pub(crate) fn new(client: Layer, deadline: Duration, core: Weak<Core>) -> Self {
+        Self { client, threads: Mutex::default(), deadline, executor: Executor::default(), core }
+    }
+
+    fn threads(&self) -> MutexGuard<'_, HashMap<Arc<str>, Layer>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a thread handlers, if there are any, in place of those that it had, which are handed back.
+    pub(crate) fn bind(&self, thread_id: &str, layer: Layer) -> Option<Layer> {
+        if layer.is_empty() { None } else { self.threads().insert(thread_id.into(), layer) }
+    }
+
+    /// The thread is closed: it asks for nothing, until it is resumed.
+    pub(crate) fn release(&self, thread_id: &str) -> Option<Layer> {
+        self.threads().remove(thread_id)
+    }
+
+    /// Whether the client or the thread has handlers for approvals.
+    pub(crate) fn approve(&self, thread_id: Option<&str>) -> bool {
+        self.client.approves()
+            || thread_id.is_some_and(|id| self.threads().get(id).is_some_and(Layer::approves))
+    }
+
+    /// Who is asked: the thread's handlers, those of the threads that it descends from, and the client's.
+    pub(crate) fn chain(&self, ask: &Ask) -> Option<Chain> {
+        let threads = self.threads();
+        let lineage = ask.thread_id.iter().chain(&ask.ancestors);
+        let layers = lineage.filter_map(|id| threads.get(id)).chain([&self.client]);
+        let handlers: Vec<_> = layers.flat_map(Layer::handlers).collect();
+        (!handlers.is_empty()).then(|| Chain { handlers, deadline: self.deadline })
+    }
+
+    /// Asks them, on threads of their own. The error says why they cannot be asked.
+    pub(crate) fn ask(&self, ask: Arc<Ask>, chain: Chain) -> Result<JoinHandle<Served>, String> {
+        let context = Context { ask, core: self.core.clone() };
+        self.executor.run(move || serve(&context, &chain.handlers))
+    }
+
+    /// The client is closed: nobody is asked any more.
+    pub(crate) fn stop(&self) {
+        self.executor.stop();
+    }
+}

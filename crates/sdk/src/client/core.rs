@@ -154,7 +154,10 @@ impl Core {
                 }
             }
         };
-        let started = Session::start(&self.config, transport, self.hub.clone(), self.handlers.clone(), given_up).await.map(Arc::new);
+        let started =
+            Session::start(&self.config, transport, self.hub.clone(), self.handlers.clone(), given_up)
+                .await
+                .map(Arc::new);
         let (outcome, unwanted) = {
             let mut link = self.link();
             match (&mut *link, started) {

@@ -59,7 +59,8 @@ impl Asked {
         {
             return Arrival::Pending;
         }
-        if let Some((_, frame)) = self.answered.iter().find(|(ask, _)| ask.id == id && ask.is(method, params)) {
+        if let Some((_, frame)) = self.answered.iter().find(|(ask, _)| ask.id == id && ask.is(method, params))
+        {
             return Arrival::Answered(frame.clone());
         }
         let (signal, cancellation) = signal();

@@ -66,7 +66,9 @@ impl<'a> Incoming<'a> {
         let id = found.id.map(serde_json::from_str::<RequestId>).transpose();
         let id = id.map_err(|error| format!("not a JSON-RPC message: unusable id: {error}"))?;
         match (found.method, id, found.error, found.result) {
-            (Some(method), Some(id), ..) => Ok(Self::Request { id, method, params: found.params, route: found.route }),
+            (Some(method), Some(id), ..) => {
+                Ok(Self::Request { id, method, params: found.params, route: found.route })
+            }
             (Some(method), None, ..) => Ok(Self::Notification { method, route: found.route }),
             // `null` beside a result is the other way to say that there is none.
             (None, Some(id), Some("null"), Some(result)) => {

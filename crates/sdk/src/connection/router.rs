@@ -60,7 +60,7 @@ pub(crate) struct Router {
     waiters: HashMap<i64, Waiter>,
     starts: HashMap<i64, Start>,
     turns: HashMap<Arc<str>, Turn>,
-    /// The threads of sub-agents, each with the thread that has spawned it.
+    /// The threads of sub-agents, each with the thread that has spawned it, or that of the turn it works for.
     parents: HashMap<Arc<str>, Arc<str>>,
     asked: Asked,
     failure: Option<Error>,
@@ -88,6 +88,7 @@ struct Start {
 /// A turn that runs: it was seen to start, or a handle holds it.
 #[derive(Debug)]
 struct Turn {
+    thread_id: Option<Arc<str>>,
     since: u64,
     logs: Vec<Arc<TurnLog>>,
     /// Whether a start was answered with it: the next one joins.
@@ -99,8 +100,9 @@ struct Turn {
 }
 
 impl Turn {
-    fn new(since: u64) -> Self {
-        Self { since, logs: Vec::new(), claimed: false, root: None, staged: FrameQueue::default() }
+    fn new(thread_id: Option<&str>, since: u64) -> Self {
+        let thread_id = thread_id.map(Arc::from);
+        Self { thread_id, since, logs: Vec::new(), claimed: false, root: None, staged: FrameQueue::default() }
     }
 
     /// Whether somebody wants its events: a log of its own, or the turn that it works for.
@@ -267,7 +269,7 @@ impl Router {
         if log.has_ended() {
             return;
         }
-        let turn = self.turns.entry(turn_id.clone()).or_insert_with(|| Turn::new(tick));
+        let turn = self.turns.entry(turn_id.clone()).or_insert_with(|| Turn::new(Some(&log.thread_id), tick));
         turn.claimed = true;
         if !abandoned {
             turn.logs.push(log);
@@ -399,19 +401,24 @@ impl Router {
     fn appeared(&mut self, turn_id: &str, route: &Route<'_>, effects: &mut Vec<Effect>) -> bool {
         if !self.turns.contains_key(turn_id) {
             let since = self.tick();
-            self.turns.insert(turn_id.into(), Turn::new(since));
+            self.turns.insert(turn_id.into(), Turn::new(route.thread_id.as_deref(), since));
             if let Some(thread_id) = &route.thread_id {
                 self.name(thread_id, effects);
             }
         }
         let root = route.root_turn_id.as_deref().filter(|root| *root != turn_id);
-        if let Some(root) = root
-            && let Some(turn) = self.turns.get_mut(turn_id)
+        let Some(root) = root else { return false };
+        let root_thread = self.turns.get(root).and_then(|root| root.thread_id.clone());
+        if let (Some(child), Some(root_thread)) = (route.thread_id.as_deref(), root_thread)
+            && *root_thread != *child
+            && !self.parents.contains_key(child)
         {
-            turn.root = Some(root.into());
-            return true;
+            self.parents.insert(child.into(), root_thread);
         }
-        false
+        if let Some(turn) = self.turns.get_mut(turn_id) {
+            turn.root = Some(root.into());
+        }
+        true
     }
 
     /// The deadline of a request has passed.

@@ -89,7 +89,8 @@ fn written<R: Send + 'static, W: Serialize>(
     response: impl FnOnce(R) -> W + Send + 'static,
 ) -> Reply<Box<RawValue>> {
     let write = move |answer: R| {
-        to_raw_value(&response(answer)).map_err(|error| format!("the answer cannot be written as JSON: {error}"))
+        to_raw_value(&response(answer))
+            .map_err(|error| format!("the answer cannot be written as JSON: {error}"))
     };
     Reply(match reply.0 {
         State::Pass => State::Pass,

@@ -19,7 +19,10 @@ pub(super) struct Executor(Mutex<Option<Runtime>>);
 
 impl Executor {
     /// Runs `first`, which may block, and then the future that it gives. The error says why it cannot.
-    pub(super) fn run<F>(&self, first: impl FnOnce() -> F + Send + 'static) -> Result<JoinHandle<Served>, String>
+    pub(super) fn run<F>(
+        &self,
+        first: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<JoinHandle<Served>, String>
     where
         F: Future<Output = Served> + Send + 'static,
     {

@@ -32,8 +32,8 @@ impl Layer {
 
     /// Those who are asked, in order.
     pub(super) fn handlers(&self) -> impl Iterator<Item = Arc<dyn RequestHandler>> {
-        let closures = (!self.closures.is_empty())
-            .then(|| Arc::new(self.closures.clone()) as Arc<dyn RequestHandler>);
+        let closures =
+            (!self.closures.is_empty()).then(|| Arc::new(self.closures.clone()) as Arc<dyn RequestHandler>);
         closures.into_iter().chain(self.handler.clone())
     }
 }

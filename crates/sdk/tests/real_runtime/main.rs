@@ -10,6 +10,7 @@ mod death;
 mod dropping;
 mod failures;
 mod final_response;
+mod handlers;
 mod inputs;
 mod joining;
 mod requests;

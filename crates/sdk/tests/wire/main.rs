@@ -6,6 +6,7 @@ mod support;
 
 mod approvals;
 mod arrival;
+mod handlers;
 mod handshake;
 mod inputs;
 mod launch;

@@ -23,8 +23,15 @@ fn cases() -> Vec<(&'static str, Value)> {
         ("item/permissions/requestApproval", json!({"permissions": {}})),
         ("item/tool/requestUserInput", json!({"answers": {}})),
         ("mcpServer/elicitation/request", json!({"action": "decline", "content": null})),
-        ("applyPatchApproval", json!({"decision": "denied"})),
-        ("execCommandApproval", json!({"decision": "denied"})),
+        (
+            "applyPatchApproval",
+            json!({"decision": {"denied": {"rejection": "this client declines by default"}}}),
+        ),
+        (
+            "execCommandApproval",
+            json!({"decision": {"denied": {"rejection": "this client declines by default"}}}),
+        ),
+        ("account/chatgptAuthTokens/refresh", Value::Null),
         ("attestation/generate", Value::Null),
         ("of/tomorrow", Value::Null),
     ]

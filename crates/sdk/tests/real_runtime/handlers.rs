@@ -1,0 +1,223 @@
+//! Handlers decide, and what they decide is what happens.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use openai_codex::types::{
+    CommandExecutionApprovalDecision as Decision, CommandExecutionStatus, ThreadListParams,
+    TurnInterruptParams,
+};
+use openai_codex::{
+    AcceptEveryApproval, ApprovalMode, CommandApproval, Event, Reply, RequestHandler, Responder, Sandbox,
+    methods,
+};
+use openai_codex_testkit::{RecordedRequest, Reply as Says, ToolCall};
+use serde_json::json;
+
+use super::commands::command;
+use crate::support::{Model, with_both_clients};
+
+const METHOD: &str = "item/commandExecution/requestApproval";
+
+/// A model that wants to write a file outside the sandbox, and the file.
+fn wants_out() -> (Model, PathBuf) {
+    let model = Model::start();
+    let target = model.folder().join("written");
+    model.reply(write(&target));
+    model.reply("done");
+    (model, target)
+}
+
+fn write(target: &Path) -> ToolCall {
+    ToolCall::exec_command(format!("echo x > {}", target.display())).escalate("because")
+}
+
+fn says(text: &'static str) -> impl Fn(&RecordedRequest) -> bool + Send {
+    move |request| request.last_user_text() == Some(text)
+}
+
+/// What a handler of the client and one of the thread have seen.
+struct Note(mpsc::Sender<String>, Decision);
+
+impl RequestHandler for Note {
+    fn command_approval(&self, request: CommandApproval) -> Reply<Decision> {
+        self.0.send(request.thread_id().unwrap().to_owned()).unwrap();
+        Reply::now(self.1.clone())
+    }
+}
+
+with_both_clients! {
+    fn what_a_closure_accepts_happens(start, wait) {
+        let (model, target) = wants_out();
+        let config = model.config().on_command_approval(|request| {
+            assert_eq!(request.reason.as_deref(), Some("because"));
+            assert!(request.available_decisions().contains(&Decision::Accept));
+            assert!(request.turn_id().is_some());
+            Decision::Accept
+        });
+        let codex = start!(config).unwrap();
+        let thread = wait!(codex.thread_start().sandbox(Sandbox::ReadOnly).send()).unwrap();
+        let result = wait!(thread.run("go")).unwrap();
+        assert_eq!(command(&result).status, CommandExecutionStatus::Completed);
+        assert!(target.exists());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn what_a_future_accepts_happens(start, wait) {
+        let (model, target) = wants_out();
+        let config = model.config().on_command_approval(|request| async move {
+            // A timer of the executor that it runs on.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            match request.command.as_deref() {
+                Some(command) if command.contains("echo x") => Ok(Decision::Accept),
+                other => Err(format!("unexpected: {other:?}")),
+            }
+        });
+        let codex = start!(config).unwrap();
+        let thread = wait!(codex.thread_start().sandbox(Sandbox::ReadOnly).send()).unwrap();
+        wait!(thread.run("go")).unwrap();
+        assert!(target.exists());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn what_is_declined_does_not_happen(start, wait) {
+        let (model, target) = wants_out();
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().sandbox(Sandbox::ReadOnly).on_command_approval(|_| Decision::Decline);
+        let thread = wait!(options.send()).unwrap();
+        let result = wait!(thread.run("go")).unwrap();
+        assert_eq!(result.final_response.as_deref(), Some("done"));
+        assert_eq!(command(&result).status, CommandExecutionStatus::Declined);
+        assert!(!target.exists());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_handler_that_fails_in_whatever_way_allows_nothing_and_the_turn_ends(start, wait) {
+        type Failing = fn(CommandApproval) -> Reply<Decision>;
+        let ways: [(Failing, &str); 4] = [
+            (|_| Reply::error("the database is gone"), "the database is gone"),
+            (|_| panic!("a bug"), "a bug"),
+            (|_| Reply::future(async { panic!("a bug of the future") as Decision }), "a bug of the future"),
+            (|_| Reply::later().1, "without an answer"),
+        ];
+        for (failing, expected) in ways {
+            let (model, target) = wants_out();
+            let codex = start!(model.config().on_command_approval(failing)).unwrap();
+            let mut events = codex.events();
+            let thread = wait!(codex.thread_start().sandbox(Sandbox::ReadOnly).send()).unwrap();
+            let result = wait!(thread.run("go")).unwrap();
+            assert_eq!(result.final_response.as_deref(), Some("done"), "{expected}");
+            assert!(!target.exists(), "{expected}");
+            loop {
+                let event = wait!(events.next()).unwrap().unwrap();
+                if let Event::HandlerFailed { method, message } = event {
+                    assert_eq!(method, METHOD);
+                    assert!(message.contains(expected), "{message}");
+                    break;
+                }
+            }
+            wait!(codex.close()).unwrap();
+        }
+    }
+
+    fn an_answer_can_come_from_elsewhere(start, wait) {
+        let (model, target) = wants_out();
+        let (ask, asked) = mpsc::channel::<(CommandApproval, Responder<Decision>)>();
+        let config = model.config().on_command_approval(move |request| {
+            let (responder, reply) = Reply::later();
+            ask.send((request, responder)).unwrap();
+            reply
+        });
+        let codex = start!(config).unwrap();
+        let thread = wait!(codex.thread_start().sandbox(Sandbox::ReadOnly).send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let (request, responder) = asked.recv().unwrap();
+        assert_eq!(request.turn_id(), Some(turn.id()));
+        responder.respond(Decision::Accept);
+        wait!(turn.run()).unwrap();
+        assert!(target.exists());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_handler_may_call_its_client_and_interrupt_the_turn_that_asks(start, wait) {
+        let (model, target) = wants_out();
+        let config = model.config().on_command_approval(|request| {
+            let codex = request.codex()?;
+            codex.request::<methods::ThreadList>(ThreadListParams::new())?;
+            let interrupt = TurnInterruptParams::new(&*request.thread_id, &*request.turn_id);
+            codex.request::<methods::TurnInterrupt>(interrupt)?;
+            assert!(request.cancellation().wait_timeout(Duration::from_secs(30)), "the turn has ended");
+            Ok::<_, openai_codex::Error>(Decision::Accept)
+        });
+        let codex = start!(config).unwrap();
+        let thread = wait!(codex.thread_start().sandbox(Sandbox::ReadOnly).send()).unwrap();
+        assert!(wait!(thread.run("go")).unwrap().is_interrupted());
+        assert!(!target.exists(), "an answer that is no longer wanted goes nowhere");
+        wait!(codex.close()).unwrap();
+    }
+
+    fn an_async_handler_may_call_its_client_in_the_middle_of_a_turn(start, wait) {
+        let (model, target) = wants_out();
+        let config = model.config().on_command_approval(|request| async move {
+            let codex = request.async_codex()?;
+            codex.request::<methods::ThreadList>(ThreadListParams::new()).await?;
+            let interrupt = TurnInterruptParams::new(&*request.thread_id, &*request.turn_id);
+            codex.request::<methods::TurnInterrupt>(interrupt).await?;
+            request.cancellation().cancelled().await;
+            Ok::<_, openai_codex::Error>(Decision::Accept)
+        });
+        let codex = start!(config).unwrap();
+        let thread = wait!(codex.thread_start().sandbox(Sandbox::ReadOnly).send()).unwrap();
+        assert!(wait!(thread.run("go")).unwrap().is_interrupted());
+        assert!(!target.exists());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn everything_is_accepted_by_the_handler_that_says_so(start, wait) {
+        let (model, target) = wants_out();
+        let codex = start!(model.config().handler(AcceptEveryApproval)).unwrap();
+        let thread = wait!(codex.thread_start().sandbox(Sandbox::ReadOnly).send()).unwrap();
+        wait!(thread.run("go")).unwrap();
+        assert!(target.exists());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_sub_agents_request_finds_the_handler_of_the_thread_that_spawned_it(start, wait) {
+        let model = Model::start();
+        let target = model.folder().join("written");
+        let spawn = ToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
+        model.reply_when(says("delegate"), spawn.namespace("multi_agent_v1"));
+        model.reply_when(says("help"), write(&target));
+        let gate = model.gate();
+        model.reply_when(says("help"), "helped");
+        model.reply_when(says("delegate"), Says::new().pause(&gate).delta("delegated"));
+        model.reply_when(|request| request.last_user_text() != Some("help"), ", and noted");
+
+        let (of_client, client) = mpsc::channel();
+        let (of_thread, asked) = mpsc::channel();
+        let codex = start!(model.config().handler(Note(of_client, Decision::Decline))).unwrap();
+        let options = codex.thread_start().sandbox(Sandbox::ReadOnly).handler(Note(of_thread, Decision::Accept));
+        let thread = wait!(options.send()).unwrap();
+        let turn = wait!(thread.turn("delegate").send()).unwrap();
+        let mut events = turn.stream().with_children();
+        while let Some(event) = wait!(events.next()) {
+            if let openai_codex::Notification::TurnCompleted(_) = event.unwrap() {
+                gate.release();
+            }
+        }
+        assert_ne!(asked.recv().unwrap(), thread.id(), "the child asks under its own id");
+        assert!(client.try_recv().is_err());
+        assert!(target.exists());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_handler_beside_auto_review_is_an_error_before_anything_is_sent(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().approval_mode(ApprovalMode::AutoReview);
+        let error = wait!(options.on_command_approval(|_| Decision::Decline).send()).unwrap_err();
+        assert!(error.to_string().contains("never be asked"), "{error}");
+        wait!(codex.close()).unwrap();
+    }
+}

@@ -1,0 +1,433 @@
+//! Every request of the server, with a handler that answers, fails, panics, is late, or is no longer wanted.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+use openai_codex::types::{
+    ApplyPatchApprovalParams, AttestationGenerateParams, AttestationGenerateResponse,
+    ChatgptAuthTokensRefreshParams, ChatgptAuthTokensRefreshResponse, CommandExecutionApprovalDecision,
+    CurrentTimeReadParams, CurrentTimeReadResponse, DynamicToolCallOutputContentItem,
+    DynamicToolCallResponse, ExecCommandApprovalParams, FileChangeApprovalDecision,
+    InputTextDynamicToolCallOutputContentItem, McpServerElicitationRequestResponse,
+    PermissionsRequestApprovalResponse, ReviewDecision, ToolRequestUserInputAnswer,
+    ToolRequestUserInputResponse,
+};
+use openai_codex::{
+    CodexConfig, CommandApproval, ElicitationRequest, Event, FileChangeApproval, HandlerRequest,
+    PermissionsApproval, Reply, RequestHandler, ToolCallRequest, UserInputRequest,
+};
+use openai_codex_protocol::{UnknownRequest, table};
+use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::{Answer, messages};
+use serde_json::{Value, json};
+
+use crate::support::with_both_clients;
+
+/// A method that no version knows.
+const UNKNOWN: &str = "of/tomorrow";
+
+/// Each method with parameters and the answer of [`Answers`].
+fn cases() -> Vec<(&'static str, Value, Value)> {
+    let item = |more: Value| {
+        let mut params = json!({"threadId": "t", "turnId": "u", "itemId": "i", "startedAtMs": 1});
+        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        params
+    };
+    vec![
+        (
+            "account/chatgptAuthTokens/refresh",
+            json!({"reason": "unauthorized"}),
+            json!({"accessToken": "new", "chatgptAccountId": "a"}),
+        ),
+        (
+            "applyPatchApproval",
+            json!({"conversationId": "t", "callId": "c", "fileChanges": {"a": {"type": "add", "content": "x"}}}),
+            json!({"decision": "approved"}),
+        ),
+        ("attestation/generate", json!({}), json!({"token": "true"})),
+        ("currentTime/read", json!({"threadId": "t"}), json!({"currentTimeAt": 7})),
+        (
+            "execCommandApproval",
+            json!({"conversationId": "t", "callId": "c", "command": ["ls"], "cwd": "/", "parsedCmd": []}),
+            json!({"decision": "approved_for_session"}),
+        ),
+        (
+            "item/commandExecution/requestApproval",
+            item(json!({"command": "ls", "availableDecisions": ["accept", "cancel"]})),
+            json!({"decision": "accept"}),
+        ),
+        ("item/fileChange/requestApproval", item(json!({})), json!({"decision": "acceptForSession"})),
+        (
+            "item/permissions/requestApproval",
+            item(
+                json!({"cwd": "/", "permissions": {"network": {"enabled": true}, "fileSystem": {"write": ["/a"]}}}),
+            ),
+            json!({"permissions": {"network": {"enabled": true}}}),
+        ),
+        (
+            "item/tool/call",
+            json!({"threadId": "t", "turnId": "u", "callId": "c", "tool": "x", "arguments": {}}),
+            json!({"contentItems": [{"type": "inputText", "text": "found"}], "success": true}),
+        ),
+        (
+            "item/tool/requestUserInput",
+            item(json!({"isBlocking": true, "questions": [{"id": "q", "header": "h", "question": "?"}]})),
+            json!({"answers": {"q": {"answers": ["blue"]}}}),
+        ),
+        (
+            "mcpServer/elicitation/request",
+            json!({"threadId": "t", "serverName": "s", "mode": "url", "elicitationId": "e", "message": "m", "url": "u"}),
+            json!({"action": "accept", "content": {"a": 1}}),
+        ),
+        (UNKNOWN, json!({"threadId": "t", "a": 1}), json!({"b": 2})),
+    ]
+}
+
+/// Lets `answer` decide what to do about each method; what it gives on success stands here.
+struct Answers<F>(F);
+
+/// What is to be done about a request.
+enum Do {
+    Answer,
+    Fail,
+    Panic,
+    /// Answers never.
+    Wait,
+    /// Waits for the cancellation, tells of it, and answers all the same.
+    AwaitCancellation(Sender<bool>),
+}
+
+impl<F: Fn() -> Do + Send + Sync + 'static> Answers<F> {
+    fn reply<P, R: Send + 'static>(&self, request: HandlerRequest<P>, answer: R) -> Reply<R> {
+        match (self.0)() {
+            Do::Answer => Reply::now(answer),
+            Do::Fail => Reply::error("no idea"),
+            Do::Panic => panic!("a bug"),
+            Do::Wait => Reply::future(std::future::pending::<R>()),
+            Do::AwaitCancellation(told) => {
+                let cancelled = request.cancellation().wait_timeout(Duration::from_secs(30));
+                told.send(cancelled).unwrap();
+                Reply::now(answer)
+            }
+        }
+    }
+}
+
+impl<F: Fn() -> Do + Send + Sync + 'static> RequestHandler for Answers<F> {
+    fn command_approval(&self, request: CommandApproval) -> Reply<CommandExecutionApprovalDecision> {
+        let offered = request.available_decisions()[0].clone();
+        self.reply(request, offered)
+    }
+
+    fn file_change_approval(&self, request: FileChangeApproval) -> Reply<FileChangeApprovalDecision> {
+        self.reply(request, FileChangeApprovalDecision::AcceptForSession)
+    }
+
+    fn permissions_approval(
+        &self,
+        request: PermissionsApproval,
+    ) -> Reply<PermissionsRequestApprovalResponse> {
+        let subset = request.grant_network();
+        self.reply(request, subset)
+    }
+
+    fn user_input(&self, request: UserInputRequest) -> Reply<ToolRequestUserInputResponse> {
+        let answers = BTreeMap::from([("q".to_owned(), ToolRequestUserInputAnswer::new(["blue"]))]);
+        self.reply(request, ToolRequestUserInputResponse::new(answers))
+    }
+
+    fn elicitation(&self, request: ElicitationRequest) -> Reply<McpServerElicitationRequestResponse> {
+        let accepted = request.accept(json!({"a": 1}));
+        self.reply(request, accepted)
+    }
+
+    fn tool_call(&self, request: ToolCallRequest) -> Reply<DynamicToolCallResponse> {
+        let text = InputTextDynamicToolCallOutputContentItem::new("found");
+        let content = [DynamicToolCallOutputContentItem::InputText(text)];
+        self.reply(request, DynamicToolCallResponse::new(content, true))
+    }
+
+    fn refresh_chatgpt_auth_tokens(
+        &self,
+        request: HandlerRequest<ChatgptAuthTokensRefreshParams>,
+    ) -> Reply<ChatgptAuthTokensRefreshResponse> {
+        self.reply(request, ChatgptAuthTokensRefreshResponse::new("new", "a"))
+    }
+
+    fn attestation(
+        &self,
+        request: HandlerRequest<AttestationGenerateParams>,
+    ) -> Reply<AttestationGenerateResponse> {
+        self.reply(request, AttestationGenerateResponse::new("true"))
+    }
+
+    fn current_time(&self, request: HandlerRequest<CurrentTimeReadParams>) -> Reply<CurrentTimeReadResponse> {
+        self.reply(request, CurrentTimeReadResponse::new(7))
+    }
+
+    fn apply_patch_approval(
+        &self,
+        request: HandlerRequest<ApplyPatchApprovalParams>,
+    ) -> Reply<ReviewDecision> {
+        assert_eq!(request.thread_id(), Some("t"));
+        self.reply(request, ReviewDecision::Approved)
+    }
+
+    fn exec_command_approval(
+        &self,
+        request: HandlerRequest<ExecCommandApprovalParams>,
+    ) -> Reply<ReviewDecision> {
+        self.reply(request, ReviewDecision::ApprovedForSession)
+    }
+
+    fn unknown(&self, request: HandlerRequest<UnknownRequest>) -> Reply<Value> {
+        assert_eq!(request.params.value().unwrap()["a"], 1);
+        self.reply(request, json!({"b": 2}))
+    }
+}
+
+/// A turn in which the server asks, and waits for the answer.
+fn turn_asking(method: &str, params: Value) -> Script {
+    Script::standard()
+        .start_thread("t")
+        .start_turn("t", "u")
+        .ask("ask-1", method, params)
+        .complete_turn("t", "u")
+}
+
+fn answers(received: &[Value]) -> Vec<&Value> {
+    received.iter().filter(|message| message["id"] == "ask-1").collect()
+}
+
+#[test]
+fn the_cases_are_all_requests_of_the_protocol() {
+    let mut all: Vec<_> = table::SERVER_REQUESTS.iter().map(|request| request.method).collect();
+    all.push(UNKNOWN);
+    assert_eq!(cases().iter().map(|(method, ..)| *method).collect::<Vec<_>>(), all);
+}
+
+with_both_clients! {
+    fn a_handler_answers(start, wait) {
+        for (method, params, expected) in cases() {
+            let (transport, playing) = turn_asking(method, params).connect().unwrap();
+            let codex = start!(CodexConfig::new().handler(Answers(|| Do::Answer)), transport).unwrap();
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            wait!(thread.run("go")).unwrap();
+            wait!(codex.close()).unwrap();
+            let received = playing.finish().unwrap().messages();
+            assert_eq!(answers(&received), [&json!({"id": "ask-1", "result": expected})], "{method}");
+        }
+    }
+
+    fn a_handler_that_fails_or_panics_answers_with_an_error_and_is_an_event(start, wait) {
+        type Way = fn() -> Do;
+        for (way, expected) in [((|| Do::Fail) as Way, "no idea"), (|| Do::Panic, "a bug")] {
+            for (method, params, _) in cases() {
+                let (transport, playing) = turn_asking(method, params).connect().unwrap();
+                let codex = start!(CodexConfig::new().handler(Answers(way)), transport).unwrap();
+                let mut events = codex.events();
+                let thread = wait!(codex.thread_start().send()).unwrap();
+                wait!(thread.run("go")).unwrap();
+                loop {
+                    let event = wait!(events.next()).unwrap().unwrap();
+                    if let Event::HandlerFailed { method: failed, message } = event {
+                        assert_eq!(failed, method);
+                        assert!(message.contains(expected), "{message}");
+                        break;
+                    }
+                }
+                wait!(codex.close()).unwrap();
+                let received = playing.finish().unwrap().messages();
+                let answers = answers(&received);
+                assert_eq!(answers.len(), 1, "{method}");
+                assert_eq!(answers[0]["error"]["code"], -32603, "{method}");
+                assert!(answers[0]["error"]["message"].as_str().unwrap().contains(expected));
+            }
+        }
+    }
+
+    fn a_handler_that_outlives_its_deadline_answers_with_an_error(start, wait) {
+        for (method, params, _) in cases() {
+            let (transport, playing) = turn_asking(method, params).connect().unwrap();
+            let config = CodexConfig::new().handler_deadline(Duration::from_millis(1));
+            let codex = start!(config.handler(Answers(|| Do::Wait)), transport).unwrap();
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            wait!(thread.run("go")).unwrap();
+            wait!(codex.close()).unwrap();
+            let received = playing.finish().unwrap().messages();
+            let answers = answers(&received);
+            assert_eq!(answers.len(), 1, "{method}");
+            assert!(answers[0]["error"]["message"].as_str().unwrap().contains("no answer within 1ms"));
+        }
+    }
+
+    fn a_handler_is_told_that_its_answer_is_no_longer_wanted(start, wait) {
+        for (method, params, _) in cases() {
+            let script = Script::standard()
+                .start_thread("t")
+                .start_turn("t", "u")
+                .request("ask-1", method, params)
+                .notify("serverRequest/resolved", json!({"threadId": "t", "requestId": "ask-1"}))
+                .complete_turn("t", "u");
+            let (transport, playing) = script.connect().unwrap();
+            let (told, tells) = mpsc::channel();
+            let handler = Answers(move || Do::AwaitCancellation(told.clone()));
+            let codex = start!(CodexConfig::new().handler(handler), transport).unwrap();
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            wait!(thread.run("go")).unwrap();
+            assert!(tells.recv().unwrap(), "{method}");
+            wait!(codex.close()).unwrap();
+            let received = playing.finish().unwrap().messages();
+            assert!(answers(&received).is_empty(), "{method}: {received:?}");
+        }
+    }
+
+    fn the_end_of_a_turn_cancels_what_it_has_asked(start, wait) {
+        let (method, params, _) = cases().remove(5);
+        let script = Script::standard()
+            .start_thread("t")
+            .start_turn("t", "u")
+            .request("ask-1", method, params)
+            .complete_turn("t", "u")
+            .expect_answer("ask-1");
+        let (transport, playing) = script.connect().unwrap();
+        let (told, tells) = mpsc::channel();
+        let handler = Answers(move || Do::AwaitCancellation(told.clone()));
+        let codex = start!(CodexConfig::new().handler(handler), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.run("go")).unwrap();
+        assert!(tells.recv().unwrap());
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        assert!(answers(&received)[0]["error"]["message"].as_str().unwrap().contains("has ended"));
+    }
+
+    fn closing_cancels_and_does_not_wait_for_handlers(start, wait) {
+        let (method, params, _) = cases().remove(5);
+        let script = Script::standard().start_thread("t").start_turn("t", "u").request("ask-1", method, params);
+        let (transport, _playing) = script.connect().unwrap();
+        let (begun, begins) = mpsc::channel();
+        let (told, tells) = mpsc::channel();
+        let config = CodexConfig::new().on_command_approval(move |request| {
+            begun.send(()).unwrap();
+            told.send(request.cancellation().wait_timeout(Duration::from_secs(30))).unwrap();
+            CommandExecutionApprovalDecision::Accept
+        });
+        let codex = start!(config, transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let _turn = wait!(thread.turn("go").send()).unwrap();
+        begins.recv().unwrap();
+        wait!(codex.close()).unwrap();
+        assert!(tells.recv().unwrap());
+    }
+
+    fn what_cannot_be_read_is_declined_without_asking_anybody(start, wait) {
+        let params = json!({"threadId": "t", "turnId": "u", "itemId": 7});
+        let (transport, playing) = turn_asking("item/fileChange/requestApproval", params).connect().unwrap();
+        let codex = start!(CodexConfig::new().handler(Answers(|| Do::Answer)), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.run("go")).unwrap();
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        assert_eq!(answers(&received)[0]["result"], json!({"decision": "decline"}));
+    }
+
+    fn what_comes_again_is_not_asked_twice(start, wait) {
+        let (method, params, _) = cases().remove(5);
+        let script = Script::standard()
+            .start_thread("t")
+            .start_turn("t", "u")
+            .request("ask-1", method, params.clone())
+            .request("ask-1", method, params.clone())
+            .expect_answer("ask-1")
+            // It may also come again when the answer is on its way.
+            .request("ask-1", method, params)
+            .expect_answer("ask-1")
+            .complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let (asked, asks) = mpsc::channel();
+        let config = CodexConfig::new().on_command_approval(move |_| {
+            asked.send(()).unwrap();
+            CommandExecutionApprovalDecision::Accept
+        });
+        let codex = start!(config, transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.run("go")).unwrap();
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        // Two or three, as the first answer was quicker than the second request or not.
+        let accepted = json!({"id": "ask-1", "result": {"decision": "accept"}});
+        assert!(answers(&received).iter().all(|answer| **answer == accepted), "{received:?}");
+        assert_eq!(asks.try_iter().count(), 1);
+    }
+
+    fn what_a_handler_passes_on_the_next_one_answers(start, wait) {
+        struct Passes;
+        impl RequestHandler for Passes {}
+        let (method, params, _) = cases().remove(5);
+        let (transport, playing) = turn_asking(method, params).connect().unwrap();
+        let config = CodexConfig::new().on_command_approval(|_| CommandExecutionApprovalDecision::Cancel);
+        let codex = start!(config, transport).unwrap();
+        let options = codex.thread_start().handler(Passes).on_user_input(|_| Err("not asked"));
+        let thread = wait!(options.send()).unwrap();
+        wait!(thread.run("go")).unwrap();
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        assert_eq!(answers(&received)[0]["result"], json!({"decision": "cancel"}));
+    }
+
+    fn a_resumed_thread_is_asked_by_the_handler_that_it_was_resumed_with(start, wait) {
+        let (method, params, _) = cases().remove(5);
+        let resumed = Answer::Result(messages::thread_start_response("t"));
+        // What is pending may come before the answer to the resume.
+        let script = Script::standard()
+            .expect_as("resume", "thread/resume")
+            .ask("ask-1", method, params)
+            .respond_to("resume", resumed);
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let options = codex.thread_resume("t").on_command_approval(|_| CommandExecutionApprovalDecision::Accept);
+        wait!(options.send()).unwrap();
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        assert_eq!(answers(&received)[0]["result"], json!({"decision": "accept"}));
+    }
+
+    fn a_handler_for_approvals_selects_ask(start, wait) {
+        use openai_codex::ApprovalMode;
+        use openai_codex::types::CommandExecutionApprovalDecision::Decline;
+        let answer = messages::thread_start_response("t");
+        let script = Script::standard()
+            .always("thread/start", answer.clone())
+            .always("thread/resume", answer.clone())
+            .always("thread/fork", answer);
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new().on_command_approval(|_| Decline), transport).unwrap();
+        // The client's handler selects it for new threads, a thread's for whatever is done with it.
+        wait!(codex.thread_start().send()).unwrap();
+        wait!(codex.thread_resume("t").send()).unwrap();
+        wait!(codex.thread_resume("t").on_command_approval(|_| Decline).send()).unwrap();
+        wait!(codex.thread_fork("t").on_command_approval(|_| Decline).send()).unwrap();
+        wait!(codex.thread_start().approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        let error = wait!(codex.thread_start().approval_mode(ApprovalMode::AutoReview).send()).unwrap_err();
+        assert_eq!(error.kind(), openai_codex::ErrorKind::InvalidInput);
+        wait!(codex.close()).unwrap();
+        let messages = playing.finish().unwrap().messages();
+        let sent: Vec<_> = messages
+            .iter()
+            .filter(|message| message["method"].as_str().is_some_and(|method| method.starts_with("thread/")))
+            .map(|message| json!([message["method"], message["params"]["approvalsReviewer"], message["params"]["approvalPolicy"]]))
+            .collect();
+        assert_eq!(
+            sent,
+            [
+                json!(["thread/start", "user", "on-request"]),
+                json!(["thread/resume", null, null]),
+                json!(["thread/resume", "user", "on-request"]),
+                json!(["thread/fork", "user", "on-request"]),
+                json!(["thread/start", null, "never"]),
+            ]
+        );
+    }
+}

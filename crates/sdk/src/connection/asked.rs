@@ -119,3 +119,54 @@ impl Ask {
         *self.method == *method && self.params.as_deref().map(RawValue::get) == params
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrive(asked: &mut Asked, id: i64, params: &str) -> Arrival {
+        asked.arrive(id.into(), "m", Some(params), (Some("t"), Some("u")), Vec::new)
+    }
+
+    fn new(asked: &mut Asked, id: i64, params: &str) -> Arc<Ask> {
+        match arrive(asked, id, params) {
+            Arrival::New(ask) => ask,
+            other => panic!("not new: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_comes_again_is_known_until_it_is_resolved() {
+        let mut asked = Asked::default();
+        let ask = new(&mut asked, 1, "{}");
+        assert!(matches!(arrive(&mut asked, 1, "{}"), Arrival::Pending));
+        let frame = Bytes::from_static(b"answer");
+        assert!(asked.answer(&ask, &frame).is_some());
+        assert!(asked.answer(&ask, &frame).is_none(), "once");
+        assert!(matches!(arrive(&mut asked, 1, "{}"), Arrival::Answered(again) if again == frame));
+        asked.resolved(&1.into());
+        new(&mut asked, 1, "{}");
+    }
+
+    #[test]
+    fn another_request_under_a_used_id_is_another_request() {
+        let mut asked = Asked::default();
+        let first = new(&mut asked, 1, "[1]");
+        let second = new(&mut asked, 1, "[2]");
+        assert!(asked.answer(&first, &Bytes::new()).is_none());
+        assert!(asked.answer(&second, &Bytes::new()).is_some());
+    }
+
+    #[test]
+    fn the_last_answers_are_kept() {
+        let mut asked = Asked::default();
+        for id in 0..=i64::try_from(KEPT).unwrap() {
+            let ask = new(&mut asked, id, "{}");
+            asked.answer(&ask, &Bytes::new());
+        }
+        assert!(matches!(arrive(&mut asked, 0, "{}"), Arrival::New(_)));
+        assert!(matches!(arrive(&mut asked, 1, "{}"), Arrival::Answered(_)));
+        assert_eq!(asked.end_turn("u").len(), 1);
+        assert_eq!(asked.end().count(), 0);
+    }
+}

@@ -159,8 +159,14 @@ async fn requests_of_the_server_are_answered_and_nothing_is_accepted() {
         ("item/permissions/requestApproval", json!({"permissions": {}})),
         ("item/tool/requestUserInput", json!({"answers": {}})),
         ("mcpServer/elicitation/request", json!({"action": "decline", "content": null})),
-        ("applyPatchApproval", json!({"decision": "denied"})),
-        ("execCommandApproval", json!({"decision": "denied"})),
+        (
+            "applyPatchApproval",
+            json!({"decision": {"denied": {"rejection": "this client declines by default"}}}),
+        ),
+        (
+            "execCommandApproval",
+            json!({"decision": {"denied": {"rejection": "this client declines by default"}}}),
+        ),
     ];
     for (method, expected) in declined {
         peer.send(json!({"id": method, "method": method, "params": {"threadId": "t"}})).await;

@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::connection::backlog::Limits;
 use crate::handler::{Layer, closure_setters};
 use crate::{Error, Result};
 
@@ -39,6 +40,7 @@ pub struct CodexConfig {
     pub(crate) request_deadline: Option<Duration>,
     pub(crate) handler_deadline: Duration,
     pub(crate) layer: Layer,
+    pub(crate) limits: Limits,
 }
 
 impl CodexConfig {
@@ -58,6 +60,7 @@ impl CodexConfig {
             request_deadline: None,
             handler_deadline: Duration::from_secs(600),
             layer: Layer::default(),
+            limits: Limits { merge_above: 48 << 20, stream: 256 << 20 },
         }
     }
 
@@ -143,6 +146,22 @@ impl CodexConfig {
     /// server gets an error, and the handler's [`Cancellation`](crate::Cancellation) happens.
     pub fn handler_deadline(mut self, deadline: Duration) -> Self {
         self.handler_deadline = deadline;
+        self
+    }
+
+    /// How many bytes of events may wait for slow consumers, on all turns together, before deltas are merged; 48 MiB
+    /// unless set. A merged event has the text of all its deltas, unchanged, and says how many they were: the field
+    /// `mergedCount` among its [extra](crate::types) ones.
+    pub fn merge_above(mut self, bytes: usize) -> Self {
+        self.limits.merge_above = bytes;
+        self
+    }
+
+    /// How many bytes of events one stream of a turn may leave lying, merged as they are; 256 MiB unless set. A stream
+    /// that leaves more ends with [`ErrorKind::StreamOverflow`](crate::ErrorKind::StreamOverflow). Its turn goes on, and
+    /// `run` has its whole result.
+    pub fn stream_limit(mut self, bytes: usize) -> Self {
+        self.limits.stream = bytes;
         self
     }
 

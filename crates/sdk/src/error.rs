@@ -72,6 +72,9 @@ pub enum ErrorKind {
     RetryLimitExceeded,
     /// Any other JSON-RPC error.
     JsonRpc,
+    /// A stream was not read fast enough, and was given up; its turn goes on. See
+    /// [`CodexConfig::stream_limit`](crate::CodexConfig::stream_limit).
+    StreamOverflow,
     /// The turn ended with status `failed`; [`Error::turn`] holds what it produced.
     TurnFailed,
 }

@@ -7,6 +7,7 @@ use openai_codex_protocol::types::InitializeResponse;
 use tokio::sync::watch;
 
 use super::Session;
+use crate::connection::Owner;
 use crate::connection::observers::Hub;
 use crate::handler::Handlers;
 use crate::transport::Transport;
@@ -154,10 +155,9 @@ impl Core {
                 }
             }
         };
-        let started =
-            Session::start(&self.config, transport, self.hub.clone(), self.handlers.clone(), given_up)
-                .await
-                .map(Arc::new);
+        let owner =
+            Owner { hub: self.hub.clone(), handlers: self.handlers.clone(), limits: self.config.limits };
+        let started = Session::start(&self.config, transport, owner, given_up).await.map(Arc::new);
         let (outcome, unwanted) = {
             let mut link = self.link();
             match (&mut *link, started) {

@@ -10,10 +10,8 @@ use openai_codex_protocol::{ClientNotification, ClientRequest, Params, client_no
 use serde_json::value::RawValue;
 
 use crate::checkout::Checkout;
-use crate::connection::observers::Hub;
 use crate::connection::turn_log::TurnLog;
-use crate::connection::{Connection, Pending, deadlines};
-use crate::handler::Handlers;
+use crate::connection::{Connection, Owner, Pending, deadlines};
 use crate::process::Launch;
 use crate::transport::Transport;
 use crate::{CodexConfig, Error, ErrorKind, Result, version};
@@ -38,15 +36,14 @@ impl Session {
     pub(crate) async fn start(
         config: &CodexConfig,
         transport: Option<Transport>,
-        hub: Arc<Hub>,
-        handlers: Arc<Handlers>,
+        owner: Owner,
         given_up: impl Future<Output = Error>,
     ) -> Result<Self> {
         let (connection, checkout) = match transport {
-            Some(transport) => (Connection::attach(transport, hub, handlers)?, Checkout::default()),
+            Some(transport) => (Connection::attach(transport, owner)?, Checkout::default()),
             None => {
                 let launch = Launch::prepare(config)?;
-                (Connection::launch(launch.clone(), hub, handlers).await?, Checkout::new(launch))
+                (Connection::launch(launch.clone(), owner).await?, Checkout::new(launch))
             }
         };
         let metadata = greet(&connection, config, given_up).await?;

@@ -16,12 +16,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 
+use super::backlog::Budget;
 use super::deadlines::{self, Clock};
 use super::envelope::{Incoming, Outcome};
 use super::frame_queue::Event;
-use super::observers::{Hub, Observed};
-use super::{Connection, Ended, Outgoing, Router, Shared};
-use crate::handler::Handlers;
+use super::observers::Observed;
+use super::{Connection, Ended, Outgoing, Owner, Router, Shared};
 use crate::process::{self, StderrTail};
 use crate::transport::{FrameReader, FrameWriter, Transport};
 use crate::{Error, ErrorKind};
@@ -58,7 +58,7 @@ enum Why {
 }
 
 /// Makes both sides of a connection.
-pub(super) fn connection(hub: Arc<Hub>, handlers: Arc<Handlers>) -> (Connection, Driver) {
+pub(super) fn connection(Owner { hub, handlers, limits }: Owner) -> (Connection, Driver) {
     hub.reopen();
     let (outbox, queued) = mpsc::unbounded_channel();
     let (deadlines, clock) = deadlines::deadlines();
@@ -69,6 +69,7 @@ pub(super) fn connection(hub: Arc<Hub>, handlers: Arc<Handlers>) -> (Connection,
         deadlines,
         hub,
         handlers,
+        budget: Budget::new(limits),
         closing,
         ended: watch::Sender::new(None),
         greeted: AtomicBool::new(false),

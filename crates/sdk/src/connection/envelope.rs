@@ -5,8 +5,10 @@
 //! close; what it steps over is checked when it is decoded, on the consumer's side.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use memchr::memchr2;
+use openai_codex_protocol::table::MergeKey;
 use openai_codex_protocol::types::RequestId;
 
 /// A frame, as far as routing needs to understand it.
@@ -84,6 +86,39 @@ impl<'a> Incoming<'a> {
 /// The thread that parameters are about.
 pub(crate) fn thread_of(params: &str) -> Option<Cow<'_, str>> {
     Scanner { text: params, at: 0 }.route()?.thread_id
+}
+
+/// The parts of a delta that may merge with others.
+#[derive(Debug)]
+pub(crate) struct DeltaParts {
+    /// Which stream it belongs to: the values of its key, as JSON text.
+    pub(crate) stream: String,
+    /// Where its text is in the frame, between the quotes.
+    pub(crate) text: Range<usize>,
+}
+
+/// Finds the parts of a delta. None if it is not of the shape that its method has, or cuts a character in half.
+pub(crate) fn delta_parts(frame: &str, key: &MergeKey) -> Option<DeltaParts> {
+    let mut scanner = Scanner { text: frame, at: 0 };
+    let (mut values, mut text) = (vec!["null"; key.key.len()], None);
+    scanner.object(|member, scanner| match member {
+        "params" => scanner.object(|field, scanner| {
+            scanner.peek()?;
+            let start = scanner.at;
+            let value = scanner.value()?;
+            if let Some(index) = key.key.iter().position(|name| *name == field) {
+                *values.get_mut(index)? = value;
+            } else if field == key.text {
+                value.strip_prefix('"')?;
+                // Halves of characters, which only escapes can be, mean nothing by themselves.
+                let halved = value.contains("\\ud") || value.contains("\\uD");
+                text = (!halved).then_some(start + 1..scanner.at - 1);
+            }
+            Some(())
+        }),
+        _ => scanner.value().map(drop),
+    })?;
+    Some(DeltaParts { stream: values.join(" "), text: text? })
 }
 
 /// The request that a `serverRequest/resolved` is about.

@@ -57,6 +57,8 @@ impl OwnedEvent {
 #[derive(Clone, Default)]
 pub(crate) struct FrameQueue {
     segments: VecDeque<Segment>,
+    /// The size of the events that were not taken.
+    bytes: usize,
 }
 
 /// Without the text of the events.
@@ -94,8 +96,13 @@ impl FrameQueue {
         self.segments.is_empty()
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn push(&mut self, event: Event<'_>) {
         let size = event.frame.len();
+        self.bytes += size;
         let room = self.segments.back().map(|last| last.text.capacity() - last.text.len());
         if room.is_none_or(|room| room < size) {
             self.segments.push_back(Segment::with_room(size, self.segments.back()));
@@ -114,7 +121,10 @@ impl FrameQueue {
             other.segments.front().is_none_or(|first| other.segments.len() == 1 && first.text.len() < FIRST);
         match few {
             true => other.iter().for_each(|event| self.push(event)),
-            false => self.segments.append(&mut other.segments),
+            false => {
+                self.bytes += other.bytes;
+                self.segments.append(&mut other.segments);
+            }
         }
     }
 
@@ -165,6 +175,7 @@ impl FrameQueue {
             let wanted = with_children || !of_child;
             let event = wanted.then(|| Notification::decode_frame(kind, &segment.text[start..end]));
             segment.taken = (index + 1, end);
+            self.bytes -= end - start;
             if index + 1 == segment.events.len() {
                 self.segments.pop_front();
             }

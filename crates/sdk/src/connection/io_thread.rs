@@ -3,23 +3,20 @@
 //! One per client, with a small event loop of its own: users need no runtime, blocking calls only park, and a drop
 //! needs no executor to end the runtime.
 
-use std::sync::Arc;
 use std::thread;
 
 use tokio::sync::oneshot;
 
-use super::Connection;
 use super::driver::{Process, connection};
-use super::observers::Hub;
-use crate::handler::Handlers;
+use super::{Connection, Owner};
 use crate::process::{Group, Launch};
 use crate::transport::{LineReader, LineWriter, Transport};
 use crate::{Error, ErrorKind, Result};
 
 impl Connection {
     /// Starts a runtime and connects to it over its standard streams.
-    pub(crate) async fn launch(launch: Launch, hub: Arc<Hub>, handlers: Arc<Handlers>) -> Result<Self> {
-        let (connection, driver) = connection(hub, handlers);
+    pub(crate) async fn launch(launch: Launch, owner: Owner) -> Result<Self> {
+        let (connection, driver) = connection(owner);
         let (report, started) = oneshot::channel();
         spawn(async move || match start(&launch) {
             Ok((transport, process)) => {
@@ -35,16 +32,16 @@ impl Connection {
     }
 
     /// Connects over a transport that is already there.
-    pub(crate) fn attach(transport: Transport, hub: Arc<Hub>, handlers: Arc<Handlers>) -> Result<Self> {
-        let (connection, driver) = connection(hub, handlers);
+    pub(crate) fn attach(transport: Transport, owner: Owner) -> Result<Self> {
+        let (connection, driver) = connection(owner);
         spawn(async move || driver.run(transport, None).await)?;
         Ok(connection)
     }
 
     /// Connects on the executor of the caller, whose clock a test may have paused.
     #[cfg(test)]
-    pub(crate) fn on_this_executor(transport: Transport, hub: Arc<Hub>, handlers: Arc<Handlers>) -> Self {
-        let (connection, driver) = connection(hub, handlers);
+    pub(crate) fn on_this_executor(transport: Transport, owner: Owner) -> Self {
+        let (connection, driver) = connection(owner);
         tokio::spawn(driver.run(transport, None));
         connection
     }

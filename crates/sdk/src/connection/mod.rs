@@ -1,17 +1,19 @@
 //! One connection to one runtime: requests out, answers and events in.
 //!
 //! The parts: [`envelope`] reads where a frame goes, [`router`] decides, [`turn_log`] and [`observers`] keep what
-//! consumers have not taken yet ([`frame_queue`]), [`deadlines`] ends what takes too long, [`asked`] keeps what the
+//! consumers have not taken yet ([`frame_queue`], [`backlog`], [`merge`]), [`deadlines`] ends what takes too long, [`asked`] keeps what the
 //! server has asked, [`serve`] has it answered by handlers and [`fallback`] without any, [`outgoing`] is what is
 //! written, and [`driver`] runs them over a transport on the client's I/O thread.
 
 pub(crate) mod asked;
+pub(crate) mod backlog;
 pub(crate) mod deadlines;
 mod driver;
 mod envelope;
 mod fallback;
 pub(crate) mod frame_queue;
 mod io_thread;
+mod merge;
 pub(crate) mod observers;
 mod outgoing;
 mod router;
@@ -32,6 +34,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::handler::Handlers;
 use crate::{Error, ErrorKind, Result};
+use backlog::{Budget, Limits};
 use deadlines::Deadlines;
 use observers::Hub;
 use outgoing::{ClientNotification, Outgoing, Request, frame};
@@ -44,6 +47,14 @@ pub(crate) struct Connection {
     shared: Arc<Shared>,
 }
 
+/// What a connection has to know of its client.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) handlers: Arc<Handlers>,
+    pub(crate) limits: Limits,
+}
+
 /// What the owners of a connection share with its I/O thread.
 #[derive(Debug)]
 struct Shared {
@@ -52,6 +63,7 @@ struct Shared {
     deadlines: Deadlines,
     hub: Arc<Hub>,
     handlers: Arc<Handlers>,
+    budget: Arc<Budget>,
     closing: watch::Sender<bool>,
     ended: watch::Sender<Option<Ended>>,
     /// Whether a request, which can only be `initialize`, was answered. Before that the peer may be any program.
@@ -183,6 +195,11 @@ impl Connection {
     /// Sends a notification without parameters.
     pub(crate) fn notify(&self, method: &str) {
         self.shared.send(None, frame(&ClientNotification { method }));
+    }
+
+    /// A window of a turn that is to be started.
+    pub(crate) fn log(&self, thread_id: Arc<str>, keep_backlog: bool) -> Arc<TurnLog> {
+        Arc::new(TurnLog::new(thread_id, keep_backlog, &self.shared.budget))
     }
 
     /// The last handle of a turn has gone.

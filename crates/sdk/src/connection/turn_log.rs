@@ -5,8 +5,9 @@ use std::task::{Context, Poll, Waker};
 
 use openai_codex_protocol::NotificationKind;
 
+use super::backlog::{Backlog, Budget};
 use super::frame_queue::{FrameQueue, OwnedEvent};
-use crate::Error;
+use crate::{Error, ErrorKind};
 
 /// How a turn ended, as far as its handle is concerned.
 #[derive(Clone, Debug)]
@@ -29,6 +30,7 @@ pub(crate) struct Digest {
 /// One handle's window of a turn: everything from its start (or its joining) on.
 pub(crate) struct TurnLog {
     pub(crate) thread_id: Arc<str>,
+    budget: Arc<Budget>,
     state: Mutex<State>,
 }
 
@@ -47,7 +49,10 @@ struct State {
     turn_id: Option<Arc<str>>,
     created: bool,
     digest: Digest,
-    backlog: Option<FrameQueue>,
+    /// For the first stream, until there is one.
+    backlog: Option<Backlog>,
+    /// Whether that was given up, because it was too long.
+    overflown: bool,
     streams: Vec<Stream>,
     next_id: u64,
     end: Option<End>,
@@ -58,10 +63,12 @@ struct State {
 #[derive(Debug)]
 struct Stream {
     id: u64,
-    queue: FrameQueue,
+    queue: Backlog,
     waker: Option<Waker>,
     /// Whether the error of a lost turn is still to be told.
     tell_loss: bool,
+    /// Whether it was given up, because its consumer left too much lying, and whether that was told.
+    overflown: Option<bool>,
     /// Whether events of sub-agents' turns are wanted; open until the stream is first taken from.
     children: Option<bool>,
 }
@@ -118,6 +125,28 @@ impl Drop for Wait<'_> {
     }
 }
 
+impl State {
+    /// Keeps events for the first stream. As long as there may be one there is no other.
+    fn keep(&mut self, events: FrameQueue) {
+        if let Some(backlog) = &mut self.backlog
+            && !backlog.append(events)
+        {
+            self.backlog = None;
+            self.overflown = true;
+        }
+    }
+}
+
+impl Stream {
+    fn append(&mut self, events: FrameQueue) {
+        if self.overflown.is_none() && !self.queue.append(events) {
+            // What cannot be told whole is not told at all.
+            drop(self.queue.take());
+            self.overflown = Some(false);
+        }
+    }
+}
+
 /// What a stream's poll brings.
 #[derive(Debug)]
 pub(crate) enum Batch {
@@ -131,14 +160,16 @@ pub(crate) enum Batch {
 
 impl TurnLog {
     /// `keep_backlog`: whether a stream may be opened later, so that events must be kept for it.
-    pub(crate) fn new(thread_id: Arc<str>, keep_backlog: bool) -> Self {
+    pub(crate) fn new(thread_id: Arc<str>, keep_backlog: bool, budget: &Arc<Budget>) -> Self {
         Self {
             thread_id,
+            budget: budget.clone(),
             state: Mutex::new(State {
                 turn_id: None,
                 created: false,
                 digest: Digest::default(),
-                backlog: keep_backlog.then(FrameQueue::default),
+                backlog: keep_backlog.then(|| Backlog::new(budget)),
+                overflown: false,
                 streams: Vec::new(),
                 next_id: 0,
                 end: None,
@@ -179,11 +210,11 @@ impl TurnLog {
             return;
         }
         let events = events.of_child();
-        if let Some(backlog) = &mut state.backlog {
-            backlog.append(events.clone());
+        if state.backlog.is_some() {
+            return state.keep(events);
         }
         for stream in state.streams.iter_mut().filter(|stream| stream.children != Some(false)) {
-            stream.queue.append(events.clone());
+            stream.append(events.clone());
             wake.extend(stream.waker.take());
         }
     }
@@ -217,15 +248,15 @@ impl TurnLog {
         if state.end.is_some() {
             wake.extend(state.waiting.drain(..).map(|(_, waker)| waker));
         }
+        if state.backlog.is_some() {
+            return state.keep(events);
+        }
         for stream in &mut state.streams {
             wake.extend(stream.waker.take());
         }
-        let State { backlog, streams, .. } = &mut *state;
-        let mut queues: Vec<_> =
-            backlog.iter_mut().chain(streams.iter_mut().map(|stream| &mut stream.queue)).collect();
         // The last one gets the events themselves, which mostly is the only one.
-        if let Some(last) = queues.pop() {
-            queues.into_iter().for_each(|queue| queue.append(events.clone()));
+        if let Some((last, others)) = state.streams.split_last_mut() {
+            others.iter_mut().for_each(|stream| stream.append(events.clone()));
             last.append(events);
         }
     }
@@ -248,20 +279,22 @@ impl TurnLog {
     /// gets the terminal event.
     pub(crate) fn open_stream(&self) -> u64 {
         let mut state = self.lock();
-        let backlog = state.backlog.take();
-        let (queue, tell_loss) = match (&state.end, backlog) {
-            (None, backlog) => (backlog.unwrap_or_default(), false),
-            (Some(End::Completed(_)), Some(backlog)) => (backlog, false),
-            (Some(End::Completed(event)), None) => {
+        let first = state.backlog.take();
+        let of_first = first.is_some() || state.overflown;
+        let mut queue = first.unwrap_or_else(|| Backlog::new(&self.budget));
+        let tell_loss = match &state.end {
+            Some(End::Completed(event)) if !of_first => {
                 let mut last = FrameQueue::default();
                 last.push(event.borrow());
-                (last, false)
+                queue.append(last);
+                false
             }
-            (Some(End::Lost(_)), backlog) => (backlog.unwrap_or_default(), true),
+            end => matches!(end, Some(End::Lost(_))),
         };
         let id = state.next_id;
         state.next_id += 1;
-        state.streams.push(Stream { id, queue, waker: None, tell_loss, children: None });
+        let overflown = std::mem::take(&mut state.overflown).then_some(false);
+        state.streams.push(Stream { id, queue, waker: None, tell_loss, overflown, children: None });
         id
     }
 
@@ -276,12 +309,7 @@ impl TurnLog {
     }
 
     /// Moves all that a stream has to `batch`, which must be empty, or waits.
-    pub(crate) fn poll_stream(
-        &self,
-        id: u64,
-        batch: &mut FrameQueue,
-        context: &mut Context<'_>,
-    ) -> Poll<Batch> {
+    pub(crate) fn poll_stream(&self, id: u64, batch: &mut Backlog, context: &mut Context<'_>) -> Poll<Batch> {
         // Cloning and dropping wakers can run code of their executors, so both are done outside.
         let waker = context.waker().clone();
         let mut state = self.lock();
@@ -291,8 +319,12 @@ impl TurnLog {
         };
         stream.children.get_or_insert(false);
         if !stream.queue.is_empty() {
-            std::mem::swap(&mut stream.queue, batch);
+            *batch = stream.queue.take();
             return Poll::Ready(Batch::Filled);
+        }
+        if let Some(told) = &mut stream.overflown {
+            let untold = !std::mem::replace(told, true);
+            return Poll::Ready(if untold { Batch::Lost(self.overflow()) } else { Batch::Ended });
         }
         match end {
             None => {
@@ -306,6 +338,15 @@ impl TurnLog {
             }
             Some(_) => Poll::Ready(Batch::Ended),
         }
+    }
+
+    fn overflow(&self) -> Error {
+        let limit = self.budget.stream_limit();
+        let message = format!(
+            "the stream was given up: more than {limit} bytes of it were not taken; the turn goes on, and its result \
+             stays whole. Take events faster, or set a higher CodexConfig::stream_limit"
+        );
+        Error::new(ErrorKind::StreamOverflow, message).with_thread(Some(&self.thread_id))
     }
 
     /// A wait for the turn's id, or for its end.

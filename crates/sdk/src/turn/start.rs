@@ -17,7 +17,6 @@ use serde_json::Value;
 use super::AsyncTurnHandle;
 use super::hold::TurnHold;
 use crate::client::{Core, Session, decode, encode};
-use crate::connection::turn_log::TurnLog;
 use crate::input::utf8_path;
 use crate::{ApprovalMode, AsyncCodex, Error, ErrorKind, Result, RunResult, Sandbox, TurnInput};
 
@@ -175,7 +174,7 @@ impl<C> TurnStart<C> {
         self.finish_params()?;
         let session = self.core.session().await?;
         self.check_runtime(&session).await?;
-        let log = Arc::new(TurnLog::new(self.thread_id.clone(), keep_backlog));
+        let log = session.connection.log(self.thread_id.clone(), keep_backlog);
         let hold = TurnHold::new(session.clone(), log.clone());
         let params = encode(METHOD, &self.params)?.unwrap_or_default();
         let answer = session.start_turn(&params, &log, self.deadline)?.await?;

@@ -10,7 +10,7 @@ use openai_codex_protocol::Notification;
 
 use super::hold::TurnHold;
 use crate::Result;
-use crate::connection::frame_queue::FrameQueue;
+use crate::connection::backlog::Backlog;
 use crate::connection::turn_log::Batch;
 
 /// The events of one turn, in order and without loss; see
@@ -22,14 +22,14 @@ pub struct AsyncTurnStream {
     hold: Arc<TurnHold>,
     id: u64,
     /// Taken from the log, not delivered yet.
-    batch: FrameQueue,
+    batch: Backlog,
     with_children: bool,
 }
 
 impl AsyncTurnStream {
     pub(super) fn open(hold: Arc<TurnHold>) -> Self {
         let id = hold.log.open_stream();
-        Self { hold, id, batch: FrameQueue::default(), with_children: false }
+        Self { hold, id, batch: Backlog::default(), with_children: false }
     }
 
     /// Has the stream yield the events of sub-agents' turns too, which have their own thread and turn ids. They come

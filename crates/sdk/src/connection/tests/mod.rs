@@ -1,5 +1,6 @@
 //! The connection against a peer in memory, on a paused clock.
 
+mod bounds;
 mod requests;
 mod turns;
 
@@ -12,10 +13,10 @@ use bytes::Bytes;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
-use super::frame_queue::FrameQueue;
+use super::backlog::{Backlog, Limits};
 use super::observers::{CAPACITY, Hub, Observed, Seen};
 use super::turn_log::{Batch, End, TurnLog};
-use super::{Connection, Pending};
+use super::{Connection, Owner, Pending};
 use crate::ErrorKind;
 use crate::handler::{Handlers, Layer};
 use crate::transport::{FrameReader, FrameWriter, Transport};
@@ -78,14 +79,23 @@ async fn connect() -> (Connection, Peer) {
 }
 
 fn connect_ungreeted() -> (Connection, Peer) {
+    connect_to(owner(Arc::default()))
+}
+
+fn connect_to(owner: Owner) -> (Connection, Peer) {
     let (ours, theirs) = Transport::memory_pair();
-    let connection = Connection::on_this_executor(ours, Arc::default(), handlers());
+    let connection = Connection::on_this_executor(ours, owner);
     (connection, Peer { reader: theirs.reader, writer: theirs.writer, received: VecDeque::new() })
 }
 
-/// No handlers.
-fn handlers() -> Arc<Handlers> {
-    Arc::new(Handlers::new(Layer::default(), Duration::from_secs(600), Weak::new()))
+/// A client with these observers, and no handlers.
+fn owner(hub: Arc<Hub>) -> Owner {
+    let handlers = Handlers::new(Layer::default(), Duration::from_secs(600), Weak::new());
+    Owner {
+        hub,
+        handlers: Arc::new(handlers),
+        limits: Limits { merge_above: usize::MAX, stream: usize::MAX },
+    }
 }
 
 fn ask(connection: &Connection, method: &str) -> Pending {
@@ -93,13 +103,13 @@ fn ask(connection: &Connection, method: &str) -> Pending {
 }
 
 fn start(connection: &Connection) -> (Arc<TurnLog>, Pending) {
-    let log = Arc::new(TurnLog::new("t".into(), true));
+    let log = connection.log("t".into(), true);
     let pending = connection.start_turn(&params(&json!({"threadId": "t"})), &log, QUICK).unwrap();
     (log, pending)
 }
 
 fn compact(connection: &Connection) -> (Arc<TurnLog>, Pending) {
-    let log = Arc::new(TurnLog::new("t".into(), true));
+    let log = connection.log("t".into(), true);
     let pending = connection.start_compaction(&params(&json!({"threadId": "t"})), &log, QUICK).unwrap();
     (log, pending)
 }
@@ -112,9 +122,12 @@ fn params(value: &Value) -> Box<RawValue> {
 async fn drain(log: &TurnLog, stream: u64) -> Vec<String> {
     let mut seen = Vec::new();
     loop {
-        let mut batch = FrameQueue::default();
+        let mut batch = Backlog::default();
         match poll_fn(|context| log.poll_stream(stream, &mut batch, context)).await {
-            Batch::Filled => seen.extend(batch.iter().map(|event| describe(event.frame))),
+            Batch::Filled => {
+                let events = std::iter::from_fn(|| batch.pop(true));
+                seen.extend(events.map(|event| describe(&serde_json::to_string(&event).unwrap())));
+            }
             Batch::Ended => return seen,
             Batch::Lost(error) => seen.push(format!("lost: {:?}", error.kind())),
         }

@@ -65,11 +65,11 @@ async fn a_request_dropped_before_it_is_written_is_not_sent() {
 async fn the_end_of_an_old_connection_does_not_end_the_observers_of_a_new_one() {
     let hub = Arc::<Hub>::default();
     let (ours, _theirs) = Transport::memory_pair();
-    let old = Connection::on_this_executor(ours, hub.clone(), handlers());
+    let old = Connection::on_this_executor(ours, owner(hub.clone()));
     old.close();
     let ended = old.ended();
     let (ours, _theirs) = Transport::memory_pair();
-    let _new = Connection::on_this_executor(ours, hub.clone(), handlers());
+    let _new = Connection::on_this_executor(ours, owner(hub.clone()));
     let observer = hub.observe(None);
     ended.await;
     drop(old);

@@ -92,7 +92,7 @@ async fn events_of_sub_agents_come_to_the_streams_that_want_them() {
     assert_eq!(drain(&log, first).await, all);
     // What was not told yet whether it wants them has them, marked, to be left out when it is read.
     settle(&connection, &mut peer).await;
-    let mut batch = FrameQueue::default();
+    let mut batch = Backlog::default();
     poll_fn(|context| log.poll_stream(plain, &mut batch, context)).await;
     let own: Vec<_> =
         std::iter::from_fn(|| batch.pop(false)).map(|event| event.method().to_owned()).collect();

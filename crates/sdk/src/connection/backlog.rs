@@ -1,0 +1,133 @@
+//! What a consumer of a turn has not taken yet: lossless, and bounded by merging.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use openai_codex_protocol::Notification;
+
+use super::frame_queue::FrameQueue;
+use super::merge::Merged;
+
+/// From how much text on a backlog is worth merging.
+const WORTHWHILE: usize = 64 * 1024;
+
+/// How much may be kept for slow consumers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Undelivered bytes of a connection above which deltas merge.
+    pub(crate) merge_above: usize,
+    /// Undelivered bytes of a stream above which it is given up.
+    pub(crate) stream: usize,
+}
+
+/// The undelivered bytes of a connection.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limits: Limits,
+    used: AtomicUsize,
+}
+
+impl Budget {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { limits, used: AtomicUsize::new(0) })
+    }
+
+    pub(crate) fn stream_limit(&self) -> usize {
+        self.limits.stream
+    }
+
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// Events of a turn, first in, first out. Counts against a budget as long as it is being filled.
+#[derive(Default)]
+pub(crate) struct Backlog {
+    merged: Merged,
+    /// What came since.
+    recent: FrameQueue,
+    charge: Option<Charge>,
+}
+
+/// What a backlog has taken of its budget.
+struct Charge {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Charge {
+    fn set(&mut self, bytes: usize) {
+        if bytes >= self.bytes {
+            self.budget.used.fetch_add(bytes - self.bytes, Ordering::Relaxed);
+        } else {
+            self.budget.used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// Without the text of the events.
+impl std::fmt::Debug for Backlog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Backlog").field("bytes", &self.bytes()).finish_non_exhaustive()
+    }
+}
+
+impl Backlog {
+    /// An empty one that counts against a budget.
+    pub(crate) fn new(budget: &Arc<Budget>) -> Self {
+        Self { charge: Some(Charge { budget: budget.clone(), bytes: 0 }), ..Self::default() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.merged.is_empty() && self.recent.is_empty()
+    }
+
+    fn bytes(&self) -> usize {
+        self.merged.bytes() + self.recent.bytes()
+    }
+
+    /// Moves events behind those that are here; false if the backlog is then too long.
+    pub(crate) fn append(&mut self, events: FrameQueue) -> bool {
+        self.recent.append(events);
+        let bytes = self.bytes();
+        let Some(charge) = &mut self.charge else { return true };
+        charge.set(bytes);
+        let Limits { merge_above, stream } = charge.budget.limits;
+        if charge.budget.used.load(Ordering::Relaxed) > merge_above && self.recent.bytes() > WORTHWHILE {
+            let recent = std::mem::take(&mut self.recent);
+            recent.iter().for_each(|event| self.merged.push(event));
+            let bytes = self.bytes();
+            if let Some(charge) = &mut self.charge {
+                charge.set(bytes);
+            }
+        }
+        self.bytes() <= stream
+    }
+
+    /// Takes all that is here, to be delivered: it no longer counts.
+    pub(crate) fn take(&mut self) -> Self {
+        let taken = Self {
+            merged: std::mem::take(&mut self.merged),
+            recent: std::mem::take(&mut self.recent),
+            charge: None,
+        };
+        if let Some(charge) = &mut self.charge {
+            charge.set(0);
+        }
+        taken
+    }
+
+    /// Takes the first event and decodes it. Those of sub-agents' turns are left out unless they are wanted.
+    pub(crate) fn pop(&mut self, with_children: bool) -> Option<Notification> {
+        self.merged.pop(with_children).or_else(|| self.recent.pop(with_children))
+    }
+}

@@ -1,0 +1,176 @@
+//! Merging deltas that nobody has taken yet: a stream of deltas is one text, however it is cut.
+//!
+//! The method table says which methods may merge, and by which fields their streams are told apart. A merged event has the
+//! frame of its first delta with the text of all, and the field `mergedCount` beside it.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use openai_codex_protocol::table::{MergeKey, NOTIFICATIONS};
+use openai_codex_protocol::{Notification, NotificationKind};
+
+use super::envelope::delta_parts;
+use super::frame_queue::Event;
+
+/// The methods whose events may merge.
+static KEYS: LazyLock<HashMap<NotificationKind, MergeKey>> = LazyLock::new(|| {
+    let keys = NOTIFICATIONS.iter().filter_map(|info| {
+        let kind = NotificationKind::from_method(info.method)?;
+        Some((kind, info.merge?))
+    });
+    keys.collect()
+});
+
+/// Events in order, with the deltas of one stream merged where no other event comes between them.
+#[derive(Default)]
+pub(super) struct Merged {
+    events: VecDeque<Entry>,
+    /// How many events were taken, so that indices into `events` can be kept.
+    taken: usize,
+    /// The streams that the next delta can be merged with, by their keys.
+    open: HashMap<Box<str>, usize>,
+    bytes: usize,
+}
+
+struct Entry {
+    kind: Option<NotificationKind>,
+    of_child: bool,
+    /// The frame; of a delta that may merge, up to the end of its text.
+    head: String,
+    /// The rest of the frame.
+    rest: Box<str>,
+    count: u64,
+}
+
+impl Merged {
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn push(&mut self, event: Event<'_>) {
+        let Event { kind, frame, of_child } = event;
+        let parts = kind.and_then(|kind| KEYS.get(&kind)).and_then(|key| delta_parts(frame, key));
+        let Some(parts) = parts else {
+            self.open.clear();
+            self.bytes += frame.len();
+            let (head, rest) = (frame.to_owned(), Box::default());
+            return self.events.push_back(Entry { kind, of_child, head, rest, count: 1 });
+        };
+        let stream = format!("{kind:?} {of_child} {}", parts.stream);
+        let index = self.open.get(&*stream).and_then(|index| index.checked_sub(self.taken));
+        if let Some(entry) = index.and_then(|index| self.events.get_mut(index)) {
+            let text = &frame[parts.text.clone()];
+            entry.head.push_str(text);
+            entry.count += 1;
+            self.bytes += text.len();
+            return;
+        }
+        self.open.insert(stream.into(), self.taken + self.events.len());
+        let (head, rest) = frame.split_at(parts.text.end);
+        self.bytes += frame.len();
+        self.events.push_back(Entry { kind, of_child, head: head.to_owned(), rest: rest.into(), count: 1 });
+    }
+
+    /// Takes the first event and decodes it. Those of sub-agents' turns are left out unless they are wanted.
+    pub(super) fn pop(&mut self, with_children: bool) -> Option<Notification> {
+        loop {
+            let Entry { kind, of_child, mut head, rest, count } = self.events.pop_front()?;
+            self.taken += 1;
+            self.bytes = self.bytes.saturating_sub(head.len() + rest.len());
+            if of_child && !with_children {
+                continue;
+            }
+            if count == 1 {
+                head.push_str(&rest);
+            } else {
+                // The rest begins with the quote that ends the text.
+                let _ = write!(head, "\",\"mergedCount\":{count}");
+                head.push_str(rest.get(1..).unwrap_or_default());
+            }
+            return Some(Notification::decode_frame(kind, &head));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn delta(item: &str, text: &str) -> String {
+        let params = json!({"threadId": "t", "turnId": "u", "itemId": item, "delta": text});
+        json!({"emittedAtMs": 1, "method": "item/agentMessage/delta", "params": params}).to_string()
+    }
+
+    fn push(merged: &mut Merged, frame: &str) {
+        let method = serde_json::from_str::<Value>(frame).unwrap()["method"].as_str().unwrap().to_owned();
+        merged.push(Event { kind: NotificationKind::from_method(&method), frame, of_child: false });
+    }
+
+    /// What comes out: item, text and count of deltas, and the method of anything else.
+    fn drain(merged: &mut Merged) -> Vec<(String, String, u64)> {
+        std::iter::from_fn(|| merged.pop(true))
+            .map(|event| match event {
+                Notification::AgentMessageDelta(delta) => {
+                    let count = delta.extra.get("mergedCount").and_then(Value::as_u64).unwrap_or(1);
+                    (delta.item_id, delta.delta, count)
+                }
+                other => (other.method().to_owned(), String::new(), 1),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_stream_of_deltas_is_one_text_with_their_count() {
+        let mut merged = Merged::default();
+        let texts = ["a\"b", "\\", "\u{1F600}", "\n\u{7}", "", "ä"];
+        texts.iter().for_each(|text| push(&mut merged, &delta("i", text)));
+        assert_eq!(drain(&mut merged), [("i".to_owned(), texts.concat(), 6)]);
+        assert_eq!((merged.bytes(), merged.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn streams_are_told_apart_and_nothing_merges_across_another_event() {
+        let mut merged = Merged::default();
+        for frame in [delta("i", "1"), delta("j", "x"), delta("i", "2")] {
+            push(&mut merged, &frame);
+        }
+        push(&mut merged, r#"{"method":"of/tomorrow","params":{"threadId":"t"}}"#);
+        push(&mut merged, &delta("i", "3"));
+        let expected = [("i", "12", 2), ("j", "x", 1), ("of/tomorrow", "", 1), ("i", "3", 1)];
+        let expected = expected.map(|(item, text, count)| (item.to_owned(), text.to_owned(), count));
+        assert_eq!(drain(&mut merged), expected);
+    }
+
+    #[test]
+    fn what_was_taken_is_not_merged_with() {
+        let mut merged = Merged::default();
+        push(&mut merged, &delta("i", "1"));
+        merged.pop(true).unwrap();
+        push(&mut merged, &delta("i", "2"));
+        push(&mut merged, &delta("i", "3"));
+        assert_eq!(drain(&mut merged), [("i".to_owned(), "23".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn a_delta_with_half_a_character_or_another_shape_is_left_alone() {
+        let half = delta("i", "x").replace("\"x\"", r#""\ud83d""#);
+        let other = delta("i", "x").replace("\"x\"", "7");
+        for frame in [half, other] {
+            let mut merged = Merged::default();
+            push(&mut merged, &delta("i", "1"));
+            merged.push(Event {
+                kind: Some(NotificationKind::AgentMessageDelta),
+                frame: &frame,
+                of_child: false,
+            });
+            push(&mut merged, &delta("i", "2"));
+            assert_eq!(drain(&mut merged).len(), 3, "{frame}");
+        }
+    }
+}

@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::ChildStdin;
 use std::time::{Duration, Instant};
 
-use openai_codex::{AsyncCodex, Codex, Notification};
+use openai_codex::{AsyncCodex, Codex, CodexConfig, Notification};
 use openai_codex_testkit::app_server::{AppServer, Pour, Script};
 use serde::Deserialize;
 
@@ -67,8 +67,13 @@ fn rate(took: Duration) -> u64 {
     (DELTAS as f64 / took.as_secs_f64()) as u64
 }
 
+/// No merging: every delta is an event, however slow its consumer.
+fn every_delta(server: &AppServer) -> CodexConfig {
+    server.config().merge_above(usize::MAX).stream_limit(usize::MAX)
+}
+
 fn blocking(server: &AppServer) -> Result<Duration, Box<dyn std::error::Error>> {
-    let codex = Codex::with_config(server.config())?;
+    let codex = Codex::with_config(every_delta(server))?;
     let thread = codex.thread_start().send()?;
     let start = Instant::now();
     let turn = thread.turn("go").send()?;
@@ -87,7 +92,7 @@ fn blocking(server: &AppServer) -> Result<Duration, Box<dyn std::error::Error>> 
 
 fn asynchronous(server: &AppServer) -> Result<Duration, Box<dyn std::error::Error>> {
     tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-        let codex = AsyncCodex::with_config(server.config());
+        let codex = AsyncCodex::with_config(every_delta(server));
         let thread = codex.thread_start().send().await?;
         let start = Instant::now();
         let turn = thread.turn("go").send().await?;

@@ -39,6 +39,7 @@ pub struct CodexConfig {
     pub(crate) start_deadline: Duration,
     pub(crate) request_deadline: Option<Duration>,
     pub(crate) handler_deadline: Duration,
+    pub(crate) turn_silence: Duration,
     pub(crate) layer: Layer,
     pub(crate) limits: Limits,
 }
@@ -59,6 +60,7 @@ impl CodexConfig {
             start_deadline: Duration::from_secs(30),
             request_deadline: None,
             handler_deadline: Duration::from_secs(600),
+            turn_silence: Duration::from_secs(120),
             layer: Layer::default(),
             limits: Limits { merge_above: 48 << 20, stream: 256 << 20 },
         }
@@ -146,6 +148,15 @@ impl CodexConfig {
     /// server gets an error, and the handler's [`Cancellation`](crate::Cancellation) happens.
     pub fn handler_deadline(mut self, deadline: Duration) -> Self {
         self.handler_deadline = deadline;
+        self
+    }
+
+    /// How long a turn may be silent, while the server waits for no answer of this client, before the server is asked
+    /// about it: `thread/read`, and where that says that the thread is at work `thread/turns/list`. 2 minutes unless
+    /// set. Only if the server says that the turn is over, or does not answer, the turn ends here too, with
+    /// [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost). It is never started again.
+    pub fn turn_silence(mut self, silence: Duration) -> Self {
+        self.turn_silence = silence;
         self
     }
 

@@ -72,6 +72,8 @@ pub enum ErrorKind {
     RetryLimitExceeded,
     /// Any other JSON-RPC error.
     JsonRpc,
+    /// The turn is over, or the server no longer answers, and its end never came. The turn may have had effects.
+    TurnLost,
     /// A stream was not read fast enough, and was given up; its turn goes on. See
     /// [`CodexConfig::stream_limit`](crate::CodexConfig::stream_limit).
     StreamOverflow,

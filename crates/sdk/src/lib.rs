@@ -49,7 +49,7 @@ pub use thread::Thread;
 pub use thread::{
     AsyncThread, ThreadFork, ThreadItems, ThreadList, ThreadRead, ThreadResume, ThreadStart, ThreadTurns,
 };
-pub use turn::{AsyncTextStream, AsyncTurnHandle, AsyncTurnStream, RunResult, TurnStart};
+pub use turn::{AsyncTextStream, AsyncTurnHandle, AsyncTurnStream, RunResult, TurnStart, merged_count};
 #[cfg(feature = "blocking")]
 pub use turn::{TextStream, TurnHandle, TurnStream};
 

@@ -155,8 +155,12 @@ impl Core {
                 }
             }
         };
-        let owner =
-            Owner { hub: self.hub.clone(), handlers: self.handlers.clone(), limits: self.config.limits };
+        let owner = Owner {
+            hub: self.hub.clone(),
+            handlers: self.handlers.clone(),
+            limits: self.config.limits,
+            silence: self.config.turn_silence,
+        };
         let started = Session::start(&self.config, transport, owner, given_up).await.map(Arc::new);
         let (outcome, unwanted) = {
             let mut link = self.link();

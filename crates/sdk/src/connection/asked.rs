@@ -95,6 +95,11 @@ impl Asked {
         self.pending.remove(id).map(|(_, signal)| signal)
     }
 
+    /// Whether a request of this turn is unanswered.
+    pub(super) fn is_waiting(&self, turn_id: &str) -> bool {
+        self.pending.values().any(|(ask, _)| ask.turn_id.as_deref() == Some(turn_id))
+    }
+
     /// A turn has ended: gives what it still waits for.
     pub(super) fn end_turn(&mut self, turn_id: &str) -> Vec<(Arc<Ask>, Signal)> {
         if self.pending.is_empty() {

@@ -21,7 +21,7 @@ use super::deadlines::{self, Clock};
 use super::envelope::{Incoming, Outcome};
 use super::frame_queue::Event;
 use super::observers::Observed;
-use super::{Connection, Ended, Outgoing, Owner, Router, Shared};
+use super::{Connection, Ended, Outgoing, Owner, Router, Shared, watchdog};
 use crate::process::{self, StderrTail};
 use crate::transport::{FrameReader, FrameWriter, Transport};
 use crate::{Error, ErrorKind};
@@ -46,6 +46,7 @@ pub(super) struct Driver {
     outbox: mpsc::UnboundedReceiver<Outgoing>,
     clock: Clock,
     closing: watch::Receiver<bool>,
+    silence: Duration,
 }
 
 /// Why reading or writing ended.
@@ -58,7 +59,8 @@ enum Why {
 }
 
 /// Makes both sides of a connection.
-pub(super) fn connection(Owner { hub, handlers, limits }: Owner) -> (Connection, Driver) {
+pub(super) fn connection(owner: Owner) -> (Connection, Driver) {
+    let Owner { hub, handlers, limits, silence } = owner;
     hub.reopen();
     let (outbox, queued) = mpsc::unbounded_channel();
     let (deadlines, clock) = deadlines::deadlines();
@@ -75,14 +77,14 @@ pub(super) fn connection(Owner { hub, handlers, limits }: Owner) -> (Connection,
         greeted: AtomicBool::new(false),
         over: AtomicBool::new(false),
     });
-    let driver = Driver { shared: shared.clone(), outbox: queued, clock, closing: close };
+    let driver = Driver { shared: shared.clone(), outbox: queued, clock, closing: close, silence };
     (Connection { shared }, driver)
 }
 
 impl Driver {
     /// Runs the connection until it ends, and then ends the process behind it.
     pub(super) async fn run(self, transport: Transport, mut process: Option<Process>) {
-        let Self { shared, outbox, clock, mut closing } = self;
+        let Self { shared, outbox, clock, mut closing, silence } = self;
         let _last_word = LastWord(shared.clone());
         let tail = Arc::new(StderrTail::default());
         let logging = process.as_mut().and_then(|process| process.child.stderr.take()).map(|stream| {
@@ -96,6 +98,7 @@ impl Driver {
                 move |id, waited| expiring.route(|router, effects| router.expire(id, waited, effects)),
             )
         });
+        let watching = tokio::spawn(watchdog::run(shared.clone(), silence));
         let mut reading = tokio::spawn(read(shared.clone(), transport.reader));
         let mut writing = tokio::spawn(write(shared.clone(), outbox, transport.writer, closing.clone()));
 
@@ -133,6 +136,7 @@ impl Driver {
         };
         stop(reading).await;
         stop(ticking).await;
+        stop(watching).await;
         shared.ended.send_replace(Some(Ended { reaped }));
     }
 }

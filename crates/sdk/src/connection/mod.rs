@@ -3,7 +3,7 @@
 //! The parts: [`envelope`] reads where a frame goes, [`router`] decides, [`turn_log`] and [`observers`] keep what
 //! consumers have not taken yet ([`frame_queue`], [`backlog`], [`merge`]), [`deadlines`] ends what takes too long, [`asked`] keeps what the
 //! server has asked, [`serve`] has it answered by handlers and [`fallback`] without any, [`outgoing`] is what is
-//! written, and [`driver`] runs them over a transport on the client's I/O thread.
+//! written, [`watchdog`] asks after silent turns, and [`driver`] runs them over a transport on the client's I/O thread.
 
 pub(crate) mod asked;
 pub(crate) mod backlog;
@@ -21,6 +21,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 pub(crate) mod turn_log;
+mod watchdog;
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,6 +54,8 @@ pub(crate) struct Owner {
     pub(crate) hub: Arc<Hub>,
     pub(crate) handlers: Arc<Handlers>,
     pub(crate) limits: Limits,
+    /// How long a turn may be silent before the server is asked about it.
+    pub(crate) silence: Duration,
 }
 
 /// What the owners of a connection share with its I/O thread.
@@ -116,6 +119,40 @@ impl Shared {
         }
     }
 
+    /// Sends a request. The answer's future may be dropped at any time.
+    fn request(
+        self: &Arc<Self>,
+        method: &str,
+        params: Option<&RawValue>,
+        thread_id: Option<&str>,
+        deadline: Option<Duration>,
+    ) -> Result<Pending> {
+        self.send_request(method, params, thread_id, deadline, Router::register)
+    }
+
+    fn send_request(
+        self: &Arc<Self>,
+        method: &str,
+        params: Option<&RawValue>,
+        thread_id: Option<&str>,
+        deadline: Option<Duration>,
+        register: impl FnOnce(&mut Router, Waiter) -> Result<i64>,
+    ) -> Result<Pending> {
+        // Whoever does not say which thread a request is for may have said it in the parameters.
+        let told =
+            params.filter(|_| thread_id.is_none()).and_then(|params| envelope::thread_of(params.get()));
+        let thread_id = thread_id.or(told.as_deref());
+        let (reply, answer) = oneshot::channel();
+        let waiter = Waiter { reply, method: method.into(), thread_id: thread_id.map(Arc::from) };
+        let id = register(&mut self.router(), waiter)
+            .map_err(|error| error.with_method(method).with_thread(thread_id))?;
+        self.send(Some(id), frame(&Request { method, id, params }));
+        if let Some(deadline) = deadline {
+            self.deadlines.request(id, deadline);
+        }
+        Ok(Pending { shared: self.clone(), id, answer })
+    }
+
     fn send(&self, id: Option<i64>, frame: Bytes) {
         // A writer that is gone means an ended connection, which resolves every waiter.
         let _ = self.outbox.send(Outgoing { id, frame });
@@ -140,7 +177,7 @@ impl Connection {
         thread_id: Option<&str>,
         deadline: Option<Duration>,
     ) -> Result<Pending> {
-        self.send_request(method, params, thread_id, deadline, Router::register)
+        self.shared.request(method, params, thread_id, deadline)
     }
 
     /// Sends a `turn/start` whose events go to `log` from this moment on.
@@ -151,7 +188,7 @@ impl Connection {
         deadline: Option<Duration>,
     ) -> Result<Pending> {
         let thread_id = log.thread_id.clone();
-        self.send_request("turn/start", Some(params), Some(&thread_id), deadline, |router, waiter| {
+        self.shared.send_request("turn/start", Some(params), Some(&thread_id), deadline, |router, waiter| {
             router.register_start(waiter, log.clone())
         })
     }
@@ -164,32 +201,9 @@ impl Connection {
         deadline: Option<Duration>,
     ) -> Result<Pending> {
         let (method, thread_id) = ("thread/compact/start", log.thread_id.clone());
-        self.send_request(method, Some(params), Some(&thread_id), deadline, |router, waiter| {
+        self.shared.send_request(method, Some(params), Some(&thread_id), deadline, |router, waiter| {
             router.register_compaction(waiter, log.clone())
         })
-    }
-
-    fn send_request(
-        &self,
-        method: &str,
-        params: Option<&RawValue>,
-        thread_id: Option<&str>,
-        deadline: Option<Duration>,
-        register: impl FnOnce(&mut Router, Waiter) -> Result<i64>,
-    ) -> Result<Pending> {
-        // Whoever does not say which thread a request is for may have said it in the parameters.
-        let told =
-            params.filter(|_| thread_id.is_none()).and_then(|params| envelope::thread_of(params.get()));
-        let thread_id = thread_id.or(told.as_deref());
-        let (reply, answer) = oneshot::channel();
-        let waiter = Waiter { reply, method: method.into(), thread_id: thread_id.map(Arc::from) };
-        let id = register(&mut self.shared.router(), waiter)
-            .map_err(|error| error.with_method(method).with_thread(thread_id))?;
-        self.shared.send(Some(id), frame(&Request { method, id, params }));
-        if let Some(deadline) = deadline {
-            self.shared.deadlines.request(id, deadline);
-        }
-        Ok(Pending { shared: self.shared.clone(), id, answer })
     }
 
     /// Sends a notification without parameters.

@@ -85,12 +85,25 @@ struct Start {
     expired: bool,
 }
 
+/// A turn that somebody waits for, as it was at a moment.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) turn_id: Arc<str>,
+    pub(crate) thread_id: Arc<str>,
+    /// How many events of it were seen.
+    pub(crate) seen: u64,
+    /// Whether the server waits for an answer of ours in it.
+    pub(crate) waits_for_us: bool,
+}
+
 /// A turn that runs: it was seen to start, or a handle holds it.
 #[derive(Debug)]
 struct Turn {
     thread_id: Option<Arc<str>>,
     since: u64,
     logs: Vec<Arc<TurnLog>>,
+    /// How many events of it were seen.
+    seen: u64,
     /// Whether a start was answered with it: the next one joins.
     claimed: bool,
     /// The turn that a sub-agent's turn works for.
@@ -102,7 +115,15 @@ struct Turn {
 impl Turn {
     fn new(thread_id: Option<&str>, since: u64) -> Self {
         let thread_id = thread_id.map(Arc::from);
-        Self { thread_id, since, logs: Vec::new(), claimed: false, root: None, staged: FrameQueue::default() }
+        Self {
+            thread_id,
+            since,
+            seen: 0,
+            logs: Vec::new(),
+            claimed: false,
+            root: None,
+            staged: FrameQueue::default(),
+        }
     }
 
     /// Whether somebody wants its events: a log of its own, or the turn that it works for.
@@ -387,9 +408,9 @@ impl Router {
 
     /// Stages an event for the logs of its turn; `wanted` even if there are none.
     fn stage(&mut self, turn_id: &str, event: Event<'_>, wanted: bool) {
-        if let Some(turn) = self.turns.get_mut(turn_id)
-            && (wanted || turn.is_wanted())
-        {
+        let Some(turn) = self.turns.get_mut(turn_id) else { return };
+        turn.seen += 1;
+        if wanted || turn.is_wanted() {
             if turn.staged.is_empty() {
                 self.touched.push(turn_id.into());
             }
@@ -476,6 +497,29 @@ impl Router {
         if interrupt && !held && log.created() {
             effects.push(Effect::Interrupt { thread_id: log.thread_id.clone(), turn_id });
         }
+    }
+
+    /// The turns that somebody waits for.
+    pub(crate) fn watched(&self) -> Vec<Watched> {
+        let held = self.turns.iter().filter_map(|(turn_id, turn)| Some((turn_id, turn, turn.logs.first()?)));
+        held.map(|(turn_id, turn, log)| Watched {
+            turn_id: turn_id.clone(),
+            thread_id: log.thread_id.clone(),
+            seen: turn.seen,
+            waits_for_us: self.asked.is_waiting(turn_id),
+        })
+        .collect()
+    }
+
+    /// The end of a turn was lost: whoever waits for it is told, unless something was heard of it meanwhile.
+    pub(crate) fn lose_turn(&mut self, lost: &Watched, error: &Error, effects: &mut Vec<Effect>) {
+        if self.turns.get(&lost.turn_id).is_none_or(|turn| turn.seen != lost.seen) {
+            return;
+        }
+        if let Some(turn) = self.turns.remove(&lost.turn_id) {
+            turn.logs.iter().for_each(|log| log.lose(error, &mut self.wakers));
+        }
+        effects.extend(self.wakers.drain(..).map(Effect::Wake));
     }
 
     /// The connection has ended: every waiter and every turn ends with it, and nothing new is taken.

@@ -3,6 +3,7 @@
 pub(crate) mod compact;
 mod handles;
 mod hold;
+mod merged;
 mod result;
 mod start;
 mod stream;
@@ -12,6 +13,7 @@ mod usage;
 pub use handles::AsyncTurnHandle;
 #[cfg(feature = "blocking")]
 pub use handles::TurnHandle;
+pub use merged::merged_count;
 pub use result::RunResult;
 pub use start::TurnStart;
 pub use stream::AsyncTurnStream;

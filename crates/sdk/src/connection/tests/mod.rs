@@ -3,6 +3,7 @@
 mod bounds;
 mod requests;
 mod turns;
+mod watchdog;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -95,6 +96,7 @@ fn owner(hub: Arc<Hub>) -> Owner {
         hub,
         handlers: Arc::new(handlers),
         limits: Limits { merge_above: usize::MAX, stream: usize::MAX },
+        silence: Duration::MAX,
     }
 }
 

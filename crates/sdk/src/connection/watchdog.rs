@@ -1,0 +1,99 @@
+//! Asks after turns that have gone silent: their end may have been lost.
+//!
+//! A turn that says nothing may be at work, so the server is asked before anything is judged, and only two things end a
+//! turn here: the server says that it is over, or does not answer. Nothing is ever tried again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::to_raw_value;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::router::Watched;
+use super::{Shared, deadlines};
+use crate::{Error, ErrorKind};
+
+/// How much time a turn's end that is on its way has to arrive after all.
+const GRACE: Duration = Duration::from_secs(1);
+/// How often in each period of silence turns are looked at.
+const LOOKS: u32 = 4;
+
+/// What the server says about a turn.
+enum Verdict {
+    /// It may be at work.
+    Open,
+    Over(String),
+}
+
+/// Looks at the turns of a connection until it ends.
+pub(super) async fn run(shared: Arc<Shared>, silence: Duration) {
+    // What was seen of each turn, and since when nothing else was.
+    let mut known: HashMap<Arc<str>, (u64, Instant)> = HashMap::new();
+    loop {
+        sleep(silence / LOOKS).await;
+        let now = Instant::now();
+        let turns = shared.router().watched();
+        known.retain(|turn_id, _| turns.iter().any(|turn| turn.turn_id == *turn_id));
+        for turn in turns {
+            let (seen, since) = known.entry(turn.turn_id.clone()).or_insert((turn.seen, now));
+            if *seen != turn.seen || turn.waits_for_us {
+                (*seen, *since) = (turn.seen, now);
+            } else if now.duration_since(*since) >= silence {
+                *since = now;
+                tokio::spawn(ask_after(shared.clone(), turn, silence));
+            }
+        }
+    }
+}
+
+async fn ask_after(shared: Arc<Shared>, turn: Watched, silence: Duration) {
+    let Verdict::Over(why) = verdict(&shared, &turn).await else { return };
+    sleep(GRACE).await;
+    let message = format!(
+        "the end of turn {} never came: nothing was heard of it for {silence:?}, and {why}. It may have had effects; \
+         read the thread before you start it again",
+        turn.turn_id
+    );
+    let error = Error::new(ErrorKind::TurnLost, message).with_thread(Some(&turn.thread_id));
+    shared.route(|router, effects| router.lose_turn(&turn, &error, effects));
+}
+
+/// Asks the server about the thread, and if that is at work, about the turn.
+async fn verdict(shared: &Arc<Shared>, turn: &Watched) -> Verdict {
+    let thread_id = &*turn.thread_id;
+    match ask(shared, "thread/read", thread_id, &json!({"threadId": thread_id, "includeTurns": false})).await
+    {
+        Err(error) if error.kind() == ErrorKind::DeadlineExceeded => {
+            return Verdict::Over("the server does not answer".into());
+        }
+        // It cannot tell.
+        Err(_) => return Verdict::Open,
+        Ok(answer) => match answer["thread"]["status"]["type"].as_str() {
+            Some("active") => {}
+            Some(status @ ("idle" | "notLoaded" | "systemError")) => {
+                return Verdict::Over(format!("the server says that its thread is {status}"));
+            }
+            _ => return Verdict::Open,
+        },
+    }
+    // Another turn may run there by now.
+    let params = json!({"threadId": thread_id, "limit": 20, "sortDirection": "desc"});
+    let Ok(answer) = ask(shared, "thread/turns/list", thread_id, &params).await else { return Verdict::Open };
+    let turns = answer["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let status = turns.iter().find(|listed| listed["id"] == *turn.turn_id);
+    match status.and_then(|listed| listed["status"].as_str()) {
+        Some(status @ ("completed" | "failed" | "interrupted")) => {
+            Verdict::Over(format!("the server says that it has {status}"))
+        }
+        _ => Verdict::Open,
+    }
+}
+
+async fn ask(shared: &Arc<Shared>, method: &str, thread_id: &str, params: &Value) -> Result<Value, Error> {
+    let params = to_raw_value(params).unwrap_or_default();
+    let deadline = Some(deadlines::QUICK);
+    let answer = shared.request(method, Some(&params), Some(thread_id), deadline)?.await?;
+    Ok(serde_json::from_str(&answer).unwrap_or_default())
+}

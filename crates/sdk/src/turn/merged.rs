@@ -1,0 +1,40 @@
+//! How many deltas an event stands for.
+
+use openai_codex_protocol::{Extra, Notification};
+use serde_json::Value;
+
+/// How many deltas of the server an event stands for: more than one where a slow consumer made the client merge them;
+/// see [`CodexConfig::merge_above`](crate::CodexConfig::merge_above).
+pub fn merged_count(event: &Notification) -> u64 {
+    use Notification as Event;
+    let extra: Option<&Extra> = match event {
+        Event::AgentMessageDelta(delta) => Some(&delta.extra),
+        Event::CommandExecutionOutputDelta(delta) => Some(&delta.extra),
+        Event::FileChangeOutputDelta(delta) => Some(&delta.extra),
+        Event::PlanDelta(delta) => Some(&delta.extra),
+        Event::ReasoningSummaryTextDelta(delta) => Some(&delta.extra),
+        Event::ReasoningTextDelta(delta) => Some(&delta.extra),
+        _ => None,
+    };
+    extra.and_then(|extra| extra.get("mergedCount")).and_then(Value::as_u64).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openai_codex_protocol::table::NOTIFICATIONS;
+    use serde_json::json;
+
+    #[test]
+    fn every_method_that_merges_is_counted() {
+        for info in NOTIFICATIONS.iter().filter(|info| info.merge.is_some()) {
+            let params = json!({
+                "threadId": "t", "turnId": "u", "itemId": "i", "delta": "x", "summaryIndex": 0, "contentIndex": 0,
+                "mergedCount": 3,
+            });
+            let frame = json!({"method": info.method, "params": params}).to_string();
+            let kind = openai_codex_protocol::NotificationKind::from_method(info.method);
+            assert_eq!(merged_count(&Notification::decode_frame(kind, &frame)), 3, "{}", info.method);
+        }
+    }
+}

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connection::backlog::Limits;
 use crate::handler::{Layer, closure_setters};
+use crate::trace_context::{TraceContext, TraceSource};
+use crate::wire_log::WireLog;
 use crate::{Error, Result};
 
 /// How a client finds, starts and greets the runtime.
@@ -42,6 +45,8 @@ pub struct CodexConfig {
     pub(crate) turn_silence: Duration,
     pub(crate) layer: Layer,
     pub(crate) limits: Limits,
+    pub(crate) wire_log: Option<WireLog>,
+    pub(crate) trace_context: Option<TraceSource>,
 }
 
 impl CodexConfig {
@@ -63,6 +68,8 @@ impl CodexConfig {
             turn_silence: Duration::from_secs(120),
             layer: Layer::default(),
             limits: Limits { merge_above: 48 << 20, stream: 256 << 20 },
+            wire_log: None,
+            trace_context: None,
         }
     }
 
@@ -173,6 +180,37 @@ impl CodexConfig {
     /// `run` has its whole result.
     pub fn stream_limit(mut self, bytes: usize) -> Self {
         self.limits.stream = bytes;
+        self
+    }
+
+    /// Writes everything that crosses the wire to a file, without its secrets.
+    pub fn wire_log(mut self, log: WireLog) -> Self {
+        self.wire_log = Some(log);
+        self
+    }
+
+    /// Hands a trace context to the server with each request, so that what it does for the request becomes part of the
+    /// caller's trace. The closure is called where the request is made, on the caller's thread; it gives the context of
+    /// the moment, or `None`.
+    ///
+    /// On the wire: `trace`, beside `method` and `params`.
+    ///
+    /// ```
+    /// use openai_codex::{CodexConfig, TraceContext};
+    ///
+    /// // With OpenTelemetry: what its propagator injects for the current context.
+    /// fn current() -> Option<TraceContext> {
+    ///     Some(TraceContext::new("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
+    /// }
+    ///
+    /// let config = CodexConfig::new().trace_context(current);
+    /// # let _ = config;
+    /// ```
+    pub fn trace_context(
+        mut self,
+        current: impl Fn() -> Option<TraceContext> + Send + Sync + 'static,
+    ) -> Self {
+        self.trace_context = Some(TraceSource(Arc::new(current)));
         self
     }
 

@@ -18,9 +18,11 @@ mod process;
 mod retry;
 mod sandbox;
 mod thread;
+mod trace_context;
 pub mod transport;
 mod turn;
 mod version;
+mod wire_log;
 
 pub use approval::ApprovalMode;
 pub use client::AsyncCodex;
@@ -52,6 +54,9 @@ pub use thread::{
 pub use turn::{AsyncTextStream, AsyncTurnHandle, AsyncTurnStream, RunResult, TurnStart, merged_count};
 #[cfg(feature = "blocking")]
 pub use turn::{TextStream, TurnHandle, TurnStream};
+
+pub use trace_context::TraceContext;
+pub use wire_log::WireLog;
 
 pub use openai_codex_protocol::{
     ClientRequest, DecodeError, Notification, UndecodableNotification, UnknownNotification, methods, types,

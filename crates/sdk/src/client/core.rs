@@ -11,6 +11,7 @@ use crate::connection::Owner;
 use crate::connection::observers::Hub;
 use crate::handler::Handlers;
 use crate::transport::Transport;
+use crate::wire_log::WireLog;
 use crate::{CodexConfig, Error, ErrorKind, Result, park};
 
 /// A client, started or not.
@@ -155,13 +156,10 @@ impl Core {
                 }
             }
         };
-        let owner = Owner {
-            hub: self.hub.clone(),
-            handlers: self.handlers.clone(),
-            limits: self.config.limits,
-            silence: self.config.turn_silence,
+        let started = match self.owner() {
+            Ok(owner) => Session::start(&self.config, transport, owner, given_up).await.map(Arc::new),
+            Err(error) => Err(error),
         };
-        let started = Session::start(&self.config, transport, owner, given_up).await.map(Arc::new);
         let (outcome, unwanted) = {
             let mut link = self.link();
             match (&mut *link, started) {
@@ -187,6 +185,22 @@ impl Core {
             session.connection.close();
         }
         told.send_replace(Some(outcome));
+    }
+
+    /// What a new connection has to know of this client.
+    fn owner(&self) -> Result<Owner> {
+        let wire_log = self.config.wire_log.as_ref().map(WireLog::open).transpose();
+        let wire_log = wire_log.map_err(|error| {
+            Error::invalid_config(format!("the wire log cannot be written: {error}")).with_source(error)
+        })?;
+        Ok(Owner {
+            hub: self.hub.clone(),
+            handlers: self.handlers.clone(),
+            limits: self.config.limits,
+            silence: self.config.turn_silence,
+            trace_context: self.config.trace_context.clone(),
+            wire_log,
+        })
     }
 
     pub(crate) fn metadata(&self) -> Option<Arc<InitializeResponse>> {

@@ -24,6 +24,7 @@ use super::observers::Observed;
 use super::{Connection, Ended, Outgoing, Owner, Router, Shared, watchdog};
 use crate::process::{self, StderrTail};
 use crate::transport::{FrameReader, FrameWriter, Transport};
+use crate::wire_log::Recorder;
 use crate::{Error, ErrorKind};
 
 /// How long a lost connection waits for what explains it: the exit status and the last of the log.
@@ -47,6 +48,7 @@ pub(super) struct Driver {
     clock: Clock,
     closing: watch::Receiver<bool>,
     silence: Duration,
+    wire_log: Option<Arc<Recorder>>,
 }
 
 /// Why reading or writing ended.
@@ -60,7 +62,7 @@ enum Why {
 
 /// Makes both sides of a connection.
 pub(super) fn connection(owner: Owner) -> (Connection, Driver) {
-    let Owner { hub, handlers, limits, silence } = owner;
+    let Owner { hub, handlers, limits, silence, trace_context, wire_log } = owner;
     hub.reopen();
     let (outbox, queued) = mpsc::unbounded_channel();
     let (deadlines, clock) = deadlines::deadlines();
@@ -72,20 +74,25 @@ pub(super) fn connection(owner: Owner) -> (Connection, Driver) {
         hub,
         handlers,
         budget: Budget::new(limits),
+        trace_context,
         closing,
         ended: watch::Sender::new(None),
         greeted: AtomicBool::new(false),
         over: AtomicBool::new(false),
     });
-    let driver = Driver { shared: shared.clone(), outbox: queued, clock, closing: close, silence };
+    let driver = Driver { shared: shared.clone(), outbox: queued, clock, closing: close, silence, wire_log };
     (Connection { shared }, driver)
 }
 
 impl Driver {
     /// Runs the connection until it ends, and then ends the process behind it.
     pub(super) async fn run(self, transport: Transport, mut process: Option<Process>) {
-        let Self { shared, outbox, clock, mut closing, silence } = self;
+        let Self { shared, outbox, clock, mut closing, silence, wire_log } = self;
         let _last_word = LastWord(shared.clone());
+        let transport = match &wire_log {
+            Some(log) => log.attach(transport),
+            None => transport,
+        };
         let tail = Arc::new(StderrTail::default());
         let logging = process.as_mut().and_then(|process| process.child.stderr.take()).map(|stream| {
             let tail = tail.clone();

@@ -34,6 +34,8 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::handler::Handlers;
+use crate::trace_context::TraceSource;
+use crate::wire_log::Recorder;
 use crate::{Error, ErrorKind, Result};
 use backlog::{Budget, Limits};
 use deadlines::Deadlines;
@@ -56,6 +58,8 @@ pub(crate) struct Owner {
     pub(crate) limits: Limits,
     /// How long a turn may be silent before the server is asked about it.
     pub(crate) silence: Duration,
+    pub(crate) trace_context: Option<TraceSource>,
+    pub(crate) wire_log: Option<Arc<Recorder>>,
 }
 
 /// What the owners of a connection share with its I/O thread.
@@ -67,6 +71,7 @@ struct Shared {
     hub: Arc<Hub>,
     handlers: Arc<Handlers>,
     budget: Arc<Budget>,
+    trace_context: Option<TraceSource>,
     closing: watch::Sender<bool>,
     ended: watch::Sender<Option<Ended>>,
     /// Whether a request, which can only be `initialize`, was answered. Before that the peer may be any program.
@@ -142,11 +147,13 @@ impl Shared {
         let told =
             params.filter(|_| thread_id.is_none()).and_then(|params| envelope::thread_of(params.get()));
         let thread_id = thread_id.or(told.as_deref());
+        // The user's code: no lock is held.
+        let trace = self.trace_context.as_ref().and_then(TraceSource::current);
         let (reply, answer) = oneshot::channel();
         let waiter = Waiter { reply, method: method.into(), thread_id: thread_id.map(Arc::from) };
         let id = register(&mut self.router(), waiter)
             .map_err(|error| error.with_method(method).with_thread(thread_id))?;
-        self.send(Some(id), frame(&Request { method, id, params }));
+        self.send(Some(id), frame(&Request { method, id, params, trace }));
         if let Some(deadline) = deadline {
             self.deadlines.request(id, deadline);
         }

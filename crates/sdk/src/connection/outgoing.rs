@@ -4,6 +4,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::trace_context::TraceContext;
+
 /// A frame on its way to the writer; with the id of a request that may have been cancelled meanwhile.
 #[derive(Debug)]
 pub(super) struct Outgoing {
@@ -18,6 +20,8 @@ pub(super) struct Request<'a> {
     pub(super) id: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) params: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) trace: Option<TraceContext>,
 }
 
 /// A notification without parameters.

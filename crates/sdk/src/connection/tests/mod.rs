@@ -97,6 +97,8 @@ fn owner(hub: Arc<Hub>) -> Owner {
         handlers: Arc::new(handlers),
         limits: Limits { merge_above: usize::MAX, stream: usize::MAX },
         silence: Duration::MAX,
+        trace_context: None,
+        wire_log: None,
     }
 }
 

@@ -1,0 +1,46 @@
+//! The trace that a request is part of.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// A [W3C trace context](https://www.w3.org/TR/trace-context/), as the server takes it with a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TraceContext {
+    /// The header `traceparent`.
+    pub traceparent: String,
+    /// The header `tracestate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<String>,
+}
+
+impl TraceContext {
+    /// With the header `traceparent`.
+    pub fn new(traceparent: impl Into<String>) -> Self {
+        Self { traceparent: traceparent.into(), tracestate: None }
+    }
+
+    /// Adds the header `tracestate`.
+    pub fn tracestate(mut self, tracestate: impl Into<String>) -> Self {
+        self.tracestate = Some(tracestate.into());
+        self
+    }
+}
+
+/// Where the trace context of a request comes from.
+#[derive(Clone)]
+pub(crate) struct TraceSource(pub(crate) Arc<dyn Fn() -> Option<TraceContext> + Send + Sync>);
+
+impl TraceSource {
+    pub(crate) fn current(&self) -> Option<TraceContext> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for TraceSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TraceSource")
+    }
+}

@@ -1,0 +1,240 @@
+//! Everything that crosses the wire, in a file: what to send with a report of a bug.
+//!
+//! A line a message: `{"ms": 12, "sent": {…}}`, `{"ms": 15, "received": {…}}`, and `{"ms": 20, "received": "text"}` for a
+//! line that is no JSON. Values of secret fields are replaced before they are written.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::transport::{BoxFuture, FrameReader, FrameWriter, Transport};
+
+/// Writes everything that crosses the wire to a file, for reports of bugs; see
+/// [`CodexConfig::wire_log`](crate::CodexConfig::wire_log).
+///
+/// What is secret by its name, such as keys and tokens, is replaced by `<redacted>`. **Prompts, files and the output of
+/// commands are not**: read a log before you hand it on. The testkit plays a log back as a server.
+///
+/// It is written by the thread that reads, which a slow disk then slows down. When it cannot be written it ends, and the
+/// client goes on.
+#[derive(Clone, Debug)]
+pub struct WireLog {
+    path: PathBuf,
+    max_bytes: u64,
+    keep: u32,
+}
+
+impl WireLog {
+    /// A log in this file, which is begun anew.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), max_bytes: 64 << 20, keep: 2 }
+    }
+
+    /// The size from which on a new file is begun; 64 MiB unless set. Older files get the suffixes `.1`, `.2`, ….
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// How many older files are kept; 2 unless set.
+    pub fn keep(mut self, files: u32) -> Self {
+        self.keep = files;
+        self
+    }
+
+    /// Begins the log.
+    pub(crate) fn open(&self) -> io::Result<Arc<Recorder>> {
+        let file = create(&self.path)?;
+        let state = Some(State { file, written: 0 });
+        Ok(Arc::new(Recorder { log: self.clone(), since: Instant::now(), state: state.into() }))
+    }
+
+    fn numbered(&self, number: u32) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".{number}"));
+        name.into()
+    }
+
+    /// Makes room for a new file.
+    fn rotate(&self) -> io::Result<File> {
+        for number in (1..self.keep).rev() {
+            let from = self.numbered(number);
+            if from.exists() {
+                fs::rename(from, self.numbered(number + 1))?;
+            }
+        }
+        if self.keep > 0 {
+            fs::rename(&self.path, self.numbered(1))?;
+        }
+        create(&self.path)
+    }
+}
+
+/// For the user alone: it holds what they have said.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// A log that is being written.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    log: WireLog,
+    since: Instant,
+    /// `None` after it could not be written.
+    state: Mutex<Option<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    file: File,
+    written: u64,
+}
+
+impl Recorder {
+    /// The same transport, with all that passes it written down.
+    pub(crate) fn attach(self: &Arc<Self>, transport: Transport) -> Transport {
+        let (reader, writer) = (transport.reader, transport.writer);
+        let (read, written) = (self.clone(), self.clone());
+        Transport::new(Logged { inner: reader, log: read }, Logged { inner: writer, log: written })
+    }
+
+    fn record(&self, direction: &'static str, frames: &[Bytes]) {
+        let ms = self.since.elapsed().as_millis();
+        let mut lines = Vec::new();
+        for frame in frames {
+            let mut message = serde_json::from_slice(frame)
+                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(frame).into_owned()));
+            redact(&mut message);
+            let ms = u64::try_from(ms).unwrap_or(u64::MAX);
+            let _ = serde_json::to_writer(&mut lines, &Line { ms, direction, message });
+            lines.push(b'\n');
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = &mut *state else { return };
+        if self.write(open, &lines).is_err() {
+            *state = None;
+        }
+    }
+
+    fn write(&self, open: &mut State, lines: &[u8]) -> io::Result<()> {
+        if open.written > 0 && open.written + lines.len() as u64 > self.log.max_bytes {
+            *open = State { file: self.log.rotate()?, written: 0 };
+        }
+        open.written += lines.len() as u64;
+        open.file.write_all(lines)
+    }
+}
+
+struct Line {
+    ms: u64,
+    direction: &'static str,
+    message: Value,
+}
+
+impl Serialize for Line {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("ms", &self.ms)?;
+        map.serialize_entry(self.direction, &self.message)?;
+        map.end()
+    }
+}
+
+/// A half of a transport whose frames are written down.
+struct Logged<T> {
+    inner: T,
+    log: Arc<Recorder>,
+}
+
+impl FrameReader for Logged<Box<dyn FrameReader>> {
+    fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<bool>> {
+        Box::pin(async move {
+            let before = frames.len();
+            let more = self.inner.read(frames).await?;
+            self.log.record("received", frames.get(before..).unwrap_or_default());
+            Ok(more)
+        })
+    }
+}
+
+impl FrameWriter for Logged<Box<dyn FrameWriter>> {
+    fn write<'a>(&'a mut self, frames: &'a [Bytes]) -> BoxFuture<'a, io::Result<()>> {
+        self.log.record("sent", frames);
+        self.inner.write(frames)
+    }
+}
+
+/// Replaces what is secret, wherever it is.
+fn redact(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields.iter_mut() {
+                match value {
+                    Value::String(text) if is_secret(name) => "<redacted>".clone_into(text),
+                    _ => redact(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(redact),
+        _ => {}
+    }
+}
+
+/// Whether a field of this name holds a secret: `apiKey`, `access_token`, `Authorization`, `OPENAI_API_KEY`.
+fn is_secret(name: &str) -> bool {
+    let name: String =
+        name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    ["apikey", "accesskey", "token", "secret", "password", "authorization", "pairingcode", "cookie"]
+        .iter()
+        .any(|secret| name.ends_with(secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn secrets_are_replaced_wherever_they_are() {
+        let mut value = json!({
+            "id": 1,
+            "params": {
+                "apiKey": "sk-1", "nested": [{"access_token": "sk-2", "text": "hello"}],
+                "env": {"OPENAI_API_KEY": "sk-3"}, "headers": {"Authorization": "Bearer sk-4"},
+                "tokenUsage": {"totalTokens": 7}, "nextCursor": "c"
+            }
+        });
+        redact(&mut value);
+        let text = value.to_string();
+        assert!(!text.contains("sk-"), "{text}");
+        assert!(text.contains("hello") && text.contains("\"totalTokens\":7") && text.contains("\"c\""));
+    }
+
+    #[test]
+    fn a_log_rotates_and_keeps_so_many() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wire.jsonl");
+        let log = WireLog::new(&path).max_bytes(100).keep(2);
+        let recorder = log.open().unwrap();
+        for n in 0..10 {
+            recorder.record("sent", &[Bytes::from(format!("{{\"n\":{n},\"text\":\"{}\"}}", "x".repeat(60)))]);
+        }
+        let mut names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["wire.jsonl", "wire.jsonl.1", "wire.jsonl.2"]);
+        assert!(fs::read_to_string(&path).unwrap().contains("\"n\":9"));
+        assert!(fs::read_to_string(folder.path().join("wire.jsonl.2")).unwrap().contains("\"n\":7"));
+    }
+}

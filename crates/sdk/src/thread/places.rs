@@ -14,7 +14,7 @@ pub(super) struct Places {
     /// The folder of the repository, or of the worktree, that it is in.
     pub(super) repository: Vec<String>,
     /// The main checkout of that worktree.
-    main: Vec<String>,
+    pub(super) main: Vec<String>,
 }
 
 impl Places {
@@ -22,16 +22,12 @@ impl Places {
     pub(super) fn of(folder: &Path) -> Self {
         let folder = lexical(folder);
         // As the runtime does it: along the path as it is written.
-        let root = folder.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok());
+        let root = folder.ancestors().find(|dir| marks_a_repository(&dir.join(".git")));
         Self {
             repository: root.map(names).unwrap_or_default(),
             main: root.and_then(main_checkout).map(|main| names(&main)).unwrap_or_default(),
             folder: names(&folder),
         }
-    }
-
-    pub(super) fn all(&self) -> impl Iterator<Item = &String> {
-        self.folder.iter().chain(&self.repository).chain(&self.main)
     }
 }
 
@@ -61,6 +57,11 @@ fn lexical(path: &Path) -> PathBuf {
         }
     }
     clean
+}
+
+/// Whether this is a repository, or a file, whatever it holds. An empty folder is neither; sandboxes leave some.
+fn marks_a_repository(dot_git: &Path) -> bool {
+    if dot_git.is_dir() { dot_git.join("HEAD").exists() } else { dot_git.symlink_metadata().is_ok() }
 }
 
 /// The main checkout of a worktree. Anybody can write a file that points into a repository, so the repository must
@@ -109,10 +110,6 @@ mod tests {
         (dir, path)
     }
 
-    fn all(places: &Places) -> Vec<&str> {
-        places.all().map(String::as_str).collect()
-    }
-
     fn worktree(main: &Path, tree: &Path, registered: bool) {
         let admin = main.join(".git/worktrees/tree");
         fs::create_dir_all(&admin).unwrap();
@@ -127,14 +124,16 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_has_the_name_that_it_is_given() {
         let places = Places::of(Path::new("/no/such/./folder/../place/"));
-        assert_eq!(all(&places), ["/no/such/place"]);
+        assert_eq!(places.folder, ["/no/such/place"]);
+        assert_eq!((places.repository, places.main), (vec![], vec![]));
     }
 
     #[test]
     fn a_folder_in_a_repository_has_the_names_of_both_with_links_and_without() {
         let (_dir, path) = folder();
         fs::create_dir_all(path.join("real/.git")).unwrap();
-        fs::create_dir_all(path.join("real/sub")).unwrap();
+        fs::write(path.join("real/.git/HEAD"), "ref: refs/heads/main\n").unwrap();
+        fs::create_dir_all(path.join("real/sub/.git")).unwrap();
         symlink(path.join("real"), path.join("link")).unwrap();
         let places = Places::of(&path.join("link/sub"));
         let named = |names: &[&str]| -> Vec<String> {

@@ -15,6 +15,8 @@ use crate::client::Session;
 use crate::{Error, ErrorKind, Result};
 
 const PROJECTS: &str = "projects";
+const TRUSTED: &str = "trusted";
+const UNTRUSTED: &str = "untrusted";
 
 /// Settings of which each decides about the sandbox where the request does not.
 const SANDBOX_SETTINGS: [&str; 2] = ["sandbox_mode", "default_permissions"];
@@ -29,7 +31,8 @@ pub(super) async fn leave_undecided(session: &Session, params: &mut ThreadStartP
     let places = Places::of(Path::new(&cwd));
     let said = params.config.get_or_insert_default();
     nest(said);
-    if said.get(PROJECTS).is_some_and(|projects| decided(projects, &places)) {
+    if let Some(decision) = said.get(PROJECTS).and_then(|projects| decision(projects, &places)) {
+        decision.hand_down(said, &places);
         return Ok(());
     }
     let writes = params.sandbox.is_some() || names_a_sandbox(|key| said.get(key));
@@ -37,10 +40,12 @@ pub(super) async fn leave_undecided(session: &Session, params: &mut ThreadStartP
         // Where nothing names a sandbox, an undecided folder gets one that only reads. One that is said to be
         // untrusted would get one that writes.
         Ok(settings) if !writes && !names_a_sandbox(|key| settings["config"].get(key)) => {}
-        Ok(settings) if trusted(&settings, &places) => {}
-        Ok(_) => distrust(said, &places),
+        Ok(settings) => match decision(&settings["config"][PROJECTS], &places) {
+            Some(decision) if !keeps_out(&settings) => decision.hand_down(said, &places),
+            _ => decide(said, &places.folder, UNTRUSTED),
+        },
         Err(error) if !refused(&error) => return Err(error),
-        Err(_) if writes => distrust(said, &places),
+        Err(_) if writes => decide(said, &places.folder, UNTRUSTED),
         Err(_) => params.sandbox = Some(SandboxMode::ReadOnly),
     }
     if params.config.as_ref().is_some_and(JsonObject::is_empty) {
@@ -54,9 +59,8 @@ pub(super) fn trust(config: &mut Option<JsonObject>, cwd: &str) {
     let config = config.get_or_insert_default();
     nest(config);
     let places = Places::of(Path::new(cwd));
-    for key in places.folder.iter().chain(&places.repository) {
-        decide(config, key, "trusted");
-    }
+    decide(config, &places.folder, TRUSTED);
+    decide(config, &places.repository, TRUSTED);
 }
 
 /// The folder of a stored thread.
@@ -87,21 +91,48 @@ fn names_a_sandbox<'a>(setting: impl Fn(&str) -> Option<&'a Value>) -> bool {
     SANDBOX_SETTINGS.iter().any(|key| setting(key).is_some_and(|value| !value.is_null()))
 }
 
-/// Whether there is a decision about the folder that the runtime goes by. It tells of a configuration that a folder
-/// brings and that it does not trust: whatever is found otherwise, that one has no decision in its favour.
-fn trusted(settings: &Value, places: &Places) -> bool {
-    let kept_out = settings["layers"].as_array().is_some_and(|layers| {
+/// Whether the runtime knows a configuration that the folder brings and does not trust it: whatever decisions are
+/// found, there is none in its favour.
+fn keeps_out(settings: &Value) -> bool {
+    settings["layers"].as_array().is_some_and(|layers| {
         layers.iter().any(|layer| layer["name"]["type"] == "project" && !layer["disabledReason"].is_null())
-    });
-    !kept_out && decided(&settings["config"][PROJECTS], places)
+    })
 }
 
-fn decided(projects: &Value, places: &Places) -> bool {
-    let Some(projects) = projects.as_object() else { return false };
-    projects.iter().any(|(key, entry)| {
-        places.all().any(|place| same(place, key))
-            && matches!(entry["trust_level"].as_str(), Some("trusted" | "untrusted"))
-    })
+/// What somebody has decided about a folder.
+enum Decision {
+    /// Under a name of the folder itself: the runtime finds it.
+    Own,
+    /// About the repository that the folder is in. The runtime takes it for the configuration that the folder
+    /// brings, but may still record the folder, where it takes what it finds for no repository.
+    Inherited(&'static str),
+}
+
+impl Decision {
+    fn hand_down(self, config: &mut JsonObject, places: &Places) {
+        if let Self::Inherited(level) = self {
+            decide(config, &places.folder, level);
+        }
+    }
+}
+
+fn decision(projects: &Value, places: &Places) -> Option<Decision> {
+    if level(projects, &places.folder).is_some() {
+        return Some(Decision::Own);
+    }
+    let inherited = level(projects, &places.repository).or_else(|| level(projects, &places.main));
+    inherited.map(Decision::Inherited)
+}
+
+/// What is decided under any of these names. Where two disagree, the cautious one counts.
+fn level(projects: &Value, names: &[String]) -> Option<&'static str> {
+    let said: Vec<&str> = projects
+        .as_object()?
+        .iter()
+        .filter(|(key, _)| names.iter().any(|name| same(name, key)))
+        .filter_map(|(_, entry)| entry["trust_level"].as_str())
+        .collect();
+    [UNTRUSTED, TRUSTED].into_iter().find(|level| said.contains(level))
 }
 
 /// The runtime compares paths as text. On Windows, it writes them in lower case.
@@ -109,19 +140,16 @@ fn same(place: &str, key: &str) -> bool {
     if cfg!(windows) { place.eq_ignore_ascii_case(key) } else { place == key }
 }
 
-fn distrust(config: &mut JsonObject, places: &Places) {
-    for key in &places.folder {
-        decide(config, key, "untrusted");
-    }
-}
-
-/// Adds a decision, unless the program has made one. What is no table is left for the server to refuse.
-fn decide(config: &mut JsonObject, key: &str, level: &str) {
+/// Adds a decision under these names, unless the program has made one. What is no table is left for the server to
+/// refuse.
+fn decide(config: &mut JsonObject, names: &[String], level: &str) {
     let projects = config.entry(PROJECTS.to_owned()).or_insert_with(|| json!({}));
     let Some(projects) = projects.as_object_mut() else { return };
-    let entry = projects.entry(key.to_owned()).or_insert_with(|| json!({}));
-    if let Some(entry) = entry.as_object_mut() {
-        entry.entry("trust_level").or_insert_with(|| level.into());
+    for name in names {
+        let entry = projects.entry(name.clone()).or_insert_with(|| json!({}));
+        if let Some(entry) = entry.as_object_mut() {
+            entry.entry("trust_level").or_insert_with(|| level.into());
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use super::trust;
 use crate::client::Core;
 use crate::{ApprovalMode, Result};
 
-/// A builder for `thread/fork`; ends in `send`. What is not set is as the forked thread has it and is not sent.
+/// A builder for `thread/fork`; ends in `send`. What is not set is not sent, and is as the forked thread has it, except
+/// for the sandbox: runtime 0.163.0 gives the fork the default one.
 #[must_use = "no thread is forked until `send`"]
 #[derive(Clone, Debug)]
 pub struct ThreadFork<C> {

@@ -81,8 +81,11 @@ macro_rules! thread_options {
             }
 
             /// Trusts the thread's folder and the repository that it is in, for this thread: the runtime loads the
-            /// configuration that they bring, and runs what it names. Nothing is recorded. It goes before what the
-            /// user has decided; see [`concepts::trust`](crate::concepts::trust).
+            /// configuration that they bring, and runs what it names. Nothing is recorded, and it goes before what the
+            /// user has decided. Set a sandbox too: without one, the agent may write to a folder that is trusted. See
+            /// [`concepts::trust`](crate::concepts::trust).
+            ///
+            /// On the wire: `"config": {"projects": {FOLDER: {"trust_level": "trusted"}}}`.
             pub fn trust_folder(mut self) -> Self {
                 self.options.trust_folder = true;
                 self

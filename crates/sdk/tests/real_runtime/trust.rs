@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use openai_codex::types::{TextUserInput, ThreadStartParams, TurnStartParams, UserInput};
+use openai_codex::types::{TextUserInput, ThreadForkParams, ThreadStartParams, TurnStartParams, UserInput};
 use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, Sandbox, methods};
 use openai_codex_testkit::ToolCall;
 use serde_json::json;
@@ -188,7 +188,11 @@ with_both_clients! {
         std::fs::create_dir(repository.join("sub")).unwrap();
         std::os::unix::fs::symlink(&repository, place.at("link")).unwrap();
         worktree(&repository, &place.at("worktree"));
-        for trusted in [&repository, &plain] {
+        // No repository, but what the runtime takes for the root of a project. It would record the folder in it.
+        let half = place.at("half");
+        let in_half = place.plain("half/sub");
+        std::fs::write(half.join(".git"), "nonsense").unwrap();
+        for trusted in [&repository, &plain, &half] {
             decide(&model, trusted, "trusted");
         }
         let codex = start!(model.config()).unwrap();
@@ -200,6 +204,7 @@ with_both_clients! {
             repository.join("sub"),
             repository,
             plain,
+            in_half,
         ] {
             for sandbox in [Some(Sandbox::WorkspaceWrite), Some(Sandbox::ReadOnly), None] {
                 let mut options = codex.thread_start().cwd(&folder);
@@ -311,7 +316,8 @@ with_both_clients! {
             wait!(fork.run("go")).unwrap();
             let fork = wait!(codex.thread_fork(thread.id()).sandbox(sandbox).send()).unwrap();
             wait!(fork.run("go")).unwrap();
-            let resumed = wait!(codex.thread_resume(thread.id()).cwd(&second).sandbox(sandbox).send()).unwrap();
+            let resume = codex.thread_resume(thread.id()).cwd(&second).sandbox(sandbox);
+            let resumed = wait!(resume.send()).unwrap();
             wait!(resumed.run("go")).unwrap();
             wait!(codex.close()).unwrap();
         }
@@ -361,7 +367,8 @@ with_both_clients! {
             ("projects".to_owned(), json!({"/other": {"trust_level": "trusted"}}), false),
             ("projects./other.trust_level".to_owned(), json!("trusted"), false),
         ] {
-            let options = codex.thread_start().cwd(&folder).sandbox(Sandbox::WorkspaceWrite).config(&key, value);
+            let options = codex.thread_start().cwd(&folder).config(&key, value);
+            let options = options.sandbox(Sandbox::WorkspaceWrite);
             answers(&model, 1);
             wait!(wait!(options.send()).unwrap().run("go")).unwrap();
             assert_eq!(place.marked(), runs, "{key}");
@@ -405,6 +412,48 @@ with_both_clients! {
             assert_eq!(escaped.exists(), trusted, "{sandbox:?}");
             // The runtime wants each hook reviewed besides.
             assert!(!place.marked());
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn instructions_of_a_folder_reach_the_model_unless_it_is_untrusted(start, wait) {
+        let (model, place) = (Model::start(), Place::new());
+        let folder = place.repository("repository");
+        std::fs::write(folder.join("AGENTS.md"), "mind the gap").unwrap();
+        let codex = start!(model.config()).unwrap();
+        for (sandbox, trusted, reach) in [
+            (Sandbox::ReadOnly, false, true),
+            (Sandbox::WorkspaceWrite, false, false),
+            (Sandbox::WorkspaceWrite, true, true),
+        ] {
+            let mut options = codex.thread_start().cwd(&folder).sandbox(sandbox);
+            if trusted {
+                options = options.trust_folder();
+            }
+            answers(&model, 1);
+            wait!(wait!(options.send()).unwrap().run("go")).unwrap();
+            let request = model.last_request().unwrap();
+            let reached = request.user_texts().iter().any(|text| text.contains("mind the gap"));
+            assert_eq!(reached, reach, "{sandbox:?} {trusted}");
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    // A surprise of runtime 0.163.0 that the documentation warns of; 0.169.0 keeps the sandbox of the thread.
+    fn a_fork_has_the_default_sandbox_of_its_folder(start, wait) {
+        let (model, place) = (Model::start(), Place::new());
+        let (decided, undecided) = (place.repository("decided"), place.repository("undecided"));
+        decide(&model, &decided, "untrusted");
+        answers(&model, 2);
+        let codex = start!(model.config()).unwrap();
+        for (folder, sandbox, default) in [
+            (&decided, Sandbox::ReadOnly, "workspaceWrite"),
+            (&undecided, Sandbox::WorkspaceWrite, "readOnly"),
+        ] {
+            let thread = wait!(codex.thread_start().cwd(folder).sandbox(sandbox).send()).unwrap();
+            wait!(thread.run("go")).unwrap();
+            let fork = wait!(codex.request::<methods::ThreadFork>(ThreadForkParams::new(thread.id()))).unwrap();
+            assert_eq!(serde_json::to_value(fork.sandbox).unwrap()["type"], default);
         }
         wait!(codex.close()).unwrap();
     }

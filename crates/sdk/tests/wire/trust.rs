@@ -98,7 +98,9 @@ with_both_clients! {
         let link = path.join("link");
         let root = path.join("repository");
         // What is decided about the repository is handed down, so that it counts whatever the runtime takes for one.
-        for (cwd, decided, inherits) in [(&sub, &sub, false), (&sub, &root, true), (&link, &link, false), (&link, &sub, false)] {
+        for (cwd, decided, inherits) in
+            [(&sub, &sub, false), (&sub, &root, true), (&link, &link, false), (&link, &sub, false)]
+        {
             for decision in ["trusted", "untrusted"] {
                 let script = configured(json!({"projects": level(decided, decision)}));
                 let (transport, playing) = script.connect().unwrap();
@@ -119,7 +121,7 @@ with_both_clients! {
             "name": {"type": "project", "dotCodexFolder": path.join(".codex")}, "config": {}, "version": "1",
             "disabledReason": reason,
         });
-        for (reason, sent_level) in [(json!("not trusted"), level(&path, "untrusted")), (Value::Null, Value::Null)] {
+        for (reason, expected) in [(json!("not trusted"), level(&path, "untrusted")), (Value::Null, Value::Null)] {
             let answer = json!({
                 "config": {"projects": level(&path, "trusted")}, "origins": {}, "layers": [layer(reason)],
             });
@@ -128,7 +130,7 @@ with_both_clients! {
             wait!(codex.thread_start().cwd(&path).sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
             wait!(codex.close()).unwrap();
             let received = playing.finish().unwrap().messages();
-            assert_eq!(sent(&received, "thread/start")["params"]["config"]["projects"], sent_level);
+            assert_eq!(sent(&received, "thread/start")["params"]["config"]["projects"], expected);
         }
     }
 
@@ -169,7 +171,12 @@ with_both_clients! {
             ("projects./other".to_owned(), untrusted.clone(), json!({"/other": untrusted, text: untrusted}), 1),
             // About another one.
             ("projects".to_owned(), json!({"/other": untrusted}), json!({"/other": untrusted, text: untrusted}), 1),
-            ("projects".to_owned(), json!({text: {"more": 1}}), json!({text: {"more": 1, "trust_level": "untrusted"}}), 1),
+            (
+                "projects".to_owned(),
+                json!({text: {"more": 1}}),
+                json!({text: {"more": 1, "trust_level": "untrusted"}}),
+                1,
+            ),
             // Unusable, for the server to say so.
             ("projects".to_owned(), json!(5), json!(5), 1),
             ("projects".to_owned(), json!({text: 5}), json!({text: 5}), 1),

@@ -32,16 +32,17 @@ impl Places {
 }
 
 fn names(path: &Path) -> Vec<String> {
-    let mut names = vec![text(path)];
-    names.extend(path.canonicalize().ok().map(|path| text(&path)));
+    let resolved = path.canonicalize().ok();
+    let mut names: Vec<String> =
+        [Some(path), resolved.as_deref()].into_iter().flatten().filter_map(name).collect();
     names.dedup();
     names
 }
 
-/// Windows writes resolved paths in a form of its own.
-fn text(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    text.strip_prefix(r"\\?\").unwrap_or(&text).to_owned()
+/// The protocol and the configuration have text alone. Windows writes resolved paths in a form of its own.
+fn name(path: &Path) -> Option<String> {
+    let text = path.to_str()?;
+    Some(text.strip_prefix(r"\\?\").unwrap_or(text).to_owned())
 }
 
 /// Without `.`, `..` and a slash at the end, without looking at the disk.

@@ -41,8 +41,9 @@ pub(super) async fn leave_undecided(session: &Session, params: &mut ThreadStartP
         // untrusted would get one that writes.
         Ok(settings) if !writes && !names_a_sandbox(|key| settings["config"].get(key)) => {}
         Ok(settings) => match decision(&settings["config"][PROJECTS], &places) {
-            Some(decision) if !keeps_out(&settings) => decision.hand_down(said, &places),
-            _ => decide(said, &places.folder, UNTRUSTED),
+            Some(Decision::Inherited(_)) if keeps_out(&settings) => decide(said, &places.folder, UNTRUSTED),
+            Some(decision) => decision.hand_down(said, &places),
+            None => decide(said, &places.folder, UNTRUSTED),
         },
         Err(error) if !refused(&error) => return Err(error),
         Err(_) if writes => decide(said, &places.folder, UNTRUSTED),
@@ -91,8 +92,8 @@ fn names_a_sandbox<'a>(setting: impl Fn(&str) -> Option<&'a Value>) -> bool {
     SANDBOX_SETTINGS.iter().any(|key| setting(key).is_some_and(|value| !value.is_null()))
 }
 
-/// Whether the runtime knows a configuration that the folder brings and does not trust it: whatever decisions are
-/// found, there is none in its favour.
+/// Whether the runtime knows a configuration that the folder or its repository brings, and does not trust it. Then what
+/// is found about the repository is not what the runtime has found.
 fn keeps_out(settings: &Value) -> bool {
     settings["layers"].as_array().is_some_and(|layers| {
         layers.iter().any(|layer| layer["name"]["type"] == "project" && !layer["disabledReason"].is_null())

@@ -192,7 +192,10 @@ with_both_clients! {
         let half = place.at("half");
         let in_half = place.plain("half/sub");
         std::fs::write(half.join(".git"), "nonsense").unwrap();
-        for trusted in [&repository, &plain, &half] {
+        // Trusted inside of what is not.
+        place.repository("undecided");
+        let inside = place.plain("undecided/inside");
+        for trusted in [&repository, &plain, &half, &inside] {
             decide(&model, trusted, "trusted");
         }
         let codex = start!(model.config()).unwrap();
@@ -205,6 +208,7 @@ with_both_clients! {
             repository,
             plain,
             in_half,
+            inside,
         ] {
             for sandbox in [Some(Sandbox::WorkspaceWrite), Some(Sandbox::ReadOnly), None] {
                 let mut options = codex.thread_start().cwd(&folder);

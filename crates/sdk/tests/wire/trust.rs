@@ -115,19 +115,27 @@ with_both_clients! {
         }
     }
 
-    fn the_runtimes_own_word_against_a_folder_is_taken(start, wait) {
+    fn the_runtimes_own_word_against_what_a_repository_brings_is_taken(start, wait) {
         let (_dir, path) = folder();
-        let layer = |reason: Value| json!({
-            "name": {"type": "project", "dotCodexFolder": path.join(".codex")}, "config": {}, "version": "1",
-            "disabledReason": reason,
-        });
-        for (reason, expected) in [(json!("not trusted"), level(&path, "untrusted")), (Value::Null, Value::Null)] {
-            let answer = json!({
-                "config": {"projects": level(&path, "trusted")}, "origins": {}, "layers": [layer(reason)],
+        let sub = path.join("sub");
+        std::fs::create_dir_all(path.join(".git")).unwrap();
+        std::fs::write(path.join(".git/HEAD"), "").unwrap();
+        std::fs::create_dir(&sub).unwrap();
+        for (decided, reason, expected) in [
+            (&path, json!("not trusted"), level(&sub, "untrusted")),
+            (&path, Value::Null, level(&sub, "trusted")),
+            // What is decided about the folder itself stands, whatever is kept out above it.
+            (&sub, json!("not trusted"), Value::Null),
+        ] {
+            let layer = json!({
+                "name": {"type": "project", "dotCodexFolder": path.join(".codex")}, "config": {}, "version": "1",
+                "disabledReason": reason,
             });
+            let config = json!({"projects": level(decided, "trusted")});
+            let answer = json!({"config": config, "origins": {}, "layers": [layer]});
             let (transport, playing) = opens_any_thread().always("config/read", answer).connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
-            wait!(codex.thread_start().cwd(&path).sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
+            wait!(codex.thread_start().cwd(&sub).sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
             wait!(codex.close()).unwrap();
             let received = playing.finish().unwrap().messages();
             assert_eq!(sent(&received, "thread/start")["params"]["config"]["projects"], expected);

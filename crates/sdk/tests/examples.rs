@@ -431,3 +431,45 @@ fn chat_is_interrupted() {
     chat.say("/quit");
     assert_eq!(chat.rest(), [""; 0]);
 }
+
+/// A folder that brings an MCP server and a rule, which both leave marks.
+#[test]
+fn review_bot() {
+    let model = ScriptedModel::start().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, mark) = (dir.path().join("folder"), dir.path().join("mark"));
+    std::fs::create_dir_all(folder.join(".codex/rules")).unwrap();
+    std::fs::write(folder.join("main.py"), "print(1/0)\n").unwrap();
+    let server = format!("[mcp_servers.planted]\ncommand = \"touch\"\nargs = [{mark:?}]\n");
+    std::fs::write(folder.join(".codex/config.toml"), server).unwrap();
+    let rule = "prefix_rule(pattern = [\"touch\"], decision = \"allow\")\n";
+    std::fs::write(folder.join(".codex/rules/own.rules"), rule).unwrap();
+    // Not even a folder that the user has trusted brings anything.
+    let folder = folder.canonicalize().unwrap();
+    model.add_config(&format!("[projects.{folder:?}]\ntrust_level = \"trusted\"\n")).unwrap();
+
+    model.reply(Reply::exec_command("cat main.py"));
+    model.reply(Reply::exec_command(format!("touch {}", mark.display())));
+    model.reply(r#"{"findings": [{"file": "main.py", "what": "divides by zero"}]}"#);
+    let mut bot = command("review_bot", &model);
+    bot.arg(&folder);
+    let out = output(bot);
+    assert!(out.contains("$ ") && out.contains("cat main.py"), "{out}");
+    assert!(out.ends_with("main.py: divides by zero\n"), "{out}");
+    assert!(!mark.exists());
+}
+
+#[test]
+fn review_bot_without_an_account() {
+    install();
+    let (home, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut bot = Command::new(example("review_bot"));
+    bot.arg(folder.path())
+        .env("CODEX_HOME", home.path())
+        .env("CODEX_APP_SERVER_DISABLE_MANAGED_CONFIG", "1")
+        .env_remove("OPENAI_API_KEY")
+        .stdin(Stdio::null());
+    let out = output(bot);
+    assert!(out.starts_with("No account is set up"), "{out}");
+    assert!(out.ends_with(".: a scripted model has seen nothing\n"), "{out}");
+}

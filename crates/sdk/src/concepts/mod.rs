@@ -31,3 +31,7 @@ pub mod testing {}
 /// Threads and turns: the objects, and how they live.
 #[doc = include_str!("threads.md")]
 pub mod threads {}
+
+/// Trust: what may run because of the folder that a thread works in.
+#[doc = include_str!("trust.md")]
+pub mod trust {}

@@ -8,10 +8,12 @@ use openai_codex_protocol::types::{ThreadForkParams, ThreadSource};
 
 use super::AsyncThread;
 use super::options::{Options, sends_a_thread, thread_options};
+use super::trust;
 use crate::client::Core;
 use crate::{ApprovalMode, Result};
 
-/// A builder for `thread/fork`; ends in `send`. What is not set is as the forked thread has it and is not sent.
+/// A builder for `thread/fork`; ends in `send`. What is not set is not sent, and is as the forked thread has it, except
+/// for the sandbox: runtime 0.163.0 gives the fork the default one.
 #[must_use = "no thread is forked until `send`"]
 #[derive(Clone, Debug)]
 pub struct ThreadFork<C> {
@@ -54,10 +56,17 @@ impl<C> ThreadFork<C> {
     }
 
     async fn perform(mut self) -> Result<AsyncThread> {
-        let params = self.finish(self.options.layer.approves().then_some(ApprovalMode::Ask))?;
+        let mut params = self.finish(self.options.layer.approves().then_some(ApprovalMode::Ask))?;
         let session = self.core.session().await?;
         if params.exclude_turns.is_some() {
             session.require("ThreadForkParams", "excludeTurns").await?;
+        }
+        if self.options.trust_folder {
+            let cwd = match &params.cwd {
+                Some(cwd) => cwd.clone(),
+                None => trust::stored_folder(&session, &params.thread_id).await?,
+            };
+            trust::trust(&mut params.config, &cwd);
         }
         let thread_id = &params.thread_id;
         let answer = session.call::<methods::ThreadFork>(&params, Some(thread_id)).await?;

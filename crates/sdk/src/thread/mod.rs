@@ -6,9 +6,11 @@ mod history;
 mod list;
 pub(crate) mod manage;
 mod options;
+mod places;
 mod read;
 mod resume;
 mod start;
+mod trust;
 
 pub use fork::ThreadFork;
 pub use handles::AsyncThread;

@@ -14,6 +14,7 @@ pub(super) struct Options {
     pub(super) config: Map<String, Value>,
     pub(super) cwd: Option<PathBuf>,
     pub(super) layer: Layer,
+    pub(super) trust_folder: bool,
 }
 
 /// Gives a builder with the fields `params` and `options` the common setters, and `finish`, which gives the
@@ -77,6 +78,17 @@ macro_rules! thread_options {
             /// The service tier of the thread's model requests.
             pub fn service_tier(self, tier: impl Into<String>) -> Self {
                 self.with(|params| params.service_tier(tier))
+            }
+
+            /// Trusts the thread's folder and the repository that it is in, for this thread: the runtime loads the
+            /// configuration that they bring, and runs what it names. Nothing is recorded, and it goes before what the
+            /// user has decided. Set a sandbox too: without one, the agent may write to a folder that is trusted. See
+            /// [`concepts::trust`](crate::concepts::trust).
+            ///
+            /// On the wire: `"config": {"projects": {FOLDER: {"trust_level": "trusted"}}}`.
+            pub fn trust_folder(mut self) -> Self {
+                self.options.trust_folder = true;
+                self
             }
 
             /// `unsaid`: the approval mode where none was set.

@@ -8,6 +8,7 @@ use openai_codex_protocol::types::{Personality, ThreadResumeParams};
 
 use super::AsyncThread;
 use super::options::{Options, sends_a_thread, thread_options};
+use super::trust;
 use crate::client::Core;
 use crate::{ApprovalMode, Result};
 
@@ -44,10 +45,17 @@ impl<C> ThreadResume<C> {
     }
 
     async fn perform(mut self) -> Result<AsyncThread> {
-        let params = self.finish(self.options.layer.approves().then_some(ApprovalMode::Ask))?;
+        let mut params = self.finish(self.options.layer.approves().then_some(ApprovalMode::Ask))?;
         let session = self.core.session().await?;
         if params.exclude_turns.is_some() {
             session.require("ThreadResumeParams", "excludeTurns").await?;
+        }
+        if self.options.trust_folder {
+            let cwd = match &params.cwd {
+                Some(cwd) => cwd.clone(),
+                None => trust::stored_folder(&session, &params.thread_id).await?,
+            };
+            trust::trust(&mut params.config, &cwd);
         }
         let thread_id = &params.thread_id;
         let layer = self.options.layer;

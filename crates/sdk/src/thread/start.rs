@@ -8,12 +8,14 @@ use openai_codex_protocol::types::{Personality, ThreadSource, ThreadStartParams,
 
 use super::AsyncThread;
 use super::options::{Options, sends_a_thread, thread_options};
+use super::trust;
 use crate::client::Core;
-use crate::{ApprovalMode, Result};
+use crate::{ApprovalMode, Error, Result};
 
 /// A builder for `thread/start`; ends in `send`. What is not set is the server's to choose and is not sent, except
 /// for the approval mode: a new thread gets [`ApprovalMode::AutoReview`], or [`ApprovalMode::Ask`] where there is a handler
-/// for approvals.
+/// for approvals. A folder that nobody has decided about stays like that: see
+/// [`concepts::trust`](crate::concepts::trust).
 #[must_use = "no thread is started until `send`"]
 #[derive(Clone, Debug)]
 pub struct ThreadStart<C> {
@@ -58,8 +60,19 @@ impl<C> ThreadStart<C> {
 
     async fn perform(mut self) -> Result<AsyncThread> {
         let asks = self.options.layer.approves() || self.core.handlers.approve(None);
-        let params = self.finish(Some(if asks { ApprovalMode::Ask } else { ApprovalMode::AutoReview }))?;
-        let answer = self.core.session().await?.call::<methods::ThreadStart>(&params, None).await?;
+        let mut params =
+            self.finish(Some(if asks { ApprovalMode::Ask } else { ApprovalMode::AutoReview }))?;
+        if self.options.trust_folder {
+            let cwd = params.cwd.as_deref().ok_or_else(|| {
+                Error::invalid_input("trust_folder does not say which folder; set it with `cwd`")
+            })?;
+            trust::trust(&mut params.config, cwd);
+        }
+        let session = self.core.session().await?;
+        if !self.options.trust_folder {
+            trust::leave_undecided(&session, &mut params).await?;
+        }
+        let answer = session.call::<methods::ThreadStart>(&params, None).await?;
         self.core.handlers.bind(&answer.thread.id, self.options.layer);
         Ok(AsyncThread::new(self.core, answer.thread.id))
     }

@@ -17,4 +17,5 @@ mod requests;
 mod start;
 mod streams;
 mod threads;
+mod trust;
 mod turns;

@@ -14,5 +14,6 @@ mod requests;
 mod results;
 mod server_requests;
 mod threads;
+mod trust;
 mod turns;
 mod unknown;

@@ -47,9 +47,11 @@ with_both_clients! {
         wait!(options.send()).unwrap();
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
+        // Nobody has decided about the folder.
+        let projects = json!({"/repo": {"trust_level": "untrusted"}});
         let expected = json!({
             "approvalPolicy": "never", "baseInstructions": "base",
-            "config": {"model_reasoning_effort": "high", "a.b": [1]},
+            "config": {"model_reasoning_effort": "high", "a.b": [1], "projects": projects},
             "cwd": "/repo", "developerInstructions": "dev", "ephemeral": true, "model": "m", "modelProvider": "p",
             "personality": "pragmatic", "sandbox": "workspace-write", "serviceName": "s", "serviceTier": "fast",
             "sessionStartSource": "clear", "threadSource": "subagent",

@@ -38,6 +38,11 @@ pub fn thread(id: &str) -> Value {
     })
 }
 
+/// The answer to `config/read` of a user who has set nothing.
+pub fn config_read_response() -> Value {
+    json!({"config": {}, "origins": {}, "layers": []})
+}
+
 /// The answer to `thread/start`, `thread/resume` and `thread/fork`.
 pub fn thread_start_response(id: &str) -> Value {
     json!({

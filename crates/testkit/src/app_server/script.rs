@@ -63,12 +63,14 @@ impl Script {
         Self::default()
     }
 
-    /// A script that begins with the handshake: `initialize`, answered, and `initialized`.
+    /// A script that begins with the handshake: `initialize`, answered, and `initialized`. Its user has set nothing:
+    /// `config/read`, which the client may ask before it starts a thread, has a standing answer.
     pub fn standard() -> Self {
         Self::new()
             .expect("initialize")
             .respond(messages::initialize_response())
             .expect_notification("initialized")
+            .always("config/read", messages::config_read_response())
     }
 
     /// Adds any step.

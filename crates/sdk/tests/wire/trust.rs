@@ -1,0 +1,260 @@
+//! What is asked and sent so that no folder is trusted without a decision.
+
+use std::path::{Path, PathBuf};
+
+use openai_codex::{CodexConfig, ErrorKind, Sandbox};
+use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::{Answer, messages};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{count, opens_any_thread, sent, with_both_clients};
+
+/// A folder for the tests, its links resolved.
+fn folder() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().canonicalize().unwrap();
+    (dir, path)
+}
+
+fn level(path: &Path, level: &str) -> Value {
+    json!({path.to_str().unwrap(): {"trust_level": level}})
+}
+
+/// A server whose user has this configuration.
+fn configured(config: Value) -> Script {
+    opens_any_thread().always("config/read", json!({"config": config, "origins": {}, "layers": []}))
+}
+
+with_both_clients! {
+    fn an_undecided_folder_is_said_to_be_untrusted(start, wait) {
+        let (_dir, path) = folder();
+        for sandbox in [Sandbox::WorkspaceWrite, Sandbox::FullAccess] {
+            // Nor is this a decision: another folder, another level, none.
+            let mut projects = level(&path.join("below"), "trusted");
+            projects[path.parent().unwrap().to_str().unwrap()] = json!({"trust_level": "trusted"});
+            projects[path.to_str().unwrap()] = json!({"trust_level": null, "other": 1});
+            let script = configured(json!({"projects": projects}));
+            let (transport, playing) = script.connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            wait!(codex.thread_start().cwd(&path).sandbox(sandbox).config("a", 1).send()).unwrap();
+            wait!(codex.close()).unwrap();
+            let received = playing.finish().unwrap().messages();
+            assert_eq!(sent(&received, "config/read")["params"], json!({"cwd": path, "includeLayers": true}));
+            let params = &sent(&received, "thread/start")["params"];
+            assert_eq!(params["config"], json!({"a": 1, "projects": level(&path, "untrusted")}));
+            assert_eq!(params["cwd"], json!(path));
+        }
+    }
+
+    fn what_only_reads_and_what_has_no_folder_of_its_own_is_not_asked_about(start, wait) {
+        let (transport, playing) = opens_any_thread().connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        wait!(codex.thread_start().cwd("/repo").sandbox(Sandbox::ReadOnly).send()).unwrap();
+        wait!(codex.thread_start().sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
+        wait!(codex.thread_resume("t").cwd("/repo").sandbox(Sandbox::FullAccess).send()).unwrap();
+        wait!(codex.thread_fork("t").cwd("/repo").sandbox(Sandbox::FullAccess).send()).unwrap();
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        assert_eq!(count(&received, "config/read"), 0);
+        for message in received.iter().filter(|message| message["method"] != "initialize") {
+            assert_eq!(message["params"]["config"], Value::Null, "{message}");
+        }
+    }
+
+    fn without_a_sandbox_the_settings_decide(start, wait) {
+        let (_dir, path) = folder();
+        for (config, own, writes) in [
+            (json!({}), None, false),
+            (json!({"sandbox_mode": null, "default_permissions": null}), None, false),
+            (json!({"sandbox_mode": "workspace-write"}), None, true),
+            (json!({"default_permissions": ":workspace"}), None, true),
+            (json!({}), Some("sandbox_mode"), true),
+            (json!({}), Some("default_permissions"), true),
+        ] {
+            let (transport, playing) = configured(config).connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            let mut options = codex.thread_start().cwd(&path);
+            if let Some(own) = own {
+                options = options.config(own, "x");
+            }
+            wait!(options.send()).unwrap();
+            wait!(codex.close()).unwrap();
+            let received = playing.finish().unwrap().messages();
+            let params = &sent(&received, "thread/start")["params"];
+            let expected = if writes { level(&path, "untrusted") } else { Value::Null };
+            assert_eq!((&params["config"]["projects"], params.get("sandbox")), (&expected, None));
+            assert_eq!(params.get("config").is_some(), writes || own.is_some());
+        }
+    }
+
+    fn what_the_user_has_decided_stands(start, wait) {
+        let (_dir, path) = folder();
+        let sub = path.join("repository/sub");
+        std::fs::create_dir_all(path.join("repository/.git")).unwrap();
+        std::fs::write(path.join("repository/.git/HEAD"), "").unwrap();
+        std::fs::create_dir_all(&sub).unwrap();
+        std::os::unix::fs::symlink(&sub, path.join("link")).unwrap();
+        let link = path.join("link");
+        let root = path.join("repository");
+        // What is decided about the repository is handed down, so that it counts whatever the runtime takes for one.
+        for (cwd, decided, inherits) in
+            [(&sub, &sub, false), (&sub, &root, true), (&link, &link, false), (&link, &sub, false)]
+        {
+            for decision in ["trusted", "untrusted"] {
+                let script = configured(json!({"projects": level(decided, decision)}));
+                let (transport, playing) = script.connect().unwrap();
+                let codex = start!(CodexConfig::new(), transport).unwrap();
+                wait!(codex.thread_start().cwd(cwd).sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
+                wait!(codex.close()).unwrap();
+                let received = playing.finish().unwrap().messages();
+                let expected = inherits.then(|| json!({"projects": level(cwd, decision)}));
+                let params = &sent(&received, "thread/start")["params"];
+                assert_eq!(params.get("config"), expected.as_ref(), "{cwd:?} {decided:?}");
+            }
+        }
+    }
+
+    fn the_runtimes_own_word_against_what_a_repository_brings_is_taken(start, wait) {
+        let (_dir, path) = folder();
+        let sub = path.join("sub");
+        std::fs::create_dir_all(path.join(".git")).unwrap();
+        std::fs::write(path.join(".git/HEAD"), "").unwrap();
+        std::fs::create_dir(&sub).unwrap();
+        for (decided, reason, expected) in [
+            (&path, json!("not trusted"), level(&sub, "untrusted")),
+            (&path, Value::Null, level(&sub, "trusted")),
+            // What is decided about the folder itself stands, whatever is kept out above it.
+            (&sub, json!("not trusted"), Value::Null),
+        ] {
+            let layer = json!({
+                "name": {"type": "project", "dotCodexFolder": path.join(".codex")}, "config": {}, "version": "1",
+                "disabledReason": reason,
+            });
+            let config = json!({"projects": level(decided, "trusted")});
+            let answer = json!({"config": config, "origins": {}, "layers": [layer]});
+            let (transport, playing) = opens_any_thread().always("config/read", answer).connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            wait!(codex.thread_start().cwd(&sub).sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
+            wait!(codex.close()).unwrap();
+            let received = playing.finish().unwrap().messages();
+            assert_eq!(sent(&received, "thread/start")["params"]["config"]["projects"], expected);
+        }
+    }
+
+    fn a_server_that_does_not_tell_gets_the_cautious_request(start, wait) {
+        let (_dir, path) = folder();
+        for code in [-32601, -32603, -32600] {
+            let script = opens_any_thread().always_answer("config/read", Answer::error(code, "no"));
+            let (transport, playing) = script.connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            wait!(codex.thread_start().cwd(&path).sandbox(Sandbox::FullAccess).send()).unwrap();
+            wait!(codex.thread_start().cwd(&path).send()).unwrap();
+            wait!(codex.close()).unwrap();
+            let received = playing.finish().unwrap().messages();
+            let starts = crate::support::params(&received, "thread/start");
+            assert_eq!(starts[0]["config"]["projects"], level(&path, "untrusted"));
+            assert_eq!((starts[1].get("config"), &starts[1]["sandbox"]), (None, &json!("read-only")));
+        }
+    }
+
+    fn a_question_that_fails_starts_nothing(start, wait) {
+        let busy = Answer::error(-32001, "Server overloaded; retry later.");
+        let (transport, playing) = opens_any_thread().always_answer("config/read", busy).connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let options = codex.thread_start().cwd("/repo").sandbox(Sandbox::FullAccess);
+        let error = wait!(options.send()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ServerBusy);
+        wait!(codex.close()).unwrap();
+        assert_eq!(count(&playing.finish().unwrap().messages(), "thread/start"), 0);
+    }
+
+    fn what_the_program_says_about_projects_stands(start, wait) {
+        let (_dir, path) = folder();
+        let text = path.to_str().unwrap();
+        let untrusted = json!({"trust_level": "untrusted"});
+        for (key, value, expected, asked) in [
+            // Its own decision about the folder.
+            ("projects".to_owned(), level(&path, "trusted"), level(&path, "trusted"), 0),
+            ("projects./other".to_owned(), untrusted.clone(), json!({"/other": untrusted, text: untrusted}), 1),
+            // About another one.
+            ("projects".to_owned(), json!({"/other": untrusted}), json!({"/other": untrusted, text: untrusted}), 1),
+            (
+                "projects".to_owned(),
+                json!({text: {"more": 1}}),
+                json!({text: {"more": 1, "trust_level": "untrusted"}}),
+                1,
+            ),
+            // Unusable, for the server to say so.
+            ("projects".to_owned(), json!(5), json!(5), 1),
+            ("projects".to_owned(), json!({text: 5}), json!({text: 5}), 1),
+        ] {
+            let (transport, playing) = opens_any_thread().connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            let options = codex.thread_start().cwd(&path).sandbox(Sandbox::WorkspaceWrite).config(key, value);
+            wait!(options.send()).unwrap();
+            wait!(codex.close()).unwrap();
+            let received = playing.finish().unwrap().messages();
+            assert_eq!(sent(&received, "thread/start")["params"]["config"], json!({"projects": expected}));
+            assert_eq!(count(&received, "config/read"), asked);
+        }
+    }
+
+    fn dotted_keys_and_a_table_become_one_table(start, wait) {
+        let (transport, playing) = opens_any_thread().connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let options = codex
+            .thread_start()
+            .cwd("/repo")
+            .sandbox(Sandbox::WorkspaceWrite)
+            .config("projects", json!({"/other": {"trust_level": "trusted"}}))
+            .config("projects./repo.trust_level", "untrusted");
+        wait!(options.send()).unwrap();
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        let projects = json!({"/other": {"trust_level": "trusted"}, "/repo": {"trust_level": "untrusted"}});
+        assert_eq!(sent(&received, "thread/start")["params"]["config"], json!({"projects": projects}));
+        assert_eq!(count(&received, "config/read"), 0);
+    }
+
+    fn trusting_is_said_and_not_asked(start, wait) {
+        let (_dir, path) = folder();
+        let (root, sub) = (path.join("repository"), path.join("repository/sub"));
+        std::fs::create_dir_all(root.join(".git")).unwrap();
+        std::fs::write(root.join(".git/HEAD"), "").unwrap();
+        std::fs::create_dir_all(&sub).unwrap();
+        let stored = messages::thread("t");
+        let script = opens_any_thread().always("thread/read", json!({"thread": stored}));
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        wait!(codex.thread_start().cwd(&sub).sandbox(Sandbox::ReadOnly).trust_folder().send()).unwrap();
+        wait!(codex.thread_resume("t").cwd(&sub).trust_folder().send()).unwrap();
+        // The folder that the thread has.
+        wait!(codex.thread_resume("t").trust_folder().send()).unwrap();
+        wait!(codex.thread_fork("t").trust_folder().config("projects./scripted.trust_level", "untrusted").send())
+            .unwrap();
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        assert_eq!((count(&received, "config/read"), count(&received, "thread/read")), (0, 2));
+        let mut both = level(&sub, "trusted");
+        both[root.to_str().unwrap()] = json!({"trust_level": "trusted"});
+        let scripted = level(Path::new("/scripted"), "trusted");
+        let resumes = crate::support::params(&received, "thread/resume");
+        assert_eq!(sent(&received, "thread/start")["params"]["config"], json!({"projects": both}));
+        assert_eq!(resumes[0]["config"], json!({"projects": both}));
+        assert_eq!(resumes[1], &json!({"threadId": "t", "config": {"projects": scripted}}));
+        // What the program has written out goes first.
+        let fork = json!({"projects": level(Path::new("/scripted"), "untrusted")});
+        assert_eq!(sent(&received, "thread/fork")["params"]["config"], fork);
+    }
+
+    fn trusting_no_folder_is_refused(start, wait) {
+        let (transport, playing) = opens_any_thread().connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let error = wait!(codex.thread_start().trust_folder().send()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("cwd"), "{error}");
+        wait!(codex.close()).unwrap();
+        assert_eq!(count(&playing.finish().unwrap().messages(), "thread/start"), 0);
+    }
+}

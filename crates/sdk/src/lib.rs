@@ -18,6 +18,7 @@ mod process;
 mod retry;
 mod sandbox;
 mod thread;
+mod trace;
 mod trace_context;
 pub mod transport;
 mod turn;

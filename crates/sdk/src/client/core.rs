@@ -12,7 +12,7 @@ use crate::connection::observers::Hub;
 use crate::handler::Handlers;
 use crate::transport::Transport;
 use crate::wire_log::WireLog;
-use crate::{CodexConfig, Error, ErrorKind, Result, park};
+use crate::{CodexConfig, Error, ErrorKind, Result, park, trace};
 
 /// A client, started or not.
 pub(crate) struct Core {
@@ -95,6 +95,13 @@ impl Core {
 
     /// The session; the first call starts it. A failed start leaves the client as it was.
     pub(crate) async fn session(self: &Arc<Self>) -> Result<Arc<Session>> {
+        if let Link::Up(session) = &*self.link() {
+            return Ok(session.clone());
+        }
+        trace::client().around(self.started()).await
+    }
+
+    async fn started(self: &Arc<Self>) -> Result<Arc<Session>> {
         loop {
             let mut outcome = match &mut *self.link() {
                 Link::Up(session) => return Ok(session.clone()),

@@ -23,6 +23,7 @@ use super::frame_queue::Event;
 use super::observers::Observed;
 use super::{Connection, Ended, Outgoing, Owner, Router, Shared, watchdog};
 use crate::process::{self, StderrTail};
+use crate::trace;
 use crate::transport::{FrameReader, FrameWriter, Transport};
 use crate::wire_log::Recorder;
 use crate::{Error, ErrorKind};
@@ -277,6 +278,7 @@ impl Shared {
                 Ok(Some((incoming, text)))
             }
             Err(reason) => {
+                trace::malformed();
                 self.hub.publish(None, &Observed::Malformed { line: excerpt(frame), reason });
                 Ok(None)
             }

@@ -34,6 +34,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::handler::Handlers;
+use crate::trace;
 use crate::trace_context::TraceSource;
 use crate::wire_log::Recorder;
 use crate::{Error, ErrorKind, Result};
@@ -157,7 +158,8 @@ impl Shared {
         if let Some(deadline) = deadline {
             self.deadlines.request(id, deadline);
         }
-        Ok(Pending { shared: self.clone(), id, answer })
+        let span = trace::request(method, id, thread_id);
+        Ok(Pending { shared: self.clone(), id, answer, span })
     }
 
     fn send(&self, id: Option<i64>, frame: Bytes) {
@@ -170,6 +172,9 @@ impl Shared {
         // The hub belongs to the client, and may serve another connection by the second time.
         if self.route(|router, effects| router.fail(error, effects)) {
             self.over.store(true, Ordering::Release);
+            if error.kind() != ErrorKind::Closed {
+                trace::lost(error);
+            }
             self.hub.end((error.kind() != ErrorKind::Closed).then_some(error));
         }
     }
@@ -265,6 +270,7 @@ pub(crate) struct Pending {
     shared: Arc<Shared>,
     id: i64,
     answer: oneshot::Receiver<Answer>,
+    span: trace::Span,
 }
 
 impl Future for Pending {
@@ -272,12 +278,13 @@ impl Future for Pending {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
         Pin::new(&mut self.answer).poll(context).map(|answer| {
-            answer.unwrap_or_else(|_| {
+            let answer = answer.unwrap_or_else(|_| {
                 Err(Error::new(
                     ErrorKind::TransportClosed,
                     "the connection ended while the request was under way",
                 ))
-            })
+            });
+            answer.inspect_err(|error| self.span.failed(error))
         })
     }
 }

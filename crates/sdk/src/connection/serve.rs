@@ -12,6 +12,7 @@ use super::observers::Observed;
 use super::outgoing::frame;
 use super::{Shared, fallback};
 use crate::handler::{Chain, Served, Signal, panicked};
+use crate::trace;
 
 /// JSON-RPC's code for what went wrong on the receiver's side.
 const INTERNAL_ERROR: i64 = -32603;
@@ -26,6 +27,7 @@ pub(super) fn begin(shared: &Arc<Shared>, ask: Arc<Ask>) {
 
 async fn serve(shared: Arc<Shared>, ask: Arc<Ask>, chain: Chain) {
     let deadline = chain.deadline;
+    let span = trace::served(&ask.method, ask.thread_id.as_deref(), ask.turn_id.as_deref());
     let served = match shared.handlers.ask(ask.clone(), chain) {
         Ok(mut job) => tokio::select! {
             served = &mut job => served.unwrap_or_else(|error| Served::Failed(panicked(error))),
@@ -42,6 +44,8 @@ async fn serve(shared: Arc<Shared>, ask: Arc<Ask>, chain: Chain) {
         Served::Failed(message) => {
             let told = format!("the client's handler failed: {message}");
             let Some(signal) = answer(&shared, &ask, error_frame(&ask.id, &told)) else { return };
+            span.handler_failed();
+            trace::unhandled(&ask.method, true);
             // A handler that blocks may still be at work.
             signal.fire();
             publish(&shared, &ask, |method| Observed::HandlerFailed { method, message });
@@ -60,6 +64,7 @@ fn answer(shared: &Shared, ask: &Arc<Ask>, frame: Bytes) -> Option<Signal> {
 fn by_default(shared: &Shared, ask: &Arc<Ask>) {
     let fallback = fallback::answer(&ask.id, &ask.method);
     if answer(shared, ask, fallback.frame).is_some() {
+        trace::unhandled(&ask.method, false);
         publish(shared, ask, |method| Observed::Answered { method, declined: fallback.declined });
     }
 }

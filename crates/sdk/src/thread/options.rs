@@ -115,13 +115,25 @@ macro_rules! thread_options {
 /// Ends a builder in `send`, blocking and async; `perform` makes the thread.
 macro_rules! sends_a_thread {
     ($builder:ident, $what:literal) => {
+        impl<C> $builder<C> {
+            async fn open(self) -> crate::Result<super::AsyncThread> {
+                let span = crate::trace::thread(stringify!($builder));
+                let opening = async {
+                    let thread = self.perform().await?;
+                    span.conversation(thread.id());
+                    Ok(thread)
+                };
+                span.clone().around(opening).await
+            }
+        }
+
         impl $builder<crate::AsyncCodex> {
             #[doc = $what]
             ///
             /// # Errors
             /// Unusable options, before anything is sent; otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
             pub async fn send(self) -> crate::Result<super::AsyncThread> {
-                self.perform().await
+                self.open().await
             }
         }
 
@@ -132,7 +144,7 @@ macro_rules! sends_a_thread {
             /// # Errors
             /// Unusable options, before anything is sent; otherwise as [`Codex::request`](crate::Codex::request).
             pub fn send(self) -> crate::Result<super::Thread> {
-                crate::park::wait(self.perform()).map(super::Thread::from_async)
+                crate::park::wait(self.open()).map(super::Thread::from_async)
             }
         }
     };

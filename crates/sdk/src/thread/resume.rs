@@ -60,15 +60,14 @@ impl<C> ThreadResume<C> {
         let thread_id = &params.thread_id;
         let layer = self.options.layer;
         // What is pending on the thread may be asked again before the answer comes.
-        let before = self.core.handlers.bind(thread_id, layer.clone());
+        let bound = (!layer.is_empty()).then(|| self.core.handlers.bind(thread_id, layer.clone()));
         let answer = session.call::<methods::ThreadResume>(&params, Some(thread_id)).await;
-        match &answer {
+        match (&answer, bound) {
             // Once more: the word that the thread was closed before may have come in between.
-            Ok(answer) => drop(self.core.handlers.bind(&answer.thread.id, layer)),
-            Err(_) => drop(match before {
-                Some(before) => self.core.handlers.bind(thread_id, before),
-                None => self.core.handlers.release(thread_id),
-            }),
+            (Ok(answer), _) => drop(self.core.handlers.bind(&answer.thread.id, layer)),
+            (Err(_), Some(Some(before))) => drop(self.core.handlers.bind(thread_id, before)),
+            (Err(_), Some(None)) => drop(self.core.handlers.release(thread_id)),
+            (Err(_), None) => {}
         }
         Ok(AsyncThread::new(self.core, answer?.thread.id))
     }

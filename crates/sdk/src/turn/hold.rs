@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::client::Session;
 use crate::connection::turn_log::TurnLog;
-use crate::{Error, Result, RunResult};
+use crate::{Error, Result, RunResult, trace};
 
 /// A hold on a turn. While it lives, the turn's events are kept; when it goes, they no longer are.
 #[derive(Debug)]
@@ -15,11 +15,13 @@ pub(super) struct TurnHold {
     pub(super) log: Arc<TurnLog>,
     /// Whether the turn is interrupted with the last hold on it, if it exists because of this one.
     interrupt_on_drop: AtomicBool,
+    span: trace::Span,
 }
 
 impl TurnHold {
     pub(super) fn new(session: Arc<Session>, log: Arc<TurnLog>) -> Self {
-        Self { session, log, interrupt_on_drop: AtomicBool::new(true) }
+        let span = trace::turn(&log.thread_id);
+        Self { session, log, interrupt_on_drop: AtomicBool::new(true), span }
     }
 
     pub(super) fn set_interrupt_on_drop(&self, interrupt: bool) {
@@ -40,8 +42,29 @@ impl TurnHold {
     }
 }
 
+impl TurnHold {
+    /// Notes how the turn has ended, if it has and anybody looks.
+    fn trace_end(&self) {
+        if !self.span.is_enabled() {
+            return;
+        }
+        self.log.turn_id().inspect(|turn_id| self.span.turn_id(turn_id));
+        let Some((digest, end)) = self.log.ended() else { return };
+        match RunResult::assemble(&self.log.thread_id, digest, end) {
+            Ok(result) => self.span.ended(result.turn.status.as_str(), result.turn_usage.as_ref()),
+            Err(error) => {
+                self.span.failed(&error);
+                if let Some(result) = error.turn() {
+                    self.span.ended(result.turn.status.as_str(), result.turn_usage.as_ref());
+                }
+            }
+        }
+    }
+}
+
 impl Drop for TurnHold {
     fn drop(&mut self) {
+        self.trace_end();
         self.session.connection.release(&self.log, self.interrupt_on_drop.load(Ordering::Relaxed));
     }
 }

@@ -10,6 +10,7 @@ mod handlers;
 mod handshake;
 mod inputs;
 mod launch;
+mod observing;
 mod requests;
 mod results;
 mod server_requests;

@@ -16,6 +16,7 @@ mod park;
 mod process;
 mod retry;
 mod sandbox;
+mod schema;
 mod thread;
 pub mod transport;
 mod turn;
@@ -26,7 +27,7 @@ pub use client::AsyncCodex;
 #[cfg(feature = "blocking")]
 pub use client::Codex;
 pub use config::CodexConfig;
-pub use error::{Error, ErrorKind, JsonRpcError, Result, is_retryable_error};
+pub use error::{Error, ErrorKind, JsonRpcError, OutputMismatch, Result, is_retryable_error};
 #[cfg(feature = "blocking")]
 pub use events::Events;
 pub use events::{AsyncEvents, Event};
@@ -43,7 +44,7 @@ pub use thread::Thread;
 pub use thread::{
     AsyncThread, ThreadFork, ThreadItems, ThreadList, ThreadRead, ThreadResume, ThreadStart, ThreadTurns,
 };
-pub use turn::{AsyncTextStream, AsyncTurnHandle, AsyncTurnStream, RunResult, TurnStart};
+pub use turn::{AsyncTextStream, AsyncTurnHandle, AsyncTurnStream, RunResult, TurnStart, TypedResult};
 #[cfg(feature = "blocking")]
 pub use turn::{TextStream, TurnHandle, TurnStream};
 
@@ -52,3 +53,6 @@ pub use openai_codex_protocol::{
 };
 /// Finding and installing the Codex runtime.
 pub use openai_codex_runtime as runtime;
+/// The crate whose `JsonSchema` types have, for [`TurnStart::run_as`]. A program that does not depend on it itself brings
+/// its name into scope: `use openai_codex::schemars::{self, JsonSchema};`.
+pub use schemars;

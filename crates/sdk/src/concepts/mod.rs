@@ -31,3 +31,7 @@ pub mod testing {}
 /// Threads and turns: the objects, and how they live.
 #[doc = include_str!("threads.md")]
 pub mod threads {}
+
+/// Typed output: a final response that is a value of a Rust type.
+#[doc = include_str!("typed_output.md")]
+pub mod typed_output {}

@@ -17,3 +17,4 @@ mod start;
 mod streams;
 mod threads;
 mod turns;
+mod typed_output;

@@ -14,4 +14,5 @@ mod results;
 mod server_requests;
 mod threads;
 mod turns;
+mod typed_output;
 mod unknown;

@@ -18,6 +18,7 @@ mod retry;
 mod sandbox;
 mod schema;
 mod thread;
+mod tool;
 pub mod transport;
 mod turn;
 mod version;
@@ -44,6 +45,7 @@ pub use thread::Thread;
 pub use thread::{
     AsyncThread, ThreadFork, ThreadItems, ThreadList, ThreadRead, ThreadResume, ThreadStart, ThreadTurns,
 };
+pub use tool::{IntoToolOutput, IntoToolReply, Json, Tool, ToolCall, ToolOutput, ToolReply};
 pub use turn::{AsyncTextStream, AsyncTurnHandle, AsyncTurnStream, RunResult, TurnStart, TypedResult};
 #[cfg(feature = "blocking")]
 pub use turn::{TextStream, TurnHandle, TurnStream};

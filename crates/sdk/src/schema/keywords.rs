@@ -31,10 +31,31 @@ pub(super) const LIMITS: [&str; 8] = [
     "maxItems",
 ];
 
-/// The limits that it does not know: the model is told of them in words.
-const TOLD: [&str; 9] = [
+/// What the strict form has no keywords for: the model is told of it in words.
+pub(super) const TOLD_OF_OUTPUT: [&str; 9] = [
     "minLength",
     "maxLength",
+    "uniqueItems",
+    "minProperties",
+    "maxProperties",
+    "contentEncoding",
+    "contentMediaType",
+    "default",
+    "examples",
+];
+
+/// What the runtime drops from the schema of a tool.
+pub(super) const TOLD_OF_INPUT: [&str; 17] = [
+    "pattern",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
     "uniqueItems",
     "minProperties",
     "maxProperties",
@@ -65,16 +86,16 @@ pub(super) fn integer_range(format: &str) -> Option<(i64, i64)> {
     })
 }
 
-/// The description of a schema, with what cannot be said by its keywords.
-pub(super) fn description(schema: &Map<String, Value>) -> Option<String> {
+/// The description of a schema, with what its keywords will not say: those to be `told`, and formats that are not known.
+pub(super) fn description(schema: &Map<String, Value>, told: &[&str]) -> Option<String> {
     let mut text = schema.get("description").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let unknown_format = schema
-        .get_key_value("format")
-        .filter(|(_, format)| is_text(schema) && !format.as_str().is_some_and(is_known_format));
-    let told = TOLD.iter().filter_map(|key| schema.get_key_value(*key));
-    for (key, value) in unknown_format.into_iter().chain(told) {
-        // Says only that the field may be left out, which it may not be here.
-        if key == "default" && value.is_null() {
+    let formats_are_lost = told.contains(&"pattern");
+    let format = schema.get_key_value("format").filter(|(_, format)| {
+        is_text(schema) && (formats_are_lost || !format.as_str().is_some_and(is_known_format))
+    });
+    let told = told.iter().filter_map(|key| schema.get_key_value(*key));
+    for (key, value) in format.into_iter().chain(told) {
+        if says_nothing(key, value, schema) {
             continue;
         }
         if !text.is_empty() {
@@ -83,6 +104,21 @@ pub(super) fn description(schema: &Map<String, Value>) -> Option<String> {
         text.push_str(&format!("({key}: {value})"));
     }
     (!text.is_empty()).then_some(text)
+}
+
+/// Whether everyone knows that already.
+fn says_nothing(key: &str, value: &Value, schema: &Map<String, Value>) -> bool {
+    match key {
+        // That the field may be left out: of an answer it may not be, of arguments it is not required.
+        "default" => value.is_null(),
+        // That of the type: no model counts below nothing unasked.
+        "minimum" => *value == 0 && schema.get("format").and_then(Value::as_str).is_some_and(is_unsigned),
+        _ => false,
+    }
+}
+
+fn is_unsigned(format: &str) -> bool {
+    format.starts_with("uint")
 }
 
 fn is_text(schema: &Map<String, Value>) -> bool {

@@ -635,7 +635,7 @@ fn schemas_made_by_hand() {
         ],
         "$defs": {"other thing": {"properties": {"b": {"enum": ["x", null]}, "c": {"type": "string", "format": "uri"}}}},
     });
-    let strict = super::strict::output(&schema).unwrap();
+    let strict = write::document(&schema, Purpose::Output, false).unwrap();
     assert_strict(&strict, &strict);
     assert_eq!(strict["required"], json!(["a", "b", "c"]));
     assert!(fits(&strict, &strict, &json!({"a": 1, "b": null, "c": "x:y"})));
@@ -646,7 +646,7 @@ fn schemas_made_by_hand() {
         (json!({"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}}), "`a` has a reference"),
         (json!({"type": "object", "properties": {"a": {"type": "array"}}}), "`a[]` can be any JSON"),
     ] {
-        let problem = super::strict::output(&unsayable).unwrap_err();
+        let problem = write::document(&unsayable, Purpose::Output, false).unwrap_err();
         assert!(problem.contains(why), "{problem}");
     }
 }

@@ -28,6 +28,7 @@ struct Inner {
     thread_id: Option<String>,
     json_rpc: Option<JsonRpcError>,
     turn: Option<Box<RunResult>>,
+    mismatch: Option<Box<OutputMismatch>>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -79,6 +80,47 @@ pub enum ErrorKind {
     StreamOverflow,
     /// The turn ended with status `failed`; [`Error::turn`] holds what it produced.
     TurnFailed,
+    /// The turn ended well, but its final response is not what was asked for; [`Error::output_mismatch`] tells where,
+    /// and [`Error::turn`] holds what the turn produced.
+    OutputMismatch,
+    /// The turn was interrupted, or ended without a final response, where a value was asked for; [`Error::turn`] holds
+    /// what it produced.
+    NoOutput,
+}
+
+/// A final response that is not of the type that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutputMismatch {
+    /// The whole text.
+    pub text: String,
+    /// The field where it broke, such as `steps[1].title`; empty for the whole. Inside an untagged or internally
+    /// tagged enum or a flattened struct, it is that of the enum or struct.
+    pub path: String,
+    /// The line where it broke; the first is 1.
+    pub line: usize,
+    /// The column where it broke; the first is 1.
+    pub column: usize,
+    /// What was wrong there, in the words of `serde_json`.
+    pub reason: String,
+}
+
+impl fmt::Display for OutputMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "`{}`: ", self.path)?;
+        }
+        write!(f, "{}, in {:?}", self.reason, excerpt(&self.text))
+    }
+}
+
+/// As much of a text as fits into an error.
+fn excerpt(text: &str) -> String {
+    const MOST: usize = 200;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// An error answer of the server, as it came.
@@ -103,6 +145,7 @@ impl Error {
                 thread_id: None,
                 json_rpc: None,
                 turn: None,
+                mismatch: None,
                 source: None,
             }),
         }
@@ -128,7 +171,15 @@ impl Error {
     }
 
     pub(crate) fn turn_failed(message: impl Into<String>, result: RunResult) -> Self {
-        Self::new(ErrorKind::TurnFailed, message).edit(|inner| inner.turn = Some(Box::new(result)))
+        Self::new(ErrorKind::TurnFailed, message).with_turn(result)
+    }
+
+    pub(crate) fn with_turn(self, result: RunResult) -> Self {
+        self.edit(|inner| inner.turn = Some(Box::new(result)))
+    }
+
+    pub(crate) fn with_mismatch(self, mismatch: OutputMismatch) -> Self {
+        self.edit(|inner| inner.mismatch = Some(Box::new(mismatch)))
     }
 
     pub(crate) fn with_method(self, method: &str) -> Self {
@@ -168,9 +219,15 @@ impl Error {
         self.inner.json_rpc.as_ref()
     }
 
-    /// What a failed turn produced before it failed: the items and the usage that were paid for.
+    /// What the turn produced that this error is about: the items and the usage that were paid for.
     pub fn turn(&self) -> Option<&RunResult> {
         self.inner.turn.as_deref()
+    }
+
+    /// The text that is not what was asked for, and where it broke: of an
+    /// [`OutputMismatch`](ErrorKind::OutputMismatch).
+    pub fn output_mismatch(&self) -> Option<&OutputMismatch> {
+        self.inner.mismatch.as_deref()
     }
 
     /// The server's own word on why a turn failed, where it gave one: the kind of a

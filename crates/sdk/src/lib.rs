@@ -17,7 +17,9 @@ mod park;
 mod process;
 mod retry;
 mod sandbox;
+mod schema;
 mod thread;
+mod tool;
 mod trace;
 mod trace_context;
 pub mod transport;
@@ -30,7 +32,7 @@ pub use client::AsyncCodex;
 #[cfg(feature = "blocking")]
 pub use client::Codex;
 pub use config::CodexConfig;
-pub use error::{Error, ErrorKind, JsonRpcError, Result, is_retryable_error};
+pub use error::{Error, ErrorKind, JsonRpcError, OutputMismatch, Result, is_retryable_error};
 #[cfg(feature = "blocking")]
 pub use events::Events;
 pub use events::{AsyncEvents, Event};
@@ -52,7 +54,10 @@ pub use thread::Thread;
 pub use thread::{
     AsyncThread, ThreadFork, ThreadItems, ThreadList, ThreadRead, ThreadResume, ThreadStart, ThreadTurns,
 };
-pub use turn::{AsyncTextStream, AsyncTurnHandle, AsyncTurnStream, RunResult, TurnStart, merged_count};
+pub use tool::{IntoToolOutput, IntoToolReply, Json, Tool, ToolCall, ToolOutput, ToolReply};
+pub use turn::{
+    AsyncTextStream, AsyncTurnHandle, AsyncTurnStream, RunResult, TurnStart, TypedResult, merged_count,
+};
 #[cfg(feature = "blocking")]
 pub use turn::{TextStream, TurnHandle, TurnStream};
 
@@ -64,3 +69,6 @@ pub use openai_codex_protocol::{
 };
 /// Finding and installing the Codex runtime.
 pub use openai_codex_runtime as runtime;
+/// The crate whose `JsonSchema` types have, for [`TurnStart::run_as`]. A program that does not depend on it itself brings
+/// its name into scope: `use openai_codex::schemars::{self, JsonSchema};`.
+pub use schemars;

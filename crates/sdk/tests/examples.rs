@@ -257,6 +257,32 @@ fn turn_options() {
 }
 
 #[test]
+fn typed_output() {
+    let model = ScriptedModel::start().unwrap();
+    let findings = json!([
+        {"file": "a.rs", "line": 7, "severity": "high", "text": "It never ends."},
+        {"file": "b.rs", "line": null, "severity": "low", "text": "It has no tests."},
+    ]);
+    model.reply(json!({"summary": "Nearly good.", "findings": findings}).to_string());
+    model.reply(r#"{"value": ["a.rs", "b.rs"]}"#);
+    let expected =
+        "Nearly good.\nHigh a.rs:7: It never ends.\nLow b.rs: It has no tests.\nread: a.rs, b.rs\n";
+    assert_eq!(run("typed_output", &model), expected);
+    let formats = model.requests().into_iter().map(|request| request.body["text"]["format"].clone());
+    let required: Vec<_> = formats.map(|format| format["schema"]["required"].clone()).collect();
+    assert_eq!(required, [json!(["summary", "findings"]), json!(["value"])]);
+}
+
+#[test]
+fn typed_output_that_does_not_fit() {
+    let model = ScriptedModel::start().unwrap();
+    model.reply("Looks good to me.");
+    model.reply(r#"{"value": []}"#);
+    let out = run("typed_output", &model);
+    assert!(out.contains("the final response is no `Review`") && out.contains("Looks good to me."), "{out}");
+}
+
+#[test]
 fn steer_interrupt() {
     let model = ScriptedModel::start().unwrap();
     let (steered, interrupted) = (model.gate(), model.gate());

@@ -152,7 +152,7 @@ fn builders_have_their_setters_once_and_end_alike() {
         let listing = |method: &str| ["pages", "all"].contains(&method);
         assert_eq!(blocking, asynchronous, "how {name} ends, blocking and async");
         for method in blocking.keys() {
-            let ends = ["send", "run"].contains(method) || listing(method);
+            let ends = ["send", "run", "run_as"].contains(method) || listing(method);
             assert!(ends, "{name}::{method} is not an end: it belongs into `impl<C> {name}<C>`, once");
         }
     }
@@ -200,6 +200,7 @@ fn handles_and_streams_can_go_anywhere() {
     handle::<ThreadItems<AsyncCodex>>();
     handle::<ExternalMessage>();
     handle::<RetryPolicy>();
+    handle::<TypedResult<String>>();
     stream::<AsyncTextStream>();
     stream::<AsyncPages<methods::ThreadList>>();
     stream::<AsyncEntries<methods::ThreadItemsList>>();
@@ -226,6 +227,8 @@ fn calls_can_be_spawned() {
     spawn(|_, thread, _| async move { thread.set_name("n").await });
     spawn(|_, thread, _| async move { thread.compact().await });
     spawn(|_, thread, _| async move { thread.run(ExternalMessage::new("ci").text("red")).await });
+    spawn(|_, thread, _| async move { thread.run_as::<String>("hello").await });
+    spawn(|_, thread, _| async move { thread.turn("hello").run_as::<String>().await });
     spawn(|_, thread, _| async move { thread.items().all().next().await });
     spawn(|_, _, turn| async move { turn.steer("left").await });
     spawn(|_, _, turn| async move { turn.interrupt().await });

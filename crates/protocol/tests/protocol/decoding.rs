@@ -4,8 +4,9 @@ use openai_codex_protocol::{Notification, NotificationKind, ServerRequest};
 
 #[test]
 fn the_sums_stay_small() {
-    assert!(size_of::<Notification>() <= 208, "{}", size_of::<Notification>());
-    assert!(size_of::<ServerRequest>() <= 208, "{}", size_of::<ServerRequest>());
+    // 208 for both where `serde_json` sorts the keys of objects, as it does when this crate is built alone.
+    assert!(size_of::<Notification>() <= 216, "{}", size_of::<Notification>());
+    assert!(size_of::<ServerRequest>() <= 256, "{}", size_of::<ServerRequest>());
     assert_eq!(size_of::<NotificationKind>(), 1);
 }
 

@@ -84,12 +84,10 @@ fn an_unknown_method_is_kept_with_its_parameters() {
 
 #[test]
 fn a_bad_payload_under_a_known_tag_is_an_error_in_an_answer() {
-    let item = json!({"type": "agentMessage", "id": "1", "text": 7});
-    let turn =
-        json!({"id": "t", "status": "completed", "items": [{"type": "plan", "id": "0", "text": ""}, item]});
-    let text = json!({"turn": turn}).to_string();
-    // The samples put the tag last, so the item had to be buffered: the path inside it is in the message.
-    let error = decode_response::<methods::TurnStart>(&text).expect_err("the text is a number");
+    let text = r#"{"turn":{"id":"t","status":"completed","items":[
+        {"id":"0","text":"","type":"plan"},{"id":"1","text":7,"type":"agentMessage"}]}}"#;
+    // The tag is last, so the item had to be buffered: the path inside it is in the message.
+    let error = decode_response::<methods::TurnStart>(text).expect_err("the text is a number");
     assert_eq!(error.subject(), "turn/start");
     assert_eq!(error.path(), "result.turn.items[1]");
     assert!(error.message().contains("invalid type: integer `7`, expected a string"), "{error}");

@@ -194,6 +194,10 @@ impl Core {
         told.send_replace(Some(outcome));
     }
 
+    pub(crate) fn is_experimental(&self) -> bool {
+        self.config.experimental_api
+    }
+
     /// What a new connection has to know of this client.
     fn owner(&self) -> Result<Owner> {
         let wire_log = self.config.wire_log.as_ref().map(WireLog::open).transpose();

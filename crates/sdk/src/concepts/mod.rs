@@ -35,3 +35,6 @@ pub mod threads {}
 /// Trust: what may run because of the folder that a thread works in.
 #[doc = include_str!("trust.md")]
 pub mod trust {}
+/// Typed output: a final response that is a value of a Rust type.
+#[doc = include_str!("typed_output.md")]
+pub mod typed_output {}

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use openai_codex_protocol::ServerRequestMethod;
+use openai_codex_protocol::server_requests::ItemToolCall;
 use openai_codex_protocol::types::RequestId;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -42,8 +44,7 @@ async fn serve(shared: Arc<Shared>, ask: Arc<Ask>, chain: Chain) {
         Served::Answered(result) => drop(answer(&shared, &ask, result_frame(&ask.id, &result))),
         Served::Passed => by_default(&shared, &ask),
         Served::Failed(message) => {
-            let told = format!("the client's handler failed: {message}");
-            let Some(signal) = answer(&shared, &ask, error_frame(&ask.id, &told)) else { return };
+            let Some(signal) = answer(&shared, &ask, failed_frame(&ask, &message)) else { return };
             span.handler_failed();
             trace::unhandled(&ask.method, true);
             // A handler that blocks may still be at work.
@@ -82,6 +83,15 @@ fn result_frame(id: &RequestId, result: &RawValue) -> Bytes {
         result: &'a RawValue,
     }
     frame(&Answer { id, result })
+}
+
+/// The answer when a handler has failed: an error, and for a tool a failed call, of which the model is told more.
+fn failed_frame(ask: &Ask, message: &str) -> Bytes {
+    if &*ask.method == ItemToolCall::METHOD {
+        let content = [json!({"type": "inputText", "text": message})];
+        return frame(&json!({"id": ask.id, "result": {"contentItems": content, "success": false}}));
+    }
+    error_frame(&ask.id, &format!("the client's handler failed: {message}"))
 }
 
 /// An answer that says that there is none.

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use super::RequestHandler;
 use super::closures::Closures;
+use crate::tool::ToolSet;
 
 /// The handlers of a client or of a thread.
 #[derive(Clone, Default)]
 pub(crate) struct Layer {
     pub(crate) closures: Closures,
     pub(crate) handler: Option<Arc<dyn RequestHandler>>,
+    pub(crate) tools: ToolSet,
 }
 
 /// Whether there is something, not what: closures cannot be shown.
@@ -22,7 +24,7 @@ impl fmt::Debug for Layer {
 
 impl Layer {
     pub(crate) fn is_empty(&self) -> bool {
-        self.closures.is_empty() && self.handler.is_none()
+        self.closures.is_empty() && self.handler.is_none() && self.tools.is_empty()
     }
 
     /// Whether approvals are decided here, so that they are to be asked for.
@@ -34,6 +36,7 @@ impl Layer {
     pub(super) fn handlers(&self) -> impl Iterator<Item = Arc<dyn RequestHandler>> {
         let closures =
             (!self.closures.is_empty()).then(|| Arc::new(self.closures.clone()) as Arc<dyn RequestHandler>);
-        closures.into_iter().chain(self.handler.clone())
+        let tools = (!self.tools.is_empty()).then(|| Arc::new(self.tools.clone()) as Arc<dyn RequestHandler>);
+        tools.into_iter().chain(closures).chain(self.handler.clone())
     }
 }

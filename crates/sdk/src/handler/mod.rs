@@ -62,8 +62,8 @@ pub type ToolCallRequest = HandlerRequest<DynamicToolCallParams>;
 /// call the client, also about the turn that asks. One that has to wait for something asynchronous, or for somebody
 /// else, answers later: [`Reply::future`], [`Reply::later`]. Each answer has a deadline, which counts from the
 /// arrival of the request: [`CodexConfig::handler_deadline`](crate::CodexConfig::handler_deadline). An error, a panic,
-/// or no answer in time, is an error answer, which the server takes for a refusal, and an
-/// [`Event::HandlerFailed`](crate::Event::HandlerFailed).
+/// or no answer in time, is an error answer, which the server takes for a refusal (for a tool: a failed call, whose
+/// message the model can read), and an [`Event::HandlerFailed`](crate::Event::HandlerFailed).
 ///
 /// ```
 /// use openai_codex::types::CommandExecutionApprovalDecision as Decision;

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use openai_codex_protocol::ServerRequestMethod;
+use openai_codex_protocol::server_requests::ItemToolCall;
 use tokio::task::JoinHandle;
 
 use super::dispatch::{Served, serve};
@@ -59,8 +61,10 @@ impl Handlers {
         let threads = self.threads();
         let lineage = ask.thread_id.iter().chain(&ask.ancestors);
         let layers = lineage.filter_map(|id| threads.get(id)).chain([&self.client]);
-        let handlers: Vec<_> = layers.flat_map(Layer::handlers).collect();
-        (!handlers.is_empty()).then(|| Chain { handlers, deadline: self.deadline })
+        let handlers: Vec<_> = layers.clone().flat_map(Layer::handlers).collect();
+        let call = ask.params.as_deref().filter(|_| &*ask.method == ItemToolCall::METHOD);
+        let of_tool = call.and_then(|call| layers.clone().find_map(|layer| layer.tools.deadline(call.get())));
+        (!handlers.is_empty()).then(|| Chain { handlers, deadline: of_tool.unwrap_or(self.deadline) })
     }
 
     /// Asks them, on threads of their own. The error says why they cannot be asked.

@@ -32,6 +32,24 @@ impl Context {
     }
 }
 
+#[cfg(test)]
+impl<P> HandlerRequest<P> {
+    /// A request that nobody has made.
+    pub(crate) fn detached(method: &str, params: P) -> Self {
+        let (_, cancellation) = super::signal();
+        let ask = Ask {
+            id: 0.into(),
+            method: method.into(),
+            params: None,
+            thread_id: None,
+            turn_id: None,
+            ancestors: Vec::new(),
+            cancellation,
+        };
+        Context { ask: Arc::new(ask), core: Weak::new() }.with(params)
+    }
+}
+
 impl<P> HandlerRequest<P> {
     /// The method of the request.
     pub fn method(&self) -> &str {

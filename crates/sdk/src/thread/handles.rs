@@ -4,12 +4,14 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use openai_codex_protocol::types::ThreadSetNameResponse;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 
 use super::manage;
 use super::{ThreadItems, ThreadRead, ThreadTurns};
 use crate::client::Core;
 use crate::turn::compact::compact;
-use crate::{AsyncCodex, AsyncEvents, AsyncTurnHandle, Result, RunResult, TurnInput, TurnStart};
+use crate::{AsyncCodex, AsyncEvents, AsyncTurnHandle, Result, RunResult, TurnInput, TurnStart, TypedResult};
 
 /// A thread of an [`AsyncCodex`]. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -36,6 +38,20 @@ impl AsyncThread {
     /// As [`TurnStart::run`].
     pub async fn run(&self, input: impl Into<TurnInput>) -> Result<RunResult> {
         self.turn(input).run().await
+    }
+
+    /// Runs one turn to its end, and reads its final response as a `T`: `thread.run_as::<Report>("…")`. The model has to
+    /// follow the type's schema.
+    ///
+    /// Dropping the future interrupts the turn, if this call created it and nothing else holds it.
+    ///
+    /// # Errors
+    /// As [`TurnStart::run_as`].
+    pub async fn run_as<T: DeserializeOwned + JsonSchema>(
+        &self,
+        input: impl Into<TurnInput>,
+    ) -> Result<TypedResult<T>> {
+        self.turn(input).run_as().await
     }
 
     /// Starts a turn: a builder for `turn/start` that ends in `send` (a handle) or `run` (the result). On a thread
@@ -111,6 +127,18 @@ impl Thread {
     /// As [`TurnStart::run`].
     pub fn run(&self, input: impl Into<TurnInput>) -> Result<RunResult> {
         self.turn(input).run()
+    }
+
+    /// Runs one turn to its end, and reads its final response as a `T`: `thread.run_as::<Report>("…")`. The model has to
+    /// follow the type's schema.
+    ///
+    /// # Errors
+    /// As [`TurnStart::run_as`].
+    pub fn run_as<T: DeserializeOwned + JsonSchema>(
+        &self,
+        input: impl Into<TurnInput>,
+    ) -> Result<TypedResult<T>> {
+        self.turn(input).run_as()
     }
 
     /// Starts a turn: a builder for `turn/start` that ends in `send` (a handle) or `run` (the result). On a thread

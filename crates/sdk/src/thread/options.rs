@@ -35,6 +35,16 @@ macro_rules! thread_options {
 
             $crate::handler::closure_setters!(options.layer);
 
+            /// The tools of this program that the model may call. A new thread tells the runtime of them, which keeps them
+            /// with the thread; one that is resumed or forked has those that it was started with, and here their
+            /// closures are given again, found by namespace and name. A sub-agent has them if it was spawned with its
+            /// parent's context. Needs [`experimental_api`](crate::CodexConfig::experimental_api), which is on unless
+            /// turned off.
+            pub fn tools(mut self, tools: impl IntoIterator<Item = crate::Tool>) -> Self {
+                self.options.layer.tools.0 = tools.into_iter().collect();
+                self
+            }
+
             /// Replaces the built-in instructions of the model.
             pub fn base_instructions(self, instructions: impl Into<String>) -> Self {
                 self.with(|params| params.base_instructions(instructions))

@@ -10,6 +10,7 @@ use super::AsyncThread;
 use super::options::{Options, sends_a_thread, thread_options};
 use super::trust;
 use crate::client::Core;
+use crate::tool;
 use crate::{ApprovalMode, Result};
 
 /// A builder for `thread/resume`; ends in `send`. What is not set stays as the thread has it and is not sent.
@@ -46,6 +47,8 @@ impl<C> ThreadResume<C> {
 
     async fn perform(mut self) -> Result<AsyncThread> {
         let mut params = self.finish(self.options.layer.approves().then_some(ApprovalMode::Ask))?;
+        // The runtime has them already; they are checked all the same.
+        tool::specs(&self.options.layer.tools.0)?;
         let session = self.core.session().await?;
         if params.exclude_turns.is_some() {
             session.require("ThreadResumeParams", "excludeTurns").await?;

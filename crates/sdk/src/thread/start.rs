@@ -10,6 +10,7 @@ use super::AsyncThread;
 use super::options::{Options, sends_a_thread, thread_options};
 use super::trust;
 use crate::client::Core;
+use crate::tool;
 use crate::{ApprovalMode, Error, Result};
 
 /// A builder for `thread/start`; ends in `send`. What is not set is the server's to choose and is not sent, except
@@ -62,6 +63,16 @@ impl<C> ThreadStart<C> {
         let asks = self.options.layer.approves() || self.core.handlers.approve(None);
         let mut params =
             self.finish(Some(if asks { ApprovalMode::Ask } else { ApprovalMode::AutoReview }))?;
+        let tools = tool::specs(&self.options.layer.tools.0)?;
+        if !tools.is_empty() {
+            if !self.core.is_experimental() {
+                return Err(Error::invalid_input(
+                    "tools need the experimental methods of the runtime, and this client has turned them off: see \
+                     CodexConfig::experimental_api",
+                ));
+            }
+            params.dynamic_tools = Some(tools);
+        }
         if self.options.trust_folder {
             let cwd = params.cwd.as_deref().ok_or_else(|| {
                 Error::invalid_input("trust_folder does not say which folder; set it with `cwd`")

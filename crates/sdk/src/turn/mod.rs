@@ -8,6 +8,7 @@ mod result;
 mod start;
 mod stream;
 mod text;
+mod typed;
 mod usage;
 
 pub use handles::AsyncTurnHandle;
@@ -22,3 +23,4 @@ pub use stream::TurnStream;
 pub use text::AsyncTextStream;
 #[cfg(feature = "blocking")]
 pub use text::TextStream;
+pub use typed::TypedResult;

@@ -12,13 +12,17 @@ use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
     Personality, ReasoningEffort, ReasoningSummary, SandboxPolicy, TurnStartParams, UserInput,
 };
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::AsyncTurnHandle;
 use super::hold::TurnHold;
 use crate::client::{Core, Session, decode, encode};
 use crate::input::utf8_path;
-use crate::{ApprovalMode, AsyncCodex, Error, ErrorKind, Result, RunResult, Sandbox, TurnInput};
+use crate::{
+    ApprovalMode, AsyncCodex, Error, ErrorKind, Result, RunResult, Sandbox, TurnInput, TypedResult, schema,
+};
 
 /// A builder for `turn/start`; ends in `send` for a handle, or in `run` for the result. What is not set stays as the
 /// thread has it and is not sent. What is set here stays with the thread for later turns, as the protocol has it.
@@ -31,6 +35,7 @@ pub struct TurnStart<C> {
     params: TurnStartParams,
     approval_mode: Option<ApprovalMode>,
     cwd: Option<PathBuf>,
+    unusable_schema: Option<Error>,
     deadline: Option<Duration>,
     interrupt_on_drop: bool,
     client: PhantomData<C>,
@@ -46,6 +51,7 @@ impl<C> TurnStart<C> {
             params,
             approval_mode: None,
             cwd: None,
+            unusable_schema: None,
             deadline: None,
             interrupt_on_drop: false,
             client: PhantomData,
@@ -80,9 +86,25 @@ impl<C> TurnStart<C> {
         self.with(|params| params.model(model))
     }
 
-    /// A JSON schema that the final response has to follow.
-    pub fn output_schema(self, schema: impl Into<Value>) -> Self {
+    /// A JSON schema that the final response has to follow: sent as it is. The service takes its strict form only,
+    /// which [`output_schema_of`](Self::output_schema_of) makes of a type.
+    pub fn output_schema(mut self, schema: impl Into<Value>) -> Self {
+        self.unusable_schema = None;
         self.with(|params| params.output_schema(schema))
+    }
+
+    /// The schema of a type, which the final response has to follow: of a turn that ends in
+    /// [`RunResult::typed`], as one that is streamed can. [`run_as`](TurnStart::run_as) does both.
+    ///
+    /// A type that cannot be asked for, such as a map, is refused when the turn is sent.
+    pub fn output_schema_of<T: JsonSchema>(mut self) -> Self {
+        match schema::output::<T>() {
+            Ok(schema) => self.output_schema(schema),
+            Err(error) => {
+                self.unusable_schema = Some(error);
+                self
+            }
+        }
     }
 
     /// The style of the agent's messages.
@@ -138,6 +160,9 @@ impl<C> TurnStart<C> {
     }
 
     fn finish_params(&mut self) -> Result<()> {
+        if let Some(error) = self.unusable_schema.take() {
+            return Err(error.with_thread(Some(&self.thread_id)));
+        }
         match &self.input {
             TurnInput::User(input) => self.params.input = input.to_wire()?,
             TurnInput::External(message) => self.params.tool_output = Some(message.to_wire()?),
@@ -207,6 +232,12 @@ impl<C> TurnStart<C> {
         .await
     }
 
+    async fn typed_result<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
+        let thread_id = self.thread_id.clone();
+        let result = self.output_schema_of::<T>().result().await?;
+        result.typed().map_err(|error| error.with_thread(Some(&thread_id)))
+    }
+
     async fn run_to_end(self) -> Result<RunResult> {
         let (hold, _) = self.begin(false).await?;
         let result = hold.outcome().await;
@@ -240,6 +271,21 @@ impl TurnStart<AsyncCodex> {
     pub async fn run(self) -> Result<RunResult> {
         self.result().await
     }
+
+    /// Runs the turn to its end, and reads its final response as a `T`, whose schema the model has to follow.
+    ///
+    /// It takes the place of any [`output_schema`](Self::output_schema). On a thread whose turn is running it joins that
+    /// turn, which keeps the schema that it began with.
+    ///
+    /// Dropping the future interrupts the turn, if this call created it and nothing else holds it.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); [`ErrorKind::InvalidInput`] if the strict form of schemas has no words for a `T`, with
+    /// nothing sent; [`ErrorKind::OutputMismatch`] if the final response is no `T`; [`ErrorKind::NoOutput`] if the turn
+    /// was interrupted, or ended without a final response.
+    pub async fn run_as<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
+        self.typed_result().await
+    }
 }
 
 #[cfg(feature = "blocking")]
@@ -263,5 +309,18 @@ impl TurnStart<crate::Codex> {
     /// turn is no error: its status says so.
     pub fn run(self) -> Result<RunResult> {
         crate::park::wait(self.result())
+    }
+
+    /// Runs the turn to its end, and reads its final response as a `T`, whose schema the model has to follow.
+    ///
+    /// It takes the place of any [`output_schema`](Self::output_schema). On a thread whose turn is running it joins that
+    /// turn, which keeps the schema that it began with.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); [`ErrorKind::InvalidInput`] if the strict form of schemas has no words for a `T`, with
+    /// nothing sent; [`ErrorKind::OutputMismatch`] if the final response is no `T`; [`ErrorKind::NoOutput`] if the turn
+    /// was interrupted, or ended without a final response.
+    pub fn run_as<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
+        crate::park::wait(self.typed_result())
     }
 }

@@ -17,5 +17,7 @@ mod requests;
 mod start;
 mod streams;
 mod threads;
+mod tools;
 mod trust;
 mod turns;
+mod typed_output;

@@ -17,4 +17,5 @@ mod server_requests;
 mod threads;
 mod trust;
 mod turns;
+mod typed_output;
 mod unknown;

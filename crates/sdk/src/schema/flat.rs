@@ -1,0 +1,198 @@
+//! Schemas said in one piece: without `allOf`, without `oneOf`, and without anything beside a `$ref`.
+
+use serde_json::{Map, Value, json};
+
+use super::keywords::is_annotation;
+
+/// A schema that is an object, as all but `true` and `false` are.
+pub(super) type Schema = Map<String, Value>;
+
+/// A document, for its references.
+#[derive(Clone, Copy)]
+pub(super) struct Flat<'a> {
+    root: &'a Value,
+}
+
+/// What a reference has to begin with, unless it is to the root.
+pub(super) const DEFINITIONS: &str = "#/$defs/";
+
+impl<'a> Flat<'a> {
+    pub(super) fn new(root: &'a Value) -> Self {
+        Self { root }
+    }
+
+    /// The schema that a reference names.
+    pub(super) fn target(self, reference: &str) -> Result<&'a Value, String> {
+        // A reference is a pointer behind a `#`, percent-encoded; the names that `schemars` makes of types need that
+        // for few characters only.
+        let pointer = reference.strip_prefix('#').map(decode_percent);
+        pointer
+            .and_then(|pointer| self.root.pointer(&pointer))
+            .ok_or_else(|| format!("has a reference to `{reference}`, which is not there"))
+    }
+
+    /// One schema in one piece: what is left of it is either a `$ref` and nothing else, or has none; alternatives are in
+    /// `anyOf`, with nothing beside it but annotations.
+    pub(super) fn schema(self, schema: &Schema) -> Result<Schema, String> {
+        self.flatten(schema.clone(), &mut Vec::new())
+    }
+
+    /// The same, and its reference followed.
+    pub(super) fn resolved(self, schema: &Schema) -> Result<Schema, String> {
+        self.resolve(schema.clone(), &mut Vec::new())
+    }
+
+    fn flatten(self, mut schema: Schema, trail: &mut Vec<String>) -> Result<Schema, String> {
+        schema.remove("$defs");
+        if let Some(reference) = schema.remove("$ref") {
+            if !schema.keys().any(|key| !is_annotation(key)) {
+                return Ok(annotated_reference(reference, schema));
+            }
+            let target = self.follow(&reference, trail)?;
+            schema = merge(schema, target)?;
+        }
+        if let Some(Value::Array(parts)) = schema.remove("allOf") {
+            for part in parts {
+                schema = merge(schema, self.resolve(object(part)?, trail)?)?;
+            }
+        }
+        if let Some(Value::Array(alternatives)) = schema.remove("oneOf") {
+            let mut one = Schema::new();
+            one.insert("anyOf".into(), alternatives.into());
+            schema = merge(schema, one)?;
+        }
+        self.distribute(schema, trail)
+    }
+
+    /// Puts what stands beside alternatives into each of them: the fields beside a flattened enum.
+    fn distribute(self, mut schema: Schema, trail: &mut Vec<String>) -> Result<Schema, String> {
+        if !schema.keys().any(|key| !is_annotation(key) && key != "anyOf") {
+            return Ok(schema);
+        }
+        let Some(Value::Array(alternatives)) = schema.remove("anyOf") else { return Ok(schema) };
+        let (annotations, shared): (Schema, Schema) =
+            schema.into_iter().partition(|(key, _)| is_annotation(key));
+        let mut merged = Vec::with_capacity(alternatives.len());
+        for alternative in alternatives {
+            let alternative = self.resolve(object(alternative)?, trail)?;
+            merged.push(Value::Object(self.distribute(merge(shared.clone(), alternative)?, trail)?));
+        }
+        let mut schema = annotations;
+        schema.insert("anyOf".into(), merged.into());
+        Ok(schema)
+    }
+
+    fn resolve(self, schema: Schema, trail: &mut Vec<String>) -> Result<Schema, String> {
+        let mut flat = self.flatten(schema, trail)?;
+        let Some(reference) = lone_reference(&flat) else { return Ok(flat) };
+        let target = self.follow(&reference, trail)?;
+        flat.remove("$ref");
+        flat.remove("anyOf");
+        merge(flat, target)
+    }
+
+    fn follow(self, reference: &Value, trail: &mut Vec<String>) -> Result<Schema, String> {
+        let name = reference.as_str().ok_or("has a reference that is no text")?;
+        if trail.iter().any(|seen| seen == name) {
+            return Err("contains itself without end".into());
+        }
+        trail.push(name.to_owned());
+        let target = object(self.target(name)?.clone()).and_then(|target| self.resolve(target, trail));
+        trail.pop();
+        target
+    }
+}
+
+/// A reference, whose neighbours the service refuses: if it has some, it becomes the only one of its alternatives.
+fn annotated_reference(reference: Value, mut annotations: Schema) -> Schema {
+    let mut schema = Schema::new();
+    schema.insert("$ref".into(), reference);
+    if annotations.is_empty() {
+        return schema;
+    }
+    annotations.insert("anyOf".into(), Value::Array(vec![schema.into()]));
+    annotations
+}
+
+/// The reference, if the schema is nothing else.
+pub(super) fn lone_reference(schema: &Schema) -> Option<Value> {
+    if let Some(reference) = schema.get("$ref") {
+        return Some(reference.clone());
+    }
+    match schema.get("anyOf")?.as_array()?.as_slice() {
+        [Value::Object(only)] if only.len() == 1 => only.get("$ref").cloned(),
+        _ => None,
+    }
+}
+
+fn object(schema: Value) -> Result<Schema, String> {
+    match schema {
+        Value::Object(schema) => Ok(schema),
+        // Nothing more is asked.
+        Value::Bool(true) => Ok(Schema::new()),
+        _ => Err("has no possible value".into()),
+    }
+}
+
+/// A schema that asks for what both ask for.
+fn merge(mut into: Schema, from: Schema) -> Result<Schema, String> {
+    for (key, value) in from {
+        let Some(old) = into.get_mut(&key) else {
+            into.insert(key, value);
+            continue;
+        };
+        if *old == value || is_annotation(&key) {
+            continue;
+        }
+        match (key.as_str(), old, value) {
+            ("properties", Value::Object(old), Value::Object(new)) => {
+                for (name, schema) in new {
+                    if old.get(&name).is_some_and(|old| *old != schema) {
+                        return Err(format!("has two fields of the name `{name}`"));
+                    }
+                    old.insert(name, schema);
+                }
+            }
+            ("required", Value::Array(old), Value::Array(new)) => {
+                for name in new {
+                    if !old.contains(&name) {
+                        old.push(name);
+                    }
+                }
+            }
+            ("anyOf", Value::Array(old), Value::Array(new)) => {
+                let pairs =
+                    old.iter().flat_map(|one| new.iter().map(move |other| json!({"allOf": [one, other]})));
+                *old = pairs.collect();
+            }
+            // What is said of fields that are not named is what is wider: it is refused unless it is `false`.
+            ("additionalProperties" | "unevaluatedProperties", old, new) => {
+                if *old == Value::Bool(false) {
+                    *old = new;
+                }
+            }
+            _ => return Err(format!("asks for two different things at once, both as `{key}`")),
+        }
+    }
+    Ok(into)
+}
+
+fn decode_percent(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match code {
+            Some(code) if *first == b'%' => {
+                bytes.push(code);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}

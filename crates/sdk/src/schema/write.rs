@@ -1,0 +1,316 @@
+//! Writes a schema in the form that the service takes for the purpose.
+//!
+//! It holds the model to the schema of an answer only if that keeps to the strict form, a part of JSON Schema: the root is an
+//! object; objects name all their fields, require all of them, and allow no others; arrays have one type of element;
+//! alternatives are `anyOf`; nothing stands beside a `$ref`. A type that cannot be said like this is refused here, where
+//! its field can be named.
+//!
+//! The arguments of a tool are not held to a schema, so that all types can be said. But the runtime takes schemas of tools
+//! apart: it drops limits and formats, makes texts of `true`, and of tuples lists of their first element.
+
+use serde_json::{Map, Value, json};
+
+use super::WRAPPER;
+use super::flat::{DEFINITIONS, Flat, Schema, lone_reference};
+use super::keywords::{
+    LIMITS, TOLD_OF_INPUT, TOLD_OF_OUTPUT, description, integer_range, is_annotation, is_known_format,
+};
+
+/// Whether the schema can be the root as it is.
+pub(super) fn has_object_root(root: &Value) -> bool {
+    let resolved = root.as_object().map(|schema| Flat::new(root).resolved(schema));
+    match resolved {
+        Some(Ok(schema)) => is_object(&schema),
+        // It will be refused; this is how it looks.
+        _ => root.as_object().is_some_and(is_object),
+    }
+}
+
+/// Whether any JSON will do.
+pub(super) fn is_free(root: &Value) -> bool {
+    root.as_object().is_none_or(|schema| schema.keys().all(|key| is_annotation(key)))
+}
+
+/// An object and nothing else: no alternatives, and not nullable.
+fn is_object(schema: &Schema) -> bool {
+    !schema.contains_key("anyOf")
+        && !schema.contains_key("oneOf")
+        && match schema.get("type") {
+            Some(kind) => kind == "object",
+            None => schema.contains_key("properties"),
+        }
+}
+
+/// What a schema is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A final response, in strict form.
+    Output,
+    /// The arguments of a tool.
+    Input,
+}
+
+/// The whole document. With `wrap`, its root is an object that has the value in a field.
+pub(super) fn document(root: &Value, purpose: Purpose, wrap: bool) -> Result<Value, String> {
+    let mut writer = Writer { purpose, flat: Flat::new(root), definitions: Map::new(), root_name: None };
+    if wrap && refers_to_root(root) {
+        writer.root_name = Some(free_name(root));
+    }
+    let mut document = if wrap {
+        let value = match &writer.root_name {
+            Some(_) => writer.reference("#", "")?,
+            None => writer.schema(root, "")?,
+        };
+        json!({
+            "type": "object",
+            "properties": {WRAPPER: value},
+            "required": [WRAPPER],
+            "additionalProperties": false,
+        })
+    } else {
+        let root = root.as_object().ok_or("it has no schema")?;
+        let root = writer.flat.resolved(root).map_err(|problem| at("", &problem))?;
+        writer.schema(&Value::Object(root), "")?
+    };
+    if !writer.definitions.is_empty() {
+        document["$defs"] = writer.definitions.into();
+    }
+    Ok(document)
+}
+
+fn refers_to_root(schema: &Value) -> bool {
+    match schema {
+        Value::Object(fields) => {
+            fields.get("$ref").is_some_and(|name| name == "#") || fields.values().any(refers_to_root)
+        }
+        Value::Array(items) => items.iter().any(refers_to_root),
+        _ => false,
+    }
+}
+
+/// A name for the root that no definition has.
+fn free_name(root: &Value) -> String {
+    let mut name = "Root".to_owned();
+    while root.get("$defs").is_some_and(|definitions| definitions.get(&name).is_some()) {
+        name.push('_');
+    }
+    name
+}
+
+struct Writer<'a> {
+    purpose: Purpose,
+    flat: Flat<'a>,
+    /// What the document refers to, as far as it was met.
+    definitions: Map<String, Value>,
+    /// The name of the root among the definitions, if it is referred to and cannot be the root.
+    root_name: Option<String>,
+}
+
+impl Writer<'_> {
+    fn is_input(&self) -> bool {
+        self.purpose == Purpose::Input
+    }
+
+    fn schema(&mut self, schema: &Value, path: &str) -> Result<Value, String> {
+        let schema = match schema {
+            Value::Object(schema) => self.flat.schema(schema).map_err(|problem| at(path, &problem))?,
+            Value::Bool(false) => return Err(at(path, "has no possible value")),
+            _ => Schema::new(),
+        };
+        let told = if self.is_input() { &TOLD_OF_INPUT[..] } else { &TOLD_OF_OUTPUT[..] };
+        let description = description(&schema, told);
+        if let Some(Value::String(reference)) = lone_reference(&schema)
+            && (description.is_none() || schema.contains_key("$ref"))
+        {
+            return self.reference(&reference, path);
+        }
+        let mut written = Map::new();
+        if let Some(description) = description {
+            written.insert("description".into(), description.into());
+        }
+        if let Some(Value::Array(alternatives)) = schema.get("anyOf") {
+            let alternatives = alternatives.iter().map(|alternative| self.schema(alternative, path));
+            written.insert("anyOf".into(), alternatives.collect::<Result<Vec<_>, _>>()?.into());
+            return Ok(written.into());
+        }
+        let Some(kind) = kind(&schema) else {
+            return if self.is_input() { Ok(written.into()) } else { Err(untyped(path)) };
+        };
+        let is = |name: &str| match &kind {
+            Value::Array(kinds) => kinds.iter().any(|kind| kind == name),
+            kind => kind == name,
+        };
+        for key in ["enum", "const"] {
+            if let Some(value) = schema.get(key) {
+                written.insert(key.into(), value.clone());
+            }
+        }
+        if !self.is_input() {
+            limits(&schema, is("string"), is("integer"), &mut written);
+        }
+        if is("object") {
+            self.object(&schema, path, &mut written)?;
+        }
+        if is("array") {
+            self.array(&schema, path, &mut written)?;
+        }
+        written.insert("type".into(), kind);
+        Ok(written.into())
+    }
+
+    /// A reference, after its target has been put among the definitions.
+    fn reference(&mut self, reference: &str, path: &str) -> Result<Value, String> {
+        let name = match (reference, &self.root_name) {
+            ("#", None) => return Ok(json!({"$ref": "#"})),
+            ("#", Some(name)) => name.clone(),
+            _ => match reference.strip_prefix(DEFINITIONS) {
+                Some(name) => name.replace("~1", "/").replace("~0", "~"),
+                None => return Err(at(path, &format!("has the reference `{reference}`"))),
+            },
+        };
+        if !self.definitions.contains_key(&name) {
+            let target = self.flat.target(reference).map_err(|problem| at(path, &problem))?;
+            // In its place before it is done: it may refer to itself.
+            self.definitions.insert(name.clone(), Value::Null);
+            let target = self.schema(target, path)?;
+            self.definitions.insert(name.clone(), target);
+        }
+        let pointer = name.replace('~', "~0").replace('/', "~1");
+        Ok(json!({"$ref": format!("{DEFINITIONS}{pointer}")}))
+    }
+
+    fn object(&mut self, schema: &Schema, path: &str, written: &mut Schema) -> Result<(), String> {
+        let free = ["additionalProperties", "unevaluatedProperties", "patternProperties", "propertyNames"]
+            .into_iter()
+            .filter_map(|key| schema.get(key))
+            .find(|value| **value != Value::Bool(false));
+        if free.is_some() && !self.is_input() {
+            return Err(at(
+                path,
+                "is a map, whose keys the model would be free to choose; use a list of entries instead, such as a \
+                 `Vec` of a struct with a key and a value",
+            ));
+        }
+        let none = Map::new();
+        let fields = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
+        let mut properties = Map::new();
+        for (name, field) in fields {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            properties.insert(name.clone(), self.schema(field, &path)?);
+        }
+        let asked = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+        // Of an answer all of them, those with a default too. A field that may be left out in Rust can be `null` if its
+        // type says so: the others would not be read from one.
+        let required: Vec<Value> = properties
+            .keys()
+            .map(|name| Value::from(name.as_str()))
+            .filter(|name| !self.is_input() || asked.contains(name))
+            .collect();
+        written.insert("properties".into(), properties.into());
+        written.insert("required".into(), required.into());
+        let others = match free {
+            // `{"type": "object"}` is any object.
+            None if self.is_input() && fields.is_empty() && !schema.contains_key("additionalProperties") => {
+                return Ok(());
+            }
+            None => Value::Bool(false),
+            // By their names; what they are is in the values.
+            Some(Value::Object(patterns)) if schema.contains_key("patternProperties") => {
+                self.schema(patterns.values().next().unwrap_or(&Value::Bool(true)), path)?
+            }
+            Some(values) => self.schema(values, path)?,
+        };
+        written.insert("additionalProperties".into(), others);
+        Ok(())
+    }
+
+    fn array(&mut self, schema: &Schema, path: &str, written: &mut Schema) -> Result<(), String> {
+        let inside = format!("{path}[]");
+        let items = match (schema.get("prefixItems"), schema.get("items")) {
+            (Some(Value::Array(parts)), _) => {
+                let mut kinds: Vec<&Value> = Vec::new();
+                for part in parts {
+                    if !kinds.contains(&part) {
+                        kinds.push(part);
+                    }
+                }
+                match kinds[..] {
+                    [only] => self.schema(only, &inside)?,
+                    _ if self.is_input() => {
+                        let parts = kinds.into_iter().map(|part| self.schema(part, &inside));
+                        json!({"anyOf": parts.collect::<Result<Vec<_>, _>>()?})
+                    }
+                    _ => {
+                        return Err(at(
+                            path,
+                            "is a tuple of different types, and elements have one type; use a struct instead",
+                        ));
+                    }
+                }
+            }
+            (_, Some(items)) => self.schema(items, &inside)?,
+            _ => self.schema(&Value::Bool(true), &inside)?,
+        };
+        written.insert("items".into(), items);
+        Ok(())
+    }
+}
+
+/// The limits that the strict form knows.
+fn limits(schema: &Schema, is_text: bool, is_integer: bool, written: &mut Schema) {
+    for key in LIMITS {
+        if let Some(value) = schema.get(key) {
+            written.insert(key.into(), value.clone());
+        }
+    }
+    let Some(format) = schema.get("format").and_then(Value::as_str) else { return };
+    if is_text && is_known_format(format) {
+        written.insert("format".into(), format.into());
+    }
+    if let Some((least, most)) = integer_range(format).filter(|_| is_integer) {
+        written.entry("minimum").or_insert(least.into());
+        written.entry("maximum").or_insert(most.into());
+    }
+}
+
+/// The type of the values, which a list of them need not say.
+fn kind(schema: &Schema) -> Option<Value> {
+    if let Some(kind) = schema.get("type") {
+        return Some(kind.clone());
+    }
+    if schema.contains_key("properties") {
+        return Some("object".into());
+    }
+    let values = match (schema.get("const"), schema.get("enum")) {
+        (Some(value), _) => std::slice::from_ref(value),
+        (None, Some(Value::Array(values))) => values,
+        _ => return None,
+    };
+    let mut kinds: Vec<Value> = Vec::new();
+    for value in values {
+        let kind = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_f64() => "number",
+            Value::Number(_) => "integer",
+            Value::String(_) => "string",
+            Value::Array(_) | Value::Object(_) => return None,
+        };
+        if !kinds.iter().any(|known| known == kind) {
+            kinds.push(kind.into());
+        }
+    }
+    match kinds.len() {
+        0 => None,
+        1 => kinds.pop(),
+        _ => Some(kinds.into()),
+    }
+}
+
+fn at(path: &str, problem: &str) -> String {
+    if path.is_empty() { format!("it {problem}") } else { format!("`{path}` {problem}") }
+}
+
+fn untyped(path: &str) -> String {
+    at(path, "can be any JSON; give it a type, or let it be a `String` that holds the JSON as text")
+}

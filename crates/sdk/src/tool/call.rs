@@ -1,0 +1,65 @@
+//! Which call a tool answers.
+
+use serde_json::Value;
+
+use crate::handler::ToolCallRequest;
+use crate::{AsyncCodex, Cancellation, Result};
+
+/// One call of a tool; see [`Tool::with_context`](crate::Tool::with_context).
+#[derive(Clone, Debug)]
+pub struct ToolCall(ToolCallRequest);
+
+impl ToolCall {
+    /// The call, and its arguments.
+    pub(crate) fn take(mut request: ToolCallRequest) -> (Value, Self) {
+        let arguments = request.params.arguments.take();
+        (arguments, Self(request))
+    }
+
+    /// The thread whose model calls: the one that has the tool, or a sub-agent's that has inherited it.
+    pub fn thread_id(&self) -> &str {
+        &self.0.params.thread_id
+    }
+
+    /// The turn whose model calls.
+    pub fn turn_id(&self) -> &str {
+        &self.0.params.turn_id
+    }
+
+    /// The id of this call, which is that of its item too.
+    pub fn call_id(&self) -> &str {
+        &self.0.params.call_id
+    }
+
+    /// The name of the tool.
+    pub fn tool(&self) -> &str {
+        &self.0.params.tool
+    }
+
+    /// The namespace of the tool, if it is in one.
+    pub fn namespace(&self) -> Option<&str> {
+        self.0.params.namespace.as_deref()
+    }
+
+    /// Tells when the result is no longer wanted, because the turn was interrupted or the deadline has passed.
+    pub fn cancellation(&self) -> &Cancellation {
+        self.0.cancellation()
+    }
+
+    /// The client whose tool it is; see [`HandlerRequest::async_codex`](crate::HandlerRequest::async_codex).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) when the last handle of the client has gone.
+    pub fn async_codex(&self) -> Result<AsyncCodex> {
+        self.0.async_codex()
+    }
+
+    /// The client whose tool it is, for a closure that blocks.
+    ///
+    /// # Errors
+    /// As [`HandlerRequest::codex`](crate::HandlerRequest::codex).
+    #[cfg(feature = "blocking")]
+    pub fn codex(&self) -> Result<crate::Codex> {
+        self.0.codex()
+    }
+}

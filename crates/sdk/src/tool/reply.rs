@@ -1,0 +1,68 @@
+//! An answer that is there or still to come.
+
+use std::fmt;
+use std::pin::Pin;
+
+use openai_codex_protocol::types::DynamicToolCallResponse;
+
+use super::output::IntoToolOutput;
+
+/// What a closure of a [`Tool`](crate::Tool) has returned, whatever it was.
+pub struct ToolReply(pub(crate) Reply);
+
+pub(crate) enum Reply {
+    /// The answer.
+    Now(DynamicToolCallResponse),
+    /// The answer, when it has been waited for.
+    Later(Pin<Box<dyn Future<Output = DynamicToolCallResponse> + Send>>),
+}
+
+impl fmt::Debug for ToolReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Reply::Now(_) => "ToolReply::Now",
+            Reply::Later(_) => "ToolReply::Later",
+        })
+    }
+}
+
+/// What the closure of a [`Tool`](crate::Tool) can return: all that is [`IntoToolOutput`], and futures of it. `M` tells
+/// the two apart, and is found by the compiler.
+#[diagnostic::on_unimplemented(
+    message = "a tool cannot return `{Self}`",
+    note = "it can return a text, `Json(value)`, a `ToolOutput`, `()`, or a `Result` of these, or a future of any that is \
+            `Send`"
+)]
+pub trait IntoToolReply<M>: sealed::Sealed<M> {
+    #[doc(hidden)]
+    fn into_tool_reply(self) -> ToolReply;
+}
+
+mod sealed {
+    /// Marks an answer that is there.
+    #[derive(Debug)]
+    pub struct AtOnce;
+
+    /// Marks a future of one.
+    #[derive(Debug)]
+    pub struct Awaited;
+
+    pub trait Sealed<M> {}
+    impl<T: super::IntoToolOutput> Sealed<AtOnce> for T {}
+    impl<F: Future<Output: super::IntoToolOutput> + Send + 'static> Sealed<Awaited> for F {}
+}
+
+impl<T: IntoToolOutput> IntoToolReply<sealed::AtOnce> for T {
+    fn into_tool_reply(self) -> ToolReply {
+        self.into_tool_output().into()
+    }
+}
+
+impl<F> IntoToolReply<sealed::Awaited> for F
+where
+    F: Future<Output: IntoToolOutput> + Send + 'static,
+{
+    fn into_tool_reply(self) -> ToolReply {
+        ToolReply(Reply::Later(Box::pin(async move { self.await.into_tool_output().into_wire() })))
+    }
+}

@@ -1,0 +1,45 @@
+//! The tools of a thread: which of them is called.
+
+use std::time::Duration;
+
+use openai_codex_protocol::types::DynamicToolCallResponse;
+
+use super::{Reply as ToolState, Tool, ToolCall};
+use crate::handler::{Reply, RequestHandler, ToolCallRequest};
+
+/// The tools that a thread was given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ToolSet(pub(crate) Vec<Tool>);
+
+impl ToolSet {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn find(&self, namespace: Option<&str>, name: &str) -> Option<&Tool> {
+        self.0.iter().find(|tool| tool.namespace_name() == namespace && tool.name() == name)
+    }
+
+    /// The deadline of a call, if it is one of a tool here that has a deadline of its own; `params` are its parameters
+    /// as JSON text.
+    pub(crate) fn deadline(&self, params: &str) -> Option<Duration> {
+        #[derive(serde::Deserialize)]
+        struct Name {
+            tool: String,
+            namespace: Option<String>,
+        }
+        let called: Name = serde_json::from_str(params).ok()?;
+        self.find(called.namespace.as_deref(), &called.tool)?.deadline
+    }
+}
+
+impl RequestHandler for ToolSet {
+    fn tool_call(&self, request: ToolCallRequest) -> Reply<DynamicToolCallResponse> {
+        let Some(tool) = self.find(request.namespace.as_deref(), &request.tool) else { return Reply::pass() };
+        let (arguments, call) = ToolCall::take(request);
+        match tool.call(arguments, call).0 {
+            ToolState::Now(answer) => Reply::now(answer),
+            ToolState::Later(answer) => Reply::future(answer),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! A final response that is a value of a Rust type.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Error, ErrorKind, OutputMismatch, Result, RunResult, schema};
+
+/// A turn's final response as a value, beside all else that the turn has produced.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TypedResult<T> {
+    /// The final response.
+    pub value: T,
+    /// The whole outcome; its `final_response` is the text that the value was read from.
+    pub result: RunResult,
+}
+
+impl<T> TypedResult<T> {
+    /// The value alone.
+    pub fn into_value(self) -> T {
+        self.value
+    }
+}
+
+impl RunResult {
+    /// Reads the final response as a `T`, of a turn that was asked for one with
+    /// [`output_schema_of`](crate::TurnStart::output_schema_of), or with a schema of your own: then a `T` that is no
+    /// object has to be in the field `value` of one.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use openai_codex_testkit::Script;
+    /// # let script = Script::standard().start_thread("t").start_turn("t", "u").agent_message("t", "u", "m", [r#"{"value": ["a.rs", "b.rs"]}"#]);
+    /// # let (transport, _playing) = script.complete_turn("t", "u").connect()?;
+    /// # let codex = openai_codex::Codex::with_transport(Default::default(), transport)?;
+    /// # let thread = codex.thread_start().send()?;
+    /// let turn = thread.turn("Which files are dead code?").output_schema_of::<Vec<String>>().send()?;
+    /// // … stream it …
+    /// let files: Vec<String> = turn.run()?.typed()?.into_value();
+    /// # assert_eq!(files, ["a.rs", "b.rs"]);
+    /// # codex.close()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutputMismatch`] if the text is no `T`, with the place in [`Error::output_mismatch`];
+    /// [`ErrorKind::NoOutput`] if the turn was interrupted, or ended without a final response. Either holds this
+    /// result, in [`Error::turn`].
+    pub fn typed<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
+        if self.is_interrupted() {
+            let message = "the turn was interrupted before it gave its output";
+            return Err(Error::new(ErrorKind::NoOutput, message).with_turn(self));
+        }
+        let Some(text) = self.final_response.as_deref() else {
+            let message = "the turn has ended without a final response";
+            return Err(Error::new(ErrorKind::NoOutput, message).with_turn(self));
+        };
+        match read::<T>(text) {
+            Ok(value) => Ok(TypedResult { value, result: self }),
+            Err(mismatch) => {
+                let message = format!("the final response is no `{}`: {mismatch}", T::schema_name());
+                Err(Error::new(ErrorKind::OutputMismatch, message).with_mismatch(mismatch).with_turn(self))
+            }
+        }
+    }
+}
+
+fn read<T: DeserializeOwned + JsonSchema>(text: &str) -> Result<T, OutputMismatch> {
+    #[derive(Deserialize)]
+    struct Wrapped<T> {
+        // `schema::WRAPPER`
+        value: T,
+    }
+    if schema::is_wrapped::<T>() {
+        read_json::<Wrapped<T>>(text).map(|wrapped| wrapped.value)
+    } else {
+        read_json(text)
+    }
+}
+
+fn read_json<T: DeserializeOwned>(text: &str) -> Result<T, OutputMismatch> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let mut track = serde_path_to_error::Track::new();
+    let value = T::deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track));
+    let path = track.path();
+    value.and_then(|value| json.end().map(|()| value)).map_err(|error| OutputMismatch {
+        text: text.to_owned(),
+        // The path of no element is a lone dot.
+        path: if path.iter().next().is_some() { path.to_string() } else { String::new() },
+        line: error.line(),
+        column: error.column(),
+        reason: error.to_string(),
+    })
+}

@@ -1,0 +1,79 @@
+//! Final responses that are values of a type, as the model is asked for them.
+
+use openai_codex::ErrorKind;
+use openai_codex::schemars::{self, JsonSchema};
+use openai_codex_testkit::Reply;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::support::{Model, with_both_clients};
+
+#[derive(JsonSchema, Deserialize, Debug, PartialEq)]
+struct Mountain {
+    /// As the locals call it.
+    name: String,
+    metres: u32,
+    first_climbed: Option<u16>,
+}
+
+with_both_clients! {
+    fn the_schema_reaches_the_model_as_a_strict_one(start, wait) {
+        let model = Model::start();
+        model.reply(r#"{"name": "Sagarmatha", "metres": 8849, "first_climbed": 1953}"#);
+        model.reply("You are welcome.");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let mountain = wait!(thread.run_as::<Mountain>("the highest?")).unwrap();
+        let expected = Mountain { name: "Sagarmatha".into(), metres: 8849, first_climbed: Some(1953) };
+        assert_eq!(mountain.value, expected);
+        let format = model.last_request().unwrap().body["text"]["format"].clone();
+        assert_eq!(format["type"], "json_schema");
+        assert_eq!(format["strict"], true);
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "name": {"type": "string", "description": "As the locals call it."},
+                "metres": {"type": "integer", "minimum": 0, "maximum": u32::MAX},
+                "first_climbed": {"type": ["integer", "null"], "minimum": 0, "maximum": u16::MAX},
+            },
+            "required": ["name", "metres", "first_climbed"],
+            "additionalProperties": false,
+        });
+        assert_eq!(format["schema"], schema);
+        // As the type has them, and neither the client nor the runtime sorts them.
+        let order: Vec<_> = format["schema"]["properties"].as_object().unwrap().keys().collect();
+        assert_eq!(order, ["name", "metres", "first_climbed"]);
+
+        // The schema is that turn's alone.
+        wait!(thread.run("thank you")).unwrap();
+        assert!(model.last_request().unwrap().body["text"].get("format").is_none());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_model_that_does_not_keep_to_the_schema_is_found_out(start, wait) {
+        let model = Model::start();
+        model.reply(r#"{"name": "Sagarmatha", "metres": "high", "first_climbed": null}"#);
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.run_as::<Mountain>("the highest?")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutputMismatch);
+        assert_eq!(error.output_mismatch().unwrap().path, "metres");
+        assert!(error.turn().unwrap().final_response.is_some());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn an_interrupted_turn_has_no_output(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(Reply::new().delta("{\"name\": ").pause(&gate));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("the highest?").output_schema_of::<Mountain>().send()).unwrap();
+        gate.wait_reached().unwrap();
+        wait!(turn.interrupt()).unwrap();
+        let error = wait!(turn.run()).unwrap().typed::<Mountain>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoOutput);
+        assert!(error.to_string().contains("interrupted"), "{error}");
+        wait!(codex.close()).unwrap();
+    }
+}

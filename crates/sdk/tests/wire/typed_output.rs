@@ -1,0 +1,211 @@
+//! Final responses that are values of a type: what is sent for them, and what becomes of the answer.
+
+use openai_codex::schemars::{self, JsonSchema};
+use openai_codex::{CodexConfig, ErrorKind};
+use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::messages;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::support::{count, sent, with_both_clients};
+
+#[derive(JsonSchema, Deserialize, Debug, PartialEq)]
+struct Review {
+    verdict: Verdict,
+    remarks: Vec<Remark>,
+}
+
+#[derive(JsonSchema, Deserialize, Debug, PartialEq)]
+enum Verdict {
+    Good,
+    Bad,
+}
+
+#[derive(JsonSchema, Deserialize, Debug, PartialEq)]
+struct Remark {
+    line: u32,
+    text: Option<String>,
+}
+
+#[derive(JsonSchema, Deserialize, Debug)]
+#[allow(dead_code, reason = "asked for only")]
+struct Counts {
+    by_file: std::collections::HashMap<String, u32>,
+}
+
+fn answers(text: &str) -> Script {
+    Script::standard()
+        .start_thread("t")
+        .start_turn("t", "u")
+        .agent_message("t", "u", "m", [text])
+        .complete_turn("t", "u")
+}
+
+with_both_clients! {
+    fn the_schema_goes_out_in_strict_form_and_a_value_comes_back(start, wait) {
+        let script = answers(r#"{"verdict": "Bad", "remarks": [{"line": 7, "text": null}]}"#);
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let typed = wait!(thread.run_as::<Review>("review it")).unwrap();
+        assert!(typed.result.final_response.as_deref().unwrap().contains("Bad"));
+        assert_eq!(typed.result.turn.id, "u");
+        let expected = Review { verdict: Verdict::Bad, remarks: vec![Remark { line: 7, text: None }] };
+        assert_eq!(typed.into_value(), expected);
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "verdict": {"$ref": "#/$defs/Verdict"},
+                "remarks": {"type": "array", "items": {"$ref": "#/$defs/Remark"}},
+            },
+            "required": ["verdict", "remarks"],
+            "additionalProperties": false,
+            "$defs": {
+                "Verdict": {"type": "string", "enum": ["Good", "Bad"]},
+                "Remark": {
+                    "type": "object",
+                    "properties": {
+                        "line": {"type": "integer", "minimum": 0, "maximum": u32::MAX},
+                        "text": {"type": ["string", "null"]},
+                    },
+                    "required": ["line", "text"],
+                    "additionalProperties": false,
+                },
+            },
+        });
+        let expected = json!({
+            "threadId": "t", "input": [{"type": "text", "text": "review it"}], "outputSchema": schema,
+        });
+        assert_eq!(sent(&received, "turn/start")["params"], expected);
+    }
+
+    fn what_is_no_object_comes_in_one(start, wait) {
+        let (transport, playing) = answers(r#"{"value": ["Good", "Bad"]}"#).connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = thread.turn("judge them").model("m").output_schema(json!({"replaced": true}));
+        let verdicts = wait!(turn.run_as::<Vec<Verdict>>()).unwrap().value;
+        assert_eq!(verdicts, [Verdict::Good, Verdict::Bad]);
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        let params = &sent(&received, "turn/start")["params"];
+        assert_eq!(params["model"], "m");
+        assert_eq!(params["outputSchema"]["properties"]["value"]["type"], "array");
+        assert!(params["outputSchema"].get("replaced").is_none());
+    }
+
+    fn a_handles_result_is_read_too(start, wait) {
+        let (transport, playing) = answers(r#"{"line": 1, "text": "long"}"#).connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("judge them").output_schema_of::<Remark>().send()).unwrap();
+        let result = wait!(turn.run()).unwrap();
+        let remark = result.typed::<Remark>().unwrap().value;
+        assert_eq!(remark, Remark { line: 1, text: Some("long".into()) });
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
+    fn a_text_that_does_not_fit_tells_where(start, wait) {
+        let text = "{\"verdict\": \"Bad\",\n \"remarks\": [{\"line\": 7, \"text\": null}, {\"line\": -1, \"text\": null}]}";
+        let (transport, playing) = answers(text).connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.run_as::<Review>("review it")).unwrap_err();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::OutputMismatch, Some("t")));
+        let mismatch = error.output_mismatch().unwrap();
+        assert_eq!((mismatch.text.as_str(), mismatch.path.as_str()), (text, "remarks[1].line"));
+        assert_eq!((mismatch.line, mismatch.column), (2, 51));
+        let words = error.to_string();
+        assert!(words.contains("no `Review`: `remarks[1].line`: invalid value: integer `-1`"), "{words}");
+        assert_eq!(error.turn().unwrap().turn.id, "u");
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
+    fn a_text_that_is_no_json_is_told_as_such(start, wait) {
+        for (text, place) in [("The code is good.", (1, 1)), ("", (1, 0)), ("{\"line\": 1, \"text\": null} and", (1, 27))] {
+            let (transport, playing) = answers(text).connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            let error = wait!(thread.run_as::<Remark>("review it")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::OutputMismatch);
+            let mismatch = error.output_mismatch().unwrap();
+            assert_eq!((mismatch.path.as_str(), mismatch.line, mismatch.column), ("", place.0, place.1), "{text}");
+            assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
+            wait!(codex.close()).unwrap();
+            playing.finish().unwrap();
+        }
+    }
+
+    fn a_long_text_is_in_the_error_whole_and_in_its_words_in_part(start, wait) {
+        let text = "é".repeat(10_000);
+        let (transport, playing) = answers(&text).connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.run_as::<Remark>("review it")).unwrap_err();
+        assert_eq!(error.output_mismatch().unwrap().text, text);
+        assert!(error.to_string().chars().count() < 500, "{error}");
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
+    fn a_turn_without_an_output_is_an_error(start, wait) {
+        let interrupted = Script::standard()
+            .start_thread("t")
+            .start_turn("t", "u")
+            .agent_message("t", "u", "m", [r#"{"line": 1, "text": null}"#])
+            .send(messages::turn_completed("t", messages::turn("u", "interrupted")));
+        let silent = Script::standard().start_thread("t").start_turn("t", "u").complete_turn("t", "u");
+        for (script, why) in [(interrupted, "interrupted"), (silent, "without a final response")] {
+            let (transport, playing) = script.connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            let error = wait!(thread.run_as::<Remark>("review it")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NoOutput);
+            assert!(error.to_string().contains(why), "{error}");
+            assert_eq!(error.turn().unwrap().turn.id, "u");
+            assert!(error.output_mismatch().is_none());
+            wait!(codex.close()).unwrap();
+            playing.finish().unwrap();
+        }
+    }
+
+    fn a_failed_turn_stays_one(start, wait) {
+        let script = Script::standard().start_thread("t").start_turn("t", "u").fail_turn("t", "u", "gone");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.run_as::<Remark>("review it")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TurnFailed);
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
+    fn a_type_that_cannot_be_asked_for_is_refused_unsent(start, wait) {
+        let (transport, playing) = Script::standard().start_thread("t").connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.run_as::<Counts>("count")).unwrap_err();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::InvalidInput, Some("t")));
+        assert!(error.to_string().contains("`Counts` cannot be asked of the model: `by_file` is a map"), "{error}");
+        let error = wait!(thread.turn("count").output_schema_of::<Value>().send()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        wait!(codex.close()).unwrap();
+        assert_eq!(count(&playing.finish().unwrap().messages(), "turn/start"), 0);
+    }
+
+    fn a_later_schema_takes_the_place_of_an_impossible_one(start, wait) {
+        let (transport, playing) = answers(r#"{"by_file": {"a.rs": 1}}"#).connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = thread.turn("count").output_schema_of::<Counts>().output_schema(json!({"type": "object"}));
+        let counts = wait!(turn.run()).unwrap().typed::<Counts>().unwrap().value;
+        assert_eq!(counts.by_file["a.rs"], 1);
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        assert_eq!(sent(&received, "turn/start")["params"]["outputSchema"], json!({"type": "object"}));
+    }
+}

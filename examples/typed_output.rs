@@ -1,0 +1,65 @@
+//! An answer that is a value of a Rust type: the model has to follow the type's schema.
+//!
+//! `cargo run --example typed_output`, with a runtime (`cargo xtask runtime`) and an account (`codex login`).
+
+use std::time::Duration;
+
+use openai_codex::schemars::{self, JsonSchema};
+use openai_codex::{ApprovalMode, Codex, ErrorKind, Result, Sandbox};
+use serde::Deserialize;
+
+// The model reads the names and the comments, and writes the fields in this order.
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Review {
+    /// One sentence.
+    summary: String,
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Finding {
+    file: String,
+    /// Where it is, if it is in one place.
+    line: Option<u32>,
+    severity: Severity,
+    text: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Severity {
+    High,
+    Low,
+}
+
+fn main() -> Result<()> {
+    let codex = Codex::new()?;
+    let thread = codex
+        .thread_start()
+        .approval_mode(ApprovalMode::DenyAll)
+        .sandbox(Sandbox::ReadOnly)
+        .ephemeral(true)
+        .send()?;
+
+    let review = thread
+        .turn("Review the code in this folder: at most three findings.")
+        .deadline(Duration::from_secs(600))
+        .run_as::<Review>();
+    match review {
+        Ok(review) => {
+            println!("{}", review.value.summary);
+            for Finding { file, line, severity, text } in &review.value.findings {
+                let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+                println!("{severity:?} {file}{line}: {text}");
+            }
+        }
+        // The text is there, and what the turn has cost.
+        Err(error) if error.kind() == ErrorKind::OutputMismatch => println!("{error}"),
+        Err(error) => return Err(error),
+    }
+
+    // Anything else than a struct works as well: it travels in a field of an object.
+    let names = thread.run_as::<Vec<String>>("Which files have you read?")?.into_value();
+    println!("read: {}", names.join(", "));
+    codex.close()
+}

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use openai_codex::Codex;
-use openai_codex_testkit::{AppServer, Reply, Script, ScriptedModel, Usage};
+use openai_codex_testkit::{AppServer, Reply, Script, ScriptedModel, ToolCall, Usage};
 use serde_json::json;
 
 /// The program of an example. Cargo builds the examples before the tests only when all of them are run, so it is asked
@@ -280,6 +280,49 @@ fn typed_output_that_does_not_fit() {
     model.reply(r#"{"value": []}"#);
     let out = run("typed_output", &model);
     assert!(out.contains("the final response is no `Review`") && out.contains("Looks good to me."), "{out}");
+}
+
+/// The example asks at its terminal, which is answered with this.
+fn approve_commands_answering(answer: &str) -> (String, bool) {
+    let model = ScriptedModel::start().unwrap();
+    let target = model.home().join("from-the-agent");
+    let command_line = format!("mkdir {}", target.display());
+    model.reply(ToolCall::exec_command(command_line).escalate("you have asked for it"));
+    model.reply("That is that.");
+    let mut command = command("approve_commands", &model);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    (String::from_utf8(output.stdout).unwrap(), target.exists())
+}
+
+#[test]
+fn approve_commands() {
+    let (text, made) = approve_commands_answering("y\n");
+    assert!(text.contains("you have asked for it") && text.contains("outside the sandbox? [y/N]"), "{text}");
+    assert!(text.contains("That is that.") && made, "{text}");
+    let (text, made) = approve_commands_answering("\n");
+    assert!(text.contains("That is that.") && !made, "{text}");
+}
+
+#[test]
+fn tools() {
+    let model = ScriptedModel::start().unwrap();
+    model.reply(ToolCall::new("lookup", json!({"part_number": "AB-12"})));
+    model.reply(ToolCall::new("take", json!({"part_number": "AB-12", "pieces": 9})));
+    model.reply(ToolCall::new("take", json!({"part_number": "AB-12", "pieces": 2})));
+    model.reply("5 are left.");
+    let text = run("tools", &model);
+    assert!(text.contains("5 are left.") && text.contains("\"AB-12\": 5"), "{text}");
+    let last = model.requests().pop().unwrap();
+    let outputs: Vec<_> = last
+        .function_call_outputs()
+        .iter()
+        .map(|output| output["output"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(outputs, [r#"{"part":"AB-12","pieces":7}"#, "there are only 7", "5 left"]);
 }
 
 #[test]

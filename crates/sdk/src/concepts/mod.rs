@@ -32,6 +32,10 @@ pub mod testing {}
 #[doc = include_str!("threads.md")]
 pub mod threads {}
 
+/// Tools: functions of your program that the model can call.
+#[doc = include_str!("tools.md")]
+pub mod tools {}
+
 /// Trust: what may run because of the folder that a thread works in.
 #[doc = include_str!("trust.md")]
 pub mod trust {}

@@ -28,5 +28,7 @@ pub mod model;
 mod wait;
 
 pub use app_server::{AppServer, Script};
-pub use model::{Gate, Phase, RecordedRequest, Reply, ScriptedModel, ToolCall, Usage};
+pub use model::{
+    Gate, Phase, Question, Reasoning, RecordedRequest, Reply, ScriptedModel, ToolCall, Usage, Verdict,
+};
 pub use wait::WaitError;

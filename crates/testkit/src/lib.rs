@@ -24,10 +24,14 @@
 //! ```
 
 pub mod app_server;
+pub mod leaks;
+pub mod mcp;
 pub mod model;
+mod program;
 mod wait;
 
 pub use app_server::{AppServer, Script};
+pub use mcp::McpServer;
 pub use model::{
     Gate, Phase, Question, Reasoning, RecordedRequest, Reply, ScriptedModel, ToolCall, Usage, Verdict,
 };

@@ -107,6 +107,36 @@ fn permissions_that_are_granted_hold_for_the_next_command() {
 }
 
 #[test]
+fn the_time_can_be_the_clients() {
+    let model = ScriptedModel::start().unwrap();
+    let reminder = "[features.current_time_reminder]\nenabled = true\nclock_source = \"external\"\n";
+    model.add_config(reminder).unwrap();
+    model.reply("done");
+    let mut driver = Driver::start(&codex_bin(), &model);
+    let thread = driver.thread(json!({"cwd": std::env::temp_dir(), "sandbox": "read-only"}));
+    driver.request("turn/start", turn_params(&thread, "go"));
+    // The runtime asks several times in a turn.
+    let mut asked = 0;
+    loop {
+        let message = driver.read();
+        if message["method"] == "currentTime/read" {
+            assert_eq!(message["params"]["threadId"], *thread);
+            driver.send(&json!({"id": message["id"], "result": {"currentTimeAt": 86_400}}));
+            asked += 1;
+        } else if message["method"] == "turn/completed" {
+            break;
+        }
+    }
+    assert!(asked > 0);
+    let request = model.last_request().unwrap();
+    assert!(
+        request.input().iter().any(|item| item.to_string().contains("1970-01-02")),
+        "{:#?}",
+        request.input()
+    );
+}
+
+#[test]
 fn an_mcp_tool_asks_the_client() {
     let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
     let server = McpServer::new()

@@ -117,8 +117,9 @@ impl Reply {
 
     /// A header of an [HTTP error](Self::http_error), such as `retry-after`. Other replies have none.
     ///
-    /// The runtime waits as long as `retry-after` says only if it tries again at all, which the model's configuration
-    /// forbids: [`add_config`](crate::ScriptedModel::add_config) shows how to change that.
+    /// The model's configuration forbids the runtime to try again. If `request_max_retries` or `stream_max_retries` of
+    /// `model_providers.scripted` allow it, runtime 0.163.0 does so after as many seconds as `retry-after` says; after a 429
+    /// only if there is that header, and `stream_max_retries` allows it.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         if let End::Http { headers, .. } = &mut self.end {
             headers.push((name.into(), value.into()));

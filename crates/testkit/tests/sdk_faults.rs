@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use openai_codex::{AsyncCodex, Codex, CodexConfig, ErrorKind, Event};
 use openai_codex_testkit::app_server::{Chunks, messages};
+use openai_codex_testkit::leaks::Trace;
 use openai_codex_testkit::{AppServer, Script};
 use serde_json::{Value, json};
 
@@ -67,26 +68,23 @@ fn a_line_that_is_no_message_is_told_and_the_rest_goes_on() {
     }
 }
 
+async fn runs_into_its_deadline(codex: AsyncCodex) {
+    let thread = codex.thread_start().send().await.unwrap();
+    let error = thread.turn("hi").deadline(Duration::from_millis(100)).run().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+    codex.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_stall_is_a_deadline_that_passes() {
-    for process in [false, true] {
-        let script = Script::standard()
-            .start_thread("t")
-            .start_turn("t", "u")
-            .stall(messages::turn_completed("t", messages::turn("u", "completed")), 30);
-        let (codex, _keep): (AsyncCodex, Box<dyn std::any::Any>) = if process {
-            let server = AppServer::new(script).unwrap();
-            (AsyncCodex::with_config(server.config()), Box::new(server))
-        } else {
-            let (transport, playing) = script.connect().unwrap();
-            (AsyncCodex::with_transport(CodexConfig::new(), transport), Box::new(playing))
-        };
-        let thread = codex.thread_start().send().await.unwrap();
-        let error = thread.turn("hi").deadline(Duration::from_millis(100)).run().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
-        drop(thread);
-        drop(codex);
-    }
+    let end = messages::turn_completed("t", messages::turn("u", "completed"));
+    let script = Script::standard().start_thread("t").start_turn("t", "u").stall(end, 30);
+    let server = AppServer::new(script.clone()).unwrap();
+    let trace = Trace::new(server.dir());
+    runs_into_its_deadline(AsyncCodex::with_config(server.config())).await;
+    trace.wait_gone(&[]);
+    let (transport, _playing) = script.connect().unwrap();
+    runs_into_its_deadline(AsyncCodex::with_transport(CodexConfig::new(), transport)).await;
 }
 
 #[test]

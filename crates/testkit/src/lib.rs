@@ -4,8 +4,12 @@
 //!   else for real (sandbox, commands, approvals, storage).
 //! - [`AppServer`] stands in for the runtime: it plays a [`Script`], as a
 //!   process or in memory, and does what the real one will not do on demand.
+//! - [`McpServer`] is a server of tools, which the runtime starts.
+//! - [`leaks`] tells what a test has left behind.
 //!
-//! ```no_run
+//! The [`chapters`] show how to use them.
+//!
+//! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use openai_codex::Codex;
 //! use openai_codex_testkit::{ScriptedModel, ToolCall};
@@ -24,9 +28,16 @@
 //! ```
 
 pub mod app_server;
+pub mod chapters;
+pub mod leaks;
+pub mod mcp;
 pub mod model;
+mod program;
 mod wait;
 
 pub use app_server::{AppServer, Script};
-pub use model::{Gate, Phase, RecordedRequest, Reply, ScriptedModel, ToolCall, Usage};
+pub use mcp::McpServer;
+pub use model::{
+    Gate, Phase, Question, Reasoning, RecordedRequest, Reply, ScriptedModel, ToolCall, Usage, Verdict,
+};
 pub use wait::WaitError;

@@ -1,57 +1,14 @@
 //! Scripts played by a real process.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+#[path = "support/process.rs"]
+mod process;
+
+use std::io::{BufRead, Read};
 
 use openai_codex_testkit::app_server::Pour;
 use openai_codex_testkit::{AppServer, Script};
-use serde_json::{Value, json};
-
-struct Process {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
-}
-
-impl Process {
-    fn start(server: &AppServer) -> Self {
-        // The arguments of a real client mean nothing.
-        let mut command = server.command();
-        command
-            .args(["--config", "model=\"x\"", "app-server", "--listen", "stdio://"])
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let stdin = child.stdin.take();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        Self { child, stdin, stdout }
-    }
-
-    fn send(&mut self, message: Value) {
-        writeln!(self.stdin.as_mut().unwrap(), "{message}").unwrap();
-    }
-
-    fn read(&mut self) -> Value {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap()
-    }
-
-    /// Ends stdin; returns the exit code, what was still on stdout, and stderr.
-    fn end(mut self) -> (Option<i32>, String, String) {
-        self.stdin.take();
-        let (mut out, mut err) = (String::new(), String::new());
-        self.stdout.read_to_string(&mut out).unwrap();
-        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-        (self.child.wait().unwrap().code(), out, err)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use process::Process;
+use serde_json::json;
 
 #[test]
 fn a_process_plays_records_and_ends_with_its_client() {

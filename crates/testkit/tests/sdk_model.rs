@@ -124,3 +124,16 @@ async fn turns_of_several_threads_get_their_own_replies() {
     assert_eq!(held.run().await.unwrap().final_response.as_deref(), Some("port"));
     codex.close().await.unwrap();
 }
+
+#[test]
+fn a_runtime_that_may_try_again_does() {
+    let model = ScriptedModel::start().unwrap();
+    model.reply(Reply::http_error(429, "slow down").header("retry-after", "0"));
+    model.reply("done");
+    let retries = "model_providers.scripted.stream_max_retries";
+    let codex = Codex::with_config(config(&model).config_override(retries, 1)).unwrap();
+    let thread = codex.thread_start().sandbox(SandboxMode::ReadOnly).send().unwrap();
+    assert_eq!(thread.run("go").unwrap().final_response.as_deref(), Some("done"));
+    assert_eq!(model.requests().len(), 2);
+    codex.close().unwrap();
+}

@@ -5,6 +5,7 @@
 mod support;
 
 mod approvals;
+mod auto_review;
 mod commands;
 mod death;
 mod dropping;

@@ -3,7 +3,6 @@
 
 mod both;
 mod bounds;
-mod processes;
 mod program;
 mod real;
 mod server;
@@ -11,7 +10,7 @@ mod threads;
 
 pub(crate) use both::with_both_clients;
 pub(crate) use bounds::{bounded, bounded_async};
-pub(crate) use processes::{Trace, processes};
+pub(crate) use openai_codex_testkit::leaks::{Trace, processes};
 pub(crate) use program::program;
 pub(crate) use real::{Model, runtime};
 pub(crate) use server::Server;

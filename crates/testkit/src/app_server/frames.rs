@@ -10,7 +10,8 @@ use super::port::Port;
 
 /// A transport, for which bytes are cut into frames at line ends.
 pub(crate) struct Frames {
-    reader: Box<dyn FrameReader>,
+    /// `None` after `close_input`.
+    reader: Option<Box<dyn FrameReader>>,
     /// `None` after `close`.
     writer: Option<Box<dyn FrameWriter>>,
     received: VecDeque<Bytes>,
@@ -23,7 +24,7 @@ impl Frames {
     pub(crate) fn new(transport: Transport) -> Self {
         let Transport { reader, writer, .. } = transport;
         let (received, half, stderr) = Default::default();
-        Self { reader, writer: Some(writer), received, half, stderr }
+        Self { reader: Some(reader), writer: Some(writer), received, half, stderr }
     }
 
     /// Cuts at line ends. As with lines, nothing makes no frame.
@@ -52,7 +53,8 @@ impl Port for Frames {
                 return Ok(Some(frame));
             }
             let mut frames = Vec::new();
-            if !self.reader.read(&mut frames).await? {
+            let Some(reader) = &mut self.reader else { return Ok(None) };
+            if !reader.read(&mut frames).await? {
                 return Ok(None);
             }
             self.received.extend(frames);
@@ -77,6 +79,11 @@ impl Port for Frames {
             },
             _ => Ok(()),
         }
+    }
+
+    fn close_input(&mut self) -> io::Result<()> {
+        self.reader = None;
+        Ok(())
     }
 
     fn log(&mut self, text: &str) {

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
 use openai_codex::CodexConfig;
 use serde_json::Value;
@@ -12,11 +11,10 @@ use tempfile::TempDir;
 
 use super::process::SCRIPT_VARIABLE;
 use super::script::Script;
+use crate::program::Program;
 
 /// The environment variable that names the program, instead of having it built.
 pub const PROGRAM_VARIABLE: &str = "SCRIPTED_APP_SERVER_BIN";
-
-const PROGRAM: &str = "scripted-app-server";
 
 /// A script, ready to be played by a real process.
 ///
@@ -49,11 +47,8 @@ impl AppServer {
     /// a process has Cargo build it, in the workspace of the test that runs, since only the tests of this crate could
     /// have Cargo do so by itself. It is there after the first time, and building it again takes a moment.
     pub fn program() -> io::Result<PathBuf> {
-        static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-        match PROGRAM.get_or_init(|| find().map_err(|error| error.to_string())) {
-            Ok(path) => Ok(path.clone()),
-            Err(message) => Err(io::Error::other(message.clone())),
-        }
+        static PROGRAM: Program = Program::new("scripted-app-server", PROGRAM_VARIABLE);
+        PROGRAM.path()
     }
 
     fn script(&self) -> PathBuf {
@@ -100,43 +95,5 @@ impl AppServer {
     pub fn received(&self) -> io::Result<Vec<Value>> {
         let lines = self.received_lines()?;
         Ok(lines.iter().map(|line| serde_json::from_str(line).unwrap_or_default()).collect())
-    }
-}
-
-fn find() -> io::Result<PathBuf> {
-    match std::env::var_os(PROGRAM_VARIABLE) {
-        Some(path) => Ok(path.into()),
-        None => build(),
-    }
-}
-
-fn build() -> io::Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--message-format=json", "--package", env!("CARGO_PKG_NAME")]);
-    // This package may be a dev-dependency from outside of the workspace. Cargo 1.95 panics on those unless it is told
-    // to build something that takes dev-dependencies, such as examples, of which there are none.
-    command.args(["--bin", PROGRAM, "--examples"]);
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
-    if let Some(dir) = std::env::var_os("CARGO_MANIFEST_DIR") {
-        command.current_dir(dir);
-    }
-    let output = command.stdin(Stdio::null()).output()?;
-    let messages =
-        output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
-    let program = messages
-        .filter(|message: &Value| {
-            message["reason"] == "compiler-artifact" && message["target"]["name"] == PROGRAM
-        })
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    match program {
-        Some(path) if output.status.success() => Ok(path),
-        _ => Err(io::Error::other(format!(
-            "Cargo has not built {PROGRAM} ({}); {PROGRAM_VARIABLE} can name the program instead\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        ))),
     }
 }

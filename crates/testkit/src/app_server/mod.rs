@@ -4,6 +4,8 @@
 //! ([`play`](Script::play)) or a transport of the SDK ([`connect`](Script::connect)); [`AppServer`] has a real process
 //! play it.
 
+mod chunks;
+mod faults;
 mod frames;
 mod launch;
 pub mod messages;
@@ -15,6 +17,7 @@ mod process;
 mod script;
 mod step;
 
+pub use chunks::Chunks;
 pub use launch::{AppServer, PROGRAM_VARIABLE};
 pub use player::{Played, ScriptError};
 pub use playing::Playing;

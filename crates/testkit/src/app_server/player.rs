@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::chunks::Cutter;
 use super::port::Port;
 use super::script::Script;
 use super::step::{Answer, Step, Unexpected, contains};
@@ -110,6 +111,9 @@ pub(crate) struct Player<'a, P> {
     received: Vec<String>,
     /// Whether the client reads no more.
     gone: bool,
+    /// Whether nothing is read from the client any more.
+    deaf: bool,
+    cutter: Option<Cutter>,
 }
 
 impl<'a, P: Port> Player<'a, P> {
@@ -119,7 +123,18 @@ impl<'a, P: Port> Player<'a, P> {
             None => None,
         };
         let (early, names, received) = Default::default();
-        Ok(Self { script, port, record, now: 0, early, names, received, gone: false })
+        Ok(Self {
+            script,
+            port,
+            record,
+            now: 0,
+            early,
+            names,
+            received,
+            gone: false,
+            deaf: false,
+            cutter: None,
+        })
     }
 
     /// Plays all steps, then answers what comes until the client ends.
@@ -170,6 +185,31 @@ impl<'a, P: Port> Player<'a, P> {
                 }
                 self.write(rest).await?;
             }
+            Step::SendPadded { message, bytes } => {
+                let mut message = message.clone();
+                if !message.is_object() {
+                    return Err(self.mismatch("only an object can be padded".into()));
+                }
+                message["padding"] = "".into();
+                let room = usize::try_from(*bytes).unwrap_or(usize::MAX);
+                let room = room.saturating_sub(message.to_string().len() + 1);
+                message["padding"] = "x".repeat(room).into();
+                self.send(&message).await?;
+            }
+            Step::Cut { chunks } => self.cutter = chunks.map(Cutter::new),
+            Step::FloodStderr { bytes } => {
+                const LINE: &str =
+                    "A line of this length is written to stderr as often as it takes to fill it.\n";
+                for _ in 0..bytes / LINE.len() as u64 {
+                    self.port.log(LINE);
+                }
+                self.port.log(&LINE[LINE.len() - (bytes % LINE.len() as u64) as usize..]);
+            }
+            Step::StopReading => self.deaf = true,
+            Step::CloseStdin => {
+                self.deaf = true;
+                self.port.close_input()?;
+            }
             Step::Stderr { text } => self.port.log(text),
             Step::Touch { path } => drop(File::create(path)?),
             Step::AwaitFile { path } => {
@@ -199,6 +239,9 @@ impl<'a, P: Port> Player<'a, P> {
 
     /// Reads one message and keeps it for its step, answers it, or lets it be. `None` when the client has ended.
     async fn next(&mut self) -> Result<Option<()>, ScriptError> {
+        if self.deaf {
+            return std::future::pending().await;
+        }
         let Some(line) = self.port.receive().await? else { return Ok(None) };
         if let Some(record) = &mut self.record {
             record.write_all(&[&line[..], b"\n"].concat())?;
@@ -247,8 +290,20 @@ impl<'a, P: Port> Player<'a, P> {
     }
 
     /// A client that is gone shows at the next step that waits for it; until then it is spoken to in vain.
-    async fn write(&mut self, bytes: Bytes) -> Result<(), ScriptError> {
-        if self.gone {
+    async fn write(&mut self, mut bytes: Bytes) -> Result<(), ScriptError> {
+        while let Some(cutter) = &mut self.cutter
+            && !bytes.is_empty()
+        {
+            let piece = cutter.cut(&mut bytes);
+            self.write_piece(piece).await?;
+            // A reader on the same thread gets to see the piece.
+            tokio::task::yield_now().await;
+        }
+        self.write_piece(bytes).await
+    }
+
+    async fn write_piece(&mut self, bytes: Bytes) -> Result<(), ScriptError> {
+        if self.gone || bytes.is_empty() {
             return Ok(());
         }
         match self.port.send(bytes).await {

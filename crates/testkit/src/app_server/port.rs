@@ -17,6 +17,9 @@ pub(crate) trait Port: Send {
     /// Ends the server's side of the stream.
     fn close(&mut self) -> impl Future<Output = io::Result<()>> + Send;
 
+    /// Ends the client's side of the stream, which then can write no more.
+    fn close_input(&mut self) -> io::Result<()>;
+
     /// Takes what goes to stderr.
     fn log(&mut self, text: &str);
 
@@ -28,7 +31,8 @@ pub(crate) trait Port: Send {
 
 /// Any pair of byte streams.
 pub(crate) struct Streams<R, W> {
-    reader: BufReader<R>,
+    /// `None` after `close_input`.
+    reader: Option<BufReader<R>>,
     /// `None` after `close`.
     writer: Option<W>,
     pub(crate) stderr: String,
@@ -36,14 +40,15 @@ pub(crate) struct Streams<R, W> {
 
 impl<R: AsyncRead, W> Streams<R, W> {
     pub(crate) fn new(reader: R, writer: W) -> Self {
-        Self { reader: BufReader::new(reader), writer: Some(writer), stderr: String::new() }
+        Self { reader: Some(BufReader::new(reader)), writer: Some(writer), stderr: String::new() }
     }
 }
 
 impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Port for Streams<R, W> {
     async fn receive(&mut self) -> io::Result<Option<Bytes>> {
+        let Some(reader) = &mut self.reader else { return Ok(None) };
         let mut line = Vec::new();
-        let read = self.reader.read_until(b'\n', &mut line).await?;
+        let read = reader.read_until(b'\n', &mut line).await?;
         Ok((read > 0).then(|| without_end(line)))
     }
 
@@ -58,6 +63,11 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Port for Streams
             Some(mut writer) => writer.shutdown().await,
             None => Ok(()),
         }
+    }
+
+    fn close_input(&mut self) -> io::Result<()> {
+        self.reader = None;
+        Ok(())
     }
 
     fn log(&mut self, text: &str) {

@@ -83,8 +83,19 @@ impl Port for Stdio {
         Err(io::Error::new(io::ErrorKind::Unsupported, "stdout can be closed on Unix only"))
     }
 
+    fn close_input(&mut self) -> io::Result<()> {
+        #[cfg(unix)]
+        {
+            let nothing = std::fs::File::open("/dev/null")?;
+            Ok(rustix::stdio::dup2_stdin(nothing)?)
+        }
+        #[cfg(not(unix))]
+        Err(io::Error::new(io::ErrorKind::Unsupported, "stdin can be closed on Unix only"))
+    }
+
     fn log(&mut self, text: &str) {
-        eprint!("{text}");
+        // A client that has closed its end doesn't want to know.
+        let _ = io::stderr().write_all(text.as_bytes());
     }
 
     /// A signal that is listened for doesn't end the process, whether or not anybody looks at it.

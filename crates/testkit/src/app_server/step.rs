@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::chunks::Chunks;
 use super::pour::Pour;
 
 /// One step of a [`Script`](super::Script). Scripts are usually written with the methods of `Script`; the steps are
@@ -57,8 +58,25 @@ pub enum Step {
         /// The bytes.
         bytes: Vec<u8>,
     },
+    /// Sends a message with a member `padding`.
+    SendPadded {
+        /// The message, an object.
+        message: Value,
+        /// How long its line is then.
+        bytes: u64,
+    },
     /// Sends many notifications at full speed.
     Pour(Pour),
+    /// Cuts what is written from here on.
+    Cut {
+        /// How; `None` ends that.
+        chunks: Option<Chunks>,
+    },
+    /// Writes much to stderr.
+    FloodStderr {
+        /// How much.
+        bytes: u64,
+    },
     /// Writes to stderr.
     Stderr {
         /// The text, as it is.
@@ -76,6 +94,10 @@ pub enum Step {
     },
     /// Closes stdout; whatever is sent later is lost.
     CloseStdout,
+    /// Reads nothing more.
+    StopReading,
+    /// Reads nothing more, and the client can write nothing more.
+    CloseStdin,
     /// Takes no notice of SIGTERM from here on (a process on Unix only).
     IgnoreTerminate,
     /// Reads nothing more, does nothing more and never ends.
@@ -96,6 +118,8 @@ pub enum Answer {
     Result(Value),
     /// With an error: `{"code": …, "message": …}` and perhaps `data`.
     Error(Value),
+    /// With these members beside the id, whatever they are.
+    Members(Map<String, Value>),
     /// Not at all.
     Silence,
 }
@@ -111,6 +135,11 @@ impl Answer {
         match self {
             Self::Result(result) => Some(json!({"id": id, "result": result})),
             Self::Error(error) => Some(json!({"id": id, "error": error})),
+            Self::Members(members) => {
+                let mut message = members.clone();
+                message.insert("id".into(), id.clone());
+                Some(message.into())
+            }
             Self::Silence => None,
         }
     }

@@ -6,11 +6,15 @@
 
 mod gate;
 mod home;
+mod message;
+mod reasoning;
 mod reply;
 mod request;
+mod review;
 mod script;
 mod server;
 mod sse;
+mod tool;
 
 use std::fmt;
 use std::io;
@@ -21,8 +25,12 @@ use std::time::Duration;
 use openai_codex::CodexConfig;
 
 pub use gate::Gate;
-pub use reply::{Phase, Reply, ToolCall, Usage};
+pub use message::{Phase, Usage};
+pub use reasoning::Reasoning;
+pub use reply::Reply;
 pub use request::RecordedRequest;
+pub use review::Verdict;
+pub use tool::{Question, ToolCall};
 
 use crate::wait::{DEFAULT_DEADLINE, Wait, WaitError};
 use home::Home;
@@ -85,6 +93,18 @@ impl ScriptedModel {
     /// What every request gets for which nothing is queued, instead of an error.
     pub fn fallback(&self, reply: impl Into<Reply>) {
         self.script.set_fallback(reply.into());
+    }
+
+    /// What the reviewer says, from now on, about each action that the runtime asks a model to review instead of the user.
+    /// Such requests take nothing from the queue, except what [`reply_when`](Self::reply_when) has queued for them
+    /// ([`is_review`](RecordedRequest::is_review)); without a verdict they fail, and the action is denied.
+    pub fn review_with(&self, verdict: impl Into<Reply>) {
+        self.script.set_review(verdict.into());
+    }
+
+    /// The requests for a review, in the order of arrival; [`requests`](Self::requests) holds them as well.
+    pub fn reviews(&self) -> Vec<RecordedRequest> {
+        self.requests().into_iter().filter(RecordedRequest::is_review).collect()
     }
 
     /// How many replies nobody has asked for yet.
@@ -172,6 +192,9 @@ impl ScriptedModel {
 
     /// Adds to `config.toml` in [`home`](Self::home): what stands before the first table of `toml` goes to the top,
     /// the rest to the end. A runtime reads the file when it starts.
+    ///
+    /// What the file holds is on the command line as well, and that counts: to change one of those settings, as in
+    /// `model_providers.scripted.request_max_retries = 2`, use `config_override` of [`config`](Self::config).
     ///
     /// Features go in as keys like `features.NAME = true`: the file turns two off like that, those that would use
     /// the network and the user's shell.

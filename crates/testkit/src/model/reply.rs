@@ -1,21 +1,30 @@
 //! What the model answers to one request.
 
-use serde_json::{Map, Value};
+use std::time::Duration;
+
+use serde_json::Value;
 
 use super::gate::{Barrier, Gate};
+use super::message::{Phase, Usage};
+use super::reasoning::Reasoning;
+use super::tool::ToolCall;
 
 /// The model's answer to one request of the runtime: a sequence of parts, sent in order.
 ///
 /// ```
-/// use openai_codex_testkit::{Phase, Reply, ToolCall, Usage};
+/// use openai_codex_testkit::{Phase, Reasoning, Reply, ToolCall, Usage};
 ///
 /// let plain = Reply::text("hello");
 /// let streamed = Reply::new().delta("he").delta("llo").usage(Usage::new(11, 7).cached(3).reasoning(5));
 /// let phases = Reply::new().message("thinking aloud", Phase::Commentary).message("done", Phase::FinalAnswer);
 /// let command = Reply::exec_command("echo hi");
 /// let asks_first = Reply::new().call(ToolCall::exec_command("rm -r build").escalate("the build is stale"));
+/// let two_at_once = Reply::exec_command("cargo fmt").call(ToolCall::exec_command("cargo doc"));
+/// let thoughtful = Reply::new().reasoning(Reasoning::summary("Look first.")).delta("I looked.");
 /// let broken = Reply::failed("boom from mock model");
-/// # let _ = (plain, streamed, phases, command, asks_first, broken);
+/// let busy = Reply::http_error(429, "slow down").header("retry-after", "1");
+/// let lost = Reply::new().delta("he").disconnect();
+/// # let _ = (plain, streamed, phases, command, asks_first, two_at_once, thoughtful, broken, busy, lost);
 /// ```
 ///
 /// A reply that holds tool calls makes the runtime run them and ask the model again: queue a second reply for that.
@@ -40,7 +49,11 @@ pub(crate) enum Part {
     /// The message that is open ends.
     Close,
     Call(ToolCall),
+    Reasoning(Reasoning),
     Pause(Barrier),
+    Delay(Duration),
+    /// Bytes as they are.
+    Raw(String),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -51,9 +64,20 @@ pub(crate) enum End {
         code: String,
         message: String,
     },
+    Incomplete {
+        reason: String,
+    },
     Http {
         status: u16,
+        headers: Vec<(String, String)>,
         body: String,
+    },
+    /// The body ends as it should, but without an event that says so.
+    Silent,
+    /// The connection breaks.
+    Cut {
+        /// Whether half an event goes out first.
+        mid_event: bool,
     },
 }
 
@@ -83,9 +107,24 @@ impl Reply {
         Self::new().fail(message)
     }
 
-    /// No stream at all: an HTTP answer of this status.
+    /// No stream at all: an HTTP answer of this status. Of the parts of the reply only pauses and delays count.
+    ///
+    /// The runtime shows the `error.message` of a JSON body with some statuses (401 among them), the whole body with 400,
+    /// and words of its own with 429 and 5xx.
     pub fn http_error(status: u16, body: impl Into<String>) -> Self {
-        Self { end: End::Http { status, body: body.into() }, ..Self::default() }
+        Self { end: End::Http { status, headers: Vec::new(), body: body.into() }, ..Self::default() }
+    }
+
+    /// A header of an [HTTP error](Self::http_error), such as `retry-after`. Other replies have none.
+    ///
+    /// The model's configuration forbids the runtime to try again. If `request_max_retries` or `stream_max_retries` of
+    /// `model_providers.scripted` allow it, runtime 0.163.0 does so after as many seconds as `retry-after` says; after a 429
+    /// only if there is that header, and `stream_max_retries` allows it.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        if let End::Http { headers, .. } = &mut self.end {
+            headers.push((name.into(), value.into()));
+        }
+        self
     }
 
     /// A piece of text: the next one of the message that is open, or the first of a new one.
@@ -125,6 +164,37 @@ impl Reply {
         self
     }
 
+    /// What the model thinks before it speaks or acts.
+    pub fn reasoning(mut self, reasoning: Reasoning) -> Self {
+        self = self.end_message();
+        self.parts.push(Part::Reasoning(reasoning));
+        self
+    }
+
+    /// Any event of the Responses API, one that makes no sense included; its `type` is its name.
+    pub fn event(self, event: Value) -> Self {
+        let name = event["type"].as_str().unwrap_or_default();
+        self.raw(format!("event: {name}\ndata: {event}\n\n"))
+    }
+
+    /// An event whose data is no JSON. The runtime passes over it.
+    pub fn malformed_event(self) -> Self {
+        self.raw("event: response.output_text.delta\ndata: {\"type\": \"response.output_te\n\n")
+    }
+
+    /// Text that stands in the body as it is, between events.
+    pub fn raw(mut self, text: impl Into<String>) -> Self {
+        self.parts.push(Part::Raw(text.into()));
+        self
+    }
+
+    /// Waits here in real time. A test that can say when to go on takes a [`pause`](Self::pause): it is as fast as it can
+    /// be, and never too fast. What a delay is for is a deadline that has to pass, or a stream to look at.
+    pub fn delay(mut self, time: Duration) -> Self {
+        self.parts.push(Part::Delay(time));
+        self
+    }
+
     /// Stops here until the test releases the gate. What came before has been sent.
     pub fn pause(mut self, gate: &Gate) -> Self {
         self.parts.push(Part::Pause(gate.barrier()));
@@ -144,6 +214,31 @@ impl Reply {
         self
     }
 
+    /// Ends the reply with `response.incomplete`, for a reason such as `max_output_tokens` or `content_filter`. The turn
+    /// fails with it.
+    pub fn incomplete(mut self, reason: impl Into<String>) -> Self {
+        self.end = End::Incomplete { reason: reason.into() };
+        self
+    }
+
+    /// Breaks the connection after the parts so far, instead of ending the reply.
+    pub fn disconnect(mut self) -> Self {
+        self.end = End::Cut { mid_event: false };
+        self
+    }
+
+    /// Breaks the connection in the middle of one more event.
+    pub fn disconnect_mid_event(mut self) -> Self {
+        self.end = End::Cut { mid_event: true };
+        self
+    }
+
+    /// Ends the body after the parts so far, in good order but without `response.completed`.
+    pub fn end_early(mut self) -> Self {
+        self.end = End::Silent;
+        self
+    }
+
     /// The token counts reported at the end; zeros unless said.
     pub fn usage(mut self, usage: Usage) -> Self {
         self.usage = usage;
@@ -153,9 +248,9 @@ impl Reply {
     /// The parts with the last message closed.
     pub(crate) fn into_parts(self) -> (Vec<Part>, Usage, End) {
         let closed = match self.end {
-            // A failure cuts a message short.
-            End::Failed { .. } => self,
-            _ => self.end_message(),
+            End::Completed => self.end_message(),
+            // Anything else cuts a message short.
+            _ => self,
         };
         (closed.parts, closed.usage, closed.end)
     }
@@ -173,115 +268,14 @@ impl From<String> for Reply {
     }
 }
 
+impl From<Reasoning> for Reply {
+    fn from(reasoning: Reasoning) -> Self {
+        Self::new().reasoning(reasoning)
+    }
+}
+
 impl From<ToolCall> for Reply {
     fn from(call: ToolCall) -> Self {
         Self::new().call(call)
-    }
-}
-
-/// What a message of the model is meant for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Phase {
-    /// A remark on the way.
-    Commentary,
-    /// The answer.
-    FinalAnswer,
-}
-
-impl Phase {
-    pub(crate) fn wire(self) -> &'static str {
-        match self {
-            Self::Commentary => "commentary",
-            Self::FinalAnswer => "final_answer",
-        }
-    }
-}
-
-/// Token counts of one reply.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Tokens of the request, cached ones included.
-    pub input: u64,
-    /// Those of `input` that came from a cache.
-    pub cached: u64,
-    /// Tokens of the answer, reasoning included.
-    pub output: u64,
-    /// Those of `output` that were reasoning.
-    pub reasoning: u64,
-}
-
-impl Usage {
-    /// Counts without cache and reasoning.
-    pub const fn new(input: u64, output: u64) -> Self {
-        Self { input, cached: 0, output, reasoning: 0 }
-    }
-
-    /// Sets [`cached`](Self::cached).
-    pub const fn cached(mut self, tokens: u64) -> Self {
-        self.cached = tokens;
-        self
-    }
-
-    /// Sets [`reasoning`](Self::reasoning).
-    pub const fn reasoning(mut self, tokens: u64) -> Self {
-        self.reasoning = tokens;
-        self
-    }
-}
-
-/// One call of a tool by the model.
-#[derive(Debug, Clone, PartialEq)]
-#[must_use = "a call does nothing until it is part of a reply"]
-pub struct ToolCall {
-    pub(crate) name: String,
-    pub(crate) arguments: Value,
-    pub(crate) call_id: Option<String>,
-    pub(crate) namespace: Option<String>,
-}
-
-impl ToolCall {
-    /// A call with all its arguments. An object is usual; anything else is sent as it is, which is a way to see what
-    /// happens to a call that makes no sense.
-    pub fn new(name: impl Into<String>, arguments: Value) -> Self {
-        Self { name: name.into(), arguments, call_id: None, namespace: None }
-    }
-
-    /// The runtime's own command tool: it runs the line in a shell, in its sandbox.
-    ///
-    /// The argument `login` is false, so that the start-up files of whoever runs the test don't add to the output.
-    pub fn exec_command(command: impl Into<String>) -> Self {
-        Self::new("exec_command", Value::Object(Map::new())).arg("cmd", command.into()).arg("login", false)
-    }
-
-    /// One more argument, or another value for one. `exec_command` knows `workdir`, `yield_time_ms`,
-    /// `max_output_tokens`, `tty`, `shell`, `login`, `prefix_rule` and what [`escalate`](Self::escalate) sets.
-    ///
-    /// # Panics
-    /// If the arguments aren't an object.
-    pub fn arg(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        let Value::Object(arguments) = &mut self.arguments else {
-            panic!("the arguments of the tool call {:?} are no object", self.name);
-        };
-        arguments.insert(name.into(), value.into());
-        self
-    }
-
-    /// Asks to run outside the sandbox, for this reason. With an approval policy of `on-request` and the user as the
-    /// reviewer, the runtime asks the client.
-    pub fn escalate(self, justification: impl Into<String>) -> Self {
-        self.arg("sandbox_permissions", "require_escalated").arg("justification", justification.into())
-    }
-
-    /// The namespace of the tool, for one that has one: `multi_agent_v1` has `spawn_agent` and `wait_agent`.
-    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = Some(namespace.into());
-        self
-    }
-
-    /// The id that ties the call to its output; otherwise one is made up.
-    pub fn call_id(mut self, id: impl Into<String>) -> Self {
-        self.call_id = Some(id.into());
-        self
     }
 }

@@ -62,7 +62,8 @@ impl RecordedRequest {
         self.user_texts().pop()
     }
 
-    /// The tool calls of the conversation, in order.
+    /// The tool calls of the conversation, in order; those of [custom tools](crate::ToolCall::custom) are
+    /// [`items`](Self::items) of the type `custom_tool_call`.
     pub fn function_calls(&self) -> Vec<&Value> {
         self.items("function_call")
     }
@@ -72,10 +73,22 @@ impl RecordedRequest {
         self.items("function_call_output")
     }
 
-    /// The text of the last output of a tool.
+    /// The text of the last output of a tool, a custom one included. Of several parts it is the last one: the runtime
+    /// puts the time that an MCP tool has taken before what the tool says.
     pub fn last_output(&self) -> Option<&str> {
-        let output = &self.function_call_outputs().pop()?["output"];
-        output.as_str().or_else(|| list(output).iter().find_map(|part| part["text"].as_str()))
+        let outputs = ["function_call_output", "custom_tool_call_output"];
+        let output =
+            &self.input().iter().rfind(|item| outputs.iter().any(|kind| item["type"] == *kind))?["output"];
+        output.as_str().or_else(|| list(output).iter().rev().find_map(|part| part["text"].as_str()))
+    }
+
+    /// The text of the output of the tool call of this id.
+    pub fn output_of(&self, call_id: &str) -> Option<&str> {
+        let output = &self
+            .input()
+            .iter()
+            .find(|item| item["call_id"] == call_id && !item["output"].is_null())?["output"];
+        output.as_str().or_else(|| list(output).iter().rev().find_map(|part| part["text"].as_str()))
     }
 
     /// The tools on offer.

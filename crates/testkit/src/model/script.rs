@@ -22,6 +22,8 @@ pub(crate) struct Script {
 struct State {
     queue: VecDeque<(Option<Condition>, Reply)>,
     fallback: Option<Reply>,
+    /// What the reviewer says.
+    review: Option<Reply>,
     requests: Vec<RecordedRequest>,
     others: Vec<RecordedRequest>,
 }
@@ -38,6 +40,10 @@ impl Script {
 
     pub(crate) fn set_fallback(&self, reply: Reply) {
         self.state().fallback = Some(reply);
+    }
+
+    pub(crate) fn set_review(&self, reply: Reply) {
+        self.state().review = Some(reply);
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -59,9 +65,13 @@ impl Script {
     /// Records a request and finds its reply and its number, which starts at 1.
     pub(crate) fn answer(&self, mut request: RecordedRequest) -> (usize, Option<Reply>) {
         let mut state = self.state();
-        let accepts = |entry: &(Option<Condition>, Reply)| entry.0.as_ref().is_none_or(|fits| fits(&request));
+        // A review is no part of the conversation: it takes nothing that isn't meant for it.
+        let review = request.is_review();
+        let accepts =
+            |entry: &(Option<Condition>, Reply)| entry.0.as_ref().map_or(!review, |fits| fits(&request));
         let reply = match state.queue.iter().position(accepts) {
             Some(place) => state.queue.remove(place).map(|(_, reply)| reply),
+            None if review => state.review.clone(),
             None => state.fallback.clone(),
         };
         request.answered = reply.is_some();

@@ -10,13 +10,13 @@ use std::thread::JoinHandle;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use super::reply::{End, Reply};
+use super::reply::{End, Part, Reply};
 use super::request::RecordedRequest;
 use super::script::Script;
 use super::sse::{self, Step};
@@ -96,20 +96,53 @@ async fn serve(State(script): State<Arc<Script>>, request: Request) -> Response 
     // Not an HTTP error: of those the runtime keeps the message to itself.
     let nothing =
         || Reply::failed(format!("the scripted model has no reply queued for request number {number}"));
-    stream(reply.unwrap_or_else(nothing), number)
+    respond(reply.unwrap_or_else(nothing), number).await
+}
+
+async fn respond(mut reply: Reply, number: usize) -> Response {
+    match std::mem::take(&mut reply.end) {
+        End::Http { status, headers, body } => {
+            for part in reply.parts {
+                match part {
+                    Part::Pause(barrier) => barrier.pass().await,
+                    Part::Delay(time) => tokio::time::sleep(time).await,
+                    _ => {}
+                }
+            }
+            http(status, headers, body)
+        }
+        end => {
+            reply.end = end;
+            stream(reply, number)
+        }
+    }
+}
+
+/// An answer that is no stream. What HTTP doesn't allow is left out of it.
+fn http(status: u16, headers: Vec<(String, String)>, body: String) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, body).into_response();
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
 }
 
 fn stream(reply: Reply, number: usize) -> Response {
-    if let End::Http { status, body } = reply.end {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        return (status, body).into_response();
-    }
     let steps = VecDeque::from(sse::steps(reply, number));
     let body = futures_util::stream::unfold(steps, |mut steps| async move {
         loop {
             match steps.pop_front()? {
-                Step::Send(event) => return Some((Ok::<_, Infallible>(event), steps)),
+                Step::Send(event) => return Some((Ok(event), steps)),
                 Step::Pause(barrier) => barrier.pass().await,
+                Step::Delay(time) => tokio::time::sleep(time).await,
+                Step::Cut => {
+                    // An error of the body ends the connection at once; waiting lets go out what came before it.
+                    tokio::task::yield_now().await;
+                    return Some((Err(io::Error::other("the script breaks the connection")), steps));
+                }
             }
         }
     });

@@ -1,15 +1,23 @@
 //! A reply as the server-sent events of the Responses API.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::gate::Barrier;
-use super::reply::{End, Part, Phase, Reply, ToolCall, Usage};
+use super::message::{Phase, Usage};
+use super::reasoning::{Piece, Reasoning};
+use super::reply::{End, Part, Reply};
+use super::tool::{Kind, ToolCall};
 
 /// What the body of one answer does next.
 #[derive(Debug)]
 pub(crate) enum Step {
     Send(String),
     Pause(Barrier),
+    Delay(Duration),
+    /// Breaks the connection.
+    Cut,
 }
 
 /// The steps of a reply; `number` tells apart the ids of different replies.
@@ -100,7 +108,10 @@ impl Writer {
                 }));
             }
             Part::Call(call) => self.call(call),
+            Part::Reasoning(reasoning) => self.reasoning(reasoning),
             Part::Pause(barrier) => self.steps.push(Step::Pause(barrier)),
+            Part::Delay(time) => self.steps.push(Step::Delay(time)),
+            Part::Raw(text) => self.steps.push(Step::Send(text)),
         }
     }
 
@@ -112,14 +123,72 @@ impl Writer {
             Value::String(text) => text,
             other => other.to_string(),
         };
+        let (kind, prefix, member) = match call.kind {
+            Kind::Function => ("function_call", "fc", "arguments"),
+            Kind::Custom => ("custom_tool_call", "ctc", "input"),
+        };
         let mut item = json!({
-            "type": "function_call", "id": format!("fc_{}_{index}", self.number), "status": "completed",
-            "call_id": call_id, "name": call.name, "arguments": arguments,
+            "type": kind, "id": format!("{prefix}_{}_{index}", self.number), "status": "completed",
+            "call_id": call_id, "name": call.name, member: arguments,
         });
         if let Some(namespace) = call.namespace {
             item["namespace"] = namespace.into();
         }
         self.send(json!({"type": "response.output_item.done", "output_index": index, "item": item}));
+    }
+
+    fn reasoning(&mut self, reasoning: Reasoning) {
+        let index = self.next_index();
+        let id = format!("rs_{}_{index}", self.number);
+        let item = |summary: &[String], content: &Value| {
+            let summary: Vec<_> =
+                summary.iter().map(|text| json!({"type": "summary_text", "text": text})).collect();
+            json!({
+                "type": "reasoning", "id": id, "summary": summary, "content": content,
+                "encrypted_content": reasoning.encrypted,
+            })
+        };
+        let (mut summary, mut text): (Vec<String>, String) = Default::default();
+        self.send(json!({
+            "type": "response.output_item.added", "output_index": index, "item": item(&[], &Value::Null),
+        }));
+        for piece in reasoning.pieces {
+            let part = summary.len().saturating_sub(1);
+            let event = match piece {
+                Piece::SummaryPart => {
+                    summary.push(String::new());
+                    json!({
+                        "type": "response.reasoning_summary_part.added", "item_id": id, "output_index": index,
+                        "summary_index": summary.len() - 1, "part": {"type": "summary_text", "text": ""},
+                    })
+                }
+                Piece::SummaryDelta(delta) => {
+                    // A delta always follows the part that it belongs to.
+                    summary[part].push_str(&delta);
+                    json!({
+                        "type": "response.reasoning_summary_text.delta", "item_id": id, "output_index": index,
+                        "summary_index": part, "delta": delta,
+                    })
+                }
+                Piece::TextDelta(delta) => {
+                    text.push_str(&delta);
+                    json!({
+                        "type": "response.reasoning_text.delta", "item_id": id, "output_index": index,
+                        "content_index": 0, "delta": delta,
+                    })
+                }
+                Piece::Pause(barrier) => {
+                    self.steps.push(Step::Pause(barrier));
+                    continue;
+                }
+            };
+            self.send(event);
+        }
+        let content =
+            if text.is_empty() { Value::Null } else { json!([{"type": "reasoning_text", "text": text}]) };
+        self.send(json!({
+            "type": "response.output_item.done", "output_index": index, "item": item(&summary, &content),
+        }));
     }
 
     fn end(&mut self, usage: Usage, end: End) {
@@ -142,7 +211,18 @@ impl Writer {
                 "type": "response.failed",
                 "response": {"id": id, "error": {"code": code, "message": message}},
             })),
-            End::Http { .. } => {}
+            End::Incomplete { reason } => self.send(json!({
+                "type": "response.incomplete",
+                "response": {"id": id, "incomplete_details": {"reason": reason}},
+            })),
+            End::Cut { mid_event } => {
+                if mid_event {
+                    let half = "event: response.output_text.delta\ndata: {\"type\": \"response.output_te";
+                    self.steps.push(Step::Send(half.into()));
+                }
+                self.steps.push(Step::Cut);
+            }
+            End::Http { .. } | End::Silent => {}
         }
     }
 }

@@ -1,0 +1,118 @@
+//! What `ApprovalMode::AutoReview` hands to a model: the decision whether a command may leave the sandbox.
+
+use std::path::Path;
+
+use openai_codex::types::{CommandExecutionStatus, SandboxMode};
+use openai_codex::{ApprovalMode, Event, Notification};
+use openai_codex_testkit::{ToolCall, Verdict};
+
+use super::commands::command;
+use crate::support::{Model, with_both_clients};
+
+/// A model that wants to write a file from within a read-only sandbox, and says what became of it.
+fn model_that_wants_out(verdict: Verdict) -> (Model, std::path::PathBuf) {
+    let model = Model::start();
+    let target = model.folder().join("written");
+    model.review_with(verdict);
+    model.reply(ToolCall::exec_command(line(&target)).escalate("because"));
+    model.reply("done");
+    (model, target)
+}
+
+fn line(target: &Path) -> String {
+    format!("echo x > {}", target.display())
+}
+
+/// Who was asked, as far as this client has seen it.
+#[derive(Debug, Default, PartialEq)]
+struct Asked {
+    /// Requests to this client.
+    client: usize,
+    /// Reviews that a model has done.
+    reviews: usize,
+}
+
+impl Asked {
+    fn see(&mut self, event: &Event) {
+        match event {
+            Event::AnsweredByDefault { .. } => self.client += 1,
+            Event::Notification(Notification::ItemGuardianApprovalReviewCompleted(_)) => self.reviews += 1,
+            _ => {}
+        }
+    }
+}
+
+with_both_clients! {
+    fn what_the_reviewer_allows_runs_outside_the_sandbox_and_nobody_else_is_asked(start, wait) {
+        let (model, target) = model_that_wants_out(Verdict::allow());
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        // A new thread's default.
+        let options = codex.thread_start().approval_mode(ApprovalMode::AutoReview);
+        let thread = wait!(options.sandbox(SandboxMode::ReadOnly).send()).unwrap();
+        let result = wait!(thread.run("go")).unwrap();
+        assert_eq!(result.final_response.as_deref(), Some("done"));
+        assert_eq!(command(&result).status, CommandExecutionStatus::Completed);
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "x\n");
+        wait!(codex.close()).unwrap();
+        let mut asked = Asked::default();
+        while let Some(Ok(event)) = wait!(events.next()) {
+            asked.see(&event);
+        }
+        assert_eq!(asked, Asked { client: 0, reviews: 1 });
+        // The model that decides is one of the runtime's own choice.
+        let reviews = model.reviews();
+        assert_eq!(reviews.len(), 1);
+        assert_eq!(reviews[0].model(), Some("codex-auto-review"));
+        let action = reviews[0].reviewed_action().unwrap();
+        assert_eq!(action["command"][2], line(&target));
+        assert_eq!(action["justification"], "because");
+    }
+
+    fn what_the_reviewer_denies_does_not_run_and_the_model_is_told_why(start, wait) {
+        let (model, target) = model_that_wants_out(Verdict::deny("too much is at stake"));
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        let options = codex.thread_start().sandbox(SandboxMode::ReadOnly);
+        let thread = wait!(options.send()).unwrap();
+        let result = wait!(thread.run("go")).unwrap();
+        assert_eq!(result.final_response.as_deref(), Some("done"));
+        assert_eq!(command(&result).status, CommandExecutionStatus::Declined);
+        assert!(!target.exists());
+        wait!(codex.close()).unwrap();
+        let mut asked = Asked::default();
+        while let Some(Ok(event)) = wait!(events.next()) {
+            asked.see(&event);
+        }
+        assert_eq!(asked, Asked { client: 0, reviews: 1 });
+        assert!(model.last_request().unwrap().last_output().unwrap().contains("too much is at stake"));
+    }
+
+    fn without_a_verdict_nothing_runs(start, wait) {
+        let model = Model::start();
+        let target = model.folder().join("written");
+        model.reply(ToolCall::exec_command(line(&target)).escalate("because"));
+        model.reply("done");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().sandbox(SandboxMode::ReadOnly).send()).unwrap();
+        let result = wait!(thread.run("go")).unwrap();
+        // The review took nothing from the queue.
+        assert_eq!(result.final_response.as_deref(), Some("done"));
+        assert_eq!(command(&result).status, CommandExecutionStatus::Declined);
+        assert!(!target.exists());
+        assert!(model.unanswered().iter().all(|request| request.is_review()) && !model.unanswered().is_empty());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn nobody_reviews_what_stays_in_the_sandbox(start, wait) {
+        let model = Model::start();
+        model.review_with(Verdict::allow());
+        model.reply(ToolCall::exec_command("echo hi"));
+        model.reply("done");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().sandbox(SandboxMode::ReadOnly).send()).unwrap();
+        wait!(thread.run("go")).unwrap();
+        assert_eq!((model.requests().len(), model.reviews().len()), (2, 0));
+        wait!(codex.close()).unwrap();
+    }
+}

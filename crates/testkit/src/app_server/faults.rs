@@ -1,0 +1,132 @@
+//! Servers that misbehave.
+
+use serde_json::{Map, Value, json};
+
+use super::chunks::{Chunks, Random};
+use super::script::Script;
+use super::step::{Answer, Step};
+
+/// # Faults
+///
+/// Positions in a message are bytes of its line.
+///
+/// Over a transport ([`connect`](Self::connect), [`play_frames`](Self::play_frames)) a frame is a whole line: pieces of
+/// one are put together before the client sees them. What is about bytes needs a process ([`AppServer`](super::AppServer))
+/// or streams ([`play`](Self::play)).
+impl Script {
+    /// Cuts everything that is written from here on into pieces. A pipe may put pieces together again if its reader is
+    /// slow; to have one read by itself for certain, send it with [`raw`](Self::raw) and wait for a request of the test
+    /// before the next.
+    pub fn chunked(self, chunks: Chunks) -> Self {
+        self.step(Step::Cut { chunks: Some(chunks) })
+    }
+
+    /// Ends [`chunked`](Self::chunked).
+    pub fn whole(self) -> Self {
+        self.step(Step::Cut { chunks: None })
+    }
+
+    /// Sends a message in pieces that end at these positions.
+    pub fn send_split(mut self, message: Value, at: impl IntoIterator<Item = usize>) -> Self {
+        let line = line(&message);
+        let mut start = 0;
+        for end in at.into_iter().chain([line.len()]) {
+            let end = end.clamp(start, line.len());
+            self = self.raw(&line[start..end]);
+            start = end;
+        }
+        self
+    }
+
+    /// Sends the first bytes of a message and then nothing more, for ever: the server [hangs](Self::hang).
+    pub fn stall(self, message: Value, bytes: usize) -> Self {
+        self.raw(part(&message, bytes)).hang()
+    }
+
+    /// Sends the first bytes of a message and then ends with this code.
+    pub fn exit_within(self, message: Value, bytes: usize, code: i32) -> Self {
+        self.raw(part(&message, bytes)).exit(code)
+    }
+
+    /// Sends the first bytes of a message as a whole line, which is no JSON then.
+    pub fn truncate(self, message: Value, bytes: usize) -> Self {
+        self.line(part(&message, bytes))
+    }
+
+    /// Sends a message, of which one byte is replaced by one that no UTF-8 text has.
+    pub fn corrupt(self, message: Value, at: usize) -> Self {
+        let mut line = line(&message);
+        // The line end stays: what is corrupt is one line.
+        let at = at.min(line.len() - 2);
+        line[at] = 0xFF;
+        self.raw(line)
+    }
+
+    /// Sends a line of this many arbitrary bytes, the same ones for the same seed.
+    pub fn garbage(self, seed: u64, bytes: usize) -> Self {
+        let mut random = Random::new(seed);
+        // The first byte is in no UTF-8 text, so the line is no JSON whatever follows.
+        let garbage = std::iter::once(0xFF).chain(std::iter::repeat_with(|| random.next() as u8));
+        self.line(garbage.filter(|byte| !b"\r\n".contains(byte)).take(bytes).collect::<Vec<u8>>())
+    }
+
+    /// Sends a message with a member `padding` that makes its line this long, or a little longer if the message is.
+    pub fn send_padded(self, message: Value, bytes: u64) -> Self {
+        self.step(Step::SendPadded { message, bytes })
+    }
+
+    /// Writes this many bytes of text to stderr.
+    pub fn flood_stderr(self, bytes: u64) -> Self {
+        self.step(Step::FloodStderr { bytes })
+    }
+
+    /// Reads nothing more. Steps that wait for the client wait for ever; others go on, and after the last one the server
+    /// stays as it is, whether or not its client does.
+    pub fn stop_reading(self) -> Self {
+        self.step(Step::StopReading)
+    }
+
+    /// [`stop_reading`](Self::stop_reading), and the client's writes fail.
+    pub fn close_stdin(self) -> Self {
+        self.step(Step::CloseStdin)
+    }
+
+    /// Answers the request of the last [`expect`](Self::expect) twice, with different results.
+    pub fn respond_twice(self, first: Value, second: Value) -> Self {
+        self.respond(first).respond(second)
+    }
+
+    /// Answers the request of the last [`expect`](Self::expect) with neither a result nor an error.
+    pub fn respond_with_nothing(self) -> Self {
+        self.step(Step::Respond { to: None, answer: Answer::Members(Map::new()) })
+    }
+
+    /// Answers a request that nobody has sent.
+    pub fn respond_to_nobody(self, id: impl Into<Value>, result: Value) -> Self {
+        self.send(json!({"id": id.into(), "result": result}))
+    }
+
+    /// Waits for a request of each of these methods, and then answers them all, the last one first.
+    pub fn respond_in_reverse<'a>(mut self, answers: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
+        let answers: Vec<_> = answers.into_iter().collect();
+        let name = |place: usize| format!("in reverse: {place}");
+        for (place, (method, _)) in answers.iter().enumerate() {
+            self = self.expect_as(name(place), *method);
+        }
+        for (place, (_, result)) in answers.into_iter().enumerate().rev() {
+            self = self.respond_to(name(place), Answer::Result(result));
+        }
+        self
+    }
+}
+
+fn line(message: &Value) -> Vec<u8> {
+    format!("{message}\n").into_bytes()
+}
+
+/// The first bytes of a message, without its line end.
+fn part(message: &Value, bytes: usize) -> Vec<u8> {
+    let mut text = message.to_string().into_bytes();
+    text.truncate(bytes);
+    text
+}

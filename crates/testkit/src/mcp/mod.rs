@@ -1,0 +1,141 @@
+//! A scripted MCP server, for tools that the runtime gets from others.
+//!
+//! The runtime starts it, as a program over stdio, if its configuration says so. A tool answers with a text, or asks the
+//! user first, which reaches the client as `mcpServer/elicitation/request`:
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use openai_codex_testkit::{McpServer, ScriptedModel, ToolCall, mcp::McpTool};
+//! use serde_json::json;
+//!
+//! let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
+//! let server = McpServer::new()
+//!     .tool(McpTool::text("weather", "It rains."))
+//!     .tool(McpTool::elicit("greet", "What is your name?", schema));
+//!
+//! let model = ScriptedModel::start()?;
+//! model.add_config(&server.config("tools")?)?;
+//! model.reply(ToolCall::mcp("tools", "greet", json!({})));
+//! # Ok(()) }
+//! ```
+//!
+//! The runtime sends the elicitation to the client if the approval policy is `on-request`; with `never` it declines by
+//! itself. A tool that isn't [read-only](McpTool::writes) needs an approval before it is called at all: runtime 0.163.0
+//! asks for that by an elicitation too, with a `_meta` whose `codex_approval_kind` is `mcp_tool_call`.
+
+mod serve;
+
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+pub use serve::main;
+
+use crate::program::Program;
+
+/// The environment variable that names the program, instead of having it built.
+pub const PROGRAM_VARIABLE: &str = "SCRIPTED_MCP_SERVER_BIN";
+
+/// The environment variable that holds the tools for [`main`], as JSON.
+pub const SERVER_VARIABLE: &str = "SCRIPTED_MCP_SERVER";
+
+/// An MCP server with some tools.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[must_use = "a server does nothing until it is part of a configuration"]
+pub struct McpServer {
+    tools: Vec<McpTool>,
+}
+
+impl McpServer {
+    /// A server without tools.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more tool.
+    pub fn tool(mut self, tool: McpTool) -> Self {
+        self.tools.push(tool);
+        self
+    }
+
+    /// The program `scripted-mcp-server`: the one that the environment variable `SCRIPTED_MCP_SERVER_BIN` names, else one
+    /// that Cargo builds, as [`AppServer::program`](crate::AppServer::program) has it.
+    pub fn program() -> io::Result<PathBuf> {
+        static PROGRAM: Program = Program::new("scripted-mcp-server", PROGRAM_VARIABLE);
+        PROGRAM.path()
+    }
+
+    /// The part of `config.toml` that makes a runtime start this server, under this name.
+    pub fn config(&self, name: &str) -> io::Result<String> {
+        let program = Self::program()?;
+        let text = |text: &str| toml_string(text);
+        Ok(format!(
+            "[mcp_servers.{}]\ncommand = {}\nenv = {{ {SERVER_VARIABLE} = {} }}\n",
+            text(name),
+            text(&program.to_string_lossy()),
+            text(&serde_json::to_string(self)?),
+        ))
+    }
+}
+
+/// What TOML calls a basic string is what JSON calls a string, except that DEL must be escaped.
+fn toml_string(text: &str) -> String {
+    Value::from(text).to_string().replace('\u{7f}', "\\u007F")
+}
+
+/// A tool of an [`McpServer`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[must_use = "a tool does nothing until it is part of a server"]
+pub struct McpTool {
+    name: String,
+    action: Action,
+    schema: Value,
+    read_only: bool,
+}
+
+/// What a tool does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Action {
+    Text(String),
+    Elicit { message: String, schema: Value },
+}
+
+impl McpTool {
+    fn new(name: impl Into<String>, action: Action) -> Self {
+        let schema = json!({"type": "object", "properties": {}});
+        Self { name: name.into(), action, schema, read_only: true }
+    }
+
+    /// A tool that answers with this text.
+    pub fn text(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::new(name, Action::Text(text.into()))
+    }
+
+    /// A tool that asks the user for what the schema describes, and answers with what it has got, as JSON:
+    /// `{"action":"accept","content":{…}}`.
+    pub fn elicit(name: impl Into<String>, message: impl Into<String>, schema: Value) -> Self {
+        Self::new(name, Action::Elicit { message: message.into(), schema })
+    }
+
+    /// The JSON schema of its arguments; by default an object of anything.
+    pub fn input_schema(mut self, schema: Value) -> Self {
+        self.schema = schema;
+        self
+    }
+
+    /// Takes away the hint that the tool only reads.
+    pub fn writes(mut self) -> Self {
+        self.read_only = false;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn strings_of_toml_are_escaped() {
+        assert_eq!(super::toml_string("a\"b\\\n\u{7f}"), "\"a\\\"b\\\\\\n\\u007F\"");
+    }
+}

@@ -1,0 +1,71 @@
+//! What the model thinks.
+
+use super::gate::{Barrier, Gate};
+
+/// A reasoning item, streamed as the Responses API does it: a summary in parts, each of them in deltas, and the text of
+/// the reasoning itself.
+///
+/// Whether a runtime shows the text is its own affair; 0.163.0 passes on both, as `item/reasoning/summaryTextDelta` and
+/// `item/reasoning/textDelta`.
+///
+/// ```
+/// use openai_codex_testkit::{Reasoning, Reply};
+///
+/// let reasoning = Reasoning::summary("**Looking around**")
+///     .summary_part(["The folder ", "is empty."])
+///     .text(["There is ", "nothing."]);
+/// let reply = Reply::new().reasoning(reasoning).delta("Nothing here.");
+/// # let _ = reply;
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use = "reasoning does nothing until it is part of a reply"]
+pub struct Reasoning {
+    pub(crate) pieces: Vec<Piece>,
+    pub(crate) encrypted: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Piece {
+    /// A part of the summary begins.
+    SummaryPart,
+    SummaryDelta(String),
+    TextDelta(String),
+    Pause(Barrier),
+}
+
+impl Reasoning {
+    /// Reasoning without content.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A summary of one part, in one delta.
+    pub fn summary(text: impl Into<String>) -> Self {
+        Self::new().summary_part([text])
+    }
+
+    /// One more part of the summary, in these deltas.
+    pub fn summary_part<T: Into<String>>(mut self, deltas: impl IntoIterator<Item = T>) -> Self {
+        self.pieces.push(Piece::SummaryPart);
+        self.pieces.extend(deltas.into_iter().map(|delta| Piece::SummaryDelta(delta.into())));
+        self
+    }
+
+    /// More of the reasoning itself, in these deltas.
+    pub fn text<T: Into<String>>(mut self, deltas: impl IntoIterator<Item = T>) -> Self {
+        self.pieces.extend(deltas.into_iter().map(|delta| Piece::TextDelta(delta.into())));
+        self
+    }
+
+    /// Stops here until the test releases the gate. What came before has been sent.
+    pub fn pause(mut self, gate: &Gate) -> Self {
+        self.pieces.push(Piece::Pause(gate.barrier()));
+        self
+    }
+
+    /// The item's `encrypted_content`, which the runtime sends back with the next request.
+    pub fn encrypted_content(mut self, content: impl Into<String>) -> Self {
+        self.encrypted = Some(content.into());
+        self
+    }
+}

@@ -1,0 +1,160 @@
+//! Calls of tools.
+
+use serde_json::{Map, Value, json};
+
+/// Ends the input of a patch.
+const PATCH_END: &str = "TESTKIT_PATCH";
+
+/// One call of a tool by the model.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use = "a call does nothing until it is part of a reply"]
+pub struct ToolCall {
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) arguments: Value,
+    pub(crate) call_id: Option<String>,
+    pub(crate) namespace: Option<String>,
+}
+
+/// Which item of the Responses API a call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `function_call`.
+    Function,
+    /// `custom_tool_call`.
+    Custom,
+}
+
+impl ToolCall {
+    /// A call with all its arguments. An object is usual; anything else is sent as it is, which is a way to see what
+    /// happens to a call that makes no sense.
+    pub fn new(name: impl Into<String>, arguments: Value) -> Self {
+        Self { kind: Kind::Function, name: name.into(), arguments, call_id: None, namespace: None }
+    }
+
+    /// A call of a custom tool, which takes a text instead of arguments.
+    pub fn custom(name: impl Into<String>, input: impl Into<String>) -> Self {
+        Self { kind: Kind::Custom, ..Self::new(name, Value::String(input.into())) }
+    }
+
+    /// The runtime's own command tool: it runs the line in a shell, in its sandbox.
+    ///
+    /// The argument `login` is false, so that the start-up files of whoever runs the test don't add to the output.
+    pub fn exec_command(command: impl Into<String>) -> Self {
+        Self::new("exec_command", Value::Object(Map::new())).arg("cmd", command.into()).arg("login", false)
+    }
+
+    /// Changes files by a patch, in the format that lies between `*** Begin Patch` and `*** End Patch`; both lines are
+    /// added unless they are there.
+    ///
+    /// It goes through the command tool, as `apply_patch` with the patch as its input: runtime 0.163.0 applies such a
+    /// command itself, under the rules of its sandbox, and makes a file change of it. It offers a custom tool
+    /// `apply_patch` as well, but only with some models of its own catalogue, such as `gpt-5.5`: with one of those,
+    /// [`custom`](Self::custom) calls it.
+    ///
+    /// ```
+    /// use openai_codex_testkit::ToolCall;
+    ///
+    /// let add = ToolCall::apply_patch("*** Add File: note.txt\n+first line\n");
+    /// let change = ToolCall::apply_patch("*** Update File: note.txt\n@@\n-first line\n+another line\n");
+    /// # let _ = (add, change);
+    /// ```
+    ///
+    /// # Panics
+    /// If the patch has a line `TESTKIT_PATCH`, which ends the input.
+    pub fn apply_patch(patch: impl AsRef<str>) -> Self {
+        let patch = patch.as_ref().trim_end_matches('\n');
+        assert!(patch.lines().all(|line| line != PATCH_END), "a line of the patch is {PATCH_END}");
+        let patch = match patch.starts_with("*** Begin Patch") {
+            true => patch.to_owned(),
+            false => format!("*** Begin Patch\n{patch}\n*** End Patch"),
+        };
+        Self::exec_command(format!("apply_patch <<'{PATCH_END}'\n{patch}\n{PATCH_END}\n"))
+    }
+
+    /// Asks the user questions, one to three of them.
+    ///
+    /// The runtime sends the client `item/tool/requestUserInput` if the turn is in plan mode, that is, if `turn/start`
+    /// has a `collaborationMode` of
+    /// `{"mode": "plan", "settings": {"model": "mock-model", "reasoning_effort": null, "developer_instructions": null}}`,
+    /// or in any mode if the configuration says `features.default_mode_request_user_input = true`.
+    pub fn request_user_input(questions: impl IntoIterator<Item = Question>) -> Self {
+        let questions: Vec<Value> = questions.into_iter().map(Question::into_value).collect();
+        Self::new("request_user_input", json!({"questions": questions}))
+    }
+
+    /// Asks for more permissions, for this reason: an object that may hold
+    /// `"file_system": {"read": […], "write": […]}`, with absolute paths, and `"network": {"enabled": true}`.
+    ///
+    /// The runtime sends the client `item/permissions/requestApproval` if the configuration says
+    /// `features.request_permissions_tool = true`, the approval policy is `on-request` and the user is the reviewer.
+    pub fn request_permissions(reason: impl Into<String>, permissions: Value) -> Self {
+        Self::new("request_permissions", json!({"reason": reason.into(), "permissions": permissions}))
+    }
+
+    /// A tool of an [MCP server](crate::mcp), by the server's name in the configuration.
+    pub fn mcp(server: &str, tool: impl Into<String>, arguments: Value) -> Self {
+        Self::new(tool, arguments).namespace(format!("mcp__{server}"))
+    }
+
+    /// One more argument, or another value for one. `exec_command` knows `workdir`, `yield_time_ms`,
+    /// `max_output_tokens`, `tty`, `shell`, `login`, `prefix_rule` and what [`escalate`](Self::escalate) sets.
+    ///
+    /// # Panics
+    /// If the arguments aren't an object.
+    pub fn arg(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        let Value::Object(arguments) = &mut self.arguments else {
+            panic!("the arguments of the tool call {:?} are no object", self.name);
+        };
+        arguments.insert(name.into(), value.into());
+        self
+    }
+
+    /// Asks to run outside the sandbox, for this reason. With an approval policy of `on-request` the runtime asks who is
+    /// to review: the client, or a model, whose verdict [`review_with`](crate::ScriptedModel::review_with) sets.
+    pub fn escalate(self, justification: impl Into<String>) -> Self {
+        self.arg("sandbox_permissions", "require_escalated").arg("justification", justification.into())
+    }
+
+    /// The namespace of the tool, for one that has one: `multi_agent_v1` has `spawn_agent` and `wait_agent`.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// The id that ties the call to its output; otherwise one is made up.
+    pub fn call_id(mut self, id: impl Into<String>) -> Self {
+        self.call_id = Some(id.into());
+        self
+    }
+}
+
+/// A question that [`ToolCall::request_user_input`] asks.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use = "a question does nothing until it is asked"]
+pub struct Question {
+    id: String,
+    header: String,
+    question: String,
+    options: Vec<(String, String)>,
+}
+
+impl Question {
+    /// A question without options. The answer bears its id.
+    pub fn new(id: impl Into<String>, header: impl Into<String>, question: impl Into<String>) -> Self {
+        Self { id: id.into(), header: header.into(), question: question.into(), options: Vec::new() }
+    }
+
+    /// One more answer to choose from. The runtime demands two or three of them.
+    pub fn option(mut self, label: impl Into<String>, description: impl Into<String>) -> Self {
+        self.options.push((label.into(), description.into()));
+        self
+    }
+
+    fn into_value(self) -> Value {
+        let options = self.options.into_iter();
+        let options: Vec<_> =
+            options.map(|(label, description)| json!({"label": label, "description": description})).collect();
+        json!({"id": self.id, "header": self.header, "question": self.question, "options": options})
+    }
+}

@@ -1,0 +1,15 @@
+//! Whether a client leaves threads behind. The only test of its program, whose threads it counts.
+#![cfg(target_os = "linux")]
+
+use openai_codex::{Codex, CodexConfig};
+use openai_codex_testkit::{Script, leaks};
+
+#[test]
+fn a_client_has_threads_until_it_is_closed() {
+    let (transport, playing) = Script::standard().connect().unwrap();
+    let codex = Codex::with_transport(CodexConfig::new(), transport).unwrap();
+    assert!(!leaks::threads("codex-").is_empty());
+    codex.close().unwrap();
+    leaks::threads_gone("codex-").unwrap();
+    playing.finish().unwrap();
+}

@@ -5,6 +5,7 @@
 mod support;
 
 mod approvals;
+mod asking;
 mod auto_review;
 mod commands;
 mod death;

@@ -1,0 +1,177 @@
+//! What else the runtime asks for, beside commands: file changes, permissions, questions, elicitations; what is decided is
+//! what happens, and without a handler nothing does.
+
+use std::path::Path;
+
+use openai_codex::types::{FileChangeApprovalDecision as FileDecision, PermissionsRequestApprovalResponse};
+use openai_codex::{ApprovalMode, CodexConfig, Event, Sandbox};
+use openai_codex_testkit::mcp::McpTool;
+use openai_codex_testkit::model::Question;
+use openai_codex_testkit::{McpServer, RecordedRequest, Reply, ToolCall};
+use serde_json::{Value, json};
+
+use crate::support::{Model, with_both_clients};
+
+/// A model that wants to change a file, then asks to be let write to a folder and does, asks a question, calls a tool that
+/// may write, and has a sub-agent leave the sandbox.
+fn wants_everything(server: &McpServer) -> Model {
+    let model = Model::start();
+    model.add_config("features.request_permissions_tool = true\n").unwrap();
+    model.add_config("features.default_mode_request_user_input = true\n").unwrap();
+    model.add_config(&server.config("tools").unwrap()).unwrap();
+    let (folder, says) = (model.folder().to_owned(), |text| says(text));
+    let write = |name: &str| format!("echo x > {}", folder.join(name).display());
+    model.reply_when(says("go"), ToolCall::apply_patch("*** Add File: patched\n+one\n"));
+    model.reply_when(says("go"), request_permissions(&folder));
+    model.reply_when(says("go"), ToolCall::exec_command(write("permitted")));
+    model.reply_when(says("go"), ToolCall::request_user_input([question()]));
+    model.reply_when(says("go"), ToolCall::mcp("tools", "paint", json!({})).call_id("paint"));
+    model.reply_when(says("go"), ToolCall::exec_command(write("escalated")).escalate("because"));
+    let spawn = ToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
+    model.reply_when(says("go"), spawn.namespace("multi_agent_v1"));
+    model.reply_when(says("help"), ToolCall::exec_command(write("by-sub-agent")).escalate("because"));
+    model
+}
+
+fn says(text: &'static str) -> impl Fn(&RecordedRequest) -> bool + Send {
+    move |request| request.last_user_text() == Some(text)
+}
+
+fn request_permissions(folder: &Path) -> ToolCall {
+    ToolCall::request_permissions(
+        "to write",
+        json!({"file_system": {"write": [folder]}, "network": {"enabled": true}}),
+    )
+}
+
+fn question() -> Question {
+    Question::new("color", "Color", "Which one?").option("Red", "like fire").option("Blue", "like water")
+}
+
+fn paints() -> McpServer {
+    McpServer::new().tool(McpTool::text("paint", "painted").writes())
+}
+
+/// The names of what was written.
+fn written(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+with_both_clients! {
+    fn a_patch_is_what_the_handler_decides(start, wait) {
+        for (decision, there) in [(FileDecision::Decline, false), (FileDecision::Accept, true)] {
+            let model = Model::start();
+            model.reply(ToolCall::apply_patch("*** Add File: patched\n+one\n"));
+            model.reply("done");
+            let config = model.config().on_file_change_approval(move |request| {
+                assert!(request.turn_id().is_some());
+                decision.clone()
+            });
+            let codex = start!(config).unwrap();
+            let thread = wait!(codex.thread_start().sandbox(Sandbox::ReadOnly).send()).unwrap();
+            assert_eq!(wait!(thread.run("go")).unwrap().final_response.as_deref(), Some("done"));
+            assert_eq!(model.folder().join("patched").exists(), there);
+            wait!(codex.close()).unwrap();
+        }
+    }
+
+    fn permissions_hold_as_far_as_they_are_granted(start, wait) {
+        type Grant = fn(&openai_codex::PermissionsApproval) -> PermissionsRequestApprovalResponse;
+        let grants: [(Grant, bool); 3] = [
+            (|request| request.grant_file_system(), true),
+            (|request| request.grant_network(), false),
+            (|request| request.deny(), false),
+        ];
+        for (grant, there) in grants {
+            let model = Model::start();
+            model.add_config("features.request_permissions_tool = true\n").unwrap();
+            let target = model.folder().join("written");
+            model.reply(request_permissions(model.folder()));
+            model.reply(ToolCall::exec_command(format!("echo x > {}", target.display())));
+            model.reply("done");
+            let config = model.config().on_permissions_approval(move |request| {
+                assert_eq!(request.reason.as_deref(), Some("to write"));
+                grant(&request)
+            });
+            let codex = start!(config).unwrap();
+            let thread = wait!(codex.thread_start().sandbox(Sandbox::ReadOnly).send()).unwrap();
+            wait!(thread.run("go")).unwrap();
+            assert_eq!(target.exists(), there);
+            wait!(codex.close()).unwrap();
+        }
+    }
+
+    fn the_model_gets_the_users_answers(start, wait) {
+        let model = Model::start();
+        model.add_config("features.default_mode_request_user_input = true\n").unwrap();
+        model.reply(ToolCall::request_user_input([question()]));
+        model.reply("done");
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().on_user_input(|request| async move {
+            request.answer_each(|question| Some(question.options.as_ref()?.last()?.label.clone()))
+        });
+        let thread = wait!(options.send()).unwrap();
+        wait!(thread.run("go")).unwrap();
+        let request = model.last_request().unwrap();
+        let told: Value = serde_json::from_str(request.last_output().unwrap()).unwrap();
+        assert_eq!(told, json!({"answers": {"color": {"answers": ["Blue"]}}}));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn an_mcp_server_gets_what_it_wants_to_know(start, wait) {
+        let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
+        let server = McpServer::new().tool(McpTool::elicit("greet", "your name?", schema));
+        let model = Model::start();
+        model.add_config(&server.config("tools").unwrap()).unwrap();
+        model.reply(ToolCall::mcp("tools", "greet", json!({})).call_id("greet"));
+        model.reply("done");
+        let config = model.config().on_elicitation(|request| request.accept(json!({"name": "Ann"})));
+        let codex = start!(config).unwrap();
+        let options = codex.thread_start().approval_mode(ApprovalMode::Ask).sandbox(Sandbox::ReadOnly);
+        let thread = wait!(options.send()).unwrap();
+        wait!(thread.run("go")).unwrap();
+        let request = model.last_request().unwrap();
+        let told: Value = serde_json::from_str(request.output_of("greet").unwrap()).unwrap();
+        assert_eq!(told, json!({"action": "accept", "content": {"name": "Ann"}}));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn without_a_handler_nothing_that_needs_approval_happens_and_every_turn_ends(start, wait) {
+        for mode in [ApprovalMode::Ask, ApprovalMode::DenyAll] {
+            let server = paints();
+            let model = wants_everything(&server);
+            let gate = model.gate();
+            model.reply_when(says("help"), "helped");
+            model.reply_when(says("go"), Reply::new().pause(&gate).delta("done"));
+            model.reply_when(|request| request.last_user_text() != Some("help"), ", and noted");
+            let codex = start!(CodexConfig::clone(&model.config())).unwrap();
+            let mut events = codex.events();
+            let options = codex.thread_start().approval_mode(mode).sandbox(Sandbox::ReadOnly);
+            let thread = wait!(options.send()).unwrap();
+            let turn = wait!(thread.turn("go").send()).unwrap();
+            let mut stream = turn.stream().with_children();
+            while let Some(event) = wait!(stream.next()) {
+                if let openai_codex::Notification::TurnCompleted(_) = event.unwrap() {
+                    gate.release();
+                }
+            }
+            wait!(turn.run()).unwrap();
+            assert_eq!(written(model.folder()), [""; 0], "{mode:?}");
+            let all = model.requests();
+            let told = all.iter().rev().find_map(|request| request.output_of("paint")).unwrap();
+            assert_ne!(told, "painted", "{mode:?}");
+            wait!(codex.close()).unwrap();
+            let mut asked = Vec::new();
+            while let Some(event) = wait!(events.next()) {
+                if let Event::AnsweredByDefault { method, .. } = event.unwrap() {
+                    asked.push(method);
+                }
+            }
+            let approvals = asked.iter().filter(|method| method.ends_with("requestApproval")).count();
+            assert_eq!(approvals, if mode == ApprovalMode::Ask { 4 } else { 0 }, "{mode:?}: {asked:?}");
+        }
+    }
+}

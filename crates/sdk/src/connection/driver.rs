@@ -20,6 +20,7 @@ use super::deadlines::{self, Clock};
 use super::envelope::{Incoming, Outcome};
 use super::frame_queue::Event;
 use super::observers::{Hub, Observed};
+use super::secrets::Secrets;
 use super::{Connection, Ended, Outgoing, Router, Shared};
 use crate::process::{self, StderrTail};
 use crate::transport::{FrameReader, FrameWriter, Transport};
@@ -66,6 +67,7 @@ pub(super) fn connection(hub: Arc<Hub>) -> (Connection, Driver) {
         router: Router::default().into(),
         outbox,
         deadlines,
+        secrets: Secrets::default(),
         hub,
         closing,
         ended: watch::Sender::new(None),
@@ -229,6 +231,8 @@ impl Shared {
         if self.over.load(Ordering::Acquire) {
             return Ok(());
         }
+        let clean = self.secrets.clean(frames);
+        let frames = clean.as_deref().unwrap_or(frames);
         // Reading needs no lock: callers never wait for a long line to be scanned.
         let mut messages = Vec::with_capacity(frames.len());
         let read = frames.iter().try_for_each(|frame| {
@@ -311,6 +315,7 @@ async fn explain(
         );
     }
     let quote = tail.quote();
+    let quote = shared.secrets.clean_text(&quote).unwrap_or(quote);
     if !quote.is_empty() {
         message.push_str("; stderr_tail=");
         message.push_str(&quote);

@@ -1,7 +1,7 @@
 //! One connection to one runtime: requests out, answers and events in.
 //!
 //! The parts: [`envelope`] reads where a frame goes, [`router`] decides, [`turn_log`] and [`observers`] keep what
-//! consumers have not taken yet ([`frame_queue`]), [`deadlines`] ends what takes too long, [`fallback`] answers for the
+//! consumers have not taken yet ([`frame_queue`]), [`logins`] whose end is whose, [`secrets`] what no error repeats, [`deadlines`] ends what takes too long, [`fallback`] answers for the
 //! user, [`outgoing`] is what is written, and [`driver`] runs them over a transport on the client's I/O thread.
 
 pub(crate) mod deadlines;
@@ -10,9 +10,11 @@ mod envelope;
 mod fallback;
 pub(crate) mod frame_queue;
 mod io_thread;
+pub(crate) mod logins;
 pub(crate) mod observers;
 mod outgoing;
 mod router;
+mod secrets;
 #[cfg(test)]
 mod tests;
 pub(crate) mod turn_log;
@@ -29,10 +31,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{Error, ErrorKind, Result};
 use deadlines::Deadlines;
+use logins::LoginEnd;
 use observers::Hub;
 use outgoing::{ClientNotification, Outgoing, Request, frame};
 use router::{Answer, Effect, Router, Waiter};
+use secrets::Secrets;
 use turn_log::TurnLog;
+
+/// The method whose parameters hold keys and tokens.
+const LOGIN: &str = "account/login/start";
 
 /// A connection, owned by everything that needs it; when the last owner drops it, the runtime is ended.
 #[derive(Debug)]
@@ -46,6 +53,7 @@ struct Shared {
     router: Mutex<Router>,
     outbox: mpsc::UnboundedSender<Outgoing>,
     deadlines: Deadlines,
+    secrets: Secrets,
     hub: Arc<Hub>,
     closing: watch::Sender<bool>,
     ended: watch::Sender<Option<Ended>>,
@@ -80,6 +88,7 @@ impl Shared {
                 // The receiver may just have gone; then nobody is left to be told.
                 Effect::Resolve(waiter, answer) => drop(waiter.reply.send(answer)),
                 Effect::Wake(waker) => waker.wake(),
+                Effect::EndLogin(ending, end) => drop(ending.send_replace(Some(end))),
                 Effect::Serve { id, method, thread_id } => {
                     let fallback = fallback::answer(&id, &method);
                     self.send(None, fallback.frame);
@@ -151,6 +160,24 @@ impl Connection {
         })
     }
 
+    /// Sends an `account/login/start`; besides the answer there is how the login ends, whichever comes first.
+    pub(crate) fn start_login(
+        &self,
+        params: &RawValue,
+        deadline: Option<Duration>,
+    ) -> Result<(Pending, watch::Receiver<Option<LoginEnd>>)> {
+        let (ending, ended) = watch::channel(None);
+        let answer = self.send_request(LOGIN, Some(params), None, deadline, |router, waiter| {
+            router.register_login(waiter, ending)
+        })?;
+        Ok((answer, ended))
+    }
+
+    /// The error without the keys and tokens that were sent on this connection.
+    pub(crate) fn redact(&self, error: Error) -> Error {
+        error.redacted(|text| self.shared.secrets.clean_text(text))
+    }
+
     fn send_request(
         &self,
         method: &str,
@@ -163,6 +190,9 @@ impl Connection {
         let told =
             params.filter(|_| thread_id.is_none()).and_then(|params| envelope::thread_of(params.get()));
         let thread_id = thread_id.or(told.as_deref());
+        if let Some(params) = params.filter(|_| method == LOGIN) {
+            self.shared.secrets.learn(params.get());
+        }
         let (reply, answer) = oneshot::channel();
         let waiter = Waiter { reply, method: method.into(), thread_id: thread_id.map(Arc::from) };
         let id = register(&mut self.shared.router(), waiter)

@@ -12,6 +12,7 @@ mod failures;
 mod final_response;
 mod inputs;
 mod joining;
+mod login;
 mod requests;
 mod start;
 mod streams;

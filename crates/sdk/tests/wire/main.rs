@@ -9,6 +9,7 @@ mod arrival;
 mod handshake;
 mod inputs;
 mod launch;
+mod login;
 mod requests;
 mod results;
 mod server_requests;

@@ -131,8 +131,8 @@ impl Codex {
         wait(account::api_key(&self.core, api_key.into()))
     }
 
-    /// Begins a login with a ChatGPT account in a browser on this machine: `account/login/start`. A second one replaces
-    /// the first, which then fails.
+    /// Begins a login with a ChatGPT account in a browser on this machine: `account/login/start`. A login that still
+    /// waits for its person is replaced by it, and fails.
     ///
     /// # Errors
     /// As [`request`](Self::request); the runtime cannot listen for the browser.
@@ -140,7 +140,8 @@ impl Codex {
         wait(account::chatgpt(&self.core)).map(ChatgptLoginHandle::from_async)
     }
 
-    /// Begins a login with a ChatGPT account on whatever device, by a code: `account/login/start`.
+    /// Begins a login with a ChatGPT account on whatever device, by a code: `account/login/start`. A login that still
+    /// waits for its person is replaced by it, and fails.
     ///
     /// # Errors
     /// As [`request`](Self::request); the runtime cannot get itself a code, for which it needs the network.

@@ -132,6 +132,20 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn a_login_of_any_kind_replaces_the_one_that_waits(start, wait) {
+        let _browser = Browser::get();
+        let (service, model) = (AuthService::start(), model_with_accounts());
+        let codex = start!(at(&service, &model)).unwrap();
+        let by_code = wait!(codex.login_chatgpt_device_code()).unwrap();
+        let in_browser = wait!(codex.login_chatgpt()).unwrap();
+        let end = wait!(by_code.wait()).unwrap();
+        assert_eq!((end.login_id.as_deref(), end.success), (Some(by_code.login_id()), false));
+        wait!(codex.login_api_key(KEY)).unwrap();
+        let end = wait!(in_browser.wait()).unwrap();
+        assert_eq!((end.login_id.as_deref(), end.success), (Some(in_browser.login_id()), false));
+        wait!(codex.close()).unwrap();
+    }
+
     fn a_person_logs_in_with_the_browser(start, wait) {
         let _browser = Browser::get();
         let (service, model) = (AuthService::start(), model_with_accounts());

@@ -312,10 +312,14 @@ with_both_clients! {
             .exit(7);
         let server = Server::new(script);
         let codex = start!(server.config()).unwrap();
+        let mut events = codex.events();
         let error = wait!(codex.login_api_key(KEY)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::TransportClosed);
-        cleaned(&error);
-        assert!(error.to_string().contains("panicked with <redacted>"), "{error}");
+        // Whoever is told of it, not the login alone.
+        for error in [error, wait!(events.next()).unwrap().unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::TransportClosed);
+            cleaned(&error);
+            assert!(error.to_string().contains("panicked with <redacted>"), "{error}");
+        }
         wait!(codex.close()).unwrap();
     }
 

@@ -1,8 +1,9 @@
 //! One connection to one runtime: requests out, answers and events in.
 //!
 //! The parts: [`envelope`] reads where a frame goes, [`router`] decides, [`turn_log`] and [`observers`] keep what
-//! consumers have not taken yet ([`frame_queue`]), [`logins`] whose end is whose, [`secrets`] what no error repeats, [`deadlines`] ends what takes too long, [`fallback`] answers for the
-//! user, [`outgoing`] is what is written, and [`driver`] runs them over a transport on the client's I/O thread.
+//! consumers have not taken yet ([`frame_queue`]), [`logins`] knows whose the end of a login is, [`secrets`] takes keys
+//! out of what reports trouble, [`deadlines`] ends what takes too long, [`fallback`] answers for the user, [`outgoing`] is
+//! what is written, and [`driver`] runs them over a transport on the client's I/O thread.
 
 pub(crate) mod deadlines;
 mod driver;

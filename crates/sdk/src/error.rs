@@ -194,6 +194,17 @@ impl Error {
         self.edit(|inner| inner.source = Some(Arc::new(source)))
     }
 
+    /// The same error with a text that `clean` gives; `None` keeps it. The source goes if it says what was cleaned.
+    pub(crate) fn redacted(self, clean: impl Fn(&str) -> Option<String>) -> Self {
+        match clean(&self.inner.message) {
+            None => self,
+            Some(message) => self.edit(|inner| {
+                inner.message = message;
+                inner.source.take_if(|source| clean(&source.to_string()).is_some());
+            }),
+        }
+    }
+
     fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         change(Arc::make_mut(&mut self.inner));
         self

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod account;
 mod approval;
 mod checkout;
 mod client;
@@ -27,6 +28,9 @@ mod turn;
 mod version;
 mod wire_log;
 
+pub use account::{AccountRead, AsyncChatgptLoginHandle, AsyncDeviceCodeLoginHandle};
+#[cfg(feature = "blocking")]
+pub use account::{ChatgptLoginHandle, DeviceCodeLoginHandle};
 pub use approval::ApprovalMode;
 pub use client::AsyncCodex;
 #[cfg(feature = "blocking")]

@@ -180,6 +180,30 @@ fn quickstart_without_an_account() {
 }
 
 #[test]
+fn login_api_key() {
+    let model = ScriptedModel::start().unwrap();
+    let settings =
+        "cli_auth_credentials_store = \"file\"\nmodel_providers.scripted.requires_openai_auth = true\n";
+    model.add_config(settings).unwrap();
+    let expected = "logged in with an API key\nHello.\nlogged out\n";
+    let mut with_variable = command("login_api_key", &model);
+    with_variable.env("OPENAI_API_KEY", "sk-of-nobody-in-a-variable");
+    model.reply("Hello.");
+    assert_eq!(output(with_variable), expected);
+
+    let mut with_input = command("login_api_key", &model);
+    with_input.env_remove("OPENAI_API_KEY");
+    model.reply("Hello.");
+    let mut talk = Talk::start(with_input);
+    talk.say("sk-of-nobody-on-standard-input");
+    assert_eq!(talk.rest().join("\n") + "\n", expected);
+
+    let requests = model.requests();
+    let keys: Vec<_> = requests.iter().filter_map(|request| request.header("authorization")).collect();
+    assert_eq!(keys, ["Bearer sk-of-nobody-in-a-variable", "Bearer sk-of-nobody-on-standard-input"]);
+}
+
+#[test]
 fn stream_blocking() {
     let model = ScriptedModel::start().unwrap();
     model.reply(Reply::new().delta("one, ").delta("two, ").delta("three").usage(Usage::new(11, 7)));

@@ -104,7 +104,7 @@ fn of<'a>(methods: &'a Methods, headers: &[&str]) -> BTreeMap<&'a str, &'a str> 
 #[test]
 fn clients_threads_and_turns_have_the_same_methods() {
     let methods = methods();
-    for name in ["Codex", "Thread", "TurnHandle"] {
+    for name in ["Codex", "Thread", "TurnHandle", "ChatgptLoginHandle", "DeviceCodeLoginHandle"] {
         let blocking = of(&methods, &[&format!("impl {name}")]);
         let asynchronous = of(&methods, &[&format!("impl Async{name}")]);
         assert!(blocking.len() >= 5, "the sources of {name} were not understood: {blocking:?}");
@@ -193,6 +193,9 @@ fn handles_and_streams_can_go_anywhere() {
     fn stream<T: Send + Unpin + 'static>() {}
     handle::<AsyncThread>();
     handle::<AsyncTurnHandle>();
+    handle::<AsyncChatgptLoginHandle>();
+    handle::<AsyncDeviceCodeLoginHandle>();
+    handle::<AccountRead<AsyncCodex>>();
     handle::<ThreadList<AsyncCodex>>();
     handle::<ThreadResume<AsyncCodex>>();
     handle::<ThreadFork<AsyncCodex>>();
@@ -208,6 +211,8 @@ fn handles_and_streams_can_go_anywhere() {
     {
         handle::<Thread>();
         handle::<TurnHandle>();
+        handle::<ChatgptLoginHandle>();
+        handle::<DeviceCodeLoginHandle>();
         stream::<TextStream>();
         stream::<Pages<methods::ThreadTurnsList>>();
         stream::<Entries<methods::ModelList>>();
@@ -224,6 +229,12 @@ fn calls_can_be_spawned() {
     spawn(|codex, _, _| codex.thread_fork("t").send());
     spawn(|codex, _, _| async move { codex.thread_archive("t").await });
     spawn(|codex, _, _| async move { codex.thread_unarchive("t").await });
+    spawn(|codex, _, _| async move { codex.login_api_key("k").await });
+    spawn(|codex, _, _| async move { codex.login_chatgpt().await?.wait().await });
+    spawn(|codex, _, _| async move { codex.login_chatgpt_device_code().await?.cancel().await });
+    spawn(|codex, _, _| codex.account().send());
+    spawn(|codex, _, _| async move { codex.logout().await });
+    spawn(|codex, _, _| async move { codex.rate_limits().await });
     spawn(|_, thread, _| async move { thread.set_name("n").await });
     spawn(|_, thread, _| async move { thread.compact().await });
     spawn(|_, thread, _| async move { thread.run(ExternalMessage::new("ci").text("red")).await });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use openai_codex_protocol::ClientRequest;
-use openai_codex_protocol::types::{InitializeResponse, ThreadArchiveResponse};
+use openai_codex_protocol::types::{GetAccountRateLimitsResponse, InitializeResponse, ThreadArchiveResponse};
 use serde_json::Value;
 
 use super::asynchronous::request_raw;
@@ -11,7 +11,10 @@ use super::{Core, Session};
 use crate::park::wait;
 use crate::thread::manage;
 use crate::transport::Transport;
-use crate::{CodexConfig, Events, Models, Result, Thread, ThreadFork, ThreadList, ThreadResume, ThreadStart};
+use crate::{
+    AccountRead, ChatgptLoginHandle, CodexConfig, DeviceCodeLoginHandle, Events, Models, Result, Thread,
+    ThreadFork, ThreadList, ThreadResume, ThreadStart, account,
+};
 
 /// A client of one Codex runtime, blocking.
 ///
@@ -115,6 +118,56 @@ impl Codex {
     /// Lists the models: a builder for `model/list`.
     pub fn models(&self) -> Models<Self> {
         Models::new(self.core.clone())
+    }
+
+    /// Logs in with an API key: `account/login/start`. The server stores the key, and uses it from the next turn on; it
+    /// does not check it.
+    ///
+    /// No error and no event repeats the key.
+    ///
+    /// # Errors
+    /// A blank key, before anything is sent; otherwise as [`request`](Self::request).
+    pub fn login_api_key(&self, api_key: impl Into<String>) -> Result<()> {
+        wait(account::api_key(&self.core, api_key.into()))
+    }
+
+    /// Begins a login with a ChatGPT account in a browser on this machine: `account/login/start`. A login that still
+    /// waits for its person is replaced by it, and fails.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request); the runtime cannot listen for the browser.
+    pub fn login_chatgpt(&self) -> Result<ChatgptLoginHandle> {
+        wait(account::chatgpt(&self.core)).map(ChatgptLoginHandle::from_async)
+    }
+
+    /// Begins a login with a ChatGPT account on whatever device, by a code: `account/login/start`. A login that still
+    /// waits for its person is replaced by it, and fails.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request); the runtime cannot get itself a code, for which it needs the network.
+    pub fn login_chatgpt_device_code(&self) -> Result<DeviceCodeLoginHandle> {
+        wait(account::device_code(&self.core)).map(DeviceCodeLoginHandle::from_async)
+    }
+
+    /// Reads who is logged in: a builder for `account/read`.
+    pub fn account(&self) -> AccountRead<Self> {
+        AccountRead::new(self.core.clone())
+    }
+
+    /// Logs out: `account/logout`. The server forgets what it has stored.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub fn logout(&self) -> Result<()> {
+        wait(account::logout(&self.core))
+    }
+
+    /// How much of the account's allowance is used: `account/rateLimits/read`, which needs a ChatGPT account.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub fn rate_limits(&self) -> Result<GetAccountRateLimitsResponse> {
+        wait(account::rate_limits(&self.core))
     }
 
     /// Observes everything that happens on the connection from now on, also what belongs to no turn.

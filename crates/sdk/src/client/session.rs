@@ -8,8 +8,10 @@ use openai_codex_protocol::types::{
 };
 use openai_codex_protocol::{ClientNotification, ClientRequest, Params, client_notifications, methods};
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 
 use crate::checkout::Checkout;
+use crate::connection::logins::LoginEnd;
 use crate::connection::turn_log::TurnLog;
 use crate::connection::{Connection, Owner, Pending, deadlines};
 use crate::process::Launch;
@@ -62,7 +64,8 @@ impl Session {
         thread_id: Option<&str>,
     ) -> Result<R::Response> {
         let deadline = self.deadline_of(R::METHOD);
-        call::<R>(&self.connection, params, thread_id, deadline).await
+        let answer = call::<R>(&self.connection, params, thread_id, deadline).await;
+        answer.map_err(|error| self.connection.redact(error))
     }
 
     /// Makes a request of which only the name is known; the answer is its result as JSON text.
@@ -85,6 +88,14 @@ impl Session {
     pub(crate) fn start_compaction(&self, params: &RawValue, log: &Arc<TurnLog>) -> Result<Pending> {
         let deadline = self.deadline_of(methods::ThreadCompactStart::METHOD);
         self.connection.start_compaction(params, log, deadline)
+    }
+
+    /// Starts a login. The second half tells how it ends.
+    pub(crate) fn start_login(
+        &self,
+        params: &RawValue,
+    ) -> Result<(Pending, watch::Receiver<Option<LoginEnd>>)> {
+        self.connection.start_login(params, self.deadline_of(methods::AccountLoginStart::METHOD))
     }
 
     pub(crate) fn deadline_of(&self, method: &str) -> Option<Duration> {

@@ -20,6 +20,10 @@ pub mod errors {}
 #[doc = include_str!("inputs.md")]
 pub mod inputs {}
 
+/// Login and account: keys, people who log in, and what is kept secret.
+#[doc = include_str!("login.md")]
+pub mod login {}
+
 /// Streaming and ordering: what comes when, and what is never lost.
 #[doc = include_str!("streaming.md")]
 pub mod streaming {}

@@ -21,6 +21,7 @@ use super::deadlines::{self, Clock};
 use super::envelope::{Incoming, Outcome};
 use super::frame_queue::Event;
 use super::observers::Observed;
+use super::secrets::Secrets;
 use super::{Connection, Ended, Outgoing, Owner, Router, Shared, watchdog};
 use crate::process::{self, StderrTail};
 use crate::trace;
@@ -72,6 +73,7 @@ pub(super) fn connection(owner: Owner) -> (Connection, Driver) {
         router: Router::default().into(),
         outbox,
         deadlines,
+        secrets: Secrets::default(),
         hub,
         handlers,
         budget: Budget::new(limits),
@@ -244,6 +246,8 @@ impl Shared {
         if self.over.load(Ordering::Acquire) {
             return Ok(());
         }
+        let clean = self.secrets.clean(frames);
+        let frames = clean.as_deref().unwrap_or(frames);
         // Reading needs no lock: callers never wait for a long line to be scanned.
         let mut messages = Vec::with_capacity(frames.len());
         let read = frames.iter().try_for_each(|frame| {
@@ -327,6 +331,7 @@ async fn explain(
         );
     }
     let quote = tail.quote();
+    let quote = shared.secrets.clean_text(&quote).unwrap_or(quote);
     if !quote.is_empty() {
         message.push_str("; stderr_tail=");
         message.push_str(&quote);

@@ -1,7 +1,8 @@
 //! One connection to one runtime: requests out, answers and events in.
 //!
 //! The parts: [`envelope`] reads where a frame goes, [`router`] decides, [`turn_log`] and [`observers`] keep what
-//! consumers have not taken yet ([`frame_queue`], [`backlog`], [`merge`]), [`deadlines`] ends what takes too long, [`asked`] keeps what the
+//! consumers have not taken yet ([`frame_queue`], [`backlog`], [`merge`]), [`logins`] knows whose the end of a login is,
+//! [`secrets`] takes keys out of what reports trouble, [`deadlines`] ends what takes too long, [`asked`] keeps what the
 //! server has asked, [`serve`] has it answered by handlers and [`fallback`] without any, [`outgoing`] is what is
 //! written, [`watchdog`] asks after silent turns, and [`driver`] runs them over a transport on the client's I/O thread.
 
@@ -13,10 +14,12 @@ mod envelope;
 mod fallback;
 pub(crate) mod frame_queue;
 mod io_thread;
+pub(crate) mod logins;
 mod merge;
 pub(crate) mod observers;
 mod outgoing;
 mod router;
+mod secrets;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -40,10 +43,15 @@ use crate::wire_log::Recorder;
 use crate::{Error, ErrorKind, Result};
 use backlog::{Budget, Limits};
 use deadlines::Deadlines;
+use logins::LoginEnd;
 use observers::Hub;
 use outgoing::{ClientNotification, Outgoing, Request, frame};
 use router::{Answer, Effect, Router, Waiter};
+use secrets::Secrets;
 use turn_log::TurnLog;
+
+/// The method whose parameters hold keys and tokens.
+const LOGIN: &str = "account/login/start";
 
 /// A connection, owned by everything that needs it; when the last owner drops it, the runtime is ended.
 #[derive(Debug)]
@@ -69,6 +77,7 @@ struct Shared {
     router: Mutex<Router>,
     outbox: mpsc::UnboundedSender<Outgoing>,
     deadlines: Deadlines,
+    secrets: Secrets,
     hub: Arc<Hub>,
     handlers: Arc<Handlers>,
     budget: Arc<Budget>,
@@ -106,6 +115,7 @@ impl Shared {
                 // The receiver may just have gone; then nobody is left to be told.
                 Effect::Resolve(waiter, answer) => drop(waiter.reply.send(answer)),
                 Effect::Wake(waker) => waker.wake(),
+                Effect::EndLogin(ending, end) => drop(ending.send_replace(Some(end))),
                 Effect::Serve(ask) => serve::begin(self, ask),
                 Effect::Repeat(frame) => self.send(None, frame),
                 Effect::Cancel(signal, untold) => {
@@ -148,6 +158,9 @@ impl Shared {
         let told =
             params.filter(|_| thread_id.is_none()).and_then(|params| envelope::thread_of(params.get()));
         let thread_id = thread_id.or(told.as_deref());
+        if let Some(params) = params.filter(|_| method == LOGIN) {
+            self.secrets.learn(params.get());
+        }
         // The user's code: no lock is held.
         let trace = self.trace_context.as_ref().and_then(TraceSource::current);
         let (reply, answer) = oneshot::channel();
@@ -216,6 +229,24 @@ impl Connection {
         self.shared.send_request(method, Some(params), Some(&thread_id), deadline, |router, waiter| {
             router.register_compaction(waiter, log.clone())
         })
+    }
+
+    /// Sends an `account/login/start`; besides the answer there is how the login ends, whichever comes first.
+    pub(crate) fn start_login(
+        &self,
+        params: &RawValue,
+        deadline: Option<Duration>,
+    ) -> Result<(Pending, watch::Receiver<Option<LoginEnd>>)> {
+        let (ending, ended) = watch::channel(None);
+        let answer = self.shared.send_request(LOGIN, Some(params), None, deadline, |router, waiter| {
+            router.register_login(waiter, ending)
+        })?;
+        Ok((answer, ended))
+    }
+
+    /// The error without the keys and tokens that were sent on this connection.
+    pub(crate) fn redact(&self, error: Error) -> Error {
+        error.redacted(|text| self.shared.secrets.clean_text(text))
     }
 
     /// Sends a notification without parameters.

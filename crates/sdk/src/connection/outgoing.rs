@@ -1,5 +1,7 @@
 //! Messages on their way to the server.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -7,10 +9,16 @@ use serde_json::value::RawValue;
 use crate::trace_context::TraceContext;
 
 /// A frame on its way to the writer; with the id of a request that may have been cancelled meanwhile.
-#[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) id: Option<i64>,
     pub(super) frame: Bytes,
+}
+
+/// Without the frame, which may hold a key.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 /// A request; one without parameters has no such key.

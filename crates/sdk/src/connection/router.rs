@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::asked::{Arrival, Ask, Asked};
 use super::envelope::{Incoming, Outcome, Route, resolved_request, started_turn};
 use super::frame_queue::{Event, FrameQueue};
+use super::logins::{Ending, LoginEnd, Logins};
 use super::turn_log::TurnLog;
 use crate::error::JsonRpcError;
 use crate::handler::Signal;
@@ -51,6 +52,8 @@ pub(crate) enum Effect {
     Closed(Arc<str>),
     /// Ask the server to interrupt a turn that nobody holds any more.
     Interrupt { thread_id: Arc<str>, turn_id: Arc<str> },
+    /// Tell the handles of a login how it ended.
+    EndLogin(Ending, LoginEnd),
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +66,7 @@ pub(crate) struct Router {
     /// The threads of sub-agents, each with the thread that has spawned it, or that of the turn it works for.
     parents: HashMap<Arc<str>, Arc<str>>,
     asked: Asked,
+    logins: Logins,
     failure: Option<Error>,
     wakers: Vec<Waker>,
     /// The turns that have staged events.
@@ -150,6 +154,13 @@ impl Router {
     /// turn that starts on the thread belong to `log`, except for one that a `turn/start` under way is answered with.
     pub(crate) fn register_compaction(&mut self, waiter: Waiter, log: Arc<TurnLog>) -> Result<i64, Error> {
         self.register_turn(waiter, log, true)
+    }
+
+    /// Registers an `account/login/start`; how the login ends is told through `ending`.
+    pub(crate) fn register_login(&mut self, waiter: Waiter, ending: Ending) -> Result<i64, Error> {
+        let id = self.register(waiter)?;
+        self.logins.begin(id, ending);
+        Ok(id)
     }
 
     fn register_turn(&mut self, waiter: Waiter, log: Arc<TurnLog>, unnamed: bool) -> Result<i64, Error> {
@@ -269,6 +280,7 @@ impl Router {
             }
             self.name(&thread_id, effects);
         }
+        self.logins.answered(id, &answer, effects);
         if let Some(waiter) = self.waiters.remove(&id) {
             let answer = answer.map_err(|error| in_context(error, &waiter));
             effects.push(Effect::Resolve(waiter, answer));
@@ -352,6 +364,7 @@ impl Router {
                 let signal = resolved_request(event.frame).and_then(|id| self.asked.resolved(&id));
                 effects.extend(signal.map(|signal| Effect::Cancel(signal, None)));
             }
+            Some(NotificationKind::AccountLoginCompleted) => self.logins.completed(event, effects),
             _ => {}
         }
         let Some(turn_id) = route.turn_id.as_deref() else { return };
@@ -468,6 +481,7 @@ impl Router {
     }
 
     fn abandon_start(&mut self, id: i64) {
+        self.logins.abandon(id);
         if let Some(start) = self.starts.get_mut(&id) {
             start.abandoned = true;
             // What still matters is whether there is a turn to interrupt when the answer comes.
@@ -538,6 +552,7 @@ impl Router {
                 log.lose(&error.clone().with_thread(Some(&log.thread_id)), &mut self.wakers);
             }
         }
+        self.logins.fail(error, effects);
         for waiter in self.waiters.drain().map(|(_, waiter)| waiter) {
             let error = in_context(error.clone(), &waiter);
             effects.push(Effect::Resolve(waiter, Err(error)));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use openai_codex_protocol::ServerRequestMethod;
-use openai_codex_protocol::server_requests::ItemToolCall;
+use openai_codex_protocol::server_requests::{AccountChatgptAuthTokensRefresh, ItemToolCall};
 use openai_codex_protocol::types::RequestId;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -41,7 +41,12 @@ async fn serve(shared: Arc<Shared>, ask: Arc<Ask>, chain: Chain) {
         Err(error) => Served::Failed(error),
     };
     match served {
-        Served::Answered(result) => drop(answer(&shared, &ask, result_frame(&ask.id, &result))),
+        Served::Answered(result) => {
+            if &*ask.method == AccountChatgptAuthTokensRefresh::METHOD {
+                shared.secrets.learn(result.get());
+            }
+            answer(&shared, &ask, result_frame(&ask.id, &result));
+        }
         Served::Passed => by_default(&shared, &ask),
         Served::Failed(message) => {
             let Some(signal) = answer(&shared, &ask, failed_frame(&ask, &message)) else { return };

@@ -15,6 +15,7 @@ mod final_response;
 mod handlers;
 mod inputs;
 mod joining;
+mod login;
 mod requests;
 mod start;
 mod streams;

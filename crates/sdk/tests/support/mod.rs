@@ -1,6 +1,7 @@
 //! What the integration tests share.
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test program uses its own part of it")]
 
+mod auth_service;
 mod both;
 mod bounds;
 mod program;
@@ -8,6 +9,7 @@ mod real;
 mod server;
 mod threads;
 
+pub(crate) use auth_service::{AuthService, TOKEN, browse};
 pub(crate) use both::with_both_clients;
 pub(crate) use bounds::{bounded, bounded_async};
 pub(crate) use openai_codex_testkit::leaks::{Trace, processes};

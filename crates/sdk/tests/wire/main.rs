@@ -10,6 +10,7 @@ mod handlers;
 mod handshake;
 mod inputs;
 mod launch;
+mod login;
 mod observing;
 mod requests;
 mod results;

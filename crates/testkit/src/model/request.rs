@@ -1,9 +1,11 @@
 //! What the runtime asked the model.
 
+use std::fmt;
+
 use serde_json::Value;
 
 /// One request that the model got.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct RecordedRequest {
     /// The HTTP method.
@@ -15,6 +17,27 @@ pub struct RecordedRequest {
     /// The body; `Null` if it is no JSON.
     pub body: Value,
     pub(crate) answered: bool,
+}
+
+/// Without the values of headers that hold keys.
+impl fmt::Debug for RecordedRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<_> = self
+            .headers
+            .iter()
+            .map(|(name, value)| match name.as_str() {
+                "authorization" | "cookie" => (name.as_str(), "<redacted>"),
+                _ => (name.as_str(), value.as_str()),
+            })
+            .collect();
+        f.debug_struct("RecordedRequest")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("headers", &headers)
+            .field("body", &self.body)
+            .field("answered", &self.answered)
+            .finish()
+    }
 }
 
 impl RecordedRequest {

@@ -1,0 +1,57 @@
+//! Reading the account.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use openai_codex_protocol::methods;
+use openai_codex_protocol::types::{GetAccountParams, GetAccountResponse};
+
+use crate::client::Core;
+use crate::{AsyncCodex, Result};
+
+/// A builder for `account/read`; ends in `send`.
+#[must_use = "nothing is read until `send`"]
+#[derive(Clone, Debug)]
+pub struct AccountRead<C> {
+    core: Arc<Core>,
+    refresh_token: bool,
+    client: PhantomData<C>,
+}
+
+impl<C> AccountRead<C> {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core, refresh_token: false, client: PhantomData }
+    }
+
+    /// Whether the server gets itself a new token first, over the network; `false` unless set.
+    pub fn refresh_token(mut self, refresh_token: bool) -> Self {
+        self.refresh_token = refresh_token;
+        self
+    }
+
+    async fn perform(self) -> Result<GetAccountResponse> {
+        let params = GetAccountParams::new().refresh_token(self.refresh_token);
+        self.core.session().await?.call::<methods::AccountRead>(&params, None).await
+    }
+}
+
+impl AccountRead<AsyncCodex> {
+    /// Reads the account; the answer has none if nobody is logged in.
+    ///
+    /// # Errors
+    /// As [`AsyncCodex::request`].
+    pub async fn send(self) -> Result<GetAccountResponse> {
+        self.perform().await
+    }
+}
+
+#[cfg(feature = "blocking")]
+impl AccountRead<crate::Codex> {
+    /// Reads the account; the answer has none if nobody is logged in.
+    ///
+    /// # Errors
+    /// As [`Codex::request`](crate::Codex::request).
+    pub fn send(self) -> Result<GetAccountResponse> {
+        crate::park::wait(self.perform())
+    }
+}

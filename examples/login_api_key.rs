@@ -1,0 +1,49 @@
+//! Logs in with an API key, asks the model something, and logs out.
+//!
+//! `cargo run --example login_api_key`, with a runtime (`cargo xtask runtime`) and a key: in `OPENAI_API_KEY`, or as a line
+//! on standard input, for example out of a password manager. `read -rs OPENAI_API_KEY && export OPENAI_API_KEY` takes one
+//! from the keyboard without showing it.
+
+use std::error::Error;
+use std::io::{IsTerminal, stdin};
+
+use openai_codex::types::Account;
+use openai_codex::{ApprovalMode, Codex, Sandbox};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let codex = Codex::new()?;
+
+    // A login replaces the one before, so nobody else may be logged in.
+    if codex.account().send()?.account.is_some() {
+        return Err("somebody is logged in; set CODEX_HOME to an empty folder to try this".into());
+    }
+    codex.login_api_key(key()?)?;
+    match codex.account().send()?.account {
+        Some(Account::ApiKey(_)) => println!("logged in with an API key"),
+        Some(_) => println!("logged in"),
+        None => println!("the model needs no account"),
+    }
+
+    // The key is not checked before the model is asked.
+    let start = codex.thread_start().approval_mode(ApprovalMode::DenyAll).sandbox(Sandbox::ReadOnly);
+    let result = start.ephemeral(true).send()?.run("Say hello in one sentence.");
+
+    codex.logout()?; // whatever has become of the turn
+    println!("{}", result?.final_response.unwrap_or_default());
+    println!("logged out");
+    codex.close()?;
+    Ok(())
+}
+
+fn key() -> Result<String, Box<dyn Error>> {
+    if let Ok(key) = std::env::var("OPENAI_API_KEY") {
+        return Ok(key);
+    }
+    if stdin().is_terminal() {
+        // What is typed here would be seen.
+        return Err("set OPENAI_API_KEY, or give the key on standard input".into());
+    }
+    let mut line = String::new();
+    stdin().read_line(&mut line)?;
+    Ok(line.trim().to_owned())
+}

@@ -31,7 +31,8 @@ pub(crate) struct Ask {
 /// What is to be done about a request that has come.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    New(Arc<Ask>),
+    /// It is new; with the signal of another one that was under way under its id, which nobody can answer any more.
+    New(Arc<Ask>, Option<Signal>),
     /// It is under way already.
     Pending,
     /// It was answered, with this.
@@ -74,8 +75,8 @@ impl Asked {
             ancestors: ancestors(),
             cancellation,
         });
-        self.pending.insert(id, (ask.clone(), signal));
-        Arrival::New(ask)
+        let replaced = self.pending.insert(id, (ask.clone(), signal));
+        Arrival::New(ask, replaced.map(|(_, signal)| signal))
     }
 
     /// Takes the answer of a request, and gives the signal that it had; none if the answer is no longer wanted.
@@ -113,6 +114,13 @@ impl Asked {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+impl Asked {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.answered.is_empty()
+    }
+}
+
 impl Ask {
     /// Whether this is the same request.
     fn is(&self, method: &str, params: Option<&str>) -> bool {
@@ -130,7 +138,7 @@ mod tests {
 
     fn new(asked: &mut Asked, id: i64, params: &str) -> Arc<Ask> {
         match arrive(asked, id, params) {
-            Arrival::New(ask) => ask,
+            Arrival::New(ask, _) => ask,
             other => panic!("not new: {other:?}"),
         }
     }
@@ -164,7 +172,7 @@ mod tests {
             let ask = new(&mut asked, id, "{}");
             asked.answer(&ask, &Bytes::new());
         }
-        assert!(matches!(arrive(&mut asked, 0, "{}"), Arrival::New(_)));
+        assert!(matches!(arrive(&mut asked, 0, "{}"), Arrival::New(..)));
         assert!(matches!(arrive(&mut asked, 1, "{}"), Arrival::Answered(_)));
         assert_eq!(asked.end_turn("u").len(), 1);
         assert_eq!(asked.end().count(), 0);

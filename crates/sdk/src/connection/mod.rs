@@ -6,6 +6,8 @@
 //! written, and [`driver`] runs them over a transport on the client's I/O thread.
 
 pub(crate) mod asked;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod checks;
 pub(crate) mod deadlines;
 mod driver;
 mod envelope;

@@ -168,10 +168,19 @@ impl Router {
         messages: impl IntoIterator<Item = (Incoming<'a>, &'a str)>,
         effects: &mut Vec<Effect>,
     ) {
+        // What was read before the connection ended, and comes after it: everybody has been told.
+        if self.failure.is_some() {
+            return;
+        }
         for (incoming, frame) in messages {
             self.route(incoming, frame, effects);
         }
         self.hand_on();
+        self.wake(effects);
+    }
+
+    /// Has everybody woken for whom something has come.
+    fn wake(&mut self, effects: &mut Vec<Effect>) {
         effects.extend(self.wakers.drain(..).map(Effect::Wake));
     }
 
@@ -219,7 +228,10 @@ impl Router {
         let (thread_id, turn_id) = (route.thread_id.as_deref(), route.turn_id.as_deref());
         let ancestors = || ancestors(&self.parents, thread_id);
         match self.asked.arrive(id, method, params, (thread_id, turn_id), ancestors) {
-            Arrival::New(ask) => effects.push(Effect::Serve(ask)),
+            Arrival::New(ask, replaced) => {
+                effects.extend(replaced.map(|signal| Effect::Cancel(signal, None)));
+                effects.push(Effect::Serve(ask));
+            }
             Arrival::Answered(frame) => effects.push(Effect::Repeat(frame)),
             Arrival::Pending => {}
         }
@@ -337,17 +349,18 @@ impl Router {
         match event.kind {
             Some(NotificationKind::TurnStarted) => {
                 self.note_early(turn_id, event, route);
-                // A log that `appeared` ties to the turn has this event already, from its early ones.
-                let held = self.turns.get(turn_id).is_some_and(Turn::is_wanted);
-                if self.appeared(turn_id, route, effects) || held {
-                    self.stage(turn_id, event, true);
+                let new = self.appeared(turn_id, route);
+                self.stage(turn_id, event);
+                // A log that is tied to the turn now has this event already, from its early ones.
+                if let Some(thread_id) = route.thread_id.as_deref().filter(|_| new) {
+                    self.name(thread_id, effects);
                 }
             }
             Some(NotificationKind::TurnCompleted) => {
                 // Events of sub-agents that came before the end belong before it.
                 self.hand_on();
                 self.note_early(turn_id, event, route);
-                self.stage(turn_id, event, false);
+                self.stage(turn_id, event);
                 self.hand_on();
                 self.turns.remove(turn_id);
                 let unanswered = self.asked.end_turn(turn_id).into_iter();
@@ -355,7 +368,7 @@ impl Router {
             }
             _ => {
                 self.note_early(turn_id, event, route);
-                self.stage(turn_id, event, false);
+                self.stage(turn_id, event);
             }
         }
     }
@@ -385,10 +398,10 @@ impl Router {
         }
     }
 
-    /// Stages an event for the logs of its turn; `wanted` even if there are none.
-    fn stage(&mut self, turn_id: &str, event: Event<'_>, wanted: bool) {
+    /// Stages an event for the logs of its turn.
+    fn stage(&mut self, turn_id: &str, event: Event<'_>) {
         if let Some(turn) = self.turns.get_mut(turn_id)
-            && (wanted || turn.is_wanted())
+            && turn.is_wanted()
         {
             if turn.staged.is_empty() {
                 self.touched.push(turn_id.into());
@@ -397,17 +410,15 @@ impl Router {
         }
     }
 
-    /// A turn has started; tells whether it is a sub-agent's.
-    fn appeared(&mut self, turn_id: &str, route: &Route<'_>, effects: &mut Vec<Effect>) -> bool {
-        if !self.turns.contains_key(turn_id) {
+    /// A turn has started; tells whether it was not known to run.
+    fn appeared(&mut self, turn_id: &str, route: &Route<'_>) -> bool {
+        let new = !self.turns.contains_key(turn_id);
+        if new {
             let since = self.tick();
             self.turns.insert(turn_id.into(), Turn::new(route.thread_id.as_deref(), since));
-            if let Some(thread_id) = &route.thread_id {
-                self.name(thread_id, effects);
-            }
         }
         let root = route.root_turn_id.as_deref().filter(|root| *root != turn_id);
-        let Some(root) = root else { return false };
+        let Some(root) = root else { return new };
         let root_thread = self.turns.get(root).and_then(|root| root.thread_id.clone());
         if let (Some(child), Some(root_thread)) = (route.thread_id.as_deref(), root_thread)
             && *root_thread != *child
@@ -418,7 +429,7 @@ impl Router {
         if let Some(turn) = self.turns.get_mut(turn_id) {
             turn.root = Some(root.into());
         }
-        true
+        new
     }
 
     /// The deadline of a request has passed.
@@ -429,6 +440,7 @@ impl Router {
                 start.expired = true;
                 let thread_id = start.log.thread_id.clone();
                 self.name(&thread_id, effects);
+                self.wake(effects);
             }
             let error = Error::new(
                 ErrorKind::DeadlineExceeded,
@@ -459,6 +471,7 @@ impl Router {
     pub(crate) fn unsent(&mut self, id: i64, effects: &mut Vec<Effect>) {
         if let Some(start) = self.starts.remove(&id) {
             self.name(&start.log.thread_id, effects);
+            self.wake(effects);
         }
     }
 
@@ -486,6 +499,7 @@ impl Router {
             return false;
         }
         self.failure = Some(error.clone());
+        self.parents.clear();
         for start in self.starts.drain().map(|(_, start)| start) {
             start.log.lose(&error.clone().with_thread(Some(&start.log.thread_id)), &mut self.wakers);
         }
@@ -498,9 +512,24 @@ impl Router {
             let error = in_context(error.clone(), &waiter);
             effects.push(Effect::Resolve(waiter, Err(error)));
         }
-        effects.extend(self.wakers.drain(..).map(Effect::Wake));
+        self.wake(effects);
         effects.extend(self.asked.end().map(|signal| Effect::Cancel(signal, None)));
         true
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+impl Router {
+    /// Whether nothing is left that somebody could wait for.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        let Self { waiters, starts, turns, parents, asked, wakers, touched, .. } = self;
+        waiters.is_empty()
+            && starts.is_empty()
+            && turns.is_empty()
+            && parents.is_empty()
+            && asked.is_empty()
+            && wakers.is_empty()
+            && touched.is_empty()
     }
 }
 

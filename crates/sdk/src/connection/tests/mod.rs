@@ -1,5 +1,7 @@
 //! The connection against a peer in memory, on a paused clock.
 
+mod corpora;
+mod properties;
 mod requests;
 mod turns;
 

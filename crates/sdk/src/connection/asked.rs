@@ -166,6 +166,15 @@ mod tests {
     }
 
     #[test]
+    fn whoever_has_a_request_whose_id_is_used_again_can_be_told() {
+        let mut asked = Asked::default();
+        let first = new(&mut asked, 1, "[1]");
+        let Arrival::New(second, Some(signal)) = arrive(&mut asked, 1, "[2]") else { panic!("no signal") };
+        signal.fire();
+        assert!(first.cancellation.is_cancelled() && !second.cancellation.is_cancelled());
+    }
+
+    #[test]
     fn the_last_answers_are_kept() {
         let mut asked = Asked::default();
         for id in 0..=i64::try_from(KEPT).unwrap() {

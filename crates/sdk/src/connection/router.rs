@@ -75,14 +75,22 @@ struct Start {
     log: Arc<TurnLog>,
     /// Whether the answer does not name the turn: it is the next that starts on the thread.
     unnamed: bool,
-    /// Events of the thread since the request was registered: those of the turn belong to the handle.
-    early: HashMap<Box<str>, FrameQueue>,
+    /// The thread's turns since the request was registered: one of them belongs to the handle.
+    early: HashMap<Box<str>, Early>,
     /// When it was registered: to be answered with a turn that ran before means to have joined it.
     since: u64,
     /// The caller has gone: nobody will hold the turn.
     abandoned: bool,
     /// It was not answered in time.
     expired: bool,
+}
+
+/// What has come of a turn while it was not known whose it is.
+#[derive(Debug, Default)]
+struct Early {
+    events: FrameQueue,
+    /// When it started, if that has come.
+    started: Option<u64>,
 }
 
 /// A turn that runs: it was seen to start, or a handle holds it.
@@ -275,8 +283,8 @@ impl Router {
         let running = self.turns.get(&turn_id);
         let created = running.is_none_or(|turn| turn.since > since && !turn.claimed);
         log.bind(turn_id.clone(), created, &mut self.wakers);
-        if let Some(events) = early.remove(&*turn_id) {
-            log.append(events, &mut self.wakers);
+        if let Some(turn) = early.remove(&*turn_id) {
+            log.append(turn.events, &mut self.wakers);
         }
         if log.has_ended() {
             return;
@@ -315,13 +323,8 @@ impl Router {
                 self.starts.iter().filter(|(_, start)| start.unnamed && here(start)).collect();
             waiting.sort_by_key(|(id, _)| **id);
             let found = waiting.into_iter().find_map(|(id, start)| {
-                let began = |events: &FrameQueue| {
-                    events.iter().any(|event| event.kind == Some(NotificationKind::TurnStarted))
-                };
-                let begun =
-                    start.early.iter().filter(|(_, events)| began(events)).map(|(turn_id, _)| turn_id);
-                let first = begun.min_by_key(|turn_id| self.turns.get(&***turn_id).map(|turn| turn.since));
-                first.map(|turn_id| (*id, Arc::from(&**turn_id)))
+                let started = start.early.iter().filter_map(|(turn_id, turn)| Some((turn.started?, turn_id)));
+                started.min().map(|(_, turn_id)| (*id, Arc::from(&**turn_id)))
             });
             let Some((id, turn_id)) = found else { return };
             let Some(start) = self.starts.remove(&id) else { return };
@@ -388,12 +391,15 @@ impl Router {
         let thread_id = route.thread_id.as_deref();
         let known = self.turns.contains_key(turn_id);
         let over = event.kind == Some(NotificationKind::TurnCompleted);
+        let started = (event.kind == Some(NotificationKind::TurnStarted)).then(|| self.tick());
         for start in self.starts.values_mut() {
             let of_thread = thread_id.is_none_or(|thread| *thread == *start.log.thread_id);
             // A turn that ran before is not the one that a compaction waits for.
             let other = start.unnamed && known && !start.early.contains_key(turn_id);
             if of_thread && !other && (!start.abandoned || over) {
-                start.early.entry(turn_id.into()).or_default().push(event);
+                let turn = start.early.entry(turn_id.into()).or_default();
+                turn.started = turn.started.or(started);
+                turn.events.push(event);
             }
         }
     }
@@ -463,7 +469,7 @@ impl Router {
             start.abandoned = true;
             // What still matters is whether there is a turn to interrupt when the answer comes.
             let over = |event: Event<'_>| event.kind == Some(NotificationKind::TurnCompleted);
-            start.early.retain(|_, events| events.iter().any(over));
+            start.early.retain(|_, turn| turn.events.iter().any(over));
         }
     }
 

@@ -11,7 +11,9 @@ pub(crate) enum Step {
     Push(usize, bool),
     /// Another queue of these.
     Append(Vec<(usize, bool)>),
-    Pop { with_children: bool },
+    Pop {
+        with_children: bool,
+    },
     /// All become those of a sub-agent.
     OfChild,
     /// What comes behind the event at this place is left out.

@@ -3,6 +3,7 @@
 
 mod decode;
 mod envelope;
+#[cfg(test)]
 mod frame_queue;
 mod lines;
 mod model;

@@ -10,12 +10,19 @@ pub(super) enum Out {
     /// Which request, and the text of its result; none for an error.
     Resolve(usize, Option<String>),
     /// Which request of the server, by the order of handing out.
-    Serve { id: u8, params: u8, ancestors: Vec<u8> },
+    Serve {
+        id: u8,
+        params: u8,
+        ancestors: Vec<u8>,
+    },
     Repeat(String),
     /// A request of the server, by the order of handing out; none if only the signal is known.
     Cancel(Option<usize>),
     Closed(u8),
-    Interrupt { thread: u8, turn: u8 },
+    Interrupt {
+        thread: u8,
+        turn: u8,
+    },
 }
 
 /// A notification about a turn.
@@ -106,8 +113,7 @@ impl Model {
     pub(super) fn start(&mut self, thread: u8, unnamed: bool) {
         let (log, since) = (self.logs.len(), self.tick());
         self.logs.push(Log { thread, turn: None, created: false, events: Vec::new(), ending: None });
-        let start =
-            Start { log, unnamed, since, abandoned: false, expired: false, early: Vec::new() };
+        let start = Start { log, unnamed, since, abandoned: false, expired: false, early: Vec::new() };
         self.requests.push(Request { waits: true, start: Some(start) });
     }
 
@@ -324,8 +330,12 @@ impl Model {
         let waited = std::mem::take(&mut asked.waits);
         if waited && let Some(start) = &mut asked.start {
             start.abandoned = true;
-            let over: Vec<u8> =
-                start.early.iter().filter(|event| event.kind == Kind::Completed).map(|event| event.turn).collect();
+            let over: Vec<u8> = start
+                .early
+                .iter()
+                .filter(|event| event.kind == Kind::Completed)
+                .map(|event| event.turn)
+                .collect();
             start.early.retain(|event| over.contains(&event.turn));
         }
         waited

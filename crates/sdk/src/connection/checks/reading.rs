@@ -9,9 +9,20 @@ use serde_json::value::RawValue;
 /// A message as it is understood, whoever has read it.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Reading {
-    Answer { id: RequestId, result: Result<String, String> },
-    Request { id: RequestId, method: String, params: Option<String>, route: Ids },
-    Notification { method: String, route: Ids },
+    Answer {
+        id: RequestId,
+        result: Result<String, String>,
+    },
+    Request {
+        id: RequestId,
+        method: String,
+        params: Option<String>,
+        route: Ids,
+    },
+    Notification {
+        method: String,
+        route: Ids,
+    },
     /// No message of the protocol.
     Nothing,
 }

@@ -420,7 +420,10 @@ impl Held {
                 assert_eq!(usage, of_kind(Kind::Usage).last().map(|event| event.serial));
                 let usage = digest.first_usage.map(|usage| serial(usage.borrow().frame));
                 assert_eq!(usage, of_kind(Kind::Usage).next().map(|event| event.serial));
-                assert_eq!(Some(serial(last.borrow().frame)), expected.own().last().map(|event| event.serial));
+                assert_eq!(
+                    Some(serial(last.borrow().frame)),
+                    expected.own().last().map(|event| event.serial)
+                );
                 Some(Ending::Completed)
             }
         };

@@ -22,12 +22,13 @@ fn space() -> impl Strategy<Value = String> {
 /// A string as JSON text, its characters escaped in every way that there is, or not.
 fn quoted(content: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     (content, any::<u64>()).prop_map(|(content, ways)| {
-        let escaped = content.chars().enumerate().map(|(place, char)| match (char, ways >> (place % 64) & 1) {
-            ('"' | '\\', 0) => format!("\\{char}"),
-            ('\n', 0) => "\\n".to_owned(),
-            ('\u{20}'.., 0) => char.to_string(),
-            _ => char.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
-        });
+        let escaped =
+            content.chars().enumerate().map(|(place, char)| match (char, ways >> (place % 64) & 1) {
+                ('"' | '\\', 0) => format!("\\{char}"),
+                ('\n', 0) => "\\n".to_owned(),
+                ('\u{20}'.., 0) => char.to_string(),
+                _ => char.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+            });
         format!("\"{}\"", escaped.collect::<String>())
     })
 }
@@ -45,8 +46,19 @@ fn scalar() -> impl Strategy<Value = String> {
 /// A name that routing looks for, or another one.
 fn name() -> impl Strategy<Value = String> {
     const NAMES: [&str; 13] = [
-        "method", "id", "params", "result", "error", "threadId", "turnId", "conversationId", "thread", "turn",
-        "rootTurnId", "parentThreadId", "x",
+        "method",
+        "id",
+        "params",
+        "result",
+        "error",
+        "threadId",
+        "turnId",
+        "conversationId",
+        "thread",
+        "turn",
+        "rootTurnId",
+        "parentThreadId",
+        "x",
     ];
     quoted(proptest::sample::select(&NAMES[..]).prop_map(str::to_owned))
 }
@@ -54,7 +66,8 @@ fn name() -> impl Strategy<Value = String> {
 fn object(member: impl Strategy<Value = String>, most: usize) -> impl Strategy<Value = String> {
     (proptest::collection::vec((space(), name(), space(), member), 0..=most), space()).prop_map(
         |(members, end)| {
-            let members = members.iter().map(|(before, name, after, value)| format!("{before}{name}{after}:{value}"));
+            let members =
+                members.iter().map(|(before, name, after, value)| format!("{before}{name}{after}:{value}"));
             format!("{{{}{end}}}", members.collect::<Vec<_>>().join(","))
         },
     )
@@ -62,8 +75,11 @@ fn object(member: impl Strategy<Value = String>, most: usize) -> impl Strategy<V
 
 fn value() -> impl Strategy<Value = String> {
     scalar().prop_recursive(4, 24, 4, |inner| {
-        let spaced = (space(), inner.clone(), space()).prop_map(|(before, value, after)| before + &value + &after).boxed();
-        let array = proptest::collection::vec(spaced.clone(), 0..4).prop_map(|values| format!("[{}]", values.join(",")));
+        let spaced = (space(), inner.clone(), space())
+            .prop_map(|(before, value, after)| before + &value + &after)
+            .boxed();
+        let array = proptest::collection::vec(spaced.clone(), 0..4)
+            .prop_map(|values| format!("[{}]", values.join(",")));
         prop_oneof![array, object(spaced, 5)]
     })
 }

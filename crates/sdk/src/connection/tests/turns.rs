@@ -1,6 +1,9 @@
 //! Which events reach which handle, and when a turn is interrupted.
 
+use std::task::Poll;
+
 use super::*;
+use crate::connection::envelope::Incoming;
 
 #[tokio::test(start_paused = true)]
 async fn events_before_the_answer_belong_to_the_handle() {
@@ -151,6 +154,65 @@ async fn a_start_that_is_not_sent_or_never_answered_does_not_hold_up_a_compactio
     peer.send(json!({"method": "turn/started", "params": {"threadId": "t", "turn": turn}})).await;
     settle(&connection, &mut peer).await;
     assert_eq!(compaction.turn_id().as_deref(), Some("c"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compaction_of_a_sub_agents_thread_sees_its_turn_start_once() {
+    let (connection, mut peer) = connect().await;
+    let (log, _pending) = compact(&connection);
+    peer.receive().await;
+    let turn = json!({"id": "c", "rootTurnId": "r", "items": [], "status": "inProgress"});
+    peer.send(json!({"method": "turn/started", "params": {"threadId": "t", "turn": turn}})).await;
+    peer.completed("c").await;
+    let stream = log.open_stream();
+    assert_eq!(drain(&log, stream).await, ["turn/started", "turn/completed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compaction_is_woken_when_its_turn_is_known_by_the_end_of_another_start() {
+    for expires in [true, false] {
+        let (connection, mut peer) = connect().await;
+        let (_log, first) = start(&connection);
+        if expires {
+            peer.receive().await;
+        }
+        let (log, _pending) = compact(&connection);
+        let turn = json!({"id": "c", "items": [], "status": "inProgress"});
+        let started =
+            json!({"method": "turn/started", "params": {"threadId": "t", "turn": turn}}).to_string();
+        let message = (Incoming::scan(&started).unwrap(), &*started);
+        connection.shared.route(|router, effects| router.receive([message], effects));
+        let mut wait = log.wait();
+        let named = poll_fn(|context| wait.poll_turn_id(context));
+        if expires {
+            drop(tokio::join!(first, tokio::time::timeout(Duration::from_secs(60), named)).1.unwrap());
+        } else {
+            // The writer leaves it out.
+            let mut named = std::pin::pin!(named);
+            assert!(poll_fn(|context| Poll::Ready(named.as_mut().poll(context).is_pending())).await);
+            drop(first);
+            tokio::time::timeout(Duration::from_secs(1), named).await.unwrap().unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn compactions_take_turns_that_are_over_in_the_order_of_their_starts() {
+    for _ in 0..20 {
+        let (connection, mut peer) = connect().await;
+        let (_log, refused) = start(&connection);
+        let (first, _first) = compact(&connection);
+        let (second, _second) = compact(&connection);
+        let request = peer.receive().await;
+        for turn in ["c1", "c2"] {
+            let started = json!({"id": turn, "items": [], "status": "inProgress"});
+            peer.send(json!({"method": "turn/started", "params": {"threadId": "t", "turn": started}})).await;
+            peer.completed(turn).await;
+        }
+        peer.send(json!({"id": request["id"], "error": {"code": -32600, "message": "no"}})).await;
+        refused.await.unwrap_err();
+        assert_eq!((first.turn_id().as_deref(), second.turn_id().as_deref()), (Some("c1"), Some("c2")));
+    }
 }
 
 #[tokio::test(start_paused = true)]

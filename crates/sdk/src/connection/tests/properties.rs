@@ -101,7 +101,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(cases(1500))]
+    #![proptest_config(cases(1000))]
 
     /// Every event reaches each log of its turn, in order, once; every waiter ends once; and so on: see the model.
     #[test]
@@ -113,7 +113,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(300))]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn a_queue_of_frames_is_a_list_of_frames(steps in proptest::collection::vec(step(), 0..24)) {
@@ -131,7 +131,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(1500))]
+    #![proptest_config(cases(600))]
 
     #[test]
     fn a_message_is_scanned_as_it_would_be_parsed(

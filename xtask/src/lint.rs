@@ -1,6 +1,7 @@
 //! `cargo xtask lint`.
 
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use crate::Failure;
 use crate::cargo::{cargo, cargo_with, root};
@@ -19,6 +20,13 @@ const TOOLS: [Tool; 1] = [Tool {
     install: "cargo install --locked cargo-deny",
 }];
 
+/// The fuzz targets, and what they need.
+const TARGETS: [&str; 4] = ["decode", "envelope", "lines", "router"];
+const FUZZER: &str = "cargo install --locked cargo-fuzz";
+const NIGHTLY: &str = "rustup toolchain install nightly --profile minimal";
+/// For how many seconds each target looks for something new, after its corpus.
+const FUZZING: u32 = 20;
+
 /// Format, clippy and rustdoc with warnings denied, and then the further tools. All run; failures are told together.
 pub(crate) fn lint(with_tools: bool) -> Result<(), Failure> {
     let mut results = vec![
@@ -32,6 +40,7 @@ pub(crate) fn lint(with_tools: bool) -> Result<(), Failure> {
     if with_tools {
         results.push(crate::api::snapshot(true));
         results.extend(TOOLS.iter().map(run_tool));
+        results.push(fuzz());
     }
     let failures: Vec<String> =
         results.into_iter().filter_map(Result::err).map(|failure| failure.to_string()).collect();
@@ -44,9 +53,62 @@ fn run_tool(tool: &Tool) -> Result<(), Failure> {
         eprintln!("$ {shown}: left out, there is no {}", tool.configured_by);
         return Ok(());
     }
-    let there = Command::new(format!("cargo-{}", tool.arguments[0])).arg("--version").output().is_ok();
-    if !there {
+    if !is_there(tool.arguments[0]) {
         return Err(format!("`{shown}` needs a tool: {}", tool.install).into());
     }
     cargo(tool.arguments)
+}
+
+/// Whether cargo has this subcommand.
+fn is_there(subcommand: &str) -> bool {
+    Command::new(format!("cargo-{subcommand}")).arg("--version").output().is_ok()
+}
+
+/// Builds the fuzz targets, formatted like the rest, and runs each for a short time.
+fn fuzz() -> Result<(), Failure> {
+    let mut missing = Vec::new();
+    if !is_there("fuzz") {
+        missing.push(FUZZER);
+    }
+    let nightly = Command::new("rustup")
+        .args(["run", "nightly", "rustc", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if !nightly.is_ok_and(|status| status.success()) {
+        missing.push(NIGHTLY);
+    }
+    if !missing.is_empty() {
+        return Err(format!("the fuzz targets need tools: {}", missing.join(" && ")).into());
+    }
+    cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])?;
+    nightly_fuzz(&["build"])?;
+    TARGETS.iter().try_for_each(|target| run_target(target))
+}
+
+/// What is found goes to a folder outside the corpus, which only grows by hand.
+fn run_target(target: &str) -> Result<(), Failure> {
+    let found = Path::new("fuzz/target/found").join(target);
+    std::fs::create_dir_all(root().join(&found))?;
+    let (found, corpus) = (found.display().to_string(), format!("fuzz/corpus/{target}"));
+    let time = format!("-max_total_time={FUZZING}");
+    nightly_fuzz(&["run", target, &found, &corpus, "--", &time, "-max_len=4096", "-timeout=20"])
+}
+
+/// Runs cargo-fuzz with the compiler that it needs.
+fn nightly_fuzz(arguments: &[&str]) -> Result<(), Failure> {
+    let shown = format!("cargo +nightly fuzz {}", arguments.join(" "));
+    eprintln!("$ {shown}");
+    // The compiler of the cargo that runs this must not be taken for the other cargo's.
+    let status = Command::new("rustup")
+        .args(["run", "nightly", "cargo", "fuzz"])
+        .args(arguments)
+        .env_remove("CARGO")
+        .env_remove("RUSTC")
+        .env_remove("RUSTDOC")
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .current_dir(root())
+        .status()
+        .map_err(|error| format!("`{shown}` could not be run: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`{shown}` failed ({status})").into()) }
 }

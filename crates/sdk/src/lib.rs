@@ -10,6 +10,9 @@ mod connection;
 mod error;
 mod events;
 mod external_message;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handler;
 mod input;
 mod models;

@@ -31,7 +31,8 @@ pub(crate) struct Ask {
 /// What is to be done about a request that has come.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    New(Arc<Ask>),
+    /// It is new; with the signal of another one that was under way under its id, which nobody can answer any more.
+    New(Arc<Ask>, Option<Signal>),
     /// It is under way already.
     Pending,
     /// It was answered, with this.
@@ -74,8 +75,8 @@ impl Asked {
             ancestors: ancestors(),
             cancellation,
         });
-        self.pending.insert(id, (ask.clone(), signal));
-        Arrival::New(ask)
+        let replaced = self.pending.insert(id, (ask.clone(), signal));
+        Arrival::New(ask, replaced.map(|(_, signal)| signal))
     }
 
     /// Takes the answer of a request, and gives the signal that it had; none if the answer is no longer wanted.
@@ -118,6 +119,13 @@ impl Asked {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+impl Asked {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.answered.is_empty()
+    }
+}
+
 impl Ask {
     /// Whether this is the same request.
     fn is(&self, method: &str, params: Option<&str>) -> bool {
@@ -135,7 +143,7 @@ mod tests {
 
     fn new(asked: &mut Asked, id: i64, params: &str) -> Arc<Ask> {
         match arrive(asked, id, params) {
-            Arrival::New(ask) => ask,
+            Arrival::New(ask, _) => ask,
             other => panic!("not new: {other:?}"),
         }
     }
@@ -163,13 +171,22 @@ mod tests {
     }
 
     #[test]
+    fn whoever_has_a_request_whose_id_is_used_again_can_be_told() {
+        let mut asked = Asked::default();
+        let first = new(&mut asked, 1, "[1]");
+        let Arrival::New(second, Some(signal)) = arrive(&mut asked, 1, "[2]") else { panic!("no signal") };
+        signal.fire();
+        assert!(first.cancellation.is_cancelled() && !second.cancellation.is_cancelled());
+    }
+
+    #[test]
     fn the_last_answers_are_kept() {
         let mut asked = Asked::default();
         for id in 0..=i64::try_from(KEPT).unwrap() {
             let ask = new(&mut asked, id, "{}");
             asked.answer(&ask, &Bytes::new());
         }
-        assert!(matches!(arrive(&mut asked, 0, "{}"), Arrival::New(_)));
+        assert!(matches!(arrive(&mut asked, 0, "{}"), Arrival::New(..)));
         assert!(matches!(arrive(&mut asked, 1, "{}"), Arrival::Answered(_)));
         assert_eq!(asked.end_turn("u").len(), 1);
         assert_eq!(asked.end().count(), 0);

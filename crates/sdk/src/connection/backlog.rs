@@ -126,6 +126,12 @@ impl Backlog {
         taken
     }
 
+    /// The events that were not merged, as they came.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn unmerged(&self) -> impl Iterator<Item = super::frame_queue::Event<'_>> {
+        self.recent.iter()
+    }
+
     /// Takes the first event and decodes it. Those of sub-agents' turns are left out unless they are wanted.
     pub(crate) fn pop(&mut self, with_children: bool) -> Option<Notification> {
         self.merged.pop(with_children).or_else(|| self.recent.pop(with_children))

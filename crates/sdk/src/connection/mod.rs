@@ -8,6 +8,8 @@
 
 pub(crate) mod asked;
 pub(crate) mod backlog;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod checks;
 pub(crate) mod deadlines;
 mod driver;
 mod envelope;

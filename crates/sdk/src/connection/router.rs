@@ -79,8 +79,8 @@ struct Start {
     log: Arc<TurnLog>,
     /// Whether the answer does not name the turn: it is the next that starts on the thread.
     unnamed: bool,
-    /// Events of the thread since the request was registered: those of the turn belong to the handle.
-    early: HashMap<Box<str>, FrameQueue>,
+    /// The thread's turns since the request was registered: one of them belongs to the handle.
+    early: HashMap<Box<str>, Early>,
     /// When it was registered: to be answered with a turn that ran before means to have joined it.
     since: u64,
     /// The caller has gone: nobody will hold the turn.
@@ -98,6 +98,14 @@ pub(crate) struct Watched {
     pub(crate) seen: u64,
     /// Whether the server waits for an answer of ours in it.
     pub(crate) waits_for_us: bool,
+}
+
+/// What has come of a turn while it was not known whose it is.
+#[derive(Debug, Default)]
+struct Early {
+    events: FrameQueue,
+    /// When it started, if that has come.
+    started: Option<u64>,
 }
 
 /// A turn that runs: it was seen to start, or a handle holds it.
@@ -200,10 +208,19 @@ impl Router {
         messages: impl IntoIterator<Item = (Incoming<'a>, &'a str)>,
         effects: &mut Vec<Effect>,
     ) {
+        // What was read before the connection ended, and comes after it: everybody has been told.
+        if self.failure.is_some() {
+            return;
+        }
         for (incoming, frame) in messages {
             self.route(incoming, frame, effects);
         }
         self.hand_on();
+        self.wake(effects);
+    }
+
+    /// Has everybody woken for whom something has come.
+    fn wake(&mut self, effects: &mut Vec<Effect>) {
         effects.extend(self.wakers.drain(..).map(Effect::Wake));
     }
 
@@ -251,7 +268,10 @@ impl Router {
         let (thread_id, turn_id) = (route.thread_id.as_deref(), route.turn_id.as_deref());
         let ancestors = || ancestors(&self.parents, thread_id);
         match self.asked.arrive(id, method, params, (thread_id, turn_id), ancestors) {
-            Arrival::New(ask) => effects.push(Effect::Serve(ask)),
+            Arrival::New(ask, replaced) => {
+                effects.extend(replaced.map(|signal| Effect::Cancel(signal, None)));
+                effects.push(Effect::Serve(ask));
+            }
             Arrival::Answered(frame) => effects.push(Effect::Repeat(frame)),
             Arrival::Pending => {}
         }
@@ -296,8 +316,8 @@ impl Router {
         let running = self.turns.get(&turn_id);
         let created = running.is_none_or(|turn| turn.since > since && !turn.claimed);
         log.bind(turn_id.clone(), created, &mut self.wakers);
-        if let Some(events) = early.remove(&*turn_id) {
-            log.append(events, &mut self.wakers);
+        if let Some(turn) = early.remove(&*turn_id) {
+            log.append(turn.events, &mut self.wakers);
         }
         if log.has_ended() {
             return;
@@ -336,13 +356,8 @@ impl Router {
                 self.starts.iter().filter(|(_, start)| start.unnamed && here(start)).collect();
             waiting.sort_by_key(|(id, _)| **id);
             let found = waiting.into_iter().find_map(|(id, start)| {
-                let began = |events: &FrameQueue| {
-                    events.iter().any(|event| event.kind == Some(NotificationKind::TurnStarted))
-                };
-                let begun =
-                    start.early.iter().filter(|(_, events)| began(events)).map(|(turn_id, _)| turn_id);
-                let first = begun.min_by_key(|turn_id| self.turns.get(&***turn_id).map(|turn| turn.since));
-                first.map(|turn_id| (*id, Arc::from(&**turn_id)))
+                let started = start.early.iter().filter_map(|(turn_id, turn)| Some((turn.started?, turn_id)));
+                started.min().map(|(_, turn_id)| (*id, Arc::from(&**turn_id)))
             });
             let Some((id, turn_id)) = found else { return };
             let Some(start) = self.starts.remove(&id) else { return };
@@ -371,17 +386,18 @@ impl Router {
         match event.kind {
             Some(NotificationKind::TurnStarted) => {
                 self.note_early(turn_id, event, route);
-                // A log that `appeared` ties to the turn has this event already, from its early ones.
-                let held = self.turns.get(turn_id).is_some_and(Turn::is_wanted);
-                if self.appeared(turn_id, route, effects) || held {
-                    self.stage(turn_id, event, true);
+                let new = self.appeared(turn_id, route);
+                self.stage(turn_id, event);
+                // A log that is tied to the turn now has this event already, from its early ones.
+                if let Some(thread_id) = route.thread_id.as_deref().filter(|_| new) {
+                    self.name(thread_id, effects);
                 }
             }
             Some(NotificationKind::TurnCompleted) => {
                 // Events of sub-agents that came before the end belong before it.
                 self.hand_on();
                 self.note_early(turn_id, event, route);
-                self.stage(turn_id, event, false);
+                self.stage(turn_id, event);
                 self.hand_on();
                 self.turns.remove(turn_id);
                 let unanswered = self.asked.end_turn(turn_id).into_iter();
@@ -389,7 +405,7 @@ impl Router {
             }
             _ => {
                 self.note_early(turn_id, event, route);
-                self.stage(turn_id, event, false);
+                self.stage(turn_id, event);
             }
         }
     }
@@ -409,21 +425,24 @@ impl Router {
         let thread_id = route.thread_id.as_deref();
         let known = self.turns.contains_key(turn_id);
         let over = event.kind == Some(NotificationKind::TurnCompleted);
+        let started = (event.kind == Some(NotificationKind::TurnStarted)).then(|| self.tick());
         for start in self.starts.values_mut() {
             let of_thread = thread_id.is_none_or(|thread| *thread == *start.log.thread_id);
             // A turn that ran before is not the one that a compaction waits for.
             let other = start.unnamed && known && !start.early.contains_key(turn_id);
             if of_thread && !other && (!start.abandoned || over) {
-                start.early.entry(turn_id.into()).or_default().push(event);
+                let turn = start.early.entry(turn_id.into()).or_default();
+                turn.started = turn.started.or(started);
+                turn.events.push(event);
             }
         }
     }
 
-    /// Stages an event for the logs of its turn; `wanted` even if there are none.
-    fn stage(&mut self, turn_id: &str, event: Event<'_>, wanted: bool) {
+    /// Stages an event for the logs of its turn.
+    fn stage(&mut self, turn_id: &str, event: Event<'_>) {
         let Some(turn) = self.turns.get_mut(turn_id) else { return };
         turn.seen += 1;
-        if wanted || turn.is_wanted() {
+        if turn.is_wanted() {
             if turn.staged.is_empty() {
                 self.touched.push(turn_id.into());
             }
@@ -431,17 +450,15 @@ impl Router {
         }
     }
 
-    /// A turn has started; tells whether it is a sub-agent's.
-    fn appeared(&mut self, turn_id: &str, route: &Route<'_>, effects: &mut Vec<Effect>) -> bool {
-        if !self.turns.contains_key(turn_id) {
+    /// A turn has started; tells whether it was not known to run.
+    fn appeared(&mut self, turn_id: &str, route: &Route<'_>) -> bool {
+        let new = !self.turns.contains_key(turn_id);
+        if new {
             let since = self.tick();
             self.turns.insert(turn_id.into(), Turn::new(route.thread_id.as_deref(), since));
-            if let Some(thread_id) = &route.thread_id {
-                self.name(thread_id, effects);
-            }
         }
         let root = route.root_turn_id.as_deref().filter(|root| *root != turn_id);
-        let Some(root) = root else { return false };
+        let Some(root) = root else { return new };
         let root_thread = self.turns.get(root).and_then(|root| root.thread_id.clone());
         if let (Some(child), Some(root_thread)) = (route.thread_id.as_deref(), root_thread)
             && *root_thread != *child
@@ -452,7 +469,7 @@ impl Router {
         if let Some(turn) = self.turns.get_mut(turn_id) {
             turn.root = Some(root.into());
         }
-        true
+        new
     }
 
     /// The deadline of a request has passed.
@@ -463,6 +480,7 @@ impl Router {
                 start.expired = true;
                 let thread_id = start.log.thread_id.clone();
                 self.name(&thread_id, effects);
+                self.wake(effects);
             }
             let error = Error::new(
                 ErrorKind::DeadlineExceeded,
@@ -486,7 +504,7 @@ impl Router {
             start.abandoned = true;
             // What still matters is whether there is a turn to interrupt when the answer comes.
             let over = |event: Event<'_>| event.kind == Some(NotificationKind::TurnCompleted);
-            start.early.retain(|_, events| events.iter().any(over));
+            start.early.retain(|_, turn| turn.events.iter().any(over));
         }
     }
 
@@ -494,6 +512,7 @@ impl Router {
     pub(crate) fn unsent(&mut self, id: i64, effects: &mut Vec<Effect>) {
         if let Some(start) = self.starts.remove(&id) {
             self.name(&start.log.thread_id, effects);
+            self.wake(effects);
         }
     }
 
@@ -544,6 +563,7 @@ impl Router {
             return false;
         }
         self.failure = Some(error.clone());
+        self.parents.clear();
         for start in self.starts.drain().map(|(_, start)| start) {
             start.log.lose(&error.clone().with_thread(Some(&start.log.thread_id)), &mut self.wakers);
         }
@@ -557,9 +577,24 @@ impl Router {
             let error = in_context(error.clone(), &waiter);
             effects.push(Effect::Resolve(waiter, Err(error)));
         }
-        effects.extend(self.wakers.drain(..).map(Effect::Wake));
+        self.wake(effects);
         effects.extend(self.asked.end().map(|signal| Effect::Cancel(signal, None)));
         true
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+impl Router {
+    /// Whether nothing is left that somebody could wait for.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        let Self { waiters, starts, turns, parents, asked, wakers, touched, .. } = self;
+        waiters.is_empty()
+            && starts.is_empty()
+            && turns.is_empty()
+            && parents.is_empty()
+            && asked.is_empty()
+            && wakers.is_empty()
+            && touched.is_empty()
     }
 }
 

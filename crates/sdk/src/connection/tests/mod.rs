@@ -1,6 +1,8 @@
 //! The connection against a peer in memory, on a paused clock.
 
 mod bounds;
+mod corpora;
+mod properties;
 mod requests;
 mod turns;
 mod watchdog;

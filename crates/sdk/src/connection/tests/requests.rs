@@ -1,6 +1,7 @@
 //! Requests and answers, the server's own requests, observers, and ends.
 
 use super::*;
+use crate::connection::envelope::Incoming;
 
 #[tokio::test(start_paused = true)]
 async fn answers_in_reverse_order_reach_the_right_callers() {
@@ -117,6 +118,21 @@ async fn the_end_of_the_stream_ends_everything_with_its_context() {
     let later = connection.request("later", None, None, QUICK).unwrap_err();
     assert_eq!((later.kind(), later.method()), (ErrorKind::TransportClosed, Some("later")));
     assert!(connection.ended().await.reaped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_before_the_end_and_is_routed_after_it_asks_nobody_and_is_not_kept() {
+    let (connection, _peer) = connect().await;
+    connection.close();
+    let turn =
+        json!({"method": "turn/started", "params": {"threadId": "t", "turn": {"id": "u"}}}).to_string();
+    let request = json!({"id": 1, "method": "item/tool/call", "params": {}}).to_string();
+    let messages = [&*turn, &*request].map(|frame| (Incoming::scan(frame).unwrap(), frame));
+    let mut effects = Vec::new();
+    let mut router = connection.shared.router();
+    router.receive(messages, &mut effects);
+    assert!(effects.is_empty(), "{effects:?}");
+    assert!(router.holds_nothing(), "{router:?}");
 }
 
 #[tokio::test(start_paused = true)]

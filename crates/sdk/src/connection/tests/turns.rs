@@ -1,6 +1,10 @@
 //! Which events reach which handle, and when a turn is interrupted.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+
 use super::*;
+use crate::connection::envelope::Incoming;
 
 #[tokio::test(start_paused = true)]
 async fn events_before_the_answer_belong_to_the_handle() {
@@ -151,6 +155,81 @@ async fn a_start_that_is_not_sent_or_never_answered_does_not_hold_up_a_compactio
     peer.send(json!({"method": "turn/started", "params": {"threadId": "t", "turn": turn}})).await;
     settle(&connection, &mut peer).await;
     assert_eq!(compaction.turn_id().as_deref(), Some("c"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compaction_of_a_sub_agents_thread_sees_its_turn_start_once() {
+    let (connection, mut peer) = connect().await;
+    let (log, _pending) = compact(&connection);
+    peer.receive().await;
+    let turn = json!({"id": "c", "rootTurnId": "r", "items": [], "status": "inProgress"});
+    peer.send(json!({"method": "turn/started", "params": {"threadId": "t", "turn": turn}})).await;
+    peer.completed("c").await;
+    let stream = log.open_stream();
+    assert_eq!(drain(&log, stream).await, ["turn/started", "turn/completed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compaction_is_woken_when_its_turn_is_known_by_the_end_of_another_start() {
+    for expires in [true, false] {
+        let (connection, mut peer) = connect().await;
+        let (_log, first) = start(&connection);
+        if expires {
+            peer.receive().await;
+        }
+        let (log, _pending) = compact(&connection);
+        let turn = json!({"id": "c", "items": [], "status": "inProgress"});
+        let started =
+            json!({"method": "turn/started", "params": {"threadId": "t", "turn": turn}}).to_string();
+        let message = (Incoming::scan(&started).unwrap(), &*started);
+        connection.shared.route(|router, effects| router.receive([message], effects));
+        let woken = Arc::<Woken>::default();
+        let waker = Waker::from(woken.clone());
+        let mut wait = log.wait();
+        assert!(wait.poll_turn_id(&mut Context::from_waker(&waker)).is_pending());
+        // No message comes, which would wake everybody.
+        if expires {
+            tokio::time::sleep(Duration::from_secs(31)).await;
+        } else {
+            drop(first);
+            assert_eq!(
+                peer.receive().await["method"],
+                "thread/compact/start",
+                "the dropped start is left out"
+            );
+        }
+        assert_eq!(log.turn_id().as_deref(), Some("c"));
+        assert!(woken.0.load(Ordering::SeqCst), "expires: {expires}");
+    }
+}
+
+/// Tells whether it was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn compactions_take_turns_that_are_over_in_the_order_of_their_starts() {
+    for _ in 0..20 {
+        let (connection, mut peer) = connect().await;
+        let (_log, refused) = start(&connection);
+        let (first, _first) = compact(&connection);
+        let (second, _second) = compact(&connection);
+        let request = peer.receive().await;
+        for turn in ["c1", "c2"] {
+            let started = json!({"id": turn, "items": [], "status": "inProgress"});
+            peer.send(json!({"method": "turn/started", "params": {"threadId": "t", "turn": started}})).await;
+            peer.completed(turn).await;
+        }
+        peer.send(json!({"id": request["id"], "error": {"code": -32600, "message": "no"}})).await;
+        refused.await.unwrap_err();
+        assert_eq!((first.turn_id().as_deref(), second.turn_id().as_deref()), (Some("c1"), Some("c2")));
+    }
 }
 
 #[tokio::test(start_paused = true)]

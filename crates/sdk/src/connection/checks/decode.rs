@@ -1,0 +1,121 @@
+//! Decoding, encoding and decoding again.
+
+use std::fmt::Debug;
+
+use openai_codex_protocol::{
+    ClientRequest, Notification, NotificationKind, ServerRequest, decode_response, methods,
+};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::connection::envelope::{Incoming, Outcome};
+
+/// Decodes any text as whatever it says it is; where that can be read, it is written and read again as the same.
+pub(crate) fn decode(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match Incoming::scan(text) {
+        Ok(Incoming::Notification { method, .. }) => notification(&method, text),
+        Ok(Incoming::Request { method, params, .. }) => request(&method, params),
+        Ok(Incoming::Answer { outcome: Outcome::Result(result), .. }) => answer(result),
+        Ok(Incoming::Answer { .. }) => {}
+        // The driver hands on nothing of this, but whoever has a text of their own may ask.
+        Err(_) => {
+            notification("turn/started", text);
+            notification("item/completed", text);
+            answer(text);
+        }
+    }
+}
+
+fn notification(method: &str, text: &str) {
+    let first = Notification::decode_frame(NotificationKind::from_method(method), text);
+    // Reading all of it shows what typed fields hold.
+    let _ = (first.thread_id(), first.turn_id(), format!("{first:?}"));
+    if let Notification::Undecodable(undecodable) = &first {
+        assert_eq!(undecodable.method, method);
+        return;
+    }
+    let written = serde_json::to_string(&first).expect("what was read can be written");
+    let second = Notification::decode_frame(first.kind(), &written);
+    same(&first, &second, &written);
+}
+
+fn request(method: &str, params: Option<&str>) {
+    let params = params.and_then(|params| RawValue::from_string(params.to_owned()).ok());
+    let first = ServerRequest::decode(method, params.as_deref());
+    let _ = (first.thread_id(), first.turn_id(), format!("{first:?}"));
+    if let ServerRequest::Undecodable(undecodable) = &first {
+        assert_eq!(undecodable.method, method);
+        return;
+    }
+    let written = serde_json::to_string(&first).expect("what was read can be written");
+    let members: Written = serde_json::from_str(&written).expect("what was written is JSON");
+    same(&first, &ServerRequest::decode(&members.method, members.params.as_deref()), &written);
+}
+
+#[derive(serde::Deserialize)]
+struct Written {
+    method: String,
+    #[serde(default)]
+    params: Option<Box<RawValue>>,
+}
+
+/// A handful of answers, of which one type or another may fit.
+fn answer(result: &str) {
+    answer_of::<methods::Initialize>(result);
+    answer_of::<methods::ThreadStart>(result);
+    answer_of::<methods::ThreadRead>(result);
+    answer_of::<methods::ThreadList>(result);
+    answer_of::<methods::TurnStart>(result);
+    answer_of::<methods::ModelList>(result);
+    answer_of::<methods::ConfigRead>(result);
+}
+
+fn answer_of<R: ClientRequest<Response: Serialize + PartialEq + Debug>>(result: &str) {
+    match decode_response::<R>(result) {
+        Ok(first) => {
+            let written = serde_json::to_string(&first).expect("what was read can be written");
+            match decode_response::<R>(&written) {
+                Ok(second) => same(&first, &second, &written),
+                Err(error) => panic!("{error}: {written}"),
+            }
+        }
+        Err(error) => assert!(error.to_string().contains(R::METHOD)),
+    }
+}
+
+/// What is read from what was written is the same. Fractions are read to within their last digit.
+fn same<T: Serialize + PartialEq + Debug>(first: &T, second: &T, written: &str) {
+    if first != second {
+        let again = serde_json::to_value(second).expect("what was read can be written");
+        let before: Value = serde_json::from_str(written).expect("what was written is JSON");
+        assert!(holds_fractions(&before) && is_close(&before, &again), "{first:?}\n{second:?}\n{written}");
+    }
+}
+
+fn holds_fractions(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64(),
+        Value::Array(values) => values.iter().any(holds_fractions),
+        Value::Object(fields) => fields.values().any(holds_fractions),
+        _ => false,
+    }
+}
+
+fn is_close(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) if left.is_f64() && right.is_f64() => {
+            let (left, right) = (left.as_f64().unwrap_or(0.0), right.as_f64().unwrap_or(0.0));
+            (left - right).abs() <= left.abs() * 4.0 * f64::EPSILON
+        }
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| is_close(left, right))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left.iter().all(|(key, value)| right.get(key).is_some_and(|other| is_close(value, other)))
+        }
+        _ => left == right,
+    }
+}

@@ -1,0 +1,79 @@
+//! The scanner against `serde_json`.
+
+use std::borrow::Cow;
+
+use openai_codex_protocol::{Notification, NotificationKind};
+
+use super::reading::{Ids, Members, Reading};
+use crate::connection::envelope::{Incoming, Outcome, Route, resolved_request, started_turn, thread_of};
+
+/// Scans any bytes.
+///
+/// What `serde_json` reads as an object, the scanner reads the same; only half a surrogate pair in a name or an id makes
+/// it refuse the frame. What `serde_json` does not read, the scanner may take for a message, deliberately: it steps over
+/// values without looking into them. But strings and brackets close, there is nothing behind the object, and whoever
+/// decodes the message is told.
+pub(crate) fn envelope(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let scanned = Incoming::scan(text);
+    let _ = (thread_of(text), started_turn(text), resolved_request(text));
+    match Members::read(text).map(|members| members.message()) {
+        Some(Ok(expected)) => assert_eq!(reading(scanned), expected, "{text}"),
+        Some(Err(())) => assert!(scanned.is_err(), "{text}"),
+        None => {
+            let Ok(incoming) = scanned else { return };
+            assert!(is_balanced(text), "{text}");
+            if let Incoming::Notification { method, .. } = incoming
+                && let Some(kind) = NotificationKind::from_method(&method)
+            {
+                let decoded = Notification::decode_frame(Some(kind), text);
+                assert!(matches!(decoded, Notification::Undecodable(_)), "{text}");
+            }
+        }
+    }
+}
+
+fn reading(scanned: Result<Incoming<'_>, String>) -> Reading {
+    match scanned {
+        Err(_) => Reading::Nothing,
+        Ok(Incoming::Notification { method, route }) => {
+            Reading::Notification { method: method.into_owned(), route: ids(route) }
+        }
+        Ok(Incoming::Request { id, method, params, route }) => {
+            let (method, params) = (method.into_owned(), params.map(str::to_owned));
+            Reading::Request { id, method, params, route: ids(route) }
+        }
+        Ok(Incoming::Answer { id, outcome: Outcome::Result(raw) }) => {
+            Reading::Answer { id, result: Ok(raw.to_owned()) }
+        }
+        Ok(Incoming::Answer { id, outcome: Outcome::Error(raw) }) => {
+            Reading::Answer { id, result: Err(raw.to_owned()) }
+        }
+    }
+}
+
+fn ids(route: Route<'_>) -> Ids {
+    let Route { thread_id, turn_id, root_turn_id, parent_thread_id } = route;
+    [thread_id, turn_id, root_turn_id, parent_thread_id].map(|id| id.map(Cow::into_owned))
+}
+
+/// Whether a text is one pair of brackets with others in it, whatever their shapes, and strings that end.
+fn is_balanced(text: &str) -> bool {
+    let (mut depth, mut in_string) = (0_usize, false);
+    let mut bytes = text.trim_matches([' ', '\t', '\r', '\n']).bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' if in_string => drop(bytes.next()),
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => match depth.checked_sub(1) {
+                Some(0) => return bytes.next().is_none(),
+                Some(outer) => depth = outer,
+                None => return false,
+            },
+            _ => {}
+        }
+    }
+    false
+}

@@ -1,0 +1,75 @@
+//! A queue of frames against a plain list.
+
+use std::collections::VecDeque;
+
+use crate::connection::frame_queue::{Event, FrameQueue};
+
+/// What is done with a queue.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// An event of about this size, a sub-agent's or not.
+    Push(usize, bool),
+    /// Another queue of these.
+    Append(Vec<(usize, bool)>),
+    Pop {
+        with_children: bool,
+    },
+    /// All become those of a sub-agent.
+    OfChild,
+    /// What comes behind the event at this place is left out.
+    UpTo(usize),
+    Clone,
+}
+
+/// Does all of this to a queue and to a list.
+pub(crate) fn frame_queue(steps: &[Step]) {
+    let mut queue = FrameQueue::default();
+    let mut list = VecDeque::new();
+    let mut names = 0..;
+    let mut frame = |size: usize| {
+        let name = format!("m{}", names.next().unwrap_or(0));
+        (format!(r#"{{"method":"{name}","params":"{}"}}"#, "x".repeat(size)), name)
+    };
+    for step in steps {
+        match step {
+            Step::Push(size, of_child) => push(&mut queue, &mut list, frame(*size), *of_child),
+            Step::Append(events) => {
+                let mut other = FrameQueue::default();
+                for (size, of_child) in events {
+                    push(&mut other, &mut list, frame(*size), *of_child);
+                }
+                queue.append(other);
+            }
+            Step::Pop { with_children } => {
+                let popped = queue.pop(*with_children).map(|event| event.method().to_owned());
+                while list.front().is_some_and(|(_, _, of_child)| *of_child && !with_children) {
+                    list.pop_front();
+                }
+                assert_eq!(popped, list.pop_front().map(|(_, name, _)| name));
+            }
+            Step::OfChild => {
+                queue = queue.of_child();
+                list.iter_mut().for_each(|(.., of_child)| *of_child = true);
+            }
+            Step::UpTo(place) => {
+                let last = list.get(*place).map(|(frame, ..): &(String, String, bool)| frame.clone());
+                queue = queue.up_to(|event| Some(event.frame) == last.as_deref());
+                list.truncate(place.saturating_add(1));
+            }
+            Step::Clone => queue = queue.clone(),
+        }
+        assert_eq!(queue.is_empty(), list.is_empty());
+        let listed = list.iter().map(|(frame, _, of_child)| (frame.as_str(), *of_child));
+        assert!(queue.iter().map(|event| (event.frame, event.of_child)).eq(listed));
+    }
+}
+
+fn push(
+    queue: &mut FrameQueue,
+    list: &mut VecDeque<(String, String, bool)>,
+    (frame, name): (String, String),
+    of_child: bool,
+) {
+    queue.push(Event { kind: None, frame: &frame, of_child });
+    list.push_back((frame, name, of_child));
+}

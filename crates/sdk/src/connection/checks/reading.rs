@@ -1,0 +1,144 @@
+//! A frame as `serde_json` reads it, for the comparison with the scanner.
+
+use std::fmt;
+
+use openai_codex_protocol::types::RequestId;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// A message as it is understood, whoever has read it.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Reading {
+    Answer {
+        id: RequestId,
+        result: Result<String, String>,
+    },
+    Request {
+        id: RequestId,
+        method: String,
+        params: Option<String>,
+        route: Ids,
+    },
+    Notification {
+        method: String,
+        route: Ids,
+    },
+    /// No message of the protocol.
+    Nothing,
+}
+
+/// Thread, turn, the turn it works for, the thread that has spawned the thread.
+pub(crate) type Ids = [Option<String>; 4];
+
+/// An object as the list of its members, with those that come twice.
+pub(crate) struct Members(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+impl Members {
+    /// None if the text is no object.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// The last member of a name.
+    fn last(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.get())
+    }
+
+    /// Reads the message; the error says that a text in it that matters holds half a character.
+    pub(crate) fn message(&self) -> Result<Reading, ()> {
+        let mut ids = Ids::default();
+        for (key, value) in &self.0 {
+            match key.as_str() {
+                "params" => ids = route(value.get())?,
+                "method" => drop(text(value.get())?),
+                _ => {}
+            }
+        }
+        let method = self.last("method").map(text).transpose()?.flatten();
+        let id = match self.last("id").map(serde_json::from_str::<RequestId>) {
+            Some(Err(_)) => return Ok(Reading::Nothing),
+            Some(Ok(id)) => Some(id),
+            None => None,
+        };
+        let params = self.last("params").map(str::to_owned);
+        let (error, result) = (self.last("error"), self.last("result"));
+        Ok(match (method, id) {
+            (Some(method), Some(id)) => Reading::Request { id, method, params, route: ids },
+            (Some(method), None) => Reading::Notification { method, route: ids },
+            (None, Some(id)) => match (error, result) {
+                (Some("null") | None, Some(result)) => Reading::Answer { id, result: Ok(result.into()) },
+                (Some(error), _) => Reading::Answer { id, result: Err(error.into()) },
+                (None, None) => Reading::Nothing,
+            },
+            (None, None) => Reading::Nothing,
+        })
+    }
+}
+
+/// A string; of any other value nothing.
+fn text(raw: &str) -> Result<Option<String>, ()> {
+    if raw.starts_with('"') { serde_json::from_str(raw).map(Some).map_err(drop) } else { Ok(None) }
+}
+
+fn route(params: &str) -> Result<Ids, ()> {
+    let [mut thread, mut turn, mut root, mut parent] = Ids::default();
+    if !params.starts_with('{') {
+        return Ok(Ids::default());
+    }
+    for (key, value) in Members::read(params).ok_or(())?.0 {
+        let raw = value.get();
+        match key.as_str() {
+            "threadId" => thread = text(raw)?.or(thread),
+            "turnId" => turn = text(raw)?.or(turn),
+            "conversationId" => thread = thread.or(text(raw)?),
+            "thread" => {
+                let [id, _, from] = ids(raw)?;
+                thread = thread.or(id);
+                parent = from;
+            }
+            "turn" => {
+                let [id, works_for, _] = ids(raw)?;
+                turn = turn.or(id);
+                root = works_for;
+            }
+            _ => {}
+        }
+    }
+    Ok([thread, turn, root, parent])
+}
+
+/// The members `id`, `rootTurnId` and `parentThreadId`.
+fn ids(raw: &str) -> Result<[Option<String>; 3], ()> {
+    let mut found = [None, None, None];
+    if raw.starts_with('{') {
+        for (key, value) in Members::read(raw).ok_or(())?.0 {
+            let place = ["id", "rootTurnId", "parentThreadId"].iter().position(|name| *name == key);
+            if let Some(place) = place {
+                found[place] = text(value.get())?;
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,23 @@
+//! What the fuzz targets call; there is no such module without `--cfg fuzzing`.
+
+use crate::connection::checks;
+
+/// Any bytes as a frame.
+pub fn envelope(data: &[u8]) {
+    checks::envelope(data);
+}
+
+/// Any bytes as what happens to a router.
+pub fn router(data: &[u8]) {
+    checks::router(data);
+}
+
+/// Any bytes as a message to be decoded.
+pub fn decode(data: &[u8]) {
+    checks::decode(data);
+}
+
+/// Any bytes as a stream of lines.
+pub fn lines(data: &[u8]) {
+    checks::lines(data);
+}

@@ -1,0 +1,5 @@
+//! Any bytes as what happens to a router.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| openai_codex::fuzzing::router(data));

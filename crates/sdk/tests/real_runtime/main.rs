@@ -24,3 +24,4 @@ mod tools;
 mod trust;
 mod turns;
 mod typed_output;
+mod wire_log;

@@ -16,6 +16,7 @@ mod pour;
 mod process;
 mod script;
 mod step;
+mod wire_log;
 
 pub use chunks::Chunks;
 pub use launch::{AppServer, PROGRAM_VARIABLE};

@@ -13,6 +13,9 @@ use openai_codex_protocol::{Notification, NotificationKind};
 use super::envelope::delta_parts;
 use super::frame_queue::Event;
 
+/// How long a merged event may become before another is begun: many small pieces of memory, no huge one.
+const LARGEST: usize = 256 * 1024;
+
 /// The methods whose events may merge.
 static KEYS: LazyLock<HashMap<NotificationKind, MergeKey>> = LazyLock::new(|| {
     let keys = NOTIFICATIONS.iter().filter_map(|info| {
@@ -63,8 +66,9 @@ impl Merged {
         };
         let stream = format!("{kind:?} {of_child} {}", parts.stream);
         let index = self.open.get(&*stream).and_then(|index| index.checked_sub(self.taken));
-        if let Some(entry) = index.and_then(|index| self.events.get_mut(index)) {
-            let text = &frame[parts.text.clone()];
+        let entry = index.and_then(|index| self.events.get_mut(index));
+        let text = &frame[parts.text.clone()];
+        if let Some(entry) = entry.filter(|entry| entry.head.len() + text.len() <= LARGEST) {
             entry.head.push_str(text);
             entry.count += 1;
             self.bytes += text.len();
@@ -145,6 +149,17 @@ mod tests {
         let expected = [("i", "12", 2), ("j", "x", 1), ("of/tomorrow", "", 1), ("i", "3", 1)];
         let expected = expected.map(|(item, text, count)| (item.to_owned(), text.to_owned(), count));
         assert_eq!(drain(&mut merged), expected);
+    }
+
+    #[test]
+    fn a_merged_event_does_not_grow_without_end() {
+        let mut merged = Merged::default();
+        let piece = "x".repeat(1_000);
+        (0..1_000).for_each(|_| push(&mut merged, &delta("i", &piece)));
+        let seen = drain(&mut merged);
+        assert!(seen.len() > 3 && seen.iter().all(|(_, text, _)| text.len() <= LARGEST));
+        assert_eq!(seen.iter().map(|(_, text, _)| text.len()).sum::<usize>(), 1_000_000);
+        assert_eq!(seen.iter().map(|(.., count)| count).sum::<u64>(), 1_000);
     }
 
     #[test]

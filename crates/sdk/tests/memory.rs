@@ -1,0 +1,64 @@
+//! What a stalled consumer costs: a test program of its own, because the peak is that of a whole process.
+
+mod support;
+
+use openai_codex::{Codex, Notification, merged_count};
+use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::Pour;
+use support::Server;
+
+/// A debug build takes a minute for five million, and shows the same with one.
+const DELTAS: u64 = if cfg!(debug_assertions) { 1_000_000 } else { 5_000_000 };
+const LINE: usize = 140;
+/// As events with their frames they would be 140 or 700 MB; what has to be kept is their text, and 48 MiB before that
+/// merges.
+const PEAK_KIB: u64 = if cfg!(debug_assertions) { 110 } else { 160 } * 1024;
+
+/// The most memory that this process has had, in KiB; `None` where that cannot be read.
+fn peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok())
+}
+
+#[test]
+fn a_consumer_that_stalls_costs_the_text_of_its_deltas_and_loses_none_of_it() {
+    support::bounded(|| {
+        let pour = Pour::deltas(DELTAS, "t", "u", "i", LINE);
+        let text = one_text(&pour);
+        let script =
+            Script::standard().start_thread("t").start_turn("t", "u").pour(pour).complete_turn("t", "u");
+        let server = Server::new(script);
+        let codex = Codex::with_config(server.config()).unwrap();
+        let thread = codex.thread_start().send().unwrap();
+        let turn = thread.turn("go").send().unwrap();
+        let mut stream = turn.stream();
+        // It is opened and not read until the turn has ended.
+        turn.run().unwrap();
+
+        let (mut events, mut deltas, mut length, mut whole) = (0_u64, 0, 0, true);
+        while let Some(event) = stream.next() {
+            let event = event.unwrap();
+            let Notification::AgentMessageDelta(delta) = &event else { continue };
+            events += 1;
+            deltas += merged_count(&event);
+            length += delta.delta.len();
+            whole &= delta.delta.as_bytes().chunks(text.len()).all(|chunk| chunk == text.as_bytes());
+        }
+        assert_eq!((deltas, length as u64, whole), (DELTAS, DELTAS * text.len() as u64, true));
+        // Up to the budget of 48 MiB nothing is merged.
+        assert!(events < 400_000, "{events} events");
+        if let Some(peak) = peak() {
+            println!("{events} events for {DELTAS} deltas, {} MiB at most", peak / 1024);
+            assert!(peak < PEAK_KIB, "{peak} KiB");
+        }
+        codex.close().unwrap();
+    });
+}
+
+/// The text of one delta.
+fn one_text(pour: &Pour) -> String {
+    let frame: serde_json::Value = serde_json::from_str(&pour.lines[0]).unwrap();
+    frame["params"]["delta"].as_str().unwrap().to_owned()
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::connection::backlog::Limits;
 use crate::handler::{Layer, closure_setters};
-use crate::{Error, Result};
+use crate::{Error, RestartPolicy, Result};
 
 /// How a client finds, starts and greets the runtime.
 ///
@@ -40,6 +40,7 @@ pub struct CodexConfig {
     pub(crate) request_deadline: Option<Duration>,
     pub(crate) handler_deadline: Duration,
     pub(crate) turn_silence: Duration,
+    pub(crate) restart: Option<RestartPolicy>,
     pub(crate) layer: Layer,
     pub(crate) limits: Limits,
 }
@@ -61,6 +62,7 @@ impl CodexConfig {
             request_deadline: None,
             handler_deadline: Duration::from_secs(600),
             turn_silence: Duration::from_secs(120),
+            restart: None,
             layer: Layer::default(),
             limits: Limits { merge_above: 48 << 20, stream: 256 << 20 },
         }
@@ -176,6 +178,16 @@ impl CodexConfig {
         self
     }
 
+    /// Has the client start a new runtime, when it is next used, after the one that it had was lost: its process has
+    /// exited, or the connection to it has broken. Off unless set; a lost runtime then stays lost. Not for a first start
+    /// that fails, and without effect on a client that was made with a transport.
+    ///
+    /// What was under way fails and is never made again: see [`concepts::restart`](crate::concepts::restart).
+    pub fn restart(mut self, policy: RestartPolicy) -> Self {
+        self.restart = Some(policy);
+        self
+    }
+
     closure_setters!(layer);
 
     /// Checks what can be checked before anything is started.
@@ -202,6 +214,9 @@ impl CodexConfig {
                 "a config override or environment variable holds a NUL byte, or a variable's name is empty or \
                  holds `=`",
             ));
+        }
+        if let Some(policy) = &self.restart {
+            policy.validate()?;
         }
         if let Some(cwd) = &self.cwd {
             require_folder(cwd)?;

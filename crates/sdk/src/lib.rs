@@ -15,6 +15,7 @@ mod models;
 mod paging;
 mod park;
 mod process;
+mod restart;
 mod retry;
 mod sandbox;
 mod thread;
@@ -42,6 +43,7 @@ pub use models::Models;
 pub use paging::{AsyncEntries, AsyncPages, Paged};
 #[cfg(feature = "blocking")]
 pub use paging::{Entries, Pages};
+pub use restart::RestartPolicy;
 pub use retry::{RetryPolicy, retry_on_overload, retry_on_overload_async};
 pub use sandbox::{Sandbox, SandboxChoice};
 #[cfg(feature = "blocking")]

@@ -20,7 +20,7 @@ use super::backlog::Budget;
 use super::deadlines::{self, Clock};
 use super::envelope::{Incoming, Outcome};
 use super::frame_queue::Event;
-use super::observers::Observed;
+use super::observers::{Afterwards, Observed};
 use super::{Connection, Ended, Outgoing, Owner, Router, Shared, watchdog};
 use crate::process::{self, StderrTail};
 use crate::transport::{FrameReader, FrameWriter, Transport};
@@ -60,18 +60,22 @@ enum Why {
 
 /// Makes both sides of a connection.
 pub(super) fn connection(owner: Owner) -> (Connection, Driver) {
-    let Owner { hub, handlers, limits, silence } = owner;
-    hub.reopen();
+    let Owner { hub, handlers, limits, silence, afterwards } = owner;
+    // A client that starts again has not ended its observers, unless it was closed.
+    if afterwards != Afterwards::RestartAgain {
+        hub.reopen();
+    }
     let (outbox, queued) = mpsc::unbounded_channel();
     let (deadlines, clock) = deadlines::deadlines();
     let (closing, close) = watch::channel(false);
     let shared = Arc::new(Shared {
-        router: Router::default().into(),
+        router: Router::new(afterwards).into(),
         outbox,
         deadlines,
         hub,
         handlers,
         budget: Budget::new(limits),
+        afterwards,
         closing,
         ended: watch::Sender::new(None),
         greeted: AtomicBool::new(false),

@@ -62,6 +62,6 @@ impl<C> ThreadFork<C> {
         let thread_id = &params.thread_id;
         let answer = session.call::<methods::ThreadFork>(&params, Some(thread_id)).await?;
         self.core.handlers.bind(&answer.thread.id, self.options.layer);
-        Ok(AsyncThread::new(self.core, answer.thread.id))
+        Ok(AsyncThread::new(self.core, answer.thread, &session))
     }
 }

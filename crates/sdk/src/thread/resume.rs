@@ -62,6 +62,6 @@ impl<C> ThreadResume<C> {
                 None => self.core.handlers.release(thread_id),
             }),
         }
-        Ok(AsyncThread::new(self.core, answer?.thread.id))
+        Ok(AsyncThread::new(self.core, answer?.thread, &session))
     }
 }

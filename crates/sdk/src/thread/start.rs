@@ -59,8 +59,9 @@ impl<C> ThreadStart<C> {
     async fn perform(mut self) -> Result<AsyncThread> {
         let asks = self.options.layer.approves() || self.core.handlers.approve(None);
         let params = self.finish(Some(if asks { ApprovalMode::Ask } else { ApprovalMode::AutoReview }))?;
-        let answer = self.core.session().await?.call::<methods::ThreadStart>(&params, None).await?;
+        let session = self.core.session().await?;
+        let answer = session.call::<methods::ThreadStart>(&params, None).await?;
         self.core.handlers.bind(&answer.thread.id, self.options.layer);
-        Ok(AsyncThread::new(self.core, answer.thread.id))
+        Ok(AsyncThread::new(self.core, answer.thread, &session))
     }
 }

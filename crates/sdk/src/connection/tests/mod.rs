@@ -15,7 +15,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::backlog::{Backlog, Limits};
-use super::observers::{CAPACITY, Hub, Observed, Seen};
+use super::observers::{Afterwards, CAPACITY, Hub, Observed, Seen};
 use super::turn_log::{Batch, End, TurnLog};
 use super::{Connection, Owner, Pending};
 use crate::ErrorKind;
@@ -97,6 +97,7 @@ fn owner(hub: Arc<Hub>) -> Owner {
         handlers: Arc::new(handlers),
         limits: Limits { merge_above: usize::MAX, stream: usize::MAX },
         silence: Duration::MAX,
+        afterwards: Afterwards::Over,
     }
 }
 

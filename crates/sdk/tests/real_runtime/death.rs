@@ -1,7 +1,7 @@
 //! The real runtime is killed while something is under way.
 
 use openai_codex::types::SandboxMode;
-use openai_codex::{ApprovalMode, ErrorKind, Notification};
+use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, RestartPolicy};
 use openai_codex_testkit::{Reply, ToolCall};
 
 use crate::support::{Model, with_both_clients};
@@ -60,6 +60,50 @@ with_both_clients! {
         kill(&model);
         assert_eq!(wait!(turn.run()).unwrap_err().kind(), ErrorKind::TransportClosed);
         model.trace.wait_gone(&running);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_thread_goes_on_in_a_new_runtime(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply("first");
+        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply("third");
+        let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+        let mut events = codex.events();
+        let options = codex.thread_start().approval_mode(ApprovalMode::DenyAll).sandbox(SandboxMode::WorkspaceWrite);
+        let thread = wait!(options.developer_instructions("Mind the gap.").cwd(model.folder()).send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let turn = wait!(thread.turn("two").send()).unwrap();
+        let mut stream = turn.stream();
+        loop {
+            let event = wait!(stream.next()).unwrap().unwrap();
+            if matches!(event, Notification::AgentMessageDelta(_)) {
+                break;
+            }
+        }
+        let first = model.trace.processes();
+        kill(&model);
+        let error = wait!(turn.run()).unwrap_err();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::TransportClosed, Some(thread.id())));
+        let text = error.to_string();
+        assert!(text.contains("signal: 9") && text.contains("may have had effects"), "{text}");
+
+        let result = wait!(thread.run("three")).unwrap();
+        assert_eq!(result.final_response.as_deref(), Some("third"));
+        assert!(model.trace.processes().iter().all(|id| !first.contains(id)), "it is another process");
+        // The model was asked once for each turn, and the last time with all that came before.
+        let requests = model.requests();
+        assert_eq!(requests.len(), 3);
+        assert_eq!(requests[2].user_texts(), ["one", "two", "three"]);
+        println!("{:#}", requests[2].body());
+        let read = wait!(thread.read().include_turns(true).send()).unwrap();
+        assert_eq!(read.thread.turns.len(), 3);
+        println!("{:#?}", read.thread.turns);
+        let mut restarted = false;
+        while !restarted {
+            restarted = matches!(wait!(events.next()).unwrap().unwrap(), Event::Restarted { attempt: 1 });
+        }
         wait!(codex.close()).unwrap();
     }
 }

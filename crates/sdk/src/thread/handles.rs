@@ -3,12 +3,12 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use openai_codex_protocol::types::{self as protocol, ThreadSetNameResponse};
+use openai_codex_protocol::types::ThreadSetNameResponse;
 
 use super::manage;
 use super::opened::Opened;
 use super::{ThreadItems, ThreadRead, ThreadTurns};
-use crate::client::{Core, Session};
+use crate::client::Core;
 use crate::turn::compact::compact;
 use crate::{AsyncCodex, AsyncEvents, AsyncTurnHandle, Result, RunResult, TurnInput, TurnStart};
 
@@ -20,9 +20,8 @@ pub struct AsyncThread {
 }
 
 impl AsyncThread {
-    /// A thread that was opened in this session.
-    pub(super) fn new(core: Arc<Core>, thread: protocol::Thread, session: &Session) -> Self {
-        Self { core, opened: Opened::new(thread, session) }
+    pub(super) fn new(core: Arc<Core>, opened: Arc<Opened>) -> Self {
+        Self { core, opened }
     }
 
     /// The thread's id, by which it can be resumed.

@@ -22,7 +22,7 @@ pub(crate) async fn unarchive(core: Arc<Core>, thread_id: &str) -> Result<AsyncT
     let params = ThreadUnarchiveParams::new(thread_id);
     let session = core.session().await?;
     let answer = session.call::<methods::ThreadUnarchive>(&params, Some(thread_id)).await?;
-    Ok(AsyncThread::new(core, answer.thread, &session))
+    Ok(AsyncThread::new(core, Opened::new(answer.thread, &session, None, None)))
 }
 
 pub(super) async fn set_name(

@@ -7,6 +7,7 @@ use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{Personality, ThreadResumeParams};
 
 use super::AsyncThread;
+use super::opened::{Opened, settings};
 use super::options::{Options, sends_a_thread, thread_options};
 use crate::client::Core;
 use crate::{ApprovalMode, Result};
@@ -62,6 +63,8 @@ impl<C> ThreadResume<C> {
                 None => self.core.handlers.release(thread_id),
             }),
         }
-        Ok(AsyncThread::new(self.core, answer?.thread, &session))
+        let answer = answer?;
+        let settings = settings!(answer);
+        Ok(AsyncThread::new(self.core, Opened::new(answer.thread, &session, Some(settings), params.config)))
     }
 }

@@ -184,6 +184,7 @@ impl<C> TurnStart<C> {
         let params = encode(METHOD, &self.params)?.unwrap_or_default();
         let answer = session.start_turn(&params, &log, self.deadline)?.await?;
         let answer = decode::<methods::TurnStart>(&answer, Some(&self.thread.id))?;
+        self.thread.changed(&self.params);
         Ok((hold, answer.turn.id.into()))
     }
 

@@ -87,14 +87,23 @@ impl Opened {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A turn was started with these parameters, and what they set stays with the thread.
-    pub(crate) fn changed(&self, params: &TurnStartParams) {
-        if let Some(settings) = &mut *self.settings() {
+    /// A turn is started with these parameters, and what they set stays with the thread. Gives what was set before, for
+    /// a server that refuses.
+    pub(crate) fn change(&self, params: &TurnStartParams) -> Option<Settings> {
+        let mut settings = self.settings();
+        let before = settings.clone();
+        if let Some(settings) = &mut *settings {
             let Settings { approval_policy, approvals_reviewer, sandbox } = settings;
             set(approval_policy, params.approval_policy.as_ref());
             set(approvals_reviewer, params.approvals_reviewer.as_ref());
             set(sandbox, params.sandbox_policy.as_ref());
         }
+        before
+    }
+
+    /// The server has refused the change.
+    pub(crate) fn change_back(&self, before: Option<Settings>) {
+        *self.settings() = before;
     }
 
     /// The session in which to use the thread. One that has not opened it, because its runtime is a new one, resumes it

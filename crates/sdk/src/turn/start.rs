@@ -182,9 +182,14 @@ impl<C> TurnStart<C> {
         let log = session.connection.log(self.thread.id.clone(), keep_backlog);
         let hold = TurnHold::new(session.clone(), log.clone());
         let params = encode(METHOD, &self.params)?.unwrap_or_default();
-        let answer = session.start_turn(&params, &log, self.deadline)?.await?;
+        // Now, not with the answer: nobody may be there any more to take that.
+        let before = self.thread.change(&self.params);
+        let answer = session.start_turn(&params, &log, self.deadline)?.await;
+        if answer.as_ref().is_err_and(|error| error.json_rpc().is_some()) {
+            self.thread.change_back(before);
+        }
+        let answer = answer?;
         let answer = decode::<methods::TurnStart>(&answer, Some(&self.thread.id))?;
-        self.thread.changed(&self.params);
         Ok((hold, answer.turn.id.into()))
     }
 

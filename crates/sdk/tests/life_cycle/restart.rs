@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openai_codex::types::CommandExecutionApprovalDecision as Decision;
+use openai_codex::types::{CommandExecutionApprovalDecision as Decision, WorkspaceWriteSandboxPolicy};
 use openai_codex::{
     AsyncCodex, AsyncEvents, Codex, CodexConfig, Error, ErrorKind, Event, Notification, RestartPolicy,
 };
@@ -333,6 +333,43 @@ with_both_clients! {
         assert!(error.to_string().contains("ephemeral"), "{error}");
         wait!(codex.close()).unwrap();
         assert_eq!(count(&lives.received(), "thread/resume"), 0);
+    }
+
+    fn a_threads_bounds_are_restored_before_anything_runs_in_it(start, wait) {
+        let with = |policy: Value| {
+            let mut opened = messages::thread_start_response("t");
+            opened["sandbox"] = policy;
+            opened
+        };
+        let read_only = json!({"type": "readOnly", "networkAccess": false});
+        let first = Script::standard().expect("thread/start").respond(with(read_only));
+        let first = runs(first, "u").expect("test/die");
+        // The runtime does not store it, and has another default.
+        let second = Script::standard().expect("thread/resume").respond(with(json!({"type": "dangerFullAccess"})));
+        let second = second.then(Script::new().expect("thread/settings/update"));
+        let restored = runs(second.clone().respond(json!({})), "v");
+        let refused = second.respond_error(-32600, "not that");
+        for (second, refuses) in [(restored, false), (refused, true)] {
+            let lives = Lives::new([Some(dies(first.clone())), Some(second)]);
+            let codex = start!(lives.config(at_once())).unwrap();
+            let thread = wait!(codex.thread_start().config("a.b", 1).send()).unwrap();
+            // What a turn sets stays with the thread.
+            let policy = WorkspaceWriteSandboxPolicy::new().network_access(true);
+            wait!(thread.turn("one").sandbox_policy(policy).run()).unwrap();
+            assert_lost(&wait!(codex.request_raw("test/die", json!({}))).unwrap_err());
+            let run = wait!(thread.run("two"));
+            assert_eq!(run.is_err(), refuses, "{run:?}");
+            wait!(codex.close()).unwrap();
+            let received = lives.received();
+            let bounds = json!({
+                "threadId": "t", "approvalPolicy": "on-request", "approvalsReviewer": "user",
+                "sandboxPolicy": {"type": "workspaceWrite", "networkAccess": true},
+            });
+            assert_eq!(sent(&received, "thread/settings/update")["params"], bounds);
+            assert_eq!(sent(&received, "thread/resume")["params"], json!({"threadId": "t", "config": {"a.b": 1}}));
+            let rest = ["thread/resume", "thread/settings/update", "turn/start"];
+            assert_eq!(methods(&received)[3..], rest[..if refuses { 2 } else { 3 }]);
+        }
     }
 
     fn a_threads_handlers_are_still_its_own(start, wait) {

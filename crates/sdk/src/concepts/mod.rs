@@ -20,6 +20,10 @@ pub mod errors {}
 #[doc = include_str!("inputs.md")]
 pub mod inputs {}
 
+/// Restart: a new runtime for one that was lost.
+#[doc = include_str!("restart.md")]
+pub mod restart {}
+
 /// Streaming and ordering: what comes when, and what is never lost.
 #[doc = include_str!("streaming.md")]
 pub mod streaming {}

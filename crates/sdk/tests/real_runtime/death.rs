@@ -139,4 +139,28 @@ with_both_clients! {
         assert_eq!(bounds(&after), bounds(&before));
         wait!(codex.close()).unwrap();
     }
+
+    fn the_configuration_of_a_thread_is_told_to_a_new_runtime(start, wait) {
+        // The runtime does not store it: whoever resumes the thread without a word is offered the tool again.
+        for by_itself in [true, false] {
+            let model = Model::start();
+            model.reply("first");
+            model.reply("second");
+            let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+            let options = codex.thread_start().cwd(model.folder()).config("web_search", "disabled");
+            let thread = wait!(options.send()).unwrap();
+            wait!(thread.run("one")).unwrap();
+            kill(&model);
+            while wait!(codex.models().send()).is_err() {}
+            let thread = match by_itself {
+                true => thread,
+                false => wait!(codex.thread_resume(thread.id()).send()).unwrap(),
+            };
+            wait!(thread.run("two")).unwrap();
+            let requests = model.requests();
+            let offers = |at: usize| requests[at].tool_names().contains(&"web_search");
+            assert_eq!((offers(0), offers(1)), (false, !by_itself));
+            wait!(codex.close()).unwrap();
+        }
+    }
 }

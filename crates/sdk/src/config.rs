@@ -11,7 +11,7 @@ use crate::connection::backlog::Limits;
 use crate::handler::{Layer, closure_setters};
 use crate::trace_context::{TraceContext, TraceSource};
 use crate::wire_log::WireLog;
-use crate::{Error, Result};
+use crate::{Error, RestartPolicy, Result};
 
 /// How a client finds, starts and greets the runtime.
 ///
@@ -43,6 +43,7 @@ pub struct CodexConfig {
     pub(crate) request_deadline: Option<Duration>,
     pub(crate) handler_deadline: Duration,
     pub(crate) turn_silence: Duration,
+    pub(crate) restart: Option<RestartPolicy>,
     pub(crate) layer: Layer,
     pub(crate) limits: Limits,
     pub(crate) wire_log: Option<WireLog>,
@@ -66,6 +67,7 @@ impl CodexConfig {
             request_deadline: None,
             handler_deadline: Duration::from_secs(600),
             turn_silence: Duration::from_secs(120),
+            restart: None,
             layer: Layer::default(),
             limits: Limits { merge_above: 48 << 20, stream: 256 << 20 },
             wire_log: None,
@@ -214,6 +216,16 @@ impl CodexConfig {
         self
     }
 
+    /// Has the client start a new runtime, when it is next used, after the one that it had was lost: its process has
+    /// exited, or the connection to it has broken. Off unless set; a lost runtime then stays lost. Not for a first start
+    /// that fails, and without effect on a client that was made with a transport.
+    ///
+    /// What was under way fails and is never made again: see [`concepts::restart`](crate::concepts::restart).
+    pub fn restart(mut self, policy: RestartPolicy) -> Self {
+        self.restart = Some(policy);
+        self
+    }
+
     closure_setters!(layer);
 
     /// Checks what can be checked before anything is started.
@@ -240,6 +252,9 @@ impl CodexConfig {
                 "a config override or environment variable holds a NUL byte, or a variable's name is empty or \
                  holds `=`",
             ));
+        }
+        if let Some(policy) = &self.restart {
+            policy.validate()?;
         }
         if let Some(cwd) = &self.cwd {
             require_folder(cwd)?;

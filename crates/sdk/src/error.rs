@@ -50,6 +50,9 @@ pub enum ErrorKind {
     Handshake,
     /// The connection to the runtime ended: the process exited, or its output was closed.
     TransportClosed,
+    /// The runtime was lost, and the attempts of the [`RestartPolicy`](crate::RestartPolicy) are used up; its source is
+    /// why the last of them failed, or why the last runtime was lost.
+    RestartsExhausted,
     /// The client was closed by this program.
     Closed,
     /// No answer within the deadline.
@@ -75,6 +78,8 @@ pub enum ErrorKind {
     JsonRpc,
     /// The turn is over, or the server no longer answers, and its end never came. The turn may have had effects.
     TurnLost,
+    /// The thread was kept in memory alone, and has gone with a runtime that was lost.
+    ThreadLost,
     /// A stream was not read fast enough, and was given up; its turn goes on. See
     /// [`CodexConfig::stream_limit`](crate::CodexConfig::stream_limit).
     StreamOverflow,
@@ -188,6 +193,11 @@ impl Error {
 
     pub(crate) fn with_thread(self, thread_id: Option<&str>) -> Self {
         self.edit(|inner| inner.thread_id = thread_id.map(str::to_owned))
+    }
+
+    /// Adds words to the message.
+    pub(crate) fn with_note(self, note: &str) -> Self {
+        self.edit(|inner| inner.message.push_str(note))
     }
 
     pub(crate) fn with_source(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {

@@ -44,12 +44,30 @@ pub enum Event {
         /// What happened.
         message: String,
     },
+    /// The runtime was lost. Comes only with [`CodexConfig::restart`](crate::CodexConfig::restart): the client starts a new
+    /// one when it is next used, and the observer goes on. Without that, a loss is the observer's last word, an error.
+    RuntimeLost(crate::Error),
+    /// The client is about to start a new runtime.
+    Restarting {
+        /// Which attempt it is among those that count, from 1.
+        attempt: usize,
+        /// How long the client waits first.
+        pause: std::time::Duration,
+        /// Why the attempt before failed; with none, why the runtime was lost.
+        reason: crate::Error,
+    },
+    /// The client has a new runtime. Threads are resumed when they are next used.
+    Restarted {
+        /// Which attempt has succeeded.
+        attempt: usize,
+    },
 }
 
 /// Observes a connection: all events of all turns, and all that belongs to no turn.
 ///
 /// Bounded: a slow observer loses the oldest events and is told how many, as [`Event::Skipped`]. Ends when the
-/// client is closed; a lost connection is an error, and the last item.
+/// client is closed; a lost connection is an error, and the last item, unless the client
+/// [starts a new runtime](crate::CodexConfig::restart).
 #[derive(Debug)]
 pub struct AsyncEvents {
     core: Arc<Core>,
@@ -93,6 +111,9 @@ impl From<Observed> for Event {
             Observed::Malformed { line, reason } => Self::Malformed { line, reason },
             Observed::Answered { method, declined } => Self::AnsweredByDefault { method, declined },
             Observed::HandlerFailed { method, message } => Self::HandlerFailed { method, message },
+            Observed::Lost(error) => Self::RuntimeLost(error),
+            Observed::Restarting { attempt, pause, reason } => Self::Restarting { attempt, pause, reason },
+            Observed::Restarted { attempt } => Self::Restarted { attempt },
         }
     }
 }

@@ -19,6 +19,7 @@ mod models;
 mod paging;
 mod park;
 mod process;
+mod restart;
 mod retry;
 mod sandbox;
 mod schema;
@@ -54,6 +55,7 @@ pub use models::Models;
 pub use paging::{AsyncEntries, AsyncPages, Paged};
 #[cfg(feature = "blocking")]
 pub use paging::{Entries, Pages};
+pub use restart::RestartPolicy;
 pub use retry::{RetryPolicy, retry_on_overload, retry_on_overload_async};
 pub use sandbox::{Sandbox, SandboxChoice};
 #[cfg(feature = "blocking")]

@@ -8,6 +8,7 @@ use openai_codex_protocol::types::ModelListParams;
 use crate::Result;
 use crate::client::Core;
 use crate::paging::lists;
+use crate::thread::opened::Opened;
 
 /// A builder for `model/list`; ends in `send` for one page, or in `pages` or `all` for the whole list. Whether hidden
 /// models are meant is always sent; what else is not set is the server's to choose.
@@ -48,7 +49,7 @@ impl<C> Models<C> {
         Ok(self.params)
     }
 
-    fn thread_id(&self) -> Option<Arc<str>> {
+    fn thread(&self) -> Option<Arc<Opened>> {
         None
     }
 }

@@ -14,6 +14,7 @@ use openai_codex_protocol::types::{
 use openai_codex_protocol::{ClientRequest, methods};
 
 use crate::client::Core;
+use crate::thread::opened::Opened;
 use crate::{Error, ErrorKind, Result};
 
 /// A request whose answer is a page of a longer list: [`methods::ThreadList`], [`methods::ThreadTurnsList`],
@@ -86,16 +87,16 @@ enum State<R: Paged> {
 #[must_use = "nothing is asked until `next`"]
 pub struct AsyncPages<R: Paged> {
     core: Arc<Core>,
-    thread_id: Option<Arc<str>>,
+    thread: Option<Arc<Opened>>,
     /// The cursor of the page that is asked for.
     cursor: Option<String>,
     state: State<R>,
 }
 
 impl<R: Paged> AsyncPages<R> {
-    pub(crate) fn new(core: Arc<Core>, params: Result<R::Params>, thread_id: Option<Arc<str>>) -> Self {
+    pub(crate) fn new(core: Arc<Core>, params: Result<R::Params>, thread: Option<Arc<Opened>>) -> Self {
         let state = params.map_or_else(State::Failed, State::Ask);
-        Self { core, thread_id, cursor: None, state }
+        Self { core, thread, cursor: None, state }
     }
 
     /// The page that the listing begins with, and no more.
@@ -117,10 +118,15 @@ impl<R: Paged> AsyncPages<R> {
                 State::Done => return Poll::Ready(None),
                 State::Failed(error) => return Poll::Ready(Some(Err(error))),
                 State::Ask(params) => {
-                    let (core, thread_id) = (self.core.clone(), self.thread_id.clone());
+                    let (core, thread) = (self.core.clone(), self.thread.clone());
                     self.state = State::Waiting(Box::pin(async move {
-                        let page = match core.session().await {
-                            Ok(session) => session.call::<R>(&params, thread_id.as_deref()).await,
+                        let thread_id = thread.as_ref().map(|thread| &*thread.id);
+                        let session = match &thread {
+                            Some(thread) => thread.session(&core).await,
+                            None => core.session().await,
+                        };
+                        let page = match session {
+                            Ok(session) => session.call::<R>(&params, thread_id).await,
                             Err(error) => Err(error),
                         };
                         (params, page)
@@ -146,7 +152,7 @@ impl<R: Paged> AsyncPages<R> {
                     format!("the server leads in a circle: the page at {cursor:?} is followed by itself"),
                 )
                 .with_method(R::METHOD)
-                .with_thread(self.thread_id.as_deref()));
+                .with_thread(self.thread.as_ref().map(|thread| &*thread.id)));
             }
             self.cursor = Some(cursor.to_owned());
             R::set_cursor(&mut params, cursor.to_owned());
@@ -272,8 +278,7 @@ blocking! {
 pub(crate) type Page<R> = <R as ClientRequest>::Response;
 
 /// Ends a builder in `send`, `pages` and `all`, blocking and async. It needs the fields `core`, and the methods
-/// `params` (checked, and translated to the protocol's) and `thread_id` (that of the listing, if it is one of a
-/// thread).
+/// `params` (checked, and translated to the protocol's) and `thread` (that of the listing, if it is one of a thread).
 macro_rules! lists {
     ($builder:ident, $method:ident) => {
         lists!($builder, $method, std::convert::identity);
@@ -282,8 +287,8 @@ macro_rules! lists {
     ($builder:ident, $method:ident, $prepare:path) => {
         impl<C> $builder<C> {
             fn start(self) -> crate::AsyncPages<openai_codex_protocol::methods::$method> {
-                let (core, thread_id) = (self.core.clone(), self.thread_id());
-                crate::AsyncPages::new(core, self.params(), thread_id)
+                let (core, thread) = (self.core.clone(), self.thread());
+                crate::AsyncPages::new(core, self.params(), thread)
             }
         }
 

@@ -70,6 +70,19 @@ impl RetryPolicy {
         self
     }
 
+    /// The pause before an attempt, from 1: none before the first. `None` when there are no more attempts.
+    pub(crate) fn pause_before(
+        &self,
+        attempt: usize,
+        random: impl FnMut() -> f64 + Send + Sync + Unpin,
+    ) -> Result<Option<Duration>> {
+        let pauses = self.pauses(random)?;
+        Ok(match attempt.checked_sub(2) {
+            None => Some(Duration::ZERO),
+            Some(before) => pauses.build().nth(before),
+        })
+    }
+
     /// The pauses. `random` gives numbers from 0 to 1.
     fn pauses<R>(&self, mut random: R) -> Result<impl BackoffBuilder + use<R>>
     where

@@ -33,12 +33,12 @@ fn a_consumer_that_stalls_costs_the_text_of_its_deltas_and_loses_none_of_it() {
         let codex = Codex::with_config(server.config()).unwrap();
         let thread = codex.thread_start().send().unwrap();
         let turn = thread.turn("go").send().unwrap();
-        let mut stream = turn.stream();
+        let stream = turn.stream();
         // It is opened and not read until the turn has ended.
         turn.run().unwrap();
 
         let (mut events, mut deltas, mut length, mut whole) = (0_u64, 0, 0, true);
-        while let Some(event) = stream.next() {
+        for event in stream {
             let event = event.unwrap();
             let Notification::AgentMessageDelta(delta) = &event else { continue };
             events += 1;

@@ -59,7 +59,8 @@ impl AsyncCodex {
         Self { core }
     }
 
-    /// Starts the runtime and does the handshake. Idempotent, and implied by the first call of anything else.
+    /// Starts the runtime, or a [new one](CodexConfig::restart) for one that was lost, and does the handshake. Idempotent,
+    /// and implied by the first call of anything else.
     ///
     /// Never downloads a runtime: see [`runtime`](crate::runtime).
     ///
@@ -71,7 +72,7 @@ impl AsyncCodex {
         self.session().await.map(drop)
     }
 
-    /// The server's answer to `initialize`; `None` before the start.
+    /// The server's answer to `initialize`, that of the latest runtime; `None` before the start.
     pub fn metadata(&self) -> Option<Arc<InitializeResponse>> {
         self.core.metadata()
     }

@@ -6,8 +6,8 @@ use openai_codex_protocol::ClientRequest;
 use openai_codex_protocol::types::{GetAccountRateLimitsResponse, InitializeResponse, ThreadArchiveResponse};
 use serde_json::Value;
 
+use super::Core;
 use super::asynchronous::request_raw;
-use super::{Core, Session};
 use crate::park::wait;
 use crate::thread::manage;
 use crate::transport::Transport;
@@ -36,7 +36,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Codex {
     core: Arc<Core>,
-    session: Arc<Session>,
+    /// Of the first runtime.
+    metadata: Arc<InitializeResponse>,
 }
 
 impl Codex {
@@ -69,13 +70,13 @@ impl Codex {
     }
 
     pub(crate) fn from_core(core: Arc<Core>) -> Result<Self> {
-        let session = wait(core.session())?;
-        Ok(Self { core, session })
+        let metadata = wait(core.session())?.metadata.clone();
+        Ok(Self { core, metadata })
     }
 
-    /// The server's answer to `initialize`.
+    /// The server's answer to `initialize`; that of the latest runtime, where there was more than one.
     pub fn metadata(&self) -> Arc<InitializeResponse> {
-        self.session.metadata.clone()
+        self.core.metadata().unwrap_or_else(|| self.metadata.clone())
     }
 
     /// Starts a thread: a builder for `thread/start`.

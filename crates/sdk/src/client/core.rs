@@ -2,14 +2,18 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
+
+use backon::{FuturesTimerSleeper, Sleeper};
 
 use openai_codex_protocol::types::InitializeResponse;
 use tokio::sync::watch;
 
 use super::Session;
 use crate::connection::Owner;
-use crate::connection::observers::Hub;
+use crate::connection::observers::{Afterwards, Hub, Observed};
 use crate::handler::Handlers;
+use crate::restart::{Attempt, Attempts};
 use crate::transport::Transport;
 use crate::wire_log::WireLog;
 use crate::{CodexConfig, Error, ErrorKind, Result, park, trace};
@@ -20,6 +24,8 @@ pub(crate) struct Core {
     pub(crate) hub: Arc<Hub>,
     pub(crate) handlers: Arc<Handlers>,
     link: Mutex<Link>,
+    /// Where the client starts a new runtime for one that was lost.
+    attempts: Option<Mutex<Attempts>>,
     /// Ends a start under way.
     closing: watch::Sender<bool>,
 }
@@ -33,8 +39,10 @@ impl std::fmt::Debug for Core {
 
 enum Link {
     Idle(Source),
-    /// A start is under way, on a thread of its own: whoever waits for it may come, go, or forget to look.
-    Starting(Arc<watch::Sender<Option<Outcome>>>),
+    /// A start is under way, on a thread of its own: whoever waits for it may come, go, or forget to look. With the
+    /// session that was lost, if it is not the first.
+    Starting(Arc<watch::Sender<Option<Outcome>>>, Option<Arc<Session>>),
+    /// Started; it may have been lost since.
     Up(Arc<Session>),
     /// Closed by the user; with the session that is or was being ended.
     Closed(Option<Arc<Session>>),
@@ -80,12 +88,15 @@ impl Core {
             Some(transport) => Source::Transport(Some(transport)),
             None => Source::Process,
         };
+        // A transport cannot be had again.
+        let restart = config.restart.filter(|_| matches!(source, Source::Process));
         Arc::new_cyclic(|core| Self {
             handlers: Arc::new(Handlers::new(config.layer.clone(), config.handler_deadline, core.clone())),
             config,
             hub: Arc::default(),
             link: Mutex::new(Link::Idle(source)),
             closing: watch::Sender::new(false),
+            attempts: restart.map(|policy| Mutex::new(Attempts::new(policy))),
         })
     }
 
@@ -93,9 +104,21 @@ impl Core {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session; the first call starts it. A failed start leaves the client as it was.
+    fn attempts(&self) -> Option<MutexGuard<'_, Attempts>> {
+        self.attempts.as_ref().map(|attempts| attempts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether a new session is to be started in place of this one.
+    fn is_to_be_replaced(&self, session: &Session) -> bool {
+        self.attempts.is_some() && session.connection.failure().is_some()
+    }
+
+    /// The session; the first call starts it, and where the client starts again, also the first after it was lost. A
+    /// failed start leaves the client as it was.
     pub(crate) async fn session(self: &Arc<Self>) -> Result<Arc<Session>> {
-        if let Link::Up(session) = &*self.link() {
+        if let Link::Up(session) = &*self.link()
+            && !self.is_to_be_replaced(session)
+        {
             return Ok(session.clone());
         }
         trace::client().around(self.started()).await
@@ -104,12 +127,12 @@ impl Core {
     async fn started(self: &Arc<Self>) -> Result<Arc<Session>> {
         loop {
             let mut outcome = match &mut *self.link() {
-                Link::Up(session) => return Ok(session.clone()),
+                Link::Up(session) if !self.is_to_be_replaced(session) => return Ok(session.clone()),
                 Link::Closed(_) => {
                     return Err(Error::new(ErrorKind::Closed, "the client was closed; make a new one"));
                 }
-                Link::Starting(start) => start.subscribe(),
-                link @ Link::Idle(_) => self.begin(link)?,
+                Link::Starting(start, _) => start.subscribe(),
+                link @ (Link::Idle(_) | Link::Up(_)) => self.begin(link)?,
             };
             let ended = outcome.wait_for(Option::is_some).await.map(|ended| ended.clone());
             match ended {
@@ -135,16 +158,20 @@ impl Core {
             _ => None,
         };
         let source = if transport.is_some() { Source::Transport(None) } else { Source::Process };
+        let lost = match link {
+            Link::Up(session) => Some(session.clone()),
+            _ => None,
+        };
         let start = Arc::new(watch::Sender::new(None));
         let outcome = start.subscribe();
-        let (core, told) = (self.clone(), LastWord(start.clone()));
+        let (core, told, before) = (self.clone(), LastWord(start.clone()), lost.clone());
         thread::Builder::new()
             .name("codex-start".into())
-            .spawn(move || park::wait(core.start(source, transport, &told.0)))
+            .spawn(move || park::wait(core.start(source, transport, before, &told.0)))
             .map_err(|error| {
                 Error::new(ErrorKind::Spawn, format!("cannot start a thread: {error}")).with_source(error)
             })?;
-        *link = Link::Starting(start);
+        *link = Link::Starting(start, lost);
         Ok(outcome)
     }
 
@@ -152,10 +179,11 @@ impl Core {
         self: Arc<Self>,
         source: Source,
         transport: Option<Transport>,
+        lost: Option<Arc<Session>>,
         told: &watch::Sender<Option<Outcome>>,
     ) {
-        let mut closing = self.closing.subscribe();
-        let given_up = async {
+        let given_up = async || {
+            let mut closing = self.closing.subscribe();
             tokio::select! {
                 () = told.closed() => Error::new(ErrorKind::Closed, "nobody waits for the start any more"),
                 _ = closing.wait_for(|closing| *closing) => {
@@ -163,10 +191,21 @@ impl Core {
                 }
             }
         };
-        let started = match self.owner() {
-            Ok(owner) => Session::start(&self.config, transport, owner, given_up).await.map(Arc::new),
-            Err(error) => Err(error),
+        let mut attempt = 0;
+        let started = match &lost {
+            Some(lost) => self.start_again(lost, given_up, &mut attempt).await,
+            None => {
+                let afterwards = match self.attempts {
+                    Some(_) => Afterwards::Restart,
+                    None => Afterwards::Over,
+                };
+                match self.owner(afterwards) {
+                    Ok(owner) => Session::start(&self.config, transport, owner, given_up()).await,
+                    Err(error) => Err(error),
+                }
+            }
         };
+        let (started, again) = (started.map(Arc::new), lost.is_some());
         let (outcome, unwanted) = {
             let mut link = self.link();
             match (&mut *link, started) {
@@ -182,7 +221,7 @@ impl Core {
                     (Outcome::Ended(Ok(session)), None)
                 }
                 (link, Err(error)) => {
-                    *link = Link::Idle(source);
+                    *link = lost.map_or(Link::Idle(source), Link::Up);
                     let abandoned = error.kind() == ErrorKind::Closed;
                     (if abandoned { Outcome::Abandoned } else { Outcome::Ended(Err(error)) }, None)
                 }
@@ -191,6 +230,9 @@ impl Core {
         if let Some(session) = unwanted {
             session.connection.close();
         }
+        if again && matches!(outcome, Outcome::Ended(Ok(_))) {
+            self.hub.announce(&Observed::Restarted { attempt });
+        }
         told.send_replace(Some(outcome));
     }
 
@@ -198,8 +240,55 @@ impl Core {
         self.config.experimental_api
     }
 
+    /// Starts a new session in place of one that was lost, as often as the policy allows.
+    async fn start_again(
+        &self,
+        lost: &Session,
+        given_up: impl AsyncFn() -> Error,
+        attempt: &mut usize,
+    ) -> Result<Session> {
+        // Two runtimes must not be at work on the same threads, and whoever observes has heard of the loss by then.
+        tokio::select! {
+            _ = lost.connection.ended() => {}
+            error = given_up() => return Err(error),
+        }
+        let gone = || Error::new(ErrorKind::TransportClosed, "the connection has ended");
+        let reason = lost.connection.failure().unwrap_or_else(gone);
+        if let Some(mut attempts) = self.attempts() {
+            attempts.begin(Instant::now());
+        }
+        loop {
+            let next = self.attempts().map(|attempts| attempts.next(&reason, fastrand::f64));
+            let Attempt { number, pause, reason } = next.unwrap_or_else(|| Err(reason.clone()))?;
+            *attempt = number;
+            self.hub.announce(&Observed::Restarting { attempt: number, pause, reason });
+            if !pause.is_zero() {
+                tokio::select! {
+                    () = FuturesTimerSleeper.sleep(pause) => {}
+                    error = given_up() => return Err(error),
+                }
+            }
+            if let Some(mut attempts) = self.attempts() {
+                attempts.made(Instant::now());
+            }
+            let started = match self.owner(Afterwards::RestartAgain) {
+                Ok(owner) => Session::start(&self.config, None, owner, given_up()).await,
+                Err(error) => Err(error),
+            };
+            if matches!(&started, Err(error) if error.kind() == ErrorKind::Closed) {
+                return started;
+            }
+            if let Some(mut attempts) = self.attempts() {
+                attempts.ended(started.as_ref().err());
+            }
+            if started.is_ok() {
+                return started;
+            }
+        }
+    }
+
     /// What a new connection has to know of this client.
-    fn owner(&self) -> Result<Owner> {
+    fn owner(&self, afterwards: Afterwards) -> Result<Owner> {
         let wire_log = self.config.wire_log.as_ref().map(WireLog::open).transpose();
         let wire_log = wire_log.map_err(|error| {
             Error::invalid_config(format!("the wire log cannot be written: {error}")).with_source(error)
@@ -211,13 +300,16 @@ impl Core {
             silence: self.config.turn_silence,
             trace_context: self.config.trace_context.clone(),
             wire_log,
+            afterwards,
         })
     }
 
     pub(crate) fn metadata(&self) -> Option<Arc<InitializeResponse>> {
         match &*self.link() {
-            Link::Up(session) | Link::Closed(Some(session)) => Some(session.metadata.clone()),
-            Link::Idle(_) | Link::Starting(_) | Link::Closed(None) => None,
+            Link::Up(session) | Link::Starting(_, Some(session)) | Link::Closed(Some(session)) => {
+                Some(session.metadata.clone())
+            }
+            Link::Idle(_) | Link::Starting(_, None) | Link::Closed(None) => None,
         }
     }
 
@@ -227,15 +319,15 @@ impl Core {
             let mut link = self.link();
             let session = match &*link {
                 Link::Up(session) => Some(session.clone()),
-                Link::Closed(session) => session.clone(),
-                Link::Idle(_) | Link::Starting(_) => None,
+                Link::Starting(_, session) | Link::Closed(session) => session.clone(),
+                Link::Idle(_) => None,
             };
             // Dropped when the lock is given up: it can hold a transport of the user's.
             std::mem::replace(&mut *link, Link::Closed(session))
         };
         self.closing.send_replace(true);
         self.hub.end(None);
-        if let Link::Starting(start) = before {
+        if let Link::Starting(start, _) = before {
             // It ends at once, or has just ended.
             let _ = start.subscribe().wait_for(Option::is_some).await;
         }

@@ -1,6 +1,7 @@
 //! One started and greeted runtime.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openai_codex_protocol::types::{
@@ -18,12 +19,17 @@ use crate::process::Launch;
 use crate::transport::Transport;
 use crate::{CodexConfig, Error, ErrorKind, Result, version};
 
+/// How many sessions there were.
+static STARTED: AtomicU64 = AtomicU64::new(0);
+
 /// A connection whose handshake is done. Ids, routing and metadata belong to it, so a client can replace it whole.
 pub(crate) struct Session {
     pub(crate) connection: Connection,
     pub(crate) metadata: Arc<InitializeResponse>,
     request_deadline: Option<Duration>,
     checkout: Checkout,
+    /// Which one it is of all in this process: threads are opened in one.
+    pub(crate) number: u64,
 }
 
 /// Short: handles hold it, and what is inside is nobody's business.
@@ -49,7 +55,8 @@ impl Session {
             }
         };
         let metadata = greet(&connection, config, given_up).await?;
-        Ok(Self { connection, metadata, request_deadline: config.request_deadline, checkout })
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { connection, metadata, request_deadline: config.request_deadline, checkout, number })
     }
 
     /// Refuses a field of some parameters if the runtime does not know it, or if nobody can tell whether it does.

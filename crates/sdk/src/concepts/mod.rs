@@ -23,6 +23,9 @@ pub mod inputs {}
 /// Login and account: keys, people who log in, and what is kept secret.
 #[doc = include_str!("login.md")]
 pub mod login {}
+/// Restart: a new runtime for one that was lost.
+#[doc = include_str!("restart.md")]
+pub mod restart {}
 
 /// Streaming and ordering: what comes when, and what is never lost.
 #[doc = include_str!("streaming.md")]

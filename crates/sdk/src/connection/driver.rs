@@ -20,7 +20,7 @@ use super::backlog::Budget;
 use super::deadlines::{self, Clock};
 use super::envelope::{Incoming, Outcome};
 use super::frame_queue::Event;
-use super::observers::Observed;
+use super::observers::{Afterwards, Observed};
 use super::secrets::Secrets;
 use super::{Connection, Ended, Outgoing, Owner, Router, Shared, watchdog};
 use crate::process::{self, StderrTail};
@@ -64,13 +64,16 @@ enum Why {
 
 /// Makes both sides of a connection.
 pub(super) fn connection(owner: Owner) -> (Connection, Driver) {
-    let Owner { hub, handlers, limits, silence, trace_context, wire_log } = owner;
-    hub.reopen();
+    let Owner { hub, handlers, limits, silence, trace_context, wire_log, afterwards } = owner;
+    // A client that starts again has not ended its observers, unless it was closed.
+    if afterwards != Afterwards::RestartAgain {
+        hub.reopen();
+    }
     let (outbox, queued) = mpsc::unbounded_channel();
     let (deadlines, clock) = deadlines::deadlines();
     let (closing, close) = watch::channel(false);
     let shared = Arc::new(Shared {
-        router: Router::default().into(),
+        router: Router::new(afterwards).into(),
         outbox,
         deadlines,
         secrets: Secrets::default(),
@@ -78,6 +81,7 @@ pub(super) fn connection(owner: Owner) -> (Connection, Driver) {
         handlers,
         budget: Budget::new(limits),
         trace_context,
+        afterwards,
         closing,
         ended: watch::Sender::new(None),
         greeted: AtomicBool::new(false),

@@ -46,7 +46,7 @@ use crate::{Error, ErrorKind, Result};
 use backlog::{Budget, Limits};
 use deadlines::Deadlines;
 use logins::LoginEnd;
-use observers::Hub;
+use observers::{Afterwards, Hub, Observed};
 use outgoing::{ClientNotification, Outgoing, Request, frame};
 use router::{Answer, Effect, Router, Waiter};
 use secrets::Secrets;
@@ -71,6 +71,7 @@ pub(crate) struct Owner {
     pub(crate) silence: Duration,
     pub(crate) trace_context: Option<TraceSource>,
     pub(crate) wire_log: Option<Arc<Recorder>>,
+    pub(crate) afterwards: Afterwards,
 }
 
 /// What the owners of a connection share with its I/O thread.
@@ -84,6 +85,7 @@ struct Shared {
     handlers: Arc<Handlers>,
     budget: Arc<Budget>,
     trace_context: Option<TraceSource>,
+    afterwards: Afterwards,
     closing: watch::Sender<bool>,
     ended: watch::Sender<Option<Ended>>,
     /// Whether a request, which can only be `initialize`, was answered. Before that the peer may be any program.
@@ -190,7 +192,19 @@ impl Shared {
             if error.kind() != ErrorKind::Closed {
                 trace::lost(error);
             }
-            self.hub.end((error.kind() != ErrorKind::Closed).then_some(error));
+            self.tell_observers((error.kind() != ErrorKind::Closed).then_some(error));
+        }
+    }
+
+    fn tell_observers(&self, lost: Option<&Error>) {
+        let greeted = self.greeted.load(Ordering::Acquire);
+        match (self.afterwards, lost) {
+            (Afterwards::Restart | Afterwards::RestartAgain, Some(error)) if greeted => {
+                self.hub.announce(&Observed::Lost(error.clone()));
+            }
+            // An attempt that has failed is told by who makes it, and a close by who closes.
+            (Afterwards::RestartAgain, _) => {}
+            _ => self.hub.end(lost),
         }
     }
 }
@@ -269,6 +283,11 @@ impl Connection {
     /// Completes after `delay`, on the clock of the I/O thread.
     pub(crate) fn sleep(&self, delay: Duration) -> impl Future<Output = ()> + Send + Unpin + use<> {
         self.shared.deadlines.sleep(delay)
+    }
+
+    /// Why the connection has ended, if it has. Whoever was told by anything that it has, finds it so here.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.shared.router().failure()
     }
 
     /// Starts the end of the connection: everything that waits ends with [`ErrorKind::Closed`].

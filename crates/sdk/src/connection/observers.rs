@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::frame_queue::OwnedEvent;
 use crate::Error;
@@ -18,6 +19,21 @@ pub(crate) enum Observed {
     Malformed { line: String, reason: String },
     Answered { method: String, declined: bool },
     HandlerFailed { method: String, message: String },
+    Lost(Error),
+    Restarting { attempt: usize, pause: Duration, reason: Error },
+    Restarted { attempt: usize },
+}
+
+/// What becomes of the observers when a connection ends by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum Afterwards {
+    /// They end with it.
+    #[default]
+    Over,
+    /// They go on if the handshake was done: the client can start another runtime.
+    Restart,
+    /// They go on, whatever happens: this is another runtime already.
+    RestartAgain,
 }
 
 /// What an observer's poll brings.
@@ -102,6 +118,12 @@ impl Hub {
             }
         }
         wake.into_iter().for_each(Waker::wake);
+    }
+
+    /// Shows an event to all observers, also to those of one thread.
+    pub(crate) fn announce(&self, event: &Observed) {
+        let observers = lock(&self.list).observers.clone();
+        observers.iter().filter_map(|observer| observer.push(event.clone())).for_each(Waker::wake);
     }
 
     /// Ends all observers; without an error, because the client was closed.

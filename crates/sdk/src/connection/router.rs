@@ -19,6 +19,7 @@ use super::asked::{Arrival, Ask, Asked};
 use super::envelope::{Incoming, Outcome, Route, resolved_request, started_turn};
 use super::frame_queue::{Event, FrameQueue};
 use super::logins::{Ending, LoginEnd, Logins};
+use super::observers::Afterwards;
 use super::turn_log::TurnLog;
 use crate::error::JsonRpcError;
 use crate::handler::Signal;
@@ -68,6 +69,8 @@ pub(crate) struct Router {
     asked: Asked,
     logins: Logins,
     failure: Option<Error>,
+    /// What the error of a lost turn says on top.
+    note: &'static str,
     wakers: Vec<Waker>,
     /// The turns that have staged events.
     touched: Vec<Arc<str>>,
@@ -144,7 +147,16 @@ impl Turn {
     }
 }
 
+/// What a client that starts a new runtime tells those whose turn has gone with the old one.
+const RESTARTS: &str = "; the turn may have had effects and is not made again: read the thread before you start it anew. \
+                        The client starts a new runtime when it is next used";
+
 impl Router {
+    pub(crate) fn new(afterwards: Afterwards) -> Self {
+        let note = if afterwards == Afterwards::Over { "" } else { RESTARTS };
+        Self { note, ..Self::default() }
+    }
+
     /// Registers a request and gives it its id; the error says that the connection has ended.
     pub(crate) fn register(&mut self, waiter: Waiter) -> Result<i64, Error> {
         self.check()?;
@@ -193,8 +205,13 @@ impl Router {
         self.ticks
     }
 
+    /// Why the connection has ended, if it has.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.failure.clone()
+    }
+
     fn check(&self) -> Result<(), Error> {
-        self.failure.clone().map_or(Ok(()), Err)
+        self.failure().map_or(Ok(()), Err)
     }
 
     /// Whether somebody still waits for this answer, so that the request is worth sending.
@@ -564,16 +581,22 @@ impl Router {
         }
         self.failure = Some(error.clone());
         self.parents.clear();
-        for start in self.starts.drain().map(|(_, start)| start) {
-            start.log.lose(&error.clone().with_thread(Some(&start.log.thread_id)), &mut self.wakers);
+        let of_turn = match error.kind() {
+            ErrorKind::Closed => error.clone(),
+            _ => error.clone().with_note(self.note),
+        };
+        let starts: HashMap<_, _> = self.starts.drain().collect();
+        for start in starts.values() {
+            start.log.lose(&of_turn.clone().with_thread(Some(&start.log.thread_id)), &mut self.wakers);
         }
         for turn in self.turns.drain().map(|(_, turn)| turn) {
             for log in &turn.logs {
-                log.lose(&error.clone().with_thread(Some(&log.thread_id)), &mut self.wakers);
+                log.lose(&of_turn.clone().with_thread(Some(&log.thread_id)), &mut self.wakers);
             }
         }
         self.logins.fail(error, effects);
-        for waiter in self.waiters.drain().map(|(_, waiter)| waiter) {
+        for (id, waiter) in self.waiters.drain() {
+            let error = if starts.contains_key(&id) { &of_turn } else { error };
             let error = in_context(error.clone(), &waiter);
             effects.push(Effect::Resolve(waiter, Err(error)));
         }

@@ -7,6 +7,7 @@ use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{ThreadForkParams, ThreadSource};
 
 use super::AsyncThread;
+use super::opened::{Opened, settings};
 use super::options::{Options, sends_a_thread, thread_options};
 use super::trust;
 use crate::client::Core;
@@ -74,6 +75,9 @@ impl<C> ThreadFork<C> {
         let thread_id = &params.thread_id;
         let answer = session.call::<methods::ThreadFork>(&params, Some(thread_id)).await?;
         self.core.handlers.bind(&answer.thread.id, self.options.layer);
-        Ok(AsyncThread::new(self.core, answer.thread.id))
+        Ok(AsyncThread::new(
+            self.core,
+            Opened::new(answer.thread, &session, Some(settings!(answer)), params.config),
+        ))
     }
 }

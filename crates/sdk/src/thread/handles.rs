@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::manage;
+use super::opened::Opened;
 use super::{ThreadItems, ThreadRead, ThreadTurns};
 use crate::client::Core;
 use crate::turn::compact::compact;
@@ -17,17 +18,17 @@ use crate::{AsyncCodex, AsyncEvents, AsyncTurnHandle, Result, RunResult, TurnInp
 #[derive(Clone, Debug)]
 pub struct AsyncThread {
     core: Arc<Core>,
-    id: Arc<str>,
+    opened: Arc<Opened>,
 }
 
 impl AsyncThread {
-    pub(crate) fn new(core: Arc<Core>, id: String) -> Self {
-        Self { core, id: id.into() }
+    pub(super) fn new(core: Arc<Core>, opened: Arc<Opened>) -> Self {
+        Self { core, opened }
     }
 
     /// The thread's id, by which it can be resumed.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.opened.id
     }
 
     /// Runs one turn to its end.
@@ -57,23 +58,23 @@ impl AsyncThread {
     /// Starts a turn: a builder for `turn/start` that ends in `send` (a handle) or `run` (the result). On a thread
     /// whose turn is running, it joins that turn.
     pub fn turn(&self, input: impl Into<TurnInput>) -> TurnStart<AsyncCodex> {
-        TurnStart::new(self.core.clone(), self.id.clone(), input.into())
+        TurnStart::new(self.core.clone(), self.opened.clone(), input.into())
     }
 
     /// Reads what the server has of the thread: a builder for `thread/read`.
     pub fn read(&self) -> ThreadRead<AsyncCodex> {
-        let client = PhantomData;
-        ThreadRead { core: self.core.clone(), thread_id: self.id.clone(), include_turns: false, client }
+        let (core, thread) = (self.core.clone(), self.opened.clone());
+        ThreadRead { core, thread, include_turns: false, client: PhantomData }
     }
 
     /// Pages through the thread's turns: a builder for `thread/turns/list`.
     pub fn turns(&self) -> ThreadTurns<AsyncCodex> {
-        ThreadTurns::new(self.core.clone(), &self.id)
+        ThreadTurns::new(self.core.clone(), self.opened.clone())
     }
 
     /// Pages through the thread's items, of all turns or of one: a builder for `thread/items/list`.
     pub fn items(&self) -> ThreadItems<AsyncCodex> {
-        ThreadItems::new(self.core.clone(), &self.id)
+        ThreadItems::new(self.core.clone(), self.opened.clone())
     }
 
     /// Names the thread: `thread/name/set`.
@@ -81,7 +82,7 @@ impl AsyncThread {
     /// # Errors
     /// As [`AsyncCodex::request`].
     pub async fn set_name(&self, name: impl Into<String>) -> Result<ThreadSetNameResponse> {
-        manage::set_name(&self.core, &self.id, name.into()).await
+        manage::set_name(&self.core, &self.opened, name.into()).await
     }
 
     /// Compacts the thread's history into a summary: `thread/compact/start`, which is answered at once, and then a
@@ -94,12 +95,12 @@ impl AsyncThread {
     /// As [`AsyncCodex::request`], and [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if
     /// its turn does not start.
     pub async fn compact(&self) -> Result<AsyncTurnHandle> {
-        compact(&self.core, &self.id).await
+        compact(&self.core, &self.opened).await
     }
 
     /// Observes everything that concerns this thread from now on, also what belongs to no turn.
     pub fn events(&self) -> AsyncEvents {
-        AsyncEvents::new(self.core.clone(), Some(self.id.clone()))
+        AsyncEvents::new(self.core.clone(), Some(self.opened.id.clone()))
     }
 }
 
@@ -144,23 +145,23 @@ impl Thread {
     /// Starts a turn: a builder for `turn/start` that ends in `send` (a handle) or `run` (the result). On a thread
     /// whose turn is running, it joins that turn.
     pub fn turn(&self, input: impl Into<TurnInput>) -> TurnStart<crate::Codex> {
-        TurnStart::new(self.inner.core.clone(), self.inner.id.clone(), input.into())
+        TurnStart::new(self.inner.core.clone(), self.inner.opened.clone(), input.into())
     }
 
     /// Reads what the server has of the thread: a builder for `thread/read`.
     pub fn read(&self) -> ThreadRead<crate::Codex> {
-        let (core, thread_id) = (self.inner.core.clone(), self.inner.id.clone());
-        ThreadRead { core, thread_id, include_turns: false, client: PhantomData }
+        let (core, thread) = (self.inner.core.clone(), self.inner.opened.clone());
+        ThreadRead { core, thread, include_turns: false, client: PhantomData }
     }
 
     /// Pages through the thread's turns: a builder for `thread/turns/list`.
     pub fn turns(&self) -> ThreadTurns<crate::Codex> {
-        ThreadTurns::new(self.inner.core.clone(), &self.inner.id)
+        ThreadTurns::new(self.inner.core.clone(), self.inner.opened.clone())
     }
 
     /// Pages through the thread's items, of all turns or of one: a builder for `thread/items/list`.
     pub fn items(&self) -> ThreadItems<crate::Codex> {
-        ThreadItems::new(self.inner.core.clone(), &self.inner.id)
+        ThreadItems::new(self.inner.core.clone(), self.inner.opened.clone())
     }
 
     /// Names the thread: `thread/name/set`.
@@ -186,6 +187,6 @@ impl Thread {
 
     /// Observes everything that concerns this thread from now on, also what belongs to no turn.
     pub fn events(&self) -> crate::Events {
-        crate::Events::new(self.inner.core.clone(), Some(self.inner.id.clone()))
+        crate::Events::new(self.inner.core.clone(), Some(self.inner.opened.id.clone()))
     }
 }

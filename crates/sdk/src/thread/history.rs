@@ -7,6 +7,7 @@ use openai_codex_protocol::types::{
     SortDirection, ThreadItemsListParams, ThreadTurnsListParams, TurnItemsView,
 };
 
+use super::opened::Opened;
 use crate::Result;
 use crate::client::Core;
 use crate::paging::lists;
@@ -17,6 +18,7 @@ use crate::paging::lists;
 #[derive(Clone, Debug)]
 pub struct ThreadTurns<C> {
     core: Arc<Core>,
+    thread: Arc<Opened>,
     params: ThreadTurnsListParams,
     client: PhantomData<C>,
 }
@@ -27,6 +29,7 @@ pub struct ThreadTurns<C> {
 #[derive(Clone, Debug)]
 pub struct ThreadItems<C> {
     core: Arc<Core>,
+    thread: Arc<Opened>,
     params: ThreadItemsListParams,
     client: PhantomData<C>,
 }
@@ -37,8 +40,9 @@ lists!(ThreadItems, ThreadItemsList);
 macro_rules! history {
     ($builder:ident, $params:ident, $entries:literal) => {
         impl<C> $builder<C> {
-            pub(crate) fn new(core: Arc<Core>, thread_id: &str) -> Self {
-                Self { core, params: $params::new(thread_id), client: PhantomData }
+            pub(crate) fn new(core: Arc<Core>, thread: Arc<Opened>) -> Self {
+                let params = $params::new(&*thread.id);
+                Self { core, thread, params, client: PhantomData }
             }
 
             /// Where to go on: the `next_cursor` or `backwards_cursor` of another page.
@@ -63,8 +67,8 @@ macro_rules! history {
                 Ok(self.params)
             }
 
-            fn thread_id(&self) -> Option<Arc<str>> {
-                Some(self.params.thread_id.as_str().into())
+            fn thread(&self) -> Option<Arc<Opened>> {
+                Some(self.thread.clone())
             }
         }
     };

@@ -8,6 +8,7 @@ use openai_codex_protocol::types::{
     SortDirection, ThreadListCwdFilter, ThreadListParams, ThreadSortKey, ThreadSourceKind,
 };
 
+use super::opened::Opened;
 use crate::Result;
 use crate::client::Core;
 use crate::input::utf8_path;
@@ -129,7 +130,7 @@ impl<C> ThreadList<C> {
         Ok(params)
     }
 
-    fn thread_id(&self) -> Option<Arc<str>> {
+    fn thread(&self) -> Option<Arc<Opened>> {
         None
     }
 }

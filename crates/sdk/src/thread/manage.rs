@@ -9,6 +9,7 @@ use openai_codex_protocol::types::{
 };
 
 use super::AsyncThread;
+use super::opened::Opened;
 use crate::Result;
 use crate::client::Core;
 
@@ -21,14 +22,14 @@ pub(crate) async fn unarchive(core: Arc<Core>, thread_id: &str) -> Result<AsyncT
     let params = ThreadUnarchiveParams::new(thread_id);
     let session = core.session().await?;
     let answer = session.call::<methods::ThreadUnarchive>(&params, Some(thread_id)).await?;
-    Ok(AsyncThread::new(core, answer.thread.id))
+    Ok(AsyncThread::new(core, Opened::new(answer.thread, &session, None, None)))
 }
 
 pub(super) async fn set_name(
     core: &Arc<Core>,
-    thread_id: &str,
+    thread: &Opened,
     name: String,
 ) -> Result<ThreadSetNameResponse> {
-    let params = ThreadSetNameParams::new(thread_id, name);
-    core.session().await?.call::<methods::ThreadNameSet>(&params, Some(thread_id)).await
+    let params = ThreadSetNameParams::new(&*thread.id, name);
+    thread.session(core).await?.call::<methods::ThreadNameSet>(&params, Some(&thread.id)).await
 }

@@ -5,6 +5,7 @@ mod handles;
 mod history;
 mod list;
 pub(crate) mod manage;
+pub(crate) mod opened;
 mod options;
 mod places;
 mod read;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{ThreadReadParams, ThreadReadResponse};
 
+use super::opened::Opened;
 use crate::client::Core;
 use crate::{AsyncCodex, Result};
 
@@ -14,7 +15,7 @@ use crate::{AsyncCodex, Result};
 #[derive(Clone, Debug)]
 pub struct ThreadRead<C> {
     pub(super) core: Arc<Core>,
-    pub(super) thread_id: Arc<str>,
+    pub(super) thread: Arc<Opened>,
     pub(super) include_turns: bool,
     pub(super) client: PhantomData<C>,
 }
@@ -27,8 +28,10 @@ impl<C> ThreadRead<C> {
     }
 
     async fn perform(self) -> Result<ThreadReadResponse> {
-        let params = ThreadReadParams::new(&*self.thread_id).include_turns(self.include_turns);
-        self.core.session().await?.call::<methods::ThreadRead>(&params, Some(&self.thread_id)).await
+        let thread_id = &self.thread.id;
+        let params = ThreadReadParams::new(&**thread_id).include_turns(self.include_turns);
+        let session = self.thread.session(&self.core).await?;
+        session.call::<methods::ThreadRead>(&params, Some(thread_id)).await
     }
 }
 

@@ -7,6 +7,7 @@ use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{Personality, ThreadResumeParams};
 
 use super::AsyncThread;
+use super::opened::{Opened, settings};
 use super::options::{Options, sends_a_thread, thread_options};
 use super::trust;
 use crate::client::Core;
@@ -72,6 +73,8 @@ impl<C> ThreadResume<C> {
             (Err(_), Some(None)) => drop(self.core.handlers.release(thread_id)),
             (Err(_), None) => {}
         }
-        Ok(AsyncThread::new(self.core, answer?.thread.id))
+        let answer = answer?;
+        let settings = settings!(answer);
+        Ok(AsyncThread::new(self.core, Opened::new(answer.thread, &session, Some(settings), params.config)))
     }
 }

@@ -7,6 +7,7 @@ use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{Personality, ThreadSource, ThreadStartParams, ThreadStartSource};
 
 use super::AsyncThread;
+use super::opened::{Opened, settings};
 use super::options::{Options, sends_a_thread, thread_options};
 use super::trust;
 use crate::client::Core;
@@ -85,6 +86,9 @@ impl<C> ThreadStart<C> {
         }
         let answer = session.call::<methods::ThreadStart>(&params, None).await?;
         self.core.handlers.bind(&answer.thread.id, self.options.layer);
-        Ok(AsyncThread::new(self.core, answer.thread.id))
+        Ok(AsyncThread::new(
+            self.core,
+            Opened::new(answer.thread, &session, Some(settings!(answer)), params.config),
+        ))
     }
 }

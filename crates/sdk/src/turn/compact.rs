@@ -10,12 +10,13 @@ use openai_codex_protocol::{ClientRequest, methods};
 use super::AsyncTurnHandle;
 use super::hold::TurnHold;
 use crate::client::{Core, encode};
+use crate::thread::opened::Opened;
 use crate::{Error, ErrorKind, Result};
 
 /// Asks for a compaction and waits until its turn has started. The answer, which comes at once, does not name it.
-pub(crate) async fn compact(core: &Arc<Core>, thread_id: &Arc<str>) -> Result<AsyncTurnHandle> {
+pub(crate) async fn compact(core: &Arc<Core>, thread: &Opened) -> Result<AsyncTurnHandle> {
     const METHOD: &str = methods::ThreadCompactStart::METHOD;
-    let session = core.session().await?;
+    let (session, thread_id) = (thread.session(core).await?, &thread.id);
     let log = session.connection.log(thread_id.clone(), true);
     let hold = TurnHold::new(session.clone(), log.clone());
     hold.set_interrupt_on_drop(false);

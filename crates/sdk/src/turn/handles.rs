@@ -84,7 +84,7 @@ impl AsyncTurnHandle {
     pub async fn steer(&self, input: impl Into<Input>) -> Result<TurnSteerResponse> {
         let input = input.into().to_wire()?;
         let params = TurnSteerParams::new(self.thread_id(), self.id(), input);
-        self.hold.session.call::<methods::TurnSteer>(&params, Some(self.thread_id())).await
+        self.hold.call::<methods::TurnSteer>(&params).await
     }
 
     /// Asks the server to end the turn: `turn/interrupt`. It answers at once; the end is still `turn/completed`, and
@@ -95,7 +95,7 @@ impl AsyncTurnHandle {
     /// [`AsyncCodex::request`](crate::AsyncCodex::request).
     pub async fn interrupt(&self) -> Result<TurnInterruptResponse> {
         let params = TurnInterruptParams::new(self.thread_id(), self.id());
-        self.hold.session.call::<methods::TurnInterrupt>(&params, Some(self.thread_id())).await
+        self.hold.call::<methods::TurnInterrupt>(&params).await
     }
 
     /// Waits for the turn's end and collects its result; works before, during and after streams, and any number of

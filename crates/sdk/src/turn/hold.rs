@@ -4,9 +4,11 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use openai_codex_protocol::ClientRequest;
+
 use crate::client::Session;
 use crate::connection::turn_log::TurnLog;
-use crate::{Error, Result, RunResult, trace};
+use crate::{Error, ErrorKind, Result, RunResult, trace};
 
 /// A hold on a turn. While it lives, the turn's events are kept; when it goes, they no longer are.
 #[derive(Debug)]
@@ -26,6 +28,17 @@ impl TurnHold {
 
     pub(super) fn set_interrupt_on_drop(&self, interrupt: bool) {
         self.interrupt_on_drop.store(interrupt, Ordering::Relaxed);
+    }
+
+    /// Makes a request about the turn, which only the runtime that runs it can answer.
+    pub(super) async fn call<R: ClientRequest>(&self, params: &R::Params) -> Result<R::Response> {
+        let answer = self.session.call::<R>(params, Some(&self.log.thread_id)).await;
+        answer.map_err(|error| match error.kind() {
+            ErrorKind::TransportClosed => {
+                error.with_note("; the runtime of the turn has gone, and the turn with it")
+            }
+            _ => error,
+        })
     }
 
     /// Waits for the turn's end and puts its result together.

@@ -20,6 +20,7 @@ use super::AsyncTurnHandle;
 use super::hold::TurnHold;
 use crate::client::{Core, Session, decode, encode};
 use crate::input::utf8_path;
+use crate::thread::opened::Opened;
 use crate::{
     ApprovalMode, AsyncCodex, Error, ErrorKind, Result, RunResult, Sandbox, TurnInput, TypedResult, schema,
 };
@@ -30,7 +31,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct TurnStart<C> {
     core: Arc<Core>,
-    thread_id: Arc<str>,
+    thread: Arc<Opened>,
     input: TurnInput,
     params: TurnStartParams,
     approval_mode: Option<ApprovalMode>,
@@ -42,11 +43,11 @@ pub struct TurnStart<C> {
 }
 
 impl<C> TurnStart<C> {
-    pub(crate) fn new(core: Arc<Core>, thread_id: Arc<str>, input: TurnInput) -> Self {
-        let params = TurnStartParams::new(&*thread_id, Vec::<UserInput>::new());
+    pub(crate) fn new(core: Arc<Core>, thread: Arc<Opened>, input: TurnInput) -> Self {
+        let params = TurnStartParams::new(&*thread.id, Vec::<UserInput>::new());
         Self {
             core,
-            thread_id,
+            thread,
             input,
             params,
             approval_mode: None,
@@ -161,7 +162,7 @@ impl<C> TurnStart<C> {
 
     fn finish_params(&mut self) -> Result<()> {
         if let Some(error) = self.unusable_schema.take() {
-            return Err(error.with_thread(Some(&self.thread_id)));
+            return Err(error.with_thread(Some(&self.thread.id)));
         }
         match &self.input {
             TurnInput::User(input) => self.params.input = input.to_wire()?,
@@ -170,7 +171,7 @@ impl<C> TurnStart<C> {
         if let Some(cwd) = &self.cwd {
             self.params.cwd = Some(utf8_path(cwd, "cwd")?);
         }
-        let handlers = self.core.handlers.approve(Some(&self.thread_id));
+        let handlers = self.core.handlers.approve(Some(&self.thread.id));
         if let Some(mode) = crate::approval::resolve(self.approval_mode, handlers, None)? {
             let (policy, reviewer) = mode.fields();
             self.params.approval_policy = Some(policy);
@@ -188,38 +189,49 @@ impl<C> TurnStart<C> {
         ];
         for (field, _) in later.into_iter().filter(|(_, used)| *used) {
             let known = session.require("TurnStartParams", field).await;
-            known.map_err(|error| error.with_thread(Some(&self.thread_id)))?;
+            known.map_err(|error| error.with_thread(Some(&self.thread.id)))?;
         }
         Ok(())
     }
 
-    /// Sends the request. Until the hold is handed out, dropping this future interrupts what it has started.
-    async fn begin(mut self, keep_backlog: bool) -> Result<(TurnHold, Arc<str>)> {
-        const METHOD: &str = methods::TurnStart::METHOD;
+    /// Checks everything, and gives the session to start the turn in.
+    async fn prepare(&mut self) -> Result<Arc<Session>> {
         self.finish_params()?;
-        let session = self.core.session().await?;
+        self.thread.session(&self.core).await
+    }
+
+    /// Sends the request. Until the hold is handed out, dropping this future interrupts what it has started.
+    async fn begin(self, session: Arc<Session>, keep_backlog: bool) -> Result<(TurnHold, Arc<str>)> {
+        const METHOD: &str = methods::TurnStart::METHOD;
         self.check_runtime(&session).await?;
-        let log = session.connection.log(self.thread_id.clone(), keep_backlog);
+        let log = session.connection.log(self.thread.id.clone(), keep_backlog);
         let hold = TurnHold::new(session.clone(), log.clone());
         let params = encode(METHOD, &self.params)?.unwrap_or_default();
-        let answer = session.start_turn(&params, &log, self.deadline)?.await?;
-        let answer = decode::<methods::TurnStart>(&answer, Some(&self.thread_id))?;
+        // Now, not with the answer: nobody may be there any more to take that.
+        let before = self.thread.change(&self.params);
+        let answer = session.start_turn(&params, &log, self.deadline)?.await;
+        if answer.as_ref().is_err_and(|error| error.json_rpc().is_some()) {
+            self.thread.change_back(before);
+        }
+        let answer = answer?;
+        let answer = decode::<methods::TurnStart>(&answer, Some(&self.thread.id))?;
         Ok((hold, answer.turn.id.into()))
     }
 
-    async fn handle(self) -> Result<AsyncTurnHandle> {
+    async fn handle(mut self) -> Result<AsyncTurnHandle> {
         let interrupt = self.interrupt_on_drop;
-        let (hold, id) = self.begin(true).await?;
+        let session = self.prepare().await?;
+        let (hold, id) = self.begin(session, true).await?;
         hold.set_interrupt_on_drop(interrupt);
         Ok(AsyncTurnHandle::new(hold, id))
     }
 
-    async fn result(self) -> Result<RunResult> {
-        let Some(deadline) = self.deadline else { return self.run_to_end().await };
-        let thread_id = self.thread_id.clone();
-        let session = self.core.session().await?;
+    async fn result(mut self) -> Result<RunResult> {
+        let session = self.prepare().await?;
+        let Some(deadline) = self.deadline else { return self.run_to_end(session).await };
+        let thread_id = self.thread.id.clone();
         let mut time = session.connection.sleep(deadline);
-        let mut run = pin!(self.run_to_end());
+        let mut run = pin!(self.run_to_end(session));
         std::future::poll_fn(move |context| {
             if let Poll::Ready(result) = run.as_mut().poll(context) {
                 return Poll::Ready(result);
@@ -233,13 +245,13 @@ impl<C> TurnStart<C> {
     }
 
     async fn typed_result<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
-        let thread_id = self.thread_id.clone();
+        let thread_id = self.thread.id.clone();
         let result = self.output_schema_of::<T>().result().await?;
         result.typed().map_err(|error| error.with_thread(Some(&thread_id)))
     }
 
-    async fn run_to_end(self) -> Result<RunResult> {
-        let (hold, _) = self.begin(false).await?;
+    async fn run_to_end(self, session: Arc<Session>) -> Result<RunResult> {
+        let (hold, _) = self.begin(session, false).await?;
         let result = hold.outcome().await;
         // The turn is over, or lost: nothing is left to interrupt.
         hold.set_interrupt_on_drop(false);

@@ -8,4 +8,5 @@ mod closing;
 mod death;
 mod dropping;
 mod executors;
+mod restart;
 mod starting;

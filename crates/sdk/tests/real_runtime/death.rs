@@ -1,8 +1,9 @@
 //! The real runtime is killed while something is under way.
 
-use openai_codex::types::SandboxMode;
-use openai_codex::{ApprovalMode, ErrorKind, Notification};
+use openai_codex::types::{SandboxMode, TurnStatus, WorkspaceWriteSandboxPolicy};
+use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, RestartPolicy};
 use openai_codex_testkit::{Reply, ToolCall};
+use serde_json::{Value, json};
 
 use crate::support::{Model, with_both_clients};
 
@@ -61,5 +62,105 @@ with_both_clients! {
         assert_eq!(wait!(turn.run()).unwrap_err().kind(), ErrorKind::TransportClosed);
         model.trace.wait_gone(&running);
         wait!(codex.close()).unwrap();
+    }
+
+    fn a_thread_goes_on_in_a_new_runtime(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply("first");
+        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply("third");
+        let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+        let mut events = codex.events();
+        let options = codex.thread_start().approval_mode(ApprovalMode::DenyAll).cwd(model.folder());
+        let options = options.developer_instructions("Mind the gap.");
+        let thread = wait!(options.sandbox(SandboxMode::WorkspaceWrite).send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let turn = wait!(thread.turn("two").send()).unwrap();
+        let mut stream = turn.stream();
+        loop {
+            let event = wait!(stream.next()).unwrap().unwrap();
+            if matches!(event, Notification::AgentMessageDelta(_)) {
+                break;
+            }
+        }
+        let first = model.trace.processes();
+        kill(&model);
+        let error = wait!(turn.run()).unwrap_err();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::TransportClosed, Some(thread.id())));
+        let text = error.to_string();
+        assert!(text.contains("signal: 9") && text.contains("may have had effects"), "{text}");
+
+        let result = wait!(thread.run("three")).unwrap();
+        assert_eq!(result.final_response.as_deref(), Some("third"));
+        assert!(model.trace.processes().iter().all(|id| !first.contains(id)), "it is another process");
+        let mut restarted = false;
+        while !restarted {
+            restarted = matches!(wait!(events.next()).unwrap().unwrap(), Event::Restarted { attempt: 1 });
+        }
+        // The model was asked once for each turn, and the last time with all that came before.
+        let requests = model.requests();
+        assert_eq!(requests.len(), 3);
+        let said = requests[2].user_texts().into_iter().filter(|text| !text.starts_with('<'));
+        assert_eq!(said.collect::<Vec<_>>(), ["one", "two", "three"]);
+        assert!(requests[2].texts("developer").contains(&"Mind the gap."));
+        // Nobody has told it of other bounds than those that it had.
+        assert_eq!(requests[2].texts("developer"), requests[0].texts("developer"));
+        let read = wait!(thread.read().include_turns(true).send()).unwrap();
+        let statuses: Vec<_> = read.thread.turns.iter().map(|turn| turn.status.clone()).collect();
+        assert_eq!(statuses, [TurnStatus::Completed, TurnStatus::Interrupted, TurnStatus::Completed]);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn what_bounds_a_thread_bounds_it_in_a_new_runtime(start, wait) {
+        let model = Model::start();
+        model.reply("first");
+        // What a thread gets that says nothing.
+        let config = model.config().config_override("sandbox_mode", "danger-full-access");
+        let codex = start!(config.restart(RestartPolicy::new())).unwrap();
+        let options = codex.thread_start().cwd(model.folder()).sandbox(SandboxMode::ReadOnly);
+        let thread = wait!(options.send()).unwrap();
+        let policy = WorkspaceWriteSandboxPolicy::new().network_access(true);
+        let turn = thread.turn("one").sandbox_policy(policy);
+        wait!(turn.run()).unwrap();
+        let params = json!({"threadId": thread.id()});
+        // The answer of a thread that is open says how it is.
+        let before = wait!(codex.request_raw("thread/resume", params.clone())).unwrap();
+        let bounds = |answer: &Value| {
+            ["approvalPolicy", "approvalsReviewer", "sandbox"].map(|field| answer[field].clone())
+        };
+        assert_eq!(before["sandbox"]["type"], "workspaceWrite");
+        assert_eq!((&before["sandbox"]["networkAccess"], &before["approvalsReviewer"]), (&json!(true), &json!("auto_review")));
+        kill(&model);
+        // Whether or not it finds the runtime alive.
+        while wait!(codex.models().send()).is_err() {}
+        wait!(thread.read().send()).unwrap();
+        let after = wait!(codex.request_raw("thread/resume", params)).unwrap();
+        assert_eq!(bounds(&after), bounds(&before));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn the_configuration_of_a_thread_is_told_to_a_new_runtime(start, wait) {
+        // The runtime does not store it: whoever resumes the thread without a word is offered the tool again.
+        for by_itself in [true, false] {
+            let model = Model::start();
+            model.reply("first");
+            model.reply("second");
+            let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+            let options = codex.thread_start().cwd(model.folder()).config("web_search", "disabled");
+            let thread = wait!(options.send()).unwrap();
+            wait!(thread.run("one")).unwrap();
+            kill(&model);
+            while wait!(codex.models().send()).is_err() {}
+            let thread = match by_itself {
+                true => thread,
+                false => wait!(codex.thread_resume(thread.id()).send()).unwrap(),
+            };
+            wait!(thread.run("two")).unwrap();
+            let requests = model.requests();
+            let offers = |at: usize| requests[at].tool_names().contains(&"web_search");
+            assert_eq!((offers(0), offers(1)), (false, !by_itself));
+            wait!(codex.close()).unwrap();
+        }
     }
 }

@@ -17,7 +17,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::backlog::{Backlog, Limits};
-use super::observers::{CAPACITY, Hub, Observed, Seen};
+use super::observers::{Afterwards, CAPACITY, Hub, Observed, Seen};
 use super::turn_log::{Batch, End, TurnLog};
 use super::{Connection, Owner, Pending};
 use crate::ErrorKind;
@@ -101,6 +101,7 @@ fn owner(hub: Arc<Hub>) -> Owner {
         silence: Duration::MAX,
         trace_context: None,
         wire_log: None,
+        afterwards: Afterwards::Over,
     }
 }
 

@@ -94,7 +94,7 @@ fn ask(connection: &Connection, method: &str) -> Pending {
 
 fn start(connection: &Connection) -> (Arc<TurnLog>, Pending) {
     let log = Arc::new(TurnLog::new("t".into(), true));
-    let pending = connection.start_turn(&params(&json!({"threadId": "t"})), &log, QUICK).unwrap();
+    let pending = connection.start_turn(&params(&json!({"threadId": "t"})), &log, QUICK, true).unwrap();
     (log, pending)
 }
 

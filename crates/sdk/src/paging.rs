@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use openai_codex_protocol::types::{
-    InitializeResponse, Model, ModelListParams, ModelListResponse, Thread, ThreadItemEntry, ThreadItemsListParams,
-    ThreadItemsListResponse, ThreadListParams, ThreadListResponse, ThreadTurnsListParams,
-    ThreadTurnsListResponse, Turn,
+    InitializeResponse, Model, ModelListParams, ModelListResponse, Thread, ThreadItemEntry,
+    ThreadItemsListParams, ThreadItemsListResponse, ThreadListParams, ThreadListResponse,
+    ThreadTurnsListParams, ThreadTurnsListResponse, Turn,
 };
 use openai_codex_protocol::{ClientRequest, methods};
 

@@ -3,9 +3,7 @@
 
 mod support;
 
-use openai_codex::types::{
-    AskForApproval, SandboxMode, SortDirection, ThreadItem, TurnStatus,
-};
+use openai_codex::types::{AskForApproval, SandboxMode, SortDirection, ThreadItem, TurnStatus};
 use openai_codex::{ApprovalMode, CodexConfig, ErrorKind, Sandbox};
 use openai_codex_testkit::app_server::{Unexpected, messages};
 use openai_codex_testkit::{Script, ToolCall};
@@ -247,7 +245,19 @@ with_both_clients! {
             count += 1;
         }
         assert_eq!(count, 2, "the fork's turn is its own");
-        let mut items = fork.items().limit(2).sort_direction(SortDirection::Asc).all();
+        wait!(codex.close()).unwrap();
+    }
+
+    // Behaviour 31.
+    fn the_items_of_a_thread_are_listed_page_by_page(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        for answer in ["one", "two", "three"] {
+            model.reply(answer);
+            wait!(thread.run("go")).unwrap();
+        }
+        let mut items = thread.items().limit(2).sort_direction(SortDirection::Asc).all();
         let mut texts = Vec::new();
         while let Some(entry) = wait!(items.next()) {
             if let ThreadItem::AgentMessage(message) = entry.unwrap().item {

@@ -4,6 +4,7 @@ mod api;
 mod cargo;
 #[allow(unreachable_pub, reason = "a tree of its own, with its own notion of what is public in it")]
 mod codegen;
+mod compat;
 mod lint;
 mod runtime;
 mod suite;
@@ -22,6 +23,10 @@ usage: cargo xtask <command>
                     (with --offline, both leave the runtime out and take the vendored facts as they are)
   test              the whole suite; needs cargo and npm or pip, and no network once the runtime is installed
   test-installs     really installs the runtime into empty folders, through npm and through pip
+  compat            run the tests of the real runtime against old and new ones, write docs/compat.md; ten minutes, and
+                    the network the first time; fails where what differs is not what xtask/src/compat explains
+  compat --check    the same, write nothing, fail where the document differs
+  compat VERSION..  only these, and no document
   api               write the snapshots of the public API, docs/api
   api --check       fail where they differ
   lint              format, clippy, rustdoc, and what needs further tools (says how to install a missing one)
@@ -43,6 +48,8 @@ fn main() -> ExitCode {
         ["test-installs"] => suite::test_installs(),
         ["api"] => api::snapshot(false),
         ["api", "--check"] => api::snapshot(true),
+        ["compat", "--check"] => compat::compat(&[], true),
+        ["compat", versions @ ..] => compat::compat(versions, false),
         ["lint"] => lint::lint(true),
         ["lint", "--basic"] => lint::lint(false),
         ["bench", rest @ ..] => suite::bench(rest),

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use openai_codex_protocol::types::{
-    Model, ModelListParams, ModelListResponse, Thread, ThreadItemEntry, ThreadItemsListParams,
-    ThreadItemsListResponse, ThreadListParams, ThreadListResponse, ThreadTurnsListParams,
-    ThreadTurnsListResponse, Turn,
+    InitializeResponse, Model, ModelListParams, ModelListResponse, Thread, ThreadItemEntry,
+    ThreadItemsListParams, ThreadItemsListResponse, ThreadListParams, ThreadListResponse,
+    ThreadTurnsListParams, ThreadTurnsListResponse, Turn,
 };
 use openai_codex_protocol::{ClientRequest, methods};
 
@@ -90,13 +90,22 @@ pub struct AsyncPages<R: Paged> {
     thread: Option<Arc<Opened>>,
     /// The cursor of the page that is asked for.
     cursor: Option<String>,
+    /// Chooses what the runtime at hand is to be asked, where the caller has left it open.
+    prepare: Prepare<R>,
     state: State<R>,
 }
+
+type Prepare<R> = fn(&mut <R as ClientRequest>::Params, &InitializeResponse);
 
 impl<R: Paged> AsyncPages<R> {
     pub(crate) fn new(core: Arc<Core>, params: Result<R::Params>, thread: Option<Arc<Opened>>) -> Self {
         let state = params.map_or_else(State::Failed, State::Ask);
-        Self { core, thread, cursor: None, state }
+        Self { core, thread, cursor: None, prepare: |_, _| (), state }
+    }
+
+    pub(crate) fn prepared(mut self, prepare: Prepare<R>) -> Self {
+        self.prepare = prepare;
+        self
     }
 
     /// The page that the listing begins with, and no more.
@@ -117,8 +126,9 @@ impl<R: Paged> AsyncPages<R> {
             match std::mem::replace(&mut self.state, State::Done) {
                 State::Done => return Poll::Ready(None),
                 State::Failed(error) => return Poll::Ready(Some(Err(error))),
-                State::Ask(params) => {
+                State::Ask(mut params) => {
                     let (core, thread) = (self.core.clone(), self.thread.clone());
+                    let prepare = self.prepare;
                     self.state = State::Waiting(Box::pin(async move {
                         let thread_id = thread.as_ref().map(|thread| &*thread.id);
                         let session = match &thread {
@@ -126,7 +136,10 @@ impl<R: Paged> AsyncPages<R> {
                             None => core.session().await,
                         };
                         let page = match session {
-                            Ok(session) => session.call::<R>(&params, thread_id).await,
+                            Ok(session) => {
+                                prepare(&mut params, &session.metadata);
+                                session.call::<R>(&params, thread_id).await
+                            }
                             Err(error) => Err(error),
                         };
                         (params, page)
@@ -281,10 +294,10 @@ pub(crate) type Page<R> = <R as ClientRequest>::Response;
 /// `params` (checked, and translated to the protocol's) and `thread` (that of the listing, if it is one of a thread).
 macro_rules! lists {
     ($builder:ident, $method:ident) => {
-        lists!($builder, $method, std::convert::identity);
+        lists!($builder, $method, |_, _| ());
     };
-    // `$prepare`: what is made of the options when more than one page is wanted.
-    ($builder:ident, $method:ident, $prepare:path) => {
+    // `$prepare`: what is made of the parameters when more than one page is wanted.
+    ($builder:ident, $method:ident, $prepare:expr) => {
         impl<C> $builder<C> {
             fn start(self) -> crate::AsyncPages<openai_codex_protocol::methods::$method> {
                 let (core, thread) = (self.core.clone(), self.thread());
@@ -306,12 +319,12 @@ macro_rules! lists {
 
             /// All pages from here on, as a stream. Unusable options are its first item.
             pub fn pages(self) -> crate::AsyncPages<openai_codex_protocol::methods::$method> {
-                $prepare(self).start()
+                self.start().prepared($prepare)
             }
 
             /// All entries from here on, as a stream. Unusable options are its first item.
             pub fn all(self) -> crate::AsyncEntries<openai_codex_protocol::methods::$method> {
-                crate::AsyncEntries::new($prepare(self).start())
+                crate::AsyncEntries::new(self.start().prepared($prepare))
             }
         }
 
@@ -327,12 +340,12 @@ macro_rules! lists {
 
             /// All pages from here on, as an iterator. Unusable options are its first item.
             pub fn pages(self) -> crate::Pages<openai_codex_protocol::methods::$method> {
-                crate::Pages::from_async($prepare(self).start())
+                crate::Pages::from_async(self.start().prepared($prepare))
             }
 
             /// All entries from here on, as an iterator. Unusable options are its first item.
             pub fn all(self) -> crate::Entries<openai_codex_protocol::methods::$method> {
-                crate::Entries::from_async(crate::AsyncEntries::new($prepare(self).start()))
+                crate::Entries::from_async(crate::AsyncEntries::new(self.start().prepared($prepare)))
             }
         }
     };

@@ -11,6 +11,19 @@ use crate::{Error, ErrorKind, Result};
 /// The first runtime that knows `excludeTurns`, `serviceTierForTurn`, `toolOutput` and `turnTrigger`.
 const GATE: [u64; 3] = [0, 151, 0];
 
+/// The first runtime that answers a `turn/start` on a busy thread with the turn that runs. Older ones answer with a new id,
+/// and no event ever names it: the input becomes part of the running turn, or is lost with it.
+pub(crate) const JOINS: [u64; 3] = [0, 148, 0];
+
+/// The first runtime, of those seen, that sorts threads by `recency_at`.
+pub(crate) const RECENCY: [u64; 3] = [0, 142, 0];
+
+/// Whether a runtime is known to be older than this version.
+pub(crate) fn is_older(metadata: &InitializeResponse, first: [u64; 3]) -> bool {
+    let version = reported(metadata).and_then(|version| parse(version.trim()));
+    version.is_some_and(|(numbers, rest)| numbers != [0, 0, 0] && precedes(numbers, rest, first))
+}
+
 /// The version that a runtime reports: that of its `serverInfo`, if it sends one, or else that in its user agent.
 pub(crate) fn reported(metadata: &InitializeResponse) -> Option<&str> {
     let told = metadata.extra.get("serverInfo").and_then(|info| info.get("version")?.as_str());
@@ -61,13 +74,16 @@ fn standing(version: &str) -> Standing {
     if numbers == [0, 0, 0] {
         return Standing::Unversioned;
     }
-    match numbers.cmp(&GATE) {
-        Ordering::Greater => Standing::Knows,
+    if precedes(numbers, rest, GATE) { Standing::TooOld } else { Standing::Knows }
+}
+
+/// Whether a version comes before this one.
+fn precedes(numbers: [u64; 3], rest: &str, first: [u64; 3]) -> bool {
+    match numbers.cmp(&first) {
+        Ordering::Greater => false,
         // A pre-release comes before its release; what is after it (`.post1`, `+build`) does not.
-        Ordering::Equal if !rest.starts_with(|c: char| c == '-' || c.is_ascii_alphabetic()) => {
-            Standing::Knows
-        }
-        _ => Standing::TooOld,
+        Ordering::Equal => rest.starts_with(|c: char| c == '-' || c.is_ascii_alphabetic()),
+        Ordering::Less => true,
     }
 }
 
@@ -145,6 +161,17 @@ mod tests {
             assert!(check("toolOutput", &metadata(agent, None)).is_ok(), "{agent}");
         }
         assert!(check("toolOutput", &metadata("unknown", Some("0.153.0"))).is_ok());
+    }
+
+    #[test]
+    fn only_a_version_that_says_so_is_older() {
+        let older = |version: &str| is_older(&metadata(&format!("codex-cli/{version}"), None), JOINS);
+        for version in ["0.133.0", "0.147.9", "0.148.0-alpha.1"] {
+            assert!(older(version), "{version}");
+        }
+        for version in ["0.148.0", "0.148.0+build", "1.0.0", "0.0.0", "unknown", ""] {
+            assert!(!older(version), "{version}");
+        }
     }
 
     /// Behaviour 18.

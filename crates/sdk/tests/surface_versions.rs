@@ -9,7 +9,7 @@ use openai_codex::{CodexConfig, ErrorKind, ExternalMessage};
 use openai_codex_testkit::app_server::messages;
 use openai_codex_testkit::{AppServer, Script};
 use serde_json::json;
-use support::{count, program, with_both_clients};
+use support::{count, program, sent, with_both_clients};
 
 /// A scripted server of version 0.0.0 behind a program that can also print a schema, and notes each time it does.
 struct Checkout {
@@ -57,6 +57,13 @@ impl Checkout {
     }
 }
 
+/// A server of some version, greeted.
+fn of_version(version: &str) -> Script {
+    let mut greeting = messages::initialize_response();
+    greeting["userAgent"] = format!("codex-cli/{version}").into();
+    Script::new().expect("initialize").respond(greeting).expect_notification("initialized")
+}
+
 const PRINTS: &str = "mkdir $out/v2; for p in TurnStartParams ThreadResumeParams ThreadForkParams; do \
                       echo '{\"properties\": {\"toolOutput\": {}}}' > $out/v2/$p.json; done";
 
@@ -100,6 +107,41 @@ with_both_clients! {
         wait!(codex.thread_resume("t").send()).unwrap();
         wait!(codex.close()).unwrap();
         assert_eq!(count(&checkout.server.received().unwrap(), "thread/resume"), 1);
+    }
+
+    fn all_threads_come_in_an_order_that_the_runtime_knows(start, wait) {
+        for (version, key) in [("0.140.0", "updated_at"), ("0.142.0", "recency_at")] {
+            let script = of_version(version).always("thread/list", json!({"data": []}));
+            let (transport, playing) = script.connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            assert!(wait!(codex.thread_list().all().next()).is_none());
+            wait!(codex.close()).unwrap();
+            assert_eq!(sent(&playing.finish().unwrap().messages(), "thread/list")["params"]["sortKey"], key);
+        }
+    }
+
+    // Such a runtime answers with the id of a turn that never ends.
+    fn an_old_runtime_is_not_asked_to_have_a_turn_joined(start, wait) {
+        let script = of_version("0.147.0")
+            .start_thread("t")
+            .start_turn("t", "u")
+            .expect("go/on")
+            .respond(json!({}))
+            .complete_turn("t", "u")
+            .start_turn("t", "v")
+            .complete_turn("t", "v");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("one").send()).unwrap();
+        let error = wait!(thread.turn("two").send()).unwrap_err();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::UnsupportedByRuntime, Some("t")));
+        assert!(error.to_string().contains("a turn runs on this thread"), "{error}");
+        wait!(codex.request_raw("go/on", json!({}))).unwrap();
+        wait!(turn.run()).unwrap();
+        wait!(thread.run("three")).unwrap();
+        wait!(codex.close()).unwrap();
+        assert_eq!(count(&playing.finish().unwrap().messages(), "turn/start"), 2);
     }
 
     // Behaviour 18.

@@ -296,6 +296,31 @@ fn references(shape: &Shape) -> Vec<(String, String)> {
     found
 }
 
+/// The facts with what other runtimes leave out as optional.
+pub fn relaxed(mut facts: Facts) -> Result<Facts> {
+    for left_out in policy::LEFT_OUT {
+        let field = required_field(&mut facts, *left_out);
+        let gone = || format!("the policy names {left_out:?}, which is gone, or optional by now");
+        field.ok_or_else(gone)?.optional = true;
+    }
+    Ok(facts)
+}
+
+/// A field that the schema requires, of an object or of a variant of a tagged union.
+fn required_field<'a>(
+    facts: &'a mut Facts,
+    (ty, variant, field): (&str, &str, &str),
+) -> Option<&'a mut Field> {
+    let object = match &mut facts.types.get_mut(ty)?.shape {
+        Shape::Object(object) => object,
+        Shape::Tagged { variants, .. } => {
+            &mut variants.iter_mut().find(|known| known.value == variant)?.object
+        }
+        _ => return None,
+    };
+    object.fields.iter_mut().find(|known| known.name == field && !known.optional)
+}
+
 /// The answer of each request: `XParams` has `XResponse`, the rest is in the policy.
 fn responses(facts: &Facts) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();

@@ -1,8 +1,9 @@
 //! What a newer server says is kept; what it says badly is an error.
 
 use openai_codex_protocol::types::{
-    AskForApproval, CodexErrorInfo, McpElicitationPrimitiveSchema, RequestId, ThreadItem, ThreadStatus, Turn,
-    TurnCompletedNotification, TurnStatus, UserInput,
+    AskForApproval, CodexErrorInfo, McpElicitationPrimitiveSchema, PermissionProfileSummary, RequestId,
+    ThreadItem, ThreadStatus, ToolRequestUserInputParams, Turn, TurnCompletedNotification, TurnStatus,
+    UserInput,
 };
 use openai_codex_protocol::{Notification, NotificationKind, ServerRequest, decode_response, methods};
 use serde::Serialize;
@@ -105,6 +106,17 @@ fn a_bad_payload_under_a_known_tag_is_an_error_in_an_answer() {
     let error = decode_response::<methods::TurnStart>(text).expect_err("the text is missing");
     assert_eq!(error.path(), "result.turn.items[0]");
     assert_eq!(error.message(), "missing field `text`");
+}
+
+/// Each is what that runtime sends, by its own schema.
+#[test]
+fn what_another_runtime_leaves_out_does_not_make_the_rest_unreadable() {
+    let of_0_133 = json!({"threadId": "T", "turnId": "t", "itemId": "i", "questions": []});
+    assert_eq!(read::<ToolRequestUserInputParams>(&of_0_133).is_blocking, None);
+    assert_eq!(read::<PermissionProfileSummary>(&json!({"id": "p"})).allowed, None);
+    let of_0_169 = json!({"type": "imageGeneration", "id": "i", "status": "completed", "generationId": "g"});
+    let ThreadItem::ImageGeneration(image) = read(&of_0_169) else { panic!("an image generation") };
+    assert_eq!((image.result.as_deref(), image.extra.len()), (None, 1));
 }
 
 #[test]

@@ -88,7 +88,8 @@ impl Session {
         deadline: Option<Duration>,
     ) -> Result<Pending> {
         let deadline = deadline.or_else(|| self.deadline_of(methods::TurnStart::METHOD));
-        self.connection.start_turn(params, log, deadline)
+        let joins = !version::is_older(&self.metadata, version::JOINS);
+        self.connection.start_turn(params, log, deadline, joins)
     }
 
     /// Starts a compaction: a turn whose events go to `log`, and whose id the answer does not tell.

@@ -254,18 +254,27 @@ impl Shared {
         let frames = clean.as_deref().unwrap_or(frames);
         // Reading needs no lock: callers never wait for a long line to be scanned.
         let mut messages = Vec::with_capacity(frames.len());
+        let mut seen = Vec::new();
         let read = frames.iter().try_for_each(|frame| {
-            messages.extend(self.scan(frame)?);
+            messages.extend(self.scan(frame, &mut seen)?);
             Ok(())
         });
         let mut effects = Vec::new();
         self.router().receive(messages, &mut effects);
+        // Only now: whoever sees that a turn has ended may start the next.
+        for (thread_id, observed) in &seen {
+            self.hub.publish(thread_id.as_deref(), observed);
+        }
         self.apply(&mut effects);
         read
     }
 
     /// A frame as the router takes it, if it is a message at all.
-    fn scan<'a>(&self, frame: &'a [u8]) -> Result<Option<(Incoming<'a>, &'a str)>, Why> {
+    fn scan<'a>(
+        &self,
+        frame: &'a [u8],
+        seen: &mut Vec<(Option<Box<str>>, Observed)>,
+    ) -> Result<Option<(Incoming<'a>, &'a str)>, Why> {
         let text = std::str::from_utf8(frame).map_err(|error| format!("not UTF-8: {error}"));
         let scanned = text.and_then(|text| Incoming::scan(text).map(|incoming| (incoming, text)));
         let greeted = self.greeted.load(Ordering::Acquire);
@@ -281,13 +290,16 @@ impl Shared {
                 {
                     let event =
                         Event { kind: NotificationKind::from_method(method), frame: text, of_child: false };
-                    self.hub.publish(route.thread_id.as_deref(), &Observed::Notification(event.to_owned()));
+                    seen.push((
+                        route.thread_id.as_deref().map(Box::from),
+                        Observed::Notification(event.to_owned()),
+                    ));
                 }
                 Ok(Some((incoming, text)))
             }
             Err(reason) => {
                 trace::malformed();
-                self.hub.publish(None, &Observed::Malformed { line: excerpt(frame), reason });
+                seen.push((None, Observed::Malformed { line: excerpt(frame), reason }));
                 Ok(None)
             }
         }

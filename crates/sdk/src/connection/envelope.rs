@@ -38,6 +38,8 @@ pub(crate) struct Route<'a> {
     pub(crate) root_turn_id: Option<Cow<'a, str>>,
     /// The thread that has spawned the thread.
     pub(crate) parent_thread_id: Option<Cow<'a, str>>,
+    /// The threads of the sub-agents that an item is addressed to.
+    pub(crate) receivers: Vec<Cow<'a, str>>,
 }
 
 impl<'a> Incoming<'a> {
@@ -150,12 +152,13 @@ struct Members<'a> {
     error: Option<&'a str>,
 }
 
-/// The ids of a thread or a turn.
+/// The ids of a thread, a turn or an item.
 #[derive(Default)]
 struct Ids<'a> {
     id: Option<Cow<'a, str>>,
     root: Option<Cow<'a, str>>,
     parent: Option<Cow<'a, str>>,
+    receivers: Vec<Cow<'a, str>>,
 }
 
 /// A position in a JSON text. Its steps give `None` where the text is malformed.
@@ -223,6 +226,7 @@ impl<'a> Scanner<'a> {
                     route.turn_id = route.turn_id.take().or(turn.id);
                     route.root_turn_id = turn.root;
                 }
+                "item" => route.receivers = scanner.ids_of_object()?.receivers,
                 _ => drop(scanner.value()?),
             }
             Some(())
@@ -230,7 +234,7 @@ impl<'a> Scanner<'a> {
         Some(route)
     }
 
-    /// The ids in an object that is a thread or a turn; of anything else none.
+    /// The ids in an object that is a thread, a turn or an item; of anything else none.
     fn ids_of_object(&mut self) -> Option<Ids<'a>> {
         let mut ids = Ids::default();
         if self.peek()? != b'{' {
@@ -242,6 +246,9 @@ impl<'a> Scanner<'a> {
                 "id" => ids.id = scanner.string()?,
                 "rootTurnId" => ids.root = scanner.string()?,
                 "parentThreadId" => ids.parent = scanner.string()?,
+                "receiverThreadIds" => {
+                    ids.receivers = serde_json::from_str(scanner.value()?).unwrap_or_default();
+                }
                 _ => drop(scanner.value()?),
             }
             Some(())

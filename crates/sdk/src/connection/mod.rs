@@ -227,10 +227,11 @@ impl Connection {
         params: &RawValue,
         log: &Arc<TurnLog>,
         deadline: Option<Duration>,
+        joins: bool,
     ) -> Result<Pending> {
         let thread_id = log.thread_id.clone();
         self.shared.send_request("turn/start", Some(params), Some(&thread_id), deadline, |router, waiter| {
-            router.register_start(waiter, log.clone())
+            router.register_start(waiter, log.clone(), joins)
         })
     }
 

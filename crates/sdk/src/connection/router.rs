@@ -66,6 +66,9 @@ pub(crate) struct Router {
     turns: HashMap<Arc<str>, Turn>,
     /// The threads of sub-agents, each with the thread that has spawned it, or that of the turn it works for.
     parents: HashMap<Arc<str>, Arc<str>>,
+    /// The threads of sub-agents that a running turn has given work, each with that turn. A runtime before 0.163.0 does not
+    /// say so when their turns start.
+    employers: HashMap<Arc<str>, Arc<str>>,
     asked: Asked,
     logins: Logins,
     failure: Option<Error>,
@@ -166,8 +169,29 @@ impl Router {
     }
 
     /// Registers a `turn/start`; from now on the events of the turn belong to `log`.
-    pub(crate) fn register_start(&mut self, waiter: Waiter, log: Arc<TurnLog>) -> Result<i64, Error> {
+    ///
+    /// `joins`: whether the runtime answers one on a busy thread with the turn that runs. With one that does not, it is
+    /// refused here: nothing would ever end it.
+    pub(crate) fn register_start(
+        &mut self,
+        waiter: Waiter,
+        log: Arc<TurnLog>,
+        joins: bool,
+    ) -> Result<i64, Error> {
+        if !joins && self.is_busy(&log.thread_id) {
+            let message = "a turn runs on this thread, and only Codex CLI 0.148.0 or newer can have another join it: steer \
+                           the one that runs, or wait for its end";
+            return Err(in_context(Error::new(ErrorKind::UnsupportedByRuntime, message), &waiter));
+        }
         self.register_turn(waiter, log, false)
+    }
+
+    /// Whether a turn runs on a thread, or is about to. A start whose time is up no longer counts, for it may never be
+    /// answered.
+    fn is_busy(&self, thread_id: &str) -> bool {
+        let starting = self.starts.values().filter(|start| !start.expired).map(|start| &*start.log.thread_id);
+        let running = self.turns.values().filter_map(|turn| turn.thread_id.as_deref());
+        starting.chain(running).any(|busy| busy == thread_id)
     }
 
     /// Registers a `thread/compact/start`, whose answer does not name the turn; from now on the events of the next
@@ -417,12 +441,28 @@ impl Router {
                 self.stage(turn_id, event);
                 self.hand_on();
                 self.turns.remove(turn_id);
+                self.employers.retain(|_, employer| **employer != *turn_id);
                 let unanswered = self.asked.end_turn(turn_id).into_iter();
                 effects.extend(unanswered.map(|(ask, signal)| Effect::Cancel(signal, Some(ask))));
             }
             _ => {
+                self.note_employer(turn_id, route);
                 self.note_early(turn_id, event, route);
                 self.stage(turn_id, event);
+            }
+        }
+    }
+
+    /// An item of a turn: one that is addressed to sub-agents gives them work.
+    fn note_employer(&mut self, turn_id: &str, route: &Route<'_>) {
+        for receiver in &route.receivers {
+            let root = self.turns.get(turn_id).and_then(|turn| turn.root.clone());
+            self.employers.insert((&**receiver).into(), root.unwrap_or_else(|| turn_id.into()));
+            if let Some(sender) = route.thread_id.as_deref()
+                && *sender != **receiver
+                && !self.parents.contains_key(&**receiver)
+            {
+                self.parents.insert((&**receiver).into(), sender.into());
             }
         }
     }
@@ -474,7 +514,9 @@ impl Router {
             let since = self.tick();
             self.turns.insert(turn_id.into(), Turn::new(route.thread_id.as_deref(), since));
         }
-        let root = route.root_turn_id.as_deref().filter(|root| *root != turn_id);
+        let employer = || self.employers.get(route.thread_id.as_deref()?).cloned();
+        let root = route.root_turn_id.as_deref().map(Arc::from).or_else(employer);
+        let root = root.as_deref().filter(|root| *root != turn_id);
         let Some(root) = root else { return new };
         let root_thread = self.turns.get(root).and_then(|root| root.thread_id.clone());
         if let (Some(child), Some(root_thread)) = (route.thread_id.as_deref(), root_thread)

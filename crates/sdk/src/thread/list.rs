@@ -5,19 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use openai_codex_protocol::types::{
-    SortDirection, ThreadListCwdFilter, ThreadListParams, ThreadSortKey, ThreadSourceKind,
+    InitializeResponse, SortDirection, ThreadListCwdFilter, ThreadListParams, ThreadSortKey, ThreadSourceKind,
 };
 
 use super::opened::Opened;
-use crate::Result;
 use crate::client::Core;
 use crate::input::utf8_path;
 use crate::paging::lists;
+use crate::{Result, version};
 
 /// A builder for `thread/list`; ends in `send` for one page, or in `pages` or `all` for the whole list. What is not
 /// set is the server's to choose and is not sent.
 ///
-/// `pages` and `all` sort by [`ThreadSortKey::RecencyAt`] unless told otherwise: sorted by creation, which is the server's
+/// `pages` and `all` sort by [`ThreadSortKey::RecencyAt`] unless told otherwise, or by [`ThreadSortKey::UpdatedAt`] with a
+/// runtime before 0.142.0, which does not know that one: sorted by creation, which is the server's
 /// own choice and what `send` gets, runtime 0.163.0 goes on after the second in which the last thread of a page was
 /// created, and leaves out the others of that second.
 ///
@@ -45,11 +46,9 @@ pub struct ThreadList<C> {
 lists!(ThreadList, ThreadList, in_an_order_that_pages_keep);
 
 /// The server's own order loses threads between pages.
-fn in_an_order_that_pages_keep<C>(list: ThreadList<C>) -> ThreadList<C> {
-    match list.params.sort_key {
-        Some(_) => list,
-        None => list.sort_key(ThreadSortKey::RecencyAt),
-    }
+fn in_an_order_that_pages_keep(params: &mut ThreadListParams, runtime: &InitializeResponse) {
+    let old = version::is_older(runtime, version::RECENCY);
+    params.sort_key.get_or_insert(if old { ThreadSortKey::UpdatedAt } else { ThreadSortKey::RecencyAt });
 }
 
 impl<C> ThreadList<C> {

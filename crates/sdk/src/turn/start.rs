@@ -266,8 +266,9 @@ impl TurnStart<AsyncCodex> {
     /// before it completes interrupts the turn, as soon as its id is known, if this call created it.
     ///
     /// # Errors
-    /// An empty input, a missing image or an unusable path, before anything is sent; otherwise as
-    /// [`AsyncCodex::request`].
+    /// An empty input, a missing image or an unusable path, before anything is sent;
+    /// [`ErrorKind::UnsupportedByRuntime`] on a busy thread of a runtime before 0.148.0, which can have no turn joined;
+    /// otherwise as [`AsyncCodex::request`].
     pub async fn send(self) -> Result<AsyncTurnHandle> {
         self.handle().await
     }
@@ -307,8 +308,9 @@ impl TurnStart<crate::Codex> {
     /// The handle's window of the turn begins before the request is written: no event is missed.
     ///
     /// # Errors
-    /// An empty input, a missing image or an unusable path, before anything is sent; otherwise as
-    /// [`Codex::request`](crate::Codex::request).
+    /// An empty input, a missing image or an unusable path, before anything is sent;
+    /// [`ErrorKind::UnsupportedByRuntime`] on a busy thread of a runtime before 0.148.0, which can have no turn joined;
+    /// otherwise as [`Codex::request`](crate::Codex::request).
     pub fn send(self) -> Result<super::TurnHandle> {
         crate::park::wait(self.handle()).map(super::TurnHandle::from_async)
     }

@@ -1,9 +1,8 @@
 //! Starting and ending the real runtime.
 
-use openai_codex::runtime::VERSION;
 use openai_codex::{AsyncCodex, Codex};
 
-use crate::support::{Model, bounded, bounded_async, runtime, with_both_clients};
+use crate::support::{Model, bounded, bounded_async, pinned, version, with_both_clients};
 
 #[test]
 fn metadata_of_the_blocking_client() {
@@ -11,7 +10,7 @@ fn metadata_of_the_blocking_client() {
         let model = Model::start();
         let codex = Codex::with_config(model.config()).unwrap();
         let agent = codex.metadata().user_agent.clone();
-        assert!(agent.starts_with(&format!("codex_rust_sdk/{VERSION} ")), "{agent}");
+        assert!(agent.starts_with(&format!("codex_rust_sdk/{} ", version())), "{agent}");
         codex.close().unwrap();
     });
 }
@@ -25,14 +24,14 @@ fn metadata_of_the_async_client() {
         assert!(model.trace.processes().is_empty(), "nothing runs before the start");
         codex.start().await.unwrap();
         let agent = codex.metadata().unwrap().user_agent.clone();
-        assert!(agent.starts_with(&format!("my_tool/{VERSION} ")), "{agent}");
+        assert!(agent.starts_with(&format!("my_tool/{} ", version())), "{agent}");
         codex.close().await.unwrap();
     });
 }
 
 with_both_clients! {
     fn the_installed_runtime_is_found_without_being_named(start, wait) {
-        runtime();
+        pinned();
         let model = Model::start();
         // What `config` names is left out here.
         let config = model.env().into_iter().fold(openai_codex::CodexConfig::new(), |config, (name, value)| {

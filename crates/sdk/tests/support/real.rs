@@ -2,20 +2,45 @@
 
 use std::ops::Deref;
 use std::path::Path;
+use std::process::Command;
 use std::sync::OnceLock;
 
 use openai_codex::CodexConfig;
-use openai_codex::runtime::Runtime;
+use openai_codex::runtime::{Environment, Runtime};
 use openai_codex_testkit::ScriptedModel;
 use tempfile::TempDir;
 
 use super::Trace;
 use super::bounds::prepare;
 
+/// Names another runtime program for the tests to drive; `cargo xtask compat` sets it.
+const OTHER: &str = "OPENAI_CODEX_TEST_RUNTIME";
+
 /// The pinned runtime, installed on the first call if need be.
-pub(crate) fn runtime() -> &'static Runtime {
+pub(crate) fn pinned() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     prepare(|| RUNTIME.get_or_init(|| openai_codex::runtime::install().unwrap()))
+}
+
+/// The runtime under test: the one that the environment names, or else the pinned one.
+pub(crate) fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    let Some(program) = std::env::var_os(OTHER) else { return pinned() };
+    // Tells `cargo xtask compat` which tests drive a real runtime.
+    println!("runtime: {}", program.display());
+    RUNTIME.get_or_init(|| {
+        openai_codex::runtime::locate(Some(Path::new(&program)), &Environment::current()).unwrap()
+    })
+}
+
+/// The version of [`runtime`].
+pub(crate) fn version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| {
+        let output = Command::new(runtime().program()).arg("--version").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.trim().rsplit(' ').next().unwrap().to_owned()
+    })
 }
 
 /// A scripted model and a folder for its agent to work in; when it is dropped, no process of its runtime may be left.

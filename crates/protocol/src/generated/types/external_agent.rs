@@ -74,12 +74,13 @@ object! {
     #[derive(Debug)]
     ExternalAgentConfigImportHistoriesReadResponse
     required {
-        /// `connectors`
-        req list connectors: ExternalAgentImportedConnectorCandidate = "connectors";
         /// `data`
         req list data: ExternalAgentConfigImportHistory = "data";
     }
-    optional {}
+    optional {
+        /// `connectors`
+        opt list connectors: ExternalAgentImportedConnectorCandidate = "connectors";
+    }
 }
 
 object! {

@@ -1191,14 +1191,14 @@ object! {
     required {
         /// `id`
         req into id: String = "id";
-        /// `result`
-        req into result: String = "result";
         /// `status`
         req into status: String = "status";
     }
     optional {
         /// `failure`
         opt into failure: ImageGenerationFailure = "failure";
+        /// `result`
+        opt into result: String = "result";
         /// `revisedPrompt`
         opt into revised_prompt: String = "revisedPrompt";
         /// `savedPath`

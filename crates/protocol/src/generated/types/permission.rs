@@ -326,10 +326,10 @@ object! {
     required {
         /// `id`
         req into id: String = "id";
-        /// `allowed`
-        req plain allowed: bool = "allowed";
     }
     optional {
+        /// `allowed`
+        opt plain allowed: bool = "allowed";
         /// `description`
         opt into description: String = "description";
     }

@@ -219,8 +219,6 @@ object! {
     #[derive(Debug)]
     PluginDetail
     required {
-        /// `appTemplates`
-        req list app_templates: AppTemplateSummary = "appTemplates";
         /// `apps`
         req list apps: AppSummary = "apps";
         /// `hooks`
@@ -235,6 +233,8 @@ object! {
         req into summary: PluginSummary = "summary";
     }
     optional {
+        /// `appTemplates`
+        opt list app_templates: AppTemplateSummary = "appTemplates";
         /// `description`
         opt into description: String = "description";
         /// `marketplacePath`

@@ -628,14 +628,14 @@ object! {
         req into turn_id: String = "turnId";
         /// `itemId`
         req into item_id: String = "itemId";
-        /// `isBlocking`
-        req plain is_blocking: bool = "isBlocking";
         /// `questions`
         req list questions: ToolRequestUserInputQuestion = "questions";
     }
     optional {
         /// `autoResolutionMs`
         opt plain auto_resolution_ms: u64 = "autoResolutionMs";
+        /// `isBlocking`
+        opt plain is_blocking: bool = "isBlocking";
     }
 }
 

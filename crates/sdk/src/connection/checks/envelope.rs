@@ -53,7 +53,8 @@ fn reading(scanned: Result<Incoming<'_>, String>) -> Reading {
 }
 
 fn ids(route: Route<'_>) -> Ids {
-    let Route { thread_id, turn_id, root_turn_id, parent_thread_id } = route;
+    // The list of receivers is read by serde_json itself.
+    let Route { thread_id, turn_id, root_turn_id, parent_thread_id, receivers: _ } = route;
     [thread_id, turn_id, root_turn_id, parent_thread_id].map(|id| id.map(Cow::into_owned))
 }
 

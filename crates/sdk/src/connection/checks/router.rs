@@ -254,7 +254,7 @@ impl World {
             start.map(|(thread, ..)| Arc::new(TurnLog::new(thread_id(thread).into(), true, &unlimited())));
         let registered = match (&log, start) {
             (Some(log), Some((_, _, true))) => self.router.register_compaction(waiter, log.clone()),
-            (Some(log), _) => self.router.register_start(waiter, log.clone()),
+            (Some(log), _) => self.router.register_start(waiter, log.clone(), true),
             (None, _) => self.router.register(waiter),
         };
         assert_eq!(registered.is_err(), self.model.failed);

@@ -111,7 +111,7 @@ fn ask(connection: &Connection, method: &str) -> Pending {
 
 fn start(connection: &Connection) -> (Arc<TurnLog>, Pending) {
     let log = connection.log("t".into(), true);
-    let pending = connection.start_turn(&params(&json!({"threadId": "t"})), &log, QUICK).unwrap();
+    let pending = connection.start_turn(&params(&json!({"threadId": "t"})), &log, QUICK, true).unwrap();
     (log, pending)
 }
 

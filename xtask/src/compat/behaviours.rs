@@ -1,0 +1,93 @@
+//! What the tests are about, in words for a reader of the table.
+
+/// The rows in their order: what holds, and the tests that show it, by the beginnings of their names. A test belongs to
+/// the row with the longest one.
+pub(crate) const BEHAVIOURS: &[(&str, &[&str])] = &[
+    ("Starting, metadata, closing; nothing is left behind", &["real_runtime::start"]),
+    (
+        "Turns: inputs, results, items, the model of a turn",
+        &["real_runtime::turns", "real_runtime::final_response"],
+    ),
+    ("Token usage of a turn and of its thread", &["surface_turns::usage"]),
+    (
+        "Streams: lossless, in order, independent of each other",
+        &["real_runtime::streams", "surface_turns::a_text_stream"],
+    ),
+    ("Images and several inputs", &["real_runtime::inputs"]),
+    ("Skills", &["surface_turns::a_skill"]),
+    (
+        "Steering and interrupting",
+        &["surface_turns::a_steer", "surface_turns::an_interrupted", "surface_turns::steering"],
+    ),
+    ("A turn on a busy thread joins the one that runs", &["real_runtime::joining"]),
+    (
+        "External messages",
+        &[
+            "surface_turns::an_external_message",
+            "surface_turns::the_model_sees_an_external_message",
+            "surface_turns::the_runtime_cuts_a_long_external_message",
+        ],
+    ),
+    (
+        "Failed turns, and errors in the server's words",
+        &["real_runtime::failures", "surface_errors", "surface_threads::unknown_and_malformed_ids"],
+    ),
+    ("A turn is interrupted when nobody holds it, or its time is up", &["real_runtime::dropping"]),
+    ("Everything that waits ends when the runtime dies", &["real_runtime::death"]),
+    ("Threads: options, names, reading", &["real_runtime::threads", "surface_threads::a_name"]),
+    ("Resume and fork with their history", &["surface_threads::threads_are_resumed"]),
+    ("Resume without the turns in the answer", &["surface_threads::a_thread_is_resumed_without_its_turns"]),
+    ("Archive, and listing page by page", &["surface_threads::an_archived_thread"]),
+    ("The items of a thread, listed page by page", &["surface_threads::the_items_of_a_thread"]),
+    ("Compaction", &["surface_compaction"]),
+    (
+        "Commands, and the sandbox around them",
+        &["real_runtime::commands", "surface_threads::sandbox_presets"],
+    ),
+    (
+        "Who approves: the mode of a thread and of a turn",
+        &["real_runtime::approvals", "surface_turns::the_approval_mode"],
+    ),
+    (
+        "The approval mode is kept by a resume",
+        &["surface_threads::the_approval_mode_of_a_thread_is_kept_by_its_resume"],
+    ),
+    (
+        "The approval mode is kept by a fork",
+        &["surface_threads::the_approval_mode_of_a_thread_is_kept_by_its_fork"],
+    ),
+    ("Handlers of the server's requests", &["real_runtime::handlers"]),
+    (
+        "Sub-agents: their requests and their streams",
+        &["real_runtime::handlers::a_sub_agents_request", "surface_children"],
+    ),
+    ("Any other method, typed or by its name; models; configuration", &["real_runtime::requests"]),
+];
+
+/// The row of a test.
+pub(crate) fn row_of(test: &str) -> Option<usize> {
+    let matching = BEHAVIOURS.iter().enumerate().flat_map(|(row, (_, tests))| {
+        tests
+            .iter()
+            .filter(|beginning| test.starts_with(**beginning))
+            .map(move |beginning| (beginning.len(), row))
+    });
+    matching.max().map(|(_, row)| row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_beginning_decides() {
+        let title = |test| row_of(test).map(|row| BEHAVIOURS[row].0);
+        assert_eq!(
+            title("real_runtime::handlers::what_is_declined"),
+            Some("Handlers of the server's requests")
+        );
+        let of_child = "real_runtime::handlers::a_sub_agents_request_finds_it";
+        assert_eq!(title(of_child), Some("Sub-agents: their requests and their streams"));
+        assert_eq!(title("surface_threads::something_new"), None);
+    }
+}

@@ -1,0 +1,118 @@
+//! The runtimes of other versions, beside the pinned one.
+//!
+//! They have no pin: npm and pip check what they bring against what their registries say of it, which is enough for a
+//! comparison. A version that is there already needs neither client nor network.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use openai_codex_runtime::{Environment, VERSION, install, managed_dir};
+
+use super::bounded;
+use crate::Failure;
+
+/// For one client.
+const TIME: Duration = Duration::from_secs(600);
+
+/// The program of this version, installed if it is not there.
+pub(crate) fn program(version: &str) -> Result<PathBuf, Failure> {
+    if version == VERSION {
+        return Ok(install()?.program().to_owned());
+    }
+    // `<cache>/runtime/<pinned version>-<platform>`; the others are `<cache>/compat/<version>-<platform>`.
+    let managed = managed_dir(&Environment::current())?;
+    let platform =
+        managed.file_name().and_then(|name| name.to_str()?.strip_prefix(VERSION)?.strip_prefix('-'));
+    let (Some(platform), Some(cache)) = (platform, managed.parent().and_then(Path::parent)) else {
+        return Err(format!("no folder beside {}", managed.display()).into());
+    };
+    let place = cache.join("compat").join(format!("{version}-{platform}"));
+    let program = place.join("bin").join("codex");
+    if !place.exists() {
+        bring(version, platform, &place)?;
+    }
+    let said = bounded::run(Command::new(&program).arg("--version"), Duration::from_secs(30))?;
+    if said.stdout.trim() != format!("codex-cli {version}") {
+        return Err(format!(
+            "{} is not codex {version}: `--version` prints {:?}; delete {}",
+            program.display(),
+            said.stdout,
+            place.display()
+        )
+        .into());
+    }
+    Ok(program)
+}
+
+/// Installs aside and moves the whole into its place.
+fn bring(version: &str, platform: &str, place: &Path) -> Result<(), Failure> {
+    let beside = place.with_file_name(format!(".new-{}", std::process::id()));
+    create_private(place.parent().unwrap_or(place))?;
+    let mut failures = Vec::new();
+    for client in [npm, pip] {
+        fs::create_dir_all(&beside)?;
+        eprintln!("installing codex {version} into {}", place.display());
+        let moved = client(version, platform, &beside).and_then(|brought| Ok(fs::rename(brought, place)?));
+        fs::remove_dir_all(&beside)?;
+        match moved {
+            Ok(()) => return Ok(()),
+            Err(failure) => failures.push(failure.to_string()),
+        }
+    }
+    Err(format!("codex {version} cannot be installed: {}", failures.join("; ")).into())
+}
+
+/// The platform's package as a plain dependency: a wrong hash of it fails the install.
+fn npm(version: &str, platform: &str, folder: &Path) -> Result<PathBuf, Failure> {
+    let package = format!(
+        r#"{{"private": true, "dependencies": {{"codex": "npm:@openai/codex@{version}-{platform}"}}}}"#
+    );
+    fs::write(folder.join("package.json"), package)?;
+    let mut command = Command::new("npm");
+    command.arg("install").arg("--prefix").arg(folder).current_dir(folder);
+    let flags = [
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--no-update-notifier",
+        "--no-progress",
+        "--no-global",
+    ];
+    finish("npm", command.args(flags))?;
+    let vendor = folder.join("node_modules/codex/vendor");
+    // One folder, named after the platform's target.
+    let inside = fs::read_dir(&vendor)?.next().ok_or("npm's package holds no program")?;
+    Ok(inside?.path())
+}
+
+fn pip(version: &str, _: &str, folder: &Path) -> Result<PathBuf, Failure> {
+    let site = folder.join("site");
+    let mut command = Command::new("python3");
+    command.args(["-m", "pip", "install", "--target"]).arg(&site).current_dir(folder);
+    let flags =
+        ["--no-user", "--no-deps", "--only-binary=:all:", "--no-compile", "--no-input", "--progress-bar=off"];
+    command.args(flags).arg(format!("openai-codex-cli-bin=={version}"));
+    finish("pip", command.env("PIP_REQUIRE_VIRTUALENV", "0"))?;
+    Ok(site.join("codex_cli_bin"))
+}
+
+fn finish(client: &str, command: &mut Command) -> Result<(), Failure> {
+    match bounded::run(command, TIME)?.success {
+        Some(true) => Ok(()),
+        Some(false) => Err(format!("{client} has failed").into()),
+        None => Err(format!("{client} did not end within {TIME:?}").into()),
+    }
+}
+
+#[cfg(unix)]
+fn create_private(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+#[cfg(not(unix))]
+fn create_private(dir: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(dir)
+}

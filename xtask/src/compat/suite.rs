@@ -1,0 +1,143 @@
+//! The SDK's tests of the real runtime, run against one program.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::bounded;
+use crate::Failure;
+use crate::cargo::root;
+
+/// For all tests of one version. Each has a watchdog of a minute of its own.
+const TIME: Duration = Duration::from_secs(900);
+
+/// The test programs, by name.
+pub(crate) struct Suite {
+    programs: Vec<(String, PathBuf)>,
+}
+
+/// What the tests of one version came to. A test is named `program::module::test`; that both clients are tested is left
+/// out of the name.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    /// The tests that drove the runtime.
+    pub(crate) driven: BTreeSet<String>,
+    /// Those that failed, with what they said.
+    pub(crate) failed: BTreeMap<String, String>,
+    /// The programs whose time was up, or that printed no result.
+    pub(crate) unfinished: Vec<String>,
+}
+
+/// Builds the tests.
+pub(crate) fn build() -> Result<Suite, Failure> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments =
+        ["test", "--package", "openai-codex", "--all-features", "--no-run", "--message-format=json"];
+    let tests = ["--test", "real_runtime", "--test", "surface_*"];
+    eprintln!("$ cargo {} {}", arguments.join(" "), tests.join(" "));
+    let mut command = Command::new(cargo);
+    let output = command
+        .args(arguments)
+        .args(tests)
+        .current_dir(root())
+        .stderr(std::process::Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err("the tests cannot be built".into());
+    }
+    let messages = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .collect::<Vec<_>>();
+    let programs = messages.iter().filter_map(|message| {
+        let of_a_test = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "test");
+        let name = message["target"]["name"].as_str().filter(|_| of_a_test)?;
+        Some((name.to_owned(), PathBuf::from(message["executable"].as_str()?)))
+    });
+    Ok(Suite { programs: programs.collect() })
+}
+
+impl Suite {
+    /// Runs all of it.
+    pub(crate) fn run(&self, runtime: &Path) -> Result<Outcome, Failure> {
+        let mut outcome = Outcome::default();
+        let deadline = Instant::now() + TIME;
+        let package = root().join("crates").join("sdk");
+        for (name, program) in &self.programs {
+            eprintln!("  {name}");
+            let mut command = Command::new(program);
+            // As Cargo runs it. Two at a time: the watchdogs are not made for more on a small machine.
+            command.args(["--show-output", "--test-threads=2"]).current_dir(&package);
+            command.env("CARGO_MANIFEST_DIR", &package).env("OPENAI_CODEX_TEST_RUNTIME", runtime);
+            // What tests print on purpose is in stdout, with the name of the test.
+            command.env("RUST_BACKTRACE", "0").stderr(std::process::Stdio::null());
+            let ended = bounded::run(&mut command, deadline.saturating_duration_since(Instant::now()))?;
+            if !outcome.read(name, &ended.stdout) || ended.success.is_none() {
+                outcome.unfinished.push(name.clone());
+            }
+        }
+        Ok(outcome)
+    }
+}
+
+impl Outcome {
+    /// Reads what a test program has printed; tells whether it came to its end.
+    fn read(&mut self, program: &str, output: &str) -> bool {
+        let name = |test: &str| {
+            let test = test.trim_end_matches("::blocking").trim_end_matches("::asynchronous");
+            format!("{program}::{test}")
+        };
+        for line in output.lines() {
+            if let Some(test) = line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED")) {
+                self.failed.entry(name(test)).or_default();
+            }
+        }
+        // `---- a::test stdout ----`, and then its output.
+        for section in output.split("\n---- ").skip(1) {
+            let Some((test, said)) = section.split_once(" stdout ----\n") else { continue };
+            let test = name(test);
+            if said.lines().any(|line| line.starts_with("runtime: ")) {
+                self.driven.insert(test.clone());
+            }
+            // Of the two clients one may have passed.
+            if let Some(failure) = self.failed.get_mut(&test).filter(|failure| failure.is_empty()) {
+                *failure = why(said);
+            }
+        }
+        self.driven.extend(self.failed.keys().cloned());
+        output.contains("\ntest result: ")
+    }
+}
+
+/// The words of the panic, which follow the line that says where it was.
+fn why(said: &str) -> String {
+    let mut lines = said.lines().skip_while(|line| !line.contains("panicked at")).skip(1);
+    let words = lines.by_ref().take_while(|line| !line.is_empty() && !line.starts_with("note: "));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_output_of_a_test_program_is_read() {
+        let output = "\nrunning 4 tests\ntest a::one::blocking ... ok\ntest a::one::asynchronous ... FAILED\n\
+                      test two ... ok\ntest three ... ok\n\nsuccesses:\n\n---- a::one::blocking stdout ----\n\
+                      runtime: /codex\n\n---- two stdout ----\nruntime: /codex\n\n\nsuccesses:\n    two\n\nfailures:\n\n\
+                      ---- a::one::asynchronous stdout ----\nruntime: /codex\n\n\
+                      thread 'x' (1) panicked at a.rs:1:2:\nassertion failed\n  left: 1\nnote: run with\n\n\n\
+                      failures:\n    a::one::asynchronous\n\ntest result: FAILED. 3 passed; 1 failed\n";
+        let mut outcome = Outcome::default();
+        assert!(outcome.read("p", output));
+        assert_eq!(outcome.driven.iter().collect::<Vec<_>>(), ["p::a::one", "p::two"]);
+        assert_eq!(
+            outcome.failed.into_iter().collect::<Vec<_>>(),
+            [("p::a::one".to_owned(), "assertion failed   left: 1".to_owned())]
+        );
+        assert!(!Outcome::default().read("p", "\nrunning 1 test\n"));
+    }
+}

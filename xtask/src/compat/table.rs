@@ -1,0 +1,134 @@
+//! `docs/compat.md`.
+
+use std::fmt::Write;
+
+use openai_codex_runtime::VERSION;
+
+use super::Run;
+use super::behaviours::{BEHAVIOURS, row_of};
+use super::differences::{DIFFERENCES, explanation};
+use crate::Failure;
+
+const HEAD: &str = "\
+<!-- Written by `cargo xtask compat`; the words are in xtask/src/compat. Do not edit. -->
+# Old and new runtimes
+
+The SDK is built and tested against one runtime, the pinned one. Its tests of the real runtime, blocking and async, were also
+run against others, from the registries of npm and pip. In the table ✓ says that all tests of a behaviour pass, ✗ that none
+does, – that some do; the numbers refer to the explanations below.
+
+";
+
+/// What differs and no test fails for, since the SDK or the test copes with it, or since the schemas tell it.
+const COPED_WITH: &str = "\
+## What else differs
+
+- **Sub-agents.** With 0.163.0 and 0.169.0 the turn of a sub-agent names the turn it works for. With 0.154.0 and older the
+  SDK learns that from the item with which the sub-agent was given work (`collabAgentToolCall`).
+- **The order of `thread_list().all()` and `.pages()`.** By recency, which runtimes before 0.142.0 do not know; with those by
+  the last update.
+- **Base instructions.** With 0.163.0 and 0.169.0 they reach the model as a message of the developer, with 0.154.0 and older
+  as the request's `instructions`.
+- **Images.** 0.133.0 puts texts (`<image>`, `</image>`) around an image, which the model sees as the user's.
+- **Summaries.** With 0.133.0 and 0.144.4 the turn in `turn/completed` holds no items; `RunResult::items` comes from the stream with
+  every version.
+- **Fields that are left out.** `ToolRequestUserInputParams::is_blocking`, `PermissionProfileSummary::allowed` and some others
+  are required by the schema of 0.163.0 and not sent by older runtimes, and the `result` of a generated image is not sent by
+  0.169.0: here they are optional. What an approval or another request of the server asks has the same form throughout.
+- **Words.** Errors of the server are passed on in its words, and those change: a malformed thread id is an \"invalid thread
+  id\" for 0.133.0, and an \"invalid session id\" later. Go by `Error::kind`.
+- **What there is.** Of the 172 requests, 85 notifications and 11 server requests of 0.163.0, runtime 0.133.0 has 105, 64
+  and 10; 0.144.4 has 121, 68 and 11; 0.154.0 has 158, 81 and 11. 0.169.0 has all of them, 12 more requests, which
+  `request_raw` sends by their names, and one more notification, which arrives with its JSON as one that this version does not know.
+- **What a runtime does not know.** A method it does not have is `ErrorKind::InvalidRequest` or `MethodNotFound`; an optional field of a request
+  is mostly ignored without a word. Those named above are refused by the SDK instead.
+";
+
+/// The whole document.
+pub(crate) fn render(runs: &[Run]) -> Result<String, Failure> {
+    let mut text = HEAD.to_owned();
+    let column = |run: &Run| match run.version {
+        VERSION => format!("{VERSION} (pinned)"),
+        other => other.to_owned(),
+    };
+    let columns: Vec<String> = runs.iter().map(column).collect();
+    writeln!(text, "| behaviour | {} |", columns.join(" | "))?;
+    writeln!(text, "|---|{}", ":-:|".repeat(runs.len()))?;
+    for (row, (title, _)) in BEHAVIOURS.iter().enumerate() {
+        let cells: Vec<String> = runs.iter().map(|run| cell(run, row)).collect();
+        writeln!(text, "| {title} | {} |", cells.join(" | "))?;
+    }
+    writeln!(text, "\n## Why\n")?;
+    for (number, difference) in DIFFERENCES.iter().enumerate() {
+        writeln!(text, "{}. {}", number + 1, wrapped(difference.why))?;
+    }
+    writeln!(text, "\n{}", COPED_WITH.trim_end())?;
+    Ok(text)
+}
+
+fn cell(run: &Run, row: usize) -> String {
+    let here = |test: &&String| row_of(test) == Some(row);
+    let driven = run.outcome.driven.iter().filter(here).count();
+    let failed: Vec<&String> = run.outcome.failed.keys().filter(here).collect();
+    if driven == 0 {
+        return "not tested".to_owned();
+    }
+    let mut notes: Vec<usize> = failed.iter().filter_map(|test| explanation(run.version, test)).collect();
+    notes.sort_unstable();
+    notes.dedup();
+    let notes: String = notes.iter().map(|note| format!(" ({})", note + 1)).collect();
+    match failed.len() {
+        0 => "✓".to_owned(),
+        some if some < driven => format!("–{notes}"),
+        _ => format!("✗{notes}"),
+    }
+}
+
+/// Lines for a list, of the width of our other documents.
+fn wrapped(words: &str) -> String {
+    let mut lines = String::new();
+    let mut width = 3;
+    for word in words.split_whitespace() {
+        let length = word.chars().count() + 1;
+        if width + length > 120 {
+            lines.push_str("\n   ");
+            width = 3;
+        } else if !lines.is_empty() {
+            lines.push(' ');
+        }
+        lines.push_str(word);
+        width += length;
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::suite::Outcome;
+    use super::*;
+
+    #[test]
+    fn a_cell_says_what_holds_and_where_that_is_explained() {
+        fn tests(names: &[&str]) -> Vec<String> {
+            names.iter().map(|name| format!("real_runtime::joining::{name}")).collect()
+        }
+        let run = |driven: &[&str], failed: &[&str]| Run {
+            version: "0.133.0",
+            outcome: Outcome {
+                driven: tests(driven).into_iter().collect(),
+                failed: tests(failed).into_iter().map(|test| (test, String::new())).collect(),
+                unfinished: Vec::new(),
+            },
+        };
+        let row = row_of("real_runtime::joining").unwrap();
+        assert_eq!(cell(&run(&["a", "b"], &[]), row), "✓");
+        assert_eq!(cell(&run(&["a", "b"], &["a"]), row), "– (1)");
+        assert_eq!(cell(&run(&["a", "b"], &["a", "b"]), row), "✗ (1)");
+        assert_eq!(cell(&run(&[], &[]), row), "not tested");
+        assert!(
+            render(&[run(&["a"], &["a"])])
+                .unwrap()
+                .contains("| A turn on a busy thread joins the one that runs | ✗ (1) |")
+        );
+    }
+}

@@ -30,6 +30,17 @@ async fn an_error_answer_keeps_the_servers_words() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_with_nothing_does_not_leave_its_request_to_the_deadline() {
+    let (connection, mut peer) = connect().await;
+    let asked = connection.request("x/y", None, Some("t"), QUICK).unwrap();
+    let id = peer.receive().await["id"].clone();
+    peer.send(json!({"id": id})).await;
+    let error = asked.await.unwrap_err();
+    assert_eq!((error.kind(), error.method(), error.thread_id()), (ErrorKind::Decode, Some("x/y"), Some("t")));
+    assert!(error.to_string().contains("neither a result nor an error"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_names_the_thread_that_stands_in_the_parameters() {
     let (connection, mut peer) = connect().await;
     let params = params(&json!({"name": "n", "threadId": "t"}));
@@ -139,7 +150,8 @@ async fn a_malformed_line_is_an_event_and_fails_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn before_the_greeting_a_malformed_line_or_a_request_is_fatal() {
-    for line in ["Usage: other-program", r#"{"id":1,"method":"initialize","params":{}}"#] {
+    let echo = r#"{"id":1,"method":"initialize","params":{}}"#;
+    for line in ["Usage: other-program", echo, r#"{"id":1}"#] {
         let (connection, mut peer) = connect_ungreeted();
         let asked = ask(&connection, "initialize");
         peer.receive().await;

@@ -36,7 +36,10 @@ async fn an_answer_with_nothing_does_not_leave_its_request_to_the_deadline() {
     let id = peer.receive().await["id"].clone();
     peer.send(json!({"id": id})).await;
     let error = asked.await.unwrap_err();
-    assert_eq!((error.kind(), error.method(), error.thread_id()), (ErrorKind::Decode, Some("x/y"), Some("t")));
+    assert_eq!(
+        (error.kind(), error.method(), error.thread_id()),
+        (ErrorKind::Decode, Some("x/y"), Some("t"))
+    );
     assert!(error.to_string().contains("neither a result nor an error"), "{error}");
 }
 

@@ -49,7 +49,7 @@ with_both_clients! {
             wait!(codex.close()).unwrap();
         }
         let error = wait!(thread.run("go")).unwrap_err();
-        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::Closed, Some(thread.id())), "{error}");
+        assert_error(&error, ErrorKind::Closed, None, None, &["make a new one"]);
     }
 }
 

@@ -76,6 +76,27 @@ async fn a_request_dropped_before_it_is_written_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_dropped_leaves_nothing_in_the_router() {
+    let (connection, mut peer) = connect().await;
+    drop(ask(&connection, "unwritten"));
+    let asked = ask(&connection, "written");
+    let id = peer.receive().await["id"].clone();
+    drop(asked);
+    peer.send(json!({"id": id, "result": {}})).await;
+    let (log, starting) = start(&connection);
+    let id = peer.receive().await["id"].clone();
+    drop((log, starting));
+    peer.send(json!({"id": id, "result": {"turn": {"id": "u"}}})).await;
+    assert_eq!(peer.receive().await["method"], "turn/interrupt");
+    peer.completed("u").await;
+    settle(&connection, &mut peer).await;
+    let router = format!("{:?}", connection.shared.router());
+    for empty in ["waiters: {}", "starts: {}", "turns: {}"] {
+        assert!(router.contains(empty), "{router}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_end_of_an_old_connection_does_not_end_the_observers_of_a_new_one() {
     let hub = Arc::<Hub>::default();
     let (ours, _theirs) = Transport::memory_pair();

@@ -2,22 +2,19 @@
 
 use std::time::Duration;
 
-use openai_codex::{AsyncCodex, Codex, Error, ErrorKind};
-use openai_codex_testkit::Reply;
+use openai_codex::{Codex, Error, ErrorKind};
 use openai_codex_testkit::app_server::messages;
 use serde_json::json;
 
-use crate::starting::kill;
 use crate::support::{
-    Model, Server, answering, assert_error, bounded, bounded_async, count, waited, with_both_clients,
-    works_and_closes,
+    Server, answering, assert_error, bounded, count, waited, with_both_clients, works_and_closes,
 };
 
-const DEADLINE: Duration = Duration::from_millis(300);
+pub(crate) const DEADLINE: Duration = Duration::from_millis(300);
 
 /// The error of a run that is out of time, whether that of the request or that of the whole was up first.
 #[track_caller]
-fn assert_timed_out(error: &Error, thread: &str) {
+pub(crate) fn assert_timed_out(error: &Error, thread: &str) {
     let method = error.method().filter(|method| *method == "turn/start");
     assert_error(error, ErrorKind::DeadlineExceeded, method, Some(thread), &["300ms"]);
 }
@@ -89,30 +86,5 @@ fn a_turn_that_was_given_up_before_the_server_read_again_does_not_run_on() {
             server.wait_received("turn/interrupt");
         }
         works_and_closes!(codex, waited, server);
-    });
-}
-
-#[test]
-fn a_runtime_that_is_stopped_is_closed_all_the_same() {
-    bounded_async(async || {
-        let model = Model::start();
-        let gate = model.gate();
-        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
-        let codex = AsyncCodex::with_config(model.config());
-        let thread = codex.thread_start().send().await.unwrap();
-        let turn = thread.turn("go").send().await.unwrap();
-        gate.reached().await.unwrap();
-        let running = model.trace.processes();
-        running.iter().for_each(|id| kill(*id, "-STOP"));
-        assert_timed_out(&thread.turn("more").deadline(DEADLINE).run().await.unwrap_err(), thread.id());
-        codex.close().await.unwrap();
-        model.trace.wait_gone(&running);
-        assert_error(
-            &turn.run().await.unwrap_err(),
-            ErrorKind::Closed,
-            None,
-            Some(thread.id()),
-            &["was closed"],
-        );
     });
 }

@@ -1,6 +1,6 @@
 //! What a server, the machine or the program itself can do at the wrong moment: `docs/faults.md` lists it, and where
 //! each is shown. Servers are real processes here, scripted ones or the runtime.
-#![cfg(all(target_os = "linux", feature = "blocking"))]
+#![cfg(all(unix, feature = "blocking"))]
 
 #[path = "../support/mod.rs"]
 mod shared;
@@ -13,6 +13,9 @@ mod deaf;
 mod drops;
 mod drops_of_turns;
 mod floods;
+#[cfg(target_os = "linux")]
+mod killed;
+#[cfg(target_os = "linux")]
 mod parent;
 mod payloads;
 mod silence;

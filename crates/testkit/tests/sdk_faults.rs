@@ -136,13 +136,11 @@ fn answers_that_nobody_waits_for_are_passed_over() {
 }
 
 #[test]
-fn an_answer_with_nothing_is_told_and_answers_nothing() {
-    let script = Script::standard().expect("test/a").respond_with_nothing().respond(json!(1));
+fn an_answer_with_nothing_is_an_error_at_once() {
+    let script = Script::standard().expect("test/a").respond_with_nothing();
     let (codex, playing) = connect(script);
-    let mut events = codex.events();
-    assert_eq!(ask(&codex, "test/a").unwrap(), 1);
-    let event = events.next().unwrap().unwrap();
-    assert!(matches!(event, Event::Malformed { .. }), "{event:?}");
+    let error = ask(&codex, "test/a").unwrap_err();
+    assert_eq!((error.kind(), error.method()), (ErrorKind::Decode, Some("test/a")), "{error}");
     codex.close().unwrap();
     playing.finish().unwrap();
 }

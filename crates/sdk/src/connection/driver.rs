@@ -279,7 +279,11 @@ impl Shared {
         let scanned = text.and_then(|text| Incoming::scan(text).map(|incoming| (incoming, text)));
         let greeted = self.greeted.load(Ordering::Acquire);
         match scanned {
-            Ok((Incoming::Request { .. }, _)) if !greeted => Err(Why::NotCodex(excerpt(frame))),
+            Ok((Incoming::Request { .. } | Incoming::Answer { outcome: Outcome::Nothing, .. }, _))
+                if !greeted =>
+            {
+                Err(Why::NotCodex(excerpt(frame)))
+            }
             Err(_) if !greeted => Err(Why::NotCodex(excerpt(frame))),
             Ok((incoming, text)) => {
                 if !greeted && matches!(incoming, Incoming::Answer { outcome: Outcome::Result(_), .. }) {

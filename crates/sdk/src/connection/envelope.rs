@@ -22,11 +22,13 @@ pub(crate) enum Incoming<'a> {
     Notification { method: Cow<'a, str>, route: Route<'a> },
 }
 
-/// The two ways in which a request is answered, as JSON text.
+/// How a request is answered, as JSON text.
 #[derive(Debug)]
 pub(crate) enum Outcome<'a> {
     Result(&'a str),
     Error(&'a str),
+    /// Neither, which the protocol does not know; whoever asked must hear of it all the same.
+    Nothing,
 }
 
 /// Which thread and turn a message belongs to.
@@ -78,9 +80,10 @@ impl<'a> Incoming<'a> {
             (None, Some(id), Some("null"), Some(result)) => {
                 Ok(Self::Answer { id, outcome: Outcome::Result(result) })
             }
+            (None, Some(id), None | Some("null"), None) => Ok(Self::Answer { id, outcome: Outcome::Nothing }),
             (None, Some(id), Some(error), _) => Ok(Self::Answer { id, outcome: Outcome::Error(error) }),
             (None, Some(id), None, Some(result)) => Ok(Self::Answer { id, outcome: Outcome::Result(result) }),
-            _ => Err("not a JSON-RPC message: neither a method, nor an id with a result or an error".into()),
+            (None, None, ..) => Err("not a JSON-RPC message: neither a method nor an id".into()),
         }
     }
 }
@@ -376,9 +379,17 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_may_hold_nothing() {
+        for frame in [r#"{"id":7}"#, r#"{"id":7,"error":null}"#] {
+            let Incoming::Answer { outcome: Outcome::Nothing, .. } = Incoming::scan(frame).unwrap() else {
+                panic!("{frame}")
+            };
+        }
+    }
+
+    #[test]
     fn what_is_no_message_says_so() {
-        for bad in ["not json", "[]", "3", "{}", r#"{"id":1}"#, r#"{"method":3}"#, r#"{"id":{},"result":1}"#]
-        {
+        for bad in ["not json", "[]", "3", "{}", r#"{"method":3}"#, r#"{"id":{},"result":1}"#] {
             assert!(Incoming::scan(bad).is_err(), "{bad}");
         }
     }

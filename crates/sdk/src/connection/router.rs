@@ -327,6 +327,11 @@ impl Router {
         let answer = match outcome {
             Outcome::Result(raw) => Ok(raw.to_owned()),
             Outcome::Error(raw) => Err(server_error(raw)),
+            Outcome::Nothing => Err(Error::new(
+                ErrorKind::Decode,
+                "unreadable answer from the server: it has neither a result nor an error; the request may have been \
+                 carried out",
+            )),
         };
         let names_its_turn = self.starts.get(&id).is_some_and(|start| !start.unnamed);
         if (names_its_turn || answer.is_err())

@@ -64,22 +64,6 @@ with_both_clients! {
 }
 
 #[test]
-fn closes_from_several_threads_all_wait_for_the_end() {
-    bounded(|| {
-        let server = Server::new(Script::standard());
-        let codex = Codex::with_config(server.config()).unwrap();
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    codex.close().unwrap();
-                    assert!(server.trace.processes().is_empty());
-                });
-            }
-        });
-    });
-}
-
-#[test]
 fn a_server_that_hangs_is_terminated() {
     bounded(|| {
         let server = Server::new(Script::standard().hang());

@@ -128,17 +128,6 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn it_dies_in_the_middle_of_a_line(start, wait) {
-        let script = Script::standard().start_thread("t").start_turn("t", "u").raw("{\"method\": \"turn/comp");
-        let server = Server::new(die(script));
-        let codex = start!(server.config()).unwrap();
-        let thread = wait!(codex.thread_start().send()).unwrap();
-        let error = wait!(thread.run("go")).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::TransportClosed);
-        assert!(error.to_string().contains("last words"), "{error}");
-        wait!(codex.close()).unwrap();
-    }
-
     fn everything_that_waits_is_told(start, wait) {
         let script = Script::standard().start_thread("a").start_thread("b");
         let script = script.start_turn("a", "ua").start_turn("b", "ub").expect("test/go");

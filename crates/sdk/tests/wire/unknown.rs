@@ -91,16 +91,4 @@ with_both_clients! {
         assert_eq!(malformed.len(), 6);
         playing.finish().unwrap();
     }
-
-    fn answers_that_nobody_waits_for_are_ignored(start, wait) {
-        let script = Script::standard()
-            .send(json!({"id": 99_999, "result": {}}))
-            .send(json!({"id": "text", "error": {"code": 1, "message": "m"}}))
-            .start_thread("t");
-        let (transport, playing) = script.connect().unwrap();
-        let codex = start!(CodexConfig::new(), transport).unwrap();
-        wait!(codex.thread_start().send()).unwrap();
-        wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
-    }
 }

@@ -31,6 +31,20 @@ async fn an_error_answer_keeps_the_servers_words() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_with_nothing_does_not_leave_its_request_to_the_deadline() {
+    let (connection, mut peer) = connect().await;
+    let asked = connection.request("x/y", None, Some("t"), QUICK).unwrap();
+    let id = peer.receive().await["id"].clone();
+    peer.send(json!({"id": id})).await;
+    let error = asked.await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.method(), error.thread_id()),
+        (ErrorKind::Decode, Some("x/y"), Some("t"))
+    );
+    assert!(error.to_string().contains("neither a result nor an error"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_names_the_thread_that_stands_in_the_parameters() {
     let (connection, mut peer) = connect().await;
     let params = params(&json!({"name": "n", "threadId": "t"}));
@@ -60,6 +74,27 @@ async fn a_request_dropped_before_it_is_written_is_not_sent() {
     drop(ask(&connection, "dropped"));
     let _kept = ask(&connection, "kept");
     assert_eq!(peer.receive().await["method"], "kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_leaves_nothing_in_the_router() {
+    let (connection, mut peer) = connect().await;
+    drop(ask(&connection, "unwritten"));
+    let asked = ask(&connection, "written");
+    let id = peer.receive().await["id"].clone();
+    drop(asked);
+    peer.send(json!({"id": id, "result": {}})).await;
+    let (log, starting) = start(&connection);
+    let id = peer.receive().await["id"].clone();
+    drop((log, starting));
+    peer.send(json!({"id": id, "result": {"turn": {"id": "u"}}})).await;
+    assert_eq!(peer.receive().await["method"], "turn/interrupt");
+    peer.completed("u").await;
+    settle(&connection, &mut peer).await;
+    let router = format!("{:?}", connection.shared.router());
+    for empty in ["waiters: {}", "starts: {}", "turns: {}"] {
+        assert!(router.contains(empty), "{router}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,7 +190,8 @@ async fn a_malformed_line_is_an_event_and_fails_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn before_the_greeting_a_malformed_line_or_a_request_is_fatal() {
-    for line in ["Usage: other-program", r#"{"id":1,"method":"initialize","params":{}}"#] {
+    let echo = r#"{"id":1,"method":"initialize","params":{}}"#;
+    for line in ["Usage: other-program", echo, r#"{"id":1}"#] {
         let (connection, mut peer) = connect_ungreeted();
         let asked = ask(&connection, "initialize");
         peer.receive().await;

@@ -1,0 +1,112 @@
+//! Answers that are late, double, empty, wrong, or for nobody.
+
+use openai_codex::types::ThreadLoadedListParams;
+use openai_codex::{AsyncCodex, ErrorKind, Event, RetryPolicy, methods, retry_on_overload_async};
+use openai_codex_testkit::app_server::Answer;
+use serde_json::json;
+
+use crate::support::{
+    Server, answering, assert_error, awaited, bounded_async, count, with_both_clients, works_and_closes,
+};
+
+#[test]
+fn answers_in_reverse_reach_those_who_asked() {
+    bounded_async(async || {
+        let methods: Vec<String> = (0..100).map(|n| format!("test/{n}")).collect();
+        let answers = methods.iter().map(|method| (method.as_str(), json!(method)));
+        let server = Server::new(answering().respond_in_reverse(answers));
+        let codex = AsyncCodex::with_config(server.config());
+        let mut asking = tokio::task::JoinSet::new();
+        for method in methods {
+            let codex = codex.clone();
+            asking.spawn(async move { (codex.request_raw(&method, json!({})).await.unwrap(), method) });
+        }
+        for (answer, method) in asking.join_all().await {
+            assert_eq!(answer, method);
+        }
+        works_and_closes!(codex, awaited, server);
+    });
+}
+
+with_both_clients! {
+    fn an_answer_that_comes_twice_or_for_nobody_disturbs_nobody(start, wait) {
+        let script = answering()
+            .expect("test/a")
+            .respond_twice(json!("first"), json!("second"))
+            .respond_to_nobody(4_711, json!("who?"))
+            .respond_to_nobody("x", json!("who?"))
+            .send(json!({"id": 4_712}))
+            .send(json!({"id": null, "error": {"code": -32700, "message": "which line was that?"}}))
+            .expect("test/b")
+            .respond(json!("b"));
+        let server = Server::new(script);
+        let codex = start!(server.config()).unwrap();
+        let mut events = codex.events();
+        assert_eq!(wait!(codex.request_raw("test/a", json!({}))).unwrap(), "first");
+        assert_eq!(wait!(codex.request_raw("test/b", json!({}))).unwrap(), "b");
+        works_and_closes!(codex, wait, server);
+        // What cannot be told to anybody else is told to observers.
+        let Some(Ok(Event::Malformed { line, reason })) = wait!(events.next()) else { panic!("nothing told") };
+        assert!(line.contains("which line") && reason.contains("unusable id"), "{line}: {reason}");
+        assert!(wait!(events.next()).is_none());
+    }
+
+    fn an_answer_with_neither_result_nor_error_fails_its_request_at_once(start, wait) {
+        let script = answering().expect("thread/read").respond_with_nothing().expect("turn/start");
+        let server = Server::new(script.respond_with_nothing());
+        let codex = start!(server.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let words = ["neither a result nor an error", "may have been carried out"];
+        let error = wait!(thread.read().send()).unwrap_err();
+        assert_error(&error, ErrorKind::Decode, Some("thread/read"), Some("t"), &words);
+        let error = wait!(thread.run("go")).unwrap_err();
+        assert_error(&error, ErrorKind::Decode, Some("turn/start"), Some("t"), &words);
+        works_and_closes!(codex, wait, server);
+    }
+
+    fn an_answer_of_another_shape_names_the_field(start, wait) {
+        let script = answering()
+            .always("thread/loaded/list", json!({"data": [1]}))
+            .always("turn/start", json!({"turn": {"id": "u", "status": 3}}))
+            .always("turn/interrupt", json!({}));
+        let server = Server::new(script);
+        let codex = start!(server.config()).unwrap();
+        let call = codex.request::<methods::ThreadLoadedList>(ThreadLoadedListParams::new());
+        let error = wait!(call).unwrap_err();
+        assert_error(&error, ErrorKind::Decode, Some("thread/loaded/list"), None, &["data[0]"]);
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.run("go")).unwrap_err();
+        assert_error(&error, ErrorKind::Decode, Some("turn/start"), Some("t"), &["turn"]);
+        // The turn runs, for all that is known, and nobody can hold it.
+        server.wait_received("turn/interrupt");
+        works_and_closes!(codex, wait, server);
+    }
+
+    fn an_overloaded_server_says_so_and_nothing_is_tried_again_unasked(start, wait) {
+        let busy = Answer::error(-32001, "Server overloaded; retry later.");
+        let server = Server::new(answering().always_answer("turn/start", busy));
+        let codex = start!(server.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.run("go")).unwrap_err();
+        assert_error(&error, ErrorKind::ServerBusy, Some("turn/start"), Some("t"), &["retry later"]);
+        assert!(error.is_retryable());
+        works_and_closes!(codex, wait, server);
+        assert_eq!(count(&server.received().unwrap(), "turn/start"), 1);
+    }
+}
+
+#[test]
+fn an_overloaded_server_is_tried_again_when_that_is_asked_for() {
+    bounded_async(async || {
+        let mut script = answering();
+        for _ in 0..2 {
+            script = script.expect("test/busy").respond_error(-32001, "Server overloaded; retry later.");
+        }
+        let server = Server::new(script.expect("test/busy").respond(json!("at last")));
+        let codex = AsyncCodex::with_config(server.config());
+        let policy = RetryPolicy::new().initial_delay(std::time::Duration::ZERO);
+        let answer = retry_on_overload_async(policy, || codex.request_raw("test/busy", json!({}))).await;
+        assert_eq!(answer.unwrap(), "at last");
+        works_and_closes!(codex, awaited, server);
+    });
+}

@@ -1,0 +1,257 @@
+//! Every future is dropped at every point at which it waits. Afterwards the client works as before.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use openai_codex::types::ThreadLoadedListParams;
+use openai_codex::{AsyncCodex, methods};
+use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::messages;
+use serde_json::json;
+
+use crate::support::{Model, Server, answering, awaited, bounded_async, works_and_closes};
+
+/// No future here waits more often; a test whose future never completes fails by this.
+const MOST: usize = 40;
+
+/// Polls a future so many times, each time but the first when it has been woken, and drops it. What it gave, if it
+/// completed before.
+pub(crate) async fn dropped_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Drops what `call` gives after 0, 1, 2, … polls, until it completes; after each time `check` must go well.
+pub(crate) async fn at_every_point<T>(
+    mut call: impl AsyncFnMut(usize) -> Option<T>,
+    check: impl AsyncFn(),
+) -> T {
+    for polls in 0..MOST {
+        let outcome = call(polls).await;
+        check().await;
+        if let Some(outcome) = outcome {
+            assert!(polls > 0, "nothing completes unpolled");
+            return outcome;
+        }
+    }
+    panic!("it has not completed within {MOST} polls");
+}
+
+/// That a client works.
+pub(crate) async fn works(codex: &AsyncCodex) {
+    assert_eq!(codex.request_raw("test/mark", json!({})).await.unwrap(), "mark");
+}
+
+/// Drops a call of a client of its own at every point, and shows that it works and closes.
+async fn on_a_client<T>(script: Script, call: impl AsyncFn(&AsyncCodex) -> openai_codex::Result<T>) -> T {
+    let server = Server::new(script);
+    let codex = AsyncCodex::with_config(server.config());
+    codex.start().await.unwrap();
+    let outcome =
+        at_every_point(async |polls| dropped_after(polls, call(&codex)).await, async || works(&codex).await)
+            .await;
+    works_and_closes!(codex, awaited, server);
+    outcome.unwrap()
+}
+
+#[test]
+fn start() {
+    bounded_async(async || {
+        let server = Server::new(answering());
+        at_every_point(
+            async |polls| {
+                let codex = AsyncCodex::with_config(server.config());
+                let started = dropped_after(polls, codex.start()).await;
+                // The start that nobody waits for any more is in nobody's way.
+                works_and_closes!(codex, awaited, server);
+                started
+            },
+            async || {},
+        )
+        .await
+        .unwrap();
+        // Nor is that of a client that is dropped with it.
+        at_every_point(
+            async |polls| {
+                let codex = AsyncCodex::with_config(server.config());
+                dropped_after(polls, async move { codex.start().await }).await
+            },
+            async || {},
+        )
+        .await
+        .unwrap();
+        server.trace.wait_gone(&[]);
+    });
+}
+
+#[test]
+fn start_of_the_real_runtime() {
+    bounded_async(async || {
+        let model = Model::start();
+        at_every_point(
+            async |polls| {
+                let codex = AsyncCodex::with_config(model.config());
+                let started = dropped_after(polls, codex.start()).await;
+                codex.models().send().await.unwrap();
+                codex.close().await.unwrap();
+                assert!(model.trace.processes().is_empty());
+                started
+            },
+            async || {},
+        )
+        .await
+        .unwrap();
+    });
+}
+
+#[test]
+fn close() {
+    bounded_async(async || {
+        let server =
+            Server::new(answering().always("turn/start", json!({"turn": messages::turn("u", "inProgress")})));
+        at_every_point(
+            async |polls| {
+                let codex = AsyncCodex::with_config(server.config());
+                let thread = codex.thread_start().send().await.unwrap();
+                let turn = thread.turn("go").send().await.unwrap();
+                let closed = dropped_after(polls, codex.close()).await;
+                // Whether or not the first one was polled, the second waits for the end.
+                codex.close().await.unwrap();
+                assert!(server.trace.processes().is_empty());
+                assert!(turn.run().await.is_err());
+                closed
+            },
+            async || {},
+        )
+        .await
+        .unwrap();
+    });
+}
+
+#[test]
+fn opening_threads() {
+    bounded_async(async || {
+        on_a_client(answering(), async |codex| codex.thread_start().send().await).await;
+        on_a_client(answering(), async |codex| codex.thread_resume("t").send().await).await;
+        on_a_client(answering(), async |codex| codex.thread_fork("t").send().await).await;
+    });
+}
+
+#[test]
+fn requests() {
+    bounded_async(async || {
+        let loaded = answering().always("thread/loaded/list", json!({"data": ["t"]}));
+        let call = async |codex: &AsyncCodex| {
+            codex.request::<methods::ThreadLoadedList>(ThreadLoadedListParams::new()).await
+        };
+        assert_eq!(on_a_client(loaded, call).await.data, ["t"]);
+        let raw = async |codex: &AsyncCodex| codex.request_raw("test/mark", json!({})).await;
+        assert_eq!(on_a_client(answering(), raw).await, "mark");
+    });
+}
+
+/// A list of two pages.
+fn two_pages() -> Script {
+    let mut script = answering();
+    for _ in 0..MOST {
+        script = script
+            .expect("thread/list")
+            .respond(json!({"data": [messages::thread("a")], "nextCursor": "more"}))
+            .expect_with("thread/list", json!({"cursor": "more"}))
+            .respond(json!({"data": [messages::thread("b")], "nextCursor": null}));
+    }
+    script
+}
+
+#[test]
+fn pages_lose_nothing_and_repeat_nothing() {
+    bounded_async(async || {
+        let server = Server::new(
+            answering().always("thread/list", json!({"data": [messages::thread("a")], "nextCursor": null})),
+        );
+        let codex = AsyncCodex::with_config(server.config());
+        at_every_point(
+            async |polls| {
+                let mut pages = codex.thread_list().pages();
+                let page = dropped_after(polls, pages.next()).await;
+                // What was dropped is only the wait: the same stream still gives the page.
+                let page = match page {
+                    Some(page) => Some(page.unwrap().unwrap()),
+                    None => {
+                        assert_eq!(crate::support::ids(&pages.next().await.unwrap().unwrap()), ["a"]);
+                        None
+                    }
+                };
+                assert!(pages.next().await.is_none());
+                page
+            },
+            async || works(&codex).await,
+        )
+        .await;
+        works_and_closes!(codex, awaited, server);
+        let server = Server::new(two_pages());
+        let codex = AsyncCodex::with_config(server.config());
+        let mut threads = codex.thread_list().all();
+        let mut seen = Vec::new();
+        // One poll for each `next`: each is dropped at its first wait, again and again.
+        let mut polls = 0;
+        loop {
+            match dropped_after(polls, threads.next()).await {
+                Some(None) => break,
+                Some(Some(thread)) => {
+                    seen.push(thread.unwrap().id);
+                    polls = 0;
+                }
+                None => polls += 1,
+            }
+        }
+        assert_eq!(seen, ["a", "b"]);
+        codex.close().await.unwrap();
+    });
+}
+
+#[test]
+fn events() {
+    bounded_async(async || {
+        let notify = |script: Script, n: usize| {
+            let name = json!({"threadId": "t", "threadName": format!("{n}")});
+            script.expect("test/next").respond(json!({})).notify("thread/name/updated", name)
+        };
+        let server = Server::new((0..MOST).fold(answering(), notify));
+        let codex = AsyncCodex::with_config(server.config());
+        let mut events = codex.events();
+        codex.start().await.unwrap();
+        let mut asked = 0;
+        at_every_point(
+            async |polls| {
+                if polls == 0 {
+                    codex.request_raw("test/next", json!({})).await.unwrap();
+                    asked += 1;
+                }
+                dropped_after(polls, events.next()).await
+            },
+            async || works(&codex).await,
+        )
+        .await
+        .unwrap()
+        .unwrap();
+        codex.request_raw("test/next", json!({})).await.unwrap();
+        assert!(events.next().await.unwrap().is_ok());
+        works_and_closes!(codex, awaited, server);
+        assert!(events.next().await.is_none());
+        assert_eq!(asked, 1);
+    });
+}

@@ -1,0 +1,171 @@
+//! The futures of a turn, dropped at every point at which they wait; see [`drops`](crate::drops).
+
+use openai_codex::schemars::{self, JsonSchema};
+use openai_codex::{AsyncCodex, AsyncThread, AsyncTurnHandle, Notification};
+use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::messages;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::drops::{at_every_point, dropped_after, works};
+use crate::support::{Model, Server, answering, awaited, bounded_async, works_and_closes};
+
+#[derive(Debug, Deserialize, JsonSchema, PartialEq)]
+struct Reply {
+    said: String,
+}
+
+/// A server that answers each turn with a value.
+fn turns() -> Script {
+    (0..40).fold(answering().always("turn/interrupt", json!({})), |script, n| {
+        let turn = format!("u{n}");
+        script
+            .start_turn("t", &turn)
+            .agent_message("t", &turn, "i", [r#"{"said":"#, r#""done"}"#])
+            .complete_turn("t", &turn)
+    })
+}
+
+/// Drops a call of a thread at every point; then the thread still runs turns.
+async fn on_a_thread<T>(script: Script, call: impl AsyncFn(&AsyncThread) -> openai_codex::Result<T>) -> T {
+    let server = Server::new(script);
+    let codex = AsyncCodex::with_config(server.config());
+    let thread = codex.thread_start().send().await.unwrap();
+    let outcome =
+        at_every_point(async |polls| dropped_after(polls, call(&thread)).await, async || works(&codex).await)
+            .await;
+    assert_eq!(thread.run_as::<Reply>("and now?").await.unwrap().value.said, "done");
+    works_and_closes!(codex, awaited, server);
+    outcome.unwrap()
+}
+
+#[test]
+fn turns_and_their_results() {
+    bounded_async(async || {
+        let turn = on_a_thread(turns(), async |thread| thread.turn("go").send().await).await;
+        assert_eq!(turn.thread_id(), "t");
+        drop(turn);
+        let result = on_a_thread(turns(), async |thread| thread.run("go").await).await;
+        assert_eq!(result.items.len(), 1);
+        let result = on_a_thread(turns(), async |thread| thread.turn("go").run().await).await;
+        assert_eq!(result.items.len(), 1);
+        let result = on_a_thread(turns(), async |thread| thread.run_as::<Reply>("go").await).await;
+        assert_eq!(result.value.said, "done");
+    });
+}
+
+#[test]
+fn runs_on_the_real_runtime() {
+    bounded_async(async || {
+        let model = Model::start();
+        model.fallback(r#"{"said":"done"}"#);
+        let codex = AsyncCodex::with_config(model.config());
+        let mut events = codex.events();
+        let thread = codex.thread_start().send().await.unwrap();
+        let check = async || assert!(!codex.models().send().await.unwrap().data.is_empty());
+        at_every_point(async |polls| dropped_after(polls, thread.run("go")).await, check).await.unwrap();
+        at_every_point(async |polls| dropped_after(polls, thread.run_as::<Reply>("go")).await, check)
+            .await
+            .unwrap();
+        at_every_point(async |polls| dropped_after(polls, thread.turn("go").send()).await, check)
+            .await
+            .unwrap();
+        at_every_point(async |polls| dropped_after(polls, codex.thread_start().send()).await, check)
+            .await
+            .unwrap();
+        // What was dropped is interrupted or has ended; a turn that begins now is one of its own.
+        let other = codex.thread_start().send().await.unwrap();
+        assert_eq!(other.run_as::<Reply>("and now?").await.unwrap().value.said, "done");
+        codex.close().await.unwrap();
+        assert!(model.trace.processes().is_empty());
+        while let Some(event) = events.next().await {
+            event.unwrap();
+        }
+    });
+}
+
+/// Drops a call of a turn that runs at every point; then the turn still comes to its end.
+async fn on_a_turn<T>(script: Script, call: impl AsyncFn(&AsyncTurnHandle) -> openai_codex::Result<T>) {
+    let script = script.start_turn("t", "u").expect("test/end").respond(json!({}));
+    let server = Server::new(script.agent_message("t", "u", "i", ["done"]).complete_turn("t", "u"));
+    let codex = AsyncCodex::with_config(server.config());
+    let turn = codex.thread_start().send().await.unwrap().turn("go").send().await.unwrap();
+    let check = async || works(&codex).await;
+    at_every_point(async |polls| dropped_after(polls, call(&turn)).await, check).await.unwrap();
+    codex.request_raw("test/end", json!({})).await.unwrap();
+    assert_eq!(turn.run().await.unwrap().final_response.as_deref(), Some("done"));
+    works_and_closes!(codex, awaited, server);
+}
+
+#[test]
+fn interrupting_and_steering() {
+    bounded_async(async || {
+        let script =
+            answering().always("turn/interrupt", json!({})).always("turn/steer", json!({"turnId": "u"}));
+        on_a_turn(script.clone(), async |turn| turn.interrupt().await.map(drop)).await;
+        on_a_turn(script, async |turn| turn.steer("more").await.map(drop)).await;
+    });
+}
+
+#[test]
+fn compactions() {
+    bounded_async(async || {
+        let compactions = (0..40).fold(answering(), |script, n| {
+            let turn = format!("c{n}");
+            script
+                .expect("thread/compact/start")
+                .respond(json!({}))
+                .send(messages::turn_started("t", &turn))
+                .complete_turn("t", &turn)
+        });
+        let server = Server::new(compactions);
+        let codex = AsyncCodex::with_config(server.config());
+        let thread = codex.thread_start().send().await.unwrap();
+        let check = async || works(&codex).await;
+        at_every_point(
+            async |polls| {
+                let turn = dropped_after(polls, thread.compact()).await?;
+                Some(turn.unwrap().run().await.unwrap())
+            },
+            check,
+        )
+        .await;
+        thread.compact().await.unwrap().run().await.unwrap();
+        works_and_closes!(codex, awaited, server);
+    });
+}
+
+#[test]
+fn waits_for_events_lose_none_and_repeat_none() {
+    bounded_async(async || {
+        let pieces: Vec<String> = (0..20).map(|n| format!("{n} ")).collect();
+        // Each piece comes when it is asked for, so that the stream has to wait for it.
+        let script = pieces.iter().fold(answering().start_turn("t", "u"), |script, piece| {
+            script.expect("test/next").respond(json!({})).send(messages::delta("t", "u", "i", piece))
+        });
+        let server = Server::new(script.complete_turn("t", "u"));
+        let codex = AsyncCodex::with_config(server.config());
+        let turn = codex.thread_start().send().await.unwrap().turn("go").send().await.unwrap();
+        let (mut stream, mut text) = (turn.stream(), turn.stream_text());
+        let mut seen = String::new();
+        assert!(matches!(stream.next().await, Some(Ok(Notification::TurnStarted(_)))));
+        for piece in &pieces {
+            // Nothing is there yet: these waits are dropped as they wait.
+            assert!(dropped_after(1, stream.next()).await.is_none());
+            assert!(dropped_after(1, text.next()).await.is_none());
+            assert!(dropped_after(1, turn.run()).await.is_none());
+            codex.request_raw("test/next", json!({})).await.unwrap();
+            let polled =
+                at_every_point(async |polls| dropped_after(polls, stream.next()).await, async || {}).await;
+            let Some(Ok(Notification::AgentMessageDelta(delta))) = polled else { panic!("{polled:?}") };
+            assert_eq!(text.next().await.unwrap().unwrap(), *piece);
+            seen.push_str(&delta.delta);
+        }
+        assert_eq!(seen, pieces.concat());
+        assert!(matches!(stream.next().await, Some(Ok(Notification::TurnCompleted(_)))));
+        assert!(stream.next().await.is_none());
+        assert!(text.next().await.is_none());
+        turn.run().await.unwrap();
+        works_and_closes!(codex, awaited, server);
+    });
+}

@@ -1,0 +1,89 @@
+//! Processes that are killed or stopped from outside; the tests find them in `/proc`.
+
+use std::process::Command;
+
+use openai_codex::{AsyncCodex, ErrorKind};
+use openai_codex_testkit::{Reply, Script};
+
+use crate::deaf::{DEADLINE, assert_timed_out};
+use crate::support::{Model, Server, assert_error, bounded_async};
+
+fn kill(id: u32, signal: &str) {
+    let status = Command::new("kill").args([signal, &id.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn it_is_killed_before_it_answers_initialize() {
+    bounded_async(async || {
+        let server = Server::new(Script::new().expect("initialize").hang());
+        let codex = AsyncCodex::with_config(server.config());
+        let starting = codex.start();
+        let killing = async {
+            server.wait_received("initialize");
+            kill(server.trace.process(), "-KILL");
+        };
+        let (started, ()) = tokio::join!(starting, killing);
+        assert_error(
+            &started.unwrap_err(),
+            ErrorKind::Handshake,
+            Some("initialize"),
+            None,
+            &["signal: 9", "check"],
+        );
+        assert!(server.trace.processes().is_empty());
+        codex.close().await.unwrap();
+    });
+}
+
+#[test]
+fn the_runtime_is_killed_as_soon_as_it_is_there_and_the_next_start_works() {
+    bounded_async(async || {
+        let model = Model::start();
+        let codex = AsyncCodex::with_config(model.config());
+        let killing = async {
+            loop {
+                if let Some(id) = model.trace.processes().first() {
+                    kill(*id, "-KILL");
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let (started, ()) = tokio::join!(codex.start(), killing);
+        // Whether that was before or after its answer.
+        if let Err(error) = started {
+            assert!(matches!(error.kind(), ErrorKind::Handshake | ErrorKind::TransportClosed), "{error}");
+            model.reply("up again");
+            let thread = codex.thread_start().send().await.unwrap();
+            assert_eq!(thread.run("go").await.unwrap().final_response.as_deref(), Some("up again"));
+        }
+        codex.close().await.unwrap();
+        assert!(model.trace.processes().is_empty());
+    });
+}
+
+#[test]
+fn a_runtime_that_is_stopped_is_closed_all_the_same() {
+    bounded_async(async || {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = AsyncCodex::with_config(model.config());
+        let thread = codex.thread_start().send().await.unwrap();
+        let turn = thread.turn("go").send().await.unwrap();
+        gate.reached().await.unwrap();
+        let running = model.trace.processes();
+        running.iter().for_each(|id| kill(*id, "-STOP"));
+        assert_timed_out(&thread.turn("more").deadline(DEADLINE).run().await.unwrap_err(), thread.id());
+        codex.close().await.unwrap();
+        model.trace.wait_gone(&running);
+        assert_error(
+            &turn.run().await.unwrap_err(),
+            ErrorKind::Closed,
+            None,
+            Some(thread.id()),
+            &["was closed"],
+        );
+    });
+}

@@ -1,0 +1,23 @@
+//! What a server, the machine or the program itself can do at the wrong moment: `docs/faults.md` lists it, and where
+//! each is shown. Servers are real processes here, scripted ones or the runtime.
+#![cfg(all(unix, feature = "blocking"))]
+
+#[path = "../support/mod.rs"]
+mod shared;
+mod support;
+
+mod answers;
+mod bytes;
+mod closing;
+mod deaf;
+mod drops;
+mod drops_of_turns;
+mod floods;
+#[cfg(target_os = "linux")]
+mod killed;
+#[cfg(target_os = "linux")]
+mod parent;
+mod payloads;
+mod silence;
+mod starting;
+mod table;

@@ -1,0 +1,76 @@
+//! The program itself is killed: its runtime must not outlive it.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use openai_codex::types::SandboxMode;
+use openai_codex::{ApprovalMode, Codex, CodexConfig};
+use openai_codex_testkit::{Reply, ToolCall};
+
+use crate::support::{Model, bounded, runtime};
+
+/// Where the program that is killed works; set, it is that program.
+const FOLDER: &str = "FAULTS_FOLDER_OF_THE_KILLED";
+
+/// Starts this test program again as one that runs a turn, kills it when `ready`, and waits for the end of all that it
+/// has started. Tells how long that took.
+fn kill_in_the_middle_of_a_turn(model: &Model, ready: impl FnOnce()) -> Duration {
+    // The model's home is in the environment of the program and of all that it starts: so the trace finds them.
+    let mut program = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "parent::the_program_that_is_killed"])
+        .envs(model.env())
+        .env(FOLDER, model.folder())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    ready();
+    let running = model.trace.processes();
+    assert!(running.len() > 1, "the program and its runtime: {running:?}");
+    program.kill().unwrap();
+    let killed = Instant::now();
+    assert!(!program.wait().unwrap().success());
+    // The test's own watchdog bounds this.
+    while !model.trace.processes().is_empty() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    killed.elapsed()
+}
+
+#[test]
+fn the_runtime_of_a_program_that_is_killed_ends_by_itself() {
+    bounded(|| {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        runtime();
+        let took = kill_in_the_middle_of_a_turn(&model, || gate.wait_reached().unwrap());
+        println!("the runtime was gone after {took:?}");
+    });
+}
+
+#[test]
+fn so_does_a_command_that_it_runs() {
+    bounded(|| {
+        let model = Model::start();
+        let started = model.folder().join("started");
+        model.reply(ToolCall::exec_command(format!("touch {}; sleep 1000", started.display())));
+        runtime();
+        let took = kill_in_the_middle_of_a_turn(&model, || {
+            while !started.exists() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        println!("the runtime and its command were gone after {took:?}");
+    });
+}
+
+#[test]
+#[ignore = "a program of the tests above, which kill it"]
+fn the_program_that_is_killed() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let config = CodexConfig::new().codex_bin(runtime().program()).cwd(&folder);
+    let codex = Codex::with_config(config).unwrap();
+    let options = codex.thread_start().approval_mode(ApprovalMode::DenyAll).cwd(&folder);
+    let thread = options.sandbox(SandboxMode::WorkspaceWrite).send().unwrap();
+    let _ = thread.run("go");
+}

@@ -1,0 +1,85 @@
+//! Nothing more comes, though everything lives.
+
+use std::time::Duration;
+
+use openai_codex::{ErrorKind, Notification};
+use openai_codex_testkit::app_server::{Answer, messages};
+use serde_json::{Value, json};
+
+use crate::support::{Server, answering, assert_error, whole_turn, with_both_clients, works_and_closes};
+
+const SILENCE: Duration = Duration::from_millis(100);
+
+fn read(status: Value) -> Value {
+    let mut thread = messages::thread("t");
+    thread["status"] = status;
+    json!({"thread": thread})
+}
+
+with_both_clients! {
+    fn a_turn_whose_end_never_comes_is_lost_when_the_server_knows_of_none(start, wait) {
+        let script = answering()
+            .always("thread/read", read(json!({"type": "idle"})))
+            .start_turn("t", "u")
+            .send(messages::delta("t", "u", "i", "he"));
+        let server = Server::new(whole_turn(script, "v"));
+        let codex = start!(server.config().turn_silence(SILENCE)).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let mut stream = turn.stream();
+        assert!(matches!(wait!(stream.next()), Some(Ok(Notification::TurnStarted(_)))));
+        assert!(matches!(wait!(stream.next()), Some(Ok(Notification::AgentMessageDelta(_)))));
+        for error in [wait!(stream.next()).unwrap().unwrap_err(), wait!(turn.run()).unwrap_err()] {
+            let words = ["the end of turn u never came", "idle", "read the thread before you start it again"];
+            assert_error(&error, ErrorKind::TurnLost, None, Some("t"), &words);
+        }
+        assert!(wait!(stream.next()).is_none());
+        // The thread is none the worse for it.
+        assert_eq!(wait!(thread.run("on")).unwrap().final_response.as_deref(), Some("done"));
+        works_and_closes!(codex, wait, server);
+    }
+
+    fn a_turn_that_is_silent_and_at_work_is_waited_for(start, wait) {
+        let at_work = json!({"type": "active", "activeFlags": []});
+        let running = json!({"data": [messages::turn("u", "inProgress")], "nextCursor": null});
+        let script = answering()
+            .start_turn("t", "u")
+            // It is asked after twice before it says anything more.
+            .expect("thread/read").respond(read(at_work.clone()))
+            .expect("thread/turns/list").respond(running.clone())
+            .expect("thread/read").respond(read(at_work))
+            .expect("thread/turns/list").respond(running)
+            .agent_message("t", "u", "i", ["done"])
+            .complete_turn("t", "u");
+        let server = Server::new(script);
+        let codex = start!(server.config().turn_silence(SILENCE)).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        assert_eq!(wait!(thread.run("go")).unwrap().final_response.as_deref(), Some("done"));
+        works_and_closes!(codex, wait, server);
+    }
+
+    fn half_a_line_and_then_silence_ends_at_the_deadline(start, wait) {
+        let end = messages::turn_completed("t", messages::turn("u", "completed"));
+        let server = Server::new(answering().start_turn("t", "u").stall(end, 60));
+        let codex = start!(server.config().request_deadline(Duration::from_millis(300))).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let deadline = Duration::from_millis(300);
+        let error = wait!(thread.turn("go").deadline(deadline).run()).unwrap_err();
+        let words = ["300ms", "is interrupted"];
+        assert_error(&error, ErrorKind::DeadlineExceeded, None, Some("t"), &words);
+        let error = wait!(codex.request_raw("test/mark", json!({}))).unwrap_err();
+        let words = ["300ms", "may still carry the request out"];
+        assert_error(&error, ErrorKind::DeadlineExceeded, Some("test/mark"), None, &words);
+        wait!(codex.close()).unwrap();
+        assert!(server.trace.processes().is_empty());
+    }
+
+    fn a_request_that_is_never_answered_ends_at_its_deadline_alone(start, wait) {
+        let server = Server::new(answering().always_answer("test/silent", Answer::Silence));
+        let codex = start!(server.config().request_deadline(Duration::from_millis(300))).unwrap();
+        let error = wait!(codex.request_raw("test/silent", json!({"threadId": "t"}))).unwrap_err();
+        let words = ["300ms", "may still carry the request out"];
+        assert_error(&error, ErrorKind::DeadlineExceeded, Some("test/silent"), Some("t"), &words);
+        works_and_closes!(codex, wait, server);
+    }
+}

@@ -1,0 +1,45 @@
+//! Faults before the handshake is done.
+
+use std::time::Duration;
+
+use openai_codex::ErrorKind;
+use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::messages;
+use serde_json::json;
+
+use crate::support::{Server, assert_error, with_both_clients};
+
+with_both_clients! {
+    fn it_ends_within_its_answer_to_initialize(start, _wait) {
+        let half = json!({"id": 1, "result": messages::initialize_response()});
+        let script = Script::new().expect("initialize").stderr("last words").exit_within(half, 30, 4);
+        let server = Server::new(script);
+        let error = start!(server.config()).unwrap_err();
+        // Half a line may be anything, so it is shown.
+        let words = ["userAgent", "stderr_tail=last words", "check that it is a Codex runtime"];
+        assert_error(&error, ErrorKind::Handshake, Some("initialize"), None, &words);
+        assert!(server.trace.processes().is_empty());
+    }
+
+    fn it_closes_its_output_instead_of_answering(start, _wait) {
+        let server = Server::new(Script::new().expect("initialize").close_stdout().hang());
+        let error = start!(server.config()).unwrap_err();
+        assert_error(&error, ErrorKind::Handshake, Some("initialize"), None, &["closed its output", "check"]);
+        assert!(server.trace.processes().is_empty());
+    }
+
+    fn it_says_half_of_its_answer_and_no_more(start, _wait) {
+        let half = json!({"id": 1, "result": messages::initialize_response()});
+        let server = Server::new(Script::new().expect("initialize").stall(half, 30));
+        let error = start!(server.config().start_deadline(Duration::from_millis(300))).unwrap_err();
+        assert_error(&error, ErrorKind::DeadlineExceeded, Some("initialize"), None, &["300ms"]);
+        assert!(server.trace.processes().is_empty());
+    }
+
+    fn it_answers_initialize_with_nothing(start, _wait) {
+        let server = Server::new(Script::new().expect("initialize").respond_with_nothing());
+        let error = start!(server.config()).unwrap_err();
+        assert_error(&error, ErrorKind::Handshake, Some("initialize"), None, &["does not speak"]);
+        assert!(server.trace.processes().is_empty());
+    }
+}

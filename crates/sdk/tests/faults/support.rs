@@ -1,0 +1,83 @@
+//! What the tests share. Here they run one at a time, and each shows that it has left no thread of the SDK.
+
+use std::sync::{Mutex, PoisonError};
+
+use openai_codex::{Error, ErrorKind};
+use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::messages;
+use openai_codex_testkit::leaks;
+use serde_json::json;
+
+// What is defined below comes before what is imported here.
+pub(crate) use crate::shared::*;
+
+static TURN: Mutex<()> = Mutex::new(());
+
+pub(crate) fn bounded(test: impl FnOnce() + Send + 'static) {
+    // A test that has failed says so itself.
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    crate::shared::bounded(test);
+    leaks::threads_gone("codex-").unwrap();
+}
+
+pub(crate) fn bounded_async(test: impl AsyncFnOnce() + Send + 'static) {
+    bounded(move || {
+        let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        executor.block_on(test());
+    });
+}
+
+/// Checks what an error says: its kind, to what it happened, and words that help.
+#[track_caller]
+pub(crate) fn assert_error(
+    error: &Error,
+    kind: ErrorKind,
+    method: Option<&str>,
+    thread: Option<&str>,
+    words: &[&str],
+) {
+    assert_eq!((error.kind(), error.method(), error.thread_id()), (kind, method, thread), "{error}");
+    let text = error.to_string();
+    for named in words.iter().copied().chain(method).chain(thread) {
+        assert!(text.contains(named), "no {named:?} in: {text}");
+    }
+}
+
+/// A server with a thread `t`, whose answers are always there.
+pub(crate) fn answering() -> Script {
+    Script::standard()
+        .always("thread/start", messages::thread_start_response("t"))
+        .always("thread/resume", messages::thread_start_response("t"))
+        .always("thread/fork", messages::thread_start_response("t"))
+        .always("test/mark", json!("mark"))
+}
+
+/// The steps of a turn with the answer `done`.
+pub(crate) fn whole_turn(script: Script, turn: &str) -> Script {
+    script.start_turn("t", turn).agent_message("t", turn, "i", ["do", "ne"]).complete_turn("t", turn)
+}
+
+/// Shows that a client has not suffered: a request is answered, and a close, which waits for the process, returns.
+macro_rules! works_and_closes {
+    ($codex:ident, $wait:ident, $server:ident) => {
+        assert_eq!($wait!($codex.request_raw("test/mark", serde_json::json!({}))).unwrap(), "mark");
+        $wait!($codex.close()).unwrap();
+        assert!($server.trace.processes().is_empty());
+    };
+}
+
+/// What the blocking client returns has been waited for.
+macro_rules! waited {
+    ($call:expr) => {
+        $call
+    };
+}
+
+/// What the async client returns.
+macro_rules! awaited {
+    ($call:expr) => {
+        $call.await
+    };
+}
+
+pub(crate) use {awaited, waited, works_and_closes};

@@ -1,0 +1,27 @@
+//! `docs/faults.md` names the tests that show what it says: they are there.
+
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn every_test_that_the_table_names_is_there() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = fs::read_to_string(here.join("../../docs/faults.md")).unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| fault"));
+    let mut named = 0;
+    for row in rows {
+        let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let tests: Vec<_> = tests.split('`').filter(|part| part.contains(": ")).collect();
+        assert!(!tests.is_empty(), "no test shows this: {row}");
+        for test in tests {
+            let (file, name) = test.split_once(": ").unwrap();
+            // Those of the connection's own state machine lie beside it.
+            let dir = if file.starts_with("connection/") { "src" } else { "tests" };
+            let source = fs::read_to_string(here.join(dir).join(file).with_extension("rs"));
+            let source = source.unwrap_or_else(|error| panic!("{file}: {error}"));
+            assert!(source.contains(&format!("fn {name}(")), "{test} is not there");
+            named += 1;
+        }
+    }
+    assert!(named > 50, "{named} tests are named");
+}

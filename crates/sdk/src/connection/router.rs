@@ -417,7 +417,7 @@ impl Router {
             Some(NotificationKind::ThreadStarted) => self.note_parent(route),
             Some(NotificationKind::ThreadClosed) => {
                 if let Some(thread_id) = route.thread_id.as_deref() {
-                    self.parents.remove(thread_id);
+                    self.forget_parent(thread_id);
                     effects.push(Effect::Closed(thread_id.into()));
                 }
             }
@@ -469,6 +469,19 @@ impl Router {
             {
                 self.parents.insert((&**receiver).into(), sender.into());
             }
+        }
+    }
+
+    /// A thread was closed. Those that it has spawned descend from its own parent now: who decides for them stays so.
+    fn forget_parent(&mut self, thread_id: &str) {
+        let above = self.parents.remove(thread_id);
+        match above {
+            Some(above) => {
+                let orphans = self.parents.values_mut().filter(|parent| ***parent == *thread_id);
+                orphans.for_each(|parent| *parent = above.clone());
+            }
+            // They keep the id of a thread that has no handlers any more; so they have none but the default.
+            None => {}
         }
     }
 
@@ -673,7 +686,7 @@ fn ancestors(parents: &HashMap<Arc<str>, Arc<str>>, thread_id: Option<&str>) -> 
     let mut found: Vec<Arc<str>> = Vec::new();
     let mut next = thread_id.and_then(|thread_id| parents.get(thread_id));
     // A server that names a descendant as a parent must not make this go round in circles.
-    while let Some(parent) = next.filter(|parent| !found.contains(parent)) {
+    while let Some(parent) = next.filter(|parent| Some(&***parent) != thread_id && !found.contains(parent)) {
         found.push(parent.clone());
         next = parents.get(parent);
     }

@@ -49,6 +49,9 @@ fn reading(scanned: Result<Incoming<'_>, String>) -> Reading {
         Ok(Incoming::Answer { id, outcome: Outcome::Error(raw) }) => {
             Reading::Answer { id, result: Err(raw.to_owned()) }
         }
+        Ok(Incoming::Answer { id, outcome: Outcome::Nothing }) => {
+            Reading::Answer { id, result: Err(String::new()) }
+        }
     }
 }
 

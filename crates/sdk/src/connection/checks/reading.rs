@@ -89,8 +89,8 @@ impl Members {
             (Some(method), None) => Reading::Notification { method, route: ids },
             (None, Some(id)) => match (error, result) {
                 (Some("null") | None, Some(result)) => Reading::Answer { id, result: Ok(result.into()) },
+                (Some("null") | None, None) => Reading::Answer { id, result: Err(String::new()) },
                 (Some(error), _) => Reading::Answer { id, result: Err(error.into()) },
-                (None, None) => Reading::Nothing,
             },
             (None, None) => Reading::Nothing,
         })

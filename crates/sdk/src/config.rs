@@ -163,7 +163,8 @@ impl CodexConfig {
     /// How long a turn may be silent, while the server waits for no answer of this client, before the server is asked
     /// about it: `thread/read`, and where that says that the thread is at work `thread/turns/list`. 2 minutes unless
     /// set. Only if the server says that the turn is over, or does not answer, the turn ends here too, with
-    /// [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost). It is never started again.
+    /// [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost). It is never started again. Zero turns this off; anything else is
+    /// at least a second.
     pub fn turn_silence(mut self, silence: Duration) -> Self {
         self.turn_silence = silence;
         self

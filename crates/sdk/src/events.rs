@@ -33,6 +33,10 @@ pub enum Event {
     AnsweredByDefault {
         /// The method of the request.
         method: String,
+        /// The thread that it belongs to, if any.
+        thread_id: Option<String>,
+        /// The turn that it belongs to, if any.
+        turn_id: Option<String>,
         /// Whether that answer refused something.
         declined: bool,
     },
@@ -41,6 +45,10 @@ pub enum Event {
     HandlerFailed {
         /// The method of the request.
         method: String,
+        /// The thread that it belongs to, if any.
+        thread_id: Option<String>,
+        /// The turn that it belongs to, if any.
+        turn_id: Option<String>,
         /// What happened.
         message: String,
     },
@@ -109,8 +117,12 @@ impl From<Observed> for Event {
         match observed {
             Observed::Notification(frame) => Self::Notification(frame.decode()),
             Observed::Malformed { line, reason } => Self::Malformed { line, reason },
-            Observed::Answered { method, declined } => Self::AnsweredByDefault { method, declined },
-            Observed::HandlerFailed { method, message } => Self::HandlerFailed { method, message },
+            Observed::Answered { method, thread_id, turn_id, declined } => {
+                Self::AnsweredByDefault { method, thread_id, turn_id, declined }
+            }
+            Observed::HandlerFailed { method, thread_id, turn_id, message } => {
+                Self::HandlerFailed { method, thread_id, turn_id, message }
+            }
             Observed::Lost(error) => Self::RuntimeLost(error),
             Observed::Restarting { attempt, pause, reason } => Self::Restarting { attempt, pause, reason },
             Observed::Restarted { attempt } => Self::Restarted { attempt },

@@ -13,12 +13,14 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::connection::secrets::Secrets;
 use crate::transport::{BoxFuture, FrameReader, FrameWriter, Transport};
 
 /// Writes everything that crosses the wire to a file, for reports of bugs; see
 /// [`CodexConfig::wire_log`](crate::CodexConfig::wire_log).
 ///
-/// What is secret by its name, such as keys and tokens, is replaced by `<redacted>`. **Prompts, files and the output of
+/// What is secret by its name, such as keys and tokens, and any key that this client has logged in with, is replaced by
+/// `<redacted>`. **Prompts, files and the output of
 /// commands are not**: read a log before you hand it on. The testkit plays a log back as a server.
 ///
 /// It is written by the thread that reads, which a slow disk then slows down. When it cannot be written it ends, and the
@@ -82,7 +84,11 @@ fn create(path: &Path) -> io::Result<File> {
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    let file = options.open(path)?;
+    // It may have been there, open to others.
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    Ok(file)
 }
 
 /// A log that is being written.
@@ -102,26 +108,30 @@ struct State {
 
 impl Recorder {
     /// The same transport, with all that passes it written down.
-    pub(crate) fn attach(self: &Arc<Self>, transport: Transport) -> Transport {
-        let (reader, writer) = (transport.reader, transport.writer);
-        let (read, written) = (self.clone(), self.clone());
-        Transport::new(Logged { inner: reader, log: read }, Logged { inner: writer, log: written })
+    pub(crate) fn attach(self: &Arc<Self>, transport: Transport, secrets: &Arc<Secrets>) -> Transport {
+        let (log, secrets) = (self, secrets);
+        Transport::new(
+            Logged { inner: transport.reader, log: log.clone(), secrets: secrets.clone() },
+            Logged { inner: transport.writer, log: log.clone(), secrets: secrets.clone() },
+        )
     }
 
-    fn record(&self, direction: &'static str, frames: &[Bytes]) {
+    fn record(&self, secrets: &Secrets, direction: &'static str, frames: &[Bytes]) {
         let ms = self.since.elapsed().as_millis();
-        let mut lines = Vec::new();
+        let mut lines = String::new();
         for frame in frames {
             let mut message = serde_json::from_slice(frame)
                 .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(frame).into_owned()));
             redact(&mut message);
             let ms = u64::try_from(ms).unwrap_or(u64::MAX);
-            let _ = serde_json::to_writer(&mut lines, &Line { ms, direction, message });
-            lines.push(b'\n');
+            let line = serde_json::to_string(&Line { ms, direction, message }).unwrap_or_default();
+            // What was sent as a secret may come back in any words.
+            lines.push_str(secrets.clean_text(&line).as_deref().unwrap_or(&line));
+            lines.push('\n');
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(open) = &mut *state else { return };
-        if self.write(open, &lines).is_err() {
+        if self.write(open, lines.as_bytes()).is_err() {
             *state = None;
         }
     }
@@ -155,6 +165,7 @@ impl Serialize for Line {
 struct Logged<T> {
     inner: T,
     log: Arc<Recorder>,
+    secrets: Arc<Secrets>,
 }
 
 impl FrameReader for Logged<Box<dyn FrameReader>> {
@@ -162,7 +173,7 @@ impl FrameReader for Logged<Box<dyn FrameReader>> {
         Box::pin(async move {
             let before = frames.len();
             let more = self.inner.read(frames).await?;
-            self.log.record("received", frames.get(before..).unwrap_or_default());
+            self.log.record(&self.secrets, "received", frames.get(before..).unwrap_or_default());
             Ok(more)
         })
     }
@@ -170,7 +181,7 @@ impl FrameReader for Logged<Box<dyn FrameReader>> {
 
 impl FrameWriter for Logged<Box<dyn FrameWriter>> {
     fn write<'a>(&'a mut self, frames: &'a [Bytes]) -> BoxFuture<'a, io::Result<()>> {
-        self.log.record("sent", frames);
+        self.log.record(&self.secrets, "sent", frames);
         self.inner.write(frames)
     }
 }
@@ -228,7 +239,11 @@ mod tests {
         let log = WireLog::new(&path).max_bytes(100).keep(2);
         let recorder = log.open().unwrap();
         for n in 0..10 {
-            recorder.record("sent", &[Bytes::from(format!("{{\"n\":{n},\"text\":\"{}\"}}", "x".repeat(60)))]);
+            recorder.record(
+                &Secrets::default(),
+                "sent",
+                &[Bytes::from(format!("{{\"n\":{n},\"text\":\"{}\"}}", "x".repeat(60)))],
+            );
         }
         let mut names: Vec<_> =
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

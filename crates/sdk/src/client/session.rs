@@ -15,6 +15,7 @@ use crate::checkout::Checkout;
 use crate::connection::logins::LoginEnd;
 use crate::connection::turn_log::TurnLog;
 use crate::connection::{Connection, Owner, Pending, deadlines};
+use crate::handler::Layer;
 use crate::process::Launch;
 use crate::transport::Transport;
 use crate::{CodexConfig, Error, ErrorKind, Result, version};
@@ -73,6 +74,19 @@ impl Session {
         let deadline = self.deadline_of(R::METHOD);
         let answer = call::<R>(&self.connection, params, thread_id, deadline).await;
         answer.map_err(|error| self.connection.redact(error))
+    }
+
+    /// Makes a request that opens a thread, which has these handlers from the answer on.
+    pub(crate) async fn open<R: ClientRequest>(
+        &self,
+        params: &R::Params,
+        thread_id: Option<&str>,
+        layer: Layer,
+    ) -> Result<R::Response> {
+        let params = encode(R::METHOD, params)?;
+        let deadline = self.deadline_of(R::METHOD);
+        let answer = self.connection.open_thread(R::METHOD, params.as_deref(), thread_id, deadline, layer)?;
+        decode::<R>(&answer.await?, thread_id).map_err(|error| self.connection.redact(error))
     }
 
     /// Makes a request of which only the name is known; the answer is its result as JSON text.

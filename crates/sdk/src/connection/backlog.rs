@@ -102,7 +102,9 @@ impl Backlog {
         let Some(charge) = &mut self.charge else { return true };
         charge.set(bytes);
         let Limits { merge_above, stream } = charge.budget.limits;
-        if charge.budget.used.load(Ordering::Relaxed) > merge_above && self.recent.bytes() > WORTHWHILE {
+        let much =
+            charge.budget.used.load(Ordering::Relaxed) > merge_above && self.recent.bytes() > WORTHWHILE;
+        if much || bytes > stream {
             let recent = std::mem::take(&mut self.recent);
             recent.iter().for_each(|event| self.merged.push(event));
             let bytes = self.bytes();

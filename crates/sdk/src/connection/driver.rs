@@ -76,7 +76,7 @@ pub(super) fn connection(owner: Owner) -> (Connection, Driver) {
         router: Router::new(afterwards).into(),
         outbox,
         deadlines,
-        secrets: Secrets::default(),
+        secrets: Arc::new(Secrets::default()),
         hub,
         handlers,
         budget: Budget::new(limits),
@@ -97,7 +97,7 @@ impl Driver {
         let Self { shared, outbox, clock, mut closing, silence, wire_log } = self;
         let _last_word = LastWord(shared.clone());
         let transport = match &wire_log {
-            Some(log) => log.attach(transport),
+            Some(log) => log.attach(transport, &shared.secrets),
             None => transport,
         };
         let tail = Arc::new(StderrTail::default());

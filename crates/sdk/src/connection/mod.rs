@@ -21,7 +21,7 @@ mod merge;
 pub(crate) mod observers;
 mod outgoing;
 mod router;
-mod secrets;
+pub(crate) mod secrets;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -38,9 +38,9 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::handler::Handlers;
+use crate::handler::{Handlers, Layer, drop_elsewhere};
 use crate::trace;
-use crate::trace_context::TraceSource;
+use crate::trace_context::{TraceContext, TraceSource};
 use crate::wire_log::Recorder;
 use crate::{Error, ErrorKind, Result};
 use backlog::{Budget, Limits};
@@ -80,7 +80,7 @@ struct Shared {
     router: Mutex<Router>,
     outbox: mpsc::UnboundedSender<Outgoing>,
     deadlines: Deadlines,
-    secrets: Secrets,
+    secrets: Arc<Secrets>,
     hub: Arc<Hub>,
     handlers: Arc<Handlers>,
     budget: Arc<Budget>,
@@ -128,7 +128,8 @@ impl Shared {
                         self.send(None, serve::error_frame(&ask.id, "the turn has ended"));
                     }
                 }
-                Effect::Closed(thread_id) => drop(self.handlers.release(&thread_id)),
+                Effect::Bind(thread_id, layer) => drop_elsewhere(self.handlers.bind(&thread_id, layer)),
+                Effect::Closed(thread_id) => drop_elsewhere(self.handlers.release(&thread_id)),
                 Effect::Interrupt { thread_id, turn_id } => {
                     let id = self.router().new_id();
                     let params = serde_json::json!({"threadId": &*thread_id, "turnId": &*turn_id});
@@ -139,7 +140,7 @@ impl Shared {
         }
     }
 
-    /// Sends a request. The answer's future may be dropped at any time.
+    /// Sends a request of our own, which belongs to no trace.
     fn request(
         self: &Arc<Self>,
         method: &str,
@@ -147,7 +148,7 @@ impl Shared {
         thread_id: Option<&str>,
         deadline: Option<Duration>,
     ) -> Result<Pending> {
-        self.send_request(method, params, thread_id, deadline, Router::register)
+        self.send_request(method, params, thread_id, deadline, None, Router::register)
     }
 
     fn send_request(
@@ -156,6 +157,7 @@ impl Shared {
         params: Option<&RawValue>,
         thread_id: Option<&str>,
         deadline: Option<Duration>,
+        trace: Option<TraceContext>,
         register: impl FnOnce(&mut Router, Waiter) -> Result<i64>,
     ) -> Result<Pending> {
         // Whoever does not say which thread a request is for may have said it in the parameters.
@@ -165,10 +167,9 @@ impl Shared {
         if let Some(params) = params.filter(|_| method == LOGIN) {
             self.secrets.learn(params.get());
         }
-        // The user's code: no lock is held.
-        let trace = self.trace_context.as_ref().and_then(TraceSource::current);
         let (reply, answer) = oneshot::channel();
-        let waiter = Waiter { reply, method: method.into(), thread_id: thread_id.map(Arc::from) };
+        let waiter =
+            Waiter { reply, method: method.into(), thread_id: thread_id.map(Arc::from), opens: None };
         let id = register(&mut self.router(), waiter)
             .map_err(|error| error.with_method(method).with_thread(thread_id))?;
         self.send(Some(id), frame(&Request { method, id, params, trace }));
@@ -218,7 +219,27 @@ impl Connection {
         thread_id: Option<&str>,
         deadline: Option<Duration>,
     ) -> Result<Pending> {
-        self.shared.request(method, params, thread_id, deadline)
+        self.shared.send_request(method, params, thread_id, deadline, self.trace(), Router::register)
+    }
+
+    /// Sends a request that opens a thread, which has these handlers from the answer on.
+    pub(crate) fn open_thread(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+        thread_id: Option<&str>,
+        deadline: Option<Duration>,
+        layer: Layer,
+    ) -> Result<Pending> {
+        let trace = self.trace();
+        self.shared.send_request(method, params, thread_id, deadline, trace, |router, waiter| {
+            router.register(Waiter { opens: Some(layer), ..waiter })
+        })
+    }
+
+    /// The trace that a request made now is part of. The user's code: no lock is held.
+    fn trace(&self) -> Option<TraceContext> {
+        self.shared.trace_context.as_ref().and_then(TraceSource::current)
     }
 
     /// Sends a `turn/start` whose events go to `log` from this moment on.
@@ -230,9 +251,15 @@ impl Connection {
         joins: bool,
     ) -> Result<Pending> {
         let thread_id = log.thread_id.clone();
-        self.shared.send_request("turn/start", Some(params), Some(&thread_id), deadline, |router, waiter| {
-            router.register_start(waiter, log.clone(), joins)
-        })
+        let trace = self.trace();
+        self.shared.send_request(
+            "turn/start",
+            Some(params),
+            Some(&thread_id),
+            deadline,
+            trace,
+            |router, waiter| router.register_start(waiter, log.clone(), joins),
+        )
     }
 
     /// Sends a `thread/compact/start`; the events of the turn that it starts go to `log`.
@@ -243,7 +270,8 @@ impl Connection {
         deadline: Option<Duration>,
     ) -> Result<Pending> {
         let (method, thread_id) = ("thread/compact/start", log.thread_id.clone());
-        self.shared.send_request(method, Some(params), Some(&thread_id), deadline, |router, waiter| {
+        let trace = self.trace();
+        self.shared.send_request(method, Some(params), Some(&thread_id), deadline, trace, |router, waiter| {
             router.register_compaction(waiter, log.clone())
         })
     }
@@ -255,9 +283,14 @@ impl Connection {
         deadline: Option<Duration>,
     ) -> Result<(Pending, watch::Receiver<Option<LoginEnd>>)> {
         let (ending, ended) = watch::channel(None);
-        let answer = self.shared.send_request(LOGIN, Some(params), None, deadline, |router, waiter| {
-            router.register_login(waiter, ending)
-        })?;
+        let answer = self.shared.send_request(
+            LOGIN,
+            Some(params),
+            None,
+            deadline,
+            self.trace(),
+            |router, waiter| router.register_login(waiter, ending),
+        )?;
         Ok((answer, ended))
     }
 

@@ -17,8 +17,8 @@ pub(crate) const CAPACITY: usize = 4096;
 pub(crate) enum Observed {
     Notification(OwnedEvent),
     Malformed { line: String, reason: String },
-    Answered { method: String, declined: bool },
-    HandlerFailed { method: String, message: String },
+    Answered { method: String, thread_id: Option<String>, turn_id: Option<String>, declined: bool },
+    HandlerFailed { method: String, thread_id: Option<String>, turn_id: Option<String>, message: String },
     Lost(Error),
     Restarting { attempt: usize, pause: Duration, reason: Error },
     Restarted { attempt: usize },

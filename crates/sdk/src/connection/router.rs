@@ -6,7 +6,7 @@
 //! Invariants: every waiter is resolved at most once and, once the router has failed, none is left; every event of a
 //! turn reaches each of its logs in the order of arrival; no log outlives its handles.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -16,13 +16,13 @@ use openai_codex_protocol::types::RequestId;
 use tokio::sync::oneshot;
 
 use super::asked::{Arrival, Ask, Asked};
-use super::envelope::{Incoming, Outcome, Route, resolved_request, started_turn};
+use super::envelope::{Incoming, Outcome, Route, resolved_request, started_turn, thread_of};
 use super::frame_queue::{Event, FrameQueue};
 use super::logins::{Ending, LoginEnd, Logins};
 use super::observers::Afterwards;
 use super::turn_log::TurnLog;
 use crate::error::JsonRpcError;
-use crate::handler::Signal;
+use crate::handler::{Layer, Signal};
 use crate::{Error, ErrorKind};
 
 /// The answer to a request: the JSON text of its `result`.
@@ -34,6 +34,8 @@ pub(crate) struct Waiter {
     pub(crate) reply: oneshot::Sender<Answer>,
     pub(crate) method: Arc<str>,
     pub(crate) thread_id: Option<Arc<str>>,
+    /// The handlers of the thread that the answer tells of.
+    pub(crate) opens: Option<Layer>,
 }
 
 /// What the caller has to do after a call into the router, in order.
@@ -49,6 +51,8 @@ pub(crate) enum Effect {
     Repeat(Bytes),
     /// Tell a handler that its answer is no longer wanted; with the request, if the server has yet to be told something.
     Cancel(Signal, Option<Arc<Ask>>),
+    /// A thread has been opened, and these are its handlers.
+    Bind(Box<str>, Layer),
     /// A thread was closed.
     Closed(Arc<str>),
     /// Ask the server to interrupt a turn that nobody holds any more.
@@ -66,6 +70,8 @@ pub(crate) struct Router {
     turns: HashMap<Arc<str>, Turn>,
     /// The threads of sub-agents, each with the thread that has spawned it, or that of the turn it works for.
     parents: HashMap<Arc<str>, Arc<str>>,
+    /// Closed threads without a parent that others still descend from.
+    closed_roots: HashSet<Arc<str>>,
     /// The threads of sub-agents that a running turn has given work, each with that turn. A runtime before 0.163.0 does not
     /// say so when their turns start.
     employers: HashMap<Arc<str>, Arc<str>>,
@@ -347,7 +353,13 @@ impl Router {
             self.name(&thread_id, effects);
         }
         self.logins.answered(id, &answer, effects);
-        if let Some(waiter) = self.waiters.remove(&id) {
+        if let Some(mut waiter) = self.waiters.remove(&id) {
+            // Before anything that the server asks next.
+            if let (Some(layer), Ok(result)) = (waiter.opens.take(), &answer)
+                && let Some(thread_id) = thread_of(result)
+            {
+                effects.push(Effect::Bind(thread_id.into(), layer));
+            }
             let answer = answer.map_err(|error| in_context(error, &waiter));
             effects.push(Effect::Resolve(waiter, answer));
         }
@@ -417,8 +429,7 @@ impl Router {
             Some(NotificationKind::ThreadStarted) => self.note_parent(route),
             Some(NotificationKind::ThreadClosed) => {
                 if let Some(thread_id) = route.thread_id.as_deref() {
-                    self.forget_parent(thread_id);
-                    effects.push(Effect::Closed(thread_id.into()));
+                    self.closed(thread_id, effects);
                 }
             }
             Some(NotificationKind::ServerRequestResolved) => {
@@ -472,16 +483,23 @@ impl Router {
         }
     }
 
-    /// A thread was closed. Those that it has spawned descend from its own parent now: who decides for them stays so.
-    fn forget_parent(&mut self, thread_id: &str) {
+    /// A thread was closed. Those that it has spawned descend from its own parent now, and one without a parent keeps its
+    /// handlers as long as there are any: who decides for a thread does not change because another one goes.
+    fn closed(&mut self, thread_id: &str, effects: &mut Vec<Effect>) {
         let above = self.parents.remove(thread_id);
-        match above {
-            Some(above) => {
-                let orphans = self.parents.values_mut().filter(|parent| ***parent == *thread_id);
-                orphans.for_each(|parent| *parent = above.clone());
-            }
-            // They keep the id of a thread that has no handlers any more; so they have none but the default.
-            None => {}
+        if let Some(above) = &above {
+            let orphans = self.parents.values_mut().filter(|parent| ***parent == *thread_id);
+            orphans.for_each(|parent| *parent = above.clone());
+        }
+        match self.parents.values().find(|parent| ***parent == *thread_id) {
+            Some(root) => drop(self.closed_roots.insert(root.clone())),
+            None => effects.push(Effect::Closed(thread_id.into())),
+        }
+        if let Some(above) = above
+            && !self.parents.values().any(|parent| *parent == above)
+            && self.closed_roots.remove(&above)
+        {
+            effects.push(Effect::Closed(above));
         }
     }
 
@@ -528,6 +546,8 @@ impl Router {
     /// A turn has started; tells whether it was not known to run.
     fn appeared(&mut self, turn_id: &str, route: &Route<'_>) -> bool {
         let new = !self.turns.contains_key(turn_id);
+        // A thread with a turn is open, again if it was closed.
+        route.thread_id.as_deref().map(|thread_id| self.closed_roots.remove(thread_id));
         if new {
             let since = self.tick();
             self.turns.insert(turn_id.into(), Turn::new(route.thread_id.as_deref(), since));
@@ -641,6 +661,7 @@ impl Router {
         }
         self.failure = Some(error.clone());
         self.parents.clear();
+        self.closed_roots.clear();
         let of_turn = match error.kind() {
             ErrorKind::Closed => error.clone(),
             _ => error.clone().with_note(self.note),

@@ -33,7 +33,7 @@ const REPORTS: [&str; 7] = [
 ];
 
 #[derive(Default)]
-pub(super) struct Secrets {
+pub(crate) struct Secrets {
     known: Mutex<VecDeque<Secret>>,
     /// Kept beside them so that the reader pays nothing as long as there are none.
     any: AtomicBool,
@@ -97,7 +97,7 @@ impl Secrets {
     }
 
     /// A text without secrets; `None` if it has none.
-    pub(super) fn clean_text(&self, text: &str) -> Option<String> {
+    pub(crate) fn clean_text(&self, text: &str) -> Option<String> {
         if !self.any() {
             return None;
         }
@@ -116,6 +116,8 @@ fn clean_frame(known: &VecDeque<Secret>, frame: &Bytes) -> Option<Bytes> {
         // A line that is no message ends in an error or an event as it is.
         Err(_) => {
             let mut line = frame.to_vec();
+            let mut known: Vec<&Secret> = known.iter().collect();
+            known.sort_by_key(|secret| std::cmp::Reverse(secret.plain.len()));
             for secret in known {
                 line = replace(&line, secret.quoted.as_bytes());
                 line = replace(&line, secret.plain.as_bytes());
@@ -150,6 +152,9 @@ fn clean_value(known: &VecDeque<Secret>, value: &mut Value) -> bool {
 
 fn clean_text(known: &VecDeque<Secret>, text: &str) -> Option<String> {
     let mut clean = None;
+    // The longest first: one may be the beginning of another.
+    let mut known: Vec<&Secret> = known.iter().collect();
+    known.sort_by_key(|secret| std::cmp::Reverse(secret.plain.len()));
     for secret in known {
         // Quoted first: it may hold the plain one, and a text may quote a text.
         for form in [&secret.quoted, &secret.plain] {
@@ -185,6 +190,15 @@ mod tests {
         let secrets = Secrets::default();
         secrets.learn(&json!({"type": "apiKey", "apiKey": KEY}).to_string());
         secrets
+    }
+
+    #[test]
+    fn a_secret_that_begins_like_another_leaves_nothing_of_it() {
+        let secrets = Secrets::default();
+        for key in ["sk-12345", "sk-123456789"] {
+            secrets.learn(&json!({"type": "apiKey", "apiKey": key}).to_string());
+        }
+        assert_eq!(secrets.clean_text("no: sk-123456789").as_deref(), Some("no: <redacted>"));
     }
 
     fn cleaned(message: &Value) -> Option<Value> {

@@ -13,7 +13,7 @@ use super::asked::Ask;
 use super::observers::Observed;
 use super::outgoing::frame;
 use super::{Shared, fallback};
-use crate::handler::{Chain, Served, Signal, panicked};
+use crate::handler::{Chain, Served, Signal};
 use crate::trace;
 
 /// JSON-RPC's code for what went wrong on the receiver's side.
@@ -31,12 +31,9 @@ async fn serve(shared: Arc<Shared>, ask: Arc<Ask>, chain: Chain) {
     let deadline = chain.deadline;
     let span = trace::served(&ask.method, ask.thread_id.as_deref(), ask.turn_id.as_deref());
     let served = match shared.handlers.ask(ask.clone(), chain) {
-        Ok(mut job) => tokio::select! {
-            served = &mut job => served.unwrap_or_else(|error| Served::Failed(panicked(error))),
-            () = shared.deadlines.sleep(deadline) => {
-                job.abort();
-                Served::Failed(format!("no answer within {deadline:?}"))
-            }
+        Ok(job) => tokio::select! {
+            served = job => served,
+            () = shared.deadlines.sleep(deadline) => Served::Failed(format!("no answer within {deadline:?}")),
         },
         Err(error) => Served::Failed(error),
     };
@@ -54,7 +51,12 @@ async fn serve(shared: Arc<Shared>, ask: Arc<Ask>, chain: Chain) {
             trace::unhandled(&ask.method, true);
             // A handler that blocks may still be at work.
             signal.fire();
-            publish(&shared, &ask, |method| Observed::HandlerFailed { method, message });
+            publish(&shared, &ask, |method, thread_id, turn_id| Observed::HandlerFailed {
+                method,
+                thread_id,
+                turn_id,
+                message,
+            });
         }
     }
 }
@@ -71,13 +73,23 @@ fn by_default(shared: &Shared, ask: &Arc<Ask>) {
     let fallback = fallback::answer(&ask.id, &ask.method);
     if answer(shared, ask, fallback.frame).is_some() {
         trace::unhandled(&ask.method, false);
-        publish(shared, ask, |method| Observed::Answered { method, declined: fallback.declined });
+        publish(shared, ask, |method, thread_id, turn_id| Observed::Answered {
+            method,
+            thread_id,
+            turn_id,
+            declined: fallback.declined,
+        });
     }
 }
 
-fn publish(shared: &Shared, ask: &Ask, event: impl FnOnce(String) -> Observed) {
+fn publish(
+    shared: &Shared,
+    ask: &Ask,
+    event: impl FnOnce(String, Option<String>, Option<String>) -> Observed,
+) {
     if shared.hub.is_watched() {
-        shared.hub.publish(ask.thread_id.as_deref(), &event(ask.method.to_string()));
+        let [thread_id, turn_id] = [&ask.thread_id, &ask.turn_id].map(|id| id.as_deref().map(str::to_owned));
+        shared.hub.publish(ask.thread_id.as_deref(), &event(ask.method.to_string(), thread_id, turn_id));
     }
 }
 

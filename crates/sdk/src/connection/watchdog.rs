@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::router::Watched;
@@ -20,6 +21,18 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How often in each period of silence turns are looked at.
 const LOOKS: u32 = 4;
 
+/// The shortest silence that the server is asked about.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// What is known of a turn.
+struct Known {
+    /// How many events of it were seen, and since when no other was.
+    seen: u64,
+    since: Instant,
+    /// The last question about it.
+    asking: Option<JoinHandle<()>>,
+}
+
 /// What the server says about a turn.
 enum Verdict {
     /// It may be at work.
@@ -27,22 +40,29 @@ enum Verdict {
     Over(String),
 }
 
-/// Looks at the turns of a connection until it ends.
+/// Looks at the turns of a connection until it ends; never, if the silence is zero.
 pub(super) async fn run(shared: Arc<Shared>, silence: Duration) {
-    // What was seen of each turn, and since when nothing else was.
-    let mut known: HashMap<Arc<str>, (u64, Instant)> = HashMap::new();
+    if silence.is_zero() {
+        return;
+    }
+    let mut known: HashMap<Arc<str>, Known> = HashMap::new();
+    // It costs requests, however short the silence is to be.
+    let silence = silence.max(SHORTEST);
     loop {
         sleep(silence / LOOKS).await;
         let now = Instant::now();
         let turns = shared.router().watched();
         known.retain(|turn_id, _| turns.iter().any(|turn| turn.turn_id == *turn_id));
         for turn in turns {
-            let (seen, since) = known.entry(turn.turn_id.clone()).or_insert((turn.seen, now));
-            if *seen != turn.seen || turn.waits_for_us {
-                (*seen, *since) = (turn.seen, now);
-            } else if now.duration_since(*since) >= silence {
-                *since = now;
-                tokio::spawn(ask_after(shared.clone(), turn, silence));
+            let new = || Known { seen: turn.seen, since: now, asking: None };
+            let known = known.entry(turn.turn_id.clone()).or_insert_with(new);
+            if known.seen != turn.seen || turn.waits_for_us {
+                (known.seen, known.since) = (turn.seen, now);
+            } else if now.duration_since(known.since) >= silence
+                && known.asking.as_ref().is_none_or(JoinHandle::is_finished)
+            {
+                known.since = now;
+                known.asking = Some(tokio::spawn(ask_after(shared.clone(), turn, silence)));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Asks handlers about a request, one after the other, until one answers.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use openai_codex_protocol::ServerRequest;
@@ -25,22 +26,25 @@ pub(crate) enum Served {
     Failed(String),
 }
 
-/// Asks the handlers; blocks as they do. The future completes with the answer of the one who gave one.
-pub(super) fn serve(
-    context: &Context,
-    handlers: &[Arc<dyn RequestHandler>],
-) -> impl Future<Output = Served> + Send + use<> {
+/// What asking has led to.
+pub(super) enum Asked {
+    Done(Served),
+    Later(Pin<Box<dyn Future<Output = Served> + Send>>),
+}
+
+/// Asks the handlers; blocks as they do.
+pub(super) fn serve(context: &Context, handlers: &[Arc<dyn RequestHandler>]) -> Asked {
     let params = context.ask.params.as_deref();
     let request = ServerRequest::decode(&context.ask.method, params);
-    let answer = handlers.iter().map(|handler| ask(&**handler, context, &request)).find(|reply| {
-        // Whoever passes a request on has not seen it.
-        !matches!(reply.0, State::Pass)
-    });
-    async move {
-        match answer.map(|reply| reply.0) {
-            None | Some(State::Pass) => Served::Passed,
-            Some(State::Now(answer)) => answer.map_or_else(Served::Failed, Served::Answered),
-            Some(State::Later(answer)) => answer.await.map_or_else(Served::Failed, Served::Answered),
+    // Nobody is asked about what is no longer wanted: it may have waited for its turn, or while another was asked.
+    let wanted = handlers.iter().take_while(|_| !context.ask.cancellation.is_cancelled());
+    let mut replies = wanted.map(|handler| ask(&**handler, context, &request));
+    let answer = replies.find(|reply| !matches!(reply.0, State::Pass));
+    match answer.map(|reply| reply.0) {
+        None | Some(State::Pass) => Asked::Done(Served::Passed),
+        Some(State::Now(answer)) => Asked::Done(answer.map_or_else(Served::Failed, Served::Answered)),
+        Some(State::Later(answer)) => {
+            Asked::Later(Box::pin(async move { answer.await.map_or_else(Served::Failed, Served::Answered) }))
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Where handlers run: threads of the client, made when the first request needs them.
 
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
-use super::dispatch::Served;
+use super::dispatch::{Asked, Served};
 
 /// How many handlers may block at once. More wait their turn, and their deadlines run.
 const BLOCKING: usize = 64;
@@ -18,13 +20,11 @@ const WORKERS: usize = 2;
 pub(super) struct Executor(Mutex<Option<Runtime>>);
 
 impl Executor {
-    /// Runs `first`, which may block, and then the future that it gives. The error says why it cannot.
-    pub(super) fn run<F>(
-        &self,
-        first: impl FnOnce() -> F + Send + 'static,
-    ) -> Result<JoinHandle<Served>, String>
+    /// Runs `first`, which may block, and then the future that it gives. Dropped, the future ends, and `first` does not
+    /// begin if it has not. The error says why nothing can be run.
+    pub(super) fn run<F>(&self, first: F) -> Result<impl Future<Output = Served> + use<F>, String>
     where
-        F: Future<Output = Served> + Send + 'static,
+        F: FnOnce() -> Asked + Send + 'static,
     {
         let mut runtime = self.lock();
         if runtime.is_none() {
@@ -36,13 +36,19 @@ impl Executor {
                 .build();
             *runtime = Some(built.map_err(|error| format!("no thread for the handler: {error}"))?);
         }
-        let Some(runtime) = &*runtime else { return Err("no thread for the handler".into()) };
-        Ok(runtime.spawn(async move {
-            match tokio::task::spawn_blocking(first).await {
-                Ok(then) => then.await,
-                Err(error) => Served::Failed(panicked(error)),
-            }
-        }))
+        let Some(handle) = runtime.as_ref().map(|runtime| runtime.handle().clone()) else {
+            return Err("no thread for the handler".into());
+        };
+        // Not from a worker: futures that block would then keep closures from being called.
+        let first: AbortOnDrop<Asked> = AbortOnDrop(handle.spawn_blocking(first));
+        Ok(async move {
+            let served = match first.await {
+                Ok(Asked::Done(served)) => Ok(served),
+                Ok(Asked::Later(then)) => AbortOnDrop(handle.spawn(then)).await,
+                Err(error) => Err(error),
+            };
+            served.unwrap_or_else(|error| Served::Failed(panicked(error)))
+        })
     }
 
     /// Ends it: futures are dropped, and what blocks is left to itself.
@@ -64,8 +70,25 @@ impl Drop for Executor {
     }
 }
 
+/// A task that ends with whoever waits for it.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Future for AbortOnDrop<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context)
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// What a handler said in its panic.
-pub(crate) fn panicked(error: tokio::task::JoinError) -> String {
+fn panicked(error: JoinError) -> String {
     match error.try_into_panic() {
         Ok(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

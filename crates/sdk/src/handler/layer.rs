@@ -22,6 +22,15 @@ impl fmt::Debug for Layer {
     }
 }
 
+/// Drops handlers where nothing waits for it: what closures hold can block, or must not be dropped by an event loop.
+pub(crate) fn drop_elsewhere(layers: impl IntoIterator<Item = Layer>) {
+    let layers: Vec<_> = layers.into_iter().filter(|layer| !layer.is_empty()).collect();
+    if !layers.is_empty() {
+        // Without a thread they are dropped here, since the closure comes back.
+        let _ = std::thread::Builder::new().name("codex-drop".into()).spawn(move || drop(layers));
+    }
+}
+
 impl Layer {
     pub(crate) fn is_empty(&self) -> bool {
         self.closures.is_empty() && self.handler.is_none() && self.tools.is_empty()

@@ -34,8 +34,7 @@ pub use request::HandlerRequest;
 pub(crate) use cancellation::{Signal, signal};
 pub(crate) use closures::closure_setters;
 pub(crate) use dispatch::Served;
-pub(crate) use executor::panicked;
-pub(crate) use layer::Layer;
+pub(crate) use layer::{Layer, drop_elsewhere};
 pub(crate) use registry::{Chain, Handlers};
 
 /// The server asks whether a command may run: `item/commandExecution/requestApproval`.

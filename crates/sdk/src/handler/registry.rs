@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use openai_codex_protocol::ServerRequestMethod;
 use openai_codex_protocol::server_requests::ItemToolCall;
-use tokio::task::JoinHandle;
 
 use super::dispatch::{Served, serve};
 use super::executor::Executor;
 use super::request::Context;
-use super::{Layer, RequestHandler};
+use super::{Layer, RequestHandler, drop_elsewhere};
 use crate::client::Core;
 use crate::connection::asked::Ask;
 
@@ -29,6 +28,14 @@ pub(crate) struct Handlers {
 pub(crate) struct Chain {
     handlers: Vec<Arc<dyn RequestHandler>>,
     pub(crate) deadline: Duration,
+}
+
+/// The last owner can be the I/O thread.
+impl Drop for Handlers {
+    fn drop(&mut self) {
+        let threads = std::mem::take(&mut *self.threads()).into_values();
+        drop_elsewhere(threads.chain([std::mem::take(&mut self.client)]));
+    }
 }
 
 impl Handlers {
@@ -63,12 +70,17 @@ impl Handlers {
         let layers = lineage.filter_map(|id| threads.get(id)).chain([&self.client]);
         let handlers: Vec<_> = layers.clone().flat_map(Layer::handlers).collect();
         let call = ask.params.as_deref().filter(|_| &*ask.method == ItemToolCall::METHOD);
-        let of_tool = call.and_then(|call| layers.clone().find_map(|layer| layer.tools.deadline(call.get())));
-        (!handlers.is_empty()).then(|| Chain { handlers, deadline: of_tool.unwrap_or(self.deadline) })
+        let tool = call.and_then(|call| layers.clone().find_map(|layer| layer.tools.called(call.get())));
+        let deadline = tool.and_then(|tool| tool.deadline).unwrap_or(self.deadline);
+        (!handlers.is_empty()).then_some(Chain { handlers, deadline })
     }
 
     /// Asks them, on threads of their own. The error says why they cannot be asked.
-    pub(crate) fn ask(&self, ask: Arc<Ask>, chain: Chain) -> Result<JoinHandle<Served>, String> {
+    pub(crate) fn ask(
+        &self,
+        ask: Arc<Ask>,
+        chain: Chain,
+    ) -> Result<impl Future<Output = Served> + use<>, String> {
         let context = Context { ask, core: self.core.clone() };
         self.executor.run(move || serve(&context, &chain.handlers))
     }

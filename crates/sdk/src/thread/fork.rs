@@ -73,8 +73,8 @@ impl<C> ThreadFork<C> {
             trust::trust(&mut params.config, &cwd);
         }
         let thread_id = &params.thread_id;
-        let answer = session.call::<methods::ThreadFork>(&params, Some(thread_id)).await?;
-        self.core.handlers.bind(&answer.thread.id, self.options.layer);
+        let answer =
+            session.open::<methods::ThreadFork>(&params, Some(thread_id), self.options.layer).await?;
         Ok(AsyncThread::new(
             self.core,
             Opened::new(answer.thread, &session, Some(settings!(answer)), params.config),

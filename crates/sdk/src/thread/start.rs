@@ -84,8 +84,7 @@ impl<C> ThreadStart<C> {
         if !self.options.trust_folder {
             trust::leave_undecided(&session, &mut params).await?;
         }
-        let answer = session.call::<methods::ThreadStart>(&params, None).await?;
-        self.core.handlers.bind(&answer.thread.id, self.options.layer);
+        let answer = session.open::<methods::ThreadStart>(&params, None, self.options.layer).await?;
         Ok(AsyncThread::new(
             self.core,
             Opened::new(answer.thread, &session, Some(settings!(answer)), params.config),

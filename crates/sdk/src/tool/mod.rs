@@ -63,7 +63,7 @@ pub struct Tool {
     namespace: Option<Arc<str>>,
     schema: Arc<Result<Value>>,
     defer_loading: bool,
-    deadline: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
     function: Arc<dyn Fn(Value, ToolCall) -> ToolReply + Send + Sync>,
 }
 

@@ -1,7 +1,5 @@
 //! The tools of a thread: which of them is called.
 
-use std::time::Duration;
-
 use openai_codex_protocol::types::DynamicToolCallResponse;
 
 use super::{Reply as ToolState, Tool, ToolCall};
@@ -20,16 +18,15 @@ impl ToolSet {
         self.0.iter().find(|tool| tool.namespace_name() == namespace && tool.name() == name)
     }
 
-    /// The deadline of a call, if it is one of a tool here that has a deadline of its own; `params` are its parameters
-    /// as JSON text.
-    pub(crate) fn deadline(&self, params: &str) -> Option<Duration> {
+    /// The tool that is called, if it is one of these; `params` are the call's parameters as JSON text.
+    pub(crate) fn called(&self, params: &str) -> Option<&Tool> {
         #[derive(serde::Deserialize)]
         struct Name {
             tool: String,
             namespace: Option<String>,
         }
         let called: Name = serde_json::from_str(params).ok()?;
-        self.find(called.namespace.as_deref(), &called.tool)?.deadline
+        self.find(called.namespace.as_deref(), &called.tool)
     }
 }
 

@@ -24,7 +24,7 @@ with_both_clients! {
         assert!(!target.exists());
         loop {
             let event = wait!(events.next()).unwrap().unwrap();
-            if let Event::AnsweredByDefault { method, declined } = event {
+            if let Event::AnsweredByDefault { method, declined, .. } = event {
                 assert_eq!((method.as_str(), declined), ("item/commandExecution/requestApproval", true));
                 break;
             }

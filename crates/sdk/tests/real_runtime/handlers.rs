@@ -111,7 +111,7 @@ with_both_clients! {
             assert!(!target.exists(), "{expected}");
             loop {
                 let event = wait!(events.next()).unwrap().unwrap();
-                if let Event::HandlerFailed { method, message } = event {
+                if let Event::HandlerFailed { method, message, .. } = event {
                     assert_eq!(method, METHOD);
                     assert!(message.contains(expected), "{message}");
                     break;

@@ -14,7 +14,7 @@ pub(crate) use both::with_both_clients;
 pub(crate) use bounds::{bounded, bounded_async};
 pub(crate) use openai_codex_testkit::leaks::{Trace, processes};
 pub(crate) use program::program;
-pub(crate) use real::{Model, pinned, version};
+pub(crate) use real::{Model, pinned, runtime, version};
 pub(crate) use server::Server;
 pub(crate) use threads::{ids, opens_any_thread, params};
 

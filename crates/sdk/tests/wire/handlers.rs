@@ -1,6 +1,8 @@
 //! Every request of the server, with a handler that answers, fails, panics, is late, or is no longer wanted.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
@@ -94,8 +96,8 @@ enum Do {
     Panic,
     /// Answers never.
     Wait,
-    /// Waits for the cancellation, tells of it, and answers all the same.
-    AwaitCancellation(Sender<bool>),
+    /// Makes a file, waits for the cancellation, tells of it, and answers all the same.
+    AwaitCancellation(PathBuf, Sender<bool>),
 }
 
 impl<F: Fn() -> Do + Send + Sync + 'static> Answers<F> {
@@ -105,7 +107,8 @@ impl<F: Fn() -> Do + Send + Sync + 'static> Answers<F> {
             Do::Fail => Reply::error("no idea"),
             Do::Panic => panic!("a bug"),
             Do::Wait => Reply::future(std::future::pending::<R>()),
-            Do::AwaitCancellation(told) => {
+            Do::AwaitCancellation(begun, told) => {
+                std::fs::write(begun, "").unwrap();
                 let cancelled = request.cancellation().wait_timeout(Duration::from_secs(30));
                 told.send(cancelled).unwrap();
                 Reply::now(answer)
@@ -240,7 +243,7 @@ with_both_clients! {
                 wait!(thread.run("go")).unwrap();
                 loop {
                     let event = wait!(events.next()).unwrap().unwrap();
-                    if let Event::HandlerFailed { method: failed, message } = event {
+                    if let Event::HandlerFailed { method: failed, message, .. } = event {
                         assert_eq!(failed, method);
                         assert!(message.contains(expected), "{message}");
                         break;
@@ -272,15 +275,18 @@ with_both_clients! {
 
     fn a_handler_is_told_that_its_answer_is_no_longer_wanted(start, wait) {
         for (method, params, _) in cases() {
+            let folder = tempfile::tempdir().unwrap();
+            let begun = folder.path().join("begun");
             let script = Script::standard()
                 .start_thread("t")
                 .start_turn("t", "u")
                 .request("ask-1", method, params)
+                .await_file(&begun)
                 .notify("serverRequest/resolved", json!({"threadId": "t", "requestId": "ask-1"}))
                 .complete_turn("t", "u");
             let (transport, playing) = script.connect().unwrap();
             let (told, tells) = mpsc::channel();
-            let handler = Answers(move || Do::AwaitCancellation(told.clone()));
+            let handler = Answers(move || Do::AwaitCancellation(begun.clone(), told.clone()));
             let codex = start!(CodexConfig::new().handler(handler), transport).unwrap();
             let thread = wait!(codex.thread_start().send()).unwrap();
             wait!(thread.run("go")).unwrap();
@@ -293,15 +299,18 @@ with_both_clients! {
 
     fn the_end_of_a_turn_cancels_what_it_has_asked(start, wait) {
         let (method, params, _) = cases().remove(5);
+        let folder = tempfile::tempdir().unwrap();
+        let begun = folder.path().join("begun");
         let script = Script::standard()
             .start_thread("t")
             .start_turn("t", "u")
             .request("ask-1", method, params)
+            .await_file(&begun)
             .complete_turn("t", "u")
             .expect_answer("ask-1");
         let (transport, playing) = script.connect().unwrap();
         let (told, tells) = mpsc::channel();
-        let handler = Answers(move || Do::AwaitCancellation(told.clone()));
+        let handler = Answers(move || Do::AwaitCancellation(begun.clone(), told.clone()));
         let codex = start!(CodexConfig::new().handler(handler), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         wait!(thread.run("go")).unwrap();
@@ -400,6 +409,133 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
         assert_eq!(answers(&received)[0]["result"], json!({"decision": "accept"}));
+    }
+
+    fn what_has_waited_for_its_turn_too_long_is_not_asked_any_more(start, wait) {
+        // As many as may block at once, and one more.
+        const ASKED: usize = 65;
+        let (method, params, _) = cases().remove(5);
+        let mut script = Script::standard().start_thread("t").start_turn("t", "u");
+        for id in 0..ASKED {
+            script = script.request(id, method, params.clone());
+        }
+        for id in 0..ASKED {
+            script = script.expect_answer(id);
+        }
+        let (transport, playing) = script.complete_turn("t", "u").connect().unwrap();
+        let (release, gate) = mpsc::channel::<()>();
+        let (gate, asked) = (std::sync::Mutex::new(gate), std::sync::Arc::new(AtomicUsize::new(0)));
+        let counter = asked.clone();
+        let config = CodexConfig::new().handler_deadline(Duration::from_millis(300)).on_command_approval(move |_| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            // Until the sender goes.
+            let _ = gate.lock().unwrap().recv();
+            CommandExecutionApprovalDecision::Accept
+        });
+        let codex = start!(config, transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.run("go")).unwrap();
+        drop(release);
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+        assert_eq!(asked.load(Ordering::SeqCst), ASKED - 1);
+    }
+
+    fn futures_that_block_do_not_keep_closures_from_answering(start, wait) {
+        let (command, params, _) = cases().remove(5);
+        let (file, file_params, _) = cases().remove(6);
+        let script = Script::standard()
+            .start_thread("t")
+            .start_turn("t", "u")
+            .request("block-1", command, params.clone())
+            .request("block-2", command, params)
+            .ask("ask-1", file, file_params)
+            .complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let (release, gate) = mpsc::channel::<()>();
+        let gate = std::sync::Arc::new(std::sync::Mutex::new(gate));
+        let config = CodexConfig::new()
+            .on_command_approval(move |_| {
+                let gate = gate.clone();
+                async move {
+                    let _ = gate.lock().unwrap().recv();
+                    CommandExecutionApprovalDecision::Decline
+                }
+            })
+            .on_file_change_approval(|_| FileChangeApprovalDecision::AcceptForSession);
+        let codex = start!(config, transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.run("go")).unwrap();
+        drop(release);
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        assert_eq!(answers(&received)[0]["result"], json!({"decision": "acceptForSession"}));
+    }
+
+    fn a_thread_that_closes_does_not_change_who_decides_for_those_it_has_spawned(start, wait) {
+        let (method, _, _) = cases().remove(5);
+        let spawned = |id: &str, parent: &str| {
+            let mut thread = messages::thread(id);
+            thread["parentThreadId"] = json!(parent);
+            json!({"thread": thread})
+        };
+        let params = |thread: &str| {
+            json!({"threadId": thread, "turnId": "u", "itemId": "i", "startedAtMs": 1, "command": "ls"})
+        };
+        let closed = |thread: &str| json!({"threadId": thread});
+        let script = Script::standard()
+            .start_thread("t")
+            .start_turn("t", "u")
+            .notify("thread/started", spawned("a", "t"))
+            .notify("thread/started", spawned("b", "a"))
+            .notify("thread/closed", closed("a"))
+            .ask_expecting("ask-1", method, params("b"), json!({"decision": "cancel"}))
+            .notify("thread/closed", closed("t"))
+            .ask_expecting("ask-2", method, params("b"), json!({"decision": "cancel"}))
+            // Nobody is left: what comes now is the client's.
+            .notify("thread/closed", closed("b"))
+            .ask_expecting("ask-3", method, params("t"), json!({"decision": "accept"}))
+            .complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new().handler(openai_codex::AcceptEveryApproval), transport).unwrap();
+        let options = codex.thread_start().on_command_approval(|_| CommandExecutionApprovalDecision::Cancel);
+        let thread = wait!(options.send()).unwrap();
+        wait!(thread.run("go")).unwrap();
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
+    fn a_thread_has_its_handlers_from_the_answer_on(start, wait) {
+        let (method, params, _) = cases().remove(5);
+        // In one breath with the answer that opens the thread.
+        let script = Script::standard().start_thread("t").ask("ask-1", method, params);
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new().handler(openai_codex::AcceptEveryApproval), transport).unwrap();
+        let options = codex.thread_start().on_command_approval(|_| CommandExecutionApprovalDecision::Cancel);
+        wait!(options.send()).unwrap();
+        wait!(codex.request_raw("settle", Value::Null)).unwrap_err();
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        assert_eq!(answers(&received)[0]["result"], json!({"decision": "cancel"}));
+    }
+
+    fn what_a_handler_holds_may_be_dropped_only_outside_of_event_loops(start, wait) {
+        let script = Script::standard()
+            .start_thread("t")
+            .start_turn("t", "u")
+            .notify("thread/closed", json!({"threadId": "t"}))
+            .complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let runtime = std::thread::spawn(|| tokio::runtime::Runtime::new().unwrap()).join().unwrap();
+        let options = codex.thread_start().on_command_approval(move |_| {
+            let _ = runtime.handle();
+            CommandExecutionApprovalDecision::Decline
+        });
+        let thread = wait!(options.send()).unwrap();
+        wait!(thread.run("go")).unwrap();
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
     }
 
     fn a_handler_for_approvals_selects_ask(start, wait) {

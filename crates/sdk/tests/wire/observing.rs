@@ -15,17 +15,20 @@ with_both_clients! {
             .expect("account/login/start")
             .respond(json!({"type": "apiKey"}))
             .line("not json")
+            // In whatever words the server repeats it.
+            .line("not json either: sk-secret-123")
+            .notify("error", json!({"error": {"message": "Incorrect API key: sk-secret-123"}, "willRetry": false}))
             .start_thread("t");
         let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new().wire_log(WireLog::new(&path)), transport).unwrap();
-        let login = LoginAccountParams::ApiKey(ApiKeyLoginAccountParams::new("sk-secret"));
+        let login = LoginAccountParams::ApiKey(ApiKeyLoginAccountParams::new("sk-secret-123"));
         wait!(codex.request::<methods::AccountLoginStart>(login)).unwrap();
         wait!(codex.thread_start().send()).unwrap();
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
-        assert_eq!(sent(&received, "account/login/start")["params"]["apiKey"], "sk-secret");
+        assert_eq!(sent(&received, "account/login/start")["params"]["apiKey"], "sk-secret-123");
         let log = std::fs::read_to_string(&path).unwrap();
-        assert!(!log.contains("sk-secret"));
+        assert!(!log.contains("sk-secret-123"));
         let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let went: Vec<_> = lines.iter().filter_map(|line| line["sent"]["method"].as_str()).collect();
         assert_eq!(went, ["initialize", "initialized", "account/login/start", "thread/start"]);

@@ -48,7 +48,7 @@ with_both_clients! {
             assert_eq!(result.final_response.as_deref(), Some("went on"), "{method}");
             loop {
                 let event = wait!(events.next()).unwrap().unwrap();
-                if let Event::AnsweredByDefault { method: answered, declined } = event {
+                if let Event::AnsweredByDefault { method: answered, declined, .. } = event {
                     assert_eq!((answered.as_str(), declined), (method, true));
                     break;
                 }

@@ -1,6 +1,6 @@
 //! What a router is to do, said as simply as possible: every event is delivered at once, and everything is a list.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::op::{How, Kind};
 
@@ -90,6 +90,7 @@ pub(super) struct Model {
     time: u64,
     turns: Vec<Turn>,
     parents: BTreeMap<u8, u8>,
+    closed_roots: BTreeSet<u8>,
     /// Of each request that was handed out: id, parameters, turn.
     pub(super) asks: Vec<(u8, u8, u8)>,
     /// By the order of handing out.
@@ -229,6 +230,11 @@ impl Model {
         for log in root.iter().flat_map(|root| &root.logs) {
             self.logs[*log].take_of_child(event);
         }
+        if event.kind == Kind::Started
+            && let Some(thread) = thread
+        {
+            self.closed_roots.remove(&thread);
+        }
         // Whoever gets its turn now has this event already: it was early.
         if event.kind == Kind::Started
             && !known
@@ -268,14 +274,31 @@ impl Model {
     }
 
     pub(super) fn closed(&mut self, thread: u8) {
-        self.parents.remove(&thread);
-        self.out.push(Out::Closed(thread));
+        let above = self.parents.remove(&thread);
+        if let Some(above) = above {
+            self.parents.values_mut().filter(|parent| **parent == thread).for_each(|parent| *parent = above);
+        }
+        if self.is_parent(thread) {
+            self.closed_roots.insert(thread);
+        } else {
+            self.out.push(Out::Closed(thread));
+        }
+        if let Some(above) = above
+            && !self.is_parent(above)
+            && self.closed_roots.remove(&above)
+        {
+            self.out.push(Out::Closed(above));
+        }
+    }
+
+    fn is_parent(&self, thread: u8) -> bool {
+        self.parents.values().any(|parent| *parent == thread)
     }
 
     fn ancestors(&self, thread: u8) -> Vec<u8> {
         let mut found = Vec::new();
         let mut next = self.parents.get(&thread);
-        while let Some(parent) = next.filter(|parent| !found.contains(*parent)) {
+        while let Some(parent) = next.filter(|parent| **parent != thread && !found.contains(*parent)) {
             found.push(*parent);
             next = self.parents.get(parent);
         }

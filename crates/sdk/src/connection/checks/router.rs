@@ -249,7 +249,7 @@ impl World {
     fn register(&mut self, start: Option<(u8, bool, bool)>) {
         let (reply, answer) = oneshot::channel();
         let method = self.asked.len().to_string().into();
-        let waiter = Waiter { reply, method, thread_id: None };
+        let waiter = Waiter { reply, method, thread_id: None, opens: None };
         let log =
             start.map(|(thread, ..)| Arc::new(TurnLog::new(thread_id(thread).into(), true, &unlimited())));
         let registered = match (&log, start) {
@@ -354,6 +354,7 @@ impl World {
                     self.served.iter().position(|served| Arc::ptr_eq(served, &ask)).expect("handed out")
                 }))
             }
+            Effect::Bind(..) => unreachable!("no thread is opened"),
             Effect::EndLogin(..) => unreachable!("nobody logs in"),
             Effect::Closed(thread) => Out::Closed(thread[1..].parse().unwrap()),
             Effect::Interrupt { thread_id, turn_id } => {

@@ -87,3 +87,16 @@ async fn a_backlog_that_no_stream_was_opened_for_has_the_same_limit() {
     assert_eq!(drain(&log, first).await, ["lost: StreamOverflow"]);
     assert_eq!(drain(&log, second).await, ["turn/completed"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_fits_when_it_is_merged_is_no_overflow() {
+    let (connection, mut peer, log) = turn(usize::MAX, 20_000).await;
+    let stream = log.open_stream();
+    for _ in 0..1_000 {
+        peer.delta("u", "x").await;
+    }
+    peer.completed("u").await;
+    settle(&connection, &mut peer).await;
+    let seen = drain(&log, stream).await;
+    assert_eq!(seen.concat(), "x".repeat(1_000) + "turn/completed");
+}

@@ -131,3 +131,28 @@ async fn a_turn_that_waits_for_an_answer_of_ours_is_not_asked_after() {
     assert!(begin.elapsed() >= 5 * SILENCE);
     assert_eq!(peer.receive().await["method"], "thread/read");
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_silence_is_no_watchdog() {
+    let (connection, mut peer) = connect_to(Owner { silence: Duration::ZERO, ..owner(Arc::default()) });
+    settle(&connection, &mut peer).await;
+    let (_log, pending) = start(&connection);
+    peer.start_turn("u").await;
+    pending.await.unwrap();
+    tokio::time::sleep(10 * SILENCE).await;
+    settle(&connection, &mut peer).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_slow_to_answer_is_asked_one_question_at_a_time() {
+    let (connection, mut peer) =
+        connect_to(Owner { silence: Duration::from_millis(1), ..owner(Arc::default()) });
+    settle(&connection, &mut peer).await;
+    let (log, pending) = start(&connection);
+    peer.start_turn("u").await;
+    pending.await.unwrap();
+    assert_eq!(peer.receive().await["method"], "thread/read");
+    // The next would be the second question.
+    lost(&log).await;
+    settle(&connection, &mut peer).await;
+}

@@ -111,6 +111,10 @@ pub trait IntoReply<R, M> {
 }
 
 /// What is known when a handler or its future has ended.
+#[diagnostic::on_unimplemented(
+    message = "a handler cannot answer with a future of `{Self}`",
+    note = "it can answer with a future of a `{R}`, or of a `Result` of it"
+)]
 pub trait Outcome<R, M> {
     #[doc(hidden)]
     fn outcome(self) -> Result<R, String>;

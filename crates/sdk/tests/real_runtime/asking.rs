@@ -97,10 +97,10 @@ with_both_clients! {
         let mut events = turn.stream();
         // It comes without any answer.
         let item = loop {
-            if let Notification::ItemStarted(started) = wait!(events.next()).unwrap().unwrap() {
-                if let ThreadItem::FileChange(item) = started.item {
-                    break item;
-                }
+            if let Notification::ItemStarted(started) = wait!(events.next()).unwrap().unwrap()
+                && let ThreadItem::FileChange(item) = started.item
+            {
+                break item;
             }
         };
         let (request, responder) = asked.recv().unwrap();

@@ -171,22 +171,23 @@ impl CodexConfig {
     }
 
     /// How many bytes of events may wait for slow consumers, on all turns together, before deltas are merged; 48 MiB
-    /// unless set. A merged event has the text of all its deltas, unchanged, and says how many they were: the field
-    /// `mergedCount` among its [extra](crate::types) ones.
+    /// unless set. A merged event has the text of all its deltas, unchanged; [`merged_count`](crate::merged_count) tells
+    /// how many they were. Deltas of different items may then change places between two other events.
     pub fn merge_above(mut self, bytes: usize) -> Self {
         self.limits.merge_above = bytes;
         self
     }
 
     /// How many bytes of events one stream of a turn may leave lying, merged as they are; 256 MiB unless set. A stream
-    /// that leaves more ends with [`ErrorKind::StreamOverflow`](crate::ErrorKind::StreamOverflow). Its turn goes on, and
-    /// `run` has its whole result.
+    /// that leaves more ends with [`ErrorKind::StreamOverflow`](crate::ErrorKind::StreamOverflow), and what it had queued is
+    /// dropped. Its turn goes on, and `run` has its whole result.
     pub fn stream_limit(mut self, bytes: usize) -> Self {
         self.limits.stream = bytes;
         self
     }
 
-    /// Writes everything that crosses the wire to a file, without its secrets.
+    /// Writes everything that crosses the wire to a file, without what is secret by its name; see
+    /// [`concepts::observing`](crate::concepts::observing).
     pub fn wire_log(mut self, log: WireLog) -> Self {
         self.wire_log = Some(log);
         self

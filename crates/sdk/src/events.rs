@@ -20,7 +20,7 @@ pub enum Event {
     /// A notification of the server, of whatever thread or turn.
     Notification(Notification),
     /// The observer was too slow: this many events before the next one were dropped, the oldest first. Streams of
-    /// turns lose nothing.
+    /// turns drop none.
     Skipped(u64),
     /// The server wrote a line that is no message. It was ignored.
     Malformed {

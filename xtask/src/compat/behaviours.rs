@@ -10,7 +10,7 @@ pub(crate) const BEHAVIOURS: &[(&str, &[&str])] = &[
     ),
     ("Token usage of a turn and of its thread", &["surface_turns::usage"]),
     (
-        "Streams: lossless, in order, independent of each other",
+        "Streams: no text lost, in order, independent of each other",
         &["real_runtime::streams", "surface_turns::a_text_stream"],
     ),
     ("Images and several inputs", &["real_runtime::inputs"]),

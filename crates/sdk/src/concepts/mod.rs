@@ -23,6 +23,11 @@ pub mod inputs {}
 /// Login and account: keys, people who log in, and what is kept secret.
 #[doc = include_str!("login.md")]
 pub mod login {}
+
+/// Seeing it: a log of the wire, spans, and events.
+#[doc = include_str!("observing.md")]
+pub mod observing {}
+
 /// Restart: a new runtime for one that was lost.
 #[doc = include_str!("restart.md")]
 pub mod restart {}
@@ -46,6 +51,7 @@ pub mod tools {}
 /// Trust: what may run because of the folder that a thread works in.
 #[doc = include_str!("trust.md")]
 pub mod trust {}
+
 /// Typed output: a final response that is a value of a Rust type.
 #[doc = include_str!("typed_output.md")]
 pub mod typed_output {}

@@ -37,9 +37,11 @@ pub(crate) use dispatch::Served;
 pub(crate) use layer::{Layer, drop_elsewhere};
 pub(crate) use registry::{Chain, Handlers};
 
-/// The server asks whether a command may run: `item/commandExecution/requestApproval`.
+/// The server asks whether a command may run: `item/commandExecution/requestApproval`. What its fields hold, and which of
+/// them to decide by: [`concepts::approvals`](crate::concepts::approvals#what-a-commands-fields-hold).
 pub type CommandApproval = HandlerRequest<CommandExecutionRequestApprovalParams>;
-/// The server asks whether files may be changed: `item/fileChange/requestApproval`.
+/// The server asks whether files may be changed: `item/fileChange/requestApproval`. Which files, the item tells that has
+/// started before: [`concepts::approvals`](crate::concepts::approvals#which-files-are-to-be-changed).
 pub type FileChangeApproval = HandlerRequest<FileChangeRequestApprovalParams>;
 /// The agent asks for permissions beyond its sandbox: `item/permissions/requestApproval`.
 pub type PermissionsApproval = HandlerRequest<PermissionsRequestApprovalParams>;
@@ -58,7 +60,8 @@ pub type ToolCallRequest = HandlerRequest<DynamicToolCallParams>;
 /// declined, no permission is granted, no question answered, and the rest is answered with method-not-found.
 ///
 /// Methods run on threads of the client that are made for it, never on the one that reads: they may block, and they may
-/// call the client, also about the turn that asks. One that has to wait for something asynchronous, or for somebody
+/// call the client, also about the turn that asks. They must not wait for a turn on the thread that asks, as `run` does: it
+/// joins the turn that waits for them, and nothing moves until the deadline. One that has to wait for something asynchronous, or for somebody
 /// else, answers later: [`Reply::future`], [`Reply::later`]. Each answer has a deadline, which counts from the
 /// arrival of the request: [`CodexConfig::handler_deadline`](crate::CodexConfig::handler_deadline). An error, a panic,
 /// or no answer in time, is an error answer, which the server takes for a refusal (for a tool: a failed call, whose
@@ -73,7 +76,8 @@ pub type ToolCallRequest = HandlerRequest<DynamicToolCallParams>;
 /// impl RequestHandler for OnlyGitStatus {
 ///     fn command_approval(&self, request: CommandApproval) -> Reply<Decision> {
 ///         match request.command.as_deref() {
-///             Some("git status") => Reply::now(Decision::Accept),
+///             // The whole line, with its shell: one that only contains it may do more.
+///             Some("/bin/bash -c 'git status'" | "/bin/bash -lc 'git status'") => Reply::now(Decision::Accept),
 ///             _ => Reply::now(Decision::Decline),
 ///         }
 ///     }

@@ -100,12 +100,21 @@ impl<R> Responder<R> {
 /// What a closure can answer with: the answer, a [`Result`] of it, a future of either, or a [`Reply`].
 ///
 /// `M` only tells these apart; it is always inferred.
+#[diagnostic::on_unimplemented(
+    message = "a handler cannot answer with `{Self}`",
+    note = "it can answer with a `{R}`, a `Result` of it, a future of either that is `Send`, or a `Reply`",
+    note = "a closure that uses `?` needs its type written: `|request| -> openai_codex::Result<_> {{ … }}`"
+)]
 pub trait IntoReply<R, M> {
     /// The answer as a reply.
     fn into_reply(self) -> Reply<R>;
 }
 
 /// What is known when a handler or its future has ended.
+#[diagnostic::on_unimplemented(
+    message = "a handler cannot answer with a future of `{Self}`",
+    note = "it can answer with a future of a `{R}`, or of a `Result` of it"
+)]
 pub trait Outcome<R, M> {
     #[doc(hidden)]
     fn outcome(self) -> Result<R, String>;

@@ -35,7 +35,7 @@ impl AsyncTurnHandle {
         &self.hold.log.thread_id
     }
 
-    /// Streams the turn's events, in order and without loss.
+    /// Streams the turn's events, in order and with all their text.
     ///
     /// The first stream of a handle has them from the start of the turn (or from joining it); later ones begin now.
     /// Each ends after `turn/completed`. Dropping one frees what it had not delivered and disturbs nothing else.
@@ -135,7 +135,7 @@ impl TurnHandle {
         self.inner.thread_id()
     }
 
-    /// Streams the turn's events, in order and without loss.
+    /// Streams the turn's events, in order and with all their text.
     ///
     /// The first stream of a handle has them from the start of the turn (or from joining it); later ones begin now.
     /// Each ends after `turn/completed`. Dropping one frees what it had not delivered and disturbs nothing else.

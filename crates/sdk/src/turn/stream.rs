@@ -13,10 +13,13 @@ use crate::Result;
 use crate::connection::backlog::Backlog;
 use crate::connection::turn_log::Batch;
 
-/// The events of one turn, in order and without loss; see
+/// The events of one turn, in order and with all their text; see
 /// [`AsyncTurnHandle::stream`](crate::AsyncTurnHandle::stream).
 ///
-/// Ends after `turn/completed`. An error is always the last item. Payloads are decoded here, when they are taken.
+/// Ends after `turn/completed`. Payloads are decoded here, when they are taken. An error is always the last item: the
+/// connection was lost, or the end of the turn ([`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost)), or too much was left
+/// lying ([`ErrorKind::StreamOverflow`](crate::ErrorKind::StreamOverflow)). Before that, deltas that are left lying are
+/// merged; see [`concepts::streaming`](crate::concepts::streaming#a-slow-consumer).
 #[derive(Debug)]
 pub struct AsyncTurnStream {
     hold: Arc<TurnHold>,
@@ -75,9 +78,12 @@ impl Drop for AsyncTurnStream {
     }
 }
 
-/// The events of one turn, in order and without loss; see [`TurnHandle::stream`](crate::TurnHandle::stream).
+/// The events of one turn, in order and with all their text; see [`TurnHandle::stream`](crate::TurnHandle::stream).
 ///
-/// Ends after `turn/completed`. An error is always the last item. Payloads are decoded here, when they are taken.
+/// Ends after `turn/completed`. Payloads are decoded here, when they are taken. An error is always the last item: the
+/// connection was lost, or the end of the turn ([`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost)), or too much was left
+/// lying ([`ErrorKind::StreamOverflow`](crate::ErrorKind::StreamOverflow)). Before that, deltas that are left lying are
+/// merged; see [`concepts::streaming`](crate::concepts::streaming#a-slow-consumer).
 #[cfg(feature = "blocking")]
 #[derive(Debug)]
 pub struct TurnStream {

@@ -2,9 +2,12 @@
 //! what happens, and without a handler nothing does.
 
 use std::path::Path;
+use std::sync::mpsc;
 
-use openai_codex::types::{FileChangeApprovalDecision as FileDecision, PermissionsRequestApprovalResponse};
-use openai_codex::{ApprovalMode, CodexConfig, Event, Sandbox};
+use openai_codex::types::{
+    FileChangeApprovalDecision as FileDecision, PermissionsRequestApprovalResponse, ThreadItem,
+};
+use openai_codex::{ApprovalMode, CodexConfig, Event, Notification, Reply as Answer, Sandbox};
 use openai_codex_testkit::mcp::McpTool;
 use openai_codex_testkit::model::Question;
 use openai_codex_testkit::{McpServer, RecordedRequest, Reply, ToolCall};
@@ -76,6 +79,37 @@ with_both_clients! {
             assert_eq!(model.folder().join("patched").exists(), there);
             wait!(codex.close()).unwrap();
         }
+    }
+
+    fn the_files_of_a_request_are_in_its_item_which_starts_without_an_answer(start, wait) {
+        let model = Model::start();
+        model.reply(ToolCall::apply_patch("*** Add File: patched\n+one\n"));
+        model.reply("done");
+        let (ask, asked) = mpsc::channel();
+        let config = model.config().on_file_change_approval(move |request| {
+            let (responder, reply) = Answer::later();
+            ask.send((request, responder)).unwrap();
+            reply
+        });
+        let codex = start!(config).unwrap();
+        let thread = wait!(codex.thread_start().sandbox(Sandbox::ReadOnly).send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let mut events = turn.stream();
+        // It comes without any answer.
+        let item = loop {
+            if let Notification::ItemStarted(started) = wait!(events.next()).unwrap().unwrap()
+                && let ThreadItem::FileChange(item) = started.item
+            {
+                break item;
+            }
+        };
+        let (request, responder) = asked.recv().unwrap();
+        assert_eq!(item.id, request.item_id);
+        let paths: Vec<_> = item.changes.iter().map(|change| change.path.as_str()).collect();
+        assert_eq!(paths, [model.folder().join("patched").to_str().unwrap()]);
+        responder.respond(FileDecision::Decline);
+        wait!(turn.run()).unwrap();
+        wait!(codex.close()).unwrap();
     }
 
     fn permissions_hold_as_far_as_they_are_granted(start, wait) {

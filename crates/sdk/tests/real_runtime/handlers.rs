@@ -64,6 +64,51 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn the_rule_of_the_documentation_accepts_one_command_and_nothing_that_only_contains_it(start, wait) {
+        let model = Model::start();
+        let shell = |shell: &str| ToolCall::exec_command("git status").escalate("because").arg("shell", shell);
+        let others = [
+            "git status; touch x", "touch x; git status", "git status && touch x", "git status | sh", "git status\ntouch x",
+            "git status > x", "git status --porcelain", "GIT_DIR=x git status", "echo git status",
+        ];
+        model.reply(shell("bash"));
+        for line in others {
+            model.reply(ToolCall::exec_command(line).escalate("because"));
+        }
+        model.reply(shell("sh"));
+        model.reply("done");
+
+        let (note, asked) = mpsc::channel();
+        let config = model.config().on_command_approval(move |request| {
+            let decision = match request.command.as_deref() {
+                Some("/bin/bash -c 'git status'" | "/bin/bash -lc 'git status'") => Decision::Accept,
+                _ => Decision::Decline,
+            };
+            note.send((request, decision.clone())).unwrap();
+            decision
+        });
+        let codex = start!(config).unwrap();
+        let thread = wait!(codex.thread_start().sandbox(Sandbox::ReadOnly).send()).unwrap();
+        let result = wait!(thread.run("go")).unwrap();
+        assert!(!model.folder().join("x").exists());
+        wait!(codex.close()).unwrap();
+
+        let asked: Vec<_> = asked.try_iter().collect();
+        assert_eq!(asked.len(), 1 + others.len() + 1);
+        let (first, accepted) = &asked[0];
+        assert_eq!(*accepted, Decision::Accept);
+        assert_ne!(command(&result).status, CommandExecutionStatus::Declined);
+        let amendment = |request: &CommandApproval| request.proposed_execpolicy_amendment.clone();
+        assert_eq!(amendment(first).unwrap(), ["git", "status"]);
+        for (request, decision) in &asked[1..] {
+            assert_eq!(*decision, Decision::Decline, "{:?}", request.command);
+        }
+        // Why the amendment is nothing to decide by: it is the same for a line that does more.
+        assert_eq!(amendment(&asked[1].0), amendment(first));
+        // And the actions are nothing either: they do not tell the shell.
+        assert_eq!(asked.last().unwrap().0.command_actions, first.command_actions);
+    }
+
     fn what_a_future_accepts_happens(start, wait) {
         let (model, target) = wants_out();
         let config = model.config().on_command_approval(|request| async move {

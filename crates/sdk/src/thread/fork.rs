@@ -11,7 +11,6 @@ use super::opened::{Opened, settings};
 use super::options::{Options, sends_a_thread, thread_options};
 use super::trust;
 use crate::client::Core;
-use crate::tool;
 use crate::{ApprovalMode, Result};
 
 /// A builder for `thread/fork`; ends in `send`. What is not set is not sent, and is as the forked thread has it, except
@@ -58,9 +57,9 @@ impl<C> ThreadFork<C> {
     }
 
     async fn perform(mut self) -> Result<AsyncThread> {
-        let mut params = self.finish(self.options.layer.approves().then_some(ApprovalMode::Ask))?;
+        let mut params = self.finish(self.options.layer.approves().then_some(ApprovalMode::Ask), None)?;
         // The runtime has them already; they are checked all the same.
-        tool::specs(&self.options.layer.tools.0)?;
+        self.options.tools(&self.core)?;
         let session = self.core.session().await?;
         if params.exclude_turns.is_some() {
             session.require("ThreadForkParams", "excludeTurns").await?;

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use openai_codex_protocol::types::ThreadSetNameResponse;
+use openai_codex_protocol::types::{ThreadSetNameResponse, ThreadUnsubscribeResponse};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
@@ -102,6 +102,24 @@ impl AsyncThread {
     pub fn events(&self) -> AsyncEvents {
         AsyncEvents::new(self.core.clone(), Some(self.opened.id.clone()))
     }
+
+    /// Is done with the thread: the server sends nothing of its turns any more, and this client lets go of the thread's
+    /// handlers and tools. For a client that lives long and starts many threads, whose closures it would keep.
+    ///
+    /// On the wire: `thread/unsubscribe`; its answer says whether the thread was subscribed. It closes nothing at
+    /// once: runtime 0.163.0 keeps the thread loaded, and still tells of changes of its status. It is stored as before, and
+    /// [`thread_resume`](crate::AsyncCodex::thread_resume) subscribes again, with the handlers that are given there. Until
+    /// then it can be read through this handle and its clones, and no turn can be started through them.
+    ///
+    /// **A turn that is running goes on** unobserved, without the thread's handlers and tools. Its handles and streams get
+    /// nothing more of it, and end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) once it is over and
+    /// [`turn_silence`](crate::CodexConfig::turn_silence) has passed: interrupt it first, or wait for its end.
+    ///
+    /// # Errors
+    /// As [`AsyncCodex::request`].
+    pub async fn unsubscribe(&self) -> Result<ThreadUnsubscribeResponse> {
+        manage::unsubscribe(&self.core, &self.opened).await
+    }
 }
 
 /// A thread of a [`Codex`](crate::Codex). Cheap to clone.
@@ -188,5 +206,23 @@ impl Thread {
     /// Observes everything that concerns this thread from now on, also what belongs to no turn.
     pub fn events(&self) -> crate::Events {
         crate::Events::new(self.inner.core.clone(), Some(self.inner.opened.id.clone()))
+    }
+
+    /// Is done with the thread: the server sends nothing of its turns any more, and this client lets go of the thread's
+    /// handlers and tools. For a client that lives long and starts many threads, whose closures it would keep.
+    ///
+    /// On the wire: `thread/unsubscribe`; its answer says whether the thread was subscribed. It closes nothing at
+    /// once: runtime 0.163.0 keeps the thread loaded, and still tells of changes of its status. It is stored as before, and
+    /// [`thread_resume`](crate::Codex::thread_resume) subscribes again, with the handlers that are given there. Until
+    /// then it can be read through this handle and its clones, and no turn can be started through them.
+    ///
+    /// **A turn that is running goes on** unobserved, without the thread's handlers and tools. Its handles and streams get
+    /// nothing more of it, and end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) once it is over and
+    /// [`turn_silence`](crate::CodexConfig::turn_silence) has passed: interrupt it first, or wait for its end.
+    ///
+    /// # Errors
+    /// As [`Codex::request`](crate::Codex::request).
+    pub fn unsubscribe(&self) -> Result<ThreadUnsubscribeResponse> {
+        crate::park::wait(self.inner.unsubscribe())
     }
 }

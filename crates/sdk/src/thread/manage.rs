@@ -5,7 +5,7 @@ use std::sync::Arc;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
     ThreadArchiveParams, ThreadArchiveResponse, ThreadSetNameParams, ThreadSetNameResponse,
-    ThreadUnarchiveParams,
+    ThreadUnarchiveParams, ThreadUnsubscribeParams, ThreadUnsubscribeResponse,
 };
 
 use super::AsyncThread;
@@ -32,4 +32,14 @@ pub(super) async fn set_name(
 ) -> Result<ThreadSetNameResponse> {
     let params = ThreadSetNameParams::new(&*thread.id, name);
     thread.session(core).await?.call::<methods::ThreadNameSet>(&params, Some(&thread.id)).await
+}
+
+/// In whatever session there is: one that has not opened the thread need not.
+pub(super) async fn unsubscribe(core: &Arc<Core>, thread: &Opened) -> Result<ThreadUnsubscribeResponse> {
+    let params = ThreadUnsubscribeParams::new(&*thread.id);
+    let session = core.session().await?;
+    let answer = session.call::<methods::ThreadUnsubscribe>(&params, Some(&thread.id)).await?;
+    thread.set_unsubscribed();
+    core.handlers.release(&thread.id);
+    Ok(answer)
 }

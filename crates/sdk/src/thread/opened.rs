@@ -1,7 +1,7 @@
 //! A thread as its handles share it: its id, and in which session it was opened.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use openai_codex_protocol::types::{
@@ -23,6 +23,8 @@ pub(crate) struct Opened {
     settings: std::sync::Mutex<Option<Settings>>,
     /// The number of the last session that has it open.
     session: AtomicU64,
+    /// The server sends nothing about it any more, for that was asked of it through one of these handles.
+    unsubscribed: AtomicBool,
     /// Held while it is resumed: whoever comes meanwhile waits for that.
     resuming: Mutex<()>,
 }
@@ -79,6 +81,7 @@ impl Opened {
             config,
             settings: settings.into(),
             session: AtomicU64::new(session.number),
+            unsubscribed: AtomicBool::new(false),
             resuming: Mutex::default(),
         })
     }
@@ -110,7 +113,9 @@ impl Opened {
     /// first; its handlers are those of the client, and still there.
     pub(crate) async fn session(&self, core: &Arc<Core>) -> Result<Arc<Session>> {
         let session = core.session().await?;
-        if self.session.load(Ordering::Acquire) == session.number {
+        let open = self.session.load(Ordering::Acquire) == session.number;
+        // What is left to do with a thread after that, reading it for one, needs it not open.
+        if open || self.unsubscribed.load(Ordering::Acquire) {
             return Ok(session);
         }
         let _resuming = self.resuming.lock().await;
@@ -119,6 +124,20 @@ impl Opened {
             self.session.store(session.number, Ordering::Release);
         }
         Ok(session)
+    }
+
+    /// The session in which to start a turn. A turn of which the server sends nothing would never end here.
+    pub(crate) async fn session_for_a_turn(&self, core: &Arc<Core>) -> Result<Arc<Session>> {
+        if self.unsubscribed.load(Ordering::Acquire) {
+            let message =
+                "the thread was unsubscribed, so that no turn can be followed there; resume it first";
+            return Err(Error::invalid_input(message).with_thread(Some(&self.id)));
+        }
+        self.session(core).await
+    }
+
+    pub(super) fn set_unsubscribed(&self) {
+        self.unsubscribed.store(true, Ordering::Release);
     }
 
     async fn resume(&self, session: &Session) -> Result<()> {

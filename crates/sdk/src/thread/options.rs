@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use openai_codex_protocol::types::DynamicToolSpec;
 use serde_json::{Map, Value};
 
-use crate::ApprovalMode;
+use crate::client::Core;
 use crate::handler::Layer;
+use crate::{ApprovalMode, Error, Result, tool};
 
 /// Options that are not the protocol's parameters yet: they are checked and translated when the request is made.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +17,20 @@ pub(super) struct Options {
     pub(super) cwd: Option<PathBuf>,
     pub(super) layer: Layer,
     pub(super) trust_folder: bool,
+}
+
+impl Options {
+    /// The tools in the words of the protocol, if this client may have some.
+    pub(super) fn tools(&self, core: &Core) -> Result<Vec<DynamicToolSpec>> {
+        let tools = tool::specs(&self.layer.tools.0)?;
+        if !tools.is_empty() && !core.is_experimental() {
+            return Err(Error::invalid_input(
+                "tools need the experimental methods of the runtime, and this client has turned them off: see \
+                 CodexConfig::experimental_api",
+            ));
+        }
+        Ok(tools)
+    }
 }
 
 /// Gives a builder with the fields `params` and `options` the common setters, and `finish`, which gives the
@@ -101,10 +117,15 @@ macro_rules! thread_options {
                 self
             }
 
-            /// `unsaid`: the approval mode where none was set.
-            fn finish(&mut self, unsaid: Option<crate::ApprovalMode>) -> crate::Result<$params> {
+            /// `unsaid`: the approval mode where none was set. `keeps`: the thread whose handlers are asked too, if it has
+            /// some already.
+            fn finish(
+                &mut self,
+                unsaid: Option<crate::ApprovalMode>,
+                keeps: Option<&str>,
+            ) -> crate::Result<$params> {
                 let mut params = self.params.clone();
-                let handlers = self.options.layer.approves() || self.core.handlers.approve(None);
+                let handlers = self.options.layer.approves() || self.core.handlers.approve(keeps);
                 if let Some(mode) = crate::approval::resolve(self.options.approval_mode, handlers, unsaid)? {
                     let (policy, reviewer) = mode.fields();
                     params.approval_policy = Some(policy);

@@ -69,7 +69,8 @@ fn marks_a_repository(dot_git: &Path) -> bool {
 /// know the worktree too.
 fn main_checkout(root: &Path) -> Option<PathBuf> {
     let pointer = root.join(".git");
-    if !pointer.is_file() {
+    // A link would lead to the file of a worktree elsewhere, which its repository does know.
+    if !pointer.symlink_metadata().ok()?.is_file() {
         return None;
     }
     let admin = git_dir(&pointer)?;
@@ -163,6 +164,19 @@ mod tests {
         // Nor does it get the name by pointing at a worktree that the repository knows.
         worktree(&path.join("main"), &path.join("tree"), true);
         assert_eq!(Places::of(&path.join("forged")).main, [""; 0]);
+    }
+
+    #[test]
+    fn a_link_to_the_pointer_of_a_worktree_makes_no_worktree() {
+        let (_dir, path) = folder();
+        let (main, tree, forged) = (path.join("main"), path.join("tree"), path.join("forged"));
+        worktree(&main, &tree, true);
+        fs::create_dir(&forged).unwrap();
+        symlink(tree.join(".git"), forged.join(".git")).unwrap();
+        assert_eq!(Places::of(&forged).main, [""; 0]);
+        // A link on the way to a worktree leads to that worktree.
+        symlink(&tree, path.join("link")).unwrap();
+        assert_eq!(Places::of(&path.join("link")).main, [main.to_string_lossy()]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::opened::{Opened, settings};
 use super::options::{Options, sends_a_thread, thread_options};
 use super::trust;
 use crate::client::Core;
-use crate::tool;
+use crate::handler::{Handlers, Layer};
 use crate::{ApprovalMode, Result};
 
 /// A builder for `thread/resume`; ends in `send`. What is not set stays as the thread has it and is not sent.
@@ -47,9 +47,12 @@ impl<C> ThreadResume<C> {
     }
 
     async fn perform(mut self) -> Result<AsyncThread> {
-        let mut params = self.finish(self.options.layer.approves().then_some(ApprovalMode::Ask))?;
+        let thread_id = self.params.thread_id.clone();
+        // Given none, the thread keeps the handlers that it has; given some, it loses them.
+        let keeps = self.options.layer.is_empty().then_some(&*thread_id);
+        let mut params = self.finish(self.options.layer.approves().then_some(ApprovalMode::Ask), keeps)?;
         // The runtime has them already; they are checked all the same.
-        tool::specs(&self.options.layer.tools.0)?;
+        self.options.tools(&self.core)?;
         let session = self.core.session().await?;
         if params.exclude_turns.is_some() {
             session.require("ThreadResumeParams", "excludeTurns").await?;
@@ -61,20 +64,49 @@ impl<C> ThreadResume<C> {
             };
             trust::trust(&mut params.config, &cwd);
         }
-        let thread_id = &params.thread_id;
         let layer = self.options.layer;
         // What is pending on the thread may be asked again before the answer comes.
-        let bound = (!layer.is_empty()).then(|| self.core.handlers.bind(thread_id, layer.clone()));
-        let answer = session.call::<methods::ThreadResume>(&params, Some(thread_id)).await;
-        match (&answer, bound) {
-            // Once more: the word that the thread was closed before may have come in between.
-            (Ok(answer), _) => drop(self.core.handlers.bind(&answer.thread.id, layer)),
-            (Err(_), Some(Some(before))) => drop(self.core.handlers.bind(thread_id, before)),
-            (Err(_), Some(None)) => drop(self.core.handlers.release(thread_id)),
-            (Err(_), None) => {}
+        let handlers = self.core.handlers.clone();
+        let bound = (!layer.is_empty()).then(|| Bound::new(&handlers, &thread_id, layer.clone()));
+        let answer = session.call::<methods::ThreadResume>(&params, Some(&thread_id)).await?;
+        if let Some(bound) = bound {
+            bound.keep();
         }
-        let answer = answer?;
+        // Once more: the word that the thread was closed before may have come in between.
+        handlers.bind(&answer.thread.id, layer);
         let settings = settings!(answer);
         Ok(AsyncThread::new(self.core, Opened::new(answer.thread, &session, Some(settings), params.config)))
+    }
+}
+
+/// The handlers that a resume gives the thread before it is answered. Unless they are kept, those from before come back:
+/// the resume has failed, or nobody waits for it any more.
+struct Bound<'a> {
+    handlers: &'a Handlers,
+    thread_id: &'a str,
+    before: Option<Layer>,
+    kept: bool,
+}
+
+impl<'a> Bound<'a> {
+    fn new(handlers: &'a Handlers, thread_id: &'a str, layer: Layer) -> Self {
+        let before = handlers.bind(thread_id, layer);
+        Self { handlers, thread_id, before, kept: false }
+    }
+
+    fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Bound<'_> {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        match self.before.take() {
+            Some(before) => drop(self.handlers.bind(self.thread_id, before)),
+            None => drop(self.handlers.release(self.thread_id)),
+        }
     }
 }

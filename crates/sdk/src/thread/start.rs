@@ -11,7 +11,6 @@ use super::opened::{Opened, settings};
 use super::options::{Options, sends_a_thread, thread_options};
 use super::trust;
 use crate::client::Core;
-use crate::tool;
 use crate::{ApprovalMode, Error, Result};
 
 /// A builder for `thread/start`; ends in `send`. What is not set is the server's to choose and is not sent, except
@@ -63,15 +62,9 @@ impl<C> ThreadStart<C> {
     async fn perform(mut self) -> Result<AsyncThread> {
         let asks = self.options.layer.approves() || self.core.handlers.approve(None);
         let mut params =
-            self.finish(Some(if asks { ApprovalMode::Ask } else { ApprovalMode::AutoReview }))?;
-        let tools = tool::specs(&self.options.layer.tools.0)?;
+            self.finish(Some(if asks { ApprovalMode::Ask } else { ApprovalMode::AutoReview }), None)?;
+        let tools = self.options.tools(&self.core)?;
         if !tools.is_empty() {
-            if !self.core.is_experimental() {
-                return Err(Error::invalid_input(
-                    "tools need the experimental methods of the runtime, and this client has turned them off: see \
-                     CodexConfig::experimental_api",
-                ));
-            }
             params.dynamic_tools = Some(tools);
         }
         if self.options.trust_folder {

@@ -31,7 +31,10 @@ pub(super) async fn leave_undecided(session: &Session, params: &mut ThreadStartP
     let places = Places::of(Path::new(&cwd));
     let said = params.config.get_or_insert_default();
     nest(said);
-    if let Some(decision) = said.get(PROJECTS).and_then(|projects| decision(projects, &places)) {
+    let told = said.get(PROJECTS).and_then(|projects| decision(projects, &places));
+    if let Some(decision) = told
+        && !decision.trusts_by_pointer()
+    {
         decision.hand_down(said, &places);
         return Ok(());
     }
@@ -40,8 +43,10 @@ pub(super) async fn leave_undecided(session: &Session, params: &mut ThreadStartP
         // Where nothing names a sandbox, an undecided folder gets one that only reads. One that is said to be
         // untrusted would get one that writes.
         Ok(settings) if !writes && !names_a_sandbox(|key| settings["config"].get(key)) => {}
-        Ok(settings) => match decision(&settings["config"][PROJECTS], &places) {
-            Some(Decision::Inherited(_)) if keeps_out(&settings) => decide(said, &places.folder, UNTRUSTED),
+        Ok(settings) => match told.or_else(|| decision(&settings["config"][PROJECTS], &places)) {
+            Some(Decision::Inherited(_) | Decision::OfMain(_)) if keeps_out(&settings) => {
+                decide(said, &places.folder, UNTRUSTED)
+            }
             Some(decision) => decision.hand_down(said, &places),
             None => decide(said, &places.folder, UNTRUSTED),
         },
@@ -101,19 +106,27 @@ fn keeps_out(settings: &Value) -> bool {
 }
 
 /// What somebody has decided about a folder.
+#[derive(Clone, Copy)]
 enum Decision {
     /// Under a name of the folder itself: the runtime finds it.
     Own,
     /// About the repository that the folder is in. The runtime takes it for the configuration that the folder
     /// brings, but may still record the folder, where it takes what it finds for no repository.
     Inherited(&'static str),
+    /// As that, about the main checkout of the worktree that the folder is in.
+    OfMain(&'static str),
 }
 
 impl Decision {
     fn hand_down(self, config: &mut JsonObject, places: &Places) {
-        if let Self::Inherited(level) = self {
+        if let Self::Inherited(level) | Self::OfMain(level) = self {
             decide(config, &places.folder, level);
         }
+    }
+
+    /// Whether the folder is trusted for what files in it say of themselves, so that the runtime has to agree.
+    fn trusts_by_pointer(self) -> bool {
+        matches!(self, Self::OfMain(TRUSTED))
     }
 }
 
@@ -121,8 +134,8 @@ fn decision(projects: &Value, places: &Places) -> Option<Decision> {
     if level(projects, &places.folder).is_some() {
         return Some(Decision::Own);
     }
-    let inherited = level(projects, &places.repository).or_else(|| level(projects, &places.main));
-    inherited.map(Decision::Inherited)
+    let inherited = level(projects, &places.repository).map(Decision::Inherited);
+    inherited.or_else(|| level(projects, &places.main).map(Decision::OfMain))
 }
 
 /// What is decided under any of these names. Where two disagree, the cautious one counts.

@@ -179,13 +179,7 @@ impl Tool {
         self.namespace.as_deref()
     }
 
-    #[allow(dead_code, reason = "for the connection, which answers calls")]
-    pub(crate) fn call_deadline(&self) -> Option<Duration> {
-        self.deadline
-    }
-
     /// Calls the function. What it returns is there, or still to be waited for; a closure that blocks blocks this.
-    #[allow(dead_code, reason = "for the connection, which answers calls")]
     pub(crate) fn call(&self, arguments: Value, call: ToolCall) -> ToolReply {
         (self.function)(arguments, call)
     }

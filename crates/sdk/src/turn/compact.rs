@@ -16,7 +16,7 @@ use crate::{Error, ErrorKind, Result};
 /// Asks for a compaction and waits until its turn has started. The answer, which comes at once, does not name it.
 pub(crate) async fn compact(core: &Arc<Core>, thread: &Opened) -> Result<AsyncTurnHandle> {
     const METHOD: &str = methods::ThreadCompactStart::METHOD;
-    let (session, thread_id) = (thread.session(core).await?, &thread.id);
+    let (session, thread_id) = (thread.session_for_a_turn(core).await?, &thread.id);
     let log = session.connection.log(thread_id.clone(), true);
     let hold = TurnHold::new(session.clone(), log.clone());
     hold.set_interrupt_on_drop(false);

@@ -197,7 +197,7 @@ impl<C> TurnStart<C> {
     /// Checks everything, and gives the session to start the turn in.
     async fn prepare(&mut self) -> Result<Arc<Session>> {
         self.finish_params()?;
-        self.thread.session(&self.core).await
+        self.thread.session_for_a_turn(&self.core).await
     }
 
     /// Sends the request. Until the hold is handed out, dropping this future interrupts what it has started.

@@ -1,7 +1,10 @@
 //! Threads of the real runtime.
 
-use openai_codex::ErrorKind;
-use openai_codex::types::ThreadItem;
+use std::time::Duration;
+
+use openai_codex::types::{ThreadItem, ThreadLoadedListParams, ThreadUnsubscribeStatus, TurnStatus};
+use openai_codex::{ErrorKind, Event, Notification, methods};
+use openai_codex_testkit::Reply;
 
 use crate::support::{Model, with_both_clients};
 
@@ -73,5 +76,48 @@ with_both_clients! {
         let second = wait!(codex.thread_start().send()).unwrap();
         assert_ne!(first.id(), second.id());
         wait!(codex.close()).unwrap();
+    }
+
+    fn an_unsubscribed_thread_is_kept_and_can_be_resumed(start, wait) {
+        let model = Model::start();
+        model.reply("one");
+        model.reply("two");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.run("first")).unwrap();
+        assert_eq!(wait!(thread.unsubscribe()).unwrap().status, ThreadUnsubscribeStatus::Unsubscribed);
+        assert_eq!(wait!(thread.unsubscribe()).unwrap().status, ThreadUnsubscribeStatus::NotSubscribed);
+        let loaded = wait!(codex.request::<methods::ThreadLoadedList>(ThreadLoadedListParams::new())).unwrap();
+        assert_eq!(loaded.data, [thread.id()], "it is not closed at once");
+        assert_eq!(wait!(thread.run("none")).unwrap_err().kind(), ErrorKind::InvalidInput);
+        let read = wait!(thread.read().include_turns(true).send()).unwrap().thread;
+        assert_eq!(read.turns.len(), 1);
+        let again = wait!(codex.thread_resume(thread.id()).send()).unwrap();
+        assert_eq!(wait!(again.run("second")).unwrap().final_response.as_deref(), Some("two"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_turn_of_an_unsubscribed_thread_goes_on_and_says_nothing(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(Reply::new().delta("one").pause(&gate));
+        let codex = start!(model.config().turn_silence(Duration::from_millis(50))).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        gate.wait_reached().unwrap();
+        wait!(thread.unsubscribe()).unwrap();
+        // After what came before.
+        let mut events = thread.events();
+        gate.release();
+        // The watchdog has to find out that it is over.
+        assert_eq!(wait!(turn.run()).unwrap_err().kind(), ErrorKind::TurnLost);
+        let read = wait!(thread.read().include_turns(true).send()).unwrap().thread;
+        assert_eq!(read.turns[0].status, TurnStatus::Completed);
+        wait!(codex.close()).unwrap();
+        while let Some(event) = wait!(events.next()) {
+            let event = event.unwrap();
+            let status = matches!(event, Event::Notification(Notification::ThreadStatusChanged(_)));
+            assert!(status, "{event:?}");
+        }
     }
 }

@@ -142,6 +142,39 @@ with_both_clients! {
         }
     }
 
+    fn the_runtimes_own_word_against_a_worktree_goes_before_the_programs_trust_in_its_main_checkout(start, wait) {
+        let (_dir, path) = folder();
+        let (main, tree) = (path.join("main"), path.join("tree"));
+        let admin = main.join(".git/worktrees/tree");
+        std::fs::create_dir_all(&admin).unwrap();
+        std::fs::create_dir(&tree).unwrap();
+        std::fs::write(tree.join(".git"), format!("gitdir: {}\n", admin.display())).unwrap();
+        std::fs::write(admin.join("commondir"), "../..\n").unwrap();
+        std::fs::write(admin.join("gitdir"), format!("{}\n", tree.join(".git").display())).unwrap();
+        for (told, reason, handed_down) in [
+            ("trusted", json!("not trusted"), "untrusted"),
+            ("trusted", Value::Null, "trusted"),
+            ("untrusted", Value::Null, "untrusted"),
+        ] {
+            let layer = json!({
+                "name": {"type": "project", "dotCodexFolder": tree.join(".codex")}, "config": {}, "version": "1",
+                "disabledReason": reason,
+            });
+            let answer = json!({"config": {}, "origins": {}, "layers": [layer]});
+            let (transport, playing) = opens_any_thread().always("config/read", answer).connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            let options = codex.thread_start().cwd(&tree).config("projects", level(&main, told));
+            wait!(options.sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
+            wait!(codex.close()).unwrap();
+            let received = playing.finish().unwrap().messages();
+            let mut expected = level(&main, told);
+            expected[tree.to_str().unwrap()] = json!({"trust_level": handed_down});
+            assert_eq!(sent(&received, "thread/start")["params"]["config"], json!({"projects": expected}));
+            // Distrust is handed down unasked.
+            assert_eq!(count(&received, "config/read"), usize::from(told == "trusted"));
+        }
+    }
+
     fn a_server_that_does_not_tell_gets_the_cautious_request(start, wait) {
         let (_dir, path) = folder();
         for code in [-32601, -32603, -32600] {

@@ -14,6 +14,108 @@ fn show(f: &mut fmt::Formatter<'_>, name: &str, login_id: &str) -> fmt::Result {
     f.debug_struct(name).field("login_id", &login_id).finish_non_exhaustive()
 }
 
+/// Gives the two handles of one kind of login what all of them have.
+macro_rules! login_handles {
+    ($asynchronous:ident, $blocking:ident) => {
+        impl $asynchronous {
+            /// The server's id of the login.
+            pub fn login_id(&self) -> &str {
+                &self.login.id
+            }
+
+            /// Waits for the end of the login and tells how it ended; works before and after the end, from every
+            /// clone, and any number of times. A login that failed or was canceled is no error: `success` is false,
+            /// and `error` says why.
+            ///
+            /// There is no deadline, because a person is at work; [`wait_timeout`](Self::wait_timeout) has one. The
+            /// server may end a login by itself that takes too long. Cancel-safe.
+            ///
+            /// # Errors
+            /// A lost or closed connection; an end that cannot be decoded.
+            pub async fn wait(&self) -> Result<AccountLoginCompletedNotification> {
+                self.login.wait().await
+            }
+
+            /// [`wait`](Self::wait), at most this long. The login goes on when the time is up.
+            ///
+            /// # Errors
+            /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up; otherwise as
+            /// [`wait`](Self::wait).
+            pub async fn wait_timeout(&self, timeout: Duration) -> Result<AccountLoginCompletedNotification> {
+                self.login.wait_timeout(timeout).await
+            }
+
+            /// Cancels the login: `account/login/cancel`. Every [`wait`](Self::wait) then ends, without success. A login
+            /// that has ended is not found, which is no error either.
+            ///
+            /// # Errors
+            /// As [`AsyncCodex::request`](crate::AsyncCodex::request).
+            pub async fn cancel(&self) -> Result<CancelLoginAccountResponse> {
+                self.login.cancel().await
+            }
+        }
+
+        impl fmt::Debug for $asynchronous {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                show(f, stringify!($asynchronous), self.login_id())
+            }
+        }
+
+        #[cfg(feature = "blocking")]
+        impl $blocking {
+            pub(crate) fn from_async(inner: $asynchronous) -> Self {
+                Self { inner }
+            }
+
+            /// The server's id of the login.
+            pub fn login_id(&self) -> &str {
+                self.inner.login_id()
+            }
+
+            /// Waits for the end of the login and tells how it ended; works before and after the end, from every
+            /// clone, and any number of times. A login that failed or was canceled is no error: `success` is false,
+            /// and `error` says why.
+            ///
+            /// There is no deadline, because a person is at work; [`wait_timeout`](Self::wait_timeout) has one. The
+            /// server may end a login by itself that takes too long.
+            ///
+            /// # Errors
+            /// A lost or closed connection; an end that cannot be decoded.
+            pub fn wait(&self) -> Result<AccountLoginCompletedNotification> {
+                crate::park::wait(self.inner.wait())
+            }
+
+            /// [`wait`](Self::wait), at most this long. The login goes on when the time is up.
+            ///
+            /// # Errors
+            /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up; otherwise as
+            /// [`wait`](Self::wait).
+            pub fn wait_timeout(&self, timeout: Duration) -> Result<AccountLoginCompletedNotification> {
+                crate::park::wait(self.inner.wait_timeout(timeout))
+            }
+
+            /// Cancels the login: `account/login/cancel`. Every [`wait`](Self::wait) then ends, without success. A login
+            /// that has ended is not found, which is no error either.
+            ///
+            /// # Errors
+            /// As [`Codex::request`](crate::Codex::request).
+            pub fn cancel(&self) -> Result<CancelLoginAccountResponse> {
+                crate::park::wait(self.inner.cancel())
+            }
+        }
+
+        #[cfg(feature = "blocking")]
+        impl fmt::Debug for $blocking {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                show(f, stringify!($blocking), self.login_id())
+            }
+        }
+    };
+}
+
+login_handles!(AsyncChatgptLoginHandle, ChatgptLoginHandle);
+login_handles!(AsyncDeviceCodeLoginHandle, DeviceCodeLoginHandle);
+
 /// A login with a ChatGPT account in the browser, of [`AsyncCodex`](crate::AsyncCodex). Cheap to clone; it keeps the runtime running.
 ///
 /// Dropping it does not cancel the login: whoever has the address can still complete it. [`cancel`](Self::cancel) does.
@@ -47,50 +149,9 @@ impl AsyncChatgptLoginHandle {
         Self { login: Arc::new(login), auth_url: auth_url.into() }
     }
 
-    /// The server's id of the login.
-    pub fn login_id(&self) -> &str {
-        &self.login.id
-    }
-
     /// The address that the person opens in a browser on this machine: it leads back to a port of the runtime.
     pub fn auth_url(&self) -> &str {
         &self.auth_url
-    }
-
-    /// Waits for the end of the login and tells how it ended; works before and after the end, from every clone, and
-    /// any number of times. A login that failed or was canceled is no error: `success` is false, and `error` says why.
-    ///
-    /// There is no deadline, because a person is at work; [`wait_timeout`](Self::wait_timeout) has one. The server may
-    /// end a login by itself that takes too long. Cancel-safe.
-    ///
-    /// # Errors
-    /// A lost or closed connection; an end that cannot be decoded.
-    pub async fn wait(&self) -> Result<AccountLoginCompletedNotification> {
-        self.login.wait().await
-    }
-
-    /// [`wait`](Self::wait), at most this long. The login goes on when the time is up.
-    ///
-    /// # Errors
-    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up; otherwise as
-    /// [`wait`](Self::wait).
-    pub async fn wait_timeout(&self, timeout: Duration) -> Result<AccountLoginCompletedNotification> {
-        self.login.wait_timeout(timeout).await
-    }
-
-    /// Cancels the login: `account/login/cancel`. Every [`wait`](Self::wait) then ends, without success. A login that
-    /// has ended is not found, which is no error either.
-    ///
-    /// # Errors
-    /// As [`AsyncCodex::request`](crate::AsyncCodex::request).
-    pub async fn cancel(&self) -> Result<CancelLoginAccountResponse> {
-        self.login.cancel().await
-    }
-}
-
-impl fmt::Debug for AsyncChatgptLoginHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, "AsyncChatgptLoginHandle", self.login_id())
     }
 }
 
@@ -123,55 +184,9 @@ pub struct ChatgptLoginHandle {
 
 #[cfg(feature = "blocking")]
 impl ChatgptLoginHandle {
-    pub(crate) fn from_async(inner: AsyncChatgptLoginHandle) -> Self {
-        Self { inner }
-    }
-
-    /// The server's id of the login.
-    pub fn login_id(&self) -> &str {
-        self.inner.login_id()
-    }
-
     /// The address that the person opens in a browser on this machine: it leads back to a port of the runtime.
     pub fn auth_url(&self) -> &str {
         self.inner.auth_url()
-    }
-
-    /// Waits for the end of the login and tells how it ended; works before and after the end, from every clone, and
-    /// any number of times. A login that failed or was canceled is no error: `success` is false, and `error` says why.
-    ///
-    /// There is no deadline, because a person is at work; [`wait_timeout`](Self::wait_timeout) has one. The server may
-    /// end a login by itself that takes too long.
-    ///
-    /// # Errors
-    /// A lost or closed connection; an end that cannot be decoded.
-    pub fn wait(&self) -> Result<AccountLoginCompletedNotification> {
-        crate::park::wait(self.inner.wait())
-    }
-
-    /// [`wait`](Self::wait), at most this long. The login goes on when the time is up.
-    ///
-    /// # Errors
-    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up; otherwise as
-    /// [`wait`](Self::wait).
-    pub fn wait_timeout(&self, timeout: Duration) -> Result<AccountLoginCompletedNotification> {
-        crate::park::wait(self.inner.wait_timeout(timeout))
-    }
-
-    /// Cancels the login: `account/login/cancel`. Every [`wait`](Self::wait) then ends, without success. A login that
-    /// has ended is not found, which is no error either.
-    ///
-    /// # Errors
-    /// As [`Codex::request`](crate::Codex::request).
-    pub fn cancel(&self) -> Result<CancelLoginAccountResponse> {
-        crate::park::wait(self.inner.cancel())
-    }
-}
-
-#[cfg(feature = "blocking")]
-impl fmt::Debug for ChatgptLoginHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, "ChatgptLoginHandle", self.login_id())
     }
 }
 
@@ -213,11 +228,6 @@ impl AsyncDeviceCodeLoginHandle {
         }
     }
 
-    /// The server's id of the login.
-    pub fn login_id(&self) -> &str {
-        &self.login.id
-    }
-
     /// The address that the person opens, on whatever device.
     pub fn verification_url(&self) -> &str {
         &self.verification_url
@@ -226,42 +236,6 @@ impl AsyncDeviceCodeLoginHandle {
     /// What the person enters there.
     pub fn user_code(&self) -> &str {
         &self.user_code
-    }
-
-    /// Waits for the end of the login and tells how it ended; works before and after the end, from every clone, and
-    /// any number of times. A login that failed or was canceled is no error: `success` is false, and `error` says why.
-    ///
-    /// There is no deadline, because a person is at work; [`wait_timeout`](Self::wait_timeout) has one. The server may
-    /// end a login by itself that takes too long. Cancel-safe.
-    ///
-    /// # Errors
-    /// A lost or closed connection; an end that cannot be decoded.
-    pub async fn wait(&self) -> Result<AccountLoginCompletedNotification> {
-        self.login.wait().await
-    }
-
-    /// [`wait`](Self::wait), at most this long. The login goes on when the time is up.
-    ///
-    /// # Errors
-    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up; otherwise as
-    /// [`wait`](Self::wait).
-    pub async fn wait_timeout(&self, timeout: Duration) -> Result<AccountLoginCompletedNotification> {
-        self.login.wait_timeout(timeout).await
-    }
-
-    /// Cancels the login: `account/login/cancel`. Every [`wait`](Self::wait) then ends, without success. A login that
-    /// has ended is not found, which is no error either.
-    ///
-    /// # Errors
-    /// As [`AsyncCodex::request`](crate::AsyncCodex::request).
-    pub async fn cancel(&self) -> Result<CancelLoginAccountResponse> {
-        self.login.cancel().await
-    }
-}
-
-impl fmt::Debug for AsyncDeviceCodeLoginHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, "AsyncDeviceCodeLoginHandle", self.login_id())
     }
 }
 
@@ -294,15 +268,6 @@ pub struct DeviceCodeLoginHandle {
 
 #[cfg(feature = "blocking")]
 impl DeviceCodeLoginHandle {
-    pub(crate) fn from_async(inner: AsyncDeviceCodeLoginHandle) -> Self {
-        Self { inner }
-    }
-
-    /// The server's id of the login.
-    pub fn login_id(&self) -> &str {
-        self.inner.login_id()
-    }
-
     /// The address that the person opens, on whatever device.
     pub fn verification_url(&self) -> &str {
         self.inner.verification_url()
@@ -311,42 +276,5 @@ impl DeviceCodeLoginHandle {
     /// What the person enters there.
     pub fn user_code(&self) -> &str {
         self.inner.user_code()
-    }
-
-    /// Waits for the end of the login and tells how it ended; works before and after the end, from every clone, and
-    /// any number of times. A login that failed or was canceled is no error: `success` is false, and `error` says why.
-    ///
-    /// There is no deadline, because a person is at work; [`wait_timeout`](Self::wait_timeout) has one. The server may
-    /// end a login by itself that takes too long.
-    ///
-    /// # Errors
-    /// A lost or closed connection; an end that cannot be decoded.
-    pub fn wait(&self) -> Result<AccountLoginCompletedNotification> {
-        crate::park::wait(self.inner.wait())
-    }
-
-    /// [`wait`](Self::wait), at most this long. The login goes on when the time is up.
-    ///
-    /// # Errors
-    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up; otherwise as
-    /// [`wait`](Self::wait).
-    pub fn wait_timeout(&self, timeout: Duration) -> Result<AccountLoginCompletedNotification> {
-        crate::park::wait(self.inner.wait_timeout(timeout))
-    }
-
-    /// Cancels the login: `account/login/cancel`. Every [`wait`](Self::wait) then ends, without success. A login that
-    /// has ended is not found, which is no error either.
-    ///
-    /// # Errors
-    /// As [`Codex::request`](crate::Codex::request).
-    pub fn cancel(&self) -> Result<CancelLoginAccountResponse> {
-        crate::park::wait(self.inner.cancel())
-    }
-}
-
-#[cfg(feature = "blocking")]
-impl fmt::Debug for DeviceCodeLoginHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, "DeviceCodeLoginHandle", self.login_id())
     }
 }

@@ -381,6 +381,22 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    // The runtime has not heard of what the program decides when it is asked about the worktree.
+    fn a_programs_trust_in_a_main_checkout_runs_nothing_that_a_worktree_brings(start, wait) {
+        let (model, place) = (Model::start(), Place::new());
+        let (main, tree) = (place.repository("main"), place.at("tree"));
+        worktree(&main, &tree);
+        let codex = start!(model.config()).unwrap();
+        let options = || codex.thread_start().cwd(&tree).sandbox(Sandbox::WorkspaceWrite);
+        answers(&model, 2);
+        let projects = json!({main.to_str().unwrap(): {"trust_level": "trusted"}});
+        wait!(wait!(options().config("projects", projects).send()).unwrap().run("go")).unwrap();
+        assert!(!place.marked());
+        wait!(wait!(options().trust_folder().send()).unwrap().run("go")).unwrap();
+        assert!(place.marked());
+        wait!(codex.close()).unwrap();
+    }
+
     // A folder's rules let commands out of any sandbox, and its hooks are commands.
     fn rules_and_hooks_of_an_undecided_folder_do_not_count(start, wait) {
         let (model, place) = (Model::start(), Place::new());

@@ -508,12 +508,16 @@ with_both_clients! {
     fn a_thread_has_its_handlers_from_the_answer_on(start, wait) {
         let (method, params, _) = cases().remove(5);
         // In one breath with the answer that opens the thread.
-        let script = Script::standard().start_thread("t").ask("ask-1", method, params);
+        let script = Script::standard()
+            .start_thread("t")
+            .ask("ask-1", method, params)
+            .start_turn("t", "u")
+            .complete_turn("t", "u");
         let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new().handler(openai_codex::AcceptEveryApproval), transport).unwrap();
         let options = codex.thread_start().on_command_approval(|_| CommandExecutionApprovalDecision::Cancel);
-        wait!(options.send()).unwrap();
-        wait!(codex.request_raw("settle", Value::Null)).unwrap_err();
+        let thread = wait!(options.send()).unwrap();
+        wait!(thread.run("go")).unwrap();
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
         assert_eq!(answers(&received)[0]["result"], json!({"decision": "cancel"}));

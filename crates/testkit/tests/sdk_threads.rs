@@ -8,7 +8,9 @@ use openai_codex_testkit::{Script, leaks};
 fn a_client_has_threads_until_it_is_closed() {
     let (transport, playing) = Script::standard().connect().unwrap();
     let codex = Codex::with_transport(CodexConfig::new(), transport).unwrap();
-    assert!(!leaks::threads("codex-").is_empty());
+    // The kernel's list can leave one out while another ends, as the one that has started the client does.
+    let seen = (0..1_000).any(|_| !leaks::threads("codex-").is_empty());
+    assert!(seen, "the client has an I/O thread");
     codex.close().unwrap();
     leaks::threads_gone("codex-").unwrap();
     playing.finish().unwrap();

@@ -33,7 +33,7 @@ pub struct WireLog {
 }
 
 impl WireLog {
-    /// A log in this file, which is begun anew.
+    /// A log in this file, which each client begins anew; it goes on over restarts of the runtime.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), max_bytes: 64 << 20, keep: 2 }
     }

@@ -15,7 +15,7 @@ use crate::connection::observers::{Afterwards, Hub, Observed};
 use crate::handler::Handlers;
 use crate::restart::{Attempt, Attempts};
 use crate::transport::Transport;
-use crate::wire_log::WireLog;
+use crate::wire_log::Recorder;
 use crate::{CodexConfig, Error, ErrorKind, Result, park, trace};
 
 /// A client, started or not.
@@ -28,6 +28,8 @@ pub(crate) struct Core {
     attempts: Option<Mutex<Attempts>>,
     /// Ends a start under way.
     closing: watch::Sender<bool>,
+    /// One for all sessions: what led to a restart is the part that is wanted.
+    wire_log: Mutex<Option<Arc<Recorder>>>,
 }
 
 /// Short: handles hold it, and what is inside is nobody's business.
@@ -96,6 +98,7 @@ impl Core {
             hub: Arc::default(),
             link: Mutex::new(Link::Idle(source)),
             closing: watch::Sender::new(false),
+            wire_log: Mutex::default(),
             attempts: restart.map(|policy| Mutex::new(Attempts::new(policy))),
         })
     }
@@ -289,17 +292,22 @@ impl Core {
 
     /// What a new connection has to know of this client.
     fn owner(&self, afterwards: Afterwards) -> Result<Owner> {
-        let wire_log = self.config.wire_log.as_ref().map(WireLog::open).transpose();
-        let wire_log = wire_log.map_err(|error| {
-            Error::invalid_config(format!("the wire log cannot be written: {error}")).with_source(error)
-        })?;
+        let mut wire_log = self.wire_log.lock().unwrap_or_else(PoisonError::into_inner);
+        if wire_log.is_none()
+            && let Some(log) = &self.config.wire_log
+        {
+            let opened = log.open().map_err(|error| {
+                Error::invalid_config(format!("the wire log cannot be written: {error}")).with_source(error)
+            })?;
+            *wire_log = Some(opened);
+        }
         Ok(Owner {
             hub: self.hub.clone(),
             handlers: self.handlers.clone(),
             limits: self.config.limits,
             silence: self.config.turn_silence,
             trace_context: self.config.trace_context.clone(),
-            wire_log,
+            wire_log: wire_log.clone(),
             afterwards,
         })
     }

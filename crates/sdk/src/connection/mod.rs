@@ -116,8 +116,11 @@ impl Shared {
     fn apply(self: &Arc<Self>, effects: &mut Vec<Effect>) {
         for effect in effects.drain(..) {
             match effect {
-                // The receiver may just have gone; then nobody is left to be told.
-                Effect::Resolve(waiter, answer) => drop(waiter.reply.send(answer)),
+                Effect::Resolve(waiter, answer) => {
+                    // The receiver may just have gone; then nobody is left to be told.
+                    let _ = waiter.reply.send(answer);
+                    drop_elsewhere(waiter.opens);
+                }
                 Effect::Wake(waker) => waker.wake(),
                 Effect::EndLogin(ending, end) => drop(ending.send_replace(Some(end))),
                 Effect::Serve(ask) => serve::begin(self, ask),

@@ -649,7 +649,8 @@ impl Router {
         if let Some(turn) = self.turns.remove(&lost.turn_id) {
             turn.logs.iter().for_each(|log| log.lose(error, &mut self.wakers));
         }
-        effects.extend(self.wakers.drain(..).map(Effect::Wake));
+        self.employers.retain(|_, employer| *employer != lost.turn_id);
+        self.wake(effects);
     }
 
     /// The connection has ended: every waiter and every turn ends with it, and nothing new is taken.
@@ -662,6 +663,7 @@ impl Router {
         self.failure = Some(error.clone());
         self.parents.clear();
         self.closed_roots.clear();
+        self.employers.clear();
         let of_turn = match error.kind() {
             ErrorKind::Closed => error.clone(),
             _ => error.clone().with_note(self.note),
@@ -691,11 +693,14 @@ impl Router {
 impl Router {
     /// Whether nothing is left that somebody could wait for.
     pub(crate) fn holds_nothing(&self) -> bool {
-        let Self { waiters, starts, turns, parents, asked, wakers, touched, .. } = self;
+        let Self { waiters, starts, turns, parents, closed_roots, employers, asked, wakers, touched, .. } =
+            self;
         waiters.is_empty()
             && starts.is_empty()
             && turns.is_empty()
             && parents.is_empty()
+            && closed_roots.is_empty()
+            && employers.is_empty()
             && asked.is_empty()
             && wakers.is_empty()
             && touched.is_empty()

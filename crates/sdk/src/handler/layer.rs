@@ -26,7 +26,7 @@ impl fmt::Debug for Layer {
 pub(crate) fn drop_elsewhere(layers: impl IntoIterator<Item = Layer>) {
     let layers: Vec<_> = layers.into_iter().filter(|layer| !layer.is_empty()).collect();
     if !layers.is_empty() {
-        // Without a thread they are dropped here, since the closure comes back.
+        // Where no thread can be had they are dropped here.
         let _ = std::thread::Builder::new().name("codex-drop".into()).spawn(move || drop(layers));
     }
 }

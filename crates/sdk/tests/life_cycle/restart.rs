@@ -8,6 +8,7 @@ use std::time::Duration;
 use openai_codex::types::{CommandExecutionApprovalDecision as Decision, WorkspaceWriteSandboxPolicy};
 use openai_codex::{
     AsyncCodex, AsyncEvents, Codex, CodexConfig, Error, ErrorKind, Event, Notification, RestartPolicy,
+    WireLog,
 };
 use openai_codex_testkit::app_server::{Answer, messages};
 use openai_codex_testkit::{AppServer, Script};
@@ -133,6 +134,20 @@ fn methods(received: &[Value]) -> Vec<&str> {
 }
 
 with_both_clients! {
+    fn a_restart_goes_on_with_the_wire_log(start, wait) {
+        let lives = Lives::new([Some(mortal()), Some(runs(resumes(), "u"))]);
+        let path = lives.server.dir().join("wire.jsonl");
+        let codex = start!(lives.config(at_once()).wire_log(WireLog::new(&path))).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        assert_lost(&wait!(codex.request_raw("test/die", Value::Null)).unwrap_err());
+        wait!(thread.run("go")).unwrap();
+        wait!(codex.close()).unwrap();
+        let log = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let sent: Vec<_> = lines.iter().map(|line| line["sent"].clone()).collect();
+        assert_eq!((count(&sent, "initialize"), count(&sent, "test/die"), count(&sent, "turn/start")), (2, 1, 1));
+    }
+
     fn in_the_middle_of_a_turn(start, wait) {
         let first = named("first").start_thread("t").start_turn("t", "u");
         let first = dies(first.send(messages::delta("t", "u", "i", "he")).expect("test/go"));

@@ -170,6 +170,27 @@ impl Error {
         Self::new(kind, message).edit(|inner| inner.json_rpc = Some(error))
     }
 
+    /// The error of an error answer, from its JSON text.
+    pub(crate) fn from_answer(raw: &str) -> Self {
+        #[derive(serde::Deserialize)]
+        struct Wire {
+            #[serde(default = "unspecified")]
+            code: i64,
+            #[serde(default)]
+            message: String,
+            data: Option<Value>,
+        }
+        /// The server range's first code, for an error that names none.
+        fn unspecified() -> i64 {
+            -32000
+        }
+        match serde_json::from_str::<Wire>(raw) {
+            Ok(Wire { code, message, data }) => Self::from_json_rpc(JsonRpcError { code, message, data }),
+            Err(error) => Self::new(ErrorKind::Decode, format!("malformed JSON-RPC error answer: {error}"))
+                .with_source(error),
+        }
+    }
+
     pub(crate) fn from_decode(error: DecodeError) -> Self {
         let message = format!("unreadable answer from the server: {error}");
         Self::new(ErrorKind::Decode, message).with_source(error)

@@ -1,10 +1,11 @@
 //! One connection to one runtime: requests out, answers and events in.
 //!
-//! The parts: [`envelope`] reads where a frame goes, [`router`] decides, [`turn_log`] and [`observers`] keep what
-//! consumers have not taken yet ([`frame_queue`], [`backlog`], [`merge`]), [`logins`] knows whose the end of a login is,
-//! [`secrets`] takes keys out of what reports trouble, [`deadlines`] ends what takes too long, [`asked`] keeps what the
-//! server has asked, [`serve`] has it answered by handlers and [`fallback`] without any, [`outgoing`] is what is
-//! written, [`watchdog`] asks after silent turns, and [`driver`] runs them over a transport on the client's I/O thread.
+//! The parts: [`envelope`] reads where a frame goes, [`router`] decides, with [`lineage`] for the families of threads and
+//! [`logins`] for whose the end of a login is. [`turn_log`] and [`observers`] keep what consumers have not taken yet
+//! ([`frame_queue`], [`backlog`], [`merge`]). [`asked`] keeps what the server has asked, [`serve`] has it answered by
+//! handlers and [`fallback`] without any. [`deadlines`] ends what takes too long, [`watchdog`] asks after silent turns,
+//! [`secrets`] takes keys out of what reports trouble, [`outgoing`] is what is written, and [`driver`] runs them over a
+//! transport on the client's I/O thread.
 
 pub(crate) mod asked;
 pub(crate) mod backlog;
@@ -16,6 +17,7 @@ mod envelope;
 mod fallback;
 pub(crate) mod frame_queue;
 mod io_thread;
+mod lineage;
 pub(crate) mod logins;
 mod merge;
 pub(crate) mod observers;

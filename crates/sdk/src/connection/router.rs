@@ -6,7 +6,7 @@
 //! Invariants: every waiter is resolved at most once and, once the router has failed, none is left; every event of a
 //! turn reaches each of its logs in the order of arrival; no log outlives its handles.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -18,10 +18,10 @@ use tokio::sync::oneshot;
 use super::asked::{Arrival, Ask, Asked};
 use super::envelope::{Incoming, Outcome, Route, resolved_request, started_turn, thread_of};
 use super::frame_queue::{Event, FrameQueue};
+use super::lineage::Lineage;
 use super::logins::{Ending, LoginEnd, Logins};
 use super::observers::Afterwards;
 use super::turn_log::TurnLog;
-use crate::error::JsonRpcError;
 use crate::handler::{Layer, Signal};
 use crate::{Error, ErrorKind};
 
@@ -68,13 +68,7 @@ pub(crate) struct Router {
     waiters: HashMap<i64, Waiter>,
     starts: HashMap<i64, Start>,
     turns: HashMap<Arc<str>, Turn>,
-    /// The threads of sub-agents, each with the thread that has spawned it, or that of the turn it works for.
-    parents: HashMap<Arc<str>, Arc<str>>,
-    /// Closed threads without a parent that others still descend from.
-    closed_roots: HashSet<Arc<str>>,
-    /// The threads of sub-agents that a running turn has given work, each with that turn. A runtime before 0.163.0 does not
-    /// say so when their turns start.
-    employers: HashMap<Arc<str>, Arc<str>>,
+    lineage: Lineage,
     asked: Asked,
     logins: Logins,
     failure: Option<Error>,
@@ -313,7 +307,7 @@ impl Router {
         effects: &mut Vec<Effect>,
     ) {
         let (thread_id, turn_id) = (route.thread_id.as_deref(), route.turn_id.as_deref());
-        let ancestors = || ancestors(&self.parents, thread_id);
+        let ancestors = || thread_id.map(|thread_id| self.lineage.ancestors(thread_id)).unwrap_or_default();
         match self.asked.arrive(id, method, params, (thread_id, turn_id), ancestors) {
             Arrival::New(ask, replaced) => {
                 effects.extend(replaced.map(|signal| Effect::Cancel(signal, None)));
@@ -332,7 +326,7 @@ impl Router {
     fn answer(&mut self, id: i64, outcome: Outcome<'_>, effects: &mut Vec<Effect>) {
         let answer = match outcome {
             Outcome::Result(raw) => Ok(raw.to_owned()),
-            Outcome::Error(raw) => Err(server_error(raw)),
+            Outcome::Error(raw) => Err(Error::from_answer(raw)),
             Outcome::Nothing => Err(Error::new(
                 ErrorKind::Decode,
                 "unreadable answer from the server: it has neither a result nor an error; the request may have been \
@@ -426,10 +420,16 @@ impl Router {
 
     fn notify(&mut self, event: Event<'_>, route: &Route<'_>, effects: &mut Vec<Effect>) {
         match event.kind {
-            Some(NotificationKind::ThreadStarted) => self.note_parent(route),
+            Some(NotificationKind::ThreadStarted) => {
+                if let (Some(child), Some(parent)) =
+                    (route.thread_id.as_deref(), route.parent_thread_id.as_deref())
+                {
+                    self.lineage.spawned(child, parent);
+                }
+            }
             Some(NotificationKind::ThreadClosed) => {
                 if let Some(thread_id) = route.thread_id.as_deref() {
-                    self.closed(thread_id, effects);
+                    effects.extend(self.lineage.closed(thread_id).into_iter().map(Effect::Closed));
                 }
             }
             Some(NotificationKind::ServerRequestResolved) => {
@@ -457,7 +457,7 @@ impl Router {
                 self.stage(turn_id, event);
                 self.hand_on();
                 self.turns.remove(turn_id);
-                self.employers.retain(|_, employer| **employer != *turn_id);
+                self.lineage.turn_ended(turn_id);
                 let unanswered = self.asked.end_turn(turn_id).into_iter();
                 effects.extend(unanswered.map(|(ask, signal)| Effect::Cancel(signal, Some(ask))));
             }
@@ -473,40 +473,10 @@ impl Router {
     fn note_employer(&mut self, turn_id: &str, route: &Route<'_>) {
         for receiver in &route.receivers {
             let root = self.turns.get(turn_id).and_then(|turn| turn.root.clone());
-            self.employers.insert((&**receiver).into(), root.unwrap_or_else(|| turn_id.into()));
-            if let Some(sender) = route.thread_id.as_deref()
-                && *sender != **receiver
-                && !self.parents.contains_key(&**receiver)
-            {
-                self.parents.insert((&**receiver).into(), sender.into());
+            self.lineage.employed(receiver, root.unwrap_or_else(|| turn_id.into()));
+            if let Some(sender) = route.thread_id.as_deref() {
+                self.lineage.works_for(receiver, sender);
             }
-        }
-    }
-
-    /// A thread was closed. Those that it has spawned descend from its own parent now, and one without a parent keeps its
-    /// handlers as long as there are any: who decides for a thread does not change because another one goes.
-    fn closed(&mut self, thread_id: &str, effects: &mut Vec<Effect>) {
-        let above = self.parents.remove(thread_id);
-        if let Some(above) = &above {
-            let orphans = self.parents.values_mut().filter(|parent| ***parent == *thread_id);
-            orphans.for_each(|parent| *parent = above.clone());
-        }
-        match self.parents.values().find(|parent| ***parent == *thread_id) {
-            Some(root) => drop(self.closed_roots.insert(root.clone())),
-            None => effects.push(Effect::Closed(thread_id.into())),
-        }
-        if let Some(above) = above
-            && !self.parents.values().any(|parent| *parent == above)
-            && self.closed_roots.remove(&above)
-        {
-            effects.push(Effect::Closed(above));
-        }
-    }
-
-    /// A thread has started; a sub-agent's names the one that has spawned it.
-    fn note_parent(&mut self, route: &Route<'_>) {
-        if let (Some(child), Some(parent)) = (route.thread_id.as_deref(), route.parent_thread_id.as_deref()) {
-            self.parents.insert(child.into(), parent.into());
         }
     }
 
@@ -546,22 +516,20 @@ impl Router {
     /// A turn has started; tells whether it was not known to run.
     fn appeared(&mut self, turn_id: &str, route: &Route<'_>) -> bool {
         let new = !self.turns.contains_key(turn_id);
-        // A thread with a turn is open, again if it was closed.
-        route.thread_id.as_deref().map(|thread_id| self.closed_roots.remove(thread_id));
+        if let Some(thread_id) = route.thread_id.as_deref() {
+            self.lineage.is_open(thread_id);
+        }
         if new {
             let since = self.tick();
             self.turns.insert(turn_id.into(), Turn::new(route.thread_id.as_deref(), since));
         }
-        let employer = || self.employers.get(route.thread_id.as_deref()?).cloned();
+        let employer = || self.lineage.employer(route.thread_id.as_deref()?);
         let root = route.root_turn_id.as_deref().map(Arc::from).or_else(employer);
         let root = root.as_deref().filter(|root| *root != turn_id);
         let Some(root) = root else { return new };
         let root_thread = self.turns.get(root).and_then(|root| root.thread_id.clone());
-        if let (Some(child), Some(root_thread)) = (route.thread_id.as_deref(), root_thread)
-            && *root_thread != *child
-            && !self.parents.contains_key(child)
-        {
-            self.parents.insert(child.into(), root_thread);
+        if let (Some(child), Some(root_thread)) = (route.thread_id.as_deref(), root_thread) {
+            self.lineage.works_for(child, &root_thread);
         }
         if let Some(turn) = self.turns.get_mut(turn_id) {
             turn.root = Some(root.into());
@@ -649,7 +617,7 @@ impl Router {
         if let Some(turn) = self.turns.remove(&lost.turn_id) {
             turn.logs.iter().for_each(|log| log.lose(error, &mut self.wakers));
         }
-        self.employers.retain(|_, employer| *employer != lost.turn_id);
+        self.lineage.turn_ended(&lost.turn_id);
         self.wake(effects);
     }
 
@@ -661,9 +629,7 @@ impl Router {
             return false;
         }
         self.failure = Some(error.clone());
-        self.parents.clear();
-        self.closed_roots.clear();
-        self.employers.clear();
+        self.lineage = Lineage::default();
         let of_turn = match error.kind() {
             ErrorKind::Closed => error.clone(),
             _ => error.clone().with_note(self.note),
@@ -693,30 +659,15 @@ impl Router {
 impl Router {
     /// Whether nothing is left that somebody could wait for.
     pub(crate) fn holds_nothing(&self) -> bool {
-        let Self { waiters, starts, turns, parents, closed_roots, employers, asked, wakers, touched, .. } =
-            self;
+        let Self { waiters, starts, turns, lineage, asked, wakers, touched, .. } = self;
         waiters.is_empty()
             && starts.is_empty()
             && turns.is_empty()
-            && parents.is_empty()
-            && closed_roots.is_empty()
-            && employers.is_empty()
+            && lineage.is_empty()
             && asked.is_empty()
             && wakers.is_empty()
             && touched.is_empty()
     }
-}
-
-/// The threads that have led to a thread, the nearest first.
-fn ancestors(parents: &HashMap<Arc<str>, Arc<str>>, thread_id: Option<&str>) -> Vec<Arc<str>> {
-    let mut found: Vec<Arc<str>> = Vec::new();
-    let mut next = thread_id.and_then(|thread_id| parents.get(thread_id));
-    // A server that names a descendant as a parent must not make this go round in circles.
-    while let Some(parent) = next.filter(|parent| Some(&***parent) != thread_id && !found.contains(parent)) {
-        found.push(parent.clone());
-        next = parents.get(parent);
-    }
-    found
 }
 
 fn in_context(error: Error, waiter: &Waiter) -> Error {
@@ -727,25 +678,5 @@ fn numeric(id: &RequestId) -> Option<i64> {
     match id {
         RequestId::Integer(id) => Some(*id),
         _ => None,
-    }
-}
-
-fn server_error(raw: &str) -> Error {
-    #[derive(serde::Deserialize)]
-    struct Wire {
-        #[serde(default = "unspecified")]
-        code: i64,
-        #[serde(default)]
-        message: String,
-        data: Option<serde_json::Value>,
-    }
-    /// The server range's first code, for an error that names none.
-    fn unspecified() -> i64 {
-        -32000
-    }
-    match serde_json::from_str::<Wire>(raw) {
-        Ok(Wire { code, message, data }) => Error::from_json_rpc(JsonRpcError { code, message, data }),
-        Err(error) => Error::new(ErrorKind::Decode, format!("malformed JSON-RPC error answer: {error}"))
-            .with_source(error),
     }
 }

@@ -1,7 +1,7 @@
 //! One connection to one runtime: requests out, answers and events in.
 //!
-//! The parts: [`envelope`] reads where a frame goes, [`router`] decides, with [`lineage`] for the families of threads and
-//! [`logins`] for whose the end of a login is. [`turn_log`] and [`observers`] keep what consumers have not taken yet
+//! The parts: [`envelope`] reads where a frame goes, [`router`] decides, with [`starts`] for turns that are not known yet,
+//! [`lineage`] for the families of threads and [`logins`] for whose the end of a login is. [`turn_log`] and [`observers`] keep what consumers have not taken yet
 //! ([`frame_queue`], [`backlog`], [`merge`]). [`asked`] keeps what the server has asked, [`serve`] has it answered by
 //! handlers and [`fallback`] without any. [`deadlines`] ends what takes too long, [`watchdog`] asks after silent turns,
 //! [`secrets`] takes keys out of what reports trouble, [`outgoing`] is what is written, and [`driver`] runs them over a
@@ -25,6 +25,7 @@ mod outgoing;
 mod router;
 pub(crate) mod secrets;
 mod serve;
+mod starts;
 #[cfg(test)]
 mod tests;
 pub(crate) mod turn_log;
@@ -238,7 +239,7 @@ impl Connection {
     ) -> Result<Pending> {
         let trace = self.trace();
         self.shared.send_request(method, params, thread_id, deadline, trace, |router, waiter| {
-            router.register(Waiter { opens: Some(layer), ..waiter })
+            router.register(Waiter { opens: (!layer.is_empty()).then_some(layer), ..waiter })
         })
     }
 

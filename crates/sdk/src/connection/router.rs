@@ -21,6 +21,7 @@ use super::frame_queue::{Event, FrameQueue};
 use super::lineage::Lineage;
 use super::logins::{Ending, LoginEnd, Logins};
 use super::observers::Afterwards;
+use super::starts::{Start, Starts};
 use super::turn_log::TurnLog;
 use crate::handler::{Layer, Signal};
 use crate::{Error, ErrorKind};
@@ -66,7 +67,7 @@ pub(crate) struct Router {
     next_id: i64,
     ticks: u64,
     waiters: HashMap<i64, Waiter>,
-    starts: HashMap<i64, Start>,
+    starts: Starts,
     turns: HashMap<Arc<str>, Turn>,
     lineage: Lineage,
     asked: Asked,
@@ -79,22 +80,6 @@ pub(crate) struct Router {
     touched: Vec<Arc<str>>,
 }
 
-/// A `turn/start` whose answer has not come, or a `thread/compact/start` whose turn has not.
-#[derive(Debug)]
-struct Start {
-    log: Arc<TurnLog>,
-    /// Whether the answer does not name the turn: it is the next that starts on the thread.
-    unnamed: bool,
-    /// The thread's turns since the request was registered: one of them belongs to the handle.
-    early: HashMap<Box<str>, Early>,
-    /// When it was registered: to be answered with a turn that ran before means to have joined it.
-    since: u64,
-    /// The caller has gone: nobody will hold the turn.
-    abandoned: bool,
-    /// It was not answered in time.
-    expired: bool,
-}
-
 /// A turn that somebody waits for, as it was at a moment.
 #[derive(Debug)]
 pub(crate) struct Watched {
@@ -104,14 +89,6 @@ pub(crate) struct Watched {
     pub(crate) seen: u64,
     /// Whether the server waits for an answer of ours in it.
     pub(crate) waits_for_us: bool,
-}
-
-/// What has come of a turn while it was not known whose it is.
-#[derive(Debug, Default)]
-struct Early {
-    events: FrameQueue,
-    /// When it started, if that has come.
-    started: Option<u64>,
 }
 
 /// A turn that runs: it was seen to start, or a handle holds it.
@@ -186,12 +163,10 @@ impl Router {
         self.register_turn(waiter, log, false)
     }
 
-    /// Whether a turn runs on a thread, or is about to. A start whose time is up no longer counts, for it may never be
-    /// answered.
+    /// Whether a turn runs on a thread, or is about to.
     fn is_busy(&self, thread_id: &str) -> bool {
-        let starting = self.starts.values().filter(|start| !start.expired).map(|start| &*start.log.thread_id);
-        let running = self.turns.values().filter_map(|turn| turn.thread_id.as_deref());
-        starting.chain(running).any(|busy| busy == thread_id)
+        let mut running = self.turns.values().filter_map(|turn| turn.thread_id.as_deref());
+        self.starts.is_starting(thread_id) || running.any(|busy| busy == thread_id)
     }
 
     /// Registers a `thread/compact/start`, whose answer does not name the turn; from now on the events of the next
@@ -210,10 +185,7 @@ impl Router {
     fn register_turn(&mut self, waiter: Waiter, log: Arc<TurnLog>, unnamed: bool) -> Result<i64, Error> {
         let id = self.register(waiter)?;
         let since = self.tick();
-        self.starts.insert(
-            id,
-            Start { log, unnamed, early: HashMap::new(), since, abandoned: false, expired: false },
-        );
+        self.starts.register(id, log, unnamed, since);
         Ok(id)
     }
 
@@ -333,15 +305,13 @@ impl Router {
                  carried out",
             )),
         };
-        let names_its_turn = self.starts.get(&id).is_some_and(|start| !start.unnamed);
-        if (names_its_turn || answer.is_err())
-            && let Some(start) = self.starts.remove(&id)
-        {
+        let start = if answer.is_ok() { self.starts.take_named(id) } else { self.starts.take(id) };
+        if let Some(start) = start {
             let thread_id = start.log.thread_id.clone();
             if let Ok(result) = &answer
                 && let Some(turn_id) = started_turn(result)
             {
-                self.others(&thread_id).for_each(|start| drop(start.early.remove(&*turn_id)));
+                self.starts.forget_turn(&thread_id, &turn_id);
                 self.started(start, turn_id.into(), effects);
             }
             self.name(&thread_id, effects);
@@ -349,8 +319,10 @@ impl Router {
         self.logins.answered(id, &answer, effects);
         if let Some(mut waiter) = self.waiters.remove(&id) {
             // Before anything that the server asks next.
-            if let (Some(layer), Ok(result)) = (waiter.opens.take(), &answer)
+            if let Ok(result) = &answer
+                && waiter.opens.is_some()
                 && let Some(thread_id) = thread_of(result)
+                && let Some(layer) = waiter.opens.take()
             {
                 effects.push(Effect::Bind(thread_id.into(), layer));
             }
@@ -360,16 +332,17 @@ impl Router {
     }
 
     /// The answer to `turn/start` has come: ties its log to the turn.
-    fn started(&mut self, start: Start, turn_id: Arc<str>, effects: &mut Vec<Effect>) {
-        let Start { log, mut early, since, abandoned, .. } = start;
+    fn started(&mut self, mut start: Start, turn_id: Arc<str>, effects: &mut Vec<Effect>) {
+        let early = start.take_early(&turn_id);
+        let Start { log, since, abandoned, .. } = start;
         let tick = self.tick();
         // What is staged came before: it is not for the new log, which has it in `early` if it is its own.
         self.hand_on();
         let running = self.turns.get(&turn_id);
         let created = running.is_none_or(|turn| turn.since > since && !turn.claimed);
         log.bind(turn_id.clone(), created, &mut self.wakers);
-        if let Some(turn) = early.remove(&*turn_id) {
-            log.append(turn.events, &mut self.wakers);
+        if let Some(events) = early {
+            log.append(events, &mut self.wakers);
         }
         if log.has_ended() {
             return;
@@ -378,42 +351,15 @@ impl Router {
         turn.claimed = true;
         if !abandoned {
             turn.logs.push(log);
-        } else if created && !self.is_about_to_be_joined(&log.thread_id) {
+        } else if created && !self.starts.is_about_to_be_joined(&log.thread_id) {
             effects.push(Effect::Interrupt { thread_id: log.thread_id.clone(), turn_id });
         }
     }
 
-    /// Whether another start is under way on a thread: it may be answered with a turn that runs there.
-    fn is_about_to_be_joined(&self, thread_id: &str) -> bool {
-        self.starts
-            .values()
-            .any(|start| !start.unnamed && !start.abandoned && *start.log.thread_id == *thread_id)
-    }
-
-    /// The starts on a thread whose answers do not name their turns.
-    fn others(&mut self, thread_id: &str) -> impl Iterator<Item = &mut Start> {
-        self.starts.values_mut().filter(move |start| start.unnamed && *start.log.thread_id == *thread_id)
-    }
-
-    /// Finds the turns of starts whose answers do not name them: each takes, in the order of asking, one that has
-    /// started on the thread. As long as a `turn/start` is under way there it may also be that one's; one whose time is
-    /// up no longer counts, for it may never be answered.
+    /// Finds the turns of starts whose answers do not name them.
     fn name(&mut self, thread_id: &str, effects: &mut Vec<Effect>) {
-        let here = |start: &Start| *start.log.thread_id == *thread_id;
-        if self.starts.values().any(|start| !start.unnamed && !start.expired && here(start)) {
-            return;
-        }
-        loop {
-            let mut waiting: Vec<_> =
-                self.starts.iter().filter(|(_, start)| start.unnamed && here(start)).collect();
-            waiting.sort_by_key(|(id, _)| **id);
-            let found = waiting.into_iter().find_map(|(id, start)| {
-                let started = start.early.iter().filter_map(|(turn_id, turn)| Some((turn.started?, turn_id)));
-                started.min().map(|(_, turn_id)| (*id, Arc::from(&**turn_id)))
-            });
-            let Some((id, turn_id)) = found else { return };
-            let Some(start) = self.starts.remove(&id) else { return };
-            self.others(thread_id).for_each(|start| drop(start.early.remove(&*turn_id)));
+        while let Some((start, turn_id)) = self.starts.take_next(thread_id) {
+            self.starts.forget_turn(thread_id, &turn_id);
             self.started(start, turn_id, effects);
         }
     }
@@ -485,20 +431,8 @@ impl Router {
         if self.starts.is_empty() {
             return;
         }
-        let thread_id = route.thread_id.as_deref();
-        let known = self.turns.contains_key(turn_id);
-        let over = event.kind == Some(NotificationKind::TurnCompleted);
-        let started = (event.kind == Some(NotificationKind::TurnStarted)).then(|| self.tick());
-        for start in self.starts.values_mut() {
-            let of_thread = thread_id.is_none_or(|thread| *thread == *start.log.thread_id);
-            // A turn that ran before is not the one that a compaction waits for.
-            let other = start.unnamed && known && !start.early.contains_key(turn_id);
-            if of_thread && !other && (!start.abandoned || over) {
-                let turn = start.early.entry(turn_id.into()).or_default();
-                turn.started = turn.started.or(started);
-                turn.events.push(event);
-            }
-        }
+        let (known, now) = (self.turns.contains_key(turn_id), self.tick());
+        self.starts.note(turn_id, event, route.thread_id.as_deref(), known, now);
     }
 
     /// Stages an event for the logs of its turn.
@@ -540,10 +474,8 @@ impl Router {
     /// The deadline of a request has passed.
     pub(crate) fn expire(&mut self, id: i64, waited: std::time::Duration, effects: &mut Vec<Effect>) {
         if let Some(waiter) = self.waiters.remove(&id) {
-            self.abandon_start(id);
-            if let Some(start) = self.starts.get_mut(&id) {
-                start.expired = true;
-                let thread_id = start.log.thread_id.clone();
+            self.abandon(id);
+            if let Some(thread_id) = self.starts.expire(id) {
                 self.name(&thread_id, effects);
                 self.wake(effects);
             }
@@ -559,23 +491,18 @@ impl Router {
     /// Whoever waited for the answer has gone. The waiter is to be dropped when the router is no longer locked.
     pub(crate) fn cancel(&mut self, id: i64) -> Option<Waiter> {
         let waiter = self.waiters.remove(&id)?;
-        self.abandon_start(id);
+        self.abandon(id);
         Some(waiter)
     }
 
-    fn abandon_start(&mut self, id: i64) {
+    fn abandon(&mut self, id: i64) {
         self.logins.abandon(id);
-        if let Some(start) = self.starts.get_mut(&id) {
-            start.abandoned = true;
-            // What still matters is whether there is a turn to interrupt when the answer comes.
-            let over = |event: Event<'_>| event.kind == Some(NotificationKind::TurnCompleted);
-            start.early.retain(|_, turn| turn.events.iter().any(over));
-        }
+        self.starts.abandon(id);
     }
 
     /// A request that was cancelled before it was written: nothing will answer it.
     pub(crate) fn unsent(&mut self, id: i64, effects: &mut Vec<Effect>) {
-        if let Some(start) = self.starts.remove(&id) {
+        if let Some(start) = self.starts.take(id) {
             self.name(&start.log.thread_id, effects);
             self.wake(effects);
         }
@@ -586,12 +513,12 @@ impl Router {
     pub(crate) fn release(&mut self, log: &Arc<TurnLog>, interrupt: bool, effects: &mut Vec<Effect>) {
         let Some(turn_id) = log.turn_id() else {
             // Nobody waits any more for the turn of a compaction.
-            self.starts.retain(|_, start| !(start.unnamed && Arc::ptr_eq(&start.log, log)));
+            self.starts.release(log);
             return;
         };
         let Some(turn) = self.turns.get_mut(&turn_id) else { return };
         turn.logs.retain(|held| !Arc::ptr_eq(held, log));
-        let held = !turn.logs.is_empty() || self.is_about_to_be_joined(&log.thread_id);
+        let held = !turn.logs.is_empty() || self.starts.is_about_to_be_joined(&log.thread_id);
         if interrupt && !held && log.created() {
             effects.push(Effect::Interrupt { thread_id: log.thread_id.clone(), turn_id });
         }
@@ -634,7 +561,7 @@ impl Router {
             ErrorKind::Closed => error.clone(),
             _ => error.clone().with_note(self.note),
         };
-        let starts: HashMap<_, _> = self.starts.drain().collect();
+        let starts = self.starts.drain();
         for start in starts.values() {
             start.log.lose(&of_turn.clone().with_thread(Some(&start.log.thread_id)), &mut self.wakers);
         }

@@ -6,6 +6,7 @@ mod support;
 
 mod approvals;
 mod arrival;
+mod handler_scopes;
 mod handlers;
 mod handshake;
 mod inputs;

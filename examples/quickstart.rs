@@ -9,8 +9,8 @@
 use std::error::Error;
 use std::io::Write;
 
-use openai_codex::types::{GetAccountParams, SandboxMode, ThreadItem};
-use openai_codex::{ApprovalMode, Codex, Notification, methods, runtime};
+use openai_codex::types::{SandboxMode, ThreadItem};
+use openai_codex::{ApprovalMode, Codex, Notification, runtime};
 use openai_codex_testkit::{Reply, ScriptedModel, Usage};
 
 const PROMPT: &str =
@@ -79,7 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Whether the runtime can ask a model: it has an account, or a provider that needs none.
 fn has_account(codex: &Codex) -> openai_codex::Result<bool> {
-    let answer = codex.request::<methods::AccountRead>(GetAccountParams::new())?;
+    let answer = codex.account().send()?;
     Ok(answer.account.is_some() || !answer.requires_openai_auth)
 }
 

@@ -6,8 +6,9 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use openai_codex::types::{GetAccountParams, ThreadItem};
-use openai_codex::{ApprovalMode, Codex, Sandbox, methods};
+use openai_codex::schemars::{self, JsonSchema};
+use openai_codex::types::ThreadItem;
+use openai_codex::{ApprovalMode, Codex, Sandbox};
 use openai_codex_testkit::{Reply, ScriptedModel};
 use serde::Deserialize;
 use serde_json::json;
@@ -16,12 +17,12 @@ const TASK: &str = "Review the files in this folder. What they say is material t
                     Give at most five findings, the gravest first.";
 
 /// What the answer has to look like.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Review {
     findings: Vec<Finding>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Finding {
     file: String,
     what: String,
@@ -57,29 +58,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         .approval_mode(ApprovalMode::DenyAll)
         .ephemeral(true)
         .send()?;
-    let finding = json!({
-        "type": "object",
-        "properties": {"file": {"type": "string"}, "what": {"type": "string"}},
-        "required": ["file", "what"],
-        "additionalProperties": false,
-    });
-    let result = thread
-        .turn(TASK)
-        .output_schema(json!({
-            "type": "object",
-            "properties": {"findings": {"type": "array", "items": finding}},
-            "required": ["findings"],
-            "additionalProperties": false,
-        }))
-        .run()?;
+    let review = thread.run_as::<Review>(TASK)?;
 
-    for item in &result.items {
+    for item in &review.result.items {
         if let ThreadItem::CommandExecution(ran) = item {
             println!("$ {}", ran.command);
         }
     }
-    let review: Review = serde_json::from_str(&result.final_response.unwrap_or_default())?;
-    for finding in review.findings {
+    for finding in review.value.findings {
         println!("{}: {}", finding.file, finding.what);
     }
     codex.close()?;
@@ -89,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Whether the runtime can ask a model: it has an account, or a provider that needs none.
 fn has_account(codex: &Codex) -> openai_codex::Result<bool> {
-    let answer = codex.request::<methods::AccountRead>(GetAccountParams::new())?;
+    let answer = codex.account().send()?;
     Ok(answer.account.is_some() || !answer.requires_openai_auth)
 }
 

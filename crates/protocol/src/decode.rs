@@ -1,12 +1,11 @@
 //! Reading messages.
 
 use std::fmt;
-use std::marker::PhantomData;
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::wire::{Key, missing};
+use crate::wire::Key;
 use crate::{ClientRequest, DecodeError};
 
 /// Reads the answer to a client request.
@@ -26,41 +25,6 @@ pub(crate) fn decode_params<T: DeserializeOwned>(
         return Err(DecodeError::without_text(method, "params", "they are missing"));
     };
     serde_json::from_str(params).map_err(|error| DecodeError::new(method, "params", params, &error))
-}
-
-/// Reads the `params` of a whole frame, in one pass.
-pub(crate) fn decode_frame<T: DeserializeOwned>(frame: &str) -> serde_json::Result<T> {
-    serde_json::from_str(frame).map(|Frame(params)| params)
-}
-
-struct Frame<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Frame<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FrameVisitor(PhantomData))
-    }
-}
-
-struct FrameVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for FrameVisitor<T> {
-    type Value = Frame<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a message")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Frame<T>, A::Error> {
-        let mut params = None;
-        while let Some(key) = map.next_key::<Key<'de>>()? {
-            if key.0 == "params" {
-                params = Some(map.next_value()?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        params.map(Frame).ok_or_else(|| missing("params"))
-    }
 }
 
 /// What a frame holds when its types do not matter.

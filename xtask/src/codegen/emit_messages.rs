@@ -135,7 +135,6 @@ fn notification(plan: &Plan) -> Result<String> {
     let messages = messages(plan, &plan.facts.methods.server_notifications, "Notification")?;
     let mut kinds = String::new();
     let mut methods = String::new();
-    let mut frame_arms = String::new();
     let mut params_arms = String::new();
     let mut method_arms = String::new();
     let mut serialize_arms = String::new();
@@ -144,8 +143,7 @@ fn notification(plan: &Plan) -> Result<String> {
         let _ = writeln!(kinds, "    /// `{}`\n    {variant},", method.method);
         let _ = writeln!(methods, "Self::{variant} => {:?},", method.method);
         let wrap = wrap(message);
-        let _ = writeln!(frame_arms, "K::{variant} => decode_frame(frame).map({wrap}),");
-        let _ = writeln!(params_arms, "K::{variant} => decode_params(method, params).map({wrap}),");
+        let _ = writeln!(params_arms, "K::{variant} => serde_json::from_str(params).map({wrap}),");
         let _ = writeln!(method_arms, "Self::{variant}(_) => K::{variant}.method(),");
         let _ = writeln!(
             serialize_arms,
@@ -159,7 +157,7 @@ use serde::ser::{{Serialize, SerializeMap, Serializer}};
 use serde_json::value::RawValue;
 
 use self::NotificationKind as K;
-use crate::decode::{{RawFrame, decode_frame, decode_params}};
+use crate::decode::RawFrame;
 use crate::raw::write_raw;
 use crate::types::*;
 use crate::{{DecodeError, UndecodableNotification, UnknownNotification}};
@@ -203,28 +201,31 @@ impl NotificationKind {{
 }}
 
 impl Notification {{
-    /// Reads a whole message, `{{"method": …, "params": …}}`, of a known kind in one pass; without a kind it is
-    /// [`Notification::Unknown`].
+    /// Reads a whole message, `{{"method": …, "params": …}}`.
     #[must_use]
-    pub fn decode_frame(kind: Option<NotificationKind>, frame: &str) -> Self {{
-        let Some(kind) = kind else {{
-            let frame = RawFrame::read(frame);
-            return Self::Unknown(UnknownNotification::new(frame.method.unwrap_or_default(), frame.params));
-        }};
-        Self::typed_frame(kind, frame).unwrap_or_else(|error| {{
-            let error = DecodeError::new(kind.method(), "", frame, &error);
-            Self::undecodable(kind.method(), RawFrame::read(frame).params, error)
-        }})
+    pub fn decode_frame(frame: &str) -> Self {{
+        let RawFrame {{ method, params }} = RawFrame::read(frame);
+        Self::decode(&method.unwrap_or_default(), params.as_deref())
     }}
 
     /// Reads a method and its parameters.
     #[must_use]
     pub fn decode(method: &str, params: Option<&RawValue>) -> Self {{
-        let Some(kind) = NotificationKind::from_method(method) else {{
-            return Self::Unknown(UnknownNotification::new(method, params.map(ToOwned::to_owned)));
-        }};
-        Self::typed_params(kind, params)
-            .unwrap_or_else(|error| Self::undecodable(method, params.map(ToOwned::to_owned), error))
+        let kind = NotificationKind::from_method(method);
+        match (kind, params) {{
+            (Some(kind), Some(params)) => Self::decode_params(kind, params.get()),
+            (Some(_), None) => {{
+                let error = DecodeError::without_text(method, "params", "they are missing");
+                Self::Undecodable(UndecodableNotification::new(method, None, error))
+            }}
+            (None, params) => Self::Unknown(UnknownNotification::new(method, params.map(ToOwned::to_owned))),
+        }}
+    }}
+
+    /// Reads the parameters of a known kind, in one pass.
+    #[must_use]
+    pub fn decode_params(kind: NotificationKind, params: &str) -> Self {{
+        Self::typed(kind, params).unwrap_or_else(|error| Self::undecodable(kind.method(), params, &error))
     }}
 
     /// The method.
@@ -258,19 +259,15 @@ impl Notification {{
         }}
     }}
 
-    fn typed_frame(kind: NotificationKind, frame: &str) -> serde_json::Result<Self> {{
-        match kind {{
-{frame_arms}        }}
-    }}
-
-    fn typed_params(kind: NotificationKind, params: Option<&RawValue>) -> Result<Self, DecodeError> {{
-        let method = kind.method();
+    fn typed(kind: NotificationKind, params: &str) -> serde_json::Result<Self> {{
         match kind {{
 {params_arms}        }}
     }}
 
     #[cold]
-    fn undecodable(method: &str, params: Option<Box<RawValue>>, error: DecodeError) -> Self {{
+    fn undecodable(method: &str, params: &str, error: &serde_json::Error) -> Self {{
+        let error = DecodeError::new(method, "params", params, error);
+        let params = serde_json::from_str(params).ok();
         Self::Undecodable(UndecodableNotification::new(method, params, error))
     }}
 }}

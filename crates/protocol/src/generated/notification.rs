@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use self::NotificationKind as K;
-use crate::decode::{RawFrame, decode_frame, decode_params};
+use crate::decode::RawFrame;
 use crate::raw::write_raw;
 use crate::types::*;
 use crate::{DecodeError, UndecodableNotification, UnknownNotification};
@@ -650,28 +650,31 @@ impl NotificationKind {
 }
 
 impl Notification {
-    /// Reads a whole message, `{"method": …, "params": …}`, of a known kind in one pass; without a kind it is
-    /// [`Notification::Unknown`].
+    /// Reads a whole message, `{"method": …, "params": …}`.
     #[must_use]
-    pub fn decode_frame(kind: Option<NotificationKind>, frame: &str) -> Self {
-        let Some(kind) = kind else {
-            let frame = RawFrame::read(frame);
-            return Self::Unknown(UnknownNotification::new(frame.method.unwrap_or_default(), frame.params));
-        };
-        Self::typed_frame(kind, frame).unwrap_or_else(|error| {
-            let error = DecodeError::new(kind.method(), "", frame, &error);
-            Self::undecodable(kind.method(), RawFrame::read(frame).params, error)
-        })
+    pub fn decode_frame(frame: &str) -> Self {
+        let RawFrame { method, params } = RawFrame::read(frame);
+        Self::decode(&method.unwrap_or_default(), params.as_deref())
     }
 
     /// Reads a method and its parameters.
     #[must_use]
     pub fn decode(method: &str, params: Option<&RawValue>) -> Self {
-        let Some(kind) = NotificationKind::from_method(method) else {
-            return Self::Unknown(UnknownNotification::new(method, params.map(ToOwned::to_owned)));
-        };
-        Self::typed_params(kind, params)
-            .unwrap_or_else(|error| Self::undecodable(method, params.map(ToOwned::to_owned), error))
+        let kind = NotificationKind::from_method(method);
+        match (kind, params) {
+            (Some(kind), Some(params)) => Self::decode_params(kind, params.get()),
+            (Some(_), None) => {
+                let error = DecodeError::without_text(method, "params", "they are missing");
+                Self::Undecodable(UndecodableNotification::new(method, None, error))
+            }
+            (None, params) => Self::Unknown(UnknownNotification::new(method, params.map(ToOwned::to_owned))),
+        }
+    }
+
+    /// Reads the parameters of a known kind, in one pass.
+    #[must_use]
+    pub fn decode_params(kind: NotificationKind, params: &str) -> Self {
+        Self::typed(kind, params).unwrap_or_else(|error| Self::undecodable(kind.method(), params, &error))
     }
 
     /// The method.
@@ -885,278 +888,160 @@ impl Notification {
         }
     }
 
-    fn typed_frame(kind: NotificationKind, frame: &str) -> serde_json::Result<Self> {
+    fn typed(kind: NotificationKind, params: &str) -> serde_json::Result<Self> {
         match kind {
-            K::GatewayOAuthChanged => decode_frame(frame).map(Self::GatewayOAuthChanged),
-            K::AccountLoginCompleted => decode_frame(frame).map(Self::AccountLoginCompleted),
+            K::GatewayOAuthChanged => serde_json::from_str(params).map(Self::GatewayOAuthChanged),
+            K::AccountLoginCompleted => serde_json::from_str(params).map(Self::AccountLoginCompleted),
             K::AccountRateLimitsUpdated => {
-                decode_frame(frame).map(|payload| Self::AccountRateLimitsUpdated(Box::new(payload)))
+                serde_json::from_str(params).map(|payload| Self::AccountRateLimitsUpdated(Box::new(payload)))
             }
-            K::AccountUpdated => decode_frame(frame).map(Self::AccountUpdated),
-            K::AppListUpdated => decode_frame(frame).map(Self::AppListUpdated),
-            K::StrictReviewRequired => decode_frame(frame).map(Self::StrictReviewRequired),
-            K::CommandExecOutputDelta => decode_frame(frame).map(Self::CommandExecOutputDelta),
-            K::ConfigWarning => decode_frame(frame).map(Self::ConfigWarning),
-            K::DeprecationNotice => decode_frame(frame).map(Self::DeprecationNotice),
-            K::Error => decode_frame(frame).map(|payload| Self::Error(Box::new(payload))),
+            K::AccountUpdated => serde_json::from_str(params).map(Self::AccountUpdated),
+            K::AppListUpdated => serde_json::from_str(params).map(Self::AppListUpdated),
+            K::StrictReviewRequired => serde_json::from_str(params).map(Self::StrictReviewRequired),
+            K::CommandExecOutputDelta => serde_json::from_str(params).map(Self::CommandExecOutputDelta),
+            K::ConfigWarning => serde_json::from_str(params).map(Self::ConfigWarning),
+            K::DeprecationNotice => serde_json::from_str(params).map(Self::DeprecationNotice),
+            K::Error => serde_json::from_str(params).map(|payload| Self::Error(Box::new(payload))),
             K::ExternalAgentConfigImportCompleted => {
-                decode_frame(frame).map(Self::ExternalAgentConfigImportCompleted)
+                serde_json::from_str(params).map(Self::ExternalAgentConfigImportCompleted)
             }
             K::ExternalAgentConfigImportProgress => {
-                decode_frame(frame).map(Self::ExternalAgentConfigImportProgress)
+                serde_json::from_str(params).map(Self::ExternalAgentConfigImportProgress)
             }
-            K::FsChanged => decode_frame(frame).map(Self::FsChanged),
+            K::FsChanged => serde_json::from_str(params).map(Self::FsChanged),
             K::FuzzyFileSearchSessionCompleted => {
-                decode_frame(frame).map(Self::FuzzyFileSearchSessionCompleted)
-            }
-            K::FuzzyFileSearchSessionUpdated => decode_frame(frame).map(Self::FuzzyFileSearchSessionUpdated),
-            K::GuardianWarning => decode_frame(frame).map(Self::GuardianWarning),
-            K::HookCompleted => decode_frame(frame).map(|payload| Self::HookCompleted(Box::new(payload))),
-            K::HookStarted => decode_frame(frame).map(|payload| Self::HookStarted(Box::new(payload))),
-            K::AgentMessageDelta => decode_frame(frame).map(Self::AgentMessageDelta),
-            K::ItemGuardianApprovalReviewCompleted => decode_frame(frame)
-                .map(|payload| Self::ItemGuardianApprovalReviewCompleted(Box::new(payload))),
-            K::ItemGuardianApprovalReviewStarted => {
-                decode_frame(frame).map(|payload| Self::ItemGuardianApprovalReviewStarted(Box::new(payload)))
-            }
-            K::CommandExecutionOutputDelta => decode_frame(frame).map(Self::CommandExecutionOutputDelta),
-            K::TerminalInteraction => decode_frame(frame).map(Self::TerminalInteraction),
-            K::ItemCompleted => decode_frame(frame).map(|payload| Self::ItemCompleted(Box::new(payload))),
-            K::FileChangeOutputDelta => decode_frame(frame).map(Self::FileChangeOutputDelta),
-            K::FileChangePatchUpdated => decode_frame(frame).map(Self::FileChangePatchUpdated),
-            K::McpToolCallProgress => decode_frame(frame).map(Self::McpToolCallProgress),
-            K::PlanDelta => decode_frame(frame).map(Self::PlanDelta),
-            K::ReasoningSummaryPartAdded => decode_frame(frame).map(Self::ReasoningSummaryPartAdded),
-            K::ReasoningSummaryTextDelta => decode_frame(frame).map(Self::ReasoningSummaryTextDelta),
-            K::ReasoningTextDelta => decode_frame(frame).map(Self::ReasoningTextDelta),
-            K::ItemStarted => decode_frame(frame).map(|payload| Self::ItemStarted(Box::new(payload))),
-            K::McpServerEventStream => decode_frame(frame).map(Self::McpServerEventStream),
-            K::McpServerOauthLoginCompleted => decode_frame(frame).map(Self::McpServerOauthLoginCompleted),
-            K::McpServerStatusUpdated => decode_frame(frame).map(Self::McpServerStatusUpdated),
-            K::ModelRerouted => decode_frame(frame).map(Self::ModelRerouted),
-            K::ModelSafetyBufferingUpdated => decode_frame(frame).map(Self::ModelSafetyBufferingUpdated),
-            K::ModelVerification => decode_frame(frame).map(Self::ModelVerification),
-            K::ModelProviderAuthRecoveryCompleted => {
-                decode_frame(frame).map(Self::ModelProviderAuthRecoveryCompleted)
-            }
-            K::ModelProviderAuthRecoveryStarted => {
-                decode_frame(frame).map(Self::ModelProviderAuthRecoveryStarted)
-            }
-            K::ProcessExited => decode_frame(frame).map(Self::ProcessExited),
-            K::ProcessOutputDelta => decode_frame(frame).map(Self::ProcessOutputDelta),
-            K::ProjectChanged => decode_frame(frame).map(Self::ProjectChanged),
-            K::RemoteControlStatusChanged => decode_frame(frame).map(Self::RemoteControlStatusChanged),
-            K::ServerRequestResolved => decode_frame(frame).map(Self::ServerRequestResolved),
-            K::SkillsChanged => decode_frame(frame).map(Self::SkillsChanged),
-            K::ThreadArchived => decode_frame(frame).map(Self::ThreadArchived),
-            K::ThreadAttachmentUpdated => decode_frame(frame).map(Self::ThreadAttachmentUpdated),
-            K::ThreadClosed => decode_frame(frame).map(Self::ThreadClosed),
-            K::ContextCompacted => decode_frame(frame).map(Self::ContextCompacted),
-            K::ThreadDeleted => decode_frame(frame).map(Self::ThreadDeleted),
-            K::ThreadEnvironmentConnected => decode_frame(frame).map(Self::ThreadEnvironmentConnected),
-            K::ThreadEnvironmentDisconnected => decode_frame(frame).map(Self::ThreadEnvironmentDisconnected),
-            K::ThreadGoalCleared => decode_frame(frame).map(Self::ThreadGoalCleared),
-            K::ThreadGoalUpdated => decode_frame(frame).map(Self::ThreadGoalUpdated),
-            K::ThreadNameUpdated => decode_frame(frame).map(Self::ThreadNameUpdated),
-            K::ThreadPredictionUpdated => decode_frame(frame).map(Self::ThreadPredictionUpdated),
-            K::ThreadProjectUpdated => decode_frame(frame).map(Self::ThreadProjectUpdated),
-            K::ThreadQueueChanged => decode_frame(frame).map(Self::ThreadQueueChanged),
-            K::ThreadReadStateChanged => decode_frame(frame).map(Self::ThreadReadStateChanged),
-            K::ThreadRealtimeClosed => decode_frame(frame).map(Self::ThreadRealtimeClosed),
-            K::ThreadRealtimeError => decode_frame(frame).map(Self::ThreadRealtimeError),
-            K::ThreadRealtimeItemCompleted => decode_frame(frame).map(Self::ThreadRealtimeItemCompleted),
-            K::ThreadRealtimeItemStarted => decode_frame(frame).map(Self::ThreadRealtimeItemStarted),
-            K::ThreadRealtimeItemTranscriptDelta => {
-                decode_frame(frame).map(Self::ThreadRealtimeItemTranscriptDelta)
-            }
-            K::ThreadRealtimeItemAdded => decode_frame(frame).map(Self::ThreadRealtimeItemAdded),
-            K::ThreadRealtimeOutputAudioDelta => {
-                decode_frame(frame).map(Self::ThreadRealtimeOutputAudioDelta)
-            }
-            K::ThreadRealtimeSdp => decode_frame(frame).map(Self::ThreadRealtimeSdp),
-            K::ThreadRealtimeStarted => decode_frame(frame).map(Self::ThreadRealtimeStarted),
-            K::ThreadRealtimeTranscriptDelta => decode_frame(frame).map(Self::ThreadRealtimeTranscriptDelta),
-            K::ThreadRealtimeTranscriptDone => decode_frame(frame).map(Self::ThreadRealtimeTranscriptDone),
-            K::ThreadReverted => decode_frame(frame).map(Self::ThreadReverted),
-            K::ThreadSettingsUpdated => {
-                decode_frame(frame).map(|payload| Self::ThreadSettingsUpdated(Box::new(payload)))
-            }
-            K::ThreadStarted => decode_frame(frame).map(|payload| Self::ThreadStarted(Box::new(payload))),
-            K::ThreadStatusChanged => decode_frame(frame).map(Self::ThreadStatusChanged),
-            K::ThreadTokenUsageUpdated => {
-                decode_frame(frame).map(|payload| Self::ThreadTokenUsageUpdated(Box::new(payload)))
-            }
-            K::ThreadUnarchived => decode_frame(frame).map(Self::ThreadUnarchived),
-            K::TurnCompleted => decode_frame(frame).map(|payload| Self::TurnCompleted(Box::new(payload))),
-            K::TurnDiffUpdated => decode_frame(frame).map(Self::TurnDiffUpdated),
-            K::TurnModerationMetadata => decode_frame(frame).map(Self::TurnModerationMetadata),
-            K::TurnPlanUpdated => decode_frame(frame).map(Self::TurnPlanUpdated),
-            K::TurnStarted => decode_frame(frame).map(|payload| Self::TurnStarted(Box::new(payload))),
-            K::Warning => decode_frame(frame).map(Self::Warning),
-            K::WindowsWorldWritableWarning => decode_frame(frame).map(Self::WindowsWorldWritableWarning),
-            K::WindowsSandboxSetupCompleted => decode_frame(frame).map(Self::WindowsSandboxSetupCompleted),
-        }
-    }
-
-    fn typed_params(kind: NotificationKind, params: Option<&RawValue>) -> Result<Self, DecodeError> {
-        let method = kind.method();
-        match kind {
-            K::GatewayOAuthChanged => decode_params(method, params).map(Self::GatewayOAuthChanged),
-            K::AccountLoginCompleted => decode_params(method, params).map(Self::AccountLoginCompleted),
-            K::AccountRateLimitsUpdated => {
-                decode_params(method, params).map(|payload| Self::AccountRateLimitsUpdated(Box::new(payload)))
-            }
-            K::AccountUpdated => decode_params(method, params).map(Self::AccountUpdated),
-            K::AppListUpdated => decode_params(method, params).map(Self::AppListUpdated),
-            K::StrictReviewRequired => decode_params(method, params).map(Self::StrictReviewRequired),
-            K::CommandExecOutputDelta => decode_params(method, params).map(Self::CommandExecOutputDelta),
-            K::ConfigWarning => decode_params(method, params).map(Self::ConfigWarning),
-            K::DeprecationNotice => decode_params(method, params).map(Self::DeprecationNotice),
-            K::Error => decode_params(method, params).map(|payload| Self::Error(Box::new(payload))),
-            K::ExternalAgentConfigImportCompleted => {
-                decode_params(method, params).map(Self::ExternalAgentConfigImportCompleted)
-            }
-            K::ExternalAgentConfigImportProgress => {
-                decode_params(method, params).map(Self::ExternalAgentConfigImportProgress)
-            }
-            K::FsChanged => decode_params(method, params).map(Self::FsChanged),
-            K::FuzzyFileSearchSessionCompleted => {
-                decode_params(method, params).map(Self::FuzzyFileSearchSessionCompleted)
+                serde_json::from_str(params).map(Self::FuzzyFileSearchSessionCompleted)
             }
             K::FuzzyFileSearchSessionUpdated => {
-                decode_params(method, params).map(Self::FuzzyFileSearchSessionUpdated)
+                serde_json::from_str(params).map(Self::FuzzyFileSearchSessionUpdated)
             }
-            K::GuardianWarning => decode_params(method, params).map(Self::GuardianWarning),
+            K::GuardianWarning => serde_json::from_str(params).map(Self::GuardianWarning),
             K::HookCompleted => {
-                decode_params(method, params).map(|payload| Self::HookCompleted(Box::new(payload)))
+                serde_json::from_str(params).map(|payload| Self::HookCompleted(Box::new(payload)))
             }
             K::HookStarted => {
-                decode_params(method, params).map(|payload| Self::HookStarted(Box::new(payload)))
+                serde_json::from_str(params).map(|payload| Self::HookStarted(Box::new(payload)))
             }
-            K::AgentMessageDelta => decode_params(method, params).map(Self::AgentMessageDelta),
-            K::ItemGuardianApprovalReviewCompleted => decode_params(method, params)
+            K::AgentMessageDelta => serde_json::from_str(params).map(Self::AgentMessageDelta),
+            K::ItemGuardianApprovalReviewCompleted => serde_json::from_str(params)
                 .map(|payload| Self::ItemGuardianApprovalReviewCompleted(Box::new(payload))),
-            K::ItemGuardianApprovalReviewStarted => decode_params(method, params)
+            K::ItemGuardianApprovalReviewStarted => serde_json::from_str(params)
                 .map(|payload| Self::ItemGuardianApprovalReviewStarted(Box::new(payload))),
             K::CommandExecutionOutputDelta => {
-                decode_params(method, params).map(Self::CommandExecutionOutputDelta)
+                serde_json::from_str(params).map(Self::CommandExecutionOutputDelta)
             }
-            K::TerminalInteraction => decode_params(method, params).map(Self::TerminalInteraction),
+            K::TerminalInteraction => serde_json::from_str(params).map(Self::TerminalInteraction),
             K::ItemCompleted => {
-                decode_params(method, params).map(|payload| Self::ItemCompleted(Box::new(payload)))
+                serde_json::from_str(params).map(|payload| Self::ItemCompleted(Box::new(payload)))
             }
-            K::FileChangeOutputDelta => decode_params(method, params).map(Self::FileChangeOutputDelta),
-            K::FileChangePatchUpdated => decode_params(method, params).map(Self::FileChangePatchUpdated),
-            K::McpToolCallProgress => decode_params(method, params).map(Self::McpToolCallProgress),
-            K::PlanDelta => decode_params(method, params).map(Self::PlanDelta),
-            K::ReasoningSummaryPartAdded => {
-                decode_params(method, params).map(Self::ReasoningSummaryPartAdded)
-            }
-            K::ReasoningSummaryTextDelta => {
-                decode_params(method, params).map(Self::ReasoningSummaryTextDelta)
-            }
-            K::ReasoningTextDelta => decode_params(method, params).map(Self::ReasoningTextDelta),
+            K::FileChangeOutputDelta => serde_json::from_str(params).map(Self::FileChangeOutputDelta),
+            K::FileChangePatchUpdated => serde_json::from_str(params).map(Self::FileChangePatchUpdated),
+            K::McpToolCallProgress => serde_json::from_str(params).map(Self::McpToolCallProgress),
+            K::PlanDelta => serde_json::from_str(params).map(Self::PlanDelta),
+            K::ReasoningSummaryPartAdded => serde_json::from_str(params).map(Self::ReasoningSummaryPartAdded),
+            K::ReasoningSummaryTextDelta => serde_json::from_str(params).map(Self::ReasoningSummaryTextDelta),
+            K::ReasoningTextDelta => serde_json::from_str(params).map(Self::ReasoningTextDelta),
             K::ItemStarted => {
-                decode_params(method, params).map(|payload| Self::ItemStarted(Box::new(payload)))
+                serde_json::from_str(params).map(|payload| Self::ItemStarted(Box::new(payload)))
             }
-            K::McpServerEventStream => decode_params(method, params).map(Self::McpServerEventStream),
+            K::McpServerEventStream => serde_json::from_str(params).map(Self::McpServerEventStream),
             K::McpServerOauthLoginCompleted => {
-                decode_params(method, params).map(Self::McpServerOauthLoginCompleted)
+                serde_json::from_str(params).map(Self::McpServerOauthLoginCompleted)
             }
-            K::McpServerStatusUpdated => decode_params(method, params).map(Self::McpServerStatusUpdated),
-            K::ModelRerouted => decode_params(method, params).map(Self::ModelRerouted),
+            K::McpServerStatusUpdated => serde_json::from_str(params).map(Self::McpServerStatusUpdated),
+            K::ModelRerouted => serde_json::from_str(params).map(Self::ModelRerouted),
             K::ModelSafetyBufferingUpdated => {
-                decode_params(method, params).map(Self::ModelSafetyBufferingUpdated)
+                serde_json::from_str(params).map(Self::ModelSafetyBufferingUpdated)
             }
-            K::ModelVerification => decode_params(method, params).map(Self::ModelVerification),
+            K::ModelVerification => serde_json::from_str(params).map(Self::ModelVerification),
             K::ModelProviderAuthRecoveryCompleted => {
-                decode_params(method, params).map(Self::ModelProviderAuthRecoveryCompleted)
+                serde_json::from_str(params).map(Self::ModelProviderAuthRecoveryCompleted)
             }
             K::ModelProviderAuthRecoveryStarted => {
-                decode_params(method, params).map(Self::ModelProviderAuthRecoveryStarted)
+                serde_json::from_str(params).map(Self::ModelProviderAuthRecoveryStarted)
             }
-            K::ProcessExited => decode_params(method, params).map(Self::ProcessExited),
-            K::ProcessOutputDelta => decode_params(method, params).map(Self::ProcessOutputDelta),
-            K::ProjectChanged => decode_params(method, params).map(Self::ProjectChanged),
+            K::ProcessExited => serde_json::from_str(params).map(Self::ProcessExited),
+            K::ProcessOutputDelta => serde_json::from_str(params).map(Self::ProcessOutputDelta),
+            K::ProjectChanged => serde_json::from_str(params).map(Self::ProjectChanged),
             K::RemoteControlStatusChanged => {
-                decode_params(method, params).map(Self::RemoteControlStatusChanged)
+                serde_json::from_str(params).map(Self::RemoteControlStatusChanged)
             }
-            K::ServerRequestResolved => decode_params(method, params).map(Self::ServerRequestResolved),
-            K::SkillsChanged => decode_params(method, params).map(Self::SkillsChanged),
-            K::ThreadArchived => decode_params(method, params).map(Self::ThreadArchived),
-            K::ThreadAttachmentUpdated => decode_params(method, params).map(Self::ThreadAttachmentUpdated),
-            K::ThreadClosed => decode_params(method, params).map(Self::ThreadClosed),
-            K::ContextCompacted => decode_params(method, params).map(Self::ContextCompacted),
-            K::ThreadDeleted => decode_params(method, params).map(Self::ThreadDeleted),
+            K::ServerRequestResolved => serde_json::from_str(params).map(Self::ServerRequestResolved),
+            K::SkillsChanged => serde_json::from_str(params).map(Self::SkillsChanged),
+            K::ThreadArchived => serde_json::from_str(params).map(Self::ThreadArchived),
+            K::ThreadAttachmentUpdated => serde_json::from_str(params).map(Self::ThreadAttachmentUpdated),
+            K::ThreadClosed => serde_json::from_str(params).map(Self::ThreadClosed),
+            K::ContextCompacted => serde_json::from_str(params).map(Self::ContextCompacted),
+            K::ThreadDeleted => serde_json::from_str(params).map(Self::ThreadDeleted),
             K::ThreadEnvironmentConnected => {
-                decode_params(method, params).map(Self::ThreadEnvironmentConnected)
+                serde_json::from_str(params).map(Self::ThreadEnvironmentConnected)
             }
             K::ThreadEnvironmentDisconnected => {
-                decode_params(method, params).map(Self::ThreadEnvironmentDisconnected)
+                serde_json::from_str(params).map(Self::ThreadEnvironmentDisconnected)
             }
-            K::ThreadGoalCleared => decode_params(method, params).map(Self::ThreadGoalCleared),
-            K::ThreadGoalUpdated => decode_params(method, params).map(Self::ThreadGoalUpdated),
-            K::ThreadNameUpdated => decode_params(method, params).map(Self::ThreadNameUpdated),
-            K::ThreadPredictionUpdated => decode_params(method, params).map(Self::ThreadPredictionUpdated),
-            K::ThreadProjectUpdated => decode_params(method, params).map(Self::ThreadProjectUpdated),
-            K::ThreadQueueChanged => decode_params(method, params).map(Self::ThreadQueueChanged),
-            K::ThreadReadStateChanged => decode_params(method, params).map(Self::ThreadReadStateChanged),
-            K::ThreadRealtimeClosed => decode_params(method, params).map(Self::ThreadRealtimeClosed),
-            K::ThreadRealtimeError => decode_params(method, params).map(Self::ThreadRealtimeError),
+            K::ThreadGoalCleared => serde_json::from_str(params).map(Self::ThreadGoalCleared),
+            K::ThreadGoalUpdated => serde_json::from_str(params).map(Self::ThreadGoalUpdated),
+            K::ThreadNameUpdated => serde_json::from_str(params).map(Self::ThreadNameUpdated),
+            K::ThreadPredictionUpdated => serde_json::from_str(params).map(Self::ThreadPredictionUpdated),
+            K::ThreadProjectUpdated => serde_json::from_str(params).map(Self::ThreadProjectUpdated),
+            K::ThreadQueueChanged => serde_json::from_str(params).map(Self::ThreadQueueChanged),
+            K::ThreadReadStateChanged => serde_json::from_str(params).map(Self::ThreadReadStateChanged),
+            K::ThreadRealtimeClosed => serde_json::from_str(params).map(Self::ThreadRealtimeClosed),
+            K::ThreadRealtimeError => serde_json::from_str(params).map(Self::ThreadRealtimeError),
             K::ThreadRealtimeItemCompleted => {
-                decode_params(method, params).map(Self::ThreadRealtimeItemCompleted)
+                serde_json::from_str(params).map(Self::ThreadRealtimeItemCompleted)
             }
-            K::ThreadRealtimeItemStarted => {
-                decode_params(method, params).map(Self::ThreadRealtimeItemStarted)
-            }
+            K::ThreadRealtimeItemStarted => serde_json::from_str(params).map(Self::ThreadRealtimeItemStarted),
             K::ThreadRealtimeItemTranscriptDelta => {
-                decode_params(method, params).map(Self::ThreadRealtimeItemTranscriptDelta)
+                serde_json::from_str(params).map(Self::ThreadRealtimeItemTranscriptDelta)
             }
-            K::ThreadRealtimeItemAdded => decode_params(method, params).map(Self::ThreadRealtimeItemAdded),
+            K::ThreadRealtimeItemAdded => serde_json::from_str(params).map(Self::ThreadRealtimeItemAdded),
             K::ThreadRealtimeOutputAudioDelta => {
-                decode_params(method, params).map(Self::ThreadRealtimeOutputAudioDelta)
+                serde_json::from_str(params).map(Self::ThreadRealtimeOutputAudioDelta)
             }
-            K::ThreadRealtimeSdp => decode_params(method, params).map(Self::ThreadRealtimeSdp),
-            K::ThreadRealtimeStarted => decode_params(method, params).map(Self::ThreadRealtimeStarted),
+            K::ThreadRealtimeSdp => serde_json::from_str(params).map(Self::ThreadRealtimeSdp),
+            K::ThreadRealtimeStarted => serde_json::from_str(params).map(Self::ThreadRealtimeStarted),
             K::ThreadRealtimeTranscriptDelta => {
-                decode_params(method, params).map(Self::ThreadRealtimeTranscriptDelta)
+                serde_json::from_str(params).map(Self::ThreadRealtimeTranscriptDelta)
             }
             K::ThreadRealtimeTranscriptDone => {
-                decode_params(method, params).map(Self::ThreadRealtimeTranscriptDone)
+                serde_json::from_str(params).map(Self::ThreadRealtimeTranscriptDone)
             }
-            K::ThreadReverted => decode_params(method, params).map(Self::ThreadReverted),
+            K::ThreadReverted => serde_json::from_str(params).map(Self::ThreadReverted),
             K::ThreadSettingsUpdated => {
-                decode_params(method, params).map(|payload| Self::ThreadSettingsUpdated(Box::new(payload)))
+                serde_json::from_str(params).map(|payload| Self::ThreadSettingsUpdated(Box::new(payload)))
             }
             K::ThreadStarted => {
-                decode_params(method, params).map(|payload| Self::ThreadStarted(Box::new(payload)))
+                serde_json::from_str(params).map(|payload| Self::ThreadStarted(Box::new(payload)))
             }
-            K::ThreadStatusChanged => decode_params(method, params).map(Self::ThreadStatusChanged),
+            K::ThreadStatusChanged => serde_json::from_str(params).map(Self::ThreadStatusChanged),
             K::ThreadTokenUsageUpdated => {
-                decode_params(method, params).map(|payload| Self::ThreadTokenUsageUpdated(Box::new(payload)))
+                serde_json::from_str(params).map(|payload| Self::ThreadTokenUsageUpdated(Box::new(payload)))
             }
-            K::ThreadUnarchived => decode_params(method, params).map(Self::ThreadUnarchived),
+            K::ThreadUnarchived => serde_json::from_str(params).map(Self::ThreadUnarchived),
             K::TurnCompleted => {
-                decode_params(method, params).map(|payload| Self::TurnCompleted(Box::new(payload)))
+                serde_json::from_str(params).map(|payload| Self::TurnCompleted(Box::new(payload)))
             }
-            K::TurnDiffUpdated => decode_params(method, params).map(Self::TurnDiffUpdated),
-            K::TurnModerationMetadata => decode_params(method, params).map(Self::TurnModerationMetadata),
-            K::TurnPlanUpdated => decode_params(method, params).map(Self::TurnPlanUpdated),
+            K::TurnDiffUpdated => serde_json::from_str(params).map(Self::TurnDiffUpdated),
+            K::TurnModerationMetadata => serde_json::from_str(params).map(Self::TurnModerationMetadata),
+            K::TurnPlanUpdated => serde_json::from_str(params).map(Self::TurnPlanUpdated),
             K::TurnStarted => {
-                decode_params(method, params).map(|payload| Self::TurnStarted(Box::new(payload)))
+                serde_json::from_str(params).map(|payload| Self::TurnStarted(Box::new(payload)))
             }
-            K::Warning => decode_params(method, params).map(Self::Warning),
+            K::Warning => serde_json::from_str(params).map(Self::Warning),
             K::WindowsWorldWritableWarning => {
-                decode_params(method, params).map(Self::WindowsWorldWritableWarning)
+                serde_json::from_str(params).map(Self::WindowsWorldWritableWarning)
             }
             K::WindowsSandboxSetupCompleted => {
-                decode_params(method, params).map(Self::WindowsSandboxSetupCompleted)
+                serde_json::from_str(params).map(Self::WindowsSandboxSetupCompleted)
             }
         }
     }
 
     #[cold]
-    fn undecodable(method: &str, params: Option<Box<RawValue>>, error: DecodeError) -> Self {
+    fn undecodable(method: &str, params: &str, error: &serde_json::Error) -> Self {
+        let error = DecodeError::new(method, "params", params, error);
+        let params = serde_json::from_str(params).ok();
         Self::Undecodable(UndecodableNotification::new(method, params, error))
     }
 }

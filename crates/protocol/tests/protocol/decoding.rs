@@ -12,11 +12,8 @@ fn the_sums_stay_small() {
 
 #[test]
 fn keys_may_come_in_any_order_and_be_escaped() {
-    let kind = NotificationKind::from_method("item/agentMessage/delta");
     let frame = r#"{"emittedAtMs":1,"params":{"\u0064elta":"h\u0069\n","itemId":"i","turnId":"t","threadId":"T"},"method":"item/agentMessage/delta"}"#;
-    let Notification::AgentMessageDelta(delta) = Notification::decode_frame(kind, frame) else {
-        panic!("a delta")
-    };
+    let Notification::AgentMessageDelta(delta) = Notification::decode_frame(frame) else { panic!("a delta") };
     assert_eq!(delta.delta, "hi\n");
     assert!(delta.extra.is_empty());
 }

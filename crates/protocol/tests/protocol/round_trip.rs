@@ -85,7 +85,7 @@ where
     let by_marker: M::Params = params(message.0.as_ref())?;
     let text = message.0.clone().unwrap_or_default();
     let frame = format!(r#"{{"method":"{}","params":{text},"emittedAtMs":1}}"#, M::METHOD);
-    let notification = Notification::decode_frame(NotificationKind::from_method(M::METHOD), &frame);
+    let notification = Notification::decode_frame(&frame);
     if matches!(notification, Notification::Unknown(_) | Notification::Undecodable(_)) {
         return Err(format!("{notification:?}"));
     }

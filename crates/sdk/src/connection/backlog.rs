@@ -96,7 +96,7 @@ impl Backlog {
     }
 
     /// Moves events behind those that are here; false if the backlog is then too long.
-    pub(crate) fn append(&mut self, events: FrameQueue) -> bool {
+    pub(crate) fn append(&mut self, events: &mut FrameQueue) -> bool {
         self.recent.append(events);
         let bytes = self.bytes();
         let Some(charge) = &mut self.charge else { return true };
@@ -115,17 +115,14 @@ impl Backlog {
         self.bytes() <= stream
     }
 
-    /// Takes all that is here, to be delivered: it no longer counts.
-    pub(crate) fn take(&mut self) -> Self {
-        let taken = Self {
-            merged: std::mem::take(&mut self.merged),
-            recent: std::mem::take(&mut self.recent),
-            charge: None,
-        };
+    /// Gives all that is here, to be delivered, for an empty one: it no longer counts.
+    pub(crate) fn exchange(&mut self, empty: &mut Self) {
+        // The memory of what was delivered is filled anew.
+        std::mem::swap(&mut self.merged, &mut empty.merged);
+        std::mem::swap(&mut self.recent, &mut empty.recent);
         if let Some(charge) = &mut self.charge {
             charge.set(0);
         }
-        taken
     }
 
     /// The events that were not merged, as they came.

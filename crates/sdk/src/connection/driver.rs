@@ -3,14 +3,16 @@
 //! The tasks run on the client's I/O thread. None of them ever waits for user code: the reader appends to queues and
 //! moves on.
 
+use std::future::poll_fn;
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use openai_codex_protocol::NotificationKind;
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
@@ -33,6 +35,8 @@ use crate::{Error, ErrorKind};
 const EXPLANATION: Duration = Duration::from_millis(500);
 /// How long a closing connection may take to write what was already queued.
 const FLUSH: Duration = Duration::from_millis(500);
+/// How many reads are taken in before their events are delivered, if there is that much: some 1 MiB from a pipe.
+const READS: usize = 16;
 /// How much of a malformed line an event or error shows.
 const EXCERPT: usize = 200;
 
@@ -199,16 +203,38 @@ async fn stop<T>(task: JoinHandle<T>) {
 async fn read(shared: Arc<Shared>, mut reader: Box<dyn FrameReader>) -> Why {
     let mut frames = Vec::new();
     loop {
-        frames.clear();
-        match reader.read(&mut frames).await {
-            Ok(true) => {}
-            Ok(false) => return Why::OutputClosed,
-            Err(error) => return Why::ReadFailed(error),
+        // Consumers are woken once for all that is there: with many turns each gets several events of it.
+        let mut why = None;
+        for reads in 0..READS {
+            frames.clear();
+            let read = match reads {
+                0 => Some(reader.read(&mut frames).await),
+                _ => at_once(reader.read(&mut frames)).await,
+            };
+            why = match read {
+                None => break,
+                Some(Ok(true)) => shared.receive(&frames).err(),
+                Some(Ok(false)) => Some(Why::OutputClosed),
+                Some(Err(error)) => Some(Why::ReadFailed(error)),
+            };
+            if why.is_some() {
+                break;
+            }
         }
-        if let Err(why) = shared.receive(&frames) {
+        shared.route(|router, effects| router.deliver(effects));
+        if let Some(why) = why {
             return why;
         }
     }
+}
+
+/// What a future gives if it need not wait. Later looks at the same thing have the task woken.
+async fn at_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+    poll_fn(|context| match Pin::new(&mut future).poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 async fn write(
@@ -290,14 +316,10 @@ impl Shared {
                     self.greeted.store(true, Ordering::Release);
                 }
                 if self.hub.is_watched()
-                    && let Incoming::Notification { method, route } = &incoming
+                    && let Incoming::Notification { method, params, route } = &incoming
                 {
-                    let event =
-                        Event { kind: NotificationKind::from_method(method), frame: text, of_child: false };
-                    seen.push((
-                        route.thread_id.as_deref().map(Box::from),
-                        Observed::Notification(event.to_owned()),
-                    ));
+                    let event = Event::of(method, *params, text).to_owned();
+                    seen.push((route.thread_id.as_deref().map(Box::from), Observed::Notification(event)));
                 }
                 Ok(Some((incoming, text)))
             }

@@ -19,7 +19,7 @@ pub(crate) enum Incoming<'a> {
     /// A request of the server.
     Request { id: RequestId, method: Cow<'a, str>, params: Option<&'a str>, route: Route<'a> },
     /// A notification.
-    Notification { method: Cow<'a, str>, route: Route<'a> },
+    Notification { method: Cow<'a, str>, params: Option<&'a str>, route: Route<'a> },
 }
 
 /// How a request is answered, as JSON text.
@@ -36,6 +36,13 @@ pub(crate) enum Outcome<'a> {
 pub(crate) struct Route<'a> {
     pub(crate) thread_id: Option<Cow<'a, str>>,
     pub(crate) turn_id: Option<Cow<'a, str>>,
+    /// Apart, since hardly any message has any.
+    pub(crate) kin: Option<Box<Kin<'a>>>,
+}
+
+/// What a message tells of threads and turns that work for others.
+#[derive(Debug, Default)]
+pub(crate) struct Kin<'a> {
     /// The turn that a starting turn works for; its own id where it works for none.
     pub(crate) root_turn_id: Option<Cow<'a, str>>,
     /// The thread that has spawned the thread.
@@ -75,7 +82,9 @@ impl<'a> Incoming<'a> {
             (Some(method), Some(id), ..) => {
                 Ok(Self::Request { id, method, params: found.params, route: found.route })
             }
-            (Some(method), None, ..) => Ok(Self::Notification { method, route: found.route }),
+            (Some(method), None, ..) => {
+                Ok(Self::Notification { method, params: found.params, route: found.route })
+            }
             // `null` beside a result is the other way to say that there is none.
             (None, Some(id), Some("null"), Some(result)) => {
                 Ok(Self::Answer { id, outcome: Outcome::Result(result) })
@@ -98,46 +107,39 @@ pub(crate) fn thread_of(params: &str) -> Option<Cow<'_, str>> {
 pub(crate) struct DeltaParts {
     /// Which stream it belongs to: the values of its key, as JSON text.
     pub(crate) stream: String,
-    /// Where its text is in the frame, between the quotes.
+    /// Where its text is in the parameters, between the quotes.
     pub(crate) text: Range<usize>,
 }
 
 /// Finds the parts of a delta. None if it is not of the shape that its method has, or cuts a character in half.
-pub(crate) fn delta_parts(frame: &str, key: &MergeKey) -> Option<DeltaParts> {
-    let mut scanner = Scanner { text: frame, at: 0 };
+pub(crate) fn delta_parts(params: &str, key: &MergeKey) -> Option<DeltaParts> {
+    let mut scanner = Scanner { text: params, at: 0 };
     let (mut values, mut text) = (vec!["null"; key.key.len()], None);
-    scanner.object(|member, scanner| match member {
-        "params" => scanner.object(|field, scanner| {
-            scanner.peek()?;
-            let start = scanner.at;
-            let value = scanner.value()?;
-            if let Some(index) = key.key.iter().position(|name| *name == field) {
-                *values.get_mut(index)? = value;
-            } else if field == key.text {
-                value.strip_prefix('"')?;
-                // Halves of characters, which only escapes can be, mean nothing by themselves.
-                let halved = value.contains("\\ud") || value.contains("\\uD");
-                text = (!halved).then_some(start + 1..scanner.at - 1);
-            }
-            Some(())
-        }),
-        _ => scanner.value().map(drop),
+    scanner.object(|field, scanner| {
+        scanner.peek()?;
+        let start = scanner.at;
+        let value = scanner.value()?;
+        if let Some(index) = key.key.iter().position(|name| *name == field) {
+            *values.get_mut(index)? = value;
+        } else if field == key.text {
+            value.strip_prefix('"')?;
+            // Halves of characters, which only escapes can be, mean nothing by themselves.
+            let halved = value.contains("\\ud") || value.contains("\\uD");
+            text = (!halved).then_some(start + 1..scanner.at - 1);
+        }
+        Some(())
     })?;
     Some(DeltaParts { stream: values.join(" "), text: text? })
 }
 
 /// The request that a `serverRequest/resolved` is about.
-pub(crate) fn resolved_request(frame: &str) -> Option<RequestId> {
-    #[derive(serde::Deserialize)]
-    struct Resolved {
-        params: Params,
-    }
+pub(crate) fn resolved_request(params: &str) -> Option<RequestId> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Params {
+    struct Resolved {
         request_id: RequestId,
     }
-    serde_json::from_str::<Resolved>(frame).ok().map(|resolved| resolved.params.request_id)
+    serde_json::from_str::<Resolved>(params).ok().map(|resolved| resolved.request_id)
 }
 
 /// The turn's id in the answer to `turn/start`.
@@ -222,14 +224,23 @@ impl<'a> Scanner<'a> {
                 "thread" => {
                     let thread = scanner.ids_of_object()?;
                     route.thread_id = route.thread_id.take().or(thread.id);
-                    route.parent_thread_id = thread.parent;
+                    if thread.parent.is_some() {
+                        route.kin.get_or_insert_default().parent_thread_id = thread.parent;
+                    }
                 }
                 "turn" => {
                     let turn = scanner.ids_of_object()?;
                     route.turn_id = route.turn_id.take().or(turn.id);
-                    route.root_turn_id = turn.root;
+                    if turn.root.is_some() {
+                        route.kin.get_or_insert_default().root_turn_id = turn.root;
+                    }
                 }
-                "item" => route.receivers = scanner.ids_of_object()?.receivers,
+                "item" => {
+                    let item = scanner.ids_of_object()?;
+                    if !item.receivers.is_empty() {
+                        route.kin.get_or_insert_default().receivers = item.receivers;
+                    }
+                }
                 _ => drop(scanner.value()?),
             }
             Some(())
@@ -261,14 +272,15 @@ impl<'a> Scanner<'a> {
 
     /// A string, borrowed where it can be; any other value is stepped over.
     fn string(&mut self) -> Option<Option<Cow<'a, str>>> {
-        let quoted = self.value()?;
-        let Some(inner) = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
-            return Some(None);
-        };
-        match memchr::memchr(b'\\', inner.as_bytes()) {
-            None => Some(Some(Cow::Borrowed(inner))),
-            Some(_) => serde_json::from_str(quoted).ok().map(|text| Some(Cow::Owned(text))),
+        if self.peek()? != b'"' {
+            return self.value().map(|_| None);
         }
+        let start = self.at;
+        if self.step_over_string()? == Escapes::Some {
+            let quoted = self.text.get(start..self.at)?;
+            return serde_json::from_str(quoted).ok().map(|text| Some(Cow::Owned(text)));
+        }
+        self.text.get(start + 1..self.at - 1).map(|text| Some(Cow::Borrowed(text)))
     }
 
     /// Steps over a value and gives its text.
@@ -276,21 +288,23 @@ impl<'a> Scanner<'a> {
         let first = self.peek()?;
         let start = self.at;
         match first {
-            b'"' => self.step_over_string()?,
+            b'"' => drop(self.step_over_string()?),
             b'{' | b'[' => self.step_over_brackets()?,
             _ => self.step_over_scalar()?,
         }
         self.text.get(start..self.at)
     }
 
-    fn step_over_string(&mut self) -> Option<()> {
+    fn step_over_string(&mut self) -> Option<Escapes> {
+        let bytes = self.text.as_bytes();
+        let mut escapes = Escapes::None;
         self.at += 1;
         loop {
-            let found = memchr2(b'"', b'\\', self.text.as_bytes().get(self.at..)?)?;
-            self.at += found + 1;
-            if self.text.as_bytes().get(self.at - 1) == Some(&b'"') {
-                return Some(());
+            self.at += quote_or_backslash(bytes.get(self.at..)?)? + 1;
+            if bytes.get(self.at - 1) == Some(&b'"') {
+                return Some(escapes);
             }
+            escapes = Escapes::Some;
             // Whatever is escaped.
             self.at += 1;
         }
@@ -325,6 +339,35 @@ impl<'a> Scanner<'a> {
         self.at += size;
         (size > 0).then_some(())
     }
+}
+
+/// Whether a string has escapes in it.
+#[derive(PartialEq)]
+enum Escapes {
+    None,
+    Some,
+}
+
+/// Where the first quote or backslash is.
+fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    // Names and ids are short: a few words are looked through before a call of `memchr` would have begun.
+    const WORDS: usize = 6;
+    let words = bytes.chunks_exact(8).take(WORDS);
+    for (index, word) in words.enumerate() {
+        let word = u64::from_le_bytes(word.try_into().ok()?);
+        let found = zero_bytes(word ^ u64::from_ne_bytes([b'"'; 8]))
+            | zero_bytes(word ^ u64::from_ne_bytes([b'\\'; 8]));
+        if found != 0 {
+            return Some(8 * index + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let searched = 8 * WORDS.min(bytes.len() / 8);
+    memchr2(b'"', b'\\', &bytes[searched..]).map(|found| searched + found)
+}
+
+/// The highest bit of the lowest byte that is zero is set, and perhaps those of others above it.
+fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(u64::from_ne_bytes([1; 8])) & !word & u64::from_ne_bytes([0x80; 8])
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::fmt;
 use openai_codex_protocol::{Notification, NotificationKind};
 
 /// How much text the first segment of a queue has room for, and how much the later ones, which double, at most. A
-/// longer event has a segment of its own.
+/// longer event has a segment of its own. An empty queue keeps no more than a first segment.
 const FIRST: usize = 2 * 1024;
 const SEGMENT: usize = 64 * 1024;
 
@@ -17,14 +17,31 @@ const SEGMENT: usize = 64 * 1024;
 pub(crate) struct Event<'a> {
     /// `None` for a method that this version does not know.
     pub(crate) kind: Option<NotificationKind>,
-    pub(crate) frame: &'a str,
+    /// Of a kind, its parameters, which is all that there is to decode; otherwise the whole message.
+    pub(crate) text: &'a str,
     /// Whether it is of the turn of a sub-agent, and not of the turn itself.
     pub(crate) of_child: bool,
 }
 
-impl Event<'_> {
+impl<'a> Event<'a> {
+    /// The event of a message.
+    pub(crate) fn of(method: &str, params: Option<&'a str>, frame: &'a str) -> Self {
+        match (NotificationKind::from_method(method), params) {
+            (Some(kind), Some(params)) => Self { kind: Some(kind), text: params, of_child: false },
+            _ => Self { kind: None, text: frame, of_child: false },
+        }
+    }
+
     pub(crate) fn to_owned(self) -> OwnedEvent {
-        OwnedEvent { kind: self.kind, frame: self.frame.into() }
+        OwnedEvent { kind: self.kind, text: self.text.into() }
+    }
+
+    /// The typed event; what cannot be read comes as [`Notification::Undecodable`].
+    pub(crate) fn decode(self) -> Notification {
+        match self.kind {
+            Some(kind) => Notification::decode_params(kind, self.text),
+            None => Notification::decode_frame(self.text),
+        }
     }
 }
 
@@ -32,7 +49,7 @@ impl Event<'_> {
 #[derive(Clone)]
 pub(crate) struct OwnedEvent {
     kind: Option<NotificationKind>,
-    frame: Box<str>,
+    text: Box<str>,
 }
 
 /// Without the text of the event.
@@ -44,19 +61,21 @@ impl fmt::Debug for OwnedEvent {
 
 impl OwnedEvent {
     pub(crate) fn borrow(&self) -> Event<'_> {
-        Event { kind: self.kind, frame: &self.frame, of_child: false }
+        Event { kind: self.kind, text: &self.text, of_child: false }
     }
 
     /// The typed event; what cannot be read comes as [`Notification::Undecodable`].
     pub(crate) fn decode(&self) -> Notification {
-        Notification::decode_frame(self.kind, &self.frame)
+        self.borrow().decode()
     }
 }
 
 /// Events, first in, first out.
 #[derive(Clone, Default)]
 pub(crate) struct FrameQueue {
-    segments: VecDeque<Segment>,
+    /// Has no events only if there are none at all.
+    first: Segment,
+    rest: VecDeque<Segment>,
     /// The size of the events that were not taken.
     bytes: usize,
 }
@@ -68,7 +87,7 @@ impl fmt::Debug for FrameQueue {
     }
 }
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Segment {
     text: String,
     events: Vec<Entry>,
@@ -85,15 +104,29 @@ struct Entry {
 }
 
 impl Segment {
-    fn with_room(size: usize, last: Option<&Self>) -> Self {
-        let room = last.map_or(FIRST, |last| (2 * last.text.capacity()).min(SEGMENT)).max(size);
-        Self { text: String::with_capacity(room), events: Vec::new(), taken: (0, 0) }
+    fn with_room(size: usize) -> Self {
+        Self { text: String::with_capacity(size), ..Self::default() }
+    }
+
+    fn push(&mut self, Event { kind, text, of_child }: Event<'_>) {
+        self.text.push_str(text);
+        self.events.push(Entry { kind, of_child, end: self.text.len() });
+    }
+
+    /// Empties it. The memory of a small one is kept: events that come in a trickle cost no allocation.
+    fn clear(&mut self) {
+        if self.text.capacity() > FIRST {
+            *self = Self::default();
+        }
+        self.text.clear();
+        self.events.clear();
+        self.taken = (0, 0);
     }
 }
 
 impl FrameQueue {
     pub(crate) fn is_empty(&self) -> bool {
-        self.segments.is_empty()
+        self.first.events.is_empty()
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -101,41 +134,49 @@ impl FrameQueue {
     }
 
     pub(crate) fn push(&mut self, event: Event<'_>) {
-        let size = event.frame.len();
+        let size = event.text.len();
         self.bytes += size;
-        let room = self.segments.back().map(|last| last.text.capacity() - last.text.len());
-        if room.is_none_or(|room| room < size) {
-            self.segments.push_back(Segment::with_room(size, self.segments.back()));
+        let last = self.rest.back_mut().unwrap_or(&mut self.first);
+        if last.text.capacity() - last.text.len() >= size {
+            return last.push(event);
         }
-        if let Some(segment) = self.segments.back_mut() {
-            segment.text.push_str(event.frame);
-            let Event { kind, of_child, .. } = event;
-            segment.events.push(Entry { kind, of_child, end: segment.text.len() });
+        let room = (2 * last.text.capacity()).clamp(FIRST, SEGMENT).max(size);
+        let mut segment = Segment::with_room(room);
+        segment.push(event);
+        match self.is_empty() {
+            true => self.first = segment,
+            false => self.rest.push_back(segment),
         }
     }
 
     /// Moves all events of another queue behind those of this one.
-    pub(crate) fn append(&mut self, mut other: Self) {
-        // Few events are copied, so that a trickle of them does not cost a segment each.
-        let few =
-            other.segments.front().is_none_or(|first| other.segments.len() == 1 && first.text.len() < FIRST);
-        match few {
-            true => other.iter().for_each(|event| self.push(event)),
-            false => {
-                self.bytes += other.bytes;
-                self.segments.append(&mut other.segments);
-            }
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        if self.is_empty() {
+            std::mem::swap(self, other);
+        } else if other.rest.is_empty() && other.first.text.len() < FIRST {
+            // Few events are copied, so that a trickle of them does not cost a segment each.
+            other.iter().for_each(|event| self.push(event));
+        } else {
+            self.bytes += other.bytes;
+            self.rest.push_back(std::mem::take(&mut other.first));
+            self.rest.append(&mut other.rest);
         }
+        other.clear();
     }
 
-    /// The events up to the first of which this holds; mostly that is the last one, or there is none.
-    pub(crate) fn up_to(self, holds: impl Fn(&Event<'_>) -> bool) -> Self {
-        let mut rest = self.iter().skip_while(|event| !holds(event));
-        if rest.next().is_none() || rest.next().is_none() {
-            drop(rest);
-            return self;
+    pub(crate) fn clear(&mut self) {
+        self.first.clear();
+        self.rest.clear();
+        self.bytes = 0;
+    }
+
+    /// Leaves out what comes behind the first event of which this holds; mostly that is the last one, or there is none.
+    pub(crate) fn end_with(&mut self, holds: impl Fn(&Event<'_>) -> bool) {
+        let mut behind = self.iter().skip_while(|event| !holds(event)).skip(1);
+        if behind.next().is_none() {
+            return;
         }
-        drop(rest);
+        drop(behind);
         let mut kept = Self::default();
         for event in self.iter() {
             kept.push(event);
@@ -143,41 +184,42 @@ impl FrameQueue {
                 break;
             }
         }
-        kept
+        *self = kept;
     }
 
     /// The events that were not taken, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Event<'_>> {
-        self.segments.iter().flat_map(|segment| {
+        std::iter::once(&self.first).chain(&self.rest).flat_map(|segment| {
             let (first, mut start) = segment.taken;
             segment.events[first..].iter().map(move |&Entry { kind, of_child, end }| {
-                let frame = &segment.text[std::mem::replace(&mut start, end)..end];
-                Event { kind, frame, of_child }
+                let text = &segment.text[std::mem::replace(&mut start, end)..end];
+                Event { kind, text, of_child }
             })
         })
     }
 
-    /// The same events, as those of a sub-agent's turn.
-    pub(crate) fn of_child(mut self) -> Self {
-        self.segments
-            .iter_mut()
-            .flat_map(|segment| &mut segment.events)
-            .for_each(|entry| entry.of_child = true);
-        self
+    /// Makes all events those of a sub-agent's turn.
+    pub(crate) fn mark_of_child(&mut self) {
+        let segments = std::iter::once(&mut self.first).chain(&mut self.rest);
+        segments.flat_map(|segment| &mut segment.events).for_each(|entry| entry.of_child = true);
     }
 
     /// Takes the first event and decodes it. Those of sub-agents' turns are left out unless they are wanted.
     pub(crate) fn pop(&mut self, with_children: bool) -> Option<Notification> {
         loop {
-            let segment = self.segments.front_mut()?;
+            let segment = &mut self.first;
             let (index, start) = segment.taken;
             let Entry { kind, of_child, end } = *segment.events.get(index)?;
             let wanted = with_children || !of_child;
-            let event = wanted.then(|| Notification::decode_frame(kind, &segment.text[start..end]));
+            let text = &segment.text[start..end];
+            let event = wanted.then(|| Event { kind, text, of_child }.decode());
             segment.taken = (index + 1, end);
             self.bytes -= end - start;
             if index + 1 == segment.events.len() {
-                self.segments.pop_front();
+                match self.rest.pop_front() {
+                    Some(next) => self.first = next,
+                    None => self.first.clear(),
+                }
             }
             if event.is_some() {
                 return event;
@@ -197,18 +239,19 @@ mod tests {
         let mut expected = Vec::new();
         for (n, size) in sizes.into_iter().enumerate() {
             let frame = format!(r#"{{"method":"m{n}","params":"{}"}}"#, "x".repeat(size));
-            queue.push(Event { kind: None, frame: &frame, of_child: n % 2 == 1 });
+            queue.push(Event { kind: None, text: &frame, of_child: n % 2 == 1 });
             expected.push(frame);
         }
-        assert!(queue.iter().map(|event| event.frame).eq(&expected));
+        assert!(queue.iter().map(|event| event.text).eq(&expected));
         assert!(!format!("{queue:?}").contains("method"), "what was said is not shown");
         let mut joined = FrameQueue::default();
         for event in queue.iter() {
             let mut one = FrameQueue::default();
             one.push(event);
-            joined.append(one);
+            joined.append(&mut one);
+            assert!(one.is_empty() && one.bytes() == 0);
         }
-        assert!(joined.iter().map(|event| event.frame).eq(&expected));
+        assert!(joined.iter().map(|event| event.text).eq(&expected));
         for n in 0..sizes.len() {
             assert_eq!(queue.pop(true).unwrap().method(), format!("m{n}"));
         }

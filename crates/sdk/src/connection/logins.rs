@@ -63,13 +63,7 @@ impl Logins {
 
     /// A login has ended. One that has no id is that of an API key, which its answer has ended already.
     pub(super) fn completed(&mut self, event: Event<'_>, effects: &mut Vec<Effect>) {
-        #[derive(Deserialize)]
-        struct Frame<'a> {
-            #[serde(borrow)]
-            params: &'a serde_json::value::RawValue,
-        }
-        let frame = serde_json::from_str::<Frame<'_>>(event.frame).ok();
-        let Some(login_id) = frame.and_then(|frame| login_of(frame.params.get())) else { return };
+        let Some(login_id) = login_of(event.text) else { return };
         if let Some(at) = self.running.iter().position(|(running, _)| *running == login_id) {
             let (_, ending) = self.running.swap_remove(at);
             effects.push(Effect::EndLogin(ending, Ok(event.to_owned())));
@@ -111,7 +105,7 @@ fn login_of(text: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::ErrorKind;
-    use openai_codex_protocol::{Notification, NotificationKind};
+    use openai_codex_protocol::Notification;
 
     type Ended = watch::Receiver<Option<LoginEnd>>;
 
@@ -127,11 +121,9 @@ mod tests {
     }
 
     fn complete(logins: &mut Logins, login_id: &str) {
-        let frame = format!(
-            r#"{{"method":"account/login/completed","params":{{"loginId":"{login_id}","success":true}}}}"#
-        );
-        let kind = NotificationKind::from_method("account/login/completed");
-        done(|effects| logins.completed(Event { kind, frame: &frame, of_child: false }, effects));
+        let params = format!(r#"{{"loginId":"{login_id}","success":true}}"#);
+        let event = Event::of("account/login/completed", Some(&params), "");
+        done(|effects| logins.completed(event, effects));
     }
 
     /// What the connection does with the effects of a call.
@@ -208,8 +200,7 @@ mod tests {
         let ended = begin(&mut logins, 1);
         answer(&mut logins, 1, "a");
         for params in [r#"{"loginId":null,"success":true}"#, r#"{"loginId":7}"#, "[]", "null"] {
-            let frame = format!(r#"{{"method":"account/login/completed","params":{params}}}"#);
-            let event = Event { kind: None, frame: &frame, of_child: false };
+            let event = Event::of("account/login/completed", Some(params), "");
             done(|effects| logins.completed(event, effects));
         }
         assert!(ended.borrow().is_none());

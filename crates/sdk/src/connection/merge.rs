@@ -1,7 +1,7 @@
 //! Merging deltas that nobody has taken yet: a stream of deltas is one text, however it is cut.
 //!
 //! The method table says which methods may merge, and by which fields their streams are told apart. A merged event has the
-//! frame of its first delta with the text of all, and the field `mergedCount` beside it.
+//! parameters of its first delta with the text of all, and the field `mergedCount` beside it.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
@@ -39,9 +39,9 @@ pub(super) struct Merged {
 struct Entry {
     kind: Option<NotificationKind>,
     of_child: bool,
-    /// The frame; of a delta that may merge, up to the end of its text.
+    /// The event; of a delta that may merge, up to the end of its text.
     head: String,
-    /// The rest of the frame.
+    /// The rest of it.
     rest: Box<str>,
     count: u64,
 }
@@ -56,18 +56,18 @@ impl Merged {
     }
 
     pub(super) fn push(&mut self, event: Event<'_>) {
-        let Event { kind, frame, of_child } = event;
-        let parts = kind.and_then(|kind| KEYS.get(&kind)).and_then(|key| delta_parts(frame, key));
+        let Event { kind, text: whole, of_child } = event;
+        let parts = kind.and_then(|kind| KEYS.get(&kind)).and_then(|key| delta_parts(whole, key));
         let Some(parts) = parts else {
             self.open.clear();
-            self.bytes += frame.len();
-            let (head, rest) = (frame.to_owned(), Box::default());
+            self.bytes += whole.len();
+            let (head, rest) = (whole.to_owned(), Box::default());
             return self.events.push_back(Entry { kind, of_child, head, rest, count: 1 });
         };
         let stream = format!("{kind:?} {of_child} {}", parts.stream);
         let index = self.open.get(&*stream).and_then(|index| index.checked_sub(self.taken));
         let entry = index.and_then(|index| self.events.get_mut(index));
-        let text = &frame[parts.text.clone()];
+        let text = &whole[parts.text.clone()];
         if let Some(entry) = entry.filter(|entry| entry.head.len() + text.len() <= LARGEST) {
             entry.head.push_str(text);
             entry.count += 1;
@@ -75,8 +75,8 @@ impl Merged {
             return;
         }
         self.open.insert(stream.into(), self.taken + self.events.len());
-        let (head, rest) = frame.split_at(parts.text.end);
-        self.bytes += frame.len();
+        let (head, rest) = whole.split_at(parts.text.end);
+        self.bytes += whole.len();
         self.events.push_back(Entry { kind, of_child, head: head.to_owned(), rest: rest.into(), count: 1 });
     }
 
@@ -96,7 +96,7 @@ impl Merged {
                 let _ = write!(head, "\",\"mergedCount\":{count}");
                 head.push_str(rest.get(1..).unwrap_or_default());
             }
-            return Some(Notification::decode_frame(kind, &head));
+            return Some(Event { kind, text: &head, of_child }.decode());
         }
     }
 }
@@ -107,13 +107,11 @@ mod tests {
     use serde_json::{Value, json};
 
     fn delta(item: &str, text: &str) -> String {
-        let params = json!({"threadId": "t", "turnId": "u", "itemId": item, "delta": text});
-        json!({"emittedAtMs": 1, "method": "item/agentMessage/delta", "params": params}).to_string()
+        json!({"threadId": "t", "turnId": "u", "itemId": item, "delta": text}).to_string()
     }
 
-    fn push(merged: &mut Merged, frame: &str) {
-        let method = serde_json::from_str::<Value>(frame).unwrap()["method"].as_str().unwrap().to_owned();
-        merged.push(Event { kind: NotificationKind::from_method(&method), frame, of_child: false });
+    fn push(merged: &mut Merged, delta: &str) {
+        merged.push(Event::of("item/agentMessage/delta", Some(delta), ""));
     }
 
     /// What comes out: item, text and count of deltas, and the method of anything else.
@@ -141,10 +139,10 @@ mod tests {
     #[test]
     fn streams_are_told_apart_and_nothing_merges_across_another_event() {
         let mut merged = Merged::default();
-        for frame in [delta("i", "1"), delta("j", "x"), delta("i", "2")] {
-            push(&mut merged, &frame);
+        for delta in [delta("i", "1"), delta("j", "x"), delta("i", "2")] {
+            push(&mut merged, &delta);
         }
-        push(&mut merged, r#"{"method":"of/tomorrow","params":{"threadId":"t"}}"#);
+        merged.push(Event::of("of/tomorrow", Some("{}"), r#"{"method":"of/tomorrow","params":{}}"#));
         push(&mut merged, &delta("i", "3"));
         let expected = [("i", "12", 2), ("j", "x", 1), ("of/tomorrow", "", 1), ("i", "3", 1)];
         let expected = expected.map(|(item, text, count)| (item.to_owned(), text.to_owned(), count));
@@ -176,16 +174,12 @@ mod tests {
     fn a_delta_with_half_a_character_or_another_shape_is_left_alone() {
         let half = delta("i", "x").replace("\"x\"", r#""\ud83d""#);
         let other = delta("i", "x").replace("\"x\"", "7");
-        for frame in [half, other] {
+        for odd in [half, other] {
             let mut merged = Merged::default();
             push(&mut merged, &delta("i", "1"));
-            merged.push(Event {
-                kind: Some(NotificationKind::AgentMessageDelta),
-                frame: &frame,
-                of_child: false,
-            });
+            push(&mut merged, &odd);
             push(&mut merged, &delta("i", "2"));
-            assert_eq!(drain(&mut merged).len(), 3, "{frame}");
+            assert_eq!(drain(&mut merged).len(), 3, "{odd}");
         }
     }
 }

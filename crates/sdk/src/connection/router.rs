@@ -94,6 +94,7 @@ pub(crate) struct Watched {
 /// A turn that runs: it was seen to start, or a handle holds it.
 #[derive(Debug)]
 struct Turn {
+    id: Arc<str>,
     thread_id: Option<Arc<str>>,
     since: u64,
     logs: Vec<Arc<TurnLog>>,
@@ -108,9 +109,10 @@ struct Turn {
 }
 
 impl Turn {
-    fn new(thread_id: Option<&str>, since: u64) -> Self {
+    fn new(id: Arc<str>, thread_id: Option<&str>, since: u64) -> Self {
         let thread_id = thread_id.map(Arc::from);
         Self {
+            id,
             thread_id,
             since,
             seen: 0,
@@ -215,7 +217,8 @@ impl Router {
         self.waiters.contains_key(&id)
     }
 
-    /// Routes messages, each with the text that it was scanned from.
+    /// Routes messages, each with the text that it was scanned from. The events of turns are kept until they are
+    /// [delivered](Self::deliver).
     pub(crate) fn receive<'a>(
         &mut self,
         messages: impl IntoIterator<Item = (Incoming<'a>, &'a str)>,
@@ -228,6 +231,11 @@ impl Router {
         for (incoming, frame) in messages {
             self.route(incoming, frame, effects);
         }
+        self.wake(effects);
+    }
+
+    /// Gives the events that were kept to the logs of their turns, and has their consumers woken.
+    pub(crate) fn deliver(&mut self, effects: &mut Vec<Effect>) {
         self.hand_on();
         self.wake(effects);
     }
@@ -239,18 +247,22 @@ impl Router {
 
     /// Gives all staged events to their logs, and those of sub-agents' turns to the logs of the turns they work for.
     fn hand_on(&mut self) {
-        for turn_id in std::mem::take(&mut self.touched) {
-            let Some(turn) = self.turns.get_mut(&turn_id) else { continue };
-            let staged = std::mem::take(&mut turn.staged);
-            if let Some(root) = turn.root.clone().and_then(|root| self.turns.get(&root)) {
-                root.logs.iter().for_each(|log| log.append_of_child(staged.clone(), &mut self.wakers));
+        let mut touched = std::mem::take(&mut self.touched);
+        for turn_id in touched.drain(..) {
+            let root = self.turns.get(&turn_id).and_then(|turn| Some((turn.root.as_ref()?, &turn.staged)));
+            if let Some((root, staged)) =
+                root.and_then(|(root, staged)| Some((self.turns.get(root)?, staged)))
+            {
+                root.logs.iter().for_each(|log| log.append_of_child(staged, &mut self.wakers));
             }
-            let logs = self.turns.get(&turn_id).map(|turn| turn.logs.as_slice()).unwrap_or_default();
+            let Some(Turn { logs, staged, .. }) = self.turns.get_mut(&turn_id) else { continue };
             if let Some((last, others)) = logs.split_last() {
-                others.iter().for_each(|log| log.append(staged.clone(), &mut self.wakers));
+                others.iter().for_each(|log| log.append(&mut staged.clone(), &mut self.wakers));
                 last.append(staged, &mut self.wakers);
             }
+            staged.clear();
         }
+        self.touched = touched;
     }
 
     fn route(&mut self, incoming: Incoming<'_>, frame: &str, effects: &mut Vec<Effect>) {
@@ -262,9 +274,8 @@ impl Router {
                 }
             }
             Incoming::Request { id, method, params, route } => self.ask(id, &method, params, &route, effects),
-            Incoming::Notification { method, route } => {
-                let kind = NotificationKind::from_method(&method);
-                self.notify(Event { kind, frame, of_child: false }, &route, effects);
+            Incoming::Notification { method, params, route } => {
+                self.notify(Event::of(&method, params, frame), &route, effects);
             }
         }
     }
@@ -341,13 +352,16 @@ impl Router {
         let running = self.turns.get(&turn_id);
         let created = running.is_none_or(|turn| turn.since > since && !turn.claimed);
         log.bind(turn_id.clone(), created, &mut self.wakers);
-        if let Some(events) = early {
-            log.append(events, &mut self.wakers);
+        if let Some(mut events) = early {
+            log.append(&mut events, &mut self.wakers);
         }
         if log.has_ended() {
             return;
         }
-        let turn = self.turns.entry(turn_id.clone()).or_insert_with(|| Turn::new(Some(&log.thread_id), tick));
+        let turn = self
+            .turns
+            .entry(turn_id.clone())
+            .or_insert_with(|| Turn::new(turn_id.clone(), Some(&log.thread_id), tick));
         turn.claimed = true;
         if !abandoned {
             turn.logs.push(log);
@@ -367,9 +381,8 @@ impl Router {
     fn notify(&mut self, event: Event<'_>, route: &Route<'_>, effects: &mut Vec<Effect>) {
         match event.kind {
             Some(NotificationKind::ThreadStarted) => {
-                if let (Some(child), Some(parent)) =
-                    (route.thread_id.as_deref(), route.parent_thread_id.as_deref())
-                {
+                let parent = route.kin.as_ref().and_then(|kin| kin.parent_thread_id.as_deref());
+                if let (Some(child), Some(parent)) = (route.thread_id.as_deref(), parent) {
                     self.lineage.spawned(child, parent);
                 }
             }
@@ -379,7 +392,7 @@ impl Router {
                 }
             }
             Some(NotificationKind::ServerRequestResolved) => {
-                let signal = resolved_request(event.frame).and_then(|id| self.asked.resolved(&id));
+                let signal = resolved_request(event.text).and_then(|id| self.asked.resolved(&id));
                 effects.extend(signal.map(|signal| Effect::Cancel(signal, None)));
             }
             Some(NotificationKind::AccountLoginCompleted) => self.logins.completed(event, effects),
@@ -417,7 +430,7 @@ impl Router {
 
     /// An item of a turn: one that is addressed to sub-agents gives them work.
     fn note_employer(&mut self, turn_id: &str, route: &Route<'_>) {
-        for receiver in &route.receivers {
+        for receiver in route.kin.iter().flat_map(|kin| &kin.receivers) {
             let root = self.turns.get(turn_id).and_then(|turn| turn.root.clone());
             self.lineage.employed(receiver, root.unwrap_or_else(|| turn_id.into()));
             if let Some(sender) = route.thread_id.as_deref() {
@@ -441,7 +454,7 @@ impl Router {
         turn.seen += 1;
         if turn.is_wanted() {
             if turn.staged.is_empty() {
-                self.touched.push(turn_id.into());
+                self.touched.push(turn.id.clone());
             }
             turn.staged.push(event);
         }
@@ -455,10 +468,12 @@ impl Router {
         }
         if new {
             let since = self.tick();
-            self.turns.insert(turn_id.into(), Turn::new(route.thread_id.as_deref(), since));
+            let id: Arc<str> = turn_id.into();
+            self.turns.insert(id.clone(), Turn::new(id, route.thread_id.as_deref(), since));
         }
         let employer = || self.lineage.employer(route.thread_id.as_deref()?);
-        let root = route.root_turn_id.as_deref().map(Arc::from).or_else(employer);
+        let named = route.kin.as_ref().and_then(|kin| kin.root_turn_id.as_deref());
+        let root = named.map(Arc::from).or_else(employer);
         let root = root.as_deref().filter(|root| *root != turn_id);
         let Some(root) = root else { return new };
         let root_thread = self.turns.get(root).and_then(|root| root.thread_id.clone());
@@ -541,6 +556,7 @@ impl Router {
         if self.turns.get(&lost.turn_id).is_none_or(|turn| turn.seen != lost.seen) {
             return;
         }
+        self.hand_on();
         if let Some(turn) = self.turns.remove(&lost.turn_id) {
             turn.logs.iter().for_each(|log| log.lose(error, &mut self.wakers));
         }
@@ -556,6 +572,7 @@ impl Router {
             return false;
         }
         self.failure = Some(error.clone());
+        self.hand_on();
         self.lineage = Lineage::default();
         let of_turn = match error.kind() {
             ErrorKind::Closed => error.clone(),

@@ -127,7 +127,7 @@ impl Drop for Wait<'_> {
 
 impl State {
     /// Keeps events for the first stream. As long as there may be one there is no other.
-    fn keep(&mut self, events: FrameQueue) {
+    fn keep(&mut self, events: &mut FrameQueue) {
         if let Some(backlog) = &mut self.backlog
             && !backlog.append(events)
         {
@@ -138,10 +138,10 @@ impl State {
 }
 
 impl Stream {
-    fn append(&mut self, events: FrameQueue) {
+    fn append(&mut self, events: &mut FrameQueue) {
         if self.overflown.is_none() && !self.queue.append(events) {
             // What cannot be told whole is not told at all.
-            drop(self.queue.take());
+            self.queue.exchange(&mut Backlog::default());
             self.overflown = Some(false);
         }
     }
@@ -204,17 +204,18 @@ impl TurnLog {
     }
 
     /// Appends events of a sub-agent's turn, for streams that want them.
-    pub(crate) fn append_of_child(&self, events: FrameQueue, wake: &mut Vec<Waker>) {
+    pub(crate) fn append_of_child(&self, events: &FrameQueue, wake: &mut Vec<Waker>) {
         let mut state = self.lock();
         if state.end.is_some() {
             return;
         }
-        let events = events.of_child();
+        let mut events = events.clone();
+        events.mark_of_child();
         if state.backlog.is_some() {
-            return state.keep(events);
+            return state.keep(&mut events);
         }
         for stream in state.streams.iter_mut().filter(|stream| stream.children != Some(false)) {
-            stream.append(events.clone());
+            stream.append(&mut events.clone());
             wake.extend(stream.waker.take());
         }
     }
@@ -227,12 +228,12 @@ impl TurnLog {
     }
 
     /// Appends events of the turn. Wakers are handed out, to be woken when no lock is held.
-    pub(crate) fn append(&self, events: FrameQueue, wake: &mut Vec<Waker>) {
+    pub(crate) fn append(&self, events: &mut FrameQueue, wake: &mut Vec<Waker>) {
         let mut state = self.lock();
         if state.end.is_some() {
             return;
         }
-        let events = events.up_to(|event| event.kind == Some(NotificationKind::TurnCompleted));
+        events.end_with(|event| event.kind == Some(NotificationKind::TurnCompleted));
         for event in events.iter() {
             match event.kind {
                 Some(NotificationKind::ItemCompleted) => state.digest.items.push(event.to_owned()),
@@ -256,7 +257,7 @@ impl TurnLog {
         }
         // The last one gets the events themselves, which mostly is the only one.
         if let Some((last, others)) = state.streams.split_last_mut() {
-            others.iter_mut().for_each(|stream| stream.append(events.clone()));
+            others.iter_mut().for_each(|stream| stream.append(&mut events.clone()));
             last.append(events);
         }
     }
@@ -286,7 +287,7 @@ impl TurnLog {
             Some(End::Completed(event)) if !of_first => {
                 let mut last = FrameQueue::default();
                 last.push(event.borrow());
-                queue.append(last);
+                queue.append(&mut last);
                 false
             }
             end => matches!(end, Some(End::Lost(_))),
@@ -319,7 +320,7 @@ impl TurnLog {
         };
         stream.children.get_or_insert(false);
         if !stream.queue.is_empty() {
-            *batch = stream.queue.take();
+            stream.queue.exchange(batch);
             return Poll::Ready(Batch::Filled);
         }
         if let Some(told) = &mut stream.overflown {

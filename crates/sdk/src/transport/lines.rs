@@ -2,7 +2,7 @@
 
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use memchr::{memchr_iter, memrchr};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -55,8 +55,10 @@ impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for LineReader<R> {
                     self.buffer = BytesMut::new();
                 }
                 // Doubling keeps the cost of a very long line linear.
-                self.buffer.reserve(CHUNK.max(self.buffer.len()));
-                if self.io.read_buf(&mut self.buffer).await? == 0 {
+                let room = CHUNK.max(self.buffer.len());
+                self.buffer.reserve(room);
+                // Not more than was asked for: a read that fills its room tells that there may be more.
+                if self.io.read_buf(&mut (&mut self.buffer).limit(room)).await? == 0 {
                     let rest = self.buffer.split().freeze();
                     self.searched = 0;
                     push_line(frames, rest);

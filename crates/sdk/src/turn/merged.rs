@@ -33,8 +33,7 @@ mod tests {
                 "mergedCount": 3,
             });
             let frame = json!({"method": info.method, "params": params}).to_string();
-            let kind = openai_codex_protocol::NotificationKind::from_method(info.method);
-            assert_eq!(merged_count(&Notification::decode_frame(kind, &frame)), 3, "{}", info.method);
+            assert_eq!(merged_count(&Notification::decode_frame(&frame)), 3, "{}", info.method);
         }
     }
 }

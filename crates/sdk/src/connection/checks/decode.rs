@@ -10,26 +10,29 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::connection::envelope::{Incoming, Outcome};
+use crate::connection::frame_queue::Event;
 
 /// Decodes any text as whatever it says it is; where that can be read, it is written and read again as the same.
 pub(crate) fn decode(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match Incoming::scan(text) {
-        Ok(Incoming::Notification { method, .. }) => notification(&method, text),
+        Ok(Incoming::Notification { method, params, .. }) => {
+            notification(&method, Event::of(&method, params, text).decode());
+        }
         Ok(Incoming::Request { method, params, .. }) => request(&method, params),
         Ok(Incoming::Answer { outcome: Outcome::Result(result), .. }) => answer(result),
         Ok(Incoming::Answer { .. }) => {}
         // The driver hands on nothing of this, but whoever has a text of their own may ask.
         Err(_) => {
-            notification("turn/started", text);
-            notification("item/completed", text);
+            for kind in [NotificationKind::TurnStarted, NotificationKind::ItemCompleted] {
+                notification(kind.method(), Notification::decode_params(kind, text));
+            }
             answer(text);
         }
     }
 }
 
-fn notification(method: &str, text: &str) {
-    let first = Notification::decode_frame(NotificationKind::from_method(method), text);
+fn notification(method: &str, first: Notification) {
     // Reading all of it shows what typed fields hold.
     let _ = (first.thread_id(), first.turn_id(), format!("{first:?}"));
     if let Notification::Undecodable(undecodable) = &first {
@@ -37,7 +40,7 @@ fn notification(method: &str, text: &str) {
         return;
     }
     let written = serde_json::to_string(&first).expect("what was read can be written");
-    let second = Notification::decode_frame(first.kind(), &written);
+    let second = Notification::decode_frame(&written);
     same(&first, &second, &written);
 }
 

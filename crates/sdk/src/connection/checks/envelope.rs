@@ -3,16 +3,17 @@
 use std::borrow::Cow;
 
 use openai_codex_protocol::{Notification, NotificationKind};
+use serde_json::value::RawValue;
 
 use super::reading::{Ids, Members, Reading};
-use crate::connection::envelope::{Incoming, Outcome, Route, resolved_request, started_turn, thread_of};
+use crate::connection::envelope::{Incoming, Kin, Outcome, Route, resolved_request, started_turn, thread_of};
 
 /// Scans any bytes.
 ///
 /// What `serde_json` reads as an object, the scanner reads the same; only half a surrogate pair in a name or an id makes
 /// it refuse the frame. What `serde_json` does not read, the scanner may take for a message, deliberately: it steps over
 /// values without looking into them. But strings and brackets close, there is nothing behind the object, and whoever
-/// decodes the message is told.
+/// decodes the parameters is told if that is where it breaks.
 pub(crate) fn envelope(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let scanned = Incoming::scan(text);
@@ -23,10 +24,11 @@ pub(crate) fn envelope(data: &[u8]) {
         None => {
             let Ok(incoming) = scanned else { return };
             assert!(is_balanced(text), "{text}");
-            if let Incoming::Notification { method, .. } = incoming
+            if let Incoming::Notification { method, params: Some(params), .. } = incoming
                 && let Some(kind) = NotificationKind::from_method(&method)
+                && serde_json::from_str::<&RawValue>(params).is_err()
             {
-                let decoded = Notification::decode_frame(Some(kind), text);
+                let decoded = Notification::decode_params(kind, params);
                 assert!(matches!(decoded, Notification::Undecodable(_)), "{text}");
             }
         }
@@ -36,8 +38,9 @@ pub(crate) fn envelope(data: &[u8]) {
 fn reading(scanned: Result<Incoming<'_>, String>) -> Reading {
     match scanned {
         Err(_) => Reading::Nothing,
-        Ok(Incoming::Notification { method, route }) => {
-            Reading::Notification { method: method.into_owned(), route: ids(route) }
+        Ok(Incoming::Notification { method, params, route }) => {
+            let (method, params) = (method.into_owned(), params.map(str::to_owned));
+            Reading::Notification { method, params, route: ids(route) }
         }
         Ok(Incoming::Request { id, method, params, route }) => {
             let (method, params) = (method.into_owned(), params.map(str::to_owned));
@@ -57,7 +60,8 @@ fn reading(scanned: Result<Incoming<'_>, String>) -> Reading {
 
 fn ids(route: Route<'_>) -> Ids {
     // The list of receivers is read by serde_json itself.
-    let Route { thread_id, turn_id, root_turn_id, parent_thread_id, receivers: _ } = route;
+    let Route { thread_id, turn_id, kin } = route;
+    let Kin { root_turn_id, parent_thread_id, receivers: _ } = kin.map(|kin| *kin).unwrap_or_default();
     [thread_id, turn_id, root_turn_id, parent_thread_id].map(|id| id.map(Cow::into_owned))
 }
 

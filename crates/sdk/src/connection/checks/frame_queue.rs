@@ -38,7 +38,8 @@ pub(crate) fn frame_queue(steps: &[Step]) {
                 for (size, of_child) in events {
                     push(&mut other, &mut list, frame(*size), *of_child);
                 }
-                queue.append(other);
+                queue.append(&mut other);
+                assert!(other.is_empty() && other.bytes() == 0);
             }
             Step::Pop { with_children } => {
                 let popped = queue.pop(*with_children).map(|event| event.method().to_owned());
@@ -48,19 +49,19 @@ pub(crate) fn frame_queue(steps: &[Step]) {
                 assert_eq!(popped, list.pop_front().map(|(_, name, _)| name));
             }
             Step::OfChild => {
-                queue = queue.of_child();
+                queue.mark_of_child();
                 list.iter_mut().for_each(|(.., of_child)| *of_child = true);
             }
             Step::UpTo(place) => {
                 let last = list.get(*place).map(|(frame, ..): &(String, String, bool)| frame.clone());
-                queue = queue.up_to(|event| Some(event.frame) == last.as_deref());
+                queue.end_with(|event| Some(event.text) == last.as_deref());
                 list.truncate(place.saturating_add(1));
             }
             Step::Clone => queue = queue.clone(),
         }
         assert_eq!(queue.is_empty(), list.is_empty());
         let listed = list.iter().map(|(frame, _, of_child)| (frame.as_str(), *of_child));
-        assert!(queue.iter().map(|event| (event.frame, event.of_child)).eq(listed));
+        assert!(queue.iter().map(|event| (event.text, event.of_child)).eq(listed));
     }
 }
 
@@ -70,6 +71,6 @@ fn push(
     (frame, name): (String, String),
     of_child: bool,
 ) {
-    queue.push(Event { kind: None, frame: &frame, of_child });
+    queue.push(Event { kind: None, text: &frame, of_child });
     list.push_back((frame, name, of_child));
 }

@@ -21,6 +21,7 @@ pub(crate) enum Reading {
     },
     Notification {
         method: String,
+        params: Option<String>,
         route: Ids,
     },
     /// No message of the protocol.
@@ -86,7 +87,7 @@ impl Members {
         let (error, result) = (self.last("error"), self.last("result"));
         Ok(match (method, id) {
             (Some(method), Some(id)) => Reading::Request { id, method, params, route: ids },
-            (Some(method), None) => Reading::Notification { method, route: ids },
+            (Some(method), None) => Reading::Notification { method, params, route: ids },
             (None, Some(id)) => match (error, result) {
                 (Some("null") | None, Some(result)) => Reading::Answer { id, result: Ok(result.into()) },
                 (Some("null") | None, None) => Reading::Answer { id, result: Err(String::new()) },
@@ -116,12 +117,12 @@ fn route(params: &str) -> Result<Ids, ()> {
             "thread" => {
                 let [id, _, from] = ids(raw)?;
                 thread = thread.or(id);
-                parent = from;
+                parent = from.or(parent);
             }
             "turn" => {
                 let [id, works_for, _] = ids(raw)?;
                 turn = turn.or(id);
-                root = works_for;
+                root = works_for.or(root);
             }
             _ => {}
         }

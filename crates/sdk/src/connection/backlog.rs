@@ -1,5 +1,6 @@
 //! What a consumer of a turn has not taken yet: lossless, and bounded by merging.
 
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -20,7 +21,7 @@ pub(crate) struct Limits {
     pub(crate) stream: usize,
 }
 
-/// The undelivered bytes of a connection.
+/// The undelivered bytes of a connection, in whole steps of each backlog.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limits: Limits,
@@ -51,6 +52,9 @@ pub(crate) struct Backlog {
     charge: Option<Charge>,
 }
 
+/// In what steps a backlog counts: a short one costs nothing that threads share.
+const STEP: usize = 16 * 1024;
+
 /// What a backlog has taken of its budget.
 struct Charge {
     budget: Arc<Budget>,
@@ -59,10 +63,11 @@ struct Charge {
 
 impl Charge {
     fn set(&mut self, bytes: usize) {
-        if bytes >= self.bytes {
-            self.budget.used.fetch_add(bytes - self.bytes, Ordering::Relaxed);
-        } else {
-            self.budget.used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        let bytes = bytes / STEP * STEP;
+        match bytes.cmp(&self.bytes) {
+            Greater => drop(self.budget.used.fetch_add(bytes - self.bytes, Ordering::Relaxed)),
+            Less => drop(self.budget.used.fetch_sub(self.bytes - bytes, Ordering::Relaxed)),
+            Equal => {}
         }
         self.bytes = bytes;
     }
@@ -103,7 +108,7 @@ impl Backlog {
         charge.set(bytes);
         let Limits { merge_above, stream } = charge.budget.limits;
         let much =
-            charge.budget.used.load(Ordering::Relaxed) > merge_above && self.recent.bytes() > WORTHWHILE;
+            self.recent.bytes() > WORTHWHILE && charge.budget.used.load(Ordering::Relaxed) > merge_above;
         if much || bytes > stream {
             let recent = std::mem::take(&mut self.recent);
             recent.iter().for_each(|event| self.merged.push(event));

@@ -35,8 +35,8 @@ use crate::{Error, ErrorKind};
 const EXPLANATION: Duration = Duration::from_millis(500);
 /// How long a closing connection may take to write what was already queued.
 const FLUSH: Duration = Duration::from_millis(500);
-/// How many reads are taken in before their events are delivered, if there is that much: some 1 MiB from a pipe.
-const READS: usize = 16;
+/// How many reads are taken in before their events are delivered, if there is that much: some 2 MiB from a pipe.
+const READS: usize = 32;
 /// How much of a malformed line an event or error shows.
 const EXCERPT: usize = 200;
 

@@ -68,7 +68,7 @@ pub(crate) struct Router {
     ticks: u64,
     waiters: HashMap<i64, Waiter>,
     starts: Starts,
-    turns: HashMap<Arc<str>, Turn>,
+    turns: HashMap<Arc<str>, Turn, foldhash::fast::RandomState>,
     lineage: Lineage,
     asked: Asked,
     logins: Logins,

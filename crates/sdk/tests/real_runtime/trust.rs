@@ -90,7 +90,7 @@ with_both_clients! {
         let mut events = codex.events();
         for folder in [place.repository("repository"), place.plain("plain")] {
             let folder = folder.to_str().unwrap();
-            let before = recorded(&model);
+            let before = recorded(&model).matches("trust_level").count();
             let params = ThreadStartParams::new().cwd(folder).sandbox(Sandbox::WorkspaceWrite);
             let started = wait!(codex.request::<methods::ThreadStart>(params)).unwrap();
             answers(&model, 1);
@@ -102,7 +102,9 @@ with_both_clients! {
                 done = matches!(event, Event::Notification(Notification::TurnCompleted(_)));
             }
             assert!(place.marked(), "{folder}");
-            assert!(!before.contains(folder) && recorded(&model).contains(folder));
+            // Not always under its own path: an old runtime takes a folder above with an empty `.git` for its repository.
+            let after = recorded(&model);
+            assert_eq!(after.matches("trust_level = \"trusted\"").count(), before + 1, "{after}");
         }
         wait!(codex.close()).unwrap();
     }

@@ -60,7 +60,7 @@ with_both_clients! {
             asked.see(&event);
         }
         assert_eq!(asked, Asked { client: 0, reviews: 1 });
-        // The model that decides is one of the runtime's own choice.
+        // The model that decides is one of the runtime's own choice: 0.169.0 takes that of the thread.
         let reviews = model.reviews();
         assert_eq!(reviews.len(), 1);
         assert!(["codex-auto-review", "mock-model"].contains(&reviews[0].model().unwrap()));

@@ -462,7 +462,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // A surprise of runtime 0.163.0 that the documentation warns of; 0.169.0 keeps the sandbox of the thread.
+    // A surprise of runtime 0.163.0 that the documentation warns of; with 0.169.0 no fork may write more than its thread.
     fn a_fork_has_the_default_sandbox_of_its_folder(start, wait) {
         let (model, place) = (Model::start(), Place::new());
         let (decided, undecided) = (place.repository("decided"), place.repository("undecided"));

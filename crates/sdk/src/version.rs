@@ -18,6 +18,9 @@ pub(crate) const JOINS: [u64; 3] = [0, 148, 0];
 /// The first runtime, of those seen, that sorts threads by `recency_at`.
 pub(crate) const RECENCY: [u64; 3] = [0, 142, 0];
 
+/// The first runtime, of those seen, that takes the tools of a namespace together.
+pub(crate) const TOOLS_TOGETHER: [u64; 3] = [0, 144, 4];
+
 /// Whether a runtime is known to be older than this version.
 pub(crate) fn is_older(metadata: &InitializeResponse, first: [u64; 3]) -> bool {
     let version = reported(metadata).and_then(|version| parse(version.trim()));

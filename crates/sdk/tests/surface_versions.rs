@@ -5,7 +5,7 @@ mod support;
 
 use std::path::PathBuf;
 
-use openai_codex::{CodexConfig, ErrorKind, ExternalMessage};
+use openai_codex::{CodexConfig, ErrorKind, ExternalMessage, Tool};
 use openai_codex_testkit::app_server::messages;
 use openai_codex_testkit::{AppServer, Script};
 use serde_json::json;
@@ -117,6 +117,27 @@ with_both_clients! {
             assert!(wait!(codex.thread_list().all().next()).is_none());
             wait!(codex.close()).unwrap();
             assert_eq!(sent(&playing.finish().unwrap().messages(), "thread/list")["params"]["sortKey"], key);
+        }
+    }
+
+    fn tools_are_told_in_the_form_that_the_runtime_knows(start, wait) {
+        let schema = json!({"type": "object", "properties": {}});
+        let tool = |name| Tool::new(name, "d", |(): ()| ());
+        for (version, function, together) in [
+            ("0.133.0", json!({"name": "a", "description": "d", "namespace": "n", "deferLoading": true}), false),
+            ("0.163.0", json!({"name": "a", "description": "d", "type": "function", "deferLoading": true}), true),
+        ] {
+            let (transport, playing) = of_version(version).start_thread("t").connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            let tools = [tool("a").namespace("n").defer_loading(true), tool("b")];
+            wait!(codex.thread_start().tools(tools).send()).unwrap();
+            wait!(codex.close()).unwrap();
+            let messages = playing.finish().unwrap().messages();
+            let mut told = sent(&messages, "thread/start")["params"]["dynamicTools"].clone();
+            let mut first = if together { told[0]["tools"][0].take() } else { told[0].take() };
+            let of_it = first.as_object_mut().unwrap().remove("inputSchema").unwrap();
+            assert_eq!((first, of_it), (function, schema.clone()));
+            assert_eq!((&told[1]["name"], told[1].get("type").is_some()), (&json!("b"), together));
         }
     }
 

@@ -34,6 +34,14 @@ pub(crate) const BEHAVIOURS: &[(&str, &[&str])] = &[
     ),
     ("A turn is interrupted when nobody holds it, or its time is up", &["real_runtime::dropping"]),
     ("Everything that waits ends when the runtime dies", &["real_runtime::death"]),
+    (
+        "A thread goes on in a new runtime, with what bounds it",
+        &[
+            "real_runtime::death::a_thread_goes_on",
+            "real_runtime::death::what_bounds_a_thread",
+            "real_runtime::death::the_configuration_of_a_thread",
+        ],
+    ),
     ("Threads: options, names, reading", &["real_runtime::threads", "surface_threads::a_name"]),
     ("Resume and fork with their history", &["surface_threads::threads_are_resumed"]),
     ("Resume without the turns in the answer", &["surface_threads::a_thread_is_resumed_without_its_turns"]),
@@ -56,11 +64,42 @@ pub(crate) const BEHAVIOURS: &[(&str, &[&str])] = &[
         "The approval mode is kept by a fork",
         &["surface_threads::the_approval_mode_of_a_thread_is_kept_by_its_fork"],
     ),
+    ("A model reviews what wants out of the sandbox", &["real_runtime::auto_review"]),
     ("Handlers of the server's requests", &["real_runtime::handlers"]),
+    (
+        "What else the runtime asks for: file changes, permissions, questions, elicitations",
+        &["real_runtime::asking"],
+    ),
     (
         "Sub-agents: their requests and their streams",
         &["real_runtime::handlers::a_sub_agents_request", "surface_children"],
     ),
+    ("Tools: functions that the model calls", &["real_runtime::tools"]),
+    ("Final responses of a type", &["real_runtime::typed_output"]),
+    ("Folders: nothing that they bring runs, or is recorded, without a decision", &["real_runtime::trust"]),
+    (
+        "The model does not get the instructions of a folder that is not trusted",
+        &["real_runtime::trust::instructions_of_a_folder"],
+    ),
+    (
+        "A fork has the default sandbox of its folder, not that of its thread",
+        &["real_runtime::trust::a_fork_has_the_default_sandbox"],
+    ),
+    (
+        "Logging in with an API key, and out; logins in the browser: canceled, replaced",
+        &["real_runtime::login"],
+    ),
+    (
+        "Logins that a person completes, in the browser or with a code",
+        &[
+            "real_runtime::login::a_person",
+            "real_runtime::login::a_login_of_any_kind",
+            "real_runtime::login::a_login_with_a_code",
+            "real_runtime::login::a_closed_client",
+        ],
+    ),
+    ("The account is there when its login has ended", &["real_runtime::login::the_account_is_there"]),
+    ("A log of the wire plays back as a server", &["real_runtime::wire_log"]),
     ("Any other method, typed or by its name; models; configuration", &["real_runtime::requests"]),
 ];
 

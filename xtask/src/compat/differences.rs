@@ -11,6 +11,8 @@ pub(crate) struct Difference {
     pub(crate) tests: &'static [&'static str],
     /// The explanation, a footnote of the table.
     pub(crate) why: &'static str,
+    /// Whether it is only the tests that cannot be done: then nothing is known of the behaviour.
+    pub(crate) unseen: bool,
 }
 
 pub(crate) const DIFFERENCES: &[Difference] = &[
@@ -21,6 +23,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
               input becomes part of the turn that runs, and is lost if that one is interrupted first. A handle of that id would \
               wait for ever, so the SDK refuses the second turn with `UnsupportedByRuntime` and sends nothing. \
               `TurnHandle::steer` adds input to a running turn with every version.",
+        unseen: false,
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
@@ -32,18 +35,21 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         why: "`toolOutput` of `turn/start` came with 0.151.0, and an older runtime ignores it without a word. The SDK refuses \
               an external message with `UnsupportedByRuntime` before anything is sent; `turn_trigger` and \
               `service_tier_for_turn` too.",
+        unseen: false,
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
         tests: &["surface_threads::a_thread_is_resumed_without_its_turns"],
         why: "`include_turns` of a resume or a fork is offered from 0.151.0 on, as in the reference SDK, and is otherwise \
               refused with `UnsupportedByRuntime`. Leave it out: the answer then holds the turns.",
+        unseen: false,
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
         tests: &["surface_threads::the_items_of_a_thread"],
         why: "0.133.0 has no `thread/items/list`, and 0.144.4 answers that it is not supported yet. \
               `thread.read().include_turns(true)` brings the items with their turns, with every version.",
+        unseen: false,
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
@@ -51,6 +57,42 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         why: "Before 0.149.0 a fork does not take over the approval policy of its thread but has the configured one: the fork \
               of a thread with `ApprovalMode::DenyAll` may ask again. Say `.approval_mode(…)` when forking. A resume keeps it \
               with every version.",
+        unseen: false,
+    },
+    Difference {
+        versions: &["0.133.0", "0.144.4"],
+        tests: &["real_runtime::trust::instructions_of_a_folder"],
+        why: "0.133.0 and 0.144.4 give the model the `AGENTS.md` of a folder that they are told not to trust; 0.154.0 and newer do \
+              not. Nothing else that the folder brings is used: the tests of the row above hold with every version.",
+        unseen: false,
+    },
+    Difference {
+        versions: &["0.169.0"],
+        tests: &["real_runtime::trust::a_fork_has_the_default_sandbox"],
+        why: "With 0.169.0 a fork has the sandbox of its thread; only where that one is `WorkspaceWrite`, and nobody has decided \
+              about the folder, the fork is read-only. With the older ones set it again when forking: the default may write \
+              more than the thread could.",
+        unseen: false,
+    },
+    Difference {
+        versions: &["0.133.0", "0.144.4"],
+        tests: &[
+            "real_runtime::login::a_person",
+            "real_runtime::login::a_login_of_any_kind",
+            "real_runtime::login::a_login_with_a_code",
+            "real_runtime::login::a_closed_client",
+            "real_runtime::login::the_account_is_there",
+        ],
+        why: "0.133.0 and 0.144.4 ask no other service than OpenAI's, and the tests have a stand-in for it. What these runtimes \
+              do once a person has logged in was not seen.",
+        unseen: true,
+    },
+    Difference {
+        versions: &["0.154.0"],
+        tests: &["real_runtime::login::the_account_is_there"],
+        why: "0.154.0 tells the end of a login before it has the account: asked at once, `account()` mostly says that there is \
+              none. Wait for `Notification::AccountUpdated`, which follows.",
+        unseen: false,
     },
 ];
 
@@ -117,8 +159,8 @@ mod tests {
             let failed = failed.iter().map(|test| ((*test).clone(), "no".to_owned())).collect();
             Run { version, outcome: Outcome { failed, ..Outcome::default() } }
         };
-        assert!(problems(&[run("0.169.0", &[])]).is_empty());
-        let unexplained = problems(&[run("0.169.0", &[&joining])]);
+        assert!(problems(&[run("0.163.0", &[])]).is_empty());
+        let unexplained = problems(&[run("0.163.0", &[&joining])]);
         assert!(unexplained[0].contains("does not say why: no"), "{unexplained:?}");
         let unseen = problems(&[run("0.133.0", &[])]);
         assert!(unseen.iter().any(|problem| problem.contains("`real_runtime::joining…`")), "{unseen:?}");

@@ -80,6 +80,9 @@ pub(crate) struct Router {
     touched: Vec<Arc<str>>,
 }
 
+/// How many events are kept of a turn that nobody wants. It is a few that a sub-agent is ahead of the item that tells of it.
+const UNWANTED: u64 = 16;
+
 /// A turn that somebody waits for, as it was at a moment.
 #[derive(Debug)]
 pub(crate) struct Watched {
@@ -104,6 +107,8 @@ struct Turn {
     claimed: bool,
     /// The turn that a sub-agent's turn works for.
     root: Option<Arc<str>>,
+    /// Its first events, if nobody wanted them: the item that makes it a sub-agent's may come after them.
+    unwanted: FrameQueue,
     /// Events that the logs are still to get: all that come at once are handed on at once.
     staged: FrameQueue,
 }
@@ -119,6 +124,7 @@ impl Turn {
             logs: Vec::new(),
             claimed: false,
             root: None,
+            unwanted: FrameQueue::default(),
             staged: FrameQueue::default(),
         }
     }
@@ -363,6 +369,7 @@ impl Router {
             .entry(turn_id.clone())
             .or_insert_with(|| Turn::new(turn_id.clone(), Some(&log.thread_id), tick));
         turn.claimed = true;
+        turn.unwanted = FrameQueue::default();
         if !abandoned {
             turn.logs.push(log);
         } else if created && !self.starts.is_about_to_be_joined(&log.thread_id) {
@@ -432,10 +439,26 @@ impl Router {
     fn note_employer(&mut self, turn_id: &str, route: &Route<'_>) {
         for receiver in route.kin.iter().flat_map(|kin| &kin.receivers) {
             let root = self.turns.get(turn_id).and_then(|turn| turn.root.clone());
-            self.lineage.employed(receiver, root.unwrap_or_else(|| turn_id.into()));
+            let root = root.unwrap_or_else(|| turn_id.into());
+            self.lineage.employed(receiver, root.clone());
             if let Some(sender) = route.thread_id.as_deref() {
                 self.lineage.works_for(receiver, sender);
             }
+            self.employ_running(receiver, &root);
+        }
+    }
+
+    /// A sub-agent may be at work before the item that gives it work has come.
+    fn employ_running(&mut self, thread_id: &str, root: &Arc<str>) {
+        let of_it = self.turns.iter_mut().find(|(turn_id, turn)| {
+            let nobodys = !turn.claimed && !turn.is_wanted();
+            nobodys && *turn_id != root && turn.thread_id.as_deref() == Some(thread_id)
+        });
+        let Some((turn_id, turn)) = of_it else { return };
+        turn.root = Some(root.clone());
+        turn.staged = std::mem::take(&mut turn.unwanted);
+        if !turn.staged.is_empty() {
+            self.touched.push(turn_id.clone());
         }
     }
 
@@ -457,6 +480,8 @@ impl Router {
                 self.touched.push(turn.id.clone());
             }
             turn.staged.push(event);
+        } else if !turn.claimed && turn.seen <= UNWANTED {
+            turn.unwanted.push(event);
         }
     }
 

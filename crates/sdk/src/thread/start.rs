@@ -11,7 +11,7 @@ use super::opened::{Opened, settings};
 use super::options::{Options, sends_a_thread, thread_options};
 use super::trust;
 use crate::client::Core;
-use crate::{ApprovalMode, Error, Result};
+use crate::{ApprovalMode, Error, Result, tool, version};
 
 /// A builder for `thread/start`; ends in `send`. What is not set is the server's to choose and is not sent, except
 /// for the approval mode: a new thread gets [`ApprovalMode::AutoReview`], or [`ApprovalMode::Ask`] where there is a handler
@@ -74,6 +74,9 @@ impl<C> ThreadStart<C> {
             trust::trust(&mut params.config, cwd);
         }
         let session = self.core.session().await?;
+        if params.dynamic_tools.is_some() && version::is_older(&session.metadata, version::TOOLS_TOGETHER) {
+            params.dynamic_tools = Some(tool::one_by_one(&self.options.layer.tools.0)?);
+        }
         if !self.options.trust_folder {
             trust::leave_undecided(&session, &mut params).await?;
         }

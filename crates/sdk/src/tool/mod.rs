@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 pub use self::call::ToolCall;
-pub(crate) use self::names::specs;
+pub(crate) use self::names::{one_by_one, specs};
 pub use self::output::{IntoToolOutput, Json, ToolOutput};
 use self::reply::Reply;
 pub use self::reply::{IntoToolReply, ToolReply};

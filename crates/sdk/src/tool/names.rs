@@ -6,6 +6,7 @@ use openai_codex_protocol::types::{
     DynamicToolNamespaceTool, DynamicToolSpec, FunctionDynamicToolNamespaceTool, FunctionDynamicToolSpec,
     NamespaceDynamicToolSpec,
 };
+use serde_json::json;
 
 use super::Tool;
 use crate::{Error, Result};
@@ -48,6 +49,23 @@ pub(crate) fn specs(tools: &[Tool]) -> Result<Vec<DynamicToolSpec>> {
         }
     }
     Ok(specs)
+}
+
+/// The same tools for an older runtime, which wants the namespace with each of them. Newer ones still take this form, if
+/// all tools have it: hence no `type`.
+pub(crate) fn one_by_one(tools: &[Tool]) -> Result<Vec<DynamicToolSpec>> {
+    let specs = tools.iter().map(|tool| {
+        let schema = tool.input_schema()?;
+        let mut spec = json!({"name": tool.name(), "description": *tool.description, "inputSchema": schema});
+        if let Some(namespace) = tool.namespace_name() {
+            spec["namespace"] = namespace.into();
+        }
+        if tool.defer_loading {
+            spec["deferLoading"] = true.into();
+        }
+        Ok(DynamicToolSpec::Unrecognized(spec))
+    });
+    specs.collect()
 }
 
 fn check(tool: &Tool) -> Result<()> {

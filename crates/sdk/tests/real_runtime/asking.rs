@@ -28,12 +28,22 @@ fn wants_everything(server: &McpServer) -> Model {
     model.reply_when(says("go"), request_permissions(&folder));
     model.reply_when(says("go"), ToolCall::exec_command(write("permitted")));
     model.reply_when(says("go"), ToolCall::request_user_input([question()]));
-    model.reply_when(says("go"), ToolCall::mcp("tools", "paint", json!({})).call_id("paint"));
+    calls_mcp(&model, "paint");
     model.reply_when(says("go"), ToolCall::exec_command(write("escalated")).escalate("because"));
     let spawn = ToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
     model.reply_when(says("go"), spawn.namespace("multi_agent_v1"));
     model.reply_when(says("help"), ToolCall::exec_command(write("by-sub-agent")).escalate("because"));
     model
+}
+
+/// Has the model call this tool of the MCP server `tools`, in the namespace that the runtime offers.
+fn calls_mcp(model: &Model, tool: &'static str) {
+    // The second one is that of old runtimes.
+    for namespace in ["mcp__tools", "mcp__tools__"] {
+        let offered = move |request: &RecordedRequest| request.tool_names().contains(&namespace);
+        let call = ToolCall::new(tool, json!({})).namespace(namespace).call_id(tool);
+        model.reply_when(move |request| says("go")(request) && offered(request), call);
+    }
 }
 
 fn says(text: &'static str) -> impl Fn(&RecordedRequest) -> bool + Send {
@@ -160,16 +170,21 @@ with_both_clients! {
         let server = McpServer::new().tool(McpTool::elicit("greet", "your name?", schema));
         let model = Model::start();
         model.add_config(&server.config("tools").unwrap()).unwrap();
-        model.reply(ToolCall::mcp("tools", "greet", json!({})).call_id("greet"));
+        calls_mcp(&model, "greet");
         model.reply("done");
         let config = model.config().on_elicitation(|request| request.accept(json!({"name": "Ann"})));
         let codex = start!(config).unwrap();
         let options = codex.thread_start().approval_mode(ApprovalMode::Ask).sandbox(Sandbox::ReadOnly);
         let thread = wait!(options.send()).unwrap();
-        wait!(thread.run("go")).unwrap();
-        let request = model.last_request().unwrap();
-        let told: Value = serde_json::from_str(request.output_of("greet").unwrap()).unwrap();
+        let result = wait!(thread.run("go")).unwrap();
+        let call = result.items.iter().find_map(|item| match item {
+            ThreadItem::McpToolCall(call) => call.result.as_ref(),
+            _ => None,
+        });
+        let told = call.unwrap().content[0]["text"].as_str().unwrap();
+        let told: Value = serde_json::from_str(told).unwrap();
         assert_eq!(told, json!({"action": "accept", "content": {"name": "Ann"}}));
+        assert!(model.last_request().unwrap().output_of("greet").unwrap().contains("Ann"));
         wait!(codex.close()).unwrap();
     }
 

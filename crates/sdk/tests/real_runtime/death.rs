@@ -104,8 +104,10 @@ with_both_clients! {
         let said = requests[2].user_texts().into_iter().filter(|text| !text.starts_with('<'));
         assert_eq!(said.collect::<Vec<_>>(), ["one", "two", "three"]);
         assert!(requests[2].texts("developer").contains(&"Mind the gap."));
-        // Nobody has told it of other bounds than those that it had.
-        assert_eq!(requests[2].texts("developer"), requests[0].texts("developer"));
+        // Nobody has told it of other bounds than those that it had; some runtimes tell of those again.
+        let told = requests[0].texts("developer");
+        assert_eq!(requests[2].texts("developer")[..told.len()], told);
+        assert!(requests[2].texts("developer").iter().all(|text| told.contains(text)));
         let read = wait!(thread.read().include_turns(true).send()).unwrap();
         let statuses: Vec<_> = read.thread.turns.iter().map(|turn| turn.status.clone()).collect();
         assert_eq!(statuses, [TurnStatus::Completed, TurnStatus::Interrupted, TurnStatus::Completed]);
@@ -130,7 +132,9 @@ with_both_clients! {
             ["approvalPolicy", "approvalsReviewer", "sandbox"].map(|field| answer[field].clone())
         };
         assert_eq!(before["sandbox"]["type"], "workspaceWrite");
-        assert_eq!((&before["sandbox"]["networkAccess"], &before["approvalsReviewer"]), (&json!(true), &json!("auto_review")));
+        assert_eq!(before["sandbox"]["networkAccess"], true);
+        // The second one is what old runtimes call it.
+        assert!([json!("auto_review"), json!("guardian_subagent")].contains(&before["approvalsReviewer"]));
         kill(&model);
         // Whether or not it finds the runtime alive.
         while wait!(codex.models().send()).is_err() {}

@@ -22,6 +22,8 @@ fn model_with_accounts() -> Model {
 fn at(service: &AuthService, model: &Model) -> CodexConfig {
     let backend = format!("\"{}/backend-api\"", service.url());
     let config = model.config().config_override("chatgpt_base_url", backend);
+    // Whatever else it may ask for is not reached.
+    let config = config.env("HTTPS_PROXY", "http://127.0.0.1:9");
     config.env("CODEX_APP_SERVER_LOGIN_ISSUER", service.url())
 }
 
@@ -44,6 +46,11 @@ fn callback(auth_url: &str) -> String {
     };
     let back = value("redirect_uri").replace("%3A", ":").replace("%2F", "/");
     format!("{back}?code=code&state={}", value("state"))
+}
+
+/// Whether the account has changed. With some runtimes the end of a login comes before that.
+fn is_account_update(event: &Event) -> bool {
+    matches!(event, Event::Notification(Notification::AccountUpdated(_)))
 }
 
 with_both_clients! {
@@ -150,10 +157,12 @@ with_both_clients! {
         let _browser = Browser::get();
         let (service, model) = (AuthService::start(), model_with_accounts());
         let codex = start!(at(&service, &model)).unwrap();
+        let mut events = codex.events();
         let login = wait!(codex.login_chatgpt()).unwrap();
         browse(&callback(login.auth_url()));
         let end = wait!(login.wait()).unwrap();
         assert_eq!((end.login_id.as_deref(), end.success), (Some(login.login_id()), true), "{end:?}");
+        while !is_account_update(&wait!(events.next()).unwrap().unwrap()) {}
         let account = wait!(codex.account().send()).unwrap().account;
         let Some(Account::Chatgpt(account)) = account else { panic!("{account:?}") };
         assert_eq!(account.email.as_deref(), Some("somebody@example.org"));
@@ -172,6 +181,7 @@ with_both_clients! {
         service.approve();
         let end = wait!(login.wait()).unwrap();
         assert_eq!((end.login_id.as_deref(), end.success), (Some(login.login_id()), true), "{end:?}");
+        while !is_account_update(&wait!(events.next()).unwrap().unwrap()) {}
         let account = wait!(codex.account().send()).unwrap();
         assert!(matches!(account.account, Some(Account::Chatgpt(_))), "{account:?}");
         let limits = wait!(codex.rate_limits()).unwrap().rate_limits;
@@ -183,6 +193,16 @@ with_both_clients! {
             let text = format!("{:?}", event.unwrap());
             assert!(!text.contains(TOKEN), "{text}");
         }
+    }
+
+    fn the_account_is_there_when_its_login_has_ended(start, wait) {
+        let (service, model) = (AuthService::start(), model_with_accounts());
+        let codex = start!(at(&service, &model)).unwrap();
+        let login = wait!(codex.login_chatgpt_device_code()).unwrap();
+        service.approve();
+        assert!(wait!(login.wait()).unwrap().success);
+        assert!(wait!(codex.account().send()).unwrap().account.is_some());
+        wait!(codex.close()).unwrap();
     }
 
     fn a_login_with_a_code_can_be_canceled(start, wait) {

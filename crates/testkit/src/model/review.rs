@@ -8,8 +8,8 @@ use super::request::RecordedRequest;
 /// What the scripted reviewer says about an action that wants out of the sandbox.
 ///
 /// With the reviewer `auto_review` (the SDK's `ApprovalMode::AutoReview`) the runtime asks a model about such actions,
-/// and not the client. That is one more request to the same model server, with the model `codex-auto-review`; the answer
-/// is a message whose text is JSON, with an `outcome` of `allow` or `deny`.
+/// and not the client. That is one more request to the same model server, with the model `codex-auto-review` or, for
+/// runtime 0.169.0, that of the thread; the answer is a message whose text is JSON, with an `outcome` of `allow` or `deny`.
 ///
 /// ```
 /// use openai_codex_testkit::{ScriptedModel, ToolCall, Verdict};

@@ -104,6 +104,32 @@ async fn events_of_sub_agents_come_to_the_streams_that_want_them() {
     assert!(matches!(end_of(&log).await, (digest, End::Completed(_)) if digest.items.is_empty()));
 }
 
+// As runtimes before 0.163.0 do it, whose turns do not say for which other one they work.
+#[tokio::test(start_paused = true)]
+async fn a_sub_agent_may_be_at_work_before_the_item_that_gave_it_work_has_come() {
+    let (connection, mut peer) = connect().await;
+    let (log, pending) = start(&connection);
+    peer.start_turn("u").await;
+    pending.await.unwrap();
+    let stream = log.open_stream();
+    log.want_children(stream);
+    for thread in ["sub", "stranger"] {
+        let turn = json!({"id": format!("{thread}'s"), "items": [], "status": "inProgress"});
+        peer.send(json!({"method": "turn/started", "params": {"threadId": thread, "turn": turn}})).await;
+    }
+    peer.delta("sub's", "from ").await;
+    peer.delta("stranger's", "not to be heard").await;
+    let item = json!({"type": "collabAgentToolCall", "id": "i", "receiverThreadIds": ["sub"]});
+    let params = json!({"threadId": "t", "turnId": "u", "item": item});
+    peer.send(json!({"method": "item/completed", "params": params})).await;
+    peer.delta("sub's", "below").await;
+    peer.completed("sub's").await;
+    peer.completed("u").await;
+    let mut seen = drain(&log, stream).await;
+    seen.retain(|event| event != "item/completed");
+    assert_eq!(seen, ["turn/started", "from ", "below", "turn/completed", "turn/completed"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn events_of_a_sub_agent_that_come_with_the_end_of_the_turn_come_before_it() {
     let (connection, mut peer) = connect().await;

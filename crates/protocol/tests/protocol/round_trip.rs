@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use openai_codex_protocol::{
-    ClientNotification, ClientRequest, Notification, NotificationKind, Params, ServerNotification,
-    ServerRequest, ServerRequestMethod, decode_response,
+    ClientNotification, ClientRequest, Notification, Params, ServerNotification, ServerRequest,
+    ServerRequestMethod, decode_response,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -288,7 +288,7 @@ impl<'a> Scanner<'a> {
         let first = self.peek()?;
         let start = self.at;
         match first {
-            b'"' => drop(self.step_over_string()?),
+            b'"' => self.step_over_string().map(|_| ())?,
             b'{' | b'[' => self.step_over_brackets()?,
             _ => self.step_over_scalar()?,
         }

@@ -19,7 +19,6 @@ impl DecodeError {
         let inner = locate(text, error.line(), error.column());
         let path = match (root, inner.as_str()) {
             (root, "") => root.to_owned(),
-            ("", inner) => inner.to_owned(),
             (root, inner) if inner.starts_with('[') => format!("{root}{inner}"),
             (root, inner) => format!("{root}.{inner}"),
         };

@@ -211,18 +211,13 @@ impl Notification {{
     /// Reads a method and its parameters.
     #[must_use]
     pub fn decode(method: &str, params: Option<&RawValue>) -> Self {{
-        let kind = NotificationKind::from_method(method);
-        match (kind, params) {{
-            (Some(kind), Some(params)) => Self::decode_params(kind, params.get()),
-            (Some(_), None) => {{
-                let error = DecodeError::without_text(method, "params", "they are missing");
-                Self::Undecodable(UndecodableNotification::new(method, None, error))
-            }}
-            (None, params) => Self::Unknown(UnknownNotification::new(method, params.map(ToOwned::to_owned))),
+        match NotificationKind::from_method(method) {{
+            Some(kind) => Self::decode_params(kind, params.map_or("", RawValue::get)),
+            None => Self::Unknown(UnknownNotification::new(method, params.map(ToOwned::to_owned))),
         }}
     }}
 
-    /// Reads the parameters of a known kind, in one pass.
+    /// Reads the parameters of a known kind, in one pass; empty, they are missing.
     #[must_use]
     pub fn decode_params(kind: NotificationKind, params: &str) -> Self {{
         Self::typed(kind, params).unwrap_or_else(|error| Self::undecodable(kind.method(), params, &error))
@@ -266,7 +261,10 @@ impl Notification {{
 
     #[cold]
     fn undecodable(method: &str, params: &str, error: &serde_json::Error) -> Self {{
-        let error = DecodeError::new(method, "params", params, error);
+        let error = match params {{
+            "" => DecodeError::without_text(method, "params", "they are missing"),
+            params => DecodeError::new(method, "params", params, error),
+        }};
         let params = serde_json::from_str(params).ok();
         Self::Undecodable(UndecodableNotification::new(method, params, error))
     }}

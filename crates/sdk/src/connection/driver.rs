@@ -204,28 +204,32 @@ async fn read(shared: Arc<Shared>, mut reader: Box<dyn FrameReader>) -> Why {
     let mut frames = Vec::new();
     loop {
         // Consumers are woken once for all that is there: with many turns each gets several events of it.
-        let mut why = None;
-        for reads in 0..READS {
-            frames.clear();
-            let read = match reads {
-                0 => Some(reader.read(&mut frames).await),
-                _ => at_once(reader.read(&mut frames)).await,
-            };
-            why = match read {
-                None => break,
-                Some(Ok(true)) => shared.receive(&frames).err(),
-                Some(Ok(false)) => Some(Why::OutputClosed),
-                Some(Err(error)) => Some(Why::ReadFailed(error)),
-            };
-            if why.is_some() {
-                break;
-            }
-        }
+        let taken = take_in(&shared, &mut *reader, &mut frames).await;
         shared.route(|router, effects| router.deliver(effects));
-        if let Some(why) = why {
+        if let Err(why) = taken {
             return why;
         }
     }
+}
+
+/// Waits for something to read, and takes in what is there.
+async fn take_in(
+    shared: &Arc<Shared>,
+    reader: &mut dyn FrameReader,
+    frames: &mut Vec<Bytes>,
+) -> Result<(), Why> {
+    for reads in 0..READS {
+        frames.clear();
+        let read = reader.read(frames);
+        let read = if reads == 0 { Some(read.await) } else { at_once(read).await };
+        match read {
+            Some(Ok(true)) => shared.receive(frames)?,
+            Some(Ok(false)) => return Err(Why::OutputClosed),
+            Some(Err(error)) => return Err(Why::ReadFailed(error)),
+            None => break,
+        }
+    }
+    Ok(())
 }
 
 /// What a future gives if it need not wait. Later looks at the same thing have the task woken.

@@ -2,7 +2,8 @@
 //!
 //! A scanner of its own, since every byte that arrives passes through here: it finds the members that routing needs and
 //! steps over the rest, strings at the speed of memory. It checks that a frame is an object whose strings and brackets
-//! close; what it steps over is checked when it is decoded, on the consumer's side.
+//! close; what it steps over in the parameters is checked when they are decoded, on the consumer's side, and what is beside
+//! them nowhere: nobody reads it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -427,6 +428,20 @@ mod tests {
             let Incoming::Answer { outcome: Outcome::Nothing, .. } = Incoming::scan(frame).unwrap() else {
                 panic!("{frame}")
             };
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_string_is_found_wherever_it_is() {
+        for size in 0..100 {
+            let plain = "\u{e9}".repeat(size / 2) + &"x".repeat(size % 2);
+            assert_eq!(quote_or_backslash(plain.as_bytes()), None);
+            for at in (0..size).filter(|at| plain.is_char_boundary(*at)) {
+                for found in ["\"", "\\"] {
+                    let text = format!("{}{found}{}\"\\", &plain[..at], &plain[at..]);
+                    assert_eq!(quote_or_backslash(text.as_bytes()), Some(at), "{text}");
+                }
+            }
         }
     }
 

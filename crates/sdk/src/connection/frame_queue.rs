@@ -26,10 +26,9 @@ pub(crate) struct Event<'a> {
 impl<'a> Event<'a> {
     /// The event of a message.
     pub(crate) fn of(method: &str, params: Option<&'a str>, frame: &'a str) -> Self {
-        match (NotificationKind::from_method(method), params) {
-            (Some(kind), Some(params)) => Self { kind: Some(kind), text: params, of_child: false },
-            _ => Self { kind: None, text: frame, of_child: false },
-        }
+        let kind = NotificationKind::from_method(method);
+        let text = if kind.is_some() { params.unwrap_or_default() } else { frame };
+        Self { kind, text, of_child: false }
     }
 
     pub(crate) fn to_owned(self) -> OwnedEvent {
@@ -231,6 +230,13 @@ impl FrameQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_known_kind_without_parameters_keeps_its_name() {
+        let event = Event::of("turn/completed", None, r#"{"method":"turn/completed","x":broken}"#);
+        let Notification::Undecodable(bad) = event.decode() else { panic!("nothing to decode") };
+        assert_eq!((bad.method.as_str(), bad.error.message()), ("turn/completed", "they are missing"));
+    }
 
     #[test]
     fn events_of_any_size_come_out_in_order() {

@@ -46,7 +46,8 @@ impl Budget {
 /// Events of a turn, first in, first out. Counts against a budget as long as it is being filled.
 #[derive(Default)]
 pub(crate) struct Backlog {
-    merged: Merged,
+    /// Apart, since only slow consumers have any.
+    merged: Option<Box<Merged>>,
     /// What came since.
     recent: FrameQueue,
     charge: Option<Charge>,
@@ -93,11 +94,11 @@ impl Backlog {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.merged.is_empty() && self.recent.is_empty()
+        self.merged.is_none() && self.recent.is_empty()
     }
 
     fn bytes(&self) -> usize {
-        self.merged.bytes() + self.recent.bytes()
+        self.merged.as_ref().map_or(0, |merged| merged.bytes()) + self.recent.bytes()
     }
 
     /// Moves events behind those that are here; false if the backlog is then too long.
@@ -111,7 +112,8 @@ impl Backlog {
             self.recent.bytes() > WORTHWHILE && charge.budget.used.load(Ordering::Relaxed) > merge_above;
         if much || bytes > stream {
             let recent = std::mem::take(&mut self.recent);
-            recent.iter().for_each(|event| self.merged.push(event));
+            let merged = self.merged.get_or_insert_default();
+            recent.iter().for_each(|event| merged.push(event));
             let bytes = self.bytes();
             if let Some(charge) = &mut self.charge {
                 charge.set(bytes);
@@ -138,6 +140,12 @@ impl Backlog {
 
     /// Takes the first event and decodes it. Those of sub-agents' turns are left out unless they are wanted.
     pub(crate) fn pop(&mut self, with_children: bool) -> Option<Notification> {
-        self.merged.pop(with_children).or_else(|| self.recent.pop(with_children))
+        if let Some(merged) = &mut self.merged {
+            match merged.pop(with_children) {
+                None => self.merged = None,
+                event => return event,
+            }
+        }
+        self.recent.pop(with_children)
     }
 }

@@ -34,7 +34,7 @@ mod watchdog;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -124,7 +124,7 @@ impl Shared {
                     let _ = waiter.reply.send(answer);
                     drop_elsewhere(waiter.opens);
                 }
-                Effect::Wake(waker) => waker.wake(),
+                Effect::Wake(wakers) => wakers.into_iter().for_each(Waker::wake),
                 Effect::EndLogin(ending, end) => drop(ending.send_replace(Some(end))),
                 Effect::Serve(ask) => serve::begin(self, ask),
                 Effect::Repeat(frame) => self.send(None, frame),

@@ -44,8 +44,8 @@ pub(crate) struct Waiter {
 pub(crate) enum Effect {
     /// Hand the outcome to whoever waits for it.
     Resolve(Waiter, Answer),
-    /// Wake a consumer.
-    Wake(Waker),
+    /// Wake consumers.
+    Wake(Vec<Waker>),
     /// Ask the handlers about a request of the server.
     Serve(Arc<Ask>),
     /// Answer a request of the server as before.
@@ -68,7 +68,8 @@ pub(crate) struct Router {
     ticks: u64,
     waiters: HashMap<i64, Waiter>,
     starts: Starts,
-    turns: HashMap<Arc<str>, Turn, foldhash::fast::RandomState>,
+    /// Boxed, so that the table of many turns stays in a processor's cache between the looks at it.
+    turns: HashMap<Arc<str>, Box<Turn>, foldhash::fast::RandomState>,
     lineage: Lineage,
     asked: Asked,
     logins: Logins,
@@ -248,27 +249,27 @@ impl Router {
 
     /// Has everybody woken for whom something has come.
     fn wake(&mut self, effects: &mut Vec<Effect>) {
-        effects.extend(self.wakers.drain(..).map(Effect::Wake));
+        if !self.wakers.is_empty() {
+            effects.push(Effect::Wake(std::mem::take(&mut self.wakers)));
+        }
     }
 
     /// Gives all staged events to their logs, and those of sub-agents' turns to the logs of the turns they work for.
     fn hand_on(&mut self) {
-        let mut touched = std::mem::take(&mut self.touched);
-        for turn_id in touched.drain(..) {
-            let root = self.turns.get(&turn_id).and_then(|turn| Some((turn.root.as_ref()?, &turn.staged)));
-            if let Some((root, staged)) =
-                root.and_then(|(root, staged)| Some((self.turns.get(root)?, staged)))
-            {
-                root.logs.iter().for_each(|log| log.append_of_child(staged, &mut self.wakers));
-            }
-            let Some(Turn { logs, staged, .. }) = self.turns.get_mut(&turn_id) else { continue };
+        for turn_id in self.touched.drain(..) {
+            let Some(turn) = self.turns.get_mut(&turn_id) else { continue };
+            let Turn { logs, root, staged, .. } = &mut **turn;
+            let for_root = root.clone().map(|root| (root, staged.clone()));
             if let Some((last, others)) = logs.split_last() {
                 others.iter().for_each(|log| log.append(&mut staged.clone(), &mut self.wakers));
                 last.append(staged, &mut self.wakers);
             }
             staged.clear();
+            if let Some((root, events)) = for_root {
+                let logs = self.turns.get(&root).into_iter().flat_map(|root| &root.logs);
+                logs.for_each(|log| log.append_of_child(&events, &mut self.wakers));
+            }
         }
-        self.touched = touched;
     }
 
     fn route(&mut self, incoming: Incoming<'_>, frame: &str, effects: &mut Vec<Effect>) {
@@ -367,7 +368,7 @@ impl Router {
         let turn = self
             .turns
             .entry(turn_id.clone())
-            .or_insert_with(|| Turn::new(turn_id.clone(), Some(&log.thread_id), tick));
+            .or_insert_with(|| Turn::new(turn_id.clone(), Some(&log.thread_id), tick).into());
         turn.claimed = true;
         turn.unwanted = FrameQueue::default();
         if !abandoned {
@@ -494,7 +495,7 @@ impl Router {
         if new {
             let since = self.tick();
             let id: Arc<str> = turn_id.into();
-            self.turns.insert(id.clone(), Turn::new(id, route.thread_id.as_deref(), since));
+            self.turns.insert(id.clone(), Turn::new(id, route.thread_id.as_deref(), since).into());
         }
         let employer = || self.lineage.employer(route.thread_id.as_deref()?);
         let named = route.kin.as_ref().and_then(|kin| kin.root_turn_id.as_deref());

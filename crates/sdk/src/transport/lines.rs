@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{BoxFuture, FrameReader, FrameWriter};
 
-/// How much is read at once; a pipe holds as much.
+/// How much is read at once; what a pipe holds if nothing else is said.
 const CHUNK: usize = 64 * 1024;
 
 /// Splits a byte stream into lines of any length. Frames are slices of the read buffer.

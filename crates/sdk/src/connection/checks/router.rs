@@ -342,7 +342,7 @@ impl World {
 
     fn apply(&mut self, effect: Effect, done: &mut Vec<Out>) {
         done.push(match effect {
-            Effect::Wake(waker) => return waker.wake(),
+            Effect::Wake(wakers) => return wakers.into_iter().for_each(Waker::wake),
             Effect::Resolve(waiter, answer) => {
                 let request = waiter.method.parse().unwrap();
                 let asked: &Asked = &self.asked[request];

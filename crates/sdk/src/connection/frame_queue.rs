@@ -112,6 +112,15 @@ impl Segment {
         self.events.push(Entry { kind, of_child, end: self.text.len() });
     }
 
+    /// Copies the events of another that were not taken.
+    fn extend(&mut self, other: &Self) {
+        let (first, start) = other.taken;
+        let at = self.text.len();
+        self.text.push_str(&other.text[start..]);
+        let events = other.events[first..].iter();
+        self.events.extend(events.map(|&entry| Entry { end: at + entry.end - start, ..entry }));
+    }
+
     /// Empties it. The memory of a small one is kept: events that come in a trickle cost no allocation.
     fn clear(&mut self) {
         if self.text.capacity() > FIRST {
@@ -133,15 +142,19 @@ impl FrameQueue {
     }
 
     pub(crate) fn push(&mut self, event: Event<'_>) {
-        let size = event.text.len();
+        self.add(event.text.len(), |segment| segment.push(event));
+    }
+
+    /// Adds events, whose text is this long, to a segment that has room for them.
+    fn add(&mut self, size: usize, add: impl FnOnce(&mut Segment)) {
         self.bytes += size;
         let last = self.rest.back_mut().unwrap_or(&mut self.first);
         if last.text.capacity() - last.text.len() >= size {
-            return last.push(event);
+            return add(last);
         }
         let room = (2 * last.text.capacity()).clamp(FIRST, SEGMENT).max(size);
         let mut segment = Segment::with_room(room);
-        segment.push(event);
+        add(&mut segment);
         match self.is_empty() {
             true => self.first = segment,
             false => self.rest.push_back(segment),
@@ -150,11 +163,12 @@ impl FrameQueue {
 
     /// Moves all events of another queue behind those of this one.
     pub(crate) fn append(&mut self, other: &mut Self) {
-        if self.is_empty() {
+        if other.rest.is_empty() && other.first.text.len() <= FIRST {
+            // Few events are copied: a trickle of them does not cost a segment each, and the memory of a queue that is
+            // filled again and again stays with the thread that fills it.
+            self.add(other.bytes, |segment| segment.extend(&other.first));
+        } else if self.is_empty() {
             std::mem::swap(self, other);
-        } else if other.rest.is_empty() && other.first.text.len() < FIRST {
-            // Few events are copied, so that a trickle of them does not cost a segment each.
-            other.iter().for_each(|event| self.push(event));
         } else {
             self.bytes += other.bytes;
             self.rest.push_back(std::mem::take(&mut other.first));

@@ -108,8 +108,9 @@ struct Turn {
     claimed: bool,
     /// The turn that a sub-agent's turn works for.
     root: Option<Arc<str>>,
-    /// Its first events, if nobody wanted them: the item that makes it a sub-agent's may come after them.
-    unwanted: FrameQueue,
+    /// Its first events, if nobody wanted them: the item that makes it a sub-agent's may come after them. Boxed, so that
+    /// what every event looks at is close together.
+    unwanted: Option<Box<FrameQueue>>,
     /// Events that the logs are still to get: all that come at once are handed on at once.
     staged: FrameQueue,
 }
@@ -125,7 +126,7 @@ impl Turn {
             logs: Vec::new(),
             claimed: false,
             root: None,
-            unwanted: FrameQueue::default(),
+            unwanted: None,
             staged: FrameQueue::default(),
         }
     }
@@ -370,7 +371,7 @@ impl Router {
             .entry(turn_id.clone())
             .or_insert_with(|| Turn::new(turn_id.clone(), Some(&log.thread_id), tick).into());
         turn.claimed = true;
-        turn.unwanted = FrameQueue::default();
+        turn.unwanted = None;
         if !abandoned {
             turn.logs.push(log);
         } else if created && !self.starts.is_about_to_be_joined(&log.thread_id) {
@@ -457,7 +458,7 @@ impl Router {
         });
         let Some((turn_id, turn)) = of_it else { return };
         turn.root = Some(root.clone());
-        turn.staged = std::mem::take(&mut turn.unwanted);
+        turn.staged = turn.unwanted.take().map(|unwanted| *unwanted).unwrap_or_default();
         if !turn.staged.is_empty() {
             self.touched.push(turn_id.clone());
         }
@@ -482,7 +483,7 @@ impl Router {
             }
             turn.staged.push(event);
         } else if !turn.claimed && turn.seen <= UNWANTED {
-            turn.unwanted.push(event);
+            turn.unwanted.get_or_insert_default().push(event);
         }
     }
 

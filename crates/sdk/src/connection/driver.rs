@@ -24,6 +24,7 @@ use super::envelope::{Incoming, Outcome};
 use super::frame_queue::Event;
 use super::observers::{Afterwards, Observed};
 use super::secrets::Secrets;
+use super::staged::Staged;
 use super::{Connection, Ended, Outgoing, Owner, Router, Shared, watchdog};
 use crate::process::{self, StderrTail};
 use crate::trace;
@@ -35,8 +36,11 @@ use crate::{Error, ErrorKind};
 const EXPLANATION: Duration = Duration::from_millis(500);
 /// How long a closing connection may take to write what was already queued.
 const FLUSH: Duration = Duration::from_millis(500);
-/// How many reads are taken in before their events are delivered, if there is that much: some 2 MiB from a pipe.
+/// How many reads, and from how many bytes on no further one, are taken in at once, if there is that much.
 const READS: usize = 32;
+const ENOUGH: usize = 2 * 1024 * 1024;
+/// How many messages are routed at once, so that callers wait for the router no longer than that.
+const ROUTED: usize = 256;
 /// How much of a malformed line an event or error shows.
 const EXCERPT: usize = 200;
 
@@ -203,30 +207,29 @@ async fn stop<T>(task: JoinHandle<T>) {
 async fn read(shared: Arc<Shared>, mut reader: Box<dyn FrameReader>) -> Why {
     let mut frames = Vec::new();
     loop {
-        // Consumers are woken once for all that is there: with many turns each gets several events of it.
-        let taken = take_in(&shared, &mut *reader, &mut frames).await;
-        shared.route(|router, effects| router.deliver(effects));
-        if let Err(why) = taken {
+        frames.clear();
+        let ended = take_in(&mut *reader, &mut frames).await;
+        if let Err(why) = shared.receive(&frames).and(ended) {
             return why;
         }
     }
 }
 
-/// Waits for something to read, and takes in what is there.
-async fn take_in(
-    shared: &Arc<Shared>,
-    reader: &mut dyn FrameReader,
-    frames: &mut Vec<Bytes>,
-) -> Result<(), Why> {
+/// Waits for something to read, and takes in what is there: with many turns each gets several events of it.
+async fn take_in(reader: &mut dyn FrameReader, frames: &mut Vec<Bytes>) -> Result<(), Why> {
+    let mut bytes = 0;
     for reads in 0..READS {
-        frames.clear();
+        let before = frames.len();
         let read = reader.read(frames);
         let read = if reads == 0 { Some(read.await) } else { at_once(read).await };
         match read {
-            Some(Ok(true)) => shared.receive(frames)?,
+            Some(Ok(true)) => bytes += frames[before..].iter().map(Bytes::len).sum::<usize>(),
             Some(Ok(false)) => return Err(Why::OutputClosed),
             Some(Err(error)) => return Err(Why::ReadFailed(error)),
             None => break,
+        }
+        if bytes >= ENOUGH {
+            break;
         }
     }
     Ok(())
@@ -282,6 +285,14 @@ impl Shared {
         }
         let clean = self.secrets.clean(frames);
         let frames = clean.as_deref().unwrap_or(frames);
+        let mut staged = Staged::with_capacity(frames.len());
+        let read = frames.chunks(ROUTED).try_for_each(|frames| self.take(frames, &mut staged));
+        self.route(|router, effects| router.deliver(&mut staged, effects));
+        read
+    }
+
+    /// Takes in some of what was read.
+    fn take<'a>(self: &Arc<Self>, frames: &'a [Bytes], staged: &mut Staged<'a>) -> Result<(), Why> {
         // Reading needs no lock: callers never wait for a long line to be scanned.
         let mut messages = Vec::with_capacity(frames.len());
         let mut seen = Vec::new();
@@ -290,7 +301,7 @@ impl Shared {
             Ok(())
         });
         let mut effects = Vec::new();
-        self.router().receive(messages, &mut effects);
+        self.router().receive(messages, staged, &mut effects);
         // Only now: whoever sees that a turn has ended may start the next.
         for (thread_id, observed) in &seen {
             self.hub.publish(thread_id.as_deref(), observed);

@@ -25,6 +25,7 @@ mod outgoing;
 mod router;
 pub(crate) mod secrets;
 mod serve;
+mod staged;
 mod starts;
 #[cfg(test)]
 mod tests;

@@ -16,11 +16,12 @@ use openai_codex_protocol::types::RequestId;
 use tokio::sync::oneshot;
 
 use super::asked::{Arrival, Ask, Asked};
-use super::envelope::{Incoming, Outcome, Route, resolved_request, started_turn, thread_of};
+use super::envelope::{Incoming, Kin, Outcome, Route, resolved_request, started_turn, thread_of};
 use super::frame_queue::{Event, FrameQueue};
 use super::lineage::Lineage;
 use super::logins::{Ending, LoginEnd, Logins};
 use super::observers::Afterwards;
+use super::staged::Staged;
 use super::starts::{Start, Starts};
 use super::turn_log::TurnLog;
 use crate::handler::{Layer, Signal};
@@ -68,7 +69,7 @@ pub(crate) struct Router {
     ticks: u64,
     waiters: HashMap<i64, Waiter>,
     starts: Starts,
-    /// Boxed, so that the table of many turns stays in a processor's cache between the looks at it.
+    /// Boxed, so that the table of many turns is small.
     turns: HashMap<Arc<str>, Box<Turn>, foldhash::fast::RandomState>,
     lineage: Lineage,
     asked: Asked,
@@ -77,8 +78,8 @@ pub(crate) struct Router {
     /// What the error of a lost turn says on top.
     note: &'static str,
     wakers: Vec<Waker>,
-    /// The turns that have staged events.
-    touched: Vec<Arc<str>>,
+    /// Empty; its memory serves to hand events on.
+    handed: FrameQueue,
 }
 
 /// How many events are kept of a turn that nobody wants. It is a few that a sub-agent is ahead of the item that tells of it.
@@ -108,11 +109,8 @@ struct Turn {
     claimed: bool,
     /// The turn that a sub-agent's turn works for.
     root: Option<Arc<str>>,
-    /// Its first events, if nobody wanted them: the item that makes it a sub-agent's may come after them. Boxed, so that
-    /// what every event looks at is close together.
-    unwanted: Option<Box<FrameQueue>>,
-    /// Events that the logs are still to get: all that come at once are handed on at once.
-    staged: FrameQueue,
+    /// Its first events, if nobody wanted them: the item that makes it a sub-agent's may come after them.
+    unwanted: FrameQueue,
 }
 
 impl Turn {
@@ -126,14 +124,23 @@ impl Turn {
             logs: Vec::new(),
             claimed: false,
             root: None,
-            unwanted: None,
-            staged: FrameQueue::default(),
+            unwanted: FrameQueue::default(),
         }
     }
 
     /// Whether somebody wants its events: a log of its own, or the turn that it works for.
     fn is_wanted(&self) -> bool {
         self.root.is_some() || !self.logs.is_empty()
+    }
+
+    /// Takes note of events that nobody wants, and keeps the first.
+    fn put_aside<'a>(&mut self, events: impl Iterator<Item = Event<'a>>) {
+        for event in events {
+            self.seen += 1;
+            if !self.claimed && self.seen <= UNWANTED {
+                self.unwanted.push(event);
+            }
+        }
     }
 }
 
@@ -225,11 +232,12 @@ impl Router {
         self.waiters.contains_key(&id)
     }
 
-    /// Routes messages, each with the text that it was scanned from. The events of turns are kept until they are
-    /// [delivered](Self::deliver).
+    /// Routes messages, each with the text that it was scanned from. The events of turns are staged, to be
+    /// [delivered](Self::deliver) when all is read that was there.
     pub(crate) fn receive<'a>(
         &mut self,
         messages: impl IntoIterator<Item = (Incoming<'a>, &'a str)>,
+        staged: &mut Staged<'a>,
         effects: &mut Vec<Effect>,
     ) {
         // What was read before the connection ended, and comes after it: everybody has been told.
@@ -237,14 +245,14 @@ impl Router {
             return;
         }
         for (incoming, frame) in messages {
-            self.route(incoming, frame, effects);
+            self.route(incoming, frame, staged, effects);
         }
         self.wake(effects);
     }
 
-    /// Gives the events that were kept to the logs of their turns, and has their consumers woken.
-    pub(crate) fn deliver(&mut self, effects: &mut Vec<Effect>) {
-        self.hand_on();
+    /// Gives staged events to the logs of their turns, and has their consumers woken.
+    pub(crate) fn deliver(&mut self, staged: &mut Staged<'_>, effects: &mut Vec<Effect>) {
+        self.hand_on(staged);
         self.wake(effects);
     }
 
@@ -256,26 +264,51 @@ impl Router {
     }
 
     /// Gives all staged events to their logs, and those of sub-agents' turns to the logs of the turns they work for.
-    fn hand_on(&mut self) {
-        for turn_id in self.touched.drain(..) {
-            let Some(turn) = self.turns.get_mut(&turn_id) else { continue };
-            let Turn { logs, root, staged, .. } = &mut **turn;
-            let for_root = root.clone().map(|root| (root, staged.clone()));
-            if let Some((last, others)) = logs.split_last() {
-                others.iter().for_each(|log| log.append(&mut staged.clone(), &mut self.wakers));
-                last.append(staged, &mut self.wakers);
+    ///
+    /// Before whatever changes who gets which events.
+    fn hand_on(&mut self, staged: &mut Staged<'_>) {
+        for (turn_id, events) in staged.by_turn() {
+            let Some(turn) = self.turns.get_mut(turn_id) else { continue };
+            if !turn.is_wanted() {
+                turn.put_aside(events);
+                continue;
             }
-            staged.clear();
-            if let Some((root, events)) = for_root {
-                let logs = self.turns.get(&root).into_iter().flat_map(|root| &root.logs);
-                logs.for_each(|log| log.append_of_child(&events, &mut self.wakers));
+            for event in events {
+                turn.seen += 1;
+                self.handed.push(event);
+            }
+            let root = turn.root.clone().map(|root| (root, self.handed.clone()));
+            if let Some((last, others)) = turn.logs.split_last() {
+                others.iter().for_each(|log| log.append(&mut self.handed.clone(), &mut self.wakers));
+                last.append(&mut self.handed, &mut self.wakers);
+            }
+            self.handed.clear();
+            if let Some((root, events)) = root {
+                self.hand_to_root(&root, &events);
             }
         }
+        staged.clear();
     }
 
-    fn route(&mut self, incoming: Incoming<'_>, frame: &str, effects: &mut Vec<Effect>) {
+    /// Gives events of a sub-agent's turn to the logs of the turn it works for.
+    fn hand_to_root(&mut self, root: &str, events: &FrameQueue) {
+        let logs = self.turns.get(root).into_iter().flat_map(|root| &root.logs);
+        logs.for_each(|log| log.append_of_child(events, &mut self.wakers));
+    }
+
+    fn route<'a>(
+        &mut self,
+        incoming: Incoming<'a>,
+        frame: &'a str,
+        staged: &mut Staged<'a>,
+        effects: &mut Vec<Effect>,
+    ) {
         match incoming {
             Incoming::Answer { id, outcome } => {
+                // What was staged came before: it is not for the log of a start that this answers.
+                if !self.starts.is_empty() {
+                    self.hand_on(staged);
+                }
                 // An answer that nobody waits for came too late, or twice: whoever asked has been told.
                 if let Some(id) = numeric(&id) {
                     self.answer(id, outcome, effects);
@@ -283,7 +316,7 @@ impl Router {
             }
             Incoming::Request { id, method, params, route } => self.ask(id, &method, params, &route, effects),
             Incoming::Notification { method, params, route } => {
-                self.notify(Event::of(&method, params, frame), &route, effects);
+                self.notify(Event::of(&method, params, frame), &route, staged, effects);
             }
         }
     }
@@ -355,8 +388,6 @@ impl Router {
         let early = start.take_early(&turn_id);
         let Start { log, since, abandoned, .. } = start;
         let tick = self.tick();
-        // What is staged came before: it is not for the new log, which has it in `early` if it is its own.
-        self.hand_on();
         let running = self.turns.get(&turn_id);
         let created = running.is_none_or(|turn| turn.since > since && !turn.claimed);
         log.bind(turn_id.clone(), created, &mut self.wakers);
@@ -371,7 +402,7 @@ impl Router {
             .entry(turn_id.clone())
             .or_insert_with(|| Turn::new(turn_id.clone(), Some(&log.thread_id), tick).into());
         turn.claimed = true;
-        turn.unwanted = None;
+        turn.unwanted = FrameQueue::default();
         if !abandoned {
             turn.logs.push(log);
         } else if created && !self.starts.is_about_to_be_joined(&log.thread_id) {
@@ -387,7 +418,13 @@ impl Router {
         }
     }
 
-    fn notify(&mut self, event: Event<'_>, route: &Route<'_>, effects: &mut Vec<Effect>) {
+    fn notify<'a>(
+        &mut self,
+        event: Event<'a>,
+        route: &Route<'a>,
+        staged: &mut Staged<'a>,
+        effects: &mut Vec<Effect>,
+    ) {
         match event.kind {
             Some(NotificationKind::ThreadStarted) => {
                 let parent = route.kin.as_ref().and_then(|kin| kin.parent_thread_id.as_deref());
@@ -410,57 +447,63 @@ impl Router {
         let Some(turn_id) = route.turn_id.as_deref() else { return };
         match event.kind {
             Some(NotificationKind::TurnStarted) => {
+                // What came before a turn's start is not of it, and whose it is may change with it.
+                self.hand_on(staged);
                 self.note_early(turn_id, event, route);
                 let new = self.appeared(turn_id, route);
-                self.stage(turn_id, event);
+                staged.push(turn_id, event);
                 // A log that is tied to the turn now has this event already, from its early ones.
                 if let Some(thread_id) = route.thread_id.as_deref().filter(|_| new) {
+                    self.hand_on(staged);
                     self.name(thread_id, effects);
                 }
             }
             Some(NotificationKind::TurnCompleted) => {
                 // Events of sub-agents that came before the end belong before it.
-                self.hand_on();
+                self.hand_on(staged);
                 self.note_early(turn_id, event, route);
-                self.stage(turn_id, event);
-                self.hand_on();
+                staged.push(turn_id, event);
+                self.hand_on(staged);
                 self.turns.remove(turn_id);
                 self.lineage.turn_ended(turn_id);
                 let unanswered = self.asked.end_turn(turn_id).into_iter();
                 effects.extend(unanswered.map(|(ask, signal)| Effect::Cancel(signal, Some(ask))));
             }
             _ => {
-                self.note_employer(turn_id, route);
+                if let Some(kin) = &route.kin {
+                    self.hand_on(staged);
+                    self.note_employer(turn_id, route.thread_id.as_deref(), kin);
+                }
                 self.note_early(turn_id, event, route);
-                self.stage(turn_id, event);
+                staged.push(turn_id, event);
             }
         }
     }
 
     /// An item of a turn: one that is addressed to sub-agents gives them work.
-    fn note_employer(&mut self, turn_id: &str, route: &Route<'_>) {
-        for receiver in route.kin.iter().flat_map(|kin| &kin.receivers) {
+    fn note_employer(&mut self, turn_id: &str, sender: Option<&str>, kin: &Kin<'_>) {
+        for receiver in &kin.receivers {
             let root = self.turns.get(turn_id).and_then(|turn| turn.root.clone());
             let root = root.unwrap_or_else(|| turn_id.into());
             self.lineage.employed(receiver, root.clone());
-            if let Some(sender) = route.thread_id.as_deref() {
+            if let Some(sender) = sender {
                 self.lineage.works_for(receiver, sender);
             }
-            self.employ_running(receiver, &root);
+            self.employ_running(receiver, root);
         }
     }
 
     /// A sub-agent may be at work before the item that gives it work has come.
-    fn employ_running(&mut self, thread_id: &str, root: &Arc<str>) {
-        let of_it = self.turns.iter_mut().find(|(turn_id, turn)| {
+    fn employ_running(&mut self, thread_id: &str, root: Arc<str>) {
+        let of_it = self.turns.values_mut().find(|turn| {
             let nobodys = !turn.claimed && !turn.is_wanted();
-            nobodys && *turn_id != root && turn.thread_id.as_deref() == Some(thread_id)
+            nobodys && turn.id != root && turn.thread_id.as_deref() == Some(thread_id)
         });
-        let Some((turn_id, turn)) = of_it else { return };
+        let Some(turn) = of_it else { return };
         turn.root = Some(root.clone());
-        turn.staged = turn.unwanted.take().map(|unwanted| *unwanted).unwrap_or_default();
-        if !turn.staged.is_empty() {
-            self.touched.push(turn_id.clone());
+        let events = std::mem::take(&mut turn.unwanted);
+        if !events.is_empty() {
+            self.hand_to_root(&root, &events);
         }
     }
 
@@ -471,20 +514,6 @@ impl Router {
         }
         let (known, now) = (self.turns.contains_key(turn_id), self.tick());
         self.starts.note(turn_id, event, route.thread_id.as_deref(), known, now);
-    }
-
-    /// Stages an event for the logs of its turn.
-    fn stage(&mut self, turn_id: &str, event: Event<'_>) {
-        let Some(turn) = self.turns.get_mut(turn_id) else { return };
-        turn.seen += 1;
-        if turn.is_wanted() {
-            if turn.staged.is_empty() {
-                self.touched.push(turn.id.clone());
-            }
-            turn.staged.push(event);
-        } else if !turn.claimed && turn.seen <= UNWANTED {
-            turn.unwanted.get_or_insert_default().push(event);
-        }
     }
 
     /// A turn has started; tells whether it was not known to run.
@@ -583,7 +612,6 @@ impl Router {
         if self.turns.get(&lost.turn_id).is_none_or(|turn| turn.seen != lost.seen) {
             return;
         }
-        self.hand_on();
         if let Some(turn) = self.turns.remove(&lost.turn_id) {
             turn.logs.iter().for_each(|log| log.lose(error, &mut self.wakers));
         }
@@ -599,7 +627,6 @@ impl Router {
             return false;
         }
         self.failure = Some(error.clone());
-        self.hand_on();
         self.lineage = Lineage::default();
         let of_turn = match error.kind() {
             ErrorKind::Closed => error.clone(),
@@ -630,14 +657,14 @@ impl Router {
 impl Router {
     /// Whether nothing is left that somebody could wait for.
     pub(crate) fn holds_nothing(&self) -> bool {
-        let Self { waiters, starts, turns, lineage, asked, wakers, touched, .. } = self;
+        let Self { waiters, starts, turns, lineage, asked, wakers, handed, .. } = self;
         waiters.is_empty()
             && starts.is_empty()
             && turns.is_empty()
             && lineage.is_empty()
             && asked.is_empty()
             && wakers.is_empty()
-            && touched.is_empty()
+            && handed.is_empty()
     }
 }
 

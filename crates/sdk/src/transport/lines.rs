@@ -49,6 +49,7 @@ fn push_line(frames: &mut Vec<Bytes>, line: Bytes) {
 impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for LineReader<R> {
     fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<bool>> {
         Box::pin(async move {
+            let before = frames.len();
             loop {
                 // One huge line must not stay allocated for the life of the connection.
                 if self.buffer.is_empty() && self.buffer.capacity() > 4 * CHUNK {
@@ -62,10 +63,10 @@ impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for LineReader<R> {
                     let rest = self.buffer.split().freeze();
                     self.searched = 0;
                     push_line(frames, rest);
-                    return Ok(!frames.is_empty());
+                    return Ok(frames.len() > before);
                 }
                 self.take_lines(frames);
-                if !frames.is_empty() {
+                if frames.len() > before {
                     return Ok(true);
                 }
             }

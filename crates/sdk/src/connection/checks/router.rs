@@ -16,6 +16,7 @@ use crate::connection::asked::Ask;
 use crate::connection::backlog::{Backlog, Budget, Limits};
 use crate::connection::envelope::Incoming;
 use crate::connection::router::{Answer, Effect, Router, Waiter};
+use crate::connection::staged::Staged;
 use crate::connection::turn_log::{Batch, End, TurnLog};
 use crate::{Error, ErrorKind};
 
@@ -139,12 +140,6 @@ impl World {
                 let message = json!({"method": "serverRequest/resolved", "params": params});
                 self.send(&message, Told::Resolved(id), flush);
             }
-            Op::Fail => {
-                // What was read and not delivered yet comes before the end.
-                self.receive();
-                self.act(Op::Fail);
-                self.compare();
-            }
             local => {
                 // The client acts on what it has read.
                 self.read();
@@ -211,18 +206,16 @@ impl World {
     }
 
     fn read(&mut self) {
-        self.receive();
-        self.router.deliver(&mut self.effects);
-    }
-
-    fn receive(&mut self) {
-        for (frame, told) in std::mem::take(&mut self.unread) {
-            let message = (Incoming::scan(&frame).unwrap(), frame.as_str());
-            self.router.receive([message], &mut self.effects);
+        let (frames, told): (Vec<_>, Vec<_>) = std::mem::take(&mut self.unread).into_iter().unzip();
+        let mut staged = Staged::default();
+        for (frame, told) in frames.iter().zip(told) {
+            let message = (Incoming::scan(frame).unwrap(), frame.as_str());
+            self.router.receive([message], &mut staged, &mut self.effects);
             if !self.model.failed {
                 self.model.hear(told);
             }
         }
+        self.router.deliver(&mut staged, &mut self.effects);
     }
 
     /// Something happens on the client's side.

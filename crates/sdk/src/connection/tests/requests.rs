@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::connection::envelope::Incoming;
+use crate::connection::staged::Staged;
 
 #[tokio::test(start_paused = true)]
 async fn answers_in_reverse_order_reach_the_right_callers() {
@@ -165,7 +166,7 @@ async fn what_was_read_before_the_end_and_is_routed_after_it_asks_nobody_and_is_
     let messages = [&*turn, &*request].map(|frame| (Incoming::scan(frame).unwrap(), frame));
     let mut effects = Vec::new();
     let mut router = connection.shared.router();
-    router.receive(messages, &mut effects);
+    router.receive(messages, &mut Staged::default(), &mut effects);
     assert!(effects.is_empty(), "{effects:?}");
     assert!(router.holds_nothing(), "{router:?}");
 }

@@ -5,6 +5,7 @@ use std::task::{Context, Wake, Waker};
 
 use super::*;
 use crate::connection::envelope::Incoming;
+use crate::connection::staged::Staged;
 
 #[tokio::test(start_paused = true)]
 async fn events_before_the_answer_belong_to_the_handle() {
@@ -208,7 +209,7 @@ async fn a_compaction_is_woken_when_its_turn_is_known_by_the_end_of_another_star
         let started =
             json!({"method": "turn/started", "params": {"threadId": "t", "turn": turn}}).to_string();
         let message = (Incoming::scan(&started).unwrap(), &*started);
-        connection.shared.route(|router, effects| router.receive([message], effects));
+        connection.shared.route(|router, effects| router.receive([message], &mut Staged::default(), effects));
         let woken = Arc::<Woken>::default();
         let waker = Waker::from(woken.clone());
         let mut wait = log.wait();

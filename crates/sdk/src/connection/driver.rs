@@ -36,10 +36,11 @@ use crate::{Error, ErrorKind};
 const EXPLANATION: Duration = Duration::from_millis(500);
 /// How long a closing connection may take to write what was already queued.
 const FLUSH: Duration = Duration::from_millis(500);
-/// How many reads, and from how many bytes on no further one, are taken in at once, if there is that much.
+/// At most how many reads are taken in at once.
 const READS: usize = 32;
+/// How much memory of what was read is enough to take in nothing more.
 const ENOUGH: usize = 2 * 1024 * 1024;
-/// How many messages are routed at once, so that callers wait for the router no longer than that.
+/// How many messages are routed at once. Callers then have a chance to get at the router.
 const ROUTED: usize = 256;
 /// How much of a malformed line an event or error shows.
 const EXCERPT: usize = 200;
@@ -217,19 +218,18 @@ async fn read(shared: Arc<Shared>, mut reader: Box<dyn FrameReader>) -> Why {
 
 /// Waits for something to read, and takes in what is there: with many turns each gets several events of it.
 async fn take_in(reader: &mut dyn FrameReader, frames: &mut Vec<Bytes>) -> Result<(), Why> {
-    let mut bytes = 0;
+    let (mut read, mut taken) = (Vec::new(), 0);
     for reads in 0..READS {
-        let before = frames.len();
-        let read = reader.read(frames);
-        let read = if reads == 0 { Some(read.await) } else { at_once(read).await };
-        match read {
-            Some(Ok(true)) => bytes += frames[before..].iter().map(Bytes::len).sum::<usize>(),
+        // What a reader finds here is empty at each read, whoever has written it.
+        let reading = reader.read(&mut read);
+        let more = if reads == 0 { Some(reading.await) } else { at_once(reading).await };
+        taken += read.iter().map(|frame| frame.len() + size_of::<Bytes>()).sum::<usize>();
+        frames.append(&mut read);
+        match more {
+            Some(Ok(true)) if taken < ENOUGH => {}
+            Some(Ok(true)) | None => break,
             Some(Ok(false)) => return Err(Why::OutputClosed),
             Some(Err(error)) => return Err(Why::ReadFailed(error)),
-            None => break,
-        }
-        if bytes >= ENOUGH {
-            break;
         }
     }
     Ok(())
@@ -285,6 +285,9 @@ impl Shared {
         }
         let clean = self.secrets.clean(frames);
         let frames = clean.as_deref().unwrap_or(frames);
+        // There is no wait between routing and delivering: what else runs on this thread, the clock, the writer and the
+        // watchdog, never meets the router with events staged. Other threads may: a release wants none of the events, a
+        // new request is answered in a later batch, and a close gives up what is staged.
         let mut staged = Staged::with_capacity(frames.len());
         let read = frames.chunks(ROUTED).try_for_each(|frames| self.take(frames, &mut staged));
         self.route(|router, effects| router.deliver(&mut staged, effects));
@@ -398,4 +401,36 @@ async fn explain(
 
 fn lost_kind(shared: &Shared) -> ErrorKind {
     if shared.greeted.load(Ordering::Acquire) { ErrorKind::TransportClosed } else { ErrorKind::Handshake }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::BoxFuture;
+
+    /// Gives so many frames of a size at each read, in a vector of its own, without ever waiting.
+    struct Ready {
+        frames: usize,
+        size: usize,
+        reads: usize,
+    }
+
+    impl FrameReader for Ready {
+        fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<bool>> {
+            self.reads += 1;
+            *frames = (0..self.frames).map(|_| vec![b'x'; self.size].into()).collect();
+            Box::pin(async { Ok(true) })
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_there_is_taken_in_up_to_a_number_of_reads_and_an_amount() {
+        for (frames, size, reads) in [(3, 10, READS), (1, ENOUGH, 1), (2, ENOUGH / 4, 2), (ENOUGH / 32, 0, 1)]
+        {
+            let mut reader = Ready { frames, size, reads: 0 };
+            let mut taken = Vec::new();
+            assert!(take_in(&mut reader, &mut taken).await.is_ok());
+            assert_eq!((reader.reads, taken.len()), (reads, reads * frames));
+        }
+    }
 }

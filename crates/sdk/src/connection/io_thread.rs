@@ -59,13 +59,16 @@ fn start(launch: &Launch) -> Result<(Transport, Process)> {
     Ok((transport, Process { program: launch.program().to_owned(), child, group }))
 }
 
-/// Lets the pipe of the server's output hold more than the usual 64 KiB. While one batch of events is taken in the server
+/// Lets the pipe of the server's output hold more than the usual 64 KiB. While one batch of events is routed, the server
 /// writes the next, so that batches are large: with many turns each gets several events of one, and is woken once for
 /// them. If the user has as much in pipes as the system allows, it stays as it is.
 #[cfg(target_os = "linux")]
 fn lengthen(stdout: &tokio::process::ChildStdout) {
     const HOLDS: usize = 256 * 1024;
-    let _ = rustix::pipe::fcntl_setpipe_size(stdout, HOLDS);
+    // Where memory pages are large a pipe holds more anyway.
+    if rustix::pipe::fcntl_getpipe_size(stdout).is_ok_and(|size| size < HOLDS) {
+        let _ = rustix::pipe::fcntl_setpipe_size(stdout, HOLDS);
+    }
 }
 
 /// Runs `main` to its end on a thread of its own.

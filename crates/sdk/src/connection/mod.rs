@@ -1,7 +1,8 @@
 //! One connection to one runtime: requests out, answers and events in.
 //!
 //! The parts: [`envelope`] reads where a frame goes, [`router`] decides, with [`starts`] for turns that are not known yet,
-//! [`lineage`] for the families of threads and [`logins`] for whose the end of a login is. [`turn_log`] and [`observers`] keep what consumers have not taken yet
+//! [`lineage`] for the families of threads and [`logins`] for whose the end of a login is. [`staged`] holds the events of
+//! what was read at once, [`turn_log`] and [`observers`] keep what consumers have not taken yet
 //! ([`frame_queue`], [`backlog`], [`merge`]). [`asked`] keeps what the server has asked, [`serve`] has it answered by
 //! handlers and [`fallback`] without any. [`deadlines`] ends what takes too long, [`watchdog`] asks after silent turns,
 //! [`secrets`] takes keys out of what reports trouble, [`outgoing`] is what is written, and [`driver`] runs them over a

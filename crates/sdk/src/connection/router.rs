@@ -267,6 +267,7 @@ impl Router {
     ///
     /// Before whatever changes who gets which events.
     fn hand_on(&mut self, staged: &mut Staged<'_>) {
+        let mut handed = std::mem::take(&mut self.handed);
         for (turn_id, events) in staged.by_turn() {
             let Some(turn) = self.turns.get_mut(turn_id) else { continue };
             if !turn.is_wanted() {
@@ -275,18 +276,18 @@ impl Router {
             }
             for event in events {
                 turn.seen += 1;
-                self.handed.push(event);
+                handed.push(event);
             }
-            let root = turn.root.clone().map(|root| (root, self.handed.clone()));
-            if let Some((last, others)) = turn.logs.split_last() {
-                others.iter().for_each(|log| log.append(&mut self.handed.clone(), &mut self.wakers));
-                last.append(&mut self.handed, &mut self.wakers);
+            if let Some(root) = turn.root.clone() {
+                turn.logs.iter().for_each(|log| log.append(&mut handed.clone(), &mut self.wakers));
+                self.hand_to_root(&root, &handed);
+            } else if let Some((last, others)) = turn.logs.split_last() {
+                others.iter().for_each(|log| log.append(&mut handed.clone(), &mut self.wakers));
+                last.append(&mut handed, &mut self.wakers);
             }
-            self.handed.clear();
-            if let Some((root, events)) = root {
-                self.hand_to_root(&root, &events);
-            }
+            handed.clear();
         }
+        self.handed = handed;
         staged.clear();
     }
 
@@ -305,14 +306,13 @@ impl Router {
     ) {
         match incoming {
             Incoming::Answer { id, outcome } => {
+                // An answer that nobody waits for came too late, or twice: whoever asked has been told.
+                let Some(id) = numeric(&id) else { return };
                 // What was staged came before: it is not for the log of a start that this answers.
-                if !self.starts.is_empty() {
+                if self.starts.contains(id) {
                     self.hand_on(staged);
                 }
-                // An answer that nobody waits for came too late, or twice: whoever asked has been told.
-                if let Some(id) = numeric(&id) {
-                    self.answer(id, outcome, effects);
-                }
+                self.answer(id, outcome, effects);
             }
             Incoming::Request { id, method, params, route } => self.ask(id, &method, params, &route, effects),
             Incoming::Notification { method, params, route } => {
@@ -421,7 +421,7 @@ impl Router {
     fn notify<'a>(
         &mut self,
         event: Event<'a>,
-        route: &Route<'a>,
+        route: &Route<'_>,
         staged: &mut Staged<'a>,
         effects: &mut Vec<Effect>,
     ) {
@@ -619,7 +619,7 @@ impl Router {
         self.wake(effects);
     }
 
-    /// The connection has ended: every waiter and every turn ends with it, and nothing new is taken.
+    /// The connection has ended: every waiter and every turn ends with it, and nothing new is taken, nor what is staged.
     ///
     /// Tells whether it is the first time; later ones do nothing.
     pub(crate) fn fail(&mut self, error: &Error, effects: &mut Vec<Effect>) -> bool {

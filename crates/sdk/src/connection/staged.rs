@@ -23,8 +23,8 @@ pub(crate) struct Staged<'a> {
     /// Where the chain of a turn is.
     places: HashTable<usize>,
     hasher: RandomState,
-    /// Where the chain of the last event is.
-    last: usize,
+    /// Where the chain of the latest event is.
+    latest: usize,
 }
 
 #[derive(Debug)]
@@ -36,6 +36,7 @@ struct Link<'a> {
 
 #[derive(Debug)]
 struct Chain {
+    /// The hash of the id, for when the table grows.
     hash: u64,
     /// Where the turn's id is.
     id: Range<usize>,
@@ -44,7 +45,7 @@ struct Chain {
 }
 
 impl<'a> Staged<'a> {
-    /// For at most so many events, or a few more.
+    /// With room for so many events.
     pub(crate) fn with_capacity(events: usize) -> Self {
         Self { events: Vec::with_capacity(events), ..Self::default() }
     }
@@ -60,24 +61,24 @@ impl<'a> Staged<'a> {
         }
     }
 
-    /// The chain of a turn. Often it is that of the last event.
+    /// The chain of a turn. Often it is that of the latest event.
     fn chain(&mut self, turn_id: &str) -> Option<&mut Chain> {
-        let Self { chains, ids, places, hasher, last, .. } = self;
+        let Self { chains, ids, places, hasher, latest, .. } = self;
         let is_of_turn =
             |place: &usize| chains.get(*place).is_some_and(|chain| ids[chain.id.clone()] == *turn_id);
-        if !is_of_turn(last) {
-            *last = *places.find(hasher.hash_one(turn_id), is_of_turn)?;
+        if !is_of_turn(latest) {
+            *latest = *places.find(hasher.hash_one(turn_id), is_of_turn)?;
         }
-        chains.get_mut(*last)
+        chains.get_mut(*latest)
     }
 
     fn begin(&mut self, turn_id: &str, at: usize) {
-        let Self { chains, ids, places, hasher, last, .. } = self;
-        *last = chains.len();
+        let Self { chains, ids, places, hasher, latest, .. } = self;
+        *latest = chains.len();
         let (hash, start) = (hasher.hash_one(turn_id), ids.len());
         ids.push_str(turn_id);
         chains.push(Chain { hash, id: start..ids.len(), first: at, last: at });
-        places.insert_unique(hash, *last, |place| chains[*place].hash);
+        places.insert_unique(hash, *latest, |place| chains[*place].hash);
     }
 
     /// The turns and the events of each.

@@ -53,6 +53,10 @@ impl Starts {
         self.0.insert(id, Start { log, unnamed, early, since, abandoned: false, expired: false });
     }
 
+    pub(super) fn contains(&self, id: i64) -> bool {
+        self.0.contains_key(&id)
+    }
+
     pub(super) fn take(&mut self, id: i64) -> Option<Start> {
         self.0.remove(&id)
     }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{BoxFuture, FrameReader, FrameWriter};
 
-/// How much is read at once; what a pipe holds if nothing else is said.
+/// How much is read at once: as much as a pipe usually holds.
 const CHUNK: usize = 64 * 1024;
 
 /// Splits a byte stream into lines of any length. Frames are slices of the read buffer.
@@ -49,7 +49,6 @@ fn push_line(frames: &mut Vec<Bytes>, line: Bytes) {
 impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for LineReader<R> {
     fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<bool>> {
         Box::pin(async move {
-            let before = frames.len();
             loop {
                 // One huge line must not stay allocated for the life of the connection.
                 if self.buffer.is_empty() && self.buffer.capacity() > 4 * CHUNK {
@@ -63,10 +62,10 @@ impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for LineReader<R> {
                     let rest = self.buffer.split().freeze();
                     self.searched = 0;
                     push_line(frames, rest);
-                    return Ok(frames.len() > before);
+                    return Ok(!frames.is_empty());
                 }
                 self.take_lines(frames);
-                if frames.len() > before {
+                if !frames.is_empty() {
                     return Ok(true);
                 }
             }

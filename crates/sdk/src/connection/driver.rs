@@ -38,7 +38,7 @@ const EXPLANATION: Duration = Duration::from_millis(500);
 const FLUSH: Duration = Duration::from_millis(500);
 /// At most how many reads are taken in at once.
 const READS: usize = 32;
-/// How much memory of what was read is enough to take in nothing more.
+/// From how many bytes of memory on nothing more is taken in.
 const ENOUGH: usize = 2 * 1024 * 1024;
 /// How many messages are routed at once. Callers then have a chance to get at the router.
 const ROUTED: usize = 256;
@@ -220,7 +220,7 @@ async fn read(shared: Arc<Shared>, mut reader: Box<dyn FrameReader>) -> Why {
 async fn take_in(reader: &mut dyn FrameReader, frames: &mut Vec<Bytes>) -> Result<(), Why> {
     let (mut read, mut taken) = (Vec::new(), 0);
     for reads in 0..READS {
-        // What a reader finds here is empty at each read, whoever has written it.
+        // Empty at each read: programs can bring readers of their own, which may count on it.
         let reading = reader.read(&mut read);
         let more = if reads == 0 { Some(reading.await) } else { at_once(reading).await };
         taken += read.iter().map(|frame| frame.len() + size_of::<Bytes>()).sum::<usize>();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use openai_codex_protocol::Notification;
 
-use super::frame_queue::FrameQueue;
+use super::frame_queue::{Event, FrameQueue};
 use super::merge::Merged;
 
 /// From how much text on a backlog is worth merging.
@@ -101,9 +101,9 @@ impl Backlog {
         self.merged.as_ref().map_or(0, |merged| merged.bytes()) + self.recent.bytes()
     }
 
-    /// Moves events behind those that are here; false if the backlog is then too long.
-    pub(crate) fn append(&mut self, events: &mut FrameQueue) -> bool {
-        self.recent.append(events);
+    /// Puts events behind those that are here; false if the backlog is then too long.
+    pub(crate) fn append<'a>(&mut self, events: impl Iterator<Item = Event<'a>>) -> bool {
+        events.for_each(|event| self.recent.push(event));
         let bytes = self.bytes();
         let Some(charge) = &mut self.charge else { return true };
         charge.set(bytes);
@@ -134,7 +134,7 @@ impl Backlog {
 
     /// The events that were not merged, as they came.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn unmerged(&self) -> impl Iterator<Item = super::frame_queue::Event<'_>> {
+    pub(crate) fn unmerged(&self) -> impl Iterator<Item = Event<'_>> {
         self.recent.iter()
     }
 

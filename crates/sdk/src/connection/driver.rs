@@ -288,7 +288,8 @@ impl Shared {
         // There is no wait between routing and delivering: what else runs on this thread, the clock, the writer and the
         // watchdog, never meets the router with events staged. Other threads may: a release wants none of the events, a
         // new request is answered in a later batch, and a close gives up what is staged.
-        let mut staged = Staged::with_capacity(frames.len());
+        let turns = self.router().running().min(frames.len());
+        let mut staged = Staged::with_capacity(frames.len(), turns);
         let read = frames.chunks(ROUTED).try_for_each(|frames| self.take(frames, &mut staged));
         self.route(|router, effects| router.deliver(&mut staged, effects));
         read

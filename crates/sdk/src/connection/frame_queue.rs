@@ -70,7 +70,7 @@ impl OwnedEvent {
 }
 
 /// Events, first in, first out.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct FrameQueue {
     /// Has no events only if there are none at all.
     first: Segment,
@@ -86,7 +86,7 @@ impl fmt::Debug for FrameQueue {
     }
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Segment {
     text: String,
     events: Vec<Entry>,
@@ -112,15 +112,6 @@ impl Segment {
         self.events.push(Entry { kind, of_child, end: self.text.len() });
     }
 
-    /// Copies the events of another that were not taken.
-    fn extend(&mut self, other: &Self) {
-        let (first, start) = other.taken;
-        let at = self.text.len();
-        self.text.push_str(&other.text[start..]);
-        let events = other.events[first..].iter();
-        self.events.extend(events.map(|&entry| Entry { end: at + entry.end - start, ..entry }));
-    }
-
     /// Empties it. The memory of a small one is kept: events that come in a trickle cost no allocation.
     fn clear(&mut self) {
         if self.text.capacity() > FIRST {
@@ -142,66 +133,23 @@ impl FrameQueue {
     }
 
     pub(crate) fn push(&mut self, event: Event<'_>) {
-        self.add(event.text.len(), |segment| segment.push(event));
-    }
-
-    /// Adds events, whose text is this long, to a segment that has room for them.
-    fn add(&mut self, size: usize, add: impl FnOnce(&mut Segment)) {
+        let size = event.text.len();
         self.bytes += size;
         let last = self.rest.back_mut().unwrap_or(&mut self.first);
         if last.text.capacity() - last.text.len() >= size {
-            return add(last);
+            return last.push(event);
         }
         let room = (2 * last.text.capacity()).clamp(FIRST, SEGMENT).max(size);
         let mut segment = Segment::with_room(room);
-        add(&mut segment);
+        segment.push(event);
         match self.is_empty() {
             true => self.first = segment,
             false => self.rest.push_back(segment),
         }
     }
 
-    /// Moves all events of another queue behind those of this one.
-    pub(crate) fn append(&mut self, other: &mut Self) {
-        if other.rest.is_empty() && other.first.text.len() <= FIRST {
-            // Few events are copied: a trickle of them does not cost a segment each, and the memory of a queue that is
-            // filled again and again stays with the thread that fills it.
-            self.add(other.bytes, |segment| segment.extend(&other.first));
-        } else if self.is_empty() {
-            std::mem::swap(self, other);
-        } else {
-            self.bytes += other.bytes;
-            self.rest.push_back(std::mem::take(&mut other.first));
-            self.rest.append(&mut other.rest);
-        }
-        other.clear();
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.first.clear();
-        self.rest.clear();
-        self.bytes = 0;
-    }
-
-    /// Leaves out what comes behind the first event of which this holds; mostly that is the last one, or there is none.
-    pub(crate) fn end_with(&mut self, holds: impl Fn(&Event<'_>) -> bool) {
-        let mut behind = self.iter().skip_while(|event| !holds(event)).skip(1);
-        if behind.next().is_none() {
-            return;
-        }
-        drop(behind);
-        let mut kept = Self::default();
-        for event in self.iter() {
-            kept.push(event);
-            if holds(&event) {
-                break;
-            }
-        }
-        *self = kept;
-    }
-
     /// The events that were not taken, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Event<'_>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Event<'_>> + Clone {
         std::iter::once(&self.first).chain(&self.rest).flat_map(|segment| {
             let (first, mut start) = segment.taken;
             segment.events[first..].iter().map(move |&Entry { kind, of_child, end }| {
@@ -209,12 +157,6 @@ impl FrameQueue {
                 Event { kind, text, of_child }
             })
         })
-    }
-
-    /// Makes all events those of a sub-agent's turn.
-    pub(crate) fn mark_of_child(&mut self) {
-        let segments = std::iter::once(&mut self.first).chain(&mut self.rest);
-        segments.flat_map(|segment| &mut segment.events).for_each(|entry| entry.of_child = true);
     }
 
     /// Takes the first event and decodes it. Those of sub-agents' turns are left out unless they are wanted.
@@ -264,21 +206,9 @@ mod tests {
         }
         assert!(queue.iter().map(|event| event.text).eq(&expected));
         assert!(!format!("{queue:?}").contains("method"), "what was said is not shown");
-        let mut joined = FrameQueue::default();
-        for event in queue.iter() {
-            let mut one = FrameQueue::default();
-            one.push(event);
-            joined.append(&mut one);
-            assert!(one.is_empty() && one.bytes() == 0);
-        }
-        assert!(joined.iter().map(|event| event.text).eq(&expected));
         for n in 0..sizes.len() {
             assert_eq!(queue.pop(true).unwrap().method(), format!("m{n}"));
         }
         assert!(queue.pop(true).is_none() && queue.is_empty());
-        for n in (0..sizes.len()).step_by(2) {
-            assert_eq!(joined.pop(false).unwrap().method(), format!("m{n}"));
-        }
-        assert!(joined.pop(false).is_none() && joined.is_empty());
     }
 }

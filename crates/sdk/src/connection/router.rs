@@ -78,8 +78,6 @@ pub(crate) struct Router {
     /// What the error of a lost turn says on top.
     note: &'static str,
     wakers: Vec<Waker>,
-    /// Empty; its memory serves to hand events on.
-    handed: FrameQueue,
 }
 
 /// How many events are kept of a turn that nobody wants. It is a few that a sub-agent is ahead of the item that tells of it.
@@ -256,6 +254,11 @@ impl Router {
         self.wake(effects);
     }
 
+    /// How many turns run.
+    pub(crate) fn running(&self) -> usize {
+        self.turns.len()
+    }
+
     /// Has everybody woken for whom something has come.
     fn wake(&mut self, effects: &mut Vec<Effect>) {
         if !self.wakers.is_empty() {
@@ -267,34 +270,25 @@ impl Router {
     ///
     /// Before whatever changes who gets which events.
     fn hand_on(&mut self, staged: &mut Staged<'_>) {
-        let mut handed = std::mem::take(&mut self.handed);
         for (turn_id, events) in staged.by_turn() {
             let Some(turn) = self.turns.get_mut(turn_id) else { continue };
             if !turn.is_wanted() {
                 turn.put_aside(events);
                 continue;
             }
-            for event in events {
-                turn.seen += 1;
-                handed.push(event);
-            }
+            turn.seen += events.len() as u64;
+            turn.logs.iter().for_each(|log| log.append(events.clone(), &mut self.wakers));
             if let Some(root) = turn.root.clone() {
-                turn.logs.iter().for_each(|log| log.append(&mut handed.clone(), &mut self.wakers));
-                self.hand_to_root(&root, &handed);
-            } else if let Some((last, others)) = turn.logs.split_last() {
-                others.iter().for_each(|log| log.append(&mut handed.clone(), &mut self.wakers));
-                last.append(&mut handed, &mut self.wakers);
+                self.hand_to_root(&root, events);
             }
-            handed.clear();
         }
-        self.handed = handed;
         staged.clear();
     }
 
     /// Gives events of a sub-agent's turn to the logs of the turn it works for.
-    fn hand_to_root(&mut self, root: &str, events: &FrameQueue) {
+    fn hand_to_root<'a>(&mut self, root: &str, events: impl Iterator<Item = Event<'a>> + Clone) {
         let logs = self.turns.get(root).into_iter().flat_map(|root| &root.logs);
-        logs.for_each(|log| log.append_of_child(events, &mut self.wakers));
+        logs.for_each(|log| log.append_of_child(events.clone(), &mut self.wakers));
     }
 
     fn route<'a>(
@@ -391,8 +385,8 @@ impl Router {
         let running = self.turns.get(&turn_id);
         let created = running.is_none_or(|turn| turn.since > since && !turn.claimed);
         log.bind(turn_id.clone(), created, &mut self.wakers);
-        if let Some(mut events) = early {
-            log.append(&mut events, &mut self.wakers);
+        if let Some(events) = early {
+            log.append(events.iter(), &mut self.wakers);
         }
         if log.has_ended() {
             return;
@@ -503,7 +497,7 @@ impl Router {
         turn.root = Some(root.clone());
         let events = std::mem::take(&mut turn.unwanted);
         if !events.is_empty() {
-            self.hand_to_root(&root, &events);
+            self.hand_to_root(&root, events.iter());
         }
     }
 
@@ -657,14 +651,13 @@ impl Router {
 impl Router {
     /// Whether nothing is left that somebody could wait for.
     pub(crate) fn holds_nothing(&self) -> bool {
-        let Self { waiters, starts, turns, lineage, asked, wakers, handed, .. } = self;
+        let Self { waiters, starts, turns, lineage, asked, wakers, .. } = self;
         waiters.is_empty()
             && starts.is_empty()
             && turns.is_empty()
             && lineage.is_empty()
             && asked.is_empty()
             && wakers.is_empty()
-            && handed.is_empty()
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::hash::BuildHasher;
 use std::ops::Range;
+use std::str::from_utf8;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use openai_codex_protocol::NotificationKind;
 
 use super::frame_queue::Event;
 
@@ -19,7 +21,7 @@ pub(crate) struct Staged<'a> {
     /// In the order of their first events.
     chains: Vec<Chain>,
     /// The ids of the chains' turns, one behind the other.
-    ids: String,
+    ids: Vec<u8>,
     /// Where the chain of a turn is.
     places: HashTable<usize>,
     hasher: RandomState,
@@ -29,40 +31,71 @@ pub(crate) struct Staged<'a> {
 
 #[derive(Debug)]
 struct Link<'a> {
-    event: Event<'a>,
-    /// Where the next of the same turn is.
-    next: Option<usize>,
+    kind: Option<NotificationKind>,
+    text: &'a str,
+    /// Where the next of the same turn is, if there is one.
+    next: usize,
 }
 
 #[derive(Debug)]
 struct Chain {
-    /// The hash of the id, for when the table grows.
-    hash: u64,
     /// Where the turn's id is.
     id: Range<usize>,
     first: usize,
     last: usize,
+    length: usize,
 }
 
-impl<'a> Staged<'a> {
-    /// With room for so many events.
-    pub(crate) fn with_capacity(events: usize) -> Self {
-        Self { events: Vec::with_capacity(events), ..Self::default() }
+/// The events of a turn.
+#[derive(Clone, Debug)]
+pub(crate) struct OfTurn<'s, 'a> {
+    events: &'s [Link<'a>],
+    next: usize,
+    left: usize,
+}
+
+impl<'a> Iterator for OfTurn<'_, 'a> {
+    type Item = Event<'a>;
+
+    fn next(&mut self) -> Option<Event<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        let Link { kind, text, next } = *self.events.get(self.next)?;
+        self.next = next;
+        Some(Event { kind, text, of_child: false })
     }
 
-    pub(crate) fn push(&mut self, turn_id: &str, event: Event<'a>) {
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for OfTurn<'_, '_> {}
+
+impl<'a> Staged<'a> {
+    /// With room for so many events of so many turns.
+    pub(crate) fn with_capacity(events: usize, turns: usize) -> Self {
+        Self {
+            events: Vec::with_capacity(events),
+            chains: Vec::with_capacity(turns),
+            places: HashTable::with_capacity(turns),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn push(&mut self, turn_id: &str, Event { kind, text, .. }: Event<'a>) {
         let at = self.events.len();
-        self.events.push(Link { event, next: None });
-        if let Some(chain) = self.chain(turn_id) {
+        self.events.push(Link { kind, text, next: at });
+        if let Some(chain) = self.chain(turn_id.as_bytes()) {
+            chain.length += 1;
             let last = std::mem::replace(&mut chain.last, at);
-            self.events[last].next = Some(at);
+            self.events[last].next = at;
         } else {
-            self.begin(turn_id, at);
+            self.begin(turn_id.as_bytes(), at);
         }
     }
 
     /// The chain of a turn. Often it is that of the latest event.
-    fn chain(&mut self, turn_id: &str) -> Option<&mut Chain> {
+    fn chain(&mut self, turn_id: &[u8]) -> Option<&mut Chain> {
         let Self { chains, ids, places, hasher, latest, .. } = self;
         let is_of_turn =
             |place: &usize| chains.get(*place).is_some_and(|chain| ids[chain.id.clone()] == *turn_id);
@@ -72,21 +105,21 @@ impl<'a> Staged<'a> {
         chains.get_mut(*latest)
     }
 
-    fn begin(&mut self, turn_id: &str, at: usize) {
+    fn begin(&mut self, turn_id: &[u8], at: usize) {
         let Self { chains, ids, places, hasher, latest, .. } = self;
         *latest = chains.len();
-        let (hash, start) = (hasher.hash_one(turn_id), ids.len());
-        ids.push_str(turn_id);
-        chains.push(Chain { hash, id: start..ids.len(), first: at, last: at });
-        places.insert_unique(hash, *latest, |place| chains[*place].hash);
+        let start = ids.len();
+        ids.extend_from_slice(turn_id);
+        chains.push(Chain { id: start..ids.len(), first: at, last: at, length: 1 });
+        let hash = |place: &usize| hasher.hash_one(&ids[chains[*place].id.clone()]);
+        places.insert_unique(hash(latest), *latest, hash);
     }
 
     /// The turns and the events of each.
-    pub(crate) fn by_turn(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = Event<'a>>)> {
-        self.chains.iter().map(|Chain { id, first, .. }| {
-            let next = |link: &&Link<'a>| Some(&self.events[link.next?]);
-            let links = std::iter::successors(Some(&self.events[*first]), next);
-            (&self.ids[id.clone()], links.map(|link| link.event))
+    pub(crate) fn by_turn(&self) -> impl Iterator<Item = (&str, OfTurn<'_, 'a>)> {
+        self.chains.iter().map(|Chain { id, first, length, .. }| {
+            let turn_id = from_utf8(&self.ids[id.clone()]).unwrap_or_default();
+            (turn_id, OfTurn { events: &self.events, next: *first, left: *length })
         })
     }
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use openai_codex_protocol::NotificationKind;
 
 use super::backlog::{Backlog, Budget};
-use super::frame_queue::{FrameQueue, OwnedEvent};
+use super::frame_queue::{Event, OwnedEvent};
 use crate::{Error, ErrorKind};
 
 /// How a turn ended, as far as its handle is concerned.
@@ -126,8 +126,30 @@ impl Drop for Wait<'_> {
 }
 
 impl State {
+    /// Takes note of what events tell of the turn, and gives how many there are up to its end.
+    fn note<'a>(&mut self, events: impl Iterator<Item = Event<'a>>) -> usize {
+        let mut length = 0;
+        for event in events {
+            length += 1;
+            match event.kind {
+                Some(NotificationKind::ItemCompleted) => self.digest.items.push(event.to_owned()),
+                Some(NotificationKind::ThreadTokenUsageUpdated) => {
+                    let digest = &mut self.digest;
+                    digest.first_usage.get_or_insert_with(|| event.to_owned());
+                    digest.usage = Some(event.to_owned());
+                }
+                Some(NotificationKind::TurnCompleted) => {
+                    self.end = Some(End::Completed(event.to_owned()));
+                    break;
+                }
+                _ => {}
+            }
+        }
+        length
+    }
+
     /// Keeps events for the first stream. As long as there may be one there is no other.
-    fn keep(&mut self, events: &mut FrameQueue) {
+    fn keep<'a>(&mut self, events: impl Iterator<Item = Event<'a>>) {
         if let Some(backlog) = &mut self.backlog
             && !backlog.append(events)
         {
@@ -138,7 +160,7 @@ impl State {
 }
 
 impl Stream {
-    fn append(&mut self, events: &mut FrameQueue) {
+    fn append<'a>(&mut self, events: impl Iterator<Item = Event<'a>>) {
         if self.overflown.is_none() && !self.queue.append(events) {
             // What cannot be told whole is not told at all.
             self.queue.exchange(&mut Backlog::default());
@@ -204,18 +226,21 @@ impl TurnLog {
     }
 
     /// Appends events of a sub-agent's turn, for streams that want them.
-    pub(crate) fn append_of_child(&self, events: &FrameQueue, wake: &mut Vec<Waker>) {
+    pub(crate) fn append_of_child<'a>(
+        &self,
+        events: impl Iterator<Item = Event<'a>> + Clone,
+        wake: &mut Vec<Waker>,
+    ) {
         let mut state = self.lock();
         if state.end.is_some() {
             return;
         }
-        let mut events = events.clone();
-        events.mark_of_child();
+        let events = events.map(|event| Event { of_child: true, ..event });
         if state.backlog.is_some() {
-            return state.keep(&mut events);
+            return state.keep(events);
         }
         for stream in state.streams.iter_mut().filter(|stream| stream.children != Some(false)) {
-            stream.append(&mut events.clone());
+            stream.append(events.clone());
             wake.extend(stream.waker.take());
         }
     }
@@ -228,24 +253,14 @@ impl TurnLog {
     }
 
     /// Appends events of the turn. Wakers are handed out, to be woken when no lock is held.
-    pub(crate) fn append(&self, events: &mut FrameQueue, wake: &mut Vec<Waker>) {
+    pub(crate) fn append<'a>(&self, events: impl Iterator<Item = Event<'a>> + Clone, wake: &mut Vec<Waker>) {
         let mut state = self.lock();
         if state.end.is_some() {
             return;
         }
-        events.end_with(|event| event.kind == Some(NotificationKind::TurnCompleted));
-        for event in events.iter() {
-            match event.kind {
-                Some(NotificationKind::ItemCompleted) => state.digest.items.push(event.to_owned()),
-                Some(NotificationKind::ThreadTokenUsageUpdated) => {
-                    let digest = &mut state.digest;
-                    digest.first_usage.get_or_insert_with(|| event.to_owned());
-                    digest.usage = Some(event.to_owned());
-                }
-                Some(NotificationKind::TurnCompleted) => state.end = Some(End::Completed(event.to_owned())),
-                _ => {}
-            }
-        }
+        let length = state.note(events.clone());
+        // Nothing comes behind the end.
+        let events = events.take(length);
         if state.end.is_some() {
             wake.extend(state.waiting.drain(..).map(|(_, waker)| waker));
         }
@@ -253,12 +268,8 @@ impl TurnLog {
             return state.keep(events);
         }
         for stream in &mut state.streams {
+            stream.append(events.clone());
             wake.extend(stream.waker.take());
-        }
-        // The last one gets the events themselves, which mostly is the only one.
-        if let Some((last, others)) = state.streams.split_last_mut() {
-            others.iter_mut().for_each(|stream| stream.append(&mut events.clone()));
-            last.append(events);
         }
     }
 
@@ -285,9 +296,7 @@ impl TurnLog {
         let mut queue = first.unwrap_or_else(|| Backlog::new(&self.budget));
         let tell_loss = match &state.end {
             Some(End::Completed(event)) if !of_first => {
-                let mut last = FrameQueue::default();
-                last.push(event.borrow());
-                queue.append(&mut last);
+                queue.append(std::iter::once(event.borrow()));
                 false
             }
             end => matches!(end, Some(End::Lost(_))),

@@ -9,16 +9,9 @@ use crate::connection::frame_queue::{Event, FrameQueue};
 pub(crate) enum Step {
     /// An event of about this size, a sub-agent's or not.
     Push(usize, bool),
-    /// Another queue of these.
-    Append(Vec<(usize, bool)>),
     Pop {
         with_children: bool,
     },
-    /// All become those of a sub-agent.
-    OfChild,
-    /// What comes behind the event at this place is left out.
-    UpTo(usize),
-    Clone,
 }
 
 /// Does all of this to a queue and to a list.
@@ -33,14 +26,6 @@ pub(crate) fn frame_queue(steps: &[Step]) {
     for step in steps {
         match step {
             Step::Push(size, of_child) => push(&mut queue, &mut list, frame(*size), *of_child),
-            Step::Append(events) => {
-                let mut other = FrameQueue::default();
-                for (size, of_child) in events {
-                    push(&mut other, &mut list, frame(*size), *of_child);
-                }
-                queue.append(&mut other);
-                assert!(other.is_empty() && other.bytes() == 0);
-            }
             Step::Pop { with_children } => {
                 let popped = queue.pop(*with_children).map(|event| event.method().to_owned());
                 while list.front().is_some_and(|(_, _, of_child)| *of_child && !with_children) {
@@ -48,16 +33,6 @@ pub(crate) fn frame_queue(steps: &[Step]) {
                 }
                 assert_eq!(popped, list.pop_front().map(|(_, name, _)| name));
             }
-            Step::OfChild => {
-                queue.mark_of_child();
-                list.iter_mut().for_each(|(.., of_child)| *of_child = true);
-            }
-            Step::UpTo(place) => {
-                let last = list.get(*place).map(|(frame, ..): &(String, String, bool)| frame.clone());
-                queue.end_with(|event| Some(event.text) == last.as_deref());
-                list.truncate(place.saturating_add(1));
-            }
-            Step::Clone => queue = queue.clone(),
         }
         assert_eq!(queue.is_empty(), list.is_empty());
         let listed = list.iter().map(|(frame, _, of_child)| (frame.as_str(), *of_child));

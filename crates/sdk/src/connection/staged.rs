@@ -25,8 +25,6 @@ pub(crate) struct Staged<'a> {
     /// Where the chain of a turn is.
     places: HashTable<usize>,
     hasher: RandomState,
-    /// Where the chain of the latest event is.
-    latest: usize,
 }
 
 #[derive(Debug)]
@@ -94,25 +92,21 @@ impl<'a> Staged<'a> {
         }
     }
 
-    /// The chain of a turn. Often it is that of the latest event.
     fn chain(&mut self, turn_id: &[u8]) -> Option<&mut Chain> {
-        let Self { chains, ids, places, hasher, latest, .. } = self;
+        let Self { chains, ids, places, hasher, .. } = self;
         let is_of_turn =
             |place: &usize| chains.get(*place).is_some_and(|chain| ids[chain.id.clone()] == *turn_id);
-        if !is_of_turn(latest) {
-            *latest = *places.find(hasher.hash_one(turn_id), is_of_turn)?;
-        }
-        chains.get_mut(*latest)
+        let place = *places.find(hasher.hash_one(turn_id), is_of_turn)?;
+        chains.get_mut(place)
     }
 
     fn begin(&mut self, turn_id: &[u8], at: usize) {
-        let Self { chains, ids, places, hasher, latest, .. } = self;
-        *latest = chains.len();
-        let start = ids.len();
+        let Self { chains, ids, places, hasher, .. } = self;
+        let (place, start) = (chains.len(), ids.len());
         ids.extend_from_slice(turn_id);
         chains.push(Chain { id: start..ids.len(), first: at, last: at, length: 1 });
         let hash = |place: &usize| hasher.hash_one(&ids[chains[*place].id.clone()]);
-        places.insert_unique(hash(latest), *latest, hash);
+        places.insert_unique(hash(&place), place, hash);
     }
 
     /// The turns and the events of each.

@@ -107,23 +107,15 @@ struct Turn {
     claimed: bool,
     /// The turn that a sub-agent's turn works for.
     root: Option<Arc<str>>,
-    /// Its first events, if nobody wanted them: the item that makes it a sub-agent's may come after them.
-    unwanted: FrameQueue,
+    /// Its first events, if nobody wanted them: the item that makes it a sub-agent's may come after them. Boxed, since
+    /// hardly any turn has some.
+    unwanted: Option<Box<FrameQueue>>,
 }
 
 impl Turn {
     fn new(id: Arc<str>, thread_id: Option<&str>, since: u64) -> Self {
         let thread_id = thread_id.map(Arc::from);
-        Self {
-            id,
-            thread_id,
-            since,
-            seen: 0,
-            logs: Vec::new(),
-            claimed: false,
-            root: None,
-            unwanted: FrameQueue::default(),
-        }
+        Self { id, thread_id, since, seen: 0, logs: Vec::new(), claimed: false, root: None, unwanted: None }
     }
 
     /// Whether somebody wants its events: a log of its own, or the turn that it works for.
@@ -136,7 +128,7 @@ impl Turn {
         for event in events {
             self.seen += 1;
             if !self.claimed && self.seen <= UNWANTED {
-                self.unwanted.push(event);
+                self.unwanted.get_or_insert_default().push(event);
             }
         }
     }
@@ -396,7 +388,7 @@ impl Router {
             .entry(turn_id.clone())
             .or_insert_with(|| Turn::new(turn_id.clone(), Some(&log.thread_id), tick).into());
         turn.claimed = true;
-        turn.unwanted = FrameQueue::default();
+        turn.unwanted = None;
         if !abandoned {
             turn.logs.push(log);
         } else if created && !self.starts.is_about_to_be_joined(&log.thread_id) {
@@ -495,8 +487,7 @@ impl Router {
         });
         let Some(turn) = of_it else { return };
         turn.root = Some(root.clone());
-        let events = std::mem::take(&mut turn.unwanted);
-        if !events.is_empty() {
+        if let Some(events) = turn.unwanted.take() {
             self.hand_to_root(&root, events.iter());
         }
     }

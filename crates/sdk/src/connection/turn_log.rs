@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use openai_codex_protocol::NotificationKind;
+use smallvec::SmallVec;
 
 use super::backlog::{Backlog, Budget};
 use super::frame_queue::{Event, OwnedEvent};
@@ -49,11 +50,11 @@ struct State {
     turn_id: Option<Arc<str>>,
     created: bool,
     digest: Digest,
-    /// For the first stream, until there is one.
-    backlog: Option<Backlog>,
+    /// For the first stream, until there is one. Boxed, since a turn that streams has none any more.
+    backlog: Option<Box<Backlog>>,
     /// Whether that was given up, because it was too long.
     overflown: bool,
-    streams: Vec<Stream>,
+    streams: SmallVec<[Stream; 1]>,
     next_id: u64,
     end: Option<End>,
     /// Those who wait for the turn's id, or for its end.
@@ -190,9 +191,9 @@ impl TurnLog {
                 turn_id: None,
                 created: false,
                 digest: Digest::default(),
-                backlog: keep_backlog.then(|| Backlog::new(budget)),
+                backlog: keep_backlog.then(|| Backlog::new(budget).into()),
                 overflown: false,
-                streams: Vec::new(),
+                streams: SmallVec::new(),
                 next_id: 0,
                 end: None,
                 waiting: Vec::new(),
@@ -293,7 +294,7 @@ impl TurnLog {
         let mut state = self.lock();
         let first = state.backlog.take();
         let of_first = first.is_some() || state.overflown;
-        let mut queue = first.unwrap_or_else(|| Backlog::new(&self.budget));
+        let mut queue = first.map_or_else(|| Backlog::new(&self.budget), |first| *first);
         let tell_loss = match &state.end {
             Some(End::Completed(event)) if !of_first => {
                 queue.append(std::iter::once(event.borrow()));

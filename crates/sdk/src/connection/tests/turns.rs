@@ -230,6 +230,36 @@ async fn a_compaction_is_woken_when_its_turn_is_known_by_the_end_of_another_star
     }
 }
 
+// Other threads can act while the reader has events in hand.
+#[tokio::test(start_paused = true)]
+async fn staged_events_go_to_nobody_who_has_gone_and_are_given_up_when_the_client_closes() {
+    let params = json!({"threadId": "t", "turnId": "u", "itemId": "i", "delta": "late"});
+    let delta = json!({"method": "item/agentMessage/delta", "params": params}).to_string();
+    for closes in [true, false] {
+        let (connection, mut peer) = connect().await;
+        let (log, pending) = start(&connection);
+        peer.start_turn("u").await;
+        pending.await.unwrap();
+        let stream = log.open_stream();
+        settle(&connection, &mut peer).await;
+        let mut staged = Staged::default();
+        let message = (Incoming::scan(&delta).unwrap(), &*delta);
+        connection.shared.route(|router, effects| router.receive([message], &mut staged, effects));
+        match closes {
+            true => connection.close(),
+            false => connection.release(&log, false),
+        }
+        connection.shared.route(|router, effects| router.deliver(&mut staged, effects));
+        if closes {
+            assert_eq!(drain(&log, stream).await, ["lost: Closed"]);
+        } else {
+            let mut batch = Backlog::default();
+            let poll = log.poll_stream(stream, &mut batch, &mut Context::from_waker(Waker::noop()));
+            assert!(poll.is_pending(), "{poll:?}");
+        }
+    }
+}
+
 /// Tells whether it was woken.
 #[derive(Default)]
 struct Woken(AtomicBool);

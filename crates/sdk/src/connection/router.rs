@@ -108,7 +108,7 @@ struct Turn {
     /// The turn that a sub-agent's turn works for.
     root: Option<Arc<str>>,
     /// Its first events, if nobody wanted them: the item that makes it a sub-agent's may come after them. Boxed, since
-    /// hardly any turn has some.
+    /// turns that somebody wants have none.
     unwanted: Option<Box<FrameQueue>>,
 }
 

@@ -10,6 +10,9 @@ use openai_codex_protocol::NotificationKind;
 
 use super::frame_queue::Event;
 
+/// For how many turns there is room from the start, at most.
+const ROOM: usize = 1024;
+
 /// Events, each with the turn that it is of.
 ///
 /// They stay where they were read; a turn's are a chain. That is why an event costs much the same in a thousand turns as
@@ -20,7 +23,7 @@ pub(crate) struct Staged<'a> {
     events: Vec<Link<'a>>,
     /// In the order of their first events.
     chains: Vec<Chain>,
-    /// The ids of the chains' turns, one behind the other.
+    /// The ids of the chains' turns, one behind the other; bytes, since to cut a text takes longer.
     ids: Vec<u8>,
     /// Where the chain of a turn is.
     places: HashTable<usize>,
@@ -31,7 +34,7 @@ pub(crate) struct Staged<'a> {
 struct Link<'a> {
     kind: Option<NotificationKind>,
     text: &'a str,
-    /// Where the next of the same turn is, if there is one.
+    /// Where the next of the same turn is; the last one names itself.
     next: usize,
 }
 
@@ -72,6 +75,8 @@ impl ExactSizeIterator for OfTurn<'_, '_> {}
 impl<'a> Staged<'a> {
     /// With room for so many events of so many turns.
     pub(crate) fn with_capacity(events: usize, turns: usize) -> Self {
+        // What clearing costs grows with the room.
+        let turns = turns.min(ROOM);
         Self {
             events: Vec::with_capacity(events),
             chains: Vec::with_capacity(turns),
@@ -122,5 +127,26 @@ impl<'a> Staged<'a> {
         self.chains.clear();
         self.ids.clear();
         self.places.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_turn_has_its_events_in_order() {
+        let mut staged = Staged::with_capacity(0, 0);
+        for _ in 0..2 {
+            for (turn, text) in [("u", "1"), ("v", "2"), ("", "3"), ("v", "4"), ("u", "5"), ("u", "6")] {
+                staged.push(turn, Event { kind: None, text, of_child: false });
+            }
+            let texts = |events: OfTurn<'_, 'static>| events.map(|event| event.text).collect::<Vec<_>>();
+            let seen: Vec<_> =
+                staged.by_turn().map(|(turn, events)| (turn, events.len(), texts(events))).collect();
+            assert_eq!(seen, [("u", 3, vec!["1", "5", "6"]), ("v", 2, vec!["2", "4"]), ("", 1, vec!["3"])]);
+            staged.clear();
+            assert!(staged.by_turn().next().is_none());
+        }
     }
 }

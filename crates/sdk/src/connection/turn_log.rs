@@ -127,7 +127,7 @@ impl Drop for Wait<'_> {
 }
 
 impl State {
-    /// Takes note of what events tell of the turn, and gives how many there are up to its end.
+    /// Takes note of what events tell of the turn, and gives how many there are up to its end, which counts.
     fn note<'a>(&mut self, events: impl Iterator<Item = Event<'a>>) -> usize {
         let mut length = 0;
         for event in events {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::connection::backlog::Limits;
 use crate::handler::{Layer, closure_setters};
+use crate::method_class::{ClassDeadlines, MethodClass};
 use crate::trace_context::{TraceContext, TraceSource};
 use crate::wire_log::WireLog;
 use crate::{Error, RestartPolicy, Result};
@@ -40,8 +41,9 @@ pub struct CodexConfig {
     pub(crate) client_version: String,
     pub(crate) experimental_api: bool,
     pub(crate) start_deadline: Duration,
-    pub(crate) request_deadline: Option<Duration>,
+    pub(crate) request_deadlines: ClassDeadlines,
     pub(crate) handler_deadline: Duration,
+    pub(crate) close_deadline: Duration,
     pub(crate) turn_silence: Duration,
     pub(crate) restart: Option<RestartPolicy>,
     pub(crate) layer: Layer,
@@ -64,8 +66,9 @@ impl CodexConfig {
             client_version: env!("CARGO_PKG_VERSION").into(),
             experimental_api: true,
             start_deadline: Duration::from_secs(30),
-            request_deadline: None,
+            request_deadlines: ClassDeadlines::default(),
             handler_deadline: Duration::from_secs(600),
+            close_deadline: Duration::from_secs(6),
             turn_silence: Duration::from_secs(120),
             restart: None,
             layer: Layer::default(),
@@ -145,11 +148,36 @@ impl CodexConfig {
         self
     }
 
-    /// How long any request may wait for its answer. Unless set, each method has the deadline of its class: 30
-    /// seconds for quick ones, 5 minutes for those that load or contact something, none for those that last as long
-    /// as the work they start; see [`concepts::deadlines`](crate::concepts::deadlines).
+    /// How long any request may wait for its answer, whatever its class. Unless set, each method has the deadline of
+    /// its [class](Self::class_deadline).
     pub fn request_deadline(mut self, deadline: Duration) -> Self {
-        self.request_deadline = Some(deadline);
+        self.request_deadlines = ClassDeadlines::all(deadline);
+        self
+    }
+
+    /// How long the requests of one class of methods may wait for their answers: unless set, 30 seconds for quick ones, 5
+    /// minutes for those that load or contact something, and no deadline for those that last as long as the work they
+    /// start; see [`concepts::deadlines`](crate::concepts::deadlines). Of this and
+    /// [`request_deadline`](Self::request_deadline) the later one counts.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use openai_codex::{CodexConfig, MethodClass};
+    ///
+    /// // Commands may run for an hour, and no longer.
+    /// let config = CodexConfig::new().class_deadline(MethodClass::Lasting, Duration::from_secs(3600));
+    /// # let _ = config;
+    /// ```
+    pub fn class_deadline(mut self, class: MethodClass, deadline: Duration) -> Self {
+        self.request_deadlines.set(class, deadline);
+        self
+    }
+
+    /// How long the runtime may take to end when the client is closed; 6 seconds unless set. Its input is closed; after a
+    /// third of the time its process group gets a termination signal, after another it is killed, and the rest is for the
+    /// kill to show. The runtime itself needs a tenth of a second.
+    pub fn close_deadline(mut self, deadline: Duration) -> Self {
+        self.close_deadline = deadline;
         self
     }
 

@@ -15,6 +15,7 @@ mod external_message;
 pub mod fuzzing;
 mod handler;
 mod input;
+mod method_class;
 mod models;
 mod paging;
 mod park;
@@ -51,6 +52,7 @@ pub use handler::{
     UserInputRequest,
 };
 pub use input::{ImageInput, Input, InputItem, LocalImageInput, MentionInput, SkillInput, TextInput};
+pub use method_class::MethodClass;
 pub use models::Models;
 pub use paging::{AsyncEntries, AsyncPages, Paged};
 #[cfg(feature = "blocking")]

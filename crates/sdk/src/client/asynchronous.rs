@@ -208,7 +208,7 @@ impl AsyncCodex {
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     ///
     /// # Errors
-    /// A runtime that could not be reaped within the closing ladder, about six seconds.
+    /// A runtime that could not be reaped within [`CodexConfig::close_deadline`], six seconds unless set.
     pub async fn close(&self) -> Result<()> {
         self.core.close().await
     }

@@ -209,7 +209,7 @@ impl Codex {
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     ///
     /// # Errors
-    /// A runtime that could not be reaped within the closing ladder, about six seconds.
+    /// A runtime that could not be reaped within [`CodexConfig::close_deadline`], six seconds unless set.
     pub fn close(&self) -> Result<()> {
         wait(self.core.close())
     }

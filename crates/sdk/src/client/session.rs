@@ -14,8 +14,9 @@ use tokio::sync::watch;
 use crate::checkout::Checkout;
 use crate::connection::logins::LoginEnd;
 use crate::connection::turn_log::TurnLog;
-use crate::connection::{Connection, Owner, Pending, deadlines};
+use crate::connection::{Connection, Owner, Pending};
 use crate::handler::Layer;
+use crate::method_class::ClassDeadlines;
 use crate::process::Launch;
 use crate::transport::Transport;
 use crate::{CodexConfig, Error, ErrorKind, Result, version};
@@ -27,7 +28,7 @@ static STARTED: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Session {
     pub(crate) connection: Connection,
     pub(crate) metadata: Arc<InitializeResponse>,
-    request_deadline: Option<Duration>,
+    deadlines: ClassDeadlines,
     checkout: Checkout,
     /// Which one it is of all in this process: threads are opened in one.
     pub(crate) number: u64,
@@ -57,7 +58,7 @@ impl Session {
         };
         let metadata = greet(&connection, config, given_up).await?;
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { connection, metadata, request_deadline: config.request_deadline, checkout, number })
+        Ok(Self { connection, metadata, deadlines: config.request_deadlines, checkout, number })
     }
 
     /// Refuses a field of some parameters if the runtime does not know it, or if nobody can tell whether it does.
@@ -121,7 +122,7 @@ impl Session {
     }
 
     pub(crate) fn deadline_of(&self, method: &str) -> Option<Duration> {
-        self.request_deadline.or_else(|| deadlines::of_method(method))
+        self.deadlines.of_method(method)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Deadlines: how long each class of method may take, and the task that ends what takes longer.
+//! The task that ends what takes longer than its deadline.
 //!
 //! They run on the I/O thread's clock, so a caller needs no timer of its own executor.
 
@@ -8,49 +8,6 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
-
-/// The deadline of methods that only look something up or note something down.
-pub(crate) const QUICK: Duration = Duration::from_secs(30);
-/// The deadline of methods that load, write, compute or ask a remote service.
-pub(crate) const SLOW: Duration = Duration::from_secs(300);
-
-/// How long a method may take to be answered. `None`: as long as the work or the person it waits for.
-pub(crate) fn of_method(method: &str) -> Option<Duration> {
-    match method {
-        // Answered when the command, the tool or the verification of the user has finished.
-        "command/exec" | "mcpServer/tool/call" | "userVerification/verify" | "userVerification/enroll" => {
-            None
-        }
-        "initialize" | "turn/interrupt" | "turn/steer" | "thread/read" => Some(QUICK),
-        _ if [
-            "thread/",
-            "account/",
-            "plugin/",
-            "marketplace/",
-            "app/",
-            "mcpServer",
-            "environment/",
-            "review/",
-        ]
-        .iter()
-        .any(|family| method.starts_with(family)) =>
-        {
-            Some(SLOW)
-        }
-        "turn/start"
-        | "model/list"
-        | "skills/list"
-        | "hooks/list"
-        | "externalAgentConfig/import"
-        | "externalAgentConfig/detect"
-        | "feedback/upload"
-        | "fuzzyFileSearch"
-        | "rollout/compress"
-        | "memory/reset"
-        | "windowsSandbox/setupStart" => Some(SLOW),
-        _ => Some(QUICK),
-    }
-}
 
 /// What to do when a deadline passes.
 #[derive(Debug)]

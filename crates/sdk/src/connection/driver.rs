@@ -50,6 +50,7 @@ pub(super) struct Process {
     pub(super) program: PathBuf,
     pub(super) child: Child,
     pub(super) group: process::Group,
+    pub(super) close_deadline: Duration,
 }
 
 /// The I/O side of a connection, to be run.
@@ -154,7 +155,9 @@ impl Driver {
             }
         }
         let reaped = match &mut process {
-            Some(process) => process::end(&mut process.child, process.group).await.status.is_some(),
+            Some(Process { child, group, close_deadline, .. }) => {
+                process::end(child, *group, *close_deadline).await.status.is_some()
+            }
             None => true,
         };
         stop(reading).await;

@@ -56,7 +56,8 @@ fn start(launch: &Launch) -> Result<(Transport, Process)> {
     #[cfg(target_os = "linux")]
     lengthen(&stdout);
     let transport = Transport::new(LineReader::new(stdout), LineWriter::new(stdin));
-    Ok((transport, Process { program: launch.program().to_owned(), child, group }))
+    let (program, close_deadline) = (launch.program().to_owned(), launch.close_deadline());
+    Ok((transport, Process { program, child, group, close_deadline }))
 }
 
 /// Lets the pipe of the server's output hold more than the usual 64 KiB. While one batch of events is routed, the server

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use super::Shared;
 use super::router::Watched;
-use super::{Shared, deadlines};
+use crate::method_class::QUICK;
 use crate::{Error, ErrorKind};
 
 /// How much time a turn's end that is on its way has to arrive after all.
@@ -113,7 +114,7 @@ async fn verdict(shared: &Arc<Shared>, turn: &Watched) -> Verdict {
 
 async fn ask(shared: &Arc<Shared>, method: &str, thread_id: &str, params: &Value) -> Result<Value, Error> {
     let params = to_raw_value(params).unwrap_or_default();
-    let deadline = Some(deadlines::QUICK);
+    let deadline = Some(QUICK);
     let answer = shared.request(method, Some(&params), Some(thread_id), deadline)?.await?;
     Ok(serde_json::from_str(&answer).unwrap_or_default())
 }

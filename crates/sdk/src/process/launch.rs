@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use openai_codex_runtime::{Environment, Runtime};
 use tokio::process::{Child, Command};
@@ -22,6 +23,7 @@ pub(crate) struct Launch {
     standard: bool,
     cwd: Option<PathBuf>,
     env: Vec<(OsString, OsString)>,
+    close_deadline: Duration,
 }
 
 /// Without the arguments and the environment, which may hold secrets.
@@ -48,7 +50,13 @@ impl Launch {
                 (runtime.program().into(), arguments(&config.config_overrides))
             }
         };
-        Ok(Self { program, args, standard: config.launch_args.is_none(), cwd: config.cwd.clone(), env })
+        let (standard, cwd) = (config.launch_args.is_none(), config.cwd.clone());
+        Ok(Self { program, args, standard, cwd, env, close_deadline: config.close_deadline })
+    }
+
+    /// How long its end may take.
+    pub(crate) fn close_deadline(&self) -> Duration {
+        self.close_deadline
     }
 
     /// The program, for messages.

@@ -6,9 +6,6 @@ use std::time::Duration;
 use tokio::process::Child;
 use tokio::time::timeout;
 
-/// How long each rung may take before the next one.
-const GRACE: Duration = Duration::from_secs(2);
-
 /// How a child ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Exit {
@@ -17,22 +14,22 @@ pub(crate) struct Exit {
 }
 
 /// Ends a child whose standard input has been closed: waits, then terminates its process group, then kills it, and
-/// reaps it. A runtime exits by itself within a tenth of a second; the later rungs are for one that hangs. What it leaves
-/// in its group is killed in any case.
-pub(crate) async fn end(child: &mut Child, group: Group) -> Exit {
-    let exit = climb(child, group).await;
+/// reaps it. A runtime exits by itself within a tenth of a second; the later rungs are for one that hangs. Each has a third
+/// of the time. What it leaves in its group is killed in any case.
+pub(crate) async fn end(child: &mut Child, group: Group, within: Duration) -> Exit {
+    let exit = climb(child, group, within / 3).await;
     group.signal(Signal::Kill);
     exit
 }
 
-async fn climb(child: &mut Child, group: Group) -> Exit {
-    if let Some(exit) = wait(child).await {
+async fn climb(child: &mut Child, group: Group, rung: Duration) -> Exit {
+    if let Some(exit) = wait(child, rung).await {
         return exit;
     }
     // Its commands have groups of their own, and nothing tells whose they were once their parent has gone.
     let before = Descendants::of(child);
     group.signal(Signal::Terminate);
-    if let Some(exit) = wait(child).await {
+    if let Some(exit) = wait(child, rung).await {
         before.kill();
         return exit;
     }
@@ -42,11 +39,11 @@ async fn climb(child: &mut Child, group: Group) -> Exit {
     since.kill();
     // Without a group (or the right to signal it) there is still the child itself.
     let _ = child.start_kill();
-    wait(child).await.unwrap_or(Exit { status: None })
+    wait(child, rung).await.unwrap_or(Exit { status: None })
 }
 
-async fn wait(child: &mut Child) -> Option<Exit> {
-    match timeout(GRACE, child.wait()).await {
+async fn wait(child: &mut Child, rung: Duration) -> Option<Exit> {
+    match timeout(rung, child.wait()).await {
         Ok(status) => Some(Exit { status: status.ok() }),
         Err(_) => None,
     }

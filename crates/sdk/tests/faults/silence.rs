@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use openai_codex::{ErrorKind, Notification};
+use openai_codex::{ErrorKind, MethodClass, Notification};
 use openai_codex_testkit::app_server::{Answer, messages};
 use serde_json::{Value, json};
 
@@ -76,7 +76,7 @@ with_both_clients! {
 
     fn a_request_that_is_never_answered_ends_at_its_deadline_alone(start, wait) {
         let server = Server::new(answering().always_answer("test/silent", Answer::Silence));
-        let codex = start!(server.config().request_deadline(Duration::from_millis(300))).unwrap();
+        let codex = start!(server.config().class_deadline(MethodClass::Quick, Duration::from_millis(300))).unwrap();
         let error = wait!(codex.request_raw("test/silent", json!({"threadId": "t"}))).unwrap_err();
         let words = ["300ms", "may still carry the request out"];
         assert_error(&error, ErrorKind::DeadlineExceeded, Some("test/silent"), Some("t"), &words);

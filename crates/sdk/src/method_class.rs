@@ -1,0 +1,154 @@
+//! How long requests may wait for their answers: by the class of their method.
+
+use std::time::Duration;
+
+/// The deadline of [`MethodClass::Quick`], unless another is set.
+pub(crate) const QUICK: Duration = Duration::from_secs(30);
+const SLOW: Duration = Duration::from_secs(300);
+
+/// What a method does before it is answered, which decides how long a request may wait; see
+/// [`CodexConfig::class_deadline`](crate::CodexConfig::class_deadline).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MethodClass {
+    /// It only looks something up or notes something down. 30 seconds unless set.
+    Quick,
+    /// It loads, writes, computes or contacts something, as most methods of threads, turns, accounts and plugins do. 5
+    /// minutes unless set.
+    Slow,
+    /// It is answered when a command, a tool or a person has finished. No deadline unless set.
+    Lasting,
+}
+
+impl MethodClass {
+    /// The class of a method of the protocol. One that this version does not know is slow where its whole family is,
+    /// and quick otherwise.
+    ///
+    /// ```
+    /// use openai_codex::MethodClass;
+    ///
+    /// assert_eq!(MethodClass::of("turn/interrupt"), MethodClass::Quick);
+    /// assert_eq!(MethodClass::of("thread/start"), MethodClass::Slow);
+    /// assert_eq!(MethodClass::of("command/exec"), MethodClass::Lasting);
+    /// ```
+    pub fn of(method: &str) -> Self {
+        if LASTING.contains(&method) {
+            Self::Lasting
+        } else if QUICK_IN_SLOW_FAMILIES.contains(&method) {
+            Self::Quick
+        } else if SLOW_METHODS.contains(&method)
+            || SLOW_FAMILIES.iter().any(|family| method.starts_with(family))
+        {
+            Self::Slow
+        } else {
+            Self::Quick
+        }
+    }
+}
+
+const LASTING: &[&str] =
+    &["command/exec", "mcpServer/tool/call", "userVerification/verify", "userVerification/enroll"];
+const QUICK_IN_SLOW_FAMILIES: &[&str] = &["thread/read"];
+const SLOW_FAMILIES: &[&str] =
+    &["thread/", "account/", "plugin/", "marketplace/", "app/", "mcpServer", "environment/", "review/"];
+const SLOW_METHODS: &[&str] = &[
+    "turn/start",
+    "model/list",
+    "skills/list",
+    "hooks/list",
+    "externalAgentConfig/import",
+    "externalAgentConfig/detect",
+    "feedback/upload",
+    "fuzzyFileSearch",
+    "rollout/compress",
+    "memory/reset",
+    "windowsSandbox/setupStart",
+];
+
+/// The deadlines of the classes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClassDeadlines {
+    quick: Option<Duration>,
+    slow: Option<Duration>,
+    lasting: Option<Duration>,
+}
+
+impl Default for ClassDeadlines {
+    fn default() -> Self {
+        Self { quick: Some(QUICK), slow: Some(SLOW), lasting: None }
+    }
+}
+
+impl ClassDeadlines {
+    /// The same deadline for all of them.
+    pub(crate) fn all(deadline: Duration) -> Self {
+        Self { quick: Some(deadline), slow: Some(deadline), lasting: Some(deadline) }
+    }
+
+    pub(crate) fn set(&mut self, class: MethodClass, deadline: Duration) {
+        *self.of_class(class) = Some(deadline);
+    }
+
+    /// How long a request of this method may wait; `None`: as long as the work or the person it waits for.
+    pub(crate) fn of_method(mut self, method: &str) -> Option<Duration> {
+        *self.of_class(MethodClass::of(method))
+    }
+
+    fn of_class(&mut self, class: MethodClass) -> &mut Option<Duration> {
+        match class {
+            MethodClass::Quick => &mut self.quick,
+            MethodClass::Slow => &mut self.slow,
+            MethodClass::Lasting => &mut self.lasting,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openai_codex_protocol::table::CLIENT_REQUESTS;
+
+    fn methods(class: MethodClass) -> Vec<&'static str> {
+        let methods = CLIENT_REQUESTS.iter().map(|request| request.method);
+        methods.filter(|method| MethodClass::of(method) == class).collect()
+    }
+
+    #[test]
+    fn every_method_and_family_that_is_named_is_one_of_the_protocol() {
+        let known = |name: &&str| CLIENT_REQUESTS.iter().any(|request| request.method == *name);
+        for name in [LASTING, QUICK_IN_SLOW_FAMILIES, SLOW_METHODS].concat() {
+            assert!(known(&name), "{name}");
+        }
+        for family in SLOW_FAMILIES {
+            assert!(CLIENT_REQUESTS.iter().any(|request| request.method.starts_with(family)), "{family}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_or_a_command_answers_has_no_deadline_and_all_else_has_one() {
+        let mut lasting = methods(MethodClass::Lasting);
+        lasting.sort_unstable();
+        let mut named = LASTING.to_vec();
+        named.sort_unstable();
+        assert_eq!(lasting, named);
+        let deadlines = ClassDeadlines::default();
+        for request in CLIENT_REQUESTS {
+            let deadline = deadlines.of_method(request.method);
+            assert_eq!(deadline.is_none(), named.contains(&request.method), "{}", request.method);
+        }
+        assert_eq!(deadlines.of_method("thread/resume"), Some(SLOW));
+        assert_eq!(deadlines.of_method("thread/read"), Some(QUICK));
+        assert_eq!(deadlines.of_method("turn/interrupt"), Some(QUICK));
+    }
+
+    #[test]
+    fn a_class_is_set_alone_or_all_are() {
+        let second = Duration::from_secs(1);
+        let mut deadlines = ClassDeadlines::default();
+        deadlines.set(MethodClass::Lasting, second);
+        let of = |deadlines: ClassDeadlines| {
+            ["config/read", "turn/start", "command/exec"].map(|method| deadlines.of_method(method))
+        };
+        assert_eq!(of(deadlines), [Some(QUICK), Some(SLOW), Some(second)]);
+        assert_eq!(of(ClassDeadlines::all(second)), [Some(second); 3]);
+    }
+}

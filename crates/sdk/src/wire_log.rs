@@ -2,6 +2,10 @@
 //!
 //! A line a message: `{"ms": 12, "sent": {…}}`, `{"ms": 15, "received": {…}}`, and `{"ms": 20, "received": "text"}` for a
 //! line that is no JSON. Values of secret fields are replaced before they are written.
+//!
+//! `{"ms": 25, "ended": true}` is where the connection was lost: the server ended, closed its output or could not be
+//! spoken with any more. A close that the client asks for leaves no such line. What stands below it came too late to
+//! count, or is of the next runtime, if the client has started one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -117,18 +121,31 @@ impl Recorder {
     }
 
     fn record(&self, secrets: &Secrets, direction: &'static str, frames: &[Bytes]) {
-        let ms = self.since.elapsed().as_millis();
+        let ms = self.ms();
         let mut lines = String::new();
         for frame in frames {
             let mut message = serde_json::from_slice(frame)
                 .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(frame).into_owned()));
             redact(&mut message);
-            let ms = u64::try_from(ms).unwrap_or(u64::MAX);
-            let line = serde_json::to_string(&Line { ms, direction, message }).unwrap_or_default();
+            let line = Line { ms, what: direction, value: message }.to_text();
             // What was sent as a secret may come back in any words.
             lines.push_str(secrets.clean_text(&line).as_deref().unwrap_or(&line));
             lines.push('\n');
         }
+        self.append(&lines);
+    }
+
+    /// The connection was lost here.
+    pub(crate) fn record_end(&self) {
+        let line = Line { ms: self.ms(), what: "ended", value: true.into() };
+        self.append(&(line.to_text() + "\n"));
+    }
+
+    fn ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn append(&self, lines: &str) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(open) = &mut *state else { return };
         if self.write(open, lines.as_bytes()).is_err() {
@@ -147,8 +164,14 @@ impl Recorder {
 
 struct Line {
     ms: u64,
-    direction: &'static str,
-    message: Value,
+    what: &'static str,
+    value: Value,
+}
+
+impl Line {
+    fn to_text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
 }
 
 impl Serialize for Line {
@@ -156,7 +179,7 @@ impl Serialize for Line {
         use serde::ser::SerializeMap;
         let mut map = serializer.serialize_map(Some(2))?;
         map.serialize_entry("ms", &self.ms)?;
-        map.serialize_entry(self.direction, &self.message)?;
+        map.serialize_entry(self.what, &self.value)?;
         map.end()
     }
 }

@@ -146,6 +146,17 @@ with_both_clients! {
         let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let sent: Vec<_> = lines.iter().map(|line| line["sent"].clone()).collect();
         assert_eq!((count(&sent, "initialize"), count(&sent, "test/die"), count(&sent, "turn/start")), (2, 1, 1));
+        // The log says where the first runtime ended, and plays back as that one.
+        let ended = lines.iter().position(|line| line["ended"] == true).unwrap();
+        assert_eq!((count(&sent[..ended], "test/die"), count(&sent[..ended], "initialize")), (1, 1));
+        assert!(lines[ended + 1..].iter().all(|line| line.get("ended").is_none()), "{log}");
+        let (transport, playing) = Script::from_wire_log(&path).unwrap().connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(codex.request_raw("test/die", Value::Null)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TransportClosed);
+        wait!(codex.close()).unwrap();
+        assert_eq!(playing.finish().unwrap().exit_code, Some(1));
     }
 
     fn in_the_middle_of_a_turn(start, wait) {

@@ -1,8 +1,9 @@
 //! The wire log, and the trace context that goes with requests.
 
 use openai_codex::types::{ApiKeyLoginAccountParams, LoginAccountParams};
-use openai_codex::{CodexConfig, TraceContext, WireLog, methods};
+use openai_codex::{CodexConfig, ErrorKind, TraceContext, WireLog, methods};
 use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::messages;
 use serde_json::{Value, json};
 
 use crate::support::{sent, with_both_clients};
@@ -34,13 +35,54 @@ with_both_clients! {
         assert_eq!(went, ["initialize", "initialized", "account/login/start", "thread/start"]);
         assert!(lines.iter().any(|line| line["received"] == "not json"));
         assert!(lines.iter().any(|line| line["received"]["result"]["thread"]["id"] == "t"));
+        assert!(lines.iter().all(|line| line.get("ended").is_none()), "a close is no end of the server's own");
+    }
+
+    fn a_death_in_the_middle_of_a_turn_is_logged_and_plays_back(start, wait) {
+        // What the stream gives, and then its error.
+        macro_rules! program {
+            ($codex:expr) => {{
+                let codex = $codex;
+                let thread = wait!(codex.thread_start().send()).unwrap();
+                let turn = wait!(thread.turn("go").send()).unwrap();
+                let mut stream = turn.stream();
+                wait!(codex.request_raw("test/go", json!({}))).unwrap_err();
+                let mut items = Vec::new();
+                while let Some(item) = wait!(stream.next()) {
+                    items.push(item.map_err(|error| (error.kind(), error.to_string())));
+                }
+                wait!(codex.close()).unwrap();
+                items
+            }};
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wire.jsonl");
+        let script = Script::standard()
+            .start_thread("t")
+            .start_turn("t", "u")
+            .send(messages::delta("t", "u", "i", "he"))
+            .expect("test/go")
+            .exit(7);
+        let (transport, playing) = script.connect().unwrap();
+        let live = program!(start!(CodexConfig::new().wire_log(WireLog::new(&path)), transport).unwrap());
+        playing.finish().unwrap();
+        let log = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.iter().position(|line| line["ended"] == true), Some(lines.len() - 1), "{log}");
+
+        let (transport, playing) = Script::from_wire_log(&path).unwrap().connect().unwrap();
+        let replayed = program!(start!(CodexConfig::new(), transport).unwrap());
+        assert_eq!(playing.finish().unwrap().exit_code, Some(1));
+        assert_eq!(live.len(), 3, "{live:?}");
+        assert!(matches!(&live[2], Err((ErrorKind::TransportClosed, _))), "{live:?}");
+        assert_eq!(format!("{replayed:?}"), format!("{live:?}"));
     }
 
     fn a_wire_log_that_cannot_be_written_is_an_error_before_anything_is_started(start, wait) {
         let (transport, _playing) = Script::standard().connect().unwrap();
         let config = CodexConfig::new().wire_log(WireLog::new("/no/such/folder/wire.jsonl"));
         let error = start!(config, transport).map(drop).unwrap_err();
-        assert_eq!(error.kind(), openai_codex::ErrorKind::InvalidConfig);
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert!(error.to_string().contains("wire log"), "{error}");
     }
 

@@ -13,6 +13,8 @@ use super::{Answer, Script, Step};
 struct Line {
     sent: Option<Value>,
     received: Option<Value>,
+    #[serde(default)]
+    ended: bool,
 }
 
 impl Script {
@@ -23,8 +25,12 @@ impl Script {
     /// The program under test has to send the same requests in the same order; what it says in them may differ. The
     /// server's answers go to the requests that they were for, whatever their ids are now.
     ///
+    /// Where the log says that the connection was lost, the server exits, so that a crash is played back too; with the
+    /// code 1, since the log does not know it. There the script ends: what a client that starts its runtime again has
+    /// logged afterwards is another server's. Lines of a kind that is not known here are passed over.
+    ///
     /// # Errors
-    /// A file that cannot be read, or a line that the SDK does not write.
+    /// A file that cannot be read, or a line that is none of a wire log; the error names both.
     pub fn from_wire_log(path: impl AsRef<Path>) -> io::Result<Self> {
         let mut script = Self::new();
         for file in files(path.as_ref()) {
@@ -35,6 +41,9 @@ impl Script {
                 })?;
                 script.steps.extend(line.sent.map(expected).into_iter().flatten());
                 script.steps.extend(line.received.map(sent));
+                if line.ended {
+                    return Ok(script.exit(1));
+                }
             }
         }
         Ok(script)
@@ -84,4 +93,34 @@ fn sent(mut message: Value) -> Step {
         _ => return Step::Send { message },
     };
     Step::Respond { to: Some(name(&message["id"])), answer }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn script(log: &str) -> io::Result<Script> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("wire.jsonl");
+        fs::write(&path, log)?;
+        Script::from_wire_log(&path)
+    }
+
+    #[test]
+    fn a_lost_connection_is_an_exit_and_the_end_of_the_script() {
+        let first = "{\"ms\":1,\"sent\":{\"method\":\"a\"}}\n{\"ms\":2,\"received\":{\"method\":\"b\"}}\n";
+        let played = Script::new().expect_notification("a").send(json!({"method": "b"}));
+        assert_eq!(script(first).unwrap(), played);
+        let restarted = format!("{first}{{\"ms\":3,\"ended\":true}}\n{first}");
+        assert_eq!(script(&restarted).unwrap(), played.exit(1));
+    }
+
+    #[test]
+    fn unknown_lines_are_passed_over_and_broken_ones_are_named() {
+        assert_eq!(script("{\"ms\":1,\"new\":{}}\n").unwrap(), Script::new());
+        let error = script("{\"ms\":1,\"sent\":null}\n{\"ms\":2,\"rece").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(error.to_string().contains("wire.jsonl, line 2: "), "{error}");
+    }
 }

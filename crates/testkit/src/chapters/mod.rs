@@ -18,7 +18,7 @@ pub mod commands {}
 #[doc = include_str!("approvals.md")]
 pub mod approvals {}
 
-/// Faults: servers that do what the real one won't do on demand.
+/// Faults: servers that do what the real one won't do on demand; and a bug report as a test.
 #[doc = include_str!("faults.md")]
 pub mod faults {}
 

@@ -52,11 +52,17 @@ fn the_runtime_is_killed_as_soon_as_it_is_there_and_the_next_start_works() {
         };
         let (started, ()) = tokio::join!(codex.start(), killing);
         // Whether that was before or after its answer.
-        if let Err(error) = started {
-            assert!(matches!(error.kind(), ErrorKind::Handshake | ErrorKind::TransportClosed), "{error}");
-            model.reply("up again");
-            let thread = codex.thread_start().send().await.unwrap();
-            assert_eq!(thread.run("go").await.unwrap().final_response.as_deref(), Some("up again"));
+        match started {
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::Handshake | ErrorKind::TransportClosed), "{error}");
+                model.reply("up again");
+                let thread = codex.thread_start().send().await.unwrap();
+                assert_eq!(thread.run("go").await.unwrap().final_response.as_deref(), Some("up again"));
+            }
+            Ok(_) => {
+                let error = codex.thread_start().send().await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::TransportClosed, "{error}");
+            }
         }
         codex.close().await.unwrap();
         assert!(model.trace.processes().is_empty());

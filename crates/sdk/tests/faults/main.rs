@@ -11,6 +11,7 @@ mod bytes;
 mod closing;
 mod deaf;
 mod drops;
+mod drops_of_accounts;
 mod drops_of_turns;
 mod floods;
 #[cfg(target_os = "linux")]

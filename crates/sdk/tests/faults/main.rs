@@ -16,6 +16,7 @@ mod drops_of_turns;
 mod floods;
 #[cfg(target_os = "linux")]
 mod killed;
+mod limits;
 #[cfg(target_os = "linux")]
 mod parent;
 mod payloads;

@@ -1,16 +1,26 @@
-//! What the spans of a program hold, and what they do not.
+//! What the spans of a program hold, and what they do not: what the chapter `concepts::observing` says of them.
 #![cfg(feature = "tracing")]
 
+use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use openai_codex::types::{ApiKeyLoginAccountParams, CommandExecutionApprovalDecision, LoginAccountParams};
 use openai_codex::{Codex, CodexConfig, methods};
-use openai_codex_testkit::Script;
 use openai_codex_testkit::app_server::messages;
+use openai_codex_testkit::{Script, Usage};
 use serde_json::json;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 
+const CHAPTER: &str = include_str!("../src/concepts/observing.md");
+
+/// All that a subscriber could print.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -25,33 +35,138 @@ impl io::Write for Lines {
     }
 }
 
-/// One test: the subscriber is the process's, since spans are made on threads of the client too.
-#[test]
-fn spans_tell_what_was_done_and_nothing_that_was_said() {
-    let lines = Lines::default();
+/// Values of fields, as they are printed.
+#[derive(Clone, Debug, Default)]
+struct Fields(BTreeMap<&'static str, String>);
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Span {
+    /// The names of the spans that it is in, and its own, from the outermost.
+    path: Vec<&'static str>,
+    level: Level,
+    /// The fields that it can have.
+    declared: Vec<&'static str>,
+    fields: Fields,
+}
+
+impl Span {
+    #[track_caller]
+    fn has(&self, field: &str, value: &str) {
+        assert_eq!(self.fields.0.get(field).map(String::as_str), Some(value), "{field} of {self:?}");
+    }
+}
+
+/// All spans and events of the client.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    spans: Vec<Span>,
+    events: Vec<(Level, Fields)>,
+}
+
+impl Seen {
+    /// The first span of this name with this value of a field.
+    #[track_caller]
+    fn span(&self, name: &str, field: &str, value: &str) -> &Span {
+        let is_it = |span: &&Span| {
+            span.path.last() == Some(&name)
+                && span.fields.0.get(field).is_some_and(|recorded| recorded == value)
+        };
+        self.spans.iter().find(is_it).unwrap_or_else(|| panic!("no {name} with {field}={value} in {self:#?}"))
+    }
+}
+
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<Seen>>);
+
+/// Where a span lies among those that were seen.
+struct Place(usize);
+
+fn is_of_the_client(target: &str) -> bool {
+    target == "openai_codex"
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let metadata = attributes.metadata();
+        if !is_of_the_client(metadata.target()) {
+            return;
+        }
+        let span = context.span(id).unwrap();
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        let path = span.scope().from_root().map(|span| span.name()).collect();
+        let declared = metadata.fields().iter().map(|field| field.name()).collect();
+        let mut seen = self.0.lock().unwrap();
+        span.extensions_mut().insert(Place(seen.spans.len()));
+        seen.spans.push(Span { path, level: *metadata.level(), declared, fields });
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let span = context.span(id).unwrap();
+        let place = span.extensions().get::<Place>().map(|place| place.0);
+        if let Some(place) = place {
+            values.record(&mut self.0.lock().unwrap().spans[place].fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        if is_of_the_client(metadata.target()) {
+            let mut fields = Fields::default();
+            event.record(&mut fields);
+            self.0.lock().unwrap().events.push((*metadata.level(), fields));
+        }
+    }
+}
+
+/// What a program has seen that did a bit of everything, in a span of its own. The subscriber is the process's, since
+/// spans are made on threads of the client too: so all tests look at the same run.
+static RUN: LazyLock<(String, Seen)> = LazyLock::new(|| {
+    let (lines, collector) = (Lines::default(), Collector::default());
     let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
+    let printer = tracing_subscriber::fmt::layer()
         .with_span_events(FmtSpan::CLOSE)
         .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
+        .with_writer(move || writer.clone());
+    let subscriber = tracing_subscriber::registry().with(printer).with(collector.clone());
     tracing::subscriber::set_global_default(subscriber).unwrap();
 
-    let ask = json!({"threadId": "thread-1", "turnId": "turn-1", "itemId": "i", "startedAtMs": 1, "command": "said-command"});
-    let usage = openai_codex_testkit::Usage::default();
+    tracing::info_span!(target: "program", "program").in_scope(|| {
+        do_a_bit_of_everything();
+        lose_the_connection();
+    });
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let seen = collector.0.lock().unwrap().clone();
+    (text, seen)
+});
+
+fn do_a_bit_of_everything() {
+    let ask = |turn: &str| json!({"threadId": "thread-1", "turnId": turn, "itemId": "i", "startedAtMs": 1, "command": "said-command"});
     let script = Script::standard()
         .expect("account/login/start")
         .respond_error(-32600, "refused: sk-secret")
+        .expect("thread/resume")
+        .respond_error(-32600, "no said-thread")
+        .line("said-nonsense")
         .start_thread("thread-1")
         .start_turn("thread-1", "turn-1")
-        .ask("a", "item/commandExecution/requestApproval", ask)
-        .notify(
-            "thread/tokenUsage/updated",
-            messages::token_usage("thread-1", "turn-1", usage)["params"].clone(),
-        )
+        .ask("a", "item/commandExecution/requestApproval", ask("turn-1"))
+        .ask("b", "item/fileChange/requestApproval", ask("turn-1"))
+        .send(messages::token_usage("thread-1", "turn-1", Usage::new(31, 7)))
         .agent_message("thread-1", "turn-1", "m", ["said-answer"])
-        .complete_turn("thread-1", "turn-1");
+        .complete_turn("thread-1", "turn-1")
+        .start_turn("thread-1", "turn-2")
+        .fail_turn("thread-1", "turn-2", "said-failure");
     let (transport, playing) = script.connect().unwrap();
     let config = CodexConfig::new()
         .env("OPENAI_API_KEY", "sk-secret")
@@ -59,29 +174,129 @@ fn spans_tell_what_was_done_and_nothing_that_was_said() {
     let codex = Codex::with_transport(config, transport).unwrap();
     let login = LoginAccountParams::ApiKey(ApiKeyLoginAccountParams::new("sk-secret"));
     codex.request::<methods::AccountLoginStart>(login).unwrap_err();
+    codex.thread_resume("thread-0").send().unwrap_err();
     let thread = codex.thread_start().send().unwrap();
     thread.run("said-prompt").unwrap();
+    thread.run("said-prompt").unwrap_err();
     codex.close().unwrap();
     playing.finish().unwrap();
+}
 
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    let line = |name: &str, more: &str| {
-        let found = text.lines().find(|line| line.contains(name) && line.contains(more));
-        found.unwrap_or_else(|| panic!("no {name} with {more} in {text}")).to_owned()
-    };
-    line("codex.client.start", "close");
-    line("codex.thread.open", "gen_ai.conversation.id=thread-1");
-    let turn = line("invoke_agent codex", "gen_ai.operation.name=\"invoke_agent\"");
-    for field in ["codex.turn.id=turn-1", "codex.turn.status=completed", "gen_ai.usage.input_tokens="] {
-        assert!(turn.contains(field), "{field} in {turn}");
+fn lose_the_connection() {
+    let (transport, playing) = Script::standard().expect("test/end").exit(0).connect().unwrap();
+    let codex = Codex::with_transport(CodexConfig::new(), transport).unwrap();
+    codex.request_raw("test/end", json!({})).unwrap_err();
+    codex.close().unwrap();
+    playing.finish().unwrap();
+}
+
+#[test]
+fn a_turns_span_tells_whose_it_is_how_it_ended_and_what_it_used() {
+    let (_, seen) = &*RUN;
+    let turn = seen.span("invoke_agent codex", "codex.turn.id", "turn-1");
+    turn.has("gen_ai.operation.name", "invoke_agent");
+    turn.has("gen_ai.provider.name", "openai");
+    turn.has("gen_ai.agent.name", "codex");
+    turn.has("gen_ai.conversation.id", "thread-1");
+    turn.has("codex.turn.status", "completed");
+    turn.has("gen_ai.usage.input_tokens", "31");
+    turn.has("gen_ai.usage.output_tokens", "7");
+    assert!(!turn.fields.0.contains_key("error.type"), "{turn:?}");
+    let failed = seen.span("invoke_agent codex", "codex.turn.id", "turn-2");
+    failed.has("codex.turn.status", "failed");
+    failed.has("error.type", "TurnFailed");
+}
+
+#[test]
+fn the_span_of_an_opening_tells_which_and_of_what_thread() {
+    let (_, seen) = &*RUN;
+    let opened = seen.span("codex.thread.open", "codex.operation", "ThreadStart");
+    opened.has("gen_ai.conversation.id", "thread-1");
+    assert!(!opened.fields.0.contains_key("error.type"), "{opened:?}");
+    let refused = seen.span("codex.thread.open", "codex.operation", "ThreadResume");
+    refused.has("error.type", "InvalidRequest");
+}
+
+#[test]
+fn the_spans_of_requests_tell_the_method_and_the_kind_of_error() {
+    let (_, seen) = &*RUN;
+    let started = seen.span("codex.request", "rpc.method", "turn/start");
+    started.has("otel.kind", "client");
+    started.has("rpc.system.name", "jsonrpc");
+    started.has("gen_ai.conversation.id", "thread-1");
+    assert!(started.fields.0.contains_key("jsonrpc.request.id"), "{started:?}");
+    let refused = seen.span("codex.request", "rpc.method", "account/login/start");
+    refused.has("error.type", "InvalidRequest");
+    let served = seen.span("codex.server_request", "rpc.method", "item/commandExecution/requestApproval");
+    served.has("otel.kind", "server");
+    served.has("rpc.system.name", "jsonrpc");
+    served.has("gen_ai.conversation.id", "thread-1");
+    served.has("codex.turn.id", "turn-1");
+    served.has("error.type", "HandlerFailed");
+}
+
+#[test]
+fn the_spans_of_calls_are_children_of_the_span_that_the_program_is_in() {
+    let (_, seen) = &*RUN;
+    for name in ["codex.client.start", "codex.thread.open", "invoke_agent codex"] {
+        let mut spans = seen.spans.iter().filter(|span| span.path.last() == Some(&name)).peekable();
+        assert!(spans.peek().is_some(), "no {name}");
+        assert!(spans.all(|span| span.path == ["program", name]), "{name} in {seen:#?}");
     }
-    line("codex.request", "rpc.method=\"turn/start\"");
-    let refused = line("codex.request", "rpc.method=\"account/login/start\"");
-    assert!(refused.contains("error.type=InvalidRequest"), "{refused}");
-    let served = line("codex.server_request", "rpc.method=\"item/commandExecution/requestApproval\"");
-    assert!(served.contains("error.type=HandlerFailed"), "{served}");
-    assert!(served.contains("codex.turn.id=\"turn-1\""), "{served}");
+    let path = |method| seen.span("codex.request", "rpc.method", method).path.join(" > ");
+    assert_eq!(path("account/login/start"), "program > codex.request");
+    // That of a turn begins before its request and is not entered for it: the two are siblings.
+    assert_eq!(path("turn/start"), "program > codex.request");
+    // The client itself is in a span when it asks the server for a thread.
+    assert_eq!(path("thread/start"), "program > codex.thread.open > codex.request");
+}
+
+#[test]
+fn the_chapter_tells_every_span_with_its_level_and_fields() {
+    let (_, seen) = &*RUN;
+    let mut told = BTreeMap::new();
+    for row in CHAPTER.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [name, level, _, fields] = cells[..] else { panic!("another table: {row}") };
+        let fields: Vec<_> = fields.split(", ").map(|field| field.trim_matches('`')).collect();
+        told.insert(name.trim_matches('`'), (level.to_owned(), fields));
+    }
+    let made: BTreeMap<_, _> = seen
+        .spans
+        .iter()
+        .map(|span| (*span.path.last().unwrap(), (span.level.as_str().to_lowercase(), span.declared.clone())))
+        .collect();
+    assert_eq!(made, told);
+}
+
+#[test]
+fn single_events_tell_what_belongs_to_no_call() {
+    let (_, seen) = &*RUN;
+    let mut events: Vec<_> = seen
+        .events
+        .iter()
+        .map(|(level, fields)| {
+            let more = fields.0.iter().find(|(name, _)| **name != "message");
+            (level.as_str(), more.map_or("", |(_, value)| value.as_str()))
+        })
+        .collect();
+    // Which of the threads of the client is first with its own is nobody's business.
+    events.sort_unstable();
+    let expected = [
+        ("DEBUG", "item/fileChange/requestApproval"),
+        ("ERROR", "TransportClosed"),
+        ("WARN", ""),
+        ("WARN", "item/commandExecution/requestApproval"),
+    ];
+    assert_eq!(events, expected);
+}
+
+#[test]
+fn nothing_that_was_said_and_no_secret_is_in_any_of_it() {
+    let (text, seen) = &*RUN;
+    assert!(text.contains("invoke_agent codex"), "{text}");
     for said in ["sk-secret", "said-"] {
         assert!(!text.contains(said), "{said} in {text}");
+        assert!(!format!("{seen:?}").contains(said), "{said} in {seen:#?}");
     }
 }

@@ -3,11 +3,12 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use openai_codex::types::ThreadLoadedListParams;
-use openai_codex::{AsyncCodex, methods};
+use openai_codex::{AsyncCodex, AsyncPages, Paged, RetryPolicy, methods, retry_on_overload_async};
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::messages;
+use openai_codex_testkit::app_server::{Answer, messages};
 use serde_json::json;
 
 use crate::support::{Model, Server, answering, awaited, bounded_async, works_and_closes};
@@ -55,8 +56,23 @@ pub(crate) async fn works(codex: &AsyncCodex) {
     assert_eq!(codex.request_raw("test/mark", json!({})).await.unwrap(), "mark");
 }
 
+/// Drops a wait before what it waits for, which the request `test/end` has the server tell; then the next wait gets it
+/// all the same, and so does each after it.
+pub(crate) async fn until_the_end<T>(codex: &AsyncCodex, wait: impl AsyncFn() -> T) -> T {
+    for polls in 0..2 {
+        assert!(dropped_after(polls, wait()).await.is_none());
+        works(codex).await;
+    }
+    let (asked, _) = tokio::join!(codex.request_raw("test/end", json!({})), wait());
+    asked.unwrap();
+    at_every_point(async |polls| dropped_after(polls, wait()).await, async || works(codex).await).await
+}
+
 /// Drops a call of a client of its own at every point, and shows that it works and closes.
-async fn on_a_client<T>(script: Script, call: impl AsyncFn(&AsyncCodex) -> openai_codex::Result<T>) -> T {
+pub(crate) async fn on_a_client<T>(
+    script: Script,
+    call: impl AsyncFn(&AsyncCodex) -> openai_codex::Result<T>,
+) -> T {
     let server = Server::new(script);
     let codex = AsyncCodex::with_config(server.config());
     codex.start().await.unwrap();
@@ -151,6 +167,35 @@ fn opening_threads() {
 }
 
 #[test]
+fn archiving_threads() {
+    bounded_async(async || {
+        let archive = answering().always("thread/archive", json!({}));
+        on_a_client(archive, async |codex| codex.thread_archive("t").await).await;
+        let unarchive = answering().always("thread/unarchive", messages::thread_start_response("t"));
+        let thread = on_a_client(unarchive, async |codex| codex.thread_unarchive("t").await).await;
+        assert_eq!(thread.id(), "t");
+    });
+}
+
+#[test]
+fn retries() {
+    bounded_async(async || {
+        let busy = answering().always_answer("test/busy", Answer::error(-32001, "busy"));
+        // Also the pause is a point at which it waits.
+        let policy = RetryPolicy::new().initial_delay(Duration::from_millis(1));
+        let call = async |codex: &AsyncCodex| {
+            let mut methods = ["test/busy", "test/mark"].into_iter();
+            retry_on_overload_async(policy, || {
+                let method = methods.next().expect("no attempt after one that went well");
+                async move { codex.request_raw(method, json!({})).await }
+            })
+            .await
+        };
+        assert_eq!(on_a_client(busy, call).await, "mark");
+    });
+}
+
+#[test]
 fn requests() {
     bounded_async(async || {
         let loaded = answering().always("thread/loaded/list", json!({"data": ["t"]}));
@@ -176,31 +221,45 @@ fn two_pages() -> Script {
     script
 }
 
+/// Drops the wait for the only page of a listing at every point.
+async fn pages_go_on<R: Paged>(
+    codex: &AsyncCodex,
+    listing: impl Fn() -> AsyncPages<R>,
+    entry: impl Fn(&R::Response) -> &str,
+) {
+    at_every_point(
+        async |polls| {
+            let mut pages = listing();
+            let polled = dropped_after(polls, pages.next()).await;
+            let completed = polled.is_some();
+            // What was dropped is only the wait: the same stream still gives the page.
+            let page = match polled {
+                Some(page) => page,
+                None => pages.next().await,
+            };
+            assert_eq!(entry(&page.unwrap().unwrap()), "a");
+            assert!(pages.next().await.is_none());
+            completed.then_some(())
+        },
+        async || works(codex).await,
+    )
+    .await;
+}
+
 #[test]
 fn pages_lose_nothing_and_repeat_nothing() {
     bounded_async(async || {
-        let server = Server::new(
-            answering().always("thread/list", json!({"data": [messages::thread("a")], "nextCursor": null})),
-        );
+        let item = json!({"turnId": "a", "item": messages::agent_message("i", "hello")});
+        let script = answering()
+            .always("thread/list", json!({"data": [messages::thread("a")], "nextCursor": null}))
+            .always("thread/turns/list", json!({"data": [messages::turn("a", "completed")]}))
+            .always("thread/items/list", json!({"data": [item]}));
+        let server = Server::new(script);
         let codex = AsyncCodex::with_config(server.config());
-        at_every_point(
-            async |polls| {
-                let mut pages = codex.thread_list().pages();
-                let page = dropped_after(polls, pages.next()).await;
-                // What was dropped is only the wait: the same stream still gives the page.
-                let page = match page {
-                    Some(page) => Some(page.unwrap().unwrap()),
-                    None => {
-                        assert_eq!(crate::support::ids(&pages.next().await.unwrap().unwrap()), ["a"]);
-                        None
-                    }
-                };
-                assert!(pages.next().await.is_none());
-                page
-            },
-            async || works(&codex).await,
-        )
-        .await;
+        let thread = codex.thread_start().send().await.unwrap();
+        pages_go_on(&codex, || codex.thread_list().pages(), |page| &page.data[0].id).await;
+        pages_go_on(&codex, || thread.turns().pages(), |page| &page.data[0].id).await;
+        pages_go_on(&codex, || thread.items().pages(), |page| &page.data[0].turn_id).await;
         works_and_closes!(codex, awaited, server);
         let server = Server::new(two_pages());
         let codex = AsyncCodex::with_config(server.config());

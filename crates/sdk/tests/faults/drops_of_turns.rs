@@ -1,13 +1,14 @@
-//! The futures of a turn, dropped at every point at which they wait; see [`drops`](crate::drops).
+//! The futures of a thread and its turns, dropped at every point at which they wait; see [`drops`](crate::drops).
 
 use openai_codex::schemars::{self, JsonSchema};
+use openai_codex::types::CommandExecutionApprovalDecision;
 use openai_codex::{AsyncCodex, AsyncThread, AsyncTurnHandle, Notification};
 use openai_codex_testkit::Script;
 use openai_codex_testkit::app_server::messages;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::drops::{at_every_point, dropped_after, works};
+use crate::drops::{at_every_point, dropped_after, until_the_end, works};
 use crate::support::{Model, Server, answering, awaited, bounded_async, works_and_closes};
 
 #[derive(Debug, Deserialize, JsonSchema, PartialEq)]
@@ -37,6 +38,73 @@ async fn on_a_thread<T>(script: Script, call: impl AsyncFn(&AsyncThread) -> open
     assert_eq!(thread.run_as::<Reply>("and now?").await.unwrap().value.said, "done");
     works_and_closes!(codex, awaited, server);
     outcome.unwrap()
+}
+
+#[test]
+fn requests_about_a_thread() {
+    bounded_async(async || {
+        let item = json!({"turnId": "u", "item": messages::agent_message("i", "hello")});
+        let script = turns()
+            .always("thread/name/set", json!({}))
+            .always("thread/read", json!({"thread": messages::thread("t")}))
+            .always("thread/turns/list", json!({"data": [messages::turn("u", "completed")]}))
+            .always("thread/items/list", json!({"data": [item]}));
+        on_a_thread(script.clone(), async |thread| thread.set_name("name").await).await;
+        let read = on_a_thread(script.clone(), async |thread| thread.read().send().await).await;
+        assert_eq!(read.thread.id, "t");
+        let turns = on_a_thread(script.clone(), async |thread| thread.turns().send().await).await;
+        assert_eq!(turns.data[0].id, "u");
+        let items = on_a_thread(script, async |thread| thread.items().send().await).await;
+        assert_eq!(items.data[0].turn_id, "u");
+    });
+}
+
+#[test]
+fn unsubscribing() {
+    bounded_async(async || {
+        let server = Server::new(turns().always("thread/unsubscribe", json!({"status": "unsubscribed"})));
+        let codex = AsyncCodex::with_config(server.config());
+        let thread = codex.thread_start().send().await.unwrap();
+        let check = async || works(&codex).await;
+        at_every_point(async |polls| dropped_after(polls, thread.unsubscribe()).await, check).await.unwrap();
+        // However often it was asked for, the thread is there again once it is resumed.
+        let thread = codex.thread_resume("t").send().await.unwrap();
+        assert_eq!(thread.run_as::<Reply>("and now?").await.unwrap().value.said, "done");
+        works_and_closes!(codex, awaited, server);
+    });
+}
+
+#[test]
+fn waits_for_a_cancellation() {
+    bounded_async(async || {
+        let ask = json!({"threadId": "t", "turnId": "u", "itemId": "i", "startedAtMs": 1});
+        let script = answering()
+            .start_turn("t", "u")
+            .request("ask", "item/commandExecution/requestApproval", ask)
+            .expect("test/end")
+            .respond(json!({}))
+            .complete_turn("t", "u");
+        let server = Server::new(script);
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let config = server.config().on_command_approval(move |request| {
+            tell.send(request.cancellation().clone()).unwrap();
+            async move {
+                request.cancellation().cancelled().await;
+                CommandExecutionApprovalDecision::Accept
+            }
+        });
+        let codex = AsyncCodex::with_config(config);
+        let turn = codex.thread_start().send().await.unwrap().turn("go").send().await.unwrap();
+        let cancellation = told.recv().await.unwrap();
+        until_the_end(&codex, async || cancellation.cancelled().await).await;
+        assert!(cancellation.is_cancelled());
+        turn.run().await.unwrap();
+        works_and_closes!(codex, awaited, server);
+        // The answer that comes too late goes nowhere: there is only the one that the end of the turn gave.
+        let received = server.received().unwrap();
+        let answers: Vec<_> = received.iter().filter(|message| message["id"] == "ask").collect();
+        assert!(matches!(answers[..], [answer] if answer["error"].is_object()), "{answers:?}");
+    });
 }
 
 #[test]

@@ -11,10 +11,12 @@ mod bytes;
 mod closing;
 mod deaf;
 mod drops;
+mod drops_of_accounts;
 mod drops_of_turns;
 mod floods;
 #[cfg(target_os = "linux")]
 mod killed;
+mod limits;
 #[cfg(target_os = "linux")]
 mod parent;
 mod payloads;

@@ -1,0 +1,121 @@
+//! The limits of what is kept for slow consumers, as a program sets them.
+
+use openai_codex::{Codex, ErrorKind, Notification, TurnHandle, TurnStream, merged_count};
+use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::{Pour, messages};
+use serde_json::{Value, json};
+
+use crate::support::{Server, answering, bounded, waited, works_and_closes};
+
+/// A server of two threads with a turn each, `ua` of `a` and `ub` of `b`.
+fn two_turns() -> Script {
+    answering().start_thread("a").start_thread("b").start_turn("a", "ua").start_turn("b", "ub")
+}
+
+fn start(codex: &Codex) -> (TurnHandle, TurnHandle) {
+    let [a, b] = [(); 2].map(|()| codex.thread_start().send().unwrap());
+    (a.turn("go").send().unwrap(), b.turn("go").send().unwrap())
+}
+
+/// What one delta says: no two are alike, and each is a hundred characters and more.
+fn piece(turn: &str, n: usize) -> String {
+    format!("{turn}:{n:0100} ")
+}
+
+/// What all deltas of a turn say together.
+fn whole(turn: &str, pieces: usize) -> String {
+    (0..pieces).map(|n| piece(turn, n)).collect()
+}
+
+/// Deltas of both turns, in turns.
+fn pour(pieces: impl Iterator<Item = usize>) -> Pour {
+    let both = |n| [("a", "ua"), ("b", "ub")].map(|(t, u)| messages::delta(t, u, "i", &piece(u, n)));
+    let lines: Vec<Value> = pieces.flat_map(both).collect();
+    Pour::messages(lines.len() as u64, lines)
+}
+
+/// The ends of both turns, each with its message.
+fn ends(script: Script) -> Script {
+    [("a", "ua"), ("b", "ub")].into_iter().fold(script, |script, (thread, turn)| {
+        let message = messages::agent_message("i", "all of it");
+        script.send(messages::item_completed(thread, turn, message)).complete_turn(thread, turn)
+    })
+}
+
+/// The texts of what is left in a stream, and for how many deltas each stands.
+fn deltas(stream: TurnStream) -> Vec<(String, u64)> {
+    let delta = |event| {
+        let count = merged_count(&event);
+        let Notification::AgentMessageDelta(delta) = event else { return None };
+        Some((delta.delta, count))
+    };
+    stream.filter_map(|event| delta(event.unwrap())).collect()
+}
+
+#[test]
+fn a_stream_that_is_not_read_ends_alone_above_its_limit() {
+    bounded(|| {
+        const ROUNDS: usize = 10;
+        const PIECES: usize = 200;
+        // What one round says fits, with all that belongs to its events; what two of them say does not.
+        let limit = piece("ua", 0).len() * PIECES * 3 / 2;
+        let round = |script: Script, round: usize| {
+            let pieces = round * PIECES..(round + 1) * PIECES;
+            script.expect("test/next").pour(pour(pieces)).respond(json!({}))
+        };
+        let script = ends((0..ROUNDS).fold(two_turns(), round).expect("test/end"));
+        let server = Server::new(script.respond(json!({})));
+        let codex = Codex::with_config(server.config().stream_limit(limit)).unwrap();
+        let (a, b) = start(&codex);
+        let (mut unread, mut read) = (a.stream(), b.stream());
+        assert!(matches!(read.next(), Some(Ok(Notification::TurnStarted(_)))));
+        let mut text = String::new();
+        for round in 1..=ROUNDS {
+            codex.request_raw("test/next", json!({})).unwrap();
+            // Its round is taken before the next one is poured, so that this stream never leaves much lying.
+            let so_far = whole("ub", round * PIECES).len();
+            while text.len() < so_far {
+                let Some(Ok(Notification::AgentMessageDelta(delta))) = read.next() else {
+                    panic!("no delta")
+                };
+                text += &delta.delta;
+            }
+        }
+        codex.request_raw("test/end", json!({})).unwrap();
+        assert_eq!(text, whole("ub", ROUNDS * PIECES));
+        assert!(matches!(read.next(), Some(Ok(Notification::ItemCompleted(_)))));
+        assert!(matches!(read.next(), Some(Ok(Notification::TurnCompleted(_)))));
+        assert!(read.next().is_none());
+        // The other stream has nothing but the reason why.
+        let error = unread.next().unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::StreamOverflow, Some("a")), "{error}");
+        assert!(error.to_string().contains(&limit.to_string()), "{error}");
+        assert!(unread.next().is_none());
+        for turn in [a, b] {
+            assert_eq!(turn.run().unwrap().final_response.as_deref(), Some("all of it"));
+        }
+        works_and_closes!(codex, waited, server);
+    });
+}
+
+#[test]
+fn a_stream_that_is_read_at_the_end_has_all_of_the_text_in_fewer_events() {
+    bounded(|| {
+        const PIECES: usize = 5_000;
+        let server = Server::new(ends(two_turns().pour(pour(0..PIECES))));
+        let codex = Codex::with_config(server.config().merge_above(1)).unwrap();
+        let (a, b) = start(&codex);
+        // One stream is there from the beginning, the other is only asked for when all is over.
+        let from_the_beginning = a.stream();
+        a.run().unwrap();
+        b.run().unwrap();
+        for (stream, turn) in [(from_the_beginning, "ua"), (b.stream(), "ub")] {
+            let deltas = deltas(stream);
+            assert!(deltas.len() < PIECES, "{turn}: nothing was merged");
+            assert_eq!(deltas.iter().map(|(_, count)| count).sum::<u64>(), PIECES as u64);
+            let text: String = deltas.into_iter().map(|(text, _)| text).collect();
+            assert!(text == whole(turn, PIECES), "{turn}: another text");
+        }
+        works_and_closes!(codex, waited, server);
+    });
+}

@@ -151,22 +151,23 @@ static RUN: LazyLock<(String, Seen)> = LazyLock::new(|| {
 });
 
 fn do_a_bit_of_everything() {
-    let ask = |turn: &str| json!({"threadId": "thread-1", "turnId": turn, "itemId": "i", "startedAtMs": 1, "command": "said-command"});
+    let (thread, turn) = ("thread-1", "turn-1");
+    let ask = json!({"threadId": thread, "turnId": turn, "itemId": "i", "startedAtMs": 1, "command": "said-command"});
     let script = Script::standard()
         .expect("account/login/start")
         .respond_error(-32600, "refused: sk-secret")
         .expect("thread/resume")
         .respond_error(-32600, "no said-thread")
         .line("said-nonsense")
-        .start_thread("thread-1")
-        .start_turn("thread-1", "turn-1")
-        .ask("a", "item/commandExecution/requestApproval", ask("turn-1"))
-        .ask("b", "item/fileChange/requestApproval", ask("turn-1"))
-        .send(messages::token_usage("thread-1", "turn-1", Usage::new(31, 7)))
-        .agent_message("thread-1", "turn-1", "m", ["said-answer"])
-        .complete_turn("thread-1", "turn-1")
-        .start_turn("thread-1", "turn-2")
-        .fail_turn("thread-1", "turn-2", "said-failure");
+        .start_thread(thread)
+        .start_turn(thread, turn)
+        .ask("a", "item/commandExecution/requestApproval", ask.clone())
+        .ask("b", "item/fileChange/requestApproval", ask)
+        .send(messages::token_usage(thread, turn, Usage::new(31, 7)))
+        .agent_message(thread, turn, "m", ["said-answer"])
+        .complete_turn(thread, turn)
+        .start_turn(thread, "turn-2")
+        .fail_turn(thread, "turn-2", "said-failure");
     let (transport, playing) = script.connect().unwrap();
     let config = CodexConfig::new()
         .env("OPENAI_API_KEY", "sk-secret")

@@ -109,7 +109,8 @@ impl AsyncThread {
     /// On the wire: `thread/unsubscribe`; its answer says whether the thread was subscribed. It closes nothing at
     /// once: runtime 0.163.0 keeps the thread loaded, and still tells of changes of its status. It is stored as before, and
     /// [`thread_resume`](crate::AsyncCodex::thread_resume) subscribes again, with the handlers that are given there. Until
-    /// then it can be read through this handle and its clones, and no turn can be started through them.
+    /// then it can be read through this handle and its clones, and no turn can be started through them. That holds from
+    /// the moment of asking, also if the wait for the answer is given up, unless the server refuses.
     ///
     /// **A turn that is running goes on** unobserved, without the thread's handlers and tools. Its handles and streams get
     /// nothing more of it, and end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) once it is over and
@@ -214,7 +215,8 @@ impl Thread {
     /// On the wire: `thread/unsubscribe`; its answer says whether the thread was subscribed. It closes nothing at
     /// once: runtime 0.163.0 keeps the thread loaded, and still tells of changes of its status. It is stored as before, and
     /// [`thread_resume`](crate::Codex::thread_resume) subscribes again, with the handlers that are given there. Until
-    /// then it can be read through this handle and its clones, and no turn can be started through them.
+    /// then it can be read through this handle and its clones, and no turn can be started through them. That holds from
+    /// the moment of asking, also if the wait for the answer is given up, unless the server refuses.
     ///
     /// **A turn that is running goes on** unobserved, without the thread's handlers and tools. Its handles and streams get
     /// nothing more of it, and end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) once it is over and

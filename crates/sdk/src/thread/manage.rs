@@ -10,8 +10,8 @@ use openai_codex_protocol::types::{
 
 use super::AsyncThread;
 use super::opened::Opened;
-use crate::Result;
 use crate::client::Core;
+use crate::{ErrorKind, Result};
 
 pub(crate) async fn archive(core: &Arc<Core>, thread_id: &str) -> Result<ThreadArchiveResponse> {
     let params = ThreadArchiveParams::new(thread_id);
@@ -38,8 +38,16 @@ pub(super) async fn set_name(
 pub(super) async fn unsubscribe(core: &Arc<Core>, thread: &Opened) -> Result<ThreadUnsubscribeResponse> {
     let params = ThreadUnsubscribeParams::new(&*thread.id);
     let session = core.session().await?;
-    let answer = session.call::<methods::ThreadUnsubscribe>(&params, Some(&thread.id)).await?;
-    thread.set_unsubscribed();
-    core.handlers.release(&thread.id);
-    Ok(answer)
+    // From here on, whatever becomes of this wait: the server may have been told.
+    thread.set_unsubscribed(true);
+    let answer = session.call::<methods::ThreadUnsubscribe>(&params, Some(&thread.id)).await;
+    match &answer {
+        Ok(_) => drop(core.handlers.release(&thread.id)),
+        // It was refused, or the runtime that was asked has gone.
+        Err(error) if error.json_rpc().is_some() || error.kind() == ErrorKind::TransportClosed => {
+            thread.set_unsubscribed(false);
+        }
+        Err(_) => {}
+    }
+    answer
 }

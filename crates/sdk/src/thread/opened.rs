@@ -136,8 +136,8 @@ impl Opened {
         self.session(core).await
     }
 
-    pub(super) fn set_unsubscribed(&self) {
-        self.unsubscribed.store(true, Ordering::Release);
+    pub(super) fn set_unsubscribed(&self, unsubscribed: bool) {
+        self.unsubscribed.store(unsubscribed, Ordering::Release);
     }
 
     async fn resume(&self, session: &Session) -> Result<()> {

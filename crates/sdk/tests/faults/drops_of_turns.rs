@@ -65,7 +65,14 @@ fn unsubscribing() {
         let server = Server::new(turns().always("thread/unsubscribe", json!({"status": "unsubscribed"})));
         let codex = AsyncCodex::with_config(server.config());
         let thread = codex.thread_start().send().await.unwrap();
-        let check = async || works(&codex).await;
+        // The server may have been told: a turn would be followed by nobody.
+        let check = async || {
+            works(&codex).await;
+            let error = thread.run("is anybody there?").await.unwrap_err();
+            assert!(error.to_string().contains("unsubscribed"), "{error}");
+        };
+        assert!(dropped_after(1, thread.unsubscribe()).await.is_none());
+        check().await;
         at_every_point(async |polls| dropped_after(polls, thread.unsubscribe()).await, check).await.unwrap();
         // However often it was asked for, the thread is there again once it is resumed.
         let thread = codex.thread_resume("t").send().await.unwrap();

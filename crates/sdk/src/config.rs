@@ -142,14 +142,14 @@ impl CodexConfig {
     }
 
     /// How long the runtime may take to start and to answer `initialize`; 30 seconds unless set. One that does not is
-    /// ended before the error comes, which can take some seconds more.
+    /// ended before the error comes, which takes at most the [`close_deadline`](Self::close_deadline) more.
     pub fn start_deadline(mut self, deadline: Duration) -> Self {
         self.start_deadline = deadline;
         self
     }
 
-    /// How long any request may wait for its answer, whatever its class. Unless set, each method has the deadline of
-    /// its [class](Self::class_deadline).
+    /// How long any request may wait for its answer, whatever its class, in place of what was set for classes before.
+    /// Unless set, each method has the deadline of its [class](Self::class_deadline).
     pub fn request_deadline(mut self, deadline: Duration) -> Self {
         self.request_deadlines = ClassDeadlines::all(deadline);
         self
@@ -157,14 +157,15 @@ impl CodexConfig {
 
     /// How long the requests of one class of methods may wait for their answers: unless set, 30 seconds for quick ones, 5
     /// minutes for those that load or contact something, and no deadline for those that last as long as the work they
-    /// start; see [`concepts::deadlines`](crate::concepts::deadlines). Of this and
-    /// [`request_deadline`](Self::request_deadline) the later one counts.
+    /// start; see [`concepts::deadlines`](crate::concepts::deadlines). `Duration::MAX` is none. What is bounded is the wait:
+    /// the server may carry a request out that nobody waits for any more. A
+    /// [`request_deadline`](Self::request_deadline) that is set later replaces this.
     ///
     /// ```
     /// use std::time::Duration;
     /// use openai_codex::{CodexConfig, MethodClass};
     ///
-    /// // Commands may run for an hour, and no longer.
+    /// // Waits an hour for a command of `command/exec`, and no longer.
     /// let config = CodexConfig::new().class_deadline(MethodClass::Lasting, Duration::from_secs(3600));
     /// # let _ = config;
     /// ```
@@ -173,9 +174,11 @@ impl CodexConfig {
         self
     }
 
-    /// How long the runtime may take to end when the client is closed; 6 seconds unless set. Its input is closed; after a
-    /// third of the time its process group gets a termination signal, after another it is killed, and the rest is for the
-    /// kill to show. The runtime itself needs a tenth of a second.
+    /// How long the process of the runtime may take to end, when the client is closed or dropped, when a start fails, and
+    /// before another is started; 6 seconds unless set. Its input is closed; after a third of the time its process group gets
+    /// a termination signal, after another it is killed, and the rest is for the kill to show. The runtime itself needs a
+    /// tenth of a second. Before that, what was queued has half a second to be written. No effect with a transport of
+    /// one's own, which has no process.
     pub fn close_deadline(mut self, deadline: Duration) -> Self {
         self.close_deadline = deadline;
         self
@@ -206,7 +209,7 @@ impl CodexConfig {
         self
     }
 
-    /// How many bytes of events one stream of a turn may leave lying, merged as they are; 256 MiB unless set. A stream
+    /// How many bytes of events, as JSON, one stream of a turn may leave lying, merged as they are; 256 MiB unless set. A stream
     /// that leaves more ends with [`ErrorKind::StreamOverflow`](crate::ErrorKind::StreamOverflow), and what it had queued is
     /// dropped. Its turn goes on, and `run` has its whole result.
     pub fn stream_limit(mut self, bytes: usize) -> Self {

@@ -9,6 +9,7 @@ const SLOW: Duration = Duration::from_secs(300);
 /// What a method does before it is answered, which decides how long a request may wait; see
 /// [`CodexConfig::class_deadline`](crate::CodexConfig::class_deadline).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum MethodClass {
     /// It only looks something up or notes something down. 30 seconds unless set.
     Quick,

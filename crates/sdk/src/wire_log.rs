@@ -37,7 +37,8 @@ pub struct WireLog {
 }
 
 impl WireLog {
-    /// A log in this file, which each client begins anew; it goes on over restarts of the runtime.
+    /// A log in this file, which each client begins anew, without the older files of the client before; it goes on over
+    /// restarts of the runtime.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), max_bytes: 64 << 20, keep: 2 }
     }
@@ -57,6 +58,9 @@ impl WireLog {
     /// Begins the log.
     pub(crate) fn open(&self) -> io::Result<Arc<Recorder>> {
         let file = create(&self.path)?;
+        // They would be played back as the beginning of this one.
+        let older = (1..).map(|number| self.numbered(number));
+        older.take_while(|older| fs::remove_file(older).is_ok()).for_each(drop);
         let state = Some(State { file, written: 0 });
         Ok(Arc::new(Recorder { log: self.clone(), since: Instant::now(), state: state.into() }))
     }
@@ -256,9 +260,15 @@ mod tests {
     }
 
     #[test]
-    fn a_log_rotates_and_keeps_so_many() {
+    fn a_log_rotates_and_keeps_so_many_and_a_new_one_begins_without_them() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wire.jsonl");
+        let names = || {
+            let entries = fs::read_dir(folder.path()).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
         let log = WireLog::new(&path).max_bytes(100).keep(2);
         let recorder = log.open().unwrap();
         for n in 0..10 {
@@ -268,11 +278,10 @@ mod tests {
                 &[Bytes::from(format!("{{\"n\":{n},\"text\":\"{}\"}}", "x".repeat(60)))],
             );
         }
-        let mut names: Vec<_> =
-            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        names.sort();
-        assert_eq!(names, ["wire.jsonl", "wire.jsonl.1", "wire.jsonl.2"]);
+        assert_eq!(names(), ["wire.jsonl", "wire.jsonl.1", "wire.jsonl.2"]);
         assert!(fs::read_to_string(&path).unwrap().contains("\"n\":9"));
         assert!(fs::read_to_string(folder.path().join("wire.jsonl.2")).unwrap().contains("\"n\":7"));
+        log.open().unwrap();
+        assert_eq!(names(), ["wire.jsonl"]);
     }
 }

@@ -143,7 +143,6 @@ impl Driver {
             Some(why) => {
                 // Closes the server's input, which is what makes it exit.
                 stop(writing).await;
-                let error = explain(&shared, &why, process.as_mut(), logging, &tail).await;
                 // Before anyone is told, so that whoever has the error finds the line. A failure that is there
                 // already is the close that was asked for, and the server ended because of it.
                 if let Some(log) = &wire_log
@@ -151,6 +150,7 @@ impl Driver {
                 {
                     log.record_end();
                 }
+                let error = explain(&shared, &why, process.as_mut(), logging, &tail).await;
                 shared.fail(&error);
             }
             None => {

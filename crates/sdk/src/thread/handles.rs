@@ -108,9 +108,9 @@ impl AsyncThread {
     ///
     /// On the wire: `thread/unsubscribe`; its answer says whether the thread was subscribed. It closes nothing at
     /// once: runtime 0.163.0 keeps the thread loaded, and still tells of changes of its status. It is stored as before, and
-    /// [`thread_resume`](crate::AsyncCodex::thread_resume) subscribes again, with the handlers that are given there. Until
-    /// then it can be read through this handle and its clones, and no turn can be started through them. That holds from
-    /// the moment of asking, also if the wait for the answer is given up, unless the server refuses.
+    /// [`thread_resume`](crate::AsyncCodex::thread_resume) subscribes again, with the handlers that are given there, and
+    /// gives a handle for it. Through this one and its clones the thread can still be read, and no turn be started. That
+    /// holds from the moment of asking, also if the wait for the answer is given up, unless the server refuses or is lost.
     ///
     /// **A turn that is running goes on** unobserved, without the thread's handlers and tools. Its handles and streams get
     /// nothing more of it, and end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) once it is over and
@@ -214,9 +214,9 @@ impl Thread {
     ///
     /// On the wire: `thread/unsubscribe`; its answer says whether the thread was subscribed. It closes nothing at
     /// once: runtime 0.163.0 keeps the thread loaded, and still tells of changes of its status. It is stored as before, and
-    /// [`thread_resume`](crate::Codex::thread_resume) subscribes again, with the handlers that are given there. Until
-    /// then it can be read through this handle and its clones, and no turn can be started through them. That holds from
-    /// the moment of asking, also if the wait for the answer is given up, unless the server refuses.
+    /// [`thread_resume`](crate::Codex::thread_resume) subscribes again, with the handlers that are given there, and
+    /// gives a handle for it. Through this one and its clones the thread can still be read, and no turn be started. That
+    /// holds from the moment of asking, also if the wait for the answer is given up, unless the server refuses or is lost.
     ///
     /// **A turn that is running goes on** unobserved, without the thread's handlers and tools. Its handles and streams get
     /// nothing more of it, and end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) once it is over and

@@ -1,6 +1,7 @@
 //! Requests about one thread that take no options.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
@@ -38,16 +39,35 @@ pub(super) async fn set_name(
 pub(super) async fn unsubscribe(core: &Arc<Core>, thread: &Opened) -> Result<ThreadUnsubscribeResponse> {
     let params = ThreadUnsubscribeParams::new(&*thread.id);
     let session = core.session().await?;
-    // From here on, whatever becomes of this wait: the server may have been told.
-    thread.set_unsubscribed(true);
+    let mut leaving = Leaving::new(core, thread);
     let answer = session.call::<methods::ThreadUnsubscribe>(&params, Some(&thread.id)).await;
-    match &answer {
-        Ok(_) => drop(core.handlers.release(&thread.id)),
+    leaving.in_vain = answer.as_ref().is_err_and(|error| {
         // It was refused, or the runtime that was asked has gone.
-        Err(error) if error.json_rpc().is_some() || error.kind() == ErrorKind::TransportClosed => {
-            thread.set_unsubscribed(false);
-        }
-        Err(_) => {}
-    }
+        error.json_rpc().is_some() || error.kind() == ErrorKind::TransportClosed
+    });
     answer
+}
+
+/// A thread counts as unsubscribed from the moment of asking, whatever becomes of the wait: the server may have been told.
+struct Leaving<'a> {
+    core: &'a Core,
+    thread: &'a Opened,
+    in_vain: bool,
+}
+
+impl<'a> Leaving<'a> {
+    fn new(core: &'a Core, thread: &'a Opened) -> Self {
+        thread.unsubscribed.fetch_add(1, Ordering::AcqRel);
+        Self { core, thread, in_vain: false }
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if self.in_vain {
+            self.thread.unsubscribed.fetch_sub(1, Ordering::AcqRel);
+        } else {
+            drop(self.core.handlers.release(&self.thread.id));
+        }
+    }
 }

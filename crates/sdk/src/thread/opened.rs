@@ -1,7 +1,7 @@
 //! A thread as its handles share it: its id, and in which session it was opened.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use openai_codex_protocol::types::{
@@ -23,8 +23,9 @@ pub(crate) struct Opened {
     settings: std::sync::Mutex<Option<Settings>>,
     /// The number of the last session that has it open.
     session: AtomicU64,
-    /// The server sends nothing about it any more, for that was asked of it through one of these handles.
-    unsubscribed: AtomicBool,
+    /// How often it was asked for, through one of these handles, that the server sends nothing about it any more; those in
+    /// vain do not count.
+    pub(super) unsubscribed: AtomicUsize,
     /// Held while it is resumed: whoever comes meanwhile waits for that.
     resuming: Mutex<()>,
 }
@@ -81,7 +82,7 @@ impl Opened {
             config,
             settings: settings.into(),
             session: AtomicU64::new(session.number),
-            unsubscribed: AtomicBool::new(false),
+            unsubscribed: AtomicUsize::new(0),
             resuming: Mutex::default(),
         })
     }
@@ -115,7 +116,7 @@ impl Opened {
         let session = core.session().await?;
         let open = self.session.load(Ordering::Acquire) == session.number;
         // What is left to do with a thread after that, reading it for one, needs it not open.
-        if open || self.unsubscribed.load(Ordering::Acquire) {
+        if open || self.is_unsubscribed() {
             return Ok(session);
         }
         let _resuming = self.resuming.lock().await;
@@ -128,16 +129,15 @@ impl Opened {
 
     /// The session in which to start a turn. A turn of which the server sends nothing would never end here.
     pub(crate) async fn session_for_a_turn(&self, core: &Arc<Core>) -> Result<Arc<Session>> {
-        if self.unsubscribed.load(Ordering::Acquire) {
-            let message =
-                "the thread was unsubscribed, so that no turn can be followed there; resume it first";
+        if self.is_unsubscribed() {
+            let message = "the thread was unsubscribed, so that no turn can be followed there; resume it, and use the handle that this gives";
             return Err(Error::invalid_input(message).with_thread(Some(&self.id)));
         }
         self.session(core).await
     }
 
-    pub(super) fn set_unsubscribed(&self, unsubscribed: bool) {
-        self.unsubscribed.store(unsubscribed, Ordering::Release);
+    fn is_unsubscribed(&self) -> bool {
+        self.unsubscribed.load(Ordering::Acquire) > 0
     }
 
     async fn resume(&self, session: &Session) -> Result<()> {

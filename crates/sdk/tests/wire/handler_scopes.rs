@@ -223,6 +223,8 @@ with_both_clients! {
             .start_thread("t")
             .expect_with("thread/unsubscribe", json!({"threadId": "t"}))
             .respond(json!({"status": "unsubscribed"}))
+            .expect("thread/unsubscribe")
+            .respond_error(-32001, "busy")
             .expect("thread/read")
             .respond(json!({"thread": messages::thread("t")}))
             // A runtime that asks all the same.
@@ -244,6 +246,8 @@ with_both_clients! {
         let answer = wait!(thread.unsubscribe()).unwrap();
         assert_eq!(answer.status, openai_codex::types::ThreadUnsubscribeStatus::Unsubscribed);
         assert!(held.upgrade().is_none(), "the client keeps the closure");
+        // A refusal changes nothing about what was granted before.
+        wait!(thread.unsubscribe()).unwrap_err();
         for error in [wait!(thread.run("go")).unwrap_err(), wait!(thread.compact()).unwrap_err()] {
             assert_eq!(error.kind(), openai_codex::ErrorKind::InvalidInput);
             assert_eq!(error.thread_id(), Some("t"));

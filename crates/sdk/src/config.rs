@@ -142,7 +142,7 @@ impl CodexConfig {
     }
 
     /// How long the runtime may take to start and to answer `initialize`; 30 seconds unless set. One that does not is
-    /// ended before the error comes, which takes at most the [`close_deadline`](Self::close_deadline) more.
+    /// ended before the error comes, which can take the [`close_deadline`](Self::close_deadline) more.
     pub fn start_deadline(mut self, deadline: Duration) -> Self {
         self.start_deadline = deadline;
         self
@@ -209,9 +209,9 @@ impl CodexConfig {
         self
     }
 
-    /// How many bytes of events, as JSON, one stream of a turn may leave lying, merged as they are; 256 MiB unless set. A stream
-    /// that leaves more ends with [`ErrorKind::StreamOverflow`](crate::ErrorKind::StreamOverflow), and what it had queued is
-    /// dropped. Its turn goes on, and `run` has its whole result.
+    /// How many bytes of events, as JSON, one stream of a turn may leave lying, merged as they are; 256 MiB unless set. A
+    /// stream that leaves more ends with [`ErrorKind::StreamOverflow`](crate::ErrorKind::StreamOverflow), and what it had
+    /// queued is dropped. Its turn goes on, and `run` has its whole result.
     pub fn stream_limit(mut self, bytes: usize) -> Self {
         self.limits.stream = bytes;
         self

@@ -133,10 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn an_explicit_command_line_is_used_as_it_is() {
+    fn an_explicit_command_line_is_used_as_it_is_and_a_close_deadline_too() {
         let config = CodexConfig::new().config_override("a", 1).launch_args_override(["/x/codex", "serve"]);
-        let launch = Launch::prepare(&config).unwrap();
+        let launch = Launch::prepare(&config.close_deadline(Duration::from_secs(9))).unwrap();
         assert_eq!(launch.program(), Path::new("/x/codex"));
         assert_eq!(launch.args, ["serve"]);
+        assert_eq!(launch.close_deadline(), Duration::from_secs(9));
     }
 }

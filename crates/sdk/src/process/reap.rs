@@ -135,3 +135,19 @@ impl Descendants {
 
     fn kill(self) {}
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_rung_has_a_third_of_the_time() {
+        let mut child = tokio::process::Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
+        let (group, begin) = (Group::of(&child), Instant::now());
+        end(&mut child, group, Duration::from_secs(3_000)).await;
+        // It takes no notice of its closed input. The paused clock may run ahead of what the signals do.
+        assert!(begin.elapsed() >= Duration::from_secs(1_000), "{:?}", begin.elapsed());
+        assert!(!child.wait().await.unwrap().success());
+    }
+}

@@ -130,7 +130,8 @@ impl Opened {
     /// The session in which to start a turn. A turn of which the server sends nothing would never end here.
     pub(crate) async fn session_for_a_turn(&self, core: &Arc<Core>) -> Result<Arc<Session>> {
         if self.is_unsubscribed() {
-            let message = "the thread was unsubscribed, so that no turn can be followed there; resume it, and use the handle that this gives";
+            let message = "the thread was unsubscribed, so that no turn can be followed there; resume it, and use the \
+                           handle that this gives";
             return Err(Error::invalid_input(message).with_thread(Some(&self.id)));
         }
         self.session(core).await

@@ -1,7 +1,7 @@
 //! The ladder of a close, and drops without one.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openai_codex::Codex;
 use openai_codex_testkit::Script;
@@ -37,13 +37,10 @@ with_both_clients! {
     fn a_server_that_heeds_nothing_is_killed(start, wait) {
         let deaf = Deaf::new();
         let server = deaf.server();
-        let deadline = Duration::from_millis(7_500);
-        let codex = start!(server.config().close_deadline(deadline)).unwrap();
+        let codex = start!(server.config()).unwrap();
         let running = server.trace.processes();
         deaf.wait();
-        let begin = Instant::now();
         wait!(codex.close()).unwrap();
-        assert!(begin.elapsed() >= deadline / 3 * 2, "it was asked twice, and had a third of the time for each");
         assert!(server.trace.processes().is_empty(), "close waits for the end");
         server.trace.wait_gone(&running);
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use openai_codex::types::TurnStatus;
 use openai_codex::{ApprovalMode, AsyncCodex, Sandbox, merged_count};
-use openai_codex_testkit::{Reply, ScriptedModel};
+use openai_codex_testkit::{ModelReply, ScriptedModel};
 use tokio::task::JoinSet;
 
 const THREADS: usize = 200;
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let gate = model.gate();
     for number in 0..THREADS {
         let reply = (0..DELTAS)
-            .fold(Reply::new().pause(&gate), |reply, delta| reply.delta(format!("{number} {delta} ")));
+            .fold(ModelReply::new().pause(&gate), |reply, delta| reply.delta(format!("{number} {delta} ")));
         model.reply(reply);
     }
     let runtime = openai_codex::runtime::install()?;

@@ -11,7 +11,7 @@ use std::io::Write;
 
 use openai_codex::types::{SandboxMode, ThreadItem};
 use openai_codex::{ApprovalMode, Codex, Notification, runtime};
-use openai_codex_testkit::{Reply, ScriptedModel, Usage};
+use openai_codex_testkit::{ModelReply, ScriptedModel, Usage};
 
 const PROMPT: &str =
     "Run one shell command that shows the file in this folder, and say in one sentence what it holds.";
@@ -86,7 +86,7 @@ fn has_account(codex: &Codex) -> openai_codex::Result<bool> {
 /// A model that has the file shown and then says what it holds.
 fn script() -> std::io::Result<ScriptedModel> {
     let model = ScriptedModel::start()?;
-    model.reply(Reply::exec_command("cat note.txt").usage(Usage {
+    model.reply(ModelReply::exec_command("cat note.txt").usage(Usage {
         input: 812,
         cached: 640,
         output: 21,
@@ -95,7 +95,7 @@ fn script() -> std::io::Result<ScriptedModel> {
     model.reply(
         ["The file ", "holds the answer, ", "which is 42."]
             .into_iter()
-            .fold(Reply::new(), Reply::delta)
+            .fold(ModelReply::new(), ModelReply::delta)
             .usage(Usage { input: 903, cached: 812, output: 17, reasoning: 0 }),
     );
     Ok(model)

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use openai_codex::schemars::{self, JsonSchema};
 use openai_codex::types::ThreadItem;
 use openai_codex::{ApprovalMode, Codex, Sandbox};
-use openai_codex_testkit::{Reply, ScriptedModel};
+use openai_codex_testkit::{ModelReply, ScriptedModel};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -82,7 +82,7 @@ fn has_account(codex: &Codex) -> openai_codex::Result<bool> {
 /// A model that looks at the folder, and finds what it always finds.
 fn script() -> std::io::Result<ScriptedModel> {
     let model = ScriptedModel::start()?;
-    model.reply(Reply::exec_command("ls -a"));
+    model.reply(ModelReply::exec_command("ls -a"));
     model.reply(r#"{"findings": [{"file": ".", "what": "a scripted model has seen nothing"}]}"#);
     Ok(model)
 }

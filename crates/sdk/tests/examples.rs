@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use openai_codex::Codex;
-use openai_codex_testkit::{AppServer, Reply, Script, ScriptedModel, ToolCall, Usage};
+use openai_codex_testkit::{AppServer, ModelReply, ModelToolCall, Script, ScriptedModel, Usage};
 use serde_json::json;
 
 /// The program of an example. Cargo builds the examples before the tests only when all of them are run, so it is asked
@@ -137,7 +137,7 @@ fn hello() {
 #[test]
 fn stream() {
     let model = ScriptedModel::start().unwrap();
-    model.reply(Reply::new().delta("one, ").delta("two, ").delta("three"));
+    model.reply(ModelReply::new().delta("one, ").delta("two, ").delta("three"));
     let expected = "one, two, three\ncompleted\n2 items, final response: one, two, three\n";
     assert_eq!(run("stream", &model), expected);
 }
@@ -145,7 +145,7 @@ fn stream() {
 #[test]
 fn quickstart_with_a_model_that_needs_no_account() {
     let model = ScriptedModel::start().unwrap();
-    model.reply(Reply::exec_command("cat note.txt"));
+    model.reply(ModelReply::exec_command("cat note.txt"));
     model.reply("It holds an answer.");
     let out = run("quickstart", &model);
     assert!(out.contains("$ ") && out.contains("The answer is 42.\n"), "{out}");
@@ -206,7 +206,7 @@ fn login_api_key() {
 #[test]
 fn stream_blocking() {
     let model = ScriptedModel::start().unwrap();
-    model.reply(Reply::new().delta("one, ").delta("two, ").delta("three").usage(Usage::new(11, 7)));
+    model.reply(ModelReply::new().delta("one, ").delta("two, ").delta("three").usage(Usage::new(11, 7)));
     assert_eq!(run("stream_blocking", &model), "one, two, three\n11 tokens in, 7 out\n");
     assert_eq!(model.last_request().unwrap().last_user_text(), Some("Count to three."));
 }
@@ -311,7 +311,7 @@ fn approve_commands_answering(answer: &str) -> (String, bool) {
     let model = ScriptedModel::start().unwrap();
     let target = model.home().join("from-the-agent");
     let command_line = format!("mkdir {}", target.display());
-    model.reply(ToolCall::exec_command(command_line).escalate("you have asked for it"));
+    model.reply(ModelToolCall::exec_command(command_line).escalate("you have asked for it"));
     model.reply("That is that.");
     let mut command = command("approve_commands", &model);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -334,9 +334,9 @@ fn approve_commands() {
 #[test]
 fn tools() {
     let model = ScriptedModel::start().unwrap();
-    model.reply(ToolCall::new("lookup", json!({"part_number": "AB-12"})));
-    model.reply(ToolCall::new("take", json!({"part_number": "AB-12", "pieces": 9})));
-    model.reply(ToolCall::new("take", json!({"part_number": "AB-12", "pieces": 2})));
+    model.reply(ModelToolCall::new("lookup", json!({"part_number": "AB-12"})));
+    model.reply(ModelToolCall::new("take", json!({"part_number": "AB-12", "pieces": 9})));
+    model.reply(ModelToolCall::new("take", json!({"part_number": "AB-12", "pieces": 2})));
     model.reply("5 are left.");
     let text = run("tools", &model);
     assert!(text.contains("5 are left.") && text.contains("\"AB-12\": 5"), "{text}");
@@ -353,9 +353,9 @@ fn tools() {
 fn steer_interrupt() {
     let model = ScriptedModel::start().unwrap();
     let (steered, interrupted) = (model.gate(), model.gate());
-    model.reply(Reply::new().delta("Once upon a time").pause(&steered));
+    model.reply(ModelReply::new().delta("Once upon a time").pause(&steered));
     model.reply("A windmill turned. It stopped.");
-    model.reply(Reply::new().delta("The lighthouse").pause(&interrupted));
+    model.reply(ModelReply::new().delta("The lighthouse").pause(&interrupted));
     let example = Talk::start(command("steer_interrupt", &model));
     assert_eq!(example.line(), "steered");
     steered.release();
@@ -370,11 +370,14 @@ fn many_turns() {
     let model = ScriptedModel::start().unwrap();
     for colour in ["red", "yellow", "green"] {
         let prompt = format!("Describe {colour} in one sentence.");
-        let reply = Reply::new().delta("It is ").delta(format!("{colour}."));
+        let reply = ModelReply::new().delta("It is ").delta(format!("{colour}."));
         model.reply_when(move |request| request.last_user_text() == Some(&prompt), reply);
     }
     let prompt = "Describe blue in one sentence.";
-    model.reply_when(move |request| request.last_user_text() == Some(prompt), Reply::failed("no ink left"));
+    model.reply_when(
+        move |request| request.last_user_text() == Some(prompt),
+        ModelReply::failed("no ink left"),
+    );
     let out = run("many_turns", &model);
     let lines: Vec<_> = out.lines().collect();
     let (steps, results) = lines.split_at(lines.len() - 4);
@@ -398,7 +401,7 @@ fn many_turns() {
 #[test]
 fn errors_retry() {
     let model = ScriptedModel::start().unwrap();
-    model.reply(Reply::failed("there is no such model"));
+    model.reply(ModelReply::failed("there is no such model"));
     let out = run("errors_retry", &model);
     let lines: Vec<_> = out.lines().collect();
     assert_eq!(lines.len(), 3, "{out}");
@@ -457,8 +460,8 @@ Three.
 fn chat() {
     let model = ScriptedModel::start().unwrap();
     stored_thread(&model, &[("An old question?", "An old answer.")]);
-    model.reply(Reply::exec_command("echo hi"));
-    model.reply(Reply::new().delta("It ").delta("said hi."));
+    model.reply(ModelReply::exec_command("echo hi"));
+    model.reply(ModelReply::new().delta("It ").delta("said hi."));
     model.reply("From the fork.");
     model.reply("From the old thread.");
     model.reply("From a new one.");
@@ -506,7 +509,7 @@ fn chat_is_interrupted() {
 
     let model = ScriptedModel::start().unwrap();
     let gate = model.gate();
-    model.reply(Reply::new().delta("A long story,\n").pause(&gate));
+    model.reply(ModelReply::new().delta("A long story,\n").pause(&gate));
     model.reply("A short one.");
     let mut chat = Talk::start(command("chat", &model));
     let ctrl_c = Pid::from_child(&chat.child);
@@ -541,8 +544,8 @@ fn review_bot() {
     let folder = folder.canonicalize().unwrap();
     model.add_config(&format!("[projects.{folder:?}]\ntrust_level = \"trusted\"\n")).unwrap();
 
-    model.reply(Reply::exec_command("cat main.py"));
-    model.reply(Reply::exec_command(format!("touch {}", mark.display())));
+    model.reply(ModelReply::exec_command("cat main.py"));
+    model.reply(ModelReply::exec_command(format!("touch {}", mark.display())));
     model.reply(r#"{"findings": [{"file": "main.py", "what": "divides by zero"}]}"#);
     let mut bot = command("review_bot", &model);
     bot.arg(&folder);

@@ -4,7 +4,7 @@
 mod support;
 
 use openai_codex::{ApprovalMode, CodexConfig, Notification, Sandbox};
-use openai_codex_testkit::{RecordedRequest, Reply, Script, ToolCall};
+use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest, Script};
 use serde_json::json;
 use support::{Model, with_both_clients};
 
@@ -48,12 +48,12 @@ with_both_clients! {
 
     fn a_sub_agents_turn_comes_to_the_stream_that_wants_it(start, wait) {
         let model = Model::start();
-        let spawn = ToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
+        let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
         model.reply_when(says("delegate"), spawn.namespace("multi_agent_v1"));
-        model.reply_when(says("help"), Reply::new().delta("from ").delta("below"));
+        model.reply_when(says("help"), ModelReply::new().delta("from ").delta("below"));
         // The turn goes on when its sub-agent is done.
         let gate = model.gate();
-        model.reply_when(says("delegate"), Reply::new().pause(&gate).delta("from above"));
+        model.reply_when(says("delegate"), ModelReply::new().pause(&gate).delta("from above"));
         // The news of the sub-agent's end makes the model speak once more.
         model.reply_when(|request| request.last_user_text() != Some("help"), ", and noted");
 

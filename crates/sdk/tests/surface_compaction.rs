@@ -5,7 +5,7 @@ mod support;
 
 use openai_codex::types::{ThreadItem, TurnStatus};
 use openai_codex::{CodexConfig, ErrorKind};
-use openai_codex_testkit::Reply;
+use openai_codex_testkit::ModelReply;
 use openai_codex_testkit::app_server::messages;
 use serde_json::json;
 use support::{Model, opens_any_thread, sent, with_both_clients};
@@ -36,7 +36,7 @@ with_both_clients! {
     fn a_compaction_interrupts_the_running_turn(start, wait) {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("never ").pause(&gate).delta("done"));
+        model.reply(ModelReply::new().delta("never ").pause(&gate).delta("done"));
         model.reply("the summary");
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();

@@ -6,7 +6,7 @@ mod support;
 use openai_codex::types::{AskForApproval, SandboxMode, SortDirection, ThreadItem, TurnStatus};
 use openai_codex::{ApprovalMode, CodexConfig, ErrorKind, Sandbox};
 use openai_codex_testkit::app_server::{Unexpected, messages};
-use openai_codex_testkit::{Script, ToolCall};
+use openai_codex_testkit::{ModelToolCall, Script};
 use serde_json::{Value, json};
 use support::{Model, count, ids, opens_any_thread, params, sent, with_both_clients};
 
@@ -335,7 +335,7 @@ with_both_clients! {
         let file = model.folder().join("made");
         let codex = start!(model.config()).unwrap();
         for (sandbox, writes) in [(Sandbox::ReadOnly, false), (Sandbox::WorkspaceWrite, true)] {
-            model.reply(ToolCall::exec_command("touch made"));
+            model.reply(ModelToolCall::exec_command("touch made"));
             model.reply("done");
             let thread = codex.thread_start().approval_mode(ApprovalMode::DenyAll).sandbox(sandbox);
             wait!(wait!(thread.send()).unwrap().run("go")).unwrap();

@@ -13,7 +13,7 @@ use openai_codex::{
     SkillInput, TextInput, types::CodexErrorInfo,
 };
 use openai_codex_testkit::app_server::messages;
-use openai_codex_testkit::{RecordedRequest, Reply, Script, ToolCall, Usage};
+use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest, Script, Usage};
 use serde_json::{Value, json};
 use support::{Model, count, params, sent, with_both_clients};
 
@@ -165,7 +165,7 @@ with_both_clients! {
     fn an_external_message_joins_the_running_turn(start, wait) {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().call(ToolCall::exec_command("true")).pause(&gate));
+        model.reply(ModelReply::new().call(ModelToolCall::exec_command("true")).pause(&gate));
         model.reply("all done");
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -222,7 +222,7 @@ with_both_clients! {
     fn a_steer_is_the_last_word_of_the_user(start, wait) {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("first").pause(&gate));
+        model.reply(ModelReply::new().delta("first").pause(&gate));
         model.reply("second");
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -241,7 +241,7 @@ with_both_clients! {
     fn an_interrupted_turn_says_so_and_the_thread_goes_on(start, wait) {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("never ").pause(&gate).delta("done"));
+        model.reply(ModelReply::new().delta("never ").pause(&gate).delta("done"));
         model.reply("fine");
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -300,9 +300,10 @@ with_both_clients! {
     fn a_text_stream_has_the_text_of_its_turn_alone(start, wait) {
         let model = Model::start();
         let gate = model.gate();
-        let left = Reply::new().delta("le").pause(&gate).delta("ft");
+        let left = ModelReply::new().delta("le").pause(&gate).delta("ft");
         model.reply_when(|request| request.last_user_text() == Some("left"), left);
-        model.reply_when(|request| request.last_user_text() == Some("right"), Reply::new().delta("ri").delta("ght"));
+        let right = ModelReply::new().delta("ri").delta("ght");
+        model.reply_when(|request| request.last_user_text() == Some("right"), right);
         let codex = start!(model.config()).unwrap();
         let threads = [wait!(codex.thread_start().send()).unwrap(), wait!(codex.thread_start().send()).unwrap()];
         let left = wait!(threads[0].turn("left").send()).unwrap();
@@ -326,7 +327,7 @@ with_both_clients! {
 
     fn a_text_stream_of_a_failed_turn_ends_with_the_reason(start, wait) {
         let model = Model::start();
-        model.reply(Reply::new().delta("half").fail_with("insufficient_quota", "no money"));
+        model.reply(ModelReply::new().delta("half").fail_with("insufficient_quota", "no money"));
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();
@@ -343,13 +344,13 @@ with_both_clients! {
     // The server's `last` is one model request; a turn can make many.
     fn usage_of_the_turn_and_of_the_thread_are_told_apart(start, wait) {
         let model = Model::start();
-        let call = || Reply::from(ToolCall::exec_command("true"));
+        let call = || ModelReply::from(ModelToolCall::exec_command("true"));
         model.reply(call().usage(Usage::new(10, 1).cached(3)));
-        model.reply(Reply::text("one").usage(Usage::new(20, 2).reasoning(1)));
+        model.reply(ModelReply::text("one").usage(Usage::new(20, 2).reasoning(1)));
         model.reply(call().usage(Usage::new(40, 4)));
-        model.reply(Reply::text("two").usage(Usage::new(80, 8)));
-        model.reply(Reply::text("summary").usage(Usage::new(100, 10)));
-        model.reply(Reply::text("three").usage(Usage::new(200, 20)));
+        model.reply(ModelReply::text("two").usage(Usage::new(80, 8)));
+        model.reply(ModelReply::text("summary").usage(Usage::new(100, 10)));
+        model.reply(ModelReply::text("three").usage(Usage::new(200, 20)));
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let counts = |result: &openai_codex::RunResult| {

@@ -12,10 +12,10 @@
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use openai_codex::Codex;
-//! use openai_codex_testkit::{ScriptedModel, ToolCall};
+//! use openai_codex_testkit::{ModelToolCall, ScriptedModel};
 //!
 //! let model = ScriptedModel::start()?;
-//! model.reply(ToolCall::exec_command("echo 42"));
+//! model.reply(ModelToolCall::exec_command("echo 42"));
 //! model.reply("The answer is 42.");
 //!
 //! let codex = Codex::with_config(model.config())?;
@@ -38,6 +38,7 @@ mod wait;
 pub use app_server::{AppServer, Script};
 pub use mcp::McpServer;
 pub use model::{
-    Gate, Phase, Question, Reasoning, RecordedRequest, Reply, ScriptedModel, ToolCall, Usage, Verdict,
+    Gate, ModelReply, ModelToolCall, Phase, Question, Reasoning, RecordedRequest, ScriptedModel, Usage,
+    Verdict,
 };
 pub use wait::WaitError;

@@ -7,7 +7,7 @@ mod support;
 use driver::{Driver, turn_params};
 use openai_codex_testkit::mcp::McpTool;
 use openai_codex_testkit::model::Question;
-use openai_codex_testkit::{McpServer, ScriptedModel, ToolCall};
+use openai_codex_testkit::{McpServer, ModelToolCall, ScriptedModel};
 use serde_json::{Value, json};
 use support::codex_bin;
 
@@ -37,7 +37,7 @@ fn a_patch_in_a_read_only_sandbox_asks_for_the_file_change() {
     let folder = tempfile::tempdir().unwrap();
     let thread = driver.thread(asks(folder.path()));
     for (decision, written) in [("decline", false), ("accept", true)] {
-        model.reply(ToolCall::apply_patch("*** Add File: note.txt\n+one\n"));
+        model.reply(ModelToolCall::apply_patch("*** Add File: note.txt\n+one\n"));
         model.reply("done");
         driver.request("turn/start", turn_params(&thread, "go"));
         answer(&mut driver, "item/fileChange/requestApproval", json!({"decision": decision}));
@@ -51,7 +51,7 @@ fn questions_reach_the_client_in_plan_mode() {
     let model = ScriptedModel::start().unwrap();
     let question =
         Question::new("color", "Color", "Which one?").option("Red", "like fire").option("Blue", "like water");
-    model.reply(ToolCall::request_user_input([question]));
+    model.reply(ModelToolCall::request_user_input([question]));
     model.reply("done");
     let mut driver = Driver::start(&codex_bin(), &model);
     let thread = driver.thread(json!({"cwd": std::env::temp_dir(), "sandbox": "read-only"}));
@@ -71,7 +71,7 @@ fn questions_reach_the_client_in_plan_mode() {
 fn questions_reach_the_client_in_any_mode_if_the_configuration_says_so() {
     let model = ScriptedModel::start().unwrap();
     model.add_config("features.default_mode_request_user_input = true").unwrap();
-    model.reply(ToolCall::request_user_input([Question::new("sure", "Sure?", "Are you sure?")
+    model.reply(ModelToolCall::request_user_input([Question::new("sure", "Sure?", "Are you sure?")
         .option("Yes", "y")
         .option("No", "n")]));
     model.reply("done");
@@ -90,8 +90,8 @@ fn permissions_that_are_granted_hold_for_the_next_command() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("written");
     let write = json!({"file_system": {"write": [folder.path()]}});
-    model.reply(ToolCall::request_permissions("to write", write));
-    model.reply(ToolCall::exec_command(format!("echo x > {}", file.display())));
+    model.reply(ModelToolCall::request_permissions("to write", write));
+    model.reply(ModelToolCall::exec_command(format!("echo x > {}", file.display())));
     model.reply("done");
     let mut driver = Driver::start(&codex_bin(), &model);
     let thread = driver.thread(asks(folder.path()));
@@ -146,7 +146,7 @@ fn an_mcp_tool_asks_the_client() {
     let model = ScriptedModel::start().unwrap();
     model.add_config(&server.config("tools").unwrap()).unwrap();
     for tool in ["weather", "greet", "paint"] {
-        model.reply(ToolCall::mcp("tools", tool, json!({})).call_id(tool));
+        model.reply(ModelToolCall::mcp("tools", tool, json!({})).call_id(tool));
     }
     model.reply("done");
     let mut driver = Driver::start(&codex_bin(), &model);

@@ -7,12 +7,12 @@ mod support;
 use std::time::Duration;
 
 use driver::{Driver, turn_params};
-use openai_codex_testkit::{Reply, ScriptedModel};
+use openai_codex_testkit::{ModelReply, ScriptedModel};
 use serde_json::{Value, json};
 use support::codex_bin;
 
 /// Runs a turn for each reply, in one thread; returns each one's end and the texts that it streamed before.
-fn turns(replies: impl IntoIterator<Item = Reply>) -> Vec<(Value, String)> {
+fn turns(replies: impl IntoIterator<Item = ModelReply>) -> Vec<(Value, String)> {
     let model = ScriptedModel::start().unwrap();
     let mut driver = Driver::start(&codex_bin(), &model);
     let thread = driver.thread(json!({"cwd": std::env::temp_dir(), "sandbox": "read-only"}));
@@ -44,10 +44,10 @@ fn failure(turn: &Value) -> (&str, &Value) {
 fn http_errors_are_told_apart() {
     let body = r#"{"error": {"message": "bad key"}}"#;
     let ends = turns([
-        Reply::http_error(401, body),
-        Reply::http_error(429, "slow down").header("retry-after", "1"),
-        Reply::http_error(500, "oops"),
-        Reply::http_error(503, r#"{"error": {"code": "server_is_overloaded"}}"#),
+        ModelReply::http_error(401, body),
+        ModelReply::http_error(429, "slow down").header("retry-after", "1"),
+        ModelReply::http_error(500, "oops"),
+        ModelReply::http_error(503, r#"{"error": {"code": "server_is_overloaded"}}"#),
     ]);
     let (message, info) = failure(&ends[0].0);
     assert!(message.contains("bad key"), "{message}");
@@ -60,9 +60,9 @@ fn http_errors_are_told_apart() {
 #[test]
 fn a_stream_that_breaks_fails_the_turn_after_what_it_said() {
     let ends = turns([
-        Reply::new().delta("he").disconnect(),
-        Reply::new().delta("he").disconnect_mid_event(),
-        Reply::new().delta("he").end_early(),
+        ModelReply::new().delta("he").disconnect(),
+        ModelReply::new().delta("he").disconnect_mid_event(),
+        ModelReply::new().delta("he").end_early(),
     ]);
     for (turn, text) in ends {
         let (message, _) = failure(&turn);
@@ -74,9 +74,9 @@ fn a_stream_that_breaks_fails_the_turn_after_what_it_said() {
 #[test]
 fn ends_that_are_no_completion_fail_the_turn() {
     let ends = turns([
-        Reply::new().delta("ha").incomplete("max_output_tokens"),
-        Reply::new().fail_with("rate_limit_exceeded", "try again in 1s"),
-        Reply::failed("boom"),
+        ModelReply::new().delta("ha").incomplete("max_output_tokens"),
+        ModelReply::new().fail_with("rate_limit_exceeded", "try again in 1s"),
+        ModelReply::failed("boom"),
     ]);
     assert!(failure(&ends[0].0).0.contains("max_output_tokens"));
     assert_eq!(failure(&ends[1].0).1, "rateLimitExceeded");
@@ -87,7 +87,7 @@ fn ends_that_are_no_completion_fail_the_turn() {
 fn what_makes_no_sense_is_passed_over() {
     let nonsense = json!({"type": "response.output_item.done", "output_index": 0, "item": {"type": 7}});
     let unknown = json!({"type": "response.of_tomorrow", "x": 1});
-    let reply = Reply::new().malformed_event().event(nonsense).event(unknown).raw(": a comment\n\n");
+    let reply = ModelReply::new().malformed_event().event(nonsense).event(unknown).raw(": a comment\n\n");
     let ends = turns([reply.delta("fine").delay(Duration::from_millis(1))]);
     assert_eq!((&ends[0].0["status"], ends[0].1.as_str()), (&json!("completed"), "fine"));
 }

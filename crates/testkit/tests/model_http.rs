@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use openai_codex_testkit::{Phase, Reply, ScriptedModel, ToolCall, Usage, WaitError};
+use openai_codex_testkit::{ModelReply, ModelToolCall, Phase, ScriptedModel, Usage, WaitError};
 use serde_json::{Value, json};
 
 /// Sends one request; the answer is still to be read.
@@ -41,7 +41,7 @@ fn types(events: &[Value]) -> Vec<&str> {
 #[test]
 fn a_message_is_opened_filled_and_closed() {
     let model = ScriptedModel::start().unwrap();
-    model.reply(Reply::new().delta("he").delta("llo").usage(Usage::new(11, 7).cached(3).reasoning(5)));
+    model.reply(ModelReply::new().delta("he").delta("llo").usage(Usage::new(11, 7).cached(3).reasoning(5)));
     let events = events(say(&model, "hi"));
     assert_eq!(
         types(&events),
@@ -67,8 +67,8 @@ fn a_message_is_opened_filled_and_closed() {
 #[test]
 fn each_part_closes_the_message_before_it() {
     let model = ScriptedModel::start().unwrap();
-    let call = ToolCall::exec_command("ls").escalate("to see").arg("workdir", "/").call_id("mine");
-    model.reply(Reply::new().message("hm", Phase::Commentary).delta("a").delta("b").call(call));
+    let call = ModelToolCall::exec_command("ls").escalate("to see").arg("workdir", "/").call_id("mine");
+    model.reply(ModelReply::new().message("hm", Phase::Commentary).delta("a").delta("b").call(call));
     let events = events(say(&model, "hi"));
     let done: Vec<_> = events.iter().filter(|e| e["type"] == "response.output_item.done").collect();
     assert_eq!(done.len(), 3);
@@ -133,8 +133,8 @@ fn requests_are_on_record() {
 #[test]
 fn http_errors_and_failures_cut_the_reply_short() {
     let model = ScriptedModel::start().unwrap();
-    model.reply(Reply::http_error(429, "slow down"));
-    model.reply(Reply::new().delta("half").fail_with("rate_limit_exceeded", "no more"));
+    model.reply(ModelReply::http_error(429, "slow down"));
+    model.reply(ModelReply::new().delta("half").fail_with("rate_limit_exceeded", "no more"));
     let mut answer = String::new();
     say(&model, "hi").read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 429") && answer.ends_with("slow down"), "{answer}");
@@ -147,7 +147,7 @@ fn http_errors_and_failures_cut_the_reply_short() {
 fn a_gate_holds_the_reply_until_released() {
     let model = ScriptedModel::start().unwrap();
     let gate = model.gate();
-    model.reply(Reply::new().delta("a").pause(&gate).delta("b"));
+    model.reply(ModelReply::new().delta("a").pause(&gate).delta("b"));
     assert!(!gate.is_reached());
     let mut answer = say(&model, "hi");
     gate.wait_reached().unwrap();
@@ -169,7 +169,7 @@ fn a_gate_holds_the_reply_until_released() {
 fn a_dropped_gate_lets_the_reply_go_on() {
     let model = ScriptedModel::start().unwrap();
     let gate = model.gate();
-    model.reply(Reply::new().pause(&gate));
+    model.reply(ModelReply::new().pause(&gate));
     drop(gate.clone());
     let answer = say(&model, "hi");
     gate.wait_reached().unwrap();
@@ -181,7 +181,7 @@ fn a_dropped_gate_lets_the_reply_go_on() {
 fn a_dropped_model_ends_a_paused_reply() {
     let model = ScriptedModel::start().unwrap();
     let (gate, home) = (model.gate(), model.home().to_owned());
-    model.reply(Reply::new().pause(&gate));
+    model.reply(ModelReply::new().pause(&gate));
     let mut answer = say(&model, "hi");
     gate.wait_reached().unwrap();
     assert!(home.join("config.toml").exists());
@@ -210,7 +210,7 @@ fn waits_end_at_their_deadline() {
 fn futures_of_waits_need_no_executor_and_blocking_ones_work_inside_one() {
     let model = ScriptedModel::start().unwrap();
     let gate = model.gate();
-    model.reply(Reply::new().pause(&gate));
+    model.reply(ModelReply::new().pause(&gate));
     model.fallback("ok");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {

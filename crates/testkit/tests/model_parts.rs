@@ -7,7 +7,7 @@ mod support;
 use std::path::Path;
 
 use driver::{Driver, turn_params};
-use openai_codex_testkit::{Reasoning, Reply, ScriptedModel, ToolCall};
+use openai_codex_testkit::{ModelReply, ModelToolCall, Reasoning, ScriptedModel};
 use serde_json::{Value, json};
 use support::codex_bin;
 
@@ -56,7 +56,7 @@ fn reasoning_is_streamed_and_kept() {
         .summary_part(["second"])
         .text(["ra", "w"])
         .encrypted_content("sealed");
-    model.reply(Reply::new().reasoning(reasoning).delta("done"));
+    model.reply(ModelReply::new().reasoning(reasoning).delta("done"));
     model.reply("again");
     let thread = driver.thread(writing(folder.path()));
     driver.request("turn/start", turn_params(&thread, "go"));
@@ -91,8 +91,8 @@ fn reasoning_is_streamed_and_kept() {
 #[test]
 fn several_calls_of_one_reply_all_run() {
     let (model, mut driver, folder) = start();
-    let call = |text: &str| ToolCall::exec_command(format!("echo {text}")).call_id(text);
-    model.reply(Reply::new().call(call("one")).call(call("two")));
+    let call = |text: &str| ModelToolCall::exec_command(format!("echo {text}")).call_id(text);
+    model.reply(ModelReply::new().call(call("one")).call(call("two")));
     model.reply(call("three"));
     model.reply("done");
     let thread = driver.thread(writing(folder.path()));
@@ -115,8 +115,8 @@ fn several_calls_of_one_reply_all_run() {
 fn a_patch_changes_a_file() {
     let (model, mut driver, folder) = start();
     let file = folder.path().join("note.txt");
-    model.reply(ToolCall::apply_patch("*** Add File: note.txt\n+one\n+two\n"));
-    model.reply(ToolCall::apply_patch("*** Update File: note.txt\n@@\n one\n-two\n+three\n"));
+    model.reply(ModelToolCall::apply_patch("*** Add File: note.txt\n+one\n+two\n"));
+    model.reply(ModelToolCall::apply_patch("*** Update File: note.txt\n@@\n one\n-two\n+three\n"));
     model.reply("done");
     let thread = driver.thread(writing(folder.path()));
     let seen = run(&mut driver, &thread);
@@ -134,7 +134,7 @@ fn a_patch_changes_a_file() {
 fn a_custom_tool_call_changes_a_file_with_a_model_that_has_the_tool() {
     let (model, mut driver, folder) = start();
     let patch = "*** Begin Patch\n*** Add File: note.txt\n+one\n*** End Patch\n";
-    model.reply(ToolCall::custom("apply_patch", patch));
+    model.reply(ModelToolCall::custom("apply_patch", patch));
     model.reply("done");
     let mut options = writing(folder.path());
     options["model"] = "gpt-5.5".into();
@@ -148,7 +148,7 @@ fn a_custom_tool_call_changes_a_file_with_a_model_that_has_the_tool() {
 #[test]
 fn a_patch_that_may_not_be_applied_changes_nothing() {
     let (model, mut driver, folder) = start();
-    model.reply(ToolCall::apply_patch("*** Add File: note.txt\n+one\n"));
+    model.reply(ModelToolCall::apply_patch("*** Add File: note.txt\n+one\n"));
     model.reply("done");
     let options = json!({"cwd": folder.path(), "sandbox": "read-only", "approvalPolicy": "never"});
     let thread = driver.thread(options);

@@ -5,7 +5,7 @@ mod driver;
 mod support;
 
 use driver::{Driver, turn_params};
-use openai_codex_testkit::{Reply, ScriptedModel, ToolCall};
+use openai_codex_testkit::{ModelReply, ModelToolCall, ScriptedModel};
 use serde_json::{Value, json};
 use support::codex_bin;
 
@@ -23,7 +23,7 @@ fn read_only() -> Value {
 #[test]
 fn an_escalated_command_makes_the_runtime_ask() {
     let (model, mut driver) = start();
-    model.reply(ToolCall::exec_command("echo hi").escalate("because"));
+    model.reply(ModelToolCall::exec_command("echo hi").escalate("because"));
     model.reply("as you wish");
     let thread = driver.thread(json!({
         "cwd": std::env::temp_dir(), "sandbox": "read-only",
@@ -42,7 +42,7 @@ fn an_escalated_command_makes_the_runtime_ask() {
 #[test]
 fn a_declared_function_is_called() {
     let (model, mut driver) = start();
-    model.reply(Reply::tool_call("lookup", json!({"key": 1})));
+    model.reply(ModelReply::tool_call("lookup", json!({"key": 1})));
     model.reply("done");
     let schema = json!({"type": "object", "properties": {"key": {"type": "number"}}});
     let mut params = read_only();
@@ -62,7 +62,7 @@ fn a_declared_function_is_called() {
 fn a_turn_held_at_a_gate_can_be_interrupted() {
     let (model, mut driver) = start();
     let gate = model.gate();
-    model.reply(Reply::new().delta("a").pause(&gate).delta("b"));
+    model.reply(ModelReply::new().delta("a").pause(&gate).delta("b"));
     let thread = driver.thread(read_only());
     let turn = driver.call("turn/start", turn_params(&thread, "go"))["turn"]["id"].clone();
     driver.until(|message| message["method"] == "item/agentMessage/delta");

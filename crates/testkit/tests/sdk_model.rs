@@ -4,7 +4,7 @@ mod support;
 
 use openai_codex::types::{MessagePhase, SandboxMode, ThreadItem, TurnStatus};
 use openai_codex::{ApprovalMode, AsyncCodex, Codex, CodexConfig, ErrorKind, Notification};
-use openai_codex_testkit::{Phase, Reply, ScriptedModel, ToolCall, Usage};
+use openai_codex_testkit::{ModelReply, ModelToolCall, Phase, ScriptedModel, Usage};
 use support::codex_bin;
 
 fn config(model: &ScriptedModel) -> CodexConfig {
@@ -23,7 +23,8 @@ fn texts(items: &[ThreadItem]) -> Vec<(&str, Option<&MessagePhase>)> {
 fn a_blocking_client_gets_text_phases_and_usage() {
     let model = ScriptedModel::start().unwrap();
     let usage = Usage::new(11, 7).cached(3).reasoning(5);
-    let reply = Reply::new().message("thinking aloud", Phase::Commentary).message("done", Phase::FinalAnswer);
+    let reply =
+        ModelReply::new().message("thinking aloud", Phase::Commentary).message("done", Phase::FinalAnswer);
     model.reply(reply.usage(usage));
     let codex = Codex::with_config(config(&model)).unwrap();
     let thread = codex.thread_start().sandbox(SandboxMode::ReadOnly).send().unwrap();
@@ -45,8 +46,8 @@ fn a_blocking_client_gets_text_phases_and_usage() {
 #[test]
 fn failures_of_the_model_are_failures_of_the_turn() {
     let model = ScriptedModel::start().unwrap();
-    model.reply(Reply::failed("boom from mock model"));
-    model.reply(Reply::http_error(429, "slow down"));
+    model.reply(ModelReply::failed("boom from mock model"));
+    model.reply(ModelReply::http_error(429, "slow down"));
     let codex = Codex::with_config(config(&model)).unwrap();
     let thread = codex.thread_start().sandbox(SandboxMode::ReadOnly).send().unwrap();
     for expected in ["boom from mock model", "429", "no reply queued for request number 3"] {
@@ -61,7 +62,7 @@ fn failures_of_the_model_are_failures_of_the_turn() {
 #[test]
 fn commands_run_and_their_output_goes_to_the_model() {
     let model = ScriptedModel::start().unwrap();
-    model.reply(ToolCall::exec_command("echo $((40 + 2))").call_id("sum"));
+    model.reply(ModelToolCall::exec_command("echo $((40 + 2))").call_id("sum"));
     model.reply("done");
     let codex = Codex::with_config(config(&model)).unwrap();
     let thread = codex.thread_start().approval_mode(ApprovalMode::DenyAll).sandbox(SandboxMode::ReadOnly);
@@ -85,7 +86,7 @@ fn commands_run_and_their_output_goes_to_the_model() {
 async fn an_async_client_streams_up_to_a_gate_and_on() {
     let model = ScriptedModel::start().unwrap();
     let gate = model.gate();
-    model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+    model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
     let codex = AsyncCodex::with_config(config(&model));
     let thread = codex.thread_start().sandbox(SandboxMode::ReadOnly).send().await.unwrap();
     let turn = thread.turn("go").send().await.unwrap();
@@ -111,7 +112,10 @@ async fn an_async_client_streams_up_to_a_gate_and_on() {
 async fn turns_of_several_threads_get_their_own_replies() {
     let model = ScriptedModel::start().unwrap();
     let gate = model.gate();
-    model.reply_when(|request| request.last_user_text() == Some("left"), Reply::text("port").pause(&gate));
+    model.reply_when(
+        |request| request.last_user_text() == Some("left"),
+        ModelReply::text("port").pause(&gate),
+    );
     model.reply_when(|request| request.last_user_text() == Some("right"), "starboard");
     let codex = AsyncCodex::with_config(config(&model));
     let left = codex.thread_start().sandbox(SandboxMode::ReadOnly).send().await.unwrap();
@@ -128,7 +132,7 @@ async fn turns_of_several_threads_get_their_own_replies() {
 #[test]
 fn a_runtime_that_may_try_again_does() {
     let model = ScriptedModel::start().unwrap();
-    model.reply(Reply::http_error(429, "slow down").header("retry-after", "0"));
+    model.reply(ModelReply::http_error(429, "slow down").header("retry-after", "0"));
     model.reply("done");
     let retries = "model_providers.scripted.stream_max_retries";
     let codex = Codex::with_config(config(&model).config_override(retries, 1)).unwrap();

@@ -2,7 +2,7 @@
 
 use openai_codex::{Codex, ErrorKind, Notification};
 use openai_codex_testkit::app_server::Answer;
-use openai_codex_testkit::{Reply, Script};
+use openai_codex_testkit::{ModelReply, Script};
 use serde_json::json;
 
 use crate::support::{Model, Server, answering, assert_error, bounded, with_both_clients};
@@ -15,7 +15,7 @@ with_both_clients! {
     fn a_close_in_the_middle_of_a_turn_tells_every_stream_and_can_be_repeated(start, wait) {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();

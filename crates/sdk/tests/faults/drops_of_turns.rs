@@ -12,7 +12,7 @@ use crate::drops::{at_every_point, dropped_after, until_the_end, works};
 use crate::support::{Model, Server, answering, awaited, bounded_async, works_and_closes};
 
 #[derive(Debug, Deserialize, JsonSchema, PartialEq)]
-struct Reply {
+struct ModelReply {
     said: String,
 }
 
@@ -35,7 +35,7 @@ async fn on_a_thread<T>(script: Script, call: impl AsyncFn(&AsyncThread) -> open
     let outcome =
         at_every_point(async |polls| dropped_after(polls, call(&thread)).await, async || works(&codex).await)
             .await;
-    assert_eq!(thread.run_as::<Reply>("and now?").await.unwrap().value.said, "done");
+    assert_eq!(thread.run_as::<ModelReply>("and now?").await.unwrap().value.said, "done");
     works_and_closes!(codex, awaited, server);
     outcome.unwrap()
 }
@@ -77,7 +77,7 @@ fn unsubscribing() {
         at_every_point(unsubscribe, async || works(&codex).await).await.unwrap();
         // The thread is there again once it is resumed.
         let thread = codex.thread_resume("t").send().await.unwrap();
-        assert_eq!(thread.run_as::<Reply>("and now?").await.unwrap().value.said, "done");
+        assert_eq!(thread.run_as::<ModelReply>("and now?").await.unwrap().value.said, "done");
         works_and_closes!(codex, awaited, server);
     });
 }
@@ -125,7 +125,7 @@ fn turns_and_their_results() {
         assert_eq!(result.items.len(), 1);
         let result = on_a_thread(turns(), async |thread| thread.turn("go").run().await).await;
         assert_eq!(result.items.len(), 1);
-        let result = on_a_thread(turns(), async |thread| thread.run_as::<Reply>("go").await).await;
+        let result = on_a_thread(turns(), async |thread| thread.run_as::<ModelReply>("go").await).await;
         assert_eq!(result.value.said, "done");
     });
 }
@@ -140,7 +140,7 @@ fn runs_on_the_real_runtime() {
         let thread = codex.thread_start().send().await.unwrap();
         let check = async || assert!(!codex.models().send().await.unwrap().data.is_empty());
         at_every_point(async |polls| dropped_after(polls, thread.run("go")).await, check).await.unwrap();
-        at_every_point(async |polls| dropped_after(polls, thread.run_as::<Reply>("go")).await, check)
+        at_every_point(async |polls| dropped_after(polls, thread.run_as::<ModelReply>("go")).await, check)
             .await
             .unwrap();
         at_every_point(async |polls| dropped_after(polls, thread.turn("go").send()).await, check)
@@ -151,7 +151,7 @@ fn runs_on_the_real_runtime() {
             .unwrap();
         // What was dropped is interrupted or has ended; a turn that begins now is one of its own.
         let other = codex.thread_start().send().await.unwrap();
-        assert_eq!(other.run_as::<Reply>("and now?").await.unwrap().value.said, "done");
+        assert_eq!(other.run_as::<ModelReply>("and now?").await.unwrap().value.said, "done");
         codex.close().await.unwrap();
         assert!(model.trace.processes().is_empty());
         while let Some(event) = events.next().await {

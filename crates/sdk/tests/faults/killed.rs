@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use openai_codex::{AsyncCodex, ErrorKind};
-use openai_codex_testkit::{Reply, Script};
+use openai_codex_testkit::{ModelReply, Script};
 
 use crate::deaf::{DEADLINE, assert_timed_out};
 use crate::support::{Model, Server, assert_error, bounded_async};
@@ -74,7 +74,7 @@ fn a_runtime_that_is_stopped_is_closed_all_the_same() {
     bounded_async(async || {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
         let codex = AsyncCodex::with_config(model.config());
         let thread = codex.thread_start().send().await.unwrap();
         let turn = thread.turn("go").send().await.unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use openai_codex::types::SandboxMode;
 use openai_codex::{ApprovalMode, Codex, CodexConfig};
-use openai_codex_testkit::{Reply, ToolCall};
+use openai_codex_testkit::{ModelReply, ModelToolCall};
 
 use crate::support::{Model, bounded, runtime};
 
@@ -41,7 +41,7 @@ fn the_runtime_of_a_program_that_is_killed_ends_by_itself() {
     bounded(|| {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
         runtime();
         let took = kill_in_the_middle_of_a_turn(&model, || gate.wait_reached().unwrap());
         println!("the runtime was gone after {took:?}");
@@ -53,7 +53,7 @@ fn so_does_a_command_that_it_runs() {
     bounded(|| {
         let model = Model::start();
         let started = model.folder().join("started");
-        model.reply(ToolCall::exec_command(format!("touch {}; sleep 1000", started.display())));
+        model.reply(ModelToolCall::exec_command(format!("touch {}; sleep 1000", started.display())));
         runtime();
         let took = kill_in_the_middle_of_a_turn(&model, || {
             while !started.exists() {

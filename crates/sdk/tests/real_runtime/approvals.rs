@@ -2,7 +2,7 @@
 
 use openai_codex::types::{AskForApproval, CommandExecutionStatus, SandboxMode};
 use openai_codex::{ApprovalMode, Event};
-use openai_codex_testkit::ToolCall;
+use openai_codex_testkit::ModelToolCall;
 
 use super::commands::command;
 use crate::support::{Model, with_both_clients};
@@ -12,7 +12,7 @@ with_both_clients! {
         let model = Model::start();
         let target = model.folder().join("written");
         let line = format!("echo x > {}", target.display());
-        model.reply(ToolCall::exec_command(line).escalate("because"));
+        model.reply(ModelToolCall::exec_command(line).escalate("because"));
         model.reply("as you wish");
         let codex = start!(model.config()).unwrap();
         let mut events = codex.events();
@@ -36,7 +36,7 @@ with_both_clients! {
         let model = Model::start();
         let target = model.folder().join("written");
         let line = format!("echo x > {}", target.display());
-        model.reply(ToolCall::exec_command(line).escalate("because"));
+        model.reply(ModelToolCall::exec_command(line).escalate("because"));
         model.reply("as you wish");
         let codex = start!(model.config()).unwrap();
         let options = codex.thread_start().approval_mode(ApprovalMode::DenyAll).sandbox(SandboxMode::ReadOnly);

@@ -7,10 +7,10 @@ use std::sync::mpsc;
 use openai_codex::types::{
     FileChangeApprovalDecision as FileDecision, PermissionsRequestApprovalResponse, ThreadItem,
 };
-use openai_codex::{ApprovalMode, CodexConfig, Event, Notification, Reply as Answer, Sandbox};
+use openai_codex::{ApprovalMode, CodexConfig, Event, Notification, Reply, Sandbox};
 use openai_codex_testkit::mcp::McpTool;
 use openai_codex_testkit::model::Question;
-use openai_codex_testkit::{McpServer, RecordedRequest, Reply, ToolCall};
+use openai_codex_testkit::{McpServer, ModelReply, ModelToolCall, RecordedRequest};
 use serde_json::{Value, json};
 
 use crate::support::{Model, with_both_clients};
@@ -24,15 +24,15 @@ fn wants_everything(server: &McpServer) -> Model {
     model.add_config(&server.config("tools").unwrap()).unwrap();
     let (folder, says) = (model.folder().to_owned(), |text| says(text));
     let write = |name: &str| format!("echo x > {}", folder.join(name).display());
-    model.reply_when(says("go"), ToolCall::apply_patch("*** Add File: patched\n+one\n"));
+    model.reply_when(says("go"), ModelToolCall::apply_patch("*** Add File: patched\n+one\n"));
     model.reply_when(says("go"), request_permissions(&folder));
-    model.reply_when(says("go"), ToolCall::exec_command(write("permitted")));
-    model.reply_when(says("go"), ToolCall::request_user_input([question()]));
+    model.reply_when(says("go"), ModelToolCall::exec_command(write("permitted")));
+    model.reply_when(says("go"), ModelToolCall::request_user_input([question()]));
     calls_mcp(&model, "paint");
-    model.reply_when(says("go"), ToolCall::exec_command(write("escalated")).escalate("because"));
-    let spawn = ToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
+    model.reply_when(says("go"), ModelToolCall::exec_command(write("escalated")).escalate("because"));
+    let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
     model.reply_when(says("go"), spawn.namespace("multi_agent_v1"));
-    model.reply_when(says("help"), ToolCall::exec_command(write("by-sub-agent")).escalate("because"));
+    model.reply_when(says("help"), ModelToolCall::exec_command(write("by-sub-agent")).escalate("because"));
     model
 }
 
@@ -41,7 +41,7 @@ fn calls_mcp(model: &Model, tool: &'static str) {
     // The second one is that of old runtimes.
     for namespace in ["mcp__tools", "mcp__tools__"] {
         let offered = move |request: &RecordedRequest| request.tool_names().contains(&namespace);
-        let call = ToolCall::new(tool, json!({})).namespace(namespace).call_id(tool);
+        let call = ModelToolCall::new(tool, json!({})).namespace(namespace).call_id(tool);
         model.reply_when(move |request| says("go")(request) && offered(request), call);
     }
 }
@@ -50,8 +50,8 @@ fn says(text: &'static str) -> impl Fn(&RecordedRequest) -> bool + Send {
     move |request| request.last_user_text() == Some(text)
 }
 
-fn request_permissions(folder: &Path) -> ToolCall {
-    ToolCall::request_permissions(
+fn request_permissions(folder: &Path) -> ModelToolCall {
+    ModelToolCall::request_permissions(
         "to write",
         json!({"file_system": {"write": [folder]}, "network": {"enabled": true}}),
     )
@@ -77,7 +77,7 @@ with_both_clients! {
     fn a_patch_is_what_the_handler_decides(start, wait) {
         for (decision, there) in [(FileDecision::Decline, false), (FileDecision::Accept, true)] {
             let model = Model::start();
-            model.reply(ToolCall::apply_patch("*** Add File: patched\n+one\n"));
+            model.reply(ModelToolCall::apply_patch("*** Add File: patched\n+one\n"));
             model.reply("done");
             let config = model.config().on_file_change_approval(move |request| {
                 assert!(request.turn_id().is_some());
@@ -93,11 +93,11 @@ with_both_clients! {
 
     fn the_files_of_a_request_are_in_its_item_which_starts_without_an_answer(start, wait) {
         let model = Model::start();
-        model.reply(ToolCall::apply_patch("*** Add File: patched\n+one\n"));
+        model.reply(ModelToolCall::apply_patch("*** Add File: patched\n+one\n"));
         model.reply("done");
         let (ask, asked) = mpsc::channel();
         let config = model.config().on_file_change_approval(move |request| {
-            let (responder, reply) = Answer::later();
+            let (responder, reply) = Reply::later();
             ask.send((request, responder)).unwrap();
             reply
         });
@@ -134,7 +134,7 @@ with_both_clients! {
             model.add_config("features.request_permissions_tool = true\n").unwrap();
             let target = model.folder().join("written");
             model.reply(request_permissions(model.folder()));
-            model.reply(ToolCall::exec_command(format!("echo x > {}", target.display())));
+            model.reply(ModelToolCall::exec_command(format!("echo x > {}", target.display())));
             model.reply("done");
             let config = model.config().on_permissions_approval(move |request| {
                 assert_eq!(request.reason.as_deref(), Some("to write"));
@@ -151,7 +151,7 @@ with_both_clients! {
     fn the_model_gets_the_users_answers(start, wait) {
         let model = Model::start();
         model.add_config("features.default_mode_request_user_input = true\n").unwrap();
-        model.reply(ToolCall::request_user_input([question()]));
+        model.reply(ModelToolCall::request_user_input([question()]));
         model.reply("done");
         let codex = start!(model.config()).unwrap();
         let options = codex.thread_start().on_user_input(|request| async move {
@@ -194,7 +194,7 @@ with_both_clients! {
             let model = wants_everything(&server);
             let gate = model.gate();
             model.reply_when(says("help"), "helped");
-            model.reply_when(says("go"), Reply::new().pause(&gate).delta("done"));
+            model.reply_when(says("go"), ModelReply::new().pause(&gate).delta("done"));
             model.reply_when(|request| request.last_user_text() != Some("help"), ", and noted");
             let codex = start!(CodexConfig::clone(&model.config())).unwrap();
             let mut events = codex.events();

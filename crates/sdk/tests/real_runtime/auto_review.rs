@@ -4,7 +4,7 @@ use std::path::Path;
 
 use openai_codex::types::{CommandExecutionStatus, SandboxMode};
 use openai_codex::{ApprovalMode, Event, Notification};
-use openai_codex_testkit::{ToolCall, Verdict};
+use openai_codex_testkit::{ModelToolCall, Verdict};
 
 use super::commands::command;
 use crate::support::{Model, with_both_clients};
@@ -14,7 +14,7 @@ fn model_that_wants_out(verdict: Verdict) -> (Model, std::path::PathBuf) {
     let model = Model::start();
     let target = model.folder().join("written");
     model.review_with(verdict);
-    model.reply(ToolCall::exec_command(line(&target)).escalate("because"));
+    model.reply(ModelToolCall::exec_command(line(&target)).escalate("because"));
     model.reply("done");
     (model, target)
 }
@@ -91,7 +91,7 @@ with_both_clients! {
     fn without_a_verdict_nothing_runs(start, wait) {
         let model = Model::start();
         let target = model.folder().join("written");
-        model.reply(ToolCall::exec_command(line(&target)).escalate("because"));
+        model.reply(ModelToolCall::exec_command(line(&target)).escalate("because"));
         model.reply("done");
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().sandbox(SandboxMode::ReadOnly).send()).unwrap();
@@ -107,7 +107,7 @@ with_both_clients! {
     fn nobody_reviews_what_stays_in_the_sandbox(start, wait) {
         let model = Model::start();
         model.review_with(Verdict::allow());
-        model.reply(ToolCall::exec_command("echo hi"));
+        model.reply(ModelToolCall::exec_command("echo hi"));
         model.reply("done");
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().sandbox(SandboxMode::ReadOnly).send()).unwrap();

@@ -2,7 +2,7 @@
 
 use openai_codex::types::{CommandExecutionThreadItem, SandboxMode, ThreadItem};
 use openai_codex::{ApprovalMode, ErrorKind, RunResult};
-use openai_codex_testkit::ToolCall;
+use openai_codex_testkit::ModelToolCall;
 
 use crate::support::{Model, with_both_clients};
 
@@ -18,7 +18,7 @@ with_both_clients! {
     fn the_output_of_a_command_is_in_its_item_and_goes_to_the_model(start, wait) {
         let model = Model::start();
         std::fs::write(model.folder().join("note.txt"), "the answer is 42\n").unwrap();
-        model.reply(ToolCall::exec_command("cat note.txt; exit 3").call_id("read"));
+        model.reply(ModelToolCall::exec_command("cat note.txt; exit 3").call_id("read"));
         model.reply("done");
         let codex = start!(model.config()).unwrap();
         let options = codex.thread_start().approval_mode(ApprovalMode::DenyAll).sandbox(SandboxMode::ReadOnly);
@@ -35,7 +35,7 @@ with_both_clients! {
     fn a_read_only_sandbox_lets_nothing_be_written(start, wait) {
         let model = Model::start();
         let target = model.folder().join("written");
-        model.reply(ToolCall::exec_command(format!("echo x > {}", target.display())));
+        model.reply(ModelToolCall::exec_command(format!("echo x > {}", target.display())));
         model.reply("done");
         let codex = start!(model.config()).unwrap();
         let options = codex.thread_start().approval_mode(ApprovalMode::DenyAll).sandbox(SandboxMode::ReadOnly);
@@ -54,7 +54,7 @@ with_both_clients! {
         let outside = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let (inside, outside_file) = (model.folder().join("in"), outside.path().join("out"));
         let line = format!("echo x > {} && echo x > {}", inside.display(), outside_file.display());
-        model.reply(ToolCall::exec_command(line));
+        model.reply(ModelToolCall::exec_command(line));
         model.reply("done");
         let codex = start!(model.config()).unwrap();
         let options = codex
@@ -76,7 +76,7 @@ with_both_clients! {
     fn closing_ends_a_command_that_runs(start, wait) {
         let model = Model::start();
         let started = model.folder().join("started");
-        model.reply(ToolCall::exec_command(format!("touch {}; sleep 1000", started.display())));
+        model.reply(ModelToolCall::exec_command(format!("touch {}; sleep 1000", started.display())));
         let codex = start!(model.config()).unwrap();
         let options = codex.thread_start().approval_mode(ApprovalMode::DenyAll).cwd(model.folder());
         let thread = wait!(options.sandbox(SandboxMode::WorkspaceWrite).send()).unwrap();

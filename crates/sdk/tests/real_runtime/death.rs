@@ -2,7 +2,7 @@
 
 use openai_codex::types::{SandboxMode, TurnStatus, WorkspaceWriteSandboxPolicy};
 use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, RestartPolicy};
-use openai_codex_testkit::{Reply, ToolCall};
+use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::{Value, json};
 
 use crate::support::{Model, with_both_clients};
@@ -22,7 +22,7 @@ with_both_clients! {
     fn a_turn_ends_with_an_error_after_what_had_come(start, wait) {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();
@@ -48,7 +48,7 @@ with_both_clients! {
     fn its_commands_end_with_it(start, wait) {
         let model = Model::start();
         let started = model.folder().join("started");
-        model.reply(ToolCall::exec_command(format!("touch {}; sleep 1000", started.display())));
+        model.reply(ModelToolCall::exec_command(format!("touch {}; sleep 1000", started.display())));
         let codex = start!(model.config()).unwrap();
         let options = codex.thread_start().approval_mode(ApprovalMode::DenyAll).cwd(model.folder());
         let thread = wait!(options.sandbox(SandboxMode::WorkspaceWrite).send()).unwrap();
@@ -68,7 +68,7 @@ with_both_clients! {
         let model = Model::start();
         let gate = model.gate();
         model.reply("first");
-        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
         model.reply("third");
         let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
         let mut events = codex.events();

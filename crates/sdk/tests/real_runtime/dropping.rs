@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use openai_codex::types::TurnStatus;
 use openai_codex::{AsyncCodex, AsyncEvents, ErrorKind, Event, Notification};
-use openai_codex_testkit::Reply;
+use openai_codex_testkit::ModelReply;
 
 use crate::support::{Model, bounded_async, with_both_clients};
 
@@ -24,7 +24,7 @@ fn a_run_that_is_dropped_is_interrupted_and_the_thread_goes_on() {
     bounded_async(async || {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
         model.reply("again");
         let codex = AsyncCodex::with_config(model.config());
         let mut events = codex.events();
@@ -47,7 +47,7 @@ fn a_handle_that_is_dropped_lets_the_turn_go_on() {
     bounded_async(async || {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
         let codex = AsyncCodex::with_config(model.config());
         let mut events = codex.events();
         let thread = codex.thread_start().send().await.unwrap();
@@ -64,7 +64,7 @@ with_both_clients! {
     fn a_run_past_its_deadline_is_interrupted(start, wait) {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
         let codex = start!(model.config()).unwrap();
         let mut events = codex.events();
         let thread = wait!(codex.thread_start().send()).unwrap();

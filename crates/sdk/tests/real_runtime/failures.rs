@@ -2,14 +2,14 @@
 
 use openai_codex::ErrorKind;
 use openai_codex::types::TurnStatus;
-use openai_codex_testkit::{Reply, ToolCall, Usage};
+use openai_codex_testkit::{ModelReply, ModelToolCall, Usage};
 
 use crate::support::{Model, texts, with_both_clients};
 
 with_both_clients! {
     fn a_failed_turn_is_an_error_with_the_models_words(start, wait) {
         let model = Model::start();
-        model.reply(Reply::failed("boom from mock model"));
+        model.reply(ModelReply::failed("boom from mock model"));
         model.reply("fine again");
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -24,9 +24,9 @@ with_both_clients! {
 
     fn a_failed_turn_keeps_what_was_paid_for(start, wait) {
         let model = Model::start();
-        let first = Reply::new().delta("on it").call(ToolCall::exec_command("echo 1"));
+        let first = ModelReply::new().delta("on it").call(ModelToolCall::exec_command("echo 1"));
         model.reply(first.usage(Usage::new(11, 7)));
-        model.reply(Reply::failed("boom"));
+        model.reply(ModelReply::failed("boom"));
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let error = wait!(thread.run("go")).unwrap_err();
@@ -39,7 +39,7 @@ with_both_clients! {
     fn every_handle_of_a_failed_turn_sees_the_failure(start, wait) {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("a").pause(&gate).fail("boom"));
+        model.reply(ModelReply::new().delta("a").pause(&gate).fail("boom"));
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();

@@ -1,7 +1,7 @@
 //! Which of a turn's messages is its final response.
 
 use openai_codex::types::{MessagePhase, ThreadItem};
-use openai_codex_testkit::{Phase, Reply};
+use openai_codex_testkit::{ModelReply, Phase};
 
 use crate::support::{Model, with_both_clients};
 
@@ -17,8 +17,8 @@ const CASES: &[Case] = &[
     (&[(Some(FinalAnswer), "one"), (Some(Commentary), "two")], Some("one")),
 ];
 
-fn reply(messages: &[(Option<Phase>, &str)]) -> Reply {
-    messages.iter().fold(Reply::new(), |reply, (phase, text)| match phase {
+fn reply(messages: &[(Option<Phase>, &str)]) -> ModelReply {
+    messages.iter().fold(ModelReply::new(), |reply, (phase, text)| match phase {
         Some(phase) => reply.message(*text, *phase),
         None => reply.delta(*text).end_message(),
     })

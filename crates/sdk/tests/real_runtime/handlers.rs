@@ -12,7 +12,7 @@ use openai_codex::{
     AcceptEveryApproval, ApprovalMode, CommandApproval, Event, Reply, RequestHandler, Responder, Sandbox,
     methods,
 };
-use openai_codex_testkit::{RecordedRequest, Reply as Says, ToolCall};
+use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest};
 use serde_json::json;
 
 use super::commands::command;
@@ -29,8 +29,8 @@ fn wants_out() -> (Model, PathBuf) {
     (model, target)
 }
 
-fn write(target: &Path) -> ToolCall {
-    ToolCall::exec_command(format!("echo x > {}", target.display())).escalate("because")
+fn write(target: &Path) -> ModelToolCall {
+    ModelToolCall::exec_command(format!("echo x > {}", target.display())).escalate("because")
 }
 
 fn says(text: &'static str) -> impl Fn(&RecordedRequest) -> bool + Send {
@@ -66,14 +66,14 @@ with_both_clients! {
 
     fn the_rule_of_the_documentation_accepts_one_command_and_nothing_that_only_contains_it(start, wait) {
         let model = Model::start();
-        let shell = |shell: &str| ToolCall::exec_command("git status").escalate("because").arg("shell", shell);
+        let shell = |shell: &str| ModelToolCall::exec_command("git status").escalate("because").arg("shell", shell);
         let others = [
             "git status; touch x", "touch x; git status", "git status && touch x", "git status | sh", "git status\ntouch x",
             "git status > x", "git status --porcelain", "GIT_DIR=x git status", "echo git status",
         ];
         model.reply(shell("bash"));
         for line in others {
-            model.reply(ToolCall::exec_command(line).escalate("because"));
+            model.reply(ModelToolCall::exec_command(line).escalate("because"));
         }
         model.reply(shell("sh"));
         model.reply("done");
@@ -231,12 +231,12 @@ with_both_clients! {
     fn a_sub_agents_request_finds_the_handler_of_the_thread_that_spawned_it(start, wait) {
         let model = Model::start();
         let target = model.folder().join("written");
-        let spawn = ToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
+        let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
         model.reply_when(says("delegate"), spawn.namespace("multi_agent_v1"));
         model.reply_when(says("help"), write(&target));
         let gate = model.gate();
         model.reply_when(says("help"), "helped");
-        model.reply_when(says("delegate"), Says::new().pause(&gate).delta("delegated"));
+        model.reply_when(says("delegate"), ModelReply::new().pause(&gate).delta("delegated"));
         model.reply_when(|request| request.last_user_text() != Some("help"), ", and noted");
 
         let (of_client, client) = mpsc::channel();

@@ -2,7 +2,7 @@
 
 use openai_codex::types::ThreadItem;
 use openai_codex::{Notification, RunResult};
-use openai_codex_testkit::{Reply, ToolCall};
+use openai_codex_testkit::{ModelReply, ModelToolCall};
 
 use crate::support::{Model, with_both_clients};
 
@@ -15,7 +15,7 @@ with_both_clients! {
         let model = Model::start();
         let gate = model.gate();
         // A command, so that the model is asked again, and may answer to what joined meanwhile.
-        model.reply(Reply::new().delta("first").pause(&gate).call(ToolCall::exec_command("true")));
+        model.reply(ModelReply::new().delta("first").pause(&gate).call(ModelToolCall::exec_command("true")));
         model.reply("last");
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -45,7 +45,7 @@ with_both_clients! {
     fn dropping_one_handle_leaves_the_other_complete(start, wait) {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
         model.fallback("hello");
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -65,8 +65,8 @@ with_both_clients! {
     fn every_handle_of_a_joined_turn_sees_its_failure(start, wait) {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("a").pause(&gate).fail("boom"));
-        model.fallback(Reply::failed("boom"));
+        model.reply(ModelReply::new().delta("a").pause(&gate).fail("boom"));
+        model.fallback(ModelReply::failed("boom"));
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("one").send()).unwrap();

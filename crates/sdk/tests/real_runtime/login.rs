@@ -89,7 +89,7 @@ with_both_clients! {
     fn a_key_that_the_model_refuses_and_quotes_is_not_repeated(start, wait) {
         let model = model_with_accounts();
         let refusal = format!("Incorrect API key provided: {KEY}");
-        model.reply(openai_codex_testkit::Reply::failed(refusal));
+        model.reply(openai_codex_testkit::ModelReply::failed(refusal));
         let codex = start!(model.config()).unwrap();
         wait!(codex.login_api_key(KEY)).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use openai_codex::types::{ThreadItem, TurnStatus};
 use openai_codex::{Codex, ErrorKind, Notification};
-use openai_codex_testkit::Reply;
+use openai_codex_testkit::ModelReply;
 
 use crate::support::{Model, bounded, with_both_clients};
 
 with_both_clients! {
     fn deltas_come_in_order_then_the_item_then_the_end(start, wait) {
         let model = Model::start();
-        model.reply(Reply::new().delta("he").delta("llo"));
+        model.reply(ModelReply::new().delta("he").delta("llo"));
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();
@@ -44,11 +44,11 @@ with_both_clients! {
         let (left_gate, right_gate) = (model.gate(), model.gate());
         model.reply_when(
             |request| request.last_user_text() == Some("left"),
-            Reply::new().delta("l1").pause(&left_gate).delta("l2"),
+            ModelReply::new().delta("l1").pause(&left_gate).delta("l2"),
         );
         model.reply_when(
             |request| request.last_user_text() == Some("right"),
-            Reply::new().delta("r1").pause(&right_gate).delta("r2"),
+            ModelReply::new().delta("r1").pause(&right_gate).delta("r2"),
         );
         let codex = start!(model.config()).unwrap();
         let left = wait!(codex.thread_start().send()).unwrap();
@@ -82,7 +82,7 @@ with_both_clients! {
     fn an_open_stream_blocks_no_other_request(start, wait) {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();
@@ -102,7 +102,7 @@ with_both_clients! {
     fn a_stream_that_is_dropped_disturbs_no_other(start, wait) {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();
@@ -126,7 +126,7 @@ fn a_wait_that_runs_out_of_time_loses_nothing() {
     bounded(|| {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
         let codex = Codex::with_config(model.config()).unwrap();
         let turn = codex.thread_start().send().unwrap().turn("go").send().unwrap();
         let mut stream = turn.stream();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use openai_codex::types::{ThreadItem, ThreadLoadedListParams, ThreadUnsubscribeStatus, TurnStatus};
 use openai_codex::{ErrorKind, Event, Notification, methods};
-use openai_codex_testkit::Reply;
+use openai_codex_testkit::ModelReply;
 
 use crate::support::{Model, with_both_clients};
 
@@ -100,7 +100,7 @@ with_both_clients! {
     fn a_turn_of_an_unsubscribed_thread_goes_on_and_says_nothing(start, wait) {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("one").pause(&gate));
+        model.reply(ModelReply::new().delta("one").pause(&gate));
         let codex = start!(model.config().turn_silence(Duration::from_millis(50))).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use openai_codex::schemars::{self, JsonSchema};
 use openai_codex::types::{DynamicToolCallStatus, ThreadItem, TurnInterruptParams};
 use openai_codex::{CodexConfig, ErrorKind, Json, RunResult, Tool, ToolOutput, methods};
-use openai_codex_testkit::{Reply, ToolCall};
+use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -27,8 +27,8 @@ fn lookup() -> Tool {
     })
 }
 
-fn calls(name: &str, arguments: Value) -> ToolCall {
-    ToolCall::new(name, arguments)
+fn calls(name: &str, arguments: Value) -> ModelToolCall {
+    ModelToolCall::new(name, arguments)
 }
 
 /// What the model was told by the tools, in order.
@@ -110,7 +110,7 @@ with_both_clients! {
 
     fn several_calls_of_one_response_are_all_answered(start, wait) {
         let model = Model::start();
-        let both = Reply::new()
+        let both = ModelReply::new()
             .call(calls("lookup", json!({"part_number": "AB-12"})))
             .call(calls("lookup", json!({"part_number": "CD-34"})));
         model.reply(both);

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use openai_codex::types::{TextUserInput, ThreadForkParams, ThreadStartParams, TurnStartParams, UserInput};
 use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, Sandbox, methods};
-use openai_codex_testkit::ToolCall;
+use openai_codex_testkit::ModelToolCall;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -292,7 +292,7 @@ with_both_clients! {
     fn without_any_sandbox_an_undecided_folder_is_only_read(start, wait) {
         let (model, place) = (Model::start(), Place::new());
         let folder = place.repository("repository");
-        model.reply(ToolCall::exec_command("echo x > written"));
+        model.reply(ModelToolCall::exec_command("echo x > written"));
         model.reply("done");
         let codex = start!(model.config()).unwrap();
         let options = codex.thread_start().approval_mode(ApprovalMode::DenyAll).cwd(&folder);
@@ -420,7 +420,7 @@ with_both_clients! {
             (Sandbox::ReadOnly, false),
             (Sandbox::ReadOnly, true),
         ] {
-            model.reply(ToolCall::exec_command(format!("touch {}", escaped.display())));
+            model.reply(ModelToolCall::exec_command(format!("touch {}", escaped.display())));
             model.reply("done");
             let mut options =
                 codex.thread_start().approval_mode(ApprovalMode::DenyAll).cwd(&folder).sandbox(sandbox);

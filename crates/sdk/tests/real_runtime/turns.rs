@@ -1,14 +1,14 @@
 //! One turn from end to end.
 
 use openai_codex::types::TurnStatus;
-use openai_codex_testkit::{Reply, Usage};
+use openai_codex_testkit::{ModelReply, Usage};
 
 use crate::support::{Model, texts, with_both_clients};
 
 with_both_clients! {
     fn a_turn_reaches_the_model_and_its_result_comes_back(start, wait) {
         let model = Model::start();
-        model.reply(Reply::text("Hi.").usage(Usage::new(11, 7).cached(3).reasoning(5)));
+        model.reply(ModelReply::text("Hi.").usage(Usage::new(11, 7).cached(3).reasoning(5)));
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let result = wait!(thread.run("hello")).unwrap();
@@ -35,8 +35,8 @@ with_both_clients! {
 
     fn a_second_turn_adds_to_the_threads_usage(start, wait) {
         let model = Model::start();
-        model.reply(Reply::text("a").usage(Usage::new(10, 1)));
-        model.reply(Reply::text("b").usage(Usage::new(20, 2)));
+        model.reply(ModelReply::text("a").usage(Usage::new(10, 1)));
+        model.reply(ModelReply::text("b").usage(Usage::new(20, 2)));
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         wait!(thread.run("one")).unwrap();

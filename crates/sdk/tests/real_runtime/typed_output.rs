@@ -2,7 +2,7 @@
 
 use openai_codex::ErrorKind;
 use openai_codex::schemars::{self, JsonSchema};
-use openai_codex_testkit::Reply;
+use openai_codex_testkit::ModelReply;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -65,7 +65,7 @@ with_both_clients! {
     fn an_interrupted_turn_has_no_output(start, wait) {
         let model = Model::start();
         let gate = model.gate();
-        model.reply(Reply::new().delta("{\"name\": ").pause(&gate));
+        model.reply(ModelReply::new().delta("{\"name\": ").pause(&gate));
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("the highest?").output_schema_of::<Mountain>().send()).unwrap();

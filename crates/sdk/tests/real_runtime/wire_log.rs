@@ -2,7 +2,7 @@
 
 use openai_codex::types::CommandExecutionApprovalDecision as Decision;
 use openai_codex::{CodexConfig, Sandbox, WireLog};
-use openai_codex_testkit::{Script, ToolCall};
+use openai_codex_testkit::{ModelToolCall, Script};
 
 use crate::support::{Model, with_both_clients};
 
@@ -19,7 +19,7 @@ with_both_clients! {
         }
         let model = Model::start();
         let target = model.folder().join("written");
-        model.reply(ToolCall::exec_command(format!("echo x > {}", target.display())).escalate("because"));
+        model.reply(ModelToolCall::exec_command(format!("echo x > {}", target.display())).escalate("because"));
         model.reply("written");
         let path = model.folder().join("wire.jsonl");
         // In two files, to see that both count.

@@ -5,7 +5,7 @@
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use openai_codex_testkit::{McpServer, ScriptedModel, ToolCall, mcp::McpTool};
+//! use openai_codex_testkit::{McpServer, ModelToolCall, ScriptedModel, mcp::McpTool};
 //! use serde_json::json;
 //!
 //! let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
@@ -15,7 +15,7 @@
 //!
 //! let model = ScriptedModel::start()?;
 //! model.add_config(&server.config("tools")?)?;
-//! model.reply(ToolCall::mcp("tools", "greet", json!({})));
+//! model.reply(ModelToolCall::mcp("tools", "greet", json!({})));
 //! # Ok(()) }
 //! ```
 //!

@@ -10,11 +10,11 @@ use tokio::sync::watch;
 
 use crate::wait::{DEFAULT_DEADLINE, Wait, WaitError};
 
-/// A point in a [`Reply`](crate::Reply) where the model stops until the test goes on.
+/// A point in a [`ModelReply`](crate::ModelReply) where the model stops until the test goes on.
 ///
 /// Made by [`ScriptedModel::gate`](crate::ScriptedModel::gate), put into a reply with
-/// [`Reply::pause`](crate::Reply::pause). Clones are one gate. When the last one is dropped, or the model is, the
-/// reply goes on by itself, so a failing test never hangs.
+/// [`ModelReply::pause`](crate::ModelReply::pause). Clones are one gate. When the last one is dropped, or the model
+/// is, the reply goes on by itself, so a failing test never hangs.
 ///
 /// A gate opens once and stays open: give each pause its own.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! A scripted model for the real runtime.
 //!
 //! [`ScriptedModel`] is an HTTP server on the loopback interface that speaks as much of the Responses API as the
-//! runtime asks for. A test queues one [`Reply`] for each request that it expects, runs turns, and looks at the
+//! runtime asks for. A test queues one [`ModelReply`] for each request that it expects, runs turns, and looks at the
 //! [requests](ScriptedModel::requests) afterwards.
 
 mod gate;
@@ -27,10 +27,10 @@ use openai_codex::CodexConfig;
 pub use gate::Gate;
 pub use message::{Phase, Usage};
 pub use reasoning::Reasoning;
-pub use reply::Reply;
+pub use reply::ModelReply;
 pub use request::RecordedRequest;
 pub use review::Verdict;
-pub use tool::{Question, ToolCall};
+pub use tool::{ModelToolCall, Question};
 
 use crate::wait::{DEFAULT_DEADLINE, Wait, WaitError};
 use home::Home;
@@ -65,7 +65,7 @@ impl ScriptedModel {
     }
 
     /// Queues the reply to one request. Replies are used in the order in which they were queued.
-    pub fn reply(&self, reply: impl Into<Reply>) {
+    pub fn reply(&self, reply: impl Into<ModelReply>) {
         self.script.push(None, reply.into());
     }
 
@@ -85,20 +85,20 @@ impl ScriptedModel {
     pub fn reply_when(
         &self,
         condition: impl Fn(&RecordedRequest) -> bool + Send + 'static,
-        reply: impl Into<Reply>,
+        reply: impl Into<ModelReply>,
     ) {
         self.script.push(Some(Box::new(condition)), reply.into());
     }
 
     /// What every request gets for which nothing is queued, instead of an error.
-    pub fn fallback(&self, reply: impl Into<Reply>) {
+    pub fn fallback(&self, reply: impl Into<ModelReply>) {
         self.script.set_fallback(reply.into());
     }
 
     /// What the reviewer says, from now on, about each action that the runtime asks a model to review instead of the user.
     /// Such requests take nothing from the queue, except what [`reply_when`](Self::reply_when) has queued for them
     /// ([`is_review`](RecordedRequest::is_review)); without a verdict they fail, and the action is denied.
-    pub fn review_with(&self, verdict: impl Into<Reply>) {
+    pub fn review_with(&self, verdict: impl Into<ModelReply>) {
         self.script.set_review(verdict.into());
     }
 
@@ -112,7 +112,7 @@ impl ScriptedModel {
         self.script.queued()
     }
 
-    /// A gate for one [pause](Reply::pause).
+    /// A gate for one [pause](ModelReply::pause).
     pub fn gate(&self) -> Gate {
         Gate::new(self.server.handle())
     }

@@ -9,12 +9,12 @@ use super::gate::{Barrier, Gate};
 /// `item/reasoning/textDelta`.
 ///
 /// ```
-/// use openai_codex_testkit::{Reasoning, Reply};
+/// use openai_codex_testkit::{ModelReply, Reasoning};
 ///
 /// let reasoning = Reasoning::summary("**Looking around**")
 ///     .summary_part(["The folder ", "is empty."])
 ///     .text(["There is ", "nothing."]);
-/// let reply = Reply::new().reasoning(reasoning).delta("Nothing here.");
+/// let reply = ModelReply::new().reasoning(reasoning).delta("Nothing here.");
 /// # let _ = reply;
 /// ```
 #[derive(Debug, Clone, Default)]

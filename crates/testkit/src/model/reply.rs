@@ -7,30 +7,32 @@ use serde_json::Value;
 use super::gate::{Barrier, Gate};
 use super::message::{Phase, Usage};
 use super::reasoning::Reasoning;
-use super::tool::ToolCall;
+use super::tool::ModelToolCall;
 
 /// The model's answer to one request of the runtime: a sequence of parts, sent in order.
 ///
 /// ```
-/// use openai_codex_testkit::{Phase, Reasoning, Reply, ToolCall, Usage};
+/// use openai_codex_testkit::{ModelReply, ModelToolCall, Phase, Reasoning, Usage};
 ///
-/// let plain = Reply::text("hello");
-/// let streamed = Reply::new().delta("he").delta("llo").usage(Usage::new(11, 7).cached(3).reasoning(5));
-/// let phases = Reply::new().message("thinking aloud", Phase::Commentary).message("done", Phase::FinalAnswer);
-/// let command = Reply::exec_command("echo hi");
-/// let asks_first = Reply::new().call(ToolCall::exec_command("rm -r build").escalate("the build is stale"));
-/// let two_at_once = Reply::exec_command("cargo fmt").call(ToolCall::exec_command("cargo doc"));
-/// let thoughtful = Reply::new().reasoning(Reasoning::summary("Look first.")).delta("I looked.");
-/// let broken = Reply::failed("boom from mock model");
-/// let busy = Reply::http_error(429, "slow down").header("retry-after", "1");
-/// let lost = Reply::new().delta("he").disconnect();
+/// let plain = ModelReply::text("hello");
+/// let streamed = ModelReply::new().delta("he").delta("llo").usage(Usage::new(11, 7).cached(3).reasoning(5));
+/// let phases =
+///     ModelReply::new().message("thinking aloud", Phase::Commentary).message("done", Phase::FinalAnswer);
+/// let command = ModelReply::exec_command("echo hi");
+/// let remove = ModelToolCall::exec_command("rm -r build").escalate("the build is stale");
+/// let asks_first = ModelReply::new().call(remove);
+/// let two_at_once = ModelReply::exec_command("cargo fmt").call(ModelToolCall::exec_command("cargo doc"));
+/// let thoughtful = ModelReply::new().reasoning(Reasoning::summary("Look first.")).delta("I looked.");
+/// let broken = ModelReply::failed("boom from mock model");
+/// let busy = ModelReply::http_error(429, "slow down").header("retry-after", "1");
+/// let lost = ModelReply::new().delta("he").disconnect();
 /// # let _ = (plain, streamed, phases, command, asks_first, two_at_once, thoughtful, broken, busy, lost);
 /// ```
 ///
 /// A reply that holds tool calls makes the runtime run them and ask the model again: queue a second reply for that.
 #[derive(Debug, Clone, Default)]
 #[must_use = "a reply does nothing until it is given to a model"]
-pub struct Reply {
+pub struct ModelReply {
     pub(crate) parts: Vec<Part>,
     pub(crate) usage: Usage,
     pub(crate) end: End,
@@ -48,7 +50,7 @@ pub(crate) enum Part {
     Delta(String),
     /// The message that is open ends.
     Close,
-    Call(ToolCall),
+    Call(ModelToolCall),
     Reasoning(Reasoning),
     Pause(Barrier),
     Delay(Duration),
@@ -81,7 +83,7 @@ pub(crate) enum End {
     },
 }
 
-impl Reply {
+impl ModelReply {
     /// An empty reply: the model says nothing and is done.
     pub fn new() -> Self {
         Self::default()
@@ -94,12 +96,12 @@ impl Reply {
 
     /// One call of the runtime's own command tool.
     pub fn exec_command(command: impl Into<String>) -> Self {
-        Self::new().call(ToolCall::exec_command(command))
+        Self::new().call(ModelToolCall::exec_command(command))
     }
 
     /// One call of any tool, such as a function that the client declared.
     pub fn tool_call(name: impl Into<String>, arguments: Value) -> Self {
-        Self::new().call(ToolCall::new(name, arguments))
+        Self::new().call(ModelToolCall::new(name, arguments))
     }
 
     /// The stream begins and then reports that the model failed, with this message.
@@ -158,7 +160,7 @@ impl Reply {
     }
 
     /// A tool call.
-    pub fn call(mut self, call: ToolCall) -> Self {
+    pub fn call(mut self, call: ModelToolCall) -> Self {
         self = self.end_message();
         self.parts.push(Part::Call(call));
         self
@@ -256,26 +258,26 @@ impl Reply {
     }
 }
 
-impl From<&str> for Reply {
+impl From<&str> for ModelReply {
     fn from(text: &str) -> Self {
         Self::text(text)
     }
 }
 
-impl From<String> for Reply {
+impl From<String> for ModelReply {
     fn from(text: String) -> Self {
         Self::text(text)
     }
 }
 
-impl From<Reasoning> for Reply {
+impl From<Reasoning> for ModelReply {
     fn from(reasoning: Reasoning) -> Self {
         Self::new().reasoning(reasoning)
     }
 }
 
-impl From<ToolCall> for Reply {
-    fn from(call: ToolCall) -> Self {
+impl From<ModelToolCall> for ModelReply {
+    fn from(call: ModelToolCall) -> Self {
         Self::new().call(call)
     }
 }

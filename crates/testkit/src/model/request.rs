@@ -85,7 +85,7 @@ impl RecordedRequest {
         self.user_texts().pop()
     }
 
-    /// The tool calls of the conversation, in order; those of [custom tools](crate::ToolCall::custom) are
+    /// The tool calls of the conversation, in order; those of [custom tools](crate::ModelToolCall::custom) are
     /// [`items`](Self::items) of the type `custom_tool_call`.
     pub fn function_calls(&self) -> Vec<&Value> {
         self.items("function_call")

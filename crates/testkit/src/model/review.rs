@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::reply::Reply;
+use super::reply::ModelReply;
 use super::request::RecordedRequest;
 
 /// What the scripted reviewer says about an action that wants out of the sandbox.
@@ -12,12 +12,12 @@ use super::request::RecordedRequest;
 /// runtime 0.169.0, that of the thread; the answer is a message whose text is JSON, with an `outcome` of `allow` or `deny`.
 ///
 /// ```
-/// use openai_codex_testkit::{ScriptedModel, ToolCall, Verdict};
+/// use openai_codex_testkit::{ModelToolCall, ScriptedModel, Verdict};
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let model = ScriptedModel::start()?;
 /// model.review_with(Verdict::deny("Too much is at stake."));
-/// model.reply(ToolCall::exec_command("rm -r build").escalate("the build is stale"));
+/// model.reply(ModelToolCall::exec_command("rm -r build").escalate("the build is stale"));
 /// model.reply("The build stays.");
 /// # Ok(()) }
 /// ```
@@ -57,7 +57,7 @@ impl Verdict {
     }
 }
 
-impl From<Verdict> for Reply {
+impl From<Verdict> for ModelReply {
     fn from(verdict: Verdict) -> Self {
         Self::text(verdict.0.to_string())
     }

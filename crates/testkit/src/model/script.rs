@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::reply::Reply;
+use super::reply::ModelReply;
 use super::request::RecordedRequest;
 
 type Condition = Box<dyn Fn(&RecordedRequest) -> bool + Send>;
@@ -20,10 +20,10 @@ pub(crate) struct Script {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<(Option<Condition>, Reply)>,
-    fallback: Option<Reply>,
+    queue: VecDeque<(Option<Condition>, ModelReply)>,
+    fallback: Option<ModelReply>,
     /// What the reviewer says.
-    review: Option<Reply>,
+    review: Option<ModelReply>,
     requests: Vec<RecordedRequest>,
     others: Vec<RecordedRequest>,
 }
@@ -34,15 +34,15 @@ impl Script {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn push(&self, condition: Option<Condition>, reply: Reply) {
+    pub(crate) fn push(&self, condition: Option<Condition>, reply: ModelReply) {
         self.state().queue.push_back((condition, reply));
     }
 
-    pub(crate) fn set_fallback(&self, reply: Reply) {
+    pub(crate) fn set_fallback(&self, reply: ModelReply) {
         self.state().fallback = Some(reply);
     }
 
-    pub(crate) fn set_review(&self, reply: Reply) {
+    pub(crate) fn set_review(&self, reply: ModelReply) {
         self.state().review = Some(reply);
     }
 
@@ -63,12 +63,12 @@ impl Script {
     }
 
     /// Records a request and finds its reply and its number, which starts at 1.
-    pub(crate) fn answer(&self, mut request: RecordedRequest) -> (usize, Option<Reply>) {
+    pub(crate) fn answer(&self, mut request: RecordedRequest) -> (usize, Option<ModelReply>) {
         let mut state = self.state();
         // A review is no part of the conversation: it takes nothing that isn't meant for it.
         let review = request.is_review();
         let accepts =
-            |entry: &(Option<Condition>, Reply)| entry.0.as_ref().map_or(!review, |fits| fits(&request));
+            |entry: &(Option<Condition>, ModelReply)| entry.0.as_ref().map_or(!review, |fits| fits(&request));
         let reply = match state.queue.iter().position(accepts) {
             Some(place) => state.queue.remove(place).map(|(_, reply)| reply),
             None if review => state.review.clone(),

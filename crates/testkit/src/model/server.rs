@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use super::reply::{End, Part, Reply};
+use super::reply::{End, ModelReply, Part};
 use super::request::RecordedRequest;
 use super::script::Script;
 use super::sse::{self, Step};
@@ -95,11 +95,11 @@ async fn serve(State(script): State<Arc<Script>>, request: Request) -> Response 
     let (number, reply) = script.answer(record);
     // Not an HTTP error: of those the runtime keeps the message to itself.
     let nothing =
-        || Reply::failed(format!("the scripted model has no reply queued for request number {number}"));
+        || ModelReply::failed(format!("the scripted model has no reply queued for request number {number}"));
     respond(reply.unwrap_or_else(nothing), number).await
 }
 
-async fn respond(mut reply: Reply, number: usize) -> Response {
+async fn respond(mut reply: ModelReply, number: usize) -> Response {
     match std::mem::take(&mut reply.end) {
         End::Http { status, headers, body } => {
             for part in reply.parts {
@@ -130,7 +130,7 @@ fn http(status: u16, headers: Vec<(String, String)>, body: String) -> Response {
     response
 }
 
-fn stream(reply: Reply, number: usize) -> Response {
+fn stream(reply: ModelReply, number: usize) -> Response {
     let steps = VecDeque::from(sse::steps(reply, number));
     let body = futures_util::stream::unfold(steps, |mut steps| async move {
         loop {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::gate::Barrier;
 use super::message::{Phase, Usage};
 use super::reasoning::{Piece, Reasoning};
-use super::reply::{End, Part, Reply};
-use super::tool::{Kind, ToolCall};
+use super::reply::{End, ModelReply, Part};
+use super::tool::{Kind, ModelToolCall};
 
 /// What the body of one answer does next.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) enum Step {
 }
 
 /// The steps of a reply; `number` tells apart the ids of different replies.
-pub(crate) fn steps(reply: Reply, number: usize) -> Vec<Step> {
+pub(crate) fn steps(reply: ModelReply, number: usize) -> Vec<Step> {
     let (parts, usage, end) = reply.into_parts();
     let mut writer = Writer { number, steps: Vec::new(), items: 0, message: None };
     writer.send(json!({"type": "response.created", "response": {"id": writer.response_id()}}));
@@ -115,7 +115,7 @@ impl Writer {
         }
     }
 
-    fn call(&mut self, call: ToolCall) {
+    fn call(&mut self, call: ModelToolCall) {
         let index = self.next_index();
         let call_id = call.call_id.unwrap_or_else(|| format!("call_{}_{index}", self.number));
         // Arguments travel as a string of JSON; a bare string is taken to be that text already.

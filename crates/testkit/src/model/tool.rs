@@ -8,7 +8,7 @@ const PATCH_END: &str = "TESTKIT_PATCH";
 /// One call of a tool by the model.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use = "a call does nothing until it is part of a reply"]
-pub struct ToolCall {
+pub struct ModelToolCall {
     pub(crate) kind: Kind,
     pub(crate) name: String,
     pub(crate) arguments: Value,
@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     Custom,
 }
 
-impl ToolCall {
+impl ModelToolCall {
     /// A call with all its arguments. An object is usual; anything else is sent as it is, which is a way to see what
     /// happens to a call that makes no sense.
     pub fn new(name: impl Into<String>, arguments: Value) -> Self {
@@ -53,10 +53,10 @@ impl ToolCall {
     /// [`custom`](Self::custom) calls it.
     ///
     /// ```
-    /// use openai_codex_testkit::ToolCall;
+    /// use openai_codex_testkit::ModelToolCall;
     ///
-    /// let add = ToolCall::apply_patch("*** Add File: note.txt\n+first line\n");
-    /// let change = ToolCall::apply_patch("*** Update File: note.txt\n@@\n-first line\n+another line\n");
+    /// let add = ModelToolCall::apply_patch("*** Add File: note.txt\n+first line\n");
+    /// let change = ModelToolCall::apply_patch("*** Update File: note.txt\n@@\n-first line\n+another line\n");
     /// # let _ = (add, change);
     /// ```
     ///
@@ -129,7 +129,7 @@ impl ToolCall {
     }
 }
 
-/// A question that [`ToolCall::request_user_input`] asks.
+/// A question that [`ModelToolCall::request_user_input`] asks.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use = "a question does nothing until it is asked"]
 pub struct Question {

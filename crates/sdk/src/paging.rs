@@ -1,6 +1,8 @@
 //! Listings: one page at a time, all pages, all entries.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -75,7 +77,7 @@ type Fetched<R> = (<R as ClientRequest>::Params, Result<<R as ClientRequest>::Re
 enum State<R: Paged> {
     Ask(R::Params),
     Waiting(Pin<Box<dyn Future<Output = Fetched<R>> + Send>>),
-    /// The options were unusable.
+    /// The options were unusable, or the server leads in a circle.
     Failed(Error),
     Done,
 }
@@ -90,6 +92,7 @@ pub struct AsyncPages<R: Paged> {
     thread: Option<Arc<Opened>>,
     /// The cursor of the page that is asked for.
     cursor: Option<String>,
+    cursors: SeenCursors,
     /// Chooses what the runtime at hand is to be asked, where the caller has left it open.
     prepare: Prepare<R>,
     state: State<R>,
@@ -100,7 +103,7 @@ type Prepare<R> = fn(&mut <R as ClientRequest>::Params, &InitializeResponse);
 impl<R: Paged> AsyncPages<R> {
     pub(crate) fn new(core: Arc<Core>, params: Result<R::Params>, thread: Option<Arc<Opened>>) -> Self {
         let state = params.map_or_else(State::Failed, State::Ask);
-        Self { core, thread, cursor: None, prepare: |_, _| (), state }
+        Self { core, thread, cursor: None, cursors: SeenCursors::default(), prepare: |_, _| (), state }
     }
 
     pub(crate) fn prepared(mut self, prepare: Prepare<R>) -> Self {
@@ -150,28 +153,43 @@ impl<R: Paged> AsyncPages<R> {
                         self.state = State::Waiting(fetch);
                         return Poll::Pending;
                     };
-                    return Poll::Ready(Some(page.and_then(|page| self.turn_over(params, page))));
+                    if let Ok(page) = &page {
+                        self.turn_over(params, page);
+                    }
+                    return Poll::Ready(Some(page));
                 }
             }
         }
     }
 
     /// Looks for the page after this one.
-    fn turn_over(&mut self, mut params: R::Params, page: R::Response) -> Result<R::Response> {
-        if let Some(cursor) = R::next_cursor(&page) {
-            if self.cursor.as_deref() == Some(cursor) {
-                return Err(Error::new(
-                    ErrorKind::Decode,
-                    format!("the server leads in a circle: the page at {cursor:?} is followed by itself"),
-                )
-                .with_method(R::METHOD)
-                .with_thread(self.thread.as_ref().map(|thread| &*thread.id)));
-            }
-            self.cursor = Some(cursor.to_owned());
-            R::set_cursor(&mut params, cursor.to_owned());
-            self.state = State::Ask(params);
+    fn turn_over(&mut self, mut params: R::Params, page: &R::Response) {
+        let Some(cursor) = R::next_cursor(page) else { return };
+        if !self.cursors.insert(cursor) {
+            let message =
+                format!("the listing does not end: the server names the cursor {cursor:?} for a second time");
+            let error = Error::new(ErrorKind::Decode, message).with_method(R::METHOD);
+            self.state = State::Failed(error.with_thread(self.thread.as_ref().map(|thread| &*thread.id)));
+            return;
         }
-        Ok(page)
+        self.cursor = Some(cursor.to_owned());
+        R::set_cursor(&mut params, cursor.to_owned());
+        self.state = State::Ask(params);
+    }
+}
+
+/// The cursors that a listing has had. Hashes, so that a page costs 8 bytes however long its cursor is. The hasher has
+/// keys of its own: no server can make two cursors collide.
+#[derive(Default)]
+struct SeenCursors {
+    hasher: RandomState,
+    hashes: HashSet<u64>,
+}
+
+impl SeenCursors {
+    /// Whether the cursor is new.
+    fn insert(&mut self, cursor: &str) -> bool {
+        self.hashes.insert(self.hasher.hash_one(cursor))
     }
 }
 

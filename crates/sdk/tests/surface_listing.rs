@@ -109,17 +109,27 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn a_server_that_leads_in_a_circle_is_left(start, wait) {
-        let answer = json!({"data": [messages::thread("1")], "nextCursor": "again"});
-        let (transport, playing) = Script::standard().always("thread/list", answer).connect().unwrap();
-        let codex = start!(CodexConfig::new(), transport).unwrap();
-        let mut pages = codex.thread_list().pages();
-        assert!(wait!(pages.next()).unwrap().is_ok());
-        let error = wait!(pages.next()).unwrap().unwrap_err();
-        assert_eq!((error.kind(), error.method()), (ErrorKind::Decode, Some("thread/list")));
-        assert!(wait!(pages.next()).is_none());
-        wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+    fn a_listing_whose_cursors_repeat_ends_with_an_error(start, wait) {
+        // The cursors that the server names, one after the other, and how many pages come before the error.
+        for (cursors, pages) in [(vec!["a", "a"], 2), (vec!["a", "b", "a"], 3), (vec!["a", "b", "c", "b"], 4)] {
+            let last = *cursors.last().unwrap();
+            let script = cursors.into_iter().enumerate().fold(Script::standard(), |script, (number, cursor)| {
+                let page = json!({"data": [messages::thread(&number.to_string())], "nextCursor": cursor});
+                script.expect("thread/list").respond(page)
+            });
+            let (transport, playing) = script.connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            let mut all = codex.thread_list().all();
+            for number in 0..pages {
+                assert_eq!(wait!(all.next()).unwrap().unwrap().id, number.to_string());
+            }
+            let error = wait!(all.next()).unwrap().unwrap_err();
+            assert_eq!((error.kind(), error.method()), (ErrorKind::Decode, Some("thread/list")));
+            assert!(error.to_string().contains(&format!("{last:?}")), "{error}");
+            assert!(wait!(all.next()).is_none());
+            wait!(codex.close()).unwrap();
+            playing.finish().unwrap();
+        }
     }
 
     fn turns_and_items_of_a_thread_are_paged(start, wait) {

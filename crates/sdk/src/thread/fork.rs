@@ -3,15 +3,15 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{ThreadForkParams, ThreadSource};
+use openai_codex_protocol::{ClientRequest, methods};
 
 use super::AsyncThread;
 use super::opened::{Opened, settings};
 use super::options::{Options, sends_a_thread, thread_options};
 use super::trust;
 use crate::client::Core;
-use crate::{ApprovalMode, Result};
+use crate::{ApprovalMode, Error, Result};
 
 /// A builder for `thread/fork`; ends in `send`. What is not set is not sent, and is as the forked thread has it, except
 /// for the sandbox: runtime 0.163.0 gives the fork the default one.
@@ -33,7 +33,10 @@ impl<C> ThreadFork<C> {
         Self { core, params, options: Options::default(), client: PhantomData }
     }
 
-    /// Whether the new thread is kept in memory alone and never stored.
+    /// Whether the new thread is kept in memory alone and never stored. The runtime answers such a fork without its
+    /// turns only: it does not go with [`include_turns(true)`](Self::include_turns).
+    ///
+    /// On the wire: `excludeTurns` is sent too.
     pub fn ephemeral(self, ephemeral: bool) -> Self {
         self.with(|params| params.ephemeral(ephemeral))
     }
@@ -60,9 +63,22 @@ impl<C> ThreadFork<C> {
         let mut params = self.finish(self.options.layer.approves().then_some(ApprovalMode::Ask), None)?;
         // The runtime has them already; they are checked all the same.
         self.options.tools(&self.core)?;
+        let ephemeral = params.ephemeral == Some(true);
+        if ephemeral && params.exclude_turns == Some(false) {
+            return Err(Error::invalid_input(
+                "the runtime does not answer an ephemeral fork with its turns: leave out `include_turns(true)`, and read \
+                 the turns of the forked thread",
+            )
+            .with_method(methods::ThreadFork::METHOD)
+            .with_thread(Some(&params.thread_id)));
+        }
         let session = self.core.session().await?;
         if params.exclude_turns.is_some() {
             session.require("ThreadForkParams", "excludeTurns").await?;
+        }
+        if ephemeral {
+            // Runtime 0.154.0 and newer refuse the fork otherwise; older ones accept it either way.
+            params.exclude_turns = Some(true);
         }
         if self.options.trust_folder {
             let cwd = match &params.cwd {

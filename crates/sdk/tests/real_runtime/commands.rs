@@ -32,6 +32,24 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn of_a_long_output_the_item_has_the_first_and_the_last_512_kib(start, wait) {
+        const HALF: usize = 512 << 10;
+        let model = Model::start();
+        model.reply(ModelToolCall::exec_command("head -c 3145728 /dev/zero | tr '\\0' x"));
+        model.reply("done");
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().approval_mode(ApprovalMode::DenyAll).sandbox(SandboxMode::ReadOnly);
+        let thread = wait!(options.send()).unwrap();
+        let result = wait!(thread.run("go")).unwrap();
+        let output = command(&result).aggregated_output.as_deref().unwrap();
+        let (first, rest) = output.split_at(HALF);
+        let (omitted, last) = rest.split_at(rest.len() - HALF);
+        // Runtimes before 0.154.0 leave no mark.
+        assert!(["", "... 2097152 bytes omitted ..."].contains(&omitted.trim()), "{omitted}");
+        assert!(first.bytes().chain(last.bytes()).all(|byte| byte == b'x'));
+        wait!(codex.close()).unwrap();
+    }
+
     fn a_read_only_sandbox_lets_nothing_be_written(start, wait) {
         let model = Model::start();
         let target = model.folder().join("written");

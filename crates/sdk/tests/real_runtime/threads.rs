@@ -69,6 +69,32 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn an_ephemeral_fork_works_and_leaves_nothing_behind(start, wait) {
+        let model = Model::start();
+        for reply in ["one", "two", "three"] {
+            model.reply(reply);
+        }
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.run("first")).unwrap();
+        let fork = wait!(codex.thread_fork(thread.id()).ephemeral(true).send()).unwrap();
+        assert_ne!(fork.id(), thread.id());
+        wait!(fork.run("second")).unwrap();
+        // It has the history, and the thread that it comes from has nothing of its turn.
+        assert_eq!(model.last_request().unwrap().texts("assistant"), ["one"]);
+        wait!(thread.run("third")).unwrap();
+        assert_eq!(model.last_request().unwrap().texts("assistant"), ["one"]);
+        let listed = wait!(codex.thread_list().send()).unwrap().data;
+        let ids: Vec<_> = listed.iter().map(|thread| thread.id.as_str()).collect();
+        assert_eq!(ids, [thread.id()]);
+
+        let with_turns = codex.thread_fork(thread.id()).ephemeral(true).include_turns(true);
+        let error = wait!(with_turns.send()).unwrap_err();
+        assert_eq!((error.kind(), error.method()), (ErrorKind::InvalidInput, Some("thread/fork")));
+        assert!(error.to_string().contains("include_turns(true)"), "{error}");
+        wait!(codex.close()).unwrap();
+    }
+
     fn two_threads_are_two(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();

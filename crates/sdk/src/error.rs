@@ -7,7 +7,7 @@ use openai_codex_protocol::DecodeError;
 use openai_codex_protocol::types::CodexErrorInfo;
 use serde_json::Value;
 
-use crate::RunResult;
+use crate::{FailedAttempt, RunResult};
 
 /// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -29,6 +29,7 @@ struct Inner {
     json_rpc: Option<JsonRpcError>,
     turn: Option<Box<RunResult>>,
     mismatch: Option<Box<OutputMismatch>>,
+    failed_attempts: Vec<FailedAttempt>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -151,6 +152,7 @@ impl Error {
                 json_rpc: None,
                 turn: None,
                 mismatch: None,
+                failed_attempts: Vec::new(),
                 source: None,
             }),
         }
@@ -206,6 +208,10 @@ impl Error {
 
     pub(crate) fn with_mismatch(self, mismatch: OutputMismatch) -> Self {
         self.edit(|inner| inner.mismatch = Some(Box::new(mismatch)))
+    }
+
+    pub(crate) fn with_failed_attempts(self, attempts: Vec<FailedAttempt>) -> Self {
+        self.edit(|inner| inner.failed_attempts = attempts)
     }
 
     pub(crate) fn with_method(self, method: &str) -> Self {
@@ -270,6 +276,12 @@ impl Error {
     /// [`OutputMismatch`](ErrorKind::OutputMismatch).
     pub fn output_mismatch(&self) -> Option<&OutputMismatch> {
         self.inner.mismatch.as_deref()
+    }
+
+    /// The turns before the one that this error is about whose final responses did not fit either, in order; see
+    /// [`retry_on_mismatch`](crate::TurnStart::retry_on_mismatch).
+    pub fn failed_attempts(&self) -> &[FailedAttempt] {
+        &self.inner.failed_attempts
     }
 
     /// The server's own word on why a turn failed, where it gave one: the kind of a

@@ -67,7 +67,8 @@ pub use thread::{
 };
 pub use tool::{IntoToolOutput, IntoToolReply, Json, Tool, ToolCall, ToolOutput, ToolReply};
 pub use turn::{
-    AsyncTextStream, AsyncTurnHandle, AsyncTurnStream, RunResult, TurnStart, TypedResult, merged_count,
+    AsyncTextStream, AsyncTurnHandle, AsyncTurnStream, FailedAttempt, RunResult, TurnStart, TypedResult,
+    merged_count,
 };
 #[cfg(feature = "blocking")]
 pub use turn::{TextStream, TurnHandle, TurnStream};

@@ -227,6 +227,9 @@ fn handles_and_streams_can_go_anywhere() {
 #[test]
 fn calls_can_be_spawned() {
     use openai_codex::*;
+    // The value of a turn need not be sent itself.
+    #[derive(schemars::JsonSchema, serde::Deserialize)]
+    struct NotSend(#[serde(skip)] std::marker::PhantomData<*const ()>);
     fn spawn<T: Send + 'static>(_: impl FnOnce(AsyncCodex, AsyncThread, AsyncTurnHandle) -> T) {}
     spawn(|codex, _, _| codex.thread_list().send());
     spawn(|codex, _, _| codex.thread_resume("t").send());
@@ -244,6 +247,9 @@ fn calls_can_be_spawned() {
     spawn(|_, thread, _| async move { thread.run(ExternalMessage::new("ci").text("red")).await });
     spawn(|_, thread, _| async move { thread.run_as::<String>("hello").await });
     spawn(|_, thread, _| async move { thread.turn("hello").run_as::<String>().await });
+    spawn(|_, thread, _| async move {
+        thread.turn("hello").retry_on_mismatch(1).run_as::<NotSend>().await.is_ok()
+    });
     spawn(|_, thread, _| async move { thread.items().all().next().await });
     spawn(|_, _, turn| async move { turn.steer("left").await });
     spawn(|_, _, turn| async move { turn.interrupt().await });

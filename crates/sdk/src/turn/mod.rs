@@ -23,4 +23,4 @@ pub use stream::TurnStream;
 pub use text::AsyncTextStream;
 #[cfg(feature = "blocking")]
 pub use text::TextStream;
-pub use typed::TypedResult;
+pub use typed::{FailedAttempt, TypedResult};

@@ -31,13 +31,15 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct TurnStart<C> {
     core: Arc<Core>,
-    thread: Arc<Opened>,
+    pub(super) thread: Arc<Opened>,
     input: TurnInput,
     params: TurnStartParams,
     approval_mode: Option<ApprovalMode>,
     cwd: Option<PathBuf>,
     unusable_schema: Option<Error>,
-    deadline: Option<Duration>,
+    pub(super) deadline: Option<Duration>,
+    /// How many turns may follow one whose final response does not fit.
+    pub(super) retries_on_mismatch: usize,
     interrupt_on_drop: bool,
     client: PhantomData<C>,
 }
@@ -54,6 +56,7 @@ impl<C> TurnStart<C> {
             cwd: None,
             unusable_schema: None,
             deadline: None,
+            retries_on_mismatch: 0,
             interrupt_on_drop: false,
             client: PhantomData,
         }
@@ -153,11 +156,39 @@ impl<C> TurnStart<C> {
         self
     }
 
+    /// How often [`run_as`](TurnStart::run_as) has the model try again, at most, where a final response does not fit. 0
+    /// unless set: the first mismatch is an error.
+    ///
+    /// Each attempt is one more turn on the same thread, with the same options, whose message quotes the place and the
+    /// reason. It costs what a turn costs: [`TypedResult::failed_attempts`] and [`Error::failed_attempts`] have the turns
+    /// that were in vain. A [`deadline`](Self::deadline) covers all attempts together. An interrupted or failed turn, or
+    /// one without a final response, is not followed by another.
+    ///
+    /// `send` and `run` do not read the final response, and refuse the option with [`ErrorKind::InvalidInput`].
+    pub fn retry_on_mismatch(mut self, retries: usize) -> Self {
+        self.retries_on_mismatch = retries;
+        self
+    }
+
     /// Whether the turn is interrupted when its handle (with all clones and streams) is dropped, if this call
     /// created it and nothing else holds it. `false` unless set: the turn then goes on.
     pub fn interrupt_on_drop(mut self, interrupt: bool) -> Self {
         self.interrupt_on_drop = interrupt;
         self
+    }
+
+    /// The same turn with another input.
+    pub(super) fn with_input(mut self, input: impl Into<TurnInput>) -> Self {
+        self.input = input.into();
+        self
+    }
+
+    fn refuse_retries(&self) -> Result<()> {
+        if self.retries_on_mismatch == 0 {
+            return Ok(());
+        }
+        let message = "`retry_on_mismatch` works with `run_as` alone: nothing else reads the final response";
+        Err(Error::invalid_input(message).with_thread(Some(&self.thread.id)))
     }
 
     fn finish_params(&mut self) -> Result<()> {
@@ -195,7 +226,7 @@ impl<C> TurnStart<C> {
     }
 
     /// Checks everything, and gives the session to start the turn in.
-    async fn prepare(&mut self) -> Result<Arc<Session>> {
+    pub(super) async fn prepare(&mut self) -> Result<Arc<Session>> {
         self.finish_params()?;
         self.thread.session_for_a_turn(&self.core).await
     }
@@ -219,6 +250,7 @@ impl<C> TurnStart<C> {
     }
 
     async fn handle(mut self) -> Result<AsyncTurnHandle> {
+        self.refuse_retries()?;
         let interrupt = self.interrupt_on_drop;
         let session = self.prepare().await?;
         let (hold, id) = self.begin(session, true).await?;
@@ -227,36 +259,41 @@ impl<C> TurnStart<C> {
     }
 
     async fn result(mut self) -> Result<RunResult> {
+        self.refuse_retries()?;
         let session = self.prepare().await?;
-        let Some(deadline) = self.deadline else { return self.run_to_end(session).await };
-        let thread_id = self.thread.id.clone();
-        let mut time = session.connection.sleep(deadline);
-        let mut run = pin!(self.run_to_end(session));
-        std::future::poll_fn(move |context| {
-            if let Poll::Ready(result) = run.as_mut().poll(context) {
-                return Poll::Ready(result);
-            }
-            std::pin::Pin::new(&mut time).poll(context).map(|()| {
-                let message = format!("the turn did not end within {deadline:?}, and is interrupted");
-                Err(Error::new(ErrorKind::DeadlineExceeded, message).with_thread(Some(&thread_id)))
-            })
-        })
-        .await
+        let (deadline, thread_id) = (self.deadline, self.thread.id.clone());
+        within_deadline(deadline, &thread_id, &session, self.run_to_end(session.clone())).await
     }
 
-    async fn typed_result<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
-        let thread_id = self.thread.id.clone();
-        let result = self.output_schema_of::<T>().result().await?;
-        result.typed().map_err(|error| error.with_thread(Some(&thread_id)))
-    }
-
-    async fn run_to_end(self, session: Arc<Session>) -> Result<RunResult> {
+    pub(super) async fn run_to_end(self, session: Arc<Session>) -> Result<RunResult> {
         let (hold, _) = self.begin(session, false).await?;
         let result = hold.outcome().await;
         // The turn is over, or lost: nothing is left to interrupt.
         hold.set_interrupt_on_drop(false);
         result
     }
+}
+
+/// Runs turns for so long at most. The one under way is interrupted when the time is up, as by a dropped `run`.
+pub(super) async fn within_deadline<T>(
+    deadline: Option<Duration>,
+    thread_id: &str,
+    session: &Session,
+    run: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let Some(deadline) = deadline else { return run.await };
+    let mut time = session.connection.sleep(deadline);
+    let mut run = pin!(run);
+    std::future::poll_fn(move |context| {
+        if let Poll::Ready(result) = run.as_mut().poll(context) {
+            return Poll::Ready(result);
+        }
+        std::pin::Pin::new(&mut time).poll(context).map(|()| {
+            let message = format!("the turn did not end within {deadline:?}, and is interrupted");
+            Err(Error::new(ErrorKind::DeadlineExceeded, message).with_thread(Some(thread_id)))
+        })
+    })
+    .await
 }
 
 impl TurnStart<AsyncCodex> {
@@ -285,7 +322,8 @@ impl TurnStart<AsyncCodex> {
         self.result().await
     }
 
-    /// Runs the turn to its end, and reads its final response as a `T`, whose schema the model has to follow.
+    /// Runs the turn to its end, and reads its final response as a `T`, whose schema the model has to follow. JSON that is
+    /// wrapped whole in a Markdown fence is read too.
     ///
     /// It takes the place of any [`output_schema`](Self::output_schema). On a thread whose turn is running it joins that
     /// turn, which keeps the schema that it began with.
@@ -294,8 +332,9 @@ impl TurnStart<AsyncCodex> {
     ///
     /// # Errors
     /// As [`run`](Self::run); [`ErrorKind::InvalidInput`] if the strict form of schemas has no words for a `T`, with
-    /// nothing sent; [`ErrorKind::OutputMismatch`] if the final response is no `T`; [`ErrorKind::NoOutput`] if the turn
-    /// was interrupted, or ended without a final response.
+    /// nothing sent; [`ErrorKind::OutputMismatch`] if the final response is no `T`, after as many attempts as
+    /// [`retry_on_mismatch`](Self::retry_on_mismatch) allows; [`ErrorKind::NoOutput`] if the turn was interrupted, or
+    /// ended without a final response.
     pub async fn run_as<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
         self.typed_result().await
     }
@@ -325,15 +364,17 @@ impl TurnStart<crate::Codex> {
         crate::park::wait(self.result())
     }
 
-    /// Runs the turn to its end, and reads its final response as a `T`, whose schema the model has to follow.
+    /// Runs the turn to its end, and reads its final response as a `T`, whose schema the model has to follow. JSON that is
+    /// wrapped whole in a Markdown fence is read too.
     ///
     /// It takes the place of any [`output_schema`](Self::output_schema). On a thread whose turn is running it joins that
     /// turn, which keeps the schema that it began with.
     ///
     /// # Errors
     /// As [`run`](Self::run); [`ErrorKind::InvalidInput`] if the strict form of schemas has no words for a `T`, with
-    /// nothing sent; [`ErrorKind::OutputMismatch`] if the final response is no `T`; [`ErrorKind::NoOutput`] if the turn
-    /// was interrupted, or ended without a final response.
+    /// nothing sent; [`ErrorKind::OutputMismatch`] if the final response is no `T`, after as many attempts as
+    /// [`retry_on_mismatch`](Self::retry_on_mismatch) allows; [`ErrorKind::NoOutput`] if the turn was interrupted, or
+    /// ended without a final response.
     pub fn run_as<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
         crate::park::wait(self.typed_result())
     }

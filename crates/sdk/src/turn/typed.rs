@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::TurnStart;
+use super::start::within_deadline;
 use crate::{Error, ErrorKind, OutputMismatch, Result, RunResult, schema};
 
 /// A turn's final response as a value, beside all else that the turn has produced.
@@ -13,6 +15,19 @@ pub struct TypedResult<T> {
     /// The final response.
     pub value: T,
     /// The whole outcome; its `final_response` is the text that the value was read from.
+    pub result: RunResult,
+    /// The turns before this one whose final responses did not fit, in order; see
+    /// [`retry_on_mismatch`](TurnStart::retry_on_mismatch). Their cost is not part of `result`.
+    pub failed_attempts: Vec<FailedAttempt>,
+}
+
+/// A turn whose final response did not fit, and that was followed by another attempt.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct FailedAttempt {
+    /// The text, and where it broke.
+    pub mismatch: OutputMismatch,
+    /// The whole outcome, with the items and the usage that were paid for.
     pub result: RunResult,
 }
 
@@ -57,13 +72,61 @@ impl RunResult {
             return Err(Error::new(ErrorKind::NoOutput, message).with_turn(self));
         };
         match read::<T>(text) {
-            Ok(value) => Ok(TypedResult { value, result: self }),
+            Ok(value) => Ok(TypedResult { value, result: self, failed_attempts: Vec::new() }),
             Err(mismatch) => {
                 let message = format!("the final response is no `{}`: {mismatch}", T::schema_name());
                 Err(Error::new(ErrorKind::OutputMismatch, message).with_mismatch(mismatch).with_turn(self))
             }
         }
     }
+}
+
+impl<C: Clone> TurnStart<C> {
+    pub(super) async fn typed_result<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
+        let (deadline, thread_id) = (self.deadline, self.thread.id.clone());
+        let template = self.output_schema_of::<T>();
+        let mut turn = template.clone();
+        let session = turn.prepare().await?;
+        let mut failed_attempts = Vec::new();
+        let attempts = async {
+            let mut result = turn.run_to_end(session.clone()).await?;
+            loop {
+                let error = match result.typed() {
+                    Ok(typed) => return Ok(typed),
+                    Err(error) => error.with_thread(Some(&thread_id)),
+                };
+                let (Some(mismatch), Some(result_so_far)) = (error.output_mismatch(), error.turn()) else {
+                    return Err(error);
+                };
+                if failed_attempts.len() == template.retries_on_mismatch {
+                    return Err(error);
+                }
+                let mut turn = template.clone().with_input(correction(mismatch));
+                failed_attempts
+                    .push(FailedAttempt { mismatch: mismatch.clone(), result: result_so_far.clone() });
+                // The runtime may have been replaced since the last attempt.
+                let session = turn.prepare().await?;
+                result = turn.run_to_end(session).await?;
+            }
+        };
+        match within_deadline(deadline, &thread_id, &session, attempts).await {
+            Ok(typed) => Ok(TypedResult { failed_attempts, ..typed }),
+            Err(error) => Err(error.with_failed_attempts(failed_attempts)),
+        }
+    }
+}
+
+/// What the model is asked after a final response that does not fit.
+fn correction(mismatch: &OutputMismatch) -> String {
+    let place = match mismatch.path.as_str() {
+        "" => String::new(),
+        path => format!(" at `{path}`"),
+    };
+    format!(
+        "Your last answer does not follow the requested JSON schema{place}: {}. Answer again with the whole corrected \
+         JSON value and nothing else.",
+        mismatch.reason
+    )
 }
 
 fn read<T: DeserializeOwned + JsonSchema>(text: &str) -> Result<T, OutputMismatch> {
@@ -80,7 +143,8 @@ fn read<T: DeserializeOwned + JsonSchema>(text: &str) -> Result<T, OutputMismatc
 }
 
 fn read_json<T: DeserializeOwned>(text: &str) -> Result<T, OutputMismatch> {
-    let mut json = serde_json::Deserializer::from_str(text);
+    let unfenced = without_fence(text);
+    let mut json = serde_json::Deserializer::from_str(unfenced.as_deref().unwrap_or(text));
     let mut track = serde_path_to_error::Track::new();
     let value = T::deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track));
     let path = track.path();
@@ -92,4 +156,18 @@ fn read_json<T: DeserializeOwned>(text: &str) -> Result<T, OutputMismatch> {
         column: error.column(),
         reason: error.to_string(),
     })
+}
+
+/// The text without the Markdown fence that it is wrapped in whole; `None` if it is not. Spaces are left in place of what
+/// stands before the JSON, so that lines are counted from the beginning of the whole text.
+fn without_fence(text: &str) -> Option<String> {
+    const FENCE: &str = "```";
+    let inside = text.trim_end().strip_suffix(FENCE)?;
+    let (language, _) = inside.trim_start().strip_prefix(FENCE)?.split_once('\n')?;
+    if !["", "json"].contains(&language.trim().to_ascii_lowercase().as_str()) {
+        return None;
+    }
+    let start = inside.find(FENCE)? + FENCE.len() + language.len();
+    let before = inside[..start].chars().map(|letter| if letter == '\n' { '\n' } else { ' ' });
+    Some(before.chain(inside[start..].chars()).collect())
 }

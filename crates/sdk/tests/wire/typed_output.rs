@@ -1,5 +1,7 @@
 //! Final responses that are values of a type: what is sent for them, and what becomes of the answer.
 
+use std::time::Duration;
+
 use openai_codex::schemars::{self, JsonSchema};
 use openai_codex::{CodexConfig, ErrorKind};
 use openai_codex_testkit::Script;
@@ -106,6 +108,92 @@ with_both_clients! {
         assert_eq!(remark, Remark { line: 1, text: Some("long".into()) });
         wait!(codex.close()).unwrap();
         playing.finish().unwrap();
+    }
+
+    fn json_in_one_markdown_fence_is_read(start, wait) {
+        let json = "{\"line\": 1, \"text\": \"```\"}";
+        for text in [
+            format!("```json\n{json}\n```"),
+            format!("\n  ```JSON \r\n\n{json}\n\n``` \n"),
+            format!("```\n{json}```"),
+        ] {
+            let (transport, playing) = answers(&text).connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            let remark = wait!(thread.run_as::<Remark>("review it")).unwrap();
+            assert_eq!(remark.value, Remark { line: 1, text: Some("```".into()) }, "{text}");
+            assert_eq!(remark.result.final_response, Some(text));
+            wait!(codex.close()).unwrap();
+            playing.finish().unwrap();
+        }
+    }
+
+    fn json_in_prose_or_in_another_fence_is_no_value(start, wait) {
+        let json = "{\"line\": 1, \"text\": null}";
+        for text in [
+            format!("Here it is:\n```json\n{json}\n```"),
+            format!("```json\n{json}\n```\nThat is all."),
+            format!("```json\n{json}\n```\n```json\n{json}\n```"),
+            format!("```rust\n{json}\n```"),
+            format!("```json\n{json}\n"),
+            "```".to_owned(),
+            "``````".to_owned(),
+        ] {
+            let (transport, playing) = answers(&text).connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            let error = wait!(thread.run_as::<Remark>("review it")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::OutputMismatch, "{text}");
+            assert_eq!(error.output_mismatch().unwrap().text, text);
+            wait!(codex.close()).unwrap();
+            playing.finish().unwrap();
+        }
+    }
+
+    fn a_mismatch_in_a_fence_is_placed_in_the_whole_text(start, wait) {
+        let text = "\n```json\n{\"line\": -1,\n \"text\": null}\n```";
+        let (transport, playing) = answers(text).connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.run_as::<Remark>("review it")).unwrap_err();
+        let mismatch = error.output_mismatch().unwrap();
+        assert_eq!((mismatch.text.as_str(), mismatch.path.as_str()), (text, "line"));
+        assert_eq!((mismatch.line, mismatch.column), (3, 11));
+        assert!(mismatch.reason.ends_with("at line 3 column 11"), "{}", mismatch.reason);
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
+    fn a_deadline_covers_all_attempts(start, wait) {
+        // The second turn never ends.
+        let script = answers("no JSON").start_turn("t", "v").expect("turn/interrupt").respond(json!({}));
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = thread.turn("review it").retry_on_mismatch(1).deadline(Duration::from_secs(2));
+        let error = wait!(turn.run_as::<Remark>()).unwrap_err();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::DeadlineExceeded, Some("t")));
+        let attempts: Vec<_> = error.failed_attempts().iter().map(|turn| turn.result.turn.id.as_str()).collect();
+        assert_eq!(attempts, ["u"]);
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        assert_eq!(sent(&received, "turn/interrupt")["params"], json!({"threadId": "t", "turnId": "v"}));
+    }
+
+    fn retries_are_refused_where_the_final_response_is_not_read(start, wait) {
+        let (transport, playing) = Script::standard().start_thread("t").connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let errors = [
+            wait!(thread.turn("go").retry_on_mismatch(1).send()).unwrap_err(),
+            wait!(thread.turn("go").retry_on_mismatch(1).run()).unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!((error.kind(), error.thread_id()), (ErrorKind::InvalidInput, Some("t")));
+            assert!(error.to_string().contains("run_as"), "{error}");
+        }
+        wait!(codex.close()).unwrap();
+        assert_eq!(count(&playing.finish().unwrap().messages(), "turn/start"), 0);
     }
 
     fn a_text_that_does_not_fit_tells_where(start, wait) {

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's one tool runner.
 
 mod api;
+mod bounded;
 mod cargo;
 #[allow(unreachable_pub, reason = "a tree of its own, with its own notion of what is public in it")]
 mod codegen;
@@ -8,19 +9,20 @@ mod compat;
 mod lint;
 mod runtime;
 mod suite;
+mod versions;
 
 use std::process::ExitCode;
-
-use openai_codex_runtime::Runtime;
 
 const HELP: &str = "\
 usage: cargo xtask <command>
 
   runtime           install the pinned codex runtime into the user's cache, print its path
   runtime --where   print where it is or would be, install nothing
-  codegen           refresh the vendored protocol facts from the pinned runtime, generate the protocol crate
-  codegen --check   write nothing, fail if the facts or the generated files are not up to date
-                    (with --offline, both leave the runtime out and take the vendored facts as they are)
+  codegen           refresh the vendored protocol facts from all supported runtimes, generate the protocol crate
+  codegen VERSION.. look at these runtimes only, take the facts of the others as vendored
+  codegen --check   write nothing, fail if the facts or the generated files are not up to date; looks at the pinned
+                    runtime and at those that are installed
+                    (with --offline, all of them ask no runtime and take the vendored facts as they are)
   test              the whole suite; needs cargo and npm or pip, and no network once the runtime is installed
   test-installs     really installs the runtime into empty folders, through npm and through pip
   compat            run the tests of the real runtime against old and new ones, write docs/compat.md; ten minutes, and
@@ -71,13 +73,25 @@ fn main() -> ExitCode {
 /// `codegen` and its options.
 fn generate(options: &[&str]) -> Result<(), Failure> {
     let (mut check, mut offline) = (false, false);
+    let mut named = Vec::new();
     for &option in options {
         match option {
             "--check" => check = true,
             "--offline" => offline = true,
-            _ => return Err(format!("unknown option `{option}` of codegen\n\n{HELP}").into()),
+            version if versions::VERSIONS.contains(&version) => named.push(version),
+            _ => {
+                let known = versions::VERSIONS.join(", ");
+                return Err(format!(
+                    "no option or version of codegen: `{option}`; there are {known}\n\n{HELP}"
+                )
+                .into());
+            }
         }
     }
-    let runtime = if offline { None } else { Some(openai_codex_runtime::install()?) };
-    codegen::run_with(runtime.as_ref().map(Runtime::program), check)
+    let ask = match (offline, check) {
+        (true, _) => codegen::Ask::Nobody,
+        (false, true) if named.is_empty() => codegen::Ask::Installed,
+        (false, _) => codegen::Ask::Versions(&named),
+    };
+    codegen::run_with(ask, check)
 }

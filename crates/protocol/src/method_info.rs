@@ -12,6 +12,12 @@ pub struct RequestInfo {
     pub params: Option<&'static str>,
     /// Name of the type of its answer.
     pub response: &'static str,
+    /// The first of [`RUNTIMES`](crate::table::RUNTIMES) that has it; `None` when the oldest has it.
+    pub since: Option<&'static str>,
+    /// The last of them that has it; `None` when the newest has it.
+    pub until: Option<&'static str>,
+    /// The top-level parameters that only some of the runtimes with this method have.
+    pub fields: &'static [FieldInfo],
 }
 
 impl RequestInfo {
@@ -21,7 +27,45 @@ impl RequestInfo {
         params: Option<&'static str>,
         response: &'static str,
     ) -> Self {
-        Self { method, experimental, params, response }
+        Self { method, experimental, params, response, since: None, until: None, fields: &[] }
+    }
+
+    pub(crate) const fn runtimes(self, since: Option<&'static str>, until: Option<&'static str>) -> Self {
+        Self { since, until, ..self }
+    }
+
+    pub(crate) const fn fields(self, fields: &'static [FieldInfo]) -> Self {
+        Self { fields, ..self }
+    }
+}
+
+/// A parameter that only some runtimes have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FieldInfo {
+    /// Its name on the wire.
+    pub name: &'static str,
+    /// The first of [`RUNTIMES`](crate::table::RUNTIMES) that has it, or with `exact` the first of all; `None` when the oldest
+    /// has it.
+    pub since: Option<&'static str>,
+    /// The last of them that has it; `None` when the newest has it.
+    pub until: Option<&'static str>,
+    /// Whether `since` is the first version of all that can be trusted with it. A runtime that does not say which version
+    /// it is cannot be.
+    pub exact: bool,
+}
+
+impl FieldInfo {
+    pub(crate) const fn new(
+        name: &'static str,
+        since: Option<&'static str>,
+        until: Option<&'static str>,
+    ) -> Self {
+        Self { name, since, until, exact: false }
+    }
+
+    pub(crate) const fn exact(name: &'static str, since: &'static str) -> Self {
+        Self { name, since: Some(since), until: None, exact: true }
     }
 }
 
@@ -37,6 +81,10 @@ pub struct NotificationInfo {
     pub params: Option<&'static str>,
     /// How two of them may become one; `None` where they must not.
     pub merge: Option<MergeKey>,
+    /// The first of [`RUNTIMES`](crate::table::RUNTIMES) that has it; `None` when the oldest has it.
+    pub since: Option<&'static str>,
+    /// The last of them that has it; `None` when the newest has it.
+    pub until: Option<&'static str>,
 }
 
 impl NotificationInfo {
@@ -46,7 +94,11 @@ impl NotificationInfo {
         params: Option<&'static str>,
         merge: Option<MergeKey>,
     ) -> Self {
-        Self { method, experimental, params, merge }
+        Self { method, experimental, params, merge, since: None, until: None }
+    }
+
+    pub(crate) const fn runtimes(self, since: Option<&'static str>, until: Option<&'static str>) -> Self {
+        Self { since, until, ..self }
     }
 }
 

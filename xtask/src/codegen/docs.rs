@@ -1,6 +1,6 @@
 //! Mechanical documentation: where a type is used, what a name is on the wire.
 
-use super::facts::Field;
+use super::facts::{Field, Payload, Span, Variant};
 use super::plan::Plan;
 
 const EXPERIMENTAL: &str = "Experimental: needs `experimentalApi`.";
@@ -28,40 +28,92 @@ pub fn of_type(plan: &Plan, name: &str, experimental: bool) -> String {
             places => format!("Used by {} and {} more.", join(&places[..MAX_USES]), places.len() - MAX_USES),
         });
     }
-    with_note(lines.join("\n\n"), experimental)
+    with_experimental(lines.join("\n\n"), experimental)
 }
 
 fn join(places: &[&String]) -> String {
     places.iter().map(|place| place.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Of a field: its wire name.
-pub fn of_field(field: &Field) -> String {
+/// Of a field of `owner`: its wire name.
+pub fn of_field(plan: &Plan, owner: &str, field: &Field) -> String {
     let text = match field {
         Field { double: true, .. } => {
             format!("`{}`; `Some(None)` is null, which is not the same as `None`.", field.name)
         }
         _ => format!("`{}`", field.name),
     };
-    with_note(text, field.experimental)
+    match plan.exact(owner, &field.name) {
+        Some(version) => {
+            let text = format!("{text}\n\nOnly for runtime {version} and newer.");
+            with_experimental(text, field.experimental)
+        }
+        None => with_notes(plan, text, field.experimental, &field.span),
+    }
 }
 
 /// Of a value.
-pub fn of_value(value: &str, experimental: bool) -> String {
-    with_note(format!("`{value}`"), experimental)
+pub fn of_value(plan: &Plan, value: &str, experimental: bool, span: &Span) -> String {
+    with_notes(plan, format!("`{value}`"), experimental, span)
 }
 
 /// Of the payload of a variant.
-pub fn of_variant(owner: &str, tag: &str, value: &str, experimental: bool) -> String {
-    with_note(format!("[`{owner}`] whose `{tag}` is `{value}`."), experimental)
+pub fn of_variant(plan: &Plan, owner: &str, tag: &str, variant: &Variant) -> String {
+    let text = format!("[`{owner}`] whose `{tag}` is `{}`.", variant.value);
+    with_notes(plan, text, variant.experimental, &variant.span)
 }
 
 /// Of the payload under a key.
-pub fn of_key(owner: &str, key: &str, experimental: bool) -> String {
-    with_note(format!("What stands under `{key}` in [`{owner}`]."), experimental)
+pub fn of_key(plan: &Plan, owner: &str, payload: &Payload) -> String {
+    let text = format!("What stands under `{}` in [`{owner}`].", payload.key);
+    with_notes(plan, text, payload.experimental, &payload.span)
 }
 
-/// `text`, and that it is experimental if it is.
-pub fn with_note(text: String, experimental: bool) -> String {
+/// `text`, which runtimes have it if not all have, and that it is experimental if it is.
+pub fn with_notes(plan: &Plan, text: String, experimental: bool, span: &Span) -> String {
+    let text = match runtimes(&plan.facts.methods.runtimes, span) {
+        Some(runtimes) => format!("{text}\n\n{runtimes}"),
+        None => text,
+    };
+    with_experimental(text, experimental)
+}
+
+fn with_experimental(text: String, experimental: bool) -> String {
     if experimental { format!("{text}\n\n{EXPERIMENTAL}") } else { text }
+}
+
+/// Which of the runtimes have it. Of those between two of them nothing is known, so the neighbours that lack it are named.
+fn runtimes(all: &[String], span: &Span) -> Option<String> {
+    let position = |name: &String| all.iter().position(|known| known == name);
+    let since = span.since.as_ref();
+    let until = span.until.as_ref();
+    let before = since.and_then(position).and_then(|at| all.get(at.checked_sub(1)?));
+    let after = until.and_then(position).and_then(|at| all.get(at + 1));
+    let has = match (since, until) {
+        (None, None) => return None,
+        (Some(since), None) => format!("In runtime {since} and newer"),
+        (None, Some(until)) => format!("In runtime {until} and older"),
+        (Some(since), Some(until)) if since == until => format!("In runtime {since}"),
+        (Some(since), Some(until)) => format!("In runtimes {since} to {until}"),
+    };
+    let lack: Vec<&str> = before.into_iter().chain(after).map(String::as_str).collect();
+    Some(if lack.is_empty() { format!("{has}.") } else { format!("{has}, not in {}.", lack.join(" and ")) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_note_names_the_runtimes_on_both_sides() {
+        let all = ["1.0.0", "2.0.0", "3.0.0"].map(str::to_owned);
+        let note = |since: Option<&str>, until: Option<&str>| {
+            runtimes(&all, &Span { since: since.map(str::to_owned), until: until.map(str::to_owned) })
+        };
+        assert_eq!(note(None, None), None);
+        assert_eq!(note(Some("2.0.0"), None).as_deref(), Some("In runtime 2.0.0 and newer, not in 1.0.0."));
+        assert_eq!(note(None, Some("2.0.0")).as_deref(), Some("In runtime 2.0.0 and older, not in 3.0.0."));
+        let one = note(Some("2.0.0"), Some("2.0.0"));
+        assert_eq!(one.as_deref(), Some("In runtime 2.0.0, not in 1.0.0 and 3.0.0."));
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::Result;
-use super::docs::{doc, with_note};
+use super::docs::{doc, with_notes};
 use super::facts::{Method, Shape};
 use super::naming;
 use super::plan::Plan;
@@ -55,10 +55,11 @@ fn messages<'a>(plan: &Plan, methods: &'a [Method], suffix: &str) -> Result<Vec<
     Ok(messages)
 }
 
-fn variants(messages: &[Message<'_>]) -> String {
+fn variants(plan: &Plan, messages: &[Message<'_>]) -> String {
     let mut out = String::new();
     for Message { method, variant, payload, boxed } in messages {
-        out.push_str(&doc("    ", &with_note(format!("`{}`", method.method), method.experimental)));
+        let text = with_notes(plan, format!("`{}`", method.method), method.experimental, &method.span);
+        out.push_str(&doc("    ", &text));
         let payload = if *boxed { format!("Box<{payload}>") } else { (*payload).to_owned() };
         let _ = writeln!(out, "    {variant}({payload}),");
     }
@@ -284,7 +285,7 @@ impl Serialize for Notification {{
 }}
 "#,
         box_above = policy::BOX_ABOVE,
-        variants = variants(&messages),
+        variants = variants(plan, &messages),
         lookup = lookup(&messages),
         thread_arms = id_arms(plan, &messages, "threadId", "thread"),
         turn_arms = id_arms(plan, &messages, "turnId", "turn"),
@@ -386,7 +387,7 @@ impl Serialize for ServerRequest {{
 }}
 "#,
         box_above = policy::BOX_ABOVE,
-        variants = variants(&messages),
+        variants = variants(plan, &messages),
         thread_arms = id_arms(plan, &messages, "threadId", "thread"),
         turn_arms = id_arms(plan, &messages, "turnId", "turn"),
     ))

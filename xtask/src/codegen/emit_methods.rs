@@ -1,9 +1,10 @@
 //! The markers, one file a direction, and the table.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::docs::{doc, with_note};
-use super::facts::Method;
+use super::docs::{doc, with_notes};
+use super::facts::{Field, Method, Shape, Span};
 use super::plan::Plan;
 use super::policy;
 use super::ty::Type;
@@ -21,8 +22,9 @@ pub fn files(plan: &Plan) -> Vec<(String, String)> {
 }
 
 /// One line of a marker table.
-fn marker(out: &mut String, plan: &Plan, method: &Method, note: &str, with_response: bool) {
-    out.push_str(&doc("    ", &with_note(format!("{note}`{}`", method.method), method.experimental)));
+fn marker(out: &mut String, plan: &Plan, method: &Method, with_response: bool) {
+    let text = with_notes(plan, format!("`{}`", method.method), method.experimental, &method.span);
+    out.push_str(&doc("    ", &text));
     let response =
         if with_response { format!(" -> types::{}", plan.responses[&method.method]) } else { String::new() };
     let stability = if method.experimental { "experimental" } else { "stable" };
@@ -43,18 +45,14 @@ fn client_requests(plan: &Plan) -> String {
     let mut out = "//! Requests of the client: one marker a method.\n\nuse crate::types;\n\n\
                    client_requests! {\n"
         .to_owned();
-    plan.facts.methods.client_requests.iter().for_each(|method| marker(&mut out, plan, method, "", true));
+    plan.facts.methods.client_requests.iter().for_each(|method| marker(&mut out, plan, method, true));
     out + "}\n"
 }
 
 fn client_notifications(plan: &Plan) -> String {
     let mut out =
         "//! Notifications of the client: one marker a method.\n\nclient_notifications! {\n".to_owned();
-    plan.facts
-        .methods
-        .client_notifications
-        .iter()
-        .for_each(|method| marker(&mut out, plan, method, "", false));
+    plan.facts.methods.client_notifications.iter().for_each(|method| marker(&mut out, plan, method, false));
     out + "}\n"
 }
 
@@ -62,7 +60,7 @@ fn server_requests(plan: &Plan) -> String {
     let mut out = "//! Requests of the server: one marker a method.\n\nuse crate::types;\n\n\
                    server_requests! {\n"
         .to_owned();
-    plan.facts.methods.server_requests.iter().for_each(|method| marker(&mut out, plan, method, "", true));
+    plan.facts.methods.server_requests.iter().for_each(|method| marker(&mut out, plan, method, true));
     out + "}\n"
 }
 
@@ -70,11 +68,7 @@ fn notifications(plan: &Plan) -> String {
     let mut out = "//! Notifications of the server: one marker a method.\n\nuse crate::types;\n\n\
                    server_notifications! {\n"
         .to_owned();
-    plan.facts
-        .methods
-        .server_notifications
-        .iter()
-        .for_each(|method| marker(&mut out, plan, method, "", false));
+    plan.facts.methods.server_notifications.iter().for_each(|method| marker(&mut out, plan, method, false));
     out + "}\n"
 }
 
@@ -95,13 +89,17 @@ fn params(plan: &Plan) -> String {
 
 fn table(plan: &Plan) -> String {
     let methods = &plan.facts.methods;
+    let runtimes: Vec<String> = methods.runtimes.iter().map(|version| format!("{version:?}")).collect();
     let mut out = format!(
-        "//! The method table as lists.\n\npub use crate::method_info::{{MergeKey, NotificationInfo, RequestInfo}};\n\n\
-         /// Version of the runtime whose protocol this is.\n\
+        "//! The method table as lists.\n\npub use crate::method_info::{{FieldInfo, MergeKey, NotificationInfo, RequestInfo}};\n\n\
+         /// Version of the runtime that this crate is mainly tested with.\n\
          pub const RUNTIME_VERSION: &str = {0:?};\n\n\
          /// The protocol has no version of its own: it is that of the runtime.\n\
-         pub const PROTOCOL_VERSION: &str = RUNTIME_VERSION;\n\n",
-        methods.runtime
+         pub const PROTOCOL_VERSION: &str = RUNTIME_VERSION;\n\n\
+         /// Versions of the runtimes whose protocols these are, the oldest first. The lists below hold what any of them has.\n\
+         pub static RUNTIMES: &[&str] = &[{1}];\n\n",
+        openai_codex_runtime::VERSION,
+        runtimes.join(", ")
     );
     for (name, what, list) in [
         ("CLIENT_REQUESTS", "What a client may ask", &methods.client_requests),
@@ -110,7 +108,14 @@ fn table(plan: &Plan) -> String {
         let _ = writeln!(out, "/// {what}, sorted by method.\npub static {name}: &[RequestInfo] = &[");
         for method in list {
             let response = &plan.responses[&method.method];
-            let _ = writeln!(out, "RequestInfo::new({:?}, {}, {response:?}),", method.method, info(method));
+            let _ = writeln!(
+                out,
+                "RequestInfo::new({:?}, {}, {response:?}){}{},",
+                method.method,
+                info(method),
+                span(&method.span),
+                fields(plan, method)
+            );
         }
         out.push_str("];\n\n");
     }
@@ -125,11 +130,58 @@ fn table(plan: &Plan) -> String {
                 || "None".to_owned(),
                 |(_, text, key)| format!("Some(MergeKey::new({text:?}, &{key:?}))"),
             );
-            let _ = writeln!(out, "NotificationInfo::new({:?}, {}, {merge}),", method.method, info(method));
+            let _ = writeln!(
+                out,
+                "NotificationInfo::new({:?}, {}, {merge}){},",
+                method.method,
+                info(method),
+                span(&method.span)
+            );
         }
         out.push_str("];\n\n");
     }
     out
+}
+
+/// The call that says which runtimes have it, if not all have.
+fn span(span: &Span) -> String {
+    if *span == Span::default() {
+        return String::new();
+    }
+    format!(".runtimes({:?}, {:?})", span.since, span.until)
+}
+
+/// The call that names the parameters that only some of the runtimes with this method have.
+fn fields(plan: &Plan, method: &Method) -> String {
+    let names = method.params.iter().flat_map(Type::names);
+    let mut found: BTreeMap<&str, String> = BTreeMap::new();
+    for field in names.filter_map(|name| plan.facts_of(name)).flat_map(|facts| top_level(&facts.shape)) {
+        if field.span != Span::default() {
+            let Span { since, until } = &field.span;
+            let info = format!("FieldInfo::new({:?}, {since:?}, {until:?})", field.name);
+            found.insert(&field.name, info);
+        }
+    }
+    for (_, field, version) in policy::EXACT.iter().filter(|(known, _, _)| *known == method.method) {
+        found.insert(field, format!("FieldInfo::exact({field:?}, {version:?})"));
+    }
+    if found.is_empty() {
+        return String::new();
+    }
+    format!(".fields(&[{}])", found.into_values().collect::<Vec<_>>().join(", "))
+}
+
+/// The fields beside each other in the JSON of parameters, whatever their variant.
+fn top_level(shape: &Shape) -> Vec<&Field> {
+    match shape {
+        Shape::Object(object) => object.fields.iter().collect(),
+        Shape::Tagged { common, variants, .. } => {
+            common.iter().chain(variants.iter().flat_map(|variant| &variant.object.fields)).collect()
+        }
+        Shape::Alias { .. } | Shape::Strings { .. } | Shape::Mixed { .. } | Shape::Shapes { .. } => {
+            Vec::new()
+        }
+    }
 }
 
 fn info(method: &Method) -> String {

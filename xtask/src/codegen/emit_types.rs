@@ -64,7 +64,7 @@ fn one_type(plan: &Plan, name: &str, facts: &TypeFacts) -> String {
     let head = docs::of_type(plan, name, facts.experimental);
     match &facts.shape {
         Shape::Alias { of } => format!("\n{}pub type {name} = {};\n", doc("", &head), of.rust()),
-        Shape::Strings { values } => strings(name, &head, values),
+        Shape::Strings { values } => strings(plan, name, &head, values),
         Shape::Object(object) => {
             object_table(plan, &ObjectTable { name, head: &head, tag: None, owner: name, object })
         }
@@ -74,10 +74,10 @@ fn one_type(plan: &Plan, name: &str, facts: &TypeFacts) -> String {
     }
 }
 
-fn strings(name: &str, head: &str, values: &[Value]) -> String {
+fn strings(plan: &Plan, name: &str, head: &str, values: &[Value]) -> String {
     let mut out = format!("\nstring_enum! {{\n{}    {name} {{\n", doc("    ", head));
     for value in values {
-        out.push_str(&doc("        ", &docs::of_value(&value.value, value.experimental)));
+        out.push_str(&doc("        ", &docs::of_value(plan, &value.value, value.experimental, &value.span)));
         let _ = writeln!(out, "        {} = {:?};", naming::variant(&value.value), value.value);
     }
     out.push_str("    }\n}\n");
@@ -123,7 +123,7 @@ fn object_table(plan: &Plan, table: &ObjectTable<'_>) -> String {
         }
         let _ = writeln!(out, "    {section} {{");
         for field in fields.iter() {
-            out.push_str(&doc("        ", &docs::of_field(field)));
+            out.push_str(&doc("        ", &docs::of_field(plan, owner, field)));
             let _ = writeln!(out, "        {}", field_line(field));
         }
         out.push_str("    }\n");
@@ -198,14 +198,17 @@ fn tagged(
         let object = with_common(common, &variant.object);
         let rust = naming::variant(&variant.value);
         let payload = format!("{rust}{name}");
-        out.push_str(&doc("        ", &docs::of_value(&variant.value, variant.experimental)));
+        out.push_str(&doc(
+            "        ",
+            &docs::of_value(plan, &variant.value, variant.experimental, &variant.span),
+        ));
         let _ = writeln!(
             out,
             "        {:?} = {} {rust}({payload});",
             variant.value,
             hold(plan.is_object_boxed(&object))
         );
-        let head = docs::of_variant(name, tag, &variant.value, variant.experimental);
+        let head = docs::of_variant(plan, name, tag, variant);
         let tag = Some((tag, variant.value.as_str()));
         payloads.push_str(&object_table(
             plan,
@@ -229,8 +232,11 @@ fn tagged(
 fn mixed(plan: &Plan, name: &str, head: &str, values: &[Value], keyed: &[Payload]) -> String {
     let mut out = format!("\nmixed_union! {{\n{}    {name}\n    strings {{\n", doc("    ", head));
     for value in values {
-        out.push_str(&doc("        ", &docs::of_value(&value.value, value.experimental)));
-        let _ = writeln!(out, "        {:?} = {};", value.value, naming::variant(&value.value));
+        out.push_str(&doc("        ", &docs::of_value(plan, &value.value, value.experimental, &value.span)));
+        // A runtime may have as a plain string what another has as a key.
+        let is_key = keyed.iter().any(|payload| payload.key == value.value);
+        let suffix = if is_key { "Value" } else { "" };
+        let _ = writeln!(out, "        {:?} = {}{suffix};", value.value, naming::variant(&value.value));
     }
     out.push_str("    }\n    keys {\n");
     let mut payloads = String::new();
@@ -240,7 +246,7 @@ fn mixed(plan: &Plan, name: &str, head: &str, values: &[Value], keyed: &[Payload
             Alternative::Type { ty } => (ty.rust(), plan.is_boxed(ty)),
             Alternative::Object(object) => {
                 let ty = format!("{rust}{name}");
-                let head = docs::of_key(name, &payload.key, payload.experimental);
+                let head = docs::of_key(plan, name, payload);
                 let table = ObjectTable { name: &ty, head: &head, tag: None, owner: name, object };
                 payloads.push_str(&object_table(plan, &table));
                 let boxed = plan.is_object_boxed(object);
@@ -256,7 +262,10 @@ fn mixed(plan: &Plan, name: &str, head: &str, values: &[Value], keyed: &[Payload
                 (ty, boxed)
             }
         };
-        out.push_str(&doc("        ", &docs::of_value(&payload.key, payload.experimental)));
+        out.push_str(&doc(
+            "        ",
+            &docs::of_value(plan, &payload.key, payload.experimental, &payload.span),
+        ));
         let _ = writeln!(out, "        {:?} = {} {rust}({ty});", payload.key, hold(boxed));
     }
     out.push_str("    }\n}\n");

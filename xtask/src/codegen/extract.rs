@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::Result;
 use super::facts::{
-    Alternative, Facts, Field, Method, Methods, Object, Payload, Shape, TypeFacts, Value, Variant,
+    Alternative, Facts, Field, Method, Methods, Object, Payload, Shape, Span, TypeFacts, Value, Variant,
 };
 use super::ty::Type;
 
@@ -34,7 +34,7 @@ pub fn extract(
     let full = definitions(full)?;
     let stable = definitions(stable)?;
     let methods = Methods {
-        runtime: runtime.to_owned(),
+        runtimes: vec![runtime.to_owned()],
         client_requests: methods(&full, &stable, "ClientRequest")?,
         client_notifications: methods(&full, &stable, "ClientNotification")?,
         server_requests: methods(&full, &stable, "ServerRequest")?,
@@ -44,7 +44,8 @@ pub fn extract(
     let mut doubles_found = 0;
     for (name, schema) in full.iter().filter(|(name, _)| !ENVELOPE.contains(&name.as_str())) {
         let context = |error| format!("{name}: {error}");
-        let mut facts = TypeFacts { experimental: false, shape: shape(schema).map_err(context)? };
+        let mut facts =
+            TypeFacts { experimental: false, span: Span::default(), shape: shape(schema).map_err(context)? };
         match stable.get(name) {
             None => facts.experimental = true,
             Some(schema) => mark(&mut facts.shape, &shape(schema).map_err(context)?),
@@ -108,7 +109,7 @@ fn methods(
     let stable = read(stable)?;
     let method = |(method, params): (String, _)| {
         let experimental = !stable.contains_key(&method);
-        Method { method, params, experimental }
+        Method { method, params, experimental, span: Span::default() }
     };
     Ok(read(full)?.into_iter().map(method).collect())
 }
@@ -155,7 +156,12 @@ fn union(schema: &Json, alternatives: &[Json]) -> Result<Shape> {
             if schema.get("properties").is_some() { object(schema, None)?.fields } else { Vec::new() };
         let variants = alternatives.iter().map(|alternative| {
             let value = constant(&alternative["properties"][&tag]).unwrap_or_default().to_owned();
-            Ok(Variant { value, experimental: false, object: object(alternative, Some(&tag))? })
+            Ok(Variant {
+                value,
+                experimental: false,
+                span: Span::default(),
+                object: object(alternative, Some(&tag))?,
+            })
         });
         return Ok(Shape::Tagged { common, variants: variants.collect::<Result<_>>()?, tag });
     }
@@ -186,7 +192,7 @@ fn payload(alternative: &Json) -> Result<Payload> {
     } else {
         Alternative::Type { ty: type_of(content)? }
     };
-    Ok(Payload { key: key.clone(), experimental: false, content })
+    Ok(Payload { key: key.clone(), experimental: false, span: Span::default(), content })
 }
 
 fn object(schema: &Json, tag: Option<&str>) -> Result<Object> {
@@ -209,6 +215,7 @@ fn object(schema: &Json, tag: Option<&str>) -> Result<Object> {
                 nullable,
                 double: false,
                 experimental: false,
+                span: Span::default(),
             });
             if one_of {
                 object.one_of.push(name.clone());
@@ -287,7 +294,7 @@ fn strings(schema: &Json) -> Result<Vec<Value>> {
     let values = schema["enum"].as_array().ok_or("an enumeration without values")?.iter();
     let value = |value: &Json| {
         let value = value.as_str().ok_or("an enumeration of something else than strings")?.to_owned();
-        Ok(Value { value, experimental: false })
+        Ok(Value { value, experimental: false, span: Span::default() })
     };
     values.map(value).collect()
 }

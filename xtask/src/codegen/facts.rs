@@ -18,8 +18,8 @@ pub struct Facts {
 /// The methods of all four directions, each sorted by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Methods {
-    /// Version of the runtime that printed the schema.
-    pub runtime: String,
+    /// Versions of the runtimes that printed the schemas, the oldest first.
+    pub runtimes: Vec<String>,
     /// What a client may ask.
     pub client_requests: Vec<Method>,
     /// What a client may tell.
@@ -28,6 +28,17 @@ pub struct Methods {
     pub server_requests: Vec<Method>,
     /// What the server may tell.
     pub server_notifications: Vec<Method>,
+}
+
+/// Which runtimes have something, of those that have its owner.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// The first that has it; nothing when the oldest has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The last that has it; nothing when the newest has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
 }
 
 /// One method.
@@ -41,6 +52,9 @@ pub struct Method {
     /// Whether it is missing in the stable schema.
     #[serde(default, skip_serializing_if = "is_false")]
     pub experimental: bool,
+    /// Which runtimes have it.
+    #[serde(flatten)]
+    pub span: Span,
 }
 
 /// One named type.
@@ -49,6 +63,9 @@ pub struct TypeFacts {
     /// Whether it is missing in the stable schema.
     #[serde(default, skip_serializing_if = "is_false")]
     pub experimental: bool,
+    /// Which runtimes have it.
+    #[serde(flatten)]
+    pub span: Span,
     /// What it is.
     #[serde(flatten)]
     pub shape: Shape,
@@ -102,6 +119,9 @@ pub struct Value {
     /// Whether it is missing in the stable schema.
     #[serde(default, skip_serializing_if = "is_false")]
     pub experimental: bool,
+    /// Which runtimes have it.
+    #[serde(flatten)]
+    pub span: Span,
 }
 
 /// The fields of an object.
@@ -137,6 +157,9 @@ pub struct Field {
     /// Whether it is missing in the stable schema.
     #[serde(default, skip_serializing_if = "is_false")]
     pub experimental: bool,
+    /// Which runtimes have it.
+    #[serde(flatten)]
+    pub span: Span,
 }
 
 /// A variant of a tagged union.
@@ -147,6 +170,9 @@ pub struct Variant {
     /// Whether it is missing in the stable schema.
     #[serde(default, skip_serializing_if = "is_false")]
     pub experimental: bool,
+    /// Which runtimes have it.
+    #[serde(flatten)]
+    pub span: Span,
     /// Its fields without the tag and the common ones.
     #[serde(flatten)]
     pub object: Object,
@@ -160,6 +186,9 @@ pub struct Payload {
     /// Whether it is missing in the stable schema.
     #[serde(default, skip_serializing_if = "is_false")]
     pub experimental: bool,
+    /// Which runtimes have it.
+    #[serde(flatten)]
+    pub span: Span,
     /// What stands under it.
     #[serde(flatten)]
     pub content: Alternative,

@@ -1,9 +1,11 @@
 //! `cargo xtask codegen`: the protocol crate's types and its method table.
 //!
-//! runtime → schemas ([`source`]) → facts ([`extract`], [`facts`], kept in `protocol/` by [`store`]) → decisions ([`plan`],
-//! with the hand-written [`policy`]) → Rust ([`emit_types`], [`emit_methods`], [`emit_messages`]) → files ([`output`]).
+//! runtimes → schemas ([`source`]) → facts ([`extract`], [`facts`]) → facts of all of them ([`union`], kept in `protocol/` by
+//! [`store`]) → decisions ([`plan`], with the hand-written [`policy`]) → Rust ([`emit_types`], [`emit_methods`], [`emit_messages`]) → files ([`output`]).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use crate::versions::{VERSIONS, is_installed, program};
 
 mod docs;
 mod emit_messages;
@@ -22,25 +24,61 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod ty;
+mod union;
 
 /// What the steps return.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
+/// Which runtimes are asked for their schemas. What the others have is taken from the vendored facts.
+#[derive(Debug, Clone, Copy)]
+pub enum Ask<'a> {
+    /// None.
+    Nobody,
+    /// The pinned one, which is installed if it is missing, and those that are installed.
+    Installed,
+    /// These, which are installed if they are missing; if empty, all.
+    Versions(&'a [&'a str]),
+}
+
+impl Ask<'_> {
+    /// The versions to ask, with their programs.
+    fn programs(self) -> Result<Vec<(&'static str, PathBuf)>> {
+        let mut programs = Vec::new();
+        for version in VERSIONS {
+            let wanted = match self {
+                Self::Nobody => false,
+                Self::Installed => version == openai_codex_runtime::VERSION || is_installed(version)?,
+                Self::Versions(named) => named.is_empty() || named.contains(&version),
+            };
+            if wanted {
+                programs.push((version, program(version)?));
+            }
+        }
+        Ok(programs)
+    }
+}
+
 /// Regenerates from the vendored facts; with `check`, nothing is written and a difference is an error.
 ///
-/// With `codex_bin` the vendored facts are first refreshed from that runtime (with `check`: compared with what it says).
-pub fn run_with(codex_bin: Option<&Path>, check: bool) -> Result<()> {
+/// The vendored facts are first refreshed from the runtimes that are asked (with `check`: compared with what they say).
+pub fn run_with(ask: Ask<'_>, check: bool) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the tool runner has no workspace")?;
     let vendored = root.join("protocol");
-    if let Some(codex_bin) = codex_bin {
-        let fresh = source::facts_of(codex_bin)?;
+    let programs = ask.programs()?;
+    if !programs.is_empty() {
+        let fresh = refreshed(&vendored, &programs)?;
         if !check {
             store::save(&vendored, &fresh)?;
         } else if fresh != store::load(&vendored)? {
-            return Err("the runtime's protocol is not the vendored one: run `cargo xtask codegen`".into());
+            let asked: Vec<&str> = programs.iter().map(|(version, _)| *version).collect();
+            let asked = asked.join(", ");
+            return Err(format!(
+                "the vendored protocol is not that of runtime {asked}: run `cargo xtask codegen`"
+            )
+            .into());
         }
     }
-    let plan = plan::Plan::new(plan::relaxed(store::load(&vendored)?)?)?;
+    let plan = plan::Plan::new(store::load(&vendored)?)?;
     let mut files = emit_types::files(&plan);
     files.extend(emit_methods::files(&plan));
     files.extend(emit_messages::files(&plan)?);
@@ -49,6 +87,15 @@ pub fn run_with(codex_bin: Option<&Path>, check: bool) -> Result<()> {
     let tests = emit_tests::files(&plan);
     output::write(root, &crate_folder.join("src/generated"), files, check)?;
     output::write(root, &crate_folder.join("tests/protocol/generated"), tests, check)
+}
+
+/// The facts of all runtimes: of those with a program as they print them, of the others as vendored.
+fn refreshed(vendored: &Path, programs: &[(&str, PathBuf)]) -> Result<facts::Facts> {
+    let single = VERSIONS.iter().map(|version| match programs.iter().find(|(known, _)| known == version) {
+        Some((_, program)) => source::facts_of(program),
+        None => union::restricted(&store::load(vendored)?, version),
+    });
+    union::union(&single.collect::<Result<Vec<_>>>()?)
 }
 
 /// The root of the generated module.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Result;
-use super::facts::{Alternative, Facts, Field, Method, Object, Shape, TypeFacts, Value};
+use super::facts::{Alternative, Facts, Field, Method, Object, Shape, Span, TypeFacts, Value};
 use super::naming;
 use super::policy;
 use super::ty::Type;
@@ -30,7 +30,11 @@ impl Plan {
                 .types
                 .get_mut(*name)
                 .ok_or_else(|| format!("the policy names `{name}`, which is gone"))?;
-            let value = |value: &&str| Value { value: (*value).to_owned(), experimental: false };
+            let value = |value: &&str| Value {
+                value: (*value).to_owned(),
+                experimental: false,
+                span: Span::default(),
+            };
             facts.shape = Shape::Strings { values: values.iter().map(value).collect() };
         }
         let responses = responses(&facts)?;
@@ -46,6 +50,16 @@ impl Plan {
     /// The facts of a type.
     pub fn facts_of(&self, name: &str) -> Option<&TypeFacts> {
         self.facts.types.get(name)
+    }
+
+    /// The first runtime that is trusted with this field of these parameters, where the policy says so.
+    pub fn exact(&self, params: &str, field: &str) -> Option<&'static str> {
+        let takes = |method: &str| {
+            let method = self.facts.methods.client_requests.iter().find(|known| known.method == method);
+            method.and_then(|method| method.params.as_ref()).is_some_and(|ty| ty.names().contains(&params))
+        };
+        let known = policy::EXACT.iter().find(|(method, known, _)| *known == field && takes(method));
+        known.map(|(_, _, version)| *version)
     }
 
     /// Types that the client sends: reachable from what it asks and from what it answers.
@@ -294,31 +308,6 @@ fn references(shape: &Shape) -> Vec<(String, String)> {
         }
     }
     found
-}
-
-/// The facts with what other runtimes leave out as optional.
-pub fn relaxed(mut facts: Facts) -> Result<Facts> {
-    for left_out in policy::LEFT_OUT {
-        let field = required_field(&mut facts, *left_out);
-        let gone = || format!("the policy names {left_out:?}, which is gone, or optional by now");
-        field.ok_or_else(gone)?.optional = true;
-    }
-    Ok(facts)
-}
-
-/// A field that the schema requires, of an object or of a variant of a tagged union.
-fn required_field<'a>(
-    facts: &'a mut Facts,
-    (ty, variant, field): (&str, &str, &str),
-) -> Option<&'a mut Field> {
-    let object = match &mut facts.types.get_mut(ty)?.shape {
-        Shape::Object(object) => object,
-        Shape::Tagged { variants, .. } => {
-            &mut variants.iter_mut().find(|known| known.value == variant)?.object
-        }
-        _ => return None,
-    };
-    object.fields.iter_mut().find(|known| known.name == field && !known.optional)
 }
 
 /// The answer of each request: `XParams` has `XResponse`, the rest is in the policy.

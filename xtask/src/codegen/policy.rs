@@ -22,6 +22,22 @@ pub const RESPONSES: &[(&str, &str)] = &[
     ("config/value/write", "ConfigWriteResponse"),
     ("config/batchWrite", "ConfigWriteResponse"),
     ("configRequirements/read", "ConfigRequirementsReadResponse"),
+    ("account/securitySetup/read", "GetAccountSecuritySetupResponse"),
+    ("accountSession/list", "AccountSessionsResponse"),
+    ("modelProvider/default/set", "ConfigWriteResponse"),
+];
+
+/// Parameters for which more is known than the schemas of the supported runtimes say: method, field, and the first runtime
+/// that is to be trusted with it. The reference SDK draws the same lines, and refuses them also where the version of the
+/// runtime is not known.
+pub const EXACT: &[(&str, &str, &str)] = &[
+    // 0.144.4 has the field, and so may some runtimes that do not heed it.
+    ("thread/fork", "excludeTurns", "0.151.0"),
+    ("thread/resume", "excludeTurns", "0.151.0"),
+    // First seen in 0.154.0. Older runtimes ignore them without a word.
+    ("turn/start", "serviceTierForTurn", "0.151.0"),
+    ("turn/start", "toolOutput", "0.151.0"),
+    ("turn/start", "turnTrigger", "0.151.0"),
 ];
 
 /// Deltas of a turn's items that are plain text and may be concatenated: the field that holds the text and the fields that,
@@ -41,17 +57,29 @@ pub const MERGES: &[(&str, &str, &[&str])] = &[
 pub const KNOWN_VALUES: &[(&str, &[&str])] =
     &[("ReasoningEffort", &["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"])];
 
-/// Fields that the schema requires and some other runtime of `cargo xtask compat` leaves out, where the client receives them:
-/// type, variant (none: an object) and field. Read as optional, or nothing of the whole could be read.
-pub const LEFT_OUT: &[(&str, &str, &str)] = &[
-    // By 0.133.0 and 0.144.4.
-    ("ToolRequestUserInputParams", "", "isBlocking"),
-    ("ExternalAgentConfigImportHistoriesReadResponse", "", "connectors"),
-    // By 0.133.0.
-    ("PermissionProfileSummary", "", "allowed"),
-    ("PluginDetail", "", "appTemplates"),
-    // By 0.169.0.
-    ("ThreadItem", "imageGeneration", "result"),
+/// Fields whose type changed between runtimes, and the type that takes what any of them sends.
+pub const WIDER: &[(&str, &str)] = &[
+    // Both are enumerations of strings, and those keep values that they do not know.
+    ("ConfigRequirements.allowedWindowsSandboxImplementations", "[WindowsSandboxImplementation]"),
+    ("ThreadSearchParams.sortKey", "ThreadSearchSortKey"),
+    // A string is one of its alternatives.
+    ("ThreadItemsListParams.cursor", "ThreadItemsListCursor"),
+    // 0.144.4 has another type in its schema, and answers that the method is not supported yet.
+    ("ThreadItemsListResponse.data", "[ThreadItemEntry]"),
+];
+
+/// Types whose kind changed between runtimes: the kind of the pinned runtime holds.
+pub const RESHAPED: &[&str] = &[
+    // A function without a tag in 0.133.0. The SDK writes that form itself.
+    "DynamicToolSpec",
+    // The tag was a plain field until 0.144.4: the JSON is the same.
+    "HookMetadata",
+];
+
+/// Types whose forms in several runtimes have nothing in common: arbitrary JSON.
+pub const OPAQUE: &[&str] = &[
+    // An object with an `action` in 0.169.0, a union with a `mode` in 0.171.0.
+    "AgentMessageDisplay",
 ];
 
 /// Fields that `Debug` must not show.
@@ -79,7 +107,7 @@ pub const HOT: &[&str] = &["item/agentMessage/delta", "item/started", "item/comp
 
 /// First path segments of methods that share a file.
 const DOMAINS: &[(&str, &[&str])] = &[
-    ("account", &["account", "attestation", "userVerification"]),
+    ("account", &["account", "accountSession", "attestation", "userVerification"]),
     (
         "config",
         &[

@@ -104,8 +104,9 @@ fn flat(json: &Json) -> String {
 
 /// What identifies an entry first, lists last.
 fn ordered(entries: &serde_json::Map<String, Json>) -> Vec<(&String, &Json)> {
-    const FIRST: &[&str] =
-        &["runtime", "kind", "method", "name", "value", "key", "tag", "params", "type", "of"];
+    const FIRST: &[&str] = &[
+        "runtimes", "kind", "method", "name", "value", "key", "tag", "params", "type", "of", "since", "until",
+    ];
     let mut entries: Vec<_> = entries.iter().collect();
     let rank = |key: &str| FIRST.iter().position(|first| *first == key).unwrap_or(FIRST.len());
     entries.sort_by_key(|(key, value)| {

@@ -134,9 +134,9 @@ pub(crate) fn problems(runs: &[Run]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::VERSIONS;
     use super::super::suite::Outcome;
     use super::*;
+    use crate::versions::VERSIONS;
 
     #[test]
     fn what_is_explained_can_be_seen() {

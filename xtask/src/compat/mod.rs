@@ -4,22 +4,16 @@
 //! is explained must fail. The outcome is `docs/compat.md`.
 
 mod behaviours;
-mod bounded;
 mod differences;
-mod runtimes;
 mod suite;
 mod table;
 
 use std::fs;
 
-use openai_codex_runtime::VERSION;
-
 use crate::Failure;
 use crate::cargo::root;
+use crate::versions::{VERSIONS, program};
 use suite::Outcome;
-
-/// What is compared, the oldest first.
-const VERSIONS: [&str; 5] = ["0.133.0", "0.144.4", "0.154.0", VERSION, "0.169.0"];
 
 const DOCUMENT: &str = "docs/compat.md";
 
@@ -40,8 +34,7 @@ pub(crate) fn compat(named: &[&str], check: bool) -> Result<(), Failure> {
     let versions: Vec<&str> =
         VERSIONS.into_iter().filter(|version| named.is_empty() || named.contains(version)).collect();
     // All of them first: a failing download is told before an hour of tests.
-    let programs =
-        versions.iter().map(|version| runtimes::program(version)).collect::<Result<Vec<_>, _>>()?;
+    let programs = versions.iter().map(|version| program(version)).collect::<Result<Vec<_>, _>>()?;
     let suite = suite::build()?;
     let mut runs = Vec::new();
     for (version, program) in versions.into_iter().zip(programs) {

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::bounded;
-use crate::Failure;
 use crate::cargo::root;
+use crate::{Failure, bounded};
 
 /// For all tests of one version. Each has a watchdog of a minute of its own.
 const TIME: Duration = Duration::from_secs(900);

@@ -7,22 +7,40 @@ use crate::types;
 client_requests! {
     /// `account/bedrock/checkGovCloudRequirements`
     ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental AccountBedrockCheckGovCloudRequirements = "account/bedrock/checkGovCloudRequirements" (types::BedrockCheckGovCloudRequirementsParams) -> types::BedrockCheckGovCloudRequirementsResponse;
     /// `account/bedrock/discover`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental AccountBedrockDiscover = "account/bedrock/discover" (types::BedrockDiscoverParams) -> types::BedrockDiscoverResponse;
     /// `account/bedrock/setup`
     ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental AccountBedrockSetup = "account/bedrock/setup" (types::BedrockSetupParams) -> types::BedrockSetupResponse;
     /// `account/gatewayOAuth/cancel`
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
     stable AccountGatewayOAuthCancel = "account/gatewayOAuth/cancel" (()) -> types::GatewayOAuthCancelResponse;
     /// `account/gatewayOAuth/login`
-    stable AccountGatewayOAuthLogin = "account/gatewayOAuth/login" (()) -> types::GatewayOAuthLoginResponse;
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    stable AccountGatewayOAuthLogin = "account/gatewayOAuth/login" (Option<types::GatewayOAuthLoginParams>) -> types::GatewayOAuthLoginResponse;
     /// `account/gatewayOAuth/read`
-    stable AccountGatewayOAuthRead = "account/gatewayOAuth/read" (()) -> types::GatewayOAuthReadResponse;
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    stable AccountGatewayOAuthRead = "account/gatewayOAuth/read" (Option<types::GatewayOAuthReadParams>) -> types::GatewayOAuthReadResponse;
+    /// `account/gcp/setup`
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental AccountGcpSetup = "account/gcp/setup" (types::GcpSetupParams) -> types::GcpSetupResponse;
     /// `account/login/cancel`
     stable AccountLoginCancel = "account/login/cancel" (types::CancelLoginAccountParams) -> types::CancelLoginAccountResponse;
     /// `account/login/start`
@@ -30,22 +48,48 @@ client_requests! {
     /// `account/logout`
     stable AccountLogout = "account/logout" (()) -> types::LogoutAccountResponse;
     /// `account/rateLimitResetCredit/consume`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     stable AccountRateLimitResetCreditConsume = "account/rateLimitResetCredit/consume" (types::ConsumeAccountRateLimitResetCreditParams) -> types::ConsumeAccountRateLimitResetCreditResponse;
     /// `account/rateLimits/read`
     stable AccountRateLimitsRead = "account/rateLimits/read" (Option<types::GetAccountRateLimitsParams>) -> types::GetAccountRateLimitsResponse;
     /// `account/read`
     stable AccountRead = "account/read" (types::GetAccountParams) -> types::GetAccountResponse;
+    /// `account/securitySetup/read`
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    stable AccountSecuritySetupRead = "account/securitySetup/read" (()) -> types::GetAccountSecuritySetupResponse;
     /// `account/sendAddCreditsNudgeEmail`
     stable AccountSendAddCreditsNudgeEmail = "account/sendAddCreditsNudgeEmail" (types::SendAddCreditsNudgeEmailParams) -> types::SendAddCreditsNudgeEmailResponse;
     /// `account/usage/read`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     stable AccountUsageRead = "account/usage/read" (Option<types::GetAccountTokenUsageParams>) -> types::GetAccountTokenUsageResponse;
     /// `account/workspaceMessages/read`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     stable AccountWorkspaceMessagesRead = "account/workspaceMessages/read" (()) -> types::GetWorkspaceMessagesResponse;
+    /// `accountSession/list`
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental AccountSessionList = "accountSession/list" (types::AccountSessionsListParams) -> types::AccountSessionsResponse;
+    /// `accountSession/switch`
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental AccountSessionSwitch = "accountSession/switch" (types::AccountSessionsSwitchParams) -> types::AccountSessionsSwitchResponse;
     /// `app/installed`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable AppInstalled = "app/installed" (types::AppsInstalledParams) -> types::AppsInstalledResponse;
     /// `app/list`
     stable AppList = "app/list" (types::AppsListParams) -> types::AppsListResponse;
     /// `app/read`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable AppRead = "app/read" (types::AppsReadParams) -> types::AppsReadResponse;
     /// `collaborationMode/list`
     ///
@@ -75,9 +119,13 @@ client_requests! {
     experimental EnvironmentAdd = "environment/add" (types::EnvironmentAddParams) -> types::EnvironmentAddResponse;
     /// `environment/info`
     ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental EnvironmentInfo = "environment/info" (types::EnvironmentInfoParams) -> types::EnvironmentInfoResponse;
     /// `environment/status`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental EnvironmentStatus = "environment/status" (types::EnvironmentStatusParams) -> types::EnvironmentStatusResponse;
@@ -90,9 +138,17 @@ client_requests! {
     /// `externalAgentConfig/import`
     stable ExternalAgentConfigImport = "externalAgentConfig/import" (types::ExternalAgentConfigImportParams) -> types::ExternalAgentConfigImportResponse;
     /// `externalAgentConfig/import/readHistories`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     stable ExternalAgentConfigImportReadHistories = "externalAgentConfig/import/readHistories" (()) -> types::ExternalAgentConfigImportHistoriesReadResponse;
     /// `externalAgentConfig/import/recordHistory`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ExternalAgentConfigImportRecordHistory = "externalAgentConfig/import/recordHistory" (types::ExternalAgentConfigImportHistoryRecordParams) -> types::ExternalAgentConfigImportHistoryRecordResponse;
+    /// `feedback/save`
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    stable FeedbackSave = "feedback/save" (types::FeedbackSaveParams) -> types::FeedbackSaveResponse;
     /// `feedback/upload`
     stable FeedbackUpload = "feedback/upload" (types::FeedbackUploadParams) -> types::FeedbackUploadResponse;
     /// `fs/copy`
@@ -139,9 +195,13 @@ client_requests! {
     stable MarketplaceUpgrade = "marketplace/upgrade" (types::MarketplaceUpgradeParams) -> types::MarketplaceUpgradeResponse;
     /// `mcpServer/event/stream/start`
     ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental McpServerEventStreamStart = "mcpServer/event/stream/start" (types::McpServerEventStreamStartParams) -> types::McpServerEventStreamStartResponse;
     /// `mcpServer/event/stream/stop`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental McpServerEventStreamStop = "mcpServer/event/stream/stop" (types::McpServerEventStreamStopParams) -> types::McpServerEventStreamStopResponse;
@@ -159,6 +219,8 @@ client_requests! {
     experimental MemoryReset = "memory/reset" (()) -> types::MemoryResetResponse;
     /// `memory/status`
     ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental MemoryStatus = "memory/status" (types::MemoryStatusParams) -> types::MemoryStatusResponse;
     /// `mock/experimentalMethod`
@@ -169,6 +231,18 @@ client_requests! {
     stable ModelList = "model/list" (types::ModelListParams) -> types::ModelListResponse;
     /// `modelProvider/capabilities/read`
     stable ModelProviderCapabilitiesRead = "modelProvider/capabilities/read" (types::ModelProviderCapabilitiesReadParams) -> types::ModelProviderCapabilitiesReadResponse;
+    /// `modelProvider/config/write`
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    stable ModelProviderConfigWrite = "modelProvider/config/write" (types::ModelProviderConfigWriteParams) -> types::ModelProviderConfigWriteResponse;
+    /// `modelProvider/default/set`
+    ///
+    /// In runtime 0.171.0 and newer, not in 0.169.0.
+    stable ModelProviderDefaultSet = "modelProvider/default/set" (types::ModelProviderDefaultSetParams) -> types::ConfigWriteResponse;
+    /// `modelProvider/list`
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    stable ModelProviderList = "modelProvider/list" (types::ModelProviderListParams) -> types::ModelProviderListResponse;
     /// `permissionProfile/list`
     stable PermissionProfileList = "permissionProfile/list" (types::PermissionProfileListParams) -> types::PermissionProfileListResponse;
     /// `plugin/install`
@@ -180,8 +254,12 @@ client_requests! {
     /// `plugin/read`
     stable PluginRead = "plugin/read" (types::PluginReadParams) -> types::PluginReadResponse;
     /// `plugin/reconcile`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable PluginReconcile = "plugin/reconcile" (types::PluginReconcileParams) -> types::PluginReconcileResponse;
     /// `plugin/search`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental PluginSearch = "plugin/search" (types::PluginSearchParams) -> types::PluginSearchResponse;
@@ -217,37 +295,55 @@ client_requests! {
     experimental ProcessWriteStdin = "process/writeStdin" (types::ProcessWriteStdinParams) -> types::ProcessWriteStdinResponse;
     /// `project/create`
     ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental ProjectCreate = "project/create" (types::ProjectCreateParams) -> types::ProjectCreateResponse;
     /// `project/delete`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental ProjectDelete = "project/delete" (types::ProjectDeleteParams) -> types::ProjectDeleteResponse;
     /// `project/import`
     ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental ProjectImport = "project/import" (types::ProjectImportParams) -> types::ProjectImportResponse;
     /// `project/list`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental ProjectList = "project/list" (types::ProjectListParams) -> types::ProjectListResponse;
     /// `project/move`
     ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental ProjectMove = "project/move" (types::ProjectMoveParams) -> types::ProjectMoveResponse;
     /// `project/read`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental ProjectRead = "project/read" (types::ProjectReadParams) -> types::ProjectReadResponse;
     /// `project/update`
     ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental ProjectUpdate = "project/update" (types::ProjectUpdateParams) -> types::ProjectUpdateResponse;
     /// `remoteControl/client/list`
     ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental RemoteControlClientList = "remoteControl/client/list" (types::RemoteControlClientsListParams) -> types::RemoteControlClientsListResponse;
     /// `remoteControl/client/revoke`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental RemoteControlClientRevoke = "remoteControl/client/revoke" (types::RemoteControlClientsRevokeParams) -> types::RemoteControlClientsRevokeResponse;
@@ -261,9 +357,13 @@ client_requests! {
     experimental RemoteControlEnable = "remoteControl/enable" (Option<types::RemoteControlEnableParams>) -> types::RemoteControlEnableResponse;
     /// `remoteControl/pairing/start`
     ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental RemoteControlPairingStart = "remoteControl/pairing/start" (types::RemoteControlPairingStartParams) -> types::RemoteControlPairingStartResponse;
     /// `remoteControl/pairing/status`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental RemoteControlPairingStatus = "remoteControl/pairing/status" (types::RemoteControlPairingStatusParams) -> types::RemoteControlPairingStatusResponse;
@@ -275,15 +375,21 @@ client_requests! {
     stable ReviewStart = "review/start" (types::ReviewStartParams) -> types::ReviewStartResponse;
     /// `rollout/compress`
     ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental RolloutCompress = "rollout/compress" (()) -> types::RolloutCompressResponse;
     /// `server/diagnostics`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental ServerDiagnostics = "server/diagnostics" (types::ServerDiagnosticsParams) -> types::ServerDiagnosticsResponse;
     /// `skills/config/write`
     stable SkillsConfigWrite = "skills/config/write" (types::SkillsConfigWriteParams) -> types::SkillsConfigWriteResponse;
     /// `skills/extraRoots/set`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     stable SkillsExtraRootsSet = "skills/extraRoots/set" (types::SkillsExtraRootsSetParams) -> types::SkillsExtraRootsSetResponse;
     /// `skills/list`
     stable SkillsList = "skills/list" (types::SkillsListParams) -> types::SkillsListResponse;
@@ -292,12 +398,20 @@ client_requests! {
     /// `thread/archive`
     stable ThreadArchive = "thread/archive" (types::ThreadArchiveParams) -> types::ThreadArchiveResponse;
     /// `thread/attachment/add`
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
     stable ThreadAttachmentAdd = "thread/attachment/add" (types::ThreadAttachmentAddParams) -> types::ThreadAttachmentAddResponse;
     /// `thread/attachment/list`
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
     stable ThreadAttachmentList = "thread/attachment/list" (types::ThreadAttachmentListParams) -> types::ThreadAttachmentListResponse;
     /// `thread/attachment/remove`
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
     stable ThreadAttachmentRemove = "thread/attachment/remove" (types::ThreadAttachmentRemoveParams) -> types::ThreadAttachmentRemoveResponse;
     /// `thread/attachmentOwner/list`
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
     stable ThreadAttachmentOwnerList = "thread/attachmentOwner/list" (types::ThreadAttachmentOwnerListParams) -> types::ThreadAttachmentOwnerListResponse;
     /// `thread/backgroundTerminals/clean`
     ///
@@ -305,9 +419,13 @@ client_requests! {
     experimental ThreadBackgroundTerminalsClean = "thread/backgroundTerminals/clean" (types::ThreadBackgroundTerminalsCleanParams) -> types::ThreadBackgroundTerminalsCleanResponse;
     /// `thread/backgroundTerminals/list`
     ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental ThreadBackgroundTerminalsList = "thread/backgroundTerminals/list" (types::ThreadBackgroundTerminalsListParams) -> types::ThreadBackgroundTerminalsListResponse;
     /// `thread/backgroundTerminals/terminate`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental ThreadBackgroundTerminalsTerminate = "thread/backgroundTerminals/terminate" (types::ThreadBackgroundTerminalsTerminateParams) -> types::ThreadBackgroundTerminalsTerminateResponse;
@@ -318,6 +436,8 @@ client_requests! {
     /// Experimental: needs `experimentalApi`.
     experimental ThreadDecrementElicitation = "thread/decrement_elicitation" (types::ThreadDecrementElicitationParams) -> types::ThreadDecrementElicitationResponse;
     /// `thread/delete`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     stable ThreadDelete = "thread/delete" (types::ThreadDeleteParams) -> types::ThreadDeleteResponse;
     /// `thread/fork`
     stable ThreadFork = "thread/fork" (types::ThreadForkParams) -> types::ThreadForkResponse;
@@ -327,6 +447,12 @@ client_requests! {
     stable ThreadGoalGet = "thread/goal/get" (types::ThreadGoalGetParams) -> types::ThreadGoalGetResponse;
     /// `thread/goal/set`
     stable ThreadGoalSet = "thread/goal/set" (types::ThreadGoalSetParams) -> types::ThreadGoalSetResponse;
+    /// `thread/guardianReview`
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental ThreadGuardianReview = "thread/guardianReview" (types::ThreadGuardianReviewParams) -> types::ThreadGuardianReviewResponse;
     /// `thread/increment_elicitation`
     ///
     /// Experimental: needs `experimentalApi`.
@@ -334,8 +460,12 @@ client_requests! {
     /// `thread/inject_items`
     stable ThreadInjectItems = "thread/inject_items" (types::ThreadInjectItemsParams) -> types::ThreadInjectItemsResponse;
     /// `thread/items/list`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     stable ThreadItemsList = "thread/items/list" (types::ThreadItemsListParams) -> types::ThreadItemsListResponse;
     /// `thread/items/read`
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental ThreadItemsRead = "thread/items/read" (types::ThreadItemsReadParams) -> types::ThreadItemsReadResponse;
@@ -343,6 +473,12 @@ client_requests! {
     stable ThreadList = "thread/list" (types::ThreadListParams) -> types::ThreadListResponse;
     /// `thread/loaded/list`
     stable ThreadLoadedList = "thread/loaded/list" (types::ThreadLoadedListParams) -> types::ThreadLoadedListResponse;
+    /// `thread/memory/read`
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental ThreadMemoryRead = "thread/memory/read" (types::ThreadMemoryReadParams) -> types::ThreadMemoryReadResponse;
     /// `thread/memoryMode/set`
     ///
     /// Experimental: needs `experimentalApi`.
@@ -353,35 +489,57 @@ client_requests! {
     stable ThreadNameSet = "thread/name/set" (types::ThreadSetNameParams) -> types::ThreadSetNameResponse;
     /// `thread/prediction/request`
     ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental ThreadPredictionRequest = "thread/prediction/request" (types::ThreadPredictionRequestParams) -> types::ThreadPredictionRequestResponse;
+    /// `thread/prepareApprovedPlan`
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental ThreadPrepareApprovedPlan = "thread/prepareApprovedPlan" (types::ThreadPrepareApprovedPlanParams) -> types::ThreadPrepareApprovedPlanResponse;
     /// `thread/queue/add`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental ThreadQueueAdd = "thread/queue/add" (types::ThreadQueueAddParams) -> types::ThreadQueueAddResponse;
     /// `thread/queue/delete`
     ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental ThreadQueueDelete = "thread/queue/delete" (types::ThreadQueueDeleteParams) -> types::ThreadQueueDeleteResponse;
     /// `thread/queue/list`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental ThreadQueueList = "thread/queue/list" (types::ThreadQueueListParams) -> types::ThreadQueueListResponse;
     /// `thread/queue/reorder`
     ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental ThreadQueueReorder = "thread/queue/reorder" (types::ThreadQueueReorderParams) -> types::ThreadQueueReorderResponse;
     /// `thread/queue/start`
     ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental ThreadQueueStart = "thread/queue/start" (types::ThreadQueueStartParams) -> types::ThreadQueueStartResponse;
     /// `thread/queue/update`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental ThreadQueueUpdate = "thread/queue/update" (types::ThreadQueueUpdateParams) -> types::ThreadQueueUpdateResponse;
     /// `thread/read`
     stable ThreadRead = "thread/read" (types::ThreadReadParams) -> types::ThreadReadResponse;
     /// `thread/readState/update`
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental ThreadReadStateUpdate = "thread/readState/update" (types::ThreadReadStateUpdateParams) -> types::ThreadReadStateUpdateResponse;
@@ -391,12 +549,20 @@ client_requests! {
     experimental ThreadRealtimeAppendAudio = "thread/realtime/appendAudio" (types::ThreadRealtimeAppendAudioParams) -> types::ThreadRealtimeAppendAudioResponse;
     /// `thread/realtime/appendSpeech`
     ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental ThreadRealtimeAppendSpeech = "thread/realtime/appendSpeech" (types::ThreadRealtimeAppendSpeechParams) -> types::ThreadRealtimeAppendSpeechResponse;
     /// `thread/realtime/appendText`
     ///
     /// Experimental: needs `experimentalApi`.
     experimental ThreadRealtimeAppendText = "thread/realtime/appendText" (types::ThreadRealtimeAppendTextParams) -> types::ThreadRealtimeAppendTextResponse;
+    /// `thread/realtime/list`
+    ///
+    /// In runtime 0.171.0 and newer, not in 0.169.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental ThreadRealtimeList = "thread/realtime/list" (types::ThreadRealtimeListParams) -> types::ThreadRealtimeListResponse;
     /// `thread/realtime/listVoices`
     ///
     /// Experimental: needs `experimentalApi`.
@@ -412,16 +578,58 @@ client_requests! {
     /// `thread/resume`
     stable ThreadResume = "thread/resume" (types::ThreadResumeParams) -> types::ThreadResumeResponse;
     /// `thread/revert`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ThreadRevert = "thread/revert" (types::ThreadRevertParams) -> types::ThreadRevertResponse;
+    /// `thread/rollback`
+    ///
+    /// In runtime 0.154.0 and older, not in 0.163.0.
+    stable ThreadRollback = "thread/rollback" (types::ThreadRollbackParams) -> types::ThreadRollbackResponse;
+    /// `thread/sample`
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental ThreadSample = "thread/sample" (types::ThreadSampleParams) -> types::ThreadSampleResponse;
+    /// `thread/sample/cancel`
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental ThreadSampleCancel = "thread/sample/cancel" (types::ThreadSampleCancelParams) -> types::ThreadSampleCancelResponse;
     /// `thread/search`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental ThreadSearch = "thread/search" (types::ThreadSearchParams) -> types::ThreadSearchResponse;
+    /// `thread/search/cancel`
+    ///
+    /// In runtime 0.171.0 and newer, not in 0.169.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental ThreadSearchCancel = "thread/search/cancel" (types::ThreadSearchCancelParams) -> types::ThreadSearchCancelResponse;
+    /// `thread/search/stream`
+    ///
+    /// In runtime 0.171.0 and newer, not in 0.169.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental ThreadSearchStream = "thread/search/stream" (types::ThreadSearchParams) -> types::ThreadSearchResponse;
+    /// `thread/search/stream/cancel`
+    ///
+    /// In runtime 0.171.0 and newer, not in 0.169.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental ThreadSearchStreamCancel = "thread/search/stream/cancel" (types::ThreadSearchCancelParams) -> types::ThreadSearchCancelResponse;
     /// `thread/searchOccurrences`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental ThreadSearchOccurrences = "thread/searchOccurrences" (types::ThreadSearchOccurrencesParams) -> types::ThreadSearchOccurrencesResponse;
     /// `thread/section/move`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ThreadSectionMove = "thread/section/move" (types::ThreadSectionMoveParams) -> types::ThreadSectionMoveResponse;
     /// `thread/settings/update`
     ///
@@ -433,8 +641,16 @@ client_requests! {
     stable ThreadStart = "thread/start" (types::ThreadStartParams) -> types::ThreadStartResponse;
     /// `thread/timeline/list`
     ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental ThreadTimelineList = "thread/timeline/list" (types::ThreadTimelineListParams) -> types::ThreadTimelineListResponse;
+    /// `thread/turns/items/list`
+    ///
+    /// In runtime 0.133.0 and older, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental ThreadTurnsItemsList = "thread/turns/items/list" (types::ThreadTurnsItemsListParams) -> types::ThreadTurnsItemsListResponse;
     /// `thread/turns/list`
     stable ThreadTurnsList = "thread/turns/list" (types::ThreadTurnsListParams) -> types::ThreadTurnsListResponse;
     /// `thread/unarchive`
@@ -442,16 +658,26 @@ client_requests! {
     /// `thread/unsubscribe`
     stable ThreadUnsubscribe = "thread/unsubscribe" (types::ThreadUnsubscribeParams) -> types::ThreadUnsubscribeResponse;
     /// `threadSection/create`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ThreadSectionCreate = "threadSection/create" (types::ThreadSectionCreateParams) -> types::ThreadSectionCreateResponse;
     /// `threadSection/delete`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ThreadSectionDelete = "threadSection/delete" (types::ThreadSectionDeleteParams) -> types::ThreadSectionDeleteResponse;
     /// `threadSection/list`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ThreadSectionList = "threadSection/list" (types::ThreadSectionListParams) -> types::ThreadSectionListResponse;
     /// `threadSection/update`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ThreadSectionUpdate = "threadSection/update" (types::ThreadSectionUpdateParams) -> types::ThreadSectionUpdateResponse;
     /// `turn/interrupt`
     stable TurnInterrupt = "turn/interrupt" (types::TurnInterruptParams) -> types::TurnInterruptResponse;
     /// `turn/settings/update`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental TurnSettingsUpdate = "turn/settings/update" (types::TurnSettingsUpdateParams) -> types::TurnSettingsUpdateResponse;
@@ -461,21 +687,31 @@ client_requests! {
     stable TurnSteer = "turn/steer" (types::TurnSteerParams) -> types::TurnSteerResponse;
     /// `userVerification/cancel`
     ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental UserVerificationCancel = "userVerification/cancel" (types::UserVerificationCancelParams) -> types::UserVerificationCancelResponse;
     /// `userVerification/delete`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental UserVerificationDelete = "userVerification/delete" (types::UserVerificationDeleteParams) -> types::UserVerificationDeleteResponse;
     /// `userVerification/enroll`
     ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental UserVerificationEnroll = "userVerification/enroll" (types::UserVerificationEnrollParams) -> types::UserVerificationEnrollResponse;
     /// `userVerification/status`
     ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental UserVerificationStatus = "userVerification/status" (types::UserVerificationStatusParams) -> types::UserVerificationStatusResponse;
     /// `userVerification/verify`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
     experimental UserVerificationVerify = "userVerification/verify" (types::UserVerificationVerifyParams) -> types::UserVerificationVerifyResponse;

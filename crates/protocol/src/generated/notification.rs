@@ -20,6 +20,8 @@ use crate::{DecodeError, UndecodableNotification, UnknownNotification};
 #[non_exhaustive]
 pub enum Notification {
     /// `account/gatewayOAuth/changed`
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
     GatewayOAuthChanged(GatewayOAuthChangedNotification),
     /// `account/login/completed`
     AccountLoginCompleted(AccountLoginCompletedNotification),
@@ -30,6 +32,8 @@ pub enum Notification {
     /// `app/list/updated`
     AppListUpdated(AppListUpdatedNotification),
     /// `autoApprovalReview/strictReviewRequired`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     StrictReviewRequired(StrictReviewRequiredNotification),
     /// `command/exec/outputDelta`
     CommandExecOutputDelta(CommandExecOutputDeltaNotification),
@@ -42,6 +46,8 @@ pub enum Notification {
     /// `externalAgentConfig/import/completed`
     ExternalAgentConfigImportCompleted(ExternalAgentConfigImportCompletedNotification),
     /// `externalAgentConfig/import/progress`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     ExternalAgentConfigImportProgress(ExternalAgentConfigImportProgressNotification),
     /// `fs/changed`
     FsChanged(FsChangedNotification),
@@ -84,6 +90,8 @@ pub enum Notification {
     /// `item/started`
     ItemStarted(Box<ItemStartedNotification>),
     /// `mcpServer/event/stream/notification`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     McpServerEventStream(McpServerEventStreamNotification),
     /// `mcpServer/oauthLogin/completed`
     McpServerOauthLoginCompleted(McpServerOauthLoginCompletedNotification),
@@ -92,18 +100,26 @@ pub enum Notification {
     /// `model/rerouted`
     ModelRerouted(ModelReroutedNotification),
     /// `model/safetyBuffering/updated`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     ModelSafetyBufferingUpdated(ModelSafetyBufferingUpdatedNotification),
     /// `model/verification`
     ModelVerification(ModelVerificationNotification),
     /// `modelProvider/authRecoveryCompleted`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ModelProviderAuthRecoveryCompleted(AuthRecoveryNotification),
     /// `modelProvider/authRecoveryStarted`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ModelProviderAuthRecoveryStarted(AuthRecoveryNotification),
     /// `process/exited`
     ProcessExited(ProcessExitedNotification),
     /// `process/outputDelta`
     ProcessOutputDelta(ProcessOutputDeltaNotification),
     /// `project/changed`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ProjectChanged(ProjectChangedNotification),
     /// `remoteControl/status/changed`
     RemoteControlStatusChanged(RemoteControlStatusChangedNotification),
@@ -114,16 +130,24 @@ pub enum Notification {
     /// `thread/archived`
     ThreadArchived(ThreadArchivedNotification),
     /// `thread/attachment/updated`
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
     ThreadAttachmentUpdated(ThreadAttachmentUpdatedNotification),
     /// `thread/closed`
     ThreadClosed(ThreadClosedNotification),
     /// `thread/compacted`
     ContextCompacted(ContextCompactedNotification),
     /// `thread/deleted`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     ThreadDeleted(ThreadDeletedNotification),
     /// `thread/environment/connected`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ThreadEnvironmentConnected(EnvironmentConnectionNotification),
     /// `thread/environment/disconnected`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ThreadEnvironmentDisconnected(EnvironmentConnectionNotification),
     /// `thread/goal/cleared`
     ThreadGoalCleared(ThreadGoalClearedNotification),
@@ -132,22 +156,36 @@ pub enum Notification {
     /// `thread/name/updated`
     ThreadNameUpdated(ThreadNameUpdatedNotification),
     /// `thread/prediction/updated`
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
     ThreadPredictionUpdated(ThreadPredictionUpdatedNotification),
     /// `thread/project/updated`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ThreadProjectUpdated(ThreadProjectUpdatedNotification),
     /// `thread/queue/changed`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ThreadQueueChanged(ThreadQueueChangedNotification),
     /// `thread/readState/changed`
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
     ThreadReadStateChanged(ThreadReadStateChangedNotification),
     /// `thread/realtime/closed`
     ThreadRealtimeClosed(ThreadRealtimeClosedNotification),
     /// `thread/realtime/error`
     ThreadRealtimeError(ThreadRealtimeErrorNotification),
     /// `thread/realtime/item/completed`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ThreadRealtimeItemCompleted(ThreadRealtimeItemCompletedNotification),
     /// `thread/realtime/item/started`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ThreadRealtimeItemStarted(ThreadRealtimeItemStartedNotification),
     /// `thread/realtime/item/transcript/delta`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ThreadRealtimeItemTranscriptDelta(ThreadRealtimeItemTranscriptDeltaNotification),
     /// `thread/realtime/itemAdded`
     ThreadRealtimeItemAdded(ThreadRealtimeItemAddedNotification),
@@ -162,7 +200,17 @@ pub enum Notification {
     /// `thread/realtime/transcript/done`
     ThreadRealtimeTranscriptDone(ThreadRealtimeTranscriptDoneNotification),
     /// `thread/reverted`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ThreadReverted(ThreadRevertedNotification),
+    /// `thread/search/partial`
+    ///
+    /// In runtime 0.171.0 and newer, not in 0.169.0.
+    ThreadSearchPartial(ThreadSearchPartialNotification),
+    /// `thread/section/changed`
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    ThreadSectionChanged(ThreadSectionChangedNotification),
     /// `thread/settings/updated`
     ThreadSettingsUpdated(Box<ThreadSettingsUpdatedNotification>),
     /// `thread/started`
@@ -178,6 +226,8 @@ pub enum Notification {
     /// `turn/diff/updated`
     TurnDiffUpdated(TurnDiffUpdatedNotification),
     /// `turn/moderationMetadata`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     TurnModerationMetadata(TurnModerationMetadataNotification),
     /// `turn/plan/updated`
     TurnPlanUpdated(TurnPlanUpdatedNotification),
@@ -344,6 +394,10 @@ pub enum NotificationKind {
     ThreadRealtimeTranscriptDone,
     /// `thread/reverted`
     ThreadReverted,
+    /// `thread/search/partial`
+    ThreadSearchPartial,
+    /// `thread/section/changed`
+    ThreadSectionChanged,
     /// `thread/settings/updated`
     ThreadSettingsUpdated,
     /// `thread/started`
@@ -450,6 +504,7 @@ impl NotificationKind {
             },
             21 => match method {
                 "thread/realtime/error" => Some(Self::ThreadRealtimeError),
+                "thread/search/partial" => Some(Self::ThreadSearchPartial),
                 "thread/status/changed" => Some(Self::ThreadStatusChanged),
                 _ => None,
             },
@@ -457,6 +512,7 @@ impl NotificationKind {
                 "serverRequest/resolved" => Some(Self::ServerRequestResolved),
                 "thread/project/updated" => Some(Self::ThreadProjectUpdated),
                 "thread/realtime/closed" => Some(Self::ThreadRealtimeClosed),
+                "thread/section/changed" => Some(Self::ThreadSectionChanged),
                 _ => None,
             },
             23 => match method {
@@ -632,6 +688,8 @@ impl NotificationKind {
             Self::ThreadRealtimeTranscriptDelta => "thread/realtime/transcript/delta",
             Self::ThreadRealtimeTranscriptDone => "thread/realtime/transcript/done",
             Self::ThreadReverted => "thread/reverted",
+            Self::ThreadSearchPartial => "thread/search/partial",
+            Self::ThreadSectionChanged => "thread/section/changed",
             Self::ThreadSettingsUpdated => "thread/settings/updated",
             Self::ThreadStarted => "thread/started",
             Self::ThreadStatusChanged => "thread/status/changed",
@@ -748,6 +806,8 @@ impl Notification {
             Self::ThreadRealtimeTranscriptDelta(_) => K::ThreadRealtimeTranscriptDelta.method(),
             Self::ThreadRealtimeTranscriptDone(_) => K::ThreadRealtimeTranscriptDone.method(),
             Self::ThreadReverted(_) => K::ThreadReverted.method(),
+            Self::ThreadSearchPartial(_) => K::ThreadSearchPartial.method(),
+            Self::ThreadSectionChanged(_) => K::ThreadSectionChanged.method(),
             Self::ThreadSettingsUpdated(_) => K::ThreadSettingsUpdated.method(),
             Self::ThreadStarted(_) => K::ThreadStarted.method(),
             Self::ThreadStatusChanged(_) => K::ThreadStatusChanged.method(),
@@ -828,6 +888,7 @@ impl Notification {
             Self::ThreadRealtimeTranscriptDelta(payload) => Some(&payload.thread_id),
             Self::ThreadRealtimeTranscriptDone(payload) => Some(&payload.thread_id),
             Self::ThreadReverted(payload) => Some(&payload.thread_id),
+            Self::ThreadSectionChanged(payload) => Some(&payload.thread_id),
             Self::ThreadSettingsUpdated(payload) => Some(&payload.thread_id),
             Self::ThreadStatusChanged(payload) => Some(&payload.thread_id),
             Self::ThreadTokenUsageUpdated(payload) => Some(&payload.thread_id),
@@ -1003,6 +1064,8 @@ impl Notification {
                 serde_json::from_str(params).map(Self::ThreadRealtimeTranscriptDone)
             }
             K::ThreadReverted => serde_json::from_str(params).map(Self::ThreadReverted),
+            K::ThreadSearchPartial => serde_json::from_str(params).map(Self::ThreadSearchPartial),
+            K::ThreadSectionChanged => serde_json::from_str(params).map(Self::ThreadSectionChanged),
             K::ThreadSettingsUpdated => {
                 serde_json::from_str(params).map(|payload| Self::ThreadSettingsUpdated(Box::new(payload)))
             }
@@ -1122,6 +1185,8 @@ impl Serialize for Notification {
             Self::ThreadRealtimeTranscriptDelta(payload) => map.serialize_entry("params", payload)?,
             Self::ThreadRealtimeTranscriptDone(payload) => map.serialize_entry("params", payload)?,
             Self::ThreadReverted(payload) => map.serialize_entry("params", payload)?,
+            Self::ThreadSearchPartial(payload) => map.serialize_entry("params", payload)?,
+            Self::ThreadSectionChanged(payload) => map.serialize_entry("params", payload)?,
             Self::ThreadSettingsUpdated(payload) => map.serialize_entry("params", payload)?,
             Self::ThreadStarted(payload) => map.serialize_entry("params", payload)?,
             Self::ThreadStatusChanged(payload) => map.serialize_entry("params", payload)?,

@@ -6,6 +6,8 @@ use crate::types;
 
 server_notifications! {
     /// `account/gatewayOAuth/changed`
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
     stable AccountGatewayOAuthChanged = "account/gatewayOAuth/changed" (types::GatewayOAuthChangedNotification);
     /// `account/login/completed`
     stable AccountLoginCompleted = "account/login/completed" (types::AccountLoginCompletedNotification);
@@ -16,6 +18,8 @@ server_notifications! {
     /// `app/list/updated`
     stable AppListUpdated = "app/list/updated" (types::AppListUpdatedNotification);
     /// `autoApprovalReview/strictReviewRequired`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable AutoApprovalReviewStrictReviewRequired = "autoApprovalReview/strictReviewRequired" (types::StrictReviewRequiredNotification);
     /// `command/exec/outputDelta`
     stable CommandExecOutputDelta = "command/exec/outputDelta" (types::CommandExecOutputDeltaNotification);
@@ -28,6 +32,8 @@ server_notifications! {
     /// `externalAgentConfig/import/completed`
     stable ExternalAgentConfigImportCompleted = "externalAgentConfig/import/completed" (types::ExternalAgentConfigImportCompletedNotification);
     /// `externalAgentConfig/import/progress`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     stable ExternalAgentConfigImportProgress = "externalAgentConfig/import/progress" (types::ExternalAgentConfigImportProgressNotification);
     /// `fs/changed`
     stable FsChanged = "fs/changed" (types::FsChangedNotification);
@@ -70,6 +76,8 @@ server_notifications! {
     /// `item/started`
     stable ItemStarted = "item/started" (types::ItemStartedNotification);
     /// `mcpServer/event/stream/notification`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable McpServerEventStreamNotification = "mcpServer/event/stream/notification" (types::McpServerEventStreamNotification);
     /// `mcpServer/oauthLogin/completed`
     stable McpServerOauthLoginCompleted = "mcpServer/oauthLogin/completed" (types::McpServerOauthLoginCompletedNotification);
@@ -78,18 +86,26 @@ server_notifications! {
     /// `model/rerouted`
     stable ModelRerouted = "model/rerouted" (types::ModelReroutedNotification);
     /// `model/safetyBuffering/updated`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     stable ModelSafetyBufferingUpdated = "model/safetyBuffering/updated" (types::ModelSafetyBufferingUpdatedNotification);
     /// `model/verification`
     stable ModelVerification = "model/verification" (types::ModelVerificationNotification);
     /// `modelProvider/authRecoveryCompleted`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ModelProviderAuthRecoveryCompleted = "modelProvider/authRecoveryCompleted" (types::AuthRecoveryNotification);
     /// `modelProvider/authRecoveryStarted`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ModelProviderAuthRecoveryStarted = "modelProvider/authRecoveryStarted" (types::AuthRecoveryNotification);
     /// `process/exited`
     stable ProcessExited = "process/exited" (types::ProcessExitedNotification);
     /// `process/outputDelta`
     stable ProcessOutputDelta = "process/outputDelta" (types::ProcessOutputDeltaNotification);
     /// `project/changed`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ProjectChanged = "project/changed" (types::ProjectChangedNotification);
     /// `remoteControl/status/changed`
     stable RemoteControlStatusChanged = "remoteControl/status/changed" (types::RemoteControlStatusChangedNotification);
@@ -100,16 +116,24 @@ server_notifications! {
     /// `thread/archived`
     stable ThreadArchived = "thread/archived" (types::ThreadArchivedNotification);
     /// `thread/attachment/updated`
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
     stable ThreadAttachmentUpdated = "thread/attachment/updated" (types::ThreadAttachmentUpdatedNotification);
     /// `thread/closed`
     stable ThreadClosed = "thread/closed" (types::ThreadClosedNotification);
     /// `thread/compacted`
     stable ThreadCompacted = "thread/compacted" (types::ContextCompactedNotification);
     /// `thread/deleted`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     stable ThreadDeleted = "thread/deleted" (types::ThreadDeletedNotification);
     /// `thread/environment/connected`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ThreadEnvironmentConnected = "thread/environment/connected" (types::EnvironmentConnectionNotification);
     /// `thread/environment/disconnected`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ThreadEnvironmentDisconnected = "thread/environment/disconnected" (types::EnvironmentConnectionNotification);
     /// `thread/goal/cleared`
     stable ThreadGoalCleared = "thread/goal/cleared" (types::ThreadGoalClearedNotification);
@@ -118,22 +142,36 @@ server_notifications! {
     /// `thread/name/updated`
     stable ThreadNameUpdated = "thread/name/updated" (types::ThreadNameUpdatedNotification);
     /// `thread/prediction/updated`
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
     stable ThreadPredictionUpdated = "thread/prediction/updated" (types::ThreadPredictionUpdatedNotification);
     /// `thread/project/updated`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ThreadProjectUpdated = "thread/project/updated" (types::ThreadProjectUpdatedNotification);
     /// `thread/queue/changed`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ThreadQueueChanged = "thread/queue/changed" (types::ThreadQueueChangedNotification);
     /// `thread/readState/changed`
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
     stable ThreadReadStateChanged = "thread/readState/changed" (types::ThreadReadStateChangedNotification);
     /// `thread/realtime/closed`
     stable ThreadRealtimeClosed = "thread/realtime/closed" (types::ThreadRealtimeClosedNotification);
     /// `thread/realtime/error`
     stable ThreadRealtimeError = "thread/realtime/error" (types::ThreadRealtimeErrorNotification);
     /// `thread/realtime/item/completed`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ThreadRealtimeItemCompleted = "thread/realtime/item/completed" (types::ThreadRealtimeItemCompletedNotification);
     /// `thread/realtime/item/started`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ThreadRealtimeItemStarted = "thread/realtime/item/started" (types::ThreadRealtimeItemStartedNotification);
     /// `thread/realtime/item/transcript/delta`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ThreadRealtimeItemTranscriptDelta = "thread/realtime/item/transcript/delta" (types::ThreadRealtimeItemTranscriptDeltaNotification);
     /// `thread/realtime/itemAdded`
     stable ThreadRealtimeItemAdded = "thread/realtime/itemAdded" (types::ThreadRealtimeItemAddedNotification);
@@ -148,7 +186,17 @@ server_notifications! {
     /// `thread/realtime/transcript/done`
     stable ThreadRealtimeTranscriptDone = "thread/realtime/transcript/done" (types::ThreadRealtimeTranscriptDoneNotification);
     /// `thread/reverted`
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     stable ThreadReverted = "thread/reverted" (types::ThreadRevertedNotification);
+    /// `thread/search/partial`
+    ///
+    /// In runtime 0.171.0 and newer, not in 0.169.0.
+    stable ThreadSearchPartial = "thread/search/partial" (types::ThreadSearchPartialNotification);
+    /// `thread/section/changed`
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    stable ThreadSectionChanged = "thread/section/changed" (types::ThreadSectionChangedNotification);
     /// `thread/settings/updated`
     stable ThreadSettingsUpdated = "thread/settings/updated" (types::ThreadSettingsUpdatedNotification);
     /// `thread/started`
@@ -164,6 +212,8 @@ server_notifications! {
     /// `turn/diff/updated`
     stable TurnDiffUpdated = "turn/diff/updated" (types::TurnDiffUpdatedNotification);
     /// `turn/moderationMetadata`
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     stable TurnModerationMetadata = "turn/moderationMetadata" (types::TurnModerationMetadataNotification);
     /// `turn/plan/updated`
     stable TurnPlanUpdated = "turn/plan/updated" (types::TurnPlanUpdatedNotification);

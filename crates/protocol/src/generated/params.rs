@@ -5,6 +5,8 @@
 use crate::Params;
 use crate::types::*;
 
+impl Params for AccountSessionsListParams {}
+impl Params for AccountSessionsSwitchParams {}
 impl Params for AppsInstalledParams {}
 impl Params for AppsListParams {}
 impl Params for AppsReadParams {}
@@ -29,6 +31,7 @@ impl Params for ExperimentalFeatureListParams {}
 impl Params for ExternalAgentConfigDetectParams {}
 impl Params for ExternalAgentConfigImportHistoryRecordParams {}
 impl Params for ExternalAgentConfigImportParams {}
+impl Params for FeedbackSaveParams {}
 impl Params for FeedbackUploadParams {}
 impl Params for FsCopyParams {}
 impl Params for FsCreateDirectoryParams {}
@@ -43,6 +46,9 @@ impl Params for FuzzyFileSearchParams {}
 impl Params for FuzzyFileSearchSessionStartParams {}
 impl Params for FuzzyFileSearchSessionStopParams {}
 impl Params for FuzzyFileSearchSessionUpdateParams {}
+impl Params for GatewayOAuthLoginParams {}
+impl Params for GatewayOAuthReadParams {}
+impl Params for GcpSetupParams {}
 impl Params for GetAccountParams {}
 impl Params for GetAccountRateLimitsParams {}
 impl Params for GetAccountTokenUsageParams {}
@@ -62,6 +68,9 @@ impl Params for MemoryStatusParams {}
 impl Params for MockExperimentalMethodParams {}
 impl Params for ModelListParams {}
 impl Params for ModelProviderCapabilitiesReadParams {}
+impl Params for ModelProviderConfigWriteParams {}
+impl Params for ModelProviderDefaultSetParams {}
+impl Params for ModelProviderListParams {}
 impl Params for PermissionProfileListParams {}
 impl Params for PluginInstallParams {}
 impl Params for PluginInstalledParams {}
@@ -115,6 +124,7 @@ impl Params for ThreadForkParams {}
 impl Params for ThreadGoalClearParams {}
 impl Params for ThreadGoalGetParams {}
 impl Params for ThreadGoalSetParams {}
+impl Params for ThreadGuardianReviewParams {}
 impl Params for ThreadIncrementElicitationParams {}
 impl Params for ThreadInjectItemsParams {}
 impl Params for ThreadItemsListParams {}
@@ -122,8 +132,10 @@ impl Params for ThreadItemsReadParams {}
 impl Params for ThreadListParams {}
 impl Params for ThreadLoadedListParams {}
 impl Params for ThreadMemoryModeSetParams {}
+impl Params for ThreadMemoryReadParams {}
 impl Params for ThreadMetadataUpdateParams {}
 impl Params for ThreadPredictionRequestParams {}
+impl Params for ThreadPrepareApprovedPlanParams {}
 impl Params for ThreadQueueAddParams {}
 impl Params for ThreadQueueDeleteParams {}
 impl Params for ThreadQueueListParams {}
@@ -135,11 +147,16 @@ impl Params for ThreadReadStateUpdateParams {}
 impl Params for ThreadRealtimeAppendAudioParams {}
 impl Params for ThreadRealtimeAppendSpeechParams {}
 impl Params for ThreadRealtimeAppendTextParams {}
+impl Params for ThreadRealtimeListParams {}
 impl Params for ThreadRealtimeListVoicesParams {}
 impl Params for ThreadRealtimeStartParams {}
 impl Params for ThreadRealtimeStopParams {}
 impl Params for ThreadResumeParams {}
 impl Params for ThreadRevertParams {}
+impl Params for ThreadRollbackParams {}
+impl Params for ThreadSampleCancelParams {}
+impl Params for ThreadSampleParams {}
+impl Params for ThreadSearchCancelParams {}
 impl Params for ThreadSearchOccurrencesParams {}
 impl Params for ThreadSearchParams {}
 impl Params for ThreadSectionCreateParams {}
@@ -152,6 +169,7 @@ impl Params for ThreadSettingsUpdateParams {}
 impl Params for ThreadShellCommandParams {}
 impl Params for ThreadStartParams {}
 impl Params for ThreadTimelineListParams {}
+impl Params for ThreadTurnsItemsListParams {}
 impl Params for ThreadTurnsListParams {}
 impl Params for ThreadUnarchiveParams {}
 impl Params for ThreadUnsubscribeParams {}

@@ -25,6 +25,8 @@ pub enum ServerRequest {
     AttestationGenerate(AttestationGenerateParams),
     /// `currentTime/read`
     ///
+    /// In runtimes 0.144.4 to 0.169.0, not in 0.133.0 and 0.171.0.
+    ///
     /// Experimental: needs `experimentalApi`.
     CurrentTimeRead(CurrentTimeReadParams),
     /// `execCommandApproval`

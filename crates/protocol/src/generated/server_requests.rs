@@ -13,6 +13,8 @@ server_requests! {
     stable AttestationGenerate = "attestation/generate" (types::AttestationGenerateParams) -> types::AttestationGenerateResponse;
     /// `currentTime/read`
     ///
+    /// In runtimes 0.144.4 to 0.169.0, not in 0.133.0 and 0.171.0.
+    ///
     /// Experimental: needs `experimentalApi`.
     experimental CurrentTimeRead = "currentTime/read" (types::CurrentTimeReadParams) -> types::CurrentTimeReadResponse;
     /// `execCommandApproval`

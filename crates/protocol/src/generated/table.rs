@@ -2,13 +2,16 @@
 
 //! The method table as lists.
 
-pub use crate::method_info::{MergeKey, NotificationInfo, RequestInfo};
+pub use crate::method_info::{FieldInfo, MergeKey, NotificationInfo, RequestInfo};
 
-/// Version of the runtime whose protocol this is.
+/// Version of the runtime that this crate is mainly tested with.
 pub const RUNTIME_VERSION: &str = "0.163.0";
 
 /// The protocol has no version of its own: it is that of the runtime.
 pub const PROTOCOL_VERSION: &str = RUNTIME_VERSION;
+
+/// Versions of the runtimes whose protocols these are, the oldest first. The lists below hold what any of them has.
+pub static RUNTIMES: &[&str] = &["0.133.0", "0.144.4", "0.154.0", "0.163.0", "0.169.0", "0.171.0"];
 
 /// What a client may ask, sorted by method.
 pub static CLIENT_REQUESTS: &[RequestInfo] = &[
@@ -17,31 +20,54 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         true,
         Some("BedrockCheckGovCloudRequirementsParams"),
         "BedrockCheckGovCloudRequirementsResponse",
-    ),
+    )
+    .runtimes(Some("0.163.0"), None),
     RequestInfo::new(
         "account/bedrock/discover",
         true,
         Some("BedrockDiscoverParams"),
         "BedrockDiscoverResponse",
-    ),
-    RequestInfo::new("account/bedrock/setup", true, Some("BedrockSetupParams"), "BedrockSetupResponse"),
-    RequestInfo::new("account/gatewayOAuth/cancel", false, None, "GatewayOAuthCancelResponse"),
-    RequestInfo::new("account/gatewayOAuth/login", false, None, "GatewayOAuthLoginResponse"),
-    RequestInfo::new("account/gatewayOAuth/read", false, None, "GatewayOAuthReadResponse"),
+    )
+    .runtimes(Some("0.154.0"), None),
+    RequestInfo::new("account/bedrock/setup", true, Some("BedrockSetupParams"), "BedrockSetupResponse")
+        .runtimes(Some("0.154.0"), None),
+    RequestInfo::new("account/gatewayOAuth/cancel", false, None, "GatewayOAuthCancelResponse")
+        .runtimes(Some("0.163.0"), None),
+    RequestInfo::new(
+        "account/gatewayOAuth/login",
+        false,
+        Some("GatewayOAuthLoginParams"),
+        "GatewayOAuthLoginResponse",
+    )
+    .runtimes(Some("0.163.0"), None),
+    RequestInfo::new(
+        "account/gatewayOAuth/read",
+        false,
+        Some("GatewayOAuthReadParams"),
+        "GatewayOAuthReadResponse",
+    )
+    .runtimes(Some("0.163.0"), None),
+    RequestInfo::new("account/gcp/setup", true, Some("GcpSetupParams"), "GcpSetupResponse")
+        .runtimes(Some("0.169.0"), None),
     RequestInfo::new(
         "account/login/cancel",
         false,
         Some("CancelLoginAccountParams"),
         "CancelLoginAccountResponse",
     ),
-    RequestInfo::new("account/login/start", false, Some("LoginAccountParams"), "LoginAccountResponse"),
+    RequestInfo::new("account/login/start", false, Some("LoginAccountParams"), "LoginAccountResponse")
+        .fields(&[
+            FieldInfo::new("appBrand", Some("0.144.4"), None),
+            FieldInfo::new("useHostedLoginSuccessPage", Some("0.144.4"), None),
+        ]),
     RequestInfo::new("account/logout", false, None, "LogoutAccountResponse"),
     RequestInfo::new(
         "account/rateLimitResetCredit/consume",
         false,
         Some("ConsumeAccountRateLimitResetCreditParams"),
         "ConsumeAccountRateLimitResetCreditResponse",
-    ),
+    )
+    .runtimes(Some("0.144.4"), None),
     RequestInfo::new(
         "account/rateLimits/read",
         false,
@@ -49,6 +75,8 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         "GetAccountRateLimitsResponse",
     ),
     RequestInfo::new("account/read", false, Some("GetAccountParams"), "GetAccountResponse"),
+    RequestInfo::new("account/securitySetup/read", false, None, "GetAccountSecuritySetupResponse")
+        .runtimes(Some("0.169.0"), None),
     RequestInfo::new(
         "account/sendAddCreditsNudgeEmail",
         false,
@@ -60,11 +88,29 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         false,
         Some("GetAccountTokenUsageParams"),
         "GetAccountTokenUsageResponse",
-    ),
-    RequestInfo::new("account/workspaceMessages/read", false, None, "GetWorkspaceMessagesResponse"),
-    RequestInfo::new("app/installed", false, Some("AppsInstalledParams"), "AppsInstalledResponse"),
+    )
+    .runtimes(Some("0.144.4"), None),
+    RequestInfo::new("account/workspaceMessages/read", false, None, "GetWorkspaceMessagesResponse")
+        .runtimes(Some("0.144.4"), None),
+    RequestInfo::new(
+        "accountSession/list",
+        true,
+        Some("AccountSessionsListParams"),
+        "AccountSessionsResponse",
+    )
+    .runtimes(Some("0.169.0"), None),
+    RequestInfo::new(
+        "accountSession/switch",
+        true,
+        Some("AccountSessionsSwitchParams"),
+        "AccountSessionsSwitchResponse",
+    )
+    .runtimes(Some("0.169.0"), None),
+    RequestInfo::new("app/installed", false, Some("AppsInstalledParams"), "AppsInstalledResponse")
+        .runtimes(Some("0.154.0"), None),
     RequestInfo::new("app/list", false, Some("AppsListParams"), "AppsListResponse"),
-    RequestInfo::new("app/read", false, Some("AppsReadParams"), "AppsReadResponse"),
+    RequestInfo::new("app/read", false, Some("AppsReadParams"), "AppsReadResponse")
+        .runtimes(Some("0.154.0"), None),
     RequestInfo::new(
         "collaborationMode/list",
         true,
@@ -90,14 +136,23 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
     RequestInfo::new("config/read", false, Some("ConfigReadParams"), "ConfigReadResponse"),
     RequestInfo::new("config/value/write", false, Some("ConfigValueWriteParams"), "ConfigWriteResponse"),
     RequestInfo::new("configRequirements/read", false, None, "ConfigRequirementsReadResponse"),
-    RequestInfo::new("environment/add", true, Some("EnvironmentAddParams"), "EnvironmentAddResponse"),
-    RequestInfo::new("environment/info", true, Some("EnvironmentInfoParams"), "EnvironmentInfoResponse"),
+    RequestInfo::new("environment/add", true, Some("EnvironmentAddParams"), "EnvironmentAddResponse").fields(
+        &[
+            FieldInfo::new("authBearerToken", Some("0.163.0"), None),
+            FieldInfo::new("connectTimeoutMs", Some("0.144.4"), None),
+            FieldInfo::new("skills", Some("0.163.0"), None),
+            FieldInfo::new("websocketRequestId", Some("0.163.0"), None),
+        ],
+    ),
+    RequestInfo::new("environment/info", true, Some("EnvironmentInfoParams"), "EnvironmentInfoResponse")
+        .runtimes(Some("0.144.4"), None),
     RequestInfo::new(
         "environment/status",
         true,
         Some("EnvironmentStatusParams"),
         "EnvironmentStatusResponse",
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     RequestInfo::new(
         "experimentalFeature/enablement/set",
         false,
@@ -115,25 +170,40 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         false,
         Some("ExternalAgentConfigDetectParams"),
         "ExternalAgentConfigDetectResponse",
-    ),
+    )
+    .fields(&[
+        FieldInfo::new("maxSessionAgeDays", Some("0.154.0"), None),
+        FieldInfo::new("maxSessions", Some("0.154.0"), None),
+        FieldInfo::new("migrationSource", Some("0.154.0"), None),
+        FieldInfo::new("source", Some("0.154.0"), None),
+    ]),
     RequestInfo::new(
         "externalAgentConfig/import",
         false,
         Some("ExternalAgentConfigImportParams"),
         "ExternalAgentConfigImportResponse",
-    ),
+    )
+    .fields(&[
+        FieldInfo::new("migrationSource", Some("0.154.0"), None),
+        FieldInfo::new("providerId", Some("0.154.0"), None),
+        FieldInfo::new("source", Some("0.144.4"), None),
+    ]),
     RequestInfo::new(
         "externalAgentConfig/import/readHistories",
         false,
         None,
         "ExternalAgentConfigImportHistoriesReadResponse",
-    ),
+    )
+    .runtimes(Some("0.144.4"), None),
     RequestInfo::new(
         "externalAgentConfig/import/recordHistory",
         false,
         Some("ExternalAgentConfigImportHistoryRecordParams"),
         "ExternalAgentConfigImportHistoryRecordResponse",
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
+    RequestInfo::new("feedback/save", false, Some("FeedbackSaveParams"), "FeedbackSaveResponse")
+        .runtimes(Some("0.169.0"), None),
     RequestInfo::new("feedback/upload", false, Some("FeedbackUploadParams"), "FeedbackUploadResponse"),
     RequestInfo::new("fs/copy", false, Some("FsCopyParams"), "FsCopyResponse"),
     RequestInfo::new(
@@ -168,7 +238,8 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         Some("FuzzyFileSearchSessionUpdateParams"),
         "FuzzyFileSearchSessionUpdateResponse",
     ),
-    RequestInfo::new("hooks/list", false, Some("HooksListParams"), "HooksListResponse"),
+    RequestInfo::new("hooks/list", false, Some("HooksListParams"), "HooksListResponse")
+        .fields(&[FieldInfo::new("threadId", Some("0.169.0"), None)]),
     RequestInfo::new("initialize", false, Some("InitializeParams"), "InitializeResponse"),
     RequestInfo::new("marketplace/add", false, Some("MarketplaceAddParams"), "MarketplaceAddResponse"),
     RequestInfo::new(
@@ -188,46 +259,68 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         true,
         Some("McpServerEventStreamStartParams"),
         "McpServerEventStreamStartResponse",
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     RequestInfo::new(
         "mcpServer/event/stream/stop",
         true,
         Some("McpServerEventStreamStopParams"),
         "McpServerEventStreamStopResponse",
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     RequestInfo::new(
         "mcpServer/oauth/login",
         false,
         Some("McpServerOauthLoginParams"),
         "McpServerOauthLoginResponse",
-    ),
+    )
+    .fields(&[
+        FieldInfo::new("clientRegistration", Some("0.154.0"), None),
+        FieldInfo::new("environmentId", Some("0.171.0"), None),
+        FieldInfo::new("threadId", Some("0.144.4"), None),
+    ]),
     RequestInfo::new(
         "mcpServer/resource/read",
         false,
         Some("McpResourceReadParams"),
         "McpResourceReadResponse",
-    ),
+    )
+    .fields(&[
+        FieldInfo::new("_meta", Some("0.169.0"), None),
+        FieldInfo::new("connectorId", Some("0.154.0"), None),
+        FieldInfo::new("environmentId", Some("0.171.0"), None),
+        FieldInfo::new("originCallId", Some("0.154.0"), None),
+        FieldInfo::new("target", Some("0.163.0"), None),
+    ]),
     RequestInfo::new(
         "mcpServer/tool/call",
         false,
         Some("McpServerToolCallParams"),
         "McpServerToolCallResponse",
-    ),
+    )
+    .fields(&[FieldInfo::new("environmentId", Some("0.171.0"), None)]),
     RequestInfo::new(
         "mcpServerStatus/list",
         false,
         Some("ListMcpServerStatusParams"),
         "ListMcpServerStatusResponse",
-    ),
+    )
+    .fields(&[
+        FieldInfo::new("environmentId", Some("0.171.0"), None),
+        FieldInfo::new("serverName", Some("0.163.0"), None),
+        FieldInfo::new("threadId", Some("0.144.4"), None),
+    ]),
     RequestInfo::new("memory/reset", true, None, "MemoryResetResponse"),
-    RequestInfo::new("memory/status", true, Some("MemoryStatusParams"), "MemoryStatusResponse"),
+    RequestInfo::new("memory/status", true, Some("MemoryStatusParams"), "MemoryStatusResponse")
+        .runtimes(Some("0.163.0"), None),
     RequestInfo::new(
         "mock/experimentalMethod",
         true,
         Some("MockExperimentalMethodParams"),
         "MockExperimentalMethodResponse",
     ),
-    RequestInfo::new("model/list", false, Some("ModelListParams"), "ModelListResponse"),
+    RequestInfo::new("model/list", false, Some("ModelListParams"), "ModelListResponse")
+        .fields(&[FieldInfo::new("modelProvider", Some("0.169.0"), None)]),
     RequestInfo::new(
         "modelProvider/capabilities/read",
         false,
@@ -235,17 +328,42 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         "ModelProviderCapabilitiesReadResponse",
     ),
     RequestInfo::new(
+        "modelProvider/config/write",
+        false,
+        Some("ModelProviderConfigWriteParams"),
+        "ModelProviderConfigWriteResponse",
+    )
+    .runtimes(Some("0.169.0"), None),
+    RequestInfo::new(
+        "modelProvider/default/set",
+        false,
+        Some("ModelProviderDefaultSetParams"),
+        "ConfigWriteResponse",
+    )
+    .runtimes(Some("0.171.0"), None),
+    RequestInfo::new(
+        "modelProvider/list",
+        false,
+        Some("ModelProviderListParams"),
+        "ModelProviderListResponse",
+    )
+    .runtimes(Some("0.169.0"), None),
+    RequestInfo::new(
         "permissionProfile/list",
         false,
         Some("PermissionProfileListParams"),
         "PermissionProfileListResponse",
     ),
-    RequestInfo::new("plugin/install", false, Some("PluginInstallParams"), "PluginInstallResponse"),
+    RequestInfo::new("plugin/install", false, Some("PluginInstallParams"), "PluginInstallResponse")
+        .fields(&[FieldInfo::new("installAttemptId", Some("0.154.0"), None)]),
     RequestInfo::new("plugin/installed", false, Some("PluginInstalledParams"), "PluginInstalledResponse"),
-    RequestInfo::new("plugin/list", false, Some("PluginListParams"), "PluginListResponse"),
+    RequestInfo::new("plugin/list", false, Some("PluginListParams"), "PluginListResponse")
+        .fields(&[FieldInfo::new("forceRefetch", Some("0.154.0"), None)]),
     RequestInfo::new("plugin/read", false, Some("PluginReadParams"), "PluginReadResponse"),
-    RequestInfo::new("plugin/reconcile", false, Some("PluginReconcileParams"), "PluginReconcileResponse"),
-    RequestInfo::new("plugin/search", true, Some("PluginSearchParams"), "PluginSearchResponse"),
+    RequestInfo::new("plugin/reconcile", false, Some("PluginReconcileParams"), "PluginReconcileResponse")
+        .runtimes(Some("0.154.0"), None),
+    RequestInfo::new("plugin/search", true, Some("PluginSearchParams"), "PluginSearchResponse")
+        .runtimes(Some("0.154.0"), None),
     RequestInfo::new(
         "plugin/share/checkout",
         false,
@@ -277,25 +395,34 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         Some("ProcessWriteStdinParams"),
         "ProcessWriteStdinResponse",
     ),
-    RequestInfo::new("project/create", true, Some("ProjectCreateParams"), "ProjectCreateResponse"),
-    RequestInfo::new("project/delete", true, Some("ProjectDeleteParams"), "ProjectDeleteResponse"),
-    RequestInfo::new("project/import", true, Some("ProjectImportParams"), "ProjectImportResponse"),
-    RequestInfo::new("project/list", true, Some("ProjectListParams"), "ProjectListResponse"),
-    RequestInfo::new("project/move", true, Some("ProjectMoveParams"), "ProjectMoveResponse"),
-    RequestInfo::new("project/read", true, Some("ProjectReadParams"), "ProjectReadResponse"),
-    RequestInfo::new("project/update", true, Some("ProjectUpdateParams"), "ProjectUpdateResponse"),
+    RequestInfo::new("project/create", true, Some("ProjectCreateParams"), "ProjectCreateResponse")
+        .runtimes(Some("0.154.0"), None),
+    RequestInfo::new("project/delete", true, Some("ProjectDeleteParams"), "ProjectDeleteResponse")
+        .runtimes(Some("0.154.0"), None),
+    RequestInfo::new("project/import", true, Some("ProjectImportParams"), "ProjectImportResponse")
+        .runtimes(Some("0.154.0"), None),
+    RequestInfo::new("project/list", true, Some("ProjectListParams"), "ProjectListResponse")
+        .runtimes(Some("0.154.0"), None),
+    RequestInfo::new("project/move", true, Some("ProjectMoveParams"), "ProjectMoveResponse")
+        .runtimes(Some("0.154.0"), None),
+    RequestInfo::new("project/read", true, Some("ProjectReadParams"), "ProjectReadResponse")
+        .runtimes(Some("0.154.0"), None),
+    RequestInfo::new("project/update", true, Some("ProjectUpdateParams"), "ProjectUpdateResponse")
+        .runtimes(Some("0.154.0"), None),
     RequestInfo::new(
         "remoteControl/client/list",
         true,
         Some("RemoteControlClientsListParams"),
         "RemoteControlClientsListResponse",
-    ),
+    )
+    .runtimes(Some("0.144.4"), None),
     RequestInfo::new(
         "remoteControl/client/revoke",
         true,
         Some("RemoteControlClientsRevokeParams"),
         "RemoteControlClientsRevokeResponse",
-    ),
+    )
+    .runtimes(Some("0.144.4"), None),
     RequestInfo::new(
         "remoteControl/disable",
         true,
@@ -313,22 +440,26 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         true,
         Some("RemoteControlPairingStartParams"),
         "RemoteControlPairingStartResponse",
-    ),
+    )
+    .runtimes(Some("0.144.4"), None),
     RequestInfo::new(
         "remoteControl/pairing/status",
         true,
         Some("RemoteControlPairingStatusParams"),
         "RemoteControlPairingStatusResponse",
-    ),
+    )
+    .runtimes(Some("0.144.4"), None),
     RequestInfo::new("remoteControl/status/read", true, None, "RemoteControlStatusReadResponse"),
     RequestInfo::new("review/start", false, Some("ReviewStartParams"), "ReviewStartResponse"),
-    RequestInfo::new("rollout/compress", true, None, "RolloutCompressResponse"),
+    RequestInfo::new("rollout/compress", true, None, "RolloutCompressResponse")
+        .runtimes(Some("0.163.0"), None),
     RequestInfo::new(
         "server/diagnostics",
         true,
         Some("ServerDiagnosticsParams"),
         "ServerDiagnosticsResponse",
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     RequestInfo::new(
         "skills/config/write",
         false,
@@ -340,7 +471,8 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         false,
         Some("SkillsExtraRootsSetParams"),
         "SkillsExtraRootsSetResponse",
-    ),
+    )
+    .runtimes(Some("0.144.4"), None),
     RequestInfo::new("skills/list", false, Some("SkillsListParams"), "SkillsListResponse"),
     RequestInfo::new(
         "thread/approveGuardianDeniedAction",
@@ -354,25 +486,29 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         false,
         Some("ThreadAttachmentAddParams"),
         "ThreadAttachmentAddResponse",
-    ),
+    )
+    .runtimes(Some("0.163.0"), None),
     RequestInfo::new(
         "thread/attachment/list",
         false,
         Some("ThreadAttachmentListParams"),
         "ThreadAttachmentListResponse",
-    ),
+    )
+    .runtimes(Some("0.163.0"), None),
     RequestInfo::new(
         "thread/attachment/remove",
         false,
         Some("ThreadAttachmentRemoveParams"),
         "ThreadAttachmentRemoveResponse",
-    ),
+    )
+    .runtimes(Some("0.163.0"), None),
     RequestInfo::new(
         "thread/attachmentOwner/list",
         false,
         Some("ThreadAttachmentOwnerListParams"),
         "ThreadAttachmentOwnerListResponse",
-    ),
+    )
+    .runtimes(Some("0.163.0"), None),
     RequestInfo::new(
         "thread/backgroundTerminals/clean",
         true,
@@ -384,13 +520,15 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         true,
         Some("ThreadBackgroundTerminalsListParams"),
         "ThreadBackgroundTerminalsListResponse",
-    ),
+    )
+    .runtimes(Some("0.144.4"), None),
     RequestInfo::new(
         "thread/backgroundTerminals/terminate",
         true,
         Some("ThreadBackgroundTerminalsTerminateParams"),
         "ThreadBackgroundTerminalsTerminateResponse",
-    ),
+    )
+    .runtimes(Some("0.144.4"), None),
     RequestInfo::new(
         "thread/compact/start",
         false,
@@ -403,11 +541,30 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         Some("ThreadDecrementElicitationParams"),
         "ThreadDecrementElicitationResponse",
     ),
-    RequestInfo::new("thread/delete", false, Some("ThreadDeleteParams"), "ThreadDeleteResponse"),
-    RequestInfo::new("thread/fork", false, Some("ThreadForkParams"), "ThreadForkResponse"),
-    RequestInfo::new("thread/goal/clear", false, Some("ThreadGoalClearParams"), "ThreadGoalClearResponse"),
+    RequestInfo::new("thread/delete", false, Some("ThreadDeleteParams"), "ThreadDeleteResponse")
+        .runtimes(Some("0.144.4"), None),
+    RequestInfo::new("thread/fork", false, Some("ThreadForkParams"), "ThreadForkResponse").fields(&[
+        FieldInfo::new("attachToSource", Some("0.169.0"), None),
+        FieldInfo::new("beforeTurnId", Some("0.154.0"), None),
+        FieldInfo::new("deferGoalContinuation", Some("0.154.0"), None),
+        FieldInfo::exact("excludeTurns", "0.151.0"),
+        FieldInfo::new("experimentalDisablePredictionMcp", Some("0.169.0"), None),
+        FieldInfo::new("experimentalPredictionMode", Some("0.163.0"), None),
+        FieldInfo::new("lastTurnId", Some("0.144.4"), None),
+        FieldInfo::new("persistExtendedHistory", None, Some("0.133.0")),
+    ]),
+    RequestInfo::new("thread/goal/clear", false, Some("ThreadGoalClearParams"), "ThreadGoalClearResponse")
+        .fields(&[FieldInfo::new("origin", Some("0.163.0"), None)]),
     RequestInfo::new("thread/goal/get", false, Some("ThreadGoalGetParams"), "ThreadGoalGetResponse"),
-    RequestInfo::new("thread/goal/set", false, Some("ThreadGoalSetParams"), "ThreadGoalSetResponse"),
+    RequestInfo::new("thread/goal/set", false, Some("ThreadGoalSetParams"), "ThreadGoalSetResponse")
+        .fields(&[FieldInfo::new("origin", Some("0.163.0"), None)]),
+    RequestInfo::new(
+        "thread/guardianReview",
+        true,
+        Some("ThreadGuardianReviewParams"),
+        "ThreadGuardianReviewResponse",
+    )
+    .runtimes(Some("0.169.0"), None),
     RequestInfo::new(
         "thread/increment_elicitation",
         true,
@@ -420,10 +577,26 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         Some("ThreadInjectItemsParams"),
         "ThreadInjectItemsResponse",
     ),
-    RequestInfo::new("thread/items/list", false, Some("ThreadItemsListParams"), "ThreadItemsListResponse"),
-    RequestInfo::new("thread/items/read", true, Some("ThreadItemsReadParams"), "ThreadItemsReadResponse"),
-    RequestInfo::new("thread/list", false, Some("ThreadListParams"), "ThreadListResponse"),
+    RequestInfo::new("thread/items/list", false, Some("ThreadItemsListParams"), "ThreadItemsListResponse")
+        .runtimes(Some("0.144.4"), None)
+        .fields(&[FieldInfo::new("deferOutput", Some("0.169.0"), None)]),
+    RequestInfo::new("thread/items/read", true, Some("ThreadItemsReadParams"), "ThreadItemsReadResponse")
+        .runtimes(Some("0.163.0"), None),
+    RequestInfo::new("thread/list", false, Some("ThreadListParams"), "ThreadListResponse").fields(&[
+        FieldInfo::new("ancestorThreadId", Some("0.144.4"), None),
+        FieldInfo::new("attachedToThreadId", Some("0.169.0"), None),
+        FieldInfo::new("currentAccountOnly", Some("0.169.0"), None),
+        FieldInfo::new("excludedThreadIds", Some("0.163.0"), None),
+        FieldInfo::new("includeAttachedThreads", Some("0.169.0"), None),
+        FieldInfo::new("includedThreadIds", Some("0.171.0"), None),
+        FieldInfo::new("originators", Some("0.154.0"), None),
+        FieldInfo::new("parentThreadId", Some("0.144.4"), None),
+        FieldInfo::new("projectId", Some("0.154.0"), None),
+        FieldInfo::new("sectionId", Some("0.154.0"), None),
+    ]),
     RequestInfo::new("thread/loaded/list", false, Some("ThreadLoadedListParams"), "ThreadLoadedListResponse"),
+    RequestInfo::new("thread/memory/read", true, Some("ThreadMemoryReadParams"), "ThreadMemoryReadResponse")
+        .runtimes(Some("0.169.0"), None),
     RequestInfo::new(
         "thread/memoryMode/set",
         true,
@@ -435,42 +608,63 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         false,
         Some("ThreadMetadataUpdateParams"),
         "ThreadMetadataUpdateResponse",
-    ),
+    )
+    .fields(&[
+        FieldInfo::new("daybreakEnabled", Some("0.154.0"), None),
+        FieldInfo::new("projectId", Some("0.154.0"), None),
+    ]),
     RequestInfo::new("thread/name/set", false, Some("ThreadSetNameParams"), "ThreadSetNameResponse"),
     RequestInfo::new(
         "thread/prediction/request",
         true,
         Some("ThreadPredictionRequestParams"),
         "ThreadPredictionRequestResponse",
-    ),
-    RequestInfo::new("thread/queue/add", true, Some("ThreadQueueAddParams"), "ThreadQueueAddResponse"),
+    )
+    .runtimes(Some("0.163.0"), None),
+    RequestInfo::new(
+        "thread/prepareApprovedPlan",
+        true,
+        Some("ThreadPrepareApprovedPlanParams"),
+        "ThreadPrepareApprovedPlanResponse",
+    )
+    .runtimes(Some("0.169.0"), None),
+    RequestInfo::new("thread/queue/add", true, Some("ThreadQueueAddParams"), "ThreadQueueAddResponse")
+        .runtimes(Some("0.154.0"), None)
+        .fields(&[FieldInfo::new("responsesapiClientMetadata", Some("0.169.0"), None)]),
     RequestInfo::new(
         "thread/queue/delete",
         true,
         Some("ThreadQueueDeleteParams"),
         "ThreadQueueDeleteResponse",
-    ),
-    RequestInfo::new("thread/queue/list", true, Some("ThreadQueueListParams"), "ThreadQueueListResponse"),
+    )
+    .runtimes(Some("0.154.0"), None),
+    RequestInfo::new("thread/queue/list", true, Some("ThreadQueueListParams"), "ThreadQueueListResponse")
+        .runtimes(Some("0.154.0"), None),
     RequestInfo::new(
         "thread/queue/reorder",
         true,
         Some("ThreadQueueReorderParams"),
         "ThreadQueueReorderResponse",
-    ),
-    RequestInfo::new("thread/queue/start", true, Some("ThreadQueueStartParams"), "ThreadQueueStartResponse"),
+    )
+    .runtimes(Some("0.154.0"), None),
+    RequestInfo::new("thread/queue/start", true, Some("ThreadQueueStartParams"), "ThreadQueueStartResponse")
+        .runtimes(Some("0.154.0"), None),
     RequestInfo::new(
         "thread/queue/update",
         true,
         Some("ThreadQueueUpdateParams"),
         "ThreadQueueUpdateResponse",
-    ),
+    )
+    .runtimes(Some("0.154.0"), None)
+    .fields(&[FieldInfo::new("responsesapiClientMetadata", Some("0.169.0"), None)]),
     RequestInfo::new("thread/read", false, Some("ThreadReadParams"), "ThreadReadResponse"),
     RequestInfo::new(
         "thread/readState/update",
         true,
         Some("ThreadReadStateUpdateParams"),
         "ThreadReadStateUpdateResponse",
-    ),
+    )
+    .runtimes(Some("0.163.0"), None),
     RequestInfo::new(
         "thread/realtime/appendAudio",
         true,
@@ -482,13 +676,22 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         true,
         Some("ThreadRealtimeAppendSpeechParams"),
         "ThreadRealtimeAppendSpeechResponse",
-    ),
+    )
+    .runtimes(Some("0.144.4"), None),
     RequestInfo::new(
         "thread/realtime/appendText",
         true,
         Some("ThreadRealtimeAppendTextParams"),
         "ThreadRealtimeAppendTextResponse",
-    ),
+    )
+    .fields(&[FieldInfo::new("role", Some("0.144.4"), None)]),
+    RequestInfo::new(
+        "thread/realtime/list",
+        true,
+        Some("ThreadRealtimeListParams"),
+        "ThreadRealtimeListResponse",
+    )
+    .runtimes(Some("0.171.0"), None),
     RequestInfo::new(
         "thread/realtime/listVoices",
         true,
@@ -500,47 +703,130 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         true,
         Some("ThreadRealtimeStartParams"),
         "ThreadRealtimeStartResponse",
-    ),
+    )
+    .fields(&[
+        FieldInfo::new("backendReasoningStatus", Some("0.163.0"), None),
+        FieldInfo::new("clientManagedHandoffs", Some("0.144.4"), None),
+        FieldInfo::new("codexResponseHandoffChannelPrefixes", Some("0.154.0"), None),
+        FieldInfo::new("codexResponseHandoffMode", Some("0.154.0"), None),
+        FieldInfo::new("codexResponseHandoffPrefix", Some("0.144.4"), Some("0.144.4")),
+        FieldInfo::new("codexResponseItemPrefix", Some("0.144.4"), None),
+        FieldInfo::new("codexResponsesAsItems", Some("0.144.4"), None),
+        FieldInfo::new("delegationAckFiller", Some("0.154.0"), None),
+        FieldInfo::new("flushTranscriptTailOnSessionEnd", Some("0.144.4"), None),
+        FieldInfo::new("includeStartupContext", Some("0.144.4"), None),
+        FieldInfo::new("initialItems", Some("0.154.0"), None),
+        FieldInfo::new("model", Some("0.144.4"), None),
+        FieldInfo::new("realtimeEndInstructions", Some("0.154.0"), None),
+        FieldInfo::new("realtimeStartInstructions", Some("0.154.0"), None),
+        FieldInfo::new("version", Some("0.144.4"), None),
+        FieldInfo::new("voiceSessionId", Some("0.169.0"), None),
+    ]),
     RequestInfo::new(
         "thread/realtime/stop",
         true,
         Some("ThreadRealtimeStopParams"),
         "ThreadRealtimeStopResponse",
     ),
-    RequestInfo::new("thread/resume", false, Some("ThreadResumeParams"), "ThreadResumeResponse"),
-    RequestInfo::new("thread/revert", false, Some("ThreadRevertParams"), "ThreadRevertResponse"),
-    RequestInfo::new("thread/search", true, Some("ThreadSearchParams"), "ThreadSearchResponse"),
+    RequestInfo::new("thread/resume", false, Some("ThreadResumeParams"), "ThreadResumeResponse").fields(&[
+        FieldInfo::exact("excludeTurns", "0.151.0"),
+        FieldInfo::new("initialTurnsPage", Some("0.144.4"), None),
+        FieldInfo::new("persistExtendedHistory", None, Some("0.133.0")),
+    ]),
+    RequestInfo::new("thread/revert", false, Some("ThreadRevertParams"), "ThreadRevertResponse")
+        .runtimes(Some("0.154.0"), None),
+    RequestInfo::new("thread/rollback", false, Some("ThreadRollbackParams"), "ThreadRollbackResponse")
+        .runtimes(None, Some("0.154.0")),
+    RequestInfo::new("thread/sample", true, Some("ThreadSampleParams"), "ThreadSampleResponse")
+        .runtimes(Some("0.169.0"), None),
+    RequestInfo::new(
+        "thread/sample/cancel",
+        true,
+        Some("ThreadSampleCancelParams"),
+        "ThreadSampleCancelResponse",
+    )
+    .runtimes(Some("0.169.0"), None),
+    RequestInfo::new("thread/search", true, Some("ThreadSearchParams"), "ThreadSearchResponse")
+        .runtimes(Some("0.144.4"), None)
+        .fields(&[
+            FieldInfo::new("currentAccountOnly", Some("0.169.0"), None),
+            FieldInfo::new("includeAttachedThreads", Some("0.169.0"), None),
+        ]),
+    RequestInfo::new(
+        "thread/search/cancel",
+        true,
+        Some("ThreadSearchCancelParams"),
+        "ThreadSearchCancelResponse",
+    )
+    .runtimes(Some("0.171.0"), None),
+    RequestInfo::new("thread/search/stream", true, Some("ThreadSearchParams"), "ThreadSearchResponse")
+        .runtimes(Some("0.171.0"), None)
+        .fields(&[
+            FieldInfo::new("currentAccountOnly", Some("0.169.0"), None),
+            FieldInfo::new("includeAttachedThreads", Some("0.169.0"), None),
+        ]),
+    RequestInfo::new(
+        "thread/search/stream/cancel",
+        true,
+        Some("ThreadSearchCancelParams"),
+        "ThreadSearchCancelResponse",
+    )
+    .runtimes(Some("0.171.0"), None),
     RequestInfo::new(
         "thread/searchOccurrences",
         true,
         Some("ThreadSearchOccurrencesParams"),
         "ThreadSearchOccurrencesResponse",
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     RequestInfo::new(
         "thread/section/move",
         false,
         Some("ThreadSectionMoveParams"),
         "ThreadSectionMoveResponse",
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     RequestInfo::new(
         "thread/settings/update",
         true,
         Some("ThreadSettingsUpdateParams"),
         "ThreadSettingsUpdateResponse",
-    ),
+    )
+    .fields(&[
+        FieldInfo::new("disabledPluginIds", Some("0.163.0"), None),
+        FieldInfo::new("environments", Some("0.169.0"), None),
+        FieldInfo::new("multiAgentMode", Some("0.144.4"), None),
+    ]),
     RequestInfo::new(
         "thread/shellCommand",
         false,
         Some("ThreadShellCommandParams"),
         "ThreadShellCommandResponse",
-    ),
-    RequestInfo::new("thread/start", false, Some("ThreadStartParams"), "ThreadStartResponse"),
+    )
+    .fields(&[FieldInfo::new("timeoutMs", Some("0.154.0"), None)]),
+    RequestInfo::new("thread/start", false, Some("ThreadStartParams"), "ThreadStartResponse").fields(&[
+        FieldInfo::new("allowProviderModelFallback", Some("0.144.4"), None),
+        FieldInfo::new("daybreakEnabled", Some("0.163.0"), None),
+        FieldInfo::new("historyMode", Some("0.144.4"), None),
+        FieldInfo::new("multiAgentMode", Some("0.144.4"), None),
+        FieldInfo::new("persistExtendedHistory", None, Some("0.133.0")),
+        FieldInfo::new("projectId", Some("0.154.0"), None),
+        FieldInfo::new("selectedCapabilityRoots", Some("0.144.4"), None),
+    ]),
     RequestInfo::new(
         "thread/timeline/list",
         true,
         Some("ThreadTimelineListParams"),
         "ThreadTimelineListResponse",
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
+    RequestInfo::new(
+        "thread/turns/items/list",
+        true,
+        Some("ThreadTurnsItemsListParams"),
+        "ThreadTurnsItemsListResponse",
+    )
+    .runtimes(None, Some("0.133.0")),
     RequestInfo::new("thread/turns/list", false, Some("ThreadTurnsListParams"), "ThreadTurnsListResponse"),
     RequestInfo::new("thread/unarchive", false, Some("ThreadUnarchiveParams"), "ThreadUnarchiveResponse"),
     RequestInfo::new(
@@ -554,64 +840,91 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
         false,
         Some("ThreadSectionCreateParams"),
         "ThreadSectionCreateResponse",
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     RequestInfo::new(
         "threadSection/delete",
         false,
         Some("ThreadSectionDeleteParams"),
         "ThreadSectionDeleteResponse",
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     RequestInfo::new(
         "threadSection/list",
         false,
         Some("ThreadSectionListParams"),
         "ThreadSectionListResponse",
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     RequestInfo::new(
         "threadSection/update",
         false,
         Some("ThreadSectionUpdateParams"),
         "ThreadSectionUpdateResponse",
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     RequestInfo::new("turn/interrupt", false, Some("TurnInterruptParams"), "TurnInterruptResponse"),
     RequestInfo::new(
         "turn/settings/update",
         true,
         Some("TurnSettingsUpdateParams"),
         "TurnSettingsUpdateResponse",
-    ),
-    RequestInfo::new("turn/start", false, Some("TurnStartParams"), "TurnStartResponse"),
-    RequestInfo::new("turn/steer", false, Some("TurnSteerParams"), "TurnSteerResponse"),
+    )
+    .runtimes(Some("0.154.0"), None)
+    .fields(&[FieldInfo::new("environments", Some("0.169.0"), None)]),
+    RequestInfo::new("turn/start", false, Some("TurnStartParams"), "TurnStartResponse").fields(&[
+        FieldInfo::new("additionalContext", Some("0.144.4"), None),
+        FieldInfo::new("clientUserMessageId", Some("0.144.4"), None),
+        FieldInfo::new("cyberAccessProgram", Some("0.154.0"), None),
+        FieldInfo::new("disabledPluginIds", Some("0.163.0"), None),
+        FieldInfo::new("multiAgentMode", Some("0.144.4"), None),
+        FieldInfo::new("parentTurnId", Some("0.163.0"), None),
+        FieldInfo::new("responsesapiClientMetadataPatch", Some("0.169.0"), None),
+        FieldInfo::new("rootTurnId", Some("0.163.0"), None),
+        FieldInfo::exact("serviceTierForTurn", "0.151.0"),
+        FieldInfo::exact("toolOutput", "0.151.0"),
+        FieldInfo::exact("turnTrigger", "0.151.0"),
+    ]),
+    RequestInfo::new("turn/steer", false, Some("TurnSteerParams"), "TurnSteerResponse").fields(&[
+        FieldInfo::new("additionalContext", Some("0.144.4"), None),
+        FieldInfo::new("clientUserMessageId", Some("0.144.4"), None),
+        FieldInfo::new("responsesapiClientMetadataPatch", Some("0.169.0"), None),
+    ]),
     RequestInfo::new(
         "userVerification/cancel",
         true,
         Some("UserVerificationCancelParams"),
         "UserVerificationCancelResponse",
-    ),
+    )
+    .runtimes(Some("0.163.0"), None),
     RequestInfo::new(
         "userVerification/delete",
         true,
         Some("UserVerificationDeleteParams"),
         "UserVerificationDeleteResponse",
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     RequestInfo::new(
         "userVerification/enroll",
         true,
         Some("UserVerificationEnrollParams"),
         "UserVerificationEnrollResponse",
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     RequestInfo::new(
         "userVerification/status",
         true,
         Some("UserVerificationStatusParams"),
         "UserVerificationStatusResponse",
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     RequestInfo::new(
         "userVerification/verify",
         true,
         Some("UserVerificationVerifyParams"),
         "UserVerificationVerifyResponse",
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     RequestInfo::new("windowsSandbox/readiness", false, None, "WindowsSandboxReadinessResponse"),
     RequestInfo::new(
         "windowsSandbox/setupStart",
@@ -641,7 +954,8 @@ pub static SERVER_REQUESTS: &[RequestInfo] = &[
         Some("AttestationGenerateParams"),
         "AttestationGenerateResponse",
     ),
-    RequestInfo::new("currentTime/read", true, Some("CurrentTimeReadParams"), "CurrentTimeReadResponse"),
+    RequestInfo::new("currentTime/read", true, Some("CurrentTimeReadParams"), "CurrentTimeReadResponse")
+        .runtimes(Some("0.144.4"), Some("0.169.0")),
     RequestInfo::new(
         "execCommandApproval",
         false,
@@ -653,7 +967,11 @@ pub static SERVER_REQUESTS: &[RequestInfo] = &[
         false,
         Some("CommandExecutionRequestApprovalParams"),
         "CommandExecutionRequestApprovalResponse",
-    ),
+    )
+    .fields(&[
+        FieldInfo::new("environmentId", Some("0.144.4"), None),
+        FieldInfo::new("kind", Some("0.154.0"), None),
+    ]),
     RequestInfo::new(
         "item/fileChange/requestApproval",
         false,
@@ -665,20 +983,29 @@ pub static SERVER_REQUESTS: &[RequestInfo] = &[
         false,
         Some("PermissionsRequestApprovalParams"),
         "PermissionsRequestApprovalResponse",
-    ),
+    )
+    .fields(&[FieldInfo::new("environmentId", Some("0.144.4"), None)]),
     RequestInfo::new("item/tool/call", false, Some("DynamicToolCallParams"), "DynamicToolCallResponse"),
     RequestInfo::new(
         "item/tool/requestUserInput",
         false,
         Some("ToolRequestUserInputParams"),
         "ToolRequestUserInputResponse",
-    ),
+    )
+    .fields(&[
+        FieldInfo::new("autoResolutionMs", Some("0.144.4"), None),
+        FieldInfo::new("isBlocking", Some("0.154.0"), None),
+    ]),
     RequestInfo::new(
         "mcpServer/elicitation/request",
         false,
         Some("McpServerElicitationRequestParams"),
         "McpServerElicitationRequestResponse",
-    ),
+    )
+    .fields(&[
+        FieldInfo::new("_meta", Some("0.163.0"), None),
+        FieldInfo::new("environmentId", Some("0.171.0"), None),
+    ]),
 ];
 
 /// What a client may tell, sorted by method.
@@ -692,7 +1019,8 @@ pub static NOTIFICATIONS: &[NotificationInfo] = &[
         false,
         Some("GatewayOAuthChangedNotification"),
         None,
-    ),
+    )
+    .runtimes(Some("0.163.0"), None),
     NotificationInfo::new("account/login/completed", false, Some("AccountLoginCompletedNotification"), None),
     NotificationInfo::new(
         "account/rateLimits/updated",
@@ -707,7 +1035,8 @@ pub static NOTIFICATIONS: &[NotificationInfo] = &[
         false,
         Some("StrictReviewRequiredNotification"),
         None,
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     NotificationInfo::new(
         "command/exec/outputDelta",
         false,
@@ -728,7 +1057,8 @@ pub static NOTIFICATIONS: &[NotificationInfo] = &[
         false,
         Some("ExternalAgentConfigImportProgressNotification"),
         None,
-    ),
+    )
+    .runtimes(Some("0.144.4"), None),
     NotificationInfo::new("fs/changed", false, Some("FsChangedNotification"), None),
     NotificationInfo::new(
         "fuzzyFileSearch/sessionCompleted",
@@ -819,7 +1149,8 @@ pub static NOTIFICATIONS: &[NotificationInfo] = &[
         false,
         Some("McpServerEventStreamNotification"),
         None,
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     NotificationInfo::new(
         "mcpServer/oauthLogin/completed",
         false,
@@ -838,18 +1169,22 @@ pub static NOTIFICATIONS: &[NotificationInfo] = &[
         false,
         Some("ModelSafetyBufferingUpdatedNotification"),
         None,
-    ),
+    )
+    .runtimes(Some("0.144.4"), None),
     NotificationInfo::new("model/verification", false, Some("ModelVerificationNotification"), None),
     NotificationInfo::new(
         "modelProvider/authRecoveryCompleted",
         false,
         Some("AuthRecoveryNotification"),
         None,
-    ),
-    NotificationInfo::new("modelProvider/authRecoveryStarted", false, Some("AuthRecoveryNotification"), None),
+    )
+    .runtimes(Some("0.154.0"), None),
+    NotificationInfo::new("modelProvider/authRecoveryStarted", false, Some("AuthRecoveryNotification"), None)
+        .runtimes(Some("0.154.0"), None),
     NotificationInfo::new("process/exited", false, Some("ProcessExitedNotification"), None),
     NotificationInfo::new("process/outputDelta", false, Some("ProcessOutputDeltaNotification"), None),
-    NotificationInfo::new("project/changed", false, Some("ProjectChangedNotification"), None),
+    NotificationInfo::new("project/changed", false, Some("ProjectChangedNotification"), None)
+        .runtimes(Some("0.154.0"), None),
     NotificationInfo::new(
         "remoteControl/status/changed",
         false,
@@ -864,22 +1199,26 @@ pub static NOTIFICATIONS: &[NotificationInfo] = &[
         false,
         Some("ThreadAttachmentUpdatedNotification"),
         None,
-    ),
+    )
+    .runtimes(Some("0.163.0"), None),
     NotificationInfo::new("thread/closed", false, Some("ThreadClosedNotification"), None),
     NotificationInfo::new("thread/compacted", false, Some("ContextCompactedNotification"), None),
-    NotificationInfo::new("thread/deleted", false, Some("ThreadDeletedNotification"), None),
+    NotificationInfo::new("thread/deleted", false, Some("ThreadDeletedNotification"), None)
+        .runtimes(Some("0.144.4"), None),
     NotificationInfo::new(
         "thread/environment/connected",
         false,
         Some("EnvironmentConnectionNotification"),
         None,
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     NotificationInfo::new(
         "thread/environment/disconnected",
         false,
         Some("EnvironmentConnectionNotification"),
         None,
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     NotificationInfo::new("thread/goal/cleared", false, Some("ThreadGoalClearedNotification"), None),
     NotificationInfo::new("thread/goal/updated", false, Some("ThreadGoalUpdatedNotification"), None),
     NotificationInfo::new("thread/name/updated", false, Some("ThreadNameUpdatedNotification"), None),
@@ -888,15 +1227,19 @@ pub static NOTIFICATIONS: &[NotificationInfo] = &[
         false,
         Some("ThreadPredictionUpdatedNotification"),
         None,
-    ),
-    NotificationInfo::new("thread/project/updated", false, Some("ThreadProjectUpdatedNotification"), None),
-    NotificationInfo::new("thread/queue/changed", false, Some("ThreadQueueChangedNotification"), None),
+    )
+    .runtimes(Some("0.163.0"), None),
+    NotificationInfo::new("thread/project/updated", false, Some("ThreadProjectUpdatedNotification"), None)
+        .runtimes(Some("0.154.0"), None),
+    NotificationInfo::new("thread/queue/changed", false, Some("ThreadQueueChangedNotification"), None)
+        .runtimes(Some("0.154.0"), None),
     NotificationInfo::new(
         "thread/readState/changed",
         false,
         Some("ThreadReadStateChangedNotification"),
         None,
-    ),
+    )
+    .runtimes(Some("0.163.0"), None),
     NotificationInfo::new("thread/realtime/closed", false, Some("ThreadRealtimeClosedNotification"), None),
     NotificationInfo::new("thread/realtime/error", false, Some("ThreadRealtimeErrorNotification"), None),
     NotificationInfo::new(
@@ -904,19 +1247,22 @@ pub static NOTIFICATIONS: &[NotificationInfo] = &[
         false,
         Some("ThreadRealtimeItemCompletedNotification"),
         None,
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     NotificationInfo::new(
         "thread/realtime/item/started",
         false,
         Some("ThreadRealtimeItemStartedNotification"),
         None,
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     NotificationInfo::new(
         "thread/realtime/item/transcript/delta",
         false,
         Some("ThreadRealtimeItemTranscriptDeltaNotification"),
         None,
-    ),
+    )
+    .runtimes(Some("0.154.0"), None),
     NotificationInfo::new(
         "thread/realtime/itemAdded",
         false,
@@ -943,7 +1289,12 @@ pub static NOTIFICATIONS: &[NotificationInfo] = &[
         Some("ThreadRealtimeTranscriptDoneNotification"),
         None,
     ),
-    NotificationInfo::new("thread/reverted", false, Some("ThreadRevertedNotification"), None),
+    NotificationInfo::new("thread/reverted", false, Some("ThreadRevertedNotification"), None)
+        .runtimes(Some("0.154.0"), None),
+    NotificationInfo::new("thread/search/partial", false, Some("ThreadSearchPartialNotification"), None)
+        .runtimes(Some("0.171.0"), None),
+    NotificationInfo::new("thread/section/changed", false, Some("ThreadSectionChangedNotification"), None)
+        .runtimes(Some("0.169.0"), None),
     NotificationInfo::new("thread/settings/updated", false, Some("ThreadSettingsUpdatedNotification"), None),
     NotificationInfo::new("thread/started", false, Some("ThreadStartedNotification"), None),
     NotificationInfo::new("thread/status/changed", false, Some("ThreadStatusChangedNotification"), None),
@@ -956,7 +1307,8 @@ pub static NOTIFICATIONS: &[NotificationInfo] = &[
     NotificationInfo::new("thread/unarchived", false, Some("ThreadUnarchivedNotification"), None),
     NotificationInfo::new("turn/completed", false, Some("TurnCompletedNotification"), None),
     NotificationInfo::new("turn/diff/updated", false, Some("TurnDiffUpdatedNotification"), None),
-    NotificationInfo::new("turn/moderationMetadata", false, Some("TurnModerationMetadataNotification"), None),
+    NotificationInfo::new("turn/moderationMetadata", false, Some("TurnModerationMetadataNotification"), None)
+        .runtimes(Some("0.144.4"), None),
     NotificationInfo::new("turn/plan/updated", false, Some("TurnPlanUpdatedNotification"), None),
     NotificationInfo::new("turn/started", false, Some("TurnStartedNotification"), None),
     NotificationInfo::new("warning", false, Some("WarningNotification"), None),

@@ -57,12 +57,6 @@ fn is_known(debug: &str) -> bool {
     !debug.contains("Unrecognized(") && debug.split("extra: ").skip(1).all(|rest| rest.starts_with("{}"))
 }
 
-/// Required by the facts, and yet left out by other runtimes: the generator's policy says so.
-const LEFT_OUT: [(&str, &str); 2] = [
-    ("ExternalAgentConfigImportHistoriesReadResponse", "connectors"),
-    ("ToolRequestUserInputParams", "isBlocking"),
-];
-
 /// Each field that the facts call required is.
 fn required(list: &str, trips: &[(&str, Trip)], responses: &BTreeMap<&str, &str>) {
     for ((method, params, _), (_, trip)) in FACTS.list(list).into_iter().zip(trips) {
@@ -79,10 +73,11 @@ fn required(list: &str, trips: &[(&str, Trip)], responses: &BTreeMap<&str, &str>
         };
         let may_be_missing = |name: Option<&str>, field: &str| {
             let name = name.unwrap_or("").trim_end_matches('?');
-            if LEFT_OUT.contains(&(name, field)) {
+            let facts = FACTS.types.get(name);
+            // Without it, it may be another alternative, or one that is not known.
+            if facts.is_some_and(|facts| facts["kind"] == "shapes") {
                 return true;
             }
-            let facts = FACTS.types.get(name);
             let fields = facts.and_then(|facts| facts["fields"].as_array()).into_iter().flatten();
             fields.into_iter().any(|fact| fact["name"] == field && fact["nullable"] == true)
         };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use openai_codex_protocol::table::RequestInfo;
 use openai_codex_protocol::{ClientRequest, NotificationKind, methods, table};
 
 use crate::facts::FACTS;
@@ -9,14 +10,68 @@ use crate::methods as trips;
 use crate::round_trip::Trip;
 
 #[test]
-fn counts_are_those_of_the_runtime() {
-    assert_eq!(table::RUNTIME_VERSION, "0.163.0");
-    assert_eq!(table::CLIENT_REQUESTS.len(), 172);
-    assert_eq!(table::CLIENT_REQUESTS.iter().filter(|info| !info.experimental).count(), 105);
-    assert_eq!(table::NOTIFICATIONS.len(), 85);
-    assert_eq!(table::SERVER_REQUESTS.len(), 11);
-    assert_eq!(table::SERVER_REQUESTS.iter().filter(|info| !info.experimental).count(), 10);
+fn counts_are_those_of_the_runtimes() {
+    let position =
+        |version: &str| table::RUNTIMES.iter().position(|known| *known == version).expect("a runtime");
+    let has = |since: Option<&str>, until: Option<&str>, runtime: &str| {
+        let here = position(runtime);
+        since.is_none_or(|since| position(since) <= here) && until.is_none_or(|until| here <= position(until))
+    };
+    let requests = |list: &[RequestInfo], runtime: &str| {
+        list.iter().filter(|info| has(info.since, info.until, runtime)).count()
+    };
+    let counts: Vec<_> = table::RUNTIMES
+        .iter()
+        .map(|runtime| {
+            let notifications = table::NOTIFICATIONS.iter();
+            let notifications = notifications.filter(|info| has(info.since, info.until, runtime)).count();
+            let asked = requests(table::SERVER_REQUESTS, runtime);
+            (*runtime, requests(table::CLIENT_REQUESTS, runtime), notifications, asked)
+        })
+        .collect();
+    assert_eq!(
+        counts,
+        [
+            ("0.133.0", 107, 64, 10),
+            ("0.144.4", 122, 68, 11),
+            ("0.154.0", 159, 81, 11),
+            ("0.163.0", 172, 85, 11),
+            ("0.169.0", 184, 86, 11),
+            ("0.171.0", 189, 87, 10),
+        ]
+    );
+    assert!(table::RUNTIMES.contains(&table::RUNTIME_VERSION));
     assert_eq!(table::CLIENT_NOTIFICATIONS.len(), 1);
+}
+
+#[test]
+fn the_read_me_says_how_much_there_is() {
+    let (requests, notifications) = (table::CLIENT_REQUESTS.len(), table::NOTIFICATIONS.len());
+    let asked = table::SERVER_REQUESTS.len();
+    let text = format!("All {requests} requests, {notifications} notifications and {asked} server requests");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let read_me = std::fs::read_to_string(path).expect("the workspace has one");
+    assert!(read_me.contains(&text), "README.md does not say: {text}");
+}
+
+#[test]
+fn what_only_some_runtimes_have_is_marked() {
+    let request =
+        |method| table::CLIENT_REQUESTS.iter().find(|info| info.method == method).expect("a request");
+    let span = |info: &RequestInfo| (info.since, info.until);
+    assert_eq!(span(request("thread/start")), (None, None));
+    assert_eq!(span(request("thread/items/list")), (Some("0.144.4"), None));
+    assert_eq!(span(request("thread/rollback")), (None, Some("0.154.0")));
+    assert_eq!(span(request("modelProvider/default/set")), (Some("0.171.0"), None));
+    let fields = request("turn/start").fields;
+    let field = |name| fields.iter().find(|field| field.name == name);
+    let tier = field("clientUserMessageId").expect("it came later");
+    assert_eq!((tier.since, tier.until, tier.exact), (Some("0.144.4"), None, false));
+    let output = field("toolOutput").expect("it came later");
+    assert_eq!((output.since, output.until, output.exact), (Some("0.151.0"), None, true));
+    assert_eq!(field("threadId"), None);
+    // Lookups are by bisection.
+    assert!(table::CLIENT_REQUESTS.is_sorted_by_key(|info| info.method));
 }
 
 #[test]

@@ -113,9 +113,10 @@ fn what_another_runtime_leaves_out_does_not_make_the_rest_unreadable() {
     let of_0_133 = json!({"threadId": "T", "turnId": "t", "itemId": "i", "questions": []});
     assert_eq!(read::<ToolRequestUserInputParams>(&of_0_133).is_blocking, None);
     assert_eq!(read::<PermissionProfileSummary>(&json!({"id": "p"})).allowed, None);
-    let of_0_169 = json!({"type": "imageGeneration", "id": "i", "status": "completed", "generationId": "g"});
+    let of_0_169 =
+        json!({"type": "imageGeneration", "id": "i", "status": "completed", "fileId": "f", "later": 1});
     let ThreadItem::ImageGeneration(image) = read(&of_0_169) else { panic!("an image generation") };
-    assert_eq!((image.result.as_deref(), image.extra.len()), (None, 1));
+    assert_eq!((image.result.as_deref(), image.file_id.as_deref(), image.extra.len()), (None, Some("f"), 1));
 }
 
 #[test]

@@ -16,6 +16,10 @@ tagged_union! {
         "chatgpt" = inline Chatgpt(ChatgptAccount);
         /// `amazonBedrock`
         "amazonBedrock" = inline AmazonBedrock(AmazonBedrockAccount);
+        /// `gcp`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        "gcp" = inline Gcp(GcpAccount);
     }
 }
 
@@ -39,7 +43,12 @@ object! {
         /// `planType`
         req into plan_type: PlanType = "planType";
     }
-    optional {}
+    optional {
+        /// `workspaceName`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into workspace_name: String = "workspaceName";
+    }
 }
 
 object! {
@@ -49,9 +58,26 @@ object! {
     AmazonBedrockAccount = "type" "amazonBedrock"
     required {}
     optional {
+        /// `credentialSource`
+        ///
+        /// In runtime 0.144.4, not in 0.133.0 and 0.154.0.
+        opt into credential_source: AmazonBedrockCredentialSource = "credentialSource";
         /// `usesCodexManagedCredentials`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain uses_codex_managed_credentials: bool = "usesCodexManagedCredentials";
     }
+}
+
+object! {
+    received
+    /// [`Account`] whose `type` is `gcp`.
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    #[derive(Debug, Default)]
+    GcpAccount = "type" "gcp"
+    required {}
+    optional {}
 }
 
 object! {
@@ -69,6 +95,8 @@ object! {
         /// `loginId`
         opt into login_id: String = "loginId";
         /// `onboardingEntrypoint`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into onboarding_entrypoint: DesktopOnboardingEntrypoint = "onboardingEntrypoint";
     }
 }
@@ -95,6 +123,189 @@ string_enum! {
         /// `us_cr`
         UsCr = "us_cr";
     }
+}
+
+object! {
+    received
+    /// Used by `AccountSecuritySetupNotice.action`.
+    #[derive(Debug)]
+    AccountSecuritySetupAction
+    required {
+        /// `label`
+        req into label: String = "label";
+        /// `url`
+        req into url: String = "url";
+    }
+    optional {}
+}
+
+object! {
+    received
+    /// Used by `GetAccountSecuritySetupResponse.notice`.
+    #[derive(Debug)]
+    AccountSecuritySetupNotice
+    required {
+        /// `accountId`
+        req into account_id: String = "accountId";
+        /// `action`
+        req into action: AccountSecuritySetupAction = "action";
+        /// `description`
+        req into description: String = "description";
+        /// `title`
+        req into title: String = "title";
+        /// `userId`
+        req into user_id: String = "userId";
+    }
+    optional {}
+}
+
+object! {
+    received
+    /// Used by `AccountSessionsResponse.sessions`, `AccountSessionsSwitchResponse.sessions`.
+    #[derive(Debug)]
+    AccountSession
+    required {
+        /// `isActive`
+        req plain is_active: bool = "isActive";
+        /// `lastUsedAt`
+        req plain last_used_at: i64 = "lastUsedAt";
+        /// `sessionId`
+        req into session_id: String = "sessionId";
+        /// `workspaces`
+        req list workspaces: AccountSessionWorkspace = "workspaces";
+    }
+    optional {
+        /// `displayName`
+        opt into display_name: String = "displayName";
+        /// `email`
+        opt into email: String = "email";
+        /// `imageUrl`
+        opt into image_url: String = "imageUrl";
+        /// `selectedWorkspaceAccountId`
+        opt into selected_workspace_account_id: String = "selectedWorkspaceAccountId";
+        /// `userId`
+        opt into user_id: String = "userId";
+    }
+}
+
+object! {
+    received
+    /// Used by `AccountSession.workspaces`.
+    #[derive(Debug)]
+    AccountSessionWorkspace
+    required {
+        /// `accountId`
+        req into account_id: String = "accountId";
+    }
+    optional {
+        /// `imageUrl`
+        opt into image_url: String = "imageUrl";
+        /// `kind`
+        opt into kind: AccountSessionWorkspaceKind = "kind";
+        /// `name`
+        opt into name: String = "name";
+    }
+}
+
+string_enum! {
+    /// Used by `AccountSessionWorkspace.kind`.
+    AccountSessionWorkspaceKind {
+        /// `personal`
+        Personal = "personal";
+        /// `workspace`
+        Workspace = "workspace";
+    }
+}
+
+object! {
+    sent
+    /// Parameters of [`accountSession/list`](crate::methods::AccountSessionList).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug, Default)]
+    AccountSessionsListParams
+    required {}
+    optional {
+        /// `refreshWorkspaceMetadata`
+        opt plain refresh_workspace_metadata: bool = "refreshWorkspaceMetadata";
+    }
+}
+
+object! {
+    received
+    /// Answer to [`accountSession/list`](crate::methods::AccountSessionList).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug)]
+    AccountSessionsResponse
+    required {
+        /// `sessions`
+        req list sessions: AccountSession = "sessions";
+    }
+    optional {
+        /// `activeSessionId`
+        opt into active_session_id: String = "activeSessionId";
+    }
+}
+
+object! {
+    sent
+    /// Parameters of [`accountSession/switch`](crate::methods::AccountSessionSwitch).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug)]
+    AccountSessionsSwitchParams
+    required {
+        /// `accountId`
+        req into account_id: String = "accountId";
+        /// `sessionId`
+        req into session_id: String = "sessionId";
+    }
+    optional {
+        /// `allowBrowserLogin`
+        opt plain allow_browser_login: bool = "allowBrowserLogin";
+    }
+}
+
+shape_union! {
+    /// Answer to [`accountSession/switch`](crate::methods::AccountSessionSwitch).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    AccountSessionsSwitchResponse {
+        /// `SessionsAccountSessionsSwitchResponse`
+        object Sessions(SessionsAccountSessionsSwitchResponse) = &[crate::wire::ObjectShape { required: &["sessions"], known: &["activeSessionId", "sessions"], values: &[], nested: &[] }];
+        /// `AuthUrlAccountSessionsSwitchResponse`
+        object AuthUrl(AuthUrlAccountSessionsSwitchResponse) = &[crate::wire::ObjectShape { required: &["auth_url", "login_id"], known: &["auth_url", "login_id"], values: &[], nested: &[] }];
+    }
+}
+
+object! {
+    received
+    /// An alternative of [`AccountSessionsSwitchResponse`].
+    #[derive(Debug)]
+    SessionsAccountSessionsSwitchResponse
+    required {
+        /// `sessions`
+        req list sessions: AccountSession = "sessions";
+    }
+    optional {
+        /// `activeSessionId`
+        opt into active_session_id: String = "activeSessionId";
+    }
+}
+
+object! {
+    received
+    /// An alternative of [`AccountSessionsSwitchResponse`].
+    #[derive(Debug)]
+    AuthUrlAccountSessionsSwitchResponse
+    required {
+        /// `auth_url`
+        req into auth_url: String = "auth_url";
+        /// `login_id`
+        req into login_id: String = "login_id";
+    }
+    optional {}
 }
 
 object! {
@@ -131,6 +342,16 @@ object! {
     }
 }
 
+string_enum! {
+    /// Used by `AccountUpdatedNotification.reason`.
+    AccountUpdateReason {
+        /// `workspaceRoutingReady`
+        WorkspaceRoutingReady = "workspaceRoutingReady";
+        /// `unknown`
+        Unknown = "unknown";
+    }
+}
+
 object! {
     received
     /// Payload of [`account/updated`](crate::notifications::AccountUpdated).
@@ -142,6 +363,10 @@ object! {
         opt into auth_mode: AuthMode = "authMode";
         /// `planType`
         opt into plan_type: PlanType = "planType";
+        /// `reason`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt into reason: AccountUpdateReason = "reason";
     }
 }
 
@@ -166,6 +391,16 @@ string_enum! {
 }
 
 string_enum! {
+    /// Used by `Account.credentialSource`.
+    AmazonBedrockCredentialSource {
+        /// `codexManaged`
+        CodexManaged = "codexManaged";
+        /// `awsManaged`
+        AwsManaged = "awsManaged";
+    }
+}
+
+string_enum! {
     /// Used by `AccountUpdatedNotification.authMode`.
     AuthMode {
         /// `apikey`
@@ -175,14 +410,22 @@ string_enum! {
         /// `chatgptAuthTokens`
         ChatgptAuthTokens = "chatgptAuthTokens";
         /// `headers`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         Headers = "headers";
         /// `agentIdentity`
         AgentIdentity = "agentIdentity";
         /// `personalAccessToken`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         PersonalAccessToken = "personalAccessToken";
         /// `bedrockApiKey`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         BedrockApiKey = "bedrockApiKey";
         /// `bedrockAccessKeys`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         BedrockAccessKeys = "bedrockAccessKeys";
     }
 }
@@ -461,6 +704,24 @@ object! {
         opt into auth_url: String = "authUrl";
         /// `error`
         opt into error: String = "error";
+        /// `loginId`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into login_id: String = "loginId";
+    }
+}
+
+object! {
+    sent
+    /// Parameters of [`account/gatewayOAuth/login`](crate::methods::AccountGatewayOAuthLogin).
+    #[derive(Debug, Default)]
+    GatewayOAuthLoginParams
+    required {}
+    optional {
+        /// `deviceAuth`
+        opt plain device_auth: bool = "deviceAuth";
+        /// `modelProvider`
+        opt into model_provider: String = "modelProvider";
     }
 }
 
@@ -470,7 +731,40 @@ object! {
     #[derive(Debug, Default)]
     GatewayOAuthLoginResponse
     required {}
+    optional {
+        /// `prompt`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into prompt: GatewayOAuthPrompt = "prompt";
+    }
+}
+
+object! {
+    received
+    /// Used by `GatewayOAuthLoginResponse.prompt`.
+    #[derive(Debug)]
+    GatewayOAuthPrompt
+    required {
+        /// `loginId`
+        req into login_id: String = "loginId";
+        /// `userCode`
+        req into user_code: String = "userCode";
+        /// `verificationUrl`
+        req into verification_url: String = "verificationUrl";
+    }
     optional {}
+}
+
+object! {
+    sent
+    /// Parameters of [`account/gatewayOAuth/read`](crate::methods::AccountGatewayOAuthRead).
+    #[derive(Debug, Default)]
+    GatewayOAuthReadParams
+    required {}
+    optional {
+        /// `modelProvider`
+        opt into model_provider: String = "modelProvider";
+    }
 }
 
 object! {
@@ -491,6 +785,10 @@ object! {
         opt into error: String = "error";
         /// `status`
         opt into status: GatewayOAuthStatus = "status";
+        /// `supportsDeviceAuth`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain supports_device_auth: bool = "supportsDeviceAuth";
     }
 }
 
@@ -506,6 +804,36 @@ string_enum! {
         /// `failed`
         Failed = "failed";
     }
+}
+
+object! {
+    sent
+    /// Parameters of [`account/gcp/setup`](crate::methods::AccountGcpSetup).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug)]
+    GcpSetupParams
+    required {
+        /// `projectId`
+        req into project_id: String = "projectId";
+    }
+    optional {
+        /// `credentialFile`
+        opt into credential_file: String = "credentialFile";
+        /// `location`
+        opt into location: String = "location";
+    }
+}
+
+object! {
+    received
+    /// Answer to [`account/gcp/setup`](crate::methods::AccountGcpSetup).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug, Default)]
+    GcpSetupResponse
+    required {}
+    optional {}
 }
 
 object! {
@@ -545,12 +873,20 @@ object! {
     }
     optional {
         /// `accountId`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into account_id: String = "accountId";
         /// `ordinaryUsageAllowed`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain ordinary_usage_allowed: bool = "ordinaryUsageAllowed";
         /// `rateLimitResetCredits`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into rate_limit_reset_credits: RateLimitResetCreditsSummary = "rateLimitResetCredits";
         /// `rateLimitUpsell`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         any into rate_limit_upsell: Value = "rateLimitUpsell";
         /// `rateLimitsByLimitId`
         opt plain rate_limits_by_limit_id: BTreeMap<String, RateLimitSnapshot> = "rateLimitsByLimitId";
@@ -569,10 +905,28 @@ object! {
     optional {
         /// `account`
         opt into account: Account = "account";
+        /// `userId`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into user_id: String = "userId";
         /// `workspaceRouting`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         ///
         /// Experimental: needs `experimentalApi`.
         opt into workspace_routing: WorkspaceRouting = "workspaceRouting";
+    }
+}
+
+object! {
+    received
+    /// Answer to [`account/securitySetup/read`](crate::methods::AccountSecuritySetupRead).
+    #[derive(Debug, Default)]
+    GetAccountSecuritySetupResponse
+    required {}
+    optional {
+        /// `notice`
+        opt into notice: AccountSecuritySetupNotice = "notice";
     }
 }
 
@@ -601,6 +955,8 @@ object! {
         /// `dailyUsageBuckets`
         opt list daily_usage_buckets: AccountTokenUsageDailyBucket = "dailyUsageBuckets";
         /// `threadUsage`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into thread_usage: ThreadUsage = "threadUsage";
     }
 }
@@ -631,8 +987,12 @@ tagged_union! {
         /// `chatgptAuthTokens`
         "chatgptAuthTokens" = inline ChatgptAuthTokens(ChatgptAuthTokensLoginAccountParams);
         /// `amazonBedrock`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "amazonBedrock" = inline AmazonBedrock(AmazonBedrockLoginAccountParams);
         /// `amazonBedrockAccessKeys`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "amazonBedrockAccessKeys" = inline AmazonBedrockAccessKeys(AmazonBedrockAccessKeysLoginAccountParams);
     }
 }
@@ -660,10 +1020,14 @@ object! {
     required {}
     optional {
         /// `appBrand`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into app_brand: LoginAppBrand = "appBrand";
         /// `codexStreamlinedLogin`
         opt plain codex_streamlined_login: bool = "codexStreamlinedLogin";
         /// `useHostedLoginSuccessPage`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt plain use_hosted_login_success_page: bool = "useHostedLoginSuccessPage";
     }
 }
@@ -700,6 +1064,8 @@ redacted_debug! {
 object! {
     sent
     /// [`LoginAccountParams`] whose `type` is `amazonBedrock`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     AmazonBedrockLoginAccountParams = "type" "amazonBedrock"
     required {
         /// `apiKey`
@@ -717,6 +1083,8 @@ redacted_debug! {
 object! {
     sent
     /// [`LoginAccountParams`] whose `type` is `amazonBedrockAccessKeys`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     AmazonBedrockAccessKeysLoginAccountParams = "type" "amazonBedrockAccessKeys"
     required {
         /// `accessKeyId`
@@ -748,6 +1116,8 @@ tagged_union! {
         /// `chatgptAuthTokens`
         "chatgptAuthTokens" = inline ChatgptAuthTokens(ChatgptAuthTokensLoginAccountResponse);
         /// `amazonBedrock`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "amazonBedrock" = inline AmazonBedrock(AmazonBedrockLoginAccountResponse);
     }
 }
@@ -803,6 +1173,8 @@ object! {
 object! {
     received
     /// [`LoginAccountResponse`] whose `type` is `amazonBedrock`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug, Default)]
     AmazonBedrockLoginAccountResponse = "type" "amazonBedrock"
     required {}
@@ -842,18 +1214,26 @@ string_enum! {
         /// `prolite`
         Prolite = "prolite";
         /// `promax`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         Promax = "promax";
         /// `team`
         Team = "team";
         /// `self_serve_business_prolite`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         SelfServeBusinessProlite = "self_serve_business_prolite";
         /// `self_serve_business_usage_based`
         SelfServeBusinessUsageBased = "self_serve_business_usage_based";
         /// `business`
         Business = "business";
         /// `ent26`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         Ent26 = "ent26";
         /// `enterprise_cbp_automation`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         EnterpriseCbpAutomation = "enterprise_cbp_automation";
         /// `enterprise_cbp_usage_based`
         EnterpriseCbpUsageBased = "enterprise_cbp_usage_based";
@@ -862,11 +1242,23 @@ string_enum! {
         /// `edu`
         Edu = "edu";
         /// `edu_plus`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         EduPlus = "edu_plus";
         /// `edu_pro`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         EduPro = "edu_pro";
         /// `unknown`
         Unknown = "unknown";
+        /// `sci`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        Sci = "sci";
+        /// `sci_plus`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        SciPlus = "sci_plus";
     }
 }
 
@@ -960,12 +1352,16 @@ object! {
         /// `credits`
         opt into credits: CreditsSnapshot = "credits";
         /// `individualLimit`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into individual_limit: SpendControlLimitSnapshot = "individualLimit";
         /// `limitId`
         opt into limit_id: String = "limitId";
         /// `limitName`
         opt into limit_name: String = "limitName";
         /// `normalModelSlug`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into normal_model_slug: String = "normalModelSlug";
         /// `planType`
         opt into plan_type: PlanType = "planType";
@@ -976,6 +1372,8 @@ object! {
         /// `secondary`
         opt into secondary: RateLimitWindow = "secondary";
         /// `spendControlReached`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain spend_control_reached: bool = "spendControlReached";
     }
 }
@@ -1055,6 +1453,10 @@ object! {
     optional {
         /// `estimatedUsageUsdMicros`
         opt plain estimated_usage_usd_micros: i64 = "estimatedUsageUsdMicros";
+        /// `nativeUsageUsdMicros`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain native_usage_usd_micros: i64 = "nativeUsageUsdMicros";
     }
 }
 
@@ -1084,6 +1486,16 @@ object! {
         opt into speed: String = "speed";
         /// `totalTokens`
         opt plain total_tokens: i64 = "totalTokens";
+    }
+}
+
+string_enum! {
+    /// Used by `UserVerificationVerifyResponse.biometricType`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    UserVerificationBiometricType {
+        /// `fingerprint`
+        Fingerprint = "fingerprint";
     }
 }
 
@@ -1158,8 +1570,12 @@ object! {
     }
     optional {
         /// `algorithm`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into algorithm: String = "algorithm";
         /// `publicKey`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into public_key: String = "publicKey";
     }
 }
@@ -1252,7 +1668,12 @@ object! {
         /// `proof`
         req into proof: UserVerificationProof = "proof";
     }
-    optional {}
+    optional {
+        /// `biometricType`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt into biometric_type: UserVerificationBiometricType = "biometricType";
+    }
 }
 
 object! {

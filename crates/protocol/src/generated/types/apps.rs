@@ -37,6 +37,8 @@ object! {
     required {}
     optional {
         /// `approvals_reviewer`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into approvals_reviewer: ApprovalsReviewer = "approvals_reviewer";
         /// `default_tools_approval_mode`
         opt into default_tools_approval_mode: AppToolApproval = "default_tools_approval_mode";
@@ -47,8 +49,12 @@ object! {
         /// `enabled`
         opt plain enabled: bool = "enabled";
         /// `links`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into links: AppLinksConfig = "links";
         /// `omit_tools_from`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt list omit_tools_from: ToolExposureSurface = "omit_tools_from";
         /// `open_world_enabled`
         opt plain open_world_enabled: bool = "open_world_enabled";
@@ -78,8 +84,12 @@ object! {
         /// `distributionChannel`
         opt into distribution_channel: String = "distributionChannel";
         /// `iconAssets`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt plain icon_assets: BTreeMap<String, String> = "iconAssets";
         /// `iconDarkAssets`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt plain icon_dark_assets: BTreeMap<String, String> = "iconDarkAssets";
         /// `installUrl`
         opt into install_url: String = "installUrl";
@@ -146,6 +156,10 @@ object! {
         opt into developer: String = "developer";
         /// `firstPartyRequiresInstall`
         opt plain first_party_requires_install: bool = "firstPartyRequiresInstall";
+        /// `firstPartyType`
+        ///
+        /// In runtime 0.144.4 and older, not in 0.154.0.
+        opt into first_party_type: String = "firstPartyType";
         /// `review`
         opt into review: AppReview = "review";
         /// `screenshots`
@@ -241,7 +255,7 @@ object! {
 }
 
 string_enum! {
-    /// Used by `AppConfig.approvals_reviewer`, `AppLinkConfig.approvals_reviewer`, `AppsDefaultConfig.approvals_reviewer` and 12 more.
+    /// Used by `AppConfig.approvals_reviewer`, `AppLinkConfig.approvals_reviewer`, `AppsDefaultConfig.approvals_reviewer` and 13 more.
     ApprovalsReviewer {
         /// `user`
         User = "user";
@@ -418,6 +432,8 @@ string_enum! {
         /// `sessionStart`
         SessionStart = "sessionStart";
         /// `sessionEnd`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         SessionEnd = "sessionEnd";
         /// `userPromptSubmit`
         UserPromptSubmit = "userPromptSubmit";
@@ -428,7 +444,17 @@ string_enum! {
         /// `stop`
         Stop = "stop";
         /// `interrupt`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         Interrupt = "interrupt";
+        /// `preModelRequest`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        PreModelRequest = "preModelRequest";
+        /// `postModelRequest`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        PostModelRequest = "postModelRequest";
     }
 }
 
@@ -448,6 +474,8 @@ string_enum! {
         /// `command`
         Command = "command";
         /// `mcpTool`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         McpTool = "mcpTool";
         /// `prompt`
         Prompt = "prompt";
@@ -473,6 +501,7 @@ tagged_union! {
 common_text! {
     HookMetadata { Command McpTool Prompt Agent }
     req current_hash = "currentHash";
+    opt environment_id = "environmentId";
     req key = "key";
     opt matcher = "matcher";
     opt plugin_id = "pluginId";
@@ -513,6 +542,10 @@ object! {
         opt plain r#async: bool = "async";
         /// `additionalContextLimit`
         opt plain additional_context_limit: u64 = "additionalContextLimit";
+        /// `environmentId`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into environment_id: String = "environmentId";
         /// `matcher`
         opt into matcher: String = "matcher";
         /// `pluginId`
@@ -556,6 +589,10 @@ object! {
     optional {
         /// `additionalContextLimit`
         opt plain additional_context_limit: u64 = "additionalContextLimit";
+        /// `environmentId`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into environment_id: String = "environmentId";
         /// `matcher`
         opt into matcher: String = "matcher";
         /// `pluginId`
@@ -595,6 +632,10 @@ object! {
     optional {
         /// `additionalContextLimit`
         opt plain additional_context_limit: u64 = "additionalContextLimit";
+        /// `environmentId`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into environment_id: String = "environmentId";
         /// `matcher`
         opt into matcher: String = "matcher";
         /// `pluginId`
@@ -634,6 +675,10 @@ object! {
     optional {
         /// `additionalContextLimit`
         opt plain additional_context_limit: u64 = "additionalContextLimit";
+        /// `environmentId`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into environment_id: String = "environmentId";
         /// `matcher`
         opt into matcher: String = "matcher";
         /// `pluginId`
@@ -770,6 +815,8 @@ string_enum! {
         /// `cloudRequirements`
         CloudRequirements = "cloudRequirements";
         /// `cloudManagedConfig`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         CloudManagedConfig = "cloudManagedConfig";
         /// `legacyManagedConfigFile`
         LegacyManagedConfigFile = "legacyManagedConfigFile";
@@ -838,6 +885,10 @@ object! {
     optional {
         /// `cwds`
         opt list cwds: String = "cwds";
+        /// `threadId`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into thread_id: String = "threadId";
     }
 }
 
@@ -914,10 +965,14 @@ object! {
         /// `iconLarge`
         opt into icon_large: AbsolutePathBuf = "iconLarge";
         /// `iconLargeUrl`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into icon_large_url: String = "iconLargeUrl";
         /// `iconSmall`
         opt into icon_small: AbsolutePathBuf = "iconSmall";
         /// `iconSmallUrl`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into icon_small_url: String = "iconSmallUrl";
         /// `shortDescription`
         opt into short_description: String = "shortDescription";
@@ -947,6 +1002,8 @@ object! {
         /// `interface`
         opt into interface: SkillInterface = "interface";
         /// `pluginId`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into plugin_id: String = "pluginId";
         /// `shortDescription`
         opt into short_description: String = "shortDescription";

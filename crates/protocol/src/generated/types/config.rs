@@ -38,6 +38,8 @@ string_enum! {
         /// `prompt`
         Prompt = "prompt";
         /// `writes`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         Writes = "writes";
         /// `approve`
         Approve = "approve";
@@ -67,6 +69,24 @@ object! {
     optional {
         /// `network`
         opt into network: ApplicationNetworkRequirements = "network";
+        /// `storage`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into storage: ApplicationStorageRequirements = "storage";
+    }
+}
+
+object! {
+    received
+    /// Used by `ApplicationRequirements.storage`.
+    #[derive(Debug, Default)]
+    ApplicationStorageRequirements
+    required {}
+    optional {
+        /// `defaultProjectParent`
+        opt into default_project_parent: LegacyAppPathString = "defaultProjectParent";
+        /// `projectlessWorkspaceRoot`
+        opt into projectless_workspace_root: LegacyAppPathString = "projectlessWorkspaceRoot";
     }
 }
 
@@ -90,8 +110,12 @@ object! {
     required {}
     optional {
         /// `approvals_reviewer`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into approvals_reviewer: ApprovalsReviewer = "approvals_reviewer";
         /// `default_tools_approval_mode`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into default_tools_approval_mode: AppToolApproval = "default_tools_approval_mode";
         /// `destructive_enabled`
         opt plain destructive_enabled: bool = "destructive_enabled";
@@ -224,6 +248,8 @@ object! {
         /// `disableAutoReview`
         opt plain disable_auto_review: bool = "disableAutoReview";
         /// `extension`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into extension: BrowserUseExtensionRequirements = "extension";
         /// `origins`
         opt plain origins: BTreeMap<String, BrowserUseOriginPolicy> = "origins";
@@ -338,12 +364,20 @@ object! {
         /// `allowLockedComputerUse`
         opt plain allow_locked_computer_use: bool = "allowLockedComputerUse";
         /// `allowPersistentApproval`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain allow_persistent_approval: bool = "allowPersistentApproval";
         /// `defaultAppAccess`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into default_app_access: AllowDenyRequirement = "defaultAppAccess";
         /// `macos`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into macos: ComputerUseMacosRequirements = "macos";
         /// `windows`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into windows: ComputerUseWindowsRequirements = "windows";
     }
 }
@@ -432,10 +466,18 @@ object! {
         /// Experimental: needs `experimentalApi`.
         opt into apps: AppsConfig = "apps";
         /// `browser_use`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into browser_use: BrowserUseConfig = "browser_use";
+        /// `client_search_provider`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into client_search_provider: WebSearchProvider = "client_search_provider";
         /// `compact_prompt`
         opt into compact_prompt: String = "compact_prompt";
         /// `computer_use`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into computer_use: ComputerUseConfig = "computer_use";
         /// `desktop`
         opt plain desktop: JsonObject = "desktop";
@@ -463,6 +505,14 @@ object! {
         opt into model_reasoning_summary: ReasoningSummary = "model_reasoning_summary";
         /// `model_verbosity`
         opt into model_verbosity: Verbosity = "model_verbosity";
+        /// `profile`
+        ///
+        /// In runtime 0.133.0 and older, not in 0.144.4.
+        opt into profile: String = "profile";
+        /// `profiles`
+        ///
+        /// In runtime 0.133.0 and older, not in 0.144.4.
+        opt plain profiles: BTreeMap<String, ProfileV2> = "profiles";
         /// `review_model`
         opt into review_model: String = "review_model";
         /// `sandbox_mode`
@@ -550,12 +600,16 @@ tagged_union! {
     /// Used by `ConfigLayer.name`, `ConfigLayerMetadata.name`.
     ConfigLayerSource "type" {
         /// `packagedDefaults`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "packagedDefaults" = inline PackagedDefaults(PackagedDefaultsConfigLayerSource);
         /// `mdm`
         "mdm" = inline Mdm(MdmConfigLayerSource);
         /// `system`
         "system" = inline System(SystemConfigLayerSource);
         /// `enterpriseManaged`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         "enterpriseManaged" = inline EnterpriseManaged(EnterpriseManagedConfigLayerSource);
         /// `user`
         "user" = inline User(UserConfigLayerSource);
@@ -573,6 +627,8 @@ tagged_union! {
 object! {
     received
     /// [`ConfigLayerSource`] whose `type` is `packagedDefaults`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
     PackagedDefaultsConfigLayerSource = "type" "packagedDefaults"
     required {
@@ -611,6 +667,8 @@ object! {
 object! {
     received
     /// [`ConfigLayerSource`] whose `type` is `enterpriseManaged`.
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     #[derive(Debug)]
     EnterpriseManagedConfigLayerSource = "type" "enterpriseManaged"
     required {
@@ -718,16 +776,26 @@ object! {
     required {}
     optional {
         /// `additionalDeveloperInstructions`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into additional_developer_instructions: String = "additionalDeveloperInstructions";
         /// `allowAppshots`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt plain allow_appshots: bool = "allowAppshots";
         /// `allowBrowserAndComputerUse`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain allow_browser_and_computer_use: bool = "allowBrowserAndComputerUse";
         /// `allowLoginShell`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain allow_login_shell: bool = "allowLoginShell";
         /// `allowManagedHooksOnly`
         opt plain allow_managed_hooks_only: bool = "allowManagedHooksOnly";
         /// `allowRemoteControl`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt plain allow_remote_control: bool = "allowRemoteControl";
         /// `allowedApprovalPolicies`
         opt list allowed_approval_policies: AskForApproval = "allowedApprovalPolicies";
@@ -736,61 +804,109 @@ object! {
         /// Experimental: needs `experimentalApi`.
         opt list allowed_approvals_reviewers: ApprovalsReviewer = "allowedApprovalsReviewers";
         /// `allowedLoginMethods`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt list allowed_login_methods: ForcedLoginMethod = "allowedLoginMethods";
         /// `allowedPermissionProfiles`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt plain allowed_permission_profiles: BTreeMap<String, bool> = "allowedPermissionProfiles";
+        /// `allowedPermissions`
+        ///
+        /// In runtime 0.133.0 and older, not in 0.144.4.
+        opt list allowed_permissions: String = "allowedPermissions";
         /// `allowedSandboxModes`
         opt list allowed_sandbox_modes: SandboxMode = "allowedSandboxModes";
         /// `allowedWebSearchModes`
         opt list allowed_web_search_modes: WebSearchMode = "allowedWebSearchModes";
         /// `allowedWindowsSandboxImplementations`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt list allowed_windows_sandbox_implementations: WindowsSandboxImplementation = "allowedWindowsSandboxImplementations";
         /// `application`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         ///
         /// Experimental: needs `experimentalApi`.
         opt into application: ApplicationRequirements = "application";
         /// `autoReview`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into auto_review: AutoReviewRequirements = "autoReview";
         /// `browserUse`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into browser_use: BrowserUseRequirements = "browserUse";
         /// `chatgptBaseUrl`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into chatgpt_base_url: String = "chatgptBaseUrl";
         /// `checkForUpdateOnStartup`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain check_for_update_on_startup: bool = "checkForUpdateOnStartup";
         /// `cliAuthCredentialsStore`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into cli_auth_credentials_store: CliAuthCredentialsStoreMode = "cliAuthCredentialsStore";
         /// `computerUse`
         opt into computer_use: ComputerUseRequirements = "computerUse";
         /// `defaultPermissions`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into default_permissions: String = "defaultPermissions";
         /// `enforceResidency`
         opt into enforce_residency: ResidencyRequirement = "enforceResidency";
         /// `featureRequirements`
         opt plain feature_requirements: BTreeMap<String, bool> = "featureRequirements";
         /// `feedback`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into feedback: FeedbackRequirements = "feedback";
         /// `hooks`
         ///
         /// Experimental: needs `experimentalApi`.
         opt into hooks: ManagedHooksRequirements = "hooks";
         /// `inAppBrowser`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into in_app_browser: InAppBrowserRequirements = "inAppBrowser";
         /// `logDir`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into log_dir: String = "logDir";
         /// `modelCatalogJson`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into model_catalog_json: String = "modelCatalogJson";
         /// `modelProvider`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into model_provider: String = "modelProvider";
         /// `modelProviders`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt plain model_providers: JsonObject = "modelProviders";
         /// `models`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into models: ModelsRequirements = "models";
         /// `network`
         ///
         /// Experimental: needs `experimentalApi`.
         opt into network: NetworkRequirements = "network";
+        /// `otel`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into otel: OtelRequirements = "otel";
         /// `sqliteHome`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into sqlite_home: String = "sqliteHome";
+        /// `windowsSandboxPrivateDesktop`
+        ///
+        /// In runtime 0.154.0, not in 0.144.4 and 0.163.0.
+        opt plain windows_sandbox_private_desktop: bool = "windowsSandboxPrivateDesktop";
     }
 }
 
@@ -804,6 +920,8 @@ object! {
         /// `requirements`
         opt into requirements: ConfigRequirements = "requirements";
         /// `supportsIndependentSpeedModes`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt plain supports_independent_speed_modes: bool = "supportsIndependentSpeedModes";
     }
 }
@@ -853,6 +971,8 @@ object! {
     /// Answer to [`config/batchWrite`](crate::methods::ConfigBatchWrite).
     ///
     /// Answer to [`config/value/write`](crate::methods::ConfigValueWrite).
+    ///
+    /// Answer to [`modelProvider/default/set`](crate::methods::ModelProviderDefaultSet).
     #[derive(Debug)]
     ConfigWriteResponse
     required {
@@ -875,6 +995,8 @@ tagged_union! {
         /// `command`
         "command" = inline Command(CommandConfiguredHookHandler);
         /// `mcp_tool`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "mcp_tool" = inline McpTool(McpToolConfiguredHookHandler);
         /// `prompt`
         "prompt" = inline Prompt(PromptConfiguredHookHandler);
@@ -896,6 +1018,8 @@ object! {
     }
     optional {
         /// `additionalContextLimit`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain additional_context_limit: u64 = "additionalContextLimit";
         /// `commandWindows`
         opt into command_windows: String = "commandWindows";
@@ -909,6 +1033,8 @@ object! {
 object! {
     received
     /// [`ConfiguredHookHandler`] whose `type` is `mcp_tool`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
     McpToolConfiguredHookHandler = "type" "mcp_tool"
     required {
@@ -947,7 +1073,7 @@ object! {
 
 object! {
     received
-    /// Used by `ManagedHooksRequirements.Interrupt`, `ManagedHooksRequirements.PermissionRequest`, `ManagedHooksRequirements.PostCompact` and 9 more.
+    /// Used by `ManagedHooksRequirements.Interrupt`, `ManagedHooksRequirements.PermissionRequest`, `ManagedHooksRequirements.PostCompact` and 11 more.
     #[derive(Debug)]
     ConfiguredHookMatcherGroup
     required {
@@ -1129,8 +1255,20 @@ object! {
     }
     optional {
         /// `Interrupt`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt list interrupt: ConfiguredHookMatcherGroup = "Interrupt";
+        /// `PostModelRequest`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt list post_model_request: ConfiguredHookMatcherGroup = "PostModelRequest";
+        /// `PreModelRequest`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt list pre_model_request: ConfiguredHookMatcherGroup = "PreModelRequest";
         /// `SessionEnd`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt list session_end: ConfiguredHookMatcherGroup = "SessionEnd";
         /// `managedDir`
         opt into managed_dir: String = "managedDir";
@@ -1209,6 +1347,10 @@ object! {
         opt plain http_port: u16 = "httpPort";
         /// `managedAllowedDomainsOnly`
         opt plain managed_allowed_domains_only: bool = "managedAllowedDomainsOnly";
+        /// `reviewDomains`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt list review_domains: String = "reviewDomains";
         /// `socksPort`
         opt plain socks_port: u16 = "socksPort";
         /// `unixSockets`
@@ -1222,7 +1364,13 @@ string_enum! {
         /// `allow`
         Allow = "allow";
         /// `deny`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         Deny = "deny";
+        /// `none`
+        ///
+        /// In runtime 0.133.0 and older, not in 0.144.4.
+        None = "none";
     }
 }
 
@@ -1242,20 +1390,179 @@ object! {
     }
 }
 
+mixed_union! {
+    /// Used by `OtelRequirements.exporter`, `OtelRequirements.metrics_exporter`, `OtelRequirements.trace_exporter`.
+    OtelExporter
+    strings {
+        /// `none`
+        "none" = None;
+        /// `statsig`
+        "statsig" = Statsig;
+    }
+    keys {
+        /// `otlp-http`
+        "otlp-http" = inline OtlpHttp(OtlpHttpOtelExporter);
+        /// `otlp-grpc`
+        "otlp-grpc" = inline OtlpGrpc(OtlpGrpcOtelExporter);
+    }
+}
+
 object! {
     received
-    /// Used by `ConfigWriteResponse.overriddenMetadata`.
+    /// What stands under `otlp-http` in [`OtelExporter`].
     #[derive(Debug)]
-    OverriddenMetadata
+    OtlpHttpOtelExporter
     required {
-        /// `effectiveValue`
-        req into effective_value: Value = "effectiveValue";
-        /// `message`
-        req into message: String = "message";
-        /// `overridingLayer`
-        req into overriding_layer: ConfigLayerMetadata = "overridingLayer";
+        /// `endpoint`
+        req into endpoint: String = "endpoint";
+        /// `headers`
+        req plain headers: BTreeMap<String, String> = "headers";
+        /// `protocol`
+        req into protocol: OtelHttpProtocol = "protocol";
+    }
+    optional {
+        /// `tls`
+        opt into tls: OtelTlsConfig = "tls";
+    }
+}
+
+impl From<OtlpHttpOtelExporter> for OtelExporter {
+    fn from(payload: OtlpHttpOtelExporter) -> Self {
+        Self::OtlpHttp(payload)
+    }
+}
+
+object! {
+    received
+    /// What stands under `otlp-grpc` in [`OtelExporter`].
+    #[derive(Debug)]
+    OtlpGrpcOtelExporter
+    required {
+        /// `endpoint`
+        req into endpoint: String = "endpoint";
+        /// `headers`
+        req plain headers: BTreeMap<String, String> = "headers";
+    }
+    optional {
+        /// `tls`
+        opt into tls: OtelTlsConfig = "tls";
+    }
+}
+
+impl From<OtlpGrpcOtelExporter> for OtelExporter {
+    fn from(payload: OtlpGrpcOtelExporter) -> Self {
+        Self::OtlpGrpc(payload)
+    }
+}
+
+string_enum! {
+    /// Used by `OtelExporter.protocol`.
+    OtelHttpProtocol {
+        /// `binary`
+        Binary = "binary";
+        /// `json`
+        Json = "json";
+    }
+}
+
+object! {
+    received
+    /// Used by `ConfigRequirements.otel`.
+    #[derive(Debug, Default)]
+    OtelRequirements
+    required {}
+    optional {
+        /// `environment`
+        opt into environment: String = "environment";
+        /// `exporter`
+        opt into exporter: OtelExporter = "exporter";
+        /// `headers_helper`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt into headers_helper: String = "headers_helper";
+        /// `headers_helper_refresh_interval_ms`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt plain headers_helper_refresh_interval_ms: u64 = "headers_helper_refresh_interval_ms";
+        /// `log_agent_responses`
+        opt plain log_agent_responses: bool = "log_agent_responses";
+        /// `log_guardian_assessments`
+        opt plain log_guardian_assessments: bool = "log_guardian_assessments";
+        /// `log_sse_deltas`
+        opt plain log_sse_deltas: bool = "log_sse_deltas";
+        /// `log_user_prompt`
+        opt plain log_user_prompt: bool = "log_user_prompt";
+        /// `metrics_exporter`
+        opt into metrics_exporter: OtelExporter = "metrics_exporter";
+        /// `span_attributes`
+        opt plain span_attributes: BTreeMap<String, String> = "span_attributes";
+        /// `tool_result`
+        opt into tool_result: OtelToolResultLogConfig = "tool_result";
+        /// `trace_exporter`
+        opt into trace_exporter: OtelExporter = "trace_exporter";
+        /// `tracestate`
+        opt plain tracestate: BTreeMap<String, BTreeMap<String, String>> = "tracestate";
+    }
+}
+
+object! {
+    received
+    /// Used by `OtelExporter.tls`, `OtelExporter.tls`.
+    #[derive(Debug, Default)]
+    OtelTlsConfig
+    required {}
+    optional {
+        /// `ca-certificate`
+        opt into ca_certificate: String = "ca-certificate";
+        /// `client-certificate`
+        opt into client_certificate: String = "client-certificate";
+        /// `client-private-key`
+        opt into client_private_key: String = "client-private-key";
+    }
+}
+
+object! {
+    received
+    /// Used by `OtelRequirements.tool_result`.
+    #[derive(Debug)]
+    OtelToolResultLogConfig
+    required {
+        /// `max_bytes`
+        req plain max_bytes: u64 = "max_bytes";
     }
     optional {}
+}
+
+object! {
+    received
+    /// Used by `Config.profiles`.
+    #[derive(Debug, Default)]
+    ProfileV2
+    required {}
+    optional {
+        /// `approval_policy`
+        opt into approval_policy: AskForApproval = "approval_policy";
+        /// `approvals_reviewer`
+        opt into approvals_reviewer: ApprovalsReviewer = "approvals_reviewer";
+        /// `chatgpt_base_url`
+        opt into chatgpt_base_url: String = "chatgpt_base_url";
+        /// `model`
+        opt into model: String = "model";
+        /// `model_provider`
+        opt into model_provider: String = "model_provider";
+        /// `model_reasoning_effort`
+        opt into model_reasoning_effort: ReasoningEffort = "model_reasoning_effort";
+        /// `model_reasoning_summary`
+        opt into model_reasoning_summary: ReasoningSummary = "model_reasoning_summary";
+        /// `model_verbosity`
+        opt into model_verbosity: Verbosity = "model_verbosity";
+        /// `service_tier`
+        opt into service_tier: String = "service_tier";
+        /// `tools`
+        opt into tools: ToolsV2 = "tools";
+        /// `web_search`
+        opt into web_search: WebSearchMode = "web_search";
+    }
 }
 
 object! {
@@ -1328,7 +1635,7 @@ object! {
 
 object! {
     received
-    /// Used by `Config.tools`.
+    /// Used by `Config.tools`, `ProfileV2.tools`.
     #[derive(Debug, Default)]
     ToolsV2
     required {}
@@ -1339,7 +1646,7 @@ object! {
 }
 
 string_enum! {
-    /// Used by `Config.model_verbosity`.
+    /// Used by `Config.model_verbosity`, `ProfileV2.model_verbosity`.
     Verbosity {
         /// `low`
         Low = "low";
@@ -1381,16 +1688,28 @@ object! {
 }
 
 string_enum! {
-    /// Used by `Config.web_search`, `ConfigRequirements.allowedWebSearchModes`.
+    /// Used by `Config.web_search`, `ConfigRequirements.allowedWebSearchModes`, `ProfileV2.web_search`.
     WebSearchMode {
         /// `disabled`
         Disabled = "disabled";
         /// `cached`
         Cached = "cached";
         /// `indexed`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         Indexed = "indexed";
         /// `live`
         Live = "live";
+    }
+}
+
+string_enum! {
+    /// Used by `Config.client_search_provider`.
+    WebSearchProvider {
+        /// `standalone`
+        Standalone = "standalone";
+        /// `search_mcp`
+        SearchMcp = "search_mcp";
     }
 }
 
@@ -1514,14 +1833,4 @@ object! {
         req list sample_paths: String = "samplePaths";
     }
     optional {}
-}
-
-string_enum! {
-    /// Used by `ConfigWriteResponse.status`.
-    WriteStatus {
-        /// `ok`
-        Ok = "ok";
-        /// `okOverridden`
-        OkOverridden = "okOverridden";
-    }
 }

@@ -367,21 +367,28 @@ tagged_union! {
     McpServerElicitationRequestParams "mode" {
         /// `openai/userVerification`
         ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
+        ///
         /// Experimental: needs `experimentalApi`.
-        "openai/userVerification" = inline OpenaiSlashUserVerification(OpenaiSlashUserVerificationMcpServerElicitationRequestParams);
+        "openai/userVerification" = boxed OpenaiSlashUserVerification(OpenaiSlashUserVerificationMcpServerElicitationRequestParams);
         /// `form`
         "form" = boxed Form(FormMcpServerElicitationRequestParams);
         /// `openai/form`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         "openai/form" = inline OpenaiSlashForm(OpenaiSlashFormMcpServerElicitationRequestParams);
         /// `openaiForm`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "openaiForm" = inline OpenaiForm(OpenaiFormMcpServerElicitationRequestParams);
         /// `url`
-        "url" = inline Url(UrlMcpServerElicitationRequestParams);
+        "url" = boxed Url(UrlMcpServerElicitationRequestParams);
     }
 }
 
 common_text! {
     McpServerElicitationRequestParams { OpenaiSlashUserVerification Form OpenaiSlashForm OpenaiForm Url }
+    opt environment_id = "environmentId";
     req server_name = "serverName";
     req thread_id = "threadId";
     opt turn_id = "turnId";
@@ -390,6 +397,8 @@ common_text! {
 object! {
     received
     /// [`McpServerElicitationRequestParams`] whose `mode` is `openai/userVerification`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -408,7 +417,13 @@ object! {
     }
     optional {
         /// `_meta`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         any into meta: Value = "_meta";
+        /// `environmentId`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt into environment_id: String = "environmentId";
         /// `turnId`
         opt into turn_id: String = "turnId";
     }
@@ -432,6 +447,10 @@ object! {
     optional {
         /// `_meta`
         any into meta: Value = "_meta";
+        /// `environmentId`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt into environment_id: String = "environmentId";
         /// `turnId`
         opt into turn_id: String = "turnId";
     }
@@ -440,6 +459,8 @@ object! {
 object! {
     received
     /// [`McpServerElicitationRequestParams`] whose `mode` is `openai/form`.
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     #[derive(Debug)]
     OpenaiSlashFormMcpServerElicitationRequestParams = "mode" "openai/form"
     required {
@@ -455,6 +476,10 @@ object! {
     optional {
         /// `_meta`
         any into meta: Value = "_meta";
+        /// `environmentId`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt into environment_id: String = "environmentId";
         /// `turnId`
         opt into turn_id: String = "turnId";
     }
@@ -463,6 +488,8 @@ object! {
 object! {
     received
     /// [`McpServerElicitationRequestParams`] whose `mode` is `openaiForm`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
     OpenaiFormMcpServerElicitationRequestParams = "mode" "openaiForm"
     required {
@@ -478,6 +505,10 @@ object! {
     optional {
         /// `_meta`
         any into meta: Value = "_meta";
+        /// `environmentId`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt into environment_id: String = "environmentId";
         /// `turnId`
         opt into turn_id: String = "turnId";
     }
@@ -503,6 +534,10 @@ object! {
     optional {
         /// `_meta`
         any into meta: Value = "_meta";
+        /// `environmentId`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt into environment_id: String = "environmentId";
         /// `turnId`
         opt into turn_id: String = "turnId";
     }

@@ -19,12 +19,20 @@ object! {
     }
     optional {
         /// `authBearerToken`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into auth_bearer_token: String = "authBearerToken";
         /// `connectTimeoutMs`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt plain connect_timeout_ms: u64 = "connectTimeoutMs";
         /// `skills`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into skills: EnvironmentSkillsParams = "skills";
         /// `websocketRequestId`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into websocket_request_id: String = "websocketRequestId";
     }
 }

@@ -29,12 +29,20 @@ object! {
         /// `includeHome`
         opt plain include_home: bool = "includeHome";
         /// `maxSessionAgeDays`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain max_session_age_days: u32 = "maxSessionAgeDays";
         /// `maxSessions`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain max_sessions: u32 = "maxSessions";
         /// `migrationSource`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into migration_source: String = "migrationSource";
         /// `source`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into source: String = "source";
     }
 }
@@ -50,6 +58,8 @@ object! {
     }
     optional {
         /// `connectors`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt list connectors: ExternalAgentDetectedConnectorCandidate = "connectors";
     }
 }
@@ -57,15 +67,19 @@ object! {
 object! {
     received
     /// Payload of [`externalAgentConfig/import/completed`](crate::notifications::ExternalAgentConfigImportCompleted).
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     ExternalAgentConfigImportCompletedNotification
-    required {
+    required {}
+    optional {
         /// `importId`
-        req into import_id: String = "importId";
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
+        opt into import_id: String = "importId";
         /// `itemTypeResults`
-        req list item_type_results: ExternalAgentConfigImportTypeResult = "itemTypeResults";
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
+        opt list item_type_results: ExternalAgentConfigImportTypeResult = "itemTypeResults";
     }
-    optional {}
 }
 
 object! {
@@ -79,6 +93,8 @@ object! {
     }
     optional {
         /// `connectors`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt list connectors: ExternalAgentImportedConnectorCandidate = "connectors";
     }
 }
@@ -100,6 +116,8 @@ object! {
     }
     optional {
         /// `providerId`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into provider_id: String = "providerId";
     }
 }
@@ -188,6 +206,8 @@ object! {
         /// `source`
         opt into source: String = "source";
         /// `subErrorType`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into sub_error_type: String = "subErrorType";
     }
 }
@@ -209,6 +229,8 @@ object! {
         /// `target`
         opt into target: String = "target";
         /// `title`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into title: String = "title";
     }
 }
@@ -224,10 +246,16 @@ object! {
     }
     optional {
         /// `migrationSource`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into migration_source: String = "migrationSource";
         /// `providerId`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into provider_id: String = "providerId";
         /// `source`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into source: String = "source";
     }
 }
@@ -249,13 +277,15 @@ object! {
 object! {
     received
     /// Answer to [`externalAgentConfig/import`](crate::methods::ExternalAgentConfigImport).
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     ExternalAgentConfigImportResponse
-    required {
+    required {}
+    optional {
         /// `importId`
-        req into import_id: String = "importId";
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
+        opt into import_id: String = "importId";
     }
-    optional {}
 }
 
 object! {
@@ -313,6 +343,8 @@ string_enum! {
         /// `COMMANDS`
         Commands = "COMMANDS";
         /// `MEMORY`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         Memory = "MEMORY";
         /// `SESSIONS`
         Sessions = "SESSIONS";
@@ -407,12 +439,16 @@ object! {
         /// `mcpServers`
         opt list mcp_servers: McpServerMigration = "mcpServers";
         /// `memory`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt list memory: String = "memory";
         /// `plugins`
         opt list plugins: PluginsMigration = "plugins";
         /// `sessions`
         opt list sessions: SessionMigration = "sessions";
         /// `skills`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt list skills: SkillMigration = "skills";
         /// `subagents`
         opt list subagents: SubagentMigration = "subagents";

@@ -133,6 +133,8 @@ tagged_union! {
         /// `inputImage`
         "inputImage" = inline InputImage(InputImageDynamicToolCallOutputContentItem);
         /// `inputAudio`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "inputAudio" = inline InputAudio(InputAudioDynamicToolCallOutputContentItem);
     }
 }
@@ -164,6 +166,8 @@ object! {
 object! {
     sent
     /// [`DynamicToolCallOutputContentItem`] whose `type` is `inputAudio`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
     InputAudioDynamicToolCallOutputContentItem = "type" "inputAudio"
     required {
@@ -373,6 +377,8 @@ tagged_union! {
         /// `execve`
         "execve" = inline Execve(ExecveGuardianApprovalReviewAction);
         /// `writeStdin`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "writeStdin" = inline WriteStdin(WriteStdinGuardianApprovalReviewAction);
         /// `applyPatch`
         "applyPatch" = inline ApplyPatch(ApplyPatchGuardianApprovalReviewAction);
@@ -422,6 +428,8 @@ object! {
 object! {
     received
     /// [`GuardianApprovalReviewAction`] whose `type` is `writeStdin`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
     WriteStdinGuardianApprovalReviewAction = "type" "writeStdin"
     required {
@@ -531,34 +539,6 @@ string_enum! {
     }
 }
 
-string_enum! {
-    /// Used by `GuardianApprovalReview.riskLevel`.
-    GuardianRiskLevel {
-        /// `low`
-        Low = "low";
-        /// `medium`
-        Medium = "medium";
-        /// `high`
-        High = "high";
-        /// `critical`
-        Critical = "critical";
-    }
-}
-
-string_enum! {
-    /// Used by `GuardianApprovalReview.userAuthorization`.
-    GuardianUserAuthorization {
-        /// `unknown`
-        Unknown = "unknown";
-        /// `low`
-        Low = "low";
-        /// `medium`
-        Medium = "medium";
-        /// `high`
-        High = "high";
-    }
-}
-
 object! {
     received
     /// Payload of [`item/completed`](crate::notifications::ItemCompleted).
@@ -574,7 +554,12 @@ object! {
         /// `item`
         req into item: ThreadItem = "item";
     }
-    optional {}
+    optional {
+        /// `contentTokenCount`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain content_token_count: u64 = "contentTokenCount";
+    }
 }
 
 object! {
@@ -822,15 +807,17 @@ object! {
 }
 
 tagged_union! {
-    /// Used by `ItemCompletedNotification.item`, `ItemStartedNotification.item`, `ThreadItemEntry.item` and 2 more.
+    /// Used by `ItemCompletedNotification.item`, `ItemStartedNotification.item`, `ThreadItemEntry.item` and 3 more.
     ThreadItem "type" {
         /// `userMessage`
         "userMessage" = inline UserMessage(UserMessageThreadItem);
         /// `hookPrompt`
         "hookPrompt" = inline HookPrompt(HookPromptThreadItem);
         /// `agentMessage`
-        "agentMessage" = inline AgentMessage(AgentMessageThreadItem);
+        "agentMessage" = boxed AgentMessage(AgentMessageThreadItem);
         /// `functionCallOutput`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "functionCallOutput" = inline FunctionCallOutput(FunctionCallOutputThreadItem);
         /// `plan`
         "plan" = inline Plan(PlanThreadItem);
@@ -843,19 +830,23 @@ tagged_union! {
         /// `mcpToolCall`
         "mcpToolCall" = boxed McpToolCall(McpToolCallThreadItem);
         /// `dynamicToolCall`
-        "dynamicToolCall" = inline DynamicToolCall(DynamicToolCallThreadItem);
+        "dynamicToolCall" = boxed DynamicToolCall(DynamicToolCallThreadItem);
         /// `collabAgentToolCall`
         "collabAgentToolCall" = boxed CollabAgentToolCall(CollabAgentToolCallThreadItem);
         /// `subAgentActivity`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         "subAgentActivity" = inline SubAgentActivity(SubAgentActivityThreadItem);
         /// `webSearch`
         "webSearch" = inline WebSearch(WebSearchThreadItem);
         /// `imageView`
         "imageView" = inline ImageView(ImageViewThreadItem);
         /// `sleep`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         "sleep" = inline Sleep(SleepThreadItem);
         /// `imageGeneration`
-        "imageGeneration" = inline ImageGeneration(ImageGenerationThreadItem);
+        "imageGeneration" = boxed ImageGeneration(ImageGenerationThreadItem);
         /// `enteredReviewMode`
         "enteredReviewMode" = inline EnteredReviewMode(EnteredReviewModeThreadItem);
         /// `exitedReviewMode`
@@ -878,7 +869,17 @@ object! {
     }
     optional {
         /// `clientId`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into client_id: String = "clientId";
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
     }
 }
 
@@ -893,7 +894,16 @@ object! {
         /// `fragments`
         req list fragments: HookPromptFragment = "fragments";
     }
-    optional {}
+    optional {
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
+    }
 }
 
 object! {
@@ -909,19 +919,37 @@ object! {
     }
     optional {
         /// `delivery`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into delivery: AgentMessageDelivery = "delivery";
         /// `memoryCitation`
         opt into memory_citation: MemoryCitation = "memoryCitation";
+        /// `moderation`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into moderation: AgentMessageModeration = "moderation";
         /// `phase`
         opt into phase: MessagePhase = "phase";
         /// `questions`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt list questions: AsyncUserInputQuestion = "questions";
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
     }
 }
 
 object! {
     received
     /// [`ThreadItem`] whose `type` is `functionCallOutput`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
     FunctionCallOutputThreadItem = "type" "functionCallOutput"
     required {
@@ -935,6 +963,14 @@ object! {
     optional {
         /// `namespace`
         opt into namespace: String = "namespace";
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
     }
 }
 
@@ -949,7 +985,16 @@ object! {
         /// `text`
         req into text: String = "text";
     }
-    optional {}
+    optional {
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
+    }
 }
 
 object! {
@@ -966,6 +1011,14 @@ object! {
         opt list content: String = "content";
         /// `summary`
         opt list summary: String = "summary";
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
     }
 }
 
@@ -994,13 +1047,25 @@ object! {
         /// `exitCode`
         opt plain exit_code: i32 = "exitCode";
         /// `pluginId`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into plugin_id: String = "pluginId";
         /// `processId`
         opt into process_id: String = "processId";
         /// `scriptPath`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into script_path: String = "scriptPath";
         /// `source`
         opt into source: CommandExecutionSource = "source";
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
     }
 }
 
@@ -1017,7 +1082,16 @@ object! {
         /// `status`
         req into status: PatchApplyStatus = "status";
     }
-    optional {}
+    optional {
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
+    }
 }
 
 object! {
@@ -1039,21 +1113,39 @@ object! {
     }
     optional {
         /// `appContext`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into app_context: McpToolCallAppContext = "appContext";
         /// `durationMs`
         opt plain duration_ms: i64 = "durationMs";
+        /// `environmentId`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt into environment_id: String = "environmentId";
         /// `error`
         opt into error: McpToolCallError = "error";
         /// `mcpAppResourceUri`
         opt into mcp_app_resource_uri: String = "mcpAppResourceUri";
         /// `mcpAppUi`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into mcp_app_ui: McpAppUi = "mcpAppUi";
         /// `pluginId`
         opt into plugin_id: String = "pluginId";
         /// `readOnlyHint`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain read_only_hint: bool = "readOnlyHint";
         /// `result`
         opt into result: McpToolCallResult = "result";
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
     }
 }
 
@@ -1081,6 +1173,14 @@ object! {
         opt into namespace: String = "namespace";
         /// `success`
         opt plain success: bool = "success";
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
     }
 }
 
@@ -1110,12 +1210,22 @@ object! {
         opt into prompt: String = "prompt";
         /// `reasoningEffort`
         opt into reasoning_effort: ReasoningEffort = "reasoningEffort";
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
     }
 }
 
 object! {
     received
     /// [`ThreadItem`] whose `type` is `subAgentActivity`.
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     #[derive(Debug)]
     SubAgentActivityThreadItem = "type" "subAgentActivity"
     required {
@@ -1130,9 +1240,21 @@ object! {
     }
     optional {
         /// `model`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into model: String = "model";
         /// `reasoningEffort`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into reasoning_effort: ReasoningEffort = "reasoningEffort";
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
     }
 }
 
@@ -1151,7 +1273,17 @@ object! {
         /// `action`
         opt into action: WebSearchAction = "action";
         /// `results`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt list results: Value = "results";
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
     }
 }
 
@@ -1166,12 +1298,23 @@ object! {
         /// `path`
         req into path: LegacyAppPathString = "path";
     }
-    optional {}
+    optional {
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
+    }
 }
 
 object! {
     received
     /// [`ThreadItem`] whose `type` is `sleep`.
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     #[derive(Debug)]
     SleepThreadItem = "type" "sleep"
     required {
@@ -1180,12 +1323,23 @@ object! {
         /// `durationMs`
         req plain duration_ms: u64 = "durationMs";
     }
-    optional {}
+    optional {
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
+    }
 }
 
 object! {
     received
     /// [`ThreadItem`] whose `type` is `imageGeneration`.
+    ///
+    /// Needs `fileId` or `result`.
     #[derive(Debug)]
     ImageGenerationThreadItem = "type" "imageGeneration"
     required {
@@ -1196,6 +1350,8 @@ object! {
     }
     optional {
         /// `failure`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into failure: ImageGenerationFailure = "failure";
         /// `result`
         opt into result: String = "result";
@@ -1204,8 +1360,31 @@ object! {
         /// `savedPath`
         opt into saved_path: AbsolutePathBuf = "savedPath";
         /// `transparentBackground`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain transparent_background: bool = "transparentBackground";
+        /// `generationId`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into generation_id: String = "generationId";
+        /// `inputImages`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt list input_images: ImageGenerationInputImage = "inputImages";
+        /// `fileId`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into file_id: String = "fileId";
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
     }
+    one_of { file_id result }
 }
 
 object! {
@@ -1219,7 +1398,16 @@ object! {
         /// `review`
         req into review: String = "review";
     }
-    optional {}
+    optional {
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
+    }
 }
 
 object! {
@@ -1233,7 +1421,16 @@ object! {
         /// `review`
         req into review: String = "review";
     }
-    optional {}
+    optional {
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
+    }
 }
 
 object! {
@@ -1245,7 +1442,16 @@ object! {
         /// `id`
         req into id: String = "id";
     }
-    optional {}
+    optional {
+        /// `completedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `startedAtMs`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain started_at_ms: i64 = "startedAtMs";
+    }
 }
 
 tagged_union! {
@@ -1258,8 +1464,12 @@ tagged_union! {
         /// `localImage`
         "localImage" = inline LocalImage(LocalImageUserInput);
         /// `audio`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "audio" = inline Audio(AudioUserInput);
         /// `localAudio`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "localAudio" = inline LocalAudio(LocalAudioUserInput);
         /// `skill`
         "skill" = inline Skill(SkillUserInput);
@@ -1297,6 +1507,8 @@ object! {
         /// `url`
         opt into url: String = "url";
         /// `fileId`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into file_id: String = "fileId";
     }
     one_of { url file_id }
@@ -1320,18 +1532,29 @@ object! {
 object! {
     sent
     /// [`UserInput`] whose `type` is `audio`.
-    #[derive(Debug)]
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Needs `url` or `fileId`.
+    #[derive(Debug, Default)]
     AudioUserInput = "type" "audio"
-    required {
+    required {}
+    optional {
         /// `url`
-        req into url: String = "url";
+        opt into url: String = "url";
+        /// `fileId`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into file_id: String = "fileId";
     }
-    optional {}
+    one_of { url file_id }
 }
 
 object! {
     sent
     /// [`UserInput`] whose `type` is `localAudio`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
     LocalAudioUserInput = "type" "localAudio"
     required {

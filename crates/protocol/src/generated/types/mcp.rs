@@ -4,6 +4,7 @@
 
 #[allow(unused_imports)]
 use super::*;
+use crate::JsonObject;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -18,11 +19,19 @@ object! {
         opt into cursor: String = "cursor";
         /// `detail`
         opt into detail: McpServerStatusDetail = "detail";
+        /// `environmentId`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt into environment_id: String = "environmentId";
         /// `limit`
         opt plain limit: u32 = "limit";
         /// `serverName`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into server_name: String = "serverName";
         /// `threadId`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into thread_id: String = "threadId";
     }
 }
@@ -70,6 +79,8 @@ string_enum! {
     /// Used by `McpServerStatus.authStatus`.
     McpAuthStatus {
         /// `unknown`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         Unknown = "unknown";
         /// `unsupported`
         Unsupported = "unsupported";
@@ -94,11 +105,25 @@ object! {
         req into uri: String = "uri";
     }
     optional {
+        /// `_meta`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain meta: JsonObject = "_meta";
         /// `connectorId`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into connector_id: String = "connectorId";
+        /// `environmentId`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt into environment_id: String = "environmentId";
         /// `originCallId`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into origin_call_id: String = "originCallId";
         /// `target`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into target: McpResourceReadTarget = "target";
         /// `threadId`
         opt into thread_id: String = "threadId";
@@ -116,6 +141,8 @@ object! {
     }
     optional {
         /// `originCallId`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into origin_call_id: String = "originCallId";
     }
 }
@@ -293,8 +320,12 @@ object! {
         /// `error`
         opt into error: String = "error";
         /// `loginId`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into login_id: String = "loginId";
         /// `threadId`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into thread_id: String = "threadId";
     }
 }
@@ -310,10 +341,18 @@ object! {
     }
     optional {
         /// `clientRegistration`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into client_registration: McpServerOauthClientRegistration = "clientRegistration";
+        /// `environmentId`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt into environment_id: String = "environmentId";
         /// `scopes`
         opt list scopes: String = "scopes";
         /// `threadId`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into thread_id: String = "threadId";
         /// `timeoutSecs`
         opt plain timeout_secs: i64 = "timeoutSecs";
@@ -331,6 +370,8 @@ object! {
     }
     optional {
         /// `loginId`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into login_id: String = "loginId";
     }
 }
@@ -375,17 +416,37 @@ object! {
         req plain tools: BTreeMap<String, Tool> = "tools";
     }
     optional {
+        /// `environmentId`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt into environment_id: String = "environmentId";
         /// `httpOrigin`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into http_origin: String = "httpOrigin";
         /// `pluginId`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into plugin_id: String = "pluginId";
         /// `runtimeStatus`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into runtime_status: McpServerConnectionStatus = "runtimeStatus";
         /// `serverCapabilities`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         any into server_capabilities: Value = "serverCapabilities";
         /// `serverInfo`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into server_info: McpServerInfo = "serverInfo";
+        /// `toolListMeta`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        any into tool_list_meta: Value = "toolListMeta";
         /// `toolsError`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into tools_error: String = "toolsError";
     }
 }
@@ -412,11 +473,19 @@ object! {
         req into status: McpServerStartupState = "status";
     }
     optional {
+        /// `environmentId`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt into environment_id: String = "environmentId";
         /// `error`
         opt into error: String = "error";
         /// `failureReason`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into failure_reason: McpServerStartupFailureReason = "failureReason";
         /// `threadId`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into thread_id: String = "threadId";
     }
 }
@@ -439,6 +508,10 @@ object! {
         any into meta: Value = "_meta";
         /// `arguments`
         any into arguments: Value = "arguments";
+        /// `environmentId`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt into environment_id: String = "environmentId";
     }
 }
 
@@ -479,6 +552,10 @@ object! {
         opt into link_id: String = "linkId";
         /// `resourceUri`
         opt into resource_uri: String = "resourceUri";
+        /// `templateId`
+        ///
+        /// In runtime 0.144.4 and older, not in 0.154.0.
+        opt into template_id: String = "templateId";
     }
 }
 

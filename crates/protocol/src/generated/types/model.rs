@@ -26,6 +26,69 @@ object! {
 }
 
 string_enum! {
+    /// Used by `ProviderSettingsPatch.providerId`.
+    BedrockProviderId {
+        /// `amazon-bedrock`
+        AmazonBedrock = "amazon-bedrock";
+        /// `amazon-bedrock-runtime`
+        AmazonBedrockRuntime = "amazon-bedrock-runtime";
+    }
+}
+
+tagged_union! {
+    /// Used by `ProviderSettings.auth`.
+    GatewayAuth "mode" {
+        /// `none`
+        "none" = inline None(NoneGatewayAuth);
+        /// `environmentVariable`
+        "environmentVariable" = inline EnvironmentVariable(EnvironmentVariableGatewayAuth);
+        /// `externallyConfigured`
+        "externallyConfigured" = inline ExternallyConfigured(ExternallyConfiguredGatewayAuth);
+    }
+}
+
+object! {
+    received
+    /// [`GatewayAuth`] whose `mode` is `none`.
+    #[derive(Debug, Default)]
+    NoneGatewayAuth = "mode" "none"
+    required {}
+    optional {}
+}
+
+object! {
+    received
+    /// [`GatewayAuth`] whose `mode` is `environmentVariable`.
+    #[derive(Debug)]
+    EnvironmentVariableGatewayAuth = "mode" "environmentVariable"
+    required {
+        /// `envKey`
+        req into env_key: String = "envKey";
+    }
+    optional {}
+}
+
+object! {
+    received
+    /// [`GatewayAuth`] whose `mode` is `externallyConfigured`.
+    #[derive(Debug, Default)]
+    ExternallyConfiguredGatewayAuth = "mode" "externallyConfigured"
+    required {}
+    optional {
+        /// `envKey`
+        opt into env_key: String = "envKey";
+    }
+}
+
+string_enum! {
+    /// Used by `ProviderSettingsPatch.providerId`.
+    GcpProviderId {
+        /// `gcp`
+        Gcp = "gcp";
+    }
+}
+
+string_enum! {
     /// Used by `Model.inputModalities`.
     InputModality {
         /// `text`
@@ -33,6 +96,8 @@ string_enum! {
         /// `image`
         Image = "image";
         /// `audio`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         Audio = "audio";
     }
 }
@@ -66,14 +131,20 @@ object! {
         /// `availabilityNux`
         opt into availability_nux: ModelAvailabilityNux = "availabilityNux";
         /// `availableAccessPrograms`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into available_access_programs: ModelAccessPrograms = "availableAccessPrograms";
         /// `defaultServiceTier`
         opt into default_service_tier: String = "defaultServiceTier";
         /// `inputModalities`
         opt list input_modalities: InputModality = "inputModalities";
         /// `modelSpecialty`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into model_specialty: String = "modelSpecialty";
         /// `multiAgentVersion`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into multi_agent_version: MultiAgentVersion = "multiAgentVersion";
         /// `serviceTiers`
         opt list service_tiers: ModelServiceTier = "serviceTiers";
@@ -123,6 +194,10 @@ object! {
         opt plain include_hidden: bool = "includeHidden";
         /// `limit`
         opt plain limit: u32 = "limit";
+        /// `modelProvider`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into model_provider: String = "modelProvider";
     }
 }
 
@@ -161,7 +236,146 @@ object! {
         /// `webSearch`
         req plain web_search: bool = "webSearch";
     }
+    optional {
+        /// `namespaceTools`
+        ///
+        /// In runtime 0.154.0 and older, not in 0.163.0.
+        opt plain namespace_tools: bool = "namespaceTools";
+    }
+}
+
+object! {
+    sent
+    /// Parameters of [`modelProvider/config/write`](crate::methods::ModelProviderConfigWrite).
+    #[derive(Debug)]
+    ModelProviderConfigWriteParams
+    required {
+        /// `settings`
+        req into settings: ProviderSettingsPatch = "settings";
+    }
     optional {}
+}
+
+object! {
+    received
+    /// Answer to [`modelProvider/config/write`](crate::methods::ModelProviderConfigWrite).
+    #[derive(Debug)]
+    ModelProviderConfigWriteResponse
+    required {
+        /// `provider`
+        req into provider: ModelProviderSummary = "provider";
+    }
+    optional {}
+}
+
+object! {
+    sent
+    /// Parameters of [`modelProvider/default/set`](crate::methods::ModelProviderDefaultSet).
+    #[derive(Debug)]
+    ModelProviderDefaultSetParams
+    required {
+        /// `providerId`
+        req into provider_id: String = "providerId";
+    }
+    optional {}
+}
+
+tagged_union! {
+    /// No method uses it directly.
+    ModelProviderError "type" {
+        /// `modelProviderMismatch`
+        "modelProviderMismatch" = inline ModelProviderMismatch(ModelProviderMismatchModelProviderError);
+        /// `modelProviderNotConfigured`
+        "modelProviderNotConfigured" = inline ModelProviderNotConfigured(ModelProviderNotConfiguredModelProviderError);
+        /// `modelProviderPolicyConflict`
+        "modelProviderPolicyConflict" = inline ModelProviderPolicyConflict(ModelProviderPolicyConflictModelProviderError);
+    }
+}
+
+object! {
+    received
+    /// [`ModelProviderError`] whose `type` is `modelProviderMismatch`.
+    #[derive(Debug)]
+    ModelProviderMismatchModelProviderError = "type" "modelProviderMismatch"
+    required {
+        /// `currentModelProvider`
+        req into current_model_provider: String = "currentModelProvider";
+        /// `modelProvider`
+        req into model_provider: String = "modelProvider";
+    }
+    optional {}
+}
+
+object! {
+    received
+    /// [`ModelProviderError`] whose `type` is `modelProviderNotConfigured`.
+    #[derive(Debug)]
+    ModelProviderNotConfiguredModelProviderError = "type" "modelProviderNotConfigured"
+    required {
+        /// `modelProvider`
+        req into model_provider: String = "modelProvider";
+    }
+    optional {}
+}
+
+object! {
+    received
+    /// [`ModelProviderError`] whose `type` is `modelProviderPolicyConflict`.
+    #[derive(Debug)]
+    ModelProviderPolicyConflictModelProviderError = "type" "modelProviderPolicyConflict"
+    required {
+        /// `modelProvider`
+        req into model_provider: String = "modelProvider";
+        /// `requiredModelProvider`
+        req into required_model_provider: String = "requiredModelProvider";
+    }
+    optional {}
+}
+
+object! {
+    sent
+    /// Parameters of [`modelProvider/list`](crate::methods::ModelProviderList).
+    #[derive(Debug, Default)]
+    ModelProviderListParams
+    required {}
+    optional {}
+}
+
+object! {
+    received
+    /// Answer to [`modelProvider/list`](crate::methods::ModelProviderList).
+    #[derive(Debug)]
+    ModelProviderListResponse
+    required {
+        /// `canChangeDefault`
+        req plain can_change_default: bool = "canChangeDefault";
+        /// `data`
+        req list data: ModelProviderSummary = "data";
+        /// `defaultProviderId`
+        req into default_provider_id: String = "defaultProviderId";
+    }
+    optional {}
+}
+
+object! {
+    received
+    /// Used by `ModelProviderConfigWriteResponse.provider`, `ModelProviderListResponse.data`.
+    #[derive(Debug)]
+    ModelProviderSummary
+    required {
+        /// `id`
+        req into id: String = "id";
+        /// `name`
+        req into name: String = "name";
+        /// `canEdit`
+        req plain can_edit: bool = "canEdit";
+        /// `settings`
+        req into settings: ProviderSettings = "settings";
+    }
+    optional {
+        /// `baseUrl`
+        opt into base_url: String = "baseUrl";
+    }
 }
 
 string_enum! {
@@ -248,6 +462,8 @@ object! {
         /// `modelLink`
         opt into model_link: String = "modelLink";
         /// `retirementAt`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain retirement_at: i64 = "retirementAt";
         /// `upgradeCopy`
         opt into upgrade_copy: String = "upgradeCopy";
@@ -287,6 +503,137 @@ string_enum! {
         V1 = "v1";
         /// `v2`
         V2 = "v2";
+    }
+}
+
+tagged_union! {
+    /// Used by `ModelProviderSummary.settings`.
+    ProviderSettings "type" {
+        /// `openai`
+        "openai" = inline Openai(OpenaiProviderSettings);
+        /// `customGateway`
+        "customGateway" = inline CustomGateway(CustomGatewayProviderSettings);
+        /// `bedrock`
+        "bedrock" = inline Bedrock(BedrockProviderSettings);
+        /// `gcp`
+        "gcp" = inline Gcp(GcpProviderSettings);
+    }
+}
+
+object! {
+    received
+    /// [`ProviderSettings`] whose `type` is `openai`.
+    #[derive(Debug, Default)]
+    OpenaiProviderSettings = "type" "openai"
+    required {}
+    optional {}
+}
+
+object! {
+    received
+    /// [`ProviderSettings`] whose `type` is `customGateway`.
+    #[derive(Debug)]
+    CustomGatewayProviderSettings = "type" "customGateway"
+    required {
+        /// `auth`
+        req into auth: GatewayAuth = "auth";
+    }
+    optional {}
+}
+
+object! {
+    received
+    /// [`ProviderSettings`] whose `type` is `bedrock`.
+    #[derive(Debug, Default)]
+    BedrockProviderSettings = "type" "bedrock"
+    required {}
+    optional {
+        /// `profile`
+        opt into profile: String = "profile";
+        /// `region`
+        opt into region: String = "region";
+    }
+}
+
+object! {
+    received
+    /// [`ProviderSettings`] whose `type` is `gcp`.
+    #[derive(Debug, Default)]
+    GcpProviderSettings = "type" "gcp"
+    required {}
+    optional {
+        /// `credentialFile`
+        opt into credential_file: String = "credentialFile";
+        /// `location`
+        opt into location: String = "location";
+        /// `projectId`
+        opt into project_id: String = "projectId";
+    }
+}
+
+tagged_union! {
+    /// Used by `ModelProviderConfigWriteParams.settings`.
+    ProviderSettingsPatch "type" {
+        /// `customGateway`
+        "customGateway" = inline CustomGateway(CustomGatewayProviderSettingsPatch);
+        /// `bedrock`
+        "bedrock" = inline Bedrock(BedrockProviderSettingsPatch);
+        /// `gcp`
+        "gcp" = inline Gcp(GcpProviderSettingsPatch);
+    }
+}
+
+object! {
+    sent
+    /// [`ProviderSettingsPatch`] whose `type` is `customGateway`.
+    #[derive(Debug, Default)]
+    CustomGatewayProviderSettingsPatch = "type" "customGateway"
+    required {}
+    optional {
+        /// `baseUrl`
+        opt into base_url: String = "baseUrl";
+        /// `envKey`
+        opt into env_key: String = "envKey";
+        /// `name`
+        opt into name: String = "name";
+        /// `providerId`
+        opt into provider_id: String = "providerId";
+    }
+}
+
+object! {
+    sent
+    /// [`ProviderSettingsPatch`] whose `type` is `bedrock`.
+    #[derive(Debug)]
+    BedrockProviderSettingsPatch = "type" "bedrock"
+    required {
+        /// `providerId`
+        req into provider_id: BedrockProviderId = "providerId";
+    }
+    optional {
+        /// `profile`
+        opt into profile: String = "profile";
+        /// `region`
+        opt into region: String = "region";
+    }
+}
+
+object! {
+    sent
+    /// [`ProviderSettingsPatch`] whose `type` is `gcp`.
+    #[derive(Debug)]
+    GcpProviderSettingsPatch = "type" "gcp"
+    required {
+        /// `providerId`
+        req into provider_id: GcpProviderId = "providerId";
+    }
+    optional {
+        /// `credentialFile`
+        opt into credential_file: String = "credentialFile";
+        /// `location`
+        opt into location: String = "location";
+        /// `projectId`
+        opt into project_id: String = "projectId";
     }
 }
 

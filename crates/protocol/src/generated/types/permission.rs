@@ -65,7 +65,7 @@ object! {
 }
 
 mixed_union! {
-    /// Used by `Config.approval_policy`, `ConfigRequirements.allowedApprovalPolicies`, `ThreadForkParams.approvalPolicy` and 8 more.
+    /// Used by `Config.approval_policy`, `ConfigRequirements.allowedApprovalPolicies`, `ProfileV2.approval_policy` and 9 more.
     AskForApproval
     strings {
         /// `untrusted`
@@ -74,6 +74,10 @@ mixed_union! {
         "on-request" = OnRequest;
         /// `never`
         "never" = Never;
+        /// `on-failure`
+        ///
+        /// In runtime 0.133.0 and older, not in 0.144.4.
+        "on-failure" = OnFailure;
     }
     keys {
         /// `granular`
@@ -329,6 +333,8 @@ object! {
     }
     optional {
         /// `allowed`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt plain allowed: bool = "allowed";
         /// `description`
         opt into description: String = "description";
@@ -356,6 +362,8 @@ object! {
     }
     optional {
         /// `environmentId`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into environment_id: String = "environmentId";
         /// `reason`
         opt into reason: String = "reason";

@@ -18,11 +18,17 @@ object! {
     }
     optional {
         /// `category`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into category: String = "category";
         /// `description`
         opt into description: String = "description";
         /// `installUrl`
         opt into install_url: String = "installUrl";
+        /// `needsAuth`
+        ///
+        /// In runtime 0.133.0 and older, not in 0.144.4.
+        opt plain needs_auth: bool = "needsAuth";
     }
 }
 
@@ -234,16 +240,24 @@ object! {
     }
     optional {
         /// `appTemplates`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt list app_templates: AppTemplateSummary = "appTemplates";
         /// `description`
         opt into description: String = "description";
         /// `marketplacePath`
         opt into marketplace_path: AbsolutePathBuf = "marketplacePath";
         /// `onboardingSkill`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into onboarding_skill: SkillSummary = "onboardingSkill";
         /// `scheduledTasks`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt list scheduled_tasks: ScheduledTaskSummary = "scheduledTasks";
         /// `shareUrl`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into share_url: String = "shareUrl";
     }
 }
@@ -287,6 +301,8 @@ object! {
     }
     optional {
         /// `installAttemptId`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into install_attempt_id: String = "installAttemptId";
         /// `marketplacePath`
         opt into marketplace_path: AbsolutePathBuf = "marketplacePath";
@@ -391,10 +407,14 @@ object! {
         /// `logo`
         opt into logo: AbsolutePathBuf = "logo";
         /// `logoDark`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into logo_dark: AbsolutePathBuf = "logoDark";
         /// `logoUrl`
         opt into logo_url: String = "logoUrl";
         /// `logoUrlDark`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into logo_url_dark: String = "logoUrlDark";
         /// `longDescription`
         opt into long_description: String = "longDescription";
@@ -421,6 +441,8 @@ string_enum! {
         /// `shared-with-me`
         SharedWithMe = "shared-with-me";
         /// `created-by-me-remote`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         CreatedByMeRemote = "created-by-me-remote";
     }
 }
@@ -435,6 +457,8 @@ object! {
         /// `cwds`
         opt list cwds: AbsolutePathBuf = "cwds";
         /// `forceRefetch`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain force_refetch: bool = "forceRefetch";
         /// `marketplaceKinds`
         opt list marketplace_kinds: PluginListMarketplaceKind = "marketplaceKinds";
@@ -671,6 +695,8 @@ object! {
     }
     optional {
         /// `canPublishToWorkspace`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain can_publish_to_workspace: bool = "canPublishToWorkspace";
         /// `creatorAccountUserId`
         opt into creator_account_user_id: String = "creatorAccountUserId";
@@ -830,6 +856,8 @@ object! {
     }
     optional {
         /// `canPublishToWorkspace`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain can_publish_to_workspace: bool = "canPublishToWorkspace";
     }
 }
@@ -868,6 +896,8 @@ string_enum! {
         /// `PRIVATE`
         Private = "PRIVATE";
         /// `LISTED`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         Listed = "LISTED";
     }
 }
@@ -938,6 +968,8 @@ tagged_union! {
         /// `git`
         "git" = inline Git(GitPluginSource);
         /// `npm`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         "npm" = inline Npm(NpmPluginSource);
         /// `remote`
         "remote" = inline Remote(RemotePluginSource);
@@ -978,6 +1010,8 @@ object! {
 object! {
     received
     /// [`PluginSource`] whose `type` is `npm`.
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     #[derive(Debug)]
     NpmPluginSource = "type" "npm"
     required {
@@ -1026,12 +1060,20 @@ object! {
         /// `availability`
         opt into availability: PluginAvailability = "availability";
         /// `disabledReason`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into disabled_reason: PluginDisabledReason = "disabledReason";
         /// `eligiblePlanTypes`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt list eligible_plan_types: String = "eligiblePlanTypes";
         /// `installPolicySource`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into install_policy_source: PluginInstallPolicySource = "installPolicySource";
         /// `installedAt`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain installed_at: i64 = "installedAt";
         /// `interface`
         opt into interface: PluginInterface = "interface";
@@ -1040,12 +1082,16 @@ object! {
         /// `localVersion`
         opt into local_version: String = "localVersion";
         /// `mustShowInstallationInterstitial`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain must_show_installation_interstitial: bool = "mustShowInstallationInterstitial";
         /// `remotePluginId`
         opt into remote_plugin_id: String = "remotePluginId";
         /// `shareContext`
         opt into share_context: PluginShareContext = "shareContext";
         /// `version`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into version: String = "version";
     }
 }

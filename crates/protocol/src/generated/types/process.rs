@@ -194,7 +194,12 @@ object! {
         /// `stdoutCapReached`
         req plain stdout_cap_reached: bool = "stdoutCapReached";
     }
-    optional {}
+    optional {
+        /// `outputDrainTimedOut`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain output_drain_timed_out: bool = "outputDrainTimedOut";
+    }
 }
 
 object! {

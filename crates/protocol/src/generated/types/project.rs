@@ -20,14 +20,16 @@ object! {
         req plain created_at: i64 = "createdAt";
         /// `metadata`
         req plain metadata: BTreeMap<String, String> = "metadata";
-        /// `position`
-        req plain position: i64 = "position";
         /// `roots`
         req list roots: ProjectRoot = "roots";
         /// `updatedAt`
         req plain updated_at: i64 = "updatedAt";
     }
     optional {
+        /// `position`
+        ///
+        /// In runtime 0.169.0 and older, not in 0.171.0.
+        opt plain position: i64 = "position";
         /// `recencyAt`
         opt plain recency_at: i64 = "recencyAt";
     }

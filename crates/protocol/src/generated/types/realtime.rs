@@ -39,6 +39,8 @@ string_enum! {
         /// `v2`
         V2 = "v2";
         /// `v3`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         V3 = "v3";
     }
 }
@@ -63,12 +65,16 @@ string_enum! {
         /// `ash`
         Ash = "ash";
         /// `aube`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         Aube = "aube";
         /// `ballad`
         Ballad = "ballad";
         /// `breeze`
         Breeze = "breeze";
         /// `bubbie`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         Bubbie = "bubbie";
         /// `cedar`
         Cedar = "cedar";
@@ -81,50 +87,78 @@ string_enum! {
         /// `ember`
         Ember = "ember";
         /// `haetsal`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         Haetsal = "haetsal";
         /// `hanul`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         Hanul = "hanul";
         /// `himari`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         Himari = "himari";
         /// `juniper`
         Juniper = "juniper";
         /// `leher`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         Leher = "leher";
         /// `maple`
         Maple = "maple";
         /// `marin`
         Marin = "marin";
         /// `miko`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         Miko = "miko";
         /// `neer`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         Neer = "neer";
         /// `porto`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         Porto = "porto";
         /// `rindo`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         Rindo = "rindo";
         /// `rio`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         Rio = "rio";
         /// `rivage`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         Rivage = "rivage";
         /// `sage`
         Sage = "sage";
         /// `selva`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         Selva = "selva";
         /// `shimmer`
         Shimmer = "shimmer";
         /// `sol`
         Sol = "sol";
         /// `sonna`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         Sonna = "sonna";
         /// `spruce`
         Spruce = "spruce";
         /// `tinta`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         Tinta = "tinta";
         /// `vale`
         Vale = "vale";
         /// `verse`
         Verse = "verse";
         /// `viola`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         Viola = "viola";
     }
 }
@@ -146,6 +180,8 @@ object! {
     }
     optional {
         /// `v3`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt list v3: RealtimeVoice = "v3";
     }
 }
@@ -219,6 +255,8 @@ object! {
     }
     optional {
         /// `role`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into role: ConversationTextRole = "role";
     }
 }
@@ -312,6 +350,32 @@ object! {
     }
 }
 
+string_enum! {
+    /// Used by `ThreadRealtimeListResponse.coverage`.
+    ThreadRealtimeCoverage {
+        /// `unsupported`
+        Unsupported = "unsupported";
+        /// `pending`
+        Pending = "pending";
+        /// `ready`
+        Ready = "ready";
+    }
+}
+
+object! {
+    received
+    /// Used by `ThreadRealtimeListResponse.data`.
+    #[derive(Debug)]
+    ThreadRealtimeEntry
+    required {
+        /// `item`
+        req into item: ThreadRealtimeItem = "item";
+        /// `position`
+        req plain position: u64 = "position";
+    }
+    optional {}
+}
+
 object! {
     received
     /// Payload of [`thread/realtime/error`](crate::notifications::ThreadRealtimeError).
@@ -324,6 +388,28 @@ object! {
         req into message: String = "message";
     }
     optional {}
+}
+
+object! {
+    received
+    /// Used by `ThreadRealtimeItem.channels`.
+    #[derive(Debug)]
+    ThreadRealtimeFrameChannels
+    required {
+        /// `voice_transcript`
+        req into voice_transcript: ThreadRealtimeVoiceTranscript = "voice_transcript";
+    }
+    optional {}
+}
+
+string_enum! {
+    /// Used by `ThreadRealtimeItem.mode`.
+    ThreadRealtimeHandoffMode {
+        /// `start`
+        Start = "start";
+        /// `steer`
+        Steer = "steer";
+    }
 }
 
 object! {
@@ -341,7 +427,7 @@ object! {
 }
 
 tagged_union! {
-    /// Used by `ThreadRealtimeItemCompletedNotification.item`, `ThreadRealtimeItemStartedNotification.item`, `ThreadTimelineEntry.item`.
+    /// Used by `ThreadRealtimeEntry.item`, `ThreadRealtimeItemCompletedNotification.item`, `ThreadRealtimeItemStartedNotification.item` and 1 more.
     ThreadRealtimeItem "type" {
         /// `realtimeSessionStarted`
         "realtimeSessionStarted" = inline RealtimeSessionStarted(RealtimeSessionStartedThreadRealtimeItem);
@@ -351,11 +437,23 @@ tagged_union! {
         "bemItemPromoted" = inline BemItemPromoted(BemItemPromotedThreadRealtimeItem);
         /// `realtimeSessionClosed`
         "realtimeSessionClosed" = inline RealtimeSessionClosed(RealtimeSessionClosedThreadRealtimeItem);
+        /// `frame`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        "frame" = inline Frame(FrameThreadRealtimeItem);
+        /// `turnInputAccepted`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        "turnInputAccepted" = boxed TurnInputAccepted(TurnInputAcceptedThreadRealtimeItem);
+        /// `sessionEndInputSaved`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        "sessionEndInputSaved" = inline SessionEndInputSaved(SessionEndInputSavedThreadRealtimeItem);
     }
 }
 
 common_text! {
-    ThreadRealtimeItem { RealtimeSessionStarted TranscriptSegment BemItemPromoted RealtimeSessionClosed }
+    ThreadRealtimeItem { RealtimeSessionStarted TranscriptSegment BemItemPromoted RealtimeSessionClosed Frame TurnInputAccepted SessionEndInputSaved }
     req id = "id";
     req realtime_session_id = "realtimeSessionId";
 }
@@ -371,7 +469,12 @@ object! {
         /// `realtimeSessionId`
         req into realtime_session_id: String = "realtimeSessionId";
     }
-    optional {}
+    optional {
+        /// `observedAtMs`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt plain observed_at_ms: i64 = "observedAtMs";
+    }
 }
 
 object! {
@@ -389,7 +492,12 @@ object! {
         /// `realtimeSessionId`
         req into realtime_session_id: String = "realtimeSessionId";
     }
-    optional {}
+    optional {
+        /// `observedAtMs`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt plain observed_at_ms: i64 = "observedAtMs";
+    }
 }
 
 object! {
@@ -409,7 +517,12 @@ object! {
         /// `realtimeSessionId`
         req into realtime_session_id: String = "realtimeSessionId";
     }
-    optional {}
+    optional {
+        /// `observedAtMs`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt plain observed_at_ms: i64 = "observedAtMs";
+    }
 }
 
 object! {
@@ -425,7 +538,95 @@ object! {
         /// `realtimeSessionId`
         req into realtime_session_id: String = "realtimeSessionId";
     }
-    optional {}
+    optional {
+        /// `observedAtMs`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt plain observed_at_ms: i64 = "observedAtMs";
+    }
+}
+
+object! {
+    received
+    /// [`ThreadRealtimeItem`] whose `type` is `frame`.
+    ///
+    /// In runtime 0.171.0 and newer, not in 0.169.0.
+    #[derive(Debug)]
+    FrameThreadRealtimeItem = "type" "frame"
+    required {
+        /// `id`
+        req into id: String = "id";
+        /// `channels`
+        req into channels: ThreadRealtimeFrameChannels = "channels";
+        /// `realtimeSessionId`
+        req into realtime_session_id: String = "realtimeSessionId";
+    }
+    optional {
+        /// `observedAtMs`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt plain observed_at_ms: i64 = "observedAtMs";
+    }
+}
+
+object! {
+    received
+    /// [`ThreadRealtimeItem`] whose `type` is `turnInputAccepted`.
+    ///
+    /// In runtime 0.171.0 and newer, not in 0.169.0.
+    #[derive(Debug)]
+    TurnInputAcceptedThreadRealtimeItem = "type" "turnInputAccepted"
+    required {
+        /// `id`
+        req into id: String = "id";
+        /// `handoff_id`
+        req into handoff_id: String = "handoff_id";
+        /// `input`
+        req into input: String = "input";
+        /// `input_item_id`
+        req into input_item_id: String = "input_item_id";
+        /// `mode`
+        req into mode: ThreadRealtimeHandoffMode = "mode";
+        /// `source_event_ids`
+        req list source_event_ids: String = "source_event_ids";
+        /// `turn_id`
+        req into turn_id: String = "turn_id";
+        /// `realtimeSessionId`
+        req into realtime_session_id: String = "realtimeSessionId";
+    }
+    optional {
+        /// `observedAtMs`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt plain observed_at_ms: i64 = "observedAtMs";
+    }
+}
+
+object! {
+    received
+    /// [`ThreadRealtimeItem`] whose `type` is `sessionEndInputSaved`.
+    ///
+    /// In runtime 0.171.0 and newer, not in 0.169.0.
+    #[derive(Debug)]
+    SessionEndInputSavedThreadRealtimeItem = "type" "sessionEndInputSaved"
+    required {
+        /// `id`
+        req into id: String = "id";
+        /// `input`
+        req into input: String = "input";
+        /// `input_item_id`
+        req into input_item_id: String = "input_item_id";
+        /// `source_event_ids`
+        req list source_event_ids: String = "source_event_ids";
+        /// `realtimeSessionId`
+        req into realtime_session_id: String = "realtimeSessionId";
+    }
+    optional {
+        /// `observedAtMs`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt plain observed_at_ms: i64 = "observedAtMs";
+    }
 }
 
 object! {
@@ -488,6 +689,64 @@ object! {
 
 object! {
     sent
+    /// Parameters of [`thread/realtime/list`](crate::methods::ThreadRealtimeList).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug)]
+    ThreadRealtimeListParams
+    required {
+        /// `threadId`
+        req into thread_id: String = "threadId";
+    }
+    optional {
+        /// `afterPosition`
+        opt plain after_position: u64 = "afterPosition";
+        /// `cursor`
+        opt into cursor: String = "cursor";
+        /// `eventId`
+        opt into event_id: String = "eventId";
+        /// `fromObservedAtMs`
+        opt plain from_observed_at_ms: i64 = "fromObservedAtMs";
+        /// `limit`
+        opt plain limit: u32 = "limit";
+        /// `order`
+        opt into order: ThreadRealtimeOrder = "order";
+        /// `requiredThroughPosition`
+        opt plain required_through_position: u64 = "requiredThroughPosition";
+        /// `sessionId`
+        opt into session_id: String = "sessionId";
+        /// `snapshotEnd`
+        opt plain snapshot_end: u64 = "snapshotEnd";
+        /// `toObservedAtMs`
+        opt plain to_observed_at_ms: i64 = "toObservedAtMs";
+    }
+}
+
+object! {
+    received
+    /// Answer to [`thread/realtime/list`](crate::methods::ThreadRealtimeList).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug)]
+    ThreadRealtimeListResponse
+    required {
+        /// `coverage`
+        req into coverage: ThreadRealtimeCoverage = "coverage";
+        /// `data`
+        req list data: ThreadRealtimeEntry = "data";
+        /// `projectedThroughItemIndex`
+        req plain projected_through_item_index: u64 = "projectedThroughItemIndex";
+        /// `snapshotEnd`
+        req plain snapshot_end: u64 = "snapshotEnd";
+    }
+    optional {
+        /// `nextCursor`
+        opt into next_cursor: String = "nextCursor";
+    }
+}
+
+object! {
+    sent
     /// Parameters of [`thread/realtime/listVoices`](crate::methods::ThreadRealtimeListVoices).
     ///
     /// Experimental: needs `experimentalApi`.
@@ -509,6 +768,16 @@ object! {
         req into voices: RealtimeVoicesList = "voices";
     }
     optional {}
+}
+
+string_enum! {
+    /// Used by `ThreadRealtimeListParams.order`.
+    ThreadRealtimeOrder {
+        /// `observedAt`
+        ObservedAt = "observedAt";
+        /// `position`
+        Position = "position";
+    }
 }
 
 object! {
@@ -564,41 +833,77 @@ object! {
     }
     optional {
         /// `backendReasoningStatus`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt plain backend_reasoning_status: bool = "backendReasoningStatus";
         /// `clientManagedHandoffs`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt plain client_managed_handoffs: bool = "clientManagedHandoffs";
         /// `codexResponseHandoffChannelPrefixes`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain codex_response_handoff_channel_prefixes: BTreeMap<String, Vec<String>> = "codexResponseHandoffChannelPrefixes";
         /// `codexResponseHandoffMode`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into codex_response_handoff_mode: CodexResponseHandoffMode = "codexResponseHandoffMode";
+        /// `codexResponseHandoffPrefix`
+        ///
+        /// In runtime 0.144.4, not in 0.133.0 and 0.154.0.
+        opt into codex_response_handoff_prefix: String = "codexResponseHandoffPrefix";
         /// `codexResponseItemPrefix`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into codex_response_item_prefix: String = "codexResponseItemPrefix";
         /// `codexResponsesAsItems`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt plain codex_responses_as_items: bool = "codexResponsesAsItems";
         /// `delegationAckFiller`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain delegation_ack_filler: bool = "delegationAckFiller";
         /// `flushTranscriptTailOnSessionEnd`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt plain flush_transcript_tail_on_session_end: bool = "flushTranscriptTailOnSessionEnd";
         /// `includeStartupContext`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt plain include_startup_context: bool = "includeStartupContext";
         /// `initialItems`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt list initial_items: ThreadRealtimeInitialItem = "initialItems";
         /// `model`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into model: String = "model";
         /// `prompt`; `Some(None)` is null, which is not the same as `None`.
         dbl into prompt: String = "prompt";
         /// `realtimeEndInstructions`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into realtime_end_instructions: String = "realtimeEndInstructions";
         /// `realtimeSessionId`
         opt into realtime_session_id: String = "realtimeSessionId";
         /// `realtimeStartInstructions`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into realtime_start_instructions: String = "realtimeStartInstructions";
         /// `transport`
         opt into transport: ThreadRealtimeStartTransport = "transport";
         /// `version`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into version: RealtimeConversationVersion = "version";
         /// `voice`
         opt into voice: RealtimeVoice = "voice";
+        /// `voiceSessionId`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into voice_session_id: String = "voiceSessionId";
     }
 }
 
@@ -626,6 +931,8 @@ tagged_union! {
         /// `webrtc`
         "webrtc" = inline Webrtc(WebrtcThreadRealtimeStartTransport);
         /// `existingCall`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "existingCall" = inline ExistingCall(ExistingCallThreadRealtimeStartTransport);
     }
 }
@@ -654,6 +961,8 @@ object! {
 object! {
     sent
     /// [`ThreadRealtimeStartTransport`] whose `type` is `existingCall`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
     ExistingCallThreadRealtimeStartTransport = "type" "existingCall"
     required {
@@ -738,13 +1047,27 @@ object! {
 }
 
 string_enum! {
-    /// Used by `ThreadRealtimeItem.role`.
+    /// Used by `ThreadRealtimeItem.role`, `ThreadRealtimeVoiceTranscript.role`.
     ThreadRealtimeTranscriptRole {
         /// `user`
         User = "user";
         /// `assistant`
         Assistant = "assistant";
     }
+}
+
+object! {
+    received
+    /// Used by `ThreadRealtimeFrameChannels.voice_transcript`.
+    #[derive(Debug)]
+    ThreadRealtimeVoiceTranscript
+    required {
+        /// `role`
+        req into role: ThreadRealtimeTranscriptRole = "role";
+        /// `text`
+        req into text: String = "text";
+    }
+    optional {}
 }
 
 tagged_union! {

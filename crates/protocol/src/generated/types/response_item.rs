@@ -61,6 +61,8 @@ tagged_union! {
         /// `input_image`
         "input_image" = inline InputImage(InputImageContentItem);
         /// `input_audio`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "input_audio" = inline InputAudio(InputAudioContentItem);
         /// `output_text`
         "output_text" = inline OutputText(OutputTextContentItem);
@@ -93,6 +95,8 @@ object! {
         /// `image_url`
         opt into image_url: String = "image_url";
         /// `file_id`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into file_id: String = "file_id";
     }
     one_of { image_url file_id }
@@ -101,13 +105,22 @@ object! {
 object! {
     sent
     /// [`ContentItem`] whose `type` is `input_audio`.
-    #[derive(Debug)]
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Needs `audio_url` or `file_id`.
+    #[derive(Debug, Default)]
     InputAudioContentItem = "type" "input_audio"
-    required {
+    required {}
+    optional {
         /// `audio_url`
-        req into audio_url: String = "audio_url";
+        opt into audio_url: String = "audio_url";
+        /// `file_id`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into file_id: String = "file_id";
     }
-    optional {}
+    one_of { audio_url file_id }
 }
 
 object! {
@@ -121,8 +134,12 @@ object! {
     }
     optional {
         /// `annotations`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt list annotations: Value = "annotations";
         /// `logprobs`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt list logprobs: Value = "logprobs";
     }
 }
@@ -145,6 +162,8 @@ tagged_union! {
         /// `input_image`
         "input_image" = inline InputImage(InputImageFunctionCallOutputContentItem);
         /// `input_audio`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "input_audio" = inline InputAudio(InputAudioFunctionCallOutputContentItem);
         /// `encrypted_content`
         "encrypted_content" = inline EncryptedContent(EncryptedContentFunctionCallOutputContentItem);
@@ -177,6 +196,8 @@ object! {
         /// `image_url`
         opt into image_url: String = "image_url";
         /// `file_id`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into file_id: String = "file_id";
     }
     one_of { image_url file_id }
@@ -185,13 +206,22 @@ object! {
 object! {
     sent
     /// [`FunctionCallOutputContentItem`] whose `type` is `input_audio`.
-    #[derive(Debug)]
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Needs `audio_url` or `file_id`.
+    #[derive(Debug, Default)]
     InputAudioFunctionCallOutputContentItem = "type" "input_audio"
-    required {
+    required {}
+    optional {
         /// `audio_url`
-        req into audio_url: String = "audio_url";
+        opt into audio_url: String = "audio_url";
+        /// `file_id`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into file_id: String = "file_id";
     }
-    optional {}
+    one_of { audio_url file_id }
 }
 
 object! {
@@ -317,10 +347,14 @@ tagged_union! {
     /// Used by `RawResponseItemCompletedNotification.item`, `ThreadResumeParams.history`.
     ResponseItem "type" {
         /// `additional_tools`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         "additional_tools" = inline AdditionalTools(AdditionalToolsResponseItem);
         /// `message`
         "message" = inline Message(MessageResponseItem);
         /// `agent_message`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         "agent_message" = inline AgentMessage(AgentMessageResponseItem);
         /// `reasoning`
         "reasoning" = inline Reasoning(ReasoningResponseItem);
@@ -345,6 +379,8 @@ tagged_union! {
         /// `compaction`
         "compaction" = inline Compaction(CompactionResponseItem);
         /// `configuration_update`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "configuration_update" = inline ConfigurationUpdate(ConfigurationUpdateResponseItem);
         /// `compaction_trigger`
         "compaction_trigger" = inline CompactionTrigger(CompactionTriggerResponseItem);
@@ -358,6 +394,8 @@ tagged_union! {
 object! {
     sent
     /// [`ResponseItem`] whose `type` is `additional_tools`.
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
     #[derive(Debug)]
     AdditionalToolsResponseItem = "type" "additional_tools"
     required {
@@ -385,14 +423,20 @@ object! {
     }
     optional {
         /// `encrypted_content`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into encrypted_content: String = "encrypted_content";
         /// `id`
         opt into id: String = "id";
         /// `internal_chat_message_metadata_passthrough`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into internal_chat_message_metadata_passthrough: InternalChatMessageMetadataPassthrough = "internal_chat_message_metadata_passthrough";
         /// `phase`
         opt into phase: MessagePhase = "phase";
         /// `status`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into status: String = "status";
     }
 }
@@ -400,6 +444,8 @@ object! {
 object! {
     sent
     /// [`ResponseItem`] whose `type` is `agent_message`.
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
     #[derive(Debug)]
     AgentMessageResponseItem = "type" "agent_message"
     required {
@@ -433,8 +479,12 @@ object! {
         /// `encrypted_content`
         opt into encrypted_content: String = "encrypted_content";
         /// `id`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into id: String = "id";
         /// `internal_chat_message_metadata_passthrough`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into internal_chat_message_metadata_passthrough: InternalChatMessageMetadataPassthrough = "internal_chat_message_metadata_passthrough";
     }
 }
@@ -454,10 +504,14 @@ object! {
         /// `call_id`
         opt into call_id: String = "call_id";
         /// `encrypted_content`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into encrypted_content: String = "encrypted_content";
         /// `id`
         opt into id: String = "id";
         /// `internal_chat_message_metadata_passthrough`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into internal_chat_message_metadata_passthrough: InternalChatMessageMetadataPassthrough = "internal_chat_message_metadata_passthrough";
     }
 }
@@ -477,16 +531,24 @@ object! {
     }
     optional {
         /// `encrypted_content`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into encrypted_content: String = "encrypted_content";
         /// `encrypted_function_args`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt list encrypted_function_args: String = "encrypted_function_args";
         /// `id`
         opt into id: String = "id";
         /// `internal_chat_message_metadata_passthrough`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into internal_chat_message_metadata_passthrough: InternalChatMessageMetadataPassthrough = "internal_chat_message_metadata_passthrough";
         /// `namespace`
         opt into namespace: String = "namespace";
         /// `status`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into status: String = "status";
     }
 }
@@ -506,10 +568,14 @@ object! {
         /// `call_id`
         opt into call_id: String = "call_id";
         /// `encrypted_content`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into encrypted_content: String = "encrypted_content";
         /// `id`
         opt into id: String = "id";
         /// `internal_chat_message_metadata_passthrough`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into internal_chat_message_metadata_passthrough: InternalChatMessageMetadataPassthrough = "internal_chat_message_metadata_passthrough";
         /// `status`
         opt into status: String = "status";
@@ -529,12 +595,20 @@ object! {
         /// `call_id`
         opt into call_id: String = "call_id";
         /// `id`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into id: String = "id";
         /// `internal_chat_message_metadata_passthrough`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into internal_chat_message_metadata_passthrough: InternalChatMessageMetadataPassthrough = "internal_chat_message_metadata_passthrough";
         /// `name`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into name: String = "name";
         /// `namespace`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into namespace: String = "namespace";
     }
 }
@@ -554,12 +628,18 @@ object! {
     }
     optional {
         /// `encrypted_content`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into encrypted_content: String = "encrypted_content";
         /// `id`
         opt into id: String = "id";
         /// `internal_chat_message_metadata_passthrough`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into internal_chat_message_metadata_passthrough: InternalChatMessageMetadataPassthrough = "internal_chat_message_metadata_passthrough";
         /// `namespace`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into namespace: String = "namespace";
         /// `status`
         opt into status: String = "status";
@@ -579,8 +659,12 @@ object! {
     }
     optional {
         /// `id`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into id: String = "id";
         /// `internal_chat_message_metadata_passthrough`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into internal_chat_message_metadata_passthrough: InternalChatMessageMetadataPassthrough = "internal_chat_message_metadata_passthrough";
         /// `name`
         opt into name: String = "name";
@@ -604,8 +688,12 @@ object! {
         /// `call_id`
         opt into call_id: String = "call_id";
         /// `id`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into id: String = "id";
         /// `internal_chat_message_metadata_passthrough`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into internal_chat_message_metadata_passthrough: InternalChatMessageMetadataPassthrough = "internal_chat_message_metadata_passthrough";
     }
 }
@@ -620,10 +708,14 @@ object! {
         /// `action`
         opt into action: ResponsesApiWebSearchAction = "action";
         /// `encrypted_content`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into encrypted_content: String = "encrypted_content";
         /// `id`
         opt into id: String = "id";
         /// `internal_chat_message_metadata_passthrough`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into internal_chat_message_metadata_passthrough: InternalChatMessageMetadataPassthrough = "internal_chat_message_metadata_passthrough";
         /// `status`
         opt into status: String = "status";
@@ -643,10 +735,14 @@ object! {
     }
     optional {
         /// `encrypted_content`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into encrypted_content: String = "encrypted_content";
         /// `id`
         opt into id: String = "id";
         /// `internal_chat_message_metadata_passthrough`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into internal_chat_message_metadata_passthrough: InternalChatMessageMetadataPassthrough = "internal_chat_message_metadata_passthrough";
         /// `revised_prompt`
         opt into revised_prompt: String = "revised_prompt";
@@ -664,8 +760,12 @@ object! {
     }
     optional {
         /// `id`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into id: String = "id";
         /// `internal_chat_message_metadata_passthrough`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into internal_chat_message_metadata_passthrough: InternalChatMessageMetadataPassthrough = "internal_chat_message_metadata_passthrough";
     }
 }
@@ -673,6 +773,8 @@ object! {
 object! {
     sent
     /// [`ResponseItem`] whose `type` is `configuration_update`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
     ConfigurationUpdateResponseItem = "type" "configuration_update"
     required {
@@ -701,8 +803,12 @@ object! {
         /// `encrypted_content`
         opt into encrypted_content: String = "encrypted_content";
         /// `id`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into id: String = "id";
         /// `internal_chat_message_metadata_passthrough`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into internal_chat_message_metadata_passthrough: InternalChatMessageMetadataPassthrough = "internal_chat_message_metadata_passthrough";
     }
 }

@@ -59,6 +59,48 @@ object! {
 
 object! {
     sent
+    /// Parameters of [`feedback/save`](crate::methods::FeedbackSave).
+    #[derive(Debug)]
+    FeedbackSaveParams
+    required {
+        /// `classification`
+        req into classification: String = "classification";
+        /// `savePath`
+        req into save_path: LegacyAppPathString = "savePath";
+    }
+    optional {
+        /// `extraLogFiles`
+        opt list extra_log_files: String = "extraLogFiles";
+        /// `includeLogs`
+        opt plain include_logs: bool = "includeLogs";
+        /// `reason`
+        opt into reason: String = "reason";
+        /// `tags`
+        opt plain tags: BTreeMap<String, String> = "tags";
+        /// `threadId`
+        opt into thread_id: String = "threadId";
+    }
+}
+
+object! {
+    received
+    /// Answer to [`feedback/save`](crate::methods::FeedbackSave).
+    #[derive(Debug)]
+    FeedbackSaveResponse
+    required {
+        /// `threadId`
+        req into thread_id: String = "threadId";
+        /// `savedPath`
+        req into saved_path: LegacyAppPathString = "savedPath";
+    }
+    optional {
+        /// `promptHash`
+        opt into prompt_hash: String = "promptHash";
+    }
+}
+
+object! {
+    sent
     /// Parameters of [`feedback/upload`](crate::methods::FeedbackUpload).
     #[derive(Debug)]
     FeedbackUploadParams
@@ -91,6 +133,8 @@ object! {
     }
     optional {
         /// `promptHash`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into prompt_hash: String = "promptHash";
     }
 }
@@ -119,15 +163,25 @@ object! {
         /// `experimentalApi`
         opt plain experimental_api: bool = "experimentalApi";
         /// `explicitGatewayOauth`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt plain explicit_gateway_oauth: bool = "explicitGatewayOauth";
         /// `extensions`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain extensions: JsonObject = "extensions";
         /// `mcpServerOpenaiFormElicitation`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt plain mcp_server_openai_form_elicitation: bool = "mcpServerOpenaiFormElicitation";
         /// `optOutNotificationMethods`
         opt list opt_out_notification_methods: String = "optOutNotificationMethods";
         /// `requestAttestation`
         opt plain request_attestation: bool = "requestAttestation";
+        /// `requiredHumanApproval`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain required_human_approval: bool = "requiredHumanApproval";
     }
 }
 

@@ -172,6 +172,10 @@ string_enum! {
         Command = "command";
         /// `writeStdin`
         WriteStdin = "writeStdin";
+        /// `humanCommand`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        HumanCommand = "humanCommand";
     }
 }
 
@@ -208,8 +212,12 @@ object! {
         /// `cwd`
         opt into cwd: LegacyAppPathString = "cwd";
         /// `environmentId`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into environment_id: String = "environmentId";
         /// `kind`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into kind: CommandExecutionApprovalKind = "kind";
         /// `networkApprovalContext`
         opt into network_approval_context: NetworkApprovalContext = "networkApprovalContext";
@@ -520,11 +528,17 @@ mixed_union! {
         /// `approved_for_session`
         "approved_for_session" = ApprovedForSession;
         /// `approved_mcp_policy_amendment`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "approved_mcp_policy_amendment" = ApprovedMcpPolicyAmendment;
         /// `timed_out`
         "timed_out" = TimedOut;
         /// `abort`
         "abort" = Abort;
+        /// `denied`
+        ///
+        /// In runtime 0.144.4 and older, not in 0.154.0.
+        "denied" = DeniedValue;
     }
     keys {
         /// `approved_execpolicy_amendment`
@@ -532,6 +546,8 @@ mixed_union! {
         /// `network_policy_amendment`
         "network_policy_amendment" = inline NetworkPolicyAmendment(NetworkPolicyAmendmentReviewDecision);
         /// `denied`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "denied" = inline Denied(DeniedReviewDecision);
     }
 }
@@ -575,6 +591,8 @@ impl From<NetworkPolicyAmendmentReviewDecision> for ReviewDecision {
 object! {
     sent
     /// What stands under `denied` in [`ReviewDecision`].
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
     DeniedReviewDecision
     required {
@@ -633,8 +651,12 @@ object! {
     }
     optional {
         /// `autoResolutionMs`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt plain auto_resolution_ms: u64 = "autoResolutionMs";
         /// `isBlocking`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain is_blocking: bool = "isBlocking";
     }
 }

@@ -6,7 +6,7 @@
 use super::*;
 use serde_json::Value;
 
-/// Used by `ConfigLayerSource.file`, `ConfigLayerSource.file`, `ConfigLayerSource.file` and 60 more.
+/// Used by `ConfigLayerSource.file`, `ConfigLayerSource.file`, `ConfigLayerSource.file` and 61 more.
 pub type AbsolutePathBuf = String;
 
 string_enum! {
@@ -15,6 +15,61 @@ string_enum! {
         /// `async`
         Async = "async";
     }
+}
+
+/// Used by `AgentMessageModeration.display`.
+pub type AgentMessageDisplay = Value;
+
+object! {
+    received
+    /// Used by `ThreadItem.moderation`.
+    #[derive(Debug)]
+    AgentMessageModeration
+    required {
+        /// `moderated`
+        req plain moderated: bool = "moderated";
+    }
+    optional {
+        /// `display`
+        opt into display: AgentMessageDisplay = "display";
+    }
+}
+
+tagged_union! {
+    /// No method uses it directly.
+    AnswerAnnotation "kind" {
+        /// `wellbeingHelpline`
+        "wellbeingHelpline" = inline WellbeingHelpline(WellbeingHelplineAnswerAnnotation);
+    }
+}
+
+object! {
+    received
+    /// [`AnswerAnnotation`] whose `kind` is `wellbeingHelpline`.
+    #[derive(Debug)]
+    WellbeingHelplineAnswerAnnotation = "kind" "wellbeingHelpline"
+    required {
+        /// `subject`
+        req into subject: HelplineSubject = "subject";
+    }
+    optional {}
+}
+
+tagged_union! {
+    /// No method uses it directly.
+    AnswerReplacement "kind" {
+        /// `wellbeingPromptHelpline`
+        "wellbeingPromptHelpline" = inline WellbeingPromptHelpline(WellbeingPromptHelplineAnswerReplacement);
+    }
+}
+
+object! {
+    received
+    /// [`AnswerReplacement`] whose `kind` is `wellbeingPromptHelpline`.
+    #[derive(Debug, Default)]
+    WellbeingPromptHelplineAnswerReplacement = "kind" "wellbeingPromptHelpline"
+    required {}
+    optional {}
 }
 
 object! {
@@ -29,6 +84,40 @@ object! {
     optional {
         /// `options`
         opt list options: String = "options";
+    }
+}
+
+tagged_union! {
+    /// No method uses it directly.
+    BlockReason "kind" {
+        /// `protection`
+        "protection" = inline Protection(ProtectionBlockReason);
+        /// `cyber`
+        "cyber" = inline Cyber(CyberBlockReason);
+    }
+}
+
+object! {
+    received
+    /// [`BlockReason`] whose `kind` is `protection`.
+    #[derive(Debug)]
+    ProtectionBlockReason = "kind" "protection"
+    required {
+        /// `protectionType`
+        req into protection_type: String = "protectionType";
+    }
+    optional {}
+}
+
+object! {
+    received
+    /// [`BlockReason`] whose `kind` is `cyber`.
+    #[derive(Debug, Default)]
+    CyberBlockReason = "kind" "cyber"
+    required {}
+    optional {
+        /// `trustedAccess`
+        opt plain trusted_access: bool = "trustedAccess";
     }
 }
 
@@ -53,20 +142,30 @@ mixed_union! {
         /// `contextWindowExceeded`
         "contextWindowExceeded" = ContextWindowExceeded;
         /// `sessionBudgetExceeded`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         "sessionBudgetExceeded" = SessionBudgetExceeded;
         /// `usageLimitExceeded`
         "usageLimitExceeded" = UsageLimitExceeded;
         /// `rateLimitExceeded`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "rateLimitExceeded" = RateLimitExceeded;
         /// `flexUnavailable`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         "flexUnavailable" = FlexUnavailable;
         /// `serverOverloaded`
         "serverOverloaded" = ServerOverloaded;
         /// `cyberPolicy`
         "cyberPolicy" = CyberPolicy;
         /// `misalignmentPolicyViolation`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         "misalignmentPolicyViolation" = MisalignmentPolicyViolation;
         /// `tooManyDenials`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         "tooManyDenials" = TooManyDenials;
         /// `internalServerError`
         "internalServerError" = InternalServerError;
@@ -80,6 +179,22 @@ mixed_union! {
         "sandboxError" = SandboxError;
         /// `other`
         "other" = Other;
+        /// `modelNotFound`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        "modelNotFound" = ModelNotFound;
+        /// `policyCapacityUnavailable`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        "policyCapacityUnavailable" = PolicyCapacityUnavailable;
+        /// `bioPolicy`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        "bioPolicy" = BioPolicy;
+        /// `inferenceHookDenied`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        "inferenceHookDenied" = InferenceHookDenied;
     }
     keys {
         /// `httpConnectionFailed`
@@ -234,12 +349,20 @@ string_enum! {
         /// `closeAgent`
         CloseAgent = "closeAgent";
         /// `sendMessage`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         SendMessage = "sendMessage";
         /// `followupTask`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         FollowupTask = "followupTask";
         /// `interruptAgent`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         InterruptAgent = "interruptAgent";
         /// `listAgents`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         ListAgents = "listAgents";
     }
 }
@@ -254,6 +377,8 @@ string_enum! {
         /// `failed`
         Failed = "failed";
         /// `interrupted`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         Interrupted = "interrupted";
     }
 }
@@ -313,11 +438,53 @@ string_enum! {
 }
 
 string_enum! {
+    /// Used by `GuardianApprovalReview.riskLevel`, `ThreadGuardianAssessment.riskLevel`.
+    GuardianRiskLevel {
+        /// `low`
+        Low = "low";
+        /// `medium`
+        Medium = "medium";
+        /// `high`
+        High = "high";
+        /// `critical`
+        Critical = "critical";
+    }
+}
+
+string_enum! {
+    /// Used by `GuardianApprovalReview.userAuthorization`, `ThreadGuardianAssessment.userAuthorization`.
+    GuardianUserAuthorization {
+        /// `unknown`
+        Unknown = "unknown";
+        /// `low`
+        Low = "low";
+        /// `medium`
+        Medium = "medium";
+        /// `high`
+        High = "high";
+    }
+}
+
+string_enum! {
+    /// Used by `AnswerAnnotation.subject`.
+    HelplineSubject {
+        /// `answer`
+        Answer = "answer";
+        /// `prompt`
+        Prompt = "prompt";
+    }
+}
+
+string_enum! {
     /// Used by `ContentItem.detail`, `FunctionCallOutputContentItem.detail`, `UserInput.detail` and 1 more.
     ImageDetail {
         /// `auto`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         Auto = "auto";
         /// `low`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         Low = "low";
         /// `high`
         High = "high";
@@ -349,7 +516,21 @@ object! {
     }
 }
 
-/// Used by `AdditionalFileSystemPermissions.read`, `AdditionalFileSystemPermissions.write`, `CommandAction.path` and 21 more.
+object! {
+    received
+    /// Used by `ThreadItem.inputImages`.
+    #[derive(Debug)]
+    ImageGenerationInputImage
+    required {
+        /// `path`
+        req into path: AbsolutePathBuf = "path";
+        /// `sha256`
+        req into sha256: String = "sha256";
+    }
+    optional {}
+}
+
+/// Used by `AdditionalFileSystemPermissions.read`, `AdditionalFileSystemPermissions.write`, `ApplicationStorageRequirements.defaultProjectParent` and 25 more.
 pub type LegacyAppPathString = String;
 
 object! {
@@ -390,6 +571,8 @@ string_enum! {
         /// `commentary`
         Commentary = "commentary";
         /// `partial_answer`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         PartialAnswer = "partial_answer";
         /// `final_answer`
         FinalAnswer = "final_answer";
@@ -408,6 +591,8 @@ object! {
         /// `errorType`
         opt into error_type: String = "errorType";
         /// `reviewTarget`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into review_target: String = "reviewTarget";
         /// `steer`
         opt into steer: MisalignmentSteer = "steer";
@@ -486,6 +671,12 @@ string_enum! {
 }
 
 /// No method uses it directly.
+pub type NullableGatewayOAuthLoginParams = Option<GatewayOAuthLoginParams>;
+
+/// No method uses it directly.
+pub type NullableGatewayOAuthReadParams = Option<GatewayOAuthReadParams>;
+
+/// No method uses it directly.
 pub type NullableGetAccountRateLimitsParams = Option<GetAccountRateLimitsParams>;
 
 /// No method uses it directly.
@@ -500,6 +691,22 @@ pub type NullableRemoteControlDisableParams = Option<RemoteControlDisableParams>
 ///
 /// Experimental: needs `experimentalApi`.
 pub type NullableRemoteControlEnableParams = Option<RemoteControlEnableParams>;
+
+object! {
+    received
+    /// Used by `ConfigWriteResponse.overriddenMetadata`.
+    #[derive(Debug)]
+    OverriddenMetadata
+    required {
+        /// `effectiveValue`
+        req into effective_value: Value = "effectiveValue";
+        /// `message`
+        req into message: String = "message";
+        /// `overridingLayer`
+        req into overriding_layer: ConfigLayerMetadata = "overridingLayer";
+    }
+    optional {}
+}
 
 string_enum! {
     /// Used by `ThreadItem.status`.
@@ -565,7 +772,7 @@ object! {
 }
 
 string_enum! {
-    /// Used by `CollaborationModeMask.reasoning_effort`, `Config.model_reasoning_effort`, `ConfigurationReasoning.effort` and 14 more.
+    /// Used by `CollaborationModeMask.reasoning_effort`, `Config.model_reasoning_effort`, `ConfigurationReasoning.effort` and 16 more.
     ReasoningEffort {
         /// `none`
         None = "none";
@@ -587,7 +794,7 @@ string_enum! {
 }
 
 string_enum! {
-    /// Used by `Config.model_reasoning_summary`, `ThreadSettings.summary`, `ThreadSettingsUpdateParams.summary` and 2 more.
+    /// Used by `Config.model_reasoning_summary`, `ProfileV2.model_reasoning_summary`, `ThreadSettings.summary` and 3 more.
     ReasoningSummary {
         /// `auto`
         Auto = "auto";
@@ -644,7 +851,7 @@ object! {
 }
 
 string_enum! {
-    /// Used by `ProjectListParams.sortDirection`, `ThreadItemsListParams.sortDirection`, `ThreadListParams.sortDirection` and 3 more.
+    /// Used by `ProjectListParams.sortDirection`, `ThreadItemsListParams.sortDirection`, `ThreadListParams.sortDirection` and 4 more.
     SortDirection {
         /// `asc`
         Asc = "asc";
@@ -663,6 +870,8 @@ string_enum! {
         /// `interrupted`
         Interrupted = "interrupted";
         /// `completed`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         Completed = "completed";
     }
 }
@@ -691,6 +900,16 @@ string_enum! {
         Deferred = "deferred";
         /// `direct`
         Direct = "direct";
+    }
+}
+
+string_enum! {
+    /// No method uses it directly.
+    TrustedContacts {
+        /// `check`
+        Check = "check";
+        /// `skip`
+        Skip = "skip";
     }
 }
 
@@ -889,4 +1108,14 @@ object! {
     OtherWebSearchAction = "type" "other"
     required {}
     optional {}
+}
+
+string_enum! {
+    /// Used by `ConfigWriteResponse.status`.
+    WriteStatus {
+        /// `ok`
+        Ok = "ok";
+        /// `okOverridden`
+        OkOverridden = "okOverridden";
+    }
 }

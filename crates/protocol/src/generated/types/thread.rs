@@ -5,6 +5,7 @@
 #[allow(unused_imports)]
 use super::*;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Used by `SubAgentSource.agent_path`.
 pub type AgentPath = String;
@@ -52,6 +53,18 @@ object! {
         opt into origin_url: String = "originUrl";
         /// `sha`
         opt into sha: String = "sha";
+    }
+}
+
+string_enum! {
+    /// Used by `ThreadGuardianAssessment.outcome`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    GuardianAssessmentOutcome {
+        /// `allow`
+        Allow = "allow";
+        /// `deny`
+        Deny = "deny";
     }
 }
 
@@ -178,7 +191,7 @@ impl From<ThreadSpawnSubAgentSource> for SubAgentSource {
 
 object! {
     received
-    /// Used by `ThreadForkResponse.thread`, `ThreadListResponse.data`, `ThreadMetadataUpdateResponse.thread` and 7 more.
+    /// Used by `ThreadForkResponse.thread`, `ThreadListResponse.data`, `ThreadMetadataUpdateResponse.thread` and 8 more.
     #[derive(Debug)]
     Thread
     required {
@@ -196,8 +209,6 @@ object! {
         req into model_provider: String = "modelProvider";
         /// `preview`
         req into preview: String = "preview";
-        /// `projectId`
-        null into project_id: String = "projectId";
         /// `sessionId`
         req into session_id: String = "sessionId";
         /// `source`
@@ -214,19 +225,33 @@ object! {
         opt into agent_nickname: String = "agentNickname";
         /// `agentRole`
         opt into agent_role: String = "agentRole";
+        /// `attachedToThreadId`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        ///
+        /// Experimental: needs `experimentalApi`.
+        opt into attached_to_thread_id: String = "attachedToThreadId";
         /// `canAcceptDirectInput`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         ///
         /// Experimental: needs `experimentalApi`.
         opt plain can_accept_direct_input: bool = "canAcceptDirectInput";
         /// `daybreakEnabled`
         ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
+        ///
         /// Experimental: needs `experimentalApi`.
         opt plain daybreak_enabled: bool = "daybreakEnabled";
         /// `environments`
         ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
+        ///
         /// Experimental: needs `experimentalApi`.
         opt list environments: ThreadEnvironment = "environments";
         /// `extra`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         ///
         /// Experimental: needs `experimentalApi`.
         opt into extra_: ThreadExtra = "extra";
@@ -235,24 +260,44 @@ object! {
         /// `gitInfo`
         opt into git_info: GitInfo = "gitInfo";
         /// `historyMode`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into history_mode: ThreadHistoryMode = "historyMode";
         /// `model`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into model: String = "model";
         /// `name`
         opt into name: String = "name";
         /// `originator`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into originator: String = "originator";
         /// `parentThreadId`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into parent_thread_id: String = "parentThreadId";
         /// `path`
         opt into path: String = "path";
+        /// `projectId`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
+        opt into project_id: String = "projectId";
         /// `reasoningEffort`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into reasoning_effort: ReasoningEffort = "reasoningEffort";
         /// `recencyAt`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt plain recency_at: i64 = "recencyAt";
         /// `section`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into section: ThreadSection = "section";
         /// `sectionEnteredAt`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain section_entered_at: i64 = "sectionEnteredAt";
         /// `threadSource`
         opt into thread_source: ThreadSource = "threadSource";
@@ -423,7 +468,7 @@ object! {
 
 object! {
     received
-    /// Used by `Thread.environments`.
+    /// Used by `Thread.environments`, `ThreadSettings.environments`.
     #[derive(Debug)]
     ThreadEnvironment
     required {
@@ -444,6 +489,57 @@ object! {
     ThreadExtra
     required {}
     optional {}
+}
+
+object! {
+    received
+    /// Used by `ThreadGuardianReviewResponse.assessment`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug)]
+    ThreadGuardianAssessment
+    required {
+        /// `outcome`
+        req into outcome: GuardianAssessmentOutcome = "outcome";
+        /// `rationale`
+        req into rationale: String = "rationale";
+        /// `riskLevel`
+        req into risk_level: GuardianRiskLevel = "riskLevel";
+        /// `userAuthorization`
+        req into user_authorization: GuardianUserAuthorization = "userAuthorization";
+    }
+    optional {}
+}
+
+object! {
+    sent
+    /// Parameters of [`thread/guardianReview`](crate::methods::ThreadGuardianReview).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug)]
+    ThreadGuardianReviewParams
+    required {
+        /// `threadId`
+        req into thread_id: String = "threadId";
+    }
+    optional {}
+}
+
+object! {
+    received
+    /// Answer to [`thread/guardianReview`](crate::methods::ThreadGuardianReview).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug)]
+    ThreadGuardianReviewResponse
+    required {
+        /// `callId`
+        req into call_id: String = "callId";
+    }
+    optional {
+        /// `assessment`
+        opt into assessment: ThreadGuardianAssessment = "assessment";
+    }
 }
 
 string_enum! {
@@ -551,6 +647,34 @@ object! {
 
 object! {
     sent
+    /// Parameters of [`thread/memory/read`](crate::methods::ThreadMemoryRead).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug)]
+    ThreadMemoryReadParams
+    required {
+        /// `threadId`
+        req into thread_id: String = "threadId";
+    }
+    optional {}
+}
+
+object! {
+    received
+    /// Answer to [`thread/memory/read`](crate::methods::ThreadMemoryRead).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug, Default)]
+    ThreadMemoryReadResponse
+    required {}
+    optional {
+        /// `summary`
+        opt into summary: String = "summary";
+    }
+}
+
+object! {
+    sent
     /// Used by `ThreadMetadataUpdateParams.gitInfo`.
     #[derive(Debug, Default)]
     ThreadMetadataGitInfoUpdateParams
@@ -577,11 +701,15 @@ object! {
     optional {
         /// `daybreakEnabled`
         ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
+        ///
         /// Experimental: needs `experimentalApi`.
         opt plain daybreak_enabled: bool = "daybreakEnabled";
         /// `gitInfo`
         opt into git_info: ThreadMetadataGitInfoUpdateParams = "gitInfo";
         /// `projectId`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         ///
         /// Experimental: needs `experimentalApi`.
         opt into project_id: String = "projectId";
@@ -613,6 +741,39 @@ object! {
         /// `threadName`
         opt into thread_name: String = "threadName";
     }
+}
+
+object! {
+    sent
+    /// Parameters of [`thread/prepareApprovedPlan`](crate::methods::ThreadPrepareApprovedPlan).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug)]
+    ThreadPrepareApprovedPlanParams
+    required {
+        /// `threadId`
+        req into thread_id: String = "threadId";
+        /// `markdown`
+        req into markdown: String = "markdown";
+    }
+    optional {
+        /// `attachmentPath`
+        opt into attachment_path: String = "attachmentPath";
+    }
+}
+
+object! {
+    received
+    /// Answer to [`thread/prepareApprovedPlan`](crate::methods::ThreadPrepareApprovedPlan).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug)]
+    ThreadPrepareApprovedPlanResponse
+    required {
+        /// `prompt`
+        req into prompt: String = "prompt";
+    }
+    optional {}
 }
 
 object! {
@@ -673,6 +834,115 @@ object! {
 }
 
 object! {
+    sent
+    /// Parameters of [`thread/rollback`](crate::methods::ThreadRollback).
+    #[derive(Debug)]
+    ThreadRollbackParams
+    required {
+        /// `threadId`
+        req into thread_id: String = "threadId";
+        /// `numTurns`
+        req plain num_turns: u32 = "numTurns";
+    }
+    optional {}
+}
+
+object! {
+    received
+    /// Answer to [`thread/rollback`](crate::methods::ThreadRollback).
+    #[derive(Debug)]
+    ThreadRollbackResponse
+    required {
+        /// `thread`
+        req into thread: Thread = "thread";
+    }
+    optional {}
+}
+
+object! {
+    sent
+    /// Parameters of [`thread/sample/cancel`](crate::methods::ThreadSampleCancel).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug)]
+    ThreadSampleCancelParams
+    required {
+        /// `requestId`
+        req into request_id: RequestId = "requestId";
+    }
+    optional {}
+}
+
+object! {
+    received
+    /// Answer to [`thread/sample/cancel`](crate::methods::ThreadSampleCancel).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug, Default)]
+    ThreadSampleCancelResponse
+    required {}
+    optional {}
+}
+
+object! {
+    sent
+    /// Parameters of [`thread/sample`](crate::methods::ThreadSample).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug)]
+    ThreadSampleParams
+    required {
+        /// `threadId`
+        req into thread_id: String = "threadId";
+        /// `expectedTurnId`
+        req into expected_turn_id: String = "expectedTurnId";
+        /// `prompt`
+        req into prompt: String = "prompt";
+    }
+    optional {
+        /// `allowInProgressTurn`
+        opt plain allow_in_progress_turn: bool = "allowInProgressTurn";
+        /// `disableMcp`
+        opt plain disable_mcp: bool = "disableMcp";
+        /// `effort`
+        opt into effort: ReasoningEffort = "effort";
+        /// `interruptOnCancel`
+        opt plain interrupt_on_cancel: bool = "interruptOnCancel";
+        /// `responsesapiClientMetadata`
+        opt plain responsesapi_client_metadata: BTreeMap<String, String> = "responsesapiClientMetadata";
+        /// `threadSource`
+        opt into thread_source: ThreadSource = "threadSource";
+        /// `turnTrigger`
+        opt into turn_trigger: String = "turnTrigger";
+    }
+}
+
+object! {
+    received
+    /// Answer to [`thread/sample`](crate::methods::ThreadSample).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug)]
+    ThreadSampleResponse
+    required {
+        /// `responseId`
+        req into response_id: String = "responseId";
+        /// `sourceTurnId`
+        req into source_turn_id: String = "sourceTurnId";
+    }
+    optional {
+        /// `cachedInputTokens`
+        opt plain cached_input_tokens: i64 = "cachedInputTokens";
+        /// `inputTokens`
+        opt plain input_tokens: i64 = "inputTokens";
+        /// `outputTokens`
+        opt plain output_tokens: i64 = "outputTokens";
+        /// `text`
+        opt into text: String = "text";
+    }
+}
+
+object! {
     received
     /// Used by `Thread.section`, `ThreadSectionCreateResponse.section`, `ThreadSectionListResponse.data` and 1 more.
     #[derive(Debug)]
@@ -701,6 +971,20 @@ object! {
         /// `icon`
         opt into icon: String = "icon";
     }
+}
+
+object! {
+    received
+    /// Payload of [`thread/section/changed`](crate::notifications::ThreadSectionChanged).
+    #[derive(Debug)]
+    ThreadSectionChangedNotification
+    required {
+        /// `threadId`
+        req into thread_id: String = "threadId";
+        /// `sectionId`
+        null into section_id: String = "sectionId";
+    }
+    optional {}
 }
 
 object! {
@@ -765,6 +1049,8 @@ object! {
     }
     optional {
         /// `timeoutMs`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain timeout_ms: i64 = "timeoutMs";
     }
 }
@@ -778,7 +1064,7 @@ object! {
     optional {}
 }
 
-/// Used by `Thread.threadSource`, `ThreadForkParams.threadSource`, `ThreadStartParams.threadSource`.
+/// Used by `Thread.threadSource`, `ThreadForkParams.threadSource`, `ThreadSampleParams.threadSource` and 1 more.
 pub type ThreadSource = String;
 
 tagged_union! {
@@ -972,6 +1258,8 @@ object! {
     }
     optional {
         /// `cacheWriteInputTokens`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt plain cache_write_input_tokens: i64 = "cacheWriteInputTokens";
     }
 }

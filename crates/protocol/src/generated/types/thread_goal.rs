@@ -161,6 +161,8 @@ object! {
     }
     optional {
         /// `origin`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into origin: ThreadGoalMutationOrigin = "origin";
     }
 }
@@ -236,6 +238,8 @@ object! {
         /// `objective`
         opt into objective: String = "objective";
         /// `origin`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into origin: ThreadGoalMutationOrigin = "origin";
         /// `status`
         opt into status: ThreadGoalStatus = "status";

@@ -19,9 +19,37 @@ object! {
     }
     optional {
         /// `completedAtMs`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt plain completed_at_ms: i64 = "completedAtMs";
+        /// `outputDeferred`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        ///
+        /// Experimental: needs `experimentalApi`.
+        opt plain output_deferred: bool = "outputDeferred";
         /// `startedAtMs`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt plain started_at_ms: i64 = "startedAtMs";
+    }
+}
+
+object! {
+    sent
+    /// Used by `ThreadItemsListParams.deferOutput`.
+    #[derive(Debug, Default)]
+    ThreadItemOutputDeferral
+    required {}
+    optional {
+        /// `commandExecution`
+        ///
+        /// Experimental: needs `experimentalApi`.
+        opt plain command_execution: bool = "commandExecution";
+        /// `mcpToolCall`
+        ///
+        /// Experimental: needs `experimentalApi`.
+        opt plain mcp_tool_call: bool = "mcpToolCall";
     }
 }
 
@@ -67,6 +95,10 @@ object! {
     optional {
         /// `cursor`
         opt into cursor: ThreadItemsListCursor = "cursor";
+        /// `deferOutput`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into defer_output: ThreadItemOutputDeferral = "deferOutput";
         /// `limit`
         opt plain limit: u32 = "limit";
         /// `sortDirection`
@@ -144,33 +176,65 @@ object! {
     optional {
         /// `ancestorThreadId`
         ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
+        ///
         /// Experimental: needs `experimentalApi`.
         opt into ancestor_thread_id: String = "ancestorThreadId";
         /// `archived`
         opt plain archived: bool = "archived";
+        /// `attachedToThreadId`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        ///
+        /// Experimental: needs `experimentalApi`.
+        opt into attached_to_thread_id: String = "attachedToThreadId";
+        /// `currentAccountOnly`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain current_account_only: bool = "currentAccountOnly";
         /// `cursor`
         opt into cursor: String = "cursor";
         /// `cwd`
         opt into cwd: ThreadListCwdFilter = "cwd";
         /// `excludedThreadIds`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt list excluded_thread_ids: String = "excludedThreadIds";
+        /// `includeAttachedThreads`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        ///
+        /// Experimental: needs `experimentalApi`.
+        opt plain include_attached_threads: bool = "includeAttachedThreads";
+        /// `includedThreadIds`
+        ///
+        /// In runtime 0.171.0 and newer, not in 0.169.0.
+        opt list included_thread_ids: String = "includedThreadIds";
         /// `limit`
         opt plain limit: u32 = "limit";
         /// `modelProviders`
         opt list model_providers: String = "modelProviders";
         /// `originators`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt list originators: String = "originators";
         /// `parentThreadId`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         ///
         /// Experimental: needs `experimentalApi`.
         opt into parent_thread_id: String = "parentThreadId";
         /// `projectId`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         ///
         /// Experimental: needs `experimentalApi`.
         opt into project_id: String = "projectId";
         /// `searchTerm`
         opt into search_term: String = "searchTerm";
         /// `sectionId`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into section_id: String = "sectionId";
         /// `sortDirection`
         opt into sort_direction: SortDirection = "sortDirection";
@@ -198,6 +262,8 @@ object! {
         /// `nextCursor`
         opt into next_cursor: String = "nextCursor";
         /// `readStates`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         ///
         /// Experimental: needs `experimentalApi`.
         opt plain read_states: BTreeMap<String, ThreadReadState> = "readStates";
@@ -259,6 +325,8 @@ object! {
     }
     optional {
         /// `readState`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         ///
         /// Experimental: needs `experimentalApi`.
         opt into read_state: ThreadReadState = "readState";
@@ -355,6 +423,35 @@ object! {
 }
 
 object! {
+    sent
+    /// Parameters of [`thread/search/cancel`](crate::methods::ThreadSearchCancel).
+    ///
+    /// Parameters of [`thread/search/stream/cancel`](crate::methods::ThreadSearchStreamCancel).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug)]
+    ThreadSearchCancelParams
+    required {
+        /// `requestId`
+        req into request_id: RequestId = "requestId";
+    }
+    optional {}
+}
+
+object! {
+    received
+    /// Answer to [`thread/search/cancel`](crate::methods::ThreadSearchCancel).
+    ///
+    /// Answer to [`thread/search/stream/cancel`](crate::methods::ThreadSearchStreamCancel).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug, Default)]
+    ThreadSearchCancelResponse
+    required {}
+    optional {}
+}
+
+object! {
     received
     /// Used by `ThreadSearchOccurrencesResponse.data`.
     ///
@@ -418,6 +515,8 @@ object! {
     sent
     /// Parameters of [`thread/search`](crate::methods::ThreadSearch).
     ///
+    /// Parameters of [`thread/search/stream`](crate::methods::ThreadSearchStream).
+    ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
     ThreadSearchParams
@@ -428,8 +527,16 @@ object! {
     optional {
         /// `archived`
         opt plain archived: bool = "archived";
+        /// `currentAccountOnly`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain current_account_only: bool = "currentAccountOnly";
         /// `cursor`
         opt into cursor: String = "cursor";
+        /// `includeAttachedThreads`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain include_attached_threads: bool = "includeAttachedThreads";
         /// `limit`
         opt plain limit: u32 = "limit";
         /// `sortDirection`
@@ -443,7 +550,23 @@ object! {
 
 object! {
     received
+    /// Payload of [`thread/search/partial`](crate::notifications::ThreadSearchPartial).
+    #[derive(Debug)]
+    ThreadSearchPartialNotification
+    required {
+        /// `data`
+        req list data: ThreadSearchResult = "data";
+        /// `requestId`
+        req into request_id: RequestId = "requestId";
+    }
+    optional {}
+}
+
+object! {
+    received
     /// Answer to [`thread/search`](crate::methods::ThreadSearch).
+    ///
+    /// Answer to [`thread/search/stream`](crate::methods::ThreadSearchStream).
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -462,7 +585,7 @@ object! {
 
 object! {
     received
-    /// Used by `ThreadSearchResponse.data`.
+    /// Used by `ThreadSearchPartialNotification.data`, `ThreadSearchResponse.data`.
     #[derive(Debug)]
     ThreadSearchResult
     required {
@@ -510,8 +633,12 @@ string_enum! {
         /// `updated_at`
         UpdatedAt = "updated_at";
         /// `recency_at`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         RecencyAt = "recency_at";
         /// `section_position`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         SectionPosition = "section_position";
     }
 }
@@ -539,6 +666,48 @@ string_enum! {
         SubAgentOther = "subAgentOther";
         /// `unknown`
         Unknown = "unknown";
+    }
+}
+
+object! {
+    sent
+    /// Parameters of [`thread/turns/items/list`](crate::methods::ThreadTurnsItemsList).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug)]
+    ThreadTurnsItemsListParams
+    required {
+        /// `threadId`
+        req into thread_id: String = "threadId";
+        /// `turnId`
+        req into turn_id: String = "turnId";
+    }
+    optional {
+        /// `cursor`
+        opt into cursor: String = "cursor";
+        /// `limit`
+        opt plain limit: u32 = "limit";
+        /// `sortDirection`
+        opt into sort_direction: SortDirection = "sortDirection";
+    }
+}
+
+object! {
+    received
+    /// Answer to [`thread/turns/items/list`](crate::methods::ThreadTurnsItemsList).
+    ///
+    /// Experimental: needs `experimentalApi`.
+    #[derive(Debug)]
+    ThreadTurnsItemsListResponse
+    required {
+        /// `data`
+        req list data: ThreadItem = "data";
+    }
+    optional {
+        /// `backwardsCursor`
+        opt into backwards_cursor: String = "backwardsCursor";
+        /// `nextCursor`
+        opt into next_cursor: String = "nextCursor";
     }
 }
 

@@ -5,6 +5,7 @@
 #[allow(unused_imports)]
 use super::*;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 object! {
     received
@@ -19,7 +20,12 @@ object! {
         /// `input`
         req list input: UserInput = "input";
     }
-    optional {}
+    optional {
+        /// `responsesapiClientMetadata`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain responsesapi_client_metadata: BTreeMap<String, String> = "responsesapiClientMetadata";
+    }
 }
 
 object! {
@@ -236,7 +242,12 @@ object! {
         /// `input`
         req list input: UserInput = "input";
     }
-    optional {}
+    optional {
+        /// `responsesapiClientMetadata`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain responsesapi_client_metadata: BTreeMap<String, String> = "responsesapiClientMetadata";
+    }
 }
 
 object! {
@@ -404,7 +415,12 @@ object! {
         /// `queuedSubmissionId`
         req into queued_submission_id: String = "queuedSubmissionId";
     }
-    optional {}
+    optional {
+        /// `responsesapiClientMetadata`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt plain responsesapi_client_metadata: BTreeMap<String, String> = "responsesapiClientMetadata";
+    }
 }
 
 object! {

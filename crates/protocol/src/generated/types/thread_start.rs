@@ -56,9 +56,17 @@ object! {
         opt into approval_policy: AskForApproval = "approvalPolicy";
         /// `approvalsReviewer`
         opt into approvals_reviewer: ApprovalsReviewer = "approvalsReviewer";
+        /// `attachToSource`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        ///
+        /// Experimental: needs `experimentalApi`.
+        opt plain attach_to_source: bool = "attachToSource";
         /// `baseInstructions`
         opt into base_instructions: String = "baseInstructions";
         /// `beforeTurnId`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         ///
         /// Experimental: needs `experimentalApi`.
         opt into before_turn_id: String = "beforeTurnId";
@@ -68,6 +76,8 @@ object! {
         opt into cwd: String = "cwd";
         /// `deferGoalContinuation`
         ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
+        ///
         /// Experimental: needs `experimentalApi`.
         opt plain defer_goal_continuation: bool = "deferGoalContinuation";
         /// `developerInstructions`
@@ -75,12 +85,24 @@ object! {
         /// `ephemeral`
         opt plain ephemeral: bool = "ephemeral";
         /// `excludeTurns`
+        ///
+        /// Only for runtime 0.151.0 and newer.
         opt plain exclude_turns: bool = "excludeTurns";
+        /// `experimentalDisablePredictionMcp`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        ///
+        /// Experimental: needs `experimentalApi`.
+        opt plain experimental_disable_prediction_mcp: bool = "experimentalDisablePredictionMcp";
         /// `experimentalPredictionMode`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         ///
         /// Experimental: needs `experimentalApi`.
         opt plain experimental_prediction_mode: bool = "experimentalPredictionMode";
         /// `lastTurnId`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into last_turn_id: String = "lastTurnId";
         /// `model`
         opt into model: String = "model";
@@ -94,6 +116,12 @@ object! {
         ///
         /// Experimental: needs `experimentalApi`.
         opt into permissions: String = "permissions";
+        /// `persistExtendedHistory`
+        ///
+        /// In runtime 0.133.0 and older, not in 0.144.4.
+        ///
+        /// Experimental: needs `experimentalApi`.
+        opt plain persist_extended_history: bool = "persistExtendedHistory";
         /// `runtimeWorkspaceRoots`
         ///
         /// Experimental: needs `experimentalApi`.
@@ -139,10 +167,14 @@ object! {
         /// Experimental: needs `experimentalApi`.
         opt into active_permission_profile: ActivePermissionProfile = "activePermissionProfile";
         /// `disabledPluginIds`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt list disabled_plugin_ids: String = "disabledPluginIds";
         /// `instructionSources`
         opt list instruction_sources: LegacyAppPathString = "instructionSources";
         /// `multiAgentMode`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         ///
         /// Experimental: needs `experimentalApi`.
         opt into multi_agent_mode: MultiAgentMode = "multiAgentMode";
@@ -196,12 +228,16 @@ object! {
         /// `developerInstructions`
         opt into developer_instructions: String = "developerInstructions";
         /// `excludeTurns`
+        ///
+        /// Only for runtime 0.151.0 and newer.
         opt plain exclude_turns: bool = "excludeTurns";
         /// `history`
         ///
         /// Experimental: needs `experimentalApi`.
         opt list history: ResponseItem = "history";
         /// `initialTurnsPage`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         ///
         /// Experimental: needs `experimentalApi`.
         opt into initial_turns_page: ThreadResumeInitialTurnsPageParams = "initialTurnsPage";
@@ -217,6 +253,12 @@ object! {
         ///
         /// Experimental: needs `experimentalApi`.
         opt into permissions: String = "permissions";
+        /// `persistExtendedHistory`
+        ///
+        /// In runtime 0.133.0 and older, not in 0.144.4.
+        ///
+        /// Experimental: needs `experimentalApi`.
+        opt plain persist_extended_history: bool = "persistExtendedHistory";
         /// `personality`
         opt into personality: Personality = "personality";
         /// `runtimeWorkspaceRoots`
@@ -262,18 +304,28 @@ object! {
         /// Experimental: needs `experimentalApi`.
         opt into active_permission_profile: ActivePermissionProfile = "activePermissionProfile";
         /// `collaborationMode`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into collaboration_mode: CollaborationMode = "collaborationMode";
         /// `disabledPluginIds`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt list disabled_plugin_ids: String = "disabledPluginIds";
         /// `initialTurnsPage`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         ///
         /// Experimental: needs `experimentalApi`.
         opt into initial_turns_page: TurnsPage = "initialTurnsPage";
         /// `instructionSources`
         opt list instruction_sources: LegacyAppPathString = "instructionSources";
         /// `itemsBackwardsCursor`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into items_backwards_cursor: String = "itemsBackwardsCursor";
         /// `multiAgentMode`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         ///
         /// Experimental: needs `experimentalApi`.
         opt into multi_agent_mode: MultiAgentMode = "multiAgentMode";
@@ -286,6 +338,8 @@ object! {
         /// `serviceTier`
         opt into service_tier: String = "serviceTier";
         /// `turnsBackwardsCursor`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into turns_backwards_cursor: String = "turnsBackwardsCursor";
     }
 }
@@ -315,10 +369,20 @@ object! {
         /// `activePermissionProfile`
         opt into active_permission_profile: ActivePermissionProfile = "activePermissionProfile";
         /// `disabledPluginIds`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt list disabled_plugin_ids: String = "disabledPluginIds";
         /// `effort`
         opt into effort: ReasoningEffort = "effort";
+        /// `environments`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        ///
+        /// Experimental: needs `experimentalApi`.
+        opt list environments: ThreadEnvironment = "environments";
         /// `multiAgentMode`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         ///
         /// Experimental: needs `experimentalApi`.
         opt into multi_agent_mode: MultiAgentMode = "multiAgentMode";
@@ -352,12 +416,20 @@ object! {
         /// `cwd`
         opt into cwd: String = "cwd";
         /// `disabledPluginIds`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt list disabled_plugin_ids: String = "disabledPluginIds";
         /// `effort`
         opt into effort: ReasoningEffort = "effort";
+        /// `environments`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt list environments: TurnEnvironmentParams = "environments";
         /// `model`
         opt into model: String = "model";
         /// `multiAgentMode`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into multi_agent_mode: MultiAgentMode = "multiAgentMode";
         /// `permissions`
         opt into permissions: String = "permissions";
@@ -411,6 +483,8 @@ object! {
     optional {
         /// `allowProviderModelFallback`
         ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
+        ///
         /// Experimental: needs `experimentalApi`.
         opt plain allow_provider_model_fallback: bool = "allowProviderModelFallback";
         /// `approvalPolicy`
@@ -424,6 +498,8 @@ object! {
         /// `cwd`
         opt into cwd: String = "cwd";
         /// `daybreakEnabled`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         ///
         /// Experimental: needs `experimentalApi`.
         opt plain daybreak_enabled: bool = "daybreakEnabled";
@@ -445,6 +521,8 @@ object! {
         opt plain experimental_raw_events: bool = "experimentalRawEvents";
         /// `historyMode`
         ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
+        ///
         /// Experimental: needs `experimentalApi`.
         opt into history_mode: ThreadHistoryMode = "historyMode";
         /// `mockExperimentalField`
@@ -457,15 +535,25 @@ object! {
         opt into model_provider: String = "modelProvider";
         /// `multiAgentMode`
         ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
+        ///
         /// Experimental: needs `experimentalApi`.
         opt into multi_agent_mode: MultiAgentMode = "multiAgentMode";
         /// `permissions`
         ///
         /// Experimental: needs `experimentalApi`.
         opt into permissions: String = "permissions";
+        /// `persistExtendedHistory`
+        ///
+        /// In runtime 0.133.0 and older, not in 0.144.4.
+        ///
+        /// Experimental: needs `experimentalApi`.
+        opt plain persist_extended_history: bool = "persistExtendedHistory";
         /// `personality`
         opt into personality: Personality = "personality";
         /// `projectId`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         ///
         /// Experimental: needs `experimentalApi`.
         opt into project_id: String = "projectId";
@@ -476,6 +564,8 @@ object! {
         /// `sandbox`
         opt into sandbox: SandboxMode = "sandbox";
         /// `selectedCapabilityRoots`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         ///
         /// Experimental: needs `experimentalApi`.
         opt list selected_capability_roots: SelectedCapabilityRoot = "selectedCapabilityRoots";
@@ -522,10 +612,14 @@ object! {
         /// Experimental: needs `experimentalApi`.
         opt into active_permission_profile: ActivePermissionProfile = "activePermissionProfile";
         /// `disabledPluginIds`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt list disabled_plugin_ids: String = "disabledPluginIds";
         /// `instructionSources`
         opt list instruction_sources: LegacyAppPathString = "instructionSources";
         /// `multiAgentMode`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         ///
         /// Experimental: needs `experimentalApi`.
         opt into multi_agent_mode: MultiAgentMode = "multiAgentMode";

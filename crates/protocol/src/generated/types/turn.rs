@@ -18,7 +18,12 @@ object! {
         /// `value`
         req into value: String = "value";
     }
-    optional {}
+    optional {
+        /// `name`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt into name: String = "name";
+    }
 }
 
 string_enum! {
@@ -37,6 +42,8 @@ string_enum! {
         /// `inline`
         Inline = "inline";
         /// `detached`
+        ///
+        /// In runtime 0.163.0 and older, not in 0.169.0.
         Detached = "detached";
     }
 }
@@ -157,6 +164,8 @@ object! {
         /// `itemsView`
         opt into items_view: TurnItemsView = "itemsView";
         /// `rootTurnId`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into root_turn_id: String = "rootTurnId";
         /// `startedAt`
         opt plain started_at: i64 = "startedAt";
@@ -195,7 +204,7 @@ object! {
 
 object! {
     sent
-    /// Used by `ThreadStartParams.environments`, `TurnStartParams.environments`.
+    /// Used by `ThreadSettingsUpdateParams.environments`, `ThreadStartParams.environments`, `TurnSettingsUpdateParams.environments` and 1 more.
     #[derive(Debug)]
     TurnEnvironmentParams
     required {
@@ -206,6 +215,8 @@ object! {
     }
     optional {
         /// `runtimeWorkspaceRoots`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt list runtime_workspace_roots: LegacyAppPathString = "runtimeWorkspaceRoots";
     }
 }
@@ -225,6 +236,8 @@ object! {
         /// `codexErrorInfo`
         opt into codex_error_info: CodexErrorInfo = "codexErrorInfo";
         /// `misalignment`
+        ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
         opt into misalignment: MisalignmentErrorDetails = "misalignment";
     }
 }
@@ -343,6 +356,10 @@ object! {
         opt into approvals_reviewer: ApprovalsReviewer = "approvalsReviewer";
         /// `effort`
         opt into effort: ReasoningEffort = "effort";
+        /// `environments`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        opt list environments: TurnEnvironmentParams = "environments";
         /// `model`
         opt into model: String = "model";
         /// `serviceTier`; `Some(None)` is null, which is not the same as `None`.
@@ -397,6 +414,8 @@ object! {
     optional {
         /// `additionalContext`
         ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
+        ///
         /// Experimental: needs `experimentalApi`.
         opt plain additional_context: BTreeMap<String, AdditionalContextEntry> = "additionalContext";
         /// `approvalPolicy`
@@ -404,6 +423,8 @@ object! {
         /// `approvalsReviewer`
         opt into approvals_reviewer: ApprovalsReviewer = "approvalsReviewer";
         /// `clientUserMessageId`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into client_user_message_id: String = "clientUserMessageId";
         /// `collaborationMode`
         ///
@@ -413,9 +434,13 @@ object! {
         opt into cwd: String = "cwd";
         /// `cyberAccessProgram`
         ///
+        /// In runtime 0.154.0 and newer, not in 0.144.4.
+        ///
         /// Experimental: needs `experimentalApi`.
         opt into cyber_access_program: CyberAccessProgram = "cyberAccessProgram";
         /// `disabledPluginIds`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt list disabled_plugin_ids: String = "disabledPluginIds";
         /// `effort`
         opt into effort: ReasoningEffort = "effort";
@@ -427,11 +452,15 @@ object! {
         opt into model: String = "model";
         /// `multiAgentMode`
         ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
+        ///
         /// Experimental: needs `experimentalApi`.
         opt into multi_agent_mode: MultiAgentMode = "multiAgentMode";
         /// `outputSchema`
         any into output_schema: Value = "outputSchema";
         /// `parentTurnId`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into parent_turn_id: String = "parentTurnId";
         /// `permissions`
         ///
@@ -443,7 +472,15 @@ object! {
         ///
         /// Experimental: needs `experimentalApi`.
         opt plain responsesapi_client_metadata: BTreeMap<String, String> = "responsesapiClientMetadata";
+        /// `responsesapiClientMetadataPatch`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        ///
+        /// Experimental: needs `experimentalApi`.
+        opt plain responsesapi_client_metadata_patch: BTreeMap<String, String> = "responsesapiClientMetadataPatch";
         /// `rootTurnId`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt into root_turn_id: String = "rootTurnId";
         /// `runtimeWorkspaceRoots`
         ///
@@ -454,12 +491,18 @@ object! {
         /// `serviceTier`; `Some(None)` is null, which is not the same as `None`.
         dbl into service_tier: String = "serviceTier";
         /// `serviceTierForTurn`
+        ///
+        /// Only for runtime 0.151.0 and newer.
         opt into service_tier_for_turn: String = "serviceTierForTurn";
         /// `summary`
         opt into summary: ReasoningSummary = "summary";
         /// `toolOutput`
+        ///
+        /// Only for runtime 0.151.0 and newer.
         opt into tool_output: TurnToolOutput = "toolOutput";
         /// `turnTrigger`
+        ///
+        /// Only for runtime 0.151.0 and newer.
         opt into turn_trigger: String = "turnTrigger";
     }
 }
@@ -525,14 +568,24 @@ object! {
     optional {
         /// `additionalContext`
         ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
+        ///
         /// Experimental: needs `experimentalApi`.
         opt plain additional_context: BTreeMap<String, AdditionalContextEntry> = "additionalContext";
         /// `clientUserMessageId`
+        ///
+        /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into client_user_message_id: String = "clientUserMessageId";
         /// `responsesapiClientMetadata`
         ///
         /// Experimental: needs `experimentalApi`.
         opt plain responsesapi_client_metadata: BTreeMap<String, String> = "responsesapiClientMetadata";
+        /// `responsesapiClientMetadataPatch`
+        ///
+        /// In runtime 0.169.0 and newer, not in 0.163.0.
+        ///
+        /// Experimental: needs `experimentalApi`.
+        opt plain responsesapi_client_metadata_patch: BTreeMap<String, String> = "responsesapiClientMetadataPatch";
     }
 }
 
@@ -563,6 +616,8 @@ object! {
         /// `namespace`
         opt into namespace: String = "namespace";
         /// `retain`
+        ///
+        /// In runtime 0.163.0 and newer, not in 0.154.0.
         opt plain retain: bool = "retain";
     }
 }

@@ -1,7 +1,7 @@
-//! The runtimes of other versions, beside the pinned one.
+//! The supported runtimes, and their programs.
 //!
-//! They have no pin: npm and pip check what they bring against what their registries say of it, which is enough for a
-//! comparison. A version that is there already needs neither client nor network.
+//! Only one version is pinned. npm and pip check the others against what their registries say, which is enough for facts and
+//! comparisons. A version that is installed needs neither npm, pip nor network.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use openai_codex_runtime::{Environment, VERSION, install, managed_dir};
 
-use super::bounded;
-use crate::Failure;
+use crate::{Failure, bounded};
+
+/// The versions whose protocol is vendored and that the tests run against, the oldest first.
+pub(crate) const VERSIONS: [&str; 6] = ["0.133.0", "0.144.4", "0.154.0", VERSION, "0.169.0", "0.171.0"];
 
 /// For one client.
 const TIME: Duration = Duration::from_secs(600);
@@ -21,17 +23,10 @@ pub(crate) fn program(version: &str) -> Result<PathBuf, Failure> {
     if version == VERSION {
         return Ok(install()?.program().to_owned());
     }
-    // `<cache>/runtime/<pinned version>-<platform>`; the others are `<cache>/compat/<version>-<platform>`.
-    let managed = managed_dir(&Environment::current())?;
-    let platform =
-        managed.file_name().and_then(|name| name.to_str()?.strip_prefix(VERSION)?.strip_prefix('-'));
-    let (Some(platform), Some(cache)) = (platform, managed.parent().and_then(Path::parent)) else {
-        return Err(format!("no folder beside {}", managed.display()).into());
-    };
-    let place = cache.join("compat").join(format!("{version}-{platform}"));
+    let (place, platform) = place_of(version)?;
     let program = place.join("bin").join("codex");
     if !place.exists() {
-        bring(version, platform, &place)?;
+        bring(version, &platform, &place)?;
     }
     let said = bounded::run(Command::new(&program).arg("--version"), Duration::from_secs(30))?;
     if said.stdout.trim() != format!("codex-cli {version}") {
@@ -44,6 +39,24 @@ pub(crate) fn program(version: &str) -> Result<PathBuf, Failure> {
         .into());
     }
     Ok(program)
+}
+
+/// Whether the program of this version is installed.
+pub(crate) fn is_installed(version: &str) -> Result<bool, Failure> {
+    let place = if version == VERSION { managed_dir(&Environment::current())? } else { place_of(version)?.0 };
+    Ok(place.exists())
+}
+
+/// The folder of a version that is not pinned, and the platform: `<cache>/compat/<version>-<platform>`, beside
+/// `<cache>/runtime/<pinned version>-<platform>`.
+fn place_of(version: &str) -> Result<(PathBuf, String), Failure> {
+    let managed = managed_dir(&Environment::current())?;
+    let platform =
+        managed.file_name().and_then(|name| name.to_str()?.strip_prefix(VERSION)?.strip_prefix('-'));
+    let (Some(platform), Some(cache)) = (platform, managed.parent().and_then(Path::parent)) else {
+        return Err(format!("no folder beside {}", managed.display()).into());
+    };
+    Ok((cache.join("compat").join(format!("{version}-{platform}")), platform.to_owned()))
 }
 
 /// Installs aside and moves the whole into its place.

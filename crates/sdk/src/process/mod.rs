@@ -1,5 +1,6 @@
 //! The runtime as a child process: its command line, its standard error, its end.
 
+mod descendants;
 mod launch;
 mod reap;
 mod stderr;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::process::Child;
 use tokio::time::timeout;
 
+use super::descendants::Descendants;
+
 /// How a child ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Exit {
@@ -86,54 +88,6 @@ impl Group {
     }
 
     fn signal(self, _: Signal) {}
-}
-
-/// The processes below a child. Commands of the runtime have process groups of their own, so a kill of the runtime's
-/// group does not reach them; they are noted while their parent is still there to tell whose they are.
-struct Descendants(#[cfg(target_os = "linux")] Vec<procfs::process::Stat>);
-
-#[cfg(target_os = "linux")]
-impl Descendants {
-    fn of(child: &Child) -> Self {
-        let Some(root) = child.id().and_then(|id| i32::try_from(id).ok()) else { return Self(Vec::new()) };
-        let all: Vec<_> = procfs::process::all_processes()
-            .into_iter()
-            .flatten()
-            .filter_map(|process| process.ok()?.stat().ok())
-            .collect();
-        let mut found = Vec::new();
-        let mut parents = vec![root];
-        while let Some(parent) = parents.pop() {
-            for stat in all.iter().filter(|stat| stat.ppid == parent) {
-                parents.push(stat.pid);
-                found.push(stat.clone());
-            }
-        }
-        Self(found)
-    }
-
-    /// Kills those that are still the same processes: an id can have been given to another since.
-    fn kill(self) {
-        use rustix::process::{Pid, Signal as Unix, kill_process};
-
-        for noted in self.0 {
-            let now = procfs::process::Process::new(noted.pid).and_then(|process| process.stat());
-            if now.is_ok_and(|now| now.starttime == noted.starttime)
-                && let Some(pid) = Pid::from_raw(noted.pid)
-            {
-                let _ = kill_process(pid, Unix::KILL);
-            }
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-impl Descendants {
-    fn of(_: &Child) -> Self {
-        Self()
-    }
-
-    fn kill(self) {}
 }
 
 #[cfg(all(test, unix))]

@@ -1,0 +1,140 @@
+//! The processes below a child, as Linux lists them.
+
+use tokio::process::Child;
+
+/// The processes below a child. Commands of the runtime have process groups of their own, so a kill of the runtime's
+/// group does not reach them; they are noted while their parent is still there to tell whose they are.
+pub(super) struct Descendants(#[cfg(target_os = "linux")] Vec<Stat>);
+
+#[cfg(target_os = "linux")]
+impl Descendants {
+    pub(super) fn of(child: &Child) -> Self {
+        let Some(root) = child.id().and_then(|id| i32::try_from(id).ok()) else { return Self(Vec::new()) };
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let all: Vec<_> = ids.filter_map(Stat::read).collect();
+        let mut found = Vec::new();
+        let mut parents = vec![root];
+        while let Some(parent) = parents.pop() {
+            for stat in all.iter().filter(|stat| stat.parent == parent) {
+                parents.push(stat.id);
+                found.push(*stat);
+            }
+        }
+        Self(found)
+    }
+
+    /// Kills those that are still the same processes: an id can have been given to another since.
+    pub(super) fn kill(self) {
+        use rustix::process::{Pid, Signal, kill_process};
+
+        for noted in self.0 {
+            if Stat::read(noted.id).is_some_and(|now| now.started == noted.started)
+                && let Some(pid) = Pid::from_raw(noted.id)
+            {
+                // An error means that it has gone meanwhile, which is what was asked for.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Descendants {
+    pub(super) fn of(_: &Child) -> Self {
+        Self()
+    }
+
+    pub(super) fn kill(self) {}
+}
+
+/// What `/proc/ID/stat` tells of a process.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    id: i32,
+    parent: i32,
+    /// In clock ticks since the boot of the machine.
+    started: u64,
+}
+
+#[cfg(target_os = "linux")]
+impl Stat {
+    /// `None` if there is no such process.
+    fn read(id: i32) -> Option<Self> {
+        Self::parse(&std::fs::read(format!("/proc/{id}/stat")).ok()?)
+    }
+
+    /// The line is `ID (NAME) STATE PARENT …`. The name is any bytes, spaces and parentheses too, and what follows it
+    /// has none of the latter.
+    fn parse(line: &[u8]) -> Option<Self> {
+        /// The places of the parent and the start among the fields behind the name.
+        const PARENT: usize = 1;
+        const STARTED: usize = 19;
+
+        let id = line.split(|byte| *byte == b' ').next()?;
+        let rest = &line[line.iter().rposition(|byte| *byte == b')')? + 1..];
+        let fields: Vec<_> = std::str::from_utf8(rest).ok()?.split_ascii_whitespace().collect();
+        Some(Self {
+            id: std::str::from_utf8(id).ok()?.parse().ok()?,
+            parent: fields.get(PARENT)?.parse().ok()?,
+            started: fields.get(STARTED)?.parse().ok()?,
+        })
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    const REST: &[u8] =
+        b"S 7 42 42 0 -1 4194560 1 0 0 0 3 4 0 0 20 0 1 0 987654 5 6 18446744073709551615 1\n";
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let names: [&[u8]; 6] = [b"sh", b"a b", b"(x) S 1 1", b")", b"", b"\xff\xfe)"];
+        for name in names {
+            let line = [b"42 (", name, b") ", REST].concat();
+            assert_eq!(Stat::parse(&line), Some(Stat { id: 42, parent: 7, started: 987_654 }), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_such_line_is_no_process() {
+        let lines: [&[u8]; 5] = [b"", b"42", b"42 (sh) S 7", b"x (sh) S 7 42", b"42 (sh) \xff"];
+        for line in lines {
+            assert_eq!(Stat::parse(line), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_is_read_and_then_is_not_there() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let id = i32::try_from(child.id()).unwrap();
+        let stat = Stat::read(id).unwrap();
+        assert_eq!((stat.id, stat.parent), (id, i32::try_from(std::process::id()).unwrap()));
+        assert_eq!(Stat::read(id).unwrap().started, stat.started);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(Stat::read(id), None);
+    }
+
+    #[tokio::test]
+    async fn grandchildren_are_found_and_killed_and_a_successor_of_an_id_is_not() {
+        let mut child = tokio::process::Command::new("sh")
+            .args(["-c", "sleep 1000 & echo; wait"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It has started what it starts by then.
+        let mut output = child.stdout.take().unwrap();
+        tokio::io::AsyncReadExt::read_u8(&mut output).await.unwrap();
+        let found = Descendants::of(&child);
+        let [sleep] = found.0[..] else { panic!("{:?}", found.0) };
+        Descendants(vec![Stat { started: sleep.started + 1, ..sleep }]).kill();
+        assert_eq!(Stat::read(sleep.id), Some(sleep), "another process would have that id");
+        found.kill();
+        assert!(child.wait().await.is_ok(), "its command has ended");
+    }
+}

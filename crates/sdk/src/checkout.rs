@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{OnceCell, oneshot};
 
-use crate::process::Launch;
+use crate::process::{Launch, is_reaped_elsewhere};
 
 /// How long the program may take to print its schema.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -63,7 +63,9 @@ fn read_schema(launch: &Launch) -> Result<BTreeSet<String>, String> {
     let started = Instant::now();
     let status = loop {
         match child.try_wait() {
-            Ok(Some(status)) => break status,
+            Ok(Some(status)) => break Some(status),
+            // What it has written tells whether it has done its work.
+            Err(error) if is_reaped_elsewhere(&error) => break None,
             Ok(None) if started.elapsed() < LIMIT => std::thread::sleep(Duration::from_millis(10)),
             outcome => {
                 // Gone already, or not to be had.
@@ -76,7 +78,7 @@ fn read_schema(launch: &Launch) -> Result<BTreeSet<String>, String> {
             }
         }
     };
-    if !status.success() {
+    if let Some(status) = status.filter(|status| !status.success()) {
         return Err(format!("it does not print its schema ({status})"));
     }
     let mut fields = BTreeSet::new();

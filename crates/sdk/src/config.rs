@@ -1,15 +1,17 @@
 //! How a client finds, starts and greets the runtime.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connection::backlog::Limits;
 use crate::handler::{Layer, closure_setters};
 use crate::method_class::{ClassDeadlines, MethodClass};
+use crate::process::{BeforeSpawn, ChildEnvironment};
 use crate::trace_context::{TraceContext, TraceSource};
 use crate::wire_log::WireLog;
 use crate::{Error, RestartPolicy, Result};
@@ -35,7 +37,8 @@ pub struct CodexConfig {
     pub(crate) launch_args: Option<Vec<OsString>>,
     pub(crate) config_overrides: Vec<String>,
     pub(crate) cwd: Option<PathBuf>,
-    pub(crate) env: BTreeMap<OsString, OsString>,
+    pub(crate) env: ChildEnvironment,
+    pub(crate) before_spawn: Option<BeforeSpawn>,
     pub(crate) client_name: String,
     pub(crate) client_title: String,
     pub(crate) client_version: String,
@@ -60,7 +63,8 @@ impl CodexConfig {
             launch_args: None,
             config_overrides: Vec::new(),
             cwd: None,
-            env: BTreeMap::new(),
+            env: ChildEnvironment::default(),
+            before_spawn: None,
             client_name: "codex_rust_sdk".into(),
             client_title: "Codex Rust SDK".into(),
             client_version: env!("CARGO_PKG_VERSION").into(),
@@ -111,9 +115,80 @@ impl CodexConfig {
         self
     }
 
-    /// Sets one environment variable of the runtime, over what it inherits from this process.
-    pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
-        self.env.insert(key.into(), value.into());
+    /// Sets one environment variable of the runtime, in place of what it inherits from this process. Of `env` and
+    /// [`env_remove`](Self::env_remove) with the same name, the later call counts.
+    ///
+    /// The variables of the runtime are also those that decide which runtime is started (`CODEX_BIN`, `PATH`) and where its
+    /// home is (`CODEX_HOME`, `HOME`).
+    ///
+    /// The runtime uses `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY` for a model on this machine too. The client leaves
+    /// these as they are: name the machine in `NO_PROXY` where a model provider of your own listens on loopback.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.set(name.into(), value.into());
+        self
+    }
+
+    /// Keeps one environment variable of this process from the runtime, and takes back an [`env`](Self::env).
+    pub fn env_remove(mut self, name: impl Into<OsString>) -> Self {
+        self.env.remove(name.into());
+        self
+    }
+
+    /// Has the runtime inherit no environment variable of this process, but those that
+    /// [`env_inherit`](Self::env_inherit) names. What [`env`](Self::env) sets is kept. The order of these calls does not
+    /// matter.
+    ///
+    /// The runtime needs `HOME` or `CODEX_HOME`, and its commands need `PATH`.
+    ///
+    /// ```
+    /// use openai_codex::CodexConfig;
+    ///
+    /// let config = CodexConfig::new().env_clear().env_inherit(["PATH", "HOME", "LANG"]).env("RUST_LOG", "warn");
+    /// # let _ = config;
+    /// ```
+    pub fn env_clear(mut self) -> Self {
+        self.env.clear();
+        self
+    }
+
+    /// Names environment variables that the runtime inherits from this process although [`env_clear`](Self::env_clear) is
+    /// set. No effect without that. Names of several calls add up.
+    pub fn env_inherit<N: Into<OsString>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.env.inherit(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Calls `hook` with the command of the runtime, before each start of it: to put it into a control group or a
+    /// container, to limit it, or to replace the whole command by one that ends in it.
+    ///
+    /// The program and its arguments, the folder and the environment are set by then. Whatever the hook does with them
+    /// counts. After the hook the client sets standard input, output and error, which are its pipes, and makes the child the
+    /// leader of a process group of its own. The command must connect its standard input and output to the runtime's, must
+    /// stay alive as long as the runtime, and must end when its standard input is closed.
+    ///
+    /// The hook runs on a thread of its own. Its error or panic fails the start with
+    /// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn), and its time counts against [`start_deadline`](Self::start_deadline).
+    /// A runtime of unknown version (a build of one's own) is not asked for its schema if there is a hook, so options that
+    /// depend on the version are refused.
+    ///
+    /// ```no_run
+    /// use openai_codex::CodexConfig;
+    ///
+    /// // Runs the runtime with a lower priority.
+    /// let config = CodexConfig::new().before_spawn(|command| {
+    ///     let mut nice = std::process::Command::new("nice");
+    ///     nice.arg(command.get_program()).args(command.get_args());
+    ///     nice.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    ///     *command = nice;
+    ///     Ok(())
+    /// });
+    /// # let _ = config;
+    /// ```
+    pub fn before_spawn(
+        mut self,
+        hook: impl Fn(&mut Command) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.before_spawn = Some(BeforeSpawn::new(hook));
         self
     }
 
@@ -279,13 +354,18 @@ impl CodexConfig {
                 "launch_args_override is empty; its first entry is the program",
             ));
         }
-        let argument = self.config_overrides.iter().find(|entry| entry.contains('\0')).is_some();
-        if argument || self.env.iter().any(|(key, value)| unusable_variable(key, value)) {
-            return Err(Error::invalid_config(
-                "a config override or environment variable holds a NUL byte, or a variable's name is empty or \
-                 holds `=`",
-            ));
+        if self.config_overrides.iter().any(|entry| entry.contains('\0')) {
+            return Err(Error::invalid_config("a config override holds a NUL byte"));
         }
+        self.env.validate()?;
+        if let Some(path) = &self.codex_bin {
+            require_text(
+                "codex_bin",
+                path.as_os_str().as_encoded_bytes(),
+                "leave it out, or name the program",
+            )?;
+        }
+        require_text("client_name", self.client_name.as_bytes(), "leave it out, or name your program")?;
         if let Some(policy) = &self.restart {
             policy.validate()?;
         }
@@ -296,9 +376,15 @@ impl CodexConfig {
     }
 }
 
-fn unusable_variable(key: &OsString, value: &OsString) -> bool {
-    let (key, value) = (key.as_encoded_bytes(), value.as_encoded_bytes());
-    key.is_empty() || key.contains(&b'=') || key.contains(&0) || value.contains(&0)
+/// Refuses what is blank or holds a NUL byte, naming the method that it was set with.
+fn require_text(setter: &str, text: &[u8], advice: &str) -> Result<()> {
+    if text.trim_ascii().is_empty() {
+        return Err(Error::invalid_config(format!("{setter} is blank; {advice}")));
+    }
+    if text.contains(&0) {
+        return Err(Error::invalid_config(format!("{setter} holds a NUL byte; {advice}")));
+    }
+    Ok(())
 }
 
 fn require_folder(cwd: &Path) -> Result<()> {
@@ -329,7 +415,7 @@ impl fmt::Debug for CodexConfig {
             .field("launch_args_override", &self.launch_args.as_ref().map(|args| args.len()))
             .field("config_overrides", &overrides)
             .field("cwd", &self.cwd)
-            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("env", &self.env)
             .field("client_name", &self.client_name)
             .field("client_version", &self.client_version)
             .field("experimental_api", &self.experimental_api)

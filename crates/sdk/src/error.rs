@@ -30,6 +30,8 @@ struct Inner {
     turn: Option<Box<RunResult>>,
     mismatch: Option<Box<OutputMismatch>>,
     failed_attempts: Vec<FailedAttempt>,
+    /// A start that has failed because of another one at the same moment, as far as can be seen.
+    home_contended: bool,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -56,6 +58,8 @@ pub enum ErrorKind {
     RestartsExhausted,
     /// The client was closed by this program.
     Closed,
+    /// The client has started its runtime in another process, of which this one is a fork. Make a new client here.
+    Forked,
     /// No answer within the deadline.
     DeadlineExceeded,
     /// The answer came, but is not what the protocol says.
@@ -153,6 +157,7 @@ impl Error {
                 turn: None,
                 mismatch: None,
                 failed_attempts: Vec::new(),
+                home_contended: false,
                 source: None,
             }),
         }
@@ -212,6 +217,14 @@ impl Error {
 
     pub(crate) fn with_failed_attempts(self, attempts: Vec<FailedAttempt>) -> Self {
         self.edit(|inner| inner.failed_attempts = attempts)
+    }
+
+    pub(crate) fn with_home_contended(self) -> Self {
+        self.edit(|inner| inner.home_contended = true)
+    }
+
+    pub(crate) fn is_home_contended(&self) -> bool {
+        self.inner.home_contended
     }
 
     pub(crate) fn with_method(self, method: &str) -> Self {
@@ -298,13 +311,15 @@ impl Error {
         self.turn()?.turn.error.as_ref()?.codex_error_info.as_ref()
     }
 
-    /// Whether the server refused the request because it was overloaded, so that the same call may succeed later.
+    /// Whether the same call may succeed later: the server refused the request because it was overloaded, or a runtime
+    /// could not start because another was making the databases of the same home.
     ///
-    /// True for [`ErrorKind::ServerBusy`] and [`ErrorKind::RetryLimitExceeded`], and for any JSON-RPC error whose
-    /// data carries the server's overload marker. A turn that failed because its model was overloaded is not: it was
+    /// True for [`ErrorKind::ServerBusy`] and [`ErrorKind::RetryLimitExceeded`], for any JSON-RPC error whose
+    /// data carries the server's overload marker, and for a [`ErrorKind::Handshake`] of the second kind. A turn that failed because its model was overloaded is not: it was
     /// carried out up to there, and may have had effects.
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind(), ErrorKind::ServerBusy | ErrorKind::RetryLimitExceeded)
+            || self.is_home_contended()
             || self.json_rpc().is_some_and(|error| error.data.as_ref().is_some_and(has_overload_marker))
     }
 }

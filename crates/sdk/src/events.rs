@@ -103,7 +103,13 @@ impl AsyncEvents {
             if let Some(observed) = self.batch.pop_front() {
                 return Poll::Ready(Some(Ok(observed.into())));
             }
-            match ready!(self.observer.poll(&mut self.batch, context)) {
+            let mut polled = self.observer.poll(&mut self.batch, context);
+            if polled.is_pending()
+                && let Err(error) = self.core.check_process()
+            {
+                polled = Poll::Ready(self.observer.lose(error));
+            }
+            match ready!(polled) {
                 Seen::Events { skipped } => self.skipped = skipped,
                 Seen::Ended => return Poll::Ready(None),
                 Seen::Lost(error) => return Poll::Ready(Some(Err(error))),

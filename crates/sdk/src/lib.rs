@@ -17,6 +17,7 @@ mod handler;
 mod input;
 mod method_class;
 mod models;
+mod owning_process;
 mod paging;
 mod park;
 mod process;

@@ -29,6 +29,7 @@ pub(super) struct Login {
 impl Login {
     /// Waits for the end of the login.
     pub(super) async fn wait(&self) -> Result<AccountLoginCompletedNotification> {
+        self.session.connection.check_process().map_err(|error| error.with_method(COMPLETED))?;
         let mut ended = self.ended.clone();
         let end = ended.wait_for(Option::is_some).await.map(|end| end.clone());
         let unknown = || Error::new(ErrorKind::TransportClosed, "the connection ended without a word");

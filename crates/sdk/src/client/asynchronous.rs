@@ -77,6 +77,13 @@ impl AsyncCodex {
         self.core.metadata()
     }
 
+    /// The id of the runtime's process, as the system numbers it. `None` when no runtime runs: before the start, once it is
+    /// lost or closed, and for a client that was made with a transport. With
+    /// [`before_spawn`](CodexConfig::before_spawn) it is the process of the command that the hook made.
+    pub fn runtime_pid(&self) -> Option<u32> {
+        self.core.runtime_pid()
+    }
+
     /// Starts a thread: a builder for `thread/start`.
     pub fn thread_start(&self) -> ThreadStart<Self> {
         ThreadStart::new(self.core.clone())

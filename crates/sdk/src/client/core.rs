@@ -1,6 +1,6 @@
 //! What both clients and all their handles share: the configuration and the current session.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use super::Session;
 use crate::connection::Owner;
 use crate::connection::observers::{Afterwards, Hub, Observed};
 use crate::handler::Handlers;
+use crate::owning_process::OwningProcess;
 use crate::restart::{Attempt, Attempts};
 use crate::transport::Transport;
 use crate::wire_log::Recorder;
@@ -26,6 +27,8 @@ pub(crate) struct Core {
     link: Mutex<Link>,
     /// Where the client starts a new runtime for one that was lost.
     attempts: Option<Mutex<Attempts>>,
+    /// The process that has begun the first start.
+    process: OnceLock<OwningProcess>,
     /// Ends a start under way.
     closing: watch::Sender<bool>,
     /// One for all sessions: what led to a restart is the part that is wanted.
@@ -97,6 +100,7 @@ impl Core {
             config,
             hub: Arc::default(),
             link: Mutex::new(Link::Idle(source)),
+            process: OnceLock::new(),
             closing: watch::Sender::new(false),
             wire_log: Mutex::default(),
             attempts: restart.map(|policy| Mutex::new(Attempts::new(policy))),
@@ -111,6 +115,12 @@ impl Core {
         self.attempts.as_ref().map(|attempts| attempts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// An error in a fork of the process that has started the runtime. Called before a lock is taken, which a thread may
+    /// have held that a fork does not have.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        self.process.get().copied().map_or(Ok(()), OwningProcess::check)
+    }
+
     /// Whether a new session is to be started in place of this one.
     fn is_to_be_replaced(&self, session: &Session) -> bool {
         self.attempts.is_some() && session.connection.failure().is_some()
@@ -119,6 +129,7 @@ impl Core {
     /// The session; the first call starts it, and where the client starts again, also the first after it was lost. A
     /// failed start leaves the client as it was.
     pub(crate) async fn session(self: &Arc<Self>) -> Result<Arc<Session>> {
+        self.check_process()?;
         if let Link::Up(session) = &*self.link()
             && !self.is_to_be_replaced(session)
         {
@@ -153,6 +164,7 @@ impl Core {
 
     /// Begins a start, and gives what will tell how it ended.
     fn begin(self: &Arc<Self>, link: &mut Link) -> Result<watch::Receiver<Option<Outcome>>> {
+        self.process.get_or_init(OwningProcess::current);
         let transport = match link {
             Link::Idle(Source::Transport(transport)) => Some(transport.take().ok_or_else(|| {
                 let message = "the transport that this client was made with is used up; make a new client";
@@ -321,8 +333,16 @@ impl Core {
         }
     }
 
+    pub(crate) fn runtime_pid(&self) -> Option<u32> {
+        match &*self.link() {
+            Link::Up(session) => session.runtime_pid(),
+            Link::Idle(_) | Link::Starting(..) | Link::Closed(_) => None,
+        }
+    }
+
     /// Ends the client and waits until its runtime is gone.
     pub(crate) async fn close(&self) -> Result<()> {
+        self.check_process()?;
         let before = {
             let mut link = self.link();
             let session = match &*link {

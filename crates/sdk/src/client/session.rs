@@ -1,8 +1,11 @@
 //! One started and greeted runtime.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use backon::{FuturesTimerSleeper, Sleeper};
 
 use openai_codex_protocol::types::{
     ClientInfo, InitializeCapabilities, InitializeParams, InitializeResponse,
@@ -13,11 +16,12 @@ use tokio::sync::watch;
 
 use crate::checkout::Checkout;
 use crate::connection::logins::LoginEnd;
+use crate::connection::observers::Afterwards;
 use crate::connection::turn_log::TurnLog;
 use crate::connection::{Connection, Owner, Pending};
 use crate::handler::Layer;
 use crate::method_class::ClassDeadlines;
-use crate::process::Launch;
+use crate::process::{Home, Launch};
 use crate::transport::Transport;
 use crate::{CodexConfig, Error, ErrorKind, Result, version};
 
@@ -30,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) metadata: Arc<InitializeResponse>,
     deadlines: ClassDeadlines,
     checkout: Checkout,
+    /// The id of the runtime's process, where this crate has started it.
+    pid: Option<u32>,
     /// Which one it is of all in this process: threads are opened in one.
     pub(crate) number: u64,
 }
@@ -49,16 +55,95 @@ impl Session {
         owner: Owner,
         given_up: impl Future<Output = Error>,
     ) -> Result<Self> {
-        let (connection, checkout) = match transport {
-            Some(transport) => (Connection::attach(transport, owner)?, Checkout::default()),
-            None => {
-                let launch = Launch::prepare(config)?;
-                (Connection::launch(launch.clone(), owner).await?, Checkout::new(launch))
-            }
+        let deadline = StartDeadline::new(config.start_deadline);
+        let Some(transport) = transport else {
+            return Self::start_process(config, owner, &deadline, pin!(given_up)).await;
         };
-        let metadata = greet(&connection, config, given_up).await?;
+        let connection = Connection::attach(transport, owner)?;
+        let metadata = greet(&connection, config, &deadline, given_up).await?;
+        Ok(Self::new(connection, metadata, config, Checkout::default(), None))
+    }
+
+    /// Starts a runtime, again if it has failed because of another start on the same home.
+    async fn start_process(
+        config: &CodexConfig,
+        owner: Owner,
+        deadline: &StartDeadline,
+        mut given_up: Pin<&mut impl Future<Output = Error>>,
+    ) -> Result<Self> {
+        /// Enough for some seconds. A home that cannot be written fails in the same words, and should not take longer.
+        const ATTEMPTS: u32 = 6;
+        const PAUSE: Duration = Duration::from_millis(100);
+
+        let launch = Launch::prepare(config)?;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let started = Self::start_once(config, &launch, owner.clone(), deadline, given_up.as_mut()).await;
+            let Err(error) = started else { return started };
+            if !error.is_home_contended() {
+                return Err(error);
+            }
+            // Others that have failed so try again too, and better not all at the same moment.
+            let pause = PAUSE * attempt + PAUSE.mul_f64(fastrand::f64());
+            if attempt == ATTEMPTS || pause >= deadline.left() {
+                // The connection has kept it from them, since another could have followed.
+                if owner.afterwards != Afterwards::RestartAgain {
+                    owner.hub.end(Some(&error));
+                }
+                return Err(error);
+            }
+            tokio::select! {
+                () = FuturesTimerSleeper.sleep(pause) => {}
+                error = given_up.as_mut() => return Err(error),
+            }
+        }
+    }
+
+    async fn start_once(
+        config: &CodexConfig,
+        launch: &Launch,
+        owner: Owner,
+        deadline: &StartDeadline,
+        mut given_up: Pin<&mut impl Future<Output = Error>>,
+    ) -> Result<Self> {
+        let command = match &config.before_spawn {
+            None => launch.command(),
+            Some(hook) => tokio::select! {
+                called = hook.call(launch.command()) => called?,
+                () = FuturesTimerSleeper.sleep(deadline.left()) => {
+                    return Err(deadline.exceeded("before_spawn did not return"));
+                }
+                error = given_up.as_mut() => return Err(error),
+            },
+        };
+        let first_start = match Home::of(launch, &command) {
+            None => None,
+            Some(home) => tokio::select! {
+                turn = home.turn(deadline.left()) => turn,
+                error = given_up.as_mut() => return Err(error),
+            },
+        };
+        let (connection, pid) = Connection::launch(launch.clone(), command, owner).await?;
+        let greeted = greet(&connection, config, deadline, given_up).await;
+        drop(first_start);
+        Ok(Self::new(connection, greeted?, config, Checkout::new(launch.clone()), pid))
+    }
+
+    fn new(
+        connection: Connection,
+        metadata: Arc<InitializeResponse>,
+        config: &CodexConfig,
+        checkout: Checkout,
+        pid: Option<u32>,
+    ) -> Self {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { connection, metadata, deadlines: config.request_deadlines, checkout, number })
+        Self { connection, metadata, deadlines: config.request_deadlines, checkout, pid, number }
+    }
+
+    /// The id of the runtime's process, as long as it may be alive: it can be given to another process afterwards.
+    pub(crate) fn runtime_pid(&self) -> Option<u32> {
+        self.pid.filter(|_| self.connection.failure().is_none())
     }
 
     /// Refuses a field of some parameters if the runtime does not know it, or if nobody can tell whether it does.
@@ -155,15 +240,42 @@ pub(crate) fn decode<R: ClientRequest>(answer: &str, thread_id: Option<&str>) ->
         .map_err(|error| Error::from_decode(error).with_method(R::METHOD).with_thread(thread_id))
 }
 
+/// Until when a start may take.
+struct StartDeadline {
+    began: Instant,
+    whole: Duration,
+}
+
+impl StartDeadline {
+    fn new(whole: Duration) -> Self {
+        Self { began: Instant::now(), whole }
+    }
+
+    fn left(&self) -> Duration {
+        self.whole.saturating_sub(self.began.elapsed())
+    }
+
+    /// The error of a start that has taken too long, with what it has waited for.
+    fn exceeded(&self, what: &str) -> Error {
+        let whole = self.whole;
+        let message = format!(
+            "{what} within {whole:?}, and the start was given up; check that the program is a Codex runtime, or set a \
+             longer start_deadline"
+        );
+        Error::new(ErrorKind::DeadlineExceeded, message).with_method(methods::Initialize::METHOD)
+    }
+}
+
 /// Does the handshake: `initialize`, its answer, `initialized`. On failure the connection is closed, and the error comes
 /// when nothing of it is left.
 async fn greet(
     connection: &Connection,
     config: &CodexConfig,
+    deadline: &StartDeadline,
     given_up: impl Future<Output = Error>,
 ) -> Result<Arc<InitializeResponse>> {
     let greeted = tokio::select! {
-        greeted = handshake(connection, config) => greeted,
+        greeted = handshake(connection, config, deadline) => greeted,
         error = given_up => Err(error),
     };
     match greeted {
@@ -179,26 +291,24 @@ async fn greet(
     }
 }
 
-async fn handshake(connection: &Connection, config: &CodexConfig) -> Result<InitializeResponse> {
+async fn handshake(
+    connection: &Connection,
+    config: &CodexConfig,
+    deadline: &StartDeadline,
+) -> Result<InitializeResponse> {
     let client = ClientInfo::new(&config.client_name, &config.client_version).title(&config.client_title);
     let capabilities = InitializeCapabilities::new().experimental_api(config.experimental_api);
     let params = InitializeParams::new(client).capabilities(capabilities);
-    let answer = call::<methods::Initialize>(connection, &params, None, Some(config.start_deadline)).await;
+    let answer = call::<methods::Initialize>(connection, &params, None, Some(deadline.left())).await;
     let metadata = answer.map_err(|error| match error.kind() {
         ErrorKind::Decode => Error::new(
             ErrorKind::Handshake,
             format!("missing required metadata in the runtime's answer to `initialize`: {error}"),
         )
         .with_source(error),
-        ErrorKind::DeadlineExceeded => Error::new(
-            ErrorKind::DeadlineExceeded,
-            format!(
-                "the program did not answer within {:?} and was ended; check that it is a Codex runtime, or set a \
-                 longer start_deadline",
-                config.start_deadline
-            ),
-        )
-        .with_method(methods::Initialize::METHOD),
+        ErrorKind::DeadlineExceeded => {
+            deadline.exceeded(&format!("the program did not answer{}", connection.wrote_before_greeting()))
+        }
         _ => error,
     })?;
     if version::reported(&metadata).is_none() {

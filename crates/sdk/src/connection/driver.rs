@@ -23,9 +23,11 @@ use super::deadlines::{self, Clock};
 use super::envelope::{Incoming, Outcome};
 use super::frame_queue::Event;
 use super::observers::{Afterwards, Observed};
+use super::preamble::Preamble;
 use super::secrets::Secrets;
 use super::staged::Staged;
 use super::{Connection, Ended, Outgoing, Owner, Router, Shared, watchdog};
+use crate::owning_process::OwningProcess;
 use crate::process::{self, StderrTail};
 use crate::trace;
 use crate::transport::{FrameReader, FrameWriter, Transport};
@@ -95,6 +97,8 @@ pub(super) fn connection(owner: Owner) -> (Connection, Driver) {
         closing,
         ended: watch::Sender::new(None),
         greeted: AtomicBool::new(false),
+        preamble: Preamble::default(),
+        process: OwningProcess::current(),
         over: AtomicBool::new(false),
     });
     let driver = Driver { shared: shared.clone(), outbox: queued, clock, closing: close, silence, wire_log };
@@ -163,7 +167,7 @@ impl Driver {
         }
         let reaped = match &mut process {
             Some(Process { child, group, close_deadline, .. }) => {
-                process::end(child, *group, *close_deadline).await.status.is_some()
+                process::end(child, *group, *close_deadline).await.reaped
             }
             None => true,
         };
@@ -339,7 +343,10 @@ impl Shared {
             {
                 Err(Why::NotCodex(excerpt(frame)))
             }
-            Err(_) if !greeted => Err(Why::NotCodex(excerpt(frame))),
+            // A wrapper may say something first. What is JSON comes from a program that speaks another protocol.
+            Err(_) if !greeted && (is_json(frame) || !self.preamble.skip(frame)) => {
+                Err(Why::NotCodex(excerpt(frame)))
+            }
             Ok((incoming, text)) => {
                 if !greeted && matches!(incoming, Incoming::Answer { outcome: Outcome::Result(_), .. }) {
                     self.greeted.store(true, Ordering::Release);
@@ -361,7 +368,11 @@ impl Shared {
     }
 }
 
-fn excerpt(frame: &[u8]) -> String {
+fn is_json(frame: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(frame).is_ok()
+}
+
+pub(super) fn excerpt(frame: &[u8]) -> String {
     let shown = String::from_utf8_lossy(&frame[..frame.len().min(EXCERPT)]).into_owned();
     if frame.len() > EXCERPT { format!("{shown}… ({} bytes)", frame.len()) } else { shown }
 }
@@ -381,13 +392,17 @@ async fn explain(
         Why::NotCodex(line) => format!("does not speak the app-server protocol: it wrote {line:?}"),
     };
     let Some(process) = process else {
-        return Error::new(lost_kind(shared), format!("the server {what}"));
+        let words = shared.preamble.words();
+        return Error::new(lost_kind(shared), format!("the server {what}{words}"));
     };
     let program = process.program.display();
     let mut message = match why {
         Why::NotCodex(_) => format!("the program {program} {what}"),
         _ => match timeout(EXPLANATION, process.child.wait()).await {
             Ok(Ok(status)) => format!("the runtime {program} has ended ({status})"),
+            Ok(Err(error)) if process::is_reaped_elsewhere(&error) => {
+                format!("the runtime {program} has ended (this program has taken its exit status elsewhere)")
+            }
             _ => format!("the runtime {program} {what}"),
         },
     };
@@ -395,19 +410,27 @@ async fn explain(
         // A grandchild can hold the pipe open; what has come by then has to do.
         let _ = timeout(EXPLANATION, logging).await;
     }
-    if !shared.greeted.load(Ordering::Acquire) {
+    let contended = !shared.greeted.load(Ordering::Acquire) && tail.tells_of_contended_home();
+    if contended {
+        message.push_str(
+            " before it answered `initialize`, since it could not make its databases: another runtime was making them at the \
+             same moment, or the folder cannot be written; try again, and if that does not help, check the folder",
+        );
+    } else if !shared.greeted.load(Ordering::Acquire) {
         message.push_str(
             " before it answered `initialize`; check that it is a Codex runtime and that its arguments and \
              configuration are right",
         );
     }
+    message.push_str(&shared.preamble.words());
     let quote = tail.quote();
     let quote = shared.secrets.clean_text(&quote).unwrap_or(quote);
     if !quote.is_empty() {
         message.push_str("; stderr_tail=");
         message.push_str(&quote);
     }
-    Error::new(lost_kind(shared), message)
+    let error = Error::new(lost_kind(shared), message);
+    if contended { error.with_home_contended() } else { error }
 }
 
 fn lost_kind(shared: &Shared) -> ErrorKind {

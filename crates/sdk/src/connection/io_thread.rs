@@ -3,8 +3,10 @@
 //! One per client, with a small event loop of its own: users need no runtime, blocking calls only park, and a drop
 //! needs no executor to end the runtime.
 
+use std::process::Command;
 use std::thread;
 
+use tokio::process::Child;
 use tokio::sync::oneshot;
 
 use super::driver::{Process, connection};
@@ -14,21 +16,29 @@ use crate::transport::{LineReader, LineWriter, Transport};
 use crate::{Error, ErrorKind, Result};
 
 impl Connection {
-    /// Starts a runtime and connects to it over its standard streams.
-    pub(crate) async fn launch(launch: Launch, owner: Owner) -> Result<Self> {
+    /// Starts a runtime and connects to it over its standard streams. Tells its process id too.
+    pub(crate) async fn launch(
+        launch: Launch,
+        command: Command,
+        owner: Owner,
+    ) -> Result<(Self, Option<u32>)> {
         let (connection, driver) = connection(owner);
         let (report, started) = oneshot::channel();
-        spawn(async move || match start(&launch) {
-            Ok((transport, process)) => {
-                // Even if the caller has gone: the driver then finds the connection closing and ends the child.
-                let _ = report.send(Ok(()));
-                driver.run(transport, Some(process)).await;
+        spawn(async move || {
+            let (started, command) = start(&launch, command);
+            match started {
+                Ok((transport, process)) => {
+                    // Even if the caller has gone: the driver then finds the connection closing and ends the child.
+                    let _ = report.send((Ok(process.child.id()), command));
+                    driver.run(transport, Some(process)).await;
+                }
+                Err(error) => drop(report.send((Err(error), command))),
             }
-            Err(error) => drop(report.send(Err(error))),
         })?;
-        let lost = || Error::new(ErrorKind::Spawn, "the I/O thread ended before the runtime was started");
-        started.await.map_err(|_| lost())??;
-        Ok(connection)
+        let lost = |_| Error::new(ErrorKind::Spawn, "the I/O thread ended before the runtime was started");
+        // The command is dropped here: it may hold what the user's hook has put into it.
+        let (started, _command) = started.await.map_err(lost)?;
+        Ok((connection, started?))
     }
 
     /// Connects over a transport that is already there.
@@ -47,8 +57,12 @@ impl Connection {
     }
 }
 
-fn start(launch: &Launch) -> Result<(Transport, Process)> {
-    let mut child = launch.spawn()?;
+fn start(launch: &Launch, command: Command) -> (Result<(Transport, Process)>, tokio::process::Command) {
+    let (child, command) = launch.spawn(command);
+    (child.and_then(|child| attach(launch, child)), command)
+}
+
+fn attach(launch: &Launch, mut child: Child) -> Result<(Transport, Process)> {
     let group = Group::of(&child);
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(Error::new(ErrorKind::Spawn, "the runtime was started without pipes"));

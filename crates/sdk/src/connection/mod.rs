@@ -5,7 +5,7 @@
 //! what was read at once, [`turn_log`] and [`observers`] keep what consumers have not taken yet
 //! ([`frame_queue`], [`backlog`], [`merge`]). [`asked`] keeps what the server has asked, [`serve`] has it answered by
 //! handlers and [`fallback`] without any. [`deadlines`] ends what takes too long, [`watchdog`] asks after silent turns,
-//! [`secrets`] takes keys out of what reports trouble, [`outgoing`] is what is written, and [`driver`] runs them over a
+//! [`secrets`] takes keys out of what reports trouble, [`preamble`] is what came before the handshake, [`outgoing`] is what is written, and [`driver`] runs them over a
 //! transport on the client's I/O thread.
 
 pub(crate) mod asked;
@@ -23,6 +23,7 @@ pub(crate) mod logins;
 mod merge;
 pub(crate) mod observers;
 mod outgoing;
+mod preamble;
 mod router;
 pub(crate) mod secrets;
 mod serve;
@@ -44,6 +45,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::handler::{Handlers, Layer, drop_elsewhere};
+use crate::owning_process::OwningProcess;
 use crate::trace;
 use crate::trace_context::{TraceContext, TraceSource};
 use crate::wire_log::Recorder;
@@ -53,6 +55,7 @@ use deadlines::Deadlines;
 use logins::LoginEnd;
 use observers::{Afterwards, Hub, Observed};
 use outgoing::{ClientNotification, Outgoing, Request, frame};
+use preamble::Preamble;
 use router::{Answer, Effect, Router, Waiter};
 use secrets::Secrets;
 use turn_log::TurnLog;
@@ -95,6 +98,9 @@ struct Shared {
     ended: watch::Sender<Option<Ended>>,
     /// Whether a request, which can only be `initialize`, was answered. Before that the peer may be any program.
     greeted: AtomicBool,
+    preamble: Preamble,
+    /// Whose threads complete what is waited for.
+    process: OwningProcess,
     /// Whether the connection has ended. What still comes is nobody's.
     over: AtomicBool,
 }
@@ -168,6 +174,7 @@ impl Shared {
         trace: Option<TraceContext>,
         register: impl FnOnce(&mut Router, Waiter) -> Result<i64>,
     ) -> Result<Pending> {
+        self.process.check().map_err(|error| error.with_method(method).with_thread(thread_id))?;
         // Whoever does not say which thread a request is for may have said it in the parameters.
         let told =
             params.filter(|_| thread_id.is_none()).and_then(|params| envelope::thread_of(params.get()));
@@ -211,6 +218,8 @@ impl Shared {
             (Afterwards::Restart | Afterwards::RestartAgain, Some(error)) if greeted => {
                 self.hub.announce(&Observed::Lost(error.clone()));
             }
+            // The start is made again.
+            (_, Some(error)) if error.is_home_contended() => {}
             // An attempt that has failed is told by who makes it, and a close by who closes.
             (Afterwards::RestartAgain, _) => {}
             _ => self.hub.end(lost),
@@ -319,12 +328,25 @@ impl Connection {
 
     /// The last handle of a turn has gone.
     pub(crate) fn release(&self, log: &Arc<TurnLog>, interrupt: bool) {
+        if !self.shared.process.is_current() {
+            return;
+        }
         self.shared.route(|router, effects| router.release(log, interrupt, effects));
     }
 
     /// Completes after `delay`, on the clock of the I/O thread.
     pub(crate) fn sleep(&self, delay: Duration) -> impl Future<Output = ()> + Send + Unpin + use<> {
         self.shared.deadlines.sleep(delay)
+    }
+
+    /// An error in a fork of the process that has started the runtime.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        self.shared.process.check()
+    }
+
+    /// What an error says of what the server wrote before the handshake, instead of an answer.
+    pub(crate) fn wrote_before_greeting(&self) -> String {
+        self.shared.preamble.words()
     }
 
     /// Why the connection has ended, if it has. Whoever was told by anything that it has, finds it so here.
@@ -334,6 +356,10 @@ impl Connection {
 
     /// Starts the end of the connection: everything that waits ends with [`ErrorKind::Closed`].
     pub(crate) fn close(&self) {
+        // A fork must not wake what belongs to its parent, nor wait for a lock that a thread held which it does not have.
+        if !self.shared.process.is_current() {
+            return;
+        }
         let error = Error::new(ErrorKind::Closed, "the client was closed");
         self.shared.fail(&error);
         self.shared.closing.send_replace(true);
@@ -385,6 +411,9 @@ impl Future for Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
+        if !self.shared.process.is_current() {
+            return;
+        }
         // Nobody is woken by what is dropped here, and it is dropped when the router is no longer locked.
         self.answer.close();
         let waiter = self.shared.router().cancel(self.id);

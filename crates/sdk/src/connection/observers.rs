@@ -156,6 +156,12 @@ impl Observer {
         state.waker.take()
     }
 
+    /// Ends this observer alone, with an error: a fork has nobody who would show it anything.
+    pub(crate) fn lose(&self, error: Error) -> Seen {
+        lock(&self.state).end = Some(None);
+        Seen::Lost(error)
+    }
+
     /// Moves all that is there to `batch`, which must be empty, or waits.
     pub(crate) fn poll(&self, batch: &mut VecDeque<Observed>, context: &mut Context<'_>) -> Poll<Seen> {
         // Cloning and dropping wakers can run code of their executors, so both are done outside.

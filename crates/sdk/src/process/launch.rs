@@ -1,14 +1,15 @@
 //! Turning a configuration into a running child.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use openai_codex_runtime::{Environment, Runtime};
-use tokio::process::{Child, Command};
+use openai_codex_runtime::Runtime;
+use tokio::process::Child;
 
+use super::ChildEnvironment;
 use crate::{CodexConfig, Error, ErrorKind, Result};
 
 /// How the program is told to serve over its standard streams.
@@ -19,10 +20,10 @@ const SERVE: [&str; 3] = ["app-server", "--listen", "stdio://"];
 pub(crate) struct Launch {
     program: OsString,
     args: Vec<OsString>,
-    /// Whether the arguments are this crate's own, which end in those of `app-server`.
+    /// Whether the program is started as this crate does it by itself: its arguments end in those of `app-server`.
     standard: bool,
     cwd: Option<PathBuf>,
-    env: Vec<(OsString, OsString)>,
+    env: ChildEnvironment,
     close_deadline: Duration,
 }
 
@@ -40,18 +41,26 @@ impl Launch {
     /// Checks the configuration and finds the runtime. Starts nothing, downloads nothing.
     pub(crate) fn prepare(config: &CodexConfig) -> Result<Self> {
         config.validate()?;
-        let mut env: Vec<_> = config.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let mut env = config.env.clone();
         let (program, args) = match config.launch_args.as_deref() {
             Some([program, args @ ..]) => (program.clone(), args.to_vec()),
             Some([]) | None => {
-                let runtime =
-                    openai_codex_runtime::locate(config.codex_bin.as_deref(), &Environment::current())?;
-                env.extend(path_with_helpers(&runtime, config));
+                let runtime = openai_codex_runtime::locate(config.codex_bin.as_deref(), &env.for_locating())?;
+                if let Some(path) = path_with_helpers(&runtime, &env) {
+                    env.set("PATH".into(), path);
+                }
                 (runtime.program().into(), arguments(&config.config_overrides))
             }
         };
-        let (standard, cwd) = (config.launch_args.is_none(), config.cwd.clone());
-        Ok(Self { program, args, standard, cwd, env, close_deadline: config.close_deadline })
+        let standard = config.launch_args.is_none() && config.before_spawn.is_none();
+        Ok(Self {
+            program,
+            args,
+            standard,
+            cwd: config.cwd.clone(),
+            env,
+            close_deadline: config.close_deadline,
+        })
     }
 
     /// How long its end may take.
@@ -64,46 +73,58 @@ impl Launch {
         Path::new(&self.program)
     }
 
-    /// Whether the arguments are this crate's own, so that the program can be asked for something else.
+    /// Whether the program can be asked for something else than to serve.
     pub(crate) fn is_standard(&self) -> bool {
         self.standard
     }
 
+    /// The value of a variable in the environment of the child.
+    pub(crate) fn variable(&self, name: &str) -> Option<OsString> {
+        self.env.get(name)
+    }
+
+    /// Whether the command that serves names this variable, which it need not do for one that is inherited.
+    pub(crate) fn lists_variable(&self, name: &str) -> bool {
+        self.command().get_envs().any(|(listed, _)| listed == name)
+    }
+
     /// The command with which the same program writes its schema into a folder. For a standard command line.
-    pub(crate) fn schema_command(&self, folder: &Path) -> std::process::Command {
-        let mut command = std::process::Command::new(&self.program);
+    pub(crate) fn schema_command(&self, folder: &Path) -> Command {
+        let args = &self.args[..self.args.len().saturating_sub(SERVE.len())];
+        let mut command = self.command_of(args);
+        command.args(["app-server", "generate-json-schema", "--experimental", "--out"]).arg(folder);
         command
-            .args(&self.args[..self.args.len().saturating_sub(SERVE.len())])
-            .args(["app-server", "generate-json-schema", "--experimental", "--out"])
-            .arg(folder)
-            .envs(self.env.iter().map(|(key, value)| (key, value)));
+    }
+
+    /// The command that serves.
+    pub(crate) fn command(&self) -> Command {
+        self.command_of(&self.args)
+    }
+
+    fn command_of(&self, args: &[OsString]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(args);
+        self.env.apply(&mut command);
         if let Some(cwd) = &self.cwd {
             command.current_dir(cwd);
         }
         command
     }
 
-    /// Starts the child. Must be called inside a Tokio runtime, which reaps it.
-    pub(crate) fn spawn(&self) -> Result<Child> {
-        let mut command = Command::new(&self.program);
-        command
-            .args(&self.args)
-            .envs(self.env.iter().map(|(key, value)| (key, value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+    /// Starts the child. Must be called inside a Tokio runtime, which reaps it. The command comes back, since it can hold
+    /// what is the user's.
+    pub(crate) fn spawn(&self, command: Command) -> (Result<Child>, tokio::process::Command) {
+        let mut command = tokio::process::Command::from(command);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         // A group of its own: a Ctrl-C in the terminal is the program's to handle, and the group can be ended whole.
         #[cfg(unix)]
         command.process_group(0);
-        if let Some(cwd) = &self.cwd {
-            command.current_dir(cwd);
-        }
-        command.spawn().map_err(|error| {
-            let program = self.program().display();
+        let spawned = command.spawn().map_err(|error| {
+            let program = command.as_std().get_program().display();
             Error::new(ErrorKind::Spawn, format!("cannot start the runtime {program}: {error}"))
                 .with_source(error)
-        })
+        });
+        (spawned, command)
     }
 }
 
@@ -117,9 +138,8 @@ fn arguments(overrides: &[String]) -> Vec<OsString> {
 }
 
 /// The runtime's bundled helpers go first on its `PATH`, unless the program was named by the user.
-fn path_with_helpers(runtime: &Runtime, config: &CodexConfig) -> Option<(OsString, OsString)> {
-    let inherited = config.env.get(OsStr::new("PATH")).cloned().or_else(|| std::env::var_os("PATH"));
-    runtime.child_path(inherited.as_deref()).map(|path| ("PATH".into(), path))
+fn path_with_helpers(runtime: &Runtime, env: &ChildEnvironment) -> Option<OsString> {
+    runtime.child_path(env.get("PATH").as_deref())
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! The end of a runtime: a ladder from asking to forcing.
 
-use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::process::Child;
@@ -11,8 +10,8 @@ use super::descendants::Descendants;
 /// How a child ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Exit {
-    /// `None`: it could not be waited for.
-    pub(crate) status: Option<ExitStatus>,
+    /// Whether it has gone.
+    pub(crate) reaped: bool,
 }
 
 /// Ends a child whose standard input has been closed: waits, then terminates its process group, then kills it, and
@@ -41,13 +40,26 @@ async fn climb(child: &mut Child, group: Group, rung: Duration) -> Exit {
     since.kill();
     // Without a group (or the right to signal it) there is still the child itself.
     let _ = child.start_kill();
-    wait(child, rung).await.unwrap_or(Exit { status: None })
+    wait(child, rung).await.unwrap_or(Exit { reaped: false })
 }
 
 async fn wait(child: &mut Child, rung: Duration) -> Option<Exit> {
     match timeout(rung, child.wait()).await {
-        Ok(status) => Some(Exit { status: status.ok() }),
+        Ok(Ok(_)) => Some(Exit { reaped: true }),
+        Ok(Err(error)) => Some(Exit { reaped: is_reaped_elsewhere(&error) }),
         Err(_) => None,
+    }
+}
+
+/// Whether a child could not be waited for because another wait of this program has taken its status: `waitpid(-1)`, or
+/// a SIGCHLD that is ignored. It has gone, then.
+pub(crate) fn is_reaped_elsewhere(error: &std::io::Error) -> bool {
+    #[cfg(unix)]
+    return error.raw_os_error() == Some(rustix::io::Errno::CHILD.raw_os_error());
+    #[cfg(not(unix))]
+    {
+        let _ = error;
+        false
     }
 }
 

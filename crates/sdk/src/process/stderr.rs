@@ -47,6 +47,13 @@ impl StderrTail {
         lines.push_back(String::from_utf8_lossy(line).into_owned());
     }
 
+    /// Whether the runtime says that it could not make its databases, as it does if another makes them at that moment.
+    pub(crate) fn tells_of_contended_home(&self) -> bool {
+        const WORDS: [&str; 2] = ["failed to initialize sqlite state", "failed to initialize state runtime"];
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().any(|line| WORDS.iter().any(|words| line.contains(words)))
+    }
+
     /// The end of the log, as an error quotes it; empty if nothing was written.
     pub(crate) fn quote(&self) -> String {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);

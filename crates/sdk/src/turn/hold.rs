@@ -43,9 +43,18 @@ impl TurnHold {
 
     /// Waits for the turn's end and puts its result together.
     pub(super) async fn outcome(&self) -> Result<RunResult> {
+        self.end_in_a_fork();
         let mut wait = self.log.wait();
         let (digest, end) = poll_fn(|context| wait.poll_end(context)).await;
         RunResult::assemble(&self.log.thread_id, digest, end)
+    }
+
+    /// Ends the turn in a fork of the process that has started its runtime: nothing of it will come here.
+    pub(super) fn end_in_a_fork(&self) {
+        if let Err(error) = self.session.connection.check_process() {
+            let mut waiting = Vec::new();
+            self.log.lose(&error.with_thread(Some(&self.log.thread_id)), &mut waiting);
+        }
     }
 
     /// Why the turn has failed, if it has ended and did.

@@ -55,7 +55,12 @@ impl AsyncTurnStream {
             if let Some(event) = self.batch.pop(self.with_children) {
                 return Poll::Ready(Some(Ok(event)));
             }
-            match ready!(self.hold.log.poll_stream(self.id, &mut self.batch, context)) {
+            let mut polled = self.hold.log.poll_stream(self.id, &mut self.batch, context);
+            if polled.is_pending() {
+                self.hold.end_in_a_fork();
+                polled = self.hold.log.poll_stream(self.id, &mut self.batch, context);
+            }
+            match ready!(polled) {
                 Batch::Filled => {}
                 Batch::Ended => return Poll::Ready(None),
                 Batch::Lost(error) => return Poll::Ready(Some(Err(error))),

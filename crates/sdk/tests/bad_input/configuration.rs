@@ -60,10 +60,28 @@ with_both_clients! {
         assert!(error.to_string().contains("launch_args_override"), "{error}");
     }
 
+    fn a_blank_program_or_name_is_refused_by_the_name_of_its_setter(start, _wait) {
+        for text in ["", " ", "a\0b"] {
+            // Another program could be found.
+            let error = start!(CodexConfig::new().codex_bin(text)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{text:?}");
+            assert!(error.to_string().contains("codex_bin"), "{error}");
+            let error = start!(CodexConfig::new().client_name(text)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{text:?}");
+            assert!(error.to_string().contains("client_name"), "{error}");
+        }
+    }
+
     fn variables_that_cannot_be_are_refused(start, _wait) {
         for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "x\0y")] {
             let error = start!(CodexConfig::new().env(name, value)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{name:?}={value:?}");
+            assert!(error.to_string().contains(&format!("{name:?}")), "{error}");
+        }
+        for name in ["", "A=B", "A\0"] {
+            for config in [CodexConfig::new().env_remove(name), CodexConfig::new().env_inherit([name])] {
+                assert_eq!(start!(config).unwrap_err().kind(), ErrorKind::InvalidConfig, "{name:?}");
+            }
         }
     }
 

@@ -25,7 +25,7 @@ impl Mark {
     }
 
     fn config(&self) -> CodexConfig {
-        CodexConfig::new().env("MARK_OF_THE_TEST", self.path())
+        CodexConfig::new().env("MARK_OF_THE_TEST", self.path()).env("CODEX_HOME", self.path())
     }
 
     /// A configuration for this program, which is written first.
@@ -85,18 +85,48 @@ with_both_clients! {
         assert!(mark.trace.processes().is_empty());
     }
 
-    fn one_that_prints_rubbish(start, _wait) {
+    fn one_that_prints_rubbish_and_ends(start, _wait) {
         let mark = Mark::new();
-        let config = mark.script("#!/bin/sh\necho 'Welcome to My Tool 1.0!'\nexec cat > /dev/null\n");
+        let config = mark.script("#!/bin/sh\necho 'Welcome to My Tool 1.0!'\necho 'Bye.'\n");
         let error = start!(config).unwrap_err();
         assert_handshake(&mark, &error, mark.path().join("codex").to_str().unwrap());
-        assert!(error.to_string().contains("Welcome to My Tool 1.0!"), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("Welcome to My Tool 1.0!") && text.contains("Bye."), "{text}");
+    }
+
+    fn one_that_prints_rubbish_and_says_no_more(start, _wait) {
+        let mark = Mark::new();
+        let config = mark.script("#!/bin/sh\necho 'Welcome to My Tool 1.0!'\nwhile read -r line; do :; done\n");
+        let error = start!(config.start_deadline(Duration::from_millis(500))).unwrap_err();
+        assert_eq!((error.kind(), error.method()), (ErrorKind::DeadlineExceeded, Some("initialize")));
+        let text = error.to_string();
+        assert!(text.contains("500ms") && text.contains("Welcome to My Tool 1.0!"), "{text}");
+        assert!(mark.trace.processes().is_empty());
+    }
+
+    fn one_that_prints_rubbish_without_end(start, _wait) {
+        let mark = Mark::new();
+        let text = "#!/bin/sh\nfor n in $(seq 65); do echo rubbish $n; done\nexec cat > /dev/null\n";
+        let error = start!(mark.script(text)).unwrap_err();
+        assert_handshake(&mark, &error, mark.path().join("codex").to_str().unwrap());
+        let text = error.to_string();
+        assert!(text.contains("it wrote \"rubbish 65\"") && text.contains("\"rubbish 1\""), "{text}");
     }
 
     fn one_that_prints_binary_rubbish(start, _wait) {
         let mark = Mark::new();
-        let error = start!(mark.script("#!/bin/sh\nprintf '\\377\\376\\000\\n'\nexec cat > /dev/null\n")).unwrap_err();
+        let error = start!(mark.script("#!/bin/sh\nprintf '\\377\\376\\000\\n'\n")).unwrap_err();
         assert_handshake(&mark, &error, mark.path().join("codex").to_str().unwrap());
+    }
+
+    fn one_that_speaks_another_protocol(start, _wait) {
+        for line in ["{\\\"ok\\\":true}", "42", "[1]", "{\\\"id\\\":1}"] {
+            let mark = Mark::new();
+            let config = mark.script(&format!("#!/bin/sh\nprintf '%s\\n' \"{line}\"\nexec cat > /dev/null\n"));
+            let error = start!(config).unwrap_err();
+            assert_handshake(&mark, &error, mark.path().join("codex").to_str().unwrap());
+            assert!(error.to_string().contains("does not speak the app-server protocol"), "{error}");
+        }
     }
 
     fn one_that_complains_and_fails(start, _wait) {

@@ -16,6 +16,7 @@ mod handlers;
 mod inputs;
 mod joining;
 mod login;
+mod new_home;
 mod requests;
 mod start;
 mod streams;

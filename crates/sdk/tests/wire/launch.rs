@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
-use openai_codex::CodexConfig;
+use openai_codex::{AsyncCodex, CodexConfig, ErrorKind, Event};
 use openai_codex_testkit::{AppServer, Script};
 
-use crate::support::{Server, program, with_both_clients};
+use crate::support::{Server, bounded_async, count, program, with_both_clients};
 
 /// A program that notes how it was started and then plays a script.
 struct Noting {
@@ -22,6 +26,7 @@ impl Noting {
              for word; do echo \"$word\"; done > {dir}/args\n\
              pwd > {dir}/pwd\n\
              echo \"$EXTRA\" > {dir}/extra\n\
+             env > {dir}/env\n\
              exec {real}\n",
             dir = server.dir().display(),
             real = AppServer::program().unwrap().display(),
@@ -70,4 +75,172 @@ with_both_clients! {
         assert_eq!(pwd.canonicalize().unwrap(), folder.path().canonicalize().unwrap());
         assert_eq!(noting.note("extra"), "ordinary\n");
     }
+
+    fn a_cleared_environment_holds_what_was_set_and_named(start, wait) {
+        // Cargo sets these for each test.
+        let (kept, other) = ("CARGO_PKG_NAME", "CARGO_PKG_VERSION");
+        let noting = Noting::new();
+        let config = noting.config().env_inherit(["PATH", kept]).env("EXTRA", "set").env_clear();
+        let codex = start!(config).unwrap();
+        wait!(codex.close()).unwrap();
+        let env = noting.note("env");
+        let names: Vec<_> = env.lines().filter_map(|line| line.split('=').next()).collect();
+        assert!(["PATH", kept, "EXTRA", "CODEX_HOME"].iter().all(|name| names.contains(name)), "{names:?}");
+        assert!(!names.contains(&other) && !names.contains(&"HOME"), "{names:?}");
+        assert_eq!(noting.note("extra"), "set\n");
+    }
+
+    fn a_removed_variable_does_not_reach_the_child(start, wait) {
+        let noting = Noting::new();
+        let config = noting.config().env("EXTRA", "x").env_remove("EXTRA").env_remove("CARGO_PKG_NAME");
+        let codex = start!(config).unwrap();
+        wait!(codex.close()).unwrap();
+        assert_eq!(noting.note("extra"), "\n");
+        let env = noting.note("env");
+        assert!(!env.contains("CARGO_PKG_NAME=") && env.contains("CARGO_PKG_VERSION="), "{env}");
+    }
+
+    fn the_program_is_looked_for_in_the_environment_of_the_child(start, wait) {
+        let noting = Noting::new();
+        let base = || noting.server.env().into_iter().fold(CodexConfig::new(), |config, (name, value)| {
+            config.env(name, value)
+        });
+        let codex = start!(base().env("CODEX_BIN", &noting.program)).unwrap();
+        wait!(codex.close()).unwrap();
+        assert_eq!(noting.note("args"), "app-server\n--listen\nstdio://\n");
+
+        // Where no runtime is installed it is looked for on PATH.
+        let empty = tempfile::tempdir().unwrap();
+        let path = std::env::join_paths([noting.server.dir(), "/usr/bin".as_ref(), "/bin".as_ref()]).unwrap();
+        let nothing = base().env("CODEX_RUNTIME_CACHE", empty.path()).env_remove("CODEX_BIN");
+        let codex = start!(nothing.clone().env("PATH", path).env("EXTRA", "on PATH")).unwrap();
+        wait!(codex.close()).unwrap();
+        assert_eq!(noting.note("extra"), "on PATH\n");
+        let error = start!(nothing.env("PATH", empty.path())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RuntimeNotFound);
+        assert!(error.to_string().contains(empty.path().to_str().unwrap()), "{error}");
+    }
+
+    fn a_hook_changes_the_command_before_each_start(start, wait) {
+        let noting = Noting::new();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = calls.clone();
+        let config = noting.config().before_spawn(move |command| {
+            assert!(command.get_args().eq(["app-server", "--listen", "stdio://"]));
+            let call = counted.fetch_add(1, Ordering::SeqCst);
+            // What the client needs stays as it is.
+            command.env("EXTRA", format!("call {call}")).arg("more").stdin(Stdio::null()).stdout(Stdio::null());
+            Ok(())
+        });
+        for call in 0..2 {
+            let codex = start!(config.clone()).unwrap();
+            let pid = codex.runtime_pid();
+            assert_eq!(noting.server.trace.processes(), Vec::from_iter(pid));
+            wait!(codex.close()).unwrap();
+            assert_eq!(codex.runtime_pid(), None);
+            assert_eq!(noting.note("extra"), format!("call {call}\n"));
+            assert!(noting.note("args").ends_with("more\n"));
+        }
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+    }
+
+    fn a_hook_can_put_the_runtime_into_another_command(start, wait) {
+        let noting = Noting::new();
+        let config = noting.config().env("EXTRA", "kept").before_spawn(|command| {
+            let mut wrapped = Command::new("env");
+            wrapped.arg("EXTRA=wrapped").arg(command.get_program()).args(command.get_args());
+            wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            *command = wrapped;
+            Ok(())
+        });
+        let codex = start!(config).unwrap();
+        wait!(codex.close()).unwrap();
+        assert_eq!(noting.note("extra"), "wrapped\n");
+        assert!(noting.server.trace.processes().is_empty());
+    }
+
+    fn a_hook_that_fails_or_panics_fails_the_start(start, _wait) {
+        let noting = Noting::new();
+        let fails = noting.config().before_spawn(|_| Err(std::io::Error::other("no such cgroup")));
+        let error = start!(fails).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Spawn);
+        let text = error.to_string();
+        assert!(text.contains("before_spawn") && text.contains("no such cgroup"), "{text}");
+        let error = start!(noting.config().before_spawn(|_| panic!("of the test"))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Spawn);
+        assert!(error.to_string().contains("before_spawn has panicked"), "{error}");
+        assert!(noting.server.received().unwrap().is_empty());
+    }
+
+    fn a_hook_that_does_not_return_is_given_up_at_the_start_deadline(start, _wait) {
+        let noting = Noting::new();
+        let (release, held) = mpsc::channel::<()>();
+        let held = Mutex::new(held);
+        let config = noting.config().start_deadline(Duration::from_millis(100)).before_spawn(move |_| {
+            let _ = held.lock().unwrap().recv();
+            Ok(())
+        });
+        let error = start!(config).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        assert!(error.to_string().contains("before_spawn"), "{error}");
+        drop(release);
+        assert!(noting.server.received().unwrap().is_empty());
+    }
+
+    fn a_banner_is_skipped(start, wait) {
+        let server = Server::new(Script::standard());
+        let banner = "#!/bin/sh\nfor n in $(seq 64); do echo banner $n; done\nexec ";
+        let text = format!("{banner}{}\n", AppServer::program().unwrap().display());
+        let wrapper = program(server.dir(), "codex", &text);
+        let codex = start!(server.config().codex_bin(wrapper)).unwrap();
+        wait!(codex.close()).unwrap();
+        assert_eq!(count(&server.received().unwrap(), "initialized"), 1);
+    }
+
+    fn a_client_of_a_transport_has_no_pid(start, wait) {
+        let (transport, _playing) = Script::standard().connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        assert_eq!(codex.runtime_pid(), None);
+        wait!(codex.close()).unwrap();
+    }
+}
+
+#[test]
+fn an_observer_sees_the_banner_before_the_handshake() {
+    bounded_async(async || {
+        let server = Server::new(Script::standard());
+        let text = format!("#!/bin/sh\necho Welcome\nexec {}\n", AppServer::program().unwrap().display());
+        let wrapper = program(server.dir(), "codex", &text);
+        let codex = AsyncCodex::with_config(server.config().codex_bin(wrapper));
+        let mut events = codex.events();
+        codex.start().await.unwrap();
+        let event = events.next().await.unwrap().unwrap();
+        assert!(matches!(&event, Event::Malformed { line, .. } if line == "Welcome"), "{event:?}");
+        codex.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_start_that_waits_for_a_hook_ends_with_the_client() {
+    bounded_async(async || {
+        let noting = Noting::new();
+        let (called, calls) = mpsc::channel();
+        let (release, held) = mpsc::channel::<()>();
+        let held = Mutex::new(held);
+        let codex = AsyncCodex::with_config(noting.config().before_spawn(move |_| {
+            called.send(()).unwrap();
+            let _ = held.lock().unwrap().recv();
+            Ok(())
+        }));
+        let other = codex.clone();
+        let closing = std::thread::spawn(move || {
+            calls.recv().unwrap();
+            // The hook still holds its thread.
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(other.close())
+        });
+        assert_eq!(codex.start().await.unwrap_err().kind(), ErrorKind::Closed);
+        closing.join().unwrap().unwrap();
+        drop(release);
+        assert!(noting.server.received().unwrap().is_empty());
+    });
 }

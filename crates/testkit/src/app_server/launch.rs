@@ -64,9 +64,10 @@ impl AppServer {
         self.dir.path()
     }
 
-    /// The environment variables that the program needs.
+    /// The environment variables that the program needs, and a `CODEX_HOME` of its own, so that starts of several
+    /// servers have nothing to do with each other.
     pub fn env(&self) -> Vec<(OsString, OsString)> {
-        vec![(SCRIPT_VARIABLE.into(), self.script().into())]
+        vec![(SCRIPT_VARIABLE.into(), self.script().into()), ("CODEX_HOME".into(), self.dir().into())]
     }
 
     /// A configuration with which a client starts the program in place of the runtime.

@@ -190,9 +190,9 @@ async fn a_malformed_line_is_an_event_and_fails_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn before_the_greeting_a_malformed_line_or_a_request_is_fatal() {
+async fn before_the_greeting_json_of_another_protocol_or_a_request_is_fatal() {
     let echo = r#"{"id":1,"method":"initialize","params":{}}"#;
-    for line in ["Usage: other-program", echo, r#"{"id":1}"#] {
+    for line in [echo, r#"{"id":1}"#, r#"{"ok":true}"#, "42"] {
         let (connection, mut peer) = connect_ungreeted();
         let asked = ask(&connection, "initialize");
         peer.receive().await;
@@ -201,6 +201,19 @@ async fn before_the_greeting_a_malformed_line_or_a_request_is_fatal() {
         assert_eq!(error.kind(), ErrorKind::Handshake);
         assert!(error.to_string().contains("does not speak"), "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_the_greeting_lines_that_are_no_json_are_skipped_and_stand_in_the_error() {
+    let (connection, mut peer) = connect_ungreeted();
+    let asked = ask(&connection, "initialize");
+    peer.receive().await;
+    peer.send_raw("Welcome!").await;
+    peer.send_raw("{\"id\":1,\"res").await;
+    drop(peer);
+    let error = asked.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Handshake);
+    assert!(error.to_string().contains(r#"it wrote "Welcome!", "{\"id\":1,\"res""#), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -43,6 +43,7 @@ pub(crate) const BEHAVIOURS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Threads: options, names, reading", &["real_runtime::threads", "surface_threads::a_name"]),
+    ("Options of all builders, alone and in pairs", &["real_runtime::builders"]),
     ("Resume and fork with their history", &["surface_threads::threads_are_resumed"]),
     ("Resume without the turns in the answer", &["surface_threads::a_thread_is_resumed_without_its_turns"]),
     ("Archive, and listing page by page", &["surface_threads::an_archived_thread"]),

@@ -53,6 +53,13 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
+        tests: &["real_runtime::builders"],
+        why: "The tests begin with a page of `thread/items/list`, which 0.133.0 and 0.144.4 do not have. Which options these \
+              runtimes refuse in pairs was not seen.",
+        unseen: true,
+    },
+    Difference {
+        versions: &["0.133.0", "0.144.4"],
         tests: &["surface_threads::the_approval_mode_of_a_thread_is_kept_by_its_fork"],
         why: "Before 0.149.0 a fork does not take over the approval policy of its thread but has the configured one: the fork \
               of a thread with `ApprovalMode::DenyAll` may ask again. Say `.approval_mode(…)` when forking. A resume keeps it \

@@ -80,7 +80,8 @@ macro_rules! thread_options {
                 self
             }
 
-            /// Instructions of the developer, beside the built-in ones.
+            /// Instructions of the developer, beside the built-in ones. On a thread that has a history already, the
+            /// runtime gives them to the model from the next compaction on, not before (seen on 0.133.0 to 0.171.0).
             pub fn developer_instructions(self, instructions: impl Into<String>) -> Self {
                 self.with(|params| params.developer_instructions(instructions))
             }
@@ -109,7 +110,7 @@ macro_rules! thread_options {
             /// Trusts the thread's folder and the repository that it is in, for this thread: the runtime loads the
             /// configuration that they bring, and runs what it names. Nothing is recorded, and it goes before what the
             /// user has decided. Set a sandbox too: without one, the agent may write to a folder that is trusted. See
-            /// [`concepts::trust`](crate::concepts::trust).
+            /// [`concepts::trust`](crate::concepts::trust). A thread that is started needs [`cwd`](Self::cwd) beside it.
             ///
             /// On the wire: `"config": {"projects": {FOLDER: {"trust_level": "trusted"}}}`.
             pub fn trust_folder(mut self) -> Self {

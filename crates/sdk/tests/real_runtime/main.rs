@@ -7,6 +7,7 @@ mod support;
 mod approvals;
 mod asking;
 mod auto_review;
+mod builders;
 mod commands;
 mod death;
 mod dropping;

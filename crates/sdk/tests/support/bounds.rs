@@ -21,6 +21,11 @@ pub(crate) fn prepare<T>(preparation: impl FnOnce() -> T) -> T {
 
 /// Runs a test on a thread of its own and fails if it has not ended in time.
 pub(crate) fn bounded(test: impl FnOnce() + Send + 'static) {
+    bounded_within(WATCHDOG, test);
+}
+
+/// [`bounded`] for a test that has more to do than others.
+pub(crate) fn bounded_within(watchdog: Duration, test: impl FnOnce() + Send + 'static) {
     let (done, end) = mpsc::channel::<()>();
     let name = std::thread::current().name().unwrap_or("test").to_owned();
     let thread = std::thread::Builder::new().name(name).spawn(move || {
@@ -30,11 +35,11 @@ pub(crate) fn bounded(test: impl FnOnce() + Send + 'static) {
     let thread = thread.unwrap();
     let mut ended = ENDED.load(Ordering::SeqCst);
     // The sender is dropped, not used: that also tells of a panic.
-    while end.recv_timeout(WATCHDOG) == Err(RecvTimeoutError::Timeout) {
+    while end.recv_timeout(watchdog) == Err(RecvTimeoutError::Timeout) {
         let (begun, ended_now) = (BEGUN.load(Ordering::SeqCst), ENDED.load(Ordering::SeqCst));
         assert!(
             begun > ended_now || ended_now > ended,
-            "the test hangs: it has not ended within {WATCHDOG:?}"
+            "the test hangs: it has not ended within {watchdog:?}"
         );
         ended = ended_now;
     }

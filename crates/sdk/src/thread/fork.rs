@@ -34,7 +34,8 @@ impl<C> ThreadFork<C> {
     }
 
     /// Whether the new thread is kept in memory alone and never stored. The runtime answers such a fork without its
-    /// turns only: it does not go with [`include_turns(true)`](Self::include_turns).
+    /// turns only: it does not go with [`include_turns(true)`](Self::include_turns). Nor does it list or read the turns
+    /// of an ephemeral thread later.
     ///
     /// On the wire: `excludeTurns` is sent too.
     pub fn ephemeral(self, ephemeral: bool) -> Self {
@@ -67,7 +68,7 @@ impl<C> ThreadFork<C> {
         if ephemeral && params.exclude_turns == Some(false) {
             return Err(Error::invalid_input(
                 "the runtime does not answer an ephemeral fork with its turns: leave out `include_turns(true)`, and read \
-                 the turns of the forked thread",
+                 the turns of the thread that it comes from",
             )
             .with_method(methods::ThreadFork::METHOD)
             .with_thread(Some(&params.thread_id)));

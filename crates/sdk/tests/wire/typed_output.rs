@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use openai_codex::schemars::{self, JsonSchema};
-use openai_codex::{CodexConfig, ErrorKind};
+use openai_codex::{CodexConfig, ErrorKind, ExternalMessage};
 use openai_codex_testkit::Script;
 use openai_codex_testkit::app_server::messages;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::{count, sent, with_both_clients};
+use crate::support::{count, params, sent, with_both_clients};
 
 #[derive(JsonSchema, Deserialize, Debug, PartialEq)]
 struct Review {
@@ -178,6 +178,26 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
         assert_eq!(sent(&received, "turn/interrupt")["params"], json!({"threadId": "t", "turnId": "v"}));
+    }
+
+    fn what_goes_back_after_an_external_message_is_an_input(start, wait) {
+        let script = answers("no JSON").start_turn("t", "v");
+        let script = script.agent_message("t", "v", "m", [r#"{"line": 1, "text": null}"#]).complete_turn("t", "v");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let message = ExternalMessage::new("ci").text("red");
+        let turn = thread.turn(message).model("m").turn_trigger("cron").retry_on_mismatch(1);
+        wait!(turn.run_as::<Remark>()).unwrap();
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        let [first, second] = params(&received, "turn/start")[..] else { panic!("{received:?}") };
+        assert_eq!((&first["input"], &first["toolOutput"]["name"]), (&json!([]), &json!("ci")));
+        assert!(second["input"][0]["text"].as_str().unwrap().contains("expected ident at line 1 column 2"));
+        assert!(second.get("toolOutput").is_none());
+        for same in ["model", "turnTrigger", "outputSchema"] {
+            assert!(first[same] == second[same] && !first[same].is_null(), "{same}");
+        }
     }
 
     fn retries_are_refused_where_the_final_response_is_not_read(start, wait) {

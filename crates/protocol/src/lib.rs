@@ -1,7 +1,8 @@
 //! Typed messages and the method table of the Codex app-server protocol (v2).
 //!
-//! Everything per-method comes from one table that `cargo xtask codegen` generates from the pinned runtime's own schema
-//! (the vendored facts under `protocol/`):
+//! Everything per-method comes from one table that `cargo xtask codegen` generates from the schemas of several runtimes
+//! ([`table::RUNTIMES`]; the vendored facts under `protocol/`). What only some of them have says so in its documentation: "In
+//! runtime 0.154.0 and newer, not in 0.144.4". Of the versions between those two nothing is known.
 //!
 //! - [`types`]: every type of the protocol. Objects keep the fields they do not know in [`Extra`], string enums and
 //!   unions keep what they do not know in `Unrecognized`: nothing a newer server says is lost, and all of it is written

@@ -1,25 +1,28 @@
 //! What a runtime without a version knows: the program itself is asked, once a session.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use openai_codex_protocol::table::CLIENT_REQUESTS;
+use serde_json::Value;
 use tokio::sync::{OnceCell, oneshot};
 
 use crate::process::{Launch, is_reaped_elsewhere};
 
 /// How long the program may take to print its schema.
 const LIMIT: Duration = Duration::from_secs(30);
-/// The parameters that have options which came later.
-const TYPES: [&str; 3] = ["TurnStartParams", "ThreadResumeParams", "ThreadForkParams"];
+
+/// The fields of those types of parameters that not all runtimes have alike.
+type Fields = BTreeMap<&'static str, BTreeSet<String>>;
 
 /// A runtime that may be a checkout without a version.
 #[derive(Debug, Default)]
 pub(crate) struct Checkout {
     /// How the runtime was started; `None` where this crate did not start it.
     pub(crate) launch: Option<Launch>,
-    fields: OnceCell<Result<BTreeSet<String>, String>>,
+    fields: OnceCell<Result<Fields, String>>,
 }
 
 impl Checkout {
@@ -31,17 +34,16 @@ impl Checkout {
     /// line of the user's own. The error says why asking failed.
     pub(crate) async fn knows(&self, params: &str, field: &str) -> Option<Result<bool, String>> {
         let launch = self.launch.as_ref().filter(|launch| launch.is_standard())?;
-        let fields = self.fields.get_or_init(|| ask(launch.clone())).await;
-        Some(fields.clone().map(|fields| fields.contains(&key(params, field))))
+        let fields = match self.fields.get_or_init(|| ask(launch.clone())).await {
+            Ok(fields) => fields.get(params).ok_or_else(|| format!("its schema has no {params}")),
+            Err(why) => Err(why.clone()),
+        };
+        Some(fields.map(|fields| fields.contains(field)))
     }
 }
 
-fn key(params: &str, field: &str) -> String {
-    format!("{params}.{field}")
-}
-
 /// On a thread of its own, for the caller may be on any executor.
-async fn ask(launch: Launch) -> Result<BTreeSet<String>, String> {
+async fn ask(launch: Launch) -> Result<Fields, String> {
     let (tell, told) = oneshot::channel();
     let asking = std::thread::Builder::new().name("codex-schema".into()).spawn(move || {
         // Whoever asked may have gone.
@@ -51,7 +53,7 @@ async fn ask(launch: Launch) -> Result<BTreeSet<String>, String> {
     told.await.unwrap_or_else(|_| Err("it was not asked to the end".into()))
 }
 
-fn read_schema(launch: &Launch) -> Result<BTreeSet<String>, String> {
+fn read_schema(launch: &Launch) -> Result<Fields, String> {
     let folder = Folder::new().map_err(|error| format!("no folder for its schema: {error}"))?;
     let mut child = launch
         .schema_command(&folder.0)
@@ -81,14 +83,17 @@ fn read_schema(launch: &Launch) -> Result<BTreeSet<String>, String> {
     if let Some(status) = status.filter(|status| !status.success()) {
         return Err(format!("it does not print its schema ({status})"));
     }
-    let mut fields = BTreeSet::new();
-    for params in TYPES {
-        let path = folder.0.join("v2").join(format!("{params}.json"));
-        let text = std::fs::read(&path).map_err(|error| format!("its schema of {params}: {error}"))?;
-        let schema: serde_json::Value =
+    let mut fields = Fields::new();
+    let limited = CLIENT_REQUESTS.iter().filter(|request| !request.fields.is_empty());
+    for params in limited.filter_map(|request| request.params) {
+        let Ok(text) = std::fs::read(folder.0.join("v2").join(format!("{params}.json"))) else { continue };
+        let schema: Value =
             serde_json::from_slice(&text).map_err(|error| format!("its schema of {params}: {error}"))?;
-        let properties = schema["properties"].as_object().into_iter().flatten();
-        fields.extend(properties.map(|(field, _)| key(params, field)));
+        // Some parameters are one of several objects.
+        let alternatives = schema["oneOf"].as_array().into_iter().flatten();
+        let objects = std::iter::once(&schema).chain(alternatives);
+        let properties = objects.filter_map(|object| object["properties"].as_object()).flatten();
+        fields.insert(params, properties.map(|(field, _)| field.clone()).collect());
     }
     Ok(fields)
 }

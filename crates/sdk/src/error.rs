@@ -47,7 +47,8 @@ pub enum ErrorKind {
     InvalidConfig,
     /// An argument is unusable; nothing was sent.
     InvalidInput,
-    /// The runtime is too old for an option, or of unknown version; nothing was sent.
+    /// The runtime is of a version that does not have the request or one of its parameters, or of an unknown one where that
+    /// matters; nothing was sent.
     UnsupportedByRuntime,
     /// The program started, but did not complete the `initialize` handshake as a Codex runtime does.
     Handshake,

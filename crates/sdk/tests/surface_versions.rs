@@ -5,7 +5,8 @@ mod support;
 
 use std::path::PathBuf;
 
-use openai_codex::{CodexConfig, ErrorKind, ExternalMessage, Tool};
+use openai_codex::types::{ThreadItemsListParams, ThreadListParams};
+use openai_codex::{CodexConfig, ErrorKind, ExternalMessage, Tool, methods};
 use openai_codex_testkit::app_server::messages;
 use openai_codex_testkit::{AppServer, Script};
 use serde_json::json;
@@ -107,6 +108,50 @@ with_both_clients! {
         wait!(codex.thread_resume("t").send()).unwrap();
         wait!(codex.close()).unwrap();
         assert_eq!(count(&checkout.server.received().unwrap(), "thread/resume"), 1);
+    }
+
+    fn a_request_that_the_runtime_lacks_is_not_sent(start, wait) {
+        let script = of_version("0.133.0")
+            .start_thread("t")
+            .always("thread/of/tomorrow", json!({}))
+            .always("thread/list", json!({"data": []}));
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let items = || json!({"threadId": "t"});
+        let list = ThreadListParams::new().project_id("p");
+        for error in [
+            wait!(codex.request_raw("thread/items/list", items())).unwrap_err(),
+            wait!(codex.request::<methods::ThreadItemsList>(ThreadItemsListParams::new("t"))).map(drop).unwrap_err(),
+            wait!(thread.items().send()).map(drop).unwrap_err(),
+            wait!(codex.request::<methods::ThreadList>(list)).map(drop).unwrap_err(),
+            wait!(codex.request_raw("thread/list", json!({"projectId": "p"}))).unwrap_err(),
+            wait!(codex.request_raw("turn/start", json!({"threadId": "t", "clientUserMessageId": "m"}))).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::UnsupportedByRuntime);
+            assert!(error.to_string().contains("older do not"), "{error}");
+            assert!(error.method().is_some(), "{error}");
+        }
+        // What nobody knows of goes through, and so does what says nothing.
+        wait!(codex.request_raw("thread/of/tomorrow", json!({"projectId": "p"}))).unwrap();
+        wait!(codex.request_raw("thread/list", json!({"projectId": null}))).unwrap();
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        let counts = ["thread/items/list", "turn/start", "thread/list", "thread/of/tomorrow"];
+        assert_eq!(counts.map(|method| count(&received, method)), [0, 0, 1, 1]);
+    }
+
+    fn a_request_that_is_gone_is_not_sent_to_a_newer_runtime(start, wait) {
+        for (version, sent) in [("0.154.0", 1), ("0.171.0", 0), ("7.0.0", 0)] {
+            let script = of_version(version).always("thread/rollback", json!({}));
+            let (transport, playing) = script.connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            let answer = wait!(codex.request_raw("thread/rollback", json!({"threadId": "t", "numTurns": 1})));
+            let kind = answer.err().map(|error| error.kind());
+            assert_eq!(kind, (sent == 0).then_some(ErrorKind::UnsupportedByRuntime), "{version}");
+            wait!(codex.close()).unwrap();
+            assert_eq!(count(&playing.finish().unwrap().messages(), "thread/rollback"), sent, "{version}");
+        }
     }
 
     fn all_threads_come_in_an_order_that_the_runtime_knows(start, wait) {

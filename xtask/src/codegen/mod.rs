@@ -89,6 +89,19 @@ pub fn run_with(ask: Ask<'_>, check: bool) -> Result<()> {
     output::write(root, &crate_folder.join("tests/protocol/generated"), tests, check)
 }
 
+/// For each runtime its numbers of requests, notifications and server requests, by the vendored facts.
+pub fn counts() -> Result<Vec<(String, [usize; 3])>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the tool runner has no workspace")?;
+    let all = store::load(&root.join("protocol"))?;
+    let of = |runtime: &String| -> Result<(String, [usize; 3])> {
+        let methods = union::restricted(&all, runtime)?.methods;
+        let counts =
+            [&methods.client_requests, &methods.server_notifications, &methods.server_requests].map(Vec::len);
+        Ok((runtime.clone(), counts))
+    };
+    all.methods.runtimes.iter().map(of).collect()
+}
+
 /// The facts of all runtimes: of those with a program as they print them, of the others as vendored.
 fn refreshed(vendored: &Path, programs: &[(&str, PathBuf)]) -> Result<facts::Facts> {
     let single = VERSIONS.iter().map(|version| match programs.iter().find(|(known, _)| known == version) {

@@ -44,16 +44,16 @@ const COPED_WITH: &str = "\
 - **Images.** 0.133.0 puts texts (`<image>`, `</image>`) around an image, which the model sees as the user's.
 - **Summaries.** With 0.133.0 and 0.144.4 the turn in `turn/completed` holds no items; `RunResult::items` comes from the stream with
   every version.
-- **Fields that are left out.** `ToolRequestUserInputParams::is_blocking`, `PermissionProfileSummary::allowed` and some others
-  are required by the schema of 0.163.0 and not sent by older runtimes, and the `result` of a generated image is not sent by
-  0.169.0: here they are optional. What an approval or another request of the server asks has the same form throughout.
+- **Fields that are left out.** What one of these runtimes leaves out is optional here, even where others require it. What an
+  approval or another request of the server asks has the same form throughout.
 - **Words.** Errors of the server are passed on in its words, and those change: a malformed thread id is an \"invalid thread
   id\" for 0.133.0, and an \"invalid session id\" later. Go by `Error::kind`.
-- **What there is.** Of the 172 requests, 85 notifications and 11 server requests of 0.163.0, runtime 0.133.0 has 105, 64
-  and 10; 0.144.4 has 121, 68 and 11; 0.154.0 has 158, 81 and 11. 0.169.0 has all of them, 12 more requests, which
-  `request_raw` sends by their names, and one more notification, which arrives with its JSON as one that this version does not know.
-- **What a runtime does not know.** A method it does not have is `ErrorKind::InvalidRequest` or `MethodNotFound`; an optional field of a request
-  is mostly ignored without a word. Those named above are refused by the SDK instead.
+- **What there is.** {counts}.
+- **What a runtime does not have.** The SDK refuses a request, and a parameter that is set, with `UnsupportedByRuntime`, and sends
+  nothing. It goes by the version: of what came later, a runtime has nothing if one of these that is as old or newer lacks it; of
+  what was removed, if one that is as new or older lacks it. Between a runtime that has it and one that lacks it nothing is known,
+  and the request is sent.
+  Fields inside a parameter are not checked, and most runtimes ignore those that they do not know without a word.
 ";
 
 /// The whole document.
@@ -74,8 +74,23 @@ pub(crate) fn render(runs: &[Run]) -> Result<String, Failure> {
     for (number, difference) in DIFFERENCES.iter().enumerate() {
         writeln!(text, "{}. {}", number + 1, wrapped(difference.why))?;
     }
-    writeln!(text, "\n{}", COPED_WITH.trim_end())?;
+    writeln!(text, "\n{}", COPED_WITH.replace("{counts}", &counts()?).trim_end())?;
     Ok(text)
+}
+
+/// How much of the protocol each runtime has.
+fn counts() -> Result<String, Failure> {
+    let counts = crate::codegen::counts()?;
+    let mut text = Vec::new();
+    for (version, [requests, notifications, server_requests]) in counts {
+        text.push(match text.is_empty() {
+            true => format!(
+                "Runtime {version} has {requests} requests, {notifications} notifications and {server_requests} server requests"
+            ),
+            false => format!("{version} has {requests}, {notifications} and {server_requests}"),
+        });
+    }
+    Ok(text.join("; "))
 }
 
 fn cell(run: &Run, row: usize) -> String {

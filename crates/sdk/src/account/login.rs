@@ -104,7 +104,7 @@ async fn start(
 ) -> Result<(LoginAccountResponse, impl FnOnce(String) -> Login)> {
     let session = core.session().await?;
     let params = encode(methods::AccountLoginStart::METHOD, &params)?.unwrap_or_default();
-    let (answer, ended) = session.start_login(&params)?;
+    let (answer, ended) = session.start_login(&params).await?;
     let answer = decode::<methods::AccountLoginStart>(&answer.await?, None)
         .map_err(|error| session.connection.redact(error))?;
     Ok((answer, move |id| Login { session, id, ended }))

@@ -230,7 +230,7 @@ pub(super) async fn request_raw(session: &Session, method: &str, params: Value) 
         Value::Null => None,
         params => serde_json::value::to_raw_value(&params).ok(),
     };
-    let answer = session.call_raw(method, params.as_deref())?.await?;
+    let answer = session.call_raw(method, params.as_deref()).await?;
     serde_json::from_str(&answer).map_err(|error| {
         Error::new(crate::ErrorKind::Decode, format!("unreadable answer from the server: {error}"))
             .with_method(method)

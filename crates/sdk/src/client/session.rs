@@ -146,9 +146,22 @@ impl Session {
         self.pid.filter(|_| self.connection.failure().is_none())
     }
 
-    /// Refuses a field of some parameters if the runtime does not know it, or if nobody can tell whether it does.
-    pub(crate) async fn require(&self, params: &str, field: &str) -> Result<()> {
-        version::require(params, field, &self.metadata, &self.checkout).await
+    /// Refuses a request, or parameters of it, that the runtime does not have. Everything that a program asks for passes
+    /// here before it is sent.
+    pub(crate) async fn check_runtime(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+        thread_id: Option<&str>,
+    ) -> Result<()> {
+        let params = params.map(RawValue::get);
+        let checked = version::check(method, params, &self.metadata, &self.checkout).await;
+        checked.map_err(|error| error.with_method(method).with_thread(thread_id))
+    }
+
+    /// Whether the runtime has this parameter.
+    pub(crate) async fn knows(&self, method: &str, field: &str) -> bool {
+        version::knows(method, field, &self.metadata, &self.checkout).await
     }
 
     /// Makes a request and decodes its answer. The thread is for errors.
@@ -157,8 +170,10 @@ impl Session {
         params: &R::Params,
         thread_id: Option<&str>,
     ) -> Result<R::Response> {
+        let params = encode(R::METHOD, params)?;
+        self.check_runtime(R::METHOD, params.as_deref(), thread_id).await?;
         let deadline = self.deadline_of(R::METHOD);
-        let answer = call::<R>(&self.connection, params, thread_id, deadline).await;
+        let answer = call::<R>(&self.connection, params.as_deref(), thread_id, deadline).await;
         answer.map_err(|error| self.connection.redact(error))
     }
 
@@ -170,17 +185,19 @@ impl Session {
         layer: Layer,
     ) -> Result<R::Response> {
         let params = encode(R::METHOD, params)?;
+        self.check_runtime(R::METHOD, params.as_deref(), thread_id).await?;
         let deadline = self.deadline_of(R::METHOD);
         let answer = self.connection.open_thread(R::METHOD, params.as_deref(), thread_id, deadline, layer)?;
         decode::<R>(&answer.await?, thread_id).map_err(|error| self.connection.redact(error))
     }
 
     /// Makes a request of which only the name is known; the answer is its result as JSON text.
-    pub(crate) fn call_raw(&self, method: &str, params: Option<&RawValue>) -> Result<Pending> {
-        self.connection.request(method, params, None, self.deadline_of(method))
+    pub(crate) async fn call_raw(&self, method: &str, params: Option<&RawValue>) -> Result<String> {
+        self.check_runtime(method, params, None).await?;
+        self.connection.request(method, params, None, self.deadline_of(method))?.await
     }
 
-    /// Starts a turn whose events go to `log`.
+    /// Starts a turn whose events go to `log`. What is asked for is checked already.
     pub(crate) fn start_turn(
         &self,
         params: &RawValue,
@@ -199,10 +216,11 @@ impl Session {
     }
 
     /// Starts a login. The second half tells how it ends.
-    pub(crate) fn start_login(
+    pub(crate) async fn start_login(
         &self,
         params: &RawValue,
     ) -> Result<(Pending, watch::Receiver<Option<LoginEnd>>)> {
+        self.check_runtime(methods::AccountLoginStart::METHOD, Some(params), None).await?;
         self.connection.start_login(params, self.deadline_of(methods::AccountLoginStart::METHOD))
     }
 
@@ -213,12 +231,11 @@ impl Session {
 
 async fn call<R: ClientRequest>(
     connection: &Connection,
-    params: &R::Params,
+    params: Option<&RawValue>,
     thread_id: Option<&str>,
     deadline: Option<Duration>,
 ) -> Result<R::Response> {
-    let params = encode(R::METHOD, params)?;
-    let answer = connection.request(R::METHOD, params.as_deref(), thread_id, deadline)?.await?;
+    let answer = connection.request(R::METHOD, params, thread_id, deadline)?.await?;
     decode::<R>(&answer, thread_id)
 }
 
@@ -299,7 +316,9 @@ async fn handshake(
     let client = ClientInfo::new(&config.client_name, &config.client_version).title(&config.client_title);
     let capabilities = InitializeCapabilities::new().experimental_api(config.experimental_api);
     let params = InitializeParams::new(client).capabilities(capabilities);
-    let answer = call::<methods::Initialize>(connection, &params, None, Some(deadline.left())).await;
+    let params = encode(methods::Initialize::METHOD, &params)?;
+    let left = deadline.left();
+    let answer = call::<methods::Initialize>(connection, params.as_deref(), None, Some(left)).await;
     let metadata = answer.map_err(|error| match error.kind() {
         ErrorKind::Decode => Error::new(
             ErrorKind::Handshake,

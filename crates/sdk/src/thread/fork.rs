@@ -74,10 +74,7 @@ impl<C> ThreadFork<C> {
             .with_thread(Some(&params.thread_id)));
         }
         let session = self.core.session().await?;
-        if params.exclude_turns.is_some() {
-            session.require("ThreadForkParams", "excludeTurns").await?;
-        }
-        if ephemeral {
+        if ephemeral && session.knows(methods::ThreadFork::METHOD, "excludeTurns").await {
             // Runtime 0.154.0 and newer refuse the fork otherwise; older ones accept it either way.
             params.exclude_turns = Some(true);
         }

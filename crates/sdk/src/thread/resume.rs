@@ -54,9 +54,6 @@ impl<C> ThreadResume<C> {
         // The runtime has them already; they are checked all the same.
         self.options.tools(&self.core)?;
         let session = self.core.session().await?;
-        if params.exclude_turns.is_some() {
-            session.require("ThreadResumeParams", "excludeTurns").await?;
-        }
         if self.options.trust_folder {
             let cwd = match &params.cwd {
                 Some(cwd) => cwd.clone(),

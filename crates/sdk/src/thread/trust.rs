@@ -80,7 +80,7 @@ pub(super) async fn stored_folder(session: &Session, thread_id: &str) -> Result<
 async fn settings(session: &Session, cwd: &str) -> Result<Value> {
     let params = serde_json::value::to_raw_value(&json!({"cwd": cwd, "includeLayers": true}));
     let params = params.map_err(|error| Error::invalid_input(error.to_string()))?;
-    let answer = session.call_raw("config/read", Some(&params))?.await?;
+    let answer = session.call_raw("config/read", Some(&params)).await?;
     serde_json::from_str(&answer).map_err(|error| {
         Error::new(ErrorKind::Decode, format!("unreadable answer from the server: {error}"))
             .with_method("config/read")

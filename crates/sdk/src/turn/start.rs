@@ -211,20 +211,6 @@ impl<C> TurnStart<C> {
         Ok(())
     }
 
-    /// Refuses what the runtime would ignore.
-    async fn check_runtime(&self, session: &Session) -> Result<()> {
-        let later = [
-            ("toolOutput", self.params.tool_output.is_some()),
-            ("turnTrigger", self.params.turn_trigger.is_some()),
-            ("serviceTierForTurn", self.params.service_tier_for_turn.is_some()),
-        ];
-        for (field, _) in later.into_iter().filter(|(_, used)| *used) {
-            let known = session.require("TurnStartParams", field).await;
-            known.map_err(|error| error.with_thread(Some(&self.thread.id)))?;
-        }
-        Ok(())
-    }
-
     /// Checks everything, and gives the session to start the turn in.
     pub(super) async fn prepare(&mut self) -> Result<Arc<Session>> {
         self.finish_params()?;
@@ -234,10 +220,10 @@ impl<C> TurnStart<C> {
     /// Sends the request. Until the hold is handed out, dropping this future interrupts what it has started.
     async fn begin(self, session: Arc<Session>, keep_backlog: bool) -> Result<(TurnHold, Arc<str>)> {
         const METHOD: &str = methods::TurnStart::METHOD;
-        self.check_runtime(&session).await?;
+        let params = encode(METHOD, &self.params)?.unwrap_or_default();
+        session.check_runtime(METHOD, Some(&params), Some(&self.thread.id)).await?;
         let log = session.connection.log(self.thread.id.clone(), keep_backlog);
         let hold = TurnHold::new(session.clone(), log.clone());
-        let params = encode(METHOD, &self.params)?.unwrap_or_default();
         // Now, not with the answer: nobody may be there any more to take that.
         let before = self.thread.change(&self.params);
         let answer = session.start_turn(&params, &log, self.deadline)?.await;

@@ -74,9 +74,9 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         unseen: false,
     },
     Difference {
-        versions: &["0.169.0"],
+        versions: &["0.169.0", "0.171.0"],
         tests: &["real_runtime::trust::a_fork_has_the_default_sandbox"],
-        why: "With 0.169.0 a fork has the sandbox of its thread; only where that one is `WorkspaceWrite`, and nobody has decided \
+        why: "With 0.169.0 and newer a fork has the sandbox of its thread; only where that one is `WorkspaceWrite`, and nobody has decided \
               about the folder, the fork is read-only. With the older ones set it again when forking: the default may write \
               more than the thread could.",
         unseen: false,

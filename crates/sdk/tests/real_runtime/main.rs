@@ -11,6 +11,7 @@ mod builders;
 mod commands;
 mod death;
 mod dropping;
+mod environment;
 mod failures;
 mod final_response;
 mod handlers;

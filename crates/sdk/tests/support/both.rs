@@ -11,7 +11,7 @@ macro_rules! with_both_clients {
 
             #[test]
             #[allow(clippy::while_let_on_iterator, reason = "the async streams have no `for`")]
-            fn blocking() {
+            pub(super) fn blocking() {
                 #[allow(unused_macros, reason = "not every body needs both")]
                 macro_rules! $start {
                     ($config:expr) => {
@@ -31,7 +31,7 @@ macro_rules! with_both_clients {
             }
 
             #[test]
-            fn asynchronous() {
+            pub(super) fn asynchronous() {
                 #[allow(unused_macros, reason = "not every body needs both")]
                 macro_rules! $start {
                     ($config:expr) => {{

@@ -1,7 +1,8 @@
 //! A `CODEX_HOME` that points at a model.
 
+use std::env;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -25,6 +26,11 @@ pub(crate) fn settings(base_url: &str) -> [String; 10] {
     ]
 }
 
+/// The variables of this process that reach the runtime: where programs and temporary files are, and which runtime it is.
+/// Windows needs some of its own.
+pub(crate) const INHERITED: [&str; 7] =
+    ["PATH", "TMPDIR", "CODEX_BIN", "SystemRoot", "ComSpec", "TEMP", "USERPROFILE"];
+
 /// A directory with a `config.toml`, removed when dropped.
 pub(crate) struct Home {
     dir: TempDir,
@@ -34,6 +40,7 @@ impl Home {
     pub(crate) fn new(base_url: &str) -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("codex-home-").tempdir()?;
         let home = Self { dir };
+        std::fs::create_dir(home.user())?;
         std::fs::write(home.file(), settings(base_url).map(|setting| setting + "\n").concat())?;
         Ok(home)
     }
@@ -46,9 +53,22 @@ impl Home {
         self.path().join("config.toml")
     }
 
+    /// An empty home of a user, without a shell's profile, a Git configuration, or skills.
+    pub(crate) fn user(&self) -> PathBuf {
+        self.path().join("user")
+    }
+
     pub(crate) fn env(&self) -> Vec<(String, String)> {
-        let home = self.path().to_string_lossy().into_owned();
-        vec![("CODEX_HOME".into(), home), ("CODEX_APP_SERVER_DISABLE_MANAGED_CONFIG".into(), "1".into())]
+        let no_proxy = no_proxy(
+            ["NO_PROXY", "no_proxy"]
+                .map(|name| env::var_os(name).unwrap_or_default().to_string_lossy().into_owned()),
+        );
+        vec![
+            ("CODEX_HOME".into(), self.path().to_string_lossy().into_owned()),
+            ("CODEX_APP_SERVER_DISABLE_MANAGED_CONFIG".into(), "1".into()),
+            ("NO_PROXY".into(), no_proxy.clone()),
+            ("no_proxy".into(), no_proxy),
+        ]
     }
 
     /// The runtime may have written to the file meanwhile, so it is read first.
@@ -56,6 +76,19 @@ impl Home {
         let old = std::fs::read_to_string(self.file())?;
         std::fs::write(self.file(), merge(&old, toml))
     }
+}
+
+/// The hosts that are asked without a proxy: what the user has, and loopback, where the model is. Programs look at either
+/// spelling of the variable, so both get what both had.
+fn no_proxy(of_the_user: [String; 2]) -> String {
+    let mut hosts: Vec<&str> = Vec::new();
+    let theirs = of_the_user.iter().flat_map(|list| list.split(',')).map(str::trim);
+    for host in theirs.chain(["127.0.0.1", "localhost", "::1"]) {
+        if !host.is_empty() && !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    hosts.join(",")
 }
 
 /// Root keys to the top, tables to the end.
@@ -76,7 +109,18 @@ fn merge(old: &str, new: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::merge;
+    use super::{merge, no_proxy};
+
+    #[test]
+    fn hosts_without_a_proxy_are_added_to_those_of_the_user() {
+        let merged = |one: &str, other: &str| no_proxy([one.into(), other.into()]);
+        assert_eq!(merged("", ""), "127.0.0.1,localhost,::1");
+        assert_eq!(
+            merged("a.example, localhost", "b.example"),
+            "a.example,localhost,b.example,127.0.0.1,::1"
+        );
+        assert_eq!(merged("*", "*"), "*,127.0.0.1,localhost,::1");
+    }
 
     #[test]
     fn root_keys_go_before_tables() {

@@ -176,7 +176,10 @@ impl ScriptedModel {
         self.home.path()
     }
 
-    /// The environment variables that make a runtime use [`home`](Self::home) and nothing else.
+    /// The environment variables that make a runtime use [`home`](Self::home), and reach this model without a proxy, for
+    /// programs that start one themselves. `NO_PROXY` and `no_proxy` keep what they hold here.
+    ///
+    /// Other variables of the host still reach such a program; those of [`config`](Self::config) do not.
     pub fn env(&self) -> Vec<(String, String)> {
         self.home.env()
     }
@@ -185,8 +188,17 @@ impl ScriptedModel {
     /// runtime is the client's choice, or set with `codex_bin`.
     ///
     /// The model stands on the command line too: a runtime that outlives its home still asks nobody else.
+    ///
+    /// What is set on the host does not change a test. Of this process's environment the runtime and its commands inherit
+    /// `PATH`, `TMPDIR` and `CODEX_BIN` alone: no proxy, no key, no `RUST_LOG`, nothing of Git's. `HOME` is an empty folder
+    /// below [`home`](Self::home), without the profile of a login shell. A test that needs more adds it with
+    /// [`env`](CodexConfig::env) or [`env_inherit`](CodexConfig::env_inherit): for instance `cargo` as rustup installs it
+    /// needs the variables `RUSTUP_HOME` and `CARGO_HOME`, or the user's `HOME`.
+    ///
+    /// Not kept out: what the system has in `/etc`, such as `/etc/profile`.
     pub fn config(&self) -> CodexConfig {
         let config = CodexConfig::new().config_overrides(home::settings(&self.base_url()));
+        let config = config.env_clear().env_inherit(home::INHERITED).env("HOME", self.home.user());
         self.env().into_iter().fold(config, |config, (name, value)| config.env(name, value))
     }
 

@@ -12,7 +12,7 @@ fn main() -> Result<()> {
 
     // An error's kind is for the program, its text for people.
     match codex.thread_resume("00000000-0000-0000-0000-000000000000").send() {
-        Err(error) if error.kind() == ErrorKind::InvalidRequest => println!("no such thread: {error}"),
+        Err(error) if error.kind() == ErrorKind::ThreadNotFound => println!("no such thread: {error}"),
         Err(error) => return Err(error),
         Ok(thread) => println!("there is a thread {}", thread.id()),
     }

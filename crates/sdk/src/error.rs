@@ -84,8 +84,15 @@ pub enum ErrorKind {
     JsonRpc,
     /// The turn is over, or the server no longer answers, and its end never came. The turn may have had effects.
     TurnLost,
-    /// The thread was kept in memory alone, and has gone with a runtime that was lost.
+    /// The thread was in the memory of a runtime alone, and has gone with it: it was ephemeral, or had not run a turn yet.
     ThreadLost,
+    /// The server knows no thread with this id, or has let go of it.
+    ThreadNotFound,
+    /// The thread is archived: unarchive it first, with `thread_unarchive`.
+    ThreadArchived,
+    /// An option was named that does not hold for the thread or the turn, and could not be made to hold. Nothing was run
+    /// with the others; the message says which option it is, what holds instead, and what to do.
+    OptionNotApplied,
     /// A stream was not read fast enough, and was given up; its turn goes on. See
     /// [`CodexConfig::stream_limit`](crate::CodexConfig::stream_limit).
     StreamOverflow,
@@ -368,7 +375,7 @@ const OVERLOADED: i64 = -32001;
 fn classify(error: &JsonRpcError) -> ErrorKind {
     match error.code {
         -32700 => ErrorKind::Parse,
-        -32600 => ErrorKind::InvalidRequest,
+        -32600 => of_thread(&error.message).unwrap_or(ErrorKind::InvalidRequest),
         -32601 => ErrorKind::MethodNotFound,
         -32602 => ErrorKind::InvalidParams,
         -32603 => ErrorKind::Internal,
@@ -384,6 +391,21 @@ fn classify(error: &JsonRpcError) -> ErrorKind {
         }
         _ => ErrorKind::JsonRpc,
     }
+}
+
+/// What the server says about a thread that it cannot use, in the words of runtimes 0.133.0 to 0.171.0.
+fn of_thread(message: &str) -> Option<ErrorKind> {
+    const UNKNOWN: [&str; 4] = [
+        "thread not found: ",
+        "thread not loaded: ",
+        "no rollout found for thread id ",
+        "no archived rollout found for thread id ",
+    ];
+    if UNKNOWN.iter().any(|words| message.starts_with(words)) {
+        return Some(ErrorKind::ThreadNotFound);
+    }
+    let archived = message.starts_with("session ") && message.contains(" is archived.");
+    archived.then_some(ErrorKind::ThreadArchived)
 }
 
 /// The server marks overload with the string `server_overloaded` somewhere in the error's data.
@@ -421,6 +443,24 @@ mod tests {
         ] {
             assert_eq!(answer(code, "x", None).kind(), kind, "{code}");
         }
+    }
+
+    #[test]
+    fn what_is_said_of_a_thread_becomes_a_kind() {
+        for (message, kind) in [
+            ("thread not found: t", ErrorKind::ThreadNotFound),
+            ("thread not loaded: t", ErrorKind::ThreadNotFound),
+            ("no rollout found for thread id t", ErrorKind::ThreadNotFound),
+            (
+                "session t is archived. Run `codex unarchive t` to unarchive it first.",
+                ErrorKind::ThreadArchived,
+            ),
+            ("invalid thread id: no", ErrorKind::InvalidRequest),
+        ] {
+            let error = answer(-32600, message, None);
+            assert_eq!((error.kind(), &*error.json_rpc().unwrap().message), (kind, message));
+        }
+        assert_eq!(answer(-32603, "thread not found: t", None).kind(), ErrorKind::Internal);
     }
 
     #[test]

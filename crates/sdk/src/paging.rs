@@ -15,7 +15,8 @@ use openai_codex_protocol::types::{
 };
 use openai_codex_protocol::{ClientRequest, methods};
 
-use crate::client::Core;
+use crate::client::{Core, decode};
+use crate::thread::history::is_unused;
 use crate::thread::opened::Opened;
 use crate::{Error, ErrorKind, Result};
 
@@ -98,6 +99,9 @@ pub struct AsyncPages<R: Paged> {
     state: State<R>,
 }
 
+/// The only page of a listing that is empty.
+const NO_ENTRIES: &str = r#"{"data":[]}"#;
+
 type Prepare<R> = fn(&mut <R as ClientRequest>::Params, &InitializeResponse);
 
 impl<R: Paged> AsyncPages<R> {
@@ -135,13 +139,23 @@ impl<R: Paged> AsyncPages<R> {
                     self.state = State::Waiting(Box::pin(async move {
                         let thread_id = thread.as_ref().map(|thread| &*thread.id);
                         let session = match &thread {
-                            Some(thread) => thread.session(&core).await,
+                            Some(thread) => thread.session_for_stored(&core).await,
                             None => core.session().await,
                         };
                         let page = match session {
                             Ok(session) => {
                                 prepare(&mut params, &session.metadata);
-                                session.call::<R>(&params, thread_id).await
+                                let page = session.call::<R>(&params, thread_id).await;
+                                match (page, &thread) {
+                                    (Err(error), Some(thread)) => {
+                                        if is_unused(&session, &thread.id, &error).await {
+                                            decode::<R>(NO_ENTRIES, thread_id)
+                                        } else {
+                                            Err(thread.explain(error))
+                                        }
+                                    }
+                                    (page, _) => page,
+                                }
                             }
                             Err(error) => Err(error),
                         };

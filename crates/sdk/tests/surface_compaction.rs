@@ -5,8 +5,8 @@ mod support;
 
 use openai_codex::types::{ThreadItem, TurnStatus};
 use openai_codex::{CodexConfig, ErrorKind};
-use openai_codex_testkit::ModelReply;
 use openai_codex_testkit::app_server::messages;
+use openai_codex_testkit::{ModelReply, Script};
 use serde_json::json;
 use support::{Model, opens_any_thread, sent, with_both_clients};
 
@@ -50,12 +50,19 @@ with_both_clients! {
     }
 
     fn a_compaction_of_an_unknown_thread_fails_as_the_server_says(start, wait) {
-        let script = opens_any_thread().expect("thread/compact/start").respond_error(-32600, "thread not found: t");
+        // It is resumed, for the server may only have let go of it.
+        let script = Script::standard()
+            .expect("thread/resume")
+            .respond(messages::thread_start_response("t"))
+            .expect("thread/compact/start")
+            .respond_error(-32600, "thread not found: t")
+            .expect("thread/resume")
+            .respond_error(-32600, "no rollout found for thread id t");
         let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_resume("t").send()).unwrap();
         let error = wait!(thread.compact()).unwrap_err();
-        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::InvalidRequest, Some("t")));
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::ThreadNotFound, Some("t")));
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
         assert_eq!(sent(&received, "thread/compact/start")["params"], json!({"threadId": "t"}));

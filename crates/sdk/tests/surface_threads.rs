@@ -95,8 +95,9 @@ with_both_clients! {
                 .respond(greeting)
                 .expect_notification("initialized")
                 .always("thread/resume", opened.clone())
-                .always("thread/fork", opened)
-                .always("turn/start", json!({"turn": messages::turn("u", "inProgress")}));
+                .always("thread/fork", opened);
+            let turns = ["u1", "u2", "u3", "u4"].into_iter().take(if knows { 4 } else { 1 });
+            let script = turns.fold(script, |script, turn| script.start_turn("t", turn).complete_turn("t", turn));
             let (transport, playing) = script.connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             let thread = wait!(codex.thread_resume("t").send()).unwrap();
@@ -104,12 +105,12 @@ with_both_clients! {
             let failures = [
                 wait!(codex.thread_resume("t").include_turns(true).send()).err(),
                 wait!(codex.thread_fork("t").include_turns(false).send()).err(),
-                wait!(thread.turn("go").turn_trigger("cron").send()).err(),
-                wait!(thread.turn("go").service_tier_for_turn("fast").send()).err(),
-                wait!(thread.turn(external).send()).err(),
+                wait!(thread.turn("go").turn_trigger("cron").run()).err(),
+                wait!(thread.turn("go").service_tier_for_turn("fast").run()).err(),
+                wait!(thread.turn(external).run()).err(),
             ];
             // What every runtime knows still goes through.
-            wait!(thread.turn("go").service_tier("fast").send()).unwrap();
+            wait!(thread.turn("go").service_tier("fast").run()).unwrap();
             wait!(codex.close()).unwrap();
             let received = playing.finish().unwrap().messages();
             assert_eq!(count(&received, "turn/start"), if knows { 4 } else { 1 }, "{agent}");
@@ -273,9 +274,13 @@ with_both_clients! {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
         let unknown = "019a0000-0000-7000-8000-000000000000";
-        for (id, words) in [(unknown, "no rollout found for thread id"), ("nonsense", "invalid ")] {
+        let cases = [
+            (unknown, "no rollout found for thread id", ErrorKind::ThreadNotFound),
+            ("nonsense", "invalid ", ErrorKind::InvalidRequest),
+        ];
+        for (id, words, kind) in cases {
             let error = wait!(codex.thread_resume(id).send()).unwrap_err();
-            assert_eq!((error.kind(), error.json_rpc().unwrap().code), (ErrorKind::InvalidRequest, -32600));
+            assert_eq!((error.kind(), error.json_rpc().unwrap().code), (kind, -32600));
             assert_eq!((error.method(), error.thread_id()), (Some("thread/resume"), Some(id)));
             assert!(error.to_string().contains(words), "{error}");
         }

@@ -54,16 +54,20 @@ with_both_clients! {
 
     // Behaviour 79: the options that came later; and 62.
     fn options_of_a_turn_have_their_keys(start, wait) {
-        let (transport, playing) = runs_turns().connect().unwrap();
+        let script = (0..6).fold(Script::standard().start_thread("t"), |script, turn| {
+            let turn = format!("u{turn}");
+            script.start_turn("t", &turn).complete_turn("t", &turn)
+        });
+        let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         for sandbox in [Sandbox::ReadOnly, Sandbox::WorkspaceWrite, Sandbox::FullAccess] {
-            wait!(thread.turn("go").sandbox(sandbox).send()).unwrap();
+            wait!(thread.turn("go").sandbox(sandbox).run()).unwrap();
         }
         let network = ReadOnlySandboxPolicy::new().network_access(true);
-        wait!(thread.turn("go").sandbox_policy(network).send()).unwrap();
-        wait!(thread.turn("go").sandbox_policy(Sandbox::FullAccess).send()).unwrap();
-        wait!(thread.turn("go").service_tier_for_turn("flex").turn_trigger("cron").send()).unwrap();
+        wait!(thread.turn("go").sandbox_policy(network).run()).unwrap();
+        wait!(thread.turn("go").sandbox_policy(Sandbox::FullAccess).run()).unwrap();
+        wait!(thread.turn("go").service_tier_for_turn("flex").turn_trigger("cron").run()).unwrap();
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
         let turns = params(&received, "turn/start");
@@ -88,13 +92,14 @@ with_both_clients! {
 
     // Behaviour 44.
     fn an_external_message_is_no_input(start, wait) {
-        let (transport, playing) = runs_turns().complete_turn("t", "u").connect().unwrap();
+        let script = Script::standard().start_thread("t").start_turn("t", "u").complete_turn("t", "u");
+        let (transport, playing) = script.start_turn("t", "v").complete_turn("t", "v").connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
-        wait!(thread.turn(ExternalMessage::new("ci").text("red")).send()).unwrap();
+        wait!(thread.turn(ExternalMessage::new("ci").text("red")).run()).unwrap();
         let items = [InputTextFunctionCallOutputContentItem::new("red")];
         let listed = ExternalMessage::new("ci").namespace("acme").items(items);
-        wait!(thread.turn(listed).model("m").send()).unwrap();
+        wait!(thread.turn(listed).model("m").run()).unwrap();
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
         let output = json!([{"type": "input_text", "text": "red"}]);

@@ -42,6 +42,11 @@ pub(crate) const BEHAVIOURS: &[(&str, &[&str])] = &[
             "real_runtime::death::the_configuration_of_a_thread",
         ],
     ),
+    ("What is named for a thread or a turn holds, or is an error", &["real_runtime::bounds"]),
+    (
+        "A thread that the server has let go of, or that has not run yet, can be used",
+        &["real_runtime::unloaded"],
+    ),
     ("Threads: options, names, reading", &["real_runtime::threads", "surface_threads::a_name"]),
     ("Options of all builders, alone and in pairs", &["real_runtime::builders"]),
     ("Resume and fork with their history", &["surface_threads::threads_are_resumed"]),

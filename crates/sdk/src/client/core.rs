@@ -15,6 +15,7 @@ use crate::connection::observers::{Afterwards, Hub, Observed};
 use crate::handler::Handlers;
 use crate::owning_process::OwningProcess;
 use crate::restart::{Attempt, Attempts};
+use crate::thread::live::LiveThreads;
 use crate::transport::Transport;
 use crate::wire_log::Recorder;
 use crate::{CodexConfig, Error, ErrorKind, Result, park, trace};
@@ -24,6 +25,7 @@ pub(crate) struct Core {
     config: CodexConfig,
     pub(crate) hub: Arc<Hub>,
     pub(crate) handlers: Arc<Handlers>,
+    pub(crate) live_threads: Arc<LiveThreads>,
     link: Mutex<Link>,
     /// Where the client starts a new runtime for one that was lost.
     attempts: Option<Mutex<Attempts>>,
@@ -99,6 +101,7 @@ impl Core {
             handlers: Arc::new(Handlers::new(config.layer.clone(), config.handler_deadline, core.clone())),
             config,
             hub: Arc::default(),
+            live_threads: Arc::default(),
             link: Mutex::new(Link::Idle(source)),
             process: OnceLock::new(),
             closing: watch::Sender::new(false),
@@ -316,6 +319,7 @@ impl Core {
         Ok(Owner {
             hub: self.hub.clone(),
             handlers: self.handlers.clone(),
+            live_threads: self.live_threads.clone(),
             limits: self.config.limits,
             silence: self.config.turn_silence,
             trace_context: self.config.trace_context.clone(),

@@ -76,7 +76,7 @@ enum Why {
 
 /// Makes both sides of a connection.
 pub(super) fn connection(owner: Owner) -> (Connection, Driver) {
-    let Owner { hub, handlers, limits, silence, trace_context, wire_log, afterwards } = owner;
+    let Owner { hub, handlers, live_threads, limits, silence, trace_context, wire_log, afterwards } = owner;
     // A client that starts again has not ended its observers, unless it was closed.
     if afterwards != Afterwards::RestartAgain {
         hub.reopen();
@@ -91,6 +91,7 @@ pub(super) fn connection(owner: Owner) -> (Connection, Driver) {
         secrets: Arc::new(Secrets::default()),
         hub,
         handlers,
+        live_threads,
         budget: Budget::new(limits),
         trace_context,
         afterwards,

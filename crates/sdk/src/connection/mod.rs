@@ -46,6 +46,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::handler::{Handlers, Layer, drop_elsewhere};
 use crate::owning_process::OwningProcess;
+use crate::thread::live::LiveThreads;
 use crate::trace;
 use crate::trace_context::{TraceContext, TraceSource};
 use crate::wire_log::Recorder;
@@ -74,6 +75,7 @@ pub(crate) struct Connection {
 pub(crate) struct Owner {
     pub(crate) hub: Arc<Hub>,
     pub(crate) handlers: Arc<Handlers>,
+    pub(crate) live_threads: Arc<LiveThreads>,
     pub(crate) limits: Limits,
     /// How long a turn may be silent before the server is asked about it.
     pub(crate) silence: Duration,
@@ -91,6 +93,7 @@ struct Shared {
     secrets: Arc<Secrets>,
     hub: Arc<Hub>,
     handlers: Arc<Handlers>,
+    live_threads: Arc<LiveThreads>,
     budget: Arc<Budget>,
     trace_context: Option<TraceSource>,
     afterwards: Afterwards,
@@ -143,6 +146,7 @@ impl Shared {
                     }
                 }
                 Effect::Bind(thread_id, layer) => drop_elsewhere(self.handlers.bind(&thread_id, layer)),
+                Effect::Unloaded(thread_id) => self.live_threads.closed(&thread_id),
                 Effect::Closed(thread_id) => drop_elsewhere(self.handlers.release(&thread_id)),
                 Effect::Interrupt { thread_id, turn_id } => {
                     let id = self.router().new_id();
@@ -347,6 +351,11 @@ impl Connection {
     /// What an error says of what the server wrote before the handshake, instead of an answer.
     pub(crate) fn wrote_before_greeting(&self) -> String {
         self.shared.preamble.words()
+    }
+
+    /// Whether a turn runs on a thread, or is about to.
+    pub(crate) fn is_busy(&self, thread_id: &str) -> bool {
+        self.shared.router().is_busy(thread_id)
     }
 
     /// Why the connection has ended, if it has. Whoever was told by anything that it has, finds it so here.

@@ -55,7 +55,9 @@ pub(crate) enum Effect {
     Cancel(Signal, Option<Arc<Ask>>),
     /// A thread has been opened, and these are its handlers.
     Bind(Box<str>, Layer),
-    /// A thread was closed.
+    /// The server has let go of a thread.
+    Unloaded(Box<str>),
+    /// A thread was closed, and so are those that descend from it.
     Closed(Arc<str>),
     /// Ask the server to interrupt a turn that nobody holds any more.
     Interrupt { thread_id: Arc<str>, turn_id: Arc<str> },
@@ -171,7 +173,7 @@ impl Router {
     }
 
     /// Whether a turn runs on a thread, or is about to.
-    fn is_busy(&self, thread_id: &str) -> bool {
+    pub(crate) fn is_busy(&self, thread_id: &str) -> bool {
         let mut running = self.turns.values().filter_map(|turn| turn.thread_id.as_deref());
         self.starts.is_starting(thread_id) || running.any(|busy| busy == thread_id)
     }
@@ -420,8 +422,13 @@ impl Router {
             }
             Some(NotificationKind::ThreadClosed) => {
                 if let Some(thread_id) = route.thread_id.as_deref() {
+                    effects.push(Effect::Unloaded(thread_id.into()));
                     effects.extend(self.lineage.closed(thread_id).into_iter().map(Effect::Closed));
                 }
+            }
+            // Its parameters are two: the thread, and its status.
+            Some(NotificationKind::ThreadStatusChanged) if event.text.contains("\"notLoaded\"") => {
+                effects.extend(route.thread_id.as_deref().map(|id| Effect::Unloaded(id.into())));
             }
             Some(NotificationKind::ServerRequestResolved) => {
                 let signal = resolved_request(event.text).and_then(|id| self.asked.resolved(&id));

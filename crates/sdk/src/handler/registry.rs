@@ -52,6 +52,11 @@ impl Handlers {
         if layer.is_empty() { None } else { self.threads().insert(thread_id.into(), layer) }
     }
 
+    /// Whether the thread has handlers of its own.
+    pub(crate) fn has(&self, thread_id: &str) -> bool {
+        self.threads().contains_key(thread_id)
+    }
+
     /// The thread is closed: it asks for nothing, until it is resumed.
     pub(crate) fn release(&self, thread_id: &str) -> Option<Layer> {
         self.threads().remove(thread_id)

@@ -7,10 +7,12 @@ use openai_codex_protocol::types::{ThreadForkParams, ThreadSource};
 use openai_codex_protocol::{ClientRequest, methods};
 
 use super::AsyncThread;
-use super::opened::{Opened, settings};
+use super::opened::{Opened, Opening};
 use super::options::{Options, sends_a_thread, thread_options};
+use super::settings::{check_new, given, held};
 use super::trust;
 use crate::client::Core;
+use crate::handler::drop_elsewhere;
 use crate::{ApprovalMode, Error, Result};
 
 /// A builder for `thread/fork`; ends in `send`. What is not set is not sent, and is as the forked thread has it, except
@@ -86,11 +88,15 @@ impl<C> ThreadFork<C> {
             trust::trust(&mut params.config, &cwd);
         }
         let thread_id = &params.thread_id;
-        let answer =
-            session.open::<methods::ThreadFork>(&params, Some(thread_id), self.options.layer).await?;
-        Ok(AsyncThread::new(
-            self.core,
-            Opened::new(answer.thread, &session, Some(settings!(answer)), params.config),
-        ))
+        let named = self.named(&params, true);
+        let layer = self.options.layer;
+        let answer = session.open::<methods::ThreadFork>(&params, Some(thread_id), layer.clone()).await?;
+        let held = held!(answer);
+        if let Err(error) = check_new(&session, &answer.thread.id, &named, &held) {
+            drop_elsewhere(self.core.handlers.release(&answer.thread.id).into_iter().chain([layer]));
+            return Err(error);
+        }
+        let opening = Opening { given: given!(params), layer, named, held: Some(held), loads: true };
+        Ok(AsyncThread::new(self.core.clone(), Opened::new(&self.core, answer.thread, &session, opening)))
     }
 }

@@ -10,8 +10,10 @@ use openai_codex_protocol::types::{
 };
 
 use super::AsyncThread;
-use super::opened::Opened;
+use super::opened::{Opened, Opening};
+use super::settings::{Given, Settings};
 use crate::client::Core;
+use crate::handler::Layer;
 use crate::{ErrorKind, Result};
 
 pub(crate) async fn archive(core: &Arc<Core>, thread_id: &str) -> Result<ThreadArchiveResponse> {
@@ -23,7 +25,16 @@ pub(crate) async fn unarchive(core: Arc<Core>, thread_id: &str) -> Result<AsyncT
     let params = ThreadUnarchiveParams::new(thread_id);
     let session = core.session().await?;
     let answer = session.call::<methods::ThreadUnarchive>(&params, Some(thread_id)).await?;
-    Ok(AsyncThread::new(core, Opened::new(answer.thread, &session, None, None)))
+    // The server has not loaded it: its first use does.
+    let opening = Opening {
+        given: Given::default(),
+        layer: Layer::default(),
+        named: Settings::default(),
+        held: None,
+        loads: false,
+    };
+    let opened = Opened::new(&core, answer.thread, &session, opening);
+    Ok(AsyncThread::new(core, opened))
 }
 
 pub(super) async fn set_name(
@@ -32,7 +43,15 @@ pub(super) async fn set_name(
     name: String,
 ) -> Result<ThreadSetNameResponse> {
     let params = ThreadSetNameParams::new(&*thread.id, name);
-    thread.session(core).await?.call::<methods::ThreadNameSet>(&params, Some(&thread.id)).await
+    let session = thread.session_for_stored(core).await?;
+    let answer = session.call::<methods::ThreadNameSet>(&params, Some(&thread.id)).await;
+    match answer {
+        Err(error) if thread.is_to_be_resumed(&error) => {
+            let session = thread.session(core).await?;
+            session.call::<methods::ThreadNameSet>(&params, Some(&thread.id)).await
+        }
+        answer => answer,
+    }
 }
 
 /// In whatever session there is: one that has not opened the thread need not.
@@ -68,6 +87,7 @@ impl Drop for Leaving<'_> {
             self.thread.unsubscribed.fetch_sub(1, Ordering::AcqRel);
         } else {
             drop(self.core.handlers.release(&self.thread.id));
+            drop(self.thread.leave());
         }
     }
 }

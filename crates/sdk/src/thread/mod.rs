@@ -1,15 +1,18 @@
 //! Threads: conversations that the runtime keeps.
 
+mod bound;
 mod fork;
 mod handles;
-mod history;
+pub(crate) mod history;
 mod list;
+pub(crate) mod live;
 pub(crate) mod manage;
 pub(crate) mod opened;
 mod options;
 mod places;
 mod read;
 mod resume;
+mod settings;
 mod start;
 mod trust;
 

@@ -1,64 +1,78 @@
-//! A thread as its handles share it: its id, and in which session it was opened.
+//! A thread as its handles share it: its id, what they named for it, and where it was opened.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 
-use openai_codex_protocol::types::{
-    ApprovalsReviewer, AskForApproval, SandboxPolicy, Thread, ThreadResumeParams, ThreadSettingsUpdateParams,
-    TurnStartParams,
-};
-use openai_codex_protocol::{JsonObject, methods};
+use openai_codex_protocol::types::{Thread, ThreadResumeParams, ThreadStatus, TurnStartParams};
+use openai_codex_protocol::{ClientRequest, methods};
 use tokio::sync::Mutex;
 
+use super::bound::Bound;
+use super::live::{Ledger, LiveThread, Place};
+use super::settings::{self, Found, Given, Settings, held};
 use crate::client::{Core, Session};
+use crate::handler::{Layer, drop_elsewhere};
 use crate::{Error, ErrorKind, Result};
 
 /// The thread of a handle, its clones, and what they have made.
 pub(crate) struct Opened {
     pub(crate) id: Arc<str>,
     ephemeral: bool,
-    /// The entries of the configuration that it was opened with: the runtime does not store them.
-    config: Option<JsonObject>,
-    settings: std::sync::Mutex<Option<Settings>>,
-    /// The number of the last session that has it open.
-    session: AtomicU64,
+    /// What its request gave the thread, and its handlers. The runtime does not store them.
+    given: Given,
+    layer: StdMutex<Layer>,
+    /// What it is to have when it is resumed: what bounds it, and what was named. Runtime 0.163.0 does not store the
+    /// sandbox: a thread that is resumed has the one of the user's configuration, which may allow more.
+    wanted: Ledger,
+    live: Arc<LiveThread>,
+    /// Where these handles have opened it.
+    place: StdMutex<Option<Place>>,
     /// How often it was asked for, through one of these handles, that the server sends nothing about it any more; those in
     /// vain do not count.
     pub(super) unsubscribed: AtomicUsize,
-    /// Held while it is resumed: whoever comes meanwhile waits for that.
+    /// Held while it is resumed: other uses wait for that.
     resuming: Mutex<()>,
 }
 
-/// What bounds the agent in a thread. Runtime 0.163.0 does not store the sandbox: a thread that is resumed has the one of
-/// the user's configuration, which may allow more.
-#[derive(Clone, PartialEq)]
-pub(crate) struct Settings {
-    approval_policy: AskForApproval,
-    approvals_reviewer: ApprovalsReviewer,
-    sandbox: SandboxPolicy,
+/// What a handle begins with.
+pub(super) struct Opening {
+    pub(super) given: Given,
+    pub(super) layer: Layer,
+    /// What was named.
+    pub(super) named: Settings,
+    /// What holds; `None` for a thread that is not loaded.
+    pub(super) held: Option<Settings>,
+    /// Whether the request has loaded the thread, with what it gave.
+    pub(super) loads: bool,
 }
 
-/// The settings that an answer tells.
-macro_rules! settings {
-    ($answer:expr) => {
-        $crate::thread::opened::Settings::new(
-            $answer.approval_policy,
-            $answer.approvals_reviewer,
-            $answer.sandbox,
-        )
-    };
+/// A turn is started with settings that stay with the thread. They count from the moment of sending, since the caller may
+/// not be there any more to take the answer, and are undone where the server refuses.
+pub(crate) struct TurnSettings<'a> {
+    thread: &'a Opened,
+    wanted: u64,
+    holds: u64,
+    refused: bool,
 }
 
-pub(super) use settings;
+impl TurnSettings<'_> {
+    pub(crate) fn refuse(mut self) {
+        self.refused = true;
+    }
+}
 
-impl Settings {
-    pub(super) fn new(
-        approval_policy: AskForApproval,
-        approvals_reviewer: ApprovalsReviewer,
-        sandbox: SandboxPolicy,
-    ) -> Self {
-        Self { approval_policy, approvals_reviewer, sandbox }
+impl Drop for TurnSettings<'_> {
+    fn drop(&mut self) {
+        self.thread.wanted.answered(self.wanted, !self.refused);
+        self.thread.live.holds.answered(self.holds, !self.refused);
+    }
+}
+
+/// The last handle can go in an event loop.
+impl Drop for Opened {
+    fn drop(&mut self) {
+        drop_elsewhere([std::mem::take(&mut *self.layer())]);
     }
 }
 
@@ -70,61 +84,84 @@ impl fmt::Debug for Opened {
 }
 
 impl Opened {
-    pub(super) fn new(
-        thread: Thread,
-        session: &Session,
-        settings: Option<Settings>,
-        config: Option<JsonObject>,
-    ) -> Arc<Self> {
+    pub(super) fn new(core: &Core, thread: Thread, session: &Session, opening: Opening) -> Arc<Self> {
+        let Opening { given, layer, named, held, loads } = opening;
+        let live = core.live_threads.enter(&thread.id);
+        let wanted = Ledger::default();
+        let place = held.map(|held| {
+            let mut bounds = held.bounds();
+            bounds.take(&named);
+            wanted.replace(bounds);
+            live.holds.replace(held);
+            let place = live.place(session);
+            if loads {
+                live.loaded_with(place, given.clone());
+            }
+            place
+        });
         Arc::new(Self {
             id: thread.id.into(),
             ephemeral: thread.ephemeral,
-            config,
-            settings: settings.into(),
-            session: AtomicU64::new(session.number),
+            given,
+            layer: layer.into(),
+            wanted,
+            live,
+            place: place.into(),
             unsubscribed: AtomicUsize::new(0),
             resuming: Mutex::default(),
         })
     }
 
-    fn settings(&self) -> MutexGuard<'_, Option<Settings>> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    fn place(&self) -> MutexGuard<'_, Option<Place>> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A turn is started with these parameters, and what they set stays with the thread. Gives what was set before, for
-    /// a server that refuses.
-    pub(crate) fn change(&self, params: &TurnStartParams) -> Option<Settings> {
-        let mut settings = self.settings();
-        let before = settings.clone();
-        if let Some(settings) = &mut *settings {
-            let Settings { approval_policy, approvals_reviewer, sandbox } = settings;
-            set(approval_policy, params.approval_policy.as_ref());
-            set(approvals_reviewer, params.approvals_reviewer.as_ref());
-            set(sandbox, params.sandbox_policy.as_ref());
-        }
-        before
+    fn layer(&self) -> MutexGuard<'_, Layer> {
+        self.layer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The server has refused the change.
-    pub(crate) fn change_back(&self, before: Option<Settings>) {
-        *self.settings() = before;
+    /// Lets go of the handlers, and has the other handles of the thread subscribe again before they use it.
+    pub(super) fn leave(&self) -> Layer {
+        self.live.close();
+        std::mem::take(&mut *self.layer())
+    }
+
+    /// A turn is started with these parameters.
+    pub(crate) fn change(&self, params: &TurnStartParams) -> TurnSettings<'_> {
+        let settings = Settings::of_turn(params);
+        let (wanted, holds) = (self.wanted.change(&settings), self.live.holds.change(&settings));
+        TurnSettings { thread: self, wanted, holds, refused: false }
+    }
+
+    /// Refuses options of a turn that joins one that runs, which keeps what it began with.
+    pub(crate) fn check_joining(&self, session: &Session, params: &TurnStartParams) -> Result<()> {
+        settings::check_joining(session, &self.id, &Settings::of_turn(params), &self.live.holds.current())
+    }
+
+    fn is_open_in(&self, session: &Session) -> bool {
+        *self.place() == Some(self.live.place(session))
     }
 
     /// The session in which to use the thread. One that has not opened it, because its runtime is a new one, resumes it
-    /// first; its handlers are those of the client, and still there.
+    /// first, and so does one whose server has let go of it.
     pub(crate) async fn session(&self, core: &Arc<Core>) -> Result<Arc<Session>> {
         let session = core.session().await?;
-        let open = self.session.load(Ordering::Acquire) == session.number;
         // What is left to do with a thread after that, reading it for one, needs it not open.
-        if open || self.is_unsubscribed() {
+        if self.is_open_in(&session) || self.is_unsubscribed() {
             return Ok(session);
         }
         let _resuming = self.resuming.lock().await;
-        if self.session.load(Ordering::Acquire) != session.number {
-            self.resume(&session).await?;
-            self.session.store(session.number, Ordering::Release);
+        if !self.is_open_in(&session) {
+            self.resume(core, &session).await?;
         }
         Ok(session)
+    }
+
+    /// The session in which to ask for what is stored of the thread, for which it need not be loaded.
+    pub(crate) async fn session_for_stored(&self, core: &Arc<Core>) -> Result<Arc<Session>> {
+        let session = core.session().await?;
+        let lost = self.place().is_some_and(|place| place.session != session.number);
+        if lost { self.session(core).await } else { Ok(session) }
     }
 
     /// The session in which to start a turn. A turn of which the server sends nothing would never end here.
@@ -137,42 +174,85 @@ impl Opened {
         self.session(core).await
     }
 
+    /// The server says that it does not have the thread loaded: whether it is worth another attempt, which resumes it
+    /// first. Nothing has happened, and no two attempts are made for one call.
+    pub(crate) fn is_to_be_resumed(&self, error: &Error) -> bool {
+        let gone = error.kind() == ErrorKind::ThreadNotFound && !self.is_unsubscribed();
+        if gone {
+            self.live.close();
+        }
+        gone
+    }
+
+    /// Says more about the server's refusal to read the history of a thread.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        if self.ephemeral && error.json_rpc().is_some() {
+            return error.with_note(
+                "; the thread is ephemeral: its items are in the results of its turns, and nowhere else",
+            );
+        }
+        error
+    }
+
     fn is_unsubscribed(&self) -> bool {
         self.unsubscribed.load(Ordering::Acquire) > 0
     }
 
-    async fn resume(&self, session: &Session) -> Result<()> {
+    async fn resume(&self, core: &Arc<Core>, session: &Session) -> Result<()> {
+        let lost = self.place().is_some_and(|place| place.session != session.number);
         if self.ephemeral {
-            let message = "the thread was ephemeral, and has gone with the runtime that was lost";
+            let message = match lost {
+                true => "the thread was ephemeral, and has gone with the runtime that was lost",
+                false => "the thread was ephemeral, and the server has let go of it: it is stored nowhere",
+            };
             return Err(Error::new(ErrorKind::ThreadLost, message).with_thread(Some(&self.id)));
         }
-        let mut params = ThreadResumeParams::new(&*self.id);
-        params.config.clone_from(&self.config);
-        let resumed = self.restore(session, &params).await;
-        resumed.map_err(|error| {
-            error.with_note(
+        let resumed = self.restore(core, session).await;
+        resumed.map_err(|error| match (lost, error.kind()) {
+            (true, ErrorKind::ThreadNotFound) => {
+                let message = format!(
+                    "the runtime that had the thread was lost, and the new one does not know it ({error}): a thread is \
+                     stored with its first turn, and this one had not run any, or was deleted; start another"
+                );
+                Error::new(ErrorKind::ThreadLost, message)
+                    .with_method(methods::ThreadResume::METHOD)
+                    .with_thread(Some(&self.id))
+                    .with_source(error)
+            }
+            (_, ErrorKind::ThreadArchived) => error.with_note(" Or call `thread_unarchive`."),
+            (true, _) => error.with_note(
                 "; the runtime that had opened the thread was lost, and it must be resumed in the new one",
-            )
+            ),
+            (false, _) => error.with_note("; the server had let go of the thread, which must be resumed"),
         })
     }
 
-    /// Resumes the thread, and gives it the bounds that it had, before anything can run in it.
-    async fn restore(&self, session: &Session, params: &ThreadResumeParams) -> Result<()> {
-        let answer = session.call::<methods::ThreadResume>(params, Some(&self.id)).await?;
-        let Some(wanted) = self.settings().clone() else { return Ok(()) };
-        if settings!(answer) == wanted {
-            return Ok(());
+    /// Resumes the thread, and gives it what it had, before anything can run in it.
+    async fn restore(&self, core: &Arc<Core>, session: &Session) -> Result<()> {
+        let mut params = ThreadResumeParams::new(&*self.id);
+        let Given { base_instructions, developer_instructions, config } = self.given.clone();
+        params.base_instructions = base_instructions;
+        params.developer_instructions = developer_instructions;
+        params.config = config;
+        let place = self.live.place(session);
+        let layer = self.layer().clone();
+        // Another handle may have given the thread handlers meanwhile.
+        let bound = (!layer.is_empty() && !core.handlers.has(&self.id))
+            .then(|| Bound::new(&core.handlers, &self.id, layer));
+        let answer = session.call::<methods::ThreadResume>(&params, Some(&self.id)).await?;
+        let active = matches!(answer.thread.status, ThreadStatus::Active(_));
+        let found = Found { held: held!(answer), active, unused: false };
+        let wanted = self.wanted.current();
+        let held = settings::settle(core, session, &self.id, &wanted, found).await?;
+        if let Some(bound) = bound {
+            bound.keep();
         }
-        let update = ThreadSettingsUpdateParams::new(&*self.id)
-            .approval_policy(wanted.approval_policy)
-            .approvals_reviewer(wanted.approvals_reviewer)
-            .sandbox_policy(wanted.sandbox);
-        session.call::<methods::ThreadSettingsUpdate>(&update, Some(&self.id)).await.map(drop)
-    }
-}
-
-fn set<T: Clone>(setting: &mut T, new: Option<&T>) {
-    if let Some(new) = new {
-        setting.clone_from(new);
+        let mut bounds = held.bounds();
+        bounds.take(&wanted);
+        self.wanted.replace(bounds);
+        self.live.holds.replace(held);
+        self.live.loaded_with(place, self.given.clone());
+        *self.place() = Some(place);
+        Ok(())
     }
 }

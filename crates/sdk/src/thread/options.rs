@@ -118,6 +118,16 @@ macro_rules! thread_options {
                 self
             }
 
+            /// What the parameters name. `mode`: whether their approval mode was.
+            fn named(&self, params: &$params, mode: bool) -> super::settings::Settings {
+                let mut named = super::settings::named!(params);
+                if mode {
+                    named.approval_policy.clone_from(&params.approval_policy);
+                    named.approvals_reviewer.clone_from(&params.approvals_reviewer);
+                }
+                named
+            }
+
             /// `unsaid`: the approval mode where none was set. `keeps`: the thread whose handlers are asked too, if it has
             /// some already.
             fn finish(

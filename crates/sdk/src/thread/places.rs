@@ -31,6 +31,12 @@ impl Places {
     }
 }
 
+/// Whether two paths lead to one folder, as far as anybody can tell.
+pub(super) fn same_folder(one: &Path, other: &Path) -> bool {
+    lexical(one) == lexical(other)
+        || one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
+}
+
 fn names(path: &Path) -> Vec<String> {
     let resolved = path.canonicalize().ok();
     let mut names: Vec<String> =

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{ThreadReadParams, ThreadReadResponse};
 
+use super::history::is_unused;
 use super::opened::Opened;
 use crate::client::Core;
 use crate::{AsyncCodex, Result};
@@ -30,8 +31,15 @@ impl<C> ThreadRead<C> {
     async fn perform(self) -> Result<ThreadReadResponse> {
         let thread_id = &self.thread.id;
         let params = ThreadReadParams::new(&**thread_id).include_turns(self.include_turns);
-        let session = self.thread.session(&self.core).await?;
-        session.call::<methods::ThreadRead>(&params, Some(thread_id)).await
+        let session = self.thread.session_for_stored(&self.core).await?;
+        let read = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await;
+        match read {
+            Err(error) if self.include_turns && is_unused(&session, thread_id, &error).await => {
+                let params = params.include_turns(false);
+                session.call::<methods::ThreadRead>(&params, Some(thread_id)).await
+            }
+            read => read.map_err(|error| self.thread.explain(error)),
+        }
     }
 }
 

@@ -4,17 +4,25 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use openai_codex_protocol::methods;
-use openai_codex_protocol::types::{Personality, ThreadResumeParams};
+use openai_codex_protocol::types::{Personality, ThreadReadParams, ThreadResumeParams, ThreadStatus};
 
 use super::AsyncThread;
-use super::opened::{Opened, settings};
+use super::bound::Bound;
+use super::history::is_unused;
+use super::opened::{Opened, Opening};
 use super::options::{Options, sends_a_thread, thread_options};
+use super::settings::{Found, given, held, is_loaded, settle};
 use super::trust;
 use crate::client::Core;
-use crate::handler::{Handlers, Layer};
-use crate::{ApprovalMode, Result};
+use crate::{ApprovalMode, Error, ErrorKind, Result};
 
 /// A builder for `thread/resume`; ends in `send`. What is not set stays as the thread has it and is not sent.
+///
+/// The runtime takes the options when it loads the thread. If the thread is loaded already, `send` sets those that can be
+/// set (approval mode, sandbox, folder, model, service tier, personality) and looks whether they hold; the others are an error of
+/// the kind [`OptionNotApplied`](crate::ErrorKind::OptionNotApplied). That needs
+/// [`experimental_api`](crate::CodexConfig::experimental_api), and for what bounds the agent that no turn is running.
+/// [`Sandbox::WorkspaceWrite`](crate::Sandbox::WorkspaceWrite) is set without further roots of the configuration.
 #[must_use = "no thread is resumed until `send`"]
 #[derive(Clone, Debug)]
 pub struct ThreadResume<C> {
@@ -61,49 +69,55 @@ impl<C> ThreadResume<C> {
             };
             trust::trust(&mut params.config, &cwd);
         }
+        let mut named = self.named(&params, true);
+        named.personality.clone_from(&params.personality);
+        let given = given!(params);
+        // Whether it is loaded decides about what no answer names.
+        let unnamed = !given.is_empty() || named.personality.is_some();
+        let loaded = unnamed && is_loaded(&session, &thread_id).await?;
+        let known = self.core.live_threads.get(&thread_id);
+        if loaded {
+            let had = known.as_ref().and_then(|known| known.given(&session));
+            given.check(had.as_ref(), &thread_id)?;
+        }
         let layer = self.options.layer;
         // What is pending on the thread may be asked again before the answer comes.
         let handlers = self.core.handlers.clone();
         let bound = (!layer.is_empty()).then(|| Bound::new(&handlers, &thread_id, layer.clone()));
-        let answer = session.call::<methods::ThreadResume>(&params, Some(&thread_id)).await?;
+        let answer = session.call::<methods::ThreadResume>(&params, Some(&thread_id)).await;
+        let (thread, mut found) = match answer {
+            Ok(answer) => {
+                let active = matches!(answer.thread.status, ThreadStatus::Active(_));
+                let held = held!(answer);
+                (answer.thread, Found { held, active, unused: false })
+            }
+            Err(error) => match known {
+                Some(known) if is_unused(&session, &thread_id, &error).await => {
+                    let params = ThreadReadParams::new(&*thread_id).include_turns(false);
+                    let thread = session.call::<methods::ThreadRead>(&params, Some(&thread_id)).await?.thread;
+                    (thread, Found { held: known.holds.current(), active: false, unused: true })
+                }
+                _ => return Err(explain(error)),
+            },
+        };
+        if !loaded {
+            found.held.personality.clone_from(&named.personality);
+        }
+        let held = settle(&self.core, &session, &thread.id.as_str().into(), &named, found).await?;
         if let Some(bound) = bound {
             bound.keep();
         }
         // Once more: the word that the thread was closed before may have come in between.
-        handlers.bind(&answer.thread.id, layer);
-        let settings = settings!(answer);
-        Ok(AsyncThread::new(self.core, Opened::new(answer.thread, &session, Some(settings), params.config)))
+        handlers.bind(&thread.id, layer.clone());
+        let opening = Opening { given, layer, named, held: Some(held), loads: unnamed && !loaded };
+        Ok(AsyncThread::new(self.core.clone(), Opened::new(&self.core, thread, &session, opening)))
     }
 }
 
-/// The handlers that a resume gives the thread before it is answered. Unless they are kept, those from before come back:
-/// the resume has failed, or nobody waits for it any more.
-struct Bound<'a> {
-    handlers: &'a Handlers,
-    thread_id: &'a str,
-    before: Option<Layer>,
-    kept: bool,
-}
-
-impl<'a> Bound<'a> {
-    fn new(handlers: &'a Handlers, thread_id: &'a str, layer: Layer) -> Self {
-        let before = handlers.bind(thread_id, layer);
-        Self { handlers, thread_id, before, kept: false }
-    }
-
-    fn keep(mut self) {
-        self.kept = true;
-    }
-}
-
-impl Drop for Bound<'_> {
-    fn drop(&mut self) {
-        if self.kept {
-            return;
-        }
-        match self.before.take() {
-            Some(before) => drop(self.handlers.bind(self.thread_id, before)),
-            None => drop(self.handlers.release(self.thread_id)),
-        }
+/// Says what to do about a thread that is archived.
+fn explain(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::ThreadArchived => error.with_note(" Or call `thread_unarchive`."),
+        _ => error,
     }
 }

@@ -7,10 +7,12 @@ use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{Personality, ThreadSource, ThreadStartParams, ThreadStartSource};
 
 use super::AsyncThread;
-use super::opened::{Opened, settings};
+use super::opened::{Opened, Opening};
 use super::options::{Options, sends_a_thread, thread_options};
+use super::settings::{check_new, given, held};
 use super::trust;
 use crate::client::Core;
+use crate::handler::drop_elsewhere;
 use crate::{ApprovalMode, Error, Result, tool, version};
 
 /// A builder for `thread/start`; ends in `send`. What is not set is the server's to choose and is not sent, except
@@ -80,10 +82,17 @@ impl<C> ThreadStart<C> {
         if !self.options.trust_folder {
             trust::leave_undecided(&session, &mut params).await?;
         }
-        let answer = session.open::<methods::ThreadStart>(&params, None, self.options.layer).await?;
-        Ok(AsyncThread::new(
-            self.core,
-            Opened::new(answer.thread, &session, Some(settings!(answer)), params.config),
-        ))
+        let mut named = self.named(&params, self.options.approval_mode.is_some() || asks);
+        named.personality.clone_from(&params.personality);
+        let layer = self.options.layer;
+        let answer = session.open::<methods::ThreadStart>(&params, None, layer.clone()).await?;
+        let mut held = held!(answer);
+        held.personality.clone_from(&params.personality);
+        if let Err(error) = check_new(&session, &answer.thread.id, &named, &held) {
+            drop_elsewhere(self.core.handlers.release(&answer.thread.id).into_iter().chain([layer]));
+            return Err(error);
+        }
+        let opening = Opening { given: given!(params), layer, named, held: Some(held), loads: true };
+        Ok(AsyncThread::new(self.core.clone(), Opened::new(&self.core, answer.thread, &session, opening)))
     }
 }

@@ -16,12 +16,21 @@ use crate::{Error, ErrorKind, Result};
 /// Asks for a compaction and waits until its turn has started. The answer, which comes at once, does not name it.
 pub(crate) async fn compact(core: &Arc<Core>, thread: &Opened) -> Result<AsyncTurnHandle> {
     const METHOD: &str = methods::ThreadCompactStart::METHOD;
-    let (session, thread_id) = (thread.session_for_a_turn(core).await?, &thread.id);
-    let log = session.connection.log(thread_id.clone(), true);
-    let hold = TurnHold::new(session.clone(), log.clone());
-    hold.set_interrupt_on_drop(false);
+    let thread_id = &thread.id;
     let params = encode(METHOD, &ThreadCompactStartParams::new(&**thread_id))?.unwrap_or_default();
-    session.start_compaction(&params, &log)?.await?;
+    let mut attempt = 0;
+    let (session, log, hold) = loop {
+        let session = thread.session_for_a_turn(core).await?;
+        let log = session.connection.log(thread_id.clone(), true);
+        let hold = TurnHold::new(session.clone(), log.clone());
+        hold.set_interrupt_on_drop(false);
+        attempt += 1;
+        match session.start_compaction(&params, &log)?.await {
+            Ok(_) => break (session, log, hold),
+            Err(error) if attempt == 1 && thread.is_to_be_resumed(&error) => {}
+            Err(error) => return Err(error),
+        }
+    };
     let deadline = session.deadline_of(METHOD);
     let mut time = deadline.map(|deadline| (deadline, session.connection.sleep(deadline)));
     let mut wait = log.wait();

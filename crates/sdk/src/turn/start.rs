@@ -10,7 +10,8 @@ use std::time::Duration;
 use openai_codex_protocol::ClientRequest;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
-    Personality, ReasoningEffort, ReasoningSummary, SandboxPolicy, TurnStartParams, UserInput,
+    Personality, ReasoningEffort, ReasoningSummary, SandboxPolicy, TurnInterruptParams, TurnStartParams,
+    UserInput,
 };
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -27,6 +28,9 @@ use crate::{
 
 /// A builder for `turn/start`; ends in `send` for a handle, or in `run` for the result. What is not set stays as the
 /// thread has it and is not sent. What is set here stays with the thread for later turns, as the protocol has it.
+///
+/// On a thread whose turn is running it joins that turn, which keeps what it began with: an option that does not hold there
+/// is an error of the kind [`ErrorKind::OptionNotApplied`], before anything is sent.
 #[must_use = "no turn is started until `send` or `run`"]
 #[derive(Clone, Debug)]
 pub struct TurnStart<C> {
@@ -217,22 +221,54 @@ impl<C> TurnStart<C> {
         self.thread.session_for_a_turn(&self.core).await
     }
 
-    /// Sends the request. Until the hold is handed out, dropping this future interrupts what it has started.
+    /// Sends the request; once more if the server had let go of the thread, which is resumed then. Until the hold is handed
+    /// out, dropping this future interrupts what it has started.
     async fn begin(self, session: Arc<Session>, keep_backlog: bool) -> Result<(TurnHold, Arc<str>)> {
+        match self.attempt(session, keep_backlog).await {
+            Err(error) if self.thread.is_to_be_resumed(&error) => {
+                let session = self.thread.session_for_a_turn(&self.core).await?;
+                self.attempt(session, keep_backlog).await
+            }
+            begun => begun,
+        }
+    }
+
+    async fn attempt(&self, session: Arc<Session>, keep_backlog: bool) -> Result<(TurnHold, Arc<str>)> {
         const METHOD: &str = methods::TurnStart::METHOD;
         let params = encode(METHOD, &self.params)?.unwrap_or_default();
         session.check_runtime(METHOD, Some(&params), Some(&self.thread.id)).await?;
+        let joins_what_it_names = self.thread.check_joining(&session, &self.params);
+        if session.connection.is_busy(&self.thread.id) {
+            joins_what_it_names.clone().map_err(|error| error.with_method(METHOD))?;
+        }
         let log = session.connection.log(self.thread.id.clone(), keep_backlog);
         let hold = TurnHold::new(session.clone(), log.clone());
-        // Now, not with the answer: nobody may be there any more to take that.
-        let before = self.thread.change(&self.params);
+        let settings = self.thread.change(&self.params);
         let answer = session.start_turn(&params, &log, self.deadline)?.await;
         if answer.as_ref().is_err_and(|error| error.json_rpc().is_some()) {
-            self.thread.change_back(before);
+            settings.refuse();
         }
         let answer = answer?;
         let answer = decode::<methods::TurnStart>(&answer, Some(&self.thread.id))?;
+        if let Err(error) = joins_what_it_names
+            && !log.created()
+        {
+            return Err(self.leave_joined(&session, &answer.turn.id, error).await);
+        }
         Ok((hold, answer.turn.id.into()))
+    }
+
+    /// The turn has joined one of which nobody here knew, and which does not keep to what was named: it is interrupted.
+    async fn leave_joined(&self, session: &Session, turn_id: &str, error: Error) -> Error {
+        let params = TurnInterruptParams::new(&*self.thread.id, turn_id);
+        let interrupted = session.call::<methods::TurnInterrupt>(&params, Some(&self.thread.id)).await;
+        let error = error.with_method(methods::TurnStart::METHOD);
+        match interrupted {
+            Ok(_) => error.with_note("; it was known only when the input had joined it, so that turn is being interrupted"),
+            Err(failed) => error.with_note(&format!(
+                "; it was known only when the input had joined it, and that turn could not be interrupted ({failed})"
+            )),
+        }
     }
 
     async fn handle(mut self) -> Result<AsyncTurnHandle> {
@@ -311,8 +347,8 @@ impl TurnStart<AsyncCodex> {
     /// Runs the turn to its end, and reads its final response as a `T`, whose schema the model has to follow. JSON that is
     /// wrapped whole in a Markdown fence is read too.
     ///
-    /// It takes the place of any [`output_schema`](Self::output_schema). On a thread whose turn is running it joins that
-    /// turn, which keeps the schema that it began with.
+    /// It takes the place of any [`output_schema`](Self::output_schema). On a thread whose turn is running, with another
+    /// schema or none, the runtime refuses it.
     ///
     /// Dropping the future interrupts the turn, if this call created it and nothing else holds it.
     ///
@@ -353,8 +389,8 @@ impl TurnStart<crate::Codex> {
     /// Runs the turn to its end, and reads its final response as a `T`, whose schema the model has to follow. JSON that is
     /// wrapped whole in a Markdown fence is read too.
     ///
-    /// It takes the place of any [`output_schema`](Self::output_schema). On a thread whose turn is running it joins that
-    /// turn, which keeps the schema that it began with.
+    /// It takes the place of any [`output_schema`](Self::output_schema). On a thread whose turn is running, with another
+    /// schema or none, the runtime refuses it.
     ///
     /// # Errors
     /// As [`run`](Self::run); [`ErrorKind::InvalidInput`] if the strict form of schemas has no words for a `T`, with

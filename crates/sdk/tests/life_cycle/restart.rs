@@ -81,9 +81,16 @@ fn dies(script: Script) -> Script {
     script.stderr("last words").exit(7)
 }
 
+/// The answer to a resume: the thread has the approval mode that a start gives it.
+fn resumed() -> Value {
+    let mut answer = messages::thread_start_response("t");
+    answer["approvalsReviewer"] = "auto_review".into();
+    answer
+}
+
 /// A runtime that resumes the thread `t`.
 fn resumes() -> Script {
-    Script::standard().expect("thread/resume").respond(messages::thread_start_response("t"))
+    Script::standard().expect("thread/resume").respond(resumed())
 }
 
 /// A runtime of a version of its own, by which it is known.
@@ -162,7 +169,7 @@ with_both_clients! {
     fn in_the_middle_of_a_turn(start, wait) {
         let first = named("first").start_thread("t").start_turn("t", "u");
         let first = dies(first.send(messages::delta("t", "u", "i", "he")).expect("test/go"));
-        let second = named("second").expect("thread/resume").respond(messages::thread_start_response("t"));
+        let second = named("second").expect("thread/resume").respond(resumed());
         let lives = Lives::new([Some(first), Some(runs(second, "v").always("test/any", json!("yes")))]);
         let codex = start!(lives.config(at_once())).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -331,13 +338,13 @@ with_both_clients! {
     fn a_thread_that_cannot_be_resumed_says_so(start, wait) {
         let refuses = "no rollout found for thread id t";
         let second = Script::standard().expect("thread/resume").respond_error(-32600, refuses);
-        let second = runs(second.then(Script::new().expect("thread/resume").respond(messages::thread_start_response("t"))), "u");
+        let second = runs(second.then(Script::new().expect("thread/resume").respond(resumed())), "u");
         let lives = Lives::new([Some(mortal()), Some(second)]);
         let codex = start!(lives.config(at_once())).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         assert_lost(&wait!(codex.request_raw("test/die", json!({}))).unwrap_err());
         let error = wait!(thread.run("go")).unwrap_err();
-        assert_eq!((error.kind(), error.method()), (ErrorKind::InvalidRequest, Some("thread/resume")));
+        assert_eq!((error.kind(), error.method()), (ErrorKind::ThreadLost, Some("thread/resume")));
         let text = error.to_string();
         assert!(text.contains(refuses) && text.contains("was lost"), "{text}");
         // It is tried again with the next use.
@@ -373,7 +380,9 @@ with_both_clients! {
         // The runtime does not store it, and has another default.
         let second = Script::standard().expect("thread/resume").respond(with(json!({"type": "dangerFullAccess"})));
         let second = second.then(Script::new().expect("thread/settings/update"));
-        let restored = runs(second.clone().respond(json!({})), "v");
+        let network = json!({"type": "workspaceWrite", "networkAccess": true});
+        let restored = second.clone().respond(json!({})).expect("thread/resume").respond(with(network.clone()));
+        let restored = runs(restored, "v");
         let refused = second.respond_error(-32600, "not that");
         for (second, refuses) in [(restored, false), (refused, true)] {
             let lives = Lives::new([Some(dies(first.clone())), Some(second)]);
@@ -387,21 +396,20 @@ with_both_clients! {
             assert_eq!(run.is_err(), refuses, "{run:?}");
             wait!(codex.close()).unwrap();
             let received = lives.received();
-            let bounds = json!({
-                "threadId": "t", "approvalPolicy": "on-request", "approvalsReviewer": "user",
-                "sandboxPolicy": {"type": "workspaceWrite", "networkAccess": true},
-            });
+            let bounds = json!({"threadId": "t", "sandboxPolicy": network.clone()});
             assert_eq!(sent(&received, "thread/settings/update")["params"], bounds);
             assert_eq!(sent(&received, "thread/resume")["params"], json!({"threadId": "t", "config": {"a.b": 1}}));
-            let rest = ["thread/resume", "thread/settings/update", "turn/start"];
-            assert_eq!(methods(&received)[3..], rest[..if refuses { 2 } else { 3 }]);
+            // The second resume looks whether they hold.
+            let rest = ["thread/resume", "thread/settings/update", "thread/resume", "turn/start"];
+            assert_eq!(methods(&received)[3..], rest[..if refuses { 2 } else { 4 }]);
         }
     }
 
     fn a_threads_handlers_are_still_its_own(start, wait) {
         let approval = json!({"threadId": "t", "turnId": "u", "itemId": "i", "command": "ls", "cwd": "/", "startedAtMs": 0});
         let method = "item/commandExecution/requestApproval";
-        let second = resumes().start_turn("t", "u").ask_expecting("a", method, approval, json!({"decision": "accept"}));
+        let second = Script::standard().expect("thread/resume").respond(messages::thread_start_response("t"));
+        let second = second.start_turn("t", "u").ask_expecting("a", method, approval, json!({"decision": "accept"}));
         let lives = Lives::new([Some(mortal()), Some(second.complete_turn("t", "u"))]);
         let codex = start!(lives.config(at_once())).unwrap();
         let thread = wait!(codex.thread_start().on_command_approval(|_| Decision::Accept).send()).unwrap();
@@ -467,7 +475,7 @@ fn a_resume_that_is_dropped_is_made_by_the_next_use() {
     bounded_async(async || {
         let signs = tempfile::tempdir().unwrap();
         let go = signs.path().join("go");
-        let answer = messages::thread_start_response("t");
+        let answer = resumed();
         let second = Script::standard().expect("thread/resume").await_file(&go).respond(answer.clone());
         let second = runs(second.expect("thread/resume").respond(answer), "u");
         let lives = Lives::new([Some(mortal()), Some(second)]);

@@ -2,16 +2,16 @@
 
 use openai_codex::types::ThreadListResponse;
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::messages;
+use openai_codex_testkit::app_server::{Answer, messages};
 use serde_json::Value;
 
 /// A server that opens any thread there may be.
 pub(crate) fn opens_any_thread() -> Script {
-    let answer = messages::thread_start_response("t");
+    let answer = Answer::Opens(messages::thread_start_response("t"));
     Script::standard()
-        .always("thread/start", answer.clone())
-        .always("thread/resume", answer.clone())
-        .always("thread/fork", answer)
+        .always_answer("thread/start", answer.clone())
+        .always_answer("thread/resume", answer.clone())
+        .always_answer("thread/fork", answer)
 }
 
 /// The ids of a page.

@@ -2,7 +2,7 @@
 
 use openai_codex::{ApprovalMode, CodexConfig};
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::messages;
+use openai_codex_testkit::app_server::{Answer, messages};
 use serde_json::{Value, json};
 
 use crate::support::with_both_clients;
@@ -28,7 +28,7 @@ fn of_method(messages: &[Value], method: &str) -> Vec<Value> {
 
 with_both_clients! {
     fn a_thread_gets_the_mode_that_is_asked_for(start, wait) {
-        let script = Script::standard().always("thread/start", messages::thread_start_response("t"));
+        let script = Script::standard().always_answer("thread/start", Answer::Opens(messages::thread_start_response("t")));
         let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         for mode in MODES {
@@ -39,14 +39,16 @@ with_both_clients! {
     }
 
     fn a_turn_sends_a_mode_only_when_told(start, wait) {
-        let answer = json!({"turn": messages::turn("u", "inProgress")});
-        let script = Script::standard().start_thread("t").always("turn/start", answer);
+        let turns = ["u1", "u2", "u3", "u4"];
+        let script = turns.into_iter().fold(Script::standard().start_thread("t"), |script, turn| {
+            script.start_turn("t", turn).complete_turn("t", turn)
+        });
         let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
-        wait!(thread.turn("plain").send()).unwrap();
+        wait!(thread.turn("plain").run()).unwrap();
         for mode in MODES {
-            wait!(thread.turn("told").approval_mode(mode).send()).unwrap();
+            wait!(thread.turn("told").approval_mode(mode).run()).unwrap();
         }
         wait!(codex.close()).unwrap();
         let modes = of_method(&playing.finish().unwrap().messages(), "turn/start");

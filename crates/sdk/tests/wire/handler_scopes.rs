@@ -180,10 +180,7 @@ with_both_clients! {
     fn a_model_is_not_set_to_decide_on_a_resumed_thread_that_keeps_its_handler(start, wait) {
         use openai_codex::types::CommandExecutionApprovalDecision::Decline;
         use openai_codex::{ApprovalMode, Tool};
-        let answer = messages::thread_start_response("t");
-        let script =
-            Script::standard().always("thread/start", answer.clone()).always("thread/resume", answer);
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, playing) = crate::support::opens_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         wait!(codex.thread_start().on_command_approval(|_| Decline).send()).unwrap();
         let reviewed = || codex.thread_resume("t").approval_mode(ApprovalMode::AutoReview);
@@ -283,12 +280,7 @@ with_both_clients! {
     fn a_handler_for_approvals_selects_ask(start, wait) {
         use openai_codex::ApprovalMode;
         use openai_codex::types::CommandExecutionApprovalDecision::Decline;
-        let answer = messages::thread_start_response("t");
-        let script = Script::standard()
-            .always("thread/start", answer.clone())
-            .always("thread/resume", answer.clone())
-            .always("thread/fork", answer);
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, playing) = crate::support::opens_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new().on_command_approval(|_| Decline), transport).unwrap();
         // The client's handler selects it for new threads, a thread's for whatever is done with it.
         wait!(codex.thread_start().send()).unwrap();

@@ -3,13 +3,13 @@
 use openai_codex::types::{Personality, SandboxMode, ThreadStartSource};
 use openai_codex::{ApprovalMode, CodexConfig};
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::messages;
+use openai_codex_testkit::app_server::{Answer, messages};
 use serde_json::json;
 
 use crate::support::{sent, with_both_clients};
 
 fn starts_any_thread() -> Script {
-    Script::standard().always("thread/start", messages::thread_start_response("t"))
+    Script::standard().always_answer("thread/start", Answer::Opens(messages::thread_start_response("t")))
 }
 
 with_both_clients! {

@@ -256,7 +256,8 @@ with_both_clients! {
         std::fs::create_dir_all(root.join(".git")).unwrap();
         std::fs::write(root.join(".git/HEAD"), "").unwrap();
         std::fs::create_dir_all(&sub).unwrap();
-        let stored = messages::thread("t");
+        let mut stored = messages::thread("t");
+        stored["status"] = json!({"type": "notLoaded"});
         let script = opens_any_thread().always("thread/read", json!({"thread": stored}));
         let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
@@ -268,7 +269,7 @@ with_both_clients! {
             .unwrap();
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
-        assert_eq!((count(&received, "config/read"), count(&received, "thread/read")), (0, 2));
+        assert_eq!((count(&received, "config/read"), count(&received, "thread/read")), (0, 4));
         let mut both = level(&sub, "trusted");
         both[root.to_str().unwrap()] = json!({"trust_level": "trusted"});
         let scripted = level(Path::new("/scripted"), "trusted");

@@ -54,6 +54,24 @@ pub fn thread_start_response(id: &str) -> Value {
     })
 }
 
+/// Has the options of a request hold in an answer that opens a thread.
+pub(super) fn take_options(answer: &mut Value, params: &Value) {
+    let kept = ["approvalPolicy", "approvalsReviewer", "cwd", "model", "modelProvider", "serviceTier"];
+    for option in kept.into_iter().filter(|option| !params[option].is_null()) {
+        answer[option] = params[option].clone();
+    }
+    let sandbox = match params["sandbox"].as_str() {
+        Some("read-only") => json!({"type": "readOnly", "networkAccess": false}),
+        Some("workspace-write") => json!({
+            "type": "workspaceWrite", "writableRoots": [], "networkAccess": false,
+            "excludeTmpdirEnvVar": false, "excludeSlashTmp": false,
+        }),
+        Some("danger-full-access") => json!({"type": "dangerFullAccess"}),
+        _ => return,
+    };
+    answer["sandbox"] = sandbox;
+}
+
 /// A turn of this status: `inProgress`, `completed`, `interrupted` or `failed`.
 pub fn turn(id: &str, status: &str) -> Value {
     let running = status == "inProgress";

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::chunks::Cutter;
+use super::messages;
 use super::port::Port;
 use super::script::Script;
 use super::step::{Answer, Step, Unexpected, contains};
@@ -280,9 +281,23 @@ impl<'a, P: Port> Player<'a, P> {
 
     async fn answer(&mut self, id: &Value, answer: &Answer) -> Result<(), ScriptError> {
         match answer.message(id) {
-            Some(message) => self.send(&message).await,
+            Some(mut message) => {
+                if matches!(answer, Answer::Opens(_))
+                    && let Some(request) = self.request(id)
+                {
+                    messages::take_options(&mut message["result"], &request["params"]);
+                }
+                self.send(&message).await
+            }
             None => Ok(()),
         }
+    }
+
+    /// The request of this id.
+    fn request(&self, id: &Value) -> Option<Value> {
+        let mut received =
+            self.received.iter().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        received.find(|message| message["id"] == *id && message.get("method").is_some())
     }
 
     async fn send(&mut self, message: &Value) -> Result<(), ScriptError> {

@@ -233,9 +233,10 @@ impl Script {
         self
     }
 
-    /// Expects `thread/start` and answers with a thread of this id.
+    /// Expects `thread/start` and answers with a thread of this id, which has the options that the request names.
     pub fn start_thread(self, thread: &str) -> Self {
-        self.expect("thread/start").respond(messages::thread_start_response(thread))
+        let answer = Answer::Opens(messages::thread_start_response(thread));
+        self.expect("thread/start").step(Step::Respond { to: None, answer })
     }
 
     /// Expects `turn/start`, answers with a turn of this id and says that it has started.

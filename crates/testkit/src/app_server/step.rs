@@ -116,6 +116,9 @@ pub enum Step {
 pub enum Answer {
     /// With a result.
     Result(Value),
+    /// With a result that opens a thread, such as that of [`thread_start_response`](super::messages::thread_start_response),
+    /// in which the options that the request names hold, as the runtime has it: its sandbox, folder, model and the like.
+    Opens(Value),
     /// With an error: `{"code": …, "message": …}` and perhaps `data`.
     Error(Value),
     /// With these members beside the id, whatever they are.
@@ -133,7 +136,7 @@ impl Answer {
     /// The message for a request of this id.
     pub(crate) fn message(&self, id: &Value) -> Option<Value> {
         match self {
-            Self::Result(result) => Some(json!({"id": id, "result": result})),
+            Self::Result(result) | Self::Opens(result) => Some(json!({"id": id, "result": result})),
             Self::Error(error) => Some(json!({"id": id, "error": error})),
             Self::Members(members) => {
                 let mut message = members.clone();

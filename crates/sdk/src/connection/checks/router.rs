@@ -358,6 +358,7 @@ impl World {
                 }))
             }
             Effect::Bind(..) => unreachable!("no thread is opened"),
+            Effect::Unloaded(_) => return,
             Effect::EndLogin(..) => unreachable!("nobody logs in"),
             Effect::Closed(thread) => Out::Closed(thread[1..].parse().unwrap()),
             Effect::Interrupt { thread_id, turn_id } => {

@@ -97,6 +97,7 @@ fn owner(hub: Arc<Hub>) -> Owner {
     Owner {
         hub,
         handlers: Arc::new(handlers),
+        live_threads: Arc::default(),
         limits: Limits { merge_above: usize::MAX, stream: usize::MAX },
         silence: Duration::MAX,
         trace_context: None,

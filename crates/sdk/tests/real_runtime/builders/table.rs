@@ -73,7 +73,7 @@ macro_rules! rows_of_a_thread {
             on_user_input(|_| Reply::pass());
             sandbox(Sandbox::ReadOnly) shows "read-only";
             sandbox(Sandbox::WorkspaceWrite) shows "workspace-write";
-            service_tier("fast");
+            service_tier("flex");
             tools([tool()]);
             trust_folder();
             $($rest)*

@@ -1,0 +1,217 @@
+//! What a resume, a fork, a start or a turn names holds, or is an error before anything runs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use openai_codex::types::{CommandExecutionApprovalDecision as Decision, ReasoningEffort};
+use openai_codex::{ApprovalMode, ErrorKind, Sandbox};
+use openai_codex_testkit::{ModelReply, ModelToolCall};
+
+use crate::support::{Model, with_both_clients};
+
+/// What the last command printed.
+fn printed(model: &Model) -> String {
+    let request = model.last_request().unwrap();
+    let items = request.body["input"].as_array().unwrap();
+    items.iter().rfind(|item| item["type"] == "function_call_output").unwrap()["output"].to_string()
+}
+
+fn writes(model: &Model, path: &std::path::Path) {
+    model.reply(ModelReply::exec_command(format!("pwd; echo x > {}", path.display())));
+    model.reply("done");
+}
+
+with_both_clients! {
+    fn a_loaded_thread_that_is_resumed_read_only_writes_nothing(start, wait) {
+        let model = Model::start();
+        model.reply("first");
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::WorkspaceWrite);
+        let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let file = model.folder().join("written");
+        let again = wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
+        writes(&model, &file);
+        wait!(again.run("two")).unwrap();
+        assert!(!file.exists());
+        wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
+        writes(&model, &file);
+        wait!(again.run("three")).unwrap();
+        assert!(file.exists(), "the sandbox is the thread's, whichever handle has set it");
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_thread_that_has_not_run_yet_is_resumed_with_what_is_named(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::WorkspaceWrite);
+        let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        let again = wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
+        let file = model.folder().join("written");
+        writes(&model, &file);
+        wait!(again.run("one")).unwrap();
+        assert!(!file.exists());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn handlers_of_a_resume_of_a_loaded_thread_are_asked(start, wait) {
+        let model = Model::start();
+        model.reply("first");
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly);
+        let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let options = codex.thread_resume(thread.id()).on_command_approval(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Decision::Accept
+        });
+        let again = wait!(options.send()).unwrap();
+        let file = model.folder().join("written");
+        let line = format!("echo x > {}", file.display());
+        model.reply(ModelReply::new().call(ModelToolCall::exec_command(line).escalate("because")));
+        model.reply("done");
+        wait!(again.run("two")).unwrap();
+        assert_eq!((asked.load(Ordering::Relaxed), file.exists()), (1, true));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn the_folder_and_the_model_of_a_resume_of_a_loaded_thread_are_used(start, wait) {
+        let model = Model::start();
+        model.reply("first");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly).send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let other = model.folder().join("other");
+        std::fs::create_dir(&other).unwrap();
+        // Another way to write it is not another folder.
+        let written = model.folder().join("./other/../other/");
+        let options = codex.thread_resume(thread.id()).cwd(written).model("another-model").service_tier("flex");
+        let again = wait!(options.send()).unwrap();
+        model.reply(ModelReply::exec_command("pwd"));
+        model.reply("done");
+        wait!(again.run("two")).unwrap();
+        assert!(printed(&model).contains(&*other.to_string_lossy()), "{}", printed(&model));
+        assert_eq!(model.last_request().unwrap().model(), Some("another-model"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn what_a_loaded_thread_cannot_be_given_is_an_error_before_anything_runs(start, wait) {
+        let model = Model::start();
+        model.reply("first");
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().cwd(model.folder()).config("web_search", "disabled");
+        let thread = wait!(options.base_instructions("be brief").send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let resume = || codex.thread_resume(thread.id());
+        // What it was opened with holds.
+        wait!(resume().config("web_search", "disabled").base_instructions("be brief").send()).unwrap();
+        let refused = [
+            (wait!(resume().base_instructions("be long").send()), "base_instructions"),
+            (wait!(resume().developer_instructions("mind").send()), "developer_instructions"),
+            (wait!(resume().config("web_search", "live").send()), "web_search"),
+            (wait!(resume().trust_folder().send()), "trust"),
+            (wait!(resume().model_provider("openai").send()), "model_provider"),
+        ];
+        for (answer, option) in refused {
+            let error = answer.unwrap_err();
+            assert_eq!((error.kind(), error.thread_id()), (ErrorKind::OptionNotApplied, Some(thread.id())));
+            assert!(error.to_string().contains(option), "{error}");
+        }
+        assert_eq!(model.requests().len(), 1);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_thread_that_is_not_loaded_takes_everything(start, wait) {
+        let model = Model::start();
+        model.reply("first");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        wait!(codex.close()).unwrap();
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_resume(thread.id()).base_instructions("be brief").config("web_search", "disabled");
+        let again = wait!(options.sandbox(Sandbox::WorkspaceWrite).approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        let file = model.folder().join("written");
+        writes(&model, &file);
+        wait!(again.run("two")).unwrap();
+        assert!(file.exists());
+        assert!(model.last_request().unwrap().body.to_string().contains("be brief"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn without_the_experimental_methods_a_bound_that_does_not_hold_is_an_error(start, wait) {
+        let model = Model::start();
+        model.reply("first");
+        let codex = start!(model.config().experimental_api(false)).unwrap();
+        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::WorkspaceWrite);
+        let thread = wait!(options.send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        // One that holds needs nothing.
+        wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
+        let error = wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OptionNotApplied);
+        let text = error.to_string();
+        assert!(text.contains("`sandbox`") && text.contains("workspaceWrite"), "{text}");
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_bound_of_a_turn_that_would_join_is_an_error_and_not_sent(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("first").pause(&gate));
+        model.fallback("more");
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::WorkspaceWrite);
+        let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        let turn = wait!(thread.turn("one").send()).unwrap();
+        gate.wait_reached().unwrap();
+        let join = || thread.turn("two");
+        let refused = [
+            (wait!(join().sandbox(Sandbox::ReadOnly).send()).err(), "sandbox"),
+            (wait!(join().approval_mode(ApprovalMode::Ask).send()).err(), "approval_mode"),
+            (wait!(join().cwd("/").send()).err(), "cwd"),
+            (wait!(join().model("another").send()).err(), "model"),
+            (wait!(join().effort(ReasoningEffort::High).send()).err(), "effort"),
+        ];
+        for (error, option) in refused {
+            let error = error.unwrap();
+            assert_eq!((error.kind(), error.method()), (ErrorKind::OptionNotApplied, Some("turn/start")));
+            assert!(error.to_string().contains(&format!("`{option}`")), "{error}");
+        }
+        let resume = codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly);
+        assert_eq!(wait!(resume.send()).unwrap_err().kind(), ErrorKind::OptionNotApplied, "the turn would not keep to it");
+        // What holds may be named.
+        let joined = wait!(join().sandbox(Sandbox::WorkspaceWrite).approval_mode(ApprovalMode::DenyAll).cwd(model.folder()).send());
+        assert_eq!(joined.unwrap().id(), turn.id());
+        gate.release();
+        wait!(turn.run()).unwrap();
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_fork_has_what_it_names(start, wait) {
+        let model = Model::start();
+        model.reply("first");
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::WorkspaceWrite);
+        let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let fork = wait!(codex.thread_fork(thread.id()).sandbox(Sandbox::ReadOnly).model("forked").send()).unwrap();
+        let file = model.folder().join("written");
+        writes(&model, &file);
+        wait!(fork.run("two")).unwrap();
+        assert_eq!((file.exists(), model.last_request().unwrap().model()), (false, Some("forked")));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_service_tier_that_the_runtime_drops_is_an_error(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        wait!(codex.thread_start().service_tier("flex").send()).unwrap();
+        let error = wait!(codex.thread_start().service_tier("nonsense").send()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OptionNotApplied);
+        assert!(error.to_string().contains("`service_tier`"), "{error}");
+        wait!(codex.close()).unwrap();
+    }
+}

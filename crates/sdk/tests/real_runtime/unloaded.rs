@@ -1,0 +1,157 @@
+//! Threads that the server has let go of, that have not run yet, or that it does not know.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use openai_codex::types::{CommandExecutionApprovalDecision as Decision, ThreadStatus};
+use openai_codex::{ApprovalMode, ErrorKind, Sandbox};
+use openai_codex_testkit::{ModelReply, ModelToolCall};
+
+use crate::support::{Model, with_both_clients};
+
+with_both_clients! {
+    fn every_handle_of_an_unarchived_thread_runs(start, wait) {
+        let model = Model::start();
+        ["one", "two", "three"].into_iter().for_each(|reply| model.reply(reply));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        wait!(thread.run("1")).unwrap();
+        wait!(codex.thread_archive(thread.id())).unwrap();
+        let unarchived = wait!(codex.thread_unarchive(thread.id())).unwrap();
+        assert_eq!(wait!(unarchived.run("2")).unwrap().final_response.as_deref(), Some("two"));
+        assert_eq!(wait!(thread.run("3")).unwrap().final_response.as_deref(), Some("three"));
+        let said = model.last_request().unwrap();
+        let said: Vec<_> = said.user_texts().into_iter().filter(|text| !text.starts_with('<')).map(str::to_owned).collect();
+        assert_eq!(said, ["1", "2", "3"]);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_thread_that_was_let_go_of_is_bounded_as_before_in_every_use(start, wait) {
+        let model = Model::start();
+        model.reply("one");
+        // What a thread gets that says nothing.
+        let codex = start!(model.config().config_override("sandbox_mode", "danger-full-access")).unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly).config("web_search", "disabled");
+        let options = options.on_command_approval(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Decision::Decline
+        });
+        let thread = wait!(options.send()).unwrap();
+        wait!(thread.run("1")).unwrap();
+        wait!(codex.thread_archive(thread.id())).unwrap();
+        wait!(codex.thread_unarchive(thread.id())).unwrap();
+        let (file, asks) = (model.folder().join("written"), model.folder().join("asked"));
+        let call = ModelReply::exec_command(format!("echo x > {}", file.display()));
+        let line = format!("echo x > {}", asks.display());
+        model.reply(call.call(ModelToolCall::exec_command(line).escalate("because")));
+        model.reply("two");
+        wait!(thread.run("2")).unwrap();
+        assert_eq!((file.exists(), asks.exists(), asked.load(Ordering::Relaxed)), (false, false, 1));
+        assert!(!model.last_request().unwrap().tool_names().contains(&"web_search"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn everything_that_is_asked_of_a_thread_that_was_let_go_of_works(start, wait) {
+        let model = Model::start();
+        model.reply("one");
+        model.fallback("more");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        wait!(thread.run("1")).unwrap();
+        for used in ["read", "name", "turns", "items", "compact", "turn", "fork"] {
+            wait!(codex.thread_archive(thread.id())).unwrap();
+            wait!(codex.thread_unarchive(thread.id())).unwrap();
+            match used {
+                "read" => drop(wait!(thread.read().include_turns(true).send()).unwrap()),
+                "name" => drop(wait!(thread.set_name("n")).unwrap()),
+                "turns" => assert!(!wait!(thread.turns().send()).unwrap().data.is_empty()),
+                "items" => assert!(!wait!(thread.items().send()).unwrap().data.is_empty()),
+                "compact" => {
+                    let compaction = wait!(thread.compact()).unwrap();
+                    wait!(compaction.run()).unwrap();
+                }
+                "turn" => {
+                    let turn = wait!(thread.turn("2").send()).unwrap();
+                    wait!(turn.run()).unwrap();
+                }
+                _ => drop(wait!(codex.thread_fork(thread.id()).send()).unwrap()),
+            }
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn an_archived_thread_says_so_and_can_still_be_read(start, wait) {
+        let model = Model::start();
+        model.reply("one");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        wait!(thread.run("1")).unwrap();
+        wait!(codex.thread_archive(thread.id())).unwrap();
+        let errors = [
+            wait!(thread.run("2")).unwrap_err(),
+            wait!(thread.compact()).err().unwrap(),
+            wait!(thread.set_name("n")).unwrap_err(),
+            wait!(codex.thread_resume(thread.id()).send()).unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!((error.kind(), error.thread_id()), (ErrorKind::ThreadArchived, Some(thread.id())));
+            assert!(error.to_string().contains("thread_unarchive"), "{error}");
+        }
+        let read = wait!(thread.read().include_turns(true).send()).unwrap().thread;
+        assert!(matches!(read.status, ThreadStatus::NotLoaded(_)));
+        assert_eq!(read.turns.len(), 1);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_thread_that_is_not_there_has_a_kind_of_its_own(start, wait) {
+        let model = Model::start();
+        model.reply("one");
+        let codex = start!(model.config()).unwrap();
+        let id = "01a220f6-b8a9-7da1-b6a7-202c709e9a99";
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        wait!(thread.run("1")).unwrap();
+        let deleted = serde_json::json!({"threadId": thread.id()});
+        wait!(codex.request_raw("thread/delete", deleted)).unwrap();
+        let errors = [
+            wait!(codex.thread_resume(id).send()).unwrap_err(),
+            wait!(codex.thread_fork(id).send()).unwrap_err(),
+            wait!(codex.thread_archive(id)).unwrap_err(),
+            wait!(codex.thread_unarchive(id)).unwrap_err(),
+            wait!(thread.run("2")).unwrap_err(),
+            wait!(thread.read().send()).unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::ThreadNotFound, "{error}");
+            assert!(error.json_rpc().is_some());
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_thread_that_has_not_run_yet_has_no_turns_and_no_items(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        assert!(wait!(thread.turns().send()).unwrap().data.is_empty());
+        assert!(wait!(thread.items().send()).unwrap().data.is_empty());
+        assert!(wait!(thread.items().all().next()).is_none());
+        assert!(wait!(thread.read().include_turns(true).send()).unwrap().thread.turns.is_empty());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn what_an_ephemeral_thread_has_not_is_said(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().ephemeral(true).send()).unwrap();
+        let errors = [
+            wait!(thread.turns().send()).err().unwrap(),
+            wait!(thread.items().send()).err().unwrap(),
+            wait!(thread.read().include_turns(true).send()).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(error.to_string().contains("results of its turns"), "{error}");
+        }
+        wait!(codex.close()).unwrap();
+    }
+}

@@ -93,6 +93,13 @@ pub enum ErrorKind {
     /// An option was named that does not hold for the thread or the turn, and could not be made to hold. Nothing was run
     /// with the others; the message says which option it is, what holds instead, and what to do.
     OptionNotApplied,
+    /// The turn is not active: it is over, or the server has not begun it yet. `turn/steer` and `turn/interrupt` of a turn that
+    /// is over are refused like that; the handles of a turn wait until it has begun, and interrupting one that is over is
+    /// no error there.
+    TurnNotActive,
+    /// The turn has used its budget of tokens or model requests, and was interrupted before it went on;
+    /// [`Error::turn`] holds what it produced.
+    BudgetExceeded,
     /// A stream was not read fast enough, and was given up; its turn goes on. See
     /// [`CodexConfig::stream_limit`](crate::CodexConfig::stream_limit).
     StreamOverflow,
@@ -375,6 +382,7 @@ const OVERLOADED: i64 = -32001;
 fn classify(error: &JsonRpcError) -> ErrorKind {
     match error.code {
         -32700 => ErrorKind::Parse,
+        -32600 if is_about_an_inactive_turn(&error.message) => ErrorKind::TurnNotActive,
         -32600 => of_thread(&error.message).unwrap_or(ErrorKind::InvalidRequest),
         -32601 => ErrorKind::MethodNotFound,
         -32602 => ErrorKind::InvalidParams,
@@ -391,6 +399,11 @@ fn classify(error: &JsonRpcError) -> ErrorKind {
         }
         _ => ErrorKind::JsonRpc,
     }
+}
+
+/// The words of the runtime about a turn that it cannot steer or interrupt: it is over, or has not begun.
+fn is_about_an_inactive_turn(message: &str) -> bool {
+    message.starts_with("no active turn to ") || message.starts_with("expected active turn id")
 }
 
 /// What the server says about a thread that it cannot use, in the words of runtimes 0.133.0 to 0.171.0.

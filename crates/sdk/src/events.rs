@@ -52,6 +52,16 @@ pub enum Event {
         /// What happened.
         message: String,
     },
+    /// A turn was to be interrupted, because its last handle was dropped, or one of its limits was passed, or the program
+    /// asked for it; and that failed. The turn, or a command that it has started, may still run.
+    InterruptFailed {
+        /// The thread of the turn.
+        thread_id: String,
+        /// The turn.
+        turn_id: String,
+        /// What went wrong.
+        error: crate::Error,
+    },
     /// The runtime was lost. Comes only with [`CodexConfig::restart`](crate::CodexConfig::restart): the client starts a new
     /// one when it is next used, and the observer goes on. Without that, a loss is the observer's last word, an error.
     RuntimeLost(crate::Error),
@@ -128,6 +138,9 @@ impl From<Observed> for Event {
             }
             Observed::HandlerFailed { method, thread_id, turn_id, message } => {
                 Self::HandlerFailed { method, thread_id, turn_id, message }
+            }
+            Observed::InterruptFailed { thread_id, turn_id, error } => {
+                Self::InterruptFailed { thread_id, turn_id, error }
             }
             Observed::Lost(error) => Self::RuntimeLost(error),
             Observed::Restarting { attempt, pause, reason } => Self::Restarting { attempt, pause, reason },

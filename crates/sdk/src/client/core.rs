@@ -322,6 +322,7 @@ impl Core {
             live_threads: self.live_threads.clone(),
             limits: self.config.limits,
             silence: self.config.turn_silence,
+            timeouts: self.config.request_deadlines,
             trace_context: self.config.trace_context.clone(),
             wire_log: wire_log.clone(),
             afterwards,

@@ -1,8 +1,10 @@
 //! One started and greeted runtime.
 
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use backon::{FuturesTimerSleeper, Sleeper};
@@ -12,7 +14,7 @@ use openai_codex_protocol::types::{
 };
 use openai_codex_protocol::{ClientNotification, ClientRequest, Params, client_notifications, methods};
 use serde_json::value::RawValue;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::checkout::Checkout;
 use crate::connection::logins::LoginEnd;
@@ -25,6 +27,10 @@ use crate::process::{Home, Launch};
 use crate::transport::Transport;
 use crate::{CodexConfig, Error, ErrorKind, Result, version};
 
+/// How many `turn/start`s may wait for their answers at once. Runtime 0.163.0 refuses some of 200, and leaves others without
+/// an answer.
+const MAX_UNANSWERED_STARTS: usize = 16;
+
 /// How many sessions there were.
 static STARTED: AtomicU64 = AtomicU64::new(0);
 
@@ -36,6 +42,8 @@ pub(crate) struct Session {
     checkout: Checkout,
     /// The id of the runtime's process, where this crate has started it.
     pid: Option<u32>,
+    /// The places of requests to start a turn that are not answered yet.
+    start_places: Semaphore,
     /// Which one it is of all in this process: threads are opened in one.
     pub(crate) number: u64,
 }
@@ -138,7 +146,15 @@ impl Session {
         pid: Option<u32>,
     ) -> Self {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        Self { connection, metadata, deadlines: config.request_deadlines, checkout, pid, number }
+        Self {
+            connection,
+            metadata,
+            deadlines: config.request_deadlines,
+            checkout,
+            pid,
+            start_places: Semaphore::new(MAX_UNANSWERED_STARTS),
+            number,
+        }
     }
 
     /// The id of the runtime's process, as long as it may be alive: it can be given to another process afterwards.
@@ -197,16 +213,34 @@ impl Session {
         self.connection.request(method, params, None, self.deadline_of(method))?.await
     }
 
-    /// Starts a turn whose events go to `log`. What is asked for is checked already.
-    pub(crate) fn start_turn(
-        &self,
-        params: &RawValue,
-        log: &Arc<TurnLog>,
-        deadline: Option<Duration>,
-    ) -> Result<Pending> {
-        let deadline = deadline.or_else(|| self.deadline_of(methods::TurnStart::METHOD));
-        let joins = !version::is_older(&self.metadata, version::JOINS);
-        self.connection.start_turn(params, log, deadline, joins)
+    /// Starts a turn whose events go to `log`, and waits for the answer. What is asked for is checked already. At most
+    /// [`MAX_UNANSWERED_STARTS`] are under way at once; the others wait for their place, as long as their deadlines allow.
+    pub(crate) async fn start_turn(&self, params: &RawValue, log: &Arc<TurnLog>) -> Result<String> {
+        const METHOD: &str = methods::TurnStart::METHOD;
+        self.connection.check_process()?;
+        let mut place = pin!(self.start_places.acquire());
+        let mut time = log.limits().time_left().map(|left| self.connection.sleep(left));
+        let _place = poll_fn(|context| match (place.as_mut().poll(context), &mut time) {
+            (Poll::Ready(place), _) => Poll::Ready(Ok(place)),
+            (Poll::Pending, Some(time)) => Pin::new(time).poll(context).map(Err),
+            (Poll::Pending, None) => Poll::Pending,
+        })
+        .await
+        .map_err(|()| {
+            let message = format!(
+                "the time of the turn was over before it was asked for: {MAX_UNANSWERED_STARTS} other starts are not \
+                 answered yet"
+            );
+            Error::new(ErrorKind::DeadlineExceeded, message).with_method(METHOD).with_thread(Some(&log.thread_id))
+        })?;
+        let timeouts = [log.limits().time_left(), self.deadline_of(METHOD)];
+        let timeout = timeouts.into_iter().flatten().min();
+        self.connection.start_turn(params, log, timeout, self.joins_turns())?.await
+    }
+
+    /// Whether the runtime answers a `turn/start` on a busy thread with the turn that runs.
+    pub(crate) fn joins_turns(&self) -> bool {
+        !version::is_older(&self.metadata, version::JOINS)
     }
 
     /// Starts a compaction: a turn whose events go to `log`, and whose id the answer does not tell.

@@ -22,11 +22,14 @@ use super::backlog::Budget;
 use super::deadlines::{self, Clock};
 use super::envelope::{Incoming, Outcome};
 use super::frame_queue::Event;
+use super::interruption::Interruption;
+use super::limits::Limit;
 use super::observers::{Afterwards, Observed};
 use super::preamble::Preamble;
+use super::router::Watched;
 use super::secrets::Secrets;
 use super::staged::Staged;
-use super::{Connection, Ended, Outgoing, Owner, Router, Shared, watchdog};
+use super::{Connection, Ended, Outgoing, Owner, Router, Shared, interruption, limits, watchdog};
 use crate::owning_process::OwningProcess;
 use crate::process::{self, StderrTail};
 use crate::trace;
@@ -59,6 +62,9 @@ pub(super) struct Process {
 pub(super) struct Driver {
     shared: Arc<Shared>,
     outbox: mpsc::UnboundedReceiver<Outgoing>,
+    interrupting: mpsc::UnboundedReceiver<Interruption>,
+    limiting: mpsc::UnboundedReceiver<Limit>,
+    suspected: mpsc::UnboundedReceiver<Watched>,
     clock: Clock,
     closing: watch::Receiver<bool>,
     silence: Duration,
@@ -76,7 +82,8 @@ enum Why {
 
 /// Makes both sides of a connection.
 pub(super) fn connection(owner: Owner) -> (Connection, Driver) {
-    let Owner { hub, handlers, live_threads, limits, silence, trace_context, wire_log, afterwards } = owner;
+    let Owner { hub, handlers, live_threads, limits, silence, timeouts, trace_context, wire_log, afterwards } =
+        owner;
     // A client that starts again has not ended its observers, unless it was closed.
     if afterwards != Afterwards::RestartAgain {
         hub.reopen();
@@ -84,10 +91,17 @@ pub(super) fn connection(owner: Owner) -> (Connection, Driver) {
     let (outbox, queued) = mpsc::unbounded_channel();
     let (deadlines, clock) = deadlines::deadlines();
     let (closing, close) = watch::channel(false);
+    let (interruptions, interrupting) = mpsc::unbounded_channel();
+    let (turn_limits, limiting) = mpsc::unbounded_channel();
+    let (suspects, suspected) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         router: Router::new(afterwards).into(),
         outbox,
         deadlines,
+        timeouts,
+        interruptions,
+        limits: turn_limits,
+        suspects,
         secrets: Arc::new(Secrets::default()),
         hub,
         handlers,
@@ -102,14 +116,25 @@ pub(super) fn connection(owner: Owner) -> (Connection, Driver) {
         process: OwningProcess::current(),
         over: AtomicBool::new(false),
     });
-    let driver = Driver { shared: shared.clone(), outbox: queued, clock, closing: close, silence, wire_log };
+    let driver = Driver {
+        shared: shared.clone(),
+        outbox: queued,
+        interrupting,
+        limiting,
+        suspected,
+        clock,
+        closing: close,
+        silence,
+        wire_log,
+    };
     (Connection { shared }, driver)
 }
 
 impl Driver {
     /// Runs the connection until it ends, and then ends the process behind it.
     pub(super) async fn run(self, transport: Transport, mut process: Option<Process>) {
-        let Self { shared, outbox, clock, mut closing, silence, wire_log } = self;
+        let Self { shared, outbox, interrupting, limiting, suspected, clock, mut closing, silence, wire_log } =
+            self;
         let _last_word = LastWord(shared.clone());
         let transport = match &wire_log {
             Some(log) => log.attach(transport, &shared.secrets),
@@ -127,7 +152,12 @@ impl Driver {
                 move |id, waited| expiring.route(|router, effects| router.expire(id, waited, effects)),
             )
         });
-        let watching = tokio::spawn(watchdog::run(shared.clone(), silence));
+        let watching = [
+            tokio::spawn(watchdog::run(shared.clone(), silence)),
+            tokio::spawn(watchdog::check_suspects(shared.clone(), suspected)),
+            tokio::spawn(interruption::run(shared.clone(), interrupting)),
+            tokio::spawn(limits::run(shared.clone(), limiting)),
+        ];
         let mut reading = tokio::spawn(read(shared.clone(), transport.reader));
         let mut writing = tokio::spawn(write(shared.clone(), outbox, transport.writer, closing.clone()));
 
@@ -174,7 +204,9 @@ impl Driver {
         };
         stop(reading).await;
         stop(ticking).await;
-        stop(watching).await;
+        for task in watching {
+            stop(task).await;
+        }
         shared.ended.send_replace(Some(Ended { reaped }));
     }
 }

@@ -143,6 +143,41 @@ pub(crate) fn resolved_request(params: &str) -> Option<RequestId> {
     serde_json::from_str::<Resolved>(params).ok().map(|resolved| resolved.request_id)
 }
 
+/// The id of the item that an `item/started` or `item/completed` is about, if it is a command.
+pub(crate) fn command_item(params: &str) -> Option<Box<str>> {
+    #[derive(serde::Deserialize)]
+    struct Params {
+        item: Item,
+    }
+    #[derive(serde::Deserialize)]
+    struct Item {
+        #[serde(rename = "type")]
+        kind: String,
+        id: String,
+    }
+    // Most items are something else, and some are long.
+    if !params.contains("\"commandExecution\"") {
+        return None;
+    }
+    let Item { kind, id } = serde_json::from_str::<Params>(params).ok()?.item;
+    (kind == "commandExecution").then(|| id.into())
+}
+
+/// Whether a `thread/status/changed` says that the thread is at work, or something that this version does not know.
+pub(crate) fn is_active(params: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Params {
+        status: Status,
+    }
+    #[derive(serde::Deserialize)]
+    struct Status {
+        #[serde(rename = "type")]
+        kind: String,
+    }
+    let status = serde_json::from_str::<Params>(params).map(|params| params.status.kind);
+    !matches!(status.as_deref(), Ok("idle" | "notLoaded" | "systemError"))
+}
+
 /// The turn's id in the answer to `turn/start`.
 pub(crate) fn started_turn(result: &str) -> Option<Cow<'_, str>> {
     Scanner { text: result, at: 0 }.route()?.turn_id

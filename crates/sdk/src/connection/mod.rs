@@ -5,6 +5,7 @@
 //! what was read at once, [`turn_log`] and [`observers`] keep what consumers have not taken yet
 //! ([`frame_queue`], [`backlog`], [`merge`]). [`asked`] keeps what the server has asked, [`serve`] has it answered by
 //! handlers and [`fallback`] without any. [`deadlines`] ends what takes too long, [`watchdog`] asks after silent turns,
+//! [`interruption`] interrupts turns and [`limits`] keeps their limits,
 //! [`secrets`] takes keys out of what reports trouble, [`preamble`] is what came before the handshake, [`outgoing`] is what is written, and [`driver`] runs them over a
 //! transport on the client's I/O thread.
 
@@ -17,14 +18,16 @@ mod driver;
 mod envelope;
 mod fallback;
 pub(crate) mod frame_queue;
+mod interruption;
 mod io_thread;
+pub(crate) mod limits;
 mod lineage;
 pub(crate) mod logins;
 mod merge;
 pub(crate) mod observers;
 mod outgoing;
 mod preamble;
-mod router;
+pub(crate) mod router;
 pub(crate) mod secrets;
 mod serve;
 mod staged;
@@ -45,6 +48,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::handler::{Handlers, Layer, drop_elsewhere};
+use crate::method_class::ClassDeadlines;
 use crate::owning_process::OwningProcess;
 use crate::thread::live::LiveThreads;
 use crate::trace;
@@ -53,11 +57,13 @@ use crate::wire_log::Recorder;
 use crate::{Error, ErrorKind, Result};
 use backlog::{Budget, Limits};
 use deadlines::Deadlines;
+use interruption::Interruption;
+use limits::Limit;
 use logins::LoginEnd;
 use observers::{Afterwards, Hub, Observed};
 use outgoing::{ClientNotification, Outgoing, Request, frame};
 use preamble::Preamble;
-use router::{Answer, Effect, Router, Waiter};
+use router::{Answer, Effect, Phase, Router, Waiter, Watched};
 use secrets::Secrets;
 use turn_log::TurnLog;
 
@@ -79,6 +85,8 @@ pub(crate) struct Owner {
     pub(crate) limits: Limits,
     /// How long a turn may be silent before the server is asked about it.
     pub(crate) silence: Duration,
+    /// How long requests may wait for their answers.
+    pub(crate) timeouts: ClassDeadlines,
     pub(crate) trace_context: Option<TraceSource>,
     pub(crate) wire_log: Option<Arc<Recorder>>,
     pub(crate) afterwards: Afterwards,
@@ -90,6 +98,11 @@ struct Shared {
     router: Mutex<Router>,
     outbox: mpsc::UnboundedSender<Outgoing>,
     deadlines: Deadlines,
+    /// How long requests may wait for their answers.
+    timeouts: ClassDeadlines,
+    interruptions: mpsc::UnboundedSender<Interruption>,
+    limits: mpsc::UnboundedSender<Limit>,
+    suspects: mpsc::UnboundedSender<Watched>,
     secrets: Arc<Secrets>,
     hub: Arc<Hub>,
     handlers: Arc<Handlers>,
@@ -148,12 +161,16 @@ impl Shared {
                 Effect::Bind(thread_id, layer) => drop_elsewhere(self.handlers.bind(&thread_id, layer)),
                 Effect::Unloaded(thread_id) => self.live_threads.closed(&thread_id),
                 Effect::Closed(thread_id) => drop_elsewhere(self.handlers.release(&thread_id)),
-                Effect::Interrupt { thread_id, turn_id } => {
-                    let id = self.router().new_id();
-                    let params = serde_json::json!({"threadId": &*thread_id, "turnId": &*turn_id});
-                    let request = serde_json::json!({"method": "turn/interrupt", "id": id, "params": params});
-                    self.send(None, frame(&request));
+                // An I/O thread that has gone means an ended connection, and with it every turn.
+                Effect::Interrupt { thread_id, turn_id, end_commands } => {
+                    let interruption = Interruption::new(thread_id, turn_id, end_commands);
+                    let _ = self.interruptions.send(interruption);
                 }
+                Effect::Limit(log) => drop(self.limits.send(Limit::Watch(log))),
+                Effect::Exceeded(log) => drop(self.limits.send(Limit::Exceeded(log))),
+                Effect::Suspect(turn) => drop(self.suspects.send(turn)),
+                Effect::TurnRuns(phase) => drop(phase.send_replace(Phase::Running)),
+                Effect::TurnOver(phase, commands) => drop(phase.send_replace(Phase::Over(commands))),
             }
         }
     }
@@ -326,8 +343,29 @@ impl Connection {
     }
 
     /// A window of a turn that is to be started.
-    pub(crate) fn log(&self, thread_id: Arc<str>, keep_backlog: bool) -> Arc<TurnLog> {
-        Arc::new(TurnLog::new(thread_id, keep_backlog, &self.shared.budget))
+    pub(crate) fn log(&self, thread_id: Arc<str>, keep_backlog: bool) -> TurnLog {
+        TurnLog::new(thread_id, keep_backlog, &self.shared.budget)
+    }
+
+    /// Interrupts a turn. Completes when the server has accepted that, or the turn is over; its commands are ended too, if
+    /// the log says so.
+    pub(crate) async fn interrupt(&self, log: &TurnLog, turn_id: Arc<str>) -> Result<()> {
+        self.check_process()?;
+        let interruption = Interruption::new(log.thread_id.clone(), turn_id, log.ends_commands());
+        let (interruption, outcome) = interruption.with_outcome();
+        let _ = self.shared.interruptions.send(interruption);
+        let lost = || {
+            self.failure()
+                .unwrap_or_else(|| Error::new(ErrorKind::TransportClosed, "the connection has ended"))
+        };
+        outcome.await.unwrap_or_else(|_| Err(lost().with_method("turn/interrupt")))
+    }
+
+    /// Whether the server runs a turn: completes at once if it does, or when it does; with `false` if the turn is over.
+    pub(crate) async fn runs(&self, turn_id: &str) -> bool {
+        let Some(mut phase) = self.shared.router().follow(turn_id) else { return false };
+        let phase = phase.wait_for(|phase| !matches!(phase, Phase::Starting)).await;
+        phase.is_ok_and(|phase| matches!(*phase, Phase::Running))
     }
 
     /// The last handle of a turn has gone.

@@ -19,6 +19,7 @@ pub(crate) enum Observed {
     Malformed { line: String, reason: String },
     Answered { method: String, thread_id: Option<String>, turn_id: Option<String>, declined: bool },
     HandlerFailed { method: String, thread_id: Option<String>, turn_id: Option<String>, message: String },
+    InterruptFailed { thread_id: String, turn_id: String, error: Error },
     Lost(Error),
     Restarting { attempt: usize, pause: Duration, reason: Error },
     Restarted { attempt: usize },

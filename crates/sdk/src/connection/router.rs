@@ -13,10 +13,12 @@ use std::task::Waker;
 use bytes::Bytes;
 use openai_codex_protocol::NotificationKind;
 use openai_codex_protocol::types::RequestId;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::asked::{Arrival, Ask, Asked};
-use super::envelope::{Incoming, Kin, Outcome, Route, resolved_request, started_turn, thread_of};
+use super::envelope::{
+    Incoming, Kin, Outcome, Route, command_item, is_active, resolved_request, started_turn, thread_of,
+};
 use super::frame_queue::{Event, FrameQueue};
 use super::lineage::Lineage;
 use super::logins::{Ending, LoginEnd, Logins};
@@ -59,8 +61,18 @@ pub(crate) enum Effect {
     Unloaded(Box<str>),
     /// A thread was closed, and so are those that descend from it.
     Closed(Arc<str>),
-    /// Ask the server to interrupt a turn that nobody holds any more.
-    Interrupt { thread_id: Arc<str>, turn_id: Arc<str> },
+    /// Interrupt a turn that nothing holds any more; with its commands, if so wanted.
+    Interrupt { thread_id: Arc<str>, turn_id: Arc<str>, end_commands: bool },
+    /// Let those who follow a turn know that the server runs it.
+    TurnRuns(watch::Sender<Phase>),
+    /// Let those who follow a turn know that it is over, and which of its commands still run.
+    TurnOver(watch::Sender<Phase>, Arc<[Box<str>]>),
+    /// Keep the time limits of a turn, which has its id now.
+    Limit(Arc<TurnLog>),
+    /// End a turn that has used more than its budget.
+    Exceeded(Arc<TurnLog>),
+    /// Look after a turn whose thread has gone idle, or was closed, without the turn's end.
+    Suspect(Watched),
     /// Tell the handles of a login how it ended.
     EndLogin(Ending, LoginEnd),
 }
@@ -80,10 +92,22 @@ pub(crate) struct Router {
     /// What the error of a lost turn says on top.
     note: &'static str,
     wakers: Vec<Waker>,
+    /// Logs of turns that have used more than their budget.
+    exceeded: Vec<Arc<TurnLog>>,
 }
 
 /// How many events are kept of a turn that nobody wants. It is a few that a sub-agent is ahead of the item that tells of it.
 const UNWANTED: u64 = 16;
+
+/// How far a turn has come, for those who follow it. The connection's end closes their channel.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Phase {
+    /// The server has answered that it starts the turn, and refuses to interrupt or steer it yet.
+    Starting,
+    Running,
+    /// With the ids of its commands that still run.
+    Over(Arc<[Box<str>]>),
+}
 
 /// A turn that somebody waits for, as it was at a moment.
 #[derive(Debug)]
@@ -109,6 +133,12 @@ struct Turn {
     claimed: bool,
     /// The turn that a sub-agent's turn works for.
     root: Option<Arc<str>>,
+    /// Whether the server has said that it runs: before that, it refuses to interrupt or steer it.
+    runs: bool,
+    /// For those who follow it: whether it runs. Gone with the turn.
+    phase: Option<watch::Sender<Phase>>,
+    /// The ids of its command items that have begun and not ended.
+    commands: Vec<Box<str>>,
     /// Its first events, if nobody wanted them: the item that makes it a sub-agent's may come after them. Boxed, since
     /// turns that somebody wants have none.
     unwanted: Option<Box<FrameQueue>>,
@@ -117,7 +147,19 @@ struct Turn {
 impl Turn {
     fn new(id: Arc<str>, thread_id: Option<&str>, since: u64) -> Self {
         let thread_id = thread_id.map(Arc::from);
-        Self { id, thread_id, since, seen: 0, logs: Vec::new(), claimed: false, root: None, unwanted: None }
+        Self {
+            id,
+            thread_id,
+            since,
+            seen: 0,
+            logs: Vec::new(),
+            claimed: false,
+            root: None,
+            runs: false,
+            phase: None,
+            commands: Vec::new(),
+            unwanted: None,
+        }
     }
 
     /// Whether somebody wants its events: a log of its own, or the turn that it works for.
@@ -258,6 +300,7 @@ impl Router {
         if !self.wakers.is_empty() {
             effects.push(Effect::Wake(std::mem::take(&mut self.wakers)));
         }
+        effects.extend(self.exceeded.drain(..).map(Effect::Exceeded));
     }
 
     /// Gives all staged events to their logs, and those of sub-agents' turns to the logs of the turns they work for.
@@ -271,7 +314,11 @@ impl Router {
                 continue;
             }
             turn.seen += events.len() as u64;
-            turn.logs.iter().for_each(|log| log.append(events.clone(), &mut self.wakers));
+            for log in &turn.logs {
+                if log.append(events.clone(), &mut self.wakers) {
+                    self.exceeded.push(log.clone());
+                }
+            }
             if let Some(root) = turn.root.clone() {
                 self.hand_to_root(&root, events);
             }
@@ -281,8 +328,10 @@ impl Router {
 
     /// Gives events of a sub-agent's turn to the logs of the turn it works for.
     fn hand_to_root<'a>(&mut self, root: &str, events: impl Iterator<Item = Event<'a>> + Clone) {
-        let logs = self.turns.get(root).into_iter().flat_map(|root| &root.logs);
-        logs.for_each(|log| log.append_of_child(events.clone(), &mut self.wakers));
+        let Some(root) = self.turns.get_mut(root) else { return };
+        // A turn that waits for its sub-agents is as active as they are.
+        root.seen += events.clone().count() as u64;
+        root.logs.iter().for_each(|log| log.append_of_child(events.clone(), &mut self.wakers));
     }
 
     fn route<'a>(
@@ -379,8 +428,10 @@ impl Router {
         let running = self.turns.get(&turn_id);
         let created = running.is_none_or(|turn| turn.since > since && !turn.claimed);
         log.bind(turn_id.clone(), created, &mut self.wakers);
-        if let Some(events) = early {
-            log.append(events.iter(), &mut self.wakers);
+        if let Some(events) = early
+            && log.append(events.iter(), &mut self.wakers)
+        {
+            self.exceeded.push(log.clone());
         }
         if log.has_ended() {
             return;
@@ -392,9 +443,12 @@ impl Router {
         turn.claimed = true;
         turn.unwanted = None;
         if !abandoned {
+            if log.limits().has_time_limit() {
+                effects.push(Effect::Limit(log.clone()));
+            }
             turn.logs.push(log);
         } else if created && !self.starts.is_about_to_be_joined(&log.thread_id) {
-            effects.push(Effect::Interrupt { thread_id: log.thread_id.clone(), turn_id });
+            effects.push(interrupt(&log, turn_id));
         }
     }
 
@@ -420,15 +474,22 @@ impl Router {
                     self.lineage.spawned(child, parent);
                 }
             }
+            Some(NotificationKind::ThreadStatusChanged) => {
+                // An idle thread has no turn: its end comes in a moment, or was lost.
+                if let Some(thread_id) = route.thread_id.as_deref().filter(|_| !is_active(event.text)) {
+                    // Its parameters are two: the thread, and its status.
+                    if event.text.contains("\"notLoaded\"") {
+                        effects.push(Effect::Unloaded(thread_id.into()));
+                    }
+                    self.suspect_turns_of(thread_id, effects);
+                }
+            }
             Some(NotificationKind::ThreadClosed) => {
                 if let Some(thread_id) = route.thread_id.as_deref() {
                     effects.push(Effect::Unloaded(thread_id.into()));
+                    self.suspect_turns_of(thread_id, effects);
                     effects.extend(self.lineage.closed(thread_id).into_iter().map(Effect::Closed));
                 }
-            }
-            // Its parameters are two: the thread, and its status.
-            Some(NotificationKind::ThreadStatusChanged) if event.text.contains("\"notLoaded\"") => {
-                effects.extend(route.thread_id.as_deref().map(|id| Effect::Unloaded(id.into())));
             }
             Some(NotificationKind::ServerRequestResolved) => {
                 let signal = resolved_request(event.text).and_then(|id| self.asked.resolved(&id));
@@ -443,7 +504,7 @@ impl Router {
                 // What came before a turn's start is not of it, and whose it is may change with it.
                 self.hand_on(staged);
                 self.note_early(turn_id, event, route);
-                let new = self.appeared(turn_id, route);
+                let new = self.appeared(turn_id, route, effects);
                 staged.push(turn_id, event);
                 // A log that is tied to the turn now has this event already, from its early ones.
                 if let Some(thread_id) = route.thread_id.as_deref().filter(|_| new) {
@@ -457,12 +518,12 @@ impl Router {
                 self.note_early(turn_id, event, route);
                 staged.push(turn_id, event);
                 self.hand_on(staged);
-                self.turns.remove(turn_id);
-                self.lineage.turn_ended(turn_id);
+                self.forget_turn(turn_id, effects);
                 let unanswered = self.asked.end_turn(turn_id).into_iter();
                 effects.extend(unanswered.map(|(ask, signal)| Effect::Cancel(signal, Some(ask))));
             }
             _ => {
+                self.note_command(turn_id, event);
                 if let Some(kin) = &route.kin {
                     self.hand_on(staged);
                     self.note_employer(turn_id, route.thread_id.as_deref(), kin);
@@ -509,7 +570,7 @@ impl Router {
     }
 
     /// A turn has started; tells whether it was not known to run.
-    fn appeared(&mut self, turn_id: &str, route: &Route<'_>) -> bool {
+    fn appeared(&mut self, turn_id: &str, route: &Route<'_>, effects: &mut Vec<Effect>) -> bool {
         let new = !self.turns.contains_key(turn_id);
         if let Some(thread_id) = route.thread_id.as_deref() {
             self.lineage.is_open(thread_id);
@@ -518,6 +579,10 @@ impl Router {
             let since = self.tick();
             let id: Arc<str> = turn_id.into();
             self.turns.insert(id.clone(), Turn::new(id, route.thread_id.as_deref(), since).into());
+        }
+        if let Some(turn) = self.turns.get_mut(turn_id) {
+            turn.runs = true;
+            effects.extend(turn.phase.clone().map(Effect::TurnRuns));
         }
         let employer = || self.lineage.employer(route.thread_id.as_deref()?);
         let named = route.kin.as_ref().and_then(|kin| kin.root_turn_id.as_deref());
@@ -542,10 +607,12 @@ impl Router {
                 self.name(&thread_id, effects);
                 self.wake(effects);
             }
-            let error = Error::new(
-                ErrorKind::DeadlineExceeded,
-                format!("no answer within {waited:?}; the server may still carry the request out"),
-            );
+            let then = match self.starts.contains(id) {
+                true => "; if the server starts the turn after all, the client interrupts it",
+                false => "; the server may still carry the request out",
+            };
+            let message = format!("no answer within {waited:?}{then}");
+            let error = Error::new(ErrorKind::DeadlineExceeded, message);
             let error = in_context(error, &waiter);
             effects.push(Effect::Resolve(waiter, Err(error)));
         }
@@ -571,9 +638,9 @@ impl Router {
         }
     }
 
-    /// The last handle and stream of a log have gone. With `interrupt`, a turn that this log created and that nobody
+    /// The last handle and stream of a log have gone. With `due`, a turn that this log created and that nobody
     /// else holds is interrupted.
-    pub(crate) fn release(&mut self, log: &Arc<TurnLog>, interrupt: bool, effects: &mut Vec<Effect>) {
+    pub(crate) fn release(&mut self, log: &Arc<TurnLog>, due: bool, effects: &mut Vec<Effect>) {
         let Some(turn_id) = log.turn_id() else {
             // Nobody waits any more for the turn of a compaction.
             self.starts.release(log);
@@ -582,21 +649,86 @@ impl Router {
         let Some(turn) = self.turns.get_mut(&turn_id) else { return };
         turn.logs.retain(|held| !Arc::ptr_eq(held, log));
         let held = !turn.logs.is_empty() || self.starts.is_about_to_be_joined(&log.thread_id);
-        if interrupt && !held && log.created() {
-            effects.push(Effect::Interrupt { thread_id: log.thread_id.clone(), turn_id });
+        if due && !held && log.created() {
+            effects.push(interrupt(log, turn_id));
         }
     }
 
     /// The turns that somebody waits for.
     pub(crate) fn watched(&self) -> Vec<Watched> {
-        let held = self.turns.iter().filter_map(|(turn_id, turn)| Some((turn_id, turn, turn.logs.first()?)));
-        held.map(|(turn_id, turn, log)| Watched {
-            turn_id: turn_id.clone(),
+        self.turns.values().filter_map(|turn| self.watched_turn(turn)).collect()
+    }
+
+    fn watched_turn(&self, turn: &Turn) -> Option<Watched> {
+        let log = turn.logs.first()?;
+        Some(Watched {
+            turn_id: turn.id.clone(),
             thread_id: log.thread_id.clone(),
             seen: turn.seen,
-            waits_for_us: self.asked.is_waiting(turn_id),
+            waits_for_us: self.asked.is_waiting(&turn.id),
         })
-        .collect()
+    }
+
+    /// A turn that runs, as it is now: how many of its events were seen, and whether the server waits for an answer of
+    /// ours in it.
+    pub(crate) fn activity(&self, turn_id: &str) -> Option<(u64, bool)> {
+        self.turns.get(turn_id).map(|turn| (turn.seen, self.asked.is_waiting(turn_id)))
+    }
+
+    /// Follows a turn; none if it is over already.
+    pub(crate) fn follow(&mut self, turn_id: &str) -> Option<watch::Receiver<Phase>> {
+        let turn = self.turns.get_mut(turn_id)?;
+        let phase = if turn.runs { Phase::Running } else { Phase::Starting };
+        Some(turn.phase.get_or_insert_with(|| watch::Sender::new(phase)).subscribe())
+    }
+
+    /// Whether a turn has commands that have begun and not ended.
+    pub(crate) fn has_commands(&self, turn_id: &str) -> bool {
+        self.turns.get(turn_id).is_some_and(|turn| !turn.commands.is_empty())
+    }
+
+    /// Takes note of a command that begins or ends in a turn.
+    fn note_command(&mut self, turn_id: &str, event: Event<'_>) {
+        let begins = match event.kind {
+            Some(NotificationKind::ItemStarted) => true,
+            Some(NotificationKind::ItemCompleted) => false,
+            _ => return,
+        };
+        let Some(turn) = self.turns.get_mut(turn_id).filter(|turn| begins || !turn.commands.is_empty())
+        else {
+            return;
+        };
+        let Some(item_id) = command_item(event.text) else { return };
+        if begins {
+            turn.commands.push(item_id);
+        } else {
+            turn.commands.retain(|running| *running != item_id);
+        }
+    }
+
+    /// Has the turns of a thread looked after: the thread has none any more, and their ends have not come.
+    fn suspect_turns_of(&self, thread_id: &str, effects: &mut Vec<Effect>) {
+        let here = |turn: &&Box<Turn>| turn.runs && turn.thread_id.as_deref() == Some(thread_id);
+        let suspects = self.turns.values().filter(here).filter_map(|turn| self.watched_turn(turn));
+        effects.extend(suspects.map(Effect::Suspect));
+    }
+
+    /// A turn is over.
+    fn forget_turn(&mut self, turn_id: &str, effects: &mut Vec<Effect>) -> Option<Box<Turn>> {
+        self.lineage.turn_ended(turn_id);
+        let mut turn = self.turns.remove(turn_id)?;
+        effects
+            .extend(turn.phase.take().map(|phase| Effect::TurnOver(phase, turn.commands.as_slice().into())));
+        Some(turn)
+    }
+
+    /// Ends the wait of one log with an error; the turn goes on for the others.
+    pub(crate) fn lose_log(&mut self, log: &Arc<TurnLog>, error: &Error, effects: &mut Vec<Effect>) {
+        if let Some(turn) = log.turn_id().and_then(|turn_id| self.turns.get_mut(&turn_id)) {
+            turn.logs.retain(|held| !Arc::ptr_eq(held, log));
+        }
+        log.lose(error, &mut self.wakers);
+        self.wake(effects);
     }
 
     /// The end of a turn was lost: whoever waits for it is told, unless something was heard of it meanwhile.
@@ -604,10 +736,9 @@ impl Router {
         if self.turns.get(&lost.turn_id).is_none_or(|turn| turn.seen != lost.seen) {
             return;
         }
-        if let Some(turn) = self.turns.remove(&lost.turn_id) {
+        if let Some(turn) = self.forget_turn(&lost.turn_id, effects) {
             turn.logs.iter().for_each(|log| log.lose(error, &mut self.wakers));
         }
-        self.lineage.turn_ended(&lost.turn_id);
         self.wake(effects);
     }
 
@@ -628,7 +759,8 @@ impl Router {
         for start in starts.values() {
             start.log.lose(&of_turn.clone().with_thread(Some(&start.log.thread_id)), &mut self.wakers);
         }
-        for turn in self.turns.drain().map(|(_, turn)| turn) {
+        for mut turn in self.turns.drain().map(|(_, turn)| turn) {
+            effects.extend(turn.phase.take().map(|phase| Effect::TurnOver(phase, Arc::default())));
             for log in &turn.logs {
                 log.lose(&of_turn.clone().with_thread(Some(&log.thread_id)), &mut self.wakers);
             }
@@ -649,14 +781,20 @@ impl Router {
 impl Router {
     /// Whether nothing is left that somebody could wait for.
     pub(crate) fn holds_nothing(&self) -> bool {
-        let Self { waiters, starts, turns, lineage, asked, wakers, .. } = self;
+        let Self { waiters, starts, turns, lineage, asked, wakers, exceeded, .. } = self;
         waiters.is_empty()
             && starts.is_empty()
             && turns.is_empty()
             && lineage.is_empty()
             && asked.is_empty()
             && wakers.is_empty()
+            && exceeded.is_empty()
     }
+}
+
+/// What interrupts the turn of a log.
+fn interrupt(log: &TurnLog, turn_id: Arc<str>) -> Effect {
+    Effect::Interrupt { thread_id: log.thread_id.clone(), turn_id, end_commands: log.ends_commands() }
 }
 
 fn in_context(error: Error, waiter: &Waiter) -> Error {

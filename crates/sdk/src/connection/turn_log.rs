@@ -4,10 +4,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use openai_codex_protocol::NotificationKind;
+use openai_codex_protocol::types::Turn;
 use smallvec::SmallVec;
 
 use super::backlog::{Backlog, Budget};
 use super::frame_queue::{Event, OwnedEvent};
+use super::limits::{Spending, TurnBudget, TurnLimits};
 use crate::{Error, ErrorKind};
 
 /// How a turn ended, as far as its handle is concerned.
@@ -26,12 +28,20 @@ pub(crate) struct Digest {
     /// The first word on token usage, and the latest.
     pub(crate) first_usage: Option<OwnedEvent>,
     pub(crate) usage: Option<OwnedEvent>,
+    /// The last error that the server reported and that it does not try to mend by itself.
+    pub(crate) error: Option<OwnedEvent>,
+    /// The turn as the answer to its start had it.
+    pub(crate) turn: Option<Arc<Turn>>,
+    /// Why the client has interrupted it, if one of its limits was passed.
+    pub(crate) stopped: Option<Error>,
 }
 
 /// One handle's window of a turn: everything from its start (or its joining) on.
 pub(crate) struct TurnLog {
     pub(crate) thread_id: Arc<str>,
     budget: Arc<Budget>,
+    limits: TurnLimits,
+    ends_commands: bool,
     state: Mutex<State>,
 }
 
@@ -50,6 +60,8 @@ struct State {
     turn_id: Option<Arc<str>>,
     created: bool,
     digest: Digest,
+    /// What the turn has used, if it has a budget. Boxed, since few have.
+    spending: Option<Box<Spending>>,
     /// For the first stream, until there is one. Boxed, since a turn that streams has none any more.
     backlog: Option<Box<Backlog>>,
     /// Whether that was given up, because it was too long.
@@ -139,6 +151,9 @@ impl State {
                     digest.first_usage.get_or_insert_with(|| event.to_owned());
                     digest.usage = Some(event.to_owned());
                 }
+                Some(NotificationKind::Error) if !event.text.contains("\"willRetry\":true") => {
+                    self.digest.error = Some(event.to_owned());
+                }
                 Some(NotificationKind::TurnCompleted) => {
                     self.end = Some(End::Completed(event.to_owned()));
                     break;
@@ -147,6 +162,12 @@ impl State {
             }
         }
         length
+    }
+
+    /// Takes note of what the events use of a budget. True, once, when the turn goes on beyond it.
+    fn spend<'a>(&mut self, mut events: impl Iterator<Item = Event<'a>>, budget: &TurnBudget) -> bool {
+        self.end.is_none()
+            && self.spending.as_mut().is_some_and(|spending| events.any(|event| spending.note(event, budget)))
     }
 
     /// Keeps events for the first stream. As long as there may be one there is no other.
@@ -187,10 +208,13 @@ impl TurnLog {
         Self {
             thread_id,
             budget: budget.clone(),
+            limits: TurnLimits::default(),
+            ends_commands: true,
             state: Mutex::new(State {
                 turn_id: None,
                 created: false,
                 digest: Digest::default(),
+                spending: None,
                 backlog: keep_backlog.then(|| Backlog::new(budget).into()),
                 overflown: false,
                 streams: SmallVec::new(),
@@ -199,6 +223,29 @@ impl TurnLog {
                 waiting: Vec::new(),
             }),
         }
+    }
+
+    /// With these limits.
+    pub(crate) fn with_limits(mut self, limits: TurnLimits) -> Self {
+        if limits.budget.is_limited() {
+            self.lock().spending = Some(Box::default());
+        }
+        self.limits = limits;
+        self
+    }
+
+    /// Whether an interrupt of the turn also ends its commands.
+    pub(crate) fn with_commands_ended(mut self, end_commands: bool) -> Self {
+        self.ends_commands = end_commands;
+        self
+    }
+
+    pub(crate) fn limits(&self) -> &TurnLimits {
+        &self.limits
+    }
+
+    pub(crate) fn ends_commands(&self) -> bool {
+        self.ends_commands
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -224,6 +271,11 @@ impl TurnLog {
 
     pub(crate) fn has_ended(&self) -> bool {
         self.lock().end.is_some()
+    }
+
+    /// Whether it ended without `turn/completed`.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self.lock().end, Some(End::Lost(_)))
     }
 
     /// Appends events of a sub-agent's turn, for streams that want them.
@@ -253,25 +305,56 @@ impl TurnLog {
         }
     }
 
-    /// Appends events of the turn. Wakers are handed out, to be woken when no lock is held.
-    pub(crate) fn append<'a>(&self, events: impl Iterator<Item = Event<'a>> + Clone, wake: &mut Vec<Waker>) {
+    /// Appends events of the turn. Wakers are handed out, to be woken when no lock is held. True, once, when the turn goes
+    /// on beyond its budget.
+    pub(crate) fn append<'a>(
+        &self,
+        events: impl Iterator<Item = Event<'a>> + Clone,
+        wake: &mut Vec<Waker>,
+    ) -> bool {
         let mut state = self.lock();
         if state.end.is_some() {
-            return;
+            return false;
         }
         let length = state.note(events.clone());
+        let exceeded = state.spend(events.clone(), &self.limits.budget);
         // Nothing comes behind the end.
         let events = events.take(length);
         if state.end.is_some() {
             wake.extend(state.waiting.drain(..).map(|(_, waker)| waker));
         }
         if state.backlog.is_some() {
-            return state.keep(events);
+            state.keep(events);
+            return exceeded;
         }
+        let stopped = state.end.is_some() && state.digest.stopped.is_some();
         for stream in &mut state.streams {
             stream.append(events.clone());
+            stream.tell_loss = stopped;
             wake.extend(stream.waker.take());
         }
+        exceeded
+    }
+
+    /// The turn is interrupted because it has passed one of its limits. False if it has ended, or was stopped before.
+    pub(crate) fn stop(&self, error: &Error) -> bool {
+        let mut state = self.lock();
+        let stops = state.end.is_none() && state.digest.stopped.is_none();
+        if stops {
+            state.digest.stopped = Some(error.clone());
+        }
+        stops
+    }
+
+    /// The error of a turn that is beyond its budget.
+    pub(crate) fn budget_error(&self) -> Error {
+        let state = self.lock();
+        state.spending.as_deref().unwrap_or(&Spending::default()).error(&self.limits.budget)
+    }
+
+    /// Keeps the turn as the answer to its start has it.
+    pub(crate) fn set_turn(&self, turn: Turn) {
+        self.lock().digest.turn = Some(turn.into());
     }
 
     /// Ends the log without `turn/completed`. A turn that has ended stays as it ended.
@@ -301,7 +384,7 @@ impl TurnLog {
                 false
             }
             end => matches!(end, Some(End::Lost(_))),
-        };
+        } || (state.end.is_some() && state.digest.stopped.is_some());
         let id = state.next_id;
         state.next_id += 1;
         let overflown = std::mem::take(&mut state.overflown).then_some(false);
@@ -324,7 +407,7 @@ impl TurnLog {
         // Cloning and dropping wakers can run code of their executors, so both are done outside.
         let waker = context.waker().clone();
         let mut state = self.lock();
-        let State { streams, end, .. } = &mut *state;
+        let State { streams, end, digest, .. } = &mut *state;
         let Some(stream) = streams.iter_mut().find(|stream| stream.id == id) else {
             return Poll::Ready(Batch::Ended);
         };
@@ -344,9 +427,12 @@ impl TurnLog {
                 drop(old);
                 Poll::Pending
             }
-            Some(End::Lost(error)) if std::mem::take(&mut stream.tell_loss) => {
-                Poll::Ready(Batch::Lost(error.clone()))
-            }
+            Some(end) if std::mem::take(&mut stream.tell_loss) => match (&*end, &digest.stopped) {
+                (End::Lost(error), _) | (End::Completed(_), Some(error)) => {
+                    Poll::Ready(Batch::Lost(error.clone()))
+                }
+                (End::Completed(_), None) => Poll::Ready(Batch::Ended),
+            },
             Some(_) => Poll::Ready(Batch::Ended),
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -63,18 +64,40 @@ pub(super) async fn run(shared: Arc<Shared>, silence: Duration) {
                 && known.asking.as_ref().is_none_or(JoinHandle::is_finished)
             {
                 known.since = now;
-                known.asking = Some(tokio::spawn(ask_after(shared.clone(), turn, silence)));
+                let noticed = format!("nothing was heard of it for {silence:?}");
+                known.asking = Some(tokio::spawn(ask_after(shared.clone(), turn, noticed)));
             }
         }
     }
 }
 
-async fn ask_after(shared: Arc<Shared>, turn: Watched, silence: Duration) {
+/// Looks after turns whose thread has gone idle, or was closed: their ends mostly follow in the same breath.
+pub(super) async fn check_suspects(shared: Arc<Shared>, mut suspects: mpsc::UnboundedReceiver<Watched>) {
+    while let Some(turn) = suspects.recv().await {
+        let mut batch = vec![turn];
+        sleep(GRACE).await;
+        while let Ok(turn) = suspects.try_recv() {
+            batch.push(turn);
+        }
+        // Those that came meanwhile have the same time.
+        sleep(GRACE).await;
+        for turn in batch {
+            let silent = shared.router().activity(&turn.turn_id).is_some_and(|(seen, _)| seen == turn.seen);
+            if silent {
+                let noticed = "its thread was reported to be at rest".to_owned();
+                tokio::spawn(ask_after(shared.clone(), turn, noticed));
+            }
+        }
+    }
+}
+
+/// Asks the server about a turn that seems to be over: `noticed` says why.
+async fn ask_after(shared: Arc<Shared>, turn: Watched, noticed: String) {
     let Verdict::Over(why) = verdict(&shared, &turn).await else { return };
     sleep(GRACE).await;
     let message = format!(
-        "the end of turn {} never came: nothing was heard of it for {silence:?}, and {why}. It may have had effects; \
-         read the thread before you start it again",
+        "the end of turn {} never came: {noticed}, and {why}. It may have had effects: `recover` reads what the runtime has \
+         recorded of it",
         turn.turn_id
     );
     let error = Error::new(ErrorKind::TurnLost, message).with_thread(Some(&turn.thread_id));

@@ -14,14 +14,14 @@ use crate::thread::opened::Opened;
 use crate::{Error, ErrorKind, Result};
 
 /// Asks for a compaction and waits until its turn has started. The answer, which comes at once, does not name it.
-pub(crate) async fn compact(core: &Arc<Core>, thread: &Opened) -> Result<AsyncTurnHandle> {
+pub(crate) async fn compact(core: &Arc<Core>, thread: &Arc<Opened>) -> Result<AsyncTurnHandle> {
     const METHOD: &str = methods::ThreadCompactStart::METHOD;
     let thread_id = &thread.id;
     let params = encode(METHOD, &ThreadCompactStartParams::new(&**thread_id))?.unwrap_or_default();
     let mut attempt = 0;
     let (session, log, hold) = loop {
         let session = thread.session_for_a_turn(core).await?;
-        let log = session.connection.log(thread_id.clone(), true);
+        let log = Arc::new(session.connection.log(thread_id.clone(), true));
         let hold = TurnHold::new(session.clone(), log.clone());
         hold.set_interrupt_on_drop(false);
         attempt += 1;
@@ -45,5 +45,5 @@ pub(crate) async fn compact(core: &Arc<Core>, thread: &Opened) -> Result<AsyncTu
         }
     });
     let turn_id = turn_id.await.map_err(|error| error.with_method(METHOD).with_thread(Some(thread_id)))?;
-    Ok(AsyncTurnHandle::new(hold, turn_id))
+    Ok(AsyncTurnHandle::new(hold, turn_id, core.clone(), thread.clone()))
 }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use openai_codex_protocol::methods;
-use openai_codex_protocol::types::{
-    TurnInterruptParams, TurnInterruptResponse, TurnSteerParams, TurnSteerResponse,
-};
+use openai_codex_protocol::types::{TurnInterruptResponse, TurnSteerParams, TurnSteerResponse};
 
 use super::hold::TurnHold;
-use super::{AsyncTurnStream, RunResult};
-use crate::{Input, Result};
+use super::recover::recover;
+use super::{AsyncTurnStream, RunResult, TurnStart};
+use crate::client::Core;
+use crate::thread::opened::Opened;
+use crate::{AsyncCodex, ErrorKind, Input, Result};
 
 /// A turn of an [`AsyncThread`](crate::AsyncThread). Cheap to clone.
 ///
@@ -18,11 +18,13 @@ use crate::{Input, Result};
 pub struct AsyncTurnHandle {
     hold: Arc<TurnHold>,
     id: Arc<str>,
+    core: Arc<Core>,
+    thread: Arc<Opened>,
 }
 
 impl AsyncTurnHandle {
-    pub(super) fn new(hold: TurnHold, id: Arc<str>) -> Self {
-        Self { hold: Arc::new(hold), id }
+    pub(super) fn new(hold: TurnHold, id: Arc<str>, core: Arc<Core>, thread: Arc<Opened>) -> Self {
+        Self { hold: Arc::new(hold), id, core, thread }
     }
 
     /// The turn's id. A second turn on a busy thread joins the running one and has its id.
@@ -68,7 +70,8 @@ impl AsyncTurnHandle {
     }
 
     /// Adds input to the turn while it runs: `turn/steer` with this turn as the expected one. A message that the model
-    /// is in the middle of may be dropped.
+    /// is in the middle of may be dropped. The runtime refuses input for a turn that it has not begun: this call waits until
+    /// it has. Where the turn may end meanwhile, use [`steer_or_start`](Self::steer_or_start).
     ///
     /// Takes the user's word only, not an [`ExternalMessage`](crate::ExternalMessage):
     ///
@@ -79,32 +82,79 @@ impl AsyncTurnHandle {
     /// ```
     ///
     /// # Errors
-    /// An unusable input, before anything is sent; [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if
-    /// the turn is over; otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
+    /// An unusable input, before anything is sent; [`ErrorKind::TurnNotActive`](crate::ErrorKind::TurnNotActive) if the turn is
+    /// over; otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
     pub async fn steer(&self, input: impl Into<Input>) -> Result<TurnSteerResponse> {
         let input = input.into().to_wire()?;
         let params = TurnSteerParams::new(self.thread_id(), self.id(), input);
-        self.hold.call::<methods::TurnSteer>(&params).await
+        self.hold.steer(&params).await
     }
 
-    /// Asks the server to end the turn: `turn/interrupt`. It answers at once; the end is still `turn/completed`, and
-    /// [`run`](Self::run) gives what there is with the status `interrupted`.
+    /// Ends the turn: `turn/interrupt`. The end is still `turn/completed`, and [`run`](Self::run) gives what there is with
+    /// the status `interrupted`. Interrupting a turn that is over does nothing.
+    ///
+    /// The runtime refuses to interrupt a turn that it has not begun. This call waits until it has, at most a minute, and
+    /// tries again when the runtime says that no turn is active. It returns when the runtime has accepted the interrupt, or
+    /// the turn is over. Commands of the turn that still run are ended too, unless
+    /// [`end_commands_on_interrupt`](crate::TurnStart::end_commands_on_interrupt) is off: then it returns when they are
+    /// ended. Dropping the future does not take the interrupt back.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if the turn is over; otherwise as
-    /// [`AsyncCodex::request`](crate::AsyncCodex::request).
+    /// What the runtime said if it did not interrupt the turn or end its commands, also as
+    /// [`Event::InterruptFailed`](crate::Event::InterruptFailed); otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
     pub async fn interrupt(&self) -> Result<TurnInterruptResponse> {
-        let params = TurnInterruptParams::new(self.thread_id(), self.id());
-        self.hold.call::<methods::TurnInterrupt>(&params).await
+        self.hold.interrupt(&self.id).await.map(|()| TurnInterruptResponse::default())
+    }
+
+    /// Adds input to this turn, or starts a turn with it if this one is over: the runtime decides, in one request
+    /// (`turn/start`, which joins a turn that runs). The handle that comes back has the id of this turn if the input was added
+    /// to it, and a new one otherwise. The input is used once, whenever the turn ends.
+    ///
+    /// A runtime before 0.148.0 cannot join turns. There the input is [steered](Self::steer) into the turn, and a turn is
+    /// started if the runtime says that the turn is over.
+    ///
+    /// # Errors
+    /// As [`steer`](Self::steer) and [`TurnStart::send`](crate::TurnStart::send).
+    pub async fn steer_or_start(&self, input: impl Into<Input>) -> Result<Self> {
+        let input = input.into();
+        if self.hold.joins() {
+            return self.start_with(input).await;
+        }
+        match self.steer(input.clone()).await {
+            Err(error) if error.kind() == ErrorKind::TurnNotActive => self.start_with(input).await,
+            steered => steered.map(|_| self.clone()),
+        }
+    }
+
+    async fn start_with(&self, input: Input) -> Result<Self> {
+        TurnStart::<AsyncCodex>::new(self.core.clone(), self.thread.clone(), input.into()).send().await
+    }
+
+    /// Reads from the runtime what it has recorded of this turn, and makes a result of it: for a turn whose end was lost,
+    /// because its runtime died or its end never came. On the wire: `thread/read`. With
+    /// [`CodexConfig::restart`](crate::CodexConfig::restart) a client starts a new runtime for that; otherwise make a new
+    /// client and use [`AsyncThread::recover`](crate::AsyncThread::recover).
+    ///
+    /// A turn whose runtime died is recorded as `interrupted`, with the items that were stored by then. The result has no token
+    /// usage, which the runtime does not record by turn.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn;
+    /// [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) if the runtime has no record of the turn, or says that it still runs;
+    /// otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
+    pub async fn recover(&self) -> Result<RunResult> {
+        recover(&self.core, self.thread_id(), &self.id).await
     }
 
     /// Waits for the turn's end and collects its result; works before, during and after streams, and any number of
     /// times.
     ///
     /// # Errors
-    /// [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn, with what it produced in
-    /// [`Error::turn`](crate::Error::turn); a connection that was lost before the turn's end. An interrupted turn is
-    /// no error: its status says so.
+    /// [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn;
+    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) and
+    /// [`ErrorKind::BudgetExceeded`](crate::ErrorKind::BudgetExceeded) for one that was interrupted at one of its limits; a
+    /// connection that was lost before the turn's end. [`Error::turn`](crate::Error::turn) holds what the turn produced. A turn
+    /// that was interrupted otherwise is no error: its status says so.
     pub async fn run(&self) -> Result<RunResult> {
         self.hold.outcome().await
     }
@@ -166,7 +216,8 @@ impl TurnHandle {
     }
 
     /// Adds input to the turn while it runs: `turn/steer` with this turn as the expected one. A message that the model
-    /// is in the middle of may be dropped.
+    /// is in the middle of may be dropped. The runtime refuses input for a turn that it has not begun: this call waits until
+    /// it has. Where the turn may end meanwhile, use [`steer_or_start`](Self::steer_or_start).
     ///
     /// Takes the user's word only, not an [`ExternalMessage`](crate::ExternalMessage):
     ///
@@ -177,29 +228,66 @@ impl TurnHandle {
     /// ```
     ///
     /// # Errors
-    /// An unusable input, before anything is sent; [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if
-    /// the turn is over; otherwise as [`Codex::request`](crate::Codex::request).
+    /// An unusable input, before anything is sent; [`ErrorKind::TurnNotActive`](crate::ErrorKind::TurnNotActive) if the turn is
+    /// over; otherwise as [`Codex::request`](crate::Codex::request).
     pub fn steer(&self, input: impl Into<Input>) -> Result<TurnSteerResponse> {
         crate::park::wait(self.inner.steer(input))
     }
 
-    /// Asks the server to end the turn: `turn/interrupt`. It answers at once; the end is still `turn/completed`, and
-    /// [`run`](Self::run) gives what there is with the status `interrupted`.
+    /// Ends the turn: `turn/interrupt`. The end is still `turn/completed`, and [`run`](Self::run) gives what there is with
+    /// the status `interrupted`. Interrupting a turn that is over does nothing.
+    ///
+    /// The runtime refuses to interrupt a turn that it has not begun. This call waits until it has, at most a minute, and
+    /// tries again when the runtime says that no turn is active. It returns when the runtime has accepted the interrupt, or
+    /// the turn is over. Commands of the turn that still run are ended too, unless
+    /// [`end_commands_on_interrupt`](crate::TurnStart::end_commands_on_interrupt) is off: then it returns when they are
+    /// ended. Dropping the future does not take the interrupt back.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if the turn is over; otherwise as
-    /// [`Codex::request`](crate::Codex::request).
+    /// What the runtime said if it did not interrupt the turn or end its commands, also as
+    /// [`Event::InterruptFailed`](crate::Event::InterruptFailed); otherwise as [`Codex::request`](crate::Codex::request).
     pub fn interrupt(&self) -> Result<TurnInterruptResponse> {
         crate::park::wait(self.inner.interrupt())
+    }
+
+    /// Adds input to this turn, or starts a turn with it if this one is over: the runtime decides, in one request
+    /// (`turn/start`, which joins a turn that runs). The handle that comes back has the id of this turn if the input was added
+    /// to it, and a new one otherwise. The input is used once, whenever the turn ends.
+    ///
+    /// A runtime before 0.148.0 cannot join turns. There the input is [steered](Self::steer) into the turn, and a turn is
+    /// started if the runtime says that the turn is over.
+    ///
+    /// # Errors
+    /// As [`steer`](Self::steer) and [`TurnStart::send`](crate::TurnStart::send).
+    pub fn steer_or_start(&self, input: impl Into<Input>) -> Result<Self> {
+        crate::park::wait(self.inner.steer_or_start(input)).map(Self::from_async)
+    }
+
+    /// Reads from the runtime what it has recorded of this turn, and makes a result of it: for a turn whose end was lost,
+    /// because its runtime died or its end never came. On the wire: `thread/read`. With
+    /// [`CodexConfig::restart`](crate::CodexConfig::restart) a client starts a new runtime for that; otherwise make a new
+    /// client and use [`Thread::recover`](crate::Thread::recover).
+    ///
+    /// A turn whose runtime died is recorded as `interrupted`, with the items that were stored by then. The result has no token
+    /// usage, which the runtime does not record by turn.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn;
+    /// [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) if the runtime has no record of the turn, or says that it still runs;
+    /// otherwise as [`Codex::request`](crate::Codex::request).
+    pub fn recover(&self) -> Result<RunResult> {
+        crate::park::wait(self.inner.recover())
     }
 
     /// Waits for the turn's end and collects its result; works before, during and after streams, and any number of
     /// times.
     ///
     /// # Errors
-    /// [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn, with what it produced in
-    /// [`Error::turn`](crate::Error::turn); a connection that was lost before the turn's end. An interrupted turn is
-    /// no error: its status says so.
+    /// [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn;
+    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) and
+    /// [`ErrorKind::BudgetExceeded`](crate::ErrorKind::BudgetExceeded) for one that was interrupted at one of its limits; a
+    /// connection that was lost before the turn's end. [`Error::turn`](crate::Error::turn) holds what the turn produced. A turn
+    /// that was interrupted otherwise is no error: its status says so.
     pub fn run(&self) -> Result<RunResult> {
         crate::park::wait(self.inner.run())
     }

@@ -1,10 +1,14 @@
 //! What keeps a turn's events coming: shared by a handle, its clones and its streams.
 
 use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
 
-use openai_codex_protocol::ClientRequest;
+use openai_codex_protocol::types::{TurnSteerParams, TurnSteerResponse};
+use openai_codex_protocol::{ClientRequest, methods};
 
 use crate::client::Session;
 use crate::connection::turn_log::TurnLog;
@@ -32,13 +36,12 @@ impl TurnHold {
 
     /// Makes a request about the turn, which only the runtime that runs it can answer.
     pub(super) async fn call<R: ClientRequest>(&self, params: &R::Params) -> Result<R::Response> {
-        let answer = self.session.call::<R>(params, Some(&self.log.thread_id)).await;
-        answer.map_err(|error| match error.kind() {
-            ErrorKind::TransportClosed => {
-                error.with_note("; the runtime of the turn has gone, and the turn with it")
-            }
-            _ => error,
-        })
+        self.session.call::<R>(params, Some(&self.log.thread_id)).await.map_err(with_loss)
+    }
+
+    /// Whether the runtime lets a `turn/start` join a turn that runs.
+    pub(super) fn joins(&self) -> bool {
+        self.session.joins_turns()
     }
 
     /// Waits for the turn's end and puts its result together.
@@ -57,10 +60,75 @@ impl TurnHold {
         }
     }
 
+    /// Interrupts the turn; nothing, if it is over.
+    pub(super) async fn interrupt(&self, turn_id: &Arc<str>) -> Result<()> {
+        if self.log.has_ended() {
+            return self.failure_of_connection();
+        }
+        let interrupted = self.session.connection.interrupt(&self.log, turn_id.clone()).await;
+        interrupted.map_err(|error| with_loss(error.with_thread(Some(&self.log.thread_id))))
+    }
+
+    /// The error of a turn that has ended because its connection has.
+    fn failure_of_connection(&self) -> Result<()> {
+        match (self.log.is_lost(), self.session.connection.failure()) {
+            (true, Some(error)) => {
+                let error = error.with_method(methods::TurnInterrupt::METHOD);
+                Err(with_loss(error.with_thread(Some(&self.log.thread_id))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds input to the turn, as soon as it runs. The server refuses that before, so nothing is added twice.
+    pub(super) async fn steer(&self, params: &TurnSteerParams) -> Result<TurnSteerResponse> {
+        /// How long the server may refuse it although it has said that the turn runs.
+        const LIMIT: Duration = Duration::from_secs(30);
+        /// How long it is held for a turn that has not begun, before each attempt.
+        const HOLD: Duration = Duration::from_millis(500);
+        const PAUSE: Duration = Duration::from_millis(20);
+        let connection = &self.session.connection;
+        connection.check_process()?;
+        let limit = self.session.deadline_of(methods::TurnSteer::METHOD).unwrap_or(LIMIT).min(LIMIT);
+        let mut time = connection.sleep(limit);
+        loop {
+            let mut held = connection.sleep(HOLD);
+            let mut runs = pin!(connection.runs(&params.expected_turn_id));
+            poll_fn(|context| match runs.as_mut().poll(context) {
+                Poll::Ready(_) => Poll::Ready(()),
+                Poll::Pending => Pin::new(&mut held).poll(context),
+            })
+            .await;
+            match self.call::<methods::TurnSteer>(params).await {
+                Err(error) if error.kind() == ErrorKind::TurnNotActive && !self.log.has_ended() => {
+                    let mut pause = connection.sleep(PAUSE);
+                    let time_up = poll_fn(|context| match Pin::new(&mut time).poll(context) {
+                        Poll::Ready(()) => Poll::Ready(true),
+                        Poll::Pending => Pin::new(&mut pause).poll(context).map(|()| false),
+                    });
+                    if time_up.await {
+                        return Err(error);
+                    }
+                }
+                answer => return answer,
+            }
+        }
+    }
+
     /// Why the turn has failed, if it has ended and did.
     pub(super) fn failure(&self) -> Option<Error> {
         let (digest, end) = self.log.ended()?;
         RunResult::assemble(&self.log.thread_id, digest, end).err()
+    }
+}
+
+/// An error of a request about a turn, which says so if the turn is lost.
+fn with_loss(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::TransportClosed => {
+            error.with_note("; the runtime of the turn has gone, and the turn with it")
+        }
+        _ => error,
     }
 }
 

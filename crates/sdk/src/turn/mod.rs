@@ -4,6 +4,7 @@ pub(crate) mod compact;
 mod handles;
 mod hold;
 mod merged;
+pub(crate) mod recover;
 mod result;
 mod start;
 mod stream;

@@ -24,7 +24,8 @@ pub struct RunResult {
     /// What this turn used, all its model requests together; after joining a running turn, what it used from then
     /// on.
     pub turn_usage: Option<TokenUsageBreakdown>,
-    /// The turn as `turn/completed` tells it: its id, status, error and times. Its own `items` are a summary.
+    /// The turn as `turn/completed` has it: its id, status, error and times. Its own `items` are a summary. In the error of a
+    /// turn whose end did not come, the turn as the answer to `turn/start` has it, which is `inProgress`.
     pub turn: Turn,
     /// Completed items that this version of the crate cannot read, with their JSON and the reason. Empty as long as
     /// the server keeps to the protocol.
@@ -40,7 +41,7 @@ impl RunResult {
     pub(crate) fn assemble(thread_id: &str, digest: Digest, end: End) -> Result<Self> {
         let last = match end {
             End::Completed(frame) => frame,
-            End::Lost(error) => return Err(error),
+            End::Lost(error) => return Err(with_evidence(error, digest)),
         };
         let turn = match last.decode() {
             Notification::TurnCompleted(done) => done.turn,
@@ -56,6 +57,29 @@ impl RunResult {
                 .with_thread(Some(thread_id)));
             }
         };
+        let stopped = digest.stopped.clone();
+        let result = Self::of(turn, &digest);
+        match (&result.turn.status, stopped) {
+            (TurnStatus::Failed, _) => Err(failure(result).with_thread(Some(thread_id))),
+            (TurnStatus::Interrupted, Some(error)) => Err(error.with_turn(result)),
+            _ => Ok(result),
+        }
+    }
+
+    /// The outcome of a turn that the runtime has recorded, items included.
+    pub(super) fn recorded(thread_id: &str, turn: Turn) -> Result<Self> {
+        let items = turn.items.clone();
+        let final_response = final_response(&items);
+        let result =
+            Self { final_response, items, usage: None, turn_usage: None, turn, unreadable: Vec::new() };
+        match result.turn.status {
+            TurnStatus::Failed => Err(failure(result).with_thread(Some(thread_id))),
+            _ => Ok(result),
+        }
+    }
+
+    /// What a turn has produced.
+    fn of(turn: Turn, digest: &Digest) -> Self {
         let mut items = Vec::with_capacity(digest.items.len());
         let mut unreadable = Vec::new();
         for frame in &digest.items {
@@ -70,12 +94,26 @@ impl RunResult {
         let turn_usage = first_usage
             .zip(usage.as_ref())
             .map(|(first, latest)| super::usage::of_turn(&first, latest, &items));
-        let result =
-            Self { final_response: final_response(&items), items, usage, turn_usage, turn, unreadable };
-        match result.turn.status {
-            TurnStatus::Failed => Err(failure(result).with_thread(Some(thread_id))),
-            _ => Ok(result),
+        Self { final_response: final_response(&items), items, usage, turn_usage, turn, unreadable }
+    }
+}
+
+/// The error of a turn whose end did not come, with what had come by then.
+fn with_evidence(error: Error, digest: Digest) -> Error {
+    let reported = digest.error.as_ref().and_then(|event| match event.decode() {
+        Notification::Error(reported) => Some(reported.error.message),
+        _ => None,
+    });
+    let error = match reported {
+        Some(reported) => error.with_note(&format!("; the last error that the server reported: {reported}")),
+        None => error,
+    };
+    match &digest.turn {
+        Some(turn) => {
+            let result = RunResult::of(Turn::clone(turn), &digest);
+            error.with_turn(result)
         }
+        None => error,
     }
 }
 

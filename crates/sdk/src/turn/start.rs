@@ -2,16 +2,13 @@
 
 use std::marker::PhantomData;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use openai_codex_protocol::ClientRequest;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
-    Personality, ReasoningEffort, ReasoningSummary, SandboxPolicy, TurnInterruptParams, TurnStartParams,
-    UserInput,
+    Personality, ReasoningEffort, ReasoningSummary, SandboxPolicy, TurnStartParams, UserInput,
 };
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -19,12 +16,14 @@ use serde_json::Value;
 
 use super::AsyncTurnHandle;
 use super::hold::TurnHold;
+#[cfg(doc)]
+use crate::ErrorKind;
 use crate::client::{Core, Session, decode, encode};
+use crate::connection::limits::TurnLimits;
+use crate::connection::turn_log::TurnLog;
 use crate::input::utf8_path;
 use crate::thread::opened::Opened;
-use crate::{
-    ApprovalMode, AsyncCodex, Error, ErrorKind, Result, RunResult, Sandbox, TurnInput, TypedResult, schema,
-};
+use crate::{ApprovalMode, AsyncCodex, Error, Result, RunResult, Sandbox, TurnInput, TypedResult, schema};
 
 /// A builder for `turn/start`; ends in `send` for a handle, or in `run` for the result. What is not set stays as the
 /// thread has it and is not sent. What is set here stays with the thread for later turns, as the protocol has it.
@@ -41,10 +40,11 @@ pub struct TurnStart<C> {
     approval_mode: Option<ApprovalMode>,
     cwd: Option<PathBuf>,
     unusable_schema: Option<Error>,
-    pub(super) deadline: Option<Duration>,
+    pub(super) limits: TurnLimits,
     /// How many turns may follow one whose final response does not fit.
     pub(super) retries_on_mismatch: usize,
     interrupt_on_drop: bool,
+    end_commands_on_interrupt: bool,
     client: PhantomData<C>,
 }
 
@@ -59,9 +59,10 @@ impl<C> TurnStart<C> {
             approval_mode: None,
             cwd: None,
             unusable_schema: None,
-            deadline: None,
+            limits: TurnLimits::default(),
             retries_on_mismatch: 0,
             interrupt_on_drop: false,
+            end_commands_on_interrupt: true,
             client: PhantomData,
         }
     }
@@ -152,11 +153,52 @@ impl<C> TurnStart<C> {
         self.with(|params| params.summary(summary))
     }
 
-    /// How long `run` may take from now to the turn's end, or `send` to the server's answer. A `run` that takes
-    /// longer ends with [`ErrorKind::DeadlineExceeded`] and interrupts the turn, as a dropped one does. Without it,
-    /// a turn takes as long as it takes.
+    /// How long the turn may take, from `send` or `run` to its end. One that takes longer is interrupted, whether or not its
+    /// handle is still there: `run` and the handle's `run` end with [`ErrorKind::DeadlineExceeded`], with what the turn has
+    /// produced in [`Error::turn`], and its streams with the same error as their last item. If the turn has not ended five
+    /// seconds after that, they end without it. Without a deadline, a turn takes as long as it takes.
+    ///
+    /// A turn that ends by itself while it is being interrupted counts as ended. On a thread whose turn is running this call
+    /// joins that turn: then only its own wait ends, and the turn goes on. The same holds for the other limits.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
+        self.limits.deadline = Some(deadline);
+        self
+    }
+
+    /// How long the turn may be silent before it is interrupted, as at a [`deadline`](Self::deadline). Each event of the turn
+    /// or of one of its sub-agents begins the time anew; while the server waits for an answer of this client, for an approval
+    /// for one, it does not run. Unlike [`CodexConfig::turn_silence`](crate::CodexConfig::turn_silence), the server is not asked
+    /// whether the turn is at work: choose it longer than the model and the commands may be silent.
+    pub fn inactivity_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.inactivity = Some(timeout);
+        self
+    }
+
+    /// How many tokens the turn may use, input and output of all its model requests together, as
+    /// [`RunResult::turn_usage`] counts them in `total_tokens`. A turn that has used them and would go on is interrupted:
+    /// [`ErrorKind::BudgetExceeded`], with what it has produced in [`Error::turn`].
+    ///
+    /// The server reports usage after each model request, so the last one can go beyond the budget, and another one can have
+    /// begun when the interrupt arrives. Sub-agents have usage of their own, which does not count.
+    pub fn max_tokens(mut self, tokens: u64) -> Self {
+        self.limits.budget.tokens = Some(tokens);
+        self
+    }
+
+    /// How many model requests the turn may make. A turn that has made them and would go on is interrupted, as at
+    /// [`max_tokens`](Self::max_tokens). Zero is refused.
+    pub fn max_model_requests(mut self, requests: u32) -> Self {
+        self.limits.budget.model_requests = Some(requests);
+        self
+    }
+
+    /// Whether the commands of the turn that still run are ended when the turn is interrupted, for whatever reason. `true`
+    /// unless set: otherwise the runtime keeps them as background terminals of the thread. Commands of other turns run on.
+    ///
+    /// On the wire: `thread/backgroundTerminals/list` and `thread/backgroundTerminals/terminate`, which are experimental; where
+    /// the runtime refuses them, [`Event::InterruptFailed`](crate::Event::InterruptFailed) says so.
+    pub fn end_commands_on_interrupt(mut self, end_commands: bool) -> Self {
+        self.end_commands_on_interrupt = end_commands;
         self
     }
 
@@ -203,6 +245,11 @@ impl<C> TurnStart<C> {
             TurnInput::User(input) => self.params.input = input.to_wire()?,
             TurnInput::External(message) => self.params.tool_output = Some(message.to_wire()?),
         }
+        if self.limits.budget.model_requests == Some(0) {
+            return Err(Error::invalid_input(
+                "max_model_requests is 0, and a turn makes at least one request",
+            ));
+        }
         if let Some(cwd) = &self.cwd {
             self.params.cwd = Some(utf8_path(cwd, "cwd")?);
         }
@@ -215,9 +262,10 @@ impl<C> TurnStart<C> {
         Ok(())
     }
 
-    /// Checks everything, and gives the session to start the turn in.
+    /// Checks everything, and gives the session to start the turn in. The time of a deadline begins.
     pub(super) async fn prepare(&mut self) -> Result<Arc<Session>> {
         self.finish_params()?;
+        self.limits.begin();
         self.thread.session_for_a_turn(&self.core).await
     }
 
@@ -242,29 +290,32 @@ impl<C> TurnStart<C> {
             joins_what_it_names.clone().map_err(|error| error.with_method(METHOD))?;
         }
         let log = session.connection.log(self.thread.id.clone(), keep_backlog);
+        let log = log.with_limits(self.limits).with_commands_ended(self.end_commands_on_interrupt);
+        let log = Arc::new(log);
         let hold = TurnHold::new(session.clone(), log.clone());
         let settings = self.thread.change(&self.params);
-        let answer = session.start_turn(&params, &log, self.deadline)?.await;
+        let answer = session.start_turn(&params, &log).await;
         if answer.as_ref().is_err_and(|error| error.json_rpc().is_some()) {
             settings.refuse();
         }
         let answer = answer?;
         let answer = decode::<methods::TurnStart>(&answer, Some(&self.thread.id))?;
+        let id: Arc<str> = answer.turn.id.as_str().into();
         if let Err(error) = joins_what_it_names
             && !log.created()
         {
-            return Err(self.leave_joined(&session, &answer.turn.id, error).await);
+            return Err(self.leave_joined(&session, &log, id, error).await);
         }
-        Ok((hold, answer.turn.id.into()))
+        log.set_turn(answer.turn);
+        Ok((hold, id))
     }
 
     /// The turn has joined one of which nobody here knew, and which does not keep to what was named: it is interrupted.
-    async fn leave_joined(&self, session: &Session, turn_id: &str, error: Error) -> Error {
-        let params = TurnInterruptParams::new(&*self.thread.id, turn_id);
-        let interrupted = session.call::<methods::TurnInterrupt>(&params, Some(&self.thread.id)).await;
+    async fn leave_joined(&self, session: &Session, log: &TurnLog, turn_id: Arc<str>, error: Error) -> Error {
+        let interrupted = session.connection.interrupt(log, turn_id).await;
         let error = error.with_method(methods::TurnStart::METHOD);
         match interrupted {
-            Ok(_) => error.with_note("; it was known only when the input had joined it, so that turn is being interrupted"),
+            Ok(()) => error.with_note("; it was known only when the input had joined it, so that turn was interrupted"),
             Err(failed) => error.with_note(&format!(
                 "; it was known only when the input had joined it, and that turn could not be interrupted ({failed})"
             )),
@@ -275,47 +326,25 @@ impl<C> TurnStart<C> {
         self.refuse_retries()?;
         let interrupt = self.interrupt_on_drop;
         let session = self.prepare().await?;
+        let (core, thread) = (self.core.clone(), self.thread.clone());
         let (hold, id) = self.begin(session, true).await?;
         hold.set_interrupt_on_drop(interrupt);
-        Ok(AsyncTurnHandle::new(hold, id))
+        Ok(AsyncTurnHandle::new(hold, id, core, thread))
     }
 
     async fn result(mut self) -> Result<RunResult> {
         self.refuse_retries()?;
         let session = self.prepare().await?;
-        let (deadline, thread_id) = (self.deadline, self.thread.id.clone());
-        within_deadline(deadline, &thread_id, &session, self.run_to_end(session.clone())).await
+        self.run_to_end(session).await
     }
 
     pub(super) async fn run_to_end(self, session: Arc<Session>) -> Result<RunResult> {
         let (hold, _) = self.begin(session, false).await?;
         let result = hold.outcome().await;
-        // The turn is over, or lost: nothing is left to interrupt.
+        // The turn is over, or lost, or its limits have it interrupted: nothing is left to interrupt.
         hold.set_interrupt_on_drop(false);
         result
     }
-}
-
-/// Runs turns for so long at most. The one under way is interrupted when the time is up, as by a dropped `run`.
-pub(super) async fn within_deadline<T>(
-    deadline: Option<Duration>,
-    thread_id: &str,
-    session: &Session,
-    run: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    let Some(deadline) = deadline else { return run.await };
-    let mut time = session.connection.sleep(deadline);
-    let mut run = pin!(run);
-    std::future::poll_fn(move |context| {
-        if let Poll::Ready(result) = run.as_mut().poll(context) {
-            return Poll::Ready(result);
-        }
-        std::pin::Pin::new(&mut time).poll(context).map(|()| {
-            let message = format!("the turn did not end within {deadline:?}, and is interrupted");
-            Err(Error::new(ErrorKind::DeadlineExceeded, message).with_thread(Some(thread_id)))
-        })
-    })
-    .await
 }
 
 impl TurnStart<AsyncCodex> {
@@ -338,8 +367,9 @@ impl TurnStart<AsyncCodex> {
     ///
     /// # Errors
     /// As [`send`](Self::send); [`ErrorKind::TurnFailed`] for a failed turn, with what it produced in
-    /// [`Error::turn`]; [`ErrorKind::DeadlineExceeded`] where a [`deadline`](Self::deadline) was set. An interrupted
-    /// turn is no error: its status says so.
+    /// [`Error::turn`]; [`ErrorKind::DeadlineExceeded`] at a [`deadline`](Self::deadline) or an
+    /// [`inactivity_timeout`](Self::inactivity_timeout), and [`ErrorKind::BudgetExceeded`]. A turn that was interrupted otherwise
+    /// is no error: its status says so.
     pub async fn run(self) -> Result<RunResult> {
         self.result().await
     }
@@ -380,8 +410,9 @@ impl TurnStart<crate::Codex> {
     ///
     /// # Errors
     /// As [`send`](Self::send); [`ErrorKind::TurnFailed`] for a failed turn, with what it produced in
-    /// [`Error::turn`]; [`ErrorKind::DeadlineExceeded`] where a [`deadline`](Self::deadline) was set. An interrupted
-    /// turn is no error: its status says so.
+    /// [`Error::turn`]; [`ErrorKind::DeadlineExceeded`] at a [`deadline`](Self::deadline) or an
+    /// [`inactivity_timeout`](Self::inactivity_timeout), and [`ErrorKind::BudgetExceeded`]. A turn that was interrupted otherwise
+    /// is no error: its status says so.
     pub fn run(self) -> Result<RunResult> {
         crate::park::wait(self.result())
     }

@@ -9,9 +9,9 @@ use futures_core::Stream;
 use openai_codex_protocol::Notification;
 
 use super::hold::TurnHold;
-use crate::Result;
 use crate::connection::backlog::Backlog;
 use crate::connection::turn_log::Batch;
+use crate::{ErrorKind, Result};
 
 /// The events of one turn, in order and with all their text; see
 /// [`AsyncTurnHandle::stream`](crate::AsyncTurnHandle::stream).
@@ -63,7 +63,11 @@ impl AsyncTurnStream {
             match ready!(polled) {
                 Batch::Filled => {}
                 Batch::Ended => return Poll::Ready(None),
-                Batch::Lost(error) => return Poll::Ready(Some(Err(error))),
+                Batch::Lost(error) if error.kind() == ErrorKind::StreamOverflow => {
+                    return Poll::Ready(Some(Err(error)));
+                }
+                // With what the turn has produced. None, where a turn that was to be interrupted has ended by itself.
+                Batch::Lost(_) => return Poll::Ready(self.hold.failure().map(Err)),
             }
         }
     }

@@ -5,7 +5,6 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::TurnStart;
-use super::start::within_deadline;
 use crate::{Error, ErrorKind, OutputMismatch, Result, RunResult, schema};
 
 /// A turn's final response as a value, beside all else that the turn has produced.
@@ -83,8 +82,10 @@ impl RunResult {
 
 impl<C: Clone> TurnStart<C> {
     pub(super) async fn typed_result<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
-        let (deadline, thread_id) = (self.deadline, self.thread.id.clone());
-        let template = self.output_schema_of::<T>();
+        let thread_id = self.thread.id.clone();
+        let mut template = self.output_schema_of::<T>();
+        // One deadline for all attempts.
+        template.limits.begin();
         let mut turn = template.clone();
         let session = turn.prepare().await?;
         let mut failed_attempts = Vec::new();
@@ -109,7 +110,7 @@ impl<C: Clone> TurnStart<C> {
                 result = turn.run_to_end(session).await?;
             }
         };
-        match within_deadline(deadline, &thread_id, &session, attempts).await {
+        match attempts.await {
             Ok(typed) => Ok(TypedResult { failed_attempts, ..typed }),
             Err(error) => Err(error.with_failed_attempts(failed_attempts)),
         }

@@ -30,7 +30,7 @@ with_both_clients! {
         assert!(matches!(wait!(stream.next()), Some(Ok(Notification::TurnStarted(_)))));
         assert!(matches!(wait!(stream.next()), Some(Ok(Notification::AgentMessageDelta(_)))));
         for error in [wait!(stream.next()).unwrap().unwrap_err(), wait!(turn.run()).unwrap_err()] {
-            let words = ["the end of turn u never came", "idle", "read the thread before you start it again"];
+            let words = ["the end of turn u never came", "idle", "`recover` reads"];
             assert_error(&error, ErrorKind::TurnLost, None, Some("t"), &words);
         }
         assert!(wait!(stream.next()).is_none());
@@ -65,7 +65,7 @@ with_both_clients! {
         let thread = wait!(codex.thread_start().send()).unwrap();
         let deadline = Duration::from_millis(300);
         let error = wait!(thread.turn("go").deadline(deadline).run()).unwrap_err();
-        let words = ["300ms", "is interrupted"];
+        let words = ["300ms", "the client interrupts it"];
         assert_error(&error, ErrorKind::DeadlineExceeded, None, Some("t"), &words);
         let error = wait!(codex.request_raw("test/mark", json!({}))).unwrap_err();
         let words = ["300ms", "may still carry the request out"];

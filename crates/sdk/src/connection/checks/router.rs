@@ -360,9 +360,11 @@ impl World {
             Effect::Bind(..) => unreachable!("no thread is opened"),
             Effect::Unloaded(_) => return,
             Effect::EndLogin(..) => unreachable!("nobody logs in"),
+            // Followed by nothing here.
+            Effect::TurnRuns(_) | Effect::TurnOver(..) | Effect::Suspect(_) => return,
+            Effect::Limit(_) | Effect::Exceeded(_) => unreachable!("no turn has limits"),
             Effect::Closed(thread) => Out::Closed(thread[1..].parse().unwrap()),
-            Effect::Interrupt { thread_id, turn_id } => {
-                self.router.new_id();
+            Effect::Interrupt { thread_id, turn_id, .. } => {
                 let holds = |held: &Held| held.log.turn_id().as_ref() == Some(&turn_id);
                 let holds = |held: &&Held| holds(held) && !held.released && !held.log.has_ended();
                 let given_up = |held: &&Held| self.asked[held.request].cancelled || held.lost;

@@ -22,6 +22,7 @@ use super::turn_log::{Batch, End, TurnLog};
 use super::{Connection, Owner, Pending};
 use crate::ErrorKind;
 use crate::handler::{Handlers, Layer};
+use crate::method_class::ClassDeadlines;
 use crate::transport::{FrameReader, FrameWriter, Transport};
 
 const QUICK: Option<Duration> = Some(Duration::from_secs(30));
@@ -100,6 +101,7 @@ fn owner(hub: Arc<Hub>) -> Owner {
         live_threads: Arc::default(),
         limits: Limits { merge_above: usize::MAX, stream: usize::MAX },
         silence: Duration::MAX,
+        timeouts: ClassDeadlines::default(),
         trace_context: None,
         wire_log: None,
         afterwards: Afterwards::Over,
@@ -111,13 +113,13 @@ fn ask(connection: &Connection, method: &str) -> Pending {
 }
 
 fn start(connection: &Connection) -> (Arc<TurnLog>, Pending) {
-    let log = connection.log("t".into(), true);
+    let log = Arc::new(connection.log("t".into(), true));
     let pending = connection.start_turn(&params(&json!({"threadId": "t"})), &log, QUICK, true).unwrap();
     (log, pending)
 }
 
 fn compact(connection: &Connection) -> (Arc<TurnLog>, Pending) {
-    let log = connection.log("t".into(), true);
+    let log = Arc::new(connection.log("t".into(), true));
     let pending = connection.start_compaction(&params(&json!({"threadId": "t"})), &log, QUICK).unwrap();
     (log, pending)
 }

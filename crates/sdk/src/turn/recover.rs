@@ -1,0 +1,24 @@
+//! The result of a turn whose end was lost, from what the runtime has recorded.
+
+use std::sync::Arc;
+
+use openai_codex_protocol::methods;
+use openai_codex_protocol::types::{ThreadReadParams, TurnStatus};
+
+use super::RunResult;
+use crate::client::Core;
+use crate::{Error, ErrorKind, Result};
+
+/// Reads a turn from its thread. The thread needs not be loaded.
+pub(crate) async fn recover(core: &Arc<Core>, thread_id: &str, turn_id: &str) -> Result<RunResult> {
+    let params = ThreadReadParams::new(thread_id).include_turns(true);
+    let answer = core.session().await?.call::<methods::ThreadRead>(&params, Some(thread_id)).await?;
+    let lost = |message: String| Err(Error::new(ErrorKind::TurnLost, message).with_thread(Some(thread_id)));
+    match answer.thread.turns.into_iter().find(|turn| turn.id == turn_id) {
+        None => lost(format!("the runtime has no record of turn {turn_id}")),
+        Some(turn) if turn.status == TurnStatus::InProgress => {
+            lost(format!("the runtime says that turn {turn_id} still runs; ask again later"))
+        }
+        Some(turn) => RunResult::recorded(thread_id, turn),
+    }
+}

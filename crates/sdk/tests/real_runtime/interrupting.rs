@@ -1,0 +1,201 @@
+//! Every interrupt that is due takes effect, whenever it is due; and its commands end.
+
+use std::path::Path;
+use std::time::Duration;
+
+use openai_codex::types::TurnStatus;
+use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, Sandbox};
+use openai_codex_testkit::{ModelReply, ModelToolCall};
+use serde_json::json;
+
+use crate::support::{Model, with_both_clients};
+
+/// The status of the next turn that ends.
+macro_rules! next_end {
+    ($events:ident, $wait:ident) => {
+        loop {
+            match $wait!($events.next()).unwrap().unwrap() {
+                Event::Notification(Notification::TurnCompleted(done)) => break done.turn.status,
+                Event::InterruptFailed { error, .. } => panic!("{error}"),
+                _ => {}
+            }
+        }
+    };
+}
+
+with_both_clients! {
+    // The runtime refuses `turn/interrupt` until it has begun the turn, some milliseconds after it has answered `turn/start`.
+    fn an_interrupt_right_after_the_start_takes_effect(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.fallback(ModelReply::new().pause(&gate).delta("too late"));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        for _ in 0..5 {
+            let turn = wait!(thread.turn("go").send()).unwrap();
+            wait!(turn.interrupt()).unwrap();
+            assert!(wait!(turn.run()).unwrap().is_interrupted());
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_handle_that_is_dropped_at_once_interrupts_its_turn(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.fallback(ModelReply::new().pause(&gate).delta("too late"));
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        for _ in 0..5 {
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            drop(wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap());
+            assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_deadline_of_any_length_ends_the_turn(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.fallback(ModelReply::new().pause(&gate).delta("too late"));
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        for milliseconds in [1, 3, 10, 20, 30, 60, 120] {
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            let turn = thread.turn("go").deadline(Duration::from_millis(milliseconds));
+            let error = wait!(turn.run()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+            assert_eq!(next_end!(events, wait), TurnStatus::Interrupted, "{milliseconds} ms");
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    // The runtime does not answer an interrupt of a turn that has just ended.
+    fn interrupting_what_has_ended_is_fine(start, wait) {
+        let model = Model::start();
+        model.fallback("hello");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        wait!(turn.run()).unwrap();
+        wait!(turn.interrupt()).unwrap();
+        let error = wait!(turn.steer("more")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TurnNotActive);
+        // While another turn runs, too.
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let other = wait!(thread.turn("go on").send()).unwrap();
+        gate.wait_reached().unwrap();
+        wait!(turn.interrupt()).unwrap();
+        assert_eq!(wait!(turn.steer("more")).unwrap_err().kind(), ErrorKind::TurnNotActive);
+        gate.release();
+        assert!(!wait!(other.run()).unwrap().is_interrupted());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_steer_right_after_the_start_waits_until_the_turn_runs(start, wait) {
+        let model = Model::start();
+        model.fallback("hello");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let gate = model.gate();
+        model.reply(ModelReply::new().pause(&gate).call(ModelToolCall::exec_command("true")));
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        assert_eq!(wait!(turn.steer("left")).unwrap().turn_id, turn.id());
+        gate.release();
+        wait!(turn.run()).unwrap();
+        assert_eq!(model.last_request().unwrap().last_user_text(), Some("left"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn input_joins_the_turn_that_runs_or_starts_one(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().pause(&gate).call(ModelToolCall::exec_command("true")));
+        model.fallback("done");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("one").send()).unwrap();
+        gate.wait_reached().unwrap();
+        let same = wait!(turn.steer_or_start("two")).unwrap();
+        assert_eq!(same.id(), turn.id());
+        gate.release();
+        wait!(turn.run()).unwrap();
+        let next = wait!(turn.steer_or_start("three")).unwrap();
+        assert_ne!(next.id(), turn.id());
+        wait!(next.run()).unwrap();
+        let texts = model.requests();
+        for text in ["two", "three"] {
+            let asked = texts.iter().filter(|request| request.last_user_text() == Some(text));
+            assert_eq!(asked.count(), 1, "{text}");
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn an_interrupted_turn_takes_its_commands_with_it(start, wait) {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        let model = Model::start();
+        let command = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", pid.display());
+        let call = ModelToolCall::new("exec_command", json!({"cmd": command, "yield_time_ms": 250}));
+        model.reply(ModelReply::new().call(call));
+        let gate = model.gate();
+        model.reply(ModelReply::new().pause(&gate).delta("it runs"));
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
+        let thread = wait!(start.cwd(folder.path()).send()).unwrap();
+        let turn = wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap();
+        // The command was given to the background, and the model is asked again.
+        gate.wait_reached().unwrap();
+        let pid = std::fs::read_to_string(&pid).unwrap().trim().to_owned();
+        assert!(Path::new("/proc").join(&pid).exists());
+        drop(turn);
+        assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
+        // The command ends a moment later; the test's watchdog bounds the wait.
+        while Path::new("/proc").join(&pid).exists() {
+            std::thread::yield_now();
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn an_explicit_interrupt_returns_when_the_commands_are_ended(start, wait) {
+        let folder = tempfile::tempdir().unwrap();
+        let model = Model::start();
+        let call = ModelToolCall::new("exec_command", json!({"cmd": "exec sleep 1000", "yield_time_ms": 250}));
+        model.reply(ModelReply::new().call(call));
+        let gate = model.gate();
+        model.reply(ModelReply::new().pause(&gate).delta("it runs"));
+        let codex = start!(model.config()).unwrap();
+        let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
+        let thread = wait!(start.cwd(folder.path()).send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        gate.wait_reached().unwrap();
+        wait!(turn.interrupt()).unwrap();
+        let terminals = codex.request_raw("thread/backgroundTerminals/list", json!({"threadId": thread.id()}));
+        assert_eq!(wait!(terminals).unwrap()["data"], json!([]));
+        assert!(wait!(turn.run()).unwrap().is_interrupted());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_turn_that_is_given_up_runs_no_command(start, wait) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("written");
+        let model = Model::start();
+        let gate = model.gate();
+        let call = ModelToolCall::exec_command(format!("touch {}", file.display()));
+        let reply = ModelReply::new().pause(&gate).delta("first").call(call);
+        model.reply_when(|request| request.last_user_text() == Some("go"), reply);
+        model.fallback("done");
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
+        let thread = wait!(start.cwd(folder.path()).send()).unwrap();
+        drop(wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap());
+        assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
+        gate.release();
+        // Whatever the first turn would still do has been done by the end of another.
+        wait!(thread.run("go on")).unwrap();
+        assert!(!file.exists());
+        wait!(codex.close()).unwrap();
+    }
+}

@@ -1,0 +1,141 @@
+//! The limits of a turn: time, silence, tokens and model requests.
+
+use std::time::Duration;
+
+use openai_codex::types::TurnStatus;
+use openai_codex::{ErrorKind, Notification};
+use openai_codex_testkit::{ModelReply, ModelToolCall, Usage};
+
+use crate::support::{Model, with_both_clients};
+
+/// A reply that has the model asked again.
+fn goes_on() -> ModelReply {
+    ModelReply::new().delta("working").call(ModelToolCall::exec_command("true"))
+}
+
+with_both_clients! {
+    fn a_streamed_turn_has_a_deadline_too(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").deadline(Duration::from_secs(1)).send()).unwrap();
+        let mut stream = turn.stream();
+        let (mut status, mut error) = (None, None);
+        while let Some(event) = wait!(stream.next()) {
+            match event {
+                Ok(Notification::TurnCompleted(done)) => status = Some(done.turn.status),
+                Ok(_) => assert!(error.is_none()),
+                Err(last) => error = Some(last),
+            }
+        }
+        assert_eq!(status, Some(TurnStatus::Interrupted));
+        for error in [error.unwrap(), wait!(turn.run()).unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+            assert_eq!(error.turn().unwrap().turn.id, turn.id());
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_deadline_holds_when_the_handle_is_gone(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        drop(wait!(thread.turn("go").deadline(Duration::from_millis(300)).send()).unwrap());
+        let status = loop {
+            let event = wait!(events.next()).unwrap().unwrap();
+            if let openai_codex::Event::Notification(Notification::TurnCompleted(done)) = event {
+                break done.turn.status;
+            }
+        };
+        assert_eq!(status, TurnStatus::Interrupted);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_silent_turn_is_interrupted_and_keeps_what_it_has(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(goes_on());
+        model.reply(ModelReply::new().pause(&gate).delta("llo"));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.turn("go").inactivity_timeout(Duration::from_secs(2)).run()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        assert!(error.to_string().contains("silent for 2s"), "{error}");
+        let result = error.turn().unwrap();
+        assert!(result.is_interrupted() && result.items.len() >= 2, "{result:?}");
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_turn_beyond_its_model_requests_is_interrupted(start, wait) {
+        let model = Model::start();
+        model.reply(goes_on());
+        model.reply(goes_on());
+        // The request that is too much waits until it is interrupted.
+        let gate = model.gate();
+        model.reply(ModelReply::new().pause(&gate).delta("done"));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.turn("go").max_model_requests(2).run()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BudgetExceeded);
+        assert!(error.to_string().contains("2 of 2 model requests"), "{error}");
+        assert!(error.turn().unwrap().is_interrupted());
+        assert!(error.turn().unwrap().turn_usage.is_some());
+        gate.release();
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_turn_beyond_its_tokens_is_interrupted(start, wait) {
+        let model = Model::start();
+        model.reply(goes_on().usage(Usage::new(40, 2)));
+        model.reply(goes_on().usage(Usage::new(50, 8)));
+        let gate = model.gate();
+        model.reply(ModelReply::new().pause(&gate).delta("done"));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.turn("go").max_tokens(100).run()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BudgetExceeded);
+        assert_eq!(error.turn().unwrap().turn_usage.as_ref().unwrap().total_tokens, 100);
+        assert!(error.to_string().contains("100 of 100 tokens"), "{error}");
+        gate.release();
+        wait!(codex.close()).unwrap();
+    }
+
+    // Nothing is gained by interrupting what ends by itself.
+    fn a_turn_that_ends_with_its_budget_is_whole(start, wait) {
+        let model = Model::start();
+        model.reply(goes_on());
+        model.reply("done");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let result = wait!(thread.turn("go").max_model_requests(2).run()).unwrap();
+        assert_eq!(result.final_response.as_deref(), Some("done"));
+        let refused = wait!(thread.turn("go").max_model_requests(0).run()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+        wait!(codex.close()).unwrap();
+    }
+
+    // The limits of a call that joins a turn are not those of the turn.
+    fn a_joined_call_ends_its_own_wait_alone(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        // The input that joins has the model asked again.
+        let again = model.gate();
+        model.fallback(ModelReply::new().pause(&again).delta("hello"));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("one").send()).unwrap();
+        gate.wait_reached().unwrap();
+        let error = wait!(thread.turn("two").deadline(Duration::from_millis(300)).run()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        gate.release();
+        again.release();
+        assert!(!wait!(turn.run()).unwrap().is_interrupted());
+        wait!(codex.close()).unwrap();
+    }
+}

@@ -64,6 +64,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut interruptions: mpsc::UnboundedR
 /// Interrupts a turn. A failure becomes an event, unless the connection has ended.
 pub(super) async fn carry_out(shared: Arc<Shared>, mut interruption: Interruption) {
     let outcome = interrupt(&shared, &mut interruption).await;
+    shared.router().set_being_interrupted(&interruption.turn_id, false);
     if let Err(error) = &outcome
         && !matches!(error.kind(), ErrorKind::Closed | ErrorKind::TransportClosed)
         && shared.hub.is_watched()

@@ -227,6 +227,7 @@ async fn stop(shared: Arc<Shared>, log: Arc<TurnLog>, error: Error) {
     if !log.stop(&error) {
         return;
     }
+    shared.router().set_being_interrupted(&turn_id, true);
     let thread_id = log.thread_id.clone();
     let interruption = Interruption::new(thread_id, turn_id, log.ends_commands());
     let (interruption, outcome) = interruption.with_outcome();

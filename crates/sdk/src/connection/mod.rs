@@ -37,7 +37,8 @@ mod tests;
 pub(crate) mod turn_log;
 mod watchdog;
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -351,14 +352,32 @@ impl Connection {
     /// the log says so.
     pub(crate) async fn interrupt(&self, log: &TurnLog, turn_id: Arc<str>) -> Result<()> {
         self.check_process()?;
+        let turn = turn_id.clone();
         let interruption = Interruption::new(log.thread_id.clone(), turn_id, log.ends_commands());
         let (interruption, outcome) = interruption.with_outcome();
+        self.shared.router().set_being_interrupted(&turn, true);
         let _ = self.shared.interruptions.send(interruption);
         let lost = || {
             self.failure()
                 .unwrap_or_else(|| Error::new(ErrorKind::TransportClosed, "the connection has ended"))
         };
         outcome.await.unwrap_or_else(|_| Err(lost().with_method("turn/interrupt")))
+    }
+
+    /// Waits, so long at most, for the end of a thread's turn that is being interrupted. A turn that is started after that
+    /// does not join it.
+    pub(crate) async fn until_interrupted(&self, thread_id: &str, limit: Duration) {
+        // In a fork of the process nothing would ever come.
+        let followed =
+            self.check_process().is_ok().then(|| self.shared.router().follow_interrupted(thread_id));
+        let Some(mut phase) = followed.flatten() else { return };
+        let mut time = self.sleep(limit);
+        let mut over = pin!(phase.wait_for(|phase| matches!(phase, Phase::Over(_))));
+        poll_fn(|context| match over.as_mut().poll(context) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => Pin::new(&mut time).poll(context),
+        })
+        .await;
     }
 
     /// Whether the server runs a turn: completes at once if it does, or when it does; with `false` if the turn is over.

@@ -135,6 +135,8 @@ struct Turn {
     root: Option<Arc<str>>,
     /// Whether the server has said that it runs: before that, it refuses to interrupt or steer it.
     runs: bool,
+    /// Whether it is being interrupted: a turn that starts on its thread is better one of its own.
+    being_interrupted: bool,
     /// For those who follow it: whether it runs. Gone with the turn.
     phase: Option<watch::Sender<Phase>>,
     /// The ids of its command items that have begun and not ended.
@@ -156,6 +158,7 @@ impl Turn {
             claimed: false,
             root: None,
             runs: false,
+            being_interrupted: false,
             phase: None,
             commands: Vec::new(),
             unwanted: None,
@@ -448,6 +451,7 @@ impl Router {
             }
             turn.logs.push(log);
         } else if created && !self.starts.is_about_to_be_joined(&log.thread_id) {
+            turn.being_interrupted = true;
             effects.push(interrupt(&log, turn_id));
         }
     }
@@ -481,13 +485,13 @@ impl Router {
                     if event.text.contains("\"notLoaded\"") {
                         effects.push(Effect::Unloaded(thread_id.into()));
                     }
-                    self.suspect_turns_of(thread_id, effects);
+                    self.suspect_turns_of(thread_id, staged, effects);
                 }
             }
             Some(NotificationKind::ThreadClosed) => {
                 if let Some(thread_id) = route.thread_id.as_deref() {
                     effects.push(Effect::Unloaded(thread_id.into()));
-                    self.suspect_turns_of(thread_id, effects);
+                    self.suspect_turns_of(thread_id, staged, effects);
                     effects.extend(self.lineage.closed(thread_id).into_iter().map(Effect::Closed));
                 }
             }
@@ -650,6 +654,7 @@ impl Router {
         turn.logs.retain(|held| !Arc::ptr_eq(held, log));
         let held = !turn.logs.is_empty() || self.starts.is_about_to_be_joined(&log.thread_id);
         if due && !held && log.created() {
+            turn.being_interrupted = true;
             effects.push(interrupt(log, turn_id));
         }
     }
@@ -682,6 +687,21 @@ impl Router {
         Some(turn.phase.get_or_insert_with(|| watch::Sender::new(phase)).subscribe())
     }
 
+    /// Notes whether a turn is being interrupted.
+    pub(crate) fn set_being_interrupted(&mut self, turn_id: &str, interrupted: bool) {
+        if let Some(turn) = self.turns.get_mut(turn_id) {
+            turn.being_interrupted = interrupted;
+        }
+    }
+
+    /// Follows the turn of a thread that is being interrupted, if there is one.
+    pub(crate) fn follow_interrupted(&mut self, thread_id: &str) -> Option<watch::Receiver<Phase>> {
+        let interrupted =
+            |turn: &&Turn| turn.being_interrupted && turn.thread_id.as_deref() == Some(thread_id);
+        let turn_id = self.turns.values().map(|turn| &**turn).find(interrupted)?.id.clone();
+        self.follow(&turn_id)
+    }
+
     /// Whether a turn has commands that have begun and not ended.
     pub(crate) fn has_commands(&self, turn_id: &str) -> bool {
         self.turns.get(turn_id).is_some_and(|turn| !turn.commands.is_empty())
@@ -707,9 +727,12 @@ impl Router {
     }
 
     /// Has the turns of a thread looked after: the thread has none any more, and their ends have not come.
-    fn suspect_turns_of(&self, thread_id: &str, effects: &mut Vec<Effect>) {
-        let here = |turn: &&Box<Turn>| turn.runs && turn.thread_id.as_deref() == Some(thread_id);
-        let suspects = self.turns.values().filter(here).filter_map(|turn| self.watched_turn(turn));
+    fn suspect_turns_of(&mut self, thread_id: &str, staged: &mut Staged<'_>, effects: &mut Vec<Effect>) {
+        // What came before counts as seen.
+        self.hand_on(staged);
+        let here = |turn: &Turn| turn.runs && turn.thread_id.as_deref() == Some(thread_id);
+        let turns = self.turns.values().filter(|turn| here(turn));
+        let suspects = turns.filter_map(|turn| self.watched_turn(turn));
         effects.extend(suspects.map(Effect::Suspect));
     }
 

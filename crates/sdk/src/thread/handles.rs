@@ -12,6 +12,7 @@ use super::opened::Opened;
 use super::{ThreadItems, ThreadRead, ThreadTurns};
 use crate::client::Core;
 use crate::turn::compact::compact;
+use crate::turn::recover::recover;
 use crate::{AsyncCodex, AsyncEvents, AsyncTurnHandle, Result, RunResult, TurnInput, TurnStart, TypedResult};
 
 /// A thread of an [`AsyncCodex`]. Cheap to clone.
@@ -96,6 +97,15 @@ impl AsyncThread {
     /// its turn does not start.
     pub async fn compact(&self) -> Result<AsyncTurnHandle> {
         compact(&self.core, &self.opened).await
+    }
+
+    /// Reads from the runtime what it has recorded of a turn of this thread, and makes a result of it: for a turn whose end was
+    /// lost. On the wire: `thread/read`. See [`AsyncTurnHandle::recover`](crate::AsyncTurnHandle::recover), which does the same.
+    ///
+    /// # Errors
+    /// As [`AsyncTurnHandle::recover`](crate::AsyncTurnHandle::recover).
+    pub async fn recover(&self, turn_id: &str) -> Result<RunResult> {
+        recover(&self.core, self.id(), turn_id).await
     }
 
     /// Observes everything that concerns this thread from now on, also what belongs to no turn.
@@ -202,6 +212,15 @@ impl Thread {
     /// its turn does not start.
     pub fn compact(&self) -> Result<crate::TurnHandle> {
         crate::park::wait(self.inner.compact()).map(crate::TurnHandle::from_async)
+    }
+
+    /// Reads from the runtime what it has recorded of a turn of this thread, and makes a result of it: for a turn whose end was
+    /// lost. On the wire: `thread/read`. See [`TurnHandle::recover`](crate::TurnHandle::recover), which does the same.
+    ///
+    /// # Errors
+    /// As [`TurnHandle::recover`](crate::TurnHandle::recover).
+    pub fn recover(&self, turn_id: &str) -> Result<RunResult> {
+        crate::park::wait(self.inner.recover(turn_id))
     }
 
     /// Observes everything that concerns this thread from now on, also what belongs to no turn.

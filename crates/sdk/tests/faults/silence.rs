@@ -39,6 +39,28 @@ with_both_clients! {
         works_and_closes!(codex, wait, server);
     }
 
+    // With the usual patience with silent turns, two minutes, this would not end in the time of a test.
+    fn a_turn_whose_thread_comes_to_rest_is_lost_in_seconds(start, wait) {
+        let error = json!({"message": "the model is gone", "codexErrorInfo": null, "additionalDetails": null});
+        let status = json!({"type": "systemError"});
+        let script = answering()
+            .always("thread/read", read(status.clone()))
+            .start_turn("t", "u")
+            .send(messages::item_completed("t", "u", messages::agent_message("i", "the answer")))
+            .send(json!({"method": "error", "params": {
+                "threadId": "t", "turnId": "u", "willRetry": false, "error": error,
+            }}))
+            .send(json!({"method": "thread/status/changed", "params": {"threadId": "t", "status": status}}));
+        let server = Server::new(script);
+        let codex = start!(server.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.run("go")).unwrap_err();
+        let words = ["the end of turn u never came", "systemError", "the model is gone"];
+        assert_error(&error, ErrorKind::TurnLost, None, Some("t"), &words);
+        assert_eq!(error.turn().unwrap().final_response.as_deref(), Some("the answer"));
+        works_and_closes!(codex, wait, server);
+    }
+
     fn a_turn_that_is_silent_and_at_work_is_waited_for(start, wait) {
         let at_work = json!({"type": "active", "activeFlags": []});
         let running = json!({"data": [messages::turn("u", "inProgress")], "nextCursor": null});

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Model, with_both_clients};
 
-fn kill(model: &Model) {
+pub(crate) fn kill(model: &Model) {
     for id in model.trace.processes() {
         // The runtime itself: commands have other programs.
         let command = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();

@@ -421,7 +421,9 @@ fn errors_retry_with_an_overloaded_server() {
     let busy = |script: Script| {
         script.expect("thread/start").respond_error(-32001, "Server overloaded; retry later.")
     };
-    let script = Script::standard().expect("thread/resume").respond_error(-32600, "no such thread");
+    let script = Script::standard()
+        .expect("thread/resume")
+        .respond_error(-32600, "no rollout found for thread id 00000000-0000-0000-0000-000000000000");
     let script = busy(busy(script)).start_thread("t").start_turn("t", "u");
     let server =
         AppServer::new(script.agent_message("t", "u", "m", ["Hello."]).complete_turn("t", "u")).unwrap();

@@ -1,5 +1,6 @@
 //! What both clients and all their handles share: the configuration and the current session.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -252,6 +253,11 @@ impl Core {
             self.hub.announce(&Observed::Restarted { attempt });
         }
         told.send_replace(Some(outcome));
+    }
+
+    /// The folder that the runtime is started in, if the configuration names one.
+    pub(crate) fn working_folder(&self) -> Option<&Path> {
+        self.config.cwd.as_deref()
     }
 
     pub(crate) fn is_experimental(&self) -> bool {

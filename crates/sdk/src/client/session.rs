@@ -233,9 +233,22 @@ impl Session {
             );
             Error::new(ErrorKind::DeadlineExceeded, message).with_method(METHOD).with_thread(Some(&log.thread_id))
         })?;
-        let timeouts = [log.limits().time_left(), self.deadline_of(METHOD)];
-        let timeout = timeouts.into_iter().flatten().min();
-        self.connection.start_turn(params, log, timeout, self.joins_turns())?.await
+        let (left, of_class) = (log.limits().time_left(), self.deadline_of(METHOD));
+        let timeout = left.into_iter().chain(of_class).min();
+        let answer = self.connection.start_turn(params, log, timeout, self.joins_turns())?.await;
+        match (answer, log.limits().deadline) {
+            (Err(error), Some(deadline))
+                if error.kind() == ErrorKind::DeadlineExceeded && timeout == left =>
+            {
+                let message = format!(
+                    "the server did not answer within the {deadline:?} of the turn; if it starts the turn after all, the client \
+                     interrupts it"
+                );
+                let error = Error::new(ErrorKind::DeadlineExceeded, message).with_method(METHOD);
+                Err(error.with_thread(Some(&log.thread_id)))
+            }
+            (answer, _) => answer,
+        }
     }
 
     /// Whether the runtime answers a `turn/start` on a busy thread with the turn that runs.

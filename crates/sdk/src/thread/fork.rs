@@ -10,7 +10,7 @@ use super::AsyncThread;
 use super::opened::{Opened, Opening};
 use super::options::{Options, sends_a_thread, thread_options};
 use super::settings::{check_new, given, held};
-use super::trust;
+use super::{folder, trust};
 use crate::client::Core;
 use crate::handler::drop_elsewhere;
 use crate::{ApprovalMode, Error, Result};
@@ -90,7 +90,9 @@ impl<C> ThreadFork<C> {
         let thread_id = &params.thread_id;
         let named = self.named(&params, true);
         let layer = self.options.layer;
-        let answer = session.open::<methods::ThreadFork>(&params, Some(thread_id), layer.clone()).await?;
+        let answer = session.open::<methods::ThreadFork>(&params, Some(thread_id), layer.clone()).await;
+        let answer =
+            answer.map_err(|error| folder::name_missing(error, &self.core, params.cwd.as_deref()))?;
         let held = held!(answer);
         if let Err(error) = check_new(&session, &answer.thread.id, &named, &held) {
             drop_elsewhere(self.core.handlers.release(&answer.thread.id).into_iter().chain([layer]));

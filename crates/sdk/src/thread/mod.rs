@@ -1,6 +1,7 @@
 //! Threads: conversations that the runtime keeps.
 
 mod bound;
+mod folder;
 mod fork;
 mod handles;
 pub(crate) mod history;

@@ -12,7 +12,7 @@ use super::history::is_unused;
 use super::opened::{Opened, Opening};
 use super::options::{Options, sends_a_thread, thread_options};
 use super::settings::{Found, given, held, is_loaded, settle};
-use super::trust;
+use super::{folder, trust};
 use crate::client::Core;
 use crate::{ApprovalMode, Error, ErrorKind, Result};
 
@@ -97,7 +97,7 @@ impl<C> ThreadResume<C> {
                     let thread = session.call::<methods::ThreadRead>(&params, Some(&thread_id)).await?.thread;
                     (thread, Found { held: known.holds.current(), active: false, unused: true })
                 }
-                _ => return Err(explain(error)),
+                _ => return Err(folder::name_missing(explain(error), &self.core, params.cwd.as_deref())),
             },
         };
         if !loaded {

@@ -10,7 +10,7 @@ use super::AsyncThread;
 use super::opened::{Opened, Opening};
 use super::options::{Options, sends_a_thread, thread_options};
 use super::settings::{check_new, given, held};
-use super::trust;
+use super::{folder, trust};
 use crate::client::Core;
 use crate::handler::drop_elsewhere;
 use crate::{ApprovalMode, Error, Result, tool, version};
@@ -85,7 +85,9 @@ impl<C> ThreadStart<C> {
         let mut named = self.named(&params, self.options.approval_mode.is_some() || asks);
         named.personality.clone_from(&params.personality);
         let layer = self.options.layer;
-        let answer = session.open::<methods::ThreadStart>(&params, None, layer.clone()).await?;
+        let answer = session.open::<methods::ThreadStart>(&params, None, layer.clone()).await;
+        let answer =
+            answer.map_err(|error| folder::name_missing(error, &self.core, params.cwd.as_deref()))?;
         let mut held = held!(answer);
         held.personality.clone_from(&params.personality);
         if let Err(error) = check_new(&session, &answer.thread.id, &named, &held) {

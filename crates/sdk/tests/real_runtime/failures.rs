@@ -59,4 +59,16 @@ with_both_clients! {
         assert_eq!(status, Some(TurnStatus::Failed));
         wait!(codex.close()).unwrap();
     }
+    fn a_working_folder_that_was_removed_is_named(start, wait) {
+        let model = Model::start();
+        let folder = tempfile::tempdir().unwrap();
+        let codex = start!(model.config().cwd(folder.path())).unwrap();
+        let path = folder.path().to_owned();
+        folder.close().unwrap();
+        let error = wait!(codex.thread_start().send()).unwrap_err();
+        assert!(error.to_string().contains(&format!("working folder {} does not exist", path.display())), "{error}");
+        // With a folder of its own a thread needs it not.
+        wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        wait!(codex.close()).unwrap();
+    }
 }

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod corpora;
+mod interrupts;
 mod properties;
 mod requests;
 mod turns;

@@ -1,0 +1,30 @@
+//! Names the working folder in an error of the server that only says that something was not found.
+
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::client::Core;
+
+/// What the runtime's errors end with where a file or folder does not exist.
+const NOT_FOUND: &str = "No such file or directory (os error 2)";
+
+/// Says which folder is missing, if that is why the server refuses to open a thread. `cwd`: the folder that was named.
+pub(super) fn name_missing(error: Error, core: &Core, cwd: Option<&str>) -> Error {
+    let refused = error.json_rpc().is_some_and(|answer| answer.message.contains(NOT_FOUND));
+    if !refused {
+        return error;
+    }
+    // The runtime works in the folder that it was started in.
+    let folder = cwd.map(PathBuf::from).or_else(|| core.working_folder().map(Path::to_owned));
+    match folder {
+        Some(folder) if folder.is_dir() => error,
+        Some(folder) => error.with_note(&format!(
+            "; the working folder {} does not exist: create it, or set another with `cwd`",
+            folder.display()
+        )),
+        None if std::env::current_dir().is_ok() => error,
+        None => error.with_note(
+            "; the working folder of this process has been removed: set another with `cwd`, of the thread or of CodexConfig",
+        ),
+    }
+}

@@ -13,7 +13,7 @@ use crate::{ClientRequest, DecodeError};
 /// # Errors
 /// When `raw` is no `R::Response`; the error names the method and the path.
 pub fn decode_response<R: ClientRequest>(raw: &str) -> Result<R::Response, DecodeError> {
-    serde_json::from_str(raw).map_err(|error| DecodeError::new(R::METHOD, "result", raw, &error))
+    R::read_response(raw).map_err(|error| DecodeError::new(R::METHOD, "result", raw, &error))
 }
 
 /// Reads `params` by themselves.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::{RawValue, to_raw_value};
 
 /// A request that the client may send.
 pub trait ClientRequest {
@@ -13,6 +14,12 @@ pub trait ClientRequest {
     type Params: Params;
     /// The answer.
     type Response: DeserializeOwned + Send + 'static;
+
+    /// Reads the answer. Those of the protocol read it in this crate, which makes the code for it once.
+    #[doc(hidden)]
+    fn read_response(raw: &str) -> serde_json::Result<Self::Response> {
+        serde_json::from_str(raw)
+    }
 }
 
 /// A notification that the client may send.
@@ -52,6 +59,15 @@ pub trait Params: Serialize + Send {
     fn is_omitted(&self) -> bool {
         false
     }
+
+    /// Writes them. Those of the protocol are written in this crate, which makes the code for it once.
+    #[doc(hidden)]
+    fn write(&self) -> serde_json::Result<Box<RawValue>>
+    where
+        Self: Sized,
+    {
+        to_raw_value(self)
+    }
 }
 
 /// No parameters: the key is left out.
@@ -65,5 +81,12 @@ impl Params for () {
 impl<T: Params> Params for Option<T> {
     fn is_omitted(&self) -> bool {
         self.is_none()
+    }
+
+    fn write(&self) -> serde_json::Result<Box<RawValue>> {
+        match self {
+            Some(params) => params.write(),
+            None => to_raw_value(&()),
+        }
     }
 }

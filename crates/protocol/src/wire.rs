@@ -80,13 +80,23 @@ impl<'de, T: Object> Visitor<'de> for ObjectVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an object `{}`", T::NAME)
+        expecting_object(f, T::NAME)
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
         T::read(map)
     }
+}
+
+#[cold]
+fn expecting_object(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+    write!(f, "an object `{name}`")
+}
+
+#[cold]
+fn expecting_union(f: &mut fmt::Formatter<'_>, name: &str, tag: &str) -> fmt::Result {
+    write!(f, "an object `{name}` with the tag `{tag}`")
 }
 
 /// Reads an object.
@@ -135,7 +145,7 @@ impl<'de, T: Union> Visitor<'de> for UnionVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an object `{}` with the tag `{}`", T::NAME, T::TAG)
+        expecting_union(f, T::NAME, T::TAG)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
@@ -160,27 +170,46 @@ pub(crate) fn read_union<'de, T: Union, D: Deserializer<'de>>(deserializer: D) -
 /// Reads a union whose tag is not the first field: all fields are read, the tag is put first and the text is read again,
 /// which keeps one instance of the decoding code.
 #[cold]
-fn buffered_union<'de, T: Union, A: MapAccess<'de>>(first: Cow<'de, str>, mut map: A) -> Result<T, A::Error> {
-    let first_value: Value = map.next_value()?;
-    let mut fields = JsonObject::new();
-    fields.insert(first.into_owned(), first_value);
-    collect(&mut fields, map)?;
-    match fields.remove(T::TAG) {
-        None => Err(missing(T::TAG)),
-        Some(Value::String(tag)) if T::is_known(&tag) => {
-            let text = serde_json::to_string(&Tagged { tag: T::TAG, value: &tag, fields: &fields })
-                .map_err(A::Error::custom)?;
+fn buffered_union<'de, T: Union, A: MapAccess<'de>>(first: Cow<'de, str>, map: A) -> Result<T, A::Error> {
+    let fields = collect(first, map)?;
+    match tag_first(fields, T::NAME, T::TAG, T::is_known) {
+        TagFirst::Missing => Err(missing(T::TAG)),
+        TagFirst::Known(text) => {
             let mut reader = serde_json::Deserializer::from_str(&text);
             read_union(&mut reader).map_err(|error| A::Error::custom(buffered_message(&text, &error)))
         }
-        Some(tag @ Value::String(_)) => {
-            fields.insert(T::TAG.to_owned(), tag);
-            Ok(T::unrecognized(Value::Object(fields)))
+        TagFirst::Unknown(value) => Ok(T::unrecognized(value)),
+        TagFirst::Bad(message) => Err(A::Error::custom(message)),
+    }
+}
+
+/// The fields of a union.
+enum TagFirst {
+    Missing,
+    /// As text, the tag first.
+    Known(String),
+    /// With a tag that nobody knows.
+    Unknown(Value),
+    /// Why they cannot be read.
+    Bad(String),
+}
+
+/// Puts the tag first.
+#[cold]
+fn tag_first(mut fields: JsonObject, name: &str, tag: &str, is_known: fn(&str) -> bool) -> TagFirst {
+    match fields.remove(tag) {
+        None => TagFirst::Missing,
+        Some(Value::String(value)) if is_known(&value) => {
+            match serde_json::to_string(&Tagged { tag, value: &value, fields: &fields }) {
+                Ok(text) => TagFirst::Known(text),
+                Err(error) => TagFirst::Bad(error.to_string()),
+            }
         }
-        Some(other) => {
-            let tag = T::TAG;
-            Err(A::Error::custom(format_args!("the tag `{tag}` of `{}` is not a string: {other}", T::NAME)))
+        Some(value @ Value::String(_)) => {
+            fields.insert(tag.to_owned(), value);
+            TagFirst::Unknown(Value::Object(fields))
         }
+        Some(other) => TagFirst::Bad(format!("the tag `{tag}` of `{name}` is not a string: {other}")),
     }
 }
 
@@ -190,14 +219,27 @@ pub(crate) fn read_unrecognized<'de, T: Union, A: MapAccess<'de>>(
     tag: Cow<'de, str>,
     map: A,
 ) -> Result<T, A::Error> {
+    read_rest(T::TAG.to_owned(), Value::String(tag.into_owned()), map).map(T::unrecognized)
+}
+
+/// An object of this field and what `map` still has.
+fn read_rest<'de, A: MapAccess<'de>>(key: String, value: Value, map: A) -> Result<Value, A::Error> {
     let mut fields = JsonObject::new();
-    fields.insert(T::TAG.to_owned(), Value::String(tag.into_owned()));
-    collect(&mut fields, map)?;
-    Ok(T::unrecognized(Value::Object(fields)))
+    fields.insert(key, value);
+    add_rest(&mut fields, map)?;
+    Ok(Value::Object(fields))
+}
+
+/// The field whose name was read and what `map` still has.
+fn collect<'de, A: MapAccess<'de>>(first: Cow<'de, str>, mut map: A) -> Result<JsonObject, A::Error> {
+    let mut fields = JsonObject::new();
+    fields.insert(first.into_owned(), map.next_value()?);
+    add_rest(&mut fields, map)?;
+    Ok(fields)
 }
 
 /// Adds what `map` still has to `fields`.
-fn collect<'de, A: MapAccess<'de>>(fields: &mut JsonObject, mut map: A) -> Result<(), A::Error> {
+fn add_rest<'de, A: MapAccess<'de>>(fields: &mut JsonObject, mut map: A) -> Result<(), A::Error> {
     while let Some(key) = map.next_key::<Key<'de>>()? {
         fields.insert(key.0.into_owned(), map.next_value()?);
     }
@@ -208,12 +250,9 @@ fn collect<'de, A: MapAccess<'de>>(fields: &mut JsonObject, mut map: A) -> Resul
 #[cold]
 pub(crate) fn read_unrecognized_key<'de, A: MapAccess<'de>>(
     key: Cow<'de, str>,
-    mut map: A,
+    map: A,
 ) -> Result<Value, A::Error> {
-    let mut fields = JsonObject::new();
-    fields.insert(key.into_owned(), map.next_value()?);
-    collect(&mut fields, map)?;
-    Ok(Value::Object(fields))
+    collect(key, map).map(Value::Object)
 }
 
 /// Checks that an object with one key has no other.

@@ -95,10 +95,8 @@ pub(crate) fn remove(dir: &Path) -> Result<(), Error> {
     }
 }
 
-#[cfg(unix)]
 fn create_private(dir: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::DirBuilderExt;
-    match fs::DirBuilder::new().mode(0o700).create(dir) {
+    match make_folder(dir) {
         Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
             Err(Error::io("create the folder", dir, e))
         }
@@ -106,9 +104,12 @@ fn create_private(dir: &Path) -> Result<(), Error> {
     }
 }
 
-#[cfg(not(unix))]
-fn create_private(dir: &Path) -> Result<(), Error> {
-    fs::create_dir_all(dir).map_err(|e| Error::io("create the folder", dir, e))
+/// Makes a folder for this user alone.
+pub(crate) fn make_folder(dir: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
 }
 
 /// Others may not read either: takes the bits away that a umask or a copy left on a folder of ours.

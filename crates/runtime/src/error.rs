@@ -111,6 +111,11 @@ pub struct ClientFailure {
     pub output_tail: String,
 }
 
+/// The error of a platform that the pin does not have.
+pub(crate) fn unsupported() -> Error {
+    Error::UnsupportedPlatform { platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH) }
+}
+
 impl Error {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io { action, path: path.into(), source }
@@ -145,7 +150,7 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "\nTo install version {VERSION}: `cargo xtask runtime` in this project's repository, \
-                     `openai_codex::runtime::install()` in a program, or `npm install -g @openai/codex@{VERSION}`. \
+                     `openai_codex::runtime::install()` in a program (cargo feature `install`), or `npm install -g @openai/codex@{VERSION}`. \
                      To use one you have: set `codex_bin`, or the environment variable CODEX_BIN."
                 )
             }

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::cache::{self, Cache, STAGING_PREFIX};
+use crate::cache::{self, Cache};
 use crate::client::Client;
 use crate::environment::Environment;
-use crate::error::{ClientFailure, Error};
+use crate::error::{ClientFailure, Error, unsupported};
 use crate::locate::Runtime;
 use crate::pin::{self, Pin};
 use crate::progress::{Progress, progress_to_stderr};
+use crate::staging::Staging;
 use crate::verify::verify;
 use crate::{child, marker};
 
@@ -137,11 +138,8 @@ impl InstallOptions {
         }
         cache.clean();
         cache::remove(&place)?;
-        // Deletes itself, whichever way this ends.
-        let staging = tempfile::Builder::new()
-            .prefix(STAGING_PREFIX)
-            .tempdir_in(&cache.runtimes)
-            .map_err(|e| Error::io("create a folder in", &cache.runtimes, e))?;
+        let staging =
+            Staging::new(&cache.runtimes).map_err(|e| Error::io("create a folder in", &cache.runtimes, e))?;
         let (client, brought) = self.bring(staging.path(), &pin, deadline)?;
         (self.progress)(&Progress::Verifying);
         verify(&brought, &pin, client)?;
@@ -226,10 +224,6 @@ impl InstallOptions {
         let command = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
         ClientFailure { client, command, reason, output_tail }
     }
-}
-
-pub(crate) fn unsupported() -> Error {
-    Error::UnsupportedPlatform { platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH) }
 }
 
 /// The bytes of all files below `dir`; what cannot be read counts nothing.

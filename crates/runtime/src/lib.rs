@@ -5,7 +5,8 @@
 //! - [`locate`] looks at a handful of paths and says which program to run. It never downloads, spawns nothing and takes well
 //!   under a millisecond; starting a client does this and no more.
 //! - [`install`] brings the pinned version ([`VERSION`]) into a per-user cache, through the npm client, or pip where npm is
-//!   missing. With a filled cache it touches no network. [`InstallOptions`] sets the folder, a deadline, a progress callback.
+//!   missing. With a filled cache it touches no network. [`InstallOptions`] sets the folder, a deadline, a progress callback. It comes with the
+//!   cargo feature `install`.
 //!
 //! ```no_run
 //! // Once, with progress on stderr; afterwards `Codex::new()` finds it.
@@ -38,26 +39,37 @@
 //! Linux and macOS are supported, on x86-64 and arm64. On Windows this compiles, finds what is named explicitly, and reports
 //! an install as unsupported.
 
+// Much of what only an install uses stands beside what finding a runtime uses.
+#![cfg_attr(not(feature = "install"), allow(dead_code))]
+
 mod cache;
+#[cfg(feature = "install")]
 mod child;
 mod client;
 mod environment;
 mod error;
+#[cfg(feature = "install")]
 mod install;
 mod launcher;
 mod locate;
 mod marker;
 mod pin;
+#[cfg(feature = "install")]
 mod progress;
+#[cfg(feature = "install")]
+mod staging;
+#[cfg(feature = "install")]
 mod verify;
 
-#[cfg(all(test, unix))]
+#[cfg(all(test, unix, feature = "install"))]
 mod tests;
 
 pub use client::Client;
 pub use environment::Environment;
 pub use error::{ClientFailure, Error, Place};
+#[cfg(feature = "install")]
 pub use install::{InstallOptions, install};
 pub use locate::{Runtime, Source, locate, managed_dir};
 pub use pin::VERSION;
+#[cfg(feature = "install")]
 pub use progress::{Progress, progress_to_stderr};

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cache::Cache;
 use crate::environment::{Environment, is_executable};
-use crate::error::{Error, Place};
-use crate::install::unsupported;
+use crate::error::{Error, Place, unsupported};
 use crate::launcher::{Launcher, bundled_path_dir, look_behind};
 use crate::pin::{self, Pin};
 use crate::{VERSION, marker};
@@ -117,7 +116,7 @@ pub fn locate(explicit: Option<&Path>, environment: &Environment) -> Result<Runt
     }
 }
 
-/// The folder where [`install`](crate::install()) puts the pinned runtime, whether it is there or not.
+/// The folder where an install puts the pinned runtime, whether it is there or not.
 ///
 /// # Errors
 /// No variable says where a cache folder is, or the platform is not supported.

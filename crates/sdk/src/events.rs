@@ -181,6 +181,7 @@ impl Events {
     /// # Errors
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up: the observer goes
     /// on. Any other error is its last word.
+    #[inline]
     pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<Event>> {
         crate::park::next_within(timeout, self.inner.next(), std::convert::identity)
     }
@@ -190,6 +191,7 @@ impl Events {
 impl Iterator for Events {
     type Item = Result<Event>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         crate::park::wait(self.inner.next())
     }

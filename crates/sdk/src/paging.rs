@@ -296,6 +296,7 @@ macro_rules! blocking {
             /// # Errors
             /// [`ErrorKind::DeadlineExceeded`] when the time is up: a request under way goes on, and so does the
             /// listing. Any other error is its last word.
+            #[inline]
             pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<R::$item>> {
                 crate::park::next_within(timeout, self.inner.next(), |error| error.with_method(R::METHOD))
             }
@@ -305,6 +306,7 @@ macro_rules! blocking {
         impl<R: Paged> Iterator for $name<R> {
             type Item = Result<R::$item>;
 
+            #[inline]
             fn next(&mut self) -> Option<Self::Item> {
                 crate::park::wait(self.inner.next())
             }
@@ -366,6 +368,7 @@ macro_rules! lists {
             ///
             /// # Errors
             /// Unusable options, before anything is sent; otherwise as [`Codex::request`](crate::Codex::request).
+            #[inline]
             pub fn send(self) -> crate::Result<crate::paging::Page<openai_codex_protocol::methods::$method>> {
                 crate::park::wait(self.start().one())
             }

@@ -40,13 +40,26 @@ pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
 pub(crate) fn wait_until<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
     // Inside a Tokio task, channels would count against the budget of a task that cannot yield while it is parked.
     let mut future = pin!(unconstrained(future));
+    let mut output = None;
+    park_until(deadline, &mut |context| match future.as_mut().poll(context) {
+        Poll::Ready(ready) => {
+            output = Some(ready);
+            true
+        }
+        Poll::Pending => false,
+    });
+    output
+}
+
+/// Waits until `is_ready` or the deadline has passed. The code for it is made once for all futures.
+fn park_until(deadline: Option<Instant>, is_ready: &mut dyn FnMut(&mut Context<'_>) -> bool) {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
     loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+        if is_ready(&mut context) {
             // An executor around this call may park the same thread; what was meant for it must not be lost.
             thread::current().unpark();
-            return Some(output);
+            return;
         }
         match deadline {
             None => thread::park(),
@@ -54,7 +67,7 @@ pub(crate) fn wait_until<T>(deadline: Option<Instant>, future: impl Future<Outpu
                 Some(left) if !left.is_zero() => thread::park_timeout(left),
                 _ => {
                     thread::current().unpark();
-                    return None;
+                    return;
                 }
             },
         }

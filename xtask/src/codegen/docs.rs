@@ -1,6 +1,7 @@
 //! Mechanical documentation: where a type is used, what a name is on the wire.
 
 use super::facts::{Field, Payload, Span, Variant};
+use super::features;
 use super::plan::Plan;
 
 const EXPERIMENTAL: &str = "Experimental: needs `experimentalApi`.";
@@ -28,6 +29,7 @@ pub fn of_type(plan: &Plan, name: &str, experimental: bool) -> String {
             places => format!("Used by {} and {} more.", join(&places[..MAX_USES]), places.len() - MAX_USES),
         });
     }
+    lines.extend(plan.features.get(name).map(features::note));
     with_experimental(lines.join("\n\n"), experimental)
 }
 

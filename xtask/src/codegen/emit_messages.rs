@@ -144,7 +144,7 @@ fn notification(plan: &Plan) -> Result<String> {
         let _ = writeln!(kinds, "    /// `{}`\n    {variant},", method.method);
         let _ = writeln!(methods, "Self::{variant} => {:?},", method.method);
         let wrap = wrap(message);
-        let _ = writeln!(params_arms, "K::{variant} => serde_json::from_str(params).map({wrap}),");
+        let _ = writeln!(params_arms, "K::{variant} => Deserialize::deserialize(reader).map({wrap}),");
         let _ = writeln!(method_arms, "Self::{variant}(_) => K::{variant}.method(),");
         let _ = writeln!(
             serialize_arms,
@@ -154,7 +154,9 @@ fn notification(plan: &Plan) -> Result<String> {
     Ok(format!(
         r#"//! What the server tells.
 
+use serde::de::Deserialize;
 use serde::ser::{{Serialize, SerializeMap, Serializer}};
+use serde_json::de::StrRead;
 use serde_json::value::RawValue;
 
 use self::NotificationKind as K;
@@ -162,6 +164,8 @@ use crate::decode::RawFrame;
 use crate::raw::write_raw;
 use crate::types::*;
 use crate::{{DecodeError, UndecodableNotification, UnknownNotification}};
+
+type Reader<'de> = serde_json::Deserializer<StrRead<'de>>;
 
 /// A notification of the server.
 ///
@@ -256,6 +260,13 @@ impl Notification {{
     }}
 
     fn typed(kind: NotificationKind, params: &str) -> serde_json::Result<Self> {{
+        let mut reader = serde_json::Deserializer::from_str(params);
+        let notification = Self::payload(kind, &mut reader)?;
+        reader.end()?;
+        Ok(notification)
+    }}
+
+    fn payload(kind: NotificationKind, reader: &mut Reader<'_>) -> serde_json::Result<Self> {{
         match kind {{
 {params_arms}        }}
     }}

@@ -1,10 +1,11 @@
 //! The markers, one file a direction, and the table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::docs::{doc, with_notes};
 use super::facts::{Field, Method, Shape, Span};
+use super::features;
 use super::plan::Plan;
 use super::policy;
 use super::ty::Type;
@@ -23,14 +24,27 @@ pub fn files(plan: &Plan) -> Vec<(String, String)> {
 
 /// One line of a marker table.
 fn marker(out: &mut String, plan: &Plan, method: &Method, with_response: bool) {
-    let text = with_notes(plan, format!("`{}`", method.method), method.experimental, &method.span);
+    let feature =
+        features::of_method(&method.method).filter(|_| plan.facts.methods.client_requests.contains(method));
+    let note = feature
+        .map_or_else(String::new, |feature| format!("\n\n{}", features::note(&BTreeSet::from([feature]))));
+    let text = with_notes(plan, format!("`{}`{note}", method.method), method.experimental, &method.span);
     out.push_str(&doc("    ", &text));
     let response =
         if with_response { format!(" -> types::{}", plan.responses[&method.method]) } else { String::new() };
     let stability = if method.experimental { "experimental" } else { "stable" };
     let name = policy::marker(&method.method);
-    let _ =
-        writeln!(out, "    {stability} {name} = {:?} ({}){response};", method.method, params_type(method));
+    let place = match plan.facts.methods.client_requests.contains(method) {
+        true if policy::HIGH_LEVEL.contains(&method.method.as_str()) => "here ",
+        true => "where_used ",
+        false => "",
+    };
+    let _ = writeln!(
+        out,
+        "    {stability} {place}{name} = {:?} ({}){response};",
+        method.method,
+        params_type(method)
+    );
 }
 
 fn params_type(method: &Method) -> String {
@@ -45,8 +59,18 @@ fn client_requests(plan: &Plan) -> String {
     let mut out = "//! Requests of the client: one marker a method.\n\nuse crate::types;\n\n\
                    client_requests! {\n"
         .to_owned();
-    plan.facts.methods.client_requests.iter().for_each(|method| marker(&mut out, plan, method, true));
-    out + "}\n"
+    let of = |feature: Option<&'static str>| {
+        let all = plan.facts.methods.client_requests.iter();
+        all.filter(move |method| features::of_method(&method.method) == feature)
+    };
+    of(None).for_each(|method| marker(&mut out, plan, method, true));
+    out.push_str("}\n");
+    for (feature, _) in features::FEATURES {
+        let _ = writeln!(out, "\n{}\nclient_requests! {{", features::attribute(&BTreeSet::from([*feature])));
+        of(Some(feature)).for_each(|method| marker(&mut out, plan, method, true));
+        out.push_str("}\n");
+    }
+    out
 }
 
 fn client_notifications(plan: &Plan) -> String {
@@ -79,10 +103,19 @@ fn params(plan: &Plan) -> String {
     let mut names: Vec<&str> = all.flat_map(|method| method.params.iter().flat_map(Type::names)).collect();
     names.sort_unstable();
     names.dedup();
-    let mut out =
-        "//! Which types are parameters.\n\nuse crate::Params;\nuse crate::types::*;\n\n".to_owned();
+    let mut out = "//! Which types are parameters.\n\nuse crate::types::*;\n\n".to_owned();
+    let eager = |name: &str| {
+        let mut all = methods
+            .client_requests
+            .iter()
+            .filter(|method| method.params.iter().any(|ty| ty.names().contains(&name)));
+        all.any(|method| policy::HIGH_LEVEL.contains(&method.method.as_str()))
+    };
     for name in names {
-        let _ = writeln!(out, "impl Params for {name} {{}}");
+        if let Some(features) = plan.features.get(name) {
+            let _ = writeln!(out, "{}", features::attribute(features));
+        }
+        let _ = writeln!(out, "params! {{ {} {name} }}", if eager(name) { "here" } else { "where_used" });
     }
     out
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::docs::{self, doc};
 use super::facts::{Alternative, Field, Object, Payload, Shape, TypeFacts, Value, Variant};
+use super::features;
 use super::naming;
 use super::plan::{Plan, with_common};
 use super::policy;
@@ -16,16 +17,19 @@ pub fn files(plan: &Plan) -> Vec<(String, String)> {
     let mut domains: BTreeMap<&str, String> = BTreeMap::new();
     for (name, facts) in &plan.facts.types {
         if !policy::BY_HAND.contains(&name.as_str()) {
-            domains.entry(&plan.domains[name]).or_default().push_str(&one_type(plan, name, facts));
+            let text = one_type(plan, name, facts);
+            let text =
+                plan.features.get(name).map_or_else(|| text.clone(), |all| features::gated(&text, all));
+            domains.entry(&plan.domains[name]).or_default().push_str(&text);
         }
     }
     let mut module = String::from("\n");
     for domain in domains.keys() {
-        let _ = writeln!(module, "mod {domain};");
+        let _ = writeln!(module, "{}mod {domain};", gate_of_file(plan, domain));
     }
     module.push('\n');
     for domain in domains.keys() {
-        let _ = writeln!(module, "pub use {domain}::*;");
+        let _ = writeln!(module, "{}pub use {domain}::*;", gate_of_file(plan, domain));
     }
     for name in policy::BY_HAND {
         let _ = writeln!(module, "pub use crate::by_hand::{name};");
@@ -40,7 +44,8 @@ pub fn files(plan: &Plan) -> Vec<(String, String)> {
         ] {
             let mentions = |line: &str| !line.trim_start().starts_with("///") && mentions(line, word);
             if text.lines().any(mentions) {
-                let _ = writeln!(uses, "use {path};");
+                // With some features nothing may be left that uses it.
+                let _ = writeln!(uses, "#[allow(unused_imports)]\nuse {path};");
             }
         }
         let head =
@@ -48,6 +53,16 @@ pub fn files(plan: &Plan) -> Vec<(String, String)> {
         files.push((format!("types/{domain}.rs"), head + &text));
     }
     files
+}
+
+/// The attribute of a file that is empty without some features.
+fn gate_of_file(plan: &Plan, domain: &str) -> String {
+    let names =
+        plan.domains.iter().filter(|(name, of)| *of == domain && !policy::BY_HAND.contains(&name.as_str()));
+    let features: Option<Vec<_>> = names.map(|(name, _)| plan.features.get(name)).collect();
+    features.map_or_else(String::new, |all| {
+        features::attribute(&all.into_iter().flatten().copied().collect()) + "\n"
+    })
 }
 
 /// Whether `line` has `word` as a word of its own.

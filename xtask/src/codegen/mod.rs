@@ -14,6 +14,7 @@ mod emit_tests;
 mod emit_types;
 mod extract;
 mod facts;
+mod features;
 mod naming;
 mod output;
 mod plan;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Result;
 use super::facts::{Alternative, Facts, Field, Method, Object, Shape, Span, TypeFacts, Value};
+use super::features;
 use super::naming;
 use super::policy;
 use super::ty::Type;
@@ -20,6 +21,8 @@ pub struct Plan {
     pub uses: BTreeMap<String, Vec<String>>,
     /// For each type: its file.
     pub domains: BTreeMap<String, String>,
+    /// For each type that is not always there: the cargo features that bring it.
+    pub features: BTreeMap<String, BTreeSet<&'static str>>,
 }
 
 impl Plan {
@@ -38,12 +41,19 @@ impl Plan {
             facts.shape = Shape::Strings { values: values.iter().map(value).collect() };
         }
         let responses = responses(&facts)?;
-        let mut plan =
-            Self { facts, responses, sent: BTreeSet::new(), uses: BTreeMap::new(), domains: BTreeMap::new() };
+        let mut plan = Self {
+            facts,
+            responses,
+            sent: BTreeSet::new(),
+            uses: BTreeMap::new(),
+            domains: BTreeMap::new(),
+            features: BTreeMap::new(),
+        };
         plan.check_names()?;
         plan.find_sent();
         plan.find_uses();
         plan.find_domains();
+        plan.find_features();
         Ok(plan)
     }
 
@@ -119,6 +129,34 @@ impl Plan {
             }
         }
         self.uses = uses;
+    }
+
+    /// A type is there if anything that is there uses it. What no message uses comes with the feature for everything.
+    fn find_features(&mut self) {
+        let methods = &self.facts.methods;
+        let mut always: Vec<String> = Vec::new();
+        let mut gated: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+        let all = methods.server_notifications.iter().chain(&methods.server_requests);
+        for method in all.chain(&methods.client_notifications).chain(&methods.client_requests) {
+            let feature = match methods.client_requests.contains(method) {
+                true => features::of_method(&method.method),
+                false => None,
+            };
+            let roots = feature.map_or(&mut always, |feature| gated.entry(feature).or_default());
+            roots.extend(method.params.iter().flat_map(Type::names).map(str::to_owned));
+            roots.extend(self.responses.get(&method.method).cloned());
+        }
+        let always = self.reachable(always);
+        let mut found: BTreeMap<String, BTreeSet<&'static str>> = BTreeMap::new();
+        for (feature, roots) in gated {
+            for name in self.reachable(roots).difference(&always) {
+                found.entry(name.clone()).or_default().insert(feature);
+            }
+        }
+        for name in self.facts.types.keys().filter(|name| !always.contains(*name)) {
+            found.entry(name.clone()).or_insert_with(|| BTreeSet::from([features::ALL]));
+        }
+        self.features = found;
     }
 
     fn find_domains(&mut self) {

@@ -102,6 +102,37 @@ pub fn is_secret(wire: &str) -> bool {
 /// Payloads of more than this many estimated bytes are boxed in enums.
 pub const BOX_ABOVE: usize = 200;
 
+/// Requests that the SDK makes itself. The code that writes and reads them is made in the protocol crate, once, together with
+/// that of the notifications, whose types they share; that of the others where they are used.
+pub const HIGH_LEVEL: &[&str] = &[
+    "account/login/cancel",
+    "account/login/start",
+    "account/logout",
+    "account/rateLimits/read",
+    "account/read",
+    "initialize",
+    "model/list",
+    "thread/archive",
+    "thread/backgroundTerminals/list",
+    "thread/backgroundTerminals/terminate",
+    "thread/compact/start",
+    "thread/fork",
+    "thread/items/list",
+    "thread/list",
+    "thread/loaded/list",
+    "thread/name/set",
+    "thread/read",
+    "thread/resume",
+    "thread/settings/update",
+    "thread/start",
+    "thread/turns/list",
+    "thread/unarchive",
+    "thread/unsubscribe",
+    "turn/interrupt",
+    "turn/start",
+    "turn/steer",
+];
+
 /// Method names that an event loop meets most; they are looked up first.
 pub const HOT: &[&str] = &["item/agentMessage/delta", "item/started", "item/completed"];
 

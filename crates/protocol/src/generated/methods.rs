@@ -5,718 +5,1058 @@
 use crate::types;
 
 client_requests! {
-    /// `account/bedrock/checkGovCloudRequirements`
-    ///
-    /// In runtime 0.163.0 and newer, not in 0.154.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental AccountBedrockCheckGovCloudRequirements = "account/bedrock/checkGovCloudRequirements" (types::BedrockCheckGovCloudRequirementsParams) -> types::BedrockCheckGovCloudRequirementsResponse;
-    /// `account/bedrock/discover`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental AccountBedrockDiscover = "account/bedrock/discover" (types::BedrockDiscoverParams) -> types::BedrockDiscoverResponse;
-    /// `account/bedrock/setup`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental AccountBedrockSetup = "account/bedrock/setup" (types::BedrockSetupParams) -> types::BedrockSetupResponse;
-    /// `account/gatewayOAuth/cancel`
-    ///
-    /// In runtime 0.163.0 and newer, not in 0.154.0.
-    stable AccountGatewayOAuthCancel = "account/gatewayOAuth/cancel" (()) -> types::GatewayOAuthCancelResponse;
-    /// `account/gatewayOAuth/login`
-    ///
-    /// In runtime 0.163.0 and newer, not in 0.154.0.
-    stable AccountGatewayOAuthLogin = "account/gatewayOAuth/login" (Option<types::GatewayOAuthLoginParams>) -> types::GatewayOAuthLoginResponse;
-    /// `account/gatewayOAuth/read`
-    ///
-    /// In runtime 0.163.0 and newer, not in 0.154.0.
-    stable AccountGatewayOAuthRead = "account/gatewayOAuth/read" (Option<types::GatewayOAuthReadParams>) -> types::GatewayOAuthReadResponse;
-    /// `account/gcp/setup`
-    ///
-    /// In runtime 0.169.0 and newer, not in 0.163.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental AccountGcpSetup = "account/gcp/setup" (types::GcpSetupParams) -> types::GcpSetupResponse;
     /// `account/login/cancel`
-    stable AccountLoginCancel = "account/login/cancel" (types::CancelLoginAccountParams) -> types::CancelLoginAccountResponse;
+    stable here AccountLoginCancel = "account/login/cancel" (types::CancelLoginAccountParams) -> types::CancelLoginAccountResponse;
     /// `account/login/start`
-    stable AccountLoginStart = "account/login/start" (types::LoginAccountParams) -> types::LoginAccountResponse;
+    stable here AccountLoginStart = "account/login/start" (types::LoginAccountParams) -> types::LoginAccountResponse;
     /// `account/logout`
-    stable AccountLogout = "account/logout" (()) -> types::LogoutAccountResponse;
-    /// `account/rateLimitResetCredit/consume`
-    ///
-    /// In runtime 0.144.4 and newer, not in 0.133.0.
-    stable AccountRateLimitResetCreditConsume = "account/rateLimitResetCredit/consume" (types::ConsumeAccountRateLimitResetCreditParams) -> types::ConsumeAccountRateLimitResetCreditResponse;
+    stable here AccountLogout = "account/logout" (()) -> types::LogoutAccountResponse;
     /// `account/rateLimits/read`
-    stable AccountRateLimitsRead = "account/rateLimits/read" (Option<types::GetAccountRateLimitsParams>) -> types::GetAccountRateLimitsResponse;
+    stable here AccountRateLimitsRead = "account/rateLimits/read" (Option<types::GetAccountRateLimitsParams>) -> types::GetAccountRateLimitsResponse;
     /// `account/read`
-    stable AccountRead = "account/read" (types::GetAccountParams) -> types::GetAccountResponse;
-    /// `account/securitySetup/read`
-    ///
-    /// In runtime 0.169.0 and newer, not in 0.163.0.
-    stable AccountSecuritySetupRead = "account/securitySetup/read" (()) -> types::GetAccountSecuritySetupResponse;
-    /// `account/sendAddCreditsNudgeEmail`
-    stable AccountSendAddCreditsNudgeEmail = "account/sendAddCreditsNudgeEmail" (types::SendAddCreditsNudgeEmailParams) -> types::SendAddCreditsNudgeEmailResponse;
+    stable here AccountRead = "account/read" (types::GetAccountParams) -> types::GetAccountResponse;
     /// `account/usage/read`
     ///
     /// In runtime 0.144.4 and newer, not in 0.133.0.
-    stable AccountUsageRead = "account/usage/read" (Option<types::GetAccountTokenUsageParams>) -> types::GetAccountTokenUsageResponse;
-    /// `account/workspaceMessages/read`
-    ///
-    /// In runtime 0.144.4 and newer, not in 0.133.0.
-    stable AccountWorkspaceMessagesRead = "account/workspaceMessages/read" (()) -> types::GetWorkspaceMessagesResponse;
-    /// `accountSession/list`
-    ///
-    /// In runtime 0.169.0 and newer, not in 0.163.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental AccountSessionList = "accountSession/list" (types::AccountSessionsListParams) -> types::AccountSessionsResponse;
-    /// `accountSession/switch`
-    ///
-    /// In runtime 0.169.0 and newer, not in 0.163.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental AccountSessionSwitch = "accountSession/switch" (types::AccountSessionsSwitchParams) -> types::AccountSessionsSwitchResponse;
-    /// `app/installed`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    stable AppInstalled = "app/installed" (types::AppsInstalledParams) -> types::AppsInstalledResponse;
-    /// `app/list`
-    stable AppList = "app/list" (types::AppsListParams) -> types::AppsListResponse;
-    /// `app/read`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    stable AppRead = "app/read" (types::AppsReadParams) -> types::AppsReadResponse;
-    /// `collaborationMode/list`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental CollaborationModeList = "collaborationMode/list" (types::CollaborationModeListParams) -> types::CollaborationModeListResponse;
-    /// `command/exec`
-    stable CommandExec = "command/exec" (types::CommandExecParams) -> types::CommandExecResponse;
-    /// `command/exec/resize`
-    stable CommandExecResize = "command/exec/resize" (types::CommandExecResizeParams) -> types::CommandExecResizeResponse;
-    /// `command/exec/terminate`
-    stable CommandExecTerminate = "command/exec/terminate" (types::CommandExecTerminateParams) -> types::CommandExecTerminateResponse;
-    /// `command/exec/write`
-    stable CommandExecWrite = "command/exec/write" (types::CommandExecWriteParams) -> types::CommandExecWriteResponse;
+    stable where_used AccountUsageRead = "account/usage/read" (Option<types::GetAccountTokenUsageParams>) -> types::GetAccountTokenUsageResponse;
     /// `config/batchWrite`
-    stable ConfigBatchWrite = "config/batchWrite" (types::ConfigBatchWriteParams) -> types::ConfigWriteResponse;
-    /// `config/mcpServer/reload`
-    stable ConfigMcpServerReload = "config/mcpServer/reload" (()) -> types::McpServerRefreshResponse;
+    stable where_used ConfigBatchWrite = "config/batchWrite" (types::ConfigBatchWriteParams) -> types::ConfigWriteResponse;
     /// `config/read`
-    stable ConfigRead = "config/read" (types::ConfigReadParams) -> types::ConfigReadResponse;
+    stable where_used ConfigRead = "config/read" (types::ConfigReadParams) -> types::ConfigReadResponse;
     /// `config/value/write`
-    stable ConfigValueWrite = "config/value/write" (types::ConfigValueWriteParams) -> types::ConfigWriteResponse;
+    stable where_used ConfigValueWrite = "config/value/write" (types::ConfigValueWriteParams) -> types::ConfigWriteResponse;
     /// `configRequirements/read`
-    stable ConfigRequirementsRead = "configRequirements/read" (()) -> types::ConfigRequirementsReadResponse;
-    /// `environment/add`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental EnvironmentAdd = "environment/add" (types::EnvironmentAddParams) -> types::EnvironmentAddResponse;
-    /// `environment/info`
-    ///
-    /// In runtime 0.144.4 and newer, not in 0.133.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental EnvironmentInfo = "environment/info" (types::EnvironmentInfoParams) -> types::EnvironmentInfoResponse;
-    /// `environment/status`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental EnvironmentStatus = "environment/status" (types::EnvironmentStatusParams) -> types::EnvironmentStatusResponse;
-    /// `experimentalFeature/enablement/set`
-    stable ExperimentalFeatureEnablementSet = "experimentalFeature/enablement/set" (types::ExperimentalFeatureEnablementSetParams) -> types::ExperimentalFeatureEnablementSetResponse;
-    /// `experimentalFeature/list`
-    stable ExperimentalFeatureList = "experimentalFeature/list" (types::ExperimentalFeatureListParams) -> types::ExperimentalFeatureListResponse;
-    /// `externalAgentConfig/detect`
-    stable ExternalAgentConfigDetect = "externalAgentConfig/detect" (types::ExternalAgentConfigDetectParams) -> types::ExternalAgentConfigDetectResponse;
-    /// `externalAgentConfig/import`
-    stable ExternalAgentConfigImport = "externalAgentConfig/import" (types::ExternalAgentConfigImportParams) -> types::ExternalAgentConfigImportResponse;
-    /// `externalAgentConfig/import/readHistories`
-    ///
-    /// In runtime 0.144.4 and newer, not in 0.133.0.
-    stable ExternalAgentConfigImportReadHistories = "externalAgentConfig/import/readHistories" (()) -> types::ExternalAgentConfigImportHistoriesReadResponse;
-    /// `externalAgentConfig/import/recordHistory`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    stable ExternalAgentConfigImportRecordHistory = "externalAgentConfig/import/recordHistory" (types::ExternalAgentConfigImportHistoryRecordParams) -> types::ExternalAgentConfigImportHistoryRecordResponse;
-    /// `feedback/save`
-    ///
-    /// In runtime 0.169.0 and newer, not in 0.163.0.
-    stable FeedbackSave = "feedback/save" (types::FeedbackSaveParams) -> types::FeedbackSaveResponse;
-    /// `feedback/upload`
-    stable FeedbackUpload = "feedback/upload" (types::FeedbackUploadParams) -> types::FeedbackUploadResponse;
-    /// `fs/copy`
-    stable FsCopy = "fs/copy" (types::FsCopyParams) -> types::FsCopyResponse;
-    /// `fs/createDirectory`
-    stable FsCreateDirectory = "fs/createDirectory" (types::FsCreateDirectoryParams) -> types::FsCreateDirectoryResponse;
-    /// `fs/getMetadata`
-    stable FsGetMetadata = "fs/getMetadata" (types::FsGetMetadataParams) -> types::FsGetMetadataResponse;
-    /// `fs/readDirectory`
-    stable FsReadDirectory = "fs/readDirectory" (types::FsReadDirectoryParams) -> types::FsReadDirectoryResponse;
-    /// `fs/readFile`
-    stable FsReadFile = "fs/readFile" (types::FsReadFileParams) -> types::FsReadFileResponse;
-    /// `fs/remove`
-    stable FsRemove = "fs/remove" (types::FsRemoveParams) -> types::FsRemoveResponse;
-    /// `fs/unwatch`
-    stable FsUnwatch = "fs/unwatch" (types::FsUnwatchParams) -> types::FsUnwatchResponse;
-    /// `fs/watch`
-    stable FsWatch = "fs/watch" (types::FsWatchParams) -> types::FsWatchResponse;
-    /// `fs/writeFile`
-    stable FsWriteFile = "fs/writeFile" (types::FsWriteFileParams) -> types::FsWriteFileResponse;
-    /// `fuzzyFileSearch`
-    stable FuzzyFileSearch = "fuzzyFileSearch" (types::FuzzyFileSearchParams) -> types::FuzzyFileSearchResponse;
-    /// `fuzzyFileSearch/sessionStart`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental FuzzyFileSearchSessionStart = "fuzzyFileSearch/sessionStart" (types::FuzzyFileSearchSessionStartParams) -> types::FuzzyFileSearchSessionStartResponse;
-    /// `fuzzyFileSearch/sessionStop`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental FuzzyFileSearchSessionStop = "fuzzyFileSearch/sessionStop" (types::FuzzyFileSearchSessionStopParams) -> types::FuzzyFileSearchSessionStopResponse;
-    /// `fuzzyFileSearch/sessionUpdate`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental FuzzyFileSearchSessionUpdate = "fuzzyFileSearch/sessionUpdate" (types::FuzzyFileSearchSessionUpdateParams) -> types::FuzzyFileSearchSessionUpdateResponse;
-    /// `hooks/list`
-    stable HooksList = "hooks/list" (types::HooksListParams) -> types::HooksListResponse;
+    stable where_used ConfigRequirementsRead = "configRequirements/read" (()) -> types::ConfigRequirementsReadResponse;
     /// `initialize`
-    stable Initialize = "initialize" (types::InitializeParams) -> types::InitializeResponse;
-    /// `marketplace/add`
-    stable MarketplaceAdd = "marketplace/add" (types::MarketplaceAddParams) -> types::MarketplaceAddResponse;
-    /// `marketplace/remove`
-    stable MarketplaceRemove = "marketplace/remove" (types::MarketplaceRemoveParams) -> types::MarketplaceRemoveResponse;
-    /// `marketplace/upgrade`
-    stable MarketplaceUpgrade = "marketplace/upgrade" (types::MarketplaceUpgradeParams) -> types::MarketplaceUpgradeResponse;
-    /// `mcpServer/event/stream/start`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental McpServerEventStreamStart = "mcpServer/event/stream/start" (types::McpServerEventStreamStartParams) -> types::McpServerEventStreamStartResponse;
-    /// `mcpServer/event/stream/stop`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental McpServerEventStreamStop = "mcpServer/event/stream/stop" (types::McpServerEventStreamStopParams) -> types::McpServerEventStreamStopResponse;
-    /// `mcpServer/oauth/login`
-    stable McpServerOauthLogin = "mcpServer/oauth/login" (types::McpServerOauthLoginParams) -> types::McpServerOauthLoginResponse;
-    /// `mcpServer/resource/read`
-    stable McpServerResourceRead = "mcpServer/resource/read" (types::McpResourceReadParams) -> types::McpResourceReadResponse;
-    /// `mcpServer/tool/call`
-    stable McpServerToolCall = "mcpServer/tool/call" (types::McpServerToolCallParams) -> types::McpServerToolCallResponse;
-    /// `mcpServerStatus/list`
-    stable McpServerStatusList = "mcpServerStatus/list" (types::ListMcpServerStatusParams) -> types::ListMcpServerStatusResponse;
-    /// `memory/reset`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental MemoryReset = "memory/reset" (()) -> types::MemoryResetResponse;
-    /// `memory/status`
-    ///
-    /// In runtime 0.163.0 and newer, not in 0.154.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental MemoryStatus = "memory/status" (types::MemoryStatusParams) -> types::MemoryStatusResponse;
-    /// `mock/experimentalMethod`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental MockExperimentalMethod = "mock/experimentalMethod" (types::MockExperimentalMethodParams) -> types::MockExperimentalMethodResponse;
+    stable here Initialize = "initialize" (types::InitializeParams) -> types::InitializeResponse;
     /// `model/list`
-    stable ModelList = "model/list" (types::ModelListParams) -> types::ModelListResponse;
-    /// `modelProvider/capabilities/read`
-    stable ModelProviderCapabilitiesRead = "modelProvider/capabilities/read" (types::ModelProviderCapabilitiesReadParams) -> types::ModelProviderCapabilitiesReadResponse;
-    /// `modelProvider/config/write`
-    ///
-    /// In runtime 0.169.0 and newer, not in 0.163.0.
-    stable ModelProviderConfigWrite = "modelProvider/config/write" (types::ModelProviderConfigWriteParams) -> types::ModelProviderConfigWriteResponse;
-    /// `modelProvider/default/set`
-    ///
-    /// In runtime 0.171.0 and newer, not in 0.169.0.
-    stable ModelProviderDefaultSet = "modelProvider/default/set" (types::ModelProviderDefaultSetParams) -> types::ConfigWriteResponse;
-    /// `modelProvider/list`
-    ///
-    /// In runtime 0.169.0 and newer, not in 0.163.0.
-    stable ModelProviderList = "modelProvider/list" (types::ModelProviderListParams) -> types::ModelProviderListResponse;
-    /// `permissionProfile/list`
-    stable PermissionProfileList = "permissionProfile/list" (types::PermissionProfileListParams) -> types::PermissionProfileListResponse;
-    /// `plugin/install`
-    stable PluginInstall = "plugin/install" (types::PluginInstallParams) -> types::PluginInstallResponse;
-    /// `plugin/installed`
-    stable PluginInstalled = "plugin/installed" (types::PluginInstalledParams) -> types::PluginInstalledResponse;
-    /// `plugin/list`
-    stable PluginList = "plugin/list" (types::PluginListParams) -> types::PluginListResponse;
-    /// `plugin/read`
-    stable PluginRead = "plugin/read" (types::PluginReadParams) -> types::PluginReadResponse;
-    /// `plugin/reconcile`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    stable PluginReconcile = "plugin/reconcile" (types::PluginReconcileParams) -> types::PluginReconcileResponse;
-    /// `plugin/search`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental PluginSearch = "plugin/search" (types::PluginSearchParams) -> types::PluginSearchResponse;
-    /// `plugin/share/checkout`
-    stable PluginShareCheckout = "plugin/share/checkout" (types::PluginShareCheckoutParams) -> types::PluginShareCheckoutResponse;
-    /// `plugin/share/delete`
-    stable PluginShareDelete = "plugin/share/delete" (types::PluginShareDeleteParams) -> types::PluginShareDeleteResponse;
-    /// `plugin/share/list`
-    stable PluginShareList = "plugin/share/list" (types::PluginShareListParams) -> types::PluginShareListResponse;
-    /// `plugin/share/save`
-    stable PluginShareSave = "plugin/share/save" (types::PluginShareSaveParams) -> types::PluginShareSaveResponse;
-    /// `plugin/share/updateTargets`
-    stable PluginShareUpdateTargets = "plugin/share/updateTargets" (types::PluginShareUpdateTargetsParams) -> types::PluginShareUpdateTargetsResponse;
-    /// `plugin/skill/read`
-    stable PluginSkillRead = "plugin/skill/read" (types::PluginSkillReadParams) -> types::PluginSkillReadResponse;
-    /// `plugin/uninstall`
-    stable PluginUninstall = "plugin/uninstall" (types::PluginUninstallParams) -> types::PluginUninstallResponse;
-    /// `process/kill`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ProcessKill = "process/kill" (types::ProcessKillParams) -> types::ProcessKillResponse;
-    /// `process/resizePty`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ProcessResizePty = "process/resizePty" (types::ProcessResizePtyParams) -> types::ProcessResizePtyResponse;
-    /// `process/spawn`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ProcessSpawn = "process/spawn" (types::ProcessSpawnParams) -> types::ProcessSpawnResponse;
-    /// `process/writeStdin`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ProcessWriteStdin = "process/writeStdin" (types::ProcessWriteStdinParams) -> types::ProcessWriteStdinResponse;
-    /// `project/create`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ProjectCreate = "project/create" (types::ProjectCreateParams) -> types::ProjectCreateResponse;
-    /// `project/delete`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ProjectDelete = "project/delete" (types::ProjectDeleteParams) -> types::ProjectDeleteResponse;
-    /// `project/import`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ProjectImport = "project/import" (types::ProjectImportParams) -> types::ProjectImportResponse;
-    /// `project/list`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ProjectList = "project/list" (types::ProjectListParams) -> types::ProjectListResponse;
-    /// `project/move`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ProjectMove = "project/move" (types::ProjectMoveParams) -> types::ProjectMoveResponse;
-    /// `project/read`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ProjectRead = "project/read" (types::ProjectReadParams) -> types::ProjectReadResponse;
-    /// `project/update`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ProjectUpdate = "project/update" (types::ProjectUpdateParams) -> types::ProjectUpdateResponse;
-    /// `remoteControl/client/list`
-    ///
-    /// In runtime 0.144.4 and newer, not in 0.133.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental RemoteControlClientList = "remoteControl/client/list" (types::RemoteControlClientsListParams) -> types::RemoteControlClientsListResponse;
-    /// `remoteControl/client/revoke`
-    ///
-    /// In runtime 0.144.4 and newer, not in 0.133.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental RemoteControlClientRevoke = "remoteControl/client/revoke" (types::RemoteControlClientsRevokeParams) -> types::RemoteControlClientsRevokeResponse;
-    /// `remoteControl/disable`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental RemoteControlDisable = "remoteControl/disable" (Option<types::RemoteControlDisableParams>) -> types::RemoteControlDisableResponse;
-    /// `remoteControl/enable`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental RemoteControlEnable = "remoteControl/enable" (Option<types::RemoteControlEnableParams>) -> types::RemoteControlEnableResponse;
-    /// `remoteControl/pairing/start`
-    ///
-    /// In runtime 0.144.4 and newer, not in 0.133.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental RemoteControlPairingStart = "remoteControl/pairing/start" (types::RemoteControlPairingStartParams) -> types::RemoteControlPairingStartResponse;
-    /// `remoteControl/pairing/status`
-    ///
-    /// In runtime 0.144.4 and newer, not in 0.133.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental RemoteControlPairingStatus = "remoteControl/pairing/status" (types::RemoteControlPairingStatusParams) -> types::RemoteControlPairingStatusResponse;
-    /// `remoteControl/status/read`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental RemoteControlStatusRead = "remoteControl/status/read" (()) -> types::RemoteControlStatusReadResponse;
+    stable here ModelList = "model/list" (types::ModelListParams) -> types::ModelListResponse;
     /// `review/start`
-    stable ReviewStart = "review/start" (types::ReviewStartParams) -> types::ReviewStartResponse;
-    /// `rollout/compress`
-    ///
-    /// In runtime 0.163.0 and newer, not in 0.154.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental RolloutCompress = "rollout/compress" (()) -> types::RolloutCompressResponse;
-    /// `server/diagnostics`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ServerDiagnostics = "server/diagnostics" (types::ServerDiagnosticsParams) -> types::ServerDiagnosticsResponse;
-    /// `skills/config/write`
-    stable SkillsConfigWrite = "skills/config/write" (types::SkillsConfigWriteParams) -> types::SkillsConfigWriteResponse;
-    /// `skills/extraRoots/set`
-    ///
-    /// In runtime 0.144.4 and newer, not in 0.133.0.
-    stable SkillsExtraRootsSet = "skills/extraRoots/set" (types::SkillsExtraRootsSetParams) -> types::SkillsExtraRootsSetResponse;
-    /// `skills/list`
-    stable SkillsList = "skills/list" (types::SkillsListParams) -> types::SkillsListResponse;
+    stable where_used ReviewStart = "review/start" (types::ReviewStartParams) -> types::ReviewStartResponse;
     /// `thread/approveGuardianDeniedAction`
-    stable ThreadApproveGuardianDeniedAction = "thread/approveGuardianDeniedAction" (types::ThreadApproveGuardianDeniedActionParams) -> types::ThreadApproveGuardianDeniedActionResponse;
+    stable where_used ThreadApproveGuardianDeniedAction = "thread/approveGuardianDeniedAction" (types::ThreadApproveGuardianDeniedActionParams) -> types::ThreadApproveGuardianDeniedActionResponse;
     /// `thread/archive`
-    stable ThreadArchive = "thread/archive" (types::ThreadArchiveParams) -> types::ThreadArchiveResponse;
-    /// `thread/attachment/add`
-    ///
-    /// In runtime 0.163.0 and newer, not in 0.154.0.
-    stable ThreadAttachmentAdd = "thread/attachment/add" (types::ThreadAttachmentAddParams) -> types::ThreadAttachmentAddResponse;
-    /// `thread/attachment/list`
-    ///
-    /// In runtime 0.163.0 and newer, not in 0.154.0.
-    stable ThreadAttachmentList = "thread/attachment/list" (types::ThreadAttachmentListParams) -> types::ThreadAttachmentListResponse;
-    /// `thread/attachment/remove`
-    ///
-    /// In runtime 0.163.0 and newer, not in 0.154.0.
-    stable ThreadAttachmentRemove = "thread/attachment/remove" (types::ThreadAttachmentRemoveParams) -> types::ThreadAttachmentRemoveResponse;
-    /// `thread/attachmentOwner/list`
-    ///
-    /// In runtime 0.163.0 and newer, not in 0.154.0.
-    stable ThreadAttachmentOwnerList = "thread/attachmentOwner/list" (types::ThreadAttachmentOwnerListParams) -> types::ThreadAttachmentOwnerListResponse;
+    stable here ThreadArchive = "thread/archive" (types::ThreadArchiveParams) -> types::ThreadArchiveResponse;
     /// `thread/backgroundTerminals/clean`
     ///
     /// Experimental: needs `experimentalApi`.
-    experimental ThreadBackgroundTerminalsClean = "thread/backgroundTerminals/clean" (types::ThreadBackgroundTerminalsCleanParams) -> types::ThreadBackgroundTerminalsCleanResponse;
+    experimental where_used ThreadBackgroundTerminalsClean = "thread/backgroundTerminals/clean" (types::ThreadBackgroundTerminalsCleanParams) -> types::ThreadBackgroundTerminalsCleanResponse;
     /// `thread/backgroundTerminals/list`
     ///
     /// In runtime 0.144.4 and newer, not in 0.133.0.
     ///
     /// Experimental: needs `experimentalApi`.
-    experimental ThreadBackgroundTerminalsList = "thread/backgroundTerminals/list" (types::ThreadBackgroundTerminalsListParams) -> types::ThreadBackgroundTerminalsListResponse;
+    experimental here ThreadBackgroundTerminalsList = "thread/backgroundTerminals/list" (types::ThreadBackgroundTerminalsListParams) -> types::ThreadBackgroundTerminalsListResponse;
     /// `thread/backgroundTerminals/terminate`
     ///
     /// In runtime 0.144.4 and newer, not in 0.133.0.
     ///
     /// Experimental: needs `experimentalApi`.
-    experimental ThreadBackgroundTerminalsTerminate = "thread/backgroundTerminals/terminate" (types::ThreadBackgroundTerminalsTerminateParams) -> types::ThreadBackgroundTerminalsTerminateResponse;
+    experimental here ThreadBackgroundTerminalsTerminate = "thread/backgroundTerminals/terminate" (types::ThreadBackgroundTerminalsTerminateParams) -> types::ThreadBackgroundTerminalsTerminateResponse;
     /// `thread/compact/start`
-    stable ThreadCompactStart = "thread/compact/start" (types::ThreadCompactStartParams) -> types::ThreadCompactStartResponse;
+    stable here ThreadCompactStart = "thread/compact/start" (types::ThreadCompactStartParams) -> types::ThreadCompactStartResponse;
     /// `thread/decrement_elicitation`
     ///
     /// Experimental: needs `experimentalApi`.
-    experimental ThreadDecrementElicitation = "thread/decrement_elicitation" (types::ThreadDecrementElicitationParams) -> types::ThreadDecrementElicitationResponse;
+    experimental where_used ThreadDecrementElicitation = "thread/decrement_elicitation" (types::ThreadDecrementElicitationParams) -> types::ThreadDecrementElicitationResponse;
     /// `thread/delete`
     ///
     /// In runtime 0.144.4 and newer, not in 0.133.0.
-    stable ThreadDelete = "thread/delete" (types::ThreadDeleteParams) -> types::ThreadDeleteResponse;
+    stable where_used ThreadDelete = "thread/delete" (types::ThreadDeleteParams) -> types::ThreadDeleteResponse;
     /// `thread/fork`
-    stable ThreadFork = "thread/fork" (types::ThreadForkParams) -> types::ThreadForkResponse;
-    /// `thread/goal/clear`
-    stable ThreadGoalClear = "thread/goal/clear" (types::ThreadGoalClearParams) -> types::ThreadGoalClearResponse;
-    /// `thread/goal/get`
-    stable ThreadGoalGet = "thread/goal/get" (types::ThreadGoalGetParams) -> types::ThreadGoalGetResponse;
-    /// `thread/goal/set`
-    stable ThreadGoalSet = "thread/goal/set" (types::ThreadGoalSetParams) -> types::ThreadGoalSetResponse;
-    /// `thread/guardianReview`
-    ///
-    /// In runtime 0.169.0 and newer, not in 0.163.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadGuardianReview = "thread/guardianReview" (types::ThreadGuardianReviewParams) -> types::ThreadGuardianReviewResponse;
+    stable here ThreadFork = "thread/fork" (types::ThreadForkParams) -> types::ThreadForkResponse;
     /// `thread/increment_elicitation`
     ///
     /// Experimental: needs `experimentalApi`.
-    experimental ThreadIncrementElicitation = "thread/increment_elicitation" (types::ThreadIncrementElicitationParams) -> types::ThreadIncrementElicitationResponse;
+    experimental where_used ThreadIncrementElicitation = "thread/increment_elicitation" (types::ThreadIncrementElicitationParams) -> types::ThreadIncrementElicitationResponse;
     /// `thread/inject_items`
-    stable ThreadInjectItems = "thread/inject_items" (types::ThreadInjectItemsParams) -> types::ThreadInjectItemsResponse;
+    stable where_used ThreadInjectItems = "thread/inject_items" (types::ThreadInjectItemsParams) -> types::ThreadInjectItemsResponse;
     /// `thread/items/list`
     ///
     /// In runtime 0.144.4 and newer, not in 0.133.0.
-    stable ThreadItemsList = "thread/items/list" (types::ThreadItemsListParams) -> types::ThreadItemsListResponse;
+    stable here ThreadItemsList = "thread/items/list" (types::ThreadItemsListParams) -> types::ThreadItemsListResponse;
     /// `thread/items/read`
     ///
     /// In runtime 0.163.0 and newer, not in 0.154.0.
     ///
     /// Experimental: needs `experimentalApi`.
-    experimental ThreadItemsRead = "thread/items/read" (types::ThreadItemsReadParams) -> types::ThreadItemsReadResponse;
+    experimental where_used ThreadItemsRead = "thread/items/read" (types::ThreadItemsReadParams) -> types::ThreadItemsReadResponse;
     /// `thread/list`
-    stable ThreadList = "thread/list" (types::ThreadListParams) -> types::ThreadListResponse;
+    stable here ThreadList = "thread/list" (types::ThreadListParams) -> types::ThreadListResponse;
     /// `thread/loaded/list`
-    stable ThreadLoadedList = "thread/loaded/list" (types::ThreadLoadedListParams) -> types::ThreadLoadedListResponse;
-    /// `thread/memory/read`
-    ///
-    /// In runtime 0.169.0 and newer, not in 0.163.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadMemoryRead = "thread/memory/read" (types::ThreadMemoryReadParams) -> types::ThreadMemoryReadResponse;
-    /// `thread/memoryMode/set`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadMemoryModeSet = "thread/memoryMode/set" (types::ThreadMemoryModeSetParams) -> types::ThreadMemoryModeSetResponse;
+    stable here ThreadLoadedList = "thread/loaded/list" (types::ThreadLoadedListParams) -> types::ThreadLoadedListResponse;
     /// `thread/metadata/update`
-    stable ThreadMetadataUpdate = "thread/metadata/update" (types::ThreadMetadataUpdateParams) -> types::ThreadMetadataUpdateResponse;
+    stable where_used ThreadMetadataUpdate = "thread/metadata/update" (types::ThreadMetadataUpdateParams) -> types::ThreadMetadataUpdateResponse;
     /// `thread/name/set`
-    stable ThreadNameSet = "thread/name/set" (types::ThreadSetNameParams) -> types::ThreadSetNameResponse;
-    /// `thread/prediction/request`
-    ///
-    /// In runtime 0.163.0 and newer, not in 0.154.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadPredictionRequest = "thread/prediction/request" (types::ThreadPredictionRequestParams) -> types::ThreadPredictionRequestResponse;
+    stable here ThreadNameSet = "thread/name/set" (types::ThreadSetNameParams) -> types::ThreadSetNameResponse;
     /// `thread/prepareApprovedPlan`
     ///
     /// In runtime 0.169.0 and newer, not in 0.163.0.
     ///
     /// Experimental: needs `experimentalApi`.
-    experimental ThreadPrepareApprovedPlan = "thread/prepareApprovedPlan" (types::ThreadPrepareApprovedPlanParams) -> types::ThreadPrepareApprovedPlanResponse;
-    /// `thread/queue/add`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadQueueAdd = "thread/queue/add" (types::ThreadQueueAddParams) -> types::ThreadQueueAddResponse;
-    /// `thread/queue/delete`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadQueueDelete = "thread/queue/delete" (types::ThreadQueueDeleteParams) -> types::ThreadQueueDeleteResponse;
-    /// `thread/queue/list`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadQueueList = "thread/queue/list" (types::ThreadQueueListParams) -> types::ThreadQueueListResponse;
-    /// `thread/queue/reorder`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadQueueReorder = "thread/queue/reorder" (types::ThreadQueueReorderParams) -> types::ThreadQueueReorderResponse;
-    /// `thread/queue/start`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadQueueStart = "thread/queue/start" (types::ThreadQueueStartParams) -> types::ThreadQueueStartResponse;
-    /// `thread/queue/update`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadQueueUpdate = "thread/queue/update" (types::ThreadQueueUpdateParams) -> types::ThreadQueueUpdateResponse;
+    experimental where_used ThreadPrepareApprovedPlan = "thread/prepareApprovedPlan" (types::ThreadPrepareApprovedPlanParams) -> types::ThreadPrepareApprovedPlanResponse;
     /// `thread/read`
-    stable ThreadRead = "thread/read" (types::ThreadReadParams) -> types::ThreadReadResponse;
+    stable here ThreadRead = "thread/read" (types::ThreadReadParams) -> types::ThreadReadResponse;
     /// `thread/readState/update`
     ///
     /// In runtime 0.163.0 and newer, not in 0.154.0.
     ///
     /// Experimental: needs `experimentalApi`.
-    experimental ThreadReadStateUpdate = "thread/readState/update" (types::ThreadReadStateUpdateParams) -> types::ThreadReadStateUpdateResponse;
-    /// `thread/realtime/appendAudio`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadRealtimeAppendAudio = "thread/realtime/appendAudio" (types::ThreadRealtimeAppendAudioParams) -> types::ThreadRealtimeAppendAudioResponse;
-    /// `thread/realtime/appendSpeech`
-    ///
-    /// In runtime 0.144.4 and newer, not in 0.133.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadRealtimeAppendSpeech = "thread/realtime/appendSpeech" (types::ThreadRealtimeAppendSpeechParams) -> types::ThreadRealtimeAppendSpeechResponse;
-    /// `thread/realtime/appendText`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadRealtimeAppendText = "thread/realtime/appendText" (types::ThreadRealtimeAppendTextParams) -> types::ThreadRealtimeAppendTextResponse;
-    /// `thread/realtime/list`
-    ///
-    /// In runtime 0.171.0 and newer, not in 0.169.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadRealtimeList = "thread/realtime/list" (types::ThreadRealtimeListParams) -> types::ThreadRealtimeListResponse;
-    /// `thread/realtime/listVoices`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadRealtimeListVoices = "thread/realtime/listVoices" (types::ThreadRealtimeListVoicesParams) -> types::ThreadRealtimeListVoicesResponse;
-    /// `thread/realtime/start`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadRealtimeStart = "thread/realtime/start" (types::ThreadRealtimeStartParams) -> types::ThreadRealtimeStartResponse;
-    /// `thread/realtime/stop`
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadRealtimeStop = "thread/realtime/stop" (types::ThreadRealtimeStopParams) -> types::ThreadRealtimeStopResponse;
+    experimental where_used ThreadReadStateUpdate = "thread/readState/update" (types::ThreadReadStateUpdateParams) -> types::ThreadReadStateUpdateResponse;
     /// `thread/resume`
-    stable ThreadResume = "thread/resume" (types::ThreadResumeParams) -> types::ThreadResumeResponse;
+    stable here ThreadResume = "thread/resume" (types::ThreadResumeParams) -> types::ThreadResumeResponse;
     /// `thread/revert`
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
-    stable ThreadRevert = "thread/revert" (types::ThreadRevertParams) -> types::ThreadRevertResponse;
+    stable where_used ThreadRevert = "thread/revert" (types::ThreadRevertParams) -> types::ThreadRevertResponse;
     /// `thread/rollback`
     ///
     /// In runtime 0.154.0 and older, not in 0.163.0.
-    stable ThreadRollback = "thread/rollback" (types::ThreadRollbackParams) -> types::ThreadRollbackResponse;
-    /// `thread/sample`
-    ///
-    /// In runtime 0.169.0 and newer, not in 0.163.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadSample = "thread/sample" (types::ThreadSampleParams) -> types::ThreadSampleResponse;
-    /// `thread/sample/cancel`
-    ///
-    /// In runtime 0.169.0 and newer, not in 0.163.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadSampleCancel = "thread/sample/cancel" (types::ThreadSampleCancelParams) -> types::ThreadSampleCancelResponse;
-    /// `thread/search`
-    ///
-    /// In runtime 0.144.4 and newer, not in 0.133.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadSearch = "thread/search" (types::ThreadSearchParams) -> types::ThreadSearchResponse;
-    /// `thread/search/cancel`
-    ///
-    /// In runtime 0.171.0 and newer, not in 0.169.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadSearchCancel = "thread/search/cancel" (types::ThreadSearchCancelParams) -> types::ThreadSearchCancelResponse;
-    /// `thread/search/stream`
-    ///
-    /// In runtime 0.171.0 and newer, not in 0.169.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadSearchStream = "thread/search/stream" (types::ThreadSearchParams) -> types::ThreadSearchResponse;
-    /// `thread/search/stream/cancel`
-    ///
-    /// In runtime 0.171.0 and newer, not in 0.169.0.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadSearchStreamCancel = "thread/search/stream/cancel" (types::ThreadSearchCancelParams) -> types::ThreadSearchCancelResponse;
-    /// `thread/searchOccurrences`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadSearchOccurrences = "thread/searchOccurrences" (types::ThreadSearchOccurrencesParams) -> types::ThreadSearchOccurrencesResponse;
-    /// `thread/section/move`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    stable ThreadSectionMove = "thread/section/move" (types::ThreadSectionMoveParams) -> types::ThreadSectionMoveResponse;
+    stable where_used ThreadRollback = "thread/rollback" (types::ThreadRollbackParams) -> types::ThreadRollbackResponse;
     /// `thread/settings/update`
     ///
     /// Experimental: needs `experimentalApi`.
-    experimental ThreadSettingsUpdate = "thread/settings/update" (types::ThreadSettingsUpdateParams) -> types::ThreadSettingsUpdateResponse;
+    experimental here ThreadSettingsUpdate = "thread/settings/update" (types::ThreadSettingsUpdateParams) -> types::ThreadSettingsUpdateResponse;
     /// `thread/shellCommand`
-    stable ThreadShellCommand = "thread/shellCommand" (types::ThreadShellCommandParams) -> types::ThreadShellCommandResponse;
+    stable where_used ThreadShellCommand = "thread/shellCommand" (types::ThreadShellCommandParams) -> types::ThreadShellCommandResponse;
     /// `thread/start`
-    stable ThreadStart = "thread/start" (types::ThreadStartParams) -> types::ThreadStartResponse;
-    /// `thread/timeline/list`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    ///
-    /// Experimental: needs `experimentalApi`.
-    experimental ThreadTimelineList = "thread/timeline/list" (types::ThreadTimelineListParams) -> types::ThreadTimelineListResponse;
+    stable here ThreadStart = "thread/start" (types::ThreadStartParams) -> types::ThreadStartResponse;
     /// `thread/turns/items/list`
     ///
     /// In runtime 0.133.0 and older, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
-    experimental ThreadTurnsItemsList = "thread/turns/items/list" (types::ThreadTurnsItemsListParams) -> types::ThreadTurnsItemsListResponse;
+    experimental where_used ThreadTurnsItemsList = "thread/turns/items/list" (types::ThreadTurnsItemsListParams) -> types::ThreadTurnsItemsListResponse;
     /// `thread/turns/list`
-    stable ThreadTurnsList = "thread/turns/list" (types::ThreadTurnsListParams) -> types::ThreadTurnsListResponse;
+    stable here ThreadTurnsList = "thread/turns/list" (types::ThreadTurnsListParams) -> types::ThreadTurnsListResponse;
     /// `thread/unarchive`
-    stable ThreadUnarchive = "thread/unarchive" (types::ThreadUnarchiveParams) -> types::ThreadUnarchiveResponse;
+    stable here ThreadUnarchive = "thread/unarchive" (types::ThreadUnarchiveParams) -> types::ThreadUnarchiveResponse;
     /// `thread/unsubscribe`
-    stable ThreadUnsubscribe = "thread/unsubscribe" (types::ThreadUnsubscribeParams) -> types::ThreadUnsubscribeResponse;
-    /// `threadSection/create`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    stable ThreadSectionCreate = "threadSection/create" (types::ThreadSectionCreateParams) -> types::ThreadSectionCreateResponse;
-    /// `threadSection/delete`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    stable ThreadSectionDelete = "threadSection/delete" (types::ThreadSectionDeleteParams) -> types::ThreadSectionDeleteResponse;
-    /// `threadSection/list`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    stable ThreadSectionList = "threadSection/list" (types::ThreadSectionListParams) -> types::ThreadSectionListResponse;
-    /// `threadSection/update`
-    ///
-    /// In runtime 0.154.0 and newer, not in 0.144.4.
-    stable ThreadSectionUpdate = "threadSection/update" (types::ThreadSectionUpdateParams) -> types::ThreadSectionUpdateResponse;
+    stable here ThreadUnsubscribe = "thread/unsubscribe" (types::ThreadUnsubscribeParams) -> types::ThreadUnsubscribeResponse;
     /// `turn/interrupt`
-    stable TurnInterrupt = "turn/interrupt" (types::TurnInterruptParams) -> types::TurnInterruptResponse;
+    stable here TurnInterrupt = "turn/interrupt" (types::TurnInterruptParams) -> types::TurnInterruptResponse;
     /// `turn/settings/update`
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
-    experimental TurnSettingsUpdate = "turn/settings/update" (types::TurnSettingsUpdateParams) -> types::TurnSettingsUpdateResponse;
+    experimental where_used TurnSettingsUpdate = "turn/settings/update" (types::TurnSettingsUpdateParams) -> types::TurnSettingsUpdateResponse;
     /// `turn/start`
-    stable TurnStart = "turn/start" (types::TurnStartParams) -> types::TurnStartResponse;
+    stable here TurnStart = "turn/start" (types::TurnStartParams) -> types::TurnStartResponse;
     /// `turn/steer`
-    stable TurnSteer = "turn/steer" (types::TurnSteerParams) -> types::TurnSteerResponse;
-    /// `userVerification/cancel`
+    stable here TurnSteer = "turn/steer" (types::TurnSteerParams) -> types::TurnSteerResponse;
+}
+
+#[cfg(feature = "accounts")]
+client_requests! {
+    /// `account/bedrock/checkGovCloudRequirements`
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// In runtime 0.163.0 and newer, not in 0.154.0.
     ///
     /// Experimental: needs `experimentalApi`.
-    experimental UserVerificationCancel = "userVerification/cancel" (types::UserVerificationCancelParams) -> types::UserVerificationCancelResponse;
+    experimental where_used AccountBedrockCheckGovCloudRequirements = "account/bedrock/checkGovCloudRequirements" (types::BedrockCheckGovCloudRequirementsParams) -> types::BedrockCheckGovCloudRequirementsResponse;
+    /// `account/bedrock/discover`
+    ///
+    /// Needs the cargo feature `accounts`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used AccountBedrockDiscover = "account/bedrock/discover" (types::BedrockDiscoverParams) -> types::BedrockDiscoverResponse;
+    /// `account/bedrock/setup`
+    ///
+    /// Needs the cargo feature `accounts`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used AccountBedrockSetup = "account/bedrock/setup" (types::BedrockSetupParams) -> types::BedrockSetupResponse;
+    /// `account/gatewayOAuth/cancel`
+    ///
+    /// Needs the cargo feature `accounts`.
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    stable where_used AccountGatewayOAuthCancel = "account/gatewayOAuth/cancel" (()) -> types::GatewayOAuthCancelResponse;
+    /// `account/gatewayOAuth/login`
+    ///
+    /// Needs the cargo feature `accounts`.
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    stable where_used AccountGatewayOAuthLogin = "account/gatewayOAuth/login" (Option<types::GatewayOAuthLoginParams>) -> types::GatewayOAuthLoginResponse;
+    /// `account/gatewayOAuth/read`
+    ///
+    /// Needs the cargo feature `accounts`.
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    stable where_used AccountGatewayOAuthRead = "account/gatewayOAuth/read" (Option<types::GatewayOAuthReadParams>) -> types::GatewayOAuthReadResponse;
+    /// `account/gcp/setup`
+    ///
+    /// Needs the cargo feature `accounts`.
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used AccountGcpSetup = "account/gcp/setup" (types::GcpSetupParams) -> types::GcpSetupResponse;
+    /// `account/rateLimitResetCredit/consume`
+    ///
+    /// Needs the cargo feature `accounts`.
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
+    stable where_used AccountRateLimitResetCreditConsume = "account/rateLimitResetCredit/consume" (types::ConsumeAccountRateLimitResetCreditParams) -> types::ConsumeAccountRateLimitResetCreditResponse;
+    /// `account/securitySetup/read`
+    ///
+    /// Needs the cargo feature `accounts`.
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    stable where_used AccountSecuritySetupRead = "account/securitySetup/read" (()) -> types::GetAccountSecuritySetupResponse;
+    /// `account/sendAddCreditsNudgeEmail`
+    ///
+    /// Needs the cargo feature `accounts`.
+    stable where_used AccountSendAddCreditsNudgeEmail = "account/sendAddCreditsNudgeEmail" (types::SendAddCreditsNudgeEmailParams) -> types::SendAddCreditsNudgeEmailResponse;
+    /// `account/workspaceMessages/read`
+    ///
+    /// Needs the cargo feature `accounts`.
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
+    stable where_used AccountWorkspaceMessagesRead = "account/workspaceMessages/read" (()) -> types::GetWorkspaceMessagesResponse;
+    /// `accountSession/list`
+    ///
+    /// Needs the cargo feature `accounts`.
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used AccountSessionList = "accountSession/list" (types::AccountSessionsListParams) -> types::AccountSessionsResponse;
+    /// `accountSession/switch`
+    ///
+    /// Needs the cargo feature `accounts`.
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used AccountSessionSwitch = "accountSession/switch" (types::AccountSessionsSwitchParams) -> types::AccountSessionsSwitchResponse;
+    /// `userVerification/cancel`
+    ///
+    /// Needs the cargo feature `accounts`.
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used UserVerificationCancel = "userVerification/cancel" (types::UserVerificationCancelParams) -> types::UserVerificationCancelResponse;
     /// `userVerification/delete`
     ///
+    /// Needs the cargo feature `accounts`.
+    ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
-    experimental UserVerificationDelete = "userVerification/delete" (types::UserVerificationDeleteParams) -> types::UserVerificationDeleteResponse;
+    experimental where_used UserVerificationDelete = "userVerification/delete" (types::UserVerificationDeleteParams) -> types::UserVerificationDeleteResponse;
     /// `userVerification/enroll`
     ///
+    /// Needs the cargo feature `accounts`.
+    ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
-    experimental UserVerificationEnroll = "userVerification/enroll" (types::UserVerificationEnrollParams) -> types::UserVerificationEnrollResponse;
+    experimental where_used UserVerificationEnroll = "userVerification/enroll" (types::UserVerificationEnrollParams) -> types::UserVerificationEnrollResponse;
     /// `userVerification/status`
     ///
+    /// Needs the cargo feature `accounts`.
+    ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
-    experimental UserVerificationStatus = "userVerification/status" (types::UserVerificationStatusParams) -> types::UserVerificationStatusResponse;
+    experimental where_used UserVerificationStatus = "userVerification/status" (types::UserVerificationStatusParams) -> types::UserVerificationStatusResponse;
     /// `userVerification/verify`
     ///
+    /// Needs the cargo feature `accounts`.
+    ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
     /// Experimental: needs `experimentalApi`.
-    experimental UserVerificationVerify = "userVerification/verify" (types::UserVerificationVerifyParams) -> types::UserVerificationVerifyResponse;
+    experimental where_used UserVerificationVerify = "userVerification/verify" (types::UserVerificationVerifyParams) -> types::UserVerificationVerifyResponse;
+}
+
+#[cfg(feature = "apps")]
+client_requests! {
+    /// `app/installed`
+    ///
+    /// Needs the cargo feature `apps`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    stable where_used AppInstalled = "app/installed" (types::AppsInstalledParams) -> types::AppsInstalledResponse;
+    /// `app/list`
+    ///
+    /// Needs the cargo feature `apps`.
+    stable where_used AppList = "app/list" (types::AppsListParams) -> types::AppsListResponse;
+    /// `app/read`
+    ///
+    /// Needs the cargo feature `apps`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    stable where_used AppRead = "app/read" (types::AppsReadParams) -> types::AppsReadResponse;
+    /// `hooks/list`
+    ///
+    /// Needs the cargo feature `apps`.
+    stable where_used HooksList = "hooks/list" (types::HooksListParams) -> types::HooksListResponse;
+    /// `skills/config/write`
+    ///
+    /// Needs the cargo feature `apps`.
+    stable where_used SkillsConfigWrite = "skills/config/write" (types::SkillsConfigWriteParams) -> types::SkillsConfigWriteResponse;
+    /// `skills/extraRoots/set`
+    ///
+    /// Needs the cargo feature `apps`.
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
+    stable where_used SkillsExtraRootsSet = "skills/extraRoots/set" (types::SkillsExtraRootsSetParams) -> types::SkillsExtraRootsSetResponse;
+    /// `skills/list`
+    ///
+    /// Needs the cargo feature `apps`.
+    stable where_used SkillsList = "skills/list" (types::SkillsListParams) -> types::SkillsListResponse;
+}
+
+#[cfg(feature = "environments")]
+client_requests! {
+    /// `environment/add`
+    ///
+    /// Needs the cargo feature `environments`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used EnvironmentAdd = "environment/add" (types::EnvironmentAddParams) -> types::EnvironmentAddResponse;
+    /// `environment/info`
+    ///
+    /// Needs the cargo feature `environments`.
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used EnvironmentInfo = "environment/info" (types::EnvironmentInfoParams) -> types::EnvironmentInfoResponse;
+    /// `environment/status`
+    ///
+    /// Needs the cargo feature `environments`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used EnvironmentStatus = "environment/status" (types::EnvironmentStatusParams) -> types::EnvironmentStatusResponse;
+    /// `remoteControl/client/list`
+    ///
+    /// Needs the cargo feature `environments`.
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used RemoteControlClientList = "remoteControl/client/list" (types::RemoteControlClientsListParams) -> types::RemoteControlClientsListResponse;
+    /// `remoteControl/client/revoke`
+    ///
+    /// Needs the cargo feature `environments`.
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used RemoteControlClientRevoke = "remoteControl/client/revoke" (types::RemoteControlClientsRevokeParams) -> types::RemoteControlClientsRevokeResponse;
+    /// `remoteControl/disable`
+    ///
+    /// Needs the cargo feature `environments`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used RemoteControlDisable = "remoteControl/disable" (Option<types::RemoteControlDisableParams>) -> types::RemoteControlDisableResponse;
+    /// `remoteControl/enable`
+    ///
+    /// Needs the cargo feature `environments`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used RemoteControlEnable = "remoteControl/enable" (Option<types::RemoteControlEnableParams>) -> types::RemoteControlEnableResponse;
+    /// `remoteControl/pairing/start`
+    ///
+    /// Needs the cargo feature `environments`.
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used RemoteControlPairingStart = "remoteControl/pairing/start" (types::RemoteControlPairingStartParams) -> types::RemoteControlPairingStartResponse;
+    /// `remoteControl/pairing/status`
+    ///
+    /// Needs the cargo feature `environments`.
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used RemoteControlPairingStatus = "remoteControl/pairing/status" (types::RemoteControlPairingStatusParams) -> types::RemoteControlPairingStatusResponse;
+    /// `remoteControl/status/read`
+    ///
+    /// Needs the cargo feature `environments`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used RemoteControlStatusRead = "remoteControl/status/read" (()) -> types::RemoteControlStatusReadResponse;
+}
+
+#[cfg(feature = "external-agents")]
+client_requests! {
+    /// `externalAgentConfig/detect`
+    ///
+    /// Needs the cargo feature `external-agents`.
+    stable where_used ExternalAgentConfigDetect = "externalAgentConfig/detect" (types::ExternalAgentConfigDetectParams) -> types::ExternalAgentConfigDetectResponse;
+    /// `externalAgentConfig/import`
+    ///
+    /// Needs the cargo feature `external-agents`.
+    stable where_used ExternalAgentConfigImport = "externalAgentConfig/import" (types::ExternalAgentConfigImportParams) -> types::ExternalAgentConfigImportResponse;
+    /// `externalAgentConfig/import/readHistories`
+    ///
+    /// Needs the cargo feature `external-agents`.
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
+    stable where_used ExternalAgentConfigImportReadHistories = "externalAgentConfig/import/readHistories" (()) -> types::ExternalAgentConfigImportHistoriesReadResponse;
+    /// `externalAgentConfig/import/recordHistory`
+    ///
+    /// Needs the cargo feature `external-agents`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    stable where_used ExternalAgentConfigImportRecordHistory = "externalAgentConfig/import/recordHistory" (types::ExternalAgentConfigImportHistoryRecordParams) -> types::ExternalAgentConfigImportHistoryRecordResponse;
+}
+
+#[cfg(feature = "files")]
+client_requests! {
+    /// `fs/copy`
+    ///
+    /// Needs the cargo feature `files`.
+    stable where_used FsCopy = "fs/copy" (types::FsCopyParams) -> types::FsCopyResponse;
+    /// `fs/createDirectory`
+    ///
+    /// Needs the cargo feature `files`.
+    stable where_used FsCreateDirectory = "fs/createDirectory" (types::FsCreateDirectoryParams) -> types::FsCreateDirectoryResponse;
+    /// `fs/getMetadata`
+    ///
+    /// Needs the cargo feature `files`.
+    stable where_used FsGetMetadata = "fs/getMetadata" (types::FsGetMetadataParams) -> types::FsGetMetadataResponse;
+    /// `fs/readDirectory`
+    ///
+    /// Needs the cargo feature `files`.
+    stable where_used FsReadDirectory = "fs/readDirectory" (types::FsReadDirectoryParams) -> types::FsReadDirectoryResponse;
+    /// `fs/readFile`
+    ///
+    /// Needs the cargo feature `files`.
+    stable where_used FsReadFile = "fs/readFile" (types::FsReadFileParams) -> types::FsReadFileResponse;
+    /// `fs/remove`
+    ///
+    /// Needs the cargo feature `files`.
+    stable where_used FsRemove = "fs/remove" (types::FsRemoveParams) -> types::FsRemoveResponse;
+    /// `fs/unwatch`
+    ///
+    /// Needs the cargo feature `files`.
+    stable where_used FsUnwatch = "fs/unwatch" (types::FsUnwatchParams) -> types::FsUnwatchResponse;
+    /// `fs/watch`
+    ///
+    /// Needs the cargo feature `files`.
+    stable where_used FsWatch = "fs/watch" (types::FsWatchParams) -> types::FsWatchResponse;
+    /// `fs/writeFile`
+    ///
+    /// Needs the cargo feature `files`.
+    stable where_used FsWriteFile = "fs/writeFile" (types::FsWriteFileParams) -> types::FsWriteFileResponse;
+    /// `fuzzyFileSearch`
+    ///
+    /// Needs the cargo feature `files`.
+    stable where_used FuzzyFileSearch = "fuzzyFileSearch" (types::FuzzyFileSearchParams) -> types::FuzzyFileSearchResponse;
+    /// `fuzzyFileSearch/sessionStart`
+    ///
+    /// Needs the cargo feature `files`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used FuzzyFileSearchSessionStart = "fuzzyFileSearch/sessionStart" (types::FuzzyFileSearchSessionStartParams) -> types::FuzzyFileSearchSessionStartResponse;
+    /// `fuzzyFileSearch/sessionStop`
+    ///
+    /// Needs the cargo feature `files`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used FuzzyFileSearchSessionStop = "fuzzyFileSearch/sessionStop" (types::FuzzyFileSearchSessionStopParams) -> types::FuzzyFileSearchSessionStopResponse;
+    /// `fuzzyFileSearch/sessionUpdate`
+    ///
+    /// Needs the cargo feature `files`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used FuzzyFileSearchSessionUpdate = "fuzzyFileSearch/sessionUpdate" (types::FuzzyFileSearchSessionUpdateParams) -> types::FuzzyFileSearchSessionUpdateResponse;
+}
+
+#[cfg(feature = "mcp")]
+client_requests! {
+    /// `config/mcpServer/reload`
+    ///
+    /// Needs the cargo feature `mcp`.
+    stable where_used ConfigMcpServerReload = "config/mcpServer/reload" (()) -> types::McpServerRefreshResponse;
+    /// `mcpServer/event/stream/start`
+    ///
+    /// Needs the cargo feature `mcp`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used McpServerEventStreamStart = "mcpServer/event/stream/start" (types::McpServerEventStreamStartParams) -> types::McpServerEventStreamStartResponse;
+    /// `mcpServer/event/stream/stop`
+    ///
+    /// Needs the cargo feature `mcp`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used McpServerEventStreamStop = "mcpServer/event/stream/stop" (types::McpServerEventStreamStopParams) -> types::McpServerEventStreamStopResponse;
+    /// `mcpServer/oauth/login`
+    ///
+    /// Needs the cargo feature `mcp`.
+    stable where_used McpServerOauthLogin = "mcpServer/oauth/login" (types::McpServerOauthLoginParams) -> types::McpServerOauthLoginResponse;
+    /// `mcpServer/resource/read`
+    ///
+    /// Needs the cargo feature `mcp`.
+    stable where_used McpServerResourceRead = "mcpServer/resource/read" (types::McpResourceReadParams) -> types::McpResourceReadResponse;
+    /// `mcpServer/tool/call`
+    ///
+    /// Needs the cargo feature `mcp`.
+    stable where_used McpServerToolCall = "mcpServer/tool/call" (types::McpServerToolCallParams) -> types::McpServerToolCallResponse;
+    /// `mcpServerStatus/list`
+    ///
+    /// Needs the cargo feature `mcp`.
+    stable where_used McpServerStatusList = "mcpServerStatus/list" (types::ListMcpServerStatusParams) -> types::ListMcpServerStatusResponse;
+}
+
+#[cfg(feature = "model-providers")]
+client_requests! {
+    /// `modelProvider/capabilities/read`
+    ///
+    /// Needs the cargo feature `model-providers`.
+    stable where_used ModelProviderCapabilitiesRead = "modelProvider/capabilities/read" (types::ModelProviderCapabilitiesReadParams) -> types::ModelProviderCapabilitiesReadResponse;
+    /// `modelProvider/config/write`
+    ///
+    /// Needs the cargo feature `model-providers`.
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    stable where_used ModelProviderConfigWrite = "modelProvider/config/write" (types::ModelProviderConfigWriteParams) -> types::ModelProviderConfigWriteResponse;
+    /// `modelProvider/default/set`
+    ///
+    /// Needs the cargo feature `model-providers`.
+    ///
+    /// In runtime 0.171.0 and newer, not in 0.169.0.
+    stable where_used ModelProviderDefaultSet = "modelProvider/default/set" (types::ModelProviderDefaultSetParams) -> types::ConfigWriteResponse;
+    /// `modelProvider/list`
+    ///
+    /// Needs the cargo feature `model-providers`.
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    stable where_used ModelProviderList = "modelProvider/list" (types::ModelProviderListParams) -> types::ModelProviderListResponse;
+}
+
+#[cfg(feature = "plugins")]
+client_requests! {
+    /// `marketplace/add`
+    ///
+    /// Needs the cargo feature `plugins`.
+    stable where_used MarketplaceAdd = "marketplace/add" (types::MarketplaceAddParams) -> types::MarketplaceAddResponse;
+    /// `marketplace/remove`
+    ///
+    /// Needs the cargo feature `plugins`.
+    stable where_used MarketplaceRemove = "marketplace/remove" (types::MarketplaceRemoveParams) -> types::MarketplaceRemoveResponse;
+    /// `marketplace/upgrade`
+    ///
+    /// Needs the cargo feature `plugins`.
+    stable where_used MarketplaceUpgrade = "marketplace/upgrade" (types::MarketplaceUpgradeParams) -> types::MarketplaceUpgradeResponse;
+    /// `plugin/install`
+    ///
+    /// Needs the cargo feature `plugins`.
+    stable where_used PluginInstall = "plugin/install" (types::PluginInstallParams) -> types::PluginInstallResponse;
+    /// `plugin/installed`
+    ///
+    /// Needs the cargo feature `plugins`.
+    stable where_used PluginInstalled = "plugin/installed" (types::PluginInstalledParams) -> types::PluginInstalledResponse;
+    /// `plugin/list`
+    ///
+    /// Needs the cargo feature `plugins`.
+    stable where_used PluginList = "plugin/list" (types::PluginListParams) -> types::PluginListResponse;
+    /// `plugin/read`
+    ///
+    /// Needs the cargo feature `plugins`.
+    stable where_used PluginRead = "plugin/read" (types::PluginReadParams) -> types::PluginReadResponse;
+    /// `plugin/reconcile`
+    ///
+    /// Needs the cargo feature `plugins`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    stable where_used PluginReconcile = "plugin/reconcile" (types::PluginReconcileParams) -> types::PluginReconcileResponse;
+    /// `plugin/search`
+    ///
+    /// Needs the cargo feature `plugins`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used PluginSearch = "plugin/search" (types::PluginSearchParams) -> types::PluginSearchResponse;
+    /// `plugin/share/checkout`
+    ///
+    /// Needs the cargo feature `plugins`.
+    stable where_used PluginShareCheckout = "plugin/share/checkout" (types::PluginShareCheckoutParams) -> types::PluginShareCheckoutResponse;
+    /// `plugin/share/delete`
+    ///
+    /// Needs the cargo feature `plugins`.
+    stable where_used PluginShareDelete = "plugin/share/delete" (types::PluginShareDeleteParams) -> types::PluginShareDeleteResponse;
+    /// `plugin/share/list`
+    ///
+    /// Needs the cargo feature `plugins`.
+    stable where_used PluginShareList = "plugin/share/list" (types::PluginShareListParams) -> types::PluginShareListResponse;
+    /// `plugin/share/save`
+    ///
+    /// Needs the cargo feature `plugins`.
+    stable where_used PluginShareSave = "plugin/share/save" (types::PluginShareSaveParams) -> types::PluginShareSaveResponse;
+    /// `plugin/share/updateTargets`
+    ///
+    /// Needs the cargo feature `plugins`.
+    stable where_used PluginShareUpdateTargets = "plugin/share/updateTargets" (types::PluginShareUpdateTargetsParams) -> types::PluginShareUpdateTargetsResponse;
+    /// `plugin/skill/read`
+    ///
+    /// Needs the cargo feature `plugins`.
+    stable where_used PluginSkillRead = "plugin/skill/read" (types::PluginSkillReadParams) -> types::PluginSkillReadResponse;
+    /// `plugin/uninstall`
+    ///
+    /// Needs the cargo feature `plugins`.
+    stable where_used PluginUninstall = "plugin/uninstall" (types::PluginUninstallParams) -> types::PluginUninstallResponse;
+}
+
+#[cfg(feature = "processes")]
+client_requests! {
+    /// `command/exec`
+    ///
+    /// Needs the cargo feature `processes`.
+    stable where_used CommandExec = "command/exec" (types::CommandExecParams) -> types::CommandExecResponse;
+    /// `command/exec/resize`
+    ///
+    /// Needs the cargo feature `processes`.
+    stable where_used CommandExecResize = "command/exec/resize" (types::CommandExecResizeParams) -> types::CommandExecResizeResponse;
+    /// `command/exec/terminate`
+    ///
+    /// Needs the cargo feature `processes`.
+    stable where_used CommandExecTerminate = "command/exec/terminate" (types::CommandExecTerminateParams) -> types::CommandExecTerminateResponse;
+    /// `command/exec/write`
+    ///
+    /// Needs the cargo feature `processes`.
+    stable where_used CommandExecWrite = "command/exec/write" (types::CommandExecWriteParams) -> types::CommandExecWriteResponse;
+    /// `process/kill`
+    ///
+    /// Needs the cargo feature `processes`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ProcessKill = "process/kill" (types::ProcessKillParams) -> types::ProcessKillResponse;
+    /// `process/resizePty`
+    ///
+    /// Needs the cargo feature `processes`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ProcessResizePty = "process/resizePty" (types::ProcessResizePtyParams) -> types::ProcessResizePtyResponse;
+    /// `process/spawn`
+    ///
+    /// Needs the cargo feature `processes`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ProcessSpawn = "process/spawn" (types::ProcessSpawnParams) -> types::ProcessSpawnResponse;
+    /// `process/writeStdin`
+    ///
+    /// Needs the cargo feature `processes`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ProcessWriteStdin = "process/writeStdin" (types::ProcessWriteStdinParams) -> types::ProcessWriteStdinResponse;
+}
+
+#[cfg(feature = "projects")]
+client_requests! {
+    /// `project/create`
+    ///
+    /// Needs the cargo feature `projects`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ProjectCreate = "project/create" (types::ProjectCreateParams) -> types::ProjectCreateResponse;
+    /// `project/delete`
+    ///
+    /// Needs the cargo feature `projects`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ProjectDelete = "project/delete" (types::ProjectDeleteParams) -> types::ProjectDeleteResponse;
+    /// `project/import`
+    ///
+    /// Needs the cargo feature `projects`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ProjectImport = "project/import" (types::ProjectImportParams) -> types::ProjectImportResponse;
+    /// `project/list`
+    ///
+    /// Needs the cargo feature `projects`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ProjectList = "project/list" (types::ProjectListParams) -> types::ProjectListResponse;
+    /// `project/move`
+    ///
+    /// Needs the cargo feature `projects`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ProjectMove = "project/move" (types::ProjectMoveParams) -> types::ProjectMoveResponse;
+    /// `project/read`
+    ///
+    /// Needs the cargo feature `projects`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ProjectRead = "project/read" (types::ProjectReadParams) -> types::ProjectReadResponse;
+    /// `project/update`
+    ///
+    /// Needs the cargo feature `projects`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ProjectUpdate = "project/update" (types::ProjectUpdateParams) -> types::ProjectUpdateResponse;
+    /// `thread/section/move`
+    ///
+    /// Needs the cargo feature `projects`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    stable where_used ThreadSectionMove = "thread/section/move" (types::ThreadSectionMoveParams) -> types::ThreadSectionMoveResponse;
+    /// `threadSection/create`
+    ///
+    /// Needs the cargo feature `projects`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    stable where_used ThreadSectionCreate = "threadSection/create" (types::ThreadSectionCreateParams) -> types::ThreadSectionCreateResponse;
+    /// `threadSection/delete`
+    ///
+    /// Needs the cargo feature `projects`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    stable where_used ThreadSectionDelete = "threadSection/delete" (types::ThreadSectionDeleteParams) -> types::ThreadSectionDeleteResponse;
+    /// `threadSection/list`
+    ///
+    /// Needs the cargo feature `projects`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    stable where_used ThreadSectionList = "threadSection/list" (types::ThreadSectionListParams) -> types::ThreadSectionListResponse;
+    /// `threadSection/update`
+    ///
+    /// Needs the cargo feature `projects`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    stable where_used ThreadSectionUpdate = "threadSection/update" (types::ThreadSectionUpdateParams) -> types::ThreadSectionUpdateResponse;
+}
+
+#[cfg(feature = "realtime")]
+client_requests! {
+    /// `thread/realtime/appendAudio`
+    ///
+    /// Needs the cargo feature `realtime`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadRealtimeAppendAudio = "thread/realtime/appendAudio" (types::ThreadRealtimeAppendAudioParams) -> types::ThreadRealtimeAppendAudioResponse;
+    /// `thread/realtime/appendSpeech`
+    ///
+    /// Needs the cargo feature `realtime`.
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadRealtimeAppendSpeech = "thread/realtime/appendSpeech" (types::ThreadRealtimeAppendSpeechParams) -> types::ThreadRealtimeAppendSpeechResponse;
+    /// `thread/realtime/appendText`
+    ///
+    /// Needs the cargo feature `realtime`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadRealtimeAppendText = "thread/realtime/appendText" (types::ThreadRealtimeAppendTextParams) -> types::ThreadRealtimeAppendTextResponse;
+    /// `thread/realtime/list`
+    ///
+    /// Needs the cargo feature `realtime`.
+    ///
+    /// In runtime 0.171.0 and newer, not in 0.169.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadRealtimeList = "thread/realtime/list" (types::ThreadRealtimeListParams) -> types::ThreadRealtimeListResponse;
+    /// `thread/realtime/listVoices`
+    ///
+    /// Needs the cargo feature `realtime`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadRealtimeListVoices = "thread/realtime/listVoices" (types::ThreadRealtimeListVoicesParams) -> types::ThreadRealtimeListVoicesResponse;
+    /// `thread/realtime/start`
+    ///
+    /// Needs the cargo feature `realtime`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadRealtimeStart = "thread/realtime/start" (types::ThreadRealtimeStartParams) -> types::ThreadRealtimeStartResponse;
+    /// `thread/realtime/stop`
+    ///
+    /// Needs the cargo feature `realtime`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadRealtimeStop = "thread/realtime/stop" (types::ThreadRealtimeStopParams) -> types::ThreadRealtimeStopResponse;
+    /// `thread/timeline/list`
+    ///
+    /// Needs the cargo feature `realtime`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadTimelineList = "thread/timeline/list" (types::ThreadTimelineListParams) -> types::ThreadTimelineListResponse;
+}
+
+#[cfg(feature = "server")]
+client_requests! {
+    /// `collaborationMode/list`
+    ///
+    /// Needs the cargo feature `server`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used CollaborationModeList = "collaborationMode/list" (types::CollaborationModeListParams) -> types::CollaborationModeListResponse;
+    /// `experimentalFeature/enablement/set`
+    ///
+    /// Needs the cargo feature `server`.
+    stable where_used ExperimentalFeatureEnablementSet = "experimentalFeature/enablement/set" (types::ExperimentalFeatureEnablementSetParams) -> types::ExperimentalFeatureEnablementSetResponse;
+    /// `experimentalFeature/list`
+    ///
+    /// Needs the cargo feature `server`.
+    stable where_used ExperimentalFeatureList = "experimentalFeature/list" (types::ExperimentalFeatureListParams) -> types::ExperimentalFeatureListResponse;
+    /// `feedback/save`
+    ///
+    /// Needs the cargo feature `server`.
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    stable where_used FeedbackSave = "feedback/save" (types::FeedbackSaveParams) -> types::FeedbackSaveResponse;
+    /// `feedback/upload`
+    ///
+    /// Needs the cargo feature `server`.
+    stable where_used FeedbackUpload = "feedback/upload" (types::FeedbackUploadParams) -> types::FeedbackUploadResponse;
+    /// `mock/experimentalMethod`
+    ///
+    /// Needs the cargo feature `server`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used MockExperimentalMethod = "mock/experimentalMethod" (types::MockExperimentalMethodParams) -> types::MockExperimentalMethodResponse;
+    /// `permissionProfile/list`
+    ///
+    /// Needs the cargo feature `server`.
+    stable where_used PermissionProfileList = "permissionProfile/list" (types::PermissionProfileListParams) -> types::PermissionProfileListResponse;
+    /// `rollout/compress`
+    ///
+    /// Needs the cargo feature `server`.
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used RolloutCompress = "rollout/compress" (()) -> types::RolloutCompressResponse;
+    /// `server/diagnostics`
+    ///
+    /// Needs the cargo feature `server`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ServerDiagnostics = "server/diagnostics" (types::ServerDiagnosticsParams) -> types::ServerDiagnosticsResponse;
     /// `windowsSandbox/readiness`
-    stable WindowsSandboxReadiness = "windowsSandbox/readiness" (()) -> types::WindowsSandboxReadinessResponse;
+    ///
+    /// Needs the cargo feature `server`.
+    stable where_used WindowsSandboxReadiness = "windowsSandbox/readiness" (()) -> types::WindowsSandboxReadinessResponse;
     /// `windowsSandbox/setupStart`
-    stable WindowsSandboxSetupStart = "windowsSandbox/setupStart" (types::WindowsSandboxSetupStartParams) -> types::WindowsSandboxSetupStartResponse;
+    ///
+    /// Needs the cargo feature `server`.
+    stable where_used WindowsSandboxSetupStart = "windowsSandbox/setupStart" (types::WindowsSandboxSetupStartParams) -> types::WindowsSandboxSetupStartResponse;
+}
+
+#[cfg(feature = "thread-extras")]
+client_requests! {
+    /// `memory/reset`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used MemoryReset = "memory/reset" (()) -> types::MemoryResetResponse;
+    /// `memory/status`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used MemoryStatus = "memory/status" (types::MemoryStatusParams) -> types::MemoryStatusResponse;
+    /// `thread/attachment/add`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    stable where_used ThreadAttachmentAdd = "thread/attachment/add" (types::ThreadAttachmentAddParams) -> types::ThreadAttachmentAddResponse;
+    /// `thread/attachment/list`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    stable where_used ThreadAttachmentList = "thread/attachment/list" (types::ThreadAttachmentListParams) -> types::ThreadAttachmentListResponse;
+    /// `thread/attachment/remove`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    stable where_used ThreadAttachmentRemove = "thread/attachment/remove" (types::ThreadAttachmentRemoveParams) -> types::ThreadAttachmentRemoveResponse;
+    /// `thread/attachmentOwner/list`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    stable where_used ThreadAttachmentOwnerList = "thread/attachmentOwner/list" (types::ThreadAttachmentOwnerListParams) -> types::ThreadAttachmentOwnerListResponse;
+    /// `thread/goal/clear`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    stable where_used ThreadGoalClear = "thread/goal/clear" (types::ThreadGoalClearParams) -> types::ThreadGoalClearResponse;
+    /// `thread/goal/get`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    stable where_used ThreadGoalGet = "thread/goal/get" (types::ThreadGoalGetParams) -> types::ThreadGoalGetResponse;
+    /// `thread/goal/set`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    stable where_used ThreadGoalSet = "thread/goal/set" (types::ThreadGoalSetParams) -> types::ThreadGoalSetResponse;
+    /// `thread/guardianReview`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadGuardianReview = "thread/guardianReview" (types::ThreadGuardianReviewParams) -> types::ThreadGuardianReviewResponse;
+    /// `thread/memory/read`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadMemoryRead = "thread/memory/read" (types::ThreadMemoryReadParams) -> types::ThreadMemoryReadResponse;
+    /// `thread/memoryMode/set`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadMemoryModeSet = "thread/memoryMode/set" (types::ThreadMemoryModeSetParams) -> types::ThreadMemoryModeSetResponse;
+    /// `thread/prediction/request`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.163.0 and newer, not in 0.154.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadPredictionRequest = "thread/prediction/request" (types::ThreadPredictionRequestParams) -> types::ThreadPredictionRequestResponse;
+    /// `thread/queue/add`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadQueueAdd = "thread/queue/add" (types::ThreadQueueAddParams) -> types::ThreadQueueAddResponse;
+    /// `thread/queue/delete`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadQueueDelete = "thread/queue/delete" (types::ThreadQueueDeleteParams) -> types::ThreadQueueDeleteResponse;
+    /// `thread/queue/list`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadQueueList = "thread/queue/list" (types::ThreadQueueListParams) -> types::ThreadQueueListResponse;
+    /// `thread/queue/reorder`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadQueueReorder = "thread/queue/reorder" (types::ThreadQueueReorderParams) -> types::ThreadQueueReorderResponse;
+    /// `thread/queue/start`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadQueueStart = "thread/queue/start" (types::ThreadQueueStartParams) -> types::ThreadQueueStartResponse;
+    /// `thread/queue/update`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadQueueUpdate = "thread/queue/update" (types::ThreadQueueUpdateParams) -> types::ThreadQueueUpdateResponse;
+    /// `thread/sample`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadSample = "thread/sample" (types::ThreadSampleParams) -> types::ThreadSampleResponse;
+    /// `thread/sample/cancel`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.169.0 and newer, not in 0.163.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadSampleCancel = "thread/sample/cancel" (types::ThreadSampleCancelParams) -> types::ThreadSampleCancelResponse;
+    /// `thread/search`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.144.4 and newer, not in 0.133.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadSearch = "thread/search" (types::ThreadSearchParams) -> types::ThreadSearchResponse;
+    /// `thread/search/cancel`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.171.0 and newer, not in 0.169.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadSearchCancel = "thread/search/cancel" (types::ThreadSearchCancelParams) -> types::ThreadSearchCancelResponse;
+    /// `thread/search/stream`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.171.0 and newer, not in 0.169.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadSearchStream = "thread/search/stream" (types::ThreadSearchParams) -> types::ThreadSearchResponse;
+    /// `thread/search/stream/cancel`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.171.0 and newer, not in 0.169.0.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadSearchStreamCancel = "thread/search/stream/cancel" (types::ThreadSearchCancelParams) -> types::ThreadSearchCancelResponse;
+    /// `thread/searchOccurrences`
+    ///
+    /// Needs the cargo feature `thread-extras`.
+    ///
+    /// In runtime 0.154.0 and newer, not in 0.144.4.
+    ///
+    /// Experimental: needs `experimentalApi`.
+    experimental where_used ThreadSearchOccurrences = "thread/searchOccurrences" (types::ThreadSearchOccurrencesParams) -> types::ThreadSearchOccurrencesResponse;
 }

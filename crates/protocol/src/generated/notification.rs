@@ -2,7 +2,9 @@
 
 //! What the server tells.
 
+use serde::de::Deserialize;
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::de::StrRead;
 use serde_json::value::RawValue;
 
 use self::NotificationKind as K;
@@ -10,6 +12,8 @@ use crate::decode::RawFrame;
 use crate::raw::write_raw;
 use crate::types::*;
 use crate::{DecodeError, UndecodableNotification, UnknownNotification};
+
+type Reader<'de> = serde_json::Deserializer<StrRead<'de>>;
 
 /// A notification of the server.
 ///
@@ -945,153 +949,164 @@ impl Notification {
     }
 
     fn typed(kind: NotificationKind, params: &str) -> serde_json::Result<Self> {
+        let mut reader = serde_json::Deserializer::from_str(params);
+        let notification = Self::payload(kind, &mut reader)?;
+        reader.end()?;
+        Ok(notification)
+    }
+
+    fn payload(kind: NotificationKind, reader: &mut Reader<'_>) -> serde_json::Result<Self> {
         match kind {
-            K::GatewayOAuthChanged => serde_json::from_str(params).map(Self::GatewayOAuthChanged),
-            K::AccountLoginCompleted => serde_json::from_str(params).map(Self::AccountLoginCompleted),
-            K::AccountRateLimitsUpdated => {
-                serde_json::from_str(params).map(|payload| Self::AccountRateLimitsUpdated(Box::new(payload)))
-            }
-            K::AccountUpdated => serde_json::from_str(params).map(Self::AccountUpdated),
-            K::AppListUpdated => serde_json::from_str(params).map(Self::AppListUpdated),
-            K::StrictReviewRequired => serde_json::from_str(params).map(Self::StrictReviewRequired),
-            K::CommandExecOutputDelta => serde_json::from_str(params).map(Self::CommandExecOutputDelta),
-            K::ConfigWarning => serde_json::from_str(params).map(Self::ConfigWarning),
-            K::DeprecationNotice => serde_json::from_str(params).map(Self::DeprecationNotice),
-            K::Error => serde_json::from_str(params).map(|payload| Self::Error(Box::new(payload))),
+            K::GatewayOAuthChanged => Deserialize::deserialize(reader).map(Self::GatewayOAuthChanged),
+            K::AccountLoginCompleted => Deserialize::deserialize(reader).map(Self::AccountLoginCompleted),
+            K::AccountRateLimitsUpdated => Deserialize::deserialize(reader)
+                .map(|payload| Self::AccountRateLimitsUpdated(Box::new(payload))),
+            K::AccountUpdated => Deserialize::deserialize(reader).map(Self::AccountUpdated),
+            K::AppListUpdated => Deserialize::deserialize(reader).map(Self::AppListUpdated),
+            K::StrictReviewRequired => Deserialize::deserialize(reader).map(Self::StrictReviewRequired),
+            K::CommandExecOutputDelta => Deserialize::deserialize(reader).map(Self::CommandExecOutputDelta),
+            K::ConfigWarning => Deserialize::deserialize(reader).map(Self::ConfigWarning),
+            K::DeprecationNotice => Deserialize::deserialize(reader).map(Self::DeprecationNotice),
+            K::Error => Deserialize::deserialize(reader).map(|payload| Self::Error(Box::new(payload))),
             K::ExternalAgentConfigImportCompleted => {
-                serde_json::from_str(params).map(Self::ExternalAgentConfigImportCompleted)
+                Deserialize::deserialize(reader).map(Self::ExternalAgentConfigImportCompleted)
             }
             K::ExternalAgentConfigImportProgress => {
-                serde_json::from_str(params).map(Self::ExternalAgentConfigImportProgress)
+                Deserialize::deserialize(reader).map(Self::ExternalAgentConfigImportProgress)
             }
-            K::FsChanged => serde_json::from_str(params).map(Self::FsChanged),
+            K::FsChanged => Deserialize::deserialize(reader).map(Self::FsChanged),
             K::FuzzyFileSearchSessionCompleted => {
-                serde_json::from_str(params).map(Self::FuzzyFileSearchSessionCompleted)
+                Deserialize::deserialize(reader).map(Self::FuzzyFileSearchSessionCompleted)
             }
             K::FuzzyFileSearchSessionUpdated => {
-                serde_json::from_str(params).map(Self::FuzzyFileSearchSessionUpdated)
+                Deserialize::deserialize(reader).map(Self::FuzzyFileSearchSessionUpdated)
             }
-            K::GuardianWarning => serde_json::from_str(params).map(Self::GuardianWarning),
+            K::GuardianWarning => Deserialize::deserialize(reader).map(Self::GuardianWarning),
             K::HookCompleted => {
-                serde_json::from_str(params).map(|payload| Self::HookCompleted(Box::new(payload)))
+                Deserialize::deserialize(reader).map(|payload| Self::HookCompleted(Box::new(payload)))
             }
             K::HookStarted => {
-                serde_json::from_str(params).map(|payload| Self::HookStarted(Box::new(payload)))
+                Deserialize::deserialize(reader).map(|payload| Self::HookStarted(Box::new(payload)))
             }
-            K::AgentMessageDelta => serde_json::from_str(params).map(Self::AgentMessageDelta),
-            K::ItemGuardianApprovalReviewCompleted => serde_json::from_str(params)
+            K::AgentMessageDelta => Deserialize::deserialize(reader).map(Self::AgentMessageDelta),
+            K::ItemGuardianApprovalReviewCompleted => Deserialize::deserialize(reader)
                 .map(|payload| Self::ItemGuardianApprovalReviewCompleted(Box::new(payload))),
-            K::ItemGuardianApprovalReviewStarted => serde_json::from_str(params)
+            K::ItemGuardianApprovalReviewStarted => Deserialize::deserialize(reader)
                 .map(|payload| Self::ItemGuardianApprovalReviewStarted(Box::new(payload))),
             K::CommandExecutionOutputDelta => {
-                serde_json::from_str(params).map(Self::CommandExecutionOutputDelta)
+                Deserialize::deserialize(reader).map(Self::CommandExecutionOutputDelta)
             }
-            K::TerminalInteraction => serde_json::from_str(params).map(Self::TerminalInteraction),
+            K::TerminalInteraction => Deserialize::deserialize(reader).map(Self::TerminalInteraction),
             K::ItemCompleted => {
-                serde_json::from_str(params).map(|payload| Self::ItemCompleted(Box::new(payload)))
+                Deserialize::deserialize(reader).map(|payload| Self::ItemCompleted(Box::new(payload)))
             }
-            K::FileChangeOutputDelta => serde_json::from_str(params).map(Self::FileChangeOutputDelta),
-            K::FileChangePatchUpdated => serde_json::from_str(params).map(Self::FileChangePatchUpdated),
-            K::McpToolCallProgress => serde_json::from_str(params).map(Self::McpToolCallProgress),
-            K::PlanDelta => serde_json::from_str(params).map(Self::PlanDelta),
-            K::ReasoningSummaryPartAdded => serde_json::from_str(params).map(Self::ReasoningSummaryPartAdded),
-            K::ReasoningSummaryTextDelta => serde_json::from_str(params).map(Self::ReasoningSummaryTextDelta),
-            K::ReasoningTextDelta => serde_json::from_str(params).map(Self::ReasoningTextDelta),
+            K::FileChangeOutputDelta => Deserialize::deserialize(reader).map(Self::FileChangeOutputDelta),
+            K::FileChangePatchUpdated => Deserialize::deserialize(reader).map(Self::FileChangePatchUpdated),
+            K::McpToolCallProgress => Deserialize::deserialize(reader).map(Self::McpToolCallProgress),
+            K::PlanDelta => Deserialize::deserialize(reader).map(Self::PlanDelta),
+            K::ReasoningSummaryPartAdded => {
+                Deserialize::deserialize(reader).map(Self::ReasoningSummaryPartAdded)
+            }
+            K::ReasoningSummaryTextDelta => {
+                Deserialize::deserialize(reader).map(Self::ReasoningSummaryTextDelta)
+            }
+            K::ReasoningTextDelta => Deserialize::deserialize(reader).map(Self::ReasoningTextDelta),
             K::ItemStarted => {
-                serde_json::from_str(params).map(|payload| Self::ItemStarted(Box::new(payload)))
+                Deserialize::deserialize(reader).map(|payload| Self::ItemStarted(Box::new(payload)))
             }
-            K::McpServerEventStream => serde_json::from_str(params).map(Self::McpServerEventStream),
+            K::McpServerEventStream => Deserialize::deserialize(reader).map(Self::McpServerEventStream),
             K::McpServerOauthLoginCompleted => {
-                serde_json::from_str(params).map(Self::McpServerOauthLoginCompleted)
+                Deserialize::deserialize(reader).map(Self::McpServerOauthLoginCompleted)
             }
-            K::McpServerStatusUpdated => serde_json::from_str(params).map(Self::McpServerStatusUpdated),
-            K::ModelRerouted => serde_json::from_str(params).map(Self::ModelRerouted),
+            K::McpServerStatusUpdated => Deserialize::deserialize(reader).map(Self::McpServerStatusUpdated),
+            K::ModelRerouted => Deserialize::deserialize(reader).map(Self::ModelRerouted),
             K::ModelSafetyBufferingUpdated => {
-                serde_json::from_str(params).map(Self::ModelSafetyBufferingUpdated)
+                Deserialize::deserialize(reader).map(Self::ModelSafetyBufferingUpdated)
             }
-            K::ModelVerification => serde_json::from_str(params).map(Self::ModelVerification),
+            K::ModelVerification => Deserialize::deserialize(reader).map(Self::ModelVerification),
             K::ModelProviderAuthRecoveryCompleted => {
-                serde_json::from_str(params).map(Self::ModelProviderAuthRecoveryCompleted)
+                Deserialize::deserialize(reader).map(Self::ModelProviderAuthRecoveryCompleted)
             }
             K::ModelProviderAuthRecoveryStarted => {
-                serde_json::from_str(params).map(Self::ModelProviderAuthRecoveryStarted)
+                Deserialize::deserialize(reader).map(Self::ModelProviderAuthRecoveryStarted)
             }
-            K::ProcessExited => serde_json::from_str(params).map(Self::ProcessExited),
-            K::ProcessOutputDelta => serde_json::from_str(params).map(Self::ProcessOutputDelta),
-            K::ProjectChanged => serde_json::from_str(params).map(Self::ProjectChanged),
+            K::ProcessExited => Deserialize::deserialize(reader).map(Self::ProcessExited),
+            K::ProcessOutputDelta => Deserialize::deserialize(reader).map(Self::ProcessOutputDelta),
+            K::ProjectChanged => Deserialize::deserialize(reader).map(Self::ProjectChanged),
             K::RemoteControlStatusChanged => {
-                serde_json::from_str(params).map(Self::RemoteControlStatusChanged)
+                Deserialize::deserialize(reader).map(Self::RemoteControlStatusChanged)
             }
-            K::ServerRequestResolved => serde_json::from_str(params).map(Self::ServerRequestResolved),
-            K::SkillsChanged => serde_json::from_str(params).map(Self::SkillsChanged),
-            K::ThreadArchived => serde_json::from_str(params).map(Self::ThreadArchived),
-            K::ThreadAttachmentUpdated => serde_json::from_str(params).map(Self::ThreadAttachmentUpdated),
-            K::ThreadClosed => serde_json::from_str(params).map(Self::ThreadClosed),
-            K::ContextCompacted => serde_json::from_str(params).map(Self::ContextCompacted),
-            K::ThreadDeleted => serde_json::from_str(params).map(Self::ThreadDeleted),
+            K::ServerRequestResolved => Deserialize::deserialize(reader).map(Self::ServerRequestResolved),
+            K::SkillsChanged => Deserialize::deserialize(reader).map(Self::SkillsChanged),
+            K::ThreadArchived => Deserialize::deserialize(reader).map(Self::ThreadArchived),
+            K::ThreadAttachmentUpdated => Deserialize::deserialize(reader).map(Self::ThreadAttachmentUpdated),
+            K::ThreadClosed => Deserialize::deserialize(reader).map(Self::ThreadClosed),
+            K::ContextCompacted => Deserialize::deserialize(reader).map(Self::ContextCompacted),
+            K::ThreadDeleted => Deserialize::deserialize(reader).map(Self::ThreadDeleted),
             K::ThreadEnvironmentConnected => {
-                serde_json::from_str(params).map(Self::ThreadEnvironmentConnected)
+                Deserialize::deserialize(reader).map(Self::ThreadEnvironmentConnected)
             }
             K::ThreadEnvironmentDisconnected => {
-                serde_json::from_str(params).map(Self::ThreadEnvironmentDisconnected)
+                Deserialize::deserialize(reader).map(Self::ThreadEnvironmentDisconnected)
             }
-            K::ThreadGoalCleared => serde_json::from_str(params).map(Self::ThreadGoalCleared),
-            K::ThreadGoalUpdated => serde_json::from_str(params).map(Self::ThreadGoalUpdated),
-            K::ThreadNameUpdated => serde_json::from_str(params).map(Self::ThreadNameUpdated),
-            K::ThreadPredictionUpdated => serde_json::from_str(params).map(Self::ThreadPredictionUpdated),
-            K::ThreadProjectUpdated => serde_json::from_str(params).map(Self::ThreadProjectUpdated),
-            K::ThreadQueueChanged => serde_json::from_str(params).map(Self::ThreadQueueChanged),
-            K::ThreadReadStateChanged => serde_json::from_str(params).map(Self::ThreadReadStateChanged),
-            K::ThreadRealtimeClosed => serde_json::from_str(params).map(Self::ThreadRealtimeClosed),
-            K::ThreadRealtimeError => serde_json::from_str(params).map(Self::ThreadRealtimeError),
+            K::ThreadGoalCleared => Deserialize::deserialize(reader).map(Self::ThreadGoalCleared),
+            K::ThreadGoalUpdated => Deserialize::deserialize(reader).map(Self::ThreadGoalUpdated),
+            K::ThreadNameUpdated => Deserialize::deserialize(reader).map(Self::ThreadNameUpdated),
+            K::ThreadPredictionUpdated => Deserialize::deserialize(reader).map(Self::ThreadPredictionUpdated),
+            K::ThreadProjectUpdated => Deserialize::deserialize(reader).map(Self::ThreadProjectUpdated),
+            K::ThreadQueueChanged => Deserialize::deserialize(reader).map(Self::ThreadQueueChanged),
+            K::ThreadReadStateChanged => Deserialize::deserialize(reader).map(Self::ThreadReadStateChanged),
+            K::ThreadRealtimeClosed => Deserialize::deserialize(reader).map(Self::ThreadRealtimeClosed),
+            K::ThreadRealtimeError => Deserialize::deserialize(reader).map(Self::ThreadRealtimeError),
             K::ThreadRealtimeItemCompleted => {
-                serde_json::from_str(params).map(Self::ThreadRealtimeItemCompleted)
+                Deserialize::deserialize(reader).map(Self::ThreadRealtimeItemCompleted)
             }
-            K::ThreadRealtimeItemStarted => serde_json::from_str(params).map(Self::ThreadRealtimeItemStarted),
+            K::ThreadRealtimeItemStarted => {
+                Deserialize::deserialize(reader).map(Self::ThreadRealtimeItemStarted)
+            }
             K::ThreadRealtimeItemTranscriptDelta => {
-                serde_json::from_str(params).map(Self::ThreadRealtimeItemTranscriptDelta)
+                Deserialize::deserialize(reader).map(Self::ThreadRealtimeItemTranscriptDelta)
             }
-            K::ThreadRealtimeItemAdded => serde_json::from_str(params).map(Self::ThreadRealtimeItemAdded),
+            K::ThreadRealtimeItemAdded => Deserialize::deserialize(reader).map(Self::ThreadRealtimeItemAdded),
             K::ThreadRealtimeOutputAudioDelta => {
-                serde_json::from_str(params).map(Self::ThreadRealtimeOutputAudioDelta)
+                Deserialize::deserialize(reader).map(Self::ThreadRealtimeOutputAudioDelta)
             }
-            K::ThreadRealtimeSdp => serde_json::from_str(params).map(Self::ThreadRealtimeSdp),
-            K::ThreadRealtimeStarted => serde_json::from_str(params).map(Self::ThreadRealtimeStarted),
+            K::ThreadRealtimeSdp => Deserialize::deserialize(reader).map(Self::ThreadRealtimeSdp),
+            K::ThreadRealtimeStarted => Deserialize::deserialize(reader).map(Self::ThreadRealtimeStarted),
             K::ThreadRealtimeTranscriptDelta => {
-                serde_json::from_str(params).map(Self::ThreadRealtimeTranscriptDelta)
+                Deserialize::deserialize(reader).map(Self::ThreadRealtimeTranscriptDelta)
             }
             K::ThreadRealtimeTranscriptDone => {
-                serde_json::from_str(params).map(Self::ThreadRealtimeTranscriptDone)
+                Deserialize::deserialize(reader).map(Self::ThreadRealtimeTranscriptDone)
             }
-            K::ThreadReverted => serde_json::from_str(params).map(Self::ThreadReverted),
-            K::ThreadSearchPartial => serde_json::from_str(params).map(Self::ThreadSearchPartial),
-            K::ThreadSectionChanged => serde_json::from_str(params).map(Self::ThreadSectionChanged),
+            K::ThreadReverted => Deserialize::deserialize(reader).map(Self::ThreadReverted),
+            K::ThreadSearchPartial => Deserialize::deserialize(reader).map(Self::ThreadSearchPartial),
+            K::ThreadSectionChanged => Deserialize::deserialize(reader).map(Self::ThreadSectionChanged),
             K::ThreadSettingsUpdated => {
-                serde_json::from_str(params).map(|payload| Self::ThreadSettingsUpdated(Box::new(payload)))
+                Deserialize::deserialize(reader).map(|payload| Self::ThreadSettingsUpdated(Box::new(payload)))
             }
             K::ThreadStarted => {
-                serde_json::from_str(params).map(|payload| Self::ThreadStarted(Box::new(payload)))
+                Deserialize::deserialize(reader).map(|payload| Self::ThreadStarted(Box::new(payload)))
             }
-            K::ThreadStatusChanged => serde_json::from_str(params).map(Self::ThreadStatusChanged),
-            K::ThreadTokenUsageUpdated => {
-                serde_json::from_str(params).map(|payload| Self::ThreadTokenUsageUpdated(Box::new(payload)))
-            }
-            K::ThreadUnarchived => serde_json::from_str(params).map(Self::ThreadUnarchived),
+            K::ThreadStatusChanged => Deserialize::deserialize(reader).map(Self::ThreadStatusChanged),
+            K::ThreadTokenUsageUpdated => Deserialize::deserialize(reader)
+                .map(|payload| Self::ThreadTokenUsageUpdated(Box::new(payload))),
+            K::ThreadUnarchived => Deserialize::deserialize(reader).map(Self::ThreadUnarchived),
             K::TurnCompleted => {
-                serde_json::from_str(params).map(|payload| Self::TurnCompleted(Box::new(payload)))
+                Deserialize::deserialize(reader).map(|payload| Self::TurnCompleted(Box::new(payload)))
             }
-            K::TurnDiffUpdated => serde_json::from_str(params).map(Self::TurnDiffUpdated),
-            K::TurnModerationMetadata => serde_json::from_str(params).map(Self::TurnModerationMetadata),
-            K::TurnPlanUpdated => serde_json::from_str(params).map(Self::TurnPlanUpdated),
+            K::TurnDiffUpdated => Deserialize::deserialize(reader).map(Self::TurnDiffUpdated),
+            K::TurnModerationMetadata => Deserialize::deserialize(reader).map(Self::TurnModerationMetadata),
+            K::TurnPlanUpdated => Deserialize::deserialize(reader).map(Self::TurnPlanUpdated),
             K::TurnStarted => {
-                serde_json::from_str(params).map(|payload| Self::TurnStarted(Box::new(payload)))
+                Deserialize::deserialize(reader).map(|payload| Self::TurnStarted(Box::new(payload)))
             }
-            K::Warning => serde_json::from_str(params).map(Self::Warning),
+            K::Warning => Deserialize::deserialize(reader).map(Self::Warning),
             K::WindowsWorldWritableWarning => {
-                serde_json::from_str(params).map(Self::WindowsWorldWritableWarning)
+                Deserialize::deserialize(reader).map(Self::WindowsWorldWritableWarning)
             }
             K::WindowsSandboxSetupCompleted => {
-                serde_json::from_str(params).map(Self::WindowsSandboxSetupCompleted)
+                Deserialize::deserialize(reader).map(Self::WindowsSandboxSetupCompleted)
             }
         }
     }

@@ -2,184 +2,316 @@
 
 //! Which types are parameters.
 
-use crate::Params;
 use crate::types::*;
 
-impl Params for AccountSessionsListParams {}
-impl Params for AccountSessionsSwitchParams {}
-impl Params for AppsInstalledParams {}
-impl Params for AppsListParams {}
-impl Params for AppsReadParams {}
-impl Params for BedrockCheckGovCloudRequirementsParams {}
-impl Params for BedrockDiscoverParams {}
-impl Params for BedrockSetupParams {}
-impl Params for CancelLoginAccountParams {}
-impl Params for CollaborationModeListParams {}
-impl Params for CommandExecParams {}
-impl Params for CommandExecResizeParams {}
-impl Params for CommandExecTerminateParams {}
-impl Params for CommandExecWriteParams {}
-impl Params for ConfigBatchWriteParams {}
-impl Params for ConfigReadParams {}
-impl Params for ConfigValueWriteParams {}
-impl Params for ConsumeAccountRateLimitResetCreditParams {}
-impl Params for EnvironmentAddParams {}
-impl Params for EnvironmentInfoParams {}
-impl Params for EnvironmentStatusParams {}
-impl Params for ExperimentalFeatureEnablementSetParams {}
-impl Params for ExperimentalFeatureListParams {}
-impl Params for ExternalAgentConfigDetectParams {}
-impl Params for ExternalAgentConfigImportHistoryRecordParams {}
-impl Params for ExternalAgentConfigImportParams {}
-impl Params for FeedbackSaveParams {}
-impl Params for FeedbackUploadParams {}
-impl Params for FsCopyParams {}
-impl Params for FsCreateDirectoryParams {}
-impl Params for FsGetMetadataParams {}
-impl Params for FsReadDirectoryParams {}
-impl Params for FsReadFileParams {}
-impl Params for FsRemoveParams {}
-impl Params for FsUnwatchParams {}
-impl Params for FsWatchParams {}
-impl Params for FsWriteFileParams {}
-impl Params for FuzzyFileSearchParams {}
-impl Params for FuzzyFileSearchSessionStartParams {}
-impl Params for FuzzyFileSearchSessionStopParams {}
-impl Params for FuzzyFileSearchSessionUpdateParams {}
-impl Params for GatewayOAuthLoginParams {}
-impl Params for GatewayOAuthReadParams {}
-impl Params for GcpSetupParams {}
-impl Params for GetAccountParams {}
-impl Params for GetAccountRateLimitsParams {}
-impl Params for GetAccountTokenUsageParams {}
-impl Params for HooksListParams {}
-impl Params for InitializeParams {}
-impl Params for ListMcpServerStatusParams {}
-impl Params for LoginAccountParams {}
-impl Params for MarketplaceAddParams {}
-impl Params for MarketplaceRemoveParams {}
-impl Params for MarketplaceUpgradeParams {}
-impl Params for McpResourceReadParams {}
-impl Params for McpServerEventStreamStartParams {}
-impl Params for McpServerEventStreamStopParams {}
-impl Params for McpServerOauthLoginParams {}
-impl Params for McpServerToolCallParams {}
-impl Params for MemoryStatusParams {}
-impl Params for MockExperimentalMethodParams {}
-impl Params for ModelListParams {}
-impl Params for ModelProviderCapabilitiesReadParams {}
-impl Params for ModelProviderConfigWriteParams {}
-impl Params for ModelProviderDefaultSetParams {}
-impl Params for ModelProviderListParams {}
-impl Params for PermissionProfileListParams {}
-impl Params for PluginInstallParams {}
-impl Params for PluginInstalledParams {}
-impl Params for PluginListParams {}
-impl Params for PluginReadParams {}
-impl Params for PluginReconcileParams {}
-impl Params for PluginSearchParams {}
-impl Params for PluginShareCheckoutParams {}
-impl Params for PluginShareDeleteParams {}
-impl Params for PluginShareListParams {}
-impl Params for PluginShareSaveParams {}
-impl Params for PluginShareUpdateTargetsParams {}
-impl Params for PluginSkillReadParams {}
-impl Params for PluginUninstallParams {}
-impl Params for ProcessKillParams {}
-impl Params for ProcessResizePtyParams {}
-impl Params for ProcessSpawnParams {}
-impl Params for ProcessWriteStdinParams {}
-impl Params for ProjectCreateParams {}
-impl Params for ProjectDeleteParams {}
-impl Params for ProjectImportParams {}
-impl Params for ProjectListParams {}
-impl Params for ProjectMoveParams {}
-impl Params for ProjectReadParams {}
-impl Params for ProjectUpdateParams {}
-impl Params for RemoteControlClientsListParams {}
-impl Params for RemoteControlClientsRevokeParams {}
-impl Params for RemoteControlDisableParams {}
-impl Params for RemoteControlEnableParams {}
-impl Params for RemoteControlPairingStartParams {}
-impl Params for RemoteControlPairingStatusParams {}
-impl Params for ReviewStartParams {}
-impl Params for SendAddCreditsNudgeEmailParams {}
-impl Params for ServerDiagnosticsParams {}
-impl Params for SkillsConfigWriteParams {}
-impl Params for SkillsExtraRootsSetParams {}
-impl Params for SkillsListParams {}
-impl Params for ThreadApproveGuardianDeniedActionParams {}
-impl Params for ThreadArchiveParams {}
-impl Params for ThreadAttachmentAddParams {}
-impl Params for ThreadAttachmentListParams {}
-impl Params for ThreadAttachmentOwnerListParams {}
-impl Params for ThreadAttachmentRemoveParams {}
-impl Params for ThreadBackgroundTerminalsCleanParams {}
-impl Params for ThreadBackgroundTerminalsListParams {}
-impl Params for ThreadBackgroundTerminalsTerminateParams {}
-impl Params for ThreadCompactStartParams {}
-impl Params for ThreadDecrementElicitationParams {}
-impl Params for ThreadDeleteParams {}
-impl Params for ThreadForkParams {}
-impl Params for ThreadGoalClearParams {}
-impl Params for ThreadGoalGetParams {}
-impl Params for ThreadGoalSetParams {}
-impl Params for ThreadGuardianReviewParams {}
-impl Params for ThreadIncrementElicitationParams {}
-impl Params for ThreadInjectItemsParams {}
-impl Params for ThreadItemsListParams {}
-impl Params for ThreadItemsReadParams {}
-impl Params for ThreadListParams {}
-impl Params for ThreadLoadedListParams {}
-impl Params for ThreadMemoryModeSetParams {}
-impl Params for ThreadMemoryReadParams {}
-impl Params for ThreadMetadataUpdateParams {}
-impl Params for ThreadPredictionRequestParams {}
-impl Params for ThreadPrepareApprovedPlanParams {}
-impl Params for ThreadQueueAddParams {}
-impl Params for ThreadQueueDeleteParams {}
-impl Params for ThreadQueueListParams {}
-impl Params for ThreadQueueReorderParams {}
-impl Params for ThreadQueueStartParams {}
-impl Params for ThreadQueueUpdateParams {}
-impl Params for ThreadReadParams {}
-impl Params for ThreadReadStateUpdateParams {}
-impl Params for ThreadRealtimeAppendAudioParams {}
-impl Params for ThreadRealtimeAppendSpeechParams {}
-impl Params for ThreadRealtimeAppendTextParams {}
-impl Params for ThreadRealtimeListParams {}
-impl Params for ThreadRealtimeListVoicesParams {}
-impl Params for ThreadRealtimeStartParams {}
-impl Params for ThreadRealtimeStopParams {}
-impl Params for ThreadResumeParams {}
-impl Params for ThreadRevertParams {}
-impl Params for ThreadRollbackParams {}
-impl Params for ThreadSampleCancelParams {}
-impl Params for ThreadSampleParams {}
-impl Params for ThreadSearchCancelParams {}
-impl Params for ThreadSearchOccurrencesParams {}
-impl Params for ThreadSearchParams {}
-impl Params for ThreadSectionCreateParams {}
-impl Params for ThreadSectionDeleteParams {}
-impl Params for ThreadSectionListParams {}
-impl Params for ThreadSectionMoveParams {}
-impl Params for ThreadSectionUpdateParams {}
-impl Params for ThreadSetNameParams {}
-impl Params for ThreadSettingsUpdateParams {}
-impl Params for ThreadShellCommandParams {}
-impl Params for ThreadStartParams {}
-impl Params for ThreadTimelineListParams {}
-impl Params for ThreadTurnsItemsListParams {}
-impl Params for ThreadTurnsListParams {}
-impl Params for ThreadUnarchiveParams {}
-impl Params for ThreadUnsubscribeParams {}
-impl Params for TurnInterruptParams {}
-impl Params for TurnSettingsUpdateParams {}
-impl Params for TurnStartParams {}
-impl Params for TurnSteerParams {}
-impl Params for UserVerificationCancelParams {}
-impl Params for UserVerificationDeleteParams {}
-impl Params for UserVerificationEnrollParams {}
-impl Params for UserVerificationStatusParams {}
-impl Params for UserVerificationVerifyParams {}
-impl Params for WindowsSandboxSetupStartParams {}
+#[cfg(feature = "accounts")]
+params! { where_used AccountSessionsListParams }
+#[cfg(feature = "accounts")]
+params! { where_used AccountSessionsSwitchParams }
+#[cfg(feature = "apps")]
+params! { where_used AppsInstalledParams }
+#[cfg(feature = "apps")]
+params! { where_used AppsListParams }
+#[cfg(feature = "apps")]
+params! { where_used AppsReadParams }
+#[cfg(feature = "accounts")]
+params! { where_used BedrockCheckGovCloudRequirementsParams }
+#[cfg(feature = "accounts")]
+params! { where_used BedrockDiscoverParams }
+#[cfg(feature = "accounts")]
+params! { where_used BedrockSetupParams }
+params! { here CancelLoginAccountParams }
+#[cfg(feature = "server")]
+params! { where_used CollaborationModeListParams }
+#[cfg(feature = "processes")]
+params! { where_used CommandExecParams }
+#[cfg(feature = "processes")]
+params! { where_used CommandExecResizeParams }
+#[cfg(feature = "processes")]
+params! { where_used CommandExecTerminateParams }
+#[cfg(feature = "processes")]
+params! { where_used CommandExecWriteParams }
+params! { where_used ConfigBatchWriteParams }
+params! { where_used ConfigReadParams }
+params! { where_used ConfigValueWriteParams }
+#[cfg(feature = "accounts")]
+params! { where_used ConsumeAccountRateLimitResetCreditParams }
+#[cfg(feature = "environments")]
+params! { where_used EnvironmentAddParams }
+#[cfg(feature = "environments")]
+params! { where_used EnvironmentInfoParams }
+#[cfg(feature = "environments")]
+params! { where_used EnvironmentStatusParams }
+#[cfg(feature = "server")]
+params! { where_used ExperimentalFeatureEnablementSetParams }
+#[cfg(feature = "server")]
+params! { where_used ExperimentalFeatureListParams }
+#[cfg(feature = "external-agents")]
+params! { where_used ExternalAgentConfigDetectParams }
+#[cfg(feature = "external-agents")]
+params! { where_used ExternalAgentConfigImportHistoryRecordParams }
+#[cfg(feature = "external-agents")]
+params! { where_used ExternalAgentConfigImportParams }
+#[cfg(feature = "server")]
+params! { where_used FeedbackSaveParams }
+#[cfg(feature = "server")]
+params! { where_used FeedbackUploadParams }
+#[cfg(feature = "files")]
+params! { where_used FsCopyParams }
+#[cfg(feature = "files")]
+params! { where_used FsCreateDirectoryParams }
+#[cfg(feature = "files")]
+params! { where_used FsGetMetadataParams }
+#[cfg(feature = "files")]
+params! { where_used FsReadDirectoryParams }
+#[cfg(feature = "files")]
+params! { where_used FsReadFileParams }
+#[cfg(feature = "files")]
+params! { where_used FsRemoveParams }
+#[cfg(feature = "files")]
+params! { where_used FsUnwatchParams }
+#[cfg(feature = "files")]
+params! { where_used FsWatchParams }
+#[cfg(feature = "files")]
+params! { where_used FsWriteFileParams }
+#[cfg(feature = "files")]
+params! { where_used FuzzyFileSearchParams }
+#[cfg(feature = "files")]
+params! { where_used FuzzyFileSearchSessionStartParams }
+#[cfg(feature = "files")]
+params! { where_used FuzzyFileSearchSessionStopParams }
+#[cfg(feature = "files")]
+params! { where_used FuzzyFileSearchSessionUpdateParams }
+#[cfg(feature = "accounts")]
+params! { where_used GatewayOAuthLoginParams }
+#[cfg(feature = "accounts")]
+params! { where_used GatewayOAuthReadParams }
+#[cfg(feature = "accounts")]
+params! { where_used GcpSetupParams }
+params! { here GetAccountParams }
+params! { here GetAccountRateLimitsParams }
+params! { where_used GetAccountTokenUsageParams }
+#[cfg(feature = "apps")]
+params! { where_used HooksListParams }
+params! { here InitializeParams }
+#[cfg(feature = "mcp")]
+params! { where_used ListMcpServerStatusParams }
+params! { here LoginAccountParams }
+#[cfg(feature = "plugins")]
+params! { where_used MarketplaceAddParams }
+#[cfg(feature = "plugins")]
+params! { where_used MarketplaceRemoveParams }
+#[cfg(feature = "plugins")]
+params! { where_used MarketplaceUpgradeParams }
+#[cfg(feature = "mcp")]
+params! { where_used McpResourceReadParams }
+#[cfg(feature = "mcp")]
+params! { where_used McpServerEventStreamStartParams }
+#[cfg(feature = "mcp")]
+params! { where_used McpServerEventStreamStopParams }
+#[cfg(feature = "mcp")]
+params! { where_used McpServerOauthLoginParams }
+#[cfg(feature = "mcp")]
+params! { where_used McpServerToolCallParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used MemoryStatusParams }
+#[cfg(feature = "server")]
+params! { where_used MockExperimentalMethodParams }
+params! { here ModelListParams }
+#[cfg(feature = "model-providers")]
+params! { where_used ModelProviderCapabilitiesReadParams }
+#[cfg(feature = "model-providers")]
+params! { where_used ModelProviderConfigWriteParams }
+#[cfg(feature = "model-providers")]
+params! { where_used ModelProviderDefaultSetParams }
+#[cfg(feature = "model-providers")]
+params! { where_used ModelProviderListParams }
+#[cfg(feature = "server")]
+params! { where_used PermissionProfileListParams }
+#[cfg(feature = "plugins")]
+params! { where_used PluginInstallParams }
+#[cfg(feature = "plugins")]
+params! { where_used PluginInstalledParams }
+#[cfg(feature = "plugins")]
+params! { where_used PluginListParams }
+#[cfg(feature = "plugins")]
+params! { where_used PluginReadParams }
+#[cfg(feature = "plugins")]
+params! { where_used PluginReconcileParams }
+#[cfg(feature = "plugins")]
+params! { where_used PluginSearchParams }
+#[cfg(feature = "plugins")]
+params! { where_used PluginShareCheckoutParams }
+#[cfg(feature = "plugins")]
+params! { where_used PluginShareDeleteParams }
+#[cfg(feature = "plugins")]
+params! { where_used PluginShareListParams }
+#[cfg(feature = "plugins")]
+params! { where_used PluginShareSaveParams }
+#[cfg(feature = "plugins")]
+params! { where_used PluginShareUpdateTargetsParams }
+#[cfg(feature = "plugins")]
+params! { where_used PluginSkillReadParams }
+#[cfg(feature = "plugins")]
+params! { where_used PluginUninstallParams }
+#[cfg(feature = "processes")]
+params! { where_used ProcessKillParams }
+#[cfg(feature = "processes")]
+params! { where_used ProcessResizePtyParams }
+#[cfg(feature = "processes")]
+params! { where_used ProcessSpawnParams }
+#[cfg(feature = "processes")]
+params! { where_used ProcessWriteStdinParams }
+#[cfg(feature = "projects")]
+params! { where_used ProjectCreateParams }
+#[cfg(feature = "projects")]
+params! { where_used ProjectDeleteParams }
+#[cfg(feature = "projects")]
+params! { where_used ProjectImportParams }
+#[cfg(feature = "projects")]
+params! { where_used ProjectListParams }
+#[cfg(feature = "projects")]
+params! { where_used ProjectMoveParams }
+#[cfg(feature = "projects")]
+params! { where_used ProjectReadParams }
+#[cfg(feature = "projects")]
+params! { where_used ProjectUpdateParams }
+#[cfg(feature = "environments")]
+params! { where_used RemoteControlClientsListParams }
+#[cfg(feature = "environments")]
+params! { where_used RemoteControlClientsRevokeParams }
+#[cfg(feature = "environments")]
+params! { where_used RemoteControlDisableParams }
+#[cfg(feature = "environments")]
+params! { where_used RemoteControlEnableParams }
+#[cfg(feature = "environments")]
+params! { where_used RemoteControlPairingStartParams }
+#[cfg(feature = "environments")]
+params! { where_used RemoteControlPairingStatusParams }
+params! { where_used ReviewStartParams }
+#[cfg(feature = "accounts")]
+params! { where_used SendAddCreditsNudgeEmailParams }
+#[cfg(feature = "server")]
+params! { where_used ServerDiagnosticsParams }
+#[cfg(feature = "apps")]
+params! { where_used SkillsConfigWriteParams }
+#[cfg(feature = "apps")]
+params! { where_used SkillsExtraRootsSetParams }
+#[cfg(feature = "apps")]
+params! { where_used SkillsListParams }
+params! { where_used ThreadApproveGuardianDeniedActionParams }
+params! { here ThreadArchiveParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadAttachmentAddParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadAttachmentListParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadAttachmentOwnerListParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadAttachmentRemoveParams }
+params! { where_used ThreadBackgroundTerminalsCleanParams }
+params! { here ThreadBackgroundTerminalsListParams }
+params! { here ThreadBackgroundTerminalsTerminateParams }
+params! { here ThreadCompactStartParams }
+params! { where_used ThreadDecrementElicitationParams }
+params! { where_used ThreadDeleteParams }
+params! { here ThreadForkParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadGoalClearParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadGoalGetParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadGoalSetParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadGuardianReviewParams }
+params! { where_used ThreadIncrementElicitationParams }
+params! { where_used ThreadInjectItemsParams }
+params! { here ThreadItemsListParams }
+params! { where_used ThreadItemsReadParams }
+params! { here ThreadListParams }
+params! { here ThreadLoadedListParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadMemoryModeSetParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadMemoryReadParams }
+params! { where_used ThreadMetadataUpdateParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadPredictionRequestParams }
+params! { where_used ThreadPrepareApprovedPlanParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadQueueAddParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadQueueDeleteParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadQueueListParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadQueueReorderParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadQueueStartParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadQueueUpdateParams }
+params! { here ThreadReadParams }
+params! { where_used ThreadReadStateUpdateParams }
+#[cfg(feature = "realtime")]
+params! { where_used ThreadRealtimeAppendAudioParams }
+#[cfg(feature = "realtime")]
+params! { where_used ThreadRealtimeAppendSpeechParams }
+#[cfg(feature = "realtime")]
+params! { where_used ThreadRealtimeAppendTextParams }
+#[cfg(feature = "realtime")]
+params! { where_used ThreadRealtimeListParams }
+#[cfg(feature = "realtime")]
+params! { where_used ThreadRealtimeListVoicesParams }
+#[cfg(feature = "realtime")]
+params! { where_used ThreadRealtimeStartParams }
+#[cfg(feature = "realtime")]
+params! { where_used ThreadRealtimeStopParams }
+params! { here ThreadResumeParams }
+params! { where_used ThreadRevertParams }
+params! { where_used ThreadRollbackParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadSampleCancelParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadSampleParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadSearchCancelParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadSearchOccurrencesParams }
+#[cfg(feature = "thread-extras")]
+params! { where_used ThreadSearchParams }
+#[cfg(feature = "projects")]
+params! { where_used ThreadSectionCreateParams }
+#[cfg(feature = "projects")]
+params! { where_used ThreadSectionDeleteParams }
+#[cfg(feature = "projects")]
+params! { where_used ThreadSectionListParams }
+#[cfg(feature = "projects")]
+params! { where_used ThreadSectionMoveParams }
+#[cfg(feature = "projects")]
+params! { where_used ThreadSectionUpdateParams }
+params! { here ThreadSetNameParams }
+params! { here ThreadSettingsUpdateParams }
+params! { where_used ThreadShellCommandParams }
+params! { here ThreadStartParams }
+#[cfg(feature = "realtime")]
+params! { where_used ThreadTimelineListParams }
+params! { where_used ThreadTurnsItemsListParams }
+params! { here ThreadTurnsListParams }
+params! { here ThreadUnarchiveParams }
+params! { here ThreadUnsubscribeParams }
+params! { here TurnInterruptParams }
+params! { where_used TurnSettingsUpdateParams }
+params! { here TurnStartParams }
+params! { here TurnSteerParams }
+#[cfg(feature = "accounts")]
+params! { where_used UserVerificationCancelParams }
+#[cfg(feature = "accounts")]
+params! { where_used UserVerificationDeleteParams }
+#[cfg(feature = "accounts")]
+params! { where_used UserVerificationEnrollParams }
+#[cfg(feature = "accounts")]
+params! { where_used UserVerificationStatusParams }
+#[cfg(feature = "accounts")]
+params! { where_used UserVerificationVerifyParams }
+#[cfg(feature = "server")]
+params! { where_used WindowsSandboxSetupStartParams }

@@ -17,8 +17,19 @@ macro_rules! marker {
     };
 }
 
+/// A function whose code is made in this crate, or in the crates that use it.
+macro_rules! compiled {
+    (here $function:item) => {
+        $function
+    };
+    (where_used $function:item) => {
+        #[inline]
+        $function
+    };
+}
+
 macro_rules! client_requests {
-    ($( $(#[$meta:meta])* $stability:ident $name:ident = $method:literal ($params:ty) -> $response:ty; )*) => {
+    ($( $(#[$meta:meta])* $stability:ident $place:ident $name:ident = $method:literal ($params:ty) -> $response:ty; )*) => {
         $(
             marker! { $(#[$meta])* $name }
 
@@ -27,8 +38,26 @@ macro_rules! client_requests {
                 const EXPERIMENTAL: bool = is_experimental!($stability);
                 type Params = $params;
                 type Response = $response;
+
+                compiled! { $place
+                    fn read_response(raw: &str) -> ::serde_json::Result<$response> {
+                        ::serde_json::from_str(raw)
+                    }
+                }
             }
         )*
+    };
+}
+
+macro_rules! params {
+    ($place:ident $name:ident) => {
+        impl $crate::Params for $name {
+            compiled! { $place
+                fn write(&self) -> ::serde_json::Result<Box<::serde_json::value::RawValue>> {
+                    ::serde_json::value::to_raw_value(self)
+                }
+            }
+        }
     };
 }
 

@@ -138,6 +138,7 @@ macro_rules! builder {
         impl $name {
             /// With the required fields; everything else is left out.
             #[must_use]
+            #[inline]
             #[allow(clippy::too_many_arguments, clippy::new_without_default)]
             pub fn new($( $rfield: argument!($rkind $rset $rty) ),*) -> Self {
                 Self {
@@ -181,6 +182,7 @@ macro_rules! setter {
     (dbl $set:ident $field:ident: $ty:ty = $wire:literal) => {
         #[doc = concat!("Sets `", $wire, "`.")]
         #[must_use]
+        #[inline]
         pub fn $field(mut self, value: argument!(dbl $set $ty)) -> Self {
             self.$field = Some(Some(converted!(dbl $set value)));
             self
@@ -189,6 +191,7 @@ macro_rules! setter {
     ($kind:ident $set:ident $field:ident: $ty:ty = $wire:literal) => {
         #[doc = concat!("Sets `", $wire, "`.")]
         #[must_use]
+        #[inline]
         pub fn $field(mut self, value: argument!($kind $set $ty)) -> Self {
             self.$field = Some(converted!($kind $set value));
             self
@@ -200,6 +203,7 @@ macro_rules! setter {
 macro_rules! redacted_debug {
     ($name:ident shown { $($field:ident)* } secret { $($secret:ident)+ }) => {
         impl ::std::fmt::Debug for $name {
+            #[inline]
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 f.debug_struct(stringify!($name))
                     $( .field(stringify!($field), &self.$field) )*
@@ -218,6 +222,7 @@ macro_rules! clear {
             $(
                 #[doc = concat!("Sends null as `", $wire, "`, which is not the same as leaving it out.")]
                 #[must_use]
+                #[inline]
                 pub fn $clear(mut self) -> Self {
                     self.$field = Some(None);
                     self

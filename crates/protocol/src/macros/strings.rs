@@ -17,6 +17,7 @@ macro_rules! string_enum {
         impl $name {
             /// The value on the wire.
             #[must_use]
+            #[inline]
             pub fn as_str(&self) -> &str {
                 match self {
                     $( Self::$variant => $value, )*
@@ -24,6 +25,7 @@ macro_rules! string_enum {
                 }
             }
 
+            #[inline]
             fn known(value: &str) -> Option<Self> {
                 match value {
                     $( $value => Some(Self::$variant), )*
@@ -33,18 +35,27 @@ macro_rules! string_enum {
         }
 
         impl From<&str> for $name {
+            #[inline]
             fn from(value: &str) -> Self {
-                Self::known(value).unwrap_or_else(|| Self::Unrecognized(value.to_owned()))
+                match Self::known(value) {
+                    Some(known) => known,
+                    None => Self::Unrecognized(value.to_owned()),
+                }
             }
         }
 
         impl From<String> for $name {
+            #[inline]
             fn from(value: String) -> Self {
-                Self::known(&value).unwrap_or(Self::Unrecognized(value))
+                match Self::known(&value) {
+                    Some(known) => known,
+                    None => Self::Unrecognized(value),
+                }
             }
         }
 
         impl ::std::fmt::Display for $name {
+            #[inline]
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 f.write_str(self.as_str())
             }

@@ -22,6 +22,7 @@ macro_rules! tagged_union {
         impl $name {
             #[doc = concat!("The value of `", $tag, "`.")]
             #[must_use]
+            #[inline]
             pub fn tag(&self) -> &str {
                 match self {
                     $( Self::$variant(_) => $value, )*
@@ -73,6 +74,7 @@ macro_rules! tagged_union {
 
         $(
             impl From<$payload> for $name {
+                #[inline]
                 fn from(payload: $payload) -> Self {
                     Self::$variant(hold!($hold payload))
                 }
@@ -100,6 +102,7 @@ macro_rules! mixed_union {
         }
 
         impl From<&str> for $name {
+            #[inline]
             fn from(value: &str) -> Self {
                 match value {
                     $( $value => Self::$unit, )*
@@ -207,6 +210,7 @@ macro_rules! shape_union {
 
         $(
             impl From<$payload> for $name {
+                #[inline]
                 fn from(payload: $payload) -> Self {
                     Self::$variant(payload)
                 }
@@ -254,6 +258,7 @@ macro_rules! common_text {
             $(
                 #[doc = concat!("`", $wire, "` of any variant.")]
                 #[must_use]
+                #[inline]
                 pub fn $field(&self) -> Option<&str> {
                     common_text!(@match self $variants $kind $field $wire)
                 }

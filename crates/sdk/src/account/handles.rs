@@ -81,6 +81,7 @@ macro_rules! login_handles {
             ///
             /// # Errors
             /// A lost or closed connection; an end that cannot be decoded.
+            #[inline]
             pub fn wait(&self) -> Result<AccountLoginCompletedNotification> {
                 crate::park::wait(self.inner.wait())
             }
@@ -90,6 +91,7 @@ macro_rules! login_handles {
             /// # Errors
             /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up; otherwise as
             /// [`wait`](Self::wait).
+            #[inline]
             pub fn wait_timeout(&self, timeout: Duration) -> Result<AccountLoginCompletedNotification> {
                 crate::park::wait(self.inner.wait_timeout(timeout))
             }
@@ -99,6 +101,7 @@ macro_rules! login_handles {
             ///
             /// # Errors
             /// As [`Codex::request`](crate::Codex::request).
+            #[inline]
             pub fn cancel(&self) -> Result<CancelLoginAccountResponse> {
                 crate::park::wait(self.inner.cancel())
             }

@@ -51,6 +51,7 @@ impl AccountRead<crate::Codex> {
     ///
     /// # Errors
     /// As [`Codex::request`](crate::Codex::request).
+    #[inline]
     pub fn send(self) -> Result<GetAccountResponse> {
         crate::park::wait(self.perform())
     }

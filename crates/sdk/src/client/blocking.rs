@@ -111,6 +111,7 @@ impl Codex {
     ///
     /// # Errors
     /// As [`request`](Self::request).
+    #[inline]
     pub fn thread_archive(&self, thread_id: &str) -> Result<ThreadArchiveResponse> {
         wait(manage::archive(&self.core, thread_id))
     }
@@ -119,6 +120,7 @@ impl Codex {
     ///
     /// # Errors
     /// As [`request`](Self::request).
+    #[inline]
     pub fn thread_unarchive(&self, thread_id: &str) -> Result<Thread> {
         wait(manage::unarchive(self.core.clone(), thread_id)).map(Thread::from_async)
     }
@@ -135,6 +137,7 @@ impl Codex {
     ///
     /// # Errors
     /// A blank key, before anything is sent; otherwise as [`request`](Self::request).
+    #[inline]
     pub fn login_api_key(&self, api_key: impl Into<String>) -> Result<()> {
         wait(account::api_key(&self.core, api_key.into()))
     }
@@ -144,6 +147,7 @@ impl Codex {
     ///
     /// # Errors
     /// As [`request`](Self::request); the runtime cannot listen for the browser.
+    #[inline]
     pub fn login_chatgpt(&self) -> Result<ChatgptLoginHandle> {
         wait(account::chatgpt(&self.core)).map(ChatgptLoginHandle::from_async)
     }
@@ -153,6 +157,7 @@ impl Codex {
     ///
     /// # Errors
     /// As [`request`](Self::request); the runtime cannot get itself a code, for which it needs the network.
+    #[inline]
     pub fn login_chatgpt_device_code(&self) -> Result<DeviceCodeLoginHandle> {
         wait(account::device_code(&self.core)).map(DeviceCodeLoginHandle::from_async)
     }
@@ -166,6 +171,7 @@ impl Codex {
     ///
     /// # Errors
     /// As [`request`](Self::request).
+    #[inline]
     pub fn logout(&self) -> Result<()> {
         wait(account::logout(&self.core))
     }
@@ -174,6 +180,7 @@ impl Codex {
     ///
     /// # Errors
     /// As [`request`](Self::request).
+    #[inline]
     pub fn rate_limits(&self) -> Result<GetAccountRateLimitsResponse> {
         wait(account::rate_limits(&self.core))
     }
@@ -200,6 +207,7 @@ impl Codex {
     ///
     /// # Errors
     /// The server's error answer; an answer that cannot be decoded; none within the deadline; a lost connection.
+    #[inline]
     pub fn request<R: ClientRequest>(&self, params: R::Params) -> Result<R::Response> {
         wait(async { self.core.session().await?.call::<R>(&params, None).await })
     }
@@ -208,6 +216,7 @@ impl Codex {
     ///
     /// # Errors
     /// As [`request`](Self::request).
+    #[inline]
     pub fn request_raw(&self, method: &str, params: Value) -> Result<Value> {
         wait(async { request_raw(&*self.core.session().await?, method, params).await })
     }

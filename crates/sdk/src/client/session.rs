@@ -186,11 +186,10 @@ impl Session {
         params: &R::Params,
         thread_id: Option<&str>,
     ) -> Result<R::Response> {
-        let params = encode(R::METHOD, params)?;
-        self.check_runtime(R::METHOD, params.as_deref(), thread_id).await?;
-        let deadline = self.deadline_of(R::METHOD);
-        let answer = call::<R>(&self.connection, params.as_deref(), thread_id, deadline).await;
-        answer.map_err(|error| self.connection.redact(error))
+        let answer = self.ask(R::METHOD, encode(R::METHOD, params)?, thread_id, None).await;
+        answer
+            .and_then(|answer| decode::<R>(&answer, thread_id))
+            .map_err(|error| self.connection.redact(error))
     }
 
     /// Makes a request that opens a thread, which has these handlers from the answer on.
@@ -200,11 +199,30 @@ impl Session {
         thread_id: Option<&str>,
         layer: Layer,
     ) -> Result<R::Response> {
-        let params = encode(R::METHOD, params)?;
-        self.check_runtime(R::METHOD, params.as_deref(), thread_id).await?;
-        let deadline = self.deadline_of(R::METHOD);
-        let answer = self.connection.open_thread(R::METHOD, params.as_deref(), thread_id, deadline, layer)?;
-        decode::<R>(&answer.await?, thread_id).map_err(|error| self.connection.redact(error))
+        let answer = self.ask(R::METHOD, encode(R::METHOD, params)?, thread_id, Some(layer)).await;
+        answer
+            .and_then(|answer| decode::<R>(&answer, thread_id))
+            .map_err(|error| self.connection.redact(error))
+    }
+
+    /// Makes a request; the answer is its result as JSON text. With a layer the request opens a thread. No type of a method
+    /// is in here, so that the code for it is made once.
+    async fn ask(
+        &self,
+        method: &'static str,
+        params: Option<Box<RawValue>>,
+        thread_id: Option<&str>,
+        opens: Option<Layer>,
+    ) -> Result<String> {
+        self.check_runtime(method, params.as_deref(), thread_id).await?;
+        let deadline = self.deadline_of(method);
+        let pending = match opens {
+            None => self.connection.request(method, params.as_deref(), thread_id, deadline)?,
+            Some(layer) => {
+                self.connection.open_thread(method, params.as_deref(), thread_id, deadline, layer)?
+            }
+        };
+        pending.await
     }
 
     /// Makes a request of which only the name is known; the answer is its result as JSON text.
@@ -291,11 +309,14 @@ pub(crate) fn encode(method: &str, params: &impl Params) -> Result<Option<Box<Ra
     if params.is_omitted() {
         return Ok(None);
     }
-    serde_json::value::to_raw_value(params).map(Some).map_err(|error| {
-        Error::invalid_input(format!("the parameters cannot be written as JSON: {error}"))
-            .with_method(method)
-            .with_source(error)
-    })
+    params.write().map(Some).map_err(|error| unwritable(method, error))
+}
+
+#[cold]
+fn unwritable(method: &str, error: serde_json::Error) -> Error {
+    Error::invalid_input(format!("the parameters cannot be written as JSON: {error}"))
+        .with_method(method)
+        .with_source(error)
 }
 
 /// The answer of a request, from the JSON text of its result.

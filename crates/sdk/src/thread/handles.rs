@@ -197,6 +197,7 @@ impl Thread {
     ///
     /// # Errors
     /// As [`Codex::request`](crate::Codex::request).
+    #[inline]
     pub fn set_name(&self, name: impl Into<String>) -> Result<ThreadSetNameResponse> {
         crate::park::wait(self.inner.set_name(name))
     }
@@ -210,6 +211,7 @@ impl Thread {
     /// # Errors
     /// As [`Codex::request`](crate::Codex::request), and [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if
     /// its turn does not start.
+    #[inline]
     pub fn compact(&self) -> Result<crate::TurnHandle> {
         crate::park::wait(self.inner.compact()).map(crate::TurnHandle::from_async)
     }
@@ -243,6 +245,7 @@ impl Thread {
     ///
     /// # Errors
     /// As [`Codex::request`](crate::Codex::request).
+    #[inline]
     pub fn unsubscribe(&self) -> Result<ThreadUnsubscribeResponse> {
         crate::park::wait(self.inner.unsubscribe())
     }

@@ -185,6 +185,7 @@ macro_rules! sends_a_thread {
             ///
             /// # Errors
             /// Unusable options, before anything is sent; otherwise as [`Codex::request`](crate::Codex::request).
+            #[inline]
             pub fn send(self) -> crate::Result<super::Thread> {
                 crate::park::wait(self.open()).map(super::Thread::from_async)
             }

@@ -59,6 +59,7 @@ impl ThreadRead<crate::Codex> {
     ///
     /// # Errors
     /// As [`Codex::request`](crate::Codex::request).
+    #[inline]
     pub fn send(self) -> Result<ThreadReadResponse> {
         crate::park::wait(self.perform())
     }

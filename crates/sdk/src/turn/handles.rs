@@ -230,6 +230,7 @@ impl TurnHandle {
     /// # Errors
     /// An unusable input, before anything is sent; [`ErrorKind::TurnNotActive`](crate::ErrorKind::TurnNotActive) if the turn is
     /// over; otherwise as [`Codex::request`](crate::Codex::request).
+    #[inline]
     pub fn steer(&self, input: impl Into<Input>) -> Result<TurnSteerResponse> {
         crate::park::wait(self.inner.steer(input))
     }
@@ -246,6 +247,7 @@ impl TurnHandle {
     /// # Errors
     /// What the runtime said if it did not interrupt the turn or end its commands, also as
     /// [`Event::InterruptFailed`](crate::Event::InterruptFailed); otherwise as [`Codex::request`](crate::Codex::request).
+    #[inline]
     pub fn interrupt(&self) -> Result<TurnInterruptResponse> {
         crate::park::wait(self.inner.interrupt())
     }
@@ -288,6 +290,7 @@ impl TurnHandle {
     /// [`ErrorKind::BudgetExceeded`](crate::ErrorKind::BudgetExceeded) for one that was interrupted at one of its limits; a
     /// connection that was lost before the turn's end. [`Error::turn`](crate::Error::turn) holds what the turn produced. A turn
     /// that was interrupted otherwise is no error: its status says so.
+    #[inline]
     pub fn run(&self) -> Result<RunResult> {
         crate::park::wait(self.inner.run())
     }

@@ -433,6 +433,7 @@ impl TurnStart<crate::Codex> {
     /// nothing sent; [`ErrorKind::OutputMismatch`] if the final response is no `T`, after as many attempts as
     /// [`retry_on_mismatch`](Self::retry_on_mismatch) allows; [`ErrorKind::NoOutput`] if the turn was interrupted, or
     /// ended without a final response.
+    #[inline]
     pub fn run_as<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
         crate::park::wait(self.typed_result())
     }

@@ -119,6 +119,7 @@ impl TurnStream {
     /// # Errors
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up: nothing is lost, and
     /// the stream goes on. Any other error is the stream's last word.
+    #[inline]
     pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<Notification>> {
         let thread_id = self.inner.hold.log.thread_id.clone();
         crate::park::next_within(timeout, self.inner.next(), |error| error.with_thread(Some(&thread_id)))
@@ -129,6 +130,7 @@ impl TurnStream {
 impl Iterator for TurnStream {
     type Item = Result<Notification>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if let Some(event) = self.inner.batch.pop(self.inner.with_children) {
             return Some(Ok(event));

@@ -85,6 +85,7 @@ impl TextStream {
     /// # Errors
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up: nothing is lost, and
     /// the stream goes on. Any other error is the stream's last word.
+    #[inline]
     pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<String>> {
         let thread_id = self.inner.hold.log.thread_id.clone();
         crate::park::next_within(timeout, self.inner.next(), |error| error.with_thread(Some(&thread_id)))
@@ -95,6 +96,7 @@ impl TextStream {
 impl Iterator for TextStream {
     type Item = Result<String>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         crate::park::wait(self.inner.next())
     }

@@ -4,7 +4,9 @@
 
 #[allow(unused_imports)]
 use super::*;
+#[allow(unused_imports)]
 use serde_json::Value;
+#[allow(unused_imports)]
 use std::collections::BTreeMap;
 
 tagged_union! {
@@ -125,9 +127,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Used by `AccountSecuritySetupNotice.action`.
+    ///
+    /// Needs the cargo feature `accounts`.
     #[derive(Debug)]
     AccountSecuritySetupAction
     required {
@@ -139,9 +144,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Used by `GetAccountSecuritySetupResponse.notice`.
+    ///
+    /// Needs the cargo feature `accounts`.
     #[derive(Debug)]
     AccountSecuritySetupNotice
     required {
@@ -159,9 +167,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Used by `AccountSessionsResponse.sessions`, `AccountSessionsSwitchResponse.sessions`.
+    ///
+    /// Needs the cargo feature `accounts`.
     #[derive(Debug)]
     AccountSession
     required {
@@ -188,9 +199,12 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Used by `AccountSession.workspaces`.
+    ///
+    /// Needs the cargo feature `accounts`.
     #[derive(Debug)]
     AccountSessionWorkspace
     required {
@@ -207,8 +221,11 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 string_enum! {
     /// Used by `AccountSessionWorkspace.kind`.
+    ///
+    /// Needs the cargo feature `accounts`.
     AccountSessionWorkspaceKind {
         /// `personal`
         Personal = "personal";
@@ -217,9 +234,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     sent
     /// Parameters of [`accountSession/list`](crate::methods::AccountSessionList).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -231,9 +251,12 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Answer to [`accountSession/list`](crate::methods::AccountSessionList).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -248,9 +271,12 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     sent
     /// Parameters of [`accountSession/switch`](crate::methods::AccountSessionSwitch).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -267,8 +293,11 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 shape_union! {
     /// Answer to [`accountSession/switch`](crate::methods::AccountSessionSwitch).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     AccountSessionsSwitchResponse {
@@ -279,6 +308,7 @@ shape_union! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// An alternative of [`AccountSessionsSwitchResponse`].
@@ -294,6 +324,7 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// An alternative of [`AccountSessionsSwitchResponse`].
@@ -370,8 +401,11 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 string_enum! {
     /// Used by `SendAddCreditsNudgeEmailParams.creditType`.
+    ///
+    /// Needs the cargo feature `accounts`.
     AddCreditsNudgeCreditType {
         /// `credits`
         Credits = "credits";
@@ -380,8 +414,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "accounts")]
 string_enum! {
     /// Used by `SendAddCreditsNudgeEmailResponse.status`.
+    ///
+    /// Needs the cargo feature `accounts`.
     AddCreditsNudgeEmailStatus {
         /// `sent`
         Sent = "sent";
@@ -430,8 +467,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "accounts")]
 string_enum! {
     /// Used by `BedrockEnvironmentCredential.type`.
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     AwsCredentialType {
@@ -442,9 +482,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Used by `BedrockDiscoverResponse.profiles`.
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -459,9 +502,12 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     sent
     /// Parameters of [`account/bedrock/checkGovCloudRequirements`](crate::methods::AccountBedrockCheckGovCloudRequirements).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -470,9 +516,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Answer to [`account/bedrock/checkGovCloudRequirements`](crate::methods::AccountBedrockCheckGovCloudRequirements).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -486,9 +535,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     sent
     /// Parameters of [`account/bedrock/discover`](crate::methods::AccountBedrockDiscover).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -497,9 +549,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Answer to [`account/bedrock/discover`](crate::methods::AccountBedrockDiscover).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -513,9 +568,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Used by `BedrockDiscoverResponse.environmentCredentials`.
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -530,8 +588,11 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 tagged_union! {
     /// Parameters of [`account/bedrock/setup`](crate::methods::AccountBedrockSetup).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     BedrockSetupParams "type" {
@@ -542,6 +603,7 @@ tagged_union! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     sent
     /// [`BedrockSetupParams`] whose `type` is `profile`.
@@ -556,6 +618,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     sent
     /// [`BedrockSetupParams`] whose `type` is `environment`.
@@ -568,9 +631,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Answer to [`account/bedrock/setup`](crate::methods::AccountBedrockSetup).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -613,8 +679,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "accounts")]
 string_enum! {
     /// Used by `ConsumeAccountRateLimitResetCreditResponse.outcome`.
+    ///
+    /// Needs the cargo feature `accounts`.
     ConsumeAccountRateLimitResetCreditOutcome {
         /// `reset`
         Reset = "reset";
@@ -627,9 +696,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     sent
     /// Parameters of [`account/rateLimitResetCredit/consume`](crate::methods::AccountRateLimitResetCreditConsume).
+    ///
+    /// Needs the cargo feature `accounts`.
     #[derive(Debug)]
     ConsumeAccountRateLimitResetCreditParams
     required {
@@ -642,9 +714,12 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Answer to [`account/rateLimitResetCredit/consume`](crate::methods::AccountRateLimitResetCreditConsume).
+    ///
+    /// Needs the cargo feature `accounts`.
     #[derive(Debug)]
     ConsumeAccountRateLimitResetCreditResponse
     required {
@@ -679,9 +754,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Answer to [`account/gatewayOAuth/cancel`](crate::methods::AccountGatewayOAuthCancel).
+    ///
+    /// Needs the cargo feature `accounts`.
     #[derive(Debug, Default)]
     GatewayOAuthCancelResponse
     required {}
@@ -711,9 +789,12 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     sent
     /// Parameters of [`account/gatewayOAuth/login`](crate::methods::AccountGatewayOAuthLogin).
+    ///
+    /// Needs the cargo feature `accounts`.
     #[derive(Debug, Default)]
     GatewayOAuthLoginParams
     required {}
@@ -725,9 +806,12 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Answer to [`account/gatewayOAuth/login`](crate::methods::AccountGatewayOAuthLogin).
+    ///
+    /// Needs the cargo feature `accounts`.
     #[derive(Debug, Default)]
     GatewayOAuthLoginResponse
     required {}
@@ -739,9 +823,12 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Used by `GatewayOAuthLoginResponse.prompt`.
+    ///
+    /// Needs the cargo feature `accounts`.
     #[derive(Debug)]
     GatewayOAuthPrompt
     required {
@@ -755,9 +842,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     sent
     /// Parameters of [`account/gatewayOAuth/read`](crate::methods::AccountGatewayOAuthRead).
+    ///
+    /// Needs the cargo feature `accounts`.
     #[derive(Debug, Default)]
     GatewayOAuthReadParams
     required {}
@@ -767,9 +857,12 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Answer to [`account/gatewayOAuth/read`](crate::methods::AccountGatewayOAuthRead).
+    ///
+    /// Needs the cargo feature `accounts`.
     #[derive(Debug)]
     GatewayOAuthReadResponse
     required {
@@ -806,9 +899,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     sent
     /// Parameters of [`account/gcp/setup`](crate::methods::AccountGcpSetup).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -825,9 +921,12 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Answer to [`account/gcp/setup`](crate::methods::AccountGcpSetup).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -918,9 +1017,12 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Answer to [`account/securitySetup/read`](crate::methods::AccountSecuritySetupRead).
+    ///
+    /// Needs the cargo feature `accounts`.
     #[derive(Debug, Default)]
     GetAccountSecuritySetupResponse
     required {}
@@ -961,9 +1063,12 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Answer to [`account/workspaceMessages/read`](crate::methods::AccountWorkspaceMessagesRead).
+    ///
+    /// Needs the cargo feature `accounts`.
     #[derive(Debug)]
     GetWorkspaceMessagesResponse
     required {
@@ -1395,9 +1500,12 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     sent
     /// Parameters of [`account/sendAddCreditsNudgeEmail`](crate::methods::AccountSendAddCreditsNudgeEmail).
+    ///
+    /// Needs the cargo feature `accounts`.
     #[derive(Debug)]
     SendAddCreditsNudgeEmailParams
     required {
@@ -1407,9 +1515,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Answer to [`account/sendAddCreditsNudgeEmail`](crate::methods::AccountSendAddCreditsNudgeEmail).
+    ///
+    /// Needs the cargo feature `accounts`.
     #[derive(Debug)]
     SendAddCreditsNudgeEmailResponse
     required {
@@ -1489,8 +1600,11 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 string_enum! {
     /// Used by `UserVerificationVerifyResponse.biometricType`.
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     UserVerificationBiometricType {
@@ -1499,9 +1613,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     sent
     /// Parameters of [`userVerification/cancel`](crate::methods::UserVerificationCancel).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -1513,9 +1630,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Answer to [`userVerification/cancel`](crate::methods::UserVerificationCancel).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -1524,9 +1644,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     sent
     /// Parameters of [`userVerification/delete`](crate::methods::UserVerificationDelete).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -1535,9 +1658,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Answer to [`userVerification/delete`](crate::methods::UserVerificationDelete).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -1546,9 +1672,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     sent
     /// Parameters of [`userVerification/enroll`](crate::methods::UserVerificationEnroll).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -1557,9 +1686,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Answer to [`userVerification/enroll`](crate::methods::UserVerificationEnroll).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -1580,9 +1712,12 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Used by `UserVerificationVerifyResponse.proof`.
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -1596,9 +1731,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     sent
     /// Parameters of [`userVerification/status`](crate::methods::UserVerificationStatus).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -1607,9 +1745,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Answer to [`userVerification/status`](crate::methods::UserVerificationStatus).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -1625,8 +1766,11 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 string_enum! {
     /// Used by `UserVerificationErrorDetails.reason`, `UserVerificationStatusResponse.unavailableReason`.
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     UserVerificationUnavailableReason {
@@ -1639,9 +1783,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     sent
     /// Parameters of [`userVerification/verify`](crate::methods::UserVerificationVerify).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -1657,9 +1804,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Answer to [`userVerification/verify`](crate::methods::UserVerificationVerify).
+    ///
+    /// Needs the cargo feature `accounts`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -1676,9 +1826,12 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 object! {
     received
     /// Used by `GetWorkspaceMessagesResponse.messages`.
+    ///
+    /// Needs the cargo feature `accounts`.
     #[derive(Debug)]
     WorkspaceMessage
     required {
@@ -1697,8 +1850,11 @@ object! {
     }
 }
 
+#[cfg(feature = "accounts")]
 string_enum! {
     /// Used by `WorkspaceMessage.messageType`.
+    ///
+    /// Needs the cargo feature `accounts`.
     WorkspaceMessageType {
         /// `headline`
         Headline = "headline";

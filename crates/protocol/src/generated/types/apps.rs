@@ -4,6 +4,7 @@
 
 #[allow(unused_imports)]
 use super::*;
+#[allow(unused_imports)]
 use std::collections::BTreeMap;
 
 object! {
@@ -29,9 +30,12 @@ object! {
     }
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// No method uses it directly.
+    ///
+    /// Needs the cargo feature `full`.
     #[derive(Debug, Default)]
     AppConfig
     required {}
@@ -108,9 +112,12 @@ object! {
     }
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// No method uses it directly.
+    ///
+    /// Needs the cargo feature `full`.
     #[derive(Debug, Default)]
     AppLinkConfig
     required {}
@@ -122,9 +129,12 @@ object! {
     }
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// Used by `AppConfig.links`.
+    ///
+    /// Needs the cargo feature `full`.
     #[derive(Debug, Default)]
     AppLinksConfig
     required {}
@@ -208,9 +218,12 @@ object! {
     }
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// No method uses it directly.
+    ///
+    /// Needs the cargo feature `full`.
     #[derive(Debug, Default)]
     AppToolConfig
     required {}
@@ -222,9 +235,12 @@ object! {
     }
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// Used by `ConnectorMetadata.toolSummaries`.
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     AppToolSummary
     required {
@@ -245,9 +261,12 @@ object! {
     }
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// Used by `AppConfig.tools`.
+    ///
+    /// Needs the cargo feature `full`.
     #[derive(Debug, Default)]
     AppToolsConfig
     required {}
@@ -266,9 +285,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "apps")]
 object! {
     sent
     /// Parameters of [`app/installed`](crate::methods::AppInstalled).
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug, Default)]
     AppsInstalledParams
     required {}
@@ -280,9 +302,12 @@ object! {
     }
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// Answer to [`app/installed`](crate::methods::AppInstalled).
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     AppsInstalledResponse
     required {
@@ -292,9 +317,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "apps")]
 object! {
     sent
     /// Parameters of [`app/list`](crate::methods::AppList).
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug, Default)]
     AppsListParams
     required {}
@@ -310,9 +338,12 @@ object! {
     }
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// Answer to [`app/list`](crate::methods::AppList).
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     AppsListResponse
     required {
@@ -325,9 +356,12 @@ object! {
     }
 }
 
+#[cfg(feature = "apps")]
 object! {
     sent
     /// Parameters of [`app/read`](crate::methods::AppRead).
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     AppsReadParams
     required {
@@ -342,9 +376,12 @@ object! {
     }
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// Answer to [`app/read`](crate::methods::AppRead).
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     AppsReadResponse
     required {
@@ -356,9 +393,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// Used by `AppsReadResponse.apps`.
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     ConnectorMetadata
     required {
@@ -402,9 +442,12 @@ object! {
     }
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// Used by `HooksListEntry.errors`.
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     HookErrorInfo
     required {
@@ -484,8 +527,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "apps")]
 tagged_union! {
     /// Used by `HooksListEntry.hooks`.
+    ///
+    /// Needs the cargo feature `apps`.
     HookMetadata "handlerType" {
         /// `command`
         "command" = boxed Command(CommandHookMetadata);
@@ -498,6 +544,7 @@ tagged_union! {
     }
 }
 
+#[cfg(feature = "apps")]
 common_text! {
     HookMetadata { Command McpTool Prompt Agent }
     req current_hash = "currentHash";
@@ -508,6 +555,7 @@ common_text! {
     opt status_message = "statusMessage";
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// [`HookMetadata`] whose `handlerType` is `command`.
@@ -555,6 +603,7 @@ object! {
     }
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// [`HookMetadata`] whose `handlerType` is `mcpTool`.
@@ -602,6 +651,7 @@ object! {
     }
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// [`HookMetadata`] whose `handlerType` is `prompt`.
@@ -645,6 +695,7 @@ object! {
     }
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// [`HookMetadata`] whose `handlerType` is `agent`.
@@ -844,8 +895,11 @@ object! {
     }
 }
 
+#[cfg(feature = "apps")]
 string_enum! {
     /// Used by `HookMetadata.trustStatus`.
+    ///
+    /// Needs the cargo feature `apps`.
     HookTrustStatus {
         /// `managed`
         Managed = "managed";
@@ -858,9 +912,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// Used by `HooksListResponse.data`.
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     HooksListEntry
     required {
@@ -876,9 +933,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "apps")]
 object! {
     sent
     /// Parameters of [`hooks/list`](crate::methods::HooksList).
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug, Default)]
     HooksListParams
     required {}
@@ -892,9 +952,12 @@ object! {
     }
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// Answer to [`hooks/list`](crate::methods::HooksList).
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     HooksListResponse
     required {
@@ -904,9 +967,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// Used by `AppsInstalledResponse.apps`.
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     InstalledApp
     required {
@@ -923,9 +989,12 @@ object! {
     }
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// Used by `SkillMetadata.dependencies`.
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     SkillDependencies
     required {
@@ -935,9 +1004,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// Used by `SkillsListEntry.errors`.
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     SkillErrorInfo
     required {
@@ -949,9 +1021,12 @@ object! {
     optional {}
 }
 
+#[cfg(any(feature = "apps", feature = "plugins"))]
 object! {
     received
     /// Used by `SkillMetadata.interface`, `SkillSummary.interface`.
+    ///
+    /// Needs one of the cargo features `apps`, `plugins`.
     #[derive(Debug, Default)]
     SkillInterface
     required {}
@@ -979,9 +1054,12 @@ object! {
     }
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// Used by `SkillsListEntry.skills`.
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     SkillMetadata
     required {
@@ -1010,8 +1088,11 @@ object! {
     }
 }
 
+#[cfg(feature = "apps")]
 string_enum! {
     /// Used by `SkillMetadata.scope`.
+    ///
+    /// Needs the cargo feature `apps`.
     SkillScope {
         /// `user`
         User = "user";
@@ -1024,9 +1105,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// Used by `SkillDependencies.tools`.
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     SkillToolDependency
     required {
@@ -1056,9 +1140,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "apps")]
 object! {
     sent
     /// Parameters of [`skills/config/write`](crate::methods::SkillsConfigWrite).
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     SkillsConfigWriteParams
     required {
@@ -1073,9 +1160,12 @@ object! {
     }
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// Answer to [`skills/config/write`](crate::methods::SkillsConfigWrite).
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     SkillsConfigWriteResponse
     required {
@@ -1085,9 +1175,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "apps")]
 object! {
     sent
     /// Parameters of [`skills/extraRoots/set`](crate::methods::SkillsExtraRootsSet).
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     SkillsExtraRootsSetParams
     required {
@@ -1097,18 +1190,24 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// Answer to [`skills/extraRoots/set`](crate::methods::SkillsExtraRootsSet).
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug, Default)]
     SkillsExtraRootsSetResponse
     required {}
     optional {}
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// Used by `SkillsListResponse.data`.
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     SkillsListEntry
     required {
@@ -1122,9 +1221,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "apps")]
 object! {
     sent
     /// Parameters of [`skills/list`](crate::methods::SkillsList).
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug, Default)]
     SkillsListParams
     required {}
@@ -1136,9 +1238,12 @@ object! {
     }
 }
 
+#[cfg(feature = "apps")]
 object! {
     received
     /// Answer to [`skills/list`](crate::methods::SkillsList).
+    ///
+    /// Needs the cargo feature `apps`.
     #[derive(Debug)]
     SkillsListResponse
     required {

@@ -4,8 +4,11 @@
 
 #[allow(unused_imports)]
 use super::*;
+#[allow(unused_imports)]
 use crate::JsonObject;
+#[allow(unused_imports)]
 use serde_json::Value;
+#[allow(unused_imports)]
 use std::collections::BTreeMap;
 
 string_enum! {
@@ -270,9 +273,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "server")]
 object! {
     sent
     /// Parameters of [`collaborationMode/list`](crate::methods::CollaborationModeList).
+    ///
+    /// Needs the cargo feature `server`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -281,9 +287,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "server")]
 object! {
     received
     /// Answer to [`collaborationMode/list`](crate::methods::CollaborationModeList).
+    ///
+    /// Needs the cargo feature `server`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -295,9 +304,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "server")]
 object! {
     received
     /// Used by `CollaborationModeListResponse.data`.
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug)]
     CollaborationModeMask
     required {
@@ -1086,9 +1098,12 @@ object! {
     }
 }
 
+#[cfg(feature = "server")]
 object! {
     received
     /// Used by `ExperimentalFeatureListResponse.data`.
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug)]
     ExperimentalFeature
     required {
@@ -1111,9 +1126,12 @@ object! {
     }
 }
 
+#[cfg(feature = "server")]
 object! {
     sent
     /// Parameters of [`experimentalFeature/enablement/set`](crate::methods::ExperimentalFeatureEnablementSet).
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug)]
     ExperimentalFeatureEnablementSetParams
     required {
@@ -1123,9 +1141,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "server")]
 object! {
     received
     /// Answer to [`experimentalFeature/enablement/set`](crate::methods::ExperimentalFeatureEnablementSet).
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug)]
     ExperimentalFeatureEnablementSetResponse
     required {
@@ -1135,9 +1156,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "server")]
 object! {
     sent
     /// Parameters of [`experimentalFeature/list`](crate::methods::ExperimentalFeatureList).
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug, Default)]
     ExperimentalFeatureListParams
     required {}
@@ -1151,9 +1175,12 @@ object! {
     }
 }
 
+#[cfg(feature = "server")]
 object! {
     received
     /// Answer to [`experimentalFeature/list`](crate::methods::ExperimentalFeatureList).
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug)]
     ExperimentalFeatureListResponse
     required {
@@ -1166,8 +1193,11 @@ object! {
     }
 }
 
+#[cfg(feature = "server")]
 string_enum! {
     /// Used by `ExperimentalFeature.stage`.
+    ///
+    /// Needs the cargo feature `server`.
     ExperimentalFeatureStage {
         /// `beta`
         Beta = "beta";
@@ -1277,9 +1307,12 @@ object! {
     }
 }
 
+#[cfg(feature = "mcp")]
 object! {
     received
     /// Answer to [`config/mcpServer/reload`](crate::methods::ConfigMcpServerReload).
+    ///
+    /// Needs the cargo feature `mcp`.
     #[derive(Debug, Default)]
     McpServerRefreshResponse
     required {}
@@ -1741,8 +1774,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "server")]
 string_enum! {
     /// Used by `WindowsSandboxReadinessResponse.status`.
+    ///
+    /// Needs the cargo feature `server`.
     WindowsSandboxReadiness {
         /// `ready`
         Ready = "ready";
@@ -1753,9 +1789,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "server")]
 object! {
     received
     /// Answer to [`windowsSandbox/readiness`](crate::methods::WindowsSandboxReadiness).
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug)]
     WindowsSandboxReadinessResponse
     required {
@@ -1792,9 +1831,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "server")]
 object! {
     sent
     /// Parameters of [`windowsSandbox/setupStart`](crate::methods::WindowsSandboxSetupStart).
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug)]
     WindowsSandboxSetupStartParams
     required {
@@ -1807,9 +1849,12 @@ object! {
     }
 }
 
+#[cfg(feature = "server")]
 object! {
     received
     /// Answer to [`windowsSandbox/setupStart`](crate::methods::WindowsSandboxSetupStart).
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug)]
     WindowsSandboxSetupStartResponse
     required {

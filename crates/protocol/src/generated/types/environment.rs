@@ -5,9 +5,12 @@
 #[allow(unused_imports)]
 use super::*;
 
+#[cfg(feature = "environments")]
 object! {
     sent
     /// Parameters of [`environment/add`](crate::methods::EnvironmentAdd).
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     EnvironmentAddParams
@@ -37,13 +40,17 @@ object! {
     }
 }
 
+#[cfg(feature = "environments")]
 redacted_debug! {
     EnvironmentAddParams shown { environment_id exec_server_url connect_timeout_ms skills websocket_request_id } secret { auth_bearer_token }
 }
 
+#[cfg(feature = "environments")]
 object! {
     received
     /// Answer to [`environment/add`](crate::methods::EnvironmentAdd).
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -52,9 +59,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "environments")]
 object! {
     sent
     /// Parameters of [`environment/info`](crate::methods::EnvironmentInfo).
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -66,9 +76,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "environments")]
 object! {
     received
     /// Answer to [`environment/info`](crate::methods::EnvironmentInfo).
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -83,9 +96,12 @@ object! {
     }
 }
 
+#[cfg(feature = "environments")]
 object! {
     received
     /// Used by `EnvironmentInfoResponse.shell`.
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -99,9 +115,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "environments")]
 object! {
     sent
     /// Used by `EnvironmentAddParams.skills`.
+    ///
+    /// Needs the cargo feature `environments`.
     #[derive(Debug, Default)]
     EnvironmentSkillsParams
     required {}
@@ -111,8 +130,11 @@ object! {
     }
 }
 
+#[cfg(feature = "environments")]
 string_enum! {
     /// Used by `EnvironmentStatusResponse.status`.
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     EnvironmentStatusKind {
@@ -127,9 +149,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "environments")]
 object! {
     sent
     /// Parameters of [`environment/status`](crate::methods::EnvironmentStatus).
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -141,9 +166,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "environments")]
 object! {
     received
     /// Answer to [`environment/status`](crate::methods::EnvironmentStatus).
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -159,11 +187,17 @@ object! {
 }
 
 /// Used by `EnvironmentInfoResponse.cwd`.
+///
+/// Needs the cargo feature `environments`.
+#[cfg(feature = "environments")]
 pub type PathUri = String;
 
+#[cfg(feature = "environments")]
 object! {
     received
     /// Used by `RemoteControlClientsListResponse.data`.
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -190,8 +224,11 @@ object! {
     }
 }
 
+#[cfg(feature = "environments")]
 string_enum! {
     /// Used by `RemoteControlClientsListParams.order`.
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     RemoteControlClientsListOrder {
@@ -202,9 +239,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "environments")]
 object! {
     sent
     /// Parameters of [`remoteControl/client/list`](crate::methods::RemoteControlClientList).
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -223,9 +263,12 @@ object! {
     }
 }
 
+#[cfg(feature = "environments")]
 object! {
     received
     /// Answer to [`remoteControl/client/list`](crate::methods::RemoteControlClientList).
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -240,9 +283,12 @@ object! {
     }
 }
 
+#[cfg(feature = "environments")]
 object! {
     sent
     /// Parameters of [`remoteControl/client/revoke`](crate::methods::RemoteControlClientRevoke).
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -256,9 +302,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "environments")]
 object! {
     received
     /// Answer to [`remoteControl/client/revoke`](crate::methods::RemoteControlClientRevoke).
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -281,9 +330,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "environments")]
 object! {
     sent
     /// Parameters of [`remoteControl/disable`](crate::methods::RemoteControlDisable).
+    ///
+    /// Needs the cargo feature `environments`.
     #[derive(Debug, Default)]
     RemoteControlDisableParams
     required {}
@@ -293,9 +345,12 @@ object! {
     }
 }
 
+#[cfg(feature = "environments")]
 object! {
     received
     /// Answer to [`remoteControl/disable`](crate::methods::RemoteControlDisable).
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -314,9 +369,12 @@ object! {
     }
 }
 
+#[cfg(feature = "environments")]
 object! {
     sent
     /// Parameters of [`remoteControl/enable`](crate::methods::RemoteControlEnable).
+    ///
+    /// Needs the cargo feature `environments`.
     #[derive(Debug, Default)]
     RemoteControlEnableParams
     required {}
@@ -326,9 +384,12 @@ object! {
     }
 }
 
+#[cfg(feature = "environments")]
 object! {
     received
     /// Answer to [`remoteControl/enable`](crate::methods::RemoteControlEnable).
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -347,9 +408,12 @@ object! {
     }
 }
 
+#[cfg(feature = "environments")]
 object! {
     sent
     /// Parameters of [`remoteControl/pairing/start`](crate::methods::RemoteControlPairingStart).
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -361,9 +425,12 @@ object! {
     }
 }
 
+#[cfg(feature = "environments")]
 object! {
     received
     /// Answer to [`remoteControl/pairing/start`](crate::methods::RemoteControlPairingStart).
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     RemoteControlPairingStartResponse
@@ -381,13 +448,17 @@ object! {
     }
 }
 
+#[cfg(feature = "environments")]
 redacted_debug! {
     RemoteControlPairingStartResponse shown { environment_id expires_at } secret { pairing_code manual_pairing_code }
 }
 
+#[cfg(feature = "environments")]
 object! {
     sent
     /// Parameters of [`remoteControl/pairing/status`](crate::methods::RemoteControlPairingStatus).
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Default)]
@@ -401,13 +472,17 @@ object! {
     }
 }
 
+#[cfg(feature = "environments")]
 redacted_debug! {
     RemoteControlPairingStatusParams shown {  } secret { manual_pairing_code pairing_code }
 }
 
+#[cfg(feature = "environments")]
 object! {
     received
     /// Answer to [`remoteControl/pairing/status`](crate::methods::RemoteControlPairingStatus).
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -438,9 +513,12 @@ object! {
     }
 }
 
+#[cfg(feature = "environments")]
 object! {
     received
     /// Answer to [`remoteControl/status/read`](crate::methods::RemoteControlStatusRead).
+    ///
+    /// Needs the cargo feature `environments`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]

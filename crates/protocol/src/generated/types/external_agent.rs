@@ -5,9 +5,12 @@
 #[allow(unused_imports)]
 use super::*;
 
+#[cfg(feature = "external-agents")]
 object! {
     sent
     /// Used by `MigrationDetails.commands`.
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     CommandMigration
     required {
@@ -17,9 +20,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     sent
     /// Parameters of [`externalAgentConfig/detect`](crate::methods::ExternalAgentConfigDetect).
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug, Default)]
     ExternalAgentConfigDetectParams
     required {}
@@ -47,9 +53,12 @@ object! {
     }
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     received
     /// Answer to [`externalAgentConfig/detect`](crate::methods::ExternalAgentConfigDetect).
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     ExternalAgentConfigDetectResponse
     required {
@@ -82,9 +91,12 @@ object! {
     }
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     received
     /// Answer to [`externalAgentConfig/import/readHistories`](crate::methods::ExternalAgentConfigImportReadHistories).
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     ExternalAgentConfigImportHistoriesReadResponse
     required {
@@ -99,9 +111,12 @@ object! {
     }
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     received
     /// Used by `ExternalAgentConfigImportHistoriesReadResponse.data`.
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     ExternalAgentConfigImportHistory
     required {
@@ -122,9 +137,12 @@ object! {
     }
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     sent
     /// Parameters of [`externalAgentConfig/import/recordHistory`](crate::methods::ExternalAgentConfigImportRecordHistory).
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     ExternalAgentConfigImportHistoryRecordParams
     required {
@@ -136,9 +154,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     received
     /// Answer to [`externalAgentConfig/import/recordHistory`](crate::methods::ExternalAgentConfigImportRecordHistory).
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     ExternalAgentConfigImportHistoryRecordResponse
     required {
@@ -148,9 +169,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     sent
     /// Used by `ExternalAgentConfigImportHistoryRecordTypeResultParams.successes`.
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     ExternalAgentConfigImportHistoryRecordSuccessParams
     required {
@@ -169,9 +193,12 @@ object! {
     }
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     sent
     /// Used by `ExternalAgentConfigImportHistoryRecordParams.itemTypeResults`.
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     ExternalAgentConfigImportHistoryRecordTypeResultParams
     required {
@@ -235,9 +262,12 @@ object! {
     }
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     sent
     /// Parameters of [`externalAgentConfig/import`](crate::methods::ExternalAgentConfigImport).
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     ExternalAgentConfigImportParams
     required {
@@ -274,9 +304,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     received
     /// Answer to [`externalAgentConfig/import`](crate::methods::ExternalAgentConfigImport).
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug, Default)]
     ExternalAgentConfigImportResponse
     required {}
@@ -304,9 +337,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     sent
     /// Used by `ExternalAgentConfigDetectResponse.items`, `ExternalAgentConfigImportParams.migrationItems`.
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     ExternalAgentConfigMigrationItem
     required {
@@ -351,9 +387,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     received
     /// Used by `ExternalAgentConfigDetectResponse.connectors`.
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     ExternalAgentDetectedConnectorCandidate
     required {
@@ -367,8 +406,11 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "external-agents")]
 string_enum! {
     /// Used by `ExternalAgentDetectedConnectorCandidate.source`.
+    ///
+    /// Needs the cargo feature `external-agents`.
     ExternalAgentDetectedConnectorSource {
         /// `remoteMcpServersConfig`
         RemoteMcpServersConfig = "remoteMcpServersConfig";
@@ -377,9 +419,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     received
     /// Used by `ExternalAgentConfigImportHistoriesReadResponse.connectors`.
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     ExternalAgentImportedConnectorCandidate
     required {
@@ -393,17 +438,23 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "external-agents")]
 string_enum! {
     /// Used by `ExternalAgentImportedConnectorCandidate.source`.
+    ///
+    /// Needs the cargo feature `external-agents`.
     ExternalAgentImportedConnectorSource {
         /// `remoteMcpServersConfig`
         RemoteMcpServersConfig = "remoteMcpServersConfig";
     }
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     sent
     /// Used by `MigrationDetails.hooks`.
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     HookMigration
     required {
@@ -413,9 +464,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     sent
     /// Used by `MigrationDetails.mcpServers`.
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     McpServerMigration
     required {
@@ -425,9 +479,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     sent
     /// Used by `ExternalAgentConfigMigrationItem.details`.
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug, Default)]
     MigrationDetails
     required {}
@@ -455,9 +512,12 @@ object! {
     }
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     sent
     /// Used by `MigrationDetails.plugins`.
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     PluginsMigration
     required {
@@ -469,9 +529,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     sent
     /// Used by `MigrationDetails.sessions`.
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     SessionMigration
     required {
@@ -486,9 +549,12 @@ object! {
     }
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     sent
     /// Used by `MigrationDetails.skills`.
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     SkillMigration
     required {
@@ -498,9 +564,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "external-agents")]
 object! {
     sent
     /// Used by `MigrationDetails.subagents`.
+    ///
+    /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
     SubagentMigration
     required {

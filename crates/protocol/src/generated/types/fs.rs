@@ -19,9 +19,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     sent
     /// Parameters of [`fs/copy`](crate::methods::FsCopy).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug)]
     FsCopyParams
     required {
@@ -36,18 +39,24 @@ object! {
     }
 }
 
+#[cfg(feature = "files")]
 object! {
     received
     /// Answer to [`fs/copy`](crate::methods::FsCopy).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug, Default)]
     FsCopyResponse
     required {}
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     sent
     /// Parameters of [`fs/createDirectory`](crate::methods::FsCreateDirectory).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug)]
     FsCreateDirectoryParams
     required {
@@ -60,18 +69,24 @@ object! {
     }
 }
 
+#[cfg(feature = "files")]
 object! {
     received
     /// Answer to [`fs/createDirectory`](crate::methods::FsCreateDirectory).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug, Default)]
     FsCreateDirectoryResponse
     required {}
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     sent
     /// Parameters of [`fs/getMetadata`](crate::methods::FsGetMetadata).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug)]
     FsGetMetadataParams
     required {
@@ -81,9 +96,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     received
     /// Answer to [`fs/getMetadata`](crate::methods::FsGetMetadata).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug)]
     FsGetMetadataResponse
     required {
@@ -101,9 +119,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     received
     /// Used by `FsReadDirectoryResponse.entries`.
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug)]
     FsReadDirectoryEntry
     required {
@@ -117,9 +138,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     sent
     /// Parameters of [`fs/readDirectory`](crate::methods::FsReadDirectory).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug)]
     FsReadDirectoryParams
     required {
@@ -129,9 +153,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     received
     /// Answer to [`fs/readDirectory`](crate::methods::FsReadDirectory).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug)]
     FsReadDirectoryResponse
     required {
@@ -141,9 +168,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     sent
     /// Parameters of [`fs/readFile`](crate::methods::FsReadFile).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug)]
     FsReadFileParams
     required {
@@ -153,9 +183,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     received
     /// Answer to [`fs/readFile`](crate::methods::FsReadFile).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug)]
     FsReadFileResponse
     required {
@@ -165,9 +198,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     sent
     /// Parameters of [`fs/remove`](crate::methods::FsRemove).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug)]
     FsRemoveParams
     required {
@@ -182,18 +218,24 @@ object! {
     }
 }
 
+#[cfg(feature = "files")]
 object! {
     received
     /// Answer to [`fs/remove`](crate::methods::FsRemove).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug, Default)]
     FsRemoveResponse
     required {}
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     sent
     /// Parameters of [`fs/unwatch`](crate::methods::FsUnwatch).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug)]
     FsUnwatchParams
     required {
@@ -203,18 +245,24 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     received
     /// Answer to [`fs/unwatch`](crate::methods::FsUnwatch).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug, Default)]
     FsUnwatchResponse
     required {}
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     sent
     /// Parameters of [`fs/watch`](crate::methods::FsWatch).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug)]
     FsWatchParams
     required {
@@ -226,9 +274,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     received
     /// Answer to [`fs/watch`](crate::methods::FsWatch).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug)]
     FsWatchResponse
     required {
@@ -238,9 +289,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     sent
     /// Parameters of [`fs/writeFile`](crate::methods::FsWriteFile).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug)]
     FsWriteFileParams
     required {
@@ -252,9 +306,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     received
     /// Answer to [`fs/writeFile`](crate::methods::FsWriteFile).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug, Default)]
     FsWriteFileResponse
     required {}
@@ -271,9 +328,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "files")]
 object! {
     sent
     /// Parameters of [`fuzzyFileSearch`](crate::methods::FuzzyFileSearch).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug)]
     FuzzyFileSearchParams
     required {
@@ -288,9 +348,12 @@ object! {
     }
 }
 
+#[cfg(feature = "files")]
 object! {
     received
     /// Answer to [`fuzzyFileSearch`](crate::methods::FuzzyFileSearch).
+    ///
+    /// Needs the cargo feature `files`.
     #[derive(Debug)]
     FuzzyFileSearchResponse
     required {
@@ -335,9 +398,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     sent
     /// Parameters of [`fuzzyFileSearch/sessionStart`](crate::methods::FuzzyFileSearchSessionStart).
+    ///
+    /// Needs the cargo feature `files`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -351,9 +417,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     received
     /// Answer to [`fuzzyFileSearch/sessionStart`](crate::methods::FuzzyFileSearchSessionStart).
+    ///
+    /// Needs the cargo feature `files`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -362,9 +431,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     sent
     /// Parameters of [`fuzzyFileSearch/sessionStop`](crate::methods::FuzzyFileSearchSessionStop).
+    ///
+    /// Needs the cargo feature `files`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -376,9 +448,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     received
     /// Answer to [`fuzzyFileSearch/sessionStop`](crate::methods::FuzzyFileSearchSessionStop).
+    ///
+    /// Needs the cargo feature `files`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -387,9 +462,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     sent
     /// Parameters of [`fuzzyFileSearch/sessionUpdate`](crate::methods::FuzzyFileSearchSessionUpdate).
+    ///
+    /// Needs the cargo feature `files`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -403,9 +481,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "files")]
 object! {
     received
     /// Answer to [`fuzzyFileSearch/sessionUpdate`](crate::methods::FuzzyFileSearchSessionUpdate).
+    ///
+    /// Needs the cargo feature `files`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]

@@ -4,13 +4,19 @@
 
 #[allow(unused_imports)]
 use super::*;
+#[allow(unused_imports)]
 use crate::JsonObject;
+#[allow(unused_imports)]
 use serde_json::Value;
+#[allow(unused_imports)]
 use std::collections::BTreeMap;
 
+#[cfg(feature = "mcp")]
 object! {
     sent
     /// Parameters of [`mcpServerStatus/list`](crate::methods::McpServerStatusList).
+    ///
+    /// Needs the cargo feature `mcp`.
     #[derive(Debug, Default)]
     ListMcpServerStatusParams
     required {}
@@ -36,9 +42,12 @@ object! {
     }
 }
 
+#[cfg(feature = "mcp")]
 object! {
     received
     /// Answer to [`mcpServerStatus/list`](crate::methods::McpServerStatusList).
+    ///
+    /// Needs the cargo feature `mcp`.
     #[derive(Debug)]
     ListMcpServerStatusResponse
     required {
@@ -75,8 +84,11 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "mcp")]
 string_enum! {
     /// Used by `McpServerStatus.authStatus`.
+    ///
+    /// Needs the cargo feature `mcp`.
     McpAuthStatus {
         /// `unknown`
         ///
@@ -93,9 +105,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "mcp")]
 object! {
     sent
     /// Parameters of [`mcpServer/resource/read`](crate::methods::McpServerResourceRead).
+    ///
+    /// Needs the cargo feature `mcp`.
     #[derive(Debug)]
     McpResourceReadParams
     required {
@@ -130,9 +145,12 @@ object! {
     }
 }
 
+#[cfg(feature = "mcp")]
 object! {
     received
     /// Answer to [`mcpServer/resource/read`](crate::methods::McpServerResourceRead).
+    ///
+    /// Needs the cargo feature `mcp`.
     #[derive(Debug)]
     McpResourceReadResponse
     required {
@@ -147,9 +165,12 @@ object! {
     }
 }
 
+#[cfg(feature = "mcp")]
 object! {
     sent
     /// Used by `McpResourceReadParams.target`.
+    ///
+    /// Needs the cargo feature `mcp`.
     #[derive(Debug)]
     McpResourceReadTarget
     required {
@@ -161,8 +182,11 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "mcp")]
 string_enum! {
     /// Used by `McpServerStatus.runtimeStatus`.
+    ///
+    /// Needs the cargo feature `mcp`.
     McpServerConnectionStatus {
         /// `notStarted`
         NotStarted = "notStarted";
@@ -209,9 +233,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "mcp")]
 object! {
     sent
     /// Parameters of [`mcpServer/event/stream/start`](crate::methods::McpServerEventStreamStart).
+    ///
+    /// Needs the cargo feature `mcp`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -234,9 +261,12 @@ object! {
     }
 }
 
+#[cfg(feature = "mcp")]
 object! {
     received
     /// Answer to [`mcpServer/event/stream/start`](crate::methods::McpServerEventStreamStart).
+    ///
+    /// Needs the cargo feature `mcp`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -245,9 +275,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "mcp")]
 object! {
     sent
     /// Parameters of [`mcpServer/event/stream/stop`](crate::methods::McpServerEventStreamStop).
+    ///
+    /// Needs the cargo feature `mcp`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -259,9 +292,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "mcp")]
 object! {
     received
     /// Answer to [`mcpServer/event/stream/stop`](crate::methods::McpServerEventStreamStop).
+    ///
+    /// Needs the cargo feature `mcp`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -270,9 +306,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "mcp")]
 object! {
     received
     /// Used by `McpServerStatus.serverInfo`.
+    ///
+    /// Needs the cargo feature `mcp`.
     #[derive(Debug)]
     McpServerInfo
     required {
@@ -293,8 +332,11 @@ object! {
     }
 }
 
+#[cfg(feature = "mcp")]
 string_enum! {
     /// Used by `McpServerOauthLoginParams.clientRegistration`.
+    ///
+    /// Needs the cargo feature `mcp`.
     McpServerOauthClientRegistration {
         /// `auto`
         Auto = "auto";
@@ -330,9 +372,12 @@ object! {
     }
 }
 
+#[cfg(feature = "mcp")]
 object! {
     sent
     /// Parameters of [`mcpServer/oauth/login`](crate::methods::McpServerOauthLogin).
+    ///
+    /// Needs the cargo feature `mcp`.
     #[derive(Debug)]
     McpServerOauthLoginParams
     required {
@@ -359,9 +404,12 @@ object! {
     }
 }
 
+#[cfg(feature = "mcp")]
 object! {
     received
     /// Answer to [`mcpServer/oauth/login`](crate::methods::McpServerOauthLogin).
+    ///
+    /// Needs the cargo feature `mcp`.
     #[derive(Debug)]
     McpServerOauthLoginResponse
     required {
@@ -398,9 +446,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "mcp")]
 object! {
     received
     /// Used by `ListMcpServerStatusResponse.data`.
+    ///
+    /// Needs the cargo feature `mcp`.
     #[derive(Debug)]
     McpServerStatus
     required {
@@ -451,8 +502,11 @@ object! {
     }
 }
 
+#[cfg(feature = "mcp")]
 string_enum! {
     /// Used by `ListMcpServerStatusParams.detail`.
+    ///
+    /// Needs the cargo feature `mcp`.
     McpServerStatusDetail {
         /// `full`
         Full = "full";
@@ -490,9 +544,12 @@ object! {
     }
 }
 
+#[cfg(feature = "mcp")]
 object! {
     sent
     /// Parameters of [`mcpServer/tool/call`](crate::methods::McpServerToolCall).
+    ///
+    /// Needs the cargo feature `mcp`.
     #[derive(Debug)]
     McpServerToolCallParams
     required {
@@ -515,9 +572,12 @@ object! {
     }
 }
 
+#[cfg(feature = "mcp")]
 object! {
     received
     /// Answer to [`mcpServer/tool/call`](crate::methods::McpServerToolCall).
+    ///
+    /// Needs the cargo feature `mcp`.
     #[derive(Debug)]
     McpServerToolCallResponse
     required {
@@ -600,9 +660,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "mcp")]
 object! {
     received
     /// Used by `McpServerStatus.resources`.
+    ///
+    /// Needs the cargo feature `mcp`.
     #[derive(Debug)]
     Resource
     required {
@@ -629,8 +692,11 @@ object! {
     }
 }
 
+#[cfg(feature = "mcp")]
 shape_union! {
     /// Used by `McpResourceReadResponse.contents`.
+    ///
+    /// Needs the cargo feature `mcp`.
     ResourceContent {
         /// `TextResourceContent`
         object Text(TextResourceContent) = &[crate::wire::ObjectShape { required: &["text", "uri"], known: &["_meta", "mimeType", "text", "uri"], values: &[], nested: &[] }];
@@ -639,6 +705,7 @@ shape_union! {
     }
 }
 
+#[cfg(feature = "mcp")]
 object! {
     received
     /// An alternative of [`ResourceContent`].
@@ -658,6 +725,7 @@ object! {
     }
 }
 
+#[cfg(feature = "mcp")]
 object! {
     received
     /// An alternative of [`ResourceContent`].
@@ -677,9 +745,12 @@ object! {
     }
 }
 
+#[cfg(feature = "mcp")]
 object! {
     received
     /// Used by `McpServerStatus.resourceTemplates`.
+    ///
+    /// Needs the cargo feature `mcp`.
     #[derive(Debug)]
     ResourceTemplate
     required {
@@ -700,9 +771,12 @@ object! {
     }
 }
 
+#[cfg(feature = "mcp")]
 object! {
     received
     /// Used by `McpServerStatus.tools`.
+    ///
+    /// Needs the cargo feature `mcp`.
     #[derive(Debug)]
     Tool
     required {

@@ -13,6 +13,7 @@ mod item;
 mod mcp;
 mod model;
 mod permission;
+#[cfg(feature = "plugins")]
 mod plugin;
 mod process;
 mod project;
@@ -40,6 +41,7 @@ pub use item::*;
 pub use mcp::*;
 pub use model::*;
 pub use permission::*;
+#[cfg(feature = "plugins")]
 pub use plugin::*;
 pub use process::*;
 pub use project::*;

@@ -25,8 +25,11 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "model-providers")]
 string_enum! {
     /// Used by `ProviderSettingsPatch.providerId`.
+    ///
+    /// Needs the cargo feature `model-providers`.
     BedrockProviderId {
         /// `amazon-bedrock`
         AmazonBedrock = "amazon-bedrock";
@@ -35,8 +38,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "model-providers")]
 tagged_union! {
     /// Used by `ProviderSettings.auth`.
+    ///
+    /// Needs the cargo feature `model-providers`.
     GatewayAuth "mode" {
         /// `none`
         "none" = inline None(NoneGatewayAuth);
@@ -47,6 +53,7 @@ tagged_union! {
     }
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     received
     /// [`GatewayAuth`] whose `mode` is `none`.
@@ -56,6 +63,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     received
     /// [`GatewayAuth`] whose `mode` is `environmentVariable`.
@@ -68,6 +76,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     received
     /// [`GatewayAuth`] whose `mode` is `externallyConfigured`.
@@ -80,8 +89,11 @@ object! {
     }
 }
 
+#[cfg(feature = "model-providers")]
 string_enum! {
     /// Used by `ProviderSettingsPatch.providerId`.
+    ///
+    /// Needs the cargo feature `model-providers`.
     GcpProviderId {
         /// `gcp`
         Gcp = "gcp";
@@ -216,18 +228,24 @@ object! {
     }
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     sent
     /// Parameters of [`modelProvider/capabilities/read`](crate::methods::ModelProviderCapabilitiesRead).
+    ///
+    /// Needs the cargo feature `model-providers`.
     #[derive(Debug, Default)]
     ModelProviderCapabilitiesReadParams
     required {}
     optional {}
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     received
     /// Answer to [`modelProvider/capabilities/read`](crate::methods::ModelProviderCapabilitiesRead).
+    ///
+    /// Needs the cargo feature `model-providers`.
     #[derive(Debug)]
     ModelProviderCapabilitiesReadResponse
     required {
@@ -244,9 +262,12 @@ object! {
     }
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     sent
     /// Parameters of [`modelProvider/config/write`](crate::methods::ModelProviderConfigWrite).
+    ///
+    /// Needs the cargo feature `model-providers`.
     #[derive(Debug)]
     ModelProviderConfigWriteParams
     required {
@@ -256,9 +277,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     received
     /// Answer to [`modelProvider/config/write`](crate::methods::ModelProviderConfigWrite).
+    ///
+    /// Needs the cargo feature `model-providers`.
     #[derive(Debug)]
     ModelProviderConfigWriteResponse
     required {
@@ -268,9 +292,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     sent
     /// Parameters of [`modelProvider/default/set`](crate::methods::ModelProviderDefaultSet).
+    ///
+    /// Needs the cargo feature `model-providers`.
     #[derive(Debug)]
     ModelProviderDefaultSetParams
     required {
@@ -280,8 +307,11 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "full")]
 tagged_union! {
     /// No method uses it directly.
+    ///
+    /// Needs the cargo feature `full`.
     ModelProviderError "type" {
         /// `modelProviderMismatch`
         "modelProviderMismatch" = inline ModelProviderMismatch(ModelProviderMismatchModelProviderError);
@@ -292,6 +322,7 @@ tagged_union! {
     }
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// [`ModelProviderError`] whose `type` is `modelProviderMismatch`.
@@ -306,6 +337,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// [`ModelProviderError`] whose `type` is `modelProviderNotConfigured`.
@@ -318,6 +350,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// [`ModelProviderError`] whose `type` is `modelProviderPolicyConflict`.
@@ -332,18 +365,24 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     sent
     /// Parameters of [`modelProvider/list`](crate::methods::ModelProviderList).
+    ///
+    /// Needs the cargo feature `model-providers`.
     #[derive(Debug, Default)]
     ModelProviderListParams
     required {}
     optional {}
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     received
     /// Answer to [`modelProvider/list`](crate::methods::ModelProviderList).
+    ///
+    /// Needs the cargo feature `model-providers`.
     #[derive(Debug)]
     ModelProviderListResponse
     required {
@@ -357,9 +396,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     received
     /// Used by `ModelProviderConfigWriteResponse.provider`, `ModelProviderListResponse.data`.
+    ///
+    /// Needs the cargo feature `model-providers`.
     #[derive(Debug)]
     ModelProviderSummary
     required {
@@ -506,8 +548,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "model-providers")]
 tagged_union! {
     /// Used by `ModelProviderSummary.settings`.
+    ///
+    /// Needs the cargo feature `model-providers`.
     ProviderSettings "type" {
         /// `openai`
         "openai" = inline Openai(OpenaiProviderSettings);
@@ -520,6 +565,7 @@ tagged_union! {
     }
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     received
     /// [`ProviderSettings`] whose `type` is `openai`.
@@ -529,6 +575,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     received
     /// [`ProviderSettings`] whose `type` is `customGateway`.
@@ -541,6 +588,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     received
     /// [`ProviderSettings`] whose `type` is `bedrock`.
@@ -555,6 +603,7 @@ object! {
     }
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     received
     /// [`ProviderSettings`] whose `type` is `gcp`.
@@ -571,8 +620,11 @@ object! {
     }
 }
 
+#[cfg(feature = "model-providers")]
 tagged_union! {
     /// Used by `ModelProviderConfigWriteParams.settings`.
+    ///
+    /// Needs the cargo feature `model-providers`.
     ProviderSettingsPatch "type" {
         /// `customGateway`
         "customGateway" = inline CustomGateway(CustomGatewayProviderSettingsPatch);
@@ -583,6 +635,7 @@ tagged_union! {
     }
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     sent
     /// [`ProviderSettingsPatch`] whose `type` is `customGateway`.
@@ -601,6 +654,7 @@ object! {
     }
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     sent
     /// [`ProviderSettingsPatch`] whose `type` is `bedrock`.
@@ -618,6 +672,7 @@ object! {
     }
 }
 
+#[cfg(feature = "model-providers")]
 object! {
     sent
     /// [`ProviderSettingsPatch`] whose `type` is `gcp`.

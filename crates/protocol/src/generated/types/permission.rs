@@ -291,9 +291,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "server")]
 object! {
     sent
     /// Parameters of [`permissionProfile/list`](crate::methods::PermissionProfileList).
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug, Default)]
     PermissionProfileListParams
     required {}
@@ -307,9 +310,12 @@ object! {
     }
 }
 
+#[cfg(feature = "server")]
 object! {
     received
     /// Answer to [`permissionProfile/list`](crate::methods::PermissionProfileList).
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug)]
     PermissionProfileListResponse
     required {
@@ -322,9 +328,12 @@ object! {
     }
 }
 
+#[cfg(feature = "server")]
 object! {
     received
     /// Used by `PermissionProfileListResponse.data`.
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug)]
     PermissionProfileSummary
     required {

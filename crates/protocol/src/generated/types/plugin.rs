@@ -5,9 +5,12 @@
 #[allow(unused_imports)]
 use super::*;
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Used by `PluginDetail.apps`, `PluginInstallResponse.appsNeedingAuth`.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     AppSummary
     required {
@@ -32,9 +35,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Used by `PluginDetail.appTemplates`.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     AppTemplateSummary
     required {
@@ -61,8 +67,11 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 string_enum! {
     /// Used by `AppTemplateSummary.reason`.
+    ///
+    /// Needs the cargo feature `plugins`.
     AppTemplateUnavailableReason {
         /// `NOT_CONFIGURED_FOR_WORKSPACE`
         NotConfiguredForWorkspace = "NOT_CONFIGURED_FOR_WORKSPACE";
@@ -71,9 +80,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     sent
     /// Parameters of [`marketplace/add`](crate::methods::MarketplaceAdd).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     MarketplaceAddParams
     required {
@@ -88,9 +100,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Answer to [`marketplace/add`](crate::methods::MarketplaceAdd).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     MarketplaceAddResponse
     required {
@@ -104,9 +119,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Used by `PluginMarketplaceEntry.interface`.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug, Default)]
     MarketplaceInterface
     required {}
@@ -116,9 +134,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Used by `PluginInstalledResponse.marketplaceLoadErrors`, `PluginListResponse.marketplaceLoadErrors`.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     MarketplaceLoadErrorInfo
     required {
@@ -130,9 +151,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     sent
     /// Parameters of [`marketplace/remove`](crate::methods::MarketplaceRemove).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     MarketplaceRemoveParams
     required {
@@ -142,9 +166,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Answer to [`marketplace/remove`](crate::methods::MarketplaceRemove).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     MarketplaceRemoveResponse
     required {
@@ -157,9 +184,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Used by `MarketplaceUpgradeResponse.errors`.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     MarketplaceUpgradeErrorInfo
     required {
@@ -171,9 +201,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     sent
     /// Parameters of [`marketplace/upgrade`](crate::methods::MarketplaceUpgrade).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug, Default)]
     MarketplaceUpgradeParams
     required {}
@@ -183,9 +216,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Answer to [`marketplace/upgrade`](crate::methods::MarketplaceUpgrade).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     MarketplaceUpgradeResponse
     required {
@@ -199,8 +235,11 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 string_enum! {
     /// Used by `PluginInstallResponse.authPolicy`, `PluginSummary.authPolicy`.
+    ///
+    /// Needs the cargo feature `plugins`.
     PluginAuthPolicy {
         /// `ON_INSTALL`
         OnInstall = "ON_INSTALL";
@@ -209,8 +248,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "plugins")]
 string_enum! {
     /// Used by `PluginSummary.availability`.
+    ///
+    /// Needs the cargo feature `plugins`.
     PluginAvailability {
         /// `DISABLED_BY_ADMIN`
         DisabledByAdmin = "DISABLED_BY_ADMIN";
@@ -219,9 +261,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Used by `PluginReadResponse.plugin`.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginDetail
     required {
@@ -262,8 +307,11 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 string_enum! {
     /// Used by `PluginSummary.disabledReason`.
+    ///
+    /// Needs the cargo feature `plugins`.
     PluginDisabledReason {
         /// `disabled_by_admin`
         DisabledByAdmin = "disabled_by_admin";
@@ -276,9 +324,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Used by `PluginDetail.hooks`.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginHookSummary
     required {
@@ -290,9 +341,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     sent
     /// Parameters of [`plugin/install`](crate::methods::PluginInstall).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginInstallParams
     required {
@@ -311,8 +365,11 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 string_enum! {
     /// Used by `PluginSummary.installPolicy`.
+    ///
+    /// Needs the cargo feature `plugins`.
     PluginInstallPolicy {
         /// `NOT_AVAILABLE`
         NotAvailable = "NOT_AVAILABLE";
@@ -323,8 +380,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "plugins")]
 string_enum! {
     /// Used by `PluginSummary.installPolicySource`.
+    ///
+    /// Needs the cargo feature `plugins`.
     PluginInstallPolicySource {
         /// `WORKSPACE_SETTING`
         WorkspaceSetting = "WORKSPACE_SETTING";
@@ -333,9 +393,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Answer to [`plugin/install`](crate::methods::PluginInstall).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginInstallResponse
     required {
@@ -347,9 +410,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     sent
     /// Parameters of [`plugin/installed`](crate::methods::PluginInstalled).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug, Default)]
     PluginInstalledParams
     required {}
@@ -361,9 +427,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Answer to [`plugin/installed`](crate::methods::PluginInstalled).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginInstalledResponse
     required {
@@ -376,9 +445,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Used by `PluginSummary.interface`.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginInterface
     required {
@@ -429,8 +501,11 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 string_enum! {
     /// Used by `PluginListParams.marketplaceKinds`.
+    ///
+    /// Needs the cargo feature `plugins`.
     PluginListMarketplaceKind {
         /// `local`
         Local = "local";
@@ -447,9 +522,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     sent
     /// Parameters of [`plugin/list`](crate::methods::PluginList).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug, Default)]
     PluginListParams
     required {}
@@ -465,9 +543,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Answer to [`plugin/list`](crate::methods::PluginList).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginListResponse
     required {
@@ -482,9 +563,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Used by `PluginInstalledResponse.marketplaces`, `PluginListResponse.marketplaces`.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginMarketplaceEntry
     required {
@@ -501,9 +585,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     sent
     /// Parameters of [`plugin/read`](crate::methods::PluginRead).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginReadParams
     required {
@@ -518,9 +605,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Answer to [`plugin/read`](crate::methods::PluginRead).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginReadResponse
     required {
@@ -530,9 +620,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Used by `PluginReconcileResponse.changedPlugins`.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginReconcileChangedPlugin
     required {
@@ -550,9 +643,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     sent
     /// Parameters of [`plugin/reconcile`](crate::methods::PluginReconcile).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug, Default)]
     PluginReconcileParams
     required {}
@@ -562,9 +658,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Answer to [`plugin/reconcile`](crate::methods::PluginReconcile).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginReconcileResponse
     required {
@@ -578,9 +677,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     sent
     /// Parameters of [`plugin/search`](crate::methods::PluginSearch).
+    ///
+    /// Needs the cargo feature `plugins`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -601,9 +703,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Answer to [`plugin/search`](crate::methods::PluginSearch).
+    ///
+    /// Needs the cargo feature `plugins`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -618,9 +723,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Used by `PluginSearchResponse.data`.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginSearchResult
     required {
@@ -635,8 +743,11 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 string_enum! {
     /// Used by `PluginSearchParams.scope`.
+    ///
+    /// Needs the cargo feature `plugins`.
     PluginSearchScope {
         /// `global`
         Global = "global";
@@ -647,9 +758,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     sent
     /// Parameters of [`plugin/share/checkout`](crate::methods::PluginShareCheckout).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginShareCheckoutParams
     required {
@@ -659,9 +773,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Answer to [`plugin/share/checkout`](crate::methods::PluginShareCheckout).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginShareCheckoutResponse
     required {
@@ -684,9 +801,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Used by `PluginSummary.shareContext`.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginShareContext
     required {
@@ -713,9 +833,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     sent
     /// Parameters of [`plugin/share/delete`](crate::methods::PluginShareDelete).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginShareDeleteParams
     required {
@@ -725,17 +848,23 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Answer to [`plugin/share/delete`](crate::methods::PluginShareDelete).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug, Default)]
     PluginShareDeleteResponse
     required {}
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 string_enum! {
     /// Used by `PluginShareContext.discoverability`, `PluginShareSaveParams.discoverability`, `PluginShareUpdateTargetsResponse.discoverability`.
+    ///
+    /// Needs the cargo feature `plugins`.
     PluginShareDiscoverability {
         /// `LISTED`
         Listed = "LISTED";
@@ -746,9 +875,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Used by `PluginShareListResponse.data`.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginShareListItem
     required {
@@ -761,18 +893,24 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     sent
     /// Parameters of [`plugin/share/list`](crate::methods::PluginShareList).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug, Default)]
     PluginShareListParams
     required {}
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Answer to [`plugin/share/list`](crate::methods::PluginShareList).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginShareListResponse
     required {
@@ -782,9 +920,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Used by `PluginShareContext.sharePrincipals`, `PluginShareUpdateTargetsResponse.principals`.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginSharePrincipal
     required {
@@ -800,8 +941,11 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 string_enum! {
     /// Used by `PluginSharePrincipal.role`.
+    ///
+    /// Needs the cargo feature `plugins`.
     PluginSharePrincipalRole {
         /// `reader`
         Reader = "reader";
@@ -812,8 +956,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "plugins")]
 string_enum! {
     /// Used by `PluginSharePrincipal.principalType`, `PluginShareTarget.principalType`.
+    ///
+    /// Needs the cargo feature `plugins`.
     PluginSharePrincipalType {
         /// `user`
         User = "user";
@@ -824,9 +971,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     sent
     /// Parameters of [`plugin/share/save`](crate::methods::PluginShareSave).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginShareSaveParams
     required {
@@ -843,9 +993,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Answer to [`plugin/share/save`](crate::methods::PluginShareSave).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginShareSaveResponse
     required {
@@ -862,9 +1015,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     sent
     /// Used by `PluginShareSaveParams.shareTargets`, `PluginShareUpdateTargetsParams.shareTargets`.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginShareTarget
     required {
@@ -878,8 +1034,11 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 string_enum! {
     /// Used by `PluginShareTarget.role`.
+    ///
+    /// Needs the cargo feature `plugins`.
     PluginShareTargetRole {
         /// `reader`
         Reader = "reader";
@@ -888,8 +1047,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "plugins")]
 string_enum! {
     /// Used by `PluginShareUpdateTargetsParams.discoverability`.
+    ///
+    /// Needs the cargo feature `plugins`.
     PluginShareUpdateDiscoverability {
         /// `UNLISTED`
         Unlisted = "UNLISTED";
@@ -902,9 +1064,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     sent
     /// Parameters of [`plugin/share/updateTargets`](crate::methods::PluginShareUpdateTargets).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginShareUpdateTargetsParams
     required {
@@ -918,9 +1083,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Answer to [`plugin/share/updateTargets`](crate::methods::PluginShareUpdateTargets).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginShareUpdateTargetsResponse
     required {
@@ -932,9 +1100,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     sent
     /// Parameters of [`plugin/skill/read`](crate::methods::PluginSkillRead).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginSkillReadParams
     required {
@@ -948,9 +1119,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Answer to [`plugin/skill/read`](crate::methods::PluginSkillRead).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug, Default)]
     PluginSkillReadResponse
     required {}
@@ -960,8 +1134,11 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 tagged_union! {
     /// Used by `PluginSummary.source`.
+    ///
+    /// Needs the cargo feature `plugins`.
     PluginSource "type" {
         /// `local`
         "local" = inline Local(LocalPluginSource);
@@ -976,6 +1153,7 @@ tagged_union! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// [`PluginSource`] whose `type` is `local`.
@@ -988,6 +1166,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// [`PluginSource`] whose `type` is `git`.
@@ -1007,6 +1186,7 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// [`PluginSource`] whose `type` is `npm`.
@@ -1026,6 +1206,7 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// [`PluginSource`] whose `type` is `remote`.
@@ -1035,9 +1216,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Used by `PluginDetail.summary`, `PluginMarketplaceEntry.plugins`, `PluginSearchResult.plugin` and 1 more.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginSummary
     required {
@@ -1096,9 +1280,12 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     sent
     /// Parameters of [`plugin/uninstall`](crate::methods::PluginUninstall).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     PluginUninstallParams
     required {
@@ -1108,17 +1295,23 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Answer to [`plugin/uninstall`](crate::methods::PluginUninstall).
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug, Default)]
     PluginUninstallResponse
     required {}
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 tagged_union! {
     /// Used by `ScheduledTaskSummary.schedule`.
+    ///
+    /// Needs the cargo feature `plugins`.
     ScheduledTaskSchedule "type" {
         /// `hourly`
         "hourly" = inline Hourly(HourlyScheduledTaskSchedule);
@@ -1131,6 +1324,7 @@ tagged_union! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// [`ScheduledTaskSchedule`] whose `type` is `hourly`.
@@ -1146,6 +1340,7 @@ object! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// [`ScheduledTaskSchedule`] whose `type` is `daily`.
@@ -1158,6 +1353,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// [`ScheduledTaskSchedule`] whose `type` is `weekdays`.
@@ -1170,6 +1366,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// [`ScheduledTaskSchedule`] whose `type` is `weekly`.
@@ -1184,9 +1381,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Used by `PluginDetail.scheduledTasks`.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     ScheduledTaskSummary
     required {
@@ -1202,8 +1402,11 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "plugins")]
 string_enum! {
     /// Used by `ScheduledTaskSchedule.days`, `ScheduledTaskSchedule.days`.
+    ///
+    /// Needs the cargo feature `plugins`.
     ScheduledTaskWeekday {
         /// `MO`
         Mo = "MO";
@@ -1222,9 +1425,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "plugins")]
 object! {
     received
     /// Used by `PluginDetail.onboardingSkill`, `PluginDetail.skills`.
+    ///
+    /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
     SkillSummary
     required {

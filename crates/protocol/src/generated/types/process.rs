@@ -4,6 +4,7 @@
 
 #[allow(unused_imports)]
 use super::*;
+#[allow(unused_imports)]
 use std::collections::BTreeMap;
 
 object! {
@@ -34,9 +35,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "processes")]
 object! {
     sent
     /// Parameters of [`command/exec`](crate::methods::CommandExec).
+    ///
+    /// Needs the cargo feature `processes`.
     #[derive(Debug)]
     CommandExecParams
     required {
@@ -75,9 +79,12 @@ object! {
     }
 }
 
+#[cfg(feature = "processes")]
 object! {
     sent
     /// Parameters of [`command/exec/resize`](crate::methods::CommandExecResize).
+    ///
+    /// Needs the cargo feature `processes`.
     #[derive(Debug)]
     CommandExecResizeParams
     required {
@@ -89,18 +96,24 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "processes")]
 object! {
     received
     /// Answer to [`command/exec/resize`](crate::methods::CommandExecResize).
+    ///
+    /// Needs the cargo feature `processes`.
     #[derive(Debug, Default)]
     CommandExecResizeResponse
     required {}
     optional {}
 }
 
+#[cfg(feature = "processes")]
 object! {
     received
     /// Answer to [`command/exec`](crate::methods::CommandExec).
+    ///
+    /// Needs the cargo feature `processes`.
     #[derive(Debug)]
     CommandExecResponse
     required {
@@ -114,9 +127,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "processes")]
 object! {
     sent
     /// Used by `CommandExecParams.size`, `CommandExecResizeParams.size`.
+    ///
+    /// Needs the cargo feature `processes`.
     #[derive(Debug)]
     CommandExecTerminalSize
     required {
@@ -128,9 +144,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "processes")]
 object! {
     sent
     /// Parameters of [`command/exec/terminate`](crate::methods::CommandExecTerminate).
+    ///
+    /// Needs the cargo feature `processes`.
     #[derive(Debug)]
     CommandExecTerminateParams
     required {
@@ -140,18 +159,24 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "processes")]
 object! {
     received
     /// Answer to [`command/exec/terminate`](crate::methods::CommandExecTerminate).
+    ///
+    /// Needs the cargo feature `processes`.
     #[derive(Debug, Default)]
     CommandExecTerminateResponse
     required {}
     optional {}
 }
 
+#[cfg(feature = "processes")]
 object! {
     sent
     /// Parameters of [`command/exec/write`](crate::methods::CommandExecWrite).
+    ///
+    /// Needs the cargo feature `processes`.
     #[derive(Debug)]
     CommandExecWriteParams
     required {
@@ -166,9 +191,12 @@ object! {
     }
 }
 
+#[cfg(feature = "processes")]
 object! {
     received
     /// Answer to [`command/exec/write`](crate::methods::CommandExecWrite).
+    ///
+    /// Needs the cargo feature `processes`.
     #[derive(Debug, Default)]
     CommandExecWriteResponse
     required {}
@@ -202,9 +230,12 @@ object! {
     }
 }
 
+#[cfg(feature = "processes")]
 object! {
     sent
     /// Parameters of [`process/kill`](crate::methods::ProcessKill).
+    ///
+    /// Needs the cargo feature `processes`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -216,9 +247,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "processes")]
 object! {
     received
     /// Answer to [`process/kill`](crate::methods::ProcessKill).
+    ///
+    /// Needs the cargo feature `processes`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -255,9 +289,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "processes")]
 object! {
     sent
     /// Parameters of [`process/resizePty`](crate::methods::ProcessResizePty).
+    ///
+    /// Needs the cargo feature `processes`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -271,9 +308,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "processes")]
 object! {
     received
     /// Answer to [`process/resizePty`](crate::methods::ProcessResizePty).
+    ///
+    /// Needs the cargo feature `processes`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -282,9 +322,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "processes")]
 object! {
     sent
     /// Parameters of [`process/spawn`](crate::methods::ProcessSpawn).
+    ///
+    /// Needs the cargo feature `processes`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -315,9 +358,12 @@ object! {
     }
 }
 
+#[cfg(feature = "processes")]
 object! {
     received
     /// Answer to [`process/spawn`](crate::methods::ProcessSpawn).
+    ///
+    /// Needs the cargo feature `processes`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -326,9 +372,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "processes")]
 object! {
     sent
     /// Used by `ProcessResizePtyParams.size`, `ProcessSpawnParams.size`.
+    ///
+    /// Needs the cargo feature `processes`.
     #[derive(Debug)]
     ProcessTerminalSize
     required {
@@ -340,9 +389,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "processes")]
 object! {
     sent
     /// Parameters of [`process/writeStdin`](crate::methods::ProcessWriteStdin).
+    ///
+    /// Needs the cargo feature `processes`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -359,9 +411,12 @@ object! {
     }
 }
 
+#[cfg(feature = "processes")]
 object! {
     received
     /// Answer to [`process/writeStdin`](crate::methods::ProcessWriteStdin).
+    ///
+    /// Needs the cargo feature `processes`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]

@@ -4,11 +4,15 @@
 
 #[allow(unused_imports)]
 use super::*;
+#[allow(unused_imports)]
 use std::collections::BTreeMap;
 
+#[cfg(feature = "projects")]
 object! {
     received
     /// Used by `ProjectCreateResponse.project`, `ProjectImportResponse.project`, `ProjectListResponse.data` and 2 more.
+    ///
+    /// Needs the cargo feature `projects`.
     #[derive(Debug)]
     Project
     required {
@@ -61,9 +65,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "projects")]
 object! {
     sent
     /// Parameters of [`project/create`](crate::methods::ProjectCreate).
+    ///
+    /// Needs the cargo feature `projects`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -82,9 +89,12 @@ object! {
     }
 }
 
+#[cfg(feature = "projects")]
 object! {
     received
     /// Answer to [`project/create`](crate::methods::ProjectCreate).
+    ///
+    /// Needs the cargo feature `projects`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -96,9 +106,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "projects")]
 object! {
     sent
     /// Parameters of [`project/delete`](crate::methods::ProjectDelete).
+    ///
+    /// Needs the cargo feature `projects`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -110,9 +123,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "projects")]
 object! {
     received
     /// Answer to [`project/delete`](crate::methods::ProjectDelete).
+    ///
+    /// Needs the cargo feature `projects`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -121,9 +137,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "projects")]
 object! {
     sent
     /// Parameters of [`project/import`](crate::methods::ProjectImport).
+    ///
+    /// Needs the cargo feature `projects`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -144,9 +163,12 @@ object! {
     }
 }
 
+#[cfg(feature = "projects")]
 object! {
     received
     /// Answer to [`project/import`](crate::methods::ProjectImport).
+    ///
+    /// Needs the cargo feature `projects`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -158,9 +180,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "projects")]
 object! {
     sent
     /// Parameters of [`project/list`](crate::methods::ProjectList).
+    ///
+    /// Needs the cargo feature `projects`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -178,9 +203,12 @@ object! {
     }
 }
 
+#[cfg(feature = "projects")]
 object! {
     received
     /// Answer to [`project/list`](crate::methods::ProjectList).
+    ///
+    /// Needs the cargo feature `projects`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -195,9 +223,12 @@ object! {
     }
 }
 
+#[cfg(feature = "projects")]
 object! {
     sent
     /// Parameters of [`project/move`](crate::methods::ProjectMove).
+    ///
+    /// Needs the cargo feature `projects`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -212,9 +243,12 @@ object! {
     }
 }
 
+#[cfg(feature = "projects")]
 object! {
     received
     /// Answer to [`project/move`](crate::methods::ProjectMove).
+    ///
+    /// Needs the cargo feature `projects`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -223,9 +257,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "projects")]
 object! {
     sent
     /// Parameters of [`project/read`](crate::methods::ProjectRead).
+    ///
+    /// Needs the cargo feature `projects`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -237,9 +274,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "projects")]
 object! {
     received
     /// Answer to [`project/read`](crate::methods::ProjectRead).
+    ///
+    /// Needs the cargo feature `projects`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -251,9 +291,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "projects")]
 object! {
     sent
     /// Used by `Project.roots`, `ProjectCreateParams.roots`, `ProjectImportParams.roots` and 1 more.
+    ///
+    /// Needs the cargo feature `projects`.
     #[derive(Debug)]
     ProjectRoot
     required {
@@ -263,8 +306,11 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "projects")]
 string_enum! {
     /// Used by `ProjectListParams.sortKey`.
+    ///
+    /// Needs the cargo feature `projects`.
     ProjectSortKey {
         /// `position`
         Position = "position";
@@ -273,9 +319,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "projects")]
 object! {
     sent
     /// Parameters of [`project/update`](crate::methods::ProjectUpdate).
+    ///
+    /// Needs the cargo feature `projects`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -294,9 +343,12 @@ object! {
     }
 }
 
+#[cfg(feature = "projects")]
 object! {
     received
     /// Answer to [`project/update`](crate::methods::ProjectUpdate).
+    ///
+    /// Needs the cargo feature `projects`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -308,9 +360,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "projects")]
 object! {
     sent
     /// Parameters of [`threadSection/create`](crate::methods::ThreadSectionCreate).
+    ///
+    /// Needs the cargo feature `projects`.
     #[derive(Debug)]
     ThreadSectionCreateParams
     required {
@@ -323,9 +378,12 @@ object! {
     }
 }
 
+#[cfg(feature = "projects")]
 object! {
     received
     /// Answer to [`threadSection/create`](crate::methods::ThreadSectionCreate).
+    ///
+    /// Needs the cargo feature `projects`.
     #[derive(Debug)]
     ThreadSectionCreateResponse
     required {
@@ -335,9 +393,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "projects")]
 object! {
     sent
     /// Parameters of [`threadSection/delete`](crate::methods::ThreadSectionDelete).
+    ///
+    /// Needs the cargo feature `projects`.
     #[derive(Debug)]
     ThreadSectionDeleteParams
     required {
@@ -347,18 +408,24 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "projects")]
 object! {
     received
     /// Answer to [`threadSection/delete`](crate::methods::ThreadSectionDelete).
+    ///
+    /// Needs the cargo feature `projects`.
     #[derive(Debug, Default)]
     ThreadSectionDeleteResponse
     required {}
     optional {}
 }
 
+#[cfg(feature = "projects")]
 object! {
     sent
     /// Parameters of [`threadSection/list`](crate::methods::ThreadSectionList).
+    ///
+    /// Needs the cargo feature `projects`.
     #[derive(Debug, Default)]
     ThreadSectionListParams
     required {}
@@ -370,9 +437,12 @@ object! {
     }
 }
 
+#[cfg(feature = "projects")]
 object! {
     received
     /// Answer to [`threadSection/list`](crate::methods::ThreadSectionList).
+    ///
+    /// Needs the cargo feature `projects`.
     #[derive(Debug)]
     ThreadSectionListResponse
     required {
@@ -385,9 +455,12 @@ object! {
     }
 }
 
+#[cfg(feature = "projects")]
 object! {
     sent
     /// Parameters of [`threadSection/update`](crate::methods::ThreadSectionUpdate).
+    ///
+    /// Needs the cargo feature `projects`.
     #[derive(Debug)]
     ThreadSectionUpdateParams
     required {
@@ -402,9 +475,12 @@ object! {
     }
 }
 
+#[cfg(feature = "projects")]
 object! {
     received
     /// Answer to [`threadSection/update`](crate::methods::ThreadSectionUpdate).
+    ///
+    /// Needs the cargo feature `projects`.
     #[derive(Debug)]
     ThreadSectionUpdateResponse
     required {

@@ -4,11 +4,16 @@
 
 #[allow(unused_imports)]
 use super::*;
+#[allow(unused_imports)]
 use serde_json::Value;
+#[allow(unused_imports)]
 use std::collections::BTreeMap;
 
+#[cfg(feature = "realtime")]
 string_enum! {
     /// Used by `ThreadRealtimeStartParams.codexResponseHandoffMode`.
+    ///
+    /// Needs the cargo feature `realtime`.
     CodexResponseHandoffMode {
         /// `thinking`
         Thinking = "thinking";
@@ -19,8 +24,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "realtime")]
 string_enum! {
     /// Used by `ThreadRealtimeAppendTextParams.role`, `ThreadRealtimeInitialItem.role`.
+    ///
+    /// Needs the cargo feature `realtime`.
     ConversationTextRole {
         /// `user`
         User = "user";
@@ -45,8 +53,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "realtime")]
 string_enum! {
     /// Used by `ThreadRealtimeStartParams.outputModality`.
+    ///
+    /// Needs the cargo feature `realtime`.
     RealtimeOutputModality {
         /// `text`
         Text = "text";
@@ -55,8 +66,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "realtime")]
 string_enum! {
     /// Used by `RealtimeVoicesList.defaultV1`, `RealtimeVoicesList.defaultV2`, `RealtimeVoicesList.v1` and 3 more.
+    ///
+    /// Needs the cargo feature `realtime`.
     RealtimeVoice {
         /// `alloy`
         Alloy = "alloy";
@@ -163,9 +177,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "realtime")]
 object! {
     received
     /// Used by `ThreadRealtimeListVoicesResponse.voices`.
+    ///
+    /// Needs the cargo feature `realtime`.
     #[derive(Debug)]
     RealtimeVoicesList
     required {
@@ -186,9 +203,12 @@ object! {
     }
 }
 
+#[cfg(feature = "realtime")]
 object! {
     sent
     /// Parameters of [`thread/realtime/appendAudio`](crate::methods::ThreadRealtimeAppendAudio).
+    ///
+    /// Needs the cargo feature `realtime`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -202,9 +222,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "realtime")]
 object! {
     received
     /// Answer to [`thread/realtime/appendAudio`](crate::methods::ThreadRealtimeAppendAudio).
+    ///
+    /// Needs the cargo feature `realtime`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -213,9 +236,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "realtime")]
 object! {
     sent
     /// Parameters of [`thread/realtime/appendSpeech`](crate::methods::ThreadRealtimeAppendSpeech).
+    ///
+    /// Needs the cargo feature `realtime`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -229,9 +255,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "realtime")]
 object! {
     received
     /// Answer to [`thread/realtime/appendSpeech`](crate::methods::ThreadRealtimeAppendSpeech).
+    ///
+    /// Needs the cargo feature `realtime`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -240,9 +269,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "realtime")]
 object! {
     sent
     /// Parameters of [`thread/realtime/appendText`](crate::methods::ThreadRealtimeAppendText).
+    ///
+    /// Needs the cargo feature `realtime`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -261,9 +293,12 @@ object! {
     }
 }
 
+#[cfg(feature = "realtime")]
 object! {
     received
     /// Answer to [`thread/realtime/appendText`](crate::methods::ThreadRealtimeAppendText).
+    ///
+    /// Needs the cargo feature `realtime`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -350,8 +385,11 @@ object! {
     }
 }
 
+#[cfg(feature = "realtime")]
 string_enum! {
     /// Used by `ThreadRealtimeListResponse.coverage`.
+    ///
+    /// Needs the cargo feature `realtime`.
     ThreadRealtimeCoverage {
         /// `unsupported`
         Unsupported = "unsupported";
@@ -362,9 +400,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "realtime")]
 object! {
     received
     /// Used by `ThreadRealtimeListResponse.data`.
+    ///
+    /// Needs the cargo feature `realtime`.
     #[derive(Debug)]
     ThreadRealtimeEntry
     required {
@@ -412,9 +453,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "realtime")]
 object! {
     sent
     /// Used by `ThreadRealtimeStartParams.initialItems`.
+    ///
+    /// Needs the cargo feature `realtime`.
     #[derive(Debug)]
     ThreadRealtimeInitialItem
     required {
@@ -687,9 +731,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "realtime")]
 object! {
     sent
     /// Parameters of [`thread/realtime/list`](crate::methods::ThreadRealtimeList).
+    ///
+    /// Needs the cargo feature `realtime`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -722,9 +769,12 @@ object! {
     }
 }
 
+#[cfg(feature = "realtime")]
 object! {
     received
     /// Answer to [`thread/realtime/list`](crate::methods::ThreadRealtimeList).
+    ///
+    /// Needs the cargo feature `realtime`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -745,9 +795,12 @@ object! {
     }
 }
 
+#[cfg(feature = "realtime")]
 object! {
     sent
     /// Parameters of [`thread/realtime/listVoices`](crate::methods::ThreadRealtimeListVoices).
+    ///
+    /// Needs the cargo feature `realtime`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -756,9 +809,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "realtime")]
 object! {
     received
     /// Answer to [`thread/realtime/listVoices`](crate::methods::ThreadRealtimeListVoices).
+    ///
+    /// Needs the cargo feature `realtime`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -770,8 +826,11 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "realtime")]
 string_enum! {
     /// Used by `ThreadRealtimeListParams.order`.
+    ///
+    /// Needs the cargo feature `realtime`.
     ThreadRealtimeOrder {
         /// `observedAt`
         ObservedAt = "observedAt";
@@ -818,9 +877,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "realtime")]
 object! {
     sent
     /// Parameters of [`thread/realtime/start`](crate::methods::ThreadRealtimeStart).
+    ///
+    /// Needs the cargo feature `realtime`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -907,14 +969,18 @@ object! {
     }
 }
 
+#[cfg(feature = "realtime")]
 clear! {
     ThreadRealtimeStartParams
     clear_prompt = prompt "prompt";
 }
 
+#[cfg(feature = "realtime")]
 object! {
     received
     /// Answer to [`thread/realtime/start`](crate::methods::ThreadRealtimeStart).
+    ///
+    /// Needs the cargo feature `realtime`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -923,8 +989,11 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "realtime")]
 tagged_union! {
     /// Used by `ThreadRealtimeStartParams.transport`.
+    ///
+    /// Needs the cargo feature `realtime`.
     ThreadRealtimeStartTransport "type" {
         /// `websocket`
         "websocket" = inline Websocket(WebsocketThreadRealtimeStartTransport);
@@ -937,6 +1006,7 @@ tagged_union! {
     }
 }
 
+#[cfg(feature = "realtime")]
 object! {
     sent
     /// [`ThreadRealtimeStartTransport`] whose `type` is `websocket`.
@@ -946,6 +1016,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "realtime")]
 object! {
     sent
     /// [`ThreadRealtimeStartTransport`] whose `type` is `webrtc`.
@@ -958,6 +1029,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "realtime")]
 object! {
     sent
     /// [`ThreadRealtimeStartTransport`] whose `type` is `existingCall`.
@@ -989,9 +1061,12 @@ object! {
     }
 }
 
+#[cfg(feature = "realtime")]
 object! {
     sent
     /// Parameters of [`thread/realtime/stop`](crate::methods::ThreadRealtimeStop).
+    ///
+    /// Needs the cargo feature `realtime`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -1003,9 +1078,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "realtime")]
 object! {
     received
     /// Answer to [`thread/realtime/stop`](crate::methods::ThreadRealtimeStop).
+    ///
+    /// Needs the cargo feature `realtime`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -1070,8 +1148,11 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "realtime")]
 tagged_union! {
     /// Used by `ThreadTimelineListResponse.data`.
+    ///
+    /// Needs the cargo feature `realtime`.
     ThreadTimelineEntry "type" {
         /// `item`
         "item" = boxed Item(ItemThreadTimelineEntry);
@@ -1084,6 +1165,7 @@ tagged_union! {
     }
 }
 
+#[cfg(feature = "realtime")]
 object! {
     received
     /// [`ThreadTimelineEntry`] whose `type` is `item`.
@@ -1100,6 +1182,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "realtime")]
 object! {
     received
     /// [`ThreadTimelineEntry`] whose `type` is `realtime`.
@@ -1114,6 +1197,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "realtime")]
 object! {
     received
     /// [`ThreadTimelineEntry`] whose `type` is `turnStarted`.
@@ -1131,6 +1215,7 @@ object! {
     }
 }
 
+#[cfg(feature = "realtime")]
 object! {
     received
     /// [`ThreadTimelineEntry`] whose `type` is `turnCompleted`.
@@ -1156,9 +1241,12 @@ object! {
     }
 }
 
+#[cfg(feature = "realtime")]
 object! {
     sent
     /// Parameters of [`thread/timeline/list`](crate::methods::ThreadTimelineList).
+    ///
+    /// Needs the cargo feature `realtime`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -1175,9 +1263,12 @@ object! {
     }
 }
 
+#[cfg(feature = "realtime")]
 object! {
     received
     /// Answer to [`thread/timeline/list`](crate::methods::ThreadTimelineList).
+    ///
+    /// Needs the cargo feature `realtime`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]

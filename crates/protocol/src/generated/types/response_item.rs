@@ -4,7 +4,9 @@
 
 #[allow(unused_imports)]
 use super::*;
+#[allow(unused_imports)]
 use serde_json::Value;
+#[allow(unused_imports)]
 use std::collections::BTreeMap;
 
 tagged_union! {

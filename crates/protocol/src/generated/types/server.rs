@@ -4,7 +4,9 @@
 
 #[allow(unused_imports)]
 use super::*;
+#[allow(unused_imports)]
 use crate::JsonObject;
+#[allow(unused_imports)]
 use std::collections::BTreeMap;
 
 object! {
@@ -57,9 +59,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "server")]
 object! {
     sent
     /// Parameters of [`feedback/save`](crate::methods::FeedbackSave).
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug)]
     FeedbackSaveParams
     required {
@@ -82,9 +87,12 @@ object! {
     }
 }
 
+#[cfg(feature = "server")]
 object! {
     received
     /// Answer to [`feedback/save`](crate::methods::FeedbackSave).
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug)]
     FeedbackSaveResponse
     required {
@@ -99,9 +107,12 @@ object! {
     }
 }
 
+#[cfg(feature = "server")]
 object! {
     sent
     /// Parameters of [`feedback/upload`](crate::methods::FeedbackUpload).
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug)]
     FeedbackUploadParams
     required {
@@ -122,9 +133,12 @@ object! {
     }
 }
 
+#[cfg(feature = "server")]
 object! {
     received
     /// Answer to [`feedback/upload`](crate::methods::FeedbackUpload).
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug)]
     FeedbackUploadResponse
     required {
@@ -218,9 +232,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "server")]
 object! {
     sent
     /// Parameters of [`mock/experimentalMethod`](crate::methods::MockExperimentalMethod).
+    ///
+    /// Needs the cargo feature `server`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -232,9 +249,12 @@ object! {
     }
 }
 
+#[cfg(feature = "server")]
 object! {
     received
     /// Answer to [`mock/experimentalMethod`](crate::methods::MockExperimentalMethod).
+    ///
+    /// Needs the cargo feature `server`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -246,9 +266,12 @@ object! {
     }
 }
 
+#[cfg(feature = "server")]
 object! {
     received
     /// Used by `ServerDiagnosticsResponse.gauges`.
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug)]
     ServerDiagnosticsGauge
     required {
@@ -260,9 +283,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "server")]
 object! {
     sent
     /// Parameters of [`server/diagnostics`](crate::methods::ServerDiagnostics).
+    ///
+    /// Needs the cargo feature `server`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -271,9 +297,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "server")]
 object! {
     received
     /// Used by `ServerDiagnosticsResponse.process`.
+    ///
+    /// Needs the cargo feature `server`.
     #[derive(Debug)]
     ServerDiagnosticsProcess
     required {
@@ -288,9 +317,12 @@ object! {
     }
 }
 
+#[cfg(feature = "server")]
 object! {
     received
     /// Answer to [`server/diagnostics`](crate::methods::ServerDiagnostics).
+    ///
+    /// Needs the cargo feature `server`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]

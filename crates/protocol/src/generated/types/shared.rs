@@ -4,6 +4,7 @@
 
 #[allow(unused_imports)]
 use super::*;
+#[allow(unused_imports)]
 use serde_json::Value;
 
 /// Used by `ConfigLayerSource.file`, `ConfigLayerSource.file`, `ConfigLayerSource.file` and 61 more.
@@ -35,14 +36,18 @@ object! {
     }
 }
 
+#[cfg(feature = "full")]
 tagged_union! {
     /// No method uses it directly.
+    ///
+    /// Needs the cargo feature `full`.
     AnswerAnnotation "kind" {
         /// `wellbeingHelpline`
         "wellbeingHelpline" = inline WellbeingHelpline(WellbeingHelplineAnswerAnnotation);
     }
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// [`AnswerAnnotation`] whose `kind` is `wellbeingHelpline`.
@@ -55,14 +60,18 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "full")]
 tagged_union! {
     /// No method uses it directly.
+    ///
+    /// Needs the cargo feature `full`.
     AnswerReplacement "kind" {
         /// `wellbeingPromptHelpline`
         "wellbeingPromptHelpline" = inline WellbeingPromptHelpline(WellbeingPromptHelplineAnswerReplacement);
     }
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// [`AnswerReplacement`] whose `kind` is `wellbeingPromptHelpline`.
@@ -87,8 +96,11 @@ object! {
     }
 }
 
+#[cfg(feature = "full")]
 tagged_union! {
     /// No method uses it directly.
+    ///
+    /// Needs the cargo feature `full`.
     BlockReason "kind" {
         /// `protection`
         "protection" = inline Protection(ProtectionBlockReason);
@@ -97,6 +109,7 @@ tagged_union! {
     }
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// [`BlockReason`] whose `kind` is `protection`.
@@ -109,6 +122,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// [`BlockReason`] whose `kind` is `cyber`.
@@ -465,8 +479,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "full")]
 string_enum! {
     /// Used by `AnswerAnnotation.subject`.
+    ///
+    /// Needs the cargo feature `full`.
     HelplineSubject {
         /// `answer`
         Answer = "answer";
@@ -671,25 +688,43 @@ string_enum! {
 }
 
 /// No method uses it directly.
+///
+/// Needs the cargo feature `full`.
+#[cfg(feature = "full")]
 pub type NullableGatewayOAuthLoginParams = Option<GatewayOAuthLoginParams>;
 
 /// No method uses it directly.
+///
+/// Needs the cargo feature `full`.
+#[cfg(feature = "full")]
 pub type NullableGatewayOAuthReadParams = Option<GatewayOAuthReadParams>;
 
 /// No method uses it directly.
+///
+/// Needs the cargo feature `full`.
+#[cfg(feature = "full")]
 pub type NullableGetAccountRateLimitsParams = Option<GetAccountRateLimitsParams>;
 
 /// No method uses it directly.
+///
+/// Needs the cargo feature `full`.
+#[cfg(feature = "full")]
 pub type NullableGetAccountTokenUsageParams = Option<GetAccountTokenUsageParams>;
 
 /// No method uses it directly.
 ///
+/// Needs the cargo feature `full`.
+///
 /// Experimental: needs `experimentalApi`.
+#[cfg(feature = "full")]
 pub type NullableRemoteControlDisableParams = Option<RemoteControlDisableParams>;
 
 /// No method uses it directly.
 ///
+/// Needs the cargo feature `full`.
+///
 /// Experimental: needs `experimentalApi`.
+#[cfg(feature = "full")]
 pub type NullableRemoteControlEnableParams = Option<RemoteControlEnableParams>;
 
 object! {
@@ -734,9 +769,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// No method uses it directly.
+    ///
+    /// Needs the cargo feature `full`.
     #[derive(Debug)]
     RawResponseCompletedNotification
     required {
@@ -755,9 +793,12 @@ object! {
     }
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// No method uses it directly.
+    ///
+    /// Needs the cargo feature `full`.
     #[derive(Debug)]
     RawResponseItemCompletedNotification
     required {
@@ -807,9 +848,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// Used by `RawResponseCompletedNotification.usageMetadata`.
+    ///
+    /// Needs the cargo feature `full`.
     #[derive(Debug, Default)]
     ResponseUsageMetadata
     required {}
@@ -891,8 +935,11 @@ object! {
     }
 }
 
+#[cfg(feature = "full")]
 string_enum! {
     /// Used by `AppConfig.omit_tools_from`.
+    ///
+    /// Needs the cargo feature `full`.
     ToolExposureSurface {
         /// `code_mode`
         CodeMode = "code_mode";
@@ -903,8 +950,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "full")]
 string_enum! {
     /// No method uses it directly.
+    ///
+    /// Needs the cargo feature `full`.
     TrustedContacts {
         /// `check`
         Check = "check";
@@ -913,8 +963,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "full")]
 string_enum! {
     /// Used by `UserVerificationErrorDetails.reason`.
+    ///
+    /// Needs the cargo feature `full`.
     ///
     /// Experimental: needs `experimentalApi`.
     UserVerificationCancellationReason {
@@ -925,8 +978,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "full")]
 tagged_union! {
     /// Used by `UserVerificationRpcError.data`.
+    ///
+    /// Needs the cargo feature `full`.
     ///
     /// Experimental: needs `experimentalApi`.
     UserVerificationErrorDetails "type" {
@@ -941,6 +997,7 @@ tagged_union! {
     }
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// [`UserVerificationErrorDetails`] whose `type` is `invalidRequest`.
@@ -953,6 +1010,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// [`UserVerificationErrorDetails`] whose `type` is `unavailable`.
@@ -965,6 +1023,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// [`UserVerificationErrorDetails`] whose `type` is `cancelled`.
@@ -977,6 +1036,7 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// [`UserVerificationErrorDetails`] whose `type` is `failed`.
@@ -989,8 +1049,11 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "full")]
 string_enum! {
     /// Used by `UserVerificationErrorDetails.reason`.
+    ///
+    /// Needs the cargo feature `full`.
     ///
     /// Experimental: needs `experimentalApi`.
     UserVerificationFailureReason {
@@ -1005,8 +1068,11 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "full")]
 string_enum! {
     /// Used by `UserVerificationErrorDetails.reason`.
+    ///
+    /// Needs the cargo feature `full`.
     ///
     /// Experimental: needs `experimentalApi`.
     UserVerificationInvalidRequestReason {
@@ -1015,9 +1081,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// No method uses it directly.
+    ///
+    /// Needs the cargo feature `full`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -1033,9 +1102,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "full")]
 object! {
     received
     /// No method uses it directly.
+    ///
+    /// Needs the cargo feature `full`.
     #[derive(Debug, Default)]
     W3cTraceContext
     required {}

@@ -4,7 +4,9 @@
 
 #[allow(unused_imports)]
 use super::*;
+#[allow(unused_imports)]
 use serde_json::Value;
+#[allow(unused_imports)]
 use std::collections::BTreeMap;
 
 /// Used by `SubAgentSource.agent_path`.
@@ -56,8 +58,11 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 string_enum! {
     /// Used by `ThreadGuardianAssessment.outcome`.
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     GuardianAssessmentOutcome {
@@ -68,9 +73,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`memory/reset`](crate::methods::MemoryReset).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -79,9 +87,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`memory/status`](crate::methods::MemoryStatus).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -93,9 +104,12 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`memory/status`](crate::methods::MemoryStatus).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -109,9 +123,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "server")]
 object! {
     received
     /// Answer to [`rollout/compress`](crate::methods::RolloutCompress).
+    ///
+    /// Needs the cargo feature `server`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -491,9 +508,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Used by `ThreadGuardianReviewResponse.assessment`.
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -511,9 +531,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/guardianReview`](crate::methods::ThreadGuardianReview).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -525,9 +548,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/guardianReview`](crate::methods::ThreadGuardianReview).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -608,8 +634,11 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 string_enum! {
     /// Used by `ThreadMemoryModeSetParams.mode`.
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ThreadMemoryMode {
         /// `enabled`
         Enabled = "enabled";
@@ -618,9 +647,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/memoryMode/set`](crate::methods::ThreadMemoryModeSet).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -634,9 +666,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/memoryMode/set`](crate::methods::ThreadMemoryModeSet).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -645,9 +680,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/memory/read`](crate::methods::ThreadMemoryRead).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -659,9 +697,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/memory/read`](crate::methods::ThreadMemoryRead).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -859,9 +900,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/sample/cancel`](crate::methods::ThreadSampleCancel).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -873,9 +917,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/sample/cancel`](crate::methods::ThreadSampleCancel).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -884,9 +931,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/sample`](crate::methods::ThreadSample).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -917,9 +967,12 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/sample`](crate::methods::ThreadSample).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -987,9 +1040,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "projects")]
 object! {
     sent
     /// Parameters of [`thread/section/move`](crate::methods::ThreadSectionMove).
+    ///
+    /// Needs the cargo feature `projects`.
     #[derive(Debug)]
     ThreadSectionMoveParams
     required {
@@ -1004,9 +1060,12 @@ object! {
     }
 }
 
+#[cfg(feature = "projects")]
 object! {
     received
     /// Answer to [`thread/section/move`](crate::methods::ThreadSectionMove).
+    ///
+    /// Needs the cargo feature `projects`.
     #[derive(Debug, Default)]
     ThreadSectionMoveResponse
     required {}

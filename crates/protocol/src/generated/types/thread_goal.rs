@@ -150,9 +150,12 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/goal/clear`](crate::methods::ThreadGoalClear).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
     ThreadGoalClearParams
     required {
@@ -167,9 +170,12 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/goal/clear`](crate::methods::ThreadGoalClear).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
     ThreadGoalClearResponse
     required {
@@ -191,9 +197,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/goal/get`](crate::methods::ThreadGoalGet).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
     ThreadGoalGetParams
     required {
@@ -203,9 +212,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/goal/get`](crate::methods::ThreadGoalGet).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     #[derive(Debug, Default)]
     ThreadGoalGetResponse
     required {}
@@ -215,8 +227,11 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 string_enum! {
     /// Used by `ThreadGoalClearParams.origin`, `ThreadGoalSetParams.origin`.
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ThreadGoalMutationOrigin {
         /// `user`
         User = "user";
@@ -225,9 +240,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/goal/set`](crate::methods::ThreadGoalSet).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
     ThreadGoalSetParams
     required {
@@ -248,9 +266,12 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/goal/set`](crate::methods::ThreadGoalSet).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
     ThreadGoalSetResponse
     required {
@@ -295,9 +316,12 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/prediction/request`](crate::methods::ThreadPredictionRequest).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -311,9 +335,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/prediction/request`](crate::methods::ThreadPredictionRequest).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]

@@ -4,6 +4,7 @@
 
 #[allow(unused_imports)]
 use super::*;
+#[allow(unused_imports)]
 use std::collections::BTreeMap;
 
 object! {
@@ -422,11 +423,14 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/search/cancel`](crate::methods::ThreadSearchCancel).
     ///
     /// Parameters of [`thread/search/stream/cancel`](crate::methods::ThreadSearchStreamCancel).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -438,11 +442,14 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/search/cancel`](crate::methods::ThreadSearchCancel).
     ///
     /// Answer to [`thread/search/stream/cancel`](crate::methods::ThreadSearchStreamCancel).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -451,9 +458,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Used by `ThreadSearchOccurrencesResponse.data`.
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -473,9 +483,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/searchOccurrences`](crate::methods::ThreadSearchOccurrences).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -494,9 +507,12 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/searchOccurrences`](crate::methods::ThreadSearchOccurrences).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -511,11 +527,14 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/search`](crate::methods::ThreadSearch).
     ///
     /// Parameters of [`thread/search/stream`](crate::methods::ThreadSearchStream).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -562,11 +581,14 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/search`](crate::methods::ThreadSearch).
     ///
     /// Answer to [`thread/search/stream`](crate::methods::ThreadSearchStream).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -597,8 +619,11 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 string_enum! {
     /// Used by `ThreadSearchParams.sortKey`.
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ThreadSearchSortKey {
         /// `created_at`
         CreatedAt = "created_at";
@@ -609,9 +634,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Used by `ThreadSearchOccurrence.snippetMatchRange`.
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]

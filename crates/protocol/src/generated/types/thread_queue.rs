@@ -4,12 +4,17 @@
 
 #[allow(unused_imports)]
 use super::*;
+#[allow(unused_imports)]
 use serde_json::Value;
+#[allow(unused_imports)]
 use std::collections::BTreeMap;
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Used by `ThreadQueueAddResponse.queuedSubmission`, `ThreadQueueListResponse.data`, `ThreadQueueUpdateResponse.queuedSubmission`.
+    ///
+    /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
     QueuedSubmission
     required {
@@ -28,9 +33,12 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Used by `ThreadAttachmentAddResponse.attachment`, `ThreadAttachmentListResponse.data`.
+    ///
+    /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
     ThreadAttachment
     required {
@@ -48,8 +56,11 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 string_enum! {
     /// Used by `ThreadAttachmentAddResponse.outcome`.
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ThreadAttachmentAddOutcome {
         /// `created`
         Created = "created";
@@ -58,9 +69,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/attachment/add`](crate::methods::ThreadAttachmentAdd).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
     ThreadAttachmentAddParams
     required {
@@ -76,9 +90,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/attachment/add`](crate::methods::ThreadAttachmentAdd).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
     ThreadAttachmentAddResponse
     required {
@@ -90,9 +107,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/attachment/list`](crate::methods::ThreadAttachmentList).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
     ThreadAttachmentListParams
     required {
@@ -107,9 +127,12 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/attachment/list`](crate::methods::ThreadAttachmentList).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
     ThreadAttachmentListResponse
     required {
@@ -132,9 +155,12 @@ string_enum! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Used by `ThreadAttachmentOwnerListResponse.data`.
+    ///
+    /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
     ThreadAttachmentOwner
     required {
@@ -146,9 +172,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/attachmentOwner/list`](crate::methods::ThreadAttachmentOwnerList).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
     ThreadAttachmentOwnerListParams
     required {
@@ -167,9 +196,12 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/attachmentOwner/list`](crate::methods::ThreadAttachmentOwnerList).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
     ThreadAttachmentOwnerListResponse
     required {
@@ -182,9 +214,12 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/attachment/remove`](crate::methods::ThreadAttachmentRemove).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
     ThreadAttachmentRemoveParams
     required {
@@ -198,9 +233,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/attachment/remove`](crate::methods::ThreadAttachmentRemove).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     #[derive(Debug, Default)]
     ThreadAttachmentRemoveResponse
     required {}
@@ -227,9 +265,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/queue/add`](crate::methods::ThreadQueueAdd).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -250,9 +291,12 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/queue/add`](crate::methods::ThreadQueueAdd).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -276,9 +320,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/queue/delete`](crate::methods::ThreadQueueDelete).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -292,9 +339,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/queue/delete`](crate::methods::ThreadQueueDelete).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -306,9 +356,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/queue/list`](crate::methods::ThreadQueueList).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -325,9 +378,12 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/queue/list`](crate::methods::ThreadQueueList).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -342,9 +398,12 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/queue/reorder`](crate::methods::ThreadQueueReorder).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -358,9 +417,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/queue/reorder`](crate::methods::ThreadQueueReorder).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -369,9 +431,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/queue/start`](crate::methods::ThreadQueueStart).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -386,9 +451,12 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/queue/start`](crate::methods::ThreadQueueStart).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -400,9 +468,12 @@ object! {
     optional {}
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     sent
     /// Parameters of [`thread/queue/update`](crate::methods::ThreadQueueUpdate).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -423,9 +494,12 @@ object! {
     }
 }
 
+#[cfg(feature = "thread-extras")]
 object! {
     received
     /// Answer to [`thread/queue/update`](crate::methods::ThreadQueueUpdate).
+    ///
+    /// Needs the cargo feature `thread-extras`.
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]

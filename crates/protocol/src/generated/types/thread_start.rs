@@ -4,6 +4,7 @@
 
 #[allow(unused_imports)]
 use super::*;
+#[allow(unused_imports)]
 use crate::JsonObject;
 
 tagged_union! {

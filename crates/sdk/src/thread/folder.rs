@@ -1,6 +1,6 @@
 //! Names the working folder in an error of the server that only says that something was not found.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::Error;
 use crate::client::Core;
@@ -14,17 +14,18 @@ pub(super) fn name_missing(error: Error, core: &Core, cwd: Option<&str>) -> Erro
     if !refused {
         return error;
     }
-    // The runtime works in the folder that it was started in.
-    let folder = cwd.map(PathBuf::from).or_else(|| core.working_folder().map(Path::to_owned));
-    match folder {
-        Some(folder) if folder.is_dir() => error,
-        Some(folder) => error.with_note(&format!(
+    // The runtime works in the folder that it was started in. 0.154.0 and older need that one too where the thread has its own.
+    let mut folders = cwd.map(Path::new).into_iter().chain(core.working_folder());
+    if let Some(folder) = folders.find(|folder| !folder.is_dir()) {
+        return error.with_note(&format!(
             "; the working folder {} does not exist: create it, or set another with `cwd`",
             folder.display()
-        )),
-        None if std::env::current_dir().is_ok() => error,
-        None => error.with_note(
-            "; the working folder of this process has been removed: set another with `cwd`, of the thread or of CodexConfig",
-        ),
+        ));
     }
+    if core.working_folder().is_some() || std::env::current_dir().is_ok() {
+        return error;
+    }
+    error.with_note(
+        "; the working folder of this process has been removed: set another with `cwd`, of the thread or of CodexConfig",
+    )
 }

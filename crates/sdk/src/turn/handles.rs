@@ -136,7 +136,7 @@ impl AsyncTurnHandle {
     /// client and use [`AsyncThread::recover`](crate::AsyncThread::recover).
     ///
     /// A turn whose runtime died is recorded as `interrupted`, with the items that were stored by then. The result has no token
-    /// usage, which the runtime does not record by turn.
+    /// usage, which the runtime does not record by turn. Runtimes 0.144.4 and older record a failed turn as a completed one.
     ///
     /// # Errors
     /// [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn;
@@ -271,7 +271,7 @@ impl TurnHandle {
     /// client and use [`Thread::recover`](crate::Thread::recover).
     ///
     /// A turn whose runtime died is recorded as `interrupted`, with the items that were stored by then. The result has no token
-    /// usage, which the runtime does not record by turn.
+    /// usage, which the runtime does not record by turn. Runtimes 0.144.4 and older record a failed turn as a completed one.
     ///
     /// # Errors
     /// [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn;

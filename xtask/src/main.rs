@@ -25,10 +25,11 @@ usage: cargo xtask <command>
                     (with --offline, all of them ask no runtime and take the vendored facts as they are)
   test              the whole suite; needs cargo and npm or pip, and no network once the runtime is installed
   test-installs     really installs the runtime into empty folders, through npm and through pip
-  compat            run the tests of the real runtime against old and new ones, write docs/compat.md; ten minutes, and
+  compat            run the tests of the real runtime against old and new ones, write docs/compat.md; half an hour, and
                     the network the first time; fails where what differs is not what xtask/src/compat explains
   compat --check    the same, write nothing, fail where the document differs
   compat VERSION..  only these, and no document
+  compat --kept     no run: write docs/compat.md from what the last run of each version came to
   api               write the snapshots of the public API, docs/api
   api --check       fail where they differ
   lint              format, clippy, rustdoc, and what needs further tools (says how to install a missing one)
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         ["api"] => api::snapshot(false),
         ["api", "--check"] => api::snapshot(true),
         ["compat", "--check"] => compat::compat(&[], true),
+        ["compat", "--kept"] => compat::write_kept(),
         ["compat", versions @ ..] => compat::compat(versions, false),
         ["lint"] => lint::lint(true),
         ["lint", "--basic"] => lint::lint(false),

@@ -4,6 +4,8 @@
 /// the row with the longest one.
 pub(crate) const BEHAVIOURS: &[(&str, &[&str])] = &[
     ("Starting, metadata, closing; nothing is left behind", &["real_runtime::start"]),
+    ("First starts on one new home wait for each other", &["real_runtime::new_home"]),
+    ("The environment of the host changes no test", &["real_runtime::environment"]),
     (
         "Turns: inputs, results, items, the model of a turn",
         &["real_runtime::turns", "real_runtime::final_response"],
@@ -33,6 +35,20 @@ pub(crate) const BEHAVIOURS: &[(&str, &[&str])] = &[
         &["real_runtime::failures", "surface_errors", "surface_threads::unknown_and_malformed_ids"],
     ),
     ("A turn is interrupted when nobody holds it, or its time is up", &["real_runtime::dropping"]),
+    (
+        "An interrupt ends the commands of its turn, where that is asked for",
+        &[
+            "real_runtime::interrupting::an_interrupted_turn_takes_its_commands",
+            "real_runtime::interrupting::an_explicit_interrupt_returns_when_the_commands",
+        ],
+    ),
+    ("Two hundred turns that start at once", &["real_runtime::many_starts"]),
+    ("What a lost turn leaves, and its recovery", &["real_runtime::recovering"]),
+    (
+        "An interrupt takes effect whenever it was due; so does a steer",
+        &["real_runtime::interrupting", "real_runtime::recovering::a_compaction_can_be_interrupted"],
+    ),
+    ("Limits of a turn: time, silence, tokens, model requests", &["real_runtime::limits"]),
     ("Everything that waits ends when the runtime dies", &["real_runtime::death"]),
     (
         "A thread goes on in a new runtime, with what bounds it",

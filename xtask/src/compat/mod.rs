@@ -24,7 +24,7 @@ struct Run {
 }
 
 /// Runs the suite against all versions and writes the document, or with `check` fails where it differs. With versions
-/// named it runs against those and writes nothing.
+/// named it runs against those and writes nothing. What each run came to is kept for `write_kept`.
 pub(crate) fn compat(named: &[&str], check: bool) -> Result<(), Failure> {
     if let Some(unknown) = named.iter().find(|version| !VERSIONS.contains(version)) {
         return Err(
@@ -41,6 +41,7 @@ pub(crate) fn compat(named: &[&str], check: bool) -> Result<(), Failure> {
         eprintln!("runtime {version}:");
         let outcome = suite.run(&program)?;
         eprintln!("  {} tests drive it, {} of them fail", outcome.driven.len(), outcome.failed.len());
+        outcome.keep(version)?;
         runs.push(Run { version, outcome });
     }
 
@@ -51,7 +52,22 @@ pub(crate) fn compat(named: &[&str], check: bool) -> Result<(), Failure> {
     if !named.is_empty() {
         return Ok(());
     }
-    let text = table::render(&runs)?;
+    write(&runs, check)
+}
+
+/// Writes the document from what the last run of each version came to, so that a change of a few tests takes no whole run.
+pub(crate) fn write_kept() -> Result<(), Failure> {
+    let runs = VERSIONS.into_iter().map(|version| Ok(Run { version, outcome: Outcome::kept(version)? }));
+    let runs = runs.collect::<Result<Vec<_>, Failure>>()?;
+    let problems = differences::problems(&runs);
+    if !problems.is_empty() {
+        return Err(problems.join("\n").into());
+    }
+    write(&runs, false)
+}
+
+fn write(runs: &[Run], check: bool) -> Result<(), Failure> {
+    let text = table::render(runs)?;
     let path = root().join(DOCUMENT);
     if fs::read_to_string(&path).is_ok_and(|committed| committed == text) {
         return Ok(());

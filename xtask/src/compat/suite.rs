@@ -1,26 +1,30 @@
 //! The SDK's tests of the real runtime, run against one program.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cargo::root;
 use crate::{Failure, bounded};
 
-/// For all tests of one version. Each has a watchdog of a minute of its own.
-const TIME: Duration = Duration::from_secs(900);
+/// For all tests of one version. They took eight minutes beside other builds on two cores; each test has a watchdog of its
+/// own, of a minute, or of five where it tries all options of the builders.
+const TIME: Duration = Duration::from_secs(1800);
 
-/// The test programs, by name.
+/// The test programs, and the programs that they start, by name.
 pub(crate) struct Suite {
-    programs: Vec<(String, PathBuf)>,
+    tests: Vec<(String, PathBuf)>,
+    helpers: Vec<(String, PathBuf)>,
 }
 
 /// What the tests of one version came to. A test is named `program::module::test`; that both clients are tested is left
 /// out of the name.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     /// The tests that drove the runtime.
     pub(crate) driven: BTreeSet<String>,
@@ -30,20 +34,35 @@ pub(crate) struct Outcome {
     pub(crate) unfinished: Vec<String>,
 }
 
-/// Builds the tests.
+/// Builds the tests, and the programs of the testkit that they start. A test would build those on its first use, and its
+/// watchdog does not wait for that.
 pub(crate) fn build() -> Result<Suite, Failure> {
+    let helpers =
+        build_with(&["build", "--package", "openai-codex-testkit", "--all-features", "--bins"], "bin")?;
+    let tests = build_with(
+        &[
+            "test",
+            "--package",
+            "openai-codex",
+            "--all-features",
+            "--no-run",
+            "--test",
+            "real_runtime",
+            "--test",
+            "surface_*",
+        ],
+        "test",
+    )?;
+    Ok(Suite { tests, helpers })
+}
+
+/// Runs Cargo; the programs of this kind that it has built, by name.
+fn build_with(arguments: &[&str], kind: &str) -> Result<Vec<(String, PathBuf)>, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments =
-        ["test", "--package", "openai-codex", "--all-features", "--no-run", "--message-format=json"];
-    let tests = ["--test", "real_runtime", "--test", "surface_*"];
-    eprintln!("$ cargo {} {}", arguments.join(" "), tests.join(" "));
+    eprintln!("$ cargo {}", arguments.join(" "));
     let mut command = Command::new(cargo);
-    let output = command
-        .args(arguments)
-        .args(tests)
-        .current_dir(root())
-        .stderr(std::process::Stdio::inherit())
-        .output()?;
+    command.args(arguments).arg("--message-format=json").current_dir(root());
+    let output = command.stderr(std::process::Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err("the tests cannot be built".into());
     }
@@ -52,11 +71,11 @@ pub(crate) fn build() -> Result<Suite, Failure> {
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .collect::<Vec<_>>();
     let programs = messages.iter().filter_map(|message| {
-        let of_a_test = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "test");
-        let name = message["target"]["name"].as_str().filter(|_| of_a_test)?;
+        let of_this_kind = message["target"]["kind"].as_array()?.iter().any(|of| of == kind);
+        let name = message["target"]["name"].as_str().filter(|_| of_this_kind)?;
         Some((name.to_owned(), PathBuf::from(message["executable"].as_str()?)))
     });
-    Ok(Suite { programs: programs.collect() })
+    Ok(programs.collect())
 }
 
 impl Suite {
@@ -65,12 +84,16 @@ impl Suite {
         let mut outcome = Outcome::default();
         let deadline = Instant::now() + TIME;
         let package = root().join("crates").join("sdk");
-        for (name, program) in &self.programs {
+        for (name, program) in &self.tests {
             eprintln!("  {name}");
             let mut command = Command::new(program);
             // As Cargo runs it. Two at a time: the watchdogs are not made for more on a small machine.
             command.args(["--show-output", "--test-threads=2"]).current_dir(&package);
             command.env("CARGO_MANIFEST_DIR", &package).env("OPENAI_CODEX_TEST_RUNTIME", runtime);
+            for (name, helper) in &self.helpers {
+                // The variable that the testkit reads for `scripted-app-server` is `SCRIPTED_APP_SERVER_BIN`.
+                command.env(format!("{}_BIN", name.to_uppercase().replace('-', "_")), helper);
+            }
             // What tests print on purpose is in stdout, with the name of the test.
             command.env("RUST_BACKTRACE", "0").stderr(std::process::Stdio::null());
             let ended = bounded::run(&mut command, deadline.saturating_duration_since(Instant::now()))?;
@@ -83,6 +106,21 @@ impl Suite {
 }
 
 impl Outcome {
+    /// Keeps it as the last one of this version.
+    pub(crate) fn keep(&self, version: &str) -> Result<(), Failure> {
+        let path = kept_at(version);
+        fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        Ok(fs::write(path, serde_json::to_vec(self)?)?)
+    }
+
+    /// The last one of this version.
+    pub(crate) fn kept(version: &str) -> Result<Self, Failure> {
+        let text = fs::read(kept_at(version)).map_err(|e| {
+            format!("no outcome of {version} is kept; run `cargo xtask compat {version}`: {e}")
+        })?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+
     /// Reads what a test program has printed; tells whether it came to its end.
     fn read(&mut self, program: &str, output: &str) -> bool {
         let name = |test: &str| {
@@ -109,6 +147,10 @@ impl Outcome {
         self.driven.extend(self.failed.keys().cloned());
         output.contains("\ntest result: ")
     }
+}
+
+fn kept_at(version: &str) -> PathBuf {
+    root().join("target").join("compat").join(format!("{version}.json"))
 }
 
 /// The words of the panic, which follow the line that says where it was.

@@ -6,7 +6,7 @@ use openai_codex_runtime::VERSION;
 
 use super::Run;
 use super::behaviours::{BEHAVIOURS, row_of};
-use super::differences::{DIFFERENCES, explanation};
+use super::differences::{DIFFERENCES, Sort, explanation};
 use crate::Failure;
 
 const HEAD: &str = "\
@@ -15,7 +15,7 @@ const HEAD: &str = "\
 
 The SDK is built and tested against one runtime, the pinned one. Its tests of the real runtime, blocking and async, were also
 run against others, from the registries of npm and pip. In the table ✓ says that all tests of a behaviour pass, ✗ that none
-does, – that some do; the numbers refer to the explanations below. What could not be tested is neither.
+does, – that some do, or not always; the numbers refer to the explanations below. What could not be tested is neither.
 
 ";
 
@@ -23,7 +23,7 @@ does, – that some do; the numbers refer to the explanations below. What could 
 const COPED_WITH: &str = "\
 ## What else differs
 
-- **Sub-agents.** With 0.163.0 and 0.169.0 the turn of a sub-agent names the turn it works for. With 0.154.0 and older the
+- **Sub-agents.** With 0.163.0 and newer the turn of a sub-agent names the turn it works for. With 0.154.0 and older the
   SDK learns that from the item with which the sub-agent was given work (`collabAgentToolCall`). The sub-agent may be at work
   before that item has come: up to 16 events of its turn are kept till then.
 - **The order of `thread_list().all()` and `.pages()`.** By recency, which runtimes before 0.142.0 do not know; with those by
@@ -34,12 +34,12 @@ const COPED_WITH: &str = "\
   `mcp__name` later.
 - **What a thread is told.** With 0.133.0 and 0.144.4 a thread that goes on in a new runtime tells the model once more of its
   sandbox and its approvals; they are the same.
-- **The reviewer.** In the tests, whose model is one of their own, 0.169.0 has it review what wants out of the sandbox too;
-  0.163.0 and older ask for `codex-auto-review`. 0.133.0 answers `guardian_subagent` where the reviewer is `auto_review`.
+- **The reviewer.** In the tests, whose model is one of their own, 0.169.0 and newer have it review what wants out of the sandbox
+  too; 0.163.0 and older ask for `codex-auto-review`. 0.133.0 answers `guardian_subagent` where the reviewer is `auto_review`.
 - **An empty `.git`** makes its folder a repository for 0.133.0 and 0.144.4. Where the user trusts that one, a read-only thread,
   of whose folder the SDK says nothing, loads what a folder below it brings. Of a thread that writes the SDK says that the
   folder is untrusted, and nothing is loaded.
-- **Base instructions.** With 0.163.0 and 0.169.0 they reach the model as a message of the developer, with 0.154.0 and older
+- **Base instructions.** With 0.163.0 and newer they reach the model as a message of the developer, with 0.154.0 and older
   as the request's `instructions`.
 - **Images.** 0.133.0 puts texts (`<image>`, `</image>`) around an image, which the model sees as the user's.
 - **Summaries.** With 0.133.0 and 0.144.4 the turn in `turn/completed` holds no items; `RunResult::items` comes from the stream with
@@ -95,17 +95,30 @@ fn counts() -> Result<String, Failure> {
 
 fn cell(run: &Run, row: usize) -> String {
     let here = |test: &&String| row_of(test) == Some(row);
-    let driven = run.outcome.driven.iter().filter(here).count();
-    let failed: Vec<&String> = run.outcome.failed.keys().filter(here).collect();
-    let mut notes: Vec<usize> = failed.iter().filter_map(|test| explanation(run.version, test)).collect();
-    let unseen = notes.iter().filter(|note| DIFFERENCES[**note].unseen).count();
+    let explained = |test: &String| {
+        let note = explanation(run.version, test)?;
+        Some((note, DIFFERENCES[note].sort))
+    };
+    let driven: Vec<&String> = run.outcome.driven.iter().filter(here).collect();
+    // What fails at times counts as failed whether it did this time or not: the document does not change with the run.
+    let failed: Vec<&String> = driven
+        .iter()
+        .copied()
+        .filter(|test| {
+            run.outcome.failed.contains_key(*test)
+                || explained(test).is_some_and(|(_, sort)| sort == Sort::AtTimes)
+        })
+        .collect();
+    let mut notes: Vec<usize> = failed.iter().filter_map(|test| Some(explained(test)?.0)).collect();
+    let unseen = notes.iter().filter(|note| DIFFERENCES[**note].sort == Sort::Unseen).count();
+    let at_times = notes.iter().any(|note| DIFFERENCES[*note].sort == Sort::AtTimes);
     notes.sort_unstable();
     notes.dedup();
     let notes: String = notes.iter().map(|note| format!(" ({})", note + 1)).collect();
-    let what = match (driven - unseen, failed.len() - unseen) {
+    let what = match (driven.len() - unseen, failed.len() - unseen) {
         (0, _) => "not tested",
         (_, 0) => "✓",
-        (driven, failed) if failed < driven => "–",
+        (driven, failed) if failed < driven || at_times => "–",
         _ => "✗",
     };
     format!("{what}{notes}")
@@ -157,6 +170,11 @@ mod tests {
         let unseen = explanation("0.133.0", &format!("real_runtime::login::{person}")).unwrap() + 1;
         let row = row_of(&format!("real_runtime::login::{person}")).unwrap();
         assert_eq!(cell(&run_of("login", &[person], &[person]), row), format!("not tested ({unseen})"));
+        // It fails at times, and this time it did not.
+        let output = "the_output_of_a_command_is_in_its_item";
+        let at_times = explanation("0.133.0", &format!("real_runtime::commands::{output}")).unwrap() + 1;
+        let row = row_of("real_runtime::commands").unwrap();
+        assert_eq!(cell(&run_of("commands", &[output], &[]), row), format!("– ({at_times})"));
         assert!(
             render(&[run(&["a"], &["a"])])
                 .unwrap()

@@ -132,7 +132,11 @@ pub(super) fn turn(values: &Values) -> Vec<Row<'_, TurnStart<Codex>>> {
         cwd(&values.folder) shows "a-folder-of-the-table";
         deadline(Duration::from_secs(100));
         effort(ReasoningEffort::Xhigh) shows "xhigh";
+        end_commands_on_interrupt(false);
+        inactivity_timeout(Duration::from_secs(100));
         interrupt_on_drop(true);
+        max_model_requests(50);
+        max_tokens(1_000_000);
         model("model-of-the-table") shows "model-of-the-table";
         // Before `output_schema_of`, which takes its place.
         output_schema(json!({"type": "object"}));

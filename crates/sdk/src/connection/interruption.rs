@@ -37,13 +37,20 @@ pub(crate) struct Interruption {
     turn_id: Arc<str>,
     /// Whether the commands of the turn that still run are ended too.
     end_commands: bool,
+    /// Whether the end of the turn was lost, so that it is not known whether it runs.
+    is_lost: bool,
     /// Who is told when the interrupt has taken effect, or has failed.
     outcome: Option<oneshot::Sender<Result<(), Error>>>,
 }
 
 impl Interruption {
     pub(crate) fn new(thread_id: Arc<str>, turn_id: Arc<str>, end_commands: bool) -> Self {
-        Self { thread_id, turn_id, end_commands, outcome: None }
+        Self { thread_id, turn_id, end_commands, is_lost: false, outcome: None }
+    }
+
+    /// Of a turn whose end was lost, if `is_lost`.
+    pub(crate) fn of_lost_turn(self, is_lost: bool) -> Self {
+        Self { is_lost, ..self }
     }
 
     /// With a receiver of the outcome: the server has accepted the interrupt, or the turn is over.
@@ -84,15 +91,25 @@ pub(super) async fn carry_out(shared: Arc<Shared>, mut interruption: Interruptio
 
 async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Result<(), Error> {
     let (thread_id, turn_id) = (interruption.thread_id.clone(), interruption.turn_id.clone());
-    let Some(mut phase) = shared.router().follow(&turn_id) else { return Ok(()) };
     let params = TurnInterruptParams::new(&*thread_id, &*turn_id);
+    let Some(mut phase) = shared.router().follow(&turn_id) else {
+        // A turn whose end was lost may still run, for all that is known here.
+        return match interruption.is_lost {
+            true => match call::<methods::TurnInterrupt>(shared, &thread_id, &params).await {
+                Err(error) if error.kind() == ErrorKind::TurnNotActive => Ok(()),
+                answer => answer.map(drop),
+            },
+            false => Ok(()),
+        };
+    };
+    interrupt_subagents(shared, interruption);
     let (mut pause, refused_since) = (FIRST_PAUSE, Instant::now());
     loop {
         // An error says that the connection has ended.
         let _ = timeout(HOLD, phase.wait_for(|phase| !matches!(phase, Phase::Starting))).await;
         let answer = tokio::select! {
             biased;
-            commands = end_of(&mut phase) => return end_commands(shared, interruption, &commands).await,
+            commands = end_of(shared, &mut phase) => return end_commands(shared, interruption, &commands?).await,
             answer = call::<methods::TurnInterrupt>(shared, &thread_id, &params) => answer,
         };
         match answer {
@@ -101,7 +118,9 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
                 if error.kind() == ErrorKind::TurnNotActive && refused_since.elapsed() < REFUSAL_LIMIT =>
             {
                 tokio::select! {
-                    commands = end_of(&mut phase) => return end_commands(shared, interruption, &commands).await,
+                    commands = end_of(shared, &mut phase) => {
+                        return end_commands(shared, interruption, &commands?).await;
+                    }
                     () = sleep(pause) => {}
                 }
                 pause = (2 * pause).min(LONGEST_PAUSE);
@@ -114,7 +133,7 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
     {
         let _ = outcome.send(Ok(()));
     }
-    let Ok(commands) = timeout(END_LIMIT, end_of(&mut phase)).await else {
+    let Ok(commands) = timeout(END_LIMIT, end_of(shared, &mut phase)).await else {
         let message = format!(
             "the server accepted the interrupt of turn {turn_id}, and the turn has not ended within {END_LIMIT:?}"
         );
@@ -122,14 +141,27 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
             .with_method(methods::TurnInterrupt::METHOD)
             .with_thread(Some(&thread_id)));
     };
-    end_commands(shared, interruption, &commands).await
+    end_commands(shared, interruption, &commands?).await
 }
 
-/// Waits until a turn is over, and gives the ids of its commands that still run. None, if the connection ends first.
-async fn end_of(phase: &mut watch::Receiver<Phase>) -> Arc<[Box<str>]> {
-    match phase.wait_for(|phase| matches!(phase, Phase::Over(_))).await.as_deref() {
-        Ok(Phase::Over(commands)) => commands.clone(),
-        _ => Arc::default(),
+/// Interrupts the turns of sub-agents that work for a turn: the runtime lets them run on.
+fn interrupt_subagents(shared: &Shared, interruption: &Interruption) {
+    for (thread_id, turn_id) in shared.router().turns_of_subagents(&interruption.turn_id) {
+        let subagent = Interruption::new(thread_id, turn_id, interruption.end_commands);
+        let _ = shared.interruptions.send(subagent);
+    }
+}
+
+/// Waits until a turn is over, and gives the ids of its commands that still run. An error, if the connection ends first.
+async fn end_of(shared: &Shared, phase: &mut watch::Receiver<Phase>) -> Result<Arc<[Box<str>]>, Error> {
+    let commands = match phase.wait_for(|phase| matches!(phase, Phase::Over(_))).await.as_deref() {
+        Ok(Phase::Over(commands)) => Some(commands.clone()),
+        _ => None,
+    };
+    let failure = shared.router().failure();
+    match (commands, failure) {
+        (_, Some(error)) => Err(error.with_method(methods::TurnInterrupt::METHOD)),
+        (commands, None) => Ok(commands.unwrap_or_default()),
     }
 }
 
@@ -139,6 +171,8 @@ async fn end_commands(
     interruption: &Interruption,
     commands: &[Box<str>],
 ) -> Result<(), Error> {
+    // Those that were given work in the meantime.
+    interrupt_subagents(shared, interruption);
     if !interruption.end_commands || commands.is_empty() {
         return Ok(());
     }

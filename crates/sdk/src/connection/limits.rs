@@ -124,8 +124,7 @@ impl Spending {
             budget.model_requests.map(|most| format!("{} of {most} model requests", self.model_requests));
         let used: Vec<String> = tokens.into_iter().chain(requests).collect();
         let message = format!(
-            "the turn has used {} and would go on; the client interrupts it. Set a larger budget, or go on from what it has \
-             produced",
+            "the turn has used {} and would go on. Set a larger budget, or go on from what it has produced",
             used.join(" and ")
         );
         Error::new(ErrorKind::BudgetExceeded, message)
@@ -192,7 +191,7 @@ async fn past_deadline(log: &TurnLog) -> Error {
         return std::future::pending().await;
     };
     sleep_until(*end).await;
-    let message = format!("the turn did not end within {deadline:?}; the client interrupts it");
+    let message = format!("the turn did not end within {deadline:?}");
     Error::new(ErrorKind::DeadlineExceeded, message)
 }
 
@@ -206,7 +205,7 @@ async fn silent_for_too_long(shared: &Shared, log: &TurnLog, turn_id: &str) -> E
         if seen != known || waits_for_us {
             (known, since) = (seen, Instant::now());
         } else if since.elapsed() >= allowed {
-            let message = format!("the turn was silent for {allowed:?}; the client interrupts it");
+            let message = format!("the turn was silent for {allowed:?}");
             return Error::new(ErrorKind::DeadlineExceeded, message);
         }
         sleep(step).await;
@@ -219,11 +218,12 @@ async fn stop(shared: Arc<Shared>, log: Arc<TurnLog>, error: Error) {
     let Some(turn_id) = log.turn_id() else { return };
     if !log.created() {
         let error =
-            error.with_note(". This call had joined the turn, which goes on for the call that created it");
+            error.with_note("; this call had joined the turn, which goes on for the call that created it");
         shared.route(|router, effects| router.lose_log(&log, &error, effects));
         return;
     }
     let Some(mut phase) = shared.router().follow(&turn_id) else { return };
+    let error = error.with_note("; the client interrupts it");
     if !log.stop(&error) {
         return;
     }

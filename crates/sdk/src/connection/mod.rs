@@ -354,6 +354,7 @@ impl Connection {
         self.check_process()?;
         let turn = turn_id.clone();
         let interruption = Interruption::new(log.thread_id.clone(), turn_id, log.ends_commands());
+        let interruption = interruption.of_lost_turn(log.is_lost());
         let (interruption, outcome) = interruption.with_outcome();
         self.shared.router().set_being_interrupted(&turn, true);
         let _ = self.shared.interruptions.send(interruption);

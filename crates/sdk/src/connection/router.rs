@@ -6,7 +6,7 @@
 //! Invariants: every waiter is resolved at most once and, once the router has failed, none is left; every event of a
 //! turn reaches each of its logs in the order of arrival; no log outlives its handles.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -85,6 +85,8 @@ pub(crate) struct Router {
     starts: Starts,
     /// Boxed, so that the table of many turns is small.
     turns: HashMap<Arc<str>, Box<Turn>, foldhash::fast::RandomState>,
+    /// Turns whose ends were lost, the latest ones: the server may still run them.
+    lost: VecDeque<Arc<str>>,
     lineage: Lineage,
     asked: Asked,
     logins: Logins,
@@ -108,6 +110,9 @@ pub(crate) enum Phase {
     /// With the ids of its commands that still run.
     Over(Arc<[Box<str>]>),
 }
+
+/// How many lost turns are remembered: a start that is answered with one of them has joined it.
+const MAX_LOST_TURNS: usize = 64;
 
 /// A turn that somebody waits for, as it was at a moment.
 #[derive(Debug)]
@@ -429,7 +434,8 @@ impl Router {
         let Start { log, since, abandoned, .. } = start;
         let tick = self.tick();
         let running = self.turns.get(&turn_id);
-        let created = running.is_none_or(|turn| turn.since > since && !turn.claimed);
+        let created =
+            running.is_none_or(|turn| turn.since > since && !turn.claimed) && !self.lost.contains(&turn_id);
         log.bind(turn_id.clone(), created, &mut self.wakers);
         if let Some(events) = early
             && log.append(events.iter(), &mut self.wakers)
@@ -702,6 +708,13 @@ impl Router {
         self.follow(&turn_id)
     }
 
+    /// The running turns of sub-agents that work for a turn, each with its thread.
+    pub(crate) fn turns_of_subagents(&self, root: &str) -> Vec<(Arc<str>, Arc<str>)> {
+        let children =
+            self.turns.values().filter(|turn| turn.root.as_deref() == Some(root) && *turn.id != *root);
+        children.filter_map(|turn| Some((turn.thread_id.clone()?, turn.id.clone()))).collect()
+    }
+
     /// Whether a turn has commands that have begun and not ended.
     pub(crate) fn has_commands(&self, turn_id: &str) -> bool {
         self.turns.get(turn_id).is_some_and(|turn| !turn.commands.is_empty())
@@ -761,6 +774,10 @@ impl Router {
         }
         if let Some(turn) = self.forget_turn(&lost.turn_id, effects) {
             turn.logs.iter().for_each(|log| log.lose(error, &mut self.wakers));
+            if self.lost.len() == MAX_LOST_TURNS {
+                self.lost.pop_front();
+            }
+            self.lost.push_back(turn.id.clone());
         }
         self.wake(effects);
     }

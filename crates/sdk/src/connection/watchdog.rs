@@ -137,7 +137,7 @@ async fn verdict(shared: &Arc<Shared>, turn: &Watched) -> Verdict {
 
 async fn ask(shared: &Arc<Shared>, method: &str, thread_id: &str, params: &Value) -> Result<Value, Error> {
     let params = to_raw_value(params).unwrap_or_default();
-    let deadline = Some(QUICK);
-    let answer = shared.request(method, Some(&params), Some(thread_id), deadline)?.await?;
+    let timeout = shared.timeouts.of_method(method).unwrap_or(QUICK).min(QUICK);
+    let answer = shared.request(method, Some(&params), Some(thread_id), Some(timeout))?.await?;
     Ok(serde_json::from_str(&answer).unwrap_or_default())
 }

@@ -29,6 +29,8 @@ pub(crate) struct LiveThread {
     closings: AtomicU64,
     /// What holds in it.
     pub(super) holds: Ledger,
+    /// What bounds the turn that runs, if one does.
+    turn_bounds: Mutex<Settings>,
     /// What it was loaded with, and where that was.
     given: Mutex<Option<(Place, Given)>>,
 }
@@ -53,6 +55,7 @@ impl LiveThreads {
             all: Arc::downgrade(self),
             closings: AtomicU64::new(0),
             holds: Ledger::default(),
+            turn_bounds: Mutex::default(),
             given: Mutex::default(),
         });
         threads.insert(thread.id.clone(), Arc::downgrade(&thread));
@@ -81,6 +84,15 @@ impl LiveThread {
     /// Where the thread is now, if it is loaded in this session.
     pub(super) fn place(&self, session: &Session) -> Place {
         Place { session: session.number, closings: self.closings() }
+    }
+
+    /// A turn has begun with these bounds.
+    pub(super) fn begin_turn(&self, bounds: Settings) {
+        *self.turn_bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
+    }
+
+    pub(super) fn turn_bounds(&self) -> Settings {
+        self.turn_bounds.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn loaded_with(&self, place: Place, given: Given) {

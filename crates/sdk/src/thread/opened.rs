@@ -53,12 +53,19 @@ pub(crate) struct TurnSettings<'a> {
     thread: &'a Opened,
     wanted: u64,
     holds: u64,
+    /// What bounds a turn that begins now.
+    bounds: Settings,
     refused: bool,
 }
 
 impl TurnSettings<'_> {
-    pub(crate) fn refuse(mut self) {
+    pub(crate) fn refuse(&mut self) {
         self.refused = true;
+    }
+
+    /// The server has begun a turn with them.
+    pub(crate) fn begin(&self) {
+        self.thread.live.begin_turn(self.bounds.clone());
     }
 }
 
@@ -130,12 +137,17 @@ impl Opened {
     pub(crate) fn change(&self, params: &TurnStartParams) -> TurnSettings<'_> {
         let settings = Settings::of_turn(params);
         let (wanted, holds) = (self.wanted.change(&settings), self.live.holds.change(&settings));
-        TurnSettings { thread: self, wanted, holds, refused: false }
+        let bounds = self.live.holds.current().bounds();
+        TurnSettings { thread: self, wanted, holds, bounds, refused: false }
     }
 
-    /// Refuses options of a turn that joins one that runs, which keeps what it began with.
+    /// Refuses options of a turn that joins one that runs, which keeps what it began with; and what bounds this handle, if
+    /// the running turn began with other bounds, through another handle of the thread.
     pub(crate) fn check_joining(&self, session: &Session, params: &TurnStartParams) -> Result<()> {
-        settings::check_joining(session, &self.id, &Settings::of_turn(params), &self.live.holds.current())
+        let (mut wanted, mut holds) = (self.wanted.current().bounds(), self.live.holds.current());
+        wanted.take(&Settings::of_turn(params));
+        holds.take(&self.live.turn_bounds());
+        settings::check_joining(session, &self.id, &wanted, &holds)
     }
 
     fn is_open_in(&self, session: &Session) -> bool {
@@ -242,7 +254,9 @@ impl Opened {
         let answer = session.call::<methods::ThreadResume>(&params, Some(&self.id)).await?;
         let active = matches!(answer.thread.status, ThreadStatus::Active(_));
         let found = Found { held: held!(answer), active, unused: false };
-        let wanted = self.wanted.current();
+        // What the thread had last, whichever handle gave it that: an older handle must not give it back wider bounds.
+        let mut wanted = self.wanted.current();
+        wanted.take(&self.live.holds.current().bounds());
         let held = settings::settle(core, session, &self.id, &wanted, found).await?;
         if let Some(bound) = bound {
             bound.keep();

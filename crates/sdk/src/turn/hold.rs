@@ -62,9 +62,11 @@ impl TurnHold {
 
     /// Interrupts the turn; nothing, if it is over.
     pub(super) async fn interrupt(&self, turn_id: &Arc<str>) -> Result<()> {
-        if self.log.has_ended() {
-            return self.failure_of_connection();
+        // One whose end was lost may still run.
+        if self.log.has_ended() && !self.log.is_lost() {
+            return Ok(());
         }
+        self.failure_of_connection()?;
         let interrupted = self.session.connection.interrupt(&self.log, turn_id.clone()).await;
         interrupted.map_err(|error| with_loss(error.with_thread(Some(&self.log.thread_id))))
     }

@@ -182,7 +182,8 @@ impl<C> TurnStart<C> {
     /// [`ErrorKind::BudgetExceeded`], with what it has produced in [`Error::turn`].
     ///
     /// The server reports usage after each model request, so the last one can go beyond the budget, and another one can have
-    /// begun when the interrupt arrives. Sub-agents have usage of their own, which does not count.
+    /// begun when the interrupt arrives. Sub-agents have usage of their own, which does not count, and a model that reports no
+    /// usage uses nothing that could be counted. Zero is refused.
     pub fn max_tokens(mut self, tokens: u64) -> Self {
         self.limits.budget.tokens = Some(tokens);
         self
@@ -248,9 +249,9 @@ impl<C> TurnStart<C> {
             TurnInput::User(input) => self.params.input = input.to_wire()?,
             TurnInput::External(message) => self.params.tool_output = Some(message.to_wire()?),
         }
-        if self.limits.budget.model_requests == Some(0) {
+        if self.limits.budget.model_requests == Some(0) || self.limits.budget.tokens == Some(0) {
             return Err(Error::invalid_input(
-                "max_model_requests is 0, and a turn makes at least one request",
+                "max_model_requests or max_tokens is 0, and a turn makes at least one request",
             ));
         }
         if let Some(cwd) = &self.cwd {
@@ -298,7 +299,7 @@ impl<C> TurnStart<C> {
         let log = log.with_limits(self.limits).with_commands_ended(self.end_commands_on_interrupt);
         let log = Arc::new(log);
         let hold = TurnHold::new(session.clone(), log.clone());
-        let settings = self.thread.change(&self.params);
+        let mut settings = self.thread.change(&self.params);
         let answer = session.start_turn(&params, &log).await;
         if answer.as_ref().is_err_and(|error| error.json_rpc().is_some()) {
             settings.refuse();
@@ -310,6 +311,9 @@ impl<C> TurnStart<C> {
             && !log.created()
         {
             return Err(self.leave_joined(&session, &log, id, error).await);
+        }
+        if log.created() {
+            settings.begin();
         }
         log.set_turn(answer.turn);
         Ok((hold, id))

@@ -198,4 +198,26 @@ with_both_clients! {
         assert!(!file.exists());
         wait!(codex.close()).unwrap();
     }
+    // By itself the runtime lets them run on.
+    fn the_subagents_of_an_interrupted_turn_are_interrupted_too(start, wait) {
+        let model = Model::start();
+        let (root, child) = (model.gate(), model.gate());
+        let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
+        model.reply_when(|request| request.last_user_text() == Some("delegate"), spawn.namespace("multi_agent_v1"));
+        let waits = ModelReply::new().pause(&root).delta("above");
+        model.reply_when(|request| request.last_user_text() == Some("delegate"), waits);
+        let helps = ModelReply::new().pause(&child).delta("below");
+        model.reply_when(|request| request.last_user_text() == Some("help"), helps);
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        let turn = wait!(thread.turn("delegate").send()).unwrap();
+        root.wait_reached().unwrap();
+        child.wait_reached().unwrap();
+        wait!(turn.interrupt()).unwrap();
+        for _ in 0..2 {
+            assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
+        }
+        wait!(codex.close()).unwrap();
+    }
 }

@@ -155,4 +155,23 @@ with_both_clients! {
         }
         wait!(codex.close()).unwrap();
     }
+    fn an_older_handle_does_not_give_a_thread_back_its_wider_bounds(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
+        let old = wait!(start.cwd(model.folder()).send()).unwrap();
+        model.reply("hello");
+        wait!(old.run("hello")).unwrap();
+        let read_only = wait!(codex.thread_resume(old.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
+        wait!(codex.thread_archive(old.id())).unwrap();
+        let unarchived = wait!(codex.thread_unarchive(old.id())).unwrap();
+        for (number, handle) in [&unarchived, &old, &read_only, &unarchived].into_iter().enumerate() {
+            let file = model.folder().join(format!("written-{number}"));
+            model.reply(ModelToolCall::exec_command(format!("touch {}", file.display())));
+            model.reply("done");
+            wait!(handle.run("go")).unwrap();
+            assert!(!file.exists(), "handle {number}");
+        }
+        wait!(codex.close()).unwrap();
+    }
 }

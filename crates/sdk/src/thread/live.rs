@@ -31,6 +31,8 @@ pub(crate) struct LiveThread {
     pub(super) holds: Ledger,
     /// What bounds the turn that runs, if one does.
     turn_bounds: Mutex<Settings>,
+    /// Held while a turn that names settings is asked for, so that the next one knows whether it would join that turn.
+    pub(super) starting: tokio::sync::Mutex<()>,
     /// What it was loaded with, and where that was.
     given: Mutex<Option<(Place, Given)>>,
 }
@@ -56,6 +58,7 @@ impl LiveThreads {
             closings: AtomicU64::new(0),
             holds: Ledger::default(),
             turn_bounds: Mutex::default(),
+            starting: tokio::sync::Mutex::default(),
             given: Mutex::default(),
         });
         threads.insert(thread.id.clone(), Arc::downgrade(&thread));

@@ -1,8 +1,12 @@
 //! A thread as its handles share it: its id, what they named for it, and where it was opened.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
 
 use openai_codex_protocol::types::{Thread, ThreadResumeParams, ThreadStatus, TurnStartParams};
 use openai_codex_protocol::{ClientRequest, methods};
@@ -139,6 +143,26 @@ impl Opened {
         let (wanted, holds) = (self.wanted.change(&settings), self.live.holds.change(&settings));
         let bounds = self.live.holds.current().bounds();
         TurnSettings { thread: self, wanted, holds, bounds, refused: false }
+    }
+
+    /// Waits, so long at most, until no other turn that names settings is being asked for. Of two at once, the second would
+    /// join the first one without a word about its own.
+    pub(crate) async fn wait_to_start(
+        &self,
+        session: &Session,
+        params: &TurnStartParams,
+        limit: Duration,
+    ) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        if Settings::of_turn(params) == Settings::default() {
+            return None;
+        }
+        let mut starting = pin!(self.live.starting.lock());
+        let mut time = session.connection.sleep(limit);
+        poll_fn(|context| match starting.as_mut().poll(context) {
+            Poll::Ready(guard) => Poll::Ready(Some(guard)),
+            Poll::Pending => Pin::new(&mut time).poll(context).map(|()| None),
+        })
+        .await
     }
 
     /// Refuses options of a turn that joins one that runs, which keeps what it began with; and what bounds this handle, if

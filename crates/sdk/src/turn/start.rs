@@ -25,7 +25,8 @@ use crate::input::utf8_path;
 use crate::thread::opened::Opened;
 use crate::{ApprovalMode, AsyncCodex, Error, Result, RunResult, Sandbox, TurnInput, TypedResult, schema};
 
-/// How long a start waits for the end of the turn before it, if that is being interrupted.
+/// How long a start waits for the end of the turn before it, if that is being interrupted, and for the answer to another
+/// start on its thread, if both name settings.
 const INTERRUPT_LIMIT: Duration = Duration::from_secs(10);
 
 /// A builder for `turn/start`; ends in `send` for a handle, or in `run` for the result. What is not set stays as the
@@ -291,6 +292,7 @@ impl<C> TurnStart<C> {
         session.check_runtime(METHOD, Some(&params), Some(&self.thread.id)).await?;
         let limit = self.limits.time_left().unwrap_or(INTERRUPT_LIMIT).min(INTERRUPT_LIMIT);
         session.connection.until_interrupted(&self.thread.id, limit).await;
+        let _starting = self.thread.wait_to_start(&session, &self.params, limit).await;
         let joins_what_it_names = self.thread.check_joining(&session, &self.params);
         if session.connection.is_busy(&self.thread.id) {
             joins_what_it_names.clone().map_err(|error| error.with_method(METHOD))?;

@@ -7,7 +7,7 @@ use openai_codex::types::{CommandExecutionApprovalDecision as Decision, Reasonin
 use openai_codex::{ApprovalMode, ErrorKind, Sandbox};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 
-use crate::support::{Model, with_both_clients};
+use crate::support::{Model, bounded_async, with_both_clients};
 
 /// What the last command printed.
 fn printed(model: &Model) -> String {
@@ -214,4 +214,28 @@ with_both_clients! {
         assert!(error.to_string().contains("`service_tier`"), "{error}");
         wait!(codex.close()).unwrap();
     }
+}
+
+#[test]
+fn of_two_turns_at_once_that_name_different_sandboxes_one_is_refused() {
+    bounded_async(async || {
+        let model = Model::start();
+        let gate = model.gate();
+        model.fallback(ModelReply::new().pause(&gate).delta("done"));
+        let codex = openai_codex::AsyncCodex::with_config(model.config());
+        for _ in 0..5 {
+            let thread = codex.thread_start().approval_mode(ApprovalMode::DenyAll).send().await.unwrap();
+            let full = thread.turn("full").sandbox(Sandbox::FullAccess).send();
+            let read_only = thread.turn("read").sandbox(Sandbox::ReadOnly).send();
+            let (full, read_only) = tokio::join!(full, read_only);
+            let (turn, refused) = match (full, read_only) {
+                (Ok(turn), Err(error)) | (Err(error), Ok(turn)) => (turn, error),
+                both => panic!("{both:?}"),
+            };
+            assert_eq!(refused.kind(), ErrorKind::OptionNotApplied, "{refused}");
+            turn.interrupt().await.unwrap();
+        }
+        gate.release();
+        codex.close().await.unwrap();
+    });
 }

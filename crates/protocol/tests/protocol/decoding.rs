@@ -4,9 +4,10 @@ use openai_codex_protocol::{Notification, NotificationKind, ServerRequest};
 
 #[test]
 fn the_sums_stay_small() {
-    // 208 for both where `serde_json` sorts the keys of objects, as it does when this crate is built alone.
-    assert!(size_of::<Notification>() <= 216, "{}", size_of::<Notification>());
-    assert!(size_of::<ServerRequest>() <= 256, "{}", size_of::<ServerRequest>());
+    // Less where `serde_json` sorts the keys of objects, as it does when this crate is built alone. They were 216 and 256 with the fields of
+    // runtime 0.163.0 alone.
+    assert!(size_of::<Notification>() <= 232, "{}", size_of::<Notification>());
+    assert!(size_of::<ServerRequest>() <= 280, "{}", size_of::<ServerRequest>());
     assert_eq!(size_of::<NotificationKind>(), 1);
 }
 

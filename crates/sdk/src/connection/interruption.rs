@@ -125,7 +125,7 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
                 }
                 pause = (2 * pause).min(LONGEST_PAUSE);
             }
-            Err(error) => return Err(error.with_note("; the turn goes on")),
+            Err(error) => return Err(error.with_note("; the turn may still run")),
         }
     }
     if !shared.router().has_commands(&turn_id)

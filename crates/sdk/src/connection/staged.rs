@@ -85,6 +85,7 @@ impl<'a> Staged<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, turn_id: &str, Event { kind, text, .. }: Event<'a>) {
         let at = self.events.len();
         self.events.push(Link { kind, text, next: at });

@@ -232,7 +232,7 @@ impl CodexConfig {
 
     /// How long the requests of one class of methods may wait for their answers: unless set, 30 seconds for quick ones, 5
     /// minutes for those that load or contact something, and no deadline for those that last as long as the work they
-    /// start; see [`concepts::deadlines`](crate::concepts::deadlines). `Duration::MAX` is none. What is bounded is the wait:
+    /// start; see [`guide::timeouts`](crate::guide::timeouts). `Duration::MAX` is none. What is bounded is the wait:
     /// the server may carry a request out that nobody waits for any more. A
     /// [`request_deadline`](Self::request_deadline) that is set later replaces this.
     ///
@@ -293,7 +293,7 @@ impl CodexConfig {
     }
 
     /// Writes everything that crosses the wire to a file, without what is secret by its name; see
-    /// [`concepts::observing`](crate::concepts::observing).
+    /// [`guide::observing`](crate::guide::observing).
     pub fn wire_log(mut self, log: WireLog) -> Self {
         self.wire_log = Some(log);
         self
@@ -328,7 +328,7 @@ impl CodexConfig {
     /// exited, or the connection to it has broken. Off unless set; a lost runtime then stays lost. Not for a first start
     /// that fails, and without effect on a client that was made with a transport.
     ///
-    /// What was under way fails and is never made again: see [`concepts::restart`](crate::concepts::restart).
+    /// What was under way fails and is never made again: see [`guide::restart`](crate::guide::restart).
     pub fn restart(mut self, policy: RestartPolicy) -> Self {
         self.restart = Some(policy);
         self

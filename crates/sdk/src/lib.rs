@@ -4,7 +4,6 @@ mod account;
 mod approval;
 mod checkout;
 mod client;
-pub mod concepts;
 mod config;
 mod connection;
 mod error;
@@ -13,6 +12,7 @@ mod external_message;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod guide;
 mod handler;
 mod input;
 mod method_class;

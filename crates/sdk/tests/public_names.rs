@@ -35,7 +35,7 @@ names! {
     ThreadFork, ThreadItems, ThreadList, ThreadRead, ThreadResume, ThreadStart, ThreadTurns, Tool,
     ToolCall, ToolCallRequest, ToolOutput, ToolReply, TraceContext, TurnHandle, TurnInput, TurnStart,
     TurnStream, TypedResult, UndecodableNotification, UnknownNotification, Usage, UserInputRequest,
-    Verdict, WaitError, WireLog, app_server, chapters, concepts, is_retryable_error, leaks, mcp,
+    Verdict, WaitError, WireLog, app_server, guide, is_retryable_error, leaks, mcp, testing_guide,
     merged_count, methods, model, retry_on_overload, retry_on_overload_async, runtime, schemars,
     transport, types,
 }

@@ -1,4 +1,4 @@
-//! What the spans of a program hold, and what they do not: what the chapter `concepts::observing` says of them.
+//! What the spans of a program hold, and what they do not: what the page `guide::observing` says of them.
 #![cfg(feature = "tracing")]
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-const CHAPTER: &str = include_str!("../src/concepts/observing.md");
+const CHAPTER: &str = include_str!("../src/guide/observing.md");
 
 /// All that a subscriber could print.
 #[derive(Clone, Default)]
@@ -253,7 +253,7 @@ fn the_spans_of_calls_are_children_of_the_span_that_the_program_is_in() {
 }
 
 #[test]
-fn the_chapter_tells_every_span_with_its_level_and_fields() {
+fn the_guide_names_every_span_with_its_level_and_fields() {
     let (_, seen) = &*RUN;
     let mut told = BTreeMap::new();
     for row in CHAPTER.lines().filter(|line| line.starts_with("| `")) {

@@ -7,7 +7,7 @@
 //! - [`McpServer`] is a server of tools, which the runtime starts.
 //! - [`leaks`] tells what a test has left behind.
 //!
-//! The [`chapters`] show how to use them.
+//! The [`testing_guide`] pages show how to use them.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,11 +28,11 @@
 //! ```
 
 pub mod app_server;
-pub mod chapters;
 pub mod leaks;
 pub mod mcp;
 pub mod model;
 mod program;
+pub mod testing_guide;
 mod wait;
 
 pub use app_server::{AppServer, Script};

@@ -38,10 +38,10 @@ pub(crate) use layer::{Layer, drop_elsewhere};
 pub(crate) use registry::{Chain, Handlers};
 
 /// The server asks whether a command may run: `item/commandExecution/requestApproval`. What its fields hold, and which of
-/// them to decide by: [`concepts::approvals`](crate::concepts::approvals#what-a-commands-fields-hold).
+/// them to decide by: [`guide::approvals`](crate::guide::approvals#what-a-commands-fields-hold).
 pub type CommandApproval = HandlerRequest<CommandExecutionRequestApprovalParams>;
 /// The server asks whether files may be changed: `item/fileChange/requestApproval`. Which files, the item tells that has
-/// started before: [`concepts::approvals`](crate::concepts::approvals#which-files-are-to-be-changed).
+/// started before: [`guide::approvals`](crate::guide::approvals#which-files-are-to-be-changed).
 pub type FileChangeApproval = HandlerRequest<FileChangeRequestApprovalParams>;
 /// The agent asks for permissions beyond its sandbox: `item/permissions/requestApproval`.
 pub type PermissionsApproval = HandlerRequest<PermissionsRequestApprovalParams>;

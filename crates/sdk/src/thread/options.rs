@@ -110,7 +110,7 @@ macro_rules! thread_options {
             /// Trusts the thread's folder and the repository that it is in, for this thread: the runtime loads the
             /// configuration that they bring, and runs what it names. Nothing is recorded, and it goes before what the
             /// user has decided. Set a sandbox too: without one, the agent may write to a folder that is trusted. See
-            /// [`concepts::trust`](crate::concepts::trust). A thread that is started needs [`cwd`](Self::cwd) beside it.
+            /// [`guide::trust`](crate::guide::trust). A thread that is started needs [`cwd`](Self::cwd) beside it.
             ///
             /// On the wire: `"config": {"projects": {FOLDER: {"trust_level": "trusted"}}}`.
             pub fn trust_folder(mut self) -> Self {

@@ -18,7 +18,7 @@ use crate::{ApprovalMode, Error, Result, tool, version};
 /// A builder for `thread/start`; ends in `send`. What is not set is the server's to choose and is not sent, except
 /// for the approval mode: a new thread gets [`ApprovalMode::AutoReview`], or [`ApprovalMode::Ask`] where there is a handler
 /// for approvals. A folder that nobody has decided about stays like that: see
-/// [`concepts::trust`](crate::concepts::trust).
+/// [`guide::trust`](crate::guide::trust).
 #[must_use = "no thread is started until `send`"]
 #[derive(Clone, Debug)]
 pub struct ThreadStart<C> {

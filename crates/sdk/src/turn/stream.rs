@@ -19,7 +19,7 @@ use crate::{ErrorKind, Result};
 /// Ends after `turn/completed`. Payloads are decoded here, when they are taken. An error is always the last item: the
 /// connection was lost, or the end of the turn ([`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost)), or too much was left
 /// lying ([`ErrorKind::StreamOverflow`](crate::ErrorKind::StreamOverflow)). Before that, deltas that are left lying are
-/// merged; see [`concepts::streaming`](crate::concepts::streaming#a-slow-consumer).
+/// merged; see [`guide::streaming`](crate::guide::streaming#a-slow-consumer).
 #[derive(Debug)]
 pub struct AsyncTurnStream {
     hold: Arc<TurnHold>,
@@ -92,7 +92,7 @@ impl Drop for AsyncTurnStream {
 /// Ends after `turn/completed`. Payloads are decoded here, when they are taken. An error is always the last item: the
 /// connection was lost, or the end of the turn ([`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost)), or too much was left
 /// lying ([`ErrorKind::StreamOverflow`](crate::ErrorKind::StreamOverflow)). Before that, deltas that are left lying are
-/// merged; see [`concepts::streaming`](crate::concepts::streaming#a-slow-consumer).
+/// merged; see [`guide::streaming`](crate::guide::streaming#a-slow-consumer).
 #[cfg(feature = "blocking")]
 #[derive(Debug)]
 pub struct TurnStream {

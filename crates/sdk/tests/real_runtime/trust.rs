@@ -83,7 +83,7 @@ fn recorded(model: &Model) -> String {
 }
 
 with_both_clients! {
-    // What the rest protects against. If this fails, the runtime has changed, and the chapter on trust needs a look.
+    // What the rest protects against. If this fails, the runtime has changed, and the page `guide::trust` needs a look.
     fn left_alone_the_runtime_records_an_undecided_folder_and_runs_what_it_brings(start, wait) {
         let (model, place) = (Model::start(), Place::new());
         let codex = start!(model.config()).unwrap();

@@ -1,4 +1,4 @@
-//! How to test an agent offline, a chapter each.
+//! The guide: how to test an agent offline, by subject.
 //!
 //! All code in them runs as a test of this crate, with the real runtime.
 

@@ -1,4 +1,4 @@
-//! How the crate behaves, a chapter each.
+//! The guide: how the crate behaves, by subject.
 
 /// Approvals: who is asked, and what happens when nobody answers.
 #[doc = include_str!("approvals.md")]
@@ -8,9 +8,9 @@ pub mod approvals {}
 #[doc = include_str!("cancellation.md")]
 pub mod cancellation {}
 
-/// Deadlines: which wait ends when.
-#[doc = include_str!("deadlines.md")]
-pub mod deadlines {}
+/// Timeouts: which wait ends when.
+#[doc = include_str!("timeouts.md")]
+pub mod timeouts {}
 
 /// Errors and retry: what an error tells, and which ones are worth another try.
 #[doc = include_str!("errors.md")]

@@ -9,6 +9,7 @@ use openai_codex_protocol::table::CLIENT_REQUESTS;
 use serde_json::Value;
 use tokio::sync::{OnceCell, oneshot};
 
+use crate::background::thread;
 use crate::process::{Launch, is_reaped_elsewhere};
 
 /// How long the program may take to print its schema.
@@ -45,10 +46,13 @@ impl Checkout {
 /// On a thread of its own, for the caller may be on any executor.
 async fn ask(launch: Launch) -> Result<Fields, String> {
     let (tell, told) = oneshot::channel();
-    let asking = std::thread::Builder::new().name("codex-schema".into()).spawn(move || {
-        // Whoever asked may have gone.
-        let _ = tell.send(read_schema(&launch));
-    });
+    let asking = thread(
+        "codex-schema",
+        Box::new(move || {
+            // Whoever asked may have gone.
+            let _ = tell.send(read_schema(&launch));
+        }),
+    );
     asking.map_err(|error| error.to_string())?;
     told.await.unwrap_or_else(|_| Err("it was not asked to the end".into()))
 }

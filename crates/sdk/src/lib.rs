@@ -2,6 +2,7 @@
 
 mod account;
 mod approval;
+mod background;
 mod checkout;
 mod client;
 mod config;

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread;
 use std::time::Instant;
 
 use backon::{FuturesTimerSleeper, Sleeper};
@@ -11,6 +10,7 @@ use openai_codex_protocol::types::InitializeResponse;
 use tokio::sync::watch;
 
 use super::Session;
+use crate::background::thread;
 use crate::connection::Owner;
 use crate::connection::observers::{Afterwards, Hub, Observed};
 use crate::handler::Handlers;
@@ -184,12 +184,10 @@ impl Core {
         let start = Arc::new(watch::Sender::new(None));
         let outcome = start.subscribe();
         let (core, told, before) = (self.clone(), LastWord(start.clone()), lost.clone());
-        thread::Builder::new()
-            .name("codex-start".into())
-            .spawn(move || park::wait(core.start(source, transport, before, &told.0)))
-            .map_err(|error| {
-                Error::new(ErrorKind::Spawn, format!("cannot start a thread: {error}")).with_source(error)
-            })?;
+        let starting = move || park::wait(core.start(source, transport, before, &told.0));
+        thread("codex-start", Box::new(starting)).map_err(|error| {
+            Error::new(ErrorKind::Spawn, format!("cannot start a thread: {error}")).with_source(error)
+        })?;
         *link = Link::Starting(start, lost);
         Ok(outcome)
     }

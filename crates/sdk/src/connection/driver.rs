@@ -30,6 +30,7 @@ use super::router::Watched;
 use super::secrets::Secrets;
 use super::staged::Staged;
 use super::{Connection, Ended, Outgoing, Owner, Router, Shared, interruption, limits, watchdog};
+use crate::background::task;
 use crate::owning_process::OwningProcess;
 use crate::process::{self, StderrTail};
 use crate::trace;
@@ -143,9 +144,9 @@ impl Driver {
         let tail = Arc::new(StderrTail::default());
         let logging = process.as_mut().and_then(|process| process.child.stderr.take()).map(|stream| {
             let tail = tail.clone();
-            tokio::spawn(async move { tail.drain(stream).await })
+            task(async move { tail.drain(stream).await })
         });
-        let ticking = tokio::spawn({
+        let ticking = task({
             let (waiting, expiring) = (shared.clone(), shared.clone());
             clock.run(
                 move |id| waiting.router().is_waiting(id),
@@ -153,13 +154,14 @@ impl Driver {
             )
         });
         let watching = [
-            tokio::spawn(watchdog::run(shared.clone(), silence)),
-            tokio::spawn(watchdog::check_suspects(shared.clone(), suspected)),
-            tokio::spawn(interruption::run(shared.clone(), interrupting)),
-            tokio::spawn(limits::run(shared.clone(), limiting)),
+            task(watchdog::run(shared.clone(), silence)),
+            task(watchdog::check_suspects(shared.clone(), suspected)),
+            task(interruption::run(shared.clone(), interrupting)),
+            task(limits::run(shared.clone(), limiting)),
         ];
-        let mut reading = tokio::spawn(read(shared.clone(), transport.reader));
-        let mut writing = tokio::spawn(write(shared.clone(), outbox, transport.writer, closing.clone()));
+        let reader = read(shared.clone(), transport.reader);
+        let mut reading = task(async { Some(reader.await) });
+        let mut writing = task(write(shared.clone(), outbox, transport.writer, closing.clone()));
 
         // What the server wrote before it stopped listening, or before it ended, still counts.
         let why = tokio::select! {
@@ -226,8 +228,11 @@ impl Drop for LastWord {
 }
 
 /// Why the reader has ended; a panic of its own is a failure to read.
-fn reason(ended: Result<Why, JoinError>) -> Why {
-    ended.unwrap_or_else(|error| Why::ReadFailed(io::Error::other(error)))
+fn reason(ended: Result<Option<Why>, JoinError>) -> Why {
+    match ended {
+        Ok(why) => why.unwrap_or(Why::OutputClosed),
+        Err(error) => Why::ReadFailed(io::Error::other(error)),
+    }
 }
 
 /// Waits until the process has exited. Something that it left may still hold its output open.

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Shared;
 use super::observers::Observed;
 use super::router::Phase;
+use crate::background::task;
 use crate::{Error, ErrorKind};
 
 /// How long an interrupt is held for a turn that has not begun, before each attempt.
@@ -64,7 +65,7 @@ impl Interruption {
 /// Interrupts turns until the connection ends.
 pub(super) async fn run(shared: Arc<Shared>, mut interruptions: mpsc::UnboundedReceiver<Interruption>) {
     while let Some(interruption) = interruptions.recv().await {
-        tokio::spawn(carry_out(shared.clone(), interruption));
+        task(carry_out(shared.clone(), interruption));
     }
 }
 

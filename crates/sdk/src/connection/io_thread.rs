@@ -3,14 +3,15 @@
 //! One per client, with a small event loop of its own: users need no runtime, blocking calls only park, and a drop
 //! needs no executor to end the runtime.
 
+use std::pin::Pin;
 use std::process::Command;
-use std::thread;
 
 use tokio::process::Child;
 use tokio::sync::oneshot;
 
 use super::driver::{Process, connection};
 use super::{Connection, Owner};
+use crate::background::thread;
 use crate::process::{Group, Launch};
 use crate::transport::{LineReader, LineWriter, Transport};
 use crate::{Error, ErrorKind, Result};
@@ -24,7 +25,7 @@ impl Connection {
     ) -> Result<(Self, Option<u32>)> {
         let (connection, driver) = connection(owner);
         let (report, started) = oneshot::channel();
-        spawn(async move || {
+        spawn(Box::pin(async move {
             let (started, command) = start(&launch, command);
             match started {
                 Ok((transport, process)) => {
@@ -34,7 +35,7 @@ impl Connection {
                 }
                 Err(error) => drop(report.send((Err(error), command))),
             }
-        })?;
+        }))?;
         let lost = |_| Error::new(ErrorKind::Spawn, "the I/O thread ended before the runtime was started");
         // The command is dropped here: it may hold what the user's hook has put into it.
         let (started, _command) = started.await.map_err(lost)?;
@@ -44,7 +45,7 @@ impl Connection {
     /// Connects over a transport that is already there.
     pub(crate) fn attach(transport: Transport, owner: Owner) -> Result<Self> {
         let (connection, driver) = connection(owner);
-        spawn(async move || driver.run(transport, None).await)?;
+        spawn(Box::pin(driver.run(transport, None)))?;
         Ok(connection)
     }
 
@@ -52,7 +53,7 @@ impl Connection {
     #[cfg(test)]
     pub(crate) fn on_this_executor(transport: Transport, owner: Owner) -> Self {
         let (connection, driver) = connection(owner);
-        tokio::spawn(driver.run(transport, None));
+        crate::background::task(driver.run(transport, None));
         connection
     }
 }
@@ -87,7 +88,7 @@ fn lengthen(stdout: &tokio::process::ChildStdout) {
 }
 
 /// Runs `main` to its end on a thread of its own.
-fn spawn<F: Future<Output = ()>>(main: impl FnOnce() -> F + Send + 'static) -> Result<()> {
+fn spawn(main: Pin<Box<dyn Future<Output = ()> + Send>>) -> Result<()> {
     let cannot = |what: &str, error: std::io::Error| {
         Error::new(ErrorKind::Spawn, format!("cannot {what}: {error}")).with_source(error)
     };
@@ -95,9 +96,6 @@ fn spawn<F: Future<Output = ()>>(main: impl FnOnce() -> F + Send + 'static) -> R
         .enable_all()
         .build()
         .map_err(|error| cannot("make an event loop", error))?;
-    thread::Builder::new()
-        .name("codex-io".into())
-        .spawn(move || event_loop.block_on(main()))
-        .map_err(|error| cannot("start the I/O thread", error))?;
-    Ok(())
+    thread("codex-io", Box::new(move || event_loop.block_on(main)))
+        .map_err(|error| cannot("start the I/O thread", error))
 }

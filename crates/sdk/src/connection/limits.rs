@@ -17,6 +17,7 @@ use super::frame_queue::Event;
 use super::interruption::{self, Interruption};
 use super::router::Phase;
 use super::turn_log::TurnLog;
+use crate::background::task;
 use crate::{Error, ErrorKind};
 
 /// How long the end of an interrupted turn may take before the wait for it ends without it.
@@ -165,10 +166,10 @@ pub(super) enum Limit {
 pub(super) async fn run(shared: Arc<Shared>, mut limits: mpsc::UnboundedReceiver<Limit>) {
     while let Some(limit) = limits.recv().await {
         match limit {
-            Limit::Watch(log) => drop(tokio::spawn(watch(shared.clone(), log))),
+            Limit::Watch(log) => drop(task(watch(shared.clone(), log))),
             Limit::Exceeded(log) => {
                 let error = log.budget_error();
-                tokio::spawn(stop(shared.clone(), log, error));
+                task(stop(shared.clone(), log, error));
             }
         }
     }
@@ -231,7 +232,7 @@ async fn stop(shared: Arc<Shared>, log: Arc<TurnLog>, error: Error) {
     let thread_id = log.thread_id.clone();
     let interruption = Interruption::new(thread_id, turn_id, log.ends_commands());
     let (interruption, outcome) = interruption.with_outcome();
-    tokio::spawn(interruption::carry_out(shared.clone(), interruption));
+    task(interruption::carry_out(shared.clone(), interruption));
     let failed = async {
         match outcome.await {
             Ok(Err(error)) => error,

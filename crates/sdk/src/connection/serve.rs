@@ -13,6 +13,7 @@ use super::asked::Ask;
 use super::observers::Observed;
 use super::outgoing::frame;
 use super::{Shared, fallback};
+use crate::background::task;
 use crate::handler::{Chain, Served, Signal};
 use crate::trace;
 
@@ -22,7 +23,7 @@ const INTERNAL_ERROR: i64 = -32603;
 /// Begins to answer. Called on the I/O thread, where the deadline is kept; handlers run elsewhere.
 pub(super) fn begin(shared: &Arc<Shared>, ask: Arc<Ask>) {
     match shared.handlers.chain(&ask) {
-        Some(chain) => drop(tokio::spawn(serve(shared.clone(), ask, chain))),
+        Some(chain) => drop(task(serve(shared.clone(), ask, chain))),
         None => by_default(shared, &ask),
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Shared;
 use super::router::Watched;
+use crate::background::task;
 use crate::method_class::QUICK;
 use crate::{Error, ErrorKind};
 
@@ -65,7 +66,7 @@ pub(super) async fn run(shared: Arc<Shared>, silence: Duration) {
             {
                 known.since = now;
                 let noticed = format!("nothing was heard of it for {silence:?}");
-                known.asking = Some(tokio::spawn(ask_after(shared.clone(), turn, noticed)));
+                known.asking = Some(task(ask_after(shared.clone(), turn, noticed)));
             }
         }
     }
@@ -85,7 +86,7 @@ pub(super) async fn check_suspects(shared: Arc<Shared>, mut suspects: mpsc::Unbo
             let silent = shared.router().activity(&turn.turn_id).is_some_and(|(seen, _)| seen == turn.seen);
             if silent {
                 let noticed = "its thread was reported to be at rest".to_owned();
-                tokio::spawn(ask_after(shared.clone(), turn, noticed));
+                task(ask_after(shared.clone(), turn, noticed));
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::RequestHandler;
 use super::closures::Closures;
+use crate::background::thread;
 use crate::tool::ToolSet;
 
 /// The handlers of a client or of a thread.
@@ -24,10 +25,14 @@ impl fmt::Debug for Layer {
 
 /// Drops handlers where nothing waits for it: what closures hold can block, or must not be dropped by an event loop.
 pub(crate) fn drop_elsewhere(layers: impl IntoIterator<Item = Layer>) {
-    let layers: Vec<_> = layers.into_iter().filter(|layer| !layer.is_empty()).collect();
+    drop_all_elsewhere(layers.into_iter().collect());
+}
+
+fn drop_all_elsewhere(mut layers: Vec<Layer>) {
+    layers.retain(|layer| !layer.is_empty());
     if !layers.is_empty() {
         // Where no thread can be had they are dropped here.
-        let _ = std::thread::Builder::new().name("codex-drop".into()).spawn(move || drop(layers));
+        let _ = thread("codex-drop", Box::new(move || drop(layers)));
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::background::thread;
 use crate::{Error, ErrorKind, Result};
 
 type Hook = dyn Fn(&mut Command) -> io::Result<()> + Send + Sync;
@@ -25,11 +26,14 @@ impl BeforeSpawn {
         let failed = |message: String| Error::new(ErrorKind::Spawn, format!("before_spawn {message}"));
         let (give, given) = oneshot::channel();
         let hook = self.0.clone();
-        let calling = std::thread::Builder::new().name("codex-hook".into()).spawn(move || {
-            let called = catch_unwind(AssertUnwindSafe(|| hook(&mut command)));
-            // A start that was given up wants it no more.
-            let _ = give.send(called.map(|called| called.map(|()| command)));
-        });
+        let calling = thread(
+            "codex-hook",
+            Box::new(move || {
+                let called = catch_unwind(AssertUnwindSafe(|| hook(&mut command)));
+                // A start that was given up wants it no more.
+                let _ = give.send(called.map(|called| called.map(|()| command)));
+            }),
+        );
         calling.map_err(|error| failed(format!("cannot be called: {error}")).with_source(error))?;
         match given.await {
             Ok(Ok(Ok(command))) => Ok(command),

@@ -1,6 +1,5 @@
 //! What a runtime without a version knows: the program itself is asked, once a session.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,7 +15,7 @@ use crate::process::{Launch, is_reaped_elsewhere};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The fields of those types of parameters that not all runtimes have alike.
-type Fields = BTreeMap<&'static str, BTreeSet<String>>;
+type Fields = Vec<(&'static str, Vec<String>)>;
 
 /// A runtime that may be a checkout without a version.
 #[derive(Debug, Default)]
@@ -36,10 +35,13 @@ impl Checkout {
     pub(crate) async fn knows(&self, params: &str, field: &str) -> Option<Result<bool, String>> {
         let launch = self.launch.as_ref().filter(|launch| launch.is_standard())?;
         let fields = match self.fields.get_or_init(|| ask(launch.clone())).await {
-            Ok(fields) => fields.get(params).ok_or_else(|| format!("its schema has no {params}")),
+            Ok(fields) => {
+                let known = fields.iter().find(|(name, _)| *name == params);
+                known.ok_or_else(|| format!("its schema has no {params}"))
+            }
             Err(why) => Err(why.clone()),
         };
-        Some(fields.map(|fields| fields.contains(field)))
+        Some(fields.map(|(_, fields)| fields.iter().any(|name| name == field)))
     }
 }
 
@@ -90,14 +92,23 @@ fn read_schema(launch: &Launch) -> Result<Fields, String> {
     let mut fields = Fields::new();
     let limited = CLIENT_REQUESTS.iter().filter(|request| !request.fields.is_empty());
     for params in limited.filter_map(|request| request.params) {
-        let Ok(text) = std::fs::read(folder.0.join("v2").join(format!("{params}.json"))) else { continue };
+        let Ok(text) = std::fs::read_to_string(folder.0.join("v2").join(format!("{params}.json"))) else {
+            continue;
+        };
         let schema: Value =
-            serde_json::from_slice(&text).map_err(|error| format!("its schema of {params}: {error}"))?;
+            serde_json::from_str(&text).map_err(|error| format!("its schema of {params}: {error}"))?;
+        let mut known = Vec::new();
+        let mut add = |object: &Value| {
+            for (field, _) in object["properties"].as_object().into_iter().flatten() {
+                known.push(field.clone());
+            }
+        };
+        add(&schema);
         // Some parameters are one of several objects.
-        let alternatives = schema["oneOf"].as_array().into_iter().flatten();
-        let objects = std::iter::once(&schema).chain(alternatives);
-        let properties = objects.filter_map(|object| object["properties"].as_object()).flatten();
-        fields.insert(params, properties.map(|(field, _)| field.clone()).collect());
+        for object in schema["oneOf"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            add(object);
+        }
+        fields.push((params, known));
     }
     Ok(fields)
 }

@@ -1,13 +1,12 @@
 //! What a runtime has, by its version: requests and parameters that it lacks are refused before they are sent.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
 
 use openai_codex_protocol::table::{CLIENT_REQUESTS, FieldInfo, RUNTIMES, RequestInfo};
 use openai_codex_protocol::types::InitializeResponse;
-use serde_json::value::RawValue;
 
 use crate::checkout::Checkout;
+use crate::connection::envelope::set_members;
 use crate::{Error, ErrorKind, Result};
 
 /// The first runtime that answers a `turn/start` on a busy thread with the turn that runs. Older ones answer with a new id,
@@ -67,8 +66,8 @@ fn doubtful_and_set(request: &RequestInfo, params: &str, runtime: &Runtime<'_>) 
     let mut doubtful: Vec<&FieldInfo> =
         request.fields.iter().filter(|field| runtime.is_doubtful(field)).collect();
     if !doubtful.is_empty() {
-        let set = top_level(params);
-        doubtful.retain(|field| set.contains(field.name));
+        let set = set_members(params);
+        doubtful.retain(|field| set.iter().any(|name| name == field.name));
     }
     doubtful
 }
@@ -188,12 +187,6 @@ fn known_to(since: Option<&str>, until: Option<&str>) -> String {
         (Some(since), Some(until), _) => format!("only Codex CLI {since} to {until} are known to have it"),
         _ => "not all versions have it".to_owned(),
     }
-}
-
-/// The names of the parameters that are there and not null.
-fn top_level(params: &str) -> BTreeSet<String> {
-    let params: BTreeMap<String, &RawValue> = serde_json::from_str(params).unwrap_or_default();
-    params.into_iter().filter(|(_, value)| value.get() != "null").map(|(name, _)| name).collect()
 }
 
 /// Whether a version comes before this one.

@@ -128,8 +128,9 @@ impl Recorder {
         let ms = self.ms();
         let mut lines = String::new();
         for frame in frames {
-            let mut message = serde_json::from_slice(frame)
-                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(frame).into_owned()));
+            let text = String::from_utf8_lossy(frame);
+            let mut message =
+                serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.into_owned()));
             redact(&mut message);
             let line = Line { ms, what: direction, value: message }.to_text();
             // What was sent as a secret may come back in any words.

@@ -8,6 +8,7 @@ use openai_codex_protocol::Notification;
 
 use super::frame_queue::{Event, FrameQueue};
 use super::merge::Merged;
+use super::staged::OfTurn;
 
 /// From how much text on a backlog is worth merging.
 const WORTHWHILE: usize = 64 * 1024;
@@ -102,8 +103,19 @@ impl Backlog {
     }
 
     /// Puts events behind those that are here; false if the backlog is then too long.
-    pub(crate) fn append<'a>(&mut self, events: impl Iterator<Item = Event<'a>>) -> bool {
+    pub(crate) fn append(&mut self, events: OfTurn<'_, '_>) -> bool {
         events.for_each(|event| self.recent.push(event));
+        self.settle()
+    }
+
+    /// The same for one event.
+    pub(crate) fn push(&mut self, event: Event<'_>) -> bool {
+        self.recent.push(event);
+        self.settle()
+    }
+
+    /// Counts what is here and merges what is too much; false if it is too long all the same.
+    fn settle(&mut self) -> bool {
         let bytes = self.bytes();
         let Some(charge) = &mut self.charge else { return true };
         charge.set(bytes);

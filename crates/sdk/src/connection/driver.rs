@@ -407,7 +407,7 @@ impl Shared {
 }
 
 fn is_json(frame: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(frame).is_ok()
+    serde_json::from_str::<serde::de::IgnoredAny>(&String::from_utf8_lossy(frame)).is_ok()
 }
 
 pub(super) fn excerpt(frame: &[u8]) -> String {

@@ -135,47 +135,59 @@ pub(crate) fn delta_parts(params: &str, key: &MergeKey) -> Option<DeltaParts> {
 
 /// The request that a `serverRequest/resolved` is about.
 pub(crate) fn resolved_request(params: &str) -> Option<RequestId> {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Resolved {
-        request_id: RequestId,
-    }
-    serde_json::from_str::<Resolved>(params).ok().map(|resolved| resolved.request_id)
+    serde_json::from_str(member(params, "requestId")?).ok()
 }
 
 /// The id of the item that an `item/started` or `item/completed` is about, if it is a command.
 pub(crate) fn command_item(params: &str) -> Option<Box<str>> {
-    #[derive(serde::Deserialize)]
-    struct Params {
-        item: Item,
-    }
-    #[derive(serde::Deserialize)]
-    struct Item {
-        #[serde(rename = "type")]
-        kind: String,
-        id: String,
-    }
     // Most items are something else, and some are long.
     if !params.contains("\"commandExecution\"") {
         return None;
     }
-    let Item { kind, id } = serde_json::from_str::<Params>(params).ok()?.item;
-    (kind == "commandExecution").then(|| id.into())
+    let item = member(params, "item")?;
+    let id = text_member(item, "id")?;
+    (text_member(item, "type")? == "commandExecution").then(|| id.into())
 }
 
 /// Whether a `thread/status/changed` says that the thread is at work, or something that this version does not know.
 pub(crate) fn is_active(params: &str) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Params {
-        status: Status,
-    }
-    #[derive(serde::Deserialize)]
-    struct Status {
-        #[serde(rename = "type")]
-        kind: String,
-    }
-    let status = serde_json::from_str::<Params>(params).map(|params| params.status.kind);
-    !matches!(status.as_deref(), Ok("idle" | "notLoaded" | "systemError"))
+    let status = member(params, "status").and_then(|status| text_member(status, "type"));
+    !matches!(status.as_deref(), Some("idle" | "notLoaded" | "systemError"))
+}
+
+/// Reads the members of an object, in order: their names, and their values as JSON text. `None` if the text is no object.
+fn members<'a>(object: &'a str, see: &mut dyn FnMut(&str, &'a str)) -> Option<()> {
+    Scanner { text: object, at: 0 }.object(|name, scanner| {
+        see(name, scanner.value()?);
+        Some(())
+    })
+}
+
+/// The value of an object's member, as JSON text.
+pub(crate) fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    let mut found = None;
+    members(object, &mut |known, value| {
+        if known == name {
+            found = Some(value);
+        }
+    })?;
+    found
+}
+
+/// The text of an object's member.
+pub(crate) fn text_member<'a>(object: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    Scanner { text: member(object, name)?, at: 0 }.string()?
+}
+
+/// The names of an object's members that are not null.
+pub(crate) fn set_members(object: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    members(object, &mut |name, value| {
+        if value != "null" {
+            names.push(name.to_owned());
+        }
+    });
+    names
 }
 
 /// The turn's id in the answer to `turn/start`.

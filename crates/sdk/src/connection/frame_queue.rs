@@ -149,13 +149,21 @@ impl FrameQueue {
     }
 
     /// The events that were not taken, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Event<'_>> + Clone {
-        std::iter::once(&self.first).chain(&self.rest).flat_map(|segment| {
-            let (first, mut start) = segment.taken;
-            segment.events[first..].iter().map(move |&Entry { kind, of_child, end }| {
-                let text = &segment.text[std::mem::replace(&mut start, end)..end];
-                Event { kind, text, of_child }
-            })
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Event<'_>> {
+        // One step for all, and not a chain of adapters: the compiler makes each of those anew for each use.
+        let (mut segment, mut next) = (&self.first, 0);
+        let (mut index, mut start) = segment.taken;
+        std::iter::from_fn(move || {
+            loop {
+                if let Some(&Entry { kind, of_child, end }) = segment.events.get(index) {
+                    let text = &segment.text[start..end];
+                    (index, start) = (index + 1, end);
+                    return Some(Event { kind, text, of_child });
+                }
+                segment = self.rest.get(next)?;
+                next += 1;
+                (index, start) = segment.taken;
+            }
         })
     }
 

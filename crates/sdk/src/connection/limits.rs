@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Shared;
+use super::envelope::{member, text_member};
 use super::frame_queue::Event;
 use super::interruption::{self, Interruption};
 use super::router::Phase;
@@ -139,18 +140,9 @@ fn used_since(first: &ThreadTokenUsage, total: &TokenUsageBreakdown) -> i64 {
 
 /// Whether an item is a call of the model, which it gets an answer to: anything but words.
 fn is_call(params: &str) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Params<'a> {
-        #[serde(borrow)]
-        item: Item<'a>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Item<'a> {
-        #[serde(rename = "type", borrow)]
-        kind: std::borrow::Cow<'a, str>,
-    }
     let words = ["agentMessage", "userMessage", "reasoning", "plan", "contextCompaction"];
-    serde_json::from_str::<Params<'_>>(params).is_ok_and(|params| !words.contains(&&*params.item.kind))
+    let kind = member(params, "item").and_then(|item| text_member(item, "type"));
+    kind.is_some_and(|kind| !words.contains(&&*kind))
 }
 
 /// What the limits of turns have the I/O thread do.

@@ -3,11 +3,12 @@
 //! The end of a login is a notification of the whole connection, and may come before the answer that tells the login's
 //! id. So a login is registered before its request is written, and ends that come early are kept until that answer.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 
-use serde::Deserialize;
 use tokio::sync::watch;
 
+use super::envelope::text_member;
 use super::frame_queue::{Event, OwnedEvent};
 use super::router::{Answer, Effect};
 use crate::Error;
@@ -93,12 +94,7 @@ impl Logins {
 
 /// The id of the login that an answer or a notification is about.
 fn login_of(text: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Named {
-        #[serde(rename = "loginId")]
-        login_id: Option<String>,
-    }
-    serde_json::from_str::<Named>(text).ok()?.login_id
+    text_member(text, "loginId").map(Cow::into_owned)
 }
 
 #[cfg(test)]

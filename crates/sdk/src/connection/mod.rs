@@ -15,7 +15,7 @@ pub(crate) mod backlog;
 pub(crate) mod checks;
 pub(crate) mod deadlines;
 mod driver;
-mod envelope;
+pub(crate) mod envelope;
 mod fallback;
 pub(crate) mod frame_queue;
 mod interruption;

@@ -23,7 +23,7 @@ use super::frame_queue::{Event, FrameQueue};
 use super::lineage::Lineage;
 use super::logins::{Ending, LoginEnd, Logins};
 use super::observers::Afterwards;
-use super::staged::Staged;
+use super::staged::{OfTurn, Staged};
 use super::starts::{Start, Starts};
 use super::turn_log::TurnLog;
 use crate::handler::{Layer, Signal};
@@ -176,7 +176,7 @@ impl Turn {
     }
 
     /// Takes note of events that nobody wants, and keeps the first.
-    fn put_aside<'a>(&mut self, events: impl Iterator<Item = Event<'a>>) {
+    fn put_aside(&mut self, events: OfTurn<'_, '_>) {
         for event in events {
             self.seen += 1;
             if !self.claimed && self.seen <= UNWANTED {
@@ -336,10 +336,10 @@ impl Router {
     }
 
     /// Gives events of a sub-agent's turn to the logs of the turn it works for.
-    fn hand_to_root<'a>(&mut self, root: &str, events: impl Iterator<Item = Event<'a>> + Clone) {
+    fn hand_to_root(&mut self, root: &str, events: OfTurn<'_, '_>) {
         let Some(root) = self.turns.get_mut(root) else { return };
         // A turn that waits for its sub-agents is as active as they are.
-        root.seen += events.clone().count() as u64;
+        root.seen += events.len() as u64;
         root.logs.iter().for_each(|log| log.append_of_child(events.clone(), &mut self.wakers));
     }
 
@@ -450,7 +450,7 @@ impl Router {
             running.is_none_or(|turn| turn.since > since && !turn.claimed) && !self.lost.contains(&turn_id);
         log.bind(turn_id.clone(), created, &mut self.wakers);
         if let Some(events) = early
-            && log.append(events.iter(), &mut self.wakers)
+            && log.append(Staged::of_queue(&events).of_one(), &mut self.wakers)
         {
             self.exceeded.push(log.clone());
         }
@@ -580,7 +580,7 @@ impl Router {
         let Some(turn) = of_it else { return };
         turn.root = Some(root.clone());
         if let Some(events) = turn.unwanted.take() {
-            self.hand_to_root(&root, events.iter());
+            self.hand_to_root(&root, Staged::of_queue(&events).of_one());
         }
     }
 

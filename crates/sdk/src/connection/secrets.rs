@@ -109,16 +109,15 @@ fn clean_frame(known: &VecDeque<Secret>, frame: &Bytes) -> Option<Bytes> {
     if !known.iter().any(|secret| memmem::find(frame, secret.quoted.as_bytes()).is_some()) {
         return None;
     }
-    match serde_json::from_slice::<Value>(frame) {
-        Ok(mut message) => report(&mut message)
+    let message = std::str::from_utf8(frame).ok().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    match message {
+        Some(mut message) => report(&mut message)
             .is_some_and(|report| clean_value(known, report))
             .then(|| message.to_string().into()),
         // A line that is no message ends in an error or an event as it is.
-        Err(_) => {
+        None => {
             let mut line = frame.to_vec();
-            let mut known: Vec<&Secret> = known.iter().collect();
-            known.sort_by_key(|secret| std::cmp::Reverse(secret.plain.len()));
-            for secret in known {
+            for secret in longest_first(known) {
                 line = replace(&line, secret.quoted.as_bytes());
                 line = replace(&line, secret.plain.as_bytes());
             }
@@ -150,12 +149,19 @@ fn clean_value(known: &VecDeque<Secret>, value: &mut Value) -> bool {
     }
 }
 
+/// The longest first: one may be the beginning of another.
+fn longest_first(known: &VecDeque<Secret>) -> Vec<&Secret> {
+    let mut sorted: Vec<&Secret> = Vec::with_capacity(known.len());
+    for secret in known {
+        let at = sorted.partition_point(|other| other.plain.len() >= secret.plain.len());
+        sorted.insert(at, secret);
+    }
+    sorted
+}
+
 fn clean_text(known: &VecDeque<Secret>, text: &str) -> Option<String> {
     let mut clean = None;
-    // The longest first: one may be the beginning of another.
-    let mut known: Vec<&Secret> = known.iter().collect();
-    known.sort_by_key(|secret| std::cmp::Reverse(secret.plain.len()));
-    for secret in known {
+    for secret in longest_first(known) {
         // Quoted first: it may hold the plain one, and a text may quote a text.
         for form in [&secret.quoted, &secret.plain] {
             let current = clean.as_deref().unwrap_or(text);

@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use openai_codex_protocol::NotificationKind;
 
-use super::frame_queue::Event;
+use super::frame_queue::{Event, FrameQueue};
 
 /// For how many turns there is room from the start, at most.
 const ROOM: usize = 1024;
@@ -53,6 +53,21 @@ pub(crate) struct OfTurn<'s, 'a> {
     events: &'s [Link<'a>],
     next: usize,
     left: usize,
+    of_child: bool,
+}
+
+impl OfTurn<'_, '_> {
+    /// So many of the events, the first ones.
+    pub(crate) fn first(mut self, length: usize) -> Self {
+        self.left = self.left.min(length);
+        self
+    }
+
+    /// The events as those of a sub-agent's turn.
+    pub(crate) fn of_child(mut self) -> Self {
+        self.of_child = true;
+        self
+    }
 }
 
 impl<'a> Iterator for OfTurn<'_, 'a> {
@@ -62,7 +77,7 @@ impl<'a> Iterator for OfTurn<'_, 'a> {
         self.left = self.left.checked_sub(1)?;
         let Link { kind, text, next } = *self.events.get(self.next)?;
         self.next = next;
-        Some(Event { kind, text, of_child: false })
+        Some(Event { kind, text, of_child: self.of_child })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -83,6 +98,13 @@ impl<'a> Staged<'a> {
             places: HashTable::with_capacity(turns),
             ..Self::default()
         }
+    }
+
+    /// The events of a queue, all as those of one turn.
+    pub(crate) fn of_queue(queue: &'a FrameQueue) -> Self {
+        let mut staged = Self::default();
+        queue.iter().for_each(|event| staged.push("", event));
+        staged
     }
 
     #[inline]
@@ -119,8 +141,13 @@ impl<'a> Staged<'a> {
     pub(crate) fn by_turn(&self) -> impl Iterator<Item = (&str, OfTurn<'_, 'a>)> {
         self.chains.iter().map(|Chain { id, first, length, .. }| {
             let turn_id = from_utf8(&self.ids[id.clone()]).unwrap_or_default();
-            (turn_id, OfTurn { events: &self.events, next: *first, left: *length })
+            (turn_id, OfTurn { events: &self.events, next: *first, left: *length, of_child: false })
         })
+    }
+
+    /// All events, of whatever turns, as those of one.
+    pub(crate) fn of_one(&self) -> OfTurn<'_, 'a> {
+        OfTurn { events: &self.events, next: 0, left: self.events.len(), of_child: false }
     }
 
     pub(crate) fn clear(&mut self) {

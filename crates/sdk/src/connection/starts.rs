@@ -92,12 +92,13 @@ impl Starts {
         if self.0.values().any(|start| !start.unnamed && !start.expired && here(start)) {
             return None;
         }
-        let mut waiting: Vec<_> = self.0.iter().filter(|(_, start)| start.unnamed && here(start)).collect();
-        waiting.sort_by_key(|(id, _)| **id);
-        let (id, turn_id) = waiting.into_iter().find_map(|(id, start)| {
+        let waiting = self.0.iter().filter(|(_, start)| start.unnamed && here(start));
+        let known = waiting.filter_map(|(id, start)| {
             let started = start.early.iter().filter_map(|(turn_id, turn)| Some((turn.started?, turn_id)));
-            started.min().map(|(_, turn_id)| (*id, Arc::from(&**turn_id)))
-        })?;
+            started.min().map(|(_, turn_id)| (*id, turn_id))
+        });
+        let (id, turn_id) = known.min_by_key(|(id, _)| *id)?;
+        let turn_id = Arc::from(&**turn_id);
         self.take(id).map(|start| (start, turn_id))
     }
 

@@ -8,8 +8,9 @@ use openai_codex_protocol::types::Turn;
 use smallvec::SmallVec;
 
 use super::backlog::{Backlog, Budget};
-use super::frame_queue::{Event, OwnedEvent};
+use super::frame_queue::OwnedEvent;
 use super::limits::{Spending, TurnBudget, TurnLimits};
+use super::staged::OfTurn;
 use crate::{Error, ErrorKind};
 
 /// How a turn ended, as far as its handle is concerned.
@@ -140,7 +141,7 @@ impl Drop for Wait<'_> {
 
 impl State {
     /// Takes note of what events tell of the turn, and gives how many there are up to its end, which counts.
-    fn note<'a>(&mut self, events: impl Iterator<Item = Event<'a>>) -> usize {
+    fn note(&mut self, events: OfTurn<'_, '_>) -> usize {
         let mut length = 0;
         for event in events {
             length += 1;
@@ -165,13 +166,13 @@ impl State {
     }
 
     /// Takes note of what the events use of a budget. True, once, when the turn goes on beyond it.
-    fn spend<'a>(&mut self, mut events: impl Iterator<Item = Event<'a>>, budget: &TurnBudget) -> bool {
+    fn spend(&mut self, mut events: OfTurn<'_, '_>, budget: &TurnBudget) -> bool {
         self.end.is_none()
             && self.spending.as_mut().is_some_and(|spending| events.any(|event| spending.note(event, budget)))
     }
 
     /// Keeps events for the first stream. As long as there may be one there is no other.
-    fn keep<'a>(&mut self, events: impl Iterator<Item = Event<'a>>) {
+    fn keep(&mut self, events: OfTurn<'_, '_>) {
         if let Some(backlog) = &mut self.backlog
             && !backlog.append(events)
         {
@@ -182,7 +183,7 @@ impl State {
 }
 
 impl Stream {
-    fn append<'a>(&mut self, events: impl Iterator<Item = Event<'a>>) {
+    fn append(&mut self, events: OfTurn<'_, '_>) {
         if self.overflown.is_none() && !self.queue.append(events) {
             // What cannot be told whole is not told at all.
             self.queue.exchange(&mut Backlog::default());
@@ -279,16 +280,12 @@ impl TurnLog {
     }
 
     /// Appends events of a sub-agent's turn, for streams that want them.
-    pub(crate) fn append_of_child<'a>(
-        &self,
-        events: impl Iterator<Item = Event<'a>> + Clone,
-        wake: &mut Vec<Waker>,
-    ) {
+    pub(crate) fn append_of_child(&self, events: OfTurn<'_, '_>, wake: &mut Vec<Waker>) {
         let mut state = self.lock();
         if state.end.is_some() {
             return;
         }
-        let events = events.map(|event| Event { of_child: true, ..event });
+        let events = events.of_child();
         if state.backlog.is_some() {
             return state.keep(events);
         }
@@ -307,11 +304,7 @@ impl TurnLog {
 
     /// Appends events of the turn. Wakers are handed out, to be woken when no lock is held. True, once, when the turn goes
     /// on beyond its budget.
-    pub(crate) fn append<'a>(
-        &self,
-        events: impl Iterator<Item = Event<'a>> + Clone,
-        wake: &mut Vec<Waker>,
-    ) -> bool {
+    pub(crate) fn append(&self, events: OfTurn<'_, '_>, wake: &mut Vec<Waker>) -> bool {
         let mut state = self.lock();
         if state.end.is_some() {
             return false;
@@ -319,7 +312,7 @@ impl TurnLog {
         let length = state.note(events.clone());
         let exceeded = state.spend(events.clone(), &self.limits.budget);
         // Nothing comes behind the end.
-        let events = events.take(length);
+        let events = events.first(length);
         if state.end.is_some() {
             wake.extend(state.waiting.drain(..).map(|(_, waker)| waker));
         }
@@ -380,7 +373,7 @@ impl TurnLog {
         let mut queue = first.map_or_else(|| Backlog::new(&self.budget), |first| *first);
         let tell_loss = match &state.end {
             Some(End::Completed(event)) if !of_first => {
-                queue.append(std::iter::once(event.borrow()));
+                queue.push(event.borrow());
                 false
             }
             end => matches!(end, Some(End::Lost(_))),

@@ -34,11 +34,9 @@ pub(super) enum Asked {
 
 /// Asks the handlers; blocks as they do.
 pub(super) fn serve(context: &Context, handlers: &[Arc<dyn RequestHandler>]) -> Asked {
-    let params = context.ask.params.as_deref();
-    let request = ServerRequest::decode(&context.ask.method, params);
     // Nobody is asked about what is no longer wanted: it may have waited for its turn, or while another was asked.
     let wanted = handlers.iter().take_while(|_| !context.ask.cancellation.is_cancelled());
-    let mut replies = wanted.map(|handler| ask(&**handler, context, &request));
+    let mut replies = wanted.map(|handler| ask(&**handler, context));
     let answer = replies.find(|reply| !matches!(reply.0, State::Pass));
     match answer.map(|reply| reply.0) {
         None | Some(State::Pass) => Asked::Done(Served::Passed),
@@ -49,8 +47,9 @@ pub(super) fn serve(context: &Context, handlers: &[Arc<dyn RequestHandler>]) -> 
     }
 }
 
-/// Asks one handler.
-fn ask(handler: &dyn RequestHandler, context: &Context, request: &ServerRequest) -> Reply<Box<RawValue>> {
+/// Asks one handler. The request is read for each that is asked, and not cloned: most chains have one, and clones of all
+/// kinds of requests would be code of their own.
+fn ask(handler: &dyn RequestHandler, context: &Context) -> Reply<Box<RawValue>> {
     use ServerRequest as Ask;
     /// One line a method: what it is called with, and what its answer becomes.
     macro_rules! ask {
@@ -61,27 +60,27 @@ fn ask(handler: &dyn RequestHandler, context: &Context, request: &ServerRequest)
             written(handler.$method(context.with($params)), $response)
         };
     }
-    match request {
+    match ServerRequest::decode(&context.ask.method, context.ask.params.as_deref()) {
         Ask::CommandExecutionRequestApproval(params) => {
-            ask!(command_approval((**params).clone()) as CommandExecutionRequestApprovalResponse::new)
+            ask!(command_approval(*params) as CommandExecutionRequestApprovalResponse::new)
         }
         Ask::FileChangeRequestApproval(params) => {
-            ask!(file_change_approval(params.clone()) as FileChangeRequestApprovalResponse::new)
+            ask!(file_change_approval(params) as FileChangeRequestApprovalResponse::new)
         }
-        Ask::PermissionsRequestApproval(params) => ask!(permissions_approval((**params).clone())),
-        Ask::ToolRequestUserInput(params) => ask!(user_input(params.clone())),
-        Ask::McpServerElicitationRequest(params) => ask!(elicitation(params.clone())),
-        Ask::DynamicToolCall(params) => ask!(tool_call(params.clone())),
-        Ask::ChatgptAuthTokensRefresh(params) => ask!(refresh_chatgpt_auth_tokens(params.clone())),
-        Ask::AttestationGenerate(params) => ask!(attestation(params.clone())),
-        Ask::CurrentTimeRead(params) => ask!(current_time(params.clone())),
+        Ask::PermissionsRequestApproval(params) => ask!(permissions_approval(*params)),
+        Ask::ToolRequestUserInput(params) => ask!(user_input(params)),
+        Ask::McpServerElicitationRequest(params) => ask!(elicitation(params)),
+        Ask::DynamicToolCall(params) => ask!(tool_call(params)),
+        Ask::ChatgptAuthTokensRefresh(params) => ask!(refresh_chatgpt_auth_tokens(params)),
+        Ask::AttestationGenerate(params) => ask!(attestation(params)),
+        Ask::CurrentTimeRead(params) => ask!(current_time(params)),
         Ask::ApplyPatchApproval(params) => {
-            ask!(apply_patch_approval(params.clone()) as ApplyPatchApprovalResponse::new)
+            ask!(apply_patch_approval(params) as ApplyPatchApprovalResponse::new)
         }
         Ask::ExecCommandApproval(params) => {
-            ask!(exec_command_approval(params.clone()) as ExecCommandApprovalResponse::new)
+            ask!(exec_command_approval(params) as ExecCommandApprovalResponse::new)
         }
-        Ask::Unknown(params) => ask!(unknown(params.clone())),
+        Ask::Unknown(params) => ask!(unknown(params)),
         // Nobody can decide about what nobody can read.
         _ => Reply(State::Pass),
     }

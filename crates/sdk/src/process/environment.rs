@@ -1,6 +1,5 @@
 //! The environment variables of the runtime.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -14,19 +13,22 @@ use crate::{Error, Result};
 #[derive(Clone, Default)]
 pub(crate) struct ChildEnvironment {
     /// The values of what was set, and `None` for what was removed.
-    changes: BTreeMap<OsString, Option<OsString>>,
+    changes: Vec<(OsString, Option<OsString>)>,
     /// Whether nothing but `inherited` comes from this process.
     cleared: bool,
-    inherited: BTreeSet<OsString>,
+    inherited: Vec<OsString>,
 }
 
 /// Values can be secrets, so only names are shown.
 impl fmt::Debug for ChildEnvironment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = |set: bool| self.changes.iter().filter(move |(_, value)| value.is_some() == set);
+        let (mut set, mut removed) = (Vec::new(), Vec::new());
+        for (name, value) in &self.changes {
+            if value.is_some() { set.push(name) } else { removed.push(name) }
+        }
         f.debug_struct("ChildEnvironment")
-            .field("set", &names(true).map(|(name, _)| name).collect::<Vec<_>>())
-            .field("removed", &names(false).map(|(name, _)| name).collect::<Vec<_>>())
+            .field("set", &set)
+            .field("removed", &removed)
             .field("cleared", &self.cleared)
             .field("inherited", &self.inherited)
             .finish()
@@ -35,11 +37,24 @@ impl fmt::Debug for ChildEnvironment {
 
 impl ChildEnvironment {
     pub(crate) fn set(&mut self, name: OsString, value: OsString) {
-        self.changes.insert(name, Some(value));
+        self.change(name, Some(value));
     }
 
     pub(crate) fn remove(&mut self, name: OsString) {
-        self.changes.insert(name, None);
+        self.change(name, None);
+    }
+
+    fn change(&mut self, name: OsString, value: Option<OsString>) {
+        match self.changes.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, old)) => *old = value,
+            None => self.changes.push((name, value)),
+        }
+    }
+
+    /// What was set (`Some`) or removed (`None`), if the variable was either.
+    fn changed(&self, name: &OsStr) -> Option<Option<&OsString>> {
+        let change = self.changes.iter().find(|(known, _)| *known == *name);
+        change.map(|(_, value)| value.as_ref())
     }
 
     pub(crate) fn clear(&mut self) {
@@ -47,19 +62,25 @@ impl ChildEnvironment {
     }
 
     pub(crate) fn inherit(&mut self, names: impl Iterator<Item = OsString>) {
-        self.inherited.extend(names);
+        for name in names {
+            if !self.inherited.contains(&name) {
+                self.inherited.push(name);
+            }
+        }
     }
 
     /// Refuses what no environment can hold.
     pub(crate) fn validate(&self) -> Result<()> {
-        let values = self.changes.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        if let Some((name, _)) = values.into_iter().find(|(_, value)| value.as_encoded_bytes().contains(&0)) {
-            return Err(Error::invalid_config(format!(
-                "the value of the environment variable {name:?} holds a NUL byte"
-            )));
+        let mut unusable = None;
+        for (name, value) in &self.changes {
+            if value.as_ref().is_some_and(|value| value.as_encoded_bytes().contains(&0)) {
+                return Err(Error::invalid_config(format!(
+                    "the value of the environment variable {name:?} holds a NUL byte"
+                )));
+            }
+            unusable = unusable.or(is_unusable(name).then_some(name));
         }
-        let names = self.changes.keys().chain(&self.inherited);
-        match names.into_iter().find(|name| is_unusable(name)) {
+        match unusable.or_else(|| self.inherited.iter().find(|name| is_unusable(name))) {
             Some(name) => Err(Error::invalid_config(format!(
                 "{name:?} cannot be the name of an environment variable: it is empty, or holds `=` or a NUL byte"
             ))),
@@ -70,9 +91,9 @@ impl ChildEnvironment {
     /// The value that the runtime finds.
     pub(crate) fn get(&self, name: impl AsRef<OsStr>) -> Option<OsString> {
         let name = name.as_ref();
-        match self.changes.get(name) {
-            Some(value) => value.clone(),
-            None if self.cleared && !self.inherited.contains(name) => None,
+        match self.changed(name) {
+            Some(value) => value.cloned(),
+            None if self.cleared && !self.inherited.iter().any(|inherited| inherited == name) => None,
             None => env::var_os(name),
         }
     }
@@ -80,26 +101,33 @@ impl ChildEnvironment {
     /// What decides which runtime is started: `CODEX_BIN` and `PATH` as the runtime has them. Where the managed install is
     /// kept is this process's business, which has put it there, unless a variable was set for it.
     pub(crate) fn for_locating(&self) -> Environment {
-        let variables = ["CODEX_BIN", "PATH"].into_iter().map(|name| (name, self.get(name)));
-        let set = |name| self.changes.get(OsStr::new(name)).cloned().flatten();
-        let cache = [(
-            "CODEX_RUNTIME_CACHE",
-            set("CODEX_RUNTIME_CACHE").or_else(|| env::var_os("CODEX_RUNTIME_CACHE")),
-        )];
-        let places = ["XDG_CACHE_HOME", "HOME"].into_iter().map(|name| (name, env::var_os(name)));
-        let all = variables.chain(cache).chain(places);
-        all.fold(Environment::empty(), |environment, (name, value)| match value {
-            Some(value) => environment.set(name, value),
-            None => environment,
-        })
+        const CACHE: &str = "CODEX_RUNTIME_CACHE";
+        let cache = self.changed(OsStr::new(CACHE)).flatten().cloned();
+        let variables = [
+            ("CODEX_BIN", self.get("CODEX_BIN")),
+            ("PATH", self.get("PATH")),
+            (CACHE, cache.or_else(|| env::var_os(CACHE))),
+            ("XDG_CACHE_HOME", env::var_os("XDG_CACHE_HOME")),
+            ("HOME", env::var_os("HOME")),
+        ];
+        let mut environment = Environment::empty();
+        for (name, value) in variables {
+            if let Some(value) = value {
+                environment = environment.set(name, value);
+            }
+        }
+        environment
     }
 
     /// Gives a command this environment.
     pub(crate) fn apply(&self, command: &mut Command) {
         if self.cleared {
             command.env_clear();
-            let inherited = self.inherited.iter().filter_map(|name| Some((name, env::var_os(name)?)));
-            command.envs(inherited);
+            for name in &self.inherited {
+                if let Some(value) = env::var_os(name) {
+                    command.env(name, value);
+                }
+            }
         }
         for (name, value) in &self.changes {
             match value {

@@ -3,6 +3,7 @@
 use openai_codex_protocol::types::DynamicToolCallResponse;
 
 use super::{Reply as ToolState, Tool, ToolCall};
+use crate::connection::envelope::text_member;
 use crate::handler::{Reply, RequestHandler, ToolCallRequest};
 
 /// The tools that a thread was given.
@@ -20,13 +21,7 @@ impl ToolSet {
 
     /// The tool that is called, if it is one of these; `params` are the call's parameters as JSON text.
     pub(crate) fn called(&self, params: &str) -> Option<&Tool> {
-        #[derive(serde::Deserialize)]
-        struct Name {
-            tool: String,
-            namespace: Option<String>,
-        }
-        let called: Name = serde_json::from_str(params).ok()?;
-        self.find(called.namespace.as_deref(), &called.tool)
+        self.find(text_member(params, "namespace").as_deref(), &text_member(params, "tool")?)
     }
 }
 

@@ -38,8 +38,12 @@ impl Environment {
     /// The same with one variable set.
     #[must_use]
     pub fn set(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
-        self.variables.insert(name.into(), value.into());
+        self.insert(name.into(), value.into());
         self
+    }
+
+    fn insert(&mut self, name: OsString, value: OsString) {
+        self.variables.insert(name, value);
     }
 
     /// The value of a variable, if it is set and not empty.

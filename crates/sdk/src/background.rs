@@ -1,9 +1,11 @@
-//! Threads and tasks of the crate's own. Bodies are boxed, so that the code of a thread and of a task exists once in a
-//! program, and not once a body.
+//! Threads, tasks and waits of the crate's own. Bodies are boxed and conditions are functions, so that the code of each
+//! exists once in a program, and not once a body or a condition.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Runs `body` on a new thread.
@@ -12,7 +14,46 @@ pub(crate) fn thread(name: &str, body: Box<dyn FnOnce() + Send>) -> std::io::Res
 }
 
 /// Runs a future on the event loop of this thread.
-pub(crate) fn task<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-    let future: Pin<Box<dyn Future<Output = T> + Send>> = Box::pin(future);
-    tokio::spawn(future)
+pub(crate) fn task(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let job: Job = Box::pin(future);
+    tokio::spawn(job)
+}
+
+/// The output of a task, which has none of its own.
+#[derive(Debug)]
+pub(crate) struct Output<T>(Arc<Mutex<Option<T>>>);
+
+impl<T> Clone for Output<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Default for Output<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T> Output<T> {
+    fn lock(&self) -> MutexGuard<'_, Option<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set(&self, output: T) {
+        *self.lock() = Some(output);
+    }
+
+    /// `None` if the task has not ended, or has panicked.
+    pub(crate) fn take(&self) -> Option<T> {
+        self.lock().take()
+    }
+}
+
+/// Work for the event loop of another thread.
+pub(crate) type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Waits until what is watched is as wanted; false, if it never will be.
+pub(crate) async fn until<T>(watched: &mut watch::Receiver<T>, wanted: fn(&T) -> bool) -> bool {
+    watched.wait_for(wanted).await.is_ok()
 }

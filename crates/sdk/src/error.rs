@@ -27,9 +27,9 @@ struct Inner {
     method: Option<String>,
     thread_id: Option<String>,
     json_rpc: Option<JsonRpcError>,
-    turn: Option<Box<RunResult>>,
+    turn: Option<Arc<RunResult>>,
     mismatch: Option<Box<OutputMismatch>>,
-    failed_attempts: Vec<FailedAttempt>,
+    failed_attempts: Arc<Vec<FailedAttempt>>,
     /// A start that has failed because of another one at the same moment, as far as can be seen.
     home_contended: bool,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
@@ -171,7 +171,7 @@ impl Error {
                 json_rpc: None,
                 turn: None,
                 mismatch: None,
-                failed_attempts: Vec::new(),
+                failed_attempts: Arc::default(),
                 home_contended: false,
                 source: None,
             }),
@@ -223,7 +223,7 @@ impl Error {
     }
 
     pub(crate) fn with_turn(self, result: RunResult) -> Self {
-        self.edit(|inner| inner.turn = Some(Box::new(result)))
+        self.edit(|inner| inner.turn = Some(Arc::new(result)))
     }
 
     pub(crate) fn with_mismatch(self, mismatch: OutputMismatch) -> Self {
@@ -231,7 +231,7 @@ impl Error {
     }
 
     pub(crate) fn with_failed_attempts(self, attempts: Vec<FailedAttempt>) -> Self {
-        self.edit(|inner| inner.failed_attempts = attempts)
+        self.edit(|inner| inner.failed_attempts = Arc::new(attempts))
     }
 
     pub(crate) fn with_home_contended(self) -> Self {

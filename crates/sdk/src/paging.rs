@@ -1,6 +1,5 @@
 //! Listings: one page at a time, all pages, all entries.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
@@ -197,13 +196,16 @@ impl<R: Paged> AsyncPages<R> {
 #[derive(Default)]
 struct SeenCursors {
     hasher: RandomState,
-    hashes: HashSet<u64>,
+    /// In order.
+    hashes: Vec<u64>,
 }
 
 impl SeenCursors {
     /// Whether the cursor is new.
     fn insert(&mut self, cursor: &str) -> bool {
-        self.hashes.insert(self.hasher.hash_one(cursor))
+        let hash = self.hasher.hash_one(cursor);
+        let place = self.hashes.binary_search(&hash);
+        place.map_err(|place| self.hashes.insert(place, hash)).is_err()
     }
 }
 

@@ -12,6 +12,7 @@ use openai_codex_protocol::{ClientRequest, Notification, methods};
 use tokio::sync::watch;
 
 use super::{AsyncChatgptLoginHandle, AsyncDeviceCodeLoginHandle};
+use crate::background::until;
 use crate::client::{Core, Session, decode, encode};
 use crate::connection::logins::LoginEnd;
 use crate::{Error, ErrorKind, Result};
@@ -31,9 +32,10 @@ impl Login {
     pub(super) async fn wait(&self) -> Result<AccountLoginCompletedNotification> {
         self.session.connection.check_process().map_err(|error| error.with_method(COMPLETED))?;
         let mut ended = self.ended.clone();
-        let end = ended.wait_for(Option::is_some).await.map(|end| end.clone());
+        until(&mut ended, Option::is_some).await;
+        let end = ended.borrow().clone();
         let unknown = || Error::new(ErrorKind::TransportClosed, "the connection ended without a word");
-        let end = end.ok().flatten().unwrap_or_else(|| Err(unknown()));
+        let end = end.unwrap_or_else(|| Err(unknown()));
         end.and_then(|event| match event.decode() {
             Notification::AccountLoginCompleted(end) => Ok(end),
             Notification::Undecodable(event) => Err(Error::from_decode(event.error)),

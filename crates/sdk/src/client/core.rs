@@ -10,7 +10,7 @@ use openai_codex_protocol::types::InitializeResponse;
 use tokio::sync::watch;
 
 use super::Session;
-use crate::background::thread;
+use crate::background::{thread, until};
 use crate::connection::Owner;
 use crate::connection::observers::{Afterwards, Hub, Observed};
 use crate::handler::Handlers;
@@ -152,11 +152,12 @@ impl Core {
                 Link::Starting(start, _) => start.subscribe(),
                 link @ (Link::Idle(_) | Link::Up(_)) => self.begin(link)?,
             };
-            let ended = outcome.wait_for(Option::is_some).await.map(|ended| ended.clone());
+            until(&mut outcome, Option::is_some).await;
+            let ended = outcome.borrow().clone();
             match ended {
-                Ok(Some(Outcome::Ended(session))) => return session,
-                Ok(Some(Outcome::Abandoned) | None) => {}
-                Err(_) => {
+                Some(Outcome::Ended(session)) => return session,
+                Some(Outcome::Abandoned) => {}
+                None => {
                     return Err(Error::new(
                         ErrorKind::Spawn,
                         "the start of the runtime ended without a word",
@@ -203,7 +204,7 @@ impl Core {
             let mut closing = self.closing.subscribe();
             tokio::select! {
                 () = told.closed() => Error::new(ErrorKind::Closed, "nobody waits for the start any more"),
-                _ = closing.wait_for(|closing| *closing) => {
+                _ = until(&mut closing, |closing| *closing) => {
                     Error::new(ErrorKind::Closed, "the client was closed while it was being started")
                 }
             }
@@ -366,7 +367,7 @@ impl Core {
         self.hub.end(None);
         if let Link::Starting(start, _) = before {
             // It ends at once, or has just ended.
-            let _ = start.subscribe().wait_for(Option::is_some).await;
+            until(&mut start.subscribe(), Option::is_some).await;
         }
         let session = match &*self.link() {
             Link::Closed(session) => session.clone(),

@@ -192,6 +192,16 @@ impl Session {
             .map_err(|error| self.connection.redact(error))
     }
 
+    /// Makes a request; the answer is its result as JSON text.
+    pub(crate) async fn answer<R: ClientRequest>(
+        &self,
+        params: &R::Params,
+        thread_id: Option<&str>,
+    ) -> Result<String> {
+        let answer = self.ask(R::METHOD, encode(R::METHOD, params)?, thread_id, None).await;
+        answer.map_err(|error| self.connection.redact(error))
+    }
+
     /// Makes a request that opens a thread, which has these handlers from the answer on.
     pub(crate) async fn open<R: ClientRequest>(
         &self,

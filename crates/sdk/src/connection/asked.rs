@@ -3,7 +3,7 @@
 //! After a resume the server repeats what is pending under the first ids. It is not asked twice: a request that is under
 //! way is left to those who have it, and one that was answered gets the same answer.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,14 +41,14 @@ pub(super) enum Arrival {
 
 #[derive(Default)]
 pub(super) struct Asked {
-    pending: HashMap<RequestId, (Arc<Ask>, Signal)>,
+    pending: Vec<(Arc<Ask>, Signal)>,
     answered: VecDeque<(Arc<Ask>, Bytes)>,
 }
 
 /// Without the answers, which can hold tokens.
 impl std::fmt::Debug for Asked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Asked").field("pending", &self.pending.keys()).finish_non_exhaustive()
+        f.debug_struct("Asked").field("pending", &self.pending.len()).finish_non_exhaustive()
     }
 }
 
@@ -62,9 +62,8 @@ impl Asked {
         (thread_id, turn_id): (Option<&str>, Option<&str>),
         ancestors: impl FnOnce() -> Vec<Arc<str>>,
     ) -> Arrival {
-        if let Some((ask, _)) = self.pending.get(&id)
-            && ask.is(method, params)
-        {
+        let known = self.pending.iter().position(|(ask, _)| ask.id == id);
+        if known.is_some_and(|at| self.pending[at].0.is(method, params)) {
             return Arrival::Pending;
         }
         if let Some((_, frame)) = self.answered.iter().find(|(ask, _)| ask.id == id && ask.is(method, params))
@@ -73,7 +72,7 @@ impl Asked {
         }
         let (signal, cancellation) = signal();
         let ask = Arc::new(Ask {
-            id: id.clone(),
+            id,
             method: method.into(),
             // What is not JSON is nothing that anybody could decide about.
             params: params.and_then(|params| RawValue::from_string(params.to_owned()).ok()),
@@ -82,14 +81,15 @@ impl Asked {
             ancestors: ancestors(),
             cancellation,
         });
-        let replaced = self.pending.insert(id, (ask.clone(), signal));
+        let replaced = known.map(|at| self.pending.swap_remove(at));
+        self.pending.push((ask.clone(), signal));
         Arrival::New(ask, replaced.map(|(_, signal)| signal))
     }
 
     /// Takes the answer of a request, and gives the signal that it had; none if the answer is no longer wanted.
     pub(super) fn answer(&mut self, ask: &Arc<Ask>, frame: &Bytes) -> Option<Signal> {
-        self.pending.get(&ask.id).filter(|(pending, _)| Arc::ptr_eq(pending, ask))?;
-        let (_, signal) = self.pending.remove(&ask.id)?;
+        let at = self.pending.iter().position(|(pending, _)| Arc::ptr_eq(pending, ask))?;
+        let (_, signal) = self.pending.swap_remove(at);
         if self.answered.len() == KEPT {
             self.answered.pop_front();
         }
@@ -100,29 +100,29 @@ impl Asked {
     /// The server no longer waits for an answer.
     pub(super) fn resolved(&mut self, id: &RequestId) -> Option<Signal> {
         self.answered.retain(|(ask, _)| ask.id != *id);
-        self.pending.remove(id).map(|(_, signal)| signal)
+        let at = self.pending.iter().position(|(ask, _)| ask.id == *id)?;
+        Some(self.pending.swap_remove(at).1)
     }
 
     /// Whether a request of this turn is unanswered.
     pub(super) fn is_waiting(&self, turn_id: &str) -> bool {
-        self.pending.values().any(|(ask, _)| ask.turn_id.as_deref() == Some(turn_id))
+        self.pending.iter().any(|(ask, _)| ask.turn_id.as_deref() == Some(turn_id))
     }
 
     /// A turn has ended: gives what it still waits for.
     pub(super) fn end_turn(&mut self, turn_id: &str) -> Vec<(Arc<Ask>, Signal)> {
-        if self.pending.is_empty() {
-            return Vec::new();
+        let mut ended = Vec::new();
+        while let Some(at) = self.pending.iter().position(|(ask, _)| ask.turn_id.as_deref() == Some(turn_id))
+        {
+            ended.push(self.pending.remove(at));
         }
-        self.pending
-            .extract_if(|_, (ask, _)| ask.turn_id.as_deref() == Some(turn_id))
-            .map(|(_, pending)| pending)
-            .collect()
+        ended
     }
 
     /// The connection has ended: gives all that is still wanted.
     pub(super) fn end(&mut self) -> impl Iterator<Item = Signal> {
         self.answered.clear();
-        self.pending.drain().map(|(_, (_, signal))| signal)
+        self.pending.drain(..).map(|(_, signal)| signal)
     }
 }
 

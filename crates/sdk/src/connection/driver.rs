@@ -22,15 +22,12 @@ use super::backlog::Budget;
 use super::deadlines::{self, Clock};
 use super::envelope::{Incoming, Outcome};
 use super::frame_queue::Event;
-use super::interruption::Interruption;
-use super::limits::Limit;
 use super::observers::{Afterwards, Observed};
 use super::preamble::Preamble;
-use super::router::Watched;
 use super::secrets::Secrets;
 use super::staged::Staged;
-use super::{Connection, Ended, Outgoing, Owner, Router, Shared, interruption, limits, watchdog};
-use crate::background::task;
+use super::{Connection, Ended, Outgoing, Owner, Router, Shared, watchdog};
+use crate::background::{Job, Output, task, until};
 use crate::owning_process::OwningProcess;
 use crate::process::{self, StderrTail};
 use crate::trace;
@@ -63,9 +60,7 @@ pub(super) struct Process {
 pub(super) struct Driver {
     shared: Arc<Shared>,
     outbox: mpsc::UnboundedReceiver<Outgoing>,
-    interrupting: mpsc::UnboundedReceiver<Interruption>,
-    limiting: mpsc::UnboundedReceiver<Limit>,
-    suspected: mpsc::UnboundedReceiver<Watched>,
+    queued_jobs: mpsc::UnboundedReceiver<Job>,
     clock: Clock,
     closing: watch::Receiver<bool>,
     silence: Duration,
@@ -92,17 +87,13 @@ pub(super) fn connection(owner: Owner) -> (Connection, Driver) {
     let (outbox, queued) = mpsc::unbounded_channel();
     let (deadlines, clock) = deadlines::deadlines();
     let (closing, close) = watch::channel(false);
-    let (interruptions, interrupting) = mpsc::unbounded_channel();
-    let (turn_limits, limiting) = mpsc::unbounded_channel();
-    let (suspects, suspected) = mpsc::unbounded_channel();
+    let (jobs, queued_jobs) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         router: Router::new(afterwards).into(),
         outbox,
         deadlines,
         timeouts,
-        interruptions,
-        limits: turn_limits,
-        suspects,
+        jobs,
         secrets: Arc::new(Secrets::default()),
         hub,
         handlers,
@@ -120,9 +111,7 @@ pub(super) fn connection(owner: Owner) -> (Connection, Driver) {
     let driver = Driver {
         shared: shared.clone(),
         outbox: queued,
-        interrupting,
-        limiting,
-        suspected,
+        queued_jobs,
         clock,
         closing: close,
         silence,
@@ -134,8 +123,7 @@ pub(super) fn connection(owner: Owner) -> (Connection, Driver) {
 impl Driver {
     /// Runs the connection until it ends, and then ends the process behind it.
     pub(super) async fn run(self, transport: Transport, mut process: Option<Process>) {
-        let Self { shared, outbox, interrupting, limiting, suspected, clock, mut closing, silence, wire_log } =
-            self;
+        let Self { shared, outbox, queued_jobs, clock, mut closing, silence, wire_log } = self;
         let _last_word = LastWord(shared.clone());
         let transport = match &wire_log {
             Some(log) => log.attach(transport, &shared.secrets),
@@ -153,23 +141,32 @@ impl Driver {
                 move |id, waited| expiring.route(|router, effects| router.expire(id, waited, effects)),
             )
         });
-        let watching = [
-            task(watchdog::run(shared.clone(), silence)),
-            task(watchdog::check_suspects(shared.clone(), suspected)),
-            task(interruption::run(shared.clone(), interrupting)),
-            task(limits::run(shared.clone(), limiting)),
-        ];
+        let watching = task(watchdog::run(shared.clone(), silence));
+        let beginning = task(begin(queued_jobs));
+        let (read_until, written_until) = (Output::default(), Output::default());
         let reader = read(shared.clone(), transport.reader);
-        let mut reading = task(async { Some(reader.await) });
-        let mut writing = task(write(shared.clone(), outbox, transport.writer, closing.clone()));
+        let mut reading = task({
+            let read_until = read_until.clone();
+            async move { read_until.set(reader.await) }
+        });
+        let writer = write(shared.clone(), outbox, transport.writer, closing.clone());
+        let mut writing = task({
+            let written_until = written_until.clone();
+            async move { written_until.set(writer.await) }
+        });
+        // Why the reader has ended; a panic of its own is a failure to read.
+        let reason = |ended: Result<(), JoinError>| match ended {
+            Ok(()) => read_until.take().unwrap_or(Why::OutputClosed),
+            Err(error) => Why::ReadFailed(io::Error::other(error)),
+        };
 
         // What the server wrote before it stopped listening, or before it ended, still counts.
         let why = tokio::select! {
-            why = &mut reading => Some(reason(why)),
-            why = &mut writing => match why.map_err(io::Error::other) {
-                Ok(None) => None,
-                Ok(Some(why)) => Some(timeout(EXPLANATION, &mut reading).await.map_or(why, reason)),
-                Err(error) => Some(Why::WriteFailed(error)),
+            ended = &mut reading => Some(reason(ended)),
+            ended = &mut writing => match (ended, written_until.take().flatten()) {
+                (Ok(()), None) => None,
+                (Ok(()), Some(why)) => Some(timeout(EXPLANATION, &mut reading).await.map_or(why, reason)),
+                (Err(error), _) => Some(Why::WriteFailed(io::Error::other(error))),
             },
             () = exited(&mut process) => {
                 Some(timeout(EXPLANATION, &mut reading).await.map_or(Why::OutputClosed, reason))
@@ -206,9 +203,8 @@ impl Driver {
         };
         stop(reading).await;
         stop(ticking).await;
-        for task in watching {
-            stop(task).await;
-        }
+        stop(watching).await;
+        stop(beginning).await;
         shared.ended.send_replace(Some(Ended { reaped }));
     }
 }
@@ -227,14 +223,6 @@ impl Drop for LastWord {
     }
 }
 
-/// Why the reader has ended; a panic of its own is a failure to read.
-fn reason(ended: Result<Option<Why>, JoinError>) -> Why {
-    match ended {
-        Ok(why) => why.unwrap_or(Why::OutputClosed),
-        Err(error) => Why::ReadFailed(io::Error::other(error)),
-    }
-}
-
 /// Waits until the process has exited. Something that it left may still hold its output open.
 async fn exited(process: &mut Option<Process>) {
     match process {
@@ -245,15 +233,22 @@ async fn exited(process: &mut Option<Process>) {
 
 /// Waits until the close of the connection is asked for.
 async fn requested(closing: &mut watch::Receiver<bool>) {
-    let _ = closing.wait_for(|closing| *closing).await;
+    until(closing, |closing| *closing).await;
 }
 
 /// Ends a task, if it has not ended, and waits until what it held is gone.
-async fn stop<T>(task: JoinHandle<T>) {
+async fn stop(task: JoinHandle<()>) {
     // A task that was waited for already must not be polled again.
     if !task.is_finished() {
         task.abort();
         let _ = task.await;
+    }
+}
+
+/// Begins jobs until the connection ends.
+async fn begin(mut jobs: mpsc::UnboundedReceiver<Job>) {
+    while let Some(job) = jobs.recv().await {
+        tokio::spawn(job);
     }
 }
 

@@ -12,14 +12,15 @@ use openai_codex_protocol::types::{
     ThreadBackgroundTerminalsTerminateParams, TurnInterruptParams,
 };
 use openai_codex_protocol::{ClientRequest, methods};
-use serde_json::value::to_raw_value;
-use tokio::sync::{mpsc, oneshot, watch};
+use serde_json::value::RawValue;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Shared;
 use super::observers::Observed;
 use super::router::Phase;
-use crate::background::task;
+use crate::background::until;
+use crate::client::encode;
 use crate::{Error, ErrorKind};
 
 /// How long an interrupt is held for a turn that has not begun, before each attempt.
@@ -62,13 +63,6 @@ impl Interruption {
     }
 }
 
-/// Interrupts turns until the connection ends.
-pub(super) async fn run(shared: Arc<Shared>, mut interruptions: mpsc::UnboundedReceiver<Interruption>) {
-    while let Some(interruption) = interruptions.recv().await {
-        task(carry_out(shared.clone(), interruption));
-    }
-}
-
 /// Interrupts a turn. A failure becomes an event, unless the connection has ended.
 pub(super) async fn carry_out(shared: Arc<Shared>, mut interruption: Interruption) {
     let outcome = interrupt(&shared, &mut interruption).await;
@@ -107,7 +101,7 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
     let (mut pause, refused_since) = (FIRST_PAUSE, Instant::now());
     loop {
         // An error says that the connection has ended.
-        let _ = timeout(HOLD, phase.wait_for(|phase| !matches!(phase, Phase::Starting))).await;
+        let _ = timeout(HOLD, until(&mut phase, Phase::has_begun)).await;
         let answer = tokio::select! {
             biased;
             commands = end_of(shared, &mut phase) => return end_commands(shared, interruption, &commands?).await,
@@ -146,17 +140,17 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
 }
 
 /// Interrupts the turns of sub-agents that work for a turn: the runtime lets them run on.
-fn interrupt_subagents(shared: &Shared, interruption: &Interruption) {
+fn interrupt_subagents(shared: &Arc<Shared>, interruption: &Interruption) {
     for (thread_id, turn_id) in shared.router().turns_of_subagents(&interruption.turn_id) {
-        let subagent = Interruption::new(thread_id, turn_id, interruption.end_commands);
-        let _ = shared.interruptions.send(subagent);
+        shared.interrupt(Interruption::new(thread_id, turn_id, interruption.end_commands));
     }
 }
 
 /// Waits until a turn is over, and gives the ids of its commands that still run. An error, if the connection ends first.
 async fn end_of(shared: &Shared, phase: &mut watch::Receiver<Phase>) -> Result<Arc<[Box<str>]>, Error> {
-    let commands = match phase.wait_for(|phase| matches!(phase, Phase::Over(_))).await.as_deref() {
-        Ok(Phase::Over(commands)) => Some(commands.clone()),
+    until(phase, Phase::is_over).await;
+    let commands = match &*phase.borrow() {
+        Phase::Over(commands) => Some(commands.clone()),
         _ => None,
     };
     let failure = shared.router().failure();
@@ -207,9 +201,17 @@ async fn call<R: ClientRequest>(
     thread_id: &str,
     params: &R::Params,
 ) -> Result<R::Response, Error> {
-    let params = to_raw_value(params).map_err(|error| Error::invalid_input(error.to_string()))?;
-    let timeout = shared.timeouts.of_method(R::METHOD);
-    let answer = shared.request(R::METHOD, Some(&params), Some(thread_id), timeout)?.await?;
+    let answer = ask(shared, R::METHOD, thread_id, encode(R::METHOD, params)?).await?;
     openai_codex_protocol::decode_response::<R>(&answer)
         .map_err(|error| Error::from_decode(error).with_method(R::METHOD).with_thread(Some(thread_id)))
+}
+
+async fn ask(
+    shared: &Arc<Shared>,
+    method: &str,
+    thread_id: &str,
+    params: Option<Box<RawValue>>,
+) -> Result<String, Error> {
+    let timeout = shared.timeouts.of_method(method);
+    shared.request(method, params.as_deref(), Some(thread_id), timeout)?.await
 }

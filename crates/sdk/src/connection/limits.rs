@@ -9,16 +9,15 @@ use std::time::Duration;
 
 use openai_codex_protocol::Notification;
 use openai_codex_protocol::types::{ThreadTokenUsage, TokenUsageBreakdown};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Shared;
 use super::envelope::{member, text_member};
 use super::frame_queue::Event;
-use super::interruption::{self, Interruption};
+use super::interruption::Interruption;
 use super::router::Phase;
 use super::turn_log::TurnLog;
-use crate::background::task;
+use crate::background::until;
 use crate::{Error, ErrorKind};
 
 /// How long the end of an interrupted turn may take before the wait for it ends without it.
@@ -145,34 +144,12 @@ fn is_call(params: &str) -> bool {
     kind.is_some_and(|kind| !words.contains(&&*kind))
 }
 
-/// What the limits of turns have the I/O thread do.
-#[derive(Debug)]
-pub(super) enum Limit {
-    /// Keep the time limits of a turn that has its id.
-    Watch(Arc<TurnLog>),
-    /// End a turn that is beyond its budget.
-    Exceeded(Arc<TurnLog>),
-}
-
-/// Keeps the limits of a connection's turns until it ends.
-pub(super) async fn run(shared: Arc<Shared>, mut limits: mpsc::UnboundedReceiver<Limit>) {
-    while let Some(limit) = limits.recv().await {
-        match limit {
-            Limit::Watch(log) => drop(task(watch(shared.clone(), log))),
-            Limit::Exceeded(log) => {
-                let error = log.budget_error();
-                task(stop(shared.clone(), log, error));
-            }
-        }
-    }
-}
-
-/// Waits for the end of a turn, at most as long as its limits allow.
-async fn watch(shared: Arc<Shared>, log: Arc<TurnLog>) {
+/// Waits for the end of a turn that has its id, at most as long as its limits allow.
+pub(super) async fn watch(shared: Arc<Shared>, log: Arc<TurnLog>) {
     let Some(turn_id) = log.turn_id() else { return };
     let Some(mut phase) = shared.router().follow(&turn_id) else { return };
     let error = tokio::select! {
-        _ = phase.wait_for(|phase| matches!(phase, Phase::Over(_))) => return,
+        _ = until(&mut phase, Phase::is_over) => return,
         error = past_deadline(&log) => error,
         error = silent_for_too_long(&shared, &log, &turn_id) => error,
     };
@@ -206,7 +183,7 @@ async fn silent_for_too_long(shared: &Shared, log: &TurnLog, turn_id: &str) -> E
 }
 
 /// Interrupts a turn because of one of its limits, and sees that the wait for it ends.
-async fn stop(shared: Arc<Shared>, log: Arc<TurnLog>, error: Error) {
+pub(super) async fn stop(shared: Arc<Shared>, log: Arc<TurnLog>, error: Error) {
     let error = error.with_thread(Some(&log.thread_id));
     let Some(turn_id) = log.turn_id() else { return };
     if !log.created() {
@@ -224,7 +201,7 @@ async fn stop(shared: Arc<Shared>, log: Arc<TurnLog>, error: Error) {
     let thread_id = log.thread_id.clone();
     let interruption = Interruption::new(thread_id, turn_id, log.ends_commands());
     let (interruption, outcome) = interruption.with_outcome();
-    task(interruption::carry_out(shared.clone(), interruption));
+    shared.interrupt(interruption);
     let failed = async {
         match outcome.await {
             Ok(Err(error)) => error,
@@ -233,7 +210,7 @@ async fn stop(shared: Arc<Shared>, log: Arc<TurnLog>, error: Error) {
     };
     let note = tokio::select! {
         biased;
-        _ = phase.wait_for(|phase| matches!(phase, Phase::Over(_))) => return,
+        _ = until(&mut phase, Phase::is_over) => return,
         failure = failed => format!(". That has failed, and the turn may still run: {failure}"),
         () = sleep(INTERRUPT_GRACE) => format!(
             ". The turn has not ended within {INTERRUPT_GRACE:?} of that; an Event::InterruptFailed follows if the interrupt \

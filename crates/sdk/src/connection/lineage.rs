@@ -1,6 +1,6 @@
 //! Which thread has spawned which, so that a sub-agent's request finds those who decide for it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The families of a connection's threads.
@@ -9,7 +9,7 @@ pub(super) struct Lineage {
     /// The threads of sub-agents, each with the thread that has spawned it, or that of the turn it works for.
     parents: HashMap<Arc<str>, Arc<str>>,
     /// Closed threads without a parent that others still descend from.
-    closed_roots: HashSet<Arc<str>>,
+    closed_roots: Vec<Arc<str>>,
     /// The threads of sub-agents that a running turn has given work, each with that turn. A runtime before 0.163.0 does not
     /// say so when their turns start.
     employers: HashMap<Arc<str>, Arc<str>>,
@@ -45,7 +45,7 @@ impl Lineage {
 
     /// A thread has a turn: it is open, again if it was closed.
     pub(super) fn is_open(&mut self, thread_id: &str) {
-        self.closed_roots.remove(thread_id);
+        self.closed_roots.retain(|root| **root != *thread_id);
     }
 
     /// A thread was closed. Those that it has spawned descend from its own parent now, and one without a parent stays
@@ -59,13 +59,15 @@ impl Lineage {
         }
         let mut gone = Vec::new();
         match self.parents.values().find(|parent| ***parent == *thread_id) {
-            Some(root) => drop(self.closed_roots.insert(root.clone())),
+            Some(root) if !self.closed_roots.contains(root) => self.closed_roots.push(root.clone()),
+            Some(_) => {}
             None => gone.push(Arc::from(thread_id)),
         }
         if let Some(above) = above
             && !self.parents.values().any(|parent| *parent == above)
-            && self.closed_roots.remove(&above)
+            && let Some(at) = self.closed_roots.iter().position(|root| *root == above)
         {
+            self.closed_roots.swap_remove(at);
             gone.push(above);
         }
         gone

@@ -4,7 +4,7 @@
 //! id. So a login is registered before its request is written, and ends that come early are kept until that answer.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use tokio::sync::watch;
 
@@ -25,7 +25,7 @@ pub(crate) type Ending = watch::Sender<Option<LoginEnd>>;
 #[derive(Debug, Default)]
 pub(super) struct Logins {
     /// Those whose answer has not come, by the id of the request.
-    starts: HashMap<i64, Ending>,
+    starts: Vec<(i64, Ending)>,
     /// Ends that may be of one of those, by the id of the login.
     early: VecDeque<(String, OwnedEvent)>,
     /// Those that wait for a person, by the id of the login.
@@ -37,12 +37,12 @@ impl Logins {
     pub(super) fn begin(&mut self, request: i64, ending: Ending) {
         // Whose handles have all gone.
         self.running.retain(|(_, ending)| !ending.is_closed());
-        self.starts.insert(request, ending);
+        self.starts.push((request, ending));
     }
 
     /// The answer to a request has come; other requests than those of logins are nothing to do with it.
     pub(super) fn answered(&mut self, request: i64, answer: &Answer, effects: &mut Vec<Effect>) {
-        let Some(ending) = self.starts.remove(&request) else { return };
+        let Some(ending) = self.take(request) else { return };
         if let Some(login_id) = answer.as_deref().ok().and_then(login_of) {
             match self.early.iter().position(|(early, _)| *early == login_id) {
                 Some(at) => {
@@ -55,9 +55,14 @@ impl Logins {
         self.forget_early();
     }
 
+    fn take(&mut self, request: i64) -> Option<Ending> {
+        let at = self.starts.iter().position(|(start, _)| *start == request)?;
+        Some(self.starts.swap_remove(at).1)
+    }
+
     /// Nobody waits for the answer to a request any more.
     pub(super) fn abandon(&mut self, request: i64) {
-        if self.starts.remove(&request).is_some() {
+        if self.take(request).is_some() {
             self.forget_early();
         }
     }
@@ -78,9 +83,12 @@ impl Logins {
 
     /// The connection has ended, and all logins with it.
     pub(super) fn fail(&mut self, error: &Error, effects: &mut Vec<Effect>) {
-        let endings = self.starts.drain().map(|(_, ending)| ending);
-        let endings = endings.chain(self.running.drain(..).map(|(_, ending)| ending));
-        effects.extend(endings.map(|ending| Effect::EndLogin(ending, Err(error.clone()))));
+        for (_, ending) in self.starts.drain(..) {
+            effects.push(Effect::EndLogin(ending, Err(error.clone())));
+        }
+        for (_, ending) in self.running.drain(..) {
+            effects.push(Effect::EndLogin(ending, Err(error.clone())));
+        }
         self.early.clear();
     }
 

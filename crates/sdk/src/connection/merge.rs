@@ -3,7 +3,7 @@
 //! The method table says which methods may merge, and by which fields their streams are told apart. A merged event has the
 //! parameters of its first delta with the text of all, and the field `mergedCount` beside it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ use super::frame_queue::Event;
 const LARGEST: usize = 256 * 1024;
 
 /// The methods whose events may merge.
-static KEYS: LazyLock<HashMap<NotificationKind, MergeKey>> = LazyLock::new(|| {
+static KEYS: LazyLock<Vec<(NotificationKind, MergeKey)>> = LazyLock::new(|| {
     let keys = NOTIFICATIONS.iter().filter_map(|info| {
         let kind = NotificationKind::from_method(info.method)?;
         Some((kind, info.merge?))
@@ -32,7 +32,7 @@ pub(super) struct Merged {
     /// How many events were taken, so that indices into `events` can be kept.
     taken: usize,
     /// The streams that the next delta can be merged with, by their keys.
-    open: HashMap<Box<str>, usize>,
+    open: Vec<(String, usize)>,
     bytes: usize,
 }
 
@@ -53,7 +53,8 @@ impl Merged {
 
     pub(super) fn push(&mut self, event: Event<'_>) {
         let Event { kind, text: whole, of_child } = event;
-        let parts = kind.and_then(|kind| KEYS.get(&kind)).and_then(|key| delta_parts(whole, key));
+        let key = KEYS.iter().find(|(known, _)| Some(*known) == kind);
+        let parts = key.and_then(|(_, key)| delta_parts(whole, key));
         let Some(parts) = parts else {
             self.open.clear();
             self.bytes += whole.len();
@@ -61,7 +62,8 @@ impl Merged {
             return self.events.push_back(Entry { kind, of_child, head, rest, count: 1 });
         };
         let stream = format!("{kind:?} {of_child} {}", parts.stream);
-        let index = self.open.get(&*stream).and_then(|index| index.checked_sub(self.taken));
+        let place = self.open.iter().position(|(open, _)| *open == stream);
+        let index = place.and_then(|place| self.open[place].1.checked_sub(self.taken));
         let entry = index.and_then(|index| self.events.get_mut(index));
         let text = &whole[parts.text.clone()];
         if let Some(entry) = entry.filter(|entry| entry.head.len() + text.len() <= LARGEST) {
@@ -70,7 +72,11 @@ impl Merged {
             self.bytes += text.len();
             return;
         }
-        self.open.insert(stream.into(), self.taken + self.events.len());
+        let index = self.taken + self.events.len();
+        match place {
+            Some(place) => self.open[place].1 = index,
+            None => self.open.push((stream, index)),
+        }
         let (head, rest) = whole.split_at(parts.text.end);
         self.bytes += whole.len();
         self.events.push_back(Entry { kind, of_child, head: head.to_owned(), rest: rest.into(), count: 1 });

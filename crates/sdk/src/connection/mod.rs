@@ -48,6 +48,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::background::{Job, until};
 use crate::handler::{Handlers, Layer, drop_elsewhere};
 use crate::method_class::ClassDeadlines;
 use crate::owning_process::OwningProcess;
@@ -59,12 +60,11 @@ use crate::{Error, ErrorKind, Result};
 use backlog::{Budget, Limits};
 use deadlines::Deadlines;
 use interruption::Interruption;
-use limits::Limit;
 use logins::LoginEnd;
 use observers::{Afterwards, Hub, Observed};
 use outgoing::{ClientNotification, Outgoing, Request, frame};
 use preamble::Preamble;
-use router::{Answer, Effect, Phase, Router, Waiter, Watched};
+use router::{Answer, Effect, Phase, Router, Waiter};
 use secrets::Secrets;
 use turn_log::TurnLog;
 
@@ -101,9 +101,8 @@ struct Shared {
     deadlines: Deadlines,
     /// How long requests may wait for their answers.
     timeouts: ClassDeadlines,
-    interruptions: mpsc::UnboundedSender<Interruption>,
-    limits: mpsc::UnboundedSender<Limit>,
-    suspects: mpsc::UnboundedSender<Watched>,
+    /// What the I/O thread is to begin.
+    jobs: mpsc::UnboundedSender<Job>,
     secrets: Arc<Secrets>,
     hub: Arc<Hub>,
     handlers: Arc<Handlers>,
@@ -127,6 +126,9 @@ struct Shared {
 pub(crate) struct Ended {
     pub(crate) reaped: bool,
 }
+
+/// How the router takes note of a request: gives its id.
+type Register<'a> = Box<dyn FnOnce(&mut Router, Waiter) -> Result<i64> + 'a>;
 
 impl Shared {
     fn router(&self) -> MutexGuard<'_, Router> {
@@ -162,18 +164,28 @@ impl Shared {
                 Effect::Bind(thread_id, layer) => drop_elsewhere(self.handlers.bind(&thread_id, layer)),
                 Effect::Unloaded(thread_id) => self.live_threads.closed(&thread_id),
                 Effect::Closed(thread_id) => drop_elsewhere(self.handlers.release(&thread_id)),
-                // An I/O thread that has gone means an ended connection, and with it every turn.
                 Effect::Interrupt { thread_id, turn_id, end_commands } => {
-                    let interruption = Interruption::new(thread_id, turn_id, end_commands);
-                    let _ = self.interruptions.send(interruption);
+                    self.interrupt(Interruption::new(thread_id, turn_id, end_commands));
                 }
-                Effect::Limit(log) => drop(self.limits.send(Limit::Watch(log))),
-                Effect::Exceeded(log) => drop(self.limits.send(Limit::Exceeded(log))),
-                Effect::Suspect(turn) => drop(self.suspects.send(turn)),
+                Effect::Limit(log) => self.begin(Box::pin(limits::watch(self.clone(), log))),
+                Effect::Exceeded(log) => {
+                    let error = log.budget_error();
+                    self.begin(Box::pin(limits::stop(self.clone(), log, error)));
+                }
+                Effect::Suspect(turn) => self.begin(Box::pin(watchdog::check_suspect(self.clone(), turn))),
                 Effect::TurnRuns(phase) => drop(phase.send_replace(Phase::Running)),
                 Effect::TurnOver(phase, commands) => drop(phase.send_replace(Phase::Over(commands))),
             }
         }
+    }
+
+    /// Has the I/O thread begin a job. One that has gone means an ended connection, and with it every turn.
+    fn begin(&self, job: Job) {
+        let _ = self.jobs.send(job);
+    }
+
+    fn interrupt(self: &Arc<Self>, interruption: Interruption) {
+        self.begin(Box::pin(interruption::carry_out(self.clone(), interruption)));
     }
 
     /// Sends a request of our own, which belongs to no trace.
@@ -184,7 +196,7 @@ impl Shared {
         thread_id: Option<&str>,
         deadline: Option<Duration>,
     ) -> Result<Pending> {
-        self.send_request(method, params, thread_id, deadline, None, Router::register)
+        self.send_request(method, params, thread_id, deadline, None, Box::new(Router::register))
     }
 
     fn send_request(
@@ -194,7 +206,7 @@ impl Shared {
         thread_id: Option<&str>,
         deadline: Option<Duration>,
         trace: Option<TraceContext>,
-        register: impl FnOnce(&mut Router, Waiter) -> Result<i64>,
+        register: Register<'_>,
     ) -> Result<Pending> {
         self.process.check().map_err(|error| error.with_method(method).with_thread(thread_id))?;
         // Whoever does not say which thread a request is for may have said it in the parameters.
@@ -258,7 +270,14 @@ impl Connection {
         thread_id: Option<&str>,
         deadline: Option<Duration>,
     ) -> Result<Pending> {
-        self.shared.send_request(method, params, thread_id, deadline, self.trace(), Router::register)
+        self.shared.send_request(
+            method,
+            params,
+            thread_id,
+            deadline,
+            self.trace(),
+            Box::new(Router::register),
+        )
     }
 
     /// Sends a request that opens a thread, which has these handlers from the answer on.
@@ -271,9 +290,10 @@ impl Connection {
         layer: Layer,
     ) -> Result<Pending> {
         let trace = self.trace();
-        self.shared.send_request(method, params, thread_id, deadline, trace, |router, waiter| {
+        let register = |router: &mut Router, waiter| {
             router.register(Waiter { opens: (!layer.is_empty()).then_some(layer), ..waiter })
-        })
+        };
+        self.shared.send_request(method, params, thread_id, deadline, trace, Box::new(register))
     }
 
     /// The trace that a request made now is part of. The user's code: no lock is held.
@@ -297,7 +317,7 @@ impl Connection {
             Some(&thread_id),
             deadline,
             trace,
-            |router, waiter| router.register_start(waiter, log.clone(), joins),
+            Box::new(|router, waiter| router.register_start(waiter, log.clone(), joins)),
         )
     }
 
@@ -310,9 +330,8 @@ impl Connection {
     ) -> Result<Pending> {
         let (method, thread_id) = ("thread/compact/start", log.thread_id.clone());
         let trace = self.trace();
-        self.shared.send_request(method, Some(params), Some(&thread_id), deadline, trace, |router, waiter| {
-            router.register_compaction(waiter, log.clone())
-        })
+        let register = |router: &mut Router, waiter| router.register_compaction(waiter, log.clone());
+        self.shared.send_request(method, Some(params), Some(&thread_id), deadline, trace, Box::new(register))
     }
 
     /// Sends an `account/login/start`; besides the answer there is how the login ends, whichever comes first.
@@ -328,7 +347,7 @@ impl Connection {
             None,
             deadline,
             self.trace(),
-            |router, waiter| router.register_login(waiter, ending),
+            Box::new(|router, waiter| router.register_login(waiter, ending)),
         )?;
         Ok((answer, ended))
     }
@@ -357,7 +376,7 @@ impl Connection {
         let interruption = interruption.of_lost_turn(log.is_lost());
         let (interruption, outcome) = interruption.with_outcome();
         self.shared.router().set_being_interrupted(&turn, true);
-        let _ = self.shared.interruptions.send(interruption);
+        self.shared.interrupt(interruption);
         let lost = || {
             self.failure()
                 .unwrap_or_else(|| Error::new(ErrorKind::TransportClosed, "the connection has ended"))
@@ -373,7 +392,7 @@ impl Connection {
             self.check_process().is_ok().then(|| self.shared.router().follow_interrupted(thread_id));
         let Some(mut phase) = followed.flatten() else { return };
         let mut time = self.sleep(limit);
-        let mut over = pin!(phase.wait_for(|phase| matches!(phase, Phase::Over(_))));
+        let mut over = pin!(until(&mut phase, Phase::is_over));
         poll_fn(|context| match over.as_mut().poll(context) {
             Poll::Ready(_) => Poll::Ready(()),
             Poll::Pending => Pin::new(&mut time).poll(context),
@@ -384,8 +403,7 @@ impl Connection {
     /// Whether the server runs a turn: completes at once if it does, or when it does; with `false` if the turn is over.
     pub(crate) async fn runs(&self, turn_id: &str) -> bool {
         let Some(mut phase) = self.shared.router().follow(turn_id) else { return false };
-        let phase = phase.wait_for(|phase| !matches!(phase, Phase::Starting)).await;
-        phase.is_ok_and(|phase| matches!(*phase, Phase::Running))
+        until(&mut phase, Phase::has_begun).await && matches!(*phase.borrow(), Phase::Running)
     }
 
     /// The last handle of a turn has gone.
@@ -436,11 +454,10 @@ impl Connection {
     pub(crate) fn ended(&self) -> impl Future<Output = Ended> + Send + use<> {
         let mut ended = self.shared.ended.subscribe();
         async move {
-            match ended.wait_for(Option::is_some).await.map(|ended| ended.clone()) {
-                Ok(Some(ended)) => ended,
-                // The I/O thread is gone without a word; it owned the child, which dies with its handle.
-                Ok(None) | Err(_) => Ended { reaped: false },
-            }
+            until(&mut ended, Option::is_some).await;
+            // If the I/O thread is gone without a word, it owned the child, which dies with its handle.
+            let ended = ended.borrow().clone();
+            ended.unwrap_or(Ended { reaped: false })
         }
     }
 }

@@ -111,6 +111,16 @@ pub(crate) enum Phase {
     Over(Arc<[Box<str>]>),
 }
 
+impl Phase {
+    pub(super) fn has_begun(&self) -> bool {
+        !matches!(self, Self::Starting)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Self::Over(_))
+    }
+}
+
 /// How many lost turns are remembered: a start that is answered with one of them has joined it.
 const MAX_LOST_TURNS: usize = 64;
 
@@ -810,7 +820,7 @@ impl Router {
             _ => error.clone().with_note(self.note),
         };
         let starts = self.starts.drain();
-        for start in starts.values() {
+        for (_, start) in &starts {
             start.log.lose(&of_turn.clone().with_thread(Some(&start.log.thread_id)), &mut self.wakers);
         }
         for mut turn in self.turns.drain().map(|(_, turn)| turn) {
@@ -821,7 +831,7 @@ impl Router {
         }
         self.logins.fail(error, effects);
         for (id, waiter) in self.waiters.drain() {
-            let error = if starts.contains_key(&id) { &of_turn } else { error };
+            let error = if starts.iter().any(|(start, _)| *start == id) { &of_turn } else { error };
             let error = in_context(error.clone(), &waiter);
             effects.push(Effect::Resolve(waiter, Err(error)));
         }

@@ -1,7 +1,6 @@
 //! Turns that were asked for and are not known yet: a `turn/start` whose answer has not come, or a `thread/compact/start`
 //! whose turn has not.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use openai_codex_protocol::NotificationKind;
@@ -11,7 +10,7 @@ use super::turn_log::TurnLog;
 
 /// The starts of a connection, by the ids of their requests.
 #[derive(Debug, Default)]
-pub(super) struct Starts(HashMap<i64, Start>);
+pub(super) struct Starts(Vec<(i64, Start)>);
 
 #[derive(Debug)]
 pub(super) struct Start {
@@ -19,7 +18,7 @@ pub(super) struct Start {
     /// Whether the answer does not name the turn: it is the next that starts on the thread.
     unnamed: bool,
     /// The thread's turns since the request was registered: one of them belongs to the handle.
-    early: HashMap<Box<str>, Early>,
+    early: Vec<(Box<str>, Early)>,
     /// When it was registered: to be answered with a turn that ran before means to have joined it.
     pub(super) since: u64,
     /// The caller has gone: nobody will hold the turn.
@@ -43,45 +42,62 @@ impl Start {
 
     /// What has come of a turn, which is the one that was asked for.
     pub(super) fn take_early(&mut self, turn_id: &str) -> Option<FrameQueue> {
-        self.early.remove(turn_id).map(|turn| turn.events)
+        let at = self.place_of(turn_id)?;
+        Some(self.early.swap_remove(at).1.events)
+    }
+
+    fn place_of(&self, turn_id: &str) -> Option<usize> {
+        self.early.iter().position(|(early, _)| **early == *turn_id)
     }
 }
 
 impl Starts {
     pub(super) fn register(&mut self, id: i64, log: Arc<TurnLog>, unnamed: bool, since: u64) {
-        let early = HashMap::new();
-        self.0.insert(id, Start { log, unnamed, early, since, abandoned: false, expired: false });
+        let early = Vec::new();
+        self.0.push((id, Start { log, unnamed, early, since, abandoned: false, expired: false }));
     }
 
     pub(super) fn contains(&self, id: i64) -> bool {
-        self.0.contains_key(&id)
+        self.place_of(id).is_some()
     }
 
     pub(super) fn take(&mut self, id: i64) -> Option<Start> {
-        self.0.remove(&id)
+        let at = self.place_of(id)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
+    fn place_of(&self, id: i64) -> Option<usize> {
+        self.0.iter().position(|(start, _)| *start == id)
+    }
+
+    fn get_mut(&mut self, id: i64) -> Option<&mut Start> {
+        self.0.iter_mut().find(|(start, _)| *start == id).map(|(_, start)| start)
     }
 
     /// The start of an answer, if the answer names the turn.
     pub(super) fn take_named(&mut self, id: i64) -> Option<Start> {
-        self.0.get(&id).filter(|start| !start.unnamed)?;
+        self.get_mut(id).filter(|start| !start.unnamed)?;
         self.take(id)
     }
 
     /// Whether a turn is about to start on a thread. A start whose time is up no longer counts, for it may never be
     /// answered.
     pub(super) fn is_starting(&self, thread_id: &str) -> bool {
-        self.0.values().any(|start| !start.expired && start.is_on(thread_id))
+        self.0.iter().any(|(_, start)| !start.expired && start.is_on(thread_id))
     }
 
     /// Whether one that somebody waits for is under way on a thread, and may be answered with a turn that runs there.
     pub(super) fn is_about_to_be_joined(&self, thread_id: &str) -> bool {
-        self.0.values().any(|start| !start.unnamed && !start.abandoned && start.is_on(thread_id))
+        self.0.iter().any(|(_, start)| !start.unnamed && !start.abandoned && start.is_on(thread_id))
     }
 
     /// A turn has been given to somebody: it is nobody else's.
     pub(super) fn forget_turn(&mut self, thread_id: &str, turn_id: &str) {
-        let others = self.0.values_mut().filter(|start| start.unnamed && start.is_on(thread_id));
-        others.for_each(|start| drop(start.early.remove(turn_id)));
+        for (_, start) in &mut self.0 {
+            if start.unnamed && start.is_on(thread_id) {
+                drop(start.take_early(turn_id));
+            }
+        }
     }
 
     /// The next start on a thread whose answer does not name its turn, and whose turn is known now: each takes, in the
@@ -89,7 +105,7 @@ impl Starts {
     /// whose time is up no longer counts.
     pub(super) fn take_next(&mut self, thread_id: &str) -> Option<(Start, Arc<str>)> {
         let here = |start: &Start| start.is_on(thread_id);
-        if self.0.values().any(|start| !start.unnamed && !start.expired && here(start)) {
+        if self.0.iter().any(|(_, start)| !start.unnamed && !start.expired && here(start)) {
             return None;
         }
         let waiting = self.0.iter().filter(|(_, start)| start.unnamed && here(start));
@@ -114,12 +130,17 @@ impl Starts {
     ) {
         let over = event.kind == Some(NotificationKind::TurnCompleted);
         let started = (event.kind == Some(NotificationKind::TurnStarted)).then_some(now);
-        for start in self.0.values_mut() {
+        for (_, start) in &mut self.0 {
             let of_thread = thread_id.is_none_or(|thread_id| start.is_on(thread_id));
             // A turn that ran before is not the one that a compaction waits for.
-            let other = start.unnamed && known && !start.early.contains_key(turn_id);
+            let place = start.place_of(turn_id);
+            let other = start.unnamed && known && place.is_none();
             if of_thread && !other && (!start.abandoned || over) {
-                let turn = start.early.entry(turn_id.into()).or_default();
+                let place = place.unwrap_or_else(|| {
+                    start.early.push((turn_id.into(), Early::default()));
+                    start.early.len() - 1
+                });
+                let turn = &mut start.early[place].1;
                 turn.started = turn.started.or(started);
                 turn.events.push(event);
             }
@@ -128,27 +149,27 @@ impl Starts {
 
     /// Nobody waits for the answer any more.
     pub(super) fn abandon(&mut self, id: i64) {
-        if let Some(start) = self.0.get_mut(&id) {
+        if let Some(start) = self.get_mut(id) {
             start.abandoned = true;
             // What still matters is whether there is a turn to interrupt when the answer comes.
             let over = |event: Event<'_>| event.kind == Some(NotificationKind::TurnCompleted);
-            start.early.retain(|_, turn| turn.events.iter().any(over));
+            start.early.retain(|(_, turn)| turn.events.iter().any(over));
         }
     }
 
     /// The answer has not come in time. Gives the thread, if it is one of a start.
     pub(super) fn expire(&mut self, id: i64) -> Option<Arc<str>> {
-        let start = self.0.get_mut(&id)?;
+        let start = self.get_mut(id)?;
         start.expired = true;
         Some(start.log.thread_id.clone())
     }
 
     /// Nobody waits any more for the turn of a compaction.
     pub(super) fn release(&mut self, log: &Arc<TurnLog>) {
-        self.0.retain(|_, start| !(start.unnamed && Arc::ptr_eq(&start.log, log)));
+        self.0.retain(|(_, start)| !(start.unnamed && Arc::ptr_eq(&start.log, log)));
     }
 
-    pub(super) fn drain(&mut self) -> HashMap<i64, Start> {
+    pub(super) fn drain(&mut self) -> Vec<(i64, Start)> {
         std::mem::take(&mut self.0)
     }
 

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use openai_codex_protocol::NotificationKind;
-use openai_codex_protocol::types::Turn;
 use smallvec::SmallVec;
 
 use super::backlog::{Backlog, Budget};
@@ -31,8 +30,8 @@ pub(crate) struct Digest {
     pub(crate) usage: Option<OwnedEvent>,
     /// The last error that the server reported and that it does not try to mend by itself.
     pub(crate) error: Option<OwnedEvent>,
-    /// The turn as the answer to its start had it.
-    pub(crate) turn: Option<Arc<Turn>>,
+    /// The answer to its start.
+    pub(crate) answer: Option<Arc<str>>,
     /// Why the client has interrupted it, if one of its limits was passed.
     pub(crate) stopped: Option<Error>,
 }
@@ -345,9 +344,9 @@ impl TurnLog {
         state.spending.as_deref().unwrap_or(&Spending::default()).error(&self.limits.budget)
     }
 
-    /// Keeps the turn as the answer to its start has it.
-    pub(crate) fn set_turn(&self, turn: Turn) {
-        self.lock().digest.turn = Some(turn.into());
+    /// Keeps the answer to the start of the turn.
+    pub(crate) fn set_answer(&self, answer: &str) {
+        self.lock().digest.answer = Some(answer.into());
     }
 
     /// Ends the log without `turn/completed`. A turn that has ended stays as it ended.

@@ -3,13 +3,11 @@
 //! A turn that says nothing may be at work, so the server is asked before anything is judged, and only two things end a
 //! turn here: the server says that it is over, or does not answer. Nothing is ever tried again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -29,6 +27,7 @@ const SHORTEST: Duration = Duration::from_secs(1);
 
 /// What is known of a turn.
 struct Known {
+    turn_id: Arc<str>,
     /// How many events of it were seen, and since when no other was.
     seen: u64,
     since: Instant,
@@ -48,17 +47,19 @@ pub(super) async fn run(shared: Arc<Shared>, silence: Duration) {
     if silence.is_zero() {
         return;
     }
-    let mut known: HashMap<Arc<str>, Known> = HashMap::new();
+    let mut known: Vec<Known> = Vec::new();
     // It costs requests, however short the silence is to be.
     let silence = silence.max(SHORTEST);
     loop {
         sleep(silence / LOOKS).await;
         let now = Instant::now();
         let turns = shared.router().watched();
-        known.retain(|turn_id, _| turns.iter().any(|turn| turn.turn_id == *turn_id));
+        known.retain(|known| turns.iter().any(|turn| turn.turn_id == known.turn_id));
         for turn in turns {
-            let new = || Known { seen: turn.seen, since: now, asking: None };
-            let known = known.entry(turn.turn_id.clone()).or_insert_with(new);
+            let Some(known) = known.iter_mut().find(|known| known.turn_id == turn.turn_id) else {
+                known.push(Known { turn_id: turn.turn_id, seen: turn.seen, since: now, asking: None });
+                continue;
+            };
             if known.seen != turn.seen || turn.waits_for_us {
                 (known.seen, known.since) = (turn.seen, now);
             } else if now.duration_since(known.since) >= silence
@@ -72,23 +73,12 @@ pub(super) async fn run(shared: Arc<Shared>, silence: Duration) {
     }
 }
 
-/// Looks after turns whose thread has gone idle, or was closed: their ends mostly follow in the same breath.
-pub(super) async fn check_suspects(shared: Arc<Shared>, mut suspects: mpsc::UnboundedReceiver<Watched>) {
-    while let Some(turn) = suspects.recv().await {
-        let mut batch = vec![turn];
-        sleep(GRACE).await;
-        while let Ok(turn) = suspects.try_recv() {
-            batch.push(turn);
-        }
-        // Those that came meanwhile have the same time.
-        sleep(GRACE).await;
-        for turn in batch {
-            let silent = shared.router().activity(&turn.turn_id).is_some_and(|(seen, _)| seen == turn.seen);
-            if silent {
-                let noticed = "its thread was reported to be at rest".to_owned();
-                task(ask_after(shared.clone(), turn, noticed));
-            }
-        }
+/// Looks after a turn whose thread has gone idle, or was closed: its end mostly follows in the same breath.
+pub(super) async fn check_suspect(shared: Arc<Shared>, turn: Watched) {
+    sleep(2 * GRACE).await;
+    let silent = shared.router().activity(&turn.turn_id).is_some_and(|(seen, _)| seen == turn.seen);
+    if silent {
+        ask_after(shared, turn, "its thread was reported to be at rest".to_owned()).await;
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::background::until;
+
 /// Tells when the answer to a request of the server is no longer wanted: the server has resolved it otherwise, its turn
 /// has ended, its deadline has passed, or the connection has gone. What is answered then goes nowhere.
 #[derive(Clone, Debug)]
@@ -33,7 +35,7 @@ impl Cancellation {
     /// Completes when it happens; never, if the request is answered first. On any executor.
     pub async fn cancelled(&self) {
         let mut wait = self.0.clone();
-        if wait.wait_for(|cancelled| *cancelled).await.is_err() {
+        if !until(&mut wait, |cancelled| *cancelled).await {
             std::future::pending::<()>().await;
         }
     }

@@ -2,18 +2,18 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use openai_codex_protocol::ServerRequest;
 use openai_codex_protocol::types::{
     ApplyPatchApprovalResponse, CommandExecutionRequestApprovalResponse, ExecCommandApprovalResponse,
     FileChangeRequestApprovalResponse,
 };
-use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::RequestHandler;
-use super::reply::{Reply, State};
-use super::request::Context;
+use super::reply::{Answer, Reply, State};
+use super::request;
 
 /// What became of a request that handlers were asked about.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) enum Asked {
 }
 
 /// Asks the handlers; blocks as they do.
-pub(super) fn serve(context: &Context, handlers: &[Arc<dyn RequestHandler>]) -> Asked {
+pub(super) fn serve(context: &request::Context, handlers: &[Arc<dyn RequestHandler>]) -> Asked {
     // Nobody is asked about what is no longer wanted: it may have waited for its turn, or while another was asked.
     let wanted = handlers.iter().take_while(|_| !context.ask.cancellation.is_cancelled());
     let mut replies = wanted.map(|handler| ask(&**handler, context));
@@ -49,7 +49,7 @@ pub(super) fn serve(context: &Context, handlers: &[Arc<dyn RequestHandler>]) -> 
 
 /// Asks one handler. The request is read for each that is asked, and not cloned: most chains have one, and clones of all
 /// kinds of requests would be code of their own.
-fn ask(handler: &dyn RequestHandler, context: &Context) -> Reply<Box<RawValue>> {
+fn ask(handler: &dyn RequestHandler, asked: &request::Context) -> Reply<Box<RawValue>> {
     use ServerRequest as Ask;
     /// One line a method: what it is called with, and what its answer becomes.
     macro_rules! ask {
@@ -57,10 +57,10 @@ fn ask(handler: &dyn RequestHandler, context: &Context) -> Reply<Box<RawValue>> 
             ask!($method($params) as std::convert::identity)
         };
         ($method:ident($params:expr) as $response:expr) => {
-            written(handler.$method(context.with($params)), $response)
+            written(handler.$method(asked.with($params)), |answer| to_raw_value(&$response(answer)))
         };
     }
-    match ServerRequest::decode(&context.ask.method, context.ask.params.as_deref()) {
+    match ServerRequest::decode(&asked.ask.method, asked.ask.params.as_deref()) {
         Ask::CommandExecutionRequestApproval(params) => {
             ask!(command_approval(*params) as CommandExecutionRequestApprovalResponse::new)
         }
@@ -87,17 +87,35 @@ fn ask(handler: &dyn RequestHandler, context: &Context) -> Reply<Box<RawValue>> 
 }
 
 /// The answer as it is sent.
-fn written<R: Send + 'static, W: Serialize>(
+fn written<R: Send + 'static>(
     reply: Reply<R>,
-    response: impl FnOnce(R) -> W + Send + 'static,
+    write: fn(R) -> serde_json::Result<Box<RawValue>>,
 ) -> Reply<Box<RawValue>> {
-    let write = move |answer: R| {
-        to_raw_value(&response(answer))
-            .map_err(|error| format!("the answer cannot be written as JSON: {error}"))
-    };
     Reply(match reply.0 {
         State::Pass => State::Pass,
-        State::Now(answer) => State::Now(answer.and_then(write)),
-        State::Later(answer) => State::Later(Box::pin(async move { answer.await.and_then(write) })),
+        State::Now(answer) => State::Now(answer.and_then(|answer| write(answer).map_err(unwritable))),
+        State::Later(answer) => State::Later(Box::pin(Written { answer, write })),
     })
+}
+
+fn unwritable(error: serde_json::Error) -> String {
+    format!("the answer cannot be written as JSON: {error}")
+}
+
+/// An answer to come, as it is sent.
+struct Written<R> {
+    answer: Pin<Box<dyn Future<Output = Answer<R>> + Send>>,
+    write: fn(R) -> serde_json::Result<Box<RawValue>>,
+}
+
+impl<R> Future for Written<R> {
+    type Output = Answer<Box<RawValue>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.answer.as_mut().poll(context) {
+            Poll::Ready(Ok(answer)) => Poll::Ready((self.write)(answer).map_err(unwritable)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
 }

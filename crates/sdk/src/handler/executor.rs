@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinError, JoinHandle};
 
 use super::dispatch::{Asked, Served};
+use crate::background::{Job, Output};
 
 /// How many handlers may block at once. More wait their turn, and their deadlines run.
 const BLOCKING: usize = 64;
@@ -22,10 +23,10 @@ pub(super) struct Executor(Mutex<Option<Runtime>>);
 impl Executor {
     /// Runs `first`, which may block, and then the future that it gives. Dropped, the future ends, and `first` does not
     /// begin if it has not. The error says why nothing can be run.
-    pub(super) fn run<F>(&self, first: F) -> Result<impl Future<Output = Served> + use<F>, String>
-    where
-        F: FnOnce() -> Asked + Send + 'static,
-    {
+    pub(super) fn run(
+        &self,
+        first: Box<dyn FnOnce() -> Asked + Send>,
+    ) -> Result<impl Future<Output = Served> + use<>, String> {
         let mut runtime = self.lock();
         if runtime.is_none() {
             let built = Builder::new_multi_thread()
@@ -40,14 +41,22 @@ impl Executor {
             return Err("no thread for the handler".into());
         };
         // Not from a worker: futures that block would then keep closures from being called.
-        let first: AbortOnDrop<Asked> = AbortOnDrop(handle.spawn_blocking(first));
+        let asked = Output::default();
+        let output = asked.clone();
+        let first: Box<dyn FnOnce() + Send> = Box::new(move || output.set(first()));
+        let first = AbortOnDrop(handle.spawn_blocking(first));
         Ok(async move {
-            let served = match first.await {
-                Ok(Asked::Done(served)) => Ok(served),
-                Ok(Asked::Later(then)) => AbortOnDrop(handle.spawn(then)).await,
-                Err(error) => Err(error),
+            let ended = first.await;
+            let then = match asked.take() {
+                Some(Asked::Done(served)) => return served,
+                Some(Asked::Later(then)) => then,
+                None => return unserved(ended),
             };
-            served.unwrap_or_else(|error| Served::Failed(panicked(error)))
+            let served = Output::default();
+            let output = served.clone();
+            let then: Job = Box::pin(async move { output.set(then.await) });
+            let ended = AbortOnDrop(handle.spawn(then)).await;
+            served.take().unwrap_or_else(|| unserved(ended))
         })
     }
 
@@ -71,30 +80,30 @@ impl Drop for Executor {
 }
 
 /// A task that ends with whoever waits for it.
-struct AbortOnDrop<T>(JoinHandle<T>);
+struct AbortOnDrop(JoinHandle<()>);
 
-impl<T> Future for AbortOnDrop<T> {
-    type Output = Result<T, JoinError>;
+impl Future for AbortOnDrop {
+    type Output = Result<(), JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0).poll(context)
     }
 }
 
-impl<T> Drop for AbortOnDrop<T> {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-/// What a handler said in its panic.
-fn panicked(error: JoinError) -> String {
-    match error.try_into_panic() {
-        Ok(panic) => {
+/// What becomes of a request whose handler has not answered: it has panicked or was ended.
+fn unserved(ended: Result<(), JoinError>) -> Served {
+    Served::Failed(match ended.map_err(JoinError::try_into_panic) {
+        Err(Ok(panic)) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
             format!("the handler panicked: {}", text.as_deref().unwrap_or("(no message)"))
         }
-        Err(_) => "the handler was ended, because the client was closed".to_owned(),
-    }
+        Ok(()) | Err(Err(_)) => "the handler was ended, because the client was closed".to_owned(),
+    })
 }

@@ -87,7 +87,7 @@ impl Handlers {
         chain: Chain,
     ) -> Result<impl Future<Output = Served> + use<>, String> {
         let context = Context { ask, core: self.core.clone() };
-        self.executor.run(move || serve(&context, &chain.handlers))
+        self.executor.run(Box::new(move || serve(&context, &chain.handlers)))
     }
 
     /// The client is closed: nobody is asked any more.

@@ -10,9 +10,12 @@ pub(super) struct Descendants(#[cfg(target_os = "linux")] Vec<Stat>);
 impl Descendants {
     pub(super) fn of(child: &Child) -> Self {
         let Some(root) = child.id().and_then(|id| i32::try_from(id).ok()) else { return Self(Vec::new()) };
-        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let all: Vec<_> = ids.filter_map(Stat::read).collect();
+        let Ok(processes) = std::fs::read_dir("/proc") else { return Self(Vec::new()) };
+        let mut all = Vec::new();
+        for entry in processes.flatten() {
+            let id: Option<i32> = entry.file_name().to_str().and_then(|name| number(name)?.try_into().ok());
+            all.extend(id.and_then(Stat::read));
+        }
         let mut found = Vec::new();
         let mut parents = vec![root];
         while let Some(parent) = parents.pop() {
@@ -72,15 +75,20 @@ impl Stat {
         const PARENT: usize = 1;
         const STARTED: usize = 19;
 
-        let id = line.split(|byte| *byte == b' ').next()?;
+        let id = &line[..line.iter().position(|byte| *byte == b' ').unwrap_or(line.len())];
         let rest = &line[line.iter().rposition(|byte| *byte == b')')? + 1..];
         let fields: Vec<_> = std::str::from_utf8(rest).ok()?.split_ascii_whitespace().collect();
         Some(Self {
-            id: std::str::from_utf8(id).ok()?.parse().ok()?,
-            parent: fields.get(PARENT)?.parse().ok()?,
-            started: fields.get(STARTED)?.parse().ok()?,
+            id: number(std::str::from_utf8(id).ok()?)?.try_into().ok()?,
+            parent: number(fields.get(PARENT)?)?.try_into().ok()?,
+            started: number(fields.get(STARTED)?)?,
         })
     }
+}
+
+#[cfg(target_os = "linux")]
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok()
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -225,7 +225,7 @@ fn same_sandbox(named: &SandboxSetting, held: &SandboxSetting, home: &str) -> bo
 
 /// A policy with its defaults written out. Runtime 0.133.0 adds a folder in its own home to the writable roots.
 fn detail(policy: &SandboxPolicy, home: &str) -> Value {
-    let Ok(mut detail) = serde_json::to_value(policy) else { return Value::Null };
+    let Ok(mut detail) = serde_json::from_str::<Value>(&words(policy)) else { return Value::Null };
     let Some(object) = detail.as_object_mut() else { return detail };
     object.retain(|_, value| !value.is_null());
     match policy.tag() {

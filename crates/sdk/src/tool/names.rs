@@ -1,7 +1,5 @@
 //! Tools as they are told to the runtime, with the names that it takes.
 
-use std::collections::HashSet;
-
 use openai_codex_protocol::types::{
     DynamicToolNamespaceTool, DynamicToolSpec, FunctionDynamicToolNamespaceTool, FunctionDynamicToolSpec,
     NamespaceDynamicToolSpec,
@@ -20,11 +18,12 @@ const LONGEST_NAMESPACE: usize = 64;
 /// # Errors
 /// A name that the runtime would refuse, two tools of one name, a tool whose arguments have no schema.
 pub(crate) fn specs(tools: &[Tool]) -> Result<Vec<DynamicToolSpec>> {
-    let mut known = HashSet::new();
     let mut specs: Vec<DynamicToolSpec> = Vec::with_capacity(tools.len());
-    for tool in tools {
+    for (index, tool) in tools.iter().enumerate() {
         check(tool)?;
-        if !known.insert((tool.namespace_name(), tool.name())) {
+        let is_same =
+            |other: &Tool| other.namespace_name() == tool.namespace_name() && other.name() == tool.name();
+        if tools[..index].iter().any(is_same) {
             return Err(Error::invalid_input(format!("there are two tools of the name {}", full_name(tool))));
         }
         let Some(namespace) = tool.namespace_name() else {

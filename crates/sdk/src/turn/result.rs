@@ -3,7 +3,7 @@
 use openai_codex_protocol::types::{
     MessagePhase, ThreadItem, ThreadTokenUsage, TokenUsageBreakdown, Turn, TurnStatus,
 };
-use openai_codex_protocol::{Notification, UndecodableNotification};
+use openai_codex_protocol::{Notification, UndecodableNotification, decode_response, methods};
 
 use crate::connection::frame_queue::OwnedEvent;
 use crate::connection::turn_log::{Digest, End};
@@ -66,9 +66,8 @@ impl RunResult {
         }
     }
 
-    /// The outcome of a turn that the runtime has recorded, items included.
-    pub(super) fn recorded(thread_id: &str, turn: Turn) -> Result<Self> {
-        let items = turn.items.clone();
+    /// The outcome of a turn that the runtime has recorded, with its items.
+    pub(super) fn recorded(thread_id: &str, turn: Turn, items: Vec<ThreadItem>) -> Result<Self> {
         let final_response = final_response(&items);
         let result =
             Self { final_response, items, usage: None, turn_usage: None, turn, unreadable: Vec::new() };
@@ -108,12 +107,10 @@ fn with_evidence(error: Error, digest: Digest) -> Error {
         Some(reported) => error.with_note(&format!("; the last error that the server reported: {reported}")),
         None => error,
     };
-    match &digest.turn {
-        Some(turn) => {
-            let result = RunResult::of(Turn::clone(turn), &digest);
-            error.with_turn(result)
-        }
-        None => error,
+    // The answer could be read when it came.
+    match digest.answer.as_deref().map(decode_response::<methods::TurnStart>) {
+        Some(Ok(answer)) => error.with_turn(RunResult::of(answer.turn, &digest)),
+        Some(Err(_)) | None => error,
     }
 }
 

@@ -307,8 +307,8 @@ impl<C> TurnStart<C> {
             settings.refuse();
         }
         let answer = answer?;
-        let answer = decode::<methods::TurnStart>(&answer, Some(&self.thread.id))?;
-        let id: Arc<str> = answer.turn.id.as_str().into();
+        let started = decode::<methods::TurnStart>(&answer, Some(&self.thread.id))?;
+        let id: Arc<str> = started.turn.id.as_str().into();
         if let Err(error) = joins_what_it_names
             && !log.created()
         {
@@ -317,7 +317,7 @@ impl<C> TurnStart<C> {
         if log.created() {
             settings.begin();
         }
-        log.set_turn(answer.turn);
+        log.set_answer(&answer);
         Ok((hold, id))
     }
 

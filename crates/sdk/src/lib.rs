@@ -3,6 +3,7 @@
 mod account;
 mod approval;
 mod background;
+mod by_id;
 mod checkout;
 mod client;
 mod config;

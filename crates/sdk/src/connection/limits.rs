@@ -123,10 +123,12 @@ impl Spending {
         let tokens = budget.tokens.map(|most| format!("{} of {most} tokens", self.tokens));
         let requests =
             budget.model_requests.map(|most| format!("{} of {most} model requests", self.model_requests));
-        let used: Vec<String> = tokens.into_iter().chain(requests).collect();
+        let used = match (tokens, requests) {
+            (Some(tokens), Some(requests)) => format!("{tokens} and {requests}"),
+            (used, None) | (None, used) => used.unwrap_or_default(),
+        };
         let message = format!(
-            "the turn has used {} and would go on. Set a larger budget, or go on from what it has produced",
-            used.join(" and ")
+            "the turn has used {used} and would go on. Set a larger budget, or go on from what it has produced"
         );
         Error::new(ErrorKind::BudgetExceeded, message)
     }

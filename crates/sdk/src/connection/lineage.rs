@@ -1,18 +1,19 @@
 //! Which thread has spawned which, so that a sub-agent's request finds those who decide for it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use crate::by_id::ById;
 
 /// The families of a connection's threads.
 #[derive(Debug, Default)]
 pub(super) struct Lineage {
     /// The threads of sub-agents, each with the thread that has spawned it, or that of the turn it works for.
-    parents: HashMap<Arc<str>, Arc<str>>,
+    parents: ById<Arc<str>>,
     /// Closed threads without a parent that others still descend from.
     closed_roots: Vec<Arc<str>>,
     /// The threads of sub-agents that a running turn has given work, each with that turn. A runtime before 0.163.0 does not
     /// say so when their turns start.
-    employers: HashMap<Arc<str>, Arc<str>>,
+    employers: ById<Arc<str>>,
 }
 
 impl Lineage {
@@ -23,7 +24,7 @@ impl Lineage {
 
     /// A thread works for another one; that is its parent, if nothing else is known.
     pub(super) fn works_for(&mut self, child: &str, parent: &str) {
-        if child != parent && !self.parents.contains_key(child) {
+        if child != parent && self.parents.get(child).is_none() {
             self.spawned(child, parent);
         }
     }
@@ -40,7 +41,7 @@ impl Lineage {
 
     /// A turn is over: it has no work to give any more.
     pub(super) fn turn_ended(&mut self, turn_id: &str) {
-        self.employers.retain(|_, employer| **employer != *turn_id);
+        self.employers.entries().retain(|(_, employer)| **employer != *turn_id);
     }
 
     /// A thread has a turn: it is open, again if it was closed.
@@ -54,17 +55,20 @@ impl Lineage {
     pub(super) fn closed(&mut self, thread_id: &str) -> Vec<Arc<str>> {
         let above = self.parents.remove(thread_id);
         if let Some(above) = &above {
-            let orphans = self.parents.values_mut().filter(|parent| ***parent == *thread_id);
-            orphans.for_each(|parent| *parent = above.clone());
+            for (_, parent) in self.parents.entries() {
+                if **parent == *thread_id {
+                    *parent = above.clone();
+                }
+            }
         }
         let mut gone = Vec::new();
-        match self.parents.values().find(|parent| ***parent == *thread_id) {
-            Some(root) if !self.closed_roots.contains(root) => self.closed_roots.push(root.clone()),
+        match self.parents.entries().iter().find(|(_, parent)| **parent == *thread_id) {
+            Some((_, root)) if !self.closed_roots.contains(root) => self.closed_roots.push(root.clone()),
             Some(_) => {}
             None => gone.push(Arc::from(thread_id)),
         }
         if let Some(above) = above
-            && !self.parents.values().any(|parent| *parent == above)
+            && !self.parents.entries().iter().any(|(_, parent)| *parent == above)
             && let Some(at) = self.closed_roots.iter().position(|root| *root == above)
         {
             self.closed_roots.swap_remove(at);

@@ -127,6 +127,12 @@ pub(crate) struct Ended {
     pub(crate) reaped: bool,
 }
 
+fn drop_one_elsewhere(layer: Option<Layer>) {
+    if let Some(layer) = layer {
+        drop_elsewhere(vec![layer]);
+    }
+}
+
 /// How the router takes note of a request: gives its id.
 type Register<'a> = Box<dyn FnOnce(&mut Router, Waiter) -> Result<i64> + 'a>;
 
@@ -149,7 +155,7 @@ impl Shared {
                 Effect::Resolve(waiter, answer) => {
                     // The receiver may just have gone; then nobody is left to be told.
                     let _ = waiter.reply.send(answer);
-                    drop_elsewhere(waiter.opens);
+                    drop_one_elsewhere(waiter.opens);
                 }
                 Effect::Wake(wakers) => wakers.into_iter().for_each(Waker::wake),
                 Effect::EndLogin(ending, end) => drop(ending.send_replace(Some(end))),
@@ -161,9 +167,9 @@ impl Shared {
                         self.send(None, serve::error_frame(&ask.id, "the turn has ended"));
                     }
                 }
-                Effect::Bind(thread_id, layer) => drop_elsewhere(self.handlers.bind(&thread_id, layer)),
+                Effect::Bind(thread_id, layer) => drop_one_elsewhere(self.handlers.bind(&thread_id, layer)),
                 Effect::Unloaded(thread_id) => self.live_threads.closed(&thread_id),
-                Effect::Closed(thread_id) => drop_elsewhere(self.handlers.release(&thread_id)),
+                Effect::Closed(thread_id) => drop_one_elsewhere(self.handlers.release(&thread_id)),
                 Effect::Interrupt { thread_id, turn_id, end_commands } => {
                     self.interrupt(Interruption::new(thread_id, turn_id, end_commands));
                 }

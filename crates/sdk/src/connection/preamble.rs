@@ -1,5 +1,6 @@
 //! What a program writes before it is known to be a Codex runtime.
 
+use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::driver::excerpt;
@@ -52,7 +53,12 @@ impl Preamble {
 }
 
 fn quoted(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("{line:?}")).collect::<Vec<_>>().join(", ")
+    let mut quoted = String::new();
+    for line in lines {
+        let comma = if quoted.is_empty() { "" } else { ", " };
+        let _ = write!(quoted, "{comma}{line:?}");
+    }
+    quoted
 }
 
 #[cfg(test)]

@@ -81,7 +81,8 @@ pub(crate) enum Effect {
 pub(crate) struct Router {
     next_id: i64,
     ticks: u64,
-    waiters: HashMap<i64, Waiter>,
+    /// By the ids of the requests, which grow.
+    waiters: Vec<(i64, Waiter)>,
     starts: Starts,
     /// Boxed, so that the table of many turns is small.
     turns: HashMap<Arc<str>, Box<Turn>, foldhash::fast::RandomState>,
@@ -206,11 +207,19 @@ impl Router {
         Self { note, ..Self::default() }
     }
 
+    fn waiter_at(&self, id: i64) -> Option<usize> {
+        self.waiters.binary_search_by_key(&id, |(id, _)| *id).ok()
+    }
+
+    fn take_waiter(&mut self, id: i64) -> Option<Waiter> {
+        self.waiter_at(id).map(|at| self.waiters.remove(at).1)
+    }
+
     /// Registers a request and gives it its id; the error says that the connection has ended.
     pub(crate) fn register(&mut self, waiter: Waiter) -> Result<i64, Error> {
         self.check()?;
         let id = self.new_id();
-        self.waiters.insert(id, waiter);
+        self.waiters.push((id, waiter));
         Ok(id)
     }
 
@@ -281,7 +290,7 @@ impl Router {
 
     /// Whether somebody still waits for this answer, so that the request is worth sending.
     pub(crate) fn is_waiting(&self, id: i64) -> bool {
-        self.waiters.contains_key(&id)
+        self.waiter_at(id).is_some()
     }
 
     /// Routes messages, each with the text that it was scanned from. The events of turns are staged, to be
@@ -436,7 +445,7 @@ impl Router {
             self.name(&thread_id, effects);
         }
         self.logins.answered(id, &answer, effects);
-        if let Some(mut waiter) = self.waiters.remove(&id) {
+        if let Some(mut waiter) = self.take_waiter(id) {
             // Before anything that the server asks next.
             if let Ok(result) = &answer
                 && waiter.opens.is_some()
@@ -635,7 +644,7 @@ impl Router {
 
     /// The deadline of a request has passed.
     pub(crate) fn expire(&mut self, id: i64, waited: std::time::Duration, effects: &mut Vec<Effect>) {
-        if let Some(waiter) = self.waiters.remove(&id) {
+        if let Some(waiter) = self.take_waiter(id) {
             self.abandon(id);
             if let Some(thread_id) = self.starts.expire(id) {
                 self.name(&thread_id, effects);
@@ -654,7 +663,7 @@ impl Router {
 
     /// Whoever waited for the answer has gone. The waiter is to be dropped when the router is no longer locked.
     pub(crate) fn cancel(&mut self, id: i64) -> Option<Waiter> {
-        let waiter = self.waiters.remove(&id)?;
+        let waiter = self.take_waiter(id)?;
         self.abandon(id);
         Some(waiter)
     }
@@ -830,7 +839,7 @@ impl Router {
             }
         }
         self.logins.fail(error, effects);
-        for (id, waiter) in self.waiters.drain() {
+        for (id, waiter) in self.waiters.drain(..) {
             let error = if starts.iter().any(|(start, _)| *start == id) { &of_turn } else { error };
             let error = in_context(error.clone(), &waiter);
             effects.push(Effect::Resolve(waiter, Err(error)));

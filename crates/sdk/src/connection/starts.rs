@@ -108,13 +108,21 @@ impl Starts {
         if self.0.iter().any(|(_, start)| !start.unnamed && !start.expired && here(start)) {
             return None;
         }
-        let waiting = self.0.iter().filter(|(_, start)| start.unnamed && here(start));
-        let known = waiting.filter_map(|(id, start)| {
-            let started = start.early.iter().filter_map(|(turn_id, turn)| Some((turn.started?, turn_id)));
-            started.min().map(|(_, turn_id)| (*id, turn_id))
-        });
-        let (id, turn_id) = known.min_by_key(|(id, _)| *id)?;
-        let turn_id = Arc::from(&**turn_id);
+        let mut first: Option<(i64, u64, &str)> = None;
+        for (id, start) in &self.0 {
+            if !start.unnamed || !here(start) {
+                continue;
+            }
+            for (turn_id, turn) in &start.early {
+                let known = turn.started.map(|started| (*id, started, &**turn_id));
+                first = match (first, known) {
+                    (Some(first), Some(known)) => Some(first.min(known)),
+                    (first, known) => first.or(known),
+                };
+            }
+        }
+        let (id, _, turn_id) = first?;
+        let turn_id = Arc::from(turn_id);
         self.take(id).map(|start| (start, turn_id))
     }
 

@@ -24,11 +24,7 @@ impl fmt::Debug for Layer {
 }
 
 /// Drops handlers where nothing waits for it: what closures hold can block, or must not be dropped by an event loop.
-pub(crate) fn drop_elsewhere(layers: impl IntoIterator<Item = Layer>) {
-    drop_all_elsewhere(layers.into_iter().collect());
-}
-
-fn drop_all_elsewhere(mut layers: Vec<Layer>) {
+pub(crate) fn drop_elsewhere(mut layers: Vec<Layer>) {
     layers.retain(|layer| !layer.is_empty());
     if !layers.is_empty() {
         // Where no thread can be had they are dropped here.
@@ -46,11 +42,14 @@ impl Layer {
         self.closures.approve() || self.handler.is_some()
     }
 
-    /// Those who are asked, in order.
-    pub(super) fn handlers(&self) -> impl Iterator<Item = Arc<dyn RequestHandler>> {
-        let closures =
-            (!self.closures.is_empty()).then(|| Arc::new(self.closures.clone()) as Arc<dyn RequestHandler>);
-        let tools = (!self.tools.is_empty()).then(|| Arc::new(self.tools.clone()) as Arc<dyn RequestHandler>);
-        tools.into_iter().chain(closures).chain(self.handler.clone())
+    /// Adds those who are asked, in order.
+    pub(super) fn add_handlers(&self, handlers: &mut Vec<Arc<dyn RequestHandler>>) {
+        if !self.tools.is_empty() {
+            handlers.push(Arc::new(self.tools.clone()));
+        }
+        if !self.closures.is_empty() {
+            handlers.push(Arc::new(self.closures.clone()));
+        }
+        handlers.extend(self.handler.clone());
     }
 }

@@ -1,6 +1,5 @@
 //! All handlers of a client, and who of them is asked.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use super::dispatch::{Served, serve};
 use super::executor::Executor;
 use super::request::Context;
 use super::{Layer, RequestHandler, drop_elsewhere};
+use crate::by_id::ById;
 use crate::client::Core;
 use crate::connection::asked::Ask;
 
@@ -18,7 +18,7 @@ use crate::connection::asked::Ask;
 #[derive(Debug)]
 pub(crate) struct Handlers {
     client: Layer,
-    threads: Mutex<HashMap<Arc<str>, Layer>>,
+    threads: Mutex<ById<Layer>>,
     deadline: Duration,
     executor: Executor,
     core: Weak<Core>,
@@ -33,8 +33,11 @@ pub(crate) struct Chain {
 /// The last owner can be the I/O thread.
 impl Drop for Handlers {
     fn drop(&mut self) {
-        let threads = std::mem::take(&mut *self.threads()).into_values();
-        drop_elsewhere(threads.chain([std::mem::take(&mut self.client)]));
+        let mut layers = vec![std::mem::take(&mut self.client)];
+        for (_, layer) in self.threads().entries().drain(..) {
+            layers.push(layer);
+        }
+        drop_elsewhere(layers);
     }
 }
 
@@ -43,7 +46,7 @@ impl Handlers {
         Self { client, threads: Mutex::default(), deadline, executor: Executor::default(), core }
     }
 
-    fn threads(&self) -> MutexGuard<'_, HashMap<Arc<str>, Layer>> {
+    fn threads(&self) -> MutexGuard<'_, ById<Layer>> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -54,7 +57,7 @@ impl Handlers {
 
     /// Whether the thread has handlers of its own.
     pub(crate) fn has(&self, thread_id: &str) -> bool {
-        self.threads().contains_key(thread_id)
+        self.threads().get(thread_id).is_some()
     }
 
     /// The thread is closed: it asks for nothing, until it is resumed.
@@ -71,11 +74,17 @@ impl Handlers {
     /// Who is asked: the thread's handlers, those of the threads that it descends from, and the client's.
     pub(crate) fn chain(&self, ask: &Ask) -> Option<Chain> {
         let threads = self.threads();
-        let lineage = ask.thread_id.iter().chain(&ask.ancestors);
-        let layers = lineage.filter_map(|id| threads.get(id)).chain([&self.client]);
-        let handlers: Vec<_> = layers.clone().flat_map(Layer::handlers).collect();
+        let mut layers = Vec::new();
+        for id in ask.thread_id.iter().chain(&ask.ancestors) {
+            layers.extend(threads.get(id));
+        }
+        layers.push(&self.client);
         let call = ask.params.as_deref().filter(|_| &*ask.method == ItemToolCall::METHOD);
-        let tool = call.and_then(|call| layers.clone().find_map(|layer| layer.tools.called(call.get())));
+        let (mut handlers, mut tool) = (Vec::new(), None);
+        for layer in layers {
+            layer.add_handlers(&mut handlers);
+            tool = tool.or_else(|| layer.tools.called(call?.get()));
+        }
         let deadline = tool.and_then(|tool| tool.deadline).unwrap_or(self.deadline);
         (!handlers.is_empty()).then_some(Chain { handlers, deadline })
     }

@@ -80,11 +80,15 @@ impl Home {
 
     /// Whether a runtime has made its databases here, or is about to.
     fn is_used(&self) -> bool {
-        let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
-        entries.map(|entry| entry.file_name()).any(|name| {
+        let Ok(entries) = std::fs::read_dir(&self.0) else { return false };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
             let name = name.as_encoded_bytes();
-            name.starts_with(b"state_") && name.ends_with(b".sqlite")
-        })
+            if name.starts_with(b"state_") && name.ends_with(b".sqlite") {
+                return true;
+            }
+        }
+        false
     }
 }
 

@@ -161,9 +161,11 @@ fn merge(mut into: Schema, from: Schema) -> Result<Schema, String> {
                 }
             }
             ("anyOf", Value::Array(old), Value::Array(new)) => {
-                let pairs =
-                    old.iter().flat_map(|one| new.iter().map(move |other| json!({"allOf": [one, other]})));
-                *old = pairs.collect();
+                for one in std::mem::take(old) {
+                    for other in &new {
+                        old.push(json!({"allOf": [one, other]}));
+                    }
+                }
             }
             // What is said of fields that are not named is what is wider: it is refused unless it is `false`.
             ("additionalProperties" | "unevaluatedProperties", old, new) => {

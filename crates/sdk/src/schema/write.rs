@@ -129,8 +129,11 @@ impl Writer<'_> {
             written.insert("description".into(), description.into());
         }
         if let Some(Value::Array(alternatives)) = schema.get("anyOf") {
-            let alternatives = alternatives.iter().map(|alternative| self.schema(alternative, path));
-            written.insert("anyOf".into(), alternatives.collect::<Result<Vec<_>, _>>()?.into());
+            let mut schemas = Vec::with_capacity(alternatives.len());
+            for alternative in alternatives {
+                schemas.push(self.schema(alternative, path)?);
+            }
+            written.insert("anyOf".into(), schemas.into());
             return Ok(written.into());
         }
         let Some(kind) = kind(&schema) else {
@@ -180,10 +183,10 @@ impl Writer<'_> {
     }
 
     fn object(&mut self, schema: &Schema, path: &str, written: &mut Schema) -> Result<(), String> {
-        let free = ["additionalProperties", "unevaluatedProperties", "patternProperties", "propertyNames"]
-            .into_iter()
-            .filter_map(|key| schema.get(key))
-            .find(|value| **value != Value::Bool(false));
+        let mut free = None;
+        for key in ["additionalProperties", "unevaluatedProperties", "patternProperties", "propertyNames"] {
+            free = free.or_else(|| schema.get(key).filter(|value| **value != Value::Bool(false)));
+        }
         if free.is_some() && !self.is_input() {
             return Err(at(
                 path,
@@ -201,11 +204,13 @@ impl Writer<'_> {
         let asked = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
         // Of an answer all of them, those with a default too. A field that may be left out in Rust can be `null` if its
         // type says so: the others would not be read from one.
-        let required: Vec<Value> = properties
-            .keys()
-            .map(|name| Value::from(name.as_str()))
-            .filter(|name| !self.is_input() || asked.contains(name))
-            .collect();
+        let mut required = Vec::new();
+        for name in properties.keys() {
+            let name = Value::from(name.as_str());
+            if !self.is_input() || asked.contains(&name) {
+                required.push(name);
+            }
+        }
         written.insert("properties".into(), properties.into());
         written.insert("required".into(), required.into());
         let others = match free {
@@ -237,8 +242,11 @@ impl Writer<'_> {
                 match kinds[..] {
                     [only] => self.schema(only, &inside)?,
                     _ if self.is_input() => {
-                        let parts = kinds.into_iter().map(|part| self.schema(part, &inside));
-                        json!({"anyOf": parts.collect::<Result<Vec<_>, _>>()?})
+                        let mut schemas = Vec::with_capacity(kinds.len());
+                        for kind in kinds {
+                            schemas.push(self.schema(kind, &inside)?);
+                        }
+                        json!({"anyOf": schemas})
                     }
                     _ => {
                         return Err(at(

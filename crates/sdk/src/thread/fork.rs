@@ -95,7 +95,9 @@ impl<C> ThreadFork<C> {
             answer.map_err(|error| folder::name_missing(error, &self.core, params.cwd.as_deref()))?;
         let held = held!(answer);
         if let Err(error) = check_new(&session, &answer.thread.id, &named, &held) {
-            drop_elsewhere(self.core.handlers.release(&answer.thread.id).into_iter().chain([layer]));
+            let mut unwanted = vec![layer];
+            unwanted.extend(self.core.handlers.release(&answer.thread.id));
+            drop_elsewhere(unwanted);
             return Err(error);
         }
         let opening = Opening { given: given!(params), layer, named, held: Some(held), loads: true };

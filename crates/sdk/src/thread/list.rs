@@ -51,6 +51,18 @@ fn in_an_order_that_pages_keep(params: &mut ThreadListParams, runtime: &Initiali
     params.sort_key.get_or_insert(if old { ThreadSortKey::UpdatedAt } else { ThreadSortKey::RecencyAt });
 }
 
+fn filter(folders: &[PathBuf]) -> Result<Option<ThreadListCwdFilter>> {
+    let mut names = Vec::with_capacity(folders.len());
+    for folder in folders {
+        names.push(utf8_path(folder, "cwd")?);
+    }
+    Ok(match <[String; 1]>::try_from(names) {
+        Ok([one]) => Some(ThreadListCwdFilter::Text(one)),
+        Err(none) if none.is_empty() => None,
+        Err(several) => Some(ThreadListCwdFilter::List(several)),
+    })
+}
+
 impl<C> ThreadList<C> {
     pub(crate) fn new(core: Arc<Core>) -> Self {
         Self { core, params: ThreadListParams::new(), cwd: Vec::new(), client: PhantomData }
@@ -120,12 +132,7 @@ impl<C> ThreadList<C> {
 
     fn params(self) -> Result<ThreadListParams> {
         let mut params = self.params;
-        let cwd = self.cwd.iter().map(|path| utf8_path(path, "cwd")).collect::<Result<Vec<_>>>()?;
-        params.cwd = match <[String; 1]>::try_from(cwd) {
-            Ok([one]) => Some(ThreadListCwdFilter::Text(one)),
-            Err(none) if none.is_empty() => None,
-            Err(several) => Some(ThreadListCwdFilter::List(several)),
-        };
+        params.cwd = filter(&self.cwd)?;
         Ok(params)
     }
 

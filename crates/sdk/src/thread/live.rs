@@ -1,16 +1,16 @@
 //! What a client knows of the threads that it has handles of, whichever handle it learned it through.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::settings::{Given, Settings};
+use crate::by_id::ById;
 use crate::client::Session;
 
 /// The threads of a client that handles exist of.
 #[derive(Debug, Default)]
 pub(crate) struct LiveThreads {
-    threads: Mutex<HashMap<Arc<str>, Weak<LiveThread>>>,
+    threads: Mutex<ById<Weak<LiveThread>>>,
 }
 
 /// In which session a thread is loaded, and how often its server had let go of it before.
@@ -38,7 +38,7 @@ pub(crate) struct LiveThread {
 }
 
 impl LiveThreads {
-    fn threads(&self) -> MutexGuard<'_, HashMap<Arc<str>, Weak<LiveThread>>> {
+    fn threads(&self) -> MutexGuard<'_, ById<Weak<LiveThread>>> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -222,7 +222,7 @@ mod tests {
         let all = Arc::new(LiveThreads::default());
         let thread = all.enter("t");
         all.closed("t");
-        assert_eq!((thread.closings(), all.threads().len()), (1, 1));
+        assert_eq!((thread.closings(), all.threads().entries().len()), (1, 1));
         drop(thread);
         assert!(all.threads().is_empty() && all.get("t").is_none());
     }

@@ -83,7 +83,7 @@ impl Drop for TurnSettings<'_> {
 /// The last handle can go in an event loop.
 impl Drop for Opened {
     fn drop(&mut self) {
-        drop_elsewhere([std::mem::take(&mut *self.layer())]);
+        drop_elsewhere(vec![std::mem::take(&mut *self.layer())]);
     }
 }
 

@@ -39,9 +39,13 @@ pub(super) fn same_folder(one: &Path, other: &Path) -> bool {
 
 fn names(path: &Path) -> Vec<String> {
     let resolved = path.canonicalize().ok();
-    let mut names: Vec<String> =
-        [Some(path), resolved.as_deref()].into_iter().flatten().filter_map(name).collect();
-    names.dedup();
+    let mut names = Vec::new();
+    names.extend(name(path));
+    if let Some(other) = resolved.as_deref().and_then(name)
+        && !names.contains(&other)
+    {
+        names.push(other);
+    }
     names
 }
 

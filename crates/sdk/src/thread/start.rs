@@ -91,7 +91,9 @@ impl<C> ThreadStart<C> {
         let mut held = held!(answer);
         held.personality.clone_from(&params.personality);
         if let Err(error) = check_new(&session, &answer.thread.id, &named, &held) {
-            drop_elsewhere(self.core.handlers.release(&answer.thread.id).into_iter().chain([layer]));
+            let mut unwanted = vec![layer];
+            unwanted.extend(self.core.handlers.release(&answer.thread.id));
+            drop_elsewhere(unwanted);
             return Err(error);
         }
         let opening = Opening { given: given!(params), layer, named, held: Some(held), loads: true };

@@ -140,12 +140,12 @@ fn decision(projects: &Value, places: &Places) -> Option<Decision> {
 
 /// What is decided under any of these names. Where two disagree, the cautious one counts.
 fn level(projects: &Value, names: &[String]) -> Option<&'static str> {
-    let said: Vec<&str> = projects
-        .as_object()?
-        .iter()
-        .filter(|(key, _)| names.iter().any(|name| same(name, key)))
-        .filter_map(|(_, entry)| entry["trust_level"].as_str())
-        .collect();
+    let mut said = Vec::new();
+    for (key, entry) in projects.as_object()? {
+        if names.iter().any(|name| same(name, key)) {
+            said.extend(entry["trust_level"].as_str());
+        }
+    }
     [UNTRUSTED, TRUSTED].into_iter().find(|level| said.contains(level))
 }
 

@@ -7,7 +7,8 @@ use crate::Failure;
 use crate::cargo::{cargo_with, root};
 
 /// The protocol crate is not among them: it is generated, and its vendored facts say what is in it.
-const CRATES: [&str; 3] = ["openai-codex", "openai-codex-runtime", "openai-codex-testkit"];
+const CRATES: [&str; 4] =
+    ["openai-codex", "openai-codex-macros", "openai-codex-runtime", "openai-codex-testkit"];
 
 /// Writes the snapshots, or with `check` fails where they differ.
 pub(crate) fn snapshot(check: bool) -> Result<(), Failure> {

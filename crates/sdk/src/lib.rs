@@ -79,6 +79,9 @@ pub use turn::{TextStream, TurnHandle, TurnStream};
 pub use trace_context::TraceContext;
 pub use wire_log::WireLog;
 
+#[cfg(feature = "macros")]
+#[doc = include_str!("tool_attribute.md")]
+pub use openai_codex_macros::tool;
 pub use openai_codex_protocol::{
     ClientRequest, DecodeError, Notification, UndecodableNotification, UnknownNotification, methods, types,
 };
@@ -87,3 +90,10 @@ pub use openai_codex_runtime as runtime;
 /// The crate whose `JsonSchema` types have, for [`TurnStart::run_as`]. A program that does not depend on it itself brings
 /// its name into scope: `use openai_codex::schemars::{self, JsonSchema};`.
 pub use schemars;
+
+/// For the code that `#[tool]` generates: the program needs no serde of its own.
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod __private {
+    pub use serde;
+}

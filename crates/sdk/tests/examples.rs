@@ -350,6 +350,20 @@ fn tools() {
 }
 
 #[test]
+fn tool_macro() {
+    let model = ScriptedModel::start().unwrap();
+    model.reply(ModelToolCall::new("look_up", json!({"part_number": "AB-12"})));
+    model.reply(ModelToolCall::new("take", json!({"part_number": "AB-12", "pieces": 9})));
+    model.reply(ModelToolCall::new("take", json!({"part_number": "AB-12"})));
+    model.reply("6 are left.");
+    assert_eq!(run("tool_macro", &model), "6 are left.\nin stock: {\"AB-12\": 6}\n");
+    let last = model.last_request().unwrap();
+    let outputs: Vec<_> =
+        last.function_call_outputs().iter().map(|output| output["output"].as_str().unwrap()).collect();
+    assert_eq!(outputs, ["7 pieces", "there are only 7", "6 left"]);
+}
+
+#[test]
 fn steer_interrupt() {
     let model = ScriptedModel::start().unwrap();
     let (steered, interrupted) = (model.gate(), model.gate());

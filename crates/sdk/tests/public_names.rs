@@ -37,7 +37,7 @@ names! {
     TurnStream, TypedResult, UndecodableNotification, UnknownNotification, Usage, UserInputRequest,
     Verdict, WaitError, WireLog, app_server, guide, is_retryable_error, leaks, mcp, testing_guide,
     merged_count, methods, model, retry_on_overload, retry_on_overload_async, runtime, schemars,
-    transport, types,
+    tool, transport, types,
 }
 
 /// The names at the root of a crate, out of the snapshot of its public API.

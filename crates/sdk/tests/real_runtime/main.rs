@@ -29,6 +29,7 @@ mod start;
 mod streams;
 mod threads;
 mod tools;
+mod tools_of_functions;
 mod trust;
 mod turns;
 mod typed_output;

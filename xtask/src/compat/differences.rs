@@ -1,28 +1,28 @@
-//! The differences that are known, with what explains them. `cargo xtask compat` fails where they are not those it sees.
+//! The known differences between runtimes, with explanations. `cargo xtask compat` fails if they are not the ones that it sees.
 
 use super::Run;
-use super::behaviours::row_of;
+use super::behaviors::row_of;
 
 /// Why some tests fail with some runtimes.
 pub(crate) struct Difference {
     /// The versions.
     pub(crate) versions: &'static [&'static str],
-    /// The tests, by the beginnings of their names.
+    /// Prefixes of the names of the tests.
     pub(crate) tests: &'static [&'static str],
     /// The explanation, a footnote of the table.
     pub(crate) why: &'static str,
-    /// What the failures say.
+    /// What the failures mean.
     pub(crate) sort: Sort,
 }
 
-/// What the failures of a difference say.
+/// What the failures of a difference mean.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Sort {
-    /// The runtime lacks the behaviour.
+    /// The runtime lacks the behavior.
     Lacking,
-    /// The tests fail with this runtime at times, by the order in which it tells things.
+    /// The tests sometimes fail, because the runtime sends its notifications in varying order.
     AtTimes,
-    /// It is only the tests that cannot be done: nothing is known of the behaviour.
+    /// The tests cannot run, so the behavior is unknown.
     Unseen,
 }
 
@@ -34,9 +34,9 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real_runtime::bounds::a_bound_of_a_turn_that_would_join",
             "real_runtime::limits::a_joined_call",
         ],
-        why: "Before 0.148.0 a `turn/start` on a busy thread is answered with a new id that no notification ever names: the \
-              input becomes part of the turn that runs, and is lost if that one is interrupted first. A handle of that id would \
-              wait for ever, so the SDK refuses the second turn with `UnsupportedByRuntime` and sends nothing. \
+        why: "Before 0.148.0 the server responds to a `turn/start` on a busy thread with a new id that no notification ever \
+              names. The input becomes part of the running turn, and is lost if that turn is interrupted first. A handle of \
+              that id would wait forever, so the SDK refuses the second turn with `UnsupportedByRuntime` and sends nothing. \
               `TurnHandle::steer` adds input to a running turn with every version.",
         sort: Sort::Lacking,
     },
@@ -47,16 +47,16 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "surface_turns::the_model_sees_an_external_message",
             "surface_turns::the_runtime_cuts_a_long_external_message",
         ],
-        why: "`toolOutput` of `turn/start` came with 0.151.0, and an older runtime ignores it without a word. The SDK refuses \
-              an external message with `UnsupportedByRuntime` before anything is sent; `turn_trigger` and \
-              `service_tier_for_turn` too.",
+        why: "`toolOutput` of `turn/start` came with 0.151.0; an older runtime ignores it silently. The SDK refuses an external \
+              message with `UnsupportedByRuntime` before it sends anything. The same applies to `turn_trigger` and \
+              `service_tier_for_turn`.",
         sort: Sort::Lacking,
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
         tests: &["surface_threads::a_thread_is_resumed_without_its_turns"],
-        why: "`include_turns` of a resume or a fork is offered from 0.151.0 on, as in the reference SDK, and is otherwise \
-              refused with `UnsupportedByRuntime`. Leave it out: the answer then holds the turns.",
+        why: "The SDK offers `include_turns` of a resume or a fork from 0.151.0 on, like the Python SDK. Before that it refuses \
+              the option with `UnsupportedByRuntime`. Leave it out: the response then holds the turns.",
         sort: Sort::Lacking,
     },
     Difference {
@@ -65,8 +65,9 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "surface_threads::the_items_of_a_thread",
             "real_runtime::unloaded::everything_that_is_asked",
         ],
-        why: "0.133.0 has no `thread/items/list`, and the SDK refuses it with `UnsupportedByRuntime`; 0.144.4 answers that it is \
-              not supported yet. `thread.read().include_turns(true)` brings the items with their turns, with every version.",
+        why: "0.133.0 has no `thread/items/list`, so the SDK refuses it with `UnsupportedByRuntime`. 0.144.4 responds that it \
+              does not support the method yet. `thread.read().include_turns(true)` returns the items with their turns, with \
+              every version.",
         sort: Sort::Lacking,
     },
     Difference {
@@ -75,36 +76,37 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real_runtime::unloaded::a_thread_that_has_not_run_yet_has_no_turns_and_no_items",
             "real_runtime::unloaded::what_an_ephemeral_thread_has_not",
         ],
-        why: "The tests ask for items too, which 0.133.0 does not list. Of a thread that has not run yet its turns are an empty \
-              list with every version.",
+        why: "The tests also list items, which 0.133.0 cannot do. The turns of a thread that has not run yet are an empty list \
+              with every version.",
         sort: Sort::Lacking,
     },
     Difference {
         versions: &["0.133.0"],
         tests: &["real_runtime::unloaded::an_archived_thread"],
-        why: "0.133.0 resumes an archived thread and goes on with it; later ones refuse, and the SDK says `ThreadArchived`.",
+        why: "0.133.0 resumes an archived thread and goes on with it. Later versions refuse, and the SDK reports \
+              `ThreadArchived`.",
         sort: Sort::Lacking,
     },
     Difference {
         versions: &["0.133.0"],
         tests: &["real_runtime::unloaded::a_thread_that_is_not_there"],
-        why: "0.133.0 has no `thread/delete`, with which the test begins.",
+        why: "0.133.0 has no `thread/delete`, which the test needs first.",
         sort: Sort::Unseen,
     },
     Difference {
         versions: &["0.133.0", "0.144.4", "0.154.0"],
         tests: &["real_runtime::bounds::a_service_tier"],
-        why: "0.154.0 and older take a thread with the service tier `flex` and leave the tier out, for a model that they do \
-              not know to offer it. The SDK sees that in the answer and refuses with `OptionNotApplied`.",
+        why: "0.154.0 and older accept a thread with the service tier `flex`, but leave the tier out if they do not know that \
+              the model offers it. The SDK sees that in the response and fails with `OptionNotApplied`.",
         sort: Sort::Lacking,
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
         tests: &["real_runtime::builders"],
-        why: "0.133.0 and 0.144.4 lack some options: the SDK refuses `include_turns`, `turn_trigger`, `service_tier_for_turn`, \
-              `section_id`, external messages and the items of a thread, on 0.133.0 also `last_turn_id`, with \
-              `UnsupportedByRuntime`, and the service tier `flex` with `OptionNotApplied`. 0.133.0 itself refuses to sort by \
-              `recency_at`. All other options of threads, turns and `thread_list` are taken, alone and in pairs.",
+        why: "0.133.0 and 0.144.4 lack some options. The SDK refuses `include_turns`, `turn_trigger`, `service_tier_for_turn`, \
+              `section_id`, external messages and the items of a thread with `UnsupportedByRuntime`; on 0.133.0 also \
+              `last_turn_id`. It refuses the service tier `flex` with `OptionNotApplied`. 0.133.0 itself refuses to sort by \
+              `recency_at`. All other options of threads, turns and `thread_list` work, alone and in pairs.",
         sort: Sort::Lacking,
     },
     Difference {
@@ -113,14 +115,14 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real_runtime::builders::setters_of_a_new_thread",
             "real_runtime::builders::setters_of_a_fork",
         ],
-        why: "Of 0.154.0 it is the service tier `flex` alone. All other options are taken, alone and in pairs.",
+        why: "On 0.154.0 only the service tier `flex` fails. All other options work, alone and in pairs.",
         sort: Sort::Lacking,
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
         tests: &["real_runtime::recovering::a_turn_that_has_ended"],
-        why: "0.133.0 and 0.144.4 record a failed turn as a completed one without a final response, and `recover` cannot tell them \
-              apart. A turn that its handle still observes fails with every version.",
+        why: "0.133.0 and 0.144.4 record a failed turn as a completed one without a final response, and `recover` cannot tell \
+              them apart. A turn that its handle still observes fails with every version.",
         sort: Sort::Lacking,
     },
     Difference {
@@ -129,9 +131,10 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real_runtime::interrupting::an_interrupted_turn_takes_its_commands",
             "real_runtime::interrupting::an_explicit_interrupt_returns_when_the_commands",
         ],
-        why: "0.133.0 has no `thread/backgroundTerminals/list` and `…/terminate`, and can end only all commands of a thread \
-              (`thread/backgroundTerminals/clean`), those of earlier turns too. The turn is interrupted, its commands run on, \
-              and `interrupt()` is an error that says so; where it was a drop or a deadline, `Event::InterruptFailed` does.",
+        why: "0.133.0 has no `thread/backgroundTerminals/list` and `…/terminate`. It can only end all commands of a thread \
+              (`thread/backgroundTerminals/clean`), including those of earlier turns. The SDK interrupts the turn and lets its \
+              commands run on. `interrupt()` fails and says so; after a drop or an expired limit the SDK emits \
+              `Event::InterruptFailed`.",
         sort: Sort::Lacking,
     },
     Difference {
@@ -141,32 +144,32 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real_runtime::commands::of_a_long_output",
             "real_runtime::environment",
         ],
-        why: "0.154.0 and older may leave the first output of a command out of its item. 0.144.4 and older may tell the end of a \
-              command some milliseconds after the model has its output, and so after the end of a turn that ends at once: \
-              `RunResult::items` then lacks the command. The model has the whole output in any case.",
+        why: "0.154.0 and older may omit the first output of a command from its item. 0.144.4 and older may report the end of a \
+              command some milliseconds after the model has its output. If the turn ends at once, `RunResult::items` lacks the \
+              command. The model has the whole output in any case.",
         sort: Sort::AtTimes,
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
         tests: &["surface_threads::the_approval_mode_of_a_thread_is_kept_by_its_fork"],
-        why: "Before 0.149.0 a fork does not take over the approval policy of its thread but has the configured one: the fork \
-              of a thread with `ApprovalMode::DenyAll` may ask again. Say `.approval_mode(…)` when forking. A resume keeps it \
-              with every version.",
+        why: "Before 0.149.0 a fork gets the configured approval policy, not its thread's: the fork of a thread with \
+              `ApprovalMode::DenyAll` may ask again. Set `.approval_mode(…)` when you fork. A resume keeps the mode with every \
+              version.",
         sort: Sort::Lacking,
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
         tests: &["real_runtime::trust::instructions_of_a_folder"],
-        why: "0.133.0 and 0.144.4 give the model the `AGENTS.md` of a folder that they are told not to trust; 0.154.0 and newer do \
-              not. Nothing else that the folder brings is used: the tests of the row above hold with every version.",
+        why: "0.133.0 and 0.144.4 send the model the `AGENTS.md` of an untrusted folder; 0.154.0 and newer do not. They use \
+              nothing else that the folder brings: the tests of the row above pass with every version.",
         sort: Sort::Lacking,
     },
     Difference {
         versions: &["0.169.0", "0.171.0"],
         tests: &["real_runtime::trust::a_fork_has_the_default_sandbox"],
-        why: "With 0.169.0 and newer a fork has the sandbox of its thread; only where that one is `WorkspaceWrite`, and nobody has decided \
-              about the folder, the fork is read-only. With the older ones set it again when forking: the default may write \
-              more than the thread could.",
+        why: "With 0.169.0 and newer a fork gets the sandbox of its thread. One exception: if that sandbox is `WorkspaceWrite` \
+              and the folder has no trust decision, the fork is read-only. With older versions set the sandbox again when you \
+              fork: the default may allow more writes than the thread's.",
         sort: Sort::Lacking,
     },
     Difference {
@@ -178,15 +181,15 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real_runtime::login::a_closed_client",
             "real_runtime::login::the_account_is_there",
         ],
-        why: "0.133.0 and 0.144.4 ask no other service than OpenAI's, and the tests have a stand-in for it. What these runtimes \
-              do once a person has logged in was not seen.",
+        why: "0.133.0 and 0.144.4 use OpenAI's login service only, and the tests replace that service. The behavior of these \
+              runtimes after a person has logged in is unknown.",
         sort: Sort::Unseen,
     },
     Difference {
         versions: &["0.154.0"],
         tests: &["real_runtime::login::the_account_is_there"],
-        why: "0.154.0 tells the end of a login before it has the account: asked at once, `account()` mostly says that there is \
-              none. Wait for `Notification::AccountUpdated`, which follows.",
+        why: "0.154.0 reports the end of a login before it has the account, so an immediate `account()` usually returns none. \
+              Wait for `Notification::AccountUpdated`, which follows.",
         sort: Sort::Lacking,
     },
 ];
@@ -195,33 +198,32 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
 pub(crate) fn explanation(version: &str, test: &str) -> Option<usize> {
     DIFFERENCES.iter().position(|difference| {
         difference.versions.contains(&version)
-            && difference.tests.iter().any(|beginning| test.starts_with(beginning))
+            && difference.tests.iter().any(|prefix| test.starts_with(prefix))
     })
 }
 
-/// What is seen but not explained, and what is explained but not seen.
+/// Failures without an explanation, and explanations without a failure.
 pub(crate) fn problems(runs: &[Run]) -> Vec<String> {
     let mut problems = Vec::new();
     for Run { version, outcome } in runs {
         for program in &outcome.unfinished {
-            problems.push(format!("runtime {version}: `{program}` did not come to its end"));
+            problems.push(format!("runtime {version}: `{program}` did not finish"));
         }
         for test in outcome.driven.iter().filter(|test| row_of(test).is_none()) {
-            problems.push(format!("`{test}` has no row in xtask/src/compat/behaviours.rs"));
+            problems.push(format!("`{test}` has no row in xtask/src/compat/behaviors.rs"));
         }
         for (test, said) in outcome.failed.iter().filter(|(test, _)| explanation(version, test).is_none()) {
             problems.push(format!(
-                "runtime {version}: `{test}` fails, and xtask/src/compat/differences.rs does not say why: {said}"
+                "runtime {version}: `{test}` fails, and xtask/src/compat/differences.rs does not explain it: {said}"
             ));
         }
         for difference in DIFFERENCES.iter().filter(|difference| difference.versions.contains(version)) {
-            let seen = |beginning: &str| {
-                difference.sort == Sort::AtTimes
-                    || outcome.failed.keys().any(|test| test.starts_with(beginning))
+            let seen = |prefix: &str| {
+                difference.sort == Sort::AtTimes || outcome.failed.keys().any(|test| test.starts_with(prefix))
             };
-            for beginning in difference.tests.iter().filter(|beginning| !seen(beginning)) {
+            for prefix in difference.tests.iter().filter(|prefix| !seen(prefix)) {
                 problems.push(format!(
-                    "runtime {version}: no test `{beginning}…` fails, but xtask/src/compat/differences.rs explains one"
+                    "runtime {version}: no test `{prefix}…` fails, but xtask/src/compat/differences.rs explains one"
                 ));
             }
         }
@@ -237,7 +239,7 @@ mod tests {
     use crate::versions::VERSIONS;
 
     #[test]
-    fn what_is_explained_can_be_seen() {
+    fn explanations_name_known_versions_and_tests() {
         for difference in DIFFERENCES {
             assert!(
                 difference.versions.iter().all(|version| VERSIONS.contains(version)),
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_seen_and_explained_is_no_problem() {
+    fn unexplained_failures_and_unseen_explanations_are_problems() {
         let joining = "real_runtime::joining::both".to_owned();
         let run = |version, failed: &[&String]| {
             let failed = failed.iter().map(|test| ((*test).clone(), "no".to_owned())).collect();
@@ -259,7 +261,7 @@ mod tests {
         };
         assert!(problems(&[run("0.163.0", &[])]).is_empty());
         let unexplained = problems(&[run("0.163.0", &[&joining])]);
-        assert!(unexplained[0].contains("does not say why: no"), "{unexplained:?}");
+        assert!(unexplained[0].contains("does not explain it: no"), "{unexplained:?}");
         let unseen = problems(&[run("0.133.0", &[])]);
         assert!(unseen.iter().any(|problem| problem.contains("`real_runtime::joining…`")), "{unseen:?}");
         assert!(

@@ -1,9 +1,9 @@
-//! `cargo xtask compat`: which behaviours hold with which runtime.
+//! `cargo xtask compat`: which behaviors work with which runtime.
 //!
-//! The SDK's tests of the real runtime run against each version; what fails must be explained in `differences`, and what
-//! is explained must fail. The outcome is `docs/compat.md`.
+//! It runs the SDK's real-runtime tests against each version. `differences` must explain every failure, and each explanation
+//! needs a failure. The result is `docs/compat.md`.
 
-mod behaviours;
+mod behaviors;
 mod differences;
 mod suite;
 mod table;
@@ -17,30 +17,28 @@ use suite::Outcome;
 
 const DOCUMENT: &str = "docs/compat.md";
 
-/// One version and what its tests came to.
+/// One version and the outcome of its tests.
 struct Run {
     version: &'static str,
     outcome: Outcome,
 }
 
-/// Runs the suite against all versions and writes the document, or with `check` fails where it differs. With versions
-/// named it runs against those and writes nothing. What each run came to is kept for `write_kept`.
+/// Runs the suite against all versions and writes the document, or with `check` fails if it differs. With named versions it
+/// runs against those only and writes nothing. It keeps each outcome for `write_kept`.
 pub(crate) fn compat(named: &[&str], check: bool) -> Result<(), Failure> {
     if let Some(unknown) = named.iter().find(|version| !VERSIONS.contains(version)) {
-        return Err(
-            format!("no version of the comparison: `{unknown}`; there are {}", VERSIONS.join(", ")).into()
-        );
+        return Err(format!("unknown runtime version `{unknown}`; use one of {}", VERSIONS.join(", ")).into());
     }
     let versions: Vec<&str> =
         VERSIONS.into_iter().filter(|version| named.is_empty() || named.contains(version)).collect();
-    // All of them first: a failing download is told before an hour of tests.
+    // Download all of them first, so that a failing download shows before an hour of tests.
     let programs = versions.iter().map(|version| program(version)).collect::<Result<Vec<_>, _>>()?;
     let suite = suite::build()?;
     let mut runs = Vec::new();
     for (version, program) in versions.into_iter().zip(programs) {
         eprintln!("runtime {version}:");
         let outcome = suite.run(&program)?;
-        eprintln!("  {} tests drive it, {} of them fail", outcome.driven.len(), outcome.failed.len());
+        eprintln!("  {} tests ran against it, {} failed", outcome.driven.len(), outcome.failed.len());
         outcome.keep(version)?;
         runs.push(Run { version, outcome });
     }
@@ -55,7 +53,7 @@ pub(crate) fn compat(named: &[&str], check: bool) -> Result<(), Failure> {
     write(&runs, check)
 }
 
-/// Writes the document from what the last run of each version came to, so that a change of a few tests takes no whole run.
+/// Writes the document from the kept outcome of each version, so that a change of a few tests needs no full run.
 pub(crate) fn write_kept() -> Result<(), Failure> {
     let runs = VERSIONS.into_iter().map(|version| Ok(Run { version, outcome: Outcome::kept(version)? }));
     let runs = runs.collect::<Result<Vec<_>, Failure>>()?;

@@ -1,4 +1,4 @@
-//! The SDK's tests of the real runtime, run against one program.
+//! Runs the SDK's real-runtime tests against one program.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,30 +12,29 @@ use serde_json::Value;
 use crate::cargo::root;
 use crate::{Failure, bounded};
 
-/// For all tests of one version. They took eight minutes beside other builds on two cores; each test has a watchdog of its
-/// own, of a minute, or of five where it tries all options of the builders.
+/// The time limit for all tests of one version. They took eight minutes beside other builds on two cores. Each test also has
+/// its own watchdog of one minute, or five for the tests of all builder options.
 const TIME: Duration = Duration::from_secs(1800);
 
-/// The test programs, and the programs that they start, by name.
+/// The test binaries, and the helper programs that they start, by name.
 pub(crate) struct Suite {
     tests: Vec<(String, PathBuf)>,
     helpers: Vec<(String, PathBuf)>,
 }
 
-/// What the tests of one version came to. A test is named `program::module::test`; that both clients are tested is left
-/// out of the name.
+/// The outcome of one version's tests. A test is named `program::module::test`, without the client.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Outcome {
-    /// The tests that drove the runtime.
+    /// The tests that used the runtime.
     pub(crate) driven: BTreeSet<String>,
-    /// Those that failed, with what they said.
+    /// The failed tests, with their panic messages.
     pub(crate) failed: BTreeMap<String, String>,
-    /// The programs whose time was up, or that printed no result.
+    /// The programs that timed out or printed no result.
     pub(crate) unfinished: Vec<String>,
 }
 
-/// Builds the tests, and the programs of the testkit that they start. A test would build those on its first use, and its
-/// watchdog does not wait for that.
+/// Builds the tests and the testkit's helper programs. A test would build those on first use, but its watchdog does not wait
+/// for that.
 pub(crate) fn build() -> Result<Suite, Failure> {
     let helpers =
         build_with(&["build", "--package", "openai-codex-testkit", "--all-features", "--bins"], "bin")?;
@@ -56,7 +55,7 @@ pub(crate) fn build() -> Result<Suite, Failure> {
     Ok(Suite { tests, helpers })
 }
 
-/// Runs Cargo; the programs of this kind that it has built, by name.
+/// Runs Cargo and returns the programs of this kind that it built, by name.
 fn build_with(arguments: &[&str], kind: &str) -> Result<Vec<(String, PathBuf)>, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     eprintln!("$ cargo {}", arguments.join(" "));
@@ -64,7 +63,7 @@ fn build_with(arguments: &[&str], kind: &str) -> Result<Vec<(String, PathBuf)>, 
     command.args(arguments).arg("--message-format=json").current_dir(root());
     let output = command.stderr(std::process::Stdio::inherit()).output()?;
     if !output.status.success() {
-        return Err("the tests cannot be built".into());
+        return Err("Cargo failed to build the tests; see its output above".into());
     }
     let messages = String::from_utf8_lossy(&output.stdout)
         .lines()
@@ -79,7 +78,7 @@ fn build_with(arguments: &[&str], kind: &str) -> Result<Vec<(String, PathBuf)>, 
 }
 
 impl Suite {
-    /// Runs all of it.
+    /// Runs all tests.
     pub(crate) fn run(&self, runtime: &Path) -> Result<Outcome, Failure> {
         let mut outcome = Outcome::default();
         let deadline = Instant::now() + TIME;
@@ -87,14 +86,14 @@ impl Suite {
         for (name, program) in &self.tests {
             eprintln!("  {name}");
             let mut command = Command::new(program);
-            // As Cargo runs it. Two at a time: the watchdogs are not made for more on a small machine.
+            // Run it like Cargo does. Two tests at a time, because more would trip the watchdogs on a small machine.
             command.args(["--show-output", "--test-threads=2"]).current_dir(&package);
             command.env("CARGO_MANIFEST_DIR", &package).env("OPENAI_CODEX_TEST_RUNTIME", runtime);
             for (name, helper) in &self.helpers {
                 // The variable that the testkit reads for `scripted-app-server` is `SCRIPTED_APP_SERVER_BIN`.
                 command.env(format!("{}_BIN", name.to_uppercase().replace('-', "_")), helper);
             }
-            // What tests print on purpose is in stdout, with the name of the test.
+            // Tests print to stdout, under their names; stderr is not needed.
             command.env("RUST_BACKTRACE", "0").stderr(std::process::Stdio::null());
             let ended = bounded::run(&mut command, deadline.saturating_duration_since(Instant::now()))?;
             if !outcome.read(name, &ended.stdout) || ended.success.is_none() {
@@ -106,22 +105,22 @@ impl Suite {
 }
 
 impl Outcome {
-    /// Keeps it as the last one of this version.
+    /// Saves it as the latest outcome of this version.
     pub(crate) fn keep(&self, version: &str) -> Result<(), Failure> {
         let path = kept_at(version);
         fs::create_dir_all(path.parent().unwrap_or(&path))?;
         Ok(fs::write(path, serde_json::to_vec(self)?)?)
     }
 
-    /// The last one of this version.
+    /// Loads the latest outcome of this version.
     pub(crate) fn kept(version: &str) -> Result<Self, Failure> {
         let text = fs::read(kept_at(version)).map_err(|e| {
-            format!("no outcome of {version} is kept; run `cargo xtask compat {version}`: {e}")
+            format!("cannot read the kept outcome of {version}: {e}; run `cargo xtask compat {version}`")
         })?;
         Ok(serde_json::from_slice(&text)?)
     }
 
-    /// Reads what a test program has printed; tells whether it came to its end.
+    /// Reads a test program's output. Returns whether the program finished.
     fn read(&mut self, program: &str, output: &str) -> bool {
         let name = |test: &str| {
             let test = test.trim_end_matches("::blocking").trim_end_matches("::asynchronous");
@@ -139,7 +138,7 @@ impl Outcome {
             if said.lines().any(|line| line.starts_with("runtime: ")) {
                 self.driven.insert(test.clone());
             }
-            // Of the two clients one may have passed.
+            // One of the two clients may have passed.
             if let Some(failure) = self.failed.get_mut(&test).filter(|failure| failure.is_empty()) {
                 *failure = why(said);
             }
@@ -153,7 +152,7 @@ fn kept_at(version: &str) -> PathBuf {
     root().join("target").join("compat").join(format!("{version}.json"))
 }
 
-/// The words of the panic, which follow the line that says where it was.
+/// The panic message, which follows the line with its location.
 fn why(said: &str) -> String {
     let mut lines = said.lines().skip_while(|line| !line.contains("panicked at")).skip(1);
     let words = lines.by_ref().take_while(|line| !line.is_empty() && !line.starts_with("note: "));
@@ -165,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_output_of_a_test_program_is_read() {
+    fn the_output_of_a_test_program_is_parsed() {
         let output = "\nrunning 4 tests\ntest a::one::blocking ... ok\ntest a::one::asynchronous ... FAILED\n\
                       test two ... ok\ntest three ... ok\n\nsuccesses:\n\n---- a::one::blocking stdout ----\n\
                       runtime: /codex\n\n---- two stdout ----\nruntime: /codex\n\n\nsuccesses:\n    two\n\nfailures:\n\n\

@@ -5,55 +5,59 @@ use std::fmt::Write;
 use openai_codex_runtime::VERSION;
 
 use super::Run;
-use super::behaviours::{BEHAVIOURS, row_of};
+use super::behaviors::{BEHAVIORS, row_of};
 use super::differences::{DIFFERENCES, Sort, explanation};
 use crate::Failure;
 
 const HEAD: &str = "\
-<!-- Written by `cargo xtask compat`; the words are in xtask/src/compat. Do not edit. -->
+<!-- Written by `cargo xtask compat`; its texts are in xtask/src/compat. Do not edit. -->
 # Old and new runtimes
 
-The SDK is built and tested against one runtime, the pinned one. Its tests of the real runtime, blocking and async, were also
-run against others, from the registries of npm and pip. In the table ✓ says that all tests of a behaviour pass, ✗ that none
-does, – that some do, or not always; the numbers refer to the explanations below. What could not be tested is neither.
+The SDK is built and tested against the pinned runtime. This table shows its real-runtime tests, with both clients, against other
+versions from npm and pip.
+
+- ✓ all tests of the behavior pass
+- ✗ none passes
+- – some pass, or they do not always pass
+- The numbers refer to the explanations below.
 
 ";
 
-/// What differs and no test fails for, since the SDK or the test copes with it, or since the schemas tell it.
-const COPED_WITH: &str = "\
-## What else differs
+/// Differences that no test fails for: the SDK or the test handles them, or the schemas state them.
+const HANDLED: &str = "\
+## Other differences
 
-- **Sub-agents.** With 0.163.0 and newer the turn of a sub-agent names the turn it works for. With 0.154.0 and older the
-  SDK learns that from the item with which the sub-agent was given work (`collabAgentToolCall`). The sub-agent may be at work
-  before that item has come: up to 16 events of its turn are kept till then.
-- **The order of `thread_list().all()` and `.pages()`.** By recency, which runtimes before 0.142.0 do not know; with those by
-  the last update.
-- **Tools in a namespace.** 0.133.0 does not take the tools of a namespace together. The SDK tells runtimes before 0.144.4 each
-  one by itself, with its namespace.
-- **Tools of MCP servers.** Those of the server `name` are in the namespace `mcp__name__` for the model of 0.133.0, and in
+- **Sub-agents.** With 0.163.0 and newer, a sub-agent's turn names the turn that it works for. With 0.154.0 and older the SDK takes
+  this from the item that assigned the work (`collabAgentToolCall`). The sub-agent may start before that item arrives; the SDK
+  keeps up to 16 events of its turn until then.
+- **The order of `thread_list().all()` and `.pages()`** is by recency. Runtimes before 0.142.0 do not support that; with those it is
+  by the last update.
+- **Tools in a namespace.** 0.133.0 does not accept the tools of a namespace together. Before 0.144.4 the SDK sends each one by
+  itself, with its namespace.
+- **Tools of MCP servers.** For the model, the tools of the server `name` are in the namespace `mcp__name__` with 0.133.0, and in
   `mcp__name` later.
-- **What a thread is told.** With 0.133.0 and 0.144.4 a thread that goes on in a new runtime tells the model once more of its
-  sandbox and its approvals; they are the same.
-- **The reviewer.** In the tests, whose model is one of their own, 0.169.0 and newer have it review what wants out of the sandbox
-  too; 0.163.0 and older ask for `codex-auto-review`. 0.133.0 answers `guardian_subagent` where the reviewer is `auto_review`.
-- **An empty `.git`** makes its folder a repository for 0.133.0 and 0.144.4. Where the user trusts that one, a read-only thread,
-  of whose folder the SDK says nothing, loads what a folder below it brings. Of a thread that writes the SDK says that the
-  folder is untrusted, and nothing is loaded.
-- **Base instructions.** With 0.163.0 and newer they reach the model as a message of the developer, with 0.154.0 and older
-  as the request's `instructions`.
-- **Images.** 0.133.0 puts texts (`<image>`, `</image>`) around an image, which the model sees as the user's.
-- **Summaries.** With 0.133.0 and 0.144.4 the turn in `turn/completed` holds no items; `RunResult::items` comes from the stream with
+- **Repeated context.** With 0.133.0 and 0.144.4, a thread that goes on in a new runtime sends the model its sandbox and approval
+  settings once more, unchanged.
+- **The reviewer.** The tests use a model of their own. 0.169.0 and newer let that model review too; 0.163.0 and older request
+  `codex-auto-review`. 0.133.0 returns `guardian_subagent` for the reviewer `auto_review`.
+- **An empty `.git`** makes its folder a repository for 0.133.0 and 0.144.4. If the user trusts that repository, a read-only thread
+  in a folder below it loads what that folder brings, because the SDK sends no decision for it. For a thread that writes, the
+  SDK sends `untrusted`, and the runtime loads nothing.
+- **Base instructions** reach the model as a developer message with 0.163.0 and newer, and as the request's `instructions` with
+  0.154.0 and older.
+- **Images.** 0.133.0 puts the texts `<image>` and `</image>` around an image. The model sees them as the user's.
+- **Summaries.** With 0.133.0 and 0.144.4 the turn in `turn/completed` holds no items. `RunResult::items` comes from the stream with
   every version.
-- **Fields that are left out.** What one of these runtimes leaves out is optional here, even where others require it. What an
-  approval or another request of the server asks has the same form throughout.
-- **Words.** Errors of the server are passed on in its words, and those change: a malformed thread id is an \"invalid thread
-  id\" for 0.133.0, and an \"invalid session id\" later. Go by `Error::kind`.
-- **What there is.** {counts}.
-- **What a runtime does not have.** The SDK refuses a request, and a parameter that is set, with `UnsupportedByRuntime`, and sends
-  nothing. It goes by the version: of what came later, a runtime has nothing if one of these that is as old or newer lacks it; of
-  what was removed, if one that is as new or older lacks it. Between a runtime that has it and one that lacks it nothing is known,
-  and the request is sent.
-  Fields inside a parameter are not checked, and most runtimes ignore those that they do not know without a word.
+- **Optional fields.** A field that one of these runtimes omits is optional here, even if others require it. Approvals and other
+  server requests have the same form in all versions.
+- **Error messages** are the server's, and change between versions: 0.133.0 calls a malformed thread id an \"invalid thread id\",
+  later versions call it an \"invalid session id\". Match on `Error::kind`.
+- **Size of the protocol.** {counts}.
+- **Missing requests and parameters.** The SDK refuses a request, or a parameter that is set, with `UnsupportedByRuntime`, and
+  sends nothing. It decides by the version. A runtime lacks a newer feature if a version in this table that is as old or newer lacks
+  it. It lacks a removed feature if a version that is as new or older lacks it. For a version between one that has the feature and
+  one that lacks it, the SDK does not know, and sends the request. The SDK does not check fields inside a parameter; most
+  runtimes silently ignore those that they do not know.
 ";
 
 /// The whole document.
@@ -64,21 +68,21 @@ pub(crate) fn render(runs: &[Run]) -> Result<String, Failure> {
         other => other.to_owned(),
     };
     let columns: Vec<String> = runs.iter().map(column).collect();
-    writeln!(text, "| behaviour | {} |", columns.join(" | "))?;
+    writeln!(text, "| behavior | {} |", columns.join(" | "))?;
     writeln!(text, "|---|{}", ":-:|".repeat(runs.len()))?;
-    for (row, (title, _)) in BEHAVIOURS.iter().enumerate() {
+    for (row, (title, _)) in BEHAVIORS.iter().enumerate() {
         let cells: Vec<String> = runs.iter().map(|run| cell(run, row)).collect();
         writeln!(text, "| {title} | {} |", cells.join(" | "))?;
     }
-    writeln!(text, "\n## Why\n")?;
+    writeln!(text, "\n## Explanations\n")?;
     for (number, difference) in DIFFERENCES.iter().enumerate() {
         writeln!(text, "{}. {}", number + 1, wrapped(difference.why))?;
     }
-    writeln!(text, "\n{}", COPED_WITH.replace("{counts}", &counts()?).trim_end())?;
+    writeln!(text, "\n{}", HANDLED.replace("{counts}", &counts()?).trim_end())?;
     Ok(text)
 }
 
-/// How much of the protocol each runtime has.
+/// The number of messages that each runtime has.
 fn counts() -> Result<String, Failure> {
     let counts = crate::codegen::counts()?;
     let mut text = Vec::new();
@@ -100,7 +104,7 @@ fn cell(run: &Run, row: usize) -> String {
         Some((note, DIFFERENCES[note].sort))
     };
     let driven: Vec<&String> = run.outcome.driven.iter().filter(here).collect();
-    // What fails at times counts as failed whether it did this time or not: the document does not change with the run.
+    // A test that sometimes fails always counts as failed, so that the document does not change between runs.
     let failed: Vec<&String> = driven
         .iter()
         .copied()
@@ -124,7 +128,7 @@ fn cell(run: &Run, row: usize) -> String {
     format!("{what}{notes}")
 }
 
-/// Lines for a list, of the width of our other documents.
+/// Wraps a list entry to the width of the other documents.
 fn wrapped(words: &str) -> String {
     let mut lines = String::new();
     let mut width = 3;
@@ -148,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_says_what_holds_and_where_that_is_explained() {
+    fn a_cell_shows_the_outcome_and_its_explanations() {
         fn tests(module: &str, names: &[&str]) -> Vec<String> {
             names.iter().map(|name| format!("real_runtime::{module}::{name}")).collect()
         }
@@ -170,7 +174,7 @@ mod tests {
         let unseen = explanation("0.133.0", &format!("real_runtime::login::{person}")).unwrap() + 1;
         let row = row_of(&format!("real_runtime::login::{person}")).unwrap();
         assert_eq!(cell(&run_of("login", &[person], &[person]), row), format!("not tested ({unseen})"));
-        // It fails at times, and this time it did not.
+        // A test that sometimes fails and did not fail this time.
         let output = "the_output_of_a_command_is_in_its_item";
         let at_times = explanation("0.133.0", &format!("real_runtime::commands::{output}")).unwrap() + 1;
         let row = row_of("real_runtime::commands").unwrap();
@@ -178,7 +182,7 @@ mod tests {
         assert!(
             render(&[run(&["a"], &["a"])])
                 .unwrap()
-                .contains("| A turn on a busy thread joins the one that runs | ✗ (1) |")
+                .contains("| A turn on a busy thread joins the running turn | ✗ (1) |")
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The cache folder: where it is, whether it may be trusted, and its lock.
+//! The cache folder: its place, its permissions and its lock.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 
-/// Folders of this prefix are installs under way, or what a killed one left.
+/// The prefix of staging folders: installs in progress, or leftovers of a killed one.
 pub(crate) const STAGING_PREFIX: &str = ".staging-";
 const LOCK: &str = ".lock";
-/// How often a waiting process looks whether the lock is free: file locks have no wait with a deadline.
+/// How often a waiting process retries the lock. File locks have no wait with a timeout.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
-/// The two folders of ours below a cache folder.
+/// The two folders that this crate owns below a cache folder.
 pub(crate) struct Cache {
     top: PathBuf,
-    /// Holds the installs.
+    /// Contains the installs.
     pub(crate) runtimes: PathBuf,
 }
 
@@ -26,7 +26,7 @@ impl Cache {
         Self { top, runtimes }
     }
 
-    /// Whether our folders, as far as they exist, belong to us alone.
+    /// Checks that our folders, if they exist, belong to this user and that others cannot write to them.
     pub(crate) fn check(&self) -> Result<(), Error> {
         for dir in [&self.top, &self.runtimes] {
             check_folder(dir)?;
@@ -34,7 +34,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Makes our folders with mode 0700 and checks them.
+    /// Creates our folders with mode 0700 and checks them.
     pub(crate) fn create(&self) -> Result<(), Error> {
         if let Some(parent) = self.top.parent() {
             fs::create_dir_all(parent).map_err(|e| Error::io("create the cache folder", parent, e))?;
@@ -47,8 +47,8 @@ impl Cache {
         Ok(())
     }
 
-    /// Waits for the lock. `waiting` is called once if another process has it. The lock goes with the file, also when its
-    /// holder is killed.
+    /// Waits for the lock. Calls `waiting` once if another process holds it. The system releases the lock with the
+    /// file, even if its holder is killed.
     pub(crate) fn lock(&self, deadline: Instant, mut waiting: impl FnMut()) -> Result<File, Error> {
         let path = self.runtimes.join(LOCK);
         let file = File::options()
@@ -76,8 +76,8 @@ impl Cache {
         }
     }
 
-    /// Deletes what killed installs left. Only under the lock. What cannot be deleted now, such as a folder that the client
-    /// of a killed process still writes to, is left for the next time: it is in nobody's way.
+    /// Deletes the leftovers of killed installs. Call it only with the lock. It skips what it cannot delete now, such
+    /// as a folder that a killed process's package manager still writes to; a leftover does no harm.
     pub(crate) fn clean(&self) {
         for entry in fs::read_dir(&self.runtimes).into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().starts_with(STAGING_PREFIX) {
@@ -87,7 +87,7 @@ impl Cache {
     }
 }
 
-/// Deletes a folder; one that is not there is fine.
+/// Deletes a folder. A missing folder is not an error.
 pub(crate) fn remove(dir: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(dir) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("delete", dir, e)),
@@ -104,7 +104,7 @@ fn create_private(dir: &Path) -> Result<(), Error> {
     }
 }
 
-/// Makes a folder for this user alone.
+/// Creates a folder with access for this user only.
 pub(crate) fn make_folder(dir: &Path) -> std::io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
@@ -112,7 +112,7 @@ pub(crate) fn make_folder(dir: &Path) -> std::io::Result<()> {
     builder.create(dir)
 }
 
-/// Others may not read either: takes the bits away that a umask or a copy left on a folder of ours.
+/// Removes access for others, which a umask or a copy may have left.
 #[cfg(unix)]
 fn make_private(dir: &Path) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt;
@@ -129,7 +129,7 @@ fn make_private(_: &Path) -> Result<(), Error> {
 fn check_folder(dir: &Path) -> Result<(), Error> {
     use std::os::unix::fs::MetadataExt;
     let unsafe_cache = |reason| Err(Error::UnsafeCache { path: dir.to_owned(), reason });
-    // A link is judged as such: whoever owns it decides where it points to.
+    // Check the link itself, because its owner decides where it points.
     let metadata = match fs::symlink_metadata(dir) {
         Ok(metadata) => metadata,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),

@@ -1,12 +1,12 @@
-//! One child process with a deadline: npm or pip.
+//! Runs one child process, npm or pip, with a time limit.
 
 use std::io;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-/// How a child ended, and the end of what it said.
+/// How a child ended, and the last part of its output.
 pub(crate) struct Outcome {
-    /// `None`: the deadline passed and it was killed.
+    /// `None` if the time was up and the child was killed.
     pub(crate) status: Option<ExitStatus>,
     pub(crate) output_tail: String,
 }
@@ -14,7 +14,7 @@ pub(crate) struct Outcome {
 #[cfg(unix)]
 pub(crate) use unix::run;
 
-/// Not reached: an install ends before, for want of a package for the platform.
+/// Unreachable: an install fails earlier, because no package exists for the platform.
 #[cfg(not(unix))]
 pub(crate) fn run(_: &mut Command, _: Instant, _: Duration, _: &mut dyn FnMut()) -> io::Result<Outcome> {
     Err(io::ErrorKind::Unsupported.into())
@@ -33,14 +33,14 @@ mod unix {
 
     use super::*;
 
-    /// How much of the output an error quotes.
+    /// How many bytes of output an error quotes.
     const TAIL_BYTES: usize = 4096;
-    /// How long to wait for the end of the output after the group has been killed. Only a process that left the group and
-    /// kept the pipe makes this pass.
+    /// How long to wait for the end of the output after killing the group. It expires only if a process left the group
+    /// and kept the pipe.
     const OUTPUT_GRACE: Duration = Duration::from_secs(2);
 
-    /// Runs `command` to its end or to the deadline, whichever is first, calling `tick` now and then. Its whole process group
-    /// is gone afterwards, also if `tick` panics.
+    /// Runs `command` until it ends or `deadline` passes, and calls `tick` regularly. Kills the whole process group at
+    /// the end, even if `tick` panics.
     pub(crate) fn run(
         command: &mut Command,
         deadline: Instant,
@@ -78,7 +78,7 @@ mod unix {
             }
         };
         let status = group.end();
-        // Both readers drop their end at the end of the output; nothing is ever sent.
+        // Both readers drop their sender at the end of the output. They never send.
         let _ = output_ended.recv_timeout(OUTPUT_GRACE);
         let output_tail =
             String::from_utf8_lossy(&tail.lock().unwrap_or_else(PoisonError::into_inner)).trim().to_owned();
@@ -106,7 +106,8 @@ mod unix {
     /// A child that leads a process group.
     struct Group {
         child: Child,
-        /// Watches for the leader's exit without reaping it, so that its number stays ours until the group is dead.
+        /// Watches for the leader's exit without reaping it, so that no other process can get its id before the group
+        /// is dead.
         watcher: Option<thread::JoinHandle<()>>,
     }
 
@@ -121,10 +122,10 @@ mod unix {
             Self { child, watcher: Some(watcher) }
         }
 
-        /// Kills what is left of the group, and reaps its leader.
+        /// Kills the rest of the group and reaps its leader.
         fn end(&mut self) -> io::Result<ExitStatus> {
             if let Some(watcher) = self.watcher.take() {
-                // No such group: everything in it has ended and been reaped.
+                // An error means that the whole group has ended and been reaped.
                 let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
                 let _ = watcher.join();
             }

@@ -1,4 +1,4 @@
-//! The package clients and how each is asked for the runtime.
+//! The package managers, and the commands that install the runtime with them.
 
 use std::fmt;
 use std::fs;
@@ -9,13 +9,13 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::pin::{Pin, REQUIREMENTS};
 
-/// A package client that can install the runtime.
+/// A package manager that can install the runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Client {
     /// npm, version 7 or newer.
     Npm,
-    /// pip, of Python 3.
+    /// pip for Python 3.
     Pip,
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for Client {
 }
 
 impl Client {
-    /// The programs that it is looked for under.
+    /// The names of its programs.
     pub(crate) fn programs(self) -> &'static str {
         match self {
             Self::Npm => "npm",
@@ -37,8 +37,8 @@ impl Client {
         }
     }
 
-    /// The commands to try, best first; empty if it is not there. Each is to run in `folder`, which [`Client::prepare`] has
-    /// filled.
+    /// The commands to try, best first. Empty if the package manager is not installed. Each runs in `folder`, which
+    /// [`Client::prepare`] has filled.
     pub(crate) fn commands(self, environment: &Environment, pin: &Pin, folder: &Path) -> Vec<Command> {
         let mut commands: Vec<Command> = match self {
             Self::Npm => {
@@ -55,7 +55,7 @@ impl Client {
                 .collect(),
         };
         for command in &mut commands {
-            // Temporary files go where they are cleaned up and counted.
+            // Put temporary files where they are counted and removed.
             command.current_dir(folder).env("TMPDIR", temporary(folder));
             match environment.get("PATH") {
                 Some(path) => command.env("PATH", path),
@@ -65,7 +65,7 @@ impl Client {
         commands
     }
 
-    /// Writes what the client reads.
+    /// Writes the package manager's input files.
     pub(crate) fn prepare(self, pin: &Pin, folder: &Path) -> Result<(), Error> {
         let temporary = temporary(folder);
         fs::create_dir_all(&temporary).map_err(|e| Error::io("create the folder", temporary, e))?;
@@ -82,7 +82,7 @@ impl Client {
         }
     }
 
-    /// The folder in `folder` that is the runtime: `bin/`, `codex-path/`, `codex-resources/`.
+    /// The folder below `folder` that contains the runtime: `bin/`, `codex-path/`, `codex-resources/`.
     pub(crate) fn installed(self, pin: &Pin, folder: &Path) -> PathBuf {
         match self {
             Self::Npm => {
@@ -92,7 +92,7 @@ impl Client {
         }
     }
 
-    /// Whether a failure only says that the client is not there: a Python without pip.
+    /// Whether a failure only means that the package manager is missing, as for a Python without pip.
     pub(crate) fn is_absence(self, output: &str) -> bool {
         self == Self::Pip && output.contains("No module named pip")
     }
@@ -104,7 +104,8 @@ fn temporary(folder: &Path) -> PathBuf {
     folder.join("tmp")
 }
 
-/// The user's configuration (registry, proxy, certificates, cache) applies, except where it would change what is installed.
+/// The user's configuration (registry, proxy, certificates, cache) applies, except where it would change what npm
+/// installs.
 fn npm_command(npm: &Path, folder: &Path) -> Command {
     let mut command = Command::new(npm);
     command.arg("ci").arg("--prefix").arg(folder).args([
@@ -123,7 +124,7 @@ fn npm_command(npm: &Path, folder: &Path) -> Command {
     command
 }
 
-/// As for npm. `--require-hashes` makes pip refuse every wheel but the recorded ones.
+/// Like npm. With `--require-hashes` pip refuses every wheel without a recorded hash.
 fn pip_arguments(command: &mut Command, pin: &Pin, folder: &Path) {
     command.args(["install", "--target"]).arg(folder.join(SITE)).args([
         "--no-user",
@@ -139,6 +140,6 @@ fn pip_arguments(command: &mut Command, pin: &Pin, folder: &Path) {
         "--requirement",
         "requirements.txt",
     ]);
-    // Both would refuse or redirect an install into a folder.
+    // Either variable would refuse or redirect an install into a folder.
     command.env("PIP_REQUIRE_VIRTUALENV", "0").env_remove("PIP_PREFIX").env_remove("PIP_ROOT");
 }

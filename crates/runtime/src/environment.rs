@@ -1,4 +1,4 @@
-//! The environment variables a look-up depends on, as a value.
+//! The environment variables of a lookup, as a value.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 const NAMES: [&str; 5] = ["CODEX_BIN", "CODEX_RUNTIME_CACHE", "XDG_CACHE_HOME", "HOME", "PATH"];
 
-/// The environment variables that decide where a runtime is looked for and kept: `CODEX_BIN`, `CODEX_RUNTIME_CACHE`,
+/// The environment variables that decide where a runtime is searched and stored: `CODEX_BIN`, `CODEX_RUNTIME_CACHE`,
 /// `XDG_CACHE_HOME`, `HOME` and `PATH`.
 ///
-/// A value of its own, so that a look-up can be made for the environment of a child, or of a test, without changing the
-/// process's own. A variable that is set to nothing counts as not set.
+/// As a value it can describe the environment of a child or of a test, without changing this process's own. An empty
+/// variable counts as unset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
@@ -29,13 +29,13 @@ impl Environment {
         environment
     }
 
-    /// No variable set.
+    /// An environment without any variable.
     #[must_use]
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// The same with one variable set.
+    /// Returns a copy with one variable set.
     #[must_use]
     pub fn set(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.insert(name.into(), value.into());
@@ -46,15 +46,15 @@ impl Environment {
         self.variables.insert(name, value);
     }
 
-    /// The value of a variable, if it is set and not empty.
+    /// The value of a variable, unless it is unset or empty.
     #[must_use]
     pub fn get(&self, name: impl AsRef<OsStr>) -> Option<&OsStr> {
         self.variables.get(name.as_ref()).map(OsString::as_os_str).filter(|value| !value.is_empty())
     }
 
-    /// The folder below which `openai-codex/` is kept.
+    /// The folder that contains `openai-codex/`.
     ///
-    /// The usual crates for this read the process environment only, hence these few lines.
+    /// The usual crates for this read only the process's environment.
     pub(crate) fn cache_dir(&self) -> Option<PathBuf> {
         let absolute = |name| self.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
         if let Some(dir) = self.get("CODEX_RUNTIME_CACHE") {
@@ -66,8 +66,8 @@ impl Environment {
         absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))
     }
 
-    /// The absolute folders of `PATH`, in order. A relative or empty entry means the current folder of whoever looks, so a
-    /// program found through one is not what the user asked for: they are left out.
+    /// The absolute folders of `PATH`, in order. Relative and empty entries depend on the current folder of the process
+    /// that looks them up, so this skips them.
     pub(crate) fn search_path(&self) -> Vec<PathBuf> {
         let path = self.get("PATH").unwrap_or_default();
         std::env::split_paths(path).filter(|dir| dir.is_absolute()).collect()
@@ -79,7 +79,7 @@ impl Environment {
     }
 }
 
-/// Whether `path`, its links followed, is a file that somebody may execute.
+/// Whether `path`, with its links followed, is a file with an execute permission.
 pub(crate) fn is_executable_file(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && is_executable(&metadata))
 }

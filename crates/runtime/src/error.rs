@@ -1,4 +1,4 @@
-//! What can go wrong, in words that say what, where and what to do.
+//! The crate's errors. Their messages say what failed, where, and what to do.
 
 use std::fmt;
 use std::io;
@@ -7,93 +7,93 @@ use std::time::Duration;
 
 use crate::{Client, Source, VERSION};
 
-/// Why no runtime was found or installed. Its text says what failed, where, and what to do about it.
+/// Why this crate found or installed no runtime. The message says what failed, where, and what to do.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// A program named by the caller or by `CODEX_BIN` does not exist.
+    /// A program that the caller or `CODEX_BIN` names does not exist.
     Missing {
-        /// Who named it.
+        /// What named it.
         source: Source,
         /// The path, made absolute.
         path: PathBuf,
     },
-    /// A program named by the caller or by `CODEX_BIN` exists and cannot be run.
+    /// A program that the caller or `CODEX_BIN` names exists but cannot run.
     NotAProgram {
-        /// Who named it.
+        /// What named it.
         source: Source,
         /// The path, made absolute.
         path: PathBuf,
-        /// What it is instead.
+        /// Why it cannot run.
         reason: String,
     },
-    /// No program was named and none found.
+    /// The caller named no program, and the search found none.
     NotFound {
-        /// Every place that was looked at, in order, with the reason why it gave nothing.
+        /// Every searched place, in order, with the reason why it did not yield a runtime.
         looked: Vec<Place>,
     },
-    /// The pinned runtime is not made for this platform, or installing it there is not supported.
+    /// No pinned package exists for this platform, or the crate cannot install it there.
     UnsupportedPlatform {
         /// The operating system and processor.
         platform: String,
     },
-    /// No variable says where a cache folder is.
+    /// No variable names a cache folder.
     NoCacheDir,
-    /// The cache folder is not safe to run programs from.
+    /// Programs in the cache folder could be replaced by other users.
     UnsafeCache {
         /// The folder.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// Neither npm nor pip was found, or not the one that was asked for.
+    /// Neither npm nor pip is installed, or the requested one is not.
     NoClient {
-        /// What was looked for.
+        /// The programs that were searched.
         wanted: Vec<Client>,
         /// The folders that were searched.
         searched: Vec<PathBuf>,
     },
-    /// npm or pip or both ran and failed.
+    /// npm or pip, or both, ran and failed.
     ClientsFailed {
-        /// One entry for each that ran, in order.
+        /// One entry for each package manager that ran, in order.
         failures: Vec<ClientFailure>,
     },
-    /// What was installed is not what the pin records. It has been deleted.
+    /// An installed file does not match the pin. The crate has deleted the install.
     HashMismatch {
-        /// Which of the runtime's files.
+        /// The file, relative to the runtime.
         file: String,
         /// The recorded SHA-256.
         expected: String,
-        /// The one found.
+        /// The SHA-256 of the file.
         found: String,
-        /// Who brought it.
+        /// The package manager that installed it.
         client: Client,
     },
-    /// Another process held the install lock until the deadline.
+    /// Another process held the install lock until the time was up.
     LockTimeout {
         /// The lock file.
         path: PathBuf,
         /// How long this process waited.
         waited: Duration,
     },
-    /// The file system refused something.
+    /// A file operation failed.
     Io {
-        /// What was being done.
+        /// The operation.
         action: &'static str,
-        /// To which file or folder.
+        /// The file or folder.
         path: PathBuf,
         /// The system's error.
         source: io::Error,
     },
 }
 
-/// A place where a runtime was looked for.
+/// A searched place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Place {
-    /// What was looked at: a variable, a folder, a program.
+    /// The place: a variable, a folder, a program.
     pub what: String,
-    /// Why it gave nothing.
+    /// Why it did not yield a runtime.
     pub reason: String,
 }
 
@@ -101,17 +101,17 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientFailure {
-    /// Which client.
+    /// The package manager.
     pub client: Client,
-    /// The command that was run.
+    /// The command.
     pub command: String,
-    /// What happened: an exit status, or that the deadline passed.
+    /// The exit status, or that the time was up.
     pub reason: String,
     /// The last lines of its output.
     pub output_tail: String,
 }
 
-/// The error of a platform that the pin does not have.
+/// The error for a platform without a pinned package.
 pub(crate) fn unsupported() -> Error {
     Error::UnsupportedPlatform { platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH) }
 }
@@ -139,11 +139,11 @@ impl fmt::Display for Error {
                 f.write_str(named_advice(*source))
             }
             Self::NotAProgram { source, path, reason } => {
-                write!(f, "{} names `{}`, which cannot be run: {reason}; ", named_by(*source), path.display())?;
+                write!(f, "{} names `{}`, which cannot run: {reason}; ", named_by(*source), path.display())?;
                 f.write_str(named_advice(*source))
             }
             Self::NotFound { looked } => {
-                f.write_str("no codex runtime found. Looked at:")?;
+                f.write_str("no codex runtime found. Searched:")?;
                 for place in looked {
                     write!(f, "\n  - {}: {}", place.what, place.reason)?;
                 }
@@ -151,12 +151,12 @@ impl fmt::Display for Error {
                     f,
                     "\nTo install version {VERSION}: `cargo xtask runtime` in this project's repository, \
                      `openai_codex::runtime::install()` in a program (cargo feature `install`), or `npm install -g @openai/codex@{VERSION}`. \
-                     To use one you have: set `codex_bin`, or the environment variable CODEX_BIN."
+                     To use an existing one: set `codex_bin`, or the environment variable CODEX_BIN."
                 )
             }
             Self::UnsupportedPlatform { platform } => write!(
                 f,
-                "codex {VERSION} cannot be installed by this library on {platform} (Linux and macOS on x86-64 and arm64 can); \
+                "this library cannot install codex {VERSION} on {platform}, only on Linux and macOS with x86-64 or arm64; \
                  install it by other means and set `codex_bin` or the environment variable CODEX_BIN"
             ),
             Self::NoCacheDir => f.write_str(
@@ -171,7 +171,7 @@ impl fmt::Display for Error {
             ),
             Self::NoClient { wanted, searched } => {
                 let wanted: Vec<_> = wanted.iter().map(|client| client.programs()).collect();
-                write!(f, "cannot install codex {VERSION}: found no {}", wanted.join(" and no "))?;
+                write!(f, "cannot install codex {VERSION}: cannot find {}", wanted.join(" or "))?;
                 if searched.is_empty() {
                     f.write_str("; PATH names no absolute folder")?;
                 } else {
@@ -191,19 +191,19 @@ impl fmt::Display for Error {
                     write!(f, "\n  {failure}")?;
                 }
                 f.write_str(
-                    "\nCheck the network and the client's own settings (registry, proxy), or set `codex_bin` or the \
+                    "\nCheck the network and the package manager's settings (registry, proxy), or set `codex_bin` or the \
                      environment variable CODEX_BIN to a codex program.",
                 )
             }
             Self::HashMismatch { file, expected, found, client } => write!(
                 f,
-                "{client} brought a `{file}` that is not codex {VERSION}: SHA-256 {found}, recorded {expected}. It was deleted. \
-                 Check which registry {client} is set to use; do not run what it brought."
+                "{client} installed a `{file}` that is not codex {VERSION}: its SHA-256 is {found}, expected {expected}. The install was deleted. \
+                 Check which registry {client} uses; do not run programs from it."
             ),
             Self::LockTimeout { path, waited } => write!(
                 f,
-                "another process has been installing the codex runtime for the {waited:?} this one waited (lock `{}`); let it \
-                 finish or end it, and try again",
+                "another process is still installing the codex runtime after {waited:?} (lock `{}`); wait until it finishes, or \
+                 end it, and try again",
                 path.display()
             ),
             Self::Io { action, path, source } => write!(

@@ -1,4 +1,4 @@
-//! The install: one at a time, whole or not at all.
+//! The installation: one at a time, and complete or not at all.
 
 use std::fmt;
 use std::fs;
@@ -18,16 +18,16 @@ use crate::verify::verify;
 use crate::{child, marker};
 
 const DEADLINE: Duration = Duration::from_secs(600);
-/// In place of a deadline that the clock cannot count to.
+/// The deadline if the clock cannot represent the real one.
 const FAR: Duration = Duration::from_secs(366 * 24 * 3600);
 const TICK: Duration = Duration::from_secs(1);
 
-/// Makes sure that the pinned runtime is in this user's cache, showing progress on stderr. With a filled cache it returns at
-/// once and uses no network. Blocks: async code calls it on a thread for blocking work.
+/// Installs the pinned runtime into this user's cache, with progress on stderr. If it is already there, returns at once
+/// and uses no network. Blocks the calling thread.
 ///
 /// # Errors
-/// Neither npm nor pip is there, both fail, what they bring has the wrong hash, ten minutes are not enough, the cache folder
-/// is not safe or cannot be written, or the platform is not supported.
+/// Neither npm nor pip is installed; both fail; a file has the wrong hash; ten minutes are not enough; the cache folder
+/// is unsafe or not writable; or the platform is not supported.
 pub fn install() -> Result<Runtime, Error> {
     InstallOptions::new().progress(progress_to_stderr()).install()
 }
@@ -49,7 +49,7 @@ pub struct InstallOptions {
     client: Option<Client>,
     deadline: Duration,
     progress: Box<dyn FnMut(&Progress) + Send>,
-    /// Instead of the recorded one, for tests.
+    /// Replaces the recorded pin in tests.
     pub(crate) pin: Option<Pin>,
 }
 
@@ -70,7 +70,7 @@ impl fmt::Debug for InstallOptions {
 }
 
 impl InstallOptions {
-    /// This process's environment, npm and then pip, ten minutes, no progress shown.
+    /// This process's environment, npm and then pip, ten minutes, no progress.
     pub fn new() -> Self {
         Self {
             environment: Environment::current(),
@@ -81,42 +81,43 @@ impl InstallOptions {
         }
     }
 
-    /// Looks up the cache folder and the clients in this environment instead of the process's own.
+    /// Uses this environment, instead of the process's own, to find the cache folder and the package managers.
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = environment;
         self
     }
 
-    /// Keeps the runtime below this folder: the same as the variable `CODEX_RUNTIME_CACHE`, which a later
-    /// [`locate`](crate::locate()) must be given too.
+    /// Stores the runtime below this folder, like the variable `CODEX_RUNTIME_CACHE`. Set that variable for later calls
+    /// of [`locate`](crate::locate()).
     pub fn cache_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.environment = self.environment.set("CODEX_RUNTIME_CACHE", dir.into());
         self
     }
 
-    /// Uses this client only, instead of npm and, where that is missing or fails, pip.
+    /// Uses only this package manager. By default the crate tries npm first, and pip if npm is missing or fails.
     pub fn client(mut self, client: Client) -> Self {
         self.client = Some(client);
         self
     }
 
-    /// How long all of it may take, waiting for another process included. The hash check after the download, about a
-    /// second, comes on top.
+    /// Limits the whole install, including the wait for another process. The hash check after the download takes about
+    /// a second more.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// Is called at each step, and about once a second while a client runs, on the calling thread.
+    /// Sets a callback for each step. While a package manager runs, it is also called about once a second. It runs on
+    /// the calling thread.
     pub fn progress(mut self, progress: impl FnMut(&Progress) + Send + 'static) -> Self {
         self.progress = Box::new(progress);
         self
     }
 
-    /// Installs, unless it is there already. Blocks.
+    /// Installs the runtime unless it is already there. Blocks the calling thread.
     ///
     /// # Errors
-    /// As for [`install`].
+    /// Like [`install`].
     pub fn install(mut self) -> Result<Runtime, Error> {
         let now = Instant::now();
         let deadline = now.checked_add(self.deadline).unwrap_or(now + FAR);
@@ -151,7 +152,7 @@ impl InstallOptions {
         Ok(Runtime::managed(program))
     }
 
-    /// Has a client unpack the runtime somewhere in `staging`.
+    /// Unpacks the runtime with a package manager, somewhere in `staging`.
     fn bring(&mut self, staging: &Path, pin: &Pin, deadline: Instant) -> Result<(Client, PathBuf), Error> {
         let wanted = self.client.map_or_else(|| vec![Client::Npm, Client::Pip], |client| vec![client]);
         let mut failures = Vec::new();
@@ -166,7 +167,7 @@ impl InstallOptions {
                             return Ok((client, brought));
                         }
                         let package = brought.strip_prefix(&folder).unwrap_or(&brought).display();
-                        let reason = format!("ended well, but brought no `{package}`");
+                        let reason = format!("succeeded without installing `{package}`");
                         failures.push(self.failure(client, &command, reason, String::new()));
                     }
                     Err((_, output)) if client.is_absence(&output) => continue,
@@ -185,7 +186,7 @@ impl InstallOptions {
         }
     }
 
-    /// Runs one command; what went wrong, and the output, if it did not end well.
+    /// Runs one command. On failure returns the reason and the output.
     fn run(
         &mut self,
         client: Client,
@@ -203,12 +204,11 @@ impl InstallOptions {
                 Some(status) if status.success() => Ok(()),
                 Some(status) => Err((format!("failed ({status})"), outcome.output_tail)),
                 None => {
-                    let reason =
-                        format!("was ended at the deadline ({:?} for the whole install)", self.deadline);
+                    let reason = format!("was stopped: the install took longer than {:?}", self.deadline);
                     Err((reason, outcome.output_tail))
                 }
             },
-            Err(e) => Err((format!("could not be run: {e}"), String::new())),
+            Err(e) => Err((format!("could not start: {e}"), String::new())),
         }
     }
 
@@ -226,7 +226,7 @@ impl InstallOptions {
     }
 }
 
-/// The bytes of all files below `dir`; what cannot be read counts nothing.
+/// The total size of all files below `dir`, without the unreadable ones.
 fn size(dir: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(dir) else { return 0 };
     entries

@@ -1,6 +1,6 @@
-//! npm's `codex` is a Node script that starts the native program of a platform package. This finds that program.
+//! Finds the native program behind npm's `codex`, which is a Node script.
 //!
-//! Node would cost a process, its start-up time, and a signal hop for the life of the runtime.
+//! Node would cost a process, its start-up time, and an extra hop for each signal.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,17 +10,17 @@ use crate::environment::is_executable_file;
 use crate::pin::{self, Platform};
 
 const SCRIPT: &str = "@openai/codex/bin/codex.js";
-/// A package manager's shim is a few hundred bytes.
+/// The shims of package managers are a few hundred bytes long.
 const SHIM_BYTES: u64 = 16 * 1024;
 
-/// What a program on disk turned out to be.
+/// The kind of a program on disk.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Launcher {
-    /// Not a launcher of ours: to be run as it is.
+    /// Not a launcher: run it directly.
     No,
     /// A launcher of this native program.
     Of(PathBuf),
-    /// A launcher whose native program is missing.
+    /// A launcher without its native program.
     Broken(String),
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn look_behind(program: &Path) -> Launcher {
     }
 }
 
-/// The `codex.js` that `program` is, links to, or, being a shim of pnpm or the like, starts.
+/// The `codex.js` that `program` is, links to, or starts (as a shim of pnpm or the like).
 fn launcher_script(program: &Path) -> Option<PathBuf> {
     let target = program.canonicalize().ok()?;
     if target.ends_with(SCRIPT) {
@@ -60,7 +60,8 @@ fn launcher_script(program: &Path) -> Option<PathBuf> {
     shim_target(&String::from_utf8_lossy(&text), target.parent()?)
 }
 
-/// `exec node "$basedir/global/5/node_modules/@openai/codex/bin/codex.js" "$@"`, where `$basedir` is the shim's folder.
+/// Parses `exec node "$basedir/global/5/node_modules/@openai/codex/bin/codex.js" "$@"`, where `$basedir` is the shim's
+/// folder.
 fn shim_target(text: &str, shim_dir: &Path) -> Option<PathBuf> {
     text.match_indices(SCRIPT).find_map(|(at, _)| {
         let quote = text[at + SCRIPT.len()..].chars().next().filter(|next| matches!(next, '"' | '\''));
@@ -77,7 +78,7 @@ fn shim_target(text: &str, shim_dir: &Path) -> Option<PathBuf> {
     })
 }
 
-/// Where Node's resolution, and the launchers of old and new packages, would find it.
+/// The places where Node, and the launchers of old and new packages, look for it.
 fn native_program(package: &Path, platform: &Platform) -> Option<PathBuf> {
     let platform_package = pin::npm_package(platform);
     let vendors = package
@@ -96,7 +97,7 @@ fn native_program(package: &Path, platform: &Platform) -> Option<PathBuf> {
     None
 }
 
-/// The folder of helpers (`rg`) that came with `program`.
+/// The folder of helper programs (`rg`) that belongs to `program`.
 pub(crate) fn bundled_path_dir(program: &Path) -> Option<PathBuf> {
     let program = program.canonicalize().ok()?;
     let root = program.parent()?.parent()?;

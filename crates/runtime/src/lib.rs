@@ -1,12 +1,10 @@
-//! Find or install the pinned `codex` program, the runtime that the crate `openai-codex` drives.
+//! Find or install the pinned `codex` program, the runtime that the crate `openai-codex` starts.
 //!
-//! Two operations, kept apart on purpose:
-//!
-//! - [`locate`] looks at a handful of paths and says which program to run. It never downloads, spawns nothing and takes well
-//!   under a millisecond; starting a client does this and no more.
-//! - [`install`] brings the pinned version ([`VERSION`]) into a per-user cache, through the npm client, or pip where npm is
-//!   missing. With a filled cache it touches no network. [`InstallOptions`] sets the folder, a deadline, a progress callback. It comes with the
-//!   cargo feature `install`.
+//! - [`locate`] checks a handful of paths and returns the program to run. It never downloads, starts no process, and takes well
+//!   under a millisecond. Starting a client does only this.
+//! - [`install`] installs the pinned version ([`VERSION`]) into a per-user cache, with npm, or with pip if npm is missing. If the
+//!   version is already there, it uses no network. [`InstallOptions`] sets the folder, a time limit and a progress callback. It needs
+//!   the cargo feature `install`.
 //!
 //! ```no_run
 //! // Once, with progress on stderr; afterwards `Codex::new()` finds it.
@@ -15,31 +13,33 @@
 //! # Ok::<(), openai_codex_runtime::Error>(())
 //! ```
 //!
-//! # Where it looks
+//! # Search order
 //!
-//! 1. a program given by the caller;
+//! 1. a program that the caller names;
 //! 2. the environment variable `CODEX_BIN`;
 //! 3. the managed install ([`managed_dir`]);
-//! 4. `codex` on `PATH`. npm's `codex` is a Node script; the native program behind it is used instead.
+//! 4. `codex` on `PATH`. npm's `codex` is a Node script; this crate uses the native program behind it.
 //!
-//! 1 and 2 name one program: if it cannot be used, that is an error, and nothing else is tried.
+//! 1 and 2 name one program. If it cannot be used, the search ends with an error.
 //!
 //! # The cache
 //!
-//! An install is `<cache>/openai-codex/runtime/<version>-<platform>/`, where `<cache>` is `$CODEX_RUNTIME_CACHE`, else
-//! `$XDG_CACHE_HOME` or `~/.cache` (Linux), or `~/Library/Caches` (macOS). The folders from `openai-codex` down have mode 0700
-//! and must belong to the user. Several processes may install at once: one does, the others wait for it. An install is
-//! unpacked beside its place, checked against recorded hashes, marked as complete and then moved into place in one step, so a
-//! folder of that name is a whole install or none.
+//! An install is `<cache>/openai-codex/runtime/<version>-<platform>/`. `<cache>` is `$CODEX_RUNTIME_CACHE`, else `$XDG_CACHE_HOME`
+//! or `~/.cache` (Linux), or `~/Library/Caches` (macOS). The folders from `openai-codex` down have mode 0700 and must belong to
+//! the user. If several processes install at once, one does the work and the others wait. An install is unpacked beside its
+//! final place, checked against recorded hashes, marked as complete, and then moved in one step. So a folder with the final name is
+//! always a complete install.
 //!
-//! What protects what: npm and pip check the hash of the package before they unpack it, and this crate checks the hash of
-//! every program in it before the move. Later starts see the marker and the program and do not hash 380 MB again: whoever can
-//! write to the folder later on (the user, root) is trusted.
+//! npm and pip check the hash of the package before they unpack it. This crate checks the hash of every program before the
+//! move. Later starts check the marker and the program, and do not hash 380 MB again: they trust the accounts that can write to the
+//! folder (the user, root).
 //!
-//! Linux and macOS are supported, on x86-64 and arm64. On Windows this compiles, finds what is named explicitly, and reports
-//! an install as unsupported.
+//! # Platforms
+//!
+//! Linux and macOS, on x86-64 and arm64. On Windows the crate compiles, finds an explicitly named program, and reports that it cannot
+//! install.
 
-// Much of what only an install uses stands beside what finding a runtime uses.
+// Install-only code stands beside the code that finds a runtime.
 #![cfg_attr(not(feature = "install"), allow(dead_code))]
 
 mod cache;

@@ -1,4 +1,4 @@
-//! Where a runtime is looked for.
+//! Finds the runtime.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -32,7 +32,7 @@ pub enum Source {
     Environment,
     /// The pinned version in this user's cache.
     Managed,
-    /// `codex` on `PATH`, of whatever version that is.
+    /// `codex` on `PATH`, of any version.
     Path,
 }
 
@@ -48,14 +48,14 @@ impl fmt::Display for Source {
 }
 
 impl Runtime {
-    /// The program to run, an absolute path.
+    /// The absolute path of the program.
     #[must_use]
     pub fn program(&self) -> &Path {
         &self.program
     }
 
-    /// The folder of helper programs that came with it, for the child's `PATH`. `None` if there is none, and if the program
-    /// was named by the caller or by `CODEX_BIN`: whoever names a program decides what it finds.
+    /// The folder of helper programs that belongs to it, for the child's `PATH`. `None` if there is none, or if the
+    /// caller or `CODEX_BIN` named the program: they then decide about its `PATH` too.
     #[must_use]
     pub fn path_dir(&self) -> Option<&Path> {
         self.path_dir.as_deref()
@@ -67,14 +67,14 @@ impl Runtime {
         self.source
     }
 
-    /// The `PATH` for the child: [`path_dir`](Self::path_dir) first and only once, then the folders of `inherited`. `None`
-    /// if there is nothing to change.
+    /// The `PATH` for the child: [`path_dir`](Self::path_dir) first and only once, then the folders of `inherited`.
+    /// `None` if nothing changes.
     #[must_use]
     pub fn child_path(&self, inherited: Option<&OsStr>) -> Option<OsString> {
         let dir = self.path_dir()?;
         let rest = inherited.filter(|path| !path.is_empty());
         let rest = rest.iter().flat_map(|path| env::split_paths(path)).filter(|entry| entry != dir);
-        // Fails only if the folder's name has a separator in it, and then it cannot be on a PATH.
+        // This fails only if the folder's name contains a separator. Such a folder cannot be on a PATH.
         env::join_paths(std::iter::once(dir.to_owned()).chain(rest)).ok()
     }
 
@@ -87,14 +87,14 @@ impl Runtime {
     }
 }
 
-/// The runtime to start: `explicit`, else `CODEX_BIN`, else the managed install, else `codex` on `PATH`.
+/// Finds the runtime to start: `explicit`, else `CODEX_BIN`, else the managed install, else `codex` on `PATH`.
 ///
-/// Looks at paths and nothing else: no download, no process. A program that is there but is no codex shows when it is
-/// started.
+/// Only checks paths: it downloads nothing and starts no process. So it accepts any program; one that is not codex
+/// fails at its start.
 ///
 /// # Errors
-/// The named program is missing or cannot be run; or nothing is named and nothing found, and then the error lists every
-/// place with the reason.
+/// A named program is missing or cannot run. If no program is named and none is found, the error lists every place with
+/// the reason.
 pub fn locate(explicit: Option<&Path>, environment: &Environment) -> Result<Runtime, Error> {
     if let Some(path) = explicit {
         return named(path, Source::Explicit);
@@ -116,19 +116,19 @@ pub fn locate(explicit: Option<&Path>, environment: &Environment) -> Result<Runt
     }
 }
 
-/// The folder where an install puts the pinned runtime, whether it is there or not.
+/// The folder of the pinned runtime, whether or not it is installed.
 ///
 /// # Errors
-/// No variable says where a cache folder is, or the platform is not supported.
+/// No variable names a cache folder, or the platform is not supported.
 pub fn managed_dir(environment: &Environment) -> Result<PathBuf, Error> {
     let pin = Pin::recorded(pin::platform().ok_or_else(unsupported)?);
     let cache = Cache::below(&environment.cache_dir().ok_or(Error::NoCacheDir)?);
     Ok(cache.runtimes.join(pin.folder()))
 }
 
-/// A program that somebody named: usable, or an error.
+/// Checks a program that the caller or a variable names.
 fn named(path: &Path, source: Source) -> Result<Runtime, Error> {
-    // Against the current folder now, because the child may run in another.
+    // Resolve it against the current folder now, because the child may run in another.
     let path = std::path::absolute(path).map_err(|e| Error::io("make absolute", path, e))?;
     let unusable = |reason| Error::NotAProgram { source, path: path.clone(), reason };
     match check(&path) {
@@ -177,7 +177,7 @@ fn on_path(environment: &Environment) -> Result<Runtime, Vec<Place>> {
 enum Check {
     Absent,
     Unusable(String),
-    /// The native program, if the path was npm's launcher.
+    /// The native program, behind npm's launcher if the path is one.
     Program(PathBuf),
 }
 
@@ -205,7 +205,7 @@ fn check(path: &Path) -> Check {
     }
 }
 
-/// Not there, or not there because something on the way is a file.
+/// The file is missing, or a parent of it is not a folder.
 fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

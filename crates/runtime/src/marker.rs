@@ -1,4 +1,4 @@
-//! The file that says an install is whole.
+//! The marker file of a complete install.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use crate::error::Error;
 const MARKER: &str = ".complete";
 const PROGRAM: &str = "bin/codex";
 
-/// Written last, inside the folder, before the folder is moved into place.
+/// Writes the marker, as the last step before the folder moves into place.
 pub(crate) fn write(install: &Path) -> Result<(), Error> {
     let path = install.join(MARKER);
     fs::write(&path, format!("{}\n", crate::VERSION)).map_err(|e| Error::io("write", path, e))
 }
 
-/// The program of a whole install, or why the folder is none.
+/// Returns the program of a complete install, or the reason why the install is not complete.
 pub(crate) fn check(install: &Path) -> Result<PathBuf, String> {
     if !install.is_dir() {
         return Err("not installed".to_owned());

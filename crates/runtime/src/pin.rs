@@ -1,20 +1,21 @@
-//! The pin: which version, which packages, which hashes. Everything is compiled in, so a published crate carries it.
+//! The pin: version, packages and hashes. All of it is compiled in, so that the published crate contains it.
 
 use std::fmt;
 
-/// The runtime version that this crate installs, and that the rest of the workspace is built and tested against.
+/// The runtime version that this crate installs. The workspace is built and tested against it.
 pub const VERSION: &str = include_str!("../pin/VERSION").trim_ascii();
 
 pub(crate) const REQUIREMENTS: &str = include_str!("../pin/requirements.txt");
 pub(crate) const SHA256SUMS: &str = include_str!("../pin/SHA256SUMS");
 
-/// One platform that the pinned packages are made for.
+/// A platform with pinned packages.
 pub(crate) struct Platform {
-    /// npm's name for it, as in `@openai/codex-linux-x64`; also names the install folder.
+    /// npm's name for the platform, as in `@openai/codex-linux-x64`. Also part of the install folder's name.
     pub(crate) name: &'static str,
     /// The folder below `vendor/` in the npm package.
     pub(crate) triple: &'static str,
-    /// pip's tag. The programs are static, so asking for the tag by name serves hosts that pip would not offer it to.
+    /// pip's platform tag. The programs are static, so naming the tag also works on hosts for which pip would not
+    /// choose it.
     pub(crate) wheel_tag: &'static str,
     pub(crate) package_json: &'static str,
     pub(crate) package_lock: &'static str,
@@ -39,7 +40,7 @@ pub(crate) static PLATFORMS: [Platform; 4] = [
     platform!("darwin-arm64", "aarch64-apple-darwin", "macosx_11_0_arm64"),
 ];
 
-/// The platform that this program was compiled for, if the pin has it.
+/// The platform of this build, if the pin has it.
 pub(crate) fn platform() -> Option<&'static Platform> {
     let name = match (std::env::consts::OS, std::env::consts::ARCH) {
         ("linux", "x86_64") => "linux-x64",
@@ -51,11 +52,11 @@ pub(crate) fn platform() -> Option<&'static Platform> {
     PLATFORMS.iter().find(|platform| platform.name == name)
 }
 
-/// What an install must match. Tests put small programs in place of the real ones.
+/// The expected content of an install. Tests substitute small programs.
 #[derive(Clone)]
 pub(crate) struct Pin {
     pub(crate) platform: &'static Platform,
-    /// Relative path and SHA-256 of every program.
+    /// The relative path and SHA-256 of every program.
     pub(crate) programs: Vec<(String, String)>,
 }
 
@@ -72,7 +73,7 @@ impl Pin {
         Self { platform, programs }
     }
 
-    /// The name of the install's folder.
+    /// The name of the install folder.
     pub(crate) fn folder(&self) -> String {
         format!("{VERSION}-{}", self.platform.name)
     }

@@ -1,4 +1,4 @@
-//! What an install tells while it runs.
+//! The progress of an install.
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
@@ -7,34 +7,34 @@ use std::time::Duration;
 
 use crate::{Client, VERSION};
 
-/// A step of an install. The text is fit for a status line.
+/// A step of an install. Its text fits a status line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
-    /// Another process is installing; this one waits for it.
+    /// Another process is installing; this one waits.
     Waiting,
-    /// A client has been started.
+    /// A package manager started.
     Started {
-        /// Which one.
+        /// The package manager.
         client: Client,
     },
-    /// The client is at work; comes about once a second.
+    /// A package manager is running. Sent about once a second.
     Running {
-        /// Which one.
+        /// The package manager.
         client: Client,
         /// How long it has been running.
         elapsed: Duration,
-        /// How much it has written so far. npm unpacks while it downloads, pip downloads first.
+        /// How many bytes it has written. npm unpacks while it downloads; pip downloads first.
         bytes: u64,
     },
-    /// The client failed; the next one is tried.
+    /// A package manager failed; the next one follows.
     Failed {
-        /// Which one.
+        /// The package manager.
         client: Client,
         /// How it ended.
         reason: String,
     },
-    /// The client is done; hashes are being checked.
+    /// The package manager finished; the crate checks the hashes.
     Verifying,
     /// The runtime is in place.
     Installed {
@@ -60,13 +60,13 @@ impl fmt::Display for Progress {
     }
 }
 
-/// A callback that shows progress on stderr: on a terminal one line that counts, elsewhere one line a step.
+/// Returns a callback that prints progress to stderr: one counting line on a terminal, else one line for each step.
 pub fn progress_to_stderr() -> impl FnMut(&Progress) + Send + 'static {
     let terminal = std::io::stderr().is_terminal();
     let mut counting = false;
     move |progress| {
         let mut stderr = std::io::stderr().lock();
-        // A closed stderr is no reason to fail an install.
+        // A closed stderr must not fail an install.
         let _ = match progress {
             Progress::Running { .. } if !terminal => return,
             Progress::Running { .. } => {

@@ -1,16 +1,16 @@
-//! The folder of an install under way.
+//! The folder of an install in progress.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::cache::{STAGING_PREFIX, make_folder};
 
-/// A new folder, deleted when this is dropped, whichever way the install ends.
+/// A new folder that is deleted on drop, even if the install fails.
 pub(crate) struct Staging(PathBuf);
 
 impl Staging {
-    /// Makes it in `parent`, where only the holder of the lock makes any. A name can be taken all the same: by what a killed
-    /// install of the same process id has left.
+    /// Creates the folder in `parent`, where only the lock's holder creates any. A name may still be taken, by a killed
+    /// install with the same process id.
     pub(crate) fn new(parent: &Path) -> io::Result<Self> {
         let id = std::process::id();
         let mut number = 0_u32;
@@ -30,7 +30,7 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // What is left is deleted by the next install.
+        // The next install deletes what remains.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

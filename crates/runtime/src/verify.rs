@@ -1,4 +1,4 @@
-//! The hash of each program.
+//! Checks the hash of each program.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -27,8 +27,8 @@ pub(crate) fn verify(install: &Path, pin: &Pin, client: Client) -> Result<(), Er
     Ok(())
 }
 
-/// The SHA-256 of a file, in hexadecimal. What was hashed is on the disk afterwards: the mark that says so must not be there
-/// before it, should the machine stop.
+/// The SHA-256 of a file, in hexadecimal. Also syncs the file to disk, so that the completion marker cannot survive a
+/// crash that loses the file.
 pub(crate) fn sha256(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();

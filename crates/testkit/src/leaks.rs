@@ -1,10 +1,10 @@
-//! What a test has left behind: processes and threads.
+//! Finds processes and threads that a test leaves behind.
 //!
-//! Both are looked up in `/proc`, so there is something to see on Linux only; elsewhere nothing is ever found, and a check
-//! passes whatever is left ([`can_see`] tells). On macOS a check of processes would have to read the environment of
-//! others with `ps -E`, which the system allows for one's own processes only and cuts short: run these checks on Linux.
+//! The checks read `/proc`, so they work on Linux only. Elsewhere they find nothing and pass; [`can_see`] returns
+//! whether they work. On macOS `ps -E` shows the environment of the user's own processes only, and truncates it. Run
+//! these checks on Linux.
 //!
-//! Declare a [`Trace`] before the client, so that it is dropped, and looks, after it:
+//! Declare a [`Trace`] before the client. It is then dropped after the client, and checks on drop:
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,23 +26,23 @@ use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long a check waits. What has been told to end may need a moment.
+/// How long a check waits. A process needs a moment to end.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// How often it looks.
+/// How often a check looks.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Whether there is anything to see on this machine.
+/// Whether checks work on this machine.
 pub fn can_see() -> bool {
     Path::new("/proc/self/environ").exists()
 }
 
-/// The processes, of whatever depth, whose environment holds this text: a path that only one test uses, such as a
+/// The processes, at any depth, whose environment contains this text: a path that only one test uses, such as a
 /// `CODEX_HOME`.
 ///
-/// What counts is the environment with which a process has started its program. Not seen are processes of other users,
-/// those that were started with a cleared environment, those that are just starting their program, and those that have ended but were never reaped, since they have
-/// no environment any more; [`process_exists`] sees the latter.
+/// The environment is the one that a process started its program with. Some processes do not show up: those of other
+/// users, those with a cleared environment, those that have not started their program yet, and those that have ended
+/// but are not reaped. [`process_exists`] finds the last kind.
 pub fn processes(mark: impl AsRef<OsStr>) -> Vec<u32> {
     let mark = mark.as_ref().as_encoded_bytes();
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
@@ -54,81 +54,83 @@ pub fn processes(mark: impl AsRef<OsStr>) -> Vec<u32> {
     .collect()
 }
 
-/// Whether there is a process of this id, one that nobody has reaped included. False where nothing can be seen.
+/// Whether a process with this id exists, including one that is not reaped. Returns false where checks do not work.
 pub fn process_exists(id: u32) -> bool {
     Path::new("/proc").join(id.to_string()).exists()
 }
 
-/// The names of this process's threads that begin with this, such as `codex-`, with which those of the SDK do.
+/// The names of this process's threads that start with this prefix. The SDK's names start with `codex-`.
 ///
-/// Linux keeps 15 bytes of a name. All tests of a program share its threads: a test that checks them needs a program of
-/// its own, or one that runs its tests one by one. Tasks of an executor are no threads, and can't be seen.
+/// Linux keeps 15 bytes of a name. All tests of a binary share its threads, so such a test needs its own binary, or one
+/// that runs its tests one by one. Tasks of an executor are not threads and do not show up.
 pub fn threads(prefix: &str) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
     let names = entries.flatten().filter_map(|entry| std::fs::read_to_string(entry.path().join("comm")).ok());
     names.map(|name| name.trim_end().to_owned()).filter(|name| name.starts_with(prefix)).collect()
 }
 
-/// Waits, at most 10 seconds, until no thread has a [name](threads) that begins with this.
+/// Waits, at most 10 seconds, until no thread has a [name](threads) with this prefix.
 pub fn threads_gone(prefix: &str) -> Result<(), Leaked> {
     wait(DEADLINE, || {
-        // The kernel's list can leave one out while another ends: nothing is gone that is there at a second look.
+        // The kernel's list may omit a thread while another one ends. So a thread counts as gone only if a second look
+        // confirms it.
         let looks = [threads(prefix), threads(prefix)];
         let left = looks.into_iter().max_by_key(Vec::len).unwrap_or_default();
         left.into_iter().map(|name| format!("thread {name}")).collect()
     })
 }
 
-/// What is left behind.
+/// Processes or threads that are left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaked {
-    /// Each thread or process, as a person would want to see it.
+    /// A readable description of each process or thread.
     pub left: Vec<String>,
 }
 
 impl fmt::Display for Leaked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "left behind: {}", self.left.join(", "))
+        write!(f, "still running: {}", self.left.join(", "))
     }
 }
 
 impl std::error::Error for Leaked {}
 
-/// The [processes] of one test. When it is dropped, none may be left.
+/// The [processes] of one test. On drop it checks that none is left.
 #[derive(Debug)]
 pub struct Trace {
     mark: OsString,
 }
 
 impl Trace {
-    /// A trace of the processes with this text, such as a path, in their environment.
+    /// Creates a trace of the processes with this text, such as a path, in their environment.
     pub fn new(mark: impl Into<OsString>) -> Self {
         Self { mark: mark.into() }
     }
 
-    /// The processes that are there now.
+    /// The current processes.
     pub fn processes(&self) -> Vec<u32> {
         processes(&self.mark)
     }
 
-    /// The only process that is there now.
+    /// The current process, if there is exactly one.
     ///
     /// # Panics
-    /// If there is another number of them.
+    /// If there is not exactly one.
     #[track_caller]
     pub fn process(&self) -> u32 {
         match self.processes()[..] {
             [id] => id,
-            ref other => panic!("not one process but {other:?}"),
+            ref other => panic!("expected one process, found {other:?}"),
         }
     }
 
-    /// Waits, at most 10 seconds, until these processes have ended and been reaped, and all others of the test have ended.
+    /// Waits, at most 10 seconds, until these processes have ended and been reaped, and all other processes of the test
+    /// have ended.
     pub fn gone(&self, ids: &[u32]) -> Result<(), Leaked> {
         self.gone_within(ids, DEADLINE)
     }
 
-    /// [`gone`](Self::gone) with another deadline.
+    /// Like [`gone`](Self::gone), with another timeout.
     pub fn gone_within(&self, ids: &[u32], deadline: Duration) -> Result<(), Leaked> {
         wait(deadline, || {
             let mut left = self.processes();
@@ -139,7 +141,7 @@ impl Trace {
         })
     }
 
-    /// [`gone`](Self::gone) as an assertion.
+    /// Like [`gone`](Self::gone), as an assertion.
     ///
     /// # Panics
     /// If something is left.
@@ -153,7 +155,7 @@ impl Trace {
 
 impl Drop for Trace {
     fn drop(&mut self) {
-        // A test that has failed says more by its own message.
+        // If the test has already failed, its own message is more useful.
         if !std::thread::panicking() {
             self.wait_gone(&[]);
         }

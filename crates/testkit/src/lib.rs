@@ -1,11 +1,11 @@
 //! Test Codex agents offline.
 //!
-//! - [`ScriptedModel`] stands in for the model: the real runtime talks to it over loopback HTTP and does everything
-//!   else for real (sandbox, commands, approvals, storage).
-//! - [`AppServer`] stands in for the runtime: it plays a [`Script`], as a
-//!   process or in memory, and does what the real one will not do on demand.
-//! - [`McpServer`] is a server of tools, which the runtime starts.
-//! - [`leaks`] tells what a test has left behind.
+//! - [`ScriptedModel`] replaces the model. The real runtime connects to it over loopback HTTP; sandbox, commands,
+//!   approvals and storage are real.
+//! - [`AppServer`] replaces the runtime. It plays a [`Script`], as a process or in memory, and does what the real one
+//!   does not do on demand.
+//! - [`McpServer`] is an MCP server with tools, which the runtime starts.
+//! - [`leaks`] finds processes and threads that a test leaves behind.
 //!
 //! The [`testing_guide`] pages show how to use them.
 //!

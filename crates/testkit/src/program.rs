@@ -1,4 +1,4 @@
-//! Finding the programs of this crate.
+//! Finds this crate's programs.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,10 +7,10 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// One of this crate's programs, looked for once in a process.
+/// One of this crate's programs. Each process looks for it once.
 pub(crate) struct Program {
     name: &'static str,
-    /// The environment variable that names the program, instead of having it built.
+    /// The environment variable that names the program. Without it, Cargo builds the program.
     variable: &'static str,
     found: OnceLock<Result<PathBuf, String>>,
 }
@@ -39,8 +39,8 @@ impl Program {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command.args(["build", "--quiet", "--message-format=json", "--package", env!("CARGO_PKG_NAME")]);
-        // This package may be a dev-dependency from outside of the workspace. Cargo 1.95 panics on those unless it is
-        // told to build something that takes dev-dependencies, such as examples, of which there are none.
+        // This package may be a dev-dependency from outside the workspace. Cargo 1.95 panics on such a package unless
+        // the build includes a target that uses dev-dependencies, such as examples, of which this package has none.
         command.args(["--bin", name, "--examples"]);
         if !cfg!(debug_assertions) {
             command.arg("--release");

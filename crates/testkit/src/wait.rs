@@ -1,4 +1,4 @@
-//! Waits with a deadline that work with and without an executor.
+//! Waits with a time limit, with or without an executor.
 
 use std::fmt;
 use std::future::Future;
@@ -11,23 +11,23 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
-/// How long a wait lasts unless the test says otherwise.
+/// The default time limit of a wait.
 pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What a test waited for did not happen.
+/// An expected event did not happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitError {
-    /// The deadline passed.
+    /// The time limit passed.
     Deadline {
-        /// What was waited for, as a noun phrase.
+        /// The expected event, as a noun phrase.
         what: String,
-        /// The deadline.
+        /// The time limit.
         after: Duration,
     },
-    /// The server that could have made it happen has ended.
+    /// The server that would have caused the event has ended.
     Ended {
-        /// What was waited for, as a noun phrase.
+        /// The expected event, as a noun phrase.
         what: String,
     },
 }
@@ -35,15 +35,15 @@ pub enum WaitError {
 impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Deadline { what, after } => write!(f, "{what}: not within {after:?}"),
-            Self::Ended { what } => write!(f, "{what}: the scripted server has ended"),
+            Self::Deadline { what, after } => write!(f, "timed out after {after:?}, waiting for {what}"),
+            Self::Ended { what } => write!(f, "the scripted server ended before {what}"),
         }
     }
 }
 
 impl std::error::Error for WaitError {}
 
-/// One wait, watched by a task of the server's own runtime; the caller may block or await.
+/// One wait. A task of the server's own runtime watches it; the caller may block or await.
 ///
 /// The server's runtime has the timer, so the caller needs none.
 pub(crate) struct Wait {
@@ -76,7 +76,7 @@ impl Wait {
         Self { what, result }
     }
 
-    /// Blocks the thread, inside a runtime too (the server has a thread of its own).
+    /// Blocks the thread, even inside a runtime: the server has its own thread.
     pub(crate) fn block(self) -> Result<(), WaitError> {
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
         let mut context = Context::from_waker(&waker);

@@ -38,7 +38,7 @@ fn a_script_that_cannot_go_on_is_told() {
     let server = AppServer::new(Script::new().expect("initialize")).unwrap();
     let (code, out, err) = Process::start(&server).end();
     assert_eq!((code, out.as_str()), (Some(70), ""));
-    assert!(err.contains("the client ended before it sent the request initialize"), "{err}");
+    assert!(err.contains("the client closed its side before it sent the request initialize"), "{err}");
 }
 
 #[test]

@@ -111,7 +111,7 @@ async fn params_are_part_of_what_is_expected() {
     let error = played.unwrap_err().to_string();
     assert_eq!(
         error,
-        r#"step 0 of the script: the client ended before it sent the request a with {"threadId":"other"}"#
+        r#"step 0 of the script: the client closed its side before it sent the request a with {"threadId":"other"}"#
     );
     assert!(text.contains("-32601"));
 }
@@ -126,7 +126,7 @@ async fn the_server_asks_and_checks_the_answer() {
     assert_eq!(told[1]["method"], "done");
     lines[0]["result"] = json!({"ok": false});
     let (failed, _) = exchange(&script, &lines).await;
-    assert!(failed.unwrap_err().to_string().contains("the client answered"));
+    assert!(failed.unwrap_err().to_string().contains("the client responded"));
     // A request of the client that bears the same id is no answer.
     let script = Script::new().ask("q", "x", json!({})).always("a", json!(1));
     let told = answers(&script, &[request("q", "a"), json!({"id": "q", "error": {}})]).await;

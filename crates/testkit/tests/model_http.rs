@@ -198,7 +198,7 @@ fn waits_end_at_their_deadline() {
     let model = ScriptedModel::start().unwrap();
     let short = Duration::from_millis(1);
     let missed = model.gate().wait_reached_within(short).unwrap_err();
-    assert_eq!(missed.to_string(), "a reply that comes to the gate: not within 1ms");
+    assert_eq!(missed.to_string(), "timed out after 1ms, waiting for a reply that reaches the gate");
     assert!(model.wait_requested_within(1, short).is_err());
     model.fallback("ok");
     let answer = say(&model, "hi");

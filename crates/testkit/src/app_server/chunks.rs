@@ -1,25 +1,25 @@
-//! Cutting what is written into pieces.
+//! Splits the server's output into pieces.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// Into what pieces a server [cuts](super::Script::chunked) what it writes. Each piece is a write of its own.
+/// How a server [splits](super::Script::chunked) its output. It writes each piece separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Chunks {
     /// Pieces of this many bytes.
     Of(usize),
-    /// Pieces of 1 to `max` bytes, the same ones for the same seed.
+    /// Pieces of 1 to `max` bytes. The same seed gives the same pieces.
     Seeded {
-        /// Which pieces.
+        /// The seed.
         seed: u64,
-        /// The length of the longest piece.
+        /// The maximum length of a piece.
         max: usize,
     },
 }
 
-/// Where the cutting has got to.
+/// The state of the splitting.
 pub(crate) struct Cutter {
     chunks: Chunks,
     random: Random,
@@ -31,7 +31,7 @@ impl Cutter {
         Self { chunks, random: Random::new(seed) }
     }
 
-    /// Takes the next piece off.
+    /// Takes the next piece.
     pub(crate) fn cut(&mut self, bytes: &mut Bytes) -> Bytes {
         let wanted = match self.chunks {
             Chunks::Of(size) => size.max(1),
@@ -41,7 +41,7 @@ impl Cutter {
     }
 }
 
-/// Numbers that look random and are the same on every machine: Weyl's sequence, stirred.
+/// Pseudo-random numbers that are the same on every machine: a mixed Weyl sequence.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -58,7 +58,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Less than `limit`, which isn't 0.
+    /// A number below `limit`, which is not 0.
     pub(crate) fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_make_up_the_whole_and_depend_on_the_seed_alone() {
+    fn the_pieces_add_up_and_depend_only_on_the_seed() {
         let seeded = |seed| pieces(Chunks::Seeded { seed, max: 5 });
         assert_eq!(seeded(1), seeded(1));
         assert_ne!(seeded(1), seeded(2));

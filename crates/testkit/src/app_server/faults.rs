@@ -1,4 +1,4 @@
-//! Servers that misbehave.
+//! Steps for servers that misbehave.
 
 use serde_json::{Map, Value, json};
 
@@ -8,15 +8,15 @@ use super::step::{Answer, Step};
 
 /// # Faults
 ///
-/// Positions in a message are bytes of its line.
+/// A position in a message is a byte offset in its line.
 ///
-/// Over a transport ([`connect`](Self::connect), [`play_frames`](Self::play_frames)) a frame is a whole line: pieces of
-/// one are put together before the client sees them. What is about bytes needs a process ([`AppServer`](super::AppServer))
-/// or streams ([`play`](Self::play)).
+/// Over a transport ([`connect`](Self::connect), [`play_frames`](Self::play_frames)) a frame is a whole line: the
+/// transport joins the pieces of a line before the client sees them. Byte-level faults need a process
+/// ([`AppServer`](super::AppServer)) or streams ([`play`](Self::play)).
 impl Script {
-    /// Cuts everything that is written from here on into pieces. A pipe may put pieces together again if its reader is
-    /// slow; to have one read by itself for certain, send it with [`raw`](Self::raw) and wait for a request of the test
-    /// before the next.
+    /// Splits all further output into pieces. A pipe may join pieces if its reader is slow. To make sure that the
+    /// client reads one piece separately, send it with [`raw`](Self::raw), and wait for a request of the test before
+    /// the next one.
     pub fn chunked(self, chunks: Chunks) -> Self {
         self.step(Step::Cut { chunks: Some(chunks) })
     }
@@ -38,39 +38,39 @@ impl Script {
         self
     }
 
-    /// Sends the first bytes of a message and then nothing more, for ever: the server [hangs](Self::hang).
+    /// Sends the first bytes of a message and then nothing: the server [hangs](Self::hang).
     pub fn stall(self, message: Value, bytes: usize) -> Self {
         self.raw(part(&message, bytes)).hang()
     }
 
-    /// Sends the first bytes of a message and then ends with this code.
+    /// Sends the first bytes of a message and then exits with this code.
     pub fn exit_within(self, message: Value, bytes: usize, code: i32) -> Self {
         self.raw(part(&message, bytes)).exit(code)
     }
 
-    /// Sends the first bytes of a message as a whole line, which is no JSON then.
+    /// Sends the first bytes of a message as a whole line, which is not valid JSON.
     pub fn truncate(self, message: Value, bytes: usize) -> Self {
         self.line(part(&message, bytes))
     }
 
-    /// Sends a message, of which one byte is replaced by one that no UTF-8 text has.
+    /// Sends a message with one byte replaced by one that is invalid in UTF-8.
     pub fn corrupt(self, message: Value, at: usize) -> Self {
         let mut line = line(&message);
-        // The line end stays: what is corrupt is one line.
+        // Keep the line end, so that the corruption stays within one line.
         let at = at.min(line.len() - 2);
         line[at] = 0xFF;
         self.raw(line)
     }
 
-    /// Sends a line of this many arbitrary bytes, the same ones for the same seed.
+    /// Sends a line of this many pseudo-random bytes. The same seed gives the same bytes.
     pub fn garbage(self, seed: u64, bytes: usize) -> Self {
         let mut random = Random::new(seed);
-        // The first byte is in no UTF-8 text, so the line is no JSON whatever follows.
+        // The first byte is invalid in UTF-8, so the line is never valid JSON.
         let garbage = std::iter::once(0xFF).chain(std::iter::repeat_with(|| random.next() as u8));
         self.line(garbage.filter(|byte| !b"\r\n".contains(byte)).take(bytes).collect::<Vec<u8>>())
     }
 
-    /// Sends a message with a member `padding` that makes its line this long, or a little longer if the message is.
+    /// Sends a message with a member `padding` that makes its line this long. The line may be longer if the message is.
     pub fn send_padded(self, message: Value, bytes: u64) -> Self {
         self.step(Step::SendPadded { message, bytes })
     }
@@ -80,33 +80,33 @@ impl Script {
         self.step(Step::FloodStderr { bytes })
     }
 
-    /// Reads nothing more. Steps that wait for the client wait for ever; others go on, and after the last one the server
-    /// stays as it is, whether or not its client does.
+    /// Stops reading. Steps that wait for the client wait forever; other steps go on. After the last step the server
+    /// stays, with or without its client.
     pub fn stop_reading(self) -> Self {
         self.step(Step::StopReading)
     }
 
-    /// [`stop_reading`](Self::stop_reading), and the client's writes fail.
+    /// Like [`stop_reading`](Self::stop_reading); the client's writes fail too.
     pub fn close_stdin(self) -> Self {
         self.step(Step::CloseStdin)
     }
 
-    /// Answers the request of the last [`expect`](Self::expect) twice, with different results.
+    /// Responds twice, with different results, to the request of the last [`expect`](Self::expect).
     pub fn respond_twice(self, first: Value, second: Value) -> Self {
         self.respond(first).respond(second)
     }
 
-    /// Answers the request of the last [`expect`](Self::expect) with neither a result nor an error.
+    /// Responds to the request of the last [`expect`](Self::expect) with neither a result nor an error.
     pub fn respond_with_nothing(self) -> Self {
         self.step(Step::Respond { to: None, answer: Answer::Members(Map::new()) })
     }
 
-    /// Answers a request that nobody has sent.
+    /// Sends a response with an id that the client did not use.
     pub fn respond_to_nobody(self, id: impl Into<Value>, result: Value) -> Self {
         self.send(json!({"id": id.into(), "result": result}))
     }
 
-    /// Waits for a request of each of these methods, and then answers them all, the last one first.
+    /// Waits for a request of each of these methods, and then responds to all, the last one first.
     pub fn respond_in_reverse<'a>(mut self, answers: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
         let answers: Vec<_> = answers.into_iter().collect();
         let name = |place: usize| format!("in reverse: {place}");

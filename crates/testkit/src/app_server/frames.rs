@@ -1,4 +1,4 @@
-//! Scripts over the SDK's transports.
+//! Plays scripts over the SDK's transports.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,14 +8,14 @@ use openai_codex::transport::{FrameReader, FrameWriter, Transport};
 
 use super::port::Port;
 
-/// A transport, for which bytes are cut into frames at line ends.
+/// A transport. It cuts the script's bytes into frames at line ends.
 pub(crate) struct Frames {
     /// `None` after `close_input`.
     reader: Option<Box<dyn FrameReader>>,
     /// `None` after `close`.
     writer: Option<Box<dyn FrameWriter>>,
     received: VecDeque<Bytes>,
-    /// A frame whose line end has not come yet.
+    /// The start of a frame whose line end is still missing.
     half: BytesMut,
     pub(crate) stderr: String,
 }
@@ -27,7 +27,7 @@ impl Frames {
         Self { reader: Some(reader), writer: Some(writer), received, half, stderr }
     }
 
-    /// Cuts at line ends. As with lines, nothing makes no frame.
+    /// Cuts at line ends. Like an empty line, empty input makes no frame.
     fn cut(&mut self, mut bytes: Bytes) -> Vec<Bytes> {
         let mut frames = Vec::new();
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
@@ -70,7 +70,7 @@ impl Port for Frames {
     }
 
     async fn close(&mut self) -> io::Result<()> {
-        // The end of a stream ends a line as well.
+        // The end of the stream also ends a line.
         let half = self.half.split().freeze();
         match self.writer.take() {
             Some(mut writer) if !half.is_empty() => match writer.write(&[half]).await {

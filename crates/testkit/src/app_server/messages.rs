@@ -1,6 +1,6 @@
-//! Messages that servers send all the time, complete enough for a strict client.
+//! Common server messages, complete enough for a strict client.
 //!
-//! They hold what runtime 0.163.0 sends, with made-up values; change a member where a test needs another:
+//! They have the form of runtime 0.163.0 with sample values. Change the members that a test needs:
 //!
 //! ```
 //! use openai_codex_testkit::app_server::messages;
@@ -11,10 +11,10 @@
 
 use serde_json::{Value, json};
 
-/// A moment, in seconds.
+/// A timestamp, in seconds.
 const NOW: u64 = 1_700_000_000;
 
-/// The answer to `initialize`.
+/// The response to `initialize`.
 pub fn initialize_response() -> Value {
     json!({
         "userAgent": "codex_rust_sdk/0.163.0 (Scripted 1.0; x86_64) scripted-app-server",
@@ -38,12 +38,12 @@ pub fn thread(id: &str) -> Value {
     })
 }
 
-/// The answer to `config/read` of a user who has set nothing.
+/// The response to `config/read` for a user without settings.
 pub fn config_read_response() -> Value {
     json!({"config": {}, "origins": {}, "layers": []})
 }
 
-/// The answer to `thread/start`, `thread/resume` and `thread/fork`.
+/// The response to `thread/start`, `thread/resume` and `thread/fork`.
 pub fn thread_start_response(id: &str) -> Value {
     json!({
         "thread": thread(id), "model": crate::model::MODEL, "modelProvider": "scripted", "serviceTier": null,
@@ -54,7 +54,7 @@ pub fn thread_start_response(id: &str) -> Value {
     })
 }
 
-/// Has the options of a request hold in an answer that opens a thread.
+/// Copies the options of a request into a response that opens a thread.
 pub(super) fn take_options(answer: &mut Value, params: &Value) {
     let kept = ["approvalPolicy", "approvalsReviewer", "cwd", "model", "modelProvider", "serviceTier"];
     for option in kept.into_iter().filter(|option| !params[option].is_null()) {
@@ -72,7 +72,7 @@ pub(super) fn take_options(answer: &mut Value, params: &Value) {
     answer["sandbox"] = sandbox;
 }
 
-/// A turn of this status: `inProgress`, `completed`, `interrupted` or `failed`.
+/// A turn with this status: `inProgress`, `completed`, `interrupted` or `failed`.
 pub fn turn(id: &str, status: &str) -> Value {
     let running = status == "inProgress";
     json!({
@@ -105,7 +105,7 @@ pub fn turn_started(thread: &str, turn_id: &str) -> Value {
     notification("turn/started", json!({"threadId": thread, "turn": turn(turn_id, "inProgress")}))
 }
 
-/// The notification `turn/completed` with a [`turn`] that has ended.
+/// The notification `turn/completed`, with a finished [`turn`].
 pub fn turn_completed(thread: &str, turn: Value) -> Value {
     notification("turn/completed", json!({"threadId": thread, "turn": turn}))
 }
@@ -128,7 +128,7 @@ pub fn delta(thread: &str, turn: &str, item: &str, text: &str) -> Value {
     notification("item/agentMessage/delta", params)
 }
 
-/// The notification `thread/tokenUsage/updated`; the turn is the thread's only one.
+/// The notification `thread/tokenUsage/updated`, for the thread's first turn.
 pub fn token_usage(thread: &str, turn: &str, usage: crate::Usage) -> Value {
     let counts = json!({
         "totalTokens": usage.input + usage.output, "inputTokens": usage.input, "cachedInputTokens": usage.cached,

@@ -1,8 +1,8 @@
-//! A scripted app-server, for what the real one will not do on demand.
+//! A scripted app-server, for what the real one does not do on demand.
 //!
-//! A [`Script`] says what the server does, step by step. The library plays it in the same process, over streams
-//! ([`play`](Script::play)) or a transport of the SDK ([`connect`](Script::connect)); [`AppServer`] has a real process
-//! play it.
+//! A [`Script`] lists what the server does, step by step. The library plays it in the same process, over streams
+//! ([`play`](Script::play)) or over a transport of the SDK ([`connect`](Script::connect)). [`AppServer`] plays it in a
+//! separate process.
 
 mod chunks;
 mod faults;

@@ -15,51 +15,51 @@ use super::port::Port;
 use super::script::Script;
 use super::step::{Answer, Step, Unexpected, contains};
 
-/// What a script that was played to its end has seen.
+/// The outcome of a finished script.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Played {
-    /// Every line that the client sent, in order, as far as it was read.
+    /// Every line that the server read from the client, in order.
     pub received: Vec<String>,
-    /// What went to stderr.
+    /// The text that the server wrote to stderr.
     pub stderr: String,
-    /// The code, if a step said to exit.
+    /// The exit code, if a step set one.
     pub exit_code: Option<i32>,
 }
 
 impl Played {
-    /// The lines of the client as JSON; `Null` where one is none.
+    /// The client's lines as JSON. A line that is not JSON is `Null`.
     pub fn messages(&self) -> Vec<Value> {
         self.received.iter().map(|line| serde_json::from_str(line).unwrap_or_default()).collect()
     }
 }
 
-/// Why a script couldn't be played to its end.
+/// Why a script failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ScriptError {
-    /// The client closed its side while a step still waited for it.
+    /// The client closed its side while a step waited for it.
     Ended {
         /// The number of the step, from 0.
         step: usize,
-        /// What it waited for.
+        /// The expected message.
         waiting_for: String,
     },
-    /// A message wasn't what the script demands.
+    /// A message does not match the script.
     Mismatch {
         /// The number of the step, from 0.
         step: usize,
-        /// What is wrong.
+        /// The mismatch.
         reason: String,
     },
-    /// A step answers a request that no step before it has expected.
+    /// A step responds to a request that no earlier step expects.
     NothingToAnswer {
         /// The number of the step, from 0.
         step: usize,
     },
-    /// The script had not ended in time.
+    /// The script did not end in time.
     Unfinished {
-        /// How long it had.
+        /// The time limit.
         after: Duration,
     },
     /// The connection or a file failed.
@@ -70,16 +70,22 @@ impl fmt::Display for ScriptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ended { step, waiting_for } => {
-                write!(f, "step {step} of the script: the client ended before it sent {waiting_for}")
+                write!(
+                    f,
+                    "step {step} of the script: the client closed its side before it sent {waiting_for}"
+                )
             }
             Self::Mismatch { step, reason } => write!(f, "step {step} of the script: {reason}"),
             Self::NothingToAnswer { step } => {
-                write!(f, "step {step} of the script: no request has come that it could answer")
+                write!(
+                    f,
+                    "step {step} of the script: there is no request to respond to; put an `expect` before it"
+                )
             }
             Self::Unfinished { after } => {
-                write!(f, "the script has not ended within {after:?}; is its client closed?")
+                write!(f, "the script has not ended within {after:?}; close its client first")
             }
-            Self::Io(error) => write!(f, "the scripted app-server can't go on: {error}"),
+            Self::Io(error) => write!(f, "the scripted app-server failed: {error}"),
         }
     }
 }
@@ -103,16 +109,16 @@ pub(crate) struct Player<'a, P> {
     script: &'a Script,
     port: &'a mut P,
     record: Option<File>,
-    /// The step that is being played.
+    /// The current step.
     now: usize,
-    /// Messages that came early, by the step that waits for them.
+    /// Messages that arrived early, by the step that waits for them.
     early: BTreeMap<usize, Value>,
-    /// Ids of requests that were expected, by name; the last one has none.
+    /// Ids of expected requests, by name. The last one has no name.
     names: BTreeMap<Option<String>, Value>,
     received: Vec<String>,
-    /// Whether the client reads no more.
+    /// Whether the client has stopped reading.
     gone: bool,
-    /// Whether nothing is read from the client any more.
+    /// Whether the server has stopped reading.
     deaf: bool,
     cutter: Option<Cutter>,
 }
@@ -138,7 +144,7 @@ impl<'a, P: Port> Player<'a, P> {
         })
     }
 
-    /// Plays all steps, then answers what comes until the client ends.
+    /// Plays all steps, then responds to requests until the client closes its side.
     pub(crate) async fn play(mut self) -> Result<Played, ScriptError> {
         for (now, step) in self.script.steps.iter().enumerate() {
             self.now = now;
@@ -155,7 +161,7 @@ impl<'a, P: Port> Player<'a, P> {
         Played { received: self.received, stderr: String::new(), exit_code }
     }
 
-    /// Plays one step; the code if it was an exit.
+    /// Plays one step. Returns the exit code if the step exits.
     async fn step(&mut self, step: &Step) -> Result<Option<i32>, ScriptError> {
         match step {
             Step::Expect { name, .. } => {
@@ -169,7 +175,7 @@ impl<'a, P: Port> Player<'a, P> {
             Step::ExpectAnswer { result, .. } => {
                 let answer = self.wait(step).await?;
                 if result.as_ref().is_some_and(|result| !contains(&answer["result"], result)) {
-                    return Err(self.mismatch(format!("the client answered {answer}")));
+                    return Err(self.mismatch(format!("the client responded {answer}")));
                 }
             }
             Step::ExpectEnd => while self.next().await?.is_some() {},
@@ -226,7 +232,7 @@ impl<'a, P: Port> Player<'a, P> {
         Ok(None)
     }
 
-    /// Waits for the message of the step that is being played.
+    /// Waits for the message of the current step.
     async fn wait(&mut self, step: &Step) -> Result<Value, ScriptError> {
         loop {
             if let Some(message) = self.early.remove(&self.now) {
@@ -238,7 +244,8 @@ impl<'a, P: Port> Player<'a, P> {
         }
     }
 
-    /// Reads one message and keeps it for its step, answers it, or lets it be. `None` when the client has ended.
+    /// Reads one message and keeps it for its step, responds to it, or ignores it. Returns `None` when the client has
+    /// closed its side.
     async fn next(&mut self) -> Result<Option<()>, ScriptError> {
         if self.deaf {
             return std::future::pending().await;
@@ -249,8 +256,8 @@ impl<'a, P: Port> Player<'a, P> {
         }
         let message = serde_json::from_slice::<Value>(&line);
         self.received.push(String::from_utf8_lossy(&line).into_owned());
-        let message =
-            message.map_err(|error| self.mismatch(format!("a line of the client is no JSON: {error}")))?;
+        let message = message
+            .map_err(|error| self.mismatch(format!("the client sent a line that is not JSON: {error}")))?;
         let waiting = self.script.steps.iter().enumerate().skip(self.now);
         let place = waiting
             .filter(|(place, step)| !self.early.contains_key(place) && step.wants(&message))
@@ -264,14 +271,14 @@ impl<'a, P: Port> Player<'a, P> {
         Ok(Some(()))
     }
 
-    /// A request that no step is meant for.
+    /// Handles a request that no step expects.
     async fn unexpected(&mut self, id: &Value, method: &str, message: &Value) -> Result<(), ScriptError> {
         if let Some(answer) = self.script.answers.get(method) {
             return self.answer(id, answer).await;
         }
         match self.script.unexpected {
             Unexpected::MethodNotFound => {
-                let reason = format!("the script of this server expects no such request: {method}");
+                let reason = format!("the server's script does not expect the request {method}");
                 self.answer(id, &Answer::error(-32601, reason)).await
             }
             Unexpected::Ignore => Ok(()),
@@ -293,7 +300,7 @@ impl<'a, P: Port> Player<'a, P> {
         }
     }
 
-    /// The request of this id.
+    /// The request with this id.
     fn request(&self, id: &Value) -> Option<Value> {
         let mut received =
             self.received.iter().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -304,14 +311,14 @@ impl<'a, P: Port> Player<'a, P> {
         self.write(Bytes::from(format!("{message}\n"))).await
     }
 
-    /// A client that is gone shows at the next step that waits for it; until then it is spoken to in vain.
+    /// Ignore a write to a closed client. The next step that waits for the client reports it.
     async fn write(&mut self, mut bytes: Bytes) -> Result<(), ScriptError> {
         while let Some(cutter) = &mut self.cutter
             && !bytes.is_empty()
         {
             let piece = cutter.cut(&mut bytes);
             self.write_piece(piece).await?;
-            // A reader on the same thread gets to see the piece.
+            // Let a reader on the same thread receive the piece.
             tokio::task::yield_now().await;
         }
         self.write_piece(bytes).await
@@ -340,7 +347,7 @@ fn describe(step: &Step) -> String {
         Step::Expect { method, params: None, .. } => format!("the request {method}"),
         Step::Expect { method, params: Some(params), .. } => format!("the request {method} with {params}"),
         Step::ExpectNotification { method } => format!("the notification {method}"),
-        Step::ExpectAnswer { id, .. } => format!("an answer to the request {id}"),
+        Step::ExpectAnswer { id, .. } => format!("a response to the request {id}"),
         _ => "something".into(),
     }
 }

@@ -1,4 +1,4 @@
-//! A script that is played in the background.
+//! A script that runs in the background.
 
 use std::fmt;
 use std::io;
@@ -15,14 +15,14 @@ use crate::wait::{DEFAULT_DEADLINE, Wait};
 
 type Outcome = Result<Played, ScriptError>;
 
-/// A script that a thread of its own plays; made by [`Script::connect`].
+/// A script that runs on its own thread. [`Script::connect`] creates it.
 ///
-/// Dropping it ends the server, wherever it is.
+/// Dropping it ends the server at any point.
 pub struct Playing {
     handle: Handle,
     outcome: Arc<Mutex<Option<Outcome>>>,
     ended: watch::Receiver<bool>,
-    // Dropped to stop the thread.
+    // Dropping it stops the thread.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -49,15 +49,15 @@ impl Playing {
         Ok(Self { handle, outcome, ended, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Waits, at most 30 seconds, until the script has ended, and says how. A script that isn't told to exit ends with
-    /// its client, so close that first. Needs no particular executor.
+    /// Waits, at most 30 seconds, for the end of the script, and returns its outcome. Unless a step exits, a script
+    /// ends with its client: close the client first. Works on any executor.
     pub async fn finished(self) -> Result<Played, ScriptError> {
-        // An error says that the thread, and its timer with it, is gone or late: what counts is the outcome.
+        // An error means that the thread is gone or late, and its timer with it. The outcome decides.
         let _ = self.wait().wait().await;
         self.take()
     }
 
-    /// [`finished`](Self::finished) for tests without an executor: blocks the thread.
+    /// Like [`finished`](Self::finished), for tests without an executor. Blocks the thread.
     pub fn finish(self) -> Result<Played, ScriptError> {
         let _ = self.wait().block();
         self.take()

@@ -1,4 +1,4 @@
-//! Where a script is played.
+//! The server's side of a connection.
 
 use std::future::Future;
 use std::io;
@@ -8,22 +8,22 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader
 
 /// The server's end of a connection.
 pub(crate) trait Port: Send {
-    /// The next line of the client without its end; `None` at the end of the stream.
+    /// The client's next line without its end, or `None` at the end of the stream.
     fn receive(&mut self) -> impl Future<Output = io::Result<Option<Bytes>>> + Send;
 
-    /// Sends bytes; a line ends where they say so.
+    /// Sends bytes. They include the line ends.
     fn send(&mut self, bytes: Bytes) -> impl Future<Output = io::Result<()>> + Send;
 
-    /// Ends the server's side of the stream.
+    /// Closes the server's output.
     fn close(&mut self) -> impl Future<Output = io::Result<()>> + Send;
 
-    /// Ends the client's side of the stream, which then can write no more.
+    /// Closes the server's input, so that the client cannot write any more.
     fn close_input(&mut self) -> io::Result<()>;
 
-    /// Takes what goes to stderr.
+    /// Writes to stderr.
     fn log(&mut self, text: &str);
 
-    /// Takes no notice of SIGTERM any more.
+    /// Ignores SIGTERM from now on.
     fn ignore_terminate(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -1,22 +1,22 @@
-//! Many notifications at full speed.
+//! Sends many notifications at full speed.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// About how much is written at once.
+/// The approximate size of one write.
 const BLOCK: usize = 256 * 1024;
 
-/// Lines for a [pour](super::Script::pour): `count` lines that go through `lines` in turn.
+/// Lines for [`pour`](super::Script::pour): `count` lines that repeat `lines` in order.
 ///
-/// They are put once into a block that is written again and again, so that a benchmark measures its reader and not
-/// this.
+/// The lines are rendered once, into a block that is written repeatedly, so that a benchmark measures its reader and
+/// not this.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pour {
-    /// How many lines.
+    /// The number of lines.
     pub count: u64,
-    /// The lines, one after the other and again from the start.
+    /// The lines, repeated in order.
     pub lines: Vec<String>,
 }
 
@@ -26,9 +26,9 @@ impl Pour {
         Self { count, lines: messages.into_iter().map(|message| message.to_string()).collect() }
     }
 
-    /// Text deltas of one agent message, `item` of a turn of a thread, each line of `line_bytes` bytes with its end
-    /// (or a little more, if the frame alone takes more). The members stand in the order in which the real server
-    /// writes them, which may matter to a fast reader.
+    /// Text deltas of the agent message `item` of a turn. Each line has `line_bytes` bytes with its end, or more if the
+    /// message alone is longer. The members have the order in which the real server writes them, because a fast reader
+    /// may depend on it.
     pub fn deltas(count: u64, thread: &str, turn: &str, item: &str, line_bytes: usize) -> Self {
         let [thread, turn, item] = [thread, turn, item].map(Value::from);
         let head = format!(
@@ -40,7 +40,7 @@ impl Pour {
         Self { count, lines: vec![format!("{head}{text}{tail}")] }
     }
 
-    /// Mixes several pours: their lines take turns, in all as many as they had together.
+    /// Mixes several pours: their lines alternate. The total number of lines stays the same.
     pub fn interleaved(pours: impl IntoIterator<Item = Self>) -> Self {
         let mut mixed = Self { count: 0, lines: Vec::new() };
         for pour in pours {
@@ -50,7 +50,7 @@ impl Pour {
         mixed
     }
 
-    /// The blocks to write, as a block, how often, and what remains.
+    /// The data to write: a block, its number of repetitions, and the rest.
     pub(crate) fn blocks(&self) -> (Bytes, u64, Bytes) {
         let lines: Vec<String> = self.lines.iter().map(|line| format!("{line}\n")).collect();
         let round: usize = lines.iter().map(String::len).sum();
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_there_and_as_long_as_wanted() {
+    fn a_pour_has_all_lines_in_the_requested_length() {
         for count in [0, 1, 7, 5_000] {
             let text = text(&Pour::deltas(count, "thread", "turn", "item", 192));
             assert_eq!(text.lines().count() as u64, count);
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_take_turns() {
+    fn mixed_pours_alternate() {
         let pours = ["a", "b", "c"].map(|turn| Pour::deltas(3_000, "thread", turn, "item", 192));
         let text = text(&Pour::interleaved(pours));
         let turns = text.lines().map(|line| {
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_say_is_nothing_to_write() {
+    fn an_empty_pour_writes_nothing() {
         assert_eq!(text(&Pour::messages(5, [])), "");
     }
 }

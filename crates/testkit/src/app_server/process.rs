@@ -1,4 +1,4 @@
-//! The program that plays a script over its own stdin and stdout.
+//! The program that plays a script over its stdin and stdout.
 
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
@@ -12,12 +12,12 @@ use super::script::Script;
 /// The environment variable that names the script for [`main`].
 pub const SCRIPT_VARIABLE: &str = "SCRIPTED_APP_SERVER";
 
-/// The whole program: plays the script whose file the variable `SCRIPTED_APP_SERVER` names over stdin and stdout.
+/// The whole program: plays a script over stdin and stdout. The variable `SCRIPTED_APP_SERVER` names the script's file.
 ///
-/// The command line is ignored, since a client starts the program with the real one's arguments. It ends with the
-/// code of the step that says so, else with 0, or with 70 and a message on stderr if the script can't go on.
+/// It ignores the command line, because a client passes the real program's arguments. It exits with the code of the
+/// script's exit step, else with 0. If the script fails, it exits with 70 and prints the reason to stderr.
 ///
-/// This crate has it as the program `scripted-app-server`. To have it as one of your own, write
+/// This crate has it as the program `scripted-app-server`. For a program of your own, write
 ///
 /// ```no_run
 /// fn main() -> std::process::ExitCode {
@@ -27,7 +27,7 @@ pub const SCRIPT_VARIABLE: &str = "SCRIPTED_APP_SERVER";
 pub fn main() -> ExitCode {
     match run() {
         Ok(None) => ExitCode::SUCCESS,
-        // `ExitCode` has no negative or large codes.
+        // `ExitCode` does not support negative or large codes.
         Ok(Some(code)) => std::process::exit(code),
         Err(error) => {
             eprintln!("scripted-app-server: {error}");
@@ -38,7 +38,10 @@ pub fn main() -> ExitCode {
 
 fn run() -> Result<Option<i32>, ScriptError> {
     let path = std::env::var_os(SCRIPT_VARIABLE).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::NotFound, format!("the variable {SCRIPT_VARIABLE} names no script"))
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("the environment variable {SCRIPT_VARIABLE} is not set; set it to the path of a script"),
+        )
     })?;
     let script = Script::load(path)?;
     let mut port = Stdio::default();
@@ -47,7 +50,7 @@ fn run() -> Result<Option<i32>, ScriptError> {
     Ok(played.exit_code)
 }
 
-/// stdin and stdout, blocking: there is nothing else to do meanwhile.
+/// Blocking stdin and stdout: the program has nothing else to do meanwhile.
 #[derive(Default)]
 struct Stdio {
     closed: bool,
@@ -71,7 +74,7 @@ impl Port for Stdio {
         stdout.flush()
     }
 
-    /// The standard library can't close stdout, but another file can take its place, which closes it as well.
+    /// The standard library cannot close stdout. Replacing it with another file closes it.
     async fn close(&mut self) -> io::Result<()> {
         self.closed = true;
         #[cfg(unix)]
@@ -94,11 +97,11 @@ impl Port for Stdio {
     }
 
     fn log(&mut self, text: &str) {
-        // A client that has closed its end doesn't want to know.
+        // Ignore that the client has closed its end.
         let _ = io::stderr().write_all(text.as_bytes());
     }
 
-    /// A signal that is listened for doesn't end the process, whether or not anybody looks at it.
+    /// Listening for the signal keeps it from ending the process.
     fn ignore_terminate(&mut self) -> io::Result<()> {
         #[cfg(unix)]
         {

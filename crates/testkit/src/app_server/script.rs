@@ -1,4 +1,4 @@
-//! Writing scripts.
+//! The builder for scripts.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,15 +17,14 @@ use super::port::{Port, Streams};
 use super::pour::Pour;
 use super::step::{Answer, Step, Unexpected};
 
-/// The server's side of a conversation: steps that are played one after the other.
+/// The server's side of a conversation: a sequence of steps.
 ///
-/// While a step waits for a message, others may come: one that a later step waits for is kept for it, so requests
-/// that the client sends at the same time may arrive in any order; any other request gets its
-/// [standing answer](Self::always), if there is one, or what [`unexpected`](Self::unexpected) says. The client's
-/// messages are read only while a step waits. After the last step the server keeps answering like that until the
-/// client ends the stream, and then ends with exit code 0.
+/// The server reads the client's messages only while a step waits for one. It keeps a message that a later step waits
+/// for, so concurrent requests may arrive in any order. To any other request it sends the [standing
+/// response](Self::always), or reacts as [`unexpected`](Self::unexpected) says. After the last step it goes on like
+/// this until the client ends the stream, and then exits with code 0.
 ///
-/// A test that has to hold the server at some point lets it wait for a request that only the test sends, say
+/// To hold the server at some point, make it wait for a request that only the test sends, such as
 /// `expect("test/go").respond(json!({}))`.
 ///
 /// ```
@@ -46,25 +45,25 @@ pub struct Script {
     /// The steps.
     #[serde(default)]
     pub steps: Vec<Step>,
-    /// Standing answers, by method.
+    /// Standing responses, by method.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub answers: BTreeMap<String, Answer>,
-    /// What happens to other requests that no step waits for.
+    /// The reaction to other requests that no step expects.
     #[serde(default)]
     pub unexpected: Unexpected,
-    /// The file to which every line of the client is appended.
+    /// The file that records every line of the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<PathBuf>,
 }
 
 impl Script {
-    /// An empty script: a server that answers every request with an error.
+    /// An empty script: a server that responds to every request with an error.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A script that begins with the handshake: `initialize`, answered, and `initialized`. Its user has set nothing:
-    /// `config/read`, which the client may ask before it starts a thread, has a standing answer.
+    /// A script that starts with the handshake: `initialize` with its response, and `initialized`. Its user has no
+    /// settings: `config/read`, which the client may send before it starts a thread, has a standing response.
     pub fn standard() -> Self {
         Self::new()
             .expect("initialize")
@@ -73,7 +72,7 @@ impl Script {
             .always("config/read", messages::config_read_response())
     }
 
-    /// Adds any step.
+    /// Adds a step.
     pub fn step(mut self, step: Step) -> Self {
         self.steps.push(step);
         self
@@ -86,43 +85,43 @@ impl Script {
         self
     }
 
-    /// Waits for a request of the client.
+    /// Waits for a request from the client.
     pub fn expect(self, method: impl Into<String>) -> Self {
         self.step(Step::Expect { method: method.into(), params: None, name: None })
     }
 
-    /// Waits for a request whose params hold at least these: every member of an object, at any depth; arrays of the
-    /// same length.
+    /// Waits for a request whose params contain at least these: every member of an object, at any depth, and arrays of
+    /// the same length.
     pub fn expect_with(self, method: impl Into<String>, params: Value) -> Self {
         self.step(Step::Expect { method: method.into(), params: Some(params), name: None })
     }
 
-    /// Waits for a request that [`respond_to`](Self::respond_to) answers later by this name.
+    /// Waits for a request, and names it for a later [`respond_to`](Self::respond_to).
     pub fn expect_as(self, name: impl Into<String>, method: impl Into<String>) -> Self {
         self.step(Step::Expect { method: method.into(), params: None, name: Some(name.into()) })
     }
 
-    /// Waits for a notification of the client.
+    /// Waits for a notification from the client.
     pub fn expect_notification(self, method: impl Into<String>) -> Self {
         self.step(Step::ExpectNotification { method: method.into() })
     }
 
-    /// Waits until the client has closed its side; without this the same happens after the last step.
+    /// Waits until the client closes its side. The end of the script does the same.
     pub fn expect_end(self) -> Self {
         self.step(Step::ExpectEnd)
     }
 
-    /// Answers the request that was expected last.
+    /// Responds to the last expected request.
     pub fn respond(self, result: Value) -> Self {
         self.step(Step::Respond { to: None, answer: Answer::Result(result) })
     }
 
-    /// Answers the request that was expected last with an error.
+    /// Responds to the last expected request with an error.
     pub fn respond_error(self, code: i64, message: impl Into<String>) -> Self {
         self.step(Step::Respond { to: None, answer: Answer::error(code, message) })
     }
 
-    /// Answers a request that was [expected by name](Self::expect_as).
+    /// Responds to a request that was [expected by name](Self::expect_as).
     pub fn respond_to(self, name: impl Into<String>, answer: Answer) -> Self {
         self.step(Step::Respond { to: Some(name.into()), answer })
     }
@@ -132,24 +131,24 @@ impl Script {
         self.send(json!({"method": method, "params": params}))
     }
 
-    /// Sends a request to the client and waits for its answer, whatever it is.
+    /// Sends a request to the client and waits for any response.
     pub fn ask(self, id: impl Into<Value>, method: &str, params: Value) -> Self {
         let id = id.into();
         self.request(id.clone(), method, params).step(Step::ExpectAnswer { id, result: None })
     }
 
-    /// Sends a request to the client and waits for an answer whose result holds at least this.
+    /// Sends a request to the client and waits for a response whose result contains at least this.
     pub fn ask_expecting(self, id: impl Into<Value>, method: &str, params: Value, result: Value) -> Self {
         let id = id.into();
         self.request(id.clone(), method, params).step(Step::ExpectAnswer { id, result: Some(result) })
     }
 
-    /// Sends a request to the client; [`expect_answer`](Self::expect_answer) waits for its answer.
+    /// Sends a request to the client. [`expect_answer`](Self::expect_answer) waits for the response.
     pub fn request(self, id: impl Into<Value>, method: &str, params: Value) -> Self {
         self.send(json!({"id": id.into(), "method": method, "params": params}))
     }
 
-    /// Waits for the client's answer to a request of the server.
+    /// Waits for the client's response to a server request.
     pub fn expect_answer(self, id: impl Into<Value>) -> Self {
         self.step(Step::ExpectAnswer { id: id.into(), result: None })
     }
@@ -159,12 +158,12 @@ impl Script {
         self.step(Step::Send { message })
     }
 
-    /// Sends a line that may be anything but JSON.
+    /// Sends any line, which need not be JSON.
     pub fn line(self, line: impl AsRef<[u8]>) -> Self {
         self.raw([line.as_ref(), b"\n"].concat())
     }
 
-    /// Sends bytes without a line end: half a line, or binary rubbish.
+    /// Sends bytes without a line end, such as half a line or binary data.
     pub fn raw(self, bytes: impl Into<Vec<u8>>) -> Self {
         self.step(Step::Raw { bytes: bytes.into() })
     }
@@ -179,49 +178,49 @@ impl Script {
         self.step(Step::Stderr { text: line.into() + "\n" })
     }
 
-    /// Creates a file, which tells a test that this point is reached.
+    /// Creates a file, which signals a test that the script has reached this point.
     pub fn touch(self, path: impl Into<PathBuf>) -> Self {
         self.step(Step::Touch { path: path.into() })
     }
 
-    /// Waits until a file exists; for where a [request](Self) can't be the signal.
+    /// Waits until a file exists. Use it where a [request](Self) cannot be the signal.
     pub fn await_file(self, path: impl Into<PathBuf>) -> Self {
         self.step(Step::AwaitFile { path: path.into() })
     }
 
-    /// Closes stdout while the server lives on.
+    /// Closes stdout; the server lives on.
     pub fn close_stdout(self) -> Self {
         self.step(Step::CloseStdout)
     }
 
-    /// Takes no notice of SIGTERM from here on.
+    /// Ignores SIGTERM from here on.
     pub fn ignore_terminate(self) -> Self {
         self.step(Step::IgnoreTerminate)
     }
 
-    /// Reads nothing more, says nothing more and doesn't end when stdin does.
+    /// Stops reading and writing, and does not exit when stdin ends.
     pub fn hang(self) -> Self {
         self.step(Step::Hang)
     }
 
-    /// Ends at once.
+    /// Exits at once.
     pub fn exit(self, code: i32) -> Self {
         self.step(Step::Exit { code })
     }
 
-    /// Gives a method a standing answer, used whenever no step waits for such a request.
+    /// Sets a standing response for a method, used when no step waits for such a request.
     pub fn always(mut self, method: impl Into<String>, result: Value) -> Self {
         self.answers.insert(method.into(), Answer::Result(result));
         self
     }
 
-    /// [`always`](Self::always) with another kind of answer.
+    /// Like [`always`](Self::always), with another kind of response.
     pub fn always_answer(mut self, method: impl Into<String>, answer: Answer) -> Self {
         self.answers.insert(method.into(), answer);
         self
     }
 
-    /// What happens to requests that nothing in the script is meant for.
+    /// Sets the reaction to requests that the script does not expect.
     pub fn unexpected(mut self, unexpected: Unexpected) -> Self {
         self.unexpected = unexpected;
         self
@@ -233,13 +232,13 @@ impl Script {
         self
     }
 
-    /// Expects `thread/start` and answers with a thread of this id, which has the options that the request names.
+    /// Expects `thread/start` and responds with a thread of this id, which has the options of the request.
     pub fn start_thread(self, thread: &str) -> Self {
         let answer = Answer::Opens(messages::thread_start_response(thread));
         self.expect("thread/start").step(Step::Respond { to: None, answer })
     }
 
-    /// Expects `turn/start`, answers with a turn of this id and says that it has started.
+    /// Expects `turn/start`, responds with a turn of this id, and sends `turn/started`.
     pub fn start_turn(self, thread: &str, turn: &str) -> Self {
         self.expect_with("turn/start", json!({"threadId": thread}))
             .respond(json!({"turn": messages::turn(turn, "inProgress")}))
@@ -263,17 +262,17 @@ impl Script {
         self.send(messages::item_completed(thread, turn, messages::agent_message(item, &text)))
     }
 
-    /// Says that a turn has failed with this message.
+    /// Sends that a turn has failed with this message.
     pub fn fail_turn(self, thread: &str, turn: &str, message: &str) -> Self {
         self.send(messages::turn_completed(thread, messages::failed_turn(turn, message)))
     }
 
-    /// Says that a turn is completed.
+    /// Sends that a turn is completed.
     pub fn complete_turn(self, thread: &str, turn: &str) -> Self {
         self.send(messages::turn_completed(thread, messages::turn(turn, "completed")))
     }
 
-    /// Writes the script to a file, for the program to play.
+    /// Writes the script to a file for the program.
     pub fn save(&self, path: impl AsRef<Path>) -> io::Result<()> {
         std::fs::write(path, serde_json::to_vec(self)?)
     }
@@ -283,8 +282,8 @@ impl Script {
         Ok(serde_json::from_slice(&std::fs::read(path)?)?)
     }
 
-    /// Plays the script over a pair of byte streams, such as the halves of a [`tokio::io::duplex`]: one message a
-    /// line. Needs a Tokio runtime only for [`await_file`](Self::await_file).
+    /// Plays the script over a pair of byte streams, such as the halves of a [`tokio::io::duplex`], with one message
+    /// per line. Only [`await_file`](Self::await_file) needs a Tokio runtime.
     pub async fn play(
         &self,
         reader: impl AsyncRead + Unpin + Send,
@@ -294,20 +293,19 @@ impl Script {
         let played = Player::new(self, &mut port)?.play().await?;
         Ok(Played { stderr: port.stderr, ..played })
     }
-    /// Plays the script over one of the SDK's transports. What [`raw`](Self::raw) sends is cut into frames at line
-    /// ends.
+    /// Plays the script over a transport of the SDK. Bytes of [`raw`](Self::raw) are cut into frames at line ends.
     pub async fn play_frames(&self, transport: Transport) -> Result<Played, ScriptError> {
         let mut port = Frames::new(transport);
         let played = Player::new(self, &mut port)?.play().await;
-        // The end of the server closes its side, and a frame that is half written goes out.
+        // Close the server's side at the end, so that a half-written frame goes out.
         let closed = port.close().await;
         let played = played?;
         closed?;
         Ok(Played { stderr: port.stderr, ..played })
     }
 
-    /// Plays the script on a thread of its own; returns the client's end of the connection, for
-    /// `AsyncCodex::with_transport` and `Codex::with_transport`.
+    /// Plays the script on its own thread. Returns the client's end of the connection, for `AsyncCodex::with_transport`
+    /// and `Codex::with_transport`.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

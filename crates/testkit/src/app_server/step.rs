@@ -8,52 +8,52 @@ use serde_json::{Map, Value, json};
 use super::chunks::Chunks;
 use super::pour::Pour;
 
-/// One step of a [`Script`](super::Script). Scripts are usually written with the methods of `Script`; the steps are
-/// public for those who make scripts with a program.
+/// A step of a [`Script`](super::Script). The methods of `Script` create most steps. The type is public for programs
+/// that generate scripts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Step {
-    /// Waits for a request of the client.
+    /// Waits for a request from the client.
     Expect {
-        /// Its method.
+        /// The method.
         method: String,
-        /// What its params must hold at least; see [`Script::expect_with`](super::Script::expect_with).
+        /// The minimum content of the params; see [`Script::expect_with`](super::Script::expect_with).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         params: Option<Value>,
-        /// A name by which a later step can answer it.
+        /// A name for a later step that responds to it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
     },
-    /// Waits for a notification of the client.
+    /// Waits for a notification from the client.
     ExpectNotification {
-        /// Its method.
+        /// The method.
         method: String,
     },
-    /// Waits for the client's answer to a request of the server.
+    /// Waits for the client's response to a server request.
     ExpectAnswer {
-        /// The id of that request.
+        /// The request's id.
         id: Value,
-        /// What the result must hold at least.
+        /// The minimum content of the result.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         result: Option<Value>,
     },
-    /// Waits until the client has closed its side.
+    /// Waits until the client closes its side.
     ExpectEnd,
-    /// Answers a request.
+    /// Responds to a request.
     Respond {
-        /// The name that the request was given; without it the request of the last `Expect`.
+        /// The request's name. Without it, the request of the last `Expect`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
-        /// The answer.
+        /// The response.
         answer: Answer,
     },
-    /// Sends a message as it is: a notification or a request of the server.
+    /// Sends a message unchanged: a notification or a server request.
     Send {
         /// The message.
         message: Value,
     },
-    /// Sends bytes as they are, without a line end of its own.
+    /// Sends bytes unchanged, without adding a line end.
     Raw {
         /// The bytes.
         bytes: Vec<u8>,
@@ -62,68 +62,68 @@ pub enum Step {
     SendPadded {
         /// The message, an object.
         message: Value,
-        /// How long its line is then.
+        /// The length of its line.
         bytes: u64,
     },
     /// Sends many notifications at full speed.
     Pour(Pour),
-    /// Cuts what is written from here on.
+    /// Splits all further output.
     Cut {
-        /// How; `None` ends that.
+        /// How. `None` ends the splitting.
         chunks: Option<Chunks>,
     },
-    /// Writes much to stderr.
+    /// Writes a lot of text to stderr.
     FloodStderr {
-        /// How much.
+        /// The number of bytes.
         bytes: u64,
     },
     /// Writes to stderr.
     Stderr {
-        /// The text, as it is.
+        /// The text, unchanged.
         text: String,
     },
-    /// Creates an empty file, for a test to find.
+    /// Creates an empty file as a signal for a test.
     Touch {
         /// The file.
         path: PathBuf,
     },
-    /// Waits until a file exists. Nothing is read from the client meanwhile.
+    /// Waits until a file exists. The server reads nothing from the client meanwhile.
     AwaitFile {
         /// The file.
         path: PathBuf,
     },
-    /// Closes stdout; whatever is sent later is lost.
+    /// Closes stdout. Later output is lost.
     CloseStdout,
-    /// Reads nothing more.
+    /// Stops reading.
     StopReading,
-    /// Reads nothing more, and the client can write nothing more.
+    /// Stops reading and closes stdin.
     CloseStdin,
-    /// Takes no notice of SIGTERM from here on (a process on Unix only).
+    /// Ignores SIGTERM from here on (a process on Unix only).
     IgnoreTerminate,
-    /// Reads nothing more, does nothing more and never ends.
+    /// Stops reading and writing, and never ends.
     Hang,
-    /// Ends at once with this exit code.
+    /// Exits at once with this code.
     Exit {
         /// The code.
         code: i32,
     },
 }
 
-/// How a request is answered.
+/// A response to a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Answer {
-    /// With a result.
+    /// A result.
     Result(Value),
-    /// With a result that opens a thread, such as that of [`thread_start_response`](super::messages::thread_start_response),
-    /// in which the options that the request names hold, as the runtime has it: its sandbox, folder, model and the like.
+    /// A result that opens a thread, such as [`thread_start_response`](super::messages::thread_start_response). Like
+    /// the runtime, it copies the options of the request, such as sandbox, folder and model.
     Opens(Value),
-    /// With an error: `{"code": …, "message": …}` and perhaps `data`.
+    /// An error: `{"code": …, "message": …}`, optionally with `data`.
     Error(Value),
-    /// With these members beside the id, whatever they are.
+    /// These members beside the id, unchanged.
     Members(Map<String, Value>),
-    /// Not at all.
+    /// No response.
     Silence,
 }
 
@@ -133,7 +133,7 @@ impl Answer {
         Self::Error(json!({"code": code, "message": message.into()}))
     }
 
-    /// The message for a request of this id.
+    /// The message for a request with this id.
     pub(crate) fn message(&self, id: &Value) -> Option<Value> {
         match self {
             Self::Result(result) | Self::Opens(result) => Some(json!({"id": id, "result": result})),
@@ -148,22 +148,22 @@ impl Answer {
     }
 }
 
-/// What happens to a request that no step and no standing answer is meant for.
+/// The reaction to a request without a step or a standing response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Unexpected {
-    /// It is answered with the error -32601, method not found.
+    /// The server responds with the error -32601, method not found.
     #[default]
     MethodNotFound,
-    /// It is never answered.
+    /// The server does not respond.
     Ignore,
     /// The script fails.
     Fail,
 }
 
 impl Step {
-    /// Whether the step waits for a message like this.
+    /// Whether the step waits for this message.
     pub(crate) fn wants(&self, message: &Value) -> bool {
         let (id, method) = (message.get("id"), message.get("method").and_then(Value::as_str));
         match self {
@@ -179,8 +179,8 @@ impl Step {
     }
 }
 
-/// Whether `value` holds all that `part` holds: every member of an object, every element of an array of the same
-/// length, anything else as it is.
+/// Whether `value` contains `part`: every member of an object, every element of an array of the same length; anything
+/// else must be equal.
 pub(crate) fn contains(value: &Value, part: &Value) -> bool {
     match (value, part) {
         (Value::Object(value), Value::Object(part)) => {
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_found_at_any_depth() {
+    fn contains_finds_parts_at_any_depth() {
         let value = json!({"a": {"b": [1, {"c": 2, "d": 3}]}, "e": null});
         assert!(contains(&value, &json!({"a": {"b": [1, {"c": 2}]}})));
         assert!(contains(&value, &json!({"e": null})));
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_want_their_kind_of_message() {
+    fn steps_accept_only_their_kind_of_message() {
         let request = json!({"id": 1, "method": "m", "params": {"a": 1}});
         let notification = json!({"method": "m"});
         let answer = json!({"id": "x", "result": {}});

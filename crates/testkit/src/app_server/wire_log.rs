@@ -1,4 +1,4 @@
-//! A wire log of the SDK, played back: a report of a bug becomes a test.
+//! Plays back a wire log of the SDK, so that a bug report becomes a test.
 
 use std::fs;
 use std::io;
@@ -18,19 +18,19 @@ struct Line {
 }
 
 impl Script {
-    /// Makes a server out of a log that the SDK has written (`CodexConfig::wire_log`): it waits for what the client has
-    /// sent, and sends what it has received, in the order of the log. The older files of a log that was rotated (`.1`,
-    /// `.2`, …) come first.
+    /// Makes a server from a log that the SDK wrote (`CodexConfig::wire_log`). It waits for what the client sent, and
+    /// sends what the client received, in the order of the log. It reads the older files of a rotated log (`.1`, `.2`,
+    /// …) first.
     ///
-    /// The program under test has to send the same requests in the same order; what it says in them may differ. The
-    /// server's answers go to the requests that they were for, whatever their ids are now.
+    /// The program under test must send the same requests in the same order; their content may differ. The server
+    /// matches its responses to the requests, whatever their ids are now.
     ///
-    /// Where the log says that the connection was lost, the server exits, so that a crash is played back too; with the
-    /// code 1, since the log does not know it. There the script ends: what a client that starts its runtime again has
-    /// logged afterwards is another server's. Lines of a kind that is not known here are passed over.
+    /// Where the log records a lost connection, the server exits, so that it plays back a crash too. The exit code is
+    /// 1, because the log does not contain the real one. The script ends there: if the client restarted its runtime,
+    /// the rest of the log belongs to another server. The server ignores unknown lines.
     ///
     /// # Errors
-    /// A file that cannot be read, or a line that is none of a wire log; the error names both.
+    /// A file cannot be read, or a line does not belong to a wire log. The error names both.
     pub fn from_wire_log(path: impl AsRef<Path>) -> io::Result<Self> {
         let mut script = Self::new();
         for file in files(path.as_ref()) {
@@ -50,7 +50,7 @@ impl Script {
     }
 }
 
-/// The files of a log, the oldest first.
+/// The files of a log, oldest first.
 fn files(path: &Path) -> Vec<PathBuf> {
     let numbered = |number: u32| {
         let mut name = path.as_os_str().to_owned();
@@ -64,12 +64,12 @@ fn files(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The name under which a request is answered later.
+/// The name that a later response uses for the request.
 fn name(id: &Value) -> String {
     format!("request {id}")
 }
 
-/// What is waited for: something that the client sent.
+/// A message that the client sent, so the server waits for it.
 fn expected(mut message: Value) -> Option<Step> {
     let method = message["method"].as_str().map(str::to_owned);
     match (method, message.get("id").is_some()) {
@@ -80,7 +80,7 @@ fn expected(mut message: Value) -> Option<Step> {
     }
 }
 
-/// What is sent: something that the client received.
+/// A message that the client received, so the server sends it.
 fn sent(mut message: Value) -> Step {
     if let Value::String(line) = message {
         return Step::Raw { bytes: format!("{line}\n").into_bytes() };
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_connection_is_an_exit_and_the_end_of_the_script() {
+    fn a_lost_connection_exits_and_ends_the_script() {
         let first = "{\"ms\":1,\"sent\":{\"method\":\"a\"}}\n{\"ms\":2,\"received\":{\"method\":\"b\"}}\n";
         let played = Script::new().expect_notification("a").send(json!({"method": "b"}));
         assert_eq!(script(first).unwrap(), played);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_lines_are_passed_over_and_broken_ones_are_named() {
+    fn unknown_lines_are_ignored_and_broken_lines_are_errors() {
         assert_eq!(script("{\"ms\":1,\"new\":{}}\n").unwrap(), Script::new());
         let error = script("{\"ms\":1,\"sent\":null}\n{\"ms\":2,\"rece").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);

@@ -1,7 +1,7 @@
-//! A scripted MCP server, for tools that the runtime gets from others.
+//! A scripted MCP server, for tools from outside the runtime.
 //!
-//! The runtime starts it, as a program over stdio, if its configuration says so. A tool answers with a text, or asks the
-//! user first, which reaches the client as `mcpServer/elicitation/request`:
+//! The runtime starts it as a program over stdio, if its configuration names it. A tool returns a text, or asks the
+//! user first. The question reaches the client as `mcpServer/elicitation/request`:
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,9 +19,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The runtime sends the elicitation to the client if the approval policy is `on-request`; with `never` it declines by
-//! itself. A tool that isn't [read-only](McpTool::writes) needs an approval before it is called at all: runtime 0.163.0
-//! asks for that by an elicitation too, with a `_meta` whose `codex_approval_kind` is `mcp_tool_call`.
+//! With the approval policy `on-request` the runtime sends the elicitation to the client; with `never` it declines. A
+//! tool that is not [read-only](McpTool::writes) needs an approval before its call. Runtime 0.163.0 requests it by an
+//! elicitation too, with a `_meta` whose `codex_approval_kind` is `mcp_tool_call`.
 
 mod serve;
 
@@ -35,13 +35,13 @@ pub use serve::main;
 
 use crate::program::Program;
 
-/// The environment variable that names the program, instead of having it built.
+/// The environment variable that names the program. Without it, Cargo builds the program.
 pub const PROGRAM_VARIABLE: &str = "SCRIPTED_MCP_SERVER_BIN";
 
-/// The environment variable that holds the tools for [`main`], as JSON.
+/// The environment variable that contains the tools for [`main`], as JSON.
 pub const SERVER_VARIABLE: &str = "SCRIPTED_MCP_SERVER";
 
-/// An MCP server with some tools.
+/// An MCP server with tools.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[must_use = "a server does nothing until it is part of a configuration"]
 pub struct McpServer {
@@ -54,20 +54,20 @@ impl McpServer {
         Self::default()
     }
 
-    /// One more tool.
+    /// Adds a tool.
     pub fn tool(mut self, tool: McpTool) -> Self {
         self.tools.push(tool);
         self
     }
 
-    /// The program `scripted-mcp-server`: the one that the environment variable `SCRIPTED_MCP_SERVER_BIN` names, else one
-    /// that Cargo builds, as [`AppServer::program`](crate::AppServer::program) has it.
+    /// The path of the program `scripted-mcp-server`. If the environment variable `SCRIPTED_MCP_SERVER_BIN` is set, it
+    /// names the program; otherwise Cargo builds it, as for [`AppServer::program`](crate::AppServer::program).
     pub fn program() -> io::Result<PathBuf> {
         static PROGRAM: Program = Program::new("scripted-mcp-server", PROGRAM_VARIABLE);
         PROGRAM.path()
     }
 
-    /// The part of `config.toml` that makes a runtime start this server, under this name.
+    /// The part of `config.toml` with which a runtime starts this server under this name.
     pub fn config(&self, name: &str) -> io::Result<String> {
         let program = Self::program()?;
         let text = |text: &str| toml_string(text);
@@ -80,7 +80,7 @@ impl McpServer {
     }
 }
 
-/// What TOML calls a basic string is what JSON calls a string, except that DEL must be escaped.
+/// A TOML basic string is a JSON string, except that it escapes DEL.
 fn toml_string(text: &str) -> String {
     Value::from(text).to_string().replace('\u{7f}', "\\u007F")
 }
@@ -108,24 +108,24 @@ impl McpTool {
         Self { name: name.into(), action, schema, read_only: true }
     }
 
-    /// A tool that answers with this text.
+    /// A tool that returns this text.
     pub fn text(name: impl Into<String>, text: impl Into<String>) -> Self {
         Self::new(name, Action::Text(text.into()))
     }
 
-    /// A tool that asks the user for what the schema describes, and answers with what it has got, as JSON:
+    /// A tool that asks the user for what the schema describes. It returns the user's response as JSON:
     /// `{"action":"accept","content":{…}}`.
     pub fn elicit(name: impl Into<String>, message: impl Into<String>, schema: Value) -> Self {
         Self::new(name, Action::Elicit { message: message.into(), schema })
     }
 
-    /// The JSON schema of its arguments; by default an object of anything.
+    /// Sets the JSON schema of the arguments. The default is any object.
     pub fn input_schema(mut self, schema: Value) -> Self {
         self.schema = schema;
         self
     }
 
-    /// Takes away the hint that the tool only reads.
+    /// Removes the hint that the tool only reads.
     pub fn writes(mut self) -> Self {
         self.read_only = false;
         self
@@ -135,7 +135,7 @@ impl McpTool {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn strings_of_toml_are_escaped() {
+    fn toml_strings_are_escaped() {
         assert_eq!(super::toml_string("a\"b\\\n\u{7f}"), "\"a\\\"b\\\\\\n\\u007F\"");
     }
 }

@@ -1,4 +1,4 @@
-//! The program: MCP over stdio, one JSON-RPC message a line.
+//! The program: MCP over stdio, one JSON-RPC message per line.
 
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{Action, McpServer, SERVER_VARIABLE};
 
-/// The whole program: an MCP server over stdin and stdout, with the tools that the variable `SCRIPTED_MCP_SERVER`
-/// describes. It ends with its client.
+/// The whole program: an MCP server over stdin and stdout, with the tools of the variable `SCRIPTED_MCP_SERVER`. It
+/// ends with its client.
 pub fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -35,13 +35,13 @@ fn run() -> io::Result<()> {
 
 struct Session {
     server: McpServer,
-    /// Elicitations that run: their ids, and those of the calls that wait for them.
+    /// Running elicitations: their ids, and the ids of the calls that wait for them.
     asked: Vec<(String, Value)>,
     next_id: usize,
 }
 
 impl Session {
-    /// What the server says to a message.
+    /// The server's response to a message.
     fn answer(&mut self, message: &Value) -> Option<Value> {
         let Some(method) = message["method"].as_str() else { return self.answered(message) };
         let id = message.get("id")?;
@@ -54,7 +54,7 @@ impl Session {
             "tools/list" => json!({"tools": self.tools()}),
             "tools/call" => return Some(self.call(id, &message["params"]["name"])),
             _ => {
-                let error = json!({"code": -32601, "message": format!("no method {method} here")});
+                let error = json!({"code": -32601, "message": format!("this server does not have the method {method}")});
                 return Some(json!({"jsonrpc": "2.0", "id": id, "error": error}));
             }
         };
@@ -82,13 +82,14 @@ impl Session {
                 json!({"jsonrpc": "2.0", "id": question, "method": "elicitation/create", "params": params})
             }
             None => {
-                let error = json!({"code": -32602, "message": format!("no tool {name} here")});
+                let error =
+                    json!({"code": -32602, "message": format!("this server does not have the tool {name}")});
                 json!({"jsonrpc": "2.0", "id": id, "error": error})
             }
         }
     }
 
-    /// The client's answer to an elicitation ends the call that asked.
+    /// The client's response to an elicitation completes the call.
     fn answered(&mut self, message: &Value) -> Option<Value> {
         let place = self.asked.iter().position(|(question, _)| message["id"] == **question)?;
         let (_, call) = self.asked.remove(place);

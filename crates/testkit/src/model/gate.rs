@@ -1,4 +1,4 @@
-//! Pauses that the test releases.
+//! Pauses that the test ends.
 
 use std::fmt;
 use std::future::Future;
@@ -10,13 +10,13 @@ use tokio::sync::watch;
 
 use crate::wait::{DEFAULT_DEADLINE, Wait, WaitError};
 
-/// A point in a [`ModelReply`](crate::ModelReply) where the model stops until the test goes on.
+/// A point in a [`ModelReply`](crate::ModelReply) where the model stops until the test opens the gate.
 ///
-/// Made by [`ScriptedModel::gate`](crate::ScriptedModel::gate), put into a reply with
-/// [`ModelReply::pause`](crate::ModelReply::pause). Clones are one gate. When the last one is dropped, or the model
-/// is, the reply goes on by itself, so a failing test never hangs.
+/// [`ScriptedModel::gate`](crate::ScriptedModel::gate) creates it, and [`ModelReply::pause`](crate::ModelReply::pause)
+/// puts it into a reply. Clones are the same gate. When the last clone or the model is dropped, the gate opens, so a
+/// failing test never hangs.
 ///
-/// A gate opens once and stays open: give each pause its own.
+/// A gate opens once and stays open. Use one gate for each pause.
 #[derive(Clone)]
 pub struct Gate {
     runtime: Handle,
@@ -33,7 +33,7 @@ struct State {
     open: bool,
 }
 
-/// Opens the gate when the last handle goes.
+/// Opens the gate when the last handle is dropped.
 struct Owner(Barrier);
 
 impl Drop for Owner {
@@ -52,22 +52,22 @@ impl Gate {
         self.owner.0.clone()
     }
 
-    /// Lets the reply go on, now or when it comes to the pause.
+    /// Opens the gate: the reply goes on, now or when it reaches the pause.
     pub fn release(&self) {
         self.owner.0.open();
     }
 
-    /// Whether a reply has come to the pause.
+    /// Whether a reply has reached the pause.
     pub fn is_reached(&self) -> bool {
         self.owner.0.0.borrow().reached
     }
 
-    /// Waits, at most 30 seconds, until a reply comes to the pause. Needs no particular executor.
+    /// Waits, at most 30 seconds, until a reply reaches the pause. Works on any executor.
     pub fn reached(&self) -> impl Future<Output = Result<(), WaitError>> + Send + use<> {
         self.reached_within(DEFAULT_DEADLINE)
     }
 
-    /// [`reached`](Self::reached) with another deadline.
+    /// Like [`reached`](Self::reached), with another timeout.
     pub fn reached_within(
         &self,
         deadline: Duration,
@@ -75,19 +75,19 @@ impl Gate {
         self.wait(deadline).wait()
     }
 
-    /// [`reached`](Self::reached) for tests without an executor: blocks the thread.
+    /// Like [`reached`](Self::reached), for tests without an executor. Blocks the thread.
     pub fn wait_reached(&self) -> Result<(), WaitError> {
         self.wait_reached_within(DEFAULT_DEADLINE)
     }
 
-    /// [`wait_reached`](Self::wait_reached) with another deadline.
+    /// Like [`wait_reached`](Self::wait_reached), with another timeout.
     pub fn wait_reached_within(&self, deadline: Duration) -> Result<(), WaitError> {
         self.wait(deadline).block()
     }
 
     fn wait(&self, deadline: Duration) -> Wait {
         let state = self.owner.0.0.subscribe();
-        Wait::new(&self.runtime, "a reply that comes to the gate", deadline, state, |now| now.reached)
+        Wait::new(&self.runtime, "a reply that reaches the gate", deadline, state, |now| now.reached)
     }
 }
 
@@ -96,10 +96,10 @@ impl Barrier {
         self.0.send_modify(|state| state.open = true);
     }
 
-    /// What the model does at the pause.
+    /// Stops the model at the pause.
     pub(crate) async fn pass(&self) {
         self.0.send_modify(|state| state.reached = true);
-        // The sender is `self.0`, so the channel can't close meanwhile.
+        // `self.0` is the sender, so the channel cannot close meanwhile.
         let _ = self.0.subscribe().wait_for(|state| state.open).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A `CODEX_HOME` that points at a model.
+//! A `CODEX_HOME` that points to a model.
 
 use std::env;
 use std::io;
@@ -8,14 +8,14 @@ use tempfile::TempDir;
 
 use super::MODEL;
 
-/// The settings that make a runtime ask this model and no other, each a dotted key with a value.
+/// The settings that make a runtime use only this model, each a dotted key with a value.
 pub(crate) fn settings(base_url: &str) -> [String; 10] {
     [
         format!("model = \"{MODEL}\""),
         "model_provider = \"scripted\"".into(),
-        // Asks a public Git server for plugins.
+        // It would contact a public Git server for plugins.
         "features.plugins = false".into(),
-        // Runs the user's login shell.
+        // It would run the user's login shell.
         "features.shell_snapshot = false".into(),
         "model_providers.scripted.name = \"Scripted model\"".into(),
         format!("model_providers.scripted.base_url = \"{base_url}\""),
@@ -26,12 +26,12 @@ pub(crate) fn settings(base_url: &str) -> [String; 10] {
     ]
 }
 
-/// The variables of this process that reach the runtime: where programs and temporary files are, and which runtime it is.
-/// Windows needs some of its own.
+/// The variables of this process that reach the runtime: the places of programs and temporary files, and the choice of
+/// the runtime. Windows needs a few more.
 pub(crate) const INHERITED: [&str; 7] =
     ["PATH", "TMPDIR", "CODEX_BIN", "SystemRoot", "ComSpec", "TEMP", "USERPROFILE"];
 
-/// A directory with a `config.toml`, removed when dropped.
+/// A directory with a `config.toml`. Dropping it removes the directory.
 pub(crate) struct Home {
     dir: TempDir,
 }
@@ -53,7 +53,7 @@ impl Home {
         self.path().join("config.toml")
     }
 
-    /// An empty home of a user, without a shell's profile, a Git configuration, or skills.
+    /// An empty user home, without a shell profile, a Git configuration or skills.
     pub(crate) fn user(&self) -> PathBuf {
         self.path().join("user")
     }
@@ -71,15 +71,15 @@ impl Home {
         ]
     }
 
-    /// The runtime may have written to the file meanwhile, so it is read first.
+    /// Read the file first, because the runtime may have written to it.
     pub(crate) fn add(&self, toml: &str) -> io::Result<()> {
         let old = std::fs::read_to_string(self.file())?;
         std::fs::write(self.file(), merge(&old, toml))
     }
 }
 
-/// The hosts that are asked without a proxy: what the user has, and loopback, where the model is. Programs look at either
-/// spelling of the variable, so both get what both had.
+/// The hosts that bypass the proxy: the user's, and loopback, where the model listens. Programs read either spelling of
+/// the variable, so both get the union.
 fn no_proxy(of_the_user: [String; 2]) -> String {
     let mut hosts: Vec<&str> = Vec::new();
     let theirs = of_the_user.iter().flat_map(|list| list.split(',')).map(str::trim);
@@ -91,7 +91,7 @@ fn no_proxy(of_the_user: [String; 2]) -> String {
     hosts.join(",")
 }
 
-/// Root keys to the top, tables to the end.
+/// Puts root keys at the top and tables at the end.
 fn merge(old: &str, new: &str) -> String {
     let mut lines = new.split_inclusive('\n');
     let root: usize =
@@ -112,7 +112,7 @@ mod tests {
     use super::{merge, no_proxy};
 
     #[test]
-    fn hosts_without_a_proxy_are_added_to_those_of_the_user() {
+    fn loopback_is_added_to_the_users_no_proxy_hosts() {
         let merged = |one: &str, other: &str| no_proxy([one.into(), other.into()]);
         assert_eq!(merged("", ""), "127.0.0.1,localhost,::1");
         assert_eq!(

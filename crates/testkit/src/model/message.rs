@@ -1,12 +1,12 @@
-//! What goes with a message: its phase, and what it cost.
+//! The phase and the token counts of a message.
 
-/// What a message of the model is meant for.
+/// The purpose of a model's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// A remark on the way.
+    /// A remark during the work.
     Commentary,
-    /// The answer.
+    /// The final answer.
     FinalAnswer,
 }
 
@@ -22,18 +22,18 @@ impl Phase {
 /// Token counts of one reply.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Tokens of the request, cached ones included.
+    /// Tokens of the request, including cached ones.
     pub input: u64,
-    /// Those of `input` that came from a cache.
+    /// The part of `input` that came from a cache.
     pub cached: u64,
-    /// Tokens of the answer, reasoning included.
+    /// Tokens of the reply, including reasoning.
     pub output: u64,
-    /// Those of `output` that were reasoning.
+    /// The part of `output` that was reasoning.
     pub reasoning: u64,
 }
 
 impl Usage {
-    /// Counts without cache and reasoning.
+    /// Counts without cached and reasoning tokens.
     pub const fn new(input: u64, output: u64) -> Self {
         Self { input, cached: 0, output, reasoning: 0 }
     }

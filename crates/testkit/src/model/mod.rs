@@ -1,8 +1,8 @@
 //! A scripted model for the real runtime.
 //!
-//! [`ScriptedModel`] is an HTTP server on the loopback interface that speaks as much of the Responses API as the
-//! runtime asks for. A test queues one [`ModelReply`] for each request that it expects, runs turns, and looks at the
-//! [requests](ScriptedModel::requests) afterwards.
+//! [`ScriptedModel`] is an HTTP server on loopback that implements the part of the Responses API that the runtime uses.
+//! A test queues a [`ModelReply`] for each expected request, runs turns, and then checks the
+//! [requests](ScriptedModel::requests).
 
 mod gate;
 mod home;
@@ -40,23 +40,22 @@ use server::Server;
 /// The name of the model in the configuration.
 pub const MODEL: &str = "mock-model";
 
-/// A model whose answers the test writes.
+/// A model whose replies the test writes.
 ///
-/// It runs on a thread of its own, so it serves blocking and async tests alike, and ends when it is dropped. It
-/// comes with a fresh `CODEX_HOME` whose configuration points at it; the directory goes when the model goes, so
-/// close the client first.
+/// It runs on its own thread, so it serves blocking and async tests. It ends when it is dropped. It creates a new
+/// `CODEX_HOME` whose configuration points to it. Dropping the model removes that directory, so close the client first.
 ///
-/// A request for which no reply is queued fails with a message that says so, which ends the turn, and stands in
-/// [`unanswered`](Self::unanswered).
+/// A request without a queued reply fails with a message that says so. It ends the turn, and
+/// [`unanswered`](Self::unanswered) lists it.
 pub struct ScriptedModel {
-    // First, so that it has ended before the directory is removed.
+    // The first field, so that it has ended before the directory is removed.
     server: Server,
     script: Arc<Script>,
     home: Home,
 }
 
 impl ScriptedModel {
-    /// Starts a model on a free port of the loopback interface.
+    /// Starts a model on a free loopback port.
     pub fn start() -> io::Result<Self> {
         let script = Arc::new(Script::default());
         let server = Server::start(script.clone())?;
@@ -64,13 +63,13 @@ impl ScriptedModel {
         Ok(Self { server, script, home })
     }
 
-    /// Queues the reply to one request. Replies are used in the order in which they were queued.
+    /// Queues the reply to one request. The model uses replies in order.
     pub fn reply(&self, reply: impl Into<ModelReply>) {
         self.script.push(None, reply.into());
     }
 
-    /// Queues the reply to one request for which the condition holds; a request takes the first reply in the queue
-    /// that accepts it. That is how turns of several threads, whose requests come in any order, get theirs.
+    /// Queues the reply to one request that meets the condition. A request takes the first reply in the queue that
+    /// accepts it. Use it for turns of several threads, whose requests arrive in any order.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -90,34 +89,35 @@ impl ScriptedModel {
         self.script.push(Some(Box::new(condition)), reply.into());
     }
 
-    /// What every request gets for which nothing is queued, instead of an error.
+    /// Sets the reply to every request without a queued one, instead of an error.
     pub fn fallback(&self, reply: impl Into<ModelReply>) {
         self.script.set_fallback(reply.into());
     }
 
-    /// What the reviewer says, from now on, about each action that the runtime asks a model to review instead of the user.
-    /// Such requests take nothing from the queue, except what [`reply_when`](Self::reply_when) has queued for them
-    /// ([`is_review`](RecordedRequest::is_review)); without a verdict they fail, and the action is denied.
+    /// Sets the reviewer's verdict, from now on, about each action that the runtime sends to a model instead of the
+    /// user. Such a request takes nothing from the queue, except a reply that [`reply_when`](Self::reply_when) has
+    /// queued for it ([`is_review`](RecordedRequest::is_review)). Without a verdict it fails, and the runtime denies
+    /// the action.
     pub fn review_with(&self, verdict: impl Into<ModelReply>) {
         self.script.set_review(verdict.into());
     }
 
-    /// The requests for a review, in the order of arrival; [`requests`](Self::requests) holds them as well.
+    /// The requests for a review, in order of arrival. [`requests`](Self::requests) contains them too.
     pub fn reviews(&self) -> Vec<RecordedRequest> {
         self.requests().into_iter().filter(RecordedRequest::is_review).collect()
     }
 
-    /// How many replies nobody has asked for yet.
+    /// The number of unused replies.
     pub fn queued(&self) -> usize {
         self.script.queued()
     }
 
-    /// A gate for one [pause](ModelReply::pause).
+    /// Creates a gate for one [pause](ModelReply::pause).
     pub fn gate(&self) -> Gate {
         Gate::new(self.server.handle())
     }
 
-    /// The requests for a reply, in the order of arrival.
+    /// The requests for a reply, in order of arrival.
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.script.requests()
     }
@@ -127,22 +127,22 @@ impl ScriptedModel {
         self.requests().pop()
     }
 
-    /// The requests for which no reply was queued.
+    /// The requests without a queued reply.
     pub fn unanswered(&self) -> Vec<RecordedRequest> {
         self.requests().into_iter().filter(|request| !request.answered).collect()
     }
 
-    /// What was asked of other paths, and refused with 404.
+    /// The requests for other paths, which the model refused with 404.
     pub fn other_requests(&self) -> Vec<RecordedRequest> {
         self.script.other_requests()
     }
 
-    /// Waits, at most 30 seconds, until so many requests have come in all. Needs no particular executor.
+    /// Waits, at most 30 seconds, until this many requests have arrived in total. Works on any executor.
     pub fn requested(&self, count: usize) -> impl Future<Output = Result<(), WaitError>> + Send + use<> {
         self.wait(count, DEFAULT_DEADLINE).wait()
     }
 
-    /// [`requested`](Self::requested) with another deadline.
+    /// Like [`requested`](Self::requested), with another timeout.
     pub fn requested_within(
         &self,
         count: usize,
@@ -151,12 +151,12 @@ impl ScriptedModel {
         self.wait(count, deadline).wait()
     }
 
-    /// [`requested`](Self::requested) for tests without an executor: blocks the thread.
+    /// Like [`requested`](Self::requested), for tests without an executor. Blocks the thread.
     pub fn wait_requested(&self, count: usize) -> Result<(), WaitError> {
         self.wait_requested_within(count, DEFAULT_DEADLINE)
     }
 
-    /// [`wait_requested`](Self::wait_requested) with another deadline.
+    /// Like [`wait_requested`](Self::wait_requested), with another timeout.
     pub fn wait_requested_within(&self, count: usize, deadline: Duration) -> Result<(), WaitError> {
         self.wait(count, deadline).block()
     }
@@ -166,49 +166,51 @@ impl ScriptedModel {
         Wait::new(&self.server.handle(), what, deadline, self.script.count(), move |now| *now >= count)
     }
 
-    /// The address for `base_url` of a `model_provider`.
+    /// The value for `base_url` of a `model_provider`.
     pub fn base_url(&self) -> String {
         self.server.base_url()
     }
 
-    /// The `CODEX_HOME` that belongs to this model.
+    /// This model's `CODEX_HOME`.
     pub fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// The environment variables that make a runtime use [`home`](Self::home), and reach this model without a proxy, for
-    /// programs that start one themselves. `NO_PROXY` and `no_proxy` keep what they hold here.
+    /// Environment variables for programs that start a runtime themselves. They make the runtime use
+    /// [`home`](Self::home) and reach this model without a proxy. `NO_PROXY` and `no_proxy` keep their current
+    /// contents.
     ///
-    /// Other variables of the host still reach such a program; those of [`config`](Self::config) do not.
+    /// The host's other variables still reach such a program, unlike with [`config`](Self::config).
     pub fn env(&self) -> Vec<(String, String)> {
         self.home.env()
     }
 
-    /// A configuration with which a client starts a runtime that uses this model and [`home`](Self::home). Which
-    /// runtime is the client's choice, or set with `codex_bin`.
+    /// A configuration with which a client starts a runtime that uses this model and [`home`](Self::home). The client
+    /// chooses the runtime; `codex_bin` overrides it.
     ///
-    /// The model stands on the command line too: a runtime that outlives its home still asks nobody else.
+    /// The model's settings are on the command line too, so that a runtime that outlives its home still contacts no
+    /// other model.
     ///
-    /// What is set on the host does not change a test. Of this process's environment the runtime and its commands inherit
-    /// `PATH`, `TMPDIR` and `CODEX_BIN` alone: no proxy, no key, no `RUST_LOG`, nothing of Git's. `HOME` is an empty folder
-    /// below [`home`](Self::home), without the profile of a login shell. A test that needs more adds it with
-    /// [`env`](CodexConfig::env) or [`env_inherit`](CodexConfig::env_inherit): for instance `cargo` as rustup installs it
-    /// needs the variables `RUSTUP_HOME` and `CARGO_HOME`, or the user's `HOME`.
+    /// The host's settings do not affect a test. The runtime and its commands inherit only `PATH`, `TMPDIR` and
+    /// `CODEX_BIN` of this process's environment: no proxy, no key, no `RUST_LOG`, no Git variable. `HOME` is an empty
+    /// folder below [`home`](Self::home), without a login shell's profile. Add what a test needs with
+    /// [`env`](CodexConfig::env) or [`env_inherit`](CodexConfig::env_inherit). For example, rustup's `cargo` needs the
+    /// variables `RUSTUP_HOME` and `CARGO_HOME`, or the user's `HOME`.
     ///
-    /// Not kept out: what the system has in `/etc`, such as `/etc/profile`.
+    /// The system's files in `/etc`, such as `/etc/profile`, still apply.
     pub fn config(&self) -> CodexConfig {
         let config = CodexConfig::new().config_overrides(home::settings(&self.base_url()));
         let config = config.env_clear().env_inherit(home::INHERITED).env("HOME", self.home.user());
         self.env().into_iter().fold(config, |config, (name, value)| config.env(name, value))
     }
 
-    /// Adds to `config.toml` in [`home`](Self::home): what stands before the first table of `toml` goes to the top,
-    /// the rest to the end. A runtime reads the file when it starts.
+    /// Adds to `config.toml` in [`home`](Self::home). Lines before the first table of `toml` go to the top, the rest to
+    /// the end. A runtime reads the file when it starts.
     ///
-    /// What the file holds is on the command line as well, and that counts: to change one of those settings, as in
+    /// The initial settings are on the command line too, and the command line wins. To change one of them, as in
     /// `model_providers.scripted.request_max_retries = 2`, use `config_override` of [`config`](Self::config).
     ///
-    /// Features go in as keys like `features.NAME = true`: the file turns two off like that, those that would use
+    /// Write features as keys such as `features.NAME = true`. The file turns off two features this way, which would use
     /// the network and the user's shell.
     pub fn add_config(&self, toml: &str) -> io::Result<()> {
         self.home.add(toml)

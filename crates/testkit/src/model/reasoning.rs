@@ -1,12 +1,12 @@
-//! What the model thinks.
+//! The model's reasoning.
 
 use super::gate::{Barrier, Gate};
 
-/// A reasoning item, streamed as the Responses API does it: a summary in parts, each of them in deltas, and the text of
-/// the reasoning itself.
+/// A reasoning item, streamed as in the Responses API: a summary in parts, each in deltas, and the text of the
+/// reasoning.
 ///
-/// Whether a runtime shows the text is its own affair; 0.163.0 passes on both, as `item/reasoning/summaryTextDelta` and
-/// `item/reasoning/textDelta`.
+/// Runtime 0.163.0 passes on both, as `item/reasoning/summaryTextDelta` and `item/reasoning/textDelta`. Other runtimes
+/// may omit the text.
 ///
 /// ```
 /// use openai_codex_testkit::{ModelReply, Reasoning};
@@ -26,7 +26,7 @@ pub struct Reasoning {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Piece {
-    /// A part of the summary begins.
+    /// The start of a part of the summary.
     SummaryPart,
     SummaryDelta(String),
     TextDelta(String),
@@ -44,20 +44,20 @@ impl Reasoning {
         Self::new().summary_part([text])
     }
 
-    /// One more part of the summary, in these deltas.
+    /// Adds a part of the summary, in these deltas.
     pub fn summary_part<T: Into<String>>(mut self, deltas: impl IntoIterator<Item = T>) -> Self {
         self.pieces.push(Piece::SummaryPart);
         self.pieces.extend(deltas.into_iter().map(|delta| Piece::SummaryDelta(delta.into())));
         self
     }
 
-    /// More of the reasoning itself, in these deltas.
+    /// Adds text of the reasoning, in these deltas.
     pub fn text<T: Into<String>>(mut self, deltas: impl IntoIterator<Item = T>) -> Self {
         self.pieces.extend(deltas.into_iter().map(|delta| Piece::TextDelta(delta.into())));
         self
     }
 
-    /// Stops here until the test releases the gate. What came before has been sent.
+    /// Stops here until the test opens the gate. The model has sent everything before it.
     pub fn pause(mut self, gate: &Gate) -> Self {
         self.pieces.push(Piece::Pause(gate.barrier()));
         self

@@ -1,4 +1,4 @@
-//! What the model answers to one request.
+//! The model's reply to one request.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::message::{Phase, Usage};
 use super::reasoning::Reasoning;
 use super::tool::ModelToolCall;
 
-/// The model's answer to one request of the runtime: a sequence of parts, sent in order.
+/// The model's reply to one request of the runtime: a sequence of parts, sent in order.
 ///
 /// ```
 /// use openai_codex_testkit::{ModelReply, ModelToolCall, Phase, Reasoning, Usage};
@@ -29,7 +29,7 @@ use super::tool::ModelToolCall;
 /// # let _ = (plain, streamed, phases, command, asks_first, two_at_once, thoughtful, broken, busy, lost);
 /// ```
 ///
-/// A reply that holds tool calls makes the runtime run them and ask the model again: queue a second reply for that.
+/// After a reply with tool calls the runtime runs them and sends another request. Queue a second reply for it.
 #[derive(Debug, Clone, Default)]
 #[must_use = "a reply does nothing until it is given to a model"]
 pub struct ModelReply {
@@ -44,17 +44,17 @@ pub struct ModelReply {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Part {
-    /// A message begins.
+    /// The start of a message.
     Open(Option<Phase>),
-    /// More text of the message that is open.
+    /// Text of the open message.
     Delta(String),
-    /// The message that is open ends.
+    /// The end of the open message.
     Close,
     Call(ModelToolCall),
     Reasoning(Reasoning),
     Pause(Barrier),
     Delay(Duration),
-    /// Bytes as they are.
+    /// Bytes, unchanged.
     Raw(String),
 }
 
@@ -74,17 +74,17 @@ pub(crate) enum End {
         headers: Vec<(String, String)>,
         body: String,
     },
-    /// The body ends as it should, but without an event that says so.
+    /// The body ends properly, but without an event that says so.
     Silent,
     /// The connection breaks.
     Cut {
-        /// Whether half an event goes out first.
+        /// Whether half an event is sent first.
         mid_event: bool,
     },
 }
 
 impl ModelReply {
-    /// An empty reply: the model says nothing and is done.
+    /// An empty reply: the model finishes without a message.
     pub fn new() -> Self {
         Self::default()
     }
@@ -104,24 +104,24 @@ impl ModelReply {
         Self::new().call(ModelToolCall::new(name, arguments))
     }
 
-    /// The stream begins and then reports that the model failed, with this message.
+    /// A stream that starts and then reports that the model failed, with this message.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new().fail(message)
     }
 
-    /// No stream at all: an HTTP answer of this status. Of the parts of the reply only pauses and delays count.
+    /// An HTTP response with this status instead of a stream. Only the pauses and delays of the reply apply.
     ///
-    /// The runtime shows the `error.message` of a JSON body with some statuses (401 among them), the whole body with 400,
-    /// and words of its own with 429 and 5xx.
+    /// The runtime shows the `error.message` of a JSON body for some statuses (401 among them), the whole body for 400,
+    /// and its own text for 429 and 5xx.
     pub fn http_error(status: u16, body: impl Into<String>) -> Self {
         Self { end: End::Http { status, headers: Vec::new(), body: body.into() }, ..Self::default() }
     }
 
-    /// A header of an [HTTP error](Self::http_error), such as `retry-after`. Other replies have none.
+    /// Adds a header to an [HTTP error](Self::http_error), such as `retry-after`. Other replies have no headers.
     ///
-    /// The model's configuration forbids the runtime to try again. If `request_max_retries` or `stream_max_retries` of
-    /// `model_providers.scripted` allow it, runtime 0.163.0 does so after as many seconds as `retry-after` says; after a 429
-    /// only if there is that header, and `stream_max_retries` allows it.
+    /// The model's configuration turns retries off. If `request_max_retries` or `stream_max_retries` of
+    /// `model_providers.scripted` turns them on, runtime 0.163.0 waits as many seconds as `retry-after` says. After a
+    /// 429 it retries only if that header is present and `stream_max_retries` allows it.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         if let End::Http { headers, .. } = &mut self.end {
             headers.push((name.into(), value.into()));
@@ -129,7 +129,7 @@ impl ModelReply {
         self
     }
 
-    /// A piece of text: the next one of the message that is open, or the first of a new one.
+    /// Adds a piece of text to the open message, or starts a new message with it.
     pub fn delta(mut self, text: impl Into<String>) -> Self {
         if !self.open {
             self.parts.push(Part::Open(self.phase.take()));
@@ -139,7 +139,7 @@ impl ModelReply {
         self
     }
 
-    /// Ends the message that is open; the next [`delta`](Self::delta) begins another.
+    /// Ends the open message. The next [`delta`](Self::delta) starts another.
     pub fn end_message(mut self) -> Self {
         if std::mem::take(&mut self.open) {
             self.parts.push(Part::Close);
@@ -147,64 +147,64 @@ impl ModelReply {
         self
     }
 
-    /// Ends the message that is open and gives the next one a phase.
+    /// Ends the open message and sets the phase of the next one.
     pub fn phase(mut self, phase: Phase) -> Self {
         self = self.end_message();
         self.phase = Some(phase);
         self
     }
 
-    /// A whole message in a phase.
+    /// Adds a whole message with a phase.
     pub fn message(self, text: impl Into<String>, phase: Phase) -> Self {
         self.phase(phase).delta(text).end_message()
     }
 
-    /// A tool call.
+    /// Adds a tool call.
     pub fn call(mut self, call: ModelToolCall) -> Self {
         self = self.end_message();
         self.parts.push(Part::Call(call));
         self
     }
 
-    /// What the model thinks before it speaks or acts.
+    /// Adds reasoning, before the model speaks or acts.
     pub fn reasoning(mut self, reasoning: Reasoning) -> Self {
         self = self.end_message();
         self.parts.push(Part::Reasoning(reasoning));
         self
     }
 
-    /// Any event of the Responses API, one that makes no sense included; its `type` is its name.
+    /// Adds any event of the Responses API, valid or not. Its `type` is its name.
     pub fn event(self, event: Value) -> Self {
         let name = event["type"].as_str().unwrap_or_default();
         self.raw(format!("event: {name}\ndata: {event}\n\n"))
     }
 
-    /// An event whose data is no JSON. The runtime passes over it.
+    /// Adds an event whose data is not valid JSON. The runtime skips it.
     pub fn malformed_event(self) -> Self {
         self.raw("event: response.output_text.delta\ndata: {\"type\": \"response.output_te\n\n")
     }
 
-    /// Text that stands in the body as it is, between events.
+    /// Adds text to the body, unchanged, between events.
     pub fn raw(mut self, text: impl Into<String>) -> Self {
         self.parts.push(Part::Raw(text.into()));
         self
     }
 
-    /// Waits here in real time. A test that can say when to go on takes a [`pause`](Self::pause): it is as fast as it can
-    /// be, and never too fast. What a delay is for is a deadline that has to pass, or a stream to look at.
+    /// Waits in real time. If the test knows when to go on, use [`pause`](Self::pause): it is as fast as possible, and
+    /// never too fast. A delay is for an expiring timeout, or for a stream to watch.
     pub fn delay(mut self, time: Duration) -> Self {
         self.parts.push(Part::Delay(time));
         self
     }
 
-    /// Stops here until the test releases the gate. What came before has been sent.
+    /// Stops here until the test opens the gate. The model has sent everything before it.
     pub fn pause(mut self, gate: &Gate) -> Self {
         self.parts.push(Part::Pause(gate.barrier()));
         self
     }
 
-    /// Ends the reply with a failure instead of completion. The code is `invalid_prompt`: the runtime doesn't try
-    /// again, and passes the message on as it is.
+    /// Ends the reply with a failure instead of completion. The code is `invalid_prompt`: the runtime does not retry,
+    /// and passes the message on unchanged.
     pub fn fail(self, message: impl Into<String>) -> Self {
         self.fail_with("invalid_prompt", message)
     }
@@ -216,8 +216,8 @@ impl ModelReply {
         self
     }
 
-    /// Ends the reply with `response.incomplete`, for a reason such as `max_output_tokens` or `content_filter`. The turn
-    /// fails with it.
+    /// Ends the reply with `response.incomplete`, for a reason such as `max_output_tokens` or `content_filter`. The
+    /// turn fails with that reason.
     pub fn incomplete(mut self, reason: impl Into<String>) -> Self {
         self.end = End::Incomplete { reason: reason.into() };
         self
@@ -235,23 +235,23 @@ impl ModelReply {
         self
     }
 
-    /// Ends the body after the parts so far, in good order but without `response.completed`.
+    /// Ends the body properly after the parts so far, but without `response.completed`.
     pub fn end_early(mut self) -> Self {
         self.end = End::Silent;
         self
     }
 
-    /// The token counts reported at the end; zeros unless said.
+    /// Sets the token counts at the end of the reply. The default is zero.
     pub fn usage(mut self, usage: Usage) -> Self {
         self.usage = usage;
         self
     }
 
-    /// The parts with the last message closed.
+    /// The parts, with the last message closed.
     pub(crate) fn into_parts(self) -> (Vec<Part>, Usage, End) {
         let closed = match self.end {
             End::Completed => self.end_message(),
-            // Anything else cuts a message short.
+            // Anything else would cut a message short.
             _ => self,
         };
         (closed.parts, closed.usage, closed.end)

@@ -1,25 +1,25 @@
-//! What the runtime asked the model.
+//! A request from the runtime to the model.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// One request that the model got.
+/// A request that the model received.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct RecordedRequest {
     /// The HTTP method.
     pub method: String,
-    /// The path, with the query if there is one.
+    /// The path, with its query.
     pub path: String,
-    /// Header names, in lower case, and values, in the order of arrival.
+    /// Header names, in lower case, and values, in order of arrival.
     pub headers: Vec<(String, String)>,
-    /// The body; `Null` if it is no JSON.
+    /// The body, or `Null` if it is not JSON.
     pub body: Value,
     pub(crate) answered: bool,
 }
 
-/// Without the values of headers that hold keys.
+/// Omits the values of headers that contain keys.
 impl fmt::Debug for RecordedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<_> = self
@@ -41,17 +41,17 @@ impl fmt::Debug for RecordedRequest {
 }
 
 impl RecordedRequest {
-    /// Whether the script had a reply for it.
+    /// Whether the script had a reply.
     pub fn was_answered(&self) -> bool {
         self.answered
     }
 
-    /// The first header of this name (any case).
+    /// The first header of this name, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// The name of the model that was asked for.
+    /// The name of the requested model.
     pub fn model(&self) -> Option<&str> {
         self.body["model"].as_str()
     }
@@ -61,10 +61,10 @@ impl RecordedRequest {
         list(&self.body["input"])
     }
 
-    /// The texts of all messages of a role (`user`, `assistant`, `developer`), in order. The runtime's own
-    /// instructions are the developer's.
+    /// The texts of all messages of a role (`user`, `assistant`, `developer`), in order. The runtime's own instructions
+    /// have the role `developer`.
     ///
-    /// Images and other parts that aren't text are left out.
+    /// Images and other parts that are not text are omitted.
     pub fn texts(&self, role: &str) -> Vec<&str> {
         self.input()
             .iter()
@@ -74,18 +74,17 @@ impl RecordedRequest {
             .collect()
     }
 
-    /// The texts of the user, in order. The first ones are the runtime's own: it describes the environment in the
-    /// user's name.
+    /// The user's texts, in order. The first ones are the runtime's: it describes the environment as the user.
     pub fn user_texts(&self) -> Vec<&str> {
         self.texts("user")
     }
 
-    /// What the user said last.
+    /// The user's last text.
     pub fn last_user_text(&self) -> Option<&str> {
         self.user_texts().pop()
     }
 
-    /// The tool calls of the conversation, in order; those of [custom tools](crate::ModelToolCall::custom) are
+    /// The tool calls of the conversation, in order. Calls of [custom tools](crate::ModelToolCall::custom) are
     /// [`items`](Self::items) of the type `custom_tool_call`.
     pub fn function_calls(&self) -> Vec<&Value> {
         self.items("function_call")
@@ -96,8 +95,8 @@ impl RecordedRequest {
         self.items("function_call_output")
     }
 
-    /// The text of the last output of a tool, a custom one included. Of several parts it is the last one: the runtime
-    /// puts the time that an MCP tool has taken before what the tool says.
+    /// The text of the last tool output, including those of custom tools. If it has several parts, the last one: the
+    /// runtime puts an MCP tool's duration before the tool's text.
     pub fn last_output(&self) -> Option<&str> {
         let outputs = ["function_call_output", "custom_tool_call_output"];
         let output =
@@ -105,7 +104,7 @@ impl RecordedRequest {
         output.as_str().or_else(|| list(output).iter().rev().find_map(|part| part["text"].as_str()))
     }
 
-    /// The text of the output of the tool call of this id.
+    /// The text of the output of the tool call with this id.
     pub fn output_of(&self, call_id: &str) -> Option<&str> {
         let output = &self
             .input()
@@ -114,12 +113,12 @@ impl RecordedRequest {
         output.as_str().or_else(|| list(output).iter().rev().find_map(|part| part["text"].as_str()))
     }
 
-    /// The tools on offer.
+    /// The offered tools.
     pub fn tools(&self) -> &[Value] {
         list(&self.body["tools"])
     }
 
-    /// The names of the tools on offer.
+    /// The names of the offered tools.
     pub fn tool_names(&self) -> Vec<&str> {
         self.tools()
             .iter()
@@ -127,7 +126,7 @@ impl RecordedRequest {
             .collect()
     }
 
-    /// The items of the conversation that are of this type.
+    /// The items of the conversation with this type.
     pub fn items(&self, kind: &str) -> Vec<&Value> {
         self.input().iter().filter(|item| item["type"] == kind).collect()
     }

@@ -1,15 +1,16 @@
-//! The reviewer that the runtime asks instead of the user.
+//! The reviewer that the runtime uses instead of the user.
 
 use serde_json::{Value, json};
 
 use super::reply::ModelReply;
 use super::request::RecordedRequest;
 
-/// What the scripted reviewer says about an action that wants out of the sandbox.
+/// The scripted reviewer's verdict about an action that needs to leave the sandbox.
 ///
 /// With the reviewer `auto_review` (the SDK's `ApprovalMode::AutoReview`) the runtime asks a model about such actions,
-/// and not the client. That is one more request to the same model server, with the model `codex-auto-review` or, for
-/// runtime 0.169.0, that of the thread; the answer is a message whose text is JSON, with an `outcome` of `allow` or `deny`.
+/// not the client. It sends one more request to the same model server. The request's model is `codex-auto-review`, or
+/// the thread's model for runtime 0.169.0. The reply is a message whose text is JSON, with an `outcome` of `allow` or
+/// `deny`.
 ///
 /// ```
 /// use openai_codex_testkit::{ModelToolCall, ScriptedModel, Verdict};
@@ -31,7 +32,7 @@ impl Verdict {
         Self(json!({"outcome": "allow", "risk_level": "low", "user_authorization": "high"}))
     }
 
-    /// The action may not run, for this reason. The model that wanted it is told.
+    /// The action may not run, for this reason. The runtime reports that to the model that requested it.
     pub fn deny(rationale: impl Into<String>) -> Self {
         Self(json!({"outcome": "deny", "risk_level": "high"})).rationale(rationale)
     }
@@ -41,12 +42,12 @@ impl Verdict {
         self.set("rationale", rationale)
     }
 
-    /// How risky the action is: `low`, `medium`, `high` or `critical`.
+    /// Sets the risk of the action: `low`, `medium`, `high` or `critical`.
     pub fn risk_level(self, level: impl Into<String>) -> Self {
         self.set("risk_level", level)
     }
 
-    /// How far the user has authorised the action: `unknown`, `low`, `medium` or `high`.
+    /// Sets how far the user has authorized the action: `unknown`, `low`, `medium` or `high`.
     pub fn user_authorization(self, level: impl Into<String>) -> Self {
         self.set("user_authorization", level)
     }
@@ -64,13 +65,13 @@ impl From<Verdict> for ModelReply {
 }
 
 impl RecordedRequest {
-    /// Whether the runtime asks for a [review](Verdict) of an action.
+    /// Whether the runtime requests a [review](Verdict) of an action.
     pub fn is_review(&self) -> bool {
-        // The runtime says on whose behalf a request is made.
+        // The runtime names the subject of a request in this header.
         self.header("x-openai-subagent") == Some("guardian")
     }
 
-    /// The action that is to be reviewed, as the runtime describes it: `tool`, `command` and more.
+    /// The action to review, as the runtime describes it: `tool`, `command` and more.
     pub fn reviewed_action(&self) -> Option<Value> {
         if !self.is_review() {
             return None;

@@ -10,11 +10,11 @@ use super::request::RecordedRequest;
 
 type Condition = Box<dyn Fn(&RecordedRequest) -> bool + Send>;
 
-/// What the test and the server share.
+/// The state that the test and the server share.
 #[derive(Default)]
 pub(crate) struct Script {
     state: Mutex<State>,
-    /// How many requests there were; changes after the request is on record.
+    /// The number of requests. It changes after the request is recorded.
     count: watch::Sender<usize>,
 }
 
@@ -22,14 +22,14 @@ pub(crate) struct Script {
 struct State {
     queue: VecDeque<(Option<Condition>, ModelReply)>,
     fallback: Option<ModelReply>,
-    /// What the reviewer says.
+    /// The reviewer's verdict.
     review: Option<ModelReply>,
     requests: Vec<RecordedRequest>,
     others: Vec<RecordedRequest>,
 }
 
 impl Script {
-    /// A condition that panicked takes its connection down, not the script.
+    /// A condition that panics breaks its connection, not the script.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -62,10 +62,10 @@ impl Script {
         self.count.subscribe()
     }
 
-    /// Records a request and finds its reply and its number, which starts at 1.
+    /// Records a request. Returns its reply and its number, which starts at 1.
     pub(crate) fn answer(&self, mut request: RecordedRequest) -> (usize, Option<ModelReply>) {
         let mut state = self.state();
-        // A review is no part of the conversation: it takes nothing that isn't meant for it.
+        // A review is not part of the conversation. It takes only replies that are meant for it.
         let review = request.is_review();
         let accepts =
             |entry: &(Option<Condition>, ModelReply)| entry.0.as_ref().map_or(!review, |fits| fits(&request));

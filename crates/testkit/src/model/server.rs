@@ -21,11 +21,11 @@ use super::request::RecordedRequest;
 use super::script::Script;
 use super::sse::{self, Step};
 
-/// A server that ends, thread and connections and all, when it is dropped.
+/// A server that ends, with its thread and its connections, on drop.
 pub(crate) struct Server {
     address: SocketAddr,
     handle: Handle,
-    // Dropped to stop the thread.
+    // Dropping it stops the thread.
     stop: Option<oneshot::Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -47,7 +47,7 @@ impl Server {
                     _ = axum::serve(listener, app).into_future() => {}
                 }
             });
-            // Dropping the runtime here ends every connection, those that wait at a gate too.
+            // Dropping the runtime here ends every connection, including those that wait at a gate.
         })?;
         Ok(Self { address, handle, stop: Some(stop), thread: Some(thread) })
     }
@@ -87,13 +87,13 @@ async fn serve(State(script): State<Arc<Script>>, request: Request) -> Response 
         record.body = serde_json::from_slice(&bytes).unwrap_or_default();
     }
     if head.method != Method::POST || head.uri.path() != "/v1/responses" {
-        let message = format!("the scripted model has nothing at {} {}", record.method, record.path);
+        let message = format!("the scripted model does not serve {} {}", record.method, record.path);
         script.record_other(record);
         let body = json!({"error": {"type": "scripted_model", "message": message}}).to_string();
         return (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "application/json")], body).into_response();
     }
     let (number, reply) = script.answer(record);
-    // Not an HTTP error: of those the runtime keeps the message to itself.
+    // Do not send an HTTP error: the runtime would hide its message.
     let nothing =
         || ModelReply::failed(format!("the scripted model has no reply queued for request number {number}"));
     respond(reply.unwrap_or_else(nothing), number).await
@@ -118,7 +118,7 @@ async fn respond(mut reply: ModelReply, number: usize) -> Response {
     }
 }
 
-/// An answer that is no stream. What HTTP doesn't allow is left out of it.
+/// An HTTP response without a stream. It omits what HTTP does not allow.
 fn http(status: u16, headers: Vec<(String, String)>, body: String) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, body).into_response();
@@ -139,7 +139,7 @@ fn stream(reply: ModelReply, number: usize) -> Response {
                 Step::Pause(barrier) => barrier.pass().await,
                 Step::Delay(time) => tokio::time::sleep(time).await,
                 Step::Cut => {
-                    // An error of the body ends the connection at once; waiting lets go out what came before it.
+                    // An error of the body ends the connection at once. Waiting lets earlier data go out first.
                     tokio::task::yield_now().await;
                     return Some((Err(io::Error::other("the script breaks the connection")), steps));
                 }

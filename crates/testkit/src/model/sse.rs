@@ -10,7 +10,7 @@ use super::reasoning::{Piece, Reasoning};
 use super::reply::{End, ModelReply, Part};
 use super::tool::{Kind, ModelToolCall};
 
-/// What the body of one answer does next.
+/// The next step of a response body.
 #[derive(Debug)]
 pub(crate) enum Step {
     Send(String),
@@ -20,7 +20,7 @@ pub(crate) enum Step {
     Cut,
 }
 
-/// The steps of a reply; `number` tells apart the ids of different replies.
+/// The steps of a reply. `number` makes the ids of different replies distinct.
 pub(crate) fn steps(reply: ModelReply, number: usize) -> Vec<Step> {
     let (parts, usage, end) = reply.into_parts();
     let mut writer = Writer { number, steps: Vec::new(), items: 0, message: None };
@@ -39,7 +39,7 @@ struct Writer {
     message: Option<Message>,
 }
 
-/// A message that is being written.
+/// A message in progress.
 struct Message {
     id: String,
     index: usize,
@@ -118,7 +118,7 @@ impl Writer {
     fn call(&mut self, call: ModelToolCall) {
         let index = self.next_index();
         let call_id = call.call_id.unwrap_or_else(|| format!("call_{}_{index}", self.number));
-        // Arguments travel as a string of JSON; a bare string is taken to be that text already.
+        // Arguments are sent as a string of JSON. A plain string is taken as that text.
         let arguments = match call.arguments {
             Value::String(text) => text,
             other => other.to_string(),
@@ -163,7 +163,7 @@ impl Writer {
                     })
                 }
                 Piece::SummaryDelta(delta) => {
-                    // A delta always follows the part that it belongs to.
+                    // A delta always follows the start of its part.
                     summary[part].push_str(&delta);
                     json!({
                         "type": "response.reasoning_summary_text.delta", "item_id": id, "output_index": index,

@@ -1,11 +1,11 @@
-//! Calls of tools.
+//! Tool calls.
 
 use serde_json::{Map, Value, json};
 
-/// Ends the input of a patch.
+/// The line that ends the input of a patch.
 const PATCH_END: &str = "TESTKIT_PATCH";
 
-/// One call of a tool by the model.
+/// A tool call of the model.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use = "a call does nothing until it is part of a reply"]
 pub struct ModelToolCall {
@@ -16,7 +16,7 @@ pub struct ModelToolCall {
     pub(crate) namespace: Option<String>,
 }
 
-/// Which item of the Responses API a call is.
+/// The Responses API item of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// `function_call`.
@@ -26,8 +26,8 @@ pub(crate) enum Kind {
 }
 
 impl ModelToolCall {
-    /// A call with all its arguments. An object is usual; anything else is sent as it is, which is a way to see what
-    /// happens to a call that makes no sense.
+    /// A call with all its arguments. They are usually an object. Anything else is sent unchanged, to test a malformed
+    /// call.
     pub fn new(name: impl Into<String>, arguments: Value) -> Self {
         Self { kind: Kind::Function, name: name.into(), arguments, call_id: None, namespace: None }
     }
@@ -37,20 +37,19 @@ impl ModelToolCall {
         Self { kind: Kind::Custom, ..Self::new(name, Value::String(input.into())) }
     }
 
-    /// The runtime's own command tool: it runs the line in a shell, in its sandbox.
+    /// A call of the runtime's command tool, which runs the line in a shell, in its sandbox.
     ///
-    /// The argument `login` is false, so that the start-up files of whoever runs the test don't add to the output.
+    /// The argument `login` is false, so that the user's shell profile does not add to the output.
     pub fn exec_command(command: impl Into<String>) -> Self {
         Self::new("exec_command", Value::Object(Map::new())).arg("cmd", command.into()).arg("login", false)
     }
 
-    /// Changes files by a patch, in the format that lies between `*** Begin Patch` and `*** End Patch`; both lines are
-    /// added unless they are there.
+    /// Changes files with a patch, in the format between `*** Begin Patch` and `*** End Patch`. Both lines are added if
+    /// they are missing.
     ///
-    /// It goes through the command tool, as `apply_patch` with the patch as its input: runtime 0.163.0 applies such a
-    /// command itself, under the rules of its sandbox, and makes a file change of it. It offers a custom tool
-    /// `apply_patch` as well, but only with some models of its own catalogue, such as `gpt-5.5`: with one of those,
-    /// [`custom`](Self::custom) calls it.
+    /// It calls the command tool with `apply_patch` and the patch as its input. Runtime 0.163.0 applies such a command
+    /// itself, under its sandbox rules, and reports a file change. With some models of its catalog, such as `gpt-5.5`,
+    /// it also offers a custom tool `apply_patch`; call that with [`custom`](Self::custom).
     ///
     /// ```
     /// use openai_codex_testkit::ModelToolCall;
@@ -72,22 +71,22 @@ impl ModelToolCall {
         Self::exec_command(format!("apply_patch <<'{PATCH_END}'\n{patch}\n{PATCH_END}\n"))
     }
 
-    /// Asks the user questions, one to three of them.
+    /// Asks the user one to three questions.
     ///
-    /// The runtime sends the client `item/tool/requestUserInput` if the turn is in plan mode, that is, if `turn/start`
-    /// has a `collaborationMode` of
-    /// `{"mode": "plan", "settings": {"model": "mock-model", "reasoning_effort": null, "developer_instructions": null}}`,
-    /// or in any mode if the configuration says `features.default_mode_request_user_input = true`.
+    /// The runtime sends the client `item/tool/requestUserInput` if the turn is in plan mode: `turn/start` has a
+    /// `collaborationMode` of `{"mode": "plan", "settings": {"model": "mock-model", "reasoning_effort": null,
+    /// "developer_instructions": null}}`. With the configuration `features.default_mode_request_user_input = true` it
+    /// does so in any mode.
     pub fn request_user_input(questions: impl IntoIterator<Item = Question>) -> Self {
         let questions: Vec<Value> = questions.into_iter().map(Question::into_value).collect();
         Self::new("request_user_input", json!({"questions": questions}))
     }
 
-    /// Asks for more permissions, for this reason: an object that may hold
-    /// `"file_system": {"read": […], "write": […]}`, with absolute paths, and `"network": {"enabled": true}`.
+    /// Requests more permissions, for this reason. The permissions are an object with `"file_system": {"read": […],
+    /// "write": […]}`, with absolute paths, or `"network": {"enabled": true}`, or both.
     ///
-    /// The runtime sends the client `item/permissions/requestApproval` if the configuration says
-    /// `features.request_permissions_tool = true`, the approval policy is `on-request` and the user is the reviewer.
+    /// The runtime sends the client `item/permissions/requestApproval` under three conditions: the configuration has
+    /// `features.request_permissions_tool = true`, the approval policy is `on-request`, and the user is the reviewer.
     pub fn request_permissions(reason: impl Into<String>, permissions: Value) -> Self {
         Self::new("request_permissions", json!({"reason": reason.into(), "permissions": permissions}))
     }
@@ -97,32 +96,32 @@ impl ModelToolCall {
         Self::new(tool, arguments).namespace(format!("mcp__{server}"))
     }
 
-    /// One more argument, or another value for one. `exec_command` knows `workdir`, `yield_time_ms`,
-    /// `max_output_tokens`, `tty`, `shell`, `login`, `prefix_rule` and what [`escalate`](Self::escalate) sets.
+    /// Sets an argument. `exec_command` knows `workdir`, `yield_time_ms`, `max_output_tokens`, `tty`, `shell`, `login`,
+    /// `prefix_rule`, and the arguments that [`escalate`](Self::escalate) sets.
     ///
     /// # Panics
-    /// If the arguments aren't an object.
+    /// If the arguments are not an object.
     pub fn arg(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         let Value::Object(arguments) = &mut self.arguments else {
-            panic!("the arguments of the tool call {:?} are no object", self.name);
+            panic!("the arguments of the tool call {:?} are not an object", self.name);
         };
         arguments.insert(name.into(), value.into());
         self
     }
 
-    /// Asks to run outside the sandbox, for this reason. With an approval policy of `on-request` the runtime asks who is
-    /// to review: the client, or a model, whose verdict [`review_with`](crate::ScriptedModel::review_with) sets.
+    /// Requests to run outside the sandbox, for this reason. With the approval policy `on-request` the runtime asks the
+    /// reviewer: the client, or a model, whose verdict [`review_with`](crate::ScriptedModel::review_with) sets.
     pub fn escalate(self, justification: impl Into<String>) -> Self {
         self.arg("sandbox_permissions", "require_escalated").arg("justification", justification.into())
     }
 
-    /// The namespace of the tool, for one that has one: `multi_agent_v1` has `spawn_agent` and `wait_agent`.
+    /// Sets the tool's namespace. For example, `multi_agent_v1` has `spawn_agent` and `wait_agent`.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = Some(namespace.into());
         self
     }
 
-    /// The id that ties the call to its output; otherwise one is made up.
+    /// Sets the id that ties the call to its output. The default is generated.
     pub fn call_id(mut self, id: impl Into<String>) -> Self {
         self.call_id = Some(id.into());
         self
@@ -140,12 +139,12 @@ pub struct Question {
 }
 
 impl Question {
-    /// A question without options. The answer bears its id.
+    /// A question without options. The answer carries this id.
     pub fn new(id: impl Into<String>, header: impl Into<String>, question: impl Into<String>) -> Self {
         Self { id: id.into(), header: header.into(), question: question.into(), options: Vec::new() }
     }
 
-    /// One more answer to choose from. The runtime demands two or three of them.
+    /// Adds an option. The runtime requires two or three.
     pub fn option(mut self, label: impl Into<String>, description: impl Into<String>) -> Self {
         self.options.push((label.into(), description.into()));
         self

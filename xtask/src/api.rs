@@ -1,4 +1,4 @@
-//! `cargo xtask api`: the public API of our crates, as text that a change has to change too.
+//! `cargo xtask api`: the public API of our crates as text, so that a change of the API shows in a diff.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::Failure;
 use crate::cargo::{cargo_with, root};
 
-/// The protocol crate is not among them: it is generated, and its vendored facts say what is in it.
+/// The generated protocol crate is missing: its vendored facts list its contents.
 const CRATES: [&str; 4] =
     ["openai-codex", "openai-codex-macros", "openai-codex-runtime", "openai-codex-testkit"];
 
-/// Writes the snapshots, or with `check` fails where they differ.
+/// Writes the snapshots. With `check`, fails if they differ.
 pub(crate) fn snapshot(check: bool) -> Result<(), Failure> {
-    // A folder of its own: the variable that lets a stable rustdoc write JSON would have everything built anew.
+    // Use a separate folder: the variable that lets a stable rustdoc write JSON would rebuild everything.
     let target = root().join("target").join("api");
     let mut stale = Vec::new();
     for name in CRATES {

@@ -1,4 +1,4 @@
-//! Running a program that may hang.
+//! Runs a program with a time limit.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use crate::Failure;
 
-/// What a program has printed, and how it ended.
+/// The output of a program, and how it ended.
 pub(crate) struct Ended {
     pub(crate) stdout: String,
-    /// `None`: its time was up, and it was killed.
+    /// `None` if the time was up and the program was killed.
     pub(crate) success: Option<bool>,
 }
 
-/// Runs a command to its end, or to the end of its time. What it started itself ends with its input.
+/// Runs a command until it ends or the time is up. Processes that it started end with their input.
 pub(crate) fn run(command: &mut Command, time: Duration) -> Result<Ended, Failure> {
     let shown = command.get_program().to_string_lossy().into_owned();
-    let failed = |error: std::io::Error| format!("`{shown}` could not be run: {error}");
+    let failed = |error: std::io::Error| format!("`{shown}` could not start: {error}");
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
     let (said, end) = mpsc::channel();

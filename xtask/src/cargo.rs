@@ -1,11 +1,11 @@
-//! Running cargo, its output untouched.
+//! Runs cargo and passes its output through.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Failure;
 
-/// The repository's root: xtask lives one folder below it.
+/// The root of the repository, one folder above xtask.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
@@ -16,7 +16,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Result<(), Failure> {
     cargo_with(arguments, &[])
 }
 
-/// The same with environment variables.
+/// Like [`cargo`], with environment variables.
 pub(crate) fn cargo_with(arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), Failure> {
     let shown = format!("cargo {}", arguments.join(" "));
     eprintln!("$ {shown}");
@@ -26,6 +26,6 @@ pub(crate) fn cargo_with(arguments: &[&str], variables: &[(&str, &str)]) -> Resu
         .envs(variables.iter().copied())
         .current_dir(root())
         .status()
-        .map_err(|e| format!("`{shown}` could not be run: {e}"))?;
+        .map_err(|e| format!("`{shown}` could not start: {e}"))?;
     if status.success() { Ok(()) } else { Err(format!("`{shown}` failed ({status})").into()) }
 }

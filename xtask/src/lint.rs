@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 use crate::Failure;
 use crate::cargo::{cargo, cargo_with, root};
 
-/// A check by a cargo subcommand that rustup does not bring.
+/// A check by a cargo subcommand that is not part of rustup.
 struct Tool {
     arguments: &'static [&'static str],
-    /// The check is left out while the repository has no such file.
+    /// The check is skipped if the repository has no such file.
     configured_by: &'static str,
     install: &'static str,
 }
@@ -20,19 +20,20 @@ const TOOLS: [Tool; 1] = [Tool {
     install: "cargo install --locked cargo-deny",
 }];
 
-/// The fuzz targets, and what they need.
+/// The fuzz targets, and the tools that they need.
 const TARGETS: [&str; 4] = ["decode", "envelope", "lines", "router"];
 const FUZZER: &str = "cargo install --locked cargo-fuzz";
 const NIGHTLY: &str = "rustup toolchain install nightly --profile minimal";
-/// For how many seconds each target looks for something new, after its corpus.
+/// How many seconds each target searches for new inputs, after its corpus.
 const FUZZING: u32 = 20;
 
-/// Format, clippy and rustdoc with warnings denied, and then the further tools. All run; failures are told together.
+/// Runs format, clippy and rustdoc with warnings denied, then the additional tools. Runs all of them and reports all
+/// failures.
 pub(crate) fn lint(with_tools: bool) -> Result<(), Failure> {
     let mut results = vec![
         cargo(&["fmt", "--all", "--check"]),
         cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"]),
-        // As most programs have it: without the requests and types that are behind features.
+        // The configuration of most programs: without the requests and types that features gate.
         cargo(&["clippy", "--package", "openai-codex", "--", "--deny", "warnings"]),
         cargo_with(
             &["doc", "--workspace", "--all-features", "--no-deps"],
@@ -52,11 +53,11 @@ pub(crate) fn lint(with_tools: bool) -> Result<(), Failure> {
 fn run_tool(tool: &Tool) -> Result<(), Failure> {
     let shown = format!("cargo {}", tool.arguments.join(" "));
     if !root().join(tool.configured_by).exists() {
-        eprintln!("$ {shown}: left out, there is no {}", tool.configured_by);
+        eprintln!("$ {shown}: skipped, {} does not exist", tool.configured_by);
         return Ok(());
     }
     if !is_there(tool.arguments[0]) {
-        return Err(format!("`{shown}` needs a tool: {}", tool.install).into());
+        return Err(format!("`{shown}` needs a tool; install it with `{}`", tool.install).into());
     }
     cargo(tool.arguments)
 }
@@ -66,7 +67,7 @@ fn is_there(subcommand: &str) -> bool {
     Command::new(format!("cargo-{subcommand}")).arg("--version").output().is_ok()
 }
 
-/// Builds the fuzz targets, formatted like the rest, and runs each for a short time.
+/// Builds the fuzz targets, checks their format, and runs each for a short time.
 fn fuzz() -> Result<(), Failure> {
     let mut missing = Vec::new();
     if !is_there("fuzz") {
@@ -81,14 +82,16 @@ fn fuzz() -> Result<(), Failure> {
         missing.push(NIGHTLY);
     }
     if !missing.is_empty() {
-        return Err(format!("the fuzz targets need tools: {}", missing.join(" && ")).into());
+        return Err(
+            format!("the fuzz targets need tools; install them with `{}`", missing.join(" && ")).into()
+        );
     }
     cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])?;
     nightly_fuzz(&["build"])?;
     TARGETS.iter().try_for_each(|target| run_target(target))
 }
 
-/// What is found goes to a folder outside the corpus, which only grows by hand.
+/// New inputs go to a folder outside the corpus. The corpus grows only by hand.
 fn run_target(target: &str) -> Result<(), Failure> {
     let found = Path::new("fuzz/target/found").join(target);
     std::fs::create_dir_all(root().join(&found))?;
@@ -97,11 +100,11 @@ fn run_target(target: &str) -> Result<(), Failure> {
     nightly_fuzz(&["run", target, &found, &corpus, "--", &time, "-max_len=4096", "-timeout=20"])
 }
 
-/// Runs cargo-fuzz with the compiler that it needs.
+/// Runs cargo-fuzz with the nightly toolchain.
 fn nightly_fuzz(arguments: &[&str]) -> Result<(), Failure> {
     let shown = format!("cargo +nightly fuzz {}", arguments.join(" "));
     eprintln!("$ {shown}");
-    // The compiler of the cargo that runs this must not be taken for the other cargo's.
+    // Otherwise the other cargo would use this cargo's compiler.
     let status = Command::new("rustup")
         .args(["run", "nightly", "cargo", "fuzz"])
         .args(arguments)
@@ -111,6 +114,6 @@ fn nightly_fuzz(arguments: &[&str]) -> Result<(), Failure> {
         .env_remove("RUSTUP_TOOLCHAIN")
         .current_dir(root())
         .status()
-        .map_err(|error| format!("`{shown}` could not be run: {error}"))?;
+        .map_err(|error| format!("`{shown}` could not start: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("`{shown}` failed ({status})").into()) }
 }

@@ -1,9 +1,9 @@
-//! `cargo xtask`: the project's one tool runner.
+//! `cargo xtask`: runs every job of the project.
 
 mod api;
 mod bounded;
 mod cargo;
-#[allow(unreachable_pub, reason = "a tree of its own, with its own notion of what is public in it")]
+#[allow(unreachable_pub, reason = "the module has its own visibility rules")]
 mod codegen;
 mod compat;
 mod lint;
@@ -16,28 +16,28 @@ use std::process::ExitCode;
 const HELP: &str = "\
 usage: cargo xtask <command>
 
-  runtime           install the pinned codex runtime into the user's cache, print its path
-  runtime --where   print where it is or would be, install nothing
+  runtime           install the pinned codex runtime into the user's cache and print its path
+  runtime --where   print the path of its folder, install nothing
   codegen           refresh the vendored protocol facts from all supported runtimes, generate the protocol crate
-  codegen VERSION.. look at these runtimes only, take the facts of the others as vendored
-  codegen --check   write nothing, fail if the facts or the generated files are not up to date; looks at the pinned
-                    runtime and at those that are installed
-                    (with --offline, all of them ask no runtime and take the vendored facts as they are)
-  test              the whole suite; needs cargo and npm or pip, and no network once the runtime is installed
-  test-installs     really installs the runtime into empty folders, through npm and through pip
-  compat            run the tests of the real runtime against old and new ones, write docs/compat.md; half an hour, and
-                    the network the first time; fails where what differs is not what xtask/src/compat explains
-  compat --check    the same, write nothing, fail where the document differs
-  compat VERSION..  only these, and no document
-  compat --kept     no run: write docs/compat.md from what the last run of each version came to
-  api               write the snapshots of the public API, docs/api
-  api --check       fail where they differ
-  lint              format, clippy, rustdoc, and what needs further tools (says how to install a missing one)
-  lint --basic      the first three only: they need nothing beyond rustup's components
-  bench [ARGS]      the benchmarks
+  codegen VERSION.. ask only these runtimes, take the facts of the others from the vendored files
+  codegen --check   write nothing, fail if the facts or the generated files are out of date; asks the pinned runtime and
+                    the installed ones
+                    (with --offline, each of these asks no runtime and uses the vendored facts)
+  test              run the whole suite; needs cargo and npm or pip, and no network once the runtime is installed
+  test-installs     install the runtime into empty folders, through npm and through pip
+  compat            run the real-runtime tests against old and new runtimes, write docs/compat.md; takes half an hour, and
+                    needs the network the first time; fails if the differences are not those in xtask/src/compat
+  compat --check    the same, but write nothing, and fail if the document differs
+  compat VERSION..  run only these versions, write no document
+  compat --kept     run nothing, write docs/compat.md from the last run of each version
+  api               write the snapshots of the public API to docs/api
+  api --check       fail if they differ
+  lint              check format, clippy, rustdoc, and everything that needs extra tools (prints how to install them)
+  lint --basic      check the first three only, which need nothing beyond rustup's components
+  bench [ARGS]      run the benchmarks
 ";
 
-/// What a command failed with, to be shown as it is.
+/// The reason why a command failed, printed as it is.
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// `codegen` and its options.
+/// Runs `codegen` with its options.
 fn generate(options: &[&str]) -> Result<(), Failure> {
     let (mut check, mut offline) = (false, false);
     let mut named = Vec::new();
@@ -84,14 +84,14 @@ fn generate(options: &[&str]) -> Result<(), Failure> {
             _ => {
                 let known = versions::VERSIONS.join(", ");
                 return Err(format!(
-                    "no option or version of codegen: `{option}`; there are {known}\n\n{HELP}"
+                    "unknown option or version `{option}` of codegen; the versions are {known}\n\n{HELP}"
                 )
                 .into());
             }
         }
     }
     let ask = match (offline, check) {
-        (true, _) => codegen::Ask::Nobody,
+        (true, _) => codegen::Ask::None,
         (false, true) if named.is_empty() => codegen::Ask::Installed,
         (false, _) => codegen::Ask::Versions(&named),
     };

@@ -1,7 +1,7 @@
 //! The supported runtimes, and their programs.
 //!
-//! Only one version is pinned. npm and pip check the others against what their registries say, which is enough for facts and
-//! comparisons. A version that is installed needs neither npm, pip nor network.
+//! Only one version is pinned. npm and pip check the others against their registries' hashes, which is enough for facts
+//! and comparisons. An installed version needs neither npm, pip nor the network.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use openai_codex_runtime::{Environment, VERSION, install, managed_dir};
 
 use crate::{Failure, bounded};
 
-/// The versions whose protocol is vendored and that the tests run against, the oldest first.
+/// The versions whose protocols are vendored and that the tests run against, oldest first.
 pub(crate) const VERSIONS: [&str; 6] = ["0.133.0", "0.144.4", "0.154.0", VERSION, "0.169.0", "0.171.0"];
 
-/// For one client.
+/// The time limit for one package manager.
 const TIME: Duration = Duration::from_secs(600);
 
-/// The program of this version, installed if it is not there.
+/// Returns the program of this version. Installs it if it is missing.
 pub(crate) fn program(version: &str) -> Result<PathBuf, Failure> {
     if version == VERSION {
         return Ok(install()?.program().to_owned());
@@ -54,12 +54,12 @@ fn place_of(version: &str) -> Result<(PathBuf, String), Failure> {
     let platform =
         managed.file_name().and_then(|name| name.to_str()?.strip_prefix(VERSION)?.strip_prefix('-'));
     let (Some(platform), Some(cache)) = (platform, managed.parent().and_then(Path::parent)) else {
-        return Err(format!("no folder beside {}", managed.display()).into());
+        return Err(format!("cannot derive a cache folder from {}", managed.display()).into());
     };
     Ok((cache.join("compat").join(format!("{version}-{platform}")), platform.to_owned()))
 }
 
-/// Installs aside and moves the whole into its place.
+/// Installs beside the final place and then moves the whole folder.
 fn bring(version: &str, platform: &str, place: &Path) -> Result<(), Failure> {
     let beside = place.with_file_name(format!(".new-{}", std::process::id()));
     create_private(place.parent().unwrap_or(place))?;
@@ -74,10 +74,10 @@ fn bring(version: &str, platform: &str, place: &Path) -> Result<(), Failure> {
             Err(failure) => failures.push(failure.to_string()),
         }
     }
-    Err(format!("codex {version} cannot be installed: {}", failures.join("; ")).into())
+    Err(format!("cannot install codex {version}: {}", failures.join("; ")).into())
 }
 
-/// The platform's package as a plain dependency: a wrong hash of it fails the install.
+/// Installs the platform's package as a plain dependency, so that a wrong hash fails the install.
 fn npm(version: &str, platform: &str, folder: &Path) -> Result<PathBuf, Failure> {
     let package = format!(
         r#"{{"private": true, "dependencies": {{"codex": "npm:@openai/codex@{version}-{platform}"}}}}"#
@@ -95,8 +95,8 @@ fn npm(version: &str, platform: &str, folder: &Path) -> Result<PathBuf, Failure>
     ];
     finish("npm", command.args(flags))?;
     let vendor = folder.join("node_modules/codex/vendor");
-    // One folder, named after the platform's target.
-    let inside = fs::read_dir(&vendor)?.next().ok_or("npm's package holds no program")?;
+    // A folder named after the platform's target.
+    let inside = fs::read_dir(&vendor)?.next().ok_or("npm's package contains no program")?;
     Ok(inside?.path())
 }
 
@@ -114,8 +114,8 @@ fn pip(version: &str, _: &str, folder: &Path) -> Result<PathBuf, Failure> {
 fn finish(client: &str, command: &mut Command) -> Result<(), Failure> {
     match bounded::run(command, TIME)?.success {
         Some(true) => Ok(()),
-        Some(false) => Err(format!("{client} has failed").into()),
-        None => Err(format!("{client} did not end within {TIME:?}").into()),
+        Some(false) => Err(format!("{client} failed; see its output above").into()),
+        None => Err(format!("{client} did not finish within {TIME:?}").into()),
     }
 }
 

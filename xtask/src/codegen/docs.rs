@@ -1,4 +1,4 @@
-//! Mechanical documentation: where a type is used, what a name is on the wire.
+//! Generates documentation: where a type is used, and what a name is on the wire.
 
 use super::facts::{Field, Payload, Span, Variant};
 use super::features;
@@ -6,19 +6,19 @@ use super::plan::Plan;
 
 const EXPERIMENTAL: &str = "Experimental: needs `experimentalApi`.";
 
-/// How many uses of a type its documentation names.
+/// How many uses the documentation of a type lists.
 const MAX_USES: usize = 3;
 
-/// `text` as doc comment.
+/// Formats `text` as a doc comment.
 pub fn doc(indent: &str, text: &str) -> String {
     let line = |line: &str| format!("{indent}/// {line}").trim_end().to_owned() + "\n";
     text.lines().map(line).collect()
 }
 
-/// Of a type: what uses it.
+/// The documentation of a type: its uses.
 pub fn of_type(plan: &Plan, name: &str, experimental: bool) -> String {
     let uses = plan.uses.get(name).map(Vec::as_slice).unwrap_or_default();
-    // What is said of methods comes first; of places in other types only the first few.
+    // List uses by methods first, then a few places in other types.
     let (methods, places): (Vec<&String>, Vec<&String>) =
         uses.iter().partition(|text| !text.starts_with('`'));
     let mut lines: Vec<String> = methods.iter().map(|text| format!("{text}.")).collect();
@@ -37,11 +37,11 @@ fn join(places: &[&String]) -> String {
     places.iter().map(|place| place.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Of a field of `owner`: its wire name.
+/// The documentation of a field of `owner`: its wire name.
 pub fn of_field(plan: &Plan, owner: &str, field: &Field) -> String {
     let text = match field {
         Field { double: true, .. } => {
-            format!("`{}`; `Some(None)` is null, which is not the same as `None`.", field.name)
+            format!("`{}`; `Some(None)` is null, which differs from `None`.", field.name)
         }
         _ => format!("`{}`", field.name),
     };
@@ -54,24 +54,24 @@ pub fn of_field(plan: &Plan, owner: &str, field: &Field) -> String {
     }
 }
 
-/// Of a value.
+/// The documentation of a value.
 pub fn of_value(plan: &Plan, value: &str, experimental: bool, span: &Span) -> String {
     with_notes(plan, format!("`{value}`"), experimental, span)
 }
 
-/// Of the payload of a variant.
+/// The documentation of a variant's payload.
 pub fn of_variant(plan: &Plan, owner: &str, tag: &str, variant: &Variant) -> String {
-    let text = format!("[`{owner}`] whose `{tag}` is `{}`.", variant.value);
+    let text = format!("[`{owner}`] with the `{tag}` `{}`.", variant.value);
     with_notes(plan, text, variant.experimental, &variant.span)
 }
 
-/// Of the payload under a key.
+/// The documentation of the payload under a key.
 pub fn of_key(plan: &Plan, owner: &str, payload: &Payload) -> String {
-    let text = format!("What stands under `{}` in [`{owner}`].", payload.key);
+    let text = format!("The value of the key `{}` in [`{owner}`].", payload.key);
     with_notes(plan, text, payload.experimental, &payload.span)
 }
 
-/// `text`, which runtimes have it if not all have, and that it is experimental if it is.
+/// Adds to `text` which runtimes have the item, unless all have it, and whether it is experimental.
 pub fn with_notes(plan: &Plan, text: String, experimental: bool, span: &Span) -> String {
     let text = match runtimes(&plan.facts.methods.runtimes, span) {
         Some(runtimes) => format!("{text}\n\n{runtimes}"),
@@ -84,7 +84,8 @@ fn with_experimental(text: String, experimental: bool) -> String {
     if experimental { format!("{text}\n\n{EXPERIMENTAL}") } else { text }
 }
 
-/// Which of the runtimes have it. Of those between two of them nothing is known, so the neighbours that lack it are named.
+/// The runtimes that have the item. Versions between two known runtimes are unknown, so the text names the neighbors
+/// that lack it.
 fn runtimes(all: &[String], span: &Span) -> Option<String> {
     let position = |name: &String| all.iter().position(|known| known == name);
     let since = span.since.as_ref();
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_note_names_the_runtimes_on_both_sides() {
+    fn the_note_names_the_last_runtime_with_it_and_the_next_without() {
         let all = ["1.0.0", "2.0.0", "3.0.0"].map(str::to_owned);
         let note = |since: Option<&str>, until: Option<&str>| {
             runtimes(&all, &Span { since: since.map(str::to_owned), until: until.map(str::to_owned) })

@@ -1,4 +1,4 @@
-//! The sums of what the server sends: `Notification`, `NotificationKind` and `ServerRequest`.
+//! Generates the enums of server messages: `Notification`, `NotificationKind` and `ServerRequest`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use super::plan::Plan;
 use super::policy;
 use super::ty::Type;
 
-/// Path and text of the files.
+/// Paths and texts of the files.
 pub fn files(plan: &Plan) -> Result<Vec<(String, String)>> {
     Ok(vec![
         ("notification.rs".to_owned(), notification(plan)?),
@@ -19,7 +19,7 @@ pub fn files(plan: &Plan) -> Result<Vec<(String, String)>> {
     ])
 }
 
-/// One variant of a sum.
+/// A variant of an enum.
 struct Message<'a> {
     method: &'a Method,
     variant: String,
@@ -27,12 +27,16 @@ struct Message<'a> {
     boxed: bool,
 }
 
-/// The variants: payload types without `suffix`, or method paths where methods share a payload.
+/// The variants. They have the names of the payload types without `suffix`, or of the methods if methods share a
+/// payload.
 fn messages<'a>(plan: &Plan, methods: &'a [Method], suffix: &str) -> Result<Vec<Message<'a>>> {
     let mut users: BTreeMap<&str, usize> = BTreeMap::new();
     let payload = |method: &'a Method| match &method.params {
         Some(Type::Named(name)) => Ok(name.as_str()),
-        other => Err(format!("`{}` has the parameters {other:?}, for which there is no rule", method.method)),
+        other => Err(format!(
+            "`{}` has the parameters {other:?}, which the generator does not support",
+            method.method
+        )),
     };
     for method in methods {
         *users.entry(payload(method)?).or_default() += 1;
@@ -71,7 +75,7 @@ fn wrap(message: &Message<'_>) -> String {
     if *boxed { format!("|payload| Self::{variant}(Box::new(payload))") } else { format!("Self::{variant}") }
 }
 
-/// The arms that give the id of a thread or a turn; variants without one are left to the caller.
+/// The match arms that return a thread's or a turn's id. The caller handles variants without one.
 fn id_arms(plan: &Plan, messages: &[Message<'_>], field: &str, nested: &str) -> String {
     let mut by_expression: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for Message { variant, payload, .. } in messages {
@@ -114,7 +118,7 @@ fn id_expression(plan: &Plan, payload: &str, field: &str, nested: &str) -> Optio
     }
 }
 
-/// `match method` by length first: a handful of comparisons for any method.
+/// Matches `method` by its length first, so that any method needs only a few comparisons.
 fn lookup(messages: &[Message<'_>]) -> String {
     let mut by_length: BTreeMap<usize, Vec<&Message<'_>>> = BTreeMap::new();
     for message in messages {
@@ -152,7 +156,7 @@ fn notification(plan: &Plan) -> Result<String> {
         );
     }
     Ok(format!(
-        r#"//! What the server tells.
+        r#"//! Notifications from the server.
 
 use serde::de::Deserialize;
 use serde::ser::{{Serialize, SerializeMap, Serializer}};
@@ -167,11 +171,11 @@ use crate::{{DecodeError, UndecodableNotification, UnknownNotification}};
 
 type Reader<'de> = serde_json::Deserializer<StrRead<'de>>;
 
-/// A notification of the server.
+/// A notification from the server.
 ///
-/// The variants are the payload types without the suffix `Notification`; where methods share a payload type, the
-/// variants are named after the methods. Payloads that the generator estimates at more than {box_above} bytes are boxed,
-/// so that a queue of deltas stays small.
+/// The variants have the names of the payload types without the suffix `Notification`. If methods share a payload type, the
+/// variants have the names of the methods. Payloads with more than {box_above} estimated bytes are boxed, so that a queue of
+/// deltas stays small.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Notification {{
@@ -222,7 +226,7 @@ impl Notification {{
         }}
     }}
 
-    /// Reads the parameters of a known kind, in one pass; empty, they are missing.
+    /// Reads the parameters of a known kind, in one pass. An empty text means that they are missing.
     #[must_use]
     pub fn decode_params(kind: NotificationKind, params: &str) -> Self {{
         Self::typed(kind, params).unwrap_or_else(|error| Self::undecodable(kind.method(), params, &error))
@@ -237,13 +241,13 @@ impl Notification {{
         }}
     }}
 
-    /// The kind; `None` for a method that this version does not know.
+    /// The kind, or `None` for a method that this version does not know.
     #[must_use]
     pub fn kind(&self) -> Option<NotificationKind> {{
         NotificationKind::from_method(self.method())
     }}
 
-    /// The thread it belongs to; `None` also where the payload has no type.
+    /// The id of its thread. `None` if it has none, or if its payload has no type.
     #[must_use]
     pub fn thread_id(&self) -> Option<&str> {{
         match self {{
@@ -251,7 +255,7 @@ impl Notification {{
         }}
     }}
 
-    /// The turn it belongs to; `None` also where the payload has no type.
+    /// The id of its turn. `None` if it has none, or if its payload has no type.
     #[must_use]
     pub fn turn_id(&self) -> Option<&str> {{
         match self {{
@@ -323,7 +327,7 @@ fn server_request(plan: &Plan) -> Result<String> {
         );
     }
     Ok(format!(
-        r#"//! What the server asks.
+        r#"//! Requests from the server.
 
 use serde::ser::{{Serialize, SerializeMap, Serializer}};
 use serde_json::value::RawValue;
@@ -333,10 +337,10 @@ use crate::raw::write_raw;
 use crate::types::*;
 use crate::{{UndecodableRequest, UnknownRequest}};
 
-/// A request of the server.
+/// A request from the server.
 ///
-/// The variants are the parameter types without the suffix `Params`. Parameters that the generator estimates at more
-/// than {box_above} bytes are boxed.
+/// The variants have the names of the parameter types without the suffix `Params`. Parameters with more than {box_above}
+/// estimated bytes are boxed.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ServerRequest {{
@@ -367,7 +371,7 @@ impl ServerRequest {{
         }}
     }}
 
-    /// The thread it belongs to; `None` also where the parameters have no type.
+    /// The id of its thread. `None` if it has none, or if its parameters have no type.
     #[must_use]
     pub fn thread_id(&self) -> Option<&str> {{
         match self {{
@@ -375,7 +379,7 @@ impl ServerRequest {{
         }}
     }}
 
-    /// The turn it belongs to; `None` also where the parameters have no type.
+    /// The id of its turn. `None` if it has none, or if its parameters have no type.
     #[must_use]
     pub fn turn_id(&self) -> Option<&str> {{
         match self {{

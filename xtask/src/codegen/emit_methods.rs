@@ -1,4 +1,4 @@
-//! The markers, one file a direction, and the table.
+//! Generates the method markers, one file for each direction, and the method table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::policy;
 use super::ty::Type;
 
-/// Path and text of the files.
+/// Paths and texts of the files.
 pub fn files(plan: &Plan) -> Vec<(String, String)> {
     vec![
         ("methods.rs".to_owned(), client_requests(plan)),
@@ -22,7 +22,7 @@ pub fn files(plan: &Plan) -> Vec<(String, String)> {
     ]
 }
 
-/// One line of a marker table.
+/// A line of a marker table.
 fn marker(out: &mut String, plan: &Plan, method: &Method, with_response: bool) {
     let feature =
         features::of_method(&method.method).filter(|_| plan.facts.methods.client_requests.contains(method));
@@ -75,7 +75,7 @@ fn client_requests(plan: &Plan) -> String {
 
 fn client_notifications(plan: &Plan) -> String {
     let mut out =
-        "//! Notifications of the client: one marker a method.\n\nclient_notifications! {\n".to_owned();
+        "//! Notifications from the client: one marker per method.\n\nclient_notifications! {\n".to_owned();
     plan.facts.methods.client_notifications.iter().for_each(|method| marker(&mut out, plan, method, false));
     out + "}\n"
 }
@@ -96,14 +96,14 @@ fn notifications(plan: &Plan) -> String {
     out + "}\n"
 }
 
-/// Which types are parameters of what the client sends.
+/// Generates the list of parameter types that the client sends.
 fn params(plan: &Plan) -> String {
     let methods = &plan.facts.methods;
     let all = methods.client_requests.iter().chain(&methods.client_notifications);
     let mut names: Vec<&str> = all.flat_map(|method| method.params.iter().flat_map(Type::names)).collect();
     names.sort_unstable();
     names.dedup();
-    let mut out = "//! Which types are parameters.\n\nuse crate::types::*;\n\n".to_owned();
+    let mut out = "//! The types that are parameters.\n\nuse crate::types::*;\n\n".to_owned();
     let eager = |name: &str| {
         let mut all = methods
             .client_requests
@@ -125,18 +125,18 @@ fn table(plan: &Plan) -> String {
     let runtimes: Vec<String> = methods.runtimes.iter().map(|version| format!("{version:?}")).collect();
     let mut out = format!(
         "//! The method table as lists.\n\npub use crate::method_info::{{FieldInfo, MergeKey, NotificationInfo, RequestInfo}};\n\n\
-         /// Version of the runtime that this crate is mainly tested with.\n\
+         /// The runtime version that this crate is tested with first.\n\
          pub const RUNTIME_VERSION: &str = {0:?};\n\n\
-         /// The protocol has no version of its own: it is that of the runtime.\n\
+         /// The protocol has no version of its own, so this is the runtime's.\n\
          pub const PROTOCOL_VERSION: &str = RUNTIME_VERSION;\n\n\
-         /// Versions of the runtimes whose protocols these are, the oldest first. The lists below hold what any of them has.\n\
+         /// The supported runtime versions, oldest first. The lists below contain the methods of all of them.\n\
          pub static RUNTIMES: &[&str] = &[{1}];\n\n",
         openai_codex_runtime::VERSION,
         runtimes.join(", ")
     );
     for (name, what, list) in [
-        ("CLIENT_REQUESTS", "What a client may ask", &methods.client_requests),
-        ("SERVER_REQUESTS", "What the server may ask", &methods.server_requests),
+        ("CLIENT_REQUESTS", "Requests from the client", &methods.client_requests),
+        ("SERVER_REQUESTS", "Requests from the server", &methods.server_requests),
     ] {
         let _ = writeln!(out, "/// {what}, sorted by method.\npub static {name}: &[RequestInfo] = &[");
         for method in list {
@@ -153,8 +153,8 @@ fn table(plan: &Plan) -> String {
         out.push_str("];\n\n");
     }
     for (name, what, list) in [
-        ("CLIENT_NOTIFICATIONS", "What a client may tell", &methods.client_notifications),
-        ("NOTIFICATIONS", "What the server may tell", &methods.server_notifications),
+        ("CLIENT_NOTIFICATIONS", "Notifications from the client", &methods.client_notifications),
+        ("NOTIFICATIONS", "Notifications from the server", &methods.server_notifications),
     ] {
         let _ = writeln!(out, "/// {what}, sorted by method.\npub static {name}: &[NotificationInfo] = &[");
         for method in list {
@@ -176,7 +176,7 @@ fn table(plan: &Plan) -> String {
     out
 }
 
-/// The call that says which runtimes have it, if not all have.
+/// The call that sets the runtimes that have the method, unless all have it.
 fn span(span: &Span) -> String {
     if *span == Span::default() {
         return String::new();
@@ -184,7 +184,7 @@ fn span(span: &Span) -> String {
     format!(".runtimes({:?}, {:?})", span.since, span.until)
 }
 
-/// The call that names the parameters that only some of the runtimes with this method have.
+/// The call that sets the parameters that only some runtimes with this method have.
 fn fields(plan: &Plan, method: &Method) -> String {
     let names = method.params.iter().flat_map(Type::names);
     let mut found: BTreeMap<&str, String> = BTreeMap::new();
@@ -204,7 +204,7 @@ fn fields(plan: &Plan, method: &Method) -> String {
     format!(".fields(&[{}])", found.into_values().collect::<Vec<_>>().join(", "))
 }
 
-/// The fields beside each other in the JSON of parameters, whatever their variant.
+/// All fields in the JSON of the parameters, of any variant.
 fn top_level(shape: &Shape) -> Vec<&Field> {
     match shape {
         Shape::Object(object) => object.fields.iter().collect(),

@@ -1,4 +1,4 @@
-//! Test support: for each method, a function that reads and writes its messages as the marker's types.
+//! Generates test support: for each method, a function that reads and writes its messages as the marker's types.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::facts::Method;
 use super::plan::Plan;
 use super::policy;
 
-/// Path and text of the files.
+/// Paths and texts of the files.
 pub fn files(plan: &Plan) -> Vec<(String, String)> {
     let methods = &plan.facts.methods;
     let mut out = "//! Every method with the round trip of its types.\n\n\

@@ -1,4 +1,4 @@
-//! The types, as tables for the macros of the protocol crate.
+//! Generates the types, as tables for the protocol crate's macros.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use super::policy;
 use super::shapes;
 use super::ty::Type;
 
-/// Path and text of each file with types, and of the module that joins them.
+/// Paths and texts of the files with types, and of the module that joins them.
 pub fn files(plan: &Plan) -> Vec<(String, String)> {
     let mut domains: BTreeMap<&str, String> = BTreeMap::new();
     for (name, facts) in &plan.facts.types {
@@ -44,7 +44,7 @@ pub fn files(plan: &Plan) -> Vec<(String, String)> {
         ] {
             let mentions = |line: &str| !line.trim_start().starts_with("///") && mentions(line, word);
             if text.lines().any(mentions) {
-                // With some features nothing may be left that uses it.
+                // With some features, no remaining type may use it.
                 let _ = writeln!(uses, "#[allow(unused_imports)]\nuse {path};");
             }
         }
@@ -65,7 +65,7 @@ fn gate_of_file(plan: &Plan, domain: &str) -> String {
     })
 }
 
-/// Whether `line` has `word` as a word of its own.
+/// Whether `line` contains `word` as a whole word.
 fn mentions(line: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(at, _)| {
@@ -102,7 +102,7 @@ fn strings(plan: &Plan, name: &str, head: &str, values: &[Value]) -> String {
 struct ObjectTable<'a> {
     name: &'a str,
     head: &'a str,
-    /// Field and value that tell this variant from the others.
+    /// The field and value that identify this variant.
     tag: Option<(&'a str, &'a str)>,
     /// The type of the schema that it belongs to.
     owner: &'a str,
@@ -248,7 +248,7 @@ fn mixed(plan: &Plan, name: &str, head: &str, values: &[Value], keyed: &[Payload
     let mut out = format!("\nmixed_union! {{\n{}    {name}\n    strings {{\n", doc("    ", head));
     for value in values {
         out.push_str(&doc("        ", &docs::of_value(plan, &value.value, value.experimental, &value.span)));
-        // A runtime may have as a plain string what another has as a key.
+        // One runtime may have a plain string where another has a key.
         let is_key = keyed.iter().any(|payload| payload.key == value.value);
         let suffix = if is_key { "Value" } else { "" };
         let _ = writeln!(out, "        {:?} = {}{suffix};", value.value, naming::variant(&value.value));
@@ -301,7 +301,9 @@ fn shape_union(plan: &Plan, name: &str, head: &str, alternatives: &[Alternative]
                 let rust = ty.strip_prefix(name.trim_end_matches("Cursor")).unwrap_or(ty);
                 ("object", rust.strip_prefix("McpElicitation").unwrap_or(rust).to_owned(), ty.clone())
             }
-            Alternative::Type { ty } => panic!("`{name}` has an alternative `{ty}` that has no rule yet"),
+            Alternative::Type { ty } => {
+                panic!("`{name}` has an alternative `{ty}`, which the generator does not support")
+            }
             Alternative::Object(object) => {
                 let rust = naming::variant(&shapes::own_field(object, alternatives));
                 let ty = format!("{rust}{name}");

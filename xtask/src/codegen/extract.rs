@@ -1,4 +1,4 @@
-//! From the runtime's JSON schemas to facts.
+//! Extracts the facts from the runtime's JSON schemas.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::facts::{
 };
 use super::ty::Type;
 
-/// Types that only describe the JSON-RPC envelope and the lists of methods.
+/// Types that only describe the JSON-RPC envelope and the method lists.
 const ENVELOPE: &[&str] = &[
     "ClientNotification",
     "ClientRequest",
@@ -24,7 +24,7 @@ const ENVELOPE: &[&str] = &[
     "JSONRPCResponse",
 ];
 
-/// Reads the two schemas; `doubles` are the fields (type, name) whose null means something of its own.
+/// Reads the two schemas. `doubles` lists the fields (type, name) whose null has its own meaning.
 pub fn extract(
     runtime: &str,
     full: &Json,
@@ -70,7 +70,7 @@ pub fn extract(
     Ok(Facts { methods, types })
 }
 
-/// Top-level and `v2` definitions in one map; a name in both must mean the same.
+/// Top-level and `v2` definitions in one map. A name in both must have the same definition.
 fn definitions(schema: &Json) -> Result<BTreeMap<String, Json>> {
     let top = schema["definitions"].as_object().ok_or("the schema has no definitions")?;
     let nested = top.get("v2").and_then(Json::as_object).ok_or("the schema has no v2 definitions")?;
@@ -141,7 +141,7 @@ fn union(schema: &Json, alternatives: &[Json]) -> Result<Shape> {
             if is_strings(alternative) {
                 values.extend(strings(alternative)?);
             } else if alternative["type"] != serde_json::json!(["string", "object"]) {
-                // The exception says "or anything else", which every union of ours means.
+                // The exception means "or anything else", which every union here allows.
                 payloads.push(payload(alternative)?);
             }
         }
@@ -175,7 +175,7 @@ fn union(schema: &Json, alternatives: &[Json]) -> Result<Shape> {
     Ok(Shape::Shapes { alternatives: alternatives.collect::<Result<_>>()? })
 }
 
-/// The property that holds another constant in each alternative.
+/// The property with a different constant in each alternative.
 fn tag_of(alternatives: &[Json]) -> Option<String> {
     let properties = alternatives.first()?["properties"].as_object()?;
     let is_tag =
@@ -230,7 +230,7 @@ fn object(schema: &Json, tag: Option<&str>) -> Result<Object> {
     Ok(object)
 }
 
-/// The type a property, item or alternative has.
+/// The type of a property, item or alternative.
 fn type_of(schema: &Json) -> Result<Type> {
     if schema == &Json::Bool(true) {
         return Ok(Type::any());
@@ -276,7 +276,7 @@ fn type_of(schema: &Json) -> Result<Type> {
     Ok(if nullable { Type::Nullable(Box::new(ty)) } else { ty })
 }
 
-/// Keys that say nothing about the shape.
+/// Keys that do not describe the shape.
 const ANNOTATIONS: &[&str] = &["description", "title", "default"];
 
 fn number(schema: &Json) -> Result<Type> {
@@ -291,9 +291,9 @@ fn number(schema: &Json) -> Result<Type> {
 }
 
 fn strings(schema: &Json) -> Result<Vec<Value>> {
-    let values = schema["enum"].as_array().ok_or("an enumeration without values")?.iter();
+    let values = schema["enum"].as_array().ok_or("found an enumeration without values")?.iter();
     let value = |value: &Json| {
-        let value = value.as_str().ok_or("an enumeration of something else than strings")?.to_owned();
+        let value = value.as_str().ok_or("found an enumeration with values that are not strings")?.to_owned();
         Ok(Value { value, experimental: false, span: Span::default() })
     };
     values.map(value).collect()
@@ -306,7 +306,7 @@ fn constant(schema: &Json) -> Option<&str> {
     }
 }
 
-/// Marks as experimental what `shape` has and `stable` has not.
+/// Marks as experimental everything that `shape` has and `stable` lacks.
 fn mark(shape: &mut Shape, stable: &Shape) {
     let mark_values = |values: &mut Vec<Value>, stable: &Vec<Value>| {
         for value in values {
@@ -350,7 +350,7 @@ fn mark_fields(fields: &mut [Field], stable: &[Field]) {
     }
 }
 
-/// All lists of fields in a type.
+/// All field lists in a type.
 fn field_lists(shape: &mut Shape) -> Vec<&mut Vec<Field>> {
     match shape {
         Shape::Object(object) => vec![&mut object.fields],

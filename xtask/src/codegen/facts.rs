@@ -1,4 +1,4 @@
-//! What we keep of the runtime's schema: methods, types, fields and values. No prose.
+//! The facts that the project keeps of the runtime's schema: methods, types, fields and values, without prose.
 
 use std::collections::BTreeMap;
 
@@ -18,25 +18,25 @@ pub struct Facts {
 /// The methods of all four directions, each sorted by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Methods {
-    /// Versions of the runtimes that printed the schemas, the oldest first.
+    /// Versions of the runtimes that printed the schemas, oldest first.
     pub runtimes: Vec<String>,
-    /// What a client may ask.
+    /// Requests from the client.
     pub client_requests: Vec<Method>,
-    /// What a client may tell.
+    /// Notifications from the client.
     pub client_notifications: Vec<Method>,
-    /// What the server may ask.
+    /// Requests from the server.
     pub server_requests: Vec<Method>,
-    /// What the server may tell.
+    /// Notifications from the server.
     pub server_notifications: Vec<Method>,
 }
 
-/// Which runtimes have something, of those that have its owner.
+/// The runtimes that have an item, among those that have its owner.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
-    /// The first that has it; nothing when the oldest has it.
+    /// The first runtime that has it. `None` if the oldest has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// The last that has it; nothing when the newest has it.
+    /// The last runtime that has it. `None` if the newest has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
 }
@@ -46,13 +46,13 @@ pub struct Span {
 pub struct Method {
     /// Its name on the wire.
     pub method: String,
-    /// Type of its parameters; `X?` when they may be left out, nothing when there are none.
+    /// The type of its parameters: `X?` if they are optional, `None` if the method has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params: Option<Type>,
     /// Whether it is missing in the stable schema.
     #[serde(default, skip_serializing_if = "is_false")]
     pub experimental: bool,
-    /// Which runtimes have it.
+    /// The runtimes that have it.
     #[serde(flatten)]
     pub span: Span,
 }
@@ -63,10 +63,10 @@ pub struct TypeFacts {
     /// Whether it is missing in the stable schema.
     #[serde(default, skip_serializing_if = "is_false")]
     pub experimental: bool,
-    /// Which runtimes have it.
+    /// The runtimes that have it.
     #[serde(flatten)]
     pub span: Span,
-    /// What it is.
+    /// Its shape.
     #[serde(flatten)]
     pub shape: Shape,
 }
@@ -87,11 +87,11 @@ pub enum Shape {
     },
     /// An object.
     Object(Object),
-    /// Objects told apart by a field that holds a constant.
+    /// Objects that a field with a constant distinguishes.
     Tagged {
         /// The field.
         tag: String,
-        /// Fields that all variants have.
+        /// The fields that all variants have.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         common: Vec<Field>,
         /// The variants.
@@ -101,10 +101,10 @@ pub enum Shape {
     Mixed {
         /// The strings.
         values: Vec<Value>,
-        /// The keys and what stands under them.
+        /// The keys and their values.
         payloads: Vec<Payload>,
     },
-    /// Alternatives told apart by their JSON shape.
+    /// Alternatives that their JSON shape distinguishes.
     Shapes {
         /// In order of preference.
         alternatives: Vec<Alternative>,
@@ -114,12 +114,12 @@ pub enum Shape {
 /// A known string.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Value {
-    /// As on the wire.
+    /// The value on the wire.
     pub value: String,
     /// Whether it is missing in the stable schema.
     #[serde(default, skip_serializing_if = "is_false")]
     pub experimental: bool,
-    /// Which runtimes have it.
+    /// The runtimes that have it.
     #[serde(flatten)]
     pub span: Span,
 }
@@ -132,7 +132,7 @@ pub struct Object {
     pub closed: bool,
     /// The fields.
     pub fields: Vec<Field>,
-    /// Fields of which at least one must be there.
+    /// Fields of which at least one is required.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub one_of: Vec<String>,
 }
@@ -142,22 +142,22 @@ pub struct Object {
 pub struct Field {
     /// Its name on the wire.
     pub name: String,
-    /// Its type, without the nullability of the field itself.
+    /// The type of its value, without the field's own nullability.
     #[serde(rename = "type")]
     pub ty: Type,
-    /// Whether it may be left out.
+    /// Whether it is optional.
     #[serde(default, skip_serializing_if = "is_false")]
     pub optional: bool,
     /// Whether it may be null.
     #[serde(default, skip_serializing_if = "is_false")]
     pub nullable: bool,
-    /// Whether null means something else than leaving it out.
+    /// Whether null and a missing field have different meanings.
     #[serde(default, skip_serializing_if = "is_false")]
     pub double: bool,
     /// Whether it is missing in the stable schema.
     #[serde(default, skip_serializing_if = "is_false")]
     pub experimental: bool,
-    /// Which runtimes have it.
+    /// The runtimes that have it.
     #[serde(flatten)]
     pub span: Span,
 }
@@ -170,10 +170,10 @@ pub struct Variant {
     /// Whether it is missing in the stable schema.
     #[serde(default, skip_serializing_if = "is_false")]
     pub experimental: bool,
-    /// Which runtimes have it.
+    /// The runtimes that have it.
     #[serde(flatten)]
     pub span: Span,
-    /// Its fields without the tag and the common ones.
+    /// Its fields, without the tag and the common ones.
     #[serde(flatten)]
     pub object: Object,
 }
@@ -186,15 +186,15 @@ pub struct Payload {
     /// Whether it is missing in the stable schema.
     #[serde(default, skip_serializing_if = "is_false")]
     pub experimental: bool,
-    /// Which runtimes have it.
+    /// The runtimes that have it.
     #[serde(flatten)]
     pub span: Span,
-    /// What stands under it.
+    /// Its value.
     #[serde(flatten)]
     pub content: Alternative,
 }
 
-/// A type by name, or an object that has none.
+/// A named type, or an unnamed object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Alternative {
@@ -204,7 +204,7 @@ pub enum Alternative {
         #[serde(rename = "type")]
         ty: Type,
     },
-    /// An object without a name of its own.
+    /// An unnamed object.
     Object(Object),
 }
 

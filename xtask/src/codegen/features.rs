@@ -1,14 +1,14 @@
-//! Which cargo feature of the protocol crate a request belongs to, and what that makes of the types.
+//! Assigns requests, and the types that only they use, to the protocol crate's cargo features.
 //!
-//! What most programs need belongs to no feature and is always there. All notifications and all requests of the server are
-//! always there too: what arrives is typed whatever the features.
+//! Requests that most programs need have no feature. All notifications and server requests are available without
+//! features, so the client can type everything that it receives.
 
 use std::collections::BTreeSet;
 
-/// The feature that turns all others on.
+/// The feature that enables all others.
 pub const ALL: &str = "full";
 
-/// Each feature and the heads of its methods.
+/// Each feature, with the prefixes of its methods.
 pub const FEATURES: &[(&str, &[&str])] = &[
     (
         "accounts",
@@ -63,13 +63,13 @@ pub const FEATURES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The feature of a request of the client; `None` for what is always there.
+/// The feature of a client request. `None` if it needs no feature.
 pub fn of_method(method: &str) -> Option<&'static str> {
     let found = FEATURES.iter().find(|(_, heads)| heads.iter().any(|head| method.starts_with(head)));
     found.map(|(feature, _)| *feature)
 }
 
-/// The attribute of what any of these features brings.
+/// The attribute of an item that any of these features enables.
 pub fn attribute(features: &BTreeSet<&str>) -> String {
     let each: Vec<String> = features.iter().map(|feature| format!("feature = {feature:?}")).collect();
     match each.as_slice() {
@@ -78,7 +78,7 @@ pub fn attribute(features: &BTreeSet<&str>) -> String {
     }
 }
 
-/// `text` with the attribute of these features before each of its items; an item begins at the start of a line.
+/// Adds these features' attribute before each item of `text`. An item starts at the start of a line.
 pub fn gated(text: &str, features: &BTreeSet<&str>) -> String {
     let attribute = attribute(features);
     let is_item = |line: &str| {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn each_item_gets_the_attribute() {
+    fn every_item_gets_the_attribute() {
         let text = "object! {\n    received\n    A\n}\n\nimpl From<A> for B {\n}\n";
         let gated = gated(text, &BTreeSet::from(["x", "y"]));
         let attribute = "#[cfg(any(feature = \"x\", feature = \"y\"))]\n";

@@ -30,14 +30,14 @@ mod union;
 /// What the steps return.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Which runtimes are asked for their schemas. What the others have is taken from the vendored facts.
+/// The runtimes to ask for their schemas. The facts of the others come from the vendored files.
 #[derive(Debug, Clone, Copy)]
 pub enum Ask<'a> {
-    /// None.
-    Nobody,
-    /// The pinned one, which is installed if it is missing, and those that are installed.
+    /// None of them.
+    None,
+    /// The pinned one, which is installed if it is missing, and all installed ones.
     Installed,
-    /// These, which are installed if they are missing; if empty, all.
+    /// These, which are installed if they are missing. Empty means all.
     Versions(&'a [&'a str]),
 }
 
@@ -47,7 +47,7 @@ impl Ask<'_> {
         let mut programs = Vec::new();
         for version in VERSIONS {
             let wanted = match self {
-                Self::Nobody => false,
+                Self::None => false,
                 Self::Installed => version == openai_codex_runtime::VERSION || is_installed(version)?,
                 Self::Versions(named) => named.is_empty() || named.contains(&version),
             };
@@ -59,9 +59,9 @@ impl Ask<'_> {
     }
 }
 
-/// Regenerates from the vendored facts; with `check`, nothing is written and a difference is an error.
+/// Generates the code from the vendored facts. With `check`, it writes nothing and fails on a difference.
 ///
-/// The vendored facts are first refreshed from the runtimes that are asked (with `check`: compared with what they say).
+/// First it refreshes the vendored facts from the runtimes in `ask`, or compares them with `check`.
 pub fn run_with(ask: Ask<'_>, check: bool) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the tool runner has no workspace")?;
     let vendored = root.join("protocol");
@@ -74,7 +74,7 @@ pub fn run_with(ask: Ask<'_>, check: bool) -> Result<()> {
             let asked: Vec<&str> = programs.iter().map(|(version, _)| *version).collect();
             let asked = asked.join(", ");
             return Err(format!(
-                "the vendored protocol is not that of runtime {asked}: run `cargo xtask codegen`"
+                "the vendored protocol differs from runtime {asked}; run `cargo xtask codegen`"
             )
             .into());
         }
@@ -90,7 +90,7 @@ pub fn run_with(ask: Ask<'_>, check: bool) -> Result<()> {
     output::write(root, &crate_folder.join("tests/protocol/generated"), tests, check)
 }
 
-/// For each runtime its numbers of requests, notifications and server requests, by the vendored facts.
+/// For each runtime, its numbers of requests, notifications and server requests in the vendored facts.
 pub fn counts() -> Result<Vec<(String, [usize; 3])>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the tool runner has no workspace")?;
     let all = store::load(&root.join("protocol"))?;
@@ -103,7 +103,7 @@ pub fn counts() -> Result<Vec<(String, [usize; 3])>> {
     all.methods.runtimes.iter().map(of).collect()
 }
 
-/// The facts of all runtimes: of those with a program as they print them, of the others as vendored.
+/// The facts of all runtimes: printed by those with a program, vendored for the others.
 fn refreshed(vendored: &Path, programs: &[(&str, PathBuf)]) -> Result<facts::Facts> {
     let single = VERSIONS.iter().map(|version| match programs.iter().find(|(known, _)| known == version) {
         Some((_, program)) => source::facts_of(program),
@@ -114,7 +114,7 @@ fn refreshed(vendored: &Path, programs: &[(&str, PathBuf)]) -> Result<facts::Fac
 
 /// The root of the generated module.
 fn module() -> String {
-    "//! What `cargo xtask codegen` makes of the vendored facts.\n\n\
+    "//! The output of `cargo xtask codegen` from the vendored facts.\n\n\
      pub mod client_notifications;\npub mod methods;\npub(crate) mod notification;\npub mod notifications;\nmod params;\n\
      pub(crate) mod server_request;\npub mod server_requests;\npub mod table;\npub mod types;\n"
         .to_owned()

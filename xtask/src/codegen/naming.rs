@@ -1,6 +1,6 @@
-//! Wire names to Rust names.
+//! Converts wire names to Rust names.
 
-/// `thread/goal/set`, `on-request`, `DISABLED_BY_ADMIN`, `memory_consolidation` to upper camel case.
+/// Converts `thread/goal/set`, `on-request`, `DISABLED_BY_ADMIN` or `memory_consolidation` to upper camel case.
 pub fn upper_camel(text: &str) -> String {
     let mut out = String::new();
     for part in text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty()) {
@@ -17,8 +17,8 @@ pub fn upper_camel(text: &str) -> String {
     out
 }
 
-/// Name of the variant for a value or a tag. `openai/form` and `openaiForm` are both tags of one union: the slash is
-/// spelled out where it stands for a name space of its own.
+/// The variant name of a value or a tag. `openai/form` and `openaiForm` are tags of one union, so the name spells out
+/// the slash of a namespace.
 pub fn variant(value: &str) -> String {
     match value.split_once('/') {
         Some((space, name)) => format!("{}Slash{}", upper_camel(space), upper_camel(name)),
@@ -27,7 +27,7 @@ pub fn variant(value: &str) -> String {
     }
 }
 
-/// `threadId` to `thread_id`.
+/// Converts `threadId` to `thread_id`.
 fn snake(text: &str) -> String {
     let chars: Vec<char> = text.trim_start_matches(['_', '$']).chars().collect();
     let mut out = String::new();
@@ -55,7 +55,7 @@ const KEYWORDS: &[&str] = &[
     "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
-/// Identifier of a field. `extra` belongs to the unknown fields; `new` and `default` are constructors.
+/// The identifier of a field. `extra` is reserved for the unknown fields; `new` and `default` are constructors.
 pub fn field(wire: &str) -> String {
     let name = snake(wire);
     if ["extra", "new", "self", "super", "crate"].contains(&name.as_str()) {

@@ -1,4 +1,4 @@
-//! Decisions about the types: who uses them, which are sent, where they go, how large they are.
+//! Decides about the types: their users, their direction, their file, their size.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,30 +9,29 @@ use super::naming;
 use super::policy;
 use super::ty::Type;
 
-/// The facts and what follows from them.
+/// The facts and the decisions.
 pub struct Plan {
     /// The facts.
     pub facts: Facts,
-    /// Answer of each client request and server request.
+    /// The response type of each client request and server request.
     pub responses: BTreeMap<String, String>,
-    /// Types that the client sends.
+    /// The types that the client sends.
     pub sent: BTreeSet<String>,
-    /// For each type: what uses it, as documentation.
+    /// For each type, its uses, for the documentation.
     pub uses: BTreeMap<String, Vec<String>>,
-    /// For each type: its file.
+    /// For each type, its file.
     pub domains: BTreeMap<String, String>,
-    /// For each type that is not always there: the cargo features that bring it.
+    /// For each optional type, the cargo features that enable it.
     pub features: BTreeMap<String, BTreeSet<&'static str>>,
 }
 
 impl Plan {
-    /// Takes all decisions.
+    /// Makes all decisions.
     pub fn new(mut facts: Facts) -> Result<Self> {
         for (name, values) in policy::KNOWN_VALUES {
-            let facts = facts
-                .types
-                .get_mut(*name)
-                .ok_or_else(|| format!("the policy names `{name}`, which is gone"))?;
+            let facts = facts.types.get_mut(*name).ok_or_else(|| {
+                format!("xtask/src/codegen/policy.rs names `{name}`, which the schema does not have")
+            })?;
             let value = |value: &&str| Value {
                 value: (*value).to_owned(),
                 experimental: false,
@@ -62,7 +61,7 @@ impl Plan {
         self.facts.types.get(name)
     }
 
-    /// The first runtime that is trusted with this field of these parameters, where the policy says so.
+    /// The first runtime that the policy accepts for this field of these parameters, if it names one.
     pub fn exact(&self, params: &str, field: &str) -> Option<&'static str> {
         let takes = |method: &str| {
             let method = self.facts.methods.client_requests.iter().find(|known| known.method == method);
@@ -72,7 +71,7 @@ impl Plan {
         known.map(|(_, _, version)| *version)
     }
 
-    /// Types that the client sends: reachable from what it asks and from what it answers.
+    /// The types that the client sends: those reachable from its requests and its responses.
     fn find_sent(&mut self) {
         let methods = &self.facts.methods;
         let mut roots: Vec<String> = Vec::new();
@@ -118,7 +117,7 @@ impl Plan {
                 if let Some(response) =
                     self.responses.get(&method.method).filter(|_| module != "notifications")
                 {
-                    add(response, format!("Answer to {whose}{link}"));
+                    add(response, format!("Response to {whose}{link}"));
                 }
             }
         }
@@ -131,7 +130,8 @@ impl Plan {
         self.uses = uses;
     }
 
-    /// A type is there if anything that is there uses it. What no message uses comes with the feature for everything.
+    /// A type is available if any available item uses it. A type without a message belongs to the feature for
+    /// everything.
     fn find_features(&mut self) {
         let methods = &self.facts.methods;
         let mut always: Vec<String> = Vec::new();
@@ -175,7 +175,7 @@ impl Plan {
                 method.params.iter().flat_map(Type::names).map(str::to_owned).collect();
             roots.extend(self.responses.get(&method.method).cloned());
             for root in &roots {
-                // What a method takes and gives stays with the method.
+                // Keep the types of a method with the method.
                 let domain = policy::domain_override(root).unwrap_or(domain);
                 self.domains.entry(root.clone()).or_insert_with(|| domain.to_owned());
             }
@@ -197,17 +197,17 @@ impl Plan {
         }
     }
 
-    /// Whether an enum holds this type behind a box.
+    /// Whether an enum boxes this type.
     pub fn is_boxed(&self, ty: &Type) -> bool {
         self.size(ty, 0) > policy::BOX_ABOVE
     }
 
-    /// Whether an enum holds an object with these fields behind a box.
+    /// Whether an enum boxes an object with these fields.
     pub fn is_object_boxed(&self, object: &Object) -> bool {
         self.object_size(object, 0) > policy::BOX_ABOVE
     }
 
-    /// Estimated bytes of a value. It only has to be the same everywhere.
+    /// The estimated size of a value in bytes. It only has to be the same on every platform.
     fn size(&self, ty: &Type, depth: usize) -> usize {
         match ty {
             Type::Primitive("bool" | "u8" | "i8") => 1,
@@ -224,7 +224,7 @@ impl Plan {
     }
 
     fn shape_size(&self, facts: &TypeFacts, depth: usize) -> usize {
-        assert!(depth < 64, "a type contains itself without a list or a map between");
+        assert!(depth < 64, "a type contains itself without a list or a map in between");
         let cap = |size: usize| if size > policy::BOX_ABOVE { 8 } else { size };
         match &facts.shape {
             Shape::Alias { of } => self.size(of, depth),
@@ -273,11 +273,11 @@ impl Plan {
         (8 + object.fields.iter().map(field).sum::<usize>()).next_multiple_of(8)
     }
 
-    /// Names that the generator makes up must not meet those of the schema or each other.
+    /// Checks that generated names do not collide with names of the schema or with each other.
     fn check_names(&self) -> Result<()> {
         let mut names: BTreeSet<String> = self.facts.types.keys().cloned().collect();
         let mut add = |name: String, owner: &str| {
-            let message = format!("the name `{name}` made up for a part of `{owner}` is taken");
+            let message = format!("the generated name `{name}` for a part of `{owner}` already exists");
             if names.insert(name) { Ok(()) } else { Err(message) }
         };
         for (owner, facts) in &self.facts.types {
@@ -301,7 +301,7 @@ impl Plan {
     }
 }
 
-/// The fields of a variant with those that all variants have.
+/// The fields of a variant, including the common ones.
 pub fn with_common(common: &[Field], object: &Object) -> Object {
     let mut all = object.clone();
     all.fields.extend(common.iter().cloned());
@@ -348,7 +348,7 @@ fn references(shape: &Shape) -> Vec<(String, String)> {
     found
 }
 
-/// The answer of each request: `XParams` has `XResponse`, the rest is in the policy.
+/// The response type of each request: `XResponse` for `XParams`; the policy lists the others.
 fn responses(facts: &Facts) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     let methods = &facts.methods;
@@ -377,5 +377,9 @@ fn responses(facts: &Facts) -> Result<BTreeMap<String, String>> {
     let used: BTreeSet<&String> = found.values().collect();
     let unused: Vec<&String> =
         facts.types.keys().filter(|name| name.ends_with("Response") && !used.contains(name)).collect();
-    if unused.is_empty() { Ok(found) } else { Err(format!("no method answers with {unused:?}").into()) }
+    if unused.is_empty() {
+        Ok(found)
+    } else {
+        Err(format!("no method has the response types {unused:?}").into())
+    }
 }

@@ -1,8 +1,8 @@
-//! What the schema does not say, stated once and by hand.
+//! Hand-written facts that the schema does not state.
 
 use super::naming::upper_camel;
 
-/// Answers whose type is not named after the parameters.
+/// Response types that are not named after the parameters.
 pub const RESPONSES: &[(&str, &str)] = &[
     ("memory/reset", "MemoryResetResponse"),
     ("rollout/compress", "RolloutCompressResponse"),
@@ -27,22 +27,21 @@ pub const RESPONSES: &[(&str, &str)] = &[
     ("modelProvider/default/set", "ConfigWriteResponse"),
 ];
 
-/// Parameters for which more is known than the schemas of the supported runtimes say: method, field, and the first runtime
-/// that is to be trusted with it. The reference SDK draws the same lines, and refuses them also where the version of the
-/// runtime is not known.
+/// Parameters that need a newer runtime than the schemas say: method, field, and the first accepted runtime. The Python
+/// SDK draws the same lines, and also refuses them if the version of the runtime is unknown.
 pub const EXACT: &[(&str, &str, &str)] = &[
-    // 0.144.4 has the field, and so may some runtimes that do not heed it.
+    // 0.144.4 has the field, but some runtimes may ignore it.
     ("thread/fork", "excludeTurns", "0.151.0"),
     ("thread/resume", "excludeTurns", "0.151.0"),
-    // First seen in 0.154.0. Older runtimes ignore them without a word.
+    // First seen in 0.154.0. Older runtimes ignore them silently.
     ("turn/start", "serviceTierForTurn", "0.151.0"),
     ("turn/start", "toolOutput", "0.151.0"),
     ("turn/start", "turnTrigger", "0.151.0"),
 ];
 
-/// Deltas of a turn's items that are plain text and may be concatenated: the field that holds the text and the fields that,
-/// with the method, tell one stream from another. Base64 payloads are left out, they do not concatenate; so are realtime
-/// transcripts, which belong to no turn and whose streams have no key of their own.
+/// Plain-text deltas of a turn's items, which may be concatenated: the field with the text, and the fields that, with
+/// the method, identify a stream. Base64 payloads are missing because they do not concatenate. Realtime transcripts are
+/// missing because they belong to no turn and their streams have no key.
 pub const MERGES: &[(&str, &str, &[&str])] = &[
     ("item/agentMessage/delta", "delta", &["threadId", "turnId", "itemId"]),
     ("item/plan/delta", "delta", &["threadId", "turnId", "itemId"]),
@@ -52,31 +51,31 @@ pub const MERGES: &[(&str, &str, &[&str])] = &[
     ("item/reasoning/textDelta", "delta", &["threadId", "turnId", "itemId", "contentIndex"]),
 ];
 
-/// Known values of types that the schema shows as plain strings: for the efforts, what `model/list` of the runtime names and
-/// its configuration accepts.
+/// Known values of types that the schema shows as plain strings. For efforts: the values that the runtime's
+/// `model/list` returns and its configuration accepts.
 pub const KNOWN_VALUES: &[(&str, &[&str])] =
     &[("ReasoningEffort", &["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"])];
 
-/// Fields whose type changed between runtimes, and the type that takes what any of them sends.
+/// Fields whose type changed between runtimes, with a type that accepts the values of all.
 pub const WIDER: &[(&str, &str)] = &[
-    // Both are enumerations of strings, and those keep values that they do not know.
+    // Both are string enumerations, which keep unknown values.
     ("ConfigRequirements.allowedWindowsSandboxImplementations", "[WindowsSandboxImplementation]"),
     ("ThreadSearchParams.sortKey", "ThreadSearchSortKey"),
     // A string is one of its alternatives.
     ("ThreadItemsListParams.cursor", "ThreadItemsListCursor"),
-    // 0.144.4 has another type in its schema, and answers that the method is not supported yet.
+    // 0.144.4 has another type in its schema, and responds that it does not support the method yet.
     ("ThreadItemsListResponse.data", "[ThreadItemEntry]"),
 ];
 
-/// Types whose kind changed between runtimes: the kind of the pinned runtime holds.
+/// Types whose kind changed between runtimes. The pinned runtime's kind applies.
 pub const RESHAPED: &[&str] = &[
     // A function without a tag in 0.133.0. The SDK writes that form itself.
     "DynamicToolSpec",
-    // The tag was a plain field until 0.144.4: the JSON is the same.
+    // The tag was a plain field until 0.144.4. The JSON is the same.
     "HookMetadata",
 ];
 
-/// Types whose forms in several runtimes have nothing in common: arbitrary JSON.
+/// Types whose forms in several runtimes have nothing in common. They become arbitrary JSON.
 pub const OPAQUE: &[&str] = &[
     // An object with an `action` in 0.169.0, a union with a `mode` in 0.171.0.
     "AgentMessageDisplay",
@@ -99,11 +98,12 @@ pub fn is_secret(wire: &str) -> bool {
     SECRETS.contains(&wire)
 }
 
-/// Payloads of more than this many estimated bytes are boxed in enums.
+/// Enums box payloads with more than this many estimated bytes.
 pub const BOX_ABOVE: usize = 200;
 
-/// Requests that the SDK makes itself. The code that writes and reads them is made in the protocol crate, once, together with
-/// that of the notifications, whose types they share; that of the others where they are used.
+/// Requests that the SDK sends itself. The protocol crate instantiates the code that writes and reads them, once,
+/// together with that of the notifications, whose types they share. Other requests are instantiated where a program
+/// uses them.
 pub const HIGH_LEVEL: &[&str] = &[
     "account/login/cancel",
     "account/login/start",
@@ -133,7 +133,7 @@ pub const HIGH_LEVEL: &[&str] = &[
     "turn/steer",
 ];
 
-/// Method names that an event loop meets most; they are looked up first.
+/// The most frequent method names of an event loop. They are looked up first.
 pub const HOT: &[&str] = &["item/agentMessage/delta", "item/started", "item/completed"];
 
 /// First path segments of methods that share a file.
@@ -166,7 +166,7 @@ const DOMAINS: &[(&str, &[&str])] = &[
     ("turn", &["turn", "review"]),
 ];
 
-/// Heads of methods that would make the file of their first segment too long, and the file they go to instead.
+/// Method prefixes that would make the file of their first segment too long, with the file that they go to instead.
 const PARTS: &[(&str, &str)] = &[
     ("thread/realtime/", "realtime"),
     ("thread/timeline/", "realtime"),
@@ -187,7 +187,7 @@ const PARTS: &[(&str, &str)] = &[
     ("thread/backgroundTerminals/", "thread_goal"),
 ];
 
-/// The file of what only `method` uses.
+/// The file of a type that only `method` uses.
 pub fn domain_of_method(method: &str) -> &'static str {
     if let Some((_, domain)) = PARTS.iter().find(|(head, _)| method.starts_with(head)) {
         return domain;
@@ -196,7 +196,7 @@ pub fn domain_of_method(method: &str) -> &'static str {
     DOMAINS.iter().find(|(_, heads)| heads.contains(&head)).map_or("server", |(domain, _)| domain)
 }
 
-/// The file of a type that several domains use, by the head of its name.
+/// The file of a type that several domains use, by its prefix.
 pub fn domain_of_shared(name: &str) -> &'static str {
     const HEADS: &[(&str, &str)] = &[
         ("ThreadRealtime", "realtime"),
@@ -216,7 +216,7 @@ pub fn domain_of_shared(name: &str) -> &'static str {
     HEADS.iter().find(|(head, _)| name.starts_with(head)).map_or("shared", |(_, domain)| domain)
 }
 
-/// Types with a place of their own, whatever uses them.
+/// Types with a fixed file, independent of their uses.
 pub fn domain_override(name: &str) -> Option<&'static str> {
     const HEADS: &[(&str, &str)] = &[
         ("ResponseItem", "response_item"),
@@ -252,10 +252,10 @@ pub fn domain_override(name: &str) -> Option<&'static str> {
     HEADS.iter().find(|(head, _)| name.starts_with(head)).map(|(_, domain)| *domain)
 }
 
-/// Name of the marker type of a method.
+/// The name of a method's marker type.
 pub fn marker(method: &str) -> String {
     upper_camel(method)
 }
 
-/// Types that the protocol crate writes by hand.
+/// Types that the protocol crate defines by hand.
 pub const BY_HAND: &[&str] = &["RequestId"];

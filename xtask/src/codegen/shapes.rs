@@ -1,4 +1,4 @@
-//! What tells the object alternatives of a union from each other, as constants for the protocol crate.
+//! Generates the constants with which the protocol crate distinguishes the object alternatives of a union.
 
 use super::facts::{Alternative, Object, Shape};
 use super::plan::Plan;
@@ -9,7 +9,7 @@ pub fn is_object(alternative: &Alternative) -> bool {
     matches!(alternative, Alternative::Object(_) | Alternative::Type { ty: Type::Named(_) })
 }
 
-/// A required field that the other alternatives do not have.
+/// A required field that the other alternatives lack.
 pub fn own_field(object: &Object, alternatives: &[Alternative]) -> String {
     let others: Vec<&Object> = alternatives
         .iter()
@@ -24,7 +24,7 @@ pub fn own_field(object: &Object, alternatives: &[Alternative]) -> String {
     required
         .find(is_own)
         .cloned()
-        .unwrap_or_else(|| panic!("nothing tells {object:?} from the other alternatives"))
+        .unwrap_or_else(|| panic!("no field distinguishes {object:?} from the other alternatives"))
 }
 
 /// The shapes that an alternative may have.

@@ -33,7 +33,7 @@ pub fn facts_of(codex_bin: &Path) -> Result<Facts> {
     };
     let version = run(&["--version"])?;
     let version =
-        version.split_whitespace().last().ok_or("the runtime does not tell its version")?.to_owned();
+        version.split_whitespace().last().ok_or("the runtime does not print its version")?.to_owned();
     let schema = |folder: PathBuf| -> Result<Json> {
         Ok(serde_json::from_slice(&fs::read(folder.join("codex_app_server_protocol.schemas.json"))?)?)
     };
@@ -43,8 +43,8 @@ pub fn facts_of(codex_bin: &Path) -> Result<Facts> {
     extract(&version, &full, &stable, &doubles)
 }
 
-/// Fields (type, name) that the TypeScript form shows as `| null | null`: the JSON schema does not tell a doubly
-/// optional field from a plain one.
+/// The fields (type, name) that the TypeScript form shows as `| null | null`. The JSON schema does not distinguish
+/// doubly optional fields from plain ones.
 fn doubles(folder: &Path) -> Result<BTreeSet<(String, String)>> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(folder)? {
@@ -67,7 +67,7 @@ fn doubles(folder: &Path) -> Result<BTreeSet<(String, String)>> {
     Ok(found)
 }
 
-/// A temporary folder that goes when dropped.
+/// A temporary folder that is removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {

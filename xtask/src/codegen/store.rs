@@ -1,4 +1,4 @@
-//! The facts as files: stable order, one field a line, so that a new runtime is a diff to read.
+//! Stores the facts as files, in a stable order with one field per line, so that a new runtime is a readable diff.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -50,7 +50,7 @@ fn file_of(shape: &Shape) -> &'static str {
     }
 }
 
-/// JSON with everything that fits on one line on one line.
+/// Formats JSON, with everything on one line that fits on one line.
 fn pretty(json: &Json) -> String {
     let mut out = String::new();
     write_json(&mut out, json, 0);
@@ -102,7 +102,7 @@ fn flat(json: &Json) -> String {
     }
 }
 
-/// What identifies an entry first, lists last.
+/// Orders keys: identifying entries first, lists last.
 fn ordered(entries: &serde_json::Map<String, Json>) -> Vec<(&String, &Json)> {
     const FIRST: &[&str] = &[
         "runtimes", "kind", "method", "name", "value", "key", "tag", "params", "type", "of", "since", "until",

@@ -1,4 +1,4 @@
-//! The generator by itself, and that what is checked in is what it makes.
+//! Tests of the generator, and a check that the committed files are its output.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::{Ask, naming, run_with};
 
 #[test]
 fn generated_files_are_fresh() {
-    run_with(Ask::Nobody, true).expect("the checked-in files are what the generator makes");
+    run_with(Ask::None, true).expect("the checked-in files are what the generator makes");
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn type_expressions_read_back() {
     for text in ["string", "[UserInput]", "{[string]}", "{string?}", "any", "Thread?"] {
         assert_eq!(text.parse::<Type>().expect("a type").to_string(), text);
     }
-    "thing".parse::<Type>().expect_err("no primitive and no name");
+    "thing".parse::<Type>().expect_err("neither a primitive nor a name");
 }
 
 /// A schema with one request and the definitions of its types.
@@ -71,7 +71,7 @@ fn facts(full: &Json, stable: &Json, doubles: &[(&str, &str)]) -> super::Result<
 }
 
 #[test]
-fn what_the_stable_schema_lacks_is_experimental() {
+fn items_missing_in_the_stable_schema_are_experimental() {
     let text = json!({ "type": ["string", "null"], "description": "prose" });
     let params = |fields: &[&str]| {
         let properties: serde_json::Map<_, _> =
@@ -90,14 +90,14 @@ fn what_the_stable_schema_lacks_is_experimental() {
 }
 
 #[test]
-fn a_double_option_that_is_nowhere_is_an_error() {
+fn a_double_option_for_an_unknown_field_is_an_error() {
     let full = schema("ping", json!({ "PingParams": { "type": "object" } }));
     let error = facts(&full, &full, &[("PingParams", "gone")]).expect_err("no such field");
     assert!(error.to_string().contains("gone"), "{error}");
 }
 
 #[test]
-fn a_method_without_an_answer_and_an_answer_without_a_method_are_errors() {
+fn a_missing_response_type_and_an_unused_one_are_errors() {
     let reasoning = json!({ "type": "string" });
     let plan = |definitions: Json| {
         let full = schema("ping", definitions);

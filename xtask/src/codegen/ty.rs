@@ -1,4 +1,4 @@
-//! The type of a field or of an alternative, as the vendored facts write it.
+//! The type expressions of the vendored facts: the type of a field or of an alternative.
 //!
 //! `string`, `bool`, `i64`, `any`, `Thread`, `[UserInput]` (list), `{Thread}` (map from string) and `X?` (nullable).
 
@@ -22,7 +22,7 @@ pub enum Type {
     Nullable(Box<Type>),
 }
 
-/// Fact name and Rust name of each primitive.
+/// The fact name and the Rust name of each primitive.
 const PRIMITIVES: &[(&str, &str)] = &[
     ("string", "String"),
     ("bool", "bool"),

@@ -1,4 +1,4 @@
-//! The facts of several runtimes as one: what any of them has, and which have it.
+//! Unites the facts of several runtimes: all items, and which runtimes have each.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,16 +12,17 @@ use super::facts::{
 use super::policy;
 use super::ty::Type;
 
-/// An entry of a list: each of those that had the same name, with the position of its runtime.
+/// The entries of one name in a list, each with the position of its runtime.
 type Same<'a, T> = Vec<(usize, &'a T)>;
 
-/// The union of the facts of single runtimes, the oldest first.
+/// The union of the facts of single runtimes, oldest first.
 ///
-/// Where they differ, the wider description holds: a field is optional if a runtime leaves it out, nullable if one sends
-/// null. What cannot be brought together is an error that names it, and needs an entry in the policy.
+/// If they differ, the wider description applies: a field is optional if one runtime omits it, nullable if one sends
+/// null. An irreconcilable difference is an error that names it, and needs an entry in the policy.
 pub fn union(single: &[Facts]) -> Result<Facts> {
     let runtimes: Vec<String> = single.iter().flat_map(|facts| facts.methods.runtimes.clone()).collect();
-    // The order of lists, and what only one runtime can decide, come from the pinned one, else from the newest.
+    // The pinned runtime, or else the newest one, decides the order of lists and everything that only one runtime can
+    // decide.
     let mut preferred: Vec<usize> = (0..runtimes.len()).rev().collect();
     preferred.sort_by_key(|index| runtimes[*index] != VERSION);
     let aliases = preferred.iter().flat_map(|index| &single[*index].types).filter_map(|(name, facts)| {
@@ -58,7 +59,7 @@ pub fn union(single: &[Facts]) -> Result<Facts> {
 
 struct Union<'a> {
     runtimes: &'a [String],
-    /// What stands behind names that are only other names.
+    /// Resolves aliases.
     aliases: BTreeMap<&'a str, &'a Type>,
     problems: RefCell<Vec<String>>,
 }
@@ -68,7 +69,7 @@ impl Union<'_> {
         self.problems.borrow_mut().push(text);
     }
 
-    /// Which of the runtimes that have the owner have the entry.
+    /// Of the runtimes that have the owner, those that have the entry.
     fn span<T>(&self, place: &str, owners: &[usize], same: &Same<'_, T>) -> Span {
         let having: Vec<usize> = same.iter().map(|(index, _)| *index).collect();
         let (Some(first), Some(last)) = (having.iter().min(), having.iter().max()) else {
@@ -76,7 +77,10 @@ impl Union<'_> {
         };
         let gap = owners.iter().find(|index| (first..last).contains(index) && !having.contains(index));
         if let Some(gap) = gap {
-            self.problem(format!("`{place}` is not in {}, but before and after", self.runtimes[*gap]));
+            self.problem(format!(
+                "`{place}` is missing in {}, but present before and after",
+                self.runtimes[*gap]
+            ));
         }
         let name = |index: &usize| self.runtimes[*index].clone();
         Span {
@@ -85,7 +89,7 @@ impl Union<'_> {
         }
     }
 
-    /// Merges lists whose entries have names. The order is that of the first list; what it lacks follows.
+    /// Merges lists of named entries. The order is that of the first list; its missing entries follow.
     fn merge<T>(
         &self,
         owner: &str,
@@ -156,7 +160,7 @@ impl Union<'_> {
             Shape::Alias { of } => {
                 let all = all!(Shape::Alias { of } => of);
                 let wide = all.iter().fold(of.clone(), |ty, (_, other)| self.widest(name, &ty, other));
-                // A plain string takes the values of an enumeration as well.
+                // A plain string also accepts the values of an enumeration.
                 let strings = if of == &Type::Primitive("string") {
                     all!(Shape::Strings { .. } => ()).len()
                 } else {
@@ -239,7 +243,7 @@ impl Union<'_> {
             Alternative::Object(self.object(place, &objects))
         } else {
             if same.iter().any(|(_, payload)| payload.content != same[0].1.content) {
-                self.problem(format!("`{place}` holds different things"));
+                self.problem(format!("`{place}` has different contents"));
             }
             same[0].1.content.clone()
         };
@@ -260,7 +264,7 @@ impl Union<'_> {
                 one_of.push(name.clone());
             }
         }
-        // One of these fields is there if each runtime asks for some of them, or requires one.
+        // One of these fields is required if each runtime requires some of them.
         let needs = |object: &Object| {
             !object.one_of.is_empty()
                 || object.fields.iter().any(|field| !field.optional && one_of.contains(&field.name))
@@ -277,7 +281,7 @@ impl Union<'_> {
 
     fn fields(&self, place: &str, lists: &[(usize, &[Field])]) -> Vec<Field> {
         let mut fields = self.merge(place, lists, |field| &field.name, Self::field);
-        // As the schemas have them; alternatives follow the fields that all have.
+        // In the order of the schemas. Alternatives follow the common fields.
         if lists.iter().all(|(_, fields)| fields.is_sorted_by_key(|field| &field.name)) {
             fields.sort_by(|one, other| one.name.cmp(&other.name));
         }
@@ -299,7 +303,7 @@ impl Union<'_> {
         }
     }
 
-    /// The type without other names.
+    /// The type without aliases.
     fn behind(&self, ty: &Type) -> Type {
         let inner = |ty: &Type| Box::new(self.behind(ty));
         match ty {
@@ -313,7 +317,7 @@ impl Union<'_> {
         }
     }
 
-    /// A type that takes what either takes.
+    /// A type that accepts the values of both.
     fn widest(&self, place: &str, one: &Type, other: &Type) -> Type {
         if let Some(wide) = widest(one, other) {
             return wide;
@@ -329,7 +333,7 @@ impl Union<'_> {
                 one.clone()
             }
             None => {
-                self.problem(format!("`{place}` is `{one}` and `{other}`: add it to WIDER in the policy"));
+                self.problem(format!("`{place}` is `{one}` and `{other}`; add it to WIDER in the policy"));
                 one.clone()
             }
         }
@@ -355,7 +359,7 @@ fn widest(one: &Type, other: &Type) -> Option<Type> {
     })
 }
 
-/// What one of the runtimes has, as far as the union still tells.
+/// The part of the facts that one runtime has, as far as the union records it.
 pub fn restricted(facts: &Facts, runtime: &str) -> Result<Facts> {
     let runtimes = &facts.methods.runtimes;
     let position = |name: &str| runtimes.iter().position(|known| known == name);

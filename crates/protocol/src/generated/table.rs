@@ -4,16 +4,16 @@
 
 pub use crate::method_info::{FieldInfo, MergeKey, NotificationInfo, RequestInfo};
 
-/// Version of the runtime that this crate is mainly tested with.
+/// The runtime version that this crate is tested with first.
 pub const RUNTIME_VERSION: &str = "0.163.0";
 
-/// The protocol has no version of its own: it is that of the runtime.
+/// The protocol has no version of its own, so this is the runtime's.
 pub const PROTOCOL_VERSION: &str = RUNTIME_VERSION;
 
-/// Versions of the runtimes whose protocols these are, the oldest first. The lists below hold what any of them has.
+/// The supported runtime versions, oldest first. The lists below contain the methods of all of them.
 pub static RUNTIMES: &[&str] = &["0.133.0", "0.144.4", "0.154.0", "0.163.0", "0.169.0", "0.171.0"];
 
-/// What a client may ask, sorted by method.
+/// Requests from the client, sorted by method.
 pub static CLIENT_REQUESTS: &[RequestInfo] = &[
     RequestInfo::new(
         "account/bedrock/checkGovCloudRequirements",
@@ -934,7 +934,7 @@ pub static CLIENT_REQUESTS: &[RequestInfo] = &[
     ),
 ];
 
-/// What the server may ask, sorted by method.
+/// Requests from the server, sorted by method.
 pub static SERVER_REQUESTS: &[RequestInfo] = &[
     RequestInfo::new(
         "account/chatgptAuthTokens/refresh",
@@ -1008,11 +1008,11 @@ pub static SERVER_REQUESTS: &[RequestInfo] = &[
     ]),
 ];
 
-/// What a client may tell, sorted by method.
+/// Notifications from the client, sorted by method.
 pub static CLIENT_NOTIFICATIONS: &[NotificationInfo] =
     &[NotificationInfo::new("initialized", false, None, None)];
 
-/// What the server may tell, sorted by method.
+/// Notifications from the server, sorted by method.
 pub static NOTIFICATIONS: &[NotificationInfo] = &[
     NotificationInfo::new(
         "account/gatewayOAuth/changed",

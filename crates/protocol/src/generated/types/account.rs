@@ -27,7 +27,7 @@ tagged_union! {
 
 object! {
     received
-    /// [`Account`] whose `type` is `apiKey`.
+    /// [`Account`] with the `type` `apiKey`.
     #[derive(Debug, Default)]
     ApiKeyAccount = "type" "apiKey"
     required {}
@@ -36,7 +36,7 @@ object! {
 
 object! {
     received
-    /// [`Account`] whose `type` is `chatgpt`.
+    /// [`Account`] with the `type` `chatgpt`.
     #[derive(Debug)]
     ChatgptAccount = "type" "chatgpt"
     required {
@@ -55,7 +55,7 @@ object! {
 
 object! {
     received
-    /// [`Account`] whose `type` is `amazonBedrock`.
+    /// [`Account`] with the `type` `amazonBedrock`.
     #[derive(Debug, Default)]
     AmazonBedrockAccount = "type" "amazonBedrock"
     required {}
@@ -73,7 +73,7 @@ object! {
 
 object! {
     received
-    /// [`Account`] whose `type` is `gcp`.
+    /// [`Account`] with the `type` `gcp`.
     ///
     /// In runtime 0.169.0 and newer, not in 0.163.0.
     #[derive(Debug, Default)]
@@ -254,7 +254,7 @@ object! {
 #[cfg(feature = "accounts")]
 object! {
     received
-    /// Answer to [`accountSession/list`](crate::methods::AccountSessionList).
+    /// Response to [`accountSession/list`](crate::methods::AccountSessionList).
     ///
     /// Needs the cargo feature `accounts`.
     ///
@@ -295,7 +295,7 @@ object! {
 
 #[cfg(feature = "accounts")]
 shape_union! {
-    /// Answer to [`accountSession/switch`](crate::methods::AccountSessionSwitch).
+    /// Response to [`accountSession/switch`](crate::methods::AccountSessionSwitch).
     ///
     /// Needs the cargo feature `accounts`.
     ///
@@ -519,7 +519,7 @@ object! {
 #[cfg(feature = "accounts")]
 object! {
     received
-    /// Answer to [`account/bedrock/checkGovCloudRequirements`](crate::methods::AccountBedrockCheckGovCloudRequirements).
+    /// Response to [`account/bedrock/checkGovCloudRequirements`](crate::methods::AccountBedrockCheckGovCloudRequirements).
     ///
     /// Needs the cargo feature `accounts`.
     ///
@@ -552,7 +552,7 @@ object! {
 #[cfg(feature = "accounts")]
 object! {
     received
-    /// Answer to [`account/bedrock/discover`](crate::methods::AccountBedrockDiscover).
+    /// Response to [`account/bedrock/discover`](crate::methods::AccountBedrockDiscover).
     ///
     /// Needs the cargo feature `accounts`.
     ///
@@ -606,7 +606,7 @@ tagged_union! {
 #[cfg(feature = "accounts")]
 object! {
     sent
-    /// [`BedrockSetupParams`] whose `type` is `profile`.
+    /// [`BedrockSetupParams`] with the `type` `profile`.
     #[derive(Debug)]
     ProfileBedrockSetupParams = "type" "profile"
     required {
@@ -621,7 +621,7 @@ object! {
 #[cfg(feature = "accounts")]
 object! {
     sent
-    /// [`BedrockSetupParams`] whose `type` is `environment`.
+    /// [`BedrockSetupParams`] with the `type` `environment`.
     #[derive(Debug)]
     EnvironmentBedrockSetupParams = "type" "environment"
     required {
@@ -634,7 +634,7 @@ object! {
 #[cfg(feature = "accounts")]
 object! {
     received
-    /// Answer to [`account/bedrock/setup`](crate::methods::AccountBedrockSetup).
+    /// Response to [`account/bedrock/setup`](crate::methods::AccountBedrockSetup).
     ///
     /// Needs the cargo feature `accounts`.
     ///
@@ -659,7 +659,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`account/login/cancel`](crate::methods::AccountLoginCancel).
+    /// Response to [`account/login/cancel`](crate::methods::AccountLoginCancel).
     #[derive(Debug)]
     CancelLoginAccountResponse
     required {
@@ -717,7 +717,7 @@ object! {
 #[cfg(feature = "accounts")]
 object! {
     received
-    /// Answer to [`account/rateLimitResetCredit/consume`](crate::methods::AccountRateLimitResetCreditConsume).
+    /// Response to [`account/rateLimitResetCredit/consume`](crate::methods::AccountRateLimitResetCreditConsume).
     ///
     /// Needs the cargo feature `accounts`.
     #[derive(Debug)]
@@ -757,7 +757,7 @@ string_enum! {
 #[cfg(feature = "accounts")]
 object! {
     received
-    /// Answer to [`account/gatewayOAuth/cancel`](crate::methods::AccountGatewayOAuthCancel).
+    /// Response to [`account/gatewayOAuth/cancel`](crate::methods::AccountGatewayOAuthCancel).
     ///
     /// Needs the cargo feature `accounts`.
     #[derive(Debug, Default)]
@@ -809,7 +809,7 @@ object! {
 #[cfg(feature = "accounts")]
 object! {
     received
-    /// Answer to [`account/gatewayOAuth/login`](crate::methods::AccountGatewayOAuthLogin).
+    /// Response to [`account/gatewayOAuth/login`](crate::methods::AccountGatewayOAuthLogin).
     ///
     /// Needs the cargo feature `accounts`.
     #[derive(Debug, Default)]
@@ -860,7 +860,7 @@ object! {
 #[cfg(feature = "accounts")]
 object! {
     received
-    /// Answer to [`account/gatewayOAuth/read`](crate::methods::AccountGatewayOAuthRead).
+    /// Response to [`account/gatewayOAuth/read`](crate::methods::AccountGatewayOAuthRead).
     ///
     /// Needs the cargo feature `accounts`.
     #[derive(Debug)]
@@ -924,7 +924,7 @@ object! {
 #[cfg(feature = "accounts")]
 object! {
     received
-    /// Answer to [`account/gcp/setup`](crate::methods::AccountGcpSetup).
+    /// Response to [`account/gcp/setup`](crate::methods::AccountGcpSetup).
     ///
     /// Needs the cargo feature `accounts`.
     ///
@@ -963,7 +963,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`account/rateLimits/read`](crate::methods::AccountRateLimitsRead).
+    /// Response to [`account/rateLimits/read`](crate::methods::AccountRateLimitsRead).
     #[derive(Debug)]
     GetAccountRateLimitsResponse
     required {
@@ -994,7 +994,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`account/read`](crate::methods::AccountRead).
+    /// Response to [`account/read`](crate::methods::AccountRead).
     #[derive(Debug)]
     GetAccountResponse
     required {
@@ -1020,7 +1020,7 @@ object! {
 #[cfg(feature = "accounts")]
 object! {
     received
-    /// Answer to [`account/securitySetup/read`](crate::methods::AccountSecuritySetupRead).
+    /// Response to [`account/securitySetup/read`](crate::methods::AccountSecuritySetupRead).
     ///
     /// Needs the cargo feature `accounts`.
     #[derive(Debug, Default)]
@@ -1046,7 +1046,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`account/usage/read`](crate::methods::AccountUsageRead).
+    /// Response to [`account/usage/read`](crate::methods::AccountUsageRead).
     #[derive(Debug)]
     GetAccountTokenUsageResponse
     required {
@@ -1066,7 +1066,7 @@ object! {
 #[cfg(feature = "accounts")]
 object! {
     received
-    /// Answer to [`account/workspaceMessages/read`](crate::methods::AccountWorkspaceMessagesRead).
+    /// Response to [`account/workspaceMessages/read`](crate::methods::AccountWorkspaceMessagesRead).
     ///
     /// Needs the cargo feature `accounts`.
     #[derive(Debug)]
@@ -1104,7 +1104,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`LoginAccountParams`] whose `type` is `apiKey`.
+    /// [`LoginAccountParams`] with the `type` `apiKey`.
     ApiKeyLoginAccountParams = "type" "apiKey"
     required {
         /// `apiKey`
@@ -1119,7 +1119,7 @@ redacted_debug! {
 
 object! {
     sent
-    /// [`LoginAccountParams`] whose `type` is `chatgpt`.
+    /// [`LoginAccountParams`] with the `type` `chatgpt`.
     #[derive(Debug, Default)]
     ChatgptLoginAccountParams = "type" "chatgpt"
     required {}
@@ -1139,7 +1139,7 @@ object! {
 
 object! {
     sent
-    /// [`LoginAccountParams`] whose `type` is `chatgptDeviceCode`.
+    /// [`LoginAccountParams`] with the `type` `chatgptDeviceCode`.
     #[derive(Debug, Default)]
     ChatgptDeviceCodeLoginAccountParams = "type" "chatgptDeviceCode"
     required {}
@@ -1148,7 +1148,7 @@ object! {
 
 object! {
     sent
-    /// [`LoginAccountParams`] whose `type` is `chatgptAuthTokens`.
+    /// [`LoginAccountParams`] with the `type` `chatgptAuthTokens`.
     ChatgptAuthTokensLoginAccountParams = "type" "chatgptAuthTokens"
     required {
         /// `accessToken`
@@ -1168,7 +1168,7 @@ redacted_debug! {
 
 object! {
     sent
-    /// [`LoginAccountParams`] whose `type` is `amazonBedrock`.
+    /// [`LoginAccountParams`] with the `type` `amazonBedrock`.
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     AmazonBedrockLoginAccountParams = "type" "amazonBedrock"
@@ -1187,7 +1187,7 @@ redacted_debug! {
 
 object! {
     sent
-    /// [`LoginAccountParams`] whose `type` is `amazonBedrockAccessKeys`.
+    /// [`LoginAccountParams`] with the `type` `amazonBedrockAccessKeys`.
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     AmazonBedrockAccessKeysLoginAccountParams = "type" "amazonBedrockAccessKeys"
@@ -1210,7 +1210,7 @@ redacted_debug! {
 }
 
 tagged_union! {
-    /// Answer to [`account/login/start`](crate::methods::AccountLoginStart).
+    /// Response to [`account/login/start`](crate::methods::AccountLoginStart).
     LoginAccountResponse "type" {
         /// `apiKey`
         "apiKey" = inline ApiKey(ApiKeyLoginAccountResponse);
@@ -1229,7 +1229,7 @@ tagged_union! {
 
 object! {
     received
-    /// [`LoginAccountResponse`] whose `type` is `apiKey`.
+    /// [`LoginAccountResponse`] with the `type` `apiKey`.
     #[derive(Debug, Default)]
     ApiKeyLoginAccountResponse = "type" "apiKey"
     required {}
@@ -1238,7 +1238,7 @@ object! {
 
 object! {
     received
-    /// [`LoginAccountResponse`] whose `type` is `chatgpt`.
+    /// [`LoginAccountResponse`] with the `type` `chatgpt`.
     #[derive(Debug)]
     ChatgptLoginAccountResponse = "type" "chatgpt"
     required {
@@ -1252,7 +1252,7 @@ object! {
 
 object! {
     received
-    /// [`LoginAccountResponse`] whose `type` is `chatgptDeviceCode`.
+    /// [`LoginAccountResponse`] with the `type` `chatgptDeviceCode`.
     #[derive(Debug)]
     ChatgptDeviceCodeLoginAccountResponse = "type" "chatgptDeviceCode"
     required {
@@ -1268,7 +1268,7 @@ object! {
 
 object! {
     received
-    /// [`LoginAccountResponse`] whose `type` is `chatgptAuthTokens`.
+    /// [`LoginAccountResponse`] with the `type` `chatgptAuthTokens`.
     #[derive(Debug, Default)]
     ChatgptAuthTokensLoginAccountResponse = "type" "chatgptAuthTokens"
     required {}
@@ -1277,7 +1277,7 @@ object! {
 
 object! {
     received
-    /// [`LoginAccountResponse`] whose `type` is `amazonBedrock`.
+    /// [`LoginAccountResponse`] with the `type` `amazonBedrock`.
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug, Default)]
@@ -1298,7 +1298,7 @@ string_enum! {
 
 object! {
     received
-    /// Answer to [`account/logout`](crate::methods::AccountLogout).
+    /// Response to [`account/logout`](crate::methods::AccountLogout).
     #[derive(Debug, Default)]
     LogoutAccountResponse
     required {}
@@ -1518,7 +1518,7 @@ object! {
 #[cfg(feature = "accounts")]
 object! {
     received
-    /// Answer to [`account/sendAddCreditsNudgeEmail`](crate::methods::AccountSendAddCreditsNudgeEmail).
+    /// Response to [`account/sendAddCreditsNudgeEmail`](crate::methods::AccountSendAddCreditsNudgeEmail).
     ///
     /// Needs the cargo feature `accounts`.
     #[derive(Debug)]
@@ -1633,7 +1633,7 @@ object! {
 #[cfg(feature = "accounts")]
 object! {
     received
-    /// Answer to [`userVerification/cancel`](crate::methods::UserVerificationCancel).
+    /// Response to [`userVerification/cancel`](crate::methods::UserVerificationCancel).
     ///
     /// Needs the cargo feature `accounts`.
     ///
@@ -1661,7 +1661,7 @@ object! {
 #[cfg(feature = "accounts")]
 object! {
     received
-    /// Answer to [`userVerification/delete`](crate::methods::UserVerificationDelete).
+    /// Response to [`userVerification/delete`](crate::methods::UserVerificationDelete).
     ///
     /// Needs the cargo feature `accounts`.
     ///
@@ -1689,7 +1689,7 @@ object! {
 #[cfg(feature = "accounts")]
 object! {
     received
-    /// Answer to [`userVerification/enroll`](crate::methods::UserVerificationEnroll).
+    /// Response to [`userVerification/enroll`](crate::methods::UserVerificationEnroll).
     ///
     /// Needs the cargo feature `accounts`.
     ///
@@ -1748,7 +1748,7 @@ object! {
 #[cfg(feature = "accounts")]
 object! {
     received
-    /// Answer to [`userVerification/status`](crate::methods::UserVerificationStatus).
+    /// Response to [`userVerification/status`](crate::methods::UserVerificationStatus).
     ///
     /// Needs the cargo feature `accounts`.
     ///
@@ -1807,7 +1807,7 @@ object! {
 #[cfg(feature = "accounts")]
 object! {
     received
-    /// Answer to [`userVerification/verify`](crate::methods::UserVerificationVerify).
+    /// Response to [`userVerification/verify`](crate::methods::UserVerificationVerify).
     ///
     /// Needs the cargo feature `accounts`.
     ///

@@ -305,7 +305,7 @@ object! {
 #[cfg(feature = "apps")]
 object! {
     received
-    /// Answer to [`app/installed`](crate::methods::AppInstalled).
+    /// Response to [`app/installed`](crate::methods::AppInstalled).
     ///
     /// Needs the cargo feature `apps`.
     #[derive(Debug)]
@@ -341,7 +341,7 @@ object! {
 #[cfg(feature = "apps")]
 object! {
     received
-    /// Answer to [`app/list`](crate::methods::AppList).
+    /// Response to [`app/list`](crate::methods::AppList).
     ///
     /// Needs the cargo feature `apps`.
     #[derive(Debug)]
@@ -379,7 +379,7 @@ object! {
 #[cfg(feature = "apps")]
 object! {
     received
-    /// Answer to [`app/read`](crate::methods::AppRead).
+    /// Response to [`app/read`](crate::methods::AppRead).
     ///
     /// Needs the cargo feature `apps`.
     #[derive(Debug)]
@@ -558,7 +558,7 @@ common_text! {
 #[cfg(feature = "apps")]
 object! {
     received
-    /// [`HookMetadata`] whose `handlerType` is `command`.
+    /// [`HookMetadata`] with the `handlerType` `command`.
     #[derive(Debug)]
     CommandHookMetadata = "handlerType" "command"
     required {
@@ -606,7 +606,7 @@ object! {
 #[cfg(feature = "apps")]
 object! {
     received
-    /// [`HookMetadata`] whose `handlerType` is `mcpTool`.
+    /// [`HookMetadata`] with the `handlerType` `mcpTool`.
     #[derive(Debug)]
     McpToolHookMetadata = "handlerType" "mcpTool"
     required {
@@ -654,7 +654,7 @@ object! {
 #[cfg(feature = "apps")]
 object! {
     received
-    /// [`HookMetadata`] whose `handlerType` is `prompt`.
+    /// [`HookMetadata`] with the `handlerType` `prompt`.
     #[derive(Debug)]
     PromptHookMetadata = "handlerType" "prompt"
     required {
@@ -698,7 +698,7 @@ object! {
 #[cfg(feature = "apps")]
 object! {
     received
-    /// [`HookMetadata`] whose `handlerType` is `agent`.
+    /// [`HookMetadata`] with the `handlerType` `agent`.
     #[derive(Debug)]
     AgentHookMetadata = "handlerType" "agent"
     required {
@@ -955,7 +955,7 @@ object! {
 #[cfg(feature = "apps")]
 object! {
     received
-    /// Answer to [`hooks/list`](crate::methods::HooksList).
+    /// Response to [`hooks/list`](crate::methods::HooksList).
     ///
     /// Needs the cargo feature `apps`.
     #[derive(Debug)]
@@ -1163,7 +1163,7 @@ object! {
 #[cfg(feature = "apps")]
 object! {
     received
-    /// Answer to [`skills/config/write`](crate::methods::SkillsConfigWrite).
+    /// Response to [`skills/config/write`](crate::methods::SkillsConfigWrite).
     ///
     /// Needs the cargo feature `apps`.
     #[derive(Debug)]
@@ -1193,7 +1193,7 @@ object! {
 #[cfg(feature = "apps")]
 object! {
     received
-    /// Answer to [`skills/extraRoots/set`](crate::methods::SkillsExtraRootsSet).
+    /// Response to [`skills/extraRoots/set`](crate::methods::SkillsExtraRootsSet).
     ///
     /// Needs the cargo feature `apps`.
     #[derive(Debug, Default)]
@@ -1241,7 +1241,7 @@ object! {
 #[cfg(feature = "apps")]
 object! {
     received
-    /// Answer to [`skills/list`](crate::methods::SkillsList).
+    /// Response to [`skills/list`](crate::methods::SkillsList).
     ///
     /// Needs the cargo feature `apps`.
     #[derive(Debug)]

@@ -290,7 +290,7 @@ object! {
 #[cfg(feature = "server")]
 object! {
     received
-    /// Answer to [`collaborationMode/list`](crate::methods::CollaborationModeList).
+    /// Response to [`collaborationMode/list`](crate::methods::CollaborationModeList).
     ///
     /// Needs the cargo feature `server`.
     ///
@@ -321,7 +321,7 @@ object! {
         opt into mode: ModeKind = "mode";
         /// `model`
         opt into model: String = "model";
-        /// `reasoning_effort`; `Some(None)` is null, which is not the same as `None`.
+        /// `reasoning_effort`; `Some(None)` is null, which differs from `None`.
         dbl into reasoning_effort: ReasoningEffort = "reasoning_effort";
     }
 }
@@ -638,7 +638,7 @@ tagged_union! {
 
 object! {
     received
-    /// [`ConfigLayerSource`] whose `type` is `packagedDefaults`.
+    /// [`ConfigLayerSource`] with the `type` `packagedDefaults`.
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
@@ -652,7 +652,7 @@ object! {
 
 object! {
     received
-    /// [`ConfigLayerSource`] whose `type` is `mdm`.
+    /// [`ConfigLayerSource`] with the `type` `mdm`.
     #[derive(Debug)]
     MdmConfigLayerSource = "type" "mdm"
     required {
@@ -666,7 +666,7 @@ object! {
 
 object! {
     received
-    /// [`ConfigLayerSource`] whose `type` is `system`.
+    /// [`ConfigLayerSource`] with the `type` `system`.
     #[derive(Debug)]
     SystemConfigLayerSource = "type" "system"
     required {
@@ -678,7 +678,7 @@ object! {
 
 object! {
     received
-    /// [`ConfigLayerSource`] whose `type` is `enterpriseManaged`.
+    /// [`ConfigLayerSource`] with the `type` `enterpriseManaged`.
     ///
     /// In runtime 0.144.4 and newer, not in 0.133.0.
     #[derive(Debug)]
@@ -694,7 +694,7 @@ object! {
 
 object! {
     received
-    /// [`ConfigLayerSource`] whose `type` is `user`.
+    /// [`ConfigLayerSource`] with the `type` `user`.
     #[derive(Debug)]
     UserConfigLayerSource = "type" "user"
     required {
@@ -709,7 +709,7 @@ object! {
 
 object! {
     received
-    /// [`ConfigLayerSource`] whose `type` is `project`.
+    /// [`ConfigLayerSource`] with the `type` `project`.
     #[derive(Debug)]
     ProjectConfigLayerSource = "type" "project"
     required {
@@ -721,7 +721,7 @@ object! {
 
 object! {
     received
-    /// [`ConfigLayerSource`] whose `type` is `sessionFlags`.
+    /// [`ConfigLayerSource`] with the `type` `sessionFlags`.
     #[derive(Debug, Default)]
     SessionFlagsConfigLayerSource = "type" "sessionFlags"
     required {}
@@ -730,7 +730,7 @@ object! {
 
 object! {
     received
-    /// [`ConfigLayerSource`] whose `type` is `legacyManagedConfigTomlFromFile`.
+    /// [`ConfigLayerSource`] with the `type` `legacyManagedConfigTomlFromFile`.
     #[derive(Debug)]
     LegacyManagedConfigTomlFromFileConfigLayerSource = "type" "legacyManagedConfigTomlFromFile"
     required {
@@ -742,7 +742,7 @@ object! {
 
 object! {
     received
-    /// [`ConfigLayerSource`] whose `type` is `legacyManagedConfigTomlFromMdm`.
+    /// [`ConfigLayerSource`] with the `type` `legacyManagedConfigTomlFromMdm`.
     #[derive(Debug, Default)]
     LegacyManagedConfigTomlFromMdmConfigLayerSource = "type" "legacyManagedConfigTomlFromMdm"
     required {}
@@ -765,7 +765,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`config/read`](crate::methods::ConfigRead).
+    /// Response to [`config/read`](crate::methods::ConfigRead).
     #[derive(Debug)]
     ConfigReadResponse
     required {
@@ -924,7 +924,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`configRequirements/read`](crate::methods::ConfigRequirementsRead).
+    /// Response to [`configRequirements/read`](crate::methods::ConfigRequirementsRead).
     #[derive(Debug, Default)]
     ConfigRequirementsReadResponse
     required {}
@@ -980,11 +980,11 @@ object! {
 
 object! {
     received
-    /// Answer to [`config/batchWrite`](crate::methods::ConfigBatchWrite).
+    /// Response to [`config/batchWrite`](crate::methods::ConfigBatchWrite).
     ///
-    /// Answer to [`config/value/write`](crate::methods::ConfigValueWrite).
+    /// Response to [`config/value/write`](crate::methods::ConfigValueWrite).
     ///
-    /// Answer to [`modelProvider/default/set`](crate::methods::ModelProviderDefaultSet).
+    /// Response to [`modelProvider/default/set`](crate::methods::ModelProviderDefaultSet).
     #[derive(Debug)]
     ConfigWriteResponse
     required {
@@ -1019,7 +1019,7 @@ tagged_union! {
 
 object! {
     received
-    /// [`ConfiguredHookHandler`] whose `type` is `command`.
+    /// [`ConfiguredHookHandler`] with the `type` `command`.
     #[derive(Debug)]
     CommandConfiguredHookHandler = "type" "command"
     required {
@@ -1044,7 +1044,7 @@ object! {
 
 object! {
     received
-    /// [`ConfiguredHookHandler`] whose `type` is `mcp_tool`.
+    /// [`ConfiguredHookHandler`] with the `type` `mcp_tool`.
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
@@ -1067,7 +1067,7 @@ object! {
 
 object! {
     received
-    /// [`ConfiguredHookHandler`] whose `type` is `prompt`.
+    /// [`ConfiguredHookHandler`] with the `type` `prompt`.
     #[derive(Debug, Default)]
     PromptConfiguredHookHandler = "type" "prompt"
     required {}
@@ -1076,7 +1076,7 @@ object! {
 
 object! {
     received
-    /// [`ConfiguredHookHandler`] whose `type` is `agent`.
+    /// [`ConfiguredHookHandler`] with the `type` `agent`.
     #[derive(Debug, Default)]
     AgentConfiguredHookHandler = "type" "agent"
     required {}
@@ -1144,7 +1144,7 @@ object! {
 #[cfg(feature = "server")]
 object! {
     received
-    /// Answer to [`experimentalFeature/enablement/set`](crate::methods::ExperimentalFeatureEnablementSet).
+    /// Response to [`experimentalFeature/enablement/set`](crate::methods::ExperimentalFeatureEnablementSet).
     ///
     /// Needs the cargo feature `server`.
     #[derive(Debug)]
@@ -1178,7 +1178,7 @@ object! {
 #[cfg(feature = "server")]
 object! {
     received
-    /// Answer to [`experimentalFeature/list`](crate::methods::ExperimentalFeatureList).
+    /// Response to [`experimentalFeature/list`](crate::methods::ExperimentalFeatureList).
     ///
     /// Needs the cargo feature `server`.
     #[derive(Debug)]
@@ -1310,7 +1310,7 @@ object! {
 #[cfg(feature = "mcp")]
 object! {
     received
-    /// Answer to [`config/mcpServer/reload`](crate::methods::ConfigMcpServerReload).
+    /// Response to [`config/mcpServer/reload`](crate::methods::ConfigMcpServerReload).
     ///
     /// Needs the cargo feature `mcp`.
     #[derive(Debug, Default)]
@@ -1442,7 +1442,7 @@ mixed_union! {
 
 object! {
     received
-    /// What stands under `otlp-http` in [`OtelExporter`].
+    /// The value of the key `otlp-http` in [`OtelExporter`].
     #[derive(Debug)]
     OtlpHttpOtelExporter
     required {
@@ -1467,7 +1467,7 @@ impl From<OtlpHttpOtelExporter> for OtelExporter {
 
 object! {
     received
-    /// What stands under `otlp-grpc` in [`OtelExporter`].
+    /// The value of the key `otlp-grpc` in [`OtelExporter`].
     #[derive(Debug)]
     OtlpGrpcOtelExporter
     required {
@@ -1792,7 +1792,7 @@ string_enum! {
 #[cfg(feature = "server")]
 object! {
     received
-    /// Answer to [`windowsSandbox/readiness`](crate::methods::WindowsSandboxReadiness).
+    /// Response to [`windowsSandbox/readiness`](crate::methods::WindowsSandboxReadiness).
     ///
     /// Needs the cargo feature `server`.
     #[derive(Debug)]
@@ -1852,7 +1852,7 @@ object! {
 #[cfg(feature = "server")]
 object! {
     received
-    /// Answer to [`windowsSandbox/setupStart`](crate::methods::WindowsSandboxSetupStart).
+    /// Response to [`windowsSandbox/setupStart`](crate::methods::WindowsSandboxSetupStart).
     ///
     /// Needs the cargo feature `server`.
     #[derive(Debug)]

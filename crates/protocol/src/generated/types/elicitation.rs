@@ -398,7 +398,7 @@ common_text! {
 
 object! {
     received
-    /// [`McpServerElicitationRequestParams`] whose `mode` is `openai/userVerification`.
+    /// [`McpServerElicitationRequestParams`] with the `mode` `openai/userVerification`.
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
@@ -433,7 +433,7 @@ object! {
 
 object! {
     received
-    /// [`McpServerElicitationRequestParams`] whose `mode` is `form`.
+    /// [`McpServerElicitationRequestParams`] with the `mode` `form`.
     #[derive(Debug)]
     FormMcpServerElicitationRequestParams = "mode" "form"
     required {
@@ -460,7 +460,7 @@ object! {
 
 object! {
     received
-    /// [`McpServerElicitationRequestParams`] whose `mode` is `openai/form`.
+    /// [`McpServerElicitationRequestParams`] with the `mode` `openai/form`.
     ///
     /// In runtime 0.144.4 and newer, not in 0.133.0.
     #[derive(Debug)]
@@ -489,7 +489,7 @@ object! {
 
 object! {
     received
-    /// [`McpServerElicitationRequestParams`] whose `mode` is `openaiForm`.
+    /// [`McpServerElicitationRequestParams`] with the `mode` `openaiForm`.
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
@@ -518,7 +518,7 @@ object! {
 
 object! {
     received
-    /// [`McpServerElicitationRequestParams`] whose `mode` is `url`.
+    /// [`McpServerElicitationRequestParams`] with the `mode` `url`.
     #[derive(Debug)]
     UrlMcpServerElicitationRequestParams = "mode" "url"
     required {
@@ -547,7 +547,7 @@ object! {
 
 object! {
     sent
-    /// Answer to the server's [`mcpServer/elicitation/request`](crate::server_requests::McpServerElicitationRequest).
+    /// Response to the server's [`mcpServer/elicitation/request`](crate::server_requests::McpServerElicitationRequest).
     #[derive(Debug)]
     McpServerElicitationRequestResponse
     required {

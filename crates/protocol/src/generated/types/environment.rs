@@ -48,7 +48,7 @@ redacted_debug! {
 #[cfg(feature = "environments")]
 object! {
     received
-    /// Answer to [`environment/add`](crate::methods::EnvironmentAdd).
+    /// Response to [`environment/add`](crate::methods::EnvironmentAdd).
     ///
     /// Needs the cargo feature `environments`.
     ///
@@ -79,7 +79,7 @@ object! {
 #[cfg(feature = "environments")]
 object! {
     received
-    /// Answer to [`environment/info`](crate::methods::EnvironmentInfo).
+    /// Response to [`environment/info`](crate::methods::EnvironmentInfo).
     ///
     /// Needs the cargo feature `environments`.
     ///
@@ -169,7 +169,7 @@ object! {
 #[cfg(feature = "environments")]
 object! {
     received
-    /// Answer to [`environment/status`](crate::methods::EnvironmentStatus).
+    /// Response to [`environment/status`](crate::methods::EnvironmentStatus).
     ///
     /// Needs the cargo feature `environments`.
     ///
@@ -266,7 +266,7 @@ object! {
 #[cfg(feature = "environments")]
 object! {
     received
-    /// Answer to [`remoteControl/client/list`](crate::methods::RemoteControlClientList).
+    /// Response to [`remoteControl/client/list`](crate::methods::RemoteControlClientList).
     ///
     /// Needs the cargo feature `environments`.
     ///
@@ -305,7 +305,7 @@ object! {
 #[cfg(feature = "environments")]
 object! {
     received
-    /// Answer to [`remoteControl/client/revoke`](crate::methods::RemoteControlClientRevoke).
+    /// Response to [`remoteControl/client/revoke`](crate::methods::RemoteControlClientRevoke).
     ///
     /// Needs the cargo feature `environments`.
     ///
@@ -348,7 +348,7 @@ object! {
 #[cfg(feature = "environments")]
 object! {
     received
-    /// Answer to [`remoteControl/disable`](crate::methods::RemoteControlDisable).
+    /// Response to [`remoteControl/disable`](crate::methods::RemoteControlDisable).
     ///
     /// Needs the cargo feature `environments`.
     ///
@@ -387,7 +387,7 @@ object! {
 #[cfg(feature = "environments")]
 object! {
     received
-    /// Answer to [`remoteControl/enable`](crate::methods::RemoteControlEnable).
+    /// Response to [`remoteControl/enable`](crate::methods::RemoteControlEnable).
     ///
     /// Needs the cargo feature `environments`.
     ///
@@ -428,7 +428,7 @@ object! {
 #[cfg(feature = "environments")]
 object! {
     received
-    /// Answer to [`remoteControl/pairing/start`](crate::methods::RemoteControlPairingStart).
+    /// Response to [`remoteControl/pairing/start`](crate::methods::RemoteControlPairingStart).
     ///
     /// Needs the cargo feature `environments`.
     ///
@@ -480,7 +480,7 @@ redacted_debug! {
 #[cfg(feature = "environments")]
 object! {
     received
-    /// Answer to [`remoteControl/pairing/status`](crate::methods::RemoteControlPairingStatus).
+    /// Response to [`remoteControl/pairing/status`](crate::methods::RemoteControlPairingStatus).
     ///
     /// Needs the cargo feature `environments`.
     ///
@@ -516,7 +516,7 @@ object! {
 #[cfg(feature = "environments")]
 object! {
     received
-    /// Answer to [`remoteControl/status/read`](crate::methods::RemoteControlStatusRead).
+    /// Response to [`remoteControl/status/read`](crate::methods::RemoteControlStatusRead).
     ///
     /// Needs the cargo feature `environments`.
     ///

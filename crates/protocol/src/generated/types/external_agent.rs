@@ -56,7 +56,7 @@ object! {
 #[cfg(feature = "external-agents")]
 object! {
     received
-    /// Answer to [`externalAgentConfig/detect`](crate::methods::ExternalAgentConfigDetect).
+    /// Response to [`externalAgentConfig/detect`](crate::methods::ExternalAgentConfigDetect).
     ///
     /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
@@ -94,7 +94,7 @@ object! {
 #[cfg(feature = "external-agents")]
 object! {
     received
-    /// Answer to [`externalAgentConfig/import/readHistories`](crate::methods::ExternalAgentConfigImportReadHistories).
+    /// Response to [`externalAgentConfig/import/readHistories`](crate::methods::ExternalAgentConfigImportReadHistories).
     ///
     /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
@@ -157,7 +157,7 @@ object! {
 #[cfg(feature = "external-agents")]
 object! {
     received
-    /// Answer to [`externalAgentConfig/import/recordHistory`](crate::methods::ExternalAgentConfigImportRecordHistory).
+    /// Response to [`externalAgentConfig/import/recordHistory`](crate::methods::ExternalAgentConfigImportRecordHistory).
     ///
     /// Needs the cargo feature `external-agents`.
     #[derive(Debug)]
@@ -307,7 +307,7 @@ object! {
 #[cfg(feature = "external-agents")]
 object! {
     received
-    /// Answer to [`externalAgentConfig/import`](crate::methods::ExternalAgentConfigImport).
+    /// Response to [`externalAgentConfig/import`](crate::methods::ExternalAgentConfigImport).
     ///
     /// Needs the cargo feature `external-agents`.
     #[derive(Debug, Default)]

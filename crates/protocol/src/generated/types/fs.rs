@@ -42,7 +42,7 @@ object! {
 #[cfg(feature = "files")]
 object! {
     received
-    /// Answer to [`fs/copy`](crate::methods::FsCopy).
+    /// Response to [`fs/copy`](crate::methods::FsCopy).
     ///
     /// Needs the cargo feature `files`.
     #[derive(Debug, Default)]
@@ -72,7 +72,7 @@ object! {
 #[cfg(feature = "files")]
 object! {
     received
-    /// Answer to [`fs/createDirectory`](crate::methods::FsCreateDirectory).
+    /// Response to [`fs/createDirectory`](crate::methods::FsCreateDirectory).
     ///
     /// Needs the cargo feature `files`.
     #[derive(Debug, Default)]
@@ -99,7 +99,7 @@ object! {
 #[cfg(feature = "files")]
 object! {
     received
-    /// Answer to [`fs/getMetadata`](crate::methods::FsGetMetadata).
+    /// Response to [`fs/getMetadata`](crate::methods::FsGetMetadata).
     ///
     /// Needs the cargo feature `files`.
     #[derive(Debug)]
@@ -156,7 +156,7 @@ object! {
 #[cfg(feature = "files")]
 object! {
     received
-    /// Answer to [`fs/readDirectory`](crate::methods::FsReadDirectory).
+    /// Response to [`fs/readDirectory`](crate::methods::FsReadDirectory).
     ///
     /// Needs the cargo feature `files`.
     #[derive(Debug)]
@@ -186,7 +186,7 @@ object! {
 #[cfg(feature = "files")]
 object! {
     received
-    /// Answer to [`fs/readFile`](crate::methods::FsReadFile).
+    /// Response to [`fs/readFile`](crate::methods::FsReadFile).
     ///
     /// Needs the cargo feature `files`.
     #[derive(Debug)]
@@ -221,7 +221,7 @@ object! {
 #[cfg(feature = "files")]
 object! {
     received
-    /// Answer to [`fs/remove`](crate::methods::FsRemove).
+    /// Response to [`fs/remove`](crate::methods::FsRemove).
     ///
     /// Needs the cargo feature `files`.
     #[derive(Debug, Default)]
@@ -248,7 +248,7 @@ object! {
 #[cfg(feature = "files")]
 object! {
     received
-    /// Answer to [`fs/unwatch`](crate::methods::FsUnwatch).
+    /// Response to [`fs/unwatch`](crate::methods::FsUnwatch).
     ///
     /// Needs the cargo feature `files`.
     #[derive(Debug, Default)]
@@ -277,7 +277,7 @@ object! {
 #[cfg(feature = "files")]
 object! {
     received
-    /// Answer to [`fs/watch`](crate::methods::FsWatch).
+    /// Response to [`fs/watch`](crate::methods::FsWatch).
     ///
     /// Needs the cargo feature `files`.
     #[derive(Debug)]
@@ -309,7 +309,7 @@ object! {
 #[cfg(feature = "files")]
 object! {
     received
-    /// Answer to [`fs/writeFile`](crate::methods::FsWriteFile).
+    /// Response to [`fs/writeFile`](crate::methods::FsWriteFile).
     ///
     /// Needs the cargo feature `files`.
     #[derive(Debug, Default)]
@@ -351,7 +351,7 @@ object! {
 #[cfg(feature = "files")]
 object! {
     received
-    /// Answer to [`fuzzyFileSearch`](crate::methods::FuzzyFileSearch).
+    /// Response to [`fuzzyFileSearch`](crate::methods::FuzzyFileSearch).
     ///
     /// Needs the cargo feature `files`.
     #[derive(Debug)]
@@ -420,7 +420,7 @@ object! {
 #[cfg(feature = "files")]
 object! {
     received
-    /// Answer to [`fuzzyFileSearch/sessionStart`](crate::methods::FuzzyFileSearchSessionStart).
+    /// Response to [`fuzzyFileSearch/sessionStart`](crate::methods::FuzzyFileSearchSessionStart).
     ///
     /// Needs the cargo feature `files`.
     ///
@@ -451,7 +451,7 @@ object! {
 #[cfg(feature = "files")]
 object! {
     received
-    /// Answer to [`fuzzyFileSearch/sessionStop`](crate::methods::FuzzyFileSearchSessionStop).
+    /// Response to [`fuzzyFileSearch/sessionStop`](crate::methods::FuzzyFileSearchSessionStop).
     ///
     /// Needs the cargo feature `files`.
     ///
@@ -484,7 +484,7 @@ object! {
 #[cfg(feature = "files")]
 object! {
     received
-    /// Answer to [`fuzzyFileSearch/sessionUpdate`](crate::methods::FuzzyFileSearchSessionUpdate).
+    /// Response to [`fuzzyFileSearch/sessionUpdate`](crate::methods::FuzzyFileSearchSessionUpdate).
     ///
     /// Needs the cargo feature `files`.
     ///

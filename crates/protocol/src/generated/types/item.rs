@@ -51,7 +51,7 @@ tagged_union! {
 
 object! {
     received
-    /// [`CommandAction`] whose `type` is `read`.
+    /// [`CommandAction`] with the `type` `read`.
     #[derive(Debug)]
     ReadCommandAction = "type" "read"
     required {
@@ -67,7 +67,7 @@ object! {
 
 object! {
     received
-    /// [`CommandAction`] whose `type` is `listFiles`.
+    /// [`CommandAction`] with the `type` `listFiles`.
     #[derive(Debug)]
     ListFilesCommandAction = "type" "listFiles"
     required {
@@ -82,7 +82,7 @@ object! {
 
 object! {
     received
-    /// [`CommandAction`] whose `type` is `search`.
+    /// [`CommandAction`] with the `type` `search`.
     #[derive(Debug)]
     SearchCommandAction = "type" "search"
     required {
@@ -99,7 +99,7 @@ object! {
 
 object! {
     received
-    /// [`CommandAction`] whose `type` is `unknown`.
+    /// [`CommandAction`] with the `type` `unknown`.
     #[derive(Debug)]
     UnknownCommandAction = "type" "unknown"
     required {
@@ -143,7 +143,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`DynamicToolCallOutputContentItem`] whose `type` is `inputText`.
+    /// [`DynamicToolCallOutputContentItem`] with the `type` `inputText`.
     #[derive(Debug)]
     InputTextDynamicToolCallOutputContentItem = "type" "inputText"
     required {
@@ -155,7 +155,7 @@ object! {
 
 object! {
     sent
-    /// [`DynamicToolCallOutputContentItem`] whose `type` is `inputImage`.
+    /// [`DynamicToolCallOutputContentItem`] with the `type` `inputImage`.
     #[derive(Debug)]
     InputImageDynamicToolCallOutputContentItem = "type" "inputImage"
     required {
@@ -167,7 +167,7 @@ object! {
 
 object! {
     sent
-    /// [`DynamicToolCallOutputContentItem`] whose `type` is `inputAudio`.
+    /// [`DynamicToolCallOutputContentItem`] with the `type` `inputAudio`.
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
@@ -204,7 +204,7 @@ object! {
 
 object! {
     sent
-    /// Answer to the server's [`item/tool/call`](crate::server_requests::ItemToolCall).
+    /// Response to the server's [`item/tool/call`](crate::server_requests::ItemToolCall).
     #[derive(Debug)]
     DynamicToolCallResponse
     required {
@@ -238,7 +238,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`DynamicToolNamespaceTool`] whose `type` is `function`.
+    /// [`DynamicToolNamespaceTool`] with the `type` `function`.
     #[derive(Debug)]
     FunctionDynamicToolNamespaceTool = "type" "function"
     required {
@@ -267,7 +267,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`DynamicToolSpec`] whose `type` is `function`.
+    /// [`DynamicToolSpec`] with the `type` `function`.
     #[derive(Debug)]
     FunctionDynamicToolSpec = "type" "function"
     required {
@@ -286,7 +286,7 @@ object! {
 
 object! {
     sent
-    /// [`DynamicToolSpec`] whose `type` is `namespace`.
+    /// [`DynamicToolSpec`] with the `type` `namespace`.
     #[derive(Debug)]
     NamespaceDynamicToolSpec = "type" "namespace"
     required {
@@ -395,7 +395,7 @@ tagged_union! {
 
 object! {
     received
-    /// [`GuardianApprovalReviewAction`] whose `type` is `command`.
+    /// [`GuardianApprovalReviewAction`] with the `type` `command`.
     #[derive(Debug)]
     CommandGuardianApprovalReviewAction = "type" "command"
     required {
@@ -411,7 +411,7 @@ object! {
 
 object! {
     received
-    /// [`GuardianApprovalReviewAction`] whose `type` is `execve`.
+    /// [`GuardianApprovalReviewAction`] with the `type` `execve`.
     #[derive(Debug)]
     ExecveGuardianApprovalReviewAction = "type" "execve"
     required {
@@ -429,7 +429,7 @@ object! {
 
 object! {
     received
-    /// [`GuardianApprovalReviewAction`] whose `type` is `writeStdin`.
+    /// [`GuardianApprovalReviewAction`] with the `type` `writeStdin`.
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
@@ -449,7 +449,7 @@ object! {
 
 object! {
     received
-    /// [`GuardianApprovalReviewAction`] whose `type` is `applyPatch`.
+    /// [`GuardianApprovalReviewAction`] with the `type` `applyPatch`.
     #[derive(Debug)]
     ApplyPatchGuardianApprovalReviewAction = "type" "applyPatch"
     required {
@@ -463,7 +463,7 @@ object! {
 
 object! {
     received
-    /// [`GuardianApprovalReviewAction`] whose `type` is `networkAccess`.
+    /// [`GuardianApprovalReviewAction`] with the `type` `networkAccess`.
     #[derive(Debug)]
     NetworkAccessGuardianApprovalReviewAction = "type" "networkAccess"
     required {
@@ -481,7 +481,7 @@ object! {
 
 object! {
     received
-    /// [`GuardianApprovalReviewAction`] whose `type` is `mcpToolCall`.
+    /// [`GuardianApprovalReviewAction`] with the `type` `mcpToolCall`.
     #[derive(Debug)]
     McpToolCallGuardianApprovalReviewAction = "type" "mcpToolCall"
     required {
@@ -502,7 +502,7 @@ object! {
 
 object! {
     received
-    /// [`GuardianApprovalReviewAction`] whose `type` is `requestPermissions`.
+    /// [`GuardianApprovalReviewAction`] with the `type` `requestPermissions`.
     #[derive(Debug)]
     RequestPermissionsGuardianApprovalReviewAction = "type" "requestPermissions"
     required {
@@ -668,7 +668,7 @@ tagged_union! {
 
 object! {
     received
-    /// [`PatchChangeKind`] whose `type` is `add`.
+    /// [`PatchChangeKind`] with the `type` `add`.
     #[derive(Debug, Default)]
     AddPatchChangeKind = "type" "add"
     required {}
@@ -677,7 +677,7 @@ object! {
 
 object! {
     received
-    /// [`PatchChangeKind`] whose `type` is `delete`.
+    /// [`PatchChangeKind`] with the `type` `delete`.
     #[derive(Debug, Default)]
     DeletePatchChangeKind = "type" "delete"
     required {}
@@ -686,7 +686,7 @@ object! {
 
 object! {
     received
-    /// [`PatchChangeKind`] whose `type` is `update`.
+    /// [`PatchChangeKind`] with the `type` `update`.
     #[derive(Debug, Default)]
     UpdatePatchChangeKind = "type" "update"
     required {}
@@ -860,7 +860,7 @@ tagged_union! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `userMessage`.
+    /// [`ThreadItem`] with the `type` `userMessage`.
     #[derive(Debug)]
     UserMessageThreadItem = "type" "userMessage"
     required {
@@ -887,7 +887,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `hookPrompt`.
+    /// [`ThreadItem`] with the `type` `hookPrompt`.
     #[derive(Debug)]
     HookPromptThreadItem = "type" "hookPrompt"
     required {
@@ -910,7 +910,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `agentMessage`.
+    /// [`ThreadItem`] with the `type` `agentMessage`.
     #[derive(Debug)]
     AgentMessageThreadItem = "type" "agentMessage"
     required {
@@ -949,7 +949,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `functionCallOutput`.
+    /// [`ThreadItem`] with the `type` `functionCallOutput`.
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
@@ -978,7 +978,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `plan`.
+    /// [`ThreadItem`] with the `type` `plan`.
     #[derive(Debug)]
     PlanThreadItem = "type" "plan"
     required {
@@ -1001,7 +1001,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `reasoning`.
+    /// [`ThreadItem`] with the `type` `reasoning`.
     #[derive(Debug)]
     ReasoningThreadItem = "type" "reasoning"
     required {
@@ -1026,7 +1026,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `commandExecution`.
+    /// [`ThreadItem`] with the `type` `commandExecution`.
     #[derive(Debug)]
     CommandExecutionThreadItem = "type" "commandExecution"
     required {
@@ -1073,7 +1073,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `fileChange`.
+    /// [`ThreadItem`] with the `type` `fileChange`.
     #[derive(Debug)]
     FileChangeThreadItem = "type" "fileChange"
     required {
@@ -1098,7 +1098,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `mcpToolCall`.
+    /// [`ThreadItem`] with the `type` `mcpToolCall`.
     #[derive(Debug)]
     McpToolCallThreadItem = "type" "mcpToolCall"
     required {
@@ -1153,7 +1153,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `dynamicToolCall`.
+    /// [`ThreadItem`] with the `type` `dynamicToolCall`.
     #[derive(Debug)]
     DynamicToolCallThreadItem = "type" "dynamicToolCall"
     required {
@@ -1188,7 +1188,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `collabAgentToolCall`.
+    /// [`ThreadItem`] with the `type` `collabAgentToolCall`.
     #[derive(Debug)]
     CollabAgentToolCallThreadItem = "type" "collabAgentToolCall"
     required {
@@ -1225,7 +1225,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `subAgentActivity`.
+    /// [`ThreadItem`] with the `type` `subAgentActivity`.
     ///
     /// In runtime 0.144.4 and newer, not in 0.133.0.
     #[derive(Debug)]
@@ -1262,7 +1262,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `webSearch`.
+    /// [`ThreadItem`] with the `type` `webSearch`.
     #[derive(Debug)]
     WebSearchThreadItem = "type" "webSearch"
     required {
@@ -1291,7 +1291,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `imageView`.
+    /// [`ThreadItem`] with the `type` `imageView`.
     #[derive(Debug)]
     ImageViewThreadItem = "type" "imageView"
     required {
@@ -1314,7 +1314,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `sleep`.
+    /// [`ThreadItem`] with the `type` `sleep`.
     ///
     /// In runtime 0.144.4 and newer, not in 0.133.0.
     #[derive(Debug)]
@@ -1339,7 +1339,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `imageGeneration`.
+    /// [`ThreadItem`] with the `type` `imageGeneration`.
     ///
     /// Needs `fileId` or `result`.
     #[derive(Debug)]
@@ -1391,7 +1391,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `enteredReviewMode`.
+    /// [`ThreadItem`] with the `type` `enteredReviewMode`.
     #[derive(Debug)]
     EnteredReviewModeThreadItem = "type" "enteredReviewMode"
     required {
@@ -1414,7 +1414,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `exitedReviewMode`.
+    /// [`ThreadItem`] with the `type` `exitedReviewMode`.
     #[derive(Debug)]
     ExitedReviewModeThreadItem = "type" "exitedReviewMode"
     required {
@@ -1437,7 +1437,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadItem`] whose `type` is `contextCompaction`.
+    /// [`ThreadItem`] with the `type` `contextCompaction`.
     #[derive(Debug)]
     ContextCompactionThreadItem = "type" "contextCompaction"
     required {
@@ -1482,7 +1482,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`UserInput`] whose `type` is `text`.
+    /// [`UserInput`] with the `type` `text`.
     #[derive(Debug)]
     TextUserInput = "type" "text"
     required {
@@ -1497,7 +1497,7 @@ object! {
 
 object! {
     sent
-    /// [`UserInput`] whose `type` is `image`.
+    /// [`UserInput`] with the `type` `image`.
     ///
     /// Needs `url` or `fileId`.
     #[derive(Debug, Default)]
@@ -1518,7 +1518,7 @@ object! {
 
 object! {
     sent
-    /// [`UserInput`] whose `type` is `localImage`.
+    /// [`UserInput`] with the `type` `localImage`.
     #[derive(Debug)]
     LocalImageUserInput = "type" "localImage"
     required {
@@ -1533,7 +1533,7 @@ object! {
 
 object! {
     sent
-    /// [`UserInput`] whose `type` is `audio`.
+    /// [`UserInput`] with the `type` `audio`.
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
@@ -1554,7 +1554,7 @@ object! {
 
 object! {
     sent
-    /// [`UserInput`] whose `type` is `localAudio`.
+    /// [`UserInput`] with the `type` `localAudio`.
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
@@ -1568,7 +1568,7 @@ object! {
 
 object! {
     sent
-    /// [`UserInput`] whose `type` is `skill`.
+    /// [`UserInput`] with the `type` `skill`.
     #[derive(Debug)]
     SkillUserInput = "type" "skill"
     required {
@@ -1582,7 +1582,7 @@ object! {
 
 object! {
     sent
-    /// [`UserInput`] whose `type` is `mention`.
+    /// [`UserInput`] with the `type` `mention`.
     #[derive(Debug)]
     MentionUserInput = "type" "mention"
     required {

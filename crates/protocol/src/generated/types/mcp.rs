@@ -45,7 +45,7 @@ object! {
 #[cfg(feature = "mcp")]
 object! {
     received
-    /// Answer to [`mcpServerStatus/list`](crate::methods::McpServerStatusList).
+    /// Response to [`mcpServerStatus/list`](crate::methods::McpServerStatusList).
     ///
     /// Needs the cargo feature `mcp`.
     #[derive(Debug)]
@@ -148,7 +148,7 @@ object! {
 #[cfg(feature = "mcp")]
 object! {
     received
-    /// Answer to [`mcpServer/resource/read`](crate::methods::McpServerResourceRead).
+    /// Response to [`mcpServer/resource/read`](crate::methods::McpServerResourceRead).
     ///
     /// Needs the cargo feature `mcp`.
     #[derive(Debug)]
@@ -264,7 +264,7 @@ object! {
 #[cfg(feature = "mcp")]
 object! {
     received
-    /// Answer to [`mcpServer/event/stream/start`](crate::methods::McpServerEventStreamStart).
+    /// Response to [`mcpServer/event/stream/start`](crate::methods::McpServerEventStreamStart).
     ///
     /// Needs the cargo feature `mcp`.
     ///
@@ -295,7 +295,7 @@ object! {
 #[cfg(feature = "mcp")]
 object! {
     received
-    /// Answer to [`mcpServer/event/stream/stop`](crate::methods::McpServerEventStreamStop).
+    /// Response to [`mcpServer/event/stream/stop`](crate::methods::McpServerEventStreamStop).
     ///
     /// Needs the cargo feature `mcp`.
     ///
@@ -407,7 +407,7 @@ object! {
 #[cfg(feature = "mcp")]
 object! {
     received
-    /// Answer to [`mcpServer/oauth/login`](crate::methods::McpServerOauthLogin).
+    /// Response to [`mcpServer/oauth/login`](crate::methods::McpServerOauthLogin).
     ///
     /// Needs the cargo feature `mcp`.
     #[derive(Debug)]
@@ -575,7 +575,7 @@ object! {
 #[cfg(feature = "mcp")]
 object! {
     received
-    /// Answer to [`mcpServer/tool/call`](crate::methods::McpServerToolCall).
+    /// Response to [`mcpServer/tool/call`](crate::methods::McpServerToolCall).
     ///
     /// Needs the cargo feature `mcp`.
     #[derive(Debug)]

@@ -56,7 +56,7 @@ tagged_union! {
 #[cfg(feature = "model-providers")]
 object! {
     received
-    /// [`GatewayAuth`] whose `mode` is `none`.
+    /// [`GatewayAuth`] with the `mode` `none`.
     #[derive(Debug, Default)]
     NoneGatewayAuth = "mode" "none"
     required {}
@@ -66,7 +66,7 @@ object! {
 #[cfg(feature = "model-providers")]
 object! {
     received
-    /// [`GatewayAuth`] whose `mode` is `environmentVariable`.
+    /// [`GatewayAuth`] with the `mode` `environmentVariable`.
     #[derive(Debug)]
     EnvironmentVariableGatewayAuth = "mode" "environmentVariable"
     required {
@@ -79,7 +79,7 @@ object! {
 #[cfg(feature = "model-providers")]
 object! {
     received
-    /// [`GatewayAuth`] whose `mode` is `externallyConfigured`.
+    /// [`GatewayAuth`] with the `mode` `externallyConfigured`.
     #[derive(Debug, Default)]
     ExternallyConfiguredGatewayAuth = "mode" "externallyConfigured"
     required {}
@@ -215,7 +215,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`model/list`](crate::methods::ModelList).
+    /// Response to [`model/list`](crate::methods::ModelList).
     #[derive(Debug)]
     ModelListResponse
     required {
@@ -243,7 +243,7 @@ object! {
 #[cfg(feature = "model-providers")]
 object! {
     received
-    /// Answer to [`modelProvider/capabilities/read`](crate::methods::ModelProviderCapabilitiesRead).
+    /// Response to [`modelProvider/capabilities/read`](crate::methods::ModelProviderCapabilitiesRead).
     ///
     /// Needs the cargo feature `model-providers`.
     #[derive(Debug)]
@@ -280,7 +280,7 @@ object! {
 #[cfg(feature = "model-providers")]
 object! {
     received
-    /// Answer to [`modelProvider/config/write`](crate::methods::ModelProviderConfigWrite).
+    /// Response to [`modelProvider/config/write`](crate::methods::ModelProviderConfigWrite).
     ///
     /// Needs the cargo feature `model-providers`.
     #[derive(Debug)]
@@ -325,7 +325,7 @@ tagged_union! {
 #[cfg(feature = "full")]
 object! {
     received
-    /// [`ModelProviderError`] whose `type` is `modelProviderMismatch`.
+    /// [`ModelProviderError`] with the `type` `modelProviderMismatch`.
     #[derive(Debug)]
     ModelProviderMismatchModelProviderError = "type" "modelProviderMismatch"
     required {
@@ -340,7 +340,7 @@ object! {
 #[cfg(feature = "full")]
 object! {
     received
-    /// [`ModelProviderError`] whose `type` is `modelProviderNotConfigured`.
+    /// [`ModelProviderError`] with the `type` `modelProviderNotConfigured`.
     #[derive(Debug)]
     ModelProviderNotConfiguredModelProviderError = "type" "modelProviderNotConfigured"
     required {
@@ -353,7 +353,7 @@ object! {
 #[cfg(feature = "full")]
 object! {
     received
-    /// [`ModelProviderError`] whose `type` is `modelProviderPolicyConflict`.
+    /// [`ModelProviderError`] with the `type` `modelProviderPolicyConflict`.
     #[derive(Debug)]
     ModelProviderPolicyConflictModelProviderError = "type" "modelProviderPolicyConflict"
     required {
@@ -380,7 +380,7 @@ object! {
 #[cfg(feature = "model-providers")]
 object! {
     received
-    /// Answer to [`modelProvider/list`](crate::methods::ModelProviderList).
+    /// Response to [`modelProvider/list`](crate::methods::ModelProviderList).
     ///
     /// Needs the cargo feature `model-providers`.
     #[derive(Debug)]
@@ -568,7 +568,7 @@ tagged_union! {
 #[cfg(feature = "model-providers")]
 object! {
     received
-    /// [`ProviderSettings`] whose `type` is `openai`.
+    /// [`ProviderSettings`] with the `type` `openai`.
     #[derive(Debug, Default)]
     OpenaiProviderSettings = "type" "openai"
     required {}
@@ -578,7 +578,7 @@ object! {
 #[cfg(feature = "model-providers")]
 object! {
     received
-    /// [`ProviderSettings`] whose `type` is `customGateway`.
+    /// [`ProviderSettings`] with the `type` `customGateway`.
     #[derive(Debug)]
     CustomGatewayProviderSettings = "type" "customGateway"
     required {
@@ -591,7 +591,7 @@ object! {
 #[cfg(feature = "model-providers")]
 object! {
     received
-    /// [`ProviderSettings`] whose `type` is `bedrock`.
+    /// [`ProviderSettings`] with the `type` `bedrock`.
     #[derive(Debug, Default)]
     BedrockProviderSettings = "type" "bedrock"
     required {}
@@ -606,7 +606,7 @@ object! {
 #[cfg(feature = "model-providers")]
 object! {
     received
-    /// [`ProviderSettings`] whose `type` is `gcp`.
+    /// [`ProviderSettings`] with the `type` `gcp`.
     #[derive(Debug, Default)]
     GcpProviderSettings = "type" "gcp"
     required {}
@@ -638,7 +638,7 @@ tagged_union! {
 #[cfg(feature = "model-providers")]
 object! {
     sent
-    /// [`ProviderSettingsPatch`] whose `type` is `customGateway`.
+    /// [`ProviderSettingsPatch`] with the `type` `customGateway`.
     #[derive(Debug, Default)]
     CustomGatewayProviderSettingsPatch = "type" "customGateway"
     required {}
@@ -657,7 +657,7 @@ object! {
 #[cfg(feature = "model-providers")]
 object! {
     sent
-    /// [`ProviderSettingsPatch`] whose `type` is `bedrock`.
+    /// [`ProviderSettingsPatch`] with the `type` `bedrock`.
     #[derive(Debug)]
     BedrockProviderSettingsPatch = "type" "bedrock"
     required {
@@ -675,7 +675,7 @@ object! {
 #[cfg(feature = "model-providers")]
 object! {
     sent
-    /// [`ProviderSettingsPatch`] whose `type` is `gcp`.
+    /// [`ProviderSettingsPatch`] with the `type` `gcp`.
     #[derive(Debug)]
     GcpProviderSettingsPatch = "type" "gcp"
     required {

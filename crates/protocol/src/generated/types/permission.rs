@@ -87,7 +87,7 @@ mixed_union! {
 
 object! {
     sent
-    /// What stands under `granular` in [`AskForApproval`].
+    /// The value of the key `granular` in [`AskForApproval`].
     #[derive(Debug)]
     GranularAskForApproval
     required {
@@ -138,7 +138,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`FileSystemPath`] whose `type` is `path`.
+    /// [`FileSystemPath`] with the `type` `path`.
     #[derive(Debug)]
     PathFileSystemPath = "type" "path"
     required {
@@ -150,7 +150,7 @@ object! {
 
 object! {
     sent
-    /// [`FileSystemPath`] whose `type` is `glob_pattern`.
+    /// [`FileSystemPath`] with the `type` `glob_pattern`.
     #[derive(Debug)]
     GlobPatternFileSystemPath = "type" "glob_pattern"
     required {
@@ -162,7 +162,7 @@ object! {
 
 object! {
     sent
-    /// [`FileSystemPath`] whose `type` is `special`.
+    /// [`FileSystemPath`] with the `type` `special`.
     #[derive(Debug)]
     SpecialFileSystemPath = "type" "special"
     required {
@@ -206,7 +206,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`FileSystemSpecialPath`] whose `kind` is `root`.
+    /// [`FileSystemSpecialPath`] with the `kind` `root`.
     #[derive(Debug, Default)]
     RootFileSystemSpecialPath = "kind" "root"
     required {}
@@ -215,7 +215,7 @@ object! {
 
 object! {
     sent
-    /// [`FileSystemSpecialPath`] whose `kind` is `minimal`.
+    /// [`FileSystemSpecialPath`] with the `kind` `minimal`.
     #[derive(Debug, Default)]
     MinimalFileSystemSpecialPath = "kind" "minimal"
     required {}
@@ -224,7 +224,7 @@ object! {
 
 object! {
     sent
-    /// [`FileSystemSpecialPath`] whose `kind` is `project_roots`.
+    /// [`FileSystemSpecialPath`] with the `kind` `project_roots`.
     #[derive(Debug, Default)]
     ProjectRootsFileSystemSpecialPath = "kind" "project_roots"
     required {}
@@ -236,7 +236,7 @@ object! {
 
 object! {
     sent
-    /// [`FileSystemSpecialPath`] whose `kind` is `tmpdir`.
+    /// [`FileSystemSpecialPath`] with the `kind` `tmpdir`.
     #[derive(Debug, Default)]
     TmpdirFileSystemSpecialPath = "kind" "tmpdir"
     required {}
@@ -245,7 +245,7 @@ object! {
 
 object! {
     sent
-    /// [`FileSystemSpecialPath`] whose `kind` is `slash_tmp`.
+    /// [`FileSystemSpecialPath`] with the `kind` `slash_tmp`.
     #[derive(Debug, Default)]
     SlashTmpFileSystemSpecialPath = "kind" "slash_tmp"
     required {}
@@ -254,7 +254,7 @@ object! {
 
 object! {
     sent
-    /// [`FileSystemSpecialPath`] whose `kind` is `unknown`.
+    /// [`FileSystemSpecialPath`] with the `kind` `unknown`.
     #[derive(Debug)]
     UnknownFileSystemSpecialPath = "kind" "unknown"
     required {
@@ -313,7 +313,7 @@ object! {
 #[cfg(feature = "server")]
 object! {
     received
-    /// Answer to [`permissionProfile/list`](crate::methods::PermissionProfileList).
+    /// Response to [`permissionProfile/list`](crate::methods::PermissionProfileList).
     ///
     /// Needs the cargo feature `server`.
     #[derive(Debug)]
@@ -381,7 +381,7 @@ object! {
 
 object! {
     sent
-    /// Answer to the server's [`item/permissions/requestApproval`](crate::server_requests::ItemPermissionsRequestApproval).
+    /// Response to the server's [`item/permissions/requestApproval`](crate::server_requests::ItemPermissionsRequestApproval).
     #[derive(Debug)]
     PermissionsRequestApprovalResponse
     required {
@@ -426,7 +426,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`SandboxPolicy`] whose `type` is `dangerFullAccess`.
+    /// [`SandboxPolicy`] with the `type` `dangerFullAccess`.
     #[derive(Debug, Default)]
     DangerFullAccessSandboxPolicy = "type" "dangerFullAccess"
     required {}
@@ -435,7 +435,7 @@ object! {
 
 object! {
     sent
-    /// [`SandboxPolicy`] whose `type` is `readOnly`.
+    /// [`SandboxPolicy`] with the `type` `readOnly`.
     #[derive(Debug, Default)]
     ReadOnlySandboxPolicy = "type" "readOnly"
     required {}
@@ -447,7 +447,7 @@ object! {
 
 object! {
     sent
-    /// [`SandboxPolicy`] whose `type` is `externalSandbox`.
+    /// [`SandboxPolicy`] with the `type` `externalSandbox`.
     #[derive(Debug, Default)]
     ExternalSandboxSandboxPolicy = "type" "externalSandbox"
     required {}
@@ -459,7 +459,7 @@ object! {
 
 object! {
     sent
-    /// [`SandboxPolicy`] whose `type` is `workspaceWrite`.
+    /// [`SandboxPolicy`] with the `type` `workspaceWrite`.
     #[derive(Debug, Default)]
     WorkspaceWriteSandboxPolicy = "type" "workspaceWrite"
     required {}

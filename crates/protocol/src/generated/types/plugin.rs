@@ -103,7 +103,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// Answer to [`marketplace/add`](crate::methods::MarketplaceAdd).
+    /// Response to [`marketplace/add`](crate::methods::MarketplaceAdd).
     ///
     /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
@@ -169,7 +169,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// Answer to [`marketplace/remove`](crate::methods::MarketplaceRemove).
+    /// Response to [`marketplace/remove`](crate::methods::MarketplaceRemove).
     ///
     /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
@@ -219,7 +219,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// Answer to [`marketplace/upgrade`](crate::methods::MarketplaceUpgrade).
+    /// Response to [`marketplace/upgrade`](crate::methods::MarketplaceUpgrade).
     ///
     /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
@@ -396,7 +396,7 @@ string_enum! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// Answer to [`plugin/install`](crate::methods::PluginInstall).
+    /// Response to [`plugin/install`](crate::methods::PluginInstall).
     ///
     /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
@@ -430,7 +430,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// Answer to [`plugin/installed`](crate::methods::PluginInstalled).
+    /// Response to [`plugin/installed`](crate::methods::PluginInstalled).
     ///
     /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
@@ -546,7 +546,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// Answer to [`plugin/list`](crate::methods::PluginList).
+    /// Response to [`plugin/list`](crate::methods::PluginList).
     ///
     /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
@@ -608,7 +608,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// Answer to [`plugin/read`](crate::methods::PluginRead).
+    /// Response to [`plugin/read`](crate::methods::PluginRead).
     ///
     /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
@@ -661,7 +661,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// Answer to [`plugin/reconcile`](crate::methods::PluginReconcile).
+    /// Response to [`plugin/reconcile`](crate::methods::PluginReconcile).
     ///
     /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
@@ -706,7 +706,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// Answer to [`plugin/search`](crate::methods::PluginSearch).
+    /// Response to [`plugin/search`](crate::methods::PluginSearch).
     ///
     /// Needs the cargo feature `plugins`.
     ///
@@ -776,7 +776,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// Answer to [`plugin/share/checkout`](crate::methods::PluginShareCheckout).
+    /// Response to [`plugin/share/checkout`](crate::methods::PluginShareCheckout).
     ///
     /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
@@ -851,7 +851,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// Answer to [`plugin/share/delete`](crate::methods::PluginShareDelete).
+    /// Response to [`plugin/share/delete`](crate::methods::PluginShareDelete).
     ///
     /// Needs the cargo feature `plugins`.
     #[derive(Debug, Default)]
@@ -908,7 +908,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// Answer to [`plugin/share/list`](crate::methods::PluginShareList).
+    /// Response to [`plugin/share/list`](crate::methods::PluginShareList).
     ///
     /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
@@ -996,7 +996,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// Answer to [`plugin/share/save`](crate::methods::PluginShareSave).
+    /// Response to [`plugin/share/save`](crate::methods::PluginShareSave).
     ///
     /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
@@ -1086,7 +1086,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// Answer to [`plugin/share/updateTargets`](crate::methods::PluginShareUpdateTargets).
+    /// Response to [`plugin/share/updateTargets`](crate::methods::PluginShareUpdateTargets).
     ///
     /// Needs the cargo feature `plugins`.
     #[derive(Debug)]
@@ -1122,7 +1122,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// Answer to [`plugin/skill/read`](crate::methods::PluginSkillRead).
+    /// Response to [`plugin/skill/read`](crate::methods::PluginSkillRead).
     ///
     /// Needs the cargo feature `plugins`.
     #[derive(Debug, Default)]
@@ -1156,7 +1156,7 @@ tagged_union! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// [`PluginSource`] whose `type` is `local`.
+    /// [`PluginSource`] with the `type` `local`.
     #[derive(Debug)]
     LocalPluginSource = "type" "local"
     required {
@@ -1169,7 +1169,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// [`PluginSource`] whose `type` is `git`.
+    /// [`PluginSource`] with the `type` `git`.
     #[derive(Debug)]
     GitPluginSource = "type" "git"
     required {
@@ -1189,7 +1189,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// [`PluginSource`] whose `type` is `npm`.
+    /// [`PluginSource`] with the `type` `npm`.
     ///
     /// In runtime 0.144.4 and newer, not in 0.133.0.
     #[derive(Debug)]
@@ -1209,7 +1209,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// [`PluginSource`] whose `type` is `remote`.
+    /// [`PluginSource`] with the `type` `remote`.
     #[derive(Debug, Default)]
     RemotePluginSource = "type" "remote"
     required {}
@@ -1298,7 +1298,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// Answer to [`plugin/uninstall`](crate::methods::PluginUninstall).
+    /// Response to [`plugin/uninstall`](crate::methods::PluginUninstall).
     ///
     /// Needs the cargo feature `plugins`.
     #[derive(Debug, Default)]
@@ -1327,7 +1327,7 @@ tagged_union! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// [`ScheduledTaskSchedule`] whose `type` is `hourly`.
+    /// [`ScheduledTaskSchedule`] with the `type` `hourly`.
     #[derive(Debug)]
     HourlyScheduledTaskSchedule = "type" "hourly"
     required {
@@ -1343,7 +1343,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// [`ScheduledTaskSchedule`] whose `type` is `daily`.
+    /// [`ScheduledTaskSchedule`] with the `type` `daily`.
     #[derive(Debug)]
     DailyScheduledTaskSchedule = "type" "daily"
     required {
@@ -1356,7 +1356,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// [`ScheduledTaskSchedule`] whose `type` is `weekdays`.
+    /// [`ScheduledTaskSchedule`] with the `type` `weekdays`.
     #[derive(Debug)]
     WeekdaysScheduledTaskSchedule = "type" "weekdays"
     required {
@@ -1369,7 +1369,7 @@ object! {
 #[cfg(feature = "plugins")]
 object! {
     received
-    /// [`ScheduledTaskSchedule`] whose `type` is `weekly`.
+    /// [`ScheduledTaskSchedule`] with the `type` `weekly`.
     #[derive(Debug)]
     WeeklyScheduledTaskSchedule = "type" "weekly"
     required {

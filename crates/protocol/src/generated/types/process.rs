@@ -99,7 +99,7 @@ object! {
 #[cfg(feature = "processes")]
 object! {
     received
-    /// Answer to [`command/exec/resize`](crate::methods::CommandExecResize).
+    /// Response to [`command/exec/resize`](crate::methods::CommandExecResize).
     ///
     /// Needs the cargo feature `processes`.
     #[derive(Debug, Default)]
@@ -111,7 +111,7 @@ object! {
 #[cfg(feature = "processes")]
 object! {
     received
-    /// Answer to [`command/exec`](crate::methods::CommandExec).
+    /// Response to [`command/exec`](crate::methods::CommandExec).
     ///
     /// Needs the cargo feature `processes`.
     #[derive(Debug)]
@@ -162,7 +162,7 @@ object! {
 #[cfg(feature = "processes")]
 object! {
     received
-    /// Answer to [`command/exec/terminate`](crate::methods::CommandExecTerminate).
+    /// Response to [`command/exec/terminate`](crate::methods::CommandExecTerminate).
     ///
     /// Needs the cargo feature `processes`.
     #[derive(Debug, Default)]
@@ -194,7 +194,7 @@ object! {
 #[cfg(feature = "processes")]
 object! {
     received
-    /// Answer to [`command/exec/write`](crate::methods::CommandExecWrite).
+    /// Response to [`command/exec/write`](crate::methods::CommandExecWrite).
     ///
     /// Needs the cargo feature `processes`.
     #[derive(Debug, Default)]
@@ -250,7 +250,7 @@ object! {
 #[cfg(feature = "processes")]
 object! {
     received
-    /// Answer to [`process/kill`](crate::methods::ProcessKill).
+    /// Response to [`process/kill`](crate::methods::ProcessKill).
     ///
     /// Needs the cargo feature `processes`.
     ///
@@ -311,7 +311,7 @@ object! {
 #[cfg(feature = "processes")]
 object! {
     received
-    /// Answer to [`process/resizePty`](crate::methods::ProcessResizePty).
+    /// Response to [`process/resizePty`](crate::methods::ProcessResizePty).
     ///
     /// Needs the cargo feature `processes`.
     ///
@@ -361,7 +361,7 @@ object! {
 #[cfg(feature = "processes")]
 object! {
     received
-    /// Answer to [`process/spawn`](crate::methods::ProcessSpawn).
+    /// Response to [`process/spawn`](crate::methods::ProcessSpawn).
     ///
     /// Needs the cargo feature `processes`.
     ///
@@ -414,7 +414,7 @@ object! {
 #[cfg(feature = "processes")]
 object! {
     received
-    /// Answer to [`process/writeStdin`](crate::methods::ProcessWriteStdin).
+    /// Response to [`process/writeStdin`](crate::methods::ProcessWriteStdin).
     ///
     /// Needs the cargo feature `processes`.
     ///

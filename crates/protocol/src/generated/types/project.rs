@@ -92,7 +92,7 @@ object! {
 #[cfg(feature = "projects")]
 object! {
     received
-    /// Answer to [`project/create`](crate::methods::ProjectCreate).
+    /// Response to [`project/create`](crate::methods::ProjectCreate).
     ///
     /// Needs the cargo feature `projects`.
     ///
@@ -126,7 +126,7 @@ object! {
 #[cfg(feature = "projects")]
 object! {
     received
-    /// Answer to [`project/delete`](crate::methods::ProjectDelete).
+    /// Response to [`project/delete`](crate::methods::ProjectDelete).
     ///
     /// Needs the cargo feature `projects`.
     ///
@@ -166,7 +166,7 @@ object! {
 #[cfg(feature = "projects")]
 object! {
     received
-    /// Answer to [`project/import`](crate::methods::ProjectImport).
+    /// Response to [`project/import`](crate::methods::ProjectImport).
     ///
     /// Needs the cargo feature `projects`.
     ///
@@ -206,7 +206,7 @@ object! {
 #[cfg(feature = "projects")]
 object! {
     received
-    /// Answer to [`project/list`](crate::methods::ProjectList).
+    /// Response to [`project/list`](crate::methods::ProjectList).
     ///
     /// Needs the cargo feature `projects`.
     ///
@@ -246,7 +246,7 @@ object! {
 #[cfg(feature = "projects")]
 object! {
     received
-    /// Answer to [`project/move`](crate::methods::ProjectMove).
+    /// Response to [`project/move`](crate::methods::ProjectMove).
     ///
     /// Needs the cargo feature `projects`.
     ///
@@ -277,7 +277,7 @@ object! {
 #[cfg(feature = "projects")]
 object! {
     received
-    /// Answer to [`project/read`](crate::methods::ProjectRead).
+    /// Response to [`project/read`](crate::methods::ProjectRead).
     ///
     /// Needs the cargo feature `projects`.
     ///
@@ -346,7 +346,7 @@ object! {
 #[cfg(feature = "projects")]
 object! {
     received
-    /// Answer to [`project/update`](crate::methods::ProjectUpdate).
+    /// Response to [`project/update`](crate::methods::ProjectUpdate).
     ///
     /// Needs the cargo feature `projects`.
     ///
@@ -381,7 +381,7 @@ object! {
 #[cfg(feature = "projects")]
 object! {
     received
-    /// Answer to [`threadSection/create`](crate::methods::ThreadSectionCreate).
+    /// Response to [`threadSection/create`](crate::methods::ThreadSectionCreate).
     ///
     /// Needs the cargo feature `projects`.
     #[derive(Debug)]
@@ -411,7 +411,7 @@ object! {
 #[cfg(feature = "projects")]
 object! {
     received
-    /// Answer to [`threadSection/delete`](crate::methods::ThreadSectionDelete).
+    /// Response to [`threadSection/delete`](crate::methods::ThreadSectionDelete).
     ///
     /// Needs the cargo feature `projects`.
     #[derive(Debug, Default)]
@@ -440,7 +440,7 @@ object! {
 #[cfg(feature = "projects")]
 object! {
     received
-    /// Answer to [`threadSection/list`](crate::methods::ThreadSectionList).
+    /// Response to [`threadSection/list`](crate::methods::ThreadSectionList).
     ///
     /// Needs the cargo feature `projects`.
     #[derive(Debug)]
@@ -478,7 +478,7 @@ object! {
 #[cfg(feature = "projects")]
 object! {
     received
-    /// Answer to [`threadSection/update`](crate::methods::ThreadSectionUpdate).
+    /// Response to [`threadSection/update`](crate::methods::ThreadSectionUpdate).
     ///
     /// Needs the cargo feature `projects`.
     #[derive(Debug)]

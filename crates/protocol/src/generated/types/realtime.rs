@@ -225,7 +225,7 @@ object! {
 #[cfg(feature = "realtime")]
 object! {
     received
-    /// Answer to [`thread/realtime/appendAudio`](crate::methods::ThreadRealtimeAppendAudio).
+    /// Response to [`thread/realtime/appendAudio`](crate::methods::ThreadRealtimeAppendAudio).
     ///
     /// Needs the cargo feature `realtime`.
     ///
@@ -258,7 +258,7 @@ object! {
 #[cfg(feature = "realtime")]
 object! {
     received
-    /// Answer to [`thread/realtime/appendSpeech`](crate::methods::ThreadRealtimeAppendSpeech).
+    /// Response to [`thread/realtime/appendSpeech`](crate::methods::ThreadRealtimeAppendSpeech).
     ///
     /// Needs the cargo feature `realtime`.
     ///
@@ -296,7 +296,7 @@ object! {
 #[cfg(feature = "realtime")]
 object! {
     received
-    /// Answer to [`thread/realtime/appendText`](crate::methods::ThreadRealtimeAppendText).
+    /// Response to [`thread/realtime/appendText`](crate::methods::ThreadRealtimeAppendText).
     ///
     /// Needs the cargo feature `realtime`.
     ///
@@ -342,7 +342,7 @@ tagged_union! {
 
 object! {
     received
-    /// [`ThreadRealtimeBemItemPresentation`] whose `type` is `wholeItem`.
+    /// [`ThreadRealtimeBemItemPresentation`] with the `type` `wholeItem`.
     #[derive(Debug, Default)]
     WholeItemThreadRealtimeBemItemPresentation = "type" "wholeItem"
     required {}
@@ -351,7 +351,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadRealtimeBemItemPresentation`] whose `type` is `inlineMarkdown`.
+    /// [`ThreadRealtimeBemItemPresentation`] with the `type` `inlineMarkdown`.
     #[derive(Debug, Default)]
     InlineMarkdownThreadRealtimeBemItemPresentation = "type" "inlineMarkdown"
     required {}
@@ -360,7 +360,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadRealtimeBemItemPresentation`] whose `type` is `inlineVisualization`.
+    /// [`ThreadRealtimeBemItemPresentation`] with the `type` `inlineVisualization`.
     #[derive(Debug)]
     InlineVisualizationThreadRealtimeBemItemPresentation = "type" "inlineVisualization"
     required {
@@ -504,7 +504,7 @@ common_text! {
 
 object! {
     received
-    /// [`ThreadRealtimeItem`] whose `type` is `realtimeSessionStarted`.
+    /// [`ThreadRealtimeItem`] with the `type` `realtimeSessionStarted`.
     #[derive(Debug)]
     RealtimeSessionStartedThreadRealtimeItem = "type" "realtimeSessionStarted"
     required {
@@ -523,7 +523,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadRealtimeItem`] whose `type` is `transcriptSegment`.
+    /// [`ThreadRealtimeItem`] with the `type` `transcriptSegment`.
     #[derive(Debug)]
     TranscriptSegmentThreadRealtimeItem = "type" "transcriptSegment"
     required {
@@ -546,7 +546,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadRealtimeItem`] whose `type` is `bemItemPromoted`.
+    /// [`ThreadRealtimeItem`] with the `type` `bemItemPromoted`.
     #[derive(Debug)]
     BemItemPromotedThreadRealtimeItem = "type" "bemItemPromoted"
     required {
@@ -571,7 +571,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadRealtimeItem`] whose `type` is `realtimeSessionClosed`.
+    /// [`ThreadRealtimeItem`] with the `type` `realtimeSessionClosed`.
     #[derive(Debug)]
     RealtimeSessionClosedThreadRealtimeItem = "type" "realtimeSessionClosed"
     required {
@@ -592,7 +592,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadRealtimeItem`] whose `type` is `frame`.
+    /// [`ThreadRealtimeItem`] with the `type` `frame`.
     ///
     /// In runtime 0.171.0 and newer, not in 0.169.0.
     #[derive(Debug)]
@@ -615,7 +615,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadRealtimeItem`] whose `type` is `turnInputAccepted`.
+    /// [`ThreadRealtimeItem`] with the `type` `turnInputAccepted`.
     ///
     /// In runtime 0.171.0 and newer, not in 0.169.0.
     #[derive(Debug)]
@@ -648,7 +648,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadRealtimeItem`] whose `type` is `sessionEndInputSaved`.
+    /// [`ThreadRealtimeItem`] with the `type` `sessionEndInputSaved`.
     ///
     /// In runtime 0.171.0 and newer, not in 0.169.0.
     #[derive(Debug)]
@@ -772,7 +772,7 @@ object! {
 #[cfg(feature = "realtime")]
 object! {
     received
-    /// Answer to [`thread/realtime/list`](crate::methods::ThreadRealtimeList).
+    /// Response to [`thread/realtime/list`](crate::methods::ThreadRealtimeList).
     ///
     /// Needs the cargo feature `realtime`.
     ///
@@ -812,7 +812,7 @@ object! {
 #[cfg(feature = "realtime")]
 object! {
     received
-    /// Answer to [`thread/realtime/listVoices`](crate::methods::ThreadRealtimeListVoices).
+    /// Response to [`thread/realtime/listVoices`](crate::methods::ThreadRealtimeListVoices).
     ///
     /// Needs the cargo feature `realtime`.
     ///
@@ -942,7 +942,7 @@ object! {
         ///
         /// In runtime 0.144.4 and newer, not in 0.133.0.
         opt into model: String = "model";
-        /// `prompt`; `Some(None)` is null, which is not the same as `None`.
+        /// `prompt`; `Some(None)` is null, which differs from `None`.
         dbl into prompt: String = "prompt";
         /// `realtimeEndInstructions`
         ///
@@ -978,7 +978,7 @@ clear! {
 #[cfg(feature = "realtime")]
 object! {
     received
-    /// Answer to [`thread/realtime/start`](crate::methods::ThreadRealtimeStart).
+    /// Response to [`thread/realtime/start`](crate::methods::ThreadRealtimeStart).
     ///
     /// Needs the cargo feature `realtime`.
     ///
@@ -1009,7 +1009,7 @@ tagged_union! {
 #[cfg(feature = "realtime")]
 object! {
     sent
-    /// [`ThreadRealtimeStartTransport`] whose `type` is `websocket`.
+    /// [`ThreadRealtimeStartTransport`] with the `type` `websocket`.
     #[derive(Debug, Default)]
     WebsocketThreadRealtimeStartTransport = "type" "websocket"
     required {}
@@ -1019,7 +1019,7 @@ object! {
 #[cfg(feature = "realtime")]
 object! {
     sent
-    /// [`ThreadRealtimeStartTransport`] whose `type` is `webrtc`.
+    /// [`ThreadRealtimeStartTransport`] with the `type` `webrtc`.
     #[derive(Debug)]
     WebrtcThreadRealtimeStartTransport = "type" "webrtc"
     required {
@@ -1032,7 +1032,7 @@ object! {
 #[cfg(feature = "realtime")]
 object! {
     sent
-    /// [`ThreadRealtimeStartTransport`] whose `type` is `existingCall`.
+    /// [`ThreadRealtimeStartTransport`] with the `type` `existingCall`.
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
@@ -1081,7 +1081,7 @@ object! {
 #[cfg(feature = "realtime")]
 object! {
     received
-    /// Answer to [`thread/realtime/stop`](crate::methods::ThreadRealtimeStop).
+    /// Response to [`thread/realtime/stop`](crate::methods::ThreadRealtimeStop).
     ///
     /// Needs the cargo feature `realtime`.
     ///
@@ -1168,7 +1168,7 @@ tagged_union! {
 #[cfg(feature = "realtime")]
 object! {
     received
-    /// [`ThreadTimelineEntry`] whose `type` is `item`.
+    /// [`ThreadTimelineEntry`] with the `type` `item`.
     #[derive(Debug)]
     ItemThreadTimelineEntry = "type" "item"
     required {
@@ -1185,7 +1185,7 @@ object! {
 #[cfg(feature = "realtime")]
 object! {
     received
-    /// [`ThreadTimelineEntry`] whose `type` is `realtime`.
+    /// [`ThreadTimelineEntry`] with the `type` `realtime`.
     #[derive(Debug)]
     RealtimeThreadTimelineEntry = "type" "realtime"
     required {
@@ -1200,7 +1200,7 @@ object! {
 #[cfg(feature = "realtime")]
 object! {
     received
-    /// [`ThreadTimelineEntry`] whose `type` is `turnStarted`.
+    /// [`ThreadTimelineEntry`] with the `type` `turnStarted`.
     #[derive(Debug)]
     TurnStartedThreadTimelineEntry = "type" "turnStarted"
     required {
@@ -1218,7 +1218,7 @@ object! {
 #[cfg(feature = "realtime")]
 object! {
     received
-    /// [`ThreadTimelineEntry`] whose `type` is `turnCompleted`.
+    /// [`ThreadTimelineEntry`] with the `type` `turnCompleted`.
     #[derive(Debug)]
     TurnCompletedThreadTimelineEntry = "type" "turnCompleted"
     required {
@@ -1266,7 +1266,7 @@ object! {
 #[cfg(feature = "realtime")]
 object! {
     received
-    /// Answer to [`thread/timeline/list`](crate::methods::ThreadTimelineList).
+    /// Response to [`thread/timeline/list`](crate::methods::ThreadTimelineList).
     ///
     /// Needs the cargo feature `realtime`.
     ///

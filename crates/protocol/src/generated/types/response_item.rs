@@ -21,7 +21,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`AgentMessageInputContent`] whose `type` is `input_text`.
+    /// [`AgentMessageInputContent`] with the `type` `input_text`.
     #[derive(Debug)]
     InputTextAgentMessageInputContent = "type" "input_text"
     required {
@@ -33,7 +33,7 @@ object! {
 
 object! {
     sent
-    /// [`AgentMessageInputContent`] whose `type` is `encrypted_content`.
+    /// [`AgentMessageInputContent`] with the `type` `encrypted_content`.
     #[derive(Debug)]
     EncryptedContentAgentMessageInputContent = "type" "encrypted_content"
     required {
@@ -73,7 +73,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`ContentItem`] whose `type` is `input_text`.
+    /// [`ContentItem`] with the `type` `input_text`.
     #[derive(Debug)]
     InputTextContentItem = "type" "input_text"
     required {
@@ -85,7 +85,7 @@ object! {
 
 object! {
     sent
-    /// [`ContentItem`] whose `type` is `input_image`.
+    /// [`ContentItem`] with the `type` `input_image`.
     ///
     /// Needs `image_url` or `file_id`.
     #[derive(Debug, Default)]
@@ -106,7 +106,7 @@ object! {
 
 object! {
     sent
-    /// [`ContentItem`] whose `type` is `input_audio`.
+    /// [`ContentItem`] with the `type` `input_audio`.
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
@@ -127,7 +127,7 @@ object! {
 
 object! {
     sent
-    /// [`ContentItem`] whose `type` is `output_text`.
+    /// [`ContentItem`] with the `type` `output_text`.
     #[derive(Debug)]
     OutputTextContentItem = "type" "output_text"
     required {
@@ -174,7 +174,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`FunctionCallOutputContentItem`] whose `type` is `input_text`.
+    /// [`FunctionCallOutputContentItem`] with the `type` `input_text`.
     #[derive(Debug)]
     InputTextFunctionCallOutputContentItem = "type" "input_text"
     required {
@@ -186,7 +186,7 @@ object! {
 
 object! {
     sent
-    /// [`FunctionCallOutputContentItem`] whose `type` is `input_image`.
+    /// [`FunctionCallOutputContentItem`] with the `type` `input_image`.
     ///
     /// Needs `image_url` or `file_id`.
     #[derive(Debug, Default)]
@@ -207,7 +207,7 @@ object! {
 
 object! {
     sent
-    /// [`FunctionCallOutputContentItem`] whose `type` is `input_audio`.
+    /// [`FunctionCallOutputContentItem`] with the `type` `input_audio`.
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     ///
@@ -228,7 +228,7 @@ object! {
 
 object! {
     sent
-    /// [`FunctionCallOutputContentItem`] whose `type` is `encrypted_content`.
+    /// [`FunctionCallOutputContentItem`] with the `type` `encrypted_content`.
     #[derive(Debug)]
     EncryptedContentFunctionCallOutputContentItem = "type" "encrypted_content"
     required {
@@ -260,7 +260,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`LocalShellAction`] whose `type` is `exec`.
+    /// [`LocalShellAction`] with the `type` `exec`.
     #[derive(Debug)]
     ExecLocalShellAction = "type" "exec"
     required {
@@ -303,7 +303,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`ReasoningItemContent`] whose `type` is `reasoning_text`.
+    /// [`ReasoningItemContent`] with the `type` `reasoning_text`.
     #[derive(Debug)]
     ReasoningTextReasoningItemContent = "type" "reasoning_text"
     required {
@@ -315,7 +315,7 @@ object! {
 
 object! {
     sent
-    /// [`ReasoningItemContent`] whose `type` is `text`.
+    /// [`ReasoningItemContent`] with the `type` `text`.
     #[derive(Debug)]
     TextReasoningItemContent = "type" "text"
     required {
@@ -335,7 +335,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`ReasoningItemReasoningSummary`] whose `type` is `summary_text`.
+    /// [`ReasoningItemReasoningSummary`] with the `type` `summary_text`.
     #[derive(Debug)]
     SummaryTextReasoningItemReasoningSummary = "type" "summary_text"
     required {
@@ -395,7 +395,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `additional_tools`.
+    /// [`ResponseItem`] with the `type` `additional_tools`.
     ///
     /// In runtime 0.163.0 and newer, not in 0.154.0.
     #[derive(Debug)]
@@ -414,7 +414,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `message`.
+    /// [`ResponseItem`] with the `type` `message`.
     #[derive(Debug)]
     MessageResponseItem = "type" "message"
     required {
@@ -445,7 +445,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `agent_message`.
+    /// [`ResponseItem`] with the `type` `agent_message`.
     ///
     /// In runtime 0.144.4 and newer, not in 0.133.0.
     #[derive(Debug)]
@@ -468,7 +468,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `reasoning`.
+    /// [`ResponseItem`] with the `type` `reasoning`.
     #[derive(Debug)]
     ReasoningResponseItem = "type" "reasoning"
     required {
@@ -493,7 +493,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `local_shell_call`.
+    /// [`ResponseItem`] with the `type` `local_shell_call`.
     #[derive(Debug)]
     LocalShellCallResponseItem = "type" "local_shell_call"
     required {
@@ -520,7 +520,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `function_call`.
+    /// [`ResponseItem`] with the `type` `function_call`.
     #[derive(Debug)]
     FunctionCallResponseItem = "type" "function_call"
     required {
@@ -557,7 +557,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `tool_search_call`.
+    /// [`ResponseItem`] with the `type` `tool_search_call`.
     #[derive(Debug)]
     ToolSearchCallResponseItem = "type" "tool_search_call"
     required {
@@ -586,7 +586,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `function_call_output`.
+    /// [`ResponseItem`] with the `type` `function_call_output`.
     #[derive(Debug)]
     FunctionCallOutputResponseItem = "type" "function_call_output"
     required {
@@ -617,7 +617,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `custom_tool_call`.
+    /// [`ResponseItem`] with the `type` `custom_tool_call`.
     #[derive(Debug)]
     CustomToolCallResponseItem = "type" "custom_tool_call"
     required {
@@ -650,7 +650,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `custom_tool_call_output`.
+    /// [`ResponseItem`] with the `type` `custom_tool_call_output`.
     #[derive(Debug)]
     CustomToolCallOutputResponseItem = "type" "custom_tool_call_output"
     required {
@@ -675,7 +675,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `tool_search_output`.
+    /// [`ResponseItem`] with the `type` `tool_search_output`.
     #[derive(Debug)]
     ToolSearchOutputResponseItem = "type" "tool_search_output"
     required {
@@ -702,7 +702,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `web_search_call`.
+    /// [`ResponseItem`] with the `type` `web_search_call`.
     #[derive(Debug, Default)]
     WebSearchCallResponseItem = "type" "web_search_call"
     required {}
@@ -726,7 +726,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `image_generation_call`.
+    /// [`ResponseItem`] with the `type` `image_generation_call`.
     #[derive(Debug)]
     ImageGenerationCallResponseItem = "type" "image_generation_call"
     required {
@@ -753,7 +753,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `compaction`.
+    /// [`ResponseItem`] with the `type` `compaction`.
     #[derive(Debug)]
     CompactionResponseItem = "type" "compaction"
     required {
@@ -774,7 +774,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `configuration_update`.
+    /// [`ResponseItem`] with the `type` `configuration_update`.
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
@@ -788,7 +788,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `compaction_trigger`.
+    /// [`ResponseItem`] with the `type` `compaction_trigger`.
     #[derive(Debug, Default)]
     CompactionTriggerResponseItem = "type" "compaction_trigger"
     required {}
@@ -797,7 +797,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `context_compaction`.
+    /// [`ResponseItem`] with the `type` `context_compaction`.
     #[derive(Debug, Default)]
     ContextCompactionResponseItem = "type" "context_compaction"
     required {}
@@ -817,7 +817,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponseItem`] whose `type` is `other`.
+    /// [`ResponseItem`] with the `type` `other`.
     #[derive(Debug, Default)]
     OtherResponseItem = "type" "other"
     required {}
@@ -840,7 +840,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`ResponsesApiWebSearchAction`] whose `type` is `search`.
+    /// [`ResponsesApiWebSearchAction`] with the `type` `search`.
     #[derive(Debug, Default)]
     SearchResponsesApiWebSearchAction = "type" "search"
     required {}
@@ -854,7 +854,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponsesApiWebSearchAction`] whose `type` is `open_page`.
+    /// [`ResponsesApiWebSearchAction`] with the `type` `open_page`.
     #[derive(Debug, Default)]
     OpenPageResponsesApiWebSearchAction = "type" "open_page"
     required {}
@@ -866,7 +866,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponsesApiWebSearchAction`] whose `type` is `find_in_page`.
+    /// [`ResponsesApiWebSearchAction`] with the `type` `find_in_page`.
     #[derive(Debug, Default)]
     FindInPageResponsesApiWebSearchAction = "type" "find_in_page"
     required {}
@@ -880,7 +880,7 @@ object! {
 
 object! {
     sent
-    /// [`ResponsesApiWebSearchAction`] whose `type` is `other`.
+    /// [`ResponsesApiWebSearchAction`] with the `type` `other`.
     #[derive(Debug, Default)]
     OtherResponsesApiWebSearchAction = "type" "other"
     required {}

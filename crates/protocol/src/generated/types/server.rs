@@ -90,7 +90,7 @@ object! {
 #[cfg(feature = "server")]
 object! {
     received
-    /// Answer to [`feedback/save`](crate::methods::FeedbackSave).
+    /// Response to [`feedback/save`](crate::methods::FeedbackSave).
     ///
     /// Needs the cargo feature `server`.
     #[derive(Debug)]
@@ -136,7 +136,7 @@ object! {
 #[cfg(feature = "server")]
 object! {
     received
-    /// Answer to [`feedback/upload`](crate::methods::FeedbackUpload).
+    /// Response to [`feedback/upload`](crate::methods::FeedbackUpload).
     ///
     /// Needs the cargo feature `server`.
     #[derive(Debug)]
@@ -216,7 +216,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`initialize`](crate::methods::Initialize).
+    /// Response to [`initialize`](crate::methods::Initialize).
     #[derive(Debug)]
     InitializeResponse
     required {
@@ -252,7 +252,7 @@ object! {
 #[cfg(feature = "server")]
 object! {
     received
-    /// Answer to [`mock/experimentalMethod`](crate::methods::MockExperimentalMethod).
+    /// Response to [`mock/experimentalMethod`](crate::methods::MockExperimentalMethod).
     ///
     /// Needs the cargo feature `server`.
     ///
@@ -320,7 +320,7 @@ object! {
 #[cfg(feature = "server")]
 object! {
     received
-    /// Answer to [`server/diagnostics`](crate::methods::ServerDiagnostics).
+    /// Response to [`server/diagnostics`](crate::methods::ServerDiagnostics).
     ///
     /// Needs the cargo feature `server`.
     ///

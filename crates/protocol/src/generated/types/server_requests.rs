@@ -30,7 +30,7 @@ object! {
 
 object! {
     sent
-    /// Answer to the server's [`applyPatchApproval`](crate::server_requests::ApplyPatchApproval).
+    /// Response to the server's [`applyPatchApproval`](crate::server_requests::ApplyPatchApproval).
     #[derive(Debug)]
     ApplyPatchApprovalResponse
     required {
@@ -51,7 +51,7 @@ object! {
 
 object! {
     sent
-    /// Answer to the server's [`attestation/generate`](crate::server_requests::AttestationGenerate).
+    /// Response to the server's [`attestation/generate`](crate::server_requests::AttestationGenerate).
     AttestationGenerateResponse
     required {
         /// `token`
@@ -89,7 +89,7 @@ string_enum! {
 
 object! {
     sent
-    /// Answer to the server's [`account/chatgptAuthTokens/refresh`](crate::server_requests::AccountChatgptAuthTokensRefresh).
+    /// Response to the server's [`account/chatgptAuthTokens/refresh`](crate::server_requests::AccountChatgptAuthTokensRefresh).
     ChatgptAuthTokensRefreshResponse
     required {
         /// `accessToken`
@@ -130,7 +130,7 @@ mixed_union! {
 
 object! {
     sent
-    /// What stands under `acceptWithExecpolicyAmendment` in [`CommandExecutionApprovalDecision`].
+    /// The value of the key `acceptWithExecpolicyAmendment` in [`CommandExecutionApprovalDecision`].
     #[derive(Debug)]
     AcceptWithExecpolicyAmendmentCommandExecutionApprovalDecision
     required {
@@ -150,7 +150,7 @@ impl From<AcceptWithExecpolicyAmendmentCommandExecutionApprovalDecision>
 
 object! {
     sent
-    /// What stands under `applyNetworkPolicyAmendment` in [`CommandExecutionApprovalDecision`].
+    /// The value of the key `applyNetworkPolicyAmendment` in [`CommandExecutionApprovalDecision`].
     #[derive(Debug)]
     ApplyNetworkPolicyAmendmentCommandExecutionApprovalDecision
     required {
@@ -233,7 +233,7 @@ object! {
 
 object! {
     sent
-    /// Answer to the server's [`item/commandExecution/requestApproval`](crate::server_requests::ItemCommandExecutionRequestApproval).
+    /// Response to the server's [`item/commandExecution/requestApproval`](crate::server_requests::ItemCommandExecutionRequestApproval).
     #[derive(Debug)]
     CommandExecutionRequestApprovalResponse
     required {
@@ -259,7 +259,7 @@ object! {
 
 object! {
     sent
-    /// Answer to the server's [`currentTime/read`](crate::server_requests::CurrentTimeRead).
+    /// Response to the server's [`currentTime/read`](crate::server_requests::CurrentTimeRead).
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -298,7 +298,7 @@ object! {
 
 object! {
     sent
-    /// Answer to the server's [`execCommandApproval`](crate::server_requests::ExecCommandApproval).
+    /// Response to the server's [`execCommandApproval`](crate::server_requests::ExecCommandApproval).
     #[derive(Debug)]
     ExecCommandApprovalResponse
     required {
@@ -322,7 +322,7 @@ tagged_union! {
 
 object! {
     received
-    /// [`FileChange`] whose `type` is `add`.
+    /// [`FileChange`] with the `type` `add`.
     #[derive(Debug)]
     AddFileChange = "type" "add"
     required {
@@ -334,7 +334,7 @@ object! {
 
 object! {
     received
-    /// [`FileChange`] whose `type` is `delete`.
+    /// [`FileChange`] with the `type` `delete`.
     #[derive(Debug)]
     DeleteFileChange = "type" "delete"
     required {
@@ -346,7 +346,7 @@ object! {
 
 object! {
     received
-    /// [`FileChange`] whose `type` is `update`.
+    /// [`FileChange`] with the `type` `update`.
     #[derive(Debug)]
     UpdateFileChange = "type" "update"
     required {
@@ -398,7 +398,7 @@ object! {
 
 object! {
     sent
-    /// Answer to the server's [`item/fileChange/requestApproval`](crate::server_requests::ItemFileChangeRequestApproval).
+    /// Response to the server's [`item/fileChange/requestApproval`](crate::server_requests::ItemFileChangeRequestApproval).
     #[derive(Debug)]
     FileChangeRequestApprovalResponse
     required {
@@ -462,7 +462,7 @@ tagged_union! {
 
 object! {
     received
-    /// [`ParsedCommand`] whose `type` is `read`.
+    /// [`ParsedCommand`] with the `type` `read`.
     #[derive(Debug)]
     ReadParsedCommand = "type" "read"
     required {
@@ -478,7 +478,7 @@ object! {
 
 object! {
     received
-    /// [`ParsedCommand`] whose `type` is `list_files`.
+    /// [`ParsedCommand`] with the `type` `list_files`.
     #[derive(Debug)]
     ListFilesParsedCommand = "type" "list_files"
     required {
@@ -493,7 +493,7 @@ object! {
 
 object! {
     received
-    /// [`ParsedCommand`] whose `type` is `search`.
+    /// [`ParsedCommand`] with the `type` `search`.
     #[derive(Debug)]
     SearchParsedCommand = "type" "search"
     required {
@@ -510,7 +510,7 @@ object! {
 
 object! {
     received
-    /// [`ParsedCommand`] whose `type` is `unknown`.
+    /// [`ParsedCommand`] with the `type` `unknown`.
     #[derive(Debug)]
     UnknownParsedCommand = "type" "unknown"
     required {
@@ -555,7 +555,7 @@ mixed_union! {
 
 object! {
     sent
-    /// What stands under `approved_execpolicy_amendment` in [`ReviewDecision`].
+    /// The value of the key `approved_execpolicy_amendment` in [`ReviewDecision`].
     #[derive(Debug)]
     ApprovedExecpolicyAmendmentReviewDecision
     required {
@@ -573,7 +573,7 @@ impl From<ApprovedExecpolicyAmendmentReviewDecision> for ReviewDecision {
 
 object! {
     sent
-    /// What stands under `network_policy_amendment` in [`ReviewDecision`].
+    /// The value of the key `network_policy_amendment` in [`ReviewDecision`].
     #[derive(Debug)]
     NetworkPolicyAmendmentReviewDecision
     required {
@@ -591,7 +591,7 @@ impl From<NetworkPolicyAmendmentReviewDecision> for ReviewDecision {
 
 object! {
     sent
-    /// What stands under `denied` in [`ReviewDecision`].
+    /// The value of the key `denied` in [`ReviewDecision`].
     ///
     /// In runtime 0.154.0 and newer, not in 0.144.4.
     #[derive(Debug)]
@@ -687,7 +687,7 @@ object! {
 
 object! {
     sent
-    /// Answer to the server's [`item/tool/requestUserInput`](crate::server_requests::ItemToolRequestUserInput).
+    /// Response to the server's [`item/tool/requestUserInput`](crate::server_requests::ItemToolRequestUserInput).
     #[derive(Debug)]
     ToolRequestUserInputResponse
     required {

@@ -50,7 +50,7 @@ tagged_union! {
 #[cfg(feature = "full")]
 object! {
     received
-    /// [`AnswerAnnotation`] whose `kind` is `wellbeingHelpline`.
+    /// [`AnswerAnnotation`] with the `kind` `wellbeingHelpline`.
     #[derive(Debug)]
     WellbeingHelplineAnswerAnnotation = "kind" "wellbeingHelpline"
     required {
@@ -74,7 +74,7 @@ tagged_union! {
 #[cfg(feature = "full")]
 object! {
     received
-    /// [`AnswerReplacement`] whose `kind` is `wellbeingPromptHelpline`.
+    /// [`AnswerReplacement`] with the `kind` `wellbeingPromptHelpline`.
     #[derive(Debug, Default)]
     WellbeingPromptHelplineAnswerReplacement = "kind" "wellbeingPromptHelpline"
     required {}
@@ -112,7 +112,7 @@ tagged_union! {
 #[cfg(feature = "full")]
 object! {
     received
-    /// [`BlockReason`] whose `kind` is `protection`.
+    /// [`BlockReason`] with the `kind` `protection`.
     #[derive(Debug)]
     ProtectionBlockReason = "kind" "protection"
     required {
@@ -125,7 +125,7 @@ object! {
 #[cfg(feature = "full")]
 object! {
     received
-    /// [`BlockReason`] whose `kind` is `cyber`.
+    /// [`BlockReason`] with the `kind` `cyber`.
     #[derive(Debug, Default)]
     CyberBlockReason = "kind" "cyber"
     required {}
@@ -226,7 +226,7 @@ mixed_union! {
 
 object! {
     received
-    /// What stands under `httpConnectionFailed` in [`CodexErrorInfo`].
+    /// The value of the key `httpConnectionFailed` in [`CodexErrorInfo`].
     #[derive(Debug, Default)]
     HttpConnectionFailedCodexErrorInfo
     required {}
@@ -244,7 +244,7 @@ impl From<HttpConnectionFailedCodexErrorInfo> for CodexErrorInfo {
 
 object! {
     received
-    /// What stands under `responseStreamConnectionFailed` in [`CodexErrorInfo`].
+    /// The value of the key `responseStreamConnectionFailed` in [`CodexErrorInfo`].
     #[derive(Debug, Default)]
     ResponseStreamConnectionFailedCodexErrorInfo
     required {}
@@ -262,7 +262,7 @@ impl From<ResponseStreamConnectionFailedCodexErrorInfo> for CodexErrorInfo {
 
 object! {
     received
-    /// What stands under `responseStreamDisconnected` in [`CodexErrorInfo`].
+    /// The value of the key `responseStreamDisconnected` in [`CodexErrorInfo`].
     #[derive(Debug, Default)]
     ResponseStreamDisconnectedCodexErrorInfo
     required {}
@@ -280,7 +280,7 @@ impl From<ResponseStreamDisconnectedCodexErrorInfo> for CodexErrorInfo {
 
 object! {
     received
-    /// What stands under `responseTooManyFailedAttempts` in [`CodexErrorInfo`].
+    /// The value of the key `responseTooManyFailedAttempts` in [`CodexErrorInfo`].
     #[derive(Debug, Default)]
     ResponseTooManyFailedAttemptsCodexErrorInfo
     required {}
@@ -298,7 +298,7 @@ impl From<ResponseTooManyFailedAttemptsCodexErrorInfo> for CodexErrorInfo {
 
 object! {
     received
-    /// What stands under `activeTurnNotSteerable` in [`CodexErrorInfo`].
+    /// The value of the key `activeTurnNotSteerable` in [`CodexErrorInfo`].
     #[derive(Debug)]
     ActiveTurnNotSteerableCodexErrorInfo
     required {
@@ -520,7 +520,7 @@ tagged_union! {
 
 object! {
     received
-    /// [`ImageGenerationFailure`] whose `type` is `usageLimitExceeded`.
+    /// [`ImageGenerationFailure`] with the `type` `usageLimitExceeded`.
     #[derive(Debug)]
     UsageLimitExceededImageGenerationFailure = "type" "usageLimitExceeded"
     required {
@@ -1000,7 +1000,7 @@ tagged_union! {
 #[cfg(feature = "full")]
 object! {
     received
-    /// [`UserVerificationErrorDetails`] whose `type` is `invalidRequest`.
+    /// [`UserVerificationErrorDetails`] with the `type` `invalidRequest`.
     #[derive(Debug)]
     InvalidRequestUserVerificationErrorDetails = "type" "invalidRequest"
     required {
@@ -1013,7 +1013,7 @@ object! {
 #[cfg(feature = "full")]
 object! {
     received
-    /// [`UserVerificationErrorDetails`] whose `type` is `unavailable`.
+    /// [`UserVerificationErrorDetails`] with the `type` `unavailable`.
     #[derive(Debug)]
     UnavailableUserVerificationErrorDetails = "type" "unavailable"
     required {
@@ -1026,7 +1026,7 @@ object! {
 #[cfg(feature = "full")]
 object! {
     received
-    /// [`UserVerificationErrorDetails`] whose `type` is `cancelled`.
+    /// [`UserVerificationErrorDetails`] with the `type` `cancelled`.
     #[derive(Debug)]
     CancelledUserVerificationErrorDetails = "type" "cancelled"
     required {
@@ -1039,7 +1039,7 @@ object! {
 #[cfg(feature = "full")]
 object! {
     received
-    /// [`UserVerificationErrorDetails`] whose `type` is `failed`.
+    /// [`UserVerificationErrorDetails`] with the `type` `failed`.
     #[derive(Debug)]
     FailedUserVerificationErrorDetails = "type" "failed"
     required {
@@ -1135,7 +1135,7 @@ tagged_union! {
 
 object! {
     received
-    /// [`WebSearchAction`] whose `type` is `search`.
+    /// [`WebSearchAction`] with the `type` `search`.
     #[derive(Debug, Default)]
     SearchWebSearchAction = "type" "search"
     required {}
@@ -1149,7 +1149,7 @@ object! {
 
 object! {
     received
-    /// [`WebSearchAction`] whose `type` is `openPage`.
+    /// [`WebSearchAction`] with the `type` `openPage`.
     #[derive(Debug, Default)]
     OpenPageWebSearchAction = "type" "openPage"
     required {}
@@ -1161,7 +1161,7 @@ object! {
 
 object! {
     received
-    /// [`WebSearchAction`] whose `type` is `findInPage`.
+    /// [`WebSearchAction`] with the `type` `findInPage`.
     #[derive(Debug, Default)]
     FindInPageWebSearchAction = "type" "findInPage"
     required {}
@@ -1175,7 +1175,7 @@ object! {
 
 object! {
     received
-    /// [`WebSearchAction`] whose `type` is `other`.
+    /// [`WebSearchAction`] with the `type` `other`.
     #[derive(Debug, Default)]
     OtherWebSearchAction = "type" "other"
     required {}

@@ -76,7 +76,7 @@ string_enum! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`memory/reset`](crate::methods::MemoryReset).
+    /// Response to [`memory/reset`](crate::methods::MemoryReset).
     ///
     /// Needs the cargo feature `thread-extras`.
     ///
@@ -107,7 +107,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`memory/status`](crate::methods::MemoryStatus).
+    /// Response to [`memory/status`](crate::methods::MemoryStatus).
     ///
     /// Needs the cargo feature `thread-extras`.
     ///
@@ -126,7 +126,7 @@ object! {
 #[cfg(feature = "server")]
 object! {
     received
-    /// Answer to [`rollout/compress`](crate::methods::RolloutCompress).
+    /// Response to [`rollout/compress`](crate::methods::RolloutCompress).
     ///
     /// Needs the cargo feature `server`.
     ///
@@ -181,7 +181,7 @@ mixed_union! {
 
 object! {
     received
-    /// What stands under `thread_spawn` in [`SubAgentSource`].
+    /// The value of the key `thread_spawn` in [`SubAgentSource`].
     #[derive(Debug)]
     ThreadSpawnSubAgentSource
     required {
@@ -347,7 +347,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/approveGuardianDeniedAction`](crate::methods::ThreadApproveGuardianDeniedAction).
+    /// Response to [`thread/approveGuardianDeniedAction`](crate::methods::ThreadApproveGuardianDeniedAction).
     #[derive(Debug, Default)]
     ThreadApproveGuardianDeniedActionResponse
     required {}
@@ -368,7 +368,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/archive`](crate::methods::ThreadArchive).
+    /// Response to [`thread/archive`](crate::methods::ThreadArchive).
     #[derive(Debug, Default)]
     ThreadArchiveResponse
     required {}
@@ -413,7 +413,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/compact/start`](crate::methods::ThreadCompactStart).
+    /// Response to [`thread/compact/start`](crate::methods::ThreadCompactStart).
     #[derive(Debug, Default)]
     ThreadCompactStartResponse
     required {}
@@ -436,7 +436,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/decrement_elicitation`](crate::methods::ThreadDecrementElicitation).
+    /// Response to [`thread/decrement_elicitation`](crate::methods::ThreadDecrementElicitation).
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -464,7 +464,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/delete`](crate::methods::ThreadDelete).
+    /// Response to [`thread/delete`](crate::methods::ThreadDelete).
     #[derive(Debug, Default)]
     ThreadDeleteResponse
     required {}
@@ -551,7 +551,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/guardianReview`](crate::methods::ThreadGuardianReview).
+    /// Response to [`thread/guardianReview`](crate::methods::ThreadGuardianReview).
     ///
     /// Needs the cargo feature `thread-extras`.
     ///
@@ -597,7 +597,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/increment_elicitation`](crate::methods::ThreadIncrementElicitation).
+    /// Response to [`thread/increment_elicitation`](crate::methods::ThreadIncrementElicitation).
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -627,7 +627,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/inject_items`](crate::methods::ThreadInjectItems).
+    /// Response to [`thread/inject_items`](crate::methods::ThreadInjectItems).
     #[derive(Debug, Default)]
     ThreadInjectItemsResponse
     required {}
@@ -669,7 +669,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/memoryMode/set`](crate::methods::ThreadMemoryModeSet).
+    /// Response to [`thread/memoryMode/set`](crate::methods::ThreadMemoryModeSet).
     ///
     /// Needs the cargo feature `thread-extras`.
     ///
@@ -700,7 +700,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/memory/read`](crate::methods::ThreadMemoryRead).
+    /// Response to [`thread/memory/read`](crate::methods::ThreadMemoryRead).
     ///
     /// Needs the cargo feature `thread-extras`.
     ///
@@ -759,7 +759,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/metadata/update`](crate::methods::ThreadMetadataUpdate).
+    /// Response to [`thread/metadata/update`](crate::methods::ThreadMetadataUpdate).
     #[derive(Debug)]
     ThreadMetadataUpdateResponse
     required {
@@ -805,7 +805,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/prepareApprovedPlan`](crate::methods::ThreadPrepareApprovedPlan).
+    /// Response to [`thread/prepareApprovedPlan`](crate::methods::ThreadPrepareApprovedPlan).
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -847,7 +847,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/revert`](crate::methods::ThreadRevert).
+    /// Response to [`thread/revert`](crate::methods::ThreadRevert).
     #[derive(Debug)]
     ThreadRevertResponse
     required {
@@ -890,7 +890,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/rollback`](crate::methods::ThreadRollback).
+    /// Response to [`thread/rollback`](crate::methods::ThreadRollback).
     #[derive(Debug)]
     ThreadRollbackResponse
     required {
@@ -920,7 +920,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/sample/cancel`](crate::methods::ThreadSampleCancel).
+    /// Response to [`thread/sample/cancel`](crate::methods::ThreadSampleCancel).
     ///
     /// Needs the cargo feature `thread-extras`.
     ///
@@ -970,7 +970,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/sample`](crate::methods::ThreadSample).
+    /// Response to [`thread/sample`](crate::methods::ThreadSample).
     ///
     /// Needs the cargo feature `thread-extras`.
     ///
@@ -1063,7 +1063,7 @@ object! {
 #[cfg(feature = "projects")]
 object! {
     received
-    /// Answer to [`thread/section/move`](crate::methods::ThreadSectionMove).
+    /// Response to [`thread/section/move`](crate::methods::ThreadSectionMove).
     ///
     /// Needs the cargo feature `projects`.
     #[derive(Debug, Default)]
@@ -1088,7 +1088,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/name/set`](crate::methods::ThreadNameSet).
+    /// Response to [`thread/name/set`](crate::methods::ThreadNameSet).
     #[derive(Debug, Default)]
     ThreadSetNameResponse
     required {}
@@ -1116,7 +1116,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/shellCommand`](crate::methods::ThreadShellCommand).
+    /// Response to [`thread/shellCommand`](crate::methods::ThreadShellCommand).
     #[derive(Debug, Default)]
     ThreadShellCommandResponse
     required {}
@@ -1142,7 +1142,7 @@ tagged_union! {
 
 object! {
     received
-    /// [`ThreadStatus`] whose `type` is `notLoaded`.
+    /// [`ThreadStatus`] with the `type` `notLoaded`.
     #[derive(Debug, Default)]
     NotLoadedThreadStatus = "type" "notLoaded"
     required {}
@@ -1151,7 +1151,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadStatus`] whose `type` is `idle`.
+    /// [`ThreadStatus`] with the `type` `idle`.
     #[derive(Debug, Default)]
     IdleThreadStatus = "type" "idle"
     required {}
@@ -1160,7 +1160,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadStatus`] whose `type` is `systemError`.
+    /// [`ThreadStatus`] with the `type` `systemError`.
     #[derive(Debug, Default)]
     SystemErrorThreadStatus = "type" "systemError"
     required {}
@@ -1169,7 +1169,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadStatus`] whose `type` is `active`.
+    /// [`ThreadStatus`] with the `type` `active`.
     #[derive(Debug)]
     ActiveThreadStatus = "type" "active"
     required {
@@ -1240,7 +1240,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/unarchive`](crate::methods::ThreadUnarchive).
+    /// Response to [`thread/unarchive`](crate::methods::ThreadUnarchive).
     #[derive(Debug)]
     ThreadUnarchiveResponse
     required {
@@ -1276,7 +1276,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/unsubscribe`](crate::methods::ThreadUnsubscribe).
+    /// Response to [`thread/unsubscribe`](crate::methods::ThreadUnsubscribe).
     #[derive(Debug)]
     ThreadUnsubscribeResponse
     required {

@@ -48,7 +48,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/backgroundTerminals/clean`](crate::methods::ThreadBackgroundTerminalsClean).
+    /// Response to [`thread/backgroundTerminals/clean`](crate::methods::ThreadBackgroundTerminalsClean).
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -78,7 +78,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/backgroundTerminals/list`](crate::methods::ThreadBackgroundTerminalsList).
+    /// Response to [`thread/backgroundTerminals/list`](crate::methods::ThreadBackgroundTerminalsList).
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -111,7 +111,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/backgroundTerminals/terminate`](crate::methods::ThreadBackgroundTerminalsTerminate).
+    /// Response to [`thread/backgroundTerminals/terminate`](crate::methods::ThreadBackgroundTerminalsTerminate).
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -173,7 +173,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/goal/clear`](crate::methods::ThreadGoalClear).
+    /// Response to [`thread/goal/clear`](crate::methods::ThreadGoalClear).
     ///
     /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
@@ -215,7 +215,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/goal/get`](crate::methods::ThreadGoalGet).
+    /// Response to [`thread/goal/get`](crate::methods::ThreadGoalGet).
     ///
     /// Needs the cargo feature `thread-extras`.
     #[derive(Debug, Default)]
@@ -269,7 +269,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/goal/set`](crate::methods::ThreadGoalSet).
+    /// Response to [`thread/goal/set`](crate::methods::ThreadGoalSet).
     ///
     /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
@@ -338,7 +338,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/prediction/request`](crate::methods::ThreadPredictionRequest).
+    /// Response to [`thread/prediction/request`](crate::methods::ThreadPredictionRequest).
     ///
     /// Needs the cargo feature `thread-extras`.
     ///
@@ -361,7 +361,7 @@ tagged_union! {
 
 object! {
     received
-    /// [`ThreadPredictionResult`] whose `type` is `completed`.
+    /// [`ThreadPredictionResult`] with the `type` `completed`.
     #[derive(Debug, Default)]
     CompletedThreadPredictionResult = "type" "completed"
     required {}
@@ -373,7 +373,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadPredictionResult`] whose `type` is `failed`.
+    /// [`ThreadPredictionResult`] with the `type` `failed`.
     #[derive(Debug, Default)]
     FailedThreadPredictionResult = "type" "failed"
     required {}

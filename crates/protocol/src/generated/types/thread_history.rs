@@ -64,7 +64,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`ThreadItemsListAnchor`] whose `type` is `item`.
+    /// [`ThreadItemsListAnchor`] with the `type` `item`.
     #[derive(Debug)]
     ItemThreadItemsListAnchor = "type" "item"
     required {
@@ -111,7 +111,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/items/list`](crate::methods::ThreadItemsList).
+    /// Response to [`thread/items/list`](crate::methods::ThreadItemsList).
     #[derive(Debug)]
     ThreadItemsListResponse
     required {
@@ -146,7 +146,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/items/read`](crate::methods::ThreadItemsRead).
+    /// Response to [`thread/items/read`](crate::methods::ThreadItemsRead).
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -250,7 +250,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/list`](crate::methods::ThreadList).
+    /// Response to [`thread/list`](crate::methods::ThreadList).
     #[derive(Debug)]
     ThreadListResponse
     required {
@@ -287,7 +287,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/loaded/list`](crate::methods::ThreadLoadedList).
+    /// Response to [`thread/loaded/list`](crate::methods::ThreadLoadedList).
     #[derive(Debug)]
     ThreadLoadedListResponse
     required {
@@ -317,7 +317,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/read`](crate::methods::ThreadRead).
+    /// Response to [`thread/read`](crate::methods::ThreadRead).
     #[derive(Debug)]
     ThreadReadResponse
     required {
@@ -375,7 +375,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`ThreadReadStateOperation`] whose `type` is `read`.
+    /// [`ThreadReadStateOperation`] with the `type` `read`.
     #[derive(Debug, Default)]
     ReadThreadReadStateOperation = "type" "read"
     required {}
@@ -384,7 +384,7 @@ object! {
 
 object! {
     sent
-    /// [`ThreadReadStateOperation`] whose `type` is `unread`.
+    /// [`ThreadReadStateOperation`] with the `type` `unread`.
     #[derive(Debug, Default)]
     UnreadThreadReadStateOperation = "type" "unread"
     required {}
@@ -411,7 +411,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/readState/update`](crate::methods::ThreadReadStateUpdate).
+    /// Response to [`thread/readState/update`](crate::methods::ThreadReadStateUpdate).
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -445,9 +445,9 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/search/cancel`](crate::methods::ThreadSearchCancel).
+    /// Response to [`thread/search/cancel`](crate::methods::ThreadSearchCancel).
     ///
-    /// Answer to [`thread/search/stream/cancel`](crate::methods::ThreadSearchStreamCancel).
+    /// Response to [`thread/search/stream/cancel`](crate::methods::ThreadSearchStreamCancel).
     ///
     /// Needs the cargo feature `thread-extras`.
     ///
@@ -510,7 +510,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/searchOccurrences`](crate::methods::ThreadSearchOccurrences).
+    /// Response to [`thread/searchOccurrences`](crate::methods::ThreadSearchOccurrences).
     ///
     /// Needs the cargo feature `thread-extras`.
     ///
@@ -584,9 +584,9 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/search`](crate::methods::ThreadSearch).
+    /// Response to [`thread/search`](crate::methods::ThreadSearch).
     ///
-    /// Answer to [`thread/search/stream`](crate::methods::ThreadSearchStream).
+    /// Response to [`thread/search/stream`](crate::methods::ThreadSearchStream).
     ///
     /// Needs the cargo feature `thread-extras`.
     ///
@@ -722,7 +722,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/turns/items/list`](crate::methods::ThreadTurnsItemsList).
+    /// Response to [`thread/turns/items/list`](crate::methods::ThreadTurnsItemsList).
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -762,7 +762,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`thread/turns/list`](crate::methods::ThreadTurnsList).
+    /// Response to [`thread/turns/list`](crate::methods::ThreadTurnsList).
     #[derive(Debug)]
     ThreadTurnsListResponse
     required {
@@ -789,7 +789,7 @@ tagged_union! {
 
 object! {
     received
-    /// [`ThreadUnreadPosition`] whose `type` is `threadStart`.
+    /// [`ThreadUnreadPosition`] with the `type` `threadStart`.
     #[derive(Debug, Default)]
     ThreadStartThreadUnreadPosition = "type" "threadStart"
     required {}
@@ -798,7 +798,7 @@ object! {
 
 object! {
     received
-    /// [`ThreadUnreadPosition`] whose `type` is `turn`.
+    /// [`ThreadUnreadPosition`] with the `type` `turn`.
     #[derive(Debug)]
     TurnThreadUnreadPosition = "type" "turn"
     required {

@@ -93,7 +93,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/attachment/add`](crate::methods::ThreadAttachmentAdd).
+    /// Response to [`thread/attachment/add`](crate::methods::ThreadAttachmentAdd).
     ///
     /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
@@ -130,7 +130,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/attachment/list`](crate::methods::ThreadAttachmentList).
+    /// Response to [`thread/attachment/list`](crate::methods::ThreadAttachmentList).
     ///
     /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
@@ -199,7 +199,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/attachmentOwner/list`](crate::methods::ThreadAttachmentOwnerList).
+    /// Response to [`thread/attachmentOwner/list`](crate::methods::ThreadAttachmentOwnerList).
     ///
     /// Needs the cargo feature `thread-extras`.
     #[derive(Debug)]
@@ -236,7 +236,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/attachment/remove`](crate::methods::ThreadAttachmentRemove).
+    /// Response to [`thread/attachment/remove`](crate::methods::ThreadAttachmentRemove).
     ///
     /// Needs the cargo feature `thread-extras`.
     #[derive(Debug, Default)]
@@ -294,7 +294,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/queue/add`](crate::methods::ThreadQueueAdd).
+    /// Response to [`thread/queue/add`](crate::methods::ThreadQueueAdd).
     ///
     /// Needs the cargo feature `thread-extras`.
     ///
@@ -342,7 +342,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/queue/delete`](crate::methods::ThreadQueueDelete).
+    /// Response to [`thread/queue/delete`](crate::methods::ThreadQueueDelete).
     ///
     /// Needs the cargo feature `thread-extras`.
     ///
@@ -381,7 +381,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/queue/list`](crate::methods::ThreadQueueList).
+    /// Response to [`thread/queue/list`](crate::methods::ThreadQueueList).
     ///
     /// Needs the cargo feature `thread-extras`.
     ///
@@ -420,7 +420,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/queue/reorder`](crate::methods::ThreadQueueReorder).
+    /// Response to [`thread/queue/reorder`](crate::methods::ThreadQueueReorder).
     ///
     /// Needs the cargo feature `thread-extras`.
     ///
@@ -454,7 +454,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/queue/start`](crate::methods::ThreadQueueStart).
+    /// Response to [`thread/queue/start`](crate::methods::ThreadQueueStart).
     ///
     /// Needs the cargo feature `thread-extras`.
     ///
@@ -497,7 +497,7 @@ object! {
 #[cfg(feature = "thread-extras")]
 object! {
     received
-    /// Answer to [`thread/queue/update`](crate::methods::ThreadQueueUpdate).
+    /// Response to [`thread/queue/update`](crate::methods::ThreadQueueUpdate).
     ///
     /// Needs the cargo feature `thread-extras`.
     ///

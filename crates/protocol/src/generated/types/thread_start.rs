@@ -17,7 +17,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`CapabilityRootLocation`] whose `type` is `environment`.
+    /// [`CapabilityRootLocation`] with the `type` `environment`.
     #[derive(Debug)]
     EnvironmentCapabilityRootLocation = "type" "environment"
     required {
@@ -129,7 +129,7 @@ object! {
         opt list runtime_workspace_roots: AbsolutePathBuf = "runtimeWorkspaceRoots";
         /// `sandbox`
         opt into sandbox: SandboxMode = "sandbox";
-        /// `serviceTier`; `Some(None)` is null, which is not the same as `None`.
+        /// `serviceTier`; `Some(None)` is null, which differs from `None`.
         dbl into service_tier: String = "serviceTier";
         /// `threadSource`
         opt into thread_source: ThreadSource = "threadSource";
@@ -143,7 +143,7 @@ clear! {
 
 object! {
     received
-    /// Answer to [`thread/fork`](crate::methods::ThreadFork).
+    /// Response to [`thread/fork`](crate::methods::ThreadFork).
     #[derive(Debug)]
     ThreadForkResponse
     required {
@@ -268,7 +268,7 @@ object! {
         opt list runtime_workspace_roots: AbsolutePathBuf = "runtimeWorkspaceRoots";
         /// `sandbox`
         opt into sandbox: SandboxMode = "sandbox";
-        /// `serviceTier`; `Some(None)` is null, which is not the same as `None`.
+        /// `serviceTier`; `Some(None)` is null, which differs from `None`.
         dbl into service_tier: String = "serviceTier";
     }
 }
@@ -280,7 +280,7 @@ clear! {
 
 object! {
     received
-    /// Answer to [`thread/resume`](crate::methods::ThreadResume).
+    /// Response to [`thread/resume`](crate::methods::ThreadResume).
     #[derive(Debug)]
     ThreadResumeResponse
     required {
@@ -438,7 +438,7 @@ object! {
         opt into personality: Personality = "personality";
         /// `sandboxPolicy`
         opt into sandbox_policy: SandboxPolicy = "sandboxPolicy";
-        /// `serviceTier`; `Some(None)` is null, which is not the same as `None`.
+        /// `serviceTier`; `Some(None)` is null, which differs from `None`.
         dbl into service_tier: String = "serviceTier";
         /// `summary`
         opt into summary: ReasoningSummary = "summary";
@@ -452,7 +452,7 @@ clear! {
 
 object! {
     received
-    /// Answer to [`thread/settings/update`](crate::methods::ThreadSettingsUpdate).
+    /// Response to [`thread/settings/update`](crate::methods::ThreadSettingsUpdate).
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug, Default)]
@@ -572,7 +572,7 @@ object! {
         opt list selected_capability_roots: SelectedCapabilityRoot = "selectedCapabilityRoots";
         /// `serviceName`
         opt into service_name: String = "serviceName";
-        /// `serviceTier`; `Some(None)` is null, which is not the same as `None`.
+        /// `serviceTier`; `Some(None)` is null, which differs from `None`.
         dbl into service_tier: String = "serviceTier";
         /// `sessionStartSource`
         opt into session_start_source: ThreadStartSource = "sessionStartSource";
@@ -588,7 +588,7 @@ clear! {
 
 object! {
     received
-    /// Answer to [`thread/start`](crate::methods::ThreadStart).
+    /// Response to [`thread/start`](crate::methods::ThreadStart).
     #[derive(Debug)]
     ThreadStartResponse
     required {

@@ -69,7 +69,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`review/start`](crate::methods::ReviewStart).
+    /// Response to [`review/start`](crate::methods::ReviewStart).
     #[derive(Debug)]
     ReviewStartResponse
     required {
@@ -97,7 +97,7 @@ tagged_union! {
 
 object! {
     sent
-    /// [`ReviewTarget`] whose `type` is `uncommittedChanges`.
+    /// [`ReviewTarget`] with the `type` `uncommittedChanges`.
     #[derive(Debug, Default)]
     UncommittedChangesReviewTarget = "type" "uncommittedChanges"
     required {}
@@ -106,7 +106,7 @@ object! {
 
 object! {
     sent
-    /// [`ReviewTarget`] whose `type` is `baseBranch`.
+    /// [`ReviewTarget`] with the `type` `baseBranch`.
     #[derive(Debug)]
     BaseBranchReviewTarget = "type" "baseBranch"
     required {
@@ -118,7 +118,7 @@ object! {
 
 object! {
     sent
-    /// [`ReviewTarget`] whose `type` is `commit`.
+    /// [`ReviewTarget`] with the `type` `commit`.
     #[derive(Debug)]
     CommitReviewTarget = "type" "commit"
     required {
@@ -133,7 +133,7 @@ object! {
 
 object! {
     sent
-    /// [`ReviewTarget`] whose `type` is `custom`.
+    /// [`ReviewTarget`] with the `type` `custom`.
     #[derive(Debug)]
     CustomReviewTarget = "type" "custom"
     required {
@@ -260,7 +260,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`turn/interrupt`](crate::methods::TurnInterrupt).
+    /// Response to [`turn/interrupt`](crate::methods::TurnInterrupt).
     #[derive(Debug, Default)]
     TurnInterruptResponse
     required {}
@@ -364,7 +364,7 @@ object! {
         opt list environments: TurnEnvironmentParams = "environments";
         /// `model`
         opt into model: String = "model";
-        /// `serviceTier`; `Some(None)` is null, which is not the same as `None`.
+        /// `serviceTier`; `Some(None)` is null, which differs from `None`.
         dbl into service_tier: String = "serviceTier";
         /// `summary`
         opt into summary: ReasoningSummary = "summary";
@@ -378,7 +378,7 @@ clear! {
 
 object! {
     received
-    /// Answer to [`turn/settings/update`](crate::methods::TurnSettingsUpdate).
+    /// Response to [`turn/settings/update`](crate::methods::TurnSettingsUpdate).
     ///
     /// Experimental: needs `experimentalApi`.
     #[derive(Debug)]
@@ -490,7 +490,7 @@ object! {
         opt list runtime_workspace_roots: AbsolutePathBuf = "runtimeWorkspaceRoots";
         /// `sandboxPolicy`
         opt into sandbox_policy: SandboxPolicy = "sandboxPolicy";
-        /// `serviceTier`; `Some(None)` is null, which is not the same as `None`.
+        /// `serviceTier`; `Some(None)` is null, which differs from `None`.
         dbl into service_tier: String = "serviceTier";
         /// `serviceTierForTurn`
         ///
@@ -516,7 +516,7 @@ clear! {
 
 object! {
     received
-    /// Answer to [`turn/start`](crate::methods::TurnStart).
+    /// Response to [`turn/start`](crate::methods::TurnStart).
     #[derive(Debug)]
     TurnStartResponse
     required {
@@ -593,7 +593,7 @@ object! {
 
 object! {
     received
-    /// Answer to [`turn/steer`](crate::methods::TurnSteer).
+    /// Response to [`turn/steer`](crate::methods::TurnSteer).
     #[derive(Debug)]
     TurnSteerResponse
     required {

@@ -9,12 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connection::backlog::Limits;
-use crate::handler::{Layer, closure_setters};
-use crate::method_class::{ClassDeadlines, MethodClass};
-use crate::process::{BeforeSpawn, ChildEnvironment};
-use crate::trace_context::{TraceContext, TraceSource};
+use crate::dispatch::handler_set::Layer;
+use crate::error::{Error, Result};
+use crate::handler::closures::closure_setters;
+use crate::options::method_class::{ClassDeadlines, MethodClass};
+use crate::options::restart_policy::RestartPolicy;
+use crate::options::trace_context::{TraceContext, TraceSource};
+use crate::process::before_spawn::BeforeSpawn;
+use crate::process::environment::ChildEnvironment;
+use crate::process::launch::LaunchOptions;
 use crate::wire_log::WireLog;
-use crate::{Error, RestartPolicy, Result};
 
 /// How a client finds, starts and greets the runtime.
 ///
@@ -336,6 +340,19 @@ impl CodexConfig {
 
     closure_setters!(layer);
 
+    /// What the command line of the runtime is made of.
+    pub(crate) fn launch_options(&self) -> LaunchOptions<'_> {
+        LaunchOptions {
+            codex_bin: self.codex_bin.as_deref(),
+            launch_args: self.launch_args.as_deref(),
+            config_overrides: &self.config_overrides,
+            cwd: self.cwd.as_deref(),
+            env: &self.env,
+            close_deadline: self.close_deadline,
+            is_hooked: self.before_spawn.is_some(),
+        }
+    }
+
     /// Checks what can be checked before anything is started.
     pub(crate) fn validate(&self) -> Result<()> {
         for entry in &self.config_overrides {
@@ -427,7 +444,7 @@ impl fmt::Debug for CodexConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
+    use crate::error::ErrorKind;
 
     #[test]
     fn an_override_without_key_or_value_is_refused() {

@@ -7,7 +7,7 @@ use openai_codex_protocol::DecodeError;
 use openai_codex_protocol::types::CodexErrorInfo;
 use serde_json::Value;
 
-use crate::{FailedAttempt, RunResult};
+use crate::result::{FailedAttempt, OutputMismatch, RunResult};
 
 /// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -111,41 +111,6 @@ pub enum ErrorKind {
     /// The turn was interrupted, or ended without a final response, where a value was asked for; [`Error::turn`] holds
     /// what it produced.
     NoOutput,
-}
-
-/// A final response that is not of the type that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct OutputMismatch {
-    /// The whole text.
-    pub text: String,
-    /// The field where it broke, such as `steps[1].title`; empty for the whole. Inside an untagged or internally
-    /// tagged enum or a flattened struct, it is that of the enum or struct.
-    pub path: String,
-    /// The line where it broke; the first is 1.
-    pub line: usize,
-    /// The column where it broke; the first is 1.
-    pub column: usize,
-    /// What was wrong there, in the words of `serde_json`.
-    pub reason: String,
-}
-
-impl fmt::Display for OutputMismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.path.is_empty() {
-            write!(f, "`{}`: ", self.path)?;
-        }
-        write!(f, "{}, in {:?}", self.reason, excerpt(&self.text))
-    }
-}
-
-/// As much of a text as fits into an error.
-fn excerpt(text: &str) -> String {
-    const MOST: usize = 200;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 /// An error answer of the server, as it came.

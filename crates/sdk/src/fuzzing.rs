@@ -4,20 +4,20 @@ use crate::connection::checks;
 
 /// Any bytes as a frame.
 pub fn envelope(data: &[u8]) {
-    checks::envelope(data);
+    checks::envelope::envelope(data);
 }
 
 /// Any bytes as what happens to a router.
 pub fn router(data: &[u8]) {
-    checks::router(data);
+    checks::router::router(data);
 }
 
 /// Any bytes as a message to be decoded.
 pub fn decode(data: &[u8]) {
-    checks::decode(data);
+    checks::decode::decode(data);
 }
 
 /// Any bytes as a stream of lines.
 pub fn lines(data: &[u8]) {
-    checks::lines(data);
+    checks::lines::lines(data);
 }

@@ -1,83 +1,102 @@
 #![doc = include_str!("../README.md")]
 
-mod account;
-mod approval;
-mod background;
-mod by_id;
-mod checkout;
-mod client;
-mod config;
-mod connection;
-mod error;
-mod events;
-mod external_message;
+pub(crate) mod account;
+pub(crate) mod background;
+pub(crate) mod block_on;
+pub(crate) mod by_id;
+pub(crate) mod cancellation;
+pub(crate) mod client;
+pub(crate) mod codec;
+pub(crate) mod config;
+pub(crate) mod connection;
+pub(crate) mod dispatch;
+pub(crate) mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod guide;
-mod handler;
-mod input;
-mod method_class;
-mod models;
-mod owning_process;
-mod paging;
-mod park;
-mod process;
-mod restart;
-mod retry;
-mod sandbox;
-mod schema;
-mod thread;
-mod tool;
-mod trace;
-mod trace_context;
+pub(crate) mod handler;
+pub(crate) mod io;
+pub(crate) mod json_scan;
+pub(crate) mod models;
+pub(crate) mod options;
+pub(crate) mod owning_process;
+pub(crate) mod paging;
+pub(crate) mod process;
+pub(crate) mod result;
+pub(crate) mod schema;
+pub(crate) mod session;
+pub(crate) mod thread;
+pub(crate) mod tool;
+pub(crate) mod trace;
 pub mod transport;
-mod turn;
-mod version;
-mod wire_log;
+pub(crate) mod turn;
+pub(crate) mod wire_log;
 
-pub use account::{AccountRead, AsyncChatgptLoginHandle, AsyncDeviceCodeLoginHandle};
+pub use crate::account::handles::{AsyncChatgptLoginHandle, AsyncDeviceCodeLoginHandle};
 #[cfg(feature = "blocking")]
-pub use account::{ChatgptLoginHandle, DeviceCodeLoginHandle};
-pub use approval::ApprovalMode;
-pub use client::AsyncCodex;
-#[cfg(feature = "blocking")]
-pub use client::Codex;
-pub use config::CodexConfig;
-pub use error::{Error, ErrorKind, JsonRpcError, OutputMismatch, Result, is_retryable_error};
-#[cfg(feature = "blocking")]
-pub use events::Events;
-pub use events::{AsyncEvents, Event};
-pub use external_message::{ExternalMessage, TurnInput};
-pub use handler::{
-    AcceptEveryApproval, Cancellation, CommandApproval, ElicitationRequest, FileChangeApproval,
-    HandlerRequest, IntoReply, PermissionsApproval, Reply, RequestHandler, Responder, ToolCallRequest,
-    UserInputRequest,
+pub use crate::account::handles::{ChatgptLoginHandle, DeviceCodeLoginHandle};
+pub use crate::account::read::AccountRead;
+pub use crate::cancellation::Cancellation;
+pub use crate::config::CodexConfig;
+pub use crate::error::{Error, ErrorKind, JsonRpcError, Result, is_retryable_error};
+pub use crate::handler::accept_all::AcceptEveryApproval;
+pub use crate::handler::reply::{IntoReply, Reply, Responder};
+pub use crate::handler::request::HandlerRequest;
+pub use crate::handler::request_handler::{
+    CommandApproval, ElicitationRequest, FileChangeApproval, PermissionsApproval, RequestHandler,
+    ToolCallRequest, UserInputRequest,
 };
-pub use input::{ImageInput, Input, InputItem, LocalImageInput, MentionInput, SkillInput, TextInput};
-pub use method_class::MethodClass;
-pub use models::Models;
-pub use paging::{AsyncEntries, AsyncPages, Paged};
-#[cfg(feature = "blocking")]
-pub use paging::{Entries, Pages};
-pub use restart::RestartPolicy;
-pub use retry::{RetryPolicy, retry_on_overload, retry_on_overload_async};
-pub use sandbox::{Sandbox, SandboxChoice};
-#[cfg(feature = "blocking")]
-pub use thread::Thread;
-pub use thread::{
-    AsyncThread, ThreadFork, ThreadItems, ThreadList, ThreadRead, ThreadResume, ThreadStart, ThreadTurns,
+pub use crate::models::Models;
+pub use crate::options::approval::ApprovalMode;
+pub use crate::options::input::{
+    ImageInput, Input, InputItem, LocalImageInput, MentionInput, SkillInput, TextInput,
 };
-pub use tool::{IntoToolOutput, IntoToolReply, Json, Tool, ToolCall, ToolOutput, ToolReply};
-pub use turn::{
-    AsyncTextStream, AsyncTurnHandle, AsyncTurnStream, FailedAttempt, RunResult, TurnStart, TypedResult,
-    merged_count,
-};
+pub use crate::options::method_class::MethodClass;
+pub use crate::options::restart_policy::RestartPolicy;
+pub use crate::options::retry::{RetryPolicy, retry_on_overload, retry_on_overload_async};
+pub use crate::options::sandbox::{Sandbox, SandboxChoice};
+pub use crate::options::turn_input::{ExternalMessage, TurnInput};
+pub use crate::paging::{AsyncEntries, AsyncPages, Paged};
 #[cfg(feature = "blocking")]
-pub use turn::{TextStream, TurnHandle, TurnStream};
+pub use crate::paging::{Entries, Pages};
+pub use crate::result::FailedAttempt;
+pub use crate::result::OutputMismatch;
+pub use crate::result::RunResult;
+pub use crate::session::clients::AsyncCodex;
+#[cfg(feature = "blocking")]
+pub use crate::session::clients::Codex;
+#[cfg(feature = "blocking")]
+pub use crate::session::events::Events;
+pub use crate::session::events::{AsyncEvents, Event};
+pub use crate::thread::fork::ThreadFork;
+pub use crate::thread::handles::AsyncThread;
+#[cfg(feature = "blocking")]
+pub use crate::thread::handles::Thread;
+pub use crate::thread::history::{ThreadItems, ThreadTurns};
+pub use crate::thread::list::ThreadList;
+pub use crate::thread::read::ThreadRead;
+pub use crate::thread::resume::ThreadResume;
+pub use crate::thread::start::ThreadStart;
+pub use crate::tool::call::ToolCall;
+pub use crate::tool::definition::Tool;
+pub use crate::tool::output::{IntoToolOutput, Json, ToolOutput};
+pub use crate::tool::reply::{IntoToolReply, ToolReply};
+pub use crate::turn::coalesced::merged_count;
+pub use crate::turn::handles::AsyncTurnHandle;
+#[cfg(feature = "blocking")]
+pub use crate::turn::handles::TurnHandle;
+pub use crate::turn::start::TurnStart;
+pub use crate::turn::stream::AsyncTurnStream;
+#[cfg(feature = "blocking")]
+pub use crate::turn::stream::TurnStream;
+pub use crate::turn::text::AsyncTextStream;
+#[cfg(feature = "blocking")]
+pub use crate::turn::text::TextStream;
+pub use crate::turn::typed::TypedResult;
 
-pub use trace_context::TraceContext;
-pub use wire_log::WireLog;
+pub use crate::options::trace_context::TraceContext;
+pub use crate::wire_log::WireLog;
 
 #[cfg(feature = "macros")]
 #[doc = include_str!("tool_attribute.md")]

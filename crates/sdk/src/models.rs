@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use openai_codex_protocol::types::ModelListParams;
 
-use crate::Result;
-use crate::client::Core;
+use crate::error::Result;
 use crate::paging::lists;
-use crate::thread::opened::Opened;
+use crate::session::supervisor::Core;
+use crate::session::thread_state::Opened;
 
 /// A builder for `model/list`; ends in `send` for one page, or in `pages` or `all` for the whole list. Whether hidden
 /// models are meant is always sent; what else is not set is the server's to choose.

@@ -1,6 +1,6 @@
 //! Which process a client belongs to.
 
-use crate::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The process that has started a runtime. A fork of it has copies of the client's memory, and none of the threads that
 /// would complete what is waited for; a lock may be held there for ever.

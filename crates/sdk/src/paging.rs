@@ -14,10 +14,11 @@ use openai_codex_protocol::types::{
 };
 use openai_codex_protocol::{ClientRequest, methods};
 
-use crate::client::{Core, decode};
-use crate::thread::history::is_unused;
-use crate::thread::opened::Opened;
-use crate::{Error, ErrorKind, Result};
+use crate::codec::decode;
+use crate::error::{Error, ErrorKind, Result};
+use crate::session::supervisor::Core;
+use crate::session::thread_state::Opened;
+use crate::session::unused_thread::is_unused;
 
 /// A request whose answer is a page of a longer list: [`methods::ThreadList`], [`methods::ThreadTurnsList`],
 /// [`methods::ThreadItemsList`], [`methods::ModelList`].
@@ -300,7 +301,7 @@ macro_rules! blocking {
             /// listing. Any other error is its last word.
             #[inline]
             pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<R::$item>> {
-                crate::park::next_within(timeout, self.inner.next(), |error| error.with_method(R::METHOD))
+                crate::block_on::next_within(timeout, self.inner.next(), |error| error.with_method(R::METHOD))
             }
         }
 
@@ -310,7 +311,7 @@ macro_rules! blocking {
 
             #[inline]
             fn next(&mut self) -> Option<Self::Item> {
-                crate::park::wait(self.inner.next())
+                crate::block_on::wait(self.inner.next())
             }
         }
     )*};
@@ -335,13 +336,13 @@ macro_rules! lists {
     // `$prepare`: what is made of the parameters when more than one page is wanted.
     ($builder:ident, $method:ident, $prepare:expr) => {
         impl<C> $builder<C> {
-            fn start(self) -> crate::AsyncPages<openai_codex_protocol::methods::$method> {
+            fn start(self) -> crate::paging::AsyncPages<openai_codex_protocol::methods::$method> {
                 let (core, thread) = (self.core.clone(), self.thread());
-                crate::AsyncPages::new(core, self.params(), thread)
+                crate::paging::AsyncPages::new(core, self.params(), thread)
             }
         }
 
-        impl $builder<crate::AsyncCodex> {
+        impl $builder<crate::session::clients::AsyncCodex> {
             /// Asks for one page.
             ///
             /// # Errors
@@ -349,40 +350,44 @@ macro_rules! lists {
             /// [`AsyncCodex::request`](crate::AsyncCodex::request).
             pub async fn send(
                 self,
-            ) -> crate::Result<crate::paging::Page<openai_codex_protocol::methods::$method>> {
+            ) -> crate::error::Result<crate::paging::Page<openai_codex_protocol::methods::$method>> {
                 self.start().one().await
             }
 
             /// All pages from here on, as a stream. Unusable options are its first item.
-            pub fn pages(self) -> crate::AsyncPages<openai_codex_protocol::methods::$method> {
+            pub fn pages(self) -> crate::paging::AsyncPages<openai_codex_protocol::methods::$method> {
                 self.start().prepared($prepare)
             }
 
             /// All entries from here on, as a stream. Unusable options are its first item.
-            pub fn all(self) -> crate::AsyncEntries<openai_codex_protocol::methods::$method> {
-                crate::AsyncEntries::new(self.start().prepared($prepare))
+            pub fn all(self) -> crate::paging::AsyncEntries<openai_codex_protocol::methods::$method> {
+                crate::paging::AsyncEntries::new(self.start().prepared($prepare))
             }
         }
 
         #[cfg(feature = "blocking")]
-        impl $builder<crate::Codex> {
+        impl $builder<crate::session::clients::Codex> {
             /// Asks for one page.
             ///
             /// # Errors
             /// Unusable options, before anything is sent; otherwise as [`Codex::request`](crate::Codex::request).
             #[inline]
-            pub fn send(self) -> crate::Result<crate::paging::Page<openai_codex_protocol::methods::$method>> {
-                crate::park::wait(self.start().one())
+            pub fn send(
+                self,
+            ) -> crate::error::Result<crate::paging::Page<openai_codex_protocol::methods::$method>> {
+                crate::block_on::wait(self.start().one())
             }
 
             /// All pages from here on, as an iterator. Unusable options are its first item.
-            pub fn pages(self) -> crate::Pages<openai_codex_protocol::methods::$method> {
-                crate::Pages::from_async(self.start().prepared($prepare))
+            pub fn pages(self) -> crate::paging::Pages<openai_codex_protocol::methods::$method> {
+                crate::paging::Pages::from_async(self.start().prepared($prepare))
             }
 
             /// All entries from here on, as an iterator. Unusable options are its first item.
-            pub fn all(self) -> crate::Entries<openai_codex_protocol::methods::$method> {
-                crate::Entries::from_async(crate::AsyncEntries::new(self.start().prepared($prepare)))
+            pub fn all(self) -> crate::paging::Entries<openai_codex_protocol::methods::$method> {
+                crate::paging::Entries::from_async(crate::paging::AsyncEntries::new(
+                    self.start().prepared($prepare),
+                ))
             }
         }
     };

@@ -8,7 +8,7 @@ use tracing::field::Empty;
 
 use openai_codex_protocol::types::TokenUsageBreakdown;
 
-use crate::Error;
+use crate::error::Error;
 
 /// A span, from its making to its drop.
 #[derive(Clone, Debug)]

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::connection::secrets::Secrets;
-use crate::transport::{BoxFuture, FrameReader, FrameWriter, Transport};
+use crate::connection::redactor::Secrets;
+use crate::transport::frames::{BoxFuture, FrameReader, FrameWriter, Transport};
 
 /// Writes everything that crosses the wire to a file, for reports of bugs; see
 /// [`CodexConfig::wire_log`](crate::CodexConfig::wire_log).

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use openai_codex_protocol::types::{AccountLoginCompletedNotification, CancelLoginAccountResponse};
 
-use super::login::Login;
-use crate::Result;
+use crate::account::login::Login;
+use crate::error::Result;
 
 /// Shows the id alone: the rest is for the person who logs in.
 fn show(f: &mut fmt::Formatter<'_>, name: &str, login_id: &str) -> fmt::Result {
@@ -83,7 +83,7 @@ macro_rules! login_handles {
             /// A lost or closed connection; an end that cannot be decoded.
             #[inline]
             pub fn wait(&self) -> Result<AccountLoginCompletedNotification> {
-                crate::park::wait(self.inner.wait())
+                crate::block_on::wait(self.inner.wait())
             }
 
             /// [`wait`](Self::wait), at most this long. The login goes on when the time is up.
@@ -93,7 +93,7 @@ macro_rules! login_handles {
             /// [`wait`](Self::wait).
             #[inline]
             pub fn wait_timeout(&self, timeout: Duration) -> Result<AccountLoginCompletedNotification> {
-                crate::park::wait(self.inner.wait_timeout(timeout))
+                crate::block_on::wait(self.inner.wait_timeout(timeout))
             }
 
             /// Cancels the login: `account/login/cancel`. Every [`wait`](Self::wait) then ends, without success. A login
@@ -103,7 +103,7 @@ macro_rules! login_handles {
             /// As [`Codex::request`](crate::Codex::request).
             #[inline]
             pub fn cancel(&self) -> Result<CancelLoginAccountResponse> {
-                crate::park::wait(self.inner.cancel())
+                crate::block_on::wait(self.inner.cancel())
             }
         }
 
@@ -148,7 +148,7 @@ pub struct AsyncChatgptLoginHandle {
 }
 
 impl AsyncChatgptLoginHandle {
-    pub(super) fn new(login: Login, auth_url: String) -> Self {
+    pub(crate) fn new(login: Login, auth_url: String) -> Self {
         Self { login: Arc::new(login), auth_url: auth_url.into() }
     }
 
@@ -223,7 +223,7 @@ pub struct AsyncDeviceCodeLoginHandle {
 }
 
 impl AsyncDeviceCodeLoginHandle {
-    pub(super) fn new(login: Login, verification_url: String, user_code: String) -> Self {
+    pub(crate) fn new(login: Login, verification_url: String, user_code: String) -> Self {
         Self {
             login: Arc::new(login),
             verification_url: verification_url.into(),

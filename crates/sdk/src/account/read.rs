@@ -6,8 +6,9 @@ use std::sync::Arc;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{GetAccountParams, GetAccountResponse};
 
-use crate::client::Core;
-use crate::{AsyncCodex, Result};
+use crate::error::Result;
+use crate::session::clients::AsyncCodex;
+use crate::session::supervisor::Core;
 
 /// A builder for `account/read`; ends in `send`.
 #[must_use = "nothing is read until `send`"]
@@ -46,13 +47,13 @@ impl AccountRead<AsyncCodex> {
 }
 
 #[cfg(feature = "blocking")]
-impl AccountRead<crate::Codex> {
+impl AccountRead<crate::session::clients::Codex> {
     /// Reads the account; the answer has none if nobody is logged in.
     ///
     /// # Errors
     /// As [`Codex::request`](crate::Codex::request).
     #[inline]
     pub fn send(self) -> Result<GetAccountResponse> {
-        crate::park::wait(self.perform())
+        crate::block_on::wait(self.perform())
     }
 }

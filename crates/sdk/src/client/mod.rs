@@ -1,14 +1,6 @@
 //! The clients: one core, an async face and a blocking one.
 
-mod asynchronous;
+pub(crate) mod async_client;
 #[cfg(feature = "blocking")]
-mod blocking;
-mod core;
-mod session;
-
-pub use asynchronous::AsyncCodex;
-#[cfg(feature = "blocking")]
-pub use blocking::Codex;
-
-pub(crate) use core::Core;
-pub(crate) use session::{Session, decode, encode};
+pub(crate) mod blocking_client;
+pub(crate) mod from_request;

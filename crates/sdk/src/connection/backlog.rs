@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use openai_codex_protocol::Notification;
 
-use super::frame_queue::{Event, FrameQueue};
-use super::merge::Merged;
-use super::staged::OfTurn;
+use crate::connection::coalesce::Merged;
+use crate::connection::event_batch::OfTurn;
+use crate::connection::frame_queue::{Event, FrameQueue};
 
 /// From how much text on a backlog is worth merging.
 const WORTHWHILE: usize = 64 * 1024;

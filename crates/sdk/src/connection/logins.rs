@@ -6,24 +6,16 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use tokio::sync::watch;
-
-use super::envelope::text_member;
-use super::frame_queue::{Event, OwnedEvent};
-use super::router::{Answer, Effect};
-use crate::Error;
+use crate::connection::effect::{Answer, Effect, Ending};
+use crate::connection::frame_queue::{Event, OwnedEvent};
+use crate::error::Error;
+use crate::json_scan::text_member;
 
 /// How many early ends are kept, the latest ones. There is one for each login, and few logins start at once.
 const EARLY: usize = 64;
 
-/// How a login ended: the server's word, or the error of a connection that was lost first.
-pub(crate) type LoginEnd = Result<OwnedEvent, Error>;
-
-/// Tells the handles of a login how it ended. Once told, they can read it as often as they like.
-pub(crate) type Ending = watch::Sender<Option<LoginEnd>>;
-
 #[derive(Debug, Default)]
-pub(super) struct Logins {
+pub(crate) struct Logins {
     /// Those whose answer has not come, by the id of the request.
     starts: Vec<(i64, Ending)>,
     /// Ends that may be of one of those, by the id of the login.
@@ -34,14 +26,14 @@ pub(super) struct Logins {
 
 impl Logins {
     /// A login is about to be asked for.
-    pub(super) fn begin(&mut self, request: i64, ending: Ending) {
+    pub(crate) fn begin(&mut self, request: i64, ending: Ending) {
         // Whose handles have all gone.
         self.running.retain(|(_, ending)| !ending.is_closed());
         self.starts.push((request, ending));
     }
 
     /// The answer to a request has come; other requests than those of logins are nothing to do with it.
-    pub(super) fn answered(&mut self, request: i64, answer: &Answer, effects: &mut Vec<Effect>) {
+    pub(crate) fn answered(&mut self, request: i64, answer: &Answer, effects: &mut Vec<Effect>) {
         let Some(ending) = self.take(request) else { return };
         if let Some(login_id) = answer.as_deref().ok().and_then(login_of) {
             match self.early.iter().position(|(early, _)| *early == login_id) {
@@ -61,14 +53,14 @@ impl Logins {
     }
 
     /// Nobody waits for the answer to a request any more.
-    pub(super) fn abandon(&mut self, request: i64) {
+    pub(crate) fn abandon(&mut self, request: i64) {
         if self.take(request).is_some() {
             self.forget_early();
         }
     }
 
     /// A login has ended. One that has no id is that of an API key, which its answer has ended already.
-    pub(super) fn completed(&mut self, event: Event<'_>, effects: &mut Vec<Effect>) {
+    pub(crate) fn completed(&mut self, event: Event<'_>, effects: &mut Vec<Effect>) {
         let Some(login_id) = login_of(event.text) else { return };
         if let Some(at) = self.running.iter().position(|(running, _)| *running == login_id) {
             let (_, ending) = self.running.swap_remove(at);
@@ -82,7 +74,7 @@ impl Logins {
     }
 
     /// The connection has ended, and all logins with it.
-    pub(super) fn fail(&mut self, error: &Error, effects: &mut Vec<Effect>) {
+    pub(crate) fn fail(&mut self, error: &Error, effects: &mut Vec<Effect>) {
         for (_, ending) in self.starts.drain(..) {
             effects.push(Effect::EndLogin(ending, Err(error.clone())));
         }
@@ -108,8 +100,10 @@ fn login_of(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
+    use crate::connection::effect::LoginEnd;
+    use crate::error::ErrorKind;
     use openai_codex_protocol::Notification;
+    use tokio::sync::watch;
 
     type Ended = watch::Receiver<Option<LoginEnd>>;
 

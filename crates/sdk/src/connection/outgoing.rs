@@ -6,12 +6,12 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::trace_context::TraceContext;
+use crate::options::trace_context::TraceContext;
 
 /// A frame on its way to the writer; with the id of a request that may have been cancelled meanwhile.
-pub(super) struct Outgoing {
-    pub(super) id: Option<i64>,
-    pub(super) frame: Bytes,
+pub(crate) struct Outgoing {
+    pub(crate) id: Option<i64>,
+    pub(crate) frame: Bytes,
 }
 
 /// Without the frame, which may hold a key.
@@ -23,23 +23,23 @@ impl fmt::Debug for Outgoing {
 
 /// A request; one without parameters has no such key.
 #[derive(Serialize)]
-pub(super) struct Request<'a> {
-    pub(super) method: &'a str,
-    pub(super) id: i64,
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) id: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) params: Option<&'a RawValue>,
+    pub(crate) params: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) trace: Option<TraceContext>,
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// A notification without parameters.
 #[derive(Serialize)]
-pub(super) struct ClientNotification<'a> {
-    pub(super) method: &'a str,
+pub(crate) struct ClientNotification<'a> {
+    pub(crate) method: &'a str,
 }
 
 /// A message as the bytes of its frame.
-pub(super) fn frame(message: &impl Serialize) -> Bytes {
+pub(crate) fn frame(message: &impl Serialize) -> Bytes {
     // Maps with string keys and plain values always serialise.
     serde_json::to_vec(message).map(Bytes::from).unwrap_or_default()
 }

@@ -13,69 +13,24 @@ use std::task::Waker;
 use bytes::Bytes;
 use openai_codex_protocol::NotificationKind;
 use openai_codex_protocol::types::RequestId;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
-use super::asked::{Arrival, Ask, Asked};
-use super::envelope::{
+use crate::cancellation::Signal;
+use crate::connection::effect::{Effect, Phase, Waiter, Watched};
+use crate::connection::envelope::{
     Incoming, Kin, Outcome, Route, command_item, is_active, resolved_request, started_turn, thread_of,
 };
-use super::frame_queue::{Event, FrameQueue};
-use super::lineage::Lineage;
-use super::logins::{Ending, LoginEnd, Logins};
-use super::observers::Afterwards;
-use super::staged::{OfTurn, Staged};
-use super::starts::{Start, Starts};
-use super::turn_log::TurnLog;
-use crate::handler::{Layer, Signal};
-use crate::{Error, ErrorKind};
-
-/// The answer to a request: the JSON text of its `result`.
-pub(crate) type Answer = Result<String, Error>;
-
-/// Where the answer of a request goes, and what the request was.
-#[derive(Debug)]
-pub(crate) struct Waiter {
-    pub(crate) reply: oneshot::Sender<Answer>,
-    pub(crate) method: Arc<str>,
-    pub(crate) thread_id: Option<Arc<str>>,
-    /// The handlers of the thread that the answer tells of.
-    pub(crate) opens: Option<Layer>,
-}
-
-/// What the caller has to do after a call into the router, in order.
-#[derive(Debug)]
-pub(crate) enum Effect {
-    /// Hand the outcome to whoever waits for it.
-    Resolve(Waiter, Answer),
-    /// Wake consumers.
-    Wake(Vec<Waker>),
-    /// Ask the handlers about a request of the server.
-    Serve(Arc<Ask>),
-    /// Answer a request of the server as before.
-    Repeat(Bytes),
-    /// Tell a handler that its answer is no longer wanted; with the request, if the server has yet to be told something.
-    Cancel(Signal, Option<Arc<Ask>>),
-    /// A thread has been opened, and these are its handlers.
-    Bind(Box<str>, Layer),
-    /// The server has let go of a thread.
-    Unloaded(Box<str>),
-    /// A thread was closed, and so are those that descend from it.
-    Closed(Arc<str>),
-    /// Interrupt a turn that nothing holds any more; with its commands, if so wanted.
-    Interrupt { thread_id: Arc<str>, turn_id: Arc<str>, end_commands: bool },
-    /// Let those who follow a turn know that the server runs it.
-    TurnRuns(watch::Sender<Phase>),
-    /// Let those who follow a turn know that it is over, and which of its commands still run.
-    TurnOver(watch::Sender<Phase>, Arc<[Box<str>]>),
-    /// Keep the time limits of a turn, which has its id now.
-    Limit(Arc<TurnLog>),
-    /// End a turn that has used more than its budget.
-    Exceeded(Arc<TurnLog>),
-    /// Look after a turn whose thread has gone idle, or was closed, without the turn's end.
-    Suspect(Watched),
-    /// Tell the handles of a login how it ended.
-    EndLogin(Ending, LoginEnd),
-}
+use crate::connection::event_batch::{OfTurn, Staged};
+use crate::connection::frame_queue::{Event, FrameQueue};
+use crate::connection::intent::Intent;
+use crate::connection::logins::Logins;
+use crate::connection::on_loss::Afterwards;
+use crate::connection::pending_turns::{Start, Starts};
+use crate::connection::server_requests::{Arrival, Asked};
+use crate::connection::thread_tree::Lineage;
+use crate::connection::turn_log::TurnLog;
+use crate::error::{Error, ErrorKind};
+use crate::handler::incoming_request::Ask;
 
 #[derive(Debug, Default)]
 pub(crate) struct Router {
@@ -102,39 +57,18 @@ pub(crate) struct Router {
 /// How many events are kept of a turn that nobody wants. It is a few that a sub-agent is ahead of the item that tells of it.
 const UNWANTED: u64 = 16;
 
-/// How far a turn has come, for those who follow it. The connection's end closes their channel.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Phase {
-    /// The server has answered that it starts the turn, and refuses to interrupt or steer it yet.
-    Starting,
-    Running,
-    /// With the ids of its commands that still run.
-    Over(Arc<[Box<str>]>),
-}
-
 impl Phase {
-    pub(super) fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         !matches!(self, Self::Starting)
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         matches!(self, Self::Over(_))
     }
 }
 
 /// How many lost turns are remembered: a start that is answered with one of them has joined it.
 const MAX_LOST_TURNS: usize = 64;
-
-/// A turn that somebody waits for, as it was at a moment.
-#[derive(Debug)]
-pub(crate) struct Watched {
-    pub(crate) turn_id: Arc<str>,
-    pub(crate) thread_id: Arc<str>,
-    /// How many events of it were seen.
-    pub(crate) seen: u64,
-    /// Whether the server waits for an answer of ours in it.
-    pub(crate) waits_for_us: bool,
-}
 
 /// A turn that runs: it was seen to start, or a handle holds it.
 #[derive(Debug)]
@@ -215,56 +149,38 @@ impl Router {
         self.waiter_at(id).map(|at| self.waiters.remove(at).1)
     }
 
-    /// Registers a request and gives it its id; the error says that the connection has ended.
-    pub(crate) fn register(&mut self, waiter: Waiter) -> Result<i64, Error> {
-        self.check()?;
-        let id = self.new_id();
-        self.waiters.push((id, waiter));
-        Ok(id)
-    }
-
-    /// Registers a `turn/start`; from now on the events of the turn belong to `log`.
-    ///
-    /// `joins`: whether the runtime answers one on a busy thread with the turn that runs. With one that does not, it is
-    /// refused here: nothing would ever end it.
-    pub(crate) fn register_start(
-        &mut self,
-        waiter: Waiter,
-        log: Arc<TurnLog>,
-        joins: bool,
-    ) -> Result<i64, Error> {
-        if !joins && self.is_busy(&log.thread_id) {
+    /// Registers a request with what it asks for, and gives it its id. The error says that the connection has ended, or that
+    /// the request cannot be carried out.
+    pub(crate) fn register(&mut self, waiter: Waiter, intent: Intent) -> Result<i64, Error> {
+        if let Intent::StartTurn { log, joins: false } = &intent
+            && self.is_busy(&log.thread_id)
+        {
+            // Nothing would ever end a turn that such a runtime puts behind the one that runs.
             let message = "a turn runs on this thread, and only Codex CLI 0.148.0 or newer can have another join it: steer \
                            the one that runs, or wait for its end";
             return Err(in_context(Error::new(ErrorKind::UnsupportedByRuntime, message), &waiter));
         }
-        self.register_turn(waiter, log, false)
+        self.check()?;
+        let id = self.new_id();
+        self.waiters.push((id, waiter));
+        match intent {
+            Intent::Answer => {}
+            Intent::StartTurn { log, .. } => self.register_turn(id, log, false),
+            Intent::Compact(log) => self.register_turn(id, log, true),
+            Intent::Login(ending) => self.logins.begin(id, ending),
+        }
+        Ok(id)
+    }
+
+    fn register_turn(&mut self, id: i64, log: Arc<TurnLog>, unnamed: bool) {
+        let since = self.tick();
+        self.starts.register(id, log, unnamed, since);
     }
 
     /// Whether a turn runs on a thread, or is about to.
     pub(crate) fn is_busy(&self, thread_id: &str) -> bool {
         let mut running = self.turns.values().filter_map(|turn| turn.thread_id.as_deref());
         self.starts.is_starting(thread_id) || running.any(|busy| busy == thread_id)
-    }
-
-    /// Registers a `thread/compact/start`, whose answer does not name the turn; from now on the events of the next
-    /// turn that starts on the thread belong to `log`, except for one that a `turn/start` under way is answered with.
-    pub(crate) fn register_compaction(&mut self, waiter: Waiter, log: Arc<TurnLog>) -> Result<i64, Error> {
-        self.register_turn(waiter, log, true)
-    }
-
-    /// Registers an `account/login/start`; how the login ends is told through `ending`.
-    pub(crate) fn register_login(&mut self, waiter: Waiter, ending: Ending) -> Result<i64, Error> {
-        let id = self.register(waiter)?;
-        self.logins.begin(id, ending);
-        Ok(id)
-    }
-
-    fn register_turn(&mut self, waiter: Waiter, log: Arc<TurnLog>, unnamed: bool) -> Result<i64, Error> {
-        let id = self.register(waiter)?;
-        let since = self.tick();
-        self.starts.register(id, log, unnamed, since);
-        Ok(id)
     }
 
     /// An id for a request whose answer nobody waits for.

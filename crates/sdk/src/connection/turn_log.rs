@@ -6,11 +6,11 @@ use std::task::{Context, Poll, Waker};
 use openai_codex_protocol::NotificationKind;
 use smallvec::SmallVec;
 
-use super::backlog::{Backlog, Budget};
-use super::frame_queue::OwnedEvent;
-use super::limits::{Spending, TurnBudget, TurnLimits};
-use super::staged::OfTurn;
-use crate::{Error, ErrorKind};
+use crate::connection::backlog::{Backlog, Budget};
+use crate::connection::event_batch::OfTurn;
+use crate::connection::frame_queue::OwnedEvent;
+use crate::connection::turn_limits::{Spending, TurnBudget, TurnLimits};
+use crate::error::{Error, ErrorKind};
 
 /// How a turn ended, as far as its handle is concerned.
 #[derive(Clone, Debug)]

@@ -7,8 +7,9 @@ use openai_codex_protocol::types::{
     PermissionsRequestApprovalResponse, ToolRequestUserInputResponse,
 };
 
-use super::{
-    CommandApproval, ElicitationRequest, FileChangeApproval, PermissionsApproval, Reply, RequestHandler,
+use crate::handler::reply::Reply;
+use crate::handler::request_handler::{
+    CommandApproval, ElicitationRequest, FileChangeApproval, PermissionsApproval, RequestHandler,
     UserInputRequest,
 };
 
@@ -26,12 +27,12 @@ pub(crate) struct Closures {
 }
 
 impl Closures {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         !self.approve() && self.user_input.is_none() && self.elicitation.is_none()
     }
 
     /// Whether one of them decides about approvals.
-    pub(super) fn approve(&self) -> bool {
+    pub(crate) fn approve(&self) -> bool {
         self.command_approval.is_some()
             || self.file_change_approval.is_some()
             || self.permissions_approval.is_some()
@@ -67,7 +68,7 @@ impl RequestHandler for Closures {
     }
 }
 
-/// The setters of a type with a [`Layer`](super::Layer) at `self.$layer`.
+/// The setters of a type with a [`Layer`](crate::dispatch::handler_set::Layer) at `self.$layer`.
 macro_rules! closure_setters {
     ($layer:ident $(. $field:ident)*) => {
         /// Decides whether commands may run that the sandbox would not let run:
@@ -78,8 +79,8 @@ macro_rules! closure_setters {
         /// on a thread that is made for it, and may block; see [`RequestHandler`](crate::RequestHandler).
         pub fn on_command_approval<F, R, M>(mut self, decide: F) -> Self
         where
-            F: Fn($crate::CommandApproval) -> R + Send + Sync + 'static,
-            R: $crate::IntoReply<$crate::types::CommandExecutionApprovalDecision, M>,
+            F: Fn($crate::handler::request_handler::CommandApproval) -> R + Send + Sync + 'static,
+            R: $crate::handler::reply::IntoReply<openai_codex_protocol::types::CommandExecutionApprovalDecision, M>,
         {
             self.$layer $(.$field)*.closures.command_approval =
                 Some(std::sync::Arc::new(move |request| decide(request).into_reply()));
@@ -91,8 +92,8 @@ macro_rules! closure_setters {
         /// set.
         pub fn on_file_change_approval<F, R, M>(mut self, decide: F) -> Self
         where
-            F: Fn($crate::FileChangeApproval) -> R + Send + Sync + 'static,
-            R: $crate::IntoReply<$crate::types::FileChangeApprovalDecision, M>,
+            F: Fn($crate::handler::request_handler::FileChangeApproval) -> R + Send + Sync + 'static,
+            R: $crate::handler::reply::IntoReply<openai_codex_protocol::types::FileChangeApprovalDecision, M>,
         {
             self.$layer $(.$field)*.closures.file_change_approval =
                 Some(std::sync::Arc::new(move |request| decide(request).into_reply()));
@@ -103,8 +104,8 @@ macro_rules! closure_setters {
         /// [`ApprovalMode::Ask`](crate::ApprovalMode::Ask) unless a mode is set.
         pub fn on_permissions_approval<F, R, M>(mut self, decide: F) -> Self
         where
-            F: Fn($crate::PermissionsApproval) -> R + Send + Sync + 'static,
-            R: $crate::IntoReply<$crate::types::PermissionsRequestApprovalResponse, M>,
+            F: Fn($crate::handler::request_handler::PermissionsApproval) -> R + Send + Sync + 'static,
+            R: $crate::handler::reply::IntoReply<openai_codex_protocol::types::PermissionsRequestApprovalResponse, M>,
         {
             self.$layer $(.$field)*.closures.permissions_approval =
                 Some(std::sync::Arc::new(move |request| decide(request).into_reply()));
@@ -114,8 +115,8 @@ macro_rules! closure_setters {
         /// Answers the agent's questions: `item/tool/requestUserInput`.
         pub fn on_user_input<F, R, M>(mut self, answer: F) -> Self
         where
-            F: Fn($crate::UserInputRequest) -> R + Send + Sync + 'static,
-            R: $crate::IntoReply<$crate::types::ToolRequestUserInputResponse, M>,
+            F: Fn($crate::handler::request_handler::UserInputRequest) -> R + Send + Sync + 'static,
+            R: $crate::handler::reply::IntoReply<openai_codex_protocol::types::ToolRequestUserInputResponse, M>,
         {
             self.$layer $(.$field)*.closures.user_input =
                 Some(std::sync::Arc::new(move |request| answer(request).into_reply()));
@@ -125,8 +126,8 @@ macro_rules! closure_setters {
         /// Answers what MCP servers want to know from the user: `mcpServer/elicitation/request`.
         pub fn on_elicitation<F, R, M>(mut self, answer: F) -> Self
         where
-            F: Fn($crate::ElicitationRequest) -> R + Send + Sync + 'static,
-            R: $crate::IntoReply<$crate::types::McpServerElicitationRequestResponse, M>,
+            F: Fn($crate::handler::request_handler::ElicitationRequest) -> R + Send + Sync + 'static,
+            R: $crate::handler::reply::IntoReply<openai_codex_protocol::types::McpServerElicitationRequestResponse, M>,
         {
             self.$layer $(.$field)*.closures.elicitation =
                 Some(std::sync::Arc::new(move |request| answer(request).into_reply()));
@@ -135,7 +136,7 @@ macro_rules! closure_setters {
 
         /// Answers requests of the server, of whatever kind; the closures set here come first. Selects
         /// [`ApprovalMode::Ask`](crate::ApprovalMode::Ask) unless a mode is set.
-        pub fn handler(mut self, handler: impl $crate::RequestHandler) -> Self {
+        pub fn handler(mut self, handler: impl $crate::handler::request_handler::RequestHandler) -> Self {
             self.$layer $(.$field)*.handler = Some(std::sync::Arc::new(handler));
             self
         }

@@ -7,14 +7,14 @@ use std::pin::Pin;
 use tokio::sync::oneshot;
 
 /// An answer, or the reason why there is none.
-pub(super) type Answer<R> = Result<R, String>;
+pub(crate) type Answer<R> = Result<R, String>;
 
-/// What a [`RequestHandler`](super::RequestHandler) answers: a value, a value to come, or nothing, so that the next one is
+/// What a [`RequestHandler`](crate::RequestHandler) answers: a value, a value to come, or nothing, so that the next one is
 /// asked.
 #[must_use = "it is the answer"]
-pub struct Reply<R>(pub(super) State<R>);
+pub struct Reply<R>(pub(crate) State<R>);
 
-pub(super) enum State<R> {
+pub(crate) enum State<R> {
     Pass,
     Now(Answer<R>),
     Later(Pin<Box<dyn Future<Output = Answer<R>> + Send>>),

@@ -1,13 +1,12 @@
 //! A request of the server, as a handler gets it.
 
+use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
 
-use super::Cancellation;
-use crate::client::Core;
-use crate::connection::asked::Ask;
-use crate::{AsyncCodex, Error, ErrorKind, Result};
+use crate::cancellation::Cancellation;
+use crate::handler::incoming_request::Ask;
 
 /// A request of the server: its parameters, where it belongs, and whether its answer is still wanted.
 ///
@@ -16,18 +15,19 @@ use crate::{AsyncCodex, Error, ErrorKind, Result};
 pub struct HandlerRequest<P> {
     /// The parameters.
     pub params: P,
-    context: Context,
+    pub(crate) context: Context,
 }
 
 /// All of a request but its parameters.
 #[derive(Clone)]
-pub(super) struct Context {
-    pub(super) ask: Arc<Ask>,
-    pub(super) core: Weak<Core>,
+pub(crate) struct Context {
+    pub(crate) ask: Arc<Ask>,
+    /// The client, as a value that this layer does not know the type of.
+    pub(crate) client: Weak<dyn Any + Send + Sync>,
 }
 
 impl Context {
-    pub(super) fn with<P>(&self, params: P) -> HandlerRequest<P> {
+    pub(crate) fn with<P>(&self, params: P) -> HandlerRequest<P> {
         HandlerRequest { params, context: self.clone() }
     }
 }
@@ -36,7 +36,7 @@ impl Context {
 impl<P> HandlerRequest<P> {
     /// A request that nobody has made.
     pub(crate) fn detached(method: &str, params: P) -> Self {
-        let (_, cancellation) = super::signal();
+        let (_, cancellation) = crate::cancellation::signal();
         let ask = Ask {
             id: 0.into(),
             method: method.into(),
@@ -46,7 +46,7 @@ impl<P> HandlerRequest<P> {
             ancestors: Vec::new(),
             cancellation,
         };
-        Context { ask: Arc::new(ask), core: Weak::new() }.with(params)
+        Context { ask: Arc::new(ask), client: Weak::<()>::new() }.with(params)
     }
 }
 
@@ -69,30 +69,6 @@ impl<P> HandlerRequest<P> {
     /// Tells when the answer is no longer wanted.
     pub fn cancellation(&self) -> &Cancellation {
         &self.context.ask.cancellation
-    }
-
-    /// The client that was asked. A handler that is kept by its client must not keep that client in turn, or the
-    /// runtime would never end: it takes it from here for as long as it needs it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Closed`] when the last handle of the client has gone.
-    pub fn async_codex(&self) -> Result<AsyncCodex> {
-        Ok(AsyncCodex::from_core(self.core()?))
-    }
-
-    /// The client that was asked, to be used by a handler that blocks; see [`async_codex`](Self::async_codex).
-    ///
-    /// # Errors
-    /// [`ErrorKind::Closed`] when the client was closed or its last handle has gone; a lost connection.
-    #[cfg(feature = "blocking")]
-    pub fn codex(&self) -> Result<crate::Codex> {
-        crate::Codex::from_core(self.core()?)
-    }
-
-    fn core(&self) -> Result<Arc<Core>> {
-        self.context.core.upgrade().ok_or_else(|| {
-            Error::new(ErrorKind::Closed, "the client that was asked has gone").with_method(self.method())
-        })
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::background::thread;
-use crate::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 type Hook = dyn Fn(&mut Command) -> io::Result<()> + Send + Sync;
 

@@ -4,11 +4,11 @@ use tokio::process::Child;
 
 /// The processes below a child. Commands of the runtime have process groups of their own, so a kill of the runtime's
 /// group does not reach them; they are noted while their parent is still there to tell whose they are.
-pub(super) struct Descendants(#[cfg(target_os = "linux")] Vec<Stat>);
+pub(crate) struct Descendants(#[cfg(target_os = "linux")] Vec<Stat>);
 
 #[cfg(target_os = "linux")]
 impl Descendants {
-    pub(super) fn of(child: &Child) -> Self {
+    pub(crate) fn of(child: &Child) -> Self {
         let Some(root) = child.id().and_then(|id| i32::try_from(id).ok()) else { return Self(Vec::new()) };
         let Ok(processes) = std::fs::read_dir("/proc") else { return Self(Vec::new()) };
         let mut all = Vec::new();
@@ -28,7 +28,7 @@ impl Descendants {
     }
 
     /// Kills those that are still the same processes: an id can have been given to another since.
-    pub(super) fn kill(self) {
+    pub(crate) fn kill(self) {
         use rustix::process::{Pid, Signal, kill_process};
 
         for noted in self.0 {
@@ -44,11 +44,11 @@ impl Descendants {
 
 #[cfg(not(target_os = "linux"))]
 impl Descendants {
-    pub(super) fn of(_: &Child) -> Self {
+    pub(crate) fn of(_: &Child) -> Self {
         Self()
     }
 
-    pub(super) fn kill(self) {}
+    pub(crate) fn kill(self) {}
 }
 
 /// What `/proc/ID/stat` tells of a process.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use openai_codex_runtime::Environment;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// How the environment of the runtime differs from that of this process.
 #[derive(Clone, Default)]

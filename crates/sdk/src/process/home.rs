@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use backon::{FuturesTimerSleeper, Sleeper};
 
-use super::Launch;
+use crate::process::launch::Launch;
 
 /// How long another first start is waited for. It takes half a second.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -95,10 +95,10 @@ impl Home {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use crate::CodexConfig;
+    use crate::config::CodexConfig;
 
     fn home_of(config: CodexConfig, change: impl FnOnce(&mut Command)) -> Option<Home> {
-        let launch = Launch::prepare(&config.launch_args_override(["true"])).unwrap();
+        let launch = Launch::prepare(config.launch_args_override(["true"]).launch_options()).unwrap();
         let mut command = launch.command();
         change(&mut command);
         Home::of(&launch, &command)

@@ -9,11 +9,26 @@ use std::time::Duration;
 use openai_codex_runtime::Runtime;
 use tokio::process::Child;
 
-use super::ChildEnvironment;
-use crate::{CodexConfig, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::process::environment::ChildEnvironment;
 
 /// How the program is told to serve over its standard streams.
 const SERVE: [&str; 3] = ["app-server", "--listen", "stdio://"];
+
+/// What a command line is made of.
+#[derive(Clone, Copy)]
+pub(crate) struct LaunchOptions<'a> {
+    /// The runtime, if the program names it.
+    pub(crate) codex_bin: Option<&'a Path>,
+    /// The whole command line, if the program names it.
+    pub(crate) launch_args: Option<&'a [OsString]>,
+    pub(crate) config_overrides: &'a [String],
+    pub(crate) cwd: Option<&'a Path>,
+    pub(crate) env: &'a ChildEnvironment,
+    pub(crate) close_deadline: Duration,
+    /// Whether a hook may change the command.
+    pub(crate) is_hooked: bool,
+}
 
 /// A checked command line, ready to be started.
 #[derive(Clone)]
@@ -38,28 +53,27 @@ impl fmt::Debug for Launch {
 }
 
 impl Launch {
-    /// Checks the configuration and finds the runtime. Starts nothing, downloads nothing.
-    pub(crate) fn prepare(config: &CodexConfig) -> Result<Self> {
-        config.validate()?;
-        let mut env = config.env.clone();
-        let (program, args) = match config.launch_args.as_deref() {
+    /// Finds the runtime. Starts nothing, downloads nothing.
+    pub(crate) fn prepare(options: LaunchOptions<'_>) -> Result<Self> {
+        let mut env = options.env.clone();
+        let (program, args) = match options.launch_args {
             Some([program, args @ ..]) => (program.clone(), args.to_vec()),
             Some([]) | None => {
-                let runtime = openai_codex_runtime::locate(config.codex_bin.as_deref(), &env.for_locating())?;
+                let runtime = openai_codex_runtime::locate(options.codex_bin, &env.for_locating())?;
                 if let Some(path) = path_with_helpers(&runtime, &env) {
                     env.set("PATH".into(), path);
                 }
-                (runtime.program().into(), arguments(&config.config_overrides))
+                (runtime.program().into(), arguments(options.config_overrides))
             }
         };
-        let standard = config.launch_args.is_none() && config.before_spawn.is_none();
+        let standard = options.launch_args.is_none() && !options.is_hooked;
         Ok(Self {
             program,
             args,
             standard,
-            cwd: config.cwd.clone(),
+            cwd: options.cwd.map(Path::to_owned),
             env,
-            close_deadline: config.close_deadline,
+            close_deadline: options.close_deadline,
         })
     }
 
@@ -154,8 +168,17 @@ mod tests {
 
     #[test]
     fn an_explicit_command_line_is_used_as_it_is_and_a_close_deadline_too() {
-        let config = CodexConfig::new().config_override("a", 1).launch_args_override(["/x/codex", "serve"]);
-        let launch = Launch::prepare(&config.close_deadline(Duration::from_secs(9))).unwrap();
+        let (args, overrides) = (["/x/codex".into(), "serve".into()], ["a=1".into()]);
+        let launch = Launch::prepare(LaunchOptions {
+            codex_bin: None,
+            launch_args: Some(&args),
+            config_overrides: &overrides,
+            cwd: None,
+            env: &ChildEnvironment::default(),
+            close_deadline: Duration::from_secs(9),
+            is_hooked: false,
+        });
+        let launch = launch.unwrap();
         assert_eq!(launch.program(), Path::new("/x/codex"));
         assert_eq!(launch.args, ["serve"]);
         assert_eq!(launch.close_deadline(), Duration::from_secs(9));

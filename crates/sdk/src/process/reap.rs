@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::process::Child;
 use tokio::time::timeout;
 
-use super::descendants::Descendants;
+use crate::process::descendants::Descendants;
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug)]

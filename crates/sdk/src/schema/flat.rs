@@ -2,27 +2,27 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keywords::is_annotation;
+use crate::schema::keywords::is_annotation;
 
 /// A schema that is an object, as all but `true` and `false` are.
-pub(super) type Schema = Map<String, Value>;
+pub(crate) type Schema = Map<String, Value>;
 
 /// A document, for its references.
 #[derive(Clone, Copy)]
-pub(super) struct Flat<'a> {
+pub(crate) struct Flat<'a> {
     root: &'a Value,
 }
 
 /// What a reference has to begin with, unless it is to the root.
-pub(super) const DEFINITIONS: &str = "#/$defs/";
+pub(crate) const DEFINITIONS: &str = "#/$defs/";
 
 impl<'a> Flat<'a> {
-    pub(super) fn new(root: &'a Value) -> Self {
+    pub(crate) fn new(root: &'a Value) -> Self {
         Self { root }
     }
 
     /// The schema that a reference names.
-    pub(super) fn target(self, reference: &str) -> Result<&'a Value, String> {
+    pub(crate) fn target(self, reference: &str) -> Result<&'a Value, String> {
         // A reference is a pointer behind a `#`, percent-encoded; the names that `schemars` makes of types need that
         // for few characters only.
         let pointer = reference.strip_prefix('#').map(decode_percent);
@@ -33,12 +33,12 @@ impl<'a> Flat<'a> {
 
     /// One schema in one piece: what is left of it is either a `$ref` and nothing else, or has none; alternatives are in
     /// `anyOf`, with nothing beside it but annotations.
-    pub(super) fn schema(self, schema: &Schema) -> Result<Schema, String> {
+    pub(crate) fn schema(self, schema: &Schema) -> Result<Schema, String> {
         self.flatten(schema.clone(), &mut Vec::new())
     }
 
     /// The same, and its reference followed.
-    pub(super) fn resolved(self, schema: &Schema) -> Result<Schema, String> {
+    pub(crate) fn resolved(self, schema: &Schema) -> Result<Schema, String> {
         self.resolve(schema.clone(), &mut Vec::new())
     }
 
@@ -115,7 +115,7 @@ fn annotated_reference(reference: Value, mut annotations: Schema) -> Schema {
 }
 
 /// The reference, if the schema is nothing else.
-pub(super) fn lone_reference(schema: &Schema) -> Option<Value> {
+pub(crate) fn lone_reference(schema: &Schema) -> Option<Value> {
     if let Some(reference) = schema.get("$ref") {
         return Some(reference.clone());
     }

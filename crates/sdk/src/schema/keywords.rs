@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// What is said about a value, and asks nothing of it.
-pub(super) fn is_annotation(key: &str) -> bool {
+pub(crate) fn is_annotation(key: &str) -> bool {
     matches!(
         key,
         "$schema"
@@ -20,7 +20,7 @@ pub(super) fn is_annotation(key: &str) -> bool {
 }
 
 /// The limits that the strict form knows, for all types.
-pub(super) const LIMITS: [&str; 8] = [
+pub(crate) const LIMITS: [&str; 8] = [
     "pattern",
     "minimum",
     "maximum",
@@ -32,7 +32,7 @@ pub(super) const LIMITS: [&str; 8] = [
 ];
 
 /// What the strict form has no keywords for: the model is told of it in words.
-pub(super) const TOLD_OF_OUTPUT: [&str; 9] = [
+pub(crate) const TOLD_OF_OUTPUT: [&str; 9] = [
     "minLength",
     "maxLength",
     "uniqueItems",
@@ -45,7 +45,7 @@ pub(super) const TOLD_OF_OUTPUT: [&str; 9] = [
 ];
 
 /// What the runtime drops from the schema of a tool.
-pub(super) const TOLD_OF_INPUT: [&str; 17] = [
+pub(crate) const TOLD_OF_INPUT: [&str; 17] = [
     "pattern",
     "minimum",
     "maximum",
@@ -66,7 +66,7 @@ pub(super) const TOLD_OF_INPUT: [&str; 17] = [
 ];
 
 /// The formats of texts that it knows.
-pub(super) fn is_known_format(format: &str) -> bool {
+pub(crate) fn is_known_format(format: &str) -> bool {
     matches!(
         format,
         "date-time" | "time" | "date" | "duration" | "email" | "hostname" | "ipv4" | "ipv6" | "uuid"
@@ -74,7 +74,7 @@ pub(super) fn is_known_format(format: &str) -> bool {
 }
 
 /// The range of a small integer type, which is its format; larger ones have bounds that JSON numbers do not reach.
-pub(super) fn integer_range(format: &str) -> Option<(i64, i64)> {
+pub(crate) fn integer_range(format: &str) -> Option<(i64, i64)> {
     Some(match format {
         "int8" => (i8::MIN.into(), i8::MAX.into()),
         "int16" => (i16::MIN.into(), i16::MAX.into()),
@@ -87,7 +87,7 @@ pub(super) fn integer_range(format: &str) -> Option<(i64, i64)> {
 }
 
 /// The description of a schema, with what its keywords will not say: those to be `told`, and formats that are not known.
-pub(super) fn description(schema: &Map<String, Value>, told: &[&str]) -> Option<String> {
+pub(crate) fn description(schema: &Map<String, Value>, told: &[&str]) -> Option<String> {
     let mut text = schema.get("description").and_then(Value::as_str).unwrap_or_default().to_owned();
     let formats_are_lost = told.contains(&"pattern");
     let format = schema.get_key_value("format").filter(|(_, format)| {

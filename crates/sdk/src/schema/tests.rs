@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::*;
+use crate::schema::generate::{is_wrapped, output};
+use crate::schema::write;
+use crate::schema::write::{Purpose, WRAPPER};
 
 /// Whether a value satisfies a strict schema: a checker of the keywords that these know.
 fn fits(document: &Value, schema: &Value, value: &Value) -> bool {
@@ -156,7 +158,7 @@ fn does_not_take<T: JsonSchema>(answer: Value) {
 #[track_caller]
 fn refused<T: JsonSchema>() -> String {
     let error = output::<T>().unwrap_err();
-    assert_eq!(error.kind(), crate::ErrorKind::InvalidInput);
+    assert_eq!(error.kind(), crate::error::ErrorKind::InvalidInput);
     error.to_string()
 }
 

@@ -10,14 +10,16 @@
 
 use serde_json::{Map, Value, json};
 
-use super::WRAPPER;
-use super::flat::{DEFINITIONS, Flat, Schema, lone_reference};
-use super::keywords::{
+use crate::schema::flat::{DEFINITIONS, Flat, Schema, lone_reference};
+use crate::schema::keywords::{
     LIMITS, TOLD_OF_INPUT, TOLD_OF_OUTPUT, description, integer_range, is_annotation, is_known_format,
 };
 
+/// The field that holds a value whose own schema could not be the root.
+pub(crate) const WRAPPER: &str = "value";
+
 /// Whether the schema can be the root as it is.
-pub(super) fn has_object_root(root: &Value) -> bool {
+pub(crate) fn has_object_root(root: &Value) -> bool {
     let resolved = root.as_object().map(|schema| Flat::new(root).resolved(schema));
     match resolved {
         Some(Ok(schema)) => is_object(&schema),
@@ -27,7 +29,7 @@ pub(super) fn has_object_root(root: &Value) -> bool {
 }
 
 /// Whether any JSON will do.
-pub(super) fn is_free(root: &Value) -> bool {
+pub(crate) fn is_free(root: &Value) -> bool {
     root.as_object().is_none_or(|schema| schema.keys().all(|key| is_annotation(key)))
 }
 
@@ -43,7 +45,7 @@ fn is_object(schema: &Schema) -> bool {
 
 /// What a schema is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     /// A final response, in strict form.
     Output,
     /// The arguments of a tool.
@@ -51,7 +53,7 @@ pub(super) enum Purpose {
 }
 
 /// The whole document. With `wrap`, its root is an object that has the value in a field.
-pub(super) fn document(root: &Value, purpose: Purpose, wrap: bool) -> Result<Value, String> {
+pub(crate) fn document(root: &Value, purpose: Purpose, wrap: bool) -> Result<Value, String> {
     let mut writer = Writer { purpose, flat: Flat::new(root), definitions: Map::new(), root_name: None };
     if wrap && refers_to_root(root) {
         writer.root_name = Some(free_name(root));

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use openai_codex_protocol::types::{ThreadForkParams, ThreadSource};
 use openai_codex_protocol::{ClientRequest, methods};
 
-use super::AsyncThread;
-use super::opened::{Opened, Opening};
-use super::options::{Options, sends_a_thread, thread_options};
-use super::settings::{check_new, given, held};
-use super::{folder, trust};
-use crate::client::Core;
-use crate::handler::drop_elsewhere;
-use crate::{ApprovalMode, Error, Result};
+use crate::dispatch::handler_set::drop_elsewhere;
+use crate::error::{Error, Result};
+use crate::options::approval::ApprovalMode;
+use crate::session::apply_settings::check_new;
+use crate::session::supervisor::Core;
+use crate::session::thread_settings::{given, held};
+use crate::session::thread_state::{Opened, Opening};
+use crate::thread::handles::AsyncThread;
+use crate::thread::options::{Options, sends_a_thread, thread_options};
+use crate::thread::{folder, trust};
 
 /// A builder for `thread/fork`; ends in `send`. What is not set is not sent, and is as the forked thread has it, except
 /// for the sandbox: runtime 0.163.0 gives the fork the default one.

@@ -7,13 +7,21 @@ use openai_codex_protocol::types::{ThreadSetNameResponse, ThreadUnsubscribeRespo
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::manage;
-use super::opened::Opened;
-use super::{ThreadItems, ThreadRead, ThreadTurns};
-use crate::client::Core;
+use crate::error::Result;
+use crate::options::turn_input::TurnInput;
+use crate::result::RunResult;
+use crate::session::clients::AsyncCodex;
+use crate::session::events::AsyncEvents;
+use crate::session::supervisor::Core;
+use crate::session::thread_state::Opened;
+use crate::thread::history::{ThreadItems, ThreadTurns};
+use crate::thread::read::ThreadRead;
+use crate::thread::{set_name, unsubscribe};
 use crate::turn::compact::compact;
+use crate::turn::handles::AsyncTurnHandle;
 use crate::turn::recover::recover;
-use crate::{AsyncCodex, AsyncEvents, AsyncTurnHandle, Result, RunResult, TurnInput, TurnStart, TypedResult};
+use crate::turn::start::TurnStart;
+use crate::turn::typed::TypedResult;
 
 /// A thread of an [`AsyncCodex`]. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -23,7 +31,7 @@ pub struct AsyncThread {
 }
 
 impl AsyncThread {
-    pub(super) fn new(core: Arc<Core>, opened: Arc<Opened>) -> Self {
+    pub(crate) fn new(core: Arc<Core>, opened: Arc<Opened>) -> Self {
         Self { core, opened }
     }
 
@@ -83,7 +91,7 @@ impl AsyncThread {
     /// # Errors
     /// As [`AsyncCodex::request`].
     pub async fn set_name(&self, name: impl Into<String>) -> Result<ThreadSetNameResponse> {
-        manage::set_name(&self.core, &self.opened, name.into()).await
+        set_name::set_name(&self.core, &self.opened, name.into()).await
     }
 
     /// Compacts the thread's history into a summary: `thread/compact/start`, which is answered at once, and then a
@@ -129,7 +137,7 @@ impl AsyncThread {
     /// # Errors
     /// As [`AsyncCodex::request`].
     pub async fn unsubscribe(&self) -> Result<ThreadUnsubscribeResponse> {
-        manage::unsubscribe(&self.core, &self.opened).await
+        unsubscribe::unsubscribe(&self.core, &self.opened).await
     }
 }
 
@@ -173,23 +181,23 @@ impl Thread {
 
     /// Starts a turn: a builder for `turn/start` that ends in `send` (a handle) or `run` (the result). On a thread
     /// whose turn is running, it joins that turn.
-    pub fn turn(&self, input: impl Into<TurnInput>) -> TurnStart<crate::Codex> {
+    pub fn turn(&self, input: impl Into<TurnInput>) -> TurnStart<crate::session::clients::Codex> {
         TurnStart::new(self.inner.core.clone(), self.inner.opened.clone(), input.into())
     }
 
     /// Reads what the server has of the thread: a builder for `thread/read`.
-    pub fn read(&self) -> ThreadRead<crate::Codex> {
+    pub fn read(&self) -> ThreadRead<crate::session::clients::Codex> {
         let (core, thread) = (self.inner.core.clone(), self.inner.opened.clone());
         ThreadRead { core, thread, include_turns: false, client: PhantomData }
     }
 
     /// Pages through the thread's turns: a builder for `thread/turns/list`.
-    pub fn turns(&self) -> ThreadTurns<crate::Codex> {
+    pub fn turns(&self) -> ThreadTurns<crate::session::clients::Codex> {
         ThreadTurns::new(self.inner.core.clone(), self.inner.opened.clone())
     }
 
     /// Pages through the thread's items, of all turns or of one: a builder for `thread/items/list`.
-    pub fn items(&self) -> ThreadItems<crate::Codex> {
+    pub fn items(&self) -> ThreadItems<crate::session::clients::Codex> {
         ThreadItems::new(self.inner.core.clone(), self.inner.opened.clone())
     }
 
@@ -199,7 +207,7 @@ impl Thread {
     /// As [`Codex::request`](crate::Codex::request).
     #[inline]
     pub fn set_name(&self, name: impl Into<String>) -> Result<ThreadSetNameResponse> {
-        crate::park::wait(self.inner.set_name(name))
+        crate::block_on::wait(self.inner.set_name(name))
     }
 
     /// Compacts the thread's history into a summary: `thread/compact/start`, which is answered at once, and then a
@@ -212,8 +220,8 @@ impl Thread {
     /// As [`Codex::request`](crate::Codex::request), and [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if
     /// its turn does not start.
     #[inline]
-    pub fn compact(&self) -> Result<crate::TurnHandle> {
-        crate::park::wait(self.inner.compact()).map(crate::TurnHandle::from_async)
+    pub fn compact(&self) -> Result<crate::turn::handles::TurnHandle> {
+        crate::block_on::wait(self.inner.compact()).map(crate::turn::handles::TurnHandle::from_async)
     }
 
     /// Reads from the runtime what it has recorded of a turn of this thread, and makes a result of it: for a turn whose end was
@@ -222,12 +230,12 @@ impl Thread {
     /// # Errors
     /// As [`TurnHandle::recover`](crate::TurnHandle::recover).
     pub fn recover(&self, turn_id: &str) -> Result<RunResult> {
-        crate::park::wait(self.inner.recover(turn_id))
+        crate::block_on::wait(self.inner.recover(turn_id))
     }
 
     /// Observes everything that concerns this thread from now on, also what belongs to no turn.
-    pub fn events(&self) -> crate::Events {
-        crate::Events::new(self.inner.core.clone(), Some(self.inner.opened.id.clone()))
+    pub fn events(&self) -> crate::session::events::Events {
+        crate::session::events::Events::new(self.inner.core.clone(), Some(self.inner.opened.id.clone()))
     }
 
     /// Is done with the thread: the server sends nothing of its turns any more, and this client lets go of the thread's
@@ -247,6 +255,6 @@ impl Thread {
     /// As [`Codex::request`](crate::Codex::request).
     #[inline]
     pub fn unsubscribe(&self) -> Result<ThreadUnsubscribeResponse> {
-        crate::park::wait(self.inner.unsubscribe())
+        crate::block_on::wait(self.inner.unsubscribe())
     }
 }

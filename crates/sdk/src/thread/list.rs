@@ -8,11 +8,12 @@ use openai_codex_protocol::types::{
     InitializeResponse, SortDirection, ThreadListCwdFilter, ThreadListParams, ThreadSortKey, ThreadSourceKind,
 };
 
-use super::opened::Opened;
-use crate::client::Core;
-use crate::input::utf8_path;
+use crate::error::Result;
+use crate::options::input::utf8_path;
 use crate::paging::lists;
-use crate::{Result, version};
+use crate::session::supervisor::Core;
+use crate::session::thread_state::Opened;
+use crate::session::version;
 
 /// A builder for `thread/list`; ends in `send` for one page, or in `pages` or `all` for the whole list. What is not
 /// set is the server's to choose and is not sent.

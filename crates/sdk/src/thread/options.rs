@@ -5,24 +5,26 @@ use std::path::PathBuf;
 use openai_codex_protocol::types::DynamicToolSpec;
 use serde_json::{Map, Value};
 
-use crate::client::Core;
-use crate::handler::Layer;
-use crate::{ApprovalMode, Error, Result, tool};
+use crate::dispatch::handler_set::Layer;
+use crate::error::{Error, Result};
+use crate::options::approval::ApprovalMode;
+use crate::session::supervisor::Core;
+use crate::tool::specs;
 
 /// Options that are not the protocol's parameters yet: they are checked and translated when the request is made.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Options {
-    pub(super) approval_mode: Option<ApprovalMode>,
-    pub(super) config: Map<String, Value>,
-    pub(super) cwd: Option<PathBuf>,
-    pub(super) layer: Layer,
-    pub(super) trust_folder: bool,
+pub(crate) struct Options {
+    pub(crate) approval_mode: Option<ApprovalMode>,
+    pub(crate) config: Map<String, Value>,
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) layer: Layer,
+    pub(crate) trust_folder: bool,
 }
 
 impl Options {
     /// The tools in the words of the protocol, if this client may have some.
-    pub(super) fn tools(&self, core: &Core) -> Result<Vec<DynamicToolSpec>> {
-        let tools = tool::specs(&self.layer.tools.0)?;
+    pub(crate) fn tools(&self, core: &Core) -> Result<Vec<DynamicToolSpec>> {
+        let tools = specs::specs(&self.layer.tools.0)?;
         if !tools.is_empty() && !core.is_experimental() {
             return Err(Error::invalid_input(
                 "tools need the experimental methods of the runtime, and this client has turned them off: see \
@@ -44,19 +46,19 @@ macro_rules! thread_options {
             }
 
             /// Who decides when the agent wants more than its sandbox allows.
-            pub fn approval_mode(mut self, mode: crate::ApprovalMode) -> Self {
+            pub fn approval_mode(mut self, mode: crate::options::approval::ApprovalMode) -> Self {
                 self.options.approval_mode = Some(mode);
                 self
             }
 
-            $crate::handler::closure_setters!(options.layer);
+            $crate::handler::closures::closure_setters!(options.layer);
 
             /// The tools of this program that the model may call. A new thread tells the runtime of them, which keeps them
             /// with the thread; one that is resumed or forked has those that it was started with, and here their
             /// closures are given again, found by namespace and name. A sub-agent has them if it was spawned with its
             /// parent's context. Needs [`experimental_api`](crate::CodexConfig::experimental_api), which is on unless
             /// turned off.
-            pub fn tools(mut self, tools: impl IntoIterator<Item = crate::Tool>) -> Self {
+            pub fn tools(mut self, tools: impl IntoIterator<Item = crate::tool::definition::Tool>) -> Self {
                 self.options.layer.tools.0 = tools.into_iter().collect();
                 self
             }
@@ -98,7 +100,7 @@ macro_rules! thread_options {
 
             /// What commands may do: a [`Sandbox`](crate::Sandbox) preset, or the protocol's
             /// [`SandboxMode`](crate::types::SandboxMode).
-            pub fn sandbox(self, sandbox: impl crate::SandboxChoice) -> Self {
+            pub fn sandbox(self, sandbox: impl crate::options::sandbox::SandboxChoice) -> Self {
                 self.with(|params| params.sandbox(sandbox.into_mode()))
             }
 
@@ -119,8 +121,8 @@ macro_rules! thread_options {
             }
 
             /// What the parameters name. `mode`: whether their approval mode was.
-            fn named(&self, params: &$params, mode: bool) -> super::settings::Settings {
-                let mut named = super::settings::named!(params);
+            fn named(&self, params: &$params, mode: bool) -> crate::session::thread_settings::Settings {
+                let mut named = crate::session::thread_settings::named!(params);
                 if mode {
                     named.approval_policy.clone_from(&params.approval_policy);
                     named.approvals_reviewer.clone_from(&params.approvals_reviewer);
@@ -132,12 +134,14 @@ macro_rules! thread_options {
             /// some already.
             fn finish(
                 &mut self,
-                unsaid: Option<crate::ApprovalMode>,
+                unsaid: Option<crate::options::approval::ApprovalMode>,
                 keeps: Option<&str>,
-            ) -> crate::Result<$params> {
+            ) -> crate::error::Result<$params> {
                 let mut params = self.params.clone();
                 let handlers = self.options.layer.approves() || self.core.handlers.approve(keeps);
-                if let Some(mode) = crate::approval::resolve(self.options.approval_mode, handlers, unsaid)? {
+                if let Some(mode) =
+                    crate::options::approval::resolve(self.options.approval_mode, handlers, unsaid)?
+                {
                     let (policy, reviewer) = mode.fields();
                     params.approval_policy = Some(policy);
                     params.approvals_reviewer = reviewer;
@@ -146,7 +150,7 @@ macro_rules! thread_options {
                     params.config = Some(std::mem::take(&mut self.options.config).into_iter().collect());
                 }
                 if let Some(cwd) = &self.options.cwd {
-                    params.cwd = Some(crate::input::utf8_path(cwd, "cwd")?);
+                    params.cwd = Some(crate::options::input::utf8_path(cwd, "cwd")?);
                 }
                 Ok(params)
             }
@@ -158,7 +162,7 @@ macro_rules! thread_options {
 macro_rules! sends_a_thread {
     ($builder:ident, $what:literal) => {
         impl<C> $builder<C> {
-            async fn open(self) -> crate::Result<super::AsyncThread> {
+            async fn open(self) -> crate::error::Result<crate::thread::handles::AsyncThread> {
                 let span = crate::trace::thread(stringify!($builder));
                 let opening = async {
                     let thread = self.perform().await?;
@@ -169,28 +173,28 @@ macro_rules! sends_a_thread {
             }
         }
 
-        impl $builder<crate::AsyncCodex> {
+        impl $builder<crate::session::clients::AsyncCodex> {
             #[doc = $what]
             ///
             /// # Errors
             /// Unusable options, before anything is sent; otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
-            pub async fn send(self) -> crate::Result<super::AsyncThread> {
+            pub async fn send(self) -> crate::error::Result<crate::thread::handles::AsyncThread> {
                 self.open().await
             }
         }
 
         #[cfg(feature = "blocking")]
-        impl $builder<crate::Codex> {
+        impl $builder<crate::session::clients::Codex> {
             #[doc = $what]
             ///
             /// # Errors
             /// Unusable options, before anything is sent; otherwise as [`Codex::request`](crate::Codex::request).
             #[inline]
-            pub fn send(self) -> crate::Result<super::Thread> {
-                crate::park::wait(self.open()).map(super::Thread::from_async)
+            pub fn send(self) -> crate::error::Result<crate::thread::handles::Thread> {
+                crate::block_on::wait(self.open()).map(crate::thread::handles::Thread::from_async)
             }
         }
     };
 }
 
-pub(super) use {sends_a_thread, thread_options};
+pub(crate) use {sends_a_thread, thread_options};

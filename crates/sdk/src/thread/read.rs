@@ -6,19 +6,20 @@ use std::sync::Arc;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{ThreadReadParams, ThreadReadResponse};
 
-use super::history::is_unused;
-use super::opened::Opened;
-use crate::client::Core;
-use crate::{AsyncCodex, Result};
+use crate::error::Result;
+use crate::session::clients::AsyncCodex;
+use crate::session::supervisor::Core;
+use crate::session::thread_state::Opened;
+use crate::session::unused_thread::is_unused;
 
 /// A builder for `thread/read`; ends in `send`.
 #[must_use = "nothing is read until `send`"]
 #[derive(Clone, Debug)]
 pub struct ThreadRead<C> {
-    pub(super) core: Arc<Core>,
-    pub(super) thread: Arc<Opened>,
-    pub(super) include_turns: bool,
-    pub(super) client: PhantomData<C>,
+    pub(crate) core: Arc<Core>,
+    pub(crate) thread: Arc<Opened>,
+    pub(crate) include_turns: bool,
+    pub(crate) client: PhantomData<C>,
 }
 
 impl<C> ThreadRead<C> {
@@ -54,13 +55,13 @@ impl ThreadRead<AsyncCodex> {
 }
 
 #[cfg(feature = "blocking")]
-impl ThreadRead<crate::Codex> {
+impl ThreadRead<crate::session::clients::Codex> {
     /// Reads the thread.
     ///
     /// # Errors
     /// As [`Codex::request`](crate::Codex::request).
     #[inline]
     pub fn send(self) -> Result<ThreadReadResponse> {
-        crate::park::wait(self.perform())
+        crate::block_on::wait(self.perform())
     }
 }

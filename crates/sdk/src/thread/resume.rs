@@ -6,15 +6,17 @@ use std::sync::Arc;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{Personality, ThreadReadParams, ThreadResumeParams, ThreadStatus};
 
-use super::AsyncThread;
-use super::bound::Bound;
-use super::history::is_unused;
-use super::opened::{Opened, Opening};
-use super::options::{Options, sends_a_thread, thread_options};
-use super::settings::{Found, given, held, is_loaded, settle};
-use super::{folder, trust};
-use crate::client::Core;
-use crate::{ApprovalMode, Error, ErrorKind, Result};
+use crate::dispatch::binding::Bound;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::approval::ApprovalMode;
+use crate::session::apply_settings::{Found, is_loaded, settle};
+use crate::session::supervisor::Core;
+use crate::session::thread_settings::{given, held};
+use crate::session::thread_state::{Opened, Opening};
+use crate::session::unused_thread::is_unused;
+use crate::thread::handles::AsyncThread;
+use crate::thread::options::{Options, sends_a_thread, thread_options};
+use crate::thread::{folder, trust};
 
 /// A builder for `thread/resume`; ends in `send`. What is not set stays as the thread has it and is not sent.
 ///

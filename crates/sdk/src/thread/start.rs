@@ -6,14 +6,18 @@ use std::sync::Arc;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{Personality, ThreadSource, ThreadStartParams, ThreadStartSource};
 
-use super::AsyncThread;
-use super::opened::{Opened, Opening};
-use super::options::{Options, sends_a_thread, thread_options};
-use super::settings::{check_new, given, held};
-use super::{folder, trust};
-use crate::client::Core;
-use crate::handler::drop_elsewhere;
-use crate::{ApprovalMode, Error, Result, tool, version};
+use crate::dispatch::handler_set::drop_elsewhere;
+use crate::error::{Error, Result};
+use crate::options::approval::ApprovalMode;
+use crate::session::apply_settings::check_new;
+use crate::session::supervisor::Core;
+use crate::session::thread_settings::{given, held};
+use crate::session::thread_state::{Opened, Opening};
+use crate::session::version;
+use crate::thread::handles::AsyncThread;
+use crate::thread::options::{Options, sends_a_thread, thread_options};
+use crate::thread::{folder, trust};
+use crate::tool::specs;
 
 /// A builder for `thread/start`; ends in `send`. What is not set is the server's to choose and is not sent, except
 /// for the approval mode: a new thread gets [`ApprovalMode::AutoReview`], or [`ApprovalMode::Ask`] where there is a handler
@@ -77,7 +81,7 @@ impl<C> ThreadStart<C> {
         }
         let session = self.core.session().await?;
         if params.dynamic_tools.is_some() && version::is_older(&session.metadata, version::TOOLS_TOGETHER) {
-            params.dynamic_tools = Some(tool::one_by_one(&self.options.layer.tools.0)?);
+            params.dynamic_tools = Some(specs::one_by_one(&self.options.layer.tools.0)?);
         }
         if !self.options.trust_folder {
             trust::leave_undecided(&session, &mut params).await?;

@@ -10,9 +10,9 @@ use openai_codex_protocol::types::{SandboxMode, ThreadReadParams, ThreadStartPar
 use openai_codex_protocol::{JsonObject, methods};
 use serde_json::{Map, Value, json};
 
-use super::places::Places;
-use crate::client::Session;
-use crate::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::session::project_paths::Places;
+use crate::session::runtime::Session;
 
 const PROJECTS: &str = "projects";
 const TRUSTED: &str = "trusted";
@@ -22,7 +22,7 @@ const UNTRUSTED: &str = "untrusted";
 const SANDBOX_SETTINGS: [&str; 2] = ["sandbox_mode", "default_permissions"];
 
 /// Says in the request that the thread's folder is not trusted, if nobody has decided about it and the runtime would.
-pub(super) async fn leave_undecided(session: &Session, params: &mut ThreadStartParams) -> Result<()> {
+pub(crate) async fn leave_undecided(session: &Session, params: &mut ThreadStartParams) -> Result<()> {
     // A thread in the client's own folder records nothing, and neither does one that only reads.
     let Some(cwd) = params.cwd.clone() else { return Ok(()) };
     if params.sandbox == Some(SandboxMode::ReadOnly) {
@@ -61,7 +61,7 @@ pub(super) async fn leave_undecided(session: &Session, params: &mut ThreadStartP
 }
 
 /// Says in a request's configuration that the thread's folder, and the repository that it is in, are trusted.
-pub(super) fn trust(config: &mut Option<JsonObject>, cwd: &str) {
+pub(crate) fn trust(config: &mut Option<JsonObject>, cwd: &str) {
     let config = config.get_or_insert_default();
     nest(config);
     let places = Places::of(Path::new(cwd));
@@ -70,7 +70,7 @@ pub(super) fn trust(config: &mut Option<JsonObject>, cwd: &str) {
 }
 
 /// The folder of a stored thread.
-pub(super) async fn stored_folder(session: &Session, thread_id: &str) -> Result<String> {
+pub(crate) async fn stored_folder(session: &Session, thread_id: &str) -> Result<String> {
     let params = ThreadReadParams::new(thread_id).include_turns(false);
     Ok(session.call::<methods::ThreadRead>(&params, Some(thread_id)).await?.thread.cwd)
 }

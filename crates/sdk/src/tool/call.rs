@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use crate::handler::ToolCallRequest;
-use crate::{AsyncCodex, Cancellation, Result};
+use crate::cancellation::Cancellation;
+use crate::handler::request_handler::ToolCallRequest;
 
 /// One call of a tool; see [`Tool::with_context`](crate::Tool::with_context).
 #[derive(Clone, Debug)]
-pub struct ToolCall(ToolCallRequest);
+pub struct ToolCall(pub(crate) ToolCallRequest);
 
 impl ToolCall {
     /// The call, and its arguments.
@@ -44,22 +44,5 @@ impl ToolCall {
     /// Tells when the result is no longer wanted, because the turn was interrupted or the deadline has passed.
     pub fn cancellation(&self) -> &Cancellation {
         self.0.cancellation()
-    }
-
-    /// The client whose tool it is; see [`HandlerRequest::async_codex`](crate::HandlerRequest::async_codex).
-    ///
-    /// # Errors
-    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) when the last handle of the client has gone.
-    pub fn async_codex(&self) -> Result<AsyncCodex> {
-        self.0.async_codex()
-    }
-
-    /// The client whose tool it is, for a closure that blocks.
-    ///
-    /// # Errors
-    /// As [`HandlerRequest::codex`](crate::HandlerRequest::codex).
-    #[cfg(feature = "blocking")]
-    pub fn codex(&self) -> Result<crate::Codex> {
-        self.0.codex()
     }
 }

@@ -61,7 +61,7 @@ impl ToolOutput {
         self
     }
 
-    pub(super) fn into_wire(self) -> DynamicToolCallResponse {
+    pub(crate) fn into_wire(self) -> DynamicToolCallResponse {
         DynamicToolCallResponse::new(self.items, self.success)
     }
 }

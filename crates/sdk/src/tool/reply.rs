@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use openai_codex_protocol::types::DynamicToolCallResponse;
 
-use super::output::IntoToolOutput;
+use crate::tool::output::IntoToolOutput;
 
 /// What a closure of a [`Tool`](crate::Tool) has returned, whatever it was.
 pub struct ToolReply(pub(crate) Reply);

@@ -2,9 +2,12 @@
 
 use openai_codex_protocol::types::DynamicToolCallResponse;
 
-use super::{Reply as ToolState, Tool, ToolCall};
-use crate::connection::envelope::text_member;
-use crate::handler::{Reply, RequestHandler, ToolCallRequest};
+use crate::handler::reply::Reply;
+use crate::handler::request_handler::{RequestHandler, ToolCallRequest};
+use crate::json_scan::text_member;
+use crate::tool::call::ToolCall;
+use crate::tool::definition::Tool;
+use crate::tool::reply::Reply as ToolState;
 
 /// The tools that a thread was given.
 #[derive(Clone, Debug, Default)]

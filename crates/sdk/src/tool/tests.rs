@@ -3,13 +3,20 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use openai_codex_protocol::types::DynamicToolCallParams;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::*;
-use crate::ErrorKind;
-use crate::HandlerRequest;
+use crate::error::ErrorKind;
+use crate::handler::request::HandlerRequest;
+use crate::tool::call::ToolCall;
+use crate::tool::definition::Tool;
+use crate::tool::output::{Json, ToolOutput};
+use crate::tool::reply::Reply;
+use crate::tool::specs::specs;
 
 #[derive(JsonSchema, Deserialize)]
 struct Lookup {
@@ -92,7 +99,7 @@ fn a_closure_returns_its_answer_or_a_future_of_it() {
             Tool::new("look", "", |part: Lookup| Box::pin(async move { at(&part) })),
             Tool::new("look", "", |part: Lookup| std::borrow::Cow::<str>::Owned(at(&part))),
             Tool::new("look", "", |part: Lookup| Ok::<_, std::io::Error>(at(&part))),
-            Tool::new("look", "", |part: Lookup| async move { Ok::<_, crate::Error>(at(&part)) }),
+            Tool::new("look", "", |part: Lookup| async move { Ok::<_, crate::error::Error>(at(&part)) }),
             Tool::new("look", "", |part: Lookup| ToolOutput::new().text(at(&part))),
             Tool::raw("look", "", json!({}), |part| format!("2 of {}", part["part"].as_str().unwrap())),
             Tool::raw("look", "", json!({}), |part| async move {

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use memchr::{memchr_iter, memrchr};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{BoxFuture, FrameReader, FrameWriter};
+use crate::transport::frames::{BoxFuture, FrameReader, FrameWriter};
 
 /// How much is read at once: as much as a pipe usually holds.
 const CHUNK: usize = 64 * 1024;

@@ -5,16 +5,20 @@ use std::io;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{BoxFuture, FrameReader, FrameWriter, Transport};
+use crate::transport::frames::{BoxFuture, FrameReader, FrameWriter, Transport};
 
 /// A channel's frames are bounded only by what its two ends agree on, as with a pipe that is always drained.
 struct Receiving(mpsc::UnboundedReceiver<Bytes>);
 struct Sending(mpsc::UnboundedSender<Bytes>);
 
-pub(super) fn pair() -> (Transport, Transport) {
-    let (to_left, left) = mpsc::unbounded_channel();
-    let (to_right, right) = mpsc::unbounded_channel();
-    (Transport::new(Receiving(left), Sending(to_right)), Transport::new(Receiving(right), Sending(to_left)))
+impl Transport {
+    /// Two transports joined in memory: what one writes the other reads. For tests against a server in the same
+    /// process.
+    pub fn memory_pair() -> (Self, Self) {
+        let (to_left, left) = mpsc::unbounded_channel();
+        let (to_right, right) = mpsc::unbounded_channel();
+        (Self::new(Receiving(left), Sending(to_right)), Self::new(Receiving(right), Sending(to_left)))
+    }
 }
 
 impl FrameReader for Receiving {

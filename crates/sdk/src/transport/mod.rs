@@ -3,56 +3,8 @@
 //! A frame is one JSON message without its delimiter. How frames are told apart (a line each over stdio, a message
 //! each over a socket or a channel) is the transport's business and nobody else's.
 
-mod lines;
-mod memory;
+pub(crate) mod frames;
+pub(crate) mod lines;
+pub(crate) mod memory;
 
-use std::future::Future;
-use std::io;
-use std::pin::Pin;
-
-use bytes::Bytes;
-
-pub(crate) use lines::{LineReader, LineWriter};
-
-/// A boxed future of a transport half.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// The receiving half of a transport.
-pub trait FrameReader: Send + 'static {
-    /// Waits for frames and appends all that are there to `frames`, at least one. `false` means that the peer has
-    /// ended the stream; an error ends the connection. Must be cancel-safe: a dropped call loses no frame.
-    fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<bool>>;
-}
-
-/// The sending half of a transport.
-pub trait FrameWriter: Send + 'static {
-    /// Writes all frames, in order, each of them whole.
-    fn write<'a>(&'a mut self, frames: &'a [Bytes]) -> BoxFuture<'a, io::Result<()>>;
-}
-
-/// Both halves of a transport. Dropping the writing half ends the stream for the peer.
-pub struct Transport {
-    /// The receiving half.
-    pub reader: Box<dyn FrameReader>,
-    /// The sending half.
-    pub writer: Box<dyn FrameWriter>,
-}
-
-impl Transport {
-    /// Puts two halves together.
-    pub fn new(reader: impl FrameReader, writer: impl FrameWriter) -> Self {
-        Self { reader: Box::new(reader), writer: Box::new(writer) }
-    }
-
-    /// Two transports joined in memory: what one writes the other reads. For tests against a server in the same
-    /// process.
-    pub fn memory_pair() -> (Self, Self) {
-        memory::pair()
-    }
-}
-
-impl std::fmt::Debug for Transport {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Transport").finish_non_exhaustive()
-    }
-}
+pub use crate::transport::frames::{BoxFuture, FrameReader, FrameWriter, Transport};

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use openai_codex_protocol::types::ThreadCompactStartParams;
 use openai_codex_protocol::{ClientRequest, methods};
 
-use super::AsyncTurnHandle;
-use super::hold::TurnHold;
-use crate::client::{Core, encode};
-use crate::thread::opened::Opened;
-use crate::{Error, ErrorKind, Result};
+use crate::codec::encode;
+use crate::error::{Error, ErrorKind, Result};
+use crate::session::supervisor::Core;
+use crate::session::thread_state::Opened;
+use crate::turn::guard::TurnHold;
+use crate::turn::handles::AsyncTurnHandle;
 
 /// Asks for a compaction and waits until its turn has started. The answer, which comes at once, does not name it.
 pub(crate) async fn compact(core: &Arc<Core>, thread: &Arc<Opened>) -> Result<AsyncTurnHandle> {

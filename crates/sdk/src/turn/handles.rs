@@ -4,26 +4,28 @@ use std::sync::Arc;
 
 use openai_codex_protocol::types::{TurnInterruptResponse, TurnSteerParams, TurnSteerResponse};
 
-use super::hold::TurnHold;
-use super::recover::recover;
-use super::{AsyncTurnStream, RunResult, TurnStart};
-use crate::client::Core;
-use crate::thread::opened::Opened;
-use crate::{AsyncCodex, ErrorKind, Input, Result};
+use crate::error::Result;
+use crate::options::input::Input;
+use crate::result::RunResult;
+use crate::session::supervisor::Core;
+use crate::session::thread_state::Opened;
+use crate::turn::guard::TurnHold;
+use crate::turn::recover::recover;
+use crate::turn::stream::AsyncTurnStream;
 
 /// A turn of an [`AsyncThread`](crate::AsyncThread). Cheap to clone.
 ///
 /// Dropping it lets the turn go on, unless [`interrupt_on_drop`](crate::TurnStart::interrupt_on_drop) was set.
 #[derive(Clone, Debug)]
 pub struct AsyncTurnHandle {
-    hold: Arc<TurnHold>,
-    id: Arc<str>,
-    core: Arc<Core>,
-    thread: Arc<Opened>,
+    pub(crate) hold: Arc<TurnHold>,
+    pub(crate) id: Arc<str>,
+    pub(crate) core: Arc<Core>,
+    pub(crate) thread: Arc<Opened>,
 }
 
 impl AsyncTurnHandle {
-    pub(super) fn new(hold: TurnHold, id: Arc<str>, core: Arc<Core>, thread: Arc<Opened>) -> Self {
+    pub(crate) fn new(hold: TurnHold, id: Arc<str>, core: Arc<Core>, thread: Arc<Opened>) -> Self {
         Self { hold: Arc::new(hold), id, core, thread }
     }
 
@@ -65,8 +67,8 @@ impl AsyncTurnHandle {
     /// # codex.close().await?;
     /// # Ok(()) }
     /// ```
-    pub fn stream_text(&self) -> super::AsyncTextStream {
-        super::AsyncTextStream::open(self.hold.clone())
+    pub fn stream_text(&self) -> crate::turn::text::AsyncTextStream {
+        crate::turn::text::AsyncTextStream::open(self.hold.clone())
     }
 
     /// Adds input to the turn while it runs: `turn/steer` with this turn as the expected one. A message that the model
@@ -104,30 +106,6 @@ impl AsyncTurnHandle {
     /// [`Event::InterruptFailed`](crate::Event::InterruptFailed); otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
     pub async fn interrupt(&self) -> Result<TurnInterruptResponse> {
         self.hold.interrupt(&self.id).await.map(|()| TurnInterruptResponse::default())
-    }
-
-    /// Adds input to this turn, or starts a turn with it if this one is over: the runtime decides, in one request
-    /// (`turn/start`, which joins a turn that runs). The handle that comes back has the id of this turn if the input was added
-    /// to it, and a new one otherwise. The input is used once, whenever the turn ends.
-    ///
-    /// A runtime before 0.148.0 cannot join turns. There the input is [steered](Self::steer) into the turn, and a turn is
-    /// started if the runtime says that the turn is over.
-    ///
-    /// # Errors
-    /// As [`steer`](Self::steer) and [`TurnStart::send`](crate::TurnStart::send).
-    pub async fn steer_or_start(&self, input: impl Into<Input>) -> Result<Self> {
-        let input = input.into();
-        if self.hold.joins() {
-            return self.start_with(input).await;
-        }
-        match self.steer(input.clone()).await {
-            Err(error) if error.kind() == ErrorKind::TurnNotActive => self.start_with(input).await,
-            steered => steered.map(|_| self.clone()),
-        }
-    }
-
-    async fn start_with(&self, input: Input) -> Result<Self> {
-        TurnStart::<AsyncCodex>::new(self.core.clone(), self.thread.clone(), input.into()).send().await
     }
 
     /// Reads from the runtime what it has recorded of this turn, and makes a result of it: for a turn whose end was lost,
@@ -189,8 +167,8 @@ impl TurnHandle {
     ///
     /// The first stream of a handle has them from the start of the turn (or from joining it); later ones begin now.
     /// Each ends after `turn/completed`. Dropping one frees what it had not delivered and disturbs nothing else.
-    pub fn stream(&self) -> super::TurnStream {
-        super::TurnStream::from_async(self.inner.stream())
+    pub fn stream(&self) -> crate::turn::stream::TurnStream {
+        crate::turn::stream::TurnStream::from_async(self.inner.stream())
     }
 
     /// Streams the text of the turn's agent messages as it is written: piece after piece of one message after the
@@ -211,8 +189,8 @@ impl TurnHandle {
     /// # codex.close()?;
     /// # Ok(()) }
     /// ```
-    pub fn stream_text(&self) -> super::TextStream {
-        super::TextStream::from_async(self.inner.stream_text())
+    pub fn stream_text(&self) -> crate::turn::text::TextStream {
+        crate::turn::text::TextStream::from_async(self.inner.stream_text())
     }
 
     /// Adds input to the turn while it runs: `turn/steer` with this turn as the expected one. A message that the model
@@ -232,7 +210,7 @@ impl TurnHandle {
     /// over; otherwise as [`Codex::request`](crate::Codex::request).
     #[inline]
     pub fn steer(&self, input: impl Into<Input>) -> Result<TurnSteerResponse> {
-        crate::park::wait(self.inner.steer(input))
+        crate::block_on::wait(self.inner.steer(input))
     }
 
     /// Ends the turn: `turn/interrupt`. The end is still `turn/completed`, and [`run`](Self::run) gives what there is with
@@ -249,7 +227,7 @@ impl TurnHandle {
     /// [`Event::InterruptFailed`](crate::Event::InterruptFailed); otherwise as [`Codex::request`](crate::Codex::request).
     #[inline]
     pub fn interrupt(&self) -> Result<TurnInterruptResponse> {
-        crate::park::wait(self.inner.interrupt())
+        crate::block_on::wait(self.inner.interrupt())
     }
 
     /// Adds input to this turn, or starts a turn with it if this one is over: the runtime decides, in one request
@@ -262,7 +240,7 @@ impl TurnHandle {
     /// # Errors
     /// As [`steer`](Self::steer) and [`TurnStart::send`](crate::TurnStart::send).
     pub fn steer_or_start(&self, input: impl Into<Input>) -> Result<Self> {
-        crate::park::wait(self.inner.steer_or_start(input)).map(Self::from_async)
+        crate::block_on::wait(self.inner.steer_or_start(input)).map(Self::from_async)
     }
 
     /// Reads from the runtime what it has recorded of this turn, and makes a result of it: for a turn whose end was lost,
@@ -278,7 +256,7 @@ impl TurnHandle {
     /// [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) if the runtime has no record of the turn, or says that it still runs;
     /// otherwise as [`Codex::request`](crate::Codex::request).
     pub fn recover(&self) -> Result<RunResult> {
-        crate::park::wait(self.inner.recover())
+        crate::block_on::wait(self.inner.recover())
     }
 
     /// Waits for the turn's end and collects its result; works before, during and after streams, and any number of
@@ -292,6 +270,6 @@ impl TurnHandle {
     /// that was interrupted otherwise is no error: its status says so.
     #[inline]
     pub fn run(&self) -> Result<RunResult> {
-        crate::park::wait(self.inner.run())
+        crate::block_on::wait(self.inner.run())
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{ThreadReadParams, Turn, TurnStatus};
 
-use super::RunResult;
-use crate::client::{Core, decode};
-use crate::{Error, ErrorKind, Result};
+use crate::codec::decode;
+use crate::error::{Error, ErrorKind, Result};
+use crate::result::RunResult;
+use crate::session::supervisor::Core;
 
 /// Reads a turn from its thread. The thread needs not be loaded.
 pub(crate) async fn recover(core: &Arc<Core>, thread_id: &str, turn_id: &str) -> Result<RunResult> {

@@ -1,43 +1,14 @@
 //! The outcome of a turn.
 
-use openai_codex_protocol::types::{
-    MessagePhase, ThreadItem, ThreadTokenUsage, TokenUsageBreakdown, Turn, TurnStatus,
-};
-use openai_codex_protocol::{Notification, UndecodableNotification, decode_response, methods};
+use openai_codex_protocol::types::{MessagePhase, ThreadItem, ThreadTokenUsage, Turn, TurnStatus};
+use openai_codex_protocol::{Notification, decode_response, methods};
 
 use crate::connection::frame_queue::OwnedEvent;
 use crate::connection::turn_log::{Digest, End};
-use crate::{Error, ErrorKind, Result};
-
-/// The outcome of a turn that has ended.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct RunResult {
-    /// The text of the last agent message whose phase is `final_answer`; with none, of the last one that has no
-    /// phase. `None` where there is neither; an empty message counts.
-    pub final_response: Option<String>,
-    /// The items that the turn completed, in order.
-    pub items: Vec<ThreadItem>,
-    /// The last word of the turn on token usage: `total` is the whole thread up to here, `last` the latest model
-    /// request alone, of which a turn can make many. What this turn used is [`turn_usage`](Self::turn_usage).
-    pub usage: Option<ThreadTokenUsage>,
-    /// What this turn used, all its model requests together; after joining a running turn, what it used from then
-    /// on.
-    pub turn_usage: Option<TokenUsageBreakdown>,
-    /// The turn as `turn/completed` has it: its id, status, error and times. Its own `items` are a summary. In the error of a
-    /// turn whose end did not come, the turn as the answer to `turn/start` has it, which is `inProgress`.
-    pub turn: Turn,
-    /// Completed items that this version of the crate cannot read, with their JSON and the reason. Empty as long as
-    /// the server keeps to the protocol.
-    pub unreadable: Vec<UndecodableNotification>,
-}
+use crate::error::{Error, ErrorKind, Result};
+use crate::result::RunResult;
 
 impl RunResult {
-    /// Whether the turn was interrupted before it was done.
-    pub fn is_interrupted(&self) -> bool {
-        self.turn.status == TurnStatus::Interrupted
-    }
-
     pub(crate) fn assemble(thread_id: &str, digest: Digest, end: End) -> Result<Self> {
         let last = match end {
             End::Completed(frame) => frame,
@@ -67,7 +38,7 @@ impl RunResult {
     }
 
     /// The outcome of a turn that the runtime has recorded, with its items.
-    pub(super) fn recorded(thread_id: &str, turn: Turn, items: Vec<ThreadItem>) -> Result<Self> {
+    pub(crate) fn recorded(thread_id: &str, turn: Turn, items: Vec<ThreadItem>) -> Result<Self> {
         let final_response = final_response(&items);
         let result =
             Self { final_response, items, usage: None, turn_usage: None, turn, unreadable: Vec::new() };
@@ -92,7 +63,7 @@ impl RunResult {
         let usage = digest.usage.as_ref().and_then(token_usage);
         let turn_usage = first_usage
             .zip(usage.as_ref())
-            .map(|(first, latest)| super::usage::of_turn(&first, latest, &items));
+            .map(|(first, latest)| crate::turn::usage::of_turn(&first, latest, &items));
         Self { final_response: final_response(&items), items, usage, turn_usage, turn, unreadable }
     }
 }

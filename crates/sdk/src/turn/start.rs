@@ -14,16 +14,25 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::AsyncTurnHandle;
-use super::hold::TurnHold;
-#[cfg(doc)]
-use crate::ErrorKind;
-use crate::client::{Core, Session, decode, encode};
-use crate::connection::limits::TurnLimits;
+use crate::codec::{decode, encode};
+use crate::connection::turn_limits::TurnLimits;
 use crate::connection::turn_log::TurnLog;
-use crate::input::utf8_path;
-use crate::thread::opened::Opened;
-use crate::{ApprovalMode, AsyncCodex, Error, Result, RunResult, Sandbox, TurnInput, TypedResult, schema};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::{Error, Result};
+use crate::options::approval::ApprovalMode;
+use crate::options::input::utf8_path;
+use crate::options::sandbox::Sandbox;
+use crate::options::turn_input::TurnInput;
+use crate::result::RunResult;
+use crate::schema::generate;
+use crate::session::clients::AsyncCodex;
+use crate::session::runtime::Session;
+use crate::session::supervisor::Core;
+use crate::session::thread_state::Opened;
+use crate::turn::guard::TurnHold;
+use crate::turn::handles::AsyncTurnHandle;
+use crate::turn::typed::TypedResult;
 
 /// How long a start waits for the end of the turn before it, if that is being interrupted, and for the answer to another
 /// start on its thread, if both name settings.
@@ -38,15 +47,15 @@ const INTERRUPT_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct TurnStart<C> {
     core: Arc<Core>,
-    pub(super) thread: Arc<Opened>,
+    pub(crate) thread: Arc<Opened>,
     input: TurnInput,
     params: TurnStartParams,
     approval_mode: Option<ApprovalMode>,
     cwd: Option<PathBuf>,
     unusable_schema: Option<Error>,
-    pub(super) limits: TurnLimits,
+    pub(crate) limits: TurnLimits,
     /// How many turns may follow one whose final response does not fit.
-    pub(super) retries_on_mismatch: usize,
+    pub(crate) retries_on_mismatch: usize,
     interrupt_on_drop: bool,
     end_commands_on_interrupt: bool,
     client: PhantomData<C>,
@@ -111,7 +120,7 @@ impl<C> TurnStart<C> {
     ///
     /// A type that cannot be asked for, such as a map, is refused when the turn is sent.
     pub fn output_schema_of<T: JsonSchema>(mut self) -> Self {
-        match schema::output::<T>() {
+        match generate::output::<T>() {
             Ok(schema) => self.output_schema(schema),
             Err(error) => {
                 self.unusable_schema = Some(error);
@@ -229,7 +238,7 @@ impl<C> TurnStart<C> {
     }
 
     /// The same turn with another input.
-    pub(super) fn with_input(mut self, input: impl Into<TurnInput>) -> Self {
+    pub(crate) fn with_input(mut self, input: impl Into<TurnInput>) -> Self {
         self.input = input.into();
         self
     }
@@ -259,7 +268,7 @@ impl<C> TurnStart<C> {
             self.params.cwd = Some(utf8_path(cwd, "cwd")?);
         }
         let handlers = self.core.handlers.approve(Some(&self.thread.id));
-        if let Some(mode) = crate::approval::resolve(self.approval_mode, handlers, None)? {
+        if let Some(mode) = crate::options::approval::resolve(self.approval_mode, handlers, None)? {
             let (policy, reviewer) = mode.fields();
             self.params.approval_policy = Some(policy);
             self.params.approvals_reviewer = reviewer;
@@ -268,7 +277,7 @@ impl<C> TurnStart<C> {
     }
 
     /// Checks everything, and gives the session to start the turn in. The time of a deadline begins.
-    pub(super) async fn prepare(&mut self) -> Result<Arc<Session>> {
+    pub(crate) async fn prepare(&mut self) -> Result<Arc<Session>> {
         self.finish_params()?;
         self.limits.begin();
         self.thread.session_for_a_turn(&self.core).await
@@ -349,7 +358,7 @@ impl<C> TurnStart<C> {
         self.run_to_end(session).await
     }
 
-    pub(super) async fn run_to_end(self, session: Arc<Session>) -> Result<RunResult> {
+    pub(crate) async fn run_to_end(self, session: Arc<Session>) -> Result<RunResult> {
         let (hold, _) = self.begin(session, false).await?;
         let result = hold.outcome().await;
         // The turn is over, or lost, or its limits have it interrupted: nothing is left to interrupt.
@@ -404,7 +413,7 @@ impl TurnStart<AsyncCodex> {
 }
 
 #[cfg(feature = "blocking")]
-impl TurnStart<crate::Codex> {
+impl TurnStart<crate::session::clients::Codex> {
     /// Starts the turn, or joins the one that already runs on the thread.
     ///
     /// The handle's window of the turn begins before the request is written: no event is missed.
@@ -413,8 +422,8 @@ impl TurnStart<crate::Codex> {
     /// An empty input, a missing image or an unusable path, before anything is sent;
     /// [`ErrorKind::UnsupportedByRuntime`] on a busy thread of a runtime before 0.148.0, which can have no turn joined;
     /// otherwise as [`Codex::request`](crate::Codex::request).
-    pub fn send(self) -> Result<super::TurnHandle> {
-        crate::park::wait(self.handle()).map(super::TurnHandle::from_async)
+    pub fn send(self) -> Result<crate::turn::handles::TurnHandle> {
+        crate::block_on::wait(self.handle()).map(crate::turn::handles::TurnHandle::from_async)
     }
 
     /// Runs the turn to its end.
@@ -425,7 +434,7 @@ impl TurnStart<crate::Codex> {
     /// [`inactivity_timeout`](Self::inactivity_timeout), and [`ErrorKind::BudgetExceeded`]. A turn that was interrupted otherwise
     /// is no error: its status says so.
     pub fn run(self) -> Result<RunResult> {
-        crate::park::wait(self.result())
+        crate::block_on::wait(self.result())
     }
 
     /// Runs the turn to its end, and reads its final response as a `T`, whose schema the model has to follow. JSON that is
@@ -441,6 +450,6 @@ impl TurnStart<crate::Codex> {
     /// ended without a final response.
     #[inline]
     pub fn run_as<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
-        crate::park::wait(self.typed_result())
+        crate::block_on::wait(self.typed_result())
     }
 }

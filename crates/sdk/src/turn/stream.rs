@@ -8,17 +8,17 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use openai_codex_protocol::Notification;
 
-use super::hold::TurnHold;
 use crate::connection::backlog::Backlog;
 use crate::connection::turn_log::Batch;
-use crate::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
+use crate::turn::guard::TurnHold;
 
 /// The events of one turn, in order and with all their text; see
 /// [`AsyncTurnHandle::stream`](crate::AsyncTurnHandle::stream).
 ///
 /// Ends after `turn/completed`. Payloads are decoded here, when they are taken. An error is always the last item: the
-/// connection was lost, or the end of the turn ([`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost)), or too much was left
-/// lying ([`ErrorKind::StreamOverflow`](crate::ErrorKind::StreamOverflow)). Before that, deltas that are left lying are
+/// connection was lost, or the end of the turn ([`ErrorKind::TurnLost`]), or too much was left
+/// lying ([`ErrorKind::StreamOverflow`]). Before that, deltas that are left lying are
 /// merged; see [`guide::streaming`](crate::guide::streaming#a-slow-consumer).
 #[derive(Debug)]
 pub struct AsyncTurnStream {
@@ -30,7 +30,7 @@ pub struct AsyncTurnStream {
 }
 
 impl AsyncTurnStream {
-    pub(super) fn open(hold: Arc<TurnHold>) -> Self {
+    pub(crate) fn open(hold: Arc<TurnHold>) -> Self {
         let id = hold.log.open_stream();
         Self { hold, id, batch: Backlog::default(), with_children: false }
     }
@@ -50,7 +50,7 @@ impl AsyncTurnStream {
         poll_fn(|context| self.poll_event(context)).await
     }
 
-    pub(super) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Notification>>> {
+    pub(crate) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Notification>>> {
         loop {
             if let Some(event) = self.batch.pop(self.with_children) {
                 return Poll::Ready(Some(Ok(event)));
@@ -90,8 +90,8 @@ impl Drop for AsyncTurnStream {
 /// The events of one turn, in order and with all their text; see [`TurnHandle::stream`](crate::TurnHandle::stream).
 ///
 /// Ends after `turn/completed`. Payloads are decoded here, when they are taken. An error is always the last item: the
-/// connection was lost, or the end of the turn ([`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost)), or too much was left
-/// lying ([`ErrorKind::StreamOverflow`](crate::ErrorKind::StreamOverflow)). Before that, deltas that are left lying are
+/// connection was lost, or the end of the turn ([`ErrorKind::TurnLost`]), or too much was left
+/// lying ([`ErrorKind::StreamOverflow`]). Before that, deltas that are left lying are
 /// merged; see [`guide::streaming`](crate::guide::streaming#a-slow-consumer).
 #[cfg(feature = "blocking")]
 #[derive(Debug)]
@@ -101,7 +101,7 @@ pub struct TurnStream {
 
 #[cfg(feature = "blocking")]
 impl TurnStream {
-    pub(super) fn from_async(inner: AsyncTurnStream) -> Self {
+    pub(crate) fn from_async(inner: AsyncTurnStream) -> Self {
         Self { inner }
     }
 
@@ -117,12 +117,12 @@ impl TurnStream {
     /// Waits for the next event, at most `timeout`. `Ok(None)` after the last.
     ///
     /// # Errors
-    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up: nothing is lost, and
+    /// [`ErrorKind::DeadlineExceeded`] when the time is up: nothing is lost, and
     /// the stream goes on. Any other error is the stream's last word.
     #[inline]
     pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<Notification>> {
         let thread_id = self.inner.hold.log.thread_id.clone();
-        crate::park::next_within(timeout, self.inner.next(), |error| error.with_thread(Some(&thread_id)))
+        crate::block_on::next_within(timeout, self.inner.next(), |error| error.with_thread(Some(&thread_id)))
     }
 }
 
@@ -135,6 +135,6 @@ impl Iterator for TurnStream {
         if let Some(event) = self.inner.batch.pop(self.inner.with_children) {
             return Some(Ok(event));
         }
-        crate::park::wait(self.inner.next())
+        crate::block_on::wait(self.inner.next())
     }
 }

@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use openai_codex_protocol::Notification;
 
-use super::AsyncTurnStream;
-use super::hold::TurnHold;
-use crate::Result;
+use crate::error::Result;
+use crate::turn::guard::TurnHold;
+use crate::turn::stream::AsyncTurnStream;
 
 /// The text of one turn's agent messages as it is written; see
 /// [`AsyncTurnHandle::stream_text`](crate::AsyncTurnHandle::stream_text).
@@ -24,7 +24,7 @@ pub struct AsyncTextStream {
 }
 
 impl AsyncTextStream {
-    pub(super) fn open(hold: Arc<TurnHold>) -> Self {
+    pub(crate) fn open(hold: Arc<TurnHold>) -> Self {
         Self { events: AsyncTurnStream::open(hold.clone()), hold, ended: false }
     }
 
@@ -76,7 +76,7 @@ pub struct TextStream {
 
 #[cfg(feature = "blocking")]
 impl TextStream {
-    pub(super) fn from_async(inner: AsyncTextStream) -> Self {
+    pub(crate) fn from_async(inner: AsyncTextStream) -> Self {
         Self { inner }
     }
 
@@ -88,7 +88,7 @@ impl TextStream {
     #[inline]
     pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<String>> {
         let thread_id = self.inner.hold.log.thread_id.clone();
-        crate::park::next_within(timeout, self.inner.next(), |error| error.with_thread(Some(&thread_id)))
+        crate::block_on::next_within(timeout, self.inner.next(), |error| error.with_thread(Some(&thread_id)))
     }
 }
 
@@ -98,6 +98,6 @@ impl Iterator for TextStream {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        crate::park::wait(self.inner.next())
+        crate::block_on::wait(self.inner.next())
     }
 }

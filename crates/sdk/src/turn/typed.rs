@@ -4,8 +4,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::TurnStart;
-use crate::{Error, ErrorKind, OutputMismatch, Result, RunResult, schema};
+use crate::error::{Error, ErrorKind, Result};
+use crate::result::FailedAttempt;
+use crate::result::OutputMismatch;
+use crate::result::RunResult;
+use crate::schema::generate;
 
 /// A turn's final response as a value, beside all else that the turn has produced.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,18 +19,8 @@ pub struct TypedResult<T> {
     /// The whole outcome; its `final_response` is the text that the value was read from.
     pub result: RunResult,
     /// The turns before this one whose final responses did not fit, in order; see
-    /// [`retry_on_mismatch`](TurnStart::retry_on_mismatch). Their cost is not part of `result`.
+    /// [`retry_on_mismatch`](crate::TurnStart::retry_on_mismatch). Their cost is not part of `result`.
     pub failed_attempts: Vec<FailedAttempt>,
-}
-
-/// A turn whose final response did not fit, and that was followed by another attempt.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct FailedAttempt {
-    /// The text, and where it broke.
-    pub mismatch: OutputMismatch,
-    /// The whole outcome, with the items and the usage that were paid for.
-    pub result: RunResult,
 }
 
 impl<T> TypedResult<T> {
@@ -80,63 +73,13 @@ impl RunResult {
     }
 }
 
-impl<C: Clone> TurnStart<C> {
-    pub(super) async fn typed_result<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
-        let thread_id = self.thread.id.clone();
-        let mut template = self.output_schema_of::<T>();
-        // One deadline for all attempts.
-        template.limits.begin();
-        let mut turn = template.clone();
-        let session = turn.prepare().await?;
-        let mut failed_attempts = Vec::new();
-        let attempts = async {
-            let mut result = turn.run_to_end(session.clone()).await?;
-            loop {
-                let error = match result.typed() {
-                    Ok(typed) => return Ok(typed),
-                    Err(error) => error.with_thread(Some(&thread_id)),
-                };
-                let (Some(mismatch), Some(result_so_far)) = (error.output_mismatch(), error.turn()) else {
-                    return Err(error);
-                };
-                if failed_attempts.len() == template.retries_on_mismatch {
-                    return Err(error);
-                }
-                let mut turn = template.clone().with_input(correction(mismatch));
-                failed_attempts
-                    .push(FailedAttempt { mismatch: mismatch.clone(), result: result_so_far.clone() });
-                // The runtime may have been replaced since the last attempt.
-                let session = turn.prepare().await?;
-                result = turn.run_to_end(session).await?;
-            }
-        };
-        match attempts.await {
-            Ok(typed) => Ok(TypedResult { failed_attempts, ..typed }),
-            Err(error) => Err(error.with_failed_attempts(failed_attempts)),
-        }
-    }
-}
-
-/// What the model is asked after a final response that does not fit.
-fn correction(mismatch: &OutputMismatch) -> String {
-    let place = match mismatch.path.as_str() {
-        "" => String::new(),
-        path => format!(" at `{path}`"),
-    };
-    format!(
-        "Your last answer does not follow the requested JSON schema{place}: {}. Answer again with the whole corrected \
-         JSON value and nothing else.",
-        mismatch.reason
-    )
-}
-
 fn read<T: DeserializeOwned + JsonSchema>(text: &str) -> Result<T, OutputMismatch> {
     #[derive(Deserialize)]
     struct Wrapped<T> {
         // `schema::WRAPPER`
         value: T,
     }
-    if schema::is_wrapped::<T>() {
+    if generate::is_wrapped::<T>() {
         read_json::<Wrapped<T>>(text).map(|wrapped| wrapped.value)
     } else {
         read_json(text)

@@ -6,7 +6,7 @@
 use openai_codex_protocol::types::{ThreadItem, ThreadTokenUsage, TokenUsageBreakdown};
 
 /// The usage of a turn, from its first and its latest word on usage.
-pub(super) fn of_turn(
+pub(crate) fn of_turn(
     first: &ThreadTokenUsage,
     latest: &ThreadTokenUsage,
     items: &[ThreadItem],

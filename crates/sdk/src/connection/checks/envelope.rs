@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use openai_codex_protocol::{Notification, NotificationKind};
 use serde_json::value::RawValue;
 
-use super::reading::{Ids, Members, Reading};
+use crate::connection::checks::reading::{Ids, Members, Reading};
 use crate::connection::envelope::{Incoming, Kin, Outcome, Route, resolved_request, started_turn, thread_of};
 
 /// Scans any bytes.

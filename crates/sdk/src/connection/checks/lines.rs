@@ -7,7 +7,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::transport::{FrameReader, LineReader};
+use crate::transport::frames::FrameReader;
+use crate::transport::lines::LineReader;
 
 /// Splits any bytes that come in pieces of any size, whatever is asked for in between.
 ///

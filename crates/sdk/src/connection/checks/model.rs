@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::op::{How, Kind};
+use crate::connection::checks::op::{How, Kind};
 
 /// What is to come out of a step, apart from wakers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Out {
+pub(crate) enum Out {
     /// Which request, and the text of its result; none for an error.
     Resolve(usize, Option<String>),
     /// Which request of the server, by the order of handing out.
@@ -27,27 +27,27 @@ pub(super) enum Out {
 
 /// A notification about a turn.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Event {
+pub(crate) struct Event {
     /// Its place among all messages.
-    pub(super) serial: u64,
-    pub(super) turn: u8,
-    pub(super) kind: Kind,
+    pub(crate) serial: u64,
+    pub(crate) turn: u8,
+    pub(crate) kind: Kind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     Completed,
     Lost,
 }
 
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) waits: bool,
-    pub(super) start: Option<Start>,
+pub(crate) struct Request {
+    pub(crate) waits: bool,
+    pub(crate) start: Option<Start>,
 }
 
 #[derive(Debug)]
-pub(super) struct Start {
+pub(crate) struct Start {
     log: usize,
     unnamed: bool,
     since: u64,
@@ -57,13 +57,13 @@ pub(super) struct Start {
 }
 
 #[derive(Debug)]
-pub(super) struct Log {
-    pub(super) thread: u8,
-    pub(super) turn: Option<u8>,
-    pub(super) created: bool,
+pub(crate) struct Log {
+    pub(crate) thread: u8,
+    pub(crate) turn: Option<u8>,
+    pub(crate) created: bool,
     /// Its events and those of its sub-agents.
-    pub(super) events: Vec<Event>,
-    pub(super) ending: Option<Ending>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) ending: Option<Ending>,
 }
 
 #[derive(Debug)]
@@ -83,22 +83,22 @@ impl Turn {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Model {
-    pub(super) failed: bool,
-    pub(super) requests: Vec<Request>,
-    pub(super) logs: Vec<Log>,
+pub(crate) struct Model {
+    pub(crate) failed: bool,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) logs: Vec<Log>,
     time: u64,
     turns: Vec<Turn>,
     parents: BTreeMap<u8, u8>,
     closed_roots: BTreeSet<u8>,
     /// Of each request that was handed out: id, parameters, turn.
-    pub(super) asks: Vec<(u8, u8, u8)>,
+    pub(crate) asks: Vec<(u8, u8, u8)>,
     /// By the order of handing out.
     pending: Vec<usize>,
     answered: Vec<(usize, String)>,
     /// Those whose answers are no longer wanted.
-    pub(super) cancelled: Vec<usize>,
-    pub(super) out: Vec<Out>,
+    pub(crate) cancelled: Vec<usize>,
+    pub(crate) out: Vec<Out>,
 }
 
 impl Model {
@@ -107,11 +107,11 @@ impl Model {
         self.time
     }
 
-    pub(super) fn request(&mut self) {
+    pub(crate) fn request(&mut self) {
         self.requests.push(Request { waits: true, start: None });
     }
 
-    pub(super) fn start(&mut self, thread: u8, unnamed: bool) {
+    pub(crate) fn start(&mut self, thread: u8, unnamed: bool) {
         let (log, since) = (self.logs.len(), self.tick());
         self.logs.push(Log { thread, turn: None, created: false, events: Vec::new(), ending: None });
         let start = Start { log, unnamed, since, abandoned: false, expired: false, early: Vec::new() };
@@ -119,14 +119,14 @@ impl Model {
     }
 
     /// How many hold a log.
-    pub(super) fn holders(&self, log: usize) -> usize {
+    pub(crate) fn holders(&self, log: usize) -> usize {
         let starts = self.requests.iter().filter_map(|request| request.start.as_ref());
         let turns = self.turns.iter().flat_map(|turn| &turn.logs);
         starts.filter(|start| start.log == log).count() + turns.filter(|held| **held == log).count()
     }
 
     /// The server answers, with the text of a result if there is one.
-    pub(super) fn answer(&mut self, request: usize, how: How, turn: u8, result: Option<String>) {
+    pub(crate) fn answer(&mut self, request: usize, how: How, turn: u8, result: Option<String>) {
         let Some(asked) = self.requests.get_mut(request) else { return };
         let over = how == How::Error || how == How::MalformedError;
         if let Some(start) = asked.start.take_if(|start| over || !start.unnamed) {
@@ -202,7 +202,7 @@ impl Model {
     }
 
     /// A notification about a turn, from a thread if it says so, of a turn that works for `root` if it says so.
-    pub(super) fn event(&mut self, event: Event, thread: Option<u8>, root: Option<u8>) {
+    pub(crate) fn event(&mut self, event: Event, thread: Option<u8>, root: Option<u8>) {
         let known = self.turns.iter().any(|turn| turn.id == event.turn);
         let over = event.kind == Kind::Completed;
         for request in &mut self.requests {
@@ -261,7 +261,7 @@ impl Model {
     }
 
     /// The requests of a turn that has ended are no longer to be answered.
-    pub(super) fn end_asks(&mut self, turn: u8) {
+    pub(crate) fn end_asks(&mut self, turn: u8) {
         let asks = &self.asks;
         for ask in self.pending.extract_if(.., |ask| asks[*ask].2 == turn) {
             self.out.push(Out::Cancel(Some(ask)));
@@ -269,11 +269,11 @@ impl Model {
         }
     }
 
-    pub(super) fn spawned(&mut self, thread: u8, parent: u8) {
+    pub(crate) fn spawned(&mut self, thread: u8, parent: u8) {
         self.parents.insert(thread, parent);
     }
 
-    pub(super) fn closed(&mut self, thread: u8) {
+    pub(crate) fn closed(&mut self, thread: u8) {
         let above = self.parents.remove(&thread);
         if let Some(above) = above {
             self.parents.values_mut().filter(|parent| **parent == thread).for_each(|parent| *parent = above);
@@ -305,7 +305,7 @@ impl Model {
         found
     }
 
-    pub(super) fn ask(&mut self, (id, params, turn): (u8, u8, u8), thread: u8) {
+    pub(crate) fn ask(&mut self, (id, params, turn): (u8, u8, u8), thread: u8) {
         // The parameters name the turn: the same ones under the same id are the same request.
         let same = |ask: &usize| self.asks[*ask] == (id, params, turn);
         if self.pending.iter().any(same) {
@@ -323,7 +323,7 @@ impl Model {
     }
 
     /// Whether the answer is still wanted.
-    pub(super) fn reply(&mut self, ask: usize, frame: String) -> bool {
+    pub(crate) fn reply(&mut self, ask: usize, frame: String) -> bool {
         let position = self.pending.iter().position(|pending| *pending == ask);
         if let Some(position) = position {
             self.pending.remove(position);
@@ -332,7 +332,7 @@ impl Model {
         position.is_some()
     }
 
-    pub(super) fn resolved(&mut self, id: u8) {
+    pub(crate) fn resolved(&mut self, id: u8) {
         let asks = &self.asks;
         self.answered.retain(|(ask, _)| asks[*ask].0 != id);
         self.unask(id);
@@ -364,11 +364,11 @@ impl Model {
         waited
     }
 
-    pub(super) fn cancel(&mut self, request: usize) -> bool {
+    pub(crate) fn cancel(&mut self, request: usize) -> bool {
         self.abandon(request)
     }
 
-    pub(super) fn expire(&mut self, request: usize) {
+    pub(crate) fn expire(&mut self, request: usize) {
         if self.abandon(request) {
             if let Some(start) = &mut self.requests[request].start {
                 start.expired = true;
@@ -380,13 +380,13 @@ impl Model {
     }
 
     /// A request is left out.
-    pub(super) fn unsent(&mut self, request: usize) {
+    pub(crate) fn unsent(&mut self, request: usize) {
         if let Some(start) = self.requests[request].start.take() {
             self.name(self.logs[start.log].thread);
         }
     }
 
-    pub(super) fn release(&mut self, log: usize, interrupt: bool) {
+    pub(crate) fn release(&mut self, log: usize, interrupt: bool) {
         let Log { thread, turn, created, .. } = self.logs[log];
         let Some(turn) = turn else {
             for request in &mut self.requests {
@@ -402,7 +402,7 @@ impl Model {
         }
     }
 
-    pub(super) fn fail(&mut self) -> bool {
+    pub(crate) fn fail(&mut self) -> bool {
         if std::mem::replace(&mut self.failed, true) {
             return false;
         }
@@ -425,7 +425,7 @@ impl Model {
 
 impl Log {
     /// Without the events of sub-agents.
-    pub(super) fn own(&self) -> impl Iterator<Item = &Event> {
+    pub(crate) fn own(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().filter(|event| Some(event.turn) == self.turn)
     }
 

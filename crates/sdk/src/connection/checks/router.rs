@@ -10,15 +10,17 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::model::{Ending, Event, Model, Out};
-use super::op::{How, Kind, Op};
-use crate::connection::asked::Ask;
 use crate::connection::backlog::{Backlog, Budget, Limits};
+use crate::connection::checks::model::{Ending, Event, Model, Out};
+use crate::connection::checks::op::{How, Kind, Op};
+use crate::connection::effect::{Answer, Effect, Waiter};
 use crate::connection::envelope::Incoming;
-use crate::connection::router::{Answer, Effect, Router, Waiter};
-use crate::connection::staged::Staged;
+use crate::connection::event_batch::Staged;
+use crate::connection::intent::Intent;
+use crate::connection::router::Router;
 use crate::connection::turn_log::{Batch, End, TurnLog};
-use crate::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
+use crate::handler::incoming_request::Ask;
 
 /// How many operations are taken from one input: what more do, fewer do as well.
 const MOST: usize = 400;
@@ -255,11 +257,12 @@ impl World {
         let waiter = Waiter { reply, method, thread_id: None, opens: None };
         let log =
             start.map(|(thread, ..)| Arc::new(TurnLog::new(thread_id(thread).into(), true, &unlimited())));
-        let registered = match (&log, start) {
-            (Some(log), Some((_, _, true))) => self.router.register_compaction(waiter, log.clone()),
-            (Some(log), _) => self.router.register_start(waiter, log.clone(), true),
-            (None, _) => self.router.register(waiter),
+        let intent = match (&log, start) {
+            (Some(log), Some((_, _, true))) => Intent::Compact(log.clone()),
+            (Some(log), _) => Intent::StartTurn { log: log.clone(), joins: true },
+            (None, _) => Intent::Answer,
         };
+        let registered = self.router.register(waiter, intent);
         assert_eq!(registered.is_err(), self.model.failed);
         let Ok(id) = registered else { return };
         if let (Some(log), Some((thread, streams, unnamed))) = (log, start) {
@@ -446,7 +449,7 @@ impl Held {
     }
 
     /// Each turn's events are all there, in order; the events of different turns that come at once may change places.
-    fn compare_events(&self, expected: &super::model::Log, index: usize) {
+    fn compare_events(&self, expected: &crate::connection::checks::model::Log, index: usize) {
         for turn in 0..TURNS {
             let of_turn = |event: &&Event| event.turn == turn;
             let wanted: Vec<u64> = expected.events.iter().filter(of_turn).map(|event| event.serial).collect();

@@ -1,0 +1,77 @@
+//! The requests about the account: logging in and out, and its limits.
+
+use std::sync::Arc;
+
+use openai_codex_protocol::types::{
+    ApiKeyLoginAccountParams, ChatgptDeviceCodeLoginAccountParams, ChatgptLoginAccountParams,
+    GetAccountRateLimitsResponse, LoginAccountParams, LoginAccountResponse,
+};
+use openai_codex_protocol::{ClientRequest, methods};
+
+use crate::account::handles::{AsyncChatgptLoginHandle, AsyncDeviceCodeLoginHandle};
+use crate::account::login::Login;
+use crate::codec::{decode, encode};
+use crate::error::{Error, ErrorKind, Result};
+use crate::session::supervisor::Core;
+
+pub(crate) async fn api_key(core: &Arc<Core>, key: String) -> Result<()> {
+    if key.trim().is_empty() {
+        return Err(
+            Error::invalid_input("the API key is empty").with_method(methods::AccountLoginStart::METHOD)
+        );
+    }
+    let params = LoginAccountParams::from(ApiKeyLoginAccountParams::new(key));
+    let session = core.session().await?;
+    match session.call::<methods::AccountLoginStart>(&params, None).await? {
+        LoginAccountResponse::ApiKey(_) => Ok(()),
+        _ => Err(other_login()),
+    }
+}
+
+pub(crate) async fn chatgpt(core: &Arc<Core>) -> Result<AsyncChatgptLoginHandle> {
+    let (started, login) = start(core, ChatgptLoginAccountParams::new().into()).await?;
+    match started {
+        LoginAccountResponse::Chatgpt(started) => {
+            Ok(AsyncChatgptLoginHandle::new(login(started.login_id), started.auth_url))
+        }
+        _ => Err(other_login()),
+    }
+}
+
+pub(crate) async fn device_code(core: &Arc<Core>) -> Result<AsyncDeviceCodeLoginHandle> {
+    let (started, login) = start(core, ChatgptDeviceCodeLoginAccountParams::new().into()).await?;
+    match started {
+        LoginAccountResponse::ChatgptDeviceCode(started) => Ok(AsyncDeviceCodeLoginHandle::new(
+            login(started.login_id),
+            started.verification_url,
+            started.user_code,
+        )),
+        _ => Err(other_login()),
+    }
+}
+
+/// Starts a login; with the server's answer, what makes the login of its id.
+async fn start(
+    core: &Arc<Core>,
+    params: LoginAccountParams,
+) -> Result<(LoginAccountResponse, impl FnOnce(String) -> Login)> {
+    let session = core.session().await?;
+    let params = encode(methods::AccountLoginStart::METHOD, &params)?.unwrap_or_default();
+    let (answer, ended) = session.start_login(&params).await?;
+    let answer = decode::<methods::AccountLoginStart>(&answer.await?, None)
+        .map_err(|error| session.connection.redact(error))?;
+    Ok((answer, move |id| Login { session, id, ended }))
+}
+
+fn other_login() -> Error {
+    Error::new(ErrorKind::Decode, "the answer is about another kind of login than was asked for")
+        .with_method(methods::AccountLoginStart::METHOD)
+}
+
+pub(crate) async fn logout(core: &Arc<Core>) -> Result<()> {
+    core.session().await?.call::<methods::AccountLogout>(&(), None).await.map(drop)
+}
+
+pub(crate) async fn rate_limits(core: &Arc<Core>) -> Result<GetAccountRateLimitsResponse> {
+    core.session().await?.call::<methods::AccountRateLimitsRead>(&None, None).await
+}

@@ -1,0 +1,131 @@
+//! The limits of a turn, and what it has used of its budget.
+
+use std::time::Duration;
+
+use openai_codex_protocol::Notification;
+use openai_codex_protocol::types::{ThreadTokenUsage, TokenUsageBreakdown};
+use tokio::time::Instant;
+
+use crate::connection::frame_queue::Event;
+use crate::error::{Error, ErrorKind};
+use crate::json_scan::{member, text_member};
+
+/// What a turn may take and use. What is not set is not limited.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TurnLimits {
+    /// How long the turn may take.
+    pub(crate) deadline: Option<Duration>,
+    /// When that time is over.
+    pub(crate) deadline_at: Option<Instant>,
+    /// How long the turn may be silent.
+    pub(crate) inactivity: Option<Duration>,
+    pub(crate) budget: TurnBudget,
+}
+
+/// How much a turn may use.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TurnBudget {
+    pub(crate) tokens: Option<u64>,
+    pub(crate) model_requests: Option<u32>,
+}
+
+impl TurnLimits {
+    /// The time begins, if it has not.
+    pub(crate) fn begin(&mut self) {
+        // One that no clock can count to is none.
+        let end = || self.deadline.and_then(|deadline| Instant::now().checked_add(deadline));
+        self.deadline_at = self.deadline_at.or_else(end);
+    }
+
+    /// What is left of the time, of a turn that has a deadline.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        self.deadline_at.map(|end| end.saturating_duration_since(Instant::now()))
+    }
+
+    pub(crate) fn has_time_limit(&self) -> bool {
+        self.deadline_at.is_some() || self.inactivity.is_some()
+    }
+}
+
+impl TurnBudget {
+    pub(crate) fn is_limited(&self) -> bool {
+        self.tokens.is_some() || self.model_requests.is_some()
+    }
+}
+
+/// What a turn with a budget has used so far.
+///
+/// Each `thread/tokenUsage/updated` reports one model request. A turn that is beyond its budget then and needs another
+/// request is over the limit; one that is ending anyway is left to end.
+#[derive(Debug, Default)]
+pub(crate) struct Spending {
+    /// The first report of the turn.
+    first: Option<ThreadTokenUsage>,
+    tokens: i64,
+    model_requests: u32,
+    /// Whether the model asked for something since the last report, whose outcome it will be given.
+    calls: bool,
+    /// Whether the budget is used up.
+    used_up: bool,
+    /// Whether that was reported.
+    reported: bool,
+}
+
+impl Spending {
+    /// Takes note of an event. True, once, when the turn goes on beyond its budget.
+    pub(crate) fn note(&mut self, event: Event<'_>, budget: &TurnBudget) -> bool {
+        use openai_codex_protocol::NotificationKind as Kind;
+        let goes_on = match event.kind {
+            Some(Kind::ThreadTokenUsageUpdated) => {
+                self.note_usage(event, budget);
+                std::mem::take(&mut self.calls)
+            }
+            Some(Kind::ItemStarted | Kind::ItemCompleted) => {
+                self.calls |= is_call(event.text);
+                true
+            }
+            Some(Kind::AgentMessageDelta) => true,
+            _ => false,
+        };
+        let exceeded = self.used_up && goes_on && !self.reported;
+        self.reported |= exceeded;
+        exceeded
+    }
+
+    fn note_usage(&mut self, event: Event<'_>, budget: &TurnBudget) {
+        let Notification::ThreadTokenUsageUpdated(updated) = event.decode() else { return };
+        let usage = updated.token_usage;
+        let first = self.first.get_or_insert_with(|| usage.clone());
+        self.tokens = used_since(first, &usage.total);
+        self.model_requests += 1;
+        self.used_up = budget.tokens.is_some_and(|most| u64::try_from(self.tokens).unwrap_or(0) >= most)
+            || budget.model_requests.is_some_and(|most| self.model_requests >= most);
+    }
+
+    /// The error of a turn that is beyond its budget.
+    pub(crate) fn error(&self, budget: &TurnBudget) -> Error {
+        let tokens = budget.tokens.map(|most| format!("{} of {most} tokens", self.tokens));
+        let requests =
+            budget.model_requests.map(|most| format!("{} of {most} model requests", self.model_requests));
+        let used = match (tokens, requests) {
+            (Some(tokens), Some(requests)) => format!("{tokens} and {requests}"),
+            (used, None) | (None, used) => used.unwrap_or_default(),
+        };
+        let message = format!(
+            "the turn has used {used} and would go on. Set a larger budget, or go on from what it has produced"
+        );
+        Error::new(ErrorKind::BudgetExceeded, message)
+    }
+}
+
+/// How many tokens the turn has used: how far the thread's total has moved, and its first request.
+fn used_since(first: &ThreadTokenUsage, total: &TokenUsageBreakdown) -> i64 {
+    total.total_tokens.saturating_sub(first.total.total_tokens).saturating_add(first.last.total_tokens)
+}
+
+/// Whether an item is a call of the model, which it gets an answer to: anything but words.
+fn is_call(params: &str) -> bool {
+    let words = ["agentMessage", "userMessage", "reasoning", "plan", "contextCompaction"];
+    let kind = member(params, "item").and_then(|item| text_member(item, "type"));
+    kind.is_some_and(|kind| !words.contains(&&*kind))
+}

@@ -1,0 +1,7 @@
+//! Finding the handlers of a request, and asking them on threads of their own.
+
+pub(crate) mod binding;
+pub(crate) mod dispatcher;
+pub(crate) mod executor;
+pub(crate) mod handler_set;
+pub(crate) mod registry;

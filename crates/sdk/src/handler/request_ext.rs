@@ -1,0 +1,98 @@
+//! Answers that are made of their questions.
+
+use openai_codex_protocol::types::{
+    CommandExecutionApprovalDecision, GrantedPermissionProfile, McpServerElicitationAction,
+    McpServerElicitationRequestResponse, PermissionsRequestApprovalResponse, ToolRequestUserInputAnswer,
+    ToolRequestUserInputQuestion, ToolRequestUserInputResponse,
+};
+use serde_json::Value;
+
+use crate::handler::request_handler::{
+    CommandApproval, ElicitationRequest, PermissionsApproval, UserInputRequest,
+};
+
+impl CommandApproval {
+    /// The decisions that the server offers, in its order; `Accept` and `Decline` where it names none. `Decline` and
+    /// `Cancel` are always understood, named or not.
+    pub fn available_decisions(&self) -> Vec<CommandExecutionApprovalDecision> {
+        let usual =
+            || vec![CommandExecutionApprovalDecision::Accept, CommandExecutionApprovalDecision::Decline];
+        self.params.available_decisions.clone().unwrap_or_else(usual)
+    }
+}
+
+impl PermissionsApproval {
+    /// Grants all that is asked for, for this turn.
+    pub fn grant_all(&self) -> PermissionsRequestApprovalResponse {
+        let asked = self.params.permissions.clone();
+        let mut granted = GrantedPermissionProfile::new();
+        granted.file_system = asked.file_system;
+        granted.network = asked.network;
+        granted.extra = asked.extra;
+        PermissionsRequestApprovalResponse::new(granted)
+    }
+
+    /// Grants the network access that is asked for, if any, and no files.
+    pub fn grant_network(&self) -> PermissionsRequestApprovalResponse {
+        let mut answer = self.grant_all();
+        answer.permissions.file_system = None;
+        answer.permissions.extra = Default::default();
+        answer
+    }
+
+    /// Grants the files that are asked for, if any, and no network.
+    pub fn grant_file_system(&self) -> PermissionsRequestApprovalResponse {
+        let mut answer = self.grant_all();
+        answer.permissions.network = None;
+        answer.permissions.extra = Default::default();
+        answer
+    }
+
+    /// Grants nothing.
+    pub fn deny(&self) -> PermissionsRequestApprovalResponse {
+        PermissionsRequestApprovalResponse::new(GrantedPermissionProfile::new())
+    }
+}
+
+impl UserInputRequest {
+    /// Answers each question with what `answer` gives for it; `None` leaves a question open.
+    ///
+    /// ```
+    /// use openai_codex::CodexConfig;
+    ///
+    /// let config = CodexConfig::new().on_user_input(|request| {
+    ///     request.answer_each(|question| {
+    ///         let first = question.options.as_ref()?.first()?;
+    ///         Some(first.label.clone())
+    ///     })
+    /// });
+    /// # let _ = config;
+    /// ```
+    pub fn answer_each(
+        &self,
+        mut answer: impl FnMut(&ToolRequestUserInputQuestion) -> Option<String>,
+    ) -> ToolRequestUserInputResponse {
+        let answers = self.params.questions.iter().filter_map(|question| {
+            let answer = ToolRequestUserInputAnswer::new([answer(question)?]);
+            Some((question.id.clone(), answer))
+        });
+        ToolRequestUserInputResponse::new(answers.collect())
+    }
+}
+
+impl ElicitationRequest {
+    /// Accepts, with the content that the form asks for; `Value::Null` where there is no form.
+    pub fn accept(&self, content: impl Into<Value>) -> McpServerElicitationRequestResponse {
+        McpServerElicitationRequestResponse::new(McpServerElicitationAction::Accept).content(content.into())
+    }
+
+    /// Declines.
+    pub fn decline(&self) -> McpServerElicitationRequestResponse {
+        McpServerElicitationRequestResponse::new(McpServerElicitationAction::Decline).content(Value::Null)
+    }
+
+    /// Dismisses it without a choice.
+    pub fn cancel(&self) -> McpServerElicitationRequestResponse {
+        McpServerElicitationRequestResponse::new(McpServerElicitationAction::Cancel).content(Value::Null)
+    }
+}

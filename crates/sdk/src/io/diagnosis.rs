@@ -1,0 +1,95 @@
+//! Why a connection has ended, as an error says it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::process::Child;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::error::{Error, ErrorKind};
+use crate::io::shared::Shared;
+use crate::process::reap;
+use crate::process::stderr::StderrTail;
+
+/// How long a lost connection waits for what explains it: the exit status and the last of the log.
+pub(crate) const EXPLANATION: Duration = Duration::from_millis(500);
+
+/// The process behind a transport.
+pub(crate) struct Process {
+    pub(crate) program: PathBuf,
+    pub(crate) child: Child,
+    pub(crate) group: reap::Group,
+    pub(crate) close_deadline: Duration,
+}
+
+/// Why reading or writing ended.
+pub(crate) enum CloseReason {
+    OutputClosed,
+    ReadFailed(io::Error),
+    WriteFailed(io::Error),
+    /// Before `initialize` was answered, a line that no Codex runtime writes.
+    NotCodex(String),
+}
+
+/// Puts together what is known of a lost connection.
+pub(crate) async fn explain(
+    shared: &Shared,
+    why: &CloseReason,
+    process: Option<&mut Process>,
+    logging: Option<JoinHandle<()>>,
+    tail: &StderrTail,
+) -> Error {
+    let what = match why {
+        CloseReason::OutputClosed => "closed its output".to_owned(),
+        CloseReason::ReadFailed(error) => format!("cannot be read from: {error}"),
+        CloseReason::WriteFailed(error) => format!("no longer reads: {error}"),
+        CloseReason::NotCodex(line) => format!("does not speak the app-server protocol: it wrote {line:?}"),
+    };
+    let Some(process) = process else {
+        let words = shared.preamble.words();
+        return Error::new(lost_kind(shared), format!("the server {what}{words}"));
+    };
+    let program = process.program.display();
+    let mut message = match why {
+        CloseReason::NotCodex(_) => format!("the program {program} {what}"),
+        _ => match timeout(EXPLANATION, process.child.wait()).await {
+            Ok(Ok(status)) => format!("the runtime {program} has ended ({status})"),
+            Ok(Err(error)) if reap::is_reaped_elsewhere(&error) => {
+                format!("the runtime {program} has ended (this program has taken its exit status elsewhere)")
+            }
+            _ => format!("the runtime {program} {what}"),
+        },
+    };
+    if let Some(logging) = logging {
+        // A grandchild can hold the pipe open; what has come by then has to do.
+        let _ = timeout(EXPLANATION, logging).await;
+    }
+    let contended = !shared.greeted.load(Ordering::Acquire) && tail.tells_of_contended_home();
+    if contended {
+        message.push_str(
+            " before it answered `initialize`, since it could not make its databases: another runtime was making them at the \
+             same moment, or the folder cannot be written; try again, and if that does not help, check the folder",
+        );
+    } else if !shared.greeted.load(Ordering::Acquire) {
+        message.push_str(
+            " before it answered `initialize`; check that it is a Codex runtime and that its arguments and \
+             configuration are right",
+        );
+    }
+    message.push_str(&shared.preamble.words());
+    let quote = tail.quote();
+    let quote = shared.secrets.clean_text(&quote).unwrap_or(quote);
+    if !quote.is_empty() {
+        message.push_str("; stderr_tail=");
+        message.push_str(&quote);
+    }
+    let error = Error::new(lost_kind(shared), message);
+    if contended { error.with_home_contended() } else { error }
+}
+
+fn lost_kind(shared: &Shared) -> ErrorKind {
+    if shared.greeted.load(Ordering::Acquire) { ErrorKind::TransportClosed } else { ErrorKind::Handshake }
+}

@@ -1,0 +1,220 @@
+//! Interrupts turns, and looks whether they end.
+//!
+//! The runtime refuses to interrupt a turn that it has not begun, and leaves a request to interrupt one that has just
+//! ended without an answer. So an interrupt is held until the turn runs, is tried again when the server says that no
+//! turn is active, and ends with the turn. If the turn goes on all the same, observers get an event.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openai_codex_protocol::types::{
+    ThreadBackgroundTerminalsListParams, ThreadBackgroundTerminalsListResponse,
+    ThreadBackgroundTerminalsTerminateParams, TurnInterruptParams,
+};
+use openai_codex_protocol::{ClientRequest, methods};
+use serde_json::value::RawValue;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::background::until;
+use crate::codec::encode;
+use crate::connection::effect::Phase;
+use crate::error::{Error, ErrorKind};
+use crate::io::observers::Observed;
+use crate::io::request::ClientCall;
+use crate::io::shared::Shared;
+
+/// How long an interrupt is held for a turn that has not begun, before each attempt.
+const HOLD: Duration = Duration::from_millis(500);
+/// How long the server may refuse an interrupt because no turn is active: the MCP servers of a turn start before it begins.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// How long the end of a turn may take after the server has accepted the interrupt.
+const END_LIMIT: Duration = Duration::from_secs(30);
+
+/// A turn to be interrupted.
+#[derive(Debug)]
+pub(crate) struct Interruption {
+    thread_id: Arc<str>,
+    turn_id: Arc<str>,
+    /// Whether the commands of the turn that still run are ended too.
+    end_commands: bool,
+    /// Whether the end of the turn was lost, so that it is not known whether it runs.
+    is_lost: bool,
+    /// Who is told when the interrupt has taken effect, or has failed.
+    outcome: Option<oneshot::Sender<Result<(), Error>>>,
+}
+
+impl Interruption {
+    pub(crate) fn new(thread_id: Arc<str>, turn_id: Arc<str>, end_commands: bool) -> Self {
+        Self { thread_id, turn_id, end_commands, is_lost: false, outcome: None }
+    }
+
+    /// Of a turn whose end was lost, if `is_lost`.
+    pub(crate) fn of_lost_turn(self, is_lost: bool) -> Self {
+        Self { is_lost, ..self }
+    }
+
+    /// With a receiver of the outcome: the server has accepted the interrupt, or the turn is over.
+    pub(crate) fn with_outcome(mut self) -> (Self, oneshot::Receiver<Result<(), Error>>) {
+        let (outcome, receiver) = oneshot::channel();
+        self.outcome = Some(outcome);
+        (self, receiver)
+    }
+}
+
+/// Interrupts a turn. A failure becomes an event, unless the connection has ended.
+pub(crate) async fn carry_out(shared: Arc<Shared>, mut interruption: Interruption) {
+    let outcome = interrupt(&shared, &mut interruption).await;
+    shared.router().set_being_interrupted(&interruption.turn_id, false);
+    if let Err(error) = &outcome
+        && !matches!(error.kind(), ErrorKind::Closed | ErrorKind::TransportClosed)
+        && shared.hub.is_watched()
+    {
+        let Interruption { thread_id, turn_id, .. } = &interruption;
+        let event = Observed::InterruptFailed {
+            thread_id: thread_id.to_string(),
+            turn_id: turn_id.to_string(),
+            error: error.clone(),
+        };
+        shared.hub.publish(Some(thread_id), &event);
+    }
+    if let Some(receiver) = interruption.outcome {
+        let _ = receiver.send(outcome);
+    }
+}
+
+async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Result<(), Error> {
+    let (thread_id, turn_id) = (interruption.thread_id.clone(), interruption.turn_id.clone());
+    let params = TurnInterruptParams::new(&*thread_id, &*turn_id);
+    let Some(mut phase) = shared.router().follow(&turn_id) else {
+        // A turn whose end was lost may still run, for all that is known here.
+        return match interruption.is_lost {
+            true => match call::<methods::TurnInterrupt>(shared, &thread_id, &params).await {
+                Err(error) if error.kind() == ErrorKind::TurnNotActive => Ok(()),
+                answer => answer.map(drop),
+            },
+            false => Ok(()),
+        };
+    };
+    interrupt_subagents(shared, interruption);
+    let (mut pause, refused_since) = (FIRST_PAUSE, Instant::now());
+    loop {
+        // An error says that the connection has ended.
+        let _ = timeout(HOLD, until(&mut phase, Phase::has_begun)).await;
+        let answer = tokio::select! {
+            biased;
+            commands = end_of(shared, &mut phase) => return end_commands(shared, interruption, &commands?).await,
+            answer = call::<methods::TurnInterrupt>(shared, &thread_id, &params) => answer,
+        };
+        match answer {
+            Ok(_) => break,
+            Err(error)
+                if error.kind() == ErrorKind::TurnNotActive && refused_since.elapsed() < REFUSAL_LIMIT =>
+            {
+                tokio::select! {
+                    commands = end_of(shared, &mut phase) => {
+                        return end_commands(shared, interruption, &commands?).await;
+                    }
+                    () = sleep(pause) => {}
+                }
+                pause = (2 * pause).min(LONGEST_PAUSE);
+            }
+            Err(error) => return Err(error.with_note("; the turn may still run")),
+        }
+    }
+    if !shared.router().has_commands(&turn_id)
+        && let Some(outcome) = interruption.outcome.take()
+    {
+        let _ = outcome.send(Ok(()));
+    }
+    let Ok(commands) = timeout(END_LIMIT, end_of(shared, &mut phase)).await else {
+        let message = format!(
+            "the server accepted the interrupt of turn {turn_id}, and the turn has not ended within {END_LIMIT:?}"
+        );
+        return Err(Error::new(ErrorKind::DeadlineExceeded, message)
+            .with_method(methods::TurnInterrupt::METHOD)
+            .with_thread(Some(&thread_id)));
+    };
+    end_commands(shared, interruption, &commands?).await
+}
+
+/// Interrupts the turns of sub-agents that work for a turn: the runtime lets them run on.
+fn interrupt_subagents(shared: &Arc<Shared>, interruption: &Interruption) {
+    for (thread_id, turn_id) in shared.router().turns_of_subagents(&interruption.turn_id) {
+        shared.interrupt(Interruption::new(thread_id, turn_id, interruption.end_commands));
+    }
+}
+
+/// Waits until a turn is over, and gives the ids of its commands that still run. An error, if the connection ends first.
+async fn end_of(shared: &Shared, phase: &mut watch::Receiver<Phase>) -> Result<Arc<[Box<str>]>, Error> {
+    until(phase, Phase::is_over).await;
+    let commands = match &*phase.borrow() {
+        Phase::Over(commands) => Some(commands.clone()),
+        _ => None,
+    };
+    let failure = shared.router().failure();
+    match (commands, failure) {
+        (_, Some(error)) => Err(error.with_method(methods::TurnInterrupt::METHOD)),
+        (commands, None) => Ok(commands.unwrap_or_default()),
+    }
+}
+
+/// Ends those commands of an interrupted turn that the server keeps running as background terminals.
+async fn end_commands(
+    shared: &Arc<Shared>,
+    interruption: &Interruption,
+    commands: &[Box<str>],
+) -> Result<(), Error> {
+    // Those that were given work in the meantime.
+    interrupt_subagents(shared, interruption);
+    if !interruption.end_commands || commands.is_empty() {
+        return Ok(());
+    }
+    terminate(shared, &interruption.thread_id, commands).await.map_err(|error| {
+        error.with_note("; the turn is over, and commands that it has started may still run")
+    })
+}
+
+async fn terminate(shared: &Arc<Shared>, thread_id: &str, commands: &[Box<str>]) -> Result<(), Error> {
+    let mut cursor = None;
+    // A page names at least one terminal, and each command has one.
+    for _ in 0..=commands.len() {
+        let mut params = ThreadBackgroundTerminalsListParams::new(thread_id);
+        params.cursor = cursor;
+        let page = call::<methods::ThreadBackgroundTerminalsList>(shared, thread_id, &params).await?;
+        let ThreadBackgroundTerminalsListResponse { data, next_cursor, .. } = page;
+        for terminal in data.iter().filter(|terminal| commands.iter().any(|id| **id == *terminal.item_id)) {
+            let params = ThreadBackgroundTerminalsTerminateParams::new(thread_id, &*terminal.process_id);
+            call::<methods::ThreadBackgroundTerminalsTerminate>(shared, thread_id, &params).await?;
+        }
+        match next_cursor {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+async fn call<R: ClientRequest>(
+    shared: &Arc<Shared>,
+    thread_id: &str,
+    params: &R::Params,
+) -> Result<R::Response, Error> {
+    let answer = ask(shared, R::METHOD, thread_id, encode(R::METHOD, params)?).await?;
+    openai_codex_protocol::decode_response::<R>(&answer)
+        .map_err(|error| Error::from_decode(error).with_method(R::METHOD).with_thread(Some(thread_id)))
+}
+
+async fn ask(
+    shared: &Arc<Shared>,
+    method: &str,
+    thread_id: &str,
+    params: Option<Box<RawValue>>,
+) -> Result<String, Error> {
+    let timeout = shared.timeouts.of_method(method);
+    let call =
+        ClientCall { thread_id: Some(thread_id), timeout, ..ClientCall::new(method, params.as_deref()) };
+    shared.send_request(call)?.await
+}

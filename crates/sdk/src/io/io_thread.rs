@@ -1,0 +1,105 @@
+//! The thread that a connection's I/O runs on.
+//!
+//! One per client, with a small event loop of its own: users need no runtime, blocking calls only park, and a drop
+//! needs no executor to end the runtime.
+
+use std::pin::Pin;
+use std::process::Command;
+
+use tokio::process::Child;
+use tokio::sync::oneshot;
+
+use crate::background::thread;
+use crate::error::{Error, ErrorKind, Result};
+use crate::io::connection::Connection;
+use crate::io::diagnosis::Process;
+use crate::io::driver::connection;
+use crate::io::shared::Owner;
+use crate::process::launch::Launch;
+use crate::process::reap::Group;
+use crate::transport::frames::Transport;
+use crate::transport::lines::{LineReader, LineWriter};
+
+impl Connection {
+    /// Starts a runtime and connects to it over its standard streams. Tells its process id too.
+    pub(crate) async fn launch(
+        launch: Launch,
+        command: Command,
+        owner: Owner,
+    ) -> Result<(Self, Option<u32>)> {
+        let (connection, driver) = connection(owner);
+        let (report, started) = oneshot::channel();
+        spawn(Box::pin(async move {
+            let (started, command) = start(&launch, command);
+            match started {
+                Ok((transport, process)) => {
+                    // Even if the caller has gone: the driver then finds the connection closing and ends the child.
+                    let _ = report.send((Ok(process.child.id()), command));
+                    driver.run(transport, Some(process)).await;
+                }
+                Err(error) => drop(report.send((Err(error), command))),
+            }
+        }))?;
+        let lost = |_| Error::new(ErrorKind::Spawn, "the I/O thread ended before the runtime was started");
+        // The command is dropped here: it may hold what the user's hook has put into it.
+        let (started, _command) = started.await.map_err(lost)?;
+        Ok((connection, started?))
+    }
+
+    /// Connects over a transport that is already there.
+    pub(crate) fn attach(transport: Transport, owner: Owner) -> Result<Self> {
+        let (connection, driver) = connection(owner);
+        spawn(Box::pin(driver.run(transport, None)))?;
+        Ok(connection)
+    }
+
+    /// Connects on the executor of the caller, whose clock a test may have paused.
+    #[cfg(test)]
+    pub(crate) fn on_this_executor(transport: Transport, owner: Owner) -> Self {
+        let (connection, driver) = connection(owner);
+        crate::background::task(driver.run(transport, None));
+        connection
+    }
+}
+
+fn start(launch: &Launch, command: Command) -> (Result<(Transport, Process)>, tokio::process::Command) {
+    let (child, command) = launch.spawn(command);
+    (child.and_then(|child| attach(launch, child)), command)
+}
+
+fn attach(launch: &Launch, mut child: Child) -> Result<(Transport, Process)> {
+    let group = Group::of(&child);
+    let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(Error::new(ErrorKind::Spawn, "the runtime was started without pipes"));
+    };
+    #[cfg(target_os = "linux")]
+    lengthen(&stdout);
+    let transport = Transport::new(LineReader::new(stdout), LineWriter::new(stdin));
+    let (program, close_deadline) = (launch.program().to_owned(), launch.close_deadline());
+    Ok((transport, Process { program, child, group, close_deadline }))
+}
+
+/// Lets the pipe of the server's output hold more than the usual 64 KiB. While one batch of events is routed, the server
+/// writes the next, so that batches are large: with many turns each gets several events of one, and is woken once for
+/// them. If the user has as much in pipes as the system allows, it stays as it is.
+#[cfg(target_os = "linux")]
+fn lengthen(stdout: &tokio::process::ChildStdout) {
+    const HOLDS: usize = 256 * 1024;
+    // Where memory pages are large a pipe holds more anyway.
+    if rustix::pipe::fcntl_getpipe_size(stdout).is_ok_and(|size| size < HOLDS) {
+        let _ = rustix::pipe::fcntl_setpipe_size(stdout, HOLDS);
+    }
+}
+
+/// Runs `main` to its end on a thread of its own.
+fn spawn(main: Pin<Box<dyn Future<Output = ()> + Send>>) -> Result<()> {
+    let cannot = |what: &str, error: std::io::Error| {
+        Error::new(ErrorKind::Spawn, format!("cannot {what}: {error}")).with_source(error)
+    };
+    let event_loop = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| cannot("make an event loop", error))?;
+    thread("codex-io", Box::new(move || event_loop.block_on(main)))
+        .map_err(|error| cannot("start the I/O thread", error))
+}

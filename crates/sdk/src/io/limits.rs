@@ -1,0 +1,101 @@
+//! The limits of a turn: how long it may take, how long it may be silent, and how much it may use.
+//!
+//! A turn that passes one of its limits is interrupted, and its result is an error that says which limit it was and
+//! holds what the turn has produced. The limits belong to the call that created the turn: a call that joined a running
+//! turn only ends its own wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::background::until;
+use crate::connection::effect::Phase;
+use crate::connection::turn_limits::TurnLimits;
+use crate::connection::turn_log::TurnLog;
+use crate::error::{Error, ErrorKind};
+use crate::io::interruption::Interruption;
+use crate::io::shared::Shared;
+
+/// How long the end of an interrupted turn may take before the wait for it ends without it.
+const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
+/// In how many steps a period of silence is measured: a turn is interrupted at most one step late.
+const SILENCE_STEPS: u32 = 16;
+const SHORTEST_STEP: Duration = Duration::from_millis(1);
+
+/// Waits for the end of a turn that has its id, at most as long as its limits allow.
+pub(crate) async fn watch(shared: Arc<Shared>, log: Arc<TurnLog>) {
+    let Some(turn_id) = log.turn_id() else { return };
+    let Some(mut phase) = shared.router().follow(&turn_id) else { return };
+    let error = tokio::select! {
+        _ = until(&mut phase, Phase::is_over) => return,
+        error = past_deadline(&log) => error,
+        error = silent_for_too_long(&shared, &log, &turn_id) => error,
+    };
+    stop(shared, log, error).await;
+}
+
+async fn past_deadline(log: &TurnLog) -> Error {
+    let TurnLimits { deadline: Some(deadline), deadline_at: Some(end), .. } = log.limits() else {
+        return std::future::pending().await;
+    };
+    sleep_until(*end).await;
+    let message = format!("the turn did not end within {deadline:?}");
+    Error::new(ErrorKind::DeadlineExceeded, message)
+}
+
+async fn silent_for_too_long(shared: &Shared, log: &TurnLog, turn_id: &str) -> Error {
+    let Some(allowed) = log.limits().inactivity else { return std::future::pending().await };
+    let step = (allowed / SILENCE_STEPS).max(SHORTEST_STEP);
+    let (mut known, mut since) = (0, Instant::now());
+    loop {
+        // The turn may be over: then the other half of the wait ends.
+        let (seen, waits_for_us) = shared.router().activity(turn_id).unwrap_or((known, true));
+        if seen != known || waits_for_us {
+            (known, since) = (seen, Instant::now());
+        } else if since.elapsed() >= allowed {
+            let message = format!("the turn was silent for {allowed:?}");
+            return Error::new(ErrorKind::DeadlineExceeded, message);
+        }
+        sleep(step).await;
+    }
+}
+
+/// Interrupts a turn because of one of its limits, and sees that the wait for it ends.
+pub(crate) async fn stop(shared: Arc<Shared>, log: Arc<TurnLog>, error: Error) {
+    let error = error.with_thread(Some(&log.thread_id));
+    let Some(turn_id) = log.turn_id() else { return };
+    if !log.created() {
+        let error =
+            error.with_note("; this call had joined the turn, which goes on for the call that created it");
+        shared.route(|router, effects| router.lose_log(&log, &error, effects));
+        return;
+    }
+    let Some(mut phase) = shared.router().follow(&turn_id) else { return };
+    let error = error.with_note("; the client interrupts it");
+    if !log.stop(&error) {
+        return;
+    }
+    shared.router().set_being_interrupted(&turn_id, true);
+    let thread_id = log.thread_id.clone();
+    let interruption = Interruption::new(thread_id, turn_id, log.ends_commands());
+    let (interruption, outcome) = interruption.with_outcome();
+    shared.interrupt(interruption);
+    let failed = async {
+        match outcome.await {
+            Ok(Err(error)) => error,
+            _ => std::future::pending().await,
+        }
+    };
+    let note = tokio::select! {
+        biased;
+        _ = until(&mut phase, Phase::is_over) => return,
+        failure = failed => format!(". That has failed, and the turn may still run: {failure}"),
+        () = sleep(INTERRUPT_GRACE) => format!(
+            ". The turn has not ended within {INTERRUPT_GRACE:?} of that; an Event::InterruptFailed follows if the interrupt \
+             fails"
+        ),
+    };
+    let error = error.with_note(&note);
+    shared.route(|router, effects| router.lose_log(&log, &error, effects));
+}

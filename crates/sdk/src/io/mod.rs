@@ -1,0 +1,20 @@
+//! One running connection: the tasks that read, write, time and answer, around the state in `connection`.
+
+pub(crate) mod connection;
+pub(crate) mod diagnosis;
+pub(crate) mod driver;
+pub(crate) mod effects;
+pub(crate) mod ending;
+pub(crate) mod inbound;
+pub(crate) mod interruption;
+pub(crate) mod io_thread;
+pub(crate) mod limits;
+pub(crate) mod observers;
+pub(crate) mod preamble;
+pub(crate) mod request;
+pub(crate) mod respond;
+pub(crate) mod shared;
+#[cfg(test)]
+mod tests;
+pub(crate) mod timers;
+pub(crate) mod watchdog;

@@ -1,0 +1,124 @@
+//! Requests to the server, and their answers to come.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+
+use crate::connection::effect::{Answer, Waiter};
+use crate::connection::envelope;
+use crate::connection::intent::Intent;
+use crate::connection::outgoing::{Outgoing, Request, frame};
+use crate::dispatch::handler_set::Layer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::io::shared::Shared;
+use crate::options::trace_context::TraceContext;
+use crate::trace;
+
+/// The method whose parameters hold keys and tokens.
+pub(crate) const LOGIN: &str = "account/login/start";
+
+/// A request to be sent.
+#[derive(Debug)]
+pub(crate) struct ClientCall<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) params: Option<&'a RawValue>,
+    /// The thread that the request is for, if the parameters do not say it.
+    pub(crate) thread_id: Option<&'a str>,
+    /// How long to wait for the answer.
+    pub(crate) timeout: Option<Duration>,
+    /// The trace that the request is part of.
+    pub(crate) trace: Option<TraceContext>,
+    /// The handlers that the thread of the answer gets.
+    pub(crate) handlers: Option<Layer>,
+    pub(crate) intent: Intent,
+}
+
+impl<'a> ClientCall<'a> {
+    /// A request of which only the answer matters.
+    pub(crate) fn new(method: &'a str, params: Option<&'a RawValue>) -> Self {
+        Self {
+            method,
+            params,
+            thread_id: None,
+            timeout: None,
+            trace: None,
+            handlers: None,
+            intent: Intent::Answer,
+        }
+    }
+}
+
+impl Shared {
+    /// Sends a request. Its answer may be dropped at any time.
+    pub(crate) fn send_request(self: &Arc<Self>, call: ClientCall<'_>) -> Result<Pending> {
+        let ClientCall { method, params, thread_id, timeout, trace, handlers, intent } = call;
+        self.process.check().map_err(|error| error.with_method(method).with_thread(thread_id))?;
+        // A raw request may name its thread in the parameters only.
+        let in_params =
+            params.filter(|_| thread_id.is_none()).and_then(|params| envelope::thread_of(params.get()));
+        let thread_id = thread_id.or(in_params.as_deref());
+        if let Some(params) = params.filter(|_| method == LOGIN) {
+            self.secrets.learn(params.get());
+        }
+        let (reply, answer) = oneshot::channel();
+        let opens = handlers.filter(|handlers| !handlers.is_empty());
+        let waiter = Waiter { reply, method: method.into(), thread_id: thread_id.map(Arc::from), opens };
+        let id = self
+            .router()
+            .register(waiter, intent)
+            .map_err(|error| error.with_method(method).with_thread(thread_id))?;
+        self.send(Some(id), frame(&Request { method, id, params, trace }));
+        if let Some(timeout) = timeout {
+            self.deadlines.request(id, timeout);
+        }
+        let span = trace::request(method, id, thread_id);
+        Ok(Pending { shared: self.clone(), id, answer, span })
+    }
+
+    pub(crate) fn send(&self, id: Option<i64>, frame: Bytes) {
+        // A writer that is gone means an ended connection, which resolves every waiter.
+        let _ = self.outbox.send(Outgoing { id, frame });
+    }
+}
+
+/// The answer to come. Dropping it cancels the wait, and the request too if it has not been written yet.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    shared: Arc<Shared>,
+    id: i64,
+    answer: oneshot::Receiver<Answer>,
+    span: trace::Span,
+}
+
+impl Future for Pending {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+        Pin::new(&mut self.answer).poll(context).map(|answer| {
+            let answer = answer.unwrap_or_else(|_| {
+                Err(Error::new(
+                    ErrorKind::TransportClosed,
+                    "the connection ended while the request was under way",
+                ))
+            });
+            answer.inspect_err(|error| self.span.failed(error))
+        })
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.shared.process.is_current() {
+            return;
+        }
+        // Nobody is woken by what is dropped here, and it is dropped when the router is no longer locked.
+        self.answer.close();
+        let waiter = self.shared.router().cancel(self.id);
+        drop(waiter);
+    }
+}

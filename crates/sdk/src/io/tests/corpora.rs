@@ -1,0 +1,36 @@
+//! The corpora of the fuzz targets, in `fuzz/corpus`: each input once, as a plain test.
+
+use std::path::Path;
+
+use crate::connection::checks;
+
+/// Gives each input of a target's corpus to its check.
+fn replay(target: &str, check: impl Fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let inputs: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!inputs.is_empty(), "{} is empty", folder.display());
+    for input in inputs {
+        eprintln!("{}", input.display());
+        check(&std::fs::read(&input).unwrap());
+    }
+}
+
+#[test]
+fn envelope() {
+    replay("envelope", checks::envelope::envelope);
+}
+
+#[test]
+fn router() {
+    replay("router", checks::router::router);
+}
+
+#[test]
+fn decode() {
+    replay("decode", checks::decode::decode);
+}
+
+#[test]
+fn lines() {
+    replay("lines", checks::lines::lines);
+}

@@ -1,0 +1,209 @@
+//! Interrupts and limits of turns, on a paused clock.
+
+use tokio::time::Instant;
+
+use super::*;
+use crate::connection::turn_limits::TurnLimits;
+use crate::error::Error;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A turn that the server has answered with, and not begun; with an observer of what fails.
+async fn turn(limits: TurnLimits) -> (Connection, Peer, Arc<TurnLog>, Arc<Hub>) {
+    let hub: Arc<Hub> = Arc::default();
+    let (connection, mut peer) = connect_to(owner(hub.clone()));
+    settle(&connection, &mut peer).await;
+    let log = Arc::new(connection.log("t".into(), true).with_limits(limits));
+    let pending = start_turn(&connection, &log);
+    peer.start_turn("u").await;
+    pending.await.unwrap();
+    (connection, peer, log, hub)
+}
+
+async fn begin(peer: &mut Peer) {
+    let turn = json!({"id": "u", "items": [], "status": "inProgress"});
+    peer.send(json!({"method": "turn/started", "params": {"threadId": "t", "turn": turn}})).await;
+}
+
+async fn end(peer: &mut Peer, status: &str) {
+    let turn = json!({"id": "u", "items": [], "status": status});
+    peer.send(json!({"method": "turn/completed", "params": {"threadId": "t", "turn": turn}})).await;
+}
+
+/// Answers the next request, which must be this one.
+async fn answer(peer: &mut Peer, method: &str, answer: Value) {
+    let mut message = answer;
+    let request = peer.receive().await;
+    assert_eq!((&request["method"], &request["params"]["threadId"]), (&json!(method), &json!("t")));
+    message["id"] = request["id"].clone();
+    peer.send(message).await;
+}
+
+fn refusal() -> Value {
+    json!({"error": {"code": -32600, "message": "no active turn to interrupt"}})
+}
+
+/// The error of the next interrupt that fails.
+async fn failure(observer: &crate::io::observers::Observer) -> Error {
+    loop {
+        let mut batch = VecDeque::new();
+        match poll_fn(|context| observer.poll(&mut batch, context)).await {
+            Seen::Events { .. } => {}
+            seen => panic!("{seen:?}"),
+        }
+        if let Some(error) = batch.into_iter().find_map(|seen| match seen {
+            Observed::InterruptFailed { error, .. } => Some(error),
+            _ => None,
+        }) {
+            return error;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_is_held_until_the_turn_runs() {
+    let (connection, mut peer, log, _) = turn(TurnLimits::default()).await;
+    let held = Instant::now();
+    connection.release(&log, true);
+    // It is read after that, and is not preceded by the interrupt.
+    settle(&connection, &mut peer).await;
+    begin(&mut peer).await;
+    answer(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+    assert_eq!(held.elapsed(), Duration::ZERO);
+    end(&mut peer, "interrupted").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_that_is_refused_is_tried_again_until_the_turn_is_over() {
+    let (connection, mut peer, log, hub) = turn(TurnLimits::default()).await;
+    let observer = hub.observe(None);
+    let interrupting = connection.interrupt(&log, "u".into());
+    let server = async {
+        for _ in 0..5 {
+            answer(&mut peer, "turn/interrupt", refusal()).await;
+        }
+        begin(&mut peer).await;
+        answer(&mut peer, "turn/interrupt", refusal()).await;
+        end(&mut peer, "completed").await;
+    };
+    let (interrupted, ()) = tokio::join!(interrupting, server);
+    interrupted.unwrap();
+    settle(&connection, &mut peer).await;
+    connection.close();
+    let mut batch = VecDeque::new();
+    while let Seen::Events { .. } = poll_fn(|context| observer.poll(&mut batch, context)).await {
+        assert!(batch.drain(..).all(|seen| matches!(seen, Observed::Notification(_))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_that_fails_is_an_error_and_an_event() {
+    let (connection, mut peer, log, hub) = turn(TurnLimits::default()).await;
+    let observer = hub.observe(None);
+    begin(&mut peer).await;
+    let interrupting = connection.interrupt(&log, "u".into());
+    let server = answer(&mut peer, "turn/interrupt", json!({"error": {"code": -32603, "message": "odd"}}));
+    let (interrupted, ()) = tokio::join!(interrupting, server);
+    for error in [interrupted.unwrap_err(), failure(&observer).await] {
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert!(error.to_string().contains("odd; the turn may still run"), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_goes_on_after_its_interrupt_is_reported() {
+    let (connection, mut peer, log, hub) = turn(TurnLimits::default()).await;
+    let observer = hub.observe(None);
+    begin(&mut peer).await;
+    connection.release(&log, true);
+    answer(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+    let error = failure(&observer).await;
+    assert!(error.to_string().contains("has not ended within 30s"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_commands_of_an_interrupted_turn_are_ended_and_no_others() {
+    let (connection, mut peer, log, _) = turn(TurnLimits::default()).await;
+    begin(&mut peer).await;
+    for (item, method) in [("a", "item/started"), ("b", "item/started"), ("a", "item/completed")] {
+        let item = json!({"type": "commandExecution", "id": item, "command": "sleep"});
+        peer.send(json!({"method": method, "params": {"threadId": "t", "turnId": "u", "item": item}})).await;
+    }
+    let interrupting = connection.interrupt(&log, "u".into());
+    let server = async {
+        answer(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+        end(&mut peer, "interrupted").await;
+        let terminal = |item: &str, process: &str| json!({"itemId": item, "processId": process, "command": "sleep", "cwd": "/"});
+        let data = [terminal("earlier", "1"), terminal("b", "2")];
+        answer(&mut peer, "thread/backgroundTerminals/list", json!({"result": {"data": data}})).await;
+        let request = peer.receive().await;
+        assert_eq!(request["params"], json!({"threadId": "t", "processId": "2"}));
+        peer.send(json!({"id": request["id"], "result": {"terminated": true}})).await;
+    };
+    let (interrupted, ()) = tokio::join!(interrupting, server);
+    interrupted.unwrap();
+    settle(&connection, &mut peer).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_past_its_deadline_is_interrupted_and_not_waited_for_any_longer() {
+    let mut limits = TurnLimits { deadline: Some(SECOND), ..TurnLimits::default() };
+    limits.begin();
+    let (_connection, mut peer, log, _) = turn(limits).await;
+    begin(&mut peer).await;
+    let begun = Instant::now();
+    answer(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+    assert_eq!(begun.elapsed(), SECOND);
+    let (_, End::Lost(error)) = end_of(&log).await else { panic!("completed") };
+    assert_eq!((error.kind(), begun.elapsed()), (ErrorKind::DeadlineExceeded, 6 * SECOND));
+    assert!(error.to_string().contains("has not ended within 5s"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_interrupt_ends_the_wait_of_a_turn_past_its_deadline_at_once() {
+    let mut limits = TurnLimits { deadline: Some(SECOND), ..TurnLimits::default() };
+    limits.begin();
+    let (_connection, mut peer, log, _) = turn(limits).await;
+    begin(&mut peer).await;
+    let begun = Instant::now();
+    answer(&mut peer, "turn/interrupt", json!({"error": {"code": -32603, "message": "odd"}})).await;
+    let (_, End::Lost(error)) = end_of(&log).await else { panic!("completed") };
+    assert_eq!((error.kind(), begun.elapsed()), (ErrorKind::DeadlineExceeded, SECOND));
+    assert!(error.to_string().contains("odd"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_event_begins_the_time_of_silence_anew() {
+    let limits = TurnLimits { inactivity: Some(16 * SECOND), ..TurnLimits::default() };
+    let (_connection, mut peer, log, _) = turn(limits).await;
+    begin(&mut peer).await;
+    let begun = Instant::now();
+    for _ in 0..3 {
+        tokio::time::sleep(15 * SECOND).await;
+        peer.delta("u", "x").await;
+    }
+    answer(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+    let silent = begun.elapsed() - 45 * SECOND;
+    assert!((16 * SECOND..=18 * SECOND).contains(&silent), "{silent:?}");
+    end(&mut peer, "interrupted").await;
+    let (digest, End::Completed(_)) = end_of(&log).await else { panic!("lost") };
+    assert_eq!(digest.stopped.unwrap().kind(), ErrorKind::DeadlineExceeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_is_not_joined_while_it_is_being_interrupted() {
+    let (connection, mut peer, log, _) = turn(TurnLimits::default()).await;
+    begin(&mut peer).await;
+    connection.release(&log, true);
+    let begun = Instant::now();
+    let server = async {
+        answer(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+        tokio::time::sleep(SECOND).await;
+        end(&mut peer, "interrupted").await;
+    };
+    let ((), ()) = tokio::join!(connection.until_interrupted("t", 10 * SECOND), server);
+    assert_eq!(begun.elapsed(), SECOND);
+    // With none, and past the limit, nothing is waited for.
+    connection.until_interrupted("t", 10 * SECOND).await;
+    assert_eq!(begun.elapsed(), SECOND);
+}

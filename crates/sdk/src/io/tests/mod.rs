@@ -1,0 +1,202 @@
+//! The connection against a peer in memory, on a paused clock.
+
+mod bounds;
+mod corpora;
+mod interrupts;
+mod properties;
+mod requests;
+mod turns;
+mod watchdog;
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+
+use crate::connection::backlog::{Backlog, Limits};
+use crate::connection::intent::Intent;
+use crate::connection::on_loss::Afterwards;
+use crate::connection::turn_log::{Batch, End, TurnLog};
+use crate::dispatch::handler_set::Layer;
+use crate::dispatch::registry::Handlers;
+use crate::error::{ErrorKind, Result};
+use crate::io::connection::Connection;
+use crate::io::observers::{CAPACITY, Hub, Observed, Seen};
+use crate::io::request::{ClientCall, Pending};
+use crate::io::shared::{Owner, UnloadObserver};
+use crate::options::method_class::ClassDeadlines;
+use crate::transport::frames::{FrameReader, FrameWriter, Transport};
+
+const QUICK: Option<Duration> = Some(Duration::from_secs(30));
+
+/// The server's side of a connection.
+struct Peer {
+    reader: Box<dyn FrameReader>,
+    writer: Box<dyn FrameWriter>,
+    received: VecDeque<Bytes>,
+}
+
+impl Peer {
+    async fn receive(&mut self) -> Value {
+        while self.received.is_empty() {
+            let mut frames = Vec::new();
+            assert!(self.reader.read(&mut frames).await.unwrap(), "the client has gone");
+            self.received.extend(frames);
+        }
+        serde_json::from_slice(&self.received.pop_front().unwrap()).unwrap()
+    }
+
+    async fn ended(&mut self) -> bool {
+        self.received.is_empty() && !self.reader.read(&mut Vec::new()).await.unwrap()
+    }
+
+    async fn send(&mut self, message: Value) {
+        self.send_raw(message.to_string()).await;
+    }
+
+    async fn send_raw(&mut self, line: impl Into<Bytes>) {
+        self.writer.write(&[line.into()]).await.unwrap();
+    }
+
+    async fn delta(&mut self, turn: &str, text: &str) {
+        let params = json!({"threadId": "t", "turnId": turn, "itemId": "i", "delta": text});
+        self.send(json!({"method": "item/agentMessage/delta", "params": params})).await;
+    }
+
+    async fn completed(&mut self, turn: &str) {
+        let turn = json!({"id": turn, "items": [], "status": "completed"});
+        self.send(json!({"method": "turn/completed", "params": {"threadId": "t", "turn": turn}})).await;
+    }
+
+    /// Answers the next request, which must be a `turn/start`, with this turn.
+    async fn start_turn(&mut self, turn: &str) {
+        let request = self.receive().await;
+        assert_eq!(request["method"], "turn/start");
+        let turn = json!({"id": turn, "items": [], "status": "inProgress"});
+        self.send(json!({"id": request["id"], "result": {"turn": turn}})).await;
+    }
+}
+
+/// A greeted connection and its peer.
+async fn connect() -> (Connection, Peer) {
+    let (connection, mut peer) = connect_ungreeted();
+    settle(&connection, &mut peer).await;
+    (connection, peer)
+}
+
+fn connect_ungreeted() -> (Connection, Peer) {
+    connect_to(owner(Arc::default()))
+}
+
+fn connect_to(owner: Owner) -> (Connection, Peer) {
+    let (ours, theirs) = Transport::memory_pair();
+    let connection = Connection::on_this_executor(ours, owner);
+    (connection, Peer { reader: theirs.reader, writer: theirs.writer, received: VecDeque::new() })
+}
+
+/// A client without thread handles.
+#[derive(Debug)]
+struct NoThreads;
+
+impl UnloadObserver for NoThreads {
+    fn unloaded(&self, _: &str) {}
+}
+
+/// A client with these observers, and no handlers.
+fn owner(hub: Arc<Hub>) -> Owner {
+    let handlers = Handlers::new(Layer::default(), Duration::from_secs(600), Weak::<()>::new());
+    Owner {
+        hub,
+        handlers: Arc::new(handlers),
+        unloaded: Arc::new(NoThreads),
+        limits: Limits { merge_above: usize::MAX, stream: usize::MAX },
+        silence: Duration::MAX,
+        timeouts: ClassDeadlines::default(),
+        trace_context: None,
+        wire_log: None,
+        afterwards: Afterwards::Over,
+    }
+}
+
+fn ask(connection: &Connection, method: &str) -> Pending {
+    send(connection, method, None, None, QUICK).unwrap()
+}
+
+fn send(
+    connection: &Connection,
+    method: &str,
+    params: Option<&RawValue>,
+    thread_id: Option<&str>,
+    timeout: Option<Duration>,
+) -> Result<Pending> {
+    connection.send(ClientCall { thread_id, timeout, ..ClientCall::new(method, params) })
+}
+
+/// Sends a request that starts a turn.
+fn send_for(connection: &Connection, method: &str, log: &TurnLog, intent: Intent) -> Pending {
+    let params = params(&json!({"threadId": "t"}));
+    let call = ClientCall::new(method, Some(&params));
+    connection.send(ClientCall { thread_id: Some(&log.thread_id), timeout: QUICK, intent, ..call }).unwrap()
+}
+
+fn start_turn(connection: &Connection, log: &Arc<TurnLog>) -> Pending {
+    send_for(connection, "turn/start", log, Intent::StartTurn { log: log.clone(), joins: true })
+}
+
+fn start(connection: &Connection) -> (Arc<TurnLog>, Pending) {
+    let log = Arc::new(connection.log("t".into(), true));
+    let pending = start_turn(connection, &log);
+    (log, pending)
+}
+
+fn compact(connection: &Connection) -> (Arc<TurnLog>, Pending) {
+    let log = Arc::new(connection.log("t".into(), true));
+    let pending = send_for(connection, "thread/compact/start", &log, Intent::Compact(log.clone()));
+    (log, pending)
+}
+
+fn params(value: &Value) -> Box<RawValue> {
+    to_raw_value(value).unwrap()
+}
+
+/// Everything that a stream yields, until its turn has ended.
+async fn drain(log: &TurnLog, stream: u64) -> Vec<String> {
+    let mut seen = Vec::new();
+    loop {
+        let mut batch = Backlog::default();
+        match poll_fn(|context| log.poll_stream(stream, &mut batch, context)).await {
+            Batch::Filled => {
+                let events = std::iter::from_fn(|| batch.pop(true));
+                seen.extend(events.map(|event| describe(&serde_json::to_string(&event).unwrap())));
+            }
+            Batch::Ended => return seen,
+            Batch::Lost(error) => seen.push(format!("lost: {:?}", error.kind())),
+        }
+    }
+}
+
+async fn end_of(log: &TurnLog) -> (crate::connection::turn_log::Digest, End) {
+    let mut wait = log.wait();
+    poll_fn(|context| wait.poll_end(context)).await
+}
+
+fn describe(frame: &str) -> String {
+    let message: Value = serde_json::from_str(frame).unwrap();
+    match message["params"]["delta"].as_str() {
+        Some(delta) => delta.to_owned(),
+        None => message["method"].as_str().unwrap().to_owned(),
+    }
+}
+
+/// Makes sure that everything the peer has sent was routed, and that nothing but this request was written meanwhile.
+async fn settle(connection: &Connection, peer: &mut Peer) {
+    let asked = ask(connection, "settle");
+    let request = peer.receive().await;
+    assert_eq!(request["method"], "settle", "written instead: {request}");
+    peer.send(json!({"id": request["id"], "result": {}})).await;
+    asked.await.unwrap();
+}

@@ -1,0 +1,311 @@
+//! Requests and answers, the server's own requests, observers, and ends.
+
+use super::*;
+use crate::connection::envelope::Incoming;
+use crate::connection::event_batch::Staged;
+
+#[tokio::test(start_paused = true)]
+async fn answers_in_reverse_order_reach_the_right_callers() {
+    let (connection, mut peer) = connect().await;
+    let (first, second) = (ask(&connection, "a"), ask(&connection, "b"));
+    let (a, b) = (peer.receive().await, peer.receive().await);
+    assert_eq!((&a["method"], a.get("params")), (&json!("a"), None), "no parameters, no key");
+    peer.send(json!({"id": b["id"], "result": "for b"})).await;
+    peer.send(json!({"id": a["id"], "result": {"for": "a"}})).await;
+    assert_eq!(first.await.unwrap(), r#"{"for":"a"}"#);
+    assert_eq!(second.await.unwrap(), r#""for b""#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_answer_keeps_the_servers_words() {
+    let (connection, mut peer) = connect().await;
+    let asked = send(&connection, "x/y", None, Some("t"), QUICK).unwrap();
+    let id = peer.receive().await["id"].clone();
+    peer.send(json!({"id": id, "error": {"code": -32600, "message": "no rollout", "data": {"k": 1}}})).await;
+    let error = asked.await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.method(), error.thread_id()),
+        (ErrorKind::InvalidRequest, Some("x/y"), Some("t"))
+    );
+    assert_eq!(error.json_rpc().unwrap().data, Some(json!({"k": 1})));
+    assert!(error.to_string().ends_with("JSON-RPC error -32600: no rollout"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_with_nothing_does_not_leave_its_request_to_the_deadline() {
+    let (connection, mut peer) = connect().await;
+    let asked = send(&connection, "x/y", None, Some("t"), QUICK).unwrap();
+    let id = peer.receive().await["id"].clone();
+    peer.send(json!({"id": id})).await;
+    let error = asked.await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.method(), error.thread_id()),
+        (ErrorKind::Decode, Some("x/y"), Some("t"))
+    );
+    assert!(error.to_string().contains("neither a result nor an error"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_names_the_thread_that_stands_in_the_parameters() {
+    let (connection, mut peer) = connect().await;
+    let params = params(&json!({"name": "n", "threadId": "t"}));
+    let asked = send(&connection, "x/y", Some(&params), None, QUICK).unwrap();
+    let id = peer.receive().await["id"].clone();
+    peer.send(json!({"id": id, "error": {"code": -32600, "message": "no"}})).await;
+    assert_eq!(asked.await.unwrap_err().to_string(), "`x/y` on thread t: JSON-RPC error -32600: no");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_an_answer_ends_at_its_deadline_and_the_late_answer_hurts_nobody() {
+    let (connection, mut peer) = connect().await;
+    let asked = ask(&connection, "slow");
+    let id = peer.receive().await["id"].clone();
+    let error = asked.await.unwrap_err();
+    assert_eq!((error.kind(), error.method()), (ErrorKind::DeadlineExceeded, Some("slow")));
+    peer.send(json!({"id": id, "result": {}})).await;
+    let again = ask(&connection, "again");
+    let id = peer.receive().await["id"].clone();
+    peer.send(json!({"id": id, "result": 1})).await;
+    assert_eq!(again.await.unwrap(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_dropped_before_it_is_written_is_not_sent() {
+    let (connection, mut peer) = connect().await;
+    drop(ask(&connection, "dropped"));
+    let _kept = ask(&connection, "kept");
+    assert_eq!(peer.receive().await["method"], "kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_leaves_nothing_in_the_router() {
+    let (connection, mut peer) = connect().await;
+    drop(ask(&connection, "unwritten"));
+    let asked = ask(&connection, "written");
+    let id = peer.receive().await["id"].clone();
+    drop(asked);
+    peer.send(json!({"id": id, "result": {}})).await;
+    let (log, starting) = start(&connection);
+    let id = peer.receive().await["id"].clone();
+    drop((log, starting));
+    peer.send(json!({"id": id, "result": {"turn": {"id": "u"}}})).await;
+    assert_eq!(peer.receive().await["method"], "turn/interrupt");
+    peer.completed("u").await;
+    settle(&connection, &mut peer).await;
+    let router = format!("{:?}", connection.shared.router());
+    for empty in ["waiters: []", "starts: Starts([])", "turns: {}"] {
+        assert!(router.contains(empty), "{router}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_an_old_connection_does_not_end_the_observers_of_a_new_one() {
+    let hub = Arc::<Hub>::default();
+    let (ours, _theirs) = Transport::memory_pair();
+    let old = Connection::on_this_executor(ours, owner(hub.clone()));
+    old.close();
+    let ended = old.ended();
+    let (ours, _theirs) = Transport::memory_pair();
+    let _new = Connection::on_this_executor(ours, owner(hub.clone()));
+    let observer = hub.observe(None);
+    ended.await;
+    drop(old);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(observer.poll(&mut VecDeque::new(), &mut context).is_pending());
+}
+
+#[test]
+fn a_waker_of_a_dropped_request_is_not_woken_under_a_lock() {
+    struct Probe(Arc<crate::io::shared::Shared>, std::sync::atomic::AtomicBool);
+    impl std::task::Wake for Probe {
+        fn wake(self: Arc<Self>) {
+            self.1.fetch_or(self.0.router.try_lock().is_err(), std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+    let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _inside = event_loop.enter();
+    let (connection, _peer) = connect_ungreeted();
+    let mut asked = ask(&connection, "a");
+    let probe = Arc::new(Probe(connection.shared.clone(), false.into()));
+    let waker = std::task::Waker::from(probe.clone());
+    assert!(std::pin::Pin::new(&mut asked).poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    drop(asked);
+    assert!(!probe.1.load(std::sync::atomic::Ordering::SeqCst), "woken while the router was locked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_stream_ends_everything_with_its_context() {
+    let (connection, mut peer) = connect().await;
+    let (log, pending) = start(&connection);
+    peer.start_turn("u").await;
+    pending.await.unwrap();
+    let stream = log.open_stream();
+    let asked = send(&connection, "x/y", None, Some("t"), None).unwrap();
+    peer.receive().await;
+    peer.delta("u", "last").await;
+    drop(peer);
+    let error = asked.await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.method(), error.thread_id()),
+        (ErrorKind::TransportClosed, Some("x/y"), Some("t"))
+    );
+    assert_eq!(drain(&log, stream).await, ["last", "lost: TransportClosed"]);
+    assert!(matches!(end_of(&log).await, (_, End::Lost(_))));
+    let later = send(&connection, "later", None, None, QUICK).unwrap_err();
+    assert_eq!((later.kind(), later.method()), (ErrorKind::TransportClosed, Some("later")));
+    assert!(connection.ended().await.reaped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_before_the_end_and_is_routed_after_it_asks_nobody_and_is_not_kept() {
+    let (connection, _peer) = connect().await;
+    connection.close();
+    let turn =
+        json!({"method": "turn/started", "params": {"threadId": "t", "turn": {"id": "u"}}}).to_string();
+    let request = json!({"id": 1, "method": "item/tool/call", "params": {}}).to_string();
+    let messages = [&*turn, &*request].map(|frame| (Incoming::scan(frame).unwrap(), frame));
+    let mut effects = Vec::new();
+    let mut router = connection.shared.router();
+    router.receive(messages, &mut Staged::default(), &mut effects);
+    assert!(effects.is_empty(), "{effects:?}");
+    assert!(router.holds_nothing(), "{router:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_malformed_line_is_an_event_and_fails_nobody() {
+    let (connection, mut peer) = connect().await;
+    let hub = connection.shared.hub.clone();
+    let observer = hub.observe(None);
+    let asked = ask(&connection, "a");
+    let id = peer.receive().await["id"].clone();
+    peer.send_raw("not json").await;
+    peer.send_raw(&b"{\"method\":\"\xff\"}"[..]).await;
+    peer.send_raw("[1,2]").await;
+    peer.send(json!({"id": id, "result": {}})).await;
+    assert_eq!(asked.await.unwrap(), "{}");
+    let mut batch = VecDeque::new();
+    poll_fn(|context| observer.poll(&mut batch, context)).await;
+    assert_eq!(batch.len(), 3);
+    assert!(matches!(&batch[0], Observed::Malformed { line, .. } if line == "not json"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_the_greeting_json_of_another_protocol_or_a_request_is_fatal() {
+    let echo = r#"{"id":1,"method":"initialize","params":{}}"#;
+    for line in [echo, r#"{"id":1}"#, r#"{"ok":true}"#, "42"] {
+        let (connection, mut peer) = connect_ungreeted();
+        let asked = ask(&connection, "initialize");
+        peer.receive().await;
+        peer.send_raw(line).await;
+        let error = asked.await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Handshake);
+        assert!(error.to_string().contains("does not speak"), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_the_greeting_lines_that_are_no_json_are_skipped_and_stand_in_the_error() {
+    let (connection, mut peer) = connect_ungreeted();
+    let asked = ask(&connection, "initialize");
+    peer.receive().await;
+    peer.send_raw("Welcome!").await;
+    peer.send_raw("{\"id\":1,\"res").await;
+    drop(peer);
+    let error = asked.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Handshake);
+    assert!(error.to_string().contains(r#"it wrote "Welcome!", "{\"id\":1,\"res""#), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_the_server_are_answered_and_nothing_is_accepted() {
+    let (_connection, mut peer) = connect().await;
+    let declined = [
+        ("item/commandExecution/requestApproval", json!({"decision": "decline"})),
+        ("item/fileChange/requestApproval", json!({"decision": "decline"})),
+        ("item/permissions/requestApproval", json!({"permissions": {}})),
+        ("item/tool/requestUserInput", json!({"answers": {}})),
+        ("mcpServer/elicitation/request", json!({"action": "decline", "content": null})),
+        (
+            "applyPatchApproval",
+            json!({"decision": {"denied": {"rejection": "this client declines by default"}}}),
+        ),
+        (
+            "execCommandApproval",
+            json!({"decision": {"denied": {"rejection": "this client declines by default"}}}),
+        ),
+    ];
+    for (method, expected) in declined {
+        peer.send(json!({"id": method, "method": method, "params": {"threadId": "t"}})).await;
+        assert_eq!(peer.receive().await, json!({"id": method, "result": expected}));
+    }
+    peer.send(json!({"id": 7, "method": "item/tool/call", "params": {}})).await;
+    assert_eq!(peer.receive().await["result"]["success"], false);
+    peer.send(json!({"id": 8, "method": "currentTime/read", "params": {}})).await;
+    assert!(peer.receive().await["result"]["currentTimeAt"].is_u64());
+    for method in ["account/chatgptAuthTokens/refresh", "attestation/generate", "future/request"] {
+        peer.send(json!({"id": 9, "method": method})).await;
+        assert_eq!(peer.receive().await["error"]["code"], -32601);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_ends_waits_and_the_peers_input() {
+    let (connection, mut peer) = connect().await;
+    let asked = ask(&connection, "a");
+    peer.receive().await;
+    connection.close();
+    assert_eq!(asked.await.unwrap_err().kind(), ErrorKind::Closed);
+    assert!(connection.ended().await.reaped);
+    assert!(peer.ended().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_connection_ends_the_peers_input() {
+    let (connection, mut peer) = connect().await;
+    drop(connection);
+    assert!(peer.ended().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sleep_ends_on_the_connections_clock() {
+    let (connection, _peer) = connect().await;
+    let before = tokio::time::Instant::now();
+    connection.sleep(Duration::from_secs(90)).await;
+    assert_eq!(before.elapsed().as_secs(), 90);
+    drop(connection.sleep(Duration::MAX));
+    connection.sleep(Duration::from_secs(1)).await;
+}
+
+#[test]
+fn an_observer_of_an_ended_connection_ends_at_once() {
+    let hub = Hub::default();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let before = hub.observe(None);
+    assert!(before.poll(&mut VecDeque::new(), &mut context).is_pending());
+    hub.end(None);
+    for observer in [before, hub.observe(None)] {
+        assert!(matches!(
+            observer.poll(&mut VecDeque::new(), &mut context),
+            std::task::Poll::Ready(Seen::Ended)
+        ));
+    }
+    hub.reopen();
+    assert!(hub.observe(None).poll(&mut VecDeque::new(), &mut context).is_pending());
+}
+
+#[test]
+fn a_slow_observer_is_told_what_it_missed() {
+    let hub = Hub::default();
+    let (all, other) = (hub.observe(None), hub.observe(Some("other".into())));
+    for n in 0..CAPACITY + 3 {
+        let line = n.to_string();
+        hub.publish(Some("t"), &Observed::Malformed { line, reason: String::new() });
+    }
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut batch = VecDeque::new();
+    let std::task::Poll::Ready(Seen::Events { skipped: 3 }) = all.poll(&mut batch, &mut context) else {
+        panic!("not three skipped")
+    };
+    assert!(matches!(&batch[0], Observed::Malformed { line, .. } if line == "3"));
+    assert!(other.poll(&mut VecDeque::new(), &mut context).is_pending());
+}

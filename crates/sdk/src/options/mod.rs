@@ -1,0 +1,10 @@
+//! What a program can choose: the values of options, and their checks.
+
+pub(crate) mod approval;
+pub(crate) mod input;
+pub(crate) mod method_class;
+pub(crate) mod restart_policy;
+pub(crate) mod retry;
+pub(crate) mod sandbox;
+pub(crate) mod trace_context;
+pub(crate) mod turn_input;

@@ -1,0 +1,73 @@
+//! The clients as values. Their methods are in `client`, above everything that they make.
+
+use std::sync::Arc;
+
+#[cfg(feature = "blocking")]
+use openai_codex_protocol::types::InitializeResponse;
+
+#[cfg(feature = "blocking")]
+use crate::block_on::wait;
+#[cfg(feature = "blocking")]
+use crate::error::Result;
+use crate::session::supervisor::Core;
+
+/// A client of one Codex runtime, async and on any executor.
+///
+/// Lazy: nothing runs until [`start`](Self::start) or the first call. Cheap to clone; clones share the runtime, which
+/// ends at [`close`](Self::close), or when the last handle (client, thread, turn or stream) is dropped. The drop does
+/// not wait.
+///
+/// ```no_run
+/// # async fn program() -> openai_codex::Result<()> {
+/// use openai_codex::AsyncCodex;
+///
+/// let codex = AsyncCodex::new();
+/// let thread = codex.thread_start().model("gpt-5.4").send().await?;
+/// let result = thread.run("Say hello in one sentence.").await?;
+/// println!("{}", result.final_response.unwrap_or_default());
+/// codex.close().await
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct AsyncCodex {
+    pub(crate) core: Arc<Core>,
+}
+
+impl AsyncCodex {
+    pub(crate) fn from_core(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+}
+
+/// A client of one Codex runtime, blocking.
+///
+/// Works in a plain `fn main()`, and also when called inside an async runtime (it then blocks the calling thread, and
+/// nothing else). Cheap to clone; clones share the runtime, which ends at [`close`](Self::close), or when the last
+/// handle (client, thread, turn or stream) is dropped. The drop does not wait.
+///
+/// ```no_run
+/// use openai_codex::{Codex, Result};
+///
+/// fn main() -> Result<()> {
+///     let codex = Codex::new()?;
+///     let thread = codex.thread_start().model("gpt-5.4").config("model_reasoning_effort", "high").send()?;
+///     let result = thread.run("Say hello in one sentence.")?;
+///     println!("{}", result.final_response.unwrap_or_default());
+///     codex.close()
+/// }
+/// ```
+#[cfg(feature = "blocking")]
+#[derive(Clone, Debug)]
+pub struct Codex {
+    pub(crate) core: Arc<Core>,
+    /// Of the first runtime.
+    pub(crate) metadata: Arc<InitializeResponse>,
+}
+
+#[cfg(feature = "blocking")]
+impl Codex {
+    pub(crate) fn from_core(core: Arc<Core>) -> Result<Self> {
+        let metadata = wait(core.session())?.metadata.clone();
+        Ok(Self { core, metadata })
+    }
+}

@@ -1,0 +1,14 @@
+//! One client over all its runtimes: start, restart, and what is known of its threads.
+
+pub(crate) mod apply_settings;
+pub(crate) mod clients;
+pub(crate) mod events;
+pub(crate) mod live_threads;
+pub(crate) mod project_paths;
+pub(crate) mod runtime;
+pub(crate) mod schema_probe;
+pub(crate) mod supervisor;
+pub(crate) mod thread_settings;
+pub(crate) mod thread_state;
+pub(crate) mod unused_thread;
+pub(crate) mod version;

@@ -1,0 +1,133 @@
+//! What a runtime without a version knows: the program itself is asked, once a session.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use openai_codex_protocol::table::CLIENT_REQUESTS;
+use serde_json::Value;
+use tokio::sync::{OnceCell, oneshot};
+
+use crate::background::thread;
+use crate::process::launch::Launch;
+use crate::process::reap::is_reaped_elsewhere;
+
+/// How long the program may take to print its schema.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The fields of those types of parameters that not all runtimes have alike.
+type Fields = Vec<(&'static str, Vec<String>)>;
+
+/// A runtime that may be a checkout without a version.
+#[derive(Debug, Default)]
+pub(crate) struct Checkout {
+    /// How the runtime was started; `None` where this crate did not start it.
+    pub(crate) launch: Option<Launch>,
+    fields: OnceCell<Result<Fields, String>>,
+}
+
+impl Checkout {
+    pub(crate) fn new(launch: Launch) -> Self {
+        Self { launch: Some(launch), fields: OnceCell::new() }
+    }
+
+    /// Whether these parameters have this field; `None` if the program cannot be asked, for it was started by a command
+    /// line of the user's own. The error says why asking failed.
+    pub(crate) async fn knows(&self, params: &str, field: &str) -> Option<Result<bool, String>> {
+        let launch = self.launch.as_ref().filter(|launch| launch.is_standard())?;
+        let fields = match self.fields.get_or_init(|| ask(launch.clone())).await {
+            Ok(fields) => {
+                let known = fields.iter().find(|(name, _)| *name == params);
+                known.ok_or_else(|| format!("its schema has no {params}"))
+            }
+            Err(why) => Err(why.clone()),
+        };
+        Some(fields.map(|(_, fields)| fields.iter().any(|name| name == field)))
+    }
+}
+
+/// On a thread of its own, for the caller may be on any executor.
+async fn ask(launch: Launch) -> Result<Fields, String> {
+    let (tell, told) = oneshot::channel();
+    let asking = thread(
+        "codex-schema",
+        Box::new(move || {
+            // Whoever asked may have gone.
+            let _ = tell.send(read_schema(&launch));
+        }),
+    );
+    asking.map_err(|error| error.to_string())?;
+    told.await.unwrap_or_else(|_| Err("it was not asked to the end".into()))
+}
+
+fn read_schema(launch: &Launch) -> Result<Fields, String> {
+    let folder = Folder::new().map_err(|error| format!("no folder for its schema: {error}"))?;
+    let mut child = launch
+        .schema_command(&folder.0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("it cannot be started to print its schema: {error}"))?;
+    let started = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break Some(status),
+            // What it has written tells whether it has done its work.
+            Err(error) if is_reaped_elsewhere(&error) => break None,
+            Ok(None) if started.elapsed() < LIMIT => std::thread::sleep(Duration::from_millis(10)),
+            outcome => {
+                // Gone already, or not to be had.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(match outcome {
+                    Err(error) => format!("printing its schema: {error}"),
+                    Ok(_) => format!("it has not printed its schema within {LIMIT:?}"),
+                });
+            }
+        }
+    };
+    if let Some(status) = status.filter(|status| !status.success()) {
+        return Err(format!("it does not print its schema ({status})"));
+    }
+    let mut fields = Fields::new();
+    let limited = CLIENT_REQUESTS.iter().filter(|request| !request.fields.is_empty());
+    for params in limited.filter_map(|request| request.params) {
+        let Ok(text) = std::fs::read_to_string(folder.0.join("v2").join(format!("{params}.json"))) else {
+            continue;
+        };
+        let schema: Value =
+            serde_json::from_str(&text).map_err(|error| format!("its schema of {params}: {error}"))?;
+        let mut known = Vec::new();
+        let mut add = |object: &Value| {
+            for (field, _) in object["properties"].as_object().into_iter().flatten() {
+                known.push(field.clone());
+            }
+        };
+        add(&schema);
+        // Some parameters are one of several objects.
+        for object in schema["oneOf"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            add(object);
+        }
+        fields.push((params, known));
+    }
+    Ok(fields)
+}
+
+/// A fresh folder, removed when it is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> std::io::Result<Self> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let folder = std::env::temp_dir().join(format!("codex-schema-{}-{now}", std::process::id()));
+        std::fs::create_dir(&folder).map(|()| Self(folder))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let folder: &Path = &self.0;
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}

@@ -1,0 +1,434 @@
+//! What both clients and all their handles share: the configuration and the current session.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Instant;
+
+use backon::{FuturesTimerSleeper, Sleeper};
+
+use openai_codex_protocol::types::InitializeResponse;
+use tokio::sync::watch;
+
+use crate::background::{thread, until};
+use crate::config::CodexConfig;
+use crate::connection::on_loss::Afterwards;
+use crate::dispatch::registry::Handlers;
+use crate::error::{Error, ErrorKind, Result};
+use crate::io::observers::{Hub, Observed};
+use crate::io::shared::Owner;
+use crate::options::restart_policy::{Attempt, Attempts};
+use crate::owning_process::OwningProcess;
+use crate::session::live_threads::LiveThreads;
+use crate::session::runtime::Session;
+use crate::transport::frames::Transport;
+use crate::wire_log::Recorder;
+use crate::{block_on, trace};
+
+/// A client, started or not.
+pub(crate) struct Core {
+    config: CodexConfig,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) handlers: Arc<Handlers>,
+    pub(crate) live_threads: Arc<LiveThreads>,
+    link: Mutex<Link>,
+    /// Where the client starts a new runtime for one that was lost.
+    attempts: Option<Mutex<Attempts>>,
+    /// The process that has begun the first start.
+    process: OnceLock<OwningProcess>,
+    /// Ends a start under way.
+    closing: watch::Sender<bool>,
+    /// One for all sessions: what led to a restart is the part that is wanted.
+    wire_log: Mutex<Option<Arc<Recorder>>>,
+}
+
+/// Short: handles hold it, and what is inside is nobody's business.
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+enum Link {
+    Idle(Source),
+    /// A start is under way, on a thread of its own: whoever waits for it may come, go, or forget to look. With the
+    /// session that was lost, if it is not the first.
+    Starting(Arc<watch::Sender<Option<Outcome>>>, Option<Arc<Session>>),
+    /// Started; it may have been lost since.
+    Up(Arc<Session>),
+    /// Closed by the user; with the session that is or was being ended.
+    Closed(Option<Arc<Session>>),
+}
+
+/// What a session is made of.
+enum Source {
+    /// A process, as the configuration says.
+    Process,
+    /// A transport that was there; a start uses it up.
+    Transport(Option<Transport>),
+}
+
+/// How a start ended.
+#[derive(Clone)]
+enum Outcome {
+    Ended(Result<Arc<Session>>),
+    /// Nobody waited for it any more.
+    Abandoned,
+}
+
+/// Tells how a start ended, if nothing else did: nobody may wait for a thread that is gone.
+struct LastWord(Arc<watch::Sender<Option<Outcome>>>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        self.0.send_if_modified(|outcome| {
+            let unsaid = outcome.is_none();
+            outcome.get_or_insert_with(|| {
+                Outcome::Ended(Err(Error::new(
+                    ErrorKind::Spawn,
+                    "the start of the runtime ended without a word",
+                )))
+            });
+            unsaid
+        });
+    }
+}
+
+impl Core {
+    pub(crate) fn new(config: CodexConfig, transport: Option<Transport>) -> Arc<Self> {
+        let source = match transport {
+            Some(transport) => Source::Transport(Some(transport)),
+            None => Source::Process,
+        };
+        // A transport cannot be had again.
+        let restart = config.restart.filter(|_| matches!(source, Source::Process));
+        Arc::new_cyclic(|core: &Weak<Self>| Self {
+            handlers: Arc::new(Handlers::new(config.layer.clone(), config.handler_deadline, core.clone())),
+            config,
+            hub: Arc::default(),
+            live_threads: Arc::default(),
+            link: Mutex::new(Link::Idle(source)),
+            process: OnceLock::new(),
+            closing: watch::Sender::new(false),
+            wire_log: Mutex::default(),
+            attempts: restart.map(|policy| Mutex::new(Attempts::new(policy))),
+        })
+    }
+
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn attempts(&self) -> Option<MutexGuard<'_, Attempts>> {
+        self.attempts.as_ref().map(|attempts| attempts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// An error in a fork of the process that has started the runtime. Called before a lock is taken, which a thread may
+    /// have held that a fork does not have.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        self.process.get().copied().map_or(Ok(()), OwningProcess::check)
+    }
+
+    /// Whether a new session is to be started in place of this one.
+    fn is_to_be_replaced(&self, session: &Session) -> bool {
+        self.attempts.is_some() && session.connection.failure().is_some()
+    }
+
+    /// The session; the first call starts it, and where the client starts again, also the first after it was lost. A
+    /// failed start leaves the client as it was.
+    pub(crate) async fn session(self: &Arc<Self>) -> Result<Arc<Session>> {
+        self.check_process()?;
+        if let Link::Up(session) = &*self.link()
+            && !self.is_to_be_replaced(session)
+        {
+            return Ok(session.clone());
+        }
+        trace::client().around(self.started()).await
+    }
+
+    async fn started(self: &Arc<Self>) -> Result<Arc<Session>> {
+        loop {
+            let mut outcome = match &mut *self.link() {
+                Link::Up(session) if !self.is_to_be_replaced(session) => return Ok(session.clone()),
+                Link::Closed(_) => {
+                    return Err(Error::new(ErrorKind::Closed, "the client was closed; make a new one"));
+                }
+                Link::Starting(start, _) => start.subscribe(),
+                link @ (Link::Idle(_) | Link::Up(_)) => self.begin(link)?,
+            };
+            until(&mut outcome, Option::is_some).await;
+            let ended = outcome.borrow().clone();
+            match ended {
+                Some(Outcome::Ended(session)) => return session,
+                Some(Outcome::Abandoned) => {}
+                None => {
+                    return Err(Error::new(
+                        ErrorKind::Spawn,
+                        "the start of the runtime ended without a word",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Begins a start, and gives what will tell how it ended.
+    fn begin(self: &Arc<Self>, link: &mut Link) -> Result<watch::Receiver<Option<Outcome>>> {
+        self.process.get_or_init(OwningProcess::current);
+        let transport = match link {
+            Link::Idle(Source::Transport(transport)) => Some(transport.take().ok_or_else(|| {
+                let message = "the transport that this client was made with is used up; make a new client";
+                Error::new(ErrorKind::TransportClosed, message)
+            })?),
+            _ => None,
+        };
+        let source = if transport.is_some() { Source::Transport(None) } else { Source::Process };
+        let lost = match link {
+            Link::Up(session) => Some(session.clone()),
+            _ => None,
+        };
+        let start = Arc::new(watch::Sender::new(None));
+        let outcome = start.subscribe();
+        let (core, told, before) = (self.clone(), LastWord(start.clone()), lost.clone());
+        let starting = move || block_on::wait(core.start(source, transport, before, &told.0));
+        thread("codex-start", Box::new(starting)).map_err(|error| {
+            Error::new(ErrorKind::Spawn, format!("cannot start a thread: {error}")).with_source(error)
+        })?;
+        *link = Link::Starting(start, lost);
+        Ok(outcome)
+    }
+
+    async fn start(
+        self: Arc<Self>,
+        source: Source,
+        transport: Option<Transport>,
+        lost: Option<Arc<Session>>,
+        told: &watch::Sender<Option<Outcome>>,
+    ) {
+        let given_up = async || {
+            let mut closing = self.closing.subscribe();
+            tokio::select! {
+                () = told.closed() => Error::new(ErrorKind::Closed, "nobody waits for the start any more"),
+                _ = until(&mut closing, |closing| *closing) => {
+                    Error::new(ErrorKind::Closed, "the client was closed while it was being started")
+                }
+            }
+        };
+        let mut attempt = 0;
+        let started = match &lost {
+            Some(lost) => self.start_again(lost, given_up, &mut attempt).await,
+            None => {
+                let afterwards = match self.attempts {
+                    Some(_) => Afterwards::Restart,
+                    None => Afterwards::Over,
+                };
+                match self.owner(afterwards) {
+                    Ok(owner) => Session::start(&self.config, transport, owner, given_up()).await,
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        let (started, again) = (started.map(Arc::new), lost.is_some());
+        let (outcome, unwanted) = {
+            let mut link = self.link();
+            match (&mut *link, started) {
+                (Link::Closed(closed), Ok(session)) => {
+                    *closed = Some(session.clone());
+                    let error =
+                        Error::new(ErrorKind::Closed, "the client was closed while it was being started");
+                    (Outcome::Ended(Err(error)), Some(session))
+                }
+                (Link::Closed(_), Err(error)) => (Outcome::Ended(Err(error)), None),
+                (link, Ok(session)) => {
+                    *link = Link::Up(session.clone());
+                    (Outcome::Ended(Ok(session)), None)
+                }
+                (link, Err(error)) => {
+                    *link = lost.map_or(Link::Idle(source), Link::Up);
+                    let abandoned = error.kind() == ErrorKind::Closed;
+                    (if abandoned { Outcome::Abandoned } else { Outcome::Ended(Err(error)) }, None)
+                }
+            }
+        };
+        if let Some(session) = unwanted {
+            session.connection.close();
+        }
+        if again && matches!(outcome, Outcome::Ended(Ok(_))) {
+            self.hub.announce(&Observed::Restarted { attempt });
+        }
+        told.send_replace(Some(outcome));
+    }
+
+    /// The folder that the runtime is started in, if the configuration names one.
+    pub(crate) fn working_folder(&self) -> Option<&Path> {
+        self.config.cwd.as_deref()
+    }
+
+    pub(crate) fn is_experimental(&self) -> bool {
+        self.config.experimental_api
+    }
+
+    /// Starts a new session in place of one that was lost, as often as the policy allows.
+    async fn start_again(
+        &self,
+        lost: &Session,
+        given_up: impl AsyncFn() -> Error,
+        attempt: &mut usize,
+    ) -> Result<Session> {
+        // Two runtimes must not be at work on the same threads, and whoever observes has heard of the loss by then.
+        tokio::select! {
+            _ = lost.connection.ended() => {}
+            error = given_up() => return Err(error),
+        }
+        let gone = || Error::new(ErrorKind::TransportClosed, "the connection has ended");
+        let reason = lost.connection.failure().unwrap_or_else(gone);
+        if let Some(mut attempts) = self.attempts() {
+            attempts.begin(Instant::now());
+        }
+        loop {
+            let next = self.attempts().map(|attempts| attempts.next(&reason, fastrand::f64));
+            let Attempt { number, pause, reason } = next.unwrap_or_else(|| Err(reason.clone()))?;
+            *attempt = number;
+            self.hub.announce(&Observed::Restarting { attempt: number, pause, reason });
+            if !pause.is_zero() {
+                tokio::select! {
+                    () = FuturesTimerSleeper.sleep(pause) => {}
+                    error = given_up() => return Err(error),
+                }
+            }
+            if let Some(mut attempts) = self.attempts() {
+                attempts.made(Instant::now());
+            }
+            let started = match self.owner(Afterwards::RestartAgain) {
+                Ok(owner) => Session::start(&self.config, None, owner, given_up()).await,
+                Err(error) => Err(error),
+            };
+            if matches!(&started, Err(error) if error.kind() == ErrorKind::Closed) {
+                return started;
+            }
+            if let Some(mut attempts) = self.attempts() {
+                attempts.ended(started.as_ref().err());
+            }
+            if started.is_ok() {
+                return started;
+            }
+        }
+    }
+
+    /// What a new connection has to know of this client.
+    fn owner(&self, afterwards: Afterwards) -> Result<Owner> {
+        let mut wire_log = self.wire_log.lock().unwrap_or_else(PoisonError::into_inner);
+        if wire_log.is_none()
+            && let Some(log) = &self.config.wire_log
+        {
+            let opened = log.open().map_err(|error| {
+                Error::invalid_config(format!("the wire log cannot be written: {error}")).with_source(error)
+            })?;
+            *wire_log = Some(opened);
+        }
+        Ok(Owner {
+            hub: self.hub.clone(),
+            handlers: self.handlers.clone(),
+            unloaded: self.live_threads.clone(),
+            limits: self.config.limits,
+            silence: self.config.turn_silence,
+            timeouts: self.config.request_deadlines,
+            trace_context: self.config.trace_context.clone(),
+            wire_log: wire_log.clone(),
+            afterwards,
+        })
+    }
+
+    pub(crate) fn metadata(&self) -> Option<Arc<InitializeResponse>> {
+        match &*self.link() {
+            Link::Up(session) | Link::Starting(_, Some(session)) | Link::Closed(Some(session)) => {
+                Some(session.metadata.clone())
+            }
+            Link::Idle(_) | Link::Starting(_, None) | Link::Closed(None) => None,
+        }
+    }
+
+    pub(crate) fn runtime_pid(&self) -> Option<u32> {
+        match &*self.link() {
+            Link::Up(session) => session.runtime_pid(),
+            Link::Idle(_) | Link::Starting(..) | Link::Closed(_) => None,
+        }
+    }
+
+    /// Ends the client and waits until its runtime is gone.
+    pub(crate) async fn close(&self) -> Result<()> {
+        self.check_process()?;
+        let before = {
+            let mut link = self.link();
+            let session = match &*link {
+                Link::Up(session) => Some(session.clone()),
+                Link::Starting(_, session) | Link::Closed(session) => session.clone(),
+                Link::Idle(_) => None,
+            };
+            // Dropped when the lock is given up: it can hold a transport of the user's.
+            std::mem::replace(&mut *link, Link::Closed(session))
+        };
+        self.closing.send_replace(true);
+        self.hub.end(None);
+        if let Link::Starting(start, _) = before {
+            // It ends at once, or has just ended.
+            until(&mut start.subscribe(), Option::is_some).await;
+        }
+        let session = match &*self.link() {
+            Link::Closed(session) => session.clone(),
+            _ => None,
+        };
+        let Some(session) = session else { return Ok(()) };
+        session.connection.close();
+        let ended = session.connection.ended().await;
+        self.handlers.stop();
+        match ended.reaped {
+            true => Ok(()),
+            false => {
+                Err(Error::new(ErrorKind::TransportClosed, "the runtime was killed but could not be reaped"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::clients::AsyncCodex;
+    use std::task::{Context, Waker};
+
+    /// A client whose server never answers, and a start that is begun and not looked at any more.
+    fn unanswered() -> (AsyncCodex, Transport) {
+        let (ours, theirs) = Transport::memory_pair();
+        (AsyncCodex::with_transport(CodexConfig::new(), ours), theirs)
+    }
+
+    #[test]
+    fn a_start_that_nobody_looks_at_keeps_nobody_from_closing() {
+        let (codex, _theirs) = unanswered();
+        let mut pages = codex.thread_list().pages();
+        let mut next = Box::pin(pages.next());
+        assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        block_on::wait(codex.close()).unwrap();
+        let error = block_on::wait(next).unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+    }
+
+    #[test]
+    fn closing_ends_a_start() {
+        let (codex, _theirs) = unanswered();
+        let other = codex.clone();
+        let starting = std::thread::spawn(move || block_on::wait(other.start()));
+        block_on::wait(codex.close()).unwrap();
+        assert_eq!(starting.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    }
+
+    #[test]
+    fn a_transport_that_is_used_up_is_not_replaced_by_a_process() {
+        let (ours, theirs) = Transport::memory_pair();
+        let config = CodexConfig::new().launch_args_override(["/bin/false"]);
+        let codex = AsyncCodex::with_transport(config, ours);
+        drop(theirs);
+        assert_eq!(block_on::wait(codex.start()).unwrap_err().kind(), ErrorKind::Handshake);
+        let error = block_on::wait(codex.start()).unwrap_err();
+        assert!(error.to_string().contains("used up"), "{error}");
+    }
+}

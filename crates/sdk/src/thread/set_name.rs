@@ -1,0 +1,27 @@
+//! `thread/name/set`.
+
+use std::sync::Arc;
+
+use openai_codex_protocol::methods;
+use openai_codex_protocol::types::{ThreadSetNameParams, ThreadSetNameResponse};
+
+use crate::error::Result;
+use crate::session::supervisor::Core;
+use crate::session::thread_state::Opened;
+
+pub(crate) async fn set_name(
+    core: &Arc<Core>,
+    thread: &Opened,
+    name: String,
+) -> Result<ThreadSetNameResponse> {
+    let params = ThreadSetNameParams::new(&*thread.id, name);
+    let session = thread.session_for_stored(core).await?;
+    let answer = session.call::<methods::ThreadNameSet>(&params, Some(&thread.id)).await;
+    match answer {
+        Err(error) if thread.is_to_be_resumed(&error) => {
+            let session = thread.session(core).await?;
+            session.call::<methods::ThreadNameSet>(&params, Some(&thread.id)).await
+        }
+        answer => answer,
+    }
+}

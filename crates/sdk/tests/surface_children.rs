@@ -14,7 +14,7 @@ fn says(text: &'static str) -> impl Fn(&RecordedRequest) -> bool + Send {
 
 with_both_clients! {
     // Runtimes before 0.163.0 do not say for which turn a sub-agent's turn works.
-    fn a_sub_agent_is_known_by_the_item_that_gave_it_work(start, wait) {
+    fn a_sub_agent_is_identified_by_the_item_that_assigned_its_work(start, wait) {
         let item = json!({
             "type": "collabAgentToolCall", "id": "i", "tool": "spawnAgent", "status": "completed",
             "senderThreadId": "t", "receiverThreadIds": ["c"], "prompt": "help", "agentsStates": {},
@@ -46,7 +46,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn a_sub_agents_turn_comes_to_the_stream_that_wants_it(start, wait) {
+    fn a_sub_agents_turn_reaches_a_stream_with_children(start, wait) {
         let model = Model::start();
         let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
         model.reply_when(says("delegate"), spawn.namespace("multi_agent_v1"));

@@ -11,8 +11,8 @@ use serde_json::json;
 use support::{Model, opens_any_thread, sent, with_both_clients};
 
 with_both_clients! {
-    // Behaviour 33, and what follows: the answer comes at once, and then a turn.
-    fn a_compaction_is_a_turn_that_is_followed(start, wait) {
+    // The response is immediate; a turn follows.
+    fn a_compaction_can_be_followed_as_a_turn(start, wait) {
         let model = Model::start();
         model.reply("one");
         model.reply("the summary");
@@ -49,7 +49,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_compaction_of_an_unknown_thread_fails_as_the_server_says(start, wait) {
+    fn a_compaction_of_an_unknown_thread_fails_with_the_servers_error(start, wait) {
         // It is resumed, for the server may only have let go of it.
         let script = Script::standard()
             .expect("thread/resume")
@@ -68,7 +68,7 @@ with_both_clients! {
         assert_eq!(sent(&received, "thread/compact/start")["params"], json!({"threadId": "t"}));
     }
 
-    fn the_turn_of_a_compaction_may_start_before_the_answer_comes(start, wait) {
+    fn the_turn_of_a_compaction_may_start_before_the_response(start, wait) {
         let item = json!({"type": "contextCompaction", "id": "i"});
         let script = opens_any_thread()
             .expect("thread/compact/start")
@@ -102,7 +102,7 @@ with_both_clients! {
 /// While a `turn/start` is under way on the thread, a turn that starts may be its own: the compaction waits for the
 /// answer.
 #[test]
-fn a_compaction_does_not_take_the_turn_of_a_start_under_way() {
+fn a_compaction_does_not_take_the_turn_of_a_pending_start() {
     support::bounded_async(async || {
         let script = opens_any_thread()
             .expect_as("turn", "turn/start")
@@ -133,7 +133,7 @@ fn a_compaction_does_not_take_the_turn_of_a_start_under_way() {
 
 /// Dropping the future of `compact` leaves nothing behind: the next turn is whose it is.
 #[test]
-fn a_compaction_that_nobody_waits_for_takes_no_turn() {
+fn an_abandoned_compaction_takes_no_turn() {
     support::bounded_async(async || {
         let script = opens_any_thread()
             .expect("thread/compact/start")

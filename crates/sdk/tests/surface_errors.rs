@@ -37,8 +37,7 @@ fn check(outcome: Result<ModelListResponse>, kind: ErrorKind, text: &str) -> Err
 }
 
 with_both_clients! {
-    // Behaviours 131, 132, 133, 134, 135, 136, 138.
-    fn codes_words_and_data_become_kinds(start, wait) {
+    fn codes_messages_and_data_become_error_kinds(start, wait) {
         let nested = json!([{"errorInfo": {"why": ["x", "SERVER_OVERLOADED"]}}]);
         let cases = [
             (json!({"code": -32700, "message": "m"}), ErrorKind::Parse, false),
@@ -72,8 +71,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    // Behaviour 139.
-    fn the_real_runtime_answers_with_invalid_request(start, wait) {
+    fn the_real_runtime_responds_with_invalid_request(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
         let unknown = wait!(codex.request_raw("missing/method", json!({}))).unwrap_err();
@@ -91,9 +89,8 @@ fn busy_twice() -> Script {
     script.expect("model/list").respond(json!({"data": []}))
 }
 
-/// Behaviours 131 and 137, on the wire.
 #[test]
-fn a_blocking_call_is_tried_again() {
+fn a_blocking_call_is_retried() {
     bounded(|| {
         let (transport, playing) = busy_twice().connect().unwrap();
         let codex = openai_codex::Codex::with_transport(CodexConfig::new(), transport).unwrap();
@@ -104,9 +101,9 @@ fn a_blocking_call_is_tried_again() {
     });
 }
 
-/// Behaviours 131 and 137, on the wire; the timer needs nothing of the executor.
+/// The timer does not need a particular executor.
 #[test]
-fn an_async_call_is_tried_again() {
+fn an_async_call_is_retried() {
     bounded(|| {
         let (transport, playing) = busy_twice().connect().unwrap();
         let codex = openai_codex::AsyncCodex::with_transport(CodexConfig::new(), transport);

@@ -22,7 +22,6 @@ fn pages(method: &str, pages: &[Value]) -> Script {
 }
 
 with_both_clients! {
-    // Behaviours 25 and 22: nothing set, nothing sent.
     fn a_bare_list_sends_no_option(start, wait) {
         let (transport, playing) =
             Script::standard().always("thread/list", json!({"data": []})).connect().unwrap();
@@ -32,7 +31,6 @@ with_both_clients! {
         assert_eq!(sent(&playing.finish().unwrap().messages(), "thread/list")["params"], json!({}));
     }
 
-    // Behaviour 22.
     fn every_option_of_a_list_has_its_key(start, wait) {
         let (transport, playing) =
             Script::standard().always("thread/list", json!({"data": []})).connect().unwrap();
@@ -82,7 +80,7 @@ with_both_clients! {
         assert_eq!(params(&received, "thread/list"), expected.iter().collect::<Vec<_>>());
     }
 
-    fn a_page_is_asked_for_when_it_is_wanted(start, wait) {
+    fn a_page_is_requested_on_demand(start, wait) {
         let data = [json!([messages::thread("1")]), json!([messages::thread("2")])];
         let (transport, playing) = pages("thread/list", &data).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
@@ -93,7 +91,7 @@ with_both_clients! {
         drop(playing);
     }
 
-    fn an_error_is_the_last_page(start, wait) {
+    fn an_error_ends_the_listing(start, wait) {
         let script = Script::standard()
             .expect("thread/list")
             .respond(json!({"data": [messages::thread("1")], "nextCursor": "more"}))
@@ -162,7 +160,7 @@ with_both_clients! {
 }
 
 #[test]
-fn a_blocking_listing_waits_no_longer_than_it_is_told() {
+fn a_blocking_listing_respects_its_timeout() {
     support::bounded(|| {
         let script = Script::standard()
             .expect("thread/list")

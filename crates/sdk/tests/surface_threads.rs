@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use support::{Model, count, ids, opens_any_thread, params, sent, with_both_clients};
 
 with_both_clients! {
-    // Behaviours 27, 29 and 50.
     fn a_plain_resume_or_fork_sends_the_id_alone(start, wait) {
         let (transport, playing) = opens_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
@@ -62,8 +61,7 @@ with_both_clients! {
         assert_eq!(sent(&received, "thread/fork")["params"], fork);
     }
 
-    // Behaviour 28.
-    fn include_turns_is_sent_as_its_opposite(start, wait) {
+    fn include_turns_is_sent_as_exclude_turns(start, wait) {
         let (transport, playing) = opens_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         for include in [true, false] {
@@ -78,7 +76,6 @@ with_both_clients! {
         }
     }
 
-    // Behaviours 15, 16 and 19.
     fn options_of_a_later_runtime_are_not_sent_to_an_older_one(start, wait) {
         for (agent, knows) in [
             ("codex-cli/0.147.0", false),
@@ -127,7 +124,6 @@ with_both_clients! {
         }
     }
 
-    // Behaviours 30, 32 and 61.
     fn requests_about_a_thread_have_their_shapes(start, wait) {
         let unarchived = json!({"thread": messages::thread("t")});
         let script = opens_any_thread()
@@ -153,7 +149,7 @@ with_both_clients! {
         assert_eq!(sent(&received, "thread/unarchive")["params"], json!({"threadId": "t"}));
     }
 
-    fn an_unusable_option_is_found_before_anything_is_sent(start, wait) {
+    fn an_invalid_option_is_refused_before_anything_is_sent(start, wait) {
         use std::os::unix::ffi::OsStringExt;
         let (transport, playing) = Script::standard().unexpected(Unexpected::Fail).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
@@ -169,7 +165,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    // Behaviours 25, 30 and 31, on the real runtime.
+    // On the real runtime.
     fn an_archived_thread_is_in_its_own_list_until_it_is_unarchived(start, wait) {
         let model = Model::start();
         model.reply("one");
@@ -202,7 +198,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // Behaviour 32, on the real runtime: also of a thread without turns.
+    // On the real runtime, for a thread without turns too.
     fn a_name_is_read_back(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
@@ -213,7 +209,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // Behaviours 27, 29, 31 and 45: a thread lives on in another process, and in its fork.
+    // A thread lives on in another process, and in its fork.
     fn threads_are_resumed_and_forked_with_their_history(start, wait) {
         let model = Model::start();
         model.reply("one");
@@ -249,7 +245,6 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // Behaviour 31.
     fn the_items_of_a_thread_are_listed_page_by_page(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
@@ -269,8 +264,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // Behaviour 36.
-    fn unknown_and_malformed_ids_are_refused_in_the_servers_words(start, wait) {
+    fn unknown_and_malformed_ids_fail_with_the_servers_message(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
         let unknown = "019a0000-0000-7000-8000-000000000000";
@@ -299,8 +293,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // Behaviours 52 and 54.
-    fn the_approval_mode_of_a_thread_is_kept_by_its_resume(start, wait) {
+    fn a_resume_keeps_the_approval_mode_of_its_thread(start, wait) {
         let model = Model::start();
         model.reply("one");
         let codex = start!(model.config()).unwrap();
@@ -312,8 +305,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // Behaviours 53 and 54.
-    fn the_approval_mode_of_a_thread_is_kept_by_its_fork_unless_another_is_given(start, wait) {
+    fn a_fork_keeps_the_approval_mode_of_its_thread_unless_another_is_given(start, wait) {
         let model = Model::start();
         model.reply("one");
         let codex = start!(model.config()).unwrap();
@@ -334,8 +326,8 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // Behaviour 61, on the real runtime.
-    fn sandbox_presets_are_what_the_runtime_applies(start, wait) {
+    // On the real runtime.
+    fn the_runtime_applies_the_sandbox_presets(start, wait) {
         let model = Model::start();
         let file = model.folder().join("made");
         let codex = start!(model.config()).unwrap();

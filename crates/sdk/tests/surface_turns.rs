@@ -29,7 +29,6 @@ fn external(request: &RecordedRequest) -> Vec<&Value> {
 }
 
 with_both_clients! {
-    // Behaviours 37 and 102.
     fn steer_and_interrupt_name_the_thread_and_the_turn(start, wait) {
         let script = runs_turns().always("turn/steer", json!({"turnId": "u"})).always("turn/interrupt", json!({}));
         let (transport, playing) = script.connect().unwrap();
@@ -52,7 +51,6 @@ with_both_clients! {
         assert_eq!(sent(&received, "turn/interrupt")["params"], json!({"threadId": "t", "turnId": "u"}));
     }
 
-    // Behaviour 79: the options that came later; and 62.
     fn options_of_a_turn_have_their_keys(start, wait) {
         let script = (0..6).fold(Script::standard().start_thread("t"), |script, turn| {
             let turn = format!("u{turn}");
@@ -90,8 +88,7 @@ with_both_clients! {
         assert_eq!(*turns[5], expected);
     }
 
-    // Behaviour 44.
-    fn an_external_message_is_no_input(start, wait) {
+    fn an_external_message_is_not_sent_as_input(start, wait) {
         let script = Script::standard().start_thread("t").start_turn("t", "u").complete_turn("t", "u");
         let (transport, playing) = script.start_turn("t", "v").complete_turn("t", "v").connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
@@ -113,7 +110,6 @@ with_both_clients! {
         assert_eq!(params(&received, "turn/start"), expected.iter().collect::<Vec<_>>());
     }
 
-    // Behaviours 48 and 38.
     fn blank_and_empty_messages_are_not_sent(start, wait) {
         let (transport, playing) = runs_turns().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
@@ -129,7 +125,6 @@ with_both_clients! {
         assert_eq!(count(&playing.finish().unwrap().messages(), "turn/start"), 0);
     }
 
-    // Behaviour 45.
     fn the_model_sees_an_external_message_as_a_tools_output(start, wait) {
         let model = Model::start();
         model.reply("noted");
@@ -166,7 +161,6 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // Behaviour 46.
     fn an_external_message_joins_the_running_turn(start, wait) {
         let model = Model::start();
         let gate = model.gate();
@@ -186,7 +180,6 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // Behaviour 47.
     fn the_runtime_cuts_a_long_external_message(start, wait) {
         let model = Model::start();
         model.reply("noted");
@@ -201,7 +194,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // Behaviour 42: the shape is in `wire/inputs.rs`.
+    // `wire/inputs.rs` checks the shape.
     fn a_skill_reaches_the_model(start, wait) {
         let model = Model::start();
         model.reply("ok");
@@ -223,8 +216,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // Behaviour 103.
-    fn a_steer_is_the_last_word_of_the_user(start, wait) {
+    fn a_steer_is_the_users_last_message(start, wait) {
         let model = Model::start();
         let gate = model.gate();
         model.reply(ModelReply::new().delta("first").pause(&gate));
@@ -242,8 +234,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // Behaviour 104.
-    fn an_interrupted_turn_says_so_and_the_thread_goes_on(start, wait) {
+    fn an_interrupted_turn_has_that_status_and_the_thread_goes_on(start, wait) {
         let model = Model::start();
         let gate = model.gate();
         model.reply(ModelReply::new().delta("never ").pause(&gate).delta("done"));
@@ -260,8 +251,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // Behaviour 105.
-    fn steering_a_turn_that_is_over_is_refused_and_interrupting_it_is_fine(start, wait) {
+    fn steering_a_finished_turn_is_an_error_and_interrupting_it_is_not(start, wait) {
         let model = Model::start();
         model.reply("done");
         let codex = start!(model.config()).unwrap();
@@ -275,7 +265,6 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // Behaviours 55 and 56.
     fn the_approval_mode_of_a_turn_stays_with_the_thread(start, wait) {
         let model = Model::start();
         model.fallback("ok");
@@ -299,8 +288,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // Behaviour 99.
-    fn a_text_stream_has_the_text_of_its_turn_alone(start, wait) {
+    fn a_text_stream_has_only_the_text_of_its_turn(start, wait) {
         let model = Model::start();
         let gate = model.gate();
         let left = ModelReply::new().delta("le").pause(&gate).delta("ft");
@@ -345,7 +333,7 @@ with_both_clients! {
     }
 
     // The server's `last` is one model request; a turn can make many.
-    fn usage_of_the_turn_and_of_the_thread_are_told_apart(start, wait) {
+    fn usage_of_the_turn_and_of_the_thread_are_separate(start, wait) {
         let model = Model::start();
         let call = || ModelReply::from(ModelToolCall::exec_command("true"));
         model.reply(call().usage(Usage::new(10, 1).cached(3)));

@@ -69,8 +69,7 @@ const PRINTS: &str = "mkdir $out/v2; for p in TurnStartParams ThreadResumeParams
                       echo '{\"properties\": {\"toolOutput\": {}}}' > $out/v2/$p.json; done";
 
 with_both_clients! {
-    // Behaviour 17.
-    fn a_checkout_is_asked_once_what_it_knows(start, wait) {
+    fn a_development_build_is_asked_once_for_its_schema(start, wait) {
         let checkout = Checkout::new(PRINTS);
         let codex = start!(checkout.config().config_override("model", "m")).unwrap();
         let thread = wait!(codex.thread_resume("t").send()).unwrap();
@@ -99,7 +98,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_checkout_that_cannot_say_what_it_knows_is_not_trusted(start, wait) {
+    fn a_development_build_without_a_schema_supports_no_optional_feature(start, wait) {
         let checkout = Checkout::new("exit 3");
         let codex = start!(checkout.config()).unwrap();
         let error = wait!(codex.thread_resume("t").include_turns(true).send()).unwrap_err();
@@ -141,7 +140,7 @@ with_both_clients! {
         assert_eq!(counts.map(|method| count(&received, method)), [0, 0, 1, 1]);
     }
 
-    fn a_request_that_is_gone_is_not_sent_to_a_newer_runtime(start, wait) {
+    fn a_removed_request_is_not_sent_to_a_newer_runtime(start, wait) {
         for (version, sent) in [("0.154.0", 1), ("0.171.0", 0), ("7.0.0", 0)] {
             let script = of_version(version).always("thread/rollback", json!({}));
             let (transport, playing) = script.connect().unwrap();
@@ -154,7 +153,7 @@ with_both_clients! {
         }
     }
 
-    fn all_threads_come_in_an_order_that_the_runtime_knows(start, wait) {
+    fn listings_use_a_sort_order_that_the_runtime_supports(start, wait) {
         for (version, key) in [("0.140.0", "updated_at"), ("0.142.0", "recency_at")] {
             let script = of_version(version).always("thread/list", json!({"data": []}));
             let (transport, playing) = script.connect().unwrap();
@@ -165,7 +164,7 @@ with_both_clients! {
         }
     }
 
-    fn tools_are_told_in_the_form_that_the_runtime_knows(start, wait) {
+    fn tools_are_sent_in_the_form_that_the_runtime_supports(start, wait) {
         let schema = json!({"type": "object", "properties": {}});
         let tool = |name| Tool::new(name, "d", |(): ()| ());
         for (version, function, together) in [
@@ -187,7 +186,7 @@ with_both_clients! {
     }
 
     // Such a runtime answers with the id of a turn that never ends.
-    fn an_old_runtime_is_not_asked_to_have_a_turn_joined(start, wait) {
+    fn joining_a_turn_is_refused_on_an_old_runtime(start, wait) {
         let script = of_version("0.147.0")
             .start_thread("t")
             .start_turn("t", "u")
@@ -210,8 +209,7 @@ with_both_clients! {
         assert_eq!(count(&playing.finish().unwrap().messages(), "turn/start"), 2);
     }
 
-    // Behaviour 18.
-    fn a_checkout_with_a_command_line_of_ones_own_is_not_asked(start, wait) {
+    fn a_development_build_with_an_overriding_command_line_is_not_asked(start, wait) {
         let checkout = Checkout::new(PRINTS);
         let config = checkout.config().launch_args_override([&checkout.program]);
         let codex = start!(config).unwrap();

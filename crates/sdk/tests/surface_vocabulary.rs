@@ -127,7 +127,7 @@ fn clients_threads_and_turns_have_the_same_methods() {
 }
 
 #[test]
-fn the_differences_are_still_there() {
+fn the_listed_differences_still_exist() {
     let methods = methods();
     for (name, method, why) in DIFFERENCES {
         let blocking = of(&methods, &[&format!("impl {name}")]);
@@ -137,7 +137,7 @@ fn the_differences_are_still_there() {
 }
 
 #[test]
-fn builders_have_their_setters_once_and_end_alike() {
+fn builders_define_each_setter_once_and_end_the_same_way() {
     let methods = methods();
     let mut builders = 0;
     for (header, ends) in &methods {
@@ -164,7 +164,7 @@ fn builders_have_their_setters_once_and_end_alike() {
 }
 
 #[test]
-fn streams_are_taken_from_in_the_same_ways() {
+fn both_clients_read_streams_the_same_way() {
     let methods = methods();
     for name in STREAMS {
         let generic = |name: &str| [format!("impl {name}"), format!("impl<R: Paged> {name}<R>")];
@@ -191,7 +191,7 @@ fn streams_are_taken_from_in_the_same_ways() {
 
 /// What handles, builders and streams promise to threads and executors.
 #[test]
-fn handles_and_streams_can_go_anywhere() {
+fn handles_and_streams_can_move_between_threads() {
     use openai_codex::*;
     fn handle<T: Clone + Send + Sync + Unpin + 'static>() {}
     fn stream<T: Send + Unpin + 'static>() {}

@@ -192,7 +192,7 @@ fn lose_the_connection() {
 }
 
 #[test]
-fn a_turns_span_tells_whose_it_is_how_it_ended_and_what_it_used() {
+fn a_turns_span_has_its_ids_its_status_and_its_usage() {
     let (_, seen) = &*RUN;
     let turn = seen.span("invoke_agent codex", "codex.turn.id", "turn-1");
     turn.has("gen_ai.operation.name", "invoke_agent");
@@ -209,7 +209,7 @@ fn a_turns_span_tells_whose_it_is_how_it_ended_and_what_it_used() {
 }
 
 #[test]
-fn the_span_of_an_opening_tells_which_and_of_what_thread() {
+fn the_span_of_an_opening_has_its_operation_and_its_thread() {
     let (_, seen) = &*RUN;
     let opened = seen.span("codex.thread.open", "codex.operation", "ThreadStart");
     opened.has("gen_ai.conversation.id", "thread-1");
@@ -219,7 +219,7 @@ fn the_span_of_an_opening_tells_which_and_of_what_thread() {
 }
 
 #[test]
-fn the_spans_of_requests_tell_the_method_and_the_kind_of_error() {
+fn the_spans_of_requests_have_the_method_and_the_error_kind() {
     let (_, seen) = &*RUN;
     let started = seen.span("codex.request", "rpc.method", "turn/start");
     started.has("otel.kind", "client");
@@ -237,7 +237,7 @@ fn the_spans_of_requests_tell_the_method_and_the_kind_of_error() {
 }
 
 #[test]
-fn the_spans_of_calls_are_children_of_the_span_that_the_program_is_in() {
+fn the_spans_of_calls_are_children_of_the_current_span() {
     let (_, seen) = &*RUN;
     for name in ["codex.client.start", "codex.thread.open", "invoke_agent codex"] {
         let mut spans = seen.spans.iter().filter(|span| span.path.last() == Some(&name)).peekable();
@@ -271,7 +271,7 @@ fn the_guide_names_every_span_with_its_level_and_fields() {
 }
 
 #[test]
-fn single_events_tell_what_belongs_to_no_call() {
+fn events_report_what_belongs_to_no_call() {
     let (_, seen) = &*RUN;
     let mut events: Vec<_> = seen
         .events
@@ -293,7 +293,7 @@ fn single_events_tell_what_belongs_to_no_call() {
 }
 
 #[test]
-fn nothing_that_was_said_and_no_secret_is_in_any_of_it() {
+fn spans_and_events_contain_no_content_and_no_secret() {
     let (text, seen) = &*RUN;
     assert!(text.contains("invoke_agent codex"), "{text}");
     for said in ["sk-secret", "said-"] {

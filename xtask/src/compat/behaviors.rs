@@ -38,8 +38,8 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
     (
         "An interrupt ends the turn's commands, unless that is off",
         &[
-            "real_runtime::interrupting::an_interrupted_turn_takes_its_commands",
-            "real_runtime::interrupting::an_explicit_interrupt_returns_when_the_commands",
+            "real_runtime::interrupting::an_interrupt_ends_the_commands",
+            "real_runtime::interrupting::an_explicit_interrupt_returns_after_the_commands",
         ],
     ),
     ("Two hundred concurrent turn starts", &["real_runtime::many_starts"]),
@@ -54,8 +54,8 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
         "A thread goes on in a new runtime, with its settings",
         &[
             "real_runtime::death::a_thread_goes_on",
-            "real_runtime::death::what_bounds_a_thread",
-            "real_runtime::death::the_configuration_of_a_thread",
+            "real_runtime::death::a_thread_keeps_its_settings",
+            "real_runtime::death::a_new_runtime_gets_the_configuration",
         ],
     ),
     ("Options of threads and turns apply, or are an error", &["real_runtime::bounds"]),
@@ -67,16 +67,13 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
     ("Archive, and listing page by page", &["surface_threads::an_archived_thread"]),
     ("Listing a thread's items page by page", &["surface_threads::the_items_of_a_thread"]),
     ("Compaction", &["surface_compaction"]),
-    ("Commands and their sandbox", &["real_runtime::commands", "surface_threads::sandbox_presets"]),
+    (
+        "Commands and their sandbox",
+        &["real_runtime::commands", "surface_threads::the_runtime_applies_the_sandbox_presets"],
+    ),
     ("Approval modes of threads and turns", &["real_runtime::approvals", "surface_turns::the_approval_mode"]),
-    (
-        "A resume keeps the approval mode",
-        &["surface_threads::the_approval_mode_of_a_thread_is_kept_by_its_resume"],
-    ),
-    (
-        "A fork keeps the approval mode",
-        &["surface_threads::the_approval_mode_of_a_thread_is_kept_by_its_fork"],
-    ),
+    ("A resume keeps the approval mode", &["surface_threads::a_resume_keeps_the_approval_mode"]),
+    ("A fork keeps the approval mode", &["surface_threads::a_fork_keeps_the_approval_mode"]),
     ("A model reviews commands that need to leave the sandbox", &["real_runtime::auto_review"]),
     ("Handlers of server requests", &["real_runtime::handlers"]),
     ("Other server requests: file changes, permissions, questions, elicitations", &["real_runtime::asking"]),
@@ -105,7 +102,7 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
             "real_runtime::login::a_closed_client",
         ],
     ),
-    ("The account is available when its login ends", &["real_runtime::login::the_account_is_there"]),
+    ("The account is available when its login ends", &["real_runtime::login::the_account_is_available"]),
     ("A wire log plays back as a server", &["real_runtime::wire_log"]),
     ("Other methods, typed or by name; models; configuration", &["real_runtime::requests"]),
 ];
@@ -125,7 +122,7 @@ mod tests {
     #[test]
     fn the_longest_prefix_wins() {
         let title = |test| row_of(test).map(|row| BEHAVIORS[row].0);
-        assert_eq!(title("real_runtime::handlers::what_is_declined"), Some("Handlers of server requests"));
+        assert_eq!(title("real_runtime::handlers::a_declined_command"), Some("Handlers of server requests"));
         let of_child = "real_runtime::handlers::a_sub_agents_request_finds_it";
         assert_eq!(title(of_child), Some("Sub-agents: requests and streams"));
         assert_eq!(title("surface_threads::something_new"), None);

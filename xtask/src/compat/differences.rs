@@ -31,8 +31,8 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         versions: &["0.133.0", "0.144.4"],
         tests: &[
             "real_runtime::joining",
-            "real_runtime::bounds::a_bound_of_a_turn_that_would_join",
-            "real_runtime::limits::a_joined_call",
+            "real_runtime::bounds::a_setting_of_a_turn_that_would_join",
+            "real_runtime::limits::a_limit_of_a_joined_call",
         ],
         why: "Before 0.148.0 the server responds to a `turn/start` on a busy thread with a new id that no notification ever \
               names. The input becomes part of the running turn, and is lost if that turn is interrupted first. A handle of \
@@ -63,7 +63,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         versions: &["0.133.0", "0.144.4"],
         tests: &[
             "surface_threads::the_items_of_a_thread",
-            "real_runtime::unloaded::everything_that_is_asked",
+            "real_runtime::unloaded::every_request_about_an_unloaded_thread",
         ],
         why: "0.133.0 has no `thread/items/list`, so the SDK refuses it with `UnsupportedByRuntime`. 0.144.4 responds that it \
               does not support the method yet. `thread.read().include_turns(true)` returns the items with their turns, with \
@@ -74,7 +74,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         versions: &["0.133.0"],
         tests: &[
             "real_runtime::unloaded::a_thread_that_has_not_run_yet_has_no_turns_and_no_items",
-            "real_runtime::unloaded::what_an_ephemeral_thread_has_not",
+            "real_runtime::unloaded::listing_turns_or_items_of_an_ephemeral_thread",
         ],
         why: "The tests also list items, which 0.133.0 cannot do. The turns of a thread that has not run yet are an empty list \
               with every version.",
@@ -89,7 +89,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.133.0"],
-        tests: &["real_runtime::unloaded::a_thread_that_is_not_there"],
+        tests: &["real_runtime::unloaded::a_missing_thread"],
         why: "0.133.0 has no `thread/delete`, which the test needs first.",
         sort: Sort::Unseen,
     },
@@ -120,7 +120,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
-        tests: &["real_runtime::recovering::a_turn_that_has_ended"],
+        tests: &["real_runtime::recovering::a_finished_turn"],
         why: "0.133.0 and 0.144.4 record a failed turn as a completed one without a final response, and `recover` cannot tell \
               them apart. A turn that its handle still observes fails with every version.",
         sort: Sort::Lacking,
@@ -128,8 +128,8 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         versions: &["0.133.0"],
         tests: &[
-            "real_runtime::interrupting::an_interrupted_turn_takes_its_commands",
-            "real_runtime::interrupting::an_explicit_interrupt_returns_when_the_commands",
+            "real_runtime::interrupting::an_interrupt_ends_the_commands",
+            "real_runtime::interrupting::an_explicit_interrupt_returns_after_the_commands",
         ],
         why: "0.133.0 has no `thread/backgroundTerminals/list` and `…/terminate`. It can only end all commands of a thread \
               (`thread/backgroundTerminals/clean`), including those of earlier turns. The SDK interrupts the turn and lets its \
@@ -141,7 +141,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         versions: &["0.133.0", "0.144.4", "0.154.0"],
         tests: &[
             "real_runtime::commands::the_output_of_a_command",
-            "real_runtime::commands::of_a_long_output",
+            "real_runtime::commands::the_item_of_a_long_output",
             "real_runtime::environment",
         ],
         why: "0.154.0 and older may omit the first output of a command from its item. 0.144.4 and older may report the end of a \
@@ -151,7 +151,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
-        tests: &["surface_threads::the_approval_mode_of_a_thread_is_kept_by_its_fork"],
+        tests: &["surface_threads::a_fork_keeps_the_approval_mode"],
         why: "Before 0.149.0 a fork gets the configured approval policy, not its thread's: the fork of a thread with \
               `ApprovalMode::DenyAll` may ask again. Set `.approval_mode(…)` when you fork. A resume keeps the mode with every \
               version.",
@@ -179,7 +179,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real_runtime::login::a_login_of_any_kind",
             "real_runtime::login::a_login_with_a_code",
             "real_runtime::login::a_closed_client",
-            "real_runtime::login::the_account_is_there",
+            "real_runtime::login::the_account_is_available",
         ],
         why: "0.133.0 and 0.144.4 use OpenAI's login service only, and the tests replace that service. The behavior of these \
               runtimes after a person has logged in is unknown.",
@@ -187,7 +187,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.154.0"],
-        tests: &["real_runtime::login::the_account_is_there"],
+        tests: &["real_runtime::login::the_account_is_available"],
         why: "0.154.0 reports the end of a login before it has the account, so an immediate `account()` usually returns none. \
               Wait for `Notification::AccountUpdated`, which follows.",
         sort: Sort::Lacking,

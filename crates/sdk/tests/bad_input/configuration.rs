@@ -16,7 +16,7 @@ with_both_clients! {
         }
     }
 
-    fn an_override_that_the_runtime_refuses_is_told_in_its_words(start, _wait) {
+    fn an_override_that_the_runtime_refuses_fails_with_its_message(start, _wait) {
         let model = Model::start();
         let error = start!(model.config().config_override("model_reasoning_effort", "[1]")).unwrap_err();
         assert_eq!((error.kind(), error.method()), (ErrorKind::Handshake, Some("initialize")));
@@ -24,7 +24,7 @@ with_both_clients! {
         assert!(text.contains("model_reasoning_effort") && text.contains("stderr_tail="), "{text}");
     }
 
-    fn a_configuration_file_that_the_runtime_refuses_is_told_in_its_words(start, wait) {
+    fn a_configuration_file_that_the_runtime_refuses_fails_with_its_message(start, wait) {
         let model = Model::start();
         model.add_config("= = broken\n").unwrap();
         // It starts all the same, but starts no thread.
@@ -35,7 +35,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_folder_that_is_not_there_is_named(start, _wait) {
+    fn a_missing_folder_is_named_in_the_error(start, _wait) {
         let model = Model::start();
         let missing = model.folder().join("missing");
         let error = start!(model.config().cwd(&missing)).unwrap_err();
@@ -44,7 +44,7 @@ with_both_clients! {
         assert!(text.contains(missing.to_str().unwrap()) && text.contains("create it"), "{text}");
     }
 
-    fn a_file_is_no_folder(start, _wait) {
+    fn a_file_in_place_of_the_folder_is_refused(start, _wait) {
         let model = Model::start();
         let file = model.folder().join("file");
         std::fs::write(&file, "").unwrap();
@@ -60,7 +60,7 @@ with_both_clients! {
         assert!(error.to_string().contains("launch_args_override"), "{error}");
     }
 
-    fn a_blank_program_or_name_is_refused_by_the_name_of_its_setter(start, _wait) {
+    fn a_blank_program_or_name_is_refused_and_names_the_setter(start, _wait) {
         for text in ["", " ", "a\0b"] {
             // Another program could be found.
             let error = start!(CodexConfig::new().codex_bin(text)).unwrap_err();
@@ -72,7 +72,7 @@ with_both_clients! {
         }
     }
 
-    fn variables_that_cannot_be_are_refused(start, _wait) {
+    fn invalid_environment_variables_are_refused(start, _wait) {
         for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "x\0y")] {
             let error = start!(CodexConfig::new().env(name, value)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{name:?}={value:?}");
@@ -85,7 +85,7 @@ with_both_clients! {
         }
     }
 
-    fn a_thread_in_a_folder_that_is_not_there_gets_an_answer(start, wait) {
+    fn a_thread_in_a_missing_folder_gets_a_response(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
         // What the runtime makes of it is its own; it must not hang or harm the client.

@@ -44,7 +44,7 @@ fn assert_handshake(mark: &Mark, error: &Error, program: &str) {
 }
 
 with_both_clients! {
-    fn one_that_ends_at_once(start, _wait) {
+    fn a_program_that_exits_at_once(start, _wait) {
         let mark = Mark::new();
         let error = start!(mark.config().launch_args_override(["true"])).unwrap_err();
         assert_handshake(&mark, &error, "true");
@@ -52,21 +52,21 @@ with_both_clients! {
         assert!(text.contains("exit status: 0") && text.contains("check that it is a Codex runtime"), "{text}");
     }
 
-    fn one_that_echoes(start, _wait) {
+    fn a_program_that_echoes(start, _wait) {
         let mark = Mark::new();
         let error = start!(mark.config().launch_args_override(["cat"])).unwrap_err();
         assert_handshake(&mark, &error, "cat");
         assert!(error.to_string().contains("does not speak the app-server protocol"), "{error}");
     }
 
-    fn one_that_floods(start, _wait) {
+    fn a_program_that_floods(start, _wait) {
         let mark = Mark::new();
         let error = start!(mark.config().launch_args_override(["yes"])).unwrap_err();
         assert_handshake(&mark, &error, "yes");
         assert!(error.to_string().contains("it wrote \"y\""), "{error}");
     }
 
-    fn one_that_floods_without_a_line_end(start, _wait) {
+    fn a_program_that_floods_without_a_line_end(start, _wait) {
         let mark = Mark::new();
         let config = mark.config().start_deadline(Duration::from_millis(500));
         let endless = ["sh", "-c", "yes | tr -d '\\n'"];
@@ -76,7 +76,7 @@ with_both_clients! {
         mark.trace.wait_gone(&[]);
     }
 
-    fn one_that_says_nothing(start, _wait) {
+    fn a_program_that_prints_nothing(start, _wait) {
         let mark = Mark::new();
         let config = mark.config().start_deadline(Duration::from_millis(300));
         let error = start!(config.launch_args_override(["sleep", "1000"])).unwrap_err();
@@ -85,7 +85,7 @@ with_both_clients! {
         assert!(mark.trace.processes().is_empty());
     }
 
-    fn one_that_prints_rubbish_and_ends(start, _wait) {
+    fn a_program_that_prints_garbage_and_exits(start, _wait) {
         let mark = Mark::new();
         let config = mark.script("#!/bin/sh\necho 'Welcome to My Tool 1.0!'\necho 'Bye.'\n");
         let error = start!(config).unwrap_err();
@@ -94,7 +94,7 @@ with_both_clients! {
         assert!(text.contains("Welcome to My Tool 1.0!") && text.contains("Bye."), "{text}");
     }
 
-    fn one_that_prints_rubbish_and_says_no_more(start, _wait) {
+    fn a_program_that_prints_garbage_and_falls_silent(start, _wait) {
         let mark = Mark::new();
         let config = mark.script("#!/bin/sh\necho 'Welcome to My Tool 1.0!'\nwhile read -r line; do :; done\n");
         let error = start!(config.start_deadline(Duration::from_millis(500))).unwrap_err();
@@ -104,7 +104,7 @@ with_both_clients! {
         assert!(mark.trace.processes().is_empty());
     }
 
-    fn one_that_prints_rubbish_without_end(start, _wait) {
+    fn a_program_that_prints_garbage_forever(start, _wait) {
         let mark = Mark::new();
         let text = "#!/bin/sh\nfor n in $(seq 65); do echo rubbish $n; done\nexec cat > /dev/null\n";
         let error = start!(mark.script(text)).unwrap_err();
@@ -113,13 +113,13 @@ with_both_clients! {
         assert!(text.contains("it wrote \"rubbish 65\"") && text.contains("\"rubbish 1\""), "{text}");
     }
 
-    fn one_that_prints_binary_rubbish(start, _wait) {
+    fn a_program_that_prints_binary_garbage(start, _wait) {
         let mark = Mark::new();
         let error = start!(mark.script("#!/bin/sh\nprintf '\\377\\376\\000\\n'\n")).unwrap_err();
         assert_handshake(&mark, &error, mark.path().join("codex").to_str().unwrap());
     }
 
-    fn one_that_speaks_another_protocol(start, _wait) {
+    fn a_program_that_speaks_another_protocol(start, _wait) {
         for line in ["{\\\"ok\\\":true}", "42", "[1]", "{\\\"id\\\":1}"] {
             let mark = Mark::new();
             let config = mark.script(&format!("#!/bin/sh\nprintf '%s\\n' \"{line}\"\nexec cat > /dev/null\n"));
@@ -129,7 +129,7 @@ with_both_clients! {
         }
     }
 
-    fn one_that_complains_and_fails(start, _wait) {
+    fn a_program_that_prints_an_error_and_fails(start, _wait) {
         let mark = Mark::new();
         let config = mark.script("#!/bin/sh\necho 'error: first' >&2\necho 'error: no such subcommand' >&2\nexit 3\n");
         let error = start!(config).unwrap_err();
@@ -139,20 +139,20 @@ with_both_clients! {
         assert!(text.contains("stderr_tail=error: first\nerror: no such subcommand"), "{text}");
     }
 
-    fn one_that_dies_by_a_signal(start, _wait) {
+    fn a_program_that_dies_by_a_signal(start, _wait) {
         let mark = Mark::new();
         let error = start!(mark.script("#!/bin/sh\nkill -9 $$\n")).unwrap_err();
         assert_handshake(&mark, &error, "codex");
         assert!(error.to_string().contains("signal: 9"), "{error}");
     }
 
-    fn one_that_closes_its_output_and_lives_on(start, _wait) {
+    fn a_program_that_closes_its_output_and_lives_on(start, _wait) {
         let mark = Mark::new();
         let error = start!(mark.script("#!/bin/sh\nexec cat >&-\n")).unwrap_err();
         assert_handshake(&mark, &error, "codex");
     }
 
-    fn one_that_never_reads(start, _wait) {
+    fn a_program_that_never_reads(start, _wait) {
         let mark = Mark::new();
         let config = mark.script("#!/bin/sh\nexec sleep 1000 <&-\n").start_deadline(Duration::from_millis(300));
         let error = start!(config).unwrap_err();
@@ -160,7 +160,7 @@ with_both_clients! {
         assert!(mark.trace.processes().is_empty());
     }
 
-    fn one_that_leaves_a_child_with_its_output(start, _wait) {
+    fn a_program_that_leaves_its_output_to_a_child(start, _wait) {
         let mark = Mark::new();
         // The child holds stdout and stderr open after its parent has gone.
         let config = mark.script("#!/bin/sh\nsleep 1000 &\necho $! > $MARK_OF_THE_TEST/child\nexit 5\n");

@@ -5,7 +5,7 @@ use openai_codex::{CodexConfig, ErrorKind};
 use crate::support::with_both_clients;
 
 with_both_clients! {
-    fn a_program_that_is_not_there_is_named(start, _wait) {
+    fn a_missing_program_is_named_in_the_error(start, _wait) {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("codex");
         let error = start!(CodexConfig::new().codex_bin(&missing)).unwrap_err();
@@ -13,7 +13,7 @@ with_both_clients! {
         assert!(error.to_string().contains(missing.to_str().unwrap()), "{error}");
     }
 
-    fn a_folder_is_no_program(start, _wait) {
+    fn a_folder_in_place_of_the_program_is_refused(start, _wait) {
         let folder = tempfile::tempdir().unwrap();
         let error = start!(CodexConfig::new().codex_bin(folder.path())).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::RuntimeNotFound);
@@ -21,7 +21,7 @@ with_both_clients! {
         assert!(text.contains(folder.path().to_str().unwrap()) && text.contains("folder"), "{text}");
     }
 
-    fn a_file_that_cannot_be_executed_says_so(start, _wait) {
+    fn a_file_without_execute_permission_is_refused(start, _wait) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("codex");
         std::fs::write(&file, "#!/bin/sh\n").unwrap();
@@ -31,7 +31,7 @@ with_both_clients! {
         assert!(text.contains(file.to_str().unwrap()) && text.contains("chmod +x"), "{text}");
     }
 
-    fn a_program_that_the_system_refuses_is_named(start, _wait) {
+    fn a_program_that_the_system_cannot_start_is_named_in_the_error(start, _wait) {
         let folder = tempfile::tempdir().unwrap();
         let program = crate::support::program(folder.path(), "codex", "\x7fELF, but not really");
         let error = start!(CodexConfig::new().codex_bin(&program)).unwrap_err();
@@ -39,7 +39,7 @@ with_both_clients! {
         assert!(error.to_string().contains(program.to_str().unwrap()), "{error}");
     }
 
-    fn a_missing_program_of_an_overriding_command_line_is_named(start, _wait) {
+    fn a_missing_program_of_an_overriding_command_line_is_named_in_the_error(start, _wait) {
         let config = CodexConfig::new().launch_args_override(["/no/such/program", "app-server"]);
         let error = start!(config).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Spawn);

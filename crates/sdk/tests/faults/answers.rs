@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 #[test]
-fn answers_in_reverse_reach_those_who_asked() {
+fn responses_in_reverse_order_reach_their_callers() {
     bounded_async(async || {
         let methods: Vec<String> = (0..100).map(|n| format!("test/{n}")).collect();
         let answers = methods.iter().map(|method| (method.as_str(), json!(method)));
@@ -29,7 +29,7 @@ fn answers_in_reverse_reach_those_who_asked() {
 }
 
 with_both_clients! {
-    fn an_answer_that_comes_twice_or_for_nobody_disturbs_nobody(start, wait) {
+    fn a_duplicate_or_unknown_response_is_ignored(start, wait) {
         let script = answering()
             .expect("test/a")
             .respond_twice(json!("first"), json!("second"))
@@ -51,7 +51,7 @@ with_both_clients! {
         assert!(wait!(events.next()).is_none());
     }
 
-    fn an_answer_with_neither_result_nor_error_fails_its_request_at_once(start, wait) {
+    fn a_response_with_neither_result_nor_error_fails_its_request_at_once(start, wait) {
         let script = answering().expect("thread/read").respond_with_nothing().expect("turn/start");
         let server = Server::new(script.respond_with_nothing());
         let codex = start!(server.config()).unwrap();
@@ -64,7 +64,7 @@ with_both_clients! {
         works_and_closes!(codex, wait, server);
     }
 
-    fn an_answer_of_another_shape_names_the_field(start, wait) {
+    fn a_response_of_another_shape_fails_with_the_field_name(start, wait) {
         let script = answering()
             .always("thread/loaded/list", json!({"data": [1]}))
             .always("turn/start", json!({"turn": {"id": "u", "status": 3}}))
@@ -82,7 +82,7 @@ with_both_clients! {
         works_and_closes!(codex, wait, server);
     }
 
-    fn an_overloaded_server_says_so_and_nothing_is_tried_again_unasked(start, wait) {
+    fn an_overloaded_server_is_not_retried_by_default(start, wait) {
         let busy = Answer::error(-32001, "Server overloaded; retry later.");
         let server = Server::new(answering().always_answer("turn/start", busy));
         let codex = start!(server.config()).unwrap();
@@ -96,7 +96,7 @@ with_both_clients! {
 }
 
 #[test]
-fn an_overloaded_server_is_tried_again_when_that_is_asked_for() {
+fn an_overloaded_server_is_retried_on_request() {
     bounded_async(async || {
         let mut script = answering();
         for _ in 0..2 {

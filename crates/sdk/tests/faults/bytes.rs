@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 with_both_clients! {
-    fn a_turn_comes_byte_by_byte(start, wait) {
+    fn a_turn_that_arrives_byte_by_byte_is_complete(start, wait) {
         let server = Server::new(whole_turn(answering().chunked(Chunks::Of(1)), "u"));
         let codex = start!(server.config()).unwrap();
         let result = wait!(wait!(codex.thread_start().send()).unwrap().run("go")).unwrap();
@@ -17,7 +17,7 @@ with_both_clients! {
         works_and_closes!(codex, wait, server);
     }
 
-    fn garbage_between_the_lines_is_told_and_skipped(start, wait) {
+    fn garbage_between_lines_is_reported_and_skipped(start, wait) {
         let spoiled = messages::delta("t", "u", "i", "never seen");
         let script = answering()
             .start_turn("t", "u")
@@ -53,7 +53,7 @@ with_both_clients! {
         assert_eq!((reasons.len(), utf8), (5, 3), "{reasons:?}");
     }
 
-    fn half_a_line_and_the_end_is_the_end_of_the_connection(start, wait) {
+    fn half_a_line_at_the_end_of_the_output_ends_the_connection(start, wait) {
         let end = messages::turn_completed("t", messages::turn("u", "completed"));
         let server = Server::new(answering().start_turn("t", "u").stderr("last words").exit_within(end, 60, 9));
         let codex = start!(server.config()).unwrap();
@@ -71,7 +71,7 @@ with_both_clients! {
 }
 
 #[test]
-fn a_line_of_64_mib_is_an_event_like_any_other() {
+fn a_line_of_64_mib_is_an_ordinary_event() {
     bounded(|| {
         const SIZE: u64 = 64 << 20;
         let long = messages::item_completed("t", "u", messages::agent_message("j", "short"));
@@ -87,7 +87,7 @@ fn a_line_of_64_mib_is_an_event_like_any_other() {
 }
 
 #[test]
-fn two_hundred_mib_of_stderr_hold_nothing_up() {
+fn two_hundred_mib_of_stderr_block_nothing() {
     bounded(|| {
         let script = whole_turn(answering().flood_stderr(200 << 20), "u");
         let server = Server::new(script.expect("test/go").stderr("the very last").exit(3));

@@ -12,7 +12,7 @@ fn silent() -> Script {
 }
 
 with_both_clients! {
-    fn a_close_in_the_middle_of_a_turn_tells_every_stream_and_can_be_repeated(start, wait) {
+    fn a_close_during_a_turn_ends_every_stream_and_can_be_repeated(start, wait) {
         let model = Model::start();
         let gate = model.gate();
         model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
@@ -54,7 +54,7 @@ with_both_clients! {
 }
 
 #[test]
-fn closes_of_many_threads_all_return_and_end_everything_that_is_open() {
+fn concurrent_closes_all_return_and_end_everything_open() {
     bounded(|| {
         let server = Server::new(silent());
         let codex = Codex::with_config(server.config()).unwrap();
@@ -89,7 +89,7 @@ fn closes_of_many_threads_all_return_and_end_everything_that_is_open() {
 }
 
 #[test]
-fn closes_and_calls_of_many_threads_at_once_end_one_way_or_the_other() {
+fn concurrent_closes_and_calls_all_return() {
     bounded(|| {
         let server = Server::new(answering());
         for _ in 0..4 {

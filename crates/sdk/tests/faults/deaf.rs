@@ -20,7 +20,7 @@ pub(crate) fn assert_timed_out(error: &Error, thread: &str) {
 }
 
 with_both_clients! {
-    fn requests_to_a_server_that_does_not_read_end_at_their_deadlines(start, wait) {
+    fn requests_to_a_server_that_does_not_read_time_out(start, wait) {
         let script = answering().start_turn("t", "u").expect("test/go").stop_reading().respond(json!({}));
         // It can still speak.
         let script = script.agent_message("t", "u", "i", ["done"]).complete_turn("t", "u");
@@ -40,7 +40,7 @@ with_both_clients! {
         assert!(server.trace.processes().is_empty());
     }
 
-    fn a_server_that_has_closed_its_input_is_lost_at_the_next_request(start, wait) {
+    fn a_server_that_closed_its_input_is_lost_at_the_next_request(start, wait) {
         let script = answering().start_turn("t", "u").expect("test/go").close_stdin().respond(json!({}));
         let server = Server::new(script);
         let codex = start!(server.config()).unwrap();
@@ -56,7 +56,7 @@ with_both_clients! {
 }
 
 #[test]
-fn a_turn_that_was_given_up_before_the_server_read_again_does_not_run_on() {
+fn an_abandoned_turn_does_not_run_when_the_server_reads_again() {
     bounded(|| {
         let signs = tempfile::tempdir().unwrap();
         let go = signs.path().join("go");

@@ -82,7 +82,7 @@ fn waits_for_logins_and_their_cancels() {
 }
 
 #[test]
-fn a_login_whose_start_was_dropped_ends_in_nobodys_way() {
+fn a_login_whose_start_was_dropped_does_not_affect_other_logins() {
     bounded_async(async || {
         let script = answering()
             .expect_as("dropped", "account/login/start")

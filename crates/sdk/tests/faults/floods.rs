@@ -17,7 +17,7 @@ fn characters_of_one(pour: &Pour) -> u64 {
 }
 
 #[test]
-fn a_million_events_of_one_turn_keep_no_other_turn_waiting() {
+fn a_million_events_of_one_turn_do_not_delay_another_turn() {
     bounded(|| {
         const HALF: u64 = 500_000;
         let flood = || Pour::deltas(HALF, "a", "ua", "i", 150);
@@ -64,7 +64,7 @@ fn a_million_events_of_one_turn_keep_no_other_turn_waiting() {
 }
 
 #[test]
-fn ten_thousand_requests_at_once_get_their_own_answers() {
+fn ten_thousand_concurrent_requests_get_their_own_responses() {
     bounded_async(async || {
         let method = |n: usize| format!("test/{n}");
         let script = (0..10_000).fold(answering(), |script, n| script.always(method(n), json!(n)));
@@ -82,7 +82,7 @@ fn ten_thousand_requests_at_once_get_their_own_answers() {
 }
 
 #[test]
-fn a_thousand_turns_at_once_get_their_own_events_in_order() {
+fn a_thousand_concurrent_turns_get_their_own_events_in_order() {
     bounded_async(async || {
         const TURNS: usize = 1_000;
         const ROUNDS: usize = 10;

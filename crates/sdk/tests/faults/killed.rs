@@ -14,7 +14,7 @@ fn kill(id: u32, signal: &str) {
 }
 
 #[test]
-fn it_is_killed_before_it_answers_initialize() {
+fn a_runtime_killed_before_its_initialize_response_fails_the_handshake() {
     bounded_async(async || {
         let server = Server::new(Script::new().expect("initialize").hang());
         let codex = AsyncCodex::with_config(server.config());
@@ -37,7 +37,7 @@ fn it_is_killed_before_it_answers_initialize() {
 }
 
 #[test]
-fn the_runtime_is_killed_as_soon_as_it_is_there_and_the_next_start_works() {
+fn after_a_runtime_is_killed_at_its_start_the_next_start_works() {
     bounded_async(async || {
         let model = Model::start();
         let codex = AsyncCodex::with_config(model.config());
@@ -70,7 +70,7 @@ fn the_runtime_is_killed_as_soon_as_it_is_there_and_the_next_start_works() {
 }
 
 #[test]
-fn a_runtime_that_is_stopped_is_closed_all_the_same() {
+fn close_ends_a_stopped_runtime() {
     bounded_async(async || {
         let model = Model::start();
         let gate = model.gate();

@@ -53,7 +53,7 @@ fn deltas(stream: TurnStream) -> Vec<(String, u64)> {
 }
 
 #[test]
-fn a_stream_that_is_not_read_ends_alone_above_its_limit() {
+fn an_unread_stream_above_its_limit_ends_alone() {
     bounded(|| {
         const ROUNDS: usize = 10;
         const PIECES: usize = 200;
@@ -99,7 +99,7 @@ fn a_stream_that_is_not_read_ends_alone_above_its_limit() {
 }
 
 #[test]
-fn a_stream_that_is_read_at_the_end_has_all_of_the_text_in_fewer_events() {
+fn a_stream_read_at_the_end_has_all_text_in_fewer_events() {
     bounded(|| {
         const PIECES: usize = 5_000;
         let server = Server::new(ends(two_turns().pour(pour(0..PIECES))));

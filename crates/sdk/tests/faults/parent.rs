@@ -37,7 +37,7 @@ fn kill_in_the_middle_of_a_turn(model: &Model, ready: impl FnOnce()) -> Duration
 }
 
 #[test]
-fn the_runtime_of_a_program_that_is_killed_ends_by_itself() {
+fn the_runtime_of_a_killed_program_exits() {
     bounded(|| {
         let model = Model::start();
         let gate = model.gate();
@@ -49,7 +49,7 @@ fn the_runtime_of_a_program_that_is_killed_ends_by_itself() {
 }
 
 #[test]
-fn so_does_a_command_that_it_runs() {
+fn a_command_of_a_killed_program_ends_with_the_runtime() {
     bounded(|| {
         let model = Model::start();
         let started = model.folder().join("started");

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{Server, answering, assert_error, whole_turn, with_both_clients, works_and_closes};
 
 with_both_clients! {
-    fn what_nobody_knows_is_passed_on_as_it_is(start, wait) {
+    fn unknown_and_undecodable_messages_keep_their_json(start, wait) {
         let script = answering()
             .start_turn("t", "u")
             .notify("turn/ofTomorrow", json!({"threadId": "t", "turnId": "u", "x": 1}))
@@ -52,7 +52,7 @@ with_both_clients! {
         assert_eq!(answer["error"]["code"], -32601);
     }
 
-    fn an_end_that_cannot_be_read_is_an_end(start, wait) {
+    fn an_undecodable_turn_completed_ends_the_turn(start, wait) {
         let script = answering()
             .start_turn("t", "u")
             .send(messages::turn_completed("t", json!({"id": "u", "status": 3, "items": "none"})));
@@ -70,7 +70,7 @@ with_both_clients! {
         works_and_closes!(codex, wait, server);
     }
 
-    fn a_known_question_of_another_shape_is_refused_and_answered(start, wait) {
+    fn a_malformed_server_request_is_declined(start, wait) {
         let script = answering()
             .start_turn("t", "u")
             .ask("q", "item/commandExecution/requestApproval", json!({"threadId": "t", "turnId": "u", "itemId": 7}))

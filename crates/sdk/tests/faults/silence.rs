@@ -17,7 +17,7 @@ fn read(status: Value) -> Value {
 }
 
 with_both_clients! {
-    fn a_turn_whose_end_never_comes_is_lost_when_the_server_knows_of_none(start, wait) {
+    fn a_turn_without_an_end_is_lost_when_the_server_reports_it_over(start, wait) {
         let script = answering()
             .always("thread/read", read(json!({"type": "idle"})))
             .start_turn("t", "u")
@@ -40,7 +40,7 @@ with_both_clients! {
     }
 
     // With the usual patience with silent turns, two minutes, this would not end in the time of a test.
-    fn a_turn_whose_thread_comes_to_rest_is_lost_in_seconds(start, wait) {
+    fn a_turn_whose_thread_becomes_idle_is_lost_in_seconds(start, wait) {
         let error = json!({"message": "the model is gone", "codexErrorInfo": null, "additionalDetails": null});
         let status = json!({"type": "systemError"});
         let script = answering()
@@ -61,7 +61,7 @@ with_both_clients! {
         works_and_closes!(codex, wait, server);
     }
 
-    fn a_turn_that_is_silent_and_at_work_is_waited_for(start, wait) {
+    fn a_silent_turn_at_work_is_not_lost(start, wait) {
         let at_work = json!({"type": "active", "activeFlags": []});
         let running = json!({"data": [messages::turn("u", "inProgress")], "nextCursor": null});
         let script = answering()
@@ -80,7 +80,7 @@ with_both_clients! {
         works_and_closes!(codex, wait, server);
     }
 
-    fn half_a_line_and_then_silence_ends_at_the_deadline(start, wait) {
+    fn half_a_line_and_then_silence_times_out(start, wait) {
         let end = messages::turn_completed("t", messages::turn("u", "completed"));
         let server = Server::new(answering().start_turn("t", "u").stall(end, 60));
         let codex = start!(server.config().request_deadline(Duration::from_millis(300))).unwrap();
@@ -96,7 +96,7 @@ with_both_clients! {
         assert!(server.trace.processes().is_empty());
     }
 
-    fn a_request_that_is_never_answered_ends_at_its_deadline_alone(start, wait) {
+    fn a_request_without_a_response_times_out_alone(start, wait) {
         let server = Server::new(answering().always_answer("test/silent", Answer::Silence));
         let codex = start!(server.config().class_deadline(MethodClass::Quick, Duration::from_millis(300))).unwrap();
         let error = wait!(codex.request_raw("test/silent", json!({"threadId": "t"}))).unwrap_err();

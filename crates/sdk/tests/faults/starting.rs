@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::support::{Server, assert_error, with_both_clients};
 
 with_both_clients! {
-    fn it_ends_within_its_answer_to_initialize(start, _wait) {
+    fn a_program_that_exits_within_its_initialize_response_fails_the_handshake(start, _wait) {
         let half = json!({"id": 1, "result": messages::initialize_response()});
         let script = Script::new().expect("initialize").stderr("last words").exit_within(half, 30, 4);
         let server = Server::new(script);
@@ -21,14 +21,14 @@ with_both_clients! {
         assert!(server.trace.processes().is_empty());
     }
 
-    fn it_closes_its_output_instead_of_answering(start, _wait) {
+    fn a_program_that_closes_its_output_instead_of_responding_fails_the_handshake(start, _wait) {
         let server = Server::new(Script::new().expect("initialize").close_stdout().hang());
         let error = start!(server.config()).unwrap_err();
         assert_error(&error, ErrorKind::Handshake, Some("initialize"), None, &["closed its output", "check"]);
         assert!(server.trace.processes().is_empty());
     }
 
-    fn it_says_half_of_its_answer_and_no_more(start, _wait) {
+    fn a_program_that_sends_half_of_its_response_times_out(start, _wait) {
         let half = json!({"id": 1, "result": messages::initialize_response()});
         let server = Server::new(Script::new().expect("initialize").stall(half, 30));
         let error = start!(server.config().start_deadline(Duration::from_millis(300))).unwrap_err();
@@ -36,7 +36,7 @@ with_both_clients! {
         assert!(server.trace.processes().is_empty());
     }
 
-    fn it_answers_initialize_with_nothing(start, _wait) {
+    fn an_initialize_response_without_a_result_fails_the_handshake(start, _wait) {
         let server = Server::new(Script::new().expect("initialize").respond_with_nothing());
         let error = start!(server.config()).unwrap_err();
         assert_error(&error, ErrorKind::Handshake, Some("initialize"), None, &["does not speak"]);

@@ -34,7 +34,7 @@ impl Deaf {
 }
 
 with_both_clients! {
-    fn a_server_that_heeds_nothing_is_killed(start, wait) {
+    fn close_kills_a_server_that_ignores_signals(start, wait) {
         let deaf = Deaf::new();
         let server = deaf.server();
         let codex = start!(server.config()).unwrap();
@@ -74,7 +74,7 @@ fn a_server_that_hangs_is_terminated() {
 }
 
 #[test]
-fn a_drop_ends_a_process_that_heeds_nothing() {
+fn a_drop_kills_a_process_that_ignores_signals() {
     bounded(|| {
         let deaf = Deaf::new();
         let server = deaf.server();

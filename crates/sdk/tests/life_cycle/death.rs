@@ -21,7 +21,7 @@ fn die(script: Script) -> Script {
 }
 
 with_both_clients! {
-    fn in_the_middle_of_a_request(start, wait) {
+    fn a_death_during_a_request_fails_it(start, wait) {
         let server = Server::new(die(Script::standard().start_thread("t").expect("thread/read")));
         let codex = start!(server.config()).unwrap();
         let mut events = codex.events();
@@ -44,7 +44,7 @@ with_both_clients! {
         assert!(server.trace.processes().is_empty());
     }
 
-    fn in_the_middle_of_a_turn(start, wait) {
+    fn a_death_during_a_turn_ends_its_streams_after_their_events(start, wait) {
         let turn = Script::standard().start_thread("t").start_turn("t", "u");
         let script = die(turn.send(messages::delta("t", "u", "i", "he")).expect("test/go"));
         let server = Server::new(script);
@@ -71,7 +71,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn while_a_turn_is_awaited(start, wait) {
+    fn a_death_while_a_turn_is_awaited_fails_the_wait(start, wait) {
         let server = Server::new(die(Script::standard().start_thread("t").start_turn("t", "u")));
         let codex = start!(server.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -81,7 +81,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn before_a_turn_is_answered(start, wait) {
+    fn a_death_before_the_turn_response_fails_the_turn(start, wait) {
         let script = Script::standard()
             .start_thread("t")
             .expect("turn/start")
@@ -94,7 +94,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn after_the_end_of_a_turn_it_does_not_matter(start, wait) {
+    fn a_death_after_a_turn_does_not_affect_its_result(start, wait) {
         let turn = Script::standard().start_thread("t").start_turn("t", "u");
         let server = Server::new(die(turn.agent_message("t", "u", "i", ["done"]).complete_turn("t", "u")));
         let codex = start!(server.config()).unwrap();
@@ -113,7 +113,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn it_closes_its_output_and_lives_on(start, wait) {
+    fn a_server_that_closes_its_output_and_lives_on_is_lost(start, wait) {
         let script = Script::standard().start_thread("t").start_turn("t", "u").expect("test/go").close_stdout();
         let server = Server::new(script.expect_end());
         let codex = start!(server.config()).unwrap();
@@ -128,7 +128,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn everything_that_waits_is_told(start, wait) {
+    fn a_death_fails_every_pending_call(start, wait) {
         let script = Script::standard().start_thread("a").start_thread("b");
         let script = script.start_turn("a", "ua").start_turn("b", "ub").expect("test/go");
         let server = Server::new(die(script));

@@ -166,7 +166,7 @@ with_both_clients! {
         assert_eq!(playing.finish().unwrap().exit_code, Some(1));
     }
 
-    fn in_the_middle_of_a_turn(start, wait) {
+    fn a_death_during_a_turn_fails_it_and_the_next_call_restarts(start, wait) {
         let first = named("first").start_thread("t").start_turn("t", "u");
         let first = dies(first.send(messages::delta("t", "u", "i", "he")).expect("test/go"));
         let second = named("second").expect("thread/resume").respond(resumed());
@@ -204,7 +204,7 @@ with_both_clients! {
         assert_eq!(lives.starts(), 2);
     }
 
-    fn before_a_turn_is_answered(start, wait) {
+    fn a_death_before_the_turn_response_does_not_repeat_the_turn(start, wait) {
         let first = dies(Script::standard().start_thread("t").expect("turn/start"));
         let lives = Lives::new([Some(first), Some(runs(resumes(), "v"))]);
         let codex = start!(lives.config(at_once())).unwrap();
@@ -220,7 +220,7 @@ with_both_clients! {
         assert_eq!(texts, ["go", "again"]);
     }
 
-    fn twice(start, wait) {
+    fn a_client_restarts_twice(start, wait) {
         let second = dies(resumes().start_turn("t", "v"));
         let first = dies(Script::standard().start_thread("t").start_turn("t", "u"));
         let lives = Lives::new([Some(first), Some(second), Some(runs(resumes(), "w"))]);
@@ -233,7 +233,7 @@ with_both_clients! {
         assert_eq!((lives.starts(), count(&lives.received(), "thread/resume")), (3, 2));
     }
 
-    fn a_start_that_fails_is_made_again(start, wait) {
+    fn a_failed_restart_is_retried(start, wait) {
         let lives = Lives::new([Some(mortal()), None, None, Some(runs(resumes(), "u"))]);
         let codex = start!(lives.config(at_once())).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -275,7 +275,7 @@ with_both_clients! {
         assert_eq!(wait!(thread.run("go")).unwrap_err().kind(), ErrorKind::Closed);
     }
 
-    fn after_the_window_there_are_attempts_again(start, wait) {
+    fn attempts_are_available_again_after_the_window(start, wait) {
         let lives = Lives::new([Some(mortal()), None, Some(runs(resumes(), "u"))]);
         // A window without length has always passed; within a call attempts count all the same.
         let codex = start!(lives.config(at_once().max_attempts(1).window(Duration::ZERO))).unwrap();
@@ -287,14 +287,14 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_first_start_that_fails_is_not_made_again(start, wait) {
+    fn a_failed_first_start_is_not_retried(start, wait) {
         let lives = Lives::new([None, Some(Script::standard())]);
         let error = start!(lives.config(at_once())).err().unwrap();
         assert_eq!((error.kind(), lives.starts()), (ErrorKind::Handshake, 1));
         assert!(!error.to_string().contains("new runtime"), "{error}");
     }
 
-    fn a_client_that_is_not_used_starts_nothing(start, wait) {
+    fn an_unused_client_does_not_restart(start, wait) {
         let lives = Lives::new([Some(mortal()), Some(Script::standard())]);
         let codex = start!(lives.config(at_once())).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -335,7 +335,7 @@ with_both_clients! {
         }
     }
 
-    fn a_thread_that_cannot_be_resumed_says_so(start, wait) {
+    fn a_thread_that_cannot_be_resumed_is_an_error(start, wait) {
         let refuses = "no rollout found for thread id t";
         let second = Script::standard().expect("thread/resume").respond_error(-32600, refuses);
         let second = runs(second.then(Script::new().expect("thread/resume").respond(resumed())), "u");
@@ -353,7 +353,7 @@ with_both_clients! {
         assert_eq!(count(&lives.received(), "turn/start"), 1);
     }
 
-    fn an_ephemeral_thread_has_gone(start, wait) {
+    fn an_ephemeral_thread_is_lost(start, wait) {
         let mut opened = messages::thread_start_response("t");
         opened["thread"]["ephemeral"] = true.into();
         let first = dies(Script::standard().expect("thread/start").respond(opened).expect("test/die"));
@@ -368,7 +368,7 @@ with_both_clients! {
         assert_eq!(count(&lives.received(), "thread/resume"), 0);
     }
 
-    fn a_threads_bounds_are_restored_before_anything_runs_in_it(start, wait) {
+    fn a_threads_settings_are_restored_before_anything_runs_in_it(start, wait) {
         let with = |policy: Value| {
             let mut opened = messages::thread_start_response("t");
             opened["sandbox"] = policy;
@@ -405,7 +405,7 @@ with_both_clients! {
         }
     }
 
-    fn a_threads_handlers_are_still_its_own(start, wait) {
+    fn a_thread_keeps_its_handlers(start, wait) {
         let approval = json!({"threadId": "t", "turnId": "u", "itemId": "i", "command": "ls", "cwd": "/", "startedAtMs": 0});
         let method = "item/commandExecution/requestApproval";
         let second = Script::standard().expect("thread/resume").respond(messages::thread_start_response("t"));
@@ -418,7 +418,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_transport_cannot_be_had_again(start, wait) {
+    fn a_client_of_a_transport_does_not_restart(start, wait) {
         let (transport, playing) = Script::standard().start_thread("t").exit(0).connect().unwrap();
         let codex = start!(CodexConfig::new().restart(at_once()), transport).unwrap();
         let mut events = codex.events();
@@ -435,7 +435,7 @@ with_both_clients! {
         drop(playing);
     }
 
-    fn a_policy_that_makes_no_sense_is_refused_before_anything_is_started(start, wait) {
+    fn an_invalid_policy_is_refused_before_the_start(start, wait) {
         let lives = Lives::new([Some(Script::standard())]);
         let error = start!(lives.config(at_once().max_attempts(0))).err().unwrap();
         assert_eq!((error.kind(), lives.starts()), (ErrorKind::InvalidConfig, 0));
@@ -471,7 +471,7 @@ fn concurrent_first_uses_start_one_runtime_and_resume_once() {
 }
 
 #[test]
-fn a_resume_that_is_dropped_is_made_by_the_next_use() {
+fn a_dropped_resume_is_repeated_by_the_next_use() {
     bounded_async(async || {
         let signs = tempfile::tempdir().unwrap();
         let go = signs.path().join("go");

@@ -8,7 +8,7 @@ use super::commands::command;
 use crate::support::{Model, with_both_clients};
 
 with_both_clients! {
-    fn without_a_handler_what_is_asked_is_declined_and_the_turn_ends(start, wait) {
+    fn without_a_handler_requests_are_declined_and_the_turn_ends(start, wait) {
         let model = Model::start();
         let target = model.folder().join("written");
         let line = format!("echo x > {}", target.display());
@@ -32,7 +32,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn deny_all_asks_nobody_and_writes_nothing(start, wait) {
+    fn deny_all_requests_no_approval_and_writes_nothing(start, wait) {
         let model = Model::start();
         let target = model.folder().join("written");
         let line = format!("echo x > {}", target.display());

@@ -74,7 +74,7 @@ fn written(folder: &Path) -> Vec<String> {
 }
 
 with_both_clients! {
-    fn a_patch_is_what_the_handler_decides(start, wait) {
+    fn the_handler_decides_about_a_patch(start, wait) {
         for (decision, there) in [(FileDecision::Decline, false), (FileDecision::Accept, true)] {
             let model = Model::start();
             model.reply(ModelToolCall::apply_patch("*** Add File: patched\n+one\n"));
@@ -122,7 +122,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn permissions_hold_as_far_as_they_are_granted(start, wait) {
+    fn only_granted_permissions_apply(start, wait) {
         type Grant = fn(&openai_codex::PermissionsApproval) -> PermissionsRequestApprovalResponse;
         let grants: [(Grant, bool); 3] = [
             (|request| request.grant_file_system(), true),
@@ -165,7 +165,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn an_mcp_server_gets_what_it_wants_to_know(start, wait) {
+    fn an_mcp_server_gets_the_elicited_values(start, wait) {
         let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
         let server = McpServer::new().tool(McpTool::elicit("greet", "your name?", schema));
         let model = Model::start();

@@ -43,7 +43,7 @@ impl Asked {
 }
 
 with_both_clients! {
-    fn what_the_reviewer_allows_runs_outside_the_sandbox_and_nobody_else_is_asked(start, wait) {
+    fn an_allowed_command_runs_outside_the_sandbox_without_a_request_to_the_client(start, wait) {
         let (model, target) = model_that_wants_out(Verdict::allow());
         let codex = start!(model.config()).unwrap();
         let mut events = codex.events();
@@ -69,7 +69,7 @@ with_both_clients! {
         assert_eq!(action["justification"], "because");
     }
 
-    fn what_the_reviewer_denies_does_not_run_and_the_model_is_told_why(start, wait) {
+    fn a_denied_command_does_not_run_and_the_model_gets_the_reason(start, wait) {
         let (model, target) = model_that_wants_out(Verdict::deny("too much is at stake"));
         let codex = start!(model.config()).unwrap();
         let mut events = codex.events();
@@ -104,7 +104,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn nobody_reviews_what_stays_in_the_sandbox(start, wait) {
+    fn commands_inside_the_sandbox_are_not_reviewed(start, wait) {
         let model = Model::start();
         model.review_with(Verdict::allow());
         model.reply(ModelToolCall::exec_command("echo hi"));

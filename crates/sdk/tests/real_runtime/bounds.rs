@@ -41,7 +41,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_thread_that_has_not_run_yet_is_resumed_with_what_is_named(start, wait) {
+    fn a_thread_that_has_not_run_yet_is_resumed_with_the_options_of_the_call(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
         let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::WorkspaceWrite);
@@ -97,7 +97,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn what_a_loaded_thread_cannot_be_given_is_an_error_before_anything_runs(start, wait) {
+    fn an_option_that_a_loaded_thread_cannot_change_is_an_error_before_anything_runs(start, wait) {
         let model = Model::start();
         model.reply("first");
         let codex = start!(model.config()).unwrap();
@@ -123,7 +123,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_thread_that_is_not_loaded_takes_everything(start, wait) {
+    fn an_unloaded_thread_accepts_every_option(start, wait) {
         let model = Model::start();
         model.reply("first");
         let codex = start!(model.config()).unwrap();
@@ -141,7 +141,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn without_the_experimental_methods_a_bound_that_does_not_hold_is_an_error(start, wait) {
+    fn without_the_experimental_methods_a_setting_that_is_not_applied_is_an_error(start, wait) {
         let model = Model::start();
         model.reply("first");
         let codex = start!(model.config().experimental_api(false)).unwrap();
@@ -157,7 +157,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_bound_of_a_turn_that_would_join_is_an_error_and_not_sent(start, wait) {
+    fn a_setting_of_a_turn_that_would_join_is_an_error_and_not_sent(start, wait) {
         let model = Model::start();
         let gate = model.gate();
         model.reply(ModelReply::new().delta("first").pause(&gate));
@@ -190,7 +190,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_fork_has_what_it_names(start, wait) {
+    fn a_fork_gets_the_options_of_the_call(start, wait) {
         let model = Model::start();
         model.reply("first");
         let codex = start!(model.config()).unwrap();

@@ -32,7 +32,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn of_a_long_output_the_item_has_the_first_and_the_last_512_kib(start, wait) {
+    fn the_item_of_a_long_output_has_the_first_and_the_last_512_kib(start, wait) {
         const HALF: usize = 512 << 10;
         let model = Model::start();
         model.reply(ModelToolCall::exec_command("head -c 3145728 /dev/zero | tr '\\0' x"));
@@ -114,7 +114,7 @@ with_both_clients! {
         assert_eq!(last.unwrap().unwrap_err().kind(), ErrorKind::Closed);
     }
 
-    fn a_command_of_no_turn_runs_too(start, wait) {
+    fn a_command_outside_any_turn_runs(start, wait) {
         use openai_codex::{methods, types::CommandExecParams};
         let model = Model::start();
         let codex = start!(model.config()).unwrap();

@@ -19,7 +19,7 @@ pub(crate) fn kill(model: &Model) {
 
 #[cfg(target_os = "linux")]
 with_both_clients! {
-    fn a_turn_ends_with_an_error_after_what_had_come(start, wait) {
+    fn a_killed_runtime_ends_a_turn_with_an_error_after_its_events(start, wait) {
         let model = Model::start();
         let gate = model.gate();
         model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
@@ -45,7 +45,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn its_commands_end_with_it(start, wait) {
+    fn the_commands_of_a_killed_runtime_end_with_it(start, wait) {
         let model = Model::start();
         let started = model.folder().join("started");
         model.reply(ModelToolCall::exec_command(format!("touch {}; sleep 1000", started.display())));
@@ -114,7 +114,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn what_bounds_a_thread_bounds_it_in_a_new_runtime(start, wait) {
+    fn a_thread_keeps_its_settings_in_a_new_runtime(start, wait) {
         let model = Model::start();
         model.reply("first");
         // What a thread gets that says nothing.
@@ -144,7 +144,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn the_configuration_of_a_thread_is_told_to_a_new_runtime(start, wait) {
+    fn a_new_runtime_gets_the_configuration_of_the_thread(start, wait) {
         // The runtime does not store it: whoever resumes the thread without a word is offered the tool again.
         for by_itself in [true, false] {
             let model = Model::start();

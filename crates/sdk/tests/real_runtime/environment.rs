@@ -62,7 +62,7 @@ with_both_clients! {
 }
 
 #[test]
-fn what_is_set_on_the_host_changes_nothing() {
+fn the_hosts_environment_does_not_affect_a_turn() {
     bounded(|| {
         let host = tempfile::tempdir().unwrap();
         // A profile that waits for something, as one of a version manager does for its lock.

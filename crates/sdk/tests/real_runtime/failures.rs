@@ -7,7 +7,7 @@ use openai_codex_testkit::{ModelReply, ModelToolCall, Usage};
 use crate::support::{Model, texts, version, with_both_clients};
 
 with_both_clients! {
-    fn a_failed_turn_is_an_error_with_the_models_words(start, wait) {
+    fn a_failed_turn_is_an_error_with_the_models_message(start, wait) {
         let model = Model::start();
         model.reply(ModelReply::failed("boom from mock model"));
         model.reply("fine again");
@@ -22,7 +22,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_failed_turn_keeps_what_was_paid_for(start, wait) {
+    fn a_failed_turn_keeps_its_items_and_usage(start, wait) {
         let model = Model::start();
         let first = ModelReply::new().delta("on it").call(ModelToolCall::exec_command("echo 1"));
         model.reply(first.usage(Usage::new(11, 7)));
@@ -59,7 +59,7 @@ with_both_clients! {
         assert_eq!(status, Some(TurnStatus::Failed));
         wait!(codex.close()).unwrap();
     }
-    fn a_working_folder_that_was_removed_is_named(start, wait) {
+    fn a_removed_working_folder_is_named_in_the_error(start, wait) {
         let model = Model::start();
         let folder = tempfile::tempdir().unwrap();
         let codex = start!(model.config().cwd(folder.path())).unwrap();

@@ -32,7 +32,7 @@ fn wire(phase: Phase) -> MessagePhase {
 }
 
 with_both_clients! {
-    fn the_last_final_answer_or_the_last_without_a_phase(start, wait) {
+    fn the_final_response_is_the_last_final_answer_or_the_last_message_without_a_phase(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
         for (messages, expected) in CASES {

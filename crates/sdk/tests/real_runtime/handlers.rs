@@ -48,7 +48,7 @@ impl RequestHandler for Note {
 }
 
 with_both_clients! {
-    fn what_a_closure_accepts_happens(start, wait) {
+    fn a_command_that_a_closure_accepts_runs(start, wait) {
         let (model, target) = wants_out();
         let config = model.config().on_command_approval(|request| {
             assert_eq!(request.reason.as_deref(), Some("because"));
@@ -64,7 +64,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn the_rule_of_the_documentation_accepts_one_command_and_nothing_that_only_contains_it(start, wait) {
+    fn the_documented_handler_accepts_the_exact_command_only(start, wait) {
         let model = Model::start();
         let shell = |shell: &str| ModelToolCall::exec_command("git status").escalate("because").arg("shell", shell);
         let others = [
@@ -109,7 +109,7 @@ with_both_clients! {
         assert_eq!(asked.last().unwrap().0.command_actions, first.command_actions);
     }
 
-    fn what_a_future_accepts_happens(start, wait) {
+    fn a_command_that_a_future_accepts_runs(start, wait) {
         let (model, target) = wants_out();
         let config = model.config().on_command_approval(|request| async move {
             // A timer of the executor that it runs on.
@@ -126,7 +126,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn what_is_declined_does_not_happen(start, wait) {
+    fn a_declined_command_does_not_run(start, wait) {
         let (model, target) = wants_out();
         let codex = start!(model.config()).unwrap();
         let options = codex.thread_start().sandbox(Sandbox::ReadOnly).on_command_approval(|_| Decision::Decline);
@@ -138,7 +138,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_handler_that_fails_in_whatever_way_allows_nothing_and_the_turn_ends(start, wait) {
+    fn a_failing_handler_allows_nothing_and_the_turn_ends(start, wait) {
         type Failing = fn(CommandApproval) -> Reply<Decision>;
         let ways: [(Failing, &str); 4] = [
             (|_| Reply::error("the database is gone"), "the database is gone"),
@@ -166,7 +166,7 @@ with_both_clients! {
         }
     }
 
-    fn an_answer_can_come_from_elsewhere(start, wait) {
+    fn a_reply_can_be_completed_from_another_thread(start, wait) {
         let (model, target) = wants_out();
         let (ask, asked) = mpsc::channel::<(CommandApproval, Responder<Decision>)>();
         let config = model.config().on_command_approval(move |request| {
@@ -185,7 +185,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_handler_may_call_its_client_and_interrupt_the_turn_that_asks(start, wait) {
+    fn a_handler_can_call_its_client_and_interrupt_its_turn(start, wait) {
         let (model, target) = wants_out();
         let config = model.config().on_command_approval(|request| {
             let codex = request.codex()?;
@@ -202,7 +202,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn an_async_handler_may_call_its_client_in_the_middle_of_a_turn(start, wait) {
+    fn an_async_handler_can_call_its_client_during_a_turn(start, wait) {
         let (model, target) = wants_out();
         let config = model.config().on_command_approval(|request| async move {
             let codex = request.async_codex()?;
@@ -219,7 +219,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn everything_is_accepted_by_the_handler_that_says_so(start, wait) {
+    fn accept_every_approval_accepts_everything(start, wait) {
         let (model, target) = wants_out();
         let codex = start!(model.config().handler(AcceptEveryApproval)).unwrap();
         let thread = wait!(codex.thread_start().sandbox(Sandbox::ReadOnly).send()).unwrap();

@@ -53,7 +53,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_deadline_of_any_length_ends_the_turn(start, wait) {
+    fn a_time_limit_of_any_length_ends_the_turn(start, wait) {
         let model = Model::start();
         let gate = model.gate();
         model.fallback(ModelReply::new().pause(&gate).delta("too late"));
@@ -70,7 +70,7 @@ with_both_clients! {
     }
 
     // The runtime does not answer an interrupt of a turn that has just ended.
-    fn interrupting_what_has_ended_is_fine(start, wait) {
+    fn interrupting_a_finished_turn_is_not_an_error(start, wait) {
         let model = Model::start();
         model.fallback("hello");
         let codex = start!(model.config()).unwrap();
@@ -107,7 +107,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn input_joins_the_turn_that_runs_or_starts_one(start, wait) {
+    fn input_joins_the_running_turn_or_starts_one(start, wait) {
         let model = Model::start();
         let gate = model.gate();
         model.reply(ModelReply::new().pause(&gate).call(ModelToolCall::exec_command("true")));
@@ -131,7 +131,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn an_interrupted_turn_takes_its_commands_with_it(start, wait) {
+    fn an_interrupt_ends_the_commands_of_its_turn(start, wait) {
         let folder = tempfile::tempdir().unwrap();
         let pid = folder.path().join("pid");
         let model = Model::start();
@@ -158,7 +158,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn an_explicit_interrupt_returns_when_the_commands_are_ended(start, wait) {
+    fn an_explicit_interrupt_returns_after_the_commands_ended(start, wait) {
         let folder = tempfile::tempdir().unwrap();
         let model = Model::start();
         let call = ModelToolCall::new("exec_command", json!({"cmd": "exec sleep 1000", "yield_time_ms": 250}));
@@ -177,7 +177,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_turn_that_is_given_up_runs_no_command(start, wait) {
+    fn an_abandoned_turn_runs_no_command(start, wait) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("written");
         let model = Model::start();

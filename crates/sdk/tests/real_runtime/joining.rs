@@ -11,7 +11,7 @@ fn user_messages(result: &RunResult) -> usize {
 }
 
 with_both_clients! {
-    fn both_handles_run_to_the_same_end(start, wait) {
+    fn both_handles_of_a_joined_turn_get_the_same_result(start, wait) {
         let model = Model::start();
         let gate = model.gate();
         // A command, so that the model is asked again, and may answer to what joined meanwhile.
@@ -42,7 +42,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn dropping_one_handle_leaves_the_other_complete(start, wait) {
+    fn dropping_one_handle_does_not_affect_the_other(start, wait) {
         let model = Model::start();
         let gate = model.gate();
         model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));

@@ -14,7 +14,7 @@ fn goes_on() -> ModelReply {
 }
 
 with_both_clients! {
-    fn a_streamed_turn_has_a_deadline_too(start, wait) {
+    fn a_time_limit_applies_to_a_streamed_turn(start, wait) {
         let model = Model::start();
         let gate = model.gate();
         model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
@@ -38,7 +38,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_deadline_holds_when_the_handle_is_gone(start, wait) {
+    fn a_time_limit_applies_after_the_handle_is_dropped(start, wait) {
         let model = Model::start();
         let gate = model.gate();
         model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
@@ -56,7 +56,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_silent_turn_is_interrupted_and_keeps_what_it_has(start, wait) {
+    fn an_inactive_turn_is_interrupted_and_keeps_its_results(start, wait) {
         let model = Model::start();
         let gate = model.gate();
         model.reply(goes_on());
@@ -71,7 +71,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_turn_beyond_its_model_requests_is_interrupted(start, wait) {
+    fn a_turn_above_its_limit_of_model_requests_is_interrupted(start, wait) {
         let model = Model::start();
         model.reply(goes_on());
         model.reply(goes_on());
@@ -89,7 +89,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_turn_beyond_its_tokens_is_interrupted(start, wait) {
+    fn a_turn_above_its_token_limit_is_interrupted(start, wait) {
         let model = Model::start();
         model.reply(goes_on().usage(Usage::new(40, 2)));
         model.reply(goes_on().usage(Usage::new(50, 8)));
@@ -106,7 +106,7 @@ with_both_clients! {
     }
 
     // Nothing is gained by interrupting what ends by itself.
-    fn a_turn_that_ends_with_its_budget_is_whole(start, wait) {
+    fn a_turn_that_ends_at_its_budget_is_complete(start, wait) {
         let model = Model::start();
         model.reply(goes_on());
         model.reply("done");
@@ -120,7 +120,7 @@ with_both_clients! {
     }
 
     // The limits of a call that joins a turn are not those of the turn.
-    fn a_joined_call_ends_its_own_wait_alone(start, wait) {
+    fn a_limit_of_a_joined_call_ends_only_its_own_wait(start, wait) {
         let model = Model::start();
         let gate = model.gate();
         model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));

@@ -139,7 +139,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_login_of_any_kind_replaces_the_one_that_waits(start, wait) {
+    fn a_login_of_any_kind_replaces_a_pending_one(start, wait) {
         let _browser = Browser::get();
         let (service, model) = (AuthService::start(), model_with_accounts());
         let codex = start!(at(&service, &model)).unwrap();
@@ -195,7 +195,7 @@ with_both_clients! {
         }
     }
 
-    fn the_account_is_there_when_its_login_has_ended(start, wait) {
+    fn the_account_is_available_when_its_login_ends(start, wait) {
         let (service, model) = (AuthService::start(), model_with_accounts());
         let codex = start!(at(&service, &model)).unwrap();
         let login = wait!(codex.login_chatgpt_device_code()).unwrap();

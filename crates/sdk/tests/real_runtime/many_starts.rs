@@ -8,7 +8,7 @@ use crate::support::{Model, bounded_async};
 
 // Of so many requests in one breath, runtime 0.163.0 refuses some, and leaves others without an answer.
 #[test]
-fn two_hundred_turns_start_in_one_breath() {
+fn two_hundred_concurrent_turns_all_start() {
     bounded_async(async || {
         const TURNS: usize = 200;
         let model = Model::start();

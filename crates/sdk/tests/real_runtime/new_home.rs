@@ -77,7 +77,7 @@ fn the_program_that_starts_a_client() {
 }
 
 with_both_clients! {
-    fn a_client_starts_although_others_that_take_no_lock_make_the_databases(start, wait) {
+    fn a_client_starts_while_programs_without_the_lock_create_the_databases(start, wait) {
         for _ in 0..TIMES {
             let model = Model::start();
             let mut others = Vec::new();
@@ -96,7 +96,7 @@ with_both_clients! {
         }
     }
 
-    fn a_home_whose_databases_cannot_be_made_says_so(start, _wait) {
+    fn a_home_whose_databases_cannot_be_created_is_an_error(start, _wait) {
         let model = Model::start();
         // Whatever number this runtime gives its database, a folder is in its place.
         for number in 1..30 {

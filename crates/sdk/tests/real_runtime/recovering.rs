@@ -9,7 +9,7 @@ use crate::support::{Model, with_both_clients};
 
 #[cfg(target_os = "linux")]
 with_both_clients! {
-    fn the_error_of_a_lost_turn_holds_what_had_come(start, wait) {
+    fn the_error_of_a_lost_turn_holds_its_partial_result(start, wait) {
         let model = Model::start();
         model.reply(ModelReply::new().delta("first").call(ModelToolCall::exec_command("echo hi")));
         let gate = model.gate();
@@ -33,7 +33,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_turn_that_has_ended_is_recovered_with_its_answer(start, wait) {
+    fn a_finished_turn_is_recovered_with_its_final_response(start, wait) {
         let model = Model::start();
         model.reply("done");
         model.reply(ModelReply::failed("boom"));
@@ -60,7 +60,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_compaction_can_be_interrupted_as_soon_as_it_is_there(start, wait) {
+    fn a_compaction_can_be_interrupted_right_after_its_start(start, wait) {
         let model = Model::start();
         model.reply("done");
         let gate = model.gate();

@@ -22,7 +22,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn without_the_experimental_api_it_is_refused(start, wait) {
+    fn an_experimental_method_is_refused_without_the_experimental_api(start, wait) {
         let model = Model::start();
         let codex = start!(model.config().experimental_api(false)).unwrap();
         let call = codex.request::<methods::CollaborationModeList>(CollaborationModeListParams::new());
@@ -32,7 +32,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_method_by_its_name(start, wait) {
+    fn a_method_can_be_sent_by_name(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -44,7 +44,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn what_the_runtime_does_not_know_it_refuses(start, wait) {
+    fn the_runtime_refuses_an_unknown_method(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
         let unknown = wait!(codex.request_raw("of/tomorrow", json!({}))).unwrap_err();

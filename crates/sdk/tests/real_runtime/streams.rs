@@ -39,7 +39,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn two_turns_of_two_threads_see_their_own(start, wait) {
+    fn turns_of_two_threads_see_only_their_own_events(start, wait) {
         let model = Model::start();
         let (left_gate, right_gate) = (model.gate(), model.gate());
         model.reply_when(

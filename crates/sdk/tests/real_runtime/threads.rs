@@ -35,7 +35,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn reading_turns_of_an_ephemeral_thread_is_refused_in_the_servers_words(start, wait) {
+    fn reading_turns_of_an_ephemeral_thread_fails_with_the_servers_message(start, wait) {
         let model = Model::start();
         model.reply("one");
         let codex = start!(model.config()).unwrap();
@@ -95,7 +95,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn two_threads_are_two(start, wait) {
+    fn two_threads_are_independent(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
         let first = wait!(codex.thread_start().send()).unwrap();
@@ -123,7 +123,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_turn_of_an_unsubscribed_thread_goes_on_and_says_nothing(start, wait) {
+    fn a_turn_of_an_unsubscribed_thread_goes_on_without_events(start, wait) {
         let model = Model::start();
         let gate = model.gate();
         model.reply(ModelReply::new().delta("one").pause(&gate));

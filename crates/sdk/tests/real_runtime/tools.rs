@@ -51,7 +51,7 @@ fn statuses(result: &RunResult) -> Vec<DynamicToolCallStatus> {
 }
 
 with_both_clients! {
-    fn the_model_is_told_what_a_tool_returns(start, wait) {
+    fn the_model_gets_the_output_of_a_tool(start, wait) {
         let model = Model::start();
         model.reply(calls("lookup", json!({"part_number": "AB-12"})));
         model.reply(calls("count", json!({})));
@@ -142,7 +142,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_tool_may_call_its_client_and_hears_of_the_end_of_its_turn(start, wait) {
+    fn a_tool_can_call_its_client_and_is_canceled_with_its_turn(start, wait) {
         let model = Model::start();
         model.reply(calls("stop", json!({})));
         let (told, tells) = mpsc::channel();
@@ -158,7 +158,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn tools_that_cannot_be_are_refused_before_anything_is_sent(start, wait) {
+    fn invalid_tools_are_refused_before_anything_is_sent(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
         let twice = codex.thread_start().tools([lookup(), lookup()]);

@@ -84,7 +84,7 @@ fn recorded(model: &Model) -> String {
 
 with_both_clients! {
     // What the rest protects against. If this fails, the runtime has changed, and the page `guide::trust` needs a look.
-    fn left_alone_the_runtime_records_an_undecided_folder_and_runs_what_it_brings(start, wait) {
+    fn the_runtime_alone_records_an_undecided_folder_and_runs_its_servers(start, wait) {
         let (model, place) = (Model::start(), Place::new());
         let codex = start!(model.config()).unwrap();
         let mut events = codex.events();
@@ -264,7 +264,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_sandbox_that_comes_from_the_configuration_counts(start, wait) {
+    fn a_sandbox_from_the_configuration_applies(start, wait) {
         let place = Place::new();
         let folder = place.repository("repository");
         for (users, own) in [
@@ -362,7 +362,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn what_the_program_says_about_projects_counts(start, wait) {
+    fn the_programs_project_settings_apply(start, wait) {
         let (model, place) = (Model::start(), Place::new());
         let folder = place.repository("repository");
         let text = folder.to_str().unwrap();
@@ -385,7 +385,7 @@ with_both_clients! {
     }
 
     // The runtime has not heard of what the program decides when it is asked about the worktree.
-    fn a_programs_trust_in_a_main_checkout_runs_nothing_that_a_worktree_brings(start, wait) {
+    fn a_programs_trust_in_a_main_checkout_does_not_extend_to_a_worktrees_configuration(start, wait) {
         let (model, place) = (Model::start(), Place::new());
         let (main, tree) = (place.repository("main"), place.at("tree"));
         worktree(&main, &tree);
@@ -401,7 +401,7 @@ with_both_clients! {
     }
 
     // A folder's rules let commands out of any sandbox, and its hooks are commands.
-    fn rules_and_hooks_of_an_undecided_folder_do_not_count(start, wait) {
+    fn rules_and_hooks_of_an_undecided_folder_have_no_effect(start, wait) {
         let (model, place) = (Model::start(), Place::new());
         let folder = place.at("repository");
         std::fs::create_dir_all(folder.join(".codex/rules")).unwrap();

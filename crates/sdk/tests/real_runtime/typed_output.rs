@@ -50,7 +50,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_model_that_does_not_keep_to_the_schema_is_found_out(start, wait) {
+    fn a_response_that_does_not_fit_the_schema_is_an_error(start, wait) {
         let model = Model::start();
         model.reply(r#"{"name": "Sagarmatha", "metres": "high", "first_climbed": null}"#);
         let codex = start!(model.config()).unwrap();
@@ -64,7 +64,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_mismatch_goes_back_to_the_model_if_asked_for(start, wait) {
+    fn retry_on_mismatch_sends_the_error_back_to_the_model(start, wait) {
         let model = Model::start();
         let reply = |text: &str| ModelReply::text(text).usage(Usage::new(10, 1));
         model.reply(reply(r#"{"name": "Sagarmatha", "metres": "high", "first_climbed": null}"#));

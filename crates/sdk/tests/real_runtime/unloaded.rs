@@ -26,7 +26,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_thread_that_was_let_go_of_is_bounded_as_before_in_every_use(start, wait) {
+    fn an_unloaded_thread_keeps_its_settings_in_every_use(start, wait) {
         let model = Model::start();
         model.reply("one");
         // What a thread gets that says nothing.
@@ -53,7 +53,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn everything_that_is_asked_of_a_thread_that_was_let_go_of_works(start, wait) {
+    fn every_request_about_an_unloaded_thread_works(start, wait) {
         let model = Model::start();
         model.reply("one");
         model.fallback("more");
@@ -83,7 +83,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn an_archived_thread_says_so_and_can_still_be_read(start, wait) {
+    fn an_archived_thread_is_an_error_and_can_still_be_read(start, wait) {
         let model = Model::start();
         model.reply("one");
         let codex = start!(model.config()).unwrap();
@@ -106,7 +106,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_thread_that_is_not_there_has_a_kind_of_its_own(start, wait) {
+    fn a_missing_thread_has_its_own_error_kind(start, wait) {
         let model = Model::start();
         model.reply("one");
         let codex = start!(model.config()).unwrap();
@@ -141,7 +141,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn what_an_ephemeral_thread_has_not_is_said(start, wait) {
+    fn listing_turns_or_items_of_an_ephemeral_thread_is_an_error(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().ephemeral(true).send()).unwrap();
@@ -155,7 +155,7 @@ with_both_clients! {
         }
         wait!(codex.close()).unwrap();
     }
-    fn an_older_handle_does_not_give_a_thread_back_its_wider_bounds(start, wait) {
+    fn an_older_handle_does_not_restore_wider_settings(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
         let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);

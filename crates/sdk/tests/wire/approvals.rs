@@ -27,7 +27,7 @@ fn of_method(messages: &[Value], method: &str) -> Vec<Value> {
 }
 
 with_both_clients! {
-    fn a_thread_gets_the_mode_that_is_asked_for(start, wait) {
+    fn a_thread_gets_the_requested_mode(start, wait) {
         let script = Script::standard().always_answer("thread/start", Answer::Opens(messages::thread_start_response("t")));
         let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
@@ -38,7 +38,7 @@ with_both_clients! {
         assert_eq!(of_method(&playing.finish().unwrap().messages(), "thread/start"), expected());
     }
 
-    fn a_turn_sends_a_mode_only_when_told(start, wait) {
+    fn a_turn_sends_a_mode_only_if_it_is_set(start, wait) {
         let turns = ["u1", "u2", "u3", "u4"];
         let script = turns.into_iter().fold(Script::standard().start_thread("t"), |script, turn| {
             script.start_turn("t", turn).complete_turn("t", turn)

@@ -13,7 +13,7 @@ fn answer(turn: &str) -> serde_json::Value {
 }
 
 with_both_clients! {
-    fn events_before_the_answer_belong_to_the_handle(start, wait) {
+    fn events_before_the_response_belong_to_the_handle(start, wait) {
         let script = Script::standard()
             .start_thread("t")
             .expect("turn/start")
@@ -42,7 +42,7 @@ with_both_clients! {
         }
     }
 
-    fn a_pending_request_swallows_no_events(start, wait) {
+    fn a_pending_request_does_not_lose_events(start, wait) {
         let warning = json!({"summary": "general", "details": null});
         let script = Script::standard()
             .start_thread("t")
@@ -70,7 +70,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn events_of_another_turn_do_not_leak_into_one_that_is_being_started(start, wait) {
+    fn events_of_another_turn_do_not_reach_a_starting_turn(start, wait) {
         let script = Script::standard()
             .start_thread("t")
             .expect("turn/start")
@@ -124,7 +124,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn events_of_a_turn_that_nobody_holds_are_not_kept_for_a_later_one(start, wait) {
+    fn events_of_an_unclaimed_turn_do_not_reach_a_later_turn(start, wait) {
         let script = Script::standard()
             .start_thread("t")
             .agent_message("t", "u", "x", ["before"])
@@ -142,7 +142,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn a_threads_observer_sees_that_thread_alone(start, wait) {
+    fn a_threads_observer_sees_only_its_thread(start, wait) {
         let script = Script::standard()
             .start_thread("a")
             .start_thread("b")

@@ -14,7 +14,7 @@ use super::handlers::{UNKNOWN, answers, cases, turn_asking};
 use crate::support::with_both_clients;
 
 with_both_clients! {
-    fn what_a_handler_passes_on_the_next_one_answers(start, wait) {
+    fn when_a_handler_passes_the_next_one_answers(start, wait) {
         struct Passes;
         impl RequestHandler for Passes {}
         let (method, params, _) = cases().remove(5);
@@ -29,7 +29,7 @@ with_both_clients! {
         assert_eq!(answers(&received)[0]["result"], json!({"decision": "cancel"}));
     }
 
-    fn a_resumed_thread_is_asked_by_the_handler_that_it_was_resumed_with(start, wait) {
+    fn a_resumed_thread_uses_the_handler_of_its_resume(start, wait) {
         let (method, params, _) = cases().remove(5);
         let resumed = Answer::Result(messages::thread_start_response("t"));
         // What is pending may come before the answer to the resume.
@@ -46,7 +46,7 @@ with_both_clients! {
         assert_eq!(answers(&received)[0]["result"], json!({"decision": "accept"}));
     }
 
-    fn what_has_waited_for_its_turn_too_long_is_not_asked_any_more(start, wait) {
+    fn a_request_that_timed_out_in_the_queue_does_not_reach_its_handler(start, wait) {
         // As many as may block at once, and one more.
         const ASKED: usize = 65;
         let (method, params, _) = cases().remove(5);
@@ -76,7 +76,7 @@ with_both_clients! {
         assert!(asked.load(Ordering::SeqCst) < ASKED);
     }
 
-    fn futures_that_block_do_not_keep_closures_from_answering(start, wait) {
+    fn blocking_futures_do_not_delay_closures(start, wait) {
         let (command, params, _) = cases().remove(5);
         let (file, file_params, _) = cases().remove(6);
         let script = Script::standard()
@@ -107,7 +107,7 @@ with_both_clients! {
         assert_eq!(answers(&received)[0]["result"], json!({"decision": "acceptForSession"}));
     }
 
-    fn a_thread_that_closes_does_not_change_who_decides_for_those_it_has_spawned(start, wait) {
+    fn a_closed_thread_still_handles_requests_of_its_sub_agents(start, wait) {
         let (method, _, _) = cases().remove(5);
         let spawned = |id: &str, parent: &str| {
             let mut thread = messages::thread(id);
@@ -140,7 +140,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn a_thread_has_its_handlers_from_the_answer_on(start, wait) {
+    fn a_thread_has_its_handlers_from_the_response_on(start, wait) {
         let (method, params, _) = cases().remove(5);
         // In one breath with the answer that opens the thread.
         let script = Script::standard()
@@ -158,7 +158,7 @@ with_both_clients! {
         assert_eq!(answers(&received)[0]["result"], json!({"decision": "cancel"}));
     }
 
-    fn what_a_handler_holds_may_be_dropped_only_outside_of_event_loops(start, wait) {
+    fn handlers_are_dropped_outside_event_loops(start, wait) {
         let script = Script::standard()
             .start_thread("t")
             .start_turn("t", "u")
@@ -177,7 +177,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn a_model_is_not_set_to_decide_on_a_resumed_thread_that_keeps_its_handler(start, wait) {
+    fn auto_review_is_refused_for_a_resumed_thread_that_keeps_its_handler(start, wait) {
         use openai_codex::types::CommandExecutionApprovalDecision::Decline;
         use openai_codex::{ApprovalMode, Tool};
         let (transport, playing) = crate::support::opens_any_thread().connect().unwrap();
@@ -214,7 +214,7 @@ with_both_clients! {
         assert!(!received.iter().any(|message| message["method"].as_str().unwrap_or("").starts_with("thread/")));
     }
 
-    fn an_unsubscribed_thread_is_asked_by_nobody_and_starts_no_turn(start, wait) {
+    fn an_unsubscribed_thread_has_no_handlers_and_starts_no_turn(start, wait) {
         let (method, params, _) = cases().remove(5);
         let script = Script::standard()
             .start_thread("t")
@@ -311,7 +311,7 @@ with_both_clients! {
 }
 
 #[test]
-fn a_resume_that_nobody_waits_for_leaves_the_thread_the_handlers_that_it_had() {
+fn an_abandoned_resume_leaves_the_threads_handlers_in_place() {
     use std::task::{Context, Waker};
     let (method, params, _) = cases().remove(5);
     for had in [true, false] {

@@ -211,14 +211,14 @@ fn failure(answer: &Value) -> &str {
 }
 
 #[test]
-fn the_cases_are_all_requests_of_the_protocol() {
+fn the_cases_cover_all_server_requests() {
     let mut all: Vec<_> = table::SERVER_REQUESTS.iter().map(|request| request.method).collect();
     all.push(UNKNOWN);
     assert_eq!(cases().iter().map(|(method, ..)| *method).collect::<Vec<_>>(), all);
 }
 
 with_both_clients! {
-    fn a_handler_answers(start, wait) {
+    fn a_handlers_decision_is_the_response(start, wait) {
         for (method, params, expected) in cases() {
             let (transport, playing) = turn_asking(method, params).connect().unwrap();
             let codex = start!(CodexConfig::new().handler(Answers(|| Do::Answer)), transport).unwrap();
@@ -230,7 +230,7 @@ with_both_clients! {
         }
     }
 
-    fn a_handler_that_fails_or_panics_answers_with_an_error_and_is_an_event(start, wait) {
+    fn a_handler_that_fails_or_panics_responds_with_an_error_and_emits_an_event(start, wait) {
         type Way = fn() -> Do;
         for (way, expected) in [((|| Do::Fail) as Way, "no idea"), (|| Do::Panic, "a bug")] {
             for (method, params, _) in cases() {
@@ -256,7 +256,7 @@ with_both_clients! {
         }
     }
 
-    fn a_handler_that_outlives_its_deadline_answers_with_an_error(start, wait) {
+    fn a_handler_that_times_out_responds_with_an_error(start, wait) {
         for (method, params, _) in cases() {
             let (transport, playing) = turn_asking(method, params).connect().unwrap();
             let config = CodexConfig::new().handler_deadline(Duration::from_millis(1));
@@ -271,7 +271,7 @@ with_both_clients! {
         }
     }
 
-    fn a_handler_is_told_that_its_answer_is_no_longer_wanted(start, wait) {
+    fn a_handler_is_canceled_when_its_response_is_no_longer_wanted(start, wait) {
         for (method, params, _) in cases() {
             let folder = tempfile::tempdir().unwrap();
             let begun = folder.path().join("begun");
@@ -295,7 +295,7 @@ with_both_clients! {
         }
     }
 
-    fn the_end_of_a_turn_cancels_what_it_has_asked(start, wait) {
+    fn the_end_of_a_turn_cancels_its_requests(start, wait) {
         let (method, params, _) = cases().remove(5);
         let folder = tempfile::tempdir().unwrap();
         let begun = folder.path().join("begun");
@@ -337,7 +337,7 @@ with_both_clients! {
         assert!(tells.recv().unwrap());
     }
 
-    fn what_cannot_be_read_is_declined_without_asking_anybody(start, wait) {
+    fn an_undecodable_request_is_declined_without_calling_a_handler(start, wait) {
         let params = json!({"threadId": "t", "turnId": "u", "itemId": 7});
         let (transport, playing) = turn_asking("item/fileChange/requestApproval", params).connect().unwrap();
         let codex = start!(CodexConfig::new().handler(Answers(|| Do::Answer)), transport).unwrap();
@@ -348,7 +348,7 @@ with_both_clients! {
         assert_eq!(answers(&received)[0]["result"], json!({"decision": "decline"}));
     }
 
-    fn what_comes_again_is_not_asked_twice(start, wait) {
+    fn a_repeated_request_does_not_call_the_handler_again(start, wait) {
         let (method, params, _) = cases().remove(5);
         let script = Script::standard()
             .start_thread("t")

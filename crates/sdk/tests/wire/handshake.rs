@@ -51,7 +51,7 @@ with_both_clients! {
         assert_ne!(params["capabilities"]["experimentalApi"], true);
     }
 
-    fn a_user_agent_of_name_and_version_will_do(start, wait) {
+    fn a_user_agent_with_name_and_version_is_enough(start, wait) {
         for user_agent in ["codex-cli/1.2.3", "codex-cli 0.153.0", "x/0.163.0 (Debian 12) y (z; 1)"] {
             let script = answering(with_user_agent(user_agent)).expect_notification("initialized");
             let (transport, playing) = script.connect().unwrap();
@@ -76,7 +76,7 @@ with_both_clients! {
         }
     }
 
-    fn a_refused_handshake_keeps_the_servers_words(start, _wait) {
+    fn a_refused_handshake_keeps_the_servers_message(start, _wait) {
         let script = Script::new().expect("initialize").respond_error(-32600, "too old a client");
         let (transport, playing) = script.connect().unwrap();
         let error = start!(CodexConfig::new(), transport).unwrap_err();
@@ -88,7 +88,7 @@ with_both_clients! {
 }
 
 #[test]
-fn metadata_is_there_after_the_start() {
+fn metadata_is_available_after_the_start() {
     crate::support::bounded_async(async || {
         let (transport, playing) = answering(with_user_agent("codex-cli/1.2.3"))
             .expect_notification("initialized")

@@ -57,7 +57,7 @@ with_both_clients! {
         assert_eq!(inputs, expected);
     }
 
-    fn unusable_input_is_refused_before_anything_is_sent(start, wait) {
+    fn invalid_input_is_refused_before_anything_is_sent(start, wait) {
         let (transport, playing) = any_turn().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();

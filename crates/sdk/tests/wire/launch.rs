@@ -100,7 +100,7 @@ with_both_clients! {
         assert!(!env.contains("CARGO_PKG_NAME=") && env.contains("CARGO_PKG_VERSION="), "{env}");
     }
 
-    fn the_program_is_looked_for_in_the_environment_of_the_child(start, wait) {
+    fn the_program_is_searched_in_the_environment_of_the_child(start, wait) {
         let noting = Noting::new();
         let base = || noting.server.env().into_iter().fold(CodexConfig::new(), |config, (name, value)| {
             config.env(name, value)
@@ -144,7 +144,7 @@ with_both_clients! {
         assert_eq!(calls.load(Ordering::SeqCst), 2);
     }
 
-    fn a_hook_can_put_the_runtime_into_another_command(start, wait) {
+    fn a_hook_can_wrap_the_runtime_in_another_command(start, wait) {
         let noting = Noting::new();
         let config = noting.config().env("EXTRA", "kept").before_spawn(|command| {
             let mut wrapped = Command::new("env");
@@ -172,7 +172,7 @@ with_both_clients! {
         assert!(noting.server.received().unwrap().is_empty());
     }
 
-    fn a_hook_that_does_not_return_is_given_up_at_the_start_deadline(start, _wait) {
+    fn a_hook_that_does_not_return_times_out(start, _wait) {
         let noting = Noting::new();
         let (release, held) = mpsc::channel::<()>();
         let held = Mutex::new(held);

@@ -112,7 +112,7 @@ with_both_clients! {
         assert_eq!(count(&playing.finish().unwrap().messages(), "account/login/start"), 0);
     }
 
-    fn an_end_that_comes_before_the_answer_is_not_lost(start, wait) {
+    fn an_outcome_before_the_response_is_not_lost(start, wait) {
         let script = Script::standard()
             .expect("account/login/start")
             .notify("account/login/completed", succeeded("somebody else's"))
@@ -132,7 +132,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn a_login_that_failed_is_an_end_and_no_error(start, wait) {
+    fn a_failed_login_is_an_outcome_not_an_error(start, wait) {
         let script = logins(&[device("d")])
             .expect_with("account/login/cancel", json!({"loginId": "d"}))
             .respond(json!({"status": "canceled"}))
@@ -150,7 +150,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn logins_at_once_have_their_own_ends(start, wait) {
+    fn concurrent_logins_have_their_own_outcomes(start, wait) {
         let script = logins(&[browser("first"), device("code"), browser("second")])
             .notify("account/login/completed", json!({"loginId": null, "success": true}))
             .notify("account/login/completed", succeeded("second"))
@@ -168,7 +168,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn a_wait_with_a_deadline_leaves_the_login_alone(start, wait) {
+    fn a_wait_that_times_out_does_not_affect_the_login(start, wait) {
         let script = logins(&[browser("b")])
             .expect("test/go")
             .notify("account/login/completed", succeeded("b"))
@@ -224,7 +224,7 @@ with_both_clients! {
         assert_eq!(count(&playing.finish().unwrap().messages(), "account/login/cancel"), 0);
     }
 
-    fn an_answer_of_another_kind_or_an_end_that_makes_no_sense_is_an_error(start, wait) {
+    fn a_response_of_another_kind_or_an_invalid_outcome_is_an_error(start, wait) {
         let script = logins(&[browser("b"), json!({"type": "apiKey"}), json!({"type": "of tomorrow"}), browser("x")])
             .notify("account/login/completed", json!({"loginId": "x", "success": "perhaps"}));
         let (transport, playing) = script.connect().unwrap();
@@ -279,7 +279,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn no_event_that_reports_trouble_repeats_the_key(start, wait) {
+    fn no_event_that_reports_an_error_repeats_the_key(start, wait) {
         let quote = format!("bad key {KEY}");
         let trouble = json!({"message": quote, "codexErrorInfo": null, "additionalDetails": quote});
         let script = Script::standard()

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{sent, with_both_clients};
 
 with_both_clients! {
-    fn a_wire_log_has_all_that_crossed_the_wire_but_its_secrets(start, wait) {
+    fn a_wire_log_has_every_message_without_its_secrets(start, wait) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wire.jsonl");
         let script = Script::standard()
@@ -38,7 +38,7 @@ with_both_clients! {
         assert!(lines.iter().all(|line| line.get("ended").is_none()), "a close is no end of the server's own");
     }
 
-    fn a_death_in_the_middle_of_a_turn_is_logged_and_plays_back(start, wait) {
+    fn a_death_during_a_turn_is_logged_and_plays_back(start, wait) {
         // What the stream gives, and then its error.
         macro_rules! program {
             ($codex:expr) => {{

@@ -34,7 +34,7 @@ with_both_clients! {
         assert_eq!(params, [json!({"includeHidden": false}), json!({"includeHidden": true})]);
     }
 
-    fn error_answers_keep_code_words_and_data(start, wait) {
+    fn error_responses_keep_code_message_and_data(start, wait) {
         let cases = [
             (-32700, ErrorKind::Parse),
             (-32600, ErrorKind::InvalidRequest),
@@ -65,7 +65,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn odd_error_answers_are_errors_all_the_same(start, wait) {
+    fn malformed_error_responses_are_errors(start, wait) {
         let script = Script::standard()
             .always_answer("test/text", Answer::Error(json!("just words")))
             .always_answer("test/no-code", Answer::Error(json!({"message": "no code"})));

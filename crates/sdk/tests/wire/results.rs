@@ -87,7 +87,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn a_failed_turn_keeps_its_message_and_what_was_paid_for(start, wait) {
+    fn a_failed_turn_keeps_its_message_and_its_usage(start, wait) {
         for (message, shown) in [
             ("boom from mock model", "the turn has failed: boom from mock model"),
             ("", "turn failed with status failed"),
@@ -126,7 +126,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn a_retried_error_is_not_the_end(start, wait) {
+    fn an_error_with_will_retry_does_not_end_the_turn(start, wait) {
         let retried = json!({
             "threadId": "t", "turnId": "u", "willRetry": true,
             "error": {"message": "reconnecting", "codexErrorInfo": null, "additionalDetails": null},
@@ -141,7 +141,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn a_handles_result_is_that_of_run_however_often_it_is_asked(start, wait) {
+    fn a_handles_result_is_that_of_run_every_time(start, wait) {
         let script = begin().agent_message("t", "u", "i", ["he", "llo"]).complete_turn("t", "u");
         let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();

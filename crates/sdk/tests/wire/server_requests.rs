@@ -38,7 +38,7 @@ fn cases() -> Vec<(&'static str, Value)> {
 }
 
 with_both_clients! {
-    fn every_request_is_answered_and_none_is_granted(start, wait) {
+    fn every_server_request_gets_a_response_and_none_is_granted(start, wait) {
         for (method, expected) in cases() {
             let (transport, playing) = turn_asking("ask-1".into(), method).connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
@@ -65,7 +65,7 @@ with_both_clients! {
         }
     }
 
-    fn a_tool_that_nobody_has_fails_and_a_numeric_id_is_echoed(start, wait) {
+    fn an_unknown_tool_fails_and_a_numeric_id_is_echoed(start, wait) {
         let (transport, playing) = turn_asking(0.into(), "item/tool/call").connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -76,7 +76,7 @@ with_both_clients! {
         assert_eq!((&answer["id"], &answer["result"]["success"]), (&json!(0), &json!(false)));
     }
 
-    fn the_time_is_no_refusal(start, wait) {
+    fn the_default_response_to_a_time_request_is_the_time(start, wait) {
         let (transport, playing) = turn_asking(1.into(), "currentTime/read").connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let mut events = codex.events();

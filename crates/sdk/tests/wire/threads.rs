@@ -59,7 +59,7 @@ with_both_clients! {
         assert_eq!(sent(&received, "thread/start")["params"], expected);
     }
 
-    fn unknown_values_are_sent_as_they_are(start, wait) {
+    fn unknown_values_are_sent_unchanged(start, wait) {
         let (transport, playing) = starts_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let sandbox = SandboxMode::from("new-sandbox");

@@ -27,7 +27,7 @@ fn configured(config: Value) -> Script {
 }
 
 with_both_clients! {
-    fn an_undecided_folder_is_said_to_be_untrusted(start, wait) {
+    fn an_undecided_folder_is_sent_as_untrusted(start, wait) {
         let (_dir, path) = folder();
         for sandbox in [Sandbox::WorkspaceWrite, Sandbox::FullAccess] {
             // Nor is this a decision: another folder, another level, none.
@@ -47,7 +47,7 @@ with_both_clients! {
         }
     }
 
-    fn what_only_reads_and_what_has_no_folder_of_its_own_is_not_asked_about(start, wait) {
+    fn read_only_threads_and_threads_without_a_folder_need_no_decision(start, wait) {
         let (transport, playing) = opens_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         wait!(codex.thread_start().cwd("/repo").sandbox(Sandbox::ReadOnly).send()).unwrap();
@@ -88,7 +88,7 @@ with_both_clients! {
         }
     }
 
-    fn what_the_user_has_decided_stands(start, wait) {
+    fn the_users_decision_applies(start, wait) {
         let (_dir, path) = folder();
         let sub = path.join("repository/sub");
         std::fs::create_dir_all(path.join("repository/.git")).unwrap();
@@ -115,7 +115,7 @@ with_both_clients! {
         }
     }
 
-    fn the_runtimes_own_word_against_what_a_repository_brings_is_taken(start, wait) {
+    fn the_runtimes_exclusion_of_a_repositorys_configuration_applies(start, wait) {
         let (_dir, path) = folder();
         let sub = path.join("sub");
         std::fs::create_dir_all(path.join(".git")).unwrap();
@@ -142,7 +142,7 @@ with_both_clients! {
         }
     }
 
-    fn the_runtimes_own_word_against_a_worktree_goes_before_the_programs_trust_in_its_main_checkout(start, wait) {
+    fn the_runtimes_exclusion_of_a_worktree_overrides_the_programs_trust_in_its_main_checkout(start, wait) {
         let (_dir, path) = folder();
         let (main, tree) = (path.join("main"), path.join("tree"));
         let admin = main.join(".git/worktrees/tree");
@@ -175,7 +175,7 @@ with_both_clients! {
         }
     }
 
-    fn a_server_that_does_not_tell_gets_the_cautious_request(start, wait) {
+    fn a_server_without_config_read_gets_the_cautious_request(start, wait) {
         let (_dir, path) = folder();
         for code in [-32601, -32603, -32600] {
             let script = opens_any_thread().always_answer("config/read", Answer::error(code, "no"));
@@ -191,7 +191,7 @@ with_both_clients! {
         }
     }
 
-    fn a_question_that_fails_starts_nothing(start, wait) {
+    fn an_overloaded_config_read_starts_nothing(start, wait) {
         let busy = Answer::error(-32001, "Server overloaded; retry later.");
         let (transport, playing) = opens_any_thread().always_answer("config/read", busy).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
@@ -202,7 +202,7 @@ with_both_clients! {
         assert_eq!(count(&playing.finish().unwrap().messages(), "thread/start"), 0);
     }
 
-    fn what_the_program_says_about_projects_stands(start, wait) {
+    fn the_programs_project_settings_apply(start, wait) {
         let (_dir, path) = folder();
         let text = path.to_str().unwrap();
         let untrusted = json!({"trust_level": "untrusted"});
@@ -250,7 +250,7 @@ with_both_clients! {
         assert_eq!(count(&received, "config/read"), 0);
     }
 
-    fn trusting_is_said_and_not_asked(start, wait) {
+    fn trust_folder_is_sent_without_config_read(start, wait) {
         let (_dir, path) = folder();
         let (root, sub) = (path.join("repository"), path.join("repository/sub"));
         std::fs::create_dir_all(root.join(".git")).unwrap();
@@ -282,7 +282,7 @@ with_both_clients! {
         assert_eq!(sent(&received, "thread/fork")["params"]["config"], fork);
     }
 
-    fn trusting_no_folder_is_refused(start, wait) {
+    fn trust_folder_without_a_folder_is_refused(start, wait) {
         let (transport, playing) = opens_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let error = wait!(codex.thread_start().trust_folder().send()).unwrap_err();

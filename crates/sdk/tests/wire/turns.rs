@@ -50,7 +50,7 @@ with_both_clients! {
         assert_eq!(sent(&received, "turn/start")["params"], expected);
     }
 
-    fn efforts_of_tomorrow_are_sent_as_they_are(start, wait) {
+    fn unknown_efforts_are_sent_unchanged(start, wait) {
         let script = Script::standard().start_thread("t").start_turn("t", "u").complete_turn("t", "u");
         let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
@@ -105,7 +105,7 @@ with_both_clients! {
 }
 
 #[test]
-fn two_requests_are_on_the_wire_before_either_answer() {
+fn two_requests_are_on_the_wire_before_either_response() {
     bounded_async(async || {
         let script = Script::standard()
             .expect_as("first", "test/first")
@@ -125,7 +125,7 @@ fn two_requests_are_on_the_wire_before_either_answer() {
 }
 
 #[test]
-fn a_turn_that_nobody_reads_blocks_no_request() {
+fn an_unread_turn_blocks_no_request() {
     bounded_async(async || {
         const DELTAS: u64 = 20_000;
         let pour = openai_codex_testkit::app_server::Pour::deltas(DELTAS, "t", "u", "i", 192);

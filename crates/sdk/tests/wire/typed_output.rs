@@ -83,7 +83,7 @@ with_both_clients! {
         assert_eq!(sent(&received, "turn/start")["params"], expected);
     }
 
-    fn what_is_no_object_comes_in_one(start, wait) {
+    fn a_value_that_is_not_an_object_is_wrapped_in_one(start, wait) {
         let (transport, playing) = answers(r#"{"value": ["Good", "Bad"]}"#).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -98,7 +98,7 @@ with_both_clients! {
         assert!(params["outputSchema"].get("replaced").is_none());
     }
 
-    fn a_handles_result_is_read_too(start, wait) {
+    fn a_handles_result_can_be_parsed(start, wait) {
         let (transport, playing) = answers(r#"{"line": 1, "text": "long"}"#).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -128,7 +128,7 @@ with_both_clients! {
         }
     }
 
-    fn json_in_prose_or_in_another_fence_is_no_value(start, wait) {
+    fn json_in_prose_or_in_another_fence_is_not_a_value(start, wait) {
         let json = "{\"line\": 1, \"text\": null}";
         for text in [
             format!("Here it is:\n```json\n{json}\n```"),
@@ -164,7 +164,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn a_deadline_covers_all_attempts(start, wait) {
+    fn a_time_limit_covers_all_attempts(start, wait) {
         // The second turn never ends.
         let script = answers("no JSON").start_turn("t", "v").expect("turn/interrupt").respond(json!({}));
         let (transport, playing) = script.connect().unwrap();
@@ -180,7 +180,7 @@ with_both_clients! {
         assert_eq!(sent(&received, "turn/interrupt")["params"], json!({"threadId": "t", "turnId": "v"}));
     }
 
-    fn what_goes_back_after_an_external_message_is_an_input(start, wait) {
+    fn a_retry_after_an_external_message_is_an_input(start, wait) {
         let script = answers("no JSON").start_turn("t", "v");
         let script = script.agent_message("t", "v", "m", [r#"{"line": 1, "text": null}"#]).complete_turn("t", "v");
         let (transport, playing) = script.connect().unwrap();
@@ -216,7 +216,7 @@ with_both_clients! {
         assert_eq!(count(&playing.finish().unwrap().messages(), "turn/start"), 0);
     }
 
-    fn a_text_that_does_not_fit_tells_where(start, wait) {
+    fn a_mismatch_has_its_position(start, wait) {
         let text = "{\"verdict\": \"Bad\",\n \"remarks\": [{\"line\": 7, \"text\": null}, {\"line\": -1, \"text\": null}]}";
         let (transport, playing) = answers(text).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
@@ -233,7 +233,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn a_text_that_is_no_json_is_told_as_such(start, wait) {
+    fn a_text_that_is_not_json_is_reported_as_such(start, wait) {
         for (text, place) in [("The code is good.", (1, 1)), ("", (1, 0)), ("{\"line\": 1, \"text\": null} and", (1, 27))] {
             let (transport, playing) = answers(text).connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
@@ -248,7 +248,7 @@ with_both_clients! {
         }
     }
 
-    fn a_long_text_is_in_the_error_whole_and_in_its_words_in_part(start, wait) {
+    fn an_error_holds_a_long_text_in_full_and_quotes_a_part(start, wait) {
         let text = "é".repeat(10_000);
         let (transport, playing) = answers(&text).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
@@ -281,7 +281,7 @@ with_both_clients! {
         }
     }
 
-    fn a_failed_turn_stays_one(start, wait) {
+    fn a_failed_turn_stays_failed(start, wait) {
         let script = Script::standard().start_thread("t").start_turn("t", "u").fail_turn("t", "u", "gone");
         let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
@@ -292,7 +292,7 @@ with_both_clients! {
         playing.finish().unwrap();
     }
 
-    fn a_type_that_cannot_be_asked_for_is_refused_unsent(start, wait) {
+    fn a_type_without_a_strict_form_is_refused_unsent(start, wait) {
         let (transport, playing) = Script::standard().start_thread("t").connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -305,7 +305,7 @@ with_both_clients! {
         assert_eq!(count(&playing.finish().unwrap().messages(), "turn/start"), 0);
     }
 
-    fn a_later_schema_takes_the_place_of_an_impossible_one(start, wait) {
+    fn a_later_schema_replaces_an_impossible_one(start, wait) {
         let (transport, playing) = answers(r#"{"by_file": {"a.rs": 1}}"#).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::with_both_clients;
 
 with_both_clients! {
-    fn the_unknown_breaks_no_stream_and_stays_readable(start, wait) {
+    fn unknown_messages_break_no_stream_and_stay_readable(start, wait) {
         let mut of_tomorrow = messages::agent_message("i", "hello");
         of_tomorrow["phase"] = "phaseOfTomorrow".into();
         of_tomorrow["fieldOfTomorrow"] = json!({"deep": [1]});

@@ -1,4 +1,4 @@
-//! `docs/reference.md` names a test for each line of the reference: they are there.
+//! Checks that the tests named in `docs/reference.md` exist.
 
 use std::fs;
 use std::path::Path;

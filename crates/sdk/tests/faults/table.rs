@@ -1,4 +1,4 @@
-//! `docs/faults.md` names the tests that show what it says: they are there.
+//! Checks that the tests named in `docs/faults.md` exist.
 
 use std::fs;
 use std::path::Path;
@@ -15,8 +15,8 @@ fn every_test_named_in_the_table_exists() {
         assert!(!tests.is_empty(), "no test shows this: {row}");
         for test in tests {
             let (file, name) = test.split_once(": ").unwrap();
-            // Those of the connection's own state machine lie beside it.
-            let dir = if file.starts_with("connection/") { "src" } else { "tests" };
+            // The unit tests of the connection lie beside their code.
+            let dir = if file.starts_with("io/") { "src" } else { "tests" };
             let source = fs::read_to_string(here.join(dir).join(file).with_extension("rs"));
             let source = source.unwrap_or_else(|error| panic!("{file}: {error}"));
             assert!(source.contains(&format!("fn {name}(")), "{test} is not there");

@@ -30,6 +30,7 @@ mod locate;
 mod method;
 mod method_info;
 mod raw;
+mod read;
 mod wire;
 
 pub use decode::decode_response;

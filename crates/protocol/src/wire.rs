@@ -1,45 +1,41 @@
-//! What the macros expand into: decoding and encoding of objects and unions.
+//! What the macros expand into: encoding of objects, and decoding of those that the server streams.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
-use crate::error::buffered_message;
+use crate::read::{Union, buffered_union};
 use crate::{Extra, JsonObject};
 
-/// An object: known fields and [`Extra`] ones.
+/// An object that can be written.
 pub(crate) trait Object: Sized {
-    /// Name for error messages.
-    const NAME: &'static str;
     /// Field and value that stand for this variant of a union.
     const TAG: Option<(&'static str, &'static str)> = None;
 
-    /// Reads the fields that `map` still has.
-    fn read<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error>;
-
-    /// Writes all fields except the tag.
+    /// Writes the known fields except the tag.
     fn write<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
+
+    /// The unknown fields.
+    fn extra(&self) -> &Extra;
 }
 
-/// Objects told apart by a field.
-pub(crate) trait Union: Sized {
+/// An object with a decoder of its own.
+pub(crate) trait FromMap: Sized {
     /// Name for error messages.
     const NAME: &'static str;
-    /// The field.
-    const TAG: &'static str;
 
-    /// Whether a variant has this tag.
-    fn is_known(tag: &str) -> bool;
+    /// Reads the remaining fields of `map`.
+    fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error>;
+}
 
-    /// Reads the variant for `tag` from the other fields.
-    fn read<'de, A: MapAccess<'de>>(tag: Cow<'de, str>, map: A) -> Result<Self, A::Error>;
-
-    /// A variant that nobody knows.
-    fn unrecognized(value: Value) -> Self;
+/// A union with a decoder of its own.
+pub(crate) trait StreamedUnion: Union {
+    /// Reads the variant with the index `at` from the other fields.
+    fn from_map<'de, A: MapAccess<'de>>(at: usize, map: A) -> Result<Self, A::Error>;
 }
 
 /// A field name, borrowed from the input where that is possible.
@@ -73,49 +69,86 @@ impl<'de> Deserialize<'de> for Key<'de> {
     }
 }
 
-/// Visitor of an [`Object`].
-struct ObjectVisitor<T>(PhantomData<T>);
+/// Visitor of a [`FromMap`] object.
+struct StreamedVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Object> Visitor<'de> for ObjectVisitor<T> {
+impl<'de, T: FromMap> Visitor<'de> for StreamedVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        expecting_object(f, T::NAME)
+        write!(f, "an object `{}`", T::NAME)
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-        T::read(map)
+        T::from_map(map)
     }
 }
 
-#[cold]
-fn expecting_object(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
-    write!(f, "an object `{name}`")
-}
-
-#[cold]
-fn expecting_union(f: &mut fmt::Formatter<'_>, name: &str, tag: &str) -> fmt::Result {
-    write!(f, "an object `{name}` with the tag `{tag}`")
-}
-
-/// Reads an object.
+/// Reads a streamed object.
 #[inline]
-pub(crate) fn read_object<'de, T: Object, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    deserializer.deserialize_map(ObjectVisitor(PhantomData))
+pub(crate) fn read_streamed<'de, T: FromMap, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    deserializer.deserialize_map(StreamedVisitor(PhantomData))
+}
+
+/// Visitor of a [`StreamedUnion`].
+struct StreamedUnionVisitor<T>(PhantomData<T>);
+
+impl<'de, T: StreamedUnion> Visitor<'de> for StreamedUnionVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        T::TABLE.expecting(f)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
+        let Some(key) = map.next_key::<Key<'de>>()? else { return Err(missing(T::TABLE.tag)) };
+        if key.0 != T::TABLE.tag {
+            return buffered_union(collect(key.0, map)?);
+        }
+        let tag = map.next_value::<Key<'de>>()?.0;
+        match T::TABLE.find(&tag) {
+            Some(at) => T::from_map(at, map),
+            None => read_rest(T::TABLE.tag, tag, map).map(T::unrecognized),
+        }
+    }
+}
+
+/// Reads a streamed union.
+#[inline]
+pub(crate) fn read_streamed_union<'de, T: StreamedUnion, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    deserializer.deserialize_map(StreamedUnionVisitor(PhantomData))
 }
 
 /// Writes an object, its tag first.
 pub(crate) fn write_object<T: Object, S: Serializer>(object: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = begin_object(serializer, T::TAG)?;
+    object.write(&mut map)?;
+    end_object(map, object.extra())
+}
+
+fn begin_object<S: Serializer>(
+    serializer: S,
+    tag: Option<(&'static str, &'static str)>,
+) -> Result<S::SerializeMap, S::Error> {
     let mut map = serializer.serialize_map(None)?;
-    if let Some((tag, value)) = T::TAG {
+    if let Some((tag, value)) = tag {
         map.serialize_entry(tag, value)?;
     }
-    object.write(&mut map)?;
+    Ok(map)
+}
+
+/// Writes the unknown fields back.
+fn end_object<M: SerializeMap>(mut map: M, extra: &Extra) -> Result<M::Ok, M::Error> {
+    for (key, value) in extra.iter() {
+        map.serialize_entry(key, value)?;
+    }
     map.end()
 }
 
-/// Keeps a field that nobody knows.
+/// Keeps an unknown field.
 #[cold]
 pub(crate) fn read_extra<'de, A: MapAccess<'de>>(
     extra: &mut Extra,
@@ -127,145 +160,49 @@ pub(crate) fn read_extra<'de, A: MapAccess<'de>>(
     Ok(())
 }
 
-/// Writes the unknown fields back.
-pub(crate) fn write_extra<M: SerializeMap>(extra: &Extra, map: &mut M) -> Result<(), M::Error> {
-    extra.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))
-}
-
 /// The error for a field that has to be there.
 #[cold]
 pub(crate) fn missing<E: serde::de::Error>(field: &'static str) -> E {
     E::missing_field(field)
 }
 
-/// Visitor of a [`Union`].
-struct UnionVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Union> Visitor<'de> for UnionVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        expecting_union(f, T::NAME, T::TAG)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
-        match map.next_key::<Key<'de>>()? {
-            None => Err(missing(T::TAG)),
-            // The server's habit: the tag comes first and nothing has to be kept aside.
-            Some(key) if key.0 == T::TAG => {
-                let tag = map.next_value::<Key<'de>>()?;
-                T::read(tag.0, map)
-            }
-            Some(key) => buffered_union(key.0, map),
-        }
-    }
-}
-
-/// Reads a union.
-#[inline]
-pub(crate) fn read_union<'de, T: Union, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    deserializer.deserialize_map(UnionVisitor(PhantomData))
-}
-
-/// Reads a union whose tag is not the first field: all fields are read, the tag is put first and the text is read again,
-/// which keeps one instance of the decoding code.
+/// The text of a union, with the tag first.
 #[cold]
-fn buffered_union<'de, T: Union, A: MapAccess<'de>>(first: Cow<'de, str>, map: A) -> Result<T, A::Error> {
-    let fields = collect(first, map)?;
-    match tag_first(fields, T::NAME, T::TAG, T::is_known) {
-        TagFirst::Missing => Err(missing(T::TAG)),
-        TagFirst::Known(text) => {
-            let mut reader = serde_json::Deserializer::from_str(&text);
-            read_union(&mut reader).map_err(|error| A::Error::custom(buffered_message(&text, &error)))
-        }
-        TagFirst::Unknown(value) => Ok(T::unrecognized(value)),
-        TagFirst::Bad(message) => Err(A::Error::custom(message)),
-    }
+pub(crate) fn tag_first(tag: &str, value: &str, fields: &JsonObject) -> serde_json::Result<String> {
+    serde_json::to_string(&Tagged { tag, value, fields })
 }
 
-/// The fields of a union.
-enum TagFirst {
-    Missing,
-    /// As text, the tag first.
-    Known(String),
-    /// With a tag that nobody knows.
-    Unknown(Value),
-    /// Why they cannot be read.
-    Bad(String),
-}
-
-/// Puts the tag first.
+/// An object of an unknown tag and the remaining fields of `map`.
 #[cold]
-fn tag_first(mut fields: JsonObject, name: &str, tag: &str, is_known: fn(&str) -> bool) -> TagFirst {
-    match fields.remove(tag) {
-        None => TagFirst::Missing,
-        Some(Value::String(value)) if is_known(&value) => {
-            match serde_json::to_string(&Tagged { tag, value: &value, fields: &fields }) {
-                Ok(text) => TagFirst::Known(text),
-                Err(error) => TagFirst::Bad(error.to_string()),
-            }
-        }
-        Some(value @ Value::String(_)) => {
-            fields.insert(tag.to_owned(), value);
-            TagFirst::Unknown(Value::Object(fields))
-        }
-        Some(other) => TagFirst::Bad(format!("the tag `{tag}` of `{name}` is not a string: {other}")),
-    }
-}
-
-/// Reads the rest of an object whose tag nobody knows.
-#[cold]
-pub(crate) fn read_unrecognized<'de, T: Union, A: MapAccess<'de>>(
-    tag: Cow<'de, str>,
+pub(crate) fn read_rest<'de, A: MapAccess<'de>>(
+    tag: &str,
+    value: Cow<'de, str>,
     map: A,
-) -> Result<T, A::Error> {
-    read_rest(T::TAG.to_owned(), Value::String(tag.into_owned()), map).map(T::unrecognized)
-}
-
-/// An object of this field and what `map` still has.
-fn read_rest<'de, A: MapAccess<'de>>(key: String, value: Value, map: A) -> Result<Value, A::Error> {
+) -> Result<Value, A::Error> {
     let mut fields = JsonObject::new();
-    fields.insert(key, value);
+    fields.insert(tag.to_owned(), Value::String(value.into_owned()));
     add_rest(&mut fields, map)?;
     Ok(Value::Object(fields))
 }
 
-/// The field whose name was read and what `map` still has.
-fn collect<'de, A: MapAccess<'de>>(first: Cow<'de, str>, mut map: A) -> Result<JsonObject, A::Error> {
+/// The field with the name `first` and the remaining fields of `map`.
+#[cold]
+pub(crate) fn collect<'de, A: MapAccess<'de>>(
+    first: Cow<'de, str>,
+    mut map: A,
+) -> Result<JsonObject, A::Error> {
     let mut fields = JsonObject::new();
     fields.insert(first.into_owned(), map.next_value()?);
     add_rest(&mut fields, map)?;
     Ok(fields)
 }
 
-/// Adds what `map` still has to `fields`.
+/// Adds the remaining fields of `map` to `fields`.
 fn add_rest<'de, A: MapAccess<'de>>(fields: &mut JsonObject, mut map: A) -> Result<(), A::Error> {
     while let Some(key) = map.next_key::<Key<'de>>()? {
         fields.insert(key.0.into_owned(), map.next_value()?);
     }
     Ok(())
-}
-
-/// Reads the rest of an object with one key that nobody knows.
-#[cold]
-pub(crate) fn read_unrecognized_key<'de, A: MapAccess<'de>>(
-    key: Cow<'de, str>,
-    map: A,
-) -> Result<Value, A::Error> {
-    collect(key, map).map(Value::Object)
-}
-
-/// Checks that an object with one key has no other.
-pub(crate) fn expect_end<'de, A: MapAccess<'de>>(map: &mut A, name: &str) -> Result<(), A::Error> {
-    match map.next_key::<Key<'de>>()? {
-        None => Ok(()),
-        Some(key) => Err(A::Error::custom(format_args!("`{name}` has a second key `{}`", key.0))),
-    }
-}
-
-/// Reads a buffered value as a type.
-pub(crate) fn read_value<T: DeserializeOwned, E: serde::de::Error>(value: Value) -> Result<T, E> {
-    serde_json::from_value(value).map_err(E::custom)
 }
 
 struct Tagged<'a> {

@@ -116,7 +116,13 @@ fn object_table(plan: &Plan, table: &ObjectTable<'_>) -> String {
     required.sort_by_key(|field| field_rank(&field.name));
     let secrets: Vec<&&Field> =
         required.iter().chain(&optional).filter(|field| policy::is_secret(&field.name)).collect();
-    let mode = if plan.sent.contains(*owner) { "sent" } else { "received" };
+    let mode = match () {
+        () if policy::STREAMED.contains(name) => "streamed",
+        () if plan.sent.contains(*owner) => "sent",
+        () => "received",
+    };
+    let is_plain = object.one_of.is_empty() && !plan.sent.contains(*owner);
+    assert!(mode != "streamed" || is_plain, "`{name}` is streamed and has more than plain fields");
     let mut derives = Vec::new();
     derives.extend(secrets.is_empty().then_some("Debug"));
     derives.extend(required.is_empty().then_some("Default"));
@@ -206,7 +212,8 @@ fn tagged(
     head: &str,
     (tag, common, variants): (&str, &[Field], &[Variant]),
 ) -> String {
-    let mut out = format!("\ntagged_union! {{\n{}    {name} {tag:?} {{\n", doc("    ", head));
+    let streamed = if policy::STREAMED.contains(&name) { "streamed " } else { "" };
+    let mut out = format!("\ntagged_union! {{\n{}    {name} {tag:?} {streamed}{{\n", doc("    ", head));
     let mut payloads = String::new();
     let mut all = Vec::new();
     for variant in variants {

@@ -41,7 +41,7 @@ macro_rules! client_requests {
 
                 compiled! { $place
                     fn read_response(raw: &str) -> ::serde_json::Result<$response> {
-                        ::serde_json::from_str(raw)
+                        $crate::read::from_text(raw)
                     }
                 }
             }

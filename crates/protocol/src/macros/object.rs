@@ -1,5 +1,7 @@
 //! `object!`: a struct with its wire names.
 //!
+//! The mode is `sent` (has a constructor and setters), `received` or `streamed` (received, with a decoder of its own).
+//!
 //! A field reads `kind setter name: Type = "wireName";`. The kind is
 //!
 //! - `req`: has to be there;
@@ -29,11 +31,152 @@ macro_rules! object {
             pub extra: $crate::Extra,
         }
 
+        impl $crate::read::Object for $name {
+            const TABLE: $crate::read::ObjectTable = $crate::read::ObjectTable::new(
+                stringify!($name),
+                &[ $( $rwire, )* $( $owire, )* ],
+                &[ $( is_required!($rkind), )* ],
+            );
+
+            #[inline]
+            fn blank() -> Self {
+                Self {
+                    $( $rfield: $crate::read::Read::blank(), )*
+                    $( $ofield: None, )*
+                    extra: $crate::Extra::new(),
+                }
+            }
+
+            // Macros cannot number fields. The compiler turns the countdown into a jump table.
+            #[inline]
+            #[allow(unused_assignments, unused_mut, unused_variables)]
+            fn field(
+                &mut self,
+                mut at: usize,
+                reader: &mut dyn $crate::read::Reader,
+            ) -> Result<(), $crate::read::Fail> {
+                $(
+                    if at == 0 {
+                        return $crate::read::Read::read(&mut self.$rfield, reader);
+                    }
+                    at = at.wrapping_sub(1);
+                )*
+                $(
+                    if at == 0 {
+                        return put_optional!($okind self.$ofield, reader);
+                    }
+                    at = at.wrapping_sub(1);
+                )*
+                Ok(())
+            }
+
+            #[inline]
+            fn extra(&mut self) -> &mut $crate::Extra {
+                &mut self.extra
+            }
+
+            $(
+                #[inline]
+                fn lacks(&self) -> Option<&'static str> {
+                    ($( self.$alternative.is_none() )&&+)
+                        .then_some(concat!($("`", stringify!($alternative), "` "),+))
+                }
+            )?
+        }
+
+        impl $crate::read::Read for $name {
+            #[inline]
+            fn blank() -> Self {
+                <Self as $crate::read::Object>::blank()
+            }
+
+            #[inline]
+            fn read(&mut self, reader: &mut dyn $crate::read::Reader) -> Result<(), $crate::read::Fail> {
+                *self = <Self as $crate::read::Object>::blank();
+                reader.object(const { &<Self as $crate::read::Object>::TABLE }, self)
+            }
+        }
+
         impl $crate::wire::Object for $name {
-            const NAME: &'static str = stringify!($name);
             $( const TAG: Option<(&'static str, &'static str)> = Some(($tag, $tag_value)); )?
 
-            fn read<'de, A: ::serde::de::MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
+            #[allow(unused_variables)]
+            fn write<M: ::serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+                $( map.serialize_entry($rwire, &self.$rfield)?; )*
+                $(
+                    if let Some(value) = &self.$ofield {
+                        map.serialize_entry($owire, value)?;
+                    }
+                )*
+                Ok(())
+            }
+
+            #[inline]
+            fn extra(&self) -> &$crate::Extra {
+                &self.extra
+            }
+        }
+
+        impl ::serde::Serialize for $name {
+            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $crate::wire::write_object(self, serializer)
+            }
+        }
+
+        object_deserialize! {
+            $mode $name $($tag)?
+            { $( $rkind $rfield = $rwire; )* }
+            { $( $okind $ofield = $owire; )* }
+        }
+        builder! {
+            $mode $name
+            { $( $rkind $rset $rfield: $rty = $rwire; )* }
+            { $( $okind $oset $ofield: $oty = $owire; )* }
+        }
+    };
+}
+
+/// `Deserialize` of an object. A union reads its variants.
+macro_rules! object_deserialize {
+    (streamed $name:ident $tag:literal $required:tt $optional:tt) => {
+        from_map! { $name $required $optional }
+    };
+    (streamed $name:ident $required:tt $optional:tt) => {
+        from_map! { $name $required $optional }
+
+        impl<'de> ::serde::Deserialize<'de> for $name {
+            #[inline]
+            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::wire::read_streamed(deserializer)
+            }
+        }
+    };
+    ($mode:ident $name:ident $tag:literal $required:tt $optional:tt) => {
+        impl $crate::wire::FromMap for $name {
+            const NAME: &'static str = stringify!($name);
+
+            #[inline]
+            fn from_map<'de, A: ::serde::de::MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+                $crate::read::from_map(map)
+            }
+        }
+    };
+    ($mode:ident $name:ident $required:tt $optional:tt) => {
+        read_deserialize! { $name }
+    };
+}
+
+/// The fastest decoder of an object, which costs the most compile time: each format instantiates it for each object.
+macro_rules! from_map {
+    (
+        $name:ident
+        { $( $rkind:ident $rfield:ident = $rwire:literal; )* }
+        { $( $okind:ident $ofield:ident = $owire:literal; )* }
+    ) => {
+        impl $crate::wire::FromMap for $name {
+            const NAME: &'static str = stringify!($name);
+
+            fn from_map<'de, A: ::serde::de::MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
                 $( let mut $rfield = None; )*
                 $( let mut $ofield = None; )*
                 let mut extra = $crate::Extra::new();
@@ -44,54 +187,45 @@ macro_rules! object {
                         _ => $crate::wire::read_extra(&mut extra, key.0, &mut map)?,
                     }
                 }
-                $(
-                    if $( $alternative.is_none() )&&+ {
-                        return Err($crate::wire::missing(concat!($("`", stringify!($alternative), "` "),+)));
-                    }
-                )?
                 Ok(Self {
                     $( $rfield: required!($rkind $rfield $rwire), )*
                     $( $ofield, )*
                     extra,
                 })
             }
-
-            fn write<M: ::serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-                $( map.serialize_entry($rwire, &self.$rfield)?; )*
-                $(
-                    if let Some(value) = &self.$ofield {
-                        map.serialize_entry($owire, value)?;
-                    }
-                )*
-                $crate::wire::write_extra(&self.extra, map)
-            }
-        }
-
-        impl ::serde::Serialize for $name {
-            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                $crate::wire::write_object(self, serializer)
-            }
-        }
-
-        object_deserialize! { $name $($tag)? }
-        builder! {
-            $mode $name
-            { $( $rkind $rset $rfield: $rty = $rwire; )* }
-            { $( $okind $oset $ofield: $oty = $owire; )* }
         }
     };
 }
 
-/// Variants of unions are read by their union.
-macro_rules! object_deserialize {
-    ($name:ident $tag:literal) => {};
+/// `Deserialize` through the shared decoder.
+macro_rules! read_deserialize {
     ($name:ident) => {
         impl<'de> ::serde::Deserialize<'de> for $name {
             #[inline]
             fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                $crate::wire::read_object(deserializer)
+                $crate::read::deserialize(deserializer)
             }
         }
+    };
+}
+
+/// Whether the decoder rejects an object without the field.
+macro_rules! is_required {
+    (null) => {
+        false
+    };
+    (req) => {
+        true
+    };
+}
+
+/// Reads an optional field in the shared decoder.
+macro_rules! put_optional {
+    (opt $this:ident.$field:ident, $reader:ident) => {
+        $crate::read::Read::read(&mut $this.$field, $reader)
+    };
+    ($kind:ident $this:ident.$field:ident, $reader:ident) => {
+        $crate::read::Take::take(&mut $this.$field, $reader)
     };
 }
 
@@ -104,7 +238,7 @@ macro_rules! field_type {
     ($kind:ident $set:ident $ty:ty) => { Option<$ty> };
 }
 
-/// Reads an optional field.
+/// Reads an optional field of a streamed object.
 macro_rules! read_optional {
     (opt $map:ident) => {
         $map.next_value()?
@@ -130,6 +264,7 @@ macro_rules! required {
 /// Constructor and setters of what the client sends.
 macro_rules! builder {
     (received $($rest:tt)*) => {};
+    (streamed $($rest:tt)*) => {};
     (
         sent $name:ident
         { $( $rkind:ident $rset:ident $rfield:ident: $rty:ty = $rwire:literal; )* }

@@ -67,6 +67,18 @@ macro_rules! string_enum {
             }
         }
 
+        impl $crate::read::Read for $name {
+            #[inline]
+            fn blank() -> Self {
+                Self::Unrecognized(String::new())
+            }
+
+            #[inline]
+            fn read(&mut self, reader: &mut dyn $crate::read::Reader) -> Result<(), $crate::read::Fail> {
+                reader.text(self)
+            }
+        }
+
         impl<'de> ::serde::Deserialize<'de> for $name {
             fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 Ok(Self::from(&*$crate::wire::Key::deserialize(deserializer)?.0))

@@ -6,7 +6,7 @@
 macro_rules! tagged_union {
     (
         $(#[$meta:meta])*
-        $name:ident $tag:literal {
+        $name:ident $tag:literal $($streamed:ident)? {
             $( $(#[$vmeta:meta])* $value:literal = $hold:ident $variant:ident($payload:ident); )*
         }
     ) => {
@@ -31,31 +31,39 @@ macro_rules! tagged_union {
             }
         }
 
-        impl $crate::wire::Union for $name {
-            const NAME: &'static str = stringify!($name);
-            const TAG: &'static str = $tag;
+        impl $crate::read::Union for $name {
+            const TABLE: $crate::read::UnionTable = $crate::read::UnionTable {
+                name: stringify!($name),
+                tag: $tag,
+                values: &[$( $value ),*],
+            };
 
-            fn is_known(tag: &str) -> bool {
-                matches!(tag, $( $value )|*)
+            #[inline]
+            #[allow(unused_assignments, unused_mut, unused_variables)]
+            fn variant(
+                &mut self,
+                mut at: usize,
+                rest: &mut dyn $crate::read::Rest,
+            ) -> Result<(), $crate::read::Fail> {
+                $(
+                    if at == 0 {
+                        let payload = <$payload as $crate::read::Object>::blank();
+                        *self = Self::$variant(hold!($hold payload));
+                        let Self::$variant(payload) = self else { return Ok(()) };
+                        return $crate::read::read_payload::<$payload>(payload, rest);
+                    }
+                    at = at.wrapping_sub(1);
+                )*
+                Ok(())
             }
 
-            fn read<'de, A: ::serde::de::MapAccess<'de>>(
-                tag: ::std::borrow::Cow<'de, str>,
-                map: A,
-            ) -> Result<Self, A::Error> {
-                match &*tag {
-                    $(
-                        $value => <$payload as $crate::wire::Object>::read(map)
-                            .map(|payload| Self::$variant(hold!($hold payload))),
-                    )*
-                    _ => $crate::wire::read_unrecognized(tag, map),
-                }
-            }
-
+            #[inline]
             fn unrecognized(value: ::serde_json::Value) -> Self {
                 Self::Unrecognized(value)
             }
         }
+
+        union_deserialize! { $name $($streamed)? { $( $hold $variant($payload); )* } }
 
         impl ::serde::Serialize for $name {
             fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -63,12 +71,6 @@ macro_rules! tagged_union {
                     $( Self::$variant(payload) => payload.serialize(serializer), )*
                     Self::Unrecognized(value) => value.serialize(serializer),
                 }
-            }
-        }
-
-        impl<'de> ::serde::Deserialize<'de> for $name {
-            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                $crate::wire::read_union(deserializer)
             }
         }
 
@@ -129,41 +131,40 @@ macro_rules! mixed_union {
             }
         }
 
-        impl<'de> ::serde::Deserialize<'de> for $name {
-            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct MixedVisitor;
+        impl $crate::read::Mixed for $name {
+            #[inline]
+            fn knows(key: &str) -> bool {
+                [$( $key ),*].contains(&key)
+            }
 
-                impl<'de> ::serde::de::Visitor<'de> for MixedVisitor {
-                    type Value = $name;
-
-                    fn expecting(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-                        f.write_str(concat!("a string or an object `", stringify!($name), "`"))
-                    }
-
-                    fn visit_str<E>(self, value: &str) -> Result<$name, E> {
-                        Ok($name::from(value))
-                    }
-
-                    fn visit_map<A: ::serde::de::MapAccess<'de>>(self, mut map: A) -> Result<$name, A::Error> {
-                        let Some(key) = map.next_key::<$crate::wire::Key<'de>>()? else {
-                            return Ok($name::Unrecognized(::serde_json::Value::Object($crate::JsonObject::new())));
-                        };
-                        match &*key.0 {
-                            $(
-                                $key => {
-                                    let payload: $payload = map.next_value()?;
-                                    $crate::wire::expect_end(&mut map, stringify!($name))?;
-                                    Ok($name::$variant(hold!($hold payload)))
-                                }
-                            )*
-                            _ => $crate::wire::read_unrecognized_key(key.0, map).map($name::Unrecognized),
+            #[inline]
+            #[allow(unused_variables)]
+            fn key(
+                &mut self,
+                key: &str,
+                reader: &mut dyn $crate::read::Reader,
+            ) -> Result<(), $crate::read::Fail> {
+                match key {
+                    $(
+                        $key => {
+                            let mut payload = <$payload as $crate::read::Read>::blank();
+                            $crate::read::Read::read(&mut payload, reader)?;
+                            *self = Self::$variant(hold!($hold payload));
+                            Ok(())
                         }
-                    }
+                    )*
+                    _ => Ok(()),
                 }
+            }
 
-                deserializer.deserialize_any(MixedVisitor)
+            #[inline]
+            fn unrecognized(value: ::serde_json::Value) -> Self {
+                Self::Unrecognized(value)
             }
         }
+
+        read_union! { $name mixed stringify!($name) }
+        read_deserialize! { $name }
     };
 }
 
@@ -193,20 +194,31 @@ macro_rules! shape_union {
             }
         }
 
-        impl<'de> ::serde::Deserialize<'de> for $name {
-            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let value = ::serde_json::Value::deserialize(deserializer)?;
+        impl $crate::read::Read for $name {
+            #[inline]
+            fn blank() -> Self {
+                Self::Unrecognized(::serde_json::Value::Null)
+            }
+
+            fn read(&mut self, reader: &mut dyn $crate::read::Reader) -> Result<(), $crate::read::Fail> {
+                let value = reader.value()?;
                 // First without unknown fields, then with them.
                 for strict in [true, false] {
                     $(
                         if has_shape!($shape value strict $($objects)?) {
-                            return $crate::wire::read_value(value).map(Self::$variant);
+                            let mut payload = <$payload as $crate::read::Read>::blank();
+                            $crate::read::from_value(value, &mut payload)?;
+                            *self = Self::$variant(payload);
+                            return Ok(());
                         }
                     )*
                 }
-                Ok(Self::Unrecognized(value))
+                *self = Self::Unrecognized(value);
+                Ok(())
             }
         }
+
+        read_deserialize! { $name }
 
         $(
             impl From<$payload> for $name {
@@ -216,6 +228,54 @@ macro_rules! shape_union {
                 }
             }
         )*
+    };
+}
+
+/// Reads a union with the shared decoder.
+macro_rules! read_union {
+    ($name:ident $method:ident $table:expr) => {
+        impl $crate::read::Read for $name {
+            #[inline]
+            fn blank() -> Self {
+                Self::Unrecognized(::serde_json::Value::Null)
+            }
+
+            #[inline]
+            fn read(&mut self, reader: &mut dyn $crate::read::Reader) -> Result<(), $crate::read::Fail> {
+                reader.$method($table, self)
+            }
+        }
+    };
+}
+
+/// `Deserialize` of a tagged union.
+macro_rules! union_deserialize {
+    ($name:ident $variants:tt) => {
+        read_union! { $name union const { &<$name as $crate::read::Union>::TABLE } }
+        read_deserialize! { $name }
+    };
+    ($name:ident streamed { $( $hold:ident $variant:ident($payload:ident); )* }) => {
+        read_union! { $name union const { &<$name as $crate::read::Union>::TABLE } }
+
+        impl $crate::wire::StreamedUnion for $name {
+            #[allow(unused_assignments)]
+            fn from_map<'de, A: ::serde::de::MapAccess<'de>>(mut at: usize, map: A) -> Result<Self, A::Error> {
+                $(
+                    if at == 0 {
+                        return <$payload as $crate::wire::FromMap>::from_map(map)
+                            .map(|payload| Self::$variant(hold!($hold payload)));
+                    }
+                    at = at.wrapping_sub(1);
+                )*
+                Ok(Self::Unrecognized(::serde_json::Value::Null))
+            }
+        }
+
+        impl<'de> ::serde::Deserialize<'de> for $name {
+            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::wire::read_streamed_union(deserializer)
+            }
+        }
     };
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 object! {
-    received
+    streamed
     /// Payload of [`item/agentMessage/delta`](crate::notifications::ItemAgentMessageDelta).
     #[derive(Debug)]
     AgentMessageDeltaNotification
@@ -110,7 +110,7 @@ object! {
 }
 
 object! {
-    received
+    streamed
     /// Payload of [`item/commandExecution/outputDelta`](crate::notifications::ItemCommandExecutionOutputDelta).
     #[derive(Debug)]
     CommandExecutionOutputDeltaNotification
@@ -301,7 +301,7 @@ object! {
 }
 
 object! {
-    received
+    streamed
     /// Payload of [`item/fileChange/outputDelta`](crate::notifications::ItemFileChangeOutputDelta).
     #[derive(Debug)]
     FileChangeOutputDeltaNotification
@@ -337,7 +337,7 @@ object! {
 }
 
 object! {
-    received
+    streamed
     /// Used by `FileChangePatchUpdatedNotification.changes`, `ThreadItem.changes`.
     #[derive(Debug)]
     FileUpdateChange
@@ -542,7 +542,7 @@ string_enum! {
 }
 
 object! {
-    received
+    streamed
     /// Payload of [`item/completed`](crate::notifications::ItemCompleted).
     #[derive(Debug)]
     ItemCompletedNotification
@@ -619,7 +619,7 @@ object! {
 }
 
 object! {
-    received
+    streamed
     /// Payload of [`item/started`](crate::notifications::ItemStarted).
     #[derive(Debug)]
     ItemStartedNotification
@@ -656,7 +656,7 @@ object! {
 
 tagged_union! {
     /// Used by `FileUpdateChange.kind`.
-    PatchChangeKind "type" {
+    PatchChangeKind "type" streamed {
         /// `add`
         "add" = inline Add(AddPatchChangeKind);
         /// `delete`
@@ -685,7 +685,7 @@ object! {
 }
 
 object! {
-    received
+    streamed
     /// [`PatchChangeKind`] with the `type` `update`.
     #[derive(Debug, Default)]
     UpdatePatchChangeKind = "type" "update"
@@ -697,7 +697,7 @@ object! {
 }
 
 object! {
-    received
+    streamed
     /// Payload of [`item/plan/delta`](crate::notifications::ItemPlanDelta).
     #[derive(Debug)]
     PlanDeltaNotification
@@ -733,7 +733,7 @@ object! {
 }
 
 object! {
-    received
+    streamed
     /// Payload of [`item/reasoning/summaryTextDelta`](crate::notifications::ItemReasoningSummaryTextDelta).
     #[derive(Debug)]
     ReasoningSummaryTextDeltaNotification
@@ -753,7 +753,7 @@ object! {
 }
 
 object! {
-    received
+    streamed
     /// Payload of [`item/reasoning/textDelta`](crate::notifications::ItemReasoningTextDelta).
     #[derive(Debug)]
     ReasoningTextDeltaNotification
@@ -810,7 +810,7 @@ object! {
 
 tagged_union! {
     /// Used by `ItemCompletedNotification.item`, `ItemStartedNotification.item`, `ThreadItemEntry.item` and 3 more.
-    ThreadItem "type" {
+    ThreadItem "type" streamed {
         /// `userMessage`
         "userMessage" = inline UserMessage(UserMessageThreadItem);
         /// `hookPrompt`
@@ -859,7 +859,7 @@ tagged_union! {
 }
 
 object! {
-    received
+    streamed
     /// [`ThreadItem`] with the `type` `userMessage`.
     #[derive(Debug)]
     UserMessageThreadItem = "type" "userMessage"
@@ -909,7 +909,7 @@ object! {
 }
 
 object! {
-    received
+    streamed
     /// [`ThreadItem`] with the `type` `agentMessage`.
     #[derive(Debug)]
     AgentMessageThreadItem = "type" "agentMessage"
@@ -977,7 +977,7 @@ object! {
 }
 
 object! {
-    received
+    streamed
     /// [`ThreadItem`] with the `type` `plan`.
     #[derive(Debug)]
     PlanThreadItem = "type" "plan"
@@ -1000,7 +1000,7 @@ object! {
 }
 
 object! {
-    received
+    streamed
     /// [`ThreadItem`] with the `type` `reasoning`.
     #[derive(Debug)]
     ReasoningThreadItem = "type" "reasoning"
@@ -1025,7 +1025,7 @@ object! {
 }
 
 object! {
-    received
+    streamed
     /// [`ThreadItem`] with the `type` `commandExecution`.
     #[derive(Debug)]
     CommandExecutionThreadItem = "type" "commandExecution"
@@ -1072,7 +1072,7 @@ object! {
 }
 
 object! {
-    received
+    streamed
     /// [`ThreadItem`] with the `type` `fileChange`.
     #[derive(Debug)]
     FileChangeThreadItem = "type" "fileChange"
@@ -1097,7 +1097,7 @@ object! {
 }
 
 object! {
-    received
+    streamed
     /// [`ThreadItem`] with the `type` `mcpToolCall`.
     #[derive(Debug)]
     McpToolCallThreadItem = "type" "mcpToolCall"
@@ -1261,7 +1261,7 @@ object! {
 }
 
 object! {
-    received
+    streamed
     /// [`ThreadItem`] with the `type` `webSearch`.
     #[derive(Debug)]
     WebSearchThreadItem = "type" "webSearch"
@@ -1458,7 +1458,7 @@ object! {
 
 tagged_union! {
     /// Used by `QueuedSubmission.input`, `ThreadItem.content`, `ThreadQueueAddParams.input` and 3 more.
-    UserInput "type" {
+    UserInput "type" streamed {
         /// `text`
         "text" = inline Text(TextUserInput);
         /// `image`

@@ -1121,7 +1121,7 @@ object! {
 
 tagged_union! {
     /// Used by `ThreadItem.action`.
-    WebSearchAction "type" {
+    WebSearchAction "type" streamed {
         /// `search`
         "search" = inline Search(SearchWebSearchAction);
         /// `openPage`
@@ -1134,7 +1134,7 @@ tagged_union! {
 }
 
 object! {
-    received
+    streamed
     /// [`WebSearchAction`] with the `type` `search`.
     #[derive(Debug, Default)]
     SearchWebSearchAction = "type" "search"

@@ -1194,7 +1194,7 @@ object! {
 }
 
 object! {
-    received
+    streamed
     /// Used by `ThreadTokenUsageUpdatedNotification.tokenUsage`.
     #[derive(Debug)]
     ThreadTokenUsage
@@ -1211,7 +1211,7 @@ object! {
 }
 
 object! {
-    received
+    streamed
     /// Payload of [`thread/tokenUsage/updated`](crate::notifications::ThreadTokenUsageUpdated).
     #[derive(Debug)]
     ThreadTokenUsageUpdatedNotification
@@ -1299,7 +1299,7 @@ string_enum! {
 }
 
 object! {
-    received
+    streamed
     /// Used by `RawResponseCompletedNotification.usage`, `ThreadTokenUsage.last`, `ThreadTokenUsage.total`.
     #[derive(Debug)]
     TokenUsageBreakdown

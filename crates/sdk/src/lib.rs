@@ -1,3 +1,19 @@
+// The first definition of a link wins: in rustdoc these replace the links to files at the end of the README.
+//! [approvals]: guide::approvals
+//! [cancellation]: guide::cancellation
+//! [errors]: guide::errors
+//! [inputs]: guide::inputs
+//! [login]: guide::login
+//! [observing]: guide::observing
+//! [restart]: guide::restart
+//! [streaming]: guide::streaming
+//! [testing]: guide::testing
+//! [threads]: guide::threads
+//! [timeouts]: guide::timeouts
+//! [tools]: guide::tools
+//! [trust]: guide::trust
+//! [typed_output]: guide::typed_output
+//!
 #![doc = include_str!("../README.md")]
 
 pub(crate) mod account;

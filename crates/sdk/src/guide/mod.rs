@@ -1,46 +1,46 @@
 //! The guide: how the crate behaves, by subject.
 
-/// Approvals: who is asked, and what happens when nobody answers.
+/// Approvals: modes, handlers, and default responses.
 #[doc = include_str!("approvals.md")]
 pub mod approvals {}
 
-/// Cancellation: what ends when something is dropped, interrupted, closed or late.
+/// Cancellation: the effect of drops, interrupts, closes and limits.
 #[doc = include_str!("cancellation.md")]
 pub mod cancellation {}
 
-/// Timeouts: which wait ends when.
+/// Timeouts: how long each wait may take.
 #[doc = include_str!("timeouts.md")]
 pub mod timeouts {}
 
-/// Errors and retry: what an error tells, and which ones are worth another try.
+/// Errors and retry: kinds of errors, failed turns, and retryable errors.
 #[doc = include_str!("errors.md")]
 pub mod errors {}
 
-/// Inputs: what a turn can be given.
+/// Inputs: text, images, skills, mentions, and external messages.
 #[doc = include_str!("inputs.md")]
 pub mod inputs {}
 
-/// Login and account: keys, people who log in, and what is kept secret.
+/// Login and account: API keys, interactive logins, and secrets.
 #[doc = include_str!("login.md")]
 pub mod login {}
 
-/// Seeing it: a log of the wire, spans, and events.
+/// Observing: the wire log, spans, trace contexts, and events.
 #[doc = include_str!("observing.md")]
 pub mod observing {}
 
-/// Restart: a new runtime for one that was lost.
+/// Restart: replacing a lost runtime.
 #[doc = include_str!("restart.md")]
 pub mod restart {}
 
-/// Streaming and ordering: what comes when, and what is never lost.
+/// Streaming: the order of events, and slow consumers.
 #[doc = include_str!("streaming.md")]
 pub mod streaming {}
 
-/// Testing your own agent, offline.
+/// Testing an agent offline.
 #[doc = include_str!("testing.md")]
 pub mod testing {}
 
-/// Threads and turns: the objects, and how they live.
+/// Threads and turns: settings, lifetime, and results.
 #[doc = include_str!("threads.md")]
 pub mod threads {}
 
@@ -48,10 +48,10 @@ pub mod threads {}
 #[doc = include_str!("tools.md")]
 pub mod tools {}
 
-/// Trust: what may run because of the folder that a thread works in.
+/// Trust: what a folder may run, and who decides.
 #[doc = include_str!("trust.md")]
 pub mod trust {}
 
-/// Typed output: a final response that is a value of a Rust type.
+/// Typed output: final responses as values of a Rust type.
 #[doc = include_str!("typed_output.md")]
 pub mod typed_output {}

@@ -223,7 +223,6 @@ mod tests {
         (kinds.0, millis(&slept))
     }
 
-    /// Behaviour 137.
     #[test]
     fn pauses_double_up_to_the_longest() {
         let failures = vec![overloaded(); 6];
@@ -236,7 +235,6 @@ mod tests {
         assert_eq!(both(first_is_longest, &failures[..1], 0.5), (Ok(2), vec![2000]));
     }
 
-    /// Behaviours 131 and 137.
     #[test]
     fn only_overload_is_worth_another_attempt() {
         let policy = RetryPolicy::new();
@@ -248,7 +246,6 @@ mod tests {
         assert_eq!(both(policy.max_attempts(1), &[overloaded()], 0.5), (Err(ErrorKind::ServerBusy), vec![]));
     }
 
-    /// Behaviour 132.
     #[test]
     fn a_used_up_retry_limit_counts_as_overload() {
         let message = "retry limit exceeded".to_owned();

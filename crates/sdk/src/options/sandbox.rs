@@ -100,7 +100,6 @@ mod tests {
     use super::*;
     use serde_json::{json, to_value};
 
-    /// Behaviours 61, 62 and 64.
     #[test]
     fn presets_have_the_protocols_shapes() {
         let presets = [

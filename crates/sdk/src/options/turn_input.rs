@@ -106,7 +106,6 @@ mod tests {
     use openai_codex_protocol::types::InputTextFunctionCallOutputContentItem;
     use serde_json::{json, to_value};
 
-    /// Behaviour 44.
     #[test]
     fn messages_have_the_protocols_shape() {
         let text = ExternalMessage::new("ci").text("red");
@@ -117,7 +116,6 @@ mod tests {
         assert_eq!(to_value(listed).unwrap(), json!({"name": "ci", "namespace": "acme", "output": output}));
     }
 
-    /// Behaviour 48.
     #[test]
     fn blank_names_and_empty_messages_are_refused() {
         let blank = ExternalMessage::new(" \t").text("x").to_wire().unwrap_err();

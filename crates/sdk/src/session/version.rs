@@ -255,7 +255,6 @@ mod tests {
         }
     }
 
-    /// Behaviour 15.
     #[test]
     fn older_and_unknown_runtimes_are_refused() {
         for version in ["0.147.0", "0.149.0", "0.151.0-alpha.6", "0.151.0a6", "unknown", "", "1"] {
@@ -267,7 +266,6 @@ mod tests {
         }
     }
 
-    /// Behaviour 16.
     #[test]
     fn newer_runtimes_are_accepted() {
         for agent in [
@@ -351,7 +349,6 @@ mod tests {
         assert!(check_request("thread/start", gone, &of_version("0.163.0")).is_err());
     }
 
-    /// Behaviour 18.
     #[test]
     fn a_checkout_of_an_unknown_program_cannot_be_verified() {
         let error = check("turnTrigger", &metadata("codex-cli/0.0.0", None)).unwrap_err();

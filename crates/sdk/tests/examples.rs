@@ -1,4 +1,4 @@
-//! The examples, run as a user runs them, against a scripted model.
+//! Runs the examples as a user does, against a scripted model.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use openai_codex::Codex;
 use openai_codex_testkit::{AppServer, ModelReply, ModelToolCall, Script, ScriptedModel, Usage};
 use serde_json::json;
 
-/// The program of an example. Cargo builds the examples before the tests only when all of them are run, so it is asked
-/// to; mostly there is nothing to do.
+/// The program of an example. Cargo builds the examples before the tests only if it runs all tests, so this builds
+/// them. Usually there is nothing to do.
 fn example(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -34,7 +34,7 @@ fn example(name: &str) -> PathBuf {
     path.join("examples").join(name)
 }
 
-/// Installs the runtime that the examples find. Checking it takes a second, so it is done once.
+/// Installs the runtime for the examples, once, because its check takes a second.
 fn install() {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     INSTALLED.get_or_init(|| drop(openai_codex::runtime::install().unwrap()));
@@ -48,7 +48,7 @@ fn command(name: &str, model: &ScriptedModel) -> Command {
     command
 }
 
-/// What it printed. It must succeed.
+/// Its output. It must succeed.
 fn output(mut command: Command) -> String {
     let output = command.output().unwrap();
     let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
@@ -56,12 +56,12 @@ fn output(mut command: Command) -> String {
     out
 }
 
-/// Runs an example with the model as its only account, and gives what it printed.
+/// Runs an example with the model as its only account, and returns its output.
 fn run(name: &str, model: &ScriptedModel) -> String {
     output(command(name, model))
 }
 
-/// An example that the test talks to while it runs. It is ended with the test.
+/// An example that the test talks to while it runs. It ends with the test.
 struct Talk {
     child: Child,
     lines: Receiver<String>,
@@ -80,7 +80,7 @@ impl Talk {
         writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    /// The next line that it prints; `None` at the end.
+    /// The next line of its output, or `None` at the end.
     fn next(&self) -> Option<String> {
         match self.lines.recv_timeout(Duration::from_secs(60)) {
             Ok(line) => Some(line),
@@ -93,7 +93,7 @@ impl Talk {
         self.next().expect("another line")
     }
 
-    /// The rest of what it prints after its input has ended. It must succeed.
+    /// Closes its input and returns the rest of its output. It must succeed.
     fn rest(mut self) -> Vec<String> {
         drop(self.child.stdin.take());
         let rest = std::iter::from_fn(|| self.next()).collect();
@@ -109,7 +109,7 @@ impl Drop for Talk {
     }
 }
 
-/// A thread with a turn for each of these questions and answers, stored in the model's home; gives its id.
+/// Creates a thread with a turn for each of these questions and answers in the model's home. Returns its id.
 fn stored_thread(model: &ScriptedModel, turns: &[(&str, &str)]) -> String {
     install();
     let codex = Codex::with_config(model.config()).unwrap();
@@ -306,7 +306,7 @@ fn typed_output_that_does_not_fit() {
     assert!(out.contains("the final response is no `Review`") && out.contains("Looks good to me."), "{out}");
 }
 
-/// The example asks at its terminal, which is answered with this.
+/// The input for the example's question at its terminal.
 fn approve_commands_answering(answer: &str) -> (String, bool) {
     let model = ScriptedModel::start().unwrap();
     let target = model.home().join("from-the-agent");
@@ -429,7 +429,7 @@ fn errors_retry() {
     assert_eq!(model.last_request().unwrap().model(), Some("no-such-model"));
 }
 
-/// No real server is overloaded on demand.
+/// No real server can be overloaded on demand.
 #[test]
 fn errors_retry_with_an_overloaded_server() {
     let busy = |script: Script| {
@@ -535,7 +535,7 @@ fn chat_is_interrupted() {
     kill_process(ctrl_c, Signal::INT).unwrap();
     assert_eq!([chat.line(), chat.line()], ["", "(interrupted)"]);
 
-    // Without an answer there is nothing to end, and the program goes on.
+    // Without a reply there is nothing to end, and the program goes on.
     kill_process(ctrl_c, Signal::INT).unwrap();
     assert_eq!([chat.line(), chat.line()], ["", "/quit ends the chat"]);
     chat.say("A short one, then.");
@@ -544,7 +544,7 @@ fn chat_is_interrupted() {
     assert_eq!(chat.rest(), [""; 0]);
 }
 
-/// A folder that brings an MCP server and a rule, which both leave marks.
+/// A folder with an MCP server and a rule, which both leave marks.
 #[test]
 fn review_bot() {
     let model = ScriptedModel::start().unwrap();
@@ -556,7 +556,7 @@ fn review_bot() {
     std::fs::write(folder.join(".codex/config.toml"), server).unwrap();
     let rule = "prefix_rule(pattern = [\"touch\"], decision = \"allow\")\n";
     std::fs::write(folder.join(".codex/rules/own.rules"), rule).unwrap();
-    // Not even a folder that the user has trusted brings anything.
+    // Not even a folder that the user trusts brings anything.
     let folder = folder.canonicalize().unwrap();
     model.add_config(&format!("[projects.{folder:?}]\ntrust_level = \"trusted\"\n")).unwrap();
 

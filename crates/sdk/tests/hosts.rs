@@ -1,5 +1,4 @@
-//! Programs that do unusual things with processes. Each is a process of its own, since what it does concerns all of its
-//! clients.
+//! Programs that use processes in unusual ways. Each runs in its own process, because it affects all clients in it.
 #![cfg(all(unix, feature = "blocking"))]
 
 #[path = "support/mod.rs"]
@@ -15,10 +14,10 @@ use serde_json::json;
 
 use support::{Server, bounded};
 
-/// Set, this test program is the one that does the unusual.
+/// If set, this test binary is the unusual program.
 const PROGRAM: &str = "TEST_OF_HOSTS_PROGRAM";
 
-/// Starts this test program again as the named one, and waits for its end.
+/// Starts this test binary again as the named program, and waits for its end.
 fn run(server: &Server, name: &str) {
     let mut program = Command::new(std::env::current_exe().unwrap());
     program.args(["--ignored", "--exact", name]).envs(server.env()).env(PROGRAM, "1");
@@ -33,7 +32,7 @@ fn is_program() -> bool {
     std::env::var_os(PROGRAM).is_some()
 }
 
-/// The server's variables are in the environment of the program already.
+/// The program's environment already contains the server's variables.
 fn config() -> CodexConfig {
     CodexConfig::new().codex_bin(AppServer::program().unwrap())
 }
@@ -49,11 +48,11 @@ fn a_program_that_reaps_all_children_notices_the_end_of_the_runtime() {
     bounded(|| run(&Server::new(script), "notices_an_end_beside_a_wait_for_any_child"));
 }
 
-/// Takes the exit status of whatever child ends.
+/// Reaps any child that ends.
 fn reap_all() {
     std::thread::spawn(|| {
         loop {
-            // With no child there is nothing to wait for.
+            // Without a child there is nothing to reap.
             if rustix::process::wait(rustix::process::WaitOptions::empty()).is_err() {
                 std::thread::yield_now();
             }
@@ -133,7 +132,7 @@ fn uses_a_client_in_a_forked_child() {
                 assert_eq!(error.kind(), ErrorKind::Forked, "{text}");
                 assert!(text.contains(&here) && text.contains("make a new client here"), "{text}");
             };
-            // A panic must not run the tests that are left a second time.
+            // A panic must not run the remaining tests a second time.
             let all = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
                 forked(codex.request_raw("test/any", json!({})).unwrap_err());
                 forked(codex.thread_start().send().unwrap_err());
@@ -142,7 +141,7 @@ fn uses_a_client_in_a_forked_child() {
                 forked(thread.turn("again").send().unwrap_err());
                 forked(turn.interrupt().unwrap_err());
                 forked(turn.run().unwrap_err());
-                // What had come is there, and then the error is the last item.
+                // The stream yields earlier events, and then the error as its last item.
                 forked(stream.by_ref().find_map(Result::err).unwrap());
                 assert!(stream.next().is_none());
                 forked(events.by_ref().find_map(Result::err).unwrap());
@@ -159,7 +158,7 @@ fn uses_a_client_in_a_forked_child() {
         Fork::Parent(child) => child,
     };
     assert_eq!(waitpid(child).unwrap(), 0);
-    // The parent's runtime is as it was.
+    // The parent's runtime is not affected.
     assert_eq!(codex.request_raw("test/mark", json!({})).unwrap(), "mark");
     assert!(turn.run().is_ok());
     assert!(stream.all(|event| event.is_ok()));

@@ -1,4 +1,4 @@
-//! What a stalled consumer costs: a test program of its own, because the peak is that of a whole process.
+//! The memory of a stalled consumer. It has its own test binary, because the peak belongs to the whole process.
 
 mod support;
 
@@ -7,14 +7,14 @@ use openai_codex_testkit::Script;
 use openai_codex_testkit::app_server::Pour;
 use support::Server;
 
-/// A debug build takes a minute for five million, and shows the same with two.
+/// A debug build takes a minute for five million, and two million show the same.
 const DELTAS: u64 = if cfg!(debug_assertions) { 2_000_000 } else { 5_000_000 };
 const LINE: usize = 140;
-/// As events with their frames they would be 280 or 700 MB; what has to be kept is their text, and 48 MiB before that
-/// merges.
+/// As events with their frames they would take 280 or 700 MB. The client must keep their text, and 48 MiB of events
+/// before it coalesces.
 const PEAK_KIB: u64 = 160 * 1024;
 
-/// The most memory that this process has had, in KiB; `None` where that cannot be read.
+/// The peak memory of this process in KiB, or `None` where it cannot be read.
 fn peak() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     status

@@ -1,4 +1,4 @@
-//! A test program may import everything from the SDK and from the testkit: no name means two things.
+//! A program can import everything from the SDK and the testkit: no name is ambiguous.
 #![cfg(feature = "blocking")]
 #![deny(ambiguous_glob_imports)]
 
@@ -9,7 +9,7 @@ use std::path::Path;
 use openai_codex::*;
 use openai_codex_testkit::*;
 
-/// Uses each name, so that one that both crates have does not compile, and lists them.
+/// Uses and lists each name. A name that both crates have does not compile.
 macro_rules! names {
     ($($name:ident),* $(,)?) => {
         #[allow(unused_imports, reason = "the import is the test")]
@@ -40,7 +40,7 @@ names! {
     tool, transport, types,
 }
 
-/// The names at the root of a crate, out of the snapshot of its public API.
+/// The names at the root of a crate, from the snapshot of its public API.
 fn snapshot(package: &str) -> BTreeSet<String> {
     const ITEMS: [&str; 8] = ["enum", "fn", "mod", "static", "struct", "trait", "type", "use"];
     let path =

@@ -1,4 +1,4 @@
-//! Sub-agents: whose events come to which stream.
+//! Which streams receive the events of sub-agents.
 #![cfg(unix)]
 
 mod support;
@@ -13,7 +13,7 @@ fn says(text: &'static str) -> impl Fn(&RecordedRequest) -> bool + Send {
 }
 
 with_both_clients! {
-    // Runtimes before 0.163.0 do not say for which turn a sub-agent's turn works.
+    // Runtimes before 0.163.0 do not name the turn that a sub-agent's turn works for.
     fn a_sub_agent_is_identified_by_the_item_that_assigned_its_work(start, wait) {
         let item = json!({
             "type": "collabAgentToolCall", "id": "i", "tool": "spawnAgent", "status": "completed",

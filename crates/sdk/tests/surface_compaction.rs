@@ -1,4 +1,4 @@
-//! Compactions, followed as turns: on the real runtime, and where the order of messages is the point.
+//! Compactions, followed as turns. They use the real runtime, or a script if the order of messages matters.
 #![cfg(unix)]
 
 mod support;
@@ -99,8 +99,8 @@ with_both_clients! {
     }
 }
 
-/// While a `turn/start` is under way on the thread, a turn that starts may be its own: the compaction waits for the
-/// answer.
+/// While a `turn/start` is pending on the thread, a turn that starts may belong to it. The compaction waits for the
+/// response.
 #[test]
 fn a_compaction_does_not_take_the_turn_of_a_pending_start() {
     support::bounded_async(async || {
@@ -131,7 +131,7 @@ fn a_compaction_does_not_take_the_turn_of_a_pending_start() {
     });
 }
 
-/// Dropping the future of `compact` leaves nothing behind: the next turn is whose it is.
+/// Dropping the future of `compact` leaves nothing behind: the next turn belongs to its own caller.
 #[test]
 fn an_abandoned_compaction_takes_no_turn() {
     support::bounded_async(async || {

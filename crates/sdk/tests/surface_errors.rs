@@ -1,4 +1,4 @@
-//! Errors of the server, and trying again when it is overloaded.
+//! Errors of the server, and retries when it is overloaded.
 #![cfg(unix)]
 
 mod support;
@@ -15,7 +15,7 @@ use openai_codex_testkit::app_server::{Answer, Step};
 use serde_json::{Value, json};
 use support::{Model, bounded, bounded_async, count, with_both_clients};
 
-/// An error answer of the server to `model/list`.
+/// An error response to `model/list`.
 fn refuses(script: Script, error: Value) -> Script {
     script.expect("model/list").step(Step::Respond { to: None, answer: Answer::Error(error) })
 }
@@ -24,7 +24,7 @@ fn overload() -> Value {
     json!({"code": -32001, "message": "busy", "data": {"codex_error_info": "server_overloaded"}})
 }
 
-/// No pause that a test would notice.
+/// A pause that is too short for a test to notice.
 fn at_once() -> RetryPolicy {
     RetryPolicy::new().initial_delay(Duration::from_millis(1)).max_delay(Duration::from_millis(1))
 }
@@ -119,7 +119,7 @@ fn an_async_call_is_retried() {
     });
 }
 
-/// A future that is to be spawned must be `Send`.
+/// A future must be `Send` to be spawned.
 #[test]
 fn a_retried_call_can_be_spawned() {
     bounded_async(async || {

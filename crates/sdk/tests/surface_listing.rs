@@ -1,4 +1,4 @@
-//! Listings and their pages: what the wire carries.
+//! Listings and their pages on the wire.
 #![cfg(unix)]
 
 mod support;
@@ -10,7 +10,7 @@ use openai_codex_testkit::app_server::{Unexpected, messages};
 use serde_json::{Value, json};
 use support::{ids, opens_any_thread, params, sent, with_both_clients};
 
-/// The pages of a listing: the answer depends on the cursor, so each request has its step.
+/// The pages of a listing. The response depends on the cursor, so each request has its step.
 fn pages(method: &str, pages: &[Value]) -> Script {
     let mut script = opens_any_thread();
     for (place, data) in pages.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Resuming, forking, archiving and naming threads: what the wire carries, and what the real runtime makes of it.
+//! Resuming, forking, archiving and naming threads: on the wire, and on the real runtime.
 #![cfg(unix)]
 
 mod support;

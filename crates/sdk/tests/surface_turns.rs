@@ -1,5 +1,5 @@
-//! Steering, interrupting, streaming text, messages that are not the user's word, options of one turn, and usage: what
-//! the wire carries, and what the real runtime makes of it.
+//! Steering, interrupting, text streams, external messages, options of a turn, and usage: on the wire, and on the real
+//! runtime.
 #![cfg(unix)]
 
 mod support;
@@ -23,7 +23,7 @@ fn runs_turns() -> Script {
         .always("turn/start", json!({"turn": messages::turn("u", "inProgress")}))
 }
 
-/// The outputs of tools in a request that belong to no call of the model: messages that are not the user's word.
+/// The tool outputs in a request without a call of the model, which are external messages.
 fn external(request: &RecordedRequest) -> Vec<&Value> {
     request.function_call_outputs().into_iter().filter(|output| output["name"].is_string()).collect()
 }

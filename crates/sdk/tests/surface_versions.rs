@@ -1,4 +1,4 @@
-//! Options that came later, and a runtime that is a checkout without a version.
+//! Options of newer runtimes, and development builds without a version.
 #![cfg(unix)]
 
 mod support;
@@ -12,14 +12,14 @@ use openai_codex_testkit::{AppServer, Script};
 use serde_json::json;
 use support::{count, program, sent, with_both_clients};
 
-/// A scripted server of version 0.0.0 behind a program that can also print a schema, and notes each time it does.
+/// A scripted server of version 0.0.0, behind a program that can also print a schema and logs each time.
 struct Checkout {
     server: AppServer,
     program: PathBuf,
 }
 
 impl Checkout {
-    /// `print` is what the program does to print its schema into `$out`.
+    /// `print` is the command that prints the schema into `$out`.
     fn new(print: &str) -> Self {
         let mut greeting = messages::initialize_response();
         greeting["userAgent"] = "codex-cli/0.0.0".into();
@@ -51,14 +51,14 @@ impl Checkout {
         self.server.config().codex_bin(&self.program)
     }
 
-    /// The command lines with which the schema was asked for.
+    /// The command lines that requested the schema.
     fn asked(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.server.dir().join("asked")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 }
 
-/// A server of some version, greeted.
+/// A server of a given version, after the handshake.
 fn of_version(version: &str) -> Script {
     let mut greeting = messages::initialize_response();
     greeting["userAgent"] = format!("codex-cli/{version}").into();

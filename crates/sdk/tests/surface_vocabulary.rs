@@ -1,5 +1,5 @@
-//! One vocabulary: the blocking and the async side have the same methods with the same arguments and results, and every
-//! setter is written once. Read out of the sources, so that nothing new is forgotten.
+//! The blocking and the async client have the same methods with the same arguments and results, and each setter is
+//! written once. The tests parse the sources, so they cover new methods automatically.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 /// The public methods of each `impl` header, with their signatures.
 type Methods = BTreeMap<String, BTreeMap<String, String>>;
 
-/// What is on one side alone, or differs, and why.
+/// Methods that only one side has, or that differ, with the reason.
 const DIFFERENCES: [(&str, &str, &str); 5] = [
     ("Codex", "new", "the blocking one starts the runtime, which can fail"),
     ("Codex", "with_config", "likewise"),
@@ -16,7 +16,7 @@ const DIFFERENCES: [(&str, &str, &str); 5] = [
     ("Codex", "metadata", "the async one has none before it is started"),
 ];
 
-/// The types that come in two forms, and of each the methods that only one form has.
+/// The types that have two forms, and the methods that only one form has.
 const STREAMS: [&str; 5] = ["TurnStream", "TextStream", "Events", "Pages", "Entries"];
 
 fn sources(folder: &Path, texts: &mut Vec<String>) {
@@ -32,7 +32,7 @@ fn sources(folder: &Path, texts: &mut Vec<String>) {
     }
 }
 
-/// Without comments and without the unit tests at the end of a file.
+/// The source without comments and without the unit tests at its end.
 fn code(text: &str) -> String {
     let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
     lines
@@ -79,7 +79,7 @@ fn collect(text: &str, methods: &mut Methods) {
     }
 }
 
-/// A signature in the words of the blocking side.
+/// A signature, with the names of the blocking side.
 fn normal(signature: &str) -> String {
     let words = signature.split_whitespace().collect::<Vec<_>>().join(" ");
     let plain = words.replace("Async", "").replace("crate::", "").replace("super::", "");
@@ -189,7 +189,7 @@ fn both_clients_read_streams_the_same_way() {
     }
 }
 
-/// What handles, builders and streams promise to threads and executors.
+/// The bounds that handles, builders and streams promise.
 #[test]
 fn handles_and_streams_can_move_between_threads() {
     use openai_codex::*;
@@ -223,7 +223,7 @@ fn handles_and_streams_can_move_between_threads() {
     }
 }
 
-/// The futures of the async side can be spawned.
+/// The futures of the async client can be spawned.
 #[test]
 fn calls_can_be_spawned() {
     use openai_codex::*;

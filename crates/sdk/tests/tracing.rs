@@ -1,4 +1,4 @@
-//! What the spans of a program hold, and what they do not: what the page `guide::observing` says of them.
+//! The spans of a program, compared with the page `guide::observing`.
 #![cfg(feature = "tracing")]
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 const CHAPTER: &str = include_str!("../src/guide/observing.md");
 
-/// All that a subscriber could print.
+/// Everything that a subscriber could print.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -51,7 +51,7 @@ impl Visit for Fields {
 
 #[derive(Clone, Debug)]
 struct Span {
-    /// The names of the spans that it is in, and its own, from the outermost.
+    /// The names of its parent spans and its own, outermost first.
     path: Vec<&'static str>,
     level: Level,
     /// The fields that it can have.
@@ -88,7 +88,7 @@ impl Seen {
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Seen>>);
 
-/// Where a span lies among those that were seen.
+/// The path of a span among the recorded ones.
 struct Place(usize);
 
 fn is_of_the_client(target: &str) -> bool {
@@ -129,8 +129,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
     }
 }
 
-/// What a program has seen that did a bit of everything, in a span of its own. The subscriber is the process's, since
-/// spans are made on threads of the client too: so all tests look at the same run.
+/// The recording of a program that uses many features inside its own span. The subscriber is global, because the
+/// client's threads create spans too, so all tests use the same run.
 static RUN: LazyLock<(String, Seen)> = LazyLock::new(|| {
     let (lines, collector) = (Lines::default(), Collector::default());
     let writer = lines.clone();
@@ -281,7 +281,7 @@ fn events_report_what_belongs_to_no_call() {
             (level.as_str(), more.map_or("", |(_, value)| value.as_str()))
         })
         .collect();
-    // Which of the threads of the client is first with its own is nobody's business.
+    // The order of the client's own threads does not matter.
     events.sort_unstable();
     let expected = [
         ("DEBUG", "item/fileChange/requestApproval"),

@@ -1,4 +1,4 @@
-//! Use of a client that was closed.
+//! Use of a closed client.
 
 use openai_codex::types::ThreadLoadedListParams;
 use openai_codex::{AsyncCodex, Codex, Error, ErrorKind, LocalImageInput, methods};
@@ -51,7 +51,7 @@ with_both_clients! {
     }
 }
 
-/// A server that never answers `test/silent`.
+/// A server that never responds to `test/silent`.
 fn silent() -> Server {
     Server::new(Script::standard().always_answer("test/silent", Answer::Silence))
 }

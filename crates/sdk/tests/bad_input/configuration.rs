@@ -1,4 +1,4 @@
-//! Options that cannot be.
+//! Invalid options.
 
 use openai_codex::{CodexConfig, ErrorKind};
 
@@ -7,7 +7,7 @@ use crate::support::{Model, with_both_clients};
 with_both_clients! {
     fn an_override_without_a_value_is_refused_before_anything_starts(start, _wait) {
         for entry in ["no_equals", "=value", ""] {
-            // Not even looked for.
+            // The client does not even search for it.
             let config = CodexConfig::new().codex_bin("/no/such/codex").config_overrides([entry]);
             let error = start!(config).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig);
@@ -27,7 +27,7 @@ with_both_clients! {
     fn a_configuration_file_that_the_runtime_refuses_fails_with_its_message(start, wait) {
         let model = Model::start();
         model.add_config("= = broken\n").unwrap();
-        // It starts all the same, but starts no thread.
+        // The runtime starts anyway, but starts no thread.
         let codex = start!(model.config()).unwrap();
         let error = wait!(codex.thread_start().send()).unwrap_err();
         assert_eq!((error.kind(), error.method()), (ErrorKind::InvalidRequest, Some("thread/start")));
@@ -88,7 +88,7 @@ with_both_clients! {
     fn a_thread_in_a_missing_folder_gets_a_response(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
-        // What the runtime makes of it is its own; it must not hang or harm the client.
+        // The runtime decides what to do with it. It must not hang or harm the client.
         let _ = wait!(codex.thread_start().cwd(model.folder().join("missing")).send());
         assert!(!wait!(codex.models().send()).unwrap().data.is_empty());
         wait!(codex.close()).unwrap();

@@ -1,4 +1,4 @@
-//! A program that is no Codex runtime.
+//! Programs that are not a Codex runtime.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::support::{Trace, program, with_both_clients};
 
-/// A folder by which the processes of a test are known.
+/// A folder that identifies the processes of a test.
 struct Mark {
     trace: Trace,
     folder: TempDir,
@@ -28,13 +28,13 @@ impl Mark {
         CodexConfig::new().env("MARK_OF_THE_TEST", self.path()).env("CODEX_HOME", self.path())
     }
 
-    /// A configuration for this program, which is written first.
+    /// Writes this program and returns a configuration for it.
     fn script(&self, text: &str) -> CodexConfig {
         self.config().codex_bin(program(self.path(), "codex", text))
     }
 }
 
-/// The error is that of a handshake, names the program and says what to check; no process is left by then.
+/// The error is a handshake error, names the program and says what to check. By then no process is left.
 #[track_caller]
 fn assert_handshake(mark: &Mark, error: &Error, program: &str) {
     assert_eq!(error.kind(), ErrorKind::Handshake, "{error}");
@@ -72,7 +72,7 @@ with_both_clients! {
         let endless = ["sh", "-c", "yes | tr -d '\\n'"];
         let error = start!(config.launch_args_override(endless)).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Handshake | ErrorKind::DeadlineExceeded), "{error}");
-        // Two processes, of which only one is the child.
+        // Two processes; only one of them is the child.
         mark.trace.wait_gone(&[]);
     }
 
@@ -162,7 +162,7 @@ with_both_clients! {
 
     fn a_program_that_leaves_its_output_to_a_child(start, _wait) {
         let mark = Mark::new();
-        // The child holds stdout and stderr open after its parent has gone.
+        // The child keeps stdout and stderr open after its parent has exited.
         let config = mark.script("#!/bin/sh\nsleep 1000 &\necho $! > $MARK_OF_THE_TEST/child\nexit 5\n");
         let error = start!(config.start_deadline(Duration::from_millis(300))).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Handshake | ErrorKind::DeadlineExceeded), "{error}");

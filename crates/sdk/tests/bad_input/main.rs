@@ -1,4 +1,4 @@
-//! What a user can get wrong: each ends in an error that says what, where and what to do, and leaves no process.
+//! User errors: each ends in an error that says what, where and what to do, and leaves no process.
 #![cfg(all(unix, feature = "blocking"))]
 
 #[path = "../support/mod.rs"]

@@ -1,4 +1,4 @@
-//! A program that cannot be started.
+//! Programs that cannot start.
 
 use openai_codex::{CodexConfig, ErrorKind};
 

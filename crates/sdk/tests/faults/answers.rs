@@ -1,4 +1,4 @@
-//! Answers that are late, double, empty, wrong, or for nobody.
+//! Responses that are late, duplicate, empty, wrong, or without a request.
 
 use openai_codex::types::ThreadLoadedListParams;
 use openai_codex::{AsyncCodex, ErrorKind, Event, RetryPolicy, methods, retry_on_overload_async};
@@ -45,7 +45,7 @@ with_both_clients! {
         assert_eq!(wait!(codex.request_raw("test/a", json!({}))).unwrap(), "first");
         assert_eq!(wait!(codex.request_raw("test/b", json!({}))).unwrap(), "b");
         works_and_closes!(codex, wait, server);
-        // What cannot be told to anybody else is told to observers.
+        // Only observers can receive it.
         let Some(Ok(Event::Malformed { line, reason })) = wait!(events.next()) else { panic!("nothing told") };
         assert!(line.contains("which line") && reason.contains("unusable id"), "{line}: {reason}");
         assert!(wait!(events.next()).is_none());
@@ -77,7 +77,7 @@ with_both_clients! {
         let thread = wait!(codex.thread_start().send()).unwrap();
         let error = wait!(thread.run("go")).unwrap_err();
         assert_error(&error, ErrorKind::Decode, Some("turn/start"), Some("t"), &["turn"]);
-        // The turn runs, for all that is known, and nobody can hold it.
+        // The turn may run, and nothing can hold it.
         server.wait_received("turn/interrupt");
         works_and_closes!(codex, wait, server);
     }

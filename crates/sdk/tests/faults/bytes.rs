@@ -1,4 +1,4 @@
-//! Lines in pieces, lines that are no messages, and far too much of everything.
+//! Lines in pieces, malformed lines, and far too much of everything.
 
 use openai_codex::{Codex, ErrorKind, Event, Notification};
 use openai_codex_testkit::app_server::{Chunks, messages};

@@ -38,7 +38,7 @@ with_both_clients! {
         for error in errors {
             assert_error(&error, ErrorKind::Closed, None, Some(thread.id()), &["was closed"]);
         }
-        // A close of the program's own is no error of what only looks on.
+        // For an observer, the program's own close is not an error.
         while let Some(event) = wait!(events.next()) {
             event.unwrap();
         }
@@ -62,7 +62,7 @@ fn concurrent_closes_all_return_and_end_everything_open() {
         let running = server.trace.processes();
         std::thread::scope(|scope| {
             let mut waiting = Vec::new();
-            // One request: what is asked after the close does not know its thread any more.
+            // One request only: after the close, a request does not know its thread any more.
             for n in 0..7 {
                 let (codex, turn) = (codex.clone(), turn.clone());
                 waiting.push(scope.spawn(move || match n % 4 {

@@ -1,4 +1,4 @@
-//! Servers that no longer read.
+//! Servers that stop reading.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::{
 
 pub(crate) const DEADLINE: Duration = Duration::from_millis(300);
 
-/// The error of a run that is out of time, whether that of the request or that of the whole was up first.
+/// The error of a run whose time is up: that of the request or that of the whole run, whichever is first.
 #[track_caller]
 pub(crate) fn assert_timed_out(error: &Error, thread: &str) {
     let method = error.method().filter(|method| *method == "turn/start");
@@ -22,7 +22,7 @@ pub(crate) fn assert_timed_out(error: &Error, thread: &str) {
 with_both_clients! {
     fn requests_to_a_server_that_does_not_read_time_out(start, wait) {
         let script = answering().start_turn("t", "u").expect("test/go").stop_reading().respond(json!({}));
-        // It can still speak.
+        // It can still write.
         let script = script.agent_message("t", "u", "i", ["done"]).complete_turn("t", "u");
         let server = Server::new(script);
         let codex = start!(server.config().request_deadline(DEADLINE)).unwrap();
@@ -30,7 +30,7 @@ with_both_clients! {
         let turn = wait!(thread.turn("go").send()).unwrap();
         wait!(codex.request_raw("test/go", json!({}))).unwrap();
         assert_eq!(wait!(turn.run()).unwrap().final_response.as_deref(), Some("done"));
-        // More than a pipe holds: the second is not even written.
+        // More than a pipe holds: the client does not even write the second one.
         let long = "x".repeat(1 << 20);
         for method in ["test/long", "test/behind"] {
             let error = wait!(codex.request_raw(method, json!({"text": long}))).unwrap_err();
@@ -60,7 +60,7 @@ fn an_abandoned_turn_does_not_run_when_the_server_reads_again() {
     bounded(|| {
         let signs = tempfile::tempdir().unwrap();
         let go = signs.path().join("go");
-        // While it waits for the file it reads nothing.
+        // The server reads nothing while it waits for the file.
         let script = answering().expect("test/pause").await_file(&go).respond(json!({}));
         let script = script
             .always("test/long", json!("long"))
@@ -79,9 +79,9 @@ fn an_abandoned_turn_does_not_run_when_the_server_reads_again() {
             pause.join().unwrap().unwrap();
             assert_eq!(long.join().unwrap().unwrap(), "long");
         });
-        // By the time this is answered, all that came before it has been read.
+        // When this one has its response, the server has read everything before it.
         codex.request_raw("test/mark", json!({})).unwrap();
-        // Whether it had been written is a matter of who came first.
+        // Whether the client had written it depends on timing.
         if count(&server.received().unwrap(), "turn/start") > 0 {
             server.wait_received("turn/interrupt");
         }

@@ -13,11 +13,11 @@ use serde_json::json;
 
 use crate::support::{Model, Server, answering, awaited, bounded_async, works_and_closes};
 
-/// No future here waits more often; a test whose future never completes fails by this.
+/// No future waits more often. A test whose future never completes fails at this limit.
 const MOST: usize = 40;
 
-/// Polls a future so many times, each time but the first when it has been woken, and drops it. What it gave, if it
-/// completed before.
+/// Polls a future this many times, after the first time only when it is woken, and drops it. Returns its output if it
+/// completed.
 pub(crate) async fn dropped_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;
@@ -35,7 +35,7 @@ pub(crate) async fn dropped_after<F: Future>(polls: usize, future: F) -> Option<
     .await
 }
 
-/// Drops what `call` gives after 0, 1, 2, … polls, until it completes; after each time `check` must go well.
+/// Drops the future of `call` after 0, 1, 2, … polls, until it completes. `check` must pass after each drop.
 pub(crate) async fn at_every_point<T>(
     mut call: impl AsyncFnMut(usize) -> Option<T>,
     check: impl AsyncFn(),
@@ -51,13 +51,13 @@ pub(crate) async fn at_every_point<T>(
     panic!("it has not completed within {MOST} polls");
 }
 
-/// That a client works.
+/// Checks that a client works.
 pub(crate) async fn works(codex: &AsyncCodex) {
     assert_eq!(codex.request_raw("test/mark", json!({})).await.unwrap(), "mark");
 }
 
-/// Drops a wait before what it waits for, which the request `test/end` has the server tell; then the next wait gets it
-/// all the same, and so does each after it.
+/// Drops a wait before its event, which the request `test/end` triggers. The next wait still receives it, and so does
+/// each later one.
 pub(crate) async fn until_the_end<T>(codex: &AsyncCodex, wait: impl AsyncFn() -> T) -> T {
     for polls in 0..2 {
         assert!(dropped_after(polls, wait()).await.is_none());
@@ -68,7 +68,7 @@ pub(crate) async fn until_the_end<T>(codex: &AsyncCodex, wait: impl AsyncFn() ->
     at_every_point(async |polls| dropped_after(polls, wait()).await, async || works(codex).await).await
 }
 
-/// Drops a call of a client of its own at every point, and shows that it works and closes.
+/// Drops a call of its own client at every point, and checks that the client works and closes.
 pub(crate) async fn on_a_client<T>(
     script: Script,
     call: impl AsyncFn(&AsyncCodex) -> openai_codex::Result<T>,
@@ -91,7 +91,7 @@ fn start() {
             async |polls| {
                 let codex = AsyncCodex::with_config(server.config());
                 let started = dropped_after(polls, codex.start()).await;
-                // The start that nobody waits for any more is in nobody's way.
+                // The abandoned start does not block the next one.
                 works_and_closes!(codex, awaited, server);
                 started
             },
@@ -99,7 +99,7 @@ fn start() {
         )
         .await
         .unwrap();
-        // Nor is that of a client that is dropped with it.
+        // Nor does the start of a client that is dropped with it.
         at_every_point(
             async |polls| {
                 let codex = AsyncCodex::with_config(server.config());
@@ -144,7 +144,7 @@ fn close() {
                 let thread = codex.thread_start().send().await.unwrap();
                 let turn = thread.turn("go").send().await.unwrap();
                 let closed = dropped_after(polls, codex.close()).await;
-                // Whether or not the first one was polled, the second waits for the end.
+                // Polled or not, the second close waits for the end.
                 codex.close().await.unwrap();
                 assert!(server.trace.processes().is_empty());
                 assert!(turn.run().await.is_err());
@@ -181,7 +181,7 @@ fn archiving_threads() {
 fn retries() {
     bounded_async(async || {
         let busy = answering().always_answer("test/busy", Answer::error(-32001, "busy"));
-        // Also the pause is a point at which it waits.
+        // The pause is also a point at which it waits.
         let policy = RetryPolicy::new().initial_delay(Duration::from_millis(1));
         let call = async |codex: &AsyncCodex| {
             let mut methods = ["test/busy", "test/mark"].into_iter();
@@ -232,7 +232,7 @@ async fn pages_go_on<R: Paged>(
             let mut pages = listing();
             let polled = dropped_after(polls, pages.next()).await;
             let completed = polled.is_some();
-            // What was dropped is only the wait: the same stream still gives the page.
+            // Only the wait is dropped: the same stream still yields the page.
             let page = match polled {
                 Some(page) => page,
                 None => pages.next().await,
@@ -265,7 +265,7 @@ fn pages_lose_nothing_and_repeat_nothing() {
         let codex = AsyncCodex::with_config(server.config());
         let mut threads = codex.thread_list().all();
         let mut seen = Vec::new();
-        // One poll for each `next`: each is dropped at its first wait, again and again.
+        // One poll for each `next`: each is dropped at its first wait, repeatedly.
         let mut polls = 0;
         loop {
             match dropped_after(polls, threads.next()).await {

@@ -1,4 +1,4 @@
-//! The futures of logins and of the account, dropped at every point at which they wait; see [`drops`](crate::drops).
+//! Futures of logins and of the account, dropped at every point at which they wait; see [`drops`](crate::drops).
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn starts_of_logins() {
         let key = starts(json!({"type": "apiKey"}));
         on_a_client(key, async |codex| codex.login_api_key("sk-test-0123456789").await).await;
         let login = on_a_client(starts(browser()), async |codex| codex.login_chatgpt().await).await;
-        // The client is closed by now, and with it the wait is over.
+        // The client is closed by now, so the wait has ended.
         assert_eq!(login.wait().await.unwrap_err().kind(), ErrorKind::Closed);
         let login =
             on_a_client(starts(device()), async |codex| codex.login_chatgpt_device_code().await).await;
@@ -50,7 +50,7 @@ fn requests_about_the_account() {
     });
 }
 
-/// The end of a login when the test asks for it.
+/// The outcome of a login, when the test triggers it.
 fn ends(script: Script, login: &str) -> Script {
     let end = json!({"loginId": login, "success": true, "error": null, "onboardingEntrypoint": null});
     script.expect("test/end").respond(json!({})).notify("account/login/completed", end)
@@ -71,7 +71,7 @@ fn waits_for_logins_and_their_cancels() {
         let check = async || works(&codex).await;
         at_every_point(async |polls| dropped_after(polls, in_browser.cancel()).await, check).await.unwrap();
         at_every_point(async |polls| dropped_after(polls, by_code.cancel()).await, check).await.unwrap();
-        // Neither has ended by that, as the server has not said so yet.
+        // Neither has ended, because the server has not reported it yet.
         let end = until_the_end(&codex, async || in_browser.wait().await).await.unwrap();
         assert_eq!((end.login_id.as_deref(), end.success), (Some("b"), true));
         let hour = Duration::from_secs(3_600);
@@ -94,7 +94,7 @@ fn a_login_whose_start_was_dropped_does_not_affect_other_logins() {
         let server = Server::new(ends(ends(script, "b"), "d"));
         let codex = AsyncCodex::with_config(server.config());
         codex.start().await.unwrap();
-        // It is dropped when the server has it, and before the answer.
+        // It is dropped after the server has received it and before the response.
         tokio::select! {
             biased;
             started = codex.login_chatgpt() => panic!("{started:?}"),

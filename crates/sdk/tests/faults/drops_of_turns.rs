@@ -1,4 +1,4 @@
-//! The futures of a thread and its turns, dropped at every point at which they wait; see [`drops`](crate::drops).
+//! Futures of a thread and its turns, dropped at every point at which they wait; see [`drops`](crate::drops).
 
 use openai_codex::schemars::{self, JsonSchema};
 use openai_codex::types::CommandExecutionApprovalDecision;
@@ -16,7 +16,7 @@ struct ModelReply {
     said: String,
 }
 
-/// A server that answers each turn with a value.
+/// A server that responds to each turn with a value.
 fn turns() -> Script {
     (0..40).fold(answering().always("turn/interrupt", json!({})), |script, n| {
         let turn = format!("u{n}");
@@ -27,7 +27,7 @@ fn turns() -> Script {
     })
 }
 
-/// Drops a call of a thread at every point; then the thread still runs turns.
+/// Drops a call of a thread at every point. Afterwards the thread still runs turns.
 async fn on_a_thread<T>(script: Script, call: impl AsyncFn(&AsyncThread) -> openai_codex::Result<T>) -> T {
     let server = Server::new(script);
     let codex = AsyncCodex::with_config(server.config());
@@ -68,14 +68,14 @@ fn unsubscribing() {
             let thread = codex.thread_start().send().await.unwrap();
             let outcome = dropped_after(polls, thread.unsubscribe()).await;
             if polls > 0 {
-                // The server may have been told: a turn would be followed by nobody.
+                // The server may have received it: then a turn would have no follower.
                 let error = thread.run("is anybody there?").await.unwrap_err();
                 assert!(error.to_string().contains("unsubscribed"), "{error}");
             }
             outcome
         };
         at_every_point(unsubscribe, async || works(&codex).await).await.unwrap();
-        // The thread is there again once it is resumed.
+        // The thread is available again after a resume.
         let thread = codex.thread_resume("t").send().await.unwrap();
         assert_eq!(thread.run_as::<ModelReply>("and now?").await.unwrap().value.said, "done");
         works_and_closes!(codex, awaited, server);
@@ -108,7 +108,7 @@ fn waits_for_a_cancellation() {
         assert!(cancellation.is_cancelled());
         turn.run().await.unwrap();
         works_and_closes!(codex, awaited, server);
-        // The answer that comes too late goes nowhere: there is only the one that the end of the turn gave.
+        // The late response is ignored: only the one from the end of the turn counts.
         let received = server.received().unwrap();
         let answers: Vec<_> = received.iter().filter(|message| message["id"] == "ask").collect();
         assert!(matches!(answers[..], [answer] if answer["error"].is_object()), "{answers:?}");
@@ -149,7 +149,7 @@ fn runs_on_the_real_runtime() {
         at_every_point(async |polls| dropped_after(polls, codex.thread_start().send()).await, check)
             .await
             .unwrap();
-        // What was dropped is interrupted or has ended; a turn that begins now is one of its own.
+        // A dropped turn is interrupted or has ended. A turn that begins now is a new one.
         let other = codex.thread_start().send().await.unwrap();
         assert_eq!(other.run_as::<ModelReply>("and now?").await.unwrap().value.said, "done");
         codex.close().await.unwrap();
@@ -160,7 +160,7 @@ fn runs_on_the_real_runtime() {
     });
 }
 
-/// Drops a call of a turn that runs at every point; then the turn still comes to its end.
+/// Drops a call of a running turn at every point. Afterwards the turn still ends.
 async fn on_a_turn<T>(script: Script, call: impl AsyncFn(&AsyncTurnHandle) -> openai_codex::Result<T>) {
     let script = script.start_turn("t", "u").expect("test/end").respond(json!({}));
     let server = Server::new(script.agent_message("t", "u", "i", ["done"]).complete_turn("t", "u"));
@@ -215,7 +215,7 @@ fn compactions() {
 fn waits_for_events_lose_none_and_repeat_none() {
     bounded_async(async || {
         let pieces: Vec<String> = (0..20).map(|n| format!("{n} ")).collect();
-        // Each piece comes when it is asked for, so that the stream has to wait for it.
+        // Each piece arrives on request, so that the stream has to wait for it.
         let script = pieces.iter().fold(answering().start_turn("t", "u"), |script, piece| {
             script.expect("test/next").respond(json!({})).send(messages::delta("t", "u", "i", piece))
         });
@@ -226,7 +226,7 @@ fn waits_for_events_lose_none_and_repeat_none() {
         let mut seen = String::new();
         assert!(matches!(stream.next().await, Some(Ok(Notification::TurnStarted(_)))));
         for piece in &pieces {
-            // Nothing is there yet: these waits are dropped as they wait.
+            // Nothing has arrived yet: these waits are dropped while they wait.
             assert!(dropped_after(1, stream.next()).await.is_none());
             assert!(dropped_after(1, text.next()).await.is_none());
             assert!(dropped_after(1, turn.run()).await.is_none());

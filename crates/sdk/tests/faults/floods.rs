@@ -1,4 +1,4 @@
-//! As much at once as it gets.
+//! Very many events, requests and turns at once.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{Server, answering, awaited, bounded, bounded_async, waited, works_and_closes};
 
-/// How long the text of each delta of a pour is.
+/// The length of each delta's text.
 fn characters_of_one(pour: &Pour) -> u64 {
     let message: Value = serde_json::from_str(&pour.lines[0]).unwrap();
     message["params"]["delta"].as_str().unwrap().len() as u64
@@ -40,7 +40,7 @@ fn a_million_events_of_one_turn_do_not_delay_another_turn() {
         let start = || codex.thread_start().send().unwrap();
         let (a, b) = (start(), start());
         let (a, b) = (a.turn("go").send().unwrap(), b.turn("go").send().unwrap());
-        // Nobody reads the flooded turn until the other has ended.
+        // The flooded turn is not read until the other one has ended.
         let mut flooded = a.stream();
         let mut other = b.stream();
         assert!(matches!(other.next(), Some(Ok(Notification::TurnStarted(_)))));
@@ -56,7 +56,7 @@ fn a_million_events_of_one_turn_do_not_delay_another_turn() {
                 characters += delta.delta.len() as u64;
             }
         }
-        // None is lost, whether it was merged or not.
+        // No text is lost, coalesced or not.
         assert_eq!((events, characters), (2 * HALF, 2 * HALF * characters_of_one(&flood())));
         a.run().unwrap();
         works_and_closes!(codex, waited, server);

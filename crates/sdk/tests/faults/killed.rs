@@ -1,4 +1,4 @@
-//! Processes that are killed or stopped from outside; the tests find them in `/proc`.
+//! Processes that are killed or stopped from outside. The tests find them in `/proc`.
 
 use std::process::Command;
 
@@ -51,7 +51,7 @@ fn after_a_runtime_is_killed_at_its_start_the_next_start_works() {
             }
         };
         let (started, ()) = tokio::join!(codex.start(), killing);
-        // Whether that was before or after its answer.
+        // Before or after its response.
         match started {
             Err(error) => {
                 assert!(matches!(error.kind(), ErrorKind::Handshake | ErrorKind::TransportClosed), "{error}");

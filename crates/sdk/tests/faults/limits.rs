@@ -1,4 +1,4 @@
-//! The limits of what is kept for slow consumers, as a program sets them.
+//! The limits for slow consumers, set by a program.
 
 use openai_codex::{Codex, ErrorKind, Notification, TurnHandle, TurnStream, merged_count};
 use openai_codex_testkit::Script;
@@ -17,17 +17,17 @@ fn start(codex: &Codex) -> (TurnHandle, TurnHandle) {
     (a.turn("go").send().unwrap(), b.turn("go").send().unwrap())
 }
 
-/// What one delta says: no two are alike, and each is a hundred characters and more.
+/// The text of one delta. Each is different and at least a hundred characters long.
 fn piece(turn: &str, n: usize) -> String {
     format!("{turn}:{n:0100} ")
 }
 
-/// What all deltas of a turn say together.
+/// The text of all deltas of a turn.
 fn whole(turn: &str, pieces: usize) -> String {
     (0..pieces).map(|n| piece(turn, n)).collect()
 }
 
-/// Deltas of both turns, in turns.
+/// Deltas of both turns, alternating.
 fn pour(pieces: impl Iterator<Item = usize>) -> Pour {
     let both = |n| [("a", "ua"), ("b", "ub")].map(|(t, u)| messages::delta(t, u, "i", &piece(u, n)));
     let lines: Vec<Value> = pieces.flat_map(both).collect();
@@ -42,7 +42,7 @@ fn ends(script: Script) -> Script {
     })
 }
 
-/// The texts of what is left in a stream, and for how many deltas each stands.
+/// The remaining texts of a stream, and how many deltas each stands for.
 fn deltas(stream: TurnStream) -> Vec<(String, u64)> {
     let delta = |event| {
         let count = merged_count(&event);
@@ -57,7 +57,7 @@ fn an_unread_stream_above_its_limit_ends_alone() {
     bounded(|| {
         const ROUNDS: usize = 10;
         const PIECES: usize = 200;
-        // What one round says fits, with all that belongs to its events; what two of them say does not.
+        // The events of one round fit; those of two rounds do not.
         let limit = piece("ua", 0).len() * PIECES * 3 / 2;
         let round = |script: Script, round: usize| {
             let pieces = round * PIECES..(round + 1) * PIECES;
@@ -72,7 +72,7 @@ fn an_unread_stream_above_its_limit_ends_alone() {
         let mut text = String::new();
         for round in 1..=ROUNDS {
             codex.request_raw("test/next", json!({})).unwrap();
-            // Its round is taken before the next one is poured, so that this stream never leaves much lying.
+            // The program reads its round before the next one is sent, so this stream never has a large backlog.
             let so_far = whole("ub", round * PIECES).len();
             while text.len() < so_far {
                 let Some(Ok(Notification::AgentMessageDelta(delta))) = read.next() else {
@@ -86,7 +86,7 @@ fn an_unread_stream_above_its_limit_ends_alone() {
         assert!(matches!(read.next(), Some(Ok(Notification::ItemCompleted(_)))));
         assert!(matches!(read.next(), Some(Ok(Notification::TurnCompleted(_)))));
         assert!(read.next().is_none());
-        // The other stream has nothing but the reason why.
+        // The other stream has only the reason.
         let error = unread.next().unwrap().unwrap_err();
         assert_eq!((error.kind(), error.thread_id()), (ErrorKind::StreamOverflow, Some("a")), "{error}");
         assert!(error.to_string().contains(&limit.to_string()), "{error}");
@@ -105,7 +105,7 @@ fn a_stream_read_at_the_end_has_all_text_in_fewer_events() {
         let server = Server::new(ends(two_turns().pour(pour(0..PIECES))));
         let codex = Codex::with_config(server.config().merge_above(1)).unwrap();
         let (a, b) = start(&codex);
-        // One stream is there from the beginning, the other is only asked for when all is over.
+        // One stream is open from the start; the other opens at the end.
         let from_the_beginning = a.stream();
         a.run().unwrap();
         b.run().unwrap();

@@ -1,5 +1,5 @@
-//! What a server, the machine or the program itself can do at the wrong moment: `docs/faults.md` lists it, and where
-//! each is shown. Servers are real processes here, scripted ones or the runtime.
+//! Faults of a server, the machine or the program itself. `docs/faults.md` lists them with their tests. Servers are
+//! real processes here: scripted ones, or the runtime.
 #![cfg(all(unix, feature = "blocking"))]
 
 #[path = "../support/mod.rs"]

@@ -1,4 +1,4 @@
-//! The program itself is killed: its runtime must not outlive it.
+//! The program is killed: its runtime must not outlive it.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,13 +9,13 @@ use openai_codex_testkit::{ModelReply, ModelToolCall};
 
 use crate::support::{Model, bounded, runtime};
 
-/// Where the program that is killed works; set, it is that program.
+/// The working folder of the killed program. If set, this test binary is that program.
 const FOLDER: &str = "FAULTS_FOLDER_OF_THE_KILLED";
 
-/// Starts this test program again as one that runs a turn, kills it when `ready`, and waits for the end of all that it
-/// has started. Tells how long that took.
+/// Starts this test binary again as a program that runs a turn, kills it when `ready`, and waits until all its
+/// processes have ended. Returns how long that took.
 fn kill_in_the_middle_of_a_turn(model: &Model, ready: impl FnOnce()) -> Duration {
-    // The model's home is in the environment of the program and of all that it starts: so the trace finds them.
+    // The environment of the program and of all its processes contains the model's home, so the trace finds them.
     let mut program = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "parent::the_program_that_is_killed"])
         .envs(model.env())

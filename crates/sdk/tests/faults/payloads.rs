@@ -1,4 +1,4 @@
-//! What is of another version, or broken, within lines that are messages.
+//! Valid messages with unknown or broken content.
 
 use openai_codex::types::ThreadItem;
 use openai_codex::{ErrorKind, Event, Notification};

@@ -1,4 +1,4 @@
-//! Nothing more comes, though everything lives.
+//! The server lives and sends nothing more.
 
 use std::time::Duration;
 
@@ -34,12 +34,12 @@ with_both_clients! {
             assert_error(&error, ErrorKind::TurnLost, None, Some("t"), &words);
         }
         assert!(wait!(stream.next()).is_none());
-        // The thread is none the worse for it.
+        // The thread is not affected.
         assert_eq!(wait!(thread.run("on")).unwrap().final_response.as_deref(), Some("done"));
         works_and_closes!(codex, wait, server);
     }
 
-    // With the usual patience with silent turns, two minutes, this would not end in the time of a test.
+    // With the default limit for silent turns, two minutes, this would not end in the time of a test.
     fn a_turn_whose_thread_becomes_idle_is_lost_in_seconds(start, wait) {
         let error = json!({"message": "the model is gone", "codexErrorInfo": null, "additionalDetails": null});
         let status = json!({"type": "systemError"});
@@ -66,7 +66,7 @@ with_both_clients! {
         let running = json!({"data": [messages::turn("u", "inProgress")], "nextCursor": null});
         let script = answering()
             .start_turn("t", "u")
-            // It is asked after twice before it says anything more.
+            // The client asks about it twice before it sends anything more.
             .expect("thread/read").respond(read(at_work.clone()))
             .expect("thread/turns/list").respond(running.clone())
             .expect("thread/read").respond(read(at_work))

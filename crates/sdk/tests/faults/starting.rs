@@ -1,4 +1,4 @@
-//! Faults before the handshake is done.
+//! Faults before the handshake is complete.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ with_both_clients! {
         let script = Script::new().expect("initialize").stderr("last words").exit_within(half, 30, 4);
         let server = Server::new(script);
         let error = start!(server.config()).unwrap_err();
-        // Half a line may be anything, so it is shown.
+        // Half a line may contain anything, so the error shows it.
         let words = ["userAgent", "stderr_tail=last words", "check that it is a Codex runtime"];
         assert_error(&error, ErrorKind::Handshake, Some("initialize"), None, &words);
         assert!(server.trace.processes().is_empty());

@@ -1,4 +1,4 @@
-//! What the tests share. Here they run one at a time, and each shows that it has left no thread of the SDK.
+//! Shared code. These tests run one at a time, and each checks that no thread of the SDK is left.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,13 +8,13 @@ use openai_codex_testkit::app_server::messages;
 use openai_codex_testkit::leaks;
 use serde_json::json;
 
-// What is defined below comes before what is imported here.
+// Local definitions take precedence over imports.
 pub(crate) use crate::shared::*;
 
 static TURN: Mutex<()> = Mutex::new(());
 
 pub(crate) fn bounded(test: impl FnOnce() + Send + 'static) {
-    // A test that has failed says so itself.
+    // A failed test reports itself.
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     crate::shared::bounded(test);
     leaks::threads_gone("codex-").unwrap();
@@ -27,7 +27,7 @@ pub(crate) fn bounded_async(test: impl AsyncFnOnce() + Send + 'static) {
     });
 }
 
-/// Checks what an error says: its kind, to what it happened, and words that help.
+/// Checks an error: its kind, its method and thread, and parts of its text.
 #[track_caller]
 pub(crate) fn assert_error(
     error: &Error,
@@ -43,7 +43,7 @@ pub(crate) fn assert_error(
     }
 }
 
-/// A server with a thread `t`, whose answers are always there.
+/// A server with a thread `t` and standing responses.
 pub(crate) fn answering() -> Script {
     Script::standard()
         .always("thread/start", messages::thread_start_response("t"))
@@ -57,7 +57,7 @@ pub(crate) fn whole_turn(script: Script, turn: &str) -> Script {
     script.start_turn("t", turn).agent_message("t", turn, "i", ["do", "ne"]).complete_turn("t", turn)
 }
 
-/// Shows that a client has not suffered: a request is answered, and a close, which waits for the process, returns.
+/// Checks that a client still works: a request gets its response, and a close, which waits for the process, returns.
 macro_rules! works_and_closes {
     ($codex:ident, $wait:ident, $server:ident) => {
         assert_eq!($wait!($codex.request_raw("test/mark", serde_json::json!({}))).unwrap(), "mark");
@@ -66,14 +66,14 @@ macro_rules! works_and_closes {
     };
 }
 
-/// What the blocking client returns has been waited for.
+/// The blocking client's result is ready.
 macro_rules! waited {
     ($call:expr) => {
         $call
     };
 }
 
-/// What the async client returns.
+/// The async client's result is a future.
 macro_rules! awaited {
     ($call:expr) => {
         $call.await

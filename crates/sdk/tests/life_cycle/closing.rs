@@ -1,4 +1,4 @@
-//! The ladder of a close, and drops without one.
+//! The steps of a close, and drops without a close.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::support::{Server, bounded, with_both_clients};
 
-/// A server that takes no notice of its closed input and of SIGTERM.
+/// A server that ignores its closed input and SIGTERM.
 struct Deaf(TempDir);
 
 impl Deaf {
@@ -25,7 +25,7 @@ impl Deaf {
         Server::new(Script::standard().ignore_terminate().touch(self.sign()).hang())
     }
 
-    /// Waits until it is deaf.
+    /// Waits until it ignores both.
     fn wait(&self) {
         while !self.sign().exists() {
             std::thread::sleep(Duration::from_millis(5));

@@ -1,4 +1,4 @@
-//! The process dies, or as good as that, while something is under way.
+//! The process dies, or closes its output, during a call.
 
 use openai_codex::{Error, ErrorKind, Notification};
 use openai_codex_testkit::Script;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{Server, texts, with_both_clients};
 
-/// The error of a lost connection: it says how the process ended and what it said last.
+/// Checks the error of a lost connection: it contains how the process ended and its last output.
 #[track_caller]
 fn assert_died(error: &Error, method: Option<&str>, thread: Option<&str>) {
     assert_eq!(error.kind(), ErrorKind::TransportClosed, "{error}");
@@ -27,14 +27,14 @@ with_both_clients! {
         let mut events = codex.events();
         let thread = wait!(codex.thread_start().send()).unwrap();
         assert_died(&wait!(thread.read().send()).unwrap_err(), Some("thread/read"), Some("t"));
-        // Observers hear of it too, last.
+        // Observers receive it too, as their last item.
         let mut last = None;
         while let Some(event) = wait!(events.next()) {
             assert!(last.is_none(), "nothing comes after the error");
             last = event.err();
         }
         assert_died(&last.unwrap(), None, None);
-        // Later calls fail at once and for the same reason, and closing is no error.
+        // Later calls fail at once with the same reason, and closing is not an error.
         for _ in 0..2 {
             let error = wait!(codex.request_raw("test/later", json!({}))).unwrap_err();
             assert_died(&error, Some("test/later"), None);
@@ -66,7 +66,7 @@ with_both_clients! {
         for _ in 0..2 {
             assert_died(&wait!(turn.run()).unwrap_err(), None, Some("t"));
         }
-        // A stream that is opened afterwards says so as well.
+        // A stream that opens afterwards yields the error too.
         assert_died(&wait!(turn.stream().next()).unwrap().unwrap_err(), None, Some("t"));
         wait!(codex.close()).unwrap();
     }
@@ -108,7 +108,7 @@ with_both_clients! {
         }
         assert_eq!(count, 5);
         assert_eq!(texts(&wait!(turn.run()).unwrap().items), ["done"]);
-        // Whether or not this finds the process alive.
+        // The process may or may not be alive here.
         assert!(wait!(codex.request_raw("test/any", json!({}))).is_err());
         wait!(codex.close()).unwrap();
     }
@@ -123,7 +123,7 @@ with_both_clients! {
         let error = wait!(codex.request_raw("test/go", json!({}))).unwrap_err();
         assert_eq!((error.kind(), error.method()), (ErrorKind::TransportClosed, Some("test/go")));
         assert_eq!(wait!(turn.run()).unwrap_err().kind(), ErrorKind::TransportClosed);
-        // A process that cannot answer any more is ended without being asked to.
+        // The client ends a process that can no longer respond.
         server.trace.wait_gone(&running);
         wait!(codex.close()).unwrap();
     }

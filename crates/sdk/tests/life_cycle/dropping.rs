@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, bounded_async, count, sent, with_both_clients};
 
-/// A turn `u` of a thread `t` that goes on until it is interrupted, and a request that shows what came before it.
+/// A turn `u` of a thread `t` that runs until it is interrupted, and a request that shows what came before it.
 fn running_turn() -> Script {
     Script::standard()
         .start_thread("t")

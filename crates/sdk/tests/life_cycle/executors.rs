@@ -1,4 +1,4 @@
-//! Whose thread and whose executor a client runs on does not matter.
+//! A client works on any thread and any executor.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ fn one_turn() -> Script {
         .complete_turn("t", "u")
 }
 
-/// An executor that is nothing but a parked thread.
+/// A minimal executor: a parked thread.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
 
@@ -40,7 +40,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Starts, runs a turn and closes, blocking.
+/// Starts a blocking client, runs a turn and closes.
 fn blocking_turn() {
     let server = Server::new(one_turn());
     let codex = Codex::with_config(server.config()).unwrap();
@@ -51,7 +51,7 @@ fn blocking_turn() {
 
 #[test]
 fn many_blocking_requests_in_one_task() {
-    // Tokio lets a task do so much and no more before it yields, which one that blocks never does.
+    // Tokio limits the work of a task before it yields, and a blocking task never yields.
     bounded(|| {
         let server = Server::new(Script::standard().always("test/any", json!("yes")));
         let codex = Codex::with_config(server.config()).unwrap();

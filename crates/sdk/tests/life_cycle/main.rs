@@ -1,4 +1,4 @@
-//! How a client and its process begin and end, against a scripted server that is a real process.
+//! Starting and ending a client and its process, against a scripted server in a real process.
 #![cfg(all(unix, feature = "blocking"))]
 
 #[path = "../support/mod.rs"]

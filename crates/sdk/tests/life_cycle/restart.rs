@@ -1,4 +1,4 @@
-//! A new runtime for one that was lost, where the client was told to start one.
+//! Restarts of a lost runtime.
 
 use std::path::PathBuf;
 use std::pin::pin;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, bounded, bounded_async, count, params, program, sent, with_both_clients};
 
-/// A program that plays another script each time it is started; where there is none, it fails to start.
+/// A program that plays another script at each start. Without a further script it fails to start.
 struct Lives {
     server: Server,
     program: PathBuf,
@@ -62,17 +62,17 @@ impl Lives {
     }
 }
 
-/// No pause that a test would notice.
+/// A pause that is too short for a test to notice.
 fn at_once() -> RestartPolicy {
     RestartPolicy::new().initial_delay(Duration::from_millis(1)).max_delay(Duration::from_millis(1))
 }
 
-/// A second attempt that no test waits for.
+/// A pause before the second attempt that no test waits for.
 fn later() -> RestartPolicy {
     RestartPolicy::new().initial_delay(Duration::from_secs(3600)).max_delay(Duration::from_secs(3600))
 }
 
-/// A runtime that has the thread `t` and dies when it is asked to.
+/// A runtime with the thread `t` that dies on request.
 fn mortal() -> Script {
     dies(Script::standard().start_thread("t").expect("test/die"))
 }
@@ -81,7 +81,7 @@ fn dies(script: Script) -> Script {
     script.stderr("last words").exit(7)
 }
 
-/// The answer to a resume: the thread has the approval mode that a start gives it.
+/// The response to a resume: the thread has the approval mode that a start sets.
 fn resumed() -> Value {
     let mut answer = messages::thread_start_response("t");
     answer["approvalsReviewer"] = "auto_review".into();
@@ -93,7 +93,7 @@ fn resumes() -> Script {
     Script::standard().expect("thread/resume").respond(resumed())
 }
 
-/// A runtime of a version of its own, by which it is known.
+/// A runtime with a version that identifies it.
 fn named(name: &str) -> Script {
     let mut answer = messages::initialize_response();
     answer["userAgent"] = format!("{name}/0.163.0 (x)").into();
@@ -110,7 +110,7 @@ fn assert_lost(error: &Error) {
     assert!(error.to_string().contains("exit status: 7"), "{error}");
 }
 
-/// The error of a turn that was under way.
+/// Checks the error of a turn that was running.
 #[track_caller]
 fn assert_turn_lost(error: &Error) {
     assert_lost(error);
@@ -119,7 +119,7 @@ fn assert_turn_lost(error: &Error) {
     assert!(text.contains("may have had effects") && text.contains("starts a new runtime"), "{text}");
 }
 
-/// A name for what an observer sees, where it has to do with restarts.
+/// A name for an event about restarts.
 fn told(event: &Event) -> String {
     match event {
         Event::RuntimeLost(error) => {
@@ -134,7 +134,7 @@ fn told(event: &Event) -> String {
     }
 }
 
-/// What was sent to the runtimes, the handshakes left out.
+/// The messages to the runtimes, without the handshakes.
 fn methods(received: &[Value]) -> Vec<&str> {
     let all = received.iter().filter_map(|message| message["method"].as_str());
     all.filter(|method| !method.starts_with("initialize")).collect()
@@ -153,7 +153,7 @@ with_both_clients! {
         let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let sent: Vec<_> = lines.iter().map(|line| line["sent"].clone()).collect();
         assert_eq!((count(&sent, "initialize"), count(&sent, "test/die"), count(&sent, "turn/start")), (2, 1, 1));
-        // The log says where the first runtime ended, and plays back as that one.
+        // The log records where the first runtime ended, and plays back as that one.
         let ended = lines.iter().position(|line| line["ended"] == true).unwrap();
         assert_eq!((count(&sent[..ended], "test/die"), count(&sent[..ended], "initialize")), (1, 1));
         assert!(lines[ended + 1..].iter().all(|line| line.get("ended").is_none()), "{log}");
@@ -184,7 +184,7 @@ with_both_clients! {
         assert!(wait!(stream.next()).is_none());
         assert_turn_lost(&wait!(turn.run()).unwrap_err());
 
-        // Of the turn nothing is left, whatever the client has by now.
+        // The turn is gone, even after a restart.
         let gone = |error: Error| assert!(error.to_string().contains("runtime of the turn has gone"), "{error}");
         gone(wait!(turn.interrupt()).unwrap_err());
         assert_eq!(lives.starts(), 1, "a turn that is lost starts nothing");
@@ -269,7 +269,7 @@ with_both_clients! {
             assert_eq!(source.kind(), ErrorKind::Handshake);
             assert_eq!(lives.starts(), 4, "the second use makes no attempt");
         }
-        // What the last runtime said of itself is still known, and closing is no error.
+        // The metadata of the last runtime is still available, and closing is not an error.
         assert!(format!("{:?}", codex.metadata()).contains("scripted-app-server"));
         wait!(codex.close()).unwrap();
         assert_eq!(wait!(thread.run("go")).unwrap_err().kind(), ErrorKind::Closed);
@@ -277,7 +277,7 @@ with_both_clients! {
 
     fn attempts_are_available_again_after_the_window(start, wait) {
         let lives = Lives::new([Some(mortal()), None, Some(runs(resumes(), "u"))]);
-        // A window without length has always passed; within a call attempts count all the same.
+        // A window of zero length has always passed. Attempts within one call still count.
         let codex = start!(lives.config(at_once().max_attempts(1).window(Duration::ZERO))).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         assert_lost(&wait!(codex.request_raw("test/die", json!({}))).unwrap_err());
@@ -347,7 +347,7 @@ with_both_clients! {
         assert_eq!((error.kind(), error.method()), (ErrorKind::ThreadLost, Some("thread/resume")));
         let text = error.to_string();
         assert!(text.contains(refuses) && text.contains("was lost"), "{text}");
-        // It is tried again with the next use.
+        // The next use tries again.
         assert_eq!(wait!(thread.run("go")).unwrap().turn.id, "u");
         wait!(codex.close()).unwrap();
         assert_eq!(count(&lives.received(), "turn/start"), 1);
@@ -399,7 +399,7 @@ with_both_clients! {
             let bounds = json!({"threadId": "t", "sandboxPolicy": network.clone()});
             assert_eq!(sent(&received, "thread/settings/update")["params"], bounds);
             assert_eq!(sent(&received, "thread/resume")["params"], json!({"threadId": "t", "config": {"a.b": 1}}));
-            // The second resume looks whether they hold.
+            // The second resume checks whether they apply.
             let rest = ["thread/resume", "thread/settings/update", "thread/resume", "turn/start"];
             assert_eq!(methods(&received)[3..], rest[..if refuses { 2 } else { 4 }]);
         }
@@ -442,7 +442,7 @@ with_both_clients! {
     }
 }
 
-/// Takes events until the client waits before an attempt.
+/// Reads events until the client waits before an attempt.
 async fn waits(events: &mut AsyncEvents) {
     loop {
         if let Event::Restarting { attempt: 2, pause, .. } = events.next().await.unwrap().unwrap() {

@@ -15,7 +15,7 @@ fn answering() -> Script {
     Script::standard().always("model/list", json!({"data": []})).always("test/any", json!("yes"))
 }
 
-/// Completes when the server has read a message of this method; the executor goes on meanwhile.
+/// Completes when the server has read a message of this method, without blocking the executor.
 async fn received(server: &Server, method: &str) {
     while count(&server.received().unwrap(), method) == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -136,7 +136,7 @@ fn another_call_takes_over_from_a_start_that_is_dropped() {
             }
             let other = codex.clone();
             let waiting = tokio::spawn(async move { other.start().await });
-            // It now waits for the start under way.
+            // It now waits for the pending start.
             tokio::task::yield_now().await;
             waiting
         };

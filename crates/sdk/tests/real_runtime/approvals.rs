@@ -1,4 +1,4 @@
-//! What happens when the agent wants more than its sandbox allows.
+//! Approvals: commands that need more than the sandbox allows.
 
 use openai_codex::types::{AskForApproval, CommandExecutionStatus, SandboxMode};
 use openai_codex::{ApprovalMode, Event};
@@ -55,7 +55,7 @@ with_both_clients! {
         let model = Model::start();
         model.add_config("approval_policy = \"never\"\n").unwrap();
         let codex = start!(model.config()).unwrap();
-        // What the configuration alone makes of a thread.
+        // The settings that the configuration alone gives a thread.
         let bare = wait!(codex.request::<methods::ThreadStart>(ThreadStartParams::new())).unwrap();
         assert_eq!(bare.approval_policy, AskForApproval::Never);
         let params = ThreadStartParams::new().approval_policy(AskForApproval::OnRequest);

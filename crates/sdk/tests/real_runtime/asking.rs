@@ -1,5 +1,5 @@
-//! What else the runtime asks for, beside commands: file changes, permissions, questions, elicitations; what is decided is
-//! what happens, and without a handler nothing does.
+//! Server requests other than commands: file changes, permissions, questions, elicitations. Decisions take effect, and
+//! without a handler nothing happens.
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Model, with_both_clients};
 
-/// A model that wants to change a file, then asks to be let write to a folder and does, asks a question, calls a tool that
-/// may write, and has a sub-agent leave the sandbox.
+/// A model that changes a file, requests write access to a folder and uses it, asks a question, calls a tool that may
+/// write, and lets a sub-agent leave the sandbox.
 fn wants_everything(server: &McpServer) -> Model {
     let model = Model::start();
     model.add_config("features.request_permissions_tool = true\n").unwrap();
@@ -36,9 +36,9 @@ fn wants_everything(server: &McpServer) -> Model {
     model
 }
 
-/// Has the model call this tool of the MCP server `tools`, in the namespace that the runtime offers.
+/// Lets the model call this tool of the MCP server `tools`, in the namespace that the runtime offers.
 fn calls_mcp(model: &Model, tool: &'static str) {
-    // The second one is that of old runtimes.
+    // Old runtimes use the second name.
     for namespace in ["mcp__tools", "mcp__tools__"] {
         let offered = move |request: &RecordedRequest| request.tool_names().contains(&namespace);
         let call = ModelToolCall::new(tool, json!({})).namespace(namespace).call_id(tool);
@@ -65,7 +65,7 @@ fn paints() -> McpServer {
     McpServer::new().tool(McpTool::text("paint", "painted").writes())
 }
 
-/// The names of what was written.
+/// The names of the written files.
 fn written(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -105,7 +105,7 @@ with_both_clients! {
         let thread = wait!(codex.thread_start().sandbox(Sandbox::ReadOnly).send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();
         let mut events = turn.stream();
-        // It comes without any answer.
+        // It arrives without any response.
         let item = loop {
             if let Notification::ItemStarted(started) = wait!(events.next()).unwrap().unwrap()
                 && let ThreadItem::FileChange(item) = started.item

@@ -1,4 +1,4 @@
-//! What `ApprovalMode::AutoReview` hands to a model: the decision whether a command may leave the sandbox.
+//! With `ApprovalMode::AutoReview` a model decides whether a command may leave the sandbox.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use openai_codex_testkit::{ModelToolCall, Verdict};
 use super::commands::command;
 use crate::support::{Model, with_both_clients};
 
-/// A model that wants to write a file from within a read-only sandbox, and says what became of it.
+/// A model that tries to write a file from a read-only sandbox, and reports the outcome.
 fn model_that_wants_out(verdict: Verdict) -> (Model, std::path::PathBuf) {
     let model = Model::start();
     let target = model.folder().join("written");
@@ -23,12 +23,12 @@ fn line(target: &Path) -> String {
     format!("echo x > {}", target.display())
 }
 
-/// Who was asked, as far as this client has seen it.
+/// Who was asked, as far as this client can see.
 #[derive(Debug, Default, PartialEq)]
 struct Asked {
     /// Requests to this client.
     client: usize,
-    /// Reviews that a model has done.
+    /// Reviews by a model.
     reviews: usize,
 }
 
@@ -60,7 +60,7 @@ with_both_clients! {
             asked.see(&event);
         }
         assert_eq!(asked, Asked { client: 0, reviews: 1 });
-        // The model that decides is one of the runtime's own choice: 0.169.0 takes that of the thread.
+        // The runtime chooses the reviewing model: 0.169.0 uses that of the thread.
         let reviews = model.reviews();
         assert_eq!(reviews.len(), 1);
         assert!(["codex-auto-review", "mock-model"].contains(&reviews[0].model().unwrap()));

@@ -1,4 +1,4 @@
-//! What a resume, a fork, a start or a turn names holds, or is an error before anything runs.
+//! An option of a resume, a fork, a start or a turn applies, or is an error before anything runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use openai_codex_testkit::{ModelReply, ModelToolCall};
 
 use crate::support::{Model, bounded_async, with_both_clients};
 
-/// What the last command printed.
+/// The output of the last command.
 fn printed(model: &Model) -> String {
     let request = model.last_request().unwrap();
     let items = request.body["input"].as_array().unwrap();
@@ -85,7 +85,7 @@ with_both_clients! {
         wait!(thread.run("one")).unwrap();
         let other = model.folder().join("other");
         std::fs::create_dir(&other).unwrap();
-        // Another way to write it is not another folder.
+        // Another spelling of the path is the same folder.
         let written = model.folder().join("./other/../other/");
         let options = codex.thread_resume(thread.id()).cwd(written).model("another-model").service_tier("flex");
         let again = wait!(options.send()).unwrap();
@@ -105,7 +105,7 @@ with_both_clients! {
         let thread = wait!(options.base_instructions("be brief").send()).unwrap();
         wait!(thread.run("one")).unwrap();
         let resume = || codex.thread_resume(thread.id());
-        // What it was opened with holds.
+        // The settings that opened it apply.
         wait!(resume().config("web_search", "disabled").base_instructions("be brief").send()).unwrap();
         let refused = [
             (wait!(resume().base_instructions("be long").send()), "base_instructions"),
@@ -148,7 +148,7 @@ with_both_clients! {
         let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::WorkspaceWrite);
         let thread = wait!(options.send()).unwrap();
         wait!(thread.run("one")).unwrap();
-        // One that holds needs nothing.
+        // A setting that applies already needs nothing.
         wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
         let error = wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OptionNotApplied);
@@ -182,7 +182,7 @@ with_both_clients! {
         }
         let resume = codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly);
         assert_eq!(wait!(resume.send()).unwrap_err().kind(), ErrorKind::OptionNotApplied, "the turn would not keep to it");
-        // What holds may be named.
+        // A setting that applies may be repeated.
         let joined = wait!(join().sandbox(Sandbox::WorkspaceWrite).approval_mode(ApprovalMode::DenyAll).cwd(model.folder()).send());
         assert_eq!(joined.unwrap().id(), turn.id());
         gate.release();

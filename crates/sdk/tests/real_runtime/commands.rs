@@ -26,7 +26,7 @@ with_both_clients! {
         let result = wait!(thread.run("go")).unwrap();
         let command = command(&result);
         assert_eq!((command.id.as_str(), command.exit_code), ("read", Some(3)));
-        // The user's shell may have something to say first.
+        // The user's shell may print something first.
         assert!(command.aggregated_output.as_deref().unwrap().ends_with("the answer is 42\n"));
         assert!(model.last_request().unwrap().last_output().unwrap().contains("the answer is 42"));
         wait!(codex.close()).unwrap();
@@ -59,7 +59,7 @@ with_both_clients! {
         let options = codex.thread_start().approval_mode(ApprovalMode::DenyAll).sandbox(SandboxMode::ReadOnly);
         let thread = wait!(options.send()).unwrap();
         wait!(thread.run("go")).unwrap();
-        // Runtime 0.163.0 makes no item of a command that its sandbox has stopped: only the model is told.
+        // Runtime 0.163.0 creates no item for a command that its sandbox stops: only the model receives the failure.
         let output = model.last_request().unwrap().last_output().unwrap().to_owned();
         assert!(output.contains("exited with code") && !output.contains("exited with code 0"), "{output}");
         assert!(!target.exists());
@@ -84,7 +84,7 @@ with_both_clients! {
             .config("sandbox_workspace_write.exclude_tmpdir_env_var", true);
         let thread = wait!(options.send()).unwrap();
         wait!(thread.run("go")).unwrap();
-        // Runtime 0.163.0 makes no item of a command that its sandbox has stopped: only the model is told.
+        // Runtime 0.163.0 creates no item for a command that its sandbox stops: only the model receives the failure.
         let output = model.last_request().unwrap().last_output().unwrap().to_owned();
         assert!(output.contains("exited with code") && !output.contains("exited with code 0"), "{output}");
         assert!(inside.exists() && !outside_file.exists());
@@ -100,7 +100,7 @@ with_both_clients! {
         let thread = wait!(options.sandbox(SandboxMode::WorkspaceWrite).send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();
         let mut stream = turn.stream();
-        // The command is there when its file is.
+        // The command runs once its file exists.
         while !started.exists() {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }

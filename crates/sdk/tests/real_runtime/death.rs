@@ -1,4 +1,4 @@
-//! The real runtime is killed while something is under way.
+//! The real runtime is killed during a turn.
 
 use openai_codex::types::{SandboxMode, TurnStatus, WorkspaceWriteSandboxPolicy};
 use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, RestartPolicy};
@@ -9,7 +9,7 @@ use crate::support::{Model, with_both_clients};
 
 pub(crate) fn kill(model: &Model) {
     for id in model.trace.processes() {
-        // The runtime itself: commands have other programs.
+        // The runtime's own program: its commands have others.
         let command = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
         if command.windows(10).any(|part| part == b"app-server") {
             std::process::Command::new("kill").args(["-9", &id.to_string()]).status().unwrap();
@@ -98,7 +98,7 @@ with_both_clients! {
         while !restarted {
             restarted = matches!(wait!(events.next()).unwrap().unwrap(), Event::Restarted { attempt: 1 });
         }
-        // The model was asked once for each turn, and the last time with all that came before.
+        // The model received one request for each turn, the last with all of the history.
         let requests = model.requests();
         assert_eq!(requests.len(), 3);
         let said = requests[2].user_texts().into_iter().filter(|text| !text.starts_with('<'));
@@ -117,7 +117,7 @@ with_both_clients! {
     fn a_thread_keeps_its_settings_in_a_new_runtime(start, wait) {
         let model = Model::start();
         model.reply("first");
-        // What a thread gets that says nothing.
+        // The settings of a thread without options.
         let config = model.config().config_override("sandbox_mode", "danger-full-access");
         let codex = start!(config.restart(RestartPolicy::new())).unwrap();
         let options = codex.thread_start().cwd(model.folder()).sandbox(SandboxMode::ReadOnly);
@@ -126,17 +126,17 @@ with_both_clients! {
         let turn = thread.turn("one").sandbox_policy(policy);
         wait!(turn.run()).unwrap();
         let params = json!({"threadId": thread.id()});
-        // The answer of a thread that is open says how it is.
+        // The response for an open thread contains its settings.
         let before = wait!(codex.request_raw("thread/resume", params.clone())).unwrap();
         let bounds = |answer: &Value| {
             ["approvalPolicy", "approvalsReviewer", "sandbox"].map(|field| answer[field].clone())
         };
         assert_eq!(before["sandbox"]["type"], "workspaceWrite");
         assert_eq!(before["sandbox"]["networkAccess"], true);
-        // The second one is what old runtimes call it.
+        // Old runtimes use the second name.
         assert!([json!("auto_review"), json!("guardian_subagent")].contains(&before["approvalsReviewer"]));
         kill(&model);
-        // Whether or not it finds the runtime alive.
+        // The runtime may or may not be alive here.
         while wait!(codex.models().send()).is_err() {}
         wait!(thread.read().send()).unwrap();
         let after = wait!(codex.request_raw("thread/resume", params)).unwrap();
@@ -145,7 +145,7 @@ with_both_clients! {
     }
 
     fn a_new_runtime_gets_the_configuration_of_the_thread(start, wait) {
-        // The runtime does not store it: whoever resumes the thread without a word is offered the tool again.
+        // The runtime does not store it: a resume without options offers the tool again.
         for by_itself in [true, false] {
             let model = Model::start();
             model.reply("first");

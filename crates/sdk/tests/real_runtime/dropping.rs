@@ -1,4 +1,4 @@
-//! What is interrupted on the real runtime, and what goes on.
+//! Which drops interrupt a turn of the real runtime, and which do not.
 
 use std::pin::pin;
 use std::time::Duration;

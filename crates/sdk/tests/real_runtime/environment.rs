@@ -1,4 +1,4 @@
-//! What is set on the host does not change what a scripted model is asked and what the runtime does.
+//! The host's environment does not affect the scripted model's requests or the runtime's behavior.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -9,17 +9,17 @@ use openai_codex_testkit::ModelToolCall;
 
 use crate::support::{Model, bounded, runtime, with_both_clients};
 
-/// Set, this test program is one on a hostile host.
+/// If set, this test binary is the program on a hostile host.
 const HOSTILE: &str = "TEST_OF_THE_ENVIRONMENT_HOSTILE";
 
-/// A port that nothing listens on.
+/// A port without a listener.
 const NOWHERE: &str = "http://127.0.0.1:9";
 
-/// The proxies that a host can have.
+/// The proxy variables of a host.
 const PROXIES: [&str; 6] =
     ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-/// A turn with a command has its usual course.
+/// Runs an ordinary turn with a command.
 fn assert_usual(result: &RunResult) {
     assert_eq!(result.final_response.as_deref(), Some("done"));
     let command = result.items.iter().find_map(|item| match item {

@@ -1,4 +1,4 @@
-//! Handlers decide, and what they decide is what happens.
+//! The decisions of handlers take effect.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -20,7 +20,7 @@ use crate::support::{Model, with_both_clients};
 
 const METHOD: &str = "item/commandExecution/requestApproval";
 
-/// A model that wants to write a file outside the sandbox, and the file.
+/// A model that writes a file outside the sandbox, and that file.
 fn wants_out() -> (Model, PathBuf) {
     let model = Model::start();
     let target = model.folder().join("written");
@@ -37,7 +37,7 @@ fn says(text: &'static str) -> impl Fn(&RecordedRequest) -> bool + Send {
     move |request| request.last_user_text() == Some(text)
 }
 
-/// What a handler of the client and one of the thread have seen.
+/// The requests that the handlers of the client and of the thread received.
 struct Note(mpsc::Sender<String>, Decision);
 
 impl RequestHandler for Note {
@@ -103,16 +103,16 @@ with_both_clients! {
         for (request, decision) in &asked[1..] {
             assert_eq!(*decision, Decision::Decline, "{:?}", request.command);
         }
-        // Why the amendment is nothing to decide by: it is the same for a line that does more.
+        // Why the amendment is not a basis for a decision: a line that does more has the same one.
         assert_eq!(amendment(&asked[1].0), amendment(first));
-        // And the actions are nothing either: they do not tell the shell.
+        // Nor are the actions: they do not contain the shell.
         assert_eq!(asked.last().unwrap().0.command_actions, first.command_actions);
     }
 
     fn a_command_that_a_future_accepts_runs(start, wait) {
         let (model, target) = wants_out();
         let config = model.config().on_command_approval(|request| async move {
-            // A timer of the executor that it runs on.
+            // A timer of its executor.
             tokio::time::sleep(Duration::from_millis(1)).await;
             match request.command.as_deref() {
                 Some(command) if command.contains("echo x") => Ok(Decision::Accept),

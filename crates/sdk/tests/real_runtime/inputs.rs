@@ -1,4 +1,4 @@
-//! Inputs as the model gets them.
+//! The inputs that the model receives.
 
 use openai_codex::{ImageInput, Input, LocalImageInput, TextInput};
 use openai_codex_testkit::RecordedRequest;

@@ -1,4 +1,4 @@
-//! Every interrupt that is due takes effect, whenever it is due; and its commands end.
+//! Every interrupt takes effect at any moment, and ends the turn's commands.
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,7 +24,7 @@ macro_rules! next_end {
 }
 
 with_both_clients! {
-    // The runtime refuses `turn/interrupt` until it has begun the turn, some milliseconds after it has answered `turn/start`.
+    // For some milliseconds after its response to `turn/start`, the runtime refuses `turn/interrupt`.
     fn an_interrupt_right_after_the_start_takes_effect(start, wait) {
         let model = Model::start();
         let gate = model.gate();
@@ -69,7 +69,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // The runtime does not answer an interrupt of a turn that has just ended.
+    // The runtime does not respond to an interrupt of a turn that has just ended.
     fn interrupting_a_finished_turn_is_not_an_error(start, wait) {
         let model = Model::start();
         model.fallback("hello");
@@ -80,7 +80,7 @@ with_both_clients! {
         wait!(turn.interrupt()).unwrap();
         let error = wait!(turn.steer("more")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TurnNotActive);
-        // While another turn runs, too.
+        // The same while another turn runs.
         let gate = model.gate();
         model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
         let other = wait!(thread.turn("go on").send()).unwrap();
@@ -145,13 +145,13 @@ with_both_clients! {
         let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
         let thread = wait!(start.cwd(folder.path()).send()).unwrap();
         let turn = wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap();
-        // The command was given to the background, and the model is asked again.
+        // The command runs in the background, and the model gets another request.
         gate.wait_reached().unwrap();
         let pid = std::fs::read_to_string(&pid).unwrap().trim().to_owned();
         assert!(Path::new("/proc").join(&pid).exists());
         drop(turn);
         assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
-        // The command ends a moment later; the test's watchdog bounds the wait.
+        // The command ends a moment later. The test's watchdog limits the wait.
         while Path::new("/proc").join(&pid).exists() {
             std::thread::yield_now();
         }
@@ -193,7 +193,7 @@ with_both_clients! {
         drop(wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap());
         assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
         gate.release();
-        // Whatever the first turn would still do has been done by the end of another.
+        // When another turn has ended, the first one has done everything that it could still do.
         wait!(thread.run("go on")).unwrap();
         assert!(!file.exists());
         wait!(codex.close()).unwrap();

@@ -1,4 +1,4 @@
-//! A second turn on a busy thread joins the one that runs.
+//! A second turn on a busy thread joins the running turn.
 
 use openai_codex::types::ThreadItem;
 use openai_codex::{Notification, RunResult};
@@ -14,7 +14,7 @@ with_both_clients! {
     fn both_handles_of_a_joined_turn_get_the_same_result(start, wait) {
         let model = Model::start();
         let gate = model.gate();
-        // A command, so that the model is asked again, and may answer to what joined meanwhile.
+        // With a command the model gets another request, and can reply to input that joined meanwhile.
         model.reply(ModelReply::new().delta("first").pause(&gate).call(ModelToolCall::exec_command("true")));
         model.reply("last");
         let codex = start!(model.config()).unwrap();
@@ -30,7 +30,7 @@ with_both_clients! {
         assert_eq!(of_turn.final_response, of_joined.final_response);
         assert_eq!(of_turn.usage, of_joined.usage);
         assert_eq!(of_turn.turn, of_joined.turn);
-        // Each has its own window: what came before the joining is the first one's alone.
+        // Each handle has its own window: only the first one has the events before the second joined.
         assert!(user_messages(&of_turn) > user_messages(&of_joined), "{of_turn:?} {of_joined:?}");
         let mut last = None;
         while let Some(event) = wait!(early.next()) {
@@ -53,7 +53,7 @@ with_both_clients! {
         gate.wait_reached().unwrap();
         let joined = wait!(thread.turn("two").interrupt_on_drop(true).send()).unwrap();
         assert_eq!(joined.id(), turn.id());
-        // It joined, so the turn is not its to interrupt.
+        // It joined the turn, so it must not interrupt it.
         drop(joined);
         gate.release();
         let result = wait!(turn.run()).unwrap();

@@ -1,4 +1,4 @@
-//! The limits of a turn: time, silence, tokens and model requests.
+//! Limits of a turn: time, inactivity, tokens and model requests.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use openai_codex_testkit::{ModelReply, ModelToolCall, Usage};
 
 use crate::support::{Model, with_both_clients};
 
-/// A reply that has the model asked again.
+/// A reply that makes the runtime send another request.
 fn goes_on() -> ModelReply {
     ModelReply::new().delta("working").call(ModelToolCall::exec_command("true"))
 }
@@ -75,7 +75,7 @@ with_both_clients! {
         let model = Model::start();
         model.reply(goes_on());
         model.reply(goes_on());
-        // The request that is too much waits until it is interrupted.
+        // The request above the limit waits until it is interrupted.
         let gate = model.gate();
         model.reply(ModelReply::new().pause(&gate).delta("done"));
         let codex = start!(model.config()).unwrap();
@@ -105,7 +105,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // Nothing is gained by interrupting what ends by itself.
+    // A turn that ends by itself is not interrupted.
     fn a_turn_that_ends_at_its_budget_is_complete(start, wait) {
         let model = Model::start();
         model.reply(goes_on());
@@ -119,12 +119,12 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // The limits of a call that joins a turn are not those of the turn.
+    // The limits of a call that joins do not limit the turn.
     fn a_limit_of_a_joined_call_ends_only_its_own_wait(start, wait) {
         let model = Model::start();
         let gate = model.gate();
         model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
-        // The input that joins has the model asked again.
+        // The joining input makes the runtime send another request.
         let again = model.gate();
         model.fallback(ModelReply::new().pause(&again).delta("hello"));
         let codex = start!(model.config()).unwrap();

@@ -9,11 +9,11 @@ use crate::support::{AuthService, Model, TOKEN, browse, with_both_clients};
 
 const KEY: &str = "sk-of-nobody-0123456789";
 
-/// A model whose provider wants to know who asks.
+/// A model whose provider needs an account.
 fn model_with_accounts() -> Model {
     let model = Model::start();
     let provider = "model_providers.scripted.requires_openai_auth = true";
-    // Not the keyring of whoever runs the tests.
+    // Do not use the keyring of the user who runs the tests.
     model.add_config(&format!("cli_auth_credentials_store = \"file\"\n{provider}\n")).unwrap();
     model
 }
@@ -22,12 +22,12 @@ fn model_with_accounts() -> Model {
 fn at(service: &AuthService, model: &Model) -> CodexConfig {
     let backend = format!("\"{}/backend-api\"", service.url());
     let config = model.config().config_override("chatgpt_base_url", backend);
-    // Whatever else it may ask for is not reached.
+    // It cannot reach any other service.
     let config = config.env("HTTPS_PROXY", "http://127.0.0.1:9");
     config.env("CODEX_APP_SERVER_LOGIN_ISSUER", service.url())
 }
 
-/// The right to log in through a browser. The runtime listens for it on a fixed port, so that one test at a time can.
+/// A lock for browser logins. The runtime listens on a fixed port, so only one test can use it at a time.
 struct Browser(#[expect(dead_code, reason = "held, not read")] MutexGuard<'static, ()>);
 
 impl Browser {
@@ -37,7 +37,7 @@ impl Browser {
     }
 }
 
-/// Where the browser is sent when the person has agreed.
+/// The page to which the browser is redirected after consent.
 fn callback(auth_url: &str) -> String {
     let (_, query) = auth_url.split_once('?').unwrap();
     let value = |name: &str| {
@@ -48,7 +48,7 @@ fn callback(auth_url: &str) -> String {
     format!("{back}?code=code&state={}", value("state"))
 }
 
-/// Whether the account has changed. With some runtimes the end of a login comes before that.
+/// Whether the account has changed. Some runtimes report the end of a login before that.
 fn is_account_update(event: &Event) -> bool {
     matches!(event, Event::Notification(Notification::AccountUpdated(_)))
 }
@@ -132,7 +132,7 @@ with_both_clients! {
         let end = wait!(first.wait()).unwrap();
         assert_eq!((end.login_id.as_deref(), end.success), (Some(first.login_id()), false));
         assert!(end.error.is_some());
-        // The second one is not concerned.
+        // The second one is not affected.
         assert_eq!(wait!(second.cancel()).unwrap().status, CancelLoginAccountStatus::Canceled);
         let end = wait!(second.wait()).unwrap();
         assert_eq!(end.login_id.as_deref(), Some(second.login_id()));

@@ -1,4 +1,4 @@
-//! Many turns that start at once: the client asks for a few at a time.
+//! Many concurrent turn starts: the client sends a few at a time.
 
 use openai_codex::{ApprovalMode, AsyncCodex};
 use openai_codex_testkit::ModelReply;
@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{Model, bounded_async};
 
-// Of so many requests in one breath, runtime 0.163.0 refuses some, and leaves others without an answer.
+// Of so many concurrent requests, runtime 0.163.0 refuses some and does not respond to others.
 #[test]
 fn two_hundred_concurrent_turns_all_start() {
     bounded_async(async || {

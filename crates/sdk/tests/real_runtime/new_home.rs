@@ -1,4 +1,4 @@
-//! First starts of the real runtime on a home that no runtime has used.
+//! First starts of the real runtime on a new home.
 
 use std::process::{Command, Stdio};
 
@@ -10,7 +10,7 @@ use crate::support::{Model, bounded, bounded_async, runtime, with_both_clients};
 const CLIENTS: usize = 6;
 const TIMES: usize = 3;
 
-/// Set, this test program is one that starts a client.
+/// If set, this test binary is a program that starts a client.
 const STARTS: &str = "TEST_OF_A_NEW_HOME_STARTS";
 
 #[test]
@@ -98,7 +98,7 @@ with_both_clients! {
 
     fn a_home_whose_databases_cannot_be_created_is_an_error(start, _wait) {
         let model = Model::start();
-        // Whatever number this runtime gives its database, a folder is in its place.
+        // A folder blocks the database, whatever number this runtime gives it.
         for number in 1..30 {
             std::fs::create_dir(model.home().join(format!("state_{number}.sqlite"))).unwrap();
         }

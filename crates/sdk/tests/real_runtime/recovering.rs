@@ -1,4 +1,4 @@
-//! What had come of a turn whose end was lost, and what the runtime has recorded of it.
+//! The partial result of a turn whose end was lost, and the runtime's record of it.
 
 use openai_codex::types::ThreadItem;
 use openai_codex::{ErrorKind, RestartPolicy};
@@ -25,7 +25,7 @@ with_both_clients! {
         assert_eq!(result.turn.id, turn.id());
         assert!(result.items.iter().any(|item| matches!(item, ThreadItem::CommandExecution(_))), "{result:?}");
 
-        // The new runtime has it as the old one had stored it.
+        // The new runtime reads what the old one stored.
         let recovered = wait!(turn.recover()).unwrap();
         assert!(recovered.is_interrupted(), "{recovered:?}");
         assert!(matches!(recovered.items.first(), Some(ThreadItem::UserMessage(_))), "{recovered:?}");

@@ -49,7 +49,7 @@ with_both_clients! {
         let codex = start!(model.config()).unwrap();
         let unknown = wait!(codex.request_raw("of/tomorrow", json!({}))).unwrap_err();
         let wrong = wait!(codex.request_raw("thread/read", json!({"threadId": 7}))).unwrap_err();
-        // This runtime has one code for both.
+        // This runtime uses one code for both.
         for (error, method) in [(unknown, "of/tomorrow"), (wrong, "thread/read")] {
             assert_eq!((error.kind(), error.method()), (ErrorKind::InvalidRequest, Some(method)), "{error}");
             assert!(!error.is_retryable());

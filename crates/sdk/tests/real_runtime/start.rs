@@ -33,7 +33,7 @@ with_both_clients! {
     fn the_installed_runtime_is_found_without_being_named(start, wait) {
         pinned();
         let model = Model::start();
-        // What `config` names is left out here.
+        // The test omits the program that `config` names.
         let config = model.env().into_iter().fold(openai_codex::CodexConfig::new(), |config, (name, value)| {
             config.env(name, value)
         });

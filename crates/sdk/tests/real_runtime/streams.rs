@@ -56,7 +56,7 @@ with_both_clients! {
         let left = wait!(left.turn("left").send()).unwrap();
         let right = wait!(right.turn("right").send()).unwrap();
         let mut streams = [left.stream(), right.stream()];
-        // Both stand at their gates at the same time, and then end one after the other.
+        // Both wait at their gates at the same time, and then end one after the other.
         for gate in [&left_gate, &right_gate] {
             gate.wait_reached().unwrap();
         }
@@ -138,7 +138,7 @@ fn a_wait_that_runs_out_of_time_loses_nothing() {
                 text.push_str(&delta.delta);
             }
         }
-        // Nothing comes while the gate is shut, however long this takes.
+        // Nothing arrives while the gate is closed.
         let error = stream.next_timeout(Duration::from_millis(50)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
         gate.release();

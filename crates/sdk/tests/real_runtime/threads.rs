@@ -8,7 +8,7 @@ use openai_codex_testkit::ModelReply;
 
 use crate::support::{Model, with_both_clients};
 
-/// What kinds of items these are, users and agents alone.
+/// The kinds of these items, users and agents only.
 fn kinds(items: &[ThreadItem]) -> Vec<&'static str> {
     let kinds = items.iter().filter_map(|item| match item {
         ThreadItem::UserMessage(_) => Some("user"),
@@ -62,7 +62,7 @@ with_both_clients! {
         wait!(thread.run("go")).unwrap();
         let request = model.last_request().unwrap();
         assert_eq!(request.model(), Some("model-of-the-thread"));
-        // Runtimes before 0.163.0 have a member of the request for them.
+        // In runtimes before 0.163.0 they are a member of the request.
         let instructions = request.body["instructions"].as_str();
         assert!(instructions == Some("be brief") || request.texts("developer").contains(&"be brief"));
         assert!(request.texts("developer").iter().any(|text| text.contains("mind the gap")));
@@ -80,7 +80,7 @@ with_both_clients! {
         let fork = wait!(codex.thread_fork(thread.id()).ephemeral(true).send()).unwrap();
         assert_ne!(fork.id(), thread.id());
         wait!(fork.run("second")).unwrap();
-        // It has the history, and the thread that it comes from has nothing of its turn.
+        // It has the history, and the original thread has nothing of its turn.
         assert_eq!(model.last_request().unwrap().texts("assistant"), ["one"]);
         wait!(thread.run("third")).unwrap();
         assert_eq!(model.last_request().unwrap().texts("assistant"), ["one"]);
@@ -135,14 +135,14 @@ with_both_clients! {
         // After what came before.
         let mut events = thread.events();
         gate.release();
-        // The watchdog has to find out that it is over.
+        // The watchdog has to find that it is over.
         assert_eq!(wait!(turn.run()).unwrap_err().kind(), ErrorKind::TurnLost);
         let read = wait!(thread.read().include_turns(true).send()).unwrap().thread;
         assert_eq!(read.turns[0].status, TurnStatus::Completed);
         wait!(codex.close()).unwrap();
         while let Some(event) = wait!(events.next()) {
             let event = event.unwrap();
-            // Of the thread, not of its turn; runtime 0.171.0 says what is unread.
+            // Events of the thread, not of its turn. Runtime 0.171.0 sends the unread state.
             let of_the_thread = matches!(
                 event,
                 Event::Notification(

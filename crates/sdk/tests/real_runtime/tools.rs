@@ -31,7 +31,7 @@ fn calls(name: &str, arguments: Value) -> ModelToolCall {
     ModelToolCall::new(name, arguments)
 }
 
-/// What the model was told by the tools, in order.
+/// The tool outputs that the model received, in order.
 fn told(model: &Model) -> Vec<String> {
     let requests = model.requests();
     let last = requests.last().unwrap();
@@ -131,7 +131,7 @@ with_both_clients! {
         let id = thread.id().to_owned();
         wait!(codex.close()).unwrap();
 
-        // Another process of the runtime: it has kept the tool, this client its closure.
+        // Another runtime process: the runtime stored the tool, and this client supplies the closure.
         model.reply(calls("lookup", json!({"part_number": "AB-12"})).namespace("stock"));
         model.reply("there are 7");
         let codex = start!(model.config()).unwrap();

@@ -31,7 +31,7 @@ impl Place {
         self.path.join(name)
     }
 
-    /// A folder without version control that brings an MCP server.
+    /// A folder with an MCP server, without version control.
     fn plain(&self, name: &str) -> PathBuf {
         let folder = self.at(name);
         std::fs::create_dir_all(folder.join(".codex")).unwrap();
@@ -40,7 +40,7 @@ impl Place {
         folder
     }
 
-    /// A repository that brings one.
+    /// A repository with an MCP server.
     fn repository(&self, name: &str) -> PathBuf {
         let folder = self.plain(name);
         git(&folder, &["init", "-q"]);
@@ -51,7 +51,7 @@ impl Place {
         self.at("mark")
     }
 
-    /// Whether an MCP server has been started since the last look.
+    /// Whether an MCP server has started since the last check.
     fn marked(&self) -> bool {
         std::fs::remove_file(self.mark()).is_ok()
     }
@@ -72,18 +72,19 @@ fn decide(model: &Model, folder: &Path, level: &str) {
     model.add_config(&format!("[projects.{folder:?}]\ntrust_level = {level:?}\n")).unwrap();
 }
 
-/// Lets the model answer this many turns.
+/// Queues replies for this many turns.
 fn answers(model: &Model, turns: usize) {
     (0..turns).for_each(|_| model.reply("ok"));
 }
 
-/// The user's configuration, where the runtime records what it trusts.
+/// The user's configuration, in which the runtime records trust.
 fn recorded(model: &Model) -> String {
     std::fs::read_to_string(model.home().join("config.toml")).unwrap()
 }
 
 with_both_clients! {
-    // What the rest protects against. If this fails, the runtime has changed, and the page `guide::trust` needs a look.
+    // The behavior that the other tests protect against. If this fails, the runtime has changed, and the page
+    // `guide::trust` needs an update.
     fn the_runtime_alone_records_an_undecided_folder_and_runs_its_servers(start, wait) {
         let (model, place) = (Model::start(), Place::new());
         let codex = start!(model.config()).unwrap();
@@ -101,7 +102,7 @@ with_both_clients! {
                 done = matches!(event, Event::Notification(Notification::TurnCompleted(_)));
             }
             assert!(place.marked(), "{folder:?}");
-            // As a repository, which for an old runtime may be a folder above that has no more than an empty `.git`.
+            // As a repository: for an old runtime, a folder above with an empty `.git` may be one too.
             let after = recorded(&model);
             let sections = folder.ancestors().map(|at| format!("[projects.{at:?}]"));
             let new = sections.filter(|section| after.contains(section) && !before.contains(section));
@@ -128,7 +129,7 @@ with_both_clients! {
                 assert_eq!(recorded(&model), before, "{folder:?} {sandbox:?}");
             }
         }
-        // A client whose own folder it is.
+        // A client with this folder as its own.
         wait!(codex.close()).unwrap();
         let codex = start!(model.config().cwd(place.at("repository"))).unwrap();
         for sandbox in [Sandbox::WorkspaceWrite, Sandbox::FullAccess] {
@@ -148,7 +149,7 @@ with_both_clients! {
         std::os::unix::fs::symlink(&repository, place.at("link")).unwrap();
         std::os::unix::fs::symlink(&sub, place.at("link-to-sub")).unwrap();
         worktree(&repository, &place.at("worktree"));
-        // Near what is trusted, and not trusted itself.
+        // Near a trusted folder, but not trusted.
         let outer = place.repository("outer");
         let inner = place.repository("outer/inner");
         let forged = place.plain("forged");
@@ -191,11 +192,11 @@ with_both_clients! {
         std::fs::create_dir(repository.join("sub")).unwrap();
         std::os::unix::fs::symlink(&repository, place.at("link")).unwrap();
         worktree(&repository, &place.at("worktree"));
-        // No repository, but what the runtime takes for the root of a project. It would record the folder in it.
+        // Not a repository, but a project root for the runtime. It would record the folder in it.
         let half = place.at("half");
         let in_half = place.plain("half/sub");
         std::fs::write(half.join(".git"), "nonsense").unwrap();
-        // Trusted inside of what is not.
+        // A trusted folder inside an untrusted one.
         place.repository("undecided");
         let inside = place.plain("undecided/inside");
         for trusted in [&repository, &plain, &half, &inside] {
@@ -317,7 +318,7 @@ with_both_clients! {
         }
         wait!(codex.close()).unwrap();
         for sandbox in [Sandbox::WorkspaceWrite, Sandbox::FullAccess] {
-            // A runtime that has the thread loaded takes no options for it.
+            // The runtime ignores options for a loaded thread.
             let codex = start!(model.config()).unwrap();
             let fork = wait!(codex.thread_fork(thread.id()).cwd(&second).sandbox(sandbox).send()).unwrap();
             wait!(fork.run("go")).unwrap();
@@ -384,7 +385,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // The runtime has not heard of what the program decides when it is asked about the worktree.
+    // When the client asks about the worktree, the runtime does not know the program's decision yet.
     fn a_programs_trust_in_a_main_checkout_does_not_extend_to_a_worktrees_configuration(start, wait) {
         let (model, place) = (Model::start(), Place::new());
         let (main, tree) = (place.repository("main"), place.at("tree"));
@@ -400,7 +401,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // A folder's rules let commands out of any sandbox, and its hooks are commands.
+    // A folder's rules let commands out of any sandbox. Its hooks are commands.
     fn rules_and_hooks_of_an_undecided_folder_have_no_effect(start, wait) {
         let (model, place) = (Model::start(), Place::new());
         let folder = place.at("repository");
@@ -433,7 +434,7 @@ with_both_clients! {
             answers(&model, 1);
             wait!(wait!(options.send()).unwrap().run("go")).unwrap();
             assert_eq!(escaped.exists(), trusted, "{sandbox:?}");
-            // The runtime wants each hook reviewed besides.
+            // The runtime also requires a review of each hook.
             assert!(!place.marked());
         }
         wait!(codex.close()).unwrap();
@@ -462,7 +463,8 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    // A surprise of runtime 0.163.0 that the documentation warns of; with 0.169.0 no fork may write more than its thread.
+    // A surprise of runtime 0.163.0, which the documentation mentions. With 0.169.0 no fork may write more than its
+    // thread.
     fn a_fork_has_the_default_sandbox_of_its_folder(start, wait) {
         let (model, place) = (Model::start(), Place::new());
         let (decided, undecided) = (place.repository("decided"), place.repository("undecided"));

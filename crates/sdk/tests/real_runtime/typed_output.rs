@@ -1,4 +1,4 @@
-//! Final responses that are values of a type, as the model is asked for them.
+//! Typed output, and the schema that the model receives.
 
 use openai_codex::ErrorKind;
 use openai_codex::schemars::{self, JsonSchema};
@@ -40,11 +40,11 @@ with_both_clients! {
             "additionalProperties": false,
         });
         assert_eq!(format["schema"], schema);
-        // As the type has them, and neither the client nor the runtime sorts them.
+        // In the order of the type: neither the client nor the runtime sorts them.
         let order: Vec<_> = format["schema"]["properties"].as_object().unwrap().keys().collect();
         assert_eq!(order, ["name", "metres", "first_climbed"]);
 
-        // The schema is that turn's alone.
+        // The schema applies to that turn only.
         wait!(thread.run("thank you")).unwrap();
         assert!(model.last_request().unwrap().body["text"].get("format").is_none());
         wait!(codex.close()).unwrap();
@@ -90,7 +90,7 @@ with_both_clients! {
             let asked = request.last_user_text().unwrap();
             assert!(asked.contains(correction), "{asked}");
         }
-        // What was paid for the attempts in vain.
+        // The cost of the failed attempts.
         assert_eq!(mountain.failed_attempts.len(), 2);
         assert_eq!(mountain.failed_attempts[1].mismatch.text, "Sorry.");
         for attempt in &mountain.failed_attempts {

@@ -1,4 +1,4 @@
-//! Threads that the server has let go of, that have not run yet, or that it does not know.
+//! Threads that the server unloaded, that have not run yet, or that it does not know.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +29,7 @@ with_both_clients! {
     fn an_unloaded_thread_keeps_its_settings_in_every_use(start, wait) {
         let model = Model::start();
         model.reply("one");
-        // What a thread gets that says nothing.
+        // The settings of a thread without options.
         let codex = start!(model.config().config_override("sandbox_mode", "danger-full-access")).unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = asked.clone();
@@ -60,7 +60,7 @@ with_both_clients! {
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
         wait!(thread.run("1")).unwrap();
-        // The items are last: old runtimes do not list them.
+        // The items come last: old runtimes do not list them.
         for used in ["read", "name", "turns", "compact", "turn", "fork", "items"] {
             wait!(codex.thread_archive(thread.id())).unwrap();
             wait!(codex.thread_unarchive(thread.id())).unwrap();

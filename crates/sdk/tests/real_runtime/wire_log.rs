@@ -1,4 +1,4 @@
-//! What a program did with the real runtime, played back to it.
+//! Records a program with the real runtime and plays the log back.
 
 use openai_codex::types::CommandExecutionApprovalDecision as Decision;
 use openai_codex::{CodexConfig, Sandbox, WireLog};
@@ -22,7 +22,7 @@ with_both_clients! {
         model.reply(ModelToolCall::exec_command(format!("echo x > {}", target.display())).escalate("because"));
         model.reply("written");
         let path = model.folder().join("wire.jsonl");
-        // In two files, to see that both count.
+        // In two files, to check that playback reads both.
         let log = WireLog::new(&path).max_bytes(4_000).keep(100);
         let config = model.config().wire_log(log).on_command_approval(|_| Decision::Accept);
         let live = program!(start!(config).unwrap());

@@ -1,4 +1,4 @@
-//! A stand-in for the service that the real runtime logs in at: on loopback, with an account that anybody may have.
+//! Replaces the login service of the real runtime: on loopback, with an account for everyone.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Stands in every token that the service gives out.
+/// Part of every token of the service.
 pub(crate) const TOKEN: &str = "c2VjcmV0LW9mLXRoZS1hY2NvdW50";
 
-/// The service; it ends when it is dropped.
+/// The service. It ends on drop.
 pub(crate) struct AuthService {
     address: SocketAddr,
     state: Arc<State>,
@@ -38,7 +38,7 @@ impl AuthService {
                 if of_thread.over.load(Ordering::SeqCst) {
                     return;
                 }
-                // A runtime that is being ended may go in the middle of it.
+                // A runtime that is being ended may disconnect in the middle of it.
                 let _ = answer(stream, &of_thread);
             }
         });
@@ -66,7 +66,7 @@ impl Drop for AuthService {
     }
 }
 
-/// A request and its answer, which ends the connection.
+/// Handles one request; the response ends the connection.
 fn answer(stream: TcpStream, state: &State) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut reader = BufReader::new(&stream);
@@ -107,7 +107,7 @@ fn reply(path: &str, state: &State) -> Option<Value> {
                 "accounts": [{
                     "id": "account", "plan_type": "pro", "name": "Somebody", "structure": "personal",
                     "profile_picture_url": null, "account_routing_override": "NO_CONSTRAINT",
-                    // Nothing is asked there by what the tests do.
+                    // The tests request nothing else.
                     "workspace_backend_origin": "https://127.0.0.1:9",
                 }],
                 "default_account_id": "account", "account_ordering": ["account"],
@@ -135,7 +135,7 @@ fn reply(path: &str, state: &State) -> Option<Value> {
     replies.get(path).cloned()
 }
 
-/// A token that says whose account it is; nobody checks its signature.
+/// A token for an account. Its signature is not checked.
 fn id_token() -> String {
     let account = json!({
         "chatgpt_plan_type": "pro", "chatgpt_account_id": "account", "chatgpt_user_id": "user",
@@ -159,7 +159,7 @@ fn base64(value: &Value) -> String {
     digits
 }
 
-/// What a browser does: asks for an address on loopback and follows where it leads.
+/// Acts as the browser: requests a loopback address and follows the redirects.
 pub(crate) fn browse(url: &str) {
     let mut url = url.to_owned();
     // The service leads to one page; more would be going in a circle.

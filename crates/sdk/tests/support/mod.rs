@@ -1,4 +1,4 @@
-//! What the integration tests share.
+//! Shared code of the integration tests.
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test program uses its own part of it")]
 
 mod auth_service;
@@ -21,13 +21,13 @@ pub(crate) use threads::{ids, opens_any_thread, params};
 use openai_codex::types::ThreadItem;
 use serde_json::Value;
 
-/// The first message of this method among those that a scripted server got.
+/// The first message of this method that a scripted server received.
 pub(crate) fn sent<'a>(messages: &'a [Value], method: &str) -> &'a Value {
     let found = messages.iter().find(|message| message["method"] == method);
     found.unwrap_or_else(|| panic!("no {method} among {messages:?}"))
 }
 
-/// How many messages of this method a scripted server got.
+/// How many messages of this method a scripted server received.
 pub(crate) fn count(messages: &[Value], method: &str) -> usize {
     messages.iter().filter(|message| message["method"] == method).count()
 }

@@ -13,10 +13,10 @@ use tempfile::TempDir;
 use super::Trace;
 use super::bounds::prepare;
 
-/// Names another runtime program for the tests to drive; `cargo xtask compat` sets it.
+/// Names another runtime program for the tests. `cargo xtask compat` sets it.
 const OTHER: &str = "OPENAI_CODEX_TEST_RUNTIME";
 
-/// The pinned runtime, installed on the first call if need be.
+/// The pinned runtime. The first call installs it if it is missing.
 pub(crate) fn pinned() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     prepare(|| RUNTIME.get_or_init(|| openai_codex::runtime::install().unwrap()))
@@ -26,7 +26,7 @@ pub(crate) fn pinned() -> &'static Runtime {
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let Some(program) = std::env::var_os(OTHER) else { return pinned() };
-    // Tells `cargo xtask compat` which tests drive a real runtime.
+    // Shows `cargo xtask compat` which tests use a real runtime.
     println!("runtime: {}", program.display());
     RUNTIME.get_or_init(|| {
         openai_codex::runtime::locate(Some(Path::new(&program)), &Environment::current()).unwrap()
@@ -43,7 +43,7 @@ pub(crate) fn version() -> &'static str {
     })
 }
 
-/// A scripted model and a folder for its agent to work in; when it is dropped, no process of its runtime may be left.
+/// A scripted model, and a working folder for its agent. On drop no process of its runtime may be left.
 pub(crate) struct Model {
     pub(crate) trace: Trace,
     model: ScriptedModel,
@@ -57,7 +57,7 @@ impl Model {
         Self { trace, model, folder: tempfile::tempdir().unwrap() }
     }
 
-    /// The folder that the agent works in.
+    /// The agent's working folder.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Trace;
 use super::bounds::prepare;
 
-/// A scripted app-server; when it is dropped, no process of it may be left.
+/// A scripted app-server. On drop no process of it may be left.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) trace: Trace,
@@ -22,7 +22,7 @@ impl Server {
         Self { trace: Trace::new(server.dir()), server }
     }
 
-    /// Waits until the server has read a message of this method, and gives all that it has read.
+    /// Waits until the server has read a message of this method. Returns everything that it has read.
     pub(crate) fn wait_received(&self, method: &str) -> Vec<Value> {
         loop {
             let received = self.received().unwrap();

@@ -1,11 +1,11 @@
-//! Scripts about threads, and what was asked of them.
+//! Scripts about threads, and helpers for their requests.
 
 use openai_codex::types::ThreadListResponse;
 use openai_codex_testkit::Script;
 use openai_codex_testkit::app_server::{Answer, messages};
 use serde_json::Value;
 
-/// A server that opens any thread there may be.
+/// A server that opens any thread.
 pub(crate) fn opens_any_thread() -> Script {
     let answer = Answer::Opens(messages::thread_start_response("t"));
     Script::standard()

@@ -9,7 +9,7 @@ use crate::support::with_both_clients;
 
 const MODES: [ApprovalMode; 3] = [ApprovalMode::AutoReview, ApprovalMode::DenyAll, ApprovalMode::Ask];
 
-/// What each of [`MODES`] stands for; a key that is not there is null here.
+/// The wire form of each of [`MODES`]. A missing key is null here.
 fn expected() -> [Value; 3] {
     [json!(["on-request", "auto_review"]), json!(["never", null]), json!(["on-request", "user"])]
 }

@@ -1,4 +1,4 @@
-//! When things arrive: before the answer, across turns, for nobody.
+//! Arrival of events: before the response, across turns, without a holder.
 
 use openai_codex::types::TurnStatus;
 use openai_codex::{CodexConfig, Event, Notification};
@@ -100,7 +100,7 @@ with_both_clients! {
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let turn = wait!(wait!(codex.thread_start().send()).unwrap().turn("go").send()).unwrap();
         let mut first = turn.stream();
-        // Events are routed in order: once this has come, those before it have.
+        // Events are routed in order: when this one arrives, all before it have.
         loop {
             let event = wait!(first.next()).unwrap().unwrap();
             if matches!(event, Notification::ItemCompleted(_)) {

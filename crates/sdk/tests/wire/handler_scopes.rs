@@ -1,4 +1,4 @@
-//! Who is asked: which handlers, from when on, until when, and on which threads.
+//! Which handlers receive a request, on which threads, from when and until when.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -32,7 +32,7 @@ with_both_clients! {
     fn a_resumed_thread_uses_the_handler_of_its_resume(start, wait) {
         let (method, params, _) = cases().remove(5);
         let resumed = Answer::Result(messages::thread_start_response("t"));
-        // What is pending may come before the answer to the resume.
+        // Pending requests may come before the response to the resume.
         let script = Script::standard()
             .expect_as("resume", "thread/resume")
             .ask("ask-1", method, params)
@@ -63,7 +63,7 @@ with_both_clients! {
         let counter = asked.clone();
         let config = CodexConfig::new().handler_deadline(Duration::from_millis(300)).on_command_approval(move |_| {
             counter.fetch_add(1, Ordering::SeqCst);
-            // Until the sender goes.
+            // Blocks until the sender is dropped.
             let _ = gate.lock().unwrap().recv();
             CommandExecutionApprovalDecision::Accept
         });
@@ -127,7 +127,7 @@ with_both_clients! {
             .ask_expecting("ask-1", method, params("b"), json!({"decision": "cancel"}))
             .notify("thread/closed", closed("t"))
             .ask_expecting("ask-2", method, params("b"), json!({"decision": "cancel"}))
-            // Nobody is left: what comes now is the client's.
+            // No handler is left: the next request goes to the client's.
             .notify("thread/closed", closed("b"))
             .ask_expecting("ask-3", method, params("t"), json!({"decision": "accept"}))
             .complete_turn("t", "u");
@@ -142,7 +142,7 @@ with_both_clients! {
 
     fn a_thread_has_its_handlers_from_the_response_on(start, wait) {
         let (method, params, _) = cases().remove(5);
-        // In one breath with the answer that opens the thread.
+        // Together with the response that opens the thread.
         let script = Script::standard()
             .start_thread("t")
             .ask("ask-1", method, params)
@@ -186,7 +186,7 @@ with_both_clients! {
         let reviewed = || codex.thread_resume("t").approval_mode(ApprovalMode::AutoReview);
         let error = wait!(reviewed().send()).unwrap_err();
         assert_eq!(error.kind(), openai_codex::ErrorKind::InvalidInput);
-        // Another thread has no handler, and this one has lost it when it is given something else.
+        // Another thread has no handler, and this one loses it when the call sets something else.
         wait!(codex.thread_resume("other").approval_mode(ApprovalMode::AutoReview).send()).unwrap();
         wait!(reviewed().tools([Tool::new("tool", "", |(): ()| ())]).send()).unwrap();
         wait!(reviewed().send()).unwrap();
@@ -224,7 +224,7 @@ with_both_clients! {
             .respond_error(-32001, "busy")
             .expect("thread/read")
             .respond(json!({"thread": messages::thread("t")}))
-            // A runtime that asks all the same.
+            // A runtime that asks anyway.
             .ask("ask-1", method, params)
             .expect("thread/resume")
             .respond(messages::thread_start_response("t"))
@@ -232,7 +232,7 @@ with_both_clients! {
             .complete_turn("t", "u");
         let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
-        // Held by the closure alone.
+        // Only the closure holds it.
         let kept = std::sync::Arc::new(());
         let held = std::sync::Arc::downgrade(&kept);
         let options = codex.thread_start().on_command_approval(move |_| {
@@ -243,7 +243,7 @@ with_both_clients! {
         let answer = wait!(thread.unsubscribe()).unwrap();
         assert_eq!(answer.status, openai_codex::types::ThreadUnsubscribeStatus::Unsubscribed);
         assert!(held.upgrade().is_none(), "the client keeps the closure");
-        // A refusal changes nothing about what was granted before.
+        // A refusal does not change earlier grants.
         wait!(thread.unsubscribe()).unwrap_err();
         for error in [wait!(thread.run("go")).unwrap_err(), wait!(thread.compact()).unwrap_err()] {
             assert_eq!(error.kind(), openai_codex::ErrorKind::InvalidInput);
@@ -282,7 +282,7 @@ with_both_clients! {
         use openai_codex::types::CommandExecutionApprovalDecision::Decline;
         let (transport, playing) = crate::support::opens_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new().on_command_approval(|_| Decline), transport).unwrap();
-        // The client's handler selects it for new threads, a thread's for whatever is done with it.
+        // The client's handler selects it for new threads; a thread's handler selects it for any call on that thread.
         wait!(codex.thread_start().send()).unwrap();
         wait!(codex.thread_resume("t").send()).unwrap();
         wait!(codex.thread_resume("t").on_command_approval(|_| Decline).send()).unwrap();
@@ -335,7 +335,7 @@ fn an_abandoned_resume_leaves_the_threads_handlers_in_place() {
             let mut resume = Box::pin(options.send());
             let mut events = codex.events();
             assert!(resume.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-            // The server has got it.
+            // The server has received it.
             while !matches!(events.next().await.unwrap().unwrap(), Event::Notification(_)) {}
             drop(resume);
             thread.run("go").await.unwrap();

@@ -1,4 +1,4 @@
-//! Every request of the server, with a handler that answers, fails, panics, is late, or is no longer wanted.
+//! Every server request, with a handler that answers, fails, panics, is late, or is canceled.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,10 +24,10 @@ use serde_json::{Value, json};
 
 use crate::support::with_both_clients;
 
-/// A method that no version knows.
+/// A method that no version has.
 pub(super) const UNKNOWN: &str = "of/tomorrow";
 
-/// Each method with parameters and the answer of [`Answers`].
+/// Each method with parameters and the response of [`Answers`].
 pub(super) fn cases() -> Vec<(&'static str, Value, Value)> {
     let item = |more: Value| {
         let mut params = json!({"threadId": "t", "turnId": "u", "itemId": "i", "startedAtMs": 1});
@@ -84,17 +84,17 @@ pub(super) fn cases() -> Vec<(&'static str, Value, Value)> {
     ]
 }
 
-/// Lets `answer` decide what to do about each method; what it gives on success stands here.
+/// Lets `answer` decide what to do with each method. These are the results on success.
 struct Answers<F>(F);
 
-/// What is to be done about a request.
+/// The reaction to a request.
 enum Do {
     Answer,
     Fail,
     Panic,
-    /// Answers never.
+    /// Never responds.
     Wait,
-    /// Makes a file, waits for the cancellation, tells of it, and answers all the same.
+    /// Creates a file, waits for the cancellation, reports it, and responds anyway.
     AwaitCancellation(PathBuf, Sender<bool>),
 }
 
@@ -188,7 +188,7 @@ impl<F: Fn() -> Do + Send + Sync + 'static> RequestHandler for Answers<F> {
     }
 }
 
-/// A turn in which the server asks, and waits for the answer.
+/// A turn in which the server sends a request and waits for the response.
 pub(super) fn turn_asking(method: &str, params: Value) -> Script {
     Script::standard()
         .start_thread("t")
@@ -201,7 +201,7 @@ pub(super) fn answers(received: &[Value]) -> Vec<&Value> {
     received.iter().filter(|message| message["id"] == "ask-1").collect()
 }
 
-/// What the server is told of a handler's failure: an error, or a failed call.
+/// The response to the server when a handler fails: an error, or a failed call.
 fn failure(answer: &Value) -> &str {
     if answer["result"]["success"] == false {
         return answer["result"]["contentItems"][0]["text"].as_str().unwrap();
@@ -356,7 +356,7 @@ with_both_clients! {
             .request("ask-1", method, params.clone())
             .request("ask-1", method, params.clone())
             .expect_answer("ask-1")
-            // It may also come again when the answer is on its way.
+            // It may also come again while the response is on its way.
             .request("ask-1", method, params)
             .expect_answer("ask-1")
             .complete_turn("t", "u");
@@ -371,7 +371,7 @@ with_both_clients! {
         wait!(thread.run("go")).unwrap();
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
-        // Two or three, as the first answer was quicker than the second request or not.
+        // Two or three, depending on whether the first response or the second request was faster.
         let accepted = json!({"id": "ask-1", "result": {"decision": "accept"}});
         assert!(answers(&received).iter().all(|answer| **answer == accepted), "{received:?}");
         assert_eq!(asks.try_iter().count(), 1);

@@ -1,4 +1,4 @@
-//! The handshake: what `initialize` says, and what its answer must hold.
+//! The handshake: the content of `initialize`, and the requirements for its response.
 
 use openai_codex::{CodexConfig, ErrorKind};
 use openai_codex_testkit::Script;
@@ -70,7 +70,7 @@ with_both_clients! {
             let error = start!(CodexConfig::new(), transport).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Handshake, "{answer}");
             assert!(error.to_string().contains("missing required metadata"), "{error}");
-            // Closed, and nothing was sent after the answer.
+            // Closed, and nothing was sent after the response.
             let received = playing.finish().unwrap().messages();
             assert_eq!(received.len(), 1, "{received:?}");
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{count, with_both_clients};
 
-/// A server on which every turn is one that runs.
+/// A server on which every turn runs.
 fn any_turn() -> Script {
     let answer = json!({"turn": messages::turn("u", "inProgress")});
     Script::standard().start_thread("t").always("turn/start", answer)

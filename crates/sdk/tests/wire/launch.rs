@@ -1,4 +1,4 @@
-//! The command line, the folder and the environment of the child.
+//! The child's command line, folder and environment.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use openai_codex_testkit::{AppServer, Script};
 
 use crate::support::{Server, bounded_async, count, program, with_both_clients};
 
-/// A program that notes how it was started and then plays a script.
+/// A program that records how it was started and then plays a script.
 struct Noting {
     server: Server,
     program: PathBuf,
@@ -69,7 +69,7 @@ with_both_clients! {
         let codex = start!(noting.config().cwd(folder.path()).env("EXTRA", "ordinary")).unwrap();
         assert_eq!(noting.server.trace.processes().len(), 1);
         wait!(codex.close()).unwrap();
-        // Reaped, not only told to end.
+        // Reaped, not only signaled.
         assert!(noting.server.trace.processes().is_empty());
         let pwd = PathBuf::from(noting.note("pwd").trim_end());
         assert_eq!(pwd.canonicalize().unwrap(), folder.path().canonicalize().unwrap());
@@ -109,7 +109,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
         assert_eq!(noting.note("args"), "app-server\n--listen\nstdio://\n");
 
-        // Where no runtime is installed it is looked for on PATH.
+        // Without a managed install the client searches PATH.
         let empty = tempfile::tempdir().unwrap();
         let path = std::env::join_paths([noting.server.dir(), "/usr/bin".as_ref(), "/bin".as_ref()]).unwrap();
         let nothing = base().env("CODEX_RUNTIME_CACHE", empty.path()).env_remove("CODEX_BIN");
@@ -128,7 +128,7 @@ with_both_clients! {
         let config = noting.config().before_spawn(move |command| {
             assert!(command.get_args().eq(["app-server", "--listen", "stdio://"]));
             let call = counted.fetch_add(1, Ordering::SeqCst);
-            // What the client needs stays as it is.
+            // The variables that the client needs stay unchanged.
             command.env("EXTRA", format!("call {call}")).arg("more").stdin(Stdio::null()).stdout(Stdio::null());
             Ok(())
         });
@@ -235,7 +235,7 @@ fn a_start_that_waits_for_a_hook_ends_with_the_client() {
         let other = codex.clone();
         let closing = std::thread::spawn(move || {
             calls.recv().unwrap();
-            // The hook still holds its thread.
+            // The hook still blocks its thread.
             tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(other.close())
         });
         assert_eq!(codex.start().await.unwrap_err().kind(), ErrorKind::Closed);

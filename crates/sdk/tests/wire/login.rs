@@ -1,4 +1,4 @@
-//! Logging in and out on the wire, and what becomes of the ends of logins.
+//! Login and logout on the wire, and the outcomes of logins.
 
 use std::fmt::{Debug, Display};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, count, params, sent, with_both_clients};
 
-/// Long enough to be taken for a key.
+/// Long enough to count as a key.
 const KEY: &str = "sk-test-of-logging-in-0123456789";
 
 fn browser(id: &str) -> Value {
@@ -31,20 +31,20 @@ fn failed(id: &str, why: &str) -> Value {
     json!({"loginId": id, "success": false, "error": why, "onboardingEntrypoint": null})
 }
 
-/// A server whose answers to the start of a login are these, in order.
+/// A server with these responses to the start of a login, in order.
 fn logins(started: &[Value]) -> Script {
     let starts = started.iter().cloned();
     starts.fold(Script::standard(), |script, answer| script.expect("account/login/start").respond(answer))
 }
 
-/// Fails if anything that can be printed of it holds the key.
+/// Fails if its printed form contains the key.
 #[track_caller]
 fn hides(printed: impl Debug) {
     let text = format!("{printed:?} {printed:#?}");
     assert!(!text.contains(KEY), "{text}");
 }
 
-/// Fails if an error, or what it is made of, holds the key; and if it does not say that something was left out.
+/// Fails if an error or one of its sources contains the key, or if the error does not show a redaction.
 #[track_caller]
 fn cleaned(error: &openai_codex::Error) {
     fn both(error: impl Debug + Display) -> String {
@@ -127,7 +127,7 @@ with_both_clients! {
             assert_eq!((end.login_id.as_deref(), end.success, end.error), (Some("b"), true, None));
         }
         wait!(codex.close()).unwrap();
-        // It is known, whatever has become of the connection.
+        // The outcome is known, even if the connection is lost.
         assert!(wait!(same.wait()).unwrap().success);
         playing.finish().unwrap();
     }
@@ -266,7 +266,7 @@ with_both_clients! {
         cleaned(&refused);
         assert_eq!(refused.json_rpc().unwrap().message, "Incorrect API key provided: <redacted>.");
         cleaned(&wait!(codex.login_api_key(KEY)).unwrap_err());
-        // The typed request is known by its method.
+        // The typed request is recognized by its method.
         let params = LoginAccountParams::from(ApiKeyLoginAccountParams::new(KEY));
         hides(&params);
         cleaned(&wait!(codex.request::<methods::AccountLoginStart>(params)).unwrap_err());
@@ -314,7 +314,7 @@ with_both_clients! {
         let codex = start!(server.config()).unwrap();
         let mut events = codex.events();
         let error = wait!(codex.login_api_key(KEY)).unwrap_err();
-        // Whoever is told of it, not the login alone.
+        // Every consumer, not only the login.
         for error in [error, wait!(events.next()).unwrap().unwrap_err()] {
             assert_eq!(error.kind(), ErrorKind::TransportClosed);
             cleaned(&error);

@@ -1,4 +1,4 @@
-//! What goes over the wire, and what becomes of what comes back: both clients against a scripted server.
+//! Both clients against a scripted server: the messages on the wire, and the reactions to them.
 #![cfg(all(unix, feature = "blocking"))]
 
 #[path = "../support/mod.rs"]

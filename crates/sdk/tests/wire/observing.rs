@@ -1,4 +1,4 @@
-//! The wire log, and the trace context that goes with requests.
+//! The wire log, and the trace contexts of requests.
 
 use openai_codex::types::{ApiKeyLoginAccountParams, LoginAccountParams};
 use openai_codex::{CodexConfig, ErrorKind, TraceContext, WireLog, methods};
@@ -39,7 +39,7 @@ with_both_clients! {
     }
 
     fn a_death_during_a_turn_is_logged_and_plays_back(start, wait) {
-        // What the stream gives, and then its error.
+        // The events of the stream, and then its error.
         macro_rules! program {
             ($codex:expr) => {{
                 let codex = $codex;

@@ -1,4 +1,4 @@
-//! Requests of any method, and the error answers to them.
+//! Requests of any method, and their error responses.
 
 use openai_codex::{CodexConfig, ErrorKind, methods};
 use openai_codex_testkit::Script;

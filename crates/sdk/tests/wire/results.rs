@@ -1,4 +1,4 @@
-//! How the result of a turn is put together.
+//! The result of a turn.
 
 use openai_codex::types::{ThreadItem, TurnStatus};
 use openai_codex::{CodexConfig, ErrorKind};
@@ -18,7 +18,7 @@ fn message(script: Script, id: &str, text: &str, phase: Option<&str>) -> Script 
     script.send(messages::item_completed("t", "u", item))
 }
 
-/// The phases and texts of messages, and the final response that they make.
+/// Phases and texts of messages, and the expected final response.
 type Case = (&'static [(Option<&'static str>, &'static str)], Option<&'static str>);
 
 const CASES: &[Case] = &[

@@ -1,4 +1,4 @@
-//! What the server is told when it asks and nobody handles it.
+//! The default responses to server requests.
 
 use openai_codex::{CodexConfig, Event};
 use openai_codex_testkit::Script;
@@ -15,7 +15,7 @@ fn turn_asking(id: Value, method: &str) -> Script {
         .complete_turn("t", "u")
 }
 
-/// The method, and the answer's result, or null for method not found.
+/// The method, and the result of the response, or null for method not found.
 fn cases() -> Vec<(&'static str, Value)> {
     vec![
         ("item/commandExecution/requestApproval", json!({"decision": "decline"})),

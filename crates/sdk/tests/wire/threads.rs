@@ -47,7 +47,7 @@ with_both_clients! {
         wait!(options.send()).unwrap();
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
-        // Nobody has decided about the folder.
+        // The folder has no trust decision.
         let projects = json!({"/repo": {"trust_level": "untrusted"}});
         let expected = json!({
             "approvalPolicy": "never", "baseInstructions": "base",

@@ -1,4 +1,4 @@
-//! What is asked and sent so that no folder is trusted without a decision.
+//! The requests that keep a folder untrusted without a decision.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::support::{count, opens_any_thread, sent, with_both_clients};
 
-/// A folder for the tests, its links resolved.
+/// A folder for the tests, with its links resolved.
 fn folder() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().canonicalize().unwrap();
@@ -30,7 +30,7 @@ with_both_clients! {
     fn an_undecided_folder_is_sent_as_untrusted(start, wait) {
         let (_dir, path) = folder();
         for sandbox in [Sandbox::WorkspaceWrite, Sandbox::FullAccess] {
-            // Nor is this a decision: another folder, another level, none.
+            // None of these is a decision: another folder, another level, none.
             let mut projects = level(&path.join("below"), "trusted");
             projects[path.parent().unwrap().to_str().unwrap()] = json!({"trust_level": "trusted"});
             projects[path.to_str().unwrap()] = json!({"trust_level": null, "other": 1});
@@ -97,7 +97,8 @@ with_both_clients! {
         std::os::unix::fs::symlink(&sub, path.join("link")).unwrap();
         let link = path.join("link");
         let root = path.join("repository");
-        // What is decided about the repository is handed down, so that it counts whatever the runtime takes for one.
+        // The client repeats a decision about the repository for the folder, so that it applies whatever the runtime
+        // considers a repository.
         for (cwd, decided, inherits) in
             [(&sub, &sub, false), (&sub, &root, true), (&link, &link, false), (&link, &sub, false)]
         {
@@ -124,7 +125,7 @@ with_both_clients! {
         for (decided, reason, expected) in [
             (&path, json!("not trusted"), level(&sub, "untrusted")),
             (&path, Value::Null, level(&sub, "trusted")),
-            // What is decided about the folder itself stands, whatever is kept out above it.
+            // A decision about the folder itself applies, whatever the runtime excludes above it.
             (&sub, json!("not trusted"), Value::Null),
         ] {
             let layer = json!({
@@ -170,7 +171,7 @@ with_both_clients! {
             let mut expected = level(&main, told);
             expected[tree.to_str().unwrap()] = json!({"trust_level": handed_down});
             assert_eq!(sent(&received, "thread/start")["params"]["config"], json!({"projects": expected}));
-            // Distrust is handed down unasked.
+            // The client passes distrust on without a request.
             assert_eq!(count(&received, "config/read"), usize::from(told == "trusted"));
         }
     }
@@ -207,10 +208,10 @@ with_both_clients! {
         let text = path.to_str().unwrap();
         let untrusted = json!({"trust_level": "untrusted"});
         for (key, value, expected, asked) in [
-            // Its own decision about the folder.
+            // The server's decision about the folder.
             ("projects".to_owned(), level(&path, "trusted"), level(&path, "trusted"), 0),
             ("projects./other".to_owned(), untrusted.clone(), json!({"/other": untrusted, text: untrusted}), 1),
-            // About another one.
+            // A decision about another folder.
             ("projects".to_owned(), json!({"/other": untrusted}), json!({"/other": untrusted, text: untrusted}), 1),
             (
                 "projects".to_owned(),
@@ -218,7 +219,7 @@ with_both_clients! {
                 json!({text: {"more": 1, "trust_level": "untrusted"}}),
                 1,
             ),
-            // Unusable, for the server to say so.
+            // Invalid, so that the server reports it.
             ("projects".to_owned(), json!(5), json!(5), 1),
             ("projects".to_owned(), json!({text: 5}), json!({text: 5}), 1),
         ] {
@@ -263,7 +264,7 @@ with_both_clients! {
         let codex = start!(CodexConfig::new(), transport).unwrap();
         wait!(codex.thread_start().cwd(&sub).sandbox(Sandbox::ReadOnly).trust_folder().send()).unwrap();
         wait!(codex.thread_resume("t").cwd(&sub).trust_folder().send()).unwrap();
-        // The folder that the thread has.
+        // The thread's own folder.
         wait!(codex.thread_resume("t").trust_folder().send()).unwrap();
         wait!(codex.thread_fork("t").trust_folder().config("projects./scripted.trust_level", "untrusted").send())
             .unwrap();
@@ -277,7 +278,7 @@ with_both_clients! {
         assert_eq!(sent(&received, "thread/start")["params"]["config"], json!({"projects": both}));
         assert_eq!(resumes[0]["config"], json!({"projects": both}));
         assert_eq!(resumes[1], &json!({"threadId": "t", "config": {"projects": scripted}}));
-        // What the program has written out goes first.
+        // The program's explicit settings win.
         let fork = json!({"projects": level(Path::new("/scripted"), "untrusted")});
         assert_eq!(sent(&received, "thread/fork")["params"]["config"], fork);
     }

@@ -1,4 +1,4 @@
-//! `turn/start` on the wire, and turns that run side by side.
+//! `turn/start` on the wire, and concurrent turns.
 
 use openai_codex::types::{Personality, ReadOnlySandboxPolicy, ReasoningEffort, ReasoningSummary};
 use openai_codex::{AsyncCodex, CodexConfig};

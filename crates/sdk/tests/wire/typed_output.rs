@@ -1,4 +1,4 @@
-//! Final responses that are values of a type: what is sent for them, and what becomes of the answer.
+//! Typed output: the request, and the parsing of the response.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a newer server may send, or a broken one, in the middle of a turn.
+//! Messages of a newer or a broken server during a turn.
 
 use openai_codex::types::{MessagePhase, ThreadItem, TurnStatus};
 use openai_codex::{CodexConfig, Event, Notification};
@@ -54,7 +54,7 @@ with_both_clients! {
         assert_eq!(delta.method, "item/agentMessage/delta");
         assert_eq!(delta.value().unwrap()["delta"], 7);
         assert_eq!(end.turn.status, TurnStatus::Unrecognized("statusOfTomorrow".into()));
-        // Neither failed nor anything else that is known: a result whose status tells.
+        // Neither failed nor any other known status: a result whose status shows it.
         let result = wait!(turn.run()).unwrap();
         assert_eq!((result.items.len(), result.turn.status.as_str()), (2, "statusOfTomorrow"));
         wait!(codex.close()).unwrap();
@@ -77,7 +77,7 @@ with_both_clients! {
             event.unwrap();
         }
         assert_eq!(wait!(turn.run()).unwrap().final_response.as_deref(), Some("fine"));
-        // Later requests are answered too.
+        // Later requests still get responses.
         assert!(wait!(codex.request_raw("test/unknown", json!({}))).unwrap_err().json_rpc().is_some());
         wait!(codex.close()).unwrap();
         let mut malformed = Vec::new();

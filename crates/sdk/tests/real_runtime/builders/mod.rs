@@ -1,4 +1,4 @@
-//! Every setter of every builder, alone and in pairs: the runtime accepts them, but for the refusals that are listed here.
+//! Every setter of every builder, alone and in pairs. The runtime accepts all but the refusals listed here.
 
 mod table;
 
@@ -15,10 +15,10 @@ use serde_json::json;
 use crate::support::{Model, bounded_within};
 use table::{Row, Values};
 
-/// What is refused: each case that has all of these calls, unless it has one of a certain setter too.
+/// A refusal: each case that has all of these calls, unless it also has a certain setter.
 struct Refusal {
     builders: &'static [&'static str],
-    /// Calls as they stand in the table, or setters with any values.
+    /// Calls as in the table, or setters with any values.
     calls: &'static [&'static str],
     unless: Option<&'static str>,
     /// A part of the error.
@@ -31,7 +31,7 @@ const fn never_asked(calls: &'static [&'static str]) -> Refusal {
     Refusal { builders: &["ThreadStart", "ThreadResume", "ThreadFork"], calls, unless: None, words }
 }
 
-/// All are the SDK's own. The runtime refuses nothing that the SDK lets pass.
+/// All refusals come from the SDK. The runtime refuses nothing that the SDK sends.
 const REFUSALS: &[Refusal] = &[
     never_asked(&["approval_mode(ApprovalMode::AutoReview)", "handler"]),
     never_asked(&["approval_mode(ApprovalMode::AutoReview)", "on_command_approval"]),
@@ -58,17 +58,17 @@ impl Refusal {
     }
 }
 
-/// Whether a call, or a setter with any value, is among calls.
+/// Whether a call, or a setter with any value, is in `calls`.
 fn contains(calls: &[&str], wanted: &str) -> bool {
     calls.iter().any(|call| *call == wanted || call.split_once('(').is_some_and(|(name, _)| name == wanted))
 }
 
-/// How many cases are under way at once.
+/// How many cases run at once.
 const WORKERS: usize = 4;
-/// For all cases of a test: hundreds of requests, each of them quick.
+/// The time limit for all cases of a test: hundreds of requests, each of them quick.
 const TIME: Duration = Duration::from_secs(300);
 
-/// A runtime with some threads, and what became of the cases.
+/// A runtime with some threads, and the outcomes of the cases.
 struct Trial {
     model: Model,
     codex: Codex,
@@ -79,14 +79,14 @@ struct Trial {
 
 struct Case<'a> {
     calls: Vec<&'a str>,
-    /// The input of a turn that shows what the case does. It holds none of the values.
+    /// The input of a turn that shows the effect of the case. It contains none of the values.
     input: String,
-    /// What the request to the model then holds.
+    /// The expected content of the request to the model.
     shows: Vec<&'a str>,
 }
 
 impl Case<'_> {
-    /// Runs a turn on a thread that the case has made; of pairs it is enough that there is a thread.
+    /// Runs a turn on a thread that the case created. For pairs, creating the thread is enough.
     fn run(&self, thread: &Thread) -> Result<()> {
         if self.calls.len() == 1 { thread.run(&*self.input).map(drop) } else { Ok(()) }
     }
@@ -117,8 +117,8 @@ impl Trial {
         Self { model, codex, thread, values }
     }
 
-    /// Tries each row of a builder, and each two of different setters. What is refused has to be listed, and what is
-    /// listed has to be refused.
+    /// Tries each row of a builder, and each pair of different setters. Every refusal must be listed, and every listed
+    /// refusal must happen.
     fn attempt<B>(
         &self,
         builder: &'static str,
@@ -202,7 +202,7 @@ fn setters_of_a_resume_alone_and_in_pairs() {
     bounded_within(TIME, || {
         let trial = Trial::start();
         let rows = table::thread_resume(&trial.values);
-        // Threads with a history, and without handlers of a case before.
+        // Threads with a history, and without handlers of an earlier case.
         let threads = Mutex::new(Vec::<String>::new());
         let make = |_: &Case<'_>| {
             let free = threads.lock().unwrap().pop();
@@ -210,7 +210,7 @@ fn setters_of_a_resume_alone_and_in_pairs() {
                 Some(id) => id,
                 None => trial.codex.thread_fork(trial.thread.id()).send()?.id().to_owned(),
             };
-            // Then it is not loaded: the runtime heeds what a resume says.
+            // It is unloaded then, so the runtime applies the options of a resume.
             trial.codex.thread_archive(&id)?;
             trial.codex.request_raw("thread/unarchive", json!({"threadId": id}))?;
             Ok(trial.codex.thread_resume(id))
@@ -267,7 +267,7 @@ fn setters_of_what_is_read_alone_and_in_pairs() {
     });
 }
 
-/// The setters of each builder, out of the snapshot of the public API.
+/// The setters of each builder, from the snapshot of the public API.
 fn snapshot() -> BTreeMap<String, BTreeSet<String>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/api/openai-codex.txt");
     let mut setters: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The setters of each builder, with a value that the runtime should accept. A new setter needs a row here.
+//! The setters of each builder, with values that the runtime should accept. A new setter needs a row here.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,18 +19,18 @@ use serde_json::json;
 pub(super) struct Row<'a, B> {
     /// The setter.
     pub(super) name: &'static str,
-    /// The setter with its values, as it stands in the table.
+    /// The setter with its values, as in the table.
     pub(super) call: String,
     pub(super) set: Box<dyn Fn(B) -> B + Send + Sync + 'a>,
-    /// What the request to the model then holds.
+    /// The expected content of the request to the model.
     pub(super) shows: Option<&'static str>,
 }
 
-/// Values that depend on what the runtime has.
+/// Values that depend on the runtime.
 #[derive(Default)]
 pub(super) struct Values {
     pub(super) folder: PathBuf,
-    /// The first turn of the thread that is listed, resumed and forked.
+    /// The first turn of the thread that the cases list, resume and fork.
     pub(super) turn: String,
     pub(super) cursor_of_threads: String,
     pub(super) cursor_of_turns: String,
@@ -49,12 +49,12 @@ macro_rules! rows {
     };
 }
 
-/// The compiler spaces paths as it likes.
+/// The compiler chooses the spaces in paths.
 fn call(name: &str, values: &[&str]) -> String {
     format!("{name}({})", values.join(", ").replace(" :: ", "::"))
 }
 
-/// The setters that starting, resuming and forking a thread have in common, and further ones.
+/// The setters that starting, resuming and forking a thread share, and others.
 macro_rules! rows_of_a_thread {
     ($builder:ty, $values:ident: $($rest:tt)*) => {
         rows! { $builder:
@@ -87,7 +87,7 @@ fn tool() -> Tool {
 
 #[derive(JsonSchema, Deserialize)]
 pub(super) struct Answer {
-    /// What the table asks for.
+    /// The output type of the table.
     #[allow(dead_code, reason = "asked for only")]
     value: String,
 }
@@ -138,12 +138,12 @@ pub(super) fn turn(values: &Values) -> Vec<Row<'_, TurnStart<Codex>>> {
         max_model_requests(50);
         max_tokens(1_000_000);
         model("model-of-the-table") shows "model-of-the-table";
-        // Before `output_schema_of`, which takes its place.
+        // Before `output_schema_of`, which replaces it.
         output_schema(json!({"type": "object"}));
         output_schema_of::<Answer>() shows "What the table asks for.";
         personality("friendly");
         retry_on_mismatch(1);
-        // Before `sandbox`, which takes its place.
+        // Before `sandbox`, which replaces it.
         sandbox_policy(Sandbox::FullAccess);
         sandbox(Sandbox::ReadOnly) shows "read-only";
         sandbox(Sandbox::WorkspaceWrite) shows "workspace-write";

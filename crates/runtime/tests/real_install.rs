@@ -1,6 +1,6 @@
-//! Real installs, one through npm and one through pip: two downloads of about 160 MB unless the clients' caches have them.
-//!
-//! They need the network and both clients, which the suite does not: `cargo xtask test-installs` runs them.
+//! Real installs, one through npm and one through pip. Each downloads about 160 MB unless the package manager has it in
+//! its cache. They need the network and both package managers, which the suite does not: `cargo xtask test-installs`
+//! runs them.
 #![cfg(unix)]
 
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use openai_codex_runtime::{
 };
 use tempfile::TempDir;
 
-/// Installs into an empty cache with what `PATH` has, which is to be done by `client` alone, then looks at what came.
+/// Installs into an empty cache with the programs of `PATH`, expects that only `client` does it, and checks the result.
 fn installs(path: OsString, client: Client) {
     let cache = TempDir::new().unwrap();
     let without_path = Environment::empty().set("CODEX_RUNTIME_CACHE", cache.path());
@@ -28,7 +28,7 @@ fn installs(path: OsString, client: Client) {
     assert!(runtime.program().starts_with(managed_dir(&without_path).unwrap()));
     assert!(runtime.path_dir().unwrap().join("rg").is_file());
     assert_eq!(version(runtime.program()), format!("codex-cli {VERSION}"));
-    // No client can be found now, so this uses neither one nor the network.
+    // No package manager is reachable now, so this uses neither one nor the network.
     let again = InstallOptions::new()
         .environment(without_path.clone())
         .progress(|step| panic!("{step}"))
@@ -38,7 +38,7 @@ fn installs(path: OsString, client: Client) {
     assert_eq!((locate(None, &without_path).unwrap(), runtime.source()), (again, Source::Managed));
 }
 
-/// What the program says of itself.
+/// The program's own version output.
 fn version(program: &Path) -> String {
     let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -46,13 +46,13 @@ fn version(program: &Path) -> String {
 
 #[test]
 #[ignore = "downloads; `cargo xtask test-installs` runs it"]
-fn npm_brings_the_pinned_runtime() {
+fn npm_installs_the_pinned_runtime() {
     installs(std::env::var_os("PATH").unwrap_or_default(), Client::Npm);
 }
 
 #[test]
 #[ignore = "downloads; `cargo xtask test-installs` runs it"]
-fn pip_brings_the_pinned_runtime_where_npm_is_missing() {
+fn pip_installs_the_pinned_runtime_if_npm_is_missing() {
     let python = python();
     let bin = TempDir::new().unwrap();
     std::os::unix::fs::symlink(&python, bin.path().join("python3")).unwrap();

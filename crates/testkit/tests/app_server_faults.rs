@@ -14,7 +14,7 @@ use process::Process;
 use serde_json::{Value, json};
 use tokio::io::AsyncWrite;
 
-/// A client that keeps each write apart.
+/// A client that keeps each write separate.
 #[derive(Clone, Default)]
 struct Writes(Arc<Mutex<Vec<Vec<u8>>>>);
 
@@ -33,14 +33,14 @@ impl AsyncWrite for Writes {
     }
 }
 
-/// Plays a script to a client that has ended; returns what it writes.
+/// Plays a script to a client that has closed its side. Returns the script's output.
 async fn pieces(script: Script) -> Result<Vec<Vec<u8>>, ScriptError> {
     let writes = Writes::default();
     script.play(tokio::io::empty(), writes.clone()).await?;
     Ok(std::mem::take(&mut *writes.0.lock().unwrap()))
 }
 
-/// What a script writes.
+/// The output of a script.
 async fn bytes(script: Script) -> Vec<u8> {
     pieces(script).await.unwrap().concat()
 }
@@ -50,7 +50,7 @@ fn note() -> Value {
 }
 
 #[tokio::test]
-async fn chunks_are_written_one_by_one_and_lose_nothing() {
+async fn chunks_are_written_separately_and_lose_nothing() {
     let notes =
         |script: Script| script.send(note()).notify("more", json!({})).pour(Pour::messages(3, [note()]));
     let expected = bytes(notes(Script::new())).await;
@@ -88,7 +88,7 @@ async fn garbage_is_one_line_and_depends_on_its_seed() {
 }
 
 #[tokio::test]
-async fn a_padded_message_is_as_long_as_wanted() {
+async fn a_padded_message_has_the_requested_length() {
     let long = bytes(Script::new().send_padded(note(), 3 << 20)).await;
     assert_eq!(long.len(), 3 << 20);
     assert_eq!(serde_json::from_slice::<Value>(&long).unwrap()["params"], note()["params"]);
@@ -98,7 +98,7 @@ async fn a_padded_message_is_as_long_as_wanted() {
 }
 
 #[tokio::test]
-async fn faults_survive_their_file() {
+async fn faults_survive_serialization() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("script.json");
     let script = Script::new()
@@ -140,7 +140,7 @@ fn a_process_stalls_in_the_middle_of_a_message() {
     let mut half = [0; 9];
     process.stdout.read_exact(&mut half).unwrap();
     assert_eq!(half, note().to_string().as_bytes()[..9]);
-    // It doesn't end with its client, which can't be waited for; that it still runs is what shows.
+    // It does not end with its client. A test cannot wait for that, but can check that it still runs.
     process.stdin.take();
     assert!(process.child.try_wait().unwrap().is_none());
 }
@@ -160,7 +160,7 @@ fn a_process_floods_stderr() {
 
 #[cfg(unix)]
 #[test]
-fn a_process_that_reads_no_more_stays() {
+fn a_process_that_stops_reading_stays() {
     let server = AppServer::new(Script::new().stop_reading().line("ready")).unwrap();
     let mut process = Process::start(&server);
     let mut line = String::new();

@@ -34,10 +34,10 @@ async fn bytes_are_cut_into_frames() {
 }
 
 #[tokio::test]
-async fn a_server_that_ends_sends_what_it_has() {
+async fn a_server_that_ends_sends_its_remaining_output() {
     let (mut transport, playing) = Script::new().raw("half").exit(9).connect().unwrap();
     assert_eq!(rest(&mut transport).await, ["half"]);
-    // The client is still there, and blocking is fine.
+    // The client is still there, so blocking is fine.
     assert_eq!(playing.finish().unwrap().exit_code, Some(9));
 }
 
@@ -52,14 +52,14 @@ async fn a_pour_arrives_frame_by_frame() {
 }
 
 #[test]
-fn a_script_that_fails_says_so() {
+fn a_failing_script_is_an_error() {
     let (transport, playing) = Script::new().expect("go").connect().unwrap();
     drop(transport);
     assert!(matches!(playing.finish(), Err(ScriptError::Ended { step: 0, .. })));
 }
 
 #[test]
-fn a_server_that_never_ends_ends_with_its_handle() {
+fn a_server_that_never_ends_is_ended_by_dropping_its_handle() {
     let (transport, playing) = Script::new().hang().connect().unwrap();
     drop(playing);
     drop(transport);

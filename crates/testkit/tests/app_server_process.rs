@@ -11,7 +11,7 @@ use process::Process;
 use serde_json::json;
 
 #[test]
-fn a_process_plays_records_and_ends_with_its_client() {
+fn a_process_plays_its_script_records_and_ends_with_its_client() {
     let server = AppServer::new(Script::standard().stderr("a word on stderr")).unwrap();
     let mut process = Process::start(&server);
     process.send(json!({"id": 7, "method": "initialize", "params": {}}));
@@ -27,14 +27,14 @@ fn a_process_plays_records_and_ends_with_its_client() {
 }
 
 #[test]
-fn a_process_ends_with_the_code_of_the_script() {
+fn a_process_exits_with_the_code_of_the_script() {
     let server = AppServer::new(Script::new().raw("half a li").exit(42)).unwrap();
     assert_eq!(Process::start(&server).end(), (Some(42), "half a li".into(), String::new()));
     assert!(server.received_lines().unwrap().is_empty());
 }
 
 #[test]
-fn a_script_that_cannot_go_on_is_told() {
+fn a_failing_script_is_reported_on_stderr() {
     let server = AppServer::new(Script::new().expect("initialize")).unwrap();
     let (code, out, err) = Process::start(&server).end();
     assert_eq!((code, out.as_str()), (Some(70), ""));
@@ -54,7 +54,7 @@ fn stdout_can_end_before_the_process() {
 }
 
 #[test]
-fn files_hold_a_process_and_tell_of_it() {
+fn files_hold_a_process_and_signal_its_progress() {
     let dir = tempfile::tempdir().unwrap();
     let (there, go) = (dir.path().join("there"), dir.path().join("go"));
     let script = Script::new().touch(&there).line("waiting").await_file(&go).line("gone");
@@ -77,7 +77,7 @@ fn a_process_pours() {
 
 #[cfg(unix)]
 #[test]
-fn a_process_hangs_on_and_ignores_sigterm() {
+fn a_process_hangs_and_ignores_sigterm() {
     let server = AppServer::new(Script::new().ignore_terminate().line("ready").hang()).unwrap();
     let mut process = Process::start(&server);
     let mut line = String::new();
@@ -85,7 +85,7 @@ fn a_process_hangs_on_and_ignores_sigterm() {
     process.stdin.take();
     let pid = process.child.id().to_string();
     assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    // Neither the end of stdin nor the signal ends it. That can't be waited for; that it still runs is what shows.
+    // Neither the end of stdin nor the signal ends it. A test cannot wait for that, but can check that it still runs.
     assert!(process.child.try_wait().unwrap().is_none());
     process.child.kill().unwrap();
     let status = process.child.wait().unwrap();

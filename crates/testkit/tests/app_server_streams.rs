@@ -5,7 +5,7 @@ use openai_codex_testkit::app_server::{Answer, Played, Pour, ScriptError, Unexpe
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
 
-/// Plays a script against a client that sends all these lines at once, ends, and reads everything.
+/// Plays a script to a client that sends all these lines at once, closes its side, and reads everything.
 async fn exchange(script: &Script, lines: &[Value]) -> (Result<Played, ScriptError>, String) {
     let (client, server) = duplex(1 << 20);
     let (mut from_server, mut to_server) = split(client);
@@ -72,7 +72,7 @@ async fn a_turn_from_handshake_to_end() {
 }
 
 #[tokio::test]
-async fn requests_that_come_early_wait_for_their_step() {
+async fn early_requests_wait_for_their_step() {
     let script = Script::new()
         .expect_as("slow", "a")
         .expect("b")
@@ -92,7 +92,7 @@ async fn two_requests_of_a_method_go_to_two_steps_in_order() {
 }
 
 #[tokio::test]
-async fn unexpected_requests_get_the_standing_answer_or_the_default() {
+async fn unexpected_requests_get_the_standing_response_or_the_default() {
     let lines = [request(1, "known"), request(2, "mute"), request(3, "unknown"), json!({"method": "note"})];
     let script = Script::new().always("known", json!("yes")).always_answer("mute", Answer::Silence);
     let all = answers(&script, &lines).await;
@@ -105,7 +105,7 @@ async fn unexpected_requests_get_the_standing_answer_or_the_default() {
 }
 
 #[tokio::test]
-async fn params_are_part_of_what_is_expected() {
+async fn expected_params_are_a_subset() {
     let script = Script::new().expect_with("a", json!({"threadId": "other"})).respond(json!("no"));
     let (played, text) = exchange(&script, &[request(1, "a")]).await;
     let error = played.unwrap_err().to_string();
@@ -117,7 +117,7 @@ async fn params_are_part_of_what_is_expected() {
 }
 
 #[tokio::test]
-async fn the_server_asks_and_checks_the_answer() {
+async fn the_server_sends_a_request_and_checks_the_response() {
     let ask = || Script::new().ask_expecting("q", "item/tool/call", json!({}), json!({"ok": true}));
     let script = ask().notify("done", json!({}));
     let mut lines = vec![json!({"id": "q", "result": {"ok": true, "more": 1}})];
@@ -127,14 +127,14 @@ async fn the_server_asks_and_checks_the_answer() {
     lines[0]["result"] = json!({"ok": false});
     let (failed, _) = exchange(&script, &lines).await;
     assert!(failed.unwrap_err().to_string().contains("the client responded"));
-    // A request of the client that bears the same id is no answer.
+    // A client request with the same id is not a response.
     let script = Script::new().ask("q", "x", json!({})).always("a", json!(1));
     let told = answers(&script, &[request("q", "a"), json!({"id": "q", "error": {}})]).await;
     assert_eq!(told.len(), 2);
 }
 
 #[tokio::test]
-async fn anything_can_be_sent() {
+async fn any_message_can_be_sent() {
     let script = Script::new()
         .line("no json")
         .line(b"\xff\xfe")
@@ -152,7 +152,7 @@ async fn anything_can_be_sent() {
 }
 
 #[tokio::test]
-async fn a_pour_is_whole() {
+async fn a_pour_is_complete() {
     let pours = ["u", "v"].map(|turn| Pour::deltas(10_000, "t", turn, "i", 192));
     let script = Script::new().pour(Pour::interleaved(pours));
     let (played, text) = exchange(&script, &[]).await;
@@ -162,7 +162,7 @@ async fn a_pour_is_whole() {
 }
 
 #[tokio::test]
-async fn scripts_survive_their_file() {
+async fn scripts_survive_serialization() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("script.json");
     let script = Script::standard()
@@ -186,7 +186,7 @@ async fn scripts_survive_their_file() {
 }
 
 #[tokio::test]
-async fn answering_nothing_is_an_error_of_the_script() {
+async fn responding_without_a_request_is_an_error_of_the_script() {
     let (failed, _) = exchange(&Script::new().respond(json!({})), &[]).await;
     assert!(matches!(failed, Err(ScriptError::NothingToAnswer { step: 0 })));
     let (failed, _) = exchange(&Script::new().expect("m"), &[json!({"id": 1})]).await;

@@ -1,4 +1,4 @@
-//! What is left is seen, and what has gone isn't.
+//! The checks see what is left, and only that.
 #![cfg(target_os = "linux")]
 
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ fn process(mark: &str) -> Child {
     let mut command = Command::new("cat");
     command.env("TESTKIT_MARK", mark).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // What it writes shows that it is on its way: for a moment after its start a process has no environment.
+    // Its output shows that it runs: right after its start a process has no environment.
     child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
     child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     child
@@ -26,7 +26,7 @@ fn a_process_is_seen_until_it_has_been_reaped() {
     let mut child = process("mark-of-one-that-ends");
     assert_eq!(trace.process(), child.id());
     child.kill().unwrap();
-    // It is there until somebody waits for it.
+    // It exists until it is reaped.
     assert!(leaks::process_exists(child.id()));
     child.wait().unwrap();
     assert!(!leaks::process_exists(child.id()));
@@ -34,7 +34,7 @@ fn a_process_is_seen_until_it_has_been_reaped() {
 }
 
 #[test]
-fn a_process_that_stays_is_told() {
+fn a_remaining_process_is_reported() {
     let mut child = process("mark-of-one-that-stays");
     let trace = Trace::new("mark-of-one-that-stays");
     let leaked = trace.gone_within(&[], Duration::from_millis(50)).unwrap_err();
@@ -44,13 +44,13 @@ fn a_process_that_stays_is_told() {
 }
 
 #[test]
-fn no_mark_marks_nothing() {
+fn an_empty_mark_matches_nothing() {
     assert!(leaks::processes("").is_empty());
     assert!(leaks::can_see());
 }
 
 #[test]
-fn threads_are_seen_by_their_names() {
+fn threads_are_found_by_their_names() {
     let (go, wait) = mpsc::channel::<()>();
     let (started, start) = mpsc::channel::<()>();
     let name = "seen-with-a-long-name";

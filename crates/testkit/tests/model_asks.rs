@@ -1,4 +1,4 @@
-//! Every way to make the real runtime ask the client, except commands that are escalated and declared functions.
+//! Every way to make the real runtime send a request to the client, except escalated commands and declared functions.
 
 #[path = "support/driver.rs"]
 mod driver;
@@ -11,14 +11,14 @@ use openai_codex_testkit::{McpServer, ModelToolCall, ScriptedModel};
 use serde_json::{Value, json};
 use support::codex_bin;
 
-/// A thread whose client is asked, in a folder that it may not write to.
+/// A thread that requests approvals, in a folder that it may not write to.
 fn asks(folder: &std::path::Path) -> Value {
     json!({
         "cwd": folder, "sandbox": "read-only", "approvalPolicy": "on-request", "approvalsReviewer": "user",
     })
 }
 
-/// Answers the next request of the server, which must be of this method; returns its params.
+/// Responds to the next server request, which must have this method. Returns its params.
 fn answer(driver: &mut Driver, method: &str, result: Value) -> Value {
     let asked = driver.until(|message| message["method"].is_string() && !message["id"].is_null());
     assert_eq!(asked["method"], method);
@@ -31,7 +31,7 @@ fn end(driver: &mut Driver) {
 }
 
 #[test]
-fn a_patch_in_a_read_only_sandbox_asks_for_the_file_change() {
+fn a_patch_in_a_read_only_sandbox_requests_a_file_change_approval() {
     let model = ScriptedModel::start().unwrap();
     let mut driver = Driver::start(&codex_bin(), &model);
     let folder = tempfile::tempdir().unwrap();
@@ -68,7 +68,7 @@ fn questions_reach_the_client_in_plan_mode() {
 }
 
 #[test]
-fn questions_reach_the_client_in_any_mode_if_the_configuration_says_so() {
+fn questions_reach_the_client_in_any_mode_if_configured() {
     let model = ScriptedModel::start().unwrap();
     model.add_config("features.default_mode_request_user_input = true").unwrap();
     model.reply(ModelToolCall::request_user_input([Question::new("sure", "Sure?", "Are you sure?")
@@ -84,7 +84,7 @@ fn questions_reach_the_client_in_any_mode_if_the_configuration_says_so() {
 }
 
 #[test]
-fn permissions_that_are_granted_hold_for_the_next_command() {
+fn granted_permissions_apply_to_the_next_command() {
     let model = ScriptedModel::start().unwrap();
     model.add_config("features.request_permissions_tool = true").unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -107,7 +107,7 @@ fn permissions_that_are_granted_hold_for_the_next_command() {
 }
 
 #[test]
-fn the_time_can_be_the_clients() {
+fn the_clients_time_can_be_used() {
     let model = ScriptedModel::start().unwrap();
     let reminder = "[features.current_time_reminder]\nenabled = true\nclock_source = \"external\"\n";
     model.add_config(reminder).unwrap();
@@ -137,7 +137,7 @@ fn the_time_can_be_the_clients() {
 }
 
 #[test]
-fn an_mcp_tool_asks_the_client() {
+fn an_mcp_tool_elicits_from_the_client() {
     let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
     let server = McpServer::new()
         .tool(McpTool::text("weather", "it rains"))
@@ -156,7 +156,7 @@ fn an_mcp_tool_asks_the_client() {
     let method = "mcpServer/elicitation/request";
     let asked = answer(&mut driver, method, accept(json!({"name": "Ann"})));
     assert_eq!((&asked["message"], &asked["requestedSchema"]), (&json!("your name?"), &schema));
-    // What may write needs the client's approval, which the runtime asks for in the same way.
+    // A tool that may write needs the client's approval, which the runtime requests in the same way.
     let asked = answer(&mut driver, method, accept(json!({})));
     assert_eq!(asked["_meta"]["codex_approval_kind"], "mcp_tool_call");
     end(&mut driver);

@@ -1,4 +1,4 @@
-//! What the real runtime makes of a model that fails.
+//! The reactions of the real runtime to a failing model.
 
 #[path = "support/driver.rs"]
 mod driver;
@@ -11,7 +11,7 @@ use openai_codex_testkit::{ModelReply, ScriptedModel};
 use serde_json::{Value, json};
 use support::codex_bin;
 
-/// Runs a turn for each reply, in one thread; returns each one's end and the texts that it streamed before.
+/// Runs a turn for each reply, in one thread. Returns each turn's end and the texts that it streamed before.
 fn turns(replies: impl IntoIterator<Item = ModelReply>) -> Vec<(Value, String)> {
     let model = ScriptedModel::start().unwrap();
     let mut driver = Driver::start(&codex_bin(), &model);
@@ -41,7 +41,7 @@ fn failure(turn: &Value) -> (&str, &Value) {
 }
 
 #[test]
-fn http_errors_are_told_apart() {
+fn http_errors_are_distinguished() {
     let body = r#"{"error": {"message": "bad key"}}"#;
     let ends = turns([
         ModelReply::http_error(401, body),
@@ -58,7 +58,7 @@ fn http_errors_are_told_apart() {
 }
 
 #[test]
-fn a_stream_that_breaks_fails_the_turn_after_what_it_said() {
+fn a_broken_stream_fails_the_turn_after_its_deltas() {
     let ends = turns([
         ModelReply::new().delta("he").disconnect(),
         ModelReply::new().delta("he").disconnect_mid_event(),
@@ -72,7 +72,7 @@ fn a_stream_that_breaks_fails_the_turn_after_what_it_said() {
 }
 
 #[test]
-fn ends_that_are_no_completion_fail_the_turn() {
+fn a_reply_without_completion_fails_the_turn() {
     let ends = turns([
         ModelReply::new().delta("ha").incomplete("max_output_tokens"),
         ModelReply::new().fail_with("rate_limit_exceeded", "try again in 1s"),
@@ -84,7 +84,7 @@ fn ends_that_are_no_completion_fail_the_turn() {
 }
 
 #[test]
-fn what_makes_no_sense_is_passed_over() {
+fn malformed_events_are_skipped() {
     let nonsense = json!({"type": "response.output_item.done", "output_index": 0, "item": {"type": 7}});
     let unknown = json!({"type": "response.of_tomorrow", "x": 1});
     let reply = ModelReply::new().malformed_event().event(nonsense).event(unknown).raw(": a comment\n\n");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use openai_codex_testkit::{ModelReply, ModelToolCall, Phase, ScriptedModel, Usage, WaitError};
 use serde_json::{Value, json};
 
-/// Sends one request; the answer is still to be read.
+/// Sends one request. The response is not read yet.
 fn ask(model: &ScriptedModel, path: &str, text: &str) -> BufReader<TcpStream> {
     let address = model.base_url();
     let address = address.trim_start_matches("http://").trim_end_matches("/v1");
@@ -28,7 +28,7 @@ fn say(model: &ScriptedModel, text: &str) -> BufReader<TcpStream> {
     ask(model, "/v1/responses", text)
 }
 
-/// The events of an answer.
+/// The events of a response.
 fn events(answer: impl BufRead) -> Vec<Value> {
     let lines = answer.lines().map(Result::unwrap);
     lines.filter_map(|line| Some(serde_json::from_str(line.strip_prefix("data: ")?).unwrap())).collect()
@@ -87,7 +87,7 @@ fn each_part_closes_the_message_before_it() {
 }
 
 #[test]
-fn an_unexpected_request_fails_at_once_and_is_on_record() {
+fn an_unexpected_request_fails_at_once_and_is_recorded() {
     let model = ScriptedModel::start().unwrap();
     let events = events(say(&model, "hi"));
     assert_eq!(types(&events), ["response.created", "response.failed"]);
@@ -113,7 +113,7 @@ fn a_request_takes_the_first_reply_that_accepts_it() {
 }
 
 #[test]
-fn requests_are_on_record() {
+fn requests_are_recorded() {
     let model = ScriptedModel::start().unwrap();
     model.fallback("ok");
     events(say(&model, "first"));
@@ -144,14 +144,14 @@ fn http_errors_and_failures_cut_the_reply_short() {
 }
 
 #[test]
-fn a_gate_holds_the_reply_until_released() {
+fn a_gate_holds_the_reply_until_it_opens() {
     let model = ScriptedModel::start().unwrap();
     let gate = model.gate();
     model.reply(ModelReply::new().delta("a").pause(&gate).delta("b"));
     assert!(!gate.is_reached());
     let mut answer = say(&model, "hi");
     gate.wait_reached().unwrap();
-    // What came before the pause has been sent.
+    // Everything before the pause has been sent.
     let mut line = String::new();
     while !line.contains("\"delta\":\"a\"") {
         line.clear();
@@ -187,14 +187,14 @@ fn a_dropped_model_ends_a_paused_reply() {
     assert!(home.join("config.toml").exists());
     drop(model);
     assert!(!home.exists());
-    // Cut off, however the socket tells.
+    // Cut off, however the socket reports it.
     let _ = answer.read_to_end(&mut Vec::new());
     let never = gate.wait_reached_within(Duration::from_secs(1));
     assert!(matches!(never, Err(WaitError::Ended { .. })), "{never:?}");
 }
 
 #[test]
-fn waits_end_at_their_deadline() {
+fn waits_time_out() {
     let model = ScriptedModel::start().unwrap();
     let short = Duration::from_millis(1);
     let missed = model.gate().wait_reached_within(short).unwrap_err();
@@ -207,7 +207,7 @@ fn waits_end_at_their_deadline() {
 }
 
 #[test]
-fn futures_of_waits_need_no_executor_and_blocking_ones_work_inside_one() {
+fn waits_work_without_an_executor_and_block_inside_one() {
     let model = ScriptedModel::start().unwrap();
     let gate = model.gate();
     model.reply(ModelReply::new().pause(&gate));

@@ -1,4 +1,4 @@
-//! What the real runtime makes of reasoning and tool calls, message by message.
+//! The real runtime with reasoning and tool calls, message by message.
 
 #[path = "support/driver.rs"]
 mod driver;
@@ -22,7 +22,7 @@ fn writing(folder: &Path) -> Value {
     json!({"cwd": folder, "sandbox": "workspace-write", "approvalPolicy": "never"})
 }
 
-/// Runs a turn; returns all notifications of it.
+/// Runs a turn. Returns all of its notifications.
 fn run(driver: &mut Driver, thread: &str) -> Vec<Value> {
     driver.request("turn/start", turn_params(thread, "go"));
     let mut seen = Vec::new();
@@ -99,7 +99,7 @@ fn several_calls_of_one_reply_all_run() {
     let seen = run(&mut driver, &thread);
     let mut ids: Vec<_> =
         items(&seen, "commandExecution").iter().map(|item| item["id"].as_str().unwrap()).collect();
-    // Two that run at the same time may end in any order.
+    // Two concurrent commands may end in any order.
     ids[..2].sort_unstable();
     assert_eq!(ids, ["one", "two", "three"]);
     let requests = model.requests();
@@ -126,7 +126,7 @@ fn a_patch_changes_a_file() {
         .map(|item| (item["status"].clone(), item["changes"][0]["kind"]["type"].clone()))
         .collect();
     assert_eq!(kinds, [(json!("completed"), json!("add")), (json!("completed"), json!("update"))]);
-    // The runtime has made no command of them.
+    // The runtime has not reported them as commands.
     assert!(items(&seen, "commandExecution").is_empty());
 }
 
@@ -146,7 +146,7 @@ fn a_custom_tool_call_changes_a_file_with_a_model_that_has_the_tool() {
 }
 
 #[test]
-fn a_patch_that_may_not_be_applied_changes_nothing() {
+fn a_forbidden_patch_changes_nothing() {
     let (model, mut driver, folder) = start();
     model.reply(ModelToolCall::apply_patch("*** Add File: note.txt\n+one\n"));
     model.reply("done");

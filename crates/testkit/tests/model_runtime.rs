@@ -21,7 +21,7 @@ fn read_only() -> Value {
 }
 
 #[test]
-fn an_escalated_command_makes_the_runtime_ask() {
+fn an_escalated_command_requests_an_approval() {
     let (model, mut driver) = start();
     model.reply(ModelToolCall::exec_command("echo hi").escalate("because"));
     model.reply("as you wish");

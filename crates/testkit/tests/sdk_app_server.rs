@@ -54,7 +54,7 @@ fn a_failed_turn() {
 }
 
 #[test]
-fn the_test_holds_the_server_by_a_request_of_its_own() {
+fn a_test_holds_the_server_with_its_own_request() {
     let script = Script::standard()
         .expect("test/go")
         .respond(json!("gone"))
@@ -72,7 +72,7 @@ fn the_test_holds_the_server_by_a_request_of_its_own() {
 }
 
 #[tokio::test]
-async fn the_server_asks_and_the_client_answers() {
+async fn the_server_sends_a_request_and_the_client_responds() {
     let params = json!({
         "kind": "command", "threadId": "t", "turnId": "u", "itemId": "i", "startedAtMs": 0, "command": "ls",
     });
@@ -90,7 +90,7 @@ async fn the_server_asks_and_the_client_answers() {
 }
 
 #[tokio::test]
-async fn a_poured_turn_is_read_whole() {
+async fn a_poured_turn_is_read_completely() {
     const COUNT: u64 = 20_000;
     let pour = Pour::deltas(COUNT, "t", "u", "i", 192);
     let script = Script::standard().start_thread("t").start_turn("t", "u").pour(pour).complete_turn("t", "u");
@@ -104,7 +104,7 @@ async fn a_poured_turn_is_read_whole() {
             text += delta.delta.len() as u64;
         }
     }
-    // Deltas may merge, but no text is lost.
+    // Deltas may be coalesced, but no text is lost.
     let line = Pour::deltas(1, "t", "u", "i", 0).lines[0].len() as u64 + 1;
     assert_eq!(text, COUNT * (192 - line));
     codex.close().await.unwrap();

@@ -1,4 +1,4 @@
-//! The SDK's clients and servers that misbehave.
+//! The SDK's clients with misbehaving servers.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn one_turn(script: Script) -> Script {
         .complete_turn("t", "u")
 }
 
-/// Plays a script in memory, to a client that has started.
+/// Plays a script in memory, to a started client.
 fn connect(script: Script) -> (Codex, openai_codex_testkit::app_server::Playing) {
     let (transport, playing) = script.connect().unwrap();
     (Codex::with_transport(CodexConfig::new(), transport).unwrap(), playing)
@@ -27,7 +27,7 @@ fn ask(codex: &Codex, method: &str) -> openai_codex::Result<Value> {
 }
 
 #[test]
-fn pieces_of_lines_are_put_together() {
+fn pieces_of_lines_are_joined() {
     for seed in 0..4 {
         let chunks = Chunks::Seeded { seed, max: 40 };
         let server = AppServer::new(one_turn(Script::standard().chunked(chunks))).unwrap();
@@ -39,7 +39,7 @@ fn pieces_of_lines_are_put_together() {
 }
 
 #[test]
-fn a_line_of_many_megabytes_and_a_flood_on_stderr_are_no_trouble() {
+fn a_line_of_many_megabytes_and_a_flood_on_stderr_are_handled() {
     let long = messages::item_completed("t", "u", messages::agent_message("j", ""));
     let script = Script::standard().flood_stderr(4 << 20).send_padded(long, 20 << 20);
     let server = AppServer::new(one_turn(script)).unwrap();
@@ -50,7 +50,7 @@ fn a_line_of_many_megabytes_and_a_flood_on_stderr_are_no_trouble() {
 }
 
 #[test]
-fn a_line_that_is_no_message_is_told_and_the_rest_goes_on() {
+fn a_malformed_line_is_reported_and_the_rest_goes_on() {
     let spoil: [fn(Script) -> Script; 3] = [
         |script| script.truncate(messages::turn_started("t", "u"), 20),
         |script| script.corrupt(messages::turn_started("t", "u"), 20),
@@ -76,7 +76,7 @@ async fn runs_into_its_deadline(codex: AsyncCodex) {
 }
 
 #[tokio::test]
-async fn a_stall_is_a_deadline_that_passes() {
+async fn a_stall_times_out() {
     let end = messages::turn_completed("t", messages::turn("u", "completed"));
     let script = Script::standard().start_thread("t").start_turn("t", "u").stall(end, 30);
     let server = AppServer::new(script.clone()).unwrap();
@@ -88,7 +88,7 @@ async fn a_stall_is_a_deadline_that_passes() {
 }
 
 #[test]
-fn an_end_within_a_message_is_the_end_of_the_connection() {
+fn an_exit_within_a_message_ends_the_connection() {
     let half = messages::turn_started("t", "u");
     let server = AppServer::new(Script::standard().expect("test/go").exit_within(half, 20, 3)).unwrap();
     let codex = Codex::with_config(server.config()).unwrap();
@@ -98,7 +98,7 @@ fn an_end_within_a_message_is_the_end_of_the_connection() {
 }
 
 #[test]
-fn a_server_that_listens_no_more_cannot_be_asked() {
+fn a_request_to_a_server_that_stopped_reading_times_out() {
     let script = Script::standard().expect("test/go").close_stdin().respond(json!(1));
     let (codex, _playing) = connect(script);
     assert_eq!(ask(&codex, "test/go").unwrap(), 1);
@@ -108,7 +108,7 @@ fn a_server_that_listens_no_more_cannot_be_asked() {
 }
 
 #[tokio::test]
-async fn answers_in_any_order_reach_who_asked() {
+async fn responses_in_any_order_reach_their_callers() {
     let answers = [("test/a", json!("a")), ("test/b", json!("b")), ("test/c", json!("c"))];
     let (transport, playing) = Script::standard().respond_in_reverse(answers).connect().unwrap();
     let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
@@ -120,7 +120,7 @@ async fn answers_in_any_order_reach_who_asked() {
 }
 
 #[test]
-fn answers_that_nobody_waits_for_are_passed_over() {
+fn unknown_responses_are_ignored() {
     let script = Script::standard()
         .expect("test/a")
         .respond_twice(json!("first"), json!("second"))
@@ -136,7 +136,7 @@ fn answers_that_nobody_waits_for_are_passed_over() {
 }
 
 #[test]
-fn an_answer_with_nothing_is_an_error_at_once() {
+fn an_empty_response_is_an_error_at_once() {
     let script = Script::standard().expect("test/a").respond_with_nothing();
     let (codex, playing) = connect(script);
     let error = ask(&codex, "test/a").unwrap_err();

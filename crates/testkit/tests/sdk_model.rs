@@ -44,7 +44,7 @@ fn a_blocking_client_gets_text_phases_and_usage() {
 }
 
 #[test]
-fn failures_of_the_model_are_failures_of_the_turn() {
+fn failures_of_the_model_fail_the_turn() {
     let model = ScriptedModel::start().unwrap();
     model.reply(ModelReply::failed("boom from mock model"));
     model.reply(ModelReply::http_error(429, "slow down"));
@@ -73,7 +73,7 @@ fn commands_run_and_their_output_goes_to_the_model() {
     });
     let command = command.unwrap();
     assert_eq!((command.id.as_str(), command.exit_code), ("sum", Some(0)));
-    // The user's shell may have something to say first.
+    // The user's shell may print something first.
     assert!(command.aggregated_output.as_deref().unwrap().ends_with("42\n"));
     let request = model.last_request().unwrap();
     assert_eq!(request.function_calls()[0]["name"], "exec_command");
@@ -122,7 +122,7 @@ async fn turns_of_several_threads_get_their_own_replies() {
     let right = codex.thread_start().sandbox(SandboxMode::ReadOnly).send().await.unwrap();
     let held = left.turn("left").send().await.unwrap();
     gate.reached().await.unwrap();
-    // The other turn runs from beginning to end while the first waits.
+    // The other turn runs from start to end while the first waits.
     assert_eq!(right.run("right").await.unwrap().final_response.as_deref(), Some("starboard"));
     gate.release();
     assert_eq!(held.run().await.unwrap().final_response.as_deref(), Some("port"));
@@ -130,7 +130,7 @@ async fn turns_of_several_threads_get_their_own_replies() {
 }
 
 #[test]
-fn a_runtime_that_may_try_again_does() {
+fn a_runtime_with_retries_retries() {
     let model = ScriptedModel::start().unwrap();
     model.reply(ModelReply::http_error(429, "slow down").header("retry-after", "0"));
     model.reply("done");

@@ -1,4 +1,5 @@
-//! Whether a client leaves threads behind. The only test of its program, whose threads it counts.
+//! Checks that a client leaves no threads behind. It is the only test of its binary, because it counts the binary's
+//! threads.
 #![cfg(target_os = "linux")]
 
 use openai_codex::{Codex, CodexConfig};
@@ -8,7 +9,7 @@ use openai_codex_testkit::{Script, leaks};
 fn a_client_has_threads_until_it_is_closed() {
     let (transport, playing) = Script::standard().connect().unwrap();
     let codex = Codex::with_transport(CodexConfig::new(), transport).unwrap();
-    // The kernel's list can leave one out while another ends, as the one that has started the client does.
+    // The kernel's list may omit a thread while another ends, such as the one that started the client.
     let seen = (0..1_000).any(|_| !leaks::threads("codex-").is_empty());
     assert!(seen, "the client has an I/O thread");
     codex.close().unwrap();

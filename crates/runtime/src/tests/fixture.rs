@@ -1,4 +1,4 @@
-//! A temporary home with a cache and a `bin` folder for made-up clients.
+//! A temporary home with a cache and a `bin` folder for fake package managers.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::pin::{self, Pin, Platform};
 use crate::verify::sha256;
 use crate::{Environment, InstallOptions};
 
-/// What the made-up packages hold as their program.
+/// The program in the fake packages.
 const PROGRAM: &str = "#!/bin/sh\necho made-up codex\n";
 
 pub(super) struct Home {
@@ -27,7 +27,7 @@ impl Home {
     }
 
     pub(super) fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
-        // Canonical, because results are (on macOS the temporary folder is behind a link).
+        // Canonical, because results are. On macOS the temporary folder is behind a link.
         self.dir.path().canonicalize().unwrap().join(relative)
     }
 
@@ -44,7 +44,7 @@ impl Home {
         self.cache().join("openai-codex/runtime")
     }
 
-    /// Where the pinned runtime belongs.
+    /// The place of the pinned runtime.
     pub(super) fn place(&self) -> PathBuf {
         self.runtimes().join(self.pin().folder())
     }
@@ -58,7 +58,7 @@ impl Home {
         Self::pin_in(self.dir.path())
     }
 
-    /// The same for a process that is given the folder only.
+    /// The same for a process that receives only the folder.
     pub(super) fn pin_in(home: &Path) -> Pin {
         let program = home.join(format!("program-{}-{:?}", std::process::id(), std::thread::current().id()));
         fs::write(&program, PROGRAM).unwrap();
@@ -71,7 +71,7 @@ impl Home {
         options
     }
 
-    /// A client on `PATH`; the script has the usual tools and counts its runs.
+    /// A fake package manager on `PATH`. The script has the usual tools and counts its runs.
     pub(super) fn client(&self, name: &str, body: &str) {
         let runs = self.path(format!("runs-of-{name}"));
         script(
@@ -84,21 +84,21 @@ impl Home {
         fs::read_to_string(self.path(format!("runs-of-{name}"))).map_or(0, |runs| runs.lines().count())
     }
 
-    /// A pipe with a name. Opening it blocks until the other side is opened, which makes a test wait for a script.
+    /// A named pipe. Opening it blocks until the other side opens, so a test can wait for a script.
     pub(super) fn fifo(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
         path
     }
 
-    /// What installs under way, or killed ones, have left.
+    /// Staging folders of running or killed installs.
     pub(super) fn leftovers(&self) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(self.runtimes()) else { return Vec::new() };
         let paths = entries.map(|entry| entry.unwrap().path());
         paths.filter(|path| path.file_name() != Some(OsStr::new(".lock")) && *path != self.place()).collect()
     }
 
-    /// An install as `install()` leaves it.
+    /// A complete install.
     pub(super) fn put_managed(&self) -> PathBuf {
         let program = self.place().join("bin/codex");
         put(&program, PROGRAM, 0o755);
@@ -115,7 +115,7 @@ pub(super) fn platform() -> &'static Platform {
     pin::platform().expect("the tests run on a platform that the pin has")
 }
 
-/// Shell lines by which a made-up npm brings the runtime into the current folder.
+/// Shell lines with which a fake npm installs the runtime into the current folder.
 pub(super) fn npm_brings() -> String {
     let root = format!("node_modules/{}/vendor/{}", pin::npm_package(platform()), platform().triple);
     brings(&root)
@@ -156,8 +156,8 @@ pub(super) fn link(target: impl AsRef<Path>, path: &Path) {
     std::os::unix::fs::symlink(target, path).unwrap();
 }
 
-/// Writes a script that is to be run. Another process does it: were the file open for writing here while another test's
-/// thread starts a child, running it could fail with "text file busy".
+/// Writes a script. Another process writes it: if the file were open for writing here while another test's thread
+/// starts a child, running it could fail with "text file busy".
 fn script(path: &Path, text: &str) {
     let mut child = Command::new("/bin/sh")
         .args(["-c", r#"cat > "$1" && chmod 755 "$1""#, "sh"])

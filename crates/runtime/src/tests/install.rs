@@ -1,4 +1,4 @@
-//! Installs that succeed, by made-up clients.
+//! Successful installs with fake package managers.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use super::fixture::{Home, mode, mode_of, npm_brings, pip_brings};
 use crate::{Client, Environment, Progress, Source, locate};
 
 #[test]
-fn an_install_is_in_place_private_and_found() {
+fn an_install_is_private_and_found_by_locate() {
     let home = Home::new();
     home.client("npm", &npm_brings());
     let steps = Arc::new(Mutex::new(Vec::new()));
@@ -30,7 +30,7 @@ fn an_install_is_in_place_private_and_found() {
 }
 
 #[test]
-fn a_filled_cache_needs_no_client() {
+fn a_filled_cache_needs_no_package_manager() {
     let home = Home::new();
     home.client("npm", &npm_brings());
     let first = home.options().install().unwrap();
@@ -43,7 +43,7 @@ fn a_filled_cache_needs_no_client() {
 }
 
 #[test]
-fn npm_is_told_to_run_no_scripts_and_where_to_put_things() {
+fn npm_runs_no_scripts_and_gets_the_install_folder() {
     let home = Home::new();
     home.client("npm", &format!("echo \"$@\" > '{}'\n{}", home.path("arguments").display(), npm_brings()));
     home.options().install().unwrap();
@@ -52,7 +52,7 @@ fn npm_is_told_to_run_no_scripts_and_where_to_put_things() {
 }
 
 #[test]
-fn pip_is_used_where_npm_is_missing() {
+fn pip_is_used_if_npm_is_missing() {
     let home = Home::new();
     home.client(
         "python3",
@@ -76,7 +76,7 @@ fn pip_is_used_if_npm_fails() {
 }
 
 #[test]
-fn a_python_without_pip_is_passed_over() {
+fn a_python_without_pip_is_skipped() {
     let home = Home::new();
     home.client("python3", "echo '/usr/bin/python3: No module named pip' >&2; exit 1");
     home.client("pip3", &pip_brings());
@@ -85,7 +85,7 @@ fn a_python_without_pip_is_passed_over() {
 }
 
 #[test]
-fn a_client_may_be_asked_for_by_name() {
+fn a_package_manager_can_be_selected() {
     let home = Home::new();
     home.client("npm", &npm_brings());
     home.client("python3", &pip_brings());
@@ -94,14 +94,14 @@ fn a_client_may_be_asked_for_by_name() {
 }
 
 #[test]
-fn a_deadline_may_be_any_duration() {
+fn a_time_limit_can_be_any_duration() {
     let home = Home::new();
     home.client("npm", &npm_brings());
     home.options().deadline(std::time::Duration::MAX).install().unwrap();
 }
 
 #[test]
-fn what_a_killed_install_left_is_cleaned_up_and_a_damaged_one_replaced() {
+fn leftovers_are_removed_and_a_damaged_install_is_replaced() {
     let home = Home::new();
     home.client("npm", &npm_brings());
     let program = home.put_managed();
@@ -114,7 +114,7 @@ fn what_a_killed_install_left_is_cleaned_up_and_a_damaged_one_replaced() {
 }
 
 #[test]
-fn our_folders_are_made_private_if_they_can_only_be_read_by_others() {
+fn readable_folders_are_made_private() {
     let home = Home::new();
     home.client("npm", &npm_brings());
     let top = home.cache().join("openai-codex");

@@ -1,4 +1,4 @@
-//! Installs that fail: with what words, and what is left.
+//! Failed installs: their errors, and their leftovers.
 
 use std::fs;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::fixture::{Home, mode, npm_brings};
 use crate::{Client, Environment, Error};
 
-/// Fails, says so, and leaves nothing that is or looks like an install.
+/// Expects a failed install that leaves nothing that is or looks like an install.
 fn fails(home: &Home, options: crate::InstallOptions) -> Error {
     let error = options.install().unwrap_err();
     assert_eq!(home.leftovers(), Vec::<std::path::PathBuf>::new(), "{error}");
@@ -15,7 +15,7 @@ fn fails(home: &Home, options: crate::InstallOptions) -> Error {
 }
 
 #[test]
-fn no_npm_and_no_pip() {
+fn missing_npm_and_pip_are_an_error() {
     let home = Home::new();
     let error = fails(&home, home.options());
     assert!(matches!(error, Error::NoClient { .. }), "{error:?}");
@@ -27,7 +27,7 @@ fn no_npm_and_no_pip() {
 }
 
 #[test]
-fn a_python_without_pip_is_no_pip() {
+fn a_python_without_pip_counts_as_missing_pip() {
     let home = Home::new();
     home.client("python3", "echo 'No module named pip' >&2; exit 1");
     let error = fails(&home, home.options());
@@ -35,7 +35,7 @@ fn a_python_without_pip_is_no_pip() {
 }
 
 #[test]
-fn no_path_at_all() {
+fn a_missing_path_is_an_error() {
     let home = Home::new();
     let bare = Environment::empty().set("CODEX_RUNTIME_CACHE", home.cache());
     let error = fails(&home, home.options().environment(bare));
@@ -43,14 +43,14 @@ fn no_path_at_all() {
 }
 
 #[test]
-fn no_home() {
+fn a_missing_home_is_an_error() {
     let home = Home::new();
     let error = fails(&home, home.options().environment(Environment::empty().set("PATH", home.bin())));
     assert!(matches!(error, Error::NoCacheDir), "{error:?}");
 }
 
 #[test]
-fn both_clients_fail_and_both_are_quoted() {
+fn if_both_package_managers_fail_both_are_quoted() {
     let home = Home::new();
     home.client("npm", "echo 'npm error code E404' >&2; exit 3");
     home.client("python3", "echo 'no matching distribution'; exit 4");
@@ -66,7 +66,7 @@ fn both_clients_fail_and_both_are_quoted() {
 }
 
 #[test]
-fn a_long_output_is_quoted_by_its_end() {
+fn only_the_end_of_a_long_output_is_quoted() {
     let home = Home::new();
     home.client("npm", "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; exit 1");
     let error = fails(&home, home.options());
@@ -75,7 +75,7 @@ fn a_long_output_is_quoted_by_its_end() {
 }
 
 #[test]
-fn a_client_that_ends_well_and_brings_nothing() {
+fn a_package_manager_that_installs_nothing_is_an_error() {
     let home = Home::new();
     home.client("npm", "exit 0");
     let error = fails(&home, home.options()).to_string();
@@ -83,7 +83,7 @@ fn a_client_that_ends_well_and_brings_nothing() {
 }
 
 #[test]
-fn a_client_that_cannot_be_run() {
+fn a_package_manager_that_cannot_start_is_an_error() {
     let home = Home::new();
     super::fixture::put(&home.bin().join("npm"), "#!/no/such/interpreter\n", 0o755);
     let error = fails(&home, home.options()).to_string();
@@ -91,7 +91,7 @@ fn a_client_that_cannot_be_run() {
 }
 
 #[test]
-fn a_wrong_hash() {
+fn a_wrong_hash_is_an_error() {
     let home = Home::new();
     home.client("npm", &npm_brings());
     home.client("python3", "exit 1");
@@ -104,7 +104,7 @@ fn a_wrong_hash() {
 }
 
 #[test]
-fn a_program_missing_from_the_package() {
+fn a_missing_program_in_the_package_is_an_error() {
     let home = Home::new();
     home.client("npm", &npm_brings());
     let mut options = home.options();
@@ -114,7 +114,7 @@ fn a_program_missing_from_the_package() {
 }
 
 #[test]
-fn the_lock_is_held_until_the_deadline() {
+fn a_held_lock_times_out() {
     let home = Home::new();
     fs::create_dir_all(home.runtimes()).unwrap();
     mode(&home.runtimes(), 0o700);
@@ -126,7 +126,7 @@ fn the_lock_is_held_until_the_deadline() {
 }
 
 #[test]
-fn a_folder_that_others_may_write_to() {
+fn a_folder_that_others_may_write_to_is_refused() {
     let home = Home::new();
     home.client("npm", &npm_brings());
     fs::create_dir_all(home.runtimes()).unwrap();
@@ -141,7 +141,7 @@ fn a_folder_that_others_may_write_to() {
 }
 
 #[test]
-fn a_folder_of_someone_else() {
+fn a_folder_of_another_user_is_refused() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: only root can give a folder away");
         return;
@@ -156,7 +156,7 @@ fn a_folder_of_someone_else() {
 }
 
 #[test]
-fn a_file_in_place_of_the_folder() {
+fn a_file_in_place_of_the_folder_is_refused() {
     let home = Home::new();
     fs::create_dir_all(home.cache()).unwrap();
     fs::write(home.cache().join("openai-codex"), "").unwrap();
@@ -165,7 +165,7 @@ fn a_file_in_place_of_the_folder() {
 }
 
 #[test]
-fn a_cache_that_cannot_be_made() {
+fn a_cache_that_cannot_be_created_is_an_error() {
     let home = Home::new();
     fs::write(home.cache(), "").unwrap();
     let error = fails(&home, home.options());

@@ -1,4 +1,4 @@
-//! Behind npm's launcher.
+//! Finding the native program behind npm's launcher.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ fn platform_package(modules: &Path) -> PathBuf {
 }
 
 #[test]
-fn npms_link_leads_to_the_platform_package_wherever_node_would_find_it() {
+fn npms_link_leads_to_the_platform_package() {
     for nested in [true, false] {
         let home = Home::new();
         let modules = home.path("lib/node_modules");
@@ -48,7 +48,7 @@ fn npms_link_leads_to_the_platform_package_wherever_node_would_find_it() {
 }
 
 #[test]
-fn pnpms_shim_leads_through_its_store() {
+fn pnpms_shim_leads_to_the_native_program() {
     let home = Home::new();
     let store = home.path("global/5/.pnpm");
     put_script(&store.join("codex@1/node_modules"));
@@ -68,7 +68,7 @@ fn pnpms_shim_leads_through_its_store() {
 }
 
 #[test]
-fn a_shim_may_name_the_script_by_its_full_path() {
+fn a_shim_may_contain_the_full_path_of_the_script() {
     let home = Home::new();
     let modules = home.path("lib with space/node_modules");
     let script = put_script(&modules);
@@ -79,7 +79,7 @@ fn a_shim_may_name_the_script_by_its_full_path() {
 }
 
 #[test]
-fn older_packages_have_the_program_inside() {
+fn older_packages_contain_the_program() {
     let home = Home::new();
     let script = put_script(&home.path("node_modules"));
     let root = home.path("node_modules/@openai/codex/vendor").join(platform().triple);
@@ -91,7 +91,7 @@ fn older_packages_have_the_program_inside() {
 }
 
 #[test]
-fn a_launcher_without_its_program_is_skipped_and_told() {
+fn a_launcher_without_its_program_is_skipped_and_reported() {
     let home = Home::new();
     let script = put_script(&home.path("node_modules"));
     link(&script, &home.bin().join("codex"));
@@ -111,7 +111,7 @@ fn a_launcher_without_its_program_is_skipped_and_told() {
 }
 
 #[test]
-fn a_shim_whose_script_is_gone_is_skipped_and_told() {
+fn a_shim_without_its_script_is_skipped_and_reported() {
     let home = Home::new();
     put(&home.bin().join("codex"), "#!/bin/sh\nexec node \"$basedir/@openai/codex/bin/codex.js\"\n", 0o755);
     let error = locate(None, &home.environment()).unwrap_err().to_string();
@@ -119,7 +119,7 @@ fn a_shim_whose_script_is_gone_is_skipped_and_told() {
 }
 
 #[test]
-fn a_launcher_that_is_named_leads_to_its_program_too() {
+fn a_named_launcher_leads_to_its_program() {
     let home = Home::new();
     let modules = home.path("node_modules");
     let script = put_script(&modules);
@@ -131,12 +131,12 @@ fn a_launcher_that_is_named_leads_to_its_program_too() {
 }
 
 #[test]
-fn a_script_of_ones_own_is_run_as_it_is() {
+fn a_users_own_script_runs_unchanged() {
     let home = Home::new();
     let wrapper = home.bin().join("codex");
     put(&wrapper, "#!/bin/sh\nexec /opt/codex \"$@\"\n", 0o755);
     assert_eq!(locate(None, &home.environment()).unwrap().program(), wrapper);
-    // A file too short to have a first line, too.
+    // Also a file too short for a first line.
     fs::write(&wrapper, "#").unwrap();
     assert_eq!(locate(None, &home.environment()).unwrap().program(), wrapper);
 }

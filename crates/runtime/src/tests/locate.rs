@@ -1,4 +1,4 @@
-//! What `locate` finds, in which order, and what it says if it finds nothing.
+//! The search order of `locate`, and its errors.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -11,7 +11,7 @@ fn text(result: Result<crate::Runtime, Error>) -> String {
 }
 
 #[test]
-fn a_named_program_comes_first_then_the_variable_then_the_managed_install_then_path() {
+fn the_search_order_is_named_program_variable_managed_install_path() {
     let home = Home::new();
     let (explicit, variable, on_path) =
         (home.path("explicit"), home.path("variable"), home.bin().join("codex"));
@@ -33,7 +33,7 @@ fn a_named_program_comes_first_then_the_variable_then_the_managed_install_then_p
 }
 
 #[test]
-fn a_named_program_that_is_missing_is_an_error_although_another_could_be_found() {
+fn a_missing_named_program_is_an_error_even_if_another_exists() {
     let home = Home::new();
     home.put_managed();
     let nowhere = home.path("nowhere");
@@ -53,7 +53,7 @@ fn a_named_program_that_is_missing_is_an_error_although_another_could_be_found()
 }
 
 #[test]
-fn below_a_file_counts_as_missing() {
+fn a_path_below_a_file_counts_as_missing() {
     let home = Home::new();
     put(&home.path("file"), "", 0o755);
     let error = locate(Some(&home.path("file/codex")), &home.environment()).unwrap_err();
@@ -61,7 +61,7 @@ fn below_a_file_counts_as_missing() {
 }
 
 #[test]
-fn a_named_program_that_cannot_be_run_is_told_apart_by_reason() {
+fn a_named_program_that_cannot_run_is_an_error_with_the_reason() {
     let home = Home::new();
     let plain = home.path("plain");
     put(&plain, "", 0o644);
@@ -80,14 +80,14 @@ fn a_named_program_that_cannot_be_run_is_told_apart_by_reason() {
 }
 
 #[test]
-fn a_relative_name_is_made_absolute() {
+fn a_relative_path_is_made_absolute() {
     let error = locate(Some(Path::new("no-such-codex")), &Environment::empty()).unwrap_err();
     let here = std::env::current_dir().unwrap().join("no-such-codex");
     assert!(matches!(&error, Error::Missing { path, .. } if *path == here), "{error:?}");
 }
 
 #[test]
-fn an_empty_variable_counts_as_not_set() {
+fn an_empty_variable_counts_as_unset() {
     let home = Home::new();
     home.put_managed();
     let found = locate(None, &home.environment().set("CODEX_BIN", "")).unwrap();
@@ -95,7 +95,7 @@ fn an_empty_variable_counts_as_not_set() {
 }
 
 #[test]
-fn path_skips_what_cannot_be_run_and_relative_folders() {
+fn unusable_programs_and_relative_folders_on_path_are_skipped() {
     let home = Home::new();
     put(&home.path("plain/codex"), "", 0o644);
     put(&home.path("folder/codex/x"), "", 0o755);
@@ -108,7 +108,7 @@ fn path_skips_what_cannot_be_run_and_relative_folders() {
 }
 
 #[test]
-fn what_was_skipped_on_path_is_told_if_nothing_was_found() {
+fn skipped_programs_on_path_are_in_the_error() {
     let home = Home::new();
     put(&home.bin().join("codex"), "", 0o644);
     let error = text(locate(None, &home.environment()));
@@ -139,13 +139,13 @@ fn the_error_lists_every_place_and_the_commands() {
 }
 
 #[test]
-fn an_empty_environment_is_an_error_that_says_so() {
+fn an_empty_environment_is_an_error() {
     let error = text(locate(None, &Environment::empty()));
     assert!(error.contains("HOME is not set") && error.contains("PATH names no absolute folder"), "{error}");
 }
 
 #[test]
-fn an_install_without_its_mark_or_its_program_is_not_taken() {
+fn an_install_without_its_marker_or_program_is_refused() {
     let home = Home::new();
     let program = home.put_managed();
     mode(&program, 0o644);
@@ -156,7 +156,7 @@ fn an_install_without_its_mark_or_its_program_is_not_taken() {
 }
 
 #[test]
-fn an_install_in_a_folder_that_others_may_write_to_is_not_taken() {
+fn an_install_in_a_folder_that_others_may_write_to_is_refused() {
     let home = Home::new();
     home.put_managed();
     mode(&home.runtimes(), 0o770);

@@ -1,4 +1,4 @@
-//! Tests against made-up folders and clients; those that download are in `tests/`.
+//! Tests with fake folders and package managers. Tests that download are in `tests/`.
 
 mod fixture;
 mod install;

@@ -1,10 +1,10 @@
-//! The pin agrees with itself.
+//! Checks that the pin is consistent.
 
 use crate::VERSION;
 use crate::pin::{PLATFORMS, Pin, REQUIREMENTS, npm_package};
 
 #[test]
-fn every_file_has_the_version_that_is_stated_once() {
+fn every_file_has_the_pinned_version() {
     assert!(VERSION.split('.').count() == 3 && VERSION.bytes().all(|b| b == b'.' || b.is_ascii_digit()));
     for platform in &PLATFORMS {
         let (package, name) = (npm_package(platform), platform.name);
@@ -30,13 +30,13 @@ fn every_platform_has_its_hashes() {
 }
 
 #[test]
-fn the_locks_name_no_registry_so_that_the_users_own_is_asked() {
+fn the_locks_name_no_registry_so_that_the_users_applies() {
     for platform in &PLATFORMS {
         assert!(!platform.package_lock.contains("resolved"), "{}", platform.name);
     }
 }
 
-/// npm passes over an optional dependency with a wrong hash without an error.
+/// npm skips an optional dependency with a wrong hash without an error.
 #[test]
 fn the_package_is_a_plain_dependency() {
     for platform in &PLATFORMS {

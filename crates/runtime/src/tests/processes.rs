@@ -1,4 +1,4 @@
-//! Several installs at once, and installs that are killed.
+//! Concurrent installs, and killed installs.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::fixture::{Home, npm_brings};
 use crate::{Environment, Error, Progress};
 
-/// What [`child_process`] installs into and with.
+/// The arguments of [`child_process`].
 const HOME_VARIABLE: &str = "OPENAI_CODEX_RUNTIME_TEST_HOME";
 
 /// A second process: this test binary, running only [`child_process`].
@@ -42,7 +42,7 @@ fn child_process() {
     options.install().unwrap();
 }
 
-/// An npm that says that it has started, and does `then` when it is let go on.
+/// An npm that reports its start, and does `then` when the test lets it go on.
 fn client_that_waits(home: &Home, then: &str) -> (std::path::PathBuf, std::path::PathBuf) {
     let (started, go_on) = (home.fifo("started"), home.fifo("go-on"));
     home.client("npm", &format!(": > '{}'\nread line < '{}'\n{}", started.display(), go_on.display(), then));
@@ -92,7 +92,7 @@ fn of_two_processes_one_installs_and_the_other_waits() {
 }
 
 #[test]
-fn a_killed_process_leaves_nothing_that_is_taken_for_an_install() {
+fn a_killed_process_leaves_nothing_that_looks_like_an_install() {
     let home = Home::new();
     let (started, go_on) = client_that_waits(&home, "exit 1");
     let mut first = spawn_installer(&home);
@@ -101,7 +101,7 @@ fn a_killed_process_leaves_nothing_that_is_taken_for_an_install() {
     first.wait().unwrap();
     assert_eq!((home.leftovers().len(), home.place().exists()), (1, false));
     assert!(crate::locate(None, &home.environment()).is_err());
-    // Ends the client of the killed process.
+    // Ends the package manager of the killed process.
     fs::write(&go_on, "go\n").unwrap();
 
     home.client("npm", &npm_brings());
@@ -110,7 +110,7 @@ fn a_killed_process_leaves_nothing_that_is_taken_for_an_install() {
 }
 
 #[test]
-fn at_the_deadline_the_client_and_its_children_are_killed() {
+fn at_the_time_limit_the_package_manager_and_its_children_are_killed() {
     let home = Home::new();
     let alive = home.fifo("alive");
     // Both hold the pipe open for writing, and neither ends by itself.
@@ -119,13 +119,13 @@ fn at_the_deadline_the_client_and_its_children_are_killed() {
     let reader = std::thread::spawn(move || {
         let mut pipe = File::open(&alive).unwrap();
         opened.send(()).unwrap();
-        // The end comes when the last of them is gone.
+        // The pipe ends when the last of them is gone.
         pipe.read_to_end(&mut Vec::new()).unwrap()
     });
     let mut deadline = Duration::from_millis(200);
     let error = loop {
         let error = home.options().deadline(deadline).install().unwrap_err();
-        // On a slow machine the script may not have come so far.
+        // On a slow machine the script may not have got that far.
         match open.try_recv() {
             Ok(()) => break error,
             Err(_) => deadline *= 2,

@@ -1,4 +1,4 @@
-//! The least of a client: enough to drive the real runtime without the SDK.
+//! A minimal client, which drives the real runtime without the SDK.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -12,12 +12,12 @@ pub(crate) struct Driver {
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     next_id: u64,
-    /// Every line in the order in which it crossed, with `>` or `<` before it.
+    /// Every line in wire order, prefixed with `>` or `<`.
     pub(crate) log: Vec<String>,
 }
 
 impl Driver {
-    /// A runtime that has been initialised.
+    /// An initialized runtime.
     pub(crate) fn start(bin: &Path, model: &ScriptedModel) -> Self {
         let mut child = Command::new(bin)
             .args(["app-server", "--listen", "stdio://"])
@@ -55,7 +55,7 @@ impl Driver {
         self.next_id
     }
 
-    /// Sends a request and returns its result; notifications in between are passed over.
+    /// Sends a request and returns its result. Skips notifications in between.
     pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
         let id = self.request(method, params);
         let answer = self.until(|message| message["id"] == id && message["method"].is_null());
@@ -72,7 +72,7 @@ impl Driver {
         }
     }
 
-    /// Starts a thread with these extra parameters; returns its id.
+    /// Starts a thread with these extra parameters. Returns its id.
     pub(crate) fn thread(&mut self, extra: Value) -> String {
         let started = self.call("thread/start", extra);
         started["thread"]["id"].as_str().unwrap().to_owned()

@@ -1,8 +1,8 @@
-//! What several tests need.
+//! Shared helpers.
 
 use std::path::PathBuf;
 
-/// The real runtime: the one that `CODEX_BIN` names, else the pinned one, installed if need be.
+/// The real runtime: the one that `CODEX_BIN` names, else the pinned one, which is installed if it is missing.
 pub(crate) fn codex_bin() -> PathBuf {
     match std::env::var_os("CODEX_BIN") {
         Some(path) => path.into(),

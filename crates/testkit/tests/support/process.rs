@@ -1,4 +1,4 @@
-//! The program `scripted-app-server`, and a client that says what it likes.
+//! The program `scripted-app-server`, and a client that sends arbitrary lines.
 #![allow(dead_code, reason = "each test program uses its own part of it")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,7 +15,7 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(server: &AppServer) -> Self {
-        // The arguments of a real client mean nothing.
+        // The program ignores a client's arguments.
         let mut command = server.command();
         command
             .args(["--config", "model=\"x\"", "app-server", "--listen", "stdio://"])
@@ -36,7 +36,7 @@ impl Process {
         serde_json::from_str(&line).unwrap()
     }
 
-    /// Ends stdin; returns the exit code, what was still on stdout, and stderr.
+    /// Closes stdin. Returns the exit code, the rest of stdout, and stderr.
     pub(crate) fn end(mut self) -> (Option<i32>, String, String) {
         self.stdin.take();
         let (mut out, mut err) = (String::new(), String::new());

@@ -1,11 +1,11 @@
-//! Types with a form of their own.
+//! Hand-written types.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-/// Id of a request: a string or an integer. Unlike other unions it has no unknown form, and it can be a key.
+/// The id of a request: a string or an integer. Unlike other unions it has no unknown form, and it can be a map key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RequestId {
     /// A string.

@@ -1,4 +1,4 @@
-//! Reading messages.
+//! Decodes messages.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use serde_json::value::RawValue;
 use crate::wire::Key;
 use crate::{ClientRequest, DecodeError};
 
-/// Reads the answer to a client request.
+/// Decodes the response to a client request.
 ///
 /// # Errors
-/// When `raw` is no `R::Response`; the error names the method and the path.
+/// `raw` is not a valid `R::Response`. The error names the method and the path.
 pub fn decode_response<R: ClientRequest>(raw: &str) -> Result<R::Response, DecodeError> {
     R::read_response(raw).map_err(|error| DecodeError::new(R::METHOD, "result", raw, &error))
 }
 
-/// Reads `params` by themselves.
+/// Decodes `params` alone.
 pub(crate) fn decode_params<T: DeserializeOwned>(
     method: &str,
     params: Option<&RawValue>,
@@ -27,7 +27,7 @@ pub(crate) fn decode_params<T: DeserializeOwned>(
     serde_json::from_str(params).map_err(|error| DecodeError::new(method, "params", params, &error))
 }
 
-/// What a frame holds when its types do not matter.
+/// The content of a frame, independent of its types.
 #[derive(Default)]
 pub(crate) struct RawFrame {
     pub(crate) method: Option<String>,
@@ -35,7 +35,7 @@ pub(crate) struct RawFrame {
 }
 
 impl RawFrame {
-    /// Empty where the frame is no JSON object.
+    /// Empty if the frame is not a JSON object.
     #[cold]
     pub(crate) fn read(frame: &str) -> Self {
         serde_json::from_str(frame).unwrap_or_default()

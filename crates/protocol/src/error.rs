@@ -1,10 +1,10 @@
-//! Why a message could not be read.
+//! Decode errors.
 
 use std::fmt;
 
 use crate::locate::locate;
 
-/// A message that is known by name and cannot be read as its type.
+/// A message with a known name whose content cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeError {
     subject: String,
@@ -13,7 +13,7 @@ pub struct DecodeError {
 }
 
 impl DecodeError {
-    /// `text` is what was read, `root` the name of the place where it stands in its message.
+    /// `text` is the decoded text. `root` is its place in the message.
     #[cold]
     pub(crate) fn new(subject: &str, root: &str, text: &str, error: &serde_json::Error) -> Self {
         let inner = locate(text, error.line(), error.column());
@@ -25,25 +25,25 @@ impl DecodeError {
         Self { subject: subject.to_owned(), path, message: message(error) }
     }
 
-    /// Like [`DecodeError::new`] where there is no text.
+    /// Like [`DecodeError::new`], without a text.
     #[cold]
     pub(crate) fn without_text(subject: &str, path: &str, message: &str) -> Self {
         Self { subject: subject.to_owned(), path: path.to_owned(), message: message.to_owned() }
     }
 
-    /// The method whose message it was, or the type.
+    /// The method of the message, or the type.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// Where in the message: `params.turn.items[3].status`, `result.thread.id`.
+    /// The path in the message, such as `params.turn.items[3].status` or `result.thread.id`.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// What was expected there, and what was found.
+    /// What was expected and what was found.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -58,14 +58,14 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// serde_json's message without the line and the column, which mean nothing in a one-line frame.
+/// serde_json's message without line and column, which are useless in a one-line frame.
 fn message(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
     text.strip_suffix(&position).unwrap_or(&text).to_owned()
 }
 
-/// The message for an error inside a value that had to be read twice.
+/// The message for an error inside a value that is decoded twice.
 #[cold]
 pub(crate) fn buffered_message(text: &str, error: &serde_json::Error) -> String {
     let path = locate(text, error.line(), error.column());

@@ -1,4 +1,4 @@
-//! The fields of an object that this version does not know.
+//! The unknown fields of an object.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::JsonObject;
 
-/// Fields that a peer sent and this version of the crate does not know. They are written back when the object is.
+/// Fields that a peer sent and this version of the crate does not know. Encoding the object writes them back.
 ///
-/// One pointer wide; empty, it owns nothing.
+/// The type is one pointer wide. Without fields it allocates nothing.
 #[derive(Clone, Default)]
 pub struct Extra(Option<Box<JsonObject>>);
 
@@ -19,13 +19,13 @@ impl Extra {
         Self(None)
     }
 
-    /// Whether there are none.
+    /// Whether there are no fields.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.as_ref().is_none_or(|fields| fields.is_empty())
     }
 
-    /// How many there are.
+    /// The number of fields.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |fields| fields.len())
@@ -37,12 +37,12 @@ impl Extra {
         self.0.as_ref()?.get(name)
     }
 
-    /// Sets a field and gives its old value.
+    /// Sets a field and returns its old value.
     pub fn insert(&mut self, name: impl Into<String>, value: impl Into<Value>) -> Option<Value> {
         self.0.get_or_insert_default().insert(name.into(), value.into())
     }
 
-    /// Takes a field out.
+    /// Removes a field and returns its value.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
         self.0.as_mut()?.remove(name)
     }

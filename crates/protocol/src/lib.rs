@@ -1,22 +1,20 @@
 //! Typed messages and the method table of the Codex app-server protocol (v2).
 //!
-//! Everything per-method comes from one table that `cargo xtask codegen` generates from the schemas of several runtimes
-//! ([`table::RUNTIMES`]; the vendored facts under `protocol/`). What only some of them have says so in its documentation: "In
-//! runtime 0.154.0 and newer, not in 0.144.4". Of the versions between those two nothing is known.
+//! `cargo xtask codegen` generates all types and methods from the schemas of several runtimes ([`table::RUNTIMES`]), which are
+//! vendored as facts under `protocol/`. The documentation of an item says if only some of these runtimes have it: "In runtime
+//! 0.154.0 and newer, not in 0.144.4". For the versions between those two it is unknown.
 //!
-//! - [`types`]: every type of the protocol. Objects keep the fields they do not know in [`Extra`], string enums and
-//!   unions keep what they do not know in `Unrecognized`: nothing a newer server says is lost, and all of it is written
-//!   back.
-//! - [`methods`], [`server_requests`], [`notifications`], [`client_notifications`]: one marker type a method, which ties
-//!   the name to the types of its parameters and its answer.
-//! - [`Notification`] and [`ServerRequest`]: the matchable sums of what the server sends.
-//! - [`table`]: the same as plain lists.
+//! - [`types`]: every type of the protocol. Objects keep unknown fields in [`Extra`]. String enums and unions keep unknown values
+//!   in `Unrecognized`. Encoding writes all of them back.
+//! - [`methods`], [`server_requests`], [`notifications`], [`client_notifications`]: one marker type per method, which connects
+//!   the name with the types of the parameters and the response.
+//! - [`Notification`] and [`ServerRequest`]: enums of the messages from the server.
+//! - [`table`]: the methods as plain lists.
 //!
-//! A value that cannot be read under a name that *is* known is never taken for an unknown one: in an answer it is a
-//! [`DecodeError`] that names the method and the JSON path, in a notification it is [`Notification::Undecodable`] with
-//! that error and the raw JSON.
+//! An invalid value under a *known* name never counts as unknown. In a response it is a [`DecodeError`] that names the method and
+//! the JSON path. In a notification it is [`Notification::Undecodable`], with that error and the raw JSON.
 //!
-//! The crate knows no I/O: serde and nothing else.
+//! The crate does no I/O and depends on serde only.
 
 #[macro_use]
 mod macros;

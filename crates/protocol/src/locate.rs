@@ -1,14 +1,14 @@
-//! From the position of a `serde_json` error to a JSON path.
+//! Converts the position of a `serde_json` error to a JSON path.
 //!
-//! The types are read in one pass and without keeping a path; only when that fails the text is scanned for the place of
-//! the failure. `serde_json` reports a position right after a bad scalar, at the first byte of a container that should be
-//! something else, and right after an object that lacks a field: in each case the innermost value that touches the
-//! position is the one.
+//! Decoding takes one pass and keeps no path. Only after an error, this scans the text for the place of the error.
+//! `serde_json` reports a position right after a bad scalar, at the first byte of a container of the wrong type, or
+//! right after an object without a required field. In each case the path is that of the innermost value that touches
+//! the position.
 
-/// How deep the scan goes; `serde_json` stops at 128.
+/// The maximum depth of the scan. `serde_json` stops at 128.
 const MAX_DEPTH: usize = 200;
 
-/// Path of the innermost value of `text` that touches a position; empty for the whole text.
+/// The path of the innermost value of `text` that touches a position. Empty for the whole text.
 pub(crate) fn locate(text: &str, line: usize, column: usize) -> String {
     let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     let mut scan = Scan { text: text.as_bytes(), at: 0, target: before + column, path: Vec::new() };
@@ -28,7 +28,7 @@ struct Scan<'a> {
     path: Vec<Step>,
 }
 
-/// Whether the scan goes on; when it stops, the path is the answer.
+/// Whether the scan goes on. When it stops, the path is the result.
 type Go = bool;
 
 impl Scan<'_> {
@@ -55,7 +55,7 @@ impl Scan<'_> {
                 Some(b',') => self.at += 1,
                 Some(b'"') => {
                     let Some(key) = self.string() else { return false };
-                    // An error about the key itself is one of the object.
+                    // An error about the key itself belongs to the object.
                     if self.at >= self.target {
                         return false;
                     }
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_values_are_found() {
+    fn the_path_of_a_bad_value_is_found() {
         const GOOD: &str = r#"{"number":1,"text":"a\"b","flag":true}"#;
         for (bad, path) in [
             (r#"{"number":"x","text":"","flag":true}"#, ".number"),
@@ -202,7 +202,7 @@ mod tests {
             ("null", ""),
         ] {
             let list = format!(r#"{{"list":[{GOOD}, {bad},{GOOD}],"map":{{}}}}"#);
-            // A missing field can also be filled from a sequence, whose error has the place of its end.
+            // A sequence can also fill a missing field. Its error is at the sequence's end.
             assert_eq!(path_of(&list), format!("list[1]{path}"), "{list}");
             let map = format!(
                 "{{\n  \"list\": [],\n  \"map\": {{\n    \"a b\": {GOOD},\n    \"c\": {bad}\n  }}\n}}"

@@ -1,4 +1,4 @@
-//! The traits that tie a method to its types.
+//! Traits that connect a method with its types.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,12 +10,12 @@ pub trait ClientRequest {
     const METHOD: &'static str;
     /// Whether it needs the capability `experimentalApi`.
     const EXPERIMENTAL: bool;
-    /// Its parameters: `()` when there are none, `Option<_>` when they may be left out.
+    /// Its parameters: `()` if it has none, `Option<_>` if they are optional.
     type Params: Params;
-    /// The answer.
+    /// Its response.
     type Response: DeserializeOwned + Send + 'static;
 
-    /// Reads the answer. Those of the protocol read it in this crate, which makes the code for it once.
+    /// Decodes the response. For the protocol's requests this crate instantiates the code, once.
     #[doc(hidden)]
     fn read_response(raw: &str) -> serde_json::Result<Self::Response> {
         serde_json::from_str(raw)
@@ -38,7 +38,7 @@ pub trait ServerRequestMethod {
     const EXPERIMENTAL: bool;
     /// Its parameters.
     type Params: DeserializeOwned + Send + 'static;
-    /// The answer.
+    /// Its response.
     type Response: Serialize + Send + 'static;
 }
 
@@ -52,15 +52,15 @@ pub trait ServerNotification {
     type Params: DeserializeOwned + Send + 'static;
 }
 
-/// Parameters of what the client sends.
+/// Parameters that the client sends.
 pub trait Params: Serialize + Send {
-    /// Whether the key `params` is left out.
+    /// Whether the key `params` is omitted.
     #[doc(hidden)]
     fn is_omitted(&self) -> bool {
         false
     }
 
-    /// Writes them. Those of the protocol are written in this crate, which makes the code for it once.
+    /// Encodes the parameters. For the protocol's parameters this crate instantiates the code, once.
     #[doc(hidden)]
     fn write(&self) -> serde_json::Result<Box<RawValue>>
     where
@@ -70,14 +70,14 @@ pub trait Params: Serialize + Send {
     }
 }
 
-/// No parameters: the key is left out.
+/// No parameters: the key is omitted.
 impl Params for () {
     fn is_omitted(&self) -> bool {
         true
     }
 }
 
-/// Parameters that may be left out, with their key.
+/// Optional parameters, with their key.
 impl<T: Params> Params for Option<T> {
     fn is_omitted(&self) -> bool {
         self.is_none()

@@ -1,4 +1,4 @@
-//! Lines of the method table.
+//! Entries of the method table.
 
 /// A request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,13 +8,13 @@ pub struct RequestInfo {
     pub method: &'static str,
     /// Whether it needs the capability `experimentalApi`.
     pub experimental: bool,
-    /// Name of the type of its parameters, if it has any.
+    /// The name of its parameter type, if it has parameters.
     pub params: Option<&'static str>,
-    /// Name of the type of its answer.
+    /// The name of its response type.
     pub response: &'static str,
-    /// The first of [`RUNTIMES`](crate::table::RUNTIMES) that has it; `None` when the oldest has it.
+    /// The first of [`RUNTIMES`](crate::table::RUNTIMES) that has it. `None` if the oldest has it.
     pub since: Option<&'static str>,
-    /// The last of them that has it; `None` when the newest has it.
+    /// The last of [`RUNTIMES`](crate::table::RUNTIMES) that has it. `None` if the newest has it.
     pub until: Option<&'static str>,
     /// The top-level parameters that only some of the runtimes with this method have.
     pub fields: &'static [FieldInfo],
@@ -45,13 +45,13 @@ impl RequestInfo {
 pub struct FieldInfo {
     /// Its name on the wire.
     pub name: &'static str,
-    /// The first of [`RUNTIMES`](crate::table::RUNTIMES) that has it, or with `exact` the first of all; `None` when the oldest
-    /// has it.
+    /// The first of [`RUNTIMES`](crate::table::RUNTIMES) that has it, or with `exact` the first version of all. `None`
+    /// if the oldest has it.
     pub since: Option<&'static str>,
-    /// The last of them that has it; `None` when the newest has it.
+    /// The last of [`RUNTIMES`](crate::table::RUNTIMES) that has it. `None` if the newest has it.
     pub until: Option<&'static str>,
-    /// Whether `since` is the first version of all that can be trusted with it. A runtime that does not say which version
-    /// it is cannot be.
+    /// Whether `since` is the first version of all that supports it. Without a known version a runtime does not count
+    /// as supporting it.
     pub exact: bool,
 }
 
@@ -77,13 +77,13 @@ pub struct NotificationInfo {
     pub method: &'static str,
     /// Whether it needs the capability `experimentalApi`.
     pub experimental: bool,
-    /// Name of the type of its payload, if it has any.
+    /// The name of its payload type, if it has a payload.
     pub params: Option<&'static str>,
-    /// How two of them may become one; `None` where they must not.
+    /// How to coalesce two of them. `None` if they must not be coalesced.
     pub merge: Option<MergeKey>,
-    /// The first of [`RUNTIMES`](crate::table::RUNTIMES) that has it; `None` when the oldest has it.
+    /// The first of [`RUNTIMES`](crate::table::RUNTIMES) that has it. `None` if the oldest has it.
     pub since: Option<&'static str>,
-    /// The last of them that has it; `None` when the newest has it.
+    /// The last of [`RUNTIMES`](crate::table::RUNTIMES) that has it. `None` if the newest has it.
     pub until: Option<&'static str>,
 }
 
@@ -102,13 +102,13 @@ impl NotificationInfo {
     }
 }
 
-/// Two deltas of a method whose key fields are equal are one delta with the concatenated text.
+/// Two deltas of a method with equal key fields are one delta with the concatenated text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MergeKey {
-    /// Wire name of the field in `params` that holds the text.
+    /// The wire name of the field in `params` that contains the text.
     pub text: &'static str,
-    /// Wire names of the fields in `params` that, with the method, tell one stream from another.
+    /// The wire names of the fields in `params` that, with the method, identify a stream.
     pub key: &'static [&'static str],
 }
 

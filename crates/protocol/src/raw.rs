@@ -1,4 +1,4 @@
-//! Messages that have no type here.
+//! Messages without a type.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::DecodeError;
 
-/// Writes parameters as they came; nothing where there were none.
+/// Writes parameters unchanged, and nothing if there are none.
 pub(crate) fn write_raw<M: SerializeMap>(map: &mut M, params: Option<&RawValue>) -> Result<(), M::Error> {
     params.map_or(Ok(()), |params| map.serialize_entry("params", params))
 }
@@ -21,13 +21,13 @@ macro_rules! raw_message {
         pub struct $name {
             /// The method.
             pub method: String,
-            /// The parameters as they came.
+            /// The parameters, unchanged.
             pub params: Option<Box<RawValue>>,
             $( $(#[$fmeta])* pub $field: $ty, )*
         }
 
         impl $name {
-            /// With a method, its parameters and the rest.
+            /// Creates it from a method, its parameters and the rest.
             #[must_use]
             pub fn new(method: impl Into<String>, params: Option<Box<RawValue>> $(, $field: $ty)*) -> Self {
                 Self { method: method.into(), params $(, $field)* }
@@ -61,27 +61,27 @@ macro_rules! raw_message {
 }
 
 raw_message! {
-    /// A notification whose method this version does not know.
+    /// A notification with a method that this version does not know.
     UnknownNotification {}
 }
 
 raw_message! {
-    /// A notification whose method is known and whose payload cannot be read.
+    /// A notification with a known method whose payload cannot be decoded.
     UndecodableNotification {
-        /// Where and why.
+        /// The place and the reason.
         error: DecodeError,
     }
 }
 
 raw_message! {
-    /// A request of the server whose method this version does not know.
+    /// A server request with a method that this version does not know.
     UnknownRequest {}
 }
 
 raw_message! {
-    /// A request of the server whose method is known and whose parameters cannot be read.
+    /// A server request with a known method whose parameters cannot be decoded.
     UndecodableRequest {
-        /// Where and why.
+        /// The place and the reason.
         error: DecodeError,
     }
 }

@@ -222,11 +222,11 @@ impl Serialize for Tagged<'_> {
     }
 }
 
-/// What tells an object alternative from the others of its union.
+/// What distinguishes an object alternative from the others of its union.
 pub(crate) struct ObjectShape {
-    /// Fields it needs.
+    /// Required fields.
     pub(crate) required: &'static [&'static str],
-    /// Fields it has.
+    /// All fields.
     pub(crate) known: &'static [&'static str],
     /// Fields that only have these values.
     pub(crate) values: &'static [(&'static str, &'static [&'static str])],

@@ -1,4 +1,4 @@
-//! What the client builds puts nothing on the wire that was not set.
+//! Builders send only what the program sets.
 
 use openai_codex_protocol::types::{
     AskForApproval, ClientInfo, GranularAskForApproval, ImageUserInput, InitializeParams, ReasoningEffort,
@@ -14,7 +14,7 @@ fn written(value: &impl Serialize) -> Value {
 }
 
 #[test]
-fn what_is_left_out_is_not_on_the_wire() {
+fn unset_fields_are_not_on_the_wire() {
     assert_eq!(serde_json::to_string(&ThreadStartParams::new()).expect("JSON"), "{}");
     assert_eq!(ThreadStartParams::new(), ThreadStartParams::default());
     let resume = ThreadResumeParams::new("t");
@@ -65,7 +65,7 @@ fn setters_are_named_like_the_fields() {
 }
 
 #[test]
-fn null_and_nothing_differ_where_the_server_tells_them_apart() {
+fn null_and_missing_differ_where_the_server_distinguishes_them() {
     let nothing = ThreadStartParams::new();
     let null = ThreadStartParams::new().clear_service_tier();
     let fast = ThreadStartParams::new().service_tier("fast");
@@ -76,7 +76,7 @@ fn null_and_nothing_differ_where_the_server_tells_them_apart() {
         let again: ThreadStartParams = serde_json::from_value(written(&params)).expect("our own JSON");
         assert_eq!(again, params);
     }
-    // Elsewhere null reads as nothing.
+    // Elsewhere null means missing.
     let params: ThreadStartParams =
         serde_json::from_str(r#"{"model":null,"ephemeral":null}"#).expect("nulls");
     assert_eq!(params, ThreadStartParams::new());

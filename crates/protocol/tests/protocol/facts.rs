@@ -1,4 +1,4 @@
-//! The vendored facts, read without the generator's help.
+//! The vendored facts, read independently of the generator.
 
 use std::path::Path;
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! Reads messages as a method's types and writes them again.
+//! Decodes messages as a method's types and encodes them again.
 
 use std::fmt::Debug;
 
@@ -11,18 +11,18 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// JSON of the parameters and of the answer; nothing where there is none.
+/// The JSON of the parameters and of the response. `None` if there is none.
 pub(crate) type Message = (Option<String>, Option<String>);
 
-/// A message that was read and written again.
+/// A message after decoding and encoding.
 pub(crate) struct Outcome {
     pub(crate) params: Option<Value>,
     pub(crate) answer: Option<Value>,
-    /// What the values in between look like.
+    /// The `Debug` form of the values in between.
     pub(crate) debug: String,
 }
 
-/// Reads a message and writes it again.
+/// Decodes and encodes a message.
 pub(crate) type Trip = fn(&Message) -> Result<Outcome, String>;
 
 fn params<T: DeserializeOwned + Serialize>(text: Option<&String>) -> Result<T, String> {

@@ -1,4 +1,4 @@
-//! Each method's messages are read and written back unchanged, the smallest, the largest and those of tomorrow.
+//! Each method's messages survive decoding and encoding: minimal, maximal and future ones.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ fn round_trips(list: &str, trips: &[(&str, Trip)], responses: &BTreeMap<&str, &s
                         Ok(Outcome { params: p, answer: a, .. }) if (&p, &a) != (params, answer) => {
                             failures.push(format!("{method}: {params:?} {answer:?} became {p:?} {a:?}"));
                         }
-                        // What the facts know the types know: nothing was merely carried along.
+                        // The types know everything that the facts contain: no field ended up among the unknown ones.
                         Ok(Outcome { debug, .. }) if mode != Mode::Future && !is_known(&debug) => {
                             failures.push(format!("{method}: not all is known: {debug}"));
                         }
@@ -52,12 +52,12 @@ fn round_trips(list: &str, trips: &[(&str, Trip)], responses: &BTreeMap<&str, &s
     println!("{list}: {count} round trips");
 }
 
-/// Whether values with this `Debug` hold nothing unknown.
+/// Whether the values with this `Debug` form contain nothing unknown.
 fn is_known(debug: &str) -> bool {
     !debug.contains("Unrecognized(") && debug.split("extra: ").skip(1).all(|rest| rest.starts_with("{}"))
 }
 
-/// Each field that the facts call required is.
+/// Each field that the facts mark as required is required.
 fn required(list: &str, trips: &[(&str, Trip)], responses: &BTreeMap<&str, &str>) {
     for ((method, params, _), (_, trip)) in FACTS.list(list).into_iter().zip(trips) {
         let first = |name: Option<&str>| {
@@ -74,7 +74,7 @@ fn required(list: &str, trips: &[(&str, Trip)], responses: &BTreeMap<&str, &str>
         let may_be_missing = |name: Option<&str>, field: &str| {
             let name = name.unwrap_or("").trim_end_matches('?');
             let facts = FACTS.types.get(name);
-            // Without it, it may be another alternative, or one that is not known.
+            // Without it, the value may be another or an unknown alternative.
             if facts.is_some_and(|facts| facts["kind"] == "shapes") {
                 return true;
             }

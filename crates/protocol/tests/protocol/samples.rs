@@ -1,4 +1,4 @@
-//! Sample JSON for every type, made from the facts.
+//! Generates sample JSON for every type from the facts.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,14 +7,14 @@ use serde_json::{Map, Value, json};
 
 use crate::facts::FACTS;
 
-/// What the samples of a type hold.
+/// The content of a type's samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Mode {
     /// Required fields only.
     Minimal,
-    /// Every field; each variant and value in one sample at least.
+    /// Every field, and each variant and value in at least one sample.
     Maximal,
-    /// Maximal, with fields, values, tags and keys that nobody knows.
+    /// Maximal, with unknown fields, values, tags and keys.
     Future,
 }
 
@@ -60,7 +60,7 @@ fn named(name: &str, mode: Mode) -> Vec<Value> {
     if let Some(found) = MEMO.with_borrow(|memo| memo.get(&key).cloned()) {
         return found;
     }
-    // A plain string to the schema, with known values to us.
+    // A plain string in the schema, with known values in the policy.
     if name == "ReasoningEffort" && mode != Mode::Future {
         return vec![json!("high")];
     }
@@ -136,7 +136,7 @@ fn objects(parts: &[&Value], mode: Mode, head: &Map<String, Value>) -> Vec<Value
             }
             let expression = field["type"].as_str().expect("a type");
             let mut values = samples(expression, mode);
-            // A null that means the same as nothing is not written back.
+            // A null that means missing is not written back.
             if flag("double")
                 || !flag("optional") && flag("nullable")
                 || flag("optional") && expression == "any"
@@ -162,7 +162,7 @@ fn objects(parts: &[&Value], mode: Mode, head: &Map<String, Value>) -> Vec<Value
     (0..count).map(object).collect()
 }
 
-/// JSON text; `tags_first` puts what may be a tag in front, as the server does, otherwise it comes last.
+/// Formats JSON text. `tags_first` puts possible tags first, as the server does; otherwise they come last.
 pub(crate) fn text(value: &Value, tags_first: bool) -> String {
     const TAGS: &[&str] = &["type", "kind", "mode", "handlerType"];
     match value {

@@ -1,4 +1,4 @@
-//! The table and the markers are those of the facts.
+//! The table and the markers match the facts.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::methods as trips;
 use crate::round_trip::Trip;
 
 #[test]
-fn counts_are_those_of_the_runtimes() {
+fn every_runtime_has_the_expected_number_of_messages() {
     let position =
         |version: &str| table::RUNTIMES.iter().position(|known| *known == version).expect("a runtime");
     let has = |since: Option<&str>, until: Option<&str>, runtime: &str| {
@@ -45,7 +45,7 @@ fn counts_are_those_of_the_runtimes() {
 }
 
 #[test]
-fn the_read_me_says_how_much_there_is() {
+fn the_readme_has_the_number_of_messages() {
     let (requests, notifications) = (table::CLIENT_REQUESTS.len(), table::NOTIFICATIONS.len());
     let asked = table::SERVER_REQUESTS.len();
     let text = format!("All {requests} requests, {notifications} notifications and {asked} server requests");
@@ -55,7 +55,7 @@ fn the_read_me_says_how_much_there_is() {
 }
 
 #[test]
-fn what_only_some_runtimes_have_is_marked() {
+fn items_that_only_some_runtimes_have_are_marked() {
     let request =
         |method| table::CLIENT_REQUESTS.iter().find(|info| info.method == method).expect("a request");
     let span = |info: &RequestInfo| (info.since, info.until);
@@ -70,12 +70,12 @@ fn what_only_some_runtimes_have_is_marked() {
     let output = field("toolOutput").expect("it came later");
     assert_eq!((output.since, output.until, output.exact), (Some("0.151.0"), None, true));
     assert_eq!(field("threadId"), None);
-    // Lookups are by bisection.
+    // Lookups use binary search.
     assert!(table::CLIENT_REQUESTS.is_sorted_by_key(|info| info.method));
 }
 
 #[test]
-fn the_table_is_that_of_the_facts() {
+fn the_table_matches_the_facts() {
     let plain = |params: Option<&'static str>| params.map(|params| params.trim_end_matches('?'));
     for (list, infos) in
         [("client_requests", table::CLIENT_REQUESTS), ("server_requests", table::SERVER_REQUESTS)]
@@ -124,7 +124,7 @@ fn every_notification_has_a_kind() {
 }
 
 #[test]
-fn only_plain_text_deltas_merge() {
+fn only_plain_text_deltas_are_coalesced() {
     let merging: Vec<_> = table::NOTIFICATIONS.iter().filter(|info| info.merge.is_some()).collect();
     assert!(merging.len() >= 6);
     for info in merging {

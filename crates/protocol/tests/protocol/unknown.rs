@@ -1,4 +1,4 @@
-//! What a newer server says is kept; what it says badly is an error.
+//! Unknown content is kept; invalid content is an error.
 
 use openai_codex_protocol::types::{
     AskForApproval, CodexErrorInfo, McpElicitationPrimitiveSchema, PermissionProfileSummary, RequestId,
@@ -83,10 +83,10 @@ fn an_unknown_method_is_kept_with_its_parameters() {
 }
 
 #[test]
-fn a_bad_payload_under_a_known_tag_is_an_error_in_an_answer() {
+fn a_bad_payload_under_a_known_tag_is_an_error_in_a_response() {
     let text = r#"{"turn":{"id":"t","status":"completed","items":[
         {"id":"0","text":"","type":"plan"},{"id":"1","text":7,"type":"agentMessage"}]}}"#;
-    // The tag is last, so the item had to be buffered: the path inside it is in the message.
+    // The tag is last, so the item is buffered. The path inside it is in the message.
     let error = decode_response::<methods::TurnStart>(text).expect_err("the text is a number");
     assert_eq!(error.subject(), "turn/start");
     assert_eq!(error.path(), "result.turn.items[1]");
@@ -107,9 +107,9 @@ fn a_bad_payload_under_a_known_tag_is_an_error_in_an_answer() {
     assert_eq!(error.message(), "missing field `text`");
 }
 
-/// Each is what that runtime sends, by its own schema.
+/// Each is a message of that runtime, by its own schema.
 #[test]
-fn what_another_runtime_leaves_out_does_not_make_the_rest_unreadable() {
+fn fields_that_another_runtime_omits_are_optional() {
     let of_0_133 = json!({"threadId": "T", "turnId": "t", "itemId": "i", "questions": []});
     assert_eq!(read::<ToolRequestUserInputParams>(&of_0_133).is_blocking, None);
     assert_eq!(read::<PermissionProfileSummary>(&json!({"id": "p"})).allowed, None);
@@ -184,7 +184,7 @@ fn a_union_without_a_tag_is_an_error() {
 }
 
 #[test]
-fn one_of_some_fields_has_to_be_there() {
+fn at_least_one_of_several_fields_is_required() {
     read::<UserInput>(&json!({"type": "image", "url": "data:"}));
     read::<UserInput>(&json!({"type": "image", "fileId": "f"}));
     let error =
@@ -200,7 +200,7 @@ fn a_keyed_variant_has_one_key() {
 }
 
 #[test]
-fn elicitation_schemas_are_told_apart() {
+fn elicitation_schemas_are_distinguished() {
     use openai_codex_protocol::types::{
         McpElicitationEnumSchema as Enum, McpElicitationMultiSelectEnumSchema as Multi,
         McpElicitationPrimitiveSchema as Primitive, McpElicitationSingleSelectEnumSchema as Single,

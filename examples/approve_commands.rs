@@ -1,7 +1,7 @@
 //! Asks at the terminal before a command runs outside the sandbox.
 //!
-//! `cargo run --example approve_commands -- "Create the folder ~/from-the-agent."`, with a runtime (`cargo xtask runtime`)
-//! and an account (`codex login`).
+//! `cargo run --example approve_commands -- "Create the folder ~/from-the-agent."`, with a runtime (`cargo xtask
+//! runtime`) and an account (`codex login`).
 
 use std::io::{self, BufRead, Write};
 use std::time::Duration;
@@ -17,14 +17,14 @@ fn ask(question: &str) -> io::Result<bool> {
     Ok(answer.trim().eq_ignore_ascii_case("y"))
 }
 
-/// Runs on a thread of its own, so it may wait for the user.
+/// Runs on its own thread, so it may wait for the user.
 fn approve(request: CommandApproval) -> io::Result<Decision> {
     if let Some(reason) = &request.reason {
         println!("The agent says: {reason}");
     }
     let command = request.command.as_deref().unwrap_or("(not told)");
     let accepted = ask(&format!("Run `{command}` outside the sandbox?"))?;
-    // Whoever has interrupted the turn meanwhile is not to be surprised.
+    // If the turn was interrupted meanwhile, do not run the command.
     let wanted = accepted && !request.cancellation().is_cancelled();
     Ok(if wanted { Decision::Accept } else { Decision::Decline })
 }
@@ -36,7 +36,7 @@ fn main() -> openai_codex::Result<()> {
         .on_command_approval(approve)
         .on_file_change_approval(|_| FileChangeApprovalDecision::Decline);
     let codex = Codex::with_config(config)?;
-    // A handler for approvals selects `ApprovalMode::Ask`.
+    // An approval handler selects `ApprovalMode::Ask`.
     let thread = codex.thread_start().sandbox(Sandbox::ReadOnly).ephemeral(true).send()?;
     let result = thread.run(prompt)?;
     println!("{}", result.final_response.unwrap_or_default());

@@ -1,7 +1,7 @@
-//! A small chat in the terminal: streams the answers, and lists, resumes and forks threads.
+//! A small chat in the terminal: streams the replies, and lists, resumes and forks threads.
 //!
 //! `cargo run --example chat`, with a runtime (`cargo xtask runtime`) and an account (`codex login`). Ctrl-C ends the
-//! answer, not the program. The agent may read files, and change none.
+//! reply, not the program. The agent may read files but not change them.
 
 use std::error::Error;
 use std::io::{IsTerminal, Write, stdin, stdout};
@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The next line of the user; `None` at the end.
+/// The user's next line, or `None` at the end.
 fn read_line() -> std::io::Result<Option<String>> {
     prompt();
     let mut line = String::new();
@@ -64,7 +64,7 @@ fn prompt() {
 }
 
 fn flush() {
-    let _ = stdout().flush(); // a terminal that has gone shows nothing
+    let _ = stdout().flush(); // a closed terminal shows nothing
 }
 
 fn start(codex: &Codex) -> Result<Thread> {
@@ -80,11 +80,11 @@ impl Running {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Called on a thread of its own. If there is no turn to interrupt, the user is at the prompt.
+    /// Called on its own thread. If there is no turn to interrupt, the user is at the prompt.
     fn interrupt(&self) {
         match &*self.turn() {
             Some(turn) => {
-                let _ = turn.interrupt(); // an error where it has just ended by itself
+                let _ = turn.interrupt(); // an error if the turn has just ended by itself
             }
             None => {
                 println!("\n/quit ends the chat");
@@ -97,7 +97,7 @@ impl Running {
 struct Chat {
     codex: Codex,
     thread: Thread,
-    /// The ids of the threads that were listed last.
+    /// The ids of the last listed threads.
     listed: Vec<String>,
     running: Running,
 }
@@ -112,8 +112,8 @@ impl Chat {
         *self.running.turn() = None;
         shown?;
         if turn.run()?.is_interrupted() {
-            println!("\n(interrupted)"); // the line may have been begun
-            // The turn has ended, a command of it not yet.
+            println!("\n(interrupted)"); // a line may be unfinished
+            // The turn has ended, but one of its commands has not.
             let params = ThreadBackgroundTerminalsCleanParams::new(self.thread.id());
             self.codex.request::<methods::ThreadBackgroundTerminalsClean>(params)?;
         }

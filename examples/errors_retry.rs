@@ -1,4 +1,4 @@
-//! What can go wrong, how to tell, and trying again when the server is overloaded.
+//! Kinds of errors, and retries when the server is overloaded.
 //!
 //! `cargo run --example errors_retry`, with a runtime (`cargo xtask runtime`) and an account (`codex login`).
 
@@ -10,14 +10,15 @@ use openai_codex::{ApprovalMode, Codex, Error, ErrorKind, Result, RetryPolicy, S
 fn main() -> Result<()> {
     let codex = Codex::new()?;
 
-    // An error's kind is for the program, its text for people.
+    // Programs match on an error's kind; people read its text.
     match codex.thread_resume("00000000-0000-0000-0000-000000000000").send() {
         Err(error) if error.kind() == ErrorKind::ThreadNotFound => println!("no such thread: {error}"),
         Err(error) => return Err(error),
         Ok(thread) => println!("there is a thread {}", thread.id()),
     }
 
-    // Nothing is tried again unasked. What an overloaded server refuses can be: it has not begun with it.
+    // The client never retries by itself. The program may retry what an overloaded server refuses, because the server
+    // has not started it.
     let policy = RetryPolicy::new().max_attempts(5).initial_delay(Duration::from_millis(100));
     let mut attempts = 0;
     let thread = retry_on_overload(policy, || {
@@ -27,7 +28,7 @@ fn main() -> Result<()> {
     })?;
     println!("started a thread at attempt {attempts}");
 
-    // A turn that fails may have done half of its work, so the program decides.
+    // A failed turn may have done half of its work, so the program decides.
     match thread.turn("Say hello.").model("no-such-model").run() {
         Err(error) if error.kind() == ErrorKind::TurnFailed => println!("{}", advice(&error)),
         Err(error) => return Err(error),
@@ -37,7 +38,7 @@ fn main() -> Result<()> {
 }
 
 fn advice(error: &Error) -> String {
-    let done = error.turn().map_or(0, |partial| partial.items.len()); // and paid for
+    let done = error.turn().map_or(0, |partial| partial.items.len()); // done and paid for
     let advice = match error.turn_error_info() {
         Some(CodexErrorInfo::ServerOverloaded) => "wait a minute",
         Some(CodexErrorInfo::UsageLimitExceeded) => "wait for the next window, or buy more",

@@ -1,7 +1,7 @@
-//! Reading what a thread holds, page by page, newest turn first.
+//! Reads a thread page by page, newest turn first.
 //!
-//! `cargo run --example history -- ID`, with a runtime (`cargo xtask runtime`). Without an id, the thread that was
-//! used last. Nothing is sent to a model.
+//! `cargo run --example history -- ID`, with a runtime (`cargo xtask runtime`). Without an id it reads the last used
+//! thread. It sends nothing to a model.
 
 use openai_codex::types::{SortDirection, ThreadItem, ThreadSortKey, TurnItemsView, UserInput};
 use openai_codex::{AsyncCodex, Result};
@@ -20,7 +20,7 @@ async fn main() -> Result<()> {
             thread.id
         }
     };
-    let thread = codex.thread_resume(id).include_turns(false).send().await?; // pages are asked for below
+    let thread = codex.thread_resume(id).include_turns(false).send().await?; // the pages follow below
 
     // A page at a time, each with its cursor.
     let turns = thread.turns().limit(2).sort_direction(SortDirection::Desc).items_view(TurnItemsView::Full);
@@ -35,7 +35,7 @@ async fn main() -> Result<()> {
         }
     }
 
-    // Or everything, where the pages don't matter.
+    // Or everything, if pages do not matter.
     let mut entries = thread.items().limit(50).all();
     while let Some(entry) = entries.next().await {
         if let Some(text) = said(&entry?.item) {
@@ -45,7 +45,7 @@ async fn main() -> Result<()> {
     codex.close().await
 }
 
-/// What the user or the agent has said, where the item is a message.
+/// The text of the user or the agent, if the item is a message.
 fn said(item: &ThreadItem) -> Option<String> {
     match item {
         ThreadItem::UserMessage(message) => message.content.iter().find_map(|part| match part {

@@ -1,7 +1,7 @@
-//! Pictures for the model: one by URL, here a `data:` URL that carries it, and one by path.
+//! Sends two images to the model: one by URL, here a `data:` URL with its content, and one by path.
 //!
 //! `cargo run --example images -- picture.png`, with a runtime (`cargo xtask runtime`) and an account (`codex login`).
-//! Without a path, the second picture is a blue square.
+//! Without a path, the second image is a blue square.
 
 use openai_codex::{ApprovalMode, Codex, ImageInput, LocalImageInput, Result, Sandbox, TextInput};
 

@@ -1,4 +1,4 @@
-//! Many turns at once, each on a thread of its own, over one client, and how far each has come.
+//! Many concurrent turns over one client, each on its own thread, with their progress.
 //!
 //! `cargo run --example many_turns`, with a runtime (`cargo xtask runtime`) and an account (`codex login`). In a
 //! terminal, the display is redrawn in place; elsewhere, each step is a line.
@@ -24,7 +24,7 @@ async fn main() -> Result<()> {
             (colour, result)
         });
     }
-    let mut results = turns.join_all().await; // in the order in which they have ended
+    let mut results = turns.join_all().await; // in the order of their ends
     results.sort_by_key(|(colour, _)| COLOURS.iter().position(|other| other == colour));
     for (colour, result) in results {
         match result {
@@ -58,7 +58,7 @@ async fn describe(codex: &AsyncCodex, colour: &str, mut show: impl FnMut(&'stati
     turn.run().await
 }
 
-/// What each turn does, one row each.
+/// The progress of each turn, one row each.
 #[derive(Default)]
 struct Progress {
     rows: Mutex<[&'static str; COLOURS.len()]>,
@@ -78,7 +78,7 @@ impl Progress {
             screen += &format!("\x1b[{}A", rows.len()); // up to the first row
         }
         for (colour, step) in COLOURS.iter().zip(&*rows) {
-            screen += &format!("\x1b[2K{colour:>8}  {step}\n"); // over what stands there
+            screen += &format!("\x1b[2K{colour:>8}  {step}\n"); // over the old text
         }
         print!("{screen}");
         let _ = stdout().flush();

@@ -1,10 +1,9 @@
-//! One real turn on the real runtime, from nothing.
+//! Runs one turn on the real runtime, without any setup.
 //!
 //! `cargo run --release --example quickstart -- "prompt"`
 //!
-//! Installs the pinned runtime if it is missing. With an account set up, the real model answers; without one, a
-//! scripted model on loopback drives the same real runtime. Either way the turn works in a temporary folder, in a
-//! read-only sandbox.
+//! Installs the pinned runtime if it is missing. With an account the real model answers. Without one, a scripted model
+//! on loopback drives the same real runtime. The turn works in a temporary folder, in a read-only sandbox.
 
 use std::error::Error;
 use std::io::Write;
@@ -77,13 +76,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Whether the runtime can ask a model: it has an account, or a provider that needs none.
+/// Whether the runtime can use a model: it has an account, or a provider that needs none.
 fn has_account(codex: &Codex) -> openai_codex::Result<bool> {
     let answer = codex.account().send()?;
     Ok(answer.account.is_some() || !answer.requires_openai_auth)
 }
 
-/// A model that has the file shown and then says what it holds.
+/// A model that prints the file with a command and then reports its content.
 fn script() -> std::io::Result<ScriptedModel> {
     let model = ScriptedModel::start()?;
     model.reply(ModelReply::exec_command("cat note.txt").usage(Usage {

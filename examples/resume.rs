@@ -1,8 +1,7 @@
-//! Going on with a thread of an earlier run.
+//! Continues a thread of an earlier run.
 //!
-//! `cargo run --example resume` starts a thread and prints its id;
-//! `cargo run --example resume -- ID` goes on with it. Both need a runtime (`cargo xtask runtime`) and an account
-//! (`codex login`).
+//! `cargo run --example resume` starts a thread and prints its id; `cargo run --example resume -- ID` continues it.
+//! Both need a runtime (`cargo xtask runtime`) and an account (`codex login`).
 
 use openai_codex::{ApprovalMode, Codex, Result, Sandbox};
 
@@ -14,11 +13,11 @@ fn main() -> Result<()> {
             (start.send()?, "Remember the number 42.")
         }
         Some(id) => {
-            let resume = codex.thread_resume(id); // everything else is as the thread has it
+            let resume = codex.thread_resume(id); // the thread keeps everything else
             (resume.send()?, "Which number was it?")
         }
     };
-    let result = thread.run(message)?; // after its first turn, a thread is stored
+    let result = thread.run(message)?; // a thread is stored after its first turn
     println!("{}", result.final_response.unwrap_or_default());
     println!("go on with: cargo run --example resume -- {}", thread.id());
     codex.close()

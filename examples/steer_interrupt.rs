@@ -1,4 +1,4 @@
-//! Changing a turn while it runs, and ending it early.
+//! Changes a running turn, and ends one early.
 //!
 //! `cargo run --example steer_interrupt`, with a runtime (`cargo xtask runtime`) and an account (`codex login`).
 
@@ -22,8 +22,8 @@ fn main() -> Result<()> {
 
     let turn = thread.turn("Now the long story about the lighthouse.").send()?;
     wait_for_text(&turn)?;
-    turn.interrupt()?; // answered at once; the turn ends soon after
-    let result = turn.run()?; // no error: the program has wanted it
+    turn.interrupt()?; // returns when the runtime accepts it
+    let result = turn.run()?; // not an error: the program wanted it
     println!("{}: {:?}", result.turn.status, result.final_response);
     codex.close()
 }

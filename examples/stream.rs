@@ -1,4 +1,4 @@
-//! Watching a turn while it runs, async.
+//! Streams a turn, async.
 //!
 //! `cargo run --example stream`, with a runtime (`cargo xtask runtime`) and an account (`codex login`).
 
@@ -19,7 +19,7 @@ async fn main() -> openai_codex::Result<()> {
             _ => {}
         }
     }
-    let result = turn.run().await?; // still complete after the stream was read
+    let result = turn.run().await?; // still complete after the stream
     println!("{} items, final response: {}", result.items.len(), result.final_response.unwrap_or_default());
     codex.close().await
 }

@@ -1,4 +1,4 @@
-//! Watching a turn while it runs, blocking: its text as it is written, then what it has used.
+//! Streams a turn, blocking: its text while the model writes, then its usage.
 //!
 //! `cargo run --example stream_blocking`, with a runtime (`cargo xtask runtime`) and an account (`codex login`).
 
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!();
 
-    let result = turn.run()?; // still complete after the stream was read
+    let result = turn.run()?; // still complete after the stream
     if let Some(usage) = result.turn_usage {
         println!("{} tokens in, {} out", usage.input_tokens, usage.output_tokens);
     }

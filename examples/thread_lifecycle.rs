@@ -9,13 +9,13 @@ fn main() -> Result<()> {
     let codex = Codex::new()?;
     let start = codex.thread_start().approval_mode(ApprovalMode::DenyAll).sandbox(Sandbox::ReadOnly);
     let thread = start.send()?;
-    thread.run("Say hello.")?; // after its first turn, a thread is stored
+    thread.run("Say hello.")?; // a thread is stored after its first turn
     thread.set_name("Example: hello")?;
 
     let stored = thread.read().include_turns(true).send()?.thread;
     println!("{:?} has {} turn", stored.name.unwrap_or_default(), stored.turns.len());
 
-    let fork = codex.thread_fork(thread.id()).send()?; // the same history, from here on a thread of its own
+    let fork = codex.thread_fork(thread.id()).send()?; // the same history; from here on independent
     fork.set_name("Example: hello in French")?;
     let result = fork.run("The same in French.")?;
     println!("the fork says: {}", result.final_response.unwrap_or_default());
@@ -28,7 +28,7 @@ fn main() -> Result<()> {
     println!("listed again: {:?}", names(&codex, false)?);
 
     for id in [fork.id(), thread.id()] {
-        // The fork first: it needs the other's history. Any method of the protocol is one typed call away.
+        // Delete the fork first, because it needs the other's history. `request` sends any method of the protocol.
         codex.request::<methods::ThreadDelete>(ThreadDeleteParams::new(id))?;
     }
     println!("after deleting: {:?}", names(&codex, false)?);

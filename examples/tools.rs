@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 type Stock = Arc<Mutex<BTreeMap<String, u32>>>;
 
-// The model reads names and comments, and what does not fit is told to it, so that it can mend it.
+// The model reads names and comments. It also receives the errors of calls that do not fit, so that it can correct
+// them.
 #[derive(Deserialize, JsonSchema)]
 struct Lookup {
     /// As it is on the label, such as `AB-12`.
@@ -37,7 +38,7 @@ fn lookup(stock: Stock) -> Tool {
 fn take(stock: Stock) -> Tool {
     Tool::new("take", "Takes pieces of a part out of the stock", move |take: Take| {
         let stock = stock.clone();
-        // A closure can give a future as well.
+        // A closure can also return a future.
         async move {
             let mut stock = stock.lock().map_err(|_| "the stock is in disorder".to_owned())?;
             let left = stock.get_mut(&take.part_number).ok_or("there is no such part")?;

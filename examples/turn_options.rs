@@ -1,4 +1,4 @@
-//! The models on offer, and what a single turn can be told: model, effort, summary, schema, deadline.
+//! Lists the models, and sets options of a single turn: model, effort, summary, schema, time limit.
 //!
 //! `cargo run --example turn_options`, with a runtime (`cargo xtask runtime`) and an account (`codex login`).
 
@@ -10,7 +10,7 @@ use openai_codex::{ApprovalMode, Codex, Sandbox};
 use serde::Deserialize;
 use serde_json::json;
 
-/// What the answer has to look like.
+/// The form of the answer.
 #[derive(Debug, Deserialize)]
 struct Mountain {
     name: String,
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "required": ["name", "metres"],
             "additionalProperties": false,
         }))
-        .deadline(Duration::from_secs(120)) // then the turn is interrupted, and this an error
+        .deadline(Duration::from_secs(120)) // after it, the client interrupts the turn and this is an error
         .run()?;
 
     let mountain: Mountain = serde_json::from_str(&result.final_response.unwrap_or_default())?;

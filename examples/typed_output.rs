@@ -1,4 +1,4 @@
-//! An answer that is a value of a Rust type: the model has to follow the type's schema.
+//! Typed output: the final response is a value of a Rust type, whose schema the model has to follow.
 //!
 //! `cargo run --example typed_output`, with a runtime (`cargo xtask runtime`) and an account (`codex login`).
 
@@ -53,12 +53,12 @@ fn main() -> Result<()> {
                 println!("{severity:?} {file}{line}: {text}");
             }
         }
-        // The text is there, and what the turn has cost.
+        // The error holds the text and the cost of the turn.
         Err(error) if error.kind() == ErrorKind::OutputMismatch => println!("{error}"),
         Err(error) => return Err(error),
     }
 
-    // Anything else than a struct works as well: it travels in a field of an object.
+    // Types other than structs work too: they are wrapped in an object with one field.
     let names = thread.run_as::<Vec<String>>("Which files have you read?")?.into_value();
     println!("read: {}", names.join(", "));
     codex.close()

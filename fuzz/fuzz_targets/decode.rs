@@ -1,4 +1,4 @@
-//! Any bytes as a message to be decoded.
+//! Decodes arbitrary bytes as a message.
 
 #![no_main]
 

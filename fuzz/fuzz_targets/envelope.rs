@@ -1,4 +1,4 @@
-//! Any bytes as a frame.
+//! Scans arbitrary bytes as a frame.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any bytes as a stream of lines.
+//! Splits arbitrary bytes into lines.
 
 #![no_main]
 

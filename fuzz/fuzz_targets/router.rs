@@ -1,4 +1,4 @@
-//! Any bytes as what happens to a router.
+//! Interprets arbitrary bytes as inputs of a router.
 
 #![no_main]
 

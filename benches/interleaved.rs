@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use openai_codex::{AsyncCodex, CodexConfig, Notification, merged_count};
+use openai_codex::{AsyncCodex, CodexConfig, Notification, coalesced_count};
 use openai_codex_testkit::app_server::{AppServer, Pour, Script, messages};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -55,7 +55,7 @@ fn server(turns: usize, deltas: u64) -> Outcome<AppServer> {
 /// How long all deltas took from the last start to the last end, and how long the starts took.
 fn measure(server: &AppServer, turns: usize, deltas: u64) -> Outcome<(Duration, Duration)> {
     tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-        let config: CodexConfig = server.config().merge_above(usize::MAX).stream_limit(usize::MAX);
+        let config: CodexConfig = server.config().coalesce_above(usize::MAX).stream_limit(usize::MAX);
         let codex = AsyncCodex::with_config(config);
         let mut threads = Vec::new();
         for _ in 0..turns {
@@ -76,7 +76,7 @@ fn measure(server: &AppServer, turns: usize, deltas: u64) -> Outcome<(Duration, 
                 while let Some(event) = events.next().await {
                     let event = event?;
                     if let Notification::AgentMessageDelta(_) = &event {
-                        seen += merged_count(&event);
+                        seen += coalesced_count(&event);
                     }
                 }
                 Ok::<u64, openai_codex::Error>(seen)

@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use openai_codex::types::TurnStatus;
-use openai_codex::{ApprovalMode, AsyncCodex, Sandbox, merged_count};
+use openai_codex::{ApprovalMode, AsyncCodex, Sandbox, coalesced_count};
 use openai_codex_testkit::{ModelReply, ScriptedModel};
 use tokio::task::JoinSet;
 
@@ -54,7 +54,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             let (mut seen, mut text) = (0, String::new());
             while let Some(event) = events.next().await {
                 let event = event?;
-                seen += merged_count(&event);
+                seen += coalesced_count(&event);
                 if let openai_codex::Notification::AgentMessageDelta(delta) = event {
                     text += &delta.delta;
                 }

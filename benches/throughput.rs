@@ -69,7 +69,7 @@ fn rate(took: Duration) -> u64 {
 
 /// No merging: every delta is an event, however slow its consumer.
 fn every_delta(server: &AppServer) -> CodexConfig {
-    server.config().merge_above(usize::MAX).stream_limit(usize::MAX)
+    server.config().coalesce_above(usize::MAX).stream_limit(usize::MAX)
 }
 
 fn blocking(server: &AppServer) -> Result<Duration, Box<dyn std::error::Error>> {

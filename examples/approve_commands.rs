@@ -32,7 +32,7 @@ fn approve(request: CommandApproval) -> io::Result<Decision> {
 fn main() -> openai_codex::Result<()> {
     let prompt = std::env::args().nth(1).unwrap_or_else(|| "Create the folder ~/from-the-agent.".into());
     let config = CodexConfig::new()
-        .handler_deadline(Duration::from_secs(300))
+        .handler_timeout(Duration::from_secs(300))
         .on_command_approval(approve)
         .on_file_change_approval(|_| FileChangeApprovalDecision::Decline);
     let codex = Codex::with_config(config)?;

@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "required": ["name", "metres"],
             "additionalProperties": false,
         }))
-        .deadline(Duration::from_secs(120)) // after it, the client interrupts the turn and this is an error
+        .timeout(Duration::from_secs(120)) // after it, the client interrupts the turn and this is an error
         .run()?;
 
     let mountain: Mountain = serde_json::from_str(&result.final_response.unwrap_or_default())?;

@@ -43,7 +43,7 @@ fn main() -> Result<()> {
 
     let review = thread
         .turn("Review the code in this folder: at most three findings.")
-        .deadline(Duration::from_secs(600))
+        .timeout(Duration::from_secs(600))
         .run_as::<Review>();
     match review {
         Ok(review) => {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Client, Source, VERSION};
+use crate::{PackageManager, Source, VERSION};
 
 /// Why this crate found or installed no runtime. The message says what failed, where, and what to do.
 #[derive(Debug)]
@@ -47,9 +47,9 @@ pub enum Error {
         reason: String,
     },
     /// Neither npm nor pip is installed, or the requested one is not.
-    NoClient {
+    NoPackageManager {
         /// The programs that were searched.
-        wanted: Vec<Client>,
+        wanted: Vec<PackageManager>,
         /// The folders that were searched.
         searched: Vec<PathBuf>,
     },
@@ -67,7 +67,7 @@ pub enum Error {
         /// The SHA-256 of the file.
         found: String,
         /// The package manager that installed it.
-        client: Client,
+        package_manager: PackageManager,
     },
     /// Another process held the install lock until the time was up.
     LockTimeout {
@@ -102,7 +102,7 @@ pub struct Place {
 #[non_exhaustive]
 pub struct ClientFailure {
     /// The package manager.
-    pub client: Client,
+    pub package_manager: PackageManager,
     /// The command.
     pub command: String,
     /// The exit status, or that the time was up.
@@ -169,8 +169,8 @@ impl fmt::Display for Error {
                  (0700), or set CODEX_RUNTIME_CACHE to another folder",
                 path.display()
             ),
-            Self::NoClient { wanted, searched } => {
-                let wanted: Vec<_> = wanted.iter().map(|client| client.programs()).collect();
+            Self::NoPackageManager { wanted, searched } => {
+                let wanted: Vec<_> = wanted.iter().map(|package_manager| package_manager.programs()).collect();
                 write!(f, "cannot install codex {VERSION}: cannot find {}", wanted.join(" or "))?;
                 if searched.is_empty() {
                     f.write_str("; PATH names no absolute folder")?;
@@ -195,10 +195,10 @@ impl fmt::Display for Error {
                      environment variable CODEX_BIN to a codex program.",
                 )
             }
-            Self::HashMismatch { file, expected, found, client } => write!(
+            Self::HashMismatch { file, expected, found, package_manager } => write!(
                 f,
-                "{client} installed a `{file}` that is not codex {VERSION}: its SHA-256 is {found}, expected {expected}. The install was deleted. \
-                 Check which registry {client} uses; do not run programs from it."
+                "{package_manager} installed a `{file}` that is not codex {VERSION}: its SHA-256 is {found}, expected {expected}. The install was deleted. \
+                 Check which registry {package_manager} uses; do not run programs from it."
             ),
             Self::LockTimeout { path, waited } => write!(
                 f,
@@ -217,7 +217,7 @@ impl fmt::Display for Error {
 
 impl fmt::Display for ClientFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: `{}` {}", self.client, self.command, self.reason)?;
+        write!(f, "{}: `{}` {}", self.package_manager, self.command, self.reason)?;
         for line in self.output_tail.lines() {
             write!(f, "\n    | {line}")?;
         }

@@ -7,10 +7,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::cache::{self, Cache};
-use crate::client::Client;
 use crate::environment::Environment;
 use crate::error::{ClientFailure, Error, unsupported};
 use crate::locate::Runtime;
+use crate::package_manager::PackageManager;
 use crate::pin::{self, Pin};
 use crate::progress::{Progress, progress_to_stderr};
 use crate::staging::Staging;
@@ -46,7 +46,7 @@ pub fn install() -> Result<Runtime, Error> {
 #[must_use = "nothing happens before `install()`"]
 pub struct InstallOptions {
     environment: Environment,
-    client: Option<Client>,
+    package_manager: Option<PackageManager>,
     deadline: Duration,
     progress: Box<dyn FnMut(&Progress) + Send>,
     /// Replaces the recorded pin in tests.
@@ -63,7 +63,7 @@ impl fmt::Debug for InstallOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InstallOptions")
             .field("environment", &self.environment)
-            .field("client", &self.client)
+            .field("package_manager", &self.package_manager)
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
@@ -74,7 +74,7 @@ impl InstallOptions {
     pub fn new() -> Self {
         Self {
             environment: Environment::current(),
-            client: None,
+            package_manager: None,
             deadline: DEADLINE,
             progress: Box::new(|_| {}),
             pin: None,
@@ -95,8 +95,8 @@ impl InstallOptions {
     }
 
     /// Uses only this package manager. By default the crate tries npm first, and pip if npm is missing or fails.
-    pub fn client(mut self, client: Client) -> Self {
-        self.client = Some(client);
+    pub fn package_manager(mut self, package_manager: PackageManager) -> Self {
+        self.package_manager = Some(package_manager);
         self
     }
 
@@ -141,9 +141,9 @@ impl InstallOptions {
         cache::remove(&place)?;
         let staging =
             Staging::new(&cache.runtimes).map_err(|e| Error::io("create a folder in", &cache.runtimes, e))?;
-        let (client, brought) = self.bring(staging.path(), &pin, deadline)?;
+        let (package_manager, brought) = self.bring(staging.path(), &pin, deadline)?;
         (self.progress)(&Progress::Verifying);
-        verify(&brought, &pin, client)?;
+        verify(&brought, &pin, package_manager)?;
         marker::write(&brought)?;
         fs::rename(&brought, &place).map_err(|e| Error::io("move the install to", &place, e))?;
         (self.progress)(&Progress::Installed { dir: place.clone() });
@@ -153,25 +153,35 @@ impl InstallOptions {
     }
 
     /// Unpacks the runtime with a package manager, somewhere in `staging`.
-    fn bring(&mut self, staging: &Path, pin: &Pin, deadline: Instant) -> Result<(Client, PathBuf), Error> {
-        let wanted = self.client.map_or_else(|| vec![Client::Npm, Client::Pip], |client| vec![client]);
+    fn bring(
+        &mut self,
+        staging: &Path,
+        pin: &Pin,
+        deadline: Instant,
+    ) -> Result<(PackageManager, PathBuf), Error> {
+        let wanted = self.package_manager.map_or_else(
+            || vec![PackageManager::Npm, PackageManager::Pip],
+            |package_manager| vec![package_manager],
+        );
         let mut failures = Vec::new();
-        for &client in &wanted {
-            let folder = staging.join(client.to_string());
-            client.prepare(pin, &folder)?;
-            for mut command in client.commands(&self.environment, pin, &folder) {
-                match self.run(client, &mut command, staging, deadline) {
+        for &package_manager in &wanted {
+            let folder = staging.join(package_manager.to_string());
+            package_manager.prepare(pin, &folder)?;
+            for mut command in package_manager.commands(&self.environment, pin, &folder) {
+                match self.run(package_manager, &mut command, staging, deadline) {
                     Ok(()) => {
-                        let brought = client.installed(pin, &folder);
+                        let brought = package_manager.installed(pin, &folder);
                         if brought.is_dir() {
-                            return Ok((client, brought));
+                            return Ok((package_manager, brought));
                         }
                         let package = brought.strip_prefix(&folder).unwrap_or(&brought).display();
                         let reason = format!("succeeded without installing `{package}`");
-                        failures.push(self.failure(client, &command, reason, String::new()));
+                        failures.push(self.failure(package_manager, &command, reason, String::new()));
                     }
-                    Err((_, output)) if client.is_absence(&output) => continue,
-                    Err((reason, output)) => failures.push(self.failure(client, &command, reason, output)),
+                    Err((_, output)) if package_manager.is_absence(&output) => continue,
+                    Err((reason, output)) => {
+                        failures.push(self.failure(package_manager, &command, reason, output))
+                    }
                 }
                 break;
             }
@@ -180,7 +190,7 @@ impl InstallOptions {
             }
         }
         if failures.is_empty() {
-            Err(Error::NoClient { wanted, searched: self.environment.search_path() })
+            Err(Error::NoPackageManager { wanted, searched: self.environment.search_path() })
         } else {
             Err(Error::ClientsFailed { failures })
         }
@@ -189,15 +199,19 @@ impl InstallOptions {
     /// Runs one command. On failure returns the reason and the output.
     fn run(
         &mut self,
-        client: Client,
+        package_manager: PackageManager,
         command: &mut Command,
         staging: &Path,
         deadline: Instant,
     ) -> Result<(), (String, String)> {
-        (self.progress)(&Progress::Started { client });
+        (self.progress)(&Progress::Started { package_manager });
         let start = Instant::now();
         let mut tick = || {
-            (self.progress)(&Progress::Running { client, elapsed: start.elapsed(), bytes: size(staging) });
+            (self.progress)(&Progress::Running {
+                package_manager,
+                elapsed: start.elapsed(),
+                bytes: size(staging),
+            });
         };
         match child::run(command, deadline, TICK, &mut tick) {
             Ok(outcome) => match outcome.status {
@@ -214,15 +228,15 @@ impl InstallOptions {
 
     fn failure(
         &mut self,
-        client: Client,
+        package_manager: PackageManager,
         command: &Command,
         reason: String,
         output_tail: String,
     ) -> ClientFailure {
-        (self.progress)(&Progress::Failed { client, reason: reason.clone() });
+        (self.progress)(&Progress::Failed { package_manager, reason: reason.clone() });
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let command = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-        ClientFailure { client, command, reason, output_tail }
+        ClientFailure { package_manager, command, reason, output_tail }
     }
 }
 

@@ -45,14 +45,14 @@
 mod cache;
 #[cfg(feature = "install")]
 mod child;
-mod client;
 mod environment;
 mod error;
 #[cfg(feature = "install")]
 mod install;
-mod launcher;
 mod locate;
 mod marker;
+mod npm_shim;
+mod package_manager;
 mod pin;
 #[cfg(feature = "install")]
 mod progress;
@@ -64,12 +64,12 @@ mod verify;
 #[cfg(all(test, unix, feature = "install"))]
 mod tests;
 
-pub use client::Client;
 pub use environment::Environment;
 pub use error::{ClientFailure, Error, Place};
 #[cfg(feature = "install")]
 pub use install::{InstallOptions, install};
 pub use locate::{Runtime, Source, locate, managed_dir};
+pub use package_manager::PackageManager;
 pub use pin::VERSION;
 #[cfg(feature = "install")]
 pub use progress::{Progress, progress_to_stderr};

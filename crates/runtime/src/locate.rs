@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::cache::Cache;
 use crate::environment::{Environment, is_executable};
 use crate::error::{Error, Place, unsupported};
-use crate::launcher::{Launcher, bundled_path_dir, look_behind};
+use crate::npm_shim::{Launcher, bundled_path_dir, look_behind};
 use crate::pin::{self, Pin};
 use crate::{VERSION, marker};
 

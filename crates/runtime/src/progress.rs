@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Client, VERSION};
+use crate::{PackageManager, VERSION};
 
 /// A step of an install. Its text fits a status line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,12 +16,12 @@ pub enum Progress {
     /// A package manager started.
     Started {
         /// The package manager.
-        client: Client,
+        package_manager: PackageManager,
     },
     /// A package manager is running. Sent about once a second.
     Running {
         /// The package manager.
-        client: Client,
+        package_manager: PackageManager,
         /// How long it has been running.
         elapsed: Duration,
         /// How many bytes it has written. npm unpacks while it downloads; pip downloads first.
@@ -30,7 +30,7 @@ pub enum Progress {
     /// A package manager failed; the next one follows.
     Failed {
         /// The package manager.
-        client: Client,
+        package_manager: PackageManager,
         /// How it ended.
         reason: String,
     },
@@ -47,13 +47,13 @@ impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Waiting => f.write_str("waiting for another process that installs the codex runtime"),
-            Self::Started { client } => {
-                write!(f, "installing codex {VERSION} with {client} (about 160 MB to download)")
+            Self::Started { package_manager } => {
+                write!(f, "installing codex {VERSION} with {package_manager} (about 160 MB to download)")
             }
-            Self::Running { client, elapsed, bytes } => {
-                write!(f, "{client}: {} MB written, {} s", bytes / 1_000_000, elapsed.as_secs())
+            Self::Running { package_manager, elapsed, bytes } => {
+                write!(f, "{package_manager}: {} MB written, {} s", bytes / 1_000_000, elapsed.as_secs())
             }
-            Self::Failed { client, reason } => write!(f, "{client} {reason}"),
+            Self::Failed { package_manager, reason } => write!(f, "{package_manager} {reason}"),
             Self::Verifying => f.write_str("checking hashes"),
             Self::Installed { dir } => write!(f, "codex {VERSION} is in {}", dir.display()),
         }

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::client::Client;
 use crate::error::Error;
+use crate::package_manager::PackageManager;
 use crate::pin::Pin;
 
 /// Compares every program of `install` with the pin.
-pub(crate) fn verify(install: &Path, pin: &Pin, client: Client) -> Result<(), Error> {
+pub(crate) fn verify(install: &Path, pin: &Pin, package_manager: PackageManager) -> Result<(), Error> {
     for (file, expected) in &pin.programs {
         let path = install.join(file);
         let found = sha256(&path).map_err(|e| Error::io("read", path, e))?;
@@ -20,7 +20,7 @@ pub(crate) fn verify(install: &Path, pin: &Pin, client: Client) -> Result<(), Er
                 file: file.clone(),
                 expected: expected.clone(),
                 found,
-                client,
+                package_manager,
             });
         }
     }

@@ -8,19 +8,21 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use openai_codex_runtime::{
-    Client, Environment, InstallOptions, Progress, Source, VERSION, locate, managed_dir,
+    Environment, InstallOptions, PackageManager, Progress, Source, VERSION, locate, managed_dir,
 };
 use tempfile::TempDir;
 
-/// Installs into an empty cache with the programs of `PATH`, expects that only `client` does it, and checks the result.
-fn installs(path: OsString, client: Client) {
+/// Installs into an empty cache with the programs of `PATH`, expects that only `package manager` does it, and checks the result.
+fn installs(path: OsString, package_manager: PackageManager) {
     let cache = TempDir::new().unwrap();
     let without_path = Environment::empty().set("CODEX_RUNTIME_CACHE", cache.path());
     let runtime = InstallOptions::new()
         .environment(without_path.clone().set("PATH", path))
         .progress(move |step| {
             eprintln!("{step}");
-            assert!(!matches!(step, Progress::Started { client: started } if *started != client));
+            assert!(
+                !matches!(step, Progress::Started { package_manager: started } if *started != package_manager)
+            );
         })
         .install()
         .unwrap();
@@ -47,7 +49,7 @@ fn version(program: &Path) -> String {
 #[test]
 #[ignore = "downloads; `cargo xtask test-installs` runs it"]
 fn npm_installs_the_pinned_runtime() {
-    installs(std::env::var_os("PATH").unwrap_or_default(), Client::Npm);
+    installs(std::env::var_os("PATH").unwrap_or_default(), PackageManager::Npm);
 }
 
 #[test]
@@ -56,7 +58,7 @@ fn pip_installs_the_pinned_runtime_if_npm_is_missing() {
     let python = python();
     let bin = TempDir::new().unwrap();
     std::os::unix::fs::symlink(&python, bin.path().join("python3")).unwrap();
-    installs(bin.path().into(), Client::Pip);
+    installs(bin.path().into(), PackageManager::Pip);
 }
 
 /// The interpreter itself: a version manager's shim would need the rest of `PATH`.

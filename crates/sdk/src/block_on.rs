@@ -88,7 +88,7 @@ pub(crate) fn next_within<T>(
         Some(item) => item.transpose(),
         None => {
             let message = format!("nothing has come within {timeout:?}");
-            Err(late(Error::new(ErrorKind::DeadlineExceeded, message)))
+            Err(late(Error::new(ErrorKind::Timeout, message)))
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::background::until;
 
 /// Tells when the answer to a request of the server is no longer wanted: the server has resolved it otherwise, its turn
-/// has ended, its deadline has passed, or the connection has gone. What is answered then goes nowhere.
+/// has ended, its timeout has passed, or the connection has gone. What is answered then goes nowhere.
 #[derive(Clone, Debug)]
 pub struct Cancellation(watch::Receiver<bool>);
 

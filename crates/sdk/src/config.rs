@@ -1,5 +1,4 @@
-//! How a client finds, starts and greets the runtime.
-
+/// How a client finds, starts and greets the runtime.
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -9,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connection::backlog::Limits;
-use crate::dispatch::handler_set::Layer;
+use crate::dispatch::handler_set::HandlerSet;
 use crate::error::{Error, Result};
 use crate::handler::closures::closure_setters;
-use crate::options::method_class::{ClassDeadlines, MethodClass};
+use crate::options::method_class::{ClassTimeouts, MethodClass};
 use crate::options::restart_policy::RestartPolicy;
 use crate::options::trace_context::{TraceContext, TraceSource};
 use crate::process::before_spawn::BeforeSpawn;
@@ -47,13 +46,13 @@ pub struct CodexConfig {
     pub(crate) client_title: String,
     pub(crate) client_version: String,
     pub(crate) experimental_api: bool,
-    pub(crate) start_deadline: Duration,
-    pub(crate) request_deadlines: ClassDeadlines,
-    pub(crate) handler_deadline: Duration,
-    pub(crate) close_deadline: Duration,
-    pub(crate) turn_silence: Duration,
+    pub(crate) start_timeout: Duration,
+    pub(crate) request_timeouts: ClassTimeouts,
+    pub(crate) handler_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) turn_idle_timeout: Duration,
     pub(crate) restart: Option<RestartPolicy>,
-    pub(crate) layer: Layer,
+    pub(crate) layer: HandlerSet,
     pub(crate) limits: Limits,
     pub(crate) wire_log: Option<WireLog>,
     pub(crate) trace_context: Option<TraceSource>,
@@ -73,14 +72,14 @@ impl CodexConfig {
             client_title: "Codex Rust SDK".into(),
             client_version: env!("CARGO_PKG_VERSION").into(),
             experimental_api: true,
-            start_deadline: Duration::from_secs(30),
-            request_deadlines: ClassDeadlines::default(),
-            handler_deadline: Duration::from_secs(600),
-            close_deadline: Duration::from_secs(6),
-            turn_silence: Duration::from_secs(120),
+            start_timeout: Duration::from_secs(30),
+            request_timeouts: ClassTimeouts::default(),
+            handler_timeout: Duration::from_secs(600),
+            close_timeout: Duration::from_secs(6),
+            turn_idle_timeout: Duration::from_secs(120),
             restart: None,
-            layer: Layer::default(),
-            limits: Limits { merge_above: 48 << 20, stream: 256 << 20 },
+            layer: HandlerSet::default(),
+            limits: Limits { coalesce_above: 48 << 20, stream: 256 << 20 },
             wire_log: None,
             trace_context: None,
         }
@@ -171,7 +170,7 @@ impl CodexConfig {
     /// stay alive as long as the runtime, and must end when its standard input is closed.
     ///
     /// The hook runs on a thread of its own. Its error or panic fails the start with
-    /// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn), and its time counts against [`start_deadline`](Self::start_deadline).
+    /// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn), and its time counts against [`start_timeout`](Self::start_timeout).
     /// A runtime of unknown version (a build of one's own) is not asked for its schema if there is a hook, so options that
     /// depend on the version are refused.
     ///
@@ -221,35 +220,35 @@ impl CodexConfig {
     }
 
     /// How long the runtime may take to start and to answer `initialize`; 30 seconds unless set. One that does not is
-    /// ended before the error comes, which can take the [`close_deadline`](Self::close_deadline) more.
-    pub fn start_deadline(mut self, deadline: Duration) -> Self {
-        self.start_deadline = deadline;
+    /// ended before the error comes, which can take the [`close_timeout`](Self::close_timeout) more.
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.start_timeout = timeout;
         self
     }
 
     /// How long any request may wait for its answer, whatever its class, in place of what was set for classes before.
-    /// Unless set, each method has the deadline of its [class](Self::class_deadline).
-    pub fn request_deadline(mut self, deadline: Duration) -> Self {
-        self.request_deadlines = ClassDeadlines::all(deadline);
+    /// Unless set, each method has the timeout of its [class](Self::class_timeout).
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeouts = ClassTimeouts::all(timeout);
         self
     }
 
     /// How long the requests of one class of methods may wait for their answers: unless set, 30 seconds for quick ones, 5
-    /// minutes for those that load or contact something, and no deadline for those that last as long as the work they
+    /// minutes for those that load or contact something, and no timeout for those that last as long as the work they
     /// start; see [`guide::timeouts`](crate::guide::timeouts). `Duration::MAX` is none. What is bounded is the wait:
     /// the server may carry a request out that nobody waits for any more. A
-    /// [`request_deadline`](Self::request_deadline) that is set later replaces this.
+    /// [`request_timeout`](Self::request_timeout) that is set later replaces this.
     ///
     /// ```
     /// use std::time::Duration;
     /// use openai_codex::{CodexConfig, MethodClass};
     ///
     /// // Waits an hour for a command of `command/exec`, and no longer.
-    /// let config = CodexConfig::new().class_deadline(MethodClass::Lasting, Duration::from_secs(3600));
+    /// let config = CodexConfig::new().class_timeout(MethodClass::Lasting, Duration::from_secs(3600));
     /// # let _ = config;
     /// ```
-    pub fn class_deadline(mut self, class: MethodClass, deadline: Duration) -> Self {
-        self.request_deadlines.set(class, deadline);
+    pub fn class_timeout(mut self, class: MethodClass, timeout: Duration) -> Self {
+        self.request_timeouts.set(class, timeout);
         self
     }
 
@@ -258,15 +257,15 @@ impl CodexConfig {
     /// a termination signal, after another it is killed, and the rest is for the kill to show. The runtime itself needs a
     /// tenth of a second. Before that, what was queued has half a second to be written. No effect with a transport of
     /// one's own, which has no process.
-    pub fn close_deadline(mut self, deadline: Duration) -> Self {
-        self.close_deadline = deadline;
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
         self
     }
 
     /// How long a handler may take to answer a request of the server, from its arrival; 10 minutes unless set. Then the
     /// server gets an error, and the handler's [`Cancellation`](crate::Cancellation) happens.
-    pub fn handler_deadline(mut self, deadline: Duration) -> Self {
-        self.handler_deadline = deadline;
+    pub fn handler_timeout(mut self, timeout: Duration) -> Self {
+        self.handler_timeout = timeout;
         self
     }
 
@@ -275,16 +274,16 @@ impl CodexConfig {
     /// set. Only if the server says that the turn is over, or does not answer, the turn ends here too, with
     /// [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost). It is never started again. Zero turns this off; anything else is
     /// at least a second.
-    pub fn turn_silence(mut self, silence: Duration) -> Self {
-        self.turn_silence = silence;
+    pub fn turn_idle_timeout(mut self, silence: Duration) -> Self {
+        self.turn_idle_timeout = silence;
         self
     }
 
     /// How many bytes of events may wait for slow consumers, on all turns together, before deltas are merged; 48 MiB
-    /// unless set. A merged event has the text of all its deltas, unchanged; [`merged_count`](crate::merged_count) tells
+    /// unless set. A merged event has the text of all its deltas, unchanged; [`coalesced_count`](crate::coalesced_count) tells
     /// how many they were. Deltas of different items may then change places between two other events.
-    pub fn merge_above(mut self, bytes: usize) -> Self {
-        self.limits.merge_above = bytes;
+    pub fn coalesce_above(mut self, bytes: usize) -> Self {
+        self.limits.coalesce_above = bytes;
         self
     }
 
@@ -348,7 +347,7 @@ impl CodexConfig {
             config_overrides: &self.config_overrides,
             cwd: self.cwd.as_deref(),
             env: &self.env,
-            close_deadline: self.close_deadline,
+            close_timeout: self.close_timeout,
             is_hooked: self.before_spawn.is_some(),
         }
     }

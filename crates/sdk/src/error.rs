@@ -61,8 +61,8 @@ pub enum ErrorKind {
     Closed,
     /// The client has started its runtime in another process, of which this one is a fork. Make a new client here.
     Forked,
-    /// No answer within the deadline.
-    DeadlineExceeded,
+    /// No answer within the timeout.
+    Timeout,
     /// The answer came, but is not what the protocol says.
     Decode,
     /// JSON-RPC -32700: the server could not parse the request.

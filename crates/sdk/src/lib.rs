@@ -19,7 +19,6 @@
 pub(crate) mod account;
 pub(crate) mod background;
 pub(crate) mod block_on;
-pub(crate) mod by_id;
 pub(crate) mod cancellation;
 pub(crate) mod client;
 pub(crate) mod codec;
@@ -32,6 +31,7 @@ pub(crate) mod error;
 pub mod fuzzing;
 pub mod guide;
 pub(crate) mod handler;
+pub(crate) mod id_map;
 pub(crate) mod io;
 pub(crate) mod json_scan;
 pub(crate) mod models;
@@ -98,7 +98,7 @@ pub use crate::tool::call::ToolCall;
 pub use crate::tool::definition::Tool;
 pub use crate::tool::output::{IntoToolOutput, Json, ToolOutput};
 pub use crate::tool::reply::{IntoToolReply, ToolReply};
-pub use crate::turn::coalesced::merged_count;
+pub use crate::turn::coalesced::coalesced_count;
 pub use crate::turn::handles::AsyncTurnHandle;
 #[cfg(feature = "blocking")]
 pub use crate::turn::handles::TurnHandle;

@@ -7,15 +7,15 @@ use openai_codex_protocol::types::ModelListParams;
 
 use crate::error::Result;
 use crate::paging::lists;
-use crate::session::supervisor::Core;
-use crate::session::thread_state::Opened;
+use crate::session::supervisor::ClientCore;
+use crate::session::thread_state::ThreadState;
 
 /// A builder for `model/list`; ends in `send` for one page, or in `pages` or `all` for the whole list. Whether hidden
 /// models are meant is always sent; what else is not set is the server's to choose.
 #[must_use = "nothing is asked until `send`, or a stream is read"]
 #[derive(Clone, Debug)]
 pub struct Models<C> {
-    core: Arc<Core>,
+    core: Arc<ClientCore>,
     params: ModelListParams,
     client: PhantomData<C>,
 }
@@ -23,7 +23,7 @@ pub struct Models<C> {
 lists!(Models, ModelList);
 
 impl<C> Models<C> {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
+    pub(crate) fn new(core: Arc<ClientCore>) -> Self {
         Self { core, params: ModelListParams::new().include_hidden(false), client: PhantomData }
     }
 
@@ -49,7 +49,7 @@ impl<C> Models<C> {
         Ok(self.params)
     }
 
-    fn thread(&self) -> Option<Arc<Opened>> {
+    fn thread(&self) -> Option<Arc<ThreadState>> {
         None
     }
 }

@@ -16,8 +16,8 @@ use openai_codex_protocol::{ClientRequest, methods};
 
 use crate::codec::decode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::supervisor::Core;
-use crate::session::thread_state::Opened;
+use crate::session::supervisor::ClientCore;
+use crate::session::thread_state::ThreadState;
 use crate::session::unused_thread::is_unused;
 
 /// A request whose answer is a page of a longer list: [`methods::ThreadList`], [`methods::ThreadTurnsList`],
@@ -76,7 +76,7 @@ type Fetched<R> = (<R as ClientRequest>::Params, Result<<R as ClientRequest>::Re
 
 /// What is to come of a listing.
 enum State<R: Paged> {
-    Ask(R::Params),
+    IncomingRequest(R::Params),
     Waiting(Pin<Box<dyn Future<Output = Fetched<R>> + Send>>),
     /// The options were unusable, or the server leads in a circle.
     Failed(Error),
@@ -89,8 +89,8 @@ enum State<R: Paged> {
 /// item.
 #[must_use = "nothing is asked until `next`"]
 pub struct AsyncPages<R: Paged> {
-    core: Arc<Core>,
-    thread: Option<Arc<Opened>>,
+    core: Arc<ClientCore>,
+    thread: Option<Arc<ThreadState>>,
     /// The cursor of the page that is asked for.
     cursor: Option<String>,
     cursors: SeenCursors,
@@ -105,8 +105,12 @@ const NO_ENTRIES: &str = r#"{"data":[]}"#;
 type Prepare<R> = fn(&mut <R as ClientRequest>::Params, &InitializeResponse);
 
 impl<R: Paged> AsyncPages<R> {
-    pub(crate) fn new(core: Arc<Core>, params: Result<R::Params>, thread: Option<Arc<Opened>>) -> Self {
-        let state = params.map_or_else(State::Failed, State::Ask);
+    pub(crate) fn new(
+        core: Arc<ClientCore>,
+        params: Result<R::Params>,
+        thread: Option<Arc<ThreadState>>,
+    ) -> Self {
+        let state = params.map_or_else(State::Failed, State::IncomingRequest);
         Self { core, thread, cursor: None, cursors: SeenCursors::default(), prepare: |_, _| (), state }
     }
 
@@ -133,7 +137,7 @@ impl<R: Paged> AsyncPages<R> {
             match std::mem::replace(&mut self.state, State::Done) {
                 State::Done => return Poll::Ready(None),
                 State::Failed(error) => return Poll::Ready(Some(Err(error))),
-                State::Ask(mut params) => {
+                State::IncomingRequest(mut params) => {
                     let (core, thread) = (self.core.clone(), self.thread.clone());
                     let prepare = self.prepare;
                     self.state = State::Waiting(Box::pin(async move {
@@ -188,7 +192,7 @@ impl<R: Paged> AsyncPages<R> {
         }
         self.cursor = Some(cursor.to_owned());
         R::set_cursor(&mut params, cursor.to_owned());
-        self.state = State::Ask(params);
+        self.state = State::IncomingRequest(params);
     }
 }
 
@@ -297,7 +301,7 @@ macro_rules! blocking {
             /// Waits for the next item, at most `timeout`. `Ok(None)` after the last.
             ///
             /// # Errors
-            /// [`ErrorKind::DeadlineExceeded`] when the time is up: a request under way goes on, and so does the
+            /// [`ErrorKind::Timeout`] when the time is up: a request under way goes on, and so does the
             /// listing. Any other error is its last word.
             #[inline]
             pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<R::$item>> {

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::connection::redactor::Secrets;
+use crate::connection::redactor::Redactor;
 use crate::transport::frames::{BoxFuture, FrameReader, FrameWriter, Transport};
 
 /// Writes everything that crosses the wire to a file, for reports of bugs; see
@@ -116,7 +116,7 @@ struct State {
 
 impl Recorder {
     /// The same transport, with all that passes it written down.
-    pub(crate) fn attach(self: &Arc<Self>, transport: Transport, secrets: &Arc<Secrets>) -> Transport {
+    pub(crate) fn attach(self: &Arc<Self>, transport: Transport, secrets: &Arc<Redactor>) -> Transport {
         let (log, secrets) = (self, secrets);
         Transport::new(
             Logged { inner: transport.reader, log: log.clone(), secrets: secrets.clone() },
@@ -124,7 +124,7 @@ impl Recorder {
         )
     }
 
-    fn record(&self, secrets: &Secrets, direction: &'static str, frames: &[Bytes]) {
+    fn record(&self, secrets: &Redactor, direction: &'static str, frames: &[Bytes]) {
         let ms = self.ms();
         let mut lines = String::new();
         for frame in frames {
@@ -193,7 +193,7 @@ impl Serialize for Line {
 struct Logged<T> {
     inner: T,
     log: Arc<Recorder>,
-    secrets: Arc<Secrets>,
+    secrets: Arc<Redactor>,
 }
 
 impl FrameReader for Logged<Box<dyn FrameReader>> {
@@ -274,7 +274,7 @@ mod tests {
         let recorder = log.open().unwrap();
         for n in 0..10 {
             recorder.record(
-                &Secrets::default(),
+                &Redactor::default(),
                 "sent",
                 &[Bytes::from(format!("{{\"n\":{n},\"text\":\"{}\"}}", "x".repeat(60)))],
             );

@@ -2,7 +2,7 @@
 
 mod support;
 
-use openai_codex::{Codex, Notification, merged_count};
+use openai_codex::{Codex, Notification, coalesced_count};
 use openai_codex_testkit::Script;
 use openai_codex_testkit::app_server::Pour;
 use support::Server;
@@ -42,7 +42,7 @@ fn a_consumer_that_stalls_costs_the_text_of_its_deltas_and_loses_none_of_it() {
             let event = event.unwrap();
             let Notification::AgentMessageDelta(delta) = &event else { continue };
             events += 1;
-            deltas += merged_count(&event);
+            deltas += coalesced_count(&event);
             length += delta.delta.len();
             whole &= delta.delta.as_bytes().chunks(text.len()).all(|chunk| chunk == text.as_bytes());
         }

@@ -36,7 +36,7 @@ names! {
     ToolCall, ToolCallRequest, ToolOutput, ToolReply, TraceContext, TurnHandle, TurnInput, TurnStart,
     TurnStream, TypedResult, UndecodableNotification, UnknownNotification, Usage, UserInputRequest,
     Verdict, WaitError, WireLog, app_server, guide, is_retryable_error, leaks, mcp, testing_guide,
-    merged_count, methods, model, retry_on_overload, retry_on_overload_async, runtime, schemars,
+    coalesced_count, methods, model, retry_on_overload, retry_on_overload_async, runtime, schemars,
     tool, transport, types,
 }
 

@@ -70,8 +70,8 @@ fn a_malformed_line_is_reported_and_the_rest_goes_on() {
 
 async fn runs_into_its_deadline(codex: AsyncCodex) {
     let thread = codex.thread_start().send().await.unwrap();
-    let error = thread.turn("hi").deadline(Duration::from_millis(100)).run().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+    let error = thread.turn("hi").timeout(Duration::from_millis(100)).run().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     codex.close().await.unwrap();
 }
 

@@ -72,7 +72,7 @@ impl Home {
     }
 
     /// A fake package manager on `PATH`. The script has the usual tools and counts its runs.
-    pub(super) fn client(&self, name: &str, body: &str) {
+    pub(super) fn package_manager(&self, name: &str, body: &str) {
         let runs = self.path(format!("runs-of-{name}"));
         script(
             &self.bin().join(name),

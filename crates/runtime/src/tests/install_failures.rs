@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use super::fixture::{Home, mode, npm_brings};
-use crate::{Client, Environment, Error};
+use crate::{Environment, Error, PackageManager};
 
 /// Expects a failed install that leaves nothing that is or looks like an install.
 fn fails(home: &Home, options: crate::InstallOptions) -> Error {
@@ -18,7 +18,7 @@ fn fails(home: &Home, options: crate::InstallOptions) -> Error {
 fn missing_npm_and_pip_are_an_error() {
     let home = Home::new();
     let error = fails(&home, home.options());
-    assert!(matches!(error, Error::NoClient { .. }), "{error:?}");
+    assert!(matches!(error, Error::NoPackageManager { .. }), "{error:?}");
     let error = error.to_string();
     for part in ["cannot find npm or pip", &home.bin().display().to_string(), "Install Node.js", "CODEX_BIN"]
     {
@@ -29,9 +29,9 @@ fn missing_npm_and_pip_are_an_error() {
 #[test]
 fn a_python_without_pip_counts_as_missing_pip() {
     let home = Home::new();
-    home.client("python3", "echo 'No module named pip' >&2; exit 1");
+    home.package_manager("python3", "echo 'No module named pip' >&2; exit 1");
     let error = fails(&home, home.options());
-    assert!(matches!(error, Error::NoClient { .. }), "{error:?}");
+    assert!(matches!(error, Error::NoPackageManager { .. }), "{error:?}");
 }
 
 #[test]
@@ -52,11 +52,14 @@ fn a_missing_home_is_an_error() {
 #[test]
 fn if_both_package_managers_fail_both_are_quoted() {
     let home = Home::new();
-    home.client("npm", "echo 'npm error code E404' >&2; exit 3");
-    home.client("python3", "echo 'no matching distribution'; exit 4");
+    home.package_manager("npm", "echo 'npm error code E404' >&2; exit 3");
+    home.package_manager("python3", "echo 'no matching distribution'; exit 4");
     let error = fails(&home, home.options());
     let Error::ClientsFailed { failures } = &error else { panic!("{error:?}") };
-    assert_eq!([failures[0].client, failures[1].client], [Client::Npm, Client::Pip]);
+    assert_eq!(
+        [failures[0].package_manager, failures[1].package_manager],
+        [PackageManager::Npm, PackageManager::Pip]
+    );
     let error = error.to_string();
     for part in
         ["npm error code E404", "exit status: 3", "no matching distribution", "exit status: 4", "npm ci"]
@@ -68,7 +71,7 @@ fn if_both_package_managers_fail_both_are_quoted() {
 #[test]
 fn only_the_end_of_a_long_output_is_quoted() {
     let home = Home::new();
-    home.client("npm", "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; exit 1");
+    home.package_manager("npm", "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; exit 1");
     let error = fails(&home, home.options());
     let Error::ClientsFailed { failures } = &error else { panic!("{error:?}") };
     assert!(failures[0].output_tail.ends_with("line 2999") && failures[0].output_tail.len() <= 4096);
@@ -77,7 +80,7 @@ fn only_the_end_of_a_long_output_is_quoted() {
 #[test]
 fn a_package_manager_that_installs_nothing_is_an_error() {
     let home = Home::new();
-    home.client("npm", "exit 0");
+    home.package_manager("npm", "exit 0");
     let error = fails(&home, home.options()).to_string();
     assert!(error.contains("without installing `node_modules/@openai/codex-"), "{error}");
 }
@@ -93,12 +96,14 @@ fn a_package_manager_that_cannot_start_is_an_error() {
 #[test]
 fn a_wrong_hash_is_an_error() {
     let home = Home::new();
-    home.client("npm", &npm_brings());
-    home.client("python3", "exit 1");
+    home.package_manager("npm", &npm_brings());
+    home.package_manager("python3", "exit 1");
     let mut options = home.options();
     options.pin.as_mut().unwrap().programs[0].1 = "0".repeat(64);
     let error = fails(&home, options);
-    assert!(matches!(&error, Error::HashMismatch { file, client: Client::Npm, .. } if file == "bin/codex"));
+    assert!(
+        matches!(&error, Error::HashMismatch { file, package_manager: PackageManager::Npm, .. } if file == "bin/codex")
+    );
     assert!(error.to_string().contains(&"0".repeat(64)), "{error}");
     assert_eq!(home.runs("python3"), 0, "a wrong hash must not fall back to pip");
 }
@@ -106,7 +111,7 @@ fn a_wrong_hash_is_an_error() {
 #[test]
 fn a_missing_program_in_the_package_is_an_error() {
     let home = Home::new();
-    home.client("npm", &npm_brings());
+    home.package_manager("npm", &npm_brings());
     let mut options = home.options();
     options.pin.as_mut().unwrap().programs.push(("bin/other".to_owned(), String::new()));
     let error = fails(&home, options);
@@ -128,7 +133,7 @@ fn a_held_lock_times_out() {
 #[test]
 fn a_folder_that_others_may_write_to_is_refused() {
     let home = Home::new();
-    home.client("npm", &npm_brings());
+    home.package_manager("npm", &npm_brings());
     fs::create_dir_all(home.runtimes()).unwrap();
     mode(&home.cache().join("openai-codex"), 0o777);
     let error = fails(&home, home.options());
@@ -175,7 +180,7 @@ fn a_cache_that_cannot_be_created_is_an_error() {
 #[test]
 fn a_callback_that_panics_leaves_nothing() {
     let home = Home::new();
-    home.client("npm", &npm_brings());
+    home.package_manager("npm", &npm_brings());
     let options = home.options().progress(|_| panic!("the caller's own fault"));
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| options.install()));
     assert!(outcome.is_err());

@@ -3,7 +3,7 @@
 mod fixture;
 mod install;
 mod install_failures;
-mod launcher;
 mod locate;
+mod npm_shim;
 mod pin;
 mod processes;

@@ -45,7 +45,10 @@ fn child_process() {
 /// An npm that reports its start, and does `then` when the test lets it go on.
 fn client_that_waits(home: &Home, then: &str) -> (std::path::PathBuf, std::path::PathBuf) {
     let (started, go_on) = (home.fifo("started"), home.fifo("go-on"));
-    home.client("npm", &format!(": > '{}'\nread line < '{}'\n{}", started.display(), go_on.display(), then));
+    home.package_manager(
+        "npm",
+        &format!(": > '{}'\nread line < '{}'\n{}", started.display(), go_on.display(), then),
+    );
     (started, go_on)
 }
 
@@ -104,7 +107,7 @@ fn a_killed_process_leaves_nothing_that_looks_like_an_install() {
     // Ends the package manager of the killed process.
     fs::write(&go_on, "go\n").unwrap();
 
-    home.client("npm", &npm_brings());
+    home.package_manager("npm", &npm_brings());
     home.options().install().unwrap();
     assert_eq!((home.leftovers().len(), home.place().join("bin/codex").is_file()), (0, true));
 }
@@ -114,7 +117,10 @@ fn at_the_time_limit_the_package_manager_and_its_children_are_killed() {
     let home = Home::new();
     let alive = home.fifo("alive");
     // Both hold the pipe open for writing, and neither ends by itself.
-    home.client("npm", &format!("exec 3> '{}'\nsleep 1000 &\necho working\nwait\n", alive.display()));
+    home.package_manager(
+        "npm",
+        &format!("exec 3> '{}'\nsleep 1000 &\necho working\nwait\n", alive.display()),
+    );
     let (opened, open) = mpsc::channel();
     let reader = std::thread::spawn(move || {
         let mut pipe = File::open(&alive).unwrap();

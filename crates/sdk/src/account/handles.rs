@@ -27,7 +27,7 @@ macro_rules! login_handles {
             /// clone, and any number of times. A login that failed or was canceled is no error: `success` is false,
             /// and `error` says why.
             ///
-            /// There is no deadline, because a person is at work; [`wait_timeout`](Self::wait_timeout) has one. The
+            /// There is no timeout, because a person is at work; [`wait_timeout`](Self::wait_timeout) has one. The
             /// server may end a login by itself that takes too long. Cancel-safe.
             ///
             /// # Errors
@@ -39,7 +39,7 @@ macro_rules! login_handles {
             /// [`wait`](Self::wait), at most this long. The login goes on when the time is up.
             ///
             /// # Errors
-            /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up; otherwise as
+            /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when the time is up; otherwise as
             /// [`wait`](Self::wait).
             pub async fn wait_timeout(&self, timeout: Duration) -> Result<AccountLoginCompletedNotification> {
                 self.login.wait_timeout(timeout).await
@@ -76,7 +76,7 @@ macro_rules! login_handles {
             /// clone, and any number of times. A login that failed or was canceled is no error: `success` is false,
             /// and `error` says why.
             ///
-            /// There is no deadline, because a person is at work; [`wait_timeout`](Self::wait_timeout) has one. The
+            /// There is no timeout, because a person is at work; [`wait_timeout`](Self::wait_timeout) has one. The
             /// server may end a login by itself that takes too long.
             ///
             /// # Errors
@@ -89,7 +89,7 @@ macro_rules! login_handles {
             /// [`wait`](Self::wait), at most this long. The login goes on when the time is up.
             ///
             /// # Errors
-            /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up; otherwise as
+            /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when the time is up; otherwise as
             /// [`wait`](Self::wait).
             #[inline]
             pub fn wait_timeout(&self, timeout: Duration) -> Result<AccountLoginCompletedNotification> {

@@ -47,7 +47,7 @@ impl Login {
             biased;
             end = self.wait() => end,
             () = self.session.connection.sleep(timeout) => Err(Error::new(
-                ErrorKind::DeadlineExceeded,
+                ErrorKind::Timeout,
                 format!("the login was not completed within {timeout:?}; it goes on: wait again, or cancel it"),
             )
             .with_method(COMPLETED)),

@@ -8,19 +8,19 @@ use openai_codex_protocol::types::{GetAccountParams, GetAccountResponse};
 
 use crate::error::Result;
 use crate::session::clients::AsyncCodex;
-use crate::session::supervisor::Core;
+use crate::session::supervisor::ClientCore;
 
 /// A builder for `account/read`; ends in `send`.
 #[must_use = "nothing is read until `send`"]
 #[derive(Clone, Debug)]
 pub struct AccountRead<C> {
-    core: Arc<Core>,
+    core: Arc<ClientCore>,
     refresh_token: bool,
     client: PhantomData<C>,
 }
 
 impl<C> AccountRead<C> {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
+    pub(crate) fn new(core: Arc<ClientCore>) -> Self {
         Self { core, refresh_token: false, client: PhantomData }
     }
 

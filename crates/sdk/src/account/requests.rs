@@ -12,9 +12,9 @@ use crate::account::handles::{AsyncChatgptLoginHandle, AsyncDeviceCodeLoginHandl
 use crate::account::login::Login;
 use crate::codec::{decode, encode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::supervisor::Core;
+use crate::session::supervisor::ClientCore;
 
-pub(crate) async fn api_key(core: &Arc<Core>, key: String) -> Result<()> {
+pub(crate) async fn api_key(core: &Arc<ClientCore>, key: String) -> Result<()> {
     if key.trim().is_empty() {
         return Err(
             Error::invalid_input("the API key is empty").with_method(methods::AccountLoginStart::METHOD)
@@ -28,7 +28,7 @@ pub(crate) async fn api_key(core: &Arc<Core>, key: String) -> Result<()> {
     }
 }
 
-pub(crate) async fn chatgpt(core: &Arc<Core>) -> Result<AsyncChatgptLoginHandle> {
+pub(crate) async fn chatgpt(core: &Arc<ClientCore>) -> Result<AsyncChatgptLoginHandle> {
     let (started, login) = start(core, ChatgptLoginAccountParams::new().into()).await?;
     match started {
         LoginAccountResponse::Chatgpt(started) => {
@@ -38,7 +38,7 @@ pub(crate) async fn chatgpt(core: &Arc<Core>) -> Result<AsyncChatgptLoginHandle>
     }
 }
 
-pub(crate) async fn device_code(core: &Arc<Core>) -> Result<AsyncDeviceCodeLoginHandle> {
+pub(crate) async fn device_code(core: &Arc<ClientCore>) -> Result<AsyncDeviceCodeLoginHandle> {
     let (started, login) = start(core, ChatgptDeviceCodeLoginAccountParams::new().into()).await?;
     match started {
         LoginAccountResponse::ChatgptDeviceCode(started) => Ok(AsyncDeviceCodeLoginHandle::new(
@@ -50,9 +50,9 @@ pub(crate) async fn device_code(core: &Arc<Core>) -> Result<AsyncDeviceCodeLogin
     }
 }
 
-/// Starts a login; with the server's answer, what makes the login of its id.
+/// PendingTurns a login; with the server's answer, what makes the login of its id.
 async fn start(
-    core: &Arc<Core>,
+    core: &Arc<ClientCore>,
     params: LoginAccountParams,
 ) -> Result<(LoginAccountResponse, impl FnOnce(String) -> Login)> {
     let session = core.session().await?;
@@ -68,10 +68,10 @@ fn other_login() -> Error {
         .with_method(methods::AccountLoginStart::METHOD)
 }
 
-pub(crate) async fn logout(core: &Arc<Core>) -> Result<()> {
+pub(crate) async fn logout(core: &Arc<ClientCore>) -> Result<()> {
     core.session().await?.call::<methods::AccountLogout>(&(), None).await.map(drop)
 }
 
-pub(crate) async fn rate_limits(core: &Arc<Core>) -> Result<GetAccountRateLimitsResponse> {
+pub(crate) async fn rate_limits(core: &Arc<ClientCore>) -> Result<GetAccountRateLimitsResponse> {
     core.session().await?.call::<methods::AccountRateLimitsRead>(&None, None).await
 }

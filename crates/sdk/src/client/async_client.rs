@@ -15,7 +15,7 @@ use crate::models::Models;
 use crate::session::clients::AsyncCodex;
 use crate::session::events::AsyncEvents;
 use crate::session::runtime::Session;
-use crate::session::supervisor::Core;
+use crate::session::supervisor::ClientCore;
 use crate::thread::archive;
 use crate::thread::fork::ThreadFork;
 use crate::thread::handles::AsyncThread;
@@ -25,31 +25,31 @@ use crate::thread::start::ThreadStart;
 use crate::transport::frames::Transport;
 
 impl AsyncCodex {
-    /// A client with the default configuration. Starts nothing.
+    /// A client with the default configuration. PendingTurns nothing.
     #[expect(clippy::new_without_default, reason = "a client is made on purpose, as with `Codex::new`")]
     pub fn new() -> Self {
         Self::with_config(CodexConfig::new())
     }
 
-    /// A client with a configuration, which is checked at the start. Starts nothing.
+    /// A client with a configuration, which is checked at the start. PendingTurns nothing.
     pub fn with_config(config: CodexConfig) -> Self {
-        Self { core: Core::new(config, None) }
+        Self { core: ClientCore::new(config, None) }
     }
 
     /// A client of a server that is already reachable over `transport`. What the configuration says about processes
     /// is not used.
     pub fn with_transport(config: CodexConfig, transport: Transport) -> Self {
-        Self { core: Core::new(config, Some(transport)) }
+        Self { core: ClientCore::new(config, Some(transport)) }
     }
 
-    /// Starts the runtime, or a [new one](CodexConfig::restart) for one that was lost, and does the handshake. Idempotent,
+    /// PendingTurns the runtime, or a [new one](CodexConfig::restart) for one that was lost, and does the handshake. Idempotent,
     /// and implied by the first call of anything else.
     ///
     /// Never downloads a runtime: see [`runtime`](crate::runtime).
     ///
     /// # Errors
     /// No usable runtime or configuration; a program that is not a Codex runtime; no answer to `initialize` within
-    /// [`CodexConfig::start_deadline`]. The client can then be started again, unless it was made with a transport,
+    /// [`CodexConfig::start_timeout`]. The client can then be started again, unless it was made with a transport,
     /// which is used up.
     pub async fn start(&self) -> Result<()> {
         self.session().await.map(drop)
@@ -67,7 +67,7 @@ impl AsyncCodex {
         self.core.runtime_pid()
     }
 
-    /// Starts a thread: a builder for `thread/start`.
+    /// PendingTurns a thread: a builder for `thread/start`.
     pub fn thread_start(&self) -> ThreadStart<Self> {
         ThreadStart::new(self.core.clone())
     }
@@ -181,7 +181,7 @@ impl AsyncCodex {
     /// ```
     ///
     /// # Errors
-    /// The server's error answer; an answer that cannot be decoded; none within the deadline; a lost connection.
+    /// The server's error answer; an answer that cannot be decoded; none within the timeout; a lost connection.
     pub async fn request<R: ClientRequest>(&self, params: R::Params) -> Result<R::Response> {
         self.session().await?.call::<R>(&params, None).await
     }
@@ -198,7 +198,7 @@ impl AsyncCodex {
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     ///
     /// # Errors
-    /// A runtime that could not be reaped within [`CodexConfig::close_deadline`], six seconds unless set.
+    /// A runtime that could not be reaped within [`CodexConfig::close_timeout`], six seconds unless set.
     pub async fn close(&self) -> Result<()> {
         self.core.close().await
     }

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::models::Models;
 use crate::session::clients::Codex;
 use crate::session::events::Events;
-use crate::session::supervisor::Core;
+use crate::session::supervisor::ClientCore;
 use crate::thread::archive;
 use crate::thread::fork::ThreadFork;
 use crate::thread::handles::Thread;
@@ -26,7 +26,7 @@ use crate::thread::start::ThreadStart;
 use crate::transport::frames::Transport;
 
 impl Codex {
-    /// Starts a runtime with the default configuration and does the handshake.
+    /// PendingTurns a runtime with the default configuration and does the handshake.
     ///
     /// Never downloads a runtime: see [`runtime`](crate::runtime).
     ///
@@ -36,13 +36,13 @@ impl Codex {
         Self::with_config(CodexConfig::new())
     }
 
-    /// Starts a runtime and does the handshake.
+    /// PendingTurns a runtime and does the handshake.
     ///
     /// # Errors
     /// No usable runtime or configuration; a program that is not a Codex runtime; no answer to `initialize` within
-    /// [`CodexConfig::start_deadline`].
+    /// [`CodexConfig::start_timeout`].
     pub fn with_config(config: CodexConfig) -> Result<Self> {
-        Self::from_core(Core::new(config, None))
+        Self::from_core(ClientCore::new(config, None))
     }
 
     /// Connects to a server that is already reachable over `transport`, and does the handshake. What the
@@ -51,7 +51,7 @@ impl Codex {
     /// # Errors
     /// As [`with_config`](Self::with_config).
     pub fn with_transport(config: CodexConfig, transport: Transport) -> Result<Self> {
-        Self::from_core(Core::new(config, Some(transport)))
+        Self::from_core(ClientCore::new(config, Some(transport)))
     }
 
     /// The server's answer to `initialize`; that of the latest runtime, where there was more than one.
@@ -66,7 +66,7 @@ impl Codex {
         self.core.runtime_pid()
     }
 
-    /// Starts a thread: a builder for `thread/start`.
+    /// PendingTurns a thread: a builder for `thread/start`.
     pub fn thread_start(&self) -> ThreadStart<Self> {
         ThreadStart::new(self.core.clone())
     }
@@ -186,7 +186,7 @@ impl Codex {
     /// ```
     ///
     /// # Errors
-    /// The server's error answer; an answer that cannot be decoded; none within the deadline; a lost connection.
+    /// The server's error answer; an answer that cannot be decoded; none within the timeout; a lost connection.
     #[inline]
     pub fn request<R: ClientRequest>(&self, params: R::Params) -> Result<R::Response> {
         wait(async { self.core.session().await?.call::<R>(&params, None).await })
@@ -205,7 +205,7 @@ impl Codex {
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     ///
     /// # Errors
-    /// A runtime that could not be reaped within [`CodexConfig::close_deadline`], six seconds unless set.
+    /// A runtime that could not be reaped within [`CodexConfig::close_timeout`], six seconds unless set.
     pub fn close(&self) -> Result<()> {
         wait(self.core.close())
     }

@@ -7,7 +7,7 @@ use crate::handler::request::HandlerRequest;
 use crate::session::clients::AsyncCodex;
 #[cfg(feature = "blocking")]
 use crate::session::clients::Codex;
-use crate::session::supervisor::Core;
+use crate::session::supervisor::ClientCore;
 use crate::tool::call::ToolCall;
 
 impl<P> HandlerRequest<P> {
@@ -29,8 +29,8 @@ impl<P> HandlerRequest<P> {
         Codex::from_core(self.core()?)
     }
 
-    fn core(&self) -> Result<Arc<Core>> {
-        let client = self.context.client.upgrade().and_then(|client| client.downcast::<Core>().ok());
+    fn core(&self) -> Result<Arc<ClientCore>> {
+        let client = self.context.client.upgrade().and_then(|client| client.downcast::<ClientCore>().ok());
         client.ok_or_else(|| {
             Error::new(ErrorKind::Closed, "the client that was asked has gone").with_method(self.method())
         })

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use openai_codex_protocol::Notification;
 
-use crate::connection::coalesce::Merged;
-use crate::connection::event_batch::OfTurn;
+use crate::connection::coalesce::Coalesced;
+use crate::connection::event_batch::TurnEvents;
 use crate::connection::frame_queue::{Event, FrameQueue};
 
 /// From how much text on a backlog is worth merging.
@@ -17,7 +17,7 @@ const WORTHWHILE: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Undelivered bytes of a connection above which deltas merge.
-    pub(crate) merge_above: usize,
+    pub(crate) coalesce_above: usize,
     /// Undelivered bytes of a stream above which it is given up.
     pub(crate) stream: usize,
 }
@@ -48,7 +48,7 @@ impl Budget {
 #[derive(Default)]
 pub(crate) struct Backlog {
     /// Apart, since only slow consumers have any.
-    merged: Option<Box<Merged>>,
+    merged: Option<Box<Coalesced>>,
     /// What came since.
     recent: FrameQueue,
     charge: Option<Charge>,
@@ -103,7 +103,7 @@ impl Backlog {
     }
 
     /// Puts events behind those that are here; false if the backlog is then too long.
-    pub(crate) fn append(&mut self, events: OfTurn<'_, '_>) -> bool {
+    pub(crate) fn append(&mut self, events: TurnEvents<'_, '_>) -> bool {
         events.for_each(|event| self.recent.push(event));
         self.settle()
     }
@@ -119,9 +119,9 @@ impl Backlog {
         let bytes = self.bytes();
         let Some(charge) = &mut self.charge else { return true };
         charge.set(bytes);
-        let Limits { merge_above, stream } = charge.budget.limits;
+        let Limits { coalesce_above, stream } = charge.budget.limits;
         let much =
-            self.recent.bytes() > WORTHWHILE && charge.budget.used.load(Ordering::Relaxed) > merge_above;
+            self.recent.bytes() > WORTHWHILE && charge.budget.used.load(Ordering::Relaxed) > coalesce_above;
         if much || bytes > stream {
             let recent = std::mem::take(&mut self.recent);
             let merged = self.merged.get_or_insert_default();

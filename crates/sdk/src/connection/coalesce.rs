@@ -27,7 +27,7 @@ static KEYS: LazyLock<Vec<(NotificationKind, MergeKey)>> = LazyLock::new(|| {
 
 /// Events in order, with the deltas of one stream merged where no other event comes between them.
 #[derive(Default)]
-pub(crate) struct Merged {
+pub(crate) struct Coalesced {
     events: VecDeque<Entry>,
     /// How many events were taken, so that indices into `events` can be kept.
     taken: usize,
@@ -46,7 +46,7 @@ struct Entry {
     count: u64,
 }
 
-impl Merged {
+impl Coalesced {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -112,12 +112,12 @@ mod tests {
         json!({"threadId": "t", "turnId": "u", "itemId": item, "delta": text}).to_string()
     }
 
-    fn push(merged: &mut Merged, delta: &str) {
+    fn push(merged: &mut Coalesced, delta: &str) {
         merged.push(Event::of("item/agentMessage/delta", Some(delta), ""));
     }
 
     /// What comes out: item, text and count of deltas, and the method of anything else.
-    fn drain(merged: &mut Merged) -> Vec<(String, String, u64)> {
+    fn drain(merged: &mut Coalesced) -> Vec<(String, String, u64)> {
         std::iter::from_fn(|| merged.pop(true))
             .map(|event| match event {
                 Notification::AgentMessageDelta(delta) => {
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_stream_of_deltas_is_one_text_with_their_count() {
-        let mut merged = Merged::default();
+        let mut merged = Coalesced::default();
         let texts = ["a\"b", "\\", "\u{1F600}", "\n\u{7}", "", "ä"];
         texts.iter().for_each(|text| push(&mut merged, &delta("i", text)));
         assert_eq!(drain(&mut merged), [("i".to_owned(), texts.concat(), 6)]);
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn streams_are_told_apart_and_nothing_merges_across_another_event() {
-        let mut merged = Merged::default();
+        let mut merged = Coalesced::default();
         for delta in [delta("i", "1"), delta("j", "x"), delta("i", "2")] {
             push(&mut merged, &delta);
         }
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_merged_event_does_not_grow_without_end() {
-        let mut merged = Merged::default();
+        let mut merged = Coalesced::default();
         let piece = "x".repeat(1_000);
         (0..1_000).for_each(|_| push(&mut merged, &delta("i", &piece)));
         let seen = drain(&mut merged);
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_was_taken_is_not_merged_with() {
-        let mut merged = Merged::default();
+        let mut merged = Coalesced::default();
         push(&mut merged, &delta("i", "1"));
         merged.pop(true).unwrap();
         push(&mut merged, &delta("i", "2"));
@@ -177,7 +177,7 @@ mod tests {
         let half = delta("i", "x").replace("\"x\"", r#""\ud83d""#);
         let other = delta("i", "x").replace("\"x\"", "7");
         for odd in [half, other] {
-            let mut merged = Merged::default();
+            let mut merged = Coalesced::default();
             push(&mut merged, &delta("i", "1"));
             push(&mut merged, &odd);
             push(&mut merged, &delta("i", "2"));

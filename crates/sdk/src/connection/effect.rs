@@ -8,10 +8,10 @@ use tokio::sync::{oneshot, watch};
 
 use crate::cancellation::Signal;
 use crate::connection::frame_queue::OwnedEvent;
-use crate::connection::turn_log::TurnLog;
-use crate::dispatch::handler_set::Layer;
+use crate::connection::turn_subscription::TurnSubscription;
+use crate::dispatch::handler_set::HandlerSet;
 use crate::error::Error;
-use crate::handler::incoming_request::Ask;
+use crate::handler::incoming_request::IncomingRequest;
 
 /// The answer to a request: the JSON text of its `result`.
 pub(crate) type Answer = Result<String, Error>;
@@ -23,7 +23,7 @@ pub(crate) struct Waiter {
     pub(crate) method: Arc<str>,
     pub(crate) thread_id: Option<Arc<str>>,
     /// The handlers of the thread that the answer tells of.
-    pub(crate) opens: Option<Layer>,
+    pub(crate) opens: Option<HandlerSet>,
 }
 
 /// What the caller has to do after a call into the router, in order.
@@ -33,14 +33,14 @@ pub(crate) enum Effect {
     Resolve(Waiter, Answer),
     /// Wake consumers.
     Wake(Vec<Waker>),
-    /// Ask the handlers about a request of the server.
-    Serve(Arc<Ask>),
+    /// Call the handlers for a request of the server.
+    Serve(Arc<IncomingRequest>),
     /// Answer a request of the server as before.
     Repeat(Bytes),
     /// Tell a handler that its answer is no longer wanted; with the request, if the server has yet to be told something.
-    Cancel(Signal, Option<Arc<Ask>>),
+    Cancel(Signal, Option<Arc<IncomingRequest>>),
     /// A thread has been opened, and these are its handlers.
-    Bind(Box<str>, Layer),
+    Bind(Box<str>, HandlerSet),
     /// The server has let go of a thread.
     Unloaded(Box<str>),
     /// A thread was closed, and so are those that descend from it.
@@ -52,11 +52,11 @@ pub(crate) enum Effect {
     /// Let those who follow a turn know that it is over, and which of its commands still run.
     TurnOver(watch::Sender<Phase>, Arc<[Box<str>]>),
     /// Keep the time limits of a turn, which has its id now.
-    Limit(Arc<TurnLog>),
+    Limit(Arc<TurnSubscription>),
     /// End a turn that has used more than its budget.
-    Exceeded(Arc<TurnLog>),
+    Exceeded(Arc<TurnSubscription>),
     /// Look after a turn whose thread has gone idle, or was closed, without the turn's end.
-    Suspect(Watched),
+    Suspect(WatchedTurn),
     /// Tell the handles of a login how it ended.
     EndLogin(Ending, LoginEnd),
 }
@@ -73,7 +73,7 @@ pub(crate) enum Phase {
 
 /// A turn that somebody waits for, as it was at a moment.
 #[derive(Debug)]
-pub(crate) struct Watched {
+pub(crate) struct WatchedTurn {
     pub(crate) turn_id: Arc<str>,
     pub(crate) thread_id: Arc<str>,
     /// How many events of it were seen.

@@ -39,12 +39,12 @@ pub(crate) struct Route<'a> {
     pub(crate) thread_id: Option<Cow<'a, str>>,
     pub(crate) turn_id: Option<Cow<'a, str>>,
     /// Apart, since hardly any message has any.
-    pub(crate) kin: Option<Box<Kin<'a>>>,
+    pub(crate) kin: Option<Box<Relations<'a>>>,
 }
 
 /// What a message tells of threads and turns that work for others.
 #[derive(Debug, Default)]
-pub(crate) struct Kin<'a> {
+pub(crate) struct Relations<'a> {
     /// The turn that a starting turn works for; its own id where it works for none.
     pub(crate) root_turn_id: Option<Cow<'a, str>>,
     /// The thread that has spawned the thread.

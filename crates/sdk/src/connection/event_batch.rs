@@ -19,7 +19,7 @@ const ROOM: usize = 1024;
 /// in one: a turn's own memory, last touched thousands of events ago, is looked at once for all of its events, and what
 /// each event looks at is small and close together.
 #[derive(Debug, Default)]
-pub(crate) struct Staged<'a> {
+pub(crate) struct EventBatch<'a> {
     events: Vec<Link<'a>>,
     /// In the order of their first events.
     chains: Vec<Chain>,
@@ -49,14 +49,14 @@ struct Chain {
 
 /// The events of a turn.
 #[derive(Clone, Debug)]
-pub(crate) struct OfTurn<'s, 'a> {
+pub(crate) struct TurnEvents<'s, 'a> {
     events: &'s [Link<'a>],
     next: usize,
     left: usize,
     of_child: bool,
 }
 
-impl OfTurn<'_, '_> {
+impl TurnEvents<'_, '_> {
     /// So many of the events, the first ones.
     pub(crate) fn first(mut self, length: usize) -> Self {
         self.left = self.left.min(length);
@@ -70,7 +70,7 @@ impl OfTurn<'_, '_> {
     }
 }
 
-impl<'a> Iterator for OfTurn<'_, 'a> {
+impl<'a> Iterator for TurnEvents<'_, 'a> {
     type Item = Event<'a>;
 
     fn next(&mut self) -> Option<Event<'a>> {
@@ -85,9 +85,9 @@ impl<'a> Iterator for OfTurn<'_, 'a> {
     }
 }
 
-impl ExactSizeIterator for OfTurn<'_, '_> {}
+impl ExactSizeIterator for TurnEvents<'_, '_> {}
 
-impl<'a> Staged<'a> {
+impl<'a> EventBatch<'a> {
     /// With room for so many events of so many turns.
     pub(crate) fn with_capacity(events: usize, turns: usize) -> Self {
         // What clearing costs grows with the room.
@@ -102,9 +102,9 @@ impl<'a> Staged<'a> {
 
     /// The events of a queue, all as those of one turn.
     pub(crate) fn of_queue(queue: &'a FrameQueue) -> Self {
-        let mut staged = Self::default();
-        queue.iter().for_each(|event| staged.push("", event));
-        staged
+        let mut batch = Self::default();
+        queue.iter().for_each(|event| batch.push("", event));
+        batch
     }
 
     #[inline]
@@ -138,16 +138,16 @@ impl<'a> Staged<'a> {
     }
 
     /// The turns and the events of each.
-    pub(crate) fn by_turn(&self) -> impl Iterator<Item = (&str, OfTurn<'_, 'a>)> {
+    pub(crate) fn by_turn(&self) -> impl Iterator<Item = (&str, TurnEvents<'_, 'a>)> {
         self.chains.iter().map(|Chain { id, first, length, .. }| {
             let turn_id = from_utf8(&self.ids[id.clone()]).unwrap_or_default();
-            (turn_id, OfTurn { events: &self.events, next: *first, left: *length, of_child: false })
+            (turn_id, TurnEvents { events: &self.events, next: *first, left: *length, of_child: false })
         })
     }
 
     /// All events, of whatever turns, as those of one.
-    pub(crate) fn of_one(&self) -> OfTurn<'_, 'a> {
-        OfTurn { events: &self.events, next: 0, left: self.events.len(), of_child: false }
+    pub(crate) fn of_one(&self) -> TurnEvents<'_, 'a> {
+        TurnEvents { events: &self.events, next: 0, left: self.events.len(), of_child: false }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -164,17 +164,17 @@ mod tests {
 
     #[test]
     fn each_turn_has_its_events_in_order() {
-        let mut staged = Staged::with_capacity(0, 0);
+        let mut batch = EventBatch::with_capacity(0, 0);
         for _ in 0..2 {
             for (turn, text) in [("u", "1"), ("v", "2"), ("", "3"), ("v", "4"), ("u", "5"), ("u", "6")] {
-                staged.push(turn, Event { kind: None, text, of_child: false });
+                batch.push(turn, Event { kind: None, text, of_child: false });
             }
-            let texts = |events: OfTurn<'_, 'static>| events.map(|event| event.text).collect::<Vec<_>>();
+            let texts = |events: TurnEvents<'_, 'static>| events.map(|event| event.text).collect::<Vec<_>>();
             let seen: Vec<_> =
-                staged.by_turn().map(|(turn, events)| (turn, events.len(), texts(events))).collect();
+                batch.by_turn().map(|(turn, events)| (turn, events.len(), texts(events))).collect();
             assert_eq!(seen, [("u", 3, vec!["1", "5", "6"]), ("v", 2, vec!["2", "4"]), ("", 1, vec!["3"])]);
-            staged.clear();
-            assert!(staged.by_turn().next().is_none());
+            batch.clear();
+            assert!(batch.by_turn().next().is_none());
         }
     }
 }

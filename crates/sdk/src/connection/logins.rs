@@ -12,12 +12,12 @@ use crate::error::Error;
 use crate::json_scan::text_member;
 
 /// How many early ends are kept, the latest ones. There is one for each login, and few logins start at once.
-const EARLY: usize = 64;
+const MAX_EARLY_ENDS: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Logins {
     /// Those whose answer has not come, by the id of the request.
-    starts: Vec<(i64, Ending)>,
+    pending_turns: Vec<(i64, Ending)>,
     /// Ends that may be of one of those, by the id of the login.
     early: VecDeque<(String, OwnedEvent)>,
     /// Those that wait for a person, by the id of the login.
@@ -29,7 +29,7 @@ impl Logins {
     pub(crate) fn begin(&mut self, request: i64, ending: Ending) {
         // Whose handles have all gone.
         self.running.retain(|(_, ending)| !ending.is_closed());
-        self.starts.push((request, ending));
+        self.pending_turns.push((request, ending));
     }
 
     /// The answer to a request has come; other requests than those of logins are nothing to do with it.
@@ -48,8 +48,8 @@ impl Logins {
     }
 
     fn take(&mut self, request: i64) -> Option<Ending> {
-        let at = self.starts.iter().position(|(start, _)| *start == request)?;
-        Some(self.starts.swap_remove(at).1)
+        let at = self.pending_turns.iter().position(|(start, _)| *start == request)?;
+        Some(self.pending_turns.swap_remove(at).1)
     }
 
     /// Nobody waits for the answer to a request any more.
@@ -65,8 +65,8 @@ impl Logins {
         if let Some(at) = self.running.iter().position(|(running, _)| *running == login_id) {
             let (_, ending) = self.running.swap_remove(at);
             effects.push(Effect::EndLogin(ending, Ok(event.to_owned())));
-        } else if !self.starts.is_empty() {
-            if self.early.len() == EARLY {
+        } else if !self.pending_turns.is_empty() {
+            if self.early.len() == MAX_EARLY_ENDS {
                 self.early.pop_front();
             }
             self.early.push_back((login_id, event.to_owned()));
@@ -75,7 +75,7 @@ impl Logins {
 
     /// The connection has ended, and all logins with it.
     pub(crate) fn fail(&mut self, error: &Error, effects: &mut Vec<Effect>) {
-        for (_, ending) in self.starts.drain(..) {
+        for (_, ending) in self.pending_turns.drain(..) {
             effects.push(Effect::EndLogin(ending, Err(error.clone())));
         }
         for (_, ending) in self.running.drain(..) {
@@ -86,7 +86,7 @@ impl Logins {
 
     /// Early ends are for the starts that are under way; with none of those they are nobody's.
     fn forget_early(&mut self) {
-        if self.starts.is_empty() {
+        if self.pending_turns.is_empty() {
             self.early.clear();
         }
     }
@@ -164,11 +164,11 @@ mod tests {
         complete(&mut logins, "early");
         assert!(logins.early.is_empty(), "no login was asked for");
         let abandoned = begin(&mut logins, 1);
-        (0..2 * EARLY).for_each(|n| complete(&mut logins, &n.to_string()));
-        assert_eq!(logins.early.len(), EARLY);
+        (0..2 * MAX_EARLY_ENDS).for_each(|n| complete(&mut logins, &n.to_string()));
+        assert_eq!(logins.early.len(), MAX_EARLY_ENDS);
         drop(abandoned);
         logins.abandon(1);
-        assert!(logins.early.is_empty() && logins.starts.is_empty());
+        assert!(logins.early.is_empty() && logins.pending_turns.is_empty());
         for request in 2..10 {
             drop(begin(&mut logins, request));
             answer(&mut logins, request, "dropped");

@@ -20,4 +20,4 @@ pub(crate) mod router;
 pub(crate) mod server_requests;
 pub(crate) mod thread_tree;
 pub(crate) mod turn_limits;
-pub(crate) mod turn_log;
+pub(crate) mod turn_subscription;

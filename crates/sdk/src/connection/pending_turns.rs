@@ -6,15 +6,15 @@ use std::sync::Arc;
 use openai_codex_protocol::NotificationKind;
 
 use crate::connection::frame_queue::{Event, FrameQueue};
-use crate::connection::turn_log::TurnLog;
+use crate::connection::turn_subscription::TurnSubscription;
 
 /// The starts of a connection, by the ids of their requests.
 #[derive(Debug, Default)]
-pub(crate) struct Starts(Vec<(i64, Start)>);
+pub(crate) struct PendingTurns(Vec<(i64, Start)>);
 
 #[derive(Debug)]
 pub(crate) struct Start {
-    pub(crate) log: Arc<TurnLog>,
+    pub(crate) log: Arc<TurnSubscription>,
     /// Whether the answer does not name the turn: it is the next that starts on the thread.
     unnamed: bool,
     /// The thread's turns since the request was registered: one of them belongs to the handle.
@@ -51,8 +51,8 @@ impl Start {
     }
 }
 
-impl Starts {
-    pub(crate) fn register(&mut self, id: i64, log: Arc<TurnLog>, unnamed: bool, since: u64) {
+impl PendingTurns {
+    pub(crate) fn register(&mut self, id: i64, log: Arc<TurnSubscription>, unnamed: bool, since: u64) {
         let early = Vec::new();
         self.0.push((id, Start { log, unnamed, early, since, abandoned: false, expired: false }));
     }
@@ -173,7 +173,7 @@ impl Starts {
     }
 
     /// Nobody waits any more for the turn of a compaction.
-    pub(crate) fn release(&mut self, log: &Arc<TurnLog>) {
+    pub(crate) fn release(&mut self, log: &Arc<TurnSubscription>) {
         self.0.retain(|(_, start)| !(start.unnamed && Arc::ptr_eq(&start.log, log)));
     }
 

@@ -14,15 +14,15 @@ use memchr::memmem;
 use serde_json::Value;
 
 /// What stands in the place of a secret.
-const SHOWN: &str = "<redacted>";
+const REPLACEMENT: &str = "<redacted>";
 /// How many secrets are remembered, the latest ones: a login replaces the one before.
-const REMEMBERED: usize = 16;
+const MAX_SECRETS: usize = 16;
 /// Anything shorter is no secret, and may well be a word of a message.
-const SHORTEST: usize = 8;
+const MIN_SECRET_BYTES: usize = 8;
 /// The members of a login's parameters that are secrets.
-const MEMBERS: [&str; 4] = ["apiKey", "accessToken", "secretAccessKey", "sessionToken"];
+const SECRET_MEMBERS: [&str; 4] = ["apiKey", "accessToken", "secretAccessKey", "sessionToken"];
 /// The notifications that report trouble; besides, there are error answers, and turns that end in failure.
-const REPORTS: [&str; 7] = [
+const REPORTING_METHODS: [&str; 7] = [
     "error",
     "warning",
     "configWarning",
@@ -33,7 +33,7 @@ const REPORTS: [&str; 7] = [
 ];
 
 #[derive(Default)]
-pub(crate) struct Secrets {
+pub(crate) struct Redactor {
     known: Mutex<VecDeque<Secret>>,
     /// Kept beside them so that the reader pays nothing as long as there are none.
     any: AtomicBool,
@@ -46,13 +46,13 @@ struct Secret {
 }
 
 /// Without the secrets.
-impl fmt::Debug for Secrets {
+impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secrets").finish_non_exhaustive()
+        f.debug_struct("Redactor").finish_non_exhaustive()
     }
 }
 
-impl Secrets {
+impl Redactor {
     fn known(&self) -> MutexGuard<'_, VecDeque<Secret>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -64,16 +64,16 @@ impl Secrets {
     /// Remembers the secrets among the members of an object that is about to be sent.
     pub(crate) fn learn(&self, sent: &str) {
         let Ok(Value::Object(members)) = serde_json::from_str(sent) else { return };
-        for name in MEMBERS {
+        for name in SECRET_MEMBERS {
             let Some(Value::String(plain)) = members.get(name) else { continue };
-            if plain.len() < SHORTEST {
+            if plain.len() < MIN_SECRET_BYTES {
                 continue;
             }
             let quoted = Value::from(plain.as_str()).to_string();
             let quoted = quoted.trim_matches('"').to_owned();
             let mut known = self.known();
             known.retain(|secret| secret.plain != *plain);
-            if known.len() == REMEMBERED {
+            if known.len() == MAX_SECRETS {
                 known.pop_front();
             }
             known.push_back(Secret { plain: plain.clone(), quoted });
@@ -132,7 +132,7 @@ fn report(message: &mut Value) -> Option<&mut Value> {
     match method {
         None => message.get_mut("error"),
         Some("turn/completed") => message.pointer_mut("/params/turn/error"),
-        Some(method) if REPORTS.contains(&method) => message.get_mut("params"),
+        Some(method) if REPORTING_METHODS.contains(&method) => message.get_mut("params"),
         Some(_) => None,
     }
 }
@@ -166,7 +166,7 @@ fn clean_text(known: &VecDeque<Secret>, text: &str) -> Option<String> {
         for form in [&secret.quoted, &secret.plain] {
             let current = clean.as_deref().unwrap_or(text);
             if current.contains(form.as_str()) {
-                clean = Some(current.replace(form.as_str(), SHOWN));
+                clean = Some(current.replace(form.as_str(), REPLACEMENT));
             }
         }
     }
@@ -178,7 +178,7 @@ fn replace(line: &[u8], secret: &[u8]) -> Vec<u8> {
     let mut rest = line;
     while let Some(at) = memmem::find(rest, secret) {
         clean.extend_from_slice(&rest[..at]);
-        clean.extend_from_slice(SHOWN.as_bytes());
+        clean.extend_from_slice(REPLACEMENT.as_bytes());
         rest = &rest[at + secret.len()..];
     }
     clean.extend_from_slice(rest);
@@ -192,15 +192,15 @@ mod tests {
 
     const KEY: &str = "sk-\"odd\\key";
 
-    fn secrets() -> Secrets {
-        let secrets = Secrets::default();
+    fn secrets() -> Redactor {
+        let secrets = Redactor::default();
         secrets.learn(&json!({"type": "apiKey", "apiKey": KEY}).to_string());
         secrets
     }
 
     #[test]
     fn a_secret_that_begins_like_another_leaves_nothing_of_it() {
-        let secrets = Secrets::default();
+        let secrets = Redactor::default();
         for key in ["sk-12345", "sk-123456789"] {
             secrets.learn(&json!({"type": "apiKey", "apiKey": key}).to_string());
         }
@@ -237,14 +237,14 @@ mod tests {
         for message in [delta, json!({"id": 1, "result": {"error": KEY}}), json!({"method": "error"})] {
             assert_eq!(cleaned(&message), None, "{message}");
         }
-        assert!(Secrets::default().clean(&[Bytes::from(KEY)]).is_none());
+        assert!(Redactor::default().clean(&[Bytes::from(KEY)]).is_none());
     }
 
     #[test]
     fn lines_that_are_no_messages_lose_it_too() {
         let line = [b"\xff ", KEY.as_bytes(), b" {"].concat();
         assert!(secrets().clean(&[Bytes::from(line)]).is_none(), "not as JSON has it");
-        let secrets = Secrets::default();
+        let secrets = Redactor::default();
         secrets.learn(r#"{"accessToken":"a-token-of-mine"}"#);
         let clean = secrets.clean(&[Bytes::from_static(b"\xff a-token-of-mine {a-token-of-mine")]);
         assert_eq!(&*clean.unwrap()[0], b"\xff <redacted> {<redacted>");
@@ -252,11 +252,11 @@ mod tests {
 
     #[test]
     fn a_word_is_no_secret_and_old_secrets_are_forgotten() {
-        let secrets = Secrets::default();
+        let secrets = Redactor::default();
         secrets.learn(r#"{"apiKey":"error"}"#);
         assert!(!secrets.any());
-        (0..2 * REMEMBERED).for_each(|n| secrets.learn(&format!(r#"{{"apiKey":"a-long-key-{n}"}}"#)));
-        assert_eq!(secrets.known().len(), REMEMBERED);
+        (0..2 * MAX_SECRETS).for_each(|n| secrets.learn(&format!(r#"{{"apiKey":"a-long-key-{n}"}}"#)));
+        assert_eq!(secrets.known().len(), MAX_SECRETS);
         assert!(!format!("{secrets:?}").contains("long"));
         secrets.learn("[]");
     }

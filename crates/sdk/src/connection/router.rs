@@ -16,21 +16,21 @@ use openai_codex_protocol::types::RequestId;
 use tokio::sync::watch;
 
 use crate::cancellation::Signal;
-use crate::connection::effect::{Effect, Phase, Waiter, Watched};
+use crate::connection::effect::{Effect, Phase, Waiter, WatchedTurn};
 use crate::connection::envelope::{
-    Incoming, Kin, Outcome, Route, command_item, is_active, resolved_request, started_turn, thread_of,
+    Incoming, Outcome, Relations, Route, command_item, is_active, resolved_request, started_turn, thread_of,
 };
-use crate::connection::event_batch::{OfTurn, Staged};
+use crate::connection::event_batch::{EventBatch, TurnEvents};
 use crate::connection::frame_queue::{Event, FrameQueue};
 use crate::connection::intent::Intent;
 use crate::connection::logins::Logins;
-use crate::connection::on_loss::Afterwards;
-use crate::connection::pending_turns::{Start, Starts};
-use crate::connection::server_requests::{Arrival, Asked};
-use crate::connection::thread_tree::Lineage;
-use crate::connection::turn_log::TurnLog;
+use crate::connection::on_loss::OnLoss;
+use crate::connection::pending_turns::{PendingTurns, Start};
+use crate::connection::server_requests::{Received, ServerRequests};
+use crate::connection::thread_tree::ThreadTree;
+use crate::connection::turn_subscription::TurnSubscription;
 use crate::error::{Error, ErrorKind};
-use crate::handler::incoming_request::Ask;
+use crate::handler::incoming_request::IncomingRequest;
 
 #[derive(Debug, Default)]
 pub(crate) struct Router {
@@ -38,24 +38,24 @@ pub(crate) struct Router {
     ticks: u64,
     /// By the ids of the requests, which grow.
     waiters: Vec<(i64, Waiter)>,
-    starts: Starts,
+    pending_turns: PendingTurns,
     /// Boxed, so that the table of many turns is small.
     turns: HashMap<Arc<str>, Box<Turn>, foldhash::fast::RandomState>,
     /// Turns whose ends were lost, the latest ones: the server may still run them.
     lost: VecDeque<Arc<str>>,
-    lineage: Lineage,
-    asked: Asked,
+    thread_tree: ThreadTree,
+    server_requests: ServerRequests,
     logins: Logins,
     failure: Option<Error>,
     /// What the error of a lost turn says on top.
     note: &'static str,
     wakers: Vec<Waker>,
     /// Logs of turns that have used more than their budget.
-    exceeded: Vec<Arc<TurnLog>>,
+    exceeded: Vec<Arc<TurnSubscription>>,
 }
 
 /// How many events are kept of a turn that nobody wants. It is a few that a sub-agent is ahead of the item that tells of it.
-const UNWANTED: u64 = 16;
+const MAX_UNCLAIMED_EVENTS: u64 = 16;
 
 impl Phase {
     pub(crate) fn has_begun(&self) -> bool {
@@ -76,7 +76,7 @@ struct Turn {
     id: Arc<str>,
     thread_id: Option<Arc<str>>,
     since: u64,
-    logs: Vec<Arc<TurnLog>>,
+    logs: Vec<Arc<TurnSubscription>>,
     /// How many events of it were seen.
     seen: u64,
     /// Whether a start was answered with it: the next one joins.
@@ -93,7 +93,7 @@ struct Turn {
     commands: Vec<Box<str>>,
     /// Its first events, if nobody wanted them: the item that makes it a sub-agent's may come after them. Boxed, since
     /// turns that somebody wants have none.
-    unwanted: Option<Box<FrameQueue>>,
+    unclaimed: Option<Box<FrameQueue>>,
 }
 
 impl Turn {
@@ -111,7 +111,7 @@ impl Turn {
             being_interrupted: false,
             phase: None,
             commands: Vec::new(),
-            unwanted: None,
+            unclaimed: None,
         }
     }
 
@@ -121,11 +121,11 @@ impl Turn {
     }
 
     /// Takes note of events that nobody wants, and keeps the first.
-    fn put_aside(&mut self, events: OfTurn<'_, '_>) {
+    fn put_aside(&mut self, events: TurnEvents<'_, '_>) {
         for event in events {
             self.seen += 1;
-            if !self.claimed && self.seen <= UNWANTED {
-                self.unwanted.get_or_insert_default().push(event);
+            if !self.claimed && self.seen <= MAX_UNCLAIMED_EVENTS {
+                self.unclaimed.get_or_insert_default().push(event);
             }
         }
     }
@@ -136,8 +136,8 @@ const RESTARTS: &str = "; the turn may have had effects and is not made again: r
                         The client starts a new runtime when it is next used";
 
 impl Router {
-    pub(crate) fn new(afterwards: Afterwards) -> Self {
-        let note = if afterwards == Afterwards::Over { "" } else { RESTARTS };
+    pub(crate) fn new(on_loss: OnLoss) -> Self {
+        let note = if on_loss == OnLoss::End { "" } else { RESTARTS };
         Self { note, ..Self::default() }
     }
 
@@ -172,15 +172,15 @@ impl Router {
         Ok(id)
     }
 
-    fn register_turn(&mut self, id: i64, log: Arc<TurnLog>, unnamed: bool) {
+    fn register_turn(&mut self, id: i64, log: Arc<TurnSubscription>, unnamed: bool) {
         let since = self.tick();
-        self.starts.register(id, log, unnamed, since);
+        self.pending_turns.register(id, log, unnamed, since);
     }
 
     /// Whether a turn runs on a thread, or is about to.
     pub(crate) fn is_busy(&self, thread_id: &str) -> bool {
         let mut running = self.turns.values().filter_map(|turn| turn.thread_id.as_deref());
-        self.starts.is_starting(thread_id) || running.any(|busy| busy == thread_id)
+        self.pending_turns.is_starting(thread_id) || running.any(|busy| busy == thread_id)
     }
 
     /// An id for a request whose answer nobody waits for.
@@ -215,7 +215,7 @@ impl Router {
     pub(crate) fn receive<'a>(
         &mut self,
         messages: impl IntoIterator<Item = (Incoming<'a>, &'a str)>,
-        staged: &mut Staged<'a>,
+        batch: &mut EventBatch<'a>,
         effects: &mut Vec<Effect>,
     ) {
         // What was read before the connection ended, and comes after it: everybody has been told.
@@ -223,14 +223,14 @@ impl Router {
             return;
         }
         for (incoming, frame) in messages {
-            self.route(incoming, frame, staged, effects);
+            self.route(incoming, frame, batch, effects);
         }
         self.wake(effects);
     }
 
     /// Gives staged events to the logs of their turns, and has their consumers woken.
-    pub(crate) fn deliver(&mut self, staged: &mut Staged<'_>, effects: &mut Vec<Effect>) {
-        self.hand_on(staged);
+    pub(crate) fn deliver(&mut self, batch: &mut EventBatch<'_>, effects: &mut Vec<Effect>) {
+        self.hand_on(batch);
         self.wake(effects);
     }
 
@@ -250,8 +250,8 @@ impl Router {
     /// Gives all staged events to their logs, and those of sub-agents' turns to the logs of the turns they work for.
     ///
     /// Before whatever changes who gets which events.
-    fn hand_on(&mut self, staged: &mut Staged<'_>) {
-        for (turn_id, events) in staged.by_turn() {
+    fn hand_on(&mut self, batch: &mut EventBatch<'_>) {
+        for (turn_id, events) in batch.by_turn() {
             let Some(turn) = self.turns.get_mut(turn_id) else { continue };
             if !turn.is_wanted() {
                 turn.put_aside(events);
@@ -267,24 +267,24 @@ impl Router {
                 self.hand_to_root(&root, events);
             }
         }
-        staged.clear();
+        batch.clear();
     }
 
     /// Gives events of a sub-agent's turn to the logs of the turn it works for.
-    fn hand_to_root(&mut self, root: &str, events: OfTurn<'_, '_>) {
+    fn hand_to_root(&mut self, root: &str, events: TurnEvents<'_, '_>) {
         let Some(root) = self.turns.get_mut(root) else { return };
         // A turn that waits for its sub-agents is as active as they are.
         root.seen += events.len() as u64;
         root.logs.iter().for_each(|log| log.append_of_child(events.clone(), &mut self.wakers));
     }
 
-    // Inlined, as `Staged::push` and `receive` are: these run for each event (measured with `--bench throughput`).
+    // Inlined, as `EventBatch::push` and `receive` are: these run for each event (measured with `--bench throughput`).
     #[inline]
     fn route<'a>(
         &mut self,
         incoming: Incoming<'a>,
         frame: &'a str,
-        staged: &mut Staged<'a>,
+        batch: &mut EventBatch<'a>,
         effects: &mut Vec<Effect>,
     ) {
         match incoming {
@@ -292,8 +292,8 @@ impl Router {
                 // An answer that nobody waits for came too late, or twice: whoever asked has been told.
                 let Some(id) = numeric(&id) else { return };
                 // What was staged came before: it is not for the log of a start that this answers.
-                if self.starts.contains(id) {
-                    self.hand_on(staged);
+                if self.pending_turns.contains(id) {
+                    self.hand_on(batch);
                 }
                 self.answer(id, outcome, effects);
             }
@@ -303,11 +303,11 @@ impl Router {
                 match route.turn_id.as_deref() {
                     // Most events are only passed on.
                     Some(turn_id)
-                        if !is_noted(event.kind) && route.kin.is_none() && self.starts.is_empty() =>
+                        if !is_noted(event.kind) && route.kin.is_none() && self.pending_turns.is_empty() =>
                     {
-                        staged.push(turn_id, event);
+                        batch.push(turn_id, event);
                     }
-                    _ => self.notify(event, &route, staged, effects),
+                    _ => self.notify(event, &route, batch, effects),
                 }
             }
         }
@@ -323,20 +323,21 @@ impl Router {
         effects: &mut Vec<Effect>,
     ) {
         let (thread_id, turn_id) = (route.thread_id.as_deref(), route.turn_id.as_deref());
-        let ancestors = || thread_id.map(|thread_id| self.lineage.ancestors(thread_id)).unwrap_or_default();
-        match self.asked.arrive(id, method, params, (thread_id, turn_id), ancestors) {
-            Arrival::New(ask, replaced) => {
+        let ancestors =
+            || thread_id.map(|thread_id| self.thread_tree.ancestors(thread_id)).unwrap_or_default();
+        match self.server_requests.receive(id, method, params, (thread_id, turn_id), ancestors) {
+            Received::New(ask, replaced) => {
                 effects.extend(replaced.map(|signal| Effect::Cancel(signal, None)));
                 effects.push(Effect::Serve(ask));
             }
-            Arrival::Answered(frame) => effects.push(Effect::Repeat(frame)),
-            Arrival::Pending => {}
+            Received::Answered(frame) => effects.push(Effect::Repeat(frame)),
+            Received::Pending => {}
         }
     }
 
     /// Takes the answer to a request of the server, and gives the signal that it had; none if it is no longer wanted.
-    pub(crate) fn answered(&mut self, ask: &Arc<Ask>, frame: &Bytes) -> Option<Signal> {
-        self.asked.answer(ask, frame)
+    pub(crate) fn answered(&mut self, ask: &Arc<IncomingRequest>, frame: &Bytes) -> Option<Signal> {
+        self.server_requests.answer(ask, frame)
     }
 
     fn answer(&mut self, id: i64, outcome: Outcome<'_>, effects: &mut Vec<Effect>) {
@@ -349,13 +350,14 @@ impl Router {
                  carried out",
             )),
         };
-        let start = if answer.is_ok() { self.starts.take_named(id) } else { self.starts.take(id) };
+        let start =
+            if answer.is_ok() { self.pending_turns.take_named(id) } else { self.pending_turns.take(id) };
         if let Some(start) = start {
             let thread_id = start.log.thread_id.clone();
             if let Ok(result) = &answer
                 && let Some(turn_id) = started_turn(result)
             {
-                self.starts.forget_turn(&thread_id, &turn_id);
+                self.pending_turns.forget_turn(&thread_id, &turn_id);
                 self.started(start, turn_id.into(), effects);
             }
             self.name(&thread_id, effects);
@@ -385,7 +387,7 @@ impl Router {
             running.is_none_or(|turn| turn.since > since && !turn.claimed) && !self.lost.contains(&turn_id);
         log.bind(turn_id.clone(), created, &mut self.wakers);
         if let Some(events) = early
-            && log.append(Staged::of_queue(&events).of_one(), &mut self.wakers)
+            && log.append(EventBatch::of_queue(&events).of_one(), &mut self.wakers)
         {
             self.exceeded.push(log.clone());
         }
@@ -397,13 +399,13 @@ impl Router {
             .entry(turn_id.clone())
             .or_insert_with(|| Turn::new(turn_id.clone(), Some(&log.thread_id), tick).into());
         turn.claimed = true;
-        turn.unwanted = None;
+        turn.unclaimed = None;
         if !abandoned {
             if log.limits().has_time_limit() {
                 effects.push(Effect::Limit(log.clone()));
             }
             turn.logs.push(log);
-        } else if created && !self.starts.is_about_to_be_joined(&log.thread_id) {
+        } else if created && !self.pending_turns.is_about_to_be_joined(&log.thread_id) {
             turn.being_interrupted = true;
             effects.push(interrupt(&log, turn_id));
         }
@@ -411,8 +413,8 @@ impl Router {
 
     /// Finds the turns of starts whose answers do not name them.
     fn name(&mut self, thread_id: &str, effects: &mut Vec<Effect>) {
-        while let Some((start, turn_id)) = self.starts.take_next(thread_id) {
-            self.starts.forget_turn(thread_id, &turn_id);
+        while let Some((start, turn_id)) = self.pending_turns.take_next(thread_id) {
+            self.pending_turns.forget_turn(thread_id, &turn_id);
             self.started(start, turn_id, effects);
         }
     }
@@ -423,14 +425,14 @@ impl Router {
         &mut self,
         event: Event<'a>,
         route: &Route<'_>,
-        staged: &mut Staged<'a>,
+        batch: &mut EventBatch<'a>,
         effects: &mut Vec<Effect>,
     ) {
         match event.kind {
             Some(NotificationKind::ThreadStarted) => {
                 let parent = route.kin.as_ref().and_then(|kin| kin.parent_thread_id.as_deref());
                 if let (Some(child), Some(parent)) = (route.thread_id.as_deref(), parent) {
-                    self.lineage.spawned(child, parent);
+                    self.thread_tree.spawned(child, parent);
                 }
             }
             Some(NotificationKind::ThreadStatusChanged) => {
@@ -440,18 +442,18 @@ impl Router {
                     if event.text.contains("\"notLoaded\"") {
                         effects.push(Effect::Unloaded(thread_id.into()));
                     }
-                    self.suspect_turns_of(thread_id, staged, effects);
+                    self.suspect_turns_of(thread_id, batch, effects);
                 }
             }
             Some(NotificationKind::ThreadClosed) => {
                 if let Some(thread_id) = route.thread_id.as_deref() {
                     effects.push(Effect::Unloaded(thread_id.into()));
-                    self.suspect_turns_of(thread_id, staged, effects);
-                    effects.extend(self.lineage.closed(thread_id).into_iter().map(Effect::Closed));
+                    self.suspect_turns_of(thread_id, batch, effects);
+                    effects.extend(self.thread_tree.closed(thread_id).into_iter().map(Effect::Closed));
                 }
             }
             Some(NotificationKind::ServerRequestResolved) => {
-                let signal = resolved_request(event.text).and_then(|id| self.asked.resolved(&id));
+                let signal = resolved_request(event.text).and_then(|id| self.server_requests.resolve(&id));
                 effects.extend(signal.map(|signal| Effect::Cancel(signal, None)));
             }
             Some(NotificationKind::AccountLoginCompleted) => self.logins.completed(event, effects),
@@ -461,46 +463,46 @@ impl Router {
         match event.kind {
             Some(NotificationKind::TurnStarted) => {
                 // What came before a turn's start is not of it, and whose it is may change with it.
-                self.hand_on(staged);
+                self.hand_on(batch);
                 self.note_early(turn_id, event, route);
                 let new = self.appeared(turn_id, route, effects);
-                staged.push(turn_id, event);
+                batch.push(turn_id, event);
                 // A log that is tied to the turn now has this event already, from its early ones.
                 if let Some(thread_id) = route.thread_id.as_deref().filter(|_| new) {
-                    self.hand_on(staged);
+                    self.hand_on(batch);
                     self.name(thread_id, effects);
                 }
             }
             Some(NotificationKind::TurnCompleted) => {
                 // Events of sub-agents that came before the end belong before it.
-                self.hand_on(staged);
+                self.hand_on(batch);
                 self.note_early(turn_id, event, route);
-                staged.push(turn_id, event);
-                self.hand_on(staged);
+                batch.push(turn_id, event);
+                self.hand_on(batch);
                 self.forget_turn(turn_id, effects);
-                let unanswered = self.asked.end_turn(turn_id).into_iter();
+                let unanswered = self.server_requests.end_turn(turn_id).into_iter();
                 effects.extend(unanswered.map(|(ask, signal)| Effect::Cancel(signal, Some(ask))));
             }
             _ => {
                 self.note_command(turn_id, event);
                 if let Some(kin) = &route.kin {
-                    self.hand_on(staged);
+                    self.hand_on(batch);
                     self.note_employer(turn_id, route.thread_id.as_deref(), kin);
                 }
                 self.note_early(turn_id, event, route);
-                staged.push(turn_id, event);
+                batch.push(turn_id, event);
             }
         }
     }
 
     /// An item of a turn: one that is addressed to sub-agents gives them work.
-    fn note_employer(&mut self, turn_id: &str, sender: Option<&str>, kin: &Kin<'_>) {
+    fn note_employer(&mut self, turn_id: &str, sender: Option<&str>, kin: &Relations<'_>) {
         for receiver in &kin.receivers {
             let root = self.turns.get(turn_id).and_then(|turn| turn.root.clone());
             let root = root.unwrap_or_else(|| turn_id.into());
-            self.lineage.employed(receiver, root.clone());
+            self.thread_tree.assign(receiver, root.clone());
             if let Some(sender) = sender {
-                self.lineage.works_for(receiver, sender);
+                self.thread_tree.set_parent(receiver, sender);
             }
             self.employ_running(receiver, root);
         }
@@ -514,25 +516,25 @@ impl Router {
         });
         let Some(turn) = of_it else { return };
         turn.root = Some(root.clone());
-        if let Some(events) = turn.unwanted.take() {
-            self.hand_to_root(&root, Staged::of_queue(&events).of_one());
+        if let Some(events) = turn.unclaimed.take() {
+            self.hand_to_root(&root, EventBatch::of_queue(&events).of_one());
         }
     }
 
     /// Keeps an event for the starts whose turn it may be of.
     fn note_early(&mut self, turn_id: &str, event: Event<'_>, route: &Route<'_>) {
-        if self.starts.is_empty() {
+        if self.pending_turns.is_empty() {
             return;
         }
         let (known, now) = (self.turns.contains_key(turn_id), self.tick());
-        self.starts.note(turn_id, event, route.thread_id.as_deref(), known, now);
+        self.pending_turns.note(turn_id, event, route.thread_id.as_deref(), known, now);
     }
 
     /// A turn has started; tells whether it was not known to run.
     fn appeared(&mut self, turn_id: &str, route: &Route<'_>, effects: &mut Vec<Effect>) -> bool {
         let new = !self.turns.contains_key(turn_id);
         if let Some(thread_id) = route.thread_id.as_deref() {
-            self.lineage.is_open(thread_id);
+            self.thread_tree.is_open(thread_id);
         }
         if new {
             let since = self.tick();
@@ -543,14 +545,14 @@ impl Router {
             turn.runs = true;
             effects.extend(turn.phase.clone().map(Effect::TurnRuns));
         }
-        let employer = || self.lineage.employer(route.thread_id.as_deref()?);
+        let parent_turn = || self.thread_tree.parent_turn(route.thread_id.as_deref()?);
         let named = route.kin.as_ref().and_then(|kin| kin.root_turn_id.as_deref());
-        let root = named.map(Arc::from).or_else(employer);
+        let root = named.map(Arc::from).or_else(parent_turn);
         let root = root.as_deref().filter(|root| *root != turn_id);
         let Some(root) = root else { return new };
         let root_thread = self.turns.get(root).and_then(|root| root.thread_id.clone());
         if let (Some(child), Some(root_thread)) = (route.thread_id.as_deref(), root_thread) {
-            self.lineage.works_for(child, &root_thread);
+            self.thread_tree.set_parent(child, &root_thread);
         }
         if let Some(turn) = self.turns.get_mut(turn_id) {
             turn.root = Some(root.into());
@@ -558,20 +560,20 @@ impl Router {
         new
     }
 
-    /// The deadline of a request has passed.
+    /// The timeout of a request has passed.
     pub(crate) fn expire(&mut self, id: i64, waited: std::time::Duration, effects: &mut Vec<Effect>) {
         if let Some(waiter) = self.take_waiter(id) {
             self.abandon(id);
-            if let Some(thread_id) = self.starts.expire(id) {
+            if let Some(thread_id) = self.pending_turns.expire(id) {
                 self.name(&thread_id, effects);
                 self.wake(effects);
             }
-            let then = match self.starts.contains(id) {
+            let then = match self.pending_turns.contains(id) {
                 true => "; if the server starts the turn after all, the client interrupts it",
                 false => "; the server may still carry the request out",
             };
             let message = format!("no answer within {waited:?}{then}");
-            let error = Error::new(ErrorKind::DeadlineExceeded, message);
+            let error = Error::new(ErrorKind::Timeout, message);
             let error = in_context(error, &waiter);
             effects.push(Effect::Resolve(waiter, Err(error)));
         }
@@ -586,12 +588,12 @@ impl Router {
 
     fn abandon(&mut self, id: i64) {
         self.logins.abandon(id);
-        self.starts.abandon(id);
+        self.pending_turns.abandon(id);
     }
 
     /// A request that was cancelled before it was written: nothing will answer it.
     pub(crate) fn unsent(&mut self, id: i64, effects: &mut Vec<Effect>) {
-        if let Some(start) = self.starts.take(id) {
+        if let Some(start) = self.pending_turns.take(id) {
             self.name(&start.log.thread_id, effects);
             self.wake(effects);
         }
@@ -599,15 +601,15 @@ impl Router {
 
     /// The last handle and stream of a log have gone. With `due`, a turn that this log created and that nobody
     /// else holds is interrupted.
-    pub(crate) fn release(&mut self, log: &Arc<TurnLog>, due: bool, effects: &mut Vec<Effect>) {
+    pub(crate) fn release(&mut self, log: &Arc<TurnSubscription>, due: bool, effects: &mut Vec<Effect>) {
         let Some(turn_id) = log.turn_id() else {
             // Nobody waits any more for the turn of a compaction.
-            self.starts.release(log);
+            self.pending_turns.release(log);
             return;
         };
         let Some(turn) = self.turns.get_mut(&turn_id) else { return };
         turn.logs.retain(|held| !Arc::ptr_eq(held, log));
-        let held = !turn.logs.is_empty() || self.starts.is_about_to_be_joined(&log.thread_id);
+        let held = !turn.logs.is_empty() || self.pending_turns.is_about_to_be_joined(&log.thread_id);
         if due && !held && log.created() {
             turn.being_interrupted = true;
             effects.push(interrupt(log, turn_id));
@@ -615,24 +617,24 @@ impl Router {
     }
 
     /// The turns that somebody waits for.
-    pub(crate) fn watched(&self) -> Vec<Watched> {
+    pub(crate) fn watched(&self) -> Vec<WatchedTurn> {
         self.turns.values().filter_map(|turn| self.watched_turn(turn)).collect()
     }
 
-    fn watched_turn(&self, turn: &Turn) -> Option<Watched> {
+    fn watched_turn(&self, turn: &Turn) -> Option<WatchedTurn> {
         let log = turn.logs.first()?;
-        Some(Watched {
+        Some(WatchedTurn {
             turn_id: turn.id.clone(),
             thread_id: log.thread_id.clone(),
             seen: turn.seen,
-            waits_for_us: self.asked.is_waiting(&turn.id),
+            waits_for_us: self.server_requests.is_waiting(&turn.id),
         })
     }
 
     /// A turn that runs, as it is now: how many of its events were seen, and whether the server waits for an answer of
     /// ours in it.
     pub(crate) fn activity(&self, turn_id: &str) -> Option<(u64, bool)> {
-        self.turns.get(turn_id).map(|turn| (turn.seen, self.asked.is_waiting(turn_id)))
+        self.turns.get(turn_id).map(|turn| (turn.seen, self.server_requests.is_waiting(turn_id)))
     }
 
     /// Follows a turn; none if it is over already.
@@ -689,9 +691,9 @@ impl Router {
     }
 
     /// Has the turns of a thread looked after: the thread has none any more, and their ends have not come.
-    fn suspect_turns_of(&mut self, thread_id: &str, staged: &mut Staged<'_>, effects: &mut Vec<Effect>) {
+    fn suspect_turns_of(&mut self, thread_id: &str, batch: &mut EventBatch<'_>, effects: &mut Vec<Effect>) {
         // What came before counts as seen.
-        self.hand_on(staged);
+        self.hand_on(batch);
         let here = |turn: &Turn| turn.runs && turn.thread_id.as_deref() == Some(thread_id);
         let turns = self.turns.values().filter(|turn| here(turn));
         let suspects = turns.filter_map(|turn| self.watched_turn(turn));
@@ -700,7 +702,7 @@ impl Router {
 
     /// A turn is over.
     fn forget_turn(&mut self, turn_id: &str, effects: &mut Vec<Effect>) -> Option<Box<Turn>> {
-        self.lineage.turn_ended(turn_id);
+        self.thread_tree.turn_ended(turn_id);
         let mut turn = self.turns.remove(turn_id)?;
         effects
             .extend(turn.phase.take().map(|phase| Effect::TurnOver(phase, turn.commands.as_slice().into())));
@@ -708,7 +710,7 @@ impl Router {
     }
 
     /// Ends the wait of one log with an error; the turn goes on for the others.
-    pub(crate) fn lose_log(&mut self, log: &Arc<TurnLog>, error: &Error, effects: &mut Vec<Effect>) {
+    pub(crate) fn lose_log(&mut self, log: &Arc<TurnSubscription>, error: &Error, effects: &mut Vec<Effect>) {
         if let Some(turn) = log.turn_id().and_then(|turn_id| self.turns.get_mut(&turn_id)) {
             turn.logs.retain(|held| !Arc::ptr_eq(held, log));
         }
@@ -717,7 +719,7 @@ impl Router {
     }
 
     /// The end of a turn was lost: whoever waits for it is told, unless something was heard of it meanwhile.
-    pub(crate) fn lose_turn(&mut self, lost: &Watched, error: &Error, effects: &mut Vec<Effect>) {
+    pub(crate) fn lose_turn(&mut self, lost: &WatchedTurn, error: &Error, effects: &mut Vec<Effect>) {
         if self.turns.get(&lost.turn_id).is_none_or(|turn| turn.seen != lost.seen) {
             return;
         }
@@ -739,13 +741,13 @@ impl Router {
             return false;
         }
         self.failure = Some(error.clone());
-        self.lineage = Lineage::default();
+        self.thread_tree = ThreadTree::default();
         let of_turn = match error.kind() {
             ErrorKind::Closed => error.clone(),
             _ => error.clone().with_note(self.note),
         };
-        let starts = self.starts.drain();
-        for (_, start) in &starts {
+        let pending_turns = self.pending_turns.drain();
+        for (_, start) in &pending_turns {
             start.log.lose(&of_turn.clone().with_thread(Some(&start.log.thread_id)), &mut self.wakers);
         }
         for mut turn in self.turns.drain().map(|(_, turn)| turn) {
@@ -756,12 +758,12 @@ impl Router {
         }
         self.logins.fail(error, effects);
         for (id, waiter) in self.waiters.drain(..) {
-            let error = if starts.iter().any(|(start, _)| *start == id) { &of_turn } else { error };
+            let error = if pending_turns.iter().any(|(start, _)| *start == id) { &of_turn } else { error };
             let error = in_context(error.clone(), &waiter);
             effects.push(Effect::Resolve(waiter, Err(error)));
         }
         self.wake(effects);
-        effects.extend(self.asked.end().map(|signal| Effect::Cancel(signal, None)));
+        effects.extend(self.server_requests.end().map(|signal| Effect::Cancel(signal, None)));
         true
     }
 }
@@ -770,19 +772,19 @@ impl Router {
 impl Router {
     /// Whether nothing is left that somebody could wait for.
     pub(crate) fn holds_nothing(&self) -> bool {
-        let Self { waiters, starts, turns, lineage, asked, wakers, exceeded, .. } = self;
+        let Self { waiters, pending_turns, turns, thread_tree, server_requests, wakers, exceeded, .. } = self;
         waiters.is_empty()
-            && starts.is_empty()
+            && pending_turns.is_empty()
             && turns.is_empty()
-            && lineage.is_empty()
-            && asked.is_empty()
+            && thread_tree.is_empty()
+            && server_requests.is_empty()
             && wakers.is_empty()
             && exceeded.is_empty()
     }
 }
 
 /// What interrupts the turn of a log.
-fn interrupt(log: &TurnLog, turn_id: Arc<str>) -> Effect {
+fn interrupt(log: &TurnSubscription, turn_id: Arc<str>) -> Effect {
     Effect::Interrupt { thread_id: log.thread_id.clone(), turn_id, end_commands: log.ends_commands() }
 }
 

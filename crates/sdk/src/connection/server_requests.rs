@@ -11,16 +11,16 @@ use openai_codex_protocol::types::RequestId;
 use serde_json::value::RawValue;
 
 use crate::cancellation::{Signal, signal};
-use crate::handler::incoming_request::Ask;
+use crate::handler::incoming_request::IncomingRequest;
 
 /// How many answers are kept. The server confirms each with `serverRequest/resolved`, which ends its keeping.
-const KEPT: usize = 256;
+const MAX_KEPT_RESPONSES: usize = 256;
 
 /// What is to be done about a request that has come.
 #[derive(Debug)]
-pub(crate) enum Arrival {
+pub(crate) enum Received {
     /// It is new; with the signal of another one that was under way under its id, which nobody can answer any more.
-    New(Arc<Ask>, Option<Signal>),
+    New(Arc<IncomingRequest>, Option<Signal>),
     /// It is under way already.
     Pending,
     /// It was answered, with this.
@@ -28,38 +28,38 @@ pub(crate) enum Arrival {
 }
 
 #[derive(Default)]
-pub(crate) struct Asked {
-    pending: Vec<(Arc<Ask>, Signal)>,
-    answered: VecDeque<(Arc<Ask>, Bytes)>,
+pub(crate) struct ServerRequests {
+    pending: Vec<(Arc<IncomingRequest>, Signal)>,
+    answered: VecDeque<(Arc<IncomingRequest>, Bytes)>,
 }
 
 /// Without the answers, which can hold tokens.
-impl std::fmt::Debug for Asked {
+impl std::fmt::Debug for ServerRequests {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Asked").field("pending", &self.pending.len()).finish_non_exhaustive()
+        f.debug_struct("ServerRequests").field("pending", &self.pending.len()).finish_non_exhaustive()
     }
 }
 
-impl Asked {
+impl ServerRequests {
     /// A request has come; `ancestors` are looked for if it is new.
-    pub(crate) fn arrive(
+    pub(crate) fn receive(
         &mut self,
         id: RequestId,
         method: &str,
         params: Option<&str>,
         (thread_id, turn_id): (Option<&str>, Option<&str>),
         ancestors: impl FnOnce() -> Vec<Arc<str>>,
-    ) -> Arrival {
+    ) -> Received {
         let known = self.pending.iter().position(|(ask, _)| ask.id == id);
         if known.is_some_and(|at| self.pending[at].0.is(method, params)) {
-            return Arrival::Pending;
+            return Received::Pending;
         }
         if let Some((_, frame)) = self.answered.iter().find(|(ask, _)| ask.id == id && ask.is(method, params))
         {
-            return Arrival::Answered(frame.clone());
+            return Received::Answered(frame.clone());
         }
         let (signal, cancellation) = signal();
-        let ask = Arc::new(Ask {
+        let ask = Arc::new(IncomingRequest {
             id,
             method: method.into(),
             // What is not JSON is nothing that anybody could decide about.
@@ -71,14 +71,14 @@ impl Asked {
         });
         let replaced = known.map(|at| self.pending.swap_remove(at));
         self.pending.push((ask.clone(), signal));
-        Arrival::New(ask, replaced.map(|(_, signal)| signal))
+        Received::New(ask, replaced.map(|(_, signal)| signal))
     }
 
     /// Takes the answer of a request, and gives the signal that it had; none if the answer is no longer wanted.
-    pub(crate) fn answer(&mut self, ask: &Arc<Ask>, frame: &Bytes) -> Option<Signal> {
+    pub(crate) fn answer(&mut self, ask: &Arc<IncomingRequest>, frame: &Bytes) -> Option<Signal> {
         let at = self.pending.iter().position(|(pending, _)| Arc::ptr_eq(pending, ask))?;
         let (_, signal) = self.pending.swap_remove(at);
-        if self.answered.len() == KEPT {
+        if self.answered.len() == MAX_KEPT_RESPONSES {
             self.answered.pop_front();
         }
         self.answered.push_back((ask.clone(), frame.clone()));
@@ -86,7 +86,7 @@ impl Asked {
     }
 
     /// The server no longer waits for an answer.
-    pub(crate) fn resolved(&mut self, id: &RequestId) -> Option<Signal> {
+    pub(crate) fn resolve(&mut self, id: &RequestId) -> Option<Signal> {
         self.answered.retain(|(ask, _)| ask.id != *id);
         let at = self.pending.iter().position(|(ask, _)| ask.id == *id)?;
         Some(self.pending.swap_remove(at).1)
@@ -98,7 +98,7 @@ impl Asked {
     }
 
     /// A turn has ended: gives what it still waits for.
-    pub(crate) fn end_turn(&mut self, turn_id: &str) -> Vec<(Arc<Ask>, Signal)> {
+    pub(crate) fn end_turn(&mut self, turn_id: &str) -> Vec<(Arc<IncomingRequest>, Signal)> {
         let mut ended = Vec::new();
         while let Some(at) = self.pending.iter().position(|(ask, _)| ask.turn_id.as_deref() == Some(turn_id))
         {
@@ -115,13 +115,13 @@ impl Asked {
 }
 
 #[cfg(any(test, fuzzing))]
-impl Asked {
+impl ServerRequests {
     pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty() && self.answered.is_empty()
     }
 }
 
-impl Ask {
+impl IncomingRequest {
     /// Whether this is the same request.
     fn is(&self, method: &str, params: Option<&str>) -> bool {
         *self.method == *method && self.params.as_deref().map(RawValue::get) == params
@@ -132,33 +132,33 @@ impl Ask {
 mod tests {
     use super::*;
 
-    fn arrive(asked: &mut Asked, id: i64, params: &str) -> Arrival {
-        asked.arrive(id.into(), "m", Some(params), (Some("t"), Some("u")), Vec::new)
+    fn receive(asked: &mut ServerRequests, id: i64, params: &str) -> Received {
+        asked.receive(id.into(), "m", Some(params), (Some("t"), Some("u")), Vec::new)
     }
 
-    fn new(asked: &mut Asked, id: i64, params: &str) -> Arc<Ask> {
-        match arrive(asked, id, params) {
-            Arrival::New(ask, _) => ask,
+    fn new(asked: &mut ServerRequests, id: i64, params: &str) -> Arc<IncomingRequest> {
+        match receive(asked, id, params) {
+            Received::New(ask, _) => ask,
             other => panic!("not new: {other:?}"),
         }
     }
 
     #[test]
     fn what_comes_again_is_known_until_it_is_resolved() {
-        let mut asked = Asked::default();
+        let mut asked = ServerRequests::default();
         let ask = new(&mut asked, 1, "{}");
-        assert!(matches!(arrive(&mut asked, 1, "{}"), Arrival::Pending));
+        assert!(matches!(receive(&mut asked, 1, "{}"), Received::Pending));
         let frame = Bytes::from_static(b"answer");
         assert!(asked.answer(&ask, &frame).is_some());
         assert!(asked.answer(&ask, &frame).is_none(), "once");
-        assert!(matches!(arrive(&mut asked, 1, "{}"), Arrival::Answered(again) if again == frame));
-        asked.resolved(&1.into());
+        assert!(matches!(receive(&mut asked, 1, "{}"), Received::Answered(again) if again == frame));
+        asked.resolve(&1.into());
         new(&mut asked, 1, "{}");
     }
 
     #[test]
     fn another_request_under_a_used_id_is_another_request() {
-        let mut asked = Asked::default();
+        let mut asked = ServerRequests::default();
         let first = new(&mut asked, 1, "[1]");
         let second = new(&mut asked, 1, "[2]");
         assert!(asked.answer(&first, &Bytes::new()).is_none());
@@ -167,22 +167,22 @@ mod tests {
 
     #[test]
     fn whoever_has_a_request_whose_id_is_used_again_can_be_told() {
-        let mut asked = Asked::default();
+        let mut asked = ServerRequests::default();
         let first = new(&mut asked, 1, "[1]");
-        let Arrival::New(second, Some(signal)) = arrive(&mut asked, 1, "[2]") else { panic!("no signal") };
+        let Received::New(second, Some(signal)) = receive(&mut asked, 1, "[2]") else { panic!("no signal") };
         signal.fire();
         assert!(first.cancellation.is_cancelled() && !second.cancellation.is_cancelled());
     }
 
     #[test]
     fn the_last_answers_are_kept() {
-        let mut asked = Asked::default();
-        for id in 0..=i64::try_from(KEPT).unwrap() {
+        let mut asked = ServerRequests::default();
+        for id in 0..=i64::try_from(MAX_KEPT_RESPONSES).unwrap() {
             let ask = new(&mut asked, id, "{}");
             asked.answer(&ask, &Bytes::new());
         }
-        assert!(matches!(arrive(&mut asked, 0, "{}"), Arrival::New(..)));
-        assert!(matches!(arrive(&mut asked, 1, "{}"), Arrival::Answered(_)));
+        assert!(matches!(receive(&mut asked, 0, "{}"), Received::New(..)));
+        assert!(matches!(receive(&mut asked, 1, "{}"), Received::Answered(_)));
         assert_eq!(asked.end_turn("u").len(), 1);
         assert_eq!(asked.end().count(), 0);
     }

@@ -2,46 +2,46 @@
 
 use std::sync::Arc;
 
-use crate::by_id::ById;
+use crate::id_map::IdMap;
 
 /// The families of a connection's threads.
 #[derive(Debug, Default)]
-pub(crate) struct Lineage {
+pub(crate) struct ThreadTree {
     /// The threads of sub-agents, each with the thread that has spawned it, or that of the turn it works for.
-    parents: ById<Arc<str>>,
+    parents: IdMap<Arc<str>>,
     /// Closed threads without a parent that others still descend from.
     closed_roots: Vec<Arc<str>>,
     /// The threads of sub-agents that a running turn has given work, each with that turn. A runtime before 0.163.0 does not
     /// say so when their turns start.
-    employers: ById<Arc<str>>,
+    employers: IdMap<Arc<str>>,
 }
 
-impl Lineage {
+impl ThreadTree {
     /// The server says who has spawned a thread.
     pub(crate) fn spawned(&mut self, child: &str, parent: &str) {
         self.parents.insert(child.into(), parent.into());
     }
 
     /// A thread works for another one; that is its parent, if nothing else is known.
-    pub(crate) fn works_for(&mut self, child: &str, parent: &str) {
+    pub(crate) fn set_parent(&mut self, child: &str, parent: &str) {
         if child != parent && self.parents.get(child).is_none() {
             self.spawned(child, parent);
         }
     }
 
     /// A turn has given a thread work.
-    pub(crate) fn employed(&mut self, thread_id: &str, turn_id: Arc<str>) {
+    pub(crate) fn assign(&mut self, thread_id: &str, turn_id: Arc<str>) {
         self.employers.insert(thread_id.into(), turn_id);
     }
 
     /// The turn that has given a thread work.
-    pub(crate) fn employer(&self, thread_id: &str) -> Option<Arc<str>> {
+    pub(crate) fn parent_turn(&self, thread_id: &str) -> Option<Arc<str>> {
         self.employers.get(thread_id).cloned()
     }
 
     /// A turn is over: it has no work to give any more.
     pub(crate) fn turn_ended(&mut self, turn_id: &str) {
-        self.employers.entries().retain(|(_, employer)| **employer != *turn_id);
+        self.employers.entries().retain(|(_, parent_turn)| **parent_turn != *turn_id);
     }
 
     /// A thread has a turn: it is open, again if it was closed.

@@ -14,9 +14,9 @@ use crate::json_scan::{member, text_member};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TurnLimits {
     /// How long the turn may take.
-    pub(crate) deadline: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// When that time is over.
-    pub(crate) deadline_at: Option<Instant>,
+    pub(crate) ends_at: Option<Instant>,
     /// How long the turn may be silent.
     pub(crate) inactivity: Option<Duration>,
     pub(crate) budget: TurnBudget,
@@ -33,17 +33,17 @@ impl TurnLimits {
     /// The time begins, if it has not.
     pub(crate) fn begin(&mut self) {
         // One that no clock can count to is none.
-        let end = || self.deadline.and_then(|deadline| Instant::now().checked_add(deadline));
-        self.deadline_at = self.deadline_at.or_else(end);
+        let end = || self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.ends_at = self.ends_at.or_else(end);
     }
 
-    /// What is left of the time, of a turn that has a deadline.
+    /// What is left of the time, of a turn that has a timeout.
     pub(crate) fn time_left(&self) -> Option<Duration> {
-        self.deadline_at.map(|end| end.saturating_duration_since(Instant::now()))
+        self.ends_at.map(|end| end.saturating_duration_since(Instant::now()))
     }
 
     pub(crate) fn has_time_limit(&self) -> bool {
-        self.deadline_at.is_some() || self.inactivity.is_some()
+        self.ends_at.is_some() || self.inactivity.is_some()
     }
 }
 
@@ -58,7 +58,7 @@ impl TurnBudget {
 /// Each `thread/tokenUsage/updated` reports one model request. A turn that is beyond its budget then and needs another
 /// request is over the limit; one that is ending anyway is left to end.
 #[derive(Debug, Default)]
-pub(crate) struct Spending {
+pub(crate) struct BudgetUsage {
     /// The first report of the turn.
     first: Option<ThreadTokenUsage>,
     tokens: i64,
@@ -71,7 +71,7 @@ pub(crate) struct Spending {
     reported: bool,
 }
 
-impl Spending {
+impl BudgetUsage {
     /// Takes note of an event. True, once, when the turn goes on beyond its budget.
     pub(crate) fn note(&mut self, event: Event<'_>, budget: &TurnBudget) -> bool {
         use openai_codex_protocol::NotificationKind as Kind;

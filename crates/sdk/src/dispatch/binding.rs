@@ -1,20 +1,20 @@
 //! Handlers that a thread has while it is being resumed.
 
-use crate::dispatch::handler_set::Layer;
-use crate::dispatch::registry::Handlers;
+use crate::dispatch::handler_set::HandlerSet;
+use crate::dispatch::registry::HandlerRegistry;
 
 /// The handlers that a resume gives the thread before it is answered: what is pending on the thread may be asked again
 /// before the answer comes. Unless they are kept, those from before come back: the resume has failed, or its caller waits
 /// for it no longer.
-pub(crate) struct Bound<'a> {
-    handlers: &'a Handlers,
+pub(crate) struct HandlerBinding<'a> {
+    handlers: &'a HandlerRegistry,
     thread_id: &'a str,
-    before: Option<Layer>,
+    before: Option<HandlerSet>,
     kept: bool,
 }
 
-impl<'a> Bound<'a> {
-    pub(crate) fn new(handlers: &'a Handlers, thread_id: &'a str, layer: Layer) -> Self {
+impl<'a> HandlerBinding<'a> {
+    pub(crate) fn new(handlers: &'a HandlerRegistry, thread_id: &'a str, layer: HandlerSet) -> Self {
         let before = handlers.bind(thread_id, layer);
         Self { handlers, thread_id, before, kept: false }
     }
@@ -24,7 +24,7 @@ impl<'a> Bound<'a> {
     }
 }
 
-impl Drop for Bound<'_> {
+impl Drop for HandlerBinding<'_> {
     fn drop(&mut self) {
         if self.kept {
             return;

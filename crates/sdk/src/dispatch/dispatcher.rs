@@ -17,7 +17,7 @@ use crate::handler::request_handler::RequestHandler;
 
 /// What became of a request that handlers were asked about.
 #[derive(Debug)]
-pub(crate) enum Served {
+pub(crate) enum HandlerOutcome {
     /// The result to send.
     Answered(Box<RawValue>),
     /// All have passed it on.
@@ -27,30 +27,32 @@ pub(crate) enum Served {
 }
 
 /// What asking has led to.
-pub(crate) enum Asked {
-    Done(Served),
-    Later(Pin<Box<dyn Future<Output = Served> + Send>>),
+pub(crate) enum Dispatched {
+    Done(HandlerOutcome),
+    Later(Pin<Box<dyn Future<Output = HandlerOutcome> + Send>>),
 }
 
 /// Asks the handlers; blocks as they do.
-pub(crate) fn serve(context: &request::Context, handlers: &[Arc<dyn RequestHandler>]) -> Asked {
+pub(crate) fn dispatch(context: &request::Context, handlers: &[Arc<dyn RequestHandler>]) -> Dispatched {
     // Nobody is asked about what is no longer wanted: it may have waited for its turn, or while another was asked.
     let wanted = handlers.iter().take_while(|_| !context.ask.cancellation.is_cancelled());
     let mut replies = wanted.map(|handler| ask(&**handler, context));
     let answer = replies.find(|reply| !matches!(reply.0, State::Pass));
     match answer.map(|reply| reply.0) {
-        None | Some(State::Pass) => Asked::Done(Served::Passed),
-        Some(State::Now(answer)) => Asked::Done(answer.map_or_else(Served::Failed, Served::Answered)),
-        Some(State::Later(answer)) => {
-            Asked::Later(Box::pin(async move { answer.await.map_or_else(Served::Failed, Served::Answered) }))
+        None | Some(State::Pass) => Dispatched::Done(HandlerOutcome::Passed),
+        Some(State::Now(answer)) => {
+            Dispatched::Done(answer.map_or_else(HandlerOutcome::Failed, HandlerOutcome::Answered))
         }
+        Some(State::Later(answer)) => Dispatched::Later(Box::pin(async move {
+            answer.await.map_or_else(HandlerOutcome::Failed, HandlerOutcome::Answered)
+        })),
     }
 }
 
 /// Asks one handler. The request is read for each that is asked, and not cloned: most chains have one, and clones of all
 /// kinds of requests would be code of their own.
 fn ask(handler: &dyn RequestHandler, asked: &request::Context) -> Reply<Box<RawValue>> {
-    use ServerRequest as Ask;
+    use ServerRequest as IncomingRequest;
     /// One line a method: what it is called with, and what its answer becomes.
     macro_rules! ask {
         ($method:ident($params:expr)) => {
@@ -61,26 +63,26 @@ fn ask(handler: &dyn RequestHandler, asked: &request::Context) -> Reply<Box<RawV
         };
     }
     match ServerRequest::decode(&asked.ask.method, asked.ask.params.as_deref()) {
-        Ask::CommandExecutionRequestApproval(params) => {
+        IncomingRequest::CommandExecutionRequestApproval(params) => {
             ask!(command_approval(*params) as CommandExecutionRequestApprovalResponse::new)
         }
-        Ask::FileChangeRequestApproval(params) => {
+        IncomingRequest::FileChangeRequestApproval(params) => {
             ask!(file_change_approval(params) as FileChangeRequestApprovalResponse::new)
         }
-        Ask::PermissionsRequestApproval(params) => ask!(permissions_approval(*params)),
-        Ask::ToolRequestUserInput(params) => ask!(user_input(params)),
-        Ask::McpServerElicitationRequest(params) => ask!(elicitation(params)),
-        Ask::DynamicToolCall(params) => ask!(tool_call(params)),
-        Ask::ChatgptAuthTokensRefresh(params) => ask!(refresh_chatgpt_auth_tokens(params)),
-        Ask::AttestationGenerate(params) => ask!(attestation(params)),
-        Ask::CurrentTimeRead(params) => ask!(current_time(params)),
-        Ask::ApplyPatchApproval(params) => {
+        IncomingRequest::PermissionsRequestApproval(params) => ask!(permissions_approval(*params)),
+        IncomingRequest::ToolRequestUserInput(params) => ask!(user_input(params)),
+        IncomingRequest::McpServerElicitationRequest(params) => ask!(elicitation(params)),
+        IncomingRequest::DynamicToolCall(params) => ask!(tool_call(params)),
+        IncomingRequest::ChatgptAuthTokensRefresh(params) => ask!(refresh_chatgpt_auth_tokens(params)),
+        IncomingRequest::AttestationGenerate(params) => ask!(attestation(params)),
+        IncomingRequest::CurrentTimeRead(params) => ask!(current_time(params)),
+        IncomingRequest::ApplyPatchApproval(params) => {
             ask!(apply_patch_approval(params) as ApplyPatchApprovalResponse::new)
         }
-        Ask::ExecCommandApproval(params) => {
+        IncomingRequest::ExecCommandApproval(params) => {
             ask!(exec_command_approval(params) as ExecCommandApprovalResponse::new)
         }
-        Ask::Unknown(params) => ask!(unknown(params)),
+        IncomingRequest::Unknown(params) => ask!(unknown(params)),
         // Nobody can decide about what nobody can read.
         _ => Reply(State::Pass),
     }

@@ -8,9 +8,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::background::{Job, Output};
-use crate::dispatch::dispatcher::{Asked, Served};
+use crate::dispatch::dispatcher::{Dispatched, HandlerOutcome};
 
-/// How many handlers may block at once. More wait their turn, and their deadlines run.
+/// How many handlers may block at once. More wait their turn, and their timeouts run.
 const BLOCKING: usize = 64;
 /// The threads that futures of handlers share.
 const WORKERS: usize = 2;
@@ -25,8 +25,8 @@ impl Executor {
     /// begin if it has not. The error says why nothing can be run.
     pub(crate) fn run(
         &self,
-        first: Box<dyn FnOnce() -> Asked + Send>,
-    ) -> Result<impl Future<Output = Served> + use<>, String> {
+        first: Box<dyn FnOnce() -> Dispatched + Send>,
+    ) -> Result<impl Future<Output = HandlerOutcome> + use<>, String> {
         let mut runtime = self.lock();
         if runtime.is_none() {
             let built = Builder::new_multi_thread()
@@ -48,8 +48,8 @@ impl Executor {
         Ok(async move {
             let ended = first.await;
             let then = match asked.take() {
-                Some(Asked::Done(served)) => return served,
-                Some(Asked::Later(then)) => then,
+                Some(Dispatched::Done(served)) => return served,
+                Some(Dispatched::Later(then)) => then,
                 None => return unserved(ended),
             };
             let served = Output::default();
@@ -97,8 +97,8 @@ impl Drop for AbortOnDrop {
 }
 
 /// What becomes of a request whose handler has not answered: it has panicked or was ended.
-fn unserved(ended: Result<(), JoinError>) -> Served {
-    Served::Failed(match ended.map_err(JoinError::try_into_panic) {
+fn unserved(ended: Result<(), JoinError>) -> HandlerOutcome {
+    HandlerOutcome::Failed(match ended.map_err(JoinError::try_into_panic) {
         Err(Ok(panic)) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());

@@ -10,21 +10,21 @@ use crate::tool::set::ToolSet;
 
 /// The handlers of a client or of a thread.
 #[derive(Clone, Default)]
-pub(crate) struct Layer {
+pub(crate) struct HandlerSet {
     pub(crate) closures: Closures,
     pub(crate) handler: Option<Arc<dyn RequestHandler>>,
     pub(crate) tools: ToolSet,
 }
 
 /// Whether there is something, not what: closures cannot be shown.
-impl fmt::Debug for Layer {
+impl fmt::Debug for HandlerSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handlers").field("is_empty", &self.is_empty()).finish_non_exhaustive()
+        f.debug_struct("HandlerRegistry").field("is_empty", &self.is_empty()).finish_non_exhaustive()
     }
 }
 
 /// Drops handlers where nothing waits for it: what closures hold can block, or must not be dropped by an event loop.
-pub(crate) fn drop_elsewhere(mut layers: Vec<Layer>) {
+pub(crate) fn drop_on_own_thread(mut layers: Vec<HandlerSet>) {
     layers.retain(|layer| !layer.is_empty());
     if !layers.is_empty() {
         // Where no thread can be had they are dropped here.
@@ -32,7 +32,7 @@ pub(crate) fn drop_elsewhere(mut layers: Vec<Layer>) {
     }
 }
 
-impl Layer {
+impl HandlerSet {
     pub(crate) fn is_empty(&self) -> bool {
         self.closures.is_empty() && self.handler.is_none() && self.tools.is_empty()
     }

@@ -68,7 +68,7 @@ impl RequestHandler for Closures {
     }
 }
 
-/// The setters of a type with a [`Layer`](crate::dispatch::handler_set::Layer) at `self.$layer`.
+/// The setters of a type with a [`HandlerSet`](crate::dispatch::handler_set::HandlerSet) at `self.$layer`.
 macro_rules! closure_setters {
     ($layer:ident $(. $field:ident)*) => {
         /// Decides whether commands may run that the sandbox would not let run:

@@ -9,7 +9,7 @@ use crate::cancellation::Cancellation;
 
 /// A request of the server, to be answered once.
 #[derive(Debug)]
-pub(crate) struct Ask {
+pub(crate) struct IncomingRequest {
     pub(crate) id: RequestId,
     pub(crate) method: Box<str>,
     pub(crate) params: Option<Box<RawValue>>,

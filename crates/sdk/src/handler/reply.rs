@@ -47,7 +47,7 @@ impl<R: Send + 'static> Reply<R> {
     }
 
     /// Answers when the future is complete. It runs on an executor of the client, a Tokio runtime, and is dropped
-    /// when the deadline has passed or the client is closed.
+    /// when the timeout has passed or the client is closed.
     pub fn future<M>(future: impl Future<Output: Outcome<R, M>> + Send + 'static) -> Self {
         Self(State::Later(Box::pin(async move { future.await.outcome() })))
     }

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Weak};
 
 use crate::cancellation::Cancellation;
-use crate::handler::incoming_request::Ask;
+use crate::handler::incoming_request::IncomingRequest;
 
 /// A request of the server: its parameters, where it belongs, and whether its answer is still wanted.
 ///
@@ -21,7 +21,7 @@ pub struct HandlerRequest<P> {
 /// All of a request but its parameters.
 #[derive(Clone)]
 pub(crate) struct Context {
-    pub(crate) ask: Arc<Ask>,
+    pub(crate) ask: Arc<IncomingRequest>,
     /// The client, as a value that this layer does not know the type of.
     pub(crate) client: Weak<dyn Any + Send + Sync>,
 }
@@ -37,7 +37,7 @@ impl<P> HandlerRequest<P> {
     /// A request that nobody has made.
     pub(crate) fn detached(method: &str, params: P) -> Self {
         let (_, cancellation) = crate::cancellation::signal();
-        let ask = Ask {
+        let ask = IncomingRequest {
             id: 0.into(),
             method: method.into(),
             params: None,

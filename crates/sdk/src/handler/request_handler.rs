@@ -39,9 +39,9 @@ pub type ToolCallRequest = HandlerRequest<DynamicToolCallParams>;
 ///
 /// Methods run on threads of the client that are made for it, never on the one that reads: they may block, and they may
 /// call the client, also about the turn that asks. They must not wait for a turn on the thread that asks, as `run` does: it
-/// joins the turn that waits for them, and nothing moves until the deadline. One that has to wait for something asynchronous, or for somebody
-/// else, answers later: [`Reply::future`], [`Reply::later`]. Each answer has a deadline, which counts from the
-/// arrival of the request: [`CodexConfig::handler_deadline`](crate::CodexConfig::handler_deadline). An error, a panic,
+/// joins the turn that waits for them, and nothing moves until the timeout. One that has to wait for something asynchronous, or for somebody
+/// else, answers later: [`Reply::future`], [`Reply::later`]. Each answer has a timeout, which counts from the
+/// arrival of the request: [`CodexConfig::handler_timeout`](crate::CodexConfig::handler_timeout). An error, a panic,
 /// or no answer in time, is an error answer, which the server takes for a refusal (for a tool: a failed call, whose
 /// message the model can read), and an [`Event::HandlerFailed`](crate::Event::HandlerFailed).
 ///

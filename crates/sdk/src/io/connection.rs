@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::background::until;
 use crate::connection::effect::Phase;
 use crate::connection::outgoing::{ClientNotification, frame};
-use crate::connection::turn_log::TurnLog;
+use crate::connection::turn_subscription::TurnSubscription;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::interruption::Interruption;
 use crate::io::request::{ClientCall, Pending};
@@ -41,13 +41,13 @@ impl Connection {
     }
 
     /// A window of a turn that is to be started.
-    pub(crate) fn log(&self, thread_id: Arc<str>, keep_backlog: bool) -> TurnLog {
-        TurnLog::new(thread_id, keep_backlog, &self.shared.budget)
+    pub(crate) fn log(&self, thread_id: Arc<str>, keep_backlog: bool) -> TurnSubscription {
+        TurnSubscription::new(thread_id, keep_backlog, &self.shared.budget)
     }
 
     /// Interrupts a turn. Completes when the server has accepted that, or the turn is over; its commands are ended too, if
     /// the log says so.
-    pub(crate) async fn interrupt(&self, log: &TurnLog, turn_id: Arc<str>) -> Result<()> {
+    pub(crate) async fn interrupt(&self, log: &TurnSubscription, turn_id: Arc<str>) -> Result<()> {
         self.check_process()?;
         let turn = turn_id.clone();
         let interruption = Interruption::new(log.thread_id.clone(), turn_id, log.ends_commands());
@@ -85,7 +85,7 @@ impl Connection {
     }
 
     /// The last handle of a turn has gone.
-    pub(crate) fn release(&self, log: &Arc<TurnLog>, interrupt: bool) {
+    pub(crate) fn release(&self, log: &Arc<TurnSubscription>, interrupt: bool) {
         if !self.shared.process.is_current() {
             return;
         }
@@ -94,7 +94,7 @@ impl Connection {
 
     /// Completes after `delay`, on the clock of the I/O thread.
     pub(crate) fn sleep(&self, delay: Duration) -> impl Future<Output = ()> + Send + Unpin + use<> {
-        self.shared.deadlines.sleep(delay)
+        self.shared.timers.sleep(delay)
     }
 
     /// An error in a fork of the process that has started the runtime.
@@ -117,7 +117,7 @@ impl Connection {
         self.shared.router().failure()
     }
 
-    /// Starts the end of the connection: everything that waits ends with [`ErrorKind::Closed`].
+    /// PendingTurns the end of the connection: everything that waits ends with [`ErrorKind::Closed`].
     pub(crate) fn close(&self) {
         // A fork must not wake what belongs to its parent, nor wait for a lock that a thread held which it does not have.
         if !self.shared.process.is_current() {

@@ -22,7 +22,7 @@ pub(crate) struct Process {
     pub(crate) program: PathBuf,
     pub(crate) child: Child,
     pub(crate) group: reap::Group,
-    pub(crate) close_deadline: Duration,
+    pub(crate) close_timeout: Duration,
 }
 
 /// Why reading or writing ended.

@@ -18,15 +18,15 @@ use tokio::time::timeout;
 
 use crate::background::{Job, Output, task, until};
 use crate::connection::backlog::Budget;
-use crate::connection::on_loss::Afterwards;
+use crate::connection::on_loss::OnLoss;
 use crate::connection::outgoing::Outgoing;
-use crate::connection::redactor::Secrets;
+use crate::connection::redactor::Redactor;
 use crate::connection::router::Router;
 use crate::error::{Error, ErrorKind};
 use crate::io::connection::Connection;
 use crate::io::diagnosis::{CloseReason, EXPLANATION, Process, explain};
 use crate::io::preamble::Preamble;
-use crate::io::shared::{Ended, Owner, Shared};
+use crate::io::shared::{ConnectionContext, Ended, Shared};
 use crate::io::timers;
 use crate::io::timers::Clock;
 use crate::io::watchdog;
@@ -39,9 +39,9 @@ use crate::wire_log::Recorder;
 /// How long a closing connection may take to write what was already queued.
 const FLUSH: Duration = Duration::from_millis(500);
 /// At most how many reads are taken in at once.
-const READS: usize = 32;
+const MAX_READS_PER_BATCH: usize = 32;
 /// From how many bytes of memory on nothing more is taken in.
-const ENOUGH: usize = 2 * 1024 * 1024;
+const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
 
 /// The I/O side of a connection, to be run.
 pub(crate) struct Driver {
@@ -55,30 +55,39 @@ pub(crate) struct Driver {
 }
 
 /// Makes both sides of a connection.
-pub(crate) fn connection(owner: Owner) -> (Connection, Driver) {
-    let Owner { hub, handlers, unloaded, limits, silence, timeouts, trace_context, wire_log, afterwards } =
-        owner;
+pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
+    let ConnectionContext {
+        hub,
+        handlers,
+        unloaded,
+        limits,
+        silence,
+        timeouts,
+        trace_context,
+        wire_log,
+        on_loss,
+    } = context;
     // A client that starts again has not ended its observers, unless it was closed.
-    if afterwards != Afterwards::RestartAgain {
+    if on_loss != OnLoss::RestartAgain {
         hub.reopen();
     }
     let (outbox, queued) = mpsc::unbounded_channel();
-    let (deadlines, clock) = timers::deadlines();
+    let (timers, clock) = timers::timers();
     let (closing, close) = watch::channel(false);
     let (jobs, queued_jobs) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
-        router: Router::new(afterwards).into(),
+        router: Router::new(on_loss).into(),
         outbox,
-        deadlines,
+        timers,
         timeouts,
         jobs,
-        secrets: Arc::new(Secrets::default()),
+        secrets: Arc::new(Redactor::default()),
         hub,
         handlers,
         unloaded,
         budget: Budget::new(limits),
         trace_context,
-        afterwards,
+        on_loss,
         closing,
         ended: watch::Sender::new(None),
         greeted: AtomicBool::new(false),
@@ -102,7 +111,7 @@ impl Driver {
     /// Runs the connection until it ends, and then ends the process behind it.
     pub(crate) async fn run(self, transport: Transport, mut process: Option<Process>) {
         let Self { shared, outbox, queued_jobs, clock, mut closing, silence, wire_log } = self;
-        let _last_word = LastWord(shared.clone());
+        let _fail_on_drop = FailOnDrop(shared.clone());
         let transport = match &wire_log {
             Some(log) => log.attach(transport, &shared.secrets),
             None => transport,
@@ -174,8 +183,8 @@ impl Driver {
             }
         }
         let reaped = match &mut process {
-            Some(Process { child, group, close_deadline, .. }) => {
-                reap::end(child, *group, *close_deadline).await.reaped
+            Some(Process { child, group, close_timeout, .. }) => {
+                reap::end(child, *group, *close_timeout).await.reaped
             }
             None => true,
         };
@@ -188,9 +197,9 @@ impl Driver {
 }
 
 /// Ends all waits when the driver ends, however it ends: nothing may hang on a driver that is gone.
-struct LastWord(Arc<Shared>);
+struct FailOnDrop(Arc<Shared>);
 
-impl Drop for LastWord {
+impl Drop for FailOnDrop {
     fn drop(&mut self) {
         self.0.fail(&Error::new(ErrorKind::TransportClosed, "the connection's driver has ended"));
         self.0.ended.send_if_modified(|ended| {
@@ -244,14 +253,14 @@ async fn read(shared: Arc<Shared>, mut reader: Box<dyn FrameReader>) -> CloseRea
 /// Waits for something to read, and takes in what is there: with many turns each gets several events of it.
 async fn take_in(reader: &mut dyn FrameReader, frames: &mut Vec<Bytes>) -> Result<(), CloseReason> {
     let (mut read, mut taken) = (Vec::new(), 0);
-    for reads in 0..READS {
+    for reads in 0..MAX_READS_PER_BATCH {
         // Empty at each read: programs can bring readers of their own, which may count on it.
         let reading = reader.read(&mut read);
         let more = if reads == 0 { Some(reading.await) } else { at_once(reading).await };
         taken += read.iter().map(|frame| frame.len() + size_of::<Bytes>()).sum::<usize>();
         frames.append(&mut read);
         match more {
-            Some(Ok(true)) if taken < ENOUGH => {}
+            Some(Ok(true)) if taken < MAX_BATCH_BYTES => {}
             Some(Ok(true)) | None => break,
             Some(Ok(false)) => return Err(CloseReason::OutputClosed),
             Some(Err(error)) => return Err(CloseReason::ReadFailed(error)),
@@ -323,8 +332,12 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_there_is_taken_in_up_to_a_number_of_reads_and_an_amount() {
-        for (frames, size, reads) in [(3, 10, READS), (1, ENOUGH, 1), (2, ENOUGH / 4, 2), (ENOUGH / 32, 0, 1)]
-        {
+        for (frames, size, reads) in [
+            (3, 10, MAX_READS_PER_BATCH),
+            (1, MAX_BATCH_BYTES, 1),
+            (2, MAX_BATCH_BYTES / 4, 2),
+            (MAX_BATCH_BYTES / 32, 0, 1),
+        ] {
             let mut reader = Ready { frames, size, reads: 0 };
             let mut taken = Vec::new();
             assert!(take_in(&mut reader, &mut taken).await.is_ok());

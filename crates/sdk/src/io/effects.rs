@@ -6,7 +6,7 @@ use std::task::Waker;
 use crate::background::Job;
 use crate::connection::effect::{Effect, Phase};
 use crate::connection::router::Router;
-use crate::dispatch::handler_set::{Layer, drop_elsewhere};
+use crate::dispatch::handler_set::{HandlerSet, drop_on_own_thread};
 use crate::io::interruption;
 use crate::io::interruption::Interruption;
 use crate::io::shared::Shared;
@@ -27,7 +27,7 @@ impl Shared {
                 Effect::Resolve(waiter, answer) => {
                     // The receiver may just have gone; then nobody is left to be told.
                     let _ = waiter.reply.send(answer);
-                    drop_one_elsewhere(waiter.opens);
+                    drop_one_on_own_thread(waiter.opens);
                 }
                 Effect::Wake(wakers) => wakers.into_iter().for_each(Waker::wake),
                 Effect::EndLogin(ending, end) => drop(ending.send_replace(Some(end))),
@@ -39,9 +39,11 @@ impl Shared {
                         self.send(None, respond::error_frame(&ask.id, "the turn has ended"));
                     }
                 }
-                Effect::Bind(thread_id, layer) => drop_one_elsewhere(self.handlers.bind(&thread_id, layer)),
+                Effect::Bind(thread_id, layer) => {
+                    drop_one_on_own_thread(self.handlers.bind(&thread_id, layer))
+                }
                 Effect::Unloaded(thread_id) => self.unloaded.unloaded(&thread_id),
-                Effect::Closed(thread_id) => drop_one_elsewhere(self.handlers.release(&thread_id)),
+                Effect::Closed(thread_id) => drop_one_on_own_thread(self.handlers.release(&thread_id)),
                 Effect::Interrupt { thread_id, turn_id, end_commands } => {
                     self.interrupt(Interruption::new(thread_id, turn_id, end_commands));
                 }
@@ -67,8 +69,8 @@ impl Shared {
     }
 }
 
-fn drop_one_elsewhere(layer: Option<Layer>) {
+fn drop_one_on_own_thread(layer: Option<HandlerSet>) {
     if let Some(layer) = layer {
-        drop_elsewhere(vec![layer]);
+        drop_on_own_thread(vec![layer]);
     }
 }

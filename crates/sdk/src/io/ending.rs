@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::connection::on_loss::Afterwards;
+use crate::connection::on_loss::OnLoss;
 use crate::error::{Error, ErrorKind};
 use crate::io::observers::Observed;
 use crate::io::shared::Shared;
@@ -24,14 +24,14 @@ impl Shared {
 
     fn tell_observers(&self, lost: Option<&Error>) {
         let greeted = self.greeted.load(Ordering::Acquire);
-        match (self.afterwards, lost) {
-            (Afterwards::Restart | Afterwards::RestartAgain, Some(error)) if greeted => {
+        match (self.on_loss, lost) {
+            (OnLoss::Restart | OnLoss::RestartAgain, Some(error)) if greeted => {
                 self.hub.announce(&Observed::Lost(error.clone()));
             }
             // The start is made again.
             (_, Some(error)) if error.is_home_contended() => {}
             // An attempt that has failed is told by who makes it, and a close by who closes.
-            (Afterwards::RestartAgain, _) => {}
+            (OnLoss::RestartAgain, _) => {}
             _ => self.hub.end(lost),
         }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use crate::connection::envelope::{Incoming, Outcome};
-use crate::connection::event_batch::Staged;
+use crate::connection::event_batch::EventBatch;
 use crate::connection::frame_queue::Event;
 use crate::io::diagnosis::CloseReason;
 use crate::io::observers::Observed;
@@ -16,7 +16,7 @@ use crate::io::shared::Shared;
 use crate::trace;
 
 /// How many messages are routed at once. Callers then have a chance to get at the router.
-const ROUTED: usize = 256;
+const ROUTE_CHUNK: usize = 256;
 
 impl Shared {
     /// Takes in what was read at once, and then does what it led to. An error ends the connection.
@@ -31,14 +31,18 @@ impl Shared {
         // watchdog, never meets the router with events staged. Other threads may: a release wants none of the events, a
         // new request is answered in a later batch, and a close gives up what is staged.
         let turns = self.router().running().min(frames.len());
-        let mut staged = Staged::with_capacity(frames.len(), turns);
-        let read = frames.chunks(ROUTED).try_for_each(|frames| self.take(frames, &mut staged));
-        self.route(|router, effects| router.deliver(&mut staged, effects));
+        let mut batch = EventBatch::with_capacity(frames.len(), turns);
+        let read = frames.chunks(ROUTE_CHUNK).try_for_each(|frames| self.take(frames, &mut batch));
+        self.route(|router, effects| router.deliver(&mut batch, effects));
         read
     }
 
     /// Takes in some of what was read.
-    fn take<'a>(self: &Arc<Self>, frames: &'a [Bytes], staged: &mut Staged<'a>) -> Result<(), CloseReason> {
+    fn take<'a>(
+        self: &Arc<Self>,
+        frames: &'a [Bytes],
+        batch: &mut EventBatch<'a>,
+    ) -> Result<(), CloseReason> {
         // Reading needs no lock: callers never wait for a long line to be scanned.
         let mut messages = Vec::with_capacity(frames.len());
         let mut seen = Vec::new();
@@ -47,7 +51,7 @@ impl Shared {
             Ok(())
         });
         let mut effects = Vec::new();
-        self.router().receive(messages, staged, &mut effects);
+        self.router().receive(messages, batch, &mut effects);
         // Only now: whoever sees that a turn has ended may start the next.
         for (thread_id, observed) in &seen {
             self.hub.publish(thread_id.as_deref(), observed);

@@ -133,7 +133,7 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
         let message = format!(
             "the server accepted the interrupt of turn {turn_id}, and the turn has not ended within {END_LIMIT:?}"
         );
-        return Err(Error::new(ErrorKind::DeadlineExceeded, message)
+        return Err(Error::new(ErrorKind::Timeout, message)
             .with_method(methods::TurnInterrupt::METHOD)
             .with_thread(Some(&thread_id)));
     };

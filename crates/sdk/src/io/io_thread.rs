@@ -14,20 +14,20 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::io::connection::Connection;
 use crate::io::diagnosis::Process;
 use crate::io::driver::connection;
-use crate::io::shared::Owner;
+use crate::io::shared::ConnectionContext;
 use crate::process::launch::Launch;
 use crate::process::reap::Group;
 use crate::transport::frames::Transport;
 use crate::transport::lines::{LineReader, LineWriter};
 
 impl Connection {
-    /// Starts a runtime and connects to it over its standard streams. Tells its process id too.
+    /// PendingTurns a runtime and connects to it over its standard streams. Tells its process id too.
     pub(crate) async fn launch(
         launch: Launch,
         command: Command,
-        owner: Owner,
+        context: ConnectionContext,
     ) -> Result<(Self, Option<u32>)> {
-        let (connection, driver) = connection(owner);
+        let (connection, driver) = connection(context);
         let (report, started) = oneshot::channel();
         spawn(Box::pin(async move {
             let (started, command) = start(&launch, command);
@@ -47,16 +47,16 @@ impl Connection {
     }
 
     /// Connects over a transport that is already there.
-    pub(crate) fn attach(transport: Transport, owner: Owner) -> Result<Self> {
-        let (connection, driver) = connection(owner);
+    pub(crate) fn attach(transport: Transport, context: ConnectionContext) -> Result<Self> {
+        let (connection, driver) = connection(context);
         spawn(Box::pin(driver.run(transport, None)))?;
         Ok(connection)
     }
 
     /// Connects on the executor of the caller, whose clock a test may have paused.
     #[cfg(test)]
-    pub(crate) fn on_this_executor(transport: Transport, owner: Owner) -> Self {
-        let (connection, driver) = connection(owner);
+    pub(crate) fn on_this_executor(transport: Transport, context: ConnectionContext) -> Self {
+        let (connection, driver) = connection(context);
         crate::background::task(driver.run(transport, None));
         connection
     }
@@ -75,8 +75,8 @@ fn attach(launch: &Launch, mut child: Child) -> Result<(Transport, Process)> {
     #[cfg(target_os = "linux")]
     lengthen(&stdout);
     let transport = Transport::new(LineReader::new(stdout), LineWriter::new(stdin));
-    let (program, close_deadline) = (launch.program().to_owned(), launch.close_deadline());
-    Ok((transport, Process { program, child, group, close_deadline }))
+    let (program, close_timeout) = (launch.program().to_owned(), launch.close_timeout());
+    Ok((transport, Process { program, child, group, close_timeout }))
 }
 
 /// Lets the pipe of the server's output hold more than the usual 64 KiB. While one batch of events is routed, the server

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::background::until;
 use crate::connection::effect::Phase;
 use crate::connection::turn_limits::TurnLimits;
-use crate::connection::turn_log::TurnLog;
+use crate::connection::turn_subscription::TurnSubscription;
 use crate::error::{Error, ErrorKind};
 use crate::io::interruption::Interruption;
 use crate::io::shared::Shared;
@@ -24,27 +24,27 @@ const SILENCE_STEPS: u32 = 16;
 const SHORTEST_STEP: Duration = Duration::from_millis(1);
 
 /// Waits for the end of a turn that has its id, at most as long as its limits allow.
-pub(crate) async fn watch(shared: Arc<Shared>, log: Arc<TurnLog>) {
+pub(crate) async fn watch(shared: Arc<Shared>, log: Arc<TurnSubscription>) {
     let Some(turn_id) = log.turn_id() else { return };
     let Some(mut phase) = shared.router().follow(&turn_id) else { return };
     let error = tokio::select! {
         _ = until(&mut phase, Phase::is_over) => return,
-        error = past_deadline(&log) => error,
+        error = past_timeout(&log) => error,
         error = silent_for_too_long(&shared, &log, &turn_id) => error,
     };
     stop(shared, log, error).await;
 }
 
-async fn past_deadline(log: &TurnLog) -> Error {
-    let TurnLimits { deadline: Some(deadline), deadline_at: Some(end), .. } = log.limits() else {
+async fn past_timeout(log: &TurnSubscription) -> Error {
+    let TurnLimits { timeout: Some(timeout), ends_at: Some(end), .. } = log.limits() else {
         return std::future::pending().await;
     };
     sleep_until(*end).await;
-    let message = format!("the turn did not end within {deadline:?}");
-    Error::new(ErrorKind::DeadlineExceeded, message)
+    let message = format!("the turn did not end within {timeout:?}");
+    Error::new(ErrorKind::Timeout, message)
 }
 
-async fn silent_for_too_long(shared: &Shared, log: &TurnLog, turn_id: &str) -> Error {
+async fn silent_for_too_long(shared: &Shared, log: &TurnSubscription, turn_id: &str) -> Error {
     let Some(allowed) = log.limits().inactivity else { return std::future::pending().await };
     let step = (allowed / SILENCE_STEPS).max(SHORTEST_STEP);
     let (mut known, mut since) = (0, Instant::now());
@@ -55,14 +55,14 @@ async fn silent_for_too_long(shared: &Shared, log: &TurnLog, turn_id: &str) -> E
             (known, since) = (seen, Instant::now());
         } else if since.elapsed() >= allowed {
             let message = format!("the turn was silent for {allowed:?}");
-            return Error::new(ErrorKind::DeadlineExceeded, message);
+            return Error::new(ErrorKind::Timeout, message);
         }
         sleep(step).await;
     }
 }
 
 /// Interrupts a turn because of one of its limits, and sees that the wait for it ends.
-pub(crate) async fn stop(shared: Arc<Shared>, log: Arc<TurnLog>, error: Error) {
+pub(crate) async fn stop(shared: Arc<Shared>, log: Arc<TurnSubscription>, error: Error) {
     let error = error.with_thread(Some(&log.thread_id));
     let Some(turn_id) = log.turn_id() else { return };
     if !log.created() {

@@ -38,7 +38,7 @@ pub(crate) enum Seen {
 
 /// All observers of one client. It outlives connections, so observers can be there before the first.
 #[derive(Debug, Default)]
-pub(crate) struct Hub {
+pub(crate) struct ObserverHub {
     list: Mutex<List>,
     /// Kept beside the list so that the reader pays nothing when nobody looks.
     count: AtomicUsize,
@@ -71,7 +71,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Hub {
+impl ObserverHub {
     pub(crate) fn is_watched(&self) -> bool {
         self.count.load(Ordering::Acquire) > 0
     }

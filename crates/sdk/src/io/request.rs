@@ -13,7 +13,7 @@ use crate::connection::effect::{Answer, Waiter};
 use crate::connection::envelope;
 use crate::connection::intent::Intent;
 use crate::connection::outgoing::{Outgoing, Request, frame};
-use crate::dispatch::handler_set::Layer;
+use crate::dispatch::handler_set::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::shared::Shared;
 use crate::options::trace_context::TraceContext;
@@ -34,7 +34,7 @@ pub(crate) struct ClientCall<'a> {
     /// The trace that the request is part of.
     pub(crate) trace: Option<TraceContext>,
     /// The handlers that the thread of the answer gets.
-    pub(crate) handlers: Option<Layer>,
+    pub(crate) handlers: Option<HandlerSet>,
     pub(crate) intent: Intent,
 }
 
@@ -74,7 +74,7 @@ impl Shared {
             .map_err(|error| error.with_method(method).with_thread(thread_id))?;
         self.send(Some(id), frame(&Request { method, id, params, trace }));
         if let Some(timeout) = timeout {
-            self.deadlines.request(id, timeout);
+            self.timers.request(id, timeout);
         }
         let span = trace::request(method, id, thread_id);
         Ok(Pending { shared: self.clone(), id, answer, span })

@@ -1,4 +1,4 @@
-//! Has a request of the server answered: by the handlers, within the deadline, or by default.
+//! Has a request of the server answered: by the handlers, within the timeout, or by default.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use crate::background::task;
 use crate::cancellation::Signal;
 use crate::connection::default_response;
 use crate::connection::outgoing::frame;
-use crate::dispatch::dispatcher::Served;
+use crate::dispatch::dispatcher::HandlerOutcome;
 use crate::dispatch::registry::Chain;
-use crate::handler::incoming_request::Ask;
+use crate::handler::incoming_request::IncomingRequest;
 use crate::io::observers::Observed;
 use crate::io::shared::Shared;
 use crate::trace;
@@ -23,33 +23,33 @@ use crate::trace;
 /// JSON-RPC's code for what went wrong on the receiver's side.
 const INTERNAL_ERROR: i64 = -32603;
 
-/// Begins to answer. Called on the I/O thread, where the deadline is kept; handlers run elsewhere.
-pub(crate) fn begin(shared: &Arc<Shared>, ask: Arc<Ask>) {
+/// Begins to answer. Called on the I/O thread, where the timeout is kept; handlers run elsewhere.
+pub(crate) fn begin(shared: &Arc<Shared>, ask: Arc<IncomingRequest>) {
     match shared.handlers.chain(&ask) {
-        Some(chain) => drop(task(serve(shared.clone(), ask, chain))),
+        Some(chain) => drop(task(respond(shared.clone(), ask, chain))),
         None => by_default(shared, &ask),
     }
 }
 
-async fn serve(shared: Arc<Shared>, ask: Arc<Ask>, chain: Chain) {
-    let deadline = chain.deadline;
+async fn respond(shared: Arc<Shared>, ask: Arc<IncomingRequest>, chain: Chain) {
+    let timeout = chain.timeout;
     let span = trace::served(&ask.method, ask.thread_id.as_deref(), ask.turn_id.as_deref());
     let served = match shared.handlers.ask(ask.clone(), chain) {
         Ok(job) => tokio::select! {
             served = job => served,
-            () = shared.deadlines.sleep(deadline) => Served::Failed(format!("no answer within {deadline:?}")),
+            () = shared.timers.sleep(timeout) => HandlerOutcome::Failed(format!("no answer within {timeout:?}")),
         },
-        Err(error) => Served::Failed(error),
+        Err(error) => HandlerOutcome::Failed(error),
     };
     match served {
-        Served::Answered(result) => {
+        HandlerOutcome::Answered(result) => {
             if &*ask.method == AccountChatgptAuthTokensRefresh::METHOD {
                 shared.secrets.learn(result.get());
             }
             answer(&shared, &ask, result_frame(&ask.id, &result));
         }
-        Served::Passed => by_default(&shared, &ask),
-        Served::Failed(message) => {
+        HandlerOutcome::Passed => by_default(&shared, &ask),
+        HandlerOutcome::Failed(message) => {
             let Some(signal) = answer(&shared, &ask, failed_frame(&ask, &message)) else { return };
             span.handler_failed();
             trace::unhandled(&ask.method, true);
@@ -66,14 +66,14 @@ async fn serve(shared: Arc<Shared>, ask: Arc<Ask>, chain: Chain) {
 }
 
 /// Sends an answer, if it is still wanted.
-fn answer(shared: &Shared, ask: &Arc<Ask>, frame: Bytes) -> Option<Signal> {
+fn answer(shared: &Shared, ask: &Arc<IncomingRequest>, frame: Bytes) -> Option<Signal> {
     let signal = shared.router().answered(ask, &frame)?;
     shared.send(None, frame);
     Some(signal)
 }
 
 /// Answers as nobody has anything to say.
-fn by_default(shared: &Shared, ask: &Arc<Ask>) {
+fn by_default(shared: &Shared, ask: &Arc<IncomingRequest>) {
     let fallback = default_response::answer(&ask.id, &ask.method);
     if answer(shared, ask, fallback.frame).is_some() {
         trace::unhandled(&ask.method, false);
@@ -88,7 +88,7 @@ fn by_default(shared: &Shared, ask: &Arc<Ask>) {
 
 fn publish(
     shared: &Shared,
-    ask: &Ask,
+    ask: &IncomingRequest,
     event: impl FnOnce(String, Option<String>, Option<String>) -> Observed,
 ) {
     if shared.hub.is_watched() {
@@ -107,7 +107,7 @@ fn result_frame(id: &RequestId, result: &RawValue) -> Bytes {
 }
 
 /// The answer when a handler has failed: an error, and for a tool a failed call, of which the model is told more.
-fn failed_frame(ask: &Ask, message: &str) -> Bytes {
+fn failed_frame(ask: &IncomingRequest, message: &str) -> Bytes {
     if &*ask.method == ItemToolCall::METHOD {
         let content = [json!({"type": "inputText", "text": message})];
         return frame(&json!({"id": ask.id, "result": {"contentItems": content, "success": false}}));

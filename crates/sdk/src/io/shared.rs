@@ -9,15 +9,15 @@ use tokio::sync::{mpsc, watch};
 
 use crate::background::Job;
 use crate::connection::backlog::{Budget, Limits};
-use crate::connection::on_loss::Afterwards;
+use crate::connection::on_loss::OnLoss;
 use crate::connection::outgoing::Outgoing;
-use crate::connection::redactor::Secrets;
+use crate::connection::redactor::Redactor;
 use crate::connection::router::Router;
-use crate::dispatch::registry::Handlers;
-use crate::io::observers::Hub;
+use crate::dispatch::registry::HandlerRegistry;
+use crate::io::observers::ObserverHub;
 use crate::io::preamble::Preamble;
-use crate::io::timers::Deadlines;
-use crate::options::method_class::ClassDeadlines;
+use crate::io::timers::Timers;
+use crate::options::method_class::ClassTimeouts;
 use crate::options::trace_context::TraceSource;
 use crate::owning_process::OwningProcess;
 use crate::wire_log::Recorder;
@@ -30,18 +30,18 @@ pub(crate) trait UnloadObserver: Debug + Send + Sync {
 
 /// What a connection has to know of its client.
 #[derive(Clone, Debug)]
-pub(crate) struct Owner {
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) handlers: Arc<Handlers>,
+pub(crate) struct ConnectionContext {
+    pub(crate) hub: Arc<ObserverHub>,
+    pub(crate) handlers: Arc<HandlerRegistry>,
     pub(crate) unloaded: Arc<dyn UnloadObserver>,
     pub(crate) limits: Limits,
     /// How long a turn may be silent before the server is asked about it.
     pub(crate) silence: Duration,
     /// How long requests may wait for their answers.
-    pub(crate) timeouts: ClassDeadlines,
+    pub(crate) timeouts: ClassTimeouts,
     pub(crate) trace_context: Option<TraceSource>,
     pub(crate) wire_log: Option<Arc<Recorder>>,
-    pub(crate) afterwards: Afterwards,
+    pub(crate) on_loss: OnLoss,
 }
 
 /// What the owners of a connection share with its I/O thread.
@@ -49,18 +49,18 @@ pub(crate) struct Owner {
 pub(crate) struct Shared {
     pub(crate) router: Mutex<Router>,
     pub(crate) outbox: mpsc::UnboundedSender<Outgoing>,
-    pub(crate) deadlines: Deadlines,
+    pub(crate) timers: Timers,
     /// How long requests may wait for their answers.
-    pub(crate) timeouts: ClassDeadlines,
+    pub(crate) timeouts: ClassTimeouts,
     /// What the I/O thread is to begin.
     pub(crate) jobs: mpsc::UnboundedSender<Job>,
-    pub(crate) secrets: Arc<Secrets>,
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) handlers: Arc<Handlers>,
+    pub(crate) secrets: Arc<Redactor>,
+    pub(crate) hub: Arc<ObserverHub>,
+    pub(crate) handlers: Arc<HandlerRegistry>,
     pub(crate) unloaded: Arc<dyn UnloadObserver>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) trace_context: Option<TraceSource>,
-    pub(crate) afterwards: Afterwards,
+    pub(crate) on_loss: OnLoss,
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) ended: watch::Sender<Option<Ended>>,
     /// Whether a request, which can only be `initialize`, was answered. Before that the peer may be any program.

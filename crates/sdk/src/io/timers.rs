@@ -18,20 +18,20 @@ pub(crate) enum Due {
     Timer(oneshot::Sender<()>),
 }
 
-/// Sets deadlines; cheap to clone.
+/// Sets timers; cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Deadlines(mpsc::UnboundedSender<(Duration, Due)>);
+pub(crate) struct Timers(mpsc::UnboundedSender<(Duration, Due)>);
 
-/// The deadlines' task.
+/// The timers' task.
 #[derive(Debug)]
 pub(crate) struct Clock(mpsc::UnboundedReceiver<(Duration, Due)>);
 
-pub(crate) fn deadlines() -> (Deadlines, Clock) {
+pub(crate) fn timers() -> (Timers, Clock) {
     let (set, get) = mpsc::unbounded_channel();
-    (Deadlines(set), Clock(get))
+    (Timers(set), Clock(get))
 }
 
-impl Deadlines {
+impl Timers {
     pub(crate) fn request(&self, id: i64, deadline: Duration) {
         // After the clock has stopped the connection's end resolves everything.
         let _ = self.0.send((deadline, Due::Request { id, waited: deadline }));

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::background::task;
-use crate::connection::effect::Watched;
+use crate::connection::effect::WatchedTurn;
 use crate::error::{Error, ErrorKind};
 use crate::io::request::ClientCall;
 use crate::io::shared::Shared;
@@ -75,7 +75,7 @@ pub(crate) async fn run(shared: Arc<Shared>, silence: Duration) {
 }
 
 /// Looks after a turn whose thread has gone idle, or was closed: its end mostly follows in the same breath.
-pub(crate) async fn check_suspect(shared: Arc<Shared>, turn: Watched) {
+pub(crate) async fn check_suspect(shared: Arc<Shared>, turn: WatchedTurn) {
     sleep(2 * GRACE).await;
     let silent = shared.router().activity(&turn.turn_id).is_some_and(|(seen, _)| seen == turn.seen);
     if silent {
@@ -84,7 +84,7 @@ pub(crate) async fn check_suspect(shared: Arc<Shared>, turn: Watched) {
 }
 
 /// Asks the server about a turn that seems to be over: `noticed` says why.
-async fn ask_after(shared: Arc<Shared>, turn: Watched, noticed: String) {
+async fn ask_after(shared: Arc<Shared>, turn: WatchedTurn, noticed: String) {
     let Verdict::Over(why) = verdict(&shared, &turn).await else { return };
     sleep(GRACE).await;
     let message = format!(
@@ -97,11 +97,11 @@ async fn ask_after(shared: Arc<Shared>, turn: Watched, noticed: String) {
 }
 
 /// Asks the server about the thread, and if that is at work, about the turn.
-async fn verdict(shared: &Arc<Shared>, turn: &Watched) -> Verdict {
+async fn verdict(shared: &Arc<Shared>, turn: &WatchedTurn) -> Verdict {
     let thread_id = &*turn.thread_id;
     match ask(shared, "thread/read", thread_id, &json!({"threadId": thread_id, "includeTurns": false})).await
     {
-        Err(error) if error.kind() == ErrorKind::DeadlineExceeded => {
+        Err(error) if error.kind() == ErrorKind::Timeout => {
             return Verdict::Over("the server does not answer".into());
         }
         // It cannot tell.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// The deadline of [`MethodClass::Quick`], unless another is set.
+/// The timeout of [`MethodClass::Quick`], unless another is set.
 pub(crate) const QUICK: Duration = Duration::from_secs(30);
 const SLOW: Duration = Duration::from_secs(300);
 
 /// What a method does before it is answered, which decides how long a request may wait; see
-/// [`CodexConfig::class_deadline`](crate::CodexConfig::class_deadline).
+/// [`CodexConfig::class_timeout`](crate::CodexConfig::class_timeout).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MethodClass {
@@ -16,7 +16,7 @@ pub enum MethodClass {
     /// It loads, writes, computes or contacts something, as most methods of threads, turns, accounts and plugins do. 5
     /// minutes unless set.
     Slow,
-    /// It is answered when a command, a tool or a person has finished. No deadline unless set.
+    /// It is answered when a command, a tool or a person has finished. No timeout unless set.
     Lasting,
 }
 
@@ -65,28 +65,28 @@ const SLOW_METHODS: &[&str] = &[
     "windowsSandbox/setupStart",
 ];
 
-/// The deadlines of the classes.
+/// The timeouts of the classes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ClassDeadlines {
+pub(crate) struct ClassTimeouts {
     quick: Option<Duration>,
     slow: Option<Duration>,
     lasting: Option<Duration>,
 }
 
-impl Default for ClassDeadlines {
+impl Default for ClassTimeouts {
     fn default() -> Self {
         Self { quick: Some(QUICK), slow: Some(SLOW), lasting: None }
     }
 }
 
-impl ClassDeadlines {
-    /// The same deadline for all of them.
-    pub(crate) fn all(deadline: Duration) -> Self {
-        Self { quick: Some(deadline), slow: Some(deadline), lasting: Some(deadline) }
+impl ClassTimeouts {
+    /// The same timeout for all of them.
+    pub(crate) fn all(timeout: Duration) -> Self {
+        Self { quick: Some(timeout), slow: Some(timeout), lasting: Some(timeout) }
     }
 
-    pub(crate) fn set(&mut self, class: MethodClass, deadline: Duration) {
-        *self.of_class(class) = Some(deadline);
+    pub(crate) fn set(&mut self, class: MethodClass, timeout: Duration) {
+        *self.of_class(class) = Some(timeout);
     }
 
     /// How long a request of this method may wait; `None`: as long as the work or the person it waits for.
@@ -125,31 +125,31 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_or_a_command_answers_has_no_deadline_and_all_else_has_one() {
+    fn what_a_person_or_a_command_answers_has_no_timeout_and_all_else_has_one() {
         let mut lasting = methods(MethodClass::Lasting);
         lasting.sort_unstable();
         let mut named = LASTING.to_vec();
         named.sort_unstable();
         assert_eq!(lasting, named);
-        let deadlines = ClassDeadlines::default();
+        let timeouts = ClassTimeouts::default();
         for request in CLIENT_REQUESTS {
-            let deadline = deadlines.of_method(request.method);
-            assert_eq!(deadline.is_none(), named.contains(&request.method), "{}", request.method);
+            let timeout = timeouts.of_method(request.method);
+            assert_eq!(timeout.is_none(), named.contains(&request.method), "{}", request.method);
         }
-        assert_eq!(deadlines.of_method("thread/resume"), Some(SLOW));
-        assert_eq!(deadlines.of_method("thread/read"), Some(QUICK));
-        assert_eq!(deadlines.of_method("turn/interrupt"), Some(QUICK));
+        assert_eq!(timeouts.of_method("thread/resume"), Some(SLOW));
+        assert_eq!(timeouts.of_method("thread/read"), Some(QUICK));
+        assert_eq!(timeouts.of_method("turn/interrupt"), Some(QUICK));
     }
 
     #[test]
     fn a_class_is_set_alone_or_all_are() {
         let second = Duration::from_secs(1);
-        let mut deadlines = ClassDeadlines::default();
-        deadlines.set(MethodClass::Lasting, second);
-        let of = |deadlines: ClassDeadlines| {
-            ["config/read", "turn/start", "command/exec"].map(|method| deadlines.of_method(method))
+        let mut timeouts = ClassTimeouts::default();
+        timeouts.set(MethodClass::Lasting, second);
+        let of = |timeouts: ClassTimeouts| {
+            ["config/read", "turn/start", "command/exec"].map(|method| timeouts.of_method(method))
         };
-        assert_eq!(of(deadlines), [Some(QUICK), Some(SLOW), Some(second)]);
-        assert_eq!(of(ClassDeadlines::all(second)), [Some(second); 3]);
+        assert_eq!(of(timeouts), [Some(QUICK), Some(SLOW), Some(second)]);
+        assert_eq!(of(ClassTimeouts::all(second)), [Some(second); 3]);
     }
 }

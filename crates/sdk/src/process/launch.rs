@@ -25,7 +25,7 @@ pub(crate) struct LaunchOptions<'a> {
     pub(crate) config_overrides: &'a [String],
     pub(crate) cwd: Option<&'a Path>,
     pub(crate) env: &'a ChildEnvironment,
-    pub(crate) close_deadline: Duration,
+    pub(crate) close_timeout: Duration,
     /// Whether a hook may change the command.
     pub(crate) is_hooked: bool,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Launch {
     standard: bool,
     cwd: Option<PathBuf>,
     env: ChildEnvironment,
-    close_deadline: Duration,
+    close_timeout: Duration,
 }
 
 /// Without the arguments and the environment, which may hold secrets.
@@ -53,7 +53,7 @@ impl fmt::Debug for Launch {
 }
 
 impl Launch {
-    /// Finds the runtime. Starts nothing, downloads nothing.
+    /// Finds the runtime. PendingTurns nothing, downloads nothing.
     pub(crate) fn prepare(options: LaunchOptions<'_>) -> Result<Self> {
         let mut env = options.env.clone();
         let (program, args) = match options.launch_args {
@@ -73,13 +73,13 @@ impl Launch {
             standard,
             cwd: options.cwd.map(Path::to_owned),
             env,
-            close_deadline: options.close_deadline,
+            close_timeout: options.close_timeout,
         })
     }
 
     /// How long its end may take.
-    pub(crate) fn close_deadline(&self) -> Duration {
-        self.close_deadline
+    pub(crate) fn close_timeout(&self) -> Duration {
+        self.close_timeout
     }
 
     /// The program, for messages.
@@ -125,7 +125,7 @@ impl Launch {
         command
     }
 
-    /// Starts the child. Must be called inside a Tokio runtime, which reaps it. The command comes back, since it can hold
+    /// PendingTurns the child. Must be called inside a Tokio runtime, which reaps it. The command comes back, since it can hold
     /// what is the user's.
     pub(crate) fn spawn(&self, command: Command) -> (Result<Child>, tokio::process::Command) {
         let mut command = tokio::process::Command::from(command);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn an_explicit_command_line_is_used_as_it_is_and_a_close_deadline_too() {
+    fn an_explicit_command_line_is_used_as_it_is_and_a_close_timeout_too() {
         let (args, overrides) = (["/x/codex".into(), "serve".into()], ["a=1".into()]);
         let launch = Launch::prepare(LaunchOptions {
             codex_bin: None,
@@ -175,12 +175,12 @@ mod tests {
             config_overrides: &overrides,
             cwd: None,
             env: &ChildEnvironment::default(),
-            close_deadline: Duration::from_secs(9),
+            close_timeout: Duration::from_secs(9),
             is_hooked: false,
         });
         let launch = launch.unwrap();
         assert_eq!(launch.program(), Path::new("/x/codex"));
         assert_eq!(launch.args, ["serve"]);
-        assert_eq!(launch.close_deadline(), Duration::from_secs(9));
+        assert_eq!(launch.close_timeout(), Duration::from_secs(9));
     }
 }

@@ -13,7 +13,7 @@ use openai_codex_protocol::{ClientRequest, Notification, methods};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::events::{AsyncEvents, Event};
 use crate::session::runtime::Session;
-use crate::session::supervisor::Core;
+use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{Settings, held};
 
 /// Whether the runtime has a thread loaded, so that it ignores the options of a resume.
@@ -39,7 +39,7 @@ pub(crate) fn check_new(session: &Session, thread_id: &str, named: &Settings, he
 }
 
 /// A thread as a resume has found it.
-pub(crate) struct Found {
+pub(crate) struct ResumedThread {
     pub(crate) held: Settings,
     /// Whether a turn runs in it.
     pub(crate) active: bool,
@@ -50,13 +50,13 @@ pub(crate) struct Found {
 /// Sees to it that what was named holds in a thread that was resumed, before this program runs anything in it. Gives what
 /// holds then.
 pub(crate) async fn settle(
-    core: &Arc<Core>,
+    core: &Arc<ClientCore>,
     session: &Session,
     thread_id: &Arc<str>,
     named: &Settings,
-    found: Found,
+    found: ResumedThread,
 ) -> Result<Settings> {
-    let Found { mut held, active, unused } = found;
+    let ResumedThread { mut held, active, unused } = found;
     let differing = named.differences(&held, session);
     let Some(first) = differing.first() else { return Ok(held) };
     if let Some(fixed) = differing.iter().find(|difference| difference.field.set.is_none()) {
@@ -118,12 +118,12 @@ async fn hear(session: &Session, thread_id: &str, mut events: AsyncEvents) -> Re
         }
         Err(Error::new(ErrorKind::Closed, "the client was closed"))
     });
-    let mut time = session.deadline_of(METHOD).map(|deadline| session.connection.sleep(deadline));
+    let mut time = session.timeout_of(METHOD).map(|timeout| session.connection.sleep(timeout));
     let heard = poll_fn(|context| match heard.as_mut().poll(context) {
         Poll::Pending if time.as_mut().is_some_and(|time| Pin::new(time).poll(context).is_ready()) => {
             let message =
                 "the runtime took the change of the thread's settings, and has not said that it made it";
-            Poll::Ready(Err(Error::new(ErrorKind::DeadlineExceeded, message)))
+            Poll::Ready(Err(Error::new(ErrorKind::Timeout, message)))
         }
         heard => heard,
     });

@@ -9,7 +9,7 @@ use openai_codex_protocol::types::InitializeResponse;
 use crate::block_on::wait;
 #[cfg(feature = "blocking")]
 use crate::error::Result;
-use crate::session::supervisor::Core;
+use crate::session::supervisor::ClientCore;
 
 /// A client of one Codex runtime, async and on any executor.
 ///
@@ -30,11 +30,11 @@ use crate::session::supervisor::Core;
 /// ```
 #[derive(Clone, Debug)]
 pub struct AsyncCodex {
-    pub(crate) core: Arc<Core>,
+    pub(crate) core: Arc<ClientCore>,
 }
 
 impl AsyncCodex {
-    pub(crate) fn from_core(core: Arc<Core>) -> Self {
+    pub(crate) fn from_core(core: Arc<ClientCore>) -> Self {
         Self { core }
     }
 }
@@ -59,14 +59,14 @@ impl AsyncCodex {
 #[cfg(feature = "blocking")]
 #[derive(Clone, Debug)]
 pub struct Codex {
-    pub(crate) core: Arc<Core>,
+    pub(crate) core: Arc<ClientCore>,
     /// Of the first runtime.
     pub(crate) metadata: Arc<InitializeResponse>,
 }
 
 #[cfg(feature = "blocking")]
 impl Codex {
-    pub(crate) fn from_core(core: Arc<Core>) -> Result<Self> {
+    pub(crate) fn from_core(core: Arc<ClientCore>) -> Result<Self> {
         let metadata = wait(core.session())?.metadata.clone();
         Ok(Self { core, metadata })
     }

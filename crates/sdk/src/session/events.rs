@@ -11,7 +11,7 @@ use openai_codex_protocol::Notification;
 
 use crate::error::Result;
 use crate::io::observers::{Observed, Observer, Seen};
-use crate::session::supervisor::Core;
+use crate::session::supervisor::ClientCore;
 
 /// Something that happened on a connection.
 #[derive(Clone, Debug)]
@@ -88,14 +88,14 @@ pub enum Event {
 /// [starts a new runtime](crate::CodexConfig::restart).
 #[derive(Debug)]
 pub struct AsyncEvents {
-    core: Arc<Core>,
+    core: Arc<ClientCore>,
     observer: Arc<Observer>,
     batch: VecDeque<Observed>,
     skipped: u64,
 }
 
 impl AsyncEvents {
-    pub(crate) fn new(core: Arc<Core>, thread_id: Option<Arc<str>>) -> Self {
+    pub(crate) fn new(core: Arc<ClientCore>, thread_id: Option<Arc<str>>) -> Self {
         let observer = core.hub.observe(thread_id);
         Self { core, observer, batch: VecDeque::new(), skipped: 0 }
     }
@@ -172,14 +172,14 @@ pub struct Events {
 
 #[cfg(feature = "blocking")]
 impl Events {
-    pub(crate) fn new(core: Arc<Core>, thread_id: Option<Arc<str>>) -> Self {
+    pub(crate) fn new(core: Arc<ClientCore>, thread_id: Option<Arc<str>>) -> Self {
         Self { inner: AsyncEvents::new(core, thread_id) }
     }
 
     /// Waits for the next event, at most `timeout`. `Ok(None)` after the last.
     ///
     /// # Errors
-    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up: the observer goes
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when the time is up: the observer goes
     /// on. Any other error is its last word.
     #[inline]
     pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<Event>> {

@@ -3,15 +3,15 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::by_id::ById;
+use crate::id_map::IdMap;
 use crate::io::shared::UnloadObserver;
 use crate::session::runtime::Session;
-use crate::session::thread_settings::{Given, Settings};
+use crate::session::thread_settings::{LoadOptions, Settings};
 
 /// The threads of a client that handles exist of.
 #[derive(Debug, Default)]
 pub(crate) struct LiveThreads {
-    threads: Mutex<ById<Weak<LiveThread>>>,
+    threads: Mutex<IdMap<Weak<LiveThread>>>,
 }
 
 /// In which session a thread is loaded, and how often its server had let go of it before.
@@ -35,11 +35,11 @@ pub(crate) struct LiveThread {
     /// Held while a turn that names settings is asked for, so that the next one knows whether it would join that turn.
     pub(crate) starting: tokio::sync::Mutex<()>,
     /// What it was loaded with, and where that was.
-    given: Mutex<Option<(Place, Given)>>,
+    given: Mutex<Option<(Place, LoadOptions)>>,
 }
 
 impl LiveThreads {
-    fn threads(&self) -> MutexGuard<'_, ById<Weak<LiveThread>>> {
+    fn threads(&self) -> MutexGuard<'_, IdMap<Weak<LiveThread>>> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -101,12 +101,12 @@ impl LiveThread {
         self.turn_bounds.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn loaded_with(&self, place: Place, given: Given) {
+    pub(crate) fn loaded_with(&self, place: Place, given: LoadOptions) {
         *self.given.lock().unwrap_or_else(PoisonError::into_inner) = Some((place, given));
     }
 
     /// What the thread was loaded with, if that is known.
-    pub(crate) fn given(&self, session: &Session) -> Option<Given> {
+    pub(crate) fn given(&self, session: &Session) -> Option<LoadOptions> {
         let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         given.as_ref().filter(|(place, _)| *place == self.place(session)).map(|(_, given)| given.clone())
     }

@@ -8,7 +8,7 @@ const LONGEST_POINTER: u64 = 64 * 1024;
 
 /// A folder's names. Each is taken as it is written and with its links resolved; the runtime knows both.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Places {
+pub(crate) struct ProjectPaths {
     /// The folder itself.
     pub(crate) folder: Vec<String>,
     /// The folder of the repository, or of the worktree, that it is in.
@@ -17,7 +17,7 @@ pub(crate) struct Places {
     pub(crate) main: Vec<String>,
 }
 
-impl Places {
+impl ProjectPaths {
     /// Of an absolute path; it need not exist.
     pub(crate) fn of(folder: &Path) -> Self {
         let folder = lexical(folder);
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_not_there_has_the_name_that_it_is_given() {
-        let places = Places::of(Path::new("/no/such/./folder/../place/"));
+        let places = ProjectPaths::of(Path::new("/no/such/./folder/../place/"));
         assert_eq!(places.folder, ["/no/such/place"]);
         assert_eq!((places.repository, places.main), (vec![], vec![]));
     }
@@ -147,7 +147,7 @@ mod tests {
         fs::write(path.join("real/.git/HEAD"), "ref: refs/heads/main\n").unwrap();
         fs::create_dir_all(path.join("real/sub/.git")).unwrap();
         symlink(path.join("real"), path.join("link")).unwrap();
-        let places = Places::of(&path.join("link/sub"));
+        let places = ProjectPaths::of(&path.join("link/sub"));
         let named = |names: &[&str]| -> Vec<String> {
             names.iter().map(|name| path.join(name).to_string_lossy().into_owned()).collect()
         };
@@ -161,7 +161,7 @@ mod tests {
         let (_dir, path) = folder();
         let (main, tree) = (path.join("main"), path.join("tree"));
         worktree(&main, &tree, true);
-        let places = Places::of(&tree.join("sub"));
+        let places = ProjectPaths::of(&tree.join("sub"));
         assert_eq!(places.main, [main.to_string_lossy()]);
         assert_eq!(places.repository, [tree.to_string_lossy()]);
     }
@@ -170,10 +170,10 @@ mod tests {
     fn a_worktree_that_the_repository_does_not_know_has_not() {
         let (_dir, path) = folder();
         worktree(&path.join("main"), &path.join("forged"), false);
-        assert_eq!(Places::of(&path.join("forged")).main, [""; 0]);
+        assert_eq!(ProjectPaths::of(&path.join("forged")).main, [""; 0]);
         // Nor does it get the name by pointing at a worktree that the repository knows.
         worktree(&path.join("main"), &path.join("tree"), true);
-        assert_eq!(Places::of(&path.join("forged")).main, [""; 0]);
+        assert_eq!(ProjectPaths::of(&path.join("forged")).main, [""; 0]);
     }
 
     #[test]
@@ -183,10 +183,10 @@ mod tests {
         worktree(&main, &tree, true);
         fs::create_dir(&forged).unwrap();
         symlink(tree.join(".git"), forged.join(".git")).unwrap();
-        assert_eq!(Places::of(&forged).main, [""; 0]);
+        assert_eq!(ProjectPaths::of(&forged).main, [""; 0]);
         // A link on the way to a worktree leads to that worktree.
         symlink(&tree, path.join("link")).unwrap();
-        assert_eq!(Places::of(&path.join("link")).main, [main.to_string_lossy()]);
+        assert_eq!(ProjectPaths::of(&path.join("link")).main, [main.to_string_lossy()]);
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         let pipe = path.join(".git");
         let status = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
         assert!(status.success());
-        assert_eq!(Places::of(&path).main, [""; 0]);
+        assert_eq!(ProjectPaths::of(&path).main, [""; 0]);
         fs::remove_file(&pipe).unwrap();
         fs::write(&pipe, vec![b'x'; LONGEST_POINTER as usize + 1]).unwrap();
         assert_eq!(pointer_text(&pipe), None);

@@ -20,17 +20,17 @@ use crate::codec::{decode, encode};
 use crate::config::CodexConfig;
 use crate::connection::effect::LoginEnd;
 use crate::connection::intent::Intent;
-use crate::connection::on_loss::Afterwards;
-use crate::connection::turn_log::TurnLog;
-use crate::dispatch::handler_set::Layer;
+use crate::connection::on_loss::OnLoss;
+use crate::connection::turn_subscription::TurnSubscription;
+use crate::dispatch::handler_set::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::connection::Connection;
 use crate::io::request::{ClientCall, Pending};
-use crate::io::shared::Owner;
-use crate::options::method_class::ClassDeadlines;
+use crate::io::shared::ConnectionContext;
+use crate::options::method_class::ClassTimeouts;
 use crate::process::home::Home;
 use crate::process::launch::Launch;
-use crate::session::schema_probe::Checkout;
+use crate::session::schema_probe::SchemaProbe;
 use crate::session::version;
 use crate::transport::frames::Transport;
 
@@ -45,8 +45,8 @@ static STARTED: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Session {
     pub(crate) connection: Connection,
     pub(crate) metadata: Arc<InitializeResponse>,
-    deadlines: ClassDeadlines,
-    checkout: Checkout,
+    timeouts: ClassTimeouts,
+    checkout: SchemaProbe,
     /// The id of the runtime's process, where this crate has started it.
     pid: Option<u32>,
     /// The places of requests to start a turn that are not answered yet.
@@ -63,28 +63,28 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Starts the runtime, or takes the transport that is already there, and greets it, unless it is given up.
+    /// PendingTurns the runtime, or takes the transport that is already there, and greets it, unless it is given up.
     pub(crate) async fn start(
         config: &CodexConfig,
         transport: Option<Transport>,
-        owner: Owner,
-        given_up: impl Future<Output = Error>,
+        context: ConnectionContext,
+        cancelled: impl Future<Output = Error>,
     ) -> Result<Self> {
-        let deadline = StartDeadline::new(config.start_deadline);
+        let deadline = StartDeadline::new(config.start_timeout);
         let Some(transport) = transport else {
-            return Self::start_process(config, owner, &deadline, pin!(given_up)).await;
+            return Self::start_process(config, context, &deadline, pin!(cancelled)).await;
         };
-        let connection = Connection::attach(transport, owner)?;
-        let metadata = greet(&connection, config, &deadline, given_up).await?;
-        Ok(Self::new(connection, metadata, config, Checkout::default(), None))
+        let connection = Connection::attach(transport, context)?;
+        let metadata = greet(&connection, config, &deadline, cancelled).await?;
+        Ok(Self::new(connection, metadata, config, SchemaProbe::default(), None))
     }
 
-    /// Starts a runtime, again if it has failed because of another start on the same home.
+    /// PendingTurns a runtime, again if it has failed because of another start on the same home.
     async fn start_process(
         config: &CodexConfig,
-        owner: Owner,
+        context: ConnectionContext,
         deadline: &StartDeadline,
-        mut given_up: Pin<&mut impl Future<Output = Error>>,
+        mut cancelled: Pin<&mut impl Future<Output = Error>>,
     ) -> Result<Self> {
         /// Enough for some seconds. A home that cannot be written fails in the same words, and should not take longer.
         const ATTEMPTS: u32 = 6;
@@ -95,7 +95,8 @@ impl Session {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let started = Self::start_once(config, &launch, owner.clone(), deadline, given_up.as_mut()).await;
+            let started =
+                Self::start_once(config, &launch, context.clone(), deadline, cancelled.as_mut()).await;
             let Err(error) = started else { return started };
             if !error.is_home_contended() {
                 return Err(error);
@@ -104,14 +105,14 @@ impl Session {
             let pause = PAUSE * attempt + PAUSE.mul_f64(fastrand::f64());
             if attempt == ATTEMPTS || pause >= deadline.left() {
                 // The connection has kept it from them, since another could have followed.
-                if owner.afterwards != Afterwards::RestartAgain {
-                    owner.hub.end(Some(&error));
+                if context.on_loss != OnLoss::RestartAgain {
+                    context.hub.end(Some(&error));
                 }
                 return Err(error);
             }
             tokio::select! {
                 () = FuturesTimerSleeper.sleep(pause) => {}
-                error = given_up.as_mut() => return Err(error),
+                error = cancelled.as_mut() => return Err(error),
             }
         }
     }
@@ -119,9 +120,9 @@ impl Session {
     async fn start_once(
         config: &CodexConfig,
         launch: &Launch,
-        owner: Owner,
+        context: ConnectionContext,
         deadline: &StartDeadline,
-        mut given_up: Pin<&mut impl Future<Output = Error>>,
+        mut cancelled: Pin<&mut impl Future<Output = Error>>,
     ) -> Result<Self> {
         let command = match &config.before_spawn {
             None => launch.command(),
@@ -130,34 +131,34 @@ impl Session {
                 () = FuturesTimerSleeper.sleep(deadline.left()) => {
                     return Err(deadline.exceeded("before_spawn did not return"));
                 }
-                error = given_up.as_mut() => return Err(error),
+                error = cancelled.as_mut() => return Err(error),
             },
         };
         let first_start = match Home::of(launch, &command) {
             None => None,
             Some(home) => tokio::select! {
                 turn = home.turn(deadline.left()) => turn,
-                error = given_up.as_mut() => return Err(error),
+                error = cancelled.as_mut() => return Err(error),
             },
         };
-        let (connection, pid) = Connection::launch(launch.clone(), command, owner).await?;
-        let greeted = greet(&connection, config, deadline, given_up).await;
+        let (connection, pid) = Connection::launch(launch.clone(), command, context).await?;
+        let greeted = greet(&connection, config, deadline, cancelled).await;
         drop(first_start);
-        Ok(Self::new(connection, greeted?, config, Checkout::new(launch.clone()), pid))
+        Ok(Self::new(connection, greeted?, config, SchemaProbe::new(launch.clone()), pid))
     }
 
     fn new(
         connection: Connection,
         metadata: Arc<InitializeResponse>,
         config: &CodexConfig,
-        checkout: Checkout,
+        checkout: SchemaProbe,
         pid: Option<u32>,
     ) -> Self {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         Self {
             connection,
             metadata,
-            deadlines: config.request_deadlines,
+            timeouts: config.request_timeouts,
             checkout,
             pid,
             start_places: Semaphore::new(MAX_UNANSWERED_STARTS),
@@ -215,7 +216,7 @@ impl Session {
         &self,
         params: &R::Params,
         thread_id: Option<&str>,
-        layer: Layer,
+        layer: HandlerSet,
     ) -> Result<R::Response> {
         let answer = self.ask(R::METHOD, encode(R::METHOD, params)?, thread_id, Some(layer)).await;
         answer
@@ -230,10 +231,10 @@ impl Session {
         method: &'static str,
         params: Option<Box<RawValue>>,
         thread_id: Option<&str>,
-        handlers: Option<Layer>,
+        handlers: Option<HandlerSet>,
     ) -> Result<String> {
         self.check_runtime(method, params.as_deref(), thread_id).await?;
-        let timeout = self.deadline_of(method);
+        let timeout = self.timeout_of(method);
         let call = ClientCall::new(method, params.as_deref());
         self.connection.send(ClientCall { thread_id, timeout, handlers, ..call })?.await
     }
@@ -241,13 +242,13 @@ impl Session {
     /// Makes a request of which only the name is known; the answer is its result as JSON text.
     pub(crate) async fn call_raw(&self, method: &str, params: Option<&RawValue>) -> Result<String> {
         self.check_runtime(method, params, None).await?;
-        let timeout = self.deadline_of(method);
+        let timeout = self.timeout_of(method);
         self.connection.send(ClientCall { timeout, ..ClientCall::new(method, params) })?.await
     }
 
-    /// Starts a turn whose events go to `log`, and waits for the answer. What is asked for is checked already. At most
-    /// [`MAX_UNANSWERED_STARTS`] are under way at once; the others wait for their place, as long as their deadlines allow.
-    pub(crate) async fn start_turn(&self, params: &RawValue, log: &Arc<TurnLog>) -> Result<String> {
+    /// PendingTurns a turn whose events go to `log`, and waits for the answer. What is asked for is checked already. At most
+    /// [`MAX_UNANSWERED_STARTS`] are under way at once; the others wait for their place, as long as their timeouts allow.
+    pub(crate) async fn start_turn(&self, params: &RawValue, log: &Arc<TurnSubscription>) -> Result<String> {
         const METHOD: &str = methods::TurnStart::METHOD;
         self.connection.check_process()?;
         let mut place = pin!(self.start_places.acquire());
@@ -263,21 +264,19 @@ impl Session {
                 "the time of the turn was over before it was asked for: {MAX_UNANSWERED_STARTS} other starts are not \
                  answered yet"
             );
-            Error::new(ErrorKind::DeadlineExceeded, message).with_method(METHOD).with_thread(Some(&log.thread_id))
+            Error::new(ErrorKind::Timeout, message).with_method(METHOD).with_thread(Some(&log.thread_id))
         })?;
-        let (left, of_class) = (log.limits().time_left(), self.deadline_of(METHOD));
+        let (left, of_class) = (log.limits().time_left(), self.timeout_of(METHOD));
         let timeout = left.into_iter().chain(of_class).min();
         let intent = Intent::StartTurn { log: log.clone(), joins: self.joins_turns() };
         let answer = self.send_for(METHOD, params, log, timeout, intent)?.await;
-        match (answer, log.limits().deadline) {
-            (Err(error), Some(deadline))
-                if error.kind() == ErrorKind::DeadlineExceeded && timeout == left =>
-            {
+        match (answer, log.limits().timeout) {
+            (Err(error), Some(of_turn)) if error.kind() == ErrorKind::Timeout && timeout == left => {
                 let message = format!(
-                    "the server did not answer within the {deadline:?} of the turn; if it starts the turn after all, the client \
+                    "the server did not answer within the {of_turn:?} of the turn; if it starts the turn after all, the client \
                      interrupts it"
                 );
-                let error = Error::new(ErrorKind::DeadlineExceeded, message).with_method(METHOD);
+                let error = Error::new(ErrorKind::Timeout, message).with_method(METHOD);
                 Err(error.with_thread(Some(&log.thread_id)))
             }
             (answer, _) => answer,
@@ -289,10 +288,10 @@ impl Session {
         !version::is_older(&self.metadata, version::JOINS)
     }
 
-    /// Starts a compaction: a turn whose events go to `log`, and whose id the answer does not tell.
-    pub(crate) fn start_compaction(&self, params: &RawValue, log: &Arc<TurnLog>) -> Result<Pending> {
+    /// PendingTurns a compaction: a turn whose events go to `log`, and whose id the answer does not tell.
+    pub(crate) fn start_compaction(&self, params: &RawValue, log: &Arc<TurnSubscription>) -> Result<Pending> {
         const METHOD: &str = methods::ThreadCompactStart::METHOD;
-        self.send_for(METHOD, params, log, self.deadline_of(METHOD), Intent::Compact(log.clone()))
+        self.send_for(METHOD, params, log, self.timeout_of(METHOD), Intent::Compact(log.clone()))
     }
 
     /// Sends a request that starts a turn.
@@ -300,7 +299,7 @@ impl Session {
         &self,
         method: &str,
         params: &RawValue,
-        log: &TurnLog,
+        log: &TurnSubscription,
         timeout: Option<Duration>,
         intent: Intent,
     ) -> Result<Pending> {
@@ -309,7 +308,7 @@ impl Session {
         self.connection.send(ClientCall { thread_id, timeout, intent, ..call })
     }
 
-    /// Starts a login. The second half tells how it ends.
+    /// PendingTurns a login. The second half tells how it ends.
     pub(crate) async fn start_login(
         &self,
         params: &RawValue,
@@ -317,14 +316,14 @@ impl Session {
         const METHOD: &str = methods::AccountLoginStart::METHOD;
         self.check_runtime(METHOD, Some(params), None).await?;
         let (ending, ended) = watch::channel(None);
-        let (timeout, intent) = (self.deadline_of(METHOD), Intent::Login(ending));
+        let (timeout, intent) = (self.timeout_of(METHOD), Intent::Login(ending));
         let call = ClientCall::new(METHOD, Some(params));
         let answer = self.connection.send(ClientCall { timeout, intent, ..call })?;
         Ok((answer, ended))
     }
 
-    pub(crate) fn deadline_of(&self, method: &str) -> Option<Duration> {
-        self.deadlines.of_method(method)
+    pub(crate) fn timeout_of(&self, method: &str) -> Option<Duration> {
+        self.timeouts.of_method(method)
     }
 }
 
@@ -332,9 +331,9 @@ async fn call<R: ClientRequest>(
     connection: &Connection,
     params: Option<&RawValue>,
     thread_id: Option<&str>,
-    deadline: Option<Duration>,
+    timeout: Option<Duration>,
 ) -> Result<R::Response> {
-    let call = ClientCall { thread_id, timeout: deadline, ..ClientCall::new(R::METHOD, params) };
+    let call = ClientCall { thread_id, timeout, ..ClientCall::new(R::METHOD, params) };
     let answer = connection.send(call)?.await?;
     decode::<R>(&answer, thread_id)
 }
@@ -359,9 +358,9 @@ impl StartDeadline {
         let whole = self.whole;
         let message = format!(
             "{what} within {whole:?}, and the start was given up; check that the program is a Codex runtime, or set a \
-             longer start_deadline"
+             longer start_timeout"
         );
-        Error::new(ErrorKind::DeadlineExceeded, message).with_method(methods::Initialize::METHOD)
+        Error::new(ErrorKind::Timeout, message).with_method(methods::Initialize::METHOD)
     }
 }
 
@@ -371,11 +370,11 @@ async fn greet(
     connection: &Connection,
     config: &CodexConfig,
     deadline: &StartDeadline,
-    given_up: impl Future<Output = Error>,
+    cancelled: impl Future<Output = Error>,
 ) -> Result<Arc<InitializeResponse>> {
     let greeted = tokio::select! {
         greeted = handshake(connection, config, deadline) => greeted,
-        error = given_up => Err(error),
+        error = cancelled => Err(error),
     };
     match greeted {
         Ok(metadata) => {
@@ -407,7 +406,7 @@ async fn handshake(
             format!("missing required metadata in the runtime's answer to `initialize`: {error}"),
         )
         .with_source(error),
-        ErrorKind::DeadlineExceeded => {
+        ErrorKind::Timeout => {
             deadline.exceeded(&format!("the program did not answer{}", connection.wrote_before_greeting()))
         }
         _ => error,

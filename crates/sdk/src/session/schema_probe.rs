@@ -20,13 +20,13 @@ type Fields = Vec<(&'static str, Vec<String>)>;
 
 /// A runtime that may be a checkout without a version.
 #[derive(Debug, Default)]
-pub(crate) struct Checkout {
+pub(crate) struct SchemaProbe {
     /// How the runtime was started; `None` where this crate did not start it.
     pub(crate) launch: Option<Launch>,
     fields: OnceCell<Result<Fields, String>>,
 }
 
-impl Checkout {
+impl SchemaProbe {
     pub(crate) fn new(launch: Launch) -> Self {
         Self { launch: Some(launch), fields: OnceCell::new() }
     }

@@ -11,11 +11,11 @@ use tokio::sync::watch;
 
 use crate::background::{thread, until};
 use crate::config::CodexConfig;
-use crate::connection::on_loss::Afterwards;
-use crate::dispatch::registry::Handlers;
+use crate::connection::on_loss::OnLoss;
+use crate::dispatch::registry::HandlerRegistry;
 use crate::error::{Error, ErrorKind, Result};
-use crate::io::observers::{Hub, Observed};
-use crate::io::shared::Owner;
+use crate::io::observers::{Observed, ObserverHub};
+use crate::io::shared::ConnectionContext;
 use crate::options::restart_policy::{Attempt, Attempts};
 use crate::owning_process::OwningProcess;
 use crate::session::live_threads::LiveThreads;
@@ -25,12 +25,12 @@ use crate::wire_log::Recorder;
 use crate::{block_on, trace};
 
 /// A client, started or not.
-pub(crate) struct Core {
+pub(crate) struct ClientCore {
     config: CodexConfig,
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) handlers: Arc<Handlers>,
+    pub(crate) hub: Arc<ObserverHub>,
+    pub(crate) handlers: Arc<HandlerRegistry>,
     pub(crate) live_threads: Arc<LiveThreads>,
-    link: Mutex<Link>,
+    state: Mutex<ClientState>,
     /// Where the client starts a new runtime for one that was lost.
     attempts: Option<Mutex<Attempts>>,
     /// The process that has begun the first start.
@@ -42,14 +42,14 @@ pub(crate) struct Core {
 }
 
 /// Short: handles hold it, and what is inside is nobody's business.
-impl std::fmt::Debug for Core {
+impl std::fmt::Debug for ClientCore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
-enum Link {
-    Idle(Source),
+enum ClientState {
+    Idle(Endpoint),
     /// A start is under way, on a thread of its own: whoever waits for it may come, go, or forget to look. With the
     /// session that was lost, if it is not the first.
     Starting(Arc<watch::Sender<Option<Outcome>>>, Option<Arc<Session>>),
@@ -60,7 +60,7 @@ enum Link {
 }
 
 /// What a session is made of.
-enum Source {
+enum Endpoint {
     /// A process, as the configuration says.
     Process,
     /// A transport that was there; a start uses it up.
@@ -76,9 +76,9 @@ enum Outcome {
 }
 
 /// Tells how a start ended, if nothing else did: nobody may wait for a thread that is gone.
-struct LastWord(Arc<watch::Sender<Option<Outcome>>>);
+struct CompleteOnDrop(Arc<watch::Sender<Option<Outcome>>>);
 
-impl Drop for LastWord {
+impl Drop for CompleteOnDrop {
     fn drop(&mut self) {
         self.0.send_if_modified(|outcome| {
             let unsaid = outcome.is_none();
@@ -93,20 +93,24 @@ impl Drop for LastWord {
     }
 }
 
-impl Core {
+impl ClientCore {
     pub(crate) fn new(config: CodexConfig, transport: Option<Transport>) -> Arc<Self> {
-        let source = match transport {
-            Some(transport) => Source::Transport(Some(transport)),
-            None => Source::Process,
+        let endpoint = match transport {
+            Some(transport) => Endpoint::Transport(Some(transport)),
+            None => Endpoint::Process,
         };
         // A transport cannot be had again.
-        let restart = config.restart.filter(|_| matches!(source, Source::Process));
+        let restart = config.restart.filter(|_| matches!(endpoint, Endpoint::Process));
         Arc::new_cyclic(|core: &Weak<Self>| Self {
-            handlers: Arc::new(Handlers::new(config.layer.clone(), config.handler_deadline, core.clone())),
+            handlers: Arc::new(HandlerRegistry::new(
+                config.layer.clone(),
+                config.handler_timeout,
+                core.clone(),
+            )),
             config,
             hub: Arc::default(),
             live_threads: Arc::default(),
-            link: Mutex::new(Link::Idle(source)),
+            state: Mutex::new(ClientState::Idle(endpoint)),
             process: OnceLock::new(),
             closing: watch::Sender::new(false),
             wire_log: Mutex::default(),
@@ -114,8 +118,8 @@ impl Core {
         })
     }
 
-    fn link(&self) -> MutexGuard<'_, Link> {
-        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, ClientState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn attempts(&self) -> Option<MutexGuard<'_, Attempts>> {
@@ -137,7 +141,7 @@ impl Core {
     /// failed start leaves the client as it was.
     pub(crate) async fn session(self: &Arc<Self>) -> Result<Arc<Session>> {
         self.check_process()?;
-        if let Link::Up(session) = &*self.link()
+        if let ClientState::Up(session) = &*self.state()
             && !self.is_to_be_replaced(session)
         {
             return Ok(session.clone());
@@ -147,13 +151,13 @@ impl Core {
 
     async fn started(self: &Arc<Self>) -> Result<Arc<Session>> {
         loop {
-            let mut outcome = match &mut *self.link() {
-                Link::Up(session) if !self.is_to_be_replaced(session) => return Ok(session.clone()),
-                Link::Closed(_) => {
+            let mut outcome = match &mut *self.state() {
+                ClientState::Up(session) if !self.is_to_be_replaced(session) => return Ok(session.clone()),
+                ClientState::Closed(_) => {
                     return Err(Error::new(ErrorKind::Closed, "the client was closed; make a new one"));
                 }
-                Link::Starting(start, _) => start.subscribe(),
-                link @ (Link::Idle(_) | Link::Up(_)) => self.begin(link)?,
+                ClientState::Starting(start, _) => start.subscribe(),
+                state @ (ClientState::Idle(_) | ClientState::Up(_)) => self.begin(state)?,
             };
             until(&mut outcome, Option::is_some).await;
             let ended = outcome.borrow().clone();
@@ -171,42 +175,42 @@ impl Core {
     }
 
     /// Begins a start, and gives what will tell how it ended.
-    fn begin(self: &Arc<Self>, link: &mut Link) -> Result<watch::Receiver<Option<Outcome>>> {
+    fn begin(self: &Arc<Self>, state: &mut ClientState) -> Result<watch::Receiver<Option<Outcome>>> {
         self.process.get_or_init(OwningProcess::current);
-        let transport = match link {
-            Link::Idle(Source::Transport(transport)) => Some(transport.take().ok_or_else(|| {
+        let transport = match state {
+            ClientState::Idle(Endpoint::Transport(transport)) => Some(transport.take().ok_or_else(|| {
                 let message = "the transport that this client was made with is used up; make a new client";
                 Error::new(ErrorKind::TransportClosed, message)
             })?),
             _ => None,
         };
-        let source = if transport.is_some() { Source::Transport(None) } else { Source::Process };
-        let lost = match link {
-            Link::Up(session) => Some(session.clone()),
+        let endpoint = if transport.is_some() { Endpoint::Transport(None) } else { Endpoint::Process };
+        let lost = match state {
+            ClientState::Up(session) => Some(session.clone()),
             _ => None,
         };
         let start = Arc::new(watch::Sender::new(None));
         let outcome = start.subscribe();
-        let (core, told, before) = (self.clone(), LastWord(start.clone()), lost.clone());
-        let starting = move || block_on::wait(core.start(source, transport, before, &told.0));
+        let (core, outcome_tx, before) = (self.clone(), CompleteOnDrop(start.clone()), lost.clone());
+        let starting = move || block_on::wait(core.start(endpoint, transport, before, &outcome_tx.0));
         thread("codex-start", Box::new(starting)).map_err(|error| {
             Error::new(ErrorKind::Spawn, format!("cannot start a thread: {error}")).with_source(error)
         })?;
-        *link = Link::Starting(start, lost);
+        *state = ClientState::Starting(start, lost);
         Ok(outcome)
     }
 
     async fn start(
         self: Arc<Self>,
-        source: Source,
+        endpoint: Endpoint,
         transport: Option<Transport>,
         lost: Option<Arc<Session>>,
-        told: &watch::Sender<Option<Outcome>>,
+        outcome_tx: &watch::Sender<Option<Outcome>>,
     ) {
-        let given_up = async || {
+        let cancelled = async || {
             let mut closing = self.closing.subscribe();
             tokio::select! {
-                () = told.closed() => Error::new(ErrorKind::Closed, "nobody waits for the start any more"),
+                () = outcome_tx.closed() => Error::new(ErrorKind::Closed, "nobody waits for the start any more"),
                 _ = until(&mut closing, |closing| *closing) => {
                     Error::new(ErrorKind::Closed, "the client was closed while it was being started")
                 }
@@ -214,35 +218,35 @@ impl Core {
         };
         let mut attempt = 0;
         let started = match &lost {
-            Some(lost) => self.start_again(lost, given_up, &mut attempt).await,
+            Some(lost) => self.start_again(lost, cancelled, &mut attempt).await,
             None => {
-                let afterwards = match self.attempts {
-                    Some(_) => Afterwards::Restart,
-                    None => Afterwards::Over,
+                let on_loss = match self.attempts {
+                    Some(_) => OnLoss::Restart,
+                    None => OnLoss::End,
                 };
-                match self.owner(afterwards) {
-                    Ok(owner) => Session::start(&self.config, transport, owner, given_up()).await,
+                match self.context(on_loss) {
+                    Ok(context) => Session::start(&self.config, transport, context, cancelled()).await,
                     Err(error) => Err(error),
                 }
             }
         };
         let (started, again) = (started.map(Arc::new), lost.is_some());
         let (outcome, unwanted) = {
-            let mut link = self.link();
-            match (&mut *link, started) {
-                (Link::Closed(closed), Ok(session)) => {
+            let mut state = self.state();
+            match (&mut *state, started) {
+                (ClientState::Closed(closed), Ok(session)) => {
                     *closed = Some(session.clone());
                     let error =
                         Error::new(ErrorKind::Closed, "the client was closed while it was being started");
                     (Outcome::Ended(Err(error)), Some(session))
                 }
-                (Link::Closed(_), Err(error)) => (Outcome::Ended(Err(error)), None),
-                (link, Ok(session)) => {
-                    *link = Link::Up(session.clone());
+                (ClientState::Closed(_), Err(error)) => (Outcome::Ended(Err(error)), None),
+                (state, Ok(session)) => {
+                    *state = ClientState::Up(session.clone());
                     (Outcome::Ended(Ok(session)), None)
                 }
-                (link, Err(error)) => {
-                    *link = lost.map_or(Link::Idle(source), Link::Up);
+                (state, Err(error)) => {
+                    *state = lost.map_or(ClientState::Idle(endpoint), ClientState::Up);
                     let abandoned = error.kind() == ErrorKind::Closed;
                     (if abandoned { Outcome::Abandoned } else { Outcome::Ended(Err(error)) }, None)
                 }
@@ -254,7 +258,7 @@ impl Core {
         if again && matches!(outcome, Outcome::Ended(Ok(_))) {
             self.hub.announce(&Observed::Restarted { attempt });
         }
-        told.send_replace(Some(outcome));
+        outcome_tx.send_replace(Some(outcome));
     }
 
     /// The folder that the runtime is started in, if the configuration names one.
@@ -266,17 +270,17 @@ impl Core {
         self.config.experimental_api
     }
 
-    /// Starts a new session in place of one that was lost, as often as the policy allows.
+    /// PendingTurns a new session in place of one that was lost, as often as the policy allows.
     async fn start_again(
         &self,
         lost: &Session,
-        given_up: impl AsyncFn() -> Error,
+        cancelled: impl AsyncFn() -> Error,
         attempt: &mut usize,
     ) -> Result<Session> {
         // Two runtimes must not be at work on the same threads, and whoever observes has heard of the loss by then.
         tokio::select! {
             _ = lost.connection.ended() => {}
-            error = given_up() => return Err(error),
+            error = cancelled() => return Err(error),
         }
         let gone = || Error::new(ErrorKind::TransportClosed, "the connection has ended");
         let reason = lost.connection.failure().unwrap_or_else(gone);
@@ -291,14 +295,14 @@ impl Core {
             if !pause.is_zero() {
                 tokio::select! {
                     () = FuturesTimerSleeper.sleep(pause) => {}
-                    error = given_up() => return Err(error),
+                    error = cancelled() => return Err(error),
                 }
             }
             if let Some(mut attempts) = self.attempts() {
                 attempts.made(Instant::now());
             }
-            let started = match self.owner(Afterwards::RestartAgain) {
-                Ok(owner) => Session::start(&self.config, None, owner, given_up()).await,
+            let started = match self.context(OnLoss::RestartAgain) {
+                Ok(context) => Session::start(&self.config, None, context, cancelled()).await,
                 Err(error) => Err(error),
             };
             if matches!(&started, Err(error) if error.kind() == ErrorKind::Closed) {
@@ -314,7 +318,7 @@ impl Core {
     }
 
     /// What a new connection has to know of this client.
-    fn owner(&self, afterwards: Afterwards) -> Result<Owner> {
+    fn context(&self, on_loss: OnLoss) -> Result<ConnectionContext> {
         let mut wire_log = self.wire_log.lock().unwrap_or_else(PoisonError::into_inner);
         if wire_log.is_none()
             && let Some(log) = &self.config.wire_log
@@ -324,32 +328,32 @@ impl Core {
             })?;
             *wire_log = Some(opened);
         }
-        Ok(Owner {
+        Ok(ConnectionContext {
             hub: self.hub.clone(),
             handlers: self.handlers.clone(),
             unloaded: self.live_threads.clone(),
             limits: self.config.limits,
-            silence: self.config.turn_silence,
-            timeouts: self.config.request_deadlines,
+            silence: self.config.turn_idle_timeout,
+            timeouts: self.config.request_timeouts,
             trace_context: self.config.trace_context.clone(),
             wire_log: wire_log.clone(),
-            afterwards,
+            on_loss,
         })
     }
 
     pub(crate) fn metadata(&self) -> Option<Arc<InitializeResponse>> {
-        match &*self.link() {
-            Link::Up(session) | Link::Starting(_, Some(session)) | Link::Closed(Some(session)) => {
-                Some(session.metadata.clone())
-            }
-            Link::Idle(_) | Link::Starting(_, None) | Link::Closed(None) => None,
+        match &*self.state() {
+            ClientState::Up(session)
+            | ClientState::Starting(_, Some(session))
+            | ClientState::Closed(Some(session)) => Some(session.metadata.clone()),
+            ClientState::Idle(_) | ClientState::Starting(_, None) | ClientState::Closed(None) => None,
         }
     }
 
     pub(crate) fn runtime_pid(&self) -> Option<u32> {
-        match &*self.link() {
-            Link::Up(session) => session.runtime_pid(),
-            Link::Idle(_) | Link::Starting(..) | Link::Closed(_) => None,
+        match &*self.state() {
+            ClientState::Up(session) => session.runtime_pid(),
+            ClientState::Idle(_) | ClientState::Starting(..) | ClientState::Closed(_) => None,
         }
     }
 
@@ -357,23 +361,23 @@ impl Core {
     pub(crate) async fn close(&self) -> Result<()> {
         self.check_process()?;
         let before = {
-            let mut link = self.link();
-            let session = match &*link {
-                Link::Up(session) => Some(session.clone()),
-                Link::Starting(_, session) | Link::Closed(session) => session.clone(),
-                Link::Idle(_) => None,
+            let mut state = self.state();
+            let session = match &*state {
+                ClientState::Up(session) => Some(session.clone()),
+                ClientState::Starting(_, session) | ClientState::Closed(session) => session.clone(),
+                ClientState::Idle(_) => None,
             };
             // Dropped when the lock is given up: it can hold a transport of the user's.
-            std::mem::replace(&mut *link, Link::Closed(session))
+            std::mem::replace(&mut *state, ClientState::Closed(session))
         };
         self.closing.send_replace(true);
         self.hub.end(None);
-        if let Link::Starting(start, _) = before {
+        if let ClientState::Starting(start, _) = before {
             // It ends at once, or has just ended.
             until(&mut start.subscribe(), Option::is_some).await;
         }
-        let session = match &*self.link() {
-            Link::Closed(session) => session.clone(),
+        let session = match &*self.state() {
+            ClientState::Closed(session) => session.clone(),
             _ => None,
         };
         let Some(session) = session else { return Ok(()) };

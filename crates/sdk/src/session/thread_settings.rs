@@ -325,7 +325,7 @@ fn not_applied(thread_id: &str, message: &str) -> Error {
 
 /// What a request gives a thread that no answer names and nothing can change later.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Given {
+pub(crate) struct LoadOptions {
     pub(crate) base_instructions: Option<String>,
     pub(crate) developer_instructions: Option<String>,
     pub(crate) config: Option<JsonObject>,
@@ -333,7 +333,7 @@ pub(crate) struct Given {
 
 macro_rules! given {
     ($params:expr) => {
-        $crate::session::thread_settings::Given {
+        $crate::session::thread_settings::LoadOptions {
             base_instructions: $params.base_instructions.clone(),
             developer_instructions: $params.developer_instructions.clone(),
             config: $params.config.clone(),
@@ -343,7 +343,7 @@ macro_rules! given {
 
 pub(crate) use given;
 
-impl Given {
+impl LoadOptions {
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -422,9 +422,9 @@ mod tests {
     #[test]
     fn what_a_loaded_thread_was_opened_with_may_be_named_again() {
         let config = json!({"a": 1, "b": 2});
-        let given = Given {
+        let given = LoadOptions {
             config: config.as_object().cloned().map(|map| map.into_iter().collect()),
-            ..Given::default()
+            ..LoadOptions::default()
         };
         assert!(given.check(Some(&given), "t").is_ok());
         let error = given.check(None, "t").unwrap_err();

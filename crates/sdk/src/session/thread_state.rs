@@ -12,23 +12,23 @@ use openai_codex_protocol::types::{Thread, ThreadResumeParams, ThreadStatus, Tur
 use openai_codex_protocol::{ClientRequest, methods};
 use tokio::sync::Mutex;
 
-use crate::dispatch::binding::Bound;
-use crate::dispatch::handler_set::{Layer, drop_elsewhere};
+use crate::dispatch::binding::HandlerBinding;
+use crate::dispatch::handler_set::{HandlerSet, drop_on_own_thread};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::apply_settings;
-use crate::session::apply_settings::Found;
+use crate::session::apply_settings::ResumedThread;
 use crate::session::live_threads::{Ledger, LiveThread, Place};
 use crate::session::runtime::Session;
-use crate::session::supervisor::Core;
-use crate::session::thread_settings::{Given, Settings, held};
+use crate::session::supervisor::ClientCore;
+use crate::session::thread_settings::{LoadOptions, Settings, held};
 
 /// The thread of a handle, its clones, and what they have made.
-pub(crate) struct Opened {
+pub(crate) struct ThreadState {
     pub(crate) id: Arc<str>,
     ephemeral: bool,
     /// What its request gave the thread, and its handlers. The runtime does not store them.
-    given: Given,
-    layer: StdMutex<Layer>,
+    given: LoadOptions,
+    layer: StdMutex<HandlerSet>,
     /// What it is to have when it is resumed: what bounds it, and what was named. Runtime 0.163.0 does not store the
     /// sandbox: a thread that is resumed has the one of the user's configuration, which may allow more.
     wanted: Ledger,
@@ -44,8 +44,8 @@ pub(crate) struct Opened {
 
 /// What a handle begins with.
 pub(crate) struct Opening {
-    pub(crate) given: Given,
-    pub(crate) layer: Layer,
+    pub(crate) given: LoadOptions,
+    pub(crate) layer: HandlerSet,
     /// What was named.
     pub(crate) named: Settings,
     /// What holds; `None` for a thread that is not loaded.
@@ -57,7 +57,7 @@ pub(crate) struct Opening {
 /// A turn is started with settings that stay with the thread. They count from the moment of sending, since the caller may
 /// not be there any more to take the answer, and are undone where the server refuses.
 pub(crate) struct TurnSettings<'a> {
-    thread: &'a Opened,
+    thread: &'a ThreadState,
     wanted: u64,
     holds: u64,
     /// What bounds a turn that begins now.
@@ -84,21 +84,21 @@ impl Drop for TurnSettings<'_> {
 }
 
 /// The last handle can go in an event loop.
-impl Drop for Opened {
+impl Drop for ThreadState {
     fn drop(&mut self) {
-        drop_elsewhere(vec![std::mem::take(&mut *self.layer())]);
+        drop_on_own_thread(vec![std::mem::take(&mut *self.layer())]);
     }
 }
 
 /// Short: handles hold it.
-impl fmt::Debug for Opened {
+impl fmt::Debug for ThreadState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.id.fmt(f)
     }
 }
 
-impl Opened {
-    pub(crate) fn new(core: &Core, thread: Thread, session: &Session, opening: Opening) -> Arc<Self> {
+impl ThreadState {
+    pub(crate) fn new(core: &ClientCore, thread: Thread, session: &Session, opening: Opening) -> Arc<Self> {
         let Opening { given, layer, named, held, loads } = opening;
         let live = core.live_threads.enter(&thread.id);
         let wanted = Ledger::default();
@@ -130,12 +130,12 @@ impl Opened {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn layer(&self) -> MutexGuard<'_, Layer> {
+    fn layer(&self) -> MutexGuard<'_, HandlerSet> {
         self.layer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets go of the handlers, and has the other handles of the thread subscribe again before they use it.
-    pub(crate) fn leave(&self) -> Layer {
+    pub(crate) fn leave(&self) -> HandlerSet {
         self.live.close();
         std::mem::take(&mut *self.layer())
     }
@@ -183,7 +183,7 @@ impl Opened {
 
     /// The session in which to use the thread. One that has not opened it, because its runtime is a new one, resumes it
     /// first, and so does one whose server has let go of it.
-    pub(crate) async fn session(&self, core: &Arc<Core>) -> Result<Arc<Session>> {
+    pub(crate) async fn session(&self, core: &Arc<ClientCore>) -> Result<Arc<Session>> {
         let session = core.session().await?;
         // What is left to do with a thread after that, reading it for one, needs it not open.
         if self.is_open_in(&session) || self.is_unsubscribed() {
@@ -197,14 +197,14 @@ impl Opened {
     }
 
     /// The session in which to ask for what is stored of the thread, for which it need not be loaded.
-    pub(crate) async fn session_for_stored(&self, core: &Arc<Core>) -> Result<Arc<Session>> {
+    pub(crate) async fn session_for_stored(&self, core: &Arc<ClientCore>) -> Result<Arc<Session>> {
         let session = core.session().await?;
         let lost = self.place().is_some_and(|place| place.session != session.number);
         if lost { self.session(core).await } else { Ok(session) }
     }
 
     /// The session in which to start a turn. A turn of which the server sends nothing would never end here.
-    pub(crate) async fn session_for_a_turn(&self, core: &Arc<Core>) -> Result<Arc<Session>> {
+    pub(crate) async fn session_for_a_turn(&self, core: &Arc<ClientCore>) -> Result<Arc<Session>> {
         if self.is_unsubscribed() {
             let message = "the thread was unsubscribed, so that no turn can be followed there; resume it, and use the \
                            handle that this gives";
@@ -237,7 +237,7 @@ impl Opened {
         self.unsubscribed.load(Ordering::Acquire) > 0
     }
 
-    async fn resume(&self, core: &Arc<Core>, session: &Session) -> Result<()> {
+    async fn resume(&self, core: &Arc<ClientCore>, session: &Session) -> Result<()> {
         let lost = self.place().is_some_and(|place| place.session != session.number);
         if self.ephemeral {
             let message = match lost {
@@ -267,9 +267,9 @@ impl Opened {
     }
 
     /// Resumes the thread, and gives it what it had, before anything can run in it.
-    async fn restore(&self, core: &Arc<Core>, session: &Session) -> Result<()> {
+    async fn restore(&self, core: &Arc<ClientCore>, session: &Session) -> Result<()> {
         let mut params = ThreadResumeParams::new(&*self.id);
-        let Given { base_instructions, developer_instructions, config } = self.given.clone();
+        let LoadOptions { base_instructions, developer_instructions, config } = self.given.clone();
         params.base_instructions = base_instructions;
         params.developer_instructions = developer_instructions;
         params.config = config;
@@ -277,10 +277,10 @@ impl Opened {
         let layer = self.layer().clone();
         // Another handle may have given the thread handlers meanwhile.
         let bound = (!layer.is_empty() && !core.handlers.has(&self.id))
-            .then(|| Bound::new(&core.handlers, &self.id, layer));
+            .then(|| HandlerBinding::new(&core.handlers, &self.id, layer));
         let answer = session.call::<methods::ThreadResume>(&params, Some(&self.id)).await?;
         let active = matches!(answer.thread.status, ThreadStatus::Active(_));
-        let found = Found { held: held!(answer), active, unused: false };
+        let found = ResumedThread { held: held!(answer), active, unused: false };
         // What the thread had last, whichever handle gave it that: an older handle must not give it back wider bounds.
         let mut wanted = self.wanted.current();
         wanted.take(&self.live.holds.current().bounds());

@@ -7,7 +7,7 @@ use openai_codex_protocol::types::InitializeResponse;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::json_scan::set_members;
-use crate::session::schema_probe::Checkout;
+use crate::session::schema_probe::SchemaProbe;
 
 /// The first runtime that answers a `turn/start` on a busy thread with the turn that runs. Older ones answer with a new id,
 /// and no event ever names it: the input becomes part of the running turn, or is lost with it.
@@ -45,7 +45,7 @@ pub(crate) async fn check(
     method: &str,
     params: Option<&str>,
     metadata: &InitializeResponse,
-    checkout: &Checkout,
+    checkout: &SchemaProbe,
 ) -> Result<()> {
     let Some(request) = limited(method) else { return Ok(()) };
     let version = reported(metadata).unwrap_or("unknown");
@@ -77,7 +77,7 @@ pub(crate) async fn knows(
     method: &str,
     field: &str,
     metadata: &InitializeResponse,
-    checkout: &Checkout,
+    checkout: &SchemaProbe,
 ) -> bool {
     let params = serde_json::json!({ field: true }).to_string();
     check(method, Some(&params), metadata, checkout).await.is_ok()
@@ -88,11 +88,11 @@ async fn check_field(
     field: &FieldInfo,
     runtime: &Runtime<'_>,
     version: &str,
-    checkout: &Checkout,
+    checkout: &SchemaProbe,
 ) -> Result<()> {
     let why = match runtime {
         Runtime::Version(..) | Runtime::Unknown => format!("the reported version is {version:?}"),
-        Runtime::Checkout => match checkout.knows(request.params.unwrap_or_default(), field.name).await {
+        Runtime::SchemaProbe => match checkout.knows(request.params.unwrap_or_default(), field.name).await {
             Some(Ok(true)) => return Ok(()),
             Some(Ok(false)) => "this checkout does not support it".to_owned(),
             Some(Err(_)) | None if !field.exact => return Ok(()),
@@ -127,7 +127,7 @@ enum Runtime<'a> {
     /// The numbers of the version, and what follows them.
     Version([u64; 3], &'a str),
     /// Built from a checkout: version 0.0.0.
-    Checkout,
+    SchemaProbe,
     /// The version cannot be read.
     Unknown,
 }
@@ -135,7 +135,7 @@ enum Runtime<'a> {
 impl<'a> Runtime<'a> {
     fn of(version: &'a str) -> Self {
         match parse(version.trim()) {
-            Some(([0, 0, 0], _)) => Self::Checkout,
+            Some(([0, 0, 0], _)) => Self::SchemaProbe,
             Some((numbers, rest)) => Self::Version(numbers, rest),
             None => Self::Unknown,
         }
@@ -161,7 +161,7 @@ impl<'a> Runtime<'a> {
                 first.is_some_and(|(first, _)| precedes(*numbers, rest, first))
             }
             Self::Version(..) => self.lacks(field.since, field.until),
-            Self::Checkout => true,
+            Self::SchemaProbe => true,
             Self::Unknown => field.exact,
         }
     }
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     fn check_request(method: &str, params: &str, metadata: &InitializeResponse) -> Result<()> {
-        let checkout = Checkout::default();
+        let checkout = SchemaProbe::default();
         let checked = super::check(method, Some(params), metadata, &checkout);
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(checked)
     }

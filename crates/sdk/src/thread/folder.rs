@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use crate::error::Error;
-use crate::session::supervisor::Core;
+use crate::session::supervisor::ClientCore;
 
 /// What the runtime's errors end with where a file or folder does not exist.
 const NOT_FOUND: &str = "No such file or directory (os error 2)";
 
 /// Says which folder is missing, if that is why the server refuses to open a thread. `cwd`: the folder that was named.
-pub(crate) fn name_missing(error: Error, core: &Core, cwd: Option<&str>) -> Error {
+pub(crate) fn name_missing(error: Error, core: &ClientCore, cwd: Option<&str>) -> Error {
     let refused = error.json_rpc().is_some_and(|answer| answer.message.contains(NOT_FOUND));
     if !refused {
         return error;

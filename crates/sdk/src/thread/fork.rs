@@ -6,13 +6,13 @@ use std::sync::Arc;
 use openai_codex_protocol::types::{ThreadForkParams, ThreadSource};
 use openai_codex_protocol::{ClientRequest, methods};
 
-use crate::dispatch::handler_set::drop_elsewhere;
+use crate::dispatch::handler_set::drop_on_own_thread;
 use crate::error::{Error, Result};
 use crate::options::approval::ApprovalMode;
 use crate::session::apply_settings::check_new;
-use crate::session::supervisor::Core;
+use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{given, held};
-use crate::session::thread_state::{Opened, Opening};
+use crate::session::thread_state::{Opening, ThreadState};
 use crate::thread::handles::AsyncThread;
 use crate::thread::options::{Options, sends_a_thread, thread_options};
 use crate::thread::{folder, trust};
@@ -22,7 +22,7 @@ use crate::thread::{folder, trust};
 #[must_use = "no thread is forked until `send`"]
 #[derive(Clone, Debug)]
 pub struct ThreadFork<C> {
-    core: Arc<Core>,
+    core: Arc<ClientCore>,
     params: ThreadForkParams,
     options: Options,
     client: PhantomData<C>,
@@ -32,7 +32,7 @@ thread_options!(ThreadFork, ThreadForkParams);
 sends_a_thread!(ThreadFork, "Forks the thread: the handle is of the new one, with an id of its own.");
 
 impl<C> ThreadFork<C> {
-    pub(crate) fn new(core: Arc<Core>, thread_id: String) -> Self {
+    pub(crate) fn new(core: Arc<ClientCore>, thread_id: String) -> Self {
         let params = ThreadForkParams::new(thread_id);
         Self { core, params, options: Options::default(), client: PhantomData }
     }
@@ -99,10 +99,13 @@ impl<C> ThreadFork<C> {
         if let Err(error) = check_new(&session, &answer.thread.id, &named, &held) {
             let mut unwanted = vec![layer];
             unwanted.extend(self.core.handlers.release(&answer.thread.id));
-            drop_elsewhere(unwanted);
+            drop_on_own_thread(unwanted);
             return Err(error);
         }
         let opening = Opening { given: given!(params), layer, named, held: Some(held), loads: true };
-        Ok(AsyncThread::new(self.core.clone(), Opened::new(&self.core, answer.thread, &session, opening)))
+        Ok(AsyncThread::new(
+            self.core.clone(),
+            ThreadState::new(&self.core, answer.thread, &session, opening),
+        ))
     }
 }

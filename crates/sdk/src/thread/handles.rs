@@ -12,8 +12,8 @@ use crate::options::turn_input::TurnInput;
 use crate::result::RunResult;
 use crate::session::clients::AsyncCodex;
 use crate::session::events::AsyncEvents;
-use crate::session::supervisor::Core;
-use crate::session::thread_state::Opened;
+use crate::session::supervisor::ClientCore;
+use crate::session::thread_state::ThreadState;
 use crate::thread::history::{ThreadItems, ThreadTurns};
 use crate::thread::read::ThreadRead;
 use crate::thread::{set_name, unsubscribe};
@@ -26,12 +26,12 @@ use crate::turn::typed::TypedResult;
 /// A thread of an [`AsyncCodex`]. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AsyncThread {
-    core: Arc<Core>,
-    opened: Arc<Opened>,
+    core: Arc<ClientCore>,
+    opened: Arc<ThreadState>,
 }
 
 impl AsyncThread {
-    pub(crate) fn new(core: Arc<Core>, opened: Arc<Opened>) -> Self {
+    pub(crate) fn new(core: Arc<ClientCore>, opened: Arc<ThreadState>) -> Self {
         Self { core, opened }
     }
 
@@ -64,7 +64,7 @@ impl AsyncThread {
         self.turn(input).run_as().await
     }
 
-    /// Starts a turn: a builder for `turn/start` that ends in `send` (a handle) or `run` (the result). On a thread
+    /// PendingTurns a turn: a builder for `turn/start` that ends in `send` (a handle) or `run` (the result). On a thread
     /// whose turn is running, it joins that turn.
     pub fn turn(&self, input: impl Into<TurnInput>) -> TurnStart<AsyncCodex> {
         TurnStart::new(self.core.clone(), self.opened.clone(), input.into())
@@ -101,7 +101,7 @@ impl AsyncThread {
     /// there. Dropping the handle lets it go on, and so does dropping the future.
     ///
     /// # Errors
-    /// As [`AsyncCodex::request`], and [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if
+    /// As [`AsyncCodex::request`], and [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if
     /// its turn does not start.
     pub async fn compact(&self) -> Result<AsyncTurnHandle> {
         compact(&self.core, &self.opened).await
@@ -132,7 +132,7 @@ impl AsyncThread {
     ///
     /// **A turn that is running goes on** unobserved, without the thread's handlers and tools. Its handles and streams get
     /// nothing more of it, and end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) once it is over and
-    /// [`turn_silence`](crate::CodexConfig::turn_silence) has passed: interrupt it first, or wait for its end.
+    /// [`turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout) has passed: interrupt it first, or wait for its end.
     ///
     /// # Errors
     /// As [`AsyncCodex::request`].
@@ -179,7 +179,7 @@ impl Thread {
         self.turn(input).run_as()
     }
 
-    /// Starts a turn: a builder for `turn/start` that ends in `send` (a handle) or `run` (the result). On a thread
+    /// PendingTurns a turn: a builder for `turn/start` that ends in `send` (a handle) or `run` (the result). On a thread
     /// whose turn is running, it joins that turn.
     pub fn turn(&self, input: impl Into<TurnInput>) -> TurnStart<crate::session::clients::Codex> {
         TurnStart::new(self.inner.core.clone(), self.inner.opened.clone(), input.into())
@@ -217,7 +217,7 @@ impl Thread {
     /// there. Dropping the handle lets it go on.
     ///
     /// # Errors
-    /// As [`Codex::request`](crate::Codex::request), and [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) if
+    /// As [`Codex::request`](crate::Codex::request), and [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if
     /// its turn does not start.
     #[inline]
     pub fn compact(&self) -> Result<crate::turn::handles::TurnHandle> {
@@ -249,7 +249,7 @@ impl Thread {
     ///
     /// **A turn that is running goes on** unobserved, without the thread's handlers and tools. Its handles and streams get
     /// nothing more of it, and end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) once it is over and
-    /// [`turn_silence`](crate::CodexConfig::turn_silence) has passed: interrupt it first, or wait for its end.
+    /// [`turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout) has passed: interrupt it first, or wait for its end.
     ///
     /// # Errors
     /// As [`Codex::request`](crate::Codex::request).

@@ -9,16 +9,16 @@ use openai_codex_protocol::types::{
 
 use crate::error::Result;
 use crate::paging::lists;
-use crate::session::supervisor::Core;
-use crate::session::thread_state::Opened;
+use crate::session::supervisor::ClientCore;
+use crate::session::thread_state::ThreadState;
 
 /// A builder for `thread/turns/list`; ends in `send` for one page, or in `pages` or `all` for the whole list. What is
 /// not set is the server's to choose and is not sent.
 #[must_use = "nothing is asked until `send`, or a stream is read"]
 #[derive(Clone, Debug)]
 pub struct ThreadTurns<C> {
-    core: Arc<Core>,
-    thread: Arc<Opened>,
+    core: Arc<ClientCore>,
+    thread: Arc<ThreadState>,
     params: ThreadTurnsListParams,
     client: PhantomData<C>,
 }
@@ -28,8 +28,8 @@ pub struct ThreadTurns<C> {
 #[must_use = "nothing is asked until `send`, or a stream is read"]
 #[derive(Clone, Debug)]
 pub struct ThreadItems<C> {
-    core: Arc<Core>,
-    thread: Arc<Opened>,
+    core: Arc<ClientCore>,
+    thread: Arc<ThreadState>,
     params: ThreadItemsListParams,
     client: PhantomData<C>,
 }
@@ -40,7 +40,7 @@ lists!(ThreadItems, ThreadItemsList);
 macro_rules! history {
     ($builder:ident, $params:ident, $entries:literal) => {
         impl<C> $builder<C> {
-            pub(crate) fn new(core: Arc<Core>, thread: Arc<Opened>) -> Self {
+            pub(crate) fn new(core: Arc<ClientCore>, thread: Arc<ThreadState>) -> Self {
                 let params = $params::new(&*thread.id);
                 Self { core, thread, params, client: PhantomData }
             }
@@ -67,7 +67,7 @@ macro_rules! history {
                 Ok(self.params)
             }
 
-            fn thread(&self) -> Option<Arc<Opened>> {
+            fn thread(&self) -> Option<Arc<ThreadState>> {
                 Some(self.thread.clone())
             }
         }

@@ -11,8 +11,8 @@ use openai_codex_protocol::types::{
 use crate::error::Result;
 use crate::options::input::utf8_path;
 use crate::paging::lists;
-use crate::session::supervisor::Core;
-use crate::session::thread_state::Opened;
+use crate::session::supervisor::ClientCore;
+use crate::session::thread_state::ThreadState;
 use crate::session::version;
 
 /// A builder for `thread/list`; ends in `send` for one page, or in `pages` or `all` for the whole list. What is not
@@ -38,7 +38,7 @@ use crate::session::version;
 #[must_use = "nothing is asked until `send`, or a stream is read"]
 #[derive(Clone, Debug)]
 pub struct ThreadList<C> {
-    core: Arc<Core>,
+    core: Arc<ClientCore>,
     params: ThreadListParams,
     cwd: Vec<PathBuf>,
     client: PhantomData<C>,
@@ -65,7 +65,7 @@ fn filter(folders: &[PathBuf]) -> Result<Option<ThreadListCwdFilter>> {
 }
 
 impl<C> ThreadList<C> {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
+    pub(crate) fn new(core: Arc<ClientCore>) -> Self {
         Self { core, params: ThreadListParams::new(), cwd: Vec::new(), client: PhantomData }
     }
 
@@ -137,7 +137,7 @@ impl<C> ThreadList<C> {
         Ok(params)
     }
 
-    fn thread(&self) -> Option<Arc<Opened>> {
+    fn thread(&self) -> Option<Arc<ThreadState>> {
         None
     }
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use openai_codex_protocol::types::DynamicToolSpec;
 use serde_json::{Map, Value};
 
-use crate::dispatch::handler_set::Layer;
+use crate::dispatch::handler_set::HandlerSet;
 use crate::error::{Error, Result};
 use crate::options::approval::ApprovalMode;
-use crate::session::supervisor::Core;
+use crate::session::supervisor::ClientCore;
 use crate::tool::specs;
 
 /// Options that are not the protocol's parameters yet: they are checked and translated when the request is made.
@@ -17,13 +17,13 @@ pub(crate) struct Options {
     pub(crate) approval_mode: Option<ApprovalMode>,
     pub(crate) config: Map<String, Value>,
     pub(crate) cwd: Option<PathBuf>,
-    pub(crate) layer: Layer,
+    pub(crate) layer: HandlerSet,
     pub(crate) trust_folder: bool,
 }
 
 impl Options {
     /// The tools in the words of the protocol, if this client may have some.
-    pub(crate) fn tools(&self, core: &Core) -> Result<Vec<DynamicToolSpec>> {
+    pub(crate) fn tools(&self, core: &ClientCore) -> Result<Vec<DynamicToolSpec>> {
         let tools = specs::specs(&self.layer.tools.0)?;
         if !tools.is_empty() && !core.is_experimental() {
             return Err(Error::invalid_input(

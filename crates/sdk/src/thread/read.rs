@@ -8,16 +8,16 @@ use openai_codex_protocol::types::{ThreadReadParams, ThreadReadResponse};
 
 use crate::error::Result;
 use crate::session::clients::AsyncCodex;
-use crate::session::supervisor::Core;
-use crate::session::thread_state::Opened;
+use crate::session::supervisor::ClientCore;
+use crate::session::thread_state::ThreadState;
 use crate::session::unused_thread::is_unused;
 
 /// A builder for `thread/read`; ends in `send`.
 #[must_use = "nothing is read until `send`"]
 #[derive(Clone, Debug)]
 pub struct ThreadRead<C> {
-    pub(crate) core: Arc<Core>,
-    pub(crate) thread: Arc<Opened>,
+    pub(crate) core: Arc<ClientCore>,
+    pub(crate) thread: Arc<ThreadState>,
     pub(crate) include_turns: bool,
     pub(crate) client: PhantomData<C>,
 }

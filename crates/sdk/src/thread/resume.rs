@@ -6,13 +6,13 @@ use std::sync::Arc;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{Personality, ThreadReadParams, ThreadResumeParams, ThreadStatus};
 
-use crate::dispatch::binding::Bound;
+use crate::dispatch::binding::HandlerBinding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::approval::ApprovalMode;
-use crate::session::apply_settings::{Found, is_loaded, settle};
-use crate::session::supervisor::Core;
+use crate::session::apply_settings::{ResumedThread, is_loaded, settle};
+use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{given, held};
-use crate::session::thread_state::{Opened, Opening};
+use crate::session::thread_state::{Opening, ThreadState};
 use crate::session::unused_thread::is_unused;
 use crate::thread::handles::AsyncThread;
 use crate::thread::options::{Options, sends_a_thread, thread_options};
@@ -28,7 +28,7 @@ use crate::thread::{folder, trust};
 #[must_use = "no thread is resumed until `send`"]
 #[derive(Clone, Debug)]
 pub struct ThreadResume<C> {
-    core: Arc<Core>,
+    core: Arc<ClientCore>,
     params: ThreadResumeParams,
     options: Options,
     client: PhantomData<C>,
@@ -38,7 +38,7 @@ thread_options!(ThreadResume, ThreadResumeParams);
 sends_a_thread!(ThreadResume, "Resumes the thread: the handle has the same id.");
 
 impl<C> ThreadResume<C> {
-    pub(crate) fn new(core: Arc<Core>, thread_id: String) -> Self {
+    pub(crate) fn new(core: Arc<ClientCore>, thread_id: String) -> Self {
         let params = ThreadResumeParams::new(thread_id);
         Self { core, params, options: Options::default(), client: PhantomData }
     }
@@ -58,7 +58,7 @@ impl<C> ThreadResume<C> {
 
     async fn perform(mut self) -> Result<AsyncThread> {
         let thread_id = self.params.thread_id.clone();
-        // Given none, the thread keeps the handlers that it has; given some, it loses them.
+        // With none, the thread keeps the handlers that it has; with some, it loses them.
         let keeps = self.options.layer.is_empty().then_some(&*thread_id);
         let mut params = self.finish(self.options.layer.approves().then_some(ApprovalMode::Ask), keeps)?;
         // The runtime has them already; they are checked all the same.
@@ -85,19 +85,19 @@ impl<C> ThreadResume<C> {
         let layer = self.options.layer;
         // What is pending on the thread may be asked again before the answer comes.
         let handlers = self.core.handlers.clone();
-        let bound = (!layer.is_empty()).then(|| Bound::new(&handlers, &thread_id, layer.clone()));
+        let bound = (!layer.is_empty()).then(|| HandlerBinding::new(&handlers, &thread_id, layer.clone()));
         let answer = session.call::<methods::ThreadResume>(&params, Some(&thread_id)).await;
         let (thread, mut found) = match answer {
             Ok(answer) => {
                 let active = matches!(answer.thread.status, ThreadStatus::Active(_));
                 let held = held!(answer);
-                (answer.thread, Found { held, active, unused: false })
+                (answer.thread, ResumedThread { held, active, unused: false })
             }
             Err(error) => match known {
                 Some(known) if is_unused(&session, &thread_id, &error).await => {
                     let params = ThreadReadParams::new(&*thread_id).include_turns(false);
                     let thread = session.call::<methods::ThreadRead>(&params, Some(&thread_id)).await?.thread;
-                    (thread, Found { held: known.holds.current(), active: false, unused: true })
+                    (thread, ResumedThread { held: known.holds.current(), active: false, unused: true })
                 }
                 _ => return Err(folder::name_missing(explain(error), &self.core, params.cwd.as_deref())),
             },
@@ -112,7 +112,7 @@ impl<C> ThreadResume<C> {
         // Once more: the word that the thread was closed before may have come in between.
         handlers.bind(&thread.id, layer.clone());
         let opening = Opening { given, layer, named, held: Some(held), loads: unnamed && !loaded };
-        Ok(AsyncThread::new(self.core.clone(), Opened::new(&self.core, thread, &session, opening)))
+        Ok(AsyncThread::new(self.core.clone(), ThreadState::new(&self.core, thread, &session, opening)))
     }
 }
 

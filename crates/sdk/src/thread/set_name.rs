@@ -6,12 +6,12 @@ use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{ThreadSetNameParams, ThreadSetNameResponse};
 
 use crate::error::Result;
-use crate::session::supervisor::Core;
-use crate::session::thread_state::Opened;
+use crate::session::supervisor::ClientCore;
+use crate::session::thread_state::ThreadState;
 
 pub(crate) async fn set_name(
-    core: &Arc<Core>,
-    thread: &Opened,
+    core: &Arc<ClientCore>,
+    thread: &ThreadState,
     name: String,
 ) -> Result<ThreadSetNameResponse> {
     let params = ThreadSetNameParams::new(&*thread.id, name);

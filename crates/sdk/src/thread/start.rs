@@ -6,13 +6,13 @@ use std::sync::Arc;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{Personality, ThreadSource, ThreadStartParams, ThreadStartSource};
 
-use crate::dispatch::handler_set::drop_elsewhere;
+use crate::dispatch::handler_set::drop_on_own_thread;
 use crate::error::{Error, Result};
 use crate::options::approval::ApprovalMode;
 use crate::session::apply_settings::check_new;
-use crate::session::supervisor::Core;
+use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{given, held};
-use crate::session::thread_state::{Opened, Opening};
+use crate::session::thread_state::{Opening, ThreadState};
 use crate::session::version;
 use crate::thread::handles::AsyncThread;
 use crate::thread::options::{Options, sends_a_thread, thread_options};
@@ -26,17 +26,17 @@ use crate::tool::specs;
 #[must_use = "no thread is started until `send`"]
 #[derive(Clone, Debug)]
 pub struct ThreadStart<C> {
-    core: Arc<Core>,
+    core: Arc<ClientCore>,
     params: ThreadStartParams,
     options: Options,
     client: PhantomData<C>,
 }
 
 thread_options!(ThreadStart, ThreadStartParams);
-sends_a_thread!(ThreadStart, "Starts the thread.");
+sends_a_thread!(ThreadStart, "PendingTurns the thread.");
 
 impl<C> ThreadStart<C> {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
+    pub(crate) fn new(core: Arc<ClientCore>) -> Self {
         Self { core, params: ThreadStartParams::new(), options: Options::default(), client: PhantomData }
     }
 
@@ -97,10 +97,13 @@ impl<C> ThreadStart<C> {
         if let Err(error) = check_new(&session, &answer.thread.id, &named, &held) {
             let mut unwanted = vec![layer];
             unwanted.extend(self.core.handlers.release(&answer.thread.id));
-            drop_elsewhere(unwanted);
+            drop_on_own_thread(unwanted);
             return Err(error);
         }
         let opening = Opening { given: given!(params), layer, named, held: Some(held), loads: true };
-        Ok(AsyncThread::new(self.core.clone(), Opened::new(&self.core, answer.thread, &session, opening)))
+        Ok(AsyncThread::new(
+            self.core.clone(),
+            ThreadState::new(&self.core, answer.thread, &session, opening),
+        ))
     }
 }

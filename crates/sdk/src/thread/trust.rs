@@ -11,7 +11,7 @@ use openai_codex_protocol::{JsonObject, methods};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::project_paths::Places;
+use crate::session::project_paths::ProjectPaths;
 use crate::session::runtime::Session;
 
 const PROJECTS: &str = "projects";
@@ -28,7 +28,7 @@ pub(crate) async fn leave_undecided(session: &Session, params: &mut ThreadStartP
     if params.sandbox == Some(SandboxMode::ReadOnly) {
         return Ok(());
     }
-    let places = Places::of(Path::new(&cwd));
+    let places = ProjectPaths::of(Path::new(&cwd));
     let said = params.config.get_or_insert_default();
     nest(said);
     let told = said.get(PROJECTS).and_then(|projects| decision(projects, &places));
@@ -64,7 +64,7 @@ pub(crate) async fn leave_undecided(session: &Session, params: &mut ThreadStartP
 pub(crate) fn trust(config: &mut Option<JsonObject>, cwd: &str) {
     let config = config.get_or_insert_default();
     nest(config);
-    let places = Places::of(Path::new(cwd));
+    let places = ProjectPaths::of(Path::new(cwd));
     decide(config, &places.folder, TRUSTED);
     decide(config, &places.repository, TRUSTED);
 }
@@ -118,7 +118,7 @@ enum Decision {
 }
 
 impl Decision {
-    fn hand_down(self, config: &mut JsonObject, places: &Places) {
+    fn hand_down(self, config: &mut JsonObject, places: &ProjectPaths) {
         if let Self::Inherited(level) | Self::OfMain(level) = self {
             decide(config, &places.folder, level);
         }
@@ -130,7 +130,7 @@ impl Decision {
     }
 }
 
-fn decision(projects: &Value, places: &Places) -> Option<Decision> {
+fn decision(projects: &Value, places: &ProjectPaths) -> Option<Decision> {
     if level(projects, &places.folder).is_some() {
         return Some(Decision::Own);
     }

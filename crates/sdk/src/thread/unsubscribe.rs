@@ -7,11 +7,14 @@ use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{ThreadUnsubscribeParams, ThreadUnsubscribeResponse};
 
 use crate::error::{ErrorKind, Result};
-use crate::session::supervisor::Core;
-use crate::session::thread_state::Opened;
+use crate::session::supervisor::ClientCore;
+use crate::session::thread_state::ThreadState;
 
 /// In whatever session there is: one that has not opened the thread need not.
-pub(crate) async fn unsubscribe(core: &Arc<Core>, thread: &Opened) -> Result<ThreadUnsubscribeResponse> {
+pub(crate) async fn unsubscribe(
+    core: &Arc<ClientCore>,
+    thread: &ThreadState,
+) -> Result<ThreadUnsubscribeResponse> {
     let params = ThreadUnsubscribeParams::new(&*thread.id);
     let session = core.session().await?;
     let mut leaving = Leaving::new(core, thread);
@@ -25,13 +28,13 @@ pub(crate) async fn unsubscribe(core: &Arc<Core>, thread: &Opened) -> Result<Thr
 
 /// A thread counts as unsubscribed from the moment of asking, whatever becomes of the wait: the server may have been told.
 struct Leaving<'a> {
-    core: &'a Core,
-    thread: &'a Opened,
+    core: &'a ClientCore,
+    thread: &'a ThreadState,
     in_vain: bool,
 }
 
 impl<'a> Leaving<'a> {
-    fn new(core: &'a Core, thread: &'a Opened) -> Self {
+    fn new(core: &'a ClientCore, thread: &'a ThreadState) -> Self {
         thread.unsubscribed.fetch_add(1, Ordering::AcqRel);
         Self { core, thread, in_vain: false }
     }

@@ -41,7 +41,7 @@ impl ToolCall {
         self.0.params.namespace.as_deref()
     }
 
-    /// Tells when the result is no longer wanted, because the turn was interrupted or the deadline has passed.
+    /// Tells when the result is no longer wanted, because the turn was interrupted or the timeout has passed.
     pub fn cancellation(&self) -> &Cancellation {
         self.0.cancellation()
     }

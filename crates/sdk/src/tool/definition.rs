@@ -53,7 +53,7 @@ pub struct Tool {
     namespace: Option<Arc<str>>,
     schema: Arc<Result<Value>>,
     pub(crate) defer_loading: bool,
-    pub(crate) deadline: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     function: Arc<dyn Fn(Value, ToolCall) -> ToolReply + Send + Sync>,
 }
 
@@ -134,7 +134,7 @@ impl Tool {
             namespace: None,
             schema: Arc::new(schema),
             defer_loading: false,
-            deadline: None,
+            timeout: None,
             function: Arc::new(function),
         }
     }
@@ -153,9 +153,9 @@ impl Tool {
     }
 
     /// How long a call may take; then it has failed, and the model is told so. Without it, it is that of all handlers:
-    /// [`CodexConfig::handler_deadline`](crate::CodexConfig::handler_deadline).
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
+    /// [`CodexConfig::handler_timeout`](crate::CodexConfig::handler_timeout).
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 

@@ -390,8 +390,8 @@ fn a_tool_goes_anywhere_and_shows_its_name_only() {
     fn anywhere<T: Clone + Send + Sync + 'static>() {}
     anywhere::<Tool>();
     anywhere::<ToolCall>();
-    let tool = named("a").namespace("n").deadline(Duration::from_secs(1));
+    let tool = named("a").namespace("n").timeout(Duration::from_secs(1));
     assert_eq!((tool.name(), tool.namespace_name()), ("a", Some("n")));
-    assert_eq!(tool.deadline, Some(Duration::from_secs(1)));
+    assert_eq!(tool.timeout, Some(Duration::from_secs(1)));
     assert_eq!(format!("{tool:?}"), r#"Tool { namespace: Some("n"), name: "a", .. }"#);
 }

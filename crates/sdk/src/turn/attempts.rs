@@ -12,7 +12,7 @@ impl<C: Clone> TurnStart<C> {
     pub(crate) async fn typed_result<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
         let thread_id = self.thread.id.clone();
         let mut template = self.output_schema_of::<T>();
-        // One deadline for all attempts.
+        // One timeout for all attempts.
         template.limits.begin();
         let mut turn = template.clone();
         let session = turn.prepare().await?;

@@ -4,8 +4,8 @@ use openai_codex_protocol::{Extra, Notification};
 use serde_json::Value;
 
 /// How many deltas of the server an event stands for: more than one where a slow consumer made the client merge them;
-/// see [`CodexConfig::merge_above`](crate::CodexConfig::merge_above).
-pub fn merged_count(event: &Notification) -> u64 {
+/// see [`CodexConfig::coalesce_above`](crate::CodexConfig::coalesce_above).
+pub fn coalesced_count(event: &Notification) -> u64 {
     use Notification as Event;
     let extra: Option<&Extra> = match event {
         Event::AgentMessageDelta(delta) => Some(&delta.extra),
@@ -33,7 +33,7 @@ mod tests {
                 "mergedCount": 3,
             });
             let frame = json!({"method": info.method, "params": params}).to_string();
-            assert_eq!(merged_count(&Notification::decode_frame(&frame)), 3, "{}", info.method);
+            assert_eq!(coalesced_count(&Notification::decode_frame(&frame)), 3, "{}", info.method);
         }
     }
 }

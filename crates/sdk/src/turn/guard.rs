@@ -10,7 +10,7 @@ use std::time::Duration;
 use openai_codex_protocol::types::{TurnSteerParams, TurnSteerResponse};
 use openai_codex_protocol::{ClientRequest, methods};
 
-use crate::connection::turn_log::TurnLog;
+use crate::connection::turn_subscription::TurnSubscription;
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::RunResult;
 use crate::session::runtime::Session;
@@ -18,16 +18,16 @@ use crate::trace;
 
 /// A hold on a turn. While it lives, the turn's events are kept; when it goes, they no longer are.
 #[derive(Debug)]
-pub(crate) struct TurnHold {
+pub(crate) struct TurnGuard {
     pub(crate) session: Arc<Session>,
-    pub(crate) log: Arc<TurnLog>,
+    pub(crate) log: Arc<TurnSubscription>,
     /// Whether the turn is interrupted with the last hold on it, if it exists because of this one.
     interrupt_on_drop: AtomicBool,
     span: trace::Span,
 }
 
-impl TurnHold {
-    pub(crate) fn new(session: Arc<Session>, log: Arc<TurnLog>) -> Self {
+impl TurnGuard {
+    pub(crate) fn new(session: Arc<Session>, log: Arc<TurnSubscription>) -> Self {
         let span = trace::turn(&log.thread_id);
         Self { session, log, interrupt_on_drop: AtomicBool::new(true), span }
     }
@@ -93,7 +93,7 @@ impl TurnHold {
         const PAUSE: Duration = Duration::from_millis(20);
         let connection = &self.session.connection;
         connection.check_process()?;
-        let limit = self.session.deadline_of(methods::TurnSteer::METHOD).unwrap_or(LIMIT).min(LIMIT);
+        let limit = self.session.timeout_of(methods::TurnSteer::METHOD).unwrap_or(LIMIT).min(LIMIT);
         let mut time = connection.sleep(limit);
         loop {
             let mut held = connection.sleep(HOLD);
@@ -136,7 +136,7 @@ fn with_loss(error: Error) -> Error {
     }
 }
 
-impl TurnHold {
+impl TurnGuard {
     /// Notes how the turn has ended, if it has and anybody looks.
     fn trace_end(&self) {
         if !self.span.is_enabled() {
@@ -156,7 +156,7 @@ impl TurnHold {
     }
 }
 
-impl Drop for TurnHold {
+impl Drop for TurnGuard {
     fn drop(&mut self) {
         self.trace_end();
         self.session.connection.release(&self.log, self.interrupt_on_drop.load(Ordering::Relaxed));

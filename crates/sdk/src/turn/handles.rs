@@ -7,9 +7,9 @@ use openai_codex_protocol::types::{TurnInterruptResponse, TurnSteerParams, TurnS
 use crate::error::Result;
 use crate::options::input::Input;
 use crate::result::RunResult;
-use crate::session::supervisor::Core;
-use crate::session::thread_state::Opened;
-use crate::turn::guard::TurnHold;
+use crate::session::supervisor::ClientCore;
+use crate::session::thread_state::ThreadState;
+use crate::turn::guard::TurnGuard;
 use crate::turn::recover::recover;
 use crate::turn::stream::AsyncTurnStream;
 
@@ -18,15 +18,20 @@ use crate::turn::stream::AsyncTurnStream;
 /// Dropping it lets the turn go on, unless [`interrupt_on_drop`](crate::TurnStart::interrupt_on_drop) was set.
 #[derive(Clone, Debug)]
 pub struct AsyncTurnHandle {
-    pub(crate) hold: Arc<TurnHold>,
+    pub(crate) guard: Arc<TurnGuard>,
     pub(crate) id: Arc<str>,
-    pub(crate) core: Arc<Core>,
-    pub(crate) thread: Arc<Opened>,
+    pub(crate) core: Arc<ClientCore>,
+    pub(crate) thread: Arc<ThreadState>,
 }
 
 impl AsyncTurnHandle {
-    pub(crate) fn new(hold: TurnHold, id: Arc<str>, core: Arc<Core>, thread: Arc<Opened>) -> Self {
-        Self { hold: Arc::new(hold), id, core, thread }
+    pub(crate) fn new(
+        guard: TurnGuard,
+        id: Arc<str>,
+        core: Arc<ClientCore>,
+        thread: Arc<ThreadState>,
+    ) -> Self {
+        Self { guard: Arc::new(guard), id, core, thread }
     }
 
     /// The turn's id. A second turn on a busy thread joins the running one and has its id.
@@ -36,7 +41,7 @@ impl AsyncTurnHandle {
 
     /// The id of the turn's thread.
     pub fn thread_id(&self) -> &str {
-        &self.hold.log.thread_id
+        &self.guard.log.thread_id
     }
 
     /// Streams the turn's events, in order and with all their text.
@@ -44,7 +49,7 @@ impl AsyncTurnHandle {
     /// The first stream of a handle has them from the start of the turn (or from joining it); later ones begin now.
     /// Each ends after `turn/completed`. Dropping one frees what it had not delivered and disturbs nothing else.
     pub fn stream(&self) -> AsyncTurnStream {
-        AsyncTurnStream::open(self.hold.clone())
+        AsyncTurnStream::open(self.guard.clone())
     }
 
     /// Streams the text of the turn's agent messages as it is written: piece after piece of one message after the
@@ -68,7 +73,7 @@ impl AsyncTurnHandle {
     /// # Ok(()) }
     /// ```
     pub fn stream_text(&self) -> crate::turn::text::AsyncTextStream {
-        crate::turn::text::AsyncTextStream::open(self.hold.clone())
+        crate::turn::text::AsyncTextStream::open(self.guard.clone())
     }
 
     /// Adds input to the turn while it runs: `turn/steer` with this turn as the expected one. A message that the model
@@ -89,7 +94,7 @@ impl AsyncTurnHandle {
     pub async fn steer(&self, input: impl Into<Input>) -> Result<TurnSteerResponse> {
         let input = input.into().to_wire()?;
         let params = TurnSteerParams::new(self.thread_id(), self.id(), input);
-        self.hold.steer(&params).await
+        self.guard.steer(&params).await
     }
 
     /// Ends the turn: `turn/interrupt`. The end is still `turn/completed`, and [`run`](Self::run) gives what there is with
@@ -105,7 +110,7 @@ impl AsyncTurnHandle {
     /// What the runtime said if it did not interrupt the turn or end its commands, also as
     /// [`Event::InterruptFailed`](crate::Event::InterruptFailed); otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
     pub async fn interrupt(&self) -> Result<TurnInterruptResponse> {
-        self.hold.interrupt(&self.id).await.map(|()| TurnInterruptResponse::default())
+        self.guard.interrupt(&self.id).await.map(|()| TurnInterruptResponse::default())
     }
 
     /// Reads from the runtime what it has recorded of this turn, and makes a result of it: for a turn whose end was lost,
@@ -129,12 +134,12 @@ impl AsyncTurnHandle {
     ///
     /// # Errors
     /// [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn;
-    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) and
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) and
     /// [`ErrorKind::BudgetExceeded`](crate::ErrorKind::BudgetExceeded) for one that was interrupted at one of its limits; a
     /// connection that was lost before the turn's end. [`Error::turn`](crate::Error::turn) holds what the turn produced. A turn
     /// that was interrupted otherwise is no error: its status says so.
     pub async fn run(&self) -> Result<RunResult> {
-        self.hold.outcome().await
+        self.guard.outcome().await
     }
 }
 
@@ -264,7 +269,7 @@ impl TurnHandle {
     ///
     /// # Errors
     /// [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn;
-    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) and
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) and
     /// [`ErrorKind::BudgetExceeded`](crate::ErrorKind::BudgetExceeded) for one that was interrupted at one of its limits; a
     /// connection that was lost before the turn's end. [`Error::turn`](crate::Error::turn) holds what the turn produced. A turn
     /// that was interrupted otherwise is no error: its status says so.

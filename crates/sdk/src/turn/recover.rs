@@ -8,10 +8,10 @@ use openai_codex_protocol::types::{ThreadReadParams, Turn, TurnStatus};
 use crate::codec::decode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::RunResult;
-use crate::session::supervisor::Core;
+use crate::session::supervisor::ClientCore;
 
 /// Reads a turn from its thread. The thread needs not be loaded.
-pub(crate) async fn recover(core: &Arc<Core>, thread_id: &str, turn_id: &str) -> Result<RunResult> {
+pub(crate) async fn recover(core: &Arc<ClientCore>, thread_id: &str, turn_id: &str) -> Result<RunResult> {
     let params = ThreadReadParams::new(thread_id).include_turns(true);
     let answer = core.session().await?.answer::<methods::ThreadRead>(&params, Some(thread_id)).await?;
     // Read twice, for the turn and for the items of the result: to clone items would be much code for this alone.

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::codec::{decode, encode};
 use crate::connection::turn_limits::TurnLimits;
-use crate::connection::turn_log::TurnLog;
+use crate::connection::turn_subscription::TurnSubscription;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
@@ -28,9 +28,9 @@ use crate::result::RunResult;
 use crate::schema::generate;
 use crate::session::clients::AsyncCodex;
 use crate::session::runtime::Session;
-use crate::session::supervisor::Core;
-use crate::session::thread_state::Opened;
-use crate::turn::guard::TurnHold;
+use crate::session::supervisor::ClientCore;
+use crate::session::thread_state::ThreadState;
+use crate::turn::guard::TurnGuard;
 use crate::turn::handles::AsyncTurnHandle;
 use crate::turn::typed::TypedResult;
 
@@ -46,8 +46,8 @@ const INTERRUPT_LIMIT: Duration = Duration::from_secs(10);
 #[must_use = "no turn is started until `send` or `run`"]
 #[derive(Clone, Debug)]
 pub struct TurnStart<C> {
-    core: Arc<Core>,
-    pub(crate) thread: Arc<Opened>,
+    core: Arc<ClientCore>,
+    pub(crate) thread: Arc<ThreadState>,
     input: TurnInput,
     params: TurnStartParams,
     approval_mode: Option<ApprovalMode>,
@@ -62,7 +62,7 @@ pub struct TurnStart<C> {
 }
 
 impl<C> TurnStart<C> {
-    pub(crate) fn new(core: Arc<Core>, thread: Arc<Opened>, input: TurnInput) -> Self {
+    pub(crate) fn new(core: Arc<ClientCore>, thread: Arc<ThreadState>, input: TurnInput) -> Self {
         let params = TurnStartParams::new(&*thread.id, Vec::<UserInput>::new());
         Self {
             core,
@@ -167,20 +167,20 @@ impl<C> TurnStart<C> {
     }
 
     /// How long the turn may take, from `send` or `run` to its end. One that takes longer is interrupted, whether or not its
-    /// handle is still there: `run` and the handle's `run` end with [`ErrorKind::DeadlineExceeded`], with what the turn has
+    /// handle is still there: `run` and the handle's `run` end with [`ErrorKind::Timeout`], with what the turn has
     /// produced in [`Error::turn`], and its streams with the same error as their last item. If the turn has not ended five
-    /// seconds after that, they end without it. Without a deadline, a turn takes as long as it takes.
+    /// seconds after that, they end without it. Without a timeout, a turn takes as long as it takes.
     ///
     /// A turn that ends by itself while it is being interrupted counts as ended. On a thread whose turn is running this call
     /// joins that turn: then only its own wait ends, and the turn goes on. The same holds for the other limits.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.limits.deadline = Some(deadline);
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.limits.timeout = Some(timeout);
         self
     }
 
-    /// How long the turn may be silent before it is interrupted, as at a [`deadline`](Self::deadline). Each event of the turn
+    /// How long the turn may be silent before it is interrupted, as at a [`timeout`](Self::timeout). Each event of the turn
     /// or of one of its sub-agents begins the time anew; while the server waits for an answer of this client, for an approval
-    /// for one, it does not run. Unlike [`CodexConfig::turn_silence`](crate::CodexConfig::turn_silence), the server is not asked
+    /// for one, it does not run. Unlike [`CodexConfig::turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout), the server is not asked
     /// whether the turn is at work: choose it longer than the model and the commands may be silent.
     pub fn inactivity_timeout(mut self, timeout: Duration) -> Self {
         self.limits.inactivity = Some(timeout);
@@ -221,7 +221,7 @@ impl<C> TurnStart<C> {
     ///
     /// Each attempt is one more turn on the same thread, with the same options, whose message quotes the place and the
     /// reason. It costs what a turn costs: [`TypedResult::failed_attempts`] and [`Error::failed_attempts`] have the turns
-    /// that were in vain. A [`deadline`](Self::deadline) covers all attempts together. An interrupted or failed turn, or
+    /// that were in vain. A [`timeout`](Self::timeout) covers all attempts together. An interrupted or failed turn, or
     /// one without a final response, is not followed by another.
     ///
     /// `send` and `run` do not read the final response, and refuse the option with [`ErrorKind::InvalidInput`].
@@ -276,7 +276,7 @@ impl<C> TurnStart<C> {
         Ok(())
     }
 
-    /// Checks everything, and gives the session to start the turn in. The time of a deadline begins.
+    /// Checks everything, and gives the session to start the turn in. The time of a timeout begins.
     pub(crate) async fn prepare(&mut self) -> Result<Arc<Session>> {
         self.finish_params()?;
         self.limits.begin();
@@ -285,7 +285,7 @@ impl<C> TurnStart<C> {
 
     /// Sends the request; once more if the server had let go of the thread, which is resumed then. Until the hold is handed
     /// out, dropping this future interrupts what it has started.
-    async fn begin(self, session: Arc<Session>, keep_backlog: bool) -> Result<(TurnHold, Arc<str>)> {
+    async fn begin(self, session: Arc<Session>, keep_backlog: bool) -> Result<(TurnGuard, Arc<str>)> {
         match self.attempt(session, keep_backlog).await {
             Err(error) if self.thread.is_to_be_resumed(&error) => {
                 let session = self.thread.session_for_a_turn(&self.core).await?;
@@ -295,7 +295,7 @@ impl<C> TurnStart<C> {
         }
     }
 
-    async fn attempt(&self, session: Arc<Session>, keep_backlog: bool) -> Result<(TurnHold, Arc<str>)> {
+    async fn attempt(&self, session: Arc<Session>, keep_backlog: bool) -> Result<(TurnGuard, Arc<str>)> {
         const METHOD: &str = methods::TurnStart::METHOD;
         let params = encode(METHOD, &self.params)?.unwrap_or_default();
         session.check_runtime(METHOD, Some(&params), Some(&self.thread.id)).await?;
@@ -309,7 +309,7 @@ impl<C> TurnStart<C> {
         let log = session.connection.log(self.thread.id.clone(), keep_backlog);
         let log = log.with_limits(self.limits).with_commands_ended(self.end_commands_on_interrupt);
         let log = Arc::new(log);
-        let hold = TurnHold::new(session.clone(), log.clone());
+        let guard = TurnGuard::new(session.clone(), log.clone());
         let mut settings = self.thread.change(&self.params);
         let answer = session.start_turn(&params, &log).await;
         if answer.as_ref().is_err_and(|error| error.json_rpc().is_some()) {
@@ -327,11 +327,17 @@ impl<C> TurnStart<C> {
             settings.begin();
         }
         log.set_answer(&answer);
-        Ok((hold, id))
+        Ok((guard, id))
     }
 
     /// The turn has joined one of which nobody here knew, and which does not keep to what was named: it is interrupted.
-    async fn leave_joined(&self, session: &Session, log: &TurnLog, turn_id: Arc<str>, error: Error) -> Error {
+    async fn leave_joined(
+        &self,
+        session: &Session,
+        log: &TurnSubscription,
+        turn_id: Arc<str>,
+        error: Error,
+    ) -> Error {
         let interrupted = session.connection.interrupt(log, turn_id).await;
         let error = error.with_method(methods::TurnStart::METHOD);
         match interrupted {
@@ -347,9 +353,9 @@ impl<C> TurnStart<C> {
         let interrupt = self.interrupt_on_drop;
         let session = self.prepare().await?;
         let (core, thread) = (self.core.clone(), self.thread.clone());
-        let (hold, id) = self.begin(session, true).await?;
-        hold.set_interrupt_on_drop(interrupt);
-        Ok(AsyncTurnHandle::new(hold, id, core, thread))
+        let (guard, id) = self.begin(session, true).await?;
+        guard.set_interrupt_on_drop(interrupt);
+        Ok(AsyncTurnHandle::new(guard, id, core, thread))
     }
 
     async fn result(mut self) -> Result<RunResult> {
@@ -359,16 +365,16 @@ impl<C> TurnStart<C> {
     }
 
     pub(crate) async fn run_to_end(self, session: Arc<Session>) -> Result<RunResult> {
-        let (hold, _) = self.begin(session, false).await?;
-        let result = hold.outcome().await;
+        let (guard, _) = self.begin(session, false).await?;
+        let result = guard.outcome().await;
         // The turn is over, or lost, or its limits have it interrupted: nothing is left to interrupt.
-        hold.set_interrupt_on_drop(false);
+        guard.set_interrupt_on_drop(false);
         result
     }
 }
 
 impl TurnStart<AsyncCodex> {
-    /// Starts the turn, or joins the one that already runs on the thread.
+    /// PendingTurns the turn, or joins the one that already runs on the thread.
     ///
     /// The handle's window of the turn begins before the request is written: no event is missed. Dropping the future
     /// before it completes interrupts the turn, as soon as its id is known, if this call created it.
@@ -387,7 +393,7 @@ impl TurnStart<AsyncCodex> {
     ///
     /// # Errors
     /// As [`send`](Self::send); [`ErrorKind::TurnFailed`] for a failed turn, with what it produced in
-    /// [`Error::turn`]; [`ErrorKind::DeadlineExceeded`] at a [`deadline`](Self::deadline) or an
+    /// [`Error::turn`]; [`ErrorKind::Timeout`] at a [`timeout`](Self::timeout) or an
     /// [`inactivity_timeout`](Self::inactivity_timeout), and [`ErrorKind::BudgetExceeded`]. A turn that was interrupted otherwise
     /// is no error: its status says so.
     pub async fn run(self) -> Result<RunResult> {
@@ -414,7 +420,7 @@ impl TurnStart<AsyncCodex> {
 
 #[cfg(feature = "blocking")]
 impl TurnStart<crate::session::clients::Codex> {
-    /// Starts the turn, or joins the one that already runs on the thread.
+    /// PendingTurns the turn, or joins the one that already runs on the thread.
     ///
     /// The handle's window of the turn begins before the request is written: no event is missed.
     ///
@@ -430,7 +436,7 @@ impl TurnStart<crate::session::clients::Codex> {
     ///
     /// # Errors
     /// As [`send`](Self::send); [`ErrorKind::TurnFailed`] for a failed turn, with what it produced in
-    /// [`Error::turn`]; [`ErrorKind::DeadlineExceeded`] at a [`deadline`](Self::deadline) or an
+    /// [`Error::turn`]; [`ErrorKind::Timeout`] at a [`timeout`](Self::timeout) or an
     /// [`inactivity_timeout`](Self::inactivity_timeout), and [`ErrorKind::BudgetExceeded`]. A turn that was interrupted otherwise
     /// is no error: its status says so.
     pub fn run(self) -> Result<RunResult> {

@@ -18,7 +18,7 @@ impl AsyncTurnHandle {
     /// As [`steer`](Self::steer) and [`TurnStart::send`](crate::TurnStart::send).
     pub async fn steer_or_start(&self, input: impl Into<Input>) -> Result<Self> {
         let input = input.into();
-        if self.hold.joins() {
+        if self.guard.joins() {
             return self.start_with(input).await;
         }
         match self.steer(input.clone()).await {

@@ -9,9 +9,9 @@ use futures_core::Stream;
 use openai_codex_protocol::Notification;
 
 use crate::connection::backlog::Backlog;
-use crate::connection::turn_log::Batch;
+use crate::connection::turn_subscription::Batch;
 use crate::error::{ErrorKind, Result};
-use crate::turn::guard::TurnHold;
+use crate::turn::guard::TurnGuard;
 
 /// The events of one turn, in order and with all their text; see
 /// [`AsyncTurnHandle::stream`](crate::AsyncTurnHandle::stream).
@@ -22,7 +22,7 @@ use crate::turn::guard::TurnHold;
 /// merged; see [`guide::streaming`](crate::guide::streaming#a-slow-consumer).
 #[derive(Debug)]
 pub struct AsyncTurnStream {
-    hold: Arc<TurnHold>,
+    guard: Arc<TurnGuard>,
     id: u64,
     /// Taken from the log, not delivered yet.
     batch: Backlog,
@@ -30,9 +30,9 @@ pub struct AsyncTurnStream {
 }
 
 impl AsyncTurnStream {
-    pub(crate) fn open(hold: Arc<TurnHold>) -> Self {
-        let id = hold.log.open_stream();
-        Self { hold, id, batch: Backlog::default(), with_children: false }
+    pub(crate) fn open(guard: Arc<TurnGuard>) -> Self {
+        let id = guard.log.open_stream();
+        Self { guard, id, batch: Backlog::default(), with_children: false }
     }
 
     /// Has the stream yield the events of sub-agents' turns too, which have their own thread and turn ids. They come
@@ -40,7 +40,7 @@ impl AsyncTurnStream {
     ///
     /// To be called before the first event is taken; otherwise what sub-agents did before is missed.
     pub fn with_children(mut self) -> Self {
-        self.hold.log.want_children(self.id);
+        self.guard.log.want_children(self.id);
         self.with_children = true;
         self
     }
@@ -55,10 +55,10 @@ impl AsyncTurnStream {
             if let Some(event) = self.batch.pop(self.with_children) {
                 return Poll::Ready(Some(Ok(event)));
             }
-            let mut polled = self.hold.log.poll_stream(self.id, &mut self.batch, context);
+            let mut polled = self.guard.log.poll_stream(self.id, &mut self.batch, context);
             if polled.is_pending() {
-                self.hold.end_in_a_fork();
-                polled = self.hold.log.poll_stream(self.id, &mut self.batch, context);
+                self.guard.end_in_a_fork();
+                polled = self.guard.log.poll_stream(self.id, &mut self.batch, context);
             }
             match ready!(polled) {
                 Batch::Filled => {}
@@ -67,7 +67,7 @@ impl AsyncTurnStream {
                     return Poll::Ready(Some(Err(error)));
                 }
                 // With what the turn has produced. None, where a turn that was to be interrupted has ended by itself.
-                Batch::Lost(_) => return Poll::Ready(self.hold.failure().map(Err)),
+                Batch::Lost(_) => return Poll::Ready(self.guard.failure().map(Err)),
             }
         }
     }
@@ -83,7 +83,7 @@ impl Stream for AsyncTurnStream {
 
 impl Drop for AsyncTurnStream {
     fn drop(&mut self) {
-        self.hold.log.close_stream(self.id);
+        self.guard.log.close_stream(self.id);
     }
 }
 
@@ -117,11 +117,11 @@ impl TurnStream {
     /// Waits for the next event, at most `timeout`. `Ok(None)` after the last.
     ///
     /// # Errors
-    /// [`ErrorKind::DeadlineExceeded`] when the time is up: nothing is lost, and
+    /// [`ErrorKind::Timeout`] when the time is up: nothing is lost, and
     /// the stream goes on. Any other error is the stream's last word.
     #[inline]
     pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<Notification>> {
-        let thread_id = self.inner.hold.log.thread_id.clone();
+        let thread_id = self.inner.guard.log.thread_id.clone();
         crate::block_on::next_within(timeout, self.inner.next(), |error| error.with_thread(Some(&thread_id)))
     }
 }

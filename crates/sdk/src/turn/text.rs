@@ -9,7 +9,7 @@ use futures_core::Stream;
 use openai_codex_protocol::Notification;
 
 use crate::error::Result;
-use crate::turn::guard::TurnHold;
+use crate::turn::guard::TurnGuard;
 use crate::turn::stream::AsyncTurnStream;
 
 /// The text of one turn's agent messages as it is written; see
@@ -18,14 +18,14 @@ use crate::turn::stream::AsyncTurnStream;
 /// An error is always the last item.
 #[derive(Debug)]
 pub struct AsyncTextStream {
-    hold: Arc<TurnHold>,
+    guard: Arc<TurnGuard>,
     events: AsyncTurnStream,
     ended: bool,
 }
 
 impl AsyncTextStream {
-    pub(crate) fn open(hold: Arc<TurnHold>) -> Self {
-        Self { events: AsyncTurnStream::open(hold.clone()), hold, ended: false }
+    pub(crate) fn open(guard: Arc<TurnGuard>) -> Self {
+        Self { events: AsyncTurnStream::open(guard.clone()), guard, ended: false }
     }
 
     /// The next piece of text; `None` after the last. Cancel-safe.
@@ -49,7 +49,7 @@ impl AsyncTextStream {
                 }
                 None => {
                     self.ended = true;
-                    return Poll::Ready(self.hold.failure().map(Err));
+                    return Poll::Ready(self.guard.failure().map(Err));
                 }
             }
         }
@@ -83,11 +83,11 @@ impl TextStream {
     /// Waits for the next piece of text, at most `timeout`. `Ok(None)` after the last.
     ///
     /// # Errors
-    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when the time is up: nothing is lost, and
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when the time is up: nothing is lost, and
     /// the stream goes on. Any other error is the stream's last word.
     #[inline]
     pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<String>> {
-        let thread_id = self.inner.hold.log.thread_id.clone();
+        let thread_id = self.inner.guard.log.thread_id.clone();
         crate::block_on::next_within(timeout, self.inner.next(), |error| error.with_thread(Some(&thread_id)))
     }
 }

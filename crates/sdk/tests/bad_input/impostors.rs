@@ -68,19 +68,19 @@ with_both_clients! {
 
     fn a_program_that_floods_without_a_line_end(start, _wait) {
         let mark = Mark::new();
-        let config = mark.config().start_deadline(Duration::from_millis(500));
+        let config = mark.config().start_timeout(Duration::from_millis(500));
         let endless = ["sh", "-c", "yes | tr -d '\\n'"];
         let error = start!(config.launch_args_override(endless)).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::Handshake | ErrorKind::DeadlineExceeded), "{error}");
+        assert!(matches!(error.kind(), ErrorKind::Handshake | ErrorKind::Timeout), "{error}");
         // Two processes; only one of them is the child.
         mark.trace.wait_gone(&[]);
     }
 
     fn a_program_that_prints_nothing(start, _wait) {
         let mark = Mark::new();
-        let config = mark.config().start_deadline(Duration::from_millis(300));
+        let config = mark.config().start_timeout(Duration::from_millis(300));
         let error = start!(config.launch_args_override(["sleep", "1000"])).unwrap_err();
-        assert_eq!((error.kind(), error.method()), (ErrorKind::DeadlineExceeded, Some("initialize")));
+        assert_eq!((error.kind(), error.method()), (ErrorKind::Timeout, Some("initialize")));
         assert!(error.to_string().contains("300ms"), "{error}");
         assert!(mark.trace.processes().is_empty());
     }
@@ -97,8 +97,8 @@ with_both_clients! {
     fn a_program_that_prints_garbage_and_falls_silent(start, _wait) {
         let mark = Mark::new();
         let config = mark.script("#!/bin/sh\necho 'Welcome to My Tool 1.0!'\nwhile read -r line; do :; done\n");
-        let error = start!(config.start_deadline(Duration::from_millis(500))).unwrap_err();
-        assert_eq!((error.kind(), error.method()), (ErrorKind::DeadlineExceeded, Some("initialize")));
+        let error = start!(config.start_timeout(Duration::from_millis(500))).unwrap_err();
+        assert_eq!((error.kind(), error.method()), (ErrorKind::Timeout, Some("initialize")));
         let text = error.to_string();
         assert!(text.contains("500ms") && text.contains("Welcome to My Tool 1.0!"), "{text}");
         assert!(mark.trace.processes().is_empty());
@@ -154,9 +154,9 @@ with_both_clients! {
 
     fn a_program_that_never_reads(start, _wait) {
         let mark = Mark::new();
-        let config = mark.script("#!/bin/sh\nexec sleep 1000 <&-\n").start_deadline(Duration::from_millis(300));
+        let config = mark.script("#!/bin/sh\nexec sleep 1000 <&-\n").start_timeout(Duration::from_millis(300));
         let error = start!(config).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::Handshake | ErrorKind::DeadlineExceeded), "{error}");
+        assert!(matches!(error.kind(), ErrorKind::Handshake | ErrorKind::Timeout), "{error}");
         assert!(mark.trace.processes().is_empty());
     }
 
@@ -164,7 +164,7 @@ with_both_clients! {
         let mark = Mark::new();
         // The child keeps stdout and stderr open after its parent has exited.
         let config = mark.script("#!/bin/sh\nsleep 1000 &\necho $! > $MARK_OF_THE_TEST/child\nexit 5\n");
-        let error = start!(config.start_deadline(Duration::from_millis(300))).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::Handshake | ErrorKind::DeadlineExceeded), "{error}");
+        let error = start!(config.start_timeout(Duration::from_millis(300))).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Handshake | ErrorKind::Timeout), "{error}");
     }
 }

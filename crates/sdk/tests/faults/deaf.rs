@@ -16,7 +16,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_millis(300);
 #[track_caller]
 pub(crate) fn assert_timed_out(error: &Error, thread: &str) {
     let method = error.method().filter(|method| *method == "turn/start");
-    assert_error(error, ErrorKind::DeadlineExceeded, method, Some(thread), &["300ms"]);
+    assert_error(error, ErrorKind::Timeout, method, Some(thread), &["300ms"]);
 }
 
 with_both_clients! {
@@ -25,7 +25,7 @@ with_both_clients! {
         // It can still write.
         let script = script.agent_message("t", "u", "i", ["done"]).complete_turn("t", "u");
         let server = Server::new(script);
-        let codex = start!(server.config().request_deadline(DEADLINE)).unwrap();
+        let codex = start!(server.config().request_timeout(DEADLINE)).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();
         wait!(codex.request_raw("test/go", json!({}))).unwrap();
@@ -34,7 +34,7 @@ with_both_clients! {
         let long = "x".repeat(1 << 20);
         for method in ["test/long", "test/behind"] {
             let error = wait!(codex.request_raw(method, json!({"text": long}))).unwrap_err();
-            assert_error(&error, ErrorKind::DeadlineExceeded, Some(method), None, &["300ms"]);
+            assert_error(&error, ErrorKind::Timeout, Some(method), None, &["300ms"]);
         }
         wait!(codex.close()).unwrap();
         assert!(server.trace.processes().is_empty());
@@ -74,7 +74,7 @@ fn an_abandoned_turn_does_not_run_when_the_server_reads_again() {
             server.wait_received("test/pause");
             // More than a pipe holds.
             let long = scope.spawn(|| codex.request_raw("test/long", json!({"text": "x".repeat(4 << 20)})));
-            assert_timed_out(&thread.turn("given up").deadline(DEADLINE).run().unwrap_err(), "t");
+            assert_timed_out(&thread.turn("given up").timeout(DEADLINE).run().unwrap_err(), "t");
             std::fs::File::create(&go).unwrap();
             pause.join().unwrap().unwrap();
             assert_eq!(long.join().unwrap().unwrap(), "long");

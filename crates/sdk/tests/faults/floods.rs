@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use openai_codex::{AsyncCodex, Codex, Notification, merged_count};
+use openai_codex::{AsyncCodex, Codex, Notification, coalesced_count};
 use openai_codex_testkit::Script;
 use openai_codex_testkit::app_server::{Pour, messages};
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ fn a_million_events_of_one_turn_do_not_delay_another_turn() {
         for event in &mut flooded {
             let event = event.unwrap();
             if let Notification::AgentMessageDelta(delta) = &event {
-                events += merged_count(&event);
+                events += coalesced_count(&event);
                 characters += delta.delta.len() as u64;
             }
         }

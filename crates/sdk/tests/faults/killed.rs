@@ -81,7 +81,7 @@ fn close_ends_a_stopped_runtime() {
         gate.reached().await.unwrap();
         let running = model.trace.processes();
         running.iter().for_each(|id| kill(*id, "-STOP"));
-        assert_timed_out(&thread.turn("more").deadline(DEADLINE).run().await.unwrap_err(), thread.id());
+        assert_timed_out(&thread.turn("more").timeout(DEADLINE).run().await.unwrap_err(), thread.id());
         codex.close().await.unwrap();
         model.trace.wait_gone(&running);
         assert_error(

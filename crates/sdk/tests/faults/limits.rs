@@ -1,6 +1,6 @@
 //! The limits for slow consumers, set by a program.
 
-use openai_codex::{Codex, ErrorKind, Notification, TurnHandle, TurnStream, merged_count};
+use openai_codex::{Codex, ErrorKind, Notification, TurnHandle, TurnStream, coalesced_count};
 use openai_codex_testkit::Script;
 use openai_codex_testkit::app_server::{Pour, messages};
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ fn ends(script: Script) -> Script {
 /// The remaining texts of a stream, and how many deltas each stands for.
 fn deltas(stream: TurnStream) -> Vec<(String, u64)> {
     let delta = |event| {
-        let count = merged_count(&event);
+        let count = coalesced_count(&event);
         let Notification::AgentMessageDelta(delta) = event else { return None };
         Some((delta.delta, count))
     };
@@ -103,7 +103,7 @@ fn a_stream_read_at_the_end_has_all_text_in_fewer_events() {
     bounded(|| {
         const PIECES: usize = 5_000;
         let server = Server::new(ends(two_turns().pour(pour(0..PIECES))));
-        let codex = Codex::with_config(server.config().merge_above(1)).unwrap();
+        let codex = Codex::with_config(server.config().coalesce_above(1)).unwrap();
         let (a, b) = start(&codex);
         // One stream is open from the start; the other opens at the end.
         let from_the_beginning = a.stream();

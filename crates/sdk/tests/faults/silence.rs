@@ -23,7 +23,7 @@ with_both_clients! {
             .start_turn("t", "u")
             .send(messages::delta("t", "u", "i", "he"));
         let server = Server::new(whole_turn(script, "v"));
-        let codex = start!(server.config().turn_silence(SILENCE)).unwrap();
+        let codex = start!(server.config().turn_idle_timeout(SILENCE)).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();
         let mut stream = turn.stream();
@@ -74,7 +74,7 @@ with_both_clients! {
             .agent_message("t", "u", "i", ["done"])
             .complete_turn("t", "u");
         let server = Server::new(script);
-        let codex = start!(server.config().turn_silence(SILENCE)).unwrap();
+        let codex = start!(server.config().turn_idle_timeout(SILENCE)).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         assert_eq!(wait!(thread.run("go")).unwrap().final_response.as_deref(), Some("done"));
         works_and_closes!(codex, wait, server);
@@ -83,25 +83,25 @@ with_both_clients! {
     fn half_a_line_and_then_silence_times_out(start, wait) {
         let end = messages::turn_completed("t", messages::turn("u", "completed"));
         let server = Server::new(answering().start_turn("t", "u").stall(end, 60));
-        let codex = start!(server.config().request_deadline(Duration::from_millis(300))).unwrap();
+        let codex = start!(server.config().request_timeout(Duration::from_millis(300))).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
-        let deadline = Duration::from_millis(300);
-        let error = wait!(thread.turn("go").deadline(deadline).run()).unwrap_err();
+        let timeout = Duration::from_millis(300);
+        let error = wait!(thread.turn("go").timeout(timeout).run()).unwrap_err();
         let words = ["300ms", "the client interrupts it"];
-        assert_error(&error, ErrorKind::DeadlineExceeded, None, Some("t"), &words);
+        assert_error(&error, ErrorKind::Timeout, None, Some("t"), &words);
         let error = wait!(codex.request_raw("test/mark", json!({}))).unwrap_err();
         let words = ["300ms", "may still carry the request out"];
-        assert_error(&error, ErrorKind::DeadlineExceeded, Some("test/mark"), None, &words);
+        assert_error(&error, ErrorKind::Timeout, Some("test/mark"), None, &words);
         wait!(codex.close()).unwrap();
         assert!(server.trace.processes().is_empty());
     }
 
     fn a_request_without_a_response_times_out_alone(start, wait) {
         let server = Server::new(answering().always_answer("test/silent", Answer::Silence));
-        let codex = start!(server.config().class_deadline(MethodClass::Quick, Duration::from_millis(300))).unwrap();
+        let codex = start!(server.config().class_timeout(MethodClass::Quick, Duration::from_millis(300))).unwrap();
         let error = wait!(codex.request_raw("test/silent", json!({"threadId": "t"}))).unwrap_err();
         let words = ["300ms", "may still carry the request out"];
-        assert_error(&error, ErrorKind::DeadlineExceeded, Some("test/silent"), Some("t"), &words);
+        assert_error(&error, ErrorKind::Timeout, Some("test/silent"), Some("t"), &words);
         works_and_closes!(codex, wait, server);
     }
 }

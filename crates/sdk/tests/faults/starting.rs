@@ -31,8 +31,8 @@ with_both_clients! {
     fn a_program_that_sends_half_of_its_response_times_out(start, _wait) {
         let half = json!({"id": 1, "result": messages::initialize_response()});
         let server = Server::new(Script::new().expect("initialize").stall(half, 30));
-        let error = start!(server.config().start_deadline(Duration::from_millis(300))).unwrap_err();
-        assert_error(&error, ErrorKind::DeadlineExceeded, Some("initialize"), None, &["300ms"]);
+        let error = start!(server.config().start_timeout(Duration::from_millis(300))).unwrap_err();
+        assert_error(&error, ErrorKind::Timeout, Some("initialize"), None, &["300ms"]);
         assert!(server.trace.processes().is_empty());
     }
 

@@ -219,18 +219,18 @@ with_both_clients! {
         assert_eq!(count(&server.received().unwrap(), "turn/interrupt"), 0);
     }
 
-    fn a_run_past_its_deadline_interrupts_the_turn(start, wait) {
+    fn a_run_past_its_timeout_interrupts_the_turn(start, wait) {
         let server = Server::new(running_turn());
         let codex = start!(server.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
-        let error = wait!(thread.turn("go").deadline(Duration::from_millis(200)).run()).unwrap_err();
-        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::DeadlineExceeded, Some("t")));
+        let error = wait!(thread.turn("go").timeout(Duration::from_millis(200)).run()).unwrap_err();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::Timeout, Some("t")));
         assert!(error.to_string().contains("200ms"), "{error}");
         assert_interrupted(&server.wait_received("turn/interrupt"));
         wait!(codex.close()).unwrap();
     }
 
-    fn a_send_past_its_deadline_interrupts_when_the_answer_comes(start, wait) {
+    fn a_send_past_its_timeout_interrupts_when_the_answer_comes(start, wait) {
         let signs = tempfile::tempdir().unwrap();
         let go = signs.path().join("go");
         let script = Script::standard()
@@ -242,8 +242,8 @@ with_both_clients! {
         let server = Server::new(script);
         let codex = start!(server.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
-        let error = wait!(thread.turn("go").deadline(Duration::from_millis(200)).send()).unwrap_err();
-        assert_eq!((error.kind(), error.method()), (ErrorKind::DeadlineExceeded, Some("turn/start")));
+        let error = wait!(thread.turn("go").timeout(Duration::from_millis(200)).send()).unwrap_err();
+        assert_eq!((error.kind(), error.method()), (ErrorKind::Timeout, Some("turn/start")));
         File::create(&go).unwrap();
         assert_interrupted(&server.wait_received("turn/interrupt"));
         wait!(codex.close()).unwrap();

@@ -104,14 +104,14 @@ fn an_async_client_without_tokio() {
 }
 
 #[test]
-fn a_deadline_without_tokio() {
+fn a_timeout_without_tokio() {
     bounded(|| {
         let server = Server::new(Script::standard().start_thread("t").start_turn("t", "u"));
         block_on(async {
             let codex = AsyncCodex::with_config(server.config());
             let thread = codex.thread_start().send().await.unwrap();
-            let late = thread.turn("go").deadline(std::time::Duration::from_millis(100)).run().await;
-            assert_eq!(late.unwrap_err().kind(), openai_codex::ErrorKind::DeadlineExceeded);
+            let late = thread.turn("go").timeout(std::time::Duration::from_millis(100)).run().await;
+            assert_eq!(late.unwrap_err().kind(), openai_codex::ErrorKind::Timeout);
             codex.close().await.unwrap();
         });
     });

@@ -61,15 +61,15 @@ fn a_handle_that_is_dropped_lets_the_turn_go_on() {
 }
 
 with_both_clients! {
-    fn a_run_past_its_deadline_is_interrupted(start, wait) {
+    fn a_run_past_its_timeout_is_interrupted(start, wait) {
         let model = Model::start();
         let gate = model.gate();
         model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
         let codex = start!(model.config()).unwrap();
         let mut events = codex.events();
         let thread = wait!(codex.thread_start().send()).unwrap();
-        let error = wait!(thread.turn("go").deadline(Duration::from_millis(500)).run()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        let error = wait!(thread.turn("go").timeout(Duration::from_millis(500)).run()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
         let status = loop {
             let event = wait!(events.next()).unwrap().unwrap();
             if let Event::Notification(Notification::TurnCompleted(done)) = event {

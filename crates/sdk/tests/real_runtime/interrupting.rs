@@ -61,9 +61,9 @@ with_both_clients! {
         let mut events = codex.events();
         for milliseconds in [1, 3, 10, 20, 30, 60, 120] {
             let thread = wait!(codex.thread_start().send()).unwrap();
-            let turn = thread.turn("go").deadline(Duration::from_millis(milliseconds));
+            let turn = thread.turn("go").timeout(Duration::from_millis(milliseconds));
             let error = wait!(turn.run()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+            assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
             assert_eq!(next_end!(events, wait), TurnStatus::Interrupted, "{milliseconds} ms");
         }
         wait!(codex.close()).unwrap();

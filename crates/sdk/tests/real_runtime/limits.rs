@@ -20,7 +20,7 @@ with_both_clients! {
         model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
-        let turn = wait!(thread.turn("go").deadline(Duration::from_secs(1)).send()).unwrap();
+        let turn = wait!(thread.turn("go").timeout(Duration::from_secs(1)).send()).unwrap();
         let mut stream = turn.stream();
         let (mut status, mut error) = (None, None);
         while let Some(event) = wait!(stream.next()) {
@@ -32,7 +32,7 @@ with_both_clients! {
         }
         assert_eq!(status, Some(TurnStatus::Interrupted));
         for error in [error.unwrap(), wait!(turn.run()).unwrap_err()] {
-            assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+            assert_eq!(error.kind(), ErrorKind::Timeout);
             assert_eq!(error.turn().unwrap().turn.id, turn.id());
         }
         wait!(codex.close()).unwrap();
@@ -45,7 +45,7 @@ with_both_clients! {
         let codex = start!(model.config()).unwrap();
         let mut events = codex.events();
         let thread = wait!(codex.thread_start().send()).unwrap();
-        drop(wait!(thread.turn("go").deadline(Duration::from_millis(300)).send()).unwrap());
+        drop(wait!(thread.turn("go").timeout(Duration::from_millis(300)).send()).unwrap());
         let status = loop {
             let event = wait!(events.next()).unwrap().unwrap();
             if let openai_codex::Event::Notification(Notification::TurnCompleted(done)) = event {
@@ -64,7 +64,7 @@ with_both_clients! {
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let error = wait!(thread.turn("go").inactivity_timeout(Duration::from_secs(2)).run()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        assert_eq!(error.kind(), ErrorKind::Timeout);
         assert!(error.to_string().contains("silent for 2s"), "{error}");
         let result = error.turn().unwrap();
         assert!(result.is_interrupted() && result.items.len() >= 2, "{result:?}");
@@ -131,8 +131,8 @@ with_both_clients! {
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("one").send()).unwrap();
         gate.wait_reached().unwrap();
-        let error = wait!(thread.turn("two").deadline(Duration::from_millis(300)).run()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        let error = wait!(thread.turn("two").timeout(Duration::from_millis(300)).run()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
         gate.release();
         again.release();
         assert!(!wait!(turn.run()).unwrap().is_interrupted());

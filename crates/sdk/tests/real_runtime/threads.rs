@@ -127,7 +127,7 @@ with_both_clients! {
         let model = Model::start();
         let gate = model.gate();
         model.reply(ModelReply::new().delta("one").pause(&gate));
-        let codex = start!(model.config().turn_silence(Duration::from_millis(50))).unwrap();
+        let codex = start!(model.config().turn_idle_timeout(Duration::from_millis(50))).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();
         gate.wait_reached().unwrap();

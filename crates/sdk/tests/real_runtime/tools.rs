@@ -96,7 +96,7 @@ with_both_clients! {
         let codex = start!(model.config()).unwrap();
         let panics = Tool::new("panics", "Has a bug", |(): ()| -> String { panic!("a bug") });
         let late = Tool::new("late", "Takes its time", |(): ()| std::future::pending::<String>());
-        let tools = [lookup(), panics, late.deadline(Duration::from_millis(1))];
+        let tools = [lookup(), panics, late.timeout(Duration::from_millis(1))];
         let thread = wait!(codex.thread_start().tools(tools).send()).unwrap();
         let result = wait!(thread.run("how many?")).unwrap();
         assert_eq!(statuses(&result), vec![DynamicToolCallStatus::Failed; 4]);

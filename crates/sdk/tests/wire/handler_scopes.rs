@@ -61,7 +61,7 @@ with_both_clients! {
         let (release, gate) = mpsc::channel::<()>();
         let (gate, asked) = (std::sync::Mutex::new(gate), std::sync::Arc::new(AtomicUsize::new(0)));
         let counter = asked.clone();
-        let config = CodexConfig::new().handler_deadline(Duration::from_millis(300)).on_command_approval(move |_| {
+        let config = CodexConfig::new().handler_timeout(Duration::from_millis(300)).on_command_approval(move |_| {
             counter.fetch_add(1, Ordering::SeqCst);
             // Blocks until the sender is dropped.
             let _ = gate.lock().unwrap().recv();

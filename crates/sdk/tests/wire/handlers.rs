@@ -259,7 +259,7 @@ with_both_clients! {
     fn a_handler_that_times_out_responds_with_an_error(start, wait) {
         for (method, params, _) in cases() {
             let (transport, playing) = turn_asking(method, params).connect().unwrap();
-            let config = CodexConfig::new().handler_deadline(Duration::from_millis(1));
+            let config = CodexConfig::new().handler_timeout(Duration::from_millis(1));
             let codex = start!(config.handler(Answers(|| Do::Wait)), transport).unwrap();
             let thread = wait!(codex.thread_start().send()).unwrap();
             wait!(thread.run("go")).unwrap();

@@ -176,12 +176,12 @@ with_both_clients! {
         let noting = Noting::new();
         let (release, held) = mpsc::channel::<()>();
         let held = Mutex::new(held);
-        let config = noting.config().start_deadline(Duration::from_millis(100)).before_spawn(move |_| {
+        let config = noting.config().start_timeout(Duration::from_millis(100)).before_spawn(move |_| {
             let _ = held.lock().unwrap().recv();
             Ok(())
         });
         let error = start!(config).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        assert_eq!(error.kind(), ErrorKind::Timeout);
         assert!(error.to_string().contains("before_spawn"), "{error}");
         drop(release);
         assert!(noting.server.received().unwrap().is_empty());

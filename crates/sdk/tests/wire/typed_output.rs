@@ -170,9 +170,9 @@ with_both_clients! {
         let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
-        let turn = thread.turn("review it").retry_on_mismatch(1).deadline(Duration::from_secs(2));
+        let turn = thread.turn("review it").retry_on_mismatch(1).timeout(Duration::from_secs(2));
         let error = wait!(turn.run_as::<Remark>()).unwrap_err();
-        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::DeadlineExceeded, Some("t")));
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::Timeout, Some("t")));
         let attempts: Vec<_> = error.failed_attempts().iter().map(|turn| turn.result.turn.id.as_str()).collect();
         assert_eq!(attempts, ["u"]);
         wait!(codex.close()).unwrap();

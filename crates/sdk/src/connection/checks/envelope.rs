@@ -6,7 +6,9 @@ use openai_codex_protocol::{Notification, NotificationKind};
 use serde_json::value::RawValue;
 
 use crate::connection::checks::reading::{Ids, Members, Reading};
-use crate::connection::envelope::{Incoming, Kin, Outcome, Route, resolved_request, started_turn, thread_of};
+use crate::connection::envelope::{
+    Incoming, Outcome, Relations, Route, resolved_request, started_turn, thread_of,
+};
 
 /// Scans any bytes.
 ///
@@ -61,7 +63,7 @@ fn reading(scanned: Result<Incoming<'_>, String>) -> Reading {
 fn ids(route: Route<'_>) -> Ids {
     // The list of receivers is read by serde_json itself.
     let Route { thread_id, turn_id, kin } = route;
-    let Kin { root_turn_id, parent_thread_id, receivers: _ } = kin.map(|kin| *kin).unwrap_or_default();
+    let Relations { root_turn_id, parent_thread_id, receivers: _ } = kin.map(|kin| *kin).unwrap_or_default();
     [thread_id, turn_id, root_turn_id, parent_thread_id].map(|id| id.map(Cow::into_owned))
 }
 

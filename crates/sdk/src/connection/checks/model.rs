@@ -120,9 +120,9 @@ impl Model {
 
     /// How many hold a log.
     pub(crate) fn holders(&self, log: usize) -> usize {
-        let starts = self.requests.iter().filter_map(|request| request.start.as_ref());
+        let pending_turns = self.requests.iter().filter_map(|request| request.start.as_ref());
         let turns = self.turns.iter().flat_map(|turn| &turn.logs);
-        starts.filter(|start| start.log == log).count() + turns.filter(|held| **held == log).count()
+        pending_turns.filter(|start| start.log == log).count() + turns.filter(|held| **held == log).count()
     }
 
     /// The server answers, with the text of a result if there is one.
@@ -174,8 +174,8 @@ impl Model {
 
     fn starts_on(&mut self, thread: u8) -> impl Iterator<Item = &mut Start> {
         let logs = &self.logs;
-        let starts = self.requests.iter_mut().filter_map(|request| request.start.as_mut());
-        starts.filter(move |start| logs[start.log].thread == thread)
+        let pending_turns = self.requests.iter_mut().filter_map(|request| request.start.as_mut());
+        pending_turns.filter(move |start| logs[start.log].thread == thread)
     }
 
     fn is_about_to_be_joined(&mut self, thread: u8) -> bool {
@@ -219,7 +219,7 @@ impl Model {
                 self.turns.push(Turn::new(event.turn, thread, since));
             }
             if let Some(root) = root.filter(|root| *root != event.turn) {
-                self.works_for(event.turn, thread, root);
+                self.set_parent(event.turn, thread, root);
             }
         }
         let Some(turn) = self.turns.iter().find(|turn| turn.id == event.turn) else { return };
@@ -248,7 +248,7 @@ impl Model {
     }
 
     /// A turn works for another one, and its thread comes from the other's, if nothing else is known.
-    fn works_for(&mut self, turn: u8, thread: Option<u8>, root: u8) {
+    fn set_parent(&mut self, turn: u8, thread: Option<u8>, root: u8) {
         let root_thread = self.turns.iter().find(|turn| turn.id == root).and_then(|root| root.thread);
         if let (Some(thread), Some(root_thread)) = (thread, root_thread)
             && thread != root_thread
@@ -406,10 +406,10 @@ impl Model {
         if std::mem::replace(&mut self.failed, true) {
             return false;
         }
-        let starts = self.requests.iter_mut().filter_map(|request| request.start.take());
-        let starts: Vec<usize> = starts.map(|start| start.log).collect();
+        let pending_turns = self.requests.iter_mut().filter_map(|request| request.start.take());
+        let pending_turns: Vec<usize> = pending_turns.map(|start| start.log).collect();
         let turns = self.turns.drain(..).flat_map(|turn| turn.logs);
-        for log in starts.into_iter().chain(turns) {
+        for log in pending_turns.into_iter().chain(turns) {
             self.logs[log].ending.get_or_insert(Ending::Lost);
         }
         for (request, asked) in self.requests.iter_mut().enumerate() {

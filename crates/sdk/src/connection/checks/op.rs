@@ -20,7 +20,7 @@ pub(crate) enum Op {
     /// The server tells that a thread was closed.
     Closed { thread: u8 },
     /// The server asks for something.
-    Ask { id: u8, params: u8, turn: u8, flush: bool },
+    IncomingRequest { id: u8, params: u8, turn: u8, flush: bool },
     /// One of the requests that were handed out is answered.
     Reply { ask: u8 },
     /// The server no longer waits for an answer.
@@ -29,7 +29,7 @@ pub(crate) enum Op {
     Cancel { request: u8 },
     /// The last handle of a turn goes.
     Release { log: u8, interrupt: bool },
-    /// A deadline passes.
+    /// A timeout passes.
     Expire { request: u8 },
     /// The connection ends.
     Fail,
@@ -90,7 +90,7 @@ impl Op {
             },
             20 => Self::Spawned { thread: a, parent: b },
             21 => Self::Closed { thread: a },
-            22..=23 => Self::Ask { id: a, params: b, turn: c >> 1, flush },
+            22..=23 => Self::IncomingRequest { id: a, params: b, turn: c >> 1, flush },
             24..=25 => Self::Reply { ask: a },
             26 => Self::Resolved { id: a, flush },
             27..=28 => Self::Cancel { request: a },

@@ -120,9 +120,9 @@ fn route(params: &str) -> Result<Ids, ()> {
                 parent = from.or(parent);
             }
             "turn" => {
-                let [id, works_for, _] = ids(raw)?;
+                let [id, set_parent, _] = ids(raw)?;
                 turn = turn.or(id);
-                root = works_for.or(root);
+                root = set_parent.or(root);
             }
             _ => {}
         }

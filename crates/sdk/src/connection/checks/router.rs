@@ -15,12 +15,12 @@ use crate::connection::checks::model::{Ending, Event, Model, Out};
 use crate::connection::checks::op::{How, Kind, Op};
 use crate::connection::effect::{Answer, Effect, Waiter};
 use crate::connection::envelope::Incoming;
-use crate::connection::event_batch::Staged;
+use crate::connection::event_batch::EventBatch;
 use crate::connection::intent::Intent;
 use crate::connection::router::Router;
-use crate::connection::turn_log::{Batch, End, TurnLog};
+use crate::connection::turn_subscription::{Batch, End, TurnSubscription};
 use crate::error::{Error, ErrorKind};
-use crate::handler::incoming_request::Ask;
+use crate::handler::incoming_request::IncomingRequest;
 
 /// How many operations are taken from one input: what more do, fewer do as well.
 const MOST: usize = 400;
@@ -68,7 +68,7 @@ struct World {
     unread: Vec<(String, Told)>,
     asked: Vec<Asked>,
     held: Vec<Held>,
-    served: Vec<Arc<Ask>>,
+    served: Vec<Arc<IncomingRequest>>,
     serial: u64,
 }
 
@@ -82,7 +82,7 @@ struct Asked {
 
 /// A log and what was seen of it.
 struct Held {
-    log: Arc<TurnLog>,
+    log: Arc<TurnSubscription>,
     request: usize,
     stream: Option<u64>,
     seen: Vec<(u64, bool)>,
@@ -108,7 +108,7 @@ enum Told {
     Event { event: Event, thread: Option<u8>, root: Option<u8> },
     Spawned { thread: u8, parent: u8 },
     Closed(u8),
-    Ask { id: u8, params: u8, turn: u8 },
+    IncomingRequest { id: u8, params: u8, turn: u8 },
     Resolved(u8),
 }
 
@@ -130,11 +130,11 @@ impl World {
                 let message = json!({"method": "thread/closed", "params": {"threadId": thread_id(thread)}});
                 self.send(&message, Told::Closed(thread), false);
             }
-            Op::Ask { id, params, turn, flush } => {
+            Op::IncomingRequest { id, params, turn, flush } => {
                 let (id, params, turn) = (id % 4, params % 2, turn % TURNS);
                 let said = json!({"threadId": thread_of(turn), "turnId": turn_id(turn), "n": params});
                 let message = json!({"id": ask_id(id), "method": "ask", "params": said});
-                self.send(&message, Told::Ask { id, params, turn }, flush);
+                self.send(&message, Told::IncomingRequest { id, params, turn }, flush);
             }
             Op::Resolved { id, flush } => {
                 let id = id % 4;
@@ -209,15 +209,15 @@ impl World {
 
     fn read(&mut self) {
         let (frames, told): (Vec<_>, Vec<_>) = std::mem::take(&mut self.unread).into_iter().unzip();
-        let mut staged = Staged::default();
+        let mut batch = EventBatch::default();
         for (frame, told) in frames.iter().zip(told) {
             let message = (Incoming::scan(frame).unwrap(), frame.as_str());
-            self.router.receive([message], &mut staged, &mut self.effects);
+            self.router.receive([message], &mut batch, &mut self.effects);
             if !self.model.failed {
                 self.model.hear(told);
             }
         }
-        self.router.deliver(&mut staged, &mut self.effects);
+        self.router.deliver(&mut batch, &mut self.effects);
     }
 
     /// Something happens on the client's side.
@@ -255,8 +255,9 @@ impl World {
         let (reply, answer) = oneshot::channel();
         let method = self.asked.len().to_string().into();
         let waiter = Waiter { reply, method, thread_id: None, opens: None };
-        let log =
-            start.map(|(thread, ..)| Arc::new(TurnLog::new(thread_id(thread).into(), true, &unlimited())));
+        let log = start.map(|(thread, ..)| {
+            Arc::new(TurnSubscription::new(thread_id(thread).into(), true, &unlimited()))
+        });
         let intent = match (&log, start) {
             (Some(log), Some((_, _, true))) => Intent::Compact(log.clone()),
             (Some(log), _) => Intent::StartTurn { log: log.clone(), joins: true },
@@ -399,14 +400,14 @@ impl Model {
             }
             Told::Spawned { thread, parent } => self.spawned(thread, parent),
             Told::Closed(thread) => self.closed(thread),
-            Told::Ask { id, params, turn } => self.ask((id, params, turn), turn % THREADS),
+            Told::IncomingRequest { id, params, turn } => self.ask((id, params, turn), turn % THREADS),
             Told::Resolved(id) => self.resolved(id),
         }
     }
 }
 
 impl Held {
-    fn new(log: Arc<TurnLog>, request: usize, stream: Option<u64>) -> Self {
+    fn new(log: Arc<TurnSubscription>, request: usize, stream: Option<u64>) -> Self {
         let flag = Arc::default();
         Self { log, request, stream, seen: Vec::new(), lost: false, flag, waits: false, released: false }
     }
@@ -493,7 +494,7 @@ impl Held {
 }
 
 /// Opens a stream that wants everything.
-fn open(log: &TurnLog) -> u64 {
+fn open(log: &TurnSubscription) -> u64 {
     let stream = log.open_stream();
     log.want_children(stream);
     stream
@@ -507,7 +508,7 @@ fn serial(text: &str) -> u64 {
 
 /// Every event stays one.
 fn unlimited() -> Arc<Budget> {
-    Budget::new(Limits { merge_above: usize::MAX, stream: usize::MAX })
+    Budget::new(Limits { coalesce_above: usize::MAX, stream: usize::MAX })
 }
 
 fn thread_id(thread: u8) -> String {

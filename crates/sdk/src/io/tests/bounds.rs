@@ -3,9 +3,9 @@
 use super::*;
 
 /// A connection with these limits, and a turn that has started on it.
-async fn turn(merge_above: usize, stream: usize) -> (Connection, Peer, Arc<TurnLog>) {
-    let limits = Limits { merge_above, stream };
-    let (connection, mut peer) = connect_to(Owner { limits, ..owner(Arc::default()) });
+async fn turn(coalesce_above: usize, stream: usize) -> (Connection, Peer, Arc<TurnSubscription>) {
+    let limits = Limits { coalesce_above, stream };
+    let (connection, mut peer) = connect_to(ConnectionContext { limits, ..context(Arc::default()) });
     settle(&connection, &mut peer).await;
     let (log, pending) = start(&connection);
     peer.start_turn("u").await;

@@ -9,9 +9,9 @@ use crate::error::Error;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A turn that the server has answered with, and not begun; with an observer of what fails.
-async fn turn(limits: TurnLimits) -> (Connection, Peer, Arc<TurnLog>, Arc<Hub>) {
-    let hub: Arc<Hub> = Arc::default();
-    let (connection, mut peer) = connect_to(owner(hub.clone()));
+async fn turn(limits: TurnLimits) -> (Connection, Peer, Arc<TurnSubscription>, Arc<ObserverHub>) {
+    let hub: Arc<ObserverHub> = Arc::default();
+    let (connection, mut peer) = connect_to(context(hub.clone()));
     settle(&connection, &mut peer).await;
     let log = Arc::new(connection.log("t".into(), true).with_limits(limits));
     let pending = start_turn(&connection, &log);
@@ -146,8 +146,8 @@ async fn the_commands_of_an_interrupted_turn_are_ended_and_no_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_past_its_deadline_is_interrupted_and_not_waited_for_any_longer() {
-    let mut limits = TurnLimits { deadline: Some(SECOND), ..TurnLimits::default() };
+async fn a_turn_past_its_timeout_is_interrupted_and_not_waited_for_any_longer() {
+    let mut limits = TurnLimits { timeout: Some(SECOND), ..TurnLimits::default() };
     limits.begin();
     let (_connection, mut peer, log, _) = turn(limits).await;
     begin(&mut peer).await;
@@ -155,20 +155,20 @@ async fn a_turn_past_its_deadline_is_interrupted_and_not_waited_for_any_longer()
     answer(&mut peer, "turn/interrupt", json!({"result": {}})).await;
     assert_eq!(begun.elapsed(), SECOND);
     let (_, End::Lost(error)) = end_of(&log).await else { panic!("completed") };
-    assert_eq!((error.kind(), begun.elapsed()), (ErrorKind::DeadlineExceeded, 6 * SECOND));
+    assert_eq!((error.kind(), begun.elapsed()), (ErrorKind::Timeout, 6 * SECOND));
     assert!(error.to_string().contains("has not ended within 5s"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_interrupt_ends_the_wait_of_a_turn_past_its_deadline_at_once() {
-    let mut limits = TurnLimits { deadline: Some(SECOND), ..TurnLimits::default() };
+async fn a_failed_interrupt_ends_the_wait_of_a_turn_past_its_timeout_at_once() {
+    let mut limits = TurnLimits { timeout: Some(SECOND), ..TurnLimits::default() };
     limits.begin();
     let (_connection, mut peer, log, _) = turn(limits).await;
     begin(&mut peer).await;
     let begun = Instant::now();
     answer(&mut peer, "turn/interrupt", json!({"error": {"code": -32603, "message": "odd"}})).await;
     let (_, End::Lost(error)) = end_of(&log).await else { panic!("completed") };
-    assert_eq!((error.kind(), begun.elapsed()), (ErrorKind::DeadlineExceeded, SECOND));
+    assert_eq!((error.kind(), begun.elapsed()), (ErrorKind::Timeout, SECOND));
     assert!(error.to_string().contains("odd"), "{error}");
 }
 
@@ -187,7 +187,7 @@ async fn each_event_begins_the_time_of_silence_anew() {
     assert!((16 * SECOND..=18 * SECOND).contains(&silent), "{silent:?}");
     end(&mut peer, "interrupted").await;
     let (digest, End::Completed(_)) = end_of(&log).await else { panic!("lost") };
-    assert_eq!(digest.stopped.unwrap().kind(), ErrorKind::DeadlineExceeded);
+    assert_eq!(digest.stopped.unwrap().kind(), ErrorKind::Timeout);
 }
 
 #[tokio::test(start_paused = true)]

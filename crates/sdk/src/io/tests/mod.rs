@@ -19,16 +19,16 @@ use serde_json::{Value, json};
 
 use crate::connection::backlog::{Backlog, Limits};
 use crate::connection::intent::Intent;
-use crate::connection::on_loss::Afterwards;
-use crate::connection::turn_log::{Batch, End, TurnLog};
-use crate::dispatch::handler_set::Layer;
-use crate::dispatch::registry::Handlers;
+use crate::connection::on_loss::OnLoss;
+use crate::connection::turn_subscription::{Batch, End, TurnSubscription};
+use crate::dispatch::handler_set::HandlerSet;
+use crate::dispatch::registry::HandlerRegistry;
 use crate::error::{ErrorKind, Result};
 use crate::io::connection::Connection;
-use crate::io::observers::{CAPACITY, Hub, Observed, Seen};
+use crate::io::observers::{CAPACITY, Observed, ObserverHub, Seen};
 use crate::io::request::{ClientCall, Pending};
-use crate::io::shared::{Owner, UnloadObserver};
-use crate::options::method_class::ClassDeadlines;
+use crate::io::shared::{ConnectionContext, UnloadObserver};
+use crate::options::method_class::ClassTimeouts;
 use crate::transport::frames::{FrameReader, FrameWriter, Transport};
 
 const QUICK: Option<Duration> = Some(Duration::from_secs(30));
@@ -89,12 +89,12 @@ async fn connect() -> (Connection, Peer) {
 }
 
 fn connect_ungreeted() -> (Connection, Peer) {
-    connect_to(owner(Arc::default()))
+    connect_to(context(Arc::default()))
 }
 
-fn connect_to(owner: Owner) -> (Connection, Peer) {
+fn connect_to(context: ConnectionContext) -> (Connection, Peer) {
     let (ours, theirs) = Transport::memory_pair();
-    let connection = Connection::on_this_executor(ours, owner);
+    let connection = Connection::on_this_executor(ours, context);
     (connection, Peer { reader: theirs.reader, writer: theirs.writer, received: VecDeque::new() })
 }
 
@@ -107,18 +107,18 @@ impl UnloadObserver for NoThreads {
 }
 
 /// A client with these observers, and no handlers.
-fn owner(hub: Arc<Hub>) -> Owner {
-    let handlers = Handlers::new(Layer::default(), Duration::from_secs(600), Weak::<()>::new());
-    Owner {
+fn context(hub: Arc<ObserverHub>) -> ConnectionContext {
+    let handlers = HandlerRegistry::new(HandlerSet::default(), Duration::from_secs(600), Weak::<()>::new());
+    ConnectionContext {
         hub,
         handlers: Arc::new(handlers),
         unloaded: Arc::new(NoThreads),
-        limits: Limits { merge_above: usize::MAX, stream: usize::MAX },
+        limits: Limits { coalesce_above: usize::MAX, stream: usize::MAX },
         silence: Duration::MAX,
-        timeouts: ClassDeadlines::default(),
+        timeouts: ClassTimeouts::default(),
         trace_context: None,
         wire_log: None,
-        afterwards: Afterwards::Over,
+        on_loss: OnLoss::End,
     }
 }
 
@@ -137,23 +137,23 @@ fn send(
 }
 
 /// Sends a request that starts a turn.
-fn send_for(connection: &Connection, method: &str, log: &TurnLog, intent: Intent) -> Pending {
+fn send_for(connection: &Connection, method: &str, log: &TurnSubscription, intent: Intent) -> Pending {
     let params = params(&json!({"threadId": "t"}));
     let call = ClientCall::new(method, Some(&params));
     connection.send(ClientCall { thread_id: Some(&log.thread_id), timeout: QUICK, intent, ..call }).unwrap()
 }
 
-fn start_turn(connection: &Connection, log: &Arc<TurnLog>) -> Pending {
+fn start_turn(connection: &Connection, log: &Arc<TurnSubscription>) -> Pending {
     send_for(connection, "turn/start", log, Intent::StartTurn { log: log.clone(), joins: true })
 }
 
-fn start(connection: &Connection) -> (Arc<TurnLog>, Pending) {
+fn start(connection: &Connection) -> (Arc<TurnSubscription>, Pending) {
     let log = Arc::new(connection.log("t".into(), true));
     let pending = start_turn(connection, &log);
     (log, pending)
 }
 
-fn compact(connection: &Connection) -> (Arc<TurnLog>, Pending) {
+fn compact(connection: &Connection) -> (Arc<TurnSubscription>, Pending) {
     let log = Arc::new(connection.log("t".into(), true));
     let pending = send_for(connection, "thread/compact/start", &log, Intent::Compact(log.clone()));
     (log, pending)
@@ -164,7 +164,7 @@ fn params(value: &Value) -> Box<RawValue> {
 }
 
 /// Everything that a stream yields, until its turn has ended.
-async fn drain(log: &TurnLog, stream: u64) -> Vec<String> {
+async fn drain(log: &TurnSubscription, stream: u64) -> Vec<String> {
     let mut seen = Vec::new();
     loop {
         let mut batch = Backlog::default();
@@ -179,7 +179,7 @@ async fn drain(log: &TurnLog, stream: u64) -> Vec<String> {
     }
 }
 
-async fn end_of(log: &TurnLog) -> (crate::connection::turn_log::Digest, End) {
+async fn end_of(log: &TurnSubscription) -> (crate::connection::turn_subscription::Digest, End) {
     let mut wait = log.wait();
     poll_fn(|context| wait.poll_end(context)).await
 }

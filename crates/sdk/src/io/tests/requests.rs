@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::connection::envelope::Incoming;
-use crate::connection::event_batch::Staged;
+use crate::connection::event_batch::EventBatch;
 
 #[tokio::test(start_paused = true)]
 async fn answers_in_reverse_order_reach_the_right_callers() {
@@ -32,7 +32,7 @@ async fn an_error_answer_keeps_the_servers_words() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_with_nothing_does_not_leave_its_request_to_the_deadline() {
+async fn an_answer_with_nothing_does_not_leave_its_request_to_the_timeout() {
     let (connection, mut peer) = connect().await;
     let asked = send(&connection, "x/y", None, Some("t"), QUICK).unwrap();
     let id = peer.receive().await["id"].clone();
@@ -56,12 +56,12 @@ async fn an_error_names_the_thread_that_stands_in_the_parameters() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_without_an_answer_ends_at_its_deadline_and_the_late_answer_hurts_nobody() {
+async fn a_request_without_an_answer_ends_at_its_timeout_and_the_late_answer_hurts_nobody() {
     let (connection, mut peer) = connect().await;
     let asked = ask(&connection, "slow");
     let id = peer.receive().await["id"].clone();
     let error = asked.await.unwrap_err();
-    assert_eq!((error.kind(), error.method()), (ErrorKind::DeadlineExceeded, Some("slow")));
+    assert_eq!((error.kind(), error.method()), (ErrorKind::Timeout, Some("slow")));
     peer.send(json!({"id": id, "result": {}})).await;
     let again = ask(&connection, "again");
     let id = peer.receive().await["id"].clone();
@@ -93,20 +93,20 @@ async fn what_is_dropped_leaves_nothing_in_the_router() {
     peer.completed("u").await;
     settle(&connection, &mut peer).await;
     let router = format!("{:?}", connection.shared.router());
-    for empty in ["waiters: []", "starts: Starts([])", "turns: {}"] {
+    for empty in ["waiters: []", "pending_turns: PendingTurns([])", "turns: {}"] {
         assert!(router.contains(empty), "{router}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_an_old_connection_does_not_end_the_observers_of_a_new_one() {
-    let hub = Arc::<Hub>::default();
+    let hub = Arc::<ObserverHub>::default();
     let (ours, _theirs) = Transport::memory_pair();
-    let old = Connection::on_this_executor(ours, owner(hub.clone()));
+    let old = Connection::on_this_executor(ours, context(hub.clone()));
     old.close();
     let ended = old.ended();
     let (ours, _theirs) = Transport::memory_pair();
-    let _new = Connection::on_this_executor(ours, owner(hub.clone()));
+    let _new = Connection::on_this_executor(ours, context(hub.clone()));
     let observer = hub.observe(None);
     ended.await;
     drop(old);
@@ -166,7 +166,7 @@ async fn what_was_read_before_the_end_and_is_routed_after_it_asks_nobody_and_is_
     let messages = [&*turn, &*request].map(|frame| (Incoming::scan(frame).unwrap(), frame));
     let mut effects = Vec::new();
     let mut router = connection.shared.router();
-    router.receive(messages, &mut Staged::default(), &mut effects);
+    router.receive(messages, &mut EventBatch::default(), &mut effects);
     assert!(effects.is_empty(), "{effects:?}");
     assert!(router.holds_nothing(), "{router:?}");
 }
@@ -278,7 +278,7 @@ async fn a_sleep_ends_on_the_connections_clock() {
 
 #[test]
 fn an_observer_of_an_ended_connection_ends_at_once() {
-    let hub = Hub::default();
+    let hub = ObserverHub::default();
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     let before = hub.observe(None);
     assert!(before.poll(&mut VecDeque::new(), &mut context).is_pending());
@@ -295,7 +295,7 @@ fn an_observer_of_an_ended_connection_ends_at_once() {
 
 #[test]
 fn a_slow_observer_is_told_what_it_missed() {
-    let hub = Hub::default();
+    let hub = ObserverHub::default();
     let (all, other) = (hub.observe(None), hub.observe(Some("other".into())));
     for n in 0..CAPACITY + 3 {
         let line = n.to_string();

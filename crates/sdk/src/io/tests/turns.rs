@@ -5,7 +5,7 @@ use std::task::{Context, Wake, Waker};
 
 use super::*;
 use crate::connection::envelope::Incoming;
-use crate::connection::event_batch::Staged;
+use crate::connection::event_batch::EventBatch;
 
 #[tokio::test(start_paused = true)]
 async fn events_before_the_answer_belong_to_the_handle() {
@@ -173,7 +173,7 @@ async fn a_start_that_is_not_sent_or_never_answered_does_not_hold_up_a_compactio
     let (connection, mut peer) = connect().await;
     let (_log, late) = start(&connection);
     peer.receive().await;
-    assert_eq!(late.await.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+    assert_eq!(late.await.unwrap_err().kind(), ErrorKind::Timeout);
     let (compaction, _pending) = compact(&connection);
     peer.receive().await;
     let (_log, unsent) = start(&connection);
@@ -209,7 +209,9 @@ async fn a_compaction_is_woken_when_its_turn_is_known_by_the_end_of_another_star
         let started =
             json!({"method": "turn/started", "params": {"threadId": "t", "turn": turn}}).to_string();
         let message = (Incoming::scan(&started).unwrap(), &*started);
-        connection.shared.route(|router, effects| router.receive([message], &mut Staged::default(), effects));
+        connection
+            .shared
+            .route(|router, effects| router.receive([message], &mut EventBatch::default(), effects));
         let woken = Arc::<Woken>::default();
         let waker = Waker::from(woken.clone());
         let mut wait = log.wait();
@@ -242,14 +244,14 @@ async fn staged_events_go_to_nobody_who_has_gone_and_are_given_up_when_the_clien
         pending.await.unwrap();
         let stream = log.open_stream();
         settle(&connection, &mut peer).await;
-        let mut staged = Staged::default();
+        let mut batch = EventBatch::default();
         let message = (Incoming::scan(&delta).unwrap(), &*delta);
-        connection.shared.route(|router, effects| router.receive([message], &mut staged, effects));
+        connection.shared.route(|router, effects| router.receive([message], &mut batch, effects));
         match closes {
             true => connection.close(),
             false => connection.release(&log, false),
         }
-        connection.shared.route(|router, effects| router.deliver(&mut staged, effects));
+        connection.shared.route(|router, effects| router.deliver(&mut batch, effects));
         if closes {
             assert_eq!(drain(&log, stream).await, ["lost: Closed"]);
         } else {

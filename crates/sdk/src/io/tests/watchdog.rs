@@ -9,8 +9,9 @@ use crate::handler::request_handler::RequestHandler;
 const SILENCE: Duration = Duration::from_secs(120);
 
 /// A turn on a connection that asks after silent ones.
-async fn turn() -> (Connection, Peer, Arc<TurnLog>) {
-    let (connection, mut peer) = connect_to(Owner { silence: SILENCE, ..owner(Arc::default()) });
+async fn turn() -> (Connection, Peer, Arc<TurnSubscription>) {
+    let (connection, mut peer) =
+        connect_to(ConnectionContext { silence: SILENCE, ..context(Arc::default()) });
     settle(&connection, &mut peer).await;
     let (log, pending) = start(&connection);
     peer.start_turn("u").await;
@@ -33,7 +34,7 @@ fn listed(status: &str) -> Value {
     json!({"data": [{"id": "u", "status": status}]})
 }
 
-async fn lost(log: &TurnLog) -> Error {
+async fn lost(log: &TurnSubscription) -> Error {
     match end_of(log).await {
         (_, End::Lost(error)) => error,
         (_, End::Completed(_)) => panic!("completed"),
@@ -78,7 +79,7 @@ async fn a_server_that_does_not_answer_ends_the_turn_and_one_that_cannot_tell_do
     let (_connection, mut peer, log) = turn().await;
     let request = peer.receive().await;
     peer.send(json!({"id": request["id"], "error": {"code": -32601, "message": "unknown"}})).await;
-    // Asked once more, and not answered.
+    // Dispatched once more, and not answered.
     assert_eq!(peer.receive().await["method"], "thread/read");
     assert!(!log.has_ended());
     assert!(lost(&log).await.to_string().contains("does not answer"));
@@ -117,10 +118,10 @@ async fn a_turn_that_waits_for_an_answer_of_ours_is_not_asked_after() {
             crate::handler::reply::Reply::future(std::future::pending::<ToolRequestUserInputResponse>())
         }
     }
-    let layer = Layer { handler: Some(Arc::new(Slow)), ..Layer::default() };
-    let handlers = Arc::new(Handlers::new(layer, 5 * SILENCE, Weak::<()>::new()));
-    let owner = Owner { silence: SILENCE, handlers, ..owner(Arc::default()) };
-    let (connection, mut peer) = connect_to(owner);
+    let layer = HandlerSet { handler: Some(Arc::new(Slow)), ..HandlerSet::default() };
+    let handlers = Arc::new(HandlerRegistry::new(layer, 5 * SILENCE, Weak::<()>::new()));
+    let context = ConnectionContext { silence: SILENCE, handlers, ..context(Arc::default()) };
+    let (connection, mut peer) = connect_to(context);
     settle(&connection, &mut peer).await;
     let (_log, pending) = start(&connection);
     peer.start_turn("u").await;
@@ -128,7 +129,7 @@ async fn a_turn_that_waits_for_an_answer_of_ours_is_not_asked_after() {
     let begin = tokio::time::Instant::now();
     let params = json!({"threadId": "t", "turnId": "u", "itemId": "i", "isBlocking": true, "questions": []});
     peer.send(json!({"id": "ask", "method": "item/tool/requestUserInput", "params": params})).await;
-    // The first word is the handler's deadline.
+    // The first word is the handler's timeout.
     let answer = peer.receive().await;
     assert_eq!(answer["id"], "ask");
     assert!(answer["error"]["message"].as_str().unwrap().contains("no answer within"));
@@ -138,7 +139,8 @@ async fn a_turn_that_waits_for_an_answer_of_ours_is_not_asked_after() {
 
 #[tokio::test(start_paused = true)]
 async fn no_silence_is_no_watchdog() {
-    let (connection, mut peer) = connect_to(Owner { silence: Duration::ZERO, ..owner(Arc::default()) });
+    let (connection, mut peer) =
+        connect_to(ConnectionContext { silence: Duration::ZERO, ..context(Arc::default()) });
     settle(&connection, &mut peer).await;
     let (_log, pending) = start(&connection);
     peer.start_turn("u").await;
@@ -150,7 +152,7 @@ async fn no_silence_is_no_watchdog() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_slow_to_answer_is_asked_one_question_at_a_time() {
     let (connection, mut peer) =
-        connect_to(Owner { silence: Duration::from_millis(1), ..owner(Arc::default()) });
+        connect_to(ConnectionContext { silence: Duration::from_millis(1), ..context(Arc::default()) });
     settle(&connection, &mut peer).await;
     let (log, pending) = start(&connection);
     peer.start_turn("u").await;

@@ -130,7 +130,7 @@ pub(super) fn turn(values: &Values) -> Vec<Row<'_, TurnStart<Codex>>> {
         approval_mode(ApprovalMode::DenyAll);
         approval_mode(ApprovalMode::AutoReview);
         cwd(&values.folder) shows "a-folder-of-the-table";
-        deadline(Duration::from_secs(100));
+        timeout(Duration::from_secs(100));
         effort(ReasoningEffort::Xhigh) shows "xhigh";
         end_commands_on_interrupt(false);
         inactivity_timeout(Duration::from_secs(100));

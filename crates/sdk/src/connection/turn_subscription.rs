@@ -7,9 +7,9 @@ use openai_codex_protocol::NotificationKind;
 use smallvec::SmallVec;
 
 use crate::connection::backlog::{Backlog, Budget};
-use crate::connection::event_batch::OfTurn;
+use crate::connection::event_batch::TurnEvents;
 use crate::connection::frame_queue::OwnedEvent;
-use crate::connection::turn_limits::{Spending, TurnBudget, TurnLimits};
+use crate::connection::turn_limits::{BudgetUsage, TurnBudget, TurnLimits};
 use crate::error::{Error, ErrorKind};
 
 /// How a turn ended, as far as its handle is concerned.
@@ -37,7 +37,7 @@ pub(crate) struct Digest {
 }
 
 /// One handle's window of a turn: everything from its start (or its joining) on.
-pub(crate) struct TurnLog {
+pub(crate) struct TurnSubscription {
     pub(crate) thread_id: Arc<str>,
     budget: Arc<Budget>,
     limits: TurnLimits,
@@ -46,7 +46,7 @@ pub(crate) struct TurnLog {
 }
 
 /// Without the events: handles hold it, and what was said is nobody's business.
-impl std::fmt::Debug for TurnLog {
+impl std::fmt::Debug for TurnSubscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Turn")
             .field("thread_id", &self.thread_id)
@@ -61,7 +61,7 @@ struct State {
     created: bool,
     digest: Digest,
     /// What the turn has used, if it has a budget. Boxed, since few have.
-    spending: Option<Box<Spending>>,
+    spending: Option<Box<BudgetUsage>>,
     /// For the first stream, until there is one. Boxed, since a turn that streams has none any more.
     backlog: Option<Box<Backlog>>,
     /// Whether that was given up, because it was too long.
@@ -89,7 +89,7 @@ struct Stream {
 /// A wait for the turn's id, or for its end. Gone with its drop: a log can be waited for many times.
 #[derive(Debug)]
 pub(crate) struct Wait<'a> {
-    log: &'a TurnLog,
+    log: &'a TurnSubscription,
     id: u64,
 }
 
@@ -140,7 +140,7 @@ impl Drop for Wait<'_> {
 
 impl State {
     /// Takes note of what events tell of the turn, and gives how many there are up to its end, which counts.
-    fn note(&mut self, events: OfTurn<'_, '_>) -> usize {
+    fn note(&mut self, events: TurnEvents<'_, '_>) -> usize {
         let mut length = 0;
         for event in events {
             length += 1;
@@ -165,13 +165,13 @@ impl State {
     }
 
     /// Takes note of what the events use of a budget. True, once, when the turn goes on beyond it.
-    fn spend(&mut self, mut events: OfTurn<'_, '_>, budget: &TurnBudget) -> bool {
+    fn spend(&mut self, mut events: TurnEvents<'_, '_>, budget: &TurnBudget) -> bool {
         self.end.is_none()
             && self.spending.as_mut().is_some_and(|spending| events.any(|event| spending.note(event, budget)))
     }
 
     /// Keeps events for the first stream. As long as there may be one there is no other.
-    fn keep(&mut self, events: OfTurn<'_, '_>) {
+    fn keep(&mut self, events: TurnEvents<'_, '_>) {
         if let Some(backlog) = &mut self.backlog
             && !backlog.append(events)
         {
@@ -182,7 +182,7 @@ impl State {
 }
 
 impl Stream {
-    fn append(&mut self, events: OfTurn<'_, '_>) {
+    fn append(&mut self, events: TurnEvents<'_, '_>) {
         if self.overflown.is_none() && !self.queue.append(events) {
             // What cannot be told whole is not told at all.
             self.queue.exchange(&mut Backlog::default());
@@ -202,7 +202,7 @@ pub(crate) enum Batch {
     Lost(Error),
 }
 
-impl TurnLog {
+impl TurnSubscription {
     /// `keep_backlog`: whether a stream may be opened later, so that events must be kept for it.
     pub(crate) fn new(thread_id: Arc<str>, keep_backlog: bool, budget: &Arc<Budget>) -> Self {
         Self {
@@ -279,7 +279,7 @@ impl TurnLog {
     }
 
     /// Appends events of a sub-agent's turn, for streams that want them.
-    pub(crate) fn append_of_child(&self, events: OfTurn<'_, '_>, wake: &mut Vec<Waker>) {
+    pub(crate) fn append_of_child(&self, events: TurnEvents<'_, '_>, wake: &mut Vec<Waker>) {
         let mut state = self.lock();
         if state.end.is_some() {
             return;
@@ -303,7 +303,7 @@ impl TurnLog {
 
     /// Appends events of the turn. Wakers are handed out, to be woken when no lock is held. True, once, when the turn goes
     /// on beyond its budget.
-    pub(crate) fn append(&self, events: OfTurn<'_, '_>, wake: &mut Vec<Waker>) -> bool {
+    pub(crate) fn append(&self, events: TurnEvents<'_, '_>, wake: &mut Vec<Waker>) -> bool {
         let mut state = self.lock();
         if state.end.is_some() {
             return false;
@@ -341,7 +341,7 @@ impl TurnLog {
     /// The error of a turn that is beyond its budget.
     pub(crate) fn budget_error(&self) -> Error {
         let state = self.lock();
-        state.spending.as_deref().unwrap_or(&Spending::default()).error(&self.limits.budget)
+        state.spending.as_deref().unwrap_or(&BudgetUsage::default()).error(&self.limits.budget)
     }
 
     /// Keeps the answer to the start of the turn.

@@ -12,14 +12,14 @@ use crate::pin::{Pin, REQUIREMENTS};
 /// A package manager that can install the runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Client {
+pub enum PackageManager {
     /// npm, version 7 or newer.
     Npm,
     /// pip for Python 3.
     Pip,
 }
 
-impl fmt::Display for Client {
+impl fmt::Display for PackageManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Npm => "npm",
@@ -28,7 +28,7 @@ impl fmt::Display for Client {
     }
 }
 
-impl Client {
+impl PackageManager {
     /// The names of its programs.
     pub(crate) fn programs(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ impl Client {
     }
 
     /// The commands to try, best first. Empty if the package manager is not installed. Each runs in `folder`, which
-    /// [`Client::prepare`] has filled.
+    /// [`PackageManager::prepare`] has filled.
     pub(crate) fn commands(self, environment: &Environment, pin: &Pin, folder: &Path) -> Vec<Command> {
         let mut commands: Vec<Command> = match self {
             Self::Npm => {

@@ -4,15 +4,15 @@
 use std::sync::Arc;
 
 #[derive(Debug)]
-pub(crate) struct ById<V>(Vec<(Arc<str>, V)>);
+pub(crate) struct IdMap<V>(Vec<(Arc<str>, V)>);
 
-impl<V> Default for ById<V> {
+impl<V> Default for IdMap<V> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<V> ById<V> {
+impl<V> IdMap<V> {
     fn place(&self, id: &str) -> Result<usize, usize> {
         self.0.binary_search_by(|(known, _)| (**known).cmp(id))
     }

@@ -27,10 +27,11 @@ const NIGHTLY: &str = "rustup toolchain install nightly --profile minimal";
 /// How many seconds each target searches for new inputs, after its corpus.
 const FUZZING: u32 = 20;
 
-/// Runs format, clippy and rustdoc with warnings denied, then the additional tools. Runs all of them and reports all
+/// Checks the layers, runs format, clippy and rustdoc with warnings denied, then the additional tools. Runs all of them and reports all
 /// failures.
 pub(crate) fn lint(with_tools: bool) -> Result<(), Failure> {
     let mut results = vec![
+        crate::layers::check(),
         cargo(&["fmt", "--all", "--check"]),
         cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"]),
         // The configuration of most programs: without the requests and types that features gate.

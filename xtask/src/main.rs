@@ -6,6 +6,7 @@ mod cargo;
 #[allow(unreachable_pub, reason = "the module has its own visibility rules")]
 mod codegen;
 mod compat;
+mod layers;
 mod lint;
 mod runtime;
 mod suite;
@@ -33,7 +34,8 @@ usage: cargo xtask <command>
   api               write the snapshots of the public API to docs/api
   api --check       fail if they differ
   lint              check format, clippy, rustdoc, and everything that needs extra tools (prints how to install them)
-  lint --basic      check the first three only, which need nothing beyond rustup's components
+  lint --basic      check the layers of the SDK, format, clippy and rustdoc only, which need nothing beyond rustup's components
+  lint --layers     check the layers of the SDK only, against ARCHITECTURE.md
   bench [ARGS]      run the benchmarks
 ";
 
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         ["compat", versions @ ..] => compat::compat(versions, false),
         ["lint"] => lint::lint(true),
         ["lint", "--basic"] => lint::lint(false),
+        ["lint", "--layers"] => layers::check(),
         ["bench", rest @ ..] => suite::bench(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

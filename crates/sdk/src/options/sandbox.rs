@@ -79,8 +79,8 @@ pub trait SandboxChoice: sealed::Sealed {
 
 mod sealed {
     pub trait Sealed {}
-    impl Sealed for super::Sandbox {}
-    impl Sealed for super::SandboxMode {}
+    impl Sealed for crate::options::sandbox::Sandbox {}
+    impl Sealed for crate::options::sandbox::SandboxMode {}
 }
 
 impl SandboxChoice for Sandbox {

@@ -48,8 +48,8 @@ mod sealed {
     pub struct Awaited;
 
     pub trait Sealed<M> {}
-    impl<T: super::IntoToolOutput> Sealed<AtOnce> for T {}
-    impl<F: Future<Output: super::IntoToolOutput> + Send + 'static> Sealed<Awaited> for F {}
+    impl<T: crate::tool::reply::IntoToolOutput> Sealed<AtOnce> for T {}
+    impl<F: Future<Output: crate::tool::reply::IntoToolOutput> + Send + 'static> Sealed<Awaited> for F {}
 }
 
 impl<T: IntoToolOutput> IntoToolReply<sealed::AtOnce> for T {

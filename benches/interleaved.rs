@@ -1,10 +1,10 @@
-//! How many deltas a second reach their consumers when many turns share a connection, beside one turn alone.
+//! How many deltas a second reach their consumers when many turns share a connection, relative to a single turn.
 //!
 //! `cargo bench --bench interleaved`
 //!
-//! A scripted server process pours the same number of text deltas into 1, 10, 100 and 1,000 turns, one delta each in
-//! turn. A task each drains them, all on one thread. What counts is deltas a second beside those of one turn in the same round, and
-//! what starting and ending a turn costs as there are more of them.
+//! A scripted server process sends the same number of text deltas to 1, 10, 100 and 1,000 turns, which take them in
+//! rotation. One task per turn reads them, all on one thread. The result is the rate relative to a single turn in the
+//! same round, and the cost of starting and ending a turn.
 
 use std::time::{Duration, Instant};
 

@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench scale`
 //!
-//! The model is scripted and on loopback, so what is measured is the runtime and the SDK. Told are the time, the events that
-//! reached their consumers, and the most memory that this process and the runtime have had (Linux).
+//! The scripted model runs on loopback, so the benchmark measures the runtime and the SDK. It reports the time, the
+//! number of delivered events, and the peak memory of this process and of the runtime (Linux).
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 const THREADS: usize = 200;
 const DELTAS: usize = 100;
 
-/// The most memory of a process, in MiB.
+/// The peak memory of a process, in MiB.
 fn peak(process: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let begin = Instant::now();
     let mut starts = JoinSet::new();
     for thread in threads {
-        // In one breath: the client asks for a few at a time.
+        // All at once: the client sends a few at a time.
         starts.spawn(async move { thread.turn("go").send().await });
     }
     let mut turns = JoinSet::new();
@@ -61,7 +61,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             let result = turn.run().await?;
             assert_eq!(result.turn.status, TurnStatus::Completed);
-            // Each turn has one reply, whole and in order.
+            // Each turn has one reply, complete and in order.
             assert_eq!(result.final_response.as_deref(), Some(text.as_str()));
             assert_eq!(text.split(' ').count(), 2 * DELTAS + 1);
             Ok::<u64, openai_codex::Error>(seen)

@@ -1,9 +1,9 @@
-//! The SDK's own share of start-up.
+//! The SDK's share of the start-up time.
 //!
 //! `cargo bench --bench startup`
 //!
-//! From nothing to an answered `initialize` on the real runtime: through the SDK, beside a bare spawn and handshake
-//! over pipes. The two take turns; the median of the differences is what the SDK costs.
+//! Measures the time until the response to `initialize` on the real runtime, through the SDK and with a bare spawn and
+//! handshake over pipes. The two alternate. The median of the differences is the SDK's cost.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -16,12 +16,12 @@ const ROUNDS: usize = 31;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let program = runtime::install()?.program().to_owned();
-    // Only for its fresh home: no model is asked.
+    // Only for its new home: no request reaches the model.
     let model = ScriptedModel::start()?;
     let config = model.config().codex_bin(&program);
     let bare = || bare(Command::new(&program).envs(model.env()));
     let ours = || ours(config.clone());
-    // The first start fills the home and the caches of the system.
+    // The first start fills the home and the system's caches.
     bare()?;
     ours()?;
     let (mut floor, mut client) = (Vec::new(), Vec::new());

@@ -1,10 +1,10 @@
-//! How fast one turn's events reach their consumer, beside a floor measured in the same run.
+//! How fast one turn's events reach their consumer, relative to a floor measured in the same run.
 //!
 //! `cargo bench --bench throughput`
 //!
-//! A scripted server process pours 1,000,000 text deltas of 224 bytes into one turn. The floor is a loop that reads
-//! lines from the same process and decodes them with serde_json into a struct; no client can be expected to do less.
-//! Five rounds, each client beside a floor of its own; the best of each counts, since other load only ever slows.
+//! A scripted server process sends 1,000,000 text deltas of 224 bytes to one turn. The floor is a loop that reads lines
+//! from the same process and decodes them with serde_json into a struct, the minimum for any client. Five rounds, each
+//! with its own floor; the best of each counts, because other load only slows them.
 
 use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Write};
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             floors.push(floor);
             ours.push(own);
         }
-        // Other load only slows, so the best of each is nearest to what it can do.
+        // Other load only slows them, so the best of each is closest to the real limit.
         let (floor, own) = (floors.into_iter().min(), ours.into_iter().min());
         if let (Some(floor), Some(own)) = (floor, own) {
             println!(
@@ -67,7 +67,7 @@ fn rate(took: Duration) -> u64 {
     (DELTAS as f64 / took.as_secs_f64()) as u64
 }
 
-/// No merging: every delta is an event, however slow its consumer.
+/// Turns coalescing off: every delta is an event, however slow its consumer.
 fn every_delta(server: &AppServer) -> CodexConfig {
     server.config().coalesce_above(usize::MAX).stream_limit(usize::MAX)
 }

@@ -22,7 +22,7 @@ fn approve(request: CommandApproval) -> io::Result<Decision> {
     if let Some(reason) = &request.reason {
         println!("The agent says: {reason}");
     }
-    let command = request.command.as_deref().unwrap_or("(not told)");
+    let command = request.command.as_deref().unwrap_or("(unknown)");
     let accepted = ask(&format!("Run `{command}` outside the sandbox?"))?;
     // If the turn was interrupted meanwhile, do not run the command.
     let wanted = accepted && !request.cancellation().is_cancelled();

@@ -86,7 +86,7 @@ pub(crate) trait Reader {
     /// An object with known fields.
     fn object(&mut self, table: &'static ObjectTable, target: &mut dyn Fields) -> Result<(), Fail>;
 
-    /// Objects told apart by a field.
+    /// Objects that a field distinguishes.
     fn union(&mut self, table: &'static UnionTable, target: &mut dyn Variants) -> Result<(), Fail>;
 
     /// A string, or an object with one key.
@@ -157,7 +157,7 @@ pub(crate) trait Fields {
 pub(crate) struct UnionTable {
     /// Name for error messages.
     pub(crate) name: &'static str,
-    /// The field that tells them apart.
+    /// The field that distinguishes them.
     pub(crate) tag: &'static str,
     /// Its values.
     pub(crate) values: &'static [&'static str],
@@ -650,7 +650,7 @@ pub(crate) fn read_payload<T: Object>(payload: &mut T, rest: &mut dyn Rest) -> R
     rest.object(const { &T::TABLE }, payload)
 }
 
-/// Objects told apart by a field.
+/// Objects that a field distinguishes.
 pub(crate) trait Union: Sized {
     /// The variants.
     const TABLE: UnionTable;

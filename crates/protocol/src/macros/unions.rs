@@ -2,7 +2,7 @@
 //!
 //! A payload is held `inline` or `boxed`; the generator decides by an estimate of its size.
 
-/// Objects told apart by a field that holds a constant.
+/// Objects that a field with a constant distinguishes.
 macro_rules! tagged_union {
     (
         $(#[$meta:meta])*
@@ -168,7 +168,7 @@ macro_rules! mixed_union {
     };
 }
 
-/// Alternatives told apart by their JSON shape, tried in order.
+/// Alternatives that their JSON shape distinguishes, tried in order.
 macro_rules! shape_union {
     (
         $(#[$meta:meta])*

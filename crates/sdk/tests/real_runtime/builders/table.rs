@@ -87,7 +87,7 @@ fn tool() -> Tool {
 
 #[derive(JsonSchema, Deserialize)]
 pub(super) struct Answer {
-    /// The output type of the table.
+    /// What the table asks for.
     #[allow(dead_code, reason = "asked for only")]
     value: String,
 }

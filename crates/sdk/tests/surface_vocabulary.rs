@@ -62,7 +62,7 @@ fn collect(text: &str, methods: &mut Methods) {
     while let Some(start) = rest.find("\nimpl") {
         rest = &rest[start + 1..];
         let Some(open) = rest.find('{') else { return };
-        let header = rest[..open].trim().to_owned();
+        let header = unqualified(rest[..open].trim());
         let end = closing(rest, open);
         let of_type = methods.entry(header).or_default();
         let mut body = &rest[open..end];
@@ -79,10 +79,18 @@ fn collect(text: &str, methods: &mut Methods) {
     }
 }
 
+/// The text with type names instead of their paths.
+fn unqualified(text: &str) -> String {
+    let mut parts: Vec<&str> = text.split("::").collect();
+    let last = parts.pop().unwrap_or_default();
+    let module = |c: char| c.is_ascii_lowercase() || c == '_';
+    parts.into_iter().map(|part| part.trim_end_matches(module)).chain([last]).collect()
+}
+
 /// A signature, with the names of the blocking side.
 fn normal(signature: &str) -> String {
     let words = signature.split_whitespace().collect::<Vec<_>>().join(" ");
-    let plain = words.replace("Async", "").replace("crate::", "").replace("super::", "");
+    let plain = unqualified(&words).replace("Async", "");
     plain.replace("( ", "(").replace(", )", ")").replace(",)", ")")
 }
 
@@ -144,7 +152,7 @@ fn builders_define_each_setter_once_and_end_the_same_way() {
         let Some(name) = header
             .strip_prefix("impl ")
             .and_then(|rest| rest.split_once('<'))
-            .filter(|(_, client)| matches!(*client, "AsyncCodex>" | "crate::AsyncCodex>"))
+            .filter(|(_, client)| *client == "AsyncCodex>")
         else {
             continue;
         };
@@ -152,7 +160,7 @@ fn builders_define_each_setter_once_and_end_the_same_way() {
         builders += 1;
         let asynchronous: BTreeMap<_, _> =
             ends.iter().map(|(name, signature)| (name.as_str(), signature.as_str())).collect();
-        let blocking = of(&methods, &[&format!("impl {name}<crate::Codex>")]);
+        let blocking = of(&methods, &[&format!("impl {name}<Codex>")]);
         let listing = |method: &str| ["pages", "all"].contains(&method);
         assert_eq!(blocking, asynchronous, "how {name} ends, blocking and async");
         for method in blocking.keys() {

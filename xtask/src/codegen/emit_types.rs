@@ -25,16 +25,16 @@ pub fn files(plan: &Plan) -> Vec<(String, String)> {
     }
     let mut module = String::from("\n");
     for domain in domains.keys() {
-        let _ = writeln!(module, "{}mod {domain};", gate_of_file(plan, domain));
+        let _ = writeln!(module, "{}pub mod {domain};", gate_of_file(plan, domain));
     }
     module.push('\n');
     for domain in domains.keys() {
-        let _ = writeln!(module, "{}pub use {domain}::*;", gate_of_file(plan, domain));
+        let _ = writeln!(module, "{}#[doc(no_inline)]\npub use {domain}::*;", gate_of_file(plan, domain));
     }
     for name in policy::BY_HAND {
         let _ = writeln!(module, "pub use crate::by_hand::{name};");
     }
-    let mut files = vec![("types/mod.rs".to_owned(), format!("//! All types of the protocol.\n{module}"))];
+    let mut files = vec![("types/mod.rs".to_owned(), format!("//! All types of the protocol. Each has its page in the module of its domain, and its name here too.\n{module}"))];
     for (domain, text) in domains {
         let mut uses = String::new();
         for (word, path) in [

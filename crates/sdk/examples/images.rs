@@ -7,7 +7,7 @@ use openai_codex::{ApprovalMode, Codex, ImageInput, LocalImageInput, Result, San
 
 /// A red square.
 const RED: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAAJ0lEQVR42u3NsQkAAAjAsP7/tF7hIASyp6lTCQQCgUAgEAgEgi/BAjLD/C5w/SM9AAAAAElFTkSuQmCC";
-const BLUE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/blue.png");
+const BLUE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/blue.png");
 
 fn main() -> Result<()> {
     let path = std::env::args().nth(1).unwrap_or_else(|| BLUE.to_owned());

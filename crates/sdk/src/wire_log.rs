@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::connection::redactor::Redactor;
-use crate::transport::frames::{BoxFuture, FrameReader, FrameWriter, Transport};
+use crate::transport::frames::{BoxFuture, FrameReader, FrameWriter, ReadState, Transport};
 
 /// Writes everything that crosses the wire to a file, for reports of bugs; see
 /// [`CodexConfig::wire_log`](crate::CodexConfig::wire_log).
@@ -118,9 +118,10 @@ impl Recorder {
     /// The same transport, with all that passes it written down.
     pub(crate) fn attach(self: &Arc<Self>, transport: Transport, secrets: &Arc<Redactor>) -> Transport {
         let (log, secrets) = (self, secrets);
+        let (reader, writer) = transport.into_halves();
         Transport::new(
-            Logged { inner: transport.reader, log: log.clone(), secrets: secrets.clone() },
-            Logged { inner: transport.writer, log: log.clone(), secrets: secrets.clone() },
+            Logged { inner: reader, log: log.clone(), secrets: secrets.clone() },
+            Logged { inner: writer, log: log.clone(), secrets: secrets.clone() },
         )
     }
 
@@ -197,7 +198,7 @@ struct Logged<T> {
 }
 
 impl FrameReader for Logged<Box<dyn FrameReader>> {
-    fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<bool>> {
+    fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<ReadState>> {
         Box::pin(async move {
             let before = frames.len();
             let more = self.inner.read(frames).await?;

@@ -1,18 +1,18 @@
 //! Scripts played over the SDK's transports.
 
-use openai_codex::transport::Transport;
+use openai_codex::transport::{FrameReader, FrameWriter, ReadState};
 use openai_codex_testkit::Script;
 use openai_codex_testkit::app_server::{Pour, ScriptError};
 use serde_json::{Value, json};
 
-async fn send(transport: &mut Transport, message: Value) {
-    transport.writer.write(&[message.to_string().into()]).await.unwrap();
+async fn send(writer: &mut dyn FrameWriter, message: Value) {
+    writer.write(&[message.to_string().into()]).await.unwrap();
 }
 
 /// All frames until the server ends.
-async fn rest(transport: &mut Transport) -> Vec<String> {
+async fn rest(reader: &mut dyn FrameReader) -> Vec<String> {
     let mut frames = Vec::new();
-    while transport.reader.read(&mut frames).await.unwrap() {}
+    while reader.read(&mut frames).await.unwrap() == ReadState::Open {}
     frames.iter().map(|frame| String::from_utf8_lossy(frame).into_owned()).collect()
 }
 
@@ -25,27 +25,30 @@ async fn bytes_are_cut_into_frames() {
         .raw("and half\nnext\n\nlast")
         .close_stdout()
         .line("lost");
-    let (mut transport, playing) = script.connect().unwrap();
-    send(&mut transport, json!({"id": 1, "method": "go"})).await;
-    let frames = rest(&mut transport).await;
+    let (transport, playing) = script.connect().unwrap();
+    let (mut reader, mut writer) = transport.into_halves();
+    send(&mut *writer, json!({"id": 1, "method": "go"})).await;
+    let frames = rest(&mut *reader).await;
     assert_eq!(frames, [r#"{"id":1,"result":"ok"}"#, "half and half", "next", "last"]);
-    drop(transport);
+    drop((reader, writer));
     assert_eq!(playing.finished().await.unwrap().messages(), [json!({"id": 1, "method": "go"})]);
 }
 
 #[tokio::test]
 async fn a_server_that_ends_sends_its_remaining_output() {
-    let (mut transport, playing) = Script::new().raw("half").exit(9).connect().unwrap();
-    assert_eq!(rest(&mut transport).await, ["half"]);
+    let (transport, playing) = Script::new().raw("half").exit(9).connect().unwrap();
+    let (mut reader, _writer) = transport.into_halves();
+    assert_eq!(rest(&mut *reader).await, ["half"]);
     // The client is still there, so blocking is fine.
     assert_eq!(playing.finish().unwrap().exit_code, Some(9));
 }
 
 #[tokio::test]
 async fn a_pour_arrives_frame_by_frame() {
-    let (mut transport, playing) =
+    let (transport, playing) =
         Script::new().pour(Pour::deltas(5_000, "t", "u", "i", 192)).exit(0).connect().unwrap();
-    let frames = rest(&mut transport).await;
+    let (mut reader, _writer) = transport.into_halves();
+    let frames = rest(&mut *reader).await;
     assert_eq!(frames.len(), 5_000);
     assert!(frames.iter().all(|frame| frame.len() == 191));
     playing.finish().unwrap();

@@ -34,7 +34,12 @@ pub fn files(plan: &Plan) -> Vec<(String, String)> {
     for name in policy::BY_HAND {
         let _ = writeln!(module, "pub use crate::by_hand::{name};");
     }
-    let mut files = vec![("types/mod.rs".to_owned(), format!("//! All types of the protocol. Each has its page in the module of its domain, and its name here too.\n{module}"))];
+    let mut files = vec![(
+        "types/mod.rs".to_owned(),
+        format!(
+            "//! All types of the protocol. Each has its page in the module of its domain, and its name here too.\n{module}"
+        ),
+    )];
     for (domain, text) in domains {
         let mut uses = String::new();
         for (word, path) in [

@@ -33,7 +33,7 @@ use crate::io::watchdog;
 use crate::owning_process::OwningProcess;
 use crate::process::reap;
 use crate::process::stderr::StderrTail;
-use crate::transport::frames::{FrameReader, FrameWriter, Transport};
+use crate::transport::frames::{FrameReader, FrameWriter, ReadState, Transport};
 use crate::wire_log::Recorder;
 
 /// How long a closing connection may take to write what was already queued.
@@ -131,12 +131,13 @@ impl Driver {
         let watching = task(watchdog::run(shared.clone(), silence));
         let beginning = task(begin(queued_jobs));
         let (read_until, written_until) = (Output::default(), Output::default());
-        let reader = read(shared.clone(), transport.reader);
+        let (reader, writer) = transport.into_halves();
+        let reader = read(shared.clone(), reader);
         let mut reading = task({
             let read_until = read_until.clone();
             async move { read_until.set(reader.await) }
         });
-        let writer = write(shared.clone(), outbox, transport.writer, closing.clone());
+        let writer = write(shared.clone(), outbox, writer, closing.clone());
         let mut writing = task({
             let written_until = written_until.clone();
             async move { written_until.set(writer.await) }
@@ -260,9 +261,9 @@ async fn take_in(reader: &mut dyn FrameReader, frames: &mut Vec<Bytes>) -> Resul
         taken += read.iter().map(|frame| frame.len() + size_of::<Bytes>()).sum::<usize>();
         frames.append(&mut read);
         match more {
-            Some(Ok(true)) if taken < MAX_BATCH_BYTES => {}
-            Some(Ok(true)) | None => break,
-            Some(Ok(false)) => return Err(CloseReason::OutputClosed),
+            Some(Ok(ReadState::Open)) if taken < MAX_BATCH_BYTES => {}
+            Some(Ok(ReadState::Open)) | None => break,
+            Some(Ok(ReadState::Ended)) => return Err(CloseReason::OutputClosed),
             Some(Err(error)) => return Err(CloseReason::ReadFailed(error)),
         }
     }
@@ -323,10 +324,10 @@ mod tests {
     }
 
     impl FrameReader for Ready {
-        fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<bool>> {
+        fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<ReadState>> {
             self.reads += 1;
             *frames = (0..self.frames).map(|_| vec![b'x'; self.size].into()).collect();
-            Box::pin(async { Ok(true) })
+            Box::pin(async { Ok(ReadState::Open) })
         }
     }
 

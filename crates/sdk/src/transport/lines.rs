@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use memchr::{memchr_iter, memrchr};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::transport::frames::{BoxFuture, FrameReader, FrameWriter};
+use crate::transport::frames::{BoxFuture, FrameReader, FrameWriter, ReadState};
 
 /// How much is read at once: as much as a pipe usually holds.
 const CHUNK: usize = 64 * 1024;
@@ -47,7 +47,7 @@ fn push_line(frames: &mut Vec<Bytes>, line: Bytes) {
 }
 
 impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for LineReader<R> {
-    fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<bool>> {
+    fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<ReadState>> {
         Box::pin(async move {
             loop {
                 // One huge line must not stay allocated for the life of the connection.
@@ -62,11 +62,11 @@ impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for LineReader<R> {
                     let rest = self.buffer.split().freeze();
                     self.searched = 0;
                     push_line(frames, rest);
-                    return Ok(!frames.is_empty());
+                    return Ok(if frames.is_empty() { ReadState::Ended } else { ReadState::Open });
                 }
                 self.take_lines(frames);
                 if !frames.is_empty() {
-                    return Ok(true);
+                    return Ok(ReadState::Open);
                 }
             }
         })
@@ -115,7 +115,7 @@ mod tests {
         drop(tx);
         loop {
             let mut frames = Vec::new();
-            if !reader.read(&mut frames).await.unwrap() {
+            if reader.read(&mut frames).await.unwrap() == ReadState::Ended {
                 return reads;
             }
             reads.push(frames);
@@ -140,7 +140,7 @@ mod tests {
         });
         let mut reader = LineReader::new(rx);
         let mut frames = Vec::new();
-        while reader.read(&mut frames).await.unwrap() {
+        while reader.read(&mut frames).await.unwrap() == ReadState::Open {
             if frames.len() == 2 {
                 break;
             }

@@ -5,7 +5,7 @@ use std::io;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::transport::frames::{BoxFuture, FrameReader, FrameWriter, Transport};
+use crate::transport::frames::{BoxFuture, FrameReader, FrameWriter, ReadState, Transport};
 
 /// A channel's frames are bounded only by what its two ends agree on, as with a pipe that is always drained.
 struct Receiving(mpsc::UnboundedReceiver<Bytes>);
@@ -22,9 +22,12 @@ impl Transport {
 }
 
 impl FrameReader for Receiving {
-    fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<bool>> {
+    fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<ReadState>> {
         const AT_ONCE: usize = 256;
-        Box::pin(async move { Ok(self.0.recv_many(frames, AT_ONCE).await > 0) })
+        Box::pin(async move {
+            let received = self.0.recv_many(frames, AT_ONCE).await;
+            Ok(if received > 0 { ReadState::Open } else { ReadState::Ended })
+        })
     }
 }
 

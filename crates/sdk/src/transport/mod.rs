@@ -7,4 +7,6 @@ pub(crate) mod frames;
 pub(crate) mod lines;
 pub(crate) mod memory;
 
-pub use crate::transport::frames::{BoxFuture, FrameReader, FrameWriter, Transport};
+pub use bytes::Bytes;
+
+pub use crate::transport::frames::{BoxFuture, FrameReader, FrameWriter, ReadState, Transport};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use bytes::{Bytes, BytesMut};
-use openai_codex::transport::{FrameReader, FrameWriter, Transport};
+use openai_codex::transport::{FrameReader, FrameWriter, ReadState, Transport};
 
 use super::port::Port;
 
@@ -22,7 +22,7 @@ pub(crate) struct Frames {
 
 impl Frames {
     pub(crate) fn new(transport: Transport) -> Self {
-        let Transport { reader, writer, .. } = transport;
+        let (reader, writer) = transport.into_halves();
         let (received, half, stderr) = Default::default();
         Self { reader: Some(reader), writer: Some(writer), received, half, stderr }
     }
@@ -54,7 +54,7 @@ impl Port for Frames {
             }
             let mut frames = Vec::new();
             let Some(reader) = &mut self.reader else { return Ok(None) };
-            if !reader.read(&mut frames).await? {
+            if reader.read(&mut frames).await? == ReadState::Ended {
                 return Ok(None);
             }
             self.received.extend(frames);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::transport::frames::FrameReader;
+use crate::transport::frames::ReadState;
 use crate::transport::lines::LineReader;
 
 /// Splits any bytes that come in pieces of any size, whatever is asked for in between.
@@ -25,8 +26,8 @@ pub(crate) fn lines(data: &[u8]) {
         let mut frames = Vec::new();
         let read = reader.read(&mut frames).as_mut().poll(&mut context);
         match read {
-            Poll::Ready(Ok(true)) => assert!(!frames.is_empty()),
-            Poll::Ready(Ok(false)) => break,
+            Poll::Ready(Ok(ReadState::Open)) => assert!(!frames.is_empty()),
+            Poll::Ready(Ok(ReadState::Ended)) => break,
             Poll::Ready(Err(error)) => panic!("{error}"),
             // Given up: no frame is lost with it.
             Poll::Pending => assert!(frames.is_empty()),
@@ -36,7 +37,7 @@ pub(crate) fn lines(data: &[u8]) {
     let expected = stream.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     assert!(seen.iter().eq(expected), "{seen:?}");
     let again = reader.read(&mut Vec::new()).as_mut().poll(&mut context);
-    assert!(matches!(again, Poll::Ready(Ok(false))), "the end stays the end");
+    assert!(matches!(again, Poll::Ready(Ok(ReadState::Ended))), "the end stays the end");
 }
 
 struct Pieces {

@@ -29,7 +29,7 @@ use crate::io::observers::{CAPACITY, Observed, ObserverHub, Seen};
 use crate::io::request::{ClientCall, Pending};
 use crate::io::shared::{ConnectionContext, UnloadObserver};
 use crate::options::method_class::ClassTimeouts;
-use crate::transport::frames::{FrameReader, FrameWriter, Transport};
+use crate::transport::frames::{FrameReader, FrameWriter, ReadState, Transport};
 
 const QUICK: Option<Duration> = Some(Duration::from_secs(30));
 
@@ -44,14 +44,14 @@ impl Peer {
     async fn receive(&mut self) -> Value {
         while self.received.is_empty() {
             let mut frames = Vec::new();
-            assert!(self.reader.read(&mut frames).await.unwrap(), "the client has gone");
+            assert_eq!(self.reader.read(&mut frames).await.unwrap(), ReadState::Open, "the client has gone");
             self.received.extend(frames);
         }
         serde_json::from_slice(&self.received.pop_front().unwrap()).unwrap()
     }
 
     async fn ended(&mut self) -> bool {
-        self.received.is_empty() && !self.reader.read(&mut Vec::new()).await.unwrap()
+        self.received.is_empty() && self.reader.read(&mut Vec::new()).await.unwrap() == ReadState::Ended
     }
 
     async fn send(&mut self, message: Value) {
@@ -95,7 +95,8 @@ fn connect_ungreeted() -> (Connection, Peer) {
 fn connect_to(context: ConnectionContext) -> (Connection, Peer) {
     let (ours, theirs) = Transport::memory_pair();
     let connection = Connection::on_this_executor(ours, context);
-    (connection, Peer { reader: theirs.reader, writer: theirs.writer, received: VecDeque::new() })
+    let (reader, writer) = theirs.into_halves();
+    (connection, Peer { reader, writer, received: VecDeque::new() })
 }
 
 /// A client without thread handles.

@@ -53,9 +53,9 @@ pub type ToolCallRequest = HandlerRequest<DynamicToolCallParams>;
 ///
 /// impl RequestHandler for OnlyGitStatus {
 ///     fn command_approval(&self, request: CommandApproval) -> Reply<Decision> {
-///         match request.command.as_deref() {
-///             // The whole line, with its shell: one that only contains it may do more.
-///             Some("/bin/bash -c 'git status'" | "/bin/bash -lc 'git status'") => Reply::now(Decision::Accept),
+///         match request.shell_command().as_deref() {
+///             // The whole script: one that only contains it may do more.
+///             Some("git status") => Reply::now(Decision::Accept),
 ///             _ => Reply::now(Decision::Decline),
 ///         }
 ///     }

@@ -135,7 +135,7 @@ impl Recorder {
             redact(&mut message);
             let line = Line { ms, what: direction, value: message }.to_text();
             // What was sent as a secret may come back in any words.
-            lines.push_str(secrets.clean_text(&line).as_deref().unwrap_or(&line));
+            lines.push_str(secrets.redact_text(&line).as_deref().unwrap_or(&line));
             lines.push('\n');
         }
         self.append(&lines);

@@ -1,4 +1,4 @@
-//! What a consumer of a turn has not taken yet: lossless, and bounded by merging.
+//! The events of a turn that a consumer has not taken yet. No text is lost, and coalescing bounds the size.
 
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use crate::connection::coalesce::Coalesced;
 use crate::connection::event_batch::TurnEvents;
 use crate::connection::frame_queue::{Event, FrameQueue};
 
-/// From how much text on a backlog is worth merging.
-const WORTHWHILE: usize = 64 * 1024;
+/// From this much uncoalesced text on, coalescing a backlog is worthwhile.
+const MIN_COALESCED_BYTES: usize = 64 * 1024;
 
-/// How much may be kept for slow consumers.
+/// How many bytes may be kept for slow consumers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Undelivered bytes of a connection above which deltas merge.
+    /// Undelivered bytes of a connection above which deltas are coalesced.
     pub(crate) coalesce_above: usize,
-    /// Undelivered bytes of a stream above which it is given up.
+    /// Undelivered bytes of a stream above which the stream ends with an error.
     pub(crate) stream: usize,
 }
 
-/// The undelivered bytes of a connection, in whole steps of each backlog.
+/// Counts the undelivered bytes of a connection. Each backlog counts in whole steps.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limits: Limits,
@@ -44,20 +44,20 @@ impl Budget {
     }
 }
 
-/// Events of a turn, first in, first out. Counts against a budget as long as it is being filled.
+/// Events of a turn, first in, first out. It counts against a budget while events are added to it.
 #[derive(Default)]
 pub(crate) struct Backlog {
-    /// Apart, since only slow consumers have any.
-    merged: Option<Box<Coalesced>>,
-    /// What came since.
+    /// The older events, coalesced. Boxed, because only slow consumers have any.
+    coalesced: Option<Box<Coalesced>>,
+    /// The newer events.
     recent: FrameQueue,
     charge: Option<Charge>,
 }
 
-/// In what steps a backlog counts: a short one costs nothing that threads share.
-const STEP: usize = 16 * 1024;
+/// A backlog counts in steps of this size, so that a short one does not touch the shared counter.
+const CHARGE_STEP_BYTES: usize = 16 * 1024;
 
-/// What a backlog has taken of its budget.
+/// The bytes that a backlog has charged to its budget.
 struct Charge {
     budget: Arc<Budget>,
     bytes: usize,
@@ -65,7 +65,7 @@ struct Charge {
 
 impl Charge {
     fn set(&mut self, bytes: usize) {
-        let bytes = bytes / STEP * STEP;
+        let bytes = bytes / CHARGE_STEP_BYTES * CHARGE_STEP_BYTES;
         match bytes.cmp(&self.bytes) {
             Greater => drop(self.budget.used.fetch_add(bytes - self.bytes, Ordering::Relaxed)),
             Less => drop(self.budget.used.fetch_sub(self.bytes - bytes, Ordering::Relaxed)),
@@ -81,7 +81,7 @@ impl Drop for Charge {
     }
 }
 
-/// Without the text of the events.
+/// Leaves out the text of the events.
 impl std::fmt::Debug for Backlog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Backlog").field("bytes", &self.bytes()).finish_non_exhaustive()
@@ -89,43 +89,43 @@ impl std::fmt::Debug for Backlog {
 }
 
 impl Backlog {
-    /// An empty one that counts against a budget.
+    /// An empty backlog that counts against a budget.
     pub(crate) fn new(budget: &Arc<Budget>) -> Self {
         Self { charge: Some(Charge { budget: budget.clone(), bytes: 0 }), ..Self::default() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.merged.is_none() && self.recent.is_empty()
+        self.coalesced.is_none() && self.recent.is_empty()
     }
 
     fn bytes(&self) -> usize {
-        self.merged.as_ref().map_or(0, |merged| merged.bytes()) + self.recent.bytes()
+        self.coalesced.as_ref().map_or(0, |coalesced| coalesced.bytes()) + self.recent.bytes()
     }
 
-    /// Puts events behind those that are here; false if the backlog is then too long.
+    /// Appends events. Returns false if the backlog is then too long.
     pub(crate) fn append(&mut self, events: TurnEvents<'_, '_>) -> bool {
         events.for_each(|event| self.recent.push(event));
-        self.settle()
+        self.coalesce_excess()
     }
 
-    /// The same for one event.
+    /// Appends one event. Returns false if the backlog is then too long.
     pub(crate) fn push(&mut self, event: Event<'_>) -> bool {
         self.recent.push(event);
-        self.settle()
+        self.coalesce_excess()
     }
 
-    /// Counts what is here and merges what is too much; false if it is too long all the same.
-    fn settle(&mut self) -> bool {
+    /// Updates the charge, and coalesces if there is too much. Returns false if the backlog is still too long.
+    fn coalesce_excess(&mut self) -> bool {
         let bytes = self.bytes();
         let Some(charge) = &mut self.charge else { return true };
         charge.set(bytes);
         let Limits { coalesce_above, stream } = charge.budget.limits;
-        let much =
-            self.recent.bytes() > WORTHWHILE && charge.budget.used.load(Ordering::Relaxed) > coalesce_above;
-        if much || bytes > stream {
+        let too_much = self.recent.bytes() > MIN_COALESCED_BYTES
+            && charge.budget.used.load(Ordering::Relaxed) > coalesce_above;
+        if too_much || bytes > stream {
             let recent = std::mem::take(&mut self.recent);
-            let merged = self.merged.get_or_insert_default();
-            recent.iter().for_each(|event| merged.push(event));
+            let coalesced = self.coalesced.get_or_insert_default();
+            recent.iter().for_each(|event| coalesced.push(event));
             let bytes = self.bytes();
             if let Some(charge) = &mut self.charge {
                 charge.set(bytes);
@@ -134,27 +134,27 @@ impl Backlog {
         self.bytes() <= stream
     }
 
-    /// Gives all that is here, to be delivered, for an empty one: it no longer counts.
-    pub(crate) fn exchange(&mut self, empty: &mut Self) {
-        // The memory of what was delivered is filled anew.
-        std::mem::swap(&mut self.merged, &mut empty.merged);
+    /// Swaps all events with an empty backlog, so that the caller delivers them. They no longer count against the budget.
+    pub(crate) fn swap(&mut self, empty: &mut Self) {
+        // The next events reuse the memory of the delivered ones.
+        std::mem::swap(&mut self.coalesced, &mut empty.coalesced);
         std::mem::swap(&mut self.recent, &mut empty.recent);
         if let Some(charge) = &mut self.charge {
             charge.set(0);
         }
     }
 
-    /// The events that were not merged, as they came.
+    /// The events that are not coalesced, in order.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn unmerged(&self) -> impl Iterator<Item = Event<'_>> {
+    pub(crate) fn uncoalesced(&self) -> impl Iterator<Item = Event<'_>> {
         self.recent.iter()
     }
 
-    /// Takes the first event and decodes it. Those of sub-agents' turns are left out unless they are wanted.
+    /// Takes the first event and decodes it. Skips events of sub-agents' turns unless `with_children` is set.
     pub(crate) fn pop(&mut self, with_children: bool) -> Option<Notification> {
-        if let Some(merged) = &mut self.merged {
-            match merged.pop(with_children) {
-                None => self.merged = None,
+        if let Some(coalesced) = &mut self.coalesced {
+            match coalesced.pop(with_children) {
+                None => self.coalesced = None,
                 event => return event,
             }
         }

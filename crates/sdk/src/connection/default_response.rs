@@ -1,7 +1,7 @@
-//! What the server is told when it asks and nobody here handles it: no.
+//! The response to a server request that no handler answers: it declines.
 //!
-//! Nothing is ever accepted unasked, and nothing is left hanging: what can be declined is declined in the protocol's
-//! own terms, and the rest is answered with method-not-found.
+//! The client accepts nothing on its own, and leaves no request without a response. It declines in the protocol's own terms
+//! where the method has such terms, and responds with method-not-found otherwise.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,18 +11,18 @@ use serde_json::{Value, json};
 
 use crate::connection::outgoing::frame;
 
-/// JSON-RPC's code for a method that the receiver does not have.
+/// JSON-RPC's code for a method that the receiver does not support.
 const METHOD_NOT_FOUND: i64 = -32601;
 
-/// An answer made without asking anybody.
-pub(crate) struct Fallback {
+/// A response that no handler has made.
+pub(crate) struct DefaultResponse {
     pub(crate) frame: Bytes,
-    /// Whether something was refused by it.
+    /// Whether it declines the request.
     pub(crate) declined: bool,
 }
 
-/// Answers a request that has no handler.
-pub(crate) fn answer(id: &RequestId, method: &str) -> Fallback {
+/// The response to a request that no handler answers.
+pub(crate) fn default_response(id: &RequestId, method: &str) -> DefaultResponse {
     let declined = method != "currentTime/read";
     let frame = match result_for(method) {
         Some(result) => frame(&json!({"id": id, "result": result})),
@@ -31,7 +31,7 @@ pub(crate) fn answer(id: &RequestId, method: &str) -> Fallback {
             frame(&json!({"id": id, "error": {"code": METHOD_NOT_FOUND, "message": message}}))
         }
     };
-    Fallback { frame, declined }
+    DefaultResponse { frame, declined }
 }
 
 fn result_for(method: &str) -> Option<Value> {
@@ -39,7 +39,7 @@ fn result_for(method: &str) -> Option<Value> {
         "item/commandExecution/requestApproval" | "item/fileChange/requestApproval" => {
             json!({"decision": "decline"})
         }
-        // What a permission answer leaves out is denied.
+        // Permissions that the response leaves out are denied.
         "item/permissions/requestApproval" => json!({"permissions": {}}),
         "item/tool/requestUserInput" => json!({"answers": {}}),
         "mcpServer/elicitation/request" => json!({"action": "decline", "content": null}),

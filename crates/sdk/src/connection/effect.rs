@@ -1,4 +1,4 @@
-//! What the connection has to do outside of its state: the results of a call into the router.
+//! What the caller of the router has to do: the results of a call into it.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -13,77 +13,87 @@ use crate::dispatch::handler_set::HandlerSet;
 use crate::error::Error;
 use crate::handler::incoming_request::IncomingRequest;
 
-/// The answer to a request: the JSON text of its `result`.
-pub(crate) type Answer = Result<String, Error>;
+/// The response to a request: the JSON text of its `result`.
+pub(crate) type Response = Result<String, Error>;
 
-/// Where the answer of a request goes, and what the request was.
+/// Where the response to a request goes, and what the request was.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    pub(crate) reply: oneshot::Sender<Answer>,
+    pub(crate) reply: oneshot::Sender<Response>,
     pub(crate) method: Arc<str>,
     pub(crate) thread_id: Option<Arc<str>>,
-    /// The handlers of the thread that the answer tells of.
-    pub(crate) opens: Option<HandlerSet>,
+    /// The handlers that the thread of the response gets.
+    pub(crate) handlers: Option<HandlerSet>,
 }
 
-/// What the caller has to do after a call into the router, in order.
+/// One thing to do after a call into the router. Effects are carried out in order.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    /// Hand the outcome to whoever waits for it.
-    Resolve(Waiter, Answer),
+    /// Send the response to the waiting call.
+    Resolve(Waiter, Response),
     /// Wake consumers.
     Wake(Vec<Waker>),
-    /// Call the handlers for a request of the server.
-    Serve(Arc<IncomingRequest>),
-    /// Answer a request of the server as before.
-    Repeat(Bytes),
-    /// Tell a handler that its answer is no longer wanted; with the request, if the server has yet to be told something.
+    /// Dispatch a server request to its handlers.
+    Dispatch(Arc<IncomingRequest>),
+    /// Send the response to a repeated server request again.
+    Resend(Bytes),
+    /// Signal a handler that its response is no longer wanted. The request is here if the server still waits for a response.
     Cancel(Signal, Option<Arc<IncomingRequest>>),
-    /// A thread has been opened, and these are its handlers.
-    Bind(Box<str>, HandlerSet),
-    /// The server has let go of a thread.
-    Unloaded(Box<str>),
-    /// A thread was closed, and so are those that descend from it.
-    Closed(Arc<str>),
-    /// Interrupt a turn that nothing holds any more; with its commands, if so wanted.
+    /// Bind these handlers to a thread that was opened.
+    BindHandlers(Box<str>, HandlerSet),
+    /// Note that the server has unloaded a thread.
+    MarkUnloaded(Box<str>),
+    /// Release the handlers of a closed thread that has no descendants left.
+    ReleaseHandlers(Arc<str>),
+    /// Interrupt a turn without a subscription, and end its commands if `end_commands` is set.
     Interrupt { thread_id: Arc<str>, turn_id: Arc<str>, end_commands: bool },
-    /// Let those who follow a turn know that the server runs it.
-    TurnRuns(watch::Sender<Phase>),
-    /// Let those who follow a turn know that it is over, and which of its commands still run.
-    TurnOver(watch::Sender<Phase>, Arc<[Box<str>]>),
-    /// Keep the time limits of a turn, which has its id now.
-    Limit(Arc<TurnSubscription>),
-    /// End a turn that has used more than its budget.
-    Exceeded(Arc<TurnSubscription>),
-    /// Look after a turn whose thread has gone idle, or was closed, without the turn's end.
-    Suspect(WatchedTurn),
-    /// Tell the handles of a login how it ended.
-    EndLogin(Ending, LoginEnd),
+    /// Report to the followers of a turn that the server runs it.
+    ReportRunning(watch::Sender<Phase>),
+    /// Report to the followers of a turn that it is over, and which of its commands still run.
+    ReportOver(watch::Sender<Phase>, Arc<[Box<str>]>),
+    /// Enforce the time limits of a turn. The subscription has the turn's id now.
+    EnforceTimeLimits(Arc<TurnSubscription>),
+    /// Stop a turn that has exceeded its budget.
+    StopOverBudget(Arc<TurnSubscription>),
+    /// Check a turn whose thread has become idle, or was closed, without the turn's end.
+    CheckTurn(WatchedTurn),
+    /// Send the end of a login to its handles.
+    EndLogin(LoginSender, LoginEnd),
 }
 
-/// How far a turn has come, for those who follow it. The connection's end closes their channel.
+/// How far a turn has come, for its followers. The end of the connection closes their channel.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Phase {
-    /// The server has answered that it starts the turn, and refuses to interrupt or steer it yet.
+    /// The server has responded to the start. It does not accept an interrupt or a steer yet.
     Starting,
     Running,
-    /// With the ids of its commands that still run.
+    /// With the ids of the turn's commands that still run.
     Over(Arc<[Box<str>]>),
 }
 
-/// A turn that somebody waits for, as it was at a moment.
+impl Phase {
+    pub(crate) fn has_begun(&self) -> bool {
+        !matches!(self, Self::Starting)
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self, Self::Over(_))
+    }
+}
+
+/// A snapshot of a turn that has a subscription.
 #[derive(Debug)]
 pub(crate) struct WatchedTurn {
     pub(crate) turn_id: Arc<str>,
     pub(crate) thread_id: Arc<str>,
-    /// How many events of it were seen.
-    pub(crate) seen: u64,
-    /// Whether the server waits for an answer of ours in it.
-    pub(crate) waits_for_us: bool,
+    /// How many of the turn's events have arrived.
+    pub(crate) event_count: u64,
+    /// Whether the server waits for the client's response to a request of this turn.
+    pub(crate) awaits_client: bool,
 }
 
-/// How a login ended: the server's word, or the error of a connection that was lost first.
+/// How a login ended: the server's notification, or the error of a connection that was lost first.
 pub(crate) type LoginEnd = Result<OwnedEvent, Error>;
 
-/// Tells the handles of a login how it ended. Once told, they can read it as often as they like.
-pub(crate) type Ending = watch::Sender<Option<LoginEnd>>;
+/// Sends the end of a login to its handles, which can read it any number of times.
+pub(crate) type LoginSender = watch::Sender<Option<LoginEnd>>;

@@ -1,9 +1,9 @@
-//! Reading just enough of a frame to know where it goes: what it is, its method and its ids.
+//! Scans a frame for what routing needs: its kind, its method and its ids.
 //!
-//! A scanner of its own, since every byte that arrives passes through here: it finds the members that routing needs and
-//! steps over the rest, strings at the speed of memory. It checks that a frame is an object whose strings and brackets
-//! close; what it steps over in the parameters is checked when they are decoded, on the consumer's side, and what is beside
-//! them nowhere: nobody reads it.
+//! Every byte that arrives passes through here, so this is a hand-written scanner. It finds the members that routing needs
+//! and skips the rest, strings at the speed of memory. It checks that a frame is an object whose strings and brackets close.
+//! The consumer's side checks the skipped part of the parameters when it decodes them. Nothing reads, or checks, the other
+//! skipped members.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -13,48 +13,59 @@ use openai_codex_protocol::types::RequestId;
 
 use crate::json_scan::{Scanner, member, text_member};
 
-/// A frame, as far as routing needs to understand it.
+/// A frame, as far as routing needs it.
 #[derive(Debug)]
 pub(crate) enum Incoming<'a> {
-    /// The answer to a request of ours.
-    Answer { id: RequestId, outcome: Outcome<'a> },
-    /// A request of the server.
-    Request { id: RequestId, method: Cow<'a, str>, params: Option<&'a str>, route: Route<'a> },
-    /// A notification.
-    Notification { method: Cow<'a, str>, params: Option<&'a str>, route: Route<'a> },
+    /// The response to a request of the client.
+    Response {
+        id: RequestId,
+        outcome: Outcome<'a>,
+    },
+    /// A request from the server.
+    Request {
+        id: RequestId,
+        method: Cow<'a, str>,
+        params: Option<&'a str>,
+        route: Route<'a>,
+    },
+    Notification {
+        method: Cow<'a, str>,
+        params: Option<&'a str>,
+        route: Route<'a>,
+    },
 }
 
-/// How a request is answered, as JSON text.
+/// The outcome of a request, as JSON text.
 #[derive(Debug)]
 pub(crate) enum Outcome<'a> {
     Result(&'a str),
     Error(&'a str),
-    /// Neither, which the protocol does not know; whoever asked must hear of it all the same.
-    Nothing,
+    /// Neither a result nor an error. The protocol does not allow that, but the waiting call still gets an error.
+    Missing,
 }
 
-/// Which thread and turn a message belongs to.
+/// The thread and the turn that a message belongs to.
 #[derive(Debug, Default)]
 pub(crate) struct Route<'a> {
     pub(crate) thread_id: Option<Cow<'a, str>>,
     pub(crate) turn_id: Option<Cow<'a, str>>,
-    /// Apart, since hardly any message has any.
-    pub(crate) kin: Option<Box<Relations<'a>>>,
+    /// Boxed, because few messages have any.
+    pub(crate) relations: Option<Box<Relations<'a>>>,
 }
 
-/// What a message tells of threads and turns that work for others.
+/// The relations between threads, or turns, that a message reports.
 #[derive(Debug, Default)]
 pub(crate) struct Relations<'a> {
-    /// The turn that a starting turn works for; its own id where it works for none.
+    /// The turn that a starting turn works for. It is the turn's own id if the turn works for no other.
     pub(crate) root_turn_id: Option<Cow<'a, str>>,
-    /// The thread that has spawned the thread.
+    /// The thread that has spawned the message's thread.
     pub(crate) parent_thread_id: Option<Cow<'a, str>>,
     /// The threads of the sub-agents that an item is addressed to.
     pub(crate) receivers: Vec<Cow<'a, str>>,
 }
 
 impl<'a> Incoming<'a> {
-    /// Reads a frame; the error says why it is no message of the protocol.
+    /// Scans a frame. The error says why the frame is not a message of the protocol.
     pub(crate) fn scan(frame: &'a str) -> Result<Self, String> {
         let malformed = |at: usize| format!("not a JSON-RPC message: malformed at byte {at}");
         let mut scanner = Scanner { text: frame, at: 0 };
@@ -87,33 +98,37 @@ impl<'a> Incoming<'a> {
             (Some(method), None, ..) => {
                 Ok(Self::Notification { method, params: found.params, route: found.route })
             }
-            // `null` beside a result is the other way to say that there is none.
+            // `null` beside a result also means that there is no error.
             (None, Some(id), Some("null"), Some(result)) => {
-                Ok(Self::Answer { id, outcome: Outcome::Result(result) })
+                Ok(Self::Response { id, outcome: Outcome::Result(result) })
             }
-            (None, Some(id), None | Some("null"), None) => Ok(Self::Answer { id, outcome: Outcome::Nothing }),
-            (None, Some(id), Some(error), _) => Ok(Self::Answer { id, outcome: Outcome::Error(error) }),
-            (None, Some(id), None, Some(result)) => Ok(Self::Answer { id, outcome: Outcome::Result(result) }),
+            (None, Some(id), None | Some("null"), None) => {
+                Ok(Self::Response { id, outcome: Outcome::Missing })
+            }
+            (None, Some(id), Some(error), _) => Ok(Self::Response { id, outcome: Outcome::Error(error) }),
+            (None, Some(id), None, Some(result)) => {
+                Ok(Self::Response { id, outcome: Outcome::Result(result) })
+            }
             (None, None, ..) => Err("not a JSON-RPC message: neither a method nor an id".into()),
         }
     }
 }
 
-/// The thread that parameters are about.
+/// The thread that the parameters name.
 pub(crate) fn thread_of(params: &str) -> Option<Cow<'_, str>> {
     Scanner { text: params, at: 0 }.route()?.thread_id
 }
 
-/// The parts of a delta that may merge with others.
+/// The parts of a delta that can be coalesced with others.
 #[derive(Debug)]
 pub(crate) struct DeltaParts {
-    /// Which stream it belongs to: the values of its key, as JSON text.
+    /// The stream that it belongs to: the values of its key, as JSON text.
     pub(crate) stream: String,
-    /// Where its text is in the parameters, between the quotes.
+    /// The range of its text in the parameters, without the quotes.
     pub(crate) text: Range<usize>,
 }
 
-/// Finds the parts of a delta. None if it is not of the shape that its method has, or cuts a character in half.
+/// Finds the parts of a delta. None if the parameters lack the expected shape, or if the text holds half a character.
 pub(crate) fn delta_parts(params: &str, key: &MergeKey) -> Option<DeltaParts> {
     let mut scanner = Scanner { text: params, at: 0 };
     let (mut values, mut text) = (vec!["null"; key.key.len()], None);
@@ -125,7 +140,7 @@ pub(crate) fn delta_parts(params: &str, key: &MergeKey) -> Option<DeltaParts> {
             *values.get_mut(index)? = value;
         } else if field == key.text {
             value.strip_prefix('"')?;
-            // Halves of characters, which only escapes can be, mean nothing by themselves.
+            // Half a character can only be written as an escape, and means nothing by itself.
             let halved = value.contains("\\ud") || value.contains("\\uD");
             text = (!halved).then_some(start + 1..scanner.at - 1);
         }
@@ -134,14 +149,14 @@ pub(crate) fn delta_parts(params: &str, key: &MergeKey) -> Option<DeltaParts> {
     Some(DeltaParts { stream: values.join(" "), text: text? })
 }
 
-/// The request that a `serverRequest/resolved` is about.
+/// The request that a `serverRequest/resolved` names.
 pub(crate) fn resolved_request(params: &str) -> Option<RequestId> {
     serde_json::from_str(member(params, "requestId")?).ok()
 }
 
-/// The id of the item that an `item/started` or `item/completed` is about, if it is a command.
+/// The id of the item in an `item/started` or `item/completed`, if the item is a command.
 pub(crate) fn command_item(params: &str) -> Option<Box<str>> {
-    // Most items are something else, and some are long.
+    // A cheap check first: most items are not commands, and some are long.
     if !params.contains("\"commandExecution\"") {
         return None;
     }
@@ -150,13 +165,13 @@ pub(crate) fn command_item(params: &str) -> Option<Box<str>> {
     (text_member(item, "type")? == "commandExecution").then(|| id.into())
 }
 
-/// Whether a `thread/status/changed` says that the thread is at work, or something that this version does not know.
+/// Whether a `thread/status/changed` reports an active thread, or a status that this version does not know.
 pub(crate) fn is_active(params: &str) -> bool {
     let status = member(params, "status").and_then(|status| text_member(status, "type"));
     !matches!(status.as_deref(), Some("idle" | "notLoaded" | "systemError"))
 }
 
-/// The turn's id in the answer to `turn/start`.
+/// The id of the turn in the response to `turn/start`.
 pub(crate) fn started_turn(result: &str) -> Option<Cow<'_, str>> {
     Scanner { text: result, at: 0 }.route()?.turn_id
 }
@@ -171,7 +186,7 @@ struct Members<'a> {
     error: Option<&'a str>,
 }
 
-/// The ids of a thread, a turn or an item.
+/// The ids in a thread, a turn or an item.
 #[derive(Default)]
 struct Ids<'a> {
     id: Option<Cow<'a, str>>,
@@ -181,7 +196,7 @@ struct Ids<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// The ids in a message's `params`, whatever shape those have.
+    /// The ids in a message's `params`, which can have any shape.
     pub(crate) fn route(&mut self) -> Option<Route<'a>> {
         let mut route = Route::default();
         if self.peek()? != b'{' {
@@ -192,26 +207,26 @@ impl<'a> Scanner<'a> {
             match key {
                 "threadId" => route.thread_id = scanner.string()?.or(route.thread_id.take()),
                 "turnId" => route.turn_id = scanner.string()?.or(route.turn_id.take()),
-                // Where the requests of the protocol's first version have it.
+                // Requests of the protocol's first version use this name.
                 "conversationId" => route.thread_id = route.thread_id.take().or(scanner.string()?),
                 "thread" => {
                     let thread = scanner.ids_of_object()?;
                     route.thread_id = route.thread_id.take().or(thread.id);
                     if thread.parent.is_some() {
-                        route.kin.get_or_insert_default().parent_thread_id = thread.parent;
+                        route.relations.get_or_insert_default().parent_thread_id = thread.parent;
                     }
                 }
                 "turn" => {
                     let turn = scanner.ids_of_object()?;
                     route.turn_id = route.turn_id.take().or(turn.id);
                     if turn.root.is_some() {
-                        route.kin.get_or_insert_default().root_turn_id = turn.root;
+                        route.relations.get_or_insert_default().root_turn_id = turn.root;
                     }
                 }
                 "item" => {
                     let item = scanner.ids_of_object()?;
                     if !item.receivers.is_empty() {
-                        route.kin.get_or_insert_default().receivers = item.receivers;
+                        route.relations.get_or_insert_default().receivers = item.receivers;
                     }
                 }
                 _ => drop(scanner.value()?),
@@ -221,7 +236,7 @@ impl<'a> Scanner<'a> {
         Some(route)
     }
 
-    /// The ids in an object that is a thread, a turn or an item; of anything else none.
+    /// The ids in a thread, a turn or an item. None if the value is not an object.
     fn ids_of_object(&mut self) -> Option<Ids<'a>> {
         let mut ids = Ids::default();
         if self.peek()? != b'{' {
@@ -254,12 +269,12 @@ mod tests {
             Incoming::Notification { route, .. } | Incoming::Request { route, .. } => {
                 (route.thread_id.map(Cow::into_owned), route.turn_id.map(Cow::into_owned))
             }
-            Incoming::Answer { .. } => panic!("an answer"),
+            Incoming::Response { .. } => panic!("a response"),
         }
     }
 
     #[test]
-    fn ids_are_found_wherever_the_protocol_puts_them() {
+    fn ids_are_found_in_each_place_of_the_protocol() {
         let both = (Some("t".to_owned()), Some("u".to_owned()));
         assert_eq!(route(r#"{"method":"m","params":{"threadId":"t","turnId":"u"}}"#), both);
         assert_eq!(route(r#"{"params":{"turn":{"x":[{}],"id":"u"},"threadId":"t"},"method":"m"}"#), both);
@@ -271,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_params_route_nowhere_and_lose_nothing() {
+    fn unusual_params_have_no_route_and_are_not_an_error() {
         for params in [
             "null",
             "[1,{\"turnId\":\"u\"}]",
@@ -287,8 +302,8 @@ mod tests {
     }
 
     #[test]
-    fn a_null_result_is_an_answer() {
-        let Incoming::Answer { outcome: Outcome::Result(raw), id } =
+    fn a_null_result_is_a_result() {
+        let Incoming::Response { outcome: Outcome::Result(raw), id } =
             Incoming::scan(r#"{"id":7,"result":null}"#).unwrap()
         else {
             panic!("not a result");
@@ -297,16 +312,16 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_may_hold_nothing() {
+    fn a_response_can_lack_both_result_and_error() {
         for frame in [r#"{"id":7}"#, r#"{"id":7,"error":null}"#] {
-            let Incoming::Answer { outcome: Outcome::Nothing, .. } = Incoming::scan(frame).unwrap() else {
+            let Incoming::Response { outcome: Outcome::Missing, .. } = Incoming::scan(frame).unwrap() else {
                 panic!("{frame}")
             };
         }
     }
 
     #[test]
-    fn the_end_of_a_string_is_found_wherever_it_is() {
+    fn the_end_of_a_string_is_found_at_every_offset() {
         for size in 0..100 {
             let plain = "\u{e9}".repeat(size / 2) + &"x".repeat(size % 2);
             assert_eq!(quote_or_backslash(plain.as_bytes()), None);
@@ -320,20 +335,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_says_so() {
+    fn a_frame_that_is_not_a_message_is_an_error() {
         for bad in ["not json", "[]", "3", "{}", r#"{"method":3}"#, r#"{"id":{},"result":1}"#] {
             assert!(Incoming::scan(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn the_started_turn_is_read_from_the_answer() {
+    fn the_started_turn_is_read_from_the_response() {
         assert_eq!(started_turn(r#"{"turn":{"status":"inProgress","id":"u"}}"#).as_deref(), Some("u"));
         assert_eq!(started_turn("{}"), None);
     }
 
     #[test]
-    fn what_is_stepped_over_may_hold_anything() {
+    fn skipped_values_can_hold_anything() {
         let frame =
             r#" { "x" : [ { "method" : "no" , "a]" : "}\"{" } , [ ] , -1.5e+3 , null ] , "method" : "m" } "#;
         let Incoming::Notification { method, .. } = Incoming::scan(frame).unwrap() else {
@@ -341,7 +356,7 @@ mod tests {
         };
         assert_eq!(method, "m");
         let frame = r#"{"result":{"turn":{"id":"u","threadId":"t"},"deep":[[[{"a":"\\"}]]]},"id":"x"}"#;
-        let Incoming::Answer { outcome: Outcome::Result(raw), .. } = Incoming::scan(frame).unwrap() else {
+        let Incoming::Response { outcome: Outcome::Result(raw), .. } = Incoming::scan(frame).unwrap() else {
             panic!("not that")
         };
         assert_eq!(started_turn(raw).as_deref(), Some("u"));

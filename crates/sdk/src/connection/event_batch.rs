@@ -1,4 +1,4 @@
-//! The events of turns among what was read at once, on their way to the logs of the turns.
+//! The events of one batch of reads, on their way to the subscriptions of their turns.
 
 use std::hash::BuildHasher;
 use std::ops::Range;
@@ -10,23 +10,23 @@ use openai_codex_protocol::NotificationKind;
 
 use crate::connection::frame_queue::{Event, FrameQueue};
 
-/// For how many turns there is room from the start, at most.
-const ROOM: usize = 1024;
+/// The largest number of turns to allocate for in advance.
+const MAX_INITIAL_TURNS: usize = 1024;
 
-/// Events, each with the turn that it is of.
+/// Events, each with its turn.
 ///
-/// They stay where they were read; a turn's are a chain. That is why an event costs much the same in a thousand turns as
-/// in one: a turn's own memory, last touched thousands of events ago, is looked at once for all of its events, and what
-/// each event looks at is small and close together.
+/// The events stay in the read buffers. The events of one turn are a chain. So an event costs much the same with a thousand
+/// turns as with one: the router touches a turn's own memory, which has left the processor's cache, once for all of its
+/// events. What each event touches is small and close together.
 #[derive(Debug, Default)]
 pub(crate) struct EventBatch<'a> {
     events: Vec<Link<'a>>,
     /// In the order of their first events.
     chains: Vec<Chain>,
-    /// The ids of the chains' turns, one behind the other; bytes, since to cut a text takes longer.
+    /// The ids of the chains' turns, concatenated. Bytes, because slicing a `str` costs more.
     ids: Vec<u8>,
-    /// Where the chain of a turn is.
-    places: HashTable<usize>,
+    /// The index of each turn's chain.
+    index: HashTable<usize>,
     hasher: RandomState,
 }
 
@@ -34,20 +34,20 @@ pub(crate) struct EventBatch<'a> {
 struct Link<'a> {
     kind: Option<NotificationKind>,
     text: &'a str,
-    /// Where the next of the same turn is; the last one names itself.
+    /// The index of the turn's next event. The last event holds its own index.
     next: usize,
 }
 
 #[derive(Debug)]
 struct Chain {
-    /// Where the turn's id is.
+    /// The range of the turn's id in `ids`.
     id: Range<usize>,
     first: usize,
     last: usize,
     length: usize,
 }
 
-/// The events of a turn.
+/// The events of one turn.
 #[derive(Clone, Debug)]
 pub(crate) struct TurnEvents<'s, 'a> {
     events: &'s [Link<'a>],
@@ -57,13 +57,13 @@ pub(crate) struct TurnEvents<'s, 'a> {
 }
 
 impl TurnEvents<'_, '_> {
-    /// So many of the events, the first ones.
+    /// The first `length` events.
     pub(crate) fn first(mut self, length: usize) -> Self {
         self.left = self.left.min(length);
         self
     }
 
-    /// The events as those of a sub-agent's turn.
+    /// Marks the events as those of a sub-agent's turn.
     pub(crate) fn of_child(mut self) -> Self {
         self.of_child = true;
         self
@@ -88,19 +88,19 @@ impl<'a> Iterator for TurnEvents<'_, 'a> {
 impl ExactSizeIterator for TurnEvents<'_, '_> {}
 
 impl<'a> EventBatch<'a> {
-    /// With room for so many events of so many turns.
+    /// Allocates for this many events and turns.
     pub(crate) fn with_capacity(events: usize, turns: usize) -> Self {
-        // What clearing costs grows with the room.
-        let turns = turns.min(ROOM);
+        // The cost of clearing the table grows with its capacity.
+        let turns = turns.min(MAX_INITIAL_TURNS);
         Self {
             events: Vec::with_capacity(events),
             chains: Vec::with_capacity(turns),
-            places: HashTable::with_capacity(turns),
+            index: HashTable::with_capacity(turns),
             ..Self::default()
         }
     }
 
-    /// The events of a queue, all as those of one turn.
+    /// The events of a queue, all as events of one turn.
     pub(crate) fn of_queue(queue: &'a FrameQueue) -> Self {
         let mut batch = Self::default();
         queue.iter().for_each(|event| batch.push("", event));
@@ -109,35 +109,36 @@ impl<'a> EventBatch<'a> {
 
     #[inline]
     pub(crate) fn push(&mut self, turn_id: &str, Event { kind, text, .. }: Event<'a>) {
-        let at = self.events.len();
-        self.events.push(Link { kind, text, next: at });
+        let event_index = self.events.len();
+        self.events.push(Link { kind, text, next: event_index });
         if let Some(chain) = self.chain(turn_id.as_bytes()) {
             chain.length += 1;
-            let last = std::mem::replace(&mut chain.last, at);
-            self.events[last].next = at;
+            let last = std::mem::replace(&mut chain.last, event_index);
+            self.events[last].next = event_index;
         } else {
-            self.begin(turn_id.as_bytes(), at);
+            self.begin_chain(turn_id.as_bytes(), event_index);
         }
     }
 
     fn chain(&mut self, turn_id: &[u8]) -> Option<&mut Chain> {
-        let Self { chains, ids, places, hasher, .. } = self;
-        let is_of_turn =
-            |place: &usize| chains.get(*place).is_some_and(|chain| ids[chain.id.clone()] == *turn_id);
-        let place = *places.find(hasher.hash_one(turn_id), is_of_turn)?;
-        chains.get_mut(place)
+        let Self { chains, ids, index, hasher, .. } = self;
+        let is_of_turn = |chain_index: &usize| {
+            chains.get(*chain_index).is_some_and(|chain| ids[chain.id.clone()] == *turn_id)
+        };
+        let chain_index = *index.find(hasher.hash_one(turn_id), is_of_turn)?;
+        chains.get_mut(chain_index)
     }
 
-    fn begin(&mut self, turn_id: &[u8], at: usize) {
-        let Self { chains, ids, places, hasher, .. } = self;
-        let (place, start) = (chains.len(), ids.len());
+    fn begin_chain(&mut self, turn_id: &[u8], event_index: usize) {
+        let Self { chains, ids, index, hasher, .. } = self;
+        let (chain_index, start) = (chains.len(), ids.len());
         ids.extend_from_slice(turn_id);
-        chains.push(Chain { id: start..ids.len(), first: at, last: at, length: 1 });
-        let hash = |place: &usize| hasher.hash_one(&ids[chains[*place].id.clone()]);
-        places.insert_unique(hash(&place), place, hash);
+        chains.push(Chain { id: start..ids.len(), first: event_index, last: event_index, length: 1 });
+        let hash = |chain_index: &usize| hasher.hash_one(&ids[chains[*chain_index].id.clone()]);
+        index.insert_unique(hash(&chain_index), chain_index, hash);
     }
 
-    /// The turns and the events of each.
+    /// The turns, each with its events.
     pub(crate) fn by_turn(&self) -> impl Iterator<Item = (&str, TurnEvents<'_, 'a>)> {
         self.chains.iter().map(|Chain { id, first, length, .. }| {
             let turn_id = from_utf8(&self.ids[id.clone()]).unwrap_or_default();
@@ -145,7 +146,7 @@ impl<'a> EventBatch<'a> {
         })
     }
 
-    /// All events, of whatever turns, as those of one.
+    /// The events of all turns, as events of one turn.
     pub(crate) fn of_one(&self) -> TurnEvents<'_, 'a> {
         TurnEvents { events: &self.events, next: 0, left: self.events.len(), of_child: false }
     }
@@ -154,7 +155,7 @@ impl<'a> EventBatch<'a> {
         self.events.clear();
         self.chains.clear();
         self.ids.clear();
-        self.places.clear();
+        self.index.clear();
     }
 }
 
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_turn_has_its_events_in_order() {
+    fn each_turn_gets_its_events_in_order() {
         let mut batch = EventBatch::with_capacity(0, 0);
         for _ in 0..2 {
             for (turn, text) in [("u", "1"), ("v", "2"), ("", "3"), ("v", "4"), ("u", "5"), ("u", "6")] {

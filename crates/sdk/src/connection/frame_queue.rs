@@ -1,25 +1,25 @@
-//! A queue of events that are not decoded yet, packed into segments of text.
+//! A queue of undecoded events, packed into segments of text.
 //!
-//! An event costs a copy of its bytes and a small entry: no allocation, and nothing that two threads count together.
+//! An event costs a copy of its bytes and a small entry. It costs no allocation and no reference count that threads share.
 
 use std::collections::VecDeque;
 use std::fmt;
 
 use openai_codex_protocol::{Notification, NotificationKind};
 
-/// How much text the first segment of a queue has room for, and how much the later ones, which double, at most. A
-/// longer event has a segment of its own. An empty queue keeps no more than a first segment.
-const FIRST: usize = 2 * 1024;
-const SEGMENT: usize = 64 * 1024;
+/// The capacity of a queue's first segment. An empty queue keeps no larger segment.
+const MIN_SEGMENT_BYTES: usize = 2 * 1024;
+/// The largest capacity of later segments, each of which is twice the one before. A longer event has a segment of its own.
+const MAX_SEGMENT_BYTES: usize = 64 * 1024;
 
 /// An event on its way to a consumer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Event<'a> {
     /// `None` for a method that this version does not know.
     pub(crate) kind: Option<NotificationKind>,
-    /// Of a kind, its parameters, which is all that there is to decode; otherwise the whole message.
+    /// The parameters if the kind is known, because only they are decoded. Otherwise the whole message.
     pub(crate) text: &'a str,
-    /// Whether it is of the turn of a sub-agent, and not of the turn itself.
+    /// Whether the event belongs to the turn of a sub-agent.
     pub(crate) of_child: bool,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Event<'a> {
         OwnedEvent { kind: self.kind, text: self.text.into() }
     }
 
-    /// The typed event; what cannot be read comes as [`Notification::Undecodable`].
+    /// Decodes the event. An unreadable one becomes [`Notification::Undecodable`].
     pub(crate) fn decode(self) -> Notification {
         match self.kind {
             Some(kind) => Notification::decode_params(kind, self.text),
@@ -44,14 +44,14 @@ impl<'a> Event<'a> {
     }
 }
 
-/// An event that is kept by itself.
+/// An event outside of a queue.
 #[derive(Clone)]
 pub(crate) struct OwnedEvent {
     kind: Option<NotificationKind>,
     text: Box<str>,
 }
 
-/// Without the text of the event.
+/// Leaves out the text of the event.
 impl fmt::Debug for OwnedEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("OwnedEvent").field(&self.kind).finish()
@@ -63,7 +63,7 @@ impl OwnedEvent {
         Event { kind: self.kind, text: &self.text, of_child: false }
     }
 
-    /// The typed event; what cannot be read comes as [`Notification::Undecodable`].
+    /// Decodes the event. An unreadable one becomes [`Notification::Undecodable`].
     pub(crate) fn decode(&self) -> Notification {
         self.borrow().decode()
     }
@@ -72,14 +72,14 @@ impl OwnedEvent {
 /// Events, first in, first out.
 #[derive(Default)]
 pub(crate) struct FrameQueue {
-    /// Has no events only if there are none at all.
+    /// Empty only if the queue is empty.
     first: Segment,
     rest: VecDeque<Segment>,
     /// The size of the events that were not taken.
     bytes: usize,
 }
 
-/// Without the text of the events.
+/// Leaves out the text of the events.
 impl fmt::Debug for FrameQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter().map(|event| event.kind)).finish()
@@ -103,7 +103,7 @@ struct Entry {
 }
 
 impl Segment {
-    fn with_room(size: usize) -> Self {
+    fn with_capacity(size: usize) -> Self {
         Self { text: String::with_capacity(size), ..Self::default() }
     }
 
@@ -112,9 +112,9 @@ impl Segment {
         self.events.push(Entry { kind, of_child, end: self.text.len() });
     }
 
-    /// Empties it. The memory of a small one is kept: events that come in a trickle cost no allocation.
+    /// Clears the segment. Keeps the memory of a small one, so that a trickle of events allocates nothing.
     fn clear(&mut self) {
-        if self.text.capacity() > FIRST {
+        if self.text.capacity() > MIN_SEGMENT_BYTES {
             *self = Self::default();
         }
         self.text.clear();
@@ -139,8 +139,8 @@ impl FrameQueue {
         if last.text.capacity() - last.text.len() >= size {
             return last.push(event);
         }
-        let room = (2 * last.text.capacity()).clamp(FIRST, SEGMENT).max(size);
-        let mut segment = Segment::with_room(room);
+        let capacity = (2 * last.text.capacity()).clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES).max(size);
+        let mut segment = Segment::with_capacity(capacity);
         segment.push(event);
         match self.is_empty() {
             true => self.first = segment,
@@ -150,7 +150,7 @@ impl FrameQueue {
 
     /// The events that were not taken, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Event<'_>> {
-        // One step for all, and not a chain of adapters: the compiler makes each of those anew for each use.
+        // One closure and not a chain of adapters: the compiler instantiates each adapter for each use.
         let (mut segment, mut next) = (&self.first, 0);
         let (mut index, mut start) = segment.taken;
         std::iter::from_fn(move || {
@@ -167,7 +167,7 @@ impl FrameQueue {
         })
     }
 
-    /// Takes the first event and decodes it. Those of sub-agents' turns are left out unless they are wanted.
+    /// Takes the first event and decodes it. Skips events of sub-agents' turns unless `with_children` is set.
     pub(crate) fn pop(&mut self, with_children: bool) -> Option<Notification> {
         loop {
             let segment = &mut self.first;
@@ -204,7 +204,17 @@ mod tests {
 
     #[test]
     fn events_of_any_size_come_out_in_order() {
-        let sizes = [0, 1, SEGMENT - 1, 5, SEGMENT, SEGMENT + 1, 3, 3 * SEGMENT, 2];
+        let sizes = [
+            0,
+            1,
+            MAX_SEGMENT_BYTES - 1,
+            5,
+            MAX_SEGMENT_BYTES,
+            MAX_SEGMENT_BYTES + 1,
+            3,
+            3 * MAX_SEGMENT_BYTES,
+            2,
+        ];
         let mut queue = FrameQueue::default();
         let mut expected = Vec::new();
         for (n, size) in sizes.into_iter().enumerate() {
@@ -213,7 +223,7 @@ mod tests {
             expected.push(frame);
         }
         assert!(queue.iter().map(|event| event.text).eq(&expected));
-        assert!(!format!("{queue:?}").contains("method"), "what was said is not shown");
+        assert!(!format!("{queue:?}").contains("method"), "the text is not shown");
         for n in 0..sizes.len() {
             assert_eq!(queue.pop(true).unwrap().method(), format!("m{n}"));
         }

@@ -1,5 +1,5 @@
-//! The state of one connection: what came in, what was asked, and what has to be done about it.
-//! Nothing in here reads, writes, waits or calls code of the user.
+//! The state of one connection: what came in, what the client requested, and what to do next.
+//! Nothing in here reads, writes, waits or calls the program's code.
 
 pub(crate) mod backlog;
 #[cfg(any(test, fuzzing))]
@@ -12,11 +12,14 @@ pub(crate) mod event_batch;
 pub(crate) mod frame_queue;
 pub(crate) mod intent;
 pub(crate) mod logins;
+pub(crate) mod notifications;
 pub(crate) mod on_loss;
 pub(crate) mod outgoing;
 pub(crate) mod pending_turns;
 pub(crate) mod redactor;
 pub(crate) mod router;
+pub(crate) mod running_turn;
+pub(crate) mod running_turns;
 pub(crate) mod server_requests;
 pub(crate) mod thread_tree;
 pub(crate) mod turn_limits;

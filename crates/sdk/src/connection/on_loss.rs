@@ -1,13 +1,13 @@
-//! What a client does when its runtime is lost.
+//! What a client does when it loses its runtime.
 
-/// What becomes of the observers when a connection ends by itself.
+/// What the observers do when a connection is lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) enum OnLoss {
-    /// They end with it.
+    /// They end.
     #[default]
     End,
-    /// They go on if the handshake was done: the client can start another runtime.
+    /// They go on if the handshake was done, because the client can start another runtime.
     Restart,
-    /// They go on, whatever happens: this is another runtime already.
+    /// They go on in any case, because this is a restarted runtime.
     RestartAgain,
 }

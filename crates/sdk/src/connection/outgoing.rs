@@ -8,20 +8,20 @@ use serde_json::value::RawValue;
 
 use crate::options::trace_context::TraceContext;
 
-/// A frame on its way to the writer; with the id of a request that may have been cancelled meanwhile.
+/// A frame on its way to the writer. The id is that of a request, which the caller can cancel before the frame is written.
 pub(crate) struct Outgoing {
     pub(crate) id: Option<i64>,
     pub(crate) frame: Bytes,
 }
 
-/// Without the frame, which may hold a key.
+/// Leaves out the frame, which can hold a key.
 impl fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outgoing").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
-/// A request; one without parameters has no such key.
+/// A request. Without parameters, it has no `params` member.
 #[derive(Serialize)]
 pub(crate) struct Request<'a> {
     pub(crate) method: &'a str,
@@ -38,8 +38,8 @@ pub(crate) struct ClientNotification<'a> {
     pub(crate) method: &'a str,
 }
 
-/// A message as the bytes of its frame.
+/// Serializes a message into a frame.
 pub(crate) fn frame(message: &impl Serialize) -> Bytes {
-    // Maps with string keys and plain values always serialise.
+    // Maps with string keys and plain values always serialize.
     serde_json::to_vec(message).map(Bytes::from).unwrap_or_default()
 }

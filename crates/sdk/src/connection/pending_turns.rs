@@ -1,5 +1,5 @@
-//! Turns that were asked for and are not known yet: a `turn/start` whose answer has not come, or a `thread/compact/start`
-//! whose turn has not.
+//! Turns that the client has requested and whose ids it does not know yet: a `turn/start` without a response, or a
+//! `thread/compact/start` whose turn has not started.
 
 use std::sync::Arc;
 
@@ -8,112 +8,119 @@ use openai_codex_protocol::NotificationKind;
 use crate::connection::frame_queue::{Event, FrameQueue};
 use crate::connection::turn_subscription::TurnSubscription;
 
-/// The starts of a connection, by the ids of their requests.
+/// The pending turns of a connection, by the ids of their requests.
 #[derive(Debug, Default)]
-pub(crate) struct PendingTurns(Vec<(i64, Start)>);
+pub(crate) struct PendingTurns(Vec<(i64, PendingTurn)>);
 
 #[derive(Debug)]
-pub(crate) struct Start {
-    pub(crate) log: Arc<TurnSubscription>,
-    /// Whether the answer does not name the turn: it is the next that starts on the thread.
+pub(crate) struct PendingTurn {
+    pub(crate) subscription: Arc<TurnSubscription>,
+    /// Whether the response does not name the turn. The turn is then the next one that starts on the thread.
     unnamed: bool,
-    /// The thread's turns since the request was registered: one of them belongs to the handle.
-    early: Vec<(Box<str>, Early)>,
-    /// When it was registered: to be answered with a turn that ran before means to have joined it.
+    /// The thread's turns since the request was registered. One of them belongs to the subscription.
+    early: Vec<(Box<str>, EarlyTurn)>,
+    /// The tick at which the request was registered. A response that names an older turn has joined that turn.
     pub(crate) since: u64,
-    /// The caller has gone: nobody will hold the turn.
-    pub(crate) abandoned: bool,
-    /// It was not answered in time.
+    /// Whether the caller has cancelled its wait. The turn then gets no subscription.
+    pub(crate) cancelled: bool,
+    /// Whether the timeout of the request has passed.
     expired: bool,
 }
 
-/// What has come of a turn while it was not known whose it is.
+/// What has arrived of a turn while its pending turn was unknown.
 #[derive(Debug, Default)]
-struct Early {
+struct EarlyTurn {
     events: FrameQueue,
-    /// When it started, if that has come.
+    /// The tick of its `turn/started`, if that has arrived.
     started: Option<u64>,
 }
 
-impl Start {
+impl PendingTurn {
     fn is_on(&self, thread_id: &str) -> bool {
-        *self.log.thread_id == *thread_id
+        *self.subscription.thread_id == *thread_id
     }
 
-    /// What has come of a turn, which is the one that was asked for.
+    /// Takes the early events of a turn, which is the requested one.
     pub(crate) fn take_early(&mut self, turn_id: &str) -> Option<FrameQueue> {
-        let at = self.place_of(turn_id)?;
-        Some(self.early.swap_remove(at).1.events)
+        let index = self.early_index(turn_id)?;
+        Some(self.early.swap_remove(index).1.events)
     }
 
-    fn place_of(&self, turn_id: &str) -> Option<usize> {
+    fn early_index(&self, turn_id: &str) -> Option<usize> {
         self.early.iter().position(|(early, _)| **early == *turn_id)
     }
 }
 
 impl PendingTurns {
-    pub(crate) fn register(&mut self, id: i64, log: Arc<TurnSubscription>, unnamed: bool, since: u64) {
+    pub(crate) fn register(
+        &mut self,
+        id: i64,
+        subscription: Arc<TurnSubscription>,
+        unnamed: bool,
+        since: u64,
+    ) {
         let early = Vec::new();
-        self.0.push((id, Start { log, unnamed, early, since, abandoned: false, expired: false }));
+        let pending = PendingTurn { subscription, unnamed, early, since, cancelled: false, expired: false };
+        self.0.push((id, pending));
     }
 
     pub(crate) fn contains(&self, id: i64) -> bool {
-        self.place_of(id).is_some()
+        self.index(id).is_some()
     }
 
-    pub(crate) fn take(&mut self, id: i64) -> Option<Start> {
-        let at = self.place_of(id)?;
-        Some(self.0.swap_remove(at).1)
+    pub(crate) fn take(&mut self, id: i64) -> Option<PendingTurn> {
+        let index = self.index(id)?;
+        Some(self.0.swap_remove(index).1)
     }
 
-    fn place_of(&self, id: i64) -> Option<usize> {
-        self.0.iter().position(|(start, _)| *start == id)
+    fn index(&self, id: i64) -> Option<usize> {
+        self.0.iter().position(|(pending, _)| *pending == id)
     }
 
-    fn get_mut(&mut self, id: i64) -> Option<&mut Start> {
-        self.0.iter_mut().find(|(start, _)| *start == id).map(|(_, start)| start)
+    fn get_mut(&mut self, id: i64) -> Option<&mut PendingTurn> {
+        self.0.iter_mut().find(|(pending, _)| *pending == id).map(|(_, pending)| pending)
     }
 
-    /// The start of an answer, if the answer names the turn.
-    pub(crate) fn take_named(&mut self, id: i64) -> Option<Start> {
-        self.get_mut(id).filter(|start| !start.unnamed)?;
+    /// Takes the pending turn of a request whose response names the turn.
+    pub(crate) fn take_named(&mut self, id: i64) -> Option<PendingTurn> {
+        self.get_mut(id).filter(|pending| !pending.unnamed)?;
         self.take(id)
     }
 
-    /// Whether a turn is about to start on a thread. A start whose time is up no longer counts, for it may never be
-    /// answered.
+    /// Whether a turn is about to start on a thread. An expired request does not count, because the server may never
+    /// respond to it.
     pub(crate) fn is_starting(&self, thread_id: &str) -> bool {
-        self.0.iter().any(|(_, start)| !start.expired && start.is_on(thread_id))
+        self.0.iter().any(|(_, pending)| !pending.expired && pending.is_on(thread_id))
     }
 
-    /// Whether one that somebody waits for is under way on a thread, and may be answered with a turn that runs there.
-    pub(crate) fn is_about_to_be_joined(&self, thread_id: &str) -> bool {
-        self.0.iter().any(|(_, start)| !start.unnamed && !start.abandoned && start.is_on(thread_id))
+    /// Whether a call waits for a `turn/start` on a thread, whose response may name a running turn of the thread.
+    pub(crate) fn may_join(&self, thread_id: &str) -> bool {
+        self.0.iter().any(|(_, pending)| !pending.unnamed && !pending.cancelled && pending.is_on(thread_id))
     }
 
-    /// A turn has been given to somebody: it is nobody else's.
-    pub(crate) fn forget_turn(&mut self, thread_id: &str, turn_id: &str) {
-        for (_, start) in &mut self.0 {
-            if start.unnamed && start.is_on(thread_id) {
-                drop(start.take_early(turn_id));
+    /// Excludes a turn that was bound to another request.
+    pub(crate) fn exclude_turn(&mut self, thread_id: &str, turn_id: &str) {
+        for (_, pending) in &mut self.0 {
+            if pending.unnamed && pending.is_on(thread_id) {
+                drop(pending.take_early(turn_id));
             }
         }
     }
 
-    /// The next start on a thread whose answer does not name its turn, and whose turn is known now: each takes, in the
-    /// order of asking, one that has started. As long as a `turn/start` is under way there it may also be that one's; one
-    /// whose time is up no longer counts.
-    pub(crate) fn take_next(&mut self, thread_id: &str) -> Option<(Start, Arc<str>)> {
-        let here = |start: &Start| start.is_on(thread_id);
-        if self.0.iter().any(|(_, start)| !start.unnamed && !start.expired && here(start)) {
+    /// Takes the next pending turn on a thread whose response does not name it and that has started. Requests get the
+    /// started turns in the order of their ids. None while a `turn/start` is pending on the thread, because the started
+    /// turn may be that request's. An expired `turn/start` does not count.
+    pub(crate) fn take_next_unnamed(&mut self, thread_id: &str) -> Option<(PendingTurn, Arc<str>)> {
+        let here = |pending: &PendingTurn| pending.is_on(thread_id);
+        if self.0.iter().any(|(_, pending)| !pending.unnamed && !pending.expired && here(pending)) {
             return None;
         }
         let mut first: Option<(i64, u64, &str)> = None;
-        for (id, start) in &self.0 {
-            if !start.unnamed || !here(start) {
+        for (id, pending) in &self.0 {
+            if !pending.unnamed || !here(pending) {
                 continue;
             }
-            for (turn_id, turn) in &start.early {
+            for (turn_id, turn) in &pending.early {
                 let known = turn.started.map(|started| (*id, started, &**turn_id));
                 first = match (first, known) {
                     (Some(first), Some(known)) => Some(first.min(known)),
@@ -123,12 +130,11 @@ impl PendingTurns {
         }
         let (id, _, turn_id) = first?;
         let turn_id = Arc::from(turn_id);
-        self.take(id).map(|start| (start, turn_id))
+        self.take(id).map(|pending| (pending, turn_id))
     }
 
-    /// Keeps an event for the starts whose turn it may be of. `known`: whether the turn was known to run; `now`: when
-    /// this is.
-    pub(crate) fn note(
+    /// Keeps an event for the requests whose turn it may belong to. `known` says whether the turn was running already.
+    pub(crate) fn keep_early(
         &mut self,
         turn_id: &str,
         event: Event<'_>,
@@ -136,48 +142,48 @@ impl PendingTurns {
         known: bool,
         now: u64,
     ) {
-        let over = event.kind == Some(NotificationKind::TurnCompleted);
+        let completes = event.kind == Some(NotificationKind::TurnCompleted);
         let started = (event.kind == Some(NotificationKind::TurnStarted)).then_some(now);
-        for (_, start) in &mut self.0 {
-            let of_thread = thread_id.is_none_or(|thread_id| start.is_on(thread_id));
-            // A turn that ran before is not the one that a compaction waits for.
-            let place = start.place_of(turn_id);
-            let other = start.unnamed && known && place.is_none();
-            if of_thread && !other && (!start.abandoned || over) {
-                let place = place.unwrap_or_else(|| {
-                    start.early.push((turn_id.into(), Early::default()));
-                    start.early.len() - 1
+        for (_, pending) in &mut self.0 {
+            let of_thread = thread_id.is_none_or(|thread_id| pending.is_on(thread_id));
+            // A turn that ran before the compaction was requested is not the compaction's turn.
+            let index = pending.early_index(turn_id);
+            let other = pending.unnamed && known && index.is_none();
+            if of_thread && !other && (!pending.cancelled || completes) {
+                let index = index.unwrap_or_else(|| {
+                    pending.early.push((turn_id.into(), EarlyTurn::default()));
+                    pending.early.len() - 1
                 });
-                let turn = &mut start.early[place].1;
+                let turn = &mut pending.early[index].1;
                 turn.started = turn.started.or(started);
                 turn.events.push(event);
             }
         }
     }
 
-    /// Nobody waits for the answer any more.
-    pub(crate) fn abandon(&mut self, id: i64) {
-        if let Some(start) = self.get_mut(id) {
-            start.abandoned = true;
-            // What still matters is whether there is a turn to interrupt when the answer comes.
-            let over = |event: Event<'_>| event.kind == Some(NotificationKind::TurnCompleted);
-            start.early.retain(|(_, turn)| turn.events.iter().any(over));
+    /// Notes that the caller no longer waits for the response.
+    pub(crate) fn cancel(&mut self, id: i64) {
+        if let Some(pending) = self.get_mut(id) {
+            pending.cancelled = true;
+            // Only completed turns still matter: when the response arrives, the client does not interrupt those.
+            let completes = |event: Event<'_>| event.kind == Some(NotificationKind::TurnCompleted);
+            pending.early.retain(|(_, turn)| turn.events.iter().any(completes));
         }
     }
 
-    /// The answer has not come in time. Gives the thread, if it is one of a start.
+    /// Notes that the timeout of a request has passed. Returns the thread if the request starts a turn.
     pub(crate) fn expire(&mut self, id: i64) -> Option<Arc<str>> {
-        let start = self.get_mut(id)?;
-        start.expired = true;
-        Some(start.log.thread_id.clone())
+        let pending = self.get_mut(id)?;
+        pending.expired = true;
+        Some(pending.subscription.thread_id.clone())
     }
 
-    /// Nobody waits any more for the turn of a compaction.
-    pub(crate) fn release(&mut self, log: &Arc<TurnSubscription>) {
-        self.0.retain(|(_, start)| !(start.unnamed && Arc::ptr_eq(&start.log, log)));
+    /// Removes the pending turn of a compaction whose last handle has gone.
+    pub(crate) fn release(&mut self, subscription: &Arc<TurnSubscription>) {
+        self.0.retain(|(_, pending)| !(pending.unnamed && Arc::ptr_eq(&pending.subscription, subscription)));
     }
 
-    pub(crate) fn drain(&mut self) -> Vec<(i64, Start)> {
+    pub(crate) fn drain(&mut self) -> Vec<(i64, PendingTurn)> {
         std::mem::take(&mut self.0)
     }
 

@@ -1,8 +1,8 @@
-//! Keys and tokens that were sent on a connection: no error and no event repeats them.
+//! Replaces the keys and tokens that were sent on a connection, so that no error and no event repeats them.
 //!
-//! A server may quote what it got when it refuses it, or when it is used and a remote service refuses it. Such messages
-//! are cleaned as they come in, before anything is made of them. Only those that report trouble are: what an agent reads
-//! and writes is the user's, and stays as it is.
+//! A server can quote a secret when it, or a remote service, refuses the secret. The client redacts such messages before it
+//! handles them. It redacts only messages that report trouble: what an agent reads and writes belongs to the user and stays
+//! unchanged.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,15 +13,15 @@ use bytes::Bytes;
 use memchr::memmem;
 use serde_json::Value;
 
-/// What stands in the place of a secret.
+/// Replaces a secret.
 const REPLACEMENT: &str = "<redacted>";
-/// How many secrets are remembered, the latest ones: a login replaces the one before.
+/// How many secrets are remembered, the latest ones. A login replaces the one before.
 const MAX_SECRETS: usize = 16;
-/// Anything shorter is no secret, and may well be a word of a message.
+/// A shorter text is not a secret. It may be a word of a message.
 const MIN_SECRET_BYTES: usize = 8;
 /// The members of a login's parameters that are secrets.
 const SECRET_MEMBERS: [&str; 4] = ["apiKey", "accessToken", "secretAccessKey", "sessionToken"];
-/// The notifications that report trouble; besides, there are error answers, and turns that end in failure.
+/// The notifications that report trouble. Error responses and failed turns report trouble too.
 const REPORTING_METHODS: [&str; 7] = [
     "error",
     "warning",
@@ -34,18 +34,18 @@ const REPORTING_METHODS: [&str; 7] = [
 
 #[derive(Default)]
 pub(crate) struct Redactor {
-    known: Mutex<VecDeque<Secret>>,
-    /// Kept beside them so that the reader pays nothing as long as there are none.
-    any: AtomicBool,
+    secrets: Mutex<VecDeque<Secret>>,
+    /// Kept outside of the lock, so that the reader does not lock as long as there are no secrets.
+    has_secrets: AtomicBool,
 }
 
 struct Secret {
     plain: String,
-    /// As it stands in a JSON string.
+    /// As it appears in a JSON string.
     quoted: String,
 }
 
-/// Without the secrets.
+/// Leaves out the secrets.
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redactor").finish_non_exhaustive()
@@ -53,16 +53,16 @@ impl fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    fn known(&self) -> MutexGuard<'_, VecDeque<Secret>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn secrets(&self) -> MutexGuard<'_, VecDeque<Secret>> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn any(&self) -> bool {
-        self.any.load(Ordering::Acquire)
+    fn has_secrets(&self) -> bool {
+        self.has_secrets.load(Ordering::Acquire)
     }
 
-    /// Remembers the secrets among the members of an object that is about to be sent.
-    pub(crate) fn learn(&self, sent: &str) {
+    /// Adds the secrets among the members of an object that is about to be sent.
+    pub(crate) fn add(&self, sent: &str) {
         let Ok(Value::Object(members)) = serde_json::from_str(sent) else { return };
         for name in SECRET_MEMBERS {
             let Some(Value::String(plain)) = members.get(name) else { continue };
@@ -71,53 +71,53 @@ impl Redactor {
             }
             let quoted = Value::from(plain.as_str()).to_string();
             let quoted = quoted.trim_matches('"').to_owned();
-            let mut known = self.known();
-            known.retain(|secret| secret.plain != *plain);
-            if known.len() == MAX_SECRETS {
-                known.pop_front();
+            let mut secrets = self.secrets();
+            secrets.retain(|secret| secret.plain != *plain);
+            if secrets.len() == MAX_SECRETS {
+                secrets.pop_front();
             }
-            known.push_back(Secret { plain: plain.clone(), quoted });
-            self.any.store(true, Ordering::Release);
+            secrets.push_back(Secret { plain: plain.clone(), quoted });
+            self.has_secrets.store(true, Ordering::Release);
         }
     }
 
-    /// Frames without secrets where they report trouble; `None` if all can stay as they are.
-    pub(crate) fn clean(&self, frames: &[Bytes]) -> Option<Vec<Bytes>> {
-        if !self.any() {
+    /// The frames with the secrets replaced where they report trouble. `None` if nothing needs to be replaced.
+    pub(crate) fn redact(&self, frames: &[Bytes]) -> Option<Vec<Bytes>> {
+        if !self.has_secrets() {
             return None;
         }
-        let mut cleaned: Option<Vec<Bytes>> = None;
-        let known = self.known();
+        let mut redacted: Option<Vec<Bytes>> = None;
+        let secrets = self.secrets();
         for (at, frame) in frames.iter().enumerate() {
-            if let Some(frame) = clean_frame(&known, frame) {
-                cleaned.get_or_insert_with(|| frames.to_vec())[at] = frame;
+            if let Some(frame) = redact_frame(&secrets, frame) {
+                redacted.get_or_insert_with(|| frames.to_vec())[at] = frame;
             }
         }
-        cleaned
+        redacted
     }
 
-    /// A text without secrets; `None` if it has none.
-    pub(crate) fn clean_text(&self, text: &str) -> Option<String> {
-        if !self.any() {
+    /// The text with the secrets replaced. `None` if it has none.
+    pub(crate) fn redact_text(&self, text: &str) -> Option<String> {
+        if !self.has_secrets() {
             return None;
         }
-        clean_text(&self.known(), text)
+        redact_text(&self.secrets(), text)
     }
 }
 
-fn clean_frame(known: &VecDeque<Secret>, frame: &Bytes) -> Option<Bytes> {
-    if !known.iter().any(|secret| memmem::find(frame, secret.quoted.as_bytes()).is_some()) {
+fn redact_frame(secrets: &VecDeque<Secret>, frame: &Bytes) -> Option<Bytes> {
+    if !secrets.iter().any(|secret| memmem::find(frame, secret.quoted.as_bytes()).is_some()) {
         return None;
     }
     let message = std::str::from_utf8(frame).ok().and_then(|text| serde_json::from_str::<Value>(text).ok());
     match message {
         Some(mut message) => report(&mut message)
-            .is_some_and(|report| clean_value(known, report))
+            .is_some_and(|report| redact_value(secrets, report))
             .then(|| message.to_string().into()),
-        // A line that is no message ends in an error or an event as it is.
+        // An error or an event quotes a line that is not a message, so all of it is redacted.
         None => {
             let mut line = frame.to_vec();
-            for secret in longest_first(known) {
+            for secret in longest_first(secrets) {
                 line = replace(&line, secret.quoted.as_bytes());
                 line = replace(&line, secret.plain.as_bytes());
             }
@@ -137,52 +137,52 @@ fn report(message: &mut Value) -> Option<&mut Value> {
     }
 }
 
-/// Cleans all strings in a value; tells whether there was anything to clean.
-fn clean_value(known: &VecDeque<Secret>, value: &mut Value) -> bool {
+/// Redacts all strings in a value. Returns whether it has replaced anything.
+fn redact_value(secrets: &VecDeque<Secret>, value: &mut Value) -> bool {
     match value {
-        Value::String(text) => clean_text(known, text).map(|clean| *text = clean).is_some(),
-        Value::Array(items) => items.iter_mut().fold(false, |any, item| clean_value(known, item) | any),
+        Value::String(text) => redact_text(secrets, text).map(|redacted| *text = redacted).is_some(),
+        Value::Array(items) => items.iter_mut().fold(false, |any, item| redact_value(secrets, item) | any),
         Value::Object(members) => {
-            members.values_mut().fold(false, |any, member| clean_value(known, member) | any)
+            members.values_mut().fold(false, |any, member| redact_value(secrets, member) | any)
         }
         _ => false,
     }
 }
 
-/// The longest first: one may be the beginning of another.
-fn longest_first(known: &VecDeque<Secret>) -> Vec<&Secret> {
-    let mut sorted: Vec<&Secret> = Vec::with_capacity(known.len());
-    for secret in known {
+/// The secrets, the longest first, because one can be the beginning of another.
+fn longest_first(secrets: &VecDeque<Secret>) -> Vec<&Secret> {
+    let mut sorted: Vec<&Secret> = Vec::with_capacity(secrets.len());
+    for secret in secrets {
         let at = sorted.partition_point(|other| other.plain.len() >= secret.plain.len());
         sorted.insert(at, secret);
     }
     sorted
 }
 
-fn clean_text(known: &VecDeque<Secret>, text: &str) -> Option<String> {
-    let mut clean = None;
-    for secret in longest_first(known) {
-        // Quoted first: it may hold the plain one, and a text may quote a text.
+fn redact_text(secrets: &VecDeque<Secret>, text: &str) -> Option<String> {
+    let mut redacted = None;
+    for secret in longest_first(secrets) {
+        // The quoted form first: it can contain the plain one, and a text can quote a text.
         for form in [&secret.quoted, &secret.plain] {
-            let current = clean.as_deref().unwrap_or(text);
+            let current = redacted.as_deref().unwrap_or(text);
             if current.contains(form.as_str()) {
-                clean = Some(current.replace(form.as_str(), REPLACEMENT));
+                redacted = Some(current.replace(form.as_str(), REPLACEMENT));
             }
         }
     }
-    clean
+    redacted
 }
 
 fn replace(line: &[u8], secret: &[u8]) -> Vec<u8> {
-    let mut clean = Vec::with_capacity(line.len());
+    let mut redacted = Vec::with_capacity(line.len());
     let mut rest = line;
     while let Some(at) = memmem::find(rest, secret) {
-        clean.extend_from_slice(&rest[..at]);
-        clean.extend_from_slice(REPLACEMENT.as_bytes());
+        redacted.extend_from_slice(&rest[..at]);
+        redacted.extend_from_slice(REPLACEMENT.as_bytes());
         rest = &rest[at + secret.len()..];
     }
-    clean.extend_from_slice(rest);
-    clean
+    redacted.extend_from_slice(rest);
+    redacted
 }
 
 #[cfg(test)]
@@ -192,72 +192,72 @@ mod tests {
 
     const KEY: &str = "sk-\"odd\\key";
 
-    fn secrets() -> Redactor {
-        let secrets = Redactor::default();
-        secrets.learn(&json!({"type": "apiKey", "apiKey": KEY}).to_string());
-        secrets
+    fn redactor() -> Redactor {
+        let redactor = Redactor::default();
+        redactor.add(&json!({"type": "apiKey", "apiKey": KEY}).to_string());
+        redactor
     }
 
     #[test]
-    fn a_secret_that_begins_like_another_leaves_nothing_of_it() {
-        let secrets = Redactor::default();
+    fn a_secret_that_begins_with_another_is_replaced_whole() {
+        let redactor = Redactor::default();
         for key in ["sk-12345", "sk-123456789"] {
-            secrets.learn(&json!({"type": "apiKey", "apiKey": key}).to_string());
+            redactor.add(&json!({"type": "apiKey", "apiKey": key}).to_string());
         }
-        assert_eq!(secrets.clean_text("no: sk-123456789").as_deref(), Some("no: <redacted>"));
+        assert_eq!(redactor.redact_text("no: sk-123456789").as_deref(), Some("no: <redacted>"));
     }
 
-    fn cleaned(message: &Value) -> Option<Value> {
+    fn redact(message: &Value) -> Option<Value> {
         let frame = Bytes::from(message.to_string());
-        let clean = secrets().clean(&[Bytes::from_static(b"{}"), frame])?;
-        assert_eq!(&*clean[0], b"{}");
-        Some(serde_json::from_slice(&clean[1]).unwrap())
+        let redacted = redactor().redact(&[Bytes::from_static(b"{}"), frame])?;
+        assert_eq!(&*redacted[0], b"{}");
+        Some(serde_json::from_slice(&redacted[1]).unwrap())
     }
 
     #[test]
-    fn reports_of_trouble_lose_the_key_and_nothing_else() {
+    fn reports_of_trouble_lose_only_the_key() {
         let quotes = format!("bad key {KEY}, really {KEY:?}");
-        let clean = "bad key <redacted>, really \"<redacted>\"";
+        let redacted = "bad key <redacted>, really \"<redacted>\"";
         let error = json!({"id": 1, "error": {"code": -1, "message": quotes, "data": {"keys": [quotes, 7]}}});
         let expected =
-            json!({"id": 1, "error": {"code": -1, "message": clean, "data": {"keys": [clean, 7]}}});
-        assert_eq!(cleaned(&error), Some(expected));
+            json!({"id": 1, "error": {"code": -1, "message": redacted, "data": {"keys": [redacted, 7]}}});
+        assert_eq!(redact(&error), Some(expected));
         let event = json!({"method": "error", "params": {"error": {"message": quotes}, "turnId": "u"}});
-        let expected = json!({"method": "error", "params": {"error": {"message": clean}, "turnId": "u"}});
-        assert_eq!(cleaned(&event), Some(expected));
+        let expected = json!({"method": "error", "params": {"error": {"message": redacted}, "turnId": "u"}});
+        assert_eq!(redact(&event), Some(expected));
         let params = json!({"turn": {"items": [quotes], "error": {"message": quotes}}});
-        let expected = json!({"turn": {"items": [quotes], "error": {"message": clean}}});
+        let expected = json!({"turn": {"items": [quotes], "error": {"message": redacted}}});
         let ended = |params: Value| json!({"method": "turn/completed", "params": params});
-        assert_eq!(cleaned(&ended(params)), Some(ended(expected)));
+        assert_eq!(redact(&ended(params)), Some(ended(expected)));
     }
 
     #[test]
-    fn what_an_agent_says_and_what_has_no_key_stays_as_it_is() {
+    fn agent_output_and_messages_without_a_key_stay_unchanged() {
         let delta = json!({"method": "item/agentMessage/delta", "params": {"delta": KEY}});
         for message in [delta, json!({"id": 1, "result": {"error": KEY}}), json!({"method": "error"})] {
-            assert_eq!(cleaned(&message), None, "{message}");
+            assert_eq!(redact(&message), None, "{message}");
         }
-        assert!(Redactor::default().clean(&[Bytes::from(KEY)]).is_none());
+        assert!(Redactor::default().redact(&[Bytes::from(KEY)]).is_none());
     }
 
     #[test]
-    fn lines_that_are_no_messages_lose_it_too() {
+    fn lines_that_are_not_messages_lose_the_key() {
         let line = [b"\xff ", KEY.as_bytes(), b" {"].concat();
-        assert!(secrets().clean(&[Bytes::from(line)]).is_none(), "not as JSON has it");
-        let secrets = Redactor::default();
-        secrets.learn(r#"{"accessToken":"a-token-of-mine"}"#);
-        let clean = secrets.clean(&[Bytes::from_static(b"\xff a-token-of-mine {a-token-of-mine")]);
-        assert_eq!(&*clean.unwrap()[0], b"\xff <redacted> {<redacted>");
+        assert!(redactor().redact(&[Bytes::from(line)]).is_none(), "the key is not quoted as in JSON");
+        let redactor = Redactor::default();
+        redactor.add(r#"{"accessToken":"a-token-of-mine"}"#);
+        let redacted = redactor.redact(&[Bytes::from_static(b"\xff a-token-of-mine {a-token-of-mine")]);
+        assert_eq!(&*redacted.unwrap()[0], b"\xff <redacted> {<redacted>");
     }
 
     #[test]
-    fn a_word_is_no_secret_and_old_secrets_are_forgotten() {
-        let secrets = Redactor::default();
-        secrets.learn(r#"{"apiKey":"error"}"#);
-        assert!(!secrets.any());
-        (0..2 * MAX_SECRETS).for_each(|n| secrets.learn(&format!(r#"{{"apiKey":"a-long-key-{n}"}}"#)));
-        assert_eq!(secrets.known().len(), MAX_SECRETS);
-        assert!(!format!("{secrets:?}").contains("long"));
-        secrets.learn("[]");
+    fn short_words_are_not_secrets_and_old_secrets_are_dropped() {
+        let redactor = Redactor::default();
+        redactor.add(r#"{"apiKey":"error"}"#);
+        assert!(!redactor.has_secrets());
+        (0..2 * MAX_SECRETS).for_each(|n| redactor.add(&format!(r#"{{"apiKey":"a-long-key-{n}"}}"#)));
+        assert_eq!(redactor.secrets().len(), MAX_SECRETS);
+        assert!(!format!("{redactor:?}").contains("long"));
+        redactor.add("[]");
     }
 }

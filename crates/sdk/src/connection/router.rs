@@ -1,14 +1,19 @@
-//! Decides what happens with each message: resolve a waiter, append to a turn, hand to the request handlers.
+//! Decides what to do with each message: resolve a waiter, append to a turn, dispatch to handlers.
 //!
-//! A state machine with no I/O and no clock. What must happen outside comes back as [`Effect`]s, which the caller
-//! carries out when it no longer holds the router.
+//! A state machine without I/O and without a clock. Its methods are of three kinds:
 //!
-//! Invariants: every waiter is resolved at most once and, once the router has failed, none is left; every event of a
-//! turn reaches each of its logs in the order of arrival; no log outlives its handles.
+//! - getters, such as [`Router::failure`], [`Router::is_busy`] and [`Router::activity`];
+//! - `handle_*`, for what came in: [`Router::handle_messages`] from the server, [`Router::handle_timeout`] from the clock;
+//! - commands of the client, as verbs: [`Router::register`], [`Router::respond`], [`Router::cancel`], [`Router::release`], …
+//!
+//! What comes out are [`Effect`]s. The caller carries them out after it has released the lock on the router. It calls
+//! [`Router::deliver`] after each batch of messages.
+//!
+//! Invariants: the router resolves every waiter at most once and holds none after it has failed; each subscription of a turn
+//! gets the turn's events in the order of arrival; no subscription outlives its handles.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::task::Waker;
+use std::time::Duration;
 
 use bytes::Bytes;
 use openai_codex_protocol::NotificationKind;
@@ -17,268 +22,125 @@ use tokio::sync::watch;
 
 use crate::cancellation::Signal;
 use crate::connection::effect::{Effect, Phase, Waiter, WatchedTurn};
-use crate::connection::envelope::{
-    Incoming, Outcome, Relations, Route, command_item, is_active, resolved_request, started_turn, thread_of,
-};
-use crate::connection::event_batch::{EventBatch, TurnEvents};
-use crate::connection::frame_queue::{Event, FrameQueue};
+use crate::connection::envelope::{Incoming, Outcome, Route, started_turn, thread_of};
+use crate::connection::event_batch::EventBatch;
+use crate::connection::frame_queue::Event;
 use crate::connection::intent::Intent;
 use crate::connection::logins::Logins;
 use crate::connection::on_loss::OnLoss;
-use crate::connection::pending_turns::{PendingTurns, Start};
+use crate::connection::pending_turns::{PendingTurn, PendingTurns};
+use crate::connection::running_turn::RunningTurn;
+use crate::connection::running_turns::RunningTurns;
 use crate::connection::server_requests::{Received, ServerRequests};
 use crate::connection::thread_tree::ThreadTree;
 use crate::connection::turn_subscription::TurnSubscription;
 use crate::error::{Error, ErrorKind};
 use crate::handler::incoming_request::IncomingRequest;
 
+/// The fields are open to `notifications.rs`.
 #[derive(Debug, Default)]
 pub(crate) struct Router {
-    next_id: i64,
-    ticks: u64,
-    /// By the ids of the requests, which grow.
+    last_id: i64,
+    last_tick: u64,
+    /// Sorted by the ids of the requests, which only grow.
     waiters: Vec<(i64, Waiter)>,
-    pending_turns: PendingTurns,
-    /// Boxed, so that the table of many turns is small.
-    turns: HashMap<Arc<str>, Box<Turn>, foldhash::fast::RandomState>,
-    /// Turns whose ends were lost, the latest ones: the server may still run them.
-    lost: VecDeque<Arc<str>>,
-    thread_tree: ThreadTree,
-    server_requests: ServerRequests,
-    logins: Logins,
+    pub(super) pending_turns: PendingTurns,
+    pub(super) running_turns: RunningTurns,
+    pub(super) thread_tree: ThreadTree,
+    pub(super) server_requests: ServerRequests,
+    pub(super) logins: Logins,
     failure: Option<Error>,
-    /// What the error of a lost turn says on top.
-    note: &'static str,
-    wakers: Vec<Waker>,
-    /// Logs of turns that have used more than their budget.
-    exceeded: Vec<Arc<TurnSubscription>>,
+    /// What the error of a lost turn says in addition.
+    loss_note: &'static str,
 }
 
-/// How many events are kept of a turn that nobody wants. It is a few that a sub-agent is ahead of the item that tells of it.
-const MAX_UNCLAIMED_EVENTS: u64 = 16;
+/// The note on the error of a lost turn, if the client can start a new runtime.
+const RESTART_NOTE: &str = "; the turn may have had effects, and the client does not start it again: read the thread before \
+                            you do. The next call starts a new runtime";
 
-impl Phase {
-    pub(crate) fn has_begun(&self) -> bool {
-        !matches!(self, Self::Starting)
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        matches!(self, Self::Over(_))
-    }
-}
-
-/// How many lost turns are remembered: a start that is answered with one of them has joined it.
-const MAX_LOST_TURNS: usize = 64;
-
-/// A turn that runs: it was seen to start, or a handle holds it.
-#[derive(Debug)]
-struct Turn {
-    id: Arc<str>,
-    thread_id: Option<Arc<str>>,
-    since: u64,
-    logs: Vec<Arc<TurnSubscription>>,
-    /// How many events of it were seen.
-    seen: u64,
-    /// Whether a start was answered with it: the next one joins.
-    claimed: bool,
-    /// The turn that a sub-agent's turn works for.
-    root: Option<Arc<str>>,
-    /// Whether the server has said that it runs: before that, it refuses to interrupt or steer it.
-    runs: bool,
-    /// Whether it is being interrupted: a turn that starts on its thread is better one of its own.
-    being_interrupted: bool,
-    /// For those who follow it: whether it runs. Gone with the turn.
-    phase: Option<watch::Sender<Phase>>,
-    /// The ids of its command items that have begun and not ended.
-    commands: Vec<Box<str>>,
-    /// Its first events, if nobody wanted them: the item that makes it a sub-agent's may come after them. Boxed, since
-    /// turns that somebody wants have none.
-    unclaimed: Option<Box<FrameQueue>>,
-}
-
-impl Turn {
-    fn new(id: Arc<str>, thread_id: Option<&str>, since: u64) -> Self {
-        let thread_id = thread_id.map(Arc::from);
-        Self {
-            id,
-            thread_id,
-            since,
-            seen: 0,
-            logs: Vec::new(),
-            claimed: false,
-            root: None,
-            runs: false,
-            being_interrupted: false,
-            phase: None,
-            commands: Vec::new(),
-            unclaimed: None,
-        }
-    }
-
-    /// Whether somebody wants its events: a log of its own, or the turn that it works for.
-    fn is_wanted(&self) -> bool {
-        self.root.is_some() || !self.logs.is_empty()
-    }
-
-    /// Takes note of events that nobody wants, and keeps the first.
-    fn put_aside(&mut self, events: TurnEvents<'_, '_>) {
-        for event in events {
-            self.seen += 1;
-            if !self.claimed && self.seen <= MAX_UNCLAIMED_EVENTS {
-                self.unclaimed.get_or_insert_default().push(event);
-            }
-        }
-    }
-}
-
-/// What a client that starts a new runtime tells those whose turn has gone with the old one.
-const RESTARTS: &str = "; the turn may have had effects and is not made again: read the thread before you start it anew. \
-                        The client starts a new runtime when it is next used";
-
+// Getters.
 impl Router {
-    pub(crate) fn new(on_loss: OnLoss) -> Self {
-        let note = if on_loss == OnLoss::End { "" } else { RESTARTS };
-        Self { note, ..Self::default() }
-    }
-
-    fn waiter_at(&self, id: i64) -> Option<usize> {
-        self.waiters.binary_search_by_key(&id, |(id, _)| *id).ok()
-    }
-
-    fn take_waiter(&mut self, id: i64) -> Option<Waiter> {
-        self.waiter_at(id).map(|at| self.waiters.remove(at).1)
-    }
-
-    /// Registers a request with what it asks for, and gives it its id. The error says that the connection has ended, or that
-    /// the request cannot be carried out.
-    pub(crate) fn register(&mut self, waiter: Waiter, intent: Intent) -> Result<i64, Error> {
-        if let Intent::StartTurn { log, joins: false } = &intent
-            && self.is_busy(&log.thread_id)
-        {
-            // Nothing would ever end a turn that such a runtime puts behind the one that runs.
-            let message = "a turn runs on this thread, and only Codex CLI 0.148.0 or newer can have another join it: steer \
-                           the one that runs, or wait for its end";
-            return Err(in_context(Error::new(ErrorKind::UnsupportedByRuntime, message), &waiter));
-        }
-        self.check()?;
-        let id = self.new_id();
-        self.waiters.push((id, waiter));
-        match intent {
-            Intent::Answer => {}
-            Intent::StartTurn { log, .. } => self.register_turn(id, log, false),
-            Intent::Compact(log) => self.register_turn(id, log, true),
-            Intent::Login(ending) => self.logins.begin(id, ending),
-        }
-        Ok(id)
-    }
-
-    fn register_turn(&mut self, id: i64, log: Arc<TurnSubscription>, unnamed: bool) {
-        let since = self.tick();
-        self.pending_turns.register(id, log, unnamed, since);
-    }
-
-    /// Whether a turn runs on a thread, or is about to.
-    pub(crate) fn is_busy(&self, thread_id: &str) -> bool {
-        let mut running = self.turns.values().filter_map(|turn| turn.thread_id.as_deref());
-        self.pending_turns.is_starting(thread_id) || running.any(|busy| busy == thread_id)
-    }
-
-    /// An id for a request whose answer nobody waits for.
-    pub(crate) fn new_id(&mut self) -> i64 {
-        self.next_id += 1;
-        self.next_id
-    }
-
-    /// The order of events, which is all that the router knows of time.
-    fn tick(&mut self) -> u64 {
-        self.ticks += 1;
-        self.ticks
-    }
-
     /// Why the connection has ended, if it has.
     pub(crate) fn failure(&self) -> Option<Error> {
         self.failure.clone()
     }
 
-    fn check(&self) -> Result<(), Error> {
-        self.failure().map_or(Ok(()), Err)
+    /// Whether a turn runs on a thread, or is about to.
+    pub(crate) fn is_busy(&self, thread_id: &str) -> bool {
+        self.pending_turns.is_starting(thread_id)
+            || self.running_turns.iter().any(|turn| turn.is_on(thread_id))
     }
 
-    /// Whether somebody still waits for this answer, so that the request is worth sending.
+    /// Whether a call still waits for this response, so that the request is worth sending.
     pub(crate) fn is_waiting(&self, id: i64) -> bool {
-        self.waiter_at(id).is_some()
+        self.waiter_index(id).is_some()
     }
 
-    /// Routes messages, each with the text that it was scanned from. The events of turns are staged, to be
-    /// [delivered](Self::deliver) when all is read that was there.
+    pub(crate) fn turn_count(&self) -> usize {
+        self.running_turns.len()
+    }
+
+    /// The running turns that have a subscription.
+    pub(crate) fn watched_turns(&self) -> Vec<WatchedTurn> {
+        self.running_turns.iter().filter_map(|turn| self.watched_turn(turn)).collect()
+    }
+
+    pub(super) fn watched_turn(&self, turn: &RunningTurn) -> Option<WatchedTurn> {
+        let subscription = turn.subscriptions.first()?;
+        Some(WatchedTurn {
+            turn_id: turn.id.clone(),
+            thread_id: subscription.thread_id.clone(),
+            event_count: turn.event_count,
+            awaits_client: self.server_requests.is_waiting(&turn.id),
+        })
+    }
+
+    /// The number of a running turn's events so far, and whether the server waits for the client's response to a request of
+    /// this turn.
+    pub(crate) fn activity(&self, turn_id: &str) -> Option<(u64, bool)> {
+        let turn = self.running_turns.get(turn_id)?;
+        Some((turn.event_count, self.server_requests.is_waiting(turn_id)))
+    }
+
+    /// The running turns of sub-agents that work for a turn, each with its thread.
+    pub(crate) fn subagent_turns(&self, root: &str) -> Vec<(Arc<str>, Arc<str>)> {
+        let turns = self.running_turns.iter();
+        let of_root = turns.filter(|turn| turn.root.as_deref() == Some(root) && *turn.id != *root);
+        of_root.filter_map(|turn| Some((turn.thread_id.clone()?, turn.id.clone()))).collect()
+    }
+
+    /// Whether a turn has commands that have started and not completed.
+    pub(crate) fn has_commands(&self, turn_id: &str) -> bool {
+        self.running_turns.get(turn_id).is_some_and(RunningTurn::has_commands)
+    }
+
+    fn waiter_index(&self, id: i64) -> Option<usize> {
+        self.waiters.binary_search_by_key(&id, |(id, _)| *id).ok()
+    }
+}
+
+// What came in. `notifications.rs` has `handle_notification`.
+impl Router {
+    /// Routes messages, each with the text that it was scanned from. The events of turns go to the batch. The caller
+    /// [delivers](Self::deliver) the batch after it has routed all that was there to read.
     #[inline]
-    pub(crate) fn receive<'a>(
+    pub(crate) fn handle_messages<'a>(
         &mut self,
         messages: impl IntoIterator<Item = (Incoming<'a>, &'a str)>,
         batch: &mut EventBatch<'a>,
         effects: &mut Vec<Effect>,
     ) {
-        // What was read before the connection ended, and comes after it: everybody has been told.
+        // These messages were read before the connection failed. Everything that waited has the error already.
         if self.failure.is_some() {
             return;
         }
         for (incoming, frame) in messages {
             self.route(incoming, frame, batch, effects);
         }
-        self.wake(effects);
+        self.running_turns.flush(effects);
     }
 
-    /// Gives staged events to the logs of their turns, and has their consumers woken.
-    pub(crate) fn deliver(&mut self, batch: &mut EventBatch<'_>, effects: &mut Vec<Effect>) {
-        self.hand_on(batch);
-        self.wake(effects);
-    }
-
-    /// How many turns run.
-    pub(crate) fn running(&self) -> usize {
-        self.turns.len()
-    }
-
-    /// Has everybody woken for whom something has come.
-    fn wake(&mut self, effects: &mut Vec<Effect>) {
-        if !self.wakers.is_empty() {
-            effects.push(Effect::Wake(std::mem::take(&mut self.wakers)));
-        }
-        effects.extend(self.exceeded.drain(..).map(Effect::Exceeded));
-    }
-
-    /// Gives all staged events to their logs, and those of sub-agents' turns to the logs of the turns they work for.
-    ///
-    /// Before whatever changes who gets which events.
-    fn hand_on(&mut self, batch: &mut EventBatch<'_>) {
-        for (turn_id, events) in batch.by_turn() {
-            let Some(turn) = self.turns.get_mut(turn_id) else { continue };
-            if !turn.is_wanted() {
-                turn.put_aside(events);
-                continue;
-            }
-            turn.seen += events.len() as u64;
-            for log in &turn.logs {
-                if log.append(events.clone(), &mut self.wakers) {
-                    self.exceeded.push(log.clone());
-                }
-            }
-            if let Some(root) = turn.root.clone() {
-                self.hand_to_root(&root, events);
-            }
-        }
-        batch.clear();
-    }
-
-    /// Gives events of a sub-agent's turn to the logs of the turn it works for.
-    fn hand_to_root(&mut self, root: &str, events: TurnEvents<'_, '_>) {
-        let Some(root) = self.turns.get_mut(root) else { return };
-        // A turn that waits for its sub-agents is as active as they are.
-        root.seen += events.len() as u64;
-        root.logs.iter().for_each(|log| log.append_of_child(events.clone(), &mut self.wakers));
-    }
-
-    // Inlined, as `EventBatch::push` and `receive` are: these run for each event (measured with `--bench throughput`).
+    // Inlined, like `EventBatch::push` and `handle_messages`: these run for each event (measured with `--bench throughput`).
     #[inline]
     fn route<'a>(
         &mut self,
@@ -288,33 +150,36 @@ impl Router {
         effects: &mut Vec<Effect>,
     ) {
         match incoming {
-            Incoming::Answer { id, outcome } => {
-                // An answer that nobody waits for came too late, or twice: whoever asked has been told.
+            Incoming::Response { id, outcome } => {
+                // A response without a waiter came too late, or twice.
                 let Some(id) = numeric(&id) else { return };
-                // What was staged came before: it is not for the log of a start that this answers.
+                // The events in the batch came before. They do not belong to the subscription of this start.
                 if self.pending_turns.contains(id) {
-                    self.hand_on(batch);
+                    self.running_turns.deliver(batch);
                 }
-                self.answer(id, outcome, effects);
+                self.handle_response(id, outcome, effects);
             }
-            Incoming::Request { id, method, params, route } => self.ask(id, &method, params, &route, effects),
+            Incoming::Request { id, method, params, route } => {
+                self.handle_request(id, &method, params, &route, effects);
+            }
             Incoming::Notification { method, params, route } => {
                 let event = Event::of(&method, params, frame);
                 match route.turn_id.as_deref() {
-                    // Most events are only passed on.
+                    // Most events only go to their turn.
                     Some(turn_id)
-                        if !is_noted(event.kind) && route.kin.is_none() && self.pending_turns.is_empty() =>
+                        if !changes_state(event.kind)
+                            && route.relations.is_none()
+                            && self.pending_turns.is_empty() =>
                     {
                         batch.push(turn_id, event);
                     }
-                    _ => self.notify(event, &route, batch, effects),
+                    _ => self.handle_notification(event, &route, batch, effects),
                 }
             }
         }
     }
 
-    /// The server asks for something.
-    fn ask(
+    fn handle_request(
         &mut self,
         id: RequestId,
         method: &str,
@@ -326,443 +191,279 @@ impl Router {
         let ancestors =
             || thread_id.map(|thread_id| self.thread_tree.ancestors(thread_id)).unwrap_or_default();
         match self.server_requests.receive(id, method, params, (thread_id, turn_id), ancestors) {
-            Received::New(ask, replaced) => {
+            Received::New(request, replaced) => {
                 effects.extend(replaced.map(|signal| Effect::Cancel(signal, None)));
-                effects.push(Effect::Serve(ask));
+                effects.push(Effect::Dispatch(request));
             }
-            Received::Answered(frame) => effects.push(Effect::Repeat(frame)),
+            Received::Answered(frame) => effects.push(Effect::Resend(frame)),
             Received::Pending => {}
         }
     }
 
-    /// Takes the answer to a request of the server, and gives the signal that it had; none if it is no longer wanted.
-    pub(crate) fn answered(&mut self, ask: &Arc<IncomingRequest>, frame: &Bytes) -> Option<Signal> {
-        self.server_requests.answer(ask, frame)
-    }
-
-    fn answer(&mut self, id: i64, outcome: Outcome<'_>, effects: &mut Vec<Effect>) {
-        let answer = match outcome {
+    fn handle_response(&mut self, id: i64, outcome: Outcome<'_>, effects: &mut Vec<Effect>) {
+        let response = match outcome {
             Outcome::Result(raw) => Ok(raw.to_owned()),
             Outcome::Error(raw) => Err(Error::from_answer(raw)),
-            Outcome::Nothing => Err(Error::new(
+            Outcome::Missing => Err(Error::new(
                 ErrorKind::Decode,
-                "unreadable answer from the server: it has neither a result nor an error; the request may have been \
-                 carried out",
+                "the server's response has neither a result nor an error; the server may have carried the request out",
             )),
         };
-        let start =
-            if answer.is_ok() { self.pending_turns.take_named(id) } else { self.pending_turns.take(id) };
-        if let Some(start) = start {
-            let thread_id = start.log.thread_id.clone();
-            if let Ok(result) = &answer
+        let pending =
+            if response.is_ok() { self.pending_turns.take_named(id) } else { self.pending_turns.take(id) };
+        if let Some(pending) = pending {
+            let thread_id = pending.subscription.thread_id.clone();
+            if let Ok(result) = &response
                 && let Some(turn_id) = started_turn(result)
             {
-                self.pending_turns.forget_turn(&thread_id, &turn_id);
-                self.started(start, turn_id.into(), effects);
+                self.bind_turn(pending, turn_id.into(), effects);
             }
-            self.name(&thread_id, effects);
+            self.bind_unnamed_turns(&thread_id, effects);
         }
-        self.logins.answered(id, &answer, effects);
+        self.logins.handle_response(id, &response, effects);
         if let Some(mut waiter) = self.take_waiter(id) {
-            // Before anything that the server asks next.
-            if let Ok(result) = &answer
-                && waiter.opens.is_some()
+            // The thread gets its handlers before the server's next request arrives.
+            if let Ok(result) = &response
+                && waiter.handlers.is_some()
                 && let Some(thread_id) = thread_of(result)
-                && let Some(layer) = waiter.opens.take()
+                && let Some(handlers) = waiter.handlers.take()
             {
-                effects.push(Effect::Bind(thread_id.into(), layer));
+                effects.push(Effect::BindHandlers(thread_id.into(), handlers));
             }
-            let answer = answer.map_err(|error| in_context(error, &waiter));
-            effects.push(Effect::Resolve(waiter, answer));
+            let response = response.map_err(|error| in_context(error, &waiter));
+            effects.push(Effect::Resolve(waiter, response));
         }
     }
 
-    /// The answer to `turn/start` has come: ties its log to the turn.
-    fn started(&mut self, mut start: Start, turn_id: Arc<str>, effects: &mut Vec<Effect>) {
-        let early = start.take_early(&turn_id);
-        let Start { log, since, abandoned, .. } = start;
-        let tick = self.tick();
-        let running = self.turns.get(&turn_id);
-        let created =
-            running.is_none_or(|turn| turn.since > since && !turn.claimed) && !self.lost.contains(&turn_id);
-        log.bind(turn_id.clone(), created, &mut self.wakers);
-        if let Some(events) = early
-            && log.append(EventBatch::of_queue(&events).of_one(), &mut self.wakers)
-        {
-            self.exceeded.push(log.clone());
+    /// Ends the wait for a response whose timeout has passed.
+    pub(crate) fn handle_timeout(&mut self, id: i64, waited: Duration, effects: &mut Vec<Effect>) {
+        let Some(waiter) = self.take_waiter(id) else { return };
+        self.cancel_intent(id);
+        if let Some(thread_id) = self.pending_turns.expire(id) {
+            self.bind_unnamed_turns(&thread_id, effects);
+            self.running_turns.flush(effects);
         }
-        if log.has_ended() {
+        let consequence = match self.pending_turns.contains(id) {
+            true => "; if the server starts the turn after all, the client interrupts it",
+            false => "; the server may still carry the request out",
+        };
+        let message = format!("the server did not respond within {waited:?}{consequence}");
+        let error = in_context(Error::new(ErrorKind::Timeout, message), &waiter);
+        effects.push(Effect::Resolve(waiter, Err(error)));
+    }
+
+    /// Binds the subscription of a start to its turn.
+    fn bind_turn(&mut self, mut pending: PendingTurn, turn_id: Arc<str>, effects: &mut Vec<Effect>) {
+        self.pending_turns.exclude_turn(&pending.subscription.thread_id, &turn_id);
+        let early = pending.take_early(&turn_id);
+        let PendingTurn { subscription, since, cancelled, .. } = pending;
+        let now = self.next_tick();
+        let created = self.running_turns.bind(&subscription, &turn_id, since, early);
+        if subscription.has_ended() {
             return;
         }
-        let turn = self
-            .turns
-            .entry(turn_id.clone())
-            .or_insert_with(|| Turn::new(turn_id.clone(), Some(&log.thread_id), tick).into());
-        turn.claimed = true;
-        turn.unclaimed = None;
-        if !abandoned {
-            if log.limits().has_time_limit() {
-                effects.push(Effect::Limit(log.clone()));
+        let turn = self.running_turns.claim(turn_id.clone(), &subscription.thread_id, now);
+        if !cancelled {
+            if subscription.limits().has_time_limit() {
+                effects.push(Effect::EnforceTimeLimits(subscription.clone()));
             }
-            turn.logs.push(log);
-        } else if created && !self.pending_turns.is_about_to_be_joined(&log.thread_id) {
+            turn.subscriptions.push(subscription);
+        } else if created && !self.pending_turns.may_join(&subscription.thread_id) {
             turn.being_interrupted = true;
-            effects.push(interrupt(&log, turn_id));
+            effects.push(interrupt(&subscription, turn_id));
         }
     }
 
-    /// Finds the turns of starts whose answers do not name them.
-    fn name(&mut self, thread_id: &str, effects: &mut Vec<Effect>) {
-        while let Some((start, turn_id)) = self.pending_turns.take_next(thread_id) {
-            self.pending_turns.forget_turn(thread_id, &turn_id);
-            self.started(start, turn_id, effects);
+    /// Binds the starts whose responses do not name their turns.
+    pub(super) fn bind_unnamed_turns(&mut self, thread_id: &str, effects: &mut Vec<Effect>) {
+        while let Some((pending, turn_id)) = self.pending_turns.take_next_unnamed(thread_id) {
+            self.bind_turn(pending, turn_id, effects);
         }
     }
 
-    /// An event that may change what the router knows.
-    #[inline(never)]
-    fn notify<'a>(
-        &mut self,
-        event: Event<'a>,
-        route: &Route<'_>,
-        batch: &mut EventBatch<'a>,
-        effects: &mut Vec<Effect>,
-    ) {
-        match event.kind {
-            Some(NotificationKind::ThreadStarted) => {
-                let parent = route.kin.as_ref().and_then(|kin| kin.parent_thread_id.as_deref());
-                if let (Some(child), Some(parent)) = (route.thread_id.as_deref(), parent) {
-                    self.thread_tree.spawned(child, parent);
-                }
-            }
-            Some(NotificationKind::ThreadStatusChanged) => {
-                // An idle thread has no turn: its end comes in a moment, or was lost.
-                if let Some(thread_id) = route.thread_id.as_deref().filter(|_| !is_active(event.text)) {
-                    // Its parameters are two: the thread, and its status.
-                    if event.text.contains("\"notLoaded\"") {
-                        effects.push(Effect::Unloaded(thread_id.into()));
-                    }
-                    self.suspect_turns_of(thread_id, batch, effects);
-                }
-            }
-            Some(NotificationKind::ThreadClosed) => {
-                if let Some(thread_id) = route.thread_id.as_deref() {
-                    effects.push(Effect::Unloaded(thread_id.into()));
-                    self.suspect_turns_of(thread_id, batch, effects);
-                    effects.extend(self.thread_tree.closed(thread_id).into_iter().map(Effect::Closed));
-                }
-            }
-            Some(NotificationKind::ServerRequestResolved) => {
-                let signal = resolved_request(event.text).and_then(|id| self.server_requests.resolve(&id));
-                effects.extend(signal.map(|signal| Effect::Cancel(signal, None)));
-            }
-            Some(NotificationKind::AccountLoginCompleted) => self.logins.completed(event, effects),
-            _ => {}
-        }
-        let Some(turn_id) = route.turn_id.as_deref() else { return };
-        match event.kind {
-            Some(NotificationKind::TurnStarted) => {
-                // What came before a turn's start is not of it, and whose it is may change with it.
-                self.hand_on(batch);
-                self.note_early(turn_id, event, route);
-                let new = self.appeared(turn_id, route, effects);
-                batch.push(turn_id, event);
-                // A log that is tied to the turn now has this event already, from its early ones.
-                if let Some(thread_id) = route.thread_id.as_deref().filter(|_| new) {
-                    self.hand_on(batch);
-                    self.name(thread_id, effects);
-                }
-            }
-            Some(NotificationKind::TurnCompleted) => {
-                // Events of sub-agents that came before the end belong before it.
-                self.hand_on(batch);
-                self.note_early(turn_id, event, route);
-                batch.push(turn_id, event);
-                self.hand_on(batch);
-                self.forget_turn(turn_id, effects);
-                let unanswered = self.server_requests.end_turn(turn_id).into_iter();
-                effects.extend(unanswered.map(|(ask, signal)| Effect::Cancel(signal, Some(ask))));
-            }
-            _ => {
-                self.note_command(turn_id, event);
-                if let Some(kin) = &route.kin {
-                    self.hand_on(batch);
-                    self.note_employer(turn_id, route.thread_id.as_deref(), kin);
-                }
-                self.note_early(turn_id, event, route);
-                batch.push(turn_id, event);
-            }
-        }
+    /// A logical clock. It orders events.
+    pub(super) fn next_tick(&mut self) -> u64 {
+        self.last_tick += 1;
+        self.last_tick
     }
 
-    /// An item of a turn: one that is addressed to sub-agents gives them work.
-    fn note_employer(&mut self, turn_id: &str, sender: Option<&str>, kin: &Relations<'_>) {
-        for receiver in &kin.receivers {
-            let root = self.turns.get(turn_id).and_then(|turn| turn.root.clone());
-            let root = root.unwrap_or_else(|| turn_id.into());
-            self.thread_tree.assign(receiver, root.clone());
-            if let Some(sender) = sender {
-                self.thread_tree.set_parent(receiver, sender);
-            }
-            self.employ_running(receiver, root);
-        }
+    fn take_waiter(&mut self, id: i64) -> Option<Waiter> {
+        self.waiter_index(id).map(|index| self.waiters.remove(index).1)
+    }
+}
+
+// Commands of the client.
+impl Router {
+    pub(crate) fn new(on_loss: OnLoss) -> Self {
+        let loss_note = if on_loss == OnLoss::End { "" } else { RESTART_NOTE };
+        Self { loss_note, ..Self::default() }
     }
 
-    /// A sub-agent may be at work before the item that gives it work has come.
-    fn employ_running(&mut self, thread_id: &str, root: Arc<str>) {
-        let of_it = self.turns.values_mut().find(|turn| {
-            let nobodys = !turn.claimed && !turn.is_wanted();
-            nobodys && turn.id != root && turn.thread_id.as_deref() == Some(thread_id)
-        });
-        let Some(turn) = of_it else { return };
-        turn.root = Some(root.clone());
-        if let Some(events) = turn.unclaimed.take() {
-            self.hand_to_root(&root, EventBatch::of_queue(&events).of_one());
+    /// Registers a request with its intent, and returns its id. Fails if the connection has ended, or if the request cannot
+    /// be carried out.
+    pub(crate) fn register(&mut self, waiter: Waiter, intent: Intent) -> Result<i64, Error> {
+        if let Intent::StartTurn { subscription, joins: false } = &intent
+            && self.is_busy(&subscription.thread_id)
+        {
+            // Such a runtime queues the turn behind the running one, and never reports its end.
+            let message = "a turn runs on this thread, and only Codex CLI 0.148.0 or newer lets another turn join it: steer \
+                           the running turn, or wait for its end";
+            return Err(in_context(Error::new(ErrorKind::UnsupportedByRuntime, message), &waiter));
         }
+        if let Some(failure) = self.failure() {
+            return Err(failure);
+        }
+        self.last_id += 1;
+        let id = self.last_id;
+        self.waiters.push((id, waiter));
+        match intent {
+            Intent::Respond => {}
+            Intent::StartTurn { subscription, .. } => self.register_turn(id, subscription, false),
+            Intent::Compact(subscription) => self.register_turn(id, subscription, true),
+            Intent::Login(sender) => self.logins.register(id, sender),
+        }
+        Ok(id)
     }
 
-    /// Keeps an event for the starts whose turn it may be of.
-    fn note_early(&mut self, turn_id: &str, event: Event<'_>, route: &Route<'_>) {
-        if self.pending_turns.is_empty() {
-            return;
-        }
-        let (known, now) = (self.turns.contains_key(turn_id), self.tick());
-        self.pending_turns.note(turn_id, event, route.thread_id.as_deref(), known, now);
+    fn register_turn(&mut self, id: i64, subscription: Arc<TurnSubscription>, unnamed: bool) {
+        let since = self.next_tick();
+        self.pending_turns.register(id, subscription, unnamed, since);
     }
 
-    /// A turn has started; tells whether it was not known to run.
-    fn appeared(&mut self, turn_id: &str, route: &Route<'_>, effects: &mut Vec<Effect>) -> bool {
-        let new = !self.turns.contains_key(turn_id);
-        if let Some(thread_id) = route.thread_id.as_deref() {
-            self.thread_tree.is_open(thread_id);
-        }
-        if new {
-            let since = self.tick();
-            let id: Arc<str> = turn_id.into();
-            self.turns.insert(id.clone(), Turn::new(id, route.thread_id.as_deref(), since).into());
-        }
-        if let Some(turn) = self.turns.get_mut(turn_id) {
-            turn.runs = true;
-            effects.extend(turn.phase.clone().map(Effect::TurnRuns));
-        }
-        let parent_turn = || self.thread_tree.parent_turn(route.thread_id.as_deref()?);
-        let named = route.kin.as_ref().and_then(|kin| kin.root_turn_id.as_deref());
-        let root = named.map(Arc::from).or_else(parent_turn);
-        let root = root.as_deref().filter(|root| *root != turn_id);
-        let Some(root) = root else { return new };
-        let root_thread = self.turns.get(root).and_then(|root| root.thread_id.clone());
-        if let (Some(child), Some(root_thread)) = (route.thread_id.as_deref(), root_thread) {
-            self.thread_tree.set_parent(child, &root_thread);
-        }
-        if let Some(turn) = self.turns.get_mut(turn_id) {
-            turn.root = Some(root.into());
-        }
-        new
+    /// Delivers a batch to the subscriptions of its turns, and wakes their consumers.
+    pub(crate) fn deliver(&mut self, batch: &mut EventBatch<'_>, effects: &mut Vec<Effect>) {
+        self.running_turns.deliver(batch);
+        self.running_turns.flush(effects);
     }
 
-    /// The timeout of a request has passed.
-    pub(crate) fn expire(&mut self, id: i64, waited: std::time::Duration, effects: &mut Vec<Effect>) {
-        if let Some(waiter) = self.take_waiter(id) {
-            self.abandon(id);
-            if let Some(thread_id) = self.pending_turns.expire(id) {
-                self.name(&thread_id, effects);
-                self.wake(effects);
-            }
-            let then = match self.pending_turns.contains(id) {
-                true => "; if the server starts the turn after all, the client interrupts it",
-                false => "; the server may still carry the request out",
-            };
-            let message = format!("no answer within {waited:?}{then}");
-            let error = Error::new(ErrorKind::Timeout, message);
-            let error = in_context(error, &waiter);
-            effects.push(Effect::Resolve(waiter, Err(error)));
-        }
+    /// Takes the client's response to a server request. Returns the request's signal, or none if the response is no longer
+    /// wanted.
+    pub(crate) fn respond(&mut self, request: &Arc<IncomingRequest>, frame: &Bytes) -> Option<Signal> {
+        self.server_requests.respond(request, frame)
     }
 
-    /// Whoever waited for the answer has gone. The waiter is to be dropped when the router is no longer locked.
+    /// Cancels a wait for a response. The caller drops the waiter after it has released the lock on the router.
     pub(crate) fn cancel(&mut self, id: i64) -> Option<Waiter> {
         let waiter = self.take_waiter(id)?;
-        self.abandon(id);
+        self.cancel_intent(id);
         Some(waiter)
     }
 
-    fn abandon(&mut self, id: i64) {
-        self.logins.abandon(id);
-        self.pending_turns.abandon(id);
+    fn cancel_intent(&mut self, id: i64) {
+        self.logins.cancel(id);
+        self.pending_turns.cancel(id);
     }
 
-    /// A request that was cancelled before it was written: nothing will answer it.
-    pub(crate) fn unsent(&mut self, id: i64, effects: &mut Vec<Effect>) {
-        if let Some(start) = self.pending_turns.take(id) {
-            self.name(&start.log.thread_id, effects);
-            self.wake(effects);
+    /// Discards a request that was cancelled before it was written. The server never responds to it.
+    pub(crate) fn discard_unsent(&mut self, id: i64, effects: &mut Vec<Effect>) {
+        if let Some(pending) = self.pending_turns.take(id) {
+            self.bind_unnamed_turns(&pending.subscription.thread_id, effects);
+            self.running_turns.flush(effects);
         }
     }
 
-    /// The last handle and stream of a log have gone. With `due`, a turn that this log created and that nobody
-    /// else holds is interrupted.
-    pub(crate) fn release(&mut self, log: &Arc<TurnSubscription>, due: bool, effects: &mut Vec<Effect>) {
-        let Some(turn_id) = log.turn_id() else {
-            // Nobody waits any more for the turn of a compaction.
-            self.pending_turns.release(log);
+    /// Releases a subscription whose last handle and stream have gone. If `interrupt_turn` is set, interrupts the turn,
+    /// unless it has another subscription or another call created it.
+    pub(crate) fn release(
+        &mut self,
+        subscription: &Arc<TurnSubscription>,
+        interrupt_turn: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(turn_id) = subscription.turn_id() else {
+            self.pending_turns.release(subscription);
             return;
         };
-        let Some(turn) = self.turns.get_mut(&turn_id) else { return };
-        turn.logs.retain(|held| !Arc::ptr_eq(held, log));
-        let held = !turn.logs.is_empty() || self.pending_turns.is_about_to_be_joined(&log.thread_id);
-        if due && !held && log.created() {
+        let Some(turn) = self.running_turns.get_mut(&turn_id) else { return };
+        turn.remove_subscription(subscription);
+        let held = !turn.subscriptions.is_empty() || self.pending_turns.may_join(&subscription.thread_id);
+        if interrupt_turn && !held && subscription.created() {
             turn.being_interrupted = true;
-            effects.push(interrupt(log, turn_id));
+            effects.push(interrupt(subscription, turn_id));
         }
     }
 
-    /// The turns that somebody waits for.
-    pub(crate) fn watched(&self) -> Vec<WatchedTurn> {
-        self.turns.values().filter_map(|turn| self.watched_turn(turn)).collect()
-    }
-
-    fn watched_turn(&self, turn: &Turn) -> Option<WatchedTurn> {
-        let log = turn.logs.first()?;
-        Some(WatchedTurn {
-            turn_id: turn.id.clone(),
-            thread_id: log.thread_id.clone(),
-            seen: turn.seen,
-            waits_for_us: self.server_requests.is_waiting(&turn.id),
-        })
-    }
-
-    /// A turn that runs, as it is now: how many of its events were seen, and whether the server waits for an answer of
-    /// ours in it.
-    pub(crate) fn activity(&self, turn_id: &str) -> Option<(u64, bool)> {
-        self.turns.get(turn_id).map(|turn| (turn.seen, self.server_requests.is_waiting(turn_id)))
-    }
-
-    /// Follows a turn; none if it is over already.
+    /// Follows the phase of a turn. None if the turn is over.
     pub(crate) fn follow(&mut self, turn_id: &str) -> Option<watch::Receiver<Phase>> {
-        let turn = self.turns.get_mut(turn_id)?;
-        let phase = if turn.runs { Phase::Running } else { Phase::Starting };
-        Some(turn.phase.get_or_insert_with(|| watch::Sender::new(phase)).subscribe())
-    }
-
-    /// Notes whether a turn is being interrupted.
-    pub(crate) fn set_being_interrupted(&mut self, turn_id: &str, interrupted: bool) {
-        if let Some(turn) = self.turns.get_mut(turn_id) {
-            turn.being_interrupted = interrupted;
-        }
+        self.running_turns.get_mut(turn_id).map(RunningTurn::follow)
     }
 
     /// Follows the turn of a thread that is being interrupted, if there is one.
     pub(crate) fn follow_interrupted(&mut self, thread_id: &str) -> Option<watch::Receiver<Phase>> {
-        let interrupted =
-            |turn: &&Turn| turn.being_interrupted && turn.thread_id.as_deref() == Some(thread_id);
-        let turn_id = self.turns.values().map(|turn| &**turn).find(interrupted)?.id.clone();
+        let interrupted = |turn: &&RunningTurn| turn.being_interrupted && turn.is_on(thread_id);
+        let turn_id = self.running_turns.iter().find(interrupted)?.id.clone();
         self.follow(&turn_id)
     }
 
-    /// The running turns of sub-agents that work for a turn, each with its thread.
-    pub(crate) fn turns_of_subagents(&self, root: &str) -> Vec<(Arc<str>, Arc<str>)> {
-        let children =
-            self.turns.values().filter(|turn| turn.root.as_deref() == Some(root) && *turn.id != *root);
-        children.filter_map(|turn| Some((turn.thread_id.clone()?, turn.id.clone()))).collect()
-    }
-
-    /// Whether a turn has commands that have begun and not ended.
-    pub(crate) fn has_commands(&self, turn_id: &str) -> bool {
-        self.turns.get(turn_id).is_some_and(|turn| !turn.commands.is_empty())
-    }
-
-    /// Takes note of a command that begins or ends in a turn.
-    fn note_command(&mut self, turn_id: &str, event: Event<'_>) {
-        let begins = match event.kind {
-            Some(NotificationKind::ItemStarted) => true,
-            Some(NotificationKind::ItemCompleted) => false,
-            _ => return,
-        };
-        let Some(turn) = self.turns.get_mut(turn_id).filter(|turn| begins || !turn.commands.is_empty())
-        else {
-            return;
-        };
-        let Some(item_id) = command_item(event.text) else { return };
-        if begins {
-            turn.commands.push(item_id);
-        } else {
-            turn.commands.retain(|running| *running != item_id);
+    pub(crate) fn set_being_interrupted(&mut self, turn_id: &str, interrupted: bool) {
+        if let Some(turn) = self.running_turns.get_mut(turn_id) {
+            turn.being_interrupted = interrupted;
         }
     }
 
-    /// Has the turns of a thread looked after: the thread has none any more, and their ends have not come.
-    fn suspect_turns_of(&mut self, thread_id: &str, batch: &mut EventBatch<'_>, effects: &mut Vec<Effect>) {
-        // What came before counts as seen.
-        self.hand_on(batch);
-        let here = |turn: &Turn| turn.runs && turn.thread_id.as_deref() == Some(thread_id);
-        let turns = self.turns.values().filter(|turn| here(turn));
-        let suspects = turns.filter_map(|turn| self.watched_turn(turn));
-        effects.extend(suspects.map(Effect::Suspect));
-    }
-
-    /// A turn is over.
-    fn forget_turn(&mut self, turn_id: &str, effects: &mut Vec<Effect>) -> Option<Box<Turn>> {
-        self.thread_tree.turn_ended(turn_id);
-        let mut turn = self.turns.remove(turn_id)?;
-        effects
-            .extend(turn.phase.take().map(|phase| Effect::TurnOver(phase, turn.commands.as_slice().into())));
-        Some(turn)
-    }
-
-    /// Ends the wait of one log with an error; the turn goes on for the others.
-    pub(crate) fn lose_log(&mut self, log: &Arc<TurnSubscription>, error: &Error, effects: &mut Vec<Effect>) {
-        if let Some(turn) = log.turn_id().and_then(|turn_id| self.turns.get_mut(&turn_id)) {
-            turn.logs.retain(|held| !Arc::ptr_eq(held, log));
+    /// Ends one subscription with an error. The turn goes on for its other subscriptions.
+    pub(crate) fn end_subscription(
+        &mut self,
+        subscription: &Arc<TurnSubscription>,
+        error: &Error,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(turn) = subscription.turn_id().and_then(|turn_id| self.running_turns.get_mut(&turn_id)) {
+            turn.remove_subscription(subscription);
         }
-        log.lose(error, &mut self.wakers);
-        self.wake(effects);
+        self.running_turns.fail_subscription(subscription, error);
+        self.running_turns.flush(effects);
     }
 
-    /// The end of a turn was lost: whoever waits for it is told, unless something was heard of it meanwhile.
-    pub(crate) fn lose_turn(&mut self, lost: &WatchedTurn, error: &Error, effects: &mut Vec<Effect>) {
-        if self.turns.get(&lost.turn_id).is_none_or(|turn| turn.seen != lost.seen) {
+    /// Ends a turn whose end was lost, unless another event has arrived since the snapshot.
+    pub(crate) fn end_lost_turn(&mut self, lost: &WatchedTurn, error: &Error, effects: &mut Vec<Effect>) {
+        let turn = self.running_turns.get(&lost.turn_id);
+        if turn.is_none_or(|turn| turn.event_count != lost.event_count) {
             return;
         }
-        if let Some(turn) = self.forget_turn(&lost.turn_id, effects) {
-            turn.logs.iter().for_each(|log| log.lose(error, &mut self.wakers));
-            if self.lost.len() == MAX_LOST_TURNS {
-                self.lost.pop_front();
-            }
-            self.lost.push_back(turn.id.clone());
+        if let Some(turn) = self.remove_turn(&lost.turn_id, effects) {
+            self.running_turns.lose(&turn, error);
         }
-        self.wake(effects);
+        self.running_turns.flush(effects);
     }
 
-    /// The connection has ended: every waiter and every turn ends with it, and nothing new is taken, nor what is staged.
+    pub(super) fn remove_turn(
+        &mut self,
+        turn_id: &str,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Box<RunningTurn>> {
+        self.thread_tree.remove_turn(turn_id);
+        self.running_turns.remove(turn_id, effects)
+    }
+
+    /// Ends every waiter and every turn, because the connection has ended. The router then takes nothing new, and drops
+    /// what is in a batch.
     ///
-    /// Tells whether it is the first time; later ones do nothing.
+    /// Returns whether this is the first call. Later calls do nothing.
     pub(crate) fn fail(&mut self, error: &Error, effects: &mut Vec<Effect>) -> bool {
         if self.failure.is_some() {
             return false;
         }
         self.failure = Some(error.clone());
         self.thread_tree = ThreadTree::default();
-        let of_turn = match error.kind() {
+        let turn_error = match error.kind() {
             ErrorKind::Closed => error.clone(),
-            _ => error.clone().with_note(self.note),
+            _ => error.clone().with_note(self.loss_note),
         };
         let pending_turns = self.pending_turns.drain();
-        for (_, start) in &pending_turns {
-            start.log.lose(&of_turn.clone().with_thread(Some(&start.log.thread_id)), &mut self.wakers);
+        for (_, PendingTurn { subscription, .. }) in &pending_turns {
+            let error = turn_error.clone().with_thread(Some(&subscription.thread_id));
+            self.running_turns.fail_subscription(subscription, &error);
         }
-        for mut turn in self.turns.drain().map(|(_, turn)| turn) {
-            effects.extend(turn.phase.take().map(|phase| Effect::TurnOver(phase, Arc::default())));
-            for log in &turn.logs {
-                log.lose(&of_turn.clone().with_thread(Some(&log.thread_id)), &mut self.wakers);
-            }
-        }
+        self.running_turns.fail(&turn_error, effects);
         self.logins.fail(error, effects);
         for (id, waiter) in self.waiters.drain(..) {
-            let error = if pending_turns.iter().any(|(start, _)| *start == id) { &of_turn } else { error };
+            let starts_turn = pending_turns.iter().any(|(pending, _)| *pending == id);
+            let error = if starts_turn { &turn_error } else { error };
             let error = in_context(error.clone(), &waiter);
             effects.push(Effect::Resolve(waiter, Err(error)));
         }
-        self.wake(effects);
+        self.running_turns.flush(effects);
         effects.extend(self.server_requests.end().map(|signal| Effect::Cancel(signal, None)));
         true
     }
@@ -770,22 +471,21 @@ impl Router {
 
 #[cfg(any(test, fuzzing))]
 impl Router {
-    /// Whether nothing is left that somebody could wait for.
+    /// Whether the router has released everything that a call could wait for.
     pub(crate) fn holds_nothing(&self) -> bool {
-        let Self { waiters, pending_turns, turns, thread_tree, server_requests, wakers, exceeded, .. } = self;
+        let Self { waiters, pending_turns, running_turns, thread_tree, server_requests, .. } = self;
         waiters.is_empty()
             && pending_turns.is_empty()
-            && turns.is_empty()
+            && running_turns.holds_nothing()
             && thread_tree.is_empty()
             && server_requests.is_empty()
-            && wakers.is_empty()
-            && exceeded.is_empty()
     }
 }
 
-/// What interrupts the turn of a log.
-fn interrupt(log: &TurnSubscription, turn_id: Arc<str>) -> Effect {
-    Effect::Interrupt { thread_id: log.thread_id.clone(), turn_id, end_commands: log.ends_commands() }
+/// The effect that interrupts the turn of a subscription.
+fn interrupt(subscription: &TurnSubscription, turn_id: Arc<str>) -> Effect {
+    let (thread_id, end_commands) = (subscription.thread_id.clone(), subscription.ends_commands());
+    Effect::Interrupt { thread_id, turn_id, end_commands }
 }
 
 fn in_context(error: Error, waiter: &Waiter) -> Error {
@@ -799,8 +499,8 @@ fn numeric(id: &RequestId) -> Option<i64> {
     }
 }
 
-/// Whether the router takes note of events of this kind, beyond passing them on.
-fn is_noted(kind: Option<NotificationKind>) -> bool {
+/// Whether notifications of this kind change the router's state. The others only go to their turn.
+fn changes_state(kind: Option<NotificationKind>) -> bool {
     use NotificationKind as Kind;
     matches!(
         kind,

@@ -1,7 +1,7 @@
-//! The requests of the server that are not answered yet, and the last answers, in case a request comes again.
+//! The unanswered server requests, and the latest responses, in case the server repeats a request.
 //!
-//! After a resume the server repeats what is pending under the first ids. It is not asked twice: a request that is under
-//! way is left to those who have it, and one that was answered gets the same answer.
+//! After a resume the server repeats its pending requests under their first ids. Handlers get each request once: a pending
+//! one stays with its handlers, and an answered one gets the same response again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use serde_json::value::RawValue;
 use crate::cancellation::{Signal, signal};
 use crate::handler::incoming_request::IncomingRequest;
 
-/// How many answers are kept. The server confirms each with `serverRequest/resolved`, which ends its keeping.
+/// How many responses are kept. The server confirms each with `serverRequest/resolved`, and it is then dropped.
 const MAX_KEPT_RESPONSES: usize = 256;
 
-/// What is to be done about a request that has come.
+/// How to treat a request that has arrived.
 #[derive(Debug)]
 pub(crate) enum Received {
-    /// It is new; with the signal of another one that was under way under its id, which nobody can answer any more.
+    /// It is new. The signal belongs to a pending request with the same id, whose response is no longer wanted.
     New(Arc<IncomingRequest>, Option<Signal>),
-    /// It is under way already.
+    /// Its handlers have it already.
     Pending,
-    /// It was answered, with this.
+    /// It was answered with this frame.
     Answered(Bytes),
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct ServerRequests {
     answered: VecDeque<(Arc<IncomingRequest>, Bytes)>,
 }
 
-/// Without the answers, which can hold tokens.
+/// Leaves out the responses, which can hold tokens.
 impl std::fmt::Debug for ServerRequests {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServerRequests").field("pending", &self.pending.len()).finish_non_exhaustive()
@@ -41,7 +41,7 @@ impl std::fmt::Debug for ServerRequests {
 }
 
 impl ServerRequests {
-    /// A request has come; `ancestors` are looked for if it is new.
+    /// Receives a request. Calls `ancestors` only if the request is new.
     pub(crate) fn receive(
         &mut self,
         id: RequestId,
@@ -50,64 +50,66 @@ impl ServerRequests {
         (thread_id, turn_id): (Option<&str>, Option<&str>),
         ancestors: impl FnOnce() -> Vec<Arc<str>>,
     ) -> Received {
-        let known = self.pending.iter().position(|(ask, _)| ask.id == id);
-        if known.is_some_and(|at| self.pending[at].0.is(method, params)) {
+        let pending = self.pending.iter().position(|(request, _)| request.id == id);
+        if pending.is_some_and(|index| self.pending[index].0.is(method, params)) {
             return Received::Pending;
         }
-        if let Some((_, frame)) = self.answered.iter().find(|(ask, _)| ask.id == id && ask.is(method, params))
+        if let Some((_, frame)) =
+            self.answered.iter().find(|(request, _)| request.id == id && request.is(method, params))
         {
             return Received::Answered(frame.clone());
         }
         let (signal, cancellation) = signal();
-        let ask = Arc::new(IncomingRequest {
+        let request = Arc::new(IncomingRequest {
             id,
             method: method.into(),
-            // What is not JSON is nothing that anybody could decide about.
+            // Handlers cannot decide about parameters that are not JSON.
             params: params.and_then(|params| RawValue::from_string(params.to_owned()).ok()),
             thread_id: thread_id.map(Arc::from),
             turn_id: turn_id.map(Arc::from),
             ancestors: ancestors(),
             cancellation,
         });
-        let replaced = known.map(|at| self.pending.swap_remove(at));
-        self.pending.push((ask.clone(), signal));
-        Received::New(ask, replaced.map(|(_, signal)| signal))
+        let replaced = pending.map(|index| self.pending.swap_remove(index));
+        self.pending.push((request.clone(), signal));
+        Received::New(request, replaced.map(|(_, signal)| signal))
     }
 
-    /// Takes the answer of a request, and gives the signal that it had; none if the answer is no longer wanted.
-    pub(crate) fn answer(&mut self, ask: &Arc<IncomingRequest>, frame: &Bytes) -> Option<Signal> {
-        let at = self.pending.iter().position(|(pending, _)| Arc::ptr_eq(pending, ask))?;
-        let (_, signal) = self.pending.swap_remove(at);
+    /// Takes the response to a request. Returns the request's signal, or none if the response is no longer wanted.
+    pub(crate) fn respond(&mut self, request: &Arc<IncomingRequest>, frame: &Bytes) -> Option<Signal> {
+        let index = self.pending.iter().position(|(pending, _)| Arc::ptr_eq(pending, request))?;
+        let (_, signal) = self.pending.swap_remove(index);
         if self.answered.len() == MAX_KEPT_RESPONSES {
             self.answered.pop_front();
         }
-        self.answered.push_back((ask.clone(), frame.clone()));
+        self.answered.push_back((request.clone(), frame.clone()));
         Some(signal)
     }
 
-    /// The server no longer waits for an answer.
+    /// Removes a request whose response the server no longer waits for.
     pub(crate) fn resolve(&mut self, id: &RequestId) -> Option<Signal> {
-        self.answered.retain(|(ask, _)| ask.id != *id);
-        let at = self.pending.iter().position(|(ask, _)| ask.id == *id)?;
-        Some(self.pending.swap_remove(at).1)
+        self.answered.retain(|(request, _)| request.id != *id);
+        let index = self.pending.iter().position(|(request, _)| request.id == *id)?;
+        Some(self.pending.swap_remove(index).1)
     }
 
     /// Whether a request of this turn is unanswered.
     pub(crate) fn is_waiting(&self, turn_id: &str) -> bool {
-        self.pending.iter().any(|(ask, _)| ask.turn_id.as_deref() == Some(turn_id))
+        self.pending.iter().any(|(request, _)| request.turn_id.as_deref() == Some(turn_id))
     }
 
-    /// A turn has ended: gives what it still waits for.
+    /// Removes and returns the unanswered requests of a turn that has ended.
     pub(crate) fn end_turn(&mut self, turn_id: &str) -> Vec<(Arc<IncomingRequest>, Signal)> {
         let mut ended = Vec::new();
-        while let Some(at) = self.pending.iter().position(|(ask, _)| ask.turn_id.as_deref() == Some(turn_id))
+        while let Some(index) =
+            self.pending.iter().position(|(request, _)| request.turn_id.as_deref() == Some(turn_id))
         {
-            ended.push(self.pending.remove(at));
+            ended.push(self.pending.remove(index));
         }
         ended
     }
 
-    /// The connection has ended: gives all that is still wanted.
+    /// Removes everything, because the connection has ended. Returns the signals of the unanswered requests.
     pub(crate) fn end(&mut self) -> impl Iterator<Item = Signal> {
         self.answered.clear();
         self.pending.drain(..).map(|(_, signal)| signal)
@@ -132,58 +134,60 @@ impl IncomingRequest {
 mod tests {
     use super::*;
 
-    fn receive(asked: &mut ServerRequests, id: i64, params: &str) -> Received {
-        asked.receive(id.into(), "m", Some(params), (Some("t"), Some("u")), Vec::new)
+    fn receive(requests: &mut ServerRequests, id: i64, params: &str) -> Received {
+        requests.receive(id.into(), "m", Some(params), (Some("t"), Some("u")), Vec::new)
     }
 
-    fn new(asked: &mut ServerRequests, id: i64, params: &str) -> Arc<IncomingRequest> {
-        match receive(asked, id, params) {
-            Received::New(ask, _) => ask,
+    fn new(requests: &mut ServerRequests, id: i64, params: &str) -> Arc<IncomingRequest> {
+        match receive(requests, id, params) {
+            Received::New(request, _) => request,
             other => panic!("not new: {other:?}"),
         }
     }
 
     #[test]
-    fn what_comes_again_is_known_until_it_is_resolved() {
-        let mut asked = ServerRequests::default();
-        let ask = new(&mut asked, 1, "{}");
-        assert!(matches!(receive(&mut asked, 1, "{}"), Received::Pending));
-        let frame = Bytes::from_static(b"answer");
-        assert!(asked.answer(&ask, &frame).is_some());
-        assert!(asked.answer(&ask, &frame).is_none(), "once");
-        assert!(matches!(receive(&mut asked, 1, "{}"), Received::Answered(again) if again == frame));
-        asked.resolve(&1.into());
-        new(&mut asked, 1, "{}");
+    fn a_repeated_request_is_recognized_until_it_is_resolved() {
+        let mut requests = ServerRequests::default();
+        let request = new(&mut requests, 1, "{}");
+        assert!(matches!(receive(&mut requests, 1, "{}"), Received::Pending));
+        let frame = Bytes::from_static(b"response");
+        assert!(requests.respond(&request, &frame).is_some());
+        assert!(requests.respond(&request, &frame).is_none(), "once");
+        assert!(matches!(receive(&mut requests, 1, "{}"), Received::Answered(again) if again == frame));
+        requests.resolve(&1.into());
+        new(&mut requests, 1, "{}");
     }
 
     #[test]
-    fn another_request_under_a_used_id_is_another_request() {
-        let mut asked = ServerRequests::default();
-        let first = new(&mut asked, 1, "[1]");
-        let second = new(&mut asked, 1, "[2]");
-        assert!(asked.answer(&first, &Bytes::new()).is_none());
-        assert!(asked.answer(&second, &Bytes::new()).is_some());
+    fn another_request_with_a_used_id_replaces_the_first() {
+        let mut requests = ServerRequests::default();
+        let first = new(&mut requests, 1, "[1]");
+        let second = new(&mut requests, 1, "[2]");
+        assert!(requests.respond(&first, &Bytes::new()).is_none());
+        assert!(requests.respond(&second, &Bytes::new()).is_some());
     }
 
     #[test]
-    fn whoever_has_a_request_whose_id_is_used_again_can_be_told() {
-        let mut asked = ServerRequests::default();
-        let first = new(&mut asked, 1, "[1]");
-        let Received::New(second, Some(signal)) = receive(&mut asked, 1, "[2]") else { panic!("no signal") };
+    fn a_request_is_cancelled_when_its_id_is_reused() {
+        let mut requests = ServerRequests::default();
+        let first = new(&mut requests, 1, "[1]");
+        let Received::New(second, Some(signal)) = receive(&mut requests, 1, "[2]") else {
+            panic!("no signal")
+        };
         signal.fire();
         assert!(first.cancellation.is_cancelled() && !second.cancellation.is_cancelled());
     }
 
     #[test]
-    fn the_last_answers_are_kept() {
-        let mut asked = ServerRequests::default();
+    fn the_latest_responses_are_kept() {
+        let mut requests = ServerRequests::default();
         for id in 0..=i64::try_from(MAX_KEPT_RESPONSES).unwrap() {
-            let ask = new(&mut asked, id, "{}");
-            asked.answer(&ask, &Bytes::new());
+            let request = new(&mut requests, id, "{}");
+            requests.respond(&request, &Bytes::new());
         }
-        assert!(matches!(receive(&mut asked, 0, "{}"), Received::New(..)));
-        assert!(matches!(receive(&mut asked, 1, "{}"), Received::Answered(_)));
-        assert_eq!(asked.end_turn("u").len(), 1);
-        assert_eq!(asked.end().count(), 0);
+        assert!(matches!(receive(&mut requests, 0, "{}"), Received::New(..)));
+        assert!(matches!(receive(&mut requests, 1, "{}"), Received::Answered(_)));
+        assert_eq!(requests.end_turn("u").len(), 1);
+        assert_eq!(requests.end().count(), 0);
     }
 }

@@ -10,12 +10,12 @@ use crate::connection::frame_queue::Event;
 use crate::error::{Error, ErrorKind};
 use crate::json_scan::{member, text_member};
 
-/// What a turn may take and use. What is not set is not limited.
+/// How long a turn may take, and how much it may use. `None` means no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TurnLimits {
     /// How long the turn may take.
     pub(crate) timeout: Option<Duration>,
-    /// When that time is over.
+    /// When the turn's time ends.
     pub(crate) ends_at: Option<Instant>,
     /// How long the turn may be silent.
     pub(crate) inactivity: Option<Duration>,
@@ -30,14 +30,14 @@ pub(crate) struct TurnBudget {
 }
 
 impl TurnLimits {
-    /// The time begins, if it has not.
+    /// Starts the turn's time, unless it has started.
     pub(crate) fn begin(&mut self) {
-        // One that no clock can count to is none.
+        // A timeout beyond the range of the clock is not a limit.
         let end = || self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.ends_at = self.ends_at.or_else(end);
     }
 
-    /// What is left of the time, of a turn that has a timeout.
+    /// The rest of the turn's time, if it has a timeout.
     pub(crate) fn time_left(&self) -> Option<Duration> {
         self.ends_at.map(|end| end.saturating_duration_since(Instant::now()))
     }
@@ -55,29 +55,29 @@ impl TurnBudget {
 
 /// What a turn with a budget has used so far.
 ///
-/// Each `thread/tokenUsage/updated` reports one model request. A turn that is beyond its budget then and needs another
-/// request is over the limit; one that is ending anyway is left to end.
+/// Each `thread/tokenUsage/updated` reports one model request. A turn exceeds its budget if it has used it up by then and
+/// needs another request. A turn that ends without another request does not.
 #[derive(Debug, Default)]
 pub(crate) struct BudgetUsage {
     /// The first report of the turn.
     first: Option<ThreadTokenUsage>,
     tokens: i64,
     model_requests: u32,
-    /// Whether the model asked for something since the last report, whose outcome it will be given.
+    /// Whether the model has called something since the last report. It then gets the outcome in another request.
     calls: bool,
     /// Whether the budget is used up.
     used_up: bool,
-    /// Whether that was reported.
+    /// Whether the caller knows that the turn has exceeded its budget.
     reported: bool,
 }
 
 impl BudgetUsage {
-    /// Takes note of an event. True, once, when the turn goes on beyond its budget.
-    pub(crate) fn note(&mut self, event: Event<'_>, budget: &TurnBudget) -> bool {
+    /// Counts an event. Returns true, once, when the turn goes on beyond its budget.
+    pub(crate) fn count(&mut self, event: Event<'_>, budget: &TurnBudget) -> bool {
         use openai_codex_protocol::NotificationKind as Kind;
-        let goes_on = match event.kind {
+        let continues = match event.kind {
             Some(Kind::ThreadTokenUsageUpdated) => {
-                self.note_usage(event, budget);
+                self.count_usage(event, budget);
                 std::mem::take(&mut self.calls)
             }
             Some(Kind::ItemStarted | Kind::ItemCompleted) => {
@@ -87,26 +87,26 @@ impl BudgetUsage {
             Some(Kind::AgentMessageDelta) => true,
             _ => false,
         };
-        let exceeded = self.used_up && goes_on && !self.reported;
+        let exceeded = self.used_up && continues && !self.reported;
         self.reported |= exceeded;
         exceeded
     }
 
-    fn note_usage(&mut self, event: Event<'_>, budget: &TurnBudget) {
+    fn count_usage(&mut self, event: Event<'_>, budget: &TurnBudget) {
         let Notification::ThreadTokenUsageUpdated(updated) = event.decode() else { return };
         let usage = updated.token_usage;
         let first = self.first.get_or_insert_with(|| usage.clone());
         self.tokens = used_since(first, &usage.total);
         self.model_requests += 1;
-        self.used_up = budget.tokens.is_some_and(|most| u64::try_from(self.tokens).unwrap_or(0) >= most)
-            || budget.model_requests.is_some_and(|most| self.model_requests >= most);
+        self.used_up = budget.tokens.is_some_and(|limit| u64::try_from(self.tokens).unwrap_or(0) >= limit)
+            || budget.model_requests.is_some_and(|limit| self.model_requests >= limit);
     }
 
-    /// The error of a turn that is beyond its budget.
+    /// The error of a turn that has exceeded its budget.
     pub(crate) fn error(&self, budget: &TurnBudget) -> Error {
-        let tokens = budget.tokens.map(|most| format!("{} of {most} tokens", self.tokens));
+        let tokens = budget.tokens.map(|limit| format!("{} of {limit} tokens", self.tokens));
         let requests =
-            budget.model_requests.map(|most| format!("{} of {most} model requests", self.model_requests));
+            budget.model_requests.map(|limit| format!("{} of {limit} model requests", self.model_requests));
         let used = match (tokens, requests) {
             (Some(tokens), Some(requests)) => format!("{tokens} and {requests}"),
             (used, None) | (None, used) => used.unwrap_or_default(),
@@ -118,14 +118,14 @@ impl BudgetUsage {
     }
 }
 
-/// How many tokens the turn has used: how far the thread's total has moved, and its first request.
+/// How many tokens the turn has used: its first request, and the growth of the thread's total since then.
 fn used_since(first: &ThreadTokenUsage, total: &TokenUsageBreakdown) -> i64 {
     total.total_tokens.saturating_sub(first.total.total_tokens).saturating_add(first.last.total_tokens)
 }
 
-/// Whether an item is a call of the model, which it gets an answer to: anything but words.
+/// Whether an item is a call by the model, which needs its outcome. That is any item but text.
 fn is_call(params: &str) -> bool {
-    let words = ["agentMessage", "userMessage", "reasoning", "plan", "contextCompaction"];
+    let text_items = ["agentMessage", "userMessage", "reasoning", "plan", "contextCompaction"];
     let kind = member(params, "item").and_then(|item| text_member(item, "type"));
-    kind.is_some_and(|kind| !words.contains(&&*kind))
+    kind.is_some_and(|kind| !text_items.contains(&&*kind))
 }

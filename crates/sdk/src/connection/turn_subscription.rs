@@ -1,4 +1,4 @@
-//! What one handle of a turn has seen: its streams' queues and the digest that `run` is made of.
+//! The events of a turn as one handle gets them: the queues of its streams, and the digest for its result.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -12,31 +12,31 @@ use crate::connection::frame_queue::OwnedEvent;
 use crate::connection::turn_limits::{BudgetUsage, TurnBudget, TurnLimits};
 use crate::error::{Error, ErrorKind};
 
-/// How a turn ended, as far as its handle is concerned.
+/// How a turn ended for its handle.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
-    /// `turn/completed`.
+    /// With `turn/completed`.
     Completed(OwnedEvent),
-    /// The connection was lost first.
+    /// With an error, without `turn/completed`.
     Lost(Error),
 }
 
-/// What `run` is made of.
+/// The parts of a turn's result.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Digest {
     pub(crate) items: Vec<OwnedEvent>,
-    /// The first word on token usage, and the latest.
+    /// The first report of token usage, and the latest.
     pub(crate) first_usage: Option<OwnedEvent>,
     pub(crate) usage: Option<OwnedEvent>,
-    /// The last error that the server reported and that it does not try to mend by itself.
+    /// The last error that the server reported and does not retry after.
     pub(crate) error: Option<OwnedEvent>,
-    /// The answer to its start.
-    pub(crate) answer: Option<Arc<str>>,
-    /// Why the client has interrupted it, if one of its limits was passed.
+    /// The response to the turn's start.
+    pub(crate) start_response: Option<Arc<str>>,
+    /// The limit that the turn has passed, if the client has interrupted it for that.
     pub(crate) stopped: Option<Error>,
 }
 
-/// One handle's window of a turn: everything from its start (or its joining) on.
+/// One handle's subscription to a turn, from the turn's start on, or from the moment it joined the turn.
 pub(crate) struct TurnSubscription {
     pub(crate) thread_id: Arc<str>,
     budget: Arc<Budget>,
@@ -45,7 +45,7 @@ pub(crate) struct TurnSubscription {
     state: Mutex<State>,
 }
 
-/// Without the events: handles hold it, and what was said is nobody's business.
+/// Leaves out the events, which hold the user's texts.
 impl std::fmt::Debug for TurnSubscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Turn")
@@ -60,16 +60,16 @@ struct State {
     turn_id: Option<Arc<str>>,
     created: bool,
     digest: Digest,
-    /// What the turn has used, if it has a budget. Boxed, since few have.
-    spending: Option<Box<BudgetUsage>>,
-    /// For the first stream, until there is one. Boxed, since a turn that streams has none any more.
+    /// What the turn has used, if it has a budget. Boxed, because few turns have one.
+    usage: Option<Box<BudgetUsage>>,
+    /// Kept for the first stream until it is opened. Boxed, because a turn with a stream has none.
     backlog: Option<Box<Backlog>>,
-    /// Whether that was given up, because it was too long.
-    overflown: bool,
+    /// Whether the backlog was dropped because it was too long.
+    overflowed: bool,
     streams: SmallVec<[Stream; 1]>,
     next_id: u64,
     end: Option<End>,
-    /// Those who wait for the turn's id, or for its end.
+    /// The wakers of calls that wait for the turn's id, or for its end.
     waiting: Vec<(u64, Waker)>,
 }
 
@@ -78,23 +78,23 @@ struct Stream {
     id: u64,
     queue: Backlog,
     waker: Option<Waker>,
-    /// Whether the error of a lost turn is still to be told.
-    tell_loss: bool,
-    /// Whether it was given up, because its consumer left too much lying, and whether that was told.
-    overflown: Option<bool>,
-    /// Whether events of sub-agents' turns are wanted; open until the stream is first taken from.
-    children: Option<bool>,
+    /// Whether the stream still has to return the error that ended it.
+    error_pending: bool,
+    /// Set if the queue was dropped because it was too long. Then it says whether the stream has returned that error.
+    overflowed: Option<bool>,
+    /// Whether the stream wants the events of sub-agents' turns. Undecided until the first poll.
+    wants_children: Option<bool>,
 }
 
-/// A wait for the turn's id, or for its end. Gone with its drop: a log can be waited for many times.
+/// A wait for the turn's id, or for its end. Its drop removes the waker, so that repeated waits do not pile up.
 #[derive(Debug)]
 pub(crate) struct Wait<'a> {
-    log: &'a TurnSubscription,
+    subscription: &'a TurnSubscription,
     id: u64,
 }
 
 impl Wait<'_> {
-    /// Waits for the turn's id. The error says that the connection was lost first.
+    /// Polls for the turn's id. The error says that the connection was lost first.
     pub(crate) fn poll_turn_id(&mut self, context: &mut Context<'_>) -> Poll<Result<Arc<str>, Error>> {
         self.poll(context, |state| match (&state.turn_id, &state.end) {
             (Some(turn_id), _) => Some(Ok(turn_id.clone())),
@@ -103,16 +103,16 @@ impl Wait<'_> {
         })
     }
 
-    /// Waits for the end and gives it with the digest.
+    /// Polls for the end and returns it with the digest.
     pub(crate) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<(Digest, End)> {
         self.poll(context, |state| state.end.clone().map(|end| (state.digest.clone(), end)))
     }
 
-    fn poll<T>(&mut self, context: &mut Context<'_>, look: impl FnOnce(&State) -> Option<T>) -> Poll<T> {
-        // Cloning and dropping wakers can run code of their executors, so it is done outside.
+    fn poll<T>(&mut self, context: &mut Context<'_>, find: impl FnOnce(&State) -> Option<T>) -> Poll<T> {
+        // Cloning and dropping a waker can run its executor's code, so both happen without the lock.
         let mut waker = context.waker().clone();
-        let mut state = self.log.lock();
-        if let Some(found) = look(&state) {
+        let mut state = self.subscription.lock();
+        if let Some(found) = find(&state) {
             return Poll::Ready(found);
         }
         match state.waiting.iter_mut().find(|(id, _)| *id == self.id) {
@@ -130,7 +130,7 @@ impl Wait<'_> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        let mut state = self.log.lock();
+        let mut state = self.subscription.lock();
         let position = state.waiting.iter().position(|(id, _)| *id == self.id);
         let waiting = position.map(|position| state.waiting.swap_remove(position));
         drop(state);
@@ -139,8 +139,8 @@ impl Drop for Wait<'_> {
 }
 
 impl State {
-    /// Takes note of what events tell of the turn, and gives how many there are up to its end, which counts.
-    fn note(&mut self, events: TurnEvents<'_, '_>) -> usize {
+    /// Adds events to the digest. Returns how many there are up to and including the turn's end.
+    fn add_to_digest(&mut self, events: TurnEvents<'_, '_>) -> usize {
         let mut length = 0;
         for event in events {
             length += 1;
@@ -164,46 +164,46 @@ impl State {
         length
     }
 
-    /// Takes note of what the events use of a budget. True, once, when the turn goes on beyond it.
-    fn spend(&mut self, mut events: TurnEvents<'_, '_>, budget: &TurnBudget) -> bool {
+    /// Counts events against the budget. Returns true, once, when the turn goes on beyond it.
+    fn count_usage(&mut self, mut events: TurnEvents<'_, '_>, budget: &TurnBudget) -> bool {
         self.end.is_none()
-            && self.spending.as_mut().is_some_and(|spending| events.any(|event| spending.note(event, budget)))
+            && self.usage.as_mut().is_some_and(|usage| events.any(|event| usage.count(event, budget)))
     }
 
-    /// Keeps events for the first stream. As long as there may be one there is no other.
+    /// Keeps events for the first stream. No other stream exists as long as the backlog does.
     fn keep(&mut self, events: TurnEvents<'_, '_>) {
         if let Some(backlog) = &mut self.backlog
             && !backlog.append(events)
         {
             self.backlog = None;
-            self.overflown = true;
+            self.overflowed = true;
         }
     }
 }
 
 impl Stream {
     fn append(&mut self, events: TurnEvents<'_, '_>) {
-        if self.overflown.is_none() && !self.queue.append(events) {
-            // What cannot be told whole is not told at all.
-            self.queue.exchange(&mut Backlog::default());
-            self.overflown = Some(false);
+        if self.overflowed.is_none() && !self.queue.append(events) {
+            // A stream is complete or it ends with an error.
+            self.queue.swap(&mut Backlog::default());
+            self.overflowed = Some(false);
         }
     }
 }
 
-/// What a stream's poll brings.
+/// The outcome of polling a stream.
 #[derive(Debug)]
 pub(crate) enum Batch {
-    /// The batch handed in was filled.
+    /// The caller's batch was filled.
     Filled,
-    /// Nothing more will come.
+    /// The stream has ended.
     Ended,
-    /// Nothing more will come, because of this.
+    /// The stream has ended with this error.
     Lost(Error),
 }
 
 impl TurnSubscription {
-    /// `keep_backlog`: whether a stream may be opened later, so that events must be kept for it.
+    /// `keep_backlog` says whether a stream can be opened later, so that its events must be kept.
     pub(crate) fn new(thread_id: Arc<str>, keep_backlog: bool, budget: &Arc<Budget>) -> Self {
         Self {
             thread_id,
@@ -214,9 +214,9 @@ impl TurnSubscription {
                 turn_id: None,
                 created: false,
                 digest: Digest::default(),
-                spending: None,
+                usage: None,
                 backlog: keep_backlog.then(|| Backlog::new(budget).into()),
-                overflown: false,
+                overflowed: false,
                 streams: SmallVec::new(),
                 next_id: 0,
                 end: None,
@@ -225,16 +225,16 @@ impl TurnSubscription {
         }
     }
 
-    /// With these limits.
+    /// Sets the turn's limits.
     pub(crate) fn with_limits(mut self, limits: TurnLimits) -> Self {
         if limits.budget.is_limited() {
-            self.lock().spending = Some(Box::default());
+            self.lock().usage = Some(Box::default());
         }
         self.limits = limits;
         self
     }
 
-    /// Whether an interrupt of the turn also ends its commands.
+    /// Sets whether an interrupt of the turn also ends its commands.
     pub(crate) fn with_commands_ended(mut self, end_commands: bool) -> Self {
         self.ends_commands = end_commands;
         self
@@ -249,11 +249,11 @@ impl TurnSubscription {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in here panics while it holds the lock, so a poisoned state is still a whole one.
+        // No code panics while it holds this lock, so a poisoned state is consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ties the log to its turn. `created`: the turn exists because of this handle, which did not join it.
+    /// Binds the subscription to its turn. `created` says that its request created the turn, and did not join it.
     pub(crate) fn bind(&self, turn_id: Arc<str>, created: bool, wake: &mut Vec<Waker>) {
         let mut state = self.lock();
         wake.extend(state.waiting.drain(..).map(|(_, waker)| waker));
@@ -278,7 +278,7 @@ impl TurnSubscription {
         matches!(self.lock().end, Some(End::Lost(_)))
     }
 
-    /// Appends events of a sub-agent's turn, for streams that want them.
+    /// Appends events of a sub-agent's turn, for the streams that want them.
     pub(crate) fn append_of_child(&self, events: TurnEvents<'_, '_>, wake: &mut Vec<Waker>) {
         let mut state = self.lock();
         if state.end.is_some() {
@@ -288,29 +288,29 @@ impl TurnSubscription {
         if state.backlog.is_some() {
             return state.keep(events);
         }
-        for stream in state.streams.iter_mut().filter(|stream| stream.children != Some(false)) {
+        for stream in state.streams.iter_mut().filter(|stream| stream.wants_children != Some(false)) {
             stream.append(events.clone());
             wake.extend(stream.waker.take());
         }
     }
 
-    /// Has a stream get the events of sub-agents' turns too.
-    pub(crate) fn want_children(&self, id: u64) {
+    /// Includes the events of sub-agents' turns in a stream.
+    pub(crate) fn include_children(&self, id: u64) {
         if let Some(stream) = self.lock().streams.iter_mut().find(|stream| stream.id == id) {
-            stream.children = Some(true);
+            stream.wants_children = Some(true);
         }
     }
 
-    /// Appends events of the turn. Wakers are handed out, to be woken when no lock is held. True, once, when the turn goes
-    /// on beyond its budget.
+    /// Appends events of the turn. The caller wakes the wakers without holding a lock. Returns true, once, when the turn goes on
+    /// beyond its budget.
     pub(crate) fn append(&self, events: TurnEvents<'_, '_>, wake: &mut Vec<Waker>) -> bool {
         let mut state = self.lock();
         if state.end.is_some() {
             return false;
         }
-        let length = state.note(events.clone());
-        let exceeded = state.spend(events.clone(), &self.limits.budget);
-        // Nothing comes behind the end.
+        let length = state.add_to_digest(events.clone());
+        let exceeded = state.count_usage(events.clone(), &self.limits.budget);
+        // No event follows the end.
         let events = events.first(length);
         if state.end.is_some() {
             wake.extend(state.waiting.drain(..).map(|(_, waker)| waker));
@@ -322,13 +322,14 @@ impl TurnSubscription {
         let stopped = state.end.is_some() && state.digest.stopped.is_some();
         for stream in &mut state.streams {
             stream.append(events.clone());
-            stream.tell_loss = stopped;
+            stream.error_pending = stopped;
             wake.extend(stream.waker.take());
         }
         exceeded
     }
 
-    /// The turn is interrupted because it has passed one of its limits. False if it has ended, or was stopped before.
+    /// Records that the client interrupts the turn for passing a limit. Returns false if the turn has ended, or was stopped
+    /// before.
     pub(crate) fn stop(&self, error: &Error) -> bool {
         let mut state = self.lock();
         let stops = state.end.is_none() && state.digest.stopped.is_none();
@@ -338,39 +339,39 @@ impl TurnSubscription {
         stops
     }
 
-    /// The error of a turn that is beyond its budget.
+    /// The error of a turn that has exceeded its budget.
     pub(crate) fn budget_error(&self) -> Error {
         let state = self.lock();
-        state.spending.as_deref().unwrap_or(&BudgetUsage::default()).error(&self.limits.budget)
+        state.usage.as_deref().unwrap_or(&BudgetUsage::default()).error(&self.limits.budget)
     }
 
-    /// Keeps the answer to the start of the turn.
-    pub(crate) fn set_answer(&self, answer: &str) {
-        self.lock().digest.answer = Some(answer.into());
+    /// Keeps the response to the turn's start.
+    pub(crate) fn set_start_response(&self, start_response: &str) {
+        self.lock().digest.start_response = Some(start_response.into());
     }
 
-    /// Ends the log without `turn/completed`. A turn that has ended stays as it ended.
-    pub(crate) fn lose(&self, error: &Error, wake: &mut Vec<Waker>) {
+    /// Ends the subscription without `turn/completed`. Does nothing if it has ended.
+    pub(crate) fn fail(&self, error: &Error, wake: &mut Vec<Waker>) {
         let mut state = self.lock();
         if state.end.is_some() {
             return;
         }
         state.end = Some(End::Lost(error.clone()));
         for stream in &mut state.streams {
-            stream.tell_loss = true;
+            stream.error_pending = true;
             wake.extend(stream.waker.take());
         }
         wake.extend(state.waiting.drain(..).map(|(_, waker)| waker));
     }
 
-    /// Opens a stream: the first takes the backlog, later ones start now. On a turn that has ended a later one still
-    /// gets the terminal event.
+    /// Opens a stream. The first one takes the backlog, later ones begin now. On a turn that has ended, a later one still gets
+    /// the terminal event.
     pub(crate) fn open_stream(&self) -> u64 {
         let mut state = self.lock();
         let first = state.backlog.take();
-        let of_first = first.is_some() || state.overflown;
+        let of_first = first.is_some() || state.overflowed;
         let mut queue = first.map_or_else(|| Backlog::new(&self.budget), |first| *first);
-        let tell_loss = match &state.end {
+        let error_pending = match &state.end {
             Some(End::Completed(event)) if !of_first => {
                 queue.push(event.borrow());
                 false
@@ -379,12 +380,19 @@ impl TurnSubscription {
         } || (state.end.is_some() && state.digest.stopped.is_some());
         let id = state.next_id;
         state.next_id += 1;
-        let overflown = std::mem::take(&mut state.overflown).then_some(false);
-        state.streams.push(Stream { id, queue, waker: None, tell_loss, overflown, children: None });
+        let overflowed = std::mem::take(&mut state.overflowed).then_some(false);
+        state.streams.push(Stream {
+            id,
+            queue,
+            waker: None,
+            error_pending,
+            overflowed,
+            wants_children: None,
+        });
         id
     }
 
-    /// Closes a stream and frees what it had not delivered.
+    /// Closes a stream and frees its undelivered events.
     pub(crate) fn close_stream(&self, id: u64) {
         let mut state = self.lock();
         if let Some(position) = state.streams.iter().position(|stream| stream.id == id) {
@@ -394,23 +402,23 @@ impl TurnSubscription {
         }
     }
 
-    /// Moves all that a stream has to `batch`, which must be empty, or waits.
+    /// Moves all of a stream's events to `batch`, which must be empty, or waits.
     pub(crate) fn poll_stream(&self, id: u64, batch: &mut Backlog, context: &mut Context<'_>) -> Poll<Batch> {
-        // Cloning and dropping wakers can run code of their executors, so both are done outside.
+        // Cloning and dropping a waker can run its executor's code, so both happen without the lock.
         let waker = context.waker().clone();
         let mut state = self.lock();
         let State { streams, end, digest, .. } = &mut *state;
         let Some(stream) = streams.iter_mut().find(|stream| stream.id == id) else {
             return Poll::Ready(Batch::Ended);
         };
-        stream.children.get_or_insert(false);
+        stream.wants_children.get_or_insert(false);
         if !stream.queue.is_empty() {
-            stream.queue.exchange(batch);
+            stream.queue.swap(batch);
             return Poll::Ready(Batch::Filled);
         }
-        if let Some(told) = &mut stream.overflown {
-            let untold = !std::mem::replace(told, true);
-            return Poll::Ready(if untold { Batch::Lost(self.overflow()) } else { Batch::Ended });
+        if let Some(returned) = &mut stream.overflowed {
+            let first_time = !std::mem::replace(returned, true);
+            return Poll::Ready(if first_time { Batch::Lost(self.overflow()) } else { Batch::Ended });
         }
         match end {
             None => {
@@ -419,7 +427,7 @@ impl TurnSubscription {
                 drop(old);
                 Poll::Pending
             }
-            Some(end) if std::mem::take(&mut stream.tell_loss) => match (&*end, &digest.stopped) {
+            Some(end) if std::mem::take(&mut stream.error_pending) => match (&*end, &digest.stopped) {
                 (End::Lost(error), _) | (End::Completed(_), Some(error)) => {
                     Poll::Ready(Batch::Lost(error.clone()))
                 }
@@ -442,10 +450,10 @@ impl TurnSubscription {
     pub(crate) fn wait(&self) -> Wait<'_> {
         let mut state = self.lock();
         state.next_id += 1;
-        Wait { log: self, id: state.next_id }
+        Wait { subscription: self, id: state.next_id }
     }
 
-    /// How the turn has ended, if it has.
+    /// The digest and the end of the turn, if it has ended.
     pub(crate) fn ended(&self) -> Option<(Digest, End)> {
         let state = self.lock();
         state.end.clone().map(|end| (state.digest.clone(), end))

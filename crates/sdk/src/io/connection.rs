@@ -32,7 +32,7 @@ impl Connection {
 
     /// The error without the keys and tokens that were sent on this connection.
     pub(crate) fn redact(&self, error: Error) -> Error {
-        error.redacted(|text| self.shared.secrets.clean_text(text))
+        error.redacted(|text| self.shared.secrets.redact_text(text))
     }
 
     /// Sends a notification without parameters.

@@ -81,7 +81,7 @@ pub(crate) async fn explain(
     }
     message.push_str(&shared.preamble.words());
     let quote = tail.quote();
-    let quote = shared.secrets.clean_text(&quote).unwrap_or(quote);
+    let quote = shared.secrets.redact_text(&quote).unwrap_or(quote);
     if !quote.is_empty() {
         message.push_str("; stderr_tail=");
         message.push_str(&quote);

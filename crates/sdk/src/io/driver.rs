@@ -125,7 +125,9 @@ impl Driver {
             let (waiting, expiring) = (shared.clone(), shared.clone());
             clock.run(
                 move |id| waiting.router().is_waiting(id),
-                move |id, waited| expiring.route(|router, effects| router.expire(id, waited, effects)),
+                move |id, waited| {
+                    expiring.route(|router, effects| router.handle_timeout(id, waited, effects))
+                },
             )
         });
         let watching = task(watchdog::run(shared.clone(), silence));
@@ -298,7 +300,7 @@ async fn write(
         for Outgoing { id, frame } in queued.drain(..) {
             let wanted = shared.route(|router, effects| match id {
                 Some(id) if !router.is_waiting(id) => {
-                    router.unsent(id, effects);
+                    router.discard_unsent(id, effects);
                     false
                 }
                 _ => true,

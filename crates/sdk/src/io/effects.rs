@@ -27,34 +27,36 @@ impl Shared {
                 Effect::Resolve(waiter, answer) => {
                     // The receiver may just have gone; then nobody is left to be told.
                     let _ = waiter.reply.send(answer);
-                    drop_one_on_own_thread(waiter.opens);
+                    drop_one_on_own_thread(waiter.handlers);
                 }
                 Effect::Wake(wakers) => wakers.into_iter().for_each(Waker::wake),
                 Effect::EndLogin(ending, end) => drop(ending.send_replace(Some(end))),
-                Effect::Serve(ask) => respond::begin(self, ask),
-                Effect::Repeat(frame) => self.send(None, frame),
+                Effect::Dispatch(ask) => respond::begin(self, ask),
+                Effect::Resend(frame) => self.send(None, frame),
                 Effect::Cancel(signal, untold) => {
                     signal.fire();
                     if let Some(ask) = untold {
                         self.send(None, respond::error_frame(&ask.id, "the turn has ended"));
                     }
                 }
-                Effect::Bind(thread_id, layer) => {
+                Effect::BindHandlers(thread_id, layer) => {
                     drop_one_on_own_thread(self.handlers.bind(&thread_id, layer))
                 }
-                Effect::Unloaded(thread_id) => self.unloaded.unloaded(&thread_id),
-                Effect::Closed(thread_id) => drop_one_on_own_thread(self.handlers.release(&thread_id)),
+                Effect::MarkUnloaded(thread_id) => self.unloaded.unloaded(&thread_id),
+                Effect::ReleaseHandlers(thread_id) => {
+                    drop_one_on_own_thread(self.handlers.release(&thread_id))
+                }
                 Effect::Interrupt { thread_id, turn_id, end_commands } => {
                     self.interrupt(Interruption::new(thread_id, turn_id, end_commands));
                 }
-                Effect::Limit(log) => self.begin(Box::pin(limits::watch(self.clone(), log))),
-                Effect::Exceeded(log) => {
+                Effect::EnforceTimeLimits(log) => self.begin(Box::pin(limits::watch(self.clone(), log))),
+                Effect::StopOverBudget(log) => {
                     let error = log.budget_error();
                     self.begin(Box::pin(limits::stop(self.clone(), log, error)));
                 }
-                Effect::Suspect(turn) => self.begin(Box::pin(watchdog::check_suspect(self.clone(), turn))),
-                Effect::TurnRuns(phase) => drop(phase.send_replace(Phase::Running)),
-                Effect::TurnOver(phase, commands) => drop(phase.send_replace(Phase::Over(commands))),
+                Effect::CheckTurn(turn) => self.begin(Box::pin(watchdog::check_suspect(self.clone(), turn))),
+                Effect::ReportRunning(phase) => drop(phase.send_replace(Phase::Running)),
+                Effect::ReportOver(phase, commands) => drop(phase.send_replace(Phase::Over(commands))),
             }
         }
     }

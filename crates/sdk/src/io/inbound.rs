@@ -25,12 +25,12 @@ impl Shared {
         if self.over.load(Ordering::Acquire) {
             return Ok(());
         }
-        let clean = self.secrets.clean(frames);
+        let clean = self.secrets.redact(frames);
         let frames = clean.as_deref().unwrap_or(frames);
         // There is no wait between routing and delivering: what else runs on this thread, the clock, the writer and the
         // watchdog, never meets the router with events staged. Other threads may: a release wants none of the events, a
         // new request is answered in a later batch, and a close gives up what is staged.
-        let turns = self.router().running().min(frames.len());
+        let turns = self.router().turn_count().min(frames.len());
         let mut batch = EventBatch::with_capacity(frames.len(), turns);
         let read = frames.chunks(ROUTE_CHUNK).try_for_each(|frames| self.take(frames, &mut batch));
         self.route(|router, effects| router.deliver(&mut batch, effects));
@@ -51,7 +51,7 @@ impl Shared {
             Ok(())
         });
         let mut effects = Vec::new();
-        self.router().receive(messages, batch, &mut effects);
+        self.router().handle_messages(messages, batch, &mut effects);
         // Only now: whoever sees that a turn has ended may start the next.
         for (thread_id, observed) in &seen {
             self.hub.publish(thread_id.as_deref(), observed);
@@ -70,7 +70,7 @@ impl Shared {
         let scanned = text.and_then(|text| Incoming::scan(text).map(|incoming| (incoming, text)));
         let greeted = self.greeted.load(Ordering::Acquire);
         match scanned {
-            Ok((Incoming::Request { .. } | Incoming::Answer { outcome: Outcome::Nothing, .. }, _))
+            Ok((Incoming::Request { .. } | Incoming::Response { outcome: Outcome::Missing, .. }, _))
                 if !greeted =>
             {
                 Err(CloseReason::NotCodex(excerpt(frame)))
@@ -80,7 +80,7 @@ impl Shared {
                 Err(CloseReason::NotCodex(excerpt(frame)))
             }
             Ok((incoming, text)) => {
-                if !greeted && matches!(incoming, Incoming::Answer { outcome: Outcome::Result(_), .. }) {
+                if !greeted && matches!(incoming, Incoming::Response { outcome: Outcome::Result(_), .. }) {
                     self.greeted.store(true, Ordering::Release);
                 }
                 if self.hub.is_watched()

@@ -142,7 +142,7 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
 
 /// Interrupts the turns of sub-agents that work for a turn: the runtime lets them run on.
 fn interrupt_subagents(shared: &Arc<Shared>, interruption: &Interruption) {
-    for (thread_id, turn_id) in shared.router().turns_of_subagents(&interruption.turn_id) {
+    for (thread_id, turn_id) in shared.router().subagent_turns(&interruption.turn_id) {
         shared.interrupt(Interruption::new(thread_id, turn_id, interruption.end_commands));
     }
 }

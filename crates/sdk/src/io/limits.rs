@@ -24,19 +24,19 @@ const SILENCE_STEPS: u32 = 16;
 const SHORTEST_STEP: Duration = Duration::from_millis(1);
 
 /// Waits for the end of a turn that has its id, at most as long as its limits allow.
-pub(crate) async fn watch(shared: Arc<Shared>, log: Arc<TurnSubscription>) {
-    let Some(turn_id) = log.turn_id() else { return };
+pub(crate) async fn watch(shared: Arc<Shared>, subscription: Arc<TurnSubscription>) {
+    let Some(turn_id) = subscription.turn_id() else { return };
     let Some(mut phase) = shared.router().follow(&turn_id) else { return };
     let error = tokio::select! {
         _ = until(&mut phase, Phase::is_over) => return,
-        error = past_timeout(&log) => error,
-        error = silent_for_too_long(&shared, &log, &turn_id) => error,
+        error = past_timeout(&subscription) => error,
+        error = silent_for_too_long(&shared, &subscription, &turn_id) => error,
     };
-    stop(shared, log, error).await;
+    stop(shared, subscription, error).await;
 }
 
-async fn past_timeout(log: &TurnSubscription) -> Error {
-    let TurnLimits { timeout: Some(timeout), ends_at: Some(end), .. } = log.limits() else {
+async fn past_timeout(subscription: &TurnSubscription) -> Error {
+    let TurnLimits { timeout: Some(timeout), ends_at: Some(end), .. } = subscription.limits() else {
         return std::future::pending().await;
     };
     sleep_until(*end).await;
@@ -44,14 +44,14 @@ async fn past_timeout(log: &TurnSubscription) -> Error {
     Error::new(ErrorKind::Timeout, message)
 }
 
-async fn silent_for_too_long(shared: &Shared, log: &TurnSubscription, turn_id: &str) -> Error {
-    let Some(allowed) = log.limits().inactivity else { return std::future::pending().await };
+async fn silent_for_too_long(shared: &Shared, subscription: &TurnSubscription, turn_id: &str) -> Error {
+    let Some(allowed) = subscription.limits().inactivity else { return std::future::pending().await };
     let step = (allowed / SILENCE_STEPS).max(SHORTEST_STEP);
     let (mut known, mut since) = (0, Instant::now());
     loop {
         // The turn may be over: then the other half of the wait ends.
-        let (seen, waits_for_us) = shared.router().activity(turn_id).unwrap_or((known, true));
-        if seen != known || waits_for_us {
+        let (seen, awaits_client) = shared.router().activity(turn_id).unwrap_or((known, true));
+        if seen != known || awaits_client {
             (known, since) = (seen, Instant::now());
         } else if since.elapsed() >= allowed {
             let message = format!("the turn was silent for {allowed:?}");
@@ -62,23 +62,23 @@ async fn silent_for_too_long(shared: &Shared, log: &TurnSubscription, turn_id: &
 }
 
 /// Interrupts a turn because of one of its limits, and sees that the wait for it ends.
-pub(crate) async fn stop(shared: Arc<Shared>, log: Arc<TurnSubscription>, error: Error) {
-    let error = error.with_thread(Some(&log.thread_id));
-    let Some(turn_id) = log.turn_id() else { return };
-    if !log.created() {
+pub(crate) async fn stop(shared: Arc<Shared>, subscription: Arc<TurnSubscription>, error: Error) {
+    let error = error.with_thread(Some(&subscription.thread_id));
+    let Some(turn_id) = subscription.turn_id() else { return };
+    if !subscription.created() {
         let error =
             error.with_note("; this call had joined the turn, which goes on for the call that created it");
-        shared.route(|router, effects| router.lose_log(&log, &error, effects));
+        shared.route(|router, effects| router.end_subscription(&subscription, &error, effects));
         return;
     }
     let Some(mut phase) = shared.router().follow(&turn_id) else { return };
     let error = error.with_note("; the client interrupts it");
-    if !log.stop(&error) {
+    if !subscription.stop(&error) {
         return;
     }
     shared.router().set_being_interrupted(&turn_id, true);
-    let thread_id = log.thread_id.clone();
-    let interruption = Interruption::new(thread_id, turn_id, log.ends_commands());
+    let thread_id = subscription.thread_id.clone();
+    let interruption = Interruption::new(thread_id, turn_id, subscription.ends_commands());
     let (interruption, outcome) = interruption.with_outcome();
     shared.interrupt(interruption);
     let failed = async {
@@ -97,5 +97,5 @@ pub(crate) async fn stop(shared: Arc<Shared>, log: Arc<TurnSubscription>, error:
         ),
     };
     let error = error.with_note(&note);
-    shared.route(|router, effects| router.lose_log(&log, &error, effects));
+    shared.route(|router, effects| router.end_subscription(&subscription, &error, effects));
 }

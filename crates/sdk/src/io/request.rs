@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use crate::connection::effect::{Answer, Waiter};
+use crate::connection::effect::{Response, Waiter};
 use crate::connection::envelope;
 use crate::connection::intent::Intent;
 use crate::connection::outgoing::{Outgoing, Request, frame};
@@ -48,7 +48,7 @@ impl<'a> ClientCall<'a> {
             timeout: None,
             trace: None,
             handlers: None,
-            intent: Intent::Answer,
+            intent: Intent::Respond,
         }
     }
 }
@@ -63,11 +63,11 @@ impl Shared {
             params.filter(|_| thread_id.is_none()).and_then(|params| envelope::thread_of(params.get()));
         let thread_id = thread_id.or(in_params.as_deref());
         if let Some(params) = params.filter(|_| method == LOGIN) {
-            self.secrets.learn(params.get());
+            self.secrets.add(params.get());
         }
         let (reply, answer) = oneshot::channel();
-        let opens = handlers.filter(|handlers| !handlers.is_empty());
-        let waiter = Waiter { reply, method: method.into(), thread_id: thread_id.map(Arc::from), opens };
+        let handlers = handlers.filter(|handlers| !handlers.is_empty());
+        let waiter = Waiter { reply, method: method.into(), thread_id: thread_id.map(Arc::from), handlers };
         let id = self
             .router()
             .register(waiter, intent)
@@ -91,14 +91,14 @@ impl Shared {
 pub(crate) struct Pending {
     shared: Arc<Shared>,
     id: i64,
-    answer: oneshot::Receiver<Answer>,
+    answer: oneshot::Receiver<Response>,
     span: trace::Span,
 }
 
 impl Future for Pending {
-    type Output = Answer;
+    type Output = Response;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
         Pin::new(&mut self.answer).poll(context).map(|answer| {
             let answer = answer.unwrap_or_else(|_| {
                 Err(Error::new(

@@ -44,7 +44,7 @@ async fn respond(shared: Arc<Shared>, ask: Arc<IncomingRequest>, chain: Chain) {
     match served {
         HandlerOutcome::Answered(result) => {
             if &*ask.method == AccountChatgptAuthTokensRefresh::METHOD {
-                shared.secrets.learn(result.get());
+                shared.secrets.add(result.get());
             }
             answer(&shared, &ask, result_frame(&ask.id, &result));
         }
@@ -67,14 +67,14 @@ async fn respond(shared: Arc<Shared>, ask: Arc<IncomingRequest>, chain: Chain) {
 
 /// Sends an answer, if it is still wanted.
 fn answer(shared: &Shared, ask: &Arc<IncomingRequest>, frame: Bytes) -> Option<Signal> {
-    let signal = shared.router().answered(ask, &frame)?;
+    let signal = shared.router().respond(ask, &frame)?;
     shared.send(None, frame);
     Some(signal)
 }
 
 /// Answers as nobody has anything to say.
 fn by_default(shared: &Shared, ask: &Arc<IncomingRequest>) {
-    let fallback = default_response::answer(&ask.id, &ask.method);
+    let fallback = default_response::default_response(&ask.id, &ask.method);
     if answer(shared, ask, fallback.frame).is_some() {
         trace::unhandled(&ask.method, false);
         publish(shared, ask, |method, thread_id, turn_id| Observed::Answered {

@@ -54,15 +54,15 @@ pub(crate) async fn run(shared: Arc<Shared>, silence: Duration) {
     loop {
         sleep(silence / LOOKS).await;
         let now = Instant::now();
-        let turns = shared.router().watched();
+        let turns = shared.router().watched_turns();
         known.retain(|known| turns.iter().any(|turn| turn.turn_id == known.turn_id));
         for turn in turns {
             let Some(known) = known.iter_mut().find(|known| known.turn_id == turn.turn_id) else {
-                known.push(Known { turn_id: turn.turn_id, seen: turn.seen, since: now, asking: None });
+                known.push(Known { turn_id: turn.turn_id, seen: turn.event_count, since: now, asking: None });
                 continue;
             };
-            if known.seen != turn.seen || turn.waits_for_us {
-                (known.seen, known.since) = (turn.seen, now);
+            if known.seen != turn.event_count || turn.awaits_client {
+                (known.seen, known.since) = (turn.event_count, now);
             } else if now.duration_since(known.since) >= silence
                 && known.asking.as_ref().is_none_or(JoinHandle::is_finished)
             {
@@ -77,7 +77,7 @@ pub(crate) async fn run(shared: Arc<Shared>, silence: Duration) {
 /// Looks after a turn whose thread has gone idle, or was closed: its end mostly follows in the same breath.
 pub(crate) async fn check_suspect(shared: Arc<Shared>, turn: WatchedTurn) {
     sleep(2 * GRACE).await;
-    let silent = shared.router().activity(&turn.turn_id).is_some_and(|(seen, _)| seen == turn.seen);
+    let silent = shared.router().activity(&turn.turn_id).is_some_and(|(seen, _)| seen == turn.event_count);
     if silent {
         ask_after(shared, turn, "its thread was reported to be at rest".to_owned()).await;
     }
@@ -93,7 +93,7 @@ async fn ask_after(shared: Arc<Shared>, turn: WatchedTurn, noticed: String) {
         turn.turn_id
     );
     let error = Error::new(ErrorKind::TurnLost, message).with_thread(Some(&turn.thread_id));
-    shared.route(|router, effects| router.lose_turn(&turn, &error, effects));
+    shared.route(|router, effects| router.end_lost_turn(&turn, &error, effects));
 }
 
 /// Asks the server about the thread, and if that is at work, about the turn.

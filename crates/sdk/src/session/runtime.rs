@@ -268,7 +268,7 @@ impl Session {
         })?;
         let (left, of_class) = (log.limits().time_left(), self.timeout_of(METHOD));
         let timeout = left.into_iter().chain(of_class).min();
-        let intent = Intent::StartTurn { log: log.clone(), joins: self.joins_turns() };
+        let intent = Intent::StartTurn { subscription: log.clone(), joins: self.joins_turns() };
         let answer = self.send_for(METHOD, params, log, timeout, intent)?.await;
         match (answer, log.limits().timeout) {
             (Err(error), Some(of_turn)) if error.kind() == ErrorKind::Timeout && timeout == left => {

@@ -58,7 +58,7 @@ impl TurnGuard {
     pub(crate) fn end_in_a_fork(&self) {
         if let Err(error) = self.session.connection.check_process() {
             let mut waiting = Vec::new();
-            self.log.lose(&error.with_thread(Some(&self.log.thread_id)), &mut waiting);
+            self.log.fail(&error.with_thread(Some(&self.log.thread_id)), &mut waiting);
         }
     }
 

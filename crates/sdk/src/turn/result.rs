@@ -79,7 +79,7 @@ fn with_evidence(error: Error, digest: Digest) -> Error {
         None => error,
     };
     // The answer could be read when it came.
-    match digest.answer.as_deref().map(decode_response::<methods::TurnStart>) {
+    match digest.start_response.as_deref().map(decode_response::<methods::TurnStart>) {
         Some(Ok(answer)) => error.with_turn(RunResult::of(answer.turn, &digest)),
         Some(Err(_)) | None => error,
     }

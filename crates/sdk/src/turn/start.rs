@@ -326,7 +326,7 @@ impl<C> TurnStart<C> {
         if log.created() {
             settings.begin();
         }
-        log.set_answer(&answer);
+        log.set_start_response(&answer);
         Ok((guard, id))
     }
 

@@ -40,7 +40,7 @@ impl AsyncTurnStream {
     ///
     /// To be called before the first event is taken; otherwise what sub-agents did before is missed.
     pub fn with_children(mut self) -> Self {
-        self.guard.log.want_children(self.id);
+        self.guard.log.include_children(self.id);
         self.with_children = true;
         self
     }

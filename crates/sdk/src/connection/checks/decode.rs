@@ -1,4 +1,4 @@
-//! Decoding, encoding and decoding again.
+//! Decodes a message, encodes it and decodes it again.
 
 use std::fmt::Debug;
 
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::connection::envelope::{Incoming, Outcome};
 use crate::connection::frame_queue::Event;
 
-/// Decodes any text as whatever it says it is; where that can be read, it is written and read again as the same.
+/// Decodes any text as the message that it names. If that succeeds, a second decoding after an encoding gives the same.
 pub(crate) fn decode(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match Incoming::scan(text) {
@@ -20,20 +20,20 @@ pub(crate) fn decode(data: &[u8]) {
             notification(&method, Event::of(&method, params, text).decode());
         }
         Ok(Incoming::Request { method, params, .. }) => request(&method, params),
-        Ok(Incoming::Answer { outcome: Outcome::Result(result), .. }) => answer(result),
-        Ok(Incoming::Answer { .. }) => {}
-        // The driver hands on nothing of this, but whoever has a text of their own may ask.
+        Ok(Incoming::Response { outcome: Outcome::Result(result), .. }) => response(result),
+        Ok(Incoming::Response { .. }) => {}
+        // The driver drops such a text, but a program can decode its own texts.
         Err(_) => {
             for kind in [NotificationKind::TurnStarted, NotificationKind::ItemCompleted] {
                 notification(kind.method(), Notification::decode_params(kind, text));
             }
-            answer(text);
+            response(text);
         }
     }
 }
 
 fn notification(method: &str, first: Notification) {
-    // Reading all of it shows what typed fields hold.
+    // Reads every field.
     let _ = (first.thread_id(), first.turn_id(), format!("{first:?}"));
     if let Notification::Undecodable(undecodable) = &first {
         assert_eq!(undecodable.method, method);
@@ -64,18 +64,18 @@ struct Written {
     params: Option<Box<RawValue>>,
 }
 
-/// A handful of answers, of which one type or another may fit.
-fn answer(result: &str) {
-    answer_of::<methods::Initialize>(result);
-    answer_of::<methods::ThreadStart>(result);
-    answer_of::<methods::ThreadRead>(result);
-    answer_of::<methods::ThreadList>(result);
-    answer_of::<methods::TurnStart>(result);
-    answer_of::<methods::ModelList>(result);
-    answer_of::<methods::ConfigRead>(result);
+/// Decodes the text as some common responses.
+fn response(result: &str) {
+    response_of::<methods::Initialize>(result);
+    response_of::<methods::ThreadStart>(result);
+    response_of::<methods::ThreadRead>(result);
+    response_of::<methods::ThreadList>(result);
+    response_of::<methods::TurnStart>(result);
+    response_of::<methods::ModelList>(result);
+    response_of::<methods::ConfigRead>(result);
 }
 
-fn answer_of<R: ClientRequest<Response: Serialize + PartialEq + Debug>>(result: &str) {
+fn response_of<R: ClientRequest<Response: Serialize + PartialEq + Debug>>(result: &str) {
     match decode_response::<R>(result) {
         Ok(first) => {
             let written = serde_json::to_string(&first).expect("what was read can be written");
@@ -88,7 +88,7 @@ fn answer_of<R: ClientRequest<Response: Serialize + PartialEq + Debug>>(result: 
     }
 }
 
-/// What is read from what was written is the same. Fractions are read to within their last digit.
+/// Compares the two decodings. Fractions may differ in their last digit.
 fn same<T: Serialize + PartialEq + Debug>(first: &T, second: &T, written: &str) {
     if first != second {
         let again = serde_json::to_value(second).expect("what was read can be written");

@@ -1,4 +1,4 @@
-//! The scanner against `serde_json`.
+//! Compares the scanner with `serde_json`.
 
 use std::borrow::Cow;
 
@@ -12,16 +12,15 @@ use crate::connection::envelope::{
 
 /// Scans any bytes.
 ///
-/// What `serde_json` reads as an object, the scanner reads the same; only half a surrogate pair in a name or an id makes
-/// it refuse the frame. What `serde_json` does not read, the scanner may take for a message, deliberately: it steps over
-/// values without looking into them. But strings and brackets close, there is nothing behind the object, and whoever
-/// decodes the parameters is told if that is where it breaks.
+/// The scanner reads an object like `serde_json`, except that it refuses a frame with half a surrogate pair in a name or an
+/// id. It can accept a frame that `serde_json` refuses, because it skips values without parsing them. Then strings and
+/// brackets still close, nothing follows the object, and decoding the parameters fails if they are the broken part.
 pub(crate) fn envelope(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let scanned = Incoming::scan(text);
     let _ = (thread_of(text), started_turn(text), resolved_request(text));
     match Members::read(text).map(|members| members.message()) {
-        Some(Ok(expected)) => assert_eq!(reading(scanned), expected, "{text}"),
+        Some(Ok(expected)) => assert_eq!(to_reading(scanned), expected, "{text}"),
         Some(Err(())) => assert!(scanned.is_err(), "{text}"),
         None => {
             let Ok(incoming) = scanned else { return };
@@ -37,7 +36,7 @@ pub(crate) fn envelope(data: &[u8]) {
     }
 }
 
-fn reading(scanned: Result<Incoming<'_>, String>) -> Reading {
+fn to_reading(scanned: Result<Incoming<'_>, String>) -> Reading {
     match scanned {
         Err(_) => Reading::Nothing,
         Ok(Incoming::Notification { method, params, route }) => {
@@ -48,26 +47,27 @@ fn reading(scanned: Result<Incoming<'_>, String>) -> Reading {
             let (method, params) = (method.into_owned(), params.map(str::to_owned));
             Reading::Request { id, method, params, route: ids(route) }
         }
-        Ok(Incoming::Answer { id, outcome: Outcome::Result(raw) }) => {
-            Reading::Answer { id, result: Ok(raw.to_owned()) }
+        Ok(Incoming::Response { id, outcome: Outcome::Result(raw) }) => {
+            Reading::Response { id, result: Ok(raw.to_owned()) }
         }
-        Ok(Incoming::Answer { id, outcome: Outcome::Error(raw) }) => {
-            Reading::Answer { id, result: Err(raw.to_owned()) }
+        Ok(Incoming::Response { id, outcome: Outcome::Error(raw) }) => {
+            Reading::Response { id, result: Err(raw.to_owned()) }
         }
-        Ok(Incoming::Answer { id, outcome: Outcome::Nothing }) => {
-            Reading::Answer { id, result: Err(String::new()) }
+        Ok(Incoming::Response { id, outcome: Outcome::Missing }) => {
+            Reading::Response { id, result: Err(String::new()) }
         }
     }
 }
 
 fn ids(route: Route<'_>) -> Ids {
-    // The list of receivers is read by serde_json itself.
-    let Route { thread_id, turn_id, kin } = route;
-    let Relations { root_turn_id, parent_thread_id, receivers: _ } = kin.map(|kin| *kin).unwrap_or_default();
+    // The scanner uses `serde_json` for the list of receivers, so there is nothing to compare.
+    let Route { thread_id, turn_id, relations } = route;
+    let Relations { root_turn_id, parent_thread_id, receivers: _ } =
+        relations.map(|relations| *relations).unwrap_or_default();
     [thread_id, turn_id, root_turn_id, parent_thread_id].map(|id| id.map(Cow::into_owned))
 }
 
-/// Whether a text is one pair of brackets with others in it, whatever their shapes, and strings that end.
+/// Whether a text is one pair of brackets, of any shapes, around balanced ones, and all strings end.
 fn is_balanced(text: &str) -> bool {
     let (mut depth, mut in_string) = (0_usize, false);
     let mut bytes = text.trim_matches([' ', '\t', '\r', '\n']).bytes();

@@ -1,20 +1,20 @@
-//! A queue of frames against a plain list.
+//! Compares the queue of frames with a plain list.
 
 use std::collections::VecDeque;
 
 use crate::connection::frame_queue::{Event, FrameQueue};
 
-/// What is done with a queue.
+/// An operation on a queue.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// An event of about this size, a sub-agent's or not.
+    /// An event of about this size, and whether it is a sub-agent's.
     Push(usize, bool),
     Pop {
         with_children: bool,
     },
 }
 
-/// Does all of this to a queue and to a list.
+/// Runs the operations on a queue and on a list.
 pub(crate) fn frame_queue(steps: &[Step]) {
     let mut queue = FrameQueue::default();
     let mut list = VecDeque::new();

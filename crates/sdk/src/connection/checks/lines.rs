@@ -1,4 +1,4 @@
-//! Splitting a byte stream into frames.
+//! Splits a byte stream into frames.
 
 use std::io;
 use std::pin::Pin;
@@ -11,10 +11,10 @@ use crate::transport::frames::FrameReader;
 use crate::transport::frames::ReadState;
 use crate::transport::lines::LineReader;
 
-/// Splits any bytes that come in pieces of any size, whatever is asked for in between.
+/// Splits any bytes that come in pieces of any size.
 ///
-/// The first byte says how many sizes follow; nought stands for a pause, at which the read is given up and begun anew.
-/// The rest is the stream.
+/// The first byte says how many sizes follow. A size of zero is a pause: the read is cancelled and begins again. The rest is
+/// the stream.
 pub(crate) fn lines(data: &[u8]) {
     let Some((count, rest)) = data.split_first() else { return };
     let (sizes, stream) = rest.split_at(usize::from(count % 16).min(rest.len()));
@@ -29,7 +29,7 @@ pub(crate) fn lines(data: &[u8]) {
             Poll::Ready(Ok(ReadState::Open)) => assert!(!frames.is_empty()),
             Poll::Ready(Ok(ReadState::Ended)) => break,
             Poll::Ready(Err(error)) => panic!("{error}"),
-            // Given up: no frame is lost with it.
+            // The read is cancelled. No frame is lost.
             Poll::Pending => assert!(frames.is_empty()),
         }
         seen.append(&mut frames);
@@ -37,7 +37,7 @@ pub(crate) fn lines(data: &[u8]) {
     let expected = stream.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     assert!(seen.iter().eq(expected), "{seen:?}");
     let again = reader.read(&mut Vec::new()).as_mut().poll(&mut context);
-    assert!(matches!(again, Poll::Ready(Ok(ReadState::Ended))), "the end stays the end");
+    assert!(matches!(again, Poll::Ready(Ok(ReadState::Ended))), "the stream ends once");
 }
 
 struct Pieces {
@@ -54,7 +54,7 @@ impl AsyncRead for Pieces {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let left = self.stream.len() - self.at;
-        // Nothing but pauses would never end.
+        // A stream of pauses only would never end.
         let paused = self.sizes.iter().all(|size| *size == 0);
         let size = match self.sizes.get(self.next % self.sizes.len().max(1)) {
             Some(size) if !paused => usize::from(*size),

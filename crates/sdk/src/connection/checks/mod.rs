@@ -1,5 +1,5 @@
-//! What must hold whatever comes in: functions that panic where it does not. The property tests, the replay of the
-//! corpora and the fuzz targets all call these.
+//! Properties that hold for any input, as functions that panic if one does not. The property tests, the replay of the
+//! corpora and the fuzz targets call them.
 
 pub(crate) mod decode;
 pub(crate) mod envelope;

@@ -1,24 +1,24 @@
-//! What a router is to do, said as simply as possible: every event is delivered at once, and everything is a list.
+//! A simple model of the router. It delivers each event at once, and all its tables are lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::connection::checks::op::{How, Kind};
 
-/// What is to come out of a step, apart from wakers.
+/// The expected output of a step, without wakers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Out {
-    /// Which request, and the text of its result; none for an error.
+    /// The index of the request, and the text of its result. None for an error.
     Resolve(usize, Option<String>),
-    /// Which request of the server, by the order of handing out.
-    Serve {
+    /// A server request. Server requests are numbered in the order of their dispatch.
+    Dispatch {
         id: u8,
         params: u8,
         ancestors: Vec<u8>,
     },
-    Repeat(String),
-    /// A request of the server, by the order of handing out; none if only the signal is known.
+    Resend(String),
+    /// The number of the server request. None if the effect holds only the signal.
     Cancel(Option<usize>),
-    Closed(u8),
+    Release(u8),
     Interrupt {
         thread: u8,
         turn: u8,
@@ -28,7 +28,7 @@ pub(crate) enum Out {
 /// A notification about a turn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Event {
-    /// Its place among all messages.
+    /// Its position among all messages.
     pub(crate) serial: u64,
     pub(crate) turn: u8,
     pub(crate) kind: Kind,
@@ -48,20 +48,20 @@ pub(crate) struct Request {
 
 #[derive(Debug)]
 pub(crate) struct Start {
-    log: usize,
+    subscription: usize,
     unnamed: bool,
     since: u64,
-    abandoned: bool,
+    cancelled: bool,
     expired: bool,
     early: Vec<Event>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Log {
+pub(crate) struct Subscription {
     pub(crate) thread: u8,
     pub(crate) turn: Option<u8>,
     pub(crate) created: bool,
-    /// Its events and those of its sub-agents.
+    /// Events of the turn and of its sub-agents' turns.
     pub(crate) events: Vec<Event>,
     pub(crate) ending: Option<Ending>,
 }
@@ -72,13 +72,13 @@ struct Turn {
     thread: Option<u8>,
     since: u64,
     claimed: bool,
-    logs: Vec<usize>,
+    subscriptions: Vec<usize>,
     root: Option<u8>,
 }
 
 impl Turn {
     fn new(id: u8, thread: Option<u8>, since: u64) -> Self {
-        Self { id, thread, since, claimed: false, logs: Vec::new(), root: None }
+        Self { id, thread, since, claimed: false, subscriptions: Vec::new(), root: None }
     }
 }
 
@@ -86,17 +86,17 @@ impl Turn {
 pub(crate) struct Model {
     pub(crate) failed: bool,
     pub(crate) requests: Vec<Request>,
-    pub(crate) logs: Vec<Log>,
+    pub(crate) subscriptions: Vec<Subscription>,
     time: u64,
     turns: Vec<Turn>,
     parents: BTreeMap<u8, u8>,
     closed_roots: BTreeSet<u8>,
-    /// Of each request that was handed out: id, parameters, turn.
-    pub(crate) asks: Vec<(u8, u8, u8)>,
-    /// By the order of handing out.
+    /// The id, parameters and turn of each dispatched request.
+    pub(crate) server_requests: Vec<(u8, u8, u8)>,
+    /// The numbers of unanswered server requests.
     pending: Vec<usize>,
     answered: Vec<(usize, String)>,
-    /// Those whose answers are no longer wanted.
+    /// The server requests whose responses are no longer wanted.
     pub(crate) cancelled: Vec<usize>,
     pub(crate) out: Vec<Out>,
 }
@@ -112,49 +112,57 @@ impl Model {
     }
 
     pub(crate) fn start(&mut self, thread: u8, unnamed: bool) {
-        let (log, since) = (self.logs.len(), self.tick());
-        self.logs.push(Log { thread, turn: None, created: false, events: Vec::new(), ending: None });
-        let start = Start { log, unnamed, since, abandoned: false, expired: false, early: Vec::new() };
+        let (subscription, since) = (self.subscriptions.len(), self.tick());
+        self.subscriptions.push(Subscription {
+            thread,
+            turn: None,
+            created: false,
+            events: Vec::new(),
+            ending: None,
+        });
+        let start =
+            Start { subscription, unnamed, since, cancelled: false, expired: false, early: Vec::new() };
         self.requests.push(Request { waits: true, start: Some(start) });
     }
 
-    /// How many hold a log.
-    pub(crate) fn holders(&self, log: usize) -> usize {
-        let pending_turns = self.requests.iter().filter_map(|request| request.start.as_ref());
-        let turns = self.turns.iter().flat_map(|turn| &turn.logs);
-        pending_turns.filter(|start| start.log == log).count() + turns.filter(|held| **held == log).count()
+    /// How many places of the router hold a subscription.
+    pub(crate) fn holders(&self, subscription: usize) -> usize {
+        let starts = self.requests.iter().filter_map(|request| request.start.as_ref());
+        let turns = self.turns.iter().flat_map(|turn| &turn.subscriptions);
+        starts.filter(|start| start.subscription == subscription).count()
+            + turns.filter(|held| **held == subscription).count()
     }
 
-    /// The server answers, with the text of a result if there is one.
-    pub(crate) fn answer(&mut self, request: usize, how: How, turn: u8, result: Option<String>) {
-        let Some(asked) = self.requests.get_mut(request) else { return };
+    /// Handles a response, with the text of its result if it has one.
+    pub(crate) fn handle_response(&mut self, request: usize, how: How, turn: u8, result: Option<String>) {
+        let Some(request_state) = self.requests.get_mut(request) else { return };
         let over = how == How::Error || how == How::MalformedError;
-        if let Some(start) = asked.start.take_if(|start| over || !start.unnamed) {
-            let thread = self.logs[start.log].thread;
+        if let Some(start) = request_state.start.take_if(|start| over || !start.unnamed) {
+            let thread = self.subscriptions[start.subscription].thread;
             if how == How::WithTurn {
-                self.tie(start, turn);
+                self.bind(start, turn);
             }
-            self.name(thread);
+            self.bind_unnamed(thread);
         }
-        let asked = &mut self.requests[request];
-        if std::mem::take(&mut asked.waits) {
+        let request_state = &mut self.requests[request];
+        if std::mem::take(&mut request_state.waits) {
             self.out.push(Out::Resolve(request, result));
         }
     }
 
-    /// A start has its turn.
-    fn tie(&mut self, start: Start, turn: u8) {
+    /// Binds a start to its turn.
+    fn bind(&mut self, start: Start, turn: u8) {
         let tick = self.tick();
-        let thread = self.logs[start.log].thread;
+        let thread = self.subscriptions[start.subscription].thread;
         for other in self.starts_on(thread).filter(|other| other.unnamed) {
             other.early.retain(|event| event.turn != turn);
         }
         let running = self.turns.iter().find(|running| running.id == turn);
         let created = running.is_none_or(|running| running.since > start.since && !running.claimed);
-        let log = &mut self.logs[start.log];
-        (log.turn, log.created) = (Some(turn), created);
-        start.early.iter().filter(|event| event.turn == turn).for_each(|event| log.take(*event));
-        if log.ending.is_some() {
+        let subscription = &mut self.subscriptions[start.subscription];
+        (subscription.turn, subscription.created) = (Some(turn), created);
+        start.early.iter().filter(|event| event.turn == turn).for_each(|event| subscription.take(*event));
+        if subscription.ending.is_some() {
             return;
         }
         let index = match self.turns.iter().position(|running| running.id == turn) {
@@ -165,51 +173,51 @@ impl Model {
             }
         };
         self.turns[index].claimed = true;
-        if !start.abandoned {
-            self.turns[index].logs.push(start.log);
-        } else if created && !start.unnamed && !self.is_about_to_be_joined(thread) {
+        if !start.cancelled {
+            self.turns[index].subscriptions.push(start.subscription);
+        } else if created && !start.unnamed && !self.may_join(thread) {
             self.out.push(Out::Interrupt { thread, turn });
         }
     }
 
     fn starts_on(&mut self, thread: u8) -> impl Iterator<Item = &mut Start> {
-        let logs = &self.logs;
-        let pending_turns = self.requests.iter_mut().filter_map(|request| request.start.as_mut());
-        pending_turns.filter(move |start| logs[start.log].thread == thread)
+        let subscriptions = &self.subscriptions;
+        let starts = self.requests.iter_mut().filter_map(|request| request.start.as_mut());
+        starts.filter(move |start| subscriptions[start.subscription].thread == thread)
     }
 
-    fn is_about_to_be_joined(&mut self, thread: u8) -> bool {
-        self.starts_on(thread).any(|start| !start.unnamed && !start.abandoned)
+    fn may_join(&mut self, thread: u8) -> bool {
+        self.starts_on(thread).any(|start| !start.unnamed && !start.cancelled)
     }
 
-    /// Compactions take, in the order of asking, what has started on their thread, the first to start first.
-    fn name(&mut self, thread: u8) {
+    /// Binds compactions, in the order of their requests, to the turns that have started on their thread.
+    fn bind_unnamed(&mut self, thread: u8) {
         if self.starts_on(thread).any(|start| !start.unnamed && !start.expired) {
             return;
         }
-        let found = self.requests.iter().enumerate().find_map(|(request, asked)| {
-            let start = asked.start.as_ref()?;
-            let here = start.unnamed && self.logs[start.log].thread == thread;
+        let found = self.requests.iter().enumerate().find_map(|(request, request_state)| {
+            let start = request_state.start.as_ref()?;
+            let here = start.unnamed && self.subscriptions[start.subscription].thread == thread;
             let begun = start.early.iter().find(|event| event.kind == Kind::Started)?;
             here.then_some((request, begun.turn))
         });
         if let Some((request, turn)) = found
             && let Some(start) = self.requests[request].start.take()
         {
-            self.tie(start, turn);
-            self.name(thread);
+            self.bind(start, turn);
+            self.bind_unnamed(thread);
         }
     }
 
-    /// A notification about a turn, from a thread if it says so, of a turn that works for `root` if it says so.
+    /// Handles a notification about a turn. It can bind_unnamed the thread, and the turn that the turn works for.
     pub(crate) fn event(&mut self, event: Event, thread: Option<u8>, root: Option<u8>) {
         let known = self.turns.iter().any(|turn| turn.id == event.turn);
         let over = event.kind == Kind::Completed;
         for request in &mut self.requests {
             let Some(start) = &mut request.start else { continue };
-            let here = thread.is_none_or(|thread| thread == self.logs[start.log].thread);
+            let here = thread.is_none_or(|thread| thread == self.subscriptions[start.subscription].thread);
             let seen = start.early.iter().any(|early| early.turn == event.turn);
-            if here && (over || !start.abandoned) && (!start.unnamed || !known || seen) {
+            if here && (over || !start.cancelled) && (!start.unnamed || !known || seen) {
                 start.early.push(event);
             }
         }
@@ -224,30 +232,30 @@ impl Model {
         }
         let Some(turn) = self.turns.iter().find(|turn| turn.id == event.turn) else { return };
         let root = turn.root.and_then(|root| self.turns.iter().find(|turn| turn.id == root));
-        for log in &turn.logs {
-            self.logs[*log].take(event);
+        for subscription in &turn.subscriptions {
+            self.subscriptions[*subscription].take(event);
         }
-        for log in root.iter().flat_map(|root| &root.logs) {
-            self.logs[*log].take_of_child(event);
+        for subscription in root.iter().flat_map(|root| &root.subscriptions) {
+            self.subscriptions[*subscription].take_of_child(event);
         }
         if event.kind == Kind::Started
             && let Some(thread) = thread
         {
             self.closed_roots.remove(&thread);
         }
-        // Whoever gets its turn now has this event already: it was early.
+        // A start that is bound now has this event already, as an early one.
         if event.kind == Kind::Started
             && !known
             && let Some(thread) = thread
         {
-            self.name(thread);
+            self.bind_unnamed(thread);
         }
         if over {
             self.turns.retain(|turn| turn.id != event.turn);
         }
     }
 
-    /// A turn works for another one, and its thread comes from the other's, if nothing else is known.
+    /// Sets the root of a turn, and the parent of its thread unless that is known.
     fn set_parent(&mut self, turn: u8, thread: Option<u8>, root: u8) {
         let root_thread = self.turns.iter().find(|turn| turn.id == root).and_then(|root| root.thread);
         if let (Some(thread), Some(root_thread)) = (thread, root_thread)
@@ -260,20 +268,20 @@ impl Model {
         }
     }
 
-    /// The requests of a turn that has ended are no longer to be answered.
-    pub(crate) fn end_asks(&mut self, turn: u8) {
-        let asks = &self.asks;
-        for ask in self.pending.extract_if(.., |ask| asks[*ask].2 == turn) {
-            self.out.push(Out::Cancel(Some(ask)));
-            self.cancelled.push(ask);
+    /// Cancels the unanswered server requests of a turn that has ended.
+    pub(crate) fn end_requests(&mut self, turn: u8) {
+        let server_requests = &self.server_requests;
+        for request in self.pending.extract_if(.., |request| server_requests[*request].2 == turn) {
+            self.out.push(Out::Cancel(Some(request)));
+            self.cancelled.push(request);
         }
     }
 
-    pub(crate) fn spawned(&mut self, thread: u8, parent: u8) {
+    pub(crate) fn add_child(&mut self, thread: u8, parent: u8) {
         self.parents.insert(thread, parent);
     }
 
-    pub(crate) fn closed(&mut self, thread: u8) {
+    pub(crate) fn close(&mut self, thread: u8) {
         let above = self.parents.remove(&thread);
         if let Some(above) = above {
             self.parents.values_mut().filter(|parent| **parent == thread).for_each(|parent| *parent = above);
@@ -281,13 +289,13 @@ impl Model {
         if self.is_parent(thread) {
             self.closed_roots.insert(thread);
         } else {
-            self.out.push(Out::Closed(thread));
+            self.out.push(Out::Release(thread));
         }
         if let Some(above) = above
             && !self.is_parent(above)
             && self.closed_roots.remove(&above)
         {
-            self.out.push(Out::Closed(above));
+            self.out.push(Out::Release(above));
         }
     }
 
@@ -305,54 +313,54 @@ impl Model {
         found
     }
 
-    pub(crate) fn ask(&mut self, (id, params, turn): (u8, u8, u8), thread: u8) {
-        // The parameters name the turn: the same ones under the same id are the same request.
-        let same = |ask: &usize| self.asks[*ask] == (id, params, turn);
+    pub(crate) fn receive_request(&mut self, (id, params, turn): (u8, u8, u8), thread: u8) {
+        // The parameters bind_unnamed the turn, so the same parameters with the same id are the same request.
+        let same = |request: &usize| self.server_requests[*request] == (id, params, turn);
         if self.pending.iter().any(same) {
             return;
         }
-        if let Some((_, frame)) = self.answered.iter().find(|(ask, _)| same(ask)) {
-            self.out.push(Out::Repeat(frame.clone()));
+        if let Some((_, frame)) = self.answered.iter().find(|(request, _)| same(request)) {
+            self.out.push(Out::Resend(frame.clone()));
             return;
         }
-        // Another one under the same id has taken its place.
-        self.unask(id);
-        self.out.push(Out::Serve { id, params, ancestors: self.ancestors(thread) });
-        self.pending.push(self.asks.len());
-        self.asks.push((id, params, turn));
+        // It replaces a pending request with the same id.
+        self.cancel_pending(id);
+        self.out.push(Out::Dispatch { id, params, ancestors: self.ancestors(thread) });
+        self.pending.push(self.server_requests.len());
+        self.server_requests.push((id, params, turn));
     }
 
-    /// Whether the answer is still wanted.
-    pub(crate) fn reply(&mut self, ask: usize, frame: String) -> bool {
-        let position = self.pending.iter().position(|pending| *pending == ask);
+    /// Returns whether the response is still wanted.
+    pub(crate) fn respond(&mut self, request: usize, frame: String) -> bool {
+        let position = self.pending.iter().position(|pending| *pending == request);
         if let Some(position) = position {
             self.pending.remove(position);
-            self.answered.push((ask, frame));
+            self.answered.push((request, frame));
         }
         position.is_some()
     }
 
-    pub(crate) fn resolved(&mut self, id: u8) {
-        let asks = &self.asks;
-        self.answered.retain(|(ask, _)| asks[*ask].0 != id);
-        self.unask(id);
+    pub(crate) fn resolve(&mut self, id: u8) {
+        let server_requests = &self.server_requests;
+        self.answered.retain(|(request, _)| server_requests[*request].0 != id);
+        self.cancel_pending(id);
     }
 
-    /// What is pending under an id is no longer to be answered.
-    fn unask(&mut self, id: u8) {
-        let asks = &self.asks;
-        for ask in self.pending.extract_if(.., |ask| asks[*ask].0 == id) {
+    /// Cancels the pending server requests with an id.
+    fn cancel_pending(&mut self, id: u8) {
+        let server_requests = &self.server_requests;
+        for request in self.pending.extract_if(.., |request| server_requests[*request].0 == id) {
             self.out.push(Out::Cancel(None));
-            self.cancelled.push(ask);
+            self.cancelled.push(request);
         }
     }
 
-    /// Whoever waited is told, or has gone.
-    fn abandon(&mut self, request: usize) -> bool {
-        let asked = &mut self.requests[request];
-        let waited = std::mem::take(&mut asked.waits);
-        if waited && let Some(start) = &mut asked.start {
-            start.abandoned = true;
+    /// Ends a wait. Returns whether there was one.
+    fn cancel_wait(&mut self, request: usize) -> bool {
+        let request_state = &mut self.requests[request];
+        let waited = std::mem::take(&mut request_state.waits);
+        if waited && let Some(start) = &mut request_state.start {
+            start.cancelled = true;
             let over: Vec<u8> = start
                 .early
                 .iter()
@@ -365,39 +373,39 @@ impl Model {
     }
 
     pub(crate) fn cancel(&mut self, request: usize) -> bool {
-        self.abandon(request)
+        self.cancel_wait(request)
     }
 
     pub(crate) fn expire(&mut self, request: usize) {
-        if self.abandon(request) {
+        if self.cancel_wait(request) {
             if let Some(start) = &mut self.requests[request].start {
                 start.expired = true;
-                let thread = self.logs[start.log].thread;
-                self.name(thread);
+                let thread = self.subscriptions[start.subscription].thread;
+                self.bind_unnamed(thread);
             }
             self.out.push(Out::Resolve(request, None));
         }
     }
 
-    /// A request is left out.
-    pub(crate) fn unsent(&mut self, request: usize) {
+    /// Discards a request that was not sent.
+    pub(crate) fn discard_unsent(&mut self, request: usize) {
         if let Some(start) = self.requests[request].start.take() {
-            self.name(self.logs[start.log].thread);
+            self.bind_unnamed(self.subscriptions[start.subscription].thread);
         }
     }
 
-    pub(crate) fn release(&mut self, log: usize, interrupt: bool) {
-        let Log { thread, turn, created, .. } = self.logs[log];
+    pub(crate) fn release(&mut self, subscription: usize, interrupt: bool) {
+        let Subscription { thread, turn, created, .. } = self.subscriptions[subscription];
         let Some(turn) = turn else {
             for request in &mut self.requests {
-                drop(request.start.take_if(|start| start.unnamed && start.log == log));
+                drop(request.start.take_if(|start| start.unnamed && start.subscription == subscription));
             }
             return;
         };
-        let joined = self.is_about_to_be_joined(thread);
+        let joined = self.may_join(thread);
         let Some(running) = self.turns.iter_mut().find(|running| running.id == turn) else { return };
-        running.logs.retain(|held| *held != log);
-        if interrupt && created && running.logs.is_empty() && !joined {
+        running.subscriptions.retain(|held| *held != subscription);
+        if interrupt && created && running.subscriptions.is_empty() && !joined {
             self.out.push(Out::Interrupt { thread, turn });
         }
     }
@@ -406,14 +414,14 @@ impl Model {
         if std::mem::replace(&mut self.failed, true) {
             return false;
         }
-        let pending_turns = self.requests.iter_mut().filter_map(|request| request.start.take());
-        let pending_turns: Vec<usize> = pending_turns.map(|start| start.log).collect();
-        let turns = self.turns.drain(..).flat_map(|turn| turn.logs);
-        for log in pending_turns.into_iter().chain(turns) {
-            self.logs[log].ending.get_or_insert(Ending::Lost);
+        let starts = self.requests.iter_mut().filter_map(|request| request.start.take());
+        let starts: Vec<usize> = starts.map(|start| start.subscription).collect();
+        let turns = self.turns.drain(..).flat_map(|turn| turn.subscriptions);
+        for subscription in starts.into_iter().chain(turns) {
+            self.subscriptions[subscription].ending.get_or_insert(Ending::Lost);
         }
-        for (request, asked) in self.requests.iter_mut().enumerate() {
-            if std::mem::take(&mut asked.waits) {
+        for (request, request_state) in self.requests.iter_mut().enumerate() {
+            if std::mem::take(&mut request_state.waits) {
                 self.out.push(Out::Resolve(request, None));
             }
         }
@@ -423,8 +431,8 @@ impl Model {
     }
 }
 
-impl Log {
-    /// Without the events of sub-agents.
+impl Subscription {
+    /// Its events without those of sub-agents.
     pub(crate) fn own(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().filter(|event| Some(event.turn) == self.turn)
     }

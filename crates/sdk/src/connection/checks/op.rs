@@ -1,41 +1,41 @@
-//! What can happen to a router, four bytes each.
+//! Operations on a router, encoded as four bytes each.
 
-/// One thing that happens to a router. The numbers choose among what there is: any number is a choice.
+/// One operation. Its numbers are taken modulo the size of what they choose from, so any number is valid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
-    /// A request is registered.
+    /// The client registers a request.
     Request,
-    /// A `turn/start` is registered; with a stream from the beginning, or only at the end.
+    /// The client registers a `turn/start`, with a stream from the beginning or only at the end.
     Start { thread: u8, stream: bool },
-    /// A `thread/compact/start` is registered.
+    /// The client registers a `thread/compact/start`.
     Compact { thread: u8, stream: bool },
-    /// A request is written, or left out because nobody waits for it any more.
+    /// The client writes a request, or discards it because no call waits for it any more.
     Write { request: u8 },
-    /// The server answers a request, perhaps again, perhaps one that was never made.
-    Answer { request: u8, how: How, turn: u8, flush: bool },
-    /// The server tells something about a turn.
+    /// The server responds to a request, possibly twice, or to an unknown request.
+    Response { request: u8, how: How, turn: u8, flush: bool },
+    /// The server reports an event of a turn.
     Event { turn: u8, kind: Kind, with_thread: bool, flush: bool },
-    /// The server tells that a thread has come from another.
+    /// The server reports that a thread has spawned another.
     Spawned { thread: u8, parent: u8 },
-    /// The server tells that a thread was closed.
+    /// The server reports that a thread was closed.
     Closed { thread: u8 },
-    /// The server asks for something.
+    /// The server sends a request.
     IncomingRequest { id: u8, params: u8, turn: u8, flush: bool },
-    /// One of the requests that were handed out is answered.
-    Reply { ask: u8 },
-    /// The server no longer waits for an answer.
+    /// A handler responds to a dispatched request.
+    Respond { request: u8 },
+    /// The server no longer waits for a response.
     Resolved { id: u8, flush: bool },
-    /// Whoever waits for an answer goes.
+    /// A caller cancels its wait for a response.
     Cancel { request: u8 },
-    /// The last handle of a turn goes.
-    Release { log: u8, interrupt: bool },
+    /// A caller drops the last handle of a turn.
+    Release { subscription: u8, interrupt: bool },
     /// A timeout passes.
     Expire { request: u8 },
     /// The connection ends.
     Fail,
 }
 
-/// How a request is answered.
+/// The kind of a response.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum How {
     WithTurn,
@@ -44,7 +44,7 @@ pub(crate) enum How {
     MalformedError,
 }
 
-/// What is told about a turn.
+/// The kind of a turn's event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kind {
     Started,
@@ -56,7 +56,7 @@ pub(crate) enum Kind {
 }
 
 impl Op {
-    /// Any four bytes are an operation; the frequent ones are the ones that matter.
+    /// Decodes an operation from any four bytes. The important operations are the most frequent.
     pub(crate) fn read([op, a, b, c]: [u8; 4]) -> Self {
         let flush = c & 1 == 1;
         match op % 32 {
@@ -64,7 +64,7 @@ impl Op {
             1..=3 => Self::Start { thread: a, stream: flush },
             4..=5 => Self::Compact { thread: a, stream: flush },
             6..=7 => Self::Write { request: a },
-            8..=11 => Self::Answer {
+            8..=11 => Self::Response {
                 request: a,
                 how: match c >> 1 & 7 {
                     0 => How::Error,
@@ -91,10 +91,10 @@ impl Op {
             20 => Self::Spawned { thread: a, parent: b },
             21 => Self::Closed { thread: a },
             22..=23 => Self::IncomingRequest { id: a, params: b, turn: c >> 1, flush },
-            24..=25 => Self::Reply { ask: a },
+            24..=25 => Self::Respond { request: a },
             26 => Self::Resolved { id: a, flush },
             27..=28 => Self::Cancel { request: a },
-            29..=30 => Self::Release { log: a, interrupt: b & 1 == 1 },
+            29..=30 => Self::Release { subscription: a, interrupt: b & 1 == 1 },
             _ if a < 64 && b < 64 => Self::Fail,
             _ => Self::Expire { request: a },
         }

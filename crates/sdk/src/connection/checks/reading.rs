@@ -6,10 +6,10 @@ use openai_codex_protocol::types::RequestId;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A message as it is understood, whoever has read it.
+/// A message, in the form that both readers produce.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Reading {
-    Answer {
+    Response {
         id: RequestId,
         result: Result<String, String>,
     },
@@ -24,14 +24,14 @@ pub(crate) enum Reading {
         params: Option<String>,
         route: Ids,
     },
-    /// No message of the protocol.
+    /// Not a message of the protocol.
     Nothing,
 }
 
-/// Thread, turn, the turn it works for, the thread that has spawned the thread.
+/// The thread, the turn, the turn that it works for, and the thread that has spawned the thread.
 pub(crate) type Ids = [Option<String>; 4];
 
-/// An object as the list of its members, with those that come twice.
+/// The members of an object, including duplicates.
 pub(crate) struct Members(Vec<(String, Box<RawValue>)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -57,17 +57,17 @@ impl<'de> Deserialize<'de> for Members {
 }
 
 impl Members {
-    /// None if the text is no object.
+    /// None if the text is not an object.
     pub(crate) fn read(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
-    /// The last member of a name.
+    /// The last member with a name.
     fn last(&self, name: &str) -> Option<&str> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.get())
     }
 
-    /// Reads the message; the error says that a text in it that matters holds half a character.
+    /// Reads the message. Fails if a name or an id holds half a character.
     pub(crate) fn message(&self) -> Result<Reading, ()> {
         let mut ids = Ids::default();
         for (key, value) in &self.0 {
@@ -89,16 +89,16 @@ impl Members {
             (Some(method), Some(id)) => Reading::Request { id, method, params, route: ids },
             (Some(method), None) => Reading::Notification { method, params, route: ids },
             (None, Some(id)) => match (error, result) {
-                (Some("null") | None, Some(result)) => Reading::Answer { id, result: Ok(result.into()) },
-                (Some("null") | None, None) => Reading::Answer { id, result: Err(String::new()) },
-                (Some(error), _) => Reading::Answer { id, result: Err(error.into()) },
+                (Some("null") | None, Some(result)) => Reading::Response { id, result: Ok(result.into()) },
+                (Some("null") | None, None) => Reading::Response { id, result: Err(String::new()) },
+                (Some(error), _) => Reading::Response { id, result: Err(error.into()) },
             },
             (None, None) => Reading::Nothing,
         })
     }
 }
 
-/// A string; of any other value nothing.
+/// The value if it is a string.
 fn text(raw: &str) -> Result<Option<String>, ()> {
     if raw.starts_with('"') { serde_json::from_str(raw).map(Some).map_err(drop) } else { Ok(None) }
 }
@@ -120,9 +120,9 @@ fn route(params: &str) -> Result<Ids, ()> {
                 parent = from.or(parent);
             }
             "turn" => {
-                let [id, set_parent, _] = ids(raw)?;
+                let [id, works_for, _] = ids(raw)?;
                 turn = turn.or(id);
-                root = set_parent.or(root);
+                root = works_for.or(root);
             }
             _ => {}
         }
@@ -135,9 +135,9 @@ fn ids(raw: &str) -> Result<[Option<String>; 3], ()> {
     let mut found = [None, None, None];
     if raw.starts_with('{') {
         for (key, value) in Members::read(raw).ok_or(())?.0 {
-            let place = ["id", "rootTurnId", "parentThreadId"].iter().position(|name| *name == key);
-            if let Some(place) = place {
-                found[place] = text(value.get())?;
+            let index = ["id", "rootTurnId", "parentThreadId"].iter().position(|name| *name == key);
+            if let Some(index) = index {
+                found[index] = text(value.get())?;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A router beside its model: whatever happens, both do the same.
+//! Runs a router beside its model. Both do the same for all operations.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use crate::connection::backlog::{Backlog, Budget, Limits};
 use crate::connection::checks::model::{Ending, Event, Model, Out};
 use crate::connection::checks::op::{How, Kind, Op};
-use crate::connection::effect::{Answer, Effect, Waiter};
+use crate::connection::effect::{Effect, Response, Waiter};
 use crate::connection::envelope::Incoming;
 use crate::connection::event_batch::EventBatch;
 use crate::connection::intent::Intent;
@@ -22,33 +22,33 @@ use crate::connection::turn_subscription::{Batch, End, TurnSubscription};
 use crate::error::{Error, ErrorKind};
 use crate::handler::incoming_request::IncomingRequest;
 
-/// How many operations are taken from one input: what more do, fewer do as well.
-const MOST: usize = 400;
+/// The largest number of operations in one input. More operations find nothing more.
+const MAX_OPS: usize = 400;
 const THREADS: u8 = 3;
-/// Turn `n` is of thread `n % 3`; the last ones are of sub-agents.
+/// Turn `n` belongs to thread `n % 3`. The last turns belong to sub-agents.
 const TURNS: u8 = 7;
 
-/// Takes any bytes for operations, four each.
+/// Runs any bytes as operations of four bytes each.
 pub(crate) fn router(data: &[u8]) {
     let (ops, _) = data.as_chunks::<4>();
-    run(&ops.iter().take(MOST).map(|op| Op::read(*op)).collect::<Vec<_>>());
+    run(&ops.iter().take(MAX_OPS).map(|op| Op::read(*op)).collect::<Vec<_>>());
 }
 
-/// Does all of this to a router and to its model.
+/// Runs the operations on a router and on its model.
 pub(crate) fn run(ops: &[Op]) {
     let mut world = World::default();
     for op in ops {
         world.step(*op);
     }
     world.step(Op::Fail);
-    // Whatever still comes is nobody's.
+    // A failed router ignores later operations.
     for op in ops.iter().rev().take(10) {
         world.step(*op);
     }
     world.step(Op::Fail);
 }
 
-/// The turn that a turn works for, as it is said when it starts.
+/// The turn that a turn works for, as its `turn/started` reports it.
 fn root_of(turn: u8) -> Option<u8> {
     match turn {
         3 => Some(3),
@@ -64,31 +64,31 @@ struct World {
     router: Router,
     model: Model,
     effects: Vec<Effect>,
-    /// What the server has written and the client has not read yet.
-    unread: Vec<(String, Told)>,
-    asked: Vec<Asked>,
+    /// Messages that the server has written and the client has not read.
+    unread: Vec<(String, ServerMessage)>,
+    client_requests: Vec<ClientRequest>,
     held: Vec<Held>,
-    served: Vec<Arc<IncomingRequest>>,
+    dispatched: Vec<Arc<IncomingRequest>>,
     serial: u64,
 }
 
 /// A request of the client.
-struct Asked {
+struct ClientRequest {
     id: i64,
-    answer: oneshot::Receiver<Answer>,
+    response: oneshot::Receiver<Response>,
     written: bool,
     cancelled: bool,
 }
 
-/// A log and what was seen of it.
+/// A subscription, and the events that its stream has returned.
 struct Held {
-    log: Arc<TurnSubscription>,
+    subscription: Arc<TurnSubscription>,
     request: usize,
     stream: Option<u64>,
     seen: Vec<(u64, bool)>,
     lost: bool,
     flag: Arc<Flag>,
-    /// Whether the stream had nothing when it was last looked at: it must be woken when it has.
+    /// Whether the last poll of the stream returned nothing, so that the next event must wake it.
     waits: bool,
     released: bool,
 }
@@ -102,9 +102,9 @@ impl Wake for Flag {
     }
 }
 
-/// What the server has said, as the model understands it.
-enum Told {
-    Answer { request: usize, how: How, turn: u8, result: Option<String> },
+/// A message from the server, in the model's terms.
+enum ServerMessage {
+    Response { request: usize, how: How, turn: u8, result: Option<String> },
     Event { event: Event, thread: Option<u8>, root: Option<u8> },
     Spawned { thread: u8, parent: u8 },
     Closed(u8),
@@ -115,7 +115,9 @@ enum Told {
 impl World {
     fn step(&mut self, op: Op) {
         match op {
-            Op::Answer { request, how, turn, flush } => self.answer(request, how, turn % TURNS, flush),
+            Op::Response { request, how, turn, flush } => {
+                self.receive_response(request, how, turn % TURNS, flush)
+            }
             Op::Event { turn, kind, with_thread, flush } => {
                 self.event(turn % TURNS, kind, with_thread, flush);
             }
@@ -123,27 +125,27 @@ impl World {
                 let (thread, parent) = (thread % THREADS, parent % THREADS);
                 let started = json!({"id": thread_id(thread), "parentThreadId": thread_id(parent)});
                 let message = json!({"method": "thread/started", "params": {"thread": started}});
-                self.send(&message, Told::Spawned { thread, parent }, false);
+                self.send(&message, ServerMessage::Spawned { thread, parent }, false);
             }
             Op::Closed { thread } => {
                 let thread = thread % THREADS;
                 let message = json!({"method": "thread/closed", "params": {"threadId": thread_id(thread)}});
-                self.send(&message, Told::Closed(thread), false);
+                self.send(&message, ServerMessage::Closed(thread), false);
             }
             Op::IncomingRequest { id, params, turn, flush } => {
                 let (id, params, turn) = (id % 4, params % 2, turn % TURNS);
-                let said = json!({"threadId": thread_of(turn), "turnId": turn_id(turn), "n": params});
-                let message = json!({"id": ask_id(id), "method": "ask", "params": said});
-                self.send(&message, Told::IncomingRequest { id, params, turn }, flush);
+                let params_json = json!({"threadId": thread_of(turn), "turnId": turn_id(turn), "n": params});
+                let message = json!({"id": request_id(id), "method": "ask", "params": params_json});
+                self.send(&message, ServerMessage::IncomingRequest { id, params, turn }, flush);
             }
             Op::Resolved { id, flush } => {
                 let id = id % 4;
-                let params = json!({"threadId": "t0", "requestId": ask_id(id)});
+                let params = json!({"threadId": "t0", "requestId": request_id(id)});
                 let message = json!({"method": "serverRequest/resolved", "params": params});
-                self.send(&message, Told::Resolved(id), flush);
+                self.send(&message, ServerMessage::Resolved(id), flush);
             }
             local => {
-                // The client acts on what it has read.
+                // The client reads everything before it acts.
                 self.read();
                 self.act(local);
                 self.compare();
@@ -151,21 +153,21 @@ impl World {
         }
     }
 
-    fn answer(&mut self, request: u8, how: How, turn: u8, flush: bool) {
-        let request = usize::from(request) % (self.asked.len() + 1);
+    fn receive_response(&mut self, request: u8, how: How, turn: u8, flush: bool) {
+        let request = usize::from(request) % (self.client_requests.len() + 1);
         self.serial += 1;
         let result = match how {
             How::WithTurn => Some(json!({"turn": {"id": turn_id(turn)}, "n": self.serial})),
             How::WithoutTurn => Some(json!({"n": self.serial})),
             How::Error | How::MalformedError => None,
         };
-        let id = match self.asked.get_mut(request) {
-            Some(asked) => {
-                asked.written = true;
-                json!(asked.id)
+        let id = match self.client_requests.get_mut(request) {
+            Some(client_request) => {
+                client_request.written = true;
+                json!(client_request.id)
             }
             None if self.serial.is_multiple_of(2) => json!(9999),
-            None => json!("nobody"),
+            None => json!("unknown"),
         };
         let message = match (&result, how) {
             (Some(result), _) => json!({"id": id, "result": result}),
@@ -173,7 +175,7 @@ impl World {
             (None, _) => json!({"id": id, "error": {"code": -32600, "message": "no"}}),
         };
         let result = result.map(|result| result.to_string());
-        self.send(&message, Told::Answer { request, how, turn, result }, flush);
+        self.send(&message, ServerMessage::Response { request, how, turn, result }, flush);
     }
 
     fn event(&mut self, turn: u8, kind: Kind, with_thread: bool, flush: bool) {
@@ -195,12 +197,12 @@ impl World {
             _ => params["turnId"] = turn_id(turn).into(),
         }
         let message = json!({"method": method_of(kind), "params": params});
-        self.send(&message, Told::Event { event, thread, root }, flush);
+        self.send(&message, ServerMessage::Event { event, thread, root }, flush);
     }
 
-    /// The server writes a message; with `flush` the client reads all that is there.
-    fn send(&mut self, message: &Value, told: Told, flush: bool) {
-        self.unread.push((message.to_string(), told));
+    /// The server writes a message. With `flush`, the client then reads all messages.
+    fn send(&mut self, message: &Value, server_message: ServerMessage, flush: bool) {
+        self.unread.push((message.to_string(), server_message));
         if flush {
             self.read();
             self.compare();
@@ -208,19 +210,19 @@ impl World {
     }
 
     fn read(&mut self) {
-        let (frames, told): (Vec<_>, Vec<_>) = std::mem::take(&mut self.unread).into_iter().unzip();
+        let (frames, server_message): (Vec<_>, Vec<_>) = std::mem::take(&mut self.unread).into_iter().unzip();
         let mut batch = EventBatch::default();
-        for (frame, told) in frames.iter().zip(told) {
+        for (frame, server_message) in frames.iter().zip(server_message) {
             let message = (Incoming::scan(frame).unwrap(), frame.as_str());
-            self.router.receive([message], &mut batch, &mut self.effects);
+            self.router.handle_messages([message], &mut batch, &mut self.effects);
             if !self.model.failed {
-                self.model.hear(told);
+                self.model.handle(server_message);
             }
         }
         self.router.deliver(&mut batch, &mut self.effects);
     }
 
-    /// Something happens on the client's side.
+    /// Runs an operation of the client.
     fn act(&mut self, op: Op) {
         match op {
             Op::Request => self.register(None),
@@ -231,148 +233,156 @@ impl World {
                 assert_eq!(self.router.fail(&error, &mut self.effects), self.model.fail());
                 assert!(self.router.holds_nothing(), "{:?}", self.router);
             }
-            Op::Reply { ask } => self.reply(ask),
-            Op::Release { log, interrupt } => self.release(log, interrupt),
+            Op::Respond { request } => self.respond(request),
+            Op::Release { subscription, interrupt } => self.release(subscription, interrupt),
             Op::Write { request } | Op::Cancel { request } | Op::Expire { request } => {
-                let Some(request) = usize::from(request).checked_rem(self.asked.len()) else { return };
+                let Some(request) = usize::from(request).checked_rem(self.client_requests.len()) else {
+                    return;
+                };
                 match op {
                     Op::Write { .. } => self.write(request),
                     Op::Cancel { .. } => self.cancel(request),
                     _ => {
-                        let id = self.asked[request].id;
-                        self.router.expire(id, Duration::ZERO, &mut self.effects);
+                        let id = self.client_requests[request].id;
+                        self.router.handle_timeout(id, Duration::ZERO, &mut self.effects);
                         self.model.expire(request);
                     }
                 }
             }
-            told => unreachable!("{told:?} is the server's"),
+            server_message => unreachable!("{server_message:?} is a server operation"),
         }
     }
 
-    /// Registers a request; with a thread, whether there is a stream from the beginning, and whether it is a
-    /// compaction, it is one that starts a turn.
+    /// Registers a request. One that starts a turn has a thread, says whether it has a stream from the beginning, and
+    /// whether it is a compaction.
     fn register(&mut self, start: Option<(u8, bool, bool)>) {
-        let (reply, answer) = oneshot::channel();
-        let method = self.asked.len().to_string().into();
-        let waiter = Waiter { reply, method, thread_id: None, opens: None };
-        let log = start.map(|(thread, ..)| {
+        let (reply, response) = oneshot::channel();
+        let method = self.client_requests.len().to_string().into();
+        let waiter = Waiter { reply, method, thread_id: None, handlers: None };
+        let subscription = start.map(|(thread, ..)| {
             Arc::new(TurnSubscription::new(thread_id(thread).into(), true, &unlimited()))
         });
-        let intent = match (&log, start) {
-            (Some(log), Some((_, _, true))) => Intent::Compact(log.clone()),
-            (Some(log), _) => Intent::StartTurn { log: log.clone(), joins: true },
-            (None, _) => Intent::Answer,
+        let intent = match (&subscription, start) {
+            (Some(subscription), Some((_, _, true))) => Intent::Compact(subscription.clone()),
+            (Some(subscription), _) => Intent::StartTurn { subscription: subscription.clone(), joins: true },
+            (None, _) => Intent::Respond,
         };
         let registered = self.router.register(waiter, intent);
         assert_eq!(registered.is_err(), self.model.failed);
         let Ok(id) = registered else { return };
-        if let (Some(log), Some((thread, streams, unnamed))) = (log, start) {
+        if let (Some(subscription), Some((thread, streams, unnamed))) = (subscription, start) {
             self.model.start(thread, unnamed);
-            let stream = streams.then(|| open(&log));
-            self.held.push(Held::new(log, self.asked.len(), stream));
+            let stream = streams.then(|| open(&subscription));
+            self.held.push(Held::new(subscription, self.client_requests.len(), stream));
         } else {
             self.model.request();
         }
-        self.asked.push(Asked { id, answer, written: false, cancelled: false });
+        self.client_requests.push(ClientRequest { id, response, written: false, cancelled: false });
     }
 
-    /// The writer's turn: what nobody waits for is not sent.
+    /// Writes a request, or discards it if no call waits for it.
     fn write(&mut self, request: usize) {
-        let asked = &mut self.asked[request];
-        let waits = self.router.is_waiting(asked.id);
+        let client_request = &mut self.client_requests[request];
+        let waits = self.router.is_waiting(client_request.id);
         assert_eq!(waits, self.model.requests[request].waits);
-        if !std::mem::replace(&mut asked.written, true) && !waits {
-            self.router.unsent(asked.id, &mut self.effects);
-            self.model.unsent(request);
+        if !std::mem::replace(&mut client_request.written, true) && !waits {
+            self.router.discard_unsent(client_request.id, &mut self.effects);
+            self.model.discard_unsent(request);
         }
     }
 
     fn cancel(&mut self, request: usize) {
-        let asked = &mut self.asked[request];
-        let waited = self.router.cancel(asked.id).is_some();
+        let client_request = &mut self.client_requests[request];
+        let waited = self.router.cancel(client_request.id).is_some();
         assert_eq!(waited, self.model.cancel(request));
-        asked.cancelled |= waited;
+        client_request.cancelled |= waited;
     }
 
-    fn release(&mut self, log: u8, interrupt: bool) {
-        let Some(index) = usize::from(log).checked_rem(self.held.len()) else { return };
-        // Whoever lets go of the log no longer waits for the answer either.
+    fn release(&mut self, subscription: u8, interrupt: bool) {
+        let Some(index) = usize::from(subscription).checked_rem(self.held.len()) else { return };
+        // A caller that releases its subscription no longer waits for the response either.
         self.cancel(self.held[index].request);
         let held = &mut self.held[index];
         if !std::mem::replace(&mut held.released, true) {
-            self.router.release(&held.log, interrupt, &mut self.effects);
+            self.router.release(&held.subscription, interrupt, &mut self.effects);
             self.model.release(index, interrupt);
         }
     }
 
-    fn reply(&mut self, ask: u8) {
-        let Some(index) = usize::from(ask).checked_rem(self.served.len()) else { return };
+    fn respond(&mut self, request: u8) {
+        let Some(index) = usize::from(request).checked_rem(self.dispatched.len()) else { return };
         self.serial += 1;
-        let frame = format!("answer {}", self.serial);
-        let taken = self.router.answered(&self.served[index], &Bytes::from(frame.clone())).is_some();
-        assert_eq!(taken, self.model.reply(index, frame), "of {:?}", self.served[index]);
+        let frame = format!("response {}", self.serial);
+        let taken = self.router.respond(&self.dispatched[index], &Bytes::from(frame.clone())).is_some();
+        assert_eq!(taken, self.model.respond(index, frame), "of {:?}", self.dispatched[index]);
     }
 
-    /// Does what the router has decided, and compares it and all that can be seen with the model.
+    /// Carries out the effects, and compares them and the visible state with the model.
     fn compare(&mut self) {
         let mut done = Vec::new();
         for effect in std::mem::take(&mut self.effects) {
             self.apply(effect, &mut done);
         }
         let mut expected = std::mem::take(&mut self.model.out);
-        // What ends together ends in any order.
+        // Effects of one call can come in any order.
         done.sort();
         expected.sort();
         assert_eq!(done, expected, "done, expected");
-        for (index, asked) in self.asked.iter_mut().enumerate() {
-            let waits = matches!(asked.answer.try_recv(), Err(TryRecvError::Empty));
+        for (index, client_request) in self.client_requests.iter_mut().enumerate() {
+            let waits = matches!(client_request.response.try_recv(), Err(TryRecvError::Empty));
             assert_eq!(waits, self.model.requests[index].waits, "request {index}");
         }
         for (index, held) in self.held.iter_mut().enumerate() {
             held.compare(&self.model, index);
         }
-        for (index, ask) in self.served.iter().enumerate() {
+        for (index, request) in self.dispatched.iter().enumerate() {
             let cancelled = self.model.cancelled.contains(&index);
-            assert_eq!(ask.cancellation.is_cancelled(), cancelled, "{ask:?}");
+            assert_eq!(request.cancellation.is_cancelled(), cancelled, "{request:?}");
         }
     }
 
     fn apply(&mut self, effect: Effect, done: &mut Vec<Out>) {
         done.push(match effect {
             Effect::Wake(wakers) => return wakers.into_iter().for_each(Waker::wake),
-            Effect::Resolve(waiter, answer) => {
+            Effect::Resolve(waiter, response) => {
                 let request = waiter.method.parse().unwrap();
-                let asked: &Asked = &self.asked[request];
-                assert!(!asked.cancelled, "a waiter that has gone is resolved");
-                waiter.reply.send(answer.clone()).expect("resolved once");
-                Out::Resolve(request, answer.ok())
+                let client_request: &ClientRequest = &self.client_requests[request];
+                assert!(!client_request.cancelled, "a waiter that has gone is resolved");
+                waiter.reply.send(response.clone()).expect("resolved once");
+                Out::Resolve(request, response.ok())
             }
-            Effect::Serve(ask) => {
-                let (id, params, turn) = self.model.asks[self.served.len()];
-                assert_eq!((json!(ask.id), ask.turn_id.as_deref()), (ask_id(id), Some(&*turn_id(turn))));
-                let ancestors = ask.ancestors.iter().map(|thread| thread[1..].parse().unwrap()).collect();
-                self.served.push(ask);
-                Out::Serve { id, params, ancestors }
+            Effect::Dispatch(request) => {
+                let (id, params, turn) = self.model.server_requests[self.dispatched.len()];
+                assert_eq!(
+                    (json!(request.id), request.turn_id.as_deref()),
+                    (request_id(id), Some(&*turn_id(turn)))
+                );
+                let ancestors = request.ancestors.iter().map(|thread| thread[1..].parse().unwrap()).collect();
+                self.dispatched.push(request);
+                Out::Dispatch { id, params, ancestors }
             }
-            Effect::Repeat(frame) => Out::Repeat(String::from_utf8(frame.to_vec()).unwrap()),
-            Effect::Cancel(signal, ask) => {
+            Effect::Resend(frame) => Out::Resend(String::from_utf8(frame.to_vec()).unwrap()),
+            Effect::Cancel(signal, request) => {
                 signal.fire();
-                Out::Cancel(ask.map(|ask| {
-                    self.served.iter().position(|served| Arc::ptr_eq(served, &ask)).expect("handed out")
+                Out::Cancel(request.map(|request| {
+                    self.dispatched
+                        .iter()
+                        .position(|dispatched| Arc::ptr_eq(dispatched, &request))
+                        .expect("handed out")
                 }))
             }
-            Effect::Bind(..) => unreachable!("no thread is opened"),
-            Effect::Unloaded(_) => return,
-            Effect::EndLogin(..) => unreachable!("nobody logs in"),
-            // Followed by nothing here.
-            Effect::TurnRuns(_) | Effect::TurnOver(..) | Effect::Suspect(_) => return,
-            Effect::Limit(_) | Effect::Exceeded(_) => unreachable!("no turn has limits"),
-            Effect::Closed(thread) => Out::Closed(thread[1..].parse().unwrap()),
+            Effect::BindHandlers(..) => unreachable!("no thread is opened"),
+            Effect::MarkUnloaded(_) => return,
+            Effect::EndLogin(..) => unreachable!("no client logs in"),
+            // No turn has followers here.
+            Effect::ReportRunning(_) | Effect::ReportOver(..) | Effect::CheckTurn(_) => return,
+            Effect::EnforceTimeLimits(_) | Effect::StopOverBudget(_) => unreachable!("no turn has limits"),
+            Effect::ReleaseHandlers(thread) => Out::Release(thread[1..].parse().unwrap()),
             Effect::Interrupt { thread_id, turn_id, .. } => {
-                let holds = |held: &Held| held.log.turn_id().as_ref() == Some(&turn_id);
-                let holds = |held: &&Held| holds(held) && !held.released && !held.log.has_ended();
-                let given_up = |held: &&Held| self.asked[held.request].cancelled || held.lost;
-                let holder = self.held.iter().filter(holds).find(|held| !given_up(held));
+                let holds = |held: &Held| held.subscription.turn_id().as_ref() == Some(&turn_id);
+                let holds = |held: &&Held| holds(held) && !held.released && !held.subscription.has_ended();
+                let cancelled = |held: &&Held| self.client_requests[held.request].cancelled || held.lost;
+                let holder = self.held.iter().filter(holds).find(|held| !cancelled(held));
                 assert!(holder.is_none_or(|held| self.expired(held)), "{turn_id} is held and interrupted");
                 Out::Interrupt {
                     thread: thread_id[1..].parse().unwrap(),
@@ -382,44 +392,65 @@ impl World {
         });
     }
 
-    /// Whether the request of a log was not answered in time.
+    /// Whether the wait for the response of a subscription's request has ended.
     fn expired(&self, held: &Held) -> bool {
         !self.model.requests[held.request].waits
     }
 }
 
 impl Model {
-    fn hear(&mut self, told: Told) {
-        match told {
-            Told::Answer { request, how, turn, result } => self.answer(request, how, turn, result),
-            Told::Event { event, thread, root } => {
+    fn handle(&mut self, server_message: ServerMessage) {
+        match server_message {
+            ServerMessage::Response { request, how, turn, result } => {
+                self.handle_response(request, how, turn, result)
+            }
+            ServerMessage::Event { event, thread, root } => {
                 self.event(event, thread, root);
                 if event.kind == Kind::Completed {
-                    self.end_asks(event.turn);
+                    self.end_requests(event.turn);
                 }
             }
-            Told::Spawned { thread, parent } => self.spawned(thread, parent),
-            Told::Closed(thread) => self.closed(thread),
-            Told::IncomingRequest { id, params, turn } => self.ask((id, params, turn), turn % THREADS),
-            Told::Resolved(id) => self.resolved(id),
+            ServerMessage::Spawned { thread, parent } => self.add_child(thread, parent),
+            ServerMessage::Closed(thread) => self.close(thread),
+            ServerMessage::IncomingRequest { id, params, turn } => {
+                self.receive_request((id, params, turn), turn % THREADS)
+            }
+            ServerMessage::Resolved(id) => self.resolve(id),
         }
     }
 }
 
 impl Held {
-    fn new(log: Arc<TurnSubscription>, request: usize, stream: Option<u64>) -> Self {
+    fn new(subscription: Arc<TurnSubscription>, request: usize, stream: Option<u64>) -> Self {
         let flag = Arc::default();
-        Self { log, request, stream, seen: Vec::new(), lost: false, flag, waits: false, released: false }
+        Self {
+            subscription,
+            request,
+            stream,
+            seen: Vec::new(),
+            lost: false,
+            flag,
+            waits: false,
+            released: false,
+        }
     }
 
-    /// Compares a log with what it should be.
+    /// Compares a subscription with the model's.
     fn compare(&mut self, model: &Model, index: usize) {
-        let expected = &model.logs[index];
-        let turn = self.log.turn_id();
-        assert_eq!(turn.as_deref(), expected.turn.map(turn_id).as_deref(), "the turn of log {index}");
-        assert_eq!(self.log.created(), expected.created, "log {index}");
-        assert_eq!(Arc::strong_count(&self.log), 1 + model.holders(index), "the holders of log {index}");
-        let ending = match self.log.ended() {
+        let expected = &model.subscriptions[index];
+        let turn = self.subscription.turn_id();
+        assert_eq!(
+            turn.as_deref(),
+            expected.turn.map(turn_id).as_deref(),
+            "the turn of subscription {index}"
+        );
+        assert_eq!(self.subscription.created(), expected.created, "subscription {index}");
+        assert_eq!(
+            Arc::strong_count(&self.subscription),
+            1 + model.holders(index),
+            "the holders of subscription {index}"
+        );
+        let ending = match self.subscription.ended() {
             None => None,
             Some((digest, End::Lost(_))) => {
                 drop(digest);
@@ -437,31 +468,31 @@ impl Held {
                 Some(Ending::Completed)
             }
         };
-        assert_eq!(ending, expected.ending, "the end of log {index}");
+        assert_eq!(ending, expected.ending, "the end of subscription {index}");
         if ending.is_some() && self.stream.is_none() {
-            // The first stream has everything, however late it is opened.
-            self.stream = Some(open(&self.log));
+            // The first stream gets every event, no matter when it is opened.
+            self.stream = Some(open(&self.subscription));
         }
-        self.look();
+        self.drain_stream();
         if self.stream.is_some() {
-            assert_eq!(self.lost, ending == Some(Ending::Lost), "the loss of log {index}");
+            assert_eq!(self.lost, ending == Some(Ending::Lost), "the loss of subscription {index}");
             self.compare_events(expected, index);
         }
     }
 
-    /// Each turn's events are all there, in order; the events of different turns that come at once may change places.
-    fn compare_events(&self, expected: &crate::connection::checks::model::Log, index: usize) {
+    /// Compares the events of each turn, in order. The events of different turns in one batch can change places.
+    fn compare_events(&self, expected: &crate::connection::checks::model::Subscription, index: usize) {
         for turn in 0..TURNS {
             let of_turn = |event: &&Event| event.turn == turn;
             let wanted: Vec<u64> = expected.events.iter().filter(of_turn).map(|event| event.serial).collect();
             let of_turn = |serial: &&(u64, bool)| wanted.contains(&serial.0);
             let seen: Vec<u64> = self.seen.iter().filter(of_turn).map(|(serial, _)| *serial).collect();
-            assert_eq!(seen, wanted, "events of turn {turn} in log {index}");
+            assert_eq!(seen, wanted, "events of turn {turn} of subscription {index}");
         }
-        assert_eq!(self.seen.len(), expected.events.len(), "events of nobody in log {index}");
+        assert_eq!(self.seen.len(), expected.events.len(), "unexpected events of subscription {index}");
         for (serial, of_child) in &self.seen {
             let event = expected.events.iter().find(|event| event.serial == *serial).unwrap();
-            assert_eq!(*of_child, Some(event.turn) != expected.turn, "whose event it is");
+            assert_eq!(*of_child, Some(event.turn) != expected.turn, "the mark of a sub-agent's event");
         }
         if expected.ending == Some(Ending::Completed) {
             let last = self.seen.last().map(|(serial, _)| *serial);
@@ -469,22 +500,22 @@ impl Held {
         }
     }
 
-    /// Takes all that the stream has.
-    fn look(&mut self) {
+    /// Takes all events of the stream.
+    fn drain_stream(&mut self) {
         let Some(stream) = self.stream else { return };
         let woken = self.flag.0.swap(false, Ordering::Relaxed);
         let waker = Waker::from(self.flag.clone());
         loop {
             let mut batch = Backlog::default();
-            let polled = self.log.poll_stream(stream, &mut batch, &mut Context::from_waker(&waker));
+            let polled = self.subscription.poll_stream(stream, &mut batch, &mut Context::from_waker(&waker));
             if polled.is_pending() {
                 self.waits = true;
                 return;
             }
-            assert!(!std::mem::take(&mut self.waits) || woken, "something has come and nobody was woken");
+            assert!(!std::mem::take(&mut self.waits) || woken, "a consumer was not woken for new events");
             match polled {
                 Poll::Ready(Batch::Filled) => {
-                    self.seen.extend(batch.unmerged().map(|event| (serial(event.text), event.of_child)));
+                    self.seen.extend(batch.uncoalesced().map(|event| (serial(event.text), event.of_child)));
                 }
                 Poll::Ready(Batch::Lost(_)) => self.lost = true,
                 Poll::Ready(Batch::Ended) | Poll::Pending => return,
@@ -493,20 +524,20 @@ impl Held {
     }
 }
 
-/// Opens a stream that wants everything.
-fn open(log: &TurnSubscription) -> u64 {
-    let stream = log.open_stream();
-    log.want_children(stream);
+/// Opens a stream that includes the events of sub-agents.
+fn open(subscription: &TurnSubscription) -> u64 {
+    let stream = subscription.open_stream();
+    subscription.include_children(stream);
     stream
 }
 
 fn serial(text: &str) -> u64 {
     let text: Value = serde_json::from_str(text).unwrap();
-    // The parameters of a known kind, or a whole message.
+    // An event holds the parameters of a known kind, or a whole message.
     text.get("params").unwrap_or(&text)["n"].as_u64().unwrap()
 }
 
-/// Every event stays one.
+/// A budget under which nothing is coalesced.
 fn unlimited() -> Arc<Budget> {
     Budget::new(Limits { coalesce_above: usize::MAX, stream: usize::MAX })
 }
@@ -523,8 +554,8 @@ fn thread_of(turn: u8) -> String {
     thread_id(turn % THREADS)
 }
 
-/// The id of a request of the server: numbers, and one that is text.
-fn ask_id(id: u8) -> Value {
+/// The id of a server request: a number, or a text for one of them.
+fn request_id(id: u8) -> Value {
     if id == 3 { json!("3") } else { json!(id) }
 }
 

@@ -145,7 +145,7 @@ fn send_for(connection: &Connection, method: &str, log: &TurnSubscription, inten
 }
 
 fn start_turn(connection: &Connection, log: &Arc<TurnSubscription>) -> Pending {
-    send_for(connection, "turn/start", log, Intent::StartTurn { log: log.clone(), joins: true })
+    send_for(connection, "turn/start", log, Intent::StartTurn { subscription: log.clone(), joins: true })
 }
 
 fn start(connection: &Connection) -> (Arc<TurnSubscription>, Pending) {

@@ -93,7 +93,7 @@ async fn what_is_dropped_leaves_nothing_in_the_router() {
     peer.completed("u").await;
     settle(&connection, &mut peer).await;
     let router = format!("{:?}", connection.shared.router());
-    for empty in ["waiters: []", "pending_turns: PendingTurns([])", "turns: {}"] {
+    for empty in ["waiters: []", "pending_turns: PendingTurns([])", "by_id: {}"] {
         assert!(router.contains(empty), "{router}");
     }
 }
@@ -166,7 +166,7 @@ async fn what_was_read_before_the_end_and_is_routed_after_it_asks_nobody_and_is_
     let messages = [&*turn, &*request].map(|frame| (Incoming::scan(frame).unwrap(), frame));
     let mut effects = Vec::new();
     let mut router = connection.shared.router();
-    router.receive(messages, &mut EventBatch::default(), &mut effects);
+    router.handle_messages(messages, &mut EventBatch::default(), &mut effects);
     assert!(effects.is_empty(), "{effects:?}");
     assert!(router.holds_nothing(), "{router:?}");
 }

@@ -89,7 +89,7 @@ async fn events_of_sub_agents_come_to_the_streams_that_want_them() {
     peer.delta("c", "from below").await;
     settle(&connection, &mut peer).await;
     let (first, plain) = (log.open_stream(), log.open_stream());
-    log.want_children(first);
+    log.include_children(first);
     peer.completed("c").await;
     peer.delta("u", "mine").await;
     peer.completed("u").await;
@@ -113,7 +113,7 @@ async fn a_sub_agent_may_be_at_work_before_the_item_that_gave_it_work_has_come()
     peer.start_turn("u").await;
     pending.await.unwrap();
     let stream = log.open_stream();
-    log.want_children(stream);
+    log.include_children(stream);
     for thread in ["sub", "stranger"] {
         let turn = json!({"id": format!("{thread}'s"), "items": [], "status": "inProgress"});
         peer.send(json!({"method": "turn/started", "params": {"threadId": thread, "turn": turn}})).await;
@@ -138,7 +138,7 @@ async fn events_of_a_sub_agent_that_come_with_the_end_of_the_turn_come_before_it
     peer.start_turn("u").await;
     pending.await.unwrap();
     let stream = log.open_stream();
-    log.want_children(stream);
+    log.include_children(stream);
     let child = json!({"id": "c", "rootTurnId": "u", "items": [], "status": "inProgress"});
     peer.delta("u", "first").await;
     peer.send(json!({"method": "turn/started", "params": {"threadId": "sub", "turn": child}})).await;
@@ -211,7 +211,7 @@ async fn a_compaction_is_woken_when_its_turn_is_known_by_the_end_of_another_star
         let message = (Incoming::scan(&started).unwrap(), &*started);
         connection
             .shared
-            .route(|router, effects| router.receive([message], &mut EventBatch::default(), effects));
+            .route(|router, effects| router.handle_messages([message], &mut EventBatch::default(), effects));
         let woken = Arc::<Woken>::default();
         let waker = Waker::from(woken.clone());
         let mut wait = log.wait();
@@ -246,7 +246,7 @@ async fn staged_events_go_to_nobody_who_has_gone_and_are_given_up_when_the_clien
         settle(&connection, &mut peer).await;
         let mut batch = EventBatch::default();
         let message = (Incoming::scan(&delta).unwrap(), &*delta);
-        connection.shared.route(|router, effects| router.receive([message], &mut batch, effects));
+        connection.shared.route(|router, effects| router.handle_messages([message], &mut batch, effects));
         match closes {
             true => connection.close(),
             false => connection.release(&log, false),

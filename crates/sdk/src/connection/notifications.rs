@@ -1,0 +1,149 @@
+//! How the router handles notifications that change its state.
+//!
+//! The router delivers the batch before each change to who gets a turn's events, such as its start or its end.
+
+use std::sync::Arc;
+
+use openai_codex_protocol::NotificationKind;
+
+use crate::connection::effect::Effect;
+use crate::connection::envelope::{Relations, Route, is_active, resolved_request};
+use crate::connection::event_batch::EventBatch;
+use crate::connection::frame_queue::Event;
+use crate::connection::router::Router;
+
+impl Router {
+    #[inline(never)]
+    pub(super) fn handle_notification<'a>(
+        &mut self,
+        event: Event<'a>,
+        route: &Route<'_>,
+        batch: &mut EventBatch<'a>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let thread_id = route.thread_id.as_deref();
+        match event.kind {
+            Some(NotificationKind::ThreadStarted) => self.handle_thread_started(route),
+            Some(NotificationKind::ThreadStatusChanged) => {
+                if let Some(thread_id) = thread_id.filter(|_| !is_active(event.text)) {
+                    // The parameters are only the thread and its status.
+                    if event.text.contains("\"notLoaded\"") {
+                        effects.push(Effect::MarkUnloaded(thread_id.into()));
+                    }
+                    self.check_turns_of(thread_id, batch, effects);
+                }
+            }
+            Some(NotificationKind::ThreadClosed) => {
+                if let Some(thread_id) = thread_id {
+                    effects.push(Effect::MarkUnloaded(thread_id.into()));
+                    self.check_turns_of(thread_id, batch, effects);
+                    effects
+                        .extend(self.thread_tree.close(thread_id).into_iter().map(Effect::ReleaseHandlers));
+                }
+            }
+            Some(NotificationKind::ServerRequestResolved) => {
+                let signal = resolved_request(event.text).and_then(|id| self.server_requests.resolve(&id));
+                effects.extend(signal.map(|signal| Effect::Cancel(signal, None)));
+            }
+            Some(NotificationKind::AccountLoginCompleted) => self.logins.handle_completed(event, effects),
+            _ => {}
+        }
+        let Some(turn_id) = route.turn_id.as_deref() else { return };
+        match event.kind {
+            Some(NotificationKind::TurnStarted) => {
+                // Events that came before a turn's start are not part of the turn.
+                self.running_turns.deliver(batch);
+                self.keep_early(turn_id, event, route);
+                let new = self.handle_turn_started(turn_id, route, effects);
+                batch.push(turn_id, event);
+                // A subscription that is bound to the turn now has this event already, as an early one.
+                if let Some(thread_id) = thread_id.filter(|_| new) {
+                    self.running_turns.deliver(batch);
+                    self.bind_unnamed_turns(thread_id, effects);
+                }
+            }
+            Some(NotificationKind::TurnCompleted) => {
+                // Events of sub-agents that came before the end belong before it.
+                self.running_turns.deliver(batch);
+                self.keep_early(turn_id, event, route);
+                batch.push(turn_id, event);
+                self.running_turns.deliver(batch);
+                self.remove_turn(turn_id, effects);
+                let unanswered = self.server_requests.end_turn(turn_id).into_iter();
+                effects.extend(unanswered.map(|(request, signal)| Effect::Cancel(signal, Some(request))));
+            }
+            _ => {
+                if let Some(turn) = self.running_turns.get_mut(turn_id) {
+                    turn.handle_command(event);
+                }
+                if let Some(relations) = &route.relations {
+                    self.running_turns.deliver(batch);
+                    self.assign_receivers(turn_id, thread_id, relations);
+                }
+                self.keep_early(turn_id, event, route);
+                batch.push(turn_id, event);
+            }
+        }
+    }
+
+    fn handle_thread_started(&mut self, route: &Route<'_>) {
+        let relations = route.relations.as_ref();
+        let parent = relations.and_then(|relations| relations.parent_thread_id.as_deref());
+        if let (Some(child), Some(parent)) = (route.thread_id.as_deref(), parent) {
+            self.thread_tree.add_child(child, parent);
+        }
+    }
+
+    /// Returns whether the turn is new.
+    fn handle_turn_started(&mut self, turn_id: &str, route: &Route<'_>, effects: &mut Vec<Effect>) -> bool {
+        let thread_id = route.thread_id.as_deref();
+        if let Some(thread_id) = thread_id {
+            self.thread_tree.reopen(thread_id);
+        }
+        let now = self.next_tick();
+        let new = self.running_turns.start(turn_id, thread_id, now, effects);
+        let relations = route.relations.as_ref();
+        let named = relations.and_then(|relations| relations.root_turn_id.as_deref());
+        let root = named.map(Arc::from).or_else(|| self.thread_tree.assigned_turn(thread_id?));
+        let Some(root) = root.filter(|root: &Arc<str>| **root != *turn_id) else { return new };
+        let root_thread = self.running_turns.get(&root).and_then(|root| root.thread_id.clone());
+        if let (Some(child), Some(root_thread)) = (thread_id, root_thread) {
+            self.thread_tree.set_parent(child, &root_thread);
+        }
+        if let Some(turn) = self.running_turns.get_mut(turn_id) {
+            turn.root = Some(root);
+        }
+        new
+    }
+
+    /// Assigns the sub-agents that an item of a turn is addressed to.
+    fn assign_receivers(&mut self, turn_id: &str, sender: Option<&str>, relations: &Relations<'_>) {
+        for receiver in &relations.receivers {
+            let root = self.running_turns.get(turn_id).and_then(|turn| turn.root.clone());
+            let root = root.unwrap_or_else(|| turn_id.into());
+            self.thread_tree.assign(receiver, root.clone());
+            if let Some(sender) = sender {
+                self.thread_tree.set_parent(receiver, sender);
+            }
+            self.running_turns.assign_running(receiver, &root);
+        }
+    }
+
+    /// Keeps an event for the pending starts whose turn it may belong to.
+    fn keep_early(&mut self, turn_id: &str, event: Event<'_>, route: &Route<'_>) {
+        if self.pending_turns.is_empty() {
+            return;
+        }
+        let (known, now) = (self.running_turns.contains(turn_id), self.next_tick());
+        self.pending_turns.keep_early(turn_id, event, route.thread_id.as_deref(), known, now);
+    }
+
+    /// Requests a check of a thread's turns. The thread is idle or closed, so the ends of its turns either arrive in a
+    /// moment or were lost.
+    fn check_turns_of(&mut self, thread_id: &str, batch: &mut EventBatch<'_>, effects: &mut Vec<Effect>) {
+        // Earlier events count as activity.
+        self.running_turns.deliver(batch);
+        let turns = self.running_turns.iter().filter(|turn| turn.started && turn.is_on(thread_id));
+        effects.extend(turns.filter_map(|turn| self.watched_turn(turn)).map(Effect::CheckTurn));
+    }
+}

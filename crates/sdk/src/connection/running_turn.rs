@@ -1,0 +1,130 @@
+//! One running turn.
+
+use std::sync::Arc;
+
+use openai_codex_protocol::NotificationKind;
+use tokio::sync::watch;
+
+use crate::connection::effect::{Effect, Phase};
+use crate::connection::envelope::command_item;
+use crate::connection::event_batch::TurnEvents;
+use crate::connection::frame_queue::{Event, FrameQueue};
+use crate::connection::turn_subscription::TurnSubscription;
+
+/// How many first events of a turn without a subscription are kept. A sub-agent's first few events can arrive before the
+/// item that names it as a sub-agent.
+const MAX_UNCLAIMED_EVENTS: u64 = 16;
+
+/// A turn that has started, or that a subscription is bound to.
+#[derive(Debug)]
+pub(crate) struct RunningTurn {
+    pub(crate) id: Arc<str>,
+    pub(crate) thread_id: Option<Arc<str>>,
+    /// The tick at which the router first saw the turn.
+    pub(crate) since: u64,
+    pub(crate) subscriptions: Vec<Arc<TurnSubscription>>,
+    /// How many of its events have arrived.
+    pub(crate) event_count: u64,
+    /// Whether the response to a start has named it. The next such response joins it.
+    pub(crate) claimed: bool,
+    /// The turn that a sub-agent's turn works for.
+    pub(crate) root: Option<Arc<str>>,
+    /// Whether the server has reported its start. Before that, the server refuses to interrupt or steer it.
+    pub(crate) started: bool,
+    /// Whether the client is interrupting it. A new turn on its thread then waits, and does not join it.
+    pub(crate) being_interrupted: bool,
+    /// Sends the phase to the turn's followers.
+    phase: Option<watch::Sender<Phase>>,
+    /// The ids of its command items that have started and not completed.
+    commands: Vec<Box<str>>,
+    /// Its first events, while it has neither a subscription nor a root. Boxed, because most turns have none.
+    unclaimed: Option<Box<FrameQueue>>,
+}
+
+impl RunningTurn {
+    pub(crate) fn new(id: Arc<str>, thread_id: Option<&str>, since: u64) -> Self {
+        let thread_id = thread_id.map(Arc::from);
+        Self {
+            id,
+            thread_id,
+            since,
+            event_count: 0,
+            subscriptions: Vec::new(),
+            claimed: false,
+            root: None,
+            started: false,
+            being_interrupted: false,
+            phase: None,
+            commands: Vec::new(),
+            unclaimed: None,
+        }
+    }
+
+    pub(crate) fn is_on(&self, thread_id: &str) -> bool {
+        self.thread_id.as_deref() == Some(thread_id)
+    }
+
+    /// Whether its events go to a subscription of its own, or to its root's.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.root.is_some() || !self.subscriptions.is_empty()
+    }
+
+    /// Counts events of a turn without a subscription, and keeps the first ones.
+    pub(crate) fn keep_unclaimed(&mut self, events: TurnEvents<'_, '_>) {
+        for event in events {
+            self.event_count += 1;
+            if !self.claimed && self.event_count <= MAX_UNCLAIMED_EVENTS {
+                self.unclaimed.get_or_insert_default().push(event);
+            }
+        }
+    }
+
+    pub(crate) fn take_unclaimed(&mut self) -> Option<Box<FrameQueue>> {
+        self.unclaimed.take()
+    }
+
+    pub(crate) fn remove_subscription(&mut self, subscription: &Arc<TurnSubscription>) {
+        self.subscriptions.retain(|held| !Arc::ptr_eq(held, subscription));
+    }
+
+    /// Notes a command that starts or completes.
+    pub(crate) fn handle_command(&mut self, event: Event<'_>) {
+        let starts = match event.kind {
+            Some(NotificationKind::ItemStarted) => true,
+            Some(NotificationKind::ItemCompleted) if !self.commands.is_empty() => false,
+            _ => return,
+        };
+        let Some(item_id) = command_item(event.text) else { return };
+        if starts {
+            self.commands.push(item_id);
+        } else {
+            self.commands.retain(|running| *running != item_id);
+        }
+    }
+
+    pub(crate) fn has_commands(&self) -> bool {
+        !self.commands.is_empty()
+    }
+
+    /// Gives a receiver of the turn's phase.
+    pub(crate) fn follow(&mut self) -> watch::Receiver<Phase> {
+        let phase = if self.started { Phase::Running } else { Phase::Starting };
+        self.phase.get_or_insert_with(|| watch::Sender::new(phase)).subscribe()
+    }
+
+    /// Notes that the server runs the turn.
+    pub(crate) fn start(&mut self) -> Option<Effect> {
+        self.started = true;
+        self.phase.clone().map(Effect::ReportRunning)
+    }
+
+    /// Notes that the turn is over, with its commands that still run.
+    pub(crate) fn finish(&mut self) -> Option<Effect> {
+        self.phase.take().map(|phase| Effect::ReportOver(phase, self.commands.as_slice().into()))
+    }
+
+    /// Notes that the connection has ended.
+    pub(crate) fn abort(&mut self) -> Option<Effect> {
+        self.phase.take().map(|phase| Effect::ReportOver(phase, Arc::default()))
+    }
+}

@@ -1,0 +1,190 @@
+//! The table of running turns. It delivers events to their subscriptions.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::connection::effect::Effect;
+use crate::connection::event_batch::{EventBatch, TurnEvents};
+use crate::connection::frame_queue::FrameQueue;
+use crate::connection::running_turn::RunningTurn;
+use crate::connection::turn_subscription::TurnSubscription;
+use crate::error::Error;
+
+/// How many lost turns are remembered. A response to a start that names one of them has joined it.
+const MAX_LOST_TURNS: usize = 64;
+
+#[derive(Debug, Default)]
+pub(crate) struct RunningTurns {
+    /// Boxed, so that a table of many turns is small.
+    by_id: HashMap<Arc<str>, Box<RunningTurn>, foldhash::fast::RandomState>,
+    /// The latest turns whose ends were lost. The server may still run them.
+    lost: VecDeque<Arc<str>>,
+    /// Consumers to wake.
+    wakers: Vec<Waker>,
+    /// Subscriptions of turns that have exceeded their budget.
+    over_budget: Vec<Arc<TurnSubscription>>,
+}
+
+impl RunningTurns {
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(crate) fn contains(&self, turn_id: &str) -> bool {
+        self.by_id.contains_key(turn_id)
+    }
+
+    pub(crate) fn get(&self, turn_id: &str) -> Option<&RunningTurn> {
+        self.by_id.get(turn_id).map(|turn| &**turn)
+    }
+
+    pub(crate) fn get_mut(&mut self, turn_id: &str) -> Option<&mut RunningTurn> {
+        self.by_id.get_mut(turn_id).map(|turn| &mut **turn)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &RunningTurn> {
+        self.by_id.values().map(|turn| &**turn)
+    }
+
+    /// Delivers the events of a batch to their subscriptions. Events of sub-agents' turns also go to the root's.
+    pub(crate) fn deliver(&mut self, batch: &mut EventBatch<'_>) {
+        for (turn_id, events) in batch.by_turn() {
+            let Some(turn) = self.by_id.get_mut(turn_id) else { continue };
+            if !turn.is_wanted() {
+                turn.keep_unclaimed(events);
+                continue;
+            }
+            turn.event_count += events.len() as u64;
+            for subscription in &turn.subscriptions {
+                if subscription.append(events.clone(), &mut self.wakers) {
+                    self.over_budget.push(subscription.clone());
+                }
+            }
+            if let Some(root) = turn.root.clone() {
+                self.deliver_to_root(&root, events);
+            }
+        }
+        batch.clear();
+    }
+
+    /// Delivers events of a sub-agent's turn to the subscriptions of its root.
+    fn deliver_to_root(&mut self, root: &str, events: TurnEvents<'_, '_>) {
+        let Some(root) = self.by_id.get_mut(root) else { return };
+        // A turn that waits for its sub-agents is as active as they are.
+        root.event_count += events.len() as u64;
+        let subscriptions = root.subscriptions.iter();
+        subscriptions.for_each(|subscription| subscription.append_of_child(events.clone(), &mut self.wakers));
+    }
+
+    /// Binds a subscription to its turn and gives it the turn's early events. Returns whether the subscription's request
+    /// created the turn. `since` is the tick at which the request was registered.
+    pub(crate) fn bind(
+        &mut self,
+        subscription: &Arc<TurnSubscription>,
+        turn_id: &Arc<str>,
+        since: u64,
+        early: Option<FrameQueue>,
+    ) -> bool {
+        let running = self.by_id.get(turn_id);
+        let created =
+            running.is_none_or(|turn| turn.since > since && !turn.claimed) && !self.lost.contains(turn_id);
+        subscription.bind(turn_id.clone(), created, &mut self.wakers);
+        if let Some(events) = early
+            && subscription.append(EventBatch::of_queue(&events).of_one(), &mut self.wakers)
+        {
+            self.over_budget.push(subscription.clone());
+        }
+        created
+    }
+
+    /// The turn that the response to a start has named. It may not have been reported yet.
+    pub(crate) fn claim(&mut self, turn_id: Arc<str>, thread_id: &str, now: u64) -> &mut RunningTurn {
+        let turn = self
+            .by_id
+            .entry(turn_id.clone())
+            .or_insert_with(|| RunningTurn::new(turn_id, Some(thread_id), now).into());
+        turn.claimed = true;
+        turn.take_unclaimed();
+        turn
+    }
+
+    /// Notes that the server has started a turn, and adds it if it is new. Returns whether it is.
+    pub(crate) fn start(
+        &mut self,
+        turn_id: &str,
+        thread_id: Option<&str>,
+        now: u64,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let new = !self.by_id.contains_key(turn_id);
+        if new {
+            let id: Arc<str> = turn_id.into();
+            self.by_id.insert(id.clone(), RunningTurn::new(id, thread_id, now).into());
+        }
+        effects.extend(self.get_mut(turn_id).and_then(RunningTurn::start));
+        new
+    }
+
+    /// Assigns the running turn of a sub-agent's thread to its root. The turn can start before the item arrives that gives
+    /// the sub-agent its work.
+    pub(crate) fn assign_running(&mut self, thread_id: &str, root: &Arc<str>) {
+        let mut turns = self.by_id.values_mut();
+        let Some(turn) = turns.find(|turn| {
+            let unassigned = !turn.claimed && !turn.is_wanted();
+            unassigned && turn.id != *root && turn.is_on(thread_id)
+        }) else {
+            return;
+        };
+        turn.root = Some(root.clone());
+        if let Some(events) = turn.take_unclaimed() {
+            self.deliver_to_root(root, EventBatch::of_queue(&events).of_one());
+        }
+    }
+
+    /// Removes a turn that is over.
+    pub(crate) fn remove(&mut self, turn_id: &str, effects: &mut Vec<Effect>) -> Option<Box<RunningTurn>> {
+        let mut turn = self.by_id.remove(turn_id)?;
+        effects.extend(turn.finish());
+        Some(turn)
+    }
+
+    /// Ends the subscriptions of a removed turn whose end was lost.
+    pub(crate) fn lose(&mut self, turn: &RunningTurn, error: &Error) {
+        turn.subscriptions.iter().for_each(|subscription| subscription.fail(error, &mut self.wakers));
+        if self.lost.len() == MAX_LOST_TURNS {
+            self.lost.pop_front();
+        }
+        self.lost.push_back(turn.id.clone());
+    }
+
+    /// Ends one subscription with an error.
+    pub(crate) fn fail_subscription(&mut self, subscription: &TurnSubscription, error: &Error) {
+        subscription.fail(error, &mut self.wakers);
+    }
+
+    /// Ends all turns with an error.
+    pub(crate) fn fail(&mut self, error: &Error, effects: &mut Vec<Effect>) {
+        for mut turn in self.by_id.drain().map(|(_, turn)| turn) {
+            effects.extend(turn.abort());
+            for subscription in &turn.subscriptions {
+                let error = error.clone().with_thread(Some(&subscription.thread_id));
+                subscription.fail(&error, &mut self.wakers);
+            }
+        }
+    }
+
+    /// Moves the pending wakes, and the turns over budget, to the effects.
+    pub(crate) fn flush(&mut self, effects: &mut Vec<Effect>) {
+        if !self.wakers.is_empty() {
+            effects.push(Effect::Wake(std::mem::take(&mut self.wakers)));
+        }
+        effects.extend(self.over_budget.drain(..).map(Effect::StopOverBudget));
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn holds_nothing(&self) -> bool {
+        let Self { by_id, wakers, over_budget, .. } = self;
+        by_id.is_empty() && wakers.is_empty() && over_budget.is_empty()
+    }
+}

@@ -1,4 +1,4 @@
-//! Why a connection has ended, as an error says it.
+//! The error that says why a connection has ended.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,8 +14,8 @@ use crate::io::shared::Shared;
 use crate::process::reap;
 use crate::process::stderr::StderrTail;
 
-/// How long a lost connection waits for what explains it: the exit status and the last of the log.
-pub(crate) const EXPLANATION: Duration = Duration::from_millis(500);
+/// How long a lost connection waits for its explanation: the exit status and the end of standard error.
+pub(crate) const EXPLANATION_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The process behind a transport.
 pub(crate) struct Process {
@@ -25,16 +25,16 @@ pub(crate) struct Process {
     pub(crate) close_timeout: Duration,
 }
 
-/// Why reading or writing ended.
+/// Why reading or writing has ended.
 pub(crate) enum CloseReason {
     OutputClosed,
     ReadFailed(io::Error),
     WriteFailed(io::Error),
-    /// Before `initialize` was answered, a line that no Codex runtime writes.
+    /// Before the response to `initialize`, the server wrote a line that no Codex runtime writes.
     NotCodex(String),
 }
 
-/// Puts together what is known of a lost connection.
+/// Builds the error of a lost connection.
 pub(crate) async fn explain(
     shared: &Shared,
     why: &CloseReason,
@@ -49,13 +49,13 @@ pub(crate) async fn explain(
         CloseReason::NotCodex(line) => format!("does not speak the app-server protocol: it wrote {line:?}"),
     };
     let Some(process) = process else {
-        let words = shared.preamble.words();
-        return Error::new(lost_kind(shared), format!("the server {what}{words}"));
+        let preamble = shared.preamble.quote();
+        return Error::new(lost_kind(shared), format!("the server {what}{preamble}"));
     };
     let program = process.program.display();
     let mut message = match why {
         CloseReason::NotCodex(_) => format!("the program {program} {what}"),
-        _ => match timeout(EXPLANATION, process.child.wait()).await {
+        _ => match timeout(EXPLANATION_TIMEOUT, process.child.wait()).await {
             Ok(Ok(status)) => format!("the runtime {program} has ended ({status})"),
             Ok(Err(error)) if reap::is_reaped_elsewhere(&error) => {
                 format!("the runtime {program} has ended (this program has taken its exit status elsewhere)")
@@ -64,22 +64,23 @@ pub(crate) async fn explain(
         },
     };
     if let Some(logging) = logging {
-        // A grandchild can hold the pipe open; what has come by then has to do.
-        let _ = timeout(EXPLANATION, logging).await;
+        // A grandchild can hold the pipe open, so the wait has a timeout.
+        let _ = timeout(EXPLANATION_TIMEOUT, logging).await;
     }
     let contended = !shared.greeted.load(Ordering::Acquire) && tail.tells_of_contended_home();
     if contended {
         message.push_str(
-            " before it answered `initialize`, since it could not make its databases: another runtime was making them at the \
-             same moment, or the folder cannot be written; try again, and if that does not help, check the folder",
+            " before it responded to `initialize`, because it could not create its databases: another runtime was creating \
+             them at the same time, or the folder is not writable. Try again; if that does not help, check the folder's \
+             permissions",
         );
     } else if !shared.greeted.load(Ordering::Acquire) {
         message.push_str(
-            " before it answered `initialize`; check that it is a Codex runtime and that its arguments and \
+            " before it responded to `initialize`; check that it is a Codex runtime and that its arguments and \
              configuration are right",
         );
     }
-    message.push_str(&shared.preamble.words());
+    message.push_str(&shared.preamble.quote());
     let quote = tail.quote();
     let quote = shared.secrets.redact_text(&quote).unwrap_or(quote);
     if !quote.is_empty() {

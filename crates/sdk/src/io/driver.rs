@@ -1,7 +1,6 @@
-//! Runs a connection over a transport: the reader, the writer, the clock, and the end of it all.
+//! Runs a connection over a transport: the reader, the writer, the clock, and the end of the connection.
 //!
-//! The tasks run on the client's I/O thread. None of them ever waits for user code: the reader appends to queues and
-//! moves on.
+//! The tasks run on the client's I/O thread. None of them waits for the program's code: the reader only appends to queues.
 
 use std::future::poll_fn;
 use std::io;
@@ -24,7 +23,7 @@ use crate::connection::redactor::Redactor;
 use crate::connection::router::Router;
 use crate::error::{Error, ErrorKind};
 use crate::io::connection::Connection;
-use crate::io::diagnosis::{CloseReason, EXPLANATION, Process, explain};
+use crate::io::diagnosis::{CloseReason, EXPLANATION_TIMEOUT, Process, explain};
 use crate::io::preamble::Preamble;
 use crate::io::shared::{ConnectionContext, Ended, Shared};
 use crate::io::timers;
@@ -36,14 +35,14 @@ use crate::process::stderr::StderrTail;
 use crate::transport::frames::{FrameReader, FrameWriter, ReadState, Transport};
 use crate::wire_log::Recorder;
 
-/// How long a closing connection may take to write what was already queued.
-const FLUSH: Duration = Duration::from_millis(500);
-/// At most how many reads are taken in at once.
+/// How long a closing connection may take to write the frames in its queue.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+/// The largest number of reads in a batch.
 const MAX_READS_PER_BATCH: usize = 32;
-/// From how many bytes of memory on nothing more is taken in.
+/// A batch of this size takes no further read.
 const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
 
-/// The I/O side of a connection, to be run.
+/// The I/O side of a connection. It does nothing until it runs.
 pub(crate) struct Driver {
     shared: Arc<Shared>,
     outbox: mpsc::UnboundedReceiver<Outgoing>,
@@ -54,7 +53,7 @@ pub(crate) struct Driver {
     wire_log: Option<Arc<Recorder>>,
 }
 
-/// Makes both sides of a connection.
+/// Creates both sides of a connection.
 pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
     let ConnectionContext {
         hub,
@@ -67,7 +66,7 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
         wire_log,
         on_loss,
     } = context;
-    // A client that starts again has not ended its observers, unless it was closed.
+    // A restarting client keeps its observers, unless it was closed.
     if on_loss != OnLoss::RestartAgain {
         hub.reopen();
     }
@@ -117,7 +116,7 @@ impl Driver {
             None => transport,
         };
         let tail = Arc::new(StderrTail::default());
-        let logging = process.as_mut().and_then(|process| process.child.stderr.take()).map(|stream| {
+        let draining = process.as_mut().and_then(|process| process.child.stderr.take()).map(|stream| {
             let tail = tail.clone();
             task(async move { tail.drain(stream).await })
         });
@@ -131,7 +130,7 @@ impl Driver {
             )
         });
         let watching = task(watchdog::run(shared.clone(), silence));
-        let beginning = task(begin(queued_jobs));
+        let spawning = task(spawn_jobs(queued_jobs));
         let (read_until, written_until) = (Output::default(), Output::default());
         let (reader, writer) = transport.into_halves();
         let reader = read(shared.clone(), reader);
@@ -144,43 +143,43 @@ impl Driver {
             let written_until = written_until.clone();
             async move { written_until.set(writer.await) }
         });
-        // CloseReason the reader has ended; a panic of its own is a failure to read.
-        let reason = |ended: Result<(), JoinError>| match ended {
+        // A panic of the reader counts as a failure to read.
+        let reader_reason = |ended: Result<(), JoinError>| match ended {
             Ok(()) => read_until.take().unwrap_or(CloseReason::OutputClosed),
             Err(error) => CloseReason::ReadFailed(io::Error::other(error)),
         };
 
-        // What the server wrote before it stopped listening, or before it ended, still counts.
-        let why = tokio::select! {
-            ended = &mut reading => Some(reason(ended)),
+        // Messages that the server wrote before it ended, or stopped reading, still count.
+        let reason = tokio::select! {
+            ended = &mut reading => Some(reader_reason(ended)),
             ended = &mut writing => match (ended, written_until.take().flatten()) {
                 (Ok(()), None) => None,
-                (Ok(()), Some(why)) => Some(timeout(EXPLANATION, &mut reading).await.map_or(why, reason)),
+                (Ok(()), Some(reason)) => Some(timeout(EXPLANATION_TIMEOUT, &mut reading).await.map_or(reason, reader_reason)),
                 (Err(error), _) => Some(CloseReason::WriteFailed(io::Error::other(error))),
             },
             () = exited(&mut process) => {
-                Some(timeout(EXPLANATION, &mut reading).await.map_or(CloseReason::OutputClosed, reason))
+                Some(timeout(EXPLANATION_TIMEOUT, &mut reading).await.map_or(CloseReason::OutputClosed, reader_reason))
             }
-            () = requested(&mut closing) => None,
+            () = close_requested(&mut closing) => None,
         };
-        match why {
-            Some(why) => {
-                // Closes the server's input, which is what makes it exit.
+        match reason {
+            Some(reason) => {
+                // This closes the server's input, so that the server exits.
                 stop(writing).await;
-                // Before anyone is told, so that whoever has the error finds the line. A failure that is there
-                // already is the close that was asked for, and the server ended because of it.
+                // Recorded before any caller gets the error, so that the caller finds the line in the log. A failure that is set
+                // already is a close by the client, which has ended the server.
                 if let Some(log) = &wire_log
                     && shared.router().failure().is_none()
                 {
                     log.record_end();
                 }
-                let error = explain(&shared, &why, process.as_mut(), logging, &tail).await;
+                let error = explain(&shared, &reason, process.as_mut(), draining, &tail).await;
                 shared.fail(&error);
             }
             None => {
-                // Everybody has been told; the queue may still hold an interrupt.
+                // Every waiting call has its error. The queue may still hold an interrupt.
                 if !writing.is_finished() {
-                    let _ = timeout(FLUSH, &mut writing).await;
+                    let _ = timeout(FLUSH_TIMEOUT, &mut writing).await;
                 }
                 stop(writing).await;
             }
@@ -194,26 +193,26 @@ impl Driver {
         stop(reading).await;
         stop(ticking).await;
         stop(watching).await;
-        stop(beginning).await;
+        stop(spawning).await;
         shared.ended.send_replace(Some(Ended { reaped }));
     }
 }
 
-/// Ends all waits when the driver ends, however it ends: nothing may hang on a driver that is gone.
+/// Ends all waits when the driver ends for any reason, so that no call hangs.
 struct FailOnDrop(Arc<Shared>);
 
 impl Drop for FailOnDrop {
     fn drop(&mut self) {
         self.0.fail(&Error::new(ErrorKind::TransportClosed, "the connection's driver has ended"));
         self.0.ended.send_if_modified(|ended| {
-            let unsaid = ended.is_none();
+            let unreported = ended.is_none();
             ended.get_or_insert(Ended { reaped: false });
-            unsaid
+            unreported
         });
     }
 }
 
-/// Waits until the process has exited. Something that it left may still hold its output open.
+/// Waits until the process has exited. A process that it left behind can still hold its output open.
 async fn exited(process: &mut Option<Process>) {
     match process {
         Some(process) => drop(process.child.wait().await),
@@ -221,22 +220,22 @@ async fn exited(process: &mut Option<Process>) {
     }
 }
 
-/// Waits until the close of the connection is asked for.
-async fn requested(closing: &mut watch::Receiver<bool>) {
+/// Waits until the client closes the connection.
+async fn close_requested(closing: &mut watch::Receiver<bool>) {
     until(closing, |closing| *closing).await;
 }
 
-/// Ends a task, if it has not ended, and waits until what it held is gone.
+/// Ends a task, and waits until the task has dropped everything.
 async fn stop(task: JoinHandle<()>) {
-    // A task that was waited for already must not be polled again.
+    // A task that has completed must not be polled again.
     if !task.is_finished() {
         task.abort();
         let _ = task.await;
     }
 }
 
-/// Begins jobs until the connection ends.
-async fn begin(mut jobs: mpsc::UnboundedReceiver<Job>) {
+/// Spawns jobs until the connection ends.
+async fn spawn_jobs(mut jobs: mpsc::UnboundedReceiver<Job>) {
     while let Some(job) = jobs.recv().await {
         tokio::spawn(job);
     }
@@ -246,20 +245,20 @@ async fn read(shared: Arc<Shared>, mut reader: Box<dyn FrameReader>) -> CloseRea
     let mut frames = Vec::new();
     loop {
         frames.clear();
-        let ended = take_in(&mut *reader, &mut frames).await;
-        if let Err(why) = shared.receive(&frames).and(ended) {
-            return why;
+        let ended = read_batch(&mut *reader, &mut frames).await;
+        if let Err(reason) = shared.handle_frames(&frames).and(ended) {
+            return reason;
         }
     }
 }
 
-/// Waits for something to read, and takes in what is there: with many turns each gets several events of it.
-async fn take_in(reader: &mut dyn FrameReader, frames: &mut Vec<Bytes>) -> Result<(), CloseReason> {
+/// Waits for something to read, and reads all that is there. With many turns, each then gets several events per batch.
+async fn read_batch(reader: &mut dyn FrameReader, frames: &mut Vec<Bytes>) -> Result<(), CloseReason> {
     let (mut read, mut taken) = (Vec::new(), 0);
     for reads in 0..MAX_READS_PER_BATCH {
-        // Empty at each read: programs can bring readers of their own, which may count on it.
+        // Each read gets an empty vector. A program's own transport can rely on that.
         let reading = reader.read(&mut read);
-        let more = if reads == 0 { Some(reading.await) } else { at_once(reading).await };
+        let more = if reads == 0 { Some(reading.await) } else { poll_once(reading).await };
         taken += read.iter().map(|frame| frame.len() + size_of::<Bytes>()).sum::<usize>();
         frames.append(&mut read);
         match more {
@@ -272,8 +271,8 @@ async fn take_in(reader: &mut dyn FrameReader, frames: &mut Vec<Bytes>) -> Resul
     Ok(())
 }
 
-/// What a future gives if it need not wait. Later looks at the same thing have the task woken.
-async fn at_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+/// Polls a future once. A future that is pending wakes the task when the same source is polled again.
+async fn poll_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
     poll_fn(|context| match Pin::new(&mut future).poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => Poll::Ready(None),
@@ -287,14 +286,14 @@ async fn write(
     mut writer: Box<dyn FrameWriter>,
     mut closing: watch::Receiver<bool>,
 ) -> Option<CloseReason> {
-    const AT_ONCE: usize = 64;
+    const MAX_FRAMES_PER_WRITE: usize = 64;
     let mut queued = Vec::new();
     let mut frames = Vec::new();
     loop {
         tokio::select! {
             biased;
-            _ = outbox.recv_many(&mut queued, AT_ONCE) => {}
-            () = requested(&mut closing) => return None,
+            _ = outbox.recv_many(&mut queued, MAX_FRAMES_PER_WRITE) => {}
+            () = close_requested(&mut closing) => return None,
         }
         frames.clear();
         for Outgoing { id, frame } in queued.drain(..) {
@@ -318,7 +317,7 @@ mod tests {
     use super::*;
     use crate::transport::frames::BoxFuture;
 
-    /// Gives so many frames of a size at each read, in a vector of its own, without ever waiting.
+    /// Returns a number of frames of one size at each read, in a new vector, without waiting.
     struct Ready {
         frames: usize,
         size: usize,
@@ -334,7 +333,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_there_is_taken_in_up_to_a_number_of_reads_and_an_amount() {
+    async fn a_batch_has_a_largest_number_of_reads_and_bytes() {
         for (frames, size, reads) in [
             (3, 10, MAX_READS_PER_BATCH),
             (1, MAX_BATCH_BYTES, 1),
@@ -343,7 +342,7 @@ mod tests {
         ] {
             let mut reader = Ready { frames, size, reads: 0 };
             let mut taken = Vec::new();
-            assert!(take_in(&mut reader, &mut taken).await.is_ok());
+            assert!(read_batch(&mut reader, &mut taken).await.is_ok());
             assert_eq!((reader.reads, taken.len()), (reads, reads * frames));
         }
     }

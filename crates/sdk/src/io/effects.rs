@@ -1,4 +1,4 @@
-//! Carries out what the state of the connection asks for.
+//! Carries out the effects that the router returns.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -13,7 +13,7 @@ use crate::io::shared::Shared;
 use crate::io::{limits, respond, watchdog};
 
 impl Shared {
-    /// Lets the router decide something and does what it decided, when it is no longer locked.
+    /// Calls the router, and carries out the effects after releasing its lock.
     pub(crate) fn route<T>(self: &Arc<Self>, decide: impl FnOnce(&mut Router, &mut Vec<Effect>) -> T) -> T {
         let mut effects = Vec::new();
         let decided = decide(&mut self.router(), &mut effects);
@@ -24,44 +24,48 @@ impl Shared {
     pub(crate) fn apply(self: &Arc<Self>, effects: &mut Vec<Effect>) {
         for effect in effects.drain(..) {
             match effect {
-                Effect::Resolve(waiter, answer) => {
-                    // The receiver may just have gone; then nobody is left to be told.
-                    let _ = waiter.reply.send(answer);
-                    drop_one_on_own_thread(waiter.handlers);
+                Effect::Resolve(waiter, response) => {
+                    // The send fails if the caller has cancelled its wait.
+                    let _ = waiter.reply.send(response);
+                    drop_handlers_on_own_thread(waiter.handlers);
                 }
                 Effect::Wake(wakers) => wakers.into_iter().for_each(Waker::wake),
                 Effect::EndLogin(ending, end) => drop(ending.send_replace(Some(end))),
-                Effect::Dispatch(ask) => respond::begin(self, ask),
+                Effect::Dispatch(request) => respond::begin(self, request),
                 Effect::Resend(frame) => self.send(None, frame),
-                Effect::Cancel(signal, untold) => {
+                Effect::Cancel(signal, unanswered) => {
                     signal.fire();
-                    if let Some(ask) = untold {
-                        self.send(None, respond::error_frame(&ask.id, "the turn has ended"));
+                    if let Some(request) = unanswered {
+                        self.send(None, respond::error_frame(&request.id, "the turn has ended"));
                     }
                 }
-                Effect::BindHandlers(thread_id, layer) => {
-                    drop_one_on_own_thread(self.handlers.bind(&thread_id, layer))
+                Effect::BindHandlers(thread_id, handlers) => {
+                    drop_handlers_on_own_thread(self.handlers.bind(&thread_id, handlers))
                 }
                 Effect::MarkUnloaded(thread_id) => self.unloaded.unloaded(&thread_id),
                 Effect::ReleaseHandlers(thread_id) => {
-                    drop_one_on_own_thread(self.handlers.release(&thread_id))
+                    drop_handlers_on_own_thread(self.handlers.release(&thread_id))
                 }
                 Effect::Interrupt { thread_id, turn_id, end_commands } => {
                     self.interrupt(Interruption::new(thread_id, turn_id, end_commands));
                 }
-                Effect::EnforceTimeLimits(log) => self.begin(Box::pin(limits::watch(self.clone(), log))),
-                Effect::StopOverBudget(log) => {
-                    let error = log.budget_error();
-                    self.begin(Box::pin(limits::stop(self.clone(), log, error)));
+                Effect::EnforceTimeLimits(subscription) => {
+                    self.begin(Box::pin(limits::watch(self.clone(), subscription)))
                 }
-                Effect::CheckTurn(turn) => self.begin(Box::pin(watchdog::check_suspect(self.clone(), turn))),
+                Effect::StopOverBudget(subscription) => {
+                    let error = subscription.budget_error();
+                    self.begin(Box::pin(limits::stop(self.clone(), subscription, error)));
+                }
+                Effect::CheckTurn(turn) => {
+                    self.begin(Box::pin(watchdog::check_turn_of_idle_thread(self.clone(), turn)))
+                }
                 Effect::ReportRunning(phase) => drop(phase.send_replace(Phase::Running)),
                 Effect::ReportOver(phase, commands) => drop(phase.send_replace(Phase::Over(commands))),
             }
         }
     }
 
-    /// Has the I/O thread begin a job. One that has gone means an ended connection, and with it every turn.
+    /// Spawns a job on the I/O thread. The send fails if the connection has ended, and every turn with it.
     pub(crate) fn begin(&self, job: Job) {
         let _ = self.jobs.send(job);
     }
@@ -71,8 +75,8 @@ impl Shared {
     }
 }
 
-fn drop_one_on_own_thread(layer: Option<HandlerSet>) {
-    if let Some(layer) = layer {
-        drop_on_own_thread(vec![layer]);
+fn drop_handlers_on_own_thread(handlers: Option<HandlerSet>) {
+    if let Some(handlers) = handlers {
+        drop_on_own_thread(vec![handlers]);
     }
 }

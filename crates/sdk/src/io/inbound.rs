@@ -1,4 +1,4 @@
-//! What was read, on its way to the state of the connection and to observers.
+//! Routes what was read to the router and to observers.
 
 use std::str::from_utf8;
 use std::sync::Arc;
@@ -15,35 +15,35 @@ use crate::io::preamble::excerpt;
 use crate::io::shared::Shared;
 use crate::trace;
 
-/// How many messages are routed at once. Callers then have a chance to get at the router.
+/// How many messages are routed under one lock. Between chunks, callers can lock the router.
 const ROUTE_CHUNK: usize = 256;
 
 impl Shared {
-    /// Takes in what was read at once, and then does what it led to. An error ends the connection.
-    pub(crate) fn receive(self: &Arc<Self>, frames: &[Bytes]) -> Result<(), CloseReason> {
-        // It is read all the same, so that the server is not held up by a full pipe.
+    /// Handles a batch of frames and carries out the effects. An error ends the connection.
+    pub(crate) fn handle_frames(self: &Arc<Self>, frames: &[Bytes]) -> Result<(), CloseReason> {
+        // The reader goes on and drops the frames, so that a full pipe does not block the server.
         if self.over.load(Ordering::Acquire) {
             return Ok(());
         }
-        let clean = self.secrets.redact(frames);
-        let frames = clean.as_deref().unwrap_or(frames);
-        // There is no wait between routing and delivering: what else runs on this thread, the clock, the writer and the
-        // watchdog, never meets the router with events staged. Other threads may: a release wants none of the events, a
-        // new request is answered in a later batch, and a close gives up what is staged.
+        let redacted = self.secrets.redact(frames);
+        let frames = redacted.as_deref().unwrap_or(frames);
+        // Nothing waits between routing and delivering. So no other task of this thread, such as the clock, the writer or the
+        // watchdog, finds undelivered events. Other threads can: a release wants none of the events, the response to a new
+        // request comes in a later batch, and a close drops the batch.
         let turns = self.router().turn_count().min(frames.len());
         let mut batch = EventBatch::with_capacity(frames.len(), turns);
-        let read = frames.chunks(ROUTE_CHUNK).try_for_each(|frames| self.take(frames, &mut batch));
+        let read = frames.chunks(ROUTE_CHUNK).try_for_each(|frames| self.handle_chunk(frames, &mut batch));
         self.route(|router, effects| router.deliver(&mut batch, effects));
         read
     }
 
-    /// Takes in some of what was read.
-    fn take<'a>(
+    /// Handles one chunk of frames.
+    fn handle_chunk<'a>(
         self: &Arc<Self>,
         frames: &'a [Bytes],
         batch: &mut EventBatch<'a>,
     ) -> Result<(), CloseReason> {
-        // Reading needs no lock: callers never wait for a long line to be scanned.
+        // Scanning needs no lock, so callers do not wait while a long line is scanned.
         let mut messages = Vec::with_capacity(frames.len());
         let mut seen = Vec::new();
         let read = frames.iter().try_for_each(|frame| {
@@ -52,7 +52,7 @@ impl Shared {
         });
         let mut effects = Vec::new();
         self.router().handle_messages(messages, batch, &mut effects);
-        // Only now: whoever sees that a turn has ended may start the next.
+        // After routing, because an observer that sees the end of a turn may start the next one.
         for (thread_id, observed) in &seen {
             self.hub.publish(thread_id.as_deref(), observed);
         }
@@ -60,7 +60,7 @@ impl Shared {
         read
     }
 
-    /// A frame as the router takes it, if it is a message at all.
+    /// Scans a frame for the router. None if it is not a message.
     fn scan<'a>(
         &self,
         frame: &'a [u8],
@@ -75,7 +75,7 @@ impl Shared {
             {
                 Err(CloseReason::NotCodex(excerpt(frame)))
             }
-            // A wrapper may say something first. What is JSON comes from a program that speaks another protocol.
+            // A wrapper can write something first. JSON that is not a message comes from another protocol.
             Err(_) if !greeted && (is_json(frame) || !self.preamble.skip(frame)) => {
                 Err(CloseReason::NotCodex(excerpt(frame)))
             }

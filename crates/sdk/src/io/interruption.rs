@@ -1,8 +1,8 @@
-//! Interrupts turns, and looks whether they end.
+//! Interrupts turns and checks that they end.
 //!
-//! The runtime refuses to interrupt a turn that it has not begun, and leaves a request to interrupt one that has just
-//! ended without an answer. So an interrupt is held until the turn runs, is tried again when the server says that no
-//! turn is active, and ends with the turn. If the turn goes on all the same, observers get an event.
+//! The runtime refuses to interrupt a turn that it has not begun. It does not respond to an interrupt of a turn that has just
+//! ended. So the client holds an interrupt until the turn runs, tries again when the server says that no turn is active, and
+//! stops when the turn ends. If the turn does not end, observers get an event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,25 +24,25 @@ use crate::io::observers::Observed;
 use crate::io::request::ClientCall;
 use crate::io::shared::Shared;
 
-/// How long an interrupt is held for a turn that has not begun, before each attempt.
-const HOLD: Duration = Duration::from_millis(500);
-/// How long the server may refuse an interrupt because no turn is active: the MCP servers of a turn start before it begins.
+/// How long an interrupt waits for its turn to begin, before each attempt.
+const START_WAIT: Duration = Duration::from_millis(500);
+/// How long the server may refuse an interrupt because no turn is active. A turn begins only after its MCP servers have started.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// How long the end of a turn may take after the server has accepted the interrupt.
+/// How long a turn may take to end after the server has accepted the interrupt.
 const END_LIMIT: Duration = Duration::from_secs(30);
 
-/// A turn to be interrupted.
+/// A turn to interrupt.
 #[derive(Debug)]
 pub(crate) struct Interruption {
     thread_id: Arc<str>,
     turn_id: Arc<str>,
-    /// Whether the commands of the turn that still run are ended too.
+    /// Whether to end the turn's running commands too.
     end_commands: bool,
-    /// Whether the end of the turn was lost, so that it is not known whether it runs.
+    /// Whether the end of the turn was lost, so that the client does not know whether it runs.
     is_lost: bool,
-    /// Who is told when the interrupt has taken effect, or has failed.
+    /// Gets the outcome: the interrupt has taken effect, or it has failed.
     outcome: Option<oneshot::Sender<Result<(), Error>>>,
 }
 
@@ -51,12 +51,12 @@ impl Interruption {
         Self { thread_id, turn_id, end_commands, is_lost: false, outcome: None }
     }
 
-    /// Of a turn whose end was lost, if `is_lost`.
+    /// Sets whether the end of the turn was lost.
     pub(crate) fn of_lost_turn(self, is_lost: bool) -> Self {
         Self { is_lost, ..self }
     }
 
-    /// With a receiver of the outcome: the server has accepted the interrupt, or the turn is over.
+    /// Adds a receiver of the outcome: the server has accepted the interrupt, or the turn is over.
     pub(crate) fn with_outcome(mut self) -> (Self, oneshot::Receiver<Result<(), Error>>) {
         let (outcome, receiver) = oneshot::channel();
         self.outcome = Some(outcome);
@@ -89,11 +89,11 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
     let (thread_id, turn_id) = (interruption.thread_id.clone(), interruption.turn_id.clone());
     let params = TurnInterruptParams::new(&*thread_id, &*turn_id);
     let Some(mut phase) = shared.router().follow(&turn_id) else {
-        // A turn whose end was lost may still run, for all that is known here.
+        // A turn whose end was lost may still run.
         return match interruption.is_lost {
             true => match call::<methods::TurnInterrupt>(shared, &thread_id, &params).await {
                 Err(error) if error.kind() == ErrorKind::TurnNotActive => Ok(()),
-                answer => answer.map(drop),
+                response => response.map(drop),
             },
             false => Ok(()),
         };
@@ -101,14 +101,14 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
     interrupt_subagents(shared, interruption);
     let (mut pause, refused_since) = (FIRST_PAUSE, Instant::now());
     loop {
-        // An error says that the connection has ended.
-        let _ = timeout(HOLD, until(&mut phase, Phase::has_begun)).await;
-        let answer = tokio::select! {
+        // The wait fails if the connection has ended.
+        let _ = timeout(START_WAIT, until(&mut phase, Phase::has_begun)).await;
+        let response = tokio::select! {
             biased;
             commands = end_of(shared, &mut phase) => return end_commands(shared, interruption, &commands?).await,
-            answer = call::<methods::TurnInterrupt>(shared, &thread_id, &params) => answer,
+            response = call::<methods::TurnInterrupt>(shared, &thread_id, &params) => response,
         };
-        match answer {
+        match response {
             Ok(_) => break,
             Err(error)
                 if error.kind() == ErrorKind::TurnNotActive && refused_since.elapsed() < REFUSAL_LIMIT =>
@@ -140,14 +140,14 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
     end_commands(shared, interruption, &commands?).await
 }
 
-/// Interrupts the turns of sub-agents that work for a turn: the runtime lets them run on.
+/// Interrupts the turns of sub-agents that work for a turn. The runtime does not interrupt them with it.
 fn interrupt_subagents(shared: &Arc<Shared>, interruption: &Interruption) {
     for (thread_id, turn_id) in shared.router().subagent_turns(&interruption.turn_id) {
         shared.interrupt(Interruption::new(thread_id, turn_id, interruption.end_commands));
     }
 }
 
-/// Waits until a turn is over, and gives the ids of its commands that still run. An error, if the connection ends first.
+/// Waits until a turn is over, and returns the ids of its commands that still run. Fails if the connection ends first.
 async fn end_of(shared: &Shared, phase: &mut watch::Receiver<Phase>) -> Result<Arc<[Box<str>]>, Error> {
     until(phase, Phase::is_over).await;
     let commands = match &*phase.borrow() {
@@ -161,13 +161,13 @@ async fn end_of(shared: &Shared, phase: &mut watch::Receiver<Phase>) -> Result<A
     }
 }
 
-/// Ends those commands of an interrupted turn that the server keeps running as background terminals.
+/// Ends the commands of an interrupted turn that the server keeps running as background terminals.
 async fn end_commands(
     shared: &Arc<Shared>,
     interruption: &Interruption,
     commands: &[Box<str>],
 ) -> Result<(), Error> {
-    // Those that were given work in the meantime.
+    // Sub-agents can have started turns in the meantime.
     interrupt_subagents(shared, interruption);
     if !interruption.end_commands || commands.is_empty() {
         return Ok(());
@@ -179,7 +179,7 @@ async fn end_commands(
 
 async fn terminate(shared: &Arc<Shared>, thread_id: &str, commands: &[Box<str>]) -> Result<(), Error> {
     let mut cursor = None;
-    // A page names at least one terminal, and each command has one.
+    // Each page lists at least one terminal, and each command has one.
     for _ in 0..=commands.len() {
         let mut params = ThreadBackgroundTerminalsListParams::new(thread_id);
         params.cursor = cursor;
@@ -202,12 +202,12 @@ async fn call<R: ClientRequest>(
     thread_id: &str,
     params: &R::Params,
 ) -> Result<R::Response, Error> {
-    let answer = ask(shared, R::METHOD, thread_id, encode(R::METHOD, params)?).await?;
-    openai_codex_protocol::decode_response::<R>(&answer)
+    let response = send(shared, R::METHOD, thread_id, encode(R::METHOD, params)?).await?;
+    openai_codex_protocol::decode_response::<R>(&response)
         .map_err(|error| Error::from_decode(error).with_method(R::METHOD).with_thread(Some(thread_id)))
 }
 
-async fn ask(
+async fn send(
     shared: &Arc<Shared>,
     method: &str,
     thread_id: &str,

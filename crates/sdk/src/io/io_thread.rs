@@ -1,7 +1,7 @@
-//! The thread that a connection's I/O runs on.
+//! The thread of a connection's I/O.
 //!
-//! One per client, with a small event loop of its own: users need no runtime, blocking calls only park, and a drop
-//! needs no executor to end the runtime.
+//! Each client has one, with a small event loop. So programs need no async runtime, blocking calls only park their thread,
+//! and dropping a client needs no executor to end its runtime.
 
 use std::pin::Pin;
 use std::process::Command;
@@ -21,7 +21,7 @@ use crate::transport::frames::Transport;
 use crate::transport::lines::{LineReader, LineWriter};
 
 impl Connection {
-    /// PendingTurns a runtime and connects to it over its standard streams. Tells its process id too.
+    /// Starts a runtime and connects to it over its standard streams. Returns the runtime's process id too.
     pub(crate) async fn launch(
         launch: Launch,
         command: Command,
@@ -33,7 +33,7 @@ impl Connection {
             let (started, command) = start(&launch, command);
             match started {
                 Ok((transport, process)) => {
-                    // Even if the caller has gone: the driver then finds the connection closing and ends the child.
+                    // Also if the caller has gone: the driver then finds the connection closing and ends the child.
                     let _ = report.send((Ok(process.child.id()), command));
                     driver.run(transport, Some(process)).await;
                 }
@@ -41,19 +41,19 @@ impl Connection {
             }
         }))?;
         let lost = |_| Error::new(ErrorKind::Spawn, "the I/O thread ended before the runtime was started");
-        // The command is dropped here: it may hold what the user's hook has put into it.
+        // Dropped on the caller's thread, because it can hold what the user's hook has put into it.
         let (started, _command) = started.await.map_err(lost)?;
         Ok((connection, started?))
     }
 
-    /// Connects over a transport that is already there.
+    /// Connects over an existing transport.
     pub(crate) fn attach(transport: Transport, context: ConnectionContext) -> Result<Self> {
         let (connection, driver) = connection(context);
         spawn(Box::pin(driver.run(transport, None)))?;
         Ok(connection)
     }
 
-    /// Connects on the executor of the caller, whose clock a test may have paused.
+    /// Connects on the caller's executor, whose clock a test can pause.
     #[cfg(test)]
     pub(crate) fn on_this_executor(transport: Transport, context: ConnectionContext) -> Self {
         let (connection, driver) = connection(context);
@@ -79,13 +79,13 @@ fn attach(launch: &Launch, mut child: Child) -> Result<(Transport, Process)> {
     Ok((transport, Process { program, child, group, close_timeout }))
 }
 
-/// Lets the pipe of the server's output hold more than the usual 64 KiB. While one batch of events is routed, the server
-/// writes the next, so that batches are large: with many turns each gets several events of one, and is woken once for
-/// them. If the user has as much in pipes as the system allows, it stays as it is.
+/// Enlarges the pipe of the server's output from the usual 64 KiB. While the client routes one batch of events, the server
+/// writes the next, so batches are large. With many turns, each then gets several events per batch and is woken once. The
+/// pipe keeps its size if the user's pipes have reached the system's limit.
 #[cfg(target_os = "linux")]
 fn lengthen(stdout: &tokio::process::ChildStdout) {
     const HOLDS: usize = 256 * 1024;
-    // Where memory pages are large a pipe holds more anyway.
+    // Systems with large memory pages have larger pipes by default.
     if rustix::pipe::fcntl_getpipe_size(stdout).is_ok_and(|size| size < HOLDS) {
         let _ = rustix::pipe::fcntl_setpipe_size(stdout, HOLDS);
     }

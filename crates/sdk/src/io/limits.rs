@@ -1,8 +1,8 @@
-//! The limits of a turn: how long it may take, how long it may be silent, and how much it may use.
+//! Enforces the limits of a turn: its timeout, its inactivity timeout and its budget.
 //!
-//! A turn that passes one of its limits is interrupted, and its result is an error that says which limit it was and
-//! holds what the turn has produced. The limits belong to the call that created the turn: a call that joined a running
-//! turn only ends its own wait.
+//! The client interrupts a turn that passes a limit. The turn's result is then an error that names the limit and holds what
+//! the turn has produced. The limits belong to the call that created the turn. If a call has joined a running turn, its
+//! limits only end its own wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,25 +17,25 @@ use crate::error::{Error, ErrorKind};
 use crate::io::interruption::Interruption;
 use crate::io::shared::Shared;
 
-/// How long the end of an interrupted turn may take before the wait for it ends without it.
+/// How long an interrupted turn may take to end before the client stops waiting for it.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
-/// In how many steps a period of silence is measured: a turn is interrupted at most one step late.
+/// Silence is measured in this many steps, so a turn is interrupted at most one step late.
 const SILENCE_STEPS: u32 = 16;
-const SHORTEST_STEP: Duration = Duration::from_millis(1);
+const MIN_SILENCE_STEP: Duration = Duration::from_millis(1);
 
-/// Waits for the end of a turn that has its id, at most as long as its limits allow.
+/// Waits for the end of a turn for as long as its limits allow.
 pub(crate) async fn watch(shared: Arc<Shared>, subscription: Arc<TurnSubscription>) {
     let Some(turn_id) = subscription.turn_id() else { return };
     let Some(mut phase) = shared.router().follow(&turn_id) else { return };
     let error = tokio::select! {
         _ = until(&mut phase, Phase::is_over) => return,
-        error = past_timeout(&subscription) => error,
-        error = silent_for_too_long(&shared, &subscription, &turn_id) => error,
+        error = timed_out(&subscription) => error,
+        error = inactive(&shared, &subscription, &turn_id) => error,
     };
     stop(shared, subscription, error).await;
 }
 
-async fn past_timeout(subscription: &TurnSubscription) -> Error {
+async fn timed_out(subscription: &TurnSubscription) -> Error {
     let TurnLimits { timeout: Some(timeout), ends_at: Some(end), .. } = subscription.limits() else {
         return std::future::pending().await;
     };
@@ -44,12 +44,12 @@ async fn past_timeout(subscription: &TurnSubscription) -> Error {
     Error::new(ErrorKind::Timeout, message)
 }
 
-async fn silent_for_too_long(shared: &Shared, subscription: &TurnSubscription, turn_id: &str) -> Error {
+async fn inactive(shared: &Shared, subscription: &TurnSubscription, turn_id: &str) -> Error {
     let Some(allowed) = subscription.limits().inactivity else { return std::future::pending().await };
-    let step = (allowed / SILENCE_STEPS).max(SHORTEST_STEP);
+    let step = (allowed / SILENCE_STEPS).max(MIN_SILENCE_STEP);
     let (mut known, mut since) = (0, Instant::now());
     loop {
-        // The turn may be over: then the other half of the wait ends.
+        // If the turn is over, the other branch of the `select!` ends this wait.
         let (seen, awaits_client) = shared.router().activity(turn_id).unwrap_or((known, true));
         if seen != known || awaits_client {
             (known, since) = (seen, Instant::now());
@@ -61,13 +61,13 @@ async fn silent_for_too_long(shared: &Shared, subscription: &TurnSubscription, t
     }
 }
 
-/// Interrupts a turn because of one of its limits, and sees that the wait for it ends.
+/// Interrupts a turn that has passed a limit, and makes sure that the wait for it ends.
 pub(crate) async fn stop(shared: Arc<Shared>, subscription: Arc<TurnSubscription>, error: Error) {
     let error = error.with_thread(Some(&subscription.thread_id));
     let Some(turn_id) = subscription.turn_id() else { return };
     if !subscription.created() {
         let error =
-            error.with_note("; this call had joined the turn, which goes on for the call that created it");
+            error.with_note("; this call has joined the turn, which goes on for the call that created it");
         shared.route(|router, effects| router.end_subscription(&subscription, &error, effects));
         return;
     }
@@ -90,10 +90,10 @@ pub(crate) async fn stop(shared: Arc<Shared>, subscription: Arc<TurnSubscription
     let note = tokio::select! {
         biased;
         _ = until(&mut phase, Phase::is_over) => return,
-        failure = failed => format!(". That has failed, and the turn may still run: {failure}"),
+        failure = failed => format!(". The interrupt has failed, and the turn may still run: {failure}"),
         () = sleep(INTERRUPT_GRACE) => format!(
-            ". The turn has not ended within {INTERRUPT_GRACE:?} of that; an Event::InterruptFailed follows if the interrupt \
-             fails"
+            ". The turn did not end within {INTERRUPT_GRACE:?} after that. If the interrupt fails, an Event::InterruptFailed \
+             follows"
         ),
     };
     let error = error.with_note(&note);

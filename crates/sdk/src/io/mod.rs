@@ -1,4 +1,4 @@
-//! One running connection: the tasks that read, write, time and answer, around the state in `connection`.
+//! One running connection: the tasks that read, write, keep time and respond, around the state in `connection`.
 
 pub(crate) mod connection;
 pub(crate) mod diagnosis;

@@ -1,4 +1,4 @@
-//! Observers of everything on a connection: bounded, and honest about what they missed.
+//! Observers of a client's events. Each has a bounded queue, and reports how many events it has dropped.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::connection::frame_queue::OwnedEvent;
 use crate::error::Error;
 
-/// How many undelivered events an observer keeps before it drops the oldest.
-pub(crate) const CAPACITY: usize = 4096;
+/// How many undelivered events an observer keeps. Beyond that, it drops the oldest.
+pub(crate) const MAX_QUEUED_EVENTS: usize = 4096;
 
-/// Something that happened on a connection.
+/// Something that has happened on a connection.
 #[derive(Clone, Debug)]
 pub(crate) enum Observed {
     Notification(OwnedEvent),
@@ -25,10 +25,10 @@ pub(crate) enum Observed {
     Restarted { attempt: usize },
 }
 
-/// What an observer's poll brings.
+/// The outcome of polling an observer.
 #[derive(Debug)]
 pub(crate) enum Seen {
-    /// The batch was filled; this many events before it were dropped.
+    /// The batch was filled. This many events before it were dropped.
     Events {
         skipped: u64,
     },
@@ -36,25 +36,25 @@ pub(crate) enum Seen {
     Lost(Error),
 }
 
-/// All observers of one client. It outlives connections, so observers can be there before the first.
+/// All observers of one client. The hub outlives connections, so a program can observe before the first one.
 #[derive(Debug, Default)]
 pub(crate) struct ObserverHub {
     list: Mutex<List>,
-    /// Kept beside the list so that the reader pays nothing when nobody looks.
+    /// Kept outside of the lock, so that the reader does not lock without observers.
     count: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct List {
     observers: Vec<Arc<Observer>>,
-    /// Nothing will happen any more, so a new observer ends at once.
+    /// Whether the client has ended. New observers then end at once.
     ended: bool,
 }
 
 /// One observer's queue.
 #[derive(Debug)]
 pub(crate) struct Observer {
-    /// Only events of this thread.
+    /// If set, the observer gets only the events of this thread.
     thread_id: Option<Arc<str>>,
     state: Mutex<State>,
 }
@@ -93,12 +93,12 @@ impl ObserverHub {
         self.count.store(list.observers.len(), Ordering::Release);
     }
 
-    /// A connection begins.
+    /// Accepts observers again, because a connection begins.
     pub(crate) fn reopen(&self) {
         lock(&self.list).ended = false;
     }
 
-    /// Shows an event to every observer that it concerns.
+    /// Sends an event to the observers of its thread, and to those of all threads.
     pub(crate) fn publish(&self, thread_id: Option<&str>, event: &Observed) {
         let mut wake = Vec::new();
         for observer in &lock(&self.list).observers {
@@ -109,13 +109,13 @@ impl ObserverHub {
         wake.into_iter().for_each(Waker::wake);
     }
 
-    /// Shows an event to all observers, also to those of one thread.
+    /// Sends an event to all observers, including those of one thread.
     pub(crate) fn announce(&self, event: &Observed) {
         let observers = lock(&self.list).observers.clone();
         observers.iter().filter_map(|observer| observer.push(event.clone())).for_each(Waker::wake);
     }
 
-    /// Ends all observers; without an error, because the client was closed.
+    /// Ends all observers. Without an error, the client was closed.
     pub(crate) fn end(&self, error: Option<&Error>) {
         let observers = {
             let mut list = lock(&self.list);
@@ -137,7 +137,7 @@ impl ObserverHub {
 impl Observer {
     fn push(&self, event: Observed) -> Option<Waker> {
         let mut state = lock(&self.state);
-        if state.queue.len() == CAPACITY {
+        if state.queue.len() == MAX_QUEUED_EVENTS {
             state.queue.pop_front();
             state.skipped += 1;
         }
@@ -145,15 +145,15 @@ impl Observer {
         state.waker.take()
     }
 
-    /// Ends this observer alone, with an error: a fork has nobody who would show it anything.
+    /// Ends this observer with an error. A fork of the process has no I/O thread that would send it events.
     pub(crate) fn lose(&self, error: Error) -> Seen {
         lock(&self.state).end = Some(None);
         Seen::Lost(error)
     }
 
-    /// Moves all that is there to `batch`, which must be empty, or waits.
+    /// Moves all queued events to `batch`, which must be empty, or waits.
     pub(crate) fn poll(&self, batch: &mut VecDeque<Observed>, context: &mut Context<'_>) -> Poll<Seen> {
-        // Cloning and dropping wakers can run code of their executors, so both are done outside.
+        // Cloning and dropping a waker can run its executor's code, so both happen without the lock.
         let waker = context.waker().clone();
         let mut state = lock(&self.state);
         if !state.queue.is_empty() {

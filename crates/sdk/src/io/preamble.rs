@@ -1,17 +1,18 @@
-//! What a program writes before it is known to be a Codex runtime.
+//! The lines that a program writes before it is known to be a Codex runtime.
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How much of a malformed line an event or error shows.
-const EXCERPT: usize = 200;
-/// How many lines that are no JSON are skipped, such as the banner of a wrapper, and how many bytes they may have in all.
-const LINES: usize = 64;
-const BYTES: usize = 64 * 1024;
-/// How many of them an error shows.
-const SHOWN: usize = 3;
+/// How much of a malformed line an event or an error shows.
+const MAX_EXCERPT_BYTES: usize = 200;
+/// How many lines that are not JSON are skipped, such as the banner of a wrapper.
+const MAX_SKIPPED_LINES: usize = 64;
+/// The largest total size of the skipped lines.
+const MAX_SKIPPED_BYTES: usize = 64 * 1024;
+/// How many skipped lines an error shows.
+const MAX_QUOTED_LINES: usize = 3;
 
-/// The lines that were skipped before `initialize` was answered.
+/// The lines that were skipped before the response to `initialize`.
 #[derive(Debug, Default)]
 pub(crate) struct Preamble(Mutex<Lines>);
 
@@ -27,22 +28,22 @@ impl Preamble {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of a line that is skipped. `false`: it is one too many.
+    /// Skips a line. Returns `false` if there are too many.
     pub(crate) fn skip(&self, line: &[u8]) -> bool {
         let mut lines = self.lock();
-        if lines.count == LINES || lines.bytes + line.len() > BYTES {
+        if lines.count == MAX_SKIPPED_LINES || lines.bytes + line.len() > MAX_SKIPPED_BYTES {
             return false;
         }
         lines.count += 1;
         lines.bytes += line.len();
-        if lines.first.len() < SHOWN {
+        if lines.first.len() < MAX_QUOTED_LINES {
             lines.first.push(excerpt(line));
         }
         true
     }
 
-    /// What an error says of these lines; empty if there were none.
-    pub(crate) fn words(&self) -> String {
+    /// The part of an error message that quotes these lines. Empty if there are none.
+    pub(crate) fn quote(&self) -> String {
         let lines = self.lock();
         match (&*lines.first, lines.count - lines.first.len()) {
             ([], _) => String::new(),
@@ -62,8 +63,8 @@ fn quoted(lines: &[String]) -> String {
 }
 
 pub(crate) fn excerpt(frame: &[u8]) -> String {
-    let shown = String::from_utf8_lossy(&frame[..frame.len().min(EXCERPT)]).into_owned();
-    if frame.len() > EXCERPT { format!("{shown}… ({} bytes)", frame.len()) } else { shown }
+    let shown = String::from_utf8_lossy(&frame[..frame.len().min(MAX_EXCERPT_BYTES)]).into_owned();
+    if frame.len() > MAX_EXCERPT_BYTES { format!("{shown}… ({} bytes)", frame.len()) } else { shown }
 }
 
 #[cfg(test)]
@@ -71,16 +72,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_lines_and_bytes_are_skipped_and_the_first_are_told() {
+    fn a_limited_number_of_lines_is_skipped_and_the_first_are_quoted() {
         let preamble = Preamble::default();
-        assert_eq!(preamble.words(), "");
+        assert_eq!(preamble.quote(), "");
         assert!(preamble.skip(b"Welcome"));
-        assert_eq!(preamble.words(), " (it wrote \"Welcome\")");
-        assert_eq!((1..100).filter(|_| preamble.skip(b"x")).count(), LINES - 1);
-        assert_eq!(preamble.words(), " (it wrote \"Welcome\", \"x\", \"x\" and 61 more lines)");
+        assert_eq!(preamble.quote(), " (it wrote \"Welcome\")");
+        assert_eq!((1..100).filter(|_| preamble.skip(b"x")).count(), MAX_SKIPPED_LINES - 1);
+        assert_eq!(preamble.quote(), " (it wrote \"Welcome\", \"x\", \"x\" and 61 more lines)");
         let preamble = Preamble::default();
-        assert!(!preamble.skip(&[b'x'; BYTES + 1]));
-        assert!(preamble.skip(&[b'x'; BYTES]));
+        assert!(!preamble.skip(&[b'x'; MAX_SKIPPED_BYTES + 1]));
+        assert!(preamble.skip(&[b'x'; MAX_SKIPPED_BYTES]));
         assert!(!preamble.skip(b"x"));
     }
 }

@@ -1,4 +1,4 @@
-//! Requests to the server, and their answers to come.
+//! Requests to the server, and their pending responses.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,26 +20,26 @@ use crate::options::trace_context::TraceContext;
 use crate::trace;
 
 /// The method whose parameters hold keys and tokens.
-pub(crate) const LOGIN: &str = "account/login/start";
+pub(crate) const LOGIN_METHOD: &str = "account/login/start";
 
-/// A request to be sent.
+/// A request to send.
 #[derive(Debug)]
 pub(crate) struct ClientCall<'a> {
     pub(crate) method: &'a str,
     pub(crate) params: Option<&'a RawValue>,
-    /// The thread that the request is for, if the parameters do not say it.
+    /// The thread of the request, if the parameters do not name it.
     pub(crate) thread_id: Option<&'a str>,
-    /// How long to wait for the answer.
+    /// How long to wait for the response.
     pub(crate) timeout: Option<Duration>,
     /// The trace that the request is part of.
     pub(crate) trace: Option<TraceContext>,
-    /// The handlers that the thread of the answer gets.
+    /// The handlers that the thread in the response gets.
     pub(crate) handlers: Option<HandlerSet>,
     pub(crate) intent: Intent,
 }
 
 impl<'a> ClientCall<'a> {
-    /// A request of which only the answer matters.
+    /// A request of which only the response matters.
     pub(crate) fn new(method: &'a str, params: Option<&'a RawValue>) -> Self {
         Self {
             method,
@@ -54,15 +54,15 @@ impl<'a> ClientCall<'a> {
 }
 
 impl Shared {
-    /// Sends a request. Its answer may be dropped at any time.
+    /// Sends a request. The caller can drop the pending response at any time.
     pub(crate) fn send_request(self: &Arc<Self>, call: ClientCall<'_>) -> Result<Pending> {
         let ClientCall { method, params, thread_id, timeout, trace, handlers, intent } = call;
         self.process.check().map_err(|error| error.with_method(method).with_thread(thread_id))?;
-        // A raw request may name its thread in the parameters only.
+        // A raw request can name its thread in the parameters only.
         let in_params =
             params.filter(|_| thread_id.is_none()).and_then(|params| envelope::thread_of(params.get()));
         let thread_id = thread_id.or(in_params.as_deref());
-        if let Some(params) = params.filter(|_| method == LOGIN) {
+        if let Some(params) = params.filter(|_| method == LOGIN_METHOD) {
             self.secrets.add(params.get());
         }
         let (reply, answer) = oneshot::channel();
@@ -81,12 +81,12 @@ impl Shared {
     }
 
     pub(crate) fn send(&self, id: Option<i64>, frame: Bytes) {
-        // A writer that is gone means an ended connection, which resolves every waiter.
+        // The send fails if the connection has ended, which resolves every waiter.
         let _ = self.outbox.send(Outgoing { id, frame });
     }
 }
 
-/// The answer to come. Dropping it cancels the wait, and the request too if it has not been written yet.
+/// A pending response. Dropping it cancels the wait, and also the request if it has not been written yet.
 #[derive(Debug)]
 pub(crate) struct Pending {
     shared: Arc<Shared>,
@@ -116,7 +116,7 @@ impl Drop for Pending {
         if !self.shared.process.is_current() {
             return;
         }
-        // Nobody is woken by what is dropped here, and it is dropped when the router is no longer locked.
+        // The drops wake no task, and the waiter is dropped without the lock on the router.
         self.answer.close();
         let waiter = self.shared.router().cancel(self.id);
         drop(waiter);

@@ -1,4 +1,4 @@
-//! Has a request of the server answered: by the handlers, within the timeout, or by default.
+//! Responds to a server request: with the handlers' response if it comes within the timeout, and else by default.
 
 use std::sync::Arc;
 
@@ -20,42 +20,44 @@ use crate::io::observers::Observed;
 use crate::io::shared::Shared;
 use crate::trace;
 
-/// JSON-RPC's code for what went wrong on the receiver's side.
+/// JSON-RPC's code for an error of the receiver.
 const INTERNAL_ERROR: i64 = -32603;
 
-/// Begins to answer. Called on the I/O thread, where the timeout is kept; handlers run elsewhere.
-pub(crate) fn begin(shared: &Arc<Shared>, ask: Arc<IncomingRequest>) {
-    match shared.handlers.chain(&ask) {
-        Some(chain) => drop(task(respond(shared.clone(), ask, chain))),
-        None => by_default(shared, &ask),
+/// Starts to respond. Called on the I/O thread, which keeps the timeout. Handlers run elsewhere.
+pub(crate) fn begin(shared: &Arc<Shared>, request: Arc<IncomingRequest>) {
+    match shared.handlers.chain(&request) {
+        Some(chain) => drop(task(respond(shared.clone(), request, chain))),
+        None => respond_by_default(shared, &request),
     }
 }
 
-async fn respond(shared: Arc<Shared>, ask: Arc<IncomingRequest>, chain: Chain) {
+async fn respond(shared: Arc<Shared>, request: Arc<IncomingRequest>, chain: Chain) {
     let timeout = chain.timeout;
-    let span = trace::served(&ask.method, ask.thread_id.as_deref(), ask.turn_id.as_deref());
-    let served = match shared.handlers.ask(ask.clone(), chain) {
+    let span = trace::served(&request.method, request.thread_id.as_deref(), request.turn_id.as_deref());
+    let outcome = match shared.handlers.ask(request.clone(), chain) {
         Ok(job) => tokio::select! {
-            served = job => served,
-            () = shared.timers.sleep(timeout) => HandlerOutcome::Failed(format!("no answer within {timeout:?}")),
+            outcome = job => outcome,
+            () = shared.timers.sleep(timeout) => HandlerOutcome::Failed(format!("the handler did not respond within {timeout:?}")),
         },
         Err(error) => HandlerOutcome::Failed(error),
     };
-    match served {
+    match outcome {
         HandlerOutcome::Answered(result) => {
-            if &*ask.method == AccountChatgptAuthTokensRefresh::METHOD {
+            if &*request.method == AccountChatgptAuthTokensRefresh::METHOD {
                 shared.secrets.add(result.get());
             }
-            answer(&shared, &ask, result_frame(&ask.id, &result));
+            send_response(&shared, &request, result_frame(&request.id, &result));
         }
-        HandlerOutcome::Passed => by_default(&shared, &ask),
+        HandlerOutcome::Passed => respond_by_default(&shared, &request),
         HandlerOutcome::Failed(message) => {
-            let Some(signal) = answer(&shared, &ask, failed_frame(&ask, &message)) else { return };
+            let Some(signal) = send_response(&shared, &request, failed_frame(&request, &message)) else {
+                return;
+            };
             span.handler_failed();
-            trace::unhandled(&ask.method, true);
-            // A handler that blocks may still be at work.
+            trace::unhandled(&request.method, true);
+            // A blocking handler may still run.
             signal.fire();
-            publish(&shared, &ask, |method, thread_id, turn_id| Observed::HandlerFailed {
+            publish(&shared, &request, |method, thread_id, turn_id| Observed::HandlerFailed {
                 method,
                 thread_id,
                 turn_id,
@@ -65,57 +67,60 @@ async fn respond(shared: Arc<Shared>, ask: Arc<IncomingRequest>, chain: Chain) {
     }
 }
 
-/// Sends an answer, if it is still wanted.
-fn answer(shared: &Shared, ask: &Arc<IncomingRequest>, frame: Bytes) -> Option<Signal> {
-    let signal = shared.router().respond(ask, &frame)?;
+/// Sends a response if it is still wanted.
+fn send_response(shared: &Shared, request: &Arc<IncomingRequest>, frame: Bytes) -> Option<Signal> {
+    let signal = shared.router().respond(request, &frame)?;
     shared.send(None, frame);
     Some(signal)
 }
 
-/// Answers as nobody has anything to say.
-fn by_default(shared: &Shared, ask: &Arc<IncomingRequest>) {
-    let fallback = default_response::default_response(&ask.id, &ask.method);
-    if answer(shared, ask, fallback.frame).is_some() {
-        trace::unhandled(&ask.method, false);
-        publish(shared, ask, |method, thread_id, turn_id| Observed::Answered {
+/// Sends the default response.
+fn respond_by_default(shared: &Shared, request: &Arc<IncomingRequest>) {
+    let default = default_response::default_response(&request.id, &request.method);
+    if send_response(shared, request, default.frame).is_some() {
+        trace::unhandled(&request.method, false);
+        publish(shared, request, |method, thread_id, turn_id| Observed::Answered {
             method,
             thread_id,
             turn_id,
-            declined: fallback.declined,
+            declined: default.declined,
         });
     }
 }
 
 fn publish(
     shared: &Shared,
-    ask: &IncomingRequest,
+    request: &IncomingRequest,
     event: impl FnOnce(String, Option<String>, Option<String>) -> Observed,
 ) {
     if shared.hub.is_watched() {
-        let [thread_id, turn_id] = [&ask.thread_id, &ask.turn_id].map(|id| id.as_deref().map(str::to_owned));
-        shared.hub.publish(ask.thread_id.as_deref(), &event(ask.method.to_string(), thread_id, turn_id));
+        let [thread_id, turn_id] =
+            [&request.thread_id, &request.turn_id].map(|id| id.as_deref().map(str::to_owned));
+        shared
+            .hub
+            .publish(request.thread_id.as_deref(), &event(request.method.to_string(), thread_id, turn_id));
     }
 }
 
 fn result_frame(id: &RequestId, result: &RawValue) -> Bytes {
     #[derive(serde::Serialize)]
-    struct Answer<'a> {
+    struct Response<'a> {
         id: &'a RequestId,
         result: &'a RawValue,
     }
-    frame(&Answer { id, result })
+    frame(&Response { id, result })
 }
 
-/// The answer when a handler has failed: an error, and for a tool a failed call, of which the model is told more.
-fn failed_frame(ask: &IncomingRequest, message: &str) -> Bytes {
-    if &*ask.method == ItemToolCall::METHOD {
+/// The response for a failed handler. For a tool it is a failed call, because the model then gets the message.
+fn failed_frame(request: &IncomingRequest, message: &str) -> Bytes {
+    if &*request.method == ItemToolCall::METHOD {
         let content = [json!({"type": "inputText", "text": message})];
-        return frame(&json!({"id": ask.id, "result": {"contentItems": content, "success": false}}));
+        return frame(&json!({"id": request.id, "result": {"contentItems": content, "success": false}}));
     }
-    error_frame(&ask.id, &format!("the client's handler failed: {message}"))
+    error_frame(&request.id, &format!("the client's handler failed: {message}"))
 }
 
-/// An answer that says that there is none.
+/// An error response.
 pub(crate) fn error_frame(id: &RequestId, message: &str) -> Bytes {
     frame(&json!({"id": id, "error": {"code": INTERNAL_ERROR, "message": message}}))
 }

@@ -1,4 +1,4 @@
-//! What the owners of a connection share with its tasks.
+//! The state that a connection's owners share with its tasks.
 
 use std::fmt::Debug;
 use std::sync::atomic::AtomicBool;
@@ -22,37 +22,37 @@ use crate::options::trace_context::TraceSource;
 use crate::owning_process::OwningProcess;
 use crate::wire_log::Recorder;
 
-/// Hears that the server has unloaded a thread.
+/// Gets notified when the server unloads a thread.
 pub(crate) trait UnloadObserver: Debug + Send + Sync {
-    /// The server has unloaded this thread: it has to be resumed before it is used.
+    /// The server has unloaded this thread. The client must resume it before it uses it.
     fn unloaded(&self, thread_id: &str);
 }
 
-/// What a connection has to know of its client.
+/// What a client passes to its connection.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionContext {
     pub(crate) hub: Arc<ObserverHub>,
     pub(crate) handlers: Arc<HandlerRegistry>,
     pub(crate) unloaded: Arc<dyn UnloadObserver>,
     pub(crate) limits: Limits,
-    /// How long a turn may be silent before the server is asked about it.
+    /// How long a turn may be silent before the client asks the server about it.
     pub(crate) silence: Duration,
-    /// How long requests may wait for their answers.
+    /// How long requests wait for their responses.
     pub(crate) timeouts: ClassTimeouts,
     pub(crate) trace_context: Option<TraceSource>,
     pub(crate) wire_log: Option<Arc<Recorder>>,
     pub(crate) on_loss: OnLoss,
 }
 
-/// What the owners of a connection share with its I/O thread.
+/// The state that a connection's owners share with its I/O thread.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) router: Mutex<Router>,
     pub(crate) outbox: mpsc::UnboundedSender<Outgoing>,
     pub(crate) timers: Timers,
-    /// How long requests may wait for their answers.
+    /// How long requests wait for their responses.
     pub(crate) timeouts: ClassTimeouts,
-    /// What the I/O thread is to begin.
+    /// Jobs for the I/O thread to spawn.
     pub(crate) jobs: mpsc::UnboundedSender<Job>,
     pub(crate) secrets: Arc<Redactor>,
     pub(crate) hub: Arc<ObserverHub>,
@@ -63,16 +63,16 @@ pub(crate) struct Shared {
     pub(crate) on_loss: OnLoss,
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) ended: watch::Sender<Option<Ended>>,
-    /// Whether a request, which can only be `initialize`, was answered. Before that the peer may be any program.
+    /// Whether the server has responded to `initialize`, which is the first request. Before that, the peer may be any program.
     pub(crate) greeted: AtomicBool,
     pub(crate) preamble: Preamble,
-    /// Whose threads complete what is waited for.
+    /// The process whose threads end the waits.
     pub(crate) process: OwningProcess,
-    /// Whether the connection has ended. What still comes is nobody's.
+    /// Whether the connection has ended. The reader drops later messages.
     pub(crate) over: AtomicBool,
 }
 
-/// How a connection ended: reaped, and nothing of it is left.
+/// How a connection has ended: whether its process was reaped.
 #[derive(Clone, Debug)]
 pub(crate) struct Ended {
     pub(crate) reaped: bool,

@@ -1,6 +1,6 @@
-//! The task that ends what takes longer than its deadline.
+//! The task that keeps the timeouts of requests, and sleeps.
 //!
-//! They run on the I/O thread's clock, so a caller needs no timer of its own executor.
+//! It uses the clock of the I/O thread, so a caller needs no timer of its own executor.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,20 +9,20 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-/// What to do when a deadline passes.
+/// What to do when the time is up.
 #[derive(Debug)]
 pub(crate) enum Due {
-    /// End a request.
+    /// End the wait for a response.
     Request { id: i64, waited: Duration },
-    /// Wake whoever sleeps.
+    /// Wake a sleeping task.
     Timer(oneshot::Sender<()>),
 }
 
-/// Sets timers; cheap to clone.
+/// Sets timers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Timers(mpsc::UnboundedSender<(Duration, Due)>);
 
-/// The timers' task.
+/// The task that runs the timers.
 #[derive(Debug)]
 pub(crate) struct Clock(mpsc::UnboundedReceiver<(Duration, Due)>);
 
@@ -32,9 +32,9 @@ pub(crate) fn timers() -> (Timers, Clock) {
 }
 
 impl Timers {
-    pub(crate) fn request(&self, id: i64, deadline: Duration) {
-        // After the clock has stopped the connection's end resolves everything.
-        let _ = self.0.send((deadline, Due::Request { id, waited: deadline }));
+    pub(crate) fn request(&self, id: i64, timeout: Duration) {
+        // The send fails if the clock has stopped. The end of the connection then resolves everything.
+        let _ = self.0.send((timeout, Due::Request { id, waited: timeout }));
     }
 
     /// Completes after `delay`, or when the connection has ended.
@@ -77,19 +77,19 @@ impl Ord for Entry {
 }
 
 impl Clock {
-    /// Ends requests through `expire` when their time has come. Runs as long as anybody can set a deadline.
+    /// Calls `expire` for each request whose timeout has passed. Runs until all `Timers` are dropped.
     ///
-    /// An answered request leaves its entry until it falls due; `is_pending` lets those go early when they pile up.
+    /// The entry of an answered request stays until its time is up. If entries pile up, `is_pending` finds those to remove.
     pub(crate) async fn run(
         mut self,
         is_pending: impl Fn(i64) -> bool,
         mut expire: impl FnMut(i64, Duration),
     ) {
-        /// Clocks cannot count to `Duration::MAX`.
-        const LONGEST: Duration = Duration::from_secs(60 * 60 * 24 * 365);
-        const PRUNE_FROM: usize = 1024;
+        /// `Instant` cannot represent `Duration::MAX` from now.
+        const MAX_DELAY: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+        const MIN_PRUNE_LEN: usize = 1024;
         let mut heap: BinaryHeap<Reverse<Entry>> = BinaryHeap::new();
-        let mut prune_at = PRUNE_FROM;
+        let mut prune_at = MIN_PRUNE_LEN;
         loop {
             let next = heap.peek().map(|Reverse(entry)| entry.at);
             let set = match next {
@@ -108,14 +108,14 @@ impl Clock {
                 },
             };
             let Some((delay, due)) = set else { return };
-            let at = Instant::now() + delay.min(LONGEST);
+            let at = Instant::now() + delay.min(MAX_DELAY);
             heap.push(Reverse(Entry { at, due }));
             if heap.len() >= prune_at {
                 heap.retain(|Reverse(entry)| match &entry.due {
                     Due::Request { id, .. } => is_pending(*id),
                     Due::Timer(done) => !done.is_closed(),
                 });
-                prune_at = PRUNE_FROM.max(2 * heap.len());
+                prune_at = MIN_PRUNE_LEN.max(2 * heap.len());
             }
         }
     }

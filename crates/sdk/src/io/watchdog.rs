@@ -1,7 +1,7 @@
-//! Asks after turns that have gone silent: their end may have been lost.
+//! Asks the server about turns that have become silent, because their ends may have been lost.
 //!
-//! A turn that says nothing may be at work, so the server is asked before anything is judged, and only two things end a
-//! turn here: the server says that it is over, or does not answer. Nothing is ever tried again.
+//! A silent turn may be at work, so the client asks the server first. Only two responses end a turn here: the server says
+//! that the turn is over, or it does not respond. The client never starts a turn again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,22 +18,22 @@ use crate::io::request::ClientCall;
 use crate::io::shared::Shared;
 use crate::options::method_class::QUICK;
 
-/// How much time a turn's end that is on its way has to arrive after all.
-const GRACE: Duration = Duration::from_secs(1);
-/// How often in each period of silence turns are looked at.
-const LOOKS: u32 = 4;
+/// How long the end of a turn may take to arrive after the server has said that the turn is over.
+const END_GRACE: Duration = Duration::from_secs(1);
+/// How often the watchdog checks the turns in each period of silence.
+const CHECKS_PER_SILENCE: u32 = 4;
 
-/// The shortest silence that the server is asked about.
-const SHORTEST: Duration = Duration::from_secs(1);
+/// The client does not ask about a shorter silence.
+const MIN_SILENCE: Duration = Duration::from_secs(1);
 
-/// What is known of a turn.
+/// What the watchdog knows of a turn.
 struct Known {
     turn_id: Arc<str>,
-    /// How many events of it were seen, and since when no other was.
-    seen: u64,
+    /// How many of its events have arrived, and since when no other has.
+    event_count: u64,
     since: Instant,
-    /// The last question about it.
-    asking: Option<JoinHandle<()>>,
+    /// The last query about it.
+    query: Option<JoinHandle<()>>,
 }
 
 /// What the server says about a turn.
@@ -43,70 +43,78 @@ enum Verdict {
     Over(String),
 }
 
-/// Looks at the turns of a connection until it ends; never, if the silence is zero.
+/// Checks the turns of a connection until the connection ends. Does nothing if `silence` is zero.
 pub(crate) async fn run(shared: Arc<Shared>, silence: Duration) {
     if silence.is_zero() {
         return;
     }
     let mut known: Vec<Known> = Vec::new();
-    // It costs requests, however short the silence is to be.
-    let silence = silence.max(SHORTEST);
+    // Each check costs requests, so a very short silence is extended.
+    let silence = silence.max(MIN_SILENCE);
     loop {
-        sleep(silence / LOOKS).await;
+        sleep(silence / CHECKS_PER_SILENCE).await;
         let now = Instant::now();
         let turns = shared.router().watched_turns();
         known.retain(|known| turns.iter().any(|turn| turn.turn_id == known.turn_id));
         for turn in turns {
             let Some(known) = known.iter_mut().find(|known| known.turn_id == turn.turn_id) else {
-                known.push(Known { turn_id: turn.turn_id, seen: turn.event_count, since: now, asking: None });
+                known.push(Known {
+                    turn_id: turn.turn_id,
+                    event_count: turn.event_count,
+                    since: now,
+                    query: None,
+                });
                 continue;
             };
-            if known.seen != turn.event_count || turn.awaits_client {
-                (known.seen, known.since) = (turn.event_count, now);
+            if known.event_count != turn.event_count || turn.awaits_client {
+                (known.event_count, known.since) = (turn.event_count, now);
             } else if now.duration_since(known.since) >= silence
-                && known.asking.as_ref().is_none_or(JoinHandle::is_finished)
+                && known.query.as_ref().is_none_or(JoinHandle::is_finished)
             {
                 known.since = now;
-                let noticed = format!("nothing was heard of it for {silence:?}");
-                known.asking = Some(task(ask_after(shared.clone(), turn, noticed)));
+                let observed = format!("the turn was silent for {silence:?}");
+                known.query = Some(task(check_turn(shared.clone(), turn, observed)));
             }
         }
     }
 }
 
-/// Looks after a turn whose thread has gone idle, or was closed: its end mostly follows in the same breath.
-pub(crate) async fn check_suspect(shared: Arc<Shared>, turn: WatchedTurn) {
-    sleep(2 * GRACE).await;
-    let silent = shared.router().activity(&turn.turn_id).is_some_and(|(seen, _)| seen == turn.event_count);
+/// Checks a turn whose thread has become idle, or was closed. Its end usually follows at once.
+pub(crate) async fn check_turn_of_idle_thread(shared: Arc<Shared>, turn: WatchedTurn) {
+    sleep(2 * END_GRACE).await;
+    let silent = shared
+        .router()
+        .activity(&turn.turn_id)
+        .is_some_and(|(event_count, _)| event_count == turn.event_count);
     if silent {
-        ask_after(shared, turn, "its thread was reported to be at rest".to_owned()).await;
+        check_turn(shared, turn, "its thread became idle or was closed".to_owned()).await;
     }
 }
 
-/// Asks the server about a turn that seems to be over: `noticed` says why.
-async fn ask_after(shared: Arc<Shared>, turn: WatchedTurn, noticed: String) {
+/// Asks the server about a turn that seems to be over. `observed` says why it seems so.
+async fn check_turn(shared: Arc<Shared>, turn: WatchedTurn, observed: String) {
     let Verdict::Over(why) = verdict(&shared, &turn).await else { return };
-    sleep(GRACE).await;
+    sleep(END_GRACE).await;
     let message = format!(
-        "the end of turn {} never came: {noticed}, and {why}. It may have had effects: `recover` reads what the runtime has \
-         recorded of it",
+        "the end of turn {} never came: {observed}, and {why}. The turn may have had effects: `recover` reads what the \
+         runtime has recorded",
         turn.turn_id
     );
     let error = Error::new(ErrorKind::TurnLost, message).with_thread(Some(&turn.thread_id));
     shared.route(|router, effects| router.end_lost_turn(&turn, &error, effects));
 }
 
-/// Asks the server about the thread, and if that is at work, about the turn.
+/// Asks the server about the thread and, if the thread is active, about the turn.
 async fn verdict(shared: &Arc<Shared>, turn: &WatchedTurn) -> Verdict {
     let thread_id = &*turn.thread_id;
-    match ask(shared, "thread/read", thread_id, &json!({"threadId": thread_id, "includeTurns": false})).await
+    match send(shared, "thread/read", thread_id, &json!({"threadId": thread_id, "includeTurns": false})).await
     {
         Err(error) if error.kind() == ErrorKind::Timeout => {
-            return Verdict::Over("the server does not answer".into());
+            return Verdict::Over("the server does not respond".into());
         }
-        // It cannot tell.
+        // An error says nothing about the turn.
         Err(_) => return Verdict::Open,
-        Ok(answer) => match answer["thread"]["status"]["type"].as_str() {
+        Ok(response) => match response["thread"]["status"]["type"].as_str() {
             Some("active") => {}
             Some(status @ ("idle" | "notLoaded" | "systemError")) => {
                 return Verdict::Over(format!("the server says that its thread is {status}"));
@@ -114,10 +122,12 @@ async fn verdict(shared: &Arc<Shared>, turn: &WatchedTurn) -> Verdict {
             _ => return Verdict::Open,
         },
     }
-    // Another turn may run there by now.
+    // The thread may be active because of another turn.
     let params = json!({"threadId": thread_id, "limit": 20, "sortDirection": "desc"});
-    let Ok(answer) = ask(shared, "thread/turns/list", thread_id, &params).await else { return Verdict::Open };
-    let turns = answer["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let Ok(response) = send(shared, "thread/turns/list", thread_id, &params).await else {
+        return Verdict::Open;
+    };
+    let turns = response["data"].as_array().map(Vec::as_slice).unwrap_or_default();
     let status = turns.iter().find(|listed| listed["id"] == *turn.turn_id);
     match status.and_then(|listed| listed["status"].as_str()) {
         Some(status @ ("completed" | "failed" | "interrupted")) => {
@@ -127,11 +137,11 @@ async fn verdict(shared: &Arc<Shared>, turn: &WatchedTurn) -> Verdict {
     }
 }
 
-async fn ask(shared: &Arc<Shared>, method: &str, thread_id: &str, params: &Value) -> Result<Value, Error> {
+async fn send(shared: &Arc<Shared>, method: &str, thread_id: &str, params: &Value) -> Result<Value, Error> {
     let params = to_raw_value(params).unwrap_or_default();
     let timeout = shared.timeouts.of_method(method).unwrap_or(QUICK).min(QUICK);
     let timeout = Some(timeout);
     let call = ClientCall { thread_id: Some(thread_id), timeout, ..ClientCall::new(method, Some(&params)) };
-    let answer = shared.send_request(call)?.await?;
-    Ok(serde_json::from_str(&answer).unwrap_or_default())
+    let response = shared.send_request(call)?.await?;
+    Ok(serde_json::from_str(&response).unwrap_or_default())
 }

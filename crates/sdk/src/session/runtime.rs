@@ -407,7 +407,7 @@ async fn handshake(
         )
         .with_source(error),
         ErrorKind::Timeout => {
-            deadline.exceeded(&format!("the program did not answer{}", connection.wrote_before_greeting()))
+            deadline.exceeded(&format!("the program did not answer{}", connection.preamble_quote()))
         }
         _ => error,
     })?;

@@ -22,7 +22,7 @@ pub(crate) async fn compact(core: &Arc<ClientCore>, thread: &Arc<ThreadState>) -
     let mut attempt = 0;
     let (session, log, guard) = loop {
         let session = thread.session_for_a_turn(core).await?;
-        let log = Arc::new(session.connection.log(thread_id.clone(), true));
+        let log = Arc::new(session.connection.new_subscription(thread_id.clone(), true));
         let guard = TurnGuard::new(session.clone(), log.clone());
         guard.set_interrupt_on_drop(false);
         attempt += 1;

@@ -97,7 +97,7 @@ impl TurnGuard {
         let mut time = connection.sleep(limit);
         loop {
             let mut held = connection.sleep(HOLD);
-            let mut runs = pin!(connection.runs(&params.expected_turn_id));
+            let mut runs = pin!(connection.wait_until_running(&params.expected_turn_id));
             poll_fn(|context| match runs.as_mut().poll(context) {
                 Poll::Ready(_) => Poll::Ready(()),
                 Poll::Pending => Pin::new(&mut held).poll(context),

@@ -300,13 +300,13 @@ impl<C> TurnStart<C> {
         let params = encode(METHOD, &self.params)?.unwrap_or_default();
         session.check_runtime(METHOD, Some(&params), Some(&self.thread.id)).await?;
         let limit = self.limits.time_left().unwrap_or(INTERRUPT_LIMIT).min(INTERRUPT_LIMIT);
-        session.connection.until_interrupted(&self.thread.id, limit).await;
+        session.connection.wait_until_interrupted(&self.thread.id, limit).await;
         let _starting = self.thread.wait_to_start(&session, &self.params, limit).await;
         let joins_what_it_names = self.thread.check_joining(&session, &self.params);
         if session.connection.is_busy(&self.thread.id) {
             joins_what_it_names.clone().map_err(|error| error.with_method(METHOD))?;
         }
-        let log = session.connection.log(self.thread.id.clone(), keep_backlog);
+        let log = session.connection.new_subscription(self.thread.id.clone(), keep_backlog);
         let log = log.with_limits(self.limits).with_commands_ended(self.end_commands_on_interrupt);
         let log = Arc::new(log);
         let guard = TurnGuard::new(session.clone(), log.clone());

@@ -104,7 +104,7 @@ with_both_clients! {
         assert_eq!(told[0], "there is no part none");
         assert!(told[1].contains("part_number"), "{}", told[1]);
         assert!(told[2].contains("a bug"), "{}", told[2]);
-        assert!(told[3].contains("no answer within 1ms"), "{}", told[3]);
+        assert!(told[3].contains("did not respond within 1ms"), "{}", told[3]);
         wait!(codex.close()).unwrap();
     }
 

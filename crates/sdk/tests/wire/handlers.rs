@@ -267,7 +267,7 @@ with_both_clients! {
             let received = playing.finish().unwrap().messages();
             let answers = answers(&received);
             assert_eq!(answers.len(), 1, "{method}");
-            assert!(failure(answers[0]).contains("no answer within 1ms"), "{method}");
+            assert!(failure(answers[0]).contains("did not respond within 1ms"), "{method}");
         }
     }
 

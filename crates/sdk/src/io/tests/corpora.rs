@@ -1,10 +1,10 @@
-//! The corpora of the fuzz targets, in `fuzz/corpus`: each input once, as a plain test.
+//! Replays the corpora of the fuzz targets in `fuzz/corpus`, each input once.
 
 use std::path::Path;
 
 use crate::connection::checks;
 
-/// Gives each input of a target's corpus to its check.
+/// Runs a target's check on each input of its corpus.
 fn replay(target: &str, check: impl Fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
     let inputs: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -8,16 +8,16 @@ use crate::error::Error;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A turn that the server has answered with, and not begun; with an observer of what fails.
+/// A turn that the server has accepted and not begun, and a hub to observe failures.
 async fn turn(limits: TurnLimits) -> (Connection, Peer, Arc<TurnSubscription>, Arc<ObserverHub>) {
     let hub: Arc<ObserverHub> = Arc::default();
     let (connection, mut peer) = connect_to(context(hub.clone()));
     settle(&connection, &mut peer).await;
-    let log = Arc::new(connection.log("t".into(), true).with_limits(limits));
-    let pending = start_turn(&connection, &log);
+    let subscription = Arc::new(connection.new_subscription("t".into(), true).with_limits(limits));
+    let pending = start_turn(&connection, &subscription);
     peer.start_turn("u").await;
     pending.await.unwrap();
-    (connection, peer, log, hub)
+    (connection, peer, subscription, hub)
 }
 
 async fn begin(peer: &mut Peer) {
@@ -30,9 +30,8 @@ async fn end(peer: &mut Peer, status: &str) {
     peer.send(json!({"method": "turn/completed", "params": {"threadId": "t", "turn": turn}})).await;
 }
 
-/// Answers the next request, which must be this one.
-async fn answer(peer: &mut Peer, method: &str, answer: Value) {
-    let mut message = answer;
+/// Responds to the next request, which must have this method.
+async fn respond(peer: &mut Peer, method: &str, mut message: Value) {
     let request = peer.receive().await;
     assert_eq!((&request["method"], &request["params"]["threadId"]), (&json!(method), &json!("t")));
     message["id"] = request["id"].clone();
@@ -62,28 +61,28 @@ async fn failure(observer: &crate::io::observers::Observer) -> Error {
 
 #[tokio::test(start_paused = true)]
 async fn an_interrupt_is_held_until_the_turn_runs() {
-    let (connection, mut peer, log, _) = turn(TurnLimits::default()).await;
+    let (connection, mut peer, subscription, _) = turn(TurnLimits::default()).await;
     let held = Instant::now();
-    connection.release(&log, true);
-    // It is read after that, and is not preceded by the interrupt.
+    connection.release(&subscription, true);
+    // The interrupt is not written before this request.
     settle(&connection, &mut peer).await;
     begin(&mut peer).await;
-    answer(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+    respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
     assert_eq!(held.elapsed(), Duration::ZERO);
     end(&mut peer, "interrupted").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_interrupt_that_is_refused_is_tried_again_until_the_turn_is_over() {
-    let (connection, mut peer, log, hub) = turn(TurnLimits::default()).await;
+    let (connection, mut peer, subscription, hub) = turn(TurnLimits::default()).await;
     let observer = hub.observe(None);
-    let interrupting = connection.interrupt(&log, "u".into());
+    let interrupting = connection.interrupt(&subscription, "u".into());
     let server = async {
         for _ in 0..5 {
-            answer(&mut peer, "turn/interrupt", refusal()).await;
+            respond(&mut peer, "turn/interrupt", refusal()).await;
         }
         begin(&mut peer).await;
-        answer(&mut peer, "turn/interrupt", refusal()).await;
+        respond(&mut peer, "turn/interrupt", refusal()).await;
         end(&mut peer, "completed").await;
     };
     let (interrupted, ()) = tokio::join!(interrupting, server);
@@ -98,11 +97,11 @@ async fn an_interrupt_that_is_refused_is_tried_again_until_the_turn_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn an_interrupt_that_fails_is_an_error_and_an_event() {
-    let (connection, mut peer, log, hub) = turn(TurnLimits::default()).await;
+    let (connection, mut peer, subscription, hub) = turn(TurnLimits::default()).await;
     let observer = hub.observe(None);
     begin(&mut peer).await;
-    let interrupting = connection.interrupt(&log, "u".into());
-    let server = answer(&mut peer, "turn/interrupt", json!({"error": {"code": -32603, "message": "odd"}}));
+    let interrupting = connection.interrupt(&subscription, "u".into());
+    let server = respond(&mut peer, "turn/interrupt", json!({"error": {"code": -32603, "message": "odd"}}));
     let (interrupted, ()) = tokio::join!(interrupting, server);
     for error in [interrupted.unwrap_err(), failure(&observer).await] {
         assert_eq!(error.kind(), ErrorKind::Internal);
@@ -112,30 +111,30 @@ async fn an_interrupt_that_fails_is_an_error_and_an_event() {
 
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_goes_on_after_its_interrupt_is_reported() {
-    let (connection, mut peer, log, hub) = turn(TurnLimits::default()).await;
+    let (connection, mut peer, subscription, hub) = turn(TurnLimits::default()).await;
     let observer = hub.observe(None);
     begin(&mut peer).await;
-    connection.release(&log, true);
-    answer(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+    connection.release(&subscription, true);
+    respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
     let error = failure(&observer).await;
     assert!(error.to_string().contains("has not ended within 30s"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_commands_of_an_interrupted_turn_are_ended_and_no_others() {
-    let (connection, mut peer, log, _) = turn(TurnLimits::default()).await;
+async fn an_interrupt_ends_only_the_commands_of_its_turn() {
+    let (connection, mut peer, subscription, _) = turn(TurnLimits::default()).await;
     begin(&mut peer).await;
     for (item, method) in [("a", "item/started"), ("b", "item/started"), ("a", "item/completed")] {
         let item = json!({"type": "commandExecution", "id": item, "command": "sleep"});
         peer.send(json!({"method": method, "params": {"threadId": "t", "turnId": "u", "item": item}})).await;
     }
-    let interrupting = connection.interrupt(&log, "u".into());
+    let interrupting = connection.interrupt(&subscription, "u".into());
     let server = async {
-        answer(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+        respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
         end(&mut peer, "interrupted").await;
         let terminal = |item: &str, process: &str| json!({"itemId": item, "processId": process, "command": "sleep", "cwd": "/"});
         let data = [terminal("earlier", "1"), terminal("b", "2")];
-        answer(&mut peer, "thread/backgroundTerminals/list", json!({"result": {"data": data}})).await;
+        respond(&mut peer, "thread/backgroundTerminals/list", json!({"result": {"data": data}})).await;
         let request = peer.receive().await;
         assert_eq!(request["params"], json!({"threadId": "t", "processId": "2"}));
         peer.send(json!({"id": request["id"], "result": {"terminated": true}})).await;
@@ -146,64 +145,64 @@ async fn the_commands_of_an_interrupted_turn_are_ended_and_no_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_past_its_timeout_is_interrupted_and_not_waited_for_any_longer() {
+async fn a_turn_past_its_timeout_is_interrupted_and_the_wait_for_it_ends() {
     let mut limits = TurnLimits { timeout: Some(SECOND), ..TurnLimits::default() };
     limits.begin();
-    let (_connection, mut peer, log, _) = turn(limits).await;
+    let (_connection, mut peer, subscription, _) = turn(limits).await;
     begin(&mut peer).await;
     let begun = Instant::now();
-    answer(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+    respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
     assert_eq!(begun.elapsed(), SECOND);
-    let (_, End::Lost(error)) = end_of(&log).await else { panic!("completed") };
+    let (_, End::Lost(error)) = end_of(&subscription).await else { panic!("completed") };
     assert_eq!((error.kind(), begun.elapsed()), (ErrorKind::Timeout, 6 * SECOND));
-    assert!(error.to_string().contains("has not ended within 5s"), "{error}");
+    assert!(error.to_string().contains("did not end within 5s"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_interrupt_ends_the_wait_of_a_turn_past_its_timeout_at_once() {
     let mut limits = TurnLimits { timeout: Some(SECOND), ..TurnLimits::default() };
     limits.begin();
-    let (_connection, mut peer, log, _) = turn(limits).await;
+    let (_connection, mut peer, subscription, _) = turn(limits).await;
     begin(&mut peer).await;
     let begun = Instant::now();
-    answer(&mut peer, "turn/interrupt", json!({"error": {"code": -32603, "message": "odd"}})).await;
-    let (_, End::Lost(error)) = end_of(&log).await else { panic!("completed") };
+    respond(&mut peer, "turn/interrupt", json!({"error": {"code": -32603, "message": "odd"}})).await;
+    let (_, End::Lost(error)) = end_of(&subscription).await else { panic!("completed") };
     assert_eq!((error.kind(), begun.elapsed()), (ErrorKind::Timeout, SECOND));
     assert!(error.to_string().contains("odd"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_event_begins_the_time_of_silence_anew() {
+async fn each_event_restarts_the_inactivity_timeout() {
     let limits = TurnLimits { inactivity: Some(16 * SECOND), ..TurnLimits::default() };
-    let (_connection, mut peer, log, _) = turn(limits).await;
+    let (_connection, mut peer, subscription, _) = turn(limits).await;
     begin(&mut peer).await;
     let begun = Instant::now();
     for _ in 0..3 {
         tokio::time::sleep(15 * SECOND).await;
         peer.delta("u", "x").await;
     }
-    answer(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+    respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
     let silent = begun.elapsed() - 45 * SECOND;
     assert!((16 * SECOND..=18 * SECOND).contains(&silent), "{silent:?}");
     end(&mut peer, "interrupted").await;
-    let (digest, End::Completed(_)) = end_of(&log).await else { panic!("lost") };
+    let (digest, End::Completed(_)) = end_of(&subscription).await else { panic!("lost") };
     assert_eq!(digest.stopped.unwrap().kind(), ErrorKind::Timeout);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_turn_is_not_joined_while_it_is_being_interrupted() {
-    let (connection, mut peer, log, _) = turn(TurnLimits::default()).await;
+    let (connection, mut peer, subscription, _) = turn(TurnLimits::default()).await;
     begin(&mut peer).await;
-    connection.release(&log, true);
+    connection.release(&subscription, true);
     let begun = Instant::now();
     let server = async {
-        answer(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+        respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
         tokio::time::sleep(SECOND).await;
         end(&mut peer, "interrupted").await;
     };
-    let ((), ()) = tokio::join!(connection.until_interrupted("t", 10 * SECOND), server);
+    let ((), ()) = tokio::join!(connection.wait_until_interrupted("t", 10 * SECOND), server);
     assert_eq!(begun.elapsed(), SECOND);
-    // With none, and past the limit, nothing is waited for.
-    connection.until_interrupted("t", 10 * SECOND).await;
+    // Without a turn that is being interrupted, the wait ends at once.
+    connection.wait_until_interrupted("t", 10 * SECOND).await;
     assert_eq!(begun.elapsed(), SECOND);
 }

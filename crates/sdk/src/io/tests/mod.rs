@@ -1,4 +1,4 @@
-//! The connection against a peer in memory, on a paused clock.
+//! Tests a connection with an in-memory peer, on a paused clock.
 
 mod bounds;
 mod corpora;
@@ -25,7 +25,7 @@ use crate::dispatch::handler_set::HandlerSet;
 use crate::dispatch::registry::HandlerRegistry;
 use crate::error::{ErrorKind, Result};
 use crate::io::connection::Connection;
-use crate::io::observers::{CAPACITY, Observed, ObserverHub, Seen};
+use crate::io::observers::{MAX_QUEUED_EVENTS, Observed, ObserverHub, Seen};
 use crate::io::request::{ClientCall, Pending};
 use crate::io::shared::{ConnectionContext, UnloadObserver};
 use crate::options::method_class::ClassTimeouts;
@@ -72,7 +72,7 @@ impl Peer {
         self.send(json!({"method": "turn/completed", "params": {"threadId": "t", "turn": turn}})).await;
     }
 
-    /// Answers the next request, which must be a `turn/start`, with this turn.
+    /// Responds to the next request, which must be a `turn/start`, with this turn.
     async fn start_turn(&mut self, turn: &str) {
         let request = self.receive().await;
         assert_eq!(request["method"], "turn/start");
@@ -81,7 +81,7 @@ impl Peer {
     }
 }
 
-/// A greeted connection and its peer.
+/// A connection after the handshake, and its peer.
 async fn connect() -> (Connection, Peer) {
     let (connection, mut peer) = connect_ungreeted();
     settle(&connection, &mut peer).await;
@@ -107,7 +107,7 @@ impl UnloadObserver for NoThreads {
     fn unloaded(&self, _: &str) {}
 }
 
-/// A client with these observers, and no handlers.
+/// The context of a client with these observers and without handlers.
 fn context(hub: Arc<ObserverHub>) -> ConnectionContext {
     let handlers = HandlerRegistry::new(HandlerSet::default(), Duration::from_secs(600), Weak::<()>::new());
     ConnectionContext {
@@ -123,7 +123,7 @@ fn context(hub: Arc<ObserverHub>) -> ConnectionContext {
     }
 }
 
-fn ask(connection: &Connection, method: &str) -> Pending {
+fn request(connection: &Connection, method: &str) -> Pending {
     send(connection, method, None, None, QUICK).unwrap()
 }
 
@@ -138,38 +138,51 @@ fn send(
 }
 
 /// Sends a request that starts a turn.
-fn send_for(connection: &Connection, method: &str, log: &TurnSubscription, intent: Intent) -> Pending {
+fn send_for(
+    connection: &Connection,
+    method: &str,
+    subscription: &TurnSubscription,
+    intent: Intent,
+) -> Pending {
     let params = params(&json!({"threadId": "t"}));
     let call = ClientCall::new(method, Some(&params));
-    connection.send(ClientCall { thread_id: Some(&log.thread_id), timeout: QUICK, intent, ..call }).unwrap()
+    connection
+        .send(ClientCall { thread_id: Some(&subscription.thread_id), timeout: QUICK, intent, ..call })
+        .unwrap()
 }
 
-fn start_turn(connection: &Connection, log: &Arc<TurnSubscription>) -> Pending {
-    send_for(connection, "turn/start", log, Intent::StartTurn { subscription: log.clone(), joins: true })
+fn start_turn(connection: &Connection, subscription: &Arc<TurnSubscription>) -> Pending {
+    send_for(
+        connection,
+        "turn/start",
+        subscription,
+        Intent::StartTurn { subscription: subscription.clone(), joins: true },
+    )
 }
 
 fn start(connection: &Connection) -> (Arc<TurnSubscription>, Pending) {
-    let log = Arc::new(connection.log("t".into(), true));
-    let pending = start_turn(connection, &log);
-    (log, pending)
+    let subscription = Arc::new(connection.new_subscription("t".into(), true));
+    let pending = start_turn(connection, &subscription);
+    (subscription, pending)
 }
 
 fn compact(connection: &Connection) -> (Arc<TurnSubscription>, Pending) {
-    let log = Arc::new(connection.log("t".into(), true));
-    let pending = send_for(connection, "thread/compact/start", &log, Intent::Compact(log.clone()));
-    (log, pending)
+    let subscription = Arc::new(connection.new_subscription("t".into(), true));
+    let pending =
+        send_for(connection, "thread/compact/start", &subscription, Intent::Compact(subscription.clone()));
+    (subscription, pending)
 }
 
 fn params(value: &Value) -> Box<RawValue> {
     to_raw_value(value).unwrap()
 }
 
-/// Everything that a stream yields, until its turn has ended.
-async fn drain(log: &TurnSubscription, stream: u64) -> Vec<String> {
+/// All events of a stream until its turn has ended.
+async fn drain(subscription: &TurnSubscription, stream: u64) -> Vec<String> {
     let mut seen = Vec::new();
     loop {
         let mut batch = Backlog::default();
-        match poll_fn(|context| log.poll_stream(stream, &mut batch, context)).await {
+        match poll_fn(|context| subscription.poll_stream(stream, &mut batch, context)).await {
             Batch::Filled => {
                 let events = std::iter::from_fn(|| batch.pop(true));
                 seen.extend(events.map(|event| describe(&serde_json::to_string(&event).unwrap())));
@@ -180,8 +193,8 @@ async fn drain(log: &TurnSubscription, stream: u64) -> Vec<String> {
     }
 }
 
-async fn end_of(log: &TurnSubscription) -> (crate::connection::turn_subscription::Digest, End) {
-    let mut wait = log.wait();
+async fn end_of(subscription: &TurnSubscription) -> (crate::connection::turn_subscription::Digest, End) {
+    let mut wait = subscription.wait();
     poll_fn(|context| wait.poll_end(context)).await
 }
 
@@ -193,11 +206,11 @@ fn describe(frame: &str) -> String {
     }
 }
 
-/// Makes sure that everything the peer has sent was routed, and that nothing but this request was written meanwhile.
+/// Waits until everything that the peer has sent is routed. Fails if the client has written another request meanwhile.
 async fn settle(connection: &Connection, peer: &mut Peer) {
-    let asked = ask(connection, "settle");
+    let pending = request(connection, "settle");
     let request = peer.receive().await;
     assert_eq!(request["method"], "settle", "written instead: {request}");
     peer.send(json!({"id": request["id"], "result": {}})).await;
-    asked.await.unwrap();
+    pending.await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! What must hold of any order of events, any queue and any message. The cases are the same in every run.
+//! Properties of any order of events, any queue and any message. Each run tries the same cases.
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -16,16 +16,16 @@ fn cases(cases: u32) -> ProptestConfig {
     }
 }
 
-/// JSON white space, mostly none.
+/// At max one character of JSON white space.
 fn space() -> impl Strategy<Value = String> {
     "[ \t\r\n]{0,1}"
 }
 
-/// A string as JSON text, its characters escaped in every way that there is, or not.
+/// A string as JSON text. Its characters are escaped, or not, in all possible choices.
 fn quoted(content: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
-    (content, any::<u64>()).prop_map(|(content, ways)| {
+    (content, any::<u64>()).prop_map(|(content, choices)| {
         let escaped =
-            content.chars().enumerate().map(|(place, char)| match (char, ways >> (place % 64) & 1) {
+            content.chars().enumerate().map(|(index, char)| match (char, choices >> (index % 64) & 1) {
                 ('"' | '\\', 0) => format!("\\{char}"),
                 ('\n', 0) => "\\n".to_owned(),
                 ('\u{20}'.., 0) => char.to_string(),
@@ -45,7 +45,7 @@ fn scalar() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A name that routing looks for, or another one.
+/// A member name that routing reads, or another one.
 fn name() -> impl Strategy<Value = String> {
     const NAMES: [&str; 13] = [
         "method",
@@ -65,8 +65,8 @@ fn name() -> impl Strategy<Value = String> {
     quoted(proptest::sample::select(&NAMES[..]).prop_map(str::to_owned))
 }
 
-fn object(member: impl Strategy<Value = String>, most: usize) -> impl Strategy<Value = String> {
-    (proptest::collection::vec((space(), name(), space(), member), 0..=most), space()).prop_map(
+fn object(member: impl Strategy<Value = String>, max: usize) -> impl Strategy<Value = String> {
+    (proptest::collection::vec((space(), name(), space(), member), 0..=max), space()).prop_map(
         |(members, end)| {
             let members =
                 members.iter().map(|(before, name, after, value)| format!("{before}{name}{after}:{value}"));
@@ -100,9 +100,9 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(cases(1000))]
 
-    /// Every event reaches each log of its turn, in order, once; every waiter ends once; and so on: see the model.
+    /// For example, each event reaches each subscription of its turn once and in order, and each wait ends once.
     #[test]
-    fn a_router_does_in_any_order_of_events_what_its_model_does(
+    fn a_router_agrees_with_its_model_for_any_order_of_events(
         ops in proptest::collection::vec(any::<[u8; 4]>().prop_map(Op::read), 0..80)
     ) {
         checks::router::run(&ops);
@@ -113,12 +113,12 @@ proptest! {
     #![proptest_config(cases(200))]
 
     #[test]
-    fn a_queue_of_frames_is_a_list_of_frames(steps in proptest::collection::vec(step(), 0..48)) {
+    fn a_queue_of_frames_agrees_with_a_list(steps in proptest::collection::vec(step(), 0..48)) {
         checks::frame_queue::frame_queue(&steps);
     }
 
     #[test]
-    fn lines_are_the_same_in_whatever_pieces_they_come(
+    fn lines_do_not_depend_on_how_the_bytes_are_split(
         sizes in proptest::collection::vec(0_u8..6, 0..16),
         text in "[a-c\n\r {}]{0,60}",
     ) {
@@ -131,11 +131,11 @@ proptest! {
     #![proptest_config(cases(600))]
 
     #[test]
-    fn a_message_is_scanned_as_it_would_be_parsed(
+    fn the_scanner_agrees_with_the_parser(
         (before, message, after) in (space(), object(value(), 8), space())
     ) {
         let text = before + &message + &after;
-        prop_assert!(checks::reading::Members::read(&text).is_some(), "what is generated is JSON: {}", text);
+        prop_assert!(checks::reading::Members::read(&text).is_some(), "not JSON: {}", text);
         checks::envelope::envelope(text.as_bytes());
         checks::decode::decode(text.as_bytes());
     }

@@ -1,15 +1,19 @@
-//! Requests and answers, the server's own requests, observers, and ends.
+//! Requests and responses, server requests, observers, and the end of a connection.
 
 use super::*;
 use crate::connection::envelope::Incoming;
 use crate::connection::event_batch::EventBatch;
 
 #[tokio::test(start_paused = true)]
-async fn answers_in_reverse_order_reach_the_right_callers() {
+async fn responses_in_reverse_order_reach_the_right_callers() {
     let (connection, mut peer) = connect().await;
-    let (first, second) = (ask(&connection, "a"), ask(&connection, "b"));
+    let (first, second) = (request(&connection, "a"), request(&connection, "b"));
     let (a, b) = (peer.receive().await, peer.receive().await);
-    assert_eq!((&a["method"], a.get("params")), (&json!("a"), None), "no parameters, no key");
+    assert_eq!(
+        (&a["method"], a.get("params")),
+        (&json!("a"), None),
+        "without parameters there is no `params`"
+    );
     peer.send(json!({"id": b["id"], "result": "for b"})).await;
     peer.send(json!({"id": a["id"], "result": {"for": "a"}})).await;
     assert_eq!(first.await.unwrap(), r#"{"for":"a"}"#);
@@ -17,12 +21,12 @@ async fn answers_in_reverse_order_reach_the_right_callers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_answer_keeps_the_servers_words() {
+async fn an_error_response_keeps_the_servers_message() {
     let (connection, mut peer) = connect().await;
-    let asked = send(&connection, "x/y", None, Some("t"), QUICK).unwrap();
+    let pending = send(&connection, "x/y", None, Some("t"), QUICK).unwrap();
     let id = peer.receive().await["id"].clone();
     peer.send(json!({"id": id, "error": {"code": -32600, "message": "no rollout", "data": {"k": 1}}})).await;
-    let error = asked.await.unwrap_err();
+    let error = pending.await.unwrap_err();
     assert_eq!(
         (error.kind(), error.method(), error.thread_id()),
         (ErrorKind::InvalidRequest, Some("x/y"), Some("t"))
@@ -32,12 +36,12 @@ async fn an_error_answer_keeps_the_servers_words() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_with_nothing_does_not_leave_its_request_to_the_timeout() {
+async fn a_response_without_a_result_or_an_error_fails_its_request_at_once() {
     let (connection, mut peer) = connect().await;
-    let asked = send(&connection, "x/y", None, Some("t"), QUICK).unwrap();
+    let pending = send(&connection, "x/y", None, Some("t"), QUICK).unwrap();
     let id = peer.receive().await["id"].clone();
     peer.send(json!({"id": id})).await;
-    let error = asked.await.unwrap_err();
+    let error = pending.await.unwrap_err();
     assert_eq!(
         (error.kind(), error.method(), error.thread_id()),
         (ErrorKind::Decode, Some("x/y"), Some("t"))
@@ -46,24 +50,24 @@ async fn an_answer_with_nothing_does_not_leave_its_request_to_the_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_names_the_thread_that_stands_in_the_parameters() {
+async fn an_error_names_the_thread_from_the_parameters() {
     let (connection, mut peer) = connect().await;
     let params = params(&json!({"name": "n", "threadId": "t"}));
-    let asked = send(&connection, "x/y", Some(&params), None, QUICK).unwrap();
+    let pending = send(&connection, "x/y", Some(&params), None, QUICK).unwrap();
     let id = peer.receive().await["id"].clone();
     peer.send(json!({"id": id, "error": {"code": -32600, "message": "no"}})).await;
-    assert_eq!(asked.await.unwrap_err().to_string(), "`x/y` on thread t: JSON-RPC error -32600: no");
+    assert_eq!(pending.await.unwrap_err().to_string(), "`x/y` on thread t: JSON-RPC error -32600: no");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_without_an_answer_ends_at_its_timeout_and_the_late_answer_hurts_nobody() {
+async fn a_request_without_a_response_ends_at_its_timeout_and_a_late_response_is_ignored() {
     let (connection, mut peer) = connect().await;
-    let asked = ask(&connection, "slow");
+    let pending = request(&connection, "slow");
     let id = peer.receive().await["id"].clone();
-    let error = asked.await.unwrap_err();
+    let error = pending.await.unwrap_err();
     assert_eq!((error.kind(), error.method()), (ErrorKind::Timeout, Some("slow")));
     peer.send(json!({"id": id, "result": {}})).await;
-    let again = ask(&connection, "again");
+    let again = request(&connection, "again");
     let id = peer.receive().await["id"].clone();
     peer.send(json!({"id": id, "result": 1})).await;
     assert_eq!(again.await.unwrap(), "1");
@@ -72,22 +76,22 @@ async fn a_request_without_an_answer_ends_at_its_timeout_and_the_late_answer_hur
 #[tokio::test(start_paused = true)]
 async fn a_request_dropped_before_it_is_written_is_not_sent() {
     let (connection, mut peer) = connect().await;
-    drop(ask(&connection, "dropped"));
-    let _kept = ask(&connection, "kept");
+    drop(request(&connection, "dropped"));
+    let _kept = request(&connection, "kept");
     assert_eq!(peer.receive().await["method"], "kept");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_dropped_leaves_nothing_in_the_router() {
+async fn dropped_requests_and_turns_leave_nothing_in_the_router() {
     let (connection, mut peer) = connect().await;
-    drop(ask(&connection, "unwritten"));
-    let asked = ask(&connection, "written");
+    drop(request(&connection, "unwritten"));
+    let pending = request(&connection, "written");
     let id = peer.receive().await["id"].clone();
-    drop(asked);
+    drop(pending);
     peer.send(json!({"id": id, "result": {}})).await;
-    let (log, starting) = start(&connection);
+    let (subscription, starting) = start(&connection);
     let id = peer.receive().await["id"].clone();
-    drop((log, starting));
+    drop((subscription, starting));
     peer.send(json!({"id": id, "result": {"turn": {"id": "u"}}})).await;
     assert_eq!(peer.receive().await["method"], "turn/interrupt");
     peer.completed("u").await;
@@ -125,39 +129,39 @@ fn a_waker_of_a_dropped_request_is_not_woken_under_a_lock() {
     let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _inside = event_loop.enter();
     let (connection, _peer) = connect_ungreeted();
-    let mut asked = ask(&connection, "a");
+    let mut pending = request(&connection, "a");
     let probe = Arc::new(Probe(connection.shared.clone(), false.into()));
     let waker = std::task::Waker::from(probe.clone());
-    assert!(std::pin::Pin::new(&mut asked).poll(&mut std::task::Context::from_waker(&waker)).is_pending());
-    drop(asked);
+    assert!(std::pin::Pin::new(&mut pending).poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    drop(pending);
     assert!(!probe.1.load(std::sync::atomic::Ordering::SeqCst), "woken while the router was locked");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_stream_ends_everything_with_its_context() {
     let (connection, mut peer) = connect().await;
-    let (log, pending) = start(&connection);
+    let (subscription, pending) = start(&connection);
     peer.start_turn("u").await;
     pending.await.unwrap();
-    let stream = log.open_stream();
-    let asked = send(&connection, "x/y", None, Some("t"), None).unwrap();
+    let stream = subscription.open_stream();
+    let pending = send(&connection, "x/y", None, Some("t"), None).unwrap();
     peer.receive().await;
     peer.delta("u", "last").await;
     drop(peer);
-    let error = asked.await.unwrap_err();
+    let error = pending.await.unwrap_err();
     assert_eq!(
         (error.kind(), error.method(), error.thread_id()),
         (ErrorKind::TransportClosed, Some("x/y"), Some("t"))
     );
-    assert_eq!(drain(&log, stream).await, ["last", "lost: TransportClosed"]);
-    assert!(matches!(end_of(&log).await, (_, End::Lost(_))));
+    assert_eq!(drain(&subscription, stream).await, ["last", "lost: TransportClosed"]);
+    assert!(matches!(end_of(&subscription).await, (_, End::Lost(_))));
     let later = send(&connection, "later", None, None, QUICK).unwrap_err();
     assert_eq!((later.kind(), later.method()), (ErrorKind::TransportClosed, Some("later")));
     assert!(connection.ended().await.reaped);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_read_before_the_end_and_is_routed_after_it_asks_nobody_and_is_not_kept() {
+async fn messages_routed_after_the_end_have_no_effect() {
     let (connection, _peer) = connect().await;
     connection.close();
     let turn =
@@ -172,17 +176,17 @@ async fn what_was_read_before_the_end_and_is_routed_after_it_asks_nobody_and_is_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_malformed_line_is_an_event_and_fails_nobody() {
+async fn a_malformed_line_is_an_event_and_fails_no_request() {
     let (connection, mut peer) = connect().await;
     let hub = connection.shared.hub.clone();
     let observer = hub.observe(None);
-    let asked = ask(&connection, "a");
+    let pending = request(&connection, "a");
     let id = peer.receive().await["id"].clone();
     peer.send_raw("not json").await;
     peer.send_raw(&b"{\"method\":\"\xff\"}"[..]).await;
     peer.send_raw("[1,2]").await;
     peer.send(json!({"id": id, "result": {}})).await;
-    assert_eq!(asked.await.unwrap(), "{}");
+    assert_eq!(pending.await.unwrap(), "{}");
     let mut batch = VecDeque::new();
     poll_fn(|context| observer.poll(&mut batch, context)).await;
     assert_eq!(batch.len(), 3);
@@ -190,34 +194,34 @@ async fn a_malformed_line_is_an_event_and_fails_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn before_the_greeting_json_of_another_protocol_or_a_request_is_fatal() {
+async fn before_the_handshake_json_of_another_protocol_or_a_request_is_fatal() {
     let echo = r#"{"id":1,"method":"initialize","params":{}}"#;
     for line in [echo, r#"{"id":1}"#, r#"{"ok":true}"#, "42"] {
         let (connection, mut peer) = connect_ungreeted();
-        let asked = ask(&connection, "initialize");
+        let pending = request(&connection, "initialize");
         peer.receive().await;
         peer.send_raw(line).await;
-        let error = asked.await.unwrap_err();
+        let error = pending.await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Handshake);
         assert!(error.to_string().contains("does not speak"), "{error}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn before_the_greeting_lines_that_are_no_json_are_skipped_and_stand_in_the_error() {
+async fn before_the_handshake_lines_that_are_not_json_are_skipped_and_quoted_in_the_error() {
     let (connection, mut peer) = connect_ungreeted();
-    let asked = ask(&connection, "initialize");
+    let pending = request(&connection, "initialize");
     peer.receive().await;
     peer.send_raw("Welcome!").await;
     peer.send_raw("{\"id\":1,\"res").await;
     drop(peer);
-    let error = asked.await.unwrap_err();
+    let error = pending.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Handshake);
     assert!(error.to_string().contains(r#"it wrote "Welcome!", "{\"id\":1,\"res""#), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_of_the_server_are_answered_and_nothing_is_accepted() {
+async fn server_requests_without_handlers_are_declined() {
     let (_connection, mut peer) = connect().await;
     let declined = [
         ("item/commandExecution/requestApproval", json!({"decision": "decline"})),
@@ -249,12 +253,12 @@ async fn requests_of_the_server_are_answered_and_nothing_is_accepted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_ends_waits_and_the_peers_input() {
+async fn a_close_ends_waits_and_the_peers_input() {
     let (connection, mut peer) = connect().await;
-    let asked = ask(&connection, "a");
+    let pending = request(&connection, "a");
     peer.receive().await;
     connection.close();
-    assert_eq!(asked.await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(pending.await.unwrap_err().kind(), ErrorKind::Closed);
     assert!(connection.ended().await.reaped);
     assert!(peer.ended().await);
 }
@@ -294,10 +298,10 @@ fn an_observer_of_an_ended_connection_ends_at_once() {
 }
 
 #[test]
-fn a_slow_observer_is_told_what_it_missed() {
+fn a_slow_observer_learns_how_many_events_it_missed() {
     let hub = ObserverHub::default();
     let (all, other) = (hub.observe(None), hub.observe(Some("other".into())));
-    for n in 0..CAPACITY + 3 {
+    for n in 0..MAX_QUEUED_EVENTS + 3 {
         let line = n.to_string();
         hub.publish(Some("t"), &Observed::Malformed { line, reason: String::new() });
     }

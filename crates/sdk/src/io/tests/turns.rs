@@ -1,4 +1,4 @@
-//! Which events reach which handle, and when a turn is interrupted.
+//! Which events reach which handle, and when the client interrupts a turn.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
@@ -8,9 +8,9 @@ use crate::connection::envelope::Incoming;
 use crate::connection::event_batch::EventBatch;
 
 #[tokio::test(start_paused = true)]
-async fn events_before_the_answer_belong_to_the_handle() {
+async fn events_before_the_response_reach_the_handle() {
     let (connection, mut peer) = connect().await;
-    let (log, pending) = start(&connection);
+    let (subscription, pending) = start(&connection);
     let request = peer.receive().await;
     peer.delta("other", "not ours").await;
     peer.delta("u", "he").await;
@@ -19,43 +19,43 @@ async fn events_before_the_answer_belong_to_the_handle() {
     peer.send(json!({"id": request["id"], "result": {"turn": turn}})).await;
     pending.await.unwrap();
     peer.completed("u").await;
-    let stream = log.open_stream();
-    assert_eq!(drain(&log, stream).await, ["he", "llo", "turn/completed"]);
+    let stream = subscription.open_stream();
+    assert_eq!(drain(&subscription, stream).await, ["he", "llo", "turn/completed"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_that_ends_before_its_answer_is_complete() {
+async fn a_turn_that_ends_before_its_response_is_complete() {
     let (connection, mut peer) = connect().await;
-    let (log, pending) = start(&connection);
+    let (subscription, pending) = start(&connection);
     let request = peer.receive().await;
     peer.delta("u", "all").await;
     peer.completed("u").await;
     peer.delta("u", "a straggler").await;
     peer.send(json!({"id": request["id"], "result": {"turn": {"id": "u"}}})).await;
     pending.await.unwrap();
-    assert!(matches!(end_of(&log).await, (_, End::Completed(_))));
-    let stream = log.open_stream();
-    assert_eq!(drain(&log, stream).await, ["all", "turn/completed"]);
+    assert!(matches!(end_of(&subscription).await, (_, End::Completed(_))));
+    let stream = subscription.open_stream();
+    assert_eq!(drain(&subscription, stream).await, ["all", "turn/completed"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_first_stream_has_the_backlog_and_later_ones_begin_now() {
     let (connection, mut peer) = connect().await;
-    let (log, pending) = start(&connection);
+    let (subscription, pending) = start(&connection);
     peer.start_turn("u").await;
     pending.await.unwrap();
     peer.delta("u", "a").await;
     settle(&connection, &mut peer).await;
-    let (first, second) = (log.open_stream(), log.open_stream());
+    let (first, second) = (subscription.open_stream(), subscription.open_stream());
     peer.delta("u", "b").await;
     settle(&connection, &mut peer).await;
-    let closed = log.open_stream();
-    log.close_stream(closed);
+    let closed = subscription.open_stream();
+    subscription.close_stream(closed);
     peer.completed("u").await;
-    assert_eq!(drain(&log, first).await, ["a", "b", "turn/completed"]);
-    assert_eq!(drain(&log, second).await, ["b", "turn/completed"]);
-    let late = log.open_stream();
-    assert_eq!(drain(&log, late).await, ["turn/completed"]);
+    assert_eq!(drain(&subscription, first).await, ["a", "b", "turn/completed"]);
+    assert_eq!(drain(&subscription, second).await, ["b", "turn/completed"]);
+    let late = subscription.open_stream();
+    assert_eq!(drain(&subscription, late).await, ["turn/completed"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,41 +79,41 @@ async fn interleaved_turns_see_only_their_own_events() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_of_sub_agents_come_to_the_streams_that_want_them() {
+async fn events_of_sub_agents_reach_the_streams_that_include_them() {
     let (connection, mut peer) = connect().await;
-    let (log, pending) = start(&connection);
+    let (subscription, pending) = start(&connection);
     peer.start_turn("u").await;
     pending.await.unwrap();
     let child = json!({"id": "c", "rootTurnId": "u", "items": [], "status": "inProgress"});
     peer.send(json!({"method": "turn/started", "params": {"threadId": "sub", "turn": child}})).await;
     peer.delta("c", "from below").await;
     settle(&connection, &mut peer).await;
-    let (first, plain) = (log.open_stream(), log.open_stream());
-    log.include_children(first);
+    let (first, plain) = (subscription.open_stream(), subscription.open_stream());
+    subscription.include_children(first);
     peer.completed("c").await;
     peer.delta("u", "mine").await;
     peer.completed("u").await;
     let all = ["turn/started", "from below", "turn/completed", "mine", "turn/completed"];
-    assert_eq!(drain(&log, first).await, all);
-    // What was not told yet whether it wants them has them, marked, to be left out when it is read.
+    assert_eq!(drain(&subscription, first).await, all);
+    // An undecided stream has the sub-agent's events too, marked, and skips them when it is read.
     settle(&connection, &mut peer).await;
     let mut batch = Backlog::default();
-    poll_fn(|context| log.poll_stream(plain, &mut batch, context)).await;
+    poll_fn(|context| subscription.poll_stream(plain, &mut batch, context)).await;
     let own: Vec<_> =
         std::iter::from_fn(|| batch.pop(false)).map(|event| event.method().to_owned()).collect();
     assert_eq!(own, ["item/agentMessage/delta", "turn/completed"]);
-    assert!(matches!(end_of(&log).await, (digest, End::Completed(_)) if digest.items.is_empty()));
+    assert!(matches!(end_of(&subscription).await, (digest, End::Completed(_)) if digest.items.is_empty()));
 }
 
-// As runtimes before 0.163.0 do it, whose turns do not say for which other one they work.
+// Runtimes before 0.163.0 behave like this. Their turns do not name the turn that they work for.
 #[tokio::test(start_paused = true)]
-async fn a_sub_agent_may_be_at_work_before_the_item_that_gave_it_work_has_come() {
+async fn a_sub_agents_early_events_are_kept_until_its_item_arrives() {
     let (connection, mut peer) = connect().await;
-    let (log, pending) = start(&connection);
+    let (subscription, pending) = start(&connection);
     peer.start_turn("u").await;
     pending.await.unwrap();
-    let stream = log.open_stream();
-    log.include_children(stream);
+    let stream = subscription.open_stream();
+    subscription.include_children(stream);
     for thread in ["sub", "stranger"] {
         let turn = json!({"id": format!("{thread}'s"), "items": [], "status": "inProgress"});
         peer.send(json!({"method": "turn/started", "params": {"threadId": thread, "turn": turn}})).await;
@@ -126,26 +126,26 @@ async fn a_sub_agent_may_be_at_work_before_the_item_that_gave_it_work_has_come()
     peer.delta("sub's", "below").await;
     peer.completed("sub's").await;
     peer.completed("u").await;
-    let mut seen = drain(&log, stream).await;
+    let mut seen = drain(&subscription, stream).await;
     seen.retain(|event| event != "item/completed");
     assert_eq!(seen, ["turn/started", "from ", "below", "turn/completed", "turn/completed"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_of_a_sub_agent_that_come_with_the_end_of_the_turn_come_before_it() {
+async fn events_of_a_sub_agent_in_one_batch_with_the_end_come_before_it() {
     let (connection, mut peer) = connect().await;
-    let (log, pending) = start(&connection);
+    let (subscription, pending) = start(&connection);
     peer.start_turn("u").await;
     pending.await.unwrap();
-    let stream = log.open_stream();
-    log.include_children(stream);
+    let stream = subscription.open_stream();
+    subscription.include_children(stream);
     let child = json!({"id": "c", "rootTurnId": "u", "items": [], "status": "inProgress"});
     peer.delta("u", "first").await;
     peer.send(json!({"method": "turn/started", "params": {"threadId": "sub", "turn": child}})).await;
     peer.delta("c", "from below").await;
     peer.completed("u").await;
     peer.delta("u", "a straggler").await;
-    assert_eq!(drain(&log, stream).await, ["first", "turn/started", "from below", "turn/completed"]);
+    assert_eq!(drain(&subscription, stream).await, ["first", "turn/started", "from below", "turn/completed"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,14 +169,14 @@ async fn a_compaction_does_not_take_a_turn_that_was_started_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_is_not_sent_or_never_answered_does_not_hold_up_a_compaction() {
+async fn a_start_that_is_not_sent_or_has_no_response_does_not_delay_a_compaction() {
     let (connection, mut peer) = connect().await;
-    let (_log, late) = start(&connection);
+    let (_subscription, late) = start(&connection);
     peer.receive().await;
     assert_eq!(late.await.unwrap_err().kind(), ErrorKind::Timeout);
     let (compaction, _pending) = compact(&connection);
     peer.receive().await;
-    let (_log, unsent) = start(&connection);
+    let (_subscription, unsent) = start(&connection);
     drop(unsent);
     let turn = json!({"id": "c", "items": [], "status": "inProgress"});
     peer.send(json!({"method": "turn/started", "params": {"threadId": "t", "turn": turn}})).await;
@@ -187,24 +187,24 @@ async fn a_start_that_is_not_sent_or_never_answered_does_not_hold_up_a_compactio
 #[tokio::test(start_paused = true)]
 async fn a_compaction_of_a_sub_agents_thread_sees_its_turn_start_once() {
     let (connection, mut peer) = connect().await;
-    let (log, _pending) = compact(&connection);
+    let (subscription, _pending) = compact(&connection);
     peer.receive().await;
     let turn = json!({"id": "c", "rootTurnId": "r", "items": [], "status": "inProgress"});
     peer.send(json!({"method": "turn/started", "params": {"threadId": "t", "turn": turn}})).await;
     peer.completed("c").await;
-    let stream = log.open_stream();
-    assert_eq!(drain(&log, stream).await, ["turn/started", "turn/completed"]);
+    let stream = subscription.open_stream();
+    assert_eq!(drain(&subscription, stream).await, ["turn/started", "turn/completed"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_compaction_is_woken_when_its_turn_is_known_by_the_end_of_another_start() {
+async fn a_compaction_is_woken_when_the_end_of_another_start_identifies_its_turn() {
     for expires in [true, false] {
         let (connection, mut peer) = connect().await;
-        let (_log, first) = start(&connection);
+        let (_subscription, first) = start(&connection);
         if expires {
             peer.receive().await;
         }
-        let (log, _pending) = compact(&connection);
+        let (subscription, _pending) = compact(&connection);
         let turn = json!({"id": "c", "items": [], "status": "inProgress"});
         let started =
             json!({"method": "turn/started", "params": {"threadId": "t", "turn": turn}}).to_string();
@@ -214,9 +214,9 @@ async fn a_compaction_is_woken_when_its_turn_is_known_by_the_end_of_another_star
             .route(|router, effects| router.handle_messages([message], &mut EventBatch::default(), effects));
         let woken = Arc::<Woken>::default();
         let waker = Waker::from(woken.clone());
-        let mut wait = log.wait();
+        let mut wait = subscription.wait();
         assert!(wait.poll_turn_id(&mut Context::from_waker(&waker)).is_pending());
-        // No message comes, which would wake everybody.
+        // No message arrives that would wake the compaction as well.
         if expires {
             tokio::time::sleep(Duration::from_secs(31)).await;
         } else {
@@ -224,45 +224,45 @@ async fn a_compaction_is_woken_when_its_turn_is_known_by_the_end_of_another_star
             assert_eq!(
                 peer.receive().await["method"],
                 "thread/compact/start",
-                "the dropped start is left out"
+                "the dropped start is not sent"
             );
         }
-        assert_eq!(log.turn_id().as_deref(), Some("c"));
+        assert_eq!(subscription.turn_id().as_deref(), Some("c"));
         assert!(woken.0.load(Ordering::SeqCst), "expires: {expires}");
     }
 }
 
-// Other threads can act while the reader has events in hand.
+// Other threads can act while the reader holds undelivered events.
 #[tokio::test(start_paused = true)]
-async fn staged_events_go_to_nobody_who_has_gone_and_are_given_up_when_the_client_closes() {
+async fn undelivered_events_skip_released_subscriptions_and_are_dropped_at_a_close() {
     let params = json!({"threadId": "t", "turnId": "u", "itemId": "i", "delta": "late"});
     let delta = json!({"method": "item/agentMessage/delta", "params": params}).to_string();
     for closes in [true, false] {
         let (connection, mut peer) = connect().await;
-        let (log, pending) = start(&connection);
+        let (subscription, pending) = start(&connection);
         peer.start_turn("u").await;
         pending.await.unwrap();
-        let stream = log.open_stream();
+        let stream = subscription.open_stream();
         settle(&connection, &mut peer).await;
         let mut batch = EventBatch::default();
         let message = (Incoming::scan(&delta).unwrap(), &*delta);
         connection.shared.route(|router, effects| router.handle_messages([message], &mut batch, effects));
         match closes {
             true => connection.close(),
-            false => connection.release(&log, false),
+            false => connection.release(&subscription, false),
         }
         connection.shared.route(|router, effects| router.deliver(&mut batch, effects));
         if closes {
-            assert_eq!(drain(&log, stream).await, ["lost: Closed"]);
+            assert_eq!(drain(&subscription, stream).await, ["lost: Closed"]);
         } else {
             let mut batch = Backlog::default();
-            let poll = log.poll_stream(stream, &mut batch, &mut Context::from_waker(Waker::noop()));
+            let poll = subscription.poll_stream(stream, &mut batch, &mut Context::from_waker(Waker::noop()));
             assert!(poll.is_pending(), "{poll:?}");
         }
     }
 }
 
-/// Tells whether it was woken.
+/// Records whether it was woken.
 #[derive(Default)]
 struct Woken(AtomicBool);
 
@@ -273,10 +273,10 @@ impl Wake for Woken {
 }
 
 #[tokio::test(start_paused = true)]
-async fn compactions_take_turns_that_are_over_in_the_order_of_their_starts() {
+async fn compactions_take_ended_turns_in_the_order_of_their_starts() {
     for _ in 0..20 {
         let (connection, mut peer) = connect().await;
-        let (_log, refused) = start(&connection);
+        let (_subscription, refused) = start(&connection);
         let (first, _first) = compact(&connection);
         let (second, _second) = compact(&connection);
         let request = peer.receive().await;
@@ -292,7 +292,7 @@ async fn compactions_take_turns_that_are_over_in_the_order_of_their_starts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_whose_creator_has_gone_is_still_joined() {
+async fn a_turn_without_its_creator_can_be_joined() {
     let (connection, mut peer) = connect().await;
     let (one, first) = start(&connection);
     let (two, second) = start(&connection);
@@ -307,7 +307,7 @@ async fn a_turn_whose_creator_has_gone_is_still_joined() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_start_leaves_the_turn_to_one_that_is_about_to_join_it() {
+async fn a_dropped_start_does_not_interrupt_a_turn_that_another_start_may_join() {
     let (connection, mut peer) = connect().await;
     let (_one, first) = start(&connection);
     let (two, second) = start(&connection);
@@ -321,7 +321,7 @@ async fn a_dropped_start_leaves_the_turn_to_one_that_is_about_to_join_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_start_on_a_busy_thread_joins_and_has_its_own_window() {
+async fn a_second_start_on_a_busy_thread_joins_with_its_own_subscription() {
     let (connection, mut peer) = connect().await;
     let (one, first) = start(&connection);
     peer.start_turn("u").await;
@@ -340,9 +340,9 @@ async fn a_second_start_on_a_busy_thread_joins_and_has_its_own_window() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_dropped_before_its_answer_interrupts_the_turn_it_created() {
+async fn a_start_dropped_before_its_response_interrupts_the_turn_it_created() {
     let (connection, mut peer) = connect().await;
-    let (_log, pending) = start(&connection);
+    let (_subscription, pending) = start(&connection);
     let request = peer.receive().await;
     drop(pending);
     peer.send(json!({"id": request["id"], "result": {"turn": {"id": "u"}}})).await;
@@ -352,12 +352,12 @@ async fn a_start_dropped_before_its_answer_interrupts_the_turn_it_created() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_dropped_before_its_answer_leaves_a_turn_that_it_joined() {
+async fn a_start_dropped_before_its_response_does_not_interrupt_a_turn_it_joined() {
     let (connection, mut peer) = connect().await;
     let (_held, first) = start(&connection);
     peer.start_turn("u").await;
     first.await.unwrap();
-    let (_log, pending) = start(&connection);
+    let (_subscription, pending) = start(&connection);
     let request = peer.receive().await;
     drop(pending);
     peer.send(json!({"id": request["id"], "result": {"turn": {"id": "u"}}})).await;
@@ -365,7 +365,7 @@ async fn a_start_dropped_before_its_answer_leaves_a_turn_that_it_joined() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn releasing_the_creator_interrupts_only_when_nobody_else_holds_the_turn() {
+async fn releasing_the_creator_interrupts_a_turn_only_without_other_subscriptions() {
     let (connection, mut peer) = connect().await;
     let (one, first) = start(&connection);
     peer.start_turn("u").await;

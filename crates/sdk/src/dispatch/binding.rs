@@ -1,22 +1,22 @@
-//! Handlers that a thread has while it is being resumed.
+//! The handlers of a thread during a resume.
 
 use crate::dispatch::handler_set::HandlerSet;
 use crate::dispatch::registry::HandlerRegistry;
 
-/// The handlers that a resume gives the thread before it is answered: what is pending on the thread may be asked again
-/// before the answer comes. Unless they are kept, those from before come back: the resume has failed, or its caller waits
-/// for it no longer.
+/// Binds handlers to a thread previous its resume is answered, because the server can repeat the thread's pending requests
+/// previous its response. The previous handlers come back unless [`keep`](Self::keep) is called: when the resume fails, and
+/// when its caller cancels it.
 pub(crate) struct HandlerBinding<'a> {
     handlers: &'a HandlerRegistry,
     thread_id: &'a str,
-    before: Option<HandlerSet>,
+    previous: Option<HandlerSet>,
     kept: bool,
 }
 
 impl<'a> HandlerBinding<'a> {
-    pub(crate) fn new(handlers: &'a HandlerRegistry, thread_id: &'a str, layer: HandlerSet) -> Self {
-        let before = handlers.bind(thread_id, layer);
-        Self { handlers, thread_id, before, kept: false }
+    pub(crate) fn new(handlers: &'a HandlerRegistry, thread_id: &'a str, handler_set: HandlerSet) -> Self {
+        let previous = handlers.bind(thread_id, handler_set);
+        Self { handlers, thread_id, previous, kept: false }
     }
 
     pub(crate) fn keep(mut self) {
@@ -29,8 +29,8 @@ impl Drop for HandlerBinding<'_> {
         if self.kept {
             return;
         }
-        match self.before.take() {
-            Some(before) => drop(self.handlers.bind(self.thread_id, before)),
+        match self.previous.take() {
+            Some(previous) => drop(self.handlers.bind(self.thread_id, previous)),
             None => drop(self.handlers.release(self.thread_id)),
         }
     }

@@ -1,4 +1,4 @@
-//! Asks handlers about a request, one after the other, until one answers.
+//! Calls the handlers of a request, one after the other, until one responds.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,111 +11,113 @@ use openai_codex_protocol::types::{
 };
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::handler::reply::{Answer, Reply, State};
+use crate::handler::reply::{Reply, Response, State};
 use crate::handler::request;
 use crate::handler::request_handler::RequestHandler;
 
-/// What became of a request that handlers were asked about.
+/// The outcome of calling the handlers of a request.
 #[derive(Debug)]
 pub(crate) enum HandlerOutcome {
     /// The result to send.
     Answered(Box<RawValue>),
-    /// All have passed it on.
+    /// Every handler has passed.
     Passed,
-    /// The answer is an error, with these words.
+    /// The response is an error with this message.
     Failed(String),
 }
 
-/// What asking has led to.
+/// The outcome, or a future of it.
 pub(crate) enum Dispatched {
     Done(HandlerOutcome),
     Later(Pin<Box<dyn Future<Output = HandlerOutcome> + Send>>),
 }
 
-/// Asks the handlers; blocks as they do.
+/// Calls the handlers. Blocks if they do.
 pub(crate) fn dispatch(context: &request::Context, handlers: &[Arc<dyn RequestHandler>]) -> Dispatched {
-    // Nobody is asked about what is no longer wanted: it may have waited for its turn, or while another was asked.
-    let wanted = handlers.iter().take_while(|_| !context.ask.cancellation.is_cancelled());
-    let mut replies = wanted.map(|handler| ask(&**handler, context));
-    let answer = replies.find(|reply| !matches!(reply.0, State::Pass));
-    match answer.map(|reply| reply.0) {
+    // A request can be cancelled while it waits for a thread, or while another handler runs.
+    let wanted = handlers.iter().take_while(|_| !context.incoming.cancellation.is_cancelled());
+    let mut replies = wanted.map(|handler| call(&**handler, context));
+    let response = replies.find(|reply| !matches!(reply.0, State::Pass));
+    match response.map(|reply| reply.0) {
         None | Some(State::Pass) => Dispatched::Done(HandlerOutcome::Passed),
-        Some(State::Now(answer)) => {
-            Dispatched::Done(answer.map_or_else(HandlerOutcome::Failed, HandlerOutcome::Answered))
+        Some(State::Now(response)) => {
+            Dispatched::Done(response.map_or_else(HandlerOutcome::Failed, HandlerOutcome::Answered))
         }
-        Some(State::Later(answer)) => Dispatched::Later(Box::pin(async move {
-            answer.await.map_or_else(HandlerOutcome::Failed, HandlerOutcome::Answered)
+        Some(State::Later(response)) => Dispatched::Later(Box::pin(async move {
+            response.await.map_or_else(HandlerOutcome::Failed, HandlerOutcome::Answered)
         })),
     }
 }
 
-/// Asks one handler. The request is read for each that is asked, and not cloned: most chains have one, and clones of all
-/// kinds of requests would be code of their own.
-fn ask(handler: &dyn RequestHandler, asked: &request::Context) -> Reply<Box<RawValue>> {
+/// Calls one handler. It decodes the request again for each handler and does not clone it: most chains have one handler, and
+/// each kind of request would need its own code for cloning.
+fn call(handler: &dyn RequestHandler, context: &request::Context) -> Reply<Box<RawValue>> {
     use ServerRequest as IncomingRequest;
-    /// One line a method: what it is called with, and what its answer becomes.
-    macro_rules! ask {
+    /// One line for each method: the arguments of the call, and the conversion of the response.
+    macro_rules! call {
         ($method:ident($params:expr)) => {
-            ask!($method($params) as std::convert::identity)
+            call!($method($params) as std::convert::identity)
         };
         ($method:ident($params:expr) as $response:expr) => {
-            written(handler.$method(asked.with($params)), |answer| to_raw_value(&$response(answer)))
+            encoded(handler.$method(context.with($params)), |response| to_raw_value(&$response(response)))
         };
     }
-    match ServerRequest::decode(&asked.ask.method, asked.ask.params.as_deref()) {
+    match ServerRequest::decode(&context.incoming.method, context.incoming.params.as_deref()) {
         IncomingRequest::CommandExecutionRequestApproval(params) => {
-            ask!(command_approval(*params) as CommandExecutionRequestApprovalResponse::new)
+            call!(command_approval(*params) as CommandExecutionRequestApprovalResponse::new)
         }
         IncomingRequest::FileChangeRequestApproval(params) => {
-            ask!(file_change_approval(params) as FileChangeRequestApprovalResponse::new)
+            call!(file_change_approval(params) as FileChangeRequestApprovalResponse::new)
         }
-        IncomingRequest::PermissionsRequestApproval(params) => ask!(permissions_approval(*params)),
-        IncomingRequest::ToolRequestUserInput(params) => ask!(user_input(params)),
-        IncomingRequest::McpServerElicitationRequest(params) => ask!(elicitation(params)),
-        IncomingRequest::DynamicToolCall(params) => ask!(tool_call(params)),
-        IncomingRequest::ChatgptAuthTokensRefresh(params) => ask!(refresh_chatgpt_auth_tokens(params)),
-        IncomingRequest::AttestationGenerate(params) => ask!(attestation(params)),
-        IncomingRequest::CurrentTimeRead(params) => ask!(current_time(params)),
+        IncomingRequest::PermissionsRequestApproval(params) => call!(permissions_approval(*params)),
+        IncomingRequest::ToolRequestUserInput(params) => call!(user_input(params)),
+        IncomingRequest::McpServerElicitationRequest(params) => call!(elicitation(params)),
+        IncomingRequest::DynamicToolCall(params) => call!(tool_call(params)),
+        IncomingRequest::ChatgptAuthTokensRefresh(params) => call!(refresh_chatgpt_auth_tokens(params)),
+        IncomingRequest::AttestationGenerate(params) => call!(attestation(params)),
+        IncomingRequest::CurrentTimeRead(params) => call!(current_time(params)),
         IncomingRequest::ApplyPatchApproval(params) => {
-            ask!(apply_patch_approval(params) as ApplyPatchApprovalResponse::new)
+            call!(apply_patch_approval(params) as ApplyPatchApprovalResponse::new)
         }
         IncomingRequest::ExecCommandApproval(params) => {
-            ask!(exec_command_approval(params) as ExecCommandApprovalResponse::new)
+            call!(exec_command_approval(params) as ExecCommandApprovalResponse::new)
         }
-        IncomingRequest::Unknown(params) => ask!(unknown(params)),
-        // Nobody can decide about what nobody can read.
+        IncomingRequest::Unknown(params) => call!(unknown(params)),
+        // A handler cannot decide about an undecodable request.
         _ => Reply(State::Pass),
     }
 }
 
-/// The answer as it is sent.
-fn written<R: Send + 'static>(
+/// Encodes a response.
+fn encoded<R: Send + 'static>(
     reply: Reply<R>,
-    write: fn(R) -> serde_json::Result<Box<RawValue>>,
+    encode: fn(R) -> serde_json::Result<Box<RawValue>>,
 ) -> Reply<Box<RawValue>> {
     Reply(match reply.0 {
         State::Pass => State::Pass,
-        State::Now(answer) => State::Now(answer.and_then(|answer| write(answer).map_err(unwritable))),
-        State::Later(answer) => State::Later(Box::pin(Written { answer, write })),
+        State::Now(response) => {
+            State::Now(response.and_then(|response| encode(response).map_err(unencodable)))
+        }
+        State::Later(response) => State::Later(Box::pin(Encoded { response, encode })),
     })
 }
 
-fn unwritable(error: serde_json::Error) -> String {
-    format!("the answer cannot be written as JSON: {error}")
+fn unencodable(error: serde_json::Error) -> String {
+    format!("the response cannot be encoded as JSON: {error}")
 }
 
-/// An answer to come, as it is sent.
-struct Written<R> {
-    answer: Pin<Box<dyn Future<Output = Answer<R>> + Send>>,
-    write: fn(R) -> serde_json::Result<Box<RawValue>>,
+/// A future response, encoded.
+struct Encoded<R> {
+    response: Pin<Box<dyn Future<Output = Response<R>> + Send>>,
+    encode: fn(R) -> serde_json::Result<Box<RawValue>>,
 }
 
-impl<R> Future for Written<R> {
-    type Output = Answer<Box<RawValue>>;
+impl<R> Future for Encoded<R> {
+    type Output = Response<Box<RawValue>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.answer.as_mut().poll(context) {
-            Poll::Ready(Ok(answer)) => Poll::Ready((self.write)(answer).map_err(unwritable)),
+        match self.response.as_mut().poll(context) {
+            Poll::Ready(Ok(response)) => Poll::Ready((self.encode)(response).map_err(unencodable)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
         }

@@ -1,4 +1,4 @@
-//! Where handlers run: threads of the client, made when the first request needs them.
+//! The threads that handlers run on. The client creates them for the first request that needs them.
 
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,19 +10,19 @@ use tokio::task::{JoinError, JoinHandle};
 use crate::background::{Job, Output};
 use crate::dispatch::dispatcher::{Dispatched, HandlerOutcome};
 
-/// How many handlers may block at once. More wait their turn, and their timeouts run.
-const BLOCKING: usize = 64;
-/// The threads that futures of handlers share.
-const WORKERS: usize = 2;
+/// How many handlers can block at once. More handlers wait, and their timeouts run.
+const MAX_BLOCKING_THREADS: usize = 64;
+/// The number of threads that the handlers' futures share.
+const WORKER_THREADS: usize = 2;
 
-/// An executor of the client's own. Apart from the I/O thread, because handlers may block; apart from the user's
-/// executor, because that may be blocked by the very call that the request belongs to, or be gone.
+/// The client's own executor. Handlers do not run on the I/O thread, because they can block. They do not run on the
+/// program's executor, because the call that the request belongs to may block it, and because it may be gone.
 #[derive(Debug, Default)]
 pub(crate) struct Executor(Mutex<Option<Runtime>>);
 
 impl Executor {
-    /// Runs `first`, which may block, and then the future that it gives. Dropped, the future ends, and `first` does not
-    /// begin if it has not. The error says why nothing can be run.
+    /// Runs `first`, which can block, and future the future that it returns. A drop ends that future, and keeps `first` from
+    /// starting. The error says why nothing can run.
     pub(crate) fn run(
         &self,
         first: Box<dyn FnOnce() -> Dispatched + Send>,
@@ -30,37 +30,38 @@ impl Executor {
         let mut runtime = self.lock();
         if runtime.is_none() {
             let built = Builder::new_multi_thread()
-                .worker_threads(WORKERS)
-                .max_blocking_threads(BLOCKING)
+                .worker_threads(WORKER_THREADS)
+                .max_blocking_threads(MAX_BLOCKING_THREADS)
                 .thread_name("codex-handler")
                 .enable_all()
                 .build();
-            *runtime = Some(built.map_err(|error| format!("no thread for the handler: {error}"))?);
+            *runtime =
+                Some(built.map_err(|error| format!("cannot start the threads for handlers: {error}"))?);
         }
         let Some(handle) = runtime.as_ref().map(|runtime| runtime.handle().clone()) else {
-            return Err("no thread for the handler".into());
+            return Err("cannot start the threads for handlers".into());
         };
-        // Not from a worker: futures that block would then keep closures from being called.
-        let asked = Output::default();
-        let output = asked.clone();
+        // Not on a worker thread, because blocking futures would keep `first` from running.
+        let dispatched = Output::default();
+        let output = dispatched.clone();
         let first: Box<dyn FnOnce() + Send> = Box::new(move || output.set(first()));
         let first = AbortOnDrop(handle.spawn_blocking(first));
         Ok(async move {
             let ended = first.await;
-            let then = match asked.take() {
-                Some(Dispatched::Done(served)) => return served,
-                Some(Dispatched::Later(then)) => then,
-                None => return unserved(ended),
+            let future = match dispatched.take() {
+                Some(Dispatched::Done(outcome)) => return outcome,
+                Some(Dispatched::Later(future)) => future,
+                None => return failed_outcome(ended),
             };
-            let served = Output::default();
-            let output = served.clone();
-            let then: Job = Box::pin(async move { output.set(then.await) });
-            let ended = AbortOnDrop(handle.spawn(then)).await;
-            served.take().unwrap_or_else(|| unserved(ended))
+            let outcome = Output::default();
+            let output = outcome.clone();
+            let future: Job = Box::pin(async move { output.set(future.await) });
+            let ended = AbortOnDrop(handle.spawn(future)).await;
+            outcome.take().unwrap_or_else(|| failed_outcome(ended))
         })
     }
 
-    /// Ends it: futures are dropped, and what blocks is left to itself.
+    /// Stops the executor. It drops the futures, and does not wait for blocking handlers.
     pub(crate) fn stop(&self) {
         let runtime = self.lock().take();
         if let Some(runtime) = runtime {
@@ -79,7 +80,7 @@ impl Drop for Executor {
     }
 }
 
-/// A task that ends with whoever waits for it.
+/// A task that is aborted when it is dropped.
 struct AbortOnDrop(JoinHandle<()>);
 
 impl Future for AbortOnDrop {
@@ -96,14 +97,14 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// What becomes of a request whose handler has not answered: it has panicked or was ended.
-fn unserved(ended: Result<(), JoinError>) -> HandlerOutcome {
+/// The outcome of a request whose handler has panicked or was stopped.
+fn failed_outcome(ended: Result<(), JoinError>) -> HandlerOutcome {
     HandlerOutcome::Failed(match ended.map_err(JoinError::try_into_panic) {
         Err(Ok(panic)) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
             format!("the handler panicked: {}", text.as_deref().unwrap_or("(no message)"))
         }
-        Ok(()) | Err(Err(_)) => "the handler was ended, because the client was closed".to_owned(),
+        Ok(()) | Err(Err(_)) => "the handler was stopped because the client was closed".to_owned(),
     })
 }

@@ -1,4 +1,4 @@
-//! Finding the handlers of a request, and asking them on threads of their own.
+//! Finds the handlers of a request, and calls them on threads of their own.
 
 pub(crate) mod binding;
 pub(crate) mod dispatcher;

@@ -1,4 +1,4 @@
-//! All handlers of a client, and who of them is asked.
+//! All handlers of a client, and which of them handle a request.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,31 +15,31 @@ use crate::handler::request::Context;
 use crate::handler::request_handler::RequestHandler;
 use crate::id_map::IdMap;
 
-/// The handlers of a client and of its threads. Belongs to the client, not to a connection: threads keep their handlers.
+/// The handlers of a client and of its threads. They belong to the client, so threads keep them across connections.
 #[derive(Debug)]
 pub(crate) struct HandlerRegistry {
     client: HandlerSet,
     threads: Mutex<IdMap<HandlerSet>>,
     timeout: Duration,
     executor: Executor,
-    /// The client whose handlers these are.
+    /// The client that requests hand out.
     client_core: Weak<dyn Any + Send + Sync>,
 }
 
-/// Those who are asked about one request, in order.
+/// The handlers of one request, in the order in which they are called.
 pub(crate) struct Chain {
     handlers: Vec<Arc<dyn RequestHandler>>,
     pub(crate) timeout: Duration,
 }
 
-/// The last owner can be the I/O thread.
+/// The last owner can be the I/O thread, where handlers must not be dropped.
 impl Drop for HandlerRegistry {
     fn drop(&mut self) {
-        let mut layers = vec![std::mem::take(&mut self.client)];
-        for (_, layer) in self.threads().entries().drain(..) {
-            layers.push(layer);
+        let mut handler_sets = vec![std::mem::take(&mut self.client)];
+        for (_, handler_set) in self.threads().entries().drain(..) {
+            handler_sets.push(handler_set);
         }
-        drop_on_own_thread(layers);
+        drop_on_own_thread(handler_sets);
     }
 }
 
@@ -56,9 +56,9 @@ impl HandlerRegistry {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a thread handlers, if there are any, in place of those that it had, which are handed back.
-    pub(crate) fn bind(&self, thread_id: &str, layer: HandlerSet) -> Option<HandlerSet> {
-        if layer.is_empty() { None } else { self.threads().insert(thread_id.into(), layer) }
+    /// Binds handlers to a thread, unless the set is empty. Returns the thread's previous handlers.
+    pub(crate) fn bind(&self, thread_id: &str, handler_set: HandlerSet) -> Option<HandlerSet> {
+        if handler_set.is_empty() { None } else { self.threads().insert(thread_id.into(), handler_set) }
     }
 
     /// Whether the thread has handlers of its own.
@@ -66,46 +66,46 @@ impl HandlerRegistry {
         self.threads().get(thread_id).is_some()
     }
 
-    /// The thread is closed: it asks for nothing, until it is resumed.
+    /// Releases the handlers of a closed thread.
     pub(crate) fn release(&self, thread_id: &str) -> Option<HandlerSet> {
         self.threads().remove(thread_id)
     }
 
     /// Whether the client or the thread has handlers for approvals.
-    pub(crate) fn approve(&self, thread_id: Option<&str>) -> bool {
-        self.client.approves()
-            || thread_id.is_some_and(|id| self.threads().get(id).is_some_and(HandlerSet::approves))
+    pub(crate) fn decides_approvals(&self, thread_id: Option<&str>) -> bool {
+        self.client.decides_approvals()
+            || thread_id.is_some_and(|id| self.threads().get(id).is_some_and(HandlerSet::decides_approvals))
     }
 
-    /// Who is asked: the thread's handlers, those of the threads that it descends from, and the client's.
-    pub(crate) fn chain(&self, ask: &IncomingRequest) -> Option<Chain> {
+    /// The handlers of a request: those of its thread, those of the threads above it, and the client's.
+    pub(crate) fn chain(&self, request: &IncomingRequest) -> Option<Chain> {
         let threads = self.threads();
-        let mut layers = Vec::new();
-        for id in ask.thread_id.iter().chain(&ask.ancestors) {
-            layers.extend(threads.get(id));
+        let mut handler_sets = Vec::new();
+        for id in request.thread_id.iter().chain(&request.ancestors) {
+            handler_sets.extend(threads.get(id));
         }
-        layers.push(&self.client);
-        let call = ask.params.as_deref().filter(|_| &*ask.method == ItemToolCall::METHOD);
+        handler_sets.push(&self.client);
+        let call = request.params.as_deref().filter(|_| &*request.method == ItemToolCall::METHOD);
         let (mut handlers, mut tool) = (Vec::new(), None);
-        for layer in layers {
-            layer.add_handlers(&mut handlers);
-            tool = tool.or_else(|| layer.tools.called(call?.get()));
+        for handler_set in handler_sets {
+            handler_set.add_handlers(&mut handlers);
+            tool = tool.or_else(|| handler_set.tools.called(call?.get()));
         }
         let timeout = tool.and_then(|tool| tool.timeout).unwrap_or(self.timeout);
         (!handlers.is_empty()).then_some(Chain { handlers, timeout })
     }
 
-    /// Asks them, on threads of their own. The error says why they cannot be asked.
-    pub(crate) fn ask(
+    /// Calls the handlers on threads of their own. The error says why it cannot.
+    pub(crate) fn call(
         &self,
-        ask: Arc<IncomingRequest>,
+        request: Arc<IncomingRequest>,
         chain: Chain,
     ) -> Result<impl Future<Output = HandlerOutcome> + use<>, String> {
-        let context = Context { ask, client: self.client_core.clone() };
+        let context = Context { incoming: request, client: self.client_core.clone() };
         self.executor.run(Box::new(move || dispatch(&context, &chain.handlers)))
     }
 
-    /// The client is closed: nobody is asked any more.
+    /// Stops calling handlers, because the client is closed.
     pub(crate) fn stop(&self) {
         self.executor.stop();
     }

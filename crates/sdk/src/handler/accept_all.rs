@@ -1,4 +1,4 @@
-//! Accepting everything, for those who say so.
+//! A handler that accepts every approval.
 
 use openai_codex_protocol::types::{
     ApplyPatchApprovalParams, CommandExecutionApprovalDecision, ExecCommandApprovalParams,
@@ -11,10 +11,10 @@ use crate::handler::request_handler::{
     CommandApproval, FileChangeApproval, PermissionsApproval, RequestHandler,
 };
 
-/// **Accepts every approval unseen**: each command, file change and permission that the server asks about, outside the
-/// sandbox. For machines that are thrown away afterwards.
+/// **Accepts every approval unseen**: each command, file change and permission that the server requests, beyond the sandbox.
+/// Use it only on machines that you throw away afterwards.
 ///
-/// Elicitations and questions to the user are not approvals, and are passed on.
+/// It passes elicitations and questions to the user, because they are not approvals.
 ///
 /// ```
 /// use openai_codex::{AcceptEveryApproval, CodexConfig};

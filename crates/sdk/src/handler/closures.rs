@@ -1,4 +1,4 @@
-//! Closures for the common requests.
+//! Closures that handle the common requests.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::handler::request_handler::{
     UserInputRequest,
 };
 
-/// A closure that answers one kind of request.
+/// A closure that handles one kind of request.
 pub(crate) type Closure<Q, R> = Option<Arc<dyn Fn(Q) -> Reply<R> + Send + Sync>>;
 
-/// The closures of a client or thread.
+/// The closures of a client or of a thread.
 #[derive(Clone, Default)]
 pub(crate) struct Closures {
     pub(crate) command_approval: Closure<CommandApproval, CommandExecutionApprovalDecision>,
@@ -28,11 +28,11 @@ pub(crate) struct Closures {
 
 impl Closures {
     pub(crate) fn is_empty(&self) -> bool {
-        !self.approve() && self.user_input.is_none() && self.elicitation.is_none()
+        !self.decide_approvals() && self.user_input.is_none() && self.elicitation.is_none()
     }
 
-    /// Whether one of them decides about approvals.
-    pub(crate) fn approve(&self) -> bool {
+    /// Whether a closure decides about approvals.
+    pub(crate) fn decide_approvals(&self) -> bool {
         self.command_approval.is_some()
             || self.file_change_approval.is_some()
             || self.permissions_approval.is_some()
@@ -68,46 +68,44 @@ impl RequestHandler for Closures {
     }
 }
 
-/// The setters of a type with a [`HandlerSet`](crate::dispatch::handler_set::HandlerSet) at `self.$layer`.
+/// The setters of a type with a [`HandlerSet`](crate::dispatch::handler_set::HandlerSet) at `self.$handlers`.
 macro_rules! closure_setters {
-    ($layer:ident $(. $field:ident)*) => {
-        /// Decides whether commands may run that the sandbox would not let run:
-        /// `item/commandExecution/requestApproval`. Selects
+    ($handlers:ident $(. $field:ident)*) => {
+        /// Decides whether a command may run that the sandbox does not allow: `item/commandExecution/requestApproval`. Selects
         /// [`ApprovalMode::Ask`](crate::ApprovalMode::Ask) unless a mode is set.
         ///
-        /// The closure gives the decision, a `Result` of it, a future of either, or a [`Reply`](crate::Reply). It runs
-        /// on a thread that is made for it, and may block; see [`RequestHandler`](crate::RequestHandler).
+        /// The closure returns the decision, a `Result` of it, a future of either, or a [`Reply`](crate::Reply). It runs on a
+        /// thread of the client and may block; see [`RequestHandler`](crate::RequestHandler).
         pub fn on_command_approval<F, R, M>(mut self, decide: F) -> Self
         where
             F: Fn($crate::handler::request_handler::CommandApproval) -> R + Send + Sync + 'static,
             R: $crate::handler::reply::IntoReply<openai_codex_protocol::types::CommandExecutionApprovalDecision, M>,
         {
-            self.$layer $(.$field)*.closures.command_approval =
+            self.$handlers $(.$field)*.closures.command_approval =
                 Some(std::sync::Arc::new(move |request| decide(request).into_reply()));
             self
         }
 
-        /// Decides whether files may be changed that the sandbox would not let be changed:
-        /// `item/fileChange/requestApproval`. Selects [`ApprovalMode::Ask`](crate::ApprovalMode::Ask) unless a mode is
-        /// set.
+        /// Decides whether files may change that the sandbox protects: `item/fileChange/requestApproval`. Selects
+        /// [`ApprovalMode::Ask`](crate::ApprovalMode::Ask) unless a mode is set.
         pub fn on_file_change_approval<F, R, M>(mut self, decide: F) -> Self
         where
             F: Fn($crate::handler::request_handler::FileChangeApproval) -> R + Send + Sync + 'static,
             R: $crate::handler::reply::IntoReply<openai_codex_protocol::types::FileChangeApprovalDecision, M>,
         {
-            self.$layer $(.$field)*.closures.file_change_approval =
+            self.$handlers $(.$field)*.closures.file_change_approval =
                 Some(std::sync::Arc::new(move |request| decide(request).into_reply()));
             self
         }
 
-        /// Grants permissions that the agent asks for, all or some: `item/permissions/requestApproval`. Selects
+        /// Grants all or some of the permissions that the agent requests: `item/permissions/requestApproval`. Selects
         /// [`ApprovalMode::Ask`](crate::ApprovalMode::Ask) unless a mode is set.
         pub fn on_permissions_approval<F, R, M>(mut self, decide: F) -> Self
         where
             F: Fn($crate::handler::request_handler::PermissionsApproval) -> R + Send + Sync + 'static,
             R: $crate::handler::reply::IntoReply<openai_codex_protocol::types::PermissionsRequestApprovalResponse, M>,
         {
-            self.$layer $(.$field)*.closures.permissions_approval =
+            self.$handlers $(.$field)*.closures.permissions_approval =
                 Some(std::sync::Arc::new(move |request| decide(request).into_reply()));
             self
         }
@@ -118,26 +116,26 @@ macro_rules! closure_setters {
             F: Fn($crate::handler::request_handler::UserInputRequest) -> R + Send + Sync + 'static,
             R: $crate::handler::reply::IntoReply<openai_codex_protocol::types::ToolRequestUserInputResponse, M>,
         {
-            self.$layer $(.$field)*.closures.user_input =
+            self.$handlers $(.$field)*.closures.user_input =
                 Some(std::sync::Arc::new(move |request| answer(request).into_reply()));
             self
         }
 
-        /// Answers what MCP servers want to know from the user: `mcpServer/elicitation/request`.
+        /// Answers the questions of MCP servers to the user: `mcpServer/elicitation/request`.
         pub fn on_elicitation<F, R, M>(mut self, answer: F) -> Self
         where
             F: Fn($crate::handler::request_handler::ElicitationRequest) -> R + Send + Sync + 'static,
             R: $crate::handler::reply::IntoReply<openai_codex_protocol::types::McpServerElicitationRequestResponse, M>,
         {
-            self.$layer $(.$field)*.closures.elicitation =
+            self.$handlers $(.$field)*.closures.elicitation =
                 Some(std::sync::Arc::new(move |request| answer(request).into_reply()));
             self
         }
 
-        /// Answers requests of the server, of whatever kind; the closures set here come first. Selects
+        /// Handles server requests of any kind. The closures set here come first. Selects
         /// [`ApprovalMode::Ask`](crate::ApprovalMode::Ask) unless a mode is set.
         pub fn handler(mut self, handler: impl $crate::handler::request_handler::RequestHandler) -> Self {
-            self.$layer $(.$field)*.handler = Some(std::sync::Arc::new(handler));
+            self.$handlers $(.$field)*.handler = Some(std::sync::Arc::new(handler));
             self
         }
     };

@@ -1,4 +1,4 @@
-//! A request of the server, as it came.
+//! A server request, undecoded.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::cancellation::Cancellation;
 
-/// A request of the server, to be answered once.
+/// A server request, which needs one response.
 #[derive(Debug)]
 pub(crate) struct IncomingRequest {
     pub(crate) id: RequestId,
@@ -15,7 +15,7 @@ pub(crate) struct IncomingRequest {
     pub(crate) params: Option<Box<RawValue>>,
     pub(crate) thread_id: Option<Arc<str>>,
     pub(crate) turn_id: Option<Arc<str>>,
-    /// The threads that have led to this one, the nearest first.
+    /// The threads above the request's thread, the nearest first.
     pub(crate) ancestors: Vec<Arc<str>>,
     pub(crate) cancellation: Cancellation,
 }

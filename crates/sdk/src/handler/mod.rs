@@ -1,4 +1,4 @@
-//! Answering the requests of the server: approvals, questions to the user, tools.
+//! Handlers of server requests: approvals, questions to the user, tools.
 
 pub(crate) mod accept_all;
 pub(crate) mod closures;

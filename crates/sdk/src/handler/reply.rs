@@ -1,4 +1,4 @@
-//! What a handler answers, now or later.
+//! A handler's response, now or later.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,18 +6,17 @@ use std::pin::Pin;
 
 use tokio::sync::oneshot;
 
-/// An answer, or the reason why there is none.
-pub(crate) type Answer<R> = Result<R, String>;
+/// A response, or the message of an error.
+pub(crate) type Response<R> = Result<R, String>;
 
-/// What a [`RequestHandler`](crate::RequestHandler) answers: a value, a value to come, or nothing, so that the next one is
-/// asked.
-#[must_use = "it is the answer"]
+/// The response of a [`RequestHandler`](crate::RequestHandler): a value, a future value, or a pass to the next handler.
+#[must_use = "the server waits for this reply"]
 pub struct Reply<R>(pub(crate) State<R>);
 
 pub(crate) enum State<R> {
     Pass,
-    Now(Answer<R>),
-    Later(Pin<Box<dyn Future<Output = Answer<R>> + Send>>),
+    Now(Response<R>),
+    Later(Pin<Box<dyn Future<Output = Response<R>> + Send>>),
 }
 
 impl<R> fmt::Debug for Reply<R> {
@@ -31,28 +30,28 @@ impl<R> fmt::Debug for Reply<R> {
 }
 
 impl<R: Send + 'static> Reply<R> {
-    /// Passes the request on.
+    /// Passes the request to the next handler.
     pub fn pass() -> Self {
         Self(State::Pass)
     }
 
-    /// Answers.
+    /// Responds with this value.
     pub fn now(answer: R) -> Self {
         Self(State::Now(Ok(answer)))
     }
 
-    /// Refuses to answer: the server gets an error with these words.
+    /// Refuses to respond. The server gets an error with this message.
     pub fn error(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self(State::Now(Err(error.into().to_string())))
     }
 
-    /// Answers when the future is complete. It runs on an executor of the client, a Tokio runtime, and is dropped
-    /// when the timeout has passed or the client is closed.
+    /// Responds with the value of a future. The future runs on the client's executor, a Tokio runtime. The client drops it when
+    /// the timeout has passed, and when the client is closed.
     pub fn future<M>(future: impl Future<Output: Outcome<R, M>> + Send + 'static) -> Self {
         Self(State::Later(Box::pin(async move { future.await.outcome() })))
     }
 
-    /// Answers through a [`Responder`], from wherever that is taken.
+    /// Responds through a [`Responder`], which can move to any thread.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -69,15 +68,15 @@ impl<R: Send + 'static> Reply<R> {
     /// # let _ = (config, questions);
     /// ```
     pub fn later() -> (Responder<R>, Self) {
-        let (answer, wait) = oneshot::channel::<Answer<R>>();
-        let dropped = || Err("the handler dropped the request without an answer".to_owned());
+        let (answer, wait) = oneshot::channel::<Response<R>>();
+        let dropped = || Err("the handler dropped its responder without a response".to_owned());
         let reply = Self(State::Later(Box::pin(async move { wait.await.unwrap_or_else(|_| dropped()) })));
         (Responder(answer), reply)
     }
 }
 
-/// Answers a request of the server, once. Dropped without an answer it answers with an error.
-pub struct Responder<R>(oneshot::Sender<Answer<R>>);
+/// Responds to a server request, once. If it is dropped before, the server gets an error.
+pub struct Responder<R>(oneshot::Sender<Response<R>>);
 
 impl<R> fmt::Debug for Responder<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,34 +85,34 @@ impl<R> fmt::Debug for Responder<R> {
 }
 
 impl<R> Responder<R> {
-    /// Answers. Goes nowhere where the answer is no longer wanted.
+    /// Responds. Does nothing if the response is no longer wanted.
     pub fn respond(self, answer: R) {
         let _ = self.0.send(Ok(answer));
     }
 
-    /// Refuses to answer: the server gets an error with these words.
+    /// Refuses to respond. The server gets an error with this message.
     pub fn error(self, error: impl Into<Box<dyn StdError + Send + Sync>>) {
         let _ = self.0.send(Err(error.into().to_string()));
     }
 }
 
-/// What a closure can answer with: the answer, a [`Result`] of it, a future of either, or a [`Reply`].
+/// A type that a closure can return: the response, a [`Result`] of it, a future of either, or a [`Reply`].
 ///
-/// `M` only tells these apart; it is always inferred.
+/// `M` tells these types apart. The compiler infers it.
 #[diagnostic::on_unimplemented(
-    message = "a handler cannot answer with `{Self}`",
-    note = "it can answer with a `{R}`, a `Result` of it, a future of either that is `Send`, or a `Reply`",
+    message = "a handler cannot return `{Self}`",
+    note = "it can return a `{R}`, a `Result` of it, a future of either that is `Send`, or a `Reply`",
     note = "a closure that uses `?` needs its type written: `|request| -> openai_codex::Result<_> {{ … }}`"
 )]
 pub trait IntoReply<R, M> {
-    /// The answer as a reply.
+    /// Converts the value into a reply.
     fn into_reply(self) -> Reply<R>;
 }
 
-/// What is known when a handler or its future has ended.
+/// A type that a handler's future can have: the response, or a [`Result`] of it.
 #[diagnostic::on_unimplemented(
-    message = "a handler cannot answer with a future of `{Self}`",
-    note = "it can answer with a future of a `{R}`, or of a `Result` of it"
+    message = "a handler cannot return a future of `{Self}`",
+    note = "it can return a future of a `{R}`, or of a `Result` of it"
 )]
 pub trait Outcome<R, M> {
     #[doc(hidden)]

@@ -1,4 +1,4 @@
-//! A request of the server, as a handler gets it.
+//! A server request, as a handler gets it.
 
 use std::any::Any;
 use std::fmt;
@@ -8,9 +8,9 @@ use std::sync::{Arc, Weak};
 use crate::cancellation::Cancellation;
 use crate::handler::incoming_request::IncomingRequest;
 
-/// A request of the server: its parameters, where it belongs, and whether its answer is still wanted.
+/// A server request: its parameters, its thread and turn, and whether its response is still wanted.
 ///
-/// The fields of the parameters are its own: `request.command`, `request.reason`.
+/// The fields of the parameters are available directly: `request.command`, `request.reason`.
 #[derive(Clone)]
 pub struct HandlerRequest<P> {
     /// The parameters.
@@ -18,11 +18,11 @@ pub struct HandlerRequest<P> {
     pub(crate) context: Context,
 }
 
-/// All of a request but its parameters.
+/// Everything in a request except its parameters.
 #[derive(Clone)]
 pub(crate) struct Context {
-    pub(crate) ask: Arc<IncomingRequest>,
-    /// The client, as a value that this layer does not know the type of.
+    pub(crate) incoming: Arc<IncomingRequest>,
+    /// The client. This module does not know its type.
     pub(crate) client: Weak<dyn Any + Send + Sync>,
 }
 
@@ -34,10 +34,10 @@ impl Context {
 
 #[cfg(test)]
 impl<P> HandlerRequest<P> {
-    /// A request that nobody has made.
+    /// A request that no server has sent.
     pub(crate) fn detached(method: &str, params: P) -> Self {
         let (_, cancellation) = crate::cancellation::signal();
-        let ask = IncomingRequest {
+        let incoming = IncomingRequest {
             id: 0.into(),
             method: method.into(),
             params: None,
@@ -46,29 +46,29 @@ impl<P> HandlerRequest<P> {
             ancestors: Vec::new(),
             cancellation,
         };
-        Context { ask: Arc::new(ask), client: Weak::<()>::new() }.with(params)
+        Context { incoming: Arc::new(incoming), client: Weak::<()>::new() }.with(params)
     }
 }
 
 impl<P> HandlerRequest<P> {
     /// The method of the request.
     pub fn method(&self) -> &str {
-        &self.context.ask.method
+        &self.context.incoming.method
     }
 
-    /// The thread that it belongs to, if any: for a sub-agent its own.
+    /// The request's thread, if it has one. A sub-agent has a thread of its own.
     pub fn thread_id(&self) -> Option<&str> {
-        self.context.ask.thread_id.as_deref()
+        self.context.incoming.thread_id.as_deref()
     }
 
-    /// The turn that it belongs to, if any.
+    /// The request's turn, if it has one.
     pub fn turn_id(&self) -> Option<&str> {
-        self.context.ask.turn_id.as_deref()
+        self.context.incoming.turn_id.as_deref()
     }
 
-    /// Tells when the answer is no longer wanted.
+    /// Signals that the response is no longer wanted.
     pub fn cancellation(&self) -> &Cancellation {
-        &self.context.ask.cancellation
+        &self.context.incoming.cancellation
     }
 }
 

@@ -1,4 +1,4 @@
-//! Answers that are made of their questions.
+//! Responses that are derived from their requests.
 
 use openai_codex_protocol::types::{
     CommandExecutionApprovalDecision, GrantedPermissionProfile, McpServerElicitationAction,
@@ -12,8 +12,8 @@ use crate::handler::request_handler::{
 };
 
 impl CommandApproval {
-    /// The decisions that the server offers, in its order; `Accept` and `Decline` where it names none. `Decline` and
-    /// `Cancel` are always understood, named or not.
+    /// The decisions that the server offers, in its order. `Accept` and `Decline` if it offers none. The server always accepts
+    /// `Decline` and `Cancel`.
     pub fn available_decisions(&self) -> Vec<CommandExecutionApprovalDecision> {
         let usual =
             || vec![CommandExecutionApprovalDecision::Accept, CommandExecutionApprovalDecision::Decline];
@@ -22,7 +22,7 @@ impl CommandApproval {
 }
 
 impl PermissionsApproval {
-    /// Grants all that is asked for, for this turn.
+    /// Grants all requested permissions for this turn.
     pub fn grant_all(&self) -> PermissionsRequestApprovalResponse {
         let asked = self.params.permissions.clone();
         let mut granted = GrantedPermissionProfile::new();
@@ -32,7 +32,7 @@ impl PermissionsApproval {
         PermissionsRequestApprovalResponse::new(granted)
     }
 
-    /// Grants the network access that is asked for, if any, and no files.
+    /// Grants the requested network access, if any, and no files.
     pub fn grant_network(&self) -> PermissionsRequestApprovalResponse {
         let mut answer = self.grant_all();
         answer.permissions.file_system = None;
@@ -40,7 +40,7 @@ impl PermissionsApproval {
         answer
     }
 
-    /// Grants the files that are asked for, if any, and no network.
+    /// Grants access to the requested files, if any, and no network.
     pub fn grant_file_system(&self) -> PermissionsRequestApprovalResponse {
         let mut answer = self.grant_all();
         answer.permissions.network = None;
@@ -55,7 +55,7 @@ impl PermissionsApproval {
 }
 
 impl UserInputRequest {
-    /// Answers each question with what `answer` gives for it; `None` leaves a question open.
+    /// Answers each question with the result of `answer`. `None` leaves a question open.
     ///
     /// ```
     /// use openai_codex::CodexConfig;
@@ -81,7 +81,7 @@ impl UserInputRequest {
 }
 
 impl ElicitationRequest {
-    /// Accepts, with the content that the form asks for; `Value::Null` where there is no form.
+    /// Accepts, with the content that the form requires. `Value::Null` if there is no form.
     pub fn accept(&self, content: impl Into<Value>) -> McpServerElicitationRequestResponse {
         McpServerElicitationRequestResponse::new(McpServerElicitationAction::Accept).content(content.into())
     }
@@ -91,7 +91,7 @@ impl ElicitationRequest {
         McpServerElicitationRequestResponse::new(McpServerElicitationAction::Decline).content(Value::Null)
     }
 
-    /// Dismisses it without a choice.
+    /// Dismisses the request without a choice.
     pub fn cancel(&self) -> McpServerElicitationRequestResponse {
         McpServerElicitationRequestResponse::new(McpServerElicitationAction::Cancel).content(Value::Null)
     }

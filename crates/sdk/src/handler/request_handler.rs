@@ -1,4 +1,4 @@
-//! The trait of those who answer the requests of the server.
+//! The trait of handlers.
 
 use openai_codex_protocol::UnknownRequest;
 use openai_codex_protocol::types::{
@@ -15,35 +15,37 @@ use serde_json::Value;
 use crate::handler::reply::Reply;
 use crate::handler::request::HandlerRequest;
 
-/// The server asks whether a command may run: `item/commandExecution/requestApproval`. What its fields hold, and which of
-/// them to decide by: [`guide::approvals`](crate::guide::approvals#what-a-commands-fields-hold).
+/// The server asks whether a command may run: `item/commandExecution/requestApproval`. See
+/// [`guide::approvals`](crate::guide::approvals#what-a-commands-fields-hold) for its fields, and which of them to decide by.
 pub type CommandApproval = HandlerRequest<CommandExecutionRequestApprovalParams>;
-/// The server asks whether files may be changed: `item/fileChange/requestApproval`. Which files, the item tells that has
-/// started before: [`guide::approvals`](crate::guide::approvals#which-files-are-to-be-changed).
+/// The server asks whether files may change: `item/fileChange/requestApproval`. An item that has started before names the
+/// files: [`guide::approvals`](crate::guide::approvals#which-files-are-to-be-changed).
 pub type FileChangeApproval = HandlerRequest<FileChangeRequestApprovalParams>;
-/// The agent asks for permissions beyond its sandbox: `item/permissions/requestApproval`.
+/// The agent requests permissions beyond its sandbox: `item/permissions/requestApproval`.
 pub type PermissionsApproval = HandlerRequest<PermissionsRequestApprovalParams>;
-/// The agent has questions: `item/tool/requestUserInput`.
+/// The agent has questions to the user: `item/tool/requestUserInput`.
 pub type UserInputRequest = HandlerRequest<ToolRequestUserInputParams>;
-/// An MCP server wants something from the user: `mcpServer/elicitation/request`.
+/// An MCP server has a question to the user: `mcpServer/elicitation/request`.
 pub type ElicitationRequest = HandlerRequest<McpServerElicitationRequestParams>;
 /// The agent calls a tool of this client: `item/tool/call`.
 pub type ToolCallRequest = HandlerRequest<DynamicToolCallParams>;
 
-/// Answers the requests of the server: a method each.
+/// Handles server requests. Each method handles one kind of request.
 ///
-/// Each method that is not written passes on to the next one who may know: from the handlers of the request's thread to
-/// those of the threads that have spawned it, then to those of the client
-/// ([`CodexConfig`](crate::CodexConfig)). What nobody takes gets the safe default: approvals and elicitations are
-/// declined, no permission is granted, no question answered, and the rest is answered with method-not-found.
+/// A method that is not implemented passes the request on: from the handlers of the request's thread to those of the threads
+/// above it, then to those of the client ([`CodexConfig`](crate::CodexConfig)). If every handler passes, the client sends
+/// the safe default: it declines approvals and elicitations, grants no permission, answers no question, and responds to
+/// everything else with method-not-found.
 ///
-/// Methods run on threads of the client that are made for it, never on the one that reads: they may block, and they may
-/// call the client, also about the turn that asks. They must not wait for a turn on the thread that asks, as `run` does: it
-/// joins the turn that waits for them, and nothing moves until the timeout. One that has to wait for something asynchronous, or for somebody
-/// else, answers later: [`Reply::future`], [`Reply::later`]. Each answer has a timeout, which counts from the
-/// arrival of the request: [`CodexConfig::handler_timeout`](crate::CodexConfig::handler_timeout). An error, a panic,
-/// or no answer in time, is an error answer, which the server takes for a refusal (for a tool: a failed call, whose
-/// message the model can read), and an [`Event::HandlerFailed`](crate::Event::HandlerFailed).
+/// Methods run on the client's threads for handlers, never on the thread that reads. They may block. They may call the client,
+/// also about the turn that the request belongs to. They must not wait for a turn on the request's thread, as `run` does:
+/// the call joins the turn that waits for them, and both wait until the timeout. A method that waits for something
+/// asynchronous, or for a person, returns [`Reply::future`] or [`Reply::later`].
+///
+/// Each response has a timeout, which starts when the request arrives:
+/// [`CodexConfig::handler_timeout`](crate::CodexConfig::handler_timeout). After an error, a panic or the timeout, the client
+/// sends an error response and an [`Event::HandlerFailed`](crate::Event::HandlerFailed). The server takes the error response
+/// for a refusal. A tool gets a failed call instead, whose message the model can read.
 ///
 /// ```
 /// use openai_codex::types::CommandExecutionApprovalDecision as Decision;
@@ -77,8 +79,8 @@ pub trait RequestHandler: Send + Sync + 'static {
         Reply::pass()
     }
 
-    /// Grants permissions, all that are asked for or some: `item/permissions/requestApproval`. What the answer leaves
-    /// out is denied.
+    /// Grants all or some of the requested permissions: `item/permissions/requestApproval`. Permissions that the response leaves
+    /// out are denied.
     fn permissions_approval(
         &self,
         request: PermissionsApproval,
@@ -87,26 +89,25 @@ pub trait RequestHandler: Send + Sync + 'static {
         Reply::pass()
     }
 
-    /// Answers questions: `item/tool/requestUserInput`.
+    /// Answers questions to the user: `item/tool/requestUserInput`.
     fn user_input(&self, request: UserInputRequest) -> Reply<ToolRequestUserInputResponse> {
         let _ = request;
         Reply::pass()
     }
 
-    /// Answers an MCP server: `mcpServer/elicitation/request`.
+    /// Answers the question of an MCP server: `mcpServer/elicitation/request`.
     fn elicitation(&self, request: ElicitationRequest) -> Reply<McpServerElicitationRequestResponse> {
         let _ = request;
         Reply::pass()
     }
 
-    /// Carries out a tool call that no [`Tool`](crate::Tool) takes: `item/tool/call`.
+    /// Handles a tool call that no [`Tool`](crate::Tool) handles: `item/tool/call`.
     fn tool_call(&self, request: ToolCallRequest) -> Reply<DynamicToolCallResponse> {
         let _ = request;
         Reply::pass()
     }
 
-    /// Gives new tokens to a server that was logged in with tokens from outside:
-    /// `account/chatgptAuthTokens/refresh`.
+    /// Returns new tokens for a login with tokens from outside: `account/chatgptAuthTokens/refresh`.
     fn refresh_chatgpt_auth_tokens(
         &self,
         request: HandlerRequest<ChatgptAuthTokensRefreshParams>,
@@ -124,13 +125,13 @@ pub trait RequestHandler: Send + Sync + 'static {
         Reply::pass()
     }
 
-    /// Tells the time, in seconds since 1970: `currentTime/read`. Passed on, the system's clock is read.
+    /// Returns the time in seconds since 1970: `currentTime/read`. By default, the client reads the system's clock.
     fn current_time(&self, request: HandlerRequest<CurrentTimeReadParams>) -> Reply<CurrentTimeReadResponse> {
         let _ = request;
         Reply::pass()
     }
 
-    /// Decides whether files may be changed, for servers of the first version of the protocol: `applyPatchApproval`.
+    /// Decides whether files may change, for servers of the protocol's first version: `applyPatchApproval`.
     fn apply_patch_approval(
         &self,
         request: HandlerRequest<ApplyPatchApprovalParams>,
@@ -139,7 +140,7 @@ pub trait RequestHandler: Send + Sync + 'static {
         Reply::pass()
     }
 
-    /// Decides whether a command may run, for servers of the first version of the protocol: `execCommandApproval`.
+    /// Decides whether a command may run, for servers of the protocol's first version: `execCommandApproval`.
     fn exec_command_approval(
         &self,
         request: HandlerRequest<ExecCommandApprovalParams>,
@@ -148,7 +149,7 @@ pub trait RequestHandler: Send + Sync + 'static {
         Reply::pass()
     }
 
-    /// Answers a request that this version of the crate does not know.
+    /// Handles a request that this version of the crate does not know.
     fn unknown(&self, request: HandlerRequest<UnknownRequest>) -> Reply<Value> {
         let _ = request;
         Reply::pass()

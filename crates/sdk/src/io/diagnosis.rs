@@ -67,7 +67,7 @@ pub(crate) async fn explain(
         // A grandchild can hold the pipe open, so the wait has a timeout.
         let _ = timeout(EXPLANATION_TIMEOUT, logging).await;
     }
-    let contended = !shared.greeted.load(Ordering::Acquire) && tail.tells_of_contended_home();
+    let contended = !shared.greeted.load(Ordering::Acquire) && tail.reports_contended_home();
     if contended {
         message.push_str(
             " before it responded to `initialize`, because it could not create its databases: another runtime was creating \

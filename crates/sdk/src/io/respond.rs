@@ -34,7 +34,7 @@ pub(crate) fn begin(shared: &Arc<Shared>, request: Arc<IncomingRequest>) {
 async fn respond(shared: Arc<Shared>, request: Arc<IncomingRequest>, chain: Chain) {
     let timeout = chain.timeout;
     let span = trace::served(&request.method, request.thread_id.as_deref(), request.turn_id.as_deref());
-    let outcome = match shared.handlers.ask(request.clone(), chain) {
+    let outcome = match shared.handlers.call(request.clone(), chain) {
         Ok(job) => tokio::select! {
             outcome = job => outcome,
             () = shared.timers.sleep(timeout) => HandlerOutcome::Failed(format!("the handler did not respond within {timeout:?}")),

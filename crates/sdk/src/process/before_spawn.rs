@@ -1,4 +1,4 @@
-//! The user's hook before a runtime is started.
+//! The program's hook that runs before a runtime starts.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 type Hook = dyn Fn(&mut Command) -> io::Result<()> + Send + Sync;
 
-/// Changes the command of the runtime.
+/// A hook that changes the command of the runtime.
 #[derive(Clone)]
 pub(crate) struct BeforeSpawn(Arc<Hook>);
 
@@ -21,21 +21,21 @@ impl BeforeSpawn {
         Self(Arc::new(hook))
     }
 
-    /// Calls the hook on a thread of its own: it may block, and a start can be given up meanwhile.
+    /// Calls the hook on a thread of its own, because the hook may block, and because a start can be cancelled meanwhile.
     pub(crate) async fn call(&self, mut command: Command) -> Result<Command> {
         let failed = |message: String| Error::new(ErrorKind::Spawn, format!("before_spawn {message}"));
-        let (give, given) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let hook = self.0.clone();
-        let calling = thread(
+        let thread_result = thread(
             "codex-hook",
             Box::new(move || {
                 let called = catch_unwind(AssertUnwindSafe(|| hook(&mut command)));
-                // A start that was given up wants it no more.
-                let _ = give.send(called.map(|called| called.map(|()| command)));
+                // The send fails if the start was cancelled.
+                let _ = sender.send(called.map(|called| called.map(|()| command)));
             }),
         );
-        calling.map_err(|error| failed(format!("cannot be called: {error}")).with_source(error))?;
-        match given.await {
+        thread_result.map_err(|error| failed(format!("cannot be called: {error}")).with_source(error))?;
+        match receiver.await {
             Ok(Ok(Ok(command))) => Ok(command),
             Ok(Ok(Err(error))) => Err(failed(format!("has failed: {error}")).with_source(error)),
             Ok(Err(_)) | Err(_) => Err(failed("has panicked".into())),

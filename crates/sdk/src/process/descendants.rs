@@ -1,9 +1,9 @@
-//! The processes below a child, as Linux lists them.
+//! The descendants of a child process, as Linux lists them.
 
 use tokio::process::Child;
 
-/// The processes below a child. Commands of the runtime have process groups of their own, so a kill of the runtime's
-/// group does not reach them; they are noted while their parent is still there to tell whose they are.
+/// The descendants of a child. A runtime's commands have process groups of their own, so a kill of the runtime's group does
+/// not reach them. They are listed before the kill, because the link to their parent is lost when it exits.
 pub(crate) struct Descendants(#[cfg(target_os = "linux")] Vec<Stat>);
 
 #[cfg(target_os = "linux")]
@@ -27,15 +27,15 @@ impl Descendants {
         Self(found)
     }
 
-    /// Kills those that are still the same processes: an id can have been given to another since.
+    /// Kills those that are still the same processes. The system may have reused an id for another process.
     pub(crate) fn kill(self) {
         use rustix::process::{Pid, Signal, kill_process};
 
-        for noted in self.0 {
-            if Stat::read(noted.id).is_some_and(|now| now.started == noted.started)
-                && let Some(pid) = Pid::from_raw(noted.id)
+        for listed in self.0 {
+            if Stat::read(listed.id).is_some_and(|now| now.started == listed.started)
+                && let Some(pid) = Pid::from_raw(listed.id)
             {
-                // An error means that it has gone meanwhile, which is what was asked for.
+                // An error means that the process has gone already.
                 let _ = kill_process(pid, Signal::KILL);
             }
         }
@@ -51,27 +51,27 @@ impl Descendants {
     pub(crate) fn kill(self) {}
 }
 
-/// What `/proc/ID/stat` tells of a process.
+/// A process, as `/proc/ID/stat` describes it.
 #[cfg(target_os = "linux")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stat {
     id: i32,
     parent: i32,
-    /// In clock ticks since the boot of the machine.
+    /// In clock ticks since the machine's boot.
     started: u64,
 }
 
 #[cfg(target_os = "linux")]
 impl Stat {
-    /// `None` if there is no such process.
+    /// `None` if the process does not exist.
     fn read(id: i32) -> Option<Self> {
         Self::parse(&std::fs::read(format!("/proc/{id}/stat")).ok()?)
     }
 
-    /// The line is `ID (NAME) STATE PARENT …`. The name is any bytes, spaces and parentheses too, and what follows it
-    /// has none of the latter.
+    /// The line is `ID (NAME) STATE PARENT …`. The name can hold any bytes, including spaces and parentheses. The fields
+    /// behind it hold no parentheses.
     fn parse(line: &[u8]) -> Option<Self> {
-        /// The places of the parent and the start among the fields behind the name.
+        /// The indices of the parent and the start time among the fields behind the name.
         const PARENT: usize = 1;
         const STARTED: usize = 19;
 
@@ -100,7 +100,7 @@ mod tests {
         b"S 7 42 42 0 -1 4194560 1 0 0 0 3 4 0 0 20 0 1 0 987654 5 6 18446744073709551615 1\n";
 
     #[test]
-    fn a_name_may_hold_anything() {
+    fn a_process_name_can_hold_any_bytes() {
         let names: [&[u8]; 6] = [b"sh", b"a b", b"(x) S 1 1", b")", b"", b"\xff\xfe)"];
         for name in names {
             let line = [b"42 (", name, b") ", REST].concat();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_line_is_no_process() {
+    fn a_malformed_line_is_not_a_process() {
         let lines: [&[u8]; 5] = [b"", b"42", b"42 (sh) S 7", b"x (sh) S 7 42", b"42 (sh) \xff"];
         for line in lines {
             assert_eq!(Stat::parse(line), None, "{line:?}");
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_read_and_then_is_not_there() {
+    fn a_process_is_found_until_it_is_reaped() {
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         let id = i32::try_from(child.id()).unwrap();
         let stat = Stat::read(id).unwrap();
@@ -129,20 +129,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn grandchildren_are_found_and_killed_and_a_successor_of_an_id_is_not() {
+    async fn grandchildren_are_killed_but_not_another_process_with_a_reused_id() {
         let mut child = tokio::process::Command::new("sh")
             .args(["-c", "sleep 1000 & echo; wait"])
             .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
-        // It has started what it starts by then.
+        // The shell has started its child by then.
         let mut output = child.stdout.take().unwrap();
         tokio::io::AsyncReadExt::read_u8(&mut output).await.unwrap();
         let found = Descendants::of(&child);
         let [sleep] = found.0[..] else { panic!("{:?}", found.0) };
         Descendants(vec![Stat { started: sleep.started + 1, ..sleep }]).kill();
-        assert_eq!(Stat::read(sleep.id), Some(sleep), "another process would have that id");
+        assert_eq!(Stat::read(sleep.id), Some(sleep), "its start time differs");
         found.kill();
-        assert!(child.wait().await.is_ok(), "its command has ended");
+        assert!(child.wait().await.is_ok(), "the shell waits for its command, which was killed");
     }
 }

@@ -9,17 +9,17 @@ use openai_codex_runtime::Environment;
 
 use crate::error::{Error, Result};
 
-/// How the environment of the runtime differs from that of this process.
+/// How the runtime's environment differs from that of this process.
 #[derive(Clone, Default)]
 pub(crate) struct ChildEnvironment {
-    /// The values of what was set, and `None` for what was removed.
+    /// Each changed variable: its value, or `None` if it was removed.
     changes: Vec<(OsString, Option<OsString>)>,
-    /// Whether nothing but `inherited` comes from this process.
+    /// Whether only the variables in `inherited` come from this process.
     cleared: bool,
     inherited: Vec<OsString>,
 }
 
-/// Values can be secrets, so only names are shown.
+/// Shows only names, because values can be secrets.
 impl fmt::Debug for ChildEnvironment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mut set, mut removed) = (Vec::new(), Vec::new());
@@ -45,15 +45,15 @@ impl ChildEnvironment {
     }
 
     fn change(&mut self, name: OsString, value: Option<OsString>) {
-        match self.changes.iter_mut().find(|(known, _)| *known == name) {
+        match self.changes.iter_mut().find(|(changed_name, _)| *changed_name == name) {
             Some((_, old)) => *old = value,
             None => self.changes.push((name, value)),
         }
     }
 
-    /// What was set (`Some`) or removed (`None`), if the variable was either.
+    /// The change of a variable, if there is one: its value, or `None` if it was removed.
     fn changed(&self, name: &OsStr) -> Option<Option<&OsString>> {
-        let change = self.changes.iter().find(|(known, _)| *known == *name);
+        let change = self.changes.iter().find(|(changed_name, _)| *changed_name == *name);
         change.map(|(_, value)| value.as_ref())
     }
 
@@ -69,7 +69,7 @@ impl ChildEnvironment {
         }
     }
 
-    /// Refuses what no environment can hold.
+    /// Fails for names and values that no environment can hold.
     pub(crate) fn validate(&self) -> Result<()> {
         let mut unusable = None;
         for (name, value) in &self.changes {
@@ -88,7 +88,7 @@ impl ChildEnvironment {
         }
     }
 
-    /// The value that the runtime finds.
+    /// The value in the runtime's environment.
     pub(crate) fn get(&self, name: impl AsRef<OsStr>) -> Option<OsString> {
         let name = name.as_ref();
         match self.changed(name) {
@@ -98,8 +98,8 @@ impl ChildEnvironment {
         }
     }
 
-    /// What decides which runtime is started: `CODEX_BIN` and `PATH` as the runtime has them. Where the managed install is
-    /// kept is this process's business, which has put it there, unless a variable was set for it.
+    /// The environment that decides which runtime starts. `CODEX_BIN` and `PATH` come from the runtime's environment. The cache of
+    /// the managed install belongs to this process, unless the program has set a variable for it.
     pub(crate) fn for_locating(&self) -> Environment {
         const CACHE: &str = "CODEX_RUNTIME_CACHE";
         let cache = self.changed(OsStr::new(CACHE)).flatten().cloned();
@@ -119,7 +119,7 @@ impl ChildEnvironment {
         environment
     }
 
-    /// Gives a command this environment.
+    /// Sets this environment on a command.
     pub(crate) fn apply(&self, command: &mut Command) {
         if self.cleared {
             command.env_clear();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_inherited_set_and_removed() {
+    fn variables_are_inherited_set_and_removed() {
         let mut environment = set(&[("A", "1"), ("HOME", "/there")]);
         assert_eq!(environment.get("A").unwrap(), "1");
         assert_eq!(environment.get("HOME").unwrap(), "/there");
@@ -165,9 +165,9 @@ mod tests {
         assert_eq!(environment.get("PATH"), None);
         environment.clear();
         environment.inherit(["HOME".into(), "PATH".into(), "CARGO_MANIFEST_DIR".into()].into_iter());
-        assert_eq!(environment.get("A").unwrap(), "1", "what is set stays");
-        assert_eq!(environment.get("HOME").unwrap(), "/there", "and counts");
-        assert_eq!(environment.get("PATH"), None, "what is removed is not inherited");
+        assert_eq!(environment.get("A").unwrap(), "1", "a set variable stays");
+        assert_eq!(environment.get("HOME").unwrap(), "/there", "a set variable wins over an inherited one");
+        assert_eq!(environment.get("PATH"), None, "a removed variable is not inherited");
         assert!(environment.get("CARGO_MANIFEST_DIR").is_some());
         assert_eq!(environment.get("CARGO_PKG_NAME"), None);
         let mut command = Command::new("true");
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_runtime_is_looked_for_in_its_own_environment_and_the_cache_of_this_process() {
+    fn the_runtime_is_located_by_its_own_path_and_the_cache_of_this_process() {
         let mut environment = set(&[("PATH", "/there"), ("HOME", "/elsewhere")]);
         let found = environment.for_locating();
         assert_eq!(found.get("PATH").unwrap(), "/there");

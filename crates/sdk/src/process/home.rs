@@ -1,10 +1,9 @@
-//! The folder that a runtime keeps its state in, and first starts there.
+//! The folder of a runtime's state, and the lock on its first start.
 //!
-//! A runtime that is started on a new home makes its databases there, and of several that do so at the same moment all
-//! but one fail. So a client whose runtime makes them holds a lock meanwhile, and others wait for it. What is locked is
-//! the folder itself: no file is left behind, a read-only folder can be locked, and the lock ends with the process that
-//! holds it. Where a folder cannot be locked (some file systems, Windows), and against programs that take no lock, there
-//! is the repetition of starts that have failed so.
+//! A runtime that starts on a new home creates its databases there. If several do so at the same time, all but one fail. So a
+//! client whose runtime creates them holds a lock, and other clients wait for it. The lock is on the folder itself: it leaves
+//! no file, works on a read-only folder, and ends with its process. Some folders cannot be locked (some file systems,
+//! Windows), and some programs take no lock. For these, the client repeats a start that has failed for this reason.
 
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
@@ -16,33 +15,33 @@ use backon::{FuturesTimerSleeper, Sleeper};
 
 use crate::process::launch::Launch;
 
-/// How long another first start is waited for. It takes half a second.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How often the lock is tried meanwhile: the standard library has no wait that could be given up.
-const PAUSE: Duration = Duration::from_millis(20);
+/// How long a start waits for another first start, which takes about half a second.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+/// How often a start tries to get the lock. The standard library has no wait for a lock that can be cancelled.
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The folder of the databases of a runtime.
+/// The folder of a runtime's databases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Home(PathBuf);
 
-/// A first start that is under way. Others wait until it is dropped.
+/// The lock of a first start. Other first starts wait until it is dropped.
 #[derive(Debug)]
 pub(crate) struct FirstStart(File);
 
 impl Drop for FirstStart {
     fn drop(&mut self) {
-        // Not left to the closing of the file: a process that was forked meanwhile has it open too.
+        // Closing the file is not enough, because a process that was forked meanwhile has it open too.
         let _ = self.0.unlock();
     }
 }
 
 impl Home {
-    /// The folder that a command will use, as the runtime finds it. `None` if nothing says where it is.
+    /// The folder that a command will use. `None` if its environment does not name one.
     pub(crate) fn of(launch: &Launch, command: &Command) -> Option<Self> {
         let variable = |name: &str| {
             let value = match command.get_envs().find(|(listed, _)| *listed == name) {
                 Some((_, value)) => value.map(OsString::from),
-                // A hook has taken it out of a command whose environment was cleared.
+                // The environment was cleared, and a hook has removed the variable from the command.
                 None if launch.lists_variable(name) => None,
                 None => launch.variable(name),
             };
@@ -53,15 +52,15 @@ impl Home {
         Some(Self(command.get_current_dir().unwrap_or(Path::new("")).join(folder)))
     }
 
-    /// Waits until no other first start is under way here, at most `limit`. What it gives is to be held until this start
-    /// has succeeded or failed; `None` where there is nothing to hold.
-    pub(crate) async fn turn(&self, limit: Duration) -> Option<FirstStart> {
+    /// Waits, for at most `limit`, until no other first start runs here. The caller holds the returned lock until its own start
+    /// has succeeded or failed. `None` if there is nothing to lock, or if the wait was too long.
+    pub(crate) async fn wait_for_first_start(&self, limit: Duration) -> Option<FirstStart> {
         let began = Instant::now();
-        // Without a folder that can be opened there is nothing to lock, and the runtime says what is wrong with it.
+        // A folder that cannot be opened cannot be locked. The runtime reports the problem.
         let folder = File::open(&self.0).ok()?;
         loop {
             let tried = match self.is_used() {
-                // Only a first start that is under way keeps it from others, and this one keeps it from nobody.
+                // A shared lock waits for a running first start only, and keeps no other start waiting.
                 true => folder.try_lock_shared(),
                 false => folder.try_lock(),
             };
@@ -70,15 +69,15 @@ impl Home {
                     let held = FirstStart(folder);
                     return if self.is_used() { None } else { Some(held) };
                 }
-                Err(TryLockError::WouldBlock) if began.elapsed() < limit.min(PATIENCE) => {
-                    FuturesTimerSleeper.sleep(PAUSE).await;
+                Err(TryLockError::WouldBlock) if began.elapsed() < limit.min(MAX_WAIT) => {
+                    FuturesTimerSleeper.sleep(RETRY_INTERVAL).await;
                 }
                 Err(TryLockError::WouldBlock | TryLockError::Error(_)) => return None,
             }
         }
     }
 
-    /// Whether a runtime has made its databases here, or is about to.
+    /// Whether a runtime has created its databases here, or has begun to.
     fn is_used(&self) -> bool {
         let Ok(entries) = std::fs::read_dir(&self.0) else { return false };
         for entry in entries.flatten() {
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_home_is_that_of_the_environment_of_the_child() {
+    fn the_home_comes_from_the_environment_of_the_child() {
         let config = || CodexConfig::new().env_clear();
         let at = |path: &str| Some(Home(path.into()));
         assert_eq!(home_of(config(), |_| ()), None);
@@ -126,24 +125,27 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn a_first_start_is_waited_for_and_a_used_home_is_nobodys() {
-        const AT_ONCE: Duration = Duration::ZERO;
+    async fn a_start_waits_for_a_first_start_and_a_used_home_needs_no_lock() {
+        const NO_WAIT: Duration = Duration::ZERO;
         let folder = tempfile::tempdir().unwrap();
         let home = Home(folder.path().into());
-        let first = home.turn(AT_ONCE).await;
+        let first = home.wait_for_first_start(NO_WAIT).await;
         assert!(first.is_some());
-        assert!(home.turn(AT_ONCE).await.is_none(), "its patience has ended, and it starts all the same");
-        let mut second = std::pin::pin!(home.turn(Duration::MAX));
+        assert!(
+            home.wait_for_first_start(NO_WAIT).await.is_none(),
+            "after its limit it starts without the lock"
+        );
+        let mut second = std::pin::pin!(home.wait_for_first_start(Duration::MAX));
         let waits = std::future::poll_fn(|context| std::task::Poll::Ready(second.as_mut().poll(context)));
         assert!(waits.await.is_pending());
-        // The first has begun to make its databases.
+        // The first start has begun to create its databases.
         std::fs::write(folder.path().join("state_5.sqlite"), "").unwrap();
-        let mut third = std::pin::pin!(home.turn(Duration::MAX));
+        let mut third = std::pin::pin!(home.wait_for_first_start(Duration::MAX));
         let waits = std::future::poll_fn(|context| std::task::Poll::Ready(third.as_mut().poll(context)));
         assert!(waits.await.is_pending());
         drop(first);
-        assert!(second.await.is_none() && third.await.is_none(), "nothing is left to wait for");
+        assert!(second.await.is_none() && third.await.is_none(), "the home is in use now");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no file is left behind");
-        assert!(Home("/no/such/folder".into()).turn(Duration::MAX).await.is_none());
+        assert!(Home("/no/such/folder".into()).wait_for_first_start(Duration::MAX).await.is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! Turning a configuration into a running child.
+//! Turns a configuration into a running child.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -12,37 +12,37 @@ use tokio::process::Child;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::environment::ChildEnvironment;
 
-/// How the program is told to serve over its standard streams.
-const SERVE: [&str; 3] = ["app-server", "--listen", "stdio://"];
+/// The arguments with which the program serves over its standard streams.
+const SERVE_ARGS: [&str; 3] = ["app-server", "--listen", "stdio://"];
 
-/// What a command line is made of.
+/// The parts of a command line.
 #[derive(Clone, Copy)]
 pub(crate) struct LaunchOptions<'a> {
-    /// The runtime, if the program names it.
+    /// The runtime, if the configuration names it.
     pub(crate) codex_bin: Option<&'a Path>,
-    /// The whole command line, if the program names it.
+    /// The whole command line, if the configuration sets it.
     pub(crate) launch_args: Option<&'a [OsString]>,
     pub(crate) config_overrides: &'a [String],
     pub(crate) cwd: Option<&'a Path>,
     pub(crate) env: &'a ChildEnvironment,
     pub(crate) close_timeout: Duration,
-    /// Whether a hook may change the command.
+    /// Whether a hook can change the command.
     pub(crate) is_hooked: bool,
 }
 
-/// A checked command line, ready to be started.
+/// A checked command line.
 #[derive(Clone)]
 pub(crate) struct Launch {
     program: OsString,
     args: Vec<OsString>,
-    /// Whether the program is started as this crate does it by itself: its arguments end in those of `app-server`.
+    /// Whether the command line is the crate's own, so that its arguments end in those of `app-server`.
     standard: bool,
     cwd: Option<PathBuf>,
     env: ChildEnvironment,
     close_timeout: Duration,
 }
 
-/// Without the arguments and the environment, which may hold secrets.
+/// Leaves out the arguments and the environment, which can hold secrets.
 impl fmt::Debug for Launch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Launch")
@@ -53,7 +53,7 @@ impl fmt::Debug for Launch {
 }
 
 impl Launch {
-    /// Finds the runtime. PendingTurns nothing, downloads nothing.
+    /// Finds the runtime. Starts and downloads nothing.
     pub(crate) fn prepare(options: LaunchOptions<'_>) -> Result<Self> {
         let mut env = options.env.clone();
         let (program, args) = match options.launch_args {
@@ -77,7 +77,7 @@ impl Launch {
         })
     }
 
-    /// How long its end may take.
+    /// How long the end of the runtime may take.
     pub(crate) fn close_timeout(&self) -> Duration {
         self.close_timeout
     }
@@ -87,24 +87,24 @@ impl Launch {
         Path::new(&self.program)
     }
 
-    /// Whether the program can be asked for something else than to serve.
+    /// Whether the program accepts other subcommands than the one that serves.
     pub(crate) fn is_standard(&self) -> bool {
         self.standard
     }
 
-    /// The value of a variable in the environment of the child.
+    /// The value of a variable in the child's environment.
     pub(crate) fn variable(&self, name: &str) -> Option<OsString> {
         self.env.get(name)
     }
 
-    /// Whether the command that serves names this variable, which it need not do for one that is inherited.
+    /// Whether the command that serves sets this variable itself. An inherited variable need not be set.
     pub(crate) fn lists_variable(&self, name: &str) -> bool {
         self.command().get_envs().any(|(listed, _)| listed == name)
     }
 
-    /// The command with which the same program writes its schema into a folder. For a standard command line.
+    /// The command with which the program writes its schema into a folder. Only for a standard command line.
     pub(crate) fn schema_command(&self, folder: &Path) -> Command {
-        let args = &self.args[..self.args.len().saturating_sub(SERVE.len())];
+        let args = &self.args[..self.args.len().saturating_sub(SERVE_ARGS.len())];
         let mut command = self.command_of(args);
         command.args(["app-server", "generate-json-schema", "--experimental", "--out"]).arg(folder);
         command
@@ -125,12 +125,13 @@ impl Launch {
         command
     }
 
-    /// PendingTurns the child. Must be called inside a Tokio runtime, which reaps it. The command comes back, since it can hold
-    /// what is the user's.
+    /// Spawns the child. Must run inside a Tokio runtime, which reaps the child. Returns the command too, because it can hold
+    /// values of the program.
     pub(crate) fn spawn(&self, command: Command) -> (Result<Child>, tokio::process::Command) {
         let mut command = tokio::process::Command::from(command);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        // A group of its own: a Ctrl-C in the terminal is the program's to handle, and the group can be ended whole.
+        // A group of its own, so that a Ctrl-C in the terminal goes to the program only, and so that the client can end the
+        // whole group.
         #[cfg(unix)]
         command.process_group(0);
         let spawned = command.spawn().map_err(|error| {
@@ -147,11 +148,11 @@ fn arguments(overrides: &[String]) -> Vec<OsString> {
     for entry in overrides {
         args.extend(["--config".into(), entry.into()]);
     }
-    args.extend(SERVE.map(OsString::from));
+    args.extend(SERVE_ARGS.map(OsString::from));
     args
 }
 
-/// The runtime's bundled helpers go first on its `PATH`, unless the program was named by the user.
+/// The runtime's `PATH`, with its bundled helpers first. None if the program has named the runtime.
 fn path_with_helpers(runtime: &Runtime, env: &ChildEnvironment) -> Option<OsString> {
     runtime.child_path(env.get("PATH").as_deref())
 }
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_explicit_command_line_is_used_as_it_is_and_a_close_timeout_too() {
+    fn an_explicit_command_line_and_close_timeout_are_used_unchanged() {
         let (args, overrides) = (["/x/codex".into(), "serve".into()], ["a=1".into()]);
         let launch = Launch::prepare(LaunchOptions {
             codex_bin: None,

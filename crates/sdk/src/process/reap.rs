@@ -1,4 +1,4 @@
-//! The end of a runtime: a ladder from asking to forcing.
+//! Ends a runtime, in steps from a request to a kill.
 
 use std::time::Duration;
 
@@ -7,52 +7,52 @@ use tokio::time::timeout;
 
 use crate::process::descendants::Descendants;
 
-/// How a child ended.
+/// How a child has ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Exit {
-    /// Whether it has gone.
+    /// Whether the child has exited.
     pub(crate) reaped: bool,
 }
 
-/// Ends a child whose standard input has been closed: waits, then terminates its process group, then kills it, and
-/// reaps it. A runtime exits by itself within a tenth of a second; the later rungs are for one that hangs. Each has a third
-/// of the time. What it leaves in its group is killed in any case.
+/// Ends a child whose standard input is closed. It waits, then terminates the child's process group, then kills it, and reaps
+/// the child. A runtime exits by itself within a tenth of a second; the later steps are for one that hangs. Each step has a
+/// third of the time. In any case, the rest of the process group is killed at the end.
 pub(crate) async fn end(child: &mut Child, group: Group, within: Duration) -> Exit {
-    let exit = climb(child, group, within / 3).await;
+    let exit = end_in_steps(child, group, within / 3).await;
     group.signal(Signal::Kill);
     exit
 }
 
-async fn climb(child: &mut Child, group: Group, rung: Duration) -> Exit {
-    if let Some(exit) = wait(child, rung).await {
+async fn end_in_steps(child: &mut Child, group: Group, step: Duration) -> Exit {
+    if let Some(exit) = wait(child, step).await {
         return exit;
     }
-    // Its commands have groups of their own, and nothing tells whose they were once their parent has gone.
-    let before = Descendants::of(child);
+    // The runtime's commands have groups of their own, and their link to the runtime is lost when it exits.
+    let early = Descendants::of(child);
     group.signal(Signal::Terminate);
-    if let Some(exit) = wait(child, rung).await {
-        before.kill();
+    if let Some(exit) = wait(child, step).await {
+        early.kill();
         return exit;
     }
-    let since = Descendants::of(child);
+    let late = Descendants::of(child);
     group.signal(Signal::Kill);
-    before.kill();
-    since.kill();
-    // Without a group (or the right to signal it) there is still the child itself.
+    early.kill();
+    late.kill();
+    // The child itself, for systems without groups, or without the right to signal the group.
     let _ = child.start_kill();
-    wait(child, rung).await.unwrap_or(Exit { reaped: false })
+    wait(child, step).await.unwrap_or(Exit { reaped: false })
 }
 
-async fn wait(child: &mut Child, rung: Duration) -> Option<Exit> {
-    match timeout(rung, child.wait()).await {
+async fn wait(child: &mut Child, step: Duration) -> Option<Exit> {
+    match timeout(step, child.wait()).await {
         Ok(Ok(_)) => Some(Exit { reaped: true }),
         Ok(Err(error)) => Some(Exit { reaped: is_reaped_elsewhere(&error) }),
         Err(_) => None,
     }
 }
 
-/// Whether a child could not be waited for because another wait of this program has taken its status: `waitpid(-1)`, or
-/// a SIGCHLD that is ignored. It has gone, then.
+/// Whether another wait of this program has taken the child's status, so that the wait fails: `waitpid(-1)`, or an ignored
+/// SIGCHLD. The child has then exited.
 pub(crate) fn is_reaped_elsewhere(error: &std::io::Error) -> bool {
     #[cfg(unix)]
     return error.raw_os_error() == Some(rustix::io::Errno::CHILD.raw_os_error());
@@ -68,8 +68,8 @@ enum Signal {
     Kill,
 }
 
-/// The process group that a child leads. Its number is the child's, and is not given to another process as long as the
-/// child is not reaped, or anything is left in the group; right after, an empty one is merely not there.
+/// The process group that a child leads. Its id is the child's. The system reuses the id only after the child is reaped and
+/// the group is empty; a signal to an empty group has no effect.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Group(#[cfg(unix)] Option<rustix::process::Pid>);
 
@@ -88,7 +88,7 @@ impl Group {
             Signal::Terminate => Unix::TERM,
             Signal::Kill => Unix::KILL,
         };
-        // An error means that the group is gone, which is what was asked for.
+        // An error means that the group has gone already.
         let _ = kill_process_group(group, signal);
     }
 }
@@ -108,11 +108,11 @@ mod tests {
     use tokio::time::Instant;
 
     #[tokio::test(start_paused = true)]
-    async fn each_rung_has_a_third_of_the_time() {
+    async fn each_step_has_a_third_of_the_time() {
         let mut child = tokio::process::Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
         let (group, begin) = (Group::of(&child), Instant::now());
         end(&mut child, group, Duration::from_secs(3_000)).await;
-        // It takes no notice of its closed input. The paused clock may run ahead of what the signals do.
+        // The child ignores its closed input. The paused clock can run ahead of the signals.
         assert!(begin.elapsed() >= Duration::from_secs(1_000), "{:?}", begin.elapsed());
         assert!(!child.wait().await.unwrap().success());
     }

@@ -137,7 +137,7 @@ impl Session {
         let first_start = match Home::of(launch, &command) {
             None => None,
             Some(home) => tokio::select! {
-                turn = home.turn(deadline.left()) => turn,
+                turn = home.wait_for_first_start(deadline.left()) => turn,
                 error = cancelled.as_mut() => return Err(error),
             },
         };

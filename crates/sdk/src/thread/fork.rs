@@ -65,7 +65,8 @@ impl<C> ThreadFork<C> {
     }
 
     async fn perform(mut self) -> Result<AsyncThread> {
-        let mut params = self.finish(self.options.layer.approves().then_some(ApprovalMode::Ask), None)?;
+        let mut params =
+            self.finish(self.options.layer.decides_approvals().then_some(ApprovalMode::Ask), None)?;
         // The runtime has them already; they are checked all the same.
         self.options.tools(&self.core)?;
         let ephemeral = params.ephemeral == Some(true);

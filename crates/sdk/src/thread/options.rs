@@ -138,7 +138,8 @@ macro_rules! thread_options {
                 keeps: Option<&str>,
             ) -> crate::error::Result<$params> {
                 let mut params = self.params.clone();
-                let handlers = self.options.layer.approves() || self.core.handlers.approve(keeps);
+                let handlers =
+                    self.options.layer.decides_approvals() || self.core.handlers.decides_approvals(keeps);
                 if let Some(mode) =
                     crate::options::approval::resolve(self.options.approval_mode, handlers, unsaid)?
                 {

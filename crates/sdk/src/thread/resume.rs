@@ -60,7 +60,8 @@ impl<C> ThreadResume<C> {
         let thread_id = self.params.thread_id.clone();
         // With none, the thread keeps the handlers that it has; with some, it loses them.
         let keeps = self.options.layer.is_empty().then_some(&*thread_id);
-        let mut params = self.finish(self.options.layer.approves().then_some(ApprovalMode::Ask), keeps)?;
+        let mut params =
+            self.finish(self.options.layer.decides_approvals().then_some(ApprovalMode::Ask), keeps)?;
         // The runtime has them already; they are checked all the same.
         self.options.tools(&self.core)?;
         let session = self.core.session().await?;

@@ -66,7 +66,7 @@ impl<C> ThreadStart<C> {
     }
 
     async fn perform(mut self) -> Result<AsyncThread> {
-        let asks = self.options.layer.approves() || self.core.handlers.approve(None);
+        let asks = self.options.layer.decides_approvals() || self.core.handlers.decides_approvals(None);
         let mut params =
             self.finish(Some(if asks { ApprovalMode::Ask } else { ApprovalMode::AutoReview }), None)?;
         let tools = self.options.tools(&self.core)?;
@@ -81,7 +81,7 @@ impl<C> ThreadStart<C> {
         }
         let session = self.core.session().await?;
         if params.dynamic_tools.is_some() && version::is_older(&session.metadata, version::TOOLS_TOGETHER) {
-            params.dynamic_tools = Some(specs::one_by_one(&self.options.layer.tools.0)?);
+            params.dynamic_tools = Some(specs::ungrouped_specs(&self.options.layer.tools.0)?);
         }
         if !self.options.trust_folder {
             trust::leave_undecided(&session, &mut params).await?;

@@ -1,4 +1,4 @@
-//! Functions of this program that the model can call.
+//! Functions of the program that the model can call.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::tool::call::ToolCall;
 use crate::tool::output::ToolOutput;
 use crate::tool::reply::{IntoToolReply, Reply, ToolReply};
 
-/// A function of this program that the model can call: a name and a description for the model, a type for the arguments,
-/// and a closure.
+/// A function of the program that the model can call. It has a name and a description for the model, a type for the
+/// arguments, and a closure.
 ///
-/// What the closure returns is the answer, at once or as a future: a text, a [`Json`](crate::Json) value, a [`ToolOutput`] with images,
-/// `()`, or a `Result` of one, whose error the model gets to read as that of a failed call. Arguments that the type cannot
-/// be read from are such a failed call too: the model is told where they broke, and can mend them.
+/// The closure returns the result, or a future of it: a text, a [`Json`](crate::Json) value, a [`ToolOutput`] with images,
+/// `()`, or a `Result` of one of these. An error becomes a failed call, whose message the model reads. Arguments that do not
+/// fit the type become a failed call too. Its message says which argument is wrong, so that the model can correct it.
 ///
 /// ```
 /// use openai_codex::Tool;
@@ -31,7 +31,7 @@ use crate::tool::reply::{IntoToolReply, Reply, ToolReply};
 ///
 /// #[derive(JsonSchema, Deserialize)]
 /// struct Lookup {
-///     /// As it is on the label, such as `AB-12`.
+///     /// As printed on the label, such as `AB-12`.
 ///     part_number: String,
 /// }
 ///
@@ -44,9 +44,9 @@ use crate::tool::reply::{IntoToolReply, Reply, ToolReply};
 /// assert_eq!(lookup.name(), "lookup");
 /// ```
 ///
-/// The closure may be called for several threads at once. Of the calls of one turn, the runtime makes one after the other.
+/// The closure can run for several threads at once. The runtime makes the calls of one turn one after the other.
 #[derive(Clone)]
-#[must_use = "a tool does nothing until it is given to a thread"]
+#[must_use = "a tool does nothing until a thread has it"]
 pub struct Tool {
     name: Arc<str>,
     pub(crate) description: Arc<str>,
@@ -58,10 +58,10 @@ pub struct Tool {
 }
 
 impl Tool {
-    /// A tool whose arguments are an `A`. Names consist of letters, digits, `_` and `-`.
+    /// A tool with arguments of type `A`. Names consist of letters, digits, `_` and `-`.
     ///
-    /// A struct is best: its fields are the arguments, and their doc comments are for the model. `()` is a tool without
-    /// arguments; anything else is the argument `value`.
+    /// Use a struct: its fields are the arguments, and the model reads their doc comments. `()` means no arguments. Any other
+    /// type becomes the argument `value`.
     pub fn new<A, R, M>(
         name: impl Into<String>,
         description: impl Into<String>,
@@ -74,7 +74,7 @@ impl Tool {
         Self::with_context(name, description, move |arguments: A, _| function(arguments))
     }
 
-    /// As [`new`](Self::new), for a closure that wants to know which call it answers.
+    /// Like [`new`](Self::new), for a closure that needs to know the call.
     ///
     /// ```
     /// use openai_codex::{Tool, ToolCall};
@@ -98,15 +98,15 @@ impl Tool {
             Err(error) => (Err(error), Arguments::Whole),
         };
         Self::build(name.into(), description.into(), schema, move |arguments, call| {
-            match read::<A>(arguments, form) {
+            match decode::<A>(arguments, form) {
                 Ok(arguments) => function(arguments, call).into_tool_reply(),
-                Err(misfit) => ToolReply::from(misfit),
+                Err(mismatch) => ToolReply::from(mismatch),
             }
         })
     }
 
-    /// A tool with a JSON schema of your own making, whose arguments are the JSON as the model wrote it. The schema is
-    /// sent as it is; the runtime takes it apart, and drops what it does not know, such as limits and formats.
+    /// A tool with your own JSON schema. The closure gets the arguments as JSON, as the model has written them. The runtime
+    /// drops the parts of the schema that it does not support, such as limits and formats.
     pub fn raw<R, M>(
         name: impl Into<String>,
         description: impl Into<String>,
@@ -139,21 +139,21 @@ impl Tool {
         }
     }
 
-    /// The namespace of the tool: tools of different namespaces may have the same name.
+    /// Puts the tool into a namespace. Tools of different namespaces can have the same name.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = Some(namespace.into().into());
         self
     }
 
-    /// Whether the model is not shown the tool, and has to search for it. `false` unless set. Needs a
+    /// Whether the model must search for the tool before it sees it. `false` by default. Needs a
     /// [`namespace`](Self::namespace).
     pub fn defer_loading(mut self, defer: bool) -> Self {
         self.defer_loading = defer;
         self
     }
 
-    /// How long a call may take; then it has failed, and the model is told so. Without it, it is that of all handlers:
-    /// [`CodexConfig::handler_timeout`](crate::CodexConfig::handler_timeout).
+    /// How long a call may take. After that it fails, with a message for the model. By default,
+    /// [`CodexConfig::handler_timeout`](crate::CodexConfig::handler_timeout) applies.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -169,7 +169,7 @@ impl Tool {
         self.namespace.as_deref()
     }
 
-    /// Calls the function. What it returns is there, or still to be waited for; a closure that blocks blocks this.
+    /// Calls the function. The reply is the result or a future of it. Blocks if the closure does.
     pub(crate) fn call(&self, arguments: Value, call: ToolCall) -> ToolReply {
         (self.function)(arguments, call)
     }
@@ -189,16 +189,16 @@ impl fmt::Debug for Tool {
     }
 }
 
-fn read<A: DeserializeOwned>(arguments: Value, form: Arguments) -> Result<A, ToolOutput> {
+fn decode<A: DeserializeOwned>(arguments: Value, form: Arguments) -> Result<A, ToolOutput> {
     #[derive(Deserialize)]
     struct Wrapped<A> {
-        // `schema::WRAPPER`
+        // The name is that of `schema::generate::WRAPPER`.
         value: A,
     }
     let arguments = match form {
-        // Whatever the model has written: there is nothing to be read.
+        // A tool without arguments ignores what the model has written.
         Arguments::None => Value::Null,
-        // Some models write no arguments at all where none is required.
+        // Some models write no arguments if none is required.
         _ if arguments.is_null() => json!({}),
         _ => arguments,
     };
@@ -210,9 +210,9 @@ fn read<A: DeserializeOwned>(arguments: Value, form: Arguments) -> Result<A, Too
     };
     read.map_err(|error| {
         let path = error.path();
-        // The path of no element is a lone dot.
-        let place = if path.iter().next().is_some() { format!(", at `{path}`") } else { String::new() };
-        ToolOutput::failed(format!("the arguments do not fit the tool's schema{place}: {}", error.inner()))
+        // The path of the whole value is a lone dot.
+        let location = if path.iter().next().is_some() { format!(", at `{path}`") } else { String::new() };
+        ToolOutput::failed(format!("the arguments do not fit the tool's schema{location}: {}", error.inner()))
     })
 }
 

@@ -1,4 +1,4 @@
-//! What a tool answers.
+//! The result of a tool.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -9,7 +9,7 @@ use openai_codex_protocol::types::{
 };
 use serde::Serialize;
 
-/// The answer of a tool, in parts: texts and images, in order.
+/// The result of a tool: texts and images, in order.
 ///
 /// ```
 /// use openai_codex::{Tool, ToolOutput};
@@ -28,12 +28,12 @@ pub struct ToolOutput {
 }
 
 impl ToolOutput {
-    /// An output without parts yet.
+    /// An output without parts.
     pub fn new() -> Self {
         Self { items: Vec::new(), success: true }
     }
 
-    /// A failed call, and why, for the model to read. What a tool returns as an `Err` becomes one.
+    /// A failed call, with a reason that the model reads. An `Err` of a tool becomes one.
     pub fn failed(why: impl Into<String>) -> Self {
         Self { items: Vec::new(), success: false }.text(why)
     }
@@ -43,19 +43,19 @@ impl ToolOutput {
         self.item(InputTextDynamicToolCallOutputContentItem::new(text))
     }
 
-    /// Adds an image by its URL; a `data:` URL holds it.
+    /// Adds an image by its URL. A `data:` URL holds the image itself.
     pub fn image_url(self, url: impl Into<String>) -> Self {
         self.item(InputImageDynamicToolCallOutputContentItem::new(url))
     }
 
-    /// Adds an image of this type, such as `image/png`. One that the runtime cannot read becomes a text that says so.
+    /// Adds an image of this type, such as `image/png`. The runtime replaces an unreadable image by a text that says so.
     pub fn image_bytes(self, mime: impl AsRef<str>, bytes: impl AsRef<[u8]>) -> Self {
         let mut url = format!("data:{};base64,", mime.as_ref());
         push_base64(&mut url, bytes.as_ref());
         self.image_url(url)
     }
 
-    /// Adds a part of any kind that the protocol has.
+    /// Adds a part of any kind.
     pub fn item(mut self, item: impl Into<DynamicToolCallOutputContentItem>) -> Self {
         self.items.push(item.into());
         self
@@ -72,13 +72,13 @@ impl Default for ToolOutput {
     }
 }
 
-/// What a tool can return: an answer, at once.
+/// A value that a tool can return.
 #[diagnostic::on_unimplemented(
     message = "a tool cannot return `{Self}`",
     note = "it can return a text, `Json(value)`, a `ToolOutput`, `()`, or a `Result` of these, or a future of any"
 )]
 pub trait IntoToolOutput {
-    /// The answer.
+    /// Converts the value into an output.
     fn into_tool_output(self) -> ToolOutput;
 }
 
@@ -106,14 +106,14 @@ impl IntoToolOutput for Cow<'_, str> {
     }
 }
 
-/// The model has to be told something.
+/// The text `done`, because the model needs some result.
 impl IntoToolOutput for () {
     fn into_tool_output(self) -> ToolOutput {
         ToolOutput::new().text("done")
     }
 }
 
-/// An error becomes a failed call, which the model reads with the causes.
+/// An error becomes a failed call. The model reads the error with its causes.
 impl<T, E> IntoToolOutput for Result<T, E>
 where
     T: IntoToolOutput,
@@ -142,7 +142,7 @@ impl<T: Serialize> IntoToolOutput for Json<T> {
     fn into_tool_output(self) -> ToolOutput {
         match serde_json::to_string(&self.0) {
             Ok(text) => ToolOutput::new().text(text),
-            Err(error) => ToolOutput::failed(format!("the answer cannot be written as JSON: {error}")),
+            Err(error) => ToolOutput::failed(format!("the result cannot be encoded as JSON: {error}")),
         }
     }
 }
@@ -152,7 +152,7 @@ fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let words = error.to_string();
-        // Some errors say their cause's words themselves.
+        // Some errors include the text of their cause.
         if !text.contains(&words) {
             let _ = write!(text, ": {words}");
         }
@@ -167,9 +167,9 @@ fn push_base64(text: &mut String, bytes: &[u8]) {
     for group in bytes.chunks(3) {
         let bits =
             group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
-        for place in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * place)) as usize & 63];
-            text.push(if place > group.len() { '=' } else { char::from(digit) });
+        for index in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * index)) as usize & 63];
+            text.push(if index > group.len() { '=' } else { char::from(digit) });
         }
     }
 }

@@ -1,4 +1,4 @@
-//! An answer that is there or still to come.
+//! A result, now or later.
 
 use std::fmt;
 use std::pin::Pin;
@@ -7,13 +7,13 @@ use openai_codex_protocol::types::DynamicToolCallResponse;
 
 use crate::tool::output::IntoToolOutput;
 
-/// What a closure of a [`Tool`](crate::Tool) has returned, whatever it was.
+/// The reply of a [`Tool`](crate::Tool)'s closure.
 pub struct ToolReply(pub(crate) Reply);
 
 pub(crate) enum Reply {
-    /// The answer.
+    /// The result.
     Now(DynamicToolCallResponse),
-    /// The answer, when it has been waited for.
+    /// A future of the result.
     Later(Pin<Box<dyn Future<Output = DynamicToolCallResponse> + Send>>),
 }
 
@@ -26,8 +26,8 @@ impl fmt::Debug for ToolReply {
     }
 }
 
-/// What the closure of a [`Tool`](crate::Tool) can return: all that is [`IntoToolOutput`], and futures of it. `M` tells
-/// the two apart, and is found by the compiler.
+/// A value that the closure of a [`Tool`](crate::Tool) can return: any [`IntoToolOutput`], or a future of one. `M` tells
+/// these apart. The compiler infers it.
 #[diagnostic::on_unimplemented(
     message = "a tool cannot return `{Self}`",
     note = "it can return a text, `Json(value)`, a `ToolOutput`, `()`, or a `Result` of these, or a future of any that is \
@@ -39,11 +39,11 @@ pub trait IntoToolReply<M>: sealed::Sealed<M> {
 }
 
 mod sealed {
-    /// Marks an answer that is there.
+    /// Marks a result.
     #[derive(Debug)]
     pub struct AtOnce;
 
-    /// Marks a future of one.
+    /// Marks a future of a result.
     #[derive(Debug)]
     pub struct Awaited;
 

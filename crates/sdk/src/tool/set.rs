@@ -1,4 +1,4 @@
-//! The tools of a thread: which of them is called.
+//! The tools of a thread.
 
 use openai_codex_protocol::types::DynamicToolCallResponse;
 
@@ -9,7 +9,7 @@ use crate::tool::call::ToolCall;
 use crate::tool::definition::Tool;
 use crate::tool::reply::Reply as ToolState;
 
-/// The tools that a thread was given.
+/// The tools of a thread.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ToolSet(pub(crate) Vec<Tool>);
 
@@ -22,7 +22,7 @@ impl ToolSet {
         self.0.iter().find(|tool| tool.namespace_name() == namespace && tool.name() == name)
     }
 
-    /// The tool that is called, if it is one of these; `params` are the call's parameters as JSON text.
+    /// The tool that a call names, if it is in this set. `params` is the JSON text of the call's parameters.
     pub(crate) fn called(&self, params: &str) -> Option<&Tool> {
         self.find(text_member(params, "namespace").as_deref(), &text_member(params, "tool")?)
     }
@@ -33,8 +33,8 @@ impl RequestHandler for ToolSet {
         let Some(tool) = self.find(request.namespace.as_deref(), &request.tool) else { return Reply::pass() };
         let (arguments, call) = ToolCall::take(request);
         match tool.call(arguments, call).0 {
-            ToolState::Now(answer) => Reply::now(answer),
-            ToolState::Later(answer) => Reply::future(answer),
+            ToolState::Now(result) => Reply::now(result),
+            ToolState::Later(result) => Reply::future(result),
         }
     }
 }

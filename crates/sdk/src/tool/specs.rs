@@ -1,4 +1,4 @@
-//! Tools as they are told to the runtime, with the names that it takes.
+//! The descriptions of tools that the runtime gets, with checks of their names.
 
 use openai_codex_protocol::types::{
     DynamicToolNamespaceTool, DynamicToolSpec, FunctionDynamicToolNamespaceTool, FunctionDynamicToolSpec,
@@ -9,14 +9,15 @@ use serde_json::json;
 use crate::error::{Error, Result};
 use crate::tool::definition::Tool;
 
-/// The limits of runtime 0.163.0.
-const LONGEST_NAME: usize = 128;
-const LONGEST_NAMESPACE: usize = 64;
+/// The limit of runtime 0.163.0.
+const MAX_NAME_BYTES: usize = 128;
+/// The limit of runtime 0.163.0.
+const MAX_NAMESPACE_BYTES: usize = 64;
 
-/// The tools for `dynamicTools`, those of a namespace together: the runtime takes each namespace once.
+/// The tools for `dynamicTools`. The tools of a namespace are grouped, because the runtime accepts each namespace once.
 ///
 /// # Errors
-/// A name that the runtime would refuse, two tools of one name, a tool whose arguments have no schema.
+/// A name that the runtime refuses, two tools with one name, a tool whose arguments have no schema.
 pub(crate) fn specs(tools: &[Tool]) -> Result<Vec<DynamicToolSpec>> {
     let mut specs: Vec<DynamicToolSpec> = Vec::with_capacity(tools.len());
     for (index, tool) in tools.iter().enumerate() {
@@ -24,7 +25,7 @@ pub(crate) fn specs(tools: &[Tool]) -> Result<Vec<DynamicToolSpec>> {
         let is_same =
             |other: &Tool| other.namespace_name() == tool.namespace_name() && other.name() == tool.name();
         if tools[..index].iter().any(is_same) {
-            return Err(Error::invalid_input(format!("there are two tools of the name {}", full_name(tool))));
+            return Err(Error::invalid_input(format!("two tools have the name {}", full_name(tool))));
         }
         let Some(namespace) = tool.namespace_name() else {
             let spec = FunctionDynamicToolSpec::new(tool.name(), &*tool.description, tool.input_schema()?);
@@ -37,22 +38,22 @@ pub(crate) fn specs(tools: &[Tool]) -> Result<Vec<DynamicToolSpec>> {
             function = function.defer_loading(true);
         }
         let function = DynamicToolNamespaceTool::from(function);
-        let of_it = specs.iter_mut().find_map(|spec| match spec {
+        let group = specs.iter_mut().find_map(|spec| match spec {
             DynamicToolSpec::Namespace(spec) if spec.name == namespace => Some(spec),
             _ => None,
         });
-        match of_it {
+        match group {
             Some(spec) => spec.tools.push(function),
-            // The runtime finds words of its own where there is no description.
+            // Without a description, the runtime uses a text of its own.
             None => specs.push(NamespaceDynamicToolSpec::new(namespace, "", [function]).into()),
         }
     }
     Ok(specs)
 }
 
-/// The same tools for an older runtime, which wants the namespace with each of them. Newer ones still take this form, if
-/// all tools have it: hence no `type`.
-pub(crate) fn one_by_one(tools: &[Tool]) -> Result<Vec<DynamicToolSpec>> {
+/// The same tools for an older runtime, where each tool names its namespace. Newer runtimes accept this form too if all tools
+/// have it, so the specs have no `type`.
+pub(crate) fn ungrouped_specs(tools: &[Tool]) -> Result<Vec<DynamicToolSpec>> {
     let specs = tools.iter().map(|tool| {
         let schema = tool.input_schema()?;
         let mut spec = json!({"name": tool.name(), "description": *tool.description, "inputSchema": schema});
@@ -68,24 +69,24 @@ pub(crate) fn one_by_one(tools: &[Tool]) -> Result<Vec<DynamicToolSpec>> {
 }
 
 fn check(tool: &Tool) -> Result<()> {
-    check_name("tool", tool.name(), LONGEST_NAME)?;
+    check_name("tool", tool.name(), MAX_NAME_BYTES)?;
     match tool.namespace_name() {
-        Some(namespace) => check_name("namespace", namespace, LONGEST_NAMESPACE),
+        Some(namespace) => check_name("namespace", namespace, MAX_NAMESPACE_BYTES),
         None if tool.defer_loading => Err(Error::invalid_input(format!(
-            "the tool {} is to be searched for: for that it has to be in a namespace",
+            "the tool {} has `defer_loading`, which needs a namespace: call `Tool::namespace`",
             full_name(tool)
         ))),
         None => Ok(()),
     }
 }
 
-fn check_name(what: &str, name: &str, longest: usize) -> Result<()> {
+fn check_name(what: &str, name: &str, max: usize) -> Result<()> {
     let problem = if name.is_empty() {
         "is empty".to_owned()
     } else if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')) {
-        "has other characters than the letters A to Z and a to z, digits, `_` and `-`".to_owned()
-    } else if name.len() > longest {
-        format!("has more than {longest} characters")
+        "has characters other than letters from A to Z and a to z, digits, `_` and `-`".to_owned()
+    } else if name.len() > max {
+        format!("has more than {max} characters")
     } else if name == "mcp" || name.starts_with("mcp__") {
         "is reserved for MCP servers".to_owned()
     } else {

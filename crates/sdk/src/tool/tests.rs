@@ -1,4 +1,4 @@
-//! Closures of all kinds as tools: what the model is told of them, and what it is answered.
+//! Closures of all kinds as tools: what the runtime gets, and what the model gets.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -36,7 +36,7 @@ fn params(arguments: Value) -> DynamicToolCallParams {
     serde_json::from_value(params).unwrap()
 }
 
-/// What the model is answered. Futures of these tests are ready when they are asked first.
+/// The model's result. Futures in these tests are ready at the first poll.
 #[track_caller]
 fn answer(tool: &Tool, arguments: Value) -> Value {
     let (arguments, call) = ToolCall::take(HandlerRequest::detached("item/tool/call", params(arguments)));
@@ -89,7 +89,7 @@ impl std::error::Error for Outer {
 }
 
 #[test]
-fn a_closure_returns_its_answer_or_a_future_of_it() {
+fn a_closure_returns_its_result_or_a_future_of_it() {
     let arguments = json!({"part": "AB", "amount": 2});
     for tool in
         [
@@ -110,16 +110,12 @@ fn a_closure_returns_its_answer_or_a_future_of_it() {
         ]
     {
         assert_eq!(answer(&tool, arguments.clone()), text(true, "2 of AB"));
-        assert_eq!(
-            answer(&tool.clone(), arguments.clone()),
-            text(true, "2 of AB"),
-            "as often as it is called"
-        );
+        assert_eq!(answer(&tool.clone(), arguments.clone()), text(true, "2 of AB"), "each call");
     }
 }
 
 #[test]
-fn a_function_is_a_closure_too() {
+fn a_function_can_be_a_tool() {
     fn blocking(part: Lookup) -> &'static str {
         drop(part);
         "blocking"
@@ -132,7 +128,7 @@ fn a_function_is_a_closure_too() {
 }
 
 #[test]
-fn futures_are_not_waited_for_by_the_call() {
+fn a_call_does_not_wait_for_its_future() {
     let tool = Tool::new("look", "", |(): ()| std::future::pending::<String>());
     let (arguments, call) = ToolCall::take(HandlerRequest::detached("item/tool/call", params(json!({}))));
     assert!(matches!(tool.call(arguments, call).0, Reply::Later(_)));
@@ -142,7 +138,7 @@ fn futures_are_not_waited_for_by_the_call() {
 }
 
 #[test]
-fn answers_of_all_kinds() {
+fn results_of_all_kinds_become_content() {
     #[derive(Serialize)]
     struct Stock {
         pieces: u8,
@@ -156,7 +152,7 @@ fn answers_of_all_kinds() {
     assert_eq!(of(tool), text(true, r#"[{"pieces":7}]"#));
     let unwritable = HashMap::from([((1, 2), 3)]);
     let tool = Tool::new("t", "", move |(): ()| Json(unwritable.clone()));
-    assert_eq!(of(tool), text(false, "the answer cannot be written as JSON: key must be a string"));
+    assert_eq!(of(tool), text(false, "the result cannot be encoded as JSON: key must be a string"));
     let tool = Tool::new("t", "", |(): ()| {
         ToolOutput::new().text("see").image_url("https://x/y.png").image_bytes("image/png", [0x89, b'P'])
     });
@@ -169,7 +165,7 @@ fn answers_of_all_kinds() {
 }
 
 #[test]
-fn image_bytes_are_written_in_base64() {
+fn image_bytes_are_encoded_in_base64() {
     for (bytes, expected) in [
         ("", ""),
         ("f", "Zg=="),
@@ -198,25 +194,25 @@ fn an_error_is_a_failed_call_with_its_causes() {
 }
 
 #[test]
-fn arguments_that_do_not_fit_are_a_failed_call_that_says_where() {
+fn unfitting_arguments_are_a_failed_call_that_names_their_location() {
     #[derive(JsonSchema, Deserialize)]
     struct Order {
         parts: Vec<Lookup>,
     }
     let tool = Tool::new("order", "", |order: Order| order.parts.len().to_string());
     assert_eq!(answer(&tool, json!({"parts": [{"part": "a"}]})), text(true, "1"));
-    let told = |arguments: Value| {
+    let failure = |arguments: Value| {
         let answer = answer(&tool, arguments);
         assert_eq!(answer["success"], false);
         answer["contentItems"][0]["text"].as_str().unwrap().to_owned()
     };
-    let words = told(json!({"parts": [{"part": "a"}, {"part": "b", "amount": 300}]}));
+    let words = failure(json!({"parts": [{"part": "a"}, {"part": "b", "amount": 300}]}));
     assert!(words.contains("at `parts[1].amount`: invalid value: integer `300`, expected u8"), "{words}");
-    let words = told(json!({"parts": [{"amount": 3}]}));
+    let words = failure(json!({"parts": [{"amount": 3}]}));
     assert!(words.contains("at `parts[0]`: missing field `part`"), "{words}");
-    assert_eq!(told(json!({})), "the arguments do not fit the tool's schema: missing field `parts`");
-    assert_eq!(told(Value::Null), "the arguments do not fit the tool's schema: missing field `parts`");
-    assert!(told(json!("text")).contains("invalid type: string"), "{}", told(json!("text")));
+    assert_eq!(failure(json!({})), "the arguments do not fit the tool's schema: missing field `parts`");
+    assert_eq!(failure(Value::Null), "the arguments do not fit the tool's schema: missing field `parts`");
+    assert!(failure(json!("text")).contains("invalid type: string"), "{}", failure(json!("text")));
 }
 
 #[test]
@@ -229,7 +225,7 @@ fn the_context_names_the_call() {
 }
 
 #[test]
-fn a_tool_is_told_with_the_schema_of_its_arguments() {
+fn the_spec_of_a_tool_has_the_schema_of_its_arguments() {
     let tool = Tool::new("look", "Looks it up", |part: Lookup| at(&part));
     let expected = json!({
         "type": "function", "name": "look", "description": "Looks it up",
@@ -250,7 +246,7 @@ fn a_tool_is_told_with_the_schema_of_its_arguments() {
 }
 
 #[test]
-fn what_is_no_struct_is_an_argument_too() {
+fn a_type_that_is_not_a_struct_becomes_one_argument() {
     #[derive(JsonSchema, Deserialize)]
     enum Shape {
         Circle(f64),
@@ -271,7 +267,7 @@ fn what_is_no_struct_is_an_argument_too() {
     assert_eq!(answer(&add, json!({"value": [1, 2]})), text(true, "3"));
     let none = named("none");
     assert_eq!(spec(none.clone())["inputSchema"], json!({"type": "object", "properties": {}}));
-    for arguments in [json!({}), Value::Null, json!({"unasked": 1})] {
+    for arguments in [json!({}), Value::Null, json!({"unexpected": 1})] {
         assert_eq!(answer(&none, arguments), text(true, "done"));
     }
     let any = Tool::new("any", "", |any: Value| any.to_string());
@@ -282,7 +278,7 @@ fn what_is_no_struct_is_an_argument_too() {
 #[test]
 fn arguments_can_have_types_that_an_output_cannot() {
     #[derive(JsonSchema, Deserialize)]
-    #[allow(dead_code, reason = "asked for only")]
+    #[allow(dead_code, reason = "only its schema is used")]
     struct Wide {
         map: HashMap<String, u16>,
         any: Value,
@@ -301,7 +297,7 @@ fn arguments_can_have_types_that_an_output_cannot() {
     assert_eq!(of("any"), json!({}));
     assert_eq!(of("more")["items"], json!({}));
     assert_eq!(of("object")["additionalProperties"], json!({}));
-    // And this a list of texts.
+    // A tuple would become a list of texts.
     let pair = of("pair");
     let parts = json!({"anyOf": [{"type": "string"}, {"description": "(maximum: 255)", "type": "integer"}]});
     assert_eq!(pair["items"], parts);
@@ -312,7 +308,7 @@ fn arguments_can_have_types_that_an_output_cannot() {
 }
 
 #[test]
-fn namespaces_are_told_once() {
+fn the_specs_name_each_namespace_once() {
     let tools = [
         named("a").namespace("n"),
         named("a"),
@@ -320,7 +316,7 @@ fn namespaces_are_told_once() {
         named("a").namespace("m"),
     ];
     let specs = serde_json::to_value(specs(&tools).unwrap()).unwrap();
-    let told: Vec<_> = specs
+    let summary: Vec<_> = specs
         .as_array()
         .unwrap()
         .iter()
@@ -335,19 +331,19 @@ fn namespaces_are_told_once() {
         json!(["function", "a", []]),
         json!(["namespace", "m", [["a", null]]]),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(summary, expected);
     assert!(!specs.to_string().contains(r#""deferLoading":false"#) && !specs.to_string().contains("null,"));
 }
 
 #[test]
-fn names_that_the_runtime_refuses_are_refused_before() {
+fn names_that_the_runtime_refuses_are_errors() {
     assert!(specs(&[named(&"a".repeat(128)), named("Ab_C-d9"), named("-")]).is_ok());
     assert!(specs(&[named("a").namespace("n".repeat(64))]).is_ok());
     for (name, why) in [
         ("", "is empty"),
-        ("a.b", "other characters"),
-        ("ä", "other characters"),
-        ("a b", "other characters"),
+        ("a.b", "characters other than"),
+        ("ä", "characters other than"),
+        ("a b", "characters other than"),
         (&*"a".repeat(129), "more than 128"),
         ("mcp", "reserved"),
         ("mcp__x", "reserved"),
@@ -359,14 +355,14 @@ fn names_that_the_runtime_refuses_are_refused_before() {
         assert!(words.contains("the namespace") && words.contains(why), "{words}");
     }
     assert!(refused(&[named("a").namespace("n".repeat(65))]).contains("more than 64"));
-    assert!(refused(&[named("a"), named("b"), named("a")]).contains("two tools of the name `a`"));
+    assert!(refused(&[named("a"), named("b"), named("a")]).contains("two tools have the name `a`"));
     let twice = named("a").namespace("n");
-    assert!(refused(&[twice.clone(), twice]).contains("two tools of the name `a` in the namespace `n`"));
-    assert!(refused(&[named("a").defer_loading(true)]).contains("has to be in a namespace"));
+    assert!(refused(&[twice.clone(), twice]).contains("two tools have the name `a` in the namespace `n`"));
+    assert!(refused(&[named("a").defer_loading(true)]).contains("needs a namespace"));
 }
 
 #[test]
-fn arguments_without_a_schema_are_told_with_the_tool() {
+fn an_error_for_arguments_without_a_schema_names_the_tool() {
     struct Broken;
     impl JsonSchema for Broken {
         fn schema_name() -> std::borrow::Cow<'static, str> {
@@ -386,7 +382,7 @@ fn arguments_without_a_schema_are_told_with_the_tool() {
 }
 
 #[test]
-fn a_tool_goes_anywhere_and_shows_its_name_only() {
+fn a_tool_is_send_and_its_debug_form_is_only_its_name() {
     fn anywhere<T: Clone + Send + Sync + 'static>() {}
     anywhere::<Tool>();
     anywhere::<ToolCall>();

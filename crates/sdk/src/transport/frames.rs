@@ -20,14 +20,15 @@ pub enum ReadState {
 
 /// The receiving half of a transport.
 pub trait FrameReader: Send + 'static {
-    /// Waits for frames and appends all that are there to `frames`: at least one, unless the stream has ended. An error
-    /// ends the connection. Must be cancel-safe: a dropped call loses no frame.
+    /// Waits for frames, and appends all that are available to `frames`: at least one, unless the stream has ended. An
+    /// error ends the connection. Must be cancel-safe: a dropped call loses no frame.
     fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<ReadState>>;
+
 }
 
 /// The sending half of a transport.
 pub trait FrameWriter: Send + 'static {
-    /// Writes all frames, in order, each of them whole.
+    /// Writes all frames in order, each one whole.
     fn write<'a>(&'a mut self, frames: &'a [Bytes]) -> BoxFuture<'a, io::Result<()>>;
 }
 
@@ -38,7 +39,7 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Puts two halves together.
+    /// Combines two halves.
     pub fn new(reader: impl FrameReader, writer: impl FrameWriter) -> Self {
         Self { reader: Box::new(reader), writer: Box::new(writer) }
     }

@@ -1,4 +1,4 @@
-//! Frames as lines over a byte stream: the framing of stdio.
+//! Frames as lines over a byte stream, as on stdio.
 
 use std::io;
 
@@ -8,14 +8,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::transport::frames::{BoxFuture, FrameReader, FrameWriter, ReadState};
 
-/// How much is read at once: as much as a pipe usually holds.
-const CHUNK: usize = 64 * 1024;
+/// How much one read takes. A pipe usually holds this much.
+const READ_BYTES: usize = 64 * 1024;
 
 /// Splits a byte stream into lines of any length. Frames are slices of the read buffer.
 pub(crate) struct LineReader<R> {
     io: R,
     buffer: BytesMut,
-    /// How much of `buffer` is known to hold no line end, so that a long line is searched once.
+    /// How much of `buffer` is known to hold no line end, so that a long line is searched only once.
     searched: usize,
 }
 
@@ -50,14 +50,14 @@ impl<R: AsyncRead + Unpin + Send + 'static> FrameReader for LineReader<R> {
     fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<ReadState>> {
         Box::pin(async move {
             loop {
-                // One huge line must not stay allocated for the life of the connection.
-                if self.buffer.is_empty() && self.buffer.capacity() > 4 * CHUNK {
+                // Frees the memory of a huge line.
+                if self.buffer.is_empty() && self.buffer.capacity() > 4 * READ_BYTES {
                     self.buffer = BytesMut::new();
                 }
                 // Doubling keeps the cost of a very long line linear.
-                let room = CHUNK.max(self.buffer.len());
+                let room = READ_BYTES.max(self.buffer.len());
                 self.buffer.reserve(room);
-                // Not more than was asked for: a read that fills its room tells that there may be more.
+                // Limited, because a read that fills its room shows that there may be more.
                 if self.io.read_buf(&mut (&mut self.buffer).limit(room)).await? == 0 {
                     let rest = self.buffer.split().freeze();
                     self.searched = 0;
@@ -89,8 +89,8 @@ impl<W: AsyncWrite + Unpin + Send + 'static> FrameWriter for LineWriter<W> {
     fn write<'a>(&'a mut self, frames: &'a [Bytes]) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async move {
             self.buffer.clear();
-            // One huge frame must not stay allocated for the life of the connection.
-            self.buffer.shrink_to(CHUNK);
+            // Frees the memory of a huge frame.
+            self.buffer.shrink_to(READ_BYTES);
             for frame in frames {
                 self.buffer.extend_from_slice(frame);
                 self.buffer.push(b'\n');
@@ -123,16 +123,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_are_split_and_a_half_one_ends_the_stream() {
+    async fn lines_are_split_and_the_stream_can_end_in_a_partial_line() {
         let reads = frames_of(&[b"{\"a\":1}\n\r\n  \n{\"b\"", b":2}\r\n{\"half\":"]).await;
         let all: Vec<_> = reads.concat();
         assert_eq!(all, [&b"{\"a\":1}"[..], b"{\"b\":2}\r", b"{\"half\":"]);
     }
 
     #[tokio::test]
-    async fn a_line_of_many_chunks_stays_whole() {
+    async fn a_line_of_many_reads_stays_whole() {
         let (mut tx, rx) = tokio::io::duplex(1000);
-        let line = vec![b'x'; 5 * CHUNK + 17];
+        let line = vec![b'x'; 5 * READ_BYTES + 17];
         let sent = line.clone();
         let writing = tokio::spawn(async move {
             tx.write_all(&sent).await.unwrap();

@@ -7,13 +7,14 @@ use tokio::sync::mpsc;
 
 use crate::transport::frames::{BoxFuture, FrameReader, FrameWriter, ReadState, Transport};
 
-/// A channel's frames are bounded only by what its two ends agree on, as with a pipe that is always drained.
+/// The receiving end of a channel. The channel is unbounded: the peer limits what it sends, as with a pipe that is always
+/// drained.
 struct Receiving(mpsc::UnboundedReceiver<Bytes>);
+/// The sending end of a channel.
 struct Sending(mpsc::UnboundedSender<Bytes>);
 
 impl Transport {
-    /// Two transports joined in memory: what one writes the other reads. For tests against a server in the same
-    /// process.
+    /// Two transports joined in memory. What one writes, the other reads. For tests with a server in the same process.
     pub fn memory_pair() -> (Self, Self) {
         let (to_left, left) = mpsc::unbounded_channel();
         let (to_right, right) = mpsc::unbounded_channel();
@@ -23,9 +24,9 @@ impl Transport {
 
 impl FrameReader for Receiving {
     fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<ReadState>> {
-        const AT_ONCE: usize = 256;
+        const MAX_FRAMES_PER_READ: usize = 256;
         Box::pin(async move {
-            let received = self.0.recv_many(frames, AT_ONCE).await;
+            let received = self.0.recv_many(frames, MAX_FRAMES_PER_READ).await;
             Ok(if received > 0 { ReadState::Open } else { ReadState::Ended })
         })
     }

@@ -1,7 +1,7 @@
-//! The seam between a connection and what carries it: whole frames in, whole frames out.
+//! The interface between a connection and its carrier: whole frames in, whole frames out.
 //!
-//! A frame is one JSON message without its delimiter. How frames are told apart (a line each over stdio, a message
-//! each over a socket or a channel) is the transport's business and nobody else's.
+//! A frame is one JSON message without its delimiter. Only the transport knows how frames are delimited: by lines on stdio,
+//! as messages on a socket or a channel.
 
 pub(crate) mod frames;
 pub(crate) mod lines;

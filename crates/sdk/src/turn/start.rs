@@ -267,7 +267,7 @@ impl<C> TurnStart<C> {
         if let Some(cwd) = &self.cwd {
             self.params.cwd = Some(utf8_path(cwd, "cwd")?);
         }
-        let handlers = self.core.handlers.approve(Some(&self.thread.id));
+        let handlers = self.core.handlers.decides_approvals(Some(&self.thread.id));
         if let Some(mode) = crate::options::approval::resolve(self.approval_mode, handlers, None)? {
             let (policy, reviewer) = mode.fields();
             self.params.approval_policy = Some(policy);

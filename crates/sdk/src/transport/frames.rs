@@ -23,7 +23,6 @@ pub trait FrameReader: Send + 'static {
     /// Waits for frames, and appends all that are available to `frames`: at least one, unless the stream has ended. An
     /// error ends the connection. Must be cancel-safe: a dropped call loses no frame.
     fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<ReadState>>;
-
 }
 
 /// The sending half of a transport.

@@ -1,4 +1,5 @@
-//! Runs the examples as a user does, against a scripted model.
+//! Runs the examples as a user does, against a scripted model. A program of its own: these tests build the examples and use
+//! the pinned runtime only, while `cargo xtask compat` runs all of `real` with any runtime.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;

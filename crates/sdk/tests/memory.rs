@@ -1,4 +1,4 @@
-//! The memory of a stalled consumer. It has its own test binary, because the peak belongs to the whole process.
+//! The memory of a stalled consumer. A program of its own: the peak belongs to the whole process.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! The spans of a program, compared with the page `guide::observing`.
+//! The spans of a program, compared with the page `guide::observing`. A program of its own: the subscriber is global.
 #![cfg(feature = "tracing")]
 
 use std::collections::BTreeMap;

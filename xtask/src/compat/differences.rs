@@ -30,9 +30,9 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         versions: &["0.133.0", "0.144.4"],
         tests: &[
-            "real_runtime::joining",
-            "real_runtime::bounds::a_setting_of_a_turn_that_would_join",
-            "real_runtime::limits::a_limit_of_a_joined_call",
+            "real::joining",
+            "real::settings::a_setting_of_a_turn_that_would_join",
+            "real::limits::a_limit_of_a_joined_call",
         ],
         why: "Before 0.148.0 the server responds to a `turn/start` on a busy thread with a new id that no notification ever \
               names. The input becomes part of the running turn, and is lost if that turn is interrupted first. A handle of \
@@ -43,9 +43,9 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         versions: &["0.133.0", "0.144.4"],
         tests: &[
-            "surface_turns::an_external_message",
-            "surface_turns::the_model_sees_an_external_message",
-            "surface_turns::the_runtime_cuts_a_long_external_message",
+            "real::inputs::an_external_message",
+            "real::inputs::the_model_sees_an_external_message",
+            "real::inputs::the_runtime_cuts_a_long_external_message",
         ],
         why: "`toolOutput` of `turn/start` came with 0.151.0; an older runtime ignores it silently. The SDK refuses an external \
               message with `UnsupportedByRuntime` before it sends anything. The same applies to `turn_trigger` and \
@@ -54,7 +54,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
-        tests: &["surface_threads::a_thread_is_resumed_without_its_turns"],
+        tests: &["real::threads::a_thread_is_resumed_without_its_turns"],
         why: "The SDK offers `include_turns` of a resume or a fork from 0.151.0 on, like the Python SDK. Before that it refuses \
               the option with `UnsupportedByRuntime`. Leave it out: the response then holds the turns.",
         sort: Sort::Lacking,
@@ -62,8 +62,8 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         versions: &["0.133.0", "0.144.4"],
         tests: &[
-            "surface_threads::the_items_of_a_thread",
-            "real_runtime::unloaded::every_request_about_an_unloaded_thread",
+            "real::threads::the_items_of_a_thread",
+            "real::unloaded::every_request_about_an_unloaded_thread",
         ],
         why: "0.133.0 has no `thread/items/list`, so the SDK refuses it with `UnsupportedByRuntime`. 0.144.4 responds that it \
               does not support the method yet. `thread.read().include_turns(true)` returns the items with their turns, with \
@@ -73,8 +73,8 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         versions: &["0.133.0"],
         tests: &[
-            "real_runtime::unloaded::a_thread_that_has_not_run_yet_has_no_turns_and_no_items",
-            "real_runtime::unloaded::listing_turns_or_items_of_an_ephemeral_thread",
+            "real::unloaded::a_thread_that_has_not_run_yet_has_no_turns_and_no_items",
+            "real::unloaded::listing_turns_or_items_of_an_ephemeral_thread",
         ],
         why: "The tests also list items, which 0.133.0 cannot do. The turns of a thread that has not run yet are an empty list \
               with every version.",
@@ -82,27 +82,27 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.133.0"],
-        tests: &["real_runtime::unloaded::an_archived_thread"],
+        tests: &["real::unloaded::an_archived_thread"],
         why: "0.133.0 resumes an archived thread and goes on with it. Later versions refuse, and the SDK reports \
               `ThreadArchived`.",
         sort: Sort::Lacking,
     },
     Difference {
         versions: &["0.133.0"],
-        tests: &["real_runtime::unloaded::a_missing_thread"],
+        tests: &["real::unloaded::a_missing_thread"],
         why: "0.133.0 has no `thread/delete`, which the test needs first.",
         sort: Sort::Unseen,
     },
     Difference {
         versions: &["0.133.0", "0.144.4", "0.154.0"],
-        tests: &["real_runtime::bounds::a_service_tier"],
+        tests: &["real::settings::a_service_tier"],
         why: "0.154.0 and older accept a thread with the service tier `flex`, but leave the tier out if they do not know that \
               the model offers it. The SDK sees that in the response and fails with `OptionNotApplied`.",
         sort: Sort::Lacking,
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
-        tests: &["real_runtime::builders"],
+        tests: &["real::builders"],
         why: "0.133.0 and 0.144.4 lack some options. The SDK refuses `include_turns`, `turn_trigger`, `service_tier_for_turn`, \
               `section_id`, external messages and the items of a thread with `UnsupportedByRuntime`; on 0.133.0 also \
               `last_turn_id`. It refuses the service tier `flex` with `OptionNotApplied`. 0.133.0 itself refuses to sort by \
@@ -111,16 +111,13 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.154.0"],
-        tests: &[
-            "real_runtime::builders::setters_of_a_new_thread",
-            "real_runtime::builders::setters_of_a_fork",
-        ],
+        tests: &["real::builders::setters_of_a_new_thread", "real::builders::setters_of_a_fork"],
         why: "On 0.154.0 only the service tier `flex` fails. All other options work, alone and in pairs.",
         sort: Sort::Lacking,
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
-        tests: &["real_runtime::recovering::a_finished_turn"],
+        tests: &["real::recovering::a_finished_turn"],
         why: "0.133.0 and 0.144.4 record a failed turn as a completed one without a final response, and `recover` cannot tell \
               them apart. A turn that its handle still observes fails with every version.",
         sort: Sort::Lacking,
@@ -128,8 +125,8 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         versions: &["0.133.0"],
         tests: &[
-            "real_runtime::interrupting::an_interrupt_ends_the_commands",
-            "real_runtime::interrupting::an_explicit_interrupt_returns_after_the_commands",
+            "real::interrupts::an_interrupt_ends_the_commands",
+            "real::interrupts::an_explicit_interrupt_returns_after_the_commands",
         ],
         why: "0.133.0 has no `thread/backgroundTerminals/list` and `…/terminate`. It can only end all commands of a thread \
               (`thread/backgroundTerminals/clean`), including those of earlier turns. The SDK interrupts the turn and lets its \
@@ -140,9 +137,9 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         versions: &["0.133.0", "0.144.4", "0.154.0"],
         tests: &[
-            "real_runtime::commands::the_output_of_a_command",
-            "real_runtime::commands::the_item_of_a_long_output",
-            "real_runtime::environment",
+            "real::commands::the_output_of_a_command",
+            "real::commands::the_item_of_a_long_output",
+            "real::environment",
         ],
         why: "0.154.0 and older may omit the first output of a command from its item. 0.144.4 and older may report the end of a \
               command some milliseconds after the model has its output. If the turn ends at once, `RunResult::items` lacks the \
@@ -151,7 +148,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
-        tests: &["surface_threads::a_fork_keeps_the_approval_mode"],
+        tests: &["real::threads::a_fork_keeps_the_approval_mode"],
         why: "Before 0.149.0 a fork gets the configured approval policy, not its thread's: the fork of a thread with \
               `ApprovalMode::DenyAll` may ask again. Set `.approval_mode(…)` when you fork. A resume keeps the mode with every \
               version.",
@@ -159,14 +156,14 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
-        tests: &["real_runtime::trust::instructions_of_a_folder"],
+        tests: &["real::trust::instructions_of_a_folder"],
         why: "0.133.0 and 0.144.4 send the model the `AGENTS.md` of an untrusted folder; 0.154.0 and newer do not. They use \
               nothing else that the folder brings: the tests of the row above pass with every version.",
         sort: Sort::Lacking,
     },
     Difference {
         versions: &["0.169.0", "0.171.0"],
-        tests: &["real_runtime::trust::a_fork_has_the_default_sandbox"],
+        tests: &["real::trust::a_fork_has_the_default_sandbox"],
         why: "With 0.169.0 and newer a fork gets the sandbox of its thread. One exception: if that sandbox is `WorkspaceWrite` \
               and the folder has no trust decision, the fork is read-only. With older versions set the sandbox again when you \
               fork: the default may allow more writes than the thread's.",
@@ -175,11 +172,11 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         versions: &["0.133.0", "0.144.4"],
         tests: &[
-            "real_runtime::login::a_person",
-            "real_runtime::login::a_login_of_any_kind",
-            "real_runtime::login::a_login_with_a_code",
-            "real_runtime::login::a_closed_client",
-            "real_runtime::login::the_account_is_available",
+            "real::login::a_person",
+            "real::login::a_login_of_any_kind",
+            "real::login::a_login_with_a_code",
+            "real::login::a_closed_client",
+            "real::login::the_account_is_available",
         ],
         why: "0.133.0 and 0.144.4 use OpenAI's login service only, and the tests replace that service. The behavior of these \
               runtimes after a person has logged in is unknown.",
@@ -187,7 +184,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.154.0"],
-        tests: &["real_runtime::login::the_account_is_available"],
+        tests: &["real::login::the_account_is_available"],
         why: "0.154.0 reports the end of a login before it has the account, so an immediate `account()` usually returns none. \
               Wait for `Notification::AccountUpdated`, which follows.",
         sort: Sort::Lacking,
@@ -254,7 +251,7 @@ mod tests {
 
     #[test]
     fn unexplained_failures_and_unseen_explanations_are_problems() {
-        let joining = "real_runtime::joining::both".to_owned();
+        let joining = "real::joining::both".to_owned();
         let run = |version, failed: &[&String]| {
             let failed = failed.iter().map(|test| ((*test).clone(), "no".to_owned())).collect();
             Run { version, outcome: Outcome { failed, ..Outcome::default() } }
@@ -263,9 +260,9 @@ mod tests {
         let unexplained = problems(&[run("0.163.0", &[&joining])]);
         assert!(unexplained[0].contains("does not explain it: no"), "{unexplained:?}");
         let unseen = problems(&[run("0.133.0", &[])]);
-        assert!(unseen.iter().any(|problem| problem.contains("`real_runtime::joining…`")), "{unseen:?}");
+        assert!(unseen.iter().any(|problem| problem.contains("`real::joining…`")), "{unseen:?}");
         assert!(
-            !unseen.iter().any(|problem| problem.contains("real_runtime::commands")),
+            !unseen.iter().any(|problem| problem.contains("real::commands")),
             "they fail at times: {unseen:?}"
         );
         let seen = problems(&[run("0.133.0", &[&joining])]);

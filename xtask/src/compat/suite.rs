@@ -39,17 +39,7 @@ pub(crate) fn build() -> Result<Suite, Failure> {
     let helpers =
         build_with(&["build", "--package", "openai-codex-testkit", "--all-features", "--bins"], "bin")?;
     let tests = build_with(
-        &[
-            "test",
-            "--package",
-            "openai-codex",
-            "--all-features",
-            "--no-run",
-            "--test",
-            "real_runtime",
-            "--test",
-            "surface_*",
-        ],
+        &["test", "--package", "openai-codex", "--all-features", "--no-run", "--test", "real"],
         "test",
     )?;
     Ok(Suite { tests, helpers })

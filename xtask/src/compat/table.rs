@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_cell_shows_the_outcome_and_its_explanations() {
         fn tests(module: &str, names: &[&str]) -> Vec<String> {
-            names.iter().map(|name| format!("real_runtime::{module}::{name}")).collect()
+            names.iter().map(|name| format!("real::{module}::{name}")).collect()
         }
         let run_of = |module, driven: &[&str], failed: &[&str]| Run {
             version: "0.133.0",
@@ -165,19 +165,19 @@ mod tests {
             },
         };
         let run = |driven: &[&str], failed: &[&str]| run_of("joining", driven, failed);
-        let row = row_of("real_runtime::joining").unwrap();
+        let row = row_of("real::joining").unwrap();
         assert_eq!(cell(&run(&["a", "b"], &[]), row), "✓");
         assert_eq!(cell(&run(&["a", "b"], &["a"]), row), "– (1)");
         assert_eq!(cell(&run(&["a", "b"], &["a", "b"]), row), "✗ (1)");
         assert_eq!(cell(&run(&[], &[]), row), "not tested");
         let person = "a_person_logs_in_with_a_code";
-        let unseen = explanation("0.133.0", &format!("real_runtime::login::{person}")).unwrap() + 1;
-        let row = row_of(&format!("real_runtime::login::{person}")).unwrap();
+        let unseen = explanation("0.133.0", &format!("real::login::{person}")).unwrap() + 1;
+        let row = row_of(&format!("real::login::{person}")).unwrap();
         assert_eq!(cell(&run_of("login", &[person], &[person]), row), format!("not tested ({unseen})"));
         // A test that sometimes fails and did not fail this time.
         let output = "the_output_of_a_command_is_in_its_item";
-        let at_times = explanation("0.133.0", &format!("real_runtime::commands::{output}")).unwrap() + 1;
-        let row = row_of("real_runtime::commands").unwrap();
+        let at_times = explanation("0.133.0", &format!("real::commands::{output}")).unwrap() + 1;
+        let row = row_of("real::commands").unwrap();
         assert_eq!(cell(&run_of("commands", &[output], &[]), row), format!("– ({at_times})"));
         assert!(
             render(&[run(&["a"], &["a"])])

@@ -1,0 +1,347 @@
+//! Interrupting and steering: every interrupt takes effect at any moment, and ends the turn's commands. Which drops
+//! interrupt a turn, and which do not.
+
+use std::path::Path;
+use std::pin::pin;
+use std::time::Duration;
+
+use openai_codex::types::TurnStatus;
+use openai_codex::{ApprovalMode, AsyncCodex, AsyncEvents, ErrorKind, Event, Notification, Sandbox};
+use openai_codex_testkit::{ModelReply, ModelToolCall};
+use serde_json::json;
+
+use crate::support::{Model, bounded_async, with_both_clients};
+
+/// The status of the next turn that ends.
+macro_rules! next_end {
+    ($events:ident, $wait:ident) => {
+        loop {
+            match $wait!($events.next()).unwrap().unwrap() {
+                Event::Notification(Notification::TurnCompleted(done)) => break done.turn.status,
+                Event::InterruptFailed { error, .. } => panic!("{error}"),
+                _ => {}
+            }
+        }
+    };
+}
+
+with_both_clients! {
+    // For some milliseconds after its response to `turn/start`, the runtime refuses `turn/interrupt`.
+    fn an_interrupt_right_after_the_start_takes_effect(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.fallback(ModelReply::new().pause(&gate).delta("too late"));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        for _ in 0..5 {
+            let turn = wait!(thread.turn("go").send()).unwrap();
+            wait!(turn.interrupt()).unwrap();
+            assert!(wait!(turn.run()).unwrap().is_interrupted());
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_handle_that_is_dropped_at_once_interrupts_its_turn(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.fallback(ModelReply::new().pause(&gate).delta("too late"));
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        for _ in 0..5 {
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            drop(wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap());
+            assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_time_limit_of_any_length_ends_the_turn(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.fallback(ModelReply::new().pause(&gate).delta("too late"));
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        for milliseconds in [1, 3, 10, 20, 30, 60, 120] {
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            let turn = thread.turn("go").timeout(Duration::from_millis(milliseconds));
+            let error = wait!(turn.run()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+            assert_eq!(next_end!(events, wait), TurnStatus::Interrupted, "{milliseconds} ms");
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    // The runtime does not respond to an interrupt of a turn that has just ended.
+    fn interrupting_a_finished_turn_is_not_an_error(start, wait) {
+        let model = Model::start();
+        model.fallback("hello");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        wait!(turn.run()).unwrap();
+        wait!(turn.interrupt()).unwrap();
+        let error = wait!(turn.steer("more")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TurnNotActive);
+        // The same while another turn runs.
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let other = wait!(thread.turn("go on").send()).unwrap();
+        gate.wait_reached().unwrap();
+        wait!(turn.interrupt()).unwrap();
+        assert_eq!(wait!(turn.steer("more")).unwrap_err().kind(), ErrorKind::TurnNotActive);
+        gate.release();
+        assert!(!wait!(other.run()).unwrap().is_interrupted());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_steer_right_after_the_start_waits_until_the_turn_runs(start, wait) {
+        let model = Model::start();
+        model.fallback("hello");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let gate = model.gate();
+        model.reply(ModelReply::new().pause(&gate).call(ModelToolCall::exec_command("true")));
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        assert_eq!(wait!(turn.steer("left")).unwrap().turn_id, turn.id());
+        gate.release();
+        wait!(turn.run()).unwrap();
+        assert_eq!(model.last_request().unwrap().last_user_text(), Some("left"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn input_joins_the_running_turn_or_starts_one(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().pause(&gate).call(ModelToolCall::exec_command("true")));
+        model.fallback("done");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("one").send()).unwrap();
+        gate.wait_reached().unwrap();
+        let same = wait!(turn.steer_or_start("two")).unwrap();
+        assert_eq!(same.id(), turn.id());
+        gate.release();
+        wait!(turn.run()).unwrap();
+        let next = wait!(turn.steer_or_start("three")).unwrap();
+        assert_ne!(next.id(), turn.id());
+        wait!(next.run()).unwrap();
+        let texts = model.requests();
+        for text in ["two", "three"] {
+            let asked = texts.iter().filter(|request| request.last_user_text() == Some(text));
+            assert_eq!(asked.count(), 1, "{text}");
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn an_interrupt_ends_the_commands_of_its_turn(start, wait) {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        let model = Model::start();
+        let command = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", pid.display());
+        let call = ModelToolCall::new("exec_command", json!({"cmd": command, "yield_time_ms": 250}));
+        model.reply(ModelReply::new().call(call));
+        let gate = model.gate();
+        model.reply(ModelReply::new().pause(&gate).delta("it runs"));
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
+        let thread = wait!(start.cwd(folder.path()).send()).unwrap();
+        let turn = wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap();
+        // The command runs in the background, and the model gets another request.
+        gate.wait_reached().unwrap();
+        let pid = std::fs::read_to_string(&pid).unwrap().trim().to_owned();
+        assert!(Path::new("/proc").join(&pid).exists());
+        drop(turn);
+        assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
+        // The command ends a moment later. The test's watchdog limits the wait.
+        while Path::new("/proc").join(&pid).exists() {
+            std::thread::yield_now();
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn an_explicit_interrupt_returns_after_the_commands_ended(start, wait) {
+        let folder = tempfile::tempdir().unwrap();
+        let model = Model::start();
+        let call = ModelToolCall::new("exec_command", json!({"cmd": "exec sleep 1000", "yield_time_ms": 250}));
+        model.reply(ModelReply::new().call(call));
+        let gate = model.gate();
+        model.reply(ModelReply::new().pause(&gate).delta("it runs"));
+        let codex = start!(model.config()).unwrap();
+        let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
+        let thread = wait!(start.cwd(folder.path()).send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        gate.wait_reached().unwrap();
+        wait!(turn.interrupt()).unwrap();
+        let terminals = codex.request_raw("thread/backgroundTerminals/list", json!({"threadId": thread.id()}));
+        assert_eq!(wait!(terminals).unwrap()["data"], json!([]));
+        assert!(wait!(turn.run()).unwrap().is_interrupted());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn an_abandoned_turn_runs_no_command(start, wait) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("written");
+        let model = Model::start();
+        let gate = model.gate();
+        let call = ModelToolCall::exec_command(format!("touch {}", file.display()));
+        let reply = ModelReply::new().pause(&gate).delta("first").call(call);
+        model.reply_when(|request| request.last_user_text() == Some("go"), reply);
+        model.fallback("done");
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
+        let thread = wait!(start.cwd(folder.path()).send()).unwrap();
+        drop(wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap());
+        assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
+        gate.release();
+        // When another turn has ended, the first one has done everything that it could still do.
+        wait!(thread.run("go on")).unwrap();
+        assert!(!file.exists());
+        wait!(codex.close()).unwrap();
+    }
+
+    // By itself the runtime lets them run on.
+    fn the_subagents_of_an_interrupted_turn_are_interrupted_too(start, wait) {
+        let model = Model::start();
+        let (root, child) = (model.gate(), model.gate());
+        let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
+        model.reply_when(|request| request.last_user_text() == Some("delegate"), spawn.namespace("multi_agent_v1"));
+        let waits = ModelReply::new().pause(&root).delta("above");
+        model.reply_when(|request| request.last_user_text() == Some("delegate"), waits);
+        let helps = ModelReply::new().pause(&child).delta("below");
+        model.reply_when(|request| request.last_user_text() == Some("help"), helps);
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        let turn = wait!(thread.turn("delegate").send()).unwrap();
+        root.wait_reached().unwrap();
+        child.wait_reached().unwrap();
+        wait!(turn.interrupt()).unwrap();
+        for _ in 0..2 {
+            assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_steer_is_the_users_last_message(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("first").pause(&gate));
+        model.reply("second");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        gate.wait_reached().unwrap();
+        let steered = wait!(turn.steer("the other way")).unwrap();
+        assert_eq!(steered.turn_id, turn.id());
+        gate.release();
+        let result = wait!(turn.run()).unwrap();
+        assert_eq!((result.turn.status, result.final_response.as_deref()), (TurnStatus::Completed, Some("second")));
+        assert_eq!(model.last_request().unwrap().last_user_text(), Some("the other way"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn an_interrupted_turn_has_that_status_and_the_thread_goes_on(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("never ").pause(&gate).delta("done"));
+        model.reply("fine");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        gate.wait_reached().unwrap();
+        wait!(turn.interrupt()).unwrap();
+        let result = wait!(turn.run()).unwrap();
+        assert!(result.is_interrupted());
+        gate.release();
+        assert_eq!(wait!(thread.run("again")).unwrap().final_response.as_deref(), Some("fine"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn steering_a_finished_turn_is_an_error_and_interrupting_it_is_not(start, wait) {
+        let model = Model::start();
+        model.reply("done");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        wait!(turn.run()).unwrap();
+        let error = wait!(turn.steer("too late")).unwrap_err();
+        assert_eq!((error.kind(), error.method()), (ErrorKind::TurnNotActive, Some("turn/steer")), "{error}");
+        assert_eq!(error.json_rpc().unwrap().code, -32600);
+        wait!(turn.interrupt()).unwrap();
+        wait!(codex.close()).unwrap();
+    }
+}
+
+/// The same for the async client, in a function.
+async fn next_status(events: &mut AsyncEvents) -> TurnStatus {
+    loop {
+        let event = events.next().await.unwrap().unwrap();
+        if let Event::Notification(Notification::TurnCompleted(done)) = event {
+            return done.turn.status;
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_dropped_is_interrupted_and_the_thread_goes_on() {
+    bounded_async(async || {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply("again");
+        let codex = AsyncCodex::with_config(model.config());
+        let mut events = codex.events();
+        let thread = codex.thread_start().send().await.unwrap();
+        {
+            let mut run = pin!(thread.run("go"));
+            tokio::select! {
+                result = &mut run => panic!("{result:?}"),
+                reached = gate.reached() => reached.unwrap(),
+            }
+        }
+        assert_eq!(next_status(&mut events).await, TurnStatus::Interrupted);
+        assert_eq!(thread.run("go on").await.unwrap().final_response.as_deref(), Some("again"));
+        codex.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_handle_that_is_dropped_lets_the_turn_go_on() {
+    bounded_async(async || {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = AsyncCodex::with_config(model.config());
+        let mut events = codex.events();
+        let thread = codex.thread_start().send().await.unwrap();
+        let turn = thread.turn("go").send().await.unwrap();
+        gate.reached().await.unwrap();
+        drop(turn);
+        gate.release();
+        assert_eq!(next_status(&mut events).await, TurnStatus::Completed);
+        codex.close().await.unwrap();
+    });
+}
+
+with_both_clients! {
+    fn a_run_past_its_timeout_is_interrupted(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.turn("go").timeout(Duration::from_millis(500)).run()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        let status = loop {
+            let event = wait!(events.next()).unwrap().unwrap();
+            if let Event::Notification(Notification::TurnCompleted(done)) = event {
+                break done.turn.status;
+            }
+        };
+        assert_eq!(status, TurnStatus::Interrupted);
+        wait!(codex.close()).unwrap();
+    }
+}

@@ -1,0 +1,37 @@
+//! Both clients, the real runtime, and a scripted model.
+#![cfg(all(unix, feature = "blocking"))]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod approvals;
+mod auto_review;
+mod builders;
+mod commands;
+mod compaction;
+mod configuration;
+mod death;
+mod environment;
+mod errors;
+mod handlers;
+mod inputs;
+mod interrupts;
+mod joining;
+mod limits;
+mod login;
+mod new_home;
+mod observing;
+mod recovering;
+mod requests;
+mod results;
+mod server_requests;
+mod settings;
+mod starting;
+mod streams;
+mod threads;
+mod tool_attribute;
+mod tools;
+mod trust;
+mod turns;
+mod typed_output;
+mod unloaded;

@@ -1,0 +1,259 @@
+//! Turns: their options, concurrent turns, steering, interrupting, and external messages.
+
+use openai_codex::types::{
+    InputTextFunctionCallOutputContentItem, Personality, ReadOnlySandboxPolicy, ReasoningEffort,
+    ReasoningSummary,
+};
+use openai_codex::{
+    AsyncCodex, CodexConfig, ErrorKind, ExternalMessage, Input, InputItem, MentionInput, Sandbox, TextInput,
+};
+use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::{Answer, messages};
+use serde_json::{Value, json};
+
+use crate::support::{bounded_async, count, params, sent, texts, with_both_clients};
+
+with_both_clients! {
+    fn a_plain_turn_sends_thread_and_input_alone(start, wait) {
+        let script = Script::standard().start_thread("t").start_turn("t", "u").complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("hello").send()).unwrap();
+        assert_eq!((turn.id(), turn.thread_id()), ("u", "t"));
+        wait!(turn.run()).unwrap();
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        let expected = json!({"threadId": "t", "input": [{"type": "text", "text": "hello"}]});
+        assert_eq!(sent(&received, "turn/start")["params"], expected);
+    }
+
+    fn every_option_has_its_key(start, wait) {
+        let script = Script::standard().start_thread("t").start_turn("t", "u").complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let options = thread
+            .turn("hello")
+            .cwd("/repo")
+            .effort(ReasoningEffort::High)
+            .model("m")
+            .output_schema(json!({"type": "object"}))
+            .personality(Personality::Friendly)
+            .sandbox_policy(ReadOnlySandboxPolicy::new().network_access(false))
+            .service_tier("fast")
+            .summary(ReasoningSummary::Concise);
+        wait!(options.run()).unwrap();
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        let expected = json!({
+            "threadId": "t", "input": [{"type": "text", "text": "hello"}], "cwd": "/repo", "effort": "high",
+            "model": "m", "outputSchema": {"type": "object"}, "personality": "friendly",
+            "sandboxPolicy": {"type": "readOnly", "networkAccess": false}, "serviceTier": "fast",
+            "summary": "concise",
+        });
+        assert_eq!(sent(&received, "turn/start")["params"], expected);
+    }
+
+    fn unknown_efforts_are_sent_unchanged(start, wait) {
+        let script = Script::standard().start_thread("t").start_turn("t", "u").complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.turn("hello").effort("superb").run()).unwrap();
+        wait!(codex.close()).unwrap();
+        assert_eq!(sent(&playing.finish().unwrap().messages(), "turn/start")["params"]["effort"], "superb");
+    }
+
+    fn interleaved_turns_get_their_own_events_in_order(start, wait) {
+        let script = Script::standard()
+            .start_thread("a")
+            .start_thread("b")
+            .start_turn("a", "ua")
+            .start_turn("b", "ub")
+            .send(messages::delta("b", "ub", "ib", "1"))
+            .send(messages::delta("a", "ua", "ia", "1"))
+            .send(messages::delta("a", "ua", "ia", "2"))
+            .send(messages::item_completed("b", "ub", messages::agent_message("ib", "12")))
+            .send(messages::delta("b", "ub", "ib", "late"))
+            .complete_turn("b", "ub")
+            .send(messages::item_completed("a", "ua", messages::agent_message("ia", "12")))
+            .complete_turn("a", "ua");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let left = wait!(codex.thread_start().send()).unwrap();
+        let right = wait!(codex.thread_start().send()).unwrap();
+        let left = wait!(left.turn("l").send()).unwrap();
+        let right = wait!(right.turn("r").send()).unwrap();
+        let (mut of_left, mut of_right) = (left.stream(), right.stream());
+        let mut seen = [String::new(), String::new()];
+        loop {
+            let events = [wait!(of_left.next()), wait!(of_right.next())];
+            if events.iter().all(Option::is_none) {
+                break;
+            }
+            for (seen, event) in seen.iter_mut().zip(events) {
+                let Some(event) = event else { continue };
+                seen.push_str(match &event.unwrap() {
+                    openai_codex::Notification::TurnStarted(event) => &event.turn.id,
+                    openai_codex::Notification::AgentMessageDelta(event) => &event.delta,
+                    openai_codex::Notification::ItemCompleted(_) => "item",
+                    openai_codex::Notification::TurnCompleted(_) => "end",
+                    other => panic!("{other:?}"),
+                });
+            }
+        }
+        assert_eq!(seen, ["ua12itemend", "ub1itemlateend"]);
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+}
+
+#[test]
+fn two_requests_are_on_the_wire_before_either_response() {
+    bounded_async(async || {
+        let script = Script::standard()
+            .expect_as("first", "test/first")
+            .expect_as("second", "test/second")
+            .respond_to("second", Answer::Result(json!(2)))
+            .respond_to("first", Answer::Result(json!(1)));
+        let (transport, playing) = script.connect().unwrap();
+        let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
+        let (first, second) = tokio::join!(
+            codex.request_raw("test/first", json!({})),
+            codex.request_raw("test/second", json!({})),
+        );
+        assert_eq!((first.unwrap(), second.unwrap()), (json!(1), json!(2)));
+        codex.close().await.unwrap();
+        playing.finished().await.unwrap();
+    });
+}
+
+#[test]
+fn an_unread_turn_blocks_no_request() {
+    bounded_async(async || {
+        const DELTAS: u64 = 20_000;
+        let pour = openai_codex_testkit::app_server::Pour::deltas(DELTAS, "t", "u", "i", 192);
+        let script = Script::standard()
+            .start_thread("t")
+            .start_turn("t", "u")
+            .pour(pour)
+            .expect("test/between")
+            .respond(json!("still here"))
+            .send(messages::item_completed("t", "u", messages::agent_message("i", "done")))
+            .complete_turn("t", "u");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
+        let thread = codex.thread_start().send().await.unwrap();
+        let turn = thread.turn("go").send().await.unwrap();
+        let _unread = turn.stream();
+        assert_eq!(codex.request_raw("test/between", json!({})).await.unwrap(), "still here");
+        assert_eq!(texts(&turn.run().await.unwrap().items), ["done"]);
+        codex.close().await.unwrap();
+        playing.finished().await.unwrap();
+    });
+}
+
+fn runs_turns() -> Script {
+    Script::standard()
+        .always("thread/start", messages::thread_start_response("t"))
+        .always("turn/start", json!({"turn": messages::turn("u", "inProgress")}))
+}
+
+with_both_clients! {
+    fn steer_and_interrupt_name_the_thread_and_the_turn(start, wait) {
+        let script = runs_turns().always("turn/steer", json!({"turnId": "u"})).always("turn/interrupt", json!({}));
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        assert_eq!(wait!(turn.steer("left")).unwrap().turn_id, "u");
+        let items = [TextInput::new("look").into(), MentionInput::new("lib", "/l").into()];
+        wait!(turn.steer(items)).unwrap();
+        wait!(turn.interrupt()).unwrap();
+        let empty = wait!(turn.steer(Vec::<InputItem>::new())).unwrap_err();
+        assert_eq!(empty.kind(), ErrorKind::InvalidInput);
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        let text = |text: &str| json!({"type": "text", "text": text});
+        let steer = |input: Value| json!({"threadId": "t", "expectedTurnId": "u", "input": input});
+        let mention = json!({"type": "mention", "name": "lib", "path": "/l"});
+        let expected = [steer(json!([text("left")])), steer(json!([text("look"), mention]))];
+        assert_eq!(params(&received, "turn/steer"), expected.iter().collect::<Vec<_>>());
+        assert_eq!(sent(&received, "turn/interrupt")["params"], json!({"threadId": "t", "turnId": "u"}));
+    }
+
+    fn options_of_a_turn_have_their_keys(start, wait) {
+        let script = (0..6).fold(Script::standard().start_thread("t"), |script, turn| {
+            let turn = format!("u{turn}");
+            script.start_turn("t", &turn).complete_turn("t", &turn)
+        });
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        for sandbox in [Sandbox::ReadOnly, Sandbox::WorkspaceWrite, Sandbox::FullAccess] {
+            wait!(thread.turn("go").sandbox(sandbox).run()).unwrap();
+        }
+        let network = ReadOnlySandboxPolicy::new().network_access(true);
+        wait!(thread.turn("go").sandbox_policy(network).run()).unwrap();
+        wait!(thread.turn("go").sandbox_policy(Sandbox::FullAccess).run()).unwrap();
+        wait!(thread.turn("go").service_tier_for_turn("flex").turn_trigger("cron").run()).unwrap();
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        let turns = params(&received, "turn/start");
+        let policies: Vec<_> = turns[..5].iter().map(|params| params["sandboxPolicy"].clone()).collect();
+        let expected = [
+            json!({"type": "readOnly", "networkAccess": false}),
+            json!({
+                "type": "workspaceWrite", "networkAccess": false, "writableRoots": [],
+                "excludeSlashTmp": false, "excludeTmpdirEnvVar": false,
+            }),
+            json!({"type": "dangerFullAccess"}),
+            json!({"type": "readOnly", "networkAccess": true}),
+            json!({"type": "dangerFullAccess"}),
+        ];
+        assert_eq!(policies, expected);
+        let expected = json!({
+            "threadId": "t", "input": [{"type": "text", "text": "go"}],
+            "serviceTierForTurn": "flex", "turnTrigger": "cron",
+        });
+        assert_eq!(*turns[5], expected);
+    }
+
+    fn an_external_message_is_not_sent_as_input(start, wait) {
+        let script = Script::standard().start_thread("t").start_turn("t", "u").complete_turn("t", "u");
+        let (transport, playing) = script.start_turn("t", "v").complete_turn("t", "v").connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.turn(ExternalMessage::new("ci").text("red")).run()).unwrap();
+        let items = [InputTextFunctionCallOutputContentItem::new("red")];
+        let listed = ExternalMessage::new("ci").namespace("acme").items(items);
+        wait!(thread.turn(listed).model("m").run()).unwrap();
+        wait!(codex.close()).unwrap();
+        let received = playing.finish().unwrap().messages();
+        let output = json!([{"type": "input_text", "text": "red"}]);
+        let expected = [
+            json!({"threadId": "t", "input": [], "toolOutput": {"name": "ci", "output": "red"}}),
+            json!({
+                "threadId": "t", "input": [], "model": "m",
+                "toolOutput": {"name": "ci", "namespace": "acme", "output": output},
+            }),
+        ];
+        assert_eq!(params(&received, "turn/start"), expected.iter().collect::<Vec<_>>());
+    }
+
+    fn blank_and_empty_messages_are_not_sent(start, wait) {
+        let (transport, playing) = runs_turns().connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let blank = wait!(thread.run(ExternalMessage::new(" ").text("x"))).unwrap_err();
+        assert_eq!(blank.kind(), ErrorKind::InvalidInput);
+        assert!(blank.to_string().contains("tool_name"), "{blank}");
+        let empty = wait!(thread.turn(ExternalMessage::new("ci")).send()).unwrap_err();
+        assert_eq!(empty.kind(), ErrorKind::InvalidInput);
+        let empty = wait!(thread.run(Input::from(Vec::new()))).unwrap_err();
+        assert_eq!(empty.kind(), ErrorKind::InvalidInput);
+        wait!(codex.close()).unwrap();
+        assert_eq!(count(&playing.finish().unwrap().messages(), "turn/start"), 0);
+    }
+}

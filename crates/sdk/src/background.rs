@@ -1,5 +1,5 @@
-//! Threads, tasks and waits of the crate's own. Bodies are boxed and conditions are functions, so that the code of each
-//! exists once in a program, and not once a body or a condition.
+//! Threads, tasks and waits of the crate. Bodies are boxed and conditions are function pointers, so that each function is
+//! compiled once, and not once for each body or condition.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ pub(crate) fn task(future: impl Future<Output = ()> + Send + 'static) -> JoinHan
     tokio::spawn(job)
 }
 
-/// The output of a task, which has none of its own.
+/// Holds the output of a task. The tasks themselves return nothing.
 #[derive(Debug)]
 pub(crate) struct Output<T>(Arc<Mutex<Option<T>>>);
 
@@ -53,7 +53,7 @@ impl<T> Output<T> {
 /// Work for the event loop of another thread.
 pub(crate) type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Waits until what is watched is as wanted; false, if it never will be.
+/// Waits until the watched value satisfies the condition. Returns false if the sender has gone before.
 pub(crate) async fn until<T>(watched: &mut watch::Receiver<T>, wanted: fn(&T) -> bool) -> bool {
     watched.wait_for(wanted).await.is_ok()
 }

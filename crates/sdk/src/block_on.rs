@@ -1,7 +1,7 @@
-//! Waiting for a future on the calling thread.
+//! Waits for a future on the calling thread.
 //!
-//! The blocking client is the async one, waited for. Everything that it waits for is completed by the client's I/O
-//! thread, so the wait is only a parked thread: it needs no executor, and works on one's threads.
+//! The blocking client waits for the async client. The client's I/O thread completes every future that it waits for. So the
+//! wait only parks the calling thread: it needs no executor, and works on the threads of one.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
 
 /// Waits until the future is complete or the deadline has passed.
 pub(crate) fn wait_until<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
-    // Inside a Tokio task, channels would count against the budget of a task that cannot yield while it is parked.
+    // Inside a Tokio task, channels would use up the budget of the task, which cannot yield while it is parked.
     let mut future = pin!(unconstrained(future));
     let mut output = None;
     park_until(deadline, &mut |context| match future.as_mut().poll(context) {
@@ -51,13 +51,13 @@ pub(crate) fn wait_until<T>(deadline: Option<Instant>, future: impl Future<Outpu
     output
 }
 
-/// Waits until `is_ready` or the deadline has passed. The code for it is made once for all futures.
+/// Waits until `is_ready` returns true, or the deadline has passed. Not generic, so that it is compiled once.
 fn park_until(deadline: Option<Instant>, is_ready: &mut dyn FnMut(&mut Context<'_>) -> bool) {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
     loop {
         if is_ready(&mut context) {
-            // An executor around this call may park the same thread; what was meant for it must not be lost.
+            // An executor around this call may park the same thread, and must not lose a wake-up that was meant for it.
             thread::current().unpark();
             return;
         }
@@ -74,21 +74,21 @@ fn park_until(deadline: Option<Instant>, is_ready: &mut dyn FnMut(&mut Context<'
     }
 }
 
-/// Waits for the next item of a stream, at most `timeout`. When the time is up, nothing is lost, and the error is
-/// `late`'s.
+/// Waits for the next item of a stream, for at most `timeout`. After the timeout, the item is not lost, and `convert` converts
+/// the error.
 #[cfg(feature = "blocking")]
 pub(crate) fn next_within<T>(
     timeout: Duration,
     next: impl Future<Output = Option<Result<T>>>,
-    late: impl FnOnce(Error) -> Error,
+    convert: impl FnOnce(Error) -> Error,
 ) -> Result<Option<T>> {
-    // A timeout beyond what the clock can count is none.
+    // A timeout beyond the range of the clock is not a limit.
     let deadline = Instant::now().checked_add(timeout);
     match wait_until(deadline, next) {
         Some(item) => item.transpose(),
         None => {
-            let message = format!("nothing has come within {timeout:?}");
-            Err(late(Error::new(ErrorKind::Timeout, message)))
+            let message = format!("no item arrived within {timeout:?}");
+            Err(convert(Error::new(ErrorKind::Timeout, message)))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The signal that an answer is no longer wanted.
+//! The signal that a response is no longer wanted.
 
 use std::time::{Duration, Instant};
 
@@ -6,8 +6,8 @@ use tokio::sync::watch;
 
 use crate::background::until;
 
-/// Tells when the answer to a request of the server is no longer wanted: the server has resolved it otherwise, its turn
-/// has ended, its timeout has passed, or the connection has gone. What is answered then goes nowhere.
+/// Signals that the response to a server request is no longer wanted: the server has resolved the request otherwise, its turn
+/// has ended, its timeout has passed, or the connection has ended. The client drops a later response.
 #[derive(Clone, Debug)]
 pub struct Cancellation(watch::Receiver<bool>);
 
@@ -27,12 +27,12 @@ impl Signal {
 }
 
 impl Cancellation {
-    /// Whether it has happened.
+    /// Whether the request is cancelled.
     pub fn is_cancelled(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Completes when it happens; never, if the request is answered first. On any executor.
+    /// Completes when the request is cancelled, and never if it is answered first. Works on any executor.
     pub async fn cancelled(&self) {
         let mut wait = self.0.clone();
         if !until(&mut wait, |cancelled| *cancelled).await {
@@ -40,7 +40,7 @@ impl Cancellation {
         }
     }
 
-    /// Waits until it happens, at most `timeout`, and tells whether it has. For handlers that block.
+    /// Waits, for at most `timeout`, until the request is cancelled. Returns whether it is. For handlers that block.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
         crate::block_on::wait_until(deadline, self.cancelled()).is_some()

@@ -1,5 +1,5 @@
-//! What is kept by the ids of threads: a list in the order of the ids. A look-up costs about what one in a hash map does,
-//! and the compiler makes a fraction of the code.
+//! A map by the ids of threads, as a list sorted by the ids. A look-up costs about as much as in a hash map, and compiles to
+//! a fraction of the code.
 
 use std::sync::Arc;
 
@@ -13,30 +13,30 @@ impl<V> Default for IdMap<V> {
 }
 
 impl<V> IdMap<V> {
-    fn place(&self, id: &str) -> Result<usize, usize> {
+    fn search(&self, id: &str) -> Result<usize, usize> {
         self.0.binary_search_by(|(known, _)| (**known).cmp(id))
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&V> {
-        self.place(id).ok().map(|place| &self.0[place].1)
+        self.search(id).ok().map(|index| &self.0[index].1)
     }
 
-    /// Keeps a value, and gives the one that was kept under the id before.
+    /// Inserts a value, and returns the previous value of the id.
     pub(crate) fn insert(&mut self, id: Arc<str>, value: V) -> Option<V> {
-        match self.place(&id) {
-            Ok(place) => Some(std::mem::replace(&mut self.0[place].1, value)),
-            Err(place) => {
-                self.0.insert(place, (id, value));
+        match self.search(&id) {
+            Ok(index) => Some(std::mem::replace(&mut self.0[index].1, value)),
+            Err(index) => {
+                self.0.insert(index, (id, value));
                 None
             }
         }
     }
 
     pub(crate) fn remove(&mut self, id: &str) -> Option<V> {
-        self.place(id).ok().map(|place| self.0.remove(place).1)
+        self.search(id).ok().map(|index| self.0.remove(index).1)
     }
 
-    /// All of them, with their ids.
+    /// All entries, sorted by their ids.
     pub(crate) fn entries(&mut self) -> &mut Vec<(Arc<str>, V)> {
         &mut self.0
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
-/// A position in a JSON text. Its steps give `None` where the text is malformed.
+/// A position in a JSON text. Its methods return `None` if the text is malformed.
 pub(crate) struct Scanner<'a> {
     pub(crate) text: &'a str,
     pub(crate) at: usize,
@@ -25,53 +25,53 @@ impl<'a> Scanner<'a> {
         self.peek().is_none()
     }
 
-    pub(crate) fn eat(&mut self, byte: u8) -> Option<()> {
+    pub(crate) fn expect_byte(&mut self, byte: u8) -> Option<()> {
         (self.peek()? == byte).then(|| self.at += 1)
     }
 
-    /// Reads an object; `member` gets each key, and must step over the value.
+    /// Scans an object. Calls `member` with each key; `member` must skip the value.
     pub(crate) fn object(&mut self, mut member: impl FnMut(&str, &mut Self) -> Option<()>) -> Option<()> {
-        self.eat(b'{')?;
+        self.expect_byte(b'{')?;
         if self.peek()? == b'}' {
-            return self.eat(b'}');
+            return self.expect_byte(b'}');
         }
         loop {
             let key = self.string()??;
-            self.eat(b':')?;
+            self.expect_byte(b':')?;
             member(&key, self)?;
             match self.peek()? {
                 b',' => self.at += 1,
-                _ => return self.eat(b'}'),
+                _ => return self.expect_byte(b'}'),
             }
         }
     }
 
-    /// A string, borrowed where it can be; any other value is stepped over.
+    /// Scans a string, borrowed if it has no escapes. Skips any other value.
     pub(crate) fn string(&mut self) -> Option<Option<Cow<'a, str>>> {
         if self.peek()? != b'"' {
             return self.value().map(|_| None);
         }
         let start = self.at;
-        if self.step_over_string()? == Escapes::Some {
+        if self.skip_string()? == Escapes::Some {
             let quoted = self.text.get(start..self.at)?;
             return serde_json::from_str(quoted).ok().map(|text| Some(Cow::Owned(text)));
         }
         self.text.get(start + 1..self.at - 1).map(|text| Some(Cow::Borrowed(text)))
     }
 
-    /// Steps over a value and gives its text.
+    /// Skips a value and returns its text.
     pub(crate) fn value(&mut self) -> Option<&'a str> {
         let first = self.peek()?;
         let start = self.at;
         match first {
-            b'"' => self.step_over_string().map(|_| ())?,
-            b'{' | b'[' => self.step_over_brackets()?,
-            _ => self.step_over_scalar()?,
+            b'"' => self.skip_string().map(|_| ())?,
+            b'{' | b'[' => self.skip_brackets()?,
+            _ => self.skip_scalar()?,
         }
         self.text.get(start..self.at)
     }
 
-    pub(crate) fn step_over_string(&mut self) -> Option<Escapes> {
+    pub(crate) fn skip_string(&mut self) -> Option<Escapes> {
         let bytes = self.text.as_bytes();
         let mut escapes = Escapes::None;
         self.at += 1;
@@ -81,17 +81,17 @@ impl<'a> Scanner<'a> {
                 return Some(escapes);
             }
             escapes = Escapes::Some;
-            // Whatever is escaped.
+            // Skips the escaped character.
             self.at += 1;
         }
     }
 
-    pub(crate) fn step_over_brackets(&mut self) -> Option<()> {
+    pub(crate) fn skip_brackets(&mut self) -> Option<()> {
         let mut depth = 0_usize;
         loop {
             match *self.text.as_bytes().get(self.at)? {
                 b'"' => {
-                    self.step_over_string()?;
+                    self.skip_string()?;
                     continue;
                 }
                 b'{' | b'[' => depth += 1,
@@ -105,8 +105,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A number, `true`, `false` or `null`.
-    pub(crate) fn step_over_scalar(&mut self) -> Option<()> {
+    /// Skips a number, `true`, `false` or `null`.
+    pub(crate) fn skip_scalar(&mut self) -> Option<()> {
         let rest = self.text.as_bytes().get(self.at..)?;
         let size = rest
             .iter()
@@ -117,18 +117,18 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Whether a string has escapes in it.
+/// Whether a string has escapes.
 #[derive(PartialEq)]
 pub(crate) enum Escapes {
     None,
     Some,
 }
 
-/// Where the first quote or backslash is.
+/// The position of the first quote or backslash.
 pub(crate) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
-    // Names and ids are short: a few words are looked through before a call of `memchr` would have begun.
-    const WORDS: usize = 6;
-    let words = bytes.chunks_exact(8).take(WORDS);
+    // Names and ids are short, and checking a few words costs less than a call of `memchr`.
+    const MAX_CHECKED_WORDS: usize = 6;
+    let words = bytes.chunks_exact(8).take(MAX_CHECKED_WORDS);
     for (index, word) in words.enumerate() {
         let word = u64::from_le_bytes(word.try_into().ok()?);
         let found = zero_bytes(word ^ u64::from_ne_bytes([b'"'; 8]))
@@ -137,19 +137,19 @@ pub(crate) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
             return Some(8 * index + found.trailing_zeros() as usize / 8);
         }
     }
-    let searched = 8 * WORDS.min(bytes.len() / 8);
+    let searched = 8 * MAX_CHECKED_WORDS.min(bytes.len() / 8);
     memchr2(b'"', b'\\', &bytes[searched..]).map(|found| searched + found)
 }
 
-/// The highest bit of the lowest byte that is zero is set, and perhaps those of others above it.
+/// Sets the highest bit of the lowest zero byte, and possibly those of higher bytes.
 fn zero_bytes(word: u64) -> u64 {
     word.wrapping_sub(u64::from_ne_bytes([1; 8])) & !word & u64::from_ne_bytes([0x80; 8])
 }
 
-/// Reads the members of an object, in order: their names, and their values as JSON text. `None` if the text is no object.
-fn members<'a>(object: &'a str, see: &mut dyn FnMut(&str, &'a str)) -> Option<()> {
+/// Calls `visit` with each member of an object: its name, and its value as JSON text. `None` if the text is not an object.
+fn members<'a>(object: &'a str, visit: &mut dyn FnMut(&str, &'a str)) -> Option<()> {
     Scanner { text: object, at: 0 }.object(|name, scanner| {
-        see(name, scanner.value()?);
+        visit(name, scanner.value()?);
         Some(())
     })
 }

@@ -1,7 +1,7 @@
-//! Spans of what a client does, for the crate `tracing`. Without the feature of that name they cost nothing.
+//! Spans for the crate `tracing`. Without the feature of that name, they cost nothing.
 //!
-//! Names and fields follow OpenTelemetry's conventions for generative AI and for RPC where those have a word. They hold
-//! ids, names, numbers and kinds of errors, never what was said.
+//! Names and fields follow OpenTelemetry's conventions for generative AI and for RPC where these exist. They hold ids,
+//! names, numbers and kinds of errors, and never the content of a conversation.
 
 #[cfg(feature = "tracing")]
 use tracing::field::Empty;
@@ -10,11 +10,11 @@ use openai_codex_protocol::types::TokenUsageBreakdown;
 
 use crate::error::Error;
 
-/// A span, from its making to its drop.
+/// A span, from its creation to its drop.
 #[derive(Clone, Debug)]
 pub(crate) struct Span(#[cfg(feature = "tracing")] tracing::Span);
 
-/// Makes a span, or nothing.
+/// Creates a span. Without the feature, it is empty.
 macro_rules! span {
     ($level:ident, $($span:tt)+) => {
         Span(#[cfg(feature = "tracing")] tracing::span!(target: "openai_codex", tracing::Level::$level, $($span)+))
@@ -26,7 +26,7 @@ pub(crate) fn client() -> Span {
     span!(INFO, "codex.client.start", "error.type" = Empty)
 }
 
-/// A request to the server, to its answer.
+/// A request to the server, until its response.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "they are fields of the span"))]
 pub(crate) fn request(method: &str, id: i64, thread_id: Option<&str>) -> Span {
     span!(
@@ -41,7 +41,7 @@ pub(crate) fn request(method: &str, id: i64, thread_id: Option<&str>) -> Span {
     )
 }
 
-/// The opening of a thread: started, resumed or forked.
+/// The opening of a thread: a start, a resume or a fork.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "they are fields of the span"))]
 pub(crate) fn thread(operation: &str) -> Span {
     span!(
@@ -53,7 +53,7 @@ pub(crate) fn thread(operation: &str) -> Span {
     )
 }
 
-/// A turn, as long as it is held, at most to its end.
+/// A turn, as long as a handle holds it, and at most until its end.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "they are fields of the span"))]
 pub(crate) fn turn(thread_id: &str) -> Span {
     span!(
@@ -71,7 +71,7 @@ pub(crate) fn turn(thread_id: &str) -> Span {
     )
 }
 
-/// A request of the server, to its answer.
+/// A server request, until its response.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "they are fields of the span"))]
 pub(crate) fn served(method: &str, thread_id: Option<&str>, turn_id: Option<&str>) -> Span {
     span!(
@@ -91,7 +91,7 @@ pub(crate) fn served(method: &str, thread_id: Option<&str>, turn_id: Option<&str
     expect(unused_variables, clippy::unused_self, reason = "there is no span")
 )]
 impl Span {
-    /// Does the work of the future inside of the span, and notes its error.
+    /// Runs the future inside the span, and records its error.
     pub(crate) async fn around<T>(self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         #[cfg(feature = "tracing")]
         let work = tracing::Instrument::instrument(work, self.0.clone());
@@ -103,23 +103,23 @@ impl Span {
     }
 
     pub(crate) fn failed(&self, error: &Error) {
-        self.note("error.type", &format_args!("{:?}", error.kind()));
+        self.record("error.type", &format_args!("{:?}", error.kind()));
     }
 
-    /// A handler gave no answer.
+    /// Records that a handler has failed.
     pub(crate) fn handler_failed(&self) {
-        self.note("error.type", &"HandlerFailed");
+        self.record("error.type", &"HandlerFailed");
     }
 
     pub(crate) fn conversation(&self, thread_id: &str) {
-        self.note("gen_ai.conversation.id", &thread_id);
+        self.record("gen_ai.conversation.id", &thread_id);
     }
 
     pub(crate) fn turn_id(&self, turn_id: &str) {
-        self.note("codex.turn.id", &turn_id);
+        self.record("codex.turn.id", &turn_id);
     }
 
-    /// Whether anybody looks.
+    /// Whether a subscriber records the span.
     pub(crate) fn is_enabled(&self) -> bool {
         #[cfg(feature = "tracing")]
         return !self.0.is_disabled();
@@ -128,40 +128,40 @@ impl Span {
     }
 
     pub(crate) fn ended(&self, status: &str, usage: Option<&TokenUsageBreakdown>) {
-        self.note("codex.turn.status", &status);
+        self.record("codex.turn.status", &status);
         if let Some(usage) = usage {
-            self.note("gen_ai.usage.input_tokens", &usage.input_tokens);
-            self.note("gen_ai.usage.output_tokens", &usage.output_tokens);
+            self.record("gen_ai.usage.input_tokens", &usage.input_tokens);
+            self.record("gen_ai.usage.output_tokens", &usage.output_tokens);
         }
     }
 
-    fn note(&self, field: &'static str, value: &dyn std::fmt::Display) {
+    fn record(&self, field: &'static str, value: &dyn std::fmt::Display) {
         #[cfg(feature = "tracing")]
         self.0.record(field, tracing::field::display(value));
     }
 }
 
-/// A request of the server that nobody handled, or whose handler failed.
+/// A server request that no handler has answered, or whose handler has failed.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "they are fields of the event"))]
 pub(crate) fn unhandled(method: &str, failed: bool) {
     #[cfg(feature = "tracing")]
     match failed {
         true => {
-            tracing::warn!(target: "openai_codex", { "rpc.method" = method }, "a handler of the server's request failed")
+            tracing::warn!(target: "openai_codex", { "rpc.method" = method }, "a handler of a server request failed")
         }
         false => {
-            tracing::debug!(target: "openai_codex", { "rpc.method" = method }, "the server's request got the default answer")
+            tracing::debug!(target: "openai_codex", { "rpc.method" = method }, "a server request got the default response")
         }
     }
 }
 
-/// A line that is no message.
+/// A line that is not a message.
 pub(crate) fn malformed() {
     #[cfg(feature = "tracing")]
-    tracing::warn!(target: "openai_codex", "the server wrote a line that is no message");
+    tracing::warn!(target: "openai_codex", "the server wrote a line that is not a message");
 }
 
-/// A connection has ended, not because the program closed it.
+/// The loss of a connection. A close by the program is not one.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "it is a field of the event"))]
 pub(crate) fn lost(error: &Error) {
     #[cfg(feature = "tracing")]

@@ -1,11 +1,11 @@
-//! Everything that crosses the wire, in a file: what to send with a report of a bug.
+//! Writes all messages of a client to a file, for bug reports.
 //!
-//! A line a message: `{"ms": 12, "sent": {…}}`, `{"ms": 15, "received": {…}}`, and `{"ms": 20, "received": "text"}` for a
-//! line that is no JSON. Values of secret fields are replaced before they are written.
+//! Each line is a message: `{"ms": 12, "sent": {…}}`, `{"ms": 15, "received": {…}}`, and `{"ms": 20, "received": "text"}` for
+//! a line that is not JSON. Values of secret fields are replaced before they are written.
 //!
-//! `{"ms": 25, "ended": true}` is where the connection was lost: the server ended, closed its output or could not be
-//! spoken with any more. A close that the client asks for leaves no such line. What stands below it came too late to
-//! count, or is of the next runtime, if the client has started one.
+//! `{"ms": 25, "ended": true}` marks the loss of the connection: the server has ended, has closed its output or cannot be
+//! reached any more. A close by the client writes no such line. Lines after it came too late, or belong to the next runtime
+//! if the client has started one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -20,14 +20,14 @@ use serde_json::Value;
 use crate::connection::redactor::Redactor;
 use crate::transport::frames::{BoxFuture, FrameReader, FrameWriter, ReadState, Transport};
 
-/// Writes everything that crosses the wire to a file, for reports of bugs; see
+/// Writes all messages of a client to a file, for bug reports; see
 /// [`CodexConfig::wire_log`](crate::CodexConfig::wire_log).
 ///
-/// What is secret by its name, such as keys and tokens, and any key that this client has logged in with, is replaced by
-/// `<redacted>`. **Prompts, files and the output of
-/// commands are not**: read a log before you hand it on. The testkit plays a log back as a server.
+/// The log replaces the values of fields with secret names, such as keys and tokens, by `<redacted>`, and also each key that
+/// this client has logged in with. **It does not replace prompts, files and the output of commands**: read a log before you
+/// share it. The testkit can play a log back as a server.
 ///
-/// It is written by the thread that reads, which a slow disk then slows down. When it cannot be written it ends, and the
+/// The thread that reads also writes the log, so a slow disk slows the client down. If a write fails, the log ends and the
 /// client goes on.
 #[derive(Clone, Debug)]
 pub struct WireLog {
@@ -37,28 +37,28 @@ pub struct WireLog {
 }
 
 impl WireLog {
-    /// A log in this file, which each client begins anew, without the older files of the client before; it goes on over
-    /// restarts of the runtime.
+    /// A log in this file. Each client truncates it and removes its older files. The log continues over restarts of the
+    /// runtime.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), max_bytes: 64 << 20, keep: 2 }
     }
 
-    /// The size from which on a new file is begun; 64 MiB unless set. Older files get the suffixes `.1`, `.2`, ….
+    /// The size at which a new file begins, 64 MiB by default. Older files get the suffixes `.1`, `.2`, ….
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// How many older files are kept; 2 unless set.
+    /// How many older files are kept, 2 by default.
     pub fn keep(mut self, files: u32) -> Self {
         self.keep = files;
         self
     }
 
-    /// Begins the log.
+    /// Opens the log.
     pub(crate) fn open(&self) -> io::Result<Arc<Recorder>> {
         let file = create(&self.path)?;
-        // They would be played back as the beginning of this one.
+        // A playback would take older files for the beginning of this log.
         let older = (1..).map(|number| self.numbered(number));
         older.take_while(|older| fs::remove_file(older).is_ok()).for_each(drop);
         let state = Some(State { file, written: 0 });
@@ -71,7 +71,7 @@ impl WireLog {
         name.into()
     }
 
-    /// Makes room for a new file.
+    /// Renames the older files, and creates a new file.
     fn rotate(&self) -> io::Result<File> {
         for number in (1..self.keep).rev() {
             let from = self.numbered(number);
@@ -86,25 +86,25 @@ impl WireLog {
     }
 }
 
-/// For the user alone: it holds what they have said.
+/// Creates a file that only its owner can read, because it holds the user's conversations.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(path)?;
-    // It may have been there, open to others.
+    // The file may have existed with other permissions.
     #[cfg(unix)]
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     Ok(file)
 }
 
-/// A log that is being written.
+/// An open log.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     log: WireLog,
     since: Instant,
-    /// `None` after it could not be written.
+    /// `None` after a write has failed.
     state: Mutex<Option<State>>,
 }
 
@@ -115,7 +115,7 @@ struct State {
 }
 
 impl Recorder {
-    /// The same transport, with all that passes it written down.
+    /// Wraps a transport so that all its frames are recorded.
     pub(crate) fn attach(self: &Arc<Self>, transport: Transport, secrets: &Arc<Redactor>) -> Transport {
         let (log, secrets) = (self, secrets);
         let (reader, writer) = transport.into_halves();
@@ -133,17 +133,17 @@ impl Recorder {
             let mut message =
                 serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.into_owned()));
             redact(&mut message);
-            let line = Line { ms, what: direction, value: message }.to_text();
-            // What was sent as a secret may come back in any words.
+            let line = Line { ms, key: direction, value: message }.to_text();
+            // A message can repeat a sent secret under any name.
             lines.push_str(secrets.redact_text(&line).as_deref().unwrap_or(&line));
             lines.push('\n');
         }
         self.append(&lines);
     }
 
-    /// The connection was lost here.
+    /// Records the loss of the connection.
     pub(crate) fn record_end(&self) {
-        let line = Line { ms: self.ms(), what: "ended", value: true.into() };
+        let line = Line { ms: self.ms(), key: "ended", value: true.into() };
         self.append(&(line.to_text() + "\n"));
     }
 
@@ -170,7 +170,7 @@ impl Recorder {
 
 struct Line {
     ms: u64,
-    what: &'static str,
+    key: &'static str,
     value: Value,
 }
 
@@ -185,12 +185,12 @@ impl Serialize for Line {
         use serde::ser::SerializeMap;
         let mut map = serializer.serialize_map(Some(2))?;
         map.serialize_entry("ms", &self.ms)?;
-        map.serialize_entry(self.what, &self.value)?;
+        map.serialize_entry(self.key, &self.value)?;
         map.end()
     }
 }
 
-/// A half of a transport whose frames are written down.
+/// A half of a transport whose frames are recorded.
 struct Logged<T> {
     inner: T,
     log: Arc<Recorder>,
@@ -215,7 +215,7 @@ impl FrameWriter for Logged<Box<dyn FrameWriter>> {
     }
 }
 
-/// Replaces what is secret, wherever it is.
+/// Replaces the values of all secret fields.
 fn redact(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -246,7 +246,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn secrets_are_replaced_wherever_they_are() {
+    fn secrets_are_replaced_at_any_depth() {
         let mut value = json!({
             "id": 1,
             "params": {
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_rotates_and_keeps_so_many_and_a_new_one_begins_without_them() {
+    fn a_log_rotates_and_a_new_log_removes_the_older_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wire.jsonl");
         let names = || {

@@ -1,19 +1,19 @@
-//! Schemas said in one piece: without `allOf`, without `oneOf`, and without anything beside a `$ref`.
+//! Normalizes schemas: without `allOf`, without `oneOf`, and without siblings of a `$ref`.
 
 use serde_json::{Map, Value, json};
 
 use crate::schema::keywords::is_annotation;
 
-/// A schema that is an object, as all but `true` and `false` are.
+/// A schema that is an object. All schemas are, except `true` and `false`.
 pub(crate) type Schema = Map<String, Value>;
 
-/// A document, for its references.
+/// Normalizes the schemas of one document, and follows its references.
 #[derive(Clone, Copy)]
 pub(crate) struct Flat<'a> {
     root: &'a Value,
 }
 
-/// What a reference has to begin with, unless it is to the root.
+/// The prefix of each reference that is not to the root.
 pub(crate) const DEFINITIONS: &str = "#/$defs/";
 
 impl<'a> Flat<'a> {
@@ -23,21 +23,21 @@ impl<'a> Flat<'a> {
 
     /// The schema that a reference names.
     pub(crate) fn target(self, reference: &str) -> Result<&'a Value, String> {
-        // A reference is a pointer behind a `#`, percent-encoded; the names that `schemars` makes of types need that
-        // for few characters only.
+        // A reference is a percent-encoded pointer behind a `#`. The names that `schemars` derives from types rarely need
+        // encoding.
         let pointer = reference.strip_prefix('#').map(decode_percent);
         pointer
             .and_then(|pointer| self.root.pointer(&pointer))
-            .ok_or_else(|| format!("has a reference to `{reference}`, which is not there"))
+            .ok_or_else(|| format!("has a reference to `{reference}`, which does not exist"))
     }
 
-    /// One schema in one piece: what is left of it is either a `$ref` and nothing else, or has none; alternatives are in
-    /// `anyOf`, with nothing beside it but annotations.
+    /// Normalizes a schema. The result either is a lone `$ref` or has no `$ref`. Alternatives are in `anyOf`, whose only
+    /// siblings are annotations.
     pub(crate) fn schema(self, schema: &Schema) -> Result<Schema, String> {
         self.flatten(schema.clone(), &mut Vec::new())
     }
 
-    /// The same, and its reference followed.
+    /// Normalizes a schema, and follows its reference.
     pub(crate) fn resolved(self, schema: &Schema) -> Result<Schema, String> {
         self.resolve(schema.clone(), &mut Vec::new())
     }
@@ -64,7 +64,7 @@ impl<'a> Flat<'a> {
         self.distribute(schema, trail)
     }
 
-    /// Puts what stands beside alternatives into each of them: the fields beside a flattened enum.
+    /// Moves the siblings of alternatives into each alternative. They are the fields beside a flattened enum.
     fn distribute(self, mut schema: Schema, trail: &mut Vec<String>) -> Result<Schema, String> {
         if !schema.keys().any(|key| !is_annotation(key) && key != "anyOf") {
             return Ok(schema);
@@ -92,9 +92,9 @@ impl<'a> Flat<'a> {
     }
 
     fn follow(self, reference: &Value, trail: &mut Vec<String>) -> Result<Schema, String> {
-        let name = reference.as_str().ok_or("has a reference that is no text")?;
+        let name = reference.as_str().ok_or("has a reference that is not a text")?;
         if trail.iter().any(|seen| seen == name) {
-            return Err("contains itself without end".into());
+            return Err("contains itself endlessly".into());
         }
         trail.push(name.to_owned());
         let target = object(self.target(name)?.clone()).and_then(|target| self.resolve(target, trail));
@@ -103,7 +103,7 @@ impl<'a> Flat<'a> {
     }
 }
 
-/// A reference, whose neighbours the service refuses: if it has some, it becomes the only one of its alternatives.
+/// A reference. The service refuses siblings of a reference, so an annotated one becomes the only alternative of an `anyOf`.
 fn annotated_reference(reference: Value, mut annotations: Schema) -> Schema {
     let mut schema = Schema::new();
     schema.insert("$ref".into(), reference);
@@ -128,13 +128,13 @@ pub(crate) fn lone_reference(schema: &Schema) -> Option<Value> {
 fn object(schema: Value) -> Result<Schema, String> {
     match schema {
         Value::Object(schema) => Ok(schema),
-        // Nothing more is asked.
+        // `true` accepts any value.
         Value::Bool(true) => Ok(Schema::new()),
         _ => Err("has no possible value".into()),
     }
 }
 
-/// A schema that asks for what both ask for.
+/// A schema that requires what both schemas require.
 fn merge(mut into: Schema, from: Schema) -> Result<Schema, String> {
     for (key, value) in from {
         let Some(old) = into.get_mut(&key) else {
@@ -148,7 +148,7 @@ fn merge(mut into: Schema, from: Schema) -> Result<Schema, String> {
             ("properties", Value::Object(old), Value::Object(new)) => {
                 for (name, schema) in new {
                     if old.get(&name).is_some_and(|old| *old != schema) {
-                        return Err(format!("has two fields of the name `{name}`"));
+                        return Err(format!("has two fields with the name `{name}`"));
                     }
                     old.insert(name, schema);
                 }
@@ -167,13 +167,13 @@ fn merge(mut into: Schema, from: Schema) -> Result<Schema, String> {
                     }
                 }
             }
-            // What is said of fields that are not named is what is wider: it is refused unless it is `false`.
+            // The wider rule for unnamed fields wins. The writer refuses it unless it is `false`.
             ("additionalProperties" | "unevaluatedProperties", old, new) => {
                 if *old == Value::Bool(false) {
                     *old = new;
                 }
             }
-            _ => return Err(format!("asks for two different things at once, both as `{key}`")),
+            _ => return Err(format!("has two different values of `{key}`")),
         }
     }
     Ok(into)

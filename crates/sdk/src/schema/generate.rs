@@ -1,4 +1,4 @@
-//! JSON schemas out of Rust types, in the forms that the service takes.
+//! Derives JSON schemas from Rust types, in the forms that the service accepts.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -8,20 +8,20 @@ use crate::error::{Error, Result};
 use crate::schema::write;
 use crate::schema::write::Purpose;
 
-/// The schema of a type as it is read, as `schemars` makes it.
+/// The schema of a type for deserialization, as `schemars` derives it.
 fn of<T: JsonSchema>() -> Value {
     SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>().to_value()
 }
 
-/// The schema for an answer that is to be a `T`, in the strict form that the service demands of structured output.
+/// The schema for a final response of type `T`, in the strict form that the service requires.
 pub(crate) fn output<T: JsonSchema>() -> Result<Value> {
     let root = of::<T>();
     write::document(&root, Purpose::Output, !write::has_object_root(&root)).map_err(|problem| {
-        Error::invalid_input(format!("`{}` cannot be asked of the model: {problem}", T::schema_name()))
+        Error::invalid_input(format!("`{}` cannot be an output type: {problem}", T::schema_name()))
     })
 }
 
-/// Whether [`output`] asks for the `T` in a field of an object, since the root of an answer has to be one.
+/// Whether [`output`] wraps the `T` in a field of an object, because the root must be an object.
 pub(crate) fn is_wrapped<T: JsonSchema>() -> bool {
     !write::has_object_root(&of::<T>())
 }
@@ -29,15 +29,15 @@ pub(crate) fn is_wrapped<T: JsonSchema>() -> bool {
 /// How the arguments of a tool hold a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arguments {
-    /// They are the value.
+    /// The arguments are the value.
     Whole,
-    /// They have it in the field [`WRAPPER`](write::WRAPPER): arguments are always an object.
+    /// The field [`WRAPPER`](write::WRAPPER) holds the value, because arguments are always an object.
     Wrapped,
-    /// There are none, and the value is `null`.
+    /// The tool has no arguments, and the value is `null`.
     None,
 }
 
-/// The schema for arguments of which a `T` is made, and how.
+/// The schema for a tool's arguments of type `T`, and how they hold the value.
 pub(crate) fn input<T: JsonSchema>() -> Result<(Value, Arguments)> {
     let root = of::<T>();
     let arguments = match root.get("type") {
@@ -45,7 +45,7 @@ pub(crate) fn input<T: JsonSchema>() -> Result<(Value, Arguments)> {
             return Ok((json!({"type": "object", "properties": {}}), Arguments::None));
         }
         _ if write::has_object_root(&root) => Arguments::Whole,
-        _ if write::is_free(&root) => return Ok((json!({"type": "object"}), Arguments::Whole)),
+        _ if write::accepts_anything(&root) => return Ok((json!({"type": "object"}), Arguments::Whole)),
         _ => Arguments::Wrapped,
     };
     let schema = write::document(&root, Purpose::Input, arguments == Arguments::Wrapped);

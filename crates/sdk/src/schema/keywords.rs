@@ -1,8 +1,8 @@
-//! Which keywords the service takes, and what becomes of the others.
+//! The keywords that the service accepts, and what happens to the others.
 
 use serde_json::{Map, Value};
 
-/// What is said about a value, and asks nothing of it.
+/// Whether a keyword only describes a value, and does not restrict it.
 pub(crate) fn is_annotation(key: &str) -> bool {
     matches!(
         key,
@@ -19,7 +19,7 @@ pub(crate) fn is_annotation(key: &str) -> bool {
     )
 }
 
-/// The limits that the strict form knows, for all types.
+/// The limits that the strict form supports, for all types.
 pub(crate) const LIMITS: [&str; 8] = [
     "pattern",
     "minimum",
@@ -31,8 +31,8 @@ pub(crate) const LIMITS: [&str; 8] = [
     "maxItems",
 ];
 
-/// What the strict form has no keywords for: the model is told of it in words.
-pub(crate) const TOLD_OF_OUTPUT: [&str; 9] = [
+/// The keywords that the strict form does not support. The description states them.
+pub(crate) const DESCRIBED_IN_OUTPUT: [&str; 9] = [
     "minLength",
     "maxLength",
     "uniqueItems",
@@ -44,8 +44,8 @@ pub(crate) const TOLD_OF_OUTPUT: [&str; 9] = [
     "examples",
 ];
 
-/// What the runtime drops from the schema of a tool.
-pub(crate) const TOLD_OF_INPUT: [&str; 17] = [
+/// The keywords that the runtime drops from the schema of a tool. The description states them.
+pub(crate) const DESCRIBED_IN_INPUT: [&str; 17] = [
     "pattern",
     "minimum",
     "maximum",
@@ -65,7 +65,7 @@ pub(crate) const TOLD_OF_INPUT: [&str; 17] = [
     "examples",
 ];
 
-/// The formats of texts that it knows.
+/// The formats of texts that the strict form supports.
 pub(crate) fn is_known_format(format: &str) -> bool {
     matches!(
         format,
@@ -73,7 +73,7 @@ pub(crate) fn is_known_format(format: &str) -> bool {
     )
 }
 
-/// The range of a small integer type, which is its format; larger ones have bounds that JSON numbers do not reach.
+/// The range of a small integer type, by its format. The bounds of larger types are beyond the range of JSON numbers.
 pub(crate) fn integer_range(format: &str) -> Option<(i64, i64)> {
     Some(match format {
         "int8" => (i8::MIN.into(), i8::MAX.into()),
@@ -86,16 +86,16 @@ pub(crate) fn integer_range(format: &str) -> Option<(i64, i64)> {
     })
 }
 
-/// The description of a schema, with what its keywords will not say: those to be `told`, and formats that are not known.
-pub(crate) fn description(schema: &Map<String, Value>, told: &[&str]) -> Option<String> {
+/// The description of a schema, with the keywords to be `described` and the unsupported formats.
+pub(crate) fn description(schema: &Map<String, Value>, described: &[&str]) -> Option<String> {
     let mut text = schema.get("description").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let formats_are_lost = told.contains(&"pattern");
+    let formats_are_lost = described.contains(&"pattern");
     let format = schema.get_key_value("format").filter(|(_, format)| {
         is_text(schema) && (formats_are_lost || !format.as_str().is_some_and(is_known_format))
     });
-    let told = told.iter().filter_map(|key| schema.get_key_value(*key));
-    for (key, value) in format.into_iter().chain(told) {
-        if says_nothing(key, value, schema) {
+    let described = described.iter().filter_map(|key| schema.get_key_value(*key));
+    for (key, value) in format.into_iter().chain(described) {
+        if is_implied(key, value, schema) {
             continue;
         }
         if !text.is_empty() {
@@ -106,12 +106,12 @@ pub(crate) fn description(schema: &Map<String, Value>, told: &[&str]) -> Option<
     (!text.is_empty()).then_some(text)
 }
 
-/// Whether everyone knows that already.
-fn says_nothing(key: &str, value: &Value, schema: &Map<String, Value>) -> bool {
+/// Whether a keyword needs no description.
+fn is_implied(key: &str, value: &Value, schema: &Map<String, Value>) -> bool {
     match key {
-        // That the field may be left out: of an answer it may not be, of arguments it is not required.
+        // A `null` default only says that the field is optional. A final response requires it anyway, and arguments do not.
         "default" => value.is_null(),
-        // That of the type: no model counts below nothing unasked.
+        // The type implies this minimum, and models do not use negative numbers for counts.
         "minimum" => *value == 0 && schema.get("format").and_then(Value::as_str).is_some_and(is_unsigned),
         _ => false,
     }

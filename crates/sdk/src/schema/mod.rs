@@ -1,4 +1,4 @@
-//! JSON schemas of Rust types, for answers and for the arguments of tools.
+//! JSON schemas of Rust types, for final responses and for the arguments of tools.
 
 pub(crate) mod flat;
 pub(crate) mod generate;

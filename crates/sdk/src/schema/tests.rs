@@ -1,4 +1,4 @@
-//! Types of many shapes: what is asked for is strict, takes the values that the type has, and what it takes is read back.
+//! Schemas of many types. Each is strict and accepts the values of its type, and the type reads what the schema accepts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
@@ -12,7 +12,7 @@ use crate::schema::generate::{is_wrapped, output};
 use crate::schema::write;
 use crate::schema::write::{Purpose, WRAPPER};
 
-/// Whether a value satisfies a strict schema: a checker of the keywords that these know.
+/// Whether a value satisfies a strict schema. It checks the keywords of the strict form.
 fn fits(document: &Value, schema: &Value, value: &Value) -> bool {
     if let Some(reference) = schema["$ref"].as_str() {
         return fits(document, document.pointer(&reference[1..]).unwrap(), value);
@@ -57,7 +57,7 @@ fn fits(document: &Value, schema: &Value, value: &Value) -> bool {
     within && listed && elements && fields
 }
 
-/// Everything that the service demands of a schema, below the root.
+/// Checks everything that the service requires of a schema below the root.
 fn assert_strict(document: &Value, schema: &Value) {
     const KNOWN: [&str; 19] = [
         "type",
@@ -123,7 +123,7 @@ fn strict<T: JsonSchema>() -> Value {
     document
 }
 
-/// The values are what the schema asks for, and are read back as they were.
+/// Checks that the schema accepts the values, and that the type reads them back unchanged.
 #[track_caller]
 fn round_trips<T>(values: impl IntoIterator<Item = T>)
 where
@@ -141,7 +141,7 @@ where
     assert!(checked > 0);
 }
 
-/// What the model may write, though the type itself writes it otherwise.
+/// Checks JSON that the schema accepts, although the type serializes it otherwise.
 #[track_caller]
 fn takes<T: JsonSchema + DeserializeOwned + Debug + PartialEq>(answer: Value, value: T) {
     let document = strict::<T>();
@@ -246,12 +246,12 @@ fn fields_of_all_sorts() {
 }
 
 #[test]
-fn fields_keep_their_order_and_their_words() {
+fn fields_keep_their_order_and_their_descriptions() {
     let schema = strict::<Everything>();
     let names: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
     assert_eq!(names[..3], ["zeta", "alpha", "id"]);
     assert_eq!(schema["properties"]["ratio"]["description"], "How sure it is.");
-    // Nothing may stand beside a reference.
+    // A reference has no siblings.
     let place = json!({"description": "Where.", "anyOf": [{"$ref": "#/$defs/Point"}]});
     assert_eq!(schema["properties"]["place"], place);
     assert_eq!(schema["properties"]["boxed"], json!({"$ref": "#/$defs/Point"}));
@@ -364,7 +364,7 @@ fn enums_in_all_of_serdes_forms() {
     for place in 0..4 {
         round_trips([holds(|| adjacents().into_iter().nth(place).unwrap())]);
     }
-    // Not the last, which is `null`: an `Option` of it is none.
+    // Not the last value, which is `null`: an `Option` reads it as `None`.
     for place in 0..3 {
         round_trips([holds(|| untagged().into_iter().nth(place).unwrap())]);
     }
@@ -388,7 +388,7 @@ fn the_tag_comes_first() {
 }
 
 #[test]
-fn what_cannot_be_the_root_is_wrapped() {
+fn a_type_that_cannot_be_the_root_is_wrapped() {
     round_trips([vec![Point::default()], vec![]]);
     round_trips(["text".to_owned()]);
     round_trips([7_u8]);
@@ -529,7 +529,7 @@ struct Attributes {
 }
 
 #[test]
-fn attributes_are_seen_as_a_reader_sees_them() {
+fn attributes_count_as_in_deserialization() {
     let value = Attributes {
         name: "n".into(),
         two_names: 1,
@@ -594,14 +594,14 @@ struct FlattenedMap {
 }
 
 #[test]
-fn what_cannot_be_said_is_refused_with_its_place() {
+fn an_unsupported_type_is_refused_with_its_path() {
     let text = refused::<Deep<HashMap<String, u8>>>();
-    assert!(text.starts_with("`Deep` cannot be asked of the model: `steps[].extra` is a map"), "{text}");
+    assert!(text.starts_with("`Deep` cannot be an output type: `steps[].extra` is a map"), "{text}");
     assert!(text.contains("`Vec` of a struct"), "{text}");
     assert!(refused::<Deep<BTreeMap<u32, u8>>>().contains("`steps[].extra` is a map"));
     assert!(refused::<Deep<Map<String, Value>>>().contains("`steps[].extra` is a map"));
-    assert!(refused::<HashMap<String, u8>>().contains("model: it is a map"));
-    assert!(refused::<FlattenedMap>().contains("model: it is a map"));
+    assert!(refused::<HashMap<String, u8>>().contains("type: it is a map"));
+    assert!(refused::<FlattenedMap>().contains("type: it is a map"));
     let text = refused::<Deep<Value>>();
     assert!(text.contains("`steps[].extra` can be any JSON") && text.contains("a `String`"), "{text}");
     assert!(refused::<Vec<Value>>().contains("`[]` can be any JSON"));
@@ -613,7 +613,7 @@ fn what_cannot_be_said_is_refused_with_its_place() {
     );
 }
 
-/// A schema of a user's own making, and a bad one.
+/// A hand-written schema that is invalid.
 struct Endless;
 
 impl JsonSchema for Endless {
@@ -627,9 +627,9 @@ impl JsonSchema for Endless {
 }
 
 #[test]
-fn schemas_made_by_hand() {
-    assert!(refused::<Endless>().contains("contains itself without end"));
-    // `allOf`, a name that is encoded, and types that only the values tell.
+fn hand_written_schemas_are_supported_or_refused() {
+    assert!(refused::<Endless>().contains("contains itself endlessly"));
+    // `allOf`, an encoded name, and types that only the values imply.
     let schema = json!({
         "allOf": [
             {"properties": {"a": {"const": 1}}, "title": "left"},
@@ -642,13 +642,13 @@ fn schemas_made_by_hand() {
     assert_eq!(strict["required"], json!(["a", "b", "c"]));
     assert!(fits(&strict, &strict, &json!({"a": 1, "b": null, "c": "x:y"})));
     assert!(!fits(&strict, &strict, &json!({"a": 2, "b": null, "c": "x:y"})));
-    for (unsayable, why) in [
-        (json!({"allOf": [{"type": "string"}, {"type": "object"}]}), "two different things"),
+    for (unsupported, why) in [
+        (json!({"allOf": [{"type": "string"}, {"type": "object"}]}), "two different values"),
         (json!({"type": "object", "properties": {"a": false}}), "`a` has no possible value"),
         (json!({"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}}), "`a` has a reference"),
         (json!({"type": "object", "properties": {"a": {"type": "array"}}}), "`a[]` can be any JSON"),
     ] {
-        let problem = write::document(&unsayable, Purpose::Output, false).unwrap_err();
+        let problem = write::document(&unsupported, Purpose::Output, false).unwrap_err();
         assert!(problem.contains(why), "{problem}");
     }
 }

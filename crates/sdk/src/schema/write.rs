@@ -1,39 +1,39 @@
-//! Writes a schema in the form that the service takes for the purpose.
+//! Writes a schema in the form that the service accepts for its purpose.
 //!
-//! It holds the model to the schema of an answer only if that keeps to the strict form, a part of JSON Schema: the root is an
-//! object; objects name all their fields, require all of them, and allow no others; arrays have one type of element;
-//! alternatives are `anyOf`; nothing stands beside a `$ref`. A type that cannot be said like this is refused here, where
-//! its field can be named.
+//! For a final response, the service enforces a schema only in the strict form, a part of JSON Schema: the root is an object;
+//! objects name all their fields, require all of them, and allow no others; arrays have one type of element; alternatives
+//! are `anyOf`; a `$ref` has no siblings. A type without such a form is refused here, where the error can name its field.
 //!
-//! The arguments of a tool are not held to a schema, so that all types can be said. But the runtime takes schemas of tools
-//! apart: it drops limits and formats, makes texts of `true`, and of tuples lists of their first element.
+//! The service does not enforce the schema of a tool's arguments, so every type has a form. But the runtime rewrites these
+//! schemas: it drops limits and formats, turns `true` into a text, and a tuple into a list of its first element's type.
 
 use serde_json::{Map, Value, json};
 
 use crate::schema::flat::{DEFINITIONS, Flat, Schema, lone_reference};
 use crate::schema::keywords::{
-    LIMITS, TOLD_OF_INPUT, TOLD_OF_OUTPUT, description, integer_range, is_annotation, is_known_format,
+    DESCRIBED_IN_INPUT, DESCRIBED_IN_OUTPUT, LIMITS, description, integer_range, is_annotation,
+    is_known_format,
 };
 
-/// The field that holds a value whose own schema could not be the root.
+/// The field that holds a value whose schema cannot be the root.
 pub(crate) const WRAPPER: &str = "value";
 
-/// Whether the schema can be the root as it is.
+/// Whether the schema can be the root without a wrapper.
 pub(crate) fn has_object_root(root: &Value) -> bool {
     let resolved = root.as_object().map(|schema| Flat::new(root).resolved(schema));
     match resolved {
         Some(Ok(schema)) => is_object(&schema),
-        // It will be refused; this is how it looks.
+        // The schema is invalid, and `document` refuses it later. This uses its outer form.
         _ => root.as_object().is_some_and(is_object),
     }
 }
 
-/// Whether any JSON will do.
-pub(crate) fn is_free(root: &Value) -> bool {
+/// Whether the schema accepts any JSON.
+pub(crate) fn accepts_anything(root: &Value) -> bool {
     root.as_object().is_none_or(|schema| schema.keys().all(|key| is_annotation(key)))
 }
 
-/// An object and nothing else: no alternatives, and not nullable.
+/// Whether a schema accepts only objects: it has no alternatives, and is not nullable.
 fn is_object(schema: &Schema) -> bool {
     !schema.contains_key("anyOf")
         && !schema.contains_key("oneOf")
@@ -43,20 +43,20 @@ fn is_object(schema: &Schema) -> bool {
         }
 }
 
-/// What a schema is for.
+/// The purpose of a schema.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// A final response, in strict form.
+    /// A final response, in the strict form.
     Output,
     /// The arguments of a tool.
     Input,
 }
 
-/// The whole document. With `wrap`, its root is an object that has the value in a field.
+/// Writes the whole document. With `wrap`, the root is an object that holds the value in a field.
 pub(crate) fn document(root: &Value, purpose: Purpose, wrap: bool) -> Result<Value, String> {
     let mut writer = Writer { purpose, flat: Flat::new(root), definitions: Map::new(), root_name: None };
     if wrap && refers_to_root(root) {
-        writer.root_name = Some(free_name(root));
+        writer.root_name = Some(unused_name(root));
     }
     let mut document = if wrap {
         let value = match &writer.root_name {
@@ -91,7 +91,7 @@ fn refers_to_root(schema: &Value) -> bool {
 }
 
 /// A name for the root that no definition has.
-fn free_name(root: &Value) -> String {
+fn unused_name(root: &Value) -> String {
     let mut name = "Root".to_owned();
     while root.get("$defs").is_some_and(|definitions| definitions.get(&name).is_some()) {
         name.push('_');
@@ -102,9 +102,9 @@ fn free_name(root: &Value) -> String {
 struct Writer<'a> {
     purpose: Purpose,
     flat: Flat<'a>,
-    /// What the document refers to, as far as it was met.
+    /// The definitions that the document refers to so far.
     definitions: Map<String, Value>,
-    /// The name of the root among the definitions, if it is referred to and cannot be the root.
+    /// The name of the root among the definitions, if the document refers to it and it cannot be the root.
     root_name: Option<String>,
 }
 
@@ -119,8 +119,8 @@ impl Writer<'_> {
             Value::Bool(false) => return Err(at(path, "has no possible value")),
             _ => Schema::new(),
         };
-        let told = if self.is_input() { &TOLD_OF_INPUT[..] } else { &TOLD_OF_OUTPUT[..] };
-        let description = description(&schema, told);
+        let described = if self.is_input() { &DESCRIBED_IN_INPUT[..] } else { &DESCRIBED_IN_OUTPUT[..] };
+        let description = description(&schema, described);
         if let Some(Value::String(reference)) = lone_reference(&schema)
             && (description.is_none() || schema.contains_key("$ref"))
         {
@@ -163,7 +163,7 @@ impl Writer<'_> {
         Ok(written.into())
     }
 
-    /// A reference, after its target has been put among the definitions.
+    /// Writes a reference, after its target has been added to the definitions.
     fn reference(&mut self, reference: &str, path: &str) -> Result<Value, String> {
         let name = match (reference, &self.root_name) {
             ("#", None) => return Ok(json!({"$ref": "#"})),
@@ -175,7 +175,7 @@ impl Writer<'_> {
         };
         if !self.definitions.contains_key(&name) {
             let target = self.flat.target(reference).map_err(|problem| at(path, &problem))?;
-            // In its place before it is done: it may refer to itself.
+            // Inserted before its schema is complete, because the schema can refer to itself.
             self.definitions.insert(name.clone(), Value::Null);
             let target = self.schema(target, path)?;
             self.definitions.insert(name.clone(), target);
@@ -192,7 +192,7 @@ impl Writer<'_> {
         if free.is_some() && !self.is_input() {
             return Err(at(
                 path,
-                "is a map, whose keys the model would be free to choose; use a list of entries instead, such as a \
+                "is a map, whose keys the model could choose freely; use a list of entries instead, such as a \
                  `Vec` of a struct with a key and a value",
             ));
         }
@@ -203,25 +203,25 @@ impl Writer<'_> {
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             properties.insert(name.clone(), self.schema(field, &path)?);
         }
-        let asked = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
-        // Of an answer all of them, those with a default too. A field that may be left out in Rust can be `null` if its
-        // type says so: the others would not be read from one.
+        let required_names = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+        // A final response requires all fields, also those with a default. A field that is optional in Rust can be `null` if
+        // its type allows that; the other types cannot be read from `null`.
         let mut required = Vec::new();
         for name in properties.keys() {
             let name = Value::from(name.as_str());
-            if !self.is_input() || asked.contains(&name) {
+            if !self.is_input() || required_names.contains(&name) {
                 required.push(name);
             }
         }
         written.insert("properties".into(), properties.into());
         written.insert("required".into(), required.into());
         let others = match free {
-            // `{"type": "object"}` is any object.
+            // `{"type": "object"}` accepts any object.
             None if self.is_input() && fields.is_empty() && !schema.contains_key("additionalProperties") => {
                 return Ok(());
             }
             None => Value::Bool(false),
-            // By their names; what they are is in the values.
+            // The patterns of the names are lost. The first one's values are kept.
             Some(Value::Object(patterns)) if schema.contains_key("patternProperties") => {
                 self.schema(patterns.values().next().unwrap_or(&Value::Bool(true)), path)?
             }
@@ -266,7 +266,7 @@ impl Writer<'_> {
     }
 }
 
-/// The limits that the strict form knows.
+/// Copies the limits that the strict form supports.
 fn limits(schema: &Schema, is_text: bool, is_integer: bool, written: &mut Schema) {
     for key in LIMITS {
         if let Some(value) = schema.get(key) {
@@ -277,13 +277,13 @@ fn limits(schema: &Schema, is_text: bool, is_integer: bool, written: &mut Schema
     if is_text && is_known_format(format) {
         written.insert("format".into(), format.into());
     }
-    if let Some((least, most)) = integer_range(format).filter(|_| is_integer) {
-        written.entry("minimum").or_insert(least.into());
-        written.entry("maximum").or_insert(most.into());
+    if let Some((min, max)) = integer_range(format).filter(|_| is_integer) {
+        written.entry("minimum").or_insert(min.into());
+        written.entry("maximum").or_insert(max.into());
     }
 }
 
-/// The type of the values, which a list of them need not say.
+/// The type of the values. A list of values need not have a `type`.
 fn kind(schema: &Schema) -> Option<Value> {
     if let Some(kind) = schema.get("type") {
         return Some(kind.clone());

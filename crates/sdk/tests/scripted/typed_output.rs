@@ -298,7 +298,7 @@ with_both_clients! {
         let thread = wait!(codex.thread_start().send()).unwrap();
         let error = wait!(thread.run_as::<Counts>("count")).unwrap_err();
         assert_eq!((error.kind(), error.thread_id()), (ErrorKind::InvalidInput, Some("t")));
-        assert!(error.to_string().contains("`Counts` cannot be asked of the model: `by_file` is a map"), "{error}");
+        assert!(error.to_string().contains("`Counts` cannot be an output type: `by_file` is a map"), "{error}");
         let error = wait!(thread.turn("count").output_schema_of::<Value>().send()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         wait!(codex.close()).unwrap();

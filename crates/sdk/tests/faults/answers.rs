@@ -56,7 +56,7 @@ with_both_clients! {
         let server = Server::new(script.respond_with_nothing());
         let codex = start!(server.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
-        let words = ["neither a result nor an error", "may have been carried out"];
+        let words = ["neither a result nor an error", "may have carried the request out"];
         let error = wait!(thread.read().send()).unwrap_err();
         assert_error(&error, ErrorKind::Decode, Some("thread/read"), Some("t"), &words);
         let error = wait!(thread.run("go")).unwrap_err();

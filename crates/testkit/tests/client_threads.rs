@@ -1,5 +1,4 @@
-//! Checks that a client leaves no threads behind. It is the only test of its binary, because it counts the binary's
-//! threads.
+//! A client leaves no threads behind. A program of its own: the test counts the threads of the whole process.
 #![cfg(target_os = "linux")]
 
 use openai_codex::{Codex, CodexConfig};

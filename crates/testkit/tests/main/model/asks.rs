@@ -1,15 +1,12 @@
 //! Every way to make the real runtime send a request to the client, except escalated commands and declared functions.
 
-#[path = "support/driver.rs"]
-mod driver;
-mod support;
-
-use driver::{Driver, turn_params};
 use openai_codex_testkit::mcp::McpTool;
 use openai_codex_testkit::model::Question;
 use openai_codex_testkit::{McpServer, ModelToolCall, ScriptedModel};
 use serde_json::{Value, json};
-use support::codex_bin;
+
+use crate::support::codex_bin;
+use crate::support::driver::{Driver, turn_params};
 
 /// A thread that requests approvals, in a folder that it may not write to.
 fn asks(folder: &std::path::Path) -> Value {

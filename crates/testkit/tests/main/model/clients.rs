@@ -1,11 +1,10 @@
 //! The SDK's clients, the real runtime, and the scripted model.
 
-mod support;
-
 use openai_codex::types::{MessagePhase, SandboxMode, ThreadItem, TurnStatus};
 use openai_codex::{ApprovalMode, AsyncCodex, Codex, CodexConfig, ErrorKind, Notification};
 use openai_codex_testkit::{ModelReply, ModelToolCall, Phase, ScriptedModel, Usage};
-use support::codex_bin;
+
+use crate::support::codex_bin;
 
 fn config(model: &ScriptedModel) -> CodexConfig {
     model.config().codex_bin(codex_bin()).cwd(std::env::temp_dir())

@@ -1,15 +1,12 @@
 //! The reactions of the real runtime to a failing model.
 
-#[path = "support/driver.rs"]
-mod driver;
-mod support;
-
 use std::time::Duration;
 
-use driver::{Driver, turn_params};
 use openai_codex_testkit::{ModelReply, ScriptedModel};
 use serde_json::{Value, json};
-use support::codex_bin;
+
+use crate::support::codex_bin;
+use crate::support::driver::{Driver, turn_params};
 
 /// Runs a turn for each reply, in one thread. Returns each turn's end and the texts that it streamed before.
 fn turns(replies: impl IntoIterator<Item = ModelReply>) -> Vec<(Value, String)> {

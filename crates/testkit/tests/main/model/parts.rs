@@ -1,15 +1,12 @@
 //! The real runtime with reasoning and tool calls, message by message.
 
-#[path = "support/driver.rs"]
-mod driver;
-mod support;
-
 use std::path::Path;
 
-use driver::{Driver, turn_params};
 use openai_codex_testkit::{ModelReply, ModelToolCall, Reasoning, ScriptedModel};
 use serde_json::{Value, json};
-use support::codex_bin;
+
+use crate::support::codex_bin;
+use crate::support::driver::{Driver, turn_params};
 
 /// A model, a runtime that uses it, and a folder for a thread that may write there.
 fn start() -> (ScriptedModel, Driver, tempfile::TempDir) {

@@ -1,5 +1,8 @@
 //! Shared helpers.
 
+pub(crate) mod driver;
+pub(crate) mod process;
+
 use std::path::PathBuf;
 
 /// The real runtime: the one that `CODEX_BIN` names, else the pinned one, which is installed if it is missing.

@@ -1,8 +1,5 @@
 //! Scripts that misbehave, byte by byte: over streams and by a real process.
 
-#[path = "support/process.rs"]
-mod process;
-
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -10,9 +7,10 @@ use std::task::{Context, Poll};
 
 use openai_codex_testkit::app_server::{Chunks, Pour, ScriptError};
 use openai_codex_testkit::{AppServer, Script};
-use process::Process;
 use serde_json::{Value, json};
 use tokio::io::AsyncWrite;
+
+use crate::support::process::Process;
 
 /// A client that keeps each write separate.
 #[derive(Clone, Default)]

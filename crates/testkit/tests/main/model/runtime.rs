@@ -1,13 +1,10 @@
 //! The scripted model and the real runtime, message by message.
 
-#[path = "support/driver.rs"]
-mod driver;
-mod support;
-
-use driver::{Driver, turn_params};
 use openai_codex_testkit::{ModelReply, ModelToolCall, ScriptedModel};
 use serde_json::{Value, json};
-use support::codex_bin;
+
+use crate::support::codex_bin;
+use crate::support::driver::{Driver, turn_params};
 
 /// A model and a runtime that uses it.
 fn start() -> (ScriptedModel, Driver) {

@@ -1,5 +1,4 @@
 //! The program `scripted-app-server`, and a client that sends arbitrary lines.
-#![allow(dead_code, reason = "each test program uses its own part of it")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};

@@ -1,14 +1,12 @@
 //! Scripts played by a real process.
 
-#[path = "support/process.rs"]
-mod process;
-
 use std::io::{BufRead, Read};
 
 use openai_codex_testkit::app_server::Pour;
 use openai_codex_testkit::{AppServer, Script};
-use process::Process;
 use serde_json::json;
+
+use crate::support::process::Process;
 
 #[test]
 fn a_process_plays_its_script_records_and_ends_with_its_client() {

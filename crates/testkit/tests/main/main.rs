@@ -1,0 +1,7 @@
+//! The scripted app-server, the scripted model, and the checks for leaks: alone, and with the SDK.
+
+mod app_server;
+#[cfg(target_os = "linux")]
+mod leaks;
+mod model;
+mod support;

@@ -24,11 +24,11 @@ impl CommandApproval {
 impl PermissionsApproval {
     /// Grants all requested permissions for this turn.
     pub fn grant_all(&self) -> PermissionsRequestApprovalResponse {
-        let asked = self.params.permissions.clone();
+        let requested = self.params.permissions.clone();
         let mut granted = GrantedPermissionProfile::new();
-        granted.file_system = asked.file_system;
-        granted.network = asked.network;
-        granted.extra = asked.extra;
+        granted.file_system = requested.file_system;
+        granted.network = requested.network;
+        granted.extra = requested.extra;
         PermissionsRequestApprovalResponse::new(granted)
     }
 

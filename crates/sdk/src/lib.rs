@@ -32,6 +32,7 @@ pub mod fuzzing;
 pub mod guide;
 pub(crate) mod handler;
 pub(crate) mod id_map;
+pub(crate) mod into_future;
 pub(crate) mod io;
 pub(crate) mod json_scan;
 pub(crate) mod models;

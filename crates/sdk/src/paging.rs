@@ -369,6 +369,11 @@ macro_rules! lists {
             }
         }
 
+        crate::into_future::awaits_send!(
+            $builder,
+            crate::paging::Page<openai_codex_protocol::methods::$method>
+        );
+
         #[cfg(feature = "blocking")]
         impl $builder<crate::session::clients::Codex> {
             /// Asks for one page.

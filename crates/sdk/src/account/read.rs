@@ -7,6 +7,7 @@ use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{GetAccountParams, GetAccountResponse};
 
 use crate::error::Result;
+use crate::into_future::awaits_send;
 use crate::session::clients::AsyncCodex;
 use crate::session::supervisor::ClientCore;
 
@@ -45,6 +46,8 @@ impl AccountRead<AsyncCodex> {
         self.perform().await
     }
 }
+
+awaits_send!(AccountRead, GetAccountResponse);
 
 #[cfg(feature = "blocking")]
 impl AccountRead<crate::session::clients::Codex> {

@@ -184,6 +184,8 @@ macro_rules! sends_a_thread {
             }
         }
 
+        crate::into_future::awaits_send!($builder, crate::thread::handles::AsyncThread);
+
         #[cfg(feature = "blocking")]
         impl $builder<crate::session::clients::Codex> {
             #[doc = $what]

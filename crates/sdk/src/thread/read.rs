@@ -7,6 +7,7 @@ use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{ThreadReadParams, ThreadReadResponse};
 
 use crate::error::Result;
+use crate::into_future::awaits_send;
 use crate::session::clients::AsyncCodex;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
@@ -53,6 +54,8 @@ impl ThreadRead<AsyncCodex> {
         self.perform().await
     }
 }
+
+awaits_send!(ThreadRead, ThreadReadResponse);
 
 #[cfg(feature = "blocking")]
 impl ThreadRead<crate::session::clients::Codex> {

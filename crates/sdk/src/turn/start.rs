@@ -20,6 +20,7 @@ use crate::connection::turn_subscription::TurnSubscription;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
+use crate::into_future::awaits_send;
 use crate::options::approval::ApprovalMode;
 use crate::options::input::utf8_path;
 use crate::options::sandbox::Sandbox;
@@ -417,6 +418,8 @@ impl TurnStart<AsyncCodex> {
         self.typed_result().await
     }
 }
+
+awaits_send!(TurnStart, AsyncTurnHandle);
 
 #[cfg(feature = "blocking")]
 impl TurnStart<crate::session::clients::Codex> {

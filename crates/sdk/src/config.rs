@@ -19,9 +19,9 @@ use crate::process::environment::ChildEnvironment;
 use crate::process::launch::LaunchOptions;
 use crate::wire_log::WireLog;
 
-/// How a client finds, starts and greets the runtime.
+/// The configuration of a client: how it finds, starts and uses the runtime.
 ///
-/// Everything is optional; `CodexConfig::default()` starts the runtime that
+/// Every option has a default. `CodexConfig::default()` starts the runtime that
 /// [`runtime::locate`](crate::runtime::locate) finds, in this process's folder and environment.
 ///
 /// ```
@@ -52,14 +52,14 @@ pub struct CodexConfig {
     pub(crate) close_timeout: Duration,
     pub(crate) turn_idle_timeout: Duration,
     pub(crate) restart: Option<RestartPolicy>,
-    pub(crate) layer: HandlerSet,
+    pub(crate) handlers: HandlerSet,
     pub(crate) limits: Limits,
     pub(crate) wire_log: Option<WireLog>,
     pub(crate) trace_context: Option<TraceSource>,
 }
 
 impl CodexConfig {
-    /// The default configuration.
+    /// Creates the default configuration.
     pub fn new() -> Self {
         Self {
             codex_bin: None,
@@ -78,68 +78,66 @@ impl CodexConfig {
             close_timeout: Duration::from_secs(6),
             turn_idle_timeout: Duration::from_secs(120),
             restart: None,
-            layer: HandlerSet::default(),
+            handlers: HandlerSet::default(),
             limits: Limits { coalesce_above: 48 << 20, stream: 256 << 20 },
             wire_log: None,
             trace_context: None,
         }
     }
 
-    /// The runtime program to start. Without it [`runtime::locate`](crate::runtime::locate) looks for one.
+    /// Sets the runtime program. Unless set, [`runtime::locate`](crate::runtime::locate) finds one.
     pub fn codex_bin(mut self, path: impl Into<PathBuf>) -> Self {
         self.codex_bin = Some(path.into());
         self
     }
 
-    /// The whole command line, program first, used as it is: nothing is added, and
-    /// [`codex_bin`](Self::codex_bin) and [`config_overrides`](Self::config_overrides) are ignored.
+    /// Sets the whole command line, with the program first. The client adds nothing to it, and ignores
+    /// [`codex_bin`](Self::codex_bin) and [`config_overrides`](Self::config_overrides).
     pub fn launch_args_override<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.launch_args = Some(args.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Settings passed as `--config KEY=VALUE`, in order, before `app-server`. A value is read as TOML, and taken
-    /// as a plain string where it is not TOML.
+    /// Sets the runtime's `--config KEY=VALUE` arguments, in this order. The runtime reads a value as TOML, or as a plain string if
+    /// it is not TOML. Replaces all earlier overrides.
     pub fn config_overrides<S: Into<String>>(mut self, overrides: impl IntoIterator<Item = S>) -> Self {
         self.config_overrides = overrides.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Adds one `--config KEY=VALUE`.
+    /// Adds one `--config KEY=VALUE` argument.
     pub fn config_override(mut self, key: impl fmt::Display, value: impl fmt::Display) -> Self {
         self.config_overrides.push(format!("{key}={value}"));
         self
     }
 
-    /// The folder that the runtime starts in. A thread's own folder is
-    /// [`ThreadStart::cwd`](crate::ThreadStart::cwd).
+    /// Sets the folder in which the runtime starts. [`ThreadStart::cwd`](crate::ThreadStart::cwd) sets a thread's folder.
     pub fn cwd(mut self, path: impl Into<PathBuf>) -> Self {
         self.cwd = Some(path.into());
         self
     }
 
-    /// Sets one environment variable of the runtime, in place of what it inherits from this process. Of `env` and
-    /// [`env_remove`](Self::env_remove) with the same name, the later call counts.
+    /// Sets one environment variable of the runtime. It replaces the value that the runtime would inherit from this process. If `env`
+    /// and [`env_remove`](Self::env_remove) have the same name, the later call counts.
     ///
-    /// The variables of the runtime are also those that decide which runtime is started (`CODEX_BIN`, `PATH`) and where its
-    /// home is (`CODEX_HOME`, `HOME`).
+    /// The runtime's variables also decide which runtime the client starts (`CODEX_BIN`, `PATH`) and where its home is (`CODEX_HOME`,
+    /// `HOME`).
     ///
-    /// The runtime uses `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY` for a model on this machine too. The client leaves
-    /// these as they are: name the machine in `NO_PROXY` where a model provider of your own listens on loopback.
+    /// The runtime also uses `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY` for a model on this machine. The client does not change
+    /// them. If your model provider listens on loopback, add the address to `NO_PROXY`.
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.set(name.into(), value.into());
         self
     }
 
-    /// Keeps one environment variable of this process from the runtime, and takes back an [`env`](Self::env).
+    /// Removes one environment variable from the runtime's environment, and an earlier [`env`](Self::env) with this name.
     pub fn env_remove(mut self, name: impl Into<OsString>) -> Self {
         self.env.remove(name.into());
         self
     }
 
-    /// Has the runtime inherit no environment variable of this process, but those that
-    /// [`env_inherit`](Self::env_inherit) names. What [`env`](Self::env) sets is kept. The order of these calls does not
-    /// matter.
+    /// Makes the runtime inherit only those environment variables of this process that [`env_inherit`](Self::env_inherit) names. The
+    /// variables of [`env`](Self::env) stay. The order of these calls does not matter.
     ///
     /// The runtime needs `HOME` or `CODEX_HOME`, and its commands need `PATH`.
     ///
@@ -154,25 +152,23 @@ impl CodexConfig {
         self
     }
 
-    /// Names environment variables that the runtime inherits from this process although [`env_clear`](Self::env_clear) is
-    /// set. No effect without that. Names of several calls add up.
+    /// Adds environment variables that the runtime inherits in spite of [`env_clear`](Self::env_clear). No effect without it.
     pub fn env_inherit<N: Into<OsString>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.env.inherit(names.into_iter().map(Into::into));
         self
     }
 
-    /// Calls `hook` with the command of the runtime, before each start of it: to put it into a control group or a
-    /// container, to limit it, or to replace the whole command by one that ends in it.
+    /// Sets a hook that receives the runtime's command before each start. It can add the runtime to a control group or a container,
+    /// limit it, or replace the command by one that runs it.
     ///
-    /// The program and its arguments, the folder and the environment are set by then. Whatever the hook does with them
-    /// counts. After the hook the client sets standard input, output and error, which are its pipes, and makes the child the
-    /// leader of a process group of its own. The command must connect its standard input and output to the runtime's, must
-    /// stay alive as long as the runtime, and must end when its standard input is closed.
+    /// The client sets the program, the arguments, the folder and the environment before the hook, and keeps the hook's changes. After
+    /// the hook, it sets standard input, output and error to its pipes, and makes the child the leader of its own process group. The
+    /// command must connect its standard input and output to the runtime's, must stay alive as long as the runtime, and must end
+    /// when its standard input is closed.
     ///
-    /// The hook runs on a thread of its own. Its error or panic fails the start with
-    /// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn), and its time counts against [`start_timeout`](Self::start_timeout).
-    /// A runtime of unknown version (a build of one's own) is not asked for its schema if there is a hook, so options that
-    /// depend on the version are refused.
+    /// The hook runs on its own thread. If it fails or panics, the start fails with [`ErrorKind::Spawn`](crate::ErrorKind::Spawn). Its
+    /// time counts against [`start_timeout`](Self::start_timeout). With a hook, the client does not read the schema of a runtime
+    /// without a version (your own build), and refuses options that depend on the version.
     ///
     /// ```no_run
     /// use openai_codex::CodexConfig;
@@ -195,49 +191,49 @@ impl CodexConfig {
         self
     }
 
-    /// The name in `initialize`'s `clientInfo`; `codex_rust_sdk` unless set.
+    /// Sets `clientInfo.name` of `initialize`. `codex_rust_sdk` unless set.
     pub fn client_name(mut self, name: impl Into<String>) -> Self {
         self.client_name = name.into();
         self
     }
 
-    /// The title in `clientInfo`; `Codex Rust SDK` unless set.
+    /// Sets `clientInfo.title` of `initialize`. `Codex Rust SDK` unless set.
     pub fn client_title(mut self, title: impl Into<String>) -> Self {
         self.client_title = title.into();
         self
     }
 
-    /// The version in `clientInfo`; the version of this crate unless set.
+    /// Sets `clientInfo.version` of `initialize`. This crate's version unless set.
     pub fn client_version(mut self, version: impl Into<String>) -> Self {
         self.client_version = version.into();
         self
     }
 
-    /// Whether `initialize` asks for the experimental methods and fields. On unless turned off.
+    /// Sets whether `initialize` requests the experimental methods and fields. `true` unless set.
     pub fn experimental_api(mut self, enabled: bool) -> Self {
         self.experimental_api = enabled;
         self
     }
 
-    /// How long the runtime may take to start and to answer `initialize`; 30 seconds unless set. One that does not is
-    /// ended before the error comes, which can take the [`close_timeout`](Self::close_timeout) more.
+    /// Sets how long the runtime may take to start and to respond to `initialize`. 30 seconds unless set. After that the client ends
+    /// the runtime, which can take the [`close_timeout`](Self::close_timeout), and then returns the error.
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.start_timeout = timeout;
         self
     }
 
-    /// How long any request may wait for its answer, whatever its class, in place of what was set for classes before.
-    /// Unless set, each method has the timeout of its [class](Self::class_timeout).
+    /// Sets how long each request may wait for its response. It replaces the timeouts of all classes that were set before. Unless
+    /// set, each method has the timeout of its [class](Self::class_timeout).
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeouts = ClassTimeouts::all(timeout);
         self
     }
 
-    /// How long the requests of one class of methods may wait for their answers: unless set, 30 seconds for quick ones, 5
-    /// minutes for those that load or contact something, and no timeout for those that last as long as the work they
-    /// start; see [`guide::timeouts`](crate::guide::timeouts). `Duration::MAX` is none. What is bounded is the wait:
-    /// the server may carry a request out that nobody waits for any more. A
-    /// [`request_timeout`](Self::request_timeout) that is set later replaces this.
+    /// Sets how long the requests of one class of methods may wait for their responses. `Duration::MAX` means no timeout.
+    ///
+    /// The defaults are 30 seconds for [`Quick`](MethodClass::Quick), 5 minutes for [`Slow`](MethodClass::Slow) and no timeout for
+    /// [`Lasting`](MethodClass::Lasting); see [`guide::timeouts`](crate::guide::timeouts). The timeout ends the wait only: the server
+    /// may still execute the request. A later [`request_timeout`](Self::request_timeout) replaces this.
     ///
     /// ```
     /// use std::time::Duration;
@@ -252,28 +248,30 @@ impl CodexConfig {
         self
     }
 
-    /// How long the process of the runtime may take to end, when the client is closed or dropped, when a start fails, and
-    /// before another is started; 6 seconds unless set. Its input is closed; after a third of the time its process group gets
-    /// a termination signal, after another it is killed, and the rest is for the kill to show. The runtime itself needs a
-    /// tenth of a second. Before that, what was queued has half a second to be written. No effect with a transport of
-    /// one's own, which has no process.
+    /// Sets how long the runtime's process may take to end. 6 seconds unless set. It applies when the client is closed or dropped, when
+    /// a start fails, and before a restart.
+    ///
+    /// The client first writes queued messages for at most half a second. It then escalates in thirds of the time: it closes the
+    /// runtime's input, sends the process group a termination signal, and kills it. The last third is for the kill to take effect. The
+    /// runtime usually ends in a tenth of a second. No effect with a transport, which has no process.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
         self
     }
 
-    /// How long a handler may take to answer a request of the server, from its arrival; 10 minutes unless set. Then the
-    /// server gets an error, and the handler's [`Cancellation`](crate::Cancellation) happens.
+    /// Sets how long a handler may take to respond to a server request, from its arrival. 10 minutes unless set. After that the client
+    /// sends the server an error, and signals the handler's [`Cancellation`](crate::Cancellation).
     pub fn handler_timeout(mut self, timeout: Duration) -> Self {
         self.handler_timeout = timeout;
         self
     }
 
-    /// How long a turn may be silent, while the server waits for no answer of this client, before the server is asked
-    /// about it: `thread/read`, and where that says that the thread is at work `thread/turns/list`. 2 minutes unless
-    /// set. Only if the server says that the turn is over, or does not answer, the turn ends here too, with
-    /// [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost). It is never started again. Zero turns this off; anything else is
-    /// at least a second.
+    /// Sets how long a turn may be silent before the client asks the server about it. 2 minutes unless set. Zero turns this off; any
+    /// other value is at least a second. The time stops while the server waits for a response of this client.
+    ///
+    /// If the server reports that the turn is over, or does not respond, the turn ends with
+    /// [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost). The client never starts it again. On the wire: `thread/read`, and
+    /// `thread/turns/list` if the thread is active.
     pub fn turn_idle_timeout(mut self, silence: Duration) -> Self {
         self.turn_idle_timeout = silence;
         self
@@ -295,23 +293,22 @@ impl CodexConfig {
         self
     }
 
-    /// Writes everything that crosses the wire to a file, without what is secret by its name; see
+    /// Writes all messages on the wire to a file. It leaves out the values of fields whose names mark them as secret; see
     /// [`guide::observing`](crate::guide::observing).
     pub fn wire_log(mut self, log: WireLog) -> Self {
         self.wire_log = Some(log);
         self
     }
 
-    /// Hands a trace context to the server with each request, so that what it does for the request becomes part of the
-    /// caller's trace. The closure is called where the request is made, on the caller's thread; it gives the context of
-    /// the moment, or `None`.
+    /// Sends a trace context with each request, so that the server's work becomes part of the caller's trace. For each request, the
+    /// client calls the closure on the caller's thread. The closure returns the current context, or `None`.
     ///
     /// On the wire: `trace`, beside `method` and `params`.
     ///
     /// ```
     /// use openai_codex::{CodexConfig, TraceContext};
     ///
-    /// // With OpenTelemetry: what its propagator injects for the current context.
+    /// // With OpenTelemetry, the propagator injects these values.
     /// fn current() -> Option<TraceContext> {
     ///     Some(TraceContext::new("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
     /// }
@@ -327,19 +324,18 @@ impl CodexConfig {
         self
     }
 
-    /// Has the client start a new runtime, when it is next used, after the one that it had was lost: its process has
-    /// exited, or the connection to it has broken. Off unless set; a lost runtime then stays lost. Not for a first start
-    /// that fails, and without effect on a client that was made with a transport.
+    /// Makes the client replace a lost runtime by a new one at its next use. A runtime is lost if its process exits or its connection
+    /// breaks. Off unless set. It does not apply to a first start that fails, or to a client with a transport.
     ///
-    /// What was under way fails and is never made again: see [`guide::restart`](crate::guide::restart).
+    /// Pending calls fail, and the client never repeats them; see [`guide::restart`](crate::guide::restart).
     pub fn restart(mut self, policy: RestartPolicy) -> Self {
         self.restart = Some(policy);
         self
     }
 
-    closure_setters!(layer);
+    closure_setters!(handlers);
 
-    /// What the command line of the runtime is made of.
+    /// The parts of the runtime's command line.
     pub(crate) fn launch_options(&self) -> LaunchOptions<'_> {
         LaunchOptions {
             codex_bin: self.codex_bin.as_deref(),
@@ -352,14 +348,14 @@ impl CodexConfig {
         }
     }
 
-    /// Checks what can be checked before anything is started.
+    /// Checks the options before the client starts a process.
     pub(crate) fn validate(&self) -> Result<()> {
         for entry in &self.config_overrides {
             match entry.split_once('=') {
                 Some((key, _)) if !key.trim().is_empty() => {}
                 _ => {
                     return Err(Error::invalid_config(format!(
-                        "config override {entry:?} is not of the form KEY=VALUE; write for example \
+                        "config override {entry:?} does not have the form KEY=VALUE; write for example \
                          `model_reasoning_effort=high`"
                     )));
                 }
@@ -367,21 +363,25 @@ impl CodexConfig {
         }
         if self.launch_args.as_ref().is_some_and(Vec::is_empty) {
             return Err(Error::invalid_config(
-                "launch_args_override is empty; its first entry is the program",
+                "launch_args_override is empty; pass the program as its first entry",
             ));
         }
         if self.config_overrides.iter().any(|entry| entry.contains('\0')) {
-            return Err(Error::invalid_config("a config override holds a NUL byte"));
+            return Err(Error::invalid_config("a config override contains a NUL byte; remove it"));
         }
         self.env.validate()?;
         if let Some(path) = &self.codex_bin {
             require_text(
                 "codex_bin",
                 path.as_os_str().as_encoded_bytes(),
-                "leave it out, or name the program",
+                "leave it out, or pass the program's path",
             )?;
         }
-        require_text("client_name", self.client_name.as_bytes(), "leave it out, or name your program")?;
+        require_text(
+            "client_name",
+            self.client_name.as_bytes(),
+            "leave it out, or pass your program's name",
+        )?;
         if let Some(policy) = &self.restart {
             policy.validate()?;
         }
@@ -392,13 +392,13 @@ impl CodexConfig {
     }
 }
 
-/// Refuses what is blank or holds a NUL byte, naming the method that it was set with.
+/// Refuses a value that is blank or contains a NUL byte. The error names the setter.
 fn require_text(setter: &str, text: &[u8], advice: &str) -> Result<()> {
     if text.trim_ascii().is_empty() {
         return Err(Error::invalid_config(format!("{setter} is blank; {advice}")));
     }
     if text.contains(&0) {
-        return Err(Error::invalid_config(format!("{setter} holds a NUL byte; {advice}")));
+        return Err(Error::invalid_config(format!("{setter} contains a NUL byte; {advice}")));
     }
     Ok(())
 }
@@ -406,7 +406,7 @@ fn require_text(setter: &str, text: &[u8], advice: &str) -> Result<()> {
 fn require_folder(cwd: &Path) -> Result<()> {
     match std::fs::metadata(cwd) {
         Ok(found) if found.is_dir() => Ok(()),
-        Ok(_) => Err(Error::invalid_config(format!("cwd {} is not a folder", cwd.display()))),
+        Ok(_) => Err(Error::invalid_config(format!("cwd {} is not a folder; set a folder", cwd.display()))),
         Err(error) => Err(Error::invalid_config(format!(
             "cwd {} cannot be used: {error}; create it or set another",
             cwd.display()
@@ -421,7 +421,7 @@ impl Default for CodexConfig {
     }
 }
 
-/// Values of environment variables and overrides can be secrets, so only names are shown.
+/// Shows only the names of environment variables and overrides, because the values can be secrets.
 impl fmt::Debug for CodexConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let overrides: Vec<&str> =
@@ -435,7 +435,7 @@ impl fmt::Debug for CodexConfig {
             .field("client_name", &self.client_name)
             .field("client_version", &self.client_version)
             .field("experimental_api", &self.experimental_api)
-            .field("handlers", &self.layer)
+            .field("handlers", &self.handlers)
             .finish_non_exhaustive()
     }
 }
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_cwd_is_named() {
+    fn the_error_of_a_missing_cwd_names_it() {
         let error = CodexConfig::new().cwd("/no/such/folder").validate().unwrap_err();
         assert!(error.to_string().contains("/no/such/folder"), "{error}");
     }

@@ -12,9 +12,9 @@ use crate::result::{FailedAttempt, OutputMismatch, RunResult};
 /// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, to which operation, and what to do about it.
+/// An error of this crate. Its text says what happened, to which method and thread, and what to do.
 ///
-/// Cheap to clone: one lost connection can end many operations, and each of them reports it with its own context.
+/// Cheap to clone: one lost connection can end many calls, and each returns the error with its own method and thread.
 #[derive(Clone)]
 pub struct Error {
     inner: Arc<Inner>,
@@ -30,7 +30,7 @@ struct Inner {
     turn: Option<Arc<RunResult>>,
     mismatch: Option<Box<OutputMismatch>>,
     failed_attempts: Arc<Vec<FailedAttempt>>,
-    /// A start that has failed because of another one at the same moment, as far as can be seen.
+    /// Whether the error is of a start that seems to have failed because of another start at the same moment.
     home_contended: bool,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -39,36 +39,36 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// No Codex runtime was found, or the configured one cannot be executed.
+    /// The client found no Codex runtime, or cannot execute the configured one.
     RuntimeNotFound,
-    /// The runtime program could not be started.
+    /// The client could not start the runtime program.
     Spawn,
-    /// An option of [`CodexConfig`](crate::CodexConfig) is unusable; nothing was started.
+    /// An option of [`CodexConfig`](crate::CodexConfig) is unusable. The client started nothing.
     InvalidConfig,
-    /// An argument is unusable; nothing was sent.
+    /// An argument is unusable. The client sent nothing.
     InvalidInput,
-    /// The runtime is of a version that does not have the request or one of its parameters, or of an unknown one where that
-    /// matters; nothing was sent.
+    /// The runtime's version does not have the request or one of its parameters, or its version is unknown and decides that. The
+    /// client sent nothing.
     UnsupportedByRuntime,
-    /// The program started, but did not complete the `initialize` handshake as a Codex runtime does.
+    /// The program started, but did not complete the `initialize` handshake of a Codex runtime.
     Handshake,
-    /// The connection to the runtime ended: the process exited, or its output was closed.
+    /// The connection to the runtime ended: the process exited, or closed its output.
     TransportClosed,
-    /// The runtime was lost, and the attempts of the [`RestartPolicy`](crate::RestartPolicy) are used up; its source is
-    /// why the last of them failed, or why the last runtime was lost.
+    /// The runtime was lost, and the attempts of the [`RestartPolicy`](crate::RestartPolicy) are used up. The source is the
+    /// failure of the last attempt, or the loss of the last runtime.
     RestartsExhausted,
-    /// The client was closed by this program.
+    /// The program closed the client.
     Closed,
-    /// The client has started its runtime in another process, of which this one is a fork. Make a new client here.
+    /// The client started its runtime in another process, and this process is a fork of it. Make a new client here.
     Forked,
-    /// No answer within the timeout.
+    /// Something did not happen within its timeout: a response, a start, or the end of a turn.
     Timeout,
-    /// The answer came, but is not what the protocol says.
+    /// The response does not follow the protocol.
     Decode,
     /// JSON-RPC -32700: the server could not parse the request.
     Parse,
-    /// JSON-RPC -32600: the server refuses the request. Runtime 0.163.0 also answers unknown methods and wrong
-    /// parameter types with this code.
+    /// JSON-RPC -32600: the server refuses the request. Runtime 0.163.0 also uses this code for unknown methods and for
+    /// parameters of the wrong type.
     InvalidRequest,
     /// JSON-RPC -32601: the server does not know the method.
     MethodNotFound,
@@ -76,50 +76,52 @@ pub enum ErrorKind {
     InvalidParams,
     /// JSON-RPC -32603: an internal error of the server.
     Internal,
-    /// The server is overloaded; try again later, with backoff.
+    /// The server is overloaded. Try again later, with backoff.
     ServerBusy,
-    /// The server is overloaded and has given up its own retries.
+    /// The server is overloaded, and its own retries have failed.
     RetryLimitExceeded,
     /// Any other JSON-RPC error.
     JsonRpc,
-    /// The turn is over, or the server no longer answers, and its end never came. The turn may have had effects.
+    /// The turn's end never arrived: the server reports that the turn is over, or no longer responds. The turn may have had
+    /// effects.
     TurnLost,
-    /// The thread was in the memory of a runtime alone, and has gone with it: it was ephemeral, or had not run a turn yet.
+    /// The thread was lost with its runtime, which had not stored it: it was ephemeral, or had not run a turn yet.
     ThreadLost,
-    /// The server knows no thread with this id, or has let go of it.
+    /// The server does not know a thread with this id, or has unloaded it.
     ThreadNotFound,
-    /// The thread is archived: unarchive it first, with `thread_unarchive`.
+    /// The thread is archived. Call `thread_unarchive` first.
     ThreadArchived,
-    /// An option was named that does not hold for the thread or the turn, and could not be made to hold. Nothing was run
-    /// with the others; the message says which option it is, what holds instead, and what to do.
+    /// The runtime does not apply an option to the thread or the turn, and the client could not set it. No turn ran with the
+    /// other options. The message names the option, the current value, and what to do.
     OptionNotApplied,
-    /// The turn is not active: it is over, or the server has not begun it yet. `turn/steer` and `turn/interrupt` of a turn that
-    /// is over are refused like that; the handles of a turn wait until it has begun, and interrupting one that is over is
-    /// no error there.
+    /// The turn is not active: it is over, or the server has not begun it. The server refuses `turn/steer` and `turn/interrupt`
+    /// of such a turn. The methods of a turn's handle wait for the begin, and interrupting a finished turn is not an error.
     TurnNotActive,
-    /// The turn has used its budget of tokens or model requests, and was interrupted before it went on;
-    /// [`Error::turn`] holds what it produced.
+    /// The running turn accepts no input, because it is a compaction or a review. Wait for its end, or interrupt it.
+    TurnNotSteerable,
+    /// The turn has used its budget of tokens or model requests, and the client interrupted it. [`Error::turn`] holds what it
+    /// produced.
     BudgetExceeded,
-    /// A stream was not read fast enough, and was given up; its turn goes on. See
+    /// The program read a stream too slowly, and the client ended the stream. The turn continues. See
     /// [`CodexConfig::stream_limit`](crate::CodexConfig::stream_limit).
     StreamOverflow,
-    /// The turn ended with status `failed`; [`Error::turn`] holds what it produced.
+    /// The turn ended with the status `failed`. [`Error::turn`] holds what it produced.
     TurnFailed,
-    /// The turn ended well, but its final response is not what was asked for; [`Error::output_mismatch`] tells where,
-    /// and [`Error::turn`] holds what the turn produced.
+    /// The turn completed, but its final response does not fit the type. [`Error::output_mismatch`] has the place, and
+    /// [`Error::turn`] holds what the turn produced.
     OutputMismatch,
-    /// The turn was interrupted, or ended without a final response, where a value was asked for; [`Error::turn`] holds
-    /// what it produced.
+    /// The turn was interrupted, or ended without a final response, and there is no value to read. [`Error::turn`] holds what it
+    /// produced.
     NoOutput,
 }
 
-/// An error answer of the server, as it came.
+/// An error response of the server.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct JsonRpcError {
     /// The JSON-RPC error code.
     pub code: i64,
-    /// The server's own words.
+    /// The server's message.
     pub message: String,
     /// Further data, if the server sent any.
     pub data: Option<Value>,
@@ -153,11 +155,14 @@ impl Error {
 
     pub(crate) fn from_json_rpc(error: JsonRpcError) -> Self {
         let kind = classify(&error);
-        let message = format!("JSON-RPC error {}: {}", error.code, error.message);
+        let mut message = format!("JSON-RPC error {}: {}", error.code, error.message);
+        if let Some(advice) = advice(kind, &error.message) {
+            message.push_str(advice);
+        }
         Self::new(kind, message).edit(|inner| inner.json_rpc = Some(error))
     }
 
-    /// The error of an error answer, from its JSON text.
+    /// The error of an error response, from its JSON text.
     pub(crate) fn from_answer(raw: &str) -> Self {
         #[derive(serde::Deserialize)]
         struct Wire {
@@ -167,19 +172,21 @@ impl Error {
             message: String,
             data: Option<Value>,
         }
-        /// The server range's first code, for an error that names none.
+        /// The first code of the range for servers, for an error without a code.
         fn unspecified() -> i64 {
             -32000
         }
         match serde_json::from_str::<Wire>(raw) {
             Ok(Wire { code, message, data }) => Self::from_json_rpc(JsonRpcError { code, message, data }),
-            Err(error) => Self::new(ErrorKind::Decode, format!("malformed JSON-RPC error answer: {error}"))
-                .with_source(error),
+            Err(error) => {
+                let message = format!("the client cannot decode the server's error response: {error}");
+                Self::new(ErrorKind::Decode, message).with_source(error)
+            }
         }
     }
 
     pub(crate) fn from_decode(error: DecodeError) -> Self {
-        let message = format!("unreadable answer from the server: {error}");
+        let message = format!("the client cannot decode the server's response: {error}");
         Self::new(ErrorKind::Decode, message).with_source(error)
     }
 
@@ -215,7 +222,7 @@ impl Error {
         self.edit(|inner| inner.thread_id = thread_id.map(str::to_owned))
     }
 
-    /// Adds words to the message.
+    /// Appends text to the message.
     pub(crate) fn with_note(self, note: &str) -> Self {
         self.edit(|inner| inner.message.push_str(note))
     }
@@ -224,7 +231,7 @@ impl Error {
         self.edit(|inner| inner.source = Some(Arc::new(source)))
     }
 
-    /// The same error with a text that `clean` gives; `None` keeps it. The source goes if it says what was cleaned.
+    /// Replaces the message by the result of `clean`; `None` keeps it. Also removes a source that `clean` would change.
     pub(crate) fn redacted(self, clean: impl Fn(&str) -> Option<String>) -> Self {
         match clean(&self.inner.message) {
             None => self,
@@ -240,45 +247,43 @@ impl Error {
         self
     }
 
-    /// What kind of error this is.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
     }
 
-    /// The protocol method of the operation that failed, if it got as far as one.
+    /// Returns the protocol method that failed, if the call got as far as one.
     pub fn method(&self) -> Option<&str> {
         self.inner.method.as_deref()
     }
 
-    /// The thread that the failed operation belongs to, if any.
+    /// Returns the id of the failed call's thread, if any.
     pub fn thread_id(&self) -> Option<&str> {
         self.inner.thread_id.as_deref()
     }
 
-    /// The server's error answer, when there is one.
+    /// Returns the server's error response, if there is one.
     pub fn json_rpc(&self) -> Option<&JsonRpcError> {
         self.inner.json_rpc.as_ref()
     }
 
-    /// What the turn produced that this error is about: the items and the usage that were paid for.
+    /// Returns what the failed turn produced: its items and usage.
     pub fn turn(&self) -> Option<&RunResult> {
         self.inner.turn.as_deref()
     }
 
-    /// The text that is not what was asked for, and where it broke: of an
-    /// [`OutputMismatch`](ErrorKind::OutputMismatch).
+    /// Returns the text that does not fit and the place, for an [`OutputMismatch`](ErrorKind::OutputMismatch).
     pub fn output_mismatch(&self) -> Option<&OutputMismatch> {
         self.inner.mismatch.as_deref()
     }
 
-    /// The turns before the one that this error is about whose final responses did not fit either, in order; see
+    /// Returns the earlier turns whose final responses did not fit, in order; see
     /// [`retry_on_mismatch`](crate::TurnStart::retry_on_mismatch).
     pub fn failed_attempts(&self) -> &[FailedAttempt] {
         &self.inner.failed_attempts
     }
 
-    /// The server's own word on why a turn failed, where it gave one: the kind of a
-    /// [`TurnFailed`](ErrorKind::TurnFailed).
+    /// Returns the server's reason for a [`TurnFailed`](ErrorKind::TurnFailed), if the server sent one.
     ///
     /// ```
     /// use openai_codex::{Error, types::CodexErrorInfo};
@@ -291,12 +296,12 @@ impl Error {
         self.turn()?.turn.error.as_ref()?.codex_error_info.as_ref()
     }
 
-    /// Whether the same call may succeed later: the server refused the request because it was overloaded, or a runtime
-    /// could not start because another was making the databases of the same home.
+    /// Whether the same call may succeed later. There are two cases: the server was overloaded and refused the request, or a
+    /// runtime could not start because another one was creating the databases of the same home.
     ///
-    /// True for [`ErrorKind::ServerBusy`] and [`ErrorKind::RetryLimitExceeded`], for any JSON-RPC error whose
-    /// data carries the server's overload marker, and for a [`ErrorKind::Handshake`] of the second kind. A turn that failed because its model was overloaded is not: it was
-    /// carried out up to there, and may have had effects.
+    /// True for [`ErrorKind::ServerBusy`] and [`ErrorKind::RetryLimitExceeded`], for any JSON-RPC error with the server's overload
+    /// marker in its data, and for an [`ErrorKind::Handshake`] of the second case. False for a turn that failed because its model
+    /// was overloaded: the turn had begun, and may have had effects.
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind(), ErrorKind::ServerBusy | ErrorKind::RetryLimitExceeded)
             || self.is_home_contended()
@@ -304,7 +309,7 @@ impl Error {
     }
 }
 
-/// Whether the error says that the server was overloaded; see [`Error::is_retryable`].
+/// Whether the same call may succeed later; see [`Error::is_retryable`].
 pub fn is_retryable_error(error: &Error) -> bool {
     error.is_retryable()
 }
@@ -321,7 +326,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// As `Display`, after the kind: it is what a `main` that returns the error shows.
+/// The kind and the `Display` text, because a `main` that returns the error shows this.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {self}", self.inner.kind)
@@ -336,7 +341,7 @@ impl std::error::Error for Error {
 
 impl From<openai_codex_runtime::Error> for Error {
     fn from(error: openai_codex_runtime::Error) -> Self {
-        // Its text is this error's own, so it is not its source too.
+        // This error has the same text, so it does not repeat it as a source.
         Self::new(ErrorKind::RuntimeNotFound, error.to_string())
     }
 }
@@ -348,9 +353,12 @@ fn classify(error: &JsonRpcError) -> ErrorKind {
     match error.code {
         -32700 => ErrorKind::Parse,
         -32600 if is_about_an_inactive_turn(&error.message) => ErrorKind::TurnNotActive,
+        -32600 if error.message.starts_with(CANNOT_STEER) => ErrorKind::TurnNotSteerable,
         -32600 => of_thread(&error.message).unwrap_or(ErrorKind::InvalidRequest),
         -32601 => ErrorKind::MethodNotFound,
         -32602 => ErrorKind::InvalidParams,
+        -32603 if error.message.contains(NOT_STEERABLE) => ErrorKind::TurnNotSteerable,
+        -32603 if error.message.contains(OTHER_SCHEMA) => ErrorKind::OptionNotApplied,
         -32603 => ErrorKind::Internal,
         -32099..=-32000 => {
             let text = error.message.to_ascii_lowercase();
@@ -366,12 +374,37 @@ fn classify(error: &JsonRpcError) -> ErrorKind {
     }
 }
 
-/// The words of the runtime about a turn that it cannot steer or interrupt: it is over, or has not begun.
+/// Runtime 0.163.0's message for `turn/steer` of a compaction or a review.
+const CANNOT_STEER: &str = "cannot steer a ";
+/// Part of runtime 0.163.0's message for a `turn/start` during a compaction or a review.
+const NOT_STEERABLE: &str = "ActiveTurnNotSteerable";
+/// Part of runtime 0.163.0's message for a `turn/start` that would join a turn with another output schema.
+const OTHER_SCHEMA: &str = "ActiveTurnOutputSchemaMismatch";
+
+/// What the program can do about an error of the server.
+fn advice(kind: ErrorKind, message: &str) -> Option<&'static str> {
+    match kind {
+        ErrorKind::TurnNotSteerable => Some(
+            "; a compaction or a review is running in the thread and accepts no input: wait for its end, or interrupt it",
+        ),
+        ErrorKind::OptionNotApplied => Some(
+            "; a turn is running in the thread with another output schema, or without one: wait for its end or interrupt \
+             it, or leave the schema out",
+        ),
+        ErrorKind::InvalidRequest if message.ends_with("already has an active writer") => Some(
+            "; another runtime has the thread loaded: close the client that uses it there, or fork the thread with \
+             `thread_fork`",
+        ),
+        _ => None,
+    }
+}
+
+/// Whether the runtime refuses to steer or interrupt a turn because it is over, or has not begun.
 fn is_about_an_inactive_turn(message: &str) -> bool {
     message.starts_with("no active turn to ") || message.starts_with("expected active turn id")
 }
 
-/// What the server says about a thread that it cannot use, in the words of runtimes 0.133.0 to 0.171.0.
+/// The kind of a server's message about a thread. The texts are those of runtimes 0.133.0 to 0.171.0.
 fn of_thread(message: &str) -> Option<ErrorKind> {
     const UNKNOWN: [&str; 4] = [
         "thread not found: ",
@@ -386,7 +419,7 @@ fn of_thread(message: &str) -> Option<ErrorKind> {
     archived.then_some(ErrorKind::ThreadArchived)
 }
 
-/// The server marks overload with the string `server_overloaded` somewhere in the error's data.
+/// Whether the error's data contains the server's overload marker, the string `server_overloaded`, at any place.
 fn has_overload_marker(data: &Value) -> bool {
     match data {
         Value::String(text) => {
@@ -424,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_a_thread_becomes_a_kind() {
+    fn messages_about_threads_and_turns_become_kinds() {
         for (message, kind) in [
             ("thread not found: t", ErrorKind::ThreadNotFound),
             ("thread not loaded: t", ErrorKind::ThreadNotFound),
@@ -433,6 +466,7 @@ mod tests {
                 "session t is archived. Run `codex unarchive t` to unarchive it first.",
                 ErrorKind::ThreadArchived,
             ),
+            ("cannot steer a compact turn", ErrorKind::TurnNotSteerable),
             ("invalid thread id: no", ErrorKind::InvalidRequest),
         ] {
             let error = answer(-32600, message, None);
@@ -442,7 +476,27 @@ mod tests {
     }
 
     #[test]
-    fn overload_is_found_wherever_the_marker_is() {
+    fn refusals_to_join_a_turn_become_kinds_with_advice() {
+        for (message, kind, advice) in [
+            (
+                "failed to submit turn input: ActiveTurnNotSteerable { turn_kind: Compact }",
+                ErrorKind::TurnNotSteerable,
+                "wait for its end",
+            ),
+            (
+                "failed to submit turn input: ActiveTurnOutputSchemaMismatch",
+                ErrorKind::OptionNotApplied,
+                "leave the schema out",
+            ),
+        ] {
+            let error = answer(-32603, message, None);
+            assert_eq!(error.kind(), kind);
+            assert!(error.to_string().contains(advice), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_overload_marker_is_found_at_any_place() {
         let nested = json!({"errorInfo": [{"codex_error_info": "Server_Overloaded"}]});
         assert_eq!(answer(-32050, "x", Some(nested.clone())).kind(), ErrorKind::ServerBusy);
         let internal = answer(-32603, "x", Some(nested));

@@ -10,8 +10,9 @@ use crate::paging::lists;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
 
-/// A builder for `model/list`; ends in `send` for one page, or in `pages` or `all` for the whole list. Whether hidden
-/// models are meant is always sent; what else is not set is the server's to choose.
+/// A builder for `model/list`. `send` returns one page; `pages` and `all` return the whole list.
+///
+/// The request contains `includeHidden` and the options that were set. The server chooses the others.
 #[must_use = "nothing is asked until `send`, or a stream is read"]
 #[derive(Clone, Debug)]
 pub struct Models<C> {
@@ -27,19 +28,19 @@ impl<C> Models<C> {
         Self { core, params: ModelListParams::new().include_hidden(false), client: PhantomData }
     }
 
-    /// Whether models that are hidden from the default picker are listed too; `false` unless set.
+    /// Sets whether the list includes models that the default picker hides. `false` unless set.
     pub fn include_hidden(mut self, include_hidden: bool) -> Self {
         self.params = self.params.include_hidden(include_hidden);
         self
     }
 
-    /// Where to go on: the `next_cursor` of another page.
+    /// Sets where the page begins: the `next_cursor` of another page.
     pub fn cursor(mut self, cursor: impl Into<String>) -> Self {
         self.params = self.params.cursor(cursor);
         self
     }
 
-    /// How many models a page has at most.
+    /// Sets the maximum number of models in a page.
     pub fn limit(mut self, limit: u32) -> Self {
         self.params = self.params.limit(limit);
         self

@@ -1,27 +1,26 @@
-//! The outcome of a turn, as data.
+//! The result of a turn, as data.
 
 use std::fmt;
 
 use openai_codex_protocol::UndecodableNotification;
 use openai_codex_protocol::types::{ThreadItem, ThreadTokenUsage, TokenUsageBreakdown, Turn, TurnStatus};
 
-/// The outcome of a turn that has ended.
+/// The result of a turn that has ended.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RunResult {
-    /// The text of the last agent message whose phase is `final_answer`; with none, of the last one that has no
-    /// phase. `None` where there is neither; an empty message counts.
+    /// The text of the last agent message with the phase `final_answer`, or else of the last one without a phase. `None` if there
+    /// is neither. An empty message counts.
     pub final_response: Option<String>,
     /// The items that the turn completed, in order.
     pub items: Vec<ThreadItem>,
-    /// The last word of the turn on token usage: `total` is the whole thread up to here, `last` the latest model
-    /// request alone, of which a turn can make many. What this turn used is [`turn_usage`](Self::turn_usage).
+    /// The last token usage that the server reported in the turn: `total` is the whole thread so far, and `last` is the latest
+    /// model request only. [`turn_usage`](Self::turn_usage) is the usage of this turn.
     pub usage: Option<ThreadTokenUsage>,
-    /// What this turn used, all its model requests together; after joining a running turn, what it used from then
-    /// on.
+    /// The token usage of all model requests of this turn. For a handle that joined a running turn, the usage from then on.
     pub turn_usage: Option<TokenUsageBreakdown>,
-    /// The turn as `turn/completed` has it: its id, status, error and times. Its own `items` are a summary. In the error of a
-    /// turn whose end did not come, the turn as the answer to `turn/start` has it, which is `inProgress`.
+    /// The turn of `turn/completed`: its id, status, error and times. Its own `items` are a summary. In the error of a turn without
+    /// an end, it is the turn of the `turn/start` response, with the status `inProgress`.
     pub turn: Turn,
     /// Completed items that this version of the crate cannot read, with their JSON and the reason. Empty as long as
     /// the server keeps to the protocol.
@@ -29,26 +28,26 @@ pub struct RunResult {
 }
 
 impl RunResult {
-    /// Whether the turn was interrupted before it was done.
+    /// Whether the turn was interrupted before it completed.
     pub fn is_interrupted(&self) -> bool {
         self.turn.status == TurnStatus::Interrupted
     }
 }
 
-/// A final response that is not of the type that was asked for.
+/// A final response that is not a value of the requested type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutputMismatch {
-    /// The whole text.
+    /// The text of the final response.
     pub text: String,
-    /// The field where it broke, such as `steps[1].title`; empty for the whole. Inside an untagged or internally
-    /// tagged enum or a flattened struct, it is that of the enum or struct.
+    /// The path of the field that does not fit, such as `steps[1].title`. Empty for the whole value. Inside an untagged or
+    /// internally tagged enum, or a flattened struct, it is the path of the enum or struct.
     pub path: String,
-    /// The line where it broke; the first is 1.
+    /// The line of the mismatch, from 1.
     pub line: usize,
-    /// The column where it broke; the first is 1.
+    /// The column of the mismatch, from 1.
     pub column: usize,
-    /// What was wrong there, in the words of `serde_json`.
+    /// The reason, as `serde_json` reports it.
     pub reason: String,
 }
 
@@ -61,20 +60,20 @@ impl fmt::Display for OutputMismatch {
     }
 }
 
-/// A turn whose final response did not fit, and that was followed by another attempt.
+/// A turn whose final response did not fit, followed by another attempt.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FailedAttempt {
-    /// The text, and where it broke.
+    /// The text, and the place and reason of the mismatch.
     pub mismatch: OutputMismatch,
-    /// The whole outcome, with the items and the usage that were paid for.
+    /// The turn's result, with its items and usage.
     pub result: RunResult,
 }
 
-/// As much of a text as fits into an error.
+/// The start of a text, for an error message.
 fn excerpt(text: &str) -> String {
-    const MOST: usize = 200;
-    match text.char_indices().nth(MOST) {
+    const MAX_CHARS: usize = 200;
+    match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

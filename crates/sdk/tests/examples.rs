@@ -304,7 +304,10 @@ fn typed_output_that_does_not_fit() {
     model.reply("Looks good to me.");
     model.reply(r#"{"value": []}"#);
     let out = run("typed_output", &model);
-    assert!(out.contains("the final response is no `Review`") && out.contains("Looks good to me."), "{out}");
+    assert!(
+        out.contains("the final response is not a valid `Review`") && out.contains("Looks good to me."),
+        "{out}"
+    );
 }
 
 /// The input for the example's question at its terminal.

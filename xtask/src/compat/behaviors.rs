@@ -15,7 +15,10 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
         "Steering and interrupting",
         &["real::interrupts::a_steer_is", "real::interrupts::an_interrupted", "real::interrupts::steering"],
     ),
-    ("A turn on a busy thread joins the running turn", &["real::joining"]),
+    (
+        "A turn on a busy thread joins the running turn",
+        &["real::joining", "real::busy::an_output_schema", "real::busy::a_compaction"],
+    ),
     (
         "External messages",
         &[
@@ -54,7 +57,7 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
     ),
     ("Options of threads and turns apply, or are an error", &["real::settings"]),
     ("Threads that the server unloaded, or that have not run yet, can be used", &["real::unloaded"]),
-    ("Threads: options, names, reading", &["real::threads"]),
+    ("Threads: options, names, reading", &["real::threads", "real::busy::a_handle_subscribes"]),
     ("Builder options, alone and in pairs", &["real::builders"]),
     ("Resume and fork with their history", &["real::threads::threads_are_resumed"]),
     ("Resume without the turns in the response", &["real::threads::a_thread_is_resumed_without_its_turns"]),

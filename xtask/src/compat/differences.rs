@@ -31,6 +31,8 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         versions: &["0.133.0", "0.144.4"],
         tests: &[
             "real::joining",
+            "real::busy::an_output_schema",
+            "real::busy::a_compaction",
             "real::settings::a_setting_of_a_turn_that_would_join",
             "real::limits::a_limit_of_a_joined_call",
         ],

@@ -1,4 +1,4 @@
-//! The handles of logins that wait for a person.
+//! The handles of logins that wait for a user.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,44 +9,42 @@ use openai_codex_protocol::types::{AccountLoginCompletedNotification, CancelLogi
 use crate::account::login::Login;
 use crate::error::Result;
 
-/// Shows the id alone: the rest is for the person who logs in.
+/// Shows the id only: the other fields are for the user who logs in.
 fn show(f: &mut fmt::Formatter<'_>, name: &str, login_id: &str) -> fmt::Result {
     f.debug_struct(name).field("login_id", &login_id).finish_non_exhaustive()
 }
 
-/// Gives the two handles of one kind of login what all of them have.
+/// Adds the shared methods to the two handles of one kind of login.
 macro_rules! login_handles {
     ($asynchronous:ident, $blocking:ident) => {
         impl $asynchronous {
-            /// The server's id of the login.
+            /// Returns the server's id of the login.
             pub fn login_id(&self) -> &str {
                 &self.login.id
             }
 
-            /// Waits for the end of the login and tells how it ended; works before and after the end, from every
-            /// clone, and any number of times. A login that failed or was canceled is no error: `success` is false,
-            /// and `error` says why.
+            /// Waits for the end of the login and returns its outcome. Works before and after the end, on every clone, and any
+            /// number of times. A failed or canceled login is not an error: `success` is `false`, and `error` has the reason.
             ///
-            /// There is no timeout, because a person is at work; [`wait_timeout`](Self::wait_timeout) has one. The
-            /// server may end a login by itself that takes too long. Cancel-safe.
+            /// There is no timeout, because a user completes the login; [`wait_timeout`](Self::wait_timeout) has one. The server
+            /// may end a login that takes too long. Cancel-safe.
             ///
             /// # Errors
-            /// A lost or closed connection; an end that cannot be decoded.
+            /// The connection was lost or closed, or the client cannot decode the login's end.
             pub async fn wait(&self) -> Result<AccountLoginCompletedNotification> {
                 self.login.wait().await
             }
 
-            /// [`wait`](Self::wait), at most this long. The login goes on when the time is up.
+            /// Waits like [`wait`](Self::wait), at most for `timeout`. The login continues after that.
             ///
             /// # Errors
-            /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when the time is up; otherwise as
-            /// [`wait`](Self::wait).
+            /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) after `timeout`; otherwise as [`wait`](Self::wait).
             pub async fn wait_timeout(&self, timeout: Duration) -> Result<AccountLoginCompletedNotification> {
                 self.login.wait_timeout(timeout).await
             }
 
-            /// Cancels the login: `account/login/cancel`. Every [`wait`](Self::wait) then ends, without success. A login
-            /// that has ended is not found, which is no error either.
+            /// Cancels the login. Every [`wait`](Self::wait) then returns without success. If the login has ended, the response is
+            /// `notFound`, which is not an error. On the wire: `account/login/cancel`.
             ///
             /// # Errors
             /// As [`AsyncCodex::request`](crate::AsyncCodex::request).
@@ -67,37 +65,35 @@ macro_rules! login_handles {
                 Self { inner }
             }
 
-            /// The server's id of the login.
+            /// Returns the server's id of the login.
             pub fn login_id(&self) -> &str {
                 self.inner.login_id()
             }
 
-            /// Waits for the end of the login and tells how it ended; works before and after the end, from every
-            /// clone, and any number of times. A login that failed or was canceled is no error: `success` is false,
-            /// and `error` says why.
+            /// Waits for the end of the login and returns its outcome. Works before and after the end, on every clone, and any
+            /// number of times. A failed or canceled login is not an error: `success` is `false`, and `error` has the reason.
             ///
-            /// There is no timeout, because a person is at work; [`wait_timeout`](Self::wait_timeout) has one. The
-            /// server may end a login by itself that takes too long.
+            /// There is no timeout, because a user completes the login; [`wait_timeout`](Self::wait_timeout) has one. The server
+            /// may end a login that takes too long.
             ///
             /// # Errors
-            /// A lost or closed connection; an end that cannot be decoded.
+            /// The connection was lost or closed, or the client cannot decode the login's end.
             #[inline]
             pub fn wait(&self) -> Result<AccountLoginCompletedNotification> {
                 crate::block_on::wait(self.inner.wait())
             }
 
-            /// [`wait`](Self::wait), at most this long. The login goes on when the time is up.
+            /// Waits like [`wait`](Self::wait), at most for `timeout`. The login continues after that.
             ///
             /// # Errors
-            /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when the time is up; otherwise as
-            /// [`wait`](Self::wait).
+            /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) after `timeout`; otherwise as [`wait`](Self::wait).
             #[inline]
             pub fn wait_timeout(&self, timeout: Duration) -> Result<AccountLoginCompletedNotification> {
                 crate::block_on::wait(self.inner.wait_timeout(timeout))
             }
 
-            /// Cancels the login: `account/login/cancel`. Every [`wait`](Self::wait) then ends, without success. A login
-            /// that has ended is not found, which is no error either.
+            /// Cancels the login. Every [`wait`](Self::wait) then returns without success. If the login has ended, the response is
+            /// `notFound`, which is not an error. On the wire: `account/login/cancel`.
             ///
             /// # Errors
             /// As [`Codex::request`](crate::Codex::request).
@@ -119,9 +115,9 @@ macro_rules! login_handles {
 login_handles!(AsyncChatgptLoginHandle, ChatgptLoginHandle);
 login_handles!(AsyncDeviceCodeLoginHandle, DeviceCodeLoginHandle);
 
-/// A login with a ChatGPT account in the browser, of [`AsyncCodex`](crate::AsyncCodex). Cheap to clone; it keeps the runtime running.
+/// A login with a ChatGPT account in a browser, of [`AsyncCodex`](crate::AsyncCodex). Cheap to clone. It keeps the runtime running.
 ///
-/// Dropping it does not cancel the login: whoever has the address can still complete it. [`cancel`](Self::cancel) does.
+/// Dropping it does not cancel the login: the user can still complete it. [`cancel`](Self::cancel) cancels it.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -152,15 +148,15 @@ impl AsyncChatgptLoginHandle {
         Self { login: Arc::new(login), auth_url: auth_url.into() }
     }
 
-    /// The address that the person opens in a browser on this machine: it leads back to a port of the runtime.
+    /// Returns the address that the user opens in a browser on this machine. It leads back to a port of the runtime.
     pub fn auth_url(&self) -> &str {
         &self.auth_url
     }
 }
 
-/// A login with a ChatGPT account in the browser, of [`Codex`](crate::Codex). Cheap to clone; it keeps the runtime running.
+/// A login with a ChatGPT account in a browser, of [`Codex`](crate::Codex). Cheap to clone. It keeps the runtime running.
 ///
-/// Dropping it does not cancel the login: whoever has the address can still complete it. [`cancel`](Self::cancel) does.
+/// Dropping it does not cancel the login: the user can still complete it. [`cancel`](Self::cancel) cancels it.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -187,15 +183,15 @@ pub struct ChatgptLoginHandle {
 
 #[cfg(feature = "blocking")]
 impl ChatgptLoginHandle {
-    /// The address that the person opens in a browser on this machine: it leads back to a port of the runtime.
+    /// Returns the address that the user opens in a browser on this machine. It leads back to a port of the runtime.
     pub fn auth_url(&self) -> &str {
         self.inner.auth_url()
     }
 }
 
-/// A login with a ChatGPT account on any device, of [`AsyncCodex`](crate::AsyncCodex). Cheap to clone; it keeps the runtime running.
+/// A login with a ChatGPT account on any device, of [`AsyncCodex`](crate::AsyncCodex). Cheap to clone. It keeps the runtime running.
 ///
-/// Dropping it does not cancel the login: whoever has the address can still complete it. [`cancel`](Self::cancel) does.
+/// Dropping it does not cancel the login: the user can still complete it. [`cancel`](Self::cancel) cancels it.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -231,20 +227,20 @@ impl AsyncDeviceCodeLoginHandle {
         }
     }
 
-    /// The address that the person opens, on whatever device.
+    /// Returns the address that the user opens, on any device.
     pub fn verification_url(&self) -> &str {
         &self.verification_url
     }
 
-    /// What the person enters there.
+    /// Returns the code that the user enters there.
     pub fn user_code(&self) -> &str {
         &self.user_code
     }
 }
 
-/// A login with a ChatGPT account on any device, of [`Codex`](crate::Codex). Cheap to clone; it keeps the runtime running.
+/// A login with a ChatGPT account on any device, of [`Codex`](crate::Codex). Cheap to clone. It keeps the runtime running.
 ///
-/// Dropping it does not cancel the login: whoever has the address can still complete it. [`cancel`](Self::cancel) does.
+/// Dropping it does not cancel the login: the user can still complete it. [`cancel`](Self::cancel) cancels it.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -271,12 +267,12 @@ pub struct DeviceCodeLoginHandle {
 
 #[cfg(feature = "blocking")]
 impl DeviceCodeLoginHandle {
-    /// The address that the person opens, on whatever device.
+    /// Returns the address that the user opens, on any device.
     pub fn verification_url(&self) -> &str {
         self.inner.verification_url()
     }
 
-    /// What the person enters there.
+    /// Returns the code that the user enters there.
     pub fn user_code(&self) -> &str {
         self.inner.user_code()
     }

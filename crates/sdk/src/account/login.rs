@@ -1,4 +1,4 @@
-//! A login that waits for a person.
+//! A login that waits for a user.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::connection::effect::LoginEnd;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::runtime::Session;
 
-/// What a wait for a login's end waits for, as errors name it.
+/// The notification of a login's end, for errors.
 const COMPLETED: &str = "account/login/completed";
 
-/// A login that a person completes elsewhere, shared by all clones of its handle.
+/// A login that a user completes elsewhere. All clones of its handle share it.
 pub(crate) struct Login {
     pub(crate) session: Arc<Session>,
     pub(crate) id: String,
@@ -31,24 +31,24 @@ impl Login {
         let mut ended = self.ended.clone();
         until(&mut ended, Option::is_some).await;
         let end = ended.borrow().clone();
-        let unknown = || Error::new(ErrorKind::TransportClosed, "the connection ended without a word");
+        let unknown = || Error::new(ErrorKind::TransportClosed, "the connection ended before the login did");
         let end = end.unwrap_or_else(|| Err(unknown()));
         end.and_then(|event| match event.decode() {
             Notification::AccountLoginCompleted(end) => Ok(end),
             Notification::Undecodable(event) => Err(Error::from_decode(event.error)),
-            _ => Err(Error::new(ErrorKind::Decode, "the end of the login is told by another notification")),
+            _ => Err(Error::new(ErrorKind::Decode, "the login ended with an unexpected notification")),
         })
         .map_err(|error| self.session.connection.redact(error).with_method(COMPLETED))
     }
 
-    /// Waits for the end of the login, for a while.
+    /// Waits for the end of the login, at most for `timeout`.
     pub(crate) async fn wait_timeout(&self, timeout: Duration) -> Result<AccountLoginCompletedNotification> {
         tokio::select! {
             biased;
             end = self.wait() => end,
             () = self.session.connection.sleep(timeout) => Err(Error::new(
                 ErrorKind::Timeout,
-                format!("the login was not completed within {timeout:?}; it goes on: wait again, or cancel it"),
+                format!("the login was not completed within {timeout:?} and continues; wait again, or cancel it"),
             )
             .with_method(COMPLETED)),
         }

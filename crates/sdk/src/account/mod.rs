@@ -1,4 +1,4 @@
-//! Logging in and out, and what the server knows of the account.
+//! Login, logout, and the account.
 
 pub(crate) mod handles;
 pub(crate) mod login;

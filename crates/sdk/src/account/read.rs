@@ -11,7 +11,7 @@ use crate::into_future::awaits_send;
 use crate::session::clients::AsyncCodex;
 use crate::session::supervisor::ClientCore;
 
-/// A builder for `account/read`; ends in `send`.
+/// A builder for `account/read`. `send` reads the account. With the async client, the builder can be awaited, which does the same.
 #[must_use = "nothing is read until `send`"]
 #[derive(Clone, Debug)]
 pub struct AccountRead<C> {
@@ -25,7 +25,7 @@ impl<C> AccountRead<C> {
         Self { core, refresh_token: false, client: PhantomData }
     }
 
-    /// Whether the server gets itself a new token first, over the network; `false` unless set.
+    /// Sets whether the server first gets a new token over the network. `false` unless set. On the wire: `refreshToken`.
     pub fn refresh_token(mut self, refresh_token: bool) -> Self {
         self.refresh_token = refresh_token;
         self
@@ -38,7 +38,7 @@ impl<C> AccountRead<C> {
 }
 
 impl AccountRead<AsyncCodex> {
-    /// Reads the account; the answer has none if nobody is logged in.
+    /// Reads the account. The response's `account` is `None` without a login.
     ///
     /// # Errors
     /// As [`AsyncCodex::request`].
@@ -51,7 +51,7 @@ awaits_send!(AccountRead, GetAccountResponse);
 
 #[cfg(feature = "blocking")]
 impl AccountRead<crate::session::clients::Codex> {
-    /// Reads the account; the answer has none if nobody is logged in.
+    /// Reads the account. The response's `account` is `None` without a login.
     ///
     /// # Errors
     /// As [`Codex::request`](crate::Codex::request).

@@ -1,4 +1,4 @@
-//! The requests about the account: logging in and out, and its limits.
+//! The requests about the account: login, logout, and rate limits.
 
 use std::sync::Arc;
 
@@ -16,9 +16,8 @@ use crate::session::supervisor::ClientCore;
 
 pub(crate) async fn api_key(core: &Arc<ClientCore>, key: String) -> Result<()> {
     if key.trim().is_empty() {
-        return Err(
-            Error::invalid_input("the API key is empty").with_method(methods::AccountLoginStart::METHOD)
-        );
+        return Err(Error::invalid_input("the API key is blank; pass a key")
+            .with_method(methods::AccountLoginStart::METHOD));
     }
     let params = LoginAccountParams::from(ApiKeyLoginAccountParams::new(key));
     let session = core.session().await?;
@@ -50,21 +49,21 @@ pub(crate) async fn device_code(core: &Arc<ClientCore>) -> Result<AsyncDeviceCod
     }
 }
 
-/// PendingTurns a login; with the server's answer, what makes the login of its id.
+/// Starts a login. Returns the server's response, and a function that makes the `Login` from its id.
 async fn start(
     core: &Arc<ClientCore>,
     params: LoginAccountParams,
 ) -> Result<(LoginAccountResponse, impl FnOnce(String) -> Login)> {
     let session = core.session().await?;
     let params = encode(methods::AccountLoginStart::METHOD, &params)?.unwrap_or_default();
-    let (answer, ended) = session.start_login(&params).await?;
-    let answer = decode::<methods::AccountLoginStart>(&answer.await?, None)
+    let (response, ended) = session.start_login(&params).await?;
+    let response = decode::<methods::AccountLoginStart>(&response.await?, None)
         .map_err(|error| session.connection.redact(error))?;
-    Ok((answer, move |id| Login { session, id, ended }))
+    Ok((response, move |id| Login { session, id, ended }))
 }
 
 fn other_login() -> Error {
-    Error::new(ErrorKind::Decode, "the answer is about another kind of login than was asked for")
+    Error::new(ErrorKind::Decode, "the response is for another kind of login than the request")
         .with_method(methods::AccountLoginStart::METHOD)
 }
 

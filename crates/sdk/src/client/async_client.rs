@@ -10,7 +10,7 @@ use crate::account::handles::{AsyncChatgptLoginHandle, AsyncDeviceCodeLoginHandl
 use crate::account::read::AccountRead;
 use crate::account::requests;
 use crate::config::CodexConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::models::Models;
 use crate::session::clients::AsyncCodex;
 use crate::session::events::AsyncEvents;
@@ -25,70 +25,71 @@ use crate::thread::start::ThreadStart;
 use crate::transport::frames::Transport;
 
 impl AsyncCodex {
-    /// A client with the default configuration. PendingTurns nothing.
-    #[expect(clippy::new_without_default, reason = "a client is made on purpose, as with `Codex::new`")]
+    /// Creates a client with the default configuration. It starts nothing yet.
+    #[expect(
+        clippy::new_without_default,
+        reason = "programs create clients explicitly, as with `Codex::new`"
+    )]
     pub fn new() -> Self {
         Self::with_config(CodexConfig::new())
     }
 
-    /// A client with a configuration, which is checked at the start. PendingTurns nothing.
+    /// Creates a client with a configuration. It starts nothing yet, and checks the configuration at the start.
     pub fn with_config(config: CodexConfig) -> Self {
         Self { core: ClientCore::new(config, None) }
     }
 
-    /// A client of a server that is already reachable over `transport`. What the configuration says about processes
-    /// is not used.
+    /// Creates a client for a server that is reachable over `transport`. It ignores the configuration's options for processes.
     pub fn with_transport(config: CodexConfig, transport: Transport) -> Self {
         Self { core: ClientCore::new(config, Some(transport)) }
     }
 
-    /// PendingTurns the runtime, or a [new one](CodexConfig::restart) for one that was lost, and does the handshake. Idempotent,
-    /// and implied by the first call of anything else.
+    /// Starts the runtime and does the handshake. If the runtime was lost, it starts a [new one](CodexConfig::restart). Idempotent.
+    /// The first call of any other method does it too.
     ///
-    /// Never downloads a runtime: see [`runtime`](crate::runtime).
+    /// It never downloads a runtime; see [`runtime`](crate::runtime).
     ///
     /// # Errors
-    /// No usable runtime or configuration; a program that is not a Codex runtime; no answer to `initialize` within
-    /// [`CodexConfig::start_timeout`]. The client can then be started again, unless it was made with a transport,
-    /// which is used up.
+    /// The client found no usable runtime, the configuration is invalid, the program is not a Codex runtime, or it did not respond
+    /// to `initialize` within [`CodexConfig::start_timeout`]. The program can call `start` again, unless the client has a transport:
+    /// the first start uses it up.
     pub async fn start(&self) -> Result<()> {
         self.session().await.map(drop)
     }
 
-    /// The server's answer to `initialize`, that of the latest runtime; `None` before the start.
+    /// Returns the latest runtime's response to `initialize`. `None` before the start.
     pub fn metadata(&self) -> Option<Arc<InitializeResponse>> {
         self.core.metadata()
     }
 
-    /// The id of the runtime's process, as the system numbers it. `None` when no runtime runs: before the start, once it is
-    /// lost or closed, and for a client that was made with a transport. With
-    /// [`before_spawn`](CodexConfig::before_spawn) it is the process of the command that the hook made.
+    /// Returns the process id of the runtime. `None` before the start, after the runtime was lost or closed, and for a client with
+    /// a transport. With [`before_spawn`](CodexConfig::before_spawn), it is the process of the hook's command.
     pub fn runtime_pid(&self) -> Option<u32> {
         self.core.runtime_pid()
     }
 
-    /// PendingTurns a thread: a builder for `thread/start`.
+    /// Starts a thread. Returns a builder for `thread/start`.
     pub fn thread_start(&self) -> ThreadStart<Self> {
         ThreadStart::new(self.core.clone())
     }
 
-    /// Lists stored threads: a builder for `thread/list`.
+    /// Lists stored threads. Returns a builder for `thread/list`.
     pub fn thread_list(&self) -> ThreadList<Self> {
         ThreadList::new(self.core.clone())
     }
 
-    /// Opens a stored thread again: a builder for `thread/resume`.
+    /// Resumes a stored thread. Returns a builder for `thread/resume`.
     pub fn thread_resume(&self, thread_id: impl Into<String>) -> ThreadResume<Self> {
         ThreadResume::new(self.core.clone(), thread_id.into())
     }
 
-    /// Makes a new thread out of the history of another: a builder for `thread/fork`.
+    /// Creates a new thread with the history of another. Returns a builder for `thread/fork`.
     pub fn thread_fork(&self, thread_id: impl Into<String>) -> ThreadFork<Self> {
         ThreadFork::new(self.core.clone(), thread_id.into())
     }
 
-    /// Archives a thread: `thread/archive`. It needs to have been used; [`thread_list`](Self::thread_list) then shows
-    /// it only with `archived(true)`.
+    /// Archives a thread that has run a turn. [`thread_list`](Self::thread_list) then lists it only with `archived(true)`. On the
+    /// wire: `thread/archive`.
     ///
     /// # Errors
     /// As [`request`](Self::request).
@@ -96,7 +97,7 @@ impl AsyncCodex {
         archive::archive(&self.core, thread_id).await
     }
 
-    /// Takes a thread out of the archive: `thread/unarchive`. The handle has the same id.
+    /// Takes a thread out of the archive. The handle has the same id. On the wire: `thread/unarchive`.
     ///
     /// # Errors
     /// As [`request`](Self::request).
@@ -104,46 +105,47 @@ impl AsyncCodex {
         archive::unarchive(self.core.clone(), thread_id).await
     }
 
-    /// Lists the models: a builder for `model/list`.
+    /// Lists the models. Returns a builder for `model/list`.
     pub fn models(&self) -> Models<Self> {
         Models::new(self.core.clone())
     }
 
-    /// Logs in with an API key: `account/login/start`. The server stores the key, and uses it from the next turn on; it
-    /// does not check it.
+    /// Logs in with an API key. The server stores the key without a check, and uses it from the next turn on. On the wire:
+    /// `account/login/start`.
     ///
-    /// No error and no event repeats the key.
+    /// Errors and events do not contain the key.
     ///
     /// # Errors
-    /// A blank key, before anything is sent; otherwise as [`request`](Self::request).
+    /// [`ErrorKind::InvalidInput`] for a blank key, before anything is sent. Otherwise as
+    /// [`request`](Self::request).
     pub async fn login_api_key(&self, api_key: impl Into<String>) -> Result<()> {
         requests::api_key(&self.core, api_key.into()).await
     }
 
-    /// Begins a login with a ChatGPT account in a browser on this machine: `account/login/start`. A login that still
-    /// waits for its person is replaced by it, and fails.
+    /// Begins a login with a ChatGPT account in a browser on this machine. It replaces a pending login, which then fails. On the
+    /// wire: `account/login/start`.
     ///
     /// # Errors
-    /// As [`request`](Self::request); the runtime cannot listen for the browser.
+    /// As [`request`](Self::request); also if the runtime cannot open a port for the browser.
     pub async fn login_chatgpt(&self) -> Result<AsyncChatgptLoginHandle> {
         requests::chatgpt(&self.core).await
     }
 
-    /// Begins a login with a ChatGPT account on whatever device, by a code: `account/login/start`. A login that still
-    /// waits for its person is replaced by it, and fails.
+    /// Begins a login with a ChatGPT account on any device, with a code. It replaces a pending login, which then fails. On the wire:
+    /// `account/login/start`.
     ///
     /// # Errors
-    /// As [`request`](Self::request); the runtime cannot get itself a code, for which it needs the network.
+    /// As [`request`](Self::request); also if the runtime cannot get a code over the network.
     pub async fn login_chatgpt_device_code(&self) -> Result<AsyncDeviceCodeLoginHandle> {
         requests::device_code(&self.core).await
     }
 
-    /// Reads who is logged in: a builder for `account/read`.
+    /// Reads the account that is logged in. Returns a builder for `account/read`.
     pub fn account(&self) -> AccountRead<Self> {
         AccountRead::new(self.core.clone())
     }
 
-    /// Logs out: `account/logout`. The server forgets what it has stored.
+    /// Logs out. The server deletes its stored credentials. On the wire: `account/logout`.
     ///
     /// # Errors
     /// As [`request`](Self::request).
@@ -151,7 +153,7 @@ impl AsyncCodex {
         requests::logout(&self.core).await
     }
 
-    /// How much of the account's allowance is used: `account/rateLimits/read`, which needs a ChatGPT account.
+    /// Reads the account's rate limits and their usage. Needs a ChatGPT account. On the wire: `account/rateLimits/read`.
     ///
     /// # Errors
     /// As [`request`](Self::request).
@@ -159,12 +161,12 @@ impl AsyncCodex {
         requests::rate_limits(&self.core).await
     }
 
-    /// Observes everything that happens on the connection from now on, also what belongs to no turn.
+    /// Observes all events of the connection from now on, including those without a turn.
     pub fn events(&self) -> AsyncEvents {
         AsyncEvents::new(self.core.clone(), None)
     }
 
-    /// Makes any request of the protocol, typed; see [`methods`](crate::methods).
+    /// Makes any request of the protocol, with typed parameters and response; see [`methods`](crate::methods).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -181,12 +183,20 @@ impl AsyncCodex {
     /// ```
     ///
     /// # Errors
-    /// The server's error answer; an answer that cannot be decoded; none within the timeout; a lost connection.
+    /// - The server's error response: its code and message decide the [`ErrorKind`].
+    /// - [`ErrorKind::UnsupportedByRuntime`] if the runtime does not have the method or a
+    ///   parameter, before anything is sent.
+    /// - [`ErrorKind::Timeout`] without a response within the method's
+    ///   [timeout](CodexConfig::class_timeout).
+    /// - [`ErrorKind::Decode`] if the response does not follow the protocol.
+    /// - [`ErrorKind::TransportClosed`] if the connection ended, and
+    ///   [`ErrorKind::Closed`] if the program closed the client.
     pub async fn request<R: ClientRequest>(&self, params: R::Params) -> Result<R::Response> {
         self.session().await?.call::<R>(&params, None).await
     }
 
-    /// Makes a request that this version of the crate does not know; `Value::Null` as parameters sends none.
+    /// Makes a request by its method's name, for methods that this version of the crate does not know. `Value::Null` sends no
+    /// parameters.
     ///
     /// # Errors
     /// As [`request`](Self::request).
@@ -194,11 +204,11 @@ impl AsyncCodex {
         request_raw(&*self.session().await?, method, params).await
     }
 
-    /// Ends the runtime and waits until it is gone. Idempotent; whatever still waits ends with
-    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    /// Closes the client: ends the runtime and waits for its end. Idempotent. Each pending call fails with
+    /// [`ErrorKind::Closed`].
     ///
     /// # Errors
-    /// A runtime that could not be reaped within [`CodexConfig::close_timeout`], six seconds unless set.
+    /// The runtime did not end within [`CodexConfig::close_timeout`], which is six seconds unless set.
     pub async fn close(&self) -> Result<()> {
         self.core.close().await
     }
@@ -213,10 +223,9 @@ pub(crate) async fn request_raw(session: &Session, method: &str, params: Value) 
         Value::Null => None,
         params => serde_json::value::to_raw_value(&params).ok(),
     };
-    let answer = session.call_raw(method, params.as_deref()).await?;
-    serde_json::from_str(&answer).map_err(|error| {
-        Error::new(crate::error::ErrorKind::Decode, format!("unreadable answer from the server: {error}"))
-            .with_method(method)
-            .with_source(error)
+    let response = session.call_raw(method, params.as_deref()).await?;
+    serde_json::from_str(&response).map_err(|error| {
+        let message = format!("the client cannot decode the server's response: {error}");
+        Error::new(ErrorKind::Decode, message).with_method(method).with_source(error)
     })
 }

@@ -26,9 +26,9 @@ use crate::thread::start::ThreadStart;
 use crate::transport::frames::Transport;
 
 impl Codex {
-    /// PendingTurns a runtime with the default configuration and does the handshake.
+    /// Starts a runtime with the default configuration and does the handshake.
     ///
-    /// Never downloads a runtime: see [`runtime`](crate::runtime).
+    /// It never downloads a runtime; see [`runtime`](crate::runtime).
     ///
     /// # Errors
     /// As [`with_config`](Self::with_config).
@@ -36,17 +36,17 @@ impl Codex {
         Self::with_config(CodexConfig::new())
     }
 
-    /// PendingTurns a runtime and does the handshake.
+    /// Starts a runtime and does the handshake.
     ///
     /// # Errors
-    /// No usable runtime or configuration; a program that is not a Codex runtime; no answer to `initialize` within
-    /// [`CodexConfig::start_timeout`].
+    /// The client found no usable runtime, the configuration is invalid, the program is not a Codex runtime, or it did not respond
+    /// to `initialize` within [`CodexConfig::start_timeout`].
     pub fn with_config(config: CodexConfig) -> Result<Self> {
         Self::from_core(ClientCore::new(config, None))
     }
 
-    /// Connects to a server that is already reachable over `transport`, and does the handshake. What the
-    /// configuration says about processes is not used.
+    /// Connects to a server that is reachable over `transport`, and does the handshake. It ignores the configuration's options for
+    /// processes.
     ///
     /// # Errors
     /// As [`with_config`](Self::with_config).
@@ -54,40 +54,39 @@ impl Codex {
         Self::from_core(ClientCore::new(config, Some(transport)))
     }
 
-    /// The server's answer to `initialize`; that of the latest runtime, where there was more than one.
+    /// Returns the latest runtime's response to `initialize`.
     pub fn metadata(&self) -> Arc<InitializeResponse> {
         self.core.metadata().unwrap_or_else(|| self.metadata.clone())
     }
 
-    /// The id of the runtime's process, as the system numbers it. `None` when no runtime runs: before the start, once it is
-    /// lost or closed, and for a client that was made with a transport. With
-    /// [`before_spawn`](CodexConfig::before_spawn) it is the process of the command that the hook made.
+    /// Returns the process id of the runtime. `None` before the start, after the runtime was lost or closed, and for a client with
+    /// a transport. With [`before_spawn`](CodexConfig::before_spawn), it is the process of the hook's command.
     pub fn runtime_pid(&self) -> Option<u32> {
         self.core.runtime_pid()
     }
 
-    /// PendingTurns a thread: a builder for `thread/start`.
+    /// Starts a thread. Returns a builder for `thread/start`.
     pub fn thread_start(&self) -> ThreadStart<Self> {
         ThreadStart::new(self.core.clone())
     }
 
-    /// Lists stored threads: a builder for `thread/list`.
+    /// Lists stored threads. Returns a builder for `thread/list`.
     pub fn thread_list(&self) -> ThreadList<Self> {
         ThreadList::new(self.core.clone())
     }
 
-    /// Opens a stored thread again: a builder for `thread/resume`.
+    /// Resumes a stored thread. Returns a builder for `thread/resume`.
     pub fn thread_resume(&self, thread_id: impl Into<String>) -> ThreadResume<Self> {
         ThreadResume::new(self.core.clone(), thread_id.into())
     }
 
-    /// Makes a new thread out of the history of another: a builder for `thread/fork`.
+    /// Creates a new thread with the history of another. Returns a builder for `thread/fork`.
     pub fn thread_fork(&self, thread_id: impl Into<String>) -> ThreadFork<Self> {
         ThreadFork::new(self.core.clone(), thread_id.into())
     }
 
-    /// Archives a thread: `thread/archive`. It needs to have been used; [`thread_list`](Self::thread_list) then shows
-    /// it only with `archived(true)`.
+    /// Archives a thread that has run a turn. [`thread_list`](Self::thread_list) then lists it only with `archived(true)`. On the
+    /// wire: `thread/archive`.
     ///
     /// # Errors
     /// As [`request`](Self::request).
@@ -96,7 +95,7 @@ impl Codex {
         wait(archive::archive(&self.core, thread_id))
     }
 
-    /// Takes a thread out of the archive: `thread/unarchive`. The handle has the same id.
+    /// Takes a thread out of the archive. The handle has the same id. On the wire: `thread/unarchive`.
     ///
     /// # Errors
     /// As [`request`](Self::request).
@@ -105,49 +104,50 @@ impl Codex {
         wait(archive::unarchive(self.core.clone(), thread_id)).map(Thread::from_async)
     }
 
-    /// Lists the models: a builder for `model/list`.
+    /// Lists the models. Returns a builder for `model/list`.
     pub fn models(&self) -> Models<Self> {
         Models::new(self.core.clone())
     }
 
-    /// Logs in with an API key: `account/login/start`. The server stores the key, and uses it from the next turn on; it
-    /// does not check it.
+    /// Logs in with an API key. The server stores the key without a check, and uses it from the next turn on. On the wire:
+    /// `account/login/start`.
     ///
-    /// No error and no event repeats the key.
+    /// Errors and events do not contain the key.
     ///
     /// # Errors
-    /// A blank key, before anything is sent; otherwise as [`request`](Self::request).
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a blank key, before anything is sent. Otherwise as
+    /// [`request`](Self::request).
     #[inline]
     pub fn login_api_key(&self, api_key: impl Into<String>) -> Result<()> {
         wait(requests::api_key(&self.core, api_key.into()))
     }
 
-    /// Begins a login with a ChatGPT account in a browser on this machine: `account/login/start`. A login that still
-    /// waits for its person is replaced by it, and fails.
+    /// Begins a login with a ChatGPT account in a browser on this machine. It replaces a pending login, which then fails. On the
+    /// wire: `account/login/start`.
     ///
     /// # Errors
-    /// As [`request`](Self::request); the runtime cannot listen for the browser.
+    /// As [`request`](Self::request); also if the runtime cannot open a port for the browser.
     #[inline]
     pub fn login_chatgpt(&self) -> Result<ChatgptLoginHandle> {
         wait(requests::chatgpt(&self.core)).map(ChatgptLoginHandle::from_async)
     }
 
-    /// Begins a login with a ChatGPT account on whatever device, by a code: `account/login/start`. A login that still
-    /// waits for its person is replaced by it, and fails.
+    /// Begins a login with a ChatGPT account on any device, with a code. It replaces a pending login, which then fails. On the wire:
+    /// `account/login/start`.
     ///
     /// # Errors
-    /// As [`request`](Self::request); the runtime cannot get itself a code, for which it needs the network.
+    /// As [`request`](Self::request); also if the runtime cannot get a code over the network.
     #[inline]
     pub fn login_chatgpt_device_code(&self) -> Result<DeviceCodeLoginHandle> {
         wait(requests::device_code(&self.core)).map(DeviceCodeLoginHandle::from_async)
     }
 
-    /// Reads who is logged in: a builder for `account/read`.
+    /// Reads the account that is logged in. Returns a builder for `account/read`.
     pub fn account(&self) -> AccountRead<Self> {
         AccountRead::new(self.core.clone())
     }
 
-    /// Logs out: `account/logout`. The server forgets what it has stored.
+    /// Logs out. The server deletes its stored credentials. On the wire: `account/logout`.
     ///
     /// # Errors
     /// As [`request`](Self::request).
@@ -156,7 +156,7 @@ impl Codex {
         wait(requests::logout(&self.core))
     }
 
-    /// How much of the account's allowance is used: `account/rateLimits/read`, which needs a ChatGPT account.
+    /// Reads the account's rate limits and their usage. Needs a ChatGPT account. On the wire: `account/rateLimits/read`.
     ///
     /// # Errors
     /// As [`request`](Self::request).
@@ -165,12 +165,12 @@ impl Codex {
         wait(requests::rate_limits(&self.core))
     }
 
-    /// Observes everything that happens on the connection from now on, also what belongs to no turn.
+    /// Observes all events of the connection from now on, including those without a turn.
     pub fn events(&self) -> Events {
         Events::new(self.core.clone(), None)
     }
 
-    /// Makes any request of the protocol, typed; see [`methods`](crate::methods).
+    /// Makes any request of the protocol, with typed parameters and response; see [`methods`](crate::methods).
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -186,13 +186,21 @@ impl Codex {
     /// ```
     ///
     /// # Errors
-    /// The server's error answer; an answer that cannot be decoded; none within the timeout; a lost connection.
+    /// - The server's error response: its code and message decide the [`ErrorKind`](crate::ErrorKind).
+    /// - [`ErrorKind::UnsupportedByRuntime`](crate::ErrorKind::UnsupportedByRuntime) if the runtime does not have the method or a
+    ///   parameter, before anything is sent.
+    /// - [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) without a response within the method's
+    ///   [timeout](CodexConfig::class_timeout).
+    /// - [`ErrorKind::Decode`](crate::ErrorKind::Decode) if the response does not follow the protocol.
+    /// - [`ErrorKind::TransportClosed`](crate::ErrorKind::TransportClosed) if the connection ended, and
+    ///   [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the program closed the client.
     #[inline]
     pub fn request<R: ClientRequest>(&self, params: R::Params) -> Result<R::Response> {
         wait(async { self.core.session().await?.call::<R>(&params, None).await })
     }
 
-    /// Makes a request that this version of the crate does not know; `Value::Null` as parameters sends none.
+    /// Makes a request by its method's name, for methods that this version of the crate does not know. `Value::Null` sends no
+    /// parameters.
     ///
     /// # Errors
     /// As [`request`](Self::request).
@@ -201,11 +209,11 @@ impl Codex {
         wait(async { request_raw(&*self.core.session().await?, method, params).await })
     }
 
-    /// Ends the runtime and waits until it is gone. Idempotent; whatever still waits ends with
+    /// Closes the client: ends the runtime and waits for its end. Idempotent. Each pending call fails with
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     ///
     /// # Errors
-    /// A runtime that could not be reaped within [`CodexConfig::close_timeout`], six seconds unless set.
+    /// The runtime did not end within [`CodexConfig::close_timeout`], which is six seconds unless set.
     pub fn close(&self) -> Result<()> {
         wait(self.core.close())
     }

@@ -1,4 +1,4 @@
-//! The client that a handler or a tool belongs to.
+//! Access to the client from its handlers and tools.
 
 use std::sync::Arc;
 
@@ -11,19 +11,19 @@ use crate::session::supervisor::ClientCore;
 use crate::tool::call::ToolCall;
 
 impl<P> HandlerRequest<P> {
-    /// The client that was asked. A handler that is kept by its client must not keep that client in turn, or the
-    /// runtime would never end: it takes it from here for as long as it needs it.
+    /// Returns the client that received the request. A handler must not store its client, because the client stores the handler,
+    /// and the runtime would never end. It gets the client here when it needs it.
     ///
     /// # Errors
-    /// [`ErrorKind::Closed`] when the last handle of the client has gone.
+    /// [`ErrorKind::Closed`] if the client's last handle was dropped.
     pub fn async_codex(&self) -> Result<AsyncCodex> {
         Ok(AsyncCodex::from_core(self.core()?))
     }
 
-    /// The client that was asked, to be used by a handler that blocks; see [`async_codex`](Self::async_codex).
+    /// Returns the client that received the request, for a blocking handler; see [`async_codex`](Self::async_codex).
     ///
     /// # Errors
-    /// [`ErrorKind::Closed`] when the client was closed or its last handle has gone; a lost connection.
+    /// [`ErrorKind::Closed`] if the client was closed or its last handle was dropped. The connection's error if it was lost.
     #[cfg(feature = "blocking")]
     pub fn codex(&self) -> Result<Codex> {
         Codex::from_core(self.core()?)
@@ -32,21 +32,23 @@ impl<P> HandlerRequest<P> {
     fn core(&self) -> Result<Arc<ClientCore>> {
         let client = self.context.client.upgrade().and_then(|client| client.downcast::<ClientCore>().ok());
         client.ok_or_else(|| {
-            Error::new(ErrorKind::Closed, "the client that was asked has gone").with_method(self.method())
+            let message =
+                "the client of this request was dropped; keep a handle of it while its handlers run";
+            Error::new(ErrorKind::Closed, message).with_method(self.method())
         })
     }
 }
 
 impl ToolCall {
-    /// The client whose tool it is; see [`HandlerRequest::async_codex`](crate::HandlerRequest::async_codex).
+    /// Returns the tool's client; see [`HandlerRequest::async_codex`](crate::HandlerRequest::async_codex).
     ///
     /// # Errors
-    /// [`ErrorKind::Closed`] when the last handle of the client has gone.
+    /// [`ErrorKind::Closed`] if the client's last handle was dropped.
     pub fn async_codex(&self) -> Result<AsyncCodex> {
         self.0.async_codex()
     }
 
-    /// The client whose tool it is, for a closure that blocks.
+    /// Returns the tool's client, for a blocking closure.
     ///
     /// # Errors
     /// As [`HandlerRequest::codex`](crate::HandlerRequest::codex).

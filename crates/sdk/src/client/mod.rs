@@ -1,4 +1,4 @@
-//! The clients: one core, an async face and a blocking one.
+//! The methods of the async and the blocking client.
 
 pub(crate) mod async_client;
 #[cfg(feature = "blocking")]

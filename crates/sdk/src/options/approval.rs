@@ -1,51 +1,50 @@
-//! Who decides when the agent wants more than its sandbox allows.
+//! Who decides about actions beyond the sandbox.
 
 use openai_codex_protocol::types::{ApprovalsReviewer, AskForApproval};
 
 use crate::error::{Error, Result};
 
-/// Who decides when the agent wants more than its sandbox allows.
+/// Who decides about actions beyond the sandbox.
 ///
-/// A new thread gets [`AutoReview`](Self::AutoReview) unless told otherwise, or [`Ask`](Self::Ask) where it or its
-/// client has a handler for approvals. Resume and fork leave a thread as it is unless they are told otherwise, or are
-/// given a handler for approvals; turns do unless told otherwise, and a mode given to a turn stays with the thread.
+/// The default of a new thread is [`AutoReview`](Self::AutoReview). It is [`Ask`](Self::Ask) if the thread or its client has a handler
+/// for approvals. A resumed or forked thread keeps its mode, unless the call sets a mode or a handler for approvals. A turn keeps the
+/// thread's mode, unless it sets one, which then stays with the thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ApprovalMode {
-    /// The runtime asks a model, **not this program**, and that model may approve: a command can then run outside the
-    /// sandbox without any request reaching this client. Together with a handler for approvals, which would never be
-    /// asked, it is an error before anything is sent.
+    /// A model decides, **not this program**. If it approves, a command runs outside the sandbox, and the client receives no request.
+    /// A handler for approvals would receive no requests either: setting both is an error, before anything is sent.
     ///
     /// On the wire: `approvalPolicy: "on-request"`, `approvalsReviewer: "auto_review"`.
     AutoReview,
-    /// Nothing is asked and nothing beyond the sandbox happens.
+    /// The runtime refuses every action beyond the sandbox, without a request.
     ///
     /// On the wire: `approvalPolicy: "never"`, no reviewer.
     DenyAll,
-    /// The handlers of this client are asked; see [`RequestHandler`](crate::RequestHandler). What no handler takes is
-    /// declined.
+    /// The client's handlers decide; see [`RequestHandler`](crate::RequestHandler). The client declines a request that no handler
+    /// takes.
     ///
     /// On the wire: `approvalPolicy: "on-request"`, `approvalsReviewer: "user"`.
     Ask,
 }
 
-/// The mode that is sent: what was asked for, or else `unsaid`. `handlers`: whether there are any for approvals.
+/// Returns the mode to send. `handlers`: whether there is a handler for approvals.
 pub(crate) fn resolve(
-    told: Option<ApprovalMode>,
+    requested: Option<ApprovalMode>,
     handlers: bool,
-    unsaid: Option<ApprovalMode>,
+    default: Option<ApprovalMode>,
 ) -> Result<Option<ApprovalMode>> {
-    if told == Some(ApprovalMode::AutoReview) && handlers {
+    if requested == Some(ApprovalMode::AutoReview) && handlers {
         return Err(Error::invalid_input(
-            "ApprovalMode::AutoReview hands approvals to a model, so that the handler for them would never be asked; \
-             set ApprovalMode::Ask or no mode, or no handler",
+            "with ApprovalMode::AutoReview a model decides about approvals, and the handler for them receives none; set \
+             ApprovalMode::Ask or no mode, or remove the handler",
         ));
     }
-    Ok(told.or(unsaid))
+    Ok(requested.or(default))
 }
 
 impl ApprovalMode {
-    /// The two protocol fields that a mode stands for.
+    /// The two protocol fields of a mode.
     pub(crate) fn fields(self) -> (AskForApproval, Option<ApprovalsReviewer>) {
         match self {
             Self::AutoReview => (AskForApproval::OnRequest, Some(ApprovalsReviewer::AutoReview)),

@@ -1,4 +1,4 @@
-//! What a turn is given to work on.
+//! The input of a turn.
 
 use std::path::{Path, PathBuf};
 
@@ -8,9 +8,9 @@ use openai_codex_protocol::types::{
 
 use crate::error::{Error, Result};
 
-/// What a turn is given to work on: one or more items, in order.
+/// The input of a turn: one or more items, in order.
 ///
-/// Made from a string, a single item, or an array or vector of [`InputItem`]s.
+/// Strings, single items, and arrays or vectors of [`InputItem`]s convert into it.
 ///
 /// ```
 /// use openai_codex::{Input, LocalImageInput, TextInput};
@@ -36,7 +36,7 @@ pub enum InputItem {
     LocalImage(LocalImageInput),
     /// A skill to use.
     Skill(SkillInput),
-    /// A file or app that the text mentions.
+    /// A file or an app that the text mentions.
     Mention(MentionInput),
 }
 
@@ -47,17 +47,17 @@ pub struct TextInput {
     pub text: String,
 }
 
-/// An image by URL; a `data:` URL carries the image itself.
+/// An image by URL. A `data:` URL contains the image itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageInput {
-    /// The URL, sent as it is.
+    /// The URL. The client sends it unchanged.
     pub url: String,
 }
 
-/// An image file, which the runtime reads.
+/// An image file that the runtime reads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalImageInput {
-    /// The file. A relative path is taken from this process's working directory; the file must exist.
+    /// The file's path. A relative path starts at this process's working directory. The file must exist.
     pub path: PathBuf,
 }
 
@@ -70,60 +70,60 @@ pub struct SkillInput {
     pub path: String,
 }
 
-/// Something that the text mentions by name.
+/// A file or an app that the text mentions by name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MentionInput {
     /// The name in the text.
     pub name: String,
-    /// What it stands for: a path or a URI.
+    /// The path or URI of the mention.
     pub path: String,
 }
 
 impl TextInput {
-    /// Text for the model.
+    /// Creates text for the model.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into() }
     }
 }
 
 impl ImageInput {
-    /// An image by URL.
+    /// Creates an image by URL.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into() }
     }
 }
 
 impl LocalImageInput {
-    /// An image file.
+    /// Creates an image from a file.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 }
 
 impl SkillInput {
-    /// A skill by its name and the path of its `SKILL.md`.
+    /// Creates a skill from its name and the path of its `SKILL.md`.
     pub fn new(name: impl Into<String>, path: impl Into<String>) -> Self {
         Self { name: name.into(), path: path.into() }
     }
 }
 
 impl MentionInput {
-    /// A mention by its name and what it stands for.
+    /// Creates a mention from its name and its path or URI.
     pub fn new(name: impl Into<String>, path: impl Into<String>) -> Self {
         Self { name: name.into(), path: path.into() }
     }
 }
 
 impl Input {
-    /// The items, in order.
+    /// Returns the items, in order.
     pub fn items(&self) -> &[InputItem] {
         &self.items
     }
 
-    /// The protocol's form, with everything checked that can be checked here.
+    /// Checks the items and converts them to the protocol's type.
     pub(crate) fn to_wire(&self) -> Result<Vec<UserInput>> {
         if self.items.is_empty() {
-            return Err(Error::invalid_input("the input is empty; give at least one item"));
+            return Err(Error::invalid_input("the input is empty; pass at least one item"));
         }
         self.items.iter().map(InputItem::to_wire).collect()
     }
@@ -145,7 +145,7 @@ fn existing_file(path: &Path) -> Result<String> {
     let absolute = utf8_path(path, "image")?;
     match std::fs::metadata(&absolute) {
         Ok(found) if found.is_file() => Ok(absolute),
-        Ok(_) => Err(Error::invalid_input(format!("the image {absolute} is not a file"))),
+        Ok(_) => Err(Error::invalid_input(format!("the image {absolute} is not a file; pass an image file"))),
         Err(error) => {
             Err(Error::invalid_input(format!("the image {absolute} cannot be read: {error}"))
                 .with_source(error))
@@ -153,7 +153,7 @@ fn existing_file(path: &Path) -> Result<String> {
     }
 }
 
-/// A path in the protocol's form: absolute, and text.
+/// Converts a path to the protocol's form, which is absolute and text.
 pub(crate) fn utf8_path(path: &Path, what: &str) -> Result<String> {
     let refuse = |why: String| Error::invalid_input(format!("the {what} path {} {why}", path.display()));
     let absolute = std::path::absolute(path).map_err(|error| refuse(format!("is unusable: {error}")))?;

@@ -6,23 +6,22 @@ use std::time::Duration;
 pub(crate) const QUICK: Duration = Duration::from_secs(30);
 const SLOW: Duration = Duration::from_secs(300);
 
-/// What a method does before it is answered, which decides how long a request may wait; see
+/// The class of a method, by what the server does before it responds. It decides how long a request may wait; see
 /// [`CodexConfig::class_timeout`](crate::CodexConfig::class_timeout).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MethodClass {
-    /// It only looks something up or notes something down. 30 seconds unless set.
+    /// The server only looks something up or records something. 30 seconds unless set.
     Quick,
-    /// It loads, writes, computes or contacts something, as most methods of threads, turns, accounts and plugins do. 5
+    /// The server loads, writes, computes or contacts something, as for most methods of threads, turns, accounts and plugins. 5
     /// minutes unless set.
     Slow,
-    /// It is answered when a command, a tool or a person has finished. No timeout unless set.
+    /// The server responds when a command, a tool or a user has finished. No timeout unless set.
     Lasting,
 }
 
 impl MethodClass {
-    /// The class of a method of the protocol. One that this version does not know is slow where its whole family is,
-    /// and quick otherwise.
+    /// Returns the class of a method. An unknown method is slow if its family is slow, and quick otherwise.
     ///
     /// ```
     /// use openai_codex::MethodClass;
@@ -89,7 +88,7 @@ impl ClassTimeouts {
         *self.of_class(class) = Some(timeout);
     }
 
-    /// How long a request of this method may wait; `None`: as long as the work or the person it waits for.
+    /// How long a request of this method may wait. `None`: without a limit.
     pub(crate) fn of_method(mut self, method: &str) -> Option<Duration> {
         *self.of_class(MethodClass::of(method))
     }
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn every_method_and_family_that_is_named_is_one_of_the_protocol() {
+    fn every_listed_method_and_family_is_in_the_protocol() {
         let known = |name: &&str| CLIENT_REQUESTS.iter().any(|request| request.method == *name);
         for name in [LASTING, QUICK_IN_SLOW_FAMILIES, SLOW_METHODS].concat() {
             assert!(known(&name), "{name}");
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_or_a_command_answers_has_no_timeout_and_all_else_has_one() {
+    fn only_methods_that_wait_for_a_user_or_a_command_have_no_timeout() {
         let mut lasting = methods(MethodClass::Lasting);
         lasting.sort_unstable();
         let mut named = LASTING.to_vec();

@@ -1,4 +1,4 @@
-//! What a program can choose: the values of options, and their checks.
+//! The values of options, and their checks.
 
 pub(crate) mod approval;
 pub(crate) mod input;

@@ -1,4 +1,4 @@
-//! Starting a new runtime when one is lost.
+//! When a client starts a new runtime in place of a lost one.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::retry::RetryPolicy;
 
-/// How often, and after which pauses, a client starts a new runtime when the one that it had is lost; see
-/// [`CodexConfig::restart`](crate::CodexConfig::restart).
+/// How often a client replaces a lost runtime, and after which pauses; see [`CodexConfig::restart`](crate::CodexConfig::restart).
 ///
-/// The first new runtime in a `window` is started without a pause. Before each further one there is a pause, which
-/// doubles from `initial_delay` to `max_delay` and is made longer or shorter by a random share of up to `jitter`, whether
-/// it failed to start or died later. After `max_attempts` the client gives up until the window has passed. The default:
-/// five attempts in 10 minutes, pauses from 0.5 to 30 seconds, a jitter of 20 %.
+/// The client makes the first attempt in a `window` without a pause. It pauses before each further one, whether the last runtime
+/// failed to start or died later. The pause doubles from `initial_delay` to `max_delay`, and varies by a random share of up to
+/// `jitter`. After `max_attempts`, calls fail until the window has passed. The default: five attempts in 10 minutes, pauses from
+/// 0.5 to 30 seconds, a jitter of 20 %.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,39 +40,38 @@ impl Default for RestartPolicy {
 }
 
 impl RestartPolicy {
-    /// The default policy.
+    /// Creates the default policy.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many new runtimes are started at most within the [`window`](Self::window), those that fail to start
-    /// included. Fewer than one is an error at the start of the client.
+    /// Sets the maximum number of attempts within the [`window`](Self::window), including failed ones. Zero is an error at the
+    /// client's start.
     pub fn max_attempts(mut self, attempts: usize) -> Self {
         self.pauses = self.pauses.max_attempts(attempts);
         self
     }
 
-    /// The time within which attempts are counted. One that is longer ago counts no more, except against those that the
-    /// same call makes.
+    /// Sets the time within which attempts count. An older attempt no longer counts, except within the call that made it.
     pub fn window(mut self, window: Duration) -> Self {
         self.window = window;
         self
     }
 
-    /// The pause before the second attempt.
+    /// Sets the pause before the second attempt.
     pub fn initial_delay(mut self, delay: Duration) -> Self {
         self.pauses = self.pauses.initial_delay(delay);
         self
     }
 
-    /// The longest pause, before the jitter.
+    /// Sets the longest pause, before the jitter.
     pub fn max_delay(mut self, delay: Duration) -> Self {
         self.pauses = self.pauses.max_delay(delay);
         self
     }
 
-    /// The largest share by which a pause is made longer or shorter: 0.2 is 20 %. What is not between 0 and 1 is an
-    /// error at the start of the client.
+    /// Sets the largest share by which a pause varies: 0.2 is 20 %. A value that is not between 0 and 1 is an error at the client's
+    /// start.
     pub fn jitter(mut self, share: f64) -> Self {
         self.pauses = self.pauses.jitter(share);
         self
@@ -81,28 +79,28 @@ impl RestartPolicy {
 
     pub(crate) fn validate(&self) -> Result<()> {
         self.pauses.pause_before(1, fastrand::f64).map(drop).map_err(|error| {
-            Error::invalid_config(format!("the restart policy is unusable: {error}")).with_source(error)
+            Error::invalid_config(format!("the restart policy is invalid: {error}")).with_source(error)
         })
     }
 }
 
-/// The attempts that a client has made, and what its policy says about the next one. Has no clock of its own.
+/// A client's attempts, and when the next one may be made. It has no clock: callers pass the time.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     policy: RestartPolicy,
     made: VecDeque<Instant>,
-    /// Why the last one failed, if it did.
+    /// The error of the last attempt, if it failed.
     failed: Option<Error>,
 }
 
-/// An attempt that may be made.
+/// An attempt that the policy allows.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
-    /// Which one it is among those of the window, from 1.
+    /// Its number within the window, from 1.
     pub(crate) number: usize,
-    /// To be waited first.
+    /// The pause before it.
     pub(crate) pause: Duration,
-    /// Why the attempt before it failed, or the runtime was lost.
+    /// Why the previous attempt failed, or why the runtime was lost.
     pub(crate) reason: Error,
 }
 
@@ -111,8 +109,8 @@ impl Attempts {
         Self { policy, made: VecDeque::new(), failed: None }
     }
 
-    /// A call begins to try: what is longer ago than the window is forgotten. Not in between, or a call whose attempts
-    /// take long would never end.
+    /// Removes attempts that are older than the window. Called once per call of the program: otherwise a call whose attempts take
+    /// longer than the window would never end.
     pub(crate) fn begin(&mut self, now: Instant) {
         let over = |at: &Instant| now.saturating_duration_since(*at) >= self.policy.window;
         while self.made.front().is_some_and(over) {
@@ -120,7 +118,7 @@ impl Attempts {
         }
     }
 
-    /// The next attempt, after the runtime was lost because of this; the error says that there is none.
+    /// Returns the next attempt, or the error that none is left. `lost`: why the runtime was lost.
     pub(crate) fn next(
         &self,
         lost: &Error,
@@ -133,20 +131,20 @@ impl Attempts {
         }
     }
 
-    /// An attempt is made.
+    /// Notes an attempt.
     pub(crate) fn made(&mut self, now: Instant) {
         self.made.push_back(now);
     }
 
-    /// How the attempt ended.
+    /// Notes how the attempt ended.
     pub(crate) fn ended(&mut self, error: Option<&Error>) {
         self.failed = error.cloned();
     }
 
     fn exhausted(&self, reason: &Error) -> Error {
         let message = format!(
-            "the runtime was lost, and all {} attempts to start a new one within {:?} are used up; the client tries again \
-             when it is used after that time. The last reason: {reason}",
+            "the runtime was lost, and all {} attempts within {:?} to start a new one are used up; call again after that \
+             time, or allow more attempts in the RestartPolicy. The last reason: {reason}",
             self.made.len(),
             self.policy.window
         );
@@ -169,7 +167,7 @@ mod tests {
         Attempts::new(policy)
     }
 
-    /// All attempts that are left, made at the same moment: their pauses in milliseconds, and the error after them.
+    /// Makes all remaining attempts at the same moment. Returns their pauses in milliseconds, and the error after them.
     fn use_up(attempts: &mut Attempts, now: Instant, random: f64) -> (Vec<u128>, Error) {
         let mut pauses = Vec::new();
         loop {
@@ -209,7 +207,7 @@ mod tests {
         attempts.made(start + WINDOW / 2);
         attempts.begin(start + WINDOW - Duration::from_millis(1));
         assert!(attempts.next(&lost(), || 0.5).is_err());
-        // The older one no longer counts, the newer one still makes the next one wait.
+        // The older attempt no longer counts. The newer one still causes a pause.
         attempts.begin(start + WINDOW);
         let next = attempts.next(&lost(), || 0.5).unwrap();
         assert_eq!((next.number, next.pause), (2, Duration::from_millis(500)));
@@ -219,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_whose_attempts_take_longer_than_the_window_ends_all_the_same() {
+    fn a_call_whose_attempts_take_longer_than_the_window_ends() {
         let mut now = Instant::now();
         let mut attempts = attempts(3);
         attempts.begin(now);
@@ -232,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_the_failure_of_the_attempt_before_or_the_loss() {
+    fn the_reason_is_the_previous_failure_or_the_loss() {
         let mut attempts = attempts(1);
         assert!(attempts.next(&lost(), || 0.5).unwrap().reason.to_string().contains("it is gone"));
         attempts.made(Instant::now());
@@ -244,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_makes_no_sense_is_refused() {
+    fn an_invalid_policy_is_refused() {
         for bad in [RestartPolicy::new().max_attempts(0), RestartPolicy::new().jitter(1.5)] {
             assert_eq!(bad.validate().unwrap_err().kind(), ErrorKind::InvalidConfig);
         }

@@ -1,4 +1,4 @@
-//! Trying again when the server is overloaded.
+//! Retries while the server is overloaded.
 
 use std::time::Duration;
 
@@ -6,11 +6,10 @@ use backon::{BackoffBuilder, BlockingRetryable, BlockingSleeper, ExponentialBuil
 
 use crate::error::{Error, Result};
 
-/// How often, and after which pauses, an overloaded server is tried again.
+/// How often to retry while the server is overloaded, and after which pauses.
 ///
-/// Pauses double from `initial_delay` to `max_delay`, and each is made longer or shorter by a random share of up to
-/// `jitter`, so that many clients do not come back at the same moment. The default: three attempts in all, pauses from
-/// 0.25 to 2 seconds, a jitter of 20 %.
+/// Pauses double from `initial_delay` to `max_delay`. Each varies by a random share of up to `jitter`, so that many clients do not
+/// retry at the same moment. The default: three attempts in total, pauses from 0.25 to 2 seconds, a jitter of 20 %.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,37 +39,37 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The default policy.
+    /// Creates the default policy.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many attempts there are at most, the first included. Fewer than one is an error when the policy is used.
+    /// Sets the maximum number of attempts, including the first. Zero is an error when the policy is used.
     pub fn max_attempts(mut self, attempts: usize) -> Self {
         self.max_attempts = attempts;
         self
     }
 
-    /// The pause after the first attempt.
+    /// Sets the pause after the first attempt.
     pub fn initial_delay(mut self, delay: Duration) -> Self {
         self.initial_delay = delay;
         self
     }
 
-    /// The longest pause, before the jitter.
+    /// Sets the longest pause, before the jitter.
     pub fn max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
         self
     }
 
-    /// The largest share by which a pause is made longer or shorter: 0.2 is 20 %. What is not between 0 and 1 is an
-    /// error when the policy is used.
+    /// Sets the largest share by which a pause varies: 0.2 is 20 %. A value that is not between 0 and 1 is an error when the policy
+    /// is used.
     pub fn jitter(mut self, share: f64) -> Self {
         self.jitter = share;
         self
     }
 
-    /// The pause before an attempt, from 1: none before the first. `None` when there are no more attempts.
+    /// The pause before the attempt with this number, from 1. It is zero before the first attempt. `None` if no attempt is left.
     pub(crate) fn pause_before(
         &self,
         attempt: usize,
@@ -83,16 +82,16 @@ impl RetryPolicy {
         })
     }
 
-    /// The pauses. `random` gives numbers from 0 to 1.
+    /// The pauses. `random` returns numbers from 0 to 1.
     fn pauses<R>(&self, mut random: R) -> Result<impl BackoffBuilder + use<R>>
     where
         R: FnMut() -> f64 + Send + Sync + Unpin,
     {
         let Some(pauses) = self.max_attempts.checked_sub(1) else {
-            return Err(Error::invalid_input("max_attempts is 0; a retry policy needs at least one attempt"));
+            return Err(Error::invalid_input("max_attempts is 0; set at least one attempt"));
         };
         if !(0.0..=1.0).contains(&self.jitter) {
-            let message = format!("the jitter of a retry policy is {}, not between 0 and 1", self.jitter);
+            let message = format!("the jitter is {}; set a value between 0 and 1", self.jitter);
             return Err(Error::invalid_input(message));
         }
         let jitter = self.jitter;
@@ -109,11 +108,10 @@ impl RetryPolicy {
     }
 }
 
-/// Calls `operation` until it succeeds, fails with something else than overload, or the policy's attempts are used up;
-/// gives the last outcome. Blocks the thread in between.
+/// Calls `operation` until it succeeds, fails with an error that is not [retryable](Error::is_retryable), or has used up the policy's
+/// attempts. Returns the last result. It blocks the thread during the pauses.
 ///
-/// What is worth another attempt says [`Error::is_retryable`]. A turn that failed is not tried again, even if an
-/// overloaded model was the reason: it may have done half of its work.
+/// A failed turn is not retryable, even if its model was overloaded: it may have done part of its work.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -128,12 +126,13 @@ impl RetryPolicy {
 /// ```
 ///
 /// # Errors
-/// Those of the operation; a policy that makes no sense, before the first attempt.
+/// The last error of the operation, or [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an invalid policy before the
+/// first attempt.
 pub fn retry_on_overload<T>(policy: RetryPolicy, operation: impl FnMut() -> Result<T>) -> Result<T> {
     blocking(policy, operation, std::thread::sleep, fastrand::f64)
 }
 
-/// [`retry_on_overload`] for async operations, on any executor: it pauses on a timer of its own.
+/// Does the same as [`retry_on_overload`] for async operations. It works on any executor, because it has its own timer.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -192,8 +191,8 @@ mod tests {
         slept.lock().unwrap().iter().map(Duration::as_millis).collect()
     }
 
-    /// Runs both forms with the same failures and the same random number; gives the outcome and the pauses, which
-    /// must be the same.
+    /// Runs both forms with the same failures and the same random number. Checks that the results and the pauses are equal, and
+    /// returns them.
     fn both(policy: RetryPolicy, failures: &[Error], random: f64) -> (Result<usize, ErrorKind>, Vec<u128>) {
         let attempt = |calls: &mut usize| {
             *calls += 1;
@@ -236,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn only_overload_is_worth_another_attempt() {
+    fn only_overload_is_retried() {
         let policy = RetryPolicy::new();
         assert_eq!(both(policy, &[], 0.5), (Ok(1), vec![]));
         assert_eq!(both(policy.max_attempts(2), &[overloaded()], 0.5), (Ok(2), vec![250]));
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_makes_no_sense_is_refused_before_the_first_attempt() {
+    fn an_invalid_policy_is_refused_before_the_first_attempt() {
         for policy in [
             RetryPolicy::new().max_attempts(0),
             RetryPolicy::new().jitter(-0.1),

@@ -1,15 +1,15 @@
-//! What commands may do: presets over the protocol's modes and policies.
+//! Presets for the protocol's sandbox modes and policies.
 
 use openai_codex_protocol::types::{
     DangerFullAccessSandboxPolicy, ReadOnlySandboxPolicy, SandboxMode, SandboxPolicy,
     WorkspaceWriteSandboxPolicy,
 };
 
-/// What the agent's commands may do without asking: the three usual choices.
+/// What the agent's commands may do without an approval, as one of three presets.
 ///
-/// One vocabulary for threads and turns: [`ThreadStart::sandbox`](crate::ThreadStart::sandbox) and its siblings send
-/// it as the protocol's mode, [`TurnStart::sandbox`](crate::TurnStart::sandbox) as the protocol's policy. Both also
-/// take the raw type, [`SandboxMode`] and [`SandboxPolicy`], which can say more (writable roots, network access).
+/// Threads and turns use the same presets. [`ThreadStart::sandbox`](crate::ThreadStart::sandbox), resume and fork send the protocol's
+/// [`SandboxMode`], and accept it directly. [`TurnStart::sandbox`](crate::TurnStart::sandbox) sends the protocol's [`SandboxPolicy`].
+/// [`TurnStart::sandbox_policy`](crate::TurnStart::sandbox_policy) accepts a policy with writable roots and network access.
 ///
 /// ```
 /// use openai_codex::Sandbox;
@@ -31,7 +31,7 @@ pub enum Sandbox {
     /// On the wire: `sandbox: "workspace-write"`; `sandboxPolicy: {"type": "workspaceWrite", …}` with no further
     /// roots, no network, and the temporary folders included.
     WorkspaceWrite,
-    /// Commands run without a sandbox, with all that the user may do.
+    /// Commands run without a sandbox, with the user's permissions.
     ///
     /// On the wire: `sandbox: "danger-full-access"`; `sandboxPolicy: {"type": "dangerFullAccess"}`.
     FullAccess,
@@ -62,9 +62,9 @@ impl From<Sandbox> for SandboxPolicy {
     }
 }
 
-/// What a thread's `sandbox` can be set to: a [`Sandbox`] preset or the protocol's [`SandboxMode`].
+/// A value for a thread's `sandbox`: a [`Sandbox`] preset or the protocol's [`SandboxMode`].
 ///
-/// Not a string: a misspelt one would only be found by the server.
+/// A string is not a choice, because only the server would notice a misspelled one:
 ///
 /// ```compile_fail
 /// # fn program(codex: openai_codex::Codex) {

@@ -1,11 +1,11 @@
-//! The trace that a request is part of.
+//! The trace of a request.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-/// A [W3C trace context](https://www.w3.org/TR/trace-context/), as the server takes it with a request.
+/// A [W3C trace context](https://www.w3.org/TR/trace-context/), which the client sends with a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TraceContext {
@@ -17,7 +17,7 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// With the header `traceparent`.
+    /// Creates a context with the header `traceparent`.
     pub fn new(traceparent: impl Into<String>) -> Self {
         Self { traceparent: traceparent.into(), tracestate: None }
     }
@@ -29,7 +29,7 @@ impl TraceContext {
     }
 }
 
-/// Where the trace context of a request comes from.
+/// The program's closure that returns the current trace context.
 #[derive(Clone)]
 pub(crate) struct TraceSource(pub(crate) Arc<dyn Fn() -> Option<TraceContext> + Send + Sync>);
 

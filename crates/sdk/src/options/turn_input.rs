@@ -1,16 +1,14 @@
-//! Content for a turn that is not the user's word.
+//! The input of a turn, from the user or from another source.
 
 use openai_codex_protocol::types::{FunctionCallOutputBody, FunctionCallOutputContentItem, TurnToolOutput};
 
 use crate::error::{Error, Result};
 use crate::options::input::Input;
 
-/// A message of another agent or tool, which must not count as the user's word: the model sees it as the output of a
-/// tool.
+/// A message of another agent or tool. The model sees it as a tool's output, not as the user's input.
 ///
-/// It is the whole input of a turn, for [`run`](crate::Thread::run) and [`turn`](crate::Thread::turn); on a thread
-/// whose turn is running, it joins that turn. `steer` does not take it. Needs runtime 0.151.0, which cuts long content
-/// as it does with any tool's.
+/// It is the whole input of a turn, for [`run`](crate::Thread::run) and [`turn`](crate::Thread::turn). On a busy thread it joins the
+/// running turn. `steer` does not accept it. Needs runtime 0.151.0. The runtime cuts long content, as for any tool.
 ///
 /// On the wire: `input: []` and `toolOutput: {name, namespace, output}`.
 ///
@@ -29,7 +27,7 @@ use crate::options::input::Input;
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-#[must_use = "a message does nothing until it is given to a turn"]
+#[must_use = "a message does nothing until a turn has it as its input"]
 pub struct ExternalMessage {
     tool_name: String,
     namespace: Option<String>,
@@ -37,24 +35,24 @@ pub struct ExternalMessage {
 }
 
 impl ExternalMessage {
-    /// A message of this tool. It needs [`text`](Self::text) or [`items`](Self::items).
+    /// Creates a message of this tool. It needs [`text`](Self::text) or [`items`](Self::items).
     pub fn new(tool_name: impl Into<String>) -> Self {
         Self { tool_name: tool_name.into(), namespace: None, output: None }
     }
 
-    /// The namespace of the tool.
+    /// Sets the tool's namespace.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = Some(namespace.into());
         self
     }
 
-    /// The content, as text. Replaces what was set before.
+    /// Sets the content as text. Replaces earlier content.
     pub fn text(mut self, text: impl Into<String>) -> Self {
         self.output = Some(FunctionCallOutputBody::Text(text.into()));
         self
     }
 
-    /// The content, as items: text, images, audio. Replaces what was set before.
+    /// Sets the content as items: text, images, audio. Replaces earlier content.
     pub fn items(
         mut self,
         items: impl IntoIterator<Item = impl Into<FunctionCallOutputContentItem>>,
@@ -68,7 +66,7 @@ impl ExternalMessage {
             return Err(Error::invalid_input("the tool_name of an external message is blank"));
         }
         let Some(output) = self.output.clone() else {
-            return Err(Error::invalid_input("the external message is empty; give it a text or items"));
+            return Err(Error::invalid_input("the external message is empty; set its text or items"));
         };
         let mut wire = TurnToolOutput::new(&self.tool_name, output);
         wire.namespace.clone_from(&self.namespace);
@@ -76,13 +74,13 @@ impl ExternalMessage {
     }
 }
 
-/// What a turn can be started with: an [`Input`], which is the user's word, or an [`ExternalMessage`], which is not.
+/// The input that starts a turn: the user's [`Input`], or an [`ExternalMessage`].
 ///
-/// Made from whatever an [`Input`] is made from, and from an [`ExternalMessage`].
+/// An [`ExternalMessage`] and everything that converts into an [`Input`] convert into it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TurnInput {
-    /// The user's word.
+    /// The user's input.
     User(Input),
     /// A message of another agent or tool.
     External(ExternalMessage),

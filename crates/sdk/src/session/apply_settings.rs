@@ -1,4 +1,4 @@
-//! Sees to it that the settings that a program names hold, or gives an error before anything runs.
+//! Applies the settings that a program requests, or fails before a turn runs.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -14,99 +14,105 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::session::events::{AsyncEvents, Event};
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
-use crate::session::thread_settings::{Settings, held};
+use crate::session::thread_settings::{Settings, current_settings};
 
-/// Whether the runtime has a thread loaded, so that it ignores the options of a resume.
+/// Whether the runtime has a thread loaded. It then ignores the options of a resume.
 pub(crate) async fn is_loaded(session: &Session, thread_id: &str) -> Result<bool> {
     let params = ThreadReadParams::new(thread_id).include_turns(false);
     match session.call::<methods::ThreadRead>(&params, Some(thread_id)).await {
         Ok(read) => Ok(!matches!(read.thread.status, ThreadStatus::NotLoaded(_))),
-        // Unknown to it: the resume will say so.
+        // The server does not know the thread. The resume that follows reports that.
         Err(error) if error.json_rpc().is_some() && !error.is_retryable() => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Refuses what a new thread did not get. Nothing can have run in it yet.
-pub(crate) fn check_new(session: &Session, thread_id: &str, named: &Settings, held: &Settings) -> Result<()> {
-    let why = "the runtime took the request without it; choose what it offers, or leave the option out";
-    let differing = named.differences(held, session);
-    // The model is named in each request to the service, which has the last word on names.
+/// Fails if a new thread did not get a requested setting. No turn can have run in it yet.
+pub(crate) fn check_new(
+    session: &Session,
+    thread_id: &str,
+    requested: &Settings,
+    current: &Settings,
+) -> Result<()> {
+    let why = "the runtime accepted the request and did not apply the option; choose a value that it offers, or leave \
+               the option out";
+    let differing = requested.differences(current, session);
+    // Each model request names the model, and the service decides whether it knows the name.
     match differing.iter().find(|difference| difference.field.option != "model") {
         Some(difference) => Err(difference.error(thread_id, why)),
         None => Ok(()),
     }
 }
 
-/// A thread as a resume has found it.
+/// A thread as a resume returned it.
 pub(crate) struct ResumedThread {
-    pub(crate) held: Settings,
-    /// Whether a turn runs in it.
+    pub(crate) current: Settings,
+    /// Whether a turn is running in it.
     pub(crate) active: bool,
-    /// Whether it has not run any turn. The runtime cannot resume it then, although it is loaded.
+    /// Whether it has not run a turn yet. The runtime cannot resume such a thread, although it is loaded.
     pub(crate) unused: bool,
 }
 
-/// Sees to it that what was named holds in a thread that was resumed, before this program runs anything in it. Gives what
-/// holds then.
-pub(crate) async fn settle(
+/// Applies the requested settings to a resumed thread, before this program runs a turn in it. Returns the thread's settings
+/// after that.
+pub(crate) async fn apply_settings(
     core: &Arc<ClientCore>,
     session: &Session,
     thread_id: &Arc<str>,
-    named: &Settings,
-    found: ResumedThread,
+    requested: &Settings,
+    resumed: ResumedThread,
 ) -> Result<Settings> {
-    let ResumedThread { mut held, active, unused } = found;
-    let differing = named.differences(&held, session);
-    let Some(first) = differing.first() else { return Ok(held) };
+    let ResumedThread { mut current, active, unused } = resumed;
+    let differing = requested.differences(&current, session);
+    let Some(first) = differing.first() else { return Ok(current) };
     if let Some(fixed) = differing.iter().find(|difference| difference.field.set.is_none()) {
-        let why =
-            "the runtime has the thread loaded, and cannot change this; fork the thread with the option";
+        let why = "the runtime cannot change this option of a loaded thread; fork the thread with the option";
         return Err(fixed.error(thread_id, why));
     }
     if let Some(bound) = differing.iter().find(|difference| active && difference.field.bounds) {
-        let why = "a turn is running in the thread and keeps what it began with; interrupt it or wait for its end, and \
-                   resume the thread then";
+        let why = "a turn is running in the thread and keeps the settings that it began with; interrupt it or wait for \
+                   its end, and then resume the thread";
         return Err(bound.error(thread_id, why));
     }
     let update = differing.iter().filter_map(|difference| difference.field.set);
-    let update = update.fold(ThreadSettingsUpdateParams::new(&**thread_id), |update, set| set(update, named));
+    let update =
+        update.fold(ThreadSettingsUpdateParams::new(&**thread_id), |update, set| set(update, requested));
     let events = unused.then(|| AsyncEvents::new(core.clone(), Some(thread_id.clone())));
     let updated = session.call::<methods::ThreadSettingsUpdate>(&update, Some(thread_id)).await;
     if let Err(error) = updated {
         let refused = error.json_rpc().is_some() && !error.is_retryable();
         let why = format!(
-            "the runtime had the thread loaded, ignored the option, and refuses to set it now ({error}); fork the thread \
-             with the option"
+            "the runtime ignored the option of a loaded thread, and refuses to set it ({error}); fork the thread with the \
+             option"
         );
         return Err(if refused { first.error(thread_id, &why).with_source(error) } else { error });
     }
-    held.take(named);
-    let seen = match events {
-        Some(events) => hear(session, thread_id, events).await?,
-        None => look(session, thread_id).await?,
+    current.merge(requested);
+    let reported = match events {
+        Some(events) => wait_for_settings(session, thread_id, events).await?,
+        None => read_settings(session, thread_id).await?,
     };
-    held.take(&seen);
-    match named.differences(&held, session).first() {
-        None => Ok(held),
+    current.merge(&reported);
+    match requested.differences(&current, session).first() {
+        None => Ok(current),
         Some(difference) => {
-            let why = "the runtime took the change and did not make it; fork the thread with the option";
+            let why = "the runtime accepted the change and did not make it; fork the thread with the option";
             Err(difference.error(thread_id, why))
         }
     }
 }
 
-/// What holds in a thread that is loaded: the answer to a resume that names nothing.
-async fn look(session: &Session, thread_id: &str) -> Result<Settings> {
+/// Reads the settings of a loaded thread, from the response to a resume without options.
+async fn read_settings(session: &Session, thread_id: &str) -> Result<Settings> {
     let params = ThreadResumeParams::new(thread_id);
-    let answer = session.call::<methods::ThreadResume>(&params, Some(thread_id)).await?;
-    Ok(held!(answer))
+    let response = session.call::<methods::ThreadResume>(&params, Some(thread_id)).await?;
+    Ok(current_settings!(response))
 }
 
-/// What holds in a thread after a change, as the server tells those who observe it.
-async fn hear(session: &Session, thread_id: &str, mut events: AsyncEvents) -> Result<Settings> {
+/// Waits for the notification of a thread's changed settings.
+async fn wait_for_settings(session: &Session, thread_id: &str, mut events: AsyncEvents) -> Result<Settings> {
     const METHOD: &str = methods::ThreadSettingsUpdate::METHOD;
-    let mut heard = pin!(async {
+    let mut notified = pin!(async {
         while let Some(event) = events.next().await {
             match event? {
                 Event::Notification(Notification::ThreadSettingsUpdated(updated)) => {
@@ -118,31 +124,31 @@ async fn hear(session: &Session, thread_id: &str, mut events: AsyncEvents) -> Re
         }
         Err(Error::new(ErrorKind::Closed, "the client was closed"))
     });
-    let mut time = session.timeout_of(METHOD).map(|timeout| session.connection.sleep(timeout));
-    let heard = poll_fn(|context| match heard.as_mut().poll(context) {
-        Poll::Pending if time.as_mut().is_some_and(|time| Pin::new(time).poll(context).is_ready()) => {
+    let mut timer = session.timeout_of(METHOD).map(|timeout| session.connection.sleep(timeout));
+    let settings = poll_fn(|context| match notified.as_mut().poll(context) {
+        Poll::Pending if timer.as_mut().is_some_and(|timer| Pin::new(timer).poll(context).is_ready()) => {
             let message =
-                "the runtime took the change of the thread's settings, and has not said that it made it";
+                "the runtime accepted the change of the thread's settings, and has not confirmed it in time";
             Poll::Ready(Err(Error::new(ErrorKind::Timeout, message)))
         }
-        heard => heard,
+        notified => notified,
     });
-    heard.await.map_err(|error| error.with_method(METHOD).with_thread(Some(thread_id)))
+    settings.await.map_err(|error| error.with_method(METHOD).with_thread(Some(thread_id)))
 }
 
-/// Refuses options of a turn that would join one that runs, and keeps what it began with.
+/// Refuses options of a turn that would join the running one: that turn keeps the settings that it began with.
 pub(crate) fn check_joining(
     session: &Session,
     thread_id: &str,
-    named: &Settings,
-    held: &Settings,
+    requested: &Settings,
+    current: &Settings,
 ) -> Result<()> {
-    match named.differences(held, session).first() {
+    match requested.differences(current, session).first() {
         None => Ok(()),
         Some(difference) => Err(difference.error(
             thread_id,
-            "a turn is running in the thread, which this one would join, and which keeps what it began with; wait for \
-             its end or interrupt it, or leave the option out",
+            "a turn is running in the thread, and this one would join it. The running turn keeps the settings that it \
+             began with; wait for its end or interrupt it, or leave the option out",
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! The clients as values. Their methods are in `client`, above everything that they make.
+//! The client types. Their methods are in `client`, which depends on everything that they return.
 
 use std::sync::Arc;
 
@@ -11,11 +11,10 @@ use crate::block_on::wait;
 use crate::error::Result;
 use crate::session::supervisor::ClientCore;
 
-/// A client of one Codex runtime, async and on any executor.
+/// An async client of one Codex runtime. It works on any executor.
 ///
-/// Lazy: nothing runs until [`start`](Self::start) or the first call. Cheap to clone; clones share the runtime, which
-/// ends at [`close`](Self::close), or when the last handle (client, thread, turn or stream) is dropped. The drop does
-/// not wait.
+/// It starts the runtime at [`start`](Self::start) or at the first call. Cheap to clone: clones share the runtime. The runtime
+/// ends at [`close`](Self::close), or when the last handle (client, thread, turn or stream) is dropped. The drop does not wait.
 ///
 /// ```no_run
 /// # async fn program() -> openai_codex::Result<()> {
@@ -39,11 +38,11 @@ impl AsyncCodex {
     }
 }
 
-/// A client of one Codex runtime, blocking.
+/// A blocking client of one Codex runtime.
 ///
-/// Works in a plain `fn main()`, and also when called inside an async runtime (it then blocks the calling thread, and
-/// nothing else). Cheap to clone; clones share the runtime, which ends at [`close`](Self::close), or when the last
-/// handle (client, thread, turn or stream) is dropped. The drop does not wait.
+/// It works in a plain `fn main()`. Inside an async runtime it blocks the calling thread only. Cheap to clone: clones share the
+/// runtime. The runtime ends at [`close`](Self::close), or when the last handle (client, thread, turn or stream) is dropped. The
+/// drop does not wait.
 ///
 /// ```no_run
 /// use openai_codex::{Codex, Result};
@@ -60,7 +59,7 @@ impl AsyncCodex {
 #[derive(Clone, Debug)]
 pub struct Codex {
     pub(crate) core: Arc<ClientCore>,
-    /// Of the first runtime.
+    /// The metadata of the first runtime.
     pub(crate) metadata: Arc<InitializeResponse>,
 }
 

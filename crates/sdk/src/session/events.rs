@@ -1,4 +1,4 @@
-//! Observers of everything on a connection.
+//! Observers of a connection.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -17,43 +17,42 @@ use crate::session::supervisor::ClientCore;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A notification of the server, of whatever thread or turn.
+    /// A notification of the server, for any thread or turn.
     Notification(Notification),
-    /// The observer was too slow: this many events before the next one were dropped, the oldest first. Streams of
-    /// turns drop none.
+    /// The observer was too slow: the client dropped this many events before the next one, the oldest first. Streams of turns
+    /// drop none.
     Skipped(u64),
-    /// The server wrote a line that is no message. It was ignored.
+    /// The server wrote a line that is not a message. The client ignored it.
     Malformed {
         /// The line, shortened.
         line: String,
-        /// Why it is no message.
+        /// Why the line is not a message.
         reason: String,
     },
-    /// The server made a request that no handler took, and got the default answer.
+    /// No handler took a request of the server. The client sent the default response.
     AnsweredByDefault {
         /// The method of the request.
         method: String,
-        /// The thread that it belongs to, if any.
+        /// The request's thread, if any.
         thread_id: Option<String>,
-        /// The turn that it belongs to, if any.
+        /// The request's turn, if any.
         turn_id: Option<String>,
-        /// Whether that answer refused something.
+        /// Whether the response refused something.
         declined: bool,
     },
-    /// A handler of a request of the server failed: it gave an error, panicked, or did not answer in time. The server
-    /// got an error.
+    /// A handler failed: it returned an error, panicked, or did not respond in time. The client sent an error to the server.
     HandlerFailed {
         /// The method of the request.
         method: String,
-        /// The thread that it belongs to, if any.
+        /// The request's thread, if any.
         thread_id: Option<String>,
-        /// The turn that it belongs to, if any.
+        /// The request's turn, if any.
         turn_id: Option<String>,
         /// What happened.
         message: String,
     },
-    /// A turn was to be interrupted, because its last handle was dropped, or one of its limits was passed, or the program
-    /// asked for it; and that failed. The turn, or a command that it has started, may still run.
+    /// The client could not interrupt a turn. It tried because the program called for it, the last handle was dropped, or the
+    /// turn exceeded a limit. The turn, or a command that it started, may still run.
     InterruptFailed {
         /// The thread of the turn.
         thread_id: String,
@@ -62,30 +61,30 @@ pub enum Event {
         /// What went wrong.
         error: crate::error::Error,
     },
-    /// The runtime was lost. Comes only with [`CodexConfig::restart`](crate::CodexConfig::restart): the client starts a new
-    /// one when it is next used, and the observer goes on. Without that, a loss is the observer's last word, an error.
+    /// The runtime was lost. Only with [`CodexConfig::restart`](crate::CodexConfig::restart): the client starts a new runtime at
+    /// its next use, and the observer continues. Without it, a loss is an error, and the observer's last item.
     RuntimeLost(crate::error::Error),
     /// The client is about to start a new runtime.
     Restarting {
-        /// Which attempt it is among those that count, from 1.
+        /// The number of the attempt within the policy's window, from 1.
         attempt: usize,
-        /// How long the client waits first.
+        /// The pause before the attempt.
         pause: std::time::Duration,
-        /// Why the attempt before failed; with none, why the runtime was lost.
+        /// Why the previous attempt failed, or why the runtime was lost.
         reason: crate::error::Error,
     },
-    /// The client has a new runtime. Threads are resumed when they are next used.
+    /// The client has a new runtime. Each thread is resumed at its next use.
     Restarted {
-        /// Which attempt has succeeded.
+        /// The number of the attempt that succeeded.
         attempt: usize,
     },
 }
 
-/// Observes a connection: all events of all turns, and all that belongs to no turn.
+/// Observes a connection: the events of all turns, and the events without a turn.
 ///
-/// Bounded: a slow observer loses the oldest events and is told how many, as [`Event::Skipped`]. Ends when the
-/// client is closed; a lost connection is an error, and the last item, unless the client
-/// [starts a new runtime](crate::CodexConfig::restart).
+/// It is bounded: a slow observer loses the oldest events, and receives their number as [`Event::Skipped`]. It ends when the
+/// program closes the client. A lost connection is an error and the last item, unless the client
+/// [restarts](crate::CodexConfig::restart).
 #[derive(Debug)]
 pub struct AsyncEvents {
     core: Arc<ClientCore>,
@@ -100,7 +99,7 @@ impl AsyncEvents {
         Self { core, observer, batch: VecDeque::new(), skipped: 0 }
     }
 
-    /// The next event; `None` after the last. Cancel-safe.
+    /// Waits for the next event. `None` after the last. Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<Event>> {
         poll_fn(|context| self.poll_event(context)).await
     }
@@ -163,7 +162,7 @@ impl Drop for AsyncEvents {
     }
 }
 
-/// Observes a connection, blocking; see [`AsyncEvents`].
+/// Observes a connection as a blocking iterator; see [`AsyncEvents`].
 #[cfg(feature = "blocking")]
 #[derive(Debug)]
 pub struct Events {
@@ -176,11 +175,11 @@ impl Events {
         Self { inner: AsyncEvents::new(core, thread_id) }
     }
 
-    /// Waits for the next event, at most `timeout`. `Ok(None)` after the last.
+    /// Waits for the next event, at most for `timeout`. `Ok(None)` after the last.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when the time is up: the observer goes
-    /// on. Any other error is its last word.
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) after `timeout`: the observer continues. Any other error is its last
+    /// item.
     #[inline]
     pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<Event>> {
         crate::block_on::next_within(timeout, self.inner.next(), std::convert::identity)

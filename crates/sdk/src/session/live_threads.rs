@@ -1,4 +1,4 @@
-//! What a client knows of the threads that it has handles of, whichever handle it learned it through.
+//! What a client knows about the threads that it has handles for. All handles of a thread share it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -8,34 +8,34 @@ use crate::io::shared::UnloadObserver;
 use crate::session::runtime::Session;
 use crate::session::thread_settings::{LoadOptions, Settings};
 
-/// The threads of a client that handles exist of.
+/// The threads that the client has handles for.
 #[derive(Debug, Default)]
 pub(crate) struct LiveThreads {
     threads: Mutex<IdMap<Weak<LiveThread>>>,
 }
 
-/// In which session a thread is loaded, and how often its server had let go of it before.
+/// When a thread was loaded: the session, and how many times its server had unloaded the thread before.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Place {
+pub(crate) struct LoadPoint {
     pub(crate) session: u64,
-    closings: u64,
+    unloads: u64,
 }
 
-/// One of them.
+/// A thread that the client has a handle for.
 #[derive(Debug)]
 pub(crate) struct LiveThread {
     id: Arc<str>,
     all: Weak<LiveThreads>,
-    /// How often the server has said that it let go of it.
-    closings: AtomicU64,
-    /// What holds in it.
-    pub(crate) holds: Ledger,
-    /// What bounds the turn that runs, if one does.
+    /// How many times the server has reported that it unloaded the thread.
+    unloads: AtomicU64,
+    /// The thread's current settings.
+    pub(crate) current_settings: TrackedSettings,
+    /// The bounds of the running turn, if there is one.
     turn_bounds: Mutex<Settings>,
-    /// Held while a turn that names settings is asked for, so that the next one knows whether it would join that turn.
-    pub(crate) starting: tokio::sync::Mutex<()>,
-    /// What it was loaded with, and where that was.
-    given: Mutex<Option<(Place, LoadOptions)>>,
+    /// Held while a `turn/start` with settings is pending. The next one then knows whether it would join that turn.
+    pub(crate) turn_start_lock: tokio::sync::Mutex<()>,
+    /// The options that the thread was loaded with, and when.
+    load_options: Mutex<Option<(LoadPoint, LoadOptions)>>,
 }
 
 impl LiveThreads {
@@ -47,8 +47,8 @@ impl LiveThreads {
         self.threads().get(thread_id).and_then(Weak::upgrade)
     }
 
-    /// The thread of this id, which there is a handle of from now on.
-    pub(crate) fn enter(self: &Arc<Self>, thread_id: &str) -> Arc<LiveThread> {
+    /// Returns the thread with this id. Adds it if the client has no handle for it yet.
+    pub(crate) fn get_or_insert(self: &Arc<Self>, thread_id: &str) -> Arc<LiveThread> {
         let mut threads = self.threads();
         if let Some(thread) = threads.get(thread_id).and_then(Weak::upgrade) {
             return thread;
@@ -56,11 +56,11 @@ impl LiveThreads {
         let thread = Arc::new(LiveThread {
             id: thread_id.into(),
             all: Arc::downgrade(self),
-            closings: AtomicU64::new(0),
-            holds: Ledger::default(),
+            unloads: AtomicU64::new(0),
+            current_settings: TrackedSettings::default(),
             turn_bounds: Mutex::default(),
-            starting: tokio::sync::Mutex::default(),
-            given: Mutex::default(),
+            turn_start_lock: tokio::sync::Mutex::default(),
+            load_options: Mutex::default(),
         });
         threads.insert(thread.id.clone(), Arc::downgrade(&thread));
         thread
@@ -68,32 +68,30 @@ impl LiveThreads {
 }
 
 impl UnloadObserver for LiveThreads {
-    /// The server has let go of a thread.
     fn unloaded(&self, thread_id: &str) {
         let thread = self.get(thread_id);
         if let Some(thread) = thread {
-            thread.close();
+            thread.mark_unloaded();
         }
     }
 }
 
 impl LiveThread {
-    fn closings(&self) -> u64 {
-        self.closings.load(Ordering::Acquire)
+    fn unloads(&self) -> u64 {
+        self.unloads.load(Ordering::Acquire)
     }
 
-    /// Every handle resumes it before it is next used.
-    pub(crate) fn close(&self) {
-        self.closings.fetch_add(1, Ordering::AcqRel);
+    /// Makes every handle resume the thread before its next use.
+    pub(crate) fn mark_unloaded(&self) {
+        self.unloads.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Where the thread is now, if it is loaded in this session.
-    pub(crate) fn place(&self, session: &Session) -> Place {
-        Place { session: session.number, closings: self.closings() }
+    /// The load point of a thread that this session has loaded now.
+    pub(crate) fn load_point(&self, session: &Session) -> LoadPoint {
+        LoadPoint { session: session.number, unloads: self.unloads() }
     }
 
-    /// A turn has begun with these bounds.
-    pub(crate) fn begin_turn(&self, bounds: Settings) {
+    pub(crate) fn set_turn_bounds(&self, bounds: Settings) {
         *self.turn_bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
     }
 
@@ -101,14 +99,15 @@ impl LiveThread {
         self.turn_bounds.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn loaded_with(&self, place: Place, given: LoadOptions) {
-        *self.given.lock().unwrap_or_else(PoisonError::into_inner) = Some((place, given));
+    pub(crate) fn set_load_options(&self, point: LoadPoint, options: LoadOptions) {
+        *self.load_options.lock().unwrap_or_else(PoisonError::into_inner) = Some((point, options));
     }
 
-    /// What the thread was loaded with, if that is known.
-    pub(crate) fn given(&self, session: &Session) -> Option<LoadOptions> {
-        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        given.as_ref().filter(|(place, _)| *place == self.place(session)).map(|(_, given)| given.clone())
+    /// The options that the thread was loaded with, if they are known.
+    pub(crate) fn load_options(&self, session: &Session) -> Option<LoadOptions> {
+        let loaded = self.load_options.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = loaded.as_ref().filter(|(point, _)| *point == self.load_point(session));
+        current.map(|(_, options)| options.clone())
     }
 }
 
@@ -116,75 +115,78 @@ impl Drop for LiveThread {
     fn drop(&mut self) {
         let Some(all) = self.all.upgrade() else { return };
         let mut threads = all.threads();
-        // Another one may have taken its place.
+        // A new handle may have inserted another entry for this id.
         if threads.get(&self.id).is_some_and(|thread| thread.strong_count() == 0) {
             threads.remove(&self.id);
         }
     }
 }
 
-/// Settings, with the changes of turns that the server has not answered yet.
+/// Settings with the changes of turns whose `turn/start` is not answered yet.
+///
+/// Each change is kept by itself: a refusal takes back what that turn changed, and not what a later turn has set.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    inner: Mutex<Entries>,
+pub(crate) struct TrackedSettings {
+    inner: Mutex<History>,
 }
 
 #[derive(Debug, Default)]
-struct Entries {
-    settled: Settings,
-    /// In the order in which they were sent.
+struct History {
+    confirmed: Settings,
+    /// The changes after `confirmed`, in the order of sending.
     changes: Vec<Change>,
-    next: u64,
+    next_number: u64,
 }
 
 #[derive(Debug)]
 struct Change {
     number: u64,
     settings: Settings,
-    answered: bool,
+    accepted: bool,
 }
 
-impl Ledger {
-    fn entries(&self) -> MutexGuard<'_, Entries> {
+impl TrackedSettings {
+    fn history(&self) -> MutexGuard<'_, History> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Replaces the settings by those that the server reports. A change whose response is still to come stays on top.
     pub(crate) fn replace(&self, settings: Settings) {
-        let mut entries = self.entries();
-        entries.settled = settings;
-        entries.changes.clear();
+        let mut history = self.history();
+        history.confirmed = settings;
+        history.changes.retain(|change| !change.accepted);
     }
 
-    /// All of it, with the changes under way.
+    /// The settings with all pending changes.
     pub(crate) fn current(&self) -> Settings {
-        let entries = self.entries();
-        let mut current = entries.settled.clone();
-        entries.changes.iter().for_each(|change| current.take(&change.settings));
+        let history = self.history();
+        let mut current = history.confirmed.clone();
+        history.changes.iter().for_each(|change| current.merge(&change.settings));
         current
     }
 
-    /// A change was sent; it counts from now on, unless it is refused.
-    pub(crate) fn change(&self, settings: &Settings) -> u64 {
-        let mut entries = self.entries();
-        let number = entries.next;
-        entries.next += 1;
-        entries.changes.push(Change { number, settings: settings.clone(), answered: false });
+    /// Adds a change when its request is sent. It counts from now on, unless the server refuses it.
+    pub(crate) fn add_change(&self, settings: &Settings) -> u64 {
+        let mut history = self.history();
+        let number = history.next_number;
+        history.next_number += 1;
+        history.changes.push(Change { number, settings: settings.clone(), accepted: false });
         number
     }
 
-    /// The server has taken the change, or refused it.
-    pub(crate) fn answered(&self, number: u64, taken: bool) {
-        let mut entries = self.entries();
-        if taken {
-            let change = entries.changes.iter_mut().find(|change| change.number == number);
-            change.into_iter().for_each(|change| change.answered = true);
+    /// Keeps a change that the server has accepted, or removes one that it has refused.
+    pub(crate) fn finish_change(&self, number: u64, accepted: bool) {
+        let mut history = self.history();
+        if accepted {
+            let change = history.changes.iter_mut().find(|change| change.number == number);
+            change.into_iter().for_each(|change| change.accepted = true);
         } else {
-            entries.changes.retain(|change| change.number != number);
+            history.changes.retain(|change| change.number != number);
         }
-        // One that was sent later counts for more, whichever is answered first.
-        let settled = entries.changes.iter().take_while(|change| change.answered).count();
-        let changes: Vec<_> = entries.changes.drain(..settled).collect();
-        changes.iter().for_each(|change| entries.settled.take(&change.settings));
+        // The change that was sent last wins, in whatever order the responses come.
+        let accepted = history.changes.iter().take_while(|change| change.accepted).count();
+        let changes: Vec<_> = history.changes.drain(..accepted).collect();
+        changes.iter().for_each(|change| history.confirmed.merge(&change.settings));
     }
 }
 
@@ -196,36 +198,58 @@ mod tests {
         Settings { model: Some(name.to_owned()), ..Settings::default() }
     }
 
-    fn current(ledger: &Ledger) -> Option<String> {
-        ledger.current().model
+    fn current(settings: &TrackedSettings) -> Option<String> {
+        settings.current().model
     }
 
     #[test]
-    fn a_change_that_is_refused_leaves_a_later_one_alone() {
-        let ledger = Ledger::default();
-        ledger.replace(model("a"));
-        let (first, second) = (ledger.change(&model("b")), ledger.change(&model("c")));
-        ledger.answered(first, false);
-        assert_eq!(current(&ledger).as_deref(), Some("c"));
-        ledger.answered(second, false);
-        assert_eq!(current(&ledger).as_deref(), Some("a"));
+    fn a_refused_change_does_not_undo_a_later_one() {
+        let settings = TrackedSettings::default();
+        settings.replace(model("a"));
+        let (first, second) = (settings.add_change(&model("b")), settings.add_change(&model("c")));
+        settings.finish_change(first, false);
+        assert_eq!(current(&settings).as_deref(), Some("c"));
+        settings.finish_change(second, false);
+        assert_eq!(current(&settings).as_deref(), Some("a"));
     }
 
     #[test]
-    fn the_later_change_counts_whichever_is_answered_first() {
-        let ledger = Ledger::default();
-        let (first, second) = (ledger.change(&model("b")), ledger.change(&model("c")));
-        ledger.answered(second, true);
-        ledger.answered(first, true);
-        assert_eq!(current(&ledger).as_deref(), Some("c"));
+    fn the_later_change_wins_whichever_response_comes_first() {
+        let settings = TrackedSettings::default();
+        let (first, second) = (settings.add_change(&model("b")), settings.add_change(&model("c")));
+        settings.finish_change(second, true);
+        settings.finish_change(first, true);
+        assert_eq!(current(&settings).as_deref(), Some("c"));
     }
 
     #[test]
-    fn a_thread_without_handles_is_forgotten() {
+    fn a_refused_change_undoes_its_own_fields_only() {
+        let settings = TrackedSettings::default();
+        settings.replace(Settings { personality: Some("friendly".into()), ..model("a") });
+        let both = Settings { personality: Some("pragmatic".into()), ..model("b") };
+        let (first, second) = (settings.add_change(&both), settings.add_change(&model("c")));
+        settings.finish_change(second, true);
+        settings.finish_change(first, false);
+        let current = settings.current();
+        assert_eq!((current.model.as_deref(), current.personality), (Some("c"), Some("friendly".into())));
+    }
+
+    #[test]
+    fn a_pending_change_survives_new_settings_of_the_server() {
+        let settings = TrackedSettings::default();
+        let pending = settings.add_change(&model("b"));
+        settings.replace(model("a"));
+        assert_eq!(current(&settings).as_deref(), Some("b"));
+        settings.finish_change(pending, false);
+        assert_eq!(current(&settings).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_thread_without_handles_is_removed() {
         let all = Arc::new(LiveThreads::default());
-        let thread = all.enter("t");
+        let thread = all.get_or_insert("t");
         all.unloaded("t");
-        assert_eq!((thread.closings(), all.threads().entries().len()), (1, 1));
+        assert_eq!((thread.unloads(), all.threads().entries().len()), (1, 1));
         drop(thread);
         assert!(all.threads().is_empty() && all.get("t").is_none());
     }

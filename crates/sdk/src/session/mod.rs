@@ -1,4 +1,4 @@
-//! One client over all its runtimes: start, restart, and what is known of its threads.
+//! One client over all its runtimes: start, restart, and the state of its threads.
 
 pub(crate) mod apply_settings;
 pub(crate) mod clients;

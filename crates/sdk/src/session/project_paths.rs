@@ -1,27 +1,27 @@
-//! The names under which the runtime looks for a decision about a folder.
+//! The names under which the runtime looks up a trust decision about a folder.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// As much as a file of Git's with a path in it may hold. The folder may be anybody's.
-const LONGEST_POINTER: u64 = 64 * 1024;
+/// The maximum size in bytes of a Git file that points to a folder. The folder's content may be hostile.
+const MAX_POINTER_BYTES: u64 = 64 * 1024;
 
-/// A folder's names. Each is taken as it is written and with its links resolved; the runtime knows both.
+/// A folder's names. Each path is listed as written and with its links resolved, because the runtime looks up both.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct ProjectPaths {
     /// The folder itself.
     pub(crate) folder: Vec<String>,
-    /// The folder of the repository, or of the worktree, that it is in.
+    /// The root of its repository or worktree.
     pub(crate) repository: Vec<String>,
-    /// The main checkout of that worktree.
+    /// The main checkout of its worktree.
     pub(crate) main: Vec<String>,
 }
 
 impl ProjectPaths {
-    /// Of an absolute path; it need not exist.
+    /// Finds the names of an absolute path. The path need not exist.
     pub(crate) fn of(folder: &Path) -> Self {
         let folder = lexical(folder);
-        // As the runtime does it: along the path as it is written.
+        // The runtime also follows the path as written.
         let root = folder.ancestors().find(|dir| marks_a_repository(&dir.join(".git")));
         Self {
             repository: root.map(names).unwrap_or_default(),
@@ -31,7 +31,7 @@ impl ProjectPaths {
     }
 }
 
-/// Whether two paths lead to one folder, as far as anybody can tell.
+/// Whether two paths lead to the same folder, in text or on this machine's disk.
 pub(crate) fn same_folder(one: &Path, other: &Path) -> bool {
     lexical(one) == lexical(other)
         || one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
@@ -49,13 +49,13 @@ fn names(path: &Path) -> Vec<String> {
     names
 }
 
-/// The protocol and the configuration have text alone. Windows writes resolved paths in a form of its own.
+/// The path as text, because the protocol and the configuration only have text. Windows adds a prefix to resolved paths.
 fn name(path: &Path) -> Option<String> {
     let text = path.to_str()?;
     Some(text.strip_prefix(r"\\?\").unwrap_or(text).to_owned())
 }
 
-/// Without `.`, `..` and a slash at the end, without looking at the disk.
+/// Removes `.`, `..` and a trailing slash, without access to the disk.
 fn lexical(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {
@@ -70,16 +70,16 @@ fn lexical(path: &Path) -> PathBuf {
     clean
 }
 
-/// Whether this is a repository, or a file, whatever it holds. An empty folder is neither; sandboxes leave some.
+/// Whether this is a repository, or a file with any content. An empty folder is neither: sandboxes leave some behind.
 fn marks_a_repository(dot_git: &Path) -> bool {
     if dot_git.is_dir() { dot_git.join("HEAD").exists() } else { dot_git.symlink_metadata().is_ok() }
 }
 
-/// The main checkout of a worktree. Anybody can write a file that points into a repository, so the repository must
-/// know the worktree too.
+/// The main checkout of a worktree. The repository must know the worktree too: any program can write a file that points into
+/// a repository.
 fn main_checkout(root: &Path) -> Option<PathBuf> {
     let pointer = root.join(".git");
-    // A link would lead to the file of a worktree elsewhere, which its repository does know.
+    // A link could lead to the file of another worktree, which its repository does know.
     if !pointer.symlink_metadata().ok()?.is_file() {
         return None;
     }
@@ -93,7 +93,7 @@ fn main_checkout(root: &Path) -> Option<PathBuf> {
     (git_dir(&main.join(".git"))? == common).then(|| main.to_owned())
 }
 
-/// Where a `.git` leads: it is the repository, or a file that names it.
+/// The repository of a `.git`, which is the repository itself or a file that names it.
 fn git_dir(dot_git: &Path) -> Option<PathBuf> {
     if dot_git.is_dir() {
         return dot_git.canonicalize().ok();
@@ -102,10 +102,10 @@ fn git_dir(dot_git: &Path) -> Option<PathBuf> {
     dot_git.parent()?.join(text.strip_prefix("gitdir:")?.trim()).canonicalize().ok()
 }
 
-/// What such a file says. A pipe or a device is not read: it could keep the reader for ever.
+/// The text of such a file. A pipe or a device is not read, because that could block forever.
 fn pointer_text(file: &Path) -> Option<String> {
     let found = fs::metadata(file).ok()?;
-    if !found.is_file() || found.len() > LONGEST_POINTER {
+    if !found.is_file() || found.len() > MAX_POINTER_BYTES {
         return None;
     }
     Some(fs::read_to_string(file).ok()?.trim().to_owned())
@@ -134,10 +134,10 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_has_the_name_that_it_is_given() {
-        let places = ProjectPaths::of(Path::new("/no/such/./folder/../place/"));
-        assert_eq!(places.folder, ["/no/such/place"]);
-        assert_eq!((places.repository, places.main), (vec![], vec![]));
+    fn a_missing_folder_has_its_lexical_name() {
+        let paths = ProjectPaths::of(Path::new("/no/such/./folder/../place/"));
+        assert_eq!(paths.folder, ["/no/such/place"]);
+        assert_eq!((paths.repository, paths.main), (vec![], vec![]));
     }
 
     #[test]
@@ -147,13 +147,13 @@ mod tests {
         fs::write(path.join("real/.git/HEAD"), "ref: refs/heads/main\n").unwrap();
         fs::create_dir_all(path.join("real/sub/.git")).unwrap();
         symlink(path.join("real"), path.join("link")).unwrap();
-        let places = ProjectPaths::of(&path.join("link/sub"));
+        let paths = ProjectPaths::of(&path.join("link/sub"));
         let named = |names: &[&str]| -> Vec<String> {
             names.iter().map(|name| path.join(name).to_string_lossy().into_owned()).collect()
         };
-        assert_eq!(places.folder, named(&["link/sub", "real/sub"]));
-        assert_eq!(places.repository, named(&["link", "real"]));
-        assert_eq!(places.main, [""; 0]);
+        assert_eq!(paths.folder, named(&["link/sub", "real/sub"]));
+        assert_eq!(paths.repository, named(&["link", "real"]));
+        assert_eq!(paths.main, [""; 0]);
     }
 
     #[test]
@@ -161,17 +161,17 @@ mod tests {
         let (_dir, path) = folder();
         let (main, tree) = (path.join("main"), path.join("tree"));
         worktree(&main, &tree, true);
-        let places = ProjectPaths::of(&tree.join("sub"));
-        assert_eq!(places.main, [main.to_string_lossy()]);
-        assert_eq!(places.repository, [tree.to_string_lossy()]);
+        let paths = ProjectPaths::of(&tree.join("sub"));
+        assert_eq!(paths.main, [main.to_string_lossy()]);
+        assert_eq!(paths.repository, [tree.to_string_lossy()]);
     }
 
     #[test]
-    fn a_worktree_that_the_repository_does_not_know_has_not() {
+    fn a_worktree_that_its_repository_does_not_know_has_no_main_checkout() {
         let (_dir, path) = folder();
         worktree(&path.join("main"), &path.join("forged"), false);
         assert_eq!(ProjectPaths::of(&path.join("forged")).main, [""; 0]);
-        // Nor does it get the name by pointing at a worktree that the repository knows.
+        // It does not get one by pointing at a worktree that the repository knows.
         worktree(&path.join("main"), &path.join("tree"), true);
         assert_eq!(ProjectPaths::of(&path.join("forged")).main, [""; 0]);
     }
@@ -190,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pointer_that_is_no_file_or_is_too_long_is_not_read() {
+    fn a_pointer_that_is_not_a_file_or_is_too_long_is_not_read() {
         let (_dir, path) = folder();
         let pipe = path.join(".git");
         let status = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
         assert!(status.success());
         assert_eq!(ProjectPaths::of(&path).main, [""; 0]);
         fs::remove_file(&pipe).unwrap();
-        fs::write(&pipe, vec![b'x'; LONGEST_POINTER as usize + 1]).unwrap();
+        fs::write(&pipe, vec![b'x'; MAX_POINTER_BYTES as usize + 1]).unwrap();
         assert_eq!(pointer_text(&pipe), None);
     }
 }

@@ -1,4 +1,4 @@
-//! One started and greeted runtime.
+//! One runtime after its start and handshake.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::codec::{decode, encode};
 use crate::config::CodexConfig;
 use crate::connection::effect::LoginEnd;
+use crate::connection::envelope;
 use crate::connection::intent::Intent;
 use crate::connection::on_loss::OnLoss;
 use crate::connection::turn_subscription::TurnSubscription;
@@ -26,7 +27,7 @@ use crate::dispatch::handler_set::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::connection::Connection;
 use crate::io::request::{ClientCall, Pending};
-use crate::io::shared::ConnectionContext;
+use crate::io::shared::{ConnectionContext, UnloadObserver};
 use crate::options::method_class::ClassTimeouts;
 use crate::process::home::Home;
 use crate::process::launch::Launch;
@@ -34,28 +35,29 @@ use crate::session::schema_probe::SchemaProbe;
 use crate::session::version;
 use crate::transport::frames::Transport;
 
-/// How many `turn/start`s may wait for their answers at once. Runtime 0.163.0 refuses some of 200, and leaves others without
-/// an answer.
+/// The maximum number of `turn/start` requests without a response. Of 200 at once, runtime 0.163.0 refuses some and never
+/// answers others.
 const MAX_UNANSWERED_STARTS: usize = 16;
 
-/// How many sessions there were.
-static STARTED: AtomicU64 = AtomicU64::new(0);
+/// The number of the next session.
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// A connection whose handshake is done. Ids, routing and metadata belong to it, so a client can replace it whole.
+/// A connection after its handshake. It owns the ids, the routing and the metadata, so a client can replace it as a whole.
 pub(crate) struct Session {
     pub(crate) connection: Connection,
     pub(crate) metadata: Arc<InitializeResponse>,
     timeouts: ClassTimeouts,
-    checkout: SchemaProbe,
-    /// The id of the runtime's process, where this crate has started it.
+    probe: SchemaProbe,
+    unload_observer: Arc<dyn UnloadObserver>,
+    /// The id of the runtime's process, if this crate started it.
     pid: Option<u32>,
-    /// The places of requests to start a turn that are not answered yet.
-    start_places: Semaphore,
-    /// Which one it is of all in this process: threads are opened in one.
+    /// One permit for each `turn/start` that may be without a response.
+    turn_start_slots: Semaphore,
+    /// Its number in this process. A thread notes the session that loaded it.
     pub(crate) number: u64,
 }
 
-/// Short: handles hold it, and what is inside is nobody's business.
+/// Short, because the `Debug` of handles includes it, and free of user data.
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session").field("user_agent", &self.metadata.user_agent).finish_non_exhaustive()
@@ -63,7 +65,7 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// PendingTurns the runtime, or takes the transport that is already there, and greets it, unless it is given up.
+    /// Starts the runtime, or takes the program's transport, and does the handshake. `cancelled` ends the start.
     pub(crate) async fn start(
         config: &CodexConfig,
         transport: Option<Transport>,
@@ -74,19 +76,20 @@ impl Session {
         let Some(transport) = transport else {
             return Self::start_process(config, context, &deadline, pin!(cancelled)).await;
         };
+        let unload_observer = context.unloaded.clone();
         let connection = Connection::attach(transport, context)?;
         let metadata = greet(&connection, config, &deadline, cancelled).await?;
-        Ok(Self::new(connection, metadata, config, SchemaProbe::default(), None))
+        Ok(Self::new(connection, metadata, config, SchemaProbe::default(), unload_observer, None))
     }
 
-    /// PendingTurns a runtime, again if it has failed because of another start on the same home.
+    /// Starts a runtime. Tries again if the start failed because of another start on the same home.
     async fn start_process(
         config: &CodexConfig,
         context: ConnectionContext,
         deadline: &StartDeadline,
         mut cancelled: Pin<&mut impl Future<Output = Error>>,
     ) -> Result<Self> {
-        /// Enough for some seconds. A home that cannot be written fails in the same words, and should not take longer.
+        /// These take some seconds. A home that cannot be written fails with the same message, and should not take longer.
         const ATTEMPTS: u32 = 6;
         const PAUSE: Duration = Duration::from_millis(100);
 
@@ -101,10 +104,10 @@ impl Session {
             if !error.is_home_contended() {
                 return Err(error);
             }
-            // Others that have failed so try again too, and better not all at the same moment.
+            // The random part keeps processes that failed together from trying again together.
             let pause = PAUSE * attempt + PAUSE.mul_f64(fastrand::f64());
             if attempt == ATTEMPTS || pause >= deadline.left() {
-                // The connection has kept it from them, since another could have followed.
+                // The connection has not reported the failure to observers, because another attempt could follow.
                 if context.on_loss != OnLoss::RestartAgain {
                     context.hub.end(Some(&error));
                 }
@@ -141,38 +144,41 @@ impl Session {
                 error = cancelled.as_mut() => return Err(error),
             },
         };
+        let unload_observer = context.unloaded.clone();
         let (connection, pid) = Connection::launch(launch.clone(), command, context).await?;
         let greeted = greet(&connection, config, deadline, cancelled).await;
         drop(first_start);
-        Ok(Self::new(connection, greeted?, config, SchemaProbe::new(launch.clone()), pid))
+        Ok(Self::new(connection, greeted?, config, SchemaProbe::new(launch.clone()), unload_observer, pid))
     }
 
     fn new(
         connection: Connection,
         metadata: Arc<InitializeResponse>,
         config: &CodexConfig,
-        checkout: SchemaProbe,
+        probe: SchemaProbe,
+        unload_observer: Arc<dyn UnloadObserver>,
         pid: Option<u32>,
     ) -> Self {
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
         Self {
             connection,
             metadata,
             timeouts: config.request_timeouts,
-            checkout,
+            probe,
+            unload_observer,
             pid,
-            start_places: Semaphore::new(MAX_UNANSWERED_STARTS),
+            turn_start_slots: Semaphore::new(MAX_UNANSWERED_STARTS),
             number,
         }
     }
 
-    /// The id of the runtime's process, as long as it may be alive: it can be given to another process afterwards.
+    /// The id of the runtime's process while it may be alive. After that, the system may reuse the id.
     pub(crate) fn runtime_pid(&self) -> Option<u32> {
         self.pid.filter(|_| self.connection.failure().is_none())
     }
 
-    /// Refuses a request, or parameters of it, that the runtime does not have. Everything that a program asks for passes
-    /// here before it is sent.
+    /// Refuses a request or a parameter that the runtime does not have. Every request of the program passes this check before
+    /// it is sent.
     pub(crate) async fn check_runtime(
         &self,
         method: &str,
@@ -180,53 +186,53 @@ impl Session {
         thread_id: Option<&str>,
     ) -> Result<()> {
         let params = params.map(RawValue::get);
-        let checked = version::check(method, params, &self.metadata, &self.checkout).await;
+        let checked = version::check(method, params, &self.metadata, &self.probe).await;
         checked.map_err(|error| error.with_method(method).with_thread(thread_id))
     }
 
-    /// Whether the runtime has this parameter.
-    pub(crate) async fn knows(&self, method: &str, field: &str) -> bool {
-        version::knows(method, field, &self.metadata, &self.checkout).await
+    /// Whether the runtime accepts this parameter.
+    pub(crate) async fn supports(&self, method: &str, field: &str) -> bool {
+        version::supports(method, field, &self.metadata, &self.probe).await
     }
 
-    /// Makes a request and decodes its answer. The thread is for errors.
+    /// Makes a request and decodes its response. `thread_id` is for errors.
     pub(crate) async fn call<R: ClientRequest>(
         &self,
         params: &R::Params,
         thread_id: Option<&str>,
     ) -> Result<R::Response> {
-        let answer = self.ask(R::METHOD, encode(R::METHOD, params)?, thread_id, None).await;
-        answer
-            .and_then(|answer| decode::<R>(&answer, thread_id))
+        let response = self.send(R::METHOD, encode(R::METHOD, params)?, thread_id, None).await;
+        response
+            .and_then(|response| decode::<R>(&response, thread_id))
             .map_err(|error| self.connection.redact(error))
     }
 
-    /// Makes a request; the answer is its result as JSON text.
-    pub(crate) async fn answer<R: ClientRequest>(
+    /// Makes a request and returns its result as JSON text.
+    pub(crate) async fn call_for_text<R: ClientRequest>(
         &self,
         params: &R::Params,
         thread_id: Option<&str>,
     ) -> Result<String> {
-        let answer = self.ask(R::METHOD, encode(R::METHOD, params)?, thread_id, None).await;
-        answer.map_err(|error| self.connection.redact(error))
+        let response = self.send(R::METHOD, encode(R::METHOD, params)?, thread_id, None).await;
+        response.map_err(|error| self.connection.redact(error))
     }
 
-    /// Makes a request that opens a thread, which has these handlers from the answer on.
+    /// Makes a request that opens a thread. The thread has the handlers from the response on.
     pub(crate) async fn open<R: ClientRequest>(
         &self,
         params: &R::Params,
         thread_id: Option<&str>,
-        layer: HandlerSet,
+        handlers: HandlerSet,
     ) -> Result<R::Response> {
-        let answer = self.ask(R::METHOD, encode(R::METHOD, params)?, thread_id, Some(layer)).await;
-        answer
-            .and_then(|answer| decode::<R>(&answer, thread_id))
+        let response = self.send(R::METHOD, encode(R::METHOD, params)?, thread_id, Some(handlers)).await;
+        response
+            .and_then(|response| decode::<R>(&response, thread_id))
             .map_err(|error| self.connection.redact(error))
     }
 
-    /// Makes a request; the answer is its result as JSON text. With a layer the request opens a thread. No type of a method
-    /// is in here, so that the code for it is made once.
-    async fn ask(
+    /// Makes a request and returns its result as JSON text. With `handlers`, the request opens a thread. Not generic over the
+    /// method, so that it is compiled once.
+    async fn send(
         &self,
         method: &'static str,
         params: Option<Box<RawValue>>,
@@ -236,79 +242,105 @@ impl Session {
         self.check_runtime(method, params.as_deref(), thread_id).await?;
         let timeout = self.timeout_of(method);
         let call = ClientCall::new(method, params.as_deref());
-        self.connection.send(ClientCall { thread_id, timeout, handlers, ..call })?.await
+        let response = self.connection.send(ClientCall { thread_id, timeout, handlers, ..call })?.await?;
+        self.note_unsubscribe(method, params.as_deref());
+        Ok(response)
     }
 
-    /// Makes a request of which only the name is known; the answer is its result as JSON text.
+    /// Makes a request by its method's name, and returns its result as JSON text.
     pub(crate) async fn call_raw(&self, method: &str, params: Option<&RawValue>) -> Result<String> {
         self.check_runtime(method, params, None).await?;
         let timeout = self.timeout_of(method);
-        self.connection.send(ClientCall { timeout, ..ClientCall::new(method, params) })?.await
+        let response =
+            self.connection.send(ClientCall { timeout, ..ClientCall::new(method, params) })?.await?;
+        self.note_unsubscribe(method, params);
+        Ok(response)
     }
 
-    /// PendingTurns a turn whose events go to `log`, and waits for the answer. What is asked for is checked already. At most
-    /// [`MAX_UNANSWERED_STARTS`] are under way at once; the others wait for their place, as long as their timeouts allow.
-    pub(crate) async fn start_turn(&self, params: &RawValue, log: &Arc<TurnSubscription>) -> Result<String> {
+    /// Makes the thread's handles subscribe again before their next use. A program can unsubscribe with a plain request, and
+    /// the handles would then wait for the events of their turns.
+    fn note_unsubscribe(&self, method: &str, params: Option<&RawValue>) {
+        if method == methods::ThreadUnsubscribe::METHOD
+            && let Some(thread_id) = params.and_then(|params| envelope::thread_of(params.get()))
+        {
+            self.unload_observer.unloaded(&thread_id);
+        }
+    }
+
+    /// Starts a turn and waits for the response. `subscription` receives the turn's events. The caller has checked the
+    /// parameters. At most [`MAX_UNANSWERED_STARTS`] such requests are without a response; others wait, as long as their
+    /// timeouts allow.
+    pub(crate) async fn start_turn(
+        &self,
+        params: &RawValue,
+        subscription: &Arc<TurnSubscription>,
+    ) -> Result<String> {
         const METHOD: &str = methods::TurnStart::METHOD;
         self.connection.check_process()?;
-        let mut place = pin!(self.start_places.acquire());
-        let mut time = log.limits().time_left().map(|left| self.connection.sleep(left));
-        let _place = poll_fn(|context| match (place.as_mut().poll(context), &mut time) {
-            (Poll::Ready(place), _) => Poll::Ready(Ok(place)),
-            (Poll::Pending, Some(time)) => Pin::new(time).poll(context).map(Err),
+        let mut acquiring = pin!(self.turn_start_slots.acquire());
+        let mut timer = subscription.limits().time_left().map(|left| self.connection.sleep(left));
+        let _slot = poll_fn(|context| match (acquiring.as_mut().poll(context), &mut timer) {
+            (Poll::Ready(slot), _) => Poll::Ready(Ok(slot)),
+            (Poll::Pending, Some(timer)) => Pin::new(timer).poll(context).map(Err),
             (Poll::Pending, None) => Poll::Pending,
         })
         .await
         .map_err(|()| {
             let message = format!(
-                "the time of the turn was over before it was asked for: {MAX_UNANSWERED_STARTS} other starts are not \
-                 answered yet"
+                "the turn's timeout was over before the client sent the request: {MAX_UNANSWERED_STARTS} other turn starts \
+                 have no response yet; start fewer turns at once, or set a longer timeout"
             );
-            Error::new(ErrorKind::Timeout, message).with_method(METHOD).with_thread(Some(&log.thread_id))
+            let error = Error::new(ErrorKind::Timeout, message).with_method(METHOD);
+            error.with_thread(Some(&subscription.thread_id))
         })?;
-        let (left, of_class) = (log.limits().time_left(), self.timeout_of(METHOD));
+        let (left, of_class) = (subscription.limits().time_left(), self.timeout_of(METHOD));
         let timeout = left.into_iter().chain(of_class).min();
-        let intent = Intent::StartTurn { subscription: log.clone(), joins: self.joins_turns() };
-        let answer = self.send_for(METHOD, params, log, timeout, intent)?.await;
-        match (answer, log.limits().timeout) {
+        let intent = Intent::StartTurn { subscription: subscription.clone(), joins: self.joins_turns() };
+        let response = self.send_for_turn(METHOD, params, subscription, timeout, intent)?.await;
+        match (response, subscription.limits().timeout) {
             (Err(error), Some(of_turn)) if error.kind() == ErrorKind::Timeout && timeout == left => {
                 let message = format!(
-                    "the server did not answer within the {of_turn:?} of the turn; if it starts the turn after all, the client \
-                     interrupts it"
+                    "the server did not respond within the turn's timeout of {of_turn:?}; if it still starts the turn, the \
+                     client interrupts it"
                 );
                 let error = Error::new(ErrorKind::Timeout, message).with_method(METHOD);
-                Err(error.with_thread(Some(&log.thread_id)))
+                Err(error.with_thread(Some(&subscription.thread_id)))
             }
-            (answer, _) => answer,
+            (response, _) => response,
         }
     }
 
-    /// Whether the runtime answers a `turn/start` on a busy thread with the turn that runs.
+    /// Whether the runtime returns the running turn for a `turn/start` on a busy thread.
     pub(crate) fn joins_turns(&self) -> bool {
         !version::is_older(&self.metadata, version::JOINS)
     }
 
-    /// PendingTurns a compaction: a turn whose events go to `log`, and whose id the answer does not tell.
-    pub(crate) fn start_compaction(&self, params: &RawValue, log: &Arc<TurnSubscription>) -> Result<Pending> {
+    /// Starts a compaction, which is a turn. `subscription` receives its events. The response does not name the turn's id.
+    pub(crate) fn start_compaction(
+        &self,
+        params: &RawValue,
+        subscription: &Arc<TurnSubscription>,
+    ) -> Result<Pending> {
         const METHOD: &str = methods::ThreadCompactStart::METHOD;
-        self.send_for(METHOD, params, log, self.timeout_of(METHOD), Intent::Compact(log.clone()))
+        let intent = Intent::Compact(subscription.clone());
+        self.send_for_turn(METHOD, params, subscription, self.timeout_of(METHOD), intent)
     }
 
     /// Sends a request that starts a turn.
-    fn send_for(
+    fn send_for_turn(
         &self,
         method: &str,
         params: &RawValue,
-        log: &TurnSubscription,
+        subscription: &TurnSubscription,
         timeout: Option<Duration>,
         intent: Intent,
     ) -> Result<Pending> {
-        let thread_id = Some(&*log.thread_id);
+        let thread_id = Some(&*subscription.thread_id);
         let call = ClientCall::new(method, Some(params));
         self.connection.send(ClientCall { thread_id, timeout, intent, ..call })
     }
 
-    /// PendingTurns a login. The second half tells how it ends.
+    /// Starts a login. Returns its response to come, and the receiver of the login's end.
     pub(crate) async fn start_login(
         &self,
         params: &RawValue,
@@ -318,8 +350,8 @@ impl Session {
         let (ending, ended) = watch::channel(None);
         let (timeout, intent) = (self.timeout_of(METHOD), Intent::Login(ending));
         let call = ClientCall::new(METHOD, Some(params));
-        let answer = self.connection.send(ClientCall { timeout, intent, ..call })?;
-        Ok((answer, ended))
+        let response = self.connection.send(ClientCall { timeout, intent, ..call })?;
+        Ok((response, ended))
     }
 
     pub(crate) fn timeout_of(&self, method: &str) -> Option<Duration> {
@@ -334,11 +366,11 @@ async fn call<R: ClientRequest>(
     timeout: Option<Duration>,
 ) -> Result<R::Response> {
     let call = ClientCall { thread_id, timeout, ..ClientCall::new(R::METHOD, params) };
-    let answer = connection.send(call)?.await?;
-    decode::<R>(&answer, thread_id)
+    let response = connection.send(call)?.await?;
+    decode::<R>(&response, thread_id)
 }
 
-/// Until when a start may take.
+/// The time that a start has.
 struct StartDeadline {
     began: Instant,
     whole: Duration,
@@ -353,19 +385,19 @@ impl StartDeadline {
         self.whole.saturating_sub(self.began.elapsed())
     }
 
-    /// The error of a start that has taken too long, with what it has waited for.
+    /// The error of a start that has taken too long. `what`: what did not happen in time.
     fn exceeded(&self, what: &str) -> Error {
         let whole = self.whole;
         let message = format!(
-            "{what} within {whole:?}, and the start was given up; check that the program is a Codex runtime, or set a \
+            "{what} within {whole:?}, so the client ended the start; check that the program is a Codex runtime, or set a \
              longer start_timeout"
         );
         Error::new(ErrorKind::Timeout, message).with_method(methods::Initialize::METHOD)
     }
 }
 
-/// Does the handshake: `initialize`, its answer, `initialized`. On failure the connection is closed, and the error comes
-/// when nothing of it is left.
+/// Does the handshake: `initialize`, its response, `initialized`. On failure it closes the connection, and returns the error
+/// when the connection has ended.
 async fn greet(
     connection: &Connection,
     config: &CodexConfig,
@@ -399,15 +431,15 @@ async fn handshake(
     let params = InitializeParams::new(client).capabilities(capabilities);
     let params = encode(methods::Initialize::METHOD, &params)?;
     let left = deadline.left();
-    let answer = call::<methods::Initialize>(connection, params.as_deref(), None, Some(left)).await;
-    let metadata = answer.map_err(|error| match error.kind() {
+    let response = call::<methods::Initialize>(connection, params.as_deref(), None, Some(left)).await;
+    let metadata = response.map_err(|error| match error.kind() {
         ErrorKind::Decode => Error::new(
             ErrorKind::Handshake,
-            format!("missing required metadata in the runtime's answer to `initialize`: {error}"),
+            format!("missing required metadata in the runtime's response to `initialize`: {error}"),
         )
         .with_source(error),
         ErrorKind::Timeout => {
-            deadline.exceeded(&format!("the program did not answer{}", connection.preamble_quote()))
+            deadline.exceeded(&format!("the program did not respond{}", connection.preamble_quote()))
         }
         _ => error,
     })?;
@@ -415,7 +447,7 @@ async fn handshake(
         return Err(Error::new(
             ErrorKind::Handshake,
             format!(
-                "missing required metadata: no server name and version in the user agent {:?} of the runtime",
+                "missing required metadata: the runtime's user agent {:?} has no server name and version",
                 metadata.user_agent
             ),
         ));

@@ -1,4 +1,4 @@
-//! What a runtime without a version knows: the program itself is asked, once a session.
+//! Reads the schema of a runtime without a version: the client runs the program for it, once in a session.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,13 +15,13 @@ use crate::process::reap::is_reaped_elsewhere;
 /// How long the program may take to print its schema.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The fields of those types of parameters that not all runtimes have alike.
+/// The fields of each parameter type that differs between runtimes.
 type Fields = Vec<(&'static str, Vec<String>)>;
 
-/// A runtime that may be a checkout without a version.
+/// Reads which fields a runtime without a version supports.
 #[derive(Debug, Default)]
 pub(crate) struct SchemaProbe {
-    /// How the runtime was started; `None` where this crate did not start it.
+    /// How the runtime was started. `None` if this crate did not start it.
     pub(crate) launch: Option<Launch>,
     fields: OnceCell<Result<Fields, String>>,
 }
@@ -31,14 +31,14 @@ impl SchemaProbe {
         Self { launch: Some(launch), fields: OnceCell::new() }
     }
 
-    /// Whether these parameters have this field; `None` if the program cannot be asked, for it was started by a command
-    /// line of the user's own. The error says why asking failed.
-    pub(crate) async fn knows(&self, params: &str, field: &str) -> Option<Result<bool, String>> {
+    /// Whether the parameter type has the field. `None` if the command line is the program's own, and the client cannot run it
+    /// for its schema. The error is why reading the schema failed.
+    pub(crate) async fn has_field(&self, params: &str, field: &str) -> Option<Result<bool, String>> {
         let launch = self.launch.as_ref().filter(|launch| launch.is_standard())?;
-        let fields = match self.fields.get_or_init(|| ask(launch.clone())).await {
+        let fields = match self.fields.get_or_init(|| probe(launch.clone())).await {
             Ok(fields) => {
                 let known = fields.iter().find(|(name, _)| *name == params);
-                known.ok_or_else(|| format!("its schema has no {params}"))
+                known.ok_or_else(|| format!("its schema does not have {params}"))
             }
             Err(why) => Err(why.clone()),
         };
@@ -46,22 +46,22 @@ impl SchemaProbe {
     }
 }
 
-/// On a thread of its own, for the caller may be on any executor.
-async fn ask(launch: Launch) -> Result<Fields, String> {
-    let (tell, told) = oneshot::channel();
-    let asking = thread(
+/// Reads the schema on its own thread, because the caller may be on any executor.
+async fn probe(launch: Launch) -> Result<Fields, String> {
+    let (schema, read) = oneshot::channel();
+    let reading = thread(
         "codex-schema",
         Box::new(move || {
-            // Whoever asked may have gone.
-            let _ = tell.send(read_schema(&launch));
+            // The caller may have been dropped.
+            let _ = schema.send(read_schema(&launch));
         }),
     );
-    asking.map_err(|error| error.to_string())?;
-    told.await.unwrap_or_else(|_| Err("it was not asked to the end".into()))
+    reading.map_err(|error| error.to_string())?;
+    read.await.unwrap_or_else(|_| Err("the thread that reads its schema ended unexpectedly".into()))
 }
 
 fn read_schema(launch: &Launch) -> Result<Fields, String> {
-    let folder = Folder::new().map_err(|error| format!("no folder for its schema: {error}"))?;
+    let folder = Folder::new().map_err(|error| format!("cannot create a folder for its schema: {error}"))?;
     let mut child = launch
         .schema_command(&folder.0)
         .stdin(Stdio::null())
@@ -73,11 +73,11 @@ fn read_schema(launch: &Launch) -> Result<Fields, String> {
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break Some(status),
-            // What it has written tells whether it has done its work.
+            // The written files then show whether it did its work.
             Err(error) if is_reaped_elsewhere(&error) => break None,
             Ok(None) if started.elapsed() < LIMIT => std::thread::sleep(Duration::from_millis(10)),
             outcome => {
-                // Gone already, or not to be had.
+                // It may have ended already.
                 let _ = child.kill();
                 let _ = child.wait();
                 return Err(match outcome {
@@ -105,7 +105,7 @@ fn read_schema(launch: &Launch) -> Result<Fields, String> {
             }
         };
         add(&schema);
-        // Some parameters are one of several objects.
+        // Some parameter types are one of several objects.
         for object in schema["oneOf"].as_array().map(Vec::as_slice).unwrap_or_default() {
             add(object);
         }
@@ -114,7 +114,7 @@ fn read_schema(launch: &Launch) -> Result<Fields, String> {
     Ok(fields)
 }
 
-/// A fresh folder, removed when it is dropped.
+/// A new folder. Dropping it removes the folder.
 struct Folder(PathBuf);
 
 impl Folder {

@@ -1,4 +1,4 @@
-//! What both clients and all their handles share: the configuration and the current session.
+//! The state that both clients and all their handles share: the configuration and the current session.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -24,24 +24,24 @@ use crate::transport::frames::Transport;
 use crate::wire_log::Recorder;
 use crate::{block_on, trace};
 
-/// A client, started or not.
+/// A client, before or after its start.
 pub(crate) struct ClientCore {
     config: CodexConfig,
     pub(crate) hub: Arc<ObserverHub>,
     pub(crate) handlers: Arc<HandlerRegistry>,
     pub(crate) live_threads: Arc<LiveThreads>,
     state: Mutex<ClientState>,
-    /// Where the client starts a new runtime for one that was lost.
+    /// The restart attempts, if the client restarts a lost runtime.
     attempts: Option<Mutex<Attempts>>,
-    /// The process that has begun the first start.
+    /// The process that began the first start.
     process: OnceLock<OwningProcess>,
-    /// Ends a start under way.
+    /// Cancels a start when the client is closed.
     closing: watch::Sender<bool>,
-    /// One for all sessions: what led to a restart is the part that is wanted.
+    /// One log for all sessions, so that it shows what led to a restart.
     wire_log: Mutex<Option<Arc<Recorder>>>,
 }
 
-/// Short: handles hold it, and what is inside is nobody's business.
+/// Short, because the `Debug` of handles includes it, and free of user data.
 impl std::fmt::Debug for ClientCore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client").field("config", &self.config).finish_non_exhaustive()
@@ -50,20 +50,20 @@ impl std::fmt::Debug for ClientCore {
 
 enum ClientState {
     Idle(Endpoint),
-    /// A start is under way, on a thread of its own: whoever waits for it may come, go, or forget to look. With the
-    /// session that was lost, if it is not the first.
+    /// A start runs on its own thread. Callers may begin and stop waiting for it at any time. With the lost session, if it is
+    /// a restart.
     Starting(Arc<watch::Sender<Option<Outcome>>>, Option<Arc<Session>>),
-    /// Started; it may have been lost since.
+    /// Started. The session may have been lost since.
     Up(Arc<Session>),
-    /// Closed by the user; with the session that is or was being ended.
+    /// Closed by the program. With the session that was or is being ended.
     Closed(Option<Arc<Session>>),
 }
 
-/// What a session is made of.
+/// What a session connects to.
 enum Endpoint {
-    /// A process, as the configuration says.
+    /// A process that the client starts with its configuration.
     Process,
-    /// A transport that was there; a start uses it up.
+    /// The program's transport. A start takes it out.
     Transport(Option<Transport>),
 }
 
@@ -71,26 +71,28 @@ enum Endpoint {
 #[derive(Clone)]
 enum Outcome {
     Ended(Result<Arc<Session>>),
-    /// Nobody waited for it any more.
+    /// The start was canceled, because no call waited for it.
     Abandoned,
 }
 
-/// Tells how a start ended, if nothing else did: nobody may wait for a thread that is gone.
+/// Fails a start whose thread ends without an outcome. Otherwise callers would wait for it forever.
 struct CompleteOnDrop(Arc<watch::Sender<Option<Outcome>>>);
 
 impl Drop for CompleteOnDrop {
     fn drop(&mut self) {
         self.0.send_if_modified(|outcome| {
-            let unsaid = outcome.is_none();
-            outcome.get_or_insert_with(|| {
-                Outcome::Ended(Err(Error::new(
-                    ErrorKind::Spawn,
-                    "the start of the runtime ended without a word",
-                )))
-            });
-            unsaid
+            let first = outcome.is_none();
+            outcome.get_or_insert_with(|| Outcome::Ended(Err(start_thread_ended())));
+            first
         });
     }
+}
+
+fn start_thread_ended() -> Error {
+    Error::new(
+        ErrorKind::Spawn,
+        "the thread that starts the runtime ended unexpectedly, which is a bug of this crate; start the client again",
+    )
 }
 
 impl ClientCore {
@@ -99,11 +101,11 @@ impl ClientCore {
             Some(transport) => Endpoint::Transport(Some(transport)),
             None => Endpoint::Process,
         };
-        // A transport cannot be had again.
+        // The client cannot open the program's transport again.
         let restart = config.restart.filter(|_| matches!(endpoint, Endpoint::Process));
         Arc::new_cyclic(|core: &Weak<Self>| Self {
             handlers: Arc::new(HandlerRegistry::new(
-                config.layer.clone(),
+                config.handlers.clone(),
                 config.handler_timeout,
                 core.clone(),
             )),
@@ -126,23 +128,23 @@ impl ClientCore {
         self.attempts.as_ref().map(|attempts| attempts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// An error in a fork of the process that has started the runtime. Called before a lock is taken, which a thread may
-    /// have held that a fork does not have.
+    /// Fails in a fork of the process that started the runtime. Callers check this before they take a lock: a thread that does
+    /// not exist in the fork may have held the lock.
     pub(crate) fn check_process(&self) -> Result<()> {
         self.process.get().copied().map_or(Ok(()), OwningProcess::check)
     }
 
-    /// Whether a new session is to be started in place of this one.
-    fn is_to_be_replaced(&self, session: &Session) -> bool {
+    /// Whether the client replaces this session by a new one.
+    fn needs_restart(&self, session: &Session) -> bool {
         self.attempts.is_some() && session.connection.failure().is_some()
     }
 
-    /// The session; the first call starts it, and where the client starts again, also the first after it was lost. A
-    /// failed start leaves the client as it was.
+    /// Returns the session. The first call starts it. If the client restarts, the first call after a loss does so too. A failed
+    /// start leaves the client's state as it was.
     pub(crate) async fn session(self: &Arc<Self>) -> Result<Arc<Session>> {
         self.check_process()?;
         if let ClientState::Up(session) = &*self.state()
-            && !self.is_to_be_replaced(session)
+            && !self.needs_restart(session)
         {
             return Ok(session.clone());
         }
@@ -152,34 +154,29 @@ impl ClientCore {
     async fn started(self: &Arc<Self>) -> Result<Arc<Session>> {
         loop {
             let mut outcome = match &mut *self.state() {
-                ClientState::Up(session) if !self.is_to_be_replaced(session) => return Ok(session.clone()),
+                ClientState::Up(session) if !self.needs_restart(session) => return Ok(session.clone()),
                 ClientState::Closed(_) => {
                     return Err(Error::new(ErrorKind::Closed, "the client was closed; make a new one"));
                 }
                 ClientState::Starting(start, _) => start.subscribe(),
-                state @ (ClientState::Idle(_) | ClientState::Up(_)) => self.begin(state)?,
+                state @ (ClientState::Idle(_) | ClientState::Up(_)) => self.begin_start(state)?,
             };
             until(&mut outcome, Option::is_some).await;
             let ended = outcome.borrow().clone();
             match ended {
                 Some(Outcome::Ended(session)) => return session,
                 Some(Outcome::Abandoned) => {}
-                None => {
-                    return Err(Error::new(
-                        ErrorKind::Spawn,
-                        "the start of the runtime ended without a word",
-                    ));
-                }
+                None => return Err(start_thread_ended()),
             }
         }
     }
 
-    /// Begins a start, and gives what will tell how it ended.
-    fn begin(self: &Arc<Self>, state: &mut ClientState) -> Result<watch::Receiver<Option<Outcome>>> {
+    /// Begins a start, and returns the receiver of its outcome.
+    fn begin_start(self: &Arc<Self>, state: &mut ClientState) -> Result<watch::Receiver<Option<Outcome>>> {
         self.process.get_or_init(OwningProcess::current);
         let transport = match state {
             ClientState::Idle(Endpoint::Transport(transport)) => Some(transport.take().ok_or_else(|| {
-                let message = "the transport that this client was made with is used up; make a new client";
+                let message = "an earlier start has used up this client's transport; make a new client with a new transport";
                 Error::new(ErrorKind::TransportClosed, message)
             })?),
             _ => None,
@@ -210,7 +207,7 @@ impl ClientCore {
         let cancelled = async || {
             let mut closing = self.closing.subscribe();
             tokio::select! {
-                () = outcome_tx.closed() => Error::new(ErrorKind::Closed, "nobody waits for the start any more"),
+                () = outcome_tx.closed() => Error::new(ErrorKind::Closed, "no call waits for the start any more"),
                 _ = until(&mut closing, |closing| *closing) => {
                     Error::new(ErrorKind::Closed, "the client was closed while it was being started")
                 }
@@ -218,7 +215,7 @@ impl ClientCore {
         };
         let mut attempt = 0;
         let started = match &lost {
-            Some(lost) => self.start_again(lost, cancelled, &mut attempt).await,
+            Some(lost) => self.restart(lost, cancelled, &mut attempt).await,
             None => {
                 let on_loss = match self.attempts {
                     Some(_) => OnLoss::Restart,
@@ -261,7 +258,7 @@ impl ClientCore {
         outcome_tx.send_replace(Some(outcome));
     }
 
-    /// The folder that the runtime is started in, if the configuration names one.
+    /// The configured folder in which the runtime starts.
     pub(crate) fn working_folder(&self) -> Option<&Path> {
         self.config.cwd.as_deref()
     }
@@ -270,14 +267,14 @@ impl ClientCore {
         self.config.experimental_api
     }
 
-    /// PendingTurns a new session in place of one that was lost, as often as the policy allows.
-    async fn start_again(
+    /// Starts a new session in place of a lost one, as often as the policy allows.
+    async fn restart(
         &self,
         lost: &Session,
         cancelled: impl AsyncFn() -> Error,
         attempt: &mut usize,
     ) -> Result<Session> {
-        // Two runtimes must not be at work on the same threads, and whoever observes has heard of the loss by then.
+        // Two runtimes must not work on the same threads. Observers have received the loss by then.
         tokio::select! {
             _ = lost.connection.ended() => {}
             error = cancelled() => return Err(error),
@@ -317,7 +314,7 @@ impl ClientCore {
         }
     }
 
-    /// What a new connection has to know of this client.
+    /// What a new connection needs from this client.
     fn context(&self, on_loss: OnLoss) -> Result<ConnectionContext> {
         let mut wire_log = self.wire_log.lock().unwrap_or_else(PoisonError::into_inner);
         if wire_log.is_none()
@@ -357,7 +354,7 @@ impl ClientCore {
         }
     }
 
-    /// Ends the client and waits until its runtime is gone.
+    /// Closes the client and waits until its runtime has ended.
     pub(crate) async fn close(&self) -> Result<()> {
         self.check_process()?;
         let before = {
@@ -367,13 +364,13 @@ impl ClientCore {
                 ClientState::Starting(_, session) | ClientState::Closed(session) => session.clone(),
                 ClientState::Idle(_) => None,
             };
-            // Dropped when the lock is given up: it can hold a transport of the user's.
+            // The old state is dropped after the lock is released: it can hold the program's transport.
             std::mem::replace(&mut *state, ClientState::Closed(session))
         };
         self.closing.send_replace(true);
         self.hub.end(None);
         if let ClientState::Starting(start, _) = before {
-            // It ends at once, or has just ended.
+            // `closing` ends it at once.
             until(&mut start.subscribe(), Option::is_some).await;
         }
         let session = match &*self.state() {
@@ -386,9 +383,10 @@ impl ClientCore {
         self.handlers.stop();
         match ended.reaped {
             true => Ok(()),
-            false => {
-                Err(Error::new(ErrorKind::TransportClosed, "the runtime was killed but could not be reaped"))
-            }
+            false => Err(Error::new(
+                ErrorKind::TransportClosed,
+                "the runtime was killed, but did not end within the close_timeout",
+            )),
         }
     }
 }
@@ -399,14 +397,14 @@ mod tests {
     use crate::session::clients::AsyncCodex;
     use std::task::{Context, Waker};
 
-    /// A client whose server never answers, and a start that is begun and not looked at any more.
+    /// A client whose server never responds.
     fn unanswered() -> (AsyncCodex, Transport) {
         let (ours, theirs) = Transport::memory_pair();
         (AsyncCodex::with_transport(CodexConfig::new(), ours), theirs)
     }
 
     #[test]
-    fn a_start_that_nobody_looks_at_keeps_nobody_from_closing() {
+    fn closing_ends_a_start_that_is_not_polled() {
         let (codex, _theirs) = unanswered();
         let mut pages = codex.thread_list().pages();
         let mut next = Box::pin(pages.next());

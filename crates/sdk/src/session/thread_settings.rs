@@ -1,10 +1,10 @@
-//! What a program names of a thread, and whether it holds: starting, resuming, forking and turns all come here.
+//! The requested and the current settings of a thread. Start, resume, fork and turns all use them.
 //!
-//! A runtime takes all options for a thread that it starts, forks, or loads for a resume. For a thread that is loaded
-//! already it ignores those of a resume, and for a turn that runs already those of a `turn/start` that joins it, without
-//! an error. What holds is in its answers, so that is compared with what was named.
+//! A runtime applies the options of a thread that it starts, forks, or loads for a resume. It silently ignores the options of
+//! a resume of a loaded thread, and those of a `turn/start` that joins a running turn. Its responses name the current
+//! settings, so the client compares them with the requested ones.
 //!
-//! | option | an answer names it | `thread/settings/update` sets it |
+//! | option | a response names it | `thread/settings/update` sets it |
 //! |---|---|---|
 //! | approval mode, sandbox, working folder, model, service tier, effort | yes | yes |
 //! | model provider | yes | no |
@@ -26,14 +26,14 @@ use crate::options::sandbox::Sandbox;
 use crate::session::project_paths::same_folder;
 use crate::session::runtime::Session;
 
-/// What commands may do, as a request for a thread names it or as a policy.
+/// What commands may do: the mode of a thread's request, or a policy.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum SandboxSetting {
     Mode(SandboxMode),
     Policy(SandboxPolicy),
 }
 
-/// The settings that a program names, or those that hold. `None`: not named, or not known.
+/// The settings that a program requests, or a thread's current ones. `None`: not requested, or unknown.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) approval_policy: Option<AskForApproval>,
@@ -46,12 +46,12 @@ pub(crate) struct Settings {
     pub(crate) effort: Option<Option<ReasoningEffort>>,
     pub(crate) personality: Option<Personality>,
     pub(crate) summary: Option<ReasoningSummary>,
-    /// Of one turn alone.
+    /// Applies to one turn only.
     pub(crate) service_tier_for_turn: Option<Option<String>>,
 }
 
-/// What the parameters of a thread name. The approval mode is left to the caller: not every one in them was named.
-macro_rules! named {
+/// The settings that a thread's parameters request. The caller adds the approval mode: the parameters may hold a default one.
+macro_rules! requested_settings {
     ($params:expr) => {
         $crate::session::thread_settings::Settings {
             sandbox: $params.sandbox.clone().map($crate::session::thread_settings::SandboxSetting::Mode),
@@ -64,35 +64,37 @@ macro_rules! named {
     };
 }
 
-/// What an answer that opens a thread says to hold.
-macro_rules! held {
-    ($answer:expr) => {
+/// The settings in a response that opens a thread.
+macro_rules! current_settings {
+    ($response:expr) => {
         $crate::session::thread_settings::Settings {
-            approval_policy: Some($answer.approval_policy.clone()),
-            approvals_reviewer: Some($answer.approvals_reviewer.clone()),
-            sandbox: Some($crate::session::thread_settings::SandboxSetting::Policy($answer.sandbox.clone())),
-            cwd: Some($answer.cwd.to_string()),
-            model: Some($answer.model.clone()),
-            model_provider: Some($answer.model_provider.clone()),
-            service_tier: Some($answer.service_tier.clone()),
-            effort: Some($answer.reasoning_effort.clone()),
+            approval_policy: Some($response.approval_policy.clone()),
+            approvals_reviewer: Some($response.approvals_reviewer.clone()),
+            sandbox: Some($crate::session::thread_settings::SandboxSetting::Policy(
+                $response.sandbox.clone(),
+            )),
+            cwd: Some($response.cwd.to_string()),
+            model: Some($response.model.clone()),
+            model_provider: Some($response.model_provider.clone()),
+            service_tier: Some($response.service_tier.clone()),
+            effort: Some($response.reasoning_effort.clone()),
             ..Default::default()
         }
     };
 }
 
-pub(crate) use {held, named};
+pub(crate) use {current_settings, requested_settings};
 
 /// One field of the settings.
 pub(crate) struct Field {
-    /// The builders' method.
+    /// The builders' method for it.
     pub(crate) option: &'static str,
-    /// Whether it bounds what the agent may do, and where.
+    /// Whether it limits what the agent may do, and where.
     pub(crate) bounds: bool,
-    /// What was named and what holds instead, where the two differ.
+    /// Compares the requested with the current value. Returns the text of both if they differ.
     difference: fn(&Settings, &Settings, &str) -> Option<(String, String)>,
-    take: fn(&mut Settings, &Settings),
-    /// `None`: the protocol cannot set it.
+    merge: fn(&mut Settings, &Settings),
+    /// Puts the value into an update. `None`: the protocol cannot change it.
     pub(crate) set: Option<fn(ThreadSettingsUpdateParams, &Settings) -> ThreadSettingsUpdateParams>,
 }
 
@@ -101,14 +103,14 @@ macro_rules! fields {
         const FIELDS: &[Field] = &[$(Field {
             option: $option,
             bounds: $bounds,
-            difference: |named, held, home| {
-                let named = named.$field.as_ref()?;
-                let held = held.$field.as_ref();
+            difference: |requested, current, home| {
+                let requested = requested.$field.as_ref()?;
+                let current = current.$field.as_ref();
                 let same: fn(&_, &_, &str) -> bool = $same;
-                let holds = held.is_some_and(|held| same(named, held, home));
-                (!holds).then(|| (words(named), held.map_or_else(|| "unknown".to_owned(), words)))
+                let holds = current.is_some_and(|current| same(requested, current, home));
+                (!holds).then(|| (words(requested), current.map_or_else(|| "unknown".to_owned(), words)))
             },
-            take: |into, from| {
+            merge: |into, from| {
                 if from.$field.is_some() {
                     into.$field.clone_from(&from.$field);
                 }
@@ -119,47 +121,47 @@ macro_rules! fields {
 }
 
 fields! {
-    approval_policy, "approval_mode", true, |named, held, _| named == held, Some(|mut update, named| {
-        update.approval_policy.clone_from(&named.approval_policy);
+    approval_policy, "approval_mode", true, |requested, current, _| requested == current, Some(|mut update, requested| {
+        update.approval_policy.clone_from(&requested.approval_policy);
         update
     });
-    approvals_reviewer, "approval_mode", true, same_reviewer, Some(|mut update, named| {
-        update.approvals_reviewer.clone_from(&named.approvals_reviewer);
+    approvals_reviewer, "approval_mode", true, same_reviewer, Some(|mut update, requested| {
+        update.approvals_reviewer.clone_from(&requested.approvals_reviewer);
         update
     });
-    sandbox, "sandbox", true, same_sandbox, Some(|mut update, named| {
-        update.sandbox_policy = named.sandbox.as_ref().and_then(SandboxSetting::policy);
+    sandbox, "sandbox", true, same_sandbox, Some(|mut update, requested| {
+        update.sandbox_policy = requested.sandbox.as_ref().and_then(SandboxSetting::policy);
         update
     });
-    cwd, "cwd", true, |named, held, _| same_folder(Path::new(named), Path::new(held)), Some(|mut update, named| {
-        update.cwd.clone_from(&named.cwd);
+    cwd, "cwd", true, |requested, current, _| same_folder(Path::new(requested), Path::new(current)), Some(|mut update, requested| {
+        update.cwd.clone_from(&requested.cwd);
         update
     });
-    model, "model", false, |named, held, _| named == held, Some(|mut update, named| {
-        update.model.clone_from(&named.model);
+    model, "model", false, |requested, current, _| requested == current, Some(|mut update, requested| {
+        update.model.clone_from(&requested.model);
         update
     });
-    model_provider, "model_provider", true, |named, held, _| named == held, None;
-    service_tier, "service_tier", false, same_tier, Some(|mut update, named| {
-        update.service_tier.clone_from(&named.service_tier);
+    model_provider, "model_provider", true, |requested, current, _| requested == current, None;
+    service_tier, "service_tier", false, same_tier, Some(|mut update, requested| {
+        update.service_tier.clone_from(&requested.service_tier);
         update
     });
-    effort, "effort", false, |named, held, _| named == held, Some(|mut update, named| {
-        update.effort = named.effort.clone().flatten();
+    effort, "effort", false, |requested, current, _| requested == current, Some(|mut update, requested| {
+        update.effort = requested.effort.clone().flatten();
         update
     });
-    personality, "personality", false, |named, held, _| named == held, Some(|mut update, named| {
-        update.personality.clone_from(&named.personality);
+    personality, "personality", false, |requested, current, _| requested == current, Some(|mut update, requested| {
+        update.personality.clone_from(&requested.personality);
         update
     });
-    summary, "summary", false, |named, held, _| named == held, Some(|mut update, named| {
-        update.summary.clone_from(&named.summary);
+    summary, "summary", false, |requested, current, _| requested == current, Some(|mut update, requested| {
+        update.summary.clone_from(&requested.summary);
         update
     });
     service_tier_for_turn, "service_tier_for_turn", false, |_, _, _| false, None;
 }
 
-/// A value in the words of the protocol.
+/// A value as JSON text.
 fn words(value: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "unknown".to_owned())
 }
@@ -184,42 +186,42 @@ impl SandboxSetting {
     }
 }
 
-/// Runtime 0.133.0 answers with an older name of the reviewer that is a model.
-fn same_reviewer(named: &ApprovalsReviewer, held: &ApprovalsReviewer, _: &str) -> bool {
+/// Runtime 0.133.0 returns an older name of the model that reviews.
+fn same_reviewer(requested: &ApprovalsReviewer, current: &ApprovalsReviewer, _: &str) -> bool {
     let name = |reviewer: &ApprovalsReviewer| match reviewer.as_str() {
         "guardian_subagent" => "auto_review".to_owned(),
         other => other.to_owned(),
     };
-    name(named) == name(held)
+    name(requested) == name(current)
 }
 
-/// The runtime writes `fast` as `priority`, and what leaves the choice to the service as nothing.
-fn same_tier(named: &Option<String>, held: &Option<String>, _: &str) -> bool {
+/// The runtime returns `priority` for `fast`. It returns nothing for the names that leave the choice to the service.
+fn same_tier(requested: &Option<String>, current: &Option<String>, _: &str) -> bool {
     let name = |tier: &Option<String>| match tier.as_deref() {
         Some("fast") => Some("priority".to_owned()),
         Some("auto" | "default" | "standard") => None,
         other => other.map(str::to_owned),
     };
-    name(named) == name(held)
+    name(requested) == name(current)
 }
 
-/// A mode is named without its details, which come from the user's configuration; a policy is named whole.
-fn same_sandbox(named: &SandboxSetting, held: &SandboxSetting, home: &str) -> bool {
-    let Some(policy) = named.policy() else {
-        // A mode that this version does not know: the runtime took it, and nobody can tell what it is.
+/// A mode has no details: they come from the user's configuration. A policy has all of them.
+fn same_sandbox(requested: &SandboxSetting, current: &SandboxSetting, home: &str) -> bool {
+    let Some(policy) = requested.policy() else {
+        // This version does not know the mode. The runtime accepted it, and there is nothing to compare it with.
         return true;
     };
-    let held = match held {
-        SandboxSetting::Policy(held) => held.clone(),
-        SandboxSetting::Mode(_) => return named == held,
+    let current = match current {
+        SandboxSetting::Policy(current) => current.clone(),
+        SandboxSetting::Mode(_) => return requested == current,
     };
-    match named {
-        SandboxSetting::Mode(_) => policy.tag() == held.tag(),
-        SandboxSetting::Policy(_) => detail(&policy, home) == detail(&held, home),
+    match requested {
+        SandboxSetting::Mode(_) => policy.tag() == current.tag(),
+        SandboxSetting::Policy(_) => detail(&policy, home) == detail(&current, home),
     }
 }
 
-/// A policy with its defaults written out. Runtime 0.133.0 adds a folder in its own home to the writable roots.
+/// A policy with its defaults filled in, without the writable root that runtime 0.133.0 adds in its own home.
 fn detail(policy: &SandboxPolicy, home: &str) -> Value {
     let Ok(mut detail) = serde_json::from_str::<Value>(&words(policy)) else { return Value::Null };
     let Some(object) = detail.as_object_mut() else { return detail };
@@ -249,7 +251,7 @@ fn detail(policy: &SandboxPolicy, home: &str) -> Value {
 }
 
 impl Settings {
-    /// What a turn names.
+    /// The settings that a turn requests.
     pub(crate) fn of_turn(params: &TurnStartParams) -> Self {
         Self {
             approval_policy: params.approval_policy.clone(),
@@ -266,7 +268,7 @@ impl Settings {
         }
     }
 
-    /// What a change has left.
+    /// The settings of a notification.
     pub(crate) fn of_thread(settings: ThreadSettings) -> Self {
         Self {
             approval_policy: Some(settings.approval_policy),
@@ -283,39 +285,40 @@ impl Settings {
         }
     }
 
-    /// Takes over what the other names.
-    pub(crate) fn take(&mut self, other: &Self) {
-        FIELDS.iter().for_each(|field| (field.take)(self, other));
+    /// Overwrites the fields that `other` sets, except for the one that applies to one turn only.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        FIELDS.iter().for_each(|field| (field.merge)(self, other));
         self.service_tier_for_turn = None;
     }
 
-    /// What bounds the agent: a handle keeps it, named or not, for it may be less than what the user has configured.
+    /// The settings that limit the agent. A handle keeps them even if they were not requested, because they may allow less
+    /// than the user's configuration.
     pub(crate) fn bounds(&self) -> Self {
         let Self { approval_policy, approvals_reviewer, sandbox, .. } = self.clone();
         Self { approval_policy, approvals_reviewer, sandbox, ..Self::default() }
     }
 
-    pub(crate) fn differences(&self, held: &Self, session: &Session) -> Vec<Difference> {
+    pub(crate) fn differences(&self, current: &Self, session: &Session) -> Vec<Difference> {
         let home = session.metadata.codex_home.to_string();
         let differing = FIELDS.iter().filter_map(|field| {
-            let (named, held) = (field.difference)(self, held, &home)?;
-            Some(Difference { field, named, held })
+            let (requested, current) = (field.difference)(self, current, &home)?;
+            Some(Difference { field, requested, current })
         });
         differing.collect()
     }
 }
 
-/// What was named and does not hold.
+/// A requested setting that does not apply.
 pub(crate) struct Difference {
     pub(crate) field: &'static Field,
-    named: String,
-    held: String,
+    requested: String,
+    current: String,
 }
 
 impl Difference {
     pub(crate) fn error(&self, thread_id: &str, why: &str) -> Error {
-        let Self { field: Field { option, .. }, named, held } = self;
-        not_applied(thread_id, &format!("`{option}` is to be {named} and is {held}: {why}"))
+        let Self { field: Field { option, .. }, requested, current } = self;
+        not_applied(thread_id, &format!("`{option}` was set to {requested} and is still {current}: {why}"))
     }
 }
 
@@ -323,7 +326,7 @@ fn not_applied(thread_id: &str, message: &str) -> Error {
     Error::new(ErrorKind::OptionNotApplied, message).with_thread(Some(thread_id))
 }
 
-/// What a request gives a thread that no answer names and nothing can change later.
+/// The options that a runtime applies only when it loads a thread. No response names them, and no request changes them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct LoadOptions {
     pub(crate) base_instructions: Option<String>,
@@ -331,7 +334,7 @@ pub(crate) struct LoadOptions {
     pub(crate) config: Option<JsonObject>,
 }
 
-macro_rules! given {
+macro_rules! load_options {
     ($params:expr) => {
         $crate::session::thread_settings::LoadOptions {
             base_instructions: $params.base_instructions.clone(),
@@ -341,25 +344,26 @@ macro_rules! given {
     };
 }
 
-pub(crate) use given;
+pub(crate) use load_options;
 
 impl LoadOptions {
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Refuses what a thread that is loaded was not opened with; `had` is what this client knows of that.
-    pub(crate) fn check(&self, had: Option<&Self>, thread_id: &str) -> Result<()> {
+    /// Refuses options that a loaded thread was not loaded with. `loaded`: the options that it was loaded with, if the client
+    /// knows them.
+    pub(crate) fn check(&self, loaded: Option<&Self>, thread_id: &str) -> Result<()> {
         let unknown = Self::default();
-        let had = had.unwrap_or(&unknown);
-        let differs = |named: &Option<String>, had: &Option<String>| named.is_some() && named != had;
-        let entry =
-            self.config.iter().flatten().find(|(key, value)| {
-                had.config.as_ref().and_then(|had| had.get(key.as_str())) != Some(value)
-            });
-        let option = if differs(&self.base_instructions, &had.base_instructions) {
+        let loaded = loaded.unwrap_or(&unknown);
+        let differs =
+            |requested: &Option<String>, loaded: &Option<String>| requested.is_some() && requested != loaded;
+        let entry = self.config.iter().flatten().find(|(key, value)| {
+            loaded.config.as_ref().and_then(|config| config.get(key.as_str())) != Some(value)
+        });
+        let option = if differs(&self.base_instructions, &loaded.base_instructions) {
             "`base_instructions`".to_owned()
-        } else if differs(&self.developer_instructions, &had.developer_instructions) {
+        } else if differs(&self.developer_instructions, &loaded.developer_instructions) {
             "`developer_instructions`".to_owned()
         } else if let Some((key, _)) = entry {
             match key.as_str() {
@@ -372,8 +376,8 @@ impl LoadOptions {
         Err(not_applied(
             thread_id,
             &format!(
-                "the thread is loaded, and the runtime takes {option} only when it loads a thread: use the handle that \
-                 has it open, resume it without this option, or fork it with the option"
+                "the thread is loaded, and the runtime applies {option} only when it loads a thread; use the thread's \
+                 existing handle, resume it without this option, or fork it with the option"
             ),
         ))
     }
@@ -389,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_holds_with_whatever_detail_the_configuration_adds() {
+    fn a_mode_matches_any_policy_of_that_mode() {
         let mode = SandboxSetting::Mode(SandboxMode::WorkspaceWrite);
         let writes = WorkspaceWriteSandboxPolicy::new();
         let detailed = writes.clone().network_access(true).writable_roots(["/a".to_owned()]);
@@ -399,18 +403,18 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_holds_as_it_was_named() {
-        let named = policy(Sandbox::WorkspaceWrite);
+    fn a_policy_matches_only_the_same_policy() {
+        let requested = policy(Sandbox::WorkspaceWrite);
         let writes = WorkspaceWriteSandboxPolicy::new();
-        assert!(same_sandbox(&named, &policy(writes.clone()), ""));
-        assert!(!same_sandbox(&named, &policy(writes.clone().network_access(true)), ""));
+        assert!(same_sandbox(&requested, &policy(writes.clone()), ""));
+        assert!(!same_sandbox(&requested, &policy(writes.clone().network_access(true)), ""));
         let more = writes.writable_roots(["/home/codex/memories".to_owned()]);
-        assert!(!same_sandbox(&named, &policy(more.clone()), ""));
-        assert!(same_sandbox(&named, &policy(more), "/home/codex"));
+        assert!(!same_sandbox(&requested, &policy(more.clone()), ""));
+        assert!(same_sandbox(&requested, &policy(more), "/home/codex"));
     }
 
     #[test]
-    fn older_and_shorter_names_are_the_same() {
+    fn older_and_shorter_names_are_equal() {
         let guardian = ApprovalsReviewer::from("guardian_subagent");
         assert!(same_reviewer(&ApprovalsReviewer::AutoReview, &guardian, ""));
         assert!(!same_reviewer(&ApprovalsReviewer::User, &guardian, ""));
@@ -420,14 +424,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_loaded_thread_was_opened_with_may_be_named_again() {
+    fn a_loaded_thread_accepts_the_options_that_it_was_loaded_with() {
         let config = json!({"a": 1, "b": 2});
-        let given = LoadOptions {
+        let options = LoadOptions {
             config: config.as_object().cloned().map(|map| map.into_iter().collect()),
             ..LoadOptions::default()
         };
-        assert!(given.check(Some(&given), "t").is_ok());
-        let error = given.check(None, "t").unwrap_err();
+        assert!(options.check(Some(&options), "t").is_ok());
+        let error = options.check(None, "t").unwrap_err();
         assert_eq!((error.kind(), error.thread_id()), (ErrorKind::OptionNotApplied, Some("t")));
         assert!(error.to_string().contains("configuration entry `a`"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! A thread as its handles share it: its id, what they named for it, and where it was opened.
+//! The state of a thread that a handle and its clones share: its id, its requested settings, and when it was loaded.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -17,50 +17,48 @@ use crate::dispatch::handler_set::{HandlerSet, drop_on_own_thread};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::apply_settings;
 use crate::session::apply_settings::ResumedThread;
-use crate::session::live_threads::{Ledger, LiveThread, Place};
+use crate::session::live_threads::{LiveThread, LoadPoint, TrackedSettings};
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
-use crate::session::thread_settings::{LoadOptions, Settings, held};
+use crate::session::thread_settings::{LoadOptions, Settings, current_settings};
 
-/// The thread of a handle, its clones, and what they have made.
+/// The thread of a handle, its clones, and the turns and builders that they made.
 pub(crate) struct ThreadState {
     pub(crate) id: Arc<str>,
     ephemeral: bool,
-    /// What its request gave the thread, and its handlers. The runtime does not store them.
-    given: LoadOptions,
-    layer: StdMutex<HandlerSet>,
-    /// What it is to have when it is resumed: what bounds it, and what was named. Runtime 0.163.0 does not store the
-    /// sandbox: a thread that is resumed has the one of the user's configuration, which may allow more.
-    wanted: Ledger,
+    /// The options that only loading can apply, and the handlers. The runtime stores neither.
+    load_options: LoadOptions,
+    handlers: StdMutex<HandlerSet>,
+    /// The settings that a resume restores: the thread's bounds, and every setting that was requested. Runtime 0.163.0 does
+    /// not store the sandbox: a resumed thread gets the one of the user's configuration, which may allow more.
+    requested_settings: TrackedSettings,
     live: Arc<LiveThread>,
-    /// Where these handles have opened it.
-    place: StdMutex<Option<Place>>,
-    /// How often it was asked for, through one of these handles, that the server sends nothing about it any more; those in
-    /// vain do not count.
-    pub(crate) unsubscribed: AtomicUsize,
-    /// Held while it is resumed: other uses wait for that.
+    /// When these handles loaded the thread.
+    load_point: StdMutex<Option<LoadPoint>>,
+    /// The number of `unsubscribe` calls of these handles that succeeded or are pending.
+    pub(crate) unsubscribe_calls: AtomicUsize,
+    /// Held during a resume. Other uses of the thread wait for it.
     resuming: Mutex<()>,
 }
 
-/// What a handle begins with.
-pub(crate) struct Opening {
-    pub(crate) given: LoadOptions,
-    pub(crate) layer: HandlerSet,
-    /// What was named.
-    pub(crate) named: Settings,
-    /// What holds; `None` for a thread that is not loaded.
-    pub(crate) held: Option<Settings>,
-    /// Whether the request has loaded the thread, with what it gave.
+/// The initial state of a thread's handles.
+pub(crate) struct ThreadSetup {
+    pub(crate) load_options: LoadOptions,
+    pub(crate) handlers: HandlerSet,
+    pub(crate) requested: Settings,
+    /// The thread's current settings. `None` for a thread that is not loaded.
+    pub(crate) current: Option<Settings>,
+    /// Whether the request loaded the thread, with `load_options`.
     pub(crate) loads: bool,
 }
 
-/// A turn is started with settings that stay with the thread. They count from the moment of sending, since the caller may
-/// not be there any more to take the answer, and are undone where the server refuses.
+/// The settings of a turn, which stay with the thread. They count from the moment of sending, because the caller may drop
+/// the call before the response. A refusal takes them back.
 pub(crate) struct TurnSettings<'a> {
     thread: &'a ThreadState,
-    wanted: u64,
-    holds: u64,
-    /// What bounds a turn that begins now.
+    requested_change: u64,
+    current_change: u64,
+    /// The bounds of a turn that begins now.
     bounds: Settings,
     refused: bool,
 }
@@ -70,27 +68,28 @@ impl TurnSettings<'_> {
         self.refused = true;
     }
 
-    /// The server has begun a turn with them.
-    pub(crate) fn begin(&self) {
-        self.thread.live.begin_turn(self.bounds.clone());
+    /// Notes that the server has created a turn with these settings.
+    pub(crate) fn set_turn_bounds(&self) {
+        self.thread.live.set_turn_bounds(self.bounds.clone());
     }
 }
 
 impl Drop for TurnSettings<'_> {
     fn drop(&mut self) {
-        self.thread.wanted.answered(self.wanted, !self.refused);
-        self.thread.live.holds.answered(self.holds, !self.refused);
+        let accepted = !self.refused;
+        self.thread.requested_settings.finish_change(self.requested_change, accepted);
+        self.thread.live.current_settings.finish_change(self.current_change, accepted);
     }
 }
 
-/// The last handle can go in an event loop.
+/// The last handle may be dropped on an event loop, and dropping the program's handlers may block.
 impl Drop for ThreadState {
     fn drop(&mut self) {
-        drop_on_own_thread(vec![std::mem::take(&mut *self.layer())]);
+        drop_on_own_thread(vec![std::mem::take(&mut *self.handlers())]);
     }
 }
 
-/// Short: handles hold it.
+/// Short, because the `Debug` of handles includes it.
 impl fmt::Debug for ThreadState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.id.fmt(f)
@@ -98,59 +97,60 @@ impl fmt::Debug for ThreadState {
 }
 
 impl ThreadState {
-    pub(crate) fn new(core: &ClientCore, thread: Thread, session: &Session, opening: Opening) -> Arc<Self> {
-        let Opening { given, layer, named, held, loads } = opening;
-        let live = core.live_threads.enter(&thread.id);
-        let wanted = Ledger::default();
-        let place = held.map(|held| {
-            let mut bounds = held.bounds();
-            bounds.take(&named);
-            wanted.replace(bounds);
-            live.holds.replace(held);
-            let place = live.place(session);
+    pub(crate) fn new(core: &ClientCore, thread: Thread, session: &Session, setup: ThreadSetup) -> Arc<Self> {
+        let ThreadSetup { load_options, handlers, requested, current, loads } = setup;
+        let live = core.live_threads.get_or_insert(&thread.id);
+        let requested_settings = TrackedSettings::default();
+        let load_point = current.map(|current| {
+            let mut bounds = current.bounds();
+            bounds.merge(&requested);
+            requested_settings.replace(bounds);
+            live.current_settings.replace(current);
+            let point = live.load_point(session);
             if loads {
-                live.loaded_with(place, given.clone());
+                live.set_load_options(point, load_options.clone());
             }
-            place
+            point
         });
         Arc::new(Self {
             id: thread.id.into(),
             ephemeral: thread.ephemeral,
-            given,
-            layer: layer.into(),
-            wanted,
+            load_options,
+            handlers: handlers.into(),
+            requested_settings,
             live,
-            place: place.into(),
-            unsubscribed: AtomicUsize::new(0),
+            load_point: load_point.into(),
+            unsubscribe_calls: AtomicUsize::new(0),
             resuming: Mutex::default(),
         })
     }
 
-    fn place(&self) -> MutexGuard<'_, Option<Place>> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    fn load_point(&self) -> MutexGuard<'_, Option<LoadPoint>> {
+        self.load_point.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn layer(&self) -> MutexGuard<'_, HandlerSet> {
-        self.layer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn handlers(&self) -> MutexGuard<'_, HandlerSet> {
+        self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets go of the handlers, and has the other handles of the thread subscribe again before they use it.
-    pub(crate) fn leave(&self) -> HandlerSet {
-        self.live.close();
-        std::mem::take(&mut *self.layer())
+    /// Takes the handlers out, and makes the thread's other handles subscribe again before they use it.
+    pub(crate) fn end_subscription(&self) -> HandlerSet {
+        self.live.mark_unloaded();
+        std::mem::take(&mut *self.handlers())
     }
 
-    /// A turn is started with these parameters.
-    pub(crate) fn change(&self, params: &TurnStartParams) -> TurnSettings<'_> {
+    /// Adds the settings of a turn whose request is about to be sent.
+    pub(crate) fn add_turn_settings(&self, params: &TurnStartParams) -> TurnSettings<'_> {
         let settings = Settings::of_turn(params);
-        let (wanted, holds) = (self.wanted.change(&settings), self.live.holds.change(&settings));
-        let bounds = self.live.holds.current().bounds();
-        TurnSettings { thread: self, wanted, holds, bounds, refused: false }
+        let requested_change = self.requested_settings.add_change(&settings);
+        let current_change = self.live.current_settings.add_change(&settings);
+        let bounds = self.live.current_settings.current().bounds();
+        TurnSettings { thread: self, requested_change, current_change, bounds, refused: false }
     }
 
-    /// Waits, so long at most, until no other turn that names settings is being asked for. Of two at once, the second would
-    /// join the first one without a word about its own.
-    pub(crate) async fn wait_to_start(
+    /// Waits, at most for `limit`, until no other `turn/start` with settings is pending on the thread. Of two at once, the
+    /// second would join the first one's turn, and the runtime would silently ignore its settings.
+    pub(crate) async fn wait_for_pending_start(
         &self,
         session: &Session,
         params: &TurnStartParams,
@@ -159,90 +159,93 @@ impl ThreadState {
         if Settings::of_turn(params) == Settings::default() {
             return None;
         }
-        let mut starting = pin!(self.live.starting.lock());
-        let mut time = session.connection.sleep(limit);
-        poll_fn(|context| match starting.as_mut().poll(context) {
+        let mut locking = pin!(self.live.turn_start_lock.lock());
+        let mut timer = session.connection.sleep(limit);
+        poll_fn(|context| match locking.as_mut().poll(context) {
             Poll::Ready(guard) => Poll::Ready(Some(guard)),
-            Poll::Pending => Pin::new(&mut time).poll(context).map(|()| None),
+            Poll::Pending => Pin::new(&mut timer).poll(context).map(|()| None),
         })
         .await
     }
 
-    /// Refuses options of a turn that joins one that runs, which keeps what it began with; and what bounds this handle, if
-    /// the running turn began with other bounds, through another handle of the thread.
+    /// Refuses options that a running turn would not apply: a turn keeps the settings that it began with. Also refuses to
+    /// join a turn that another handle started with bounds that are not this handle's.
     pub(crate) fn check_joining(&self, session: &Session, params: &TurnStartParams) -> Result<()> {
-        let (mut wanted, mut holds) = (self.wanted.current().bounds(), self.live.holds.current());
-        wanted.take(&Settings::of_turn(params));
-        holds.take(&self.live.turn_bounds());
-        apply_settings::check_joining(session, &self.id, &wanted, &holds)
+        let mut requested = self.requested_settings.current().bounds();
+        requested.merge(&Settings::of_turn(params));
+        let mut current = self.live.current_settings.current();
+        current.merge(&self.live.turn_bounds());
+        apply_settings::check_joining(session, &self.id, &requested, &current)
     }
 
-    fn is_open_in(&self, session: &Session) -> bool {
-        *self.place() == Some(self.live.place(session))
+    fn is_loaded_in(&self, session: &Session) -> bool {
+        *self.load_point() == Some(self.live.load_point(session))
     }
 
-    /// The session in which to use the thread. One that has not opened it, because its runtime is a new one, resumes it
-    /// first, and so does one whose server has let go of it.
+    /// Returns the session to use the thread in. Resumes the thread first if the runtime is a new one, or has unloaded it.
     pub(crate) async fn session(&self, core: &Arc<ClientCore>) -> Result<Arc<Session>> {
         let session = core.session().await?;
-        // What is left to do with a thread after that, reading it for one, needs it not open.
-        if self.is_open_in(&session) || self.is_unsubscribed() {
+        // The calls that an unsubscribed thread still allows, such as reading it, do not need it loaded.
+        if self.is_loaded_in(&session) || self.is_unsubscribed() {
             return Ok(session);
         }
         let _resuming = self.resuming.lock().await;
-        if !self.is_open_in(&session) {
+        if !self.is_loaded_in(&session) {
             self.resume(core, &session).await?;
         }
         Ok(session)
     }
 
-    /// The session in which to ask for what is stored of the thread, for which it need not be loaded.
+    /// Returns the session to read the stored thread in. The thread need not be loaded for that.
     pub(crate) async fn session_for_stored(&self, core: &Arc<ClientCore>) -> Result<Arc<Session>> {
         let session = core.session().await?;
-        let lost = self.place().is_some_and(|place| place.session != session.number);
+        let lost = self.load_point().is_some_and(|point| point.session != session.number);
         if lost { self.session(core).await } else { Ok(session) }
     }
 
-    /// The session in which to start a turn. A turn of which the server sends nothing would never end here.
-    pub(crate) async fn session_for_a_turn(&self, core: &Arc<ClientCore>) -> Result<Arc<Session>> {
+    /// Returns the session to start a turn in. Refuses an unsubscribed thread: the client would wait for the turn's end
+    /// forever, because the server sends no events.
+    pub(crate) async fn session_for_turn(&self, core: &Arc<ClientCore>) -> Result<Arc<Session>> {
         if self.is_unsubscribed() {
-            let message = "the thread was unsubscribed, so that no turn can be followed there; resume it, and use the \
-                           handle that this gives";
+            let message = "this handle has unsubscribed from the thread, so it receives no events of a turn; resume the \
+                           thread with `thread_resume`, and use the handle that it returns";
             return Err(Error::invalid_input(message).with_thread(Some(&self.id)));
         }
         self.session(core).await
     }
 
-    /// The server says that it does not have the thread loaded: whether it is worth another attempt, which resumes it
-    /// first. Nothing has happened, and no two attempts are made for one call.
-    pub(crate) fn is_to_be_resumed(&self, error: &Error) -> bool {
-        let gone = error.kind() == ErrorKind::ThreadNotFound && !self.is_unsubscribed();
-        if gone {
-            self.live.close();
+    /// Whether the server refused a request because it has unloaded the thread. The caller then tries once more, and that
+    /// attempt resumes the thread first. The refused request had no effect.
+    pub(crate) fn can_retry_after_resume(&self, error: &Error) -> bool {
+        let unloaded = error.kind() == ErrorKind::ThreadNotFound && !self.is_unsubscribed();
+        if unloaded {
+            self.live.mark_unloaded();
         }
-        gone
+        unloaded
     }
 
-    /// Says more about the server's refusal to read the history of a thread.
+    /// Adds the reason to the server's refusal to read an ephemeral thread's history.
     pub(crate) fn explain(&self, error: Error) -> Error {
         if self.ephemeral && error.json_rpc().is_some() {
             return error.with_note(
-                "; the thread is ephemeral: its items are in the results of its turns, and nowhere else",
+                "; the thread is ephemeral and not stored: take its items from the results of its turns",
             );
         }
         error
     }
 
     fn is_unsubscribed(&self) -> bool {
-        self.unsubscribed.load(Ordering::Acquire) > 0
+        self.unsubscribe_calls.load(Ordering::Acquire) > 0
     }
 
     async fn resume(&self, core: &Arc<ClientCore>, session: &Session) -> Result<()> {
-        let lost = self.place().is_some_and(|place| place.session != session.number);
+        let lost = self.load_point().is_some_and(|point| point.session != session.number);
         if self.ephemeral {
             let message = match lost {
-                true => "the thread was ephemeral, and has gone with the runtime that was lost",
-                false => "the thread was ephemeral, and the server has let go of it: it is stored nowhere",
+                true => "the thread was ephemeral and ended with its runtime; start another",
+                false => {
+                    "the thread was ephemeral and not stored, and the server has unloaded it; start another"
+                }
             };
             return Err(Error::new(ErrorKind::ThreadLost, message).with_thread(Some(&self.id)));
         }
@@ -250,8 +253,8 @@ impl ThreadState {
         resumed.map_err(|error| match (lost, error.kind()) {
             (true, ErrorKind::ThreadNotFound) => {
                 let message = format!(
-                    "the runtime that had the thread was lost, and the new one does not know it ({error}): a thread is \
-                     stored with its first turn, and this one had not run any, or was deleted; start another"
+                    "the thread's runtime was lost, and the new runtime does not know the thread ({error}). A runtime \
+                     stores a thread with its first turn: this thread had run none, or was deleted. Start another"
                 );
                 Error::new(ErrorKind::ThreadLost, message)
                     .with_method(methods::ThreadResume::METHOD)
@@ -260,40 +263,40 @@ impl ThreadState {
             }
             (_, ErrorKind::ThreadArchived) => error.with_note(" Or call `thread_unarchive`."),
             (true, _) => error.with_note(
-                "; the runtime that had opened the thread was lost, and it must be resumed in the new one",
+                "; the thread's runtime was lost, and the client tried to resume the thread in the new runtime",
             ),
-            (false, _) => error.with_note("; the server had let go of the thread, which must be resumed"),
+            (false, _) => error.with_note("; the server had unloaded the thread, and the client tried to resume it"),
         })
     }
 
-    /// Resumes the thread, and gives it what it had, before anything can run in it.
+    /// Resumes the thread, and restores its settings before a turn can run in it.
     async fn restore(&self, core: &Arc<ClientCore>, session: &Session) -> Result<()> {
         let mut params = ThreadResumeParams::new(&*self.id);
-        let LoadOptions { base_instructions, developer_instructions, config } = self.given.clone();
+        let LoadOptions { base_instructions, developer_instructions, config } = self.load_options.clone();
         params.base_instructions = base_instructions;
         params.developer_instructions = developer_instructions;
         params.config = config;
-        let place = self.live.place(session);
-        let layer = self.layer().clone();
-        // Another handle may have given the thread handlers meanwhile.
-        let bound = (!layer.is_empty() && !core.handlers.has(&self.id))
-            .then(|| HandlerBinding::new(&core.handlers, &self.id, layer));
-        let answer = session.call::<methods::ThreadResume>(&params, Some(&self.id)).await?;
-        let active = matches!(answer.thread.status, ThreadStatus::Active(_));
-        let found = ResumedThread { held: held!(answer), active, unused: false };
-        // What the thread had last, whichever handle gave it that: an older handle must not give it back wider bounds.
-        let mut wanted = self.wanted.current();
-        wanted.take(&self.live.holds.current().bounds());
-        let held = apply_settings::settle(core, session, &self.id, &wanted, found).await?;
-        if let Some(bound) = bound {
-            bound.keep();
+        let point = self.live.load_point(session);
+        let handlers = self.handlers().clone();
+        // Another handle may have bound its handlers to the thread in the meantime.
+        let binding = (!handlers.is_empty() && !core.handlers.has(&self.id))
+            .then(|| HandlerBinding::new(&core.handlers, &self.id, handlers));
+        let response = session.call::<methods::ThreadResume>(&params, Some(&self.id)).await?;
+        let active = matches!(response.thread.status, ThreadStatus::Active(_));
+        let resumed = ResumedThread { current: current_settings!(response), active, unused: false };
+        // The thread's last bounds, whichever handle set them: an older handle must not widen them again.
+        let mut requested = self.requested_settings.current();
+        requested.merge(&self.live.current_settings.current().bounds());
+        let current = apply_settings::apply_settings(core, session, &self.id, &requested, resumed).await?;
+        if let Some(binding) = binding {
+            binding.keep();
         }
-        let mut bounds = held.bounds();
-        bounds.take(&wanted);
-        self.wanted.replace(bounds);
-        self.live.holds.replace(held);
-        self.live.loaded_with(place, self.given.clone());
-        *self.place() = Some(place);
+        let mut bounds = current.bounds();
+        bounds.merge(&requested);
+        self.requested_settings.replace(bounds);
+        self.live.current_settings.replace(current);
+        self.live.set_load_options(point, self.load_options.clone());
+        *self.load_point() = Some(point);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Threads that have not run a turn yet.
+//! Recognizes threads that have not run a turn yet.
 
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{ThreadReadParams, ThreadTurnsListParams};
@@ -6,8 +6,8 @@ use openai_codex_protocol::types::{ThreadReadParams, ThreadTurnsListParams};
 use crate::error::{Error, ErrorKind};
 use crate::session::runtime::Session;
 
-/// Whether an error about the history of a thread only says that the thread has not run a turn yet. Runtime 0.163.0 has
-/// several words for that, and uses some of them for other threads too.
+/// Whether an error about a thread's history only means that the thread has not run a turn yet. Runtime 0.163.0 has several
+/// messages for that, and uses some of them for other threads too.
 pub(crate) async fn is_unused(session: &Session, thread_id: &str, error: &Error) -> bool {
     let says_so = |error: &Error| {
         error.json_rpc().is_some_and(|error| error.message.contains("is not materialized yet"))

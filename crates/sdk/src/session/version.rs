@@ -1,4 +1,4 @@
-//! What a runtime has, by its version: requests and parameters that it lacks are refused before they are sent.
+//! What a runtime of a version supports. The client refuses other requests and parameters before it sends them.
 
 use std::cmp::Ordering;
 
@@ -9,59 +9,60 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::json_scan::set_members;
 use crate::session::schema_probe::SchemaProbe;
 
-/// The first runtime that answers a `turn/start` on a busy thread with the turn that runs. Older ones answer with a new id,
-/// and no event ever names it: the input becomes part of the running turn, or is lost with it.
+/// The first runtime that returns the running turn for a `turn/start` on a busy thread. Older ones return a new id that no event
+/// ever names: the input joins the running turn, or is lost.
 pub(crate) const JOINS: [u64; 3] = [0, 148, 0];
 
-/// The first runtime, of those seen, that sorts threads by `recency_at`.
+/// The first tested runtime that sorts threads by `recency_at`.
 pub(crate) const RECENCY: [u64; 3] = [0, 142, 0];
 
-/// The first runtime, of those seen, that takes the tools of a namespace together.
+/// The first tested runtime that accepts the tools of a namespace together.
 pub(crate) const TOOLS_TOGETHER: [u64; 3] = [0, 144, 4];
 
-/// Whether a runtime is known to be older than this version.
+/// Whether a runtime is known to be older than `first`.
 pub(crate) fn is_older(metadata: &InitializeResponse, first: [u64; 3]) -> bool {
     let version = reported(metadata).and_then(|version| parse(version.trim()));
     version.is_some_and(|(numbers, rest)| numbers != [0, 0, 0] && precedes(numbers, rest, first))
 }
 
-/// The version that a runtime reports: that of its `serverInfo`, if it sends one, or else that in its user agent.
+/// The version that a runtime reports, in `serverInfo` or else in its user agent.
 pub(crate) fn reported(metadata: &InitializeResponse) -> Option<&str> {
-    let told = metadata.extra.get("serverInfo").and_then(|info| info.get("version")?.as_str());
-    told.filter(|version| !version.trim().is_empty()).or_else(|| of_user_agent(&metadata.user_agent))
+    let version = metadata.extra.get("serverInfo").and_then(|info| info.get("version")?.as_str());
+    version.filter(|version| !version.trim().is_empty()).or_else(|| of_user_agent(&metadata.user_agent))
 }
 
-/// The version in a user agent: `name/1.2.3 (…)`, or `name 1.2.3`.
+/// The version in a user agent, which is `name/1.2.3 (…)` or `name 1.2.3`.
 fn of_user_agent(user_agent: &str) -> Option<&str> {
     let (name, rest) = user_agent.split_once('/').or_else(|| user_agent.split_once(char::is_whitespace))?;
     let version = rest.split_whitespace().next()?;
     (!name.trim().is_empty()).then_some(version)
 }
 
-/// Refuses a request that the runtime does not have, and parameters that it would ignore without a word.
+/// Refuses a request that the runtime does not have, and parameters that it would silently ignore.
 ///
-/// `params` is the JSON text of the parameters. What the table does not know, and what may work, passes.
+/// `params`: the parameters as JSON text. Requests and parameters pass if the table does not list them, or if they may work.
 pub(crate) async fn check(
     method: &str,
     params: Option<&str>,
     metadata: &InitializeResponse,
-    checkout: &SchemaProbe,
+    probe: &SchemaProbe,
 ) -> Result<()> {
     let Some(request) = limited(method) else { return Ok(()) };
     let version = reported(metadata).unwrap_or("unknown");
     let runtime = Runtime::of(version);
     if runtime.lacks(request.since, request.until) {
         let known = known_to(request.since, request.until);
-        let message = format!("the runtime has no `{method}`: {known}; the reported version is {version:?}");
+        let message =
+            format!("the runtime does not have `{method}`: {known}; the reported version is {version:?}");
         return Err(Error::new(ErrorKind::UnsupportedByRuntime, message));
     }
     for field in doubtful_and_set(request, params.unwrap_or_default(), &runtime) {
-        check_field(request, field, &runtime, version, checkout).await?;
+        check_field(request, field, &runtime, version, probe).await?;
     }
     Ok(())
 }
 
-/// The parameters that are set and that the runtime may not know.
+/// The parameters that are set and that the runtime may not support.
 fn doubtful_and_set(request: &RequestInfo, params: &str, runtime: &Runtime<'_>) -> Vec<&'static FieldInfo> {
     let mut doubtful: Vec<&FieldInfo> =
         request.fields.iter().filter(|field| runtime.is_doubtful(field)).collect();
@@ -72,15 +73,15 @@ fn doubtful_and_set(request: &RequestInfo, params: &str, runtime: &Runtime<'_>) 
     doubtful
 }
 
-/// Whether this parameter can be sent.
-pub(crate) async fn knows(
+/// Whether the client may send this parameter.
+pub(crate) async fn supports(
     method: &str,
     field: &str,
     metadata: &InitializeResponse,
-    checkout: &SchemaProbe,
+    probe: &SchemaProbe,
 ) -> bool {
     let params = serde_json::json!({ field: true }).to_string();
-    check(method, Some(&params), metadata, checkout).await.is_ok()
+    check(method, Some(&params), metadata, probe).await.is_ok()
 }
 
 async fn check_field(
@@ -88,17 +89,17 @@ async fn check_field(
     field: &FieldInfo,
     runtime: &Runtime<'_>,
     version: &str,
-    checkout: &SchemaProbe,
+    probe: &SchemaProbe,
 ) -> Result<()> {
     let why = match runtime {
         Runtime::Version(..) | Runtime::Unknown => format!("the reported version is {version:?}"),
-        Runtime::SchemaProbe => match checkout.knows(request.params.unwrap_or_default(), field.name).await {
+        Runtime::Unversioned => match probe.has_field(request.params.unwrap_or_default(), field.name).await {
             Some(Ok(true)) => return Ok(()),
             Some(Ok(false)) => "this checkout does not support it".to_owned(),
             Some(Err(_)) | None if !field.exact => return Ok(()),
-            Some(Err(why)) => format!("this one has no version, and cannot say what it knows: {why}"),
-            None => "this one has no version. Cannot verify an unversioned CLI that was started by a command line of \
-                     one's own"
+            Some(Err(why)) => format!("this build has no version, and does not report its schema: {why}"),
+            None => "this build has no version. Cannot verify an unversioned CLI that was started with \
+                     launch_args_override or before_spawn"
                 .to_owned(),
         },
     };
@@ -107,13 +108,13 @@ async fn check_field(
         Some(first) => format!("`{name}` needs Codex CLI {first} or newer: {why}"),
         None => {
             let known = known_to(field.since, field.until);
-            format!("the runtime does not know the parameter `{name}` of `{method}`: {known}; {why}")
+            format!("the runtime does not support the parameter `{name}` of `{method}`: {known}; {why}")
         }
     };
     Err(Error::new(ErrorKind::UnsupportedByRuntime, message))
 }
 
-/// A request that only some runtimes have, or have with all its parameters.
+/// The table's entry of a request that not all runtimes have, or not with all parameters.
 fn limited(method: &str) -> Option<&'static RequestInfo> {
     let at = CLIENT_REQUESTS.binary_search_by_key(&method, |request| request.method).ok()?;
     let request = &CLIENT_REQUESTS[at];
@@ -121,13 +122,13 @@ fn limited(method: &str) -> Option<&'static RequestInfo> {
     (!everywhere).then_some(request)
 }
 
-/// What is known of a runtime by its version.
+/// A runtime's version.
 #[derive(Debug, PartialEq)]
 enum Runtime<'a> {
-    /// The numbers of the version, and what follows them.
+    /// The version's numbers, and the text after them.
     Version([u64; 3], &'a str),
-    /// Built from a checkout: version 0.0.0.
-    SchemaProbe,
+    /// A build from a checkout, which reports 0.0.0.
+    Unversioned,
     /// The version cannot be read.
     Unknown,
 }
@@ -135,14 +136,14 @@ enum Runtime<'a> {
 impl<'a> Runtime<'a> {
     fn of(version: &'a str) -> Self {
         match parse(version.trim()) {
-            Some(([0, 0, 0], _)) => Self::SchemaProbe,
+            Some(([0, 0, 0], _)) => Self::Unversioned,
             Some((numbers, rest)) => Self::Version(numbers, rest),
             None => Self::Unknown,
         }
     }
 
-    /// Whether it is known to lack what the runtimes from `since` to `until` have. Of versions between two of the table
-    /// nothing is known, and newer ones are taken for the newest.
+    /// Whether the runtime is known to lack what the runtimes from `since` to `until` have. Nothing is known about a version
+    /// between two of the table. A newer version counts as the newest one.
     fn lacks(&self, since: Option<&str>, until: Option<&str>) -> bool {
         let Self::Version(numbers, rest) = *self else { return false };
         let is_before =
@@ -153,7 +154,7 @@ impl<'a> Runtime<'a> {
             || after.is_some_and(|after| !is_before(after))
     }
 
-    /// Whether it may not know this parameter, as far as its version tells.
+    /// Whether the runtime may not support this parameter, judged by its version.
     fn is_doubtful(&self, field: &FieldInfo) -> bool {
         match self {
             Self::Version(numbers, rest) if field.exact => {
@@ -161,7 +162,7 @@ impl<'a> Runtime<'a> {
                 first.is_some_and(|(first, _)| precedes(*numbers, rest, first))
             }
             Self::Version(..) => self.lacks(field.since, field.until),
-            Self::SchemaProbe => true,
+            Self::Unversioned => true,
             Self::Unknown => field.exact,
         }
     }
@@ -175,7 +176,7 @@ fn neighbours(since: Option<&str>, until: Option<&str>) -> (Option<&'static str>
     (before, after)
 }
 
-/// Which runtimes have it, in words.
+/// A text that says which runtimes have it.
 fn known_to(since: Option<&str>, until: Option<&str>) -> String {
     match (since, until, neighbours(since, until)) {
         (Some(since), None, (Some(before), _)) => {
@@ -189,17 +190,17 @@ fn known_to(since: Option<&str>, until: Option<&str>) -> String {
     }
 }
 
-/// Whether a version comes before this one.
+/// Whether a version comes before `first`.
 fn precedes(numbers: [u64; 3], rest: &str, first: [u64; 3]) -> bool {
     match numbers.cmp(&first) {
         Ordering::Greater => false,
-        // A pre-release comes before its release; what is after it (`.post1`, `+build`) does not.
+        // A pre-release comes before its release. A later build (`.post1`, `+build`) does not.
         Ordering::Equal => rest.starts_with(|c: char| c == '-' || c.is_ascii_alphabetic()),
         Ordering::Less => true,
     }
 }
 
-/// The three numbers that a version begins with, and what follows.
+/// The first three numbers of a version, and the text after them.
 fn parse(version: &str) -> Option<([u64; 3], &str)> {
     let mut rest = version;
     let mut numbers = [0; 3];
@@ -219,8 +220,8 @@ mod tests {
     use super::*;
 
     fn check_request(method: &str, params: &str, metadata: &InitializeResponse) -> Result<()> {
-        let checkout = SchemaProbe::default();
-        let checked = super::check(method, Some(params), metadata, &checkout);
+        let probe = SchemaProbe::default();
+        let checked = super::check(method, Some(params), metadata, &probe);
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(checked)
     }
 
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_version_that_says_so_is_older() {
+    fn only_a_known_lower_version_is_older() {
         let older = |version: &str| is_older(&metadata(&format!("codex-cli/{version}"), None), JOINS);
         for version in ["0.133.0", "0.147.9", "0.148.0-alpha.1"] {
             assert!(older(version), "{version}");

@@ -9,7 +9,7 @@ use crate::dispatch::handler_set::HandlerSet;
 use crate::error::Result;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{LoadOptions, Settings};
-use crate::session::thread_state::{Opening, ThreadState};
+use crate::session::thread_state::{ThreadSetup, ThreadState};
 use crate::thread::handles::AsyncThread;
 
 pub(crate) async fn archive(core: &Arc<ClientCore>, thread_id: &str) -> Result<ThreadArchiveResponse> {
@@ -20,15 +20,15 @@ pub(crate) async fn archive(core: &Arc<ClientCore>, thread_id: &str) -> Result<T
 pub(crate) async fn unarchive(core: Arc<ClientCore>, thread_id: &str) -> Result<AsyncThread> {
     let params = ThreadUnarchiveParams::new(thread_id);
     let session = core.session().await?;
-    let answer = session.call::<methods::ThreadUnarchive>(&params, Some(thread_id)).await?;
-    // The server has not loaded it: its first use does.
-    let opening = Opening {
-        given: LoadOptions::default(),
-        layer: HandlerSet::default(),
-        named: Settings::default(),
-        held: None,
+    let response = session.call::<methods::ThreadUnarchive>(&params, Some(thread_id)).await?;
+    // The server does not load the thread here. The handle's first use does.
+    let setup = ThreadSetup {
+        load_options: LoadOptions::default(),
+        handlers: HandlerSet::default(),
+        requested: Settings::default(),
+        current: None,
         loads: false,
     };
-    let opened = ThreadState::new(&core, answer.thread, &session, opening);
-    Ok(AsyncThread::new(core, opened))
+    let state = ThreadState::new(&core, response.thread, &session, setup);
+    Ok(AsyncThread::new(core, state))
 }

@@ -1,20 +1,20 @@
-//! Names the working folder in an error of the server that only says that something was not found.
+//! Adds the missing working folder to a server error that only reports that something was not found.
 
 use std::path::Path;
 
 use crate::error::Error;
 use crate::session::supervisor::ClientCore;
 
-/// What the runtime's errors end with where a file or folder does not exist.
+/// The end of the runtime's error about a missing file or folder.
 const NOT_FOUND: &str = "No such file or directory (os error 2)";
 
-/// Says which folder is missing, if that is why the server refuses to open a thread. `cwd`: the folder that was named.
+/// Adds which folder is missing, if the server refused to open a thread for that reason. `cwd`: the requested folder.
 pub(crate) fn name_missing(error: Error, core: &ClientCore, cwd: Option<&str>) -> Error {
     let refused = error.json_rpc().is_some_and(|answer| answer.message.contains(NOT_FOUND));
     if !refused {
         return error;
     }
-    // The runtime works in the folder that it was started in. 0.154.0 and older need that one too where the thread has its own.
+    // Runtimes 0.154.0 and older also need the folder that they were started in, even for a thread with its own folder.
     let mut folders = cwd.map(Path::new).into_iter().chain(core.working_folder());
     if let Some(folder) = folders.find(|folder| !folder.is_dir()) {
         return error.with_note(&format!(
@@ -26,6 +26,6 @@ pub(crate) fn name_missing(error: Error, core: &ClientCore, cwd: Option<&str>) -
         return error;
     }
     error.with_note(
-        "; the working folder of this process has been removed: set another with `cwd`, of the thread or of CodexConfig",
+        "; this process's working folder has been removed: set another with `cwd`, for the thread or in CodexConfig",
     )
 }

@@ -11,14 +11,18 @@ use crate::error::{Error, Result};
 use crate::options::approval::ApprovalMode;
 use crate::session::apply_settings::check_new;
 use crate::session::supervisor::ClientCore;
-use crate::session::thread_settings::{given, held};
-use crate::session::thread_state::{Opening, ThreadState};
+use crate::session::thread_settings::{current_settings, load_options};
+use crate::session::thread_state::{ThreadSetup, ThreadState};
 use crate::thread::handles::AsyncThread;
 use crate::thread::options::{Options, sends_a_thread, thread_options};
 use crate::thread::{folder, trust};
 
-/// A builder for `thread/fork`; ends in `send`. What is not set is not sent, and is as the forked thread has it, except
-/// for the sandbox: runtime 0.163.0 gives the fork the default one.
+/// A builder for `thread/fork`. `send` forks the thread.
+///
+/// The request contains only the options that were set. The fork takes the others from its source, except for the sandbox:
+/// runtime 0.163.0 gives the fork the default one.
+///
+/// With the async client, the builder can be awaited: `codex.thread_fork("…").await` does the same as `send`.
 #[must_use = "no thread is forked until `send`"]
 #[derive(Clone, Debug)]
 pub struct ThreadFork<C> {
@@ -29,7 +33,7 @@ pub struct ThreadFork<C> {
 }
 
 thread_options!(ThreadFork, ThreadForkParams);
-sends_a_thread!(ThreadFork, "Forks the thread: the handle is of the new one, with an id of its own.");
+sends_a_thread!(ThreadFork, "Forks the thread. The handle is for the new thread, which has its own id.");
 
 impl<C> ThreadFork<C> {
     pub(crate) fn new(core: Arc<ClientCore>, thread_id: String) -> Self {
@@ -37,50 +41,49 @@ impl<C> ThreadFork<C> {
         Self { core, params, options: Options::default(), client: PhantomData }
     }
 
-    /// Whether the new thread is kept in memory alone and never stored. The runtime answers such a fork without its
-    /// turns only: it does not go with [`include_turns(true)`](Self::include_turns). Nor does it list or read the turns
-    /// of an ephemeral thread later.
+    /// Sets whether the runtime keeps the new thread in memory only and never stores it. `false` unless set.
     ///
-    /// On the wire: `excludeTurns` is sent too.
+    /// The runtime returns such a fork without its turns, so the option excludes [`include_turns(true)`](Self::include_turns). It
+    /// also cannot list or read the turns of an ephemeral thread later. On the wire: `ephemeral`, and `excludeTurns` too.
     pub fn ephemeral(self, ephemeral: bool) -> Self {
         self.with(|params| params.ephemeral(ephemeral))
     }
 
-    /// Whether the server's answer carries the thread's turns. The handle keeps none of them, so `false` spares the
-    /// two of them a long history; page through it with [`turns`](crate::AsyncThread::turns).
+    /// Sets whether the response contains the thread's turns. The handle keeps none of them, so `false` saves the transfer of a
+    /// long history. [`turns`](crate::AsyncThread::turns) lists them page by page.
     ///
-    /// On the wire: the opposite as `excludeTurns`. Needs runtime 0.151.0.
+    /// On the wire: the opposite, as `excludeTurns`. Needs runtime 0.151.0.
     pub fn include_turns(self, include_turns: bool) -> Self {
         self.with(|params| params.exclude_turns(!include_turns))
     }
 
-    /// The last turn that the new thread takes over; without it, all are.
+    /// Sets the last turn that the new thread contains. Unless set, it contains all turns.
     pub fn last_turn_id(self, turn_id: impl Into<String>) -> Self {
         self.with(|params| params.last_turn_id(turn_id))
     }
 
-    /// What the new thread is for.
+    /// Sets the new thread's purpose.
     pub fn thread_source(self, source: impl Into<ThreadSource>) -> Self {
         self.with(|params| params.thread_source(source))
     }
 
     async fn perform(mut self) -> Result<AsyncThread> {
         let mut params =
-            self.finish(self.options.layer.decides_approvals().then_some(ApprovalMode::Ask), None)?;
-        // The runtime has them already; they are checked all the same.
+            self.finish(self.options.handlers.decides_approvals().then_some(ApprovalMode::Ask), None)?;
+        // The runtime has the tools already. This only checks them.
         self.options.tools(&self.core)?;
         let ephemeral = params.ephemeral == Some(true);
         if ephemeral && params.exclude_turns == Some(false) {
             return Err(Error::invalid_input(
-                "the runtime does not answer an ephemeral fork with its turns: leave out `include_turns(true)`, and read \
-                 the turns of the thread that it comes from",
+                "the runtime does not return the turns of an ephemeral fork; leave out `include_turns(true)`, and read the \
+                 turns of the source thread",
             )
             .with_method(methods::ThreadFork::METHOD)
             .with_thread(Some(&params.thread_id)));
         }
         let session = self.core.session().await?;
-        if ephemeral && session.knows(methods::ThreadFork::METHOD, "excludeTurns").await {
-            // Runtime 0.154.0 and newer refuse the fork otherwise; older ones accept it either way.
+        if ephemeral && session.supports(methods::ThreadFork::METHOD, "excludeTurns").await {
+            // Runtime 0.154.0 and newer require it. Older ones accept the fork in both cases.
             params.exclude_turns = Some(true);
         }
         if self.options.trust_folder {
@@ -91,22 +94,21 @@ impl<C> ThreadFork<C> {
             trust::trust(&mut params.config, &cwd);
         }
         let thread_id = &params.thread_id;
-        let named = self.named(&params, true);
-        let layer = self.options.layer;
-        let answer = session.open::<methods::ThreadFork>(&params, Some(thread_id), layer.clone()).await;
-        let answer =
-            answer.map_err(|error| folder::name_missing(error, &self.core, params.cwd.as_deref()))?;
-        let held = held!(answer);
-        if let Err(error) = check_new(&session, &answer.thread.id, &named, &held) {
-            let mut unwanted = vec![layer];
-            unwanted.extend(self.core.handlers.release(&answer.thread.id));
-            drop_on_own_thread(unwanted);
+        let requested = self.requested(&params, true);
+        let handlers = self.options.handlers;
+        let response = session.open::<methods::ThreadFork>(&params, Some(thread_id), handlers.clone()).await;
+        let response =
+            response.map_err(|error| folder::name_missing(error, &self.core, params.cwd.as_deref()))?;
+        let current = current_settings!(response);
+        if let Err(error) = check_new(&session, &response.thread.id, &requested, &current) {
+            let mut unused = vec![handlers];
+            unused.extend(self.core.handlers.release(&response.thread.id));
+            drop_on_own_thread(unused);
             return Err(error);
         }
-        let opening = Opening { given: given!(params), layer, named, held: Some(held), loads: true };
-        Ok(AsyncThread::new(
-            self.core.clone(),
-            ThreadState::new(&self.core, answer.thread, &session, opening),
-        ))
+        let load_options = load_options!(params);
+        let setup = ThreadSetup { load_options, handlers, requested, current: Some(current), loads: true };
+        let state = ThreadState::new(&self.core, response.thread, &session, setup);
+        Ok(AsyncThread::new(self.core.clone(), state))
     }
 }

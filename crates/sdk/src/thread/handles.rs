@@ -27,22 +27,22 @@ use crate::turn::typed::TypedResult;
 #[derive(Clone, Debug)]
 pub struct AsyncThread {
     core: Arc<ClientCore>,
-    opened: Arc<ThreadState>,
+    state: Arc<ThreadState>,
 }
 
 impl AsyncThread {
-    pub(crate) fn new(core: Arc<ClientCore>, opened: Arc<ThreadState>) -> Self {
-        Self { core, opened }
+    pub(crate) fn new(core: Arc<ClientCore>, state: Arc<ThreadState>) -> Self {
+        Self { core, state }
     }
 
-    /// The thread's id, by which it can be resumed.
+    /// Returns the thread's id. `thread_resume` takes it.
     pub fn id(&self) -> &str {
-        &self.opened.id
+        &self.state.id
     }
 
-    /// Runs one turn to its end.
+    /// Runs one turn to its end and returns its result.
     ///
-    /// Dropping the future interrupts the turn, if this call created it and nothing else holds it.
+    /// Dropping the future interrupts the turn, if this call created it and no other handle holds it.
     ///
     /// # Errors
     /// As [`TurnStart::run`].
@@ -50,10 +50,10 @@ impl AsyncThread {
         self.turn(input).run().await
     }
 
-    /// Runs one turn to its end, and reads its final response as a `T`: `thread.run_as::<Report>("…")`. The model has to
-    /// follow the type's schema.
+    /// Runs one turn to its end and reads its final response as a `T`: `thread.run_as::<Report>("…")`. The model must follow the
+    /// type's schema.
     ///
-    /// Dropping the future interrupts the turn, if this call created it and nothing else holds it.
+    /// Dropping the future interrupts the turn, if this call created it and no other handle holds it.
     ///
     /// # Errors
     /// As [`TurnStart::run_as`].
@@ -64,51 +64,52 @@ impl AsyncThread {
         self.turn(input).run_as().await
     }
 
-    /// PendingTurns a turn: a builder for `turn/start` that ends in `send` (a handle) or `run` (the result). On a thread
-    /// whose turn is running, it joins that turn.
+    /// Starts a turn. Returns a builder for `turn/start`: its `send` returns a handle, and its `run` the result. On a busy thread,
+    /// the input joins the running turn.
     pub fn turn(&self, input: impl Into<TurnInput>) -> TurnStart<AsyncCodex> {
-        TurnStart::new(self.core.clone(), self.opened.clone(), input.into())
+        TurnStart::new(self.core.clone(), self.state.clone(), input.into())
     }
 
-    /// Reads what the server has of the thread: a builder for `thread/read`.
+    /// Reads the stored thread. Returns a builder for `thread/read`.
     pub fn read(&self) -> ThreadRead<AsyncCodex> {
-        let (core, thread) = (self.core.clone(), self.opened.clone());
+        let (core, thread) = (self.core.clone(), self.state.clone());
         ThreadRead { core, thread, include_turns: false, client: PhantomData }
     }
 
-    /// Pages through the thread's turns: a builder for `thread/turns/list`.
+    /// Lists the thread's turns. Returns a builder for `thread/turns/list`.
     pub fn turns(&self) -> ThreadTurns<AsyncCodex> {
-        ThreadTurns::new(self.core.clone(), self.opened.clone())
+        ThreadTurns::new(self.core.clone(), self.state.clone())
     }
 
-    /// Pages through the thread's items, of all turns or of one: a builder for `thread/items/list`.
+    /// Lists the thread's items, of all turns or of one. Returns a builder for `thread/items/list`.
     pub fn items(&self) -> ThreadItems<AsyncCodex> {
-        ThreadItems::new(self.core.clone(), self.opened.clone())
+        ThreadItems::new(self.core.clone(), self.state.clone())
     }
 
-    /// Names the thread: `thread/name/set`.
+    /// Sets the thread's name. On the wire: `thread/name/set`.
     ///
     /// # Errors
     /// As [`AsyncCodex::request`].
     pub async fn set_name(&self, name: impl Into<String>) -> Result<ThreadSetNameResponse> {
-        set_name::set_name(&self.core, &self.opened, name.into()).await
+        set_name::set_name(&self.core, &self.state, name.into()).await
     }
 
-    /// Compacts the thread's history into a summary: `thread/compact/start`, which is answered at once, and then a
-    /// turn of its own, which the handle follows. Its items hold a `contextCompaction`; it has no final response.
+    /// Compacts the thread's history into a summary. On the wire: `thread/compact/start`.
     ///
-    /// **It interrupts a turn that is running** on the thread, and as long as it runs the server refuses other turns
-    /// there. Dropping the handle lets it go on, and so does dropping the future.
+    /// A compaction is a turn, and the returned handle is for it. Its items contain a `contextCompaction`. It has no final
+    /// response.
+    ///
+    /// **It interrupts the running turn** of the thread. While it runs, the server refuses other turns with
+    /// [`ErrorKind::TurnNotSteerable`](crate::ErrorKind::TurnNotSteerable). Dropping the handle or the future does not interrupt it.
     ///
     /// # Errors
-    /// As [`AsyncCodex::request`], and [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if
-    /// its turn does not start.
+    /// As [`AsyncCodex::request`], and [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if its turn does not start.
     pub async fn compact(&self) -> Result<AsyncTurnHandle> {
-        compact(&self.core, &self.opened).await
+        compact(&self.core, &self.state).await
     }
 
-    /// Reads from the runtime what it has recorded of a turn of this thread, and makes a result of it: for a turn whose end was
-    /// lost. On the wire: `thread/read`. See [`AsyncTurnHandle::recover`](crate::AsyncTurnHandle::recover), which does the same.
+    /// Reads the result of one of the thread's turns from the runtime's records. Use it for a turn whose end was lost. On the wire:
+    /// `thread/read`. See [`AsyncTurnHandle::recover`](crate::AsyncTurnHandle::recover).
     ///
     /// # Errors
     /// As [`AsyncTurnHandle::recover`](crate::AsyncTurnHandle::recover).
@@ -116,28 +117,29 @@ impl AsyncThread {
         recover(&self.core, self.id(), turn_id).await
     }
 
-    /// Observes everything that concerns this thread from now on, also what belongs to no turn.
+    /// Observes the thread's events from now on, including those without a turn.
     pub fn events(&self) -> AsyncEvents {
-        AsyncEvents::new(self.core.clone(), Some(self.opened.id.clone()))
+        AsyncEvents::new(self.core.clone(), Some(self.state.id.clone()))
     }
 
-    /// Is done with the thread: the server sends nothing of its turns any more, and this client lets go of the thread's
-    /// handlers and tools. For a client that lives long and starts many threads, whose closures it would keep.
+    /// Unsubscribes from the thread. The server stops sending its events, and the client drops its handlers and tools. Use it in
+    /// long-lived clients that open many threads.
     ///
-    /// On the wire: `thread/unsubscribe`; its answer says whether the thread was subscribed. It closes nothing at
-    /// once: runtime 0.163.0 keeps the thread loaded, and still tells of changes of its status. It is stored as before, and
-    /// [`thread_resume`](crate::AsyncCodex::thread_resume) subscribes again, with the handlers that are given there, and
-    /// gives a handle for it. Through this one and its clones the thread can still be read, and no turn be started. That
-    /// holds from the moment of asking, also if the wait for the answer is given up, unless the server refuses or is lost.
+    /// This handle and its clones can still read the thread, and can no longer start a turn. That applies from the start of the
+    /// call, even if the future is dropped, unless the server refuses or the runtime is lost.
+    /// [`thread_resume`](crate::AsyncCodex::thread_resume) subscribes again, with its own handlers, and returns a new handle.
     ///
-    /// **A turn that is running goes on** unobserved, without the thread's handlers and tools. Its handles and streams get
-    /// nothing more of it, and end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) once it is over and
-    /// [`turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout) has passed: interrupt it first, or wait for its end.
+    /// **A running turn continues** without the thread's handlers and tools. Its handles and streams receive no more events. They
+    /// end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) when the turn is over and
+    /// [`turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout) has passed. Interrupt the turn first, or wait for its end.
+    ///
+    /// On the wire: `thread/unsubscribe`. The response contains whether the client was subscribed. Runtime 0.163.0 keeps the thread
+    /// loaded for a time, and still sends its status changes.
     ///
     /// # Errors
     /// As [`AsyncCodex::request`].
     pub async fn unsubscribe(&self) -> Result<ThreadUnsubscribeResponse> {
-        unsubscribe::unsubscribe(&self.core, &self.opened).await
+        unsubscribe::unsubscribe(&self.core, &self.state).await
     }
 }
 
@@ -154,12 +156,12 @@ impl Thread {
         Self { inner }
     }
 
-    /// The thread's id, by which it can be resumed.
+    /// Returns the thread's id. `thread_resume` takes it.
     pub fn id(&self) -> &str {
         self.inner.id()
     }
 
-    /// Runs one turn to its end.
+    /// Runs one turn to its end and returns its result.
     ///
     /// # Errors
     /// As [`TurnStart::run`].
@@ -167,8 +169,8 @@ impl Thread {
         self.turn(input).run()
     }
 
-    /// Runs one turn to its end, and reads its final response as a `T`: `thread.run_as::<Report>("…")`. The model has to
-    /// follow the type's schema.
+    /// Runs one turn to its end and reads its final response as a `T`: `thread.run_as::<Report>("…")`. The model must follow the
+    /// type's schema.
     ///
     /// # Errors
     /// As [`TurnStart::run_as`].
@@ -179,29 +181,29 @@ impl Thread {
         self.turn(input).run_as()
     }
 
-    /// PendingTurns a turn: a builder for `turn/start` that ends in `send` (a handle) or `run` (the result). On a thread
-    /// whose turn is running, it joins that turn.
+    /// Starts a turn. Returns a builder for `turn/start`: its `send` returns a handle, and its `run` the result. On a busy thread,
+    /// the input joins the running turn.
     pub fn turn(&self, input: impl Into<TurnInput>) -> TurnStart<crate::session::clients::Codex> {
-        TurnStart::new(self.inner.core.clone(), self.inner.opened.clone(), input.into())
+        TurnStart::new(self.inner.core.clone(), self.inner.state.clone(), input.into())
     }
 
-    /// Reads what the server has of the thread: a builder for `thread/read`.
+    /// Reads the stored thread. Returns a builder for `thread/read`.
     pub fn read(&self) -> ThreadRead<crate::session::clients::Codex> {
-        let (core, thread) = (self.inner.core.clone(), self.inner.opened.clone());
+        let (core, thread) = (self.inner.core.clone(), self.inner.state.clone());
         ThreadRead { core, thread, include_turns: false, client: PhantomData }
     }
 
-    /// Pages through the thread's turns: a builder for `thread/turns/list`.
+    /// Lists the thread's turns. Returns a builder for `thread/turns/list`.
     pub fn turns(&self) -> ThreadTurns<crate::session::clients::Codex> {
-        ThreadTurns::new(self.inner.core.clone(), self.inner.opened.clone())
+        ThreadTurns::new(self.inner.core.clone(), self.inner.state.clone())
     }
 
-    /// Pages through the thread's items, of all turns or of one: a builder for `thread/items/list`.
+    /// Lists the thread's items, of all turns or of one. Returns a builder for `thread/items/list`.
     pub fn items(&self) -> ThreadItems<crate::session::clients::Codex> {
-        ThreadItems::new(self.inner.core.clone(), self.inner.opened.clone())
+        ThreadItems::new(self.inner.core.clone(), self.inner.state.clone())
     }
 
-    /// Names the thread: `thread/name/set`.
+    /// Sets the thread's name. On the wire: `thread/name/set`.
     ///
     /// # Errors
     /// As [`Codex::request`](crate::Codex::request).
@@ -210,22 +212,24 @@ impl Thread {
         crate::block_on::wait(self.inner.set_name(name))
     }
 
-    /// Compacts the thread's history into a summary: `thread/compact/start`, which is answered at once, and then a
-    /// turn of its own, which the handle follows. Its items hold a `contextCompaction`; it has no final response.
+    /// Compacts the thread's history into a summary. On the wire: `thread/compact/start`.
     ///
-    /// **It interrupts a turn that is running** on the thread, and as long as it runs the server refuses other turns
-    /// there. Dropping the handle lets it go on.
+    /// A compaction is a turn, and the returned handle is for it. Its items contain a `contextCompaction`. It has no final
+    /// response.
+    ///
+    /// **It interrupts the running turn** of the thread. While it runs, the server refuses other turns with
+    /// [`ErrorKind::TurnNotSteerable`](crate::ErrorKind::TurnNotSteerable). Dropping the handle does not interrupt it.
     ///
     /// # Errors
-    /// As [`Codex::request`](crate::Codex::request), and [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if
-    /// its turn does not start.
+    /// As [`Codex::request`](crate::Codex::request), and [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if its turn does not
+    /// start.
     #[inline]
     pub fn compact(&self) -> Result<crate::turn::handles::TurnHandle> {
         crate::block_on::wait(self.inner.compact()).map(crate::turn::handles::TurnHandle::from_async)
     }
 
-    /// Reads from the runtime what it has recorded of a turn of this thread, and makes a result of it: for a turn whose end was
-    /// lost. On the wire: `thread/read`. See [`TurnHandle::recover`](crate::TurnHandle::recover), which does the same.
+    /// Reads the result of one of the thread's turns from the runtime's records. Use it for a turn whose end was lost. On the wire:
+    /// `thread/read`. See [`TurnHandle::recover`](crate::TurnHandle::recover).
     ///
     /// # Errors
     /// As [`TurnHandle::recover`](crate::TurnHandle::recover).
@@ -233,23 +237,24 @@ impl Thread {
         crate::block_on::wait(self.inner.recover(turn_id))
     }
 
-    /// Observes everything that concerns this thread from now on, also what belongs to no turn.
+    /// Observes the thread's events from now on, including those without a turn.
     pub fn events(&self) -> crate::session::events::Events {
-        crate::session::events::Events::new(self.inner.core.clone(), Some(self.inner.opened.id.clone()))
+        crate::session::events::Events::new(self.inner.core.clone(), Some(self.inner.state.id.clone()))
     }
 
-    /// Is done with the thread: the server sends nothing of its turns any more, and this client lets go of the thread's
-    /// handlers and tools. For a client that lives long and starts many threads, whose closures it would keep.
+    /// Unsubscribes from the thread. The server stops sending its events, and the client drops its handlers and tools. Use it in
+    /// long-lived clients that open many threads.
     ///
-    /// On the wire: `thread/unsubscribe`; its answer says whether the thread was subscribed. It closes nothing at
-    /// once: runtime 0.163.0 keeps the thread loaded, and still tells of changes of its status. It is stored as before, and
-    /// [`thread_resume`](crate::Codex::thread_resume) subscribes again, with the handlers that are given there, and
-    /// gives a handle for it. Through this one and its clones the thread can still be read, and no turn be started. That
-    /// holds from the moment of asking, also if the wait for the answer is given up, unless the server refuses or is lost.
+    /// This handle and its clones can still read the thread, and can no longer start a turn. That applies from the start of the
+    /// call, unless the server refuses or the runtime is lost. [`thread_resume`](crate::Codex::thread_resume) subscribes again,
+    /// with its own handlers, and returns a new handle.
     ///
-    /// **A turn that is running goes on** unobserved, without the thread's handlers and tools. Its handles and streams get
-    /// nothing more of it, and end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) once it is over and
-    /// [`turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout) has passed: interrupt it first, or wait for its end.
+    /// **A running turn continues** without the thread's handlers and tools. Its handles and streams receive no more events. They
+    /// end with [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) when the turn is over and
+    /// [`turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout) has passed. Interrupt the turn first, or wait for its end.
+    ///
+    /// On the wire: `thread/unsubscribe`. The response contains whether the client was subscribed. Runtime 0.163.0 keeps the thread
+    /// loaded for a time, and still sends its status changes.
     ///
     /// # Errors
     /// As [`Codex::request`](crate::Codex::request).

@@ -1,4 +1,4 @@
-//! Paging through what a thread holds: its turns and its items.
+//! Listing a thread's turns and items.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use crate::paging::lists;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
 
-/// A builder for `thread/turns/list`; ends in `send` for one page, or in `pages` or `all` for the whole list. What is
-/// not set is the server's to choose and is not sent.
+/// A builder for `thread/turns/list`. `send` returns one page; `pages` and `all` return the whole list.
+///
+/// The request contains only the options that were set. The server chooses the others.
 #[must_use = "nothing is asked until `send`, or a stream is read"]
 #[derive(Clone, Debug)]
 pub struct ThreadTurns<C> {
@@ -23,8 +24,9 @@ pub struct ThreadTurns<C> {
     client: PhantomData<C>,
 }
 
-/// A builder for `thread/items/list`; ends in `send` for one page, or in `pages` or `all` for the whole list. What is
-/// not set is the server's to choose and is not sent.
+/// A builder for `thread/items/list`. `send` returns one page; `pages` and `all` return the whole list.
+///
+/// The request contains only the options that were set. The server chooses the others.
 #[must_use = "nothing is asked until `send`, or a stream is read"]
 #[derive(Clone, Debug)]
 pub struct ThreadItems<C> {
@@ -45,19 +47,19 @@ macro_rules! history {
                 Self { core, thread, params, client: PhantomData }
             }
 
-            /// Where to go on: the `next_cursor` or `backwards_cursor` of another page.
+            /// Sets where the page begins: the `next_cursor` or `backwards_cursor` of another page.
             pub fn cursor(mut self, cursor: impl Into<String>) -> Self {
                 self.params.cursor = Some(cursor.into().into());
                 self
             }
 
-            #[doc = concat!("How many ", $entries, " a page has at most.")]
+            #[doc = concat!("Sets the maximum number of ", $entries, " in a page.")]
             pub fn limit(mut self, limit: u32) -> Self {
                 self.params = self.params.limit(limit);
                 self
             }
 
-            /// In which order.
+            /// Sets the order.
             pub fn sort_direction(mut self, direction: impl Into<SortDirection>) -> Self {
                 self.params = self.params.sort_direction(direction);
                 self
@@ -78,7 +80,7 @@ history!(ThreadTurns, ThreadTurnsListParams, "turns");
 history!(ThreadItems, ThreadItemsListParams, "items");
 
 impl<C> ThreadTurns<C> {
-    /// How much of each turn's items the answer carries.
+    /// Sets how much of each turn's items the response contains.
     pub fn items_view(mut self, view: impl Into<TurnItemsView>) -> Self {
         self.params = self.params.items_view(view);
         self
@@ -86,7 +88,7 @@ impl<C> ThreadTurns<C> {
 }
 
 impl<C> ThreadItems<C> {
-    /// Only the items of this turn.
+    /// Lists only the items of this turn.
     pub fn turn_id(mut self, turn_id: impl Into<String>) -> Self {
         self.params = self.params.turn_id(turn_id);
         self

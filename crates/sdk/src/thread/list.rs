@@ -15,13 +15,13 @@ use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
 use crate::session::version;
 
-/// A builder for `thread/list`; ends in `send` for one page, or in `pages` or `all` for the whole list. What is not
-/// set is the server's to choose and is not sent.
+/// A builder for `thread/list`. `send` returns one page; `pages` and `all` return the whole list.
 ///
-/// `pages` and `all` sort by [`ThreadSortKey::RecencyAt`] unless told otherwise, or by [`ThreadSortKey::UpdatedAt`] with a
-/// runtime before 0.142.0, which does not know that one: sorted by creation, which is the server's
-/// own choice and what `send` gets, runtime 0.163.0 goes on after the second in which the last thread of a page was
-/// created, and leaves out the others of that second.
+/// The request contains only the options that were set. The server chooses the others.
+///
+/// `pages` and `all` sort by [`ThreadSortKey::RecencyAt`] unless a key is set, or by [`ThreadSortKey::UpdatedAt`] with a runtime
+/// before 0.142.0. `send` keeps the server's default, which is the time of creation. In that order, runtime 0.163.0 skips threads:
+/// the next page begins after the second in which the last thread of a page was created.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -46,7 +46,7 @@ pub struct ThreadList<C> {
 
 lists!(ThreadList, ThreadList, in_an_order_that_pages_keep);
 
-/// The server's own order loses threads between pages.
+/// Sets a sort key. In the server's default order, threads are missing between pages.
 fn in_an_order_that_pages_keep(params: &mut ThreadListParams, runtime: &InitializeResponse) {
     let old = version::is_older(runtime, version::RECENCY);
     params.sort_key.get_or_insert(if old { ThreadSortKey::UpdatedAt } else { ThreadSortKey::RecencyAt });
@@ -79,54 +79,54 @@ impl<C> ThreadList<C> {
         self.with(|params| params.archived(archived))
     }
 
-    /// Where to go on: the `next_cursor` of another page.
+    /// Sets where the page begins: the `next_cursor` of another page.
     pub fn cursor(self, cursor: impl Into<String>) -> Self {
         self.with(|params| params.cursor(cursor))
     }
 
-    /// Only threads that work in this folder; given again, also those of the other. A relative path is taken from
-    /// this process's working directory.
+    /// Lists only threads that work in this folder. Further calls add folders. A relative path starts at this process's working
+    /// directory.
     pub fn cwd(mut self, path: impl Into<PathBuf>) -> Self {
         self.cwd.push(path.into());
         self
     }
 
-    /// How many threads a page has at most.
+    /// Sets the maximum number of threads in a page.
     pub fn limit(self, limit: u32) -> Self {
         self.with(|params| params.limit(limit))
     }
 
-    /// Only threads with one of these providers.
+    /// Lists only threads with one of these providers.
     pub fn model_providers(self, providers: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.with(|params| params.model_providers(providers))
     }
 
-    /// Only threads in whose title this occurs.
+    /// Lists only threads whose title contains this text.
     pub fn search_term(self, term: impl Into<String>) -> Self {
         self.with(|params| params.search_term(term))
     }
 
-    /// Only threads of the section with this id.
+    /// Lists only threads of the section with this id.
     pub fn section_id(self, section_id: impl Into<String>) -> Self {
         self.with(|params| params.section_id(section_id))
     }
 
-    /// In which order.
+    /// Sets the order.
     pub fn sort_direction(self, direction: impl Into<SortDirection>) -> Self {
         self.with(|params| params.sort_direction(direction))
     }
 
-    /// By what the list is sorted.
+    /// Sets the sort key.
     pub fn sort_key(self, key: impl Into<ThreadSortKey>) -> Self {
         self.with(|params| params.sort_key(key))
     }
 
-    /// Only threads that came about in one of these ways.
+    /// Lists only threads of these sources.
     pub fn source_kinds(self, kinds: impl IntoIterator<Item = impl Into<ThreadSourceKind>>) -> Self {
         self.with(|params| params.source_kinds(kinds))
     }
 
-    /// Whether the server answers from its database alone, without a look at the stored files.
+    /// Sets whether the server reads only its database and not the stored files.
     pub fn use_state_db_only(self, only: bool) -> Self {
         self.with(|params| params.use_state_db_only(only))
     }

@@ -1,4 +1,4 @@
-//! What starting, resuming and forking a thread have in common: the setters, written once.
+//! The setters that starting, resuming and forking a thread share.
 
 use std::path::PathBuf;
 
@@ -11,32 +11,31 @@ use crate::options::approval::ApprovalMode;
 use crate::session::supervisor::ClientCore;
 use crate::tool::specs;
 
-/// Options that are not the protocol's parameters yet: they are checked and translated when the request is made.
+/// Options that the builder checks and translates to the protocol when it makes the request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) approval_mode: Option<ApprovalMode>,
     pub(crate) config: Map<String, Value>,
     pub(crate) cwd: Option<PathBuf>,
-    pub(crate) layer: HandlerSet,
+    pub(crate) handlers: HandlerSet,
     pub(crate) trust_folder: bool,
 }
 
 impl Options {
-    /// The tools in the words of the protocol, if this client may have some.
+    /// The tools as the protocol's type. Fails if the client cannot have tools.
     pub(crate) fn tools(&self, core: &ClientCore) -> Result<Vec<DynamicToolSpec>> {
-        let tools = specs::specs(&self.layer.tools.0)?;
+        let tools = specs::specs(&self.handlers.tools.0)?;
         if !tools.is_empty() && !core.is_experimental() {
             return Err(Error::invalid_input(
-                "tools need the experimental methods of the runtime, and this client has turned them off: see \
-                 CodexConfig::experimental_api",
+                "tools need the runtime's experimental methods, and this client has turned them off; turn on \
+                 CodexConfig::experimental_api, or leave the tools out",
             ));
         }
         Ok(tools)
     }
 }
 
-/// Gives a builder with the fields `params` and `options` the common setters, and `finish`, which gives the
-/// parameters.
+/// Adds the shared setters to a builder with the fields `params` and `options`, and `finish`, which returns the parameters.
 macro_rules! thread_options {
     ($builder:ident, $params:ident) => {
         impl<C> $builder<C> {
@@ -45,21 +44,22 @@ macro_rules! thread_options {
                 self
             }
 
-            /// Who decides when the agent wants more than its sandbox allows.
+            /// Sets who decides about actions beyond the sandbox. On the wire: `approvalPolicy` and `approvalsReviewer`.
             pub fn approval_mode(mut self, mode: crate::options::approval::ApprovalMode) -> Self {
                 self.options.approval_mode = Some(mode);
                 self
             }
 
-            $crate::handler::closures::closure_setters!(options.layer);
+            $crate::handler::closures::closure_setters!(options.handlers);
 
-            /// The tools of this program that the model may call. A new thread tells the runtime of them, which keeps them
-            /// with the thread; one that is resumed or forked has those that it was started with, and here their
-            /// closures are given again, found by namespace and name. A sub-agent has them if it was spawned with its
-            /// parent's context. Needs [`experimental_api`](crate::CodexConfig::experimental_api), which is on unless
-            /// turned off.
+            /// Sets the program's tools that the model may call.
+            ///
+            /// A start sends the tools to the runtime, which keeps them with the thread. A resumed or forked thread has the tools
+            /// that it was started with. Set their closures again here: the client finds each one by namespace and name. A
+            /// sub-agent has the tools if it was spawned with its parent's context. Needs
+            /// [`experimental_api`](crate::CodexConfig::experimental_api), which is on unless turned off.
             pub fn tools(mut self, tools: impl IntoIterator<Item = crate::tool::definition::Tool>) -> Self {
-                self.options.layer.tools.0 = tools.into_iter().collect();
+                self.options.handlers.tools.0 = tools.into_iter().collect();
                 self
             }
 
@@ -68,51 +68,52 @@ macro_rules! thread_options {
                 self.with(|params| params.base_instructions(instructions))
             }
 
-            /// Sets one entry of the configuration for this thread, over the user's; a nested one by a dotted key or
-            /// a nested value.
+            /// Sets one configuration entry for this thread. It overrides the user's configuration. A nested entry has a dotted
+            /// key or a nested value. On the wire: `config`.
             pub fn config(mut self, key: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
                 self.options.config.insert(key.into(), value.into());
                 self
             }
 
-            /// The folder that the thread works in. A relative path is taken from this process's working
-            /// directory. Whether it is there is not checked: commands in a missing folder fail.
+            /// Sets the thread's working folder. A relative path starts at this process's working directory. The client does not
+            /// check that the folder exists: commands in a missing folder fail.
             pub fn cwd(mut self, path: impl Into<std::path::PathBuf>) -> Self {
                 self.options.cwd = Some(path.into());
                 self
             }
 
-            /// Instructions of the developer, beside the built-in ones. On a thread that has a history already, the
-            /// runtime gives them to the model from the next compaction on, not before (seen on 0.133.0 to 0.171.0).
+            /// Adds developer instructions to the built-in ones. On a thread with a history, the runtime sends them to the model
+            /// only after the next compaction (tested with 0.133.0 to 0.171.0).
             pub fn developer_instructions(self, instructions: impl Into<String>) -> Self {
                 self.with(|params| params.developer_instructions(instructions))
             }
 
-            /// The model.
+            /// Sets the model.
             pub fn model(self, model: impl Into<String>) -> Self {
                 self.with(|params| params.model(model))
             }
 
-            /// The model's provider, by its key in the configuration.
+            /// Sets the model's provider, by its key in the configuration.
             pub fn model_provider(self, provider: impl Into<String>) -> Self {
                 self.with(|params| params.model_provider(provider))
             }
 
-            /// What commands may do: a [`Sandbox`](crate::Sandbox) preset, or the protocol's
+            /// Sets what commands may do: a [`Sandbox`](crate::Sandbox) preset, or the protocol's
             /// [`SandboxMode`](crate::types::SandboxMode).
             pub fn sandbox(self, sandbox: impl crate::options::sandbox::SandboxChoice) -> Self {
                 self.with(|params| params.sandbox(sandbox.into_mode()))
             }
 
-            /// The service tier of the thread's model requests.
+            /// Sets the service tier of the thread's model requests.
             pub fn service_tier(self, tier: impl Into<String>) -> Self {
                 self.with(|params| params.service_tier(tier))
             }
 
-            /// Trusts the thread's folder and the repository that it is in, for this thread: the runtime loads the
-            /// configuration that they bring, and runs what it names. Nothing is recorded, and it goes before what the
-            /// user has decided. Set a sandbox too: without one, the agent may write to a folder that is trusted. See
-            /// [`guide::trust`](crate::guide::trust). A thread that is started needs [`cwd`](Self::cwd) beside it.
+            /// Trusts the thread's folder and its repository for this thread.
+            ///
+            /// The runtime loads their configuration and runs the programs that it names. The setting overrides the user's
+            /// decision, and the runtime does not record it. Also set a sandbox: without one, the agent may write to a trusted
+            /// folder. A start also needs [`cwd`](Self::cwd). See [`guide::trust`](crate::guide::trust).
             ///
             /// On the wire: `"config": {"projects": {FOLDER: {"trust_level": "trusted"}}}`.
             pub fn trust_folder(mut self) -> Self {
@@ -120,28 +121,28 @@ macro_rules! thread_options {
                 self
             }
 
-            /// What the parameters name. `mode`: whether their approval mode was.
-            fn named(&self, params: &$params, mode: bool) -> crate::session::thread_settings::Settings {
-                let mut named = crate::session::thread_settings::named!(params);
+            /// The settings that the parameters request. `mode`: whether the program requested their approval mode.
+            fn requested(&self, params: &$params, mode: bool) -> crate::session::thread_settings::Settings {
+                let mut requested = crate::session::thread_settings::requested_settings!(params);
                 if mode {
-                    named.approval_policy.clone_from(&params.approval_policy);
-                    named.approvals_reviewer.clone_from(&params.approvals_reviewer);
+                    requested.approval_policy.clone_from(&params.approval_policy);
+                    requested.approvals_reviewer.clone_from(&params.approvals_reviewer);
                 }
-                named
+                requested
             }
 
-            /// `unsaid`: the approval mode where none was set. `keeps`: the thread whose handlers are asked too, if it has
-            /// some already.
+            /// Returns the checked parameters. `default`: the approval mode if the program set none. `keeps`: the thread whose
+            /// existing handlers stay.
             fn finish(
                 &mut self,
-                unsaid: Option<crate::options::approval::ApprovalMode>,
+                default: Option<crate::options::approval::ApprovalMode>,
                 keeps: Option<&str>,
             ) -> crate::error::Result<$params> {
                 let mut params = self.params.clone();
                 let handlers =
-                    self.options.layer.decides_approvals() || self.core.handlers.decides_approvals(keeps);
+                    self.options.handlers.decides_approvals() || self.core.handlers.decides_approvals(keeps);
                 if let Some(mode) =
-                    crate::options::approval::resolve(self.options.approval_mode, handlers, unsaid)?
+                    crate::options::approval::resolve(self.options.approval_mode, handlers, default)?
                 {
                     let (policy, reviewer) = mode.fields();
                     params.approval_policy = Some(policy);
@@ -159,7 +160,7 @@ macro_rules! thread_options {
     };
 }
 
-/// Ends a builder in `send`, blocking and async; `perform` makes the thread.
+/// Adds `send` to a builder, blocking and async. The builder's `perform` opens the thread.
 macro_rules! sends_a_thread {
     ($builder:ident, $what:literal) => {
         impl<C> $builder<C> {
@@ -178,7 +179,9 @@ macro_rules! sends_a_thread {
             #[doc = $what]
             ///
             /// # Errors
-            /// Unusable options, before anything is sent; otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
+            /// - [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an unusable option, before anything is sent.
+            /// - [`ErrorKind::OptionNotApplied`](crate::ErrorKind::OptionNotApplied) if the runtime does not apply an option.
+            /// - Otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
             pub async fn send(self) -> crate::error::Result<crate::thread::handles::AsyncThread> {
                 self.open().await
             }
@@ -191,7 +194,9 @@ macro_rules! sends_a_thread {
             #[doc = $what]
             ///
             /// # Errors
-            /// Unusable options, before anything is sent; otherwise as [`Codex::request`](crate::Codex::request).
+            /// - [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an unusable option, before anything is sent.
+            /// - [`ErrorKind::OptionNotApplied`](crate::ErrorKind::OptionNotApplied) if the runtime does not apply an option.
+            /// - Otherwise as [`Codex::request`](crate::Codex::request).
             #[inline]
             pub fn send(self) -> crate::error::Result<crate::thread::handles::Thread> {
                 crate::block_on::wait(self.open()).map(crate::thread::handles::Thread::from_async)

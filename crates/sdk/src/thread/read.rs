@@ -1,4 +1,4 @@
-//! Reading what the server has stored of a thread.
+//! Reading a stored thread.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
 use crate::session::unused_thread::is_unused;
 
-/// A builder for `thread/read`; ends in `send`.
+/// A builder for `thread/read`. `send` reads the thread. With the async client, the builder can be awaited, which does the same.
 #[must_use = "nothing is read until `send`"]
 #[derive(Clone, Debug)]
 pub struct ThreadRead<C> {
@@ -24,7 +24,7 @@ pub struct ThreadRead<C> {
 }
 
 impl<C> ThreadRead<C> {
-    /// Whether the answer holds the thread's turns with their items; `false` unless set.
+    /// Sets whether the response contains the thread's turns with their items. `false` unless set.
     pub fn include_turns(mut self, include_turns: bool) -> Self {
         self.include_turns = include_turns;
         self

@@ -18,7 +18,7 @@ pub(crate) async fn set_name(
     let session = thread.session_for_stored(core).await?;
     let answer = session.call::<methods::ThreadNameSet>(&params, Some(&thread.id)).await;
     match answer {
-        Err(error) if thread.is_to_be_resumed(&error) => {
+        Err(error) if thread.can_retry_after_resume(&error) => {
             let session = thread.session(core).await?;
             session.call::<methods::ThreadNameSet>(&params, Some(&thread.id)).await
         }

@@ -11,18 +11,33 @@ use crate::error::{Error, Result};
 use crate::options::approval::ApprovalMode;
 use crate::session::apply_settings::check_new;
 use crate::session::supervisor::ClientCore;
-use crate::session::thread_settings::{given, held};
-use crate::session::thread_state::{Opening, ThreadState};
+use crate::session::thread_settings::{current_settings, load_options};
+use crate::session::thread_state::{ThreadSetup, ThreadState};
 use crate::session::version;
 use crate::thread::handles::AsyncThread;
 use crate::thread::options::{Options, sends_a_thread, thread_options};
 use crate::thread::{folder, trust};
 use crate::tool::specs;
 
-/// A builder for `thread/start`; ends in `send`. What is not set is the server's to choose and is not sent, except
-/// for the approval mode: a new thread gets [`ApprovalMode::AutoReview`], or [`ApprovalMode::Ask`] where there is a handler
-/// for approvals. A folder that nobody has decided about stays like that: see
-/// [`guide::trust`](crate::guide::trust).
+/// A builder for `thread/start`. `send` starts the thread.
+///
+/// The request contains only the options that were set, and the approval mode: the server chooses the other options. The default
+/// mode of a new thread is [`ApprovalMode::AutoReview`], or [`ApprovalMode::Ask`] with a handler for approvals. The client
+/// records no trust for the thread's folder; see [`guide::trust`](crate::guide::trust).
+///
+/// With the async client, the builder can be awaited, which does the same as `send`:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use openai_codex_testkit::Script;
+/// # let (transport, _playing) = Script::standard().start_thread("t").connect()?;
+/// # let codex = openai_codex::AsyncCodex::with_transport(Default::default(), transport);
+/// let thread = codex.thread_start().model("gpt-5.4").await?;
+/// # assert_eq!(thread.id(), "t");
+/// # codex.close().await?;
+/// # Ok(()) }
+/// ```
 #[must_use = "no thread is started until `send`"]
 #[derive(Clone, Debug)]
 pub struct ThreadStart<C> {
@@ -33,40 +48,40 @@ pub struct ThreadStart<C> {
 }
 
 thread_options!(ThreadStart, ThreadStartParams);
-sends_a_thread!(ThreadStart, "PendingTurns the thread.");
+sends_a_thread!(ThreadStart, "Starts the thread.");
 
 impl<C> ThreadStart<C> {
     pub(crate) fn new(core: Arc<ClientCore>) -> Self {
         Self { core, params: ThreadStartParams::new(), options: Options::default(), client: PhantomData }
     }
 
-    /// Whether the thread is kept in memory alone and never stored.
+    /// Sets whether the runtime keeps the thread in memory only and never stores it. `false` unless set.
     pub fn ephemeral(self, ephemeral: bool) -> Self {
         self.with(|params| params.ephemeral(ephemeral))
     }
 
-    /// The style of the agent's messages.
+    /// Sets the style of the agent's messages.
     pub fn personality(self, personality: impl Into<Personality>) -> Self {
         self.with(|params| params.personality(personality))
     }
 
-    /// The name of the service that the thread belongs to, for telemetry.
+    /// Sets the name of the thread's service, for telemetry.
     pub fn service_name(self, name: impl Into<String>) -> Self {
         self.with(|params| params.service_name(name))
     }
 
-    /// How the session came about.
+    /// Sets what started the session.
     pub fn session_start_source(self, source: impl Into<ThreadStartSource>) -> Self {
         self.with(|params| params.session_start_source(source))
     }
 
-    /// What the thread was started for.
+    /// Sets the thread's purpose.
     pub fn thread_source(self, source: impl Into<ThreadSource>) -> Self {
         self.with(|params| params.thread_source(source))
     }
 
     async fn perform(mut self) -> Result<AsyncThread> {
-        let asks = self.options.layer.decides_approvals() || self.core.handlers.decides_approvals(None);
+        let asks = self.options.handlers.decides_approvals() || self.core.handlers.decides_approvals(None);
         let mut params =
             self.finish(Some(if asks { ApprovalMode::Ask } else { ApprovalMode::AutoReview }), None)?;
         let tools = self.options.tools(&self.core)?;
@@ -74,36 +89,36 @@ impl<C> ThreadStart<C> {
             params.dynamic_tools = Some(tools);
         }
         if self.options.trust_folder {
-            let cwd = params.cwd.as_deref().ok_or_else(|| {
-                Error::invalid_input("trust_folder does not say which folder; set it with `cwd`")
-            })?;
+            let cwd = params
+                .cwd
+                .as_deref()
+                .ok_or_else(|| Error::invalid_input("trust_folder needs a folder; set one with `cwd`"))?;
             trust::trust(&mut params.config, cwd);
         }
         let session = self.core.session().await?;
         if params.dynamic_tools.is_some() && version::is_older(&session.metadata, version::TOOLS_TOGETHER) {
-            params.dynamic_tools = Some(specs::ungrouped_specs(&self.options.layer.tools.0)?);
+            params.dynamic_tools = Some(specs::ungrouped_specs(&self.options.handlers.tools.0)?);
         }
         if !self.options.trust_folder {
             trust::leave_undecided(&session, &mut params).await?;
         }
-        let mut named = self.named(&params, self.options.approval_mode.is_some() || asks);
-        named.personality.clone_from(&params.personality);
-        let layer = self.options.layer;
-        let answer = session.open::<methods::ThreadStart>(&params, None, layer.clone()).await;
-        let answer =
-            answer.map_err(|error| folder::name_missing(error, &self.core, params.cwd.as_deref()))?;
-        let mut held = held!(answer);
-        held.personality.clone_from(&params.personality);
-        if let Err(error) = check_new(&session, &answer.thread.id, &named, &held) {
-            let mut unwanted = vec![layer];
-            unwanted.extend(self.core.handlers.release(&answer.thread.id));
-            drop_on_own_thread(unwanted);
+        let mut requested = self.requested(&params, self.options.approval_mode.is_some() || asks);
+        requested.personality.clone_from(&params.personality);
+        let handlers = self.options.handlers;
+        let response = session.open::<methods::ThreadStart>(&params, None, handlers.clone()).await;
+        let response =
+            response.map_err(|error| folder::name_missing(error, &self.core, params.cwd.as_deref()))?;
+        let mut current = current_settings!(response);
+        current.personality.clone_from(&params.personality);
+        if let Err(error) = check_new(&session, &response.thread.id, &requested, &current) {
+            let mut unused = vec![handlers];
+            unused.extend(self.core.handlers.release(&response.thread.id));
+            drop_on_own_thread(unused);
             return Err(error);
         }
-        let opening = Opening { given: given!(params), layer, named, held: Some(held), loads: true };
-        Ok(AsyncThread::new(
-            self.core.clone(),
-            ThreadState::new(&self.core, answer.thread, &session, opening),
-        ))
+        let load_options = load_options!(params);
+        let setup = ThreadSetup { load_options, handlers, requested, current: Some(current), loads: true };
+        let state = ThreadState::new(&self.core, response.thread, &session, setup);
+        Ok(AsyncThread::new(self.core.clone(), state))
     }
 }

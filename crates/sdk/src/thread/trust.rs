@@ -1,8 +1,8 @@
-//! Which folders a new thread's request lets the runtime trust: those that the user or the program has decided about.
+//! Keeps the runtime from trusting a new thread's folder, unless the user or the program has decided about it.
 //!
-//! `thread/start` with a folder of its own and a sandbox that writes makes the runtime record an undecided folder as
-//! trusted, and load the configuration that the folder brings. A request that says `untrusted` itself prevents both,
-//! but it would also overrule the user, who may have trusted the folder. So the runtime is asked first.
+//! For a `thread/start` with a folder and a writing sandbox, the runtime records a folder without a decision as trusted, and
+//! loads the configuration in it. `untrusted` in the request prevents both, but it would also override the user's decision to
+//! trust the folder. The client therefore reads the runtime's configuration first.
 
 use std::path::Path;
 
@@ -18,40 +18,40 @@ const PROJECTS: &str = "projects";
 const TRUSTED: &str = "trusted";
 const UNTRUSTED: &str = "untrusted";
 
-/// Settings of which each decides about the sandbox where the request does not.
+/// The settings that choose the sandbox if the request does not.
 const SANDBOX_SETTINGS: [&str; 2] = ["sandbox_mode", "default_permissions"];
 
-/// Says in the request that the thread's folder is not trusted, if nobody has decided about it and the runtime would.
+/// Adds `untrusted` for the thread's folder to the request, if there is no decision and the runtime would record one.
 pub(crate) async fn leave_undecided(session: &Session, params: &mut ThreadStartParams) -> Result<()> {
-    // A thread in the client's own folder records nothing, and neither does one that only reads.
+    // The runtime records nothing for a thread in its own folder, or with a sandbox that only reads.
     let Some(cwd) = params.cwd.clone() else { return Ok(()) };
     if params.sandbox == Some(SandboxMode::ReadOnly) {
         return Ok(());
     }
-    let places = ProjectPaths::of(Path::new(&cwd));
-    let said = params.config.get_or_insert_default();
-    nest(said);
-    let told = said.get(PROJECTS).and_then(|projects| decision(projects, &places));
-    if let Some(decision) = told
+    let paths = ProjectPaths::of(Path::new(&cwd));
+    let config = params.config.get_or_insert_default();
+    nest(config);
+    let requested = config.get(PROJECTS).and_then(|projects| decision(projects, &paths));
+    if let Some(decision) = requested
         && !decision.trusts_by_pointer()
     {
-        decision.hand_down(said, &places);
+        decision.hand_down(config, &paths);
         return Ok(());
     }
-    let writes = params.sandbox.is_some() || names_a_sandbox(|key| said.get(key));
+    let writes = params.sandbox.is_some() || names_a_sandbox(|key| config.get(key));
     match settings(session, &cwd).await {
-        // Where nothing names a sandbox, an undecided folder gets one that only reads. One that is said to be
-        // untrusted would get one that writes.
+        // If nothing sets a sandbox, a folder without a decision gets one that only reads. An untrusted folder would get one that
+        // writes.
         Ok(settings) if !writes && !names_a_sandbox(|key| settings["config"].get(key)) => {}
-        Ok(settings) => match told.or_else(|| decision(&settings["config"][PROJECTS], &places)) {
+        Ok(settings) => match requested.or_else(|| decision(&settings["config"][PROJECTS], &paths)) {
             Some(Decision::Inherited(_) | Decision::OfMain(_)) if keeps_out(&settings) => {
-                decide(said, &places.folder, UNTRUSTED)
+                decide(config, &paths.folder, UNTRUSTED)
             }
-            Some(decision) => decision.hand_down(said, &places),
-            None => decide(said, &places.folder, UNTRUSTED),
+            Some(decision) => decision.hand_down(config, &paths),
+            None => decide(config, &paths.folder, UNTRUSTED),
         },
         Err(error) if !refused(&error) => return Err(error),
-        Err(_) if writes => decide(said, &places.folder, UNTRUSTED),
+        Err(_) if writes => decide(config, &paths.folder, UNTRUSTED),
         Err(_) => params.sandbox = Some(SandboxMode::ReadOnly),
     }
     if params.config.as_ref().is_some_and(JsonObject::is_empty) {
@@ -60,13 +60,13 @@ pub(crate) async fn leave_undecided(session: &Session, params: &mut ThreadStartP
     Ok(())
 }
 
-/// Says in a request's configuration that the thread's folder, and the repository that it is in, are trusted.
+/// Adds `trusted` for the thread's folder and its repository to a request's configuration.
 pub(crate) fn trust(config: &mut Option<JsonObject>, cwd: &str) {
     let config = config.get_or_insert_default();
     nest(config);
-    let places = ProjectPaths::of(Path::new(cwd));
-    decide(config, &places.folder, TRUSTED);
-    decide(config, &places.repository, TRUSTED);
+    let paths = ProjectPaths::of(Path::new(cwd));
+    decide(config, &paths.folder, TRUSTED);
+    decide(config, &paths.repository, TRUSTED);
 }
 
 /// The folder of a stored thread.
@@ -75,20 +75,20 @@ pub(crate) async fn stored_folder(session: &Session, thread_id: &str) -> Result<
     Ok(session.call::<methods::ThreadRead>(&params, Some(thread_id)).await?.thread.cwd)
 }
 
-/// The configuration as the runtime has it for a folder. Taken as it comes: what is looked at is little, and the rest
-/// may be of a later version.
+/// Reads the runtime's configuration for a folder. It stays JSON: this module reads few fields, and a later version may change
+/// the others.
 async fn settings(session: &Session, cwd: &str) -> Result<Value> {
     let params = serde_json::value::to_raw_value(&json!({"cwd": cwd, "includeLayers": true}));
     let params = params.map_err(|error| Error::invalid_input(error.to_string()))?;
     let answer = session.call_raw("config/read", Some(&params)).await?;
     serde_json::from_str(&answer).map_err(|error| {
-        Error::new(ErrorKind::Decode, format!("unreadable answer from the server: {error}"))
+        Error::new(ErrorKind::Decode, format!("the client cannot decode the server's response: {error}"))
             .with_method("config/read")
             .with_source(error)
     })
 }
 
-/// Whether the server would not say, for good: it does not know the request, or cannot read the configuration.
+/// Whether the server permanently refuses: it does not know the request, or cannot read the configuration.
 fn refused(error: &Error) -> bool {
     error.json_rpc().is_some() && !error.is_retryable()
 }
@@ -97,65 +97,65 @@ fn names_a_sandbox<'a>(setting: impl Fn(&str) -> Option<&'a Value>) -> bool {
     SANDBOX_SETTINGS.iter().any(|key| setting(key).is_some_and(|value| !value.is_null()))
 }
 
-/// Whether the runtime knows a configuration that the folder or its repository brings, and does not trust it. Then what
-/// is found about the repository is not what the runtime has found.
+/// Whether the runtime has found a configuration in the folder or its repository, and does not trust it. The client's own result
+/// about the repository then differs from the runtime's.
 fn keeps_out(settings: &Value) -> bool {
     settings["layers"].as_array().is_some_and(|layers| {
         layers.iter().any(|layer| layer["name"]["type"] == "project" && !layer["disabledReason"].is_null())
     })
 }
 
-/// What somebody has decided about a folder.
+/// A decision about a folder, of the user or the program.
 #[derive(Clone, Copy)]
 enum Decision {
-    /// Under a name of the folder itself: the runtime finds it.
+    /// About the folder itself. The runtime finds it.
     Own,
-    /// About the repository that the folder is in. The runtime takes it for the configuration that the folder
-    /// brings, but may still record the folder, where it takes what it finds for no repository.
+    /// About the folder's repository. The runtime applies it to the configuration in the folder. It may still record the folder,
+    /// if it does not recognize the repository.
     Inherited(&'static str),
-    /// As that, about the main checkout of the worktree that the folder is in.
+    /// About the main checkout of the folder's worktree. Otherwise as `Inherited`.
     OfMain(&'static str),
 }
 
 impl Decision {
-    fn hand_down(self, config: &mut JsonObject, places: &ProjectPaths) {
+    fn hand_down(self, config: &mut JsonObject, paths: &ProjectPaths) {
         if let Self::Inherited(level) | Self::OfMain(level) = self {
-            decide(config, &places.folder, level);
+            decide(config, &paths.folder, level);
         }
     }
 
-    /// Whether the folder is trusted for what files in it say of themselves, so that the runtime has to agree.
+    /// Whether the trust depends on files in the folder itself. The runtime must then agree.
     fn trusts_by_pointer(self) -> bool {
         matches!(self, Self::OfMain(TRUSTED))
     }
 }
 
-fn decision(projects: &Value, places: &ProjectPaths) -> Option<Decision> {
-    if level(projects, &places.folder).is_some() {
+fn decision(projects: &Value, paths: &ProjectPaths) -> Option<Decision> {
+    if level(projects, &paths.folder).is_some() {
         return Some(Decision::Own);
     }
-    let inherited = level(projects, &places.repository).map(Decision::Inherited);
-    inherited.or_else(|| level(projects, &places.main).map(Decision::OfMain))
+    let inherited = level(projects, &paths.repository).map(Decision::Inherited);
+    inherited.or_else(|| level(projects, &paths.main).map(Decision::OfMain))
 }
 
-/// What is decided under any of these names. Where two disagree, the cautious one counts.
+/// The decision under any of these names. If two differ, `untrusted` wins.
 fn level(projects: &Value, names: &[String]) -> Option<&'static str> {
-    let mut said = Vec::new();
+    let mut levels = Vec::new();
     for (key, entry) in projects.as_object()? {
         if names.iter().any(|name| same(name, key)) {
-            said.extend(entry["trust_level"].as_str());
+            levels.extend(entry["trust_level"].as_str());
         }
     }
-    [UNTRUSTED, TRUSTED].into_iter().find(|level| said.contains(level))
+    [UNTRUSTED, TRUSTED].into_iter().find(|level| levels.contains(level))
 }
 
-/// The runtime compares paths as text. On Windows, it writes them in lower case.
+/// Compares two paths. The runtime compares them as text, and writes them in lower case on Windows.
 fn same(place: &str, key: &str) -> bool {
     if cfg!(windows) { place.eq_ignore_ascii_case(key) } else { place == key }
 }
 
-/// Adds a decision under these names, unless the program has made one. What is no table is left for the server to
-/// refuse.
+/// Adds a decision under these names, unless the program has made one. A value that is not a table stays, and the server refuses
+/// it.
 fn decide(config: &mut JsonObject, names: &[String], level: &str) {
     let projects = config.entry(PROJECTS.to_owned()).or_insert_with(|| json!({}));
     let Some(projects) = projects.as_object_mut() else { return };
@@ -167,8 +167,8 @@ fn decide(config: &mut JsonObject, names: &[String], level: &str) {
     }
 }
 
-/// Puts what dotted keys say about projects into the nested table. Beside one, the runtime would take them in an order
-/// that changes from request to request, and the table replaces what came before it.
+/// Moves the dotted keys for projects into the nested table. With both, the runtime applies them in an order that changes from
+/// request to request, and the table replaces earlier keys.
 fn nest(config: &mut JsonObject) {
     let dotted: Vec<String> =
         config.keys().filter(|key| key.starts_with("projects.")).map(Clone::clone).collect();

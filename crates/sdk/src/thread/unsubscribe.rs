@@ -10,43 +10,43 @@ use crate::error::{ErrorKind, Result};
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
 
-/// In whatever session there is: one that has not opened the thread need not.
+/// Unsubscribes in the current session. The thread need not be loaded there.
 pub(crate) async fn unsubscribe(
     core: &Arc<ClientCore>,
     thread: &ThreadState,
 ) -> Result<ThreadUnsubscribeResponse> {
     let params = ThreadUnsubscribeParams::new(&*thread.id);
     let session = core.session().await?;
-    let mut leaving = Leaving::new(core, thread);
-    let answer = session.call::<methods::ThreadUnsubscribe>(&params, Some(&thread.id)).await;
-    leaving.in_vain = answer.as_ref().is_err_and(|error| {
-        // It was refused, or the runtime that was asked has gone.
-        error.json_rpc().is_some() || error.kind() == ErrorKind::TransportClosed
-    });
-    answer
+    let mut call = UnsubscribeCall::new(core, thread);
+    let response = session.call::<methods::ThreadUnsubscribe>(&params, Some(&thread.id)).await;
+    // The server refused it, or the runtime was lost.
+    call.failed = response
+        .as_ref()
+        .is_err_and(|error| error.json_rpc().is_some() || error.kind() == ErrorKind::TransportClosed);
+    response
 }
 
-/// A thread counts as unsubscribed from the moment of asking, whatever becomes of the wait: the server may have been told.
-struct Leaving<'a> {
+/// A call of `unsubscribe`. It counts from its start, even if the caller drops it: the server may have received the request.
+struct UnsubscribeCall<'a> {
     core: &'a ClientCore,
     thread: &'a ThreadState,
-    in_vain: bool,
+    failed: bool,
 }
 
-impl<'a> Leaving<'a> {
+impl<'a> UnsubscribeCall<'a> {
     fn new(core: &'a ClientCore, thread: &'a ThreadState) -> Self {
-        thread.unsubscribed.fetch_add(1, Ordering::AcqRel);
-        Self { core, thread, in_vain: false }
+        thread.unsubscribe_calls.fetch_add(1, Ordering::AcqRel);
+        Self { core, thread, failed: false }
     }
 }
 
-impl Drop for Leaving<'_> {
+impl Drop for UnsubscribeCall<'_> {
     fn drop(&mut self) {
-        if self.in_vain {
-            self.thread.unsubscribed.fetch_sub(1, Ordering::AcqRel);
+        if self.failed {
+            self.thread.unsubscribe_calls.fetch_sub(1, Ordering::AcqRel);
         } else {
             drop(self.core.handlers.release(&self.thread.id));
-            drop(self.thread.leave());
+            drop(self.thread.end_subscription());
         }
     }
 }

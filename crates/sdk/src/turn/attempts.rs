@@ -1,4 +1,4 @@
-//! A turn with typed output, and the turns after it that ask again for output that did not fit.
+//! Runs a turn with typed output, and further turns if the output does not fit.
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -12,7 +12,7 @@ impl<C: Clone> TurnStart<C> {
     pub(crate) async fn typed_result<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
         let thread_id = self.thread.id.clone();
         let mut template = self.output_schema_of::<T>();
-        // One timeout for all attempts.
+        // The timeout covers all attempts.
         template.limits.begin();
         let mut turn = template.clone();
         let session = turn.prepare().await?;
@@ -33,7 +33,7 @@ impl<C: Clone> TurnStart<C> {
                 let mut turn = template.clone().with_input(correction(mismatch));
                 failed_attempts
                     .push(FailedAttempt { mismatch: mismatch.clone(), result: result_so_far.clone() });
-                // The runtime may have been replaced since the last attempt.
+                // The client may have restarted the runtime since the last attempt.
                 let session = turn.prepare().await?;
                 result = turn.run_to_end(session).await?;
             }
@@ -45,7 +45,7 @@ impl<C: Clone> TurnStart<C> {
     }
 }
 
-/// What the model is asked after a final response that does not fit.
+/// The message to the model after a final response that does not fit.
 fn correction(mismatch: &OutputMismatch) -> String {
     let place = match mismatch.path.as_str() {
         "" => String::new(),

@@ -1,10 +1,10 @@
-//! How many deltas an event stands for.
+//! Counts the deltas in an event.
 
 use openai_codex_protocol::{Extra, Notification};
 use serde_json::Value;
 
-/// How many deltas of the server an event stands for: more than one where a slow consumer made the client merge them;
-/// see [`CodexConfig::coalesce_above`](crate::CodexConfig::coalesce_above).
+/// Returns how many of the server's deltas an event contains. It is more than one if a slow consumer made the client coalesce
+/// deltas; see [`CodexConfig::coalesce_above`](crate::CodexConfig::coalesce_above).
 pub fn coalesced_count(event: &Notification) -> u64 {
     use Notification as Event;
     let extra: Option<&Extra> = match event {

@@ -1,4 +1,4 @@
-//! What keeps a turn's events coming: shared by a handle, its clones and its streams.
+//! Keeps a turn's events. A handle, its clones and its streams share it.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -16,29 +16,29 @@ use crate::result::RunResult;
 use crate::session::runtime::Session;
 use crate::trace;
 
-/// A hold on a turn. While it lives, the turn's events are kept; when it goes, they no longer are.
+/// Keeps a turn's subscription: the client buffers the turn's events until the guard is dropped.
 #[derive(Debug)]
 pub(crate) struct TurnGuard {
     pub(crate) session: Arc<Session>,
-    pub(crate) log: Arc<TurnSubscription>,
-    /// Whether the turn is interrupted with the last hold on it, if it exists because of this one.
+    pub(crate) subscription: Arc<TurnSubscription>,
+    /// Whether dropping the guard interrupts the turn, if this call created it and nothing else holds it.
     interrupt_on_drop: AtomicBool,
     span: trace::Span,
 }
 
 impl TurnGuard {
-    pub(crate) fn new(session: Arc<Session>, log: Arc<TurnSubscription>) -> Self {
-        let span = trace::turn(&log.thread_id);
-        Self { session, log, interrupt_on_drop: AtomicBool::new(true), span }
+    pub(crate) fn new(session: Arc<Session>, subscription: Arc<TurnSubscription>) -> Self {
+        let span = trace::turn(&subscription.thread_id);
+        Self { session, subscription, interrupt_on_drop: AtomicBool::new(true), span }
     }
 
     pub(crate) fn set_interrupt_on_drop(&self, interrupt: bool) {
         self.interrupt_on_drop.store(interrupt, Ordering::Relaxed);
     }
 
-    /// Makes a request about the turn, which only the runtime that runs it can answer.
+    /// Makes a request about the turn. Only the runtime that runs the turn can respond to it.
     pub(crate) async fn call<R: ClientRequest>(&self, params: &R::Params) -> Result<R::Response> {
-        self.session.call::<R>(params, Some(&self.log.thread_id)).await.map_err(with_loss)
+        self.session.call::<R>(params, Some(&self.subscription.thread_id)).await.map_err(with_loss)
     }
 
     /// Whether the runtime lets a `turn/start` join a turn that runs.
@@ -46,65 +46,65 @@ impl TurnGuard {
         self.session.joins_turns()
     }
 
-    /// Waits for the turn's end and puts its result together.
+    /// Waits for the turn's end and returns its result.
     pub(crate) async fn outcome(&self) -> Result<RunResult> {
         self.end_in_a_fork();
-        let mut wait = self.log.wait();
+        let mut wait = self.subscription.wait();
         let (digest, end) = poll_fn(|context| wait.poll_end(context)).await;
-        RunResult::assemble(&self.log.thread_id, digest, end)
+        RunResult::assemble(&self.subscription.thread_id, digest, end)
     }
 
-    /// Ends the turn in a fork of the process that has started its runtime: nothing of it will come here.
+    /// Ends the turn's subscription in a fork of the process that started its runtime: no events arrive there.
     pub(crate) fn end_in_a_fork(&self) {
         if let Err(error) = self.session.connection.check_process() {
             let mut waiting = Vec::new();
-            self.log.fail(&error.with_thread(Some(&self.log.thread_id)), &mut waiting);
+            self.subscription.fail(&error.with_thread(Some(&self.subscription.thread_id)), &mut waiting);
         }
     }
 
-    /// Interrupts the turn; nothing, if it is over.
+    /// Interrupts the turn. Does nothing if it is over.
     pub(crate) async fn interrupt(&self, turn_id: &Arc<str>) -> Result<()> {
-        // One whose end was lost may still run.
-        if self.log.has_ended() && !self.log.is_lost() {
+        // A turn whose end was lost may still run.
+        if self.subscription.has_ended() && !self.subscription.is_lost() {
             return Ok(());
         }
         self.failure_of_connection()?;
-        let interrupted = self.session.connection.interrupt(&self.log, turn_id.clone()).await;
-        interrupted.map_err(|error| with_loss(error.with_thread(Some(&self.log.thread_id))))
+        let interrupted = self.session.connection.interrupt(&self.subscription, turn_id.clone()).await;
+        interrupted.map_err(|error| with_loss(error.with_thread(Some(&self.subscription.thread_id))))
     }
 
-    /// The error of a turn that has ended because its connection has.
+    /// Fails if the turn was lost with its connection.
     fn failure_of_connection(&self) -> Result<()> {
-        match (self.log.is_lost(), self.session.connection.failure()) {
+        match (self.subscription.is_lost(), self.session.connection.failure()) {
             (true, Some(error)) => {
                 let error = error.with_method(methods::TurnInterrupt::METHOD);
-                Err(with_loss(error.with_thread(Some(&self.log.thread_id))))
+                Err(with_loss(error.with_thread(Some(&self.subscription.thread_id))))
             }
             _ => Ok(()),
         }
     }
 
-    /// Adds input to the turn, as soon as it runs. The server refuses that before, so nothing is added twice.
+    /// Adds input to the turn as soon as it runs. The server refuses earlier input, so no input is added twice.
     pub(crate) async fn steer(&self, params: &TurnSteerParams) -> Result<TurnSteerResponse> {
-        /// How long the server may refuse it although it has said that the turn runs.
+        /// How long the client repeats a refused request.
         const LIMIT: Duration = Duration::from_secs(30);
-        /// How long it is held for a turn that has not begun, before each attempt.
-        const HOLD: Duration = Duration::from_millis(500);
+        /// How long each attempt waits for a turn that has not begun.
+        const BEGIN_WAIT: Duration = Duration::from_millis(500);
         const PAUSE: Duration = Duration::from_millis(20);
         let connection = &self.session.connection;
         connection.check_process()?;
         let limit = self.session.timeout_of(methods::TurnSteer::METHOD).unwrap_or(LIMIT).min(LIMIT);
         let mut time = connection.sleep(limit);
         loop {
-            let mut held = connection.sleep(HOLD);
+            let mut begin_timer = connection.sleep(BEGIN_WAIT);
             let mut runs = pin!(connection.wait_until_running(&params.expected_turn_id));
             poll_fn(|context| match runs.as_mut().poll(context) {
                 Poll::Ready(_) => Poll::Ready(()),
-                Poll::Pending => Pin::new(&mut held).poll(context),
+                Poll::Pending => Pin::new(&mut begin_timer).poll(context),
             })
             .await;
             match self.call::<methods::TurnSteer>(params).await {
-                Err(error) if error.kind() == ErrorKind::TurnNotActive && !self.log.has_ended() => {
+                Err(error) if error.kind() == ErrorKind::TurnNotActive && !self.subscription.has_ended() => {
                     let mut pause = connection.sleep(PAUSE);
                     let time_up = poll_fn(|context| match Pin::new(&mut time).poll(context) {
                         Poll::Ready(()) => Poll::Ready(true),
@@ -114,37 +114,37 @@ impl TurnGuard {
                         return Err(error);
                     }
                 }
-                answer => return answer,
+                response => return response,
             }
         }
     }
 
-    /// Why the turn has failed, if it has ended and did.
+    /// The error of a turn that has ended and failed.
     pub(crate) fn failure(&self) -> Option<Error> {
-        let (digest, end) = self.log.ended()?;
-        RunResult::assemble(&self.log.thread_id, digest, end).err()
+        let (digest, end) = self.subscription.ended()?;
+        RunResult::assemble(&self.subscription.thread_id, digest, end).err()
     }
 }
 
-/// An error of a request about a turn, which says so if the turn is lost.
+/// Adds to an error that the turn was lost with its runtime.
 fn with_loss(error: Error) -> Error {
     match error.kind() {
         ErrorKind::TransportClosed => {
-            error.with_note("; the runtime of the turn has gone, and the turn with it")
+            error.with_note("; the turn was lost with its runtime: `recover` reads what the runtime recorded")
         }
         _ => error,
     }
 }
 
 impl TurnGuard {
-    /// Notes how the turn has ended, if it has and anybody looks.
+    /// Records in the span how the turn ended.
     fn trace_end(&self) {
         if !self.span.is_enabled() {
             return;
         }
-        self.log.turn_id().inspect(|turn_id| self.span.turn_id(turn_id));
-        let Some((digest, end)) = self.log.ended() else { return };
-        match RunResult::assemble(&self.log.thread_id, digest, end) {
+        self.subscription.turn_id().inspect(|turn_id| self.span.turn_id(turn_id));
+        let Some((digest, end)) = self.subscription.ended() else { return };
+        match RunResult::assemble(&self.subscription.thread_id, digest, end) {
             Ok(result) => self.span.ended(result.turn.status.as_str(), result.turn_usage.as_ref()),
             Err(error) => {
                 self.span.failed(&error);
@@ -159,6 +159,6 @@ impl TurnGuard {
 impl Drop for TurnGuard {
     fn drop(&mut self) {
         self.trace_end();
-        self.session.connection.release(&self.log, self.interrupt_on_drop.load(Ordering::Relaxed));
+        self.session.connection.release(&self.subscription, self.interrupt_on_drop.load(Ordering::Relaxed));
     }
 }

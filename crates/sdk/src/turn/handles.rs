@@ -15,7 +15,7 @@ use crate::turn::stream::AsyncTurnStream;
 
 /// A turn of an [`AsyncThread`](crate::AsyncThread). Cheap to clone.
 ///
-/// Dropping it lets the turn go on, unless [`interrupt_on_drop`](crate::TurnStart::interrupt_on_drop) was set.
+/// The turn continues when the handle is dropped, unless [`interrupt_on_drop`](crate::TurnStart::interrupt_on_drop) was set.
 #[derive(Clone, Debug)]
 pub struct AsyncTurnHandle {
     pub(crate) guard: Arc<TurnGuard>,
@@ -34,28 +34,28 @@ impl AsyncTurnHandle {
         Self { guard: Arc::new(guard), id, core, thread }
     }
 
-    /// The turn's id. A second turn on a busy thread joins the running one and has its id.
+    /// Returns the turn's id. A second turn on a busy thread joins the running turn and has the same id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The id of the turn's thread.
+    /// Returns the id of the turn's thread.
     pub fn thread_id(&self) -> &str {
-        &self.guard.log.thread_id
+        &self.guard.subscription.thread_id
     }
 
     /// Streams the turn's events, in order and with all their text.
     ///
-    /// The first stream of a handle has them from the start of the turn (or from joining it); later ones begin now.
-    /// Each ends after `turn/completed`. Dropping one frees what it had not delivered and disturbs nothing else.
+    /// The first stream of a handle begins with the turn, or with the moment that the handle joined it. Later streams begin now.
+    /// Each stream ends after `turn/completed`. Dropping a stream frees its undelivered events and has no other effect.
     pub fn stream(&self) -> AsyncTurnStream {
         AsyncTurnStream::open(self.guard.clone())
     }
 
-    /// Streams the text of the turn's agent messages as it is written: piece after piece of one message after the
-    /// other, remarks on the way included, and nothing in between. The last item is an error if the turn has failed.
+    /// Streams the text of the turn's agent messages while the model writes it. The pieces of all messages follow each other,
+    /// including those before the final response, without separators. If the turn fails, the last item is an error.
     ///
-    /// It is a stream like [`stream`](Self::stream): the first of a handle, of either kind, has what came before.
+    /// As with [`stream`](Self::stream), the handle's first stream of either kind begins with the turn.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -76,11 +76,12 @@ impl AsyncTurnHandle {
         crate::turn::text::AsyncTextStream::open(self.guard.clone())
     }
 
-    /// Adds input to the turn while it runs: `turn/steer` with this turn as the expected one. A message that the model
-    /// is in the middle of may be dropped. The runtime refuses input for a turn that it has not begun: this call waits until
-    /// it has. Where the turn may end meanwhile, use [`steer_or_start`](Self::steer_or_start).
+    /// Adds input to the running turn. The runtime may drop a message that the model is writing at that moment.
     ///
-    /// Takes the user's word only, not an [`ExternalMessage`](crate::ExternalMessage):
+    /// The runtime refuses input for a turn that it has not begun, so this call waits for the begin. If the turn may end before
+    /// that, use [`steer_or_start`](Self::steer_or_start). On the wire: `turn/steer`, with this turn's id as `expectedTurnId`.
+    ///
+    /// It accepts the user's input only, not an [`ExternalMessage`](crate::ExternalMessage):
     ///
     /// ```compile_fail
     /// # async fn program(turn: openai_codex::AsyncTurnHandle) {
@@ -89,55 +90,59 @@ impl AsyncTurnHandle {
     /// ```
     ///
     /// # Errors
-    /// An unusable input, before anything is sent; [`ErrorKind::TurnNotActive`](crate::ErrorKind::TurnNotActive) if the turn is
-    /// over; otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
+    /// - [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for unusable input, before anything is sent.
+    /// - [`ErrorKind::TurnNotActive`](crate::ErrorKind::TurnNotActive) if the turn is over.
+    /// - [`ErrorKind::TurnNotSteerable`](crate::ErrorKind::TurnNotSteerable) for a compaction or a review.
+    /// - Otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
     pub async fn steer(&self, input: impl Into<Input>) -> Result<TurnSteerResponse> {
         let input = input.into().to_wire()?;
         let params = TurnSteerParams::new(self.thread_id(), self.id(), input);
         self.guard.steer(&params).await
     }
 
-    /// Ends the turn: `turn/interrupt`. The end is still `turn/completed`, and [`run`](Self::run) gives what there is with
-    /// the status `interrupted`. Interrupting a turn that is over does nothing.
+    /// Interrupts the turn. It still ends with `turn/completed`, and [`run`](Self::run) returns what it produced, with the status
+    /// `interrupted`. Does nothing if the turn is over. On the wire: `turn/interrupt`.
     ///
-    /// The runtime refuses to interrupt a turn that it has not begun. This call waits until it has, at most a minute, and
-    /// tries again when the runtime says that no turn is active. It returns when the runtime has accepted the interrupt, or
-    /// the turn is over. Commands of the turn that still run are ended too, unless
-    /// [`end_commands_on_interrupt`](crate::TurnStart::end_commands_on_interrupt) is off: then it returns when they are
-    /// ended. Dropping the future does not take the interrupt back.
+    /// The runtime refuses to interrupt a turn that it has not begun. This call waits for the begin for at most a minute, and tries
+    /// again if the runtime responds that no turn is active. It returns when the runtime has accepted the interrupt, or the turn is
+    /// over. It also ends the turn's running commands and waits for that, unless
+    /// [`end_commands_on_interrupt`](crate::TurnStart::end_commands_on_interrupt) is `false`. Dropping the future does not cancel
+    /// the interrupt.
     ///
     /// # Errors
-    /// What the runtime said if it did not interrupt the turn or end its commands, also as
-    /// [`Event::InterruptFailed`](crate::Event::InterruptFailed); otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
+    /// The runtime's error if it did not interrupt the turn or end its commands; observers receive it as
+    /// [`Event::InterruptFailed`](crate::Event::InterruptFailed). Otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
     pub async fn interrupt(&self) -> Result<TurnInterruptResponse> {
         self.guard.interrupt(&self.id).await.map(|()| TurnInterruptResponse::default())
     }
 
-    /// Reads from the runtime what it has recorded of this turn, and makes a result of it: for a turn whose end was lost,
-    /// because its runtime died or its end never came. On the wire: `thread/read`. With
-    /// [`CodexConfig::restart`](crate::CodexConfig::restart) a client starts a new runtime for that; otherwise make a new
+    /// Reads the turn's result from the runtime's records. Use it for a turn whose end was lost, because its runtime died or the
+    /// end never came. On the wire: `thread/read`.
+    ///
+    /// With [`CodexConfig::restart`](crate::CodexConfig::restart), the client starts a new runtime for it. Otherwise make a new
     /// client and use [`AsyncThread::recover`](crate::AsyncThread::recover).
     ///
-    /// A turn whose runtime died is recorded as `interrupted`, with the items that were stored by then. The result has no token
-    /// usage, which the runtime does not record by turn. Runtimes 0.144.4 and older record a failed turn as a completed one.
+    /// The runtime records a turn whose runtime died as `interrupted`, with the items that were stored by then. The result has no
+    /// token usage, because the runtime does not record it by turn. Runtimes 0.144.4 and older record a failed turn as completed.
     ///
     /// # Errors
-    /// [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn;
-    /// [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) if the runtime has no record of the turn, or says that it still runs;
-    /// otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
+    /// - [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn.
+    /// - [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) if the runtime has no record of the turn, or reports it as running.
+    /// - Otherwise as [`AsyncCodex::request`](crate::AsyncCodex::request).
     pub async fn recover(&self) -> Result<RunResult> {
         recover(&self.core, self.thread_id(), &self.id).await
     }
 
-    /// Waits for the turn's end and collects its result; works before, during and after streams, and any number of
-    /// times.
+    /// Waits for the turn's end and returns its result. Works before, during and after streams, and any number of times. A turn
+    /// that was interrupted is not an error, unless a limit did it: its status is `interrupted`.
     ///
     /// # Errors
-    /// [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn;
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) and
-    /// [`ErrorKind::BudgetExceeded`](crate::ErrorKind::BudgetExceeded) for one that was interrupted at one of its limits; a
-    /// connection that was lost before the turn's end. [`Error::turn`](crate::Error::turn) holds what the turn produced. A turn
-    /// that was interrupted otherwise is no error: its status says so.
+    /// - [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn.
+    /// - [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) and
+    ///   [`ErrorKind::BudgetExceeded`](crate::ErrorKind::BudgetExceeded) for a turn that exceeded a limit.
+    /// - The connection's error if it was lost before the turn's end.
+    ///
+    /// [`Error::turn`](crate::Error::turn) holds what the turn produced.
     pub async fn run(&self) -> Result<RunResult> {
         self.guard.outcome().await
     }
@@ -145,7 +150,7 @@ impl AsyncTurnHandle {
 
 /// A turn of a [`Thread`](crate::Thread). Cheap to clone.
 ///
-/// Dropping it lets the turn go on, unless [`interrupt_on_drop`](crate::TurnStart::interrupt_on_drop) was set.
+/// The turn continues when the handle is dropped, unless [`interrupt_on_drop`](crate::TurnStart::interrupt_on_drop) was set.
 #[cfg(feature = "blocking")]
 #[derive(Clone, Debug)]
 pub struct TurnHandle {
@@ -158,28 +163,28 @@ impl TurnHandle {
         Self { inner }
     }
 
-    /// The turn's id. A second turn on a busy thread joins the running one and has its id.
+    /// Returns the turn's id. A second turn on a busy thread joins the running turn and has the same id.
     pub fn id(&self) -> &str {
         self.inner.id()
     }
 
-    /// The id of the turn's thread.
+    /// Returns the id of the turn's thread.
     pub fn thread_id(&self) -> &str {
         self.inner.thread_id()
     }
 
     /// Streams the turn's events, in order and with all their text.
     ///
-    /// The first stream of a handle has them from the start of the turn (or from joining it); later ones begin now.
-    /// Each ends after `turn/completed`. Dropping one frees what it had not delivered and disturbs nothing else.
+    /// The first stream of a handle begins with the turn, or with the moment that the handle joined it. Later streams begin now.
+    /// Each stream ends after `turn/completed`. Dropping a stream frees its undelivered events and has no other effect.
     pub fn stream(&self) -> crate::turn::stream::TurnStream {
         crate::turn::stream::TurnStream::from_async(self.inner.stream())
     }
 
-    /// Streams the text of the turn's agent messages as it is written: piece after piece of one message after the
-    /// other, remarks on the way included, and nothing in between. The last item is an error if the turn has failed.
+    /// Streams the text of the turn's agent messages while the model writes it. The pieces of all messages follow each other,
+    /// including those before the final response, without separators. If the turn fails, the last item is an error.
     ///
-    /// It is a stream like [`stream`](Self::stream): the first of a handle, of either kind, has what came before.
+    /// As with [`stream`](Self::stream), the handle's first stream of either kind begins with the turn.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -198,11 +203,12 @@ impl TurnHandle {
         crate::turn::text::TextStream::from_async(self.inner.stream_text())
     }
 
-    /// Adds input to the turn while it runs: `turn/steer` with this turn as the expected one. A message that the model
-    /// is in the middle of may be dropped. The runtime refuses input for a turn that it has not begun: this call waits until
-    /// it has. Where the turn may end meanwhile, use [`steer_or_start`](Self::steer_or_start).
+    /// Adds input to the running turn. The runtime may drop a message that the model is writing at that moment.
     ///
-    /// Takes the user's word only, not an [`ExternalMessage`](crate::ExternalMessage):
+    /// The runtime refuses input for a turn that it has not begun, so this call waits for the begin. If the turn may end before
+    /// that, use [`steer_or_start`](Self::steer_or_start). On the wire: `turn/steer`, with this turn's id as `expectedTurnId`.
+    ///
+    /// It accepts the user's input only, not an [`ExternalMessage`](crate::ExternalMessage):
     ///
     /// ```compile_fail
     /// # fn program(turn: openai_codex::TurnHandle) {
@@ -211,36 +217,39 @@ impl TurnHandle {
     /// ```
     ///
     /// # Errors
-    /// An unusable input, before anything is sent; [`ErrorKind::TurnNotActive`](crate::ErrorKind::TurnNotActive) if the turn is
-    /// over; otherwise as [`Codex::request`](crate::Codex::request).
+    /// - [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for unusable input, before anything is sent.
+    /// - [`ErrorKind::TurnNotActive`](crate::ErrorKind::TurnNotActive) if the turn is over.
+    /// - [`ErrorKind::TurnNotSteerable`](crate::ErrorKind::TurnNotSteerable) for a compaction or a review.
+    /// - Otherwise as [`Codex::request`](crate::Codex::request).
     #[inline]
     pub fn steer(&self, input: impl Into<Input>) -> Result<TurnSteerResponse> {
         crate::block_on::wait(self.inner.steer(input))
     }
 
-    /// Ends the turn: `turn/interrupt`. The end is still `turn/completed`, and [`run`](Self::run) gives what there is with
-    /// the status `interrupted`. Interrupting a turn that is over does nothing.
+    /// Interrupts the turn. It still ends with `turn/completed`, and [`run`](Self::run) returns what it produced, with the status
+    /// `interrupted`. Does nothing if the turn is over. On the wire: `turn/interrupt`.
     ///
-    /// The runtime refuses to interrupt a turn that it has not begun. This call waits until it has, at most a minute, and
-    /// tries again when the runtime says that no turn is active. It returns when the runtime has accepted the interrupt, or
-    /// the turn is over. Commands of the turn that still run are ended too, unless
-    /// [`end_commands_on_interrupt`](crate::TurnStart::end_commands_on_interrupt) is off: then it returns when they are
-    /// ended. Dropping the future does not take the interrupt back.
+    /// The runtime refuses to interrupt a turn that it has not begun. This call waits for the begin for at most a minute, and tries
+    /// again if the runtime responds that no turn is active. It returns when the runtime has accepted the interrupt, or the turn is
+    /// over. It also ends the turn's running commands and waits for that, unless
+    /// [`end_commands_on_interrupt`](crate::TurnStart::end_commands_on_interrupt) is `false`. Dropping the future does not cancel
+    /// the interrupt.
     ///
     /// # Errors
-    /// What the runtime said if it did not interrupt the turn or end its commands, also as
-    /// [`Event::InterruptFailed`](crate::Event::InterruptFailed); otherwise as [`Codex::request`](crate::Codex::request).
+    /// The runtime's error if it did not interrupt the turn or end its commands; observers receive it as
+    /// [`Event::InterruptFailed`](crate::Event::InterruptFailed). Otherwise as [`Codex::request`](crate::Codex::request).
     #[inline]
     pub fn interrupt(&self) -> Result<TurnInterruptResponse> {
         crate::block_on::wait(self.inner.interrupt())
     }
 
-    /// Adds input to this turn, or starts a turn with it if this one is over: the runtime decides, in one request
-    /// (`turn/start`, which joins a turn that runs). The handle that comes back has the id of this turn if the input was added
-    /// to it, and a new one otherwise. The input is used once, whenever the turn ends.
+    /// Adds input to this turn, or starts a turn with the input if this turn is over.
     ///
-    /// A runtime before 0.148.0 cannot join turns. There the input is [steered](Self::steer) into the turn, and a turn is
-    /// started if the runtime says that the turn is over.
+    /// The runtime decides that in one request, so it uses the input exactly once. The returned handle has this turn's id if the
+    /// input joined it, and a new id otherwise. On the wire: `turn/start`, which joins a running turn.
+    ///
+    /// A runtime before 0.148.0 cannot join turns. There the client [steers](Self::steer) the turn, and starts a turn if the
+    /// runtime responds that the turn is over.
     ///
     /// # Errors
     /// As [`steer`](Self::steer) and [`TurnStart::send`](crate::TurnStart::send).
@@ -248,31 +257,33 @@ impl TurnHandle {
         crate::block_on::wait(self.inner.steer_or_start(input)).map(Self::from_async)
     }
 
-    /// Reads from the runtime what it has recorded of this turn, and makes a result of it: for a turn whose end was lost,
-    /// because its runtime died or its end never came. On the wire: `thread/read`. With
-    /// [`CodexConfig::restart`](crate::CodexConfig::restart) a client starts a new runtime for that; otherwise make a new
+    /// Reads the turn's result from the runtime's records. Use it for a turn whose end was lost, because its runtime died or the
+    /// end never came. On the wire: `thread/read`.
+    ///
+    /// With [`CodexConfig::restart`](crate::CodexConfig::restart), the client starts a new runtime for it. Otherwise make a new
     /// client and use [`Thread::recover`](crate::Thread::recover).
     ///
-    /// A turn whose runtime died is recorded as `interrupted`, with the items that were stored by then. The result has no token
-    /// usage, which the runtime does not record by turn. Runtimes 0.144.4 and older record a failed turn as a completed one.
+    /// The runtime records a turn whose runtime died as `interrupted`, with the items that were stored by then. The result has no
+    /// token usage, because the runtime does not record it by turn. Runtimes 0.144.4 and older record a failed turn as completed.
     ///
     /// # Errors
-    /// [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn;
-    /// [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) if the runtime has no record of the turn, or says that it still runs;
-    /// otherwise as [`Codex::request`](crate::Codex::request).
+    /// - [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn.
+    /// - [`ErrorKind::TurnLost`](crate::ErrorKind::TurnLost) if the runtime has no record of the turn, or reports it as running.
+    /// - Otherwise as [`Codex::request`](crate::Codex::request).
     pub fn recover(&self) -> Result<RunResult> {
         crate::block_on::wait(self.inner.recover())
     }
 
-    /// Waits for the turn's end and collects its result; works before, during and after streams, and any number of
-    /// times.
+    /// Waits for the turn's end and returns its result. Works before, during and after streams, and any number of times. A turn
+    /// that was interrupted is not an error, unless a limit did it: its status is `interrupted`.
     ///
     /// # Errors
-    /// [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn;
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) and
-    /// [`ErrorKind::BudgetExceeded`](crate::ErrorKind::BudgetExceeded) for one that was interrupted at one of its limits; a
-    /// connection that was lost before the turn's end. [`Error::turn`](crate::Error::turn) holds what the turn produced. A turn
-    /// that was interrupted otherwise is no error: its status says so.
+    /// - [`ErrorKind::TurnFailed`](crate::ErrorKind::TurnFailed) for a failed turn.
+    /// - [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) and
+    ///   [`ErrorKind::BudgetExceeded`](crate::ErrorKind::BudgetExceeded) for a turn that exceeded a limit.
+    /// - The connection's error if it was lost before the turn's end.
+    ///
+    /// [`Error::turn`](crate::Error::turn) holds what the turn produced.
     #[inline]
     pub fn run(&self) -> Result<RunResult> {
         crate::block_on::wait(self.inner.run())

@@ -1,4 +1,4 @@
-//! The result of a turn whose end was lost, from what the runtime has recorded.
+//! Reads the recorded result of a turn whose end was lost.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::result::RunResult;
 use crate::session::supervisor::ClientCore;
 
-/// Reads a turn from its thread. The thread needs not be loaded.
+/// Reads a turn from its thread. The thread need not be loaded.
 pub(crate) async fn recover(core: &Arc<ClientCore>, thread_id: &str, turn_id: &str) -> Result<RunResult> {
     let params = ThreadReadParams::new(thread_id).include_turns(true);
-    let answer = core.session().await?.answer::<methods::ThreadRead>(&params, Some(thread_id)).await?;
-    // Read twice, for the turn and for the items of the result: to clone items would be much code for this alone.
+    let answer = core.session().await?.call_for_text::<methods::ThreadRead>(&params, Some(thread_id)).await?;
+    // Decodes the response twice, for the turn and for the result's items: cloning the item types would be much code.
     let turn = find(&answer, thread_id, turn_id)?;
     let items = find(&answer, thread_id, turn_id)?.map(|turn| turn.items).unwrap_or_default();
     let lost = |message: String| Err(Error::new(ErrorKind::TurnLost, message).with_thread(Some(thread_id)));
     match turn {
         None => lost(format!("the runtime has no record of turn {turn_id}")),
-        Some(turn) if turn.status == TurnStatus::InProgress => {
-            lost(format!("the runtime says that turn {turn_id} still runs; ask again later"))
-        }
+        Some(turn) if turn.status == TurnStatus::InProgress => lost(format!(
+            "the runtime reports that turn {turn_id} is still running; call `recover` again later"
+        )),
         Some(turn) => RunResult::recorded(thread_id, turn, items),
     }
 }

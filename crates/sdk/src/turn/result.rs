@@ -1,4 +1,4 @@
-//! The outcome of a turn.
+//! Assembles the result of a turn.
 
 use openai_codex_protocol::types::{MessagePhase, ThreadItem, ThreadTokenUsage, Turn, TurnStatus};
 use openai_codex_protocol::{Notification, decode_response, methods};
@@ -23,7 +23,7 @@ impl RunResult {
                 };
                 return Err(Error::new(
                     ErrorKind::Decode,
-                    format!("the turn ended, but how is unreadable: {why}"),
+                    format!("the turn ended, but the client cannot decode its end: {why}"),
                 )
                 .with_thread(Some(thread_id)));
             }
@@ -37,7 +37,7 @@ impl RunResult {
         }
     }
 
-    /// The outcome of a turn that the runtime has recorded, with its items.
+    /// The result of a recorded turn, with its items.
     pub(crate) fn recorded(thread_id: &str, turn: Turn, items: Vec<ThreadItem>) -> Result<Self> {
         let final_response = final_response(&items);
         let result =
@@ -48,7 +48,7 @@ impl RunResult {
         }
     }
 
-    /// What a turn has produced.
+    /// The result from the events so far.
     fn of(turn: Turn, digest: &Digest) -> Self {
         let mut items = Vec::with_capacity(digest.items.len());
         let mut unreadable = Vec::new();
@@ -68,7 +68,7 @@ impl RunResult {
     }
 }
 
-/// The error of a turn whose end did not come, with what had come by then.
+/// Adds what arrived of a turn to the error of its missing end.
 fn with_evidence(error: Error, digest: Digest) -> Error {
     let reported = digest.error.as_ref().and_then(|event| match event.decode() {
         Notification::Error(reported) => Some(reported.error.message),
@@ -78,7 +78,7 @@ fn with_evidence(error: Error, digest: Digest) -> Error {
         Some(reported) => error.with_note(&format!("; the last error that the server reported: {reported}")),
         None => error,
     };
-    // The answer could be read when it came.
+    // `turn/start`'s response was decoded before, so this succeeds.
     match digest.start_response.as_deref().map(decode_response::<methods::TurnStart>) {
         Some(Ok(answer)) => error.with_turn(RunResult::of(answer.turn, &digest)),
         Some(Err(_)) | None => error,
@@ -93,10 +93,10 @@ fn token_usage(event: &OwnedEvent) -> Option<ThreadTokenUsage> {
 }
 
 fn failure(result: RunResult) -> Error {
-    let told = result.turn.error.as_ref().map(|error| error.message.trim()).filter(|text| !text.is_empty());
-    let message = told.map_or_else(
-        || "turn failed with status failed".to_owned(),
-        |text| format!("the turn has failed: {text}"),
+    let reason = result.turn.error.as_ref().map(|error| error.message.trim()).filter(|text| !text.is_empty());
+    let message = reason.map_or_else(
+        || "the turn failed, and the server gave no reason".to_owned(),
+        |text| format!("the turn failed: {text}"),
     );
     Error::turn_failed(message, result)
 }

@@ -35,15 +35,19 @@ use crate::turn::guard::TurnGuard;
 use crate::turn::handles::AsyncTurnHandle;
 use crate::turn::typed::TypedResult;
 
-/// How long a start waits for the end of the turn before it, if that is being interrupted, and for the answer to another
-/// start on its thread, if both name settings.
+/// How long a start waits for the end of a turn that is being interrupted. Also how long a start with settings waits for the
+/// response to another one on its thread.
 const INTERRUPT_LIMIT: Duration = Duration::from_secs(10);
 
-/// A builder for `turn/start`; ends in `send` for a handle, or in `run` for the result. What is not set stays as the
-/// thread has it and is not sent. What is set here stays with the thread for later turns, as the protocol has it.
+/// A builder for `turn/start`. `send` returns a handle, `run` the result, and [`run_as`](TurnStart::run_as) a value.
 ///
-/// On a thread whose turn is running it joins that turn, which keeps what it began with: an option that does not hold there
-/// is an error of the kind [`ErrorKind::OptionNotApplied`], before anything is sent.
+/// The request contains only the options that were set. The thread's settings apply for the others. An option that was set stays
+/// with the thread for later turns.
+///
+/// On a busy thread, the input joins the running turn. That turn keeps its settings. If an option differs from them, the call
+/// fails with [`ErrorKind::OptionNotApplied`] before the client sends anything.
+///
+/// With the async client, the builder can be awaited: `thread.turn("…").await` does the same as `send`.
 #[must_use = "no turn is started until `send` or `run`"]
 #[derive(Clone, Debug)]
 pub struct TurnStart<C> {
@@ -55,7 +59,7 @@ pub struct TurnStart<C> {
     cwd: Option<PathBuf>,
     unusable_schema: Option<Error>,
     pub(crate) limits: TurnLimits,
-    /// How many turns may follow one whose final response does not fit.
+    /// The maximum number of turns after one whose final response does not fit.
     pub(crate) retries_on_mismatch: usize,
     interrupt_on_drop: bool,
     end_commands_on_interrupt: bool,
@@ -86,40 +90,40 @@ impl<C> TurnStart<C> {
         self
     }
 
-    /// Who decides when the agent wants more than its sandbox allows.
+    /// Sets who decides about actions beyond the sandbox. On the wire: `approvalPolicy` and `approvalsReviewer`.
     pub fn approval_mode(mut self, mode: ApprovalMode) -> Self {
         self.approval_mode = Some(mode);
         self
     }
 
-    /// The folder that the turn works in. A relative path is taken from this process's working
-    /// directory. Whether it is there is not checked: commands in a missing folder fail.
+    /// Sets the turn's working folder. A relative path starts at this process's working directory. The client does not check
+    /// that the folder exists: commands in a missing folder fail.
     pub fn cwd(mut self, path: impl Into<PathBuf>) -> Self {
         self.cwd = Some(path.into());
         self
     }
 
-    /// How much the model reasons.
+    /// Sets how much the model reasons.
     pub fn effort(self, effort: impl Into<ReasoningEffort>) -> Self {
         self.with(|params| params.effort(effort))
     }
 
-    /// The model.
+    /// Sets the model.
     pub fn model(self, model: impl Into<String>) -> Self {
         self.with(|params| params.model(model))
     }
 
-    /// A JSON schema that the final response has to follow: sent as it is. The service takes its strict form only,
-    /// which [`output_schema_of`](Self::output_schema_of) makes of a type.
+    /// Sets a JSON schema that the final response must follow. The client sends it unchanged, and the service accepts only the
+    /// strict form. [`output_schema_of`](Self::output_schema_of) generates that form from a type.
     pub fn output_schema(mut self, schema: impl Into<Value>) -> Self {
         self.unusable_schema = None;
         self.with(|params| params.output_schema(schema))
     }
 
-    /// The schema of a type, which the final response has to follow: of a turn that ends in
-    /// [`RunResult::typed`], as one that is streamed can. [`run_as`](TurnStart::run_as) does both.
+    /// Sets the schema of a type, which the final response must follow. [`RunResult::typed`] then reads the value, after a
+    /// streamed turn for example. [`run_as`](TurnStart::run_as) does both.
     ///
-    /// A type that cannot be asked for, such as a map, is refused when the turn is sent.
+    /// Some types, such as maps, have no strict schema. `send` and `run` then fail.
     pub fn output_schema_of<T: JsonSchema>(mut self) -> Self {
         match generate::output::<T>() {
             Ok(schema) => self.output_schema(schema),
@@ -130,109 +134,113 @@ impl<C> TurnStart<C> {
         }
     }
 
-    /// The style of the agent's messages.
+    /// Sets the style of the agent's messages.
     pub fn personality(self, personality: impl Into<Personality>) -> Self {
         self.with(|params| params.personality(personality))
     }
 
-    /// What commands may do, as one of the three usual choices: sent as `sandboxPolicy`, like
+    /// Sets what commands may do, as one of three presets. On the wire: `sandboxPolicy`, as for
     /// [`sandbox_policy`](Self::sandbox_policy).
     pub fn sandbox(self, sandbox: Sandbox) -> Self {
         self.sandbox_policy(sandbox)
     }
 
-    /// What commands may do, as the protocol says it, with writable roots and network access.
+    /// Sets what commands may do, as the protocol's policy with writable roots and network access.
     pub fn sandbox_policy(self, policy: impl Into<SandboxPolicy>) -> Self {
         self.with(|params| params.sandbox_policy(policy))
     }
 
-    /// The service tier of the model requests.
+    /// Sets the service tier of the model requests.
     pub fn service_tier(self, tier: impl Into<String>) -> Self {
         self.with(|params| params.service_tier(tier))
     }
 
-    /// The service tier of this turn's model requests alone: later turns have that of the thread again. Needs
-    /// runtime 0.151.0.
+    /// Sets the service tier of this turn's model requests only. Later turns use the thread's tier. Needs runtime 0.151.0.
     pub fn service_tier_for_turn(self, tier: impl Into<String>) -> Self {
         self.with(|params| params.service_tier_for_turn(tier))
     }
 
-    /// What has caused the turn, for telemetry. Needs runtime 0.151.0.
+    /// Sets the cause of the turn, for telemetry. Needs runtime 0.151.0.
     pub fn turn_trigger(self, trigger: impl Into<String>) -> Self {
         self.with(|params| params.turn_trigger(trigger))
     }
 
-    /// Whether and how the reasoning is summarised.
+    /// Sets whether and how the model summarizes its reasoning.
     pub fn summary(self, summary: impl Into<ReasoningSummary>) -> Self {
         self.with(|params| params.summary(summary))
     }
 
-    /// How long the turn may take, from `send` or `run` to its end. One that takes longer is interrupted, whether or not its
-    /// handle is still there: `run` and the handle's `run` end with [`ErrorKind::Timeout`], with what the turn has
-    /// produced in [`Error::turn`], and its streams with the same error as their last item. If the turn has not ended five
-    /// seconds after that, they end without it. Without a timeout, a turn takes as long as it takes.
+    /// Sets how long the turn may take, from `send` or `run` to its end. There is no timeout unless set.
     ///
-    /// A turn that ends by itself while it is being interrupted counts as ended. On a thread whose turn is running this call
-    /// joins that turn: then only its own wait ends, and the turn goes on. The same holds for the other limits.
+    /// The client interrupts a turn that takes longer, even if its handle was dropped. `run` and the handle's `run` then fail with
+    /// [`ErrorKind::Timeout`], and [`Error::turn`] holds what the turn produced. Its streams end with the same error. If the turn
+    /// has not ended five seconds after the interrupt, the calls end without it.
+    ///
+    /// A turn that completes while the client interrupts it counts as completed. If the call joined a running turn, only the
+    /// call's own wait ends, and the turn continues. Both also apply to the other limits.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.limits.timeout = Some(timeout);
         self
     }
 
-    /// How long the turn may be silent before it is interrupted, as at a [`timeout`](Self::timeout). Each event of the turn
-    /// or of one of its sub-agents begins the time anew; while the server waits for an answer of this client, for an approval
-    /// for one, it does not run. Unlike [`CodexConfig::turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout), the server is not asked
-    /// whether the turn is at work: choose it longer than the model and the commands may be silent.
+    /// Sets how long the turn may be silent. The client then interrupts it, as at a [`timeout`](Self::timeout).
+    ///
+    /// Each event of the turn or of its sub-agents restarts the time. The time stops while the server waits for a response of this
+    /// client, to an approval for example. Unlike
+    /// [`CodexConfig::turn_idle_timeout`](crate::CodexConfig::turn_idle_timeout), the client does not ask the server whether the
+    /// turn is working: choose a longer time than the model and the commands may be silent.
     pub fn inactivity_timeout(mut self, timeout: Duration) -> Self {
         self.limits.inactivity = Some(timeout);
         self
     }
 
-    /// How many tokens the turn may use, input and output of all its model requests together, as
-    /// [`RunResult::turn_usage`] counts them in `total_tokens`. A turn that has used them and would go on is interrupted:
-    /// [`ErrorKind::BudgetExceeded`], with what it has produced in [`Error::turn`].
+    /// Sets how many tokens the turn may use: the input and output of all its model requests, as
+    /// [`RunResult::turn_usage`] counts them in `total_tokens`.
     ///
-    /// The server reports usage after each model request, so the last one can go beyond the budget, and another one can have
-    /// begun when the interrupt arrives. Sub-agents have usage of their own, which does not count, and a model that reports no
-    /// usage uses nothing that could be counted. Zero is refused.
+    /// The client interrupts a turn that has used them and would continue. The error is [`ErrorKind::BudgetExceeded`], and
+    /// [`Error::turn`] holds what the turn produced.
+    ///
+    /// The server reports usage after each model request. The last request can therefore exceed the budget, and another one can
+    /// have begun when the interrupt arrives. The usage of sub-agents does not count. If a model reports no usage, the limit has
+    /// no effect. Zero is an error.
     pub fn max_tokens(mut self, tokens: u64) -> Self {
         self.limits.budget.tokens = Some(tokens);
         self
     }
 
-    /// How many model requests the turn may make. A turn that has made them and would go on is interrupted, as at
-    /// [`max_tokens`](Self::max_tokens). Zero is refused.
+    /// Sets how many model requests the turn may make. The client interrupts a turn that has made them and would continue, as at
+    /// [`max_tokens`](Self::max_tokens). Zero is an error.
     pub fn max_model_requests(mut self, requests: u32) -> Self {
         self.limits.budget.model_requests = Some(requests);
         self
     }
 
-    /// Whether the commands of the turn that still run are ended when the turn is interrupted, for whatever reason. `true`
-    /// unless set: otherwise the runtime keeps them as background terminals of the thread. Commands of other turns run on.
+    /// Sets whether an interrupt of the turn also ends its running commands. `true` unless set. With `false`, the runtime keeps
+    /// them as background terminals of the thread. Commands of other turns continue in both cases.
     ///
-    /// On the wire: `thread/backgroundTerminals/list` and `thread/backgroundTerminals/terminate`, which are experimental; where
-    /// the runtime refuses them, [`Event::InterruptFailed`](crate::Event::InterruptFailed) says so.
+    /// On the wire: `thread/backgroundTerminals/list` and `thread/backgroundTerminals/terminate`. Both are experimental. If the
+    /// runtime refuses them, observers receive [`Event::InterruptFailed`](crate::Event::InterruptFailed).
     pub fn end_commands_on_interrupt(mut self, end_commands: bool) -> Self {
         self.end_commands_on_interrupt = end_commands;
         self
     }
 
-    /// How often [`run_as`](TurnStart::run_as) has the model try again, at most, where a final response does not fit. 0
-    /// unless set: the first mismatch is an error.
+    /// Sets how many more attempts [`run_as`](TurnStart::run_as) makes when a final response does not fit. 0 unless set: the first
+    /// mismatch is an error.
     ///
-    /// Each attempt is one more turn on the same thread, with the same options, whose message quotes the place and the
-    /// reason. It costs what a turn costs: [`TypedResult::failed_attempts`] and [`Error::failed_attempts`] have the turns
-    /// that were in vain. A [`timeout`](Self::timeout) covers all attempts together. An interrupted or failed turn, or
-    /// one without a final response, is not followed by another.
+    /// Each attempt is another turn on the same thread, with the same options. Its message quotes the place and the reason of the
+    /// mismatch. Each attempt costs a turn: [`TypedResult::failed_attempts`] and [`Error::failed_attempts`] hold the failed ones.
+    /// A [`timeout`](Self::timeout) covers all attempts together. `run_as` makes no attempt after an interrupted or failed turn,
+    /// or after a turn without a final response.
     ///
-    /// `send` and `run` do not read the final response, and refuse the option with [`ErrorKind::InvalidInput`].
+    /// `send` and `run` do not read the final response. With this option they fail with [`ErrorKind::InvalidInput`].
     pub fn retry_on_mismatch(mut self, retries: usize) -> Self {
         self.retries_on_mismatch = retries;
         self
     }
 
-    /// Whether the turn is interrupted when its handle (with all clones and streams) is dropped, if this call
-    /// created it and nothing else holds it. `false` unless set: the turn then goes on.
+    /// Sets whether dropping the handle, with all clones and streams, interrupts the turn. `false` unless set: the turn then
+    /// continues. Only for a turn that this call created, and that no other handle holds.
     pub fn interrupt_on_drop(mut self, interrupt: bool) -> Self {
         self.interrupt_on_drop = interrupt;
         self
@@ -248,7 +256,7 @@ impl<C> TurnStart<C> {
         if self.retries_on_mismatch == 0 {
             return Ok(());
         }
-        let message = "`retry_on_mismatch` works with `run_as` alone: nothing else reads the final response";
+        let message = "`retry_on_mismatch` needs `run_as`: `send` and `run` do not read the final response";
         Err(Error::invalid_input(message).with_thread(Some(&self.thread.id)))
     }
 
@@ -262,7 +270,7 @@ impl<C> TurnStart<C> {
         }
         if self.limits.budget.model_requests == Some(0) || self.limits.budget.tokens == Some(0) {
             return Err(Error::invalid_input(
-                "max_model_requests or max_tokens is 0, and a turn makes at least one request",
+                "max_model_requests or max_tokens is 0; a turn makes at least one model request",
             ));
         }
         if let Some(cwd) = &self.cwd {
@@ -277,19 +285,19 @@ impl<C> TurnStart<C> {
         Ok(())
     }
 
-    /// Checks everything, and gives the session to start the turn in. The time of a timeout begins.
+    /// Checks the options, starts the time of the timeout, and returns the session to start the turn in.
     pub(crate) async fn prepare(&mut self) -> Result<Arc<Session>> {
         self.finish_params()?;
         self.limits.begin();
-        self.thread.session_for_a_turn(&self.core).await
+        self.thread.session_for_turn(&self.core).await
     }
 
-    /// Sends the request; once more if the server had let go of the thread, which is resumed then. Until the hold is handed
-    /// out, dropping this future interrupts what it has started.
+    /// Sends the request. If the server has unloaded the thread, resumes the thread and sends the request once more. Dropping
+    /// this future interrupts the turn, until the caller has the guard.
     async fn begin(self, session: Arc<Session>, keep_backlog: bool) -> Result<(TurnGuard, Arc<str>)> {
         match self.attempt(session, keep_backlog).await {
-            Err(error) if self.thread.is_to_be_resumed(&error) => {
-                let session = self.thread.session_for_a_turn(&self.core).await?;
+            Err(error) if self.thread.can_retry_after_resume(&error) => {
+                let session = self.thread.session_for_turn(&self.core).await?;
                 self.attempt(session, keep_backlog).await
             }
             begun => begun,
@@ -302,49 +310,54 @@ impl<C> TurnStart<C> {
         session.check_runtime(METHOD, Some(&params), Some(&self.thread.id)).await?;
         let limit = self.limits.time_left().unwrap_or(INTERRUPT_LIMIT).min(INTERRUPT_LIMIT);
         session.connection.wait_until_interrupted(&self.thread.id, limit).await;
-        let _starting = self.thread.wait_to_start(&session, &self.params, limit).await;
-        let joins_what_it_names = self.thread.check_joining(&session, &self.params);
+        let _pending_start = self.thread.wait_for_pending_start(&session, &self.params, limit).await;
+        let joinable = self.thread.check_joining(&session, &self.params);
         if session.connection.is_busy(&self.thread.id) {
-            joins_what_it_names.clone().map_err(|error| error.with_method(METHOD))?;
+            joinable.clone().map_err(|error| error.with_method(METHOD))?;
         }
-        let log = session.connection.new_subscription(self.thread.id.clone(), keep_backlog);
-        let log = log.with_limits(self.limits).with_commands_ended(self.end_commands_on_interrupt);
-        let log = Arc::new(log);
-        let guard = TurnGuard::new(session.clone(), log.clone());
-        let mut settings = self.thread.change(&self.params);
-        let answer = session.start_turn(&params, &log).await;
-        if answer.as_ref().is_err_and(|error| error.json_rpc().is_some()) {
+        let subscription = session.connection.new_subscription(self.thread.id.clone(), keep_backlog);
+        let subscription =
+            subscription.with_limits(self.limits).with_commands_ended(self.end_commands_on_interrupt);
+        let subscription = Arc::new(subscription);
+        let guard = TurnGuard::new(session.clone(), subscription.clone());
+        let mut settings = self.thread.add_turn_settings(&self.params);
+        let response = session.start_turn(&params, &subscription).await;
+        if response.as_ref().is_err_and(|error| error.json_rpc().is_some()) {
             settings.refuse();
         }
-        let answer = answer?;
-        let started = decode::<methods::TurnStart>(&answer, Some(&self.thread.id))?;
+        let response = response?;
+        let started = decode::<methods::TurnStart>(&response, Some(&self.thread.id))?;
         let id: Arc<str> = started.turn.id.as_str().into();
-        if let Err(error) = joins_what_it_names
-            && !log.created()
+        if let Err(error) = joinable
+            && !subscription.created()
         {
-            return Err(self.leave_joined(&session, &log, id, error).await);
+            return Err(self.interrupt_joined(&session, &subscription, id, error).await);
         }
-        if log.created() {
-            settings.begin();
+        if subscription.created() {
+            settings.set_turn_bounds();
         }
-        log.set_start_response(&answer);
+        subscription.set_start_response(&response);
         Ok((guard, id))
     }
 
-    /// The turn has joined one of which nobody here knew, and which does not keep to what was named: it is interrupted.
-    async fn leave_joined(
+    /// Interrupts a turn that the input has joined although its settings differ. The client did not know about that turn when
+    /// it sent the request.
+    async fn interrupt_joined(
         &self,
         session: &Session,
-        log: &TurnSubscription,
+        subscription: &TurnSubscription,
         turn_id: Arc<str>,
         error: Error,
     ) -> Error {
-        let interrupted = session.connection.interrupt(log, turn_id).await;
+        let interrupted = session.connection.interrupt(subscription, turn_id).await;
         let error = error.with_method(methods::TurnStart::METHOD);
         match interrupted {
-            Ok(()) => error.with_note("; it was known only when the input had joined it, so that turn was interrupted"),
+            Ok(()) => error.with_note(
+                "; the client noticed the running turn only after the input had joined it, and interrupted that turn",
+            ),
             Err(failed) => error.with_note(&format!(
-                "; it was known only when the input had joined it, and that turn could not be interrupted ({failed})"
+                "; the client noticed the running turn only after the input had joined it, and could not interrupt that \
+                 turn ({failed})"
             )),
         }
     }
@@ -368,52 +381,56 @@ impl<C> TurnStart<C> {
     pub(crate) async fn run_to_end(self, session: Arc<Session>) -> Result<RunResult> {
         let (guard, _) = self.begin(session, false).await?;
         let result = guard.outcome().await;
-        // The turn is over, or lost, or its limits have it interrupted: nothing is left to interrupt.
+        // The turn is over or lost, or a limit has interrupted it.
         guard.set_interrupt_on_drop(false);
         result
     }
 }
 
 impl TurnStart<AsyncCodex> {
-    /// PendingTurns the turn, or joins the one that already runs on the thread.
+    /// Starts the turn, or joins the running turn of the thread.
     ///
-    /// The handle's window of the turn begins before the request is written: no event is missed. Dropping the future
-    /// before it completes interrupts the turn, as soon as its id is known, if this call created it.
+    /// The client subscribes before it writes the request: the handle misses no event. Dropping the future before it completes
+    /// interrupts a turn that this call created, as soon as the client knows its id.
     ///
     /// # Errors
-    /// An empty input, a missing image or an unusable path, before anything is sent;
-    /// [`ErrorKind::UnsupportedByRuntime`] on a busy thread of a runtime before 0.148.0, which can have no turn joined;
-    /// otherwise as [`AsyncCodex::request`].
+    /// - [`ErrorKind::InvalidInput`] for an empty input, a missing image or an unusable path, before anything is sent.
+    /// - [`ErrorKind::OptionNotApplied`] if the running turn has other settings or another output schema.
+    /// - [`ErrorKind::TurnNotSteerable`] while a compaction or a review runs on the thread.
+    /// - [`ErrorKind::UnsupportedByRuntime`] on a busy thread of a runtime before 0.148.0, which cannot join turns.
+    /// - Otherwise as [`AsyncCodex::request`].
     pub async fn send(self) -> Result<AsyncTurnHandle> {
         self.handle().await
     }
 
-    /// Runs the turn to its end.
+    /// Runs the turn to its end and returns its result. A turn that was interrupted is not an error, unless a limit did it: its
+    /// status is `interrupted`.
     ///
-    /// Dropping the future interrupts the turn, if this call created it and nothing else holds it.
+    /// Dropping the future interrupts the turn, if this call created it and no other handle holds it.
     ///
     /// # Errors
-    /// As [`send`](Self::send); [`ErrorKind::TurnFailed`] for a failed turn, with what it produced in
-    /// [`Error::turn`]; [`ErrorKind::Timeout`] at a [`timeout`](Self::timeout) or an
-    /// [`inactivity_timeout`](Self::inactivity_timeout), and [`ErrorKind::BudgetExceeded`]. A turn that was interrupted otherwise
-    /// is no error: its status says so.
+    /// - As [`send`](Self::send).
+    /// - [`ErrorKind::TurnFailed`] for a failed turn. [`Error::turn`] holds what it produced.
+    /// - [`ErrorKind::Timeout`] at the [`timeout`](Self::timeout) or the [`inactivity_timeout`](Self::inactivity_timeout).
+    /// - [`ErrorKind::BudgetExceeded`] at another limit.
     pub async fn run(self) -> Result<RunResult> {
         self.result().await
     }
 
-    /// Runs the turn to its end, and reads its final response as a `T`, whose schema the model has to follow. JSON that is
-    /// wrapped whole in a Markdown fence is read too.
+    /// Runs the turn to its end and reads its final response as a `T`. The model must follow the schema of `T`. JSON in a
+    /// Markdown fence is accepted too.
     ///
-    /// It takes the place of any [`output_schema`](Self::output_schema). On a thread whose turn is running, with another
-    /// schema or none, the runtime refuses it.
+    /// It replaces any [`output_schema`](Self::output_schema). A running turn with another schema, or without one, cannot be
+    /// joined.
     ///
-    /// Dropping the future interrupts the turn, if this call created it and nothing else holds it.
+    /// Dropping the future interrupts the turn, if this call created it and no other handle holds it.
     ///
     /// # Errors
-    /// As [`run`](Self::run); [`ErrorKind::InvalidInput`] if the strict form of schemas has no words for a `T`, with
-    /// nothing sent; [`ErrorKind::OutputMismatch`] if the final response is no `T`, after as many attempts as
-    /// [`retry_on_mismatch`](Self::retry_on_mismatch) allows; [`ErrorKind::NoOutput`] if the turn was interrupted, or
-    /// ended without a final response.
+    /// - As [`run`](Self::run).
+    /// - [`ErrorKind::InvalidInput`] if `T` has no strict schema, before anything is sent.
+    /// - [`ErrorKind::OutputMismatch`] if the final response is not a valid `T`, after the attempts that
+    ///   [`retry_on_mismatch`](Self::retry_on_mismatch) allows.
+    /// - [`ErrorKind::NoOutput`] if the turn was interrupted, or ended without a final response.
     pub async fn run_as<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
         self.typed_result().await
     }
@@ -423,40 +440,44 @@ awaits_send!(TurnStart, AsyncTurnHandle);
 
 #[cfg(feature = "blocking")]
 impl TurnStart<crate::session::clients::Codex> {
-    /// PendingTurns the turn, or joins the one that already runs on the thread.
+    /// Starts the turn, or joins the running turn of the thread.
     ///
-    /// The handle's window of the turn begins before the request is written: no event is missed.
+    /// The client subscribes before it writes the request: the handle misses no event.
     ///
     /// # Errors
-    /// An empty input, a missing image or an unusable path, before anything is sent;
-    /// [`ErrorKind::UnsupportedByRuntime`] on a busy thread of a runtime before 0.148.0, which can have no turn joined;
-    /// otherwise as [`Codex::request`](crate::Codex::request).
+    /// - [`ErrorKind::InvalidInput`] for an empty input, a missing image or an unusable path, before anything is sent.
+    /// - [`ErrorKind::OptionNotApplied`] if the running turn has other settings or another output schema.
+    /// - [`ErrorKind::TurnNotSteerable`] while a compaction or a review runs on the thread.
+    /// - [`ErrorKind::UnsupportedByRuntime`] on a busy thread of a runtime before 0.148.0, which cannot join turns.
+    /// - Otherwise as [`Codex::request`](crate::Codex::request).
     pub fn send(self) -> Result<crate::turn::handles::TurnHandle> {
         crate::block_on::wait(self.handle()).map(crate::turn::handles::TurnHandle::from_async)
     }
 
-    /// Runs the turn to its end.
+    /// Runs the turn to its end and returns its result. A turn that was interrupted is not an error, unless a limit did it: its
+    /// status is `interrupted`.
     ///
     /// # Errors
-    /// As [`send`](Self::send); [`ErrorKind::TurnFailed`] for a failed turn, with what it produced in
-    /// [`Error::turn`]; [`ErrorKind::Timeout`] at a [`timeout`](Self::timeout) or an
-    /// [`inactivity_timeout`](Self::inactivity_timeout), and [`ErrorKind::BudgetExceeded`]. A turn that was interrupted otherwise
-    /// is no error: its status says so.
+    /// - As [`send`](Self::send).
+    /// - [`ErrorKind::TurnFailed`] for a failed turn. [`Error::turn`] holds what it produced.
+    /// - [`ErrorKind::Timeout`] at the [`timeout`](Self::timeout) or the [`inactivity_timeout`](Self::inactivity_timeout).
+    /// - [`ErrorKind::BudgetExceeded`] at another limit.
     pub fn run(self) -> Result<RunResult> {
         crate::block_on::wait(self.result())
     }
 
-    /// Runs the turn to its end, and reads its final response as a `T`, whose schema the model has to follow. JSON that is
-    /// wrapped whole in a Markdown fence is read too.
+    /// Runs the turn to its end and reads its final response as a `T`. The model must follow the schema of `T`. JSON in a
+    /// Markdown fence is accepted too.
     ///
-    /// It takes the place of any [`output_schema`](Self::output_schema). On a thread whose turn is running, with another
-    /// schema or none, the runtime refuses it.
+    /// It replaces any [`output_schema`](Self::output_schema). A running turn with another schema, or without one, cannot be
+    /// joined.
     ///
     /// # Errors
-    /// As [`run`](Self::run); [`ErrorKind::InvalidInput`] if the strict form of schemas has no words for a `T`, with
-    /// nothing sent; [`ErrorKind::OutputMismatch`] if the final response is no `T`, after as many attempts as
-    /// [`retry_on_mismatch`](Self::retry_on_mismatch) allows; [`ErrorKind::NoOutput`] if the turn was interrupted, or
-    /// ended without a final response.
+    /// - As [`run`](Self::run).
+    /// - [`ErrorKind::InvalidInput`] if `T` has no strict schema, before anything is sent.
+    /// - [`ErrorKind::OutputMismatch`] if the final response is not a valid `T`, after the attempts that
+    ///   [`retry_on_mismatch`](Self::retry_on_mismatch) allows.
+    /// - [`ErrorKind::NoOutput`] if the turn was interrupted, or ended without a final response.
     #[inline]
     pub fn run_as<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
         crate::block_on::wait(self.typed_result())

@@ -1,4 +1,4 @@
-//! Input for a turn that runs, or for the next one.
+//! Adds input to a running turn, or starts the next one.
 
 use crate::error::{ErrorKind, Result};
 use crate::options::input::Input;
@@ -7,12 +7,13 @@ use crate::turn::handles::AsyncTurnHandle;
 use crate::turn::start::TurnStart;
 
 impl AsyncTurnHandle {
-    /// Adds input to this turn, or starts a turn with it if this one is over: the runtime decides, in one request
-    /// (`turn/start`, which joins a turn that runs). The handle that comes back has the id of this turn if the input was added
-    /// to it, and a new one otherwise. The input is used once, whenever the turn ends.
+    /// Adds input to this turn, or starts a turn with the input if this turn is over.
     ///
-    /// A runtime before 0.148.0 cannot join turns. There the input is [steered](Self::steer) into the turn, and a turn is
-    /// started if the runtime says that the turn is over.
+    /// The runtime decides that in one request, so it uses the input exactly once. The returned handle has this turn's id if the
+    /// input joined it, and a new id otherwise. On the wire: `turn/start`, which joins a running turn.
+    ///
+    /// A runtime before 0.148.0 cannot join turns. There the client [steers](Self::steer) the turn, and starts a turn if the
+    /// runtime responds that the turn is over.
     ///
     /// # Errors
     /// As [`steer`](Self::steer) and [`TurnStart::send`](crate::TurnStart::send).

@@ -1,4 +1,4 @@
-//! The events of a turn as they come.
+//! Streams of a turn's events.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,39 +13,39 @@ use crate::connection::turn_subscription::Batch;
 use crate::error::{ErrorKind, Result};
 use crate::turn::guard::TurnGuard;
 
-/// The events of one turn, in order and with all their text; see
+/// Streams the events of one turn, in order and with all their text; see
 /// [`AsyncTurnHandle::stream`](crate::AsyncTurnHandle::stream).
 ///
-/// Ends after `turn/completed`. Payloads are decoded here, when they are taken. An error is always the last item: the
-/// connection was lost, or the end of the turn ([`ErrorKind::TurnLost`]), or too much was left
-/// lying ([`ErrorKind::StreamOverflow`]). Before that, deltas that are left lying are
-/// merged; see [`guide::streaming`](crate::guide::streaming#a-slow-consumer).
+/// The stream ends after `turn/completed`. It decodes each event when the program takes it. An error is always the last item: the
+/// turn failed or exceeded a limit, the connection was lost, the turn's end was lost ([`ErrorKind::TurnLost`]), or the program
+/// left too many events unread ([`ErrorKind::StreamOverflow`]). Before an overflow, the client coalesces unread deltas; see
+/// [`guide::streaming`](crate::guide::streaming#a-slow-consumer).
 #[derive(Debug)]
 pub struct AsyncTurnStream {
     guard: Arc<TurnGuard>,
     id: u64,
-    /// Taken from the log, not delivered yet.
+    /// Events that the stream has taken from the subscription and not delivered yet.
     batch: Backlog,
     with_children: bool,
 }
 
 impl AsyncTurnStream {
     pub(crate) fn open(guard: Arc<TurnGuard>) -> Self {
-        let id = guard.log.open_stream();
+        let id = guard.subscription.open_stream();
         Self { guard, id, batch: Backlog::default(), with_children: false }
     }
 
-    /// Has the stream yield the events of sub-agents' turns too, which have their own thread and turn ids. They come
-    /// in order turn by turn, and the stream still ends with its own turn.
+    /// Includes the events of sub-agents' turns, which have their own thread and turn ids. The events of each turn are in order.
+    /// The stream still ends with its own turn.
     ///
-    /// To be called before the first event is taken; otherwise what sub-agents did before is missed.
+    /// Call it before the first event. The stream does not include earlier events of sub-agents.
     pub fn with_children(mut self) -> Self {
-        self.guard.log.include_children(self.id);
+        self.guard.subscription.include_children(self.id);
         self.with_children = true;
         self
     }
 
-    /// The next event; `None` after the last. Cancel-safe.
+    /// Waits for the next event. `None` after the last. Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<Notification>> {
         poll_fn(|context| self.poll_event(context)).await
     }
@@ -55,10 +55,10 @@ impl AsyncTurnStream {
             if let Some(event) = self.batch.pop(self.with_children) {
                 return Poll::Ready(Some(Ok(event)));
             }
-            let mut polled = self.guard.log.poll_stream(self.id, &mut self.batch, context);
+            let mut polled = self.guard.subscription.poll_stream(self.id, &mut self.batch, context);
             if polled.is_pending() {
                 self.guard.end_in_a_fork();
-                polled = self.guard.log.poll_stream(self.id, &mut self.batch, context);
+                polled = self.guard.subscription.poll_stream(self.id, &mut self.batch, context);
             }
             match ready!(polled) {
                 Batch::Filled => {}
@@ -66,7 +66,7 @@ impl AsyncTurnStream {
                 Batch::Lost(error) if error.kind() == ErrorKind::StreamOverflow => {
                     return Poll::Ready(Some(Err(error)));
                 }
-                // With what the turn has produced. None, where a turn that was to be interrupted has ended by itself.
+                // The error holds what the turn produced. There is none if the turn completed while it was being interrupted.
                 Batch::Lost(_) => return Poll::Ready(self.guard.failure().map(Err)),
             }
         }
@@ -83,16 +83,16 @@ impl Stream for AsyncTurnStream {
 
 impl Drop for AsyncTurnStream {
     fn drop(&mut self) {
-        self.guard.log.close_stream(self.id);
+        self.guard.subscription.close_stream(self.id);
     }
 }
 
-/// The events of one turn, in order and with all their text; see [`TurnHandle::stream`](crate::TurnHandle::stream).
+/// Streams the events of one turn, in order and with all their text; see [`TurnHandle::stream`](crate::TurnHandle::stream).
 ///
-/// Ends after `turn/completed`. Payloads are decoded here, when they are taken. An error is always the last item: the
-/// connection was lost, or the end of the turn ([`ErrorKind::TurnLost`]), or too much was left
-/// lying ([`ErrorKind::StreamOverflow`]). Before that, deltas that are left lying are
-/// merged; see [`guide::streaming`](crate::guide::streaming#a-slow-consumer).
+/// The stream ends after `turn/completed`. It decodes each event when the program takes it. An error is always the last item: the
+/// turn failed or exceeded a limit, the connection was lost, the turn's end was lost ([`ErrorKind::TurnLost`]), or the program
+/// left too many events unread ([`ErrorKind::StreamOverflow`]). Before an overflow, the client coalesces unread deltas; see
+/// [`guide::streaming`](crate::guide::streaming#a-slow-consumer).
 #[cfg(feature = "blocking")]
 #[derive(Debug)]
 pub struct TurnStream {
@@ -105,23 +105,23 @@ impl TurnStream {
         Self { inner }
     }
 
-    /// Has the stream yield the events of sub-agents' turns too, which have their own thread and turn ids. They come
-    /// in order turn by turn, and the stream still ends with its own turn.
+    /// Includes the events of sub-agents' turns, which have their own thread and turn ids. The events of each turn are in order.
+    /// The stream still ends with its own turn.
     ///
-    /// To be called before the first event is taken; otherwise what sub-agents did before is missed.
+    /// Call it before the first event. The stream does not include earlier events of sub-agents.
     pub fn with_children(mut self) -> Self {
         self.inner = self.inner.with_children();
         self
     }
 
-    /// Waits for the next event, at most `timeout`. `Ok(None)` after the last.
+    /// Waits for the next event, at most for `timeout`. `Ok(None)` after the last.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`] when the time is up: nothing is lost, and
-    /// the stream goes on. Any other error is the stream's last word.
+    /// [`ErrorKind::Timeout`] after `timeout`: no event is lost, and the stream continues. Any other error is the stream's last
+    /// item.
     #[inline]
     pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<Notification>> {
-        let thread_id = self.inner.guard.log.thread_id.clone();
+        let thread_id = self.inner.guard.subscription.thread_id.clone();
         crate::block_on::next_within(timeout, self.inner.next(), |error| error.with_thread(Some(&thread_id)))
     }
 }

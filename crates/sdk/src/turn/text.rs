@@ -1,4 +1,4 @@
-//! The agent's words as they are written.
+//! Streams of the agent's text.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::turn::guard::TurnGuard;
 use crate::turn::stream::AsyncTurnStream;
 
-/// The text of one turn's agent messages as it is written; see
+/// Streams the text of a turn's agent messages; see
 /// [`AsyncTurnHandle::stream_text`](crate::AsyncTurnHandle::stream_text).
 ///
 /// An error is always the last item.
@@ -28,7 +28,7 @@ impl AsyncTextStream {
         Self { events: AsyncTurnStream::open(guard.clone()), guard, ended: false }
     }
 
-    /// The next piece of text; `None` after the last. Cancel-safe.
+    /// Waits for the next piece of text. `None` after the last. Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<String>> {
         poll_fn(|context| self.poll_text(context)).await
     }
@@ -64,8 +64,7 @@ impl Stream for AsyncTextStream {
     }
 }
 
-/// The text of one turn's agent messages as it is written; see
-/// [`TurnHandle::stream_text`](crate::TurnHandle::stream_text).
+/// Streams the text of a turn's agent messages; see [`TurnHandle::stream_text`](crate::TurnHandle::stream_text).
 ///
 /// An error is always the last item.
 #[cfg(feature = "blocking")]
@@ -80,14 +79,14 @@ impl TextStream {
         Self { inner }
     }
 
-    /// Waits for the next piece of text, at most `timeout`. `Ok(None)` after the last.
+    /// Waits for the next piece of text, at most for `timeout`. `Ok(None)` after the last.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when the time is up: nothing is lost, and
-    /// the stream goes on. Any other error is the stream's last word.
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) after `timeout`: no text is lost, and the stream continues. Any other
+    /// error is the stream's last item.
     #[inline]
     pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<String>> {
-        let thread_id = self.inner.guard.log.thread_id.clone();
+        let thread_id = self.inner.guard.subscription.thread_id.clone();
         crate::block_on::next_within(timeout, self.inner.next(), |error| error.with_thread(Some(&thread_id)))
     }
 }

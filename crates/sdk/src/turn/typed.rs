@@ -1,4 +1,4 @@
-//! A final response that is a value of a Rust type.
+//! Reads a final response as a value of a Rust type.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -10,30 +10,30 @@ use crate::result::OutputMismatch;
 use crate::result::RunResult;
 use crate::schema::generate;
 
-/// A turn's final response as a value, beside all else that the turn has produced.
+/// A turn's final response as a value, with the turn's result.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TypedResult<T> {
     /// The final response.
     pub value: T,
-    /// The whole outcome; its `final_response` is the text that the value was read from.
+    /// The turn's result. Its `final_response` is the text of the value.
     pub result: RunResult,
-    /// The turns before this one whose final responses did not fit, in order; see
-    /// [`retry_on_mismatch`](crate::TurnStart::retry_on_mismatch). Their cost is not part of `result`.
+    /// The earlier turns whose final responses did not fit, in order; see
+    /// [`retry_on_mismatch`](crate::TurnStart::retry_on_mismatch). `result` does not include their usage.
     pub failed_attempts: Vec<FailedAttempt>,
 }
 
 impl<T> TypedResult<T> {
-    /// The value alone.
+    /// Returns the value only.
     pub fn into_value(self) -> T {
         self.value
     }
 }
 
 impl RunResult {
-    /// Reads the final response as a `T`, of a turn that was asked for one with
-    /// [`output_schema_of`](crate::TurnStart::output_schema_of), or with a schema of your own: then a `T` that is no
-    /// object has to be in the field `value` of one.
+    /// Reads the final response as a `T`. Start the turn with
+    /// [`output_schema_of`](crate::TurnStart::output_schema_of), or with a schema of your own. With your own schema, a `T` that is
+    /// not a JSON object must be in the field `value` of one.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -51,22 +51,23 @@ impl RunResult {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::OutputMismatch`] if the text is no `T`, with the place in [`Error::output_mismatch`];
-    /// [`ErrorKind::NoOutput`] if the turn was interrupted, or ended without a final response. Either holds this
-    /// result, in [`Error::turn`].
+    /// - [`ErrorKind::OutputMismatch`] if the text is not a valid `T`. [`Error::output_mismatch`] has the place.
+    /// - [`ErrorKind::NoOutput`] if the turn was interrupted, or ended without a final response.
+    ///
+    /// [`Error::turn`] holds this result in both cases.
     pub fn typed<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
         if self.is_interrupted() {
-            let message = "the turn was interrupted before it gave its output";
+            let message = "the turn was interrupted before its final response";
             return Err(Error::new(ErrorKind::NoOutput, message).with_turn(self));
         }
         let Some(text) = self.final_response.as_deref() else {
-            let message = "the turn has ended without a final response";
+            let message = "the turn ended without a final response";
             return Err(Error::new(ErrorKind::NoOutput, message).with_turn(self));
         };
         match read::<T>(text) {
             Ok(value) => Ok(TypedResult { value, result: self, failed_attempts: Vec::new() }),
             Err(mismatch) => {
-                let message = format!("the final response is no `{}`: {mismatch}", T::schema_name());
+                let message = format!("the final response is not a valid `{}`: {mismatch}", T::schema_name());
                 Err(Error::new(ErrorKind::OutputMismatch, message).with_mismatch(mismatch).with_turn(self))
             }
         }
@@ -94,7 +95,7 @@ fn read_json<T: DeserializeOwned>(text: &str) -> Result<T, OutputMismatch> {
     let path = track.path();
     value.and_then(|value| json.end().map(|()| value)).map_err(|error| OutputMismatch {
         text: text.to_owned(),
-        // The path of no element is a lone dot.
+        // An empty path would print as a dot.
         path: if path.iter().next().is_some() { path.to_string() } else { String::new() },
         line: error.line(),
         column: error.column(),
@@ -102,8 +103,8 @@ fn read_json<T: DeserializeOwned>(text: &str) -> Result<T, OutputMismatch> {
     })
 }
 
-/// The text without the Markdown fence that it is wrapped in whole; `None` if it is not. Spaces are left in place of what
-/// stands before the JSON, so that lines are counted from the beginning of the whole text.
+/// The text inside of a Markdown fence. `None` if the fence does not contain the whole text. Spaces replace what is before the
+/// JSON, so that lines and columns count from the start of the text.
 fn without_fence(text: &str) -> Option<String> {
     const FENCE: &str = "```";
     let inside = text.trim_end().strip_suffix(FENCE)?;

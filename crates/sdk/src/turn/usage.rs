@@ -1,19 +1,19 @@
-//! What one turn has used.
+//! Computes the token usage of one turn.
 //!
-//! The server counts by thread and by model request: each `thread/tokenUsage/updated` carries the thread's `total` and
-//! the `last` request. A turn can make many requests, so its own usage is how far the total has moved.
+//! The server counts by thread and by model request: each `thread/tokenUsage/updated` carries the thread's `total` and the
+//! `last` request. A turn can make many requests, so its usage is the difference between two totals.
 
 use openai_codex_protocol::types::{ThreadItem, ThreadTokenUsage, TokenUsageBreakdown};
 
-/// The usage of a turn, from its first and its latest word on usage.
+/// The usage of a turn, from its first and its latest notification about usage.
 pub(crate) fn of_turn(
     first: &ThreadTokenUsage,
     latest: &ThreadTokenUsage,
     items: &[ThreadItem],
 ) -> TokenUsageBreakdown {
     let since_start = less(&latest.total, &first.total);
-    // A compaction begins with a repetition of what was used before it. Anywhere else the first word on usage is that
-    // on the turn's first request.
+    // A compaction's first notification repeats the usage before it. In any other turn, the first notification is about the
+    // turn's first request.
     let mut model_items = items.iter().filter(|item| !matches!(item, ThreadItem::UserMessage(_)));
     match model_items.next() {
         Some(ThreadItem::ContextCompaction(_)) => since_start,

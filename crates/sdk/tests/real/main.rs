@@ -7,6 +7,7 @@ mod support;
 mod approvals;
 mod auto_review;
 mod builders;
+mod busy;
 mod commands;
 mod compaction;
 mod configuration;

@@ -162,7 +162,7 @@ with_both_clients! {
         let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let error = wait!(codex.request_raw("test/text", json!({}))).unwrap_err();
-        assert!(error.to_string().contains("malformed JSON-RPC error"), "{error}");
+        assert!(error.to_string().contains("cannot decode the server's error response"), "{error}");
         let error = wait!(codex.request_raw("test/no-code", json!({}))).unwrap_err();
         assert_eq!(error.json_rpc().unwrap().code, -32000);
         wait!(codex.close()).unwrap();

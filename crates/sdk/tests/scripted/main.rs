@@ -6,6 +6,7 @@
 mod support;
 
 mod approvals;
+mod awaiting;
 mod closing;
 mod compaction;
 mod configuration;

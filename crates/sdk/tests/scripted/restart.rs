@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use openai_codex::types::{CommandExecutionApprovalDecision as Decision, WorkspaceWriteSandboxPolicy};
 use openai_codex::{
-    AsyncCodex, AsyncEvents, Codex, CodexConfig, Error, ErrorKind, Event, Notification, RestartPolicy,
-    WireLog,
+    ApprovalMode, AsyncCodex, AsyncEvents, Codex, CodexConfig, Error, ErrorKind, Event, Notification,
+    RestartPolicy, Sandbox, WireLog,
 };
 use openai_codex_testkit::app_server::{Answer, messages};
 use openai_codex_testkit::{AppServer, Script};
@@ -185,7 +185,7 @@ with_both_clients! {
         assert_turn_lost(&wait!(turn.run()).unwrap_err());
 
         // The turn is gone, even after a restart.
-        let gone = |error: Error| assert!(error.to_string().contains("runtime of the turn has gone"), "{error}");
+        let gone = |error: Error| assert!(error.to_string().contains("the turn was lost with its runtime"), "{error}");
         gone(wait!(turn.interrupt()).unwrap_err());
         assert_eq!(lives.starts(), 1, "a turn that is lost starts nothing");
         let result = wait!(thread.run("again")).unwrap();
@@ -403,6 +403,36 @@ with_both_clients! {
             let rest = ["thread/resume", "thread/settings/update", "thread/resume", "turn/start"];
             assert_eq!(methods(&received)[3..], rest[..if refuses { 2 } else { 4 }]);
         }
+    }
+
+    fn a_restart_restores_the_settings_of_the_last_accepted_turn(start, wait) {
+        let with = |policy: &Value, approvals: &str| {
+            let mut opened = messages::thread_start_response("t");
+            opened["sandbox"] = policy.clone();
+            opened["approvalPolicy"] = json!(approvals);
+            opened
+        };
+        let read_only = json!({"type": "readOnly", "networkAccess": false});
+        let first = Script::standard().expect("thread/start").respond(with(&read_only, "on-request"));
+        let first = runs(first, "u").expect("turn/start").respond_error(-32600, "not that").expect("test/die");
+        let accepted = json!({"type": "workspaceWrite", "networkAccess": true});
+        let second = Script::standard().expect("thread/resume").respond(with(&read_only, "on-request"));
+        let second = second.expect("thread/settings/update").respond(json!({}));
+        let second = second.expect("thread/resume").respond(with(&accepted, "never"));
+        let lives = Lives::new([Some(dies(first)), Some(runs(second, "v"))]);
+        let codex = start!(lives.config(at_once())).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let policy = WorkspaceWriteSandboxPolicy::new().network_access(true);
+        let turn = thread.turn("one").sandbox_policy(policy).approval_mode(ApprovalMode::DenyAll);
+        wait!(turn.run()).unwrap();
+        let refused = thread.turn("two").sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::Ask);
+        assert_eq!(wait!(refused.run()).unwrap_err().kind(), ErrorKind::InvalidRequest);
+        assert_lost(&wait!(codex.request_raw("test/die", json!({}))).unwrap_err());
+        wait!(thread.run("three")).unwrap();
+        wait!(codex.close()).unwrap();
+        let received = lives.received();
+        let settings = json!({"threadId": "t", "sandboxPolicy": accepted, "approvalPolicy": "never"});
+        assert_eq!(sent(&received, "thread/settings/update")["params"], settings);
     }
 
     fn a_thread_keeps_its_handlers(start, wait) {

@@ -89,9 +89,9 @@ with_both_clients! {
 
     fn a_failed_turn_keeps_its_message_and_its_usage(start, wait) {
         for (message, shown) in [
-            ("boom from mock model", "the turn has failed: boom from mock model"),
-            ("", "turn failed with status failed"),
-            ("  ", "turn failed with status failed"),
+            ("boom from mock model", "the turn failed: boom from mock model"),
+            ("", "the turn failed, and the server gave no reason"),
+            ("  ", "the turn failed, and the server gave no reason"),
         ] {
             let script = begin()
                 .agent_message("t", "u", "i", ["half"])

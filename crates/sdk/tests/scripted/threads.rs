@@ -80,6 +80,19 @@ with_both_clients! {
         assert_eq!(sent(&received, "thread/start")["params"]["cwd"], json!(expected));
     }
 
+    fn the_error_of_a_thread_that_another_runtime_has_loaded_says_what_to_do(start, wait) {
+        // The message of runtimes 0.154.0 to 0.171.0.
+        let script = Script::standard()
+            .expect("thread/resume")
+            .respond_error(-32600, "thread t already has an active writer");
+        let (transport, _playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let error = wait!(codex.thread_resume("t").send()).unwrap_err();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::InvalidRequest, Some("t")));
+        assert!(error.to_string().contains("fork the thread with `thread_fork`"), "{error}");
+        wait!(codex.close()).unwrap();
+    }
+
     fn reading_always_says_whether_turns_are_wanted(start, wait) {
         let answer = json!({"thread": messages::thread("t")});
         let (transport, playing) = starts_any_thread().always("thread/read", answer).connect().unwrap();

@@ -227,7 +227,7 @@ with_both_clients! {
         assert_eq!((mismatch.text.as_str(), mismatch.path.as_str()), (text, "remarks[1].line"));
         assert_eq!((mismatch.line, mismatch.column), (2, 51));
         let words = error.to_string();
-        assert!(words.contains("no `Review`: `remarks[1].line`: invalid value: integer `-1`"), "{words}");
+        assert!(words.contains("not a valid `Review`: `remarks[1].line`: invalid value: integer `-1`"), "{words}");
         assert_eq!(error.turn().unwrap().turn.id, "u");
         wait!(codex.close()).unwrap();
         playing.finish().unwrap();

@@ -1,13 +1,11 @@
 //! Async builders can be awaited, which does the same as their `send`.
-#![cfg(unix)]
-
-mod support;
 
 use openai_codex::{AsyncCodex, CodexConfig};
 use openai_codex_testkit::Script;
 use openai_codex_testkit::app_server::messages;
 use serde_json::json;
-use support::{bounded_async, opens_any_thread};
+
+use crate::support::{bounded_async, opens_any_thread};
 
 #[test]
 fn an_awaited_builder_sends_its_request() {

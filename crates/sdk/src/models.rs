@@ -13,7 +13,7 @@ use crate::session::thread_state::ThreadState;
 /// A builder for `model/list`. `send` returns one page; `pages` and `all` return the whole list.
 ///
 /// The request contains `includeHidden` and the options that were set. The server chooses the others.
-#[must_use = "nothing is asked until `send`, or a stream is read"]
+#[must_use = "nothing is requested until `send`, or a stream is read"]
 #[derive(Clone, Debug)]
 pub struct Models<C> {
     core: Arc<ClientCore>,

@@ -1,4 +1,4 @@
-//! Listings: one page at a time, all pages, all entries.
+//! Listings: one page, all pages, or all entries.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -20,7 +20,7 @@ use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
 use crate::session::unused_thread::is_unused;
 
-/// A request whose answer is a page of a longer list: [`methods::ThreadList`], [`methods::ThreadTurnsList`],
+/// A request whose response is a page of a list: [`methods::ThreadList`], [`methods::ThreadTurnsList`],
 /// [`methods::ThreadItemsList`], [`methods::ModelList`].
 pub trait Paged:
     ClientRequest<Params: Send + Sync + 'static, Response: Send + 'static> + sealed::Sealed + 'static
@@ -74,32 +74,31 @@ paged! {
 
 type Fetched<R> = (<R as ClientRequest>::Params, Result<<R as ClientRequest>::Response>);
 
-/// What is to come of a listing.
+/// The next step of a listing.
 enum State<R: Paged> {
-    IncomingRequest(R::Params),
+    Ready(R::Params),
     Waiting(Pin<Box<dyn Future<Output = Fetched<R>> + Send>>),
-    /// The options were unusable, or the server leads in a circle.
+    /// The options were unusable, or the server repeated a cursor.
     Failed(Error),
     Done,
 }
 
-/// The pages of a listing as they are asked for, one request each.
+/// Streams the pages of a listing, with one request for each page.
 ///
-/// Nothing is asked before the first `next`, and no page before the one before it was taken. An error is the last
-/// item.
-#[must_use = "nothing is asked until `next`"]
+/// The client requests a page when the program calls `next`, and not before. An error is the last item.
+#[must_use = "nothing is requested until `next`"]
 pub struct AsyncPages<R: Paged> {
     core: Arc<ClientCore>,
     thread: Option<Arc<ThreadState>>,
-    /// The cursor of the page that is asked for.
+    /// The cursor of the requested page.
     cursor: Option<String>,
     cursors: SeenCursors,
-    /// Chooses what the runtime at hand is to be asked, where the caller has left it open.
+    /// Sets parameters that the caller left open and that depend on the runtime.
     prepare: Prepare<R>,
     state: State<R>,
 }
 
-/// The only page of a listing that is empty.
+/// The only page of an empty list.
 const NO_ENTRIES: &str = r#"{"data":[]}"#;
 
 type Prepare<R> = fn(&mut <R as ClientRequest>::Params, &InitializeResponse);
@@ -110,7 +109,7 @@ impl<R: Paged> AsyncPages<R> {
         params: Result<R::Params>,
         thread: Option<Arc<ThreadState>>,
     ) -> Self {
-        let state = params.map_or_else(State::Failed, State::IncomingRequest);
+        let state = params.map_or_else(State::Failed, State::Ready);
         Self { core, thread, cursor: None, cursors: SeenCursors::default(), prepare: |_, _| (), state }
     }
 
@@ -119,7 +118,7 @@ impl<R: Paged> AsyncPages<R> {
         self
     }
 
-    /// The page that the listing begins with, and no more.
+    /// Returns the first page only.
     pub(crate) async fn one(mut self) -> Result<R::Response> {
         match self.next().await {
             Some(page) => page,
@@ -127,7 +126,7 @@ impl<R: Paged> AsyncPages<R> {
         }
     }
 
-    /// The next page; `None` after the last. Cancel-safe: a request under way goes on with the next call.
+    /// Waits for the next page. `None` after the last. Cancel-safe: the next call continues a pending request.
     pub async fn next(&mut self) -> Option<Result<R::Response>> {
         std::future::poll_fn(|context| self.poll_page(context)).await
     }
@@ -137,7 +136,7 @@ impl<R: Paged> AsyncPages<R> {
             match std::mem::replace(&mut self.state, State::Done) {
                 State::Done => return Poll::Ready(None),
                 State::Failed(error) => return Poll::Ready(Some(Err(error))),
-                State::IncomingRequest(mut params) => {
+                State::Ready(mut params) => {
                     let (core, thread) = (self.core.clone(), self.thread.clone());
                     let prepare = self.prepare;
                     self.state = State::Waiting(Box::pin(async move {
@@ -180,24 +179,24 @@ impl<R: Paged> AsyncPages<R> {
         }
     }
 
-    /// Looks for the page after this one.
+    /// Prepares the request for the page after this one.
     fn turn_over(&mut self, mut params: R::Params, page: &R::Response) {
         let Some(cursor) = R::next_cursor(page) else { return };
         if !self.cursors.insert(cursor) {
             let message =
-                format!("the listing does not end: the server names the cursor {cursor:?} for a second time");
+                format!("the listing does not end: the server returned the cursor {cursor:?} a second time");
             let error = Error::new(ErrorKind::Decode, message).with_method(R::METHOD);
             self.state = State::Failed(error.with_thread(self.thread.as_ref().map(|thread| &*thread.id)));
             return;
         }
         self.cursor = Some(cursor.to_owned());
         R::set_cursor(&mut params, cursor.to_owned());
-        self.state = State::IncomingRequest(params);
+        self.state = State::Ready(params);
     }
 }
 
-/// The cursors that a listing has had. Hashes, so that a page costs 8 bytes however long its cursor is. The hasher has
-/// keys of its own: no server can make two cursors collide.
+/// The cursors of a listing so far. They are hashes, so each page costs 8 bytes. The hasher has random keys, so a server cannot
+/// make two cursors collide.
 #[derive(Default)]
 struct SeenCursors {
     hasher: RandomState,
@@ -220,7 +219,7 @@ impl<R: Paged> fmt::Debug for AsyncPages<R> {
     }
 }
 
-// Nothing in it is ever pinned in place.
+// No field is pinned in place.
 impl<R: Paged> Unpin for AsyncPages<R> {}
 
 impl<R: Paged> Stream for AsyncPages<R> {
@@ -231,10 +230,10 @@ impl<R: Paged> Stream for AsyncPages<R> {
     }
 }
 
-/// The entries of a listing, page after page; a page is asked for when the entries before it were taken.
+/// Streams the entries of a listing. The client requests a page when the program has taken all earlier entries.
 ///
 /// An error is the last item.
-#[must_use = "nothing is asked until `next`"]
+#[must_use = "nothing is requested until `next`"]
 pub struct AsyncEntries<R: Paged> {
     pages: AsyncPages<R>,
     page: std::vec::IntoIter<R::Entry>,
@@ -245,7 +244,7 @@ impl<R: Paged> AsyncEntries<R> {
         Self { pages, page: Vec::new().into_iter() }
     }
 
-    /// The next entry; `None` after the last. Cancel-safe.
+    /// Waits for the next entry. `None` after the last. Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<R::Entry>> {
         std::future::poll_fn(|context| self.poll_entry(context)).await
     }
@@ -286,7 +285,7 @@ macro_rules! blocking {
     ($($(#[$doc:meta])* $name:ident($inner:ident): $item:ident;)*) => {$(
         $(#[$doc])*
         #[cfg(feature = "blocking")]
-        #[must_use = "nothing is asked until `next`"]
+        #[must_use = "nothing is requested until `next`"]
         #[derive(Debug)]
         pub struct $name<R: Paged> {
             inner: $inner<R>,
@@ -298,11 +297,11 @@ macro_rules! blocking {
                 Self { inner }
             }
 
-            /// Waits for the next item, at most `timeout`. `Ok(None)` after the last.
+            /// Waits for the next item, at most for `timeout`. `Ok(None)` after the last.
             ///
             /// # Errors
-            /// [`ErrorKind::Timeout`] when the time is up: a request under way goes on, and so does the
-            /// listing. Any other error is its last word.
+            /// [`ErrorKind::Timeout`] after `timeout`: the listing and its pending request continue. Any other error is the last
+            /// item.
             #[inline]
             pub fn next_timeout(&mut self, timeout: std::time::Duration) -> Result<Option<R::$item>> {
                 crate::block_on::next_within(timeout, self.inner.next(), |error| error.with_method(R::METHOD))
@@ -322,13 +321,13 @@ macro_rules! blocking {
 }
 
 blocking! {
-    /// The pages of a listing as they are asked for, one request each; see [`AsyncPages`].
+    /// Iterates over the pages of a listing, with one request for each page; see [`AsyncPages`].
     Pages(AsyncPages): Response;
-    /// The entries of a listing, page after page; see [`AsyncEntries`].
+    /// Iterates over the entries of a listing, page by page; see [`AsyncEntries`].
     Entries(AsyncEntries): Entry;
 }
 
-/// The answer of a listing: one page.
+/// The response of a listing, which is one page.
 pub(crate) type Page<R> = <R as ClientRequest>::Response;
 
 /// Ends a builder in `send`, `pages` and `all`, blocking and async. It needs the fields `core`, and the methods
@@ -347,7 +346,7 @@ macro_rules! lists {
         }
 
         impl $builder<crate::session::clients::AsyncCodex> {
-            /// Asks for one page.
+            /// Requests one page.
             ///
             /// # Errors
             /// Unusable options, before anything is sent; otherwise as
@@ -358,12 +357,12 @@ macro_rules! lists {
                 self.start().one().await
             }
 
-            /// All pages from here on, as a stream. Unusable options are its first item.
+            /// Streams this page and all that follow. If an option is unusable, the first item is an error.
             pub fn pages(self) -> crate::paging::AsyncPages<openai_codex_protocol::methods::$method> {
                 self.start().prepared($prepare)
             }
 
-            /// All entries from here on, as a stream. Unusable options are its first item.
+            /// Streams the entries of this page and all that follow. If an option is unusable, the first item is an error.
             pub fn all(self) -> crate::paging::AsyncEntries<openai_codex_protocol::methods::$method> {
                 crate::paging::AsyncEntries::new(self.start().prepared($prepare))
             }
@@ -376,7 +375,7 @@ macro_rules! lists {
 
         #[cfg(feature = "blocking")]
         impl $builder<crate::session::clients::Codex> {
-            /// Asks for one page.
+            /// Requests one page.
             ///
             /// # Errors
             /// Unusable options, before anything is sent; otherwise as [`Codex::request`](crate::Codex::request).
@@ -387,12 +386,12 @@ macro_rules! lists {
                 crate::block_on::wait(self.start().one())
             }
 
-            /// All pages from here on, as an iterator. Unusable options are its first item.
+            /// Iterates over this page and all that follow. If an option is unusable, the first item is an error.
             pub fn pages(self) -> crate::paging::Pages<openai_codex_protocol::methods::$method> {
                 crate::paging::Pages::from_async(self.start().prepared($prepare))
             }
 
-            /// All entries from here on, as an iterator. Unusable options are its first item.
+            /// Iterates over the entries of this page and all that follow. If an option is unusable, the first item is an error.
             pub fn all(self) -> crate::paging::Entries<openai_codex_protocol::methods::$method> {
                 crate::paging::Entries::from_async(crate::paging::AsyncEntries::new(
                     self.start().prepared($prepare),

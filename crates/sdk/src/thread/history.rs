@@ -15,7 +15,7 @@ use crate::session::thread_state::ThreadState;
 /// A builder for `thread/turns/list`. `send` returns one page; `pages` and `all` return the whole list.
 ///
 /// The request contains only the options that were set. The server chooses the others.
-#[must_use = "nothing is asked until `send`, or a stream is read"]
+#[must_use = "nothing is requested until `send`, or a stream is read"]
 #[derive(Clone, Debug)]
 pub struct ThreadTurns<C> {
     core: Arc<ClientCore>,
@@ -27,7 +27,7 @@ pub struct ThreadTurns<C> {
 /// A builder for `thread/items/list`. `send` returns one page; `pages` and `all` return the whole list.
 ///
 /// The request contains only the options that were set. The server chooses the others.
-#[must_use = "nothing is asked until `send`, or a stream is read"]
+#[must_use = "nothing is requested until `send`, or a stream is read"]
 #[derive(Clone, Debug)]
 pub struct ThreadItems<C> {
     core: Arc<ClientCore>,

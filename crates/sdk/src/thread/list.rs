@@ -35,7 +35,7 @@ use crate::session::version;
 /// # codex.close()?;
 /// # Ok(()) }
 /// ```
-#[must_use = "nothing is asked until `send`, or a stream is read"]
+#[must_use = "nothing is requested until `send`, or a stream is read"]
 #[derive(Clone, Debug)]
 pub struct ThreadList<C> {
     core: Arc<ClientCore>,

@@ -277,17 +277,17 @@ impl CodexConfig {
         self
     }
 
-    /// How many bytes of events may wait for slow consumers, on all turns together, before deltas are merged; 48 MiB
-    /// unless set. A merged event has the text of all its deltas, unchanged; [`coalesced_count`](crate::coalesced_count) tells
-    /// how many they were. Deltas of different items may then change places between two other events.
+    /// Sets how many bytes of events may wait for slow consumers, on all turns together, before the client coalesces deltas. 48 MiB
+    /// unless set. A coalesced event has the text of all its deltas, and [`coalesced_count`](crate::coalesced_count) returns their
+    /// number. Deltas of different items may then change places between two other events.
     pub fn coalesce_above(mut self, bytes: usize) -> Self {
         self.limits.coalesce_above = bytes;
         self
     }
 
-    /// How many bytes of events, as JSON, one stream of a turn may leave lying, merged as they are; 256 MiB unless set. A
-    /// stream that leaves more ends with [`ErrorKind::StreamOverflow`](crate::ErrorKind::StreamOverflow), and what it had
-    /// queued is dropped. Its turn goes on, and `run` has its whole result.
+    /// Sets how many bytes of unread events, as JSON and after coalescing, a turn's stream may hold. 256 MiB unless set. A stream that
+    /// exceeds it drops them and ends with [`ErrorKind::StreamOverflow`](crate::ErrorKind::StreamOverflow). Its turn continues, and
+    /// `run` returns the whole result.
     pub fn stream_limit(mut self, bytes: usize) -> Self {
         self.limits.stream = bytes;
         self

@@ -146,7 +146,7 @@ with_both_clients! {
             (|_| Reply::error("the database is gone"), "the database is gone"),
             (|_| panic!("a bug"), "a bug"),
             (|_| Reply::future(async { panic!("a bug of the future") as Decision }), "a bug of the future"),
-            (|_| Reply::later().1, "without an answer"),
+            (|_| Reply::later().1, "without a response"),
         ];
         for (failing, expected) in ways {
             let (model, target) = wants_out();
@@ -264,7 +264,7 @@ with_both_clients! {
         let codex = start!(model.config()).unwrap();
         let options = codex.thread_start().approval_mode(ApprovalMode::AutoReview);
         let error = wait!(options.on_command_approval(|_| Decision::Decline).send()).unwrap_err();
-        assert!(error.to_string().contains("never be asked"), "{error}");
+        assert!(error.to_string().contains("receives none"), "{error}");
         wait!(codex.close()).unwrap();
     }
 }

@@ -27,7 +27,7 @@ struct Refusal {
 
 /// `AutoReview` beside a handler for approvals.
 const fn never_asked(calls: &'static [&'static str]) -> Refusal {
-    let words = "AutoReview hands approvals to a model, so that the handler for them would never be asked";
+    let words = "with ApprovalMode::AutoReview a model decides about approvals, and the handler for them receives none";
     Refusal { builders: &["ThreadStart", "ThreadResume", "ThreadFork"], calls, unless: None, words }
 }
 
@@ -41,13 +41,13 @@ const REFUSALS: &[Refusal] = &[
         builders: &["ThreadStart"],
         calls: &["trust_folder()"],
         unless: Some("cwd"),
-        words: "trust_folder does not say which folder; set it with `cwd`",
+        words: "trust_folder needs a folder; set one with `cwd`",
     },
     Refusal {
         builders: &["ThreadFork"],
         calls: &["ephemeral(true)", "include_turns(true)"],
         unless: None,
-        words: "the runtime does not answer an ephemeral fork with its turns",
+        words: "the runtime does not return the turns of an ephemeral fork",
     },
 ];
 

@@ -36,6 +36,8 @@ pub(crate) struct LiveThread {
     pub(crate) turn_start_lock: tokio::sync::Mutex<()>,
     /// The options that the thread was loaded with, and when.
     load_options: Mutex<Option<(LoadPoint, LoadOptions)>>,
+    /// Where this client loaded it last.
+    loaded_at: Mutex<Option<LoadPoint>>,
 }
 
 impl LiveThreads {
@@ -61,6 +63,7 @@ impl LiveThreads {
             turn_bounds: Mutex::default(),
             turn_start_lock: tokio::sync::Mutex::default(),
             load_options: Mutex::default(),
+            loaded_at: Mutex::default(),
         });
         threads.insert(thread.id.clone(), Arc::downgrade(&thread));
         thread
@@ -89,6 +92,17 @@ impl LiveThread {
     /// The load point of a thread that this session has loaded now.
     pub(crate) fn load_point(&self, session: &Session) -> LoadPoint {
         LoadPoint { session: session.number, unloads: self.unloads() }
+    }
+
+    /// Remembers that the thread was loaded at this point.
+    pub(crate) fn set_loaded(&self, point: LoadPoint) {
+        *self.loaded_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(point);
+    }
+
+    /// Whether this client has loaded the thread in the session, and the server has not unloaded it since.
+    pub(crate) fn is_loaded_in(&self, session: &Session) -> bool {
+        let loaded_at = self.loaded_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *loaded_at == Some(self.load_point(session))
     }
 
     pub(crate) fn set_turn_bounds(&self, bounds: Settings) {

@@ -107,6 +107,7 @@ impl ThreadState {
             requested_settings.replace(bounds);
             live.current_settings.replace(current);
             let point = live.load_point(session);
+            live.set_loaded(point);
             if loads {
                 live.set_load_options(point, load_options.clone());
             }
@@ -296,6 +297,7 @@ impl ThreadState {
         self.requested_settings.replace(bounds);
         self.live.current_settings.replace(current);
         self.live.set_load_options(point, self.load_options.clone());
+        self.live.set_loaded(point);
         *self.load_point() = Some(point);
         Ok(())
     }

@@ -81,8 +81,15 @@ impl<C> ThreadResume<C> {
         let load_options = load_options!(params);
         // No response names these options. Whether they apply depends on whether the thread is loaded.
         let unreported = !load_options.is_empty() || requested.personality.is_some();
-        let loaded = unreported && is_loaded(&session, &thread_id).await?;
         let known = self.core.live_threads.get(&thread_id);
+        let loaded = unreported && is_loaded(&session, &thread_id).await?;
+        if let Some(known) = known.as_ref().filter(|known| !known.is_loaded_in(&session)) {
+            // A runtime that loads the thread again has forgotten bounds that other handles of this client rely on. The
+            // options of this call replace them.
+            let mut bounds = known.current_settings.current().bounds();
+            bounds.merge(&requested);
+            requested = bounds;
+        }
         if loaded {
             let loaded_with = known.as_ref().and_then(|known| known.load_options(&session));
             load_options.check(loaded_with.as_ref(), &thread_id)?;

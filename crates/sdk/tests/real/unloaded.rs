@@ -53,6 +53,32 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn a_resume_without_options_keeps_the_bounds_that_another_handle_set(start, wait) {
+        let model = Model::start();
+        model.reply("one");
+        // The settings of a thread that is loaded without options.
+        let codex = start!(model.config().config_override("sandbox_mode", "danger-full-access")).unwrap();
+        let inside = model.folder().join("inside");
+        std::fs::create_dir(&inside).unwrap();
+        // Read-only threads are stored as such, so this one may write in its folder. Not in /tmp, where the folders of tests are.
+        let options = codex.thread_start().cwd(&inside).sandbox(Sandbox::WorkspaceWrite).approval_mode(ApprovalMode::DenyAll);
+        let options = options.config("sandbox_workspace_write.exclude_slash_tmp", true);
+        let options = options.config("sandbox_workspace_write.exclude_tmpdir_env_var", true);
+        let thread = wait!(options.send()).unwrap();
+        wait!(thread.run("1")).unwrap();
+        wait!(codex.thread_archive(thread.id())).unwrap();
+        drop(wait!(codex.thread_unarchive(thread.id())).unwrap());
+        let resumed = wait!(codex.thread_resume(thread.id()).send()).unwrap();
+        for (handle, name) in [(&resumed, "by the new handle"), (&thread, "by the old handle")] {
+            let outside = model.folder().join(name);
+            model.reply(ModelReply::exec_command(format!("echo x > '{}'", outside.display())));
+            model.reply("done");
+            wait!(handle.run("2")).unwrap();
+            assert!(!outside.exists(), "{name}");
+        }
+        wait!(codex.close()).unwrap();
+    }
+
     fn every_request_about_an_unloaded_thread_works(start, wait) {
         let model = Model::start();
         model.reply("one");

@@ -9,7 +9,7 @@ use crate::connection::turn_subscription::TurnSubscription;
 #[derive(Debug)]
 pub(crate) enum Intent {
     /// Only the response matters.
-    Respond,
+    Plain,
     /// `turn/start`: the subscription gets the turn's events.
     StartTurn {
         subscription: Arc<TurnSubscription>,

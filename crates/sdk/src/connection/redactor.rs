@@ -151,11 +151,8 @@ fn redact_value(secrets: &VecDeque<Secret>, value: &mut Value) -> bool {
 
 /// The secrets, the longest first, because one can be the beginning of another.
 fn longest_first(secrets: &VecDeque<Secret>) -> Vec<&Secret> {
-    let mut sorted: Vec<&Secret> = Vec::with_capacity(secrets.len());
-    for secret in secrets {
-        let at = sorted.partition_point(|other| other.plain.len() >= secret.plain.len());
-        sorted.insert(at, secret);
-    }
+    let mut sorted: Vec<&Secret> = secrets.iter().collect();
+    sorted.sort_by_key(|secret| std::cmp::Reverse(secret.plain.len()));
     sorted
 }
 

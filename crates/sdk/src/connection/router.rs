@@ -317,7 +317,7 @@ impl Router {
         let id = self.last_id;
         self.waiters.push((id, waiter));
         match intent {
-            Intent::Respond => {}
+            Intent::Plain => {}
             Intent::StartTurn { subscription, .. } => self.register_turn(id, subscription, false),
             Intent::Compact(subscription) => self.register_turn(id, subscription, true),
             Intent::Login(sender) => self.logins.register(id, sender),

@@ -52,7 +52,6 @@ pub(crate) fn dispatch(context: &request::Context, handlers: &[Arc<dyn RequestHa
 /// Calls one handler. It decodes the request again for each handler and does not clone it: most chains have one handler, and
 /// each kind of request would need its own code for cloning.
 fn call(handler: &dyn RequestHandler, context: &request::Context) -> Reply<Box<RawValue>> {
-    use ServerRequest as IncomingRequest;
     /// One line for each method: the arguments of the call, and the conversion of the response.
     macro_rules! call {
         ($method:ident($params:expr)) => {
@@ -63,26 +62,26 @@ fn call(handler: &dyn RequestHandler, context: &request::Context) -> Reply<Box<R
         };
     }
     match ServerRequest::decode(&context.incoming.method, context.incoming.params.as_deref()) {
-        IncomingRequest::CommandExecutionRequestApproval(params) => {
+        ServerRequest::CommandExecutionRequestApproval(params) => {
             call!(command_approval(*params) as CommandExecutionRequestApprovalResponse::new)
         }
-        IncomingRequest::FileChangeRequestApproval(params) => {
+        ServerRequest::FileChangeRequestApproval(params) => {
             call!(file_change_approval(params) as FileChangeRequestApprovalResponse::new)
         }
-        IncomingRequest::PermissionsRequestApproval(params) => call!(permissions_approval(*params)),
-        IncomingRequest::ToolRequestUserInput(params) => call!(user_input(params)),
-        IncomingRequest::McpServerElicitationRequest(params) => call!(elicitation(params)),
-        IncomingRequest::DynamicToolCall(params) => call!(tool_call(params)),
-        IncomingRequest::ChatgptAuthTokensRefresh(params) => call!(refresh_chatgpt_auth_tokens(params)),
-        IncomingRequest::AttestationGenerate(params) => call!(attestation(params)),
-        IncomingRequest::CurrentTimeRead(params) => call!(current_time(params)),
-        IncomingRequest::ApplyPatchApproval(params) => {
+        ServerRequest::PermissionsRequestApproval(params) => call!(permissions_approval(*params)),
+        ServerRequest::ToolRequestUserInput(params) => call!(user_input(params)),
+        ServerRequest::McpServerElicitationRequest(params) => call!(elicitation(params)),
+        ServerRequest::DynamicToolCall(params) => call!(tool_call(params)),
+        ServerRequest::ChatgptAuthTokensRefresh(params) => call!(refresh_chatgpt_auth_tokens(params)),
+        ServerRequest::AttestationGenerate(params) => call!(attestation(params)),
+        ServerRequest::CurrentTimeRead(params) => call!(current_time(params)),
+        ServerRequest::ApplyPatchApproval(params) => {
             call!(apply_patch_approval(params) as ApplyPatchApprovalResponse::new)
         }
-        IncomingRequest::ExecCommandApproval(params) => {
+        ServerRequest::ExecCommandApproval(params) => {
             call!(exec_command_approval(params) as ExecCommandApprovalResponse::new)
         }
-        IncomingRequest::Unknown(params) => call!(unknown(params)),
+        ServerRequest::Unknown(params) => call!(unknown(params)),
         // A handler cannot decide about an undecodable request.
         _ => Reply(State::Pass),
     }

@@ -21,7 +21,7 @@ const WORKER_THREADS: usize = 2;
 pub(crate) struct Executor(Mutex<Option<Runtime>>);
 
 impl Executor {
-    /// Runs `first`, which can block, and future the future that it returns. A drop ends that future, and keeps `first` from
+    /// Runs `first`, which can block, and then the future that it returns. A drop ends that future, and keeps `first` from
     /// starting. The error says why nothing can run.
     pub(crate) fn run(
         &self,

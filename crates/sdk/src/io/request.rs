@@ -48,7 +48,7 @@ impl<'a> ClientCall<'a> {
             timeout: None,
             trace: None,
             handlers: None,
-            intent: Intent::Respond,
+            intent: Intent::Plain,
         }
     }
 }

@@ -207,16 +207,6 @@ impl Session {
             .map_err(|error| self.connection.redact(error))
     }
 
-    /// Makes a request and returns its result as JSON text.
-    pub(crate) async fn call_for_text<R: ClientRequest>(
-        &self,
-        params: &R::Params,
-        thread_id: Option<&str>,
-    ) -> Result<String> {
-        let response = self.send(R::METHOD, encode(R::METHOD, params)?, thread_id, None).await;
-        response.map_err(|error| self.connection.redact(error))
-    }
-
     /// Makes a request that opens a thread. The thread has the handlers from the response on.
     pub(crate) async fn open<R: ClientRequest>(
         &self,

@@ -238,11 +238,7 @@ fn detail(policy: &SandboxPolicy, home: &str) -> Value {
                     let root = root.as_str().map(Path::new);
                     !root.is_some_and(|root| !home.is_empty() && root.starts_with(home))
                 });
-                for root in std::mem::take(roots) {
-                    let text = root.to_string();
-                    let at = roots.partition_point(|other| other.to_string().cmp(&text).is_le());
-                    roots.insert(at, root);
-                }
+                roots.sort_by_key(Value::to_string);
             }
         }
         _ => {}

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use openai_codex_protocol::methods;
-use openai_codex_protocol::types::{ThreadReadParams, Turn, TurnStatus};
+use openai_codex_protocol::types::{ThreadReadParams, TurnStatus};
 
-use crate::codec::decode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::RunResult;
 use crate::session::supervisor::ClientCore;
@@ -13,21 +12,15 @@ use crate::session::supervisor::ClientCore;
 /// Reads a turn from its thread. The thread need not be loaded.
 pub(crate) async fn recover(core: &Arc<ClientCore>, thread_id: &str, turn_id: &str) -> Result<RunResult> {
     let params = ThreadReadParams::new(thread_id).include_turns(true);
-    let answer = core.session().await?.call_for_text::<methods::ThreadRead>(&params, Some(thread_id)).await?;
-    // Decodes the response twice, for the turn and for the result's items: cloning the item types would be much code.
-    let turn = find(&answer, thread_id, turn_id)?;
-    let items = find(&answer, thread_id, turn_id)?.map(|turn| turn.items).unwrap_or_default();
+    let session = core.session().await?;
+    let answer = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await?;
+    let turn = answer.thread.turns.into_iter().find(|turn| turn.id == turn_id);
     let lost = |message: String| Err(Error::new(ErrorKind::TurnLost, message).with_thread(Some(thread_id)));
     match turn {
         None => lost(format!("the runtime has no record of turn {turn_id}")),
         Some(turn) if turn.status == TurnStatus::InProgress => lost(format!(
             "the runtime reports that turn {turn_id} is still running; call `recover` again later"
         )),
-        Some(turn) => RunResult::recorded(thread_id, turn, items),
+        Some(turn) => RunResult::recorded(thread_id, turn),
     }
-}
-
-fn find(answer: &str, thread_id: &str, turn_id: &str) -> Result<Option<Turn>> {
-    let answer = decode::<methods::ThreadRead>(answer, Some(thread_id))?;
-    Ok(answer.thread.turns.into_iter().find(|turn| turn.id == turn_id))
 }

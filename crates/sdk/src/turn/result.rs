@@ -38,7 +38,8 @@ impl RunResult {
     }
 
     /// The result of a recorded turn, with its items.
-    pub(crate) fn recorded(thread_id: &str, turn: Turn, items: Vec<ThreadItem>) -> Result<Self> {
+    pub(crate) fn recorded(thread_id: &str, turn: Turn) -> Result<Self> {
+        let items = turn.items.clone();
         let final_response = final_response(&items);
         let result =
             Self { final_response, items, usage: None, turn_usage: None, turn, unreadable: Vec::new() };

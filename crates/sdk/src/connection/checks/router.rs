@@ -265,7 +265,7 @@ impl World {
         let intent = match (&subscription, start) {
             (Some(subscription), Some((_, _, true))) => Intent::Compact(subscription.clone()),
             (Some(subscription), _) => Intent::StartTurn { subscription: subscription.clone(), joins: true },
-            (None, _) => Intent::Respond,
+            (None, _) => Intent::Plain,
         };
         let registered = self.router.register(waiter, intent);
         assert_eq!(registered.is_err(), self.model.failed);

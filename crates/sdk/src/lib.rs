@@ -40,6 +40,8 @@ pub(crate) mod options;
 pub(crate) mod owning_process;
 pub(crate) mod paging;
 pub(crate) mod process;
+#[doc(hidden)]
+pub mod raw;
 pub(crate) mod result;
 pub(crate) mod schema;
 pub(crate) mod session;

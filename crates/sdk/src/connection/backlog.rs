@@ -152,12 +152,21 @@ impl Backlog {
 
     /// Takes the first event and decodes it. Skips events of sub-agents' turns unless `with_children` is set.
     pub(crate) fn pop(&mut self, with_children: bool) -> Option<Notification> {
+        self.pop_with(with_children, |event| event.decode())
+    }
+
+    /// Takes the first event and reads it. Skips events of sub-agents' turns unless `with_children` is set.
+    pub(crate) fn pop_with<T>(
+        &mut self,
+        with_children: bool,
+        mut read: impl FnMut(Event<'_>) -> T,
+    ) -> Option<T> {
         if let Some(coalesced) = &mut self.coalesced {
-            match coalesced.pop(with_children) {
+            match coalesced.pop(with_children, &mut read) {
                 None => self.coalesced = None,
                 event => return event,
             }
         }
-        self.recent.pop(with_children)
+        self.recent.pop(with_children, read)
     }
 }

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
+use openai_codex_protocol::NotificationKind;
 use openai_codex_protocol::table::{MergeKey, NOTIFICATIONS};
-use openai_codex_protocol::{Notification, NotificationKind};
 
 use crate::connection::envelope::delta_parts;
 use crate::connection::frame_queue::Event;
@@ -82,8 +82,8 @@ impl Coalesced {
         self.events.push_back(Entry { kind, of_child, head: head.to_owned(), rest: rest.into(), count: 1 });
     }
 
-    /// Takes the first event and decodes it. Skips events of sub-agents' turns unless `with_children` is set.
-    pub(crate) fn pop(&mut self, with_children: bool) -> Option<Notification> {
+    /// Takes the first event and reads it. Skips events of sub-agents' turns unless `with_children` is set.
+    pub(crate) fn pop<T>(&mut self, with_children: bool, read: impl FnOnce(Event<'_>) -> T) -> Option<T> {
         loop {
             let Entry { kind, of_child, mut head, rest, count } = self.events.pop_front()?;
             self.taken += 1;
@@ -98,7 +98,7 @@ impl Coalesced {
                 let _ = write!(head, "\",\"mergedCount\":{count}");
                 head.push_str(rest.get(1..).unwrap_or_default());
             }
-            return Some(Event { kind, text: &head, of_child }.decode());
+            return Some(read(Event { kind, text: &head, of_child }));
         }
     }
 }
@@ -106,6 +106,7 @@ impl Coalesced {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use openai_codex_protocol::Notification;
     use serde_json::{Value, json};
 
     fn delta(item: &str, text: &str) -> String {
@@ -118,7 +119,7 @@ mod tests {
 
     /// Takes all events: the item, text and count of each delta, and the method of any other event.
     fn drain(coalesced: &mut Coalesced) -> Vec<(String, String, u64)> {
-        std::iter::from_fn(|| coalesced.pop(true))
+        std::iter::from_fn(|| coalesced.pop(true, |event| event.decode()))
             .map(|event| match event {
                 Notification::AgentMessageDelta(delta) => {
                     let count = delta.extra.get("mergedCount").and_then(Value::as_u64).unwrap_or(1);
@@ -166,7 +167,7 @@ mod tests {
     fn a_taken_event_is_not_extended() {
         let mut coalesced = Coalesced::default();
         push(&mut coalesced, &delta("i", "1"));
-        coalesced.pop(true).unwrap();
+        coalesced.pop(true, |event| event.decode()).unwrap();
         push(&mut coalesced, &delta("i", "2"));
         push(&mut coalesced, &delta("i", "3"));
         assert_eq!(drain(&mut coalesced), [("i".to_owned(), "23".to_owned(), 2)]);

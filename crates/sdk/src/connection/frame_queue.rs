@@ -2,10 +2,13 @@
 //!
 //! An event costs a copy of its bytes and a small entry. It costs no allocation and no reference count that threads share.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 
 use openai_codex_protocol::{Notification, NotificationKind};
+
+use crate::json_scan::{member, text_member};
 
 /// The capacity of a queue's first segment. An empty queue keeps no larger segment.
 const MIN_SEGMENT_BYTES: usize = 2 * 1024;
@@ -35,6 +38,14 @@ impl<'a> Event<'a> {
         OwnedEvent { kind: self.kind, text: self.text.into() }
     }
 
+    /// The method and the parameters as JSON text. `None` for the parameters of a message without any.
+    pub(crate) fn parts(self) -> (Cow<'a, str>, Option<&'a str>) {
+        match self.kind {
+            Some(kind) => (kind.method().into(), Some(self.text).filter(|text| !text.is_empty())),
+            None => (text_member(self.text, "method").unwrap_or_default(), member(self.text, "params")),
+        }
+    }
+
     /// Decodes the event. An unreadable one becomes [`Notification::Undecodable`].
     pub(crate) fn decode(self) -> Notification {
         match self.kind {
@@ -59,6 +70,11 @@ impl fmt::Debug for OwnedEvent {
 }
 
 impl OwnedEvent {
+    /// The event's parameters as JSON text. Of an unknown method, the whole message.
+    pub(crate) fn into_text(self) -> Box<str> {
+        self.text
+    }
+
     pub(crate) fn borrow(&self) -> Event<'_> {
         Event { kind: self.kind, text: &self.text, of_child: false }
     }
@@ -167,25 +183,31 @@ impl FrameQueue {
         })
     }
 
-    /// Takes the first event and decodes it. Skips events of sub-agents' turns unless `with_children` is set.
-    pub(crate) fn pop(&mut self, with_children: bool) -> Option<Notification> {
+    /// Takes the first event and reads it. Skips events of sub-agents' turns unless `with_children` is set.
+    pub(crate) fn pop<T>(&mut self, with_children: bool, read: impl FnOnce(Event<'_>) -> T) -> Option<T> {
         loop {
             let segment = &mut self.first;
             let (index, start) = segment.taken;
             let Entry { kind, of_child, end } = *segment.events.get(index)?;
-            let wanted = with_children || !of_child;
-            let text = &segment.text[start..end];
-            let event = wanted.then(|| Event { kind, text, of_child }.decode());
-            segment.taken = (index + 1, end);
-            self.bytes -= end - start;
-            if index + 1 == segment.events.len() {
-                match self.rest.pop_front() {
-                    Some(next) => self.first = next,
-                    None => self.first.clear(),
-                }
+            if with_children || !of_child {
+                let text = &segment.text[start..end];
+                let event = read(Event { kind, text, of_child });
+                self.advance(index, start, end);
+                return Some(event);
             }
-            if event.is_some() {
-                return event;
+            self.advance(index, start, end);
+        }
+    }
+
+    /// Moves past the first event, which is at `index` and has the text from `start` to `end`.
+    fn advance(&mut self, index: usize, start: usize, end: usize) {
+        let segment = &mut self.first;
+        segment.taken = (index + 1, end);
+        self.bytes -= end - start;
+        if index + 1 == segment.events.len() {
+            match self.rest.pop_front() {
+                Some(next) => self.first = next,
+                None => self.first.clear(),
             }
         }
     }
@@ -225,8 +247,8 @@ mod tests {
         assert!(queue.iter().map(|event| event.text).eq(&expected));
         assert!(!format!("{queue:?}").contains("method"), "the text is not shown");
         for n in 0..sizes.len() {
-            assert_eq!(queue.pop(true).unwrap().method(), format!("m{n}"));
+            assert_eq!(queue.pop(true, |event| event.decode()).unwrap().method(), format!("m{n}"));
         }
-        assert!(queue.pop(true).is_none() && queue.is_empty());
+        assert!(queue.pop(true, |event| event.decode()).is_none() && queue.is_empty());
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use openai_codex_protocol::types::{TurnSteerParams, TurnSteerResponse};
 use openai_codex_protocol::{ClientRequest, methods};
 
-use crate::connection::turn_subscription::TurnSubscription;
+use crate::connection::turn_subscription::{Digest, End, TurnSubscription};
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::RunResult;
 use crate::session::runtime::Session;
@@ -48,10 +48,15 @@ impl TurnGuard {
 
     /// Waits for the turn's end and returns its result.
     pub(crate) async fn outcome(&self) -> Result<RunResult> {
+        let (digest, end) = self.end().await;
+        RunResult::assemble(&self.subscription.thread_id, digest, end)
+    }
+
+    /// Waits for the turn's end.
+    pub(crate) async fn end(&self) -> (Digest, End) {
         self.end_in_a_fork();
         let mut wait = self.subscription.wait();
-        let (digest, end) = poll_fn(|context| wait.poll_end(context)).await;
-        RunResult::assemble(&self.subscription.thread_id, digest, end)
+        poll_fn(|context| wait.poll_end(context)).await
     }
 
     /// Ends the turn's subscription in a fork of the process that started its runtime: no events arrive there.

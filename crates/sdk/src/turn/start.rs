@@ -362,13 +362,19 @@ impl<C> TurnStart<C> {
         }
     }
 
-    async fn handle(mut self) -> Result<AsyncTurnHandle> {
-        self.refuse_retries()?;
+    async fn handle(self) -> Result<AsyncTurnHandle> {
         let interrupt = self.interrupt_on_drop;
+        let handle = self.handle_with(true).await?;
+        handle.guard.set_interrupt_on_drop(interrupt);
+        Ok(handle)
+    }
+
+    /// Starts the turn. Dropping the handle interrupts the turn. Without `keep_backlog`, the handle keeps no events for streams.
+    pub(crate) async fn handle_with(mut self, keep_backlog: bool) -> Result<AsyncTurnHandle> {
+        self.refuse_retries()?;
         let session = self.prepare().await?;
         let (core, thread) = (self.core.clone(), self.thread.clone());
-        let (guard, id) = self.begin(session, true).await?;
-        guard.set_interrupt_on_drop(interrupt);
+        let (guard, id) = self.begin(session, keep_backlog).await?;
         Ok(AsyncTurnHandle::new(guard, id, core, thread))
     }
 

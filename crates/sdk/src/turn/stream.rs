@@ -9,6 +9,7 @@ use futures_core::Stream;
 use openai_codex_protocol::Notification;
 
 use crate::connection::backlog::Backlog;
+use crate::connection::frame_queue::Event;
 use crate::connection::turn_subscription::Batch;
 use crate::error::{ErrorKind, Result};
 use crate::turn::guard::TurnGuard;
@@ -55,21 +56,33 @@ impl AsyncTurnStream {
             if let Some(event) = self.batch.pop(self.with_children) {
                 return Poll::Ready(Some(Ok(event)));
             }
-            let mut polled = self.guard.subscription.poll_stream(self.id, &mut self.batch, context);
-            if polled.is_pending() {
-                self.guard.end_in_a_fork();
-                polled = self.guard.subscription.poll_stream(self.id, &mut self.batch, context);
-            }
-            match ready!(polled) {
-                Batch::Filled => {}
-                Batch::Ended => return Poll::Ready(None),
-                Batch::Lost(error) if error.kind() == ErrorKind::StreamOverflow => {
-                    return Poll::Ready(Some(Err(error)));
-                }
-                // The error holds what the turn produced. There is none if the turn completed while it was being interrupted.
-                Batch::Lost(_) => return Poll::Ready(self.guard.failure().map(Err)),
+            match ready!(self.poll_batch(context)) {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
             }
         }
+    }
+
+    /// Reads the next of the events that the stream has taken from the subscription.
+    pub(crate) fn pop_with<T>(&mut self, read: impl FnMut(Event<'_>) -> T) -> Option<T> {
+        self.batch.pop_with(self.with_children, read)
+    }
+
+    /// Takes the next events from the subscription. The caller has read all events that were taken before. `None` after the last.
+    pub(crate) fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<()>>> {
+        let mut polled = self.guard.subscription.poll_stream(self.id, &mut self.batch, context);
+        if polled.is_pending() {
+            self.guard.end_in_a_fork();
+            polled = self.guard.subscription.poll_stream(self.id, &mut self.batch, context);
+        }
+        Poll::Ready(match ready!(polled) {
+            Batch::Filled => Some(Ok(())),
+            Batch::Ended => None,
+            Batch::Lost(error) if error.kind() == ErrorKind::StreamOverflow => Some(Err(error)),
+            // The error holds what the turn produced. There is none if the turn completed while it was being interrupted.
+            Batch::Lost(_) => self.guard.failure().map(Err),
+        })
     }
 }
 

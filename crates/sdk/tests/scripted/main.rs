@@ -23,6 +23,7 @@ mod launch;
 mod listing;
 mod login;
 mod observing;
+mod raw;
 mod requests;
 mod restart;
 mod results;

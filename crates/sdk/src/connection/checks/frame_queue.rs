@@ -27,7 +27,8 @@ pub(crate) fn frame_queue(steps: &[Step]) {
         match step {
             Step::Push(size, of_child) => push(&mut queue, &mut list, frame(*size), *of_child),
             Step::Pop { with_children } => {
-                let popped = queue.pop(*with_children).map(|event| event.method().to_owned());
+                let popped =
+                    queue.pop(*with_children, |event| event.decode()).map(|event| event.method().to_owned());
                 while list.front().is_some_and(|(_, _, of_child)| *of_child && !with_children) {
                     list.pop_front();
                 }

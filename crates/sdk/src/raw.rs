@@ -1,0 +1,110 @@
+//! Events, results and responses as JSON text.
+//!
+//! For fronts in other languages, which build their own objects from the JSON of the server. Not for Rust programs: nothing here
+//! is stable.
+
+use std::borrow::Cow;
+use std::task::{Context, Poll};
+
+use serde_json::value::RawValue;
+
+use crate::connection::frame_queue::{Event, OwnedEvent};
+use crate::connection::turn_subscription::End;
+use crate::error::Result;
+use crate::result::RunResult;
+use crate::session::clients::AsyncCodex;
+use crate::turn::handles::AsyncTurnHandle;
+use crate::turn::start::TurnStart;
+use crate::turn::stream::AsyncTurnStream;
+
+/// Makes a request by its method's name. Returns its result as JSON text.
+///
+/// # Errors
+/// As [`AsyncCodex::request`].
+pub async fn request(codex: &AsyncCodex, method: &str, params: Option<&RawValue>) -> Result<String> {
+    codex.core.session().await?.call_raw(method, params).await
+}
+
+/// Starts a turn that is interrupted when its last handle is dropped, until [`keep_on_drop`] is called. Without `keep_events`,
+/// the handle keeps no events, and its first stream begins when it is opened.
+///
+/// # Errors
+/// As [`TurnStart::send`].
+pub async fn start(turn: TurnStart<AsyncCodex>, keep_events: bool) -> Result<AsyncTurnHandle> {
+    turn.handle_with(keep_events).await
+}
+
+/// Lets a turn continue when its last handle is dropped.
+pub fn keep_on_drop(turn: &AsyncTurnHandle) {
+    turn.guard.set_interrupt_on_drop(false);
+}
+
+/// The result of a turn that has ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RawResult {
+    /// As [`RunResult::final_response`].
+    pub final_response: Option<String>,
+    /// The parameters of each `item/completed`.
+    pub items: Vec<Box<str>>,
+    /// The parameters of the last `thread/tokenUsage/updated`.
+    pub usage: Option<Box<str>>,
+    /// The parameters of `turn/completed`. `None` if it never came.
+    pub completed: Option<Box<str>>,
+    /// The error of a turn that failed, exceeded a limit or was lost. The other fields are what it produced.
+    pub error: Option<crate::error::Error>,
+}
+
+/// Waits for the turn's end and returns its result.
+pub async fn run(turn: &AsyncTurnHandle) -> RawResult {
+    let (digest, end) = turn.guard.end().await;
+    let completed = match &end {
+        End::Completed(event) => Some(event.clone().into_text()),
+        End::Lost(_) => None,
+    };
+    let items = digest.items.iter().cloned().map(OwnedEvent::into_text).collect();
+    let usage = digest.usage.clone().map(OwnedEvent::into_text);
+    let assembled = RunResult::assemble(turn.thread_id(), digest, end);
+    let (result, error) = match assembled {
+        Ok(result) => (Some(result), None),
+        Err(error) => (error.turn().cloned(), Some(error)),
+    };
+    let final_response = result.and_then(|result| result.final_response);
+    RawResult { final_response, items, usage, completed, error }
+}
+
+/// One event of a stream.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RawEvent<'a> {
+    /// Its method.
+    pub method: Cow<'a, str>,
+    /// Its parameters as JSON text, if it has any.
+    pub params: Option<&'a str>,
+}
+
+/// The events of a turn; see [`AsyncTurnHandle::stream`].
+#[derive(Debug)]
+pub struct RawStream {
+    events: AsyncTurnStream,
+}
+
+impl RawStream {
+    /// Opens a stream.
+    pub fn open(turn: &AsyncTurnHandle) -> Self {
+        Self { events: turn.stream() }
+    }
+
+    /// Reads the next event that has been taken from the client. `None` if all were read: then [`poll_take`](Self::poll_take) more.
+    pub fn pop<T>(&mut self, mut read: impl FnMut(RawEvent<'_>) -> T) -> Option<T> {
+        self.events.pop_with(|event: Event<'_>| {
+            let (method, params) = event.parts();
+            read(RawEvent { method, params })
+        })
+    }
+
+    /// Waits for events and takes all that are there. `None` after the last. The caller has popped all that were taken before.
+    pub fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<()>>> {
+        self.events.poll_batch(context)
+    }
+}

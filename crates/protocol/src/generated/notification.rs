@@ -731,7 +731,15 @@ impl Notification {
     /// Reads the parameters of a known kind, in one pass. An empty text means that they are missing.
     #[must_use]
     pub fn decode_params(kind: NotificationKind, params: &str) -> Self {
-        Self::typed(kind, params).unwrap_or_else(|error| Self::undecodable(kind.method(), params, &error))
+        let mut reader = serde_json::Deserializer::from_str(params);
+        // Nested, so that the notification is not moved once more: this runs for each event.
+        match Self::payload(kind, &mut reader) {
+            Ok(notification) => match reader.end() {
+                Ok(()) => notification,
+                Err(error) => Self::undecodable(kind.method(), params, &error),
+            },
+            Err(error) => Self::undecodable(kind.method(), params, &error),
+        }
     }
 
     /// The method.
@@ -946,13 +954,6 @@ impl Notification {
             Self::ThreadGoalUpdated(payload) => payload.turn_id.as_deref(),
             _ => None,
         }
-    }
-
-    fn typed(kind: NotificationKind, params: &str) -> serde_json::Result<Self> {
-        let mut reader = serde_json::Deserializer::from_str(params);
-        let notification = Self::payload(kind, &mut reader)?;
-        reader.end()?;
-        Ok(notification)
     }
 
     fn payload(kind: NotificationKind, reader: &mut Reader<'_>) -> serde_json::Result<Self> {

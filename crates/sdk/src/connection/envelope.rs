@@ -66,6 +66,7 @@ pub(crate) struct Relations<'a> {
 
 impl<'a> Incoming<'a> {
     /// Scans a frame. The error says why the frame is not a message of the protocol.
+    #[inline]
     pub(crate) fn scan(frame: &'a str) -> Result<Self, String> {
         let malformed = |at: usize| format!("not a JSON-RPC message: malformed at byte {at}");
         let mut scanner = Scanner { text: frame, at: 0 };
@@ -197,6 +198,7 @@ struct Ids<'a> {
 
 impl<'a> Scanner<'a> {
     /// The ids in a message's `params`, which can have any shape.
+    #[inline]
     pub(crate) fn route(&mut self) -> Option<Route<'a>> {
         let mut route = Route::default();
         if self.peek()? != b'{' {

@@ -120,6 +120,7 @@ impl<'a> EventBatch<'a> {
         }
     }
 
+    #[inline]
     fn chain(&mut self, turn_id: &[u8]) -> Option<&mut Chain> {
         let Self { chains, ids, index, hasher, .. } = self;
         let is_of_turn = |chain_index: &usize| {

@@ -2,6 +2,7 @@
 //!
 //! runtimes → schemas ([`source`]) → facts ([`extract`], [`facts`]) → facts of all of them ([`union`], kept in `protocol/` by
 //! [`store`]) → decisions ([`plan`], with the hand-written [`policy`]) → Rust ([`emit_types`], [`emit_methods`], [`emit_messages`]) → files ([`output`]).
+//! The types of the Python package have facts of their own: [`python`].
 
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,7 @@ mod naming;
 mod output;
 mod plan;
 mod policy;
+mod python;
 mod shapes;
 mod source;
 mod store;
@@ -86,8 +88,12 @@ pub fn run_with(ask: Ask<'_>, check: bool) -> Result<()> {
     files.push(("mod.rs".to_owned(), module()));
     let crate_folder = root.join("crates/protocol");
     let tests = emit_tests::files(&plan);
-    output::write(root, &crate_folder.join("src/generated"), files, check)?;
-    output::write(root, &crate_folder.join("tests/protocol/generated"), tests, check)
+    let rust = |files: Vec<(String, String)>| -> Vec<output::File> {
+        files.into_iter().map(|(name, text)| output::File::rust(name, text)).collect()
+    };
+    output::write(root, &crate_folder.join("src/generated"), rust(files), check)?;
+    output::write(root, &crate_folder.join("tests/protocol/generated"), rust(tests), check)?;
+    python::generate(root, &vendored, check)
 }
 
 /// For each runtime, its numbers of requests, notifications and server requests in the vendored facts.

@@ -28,7 +28,7 @@ pub fn variant(value: &str) -> String {
 }
 
 /// Converts `threadId` to `thread_id`.
-fn snake(text: &str) -> String {
+pub fn snake(text: &str) -> String {
     let chars: Vec<char> = text.trim_start_matches(['_', '$']).chars().collect();
     let mut out = String::new();
     for (index, c) in chars.iter().enumerate() {

@@ -7,6 +7,8 @@ use serde_json::{Value as Json, json};
 use super::extract::extract;
 use super::facts::{Facts, Shape};
 use super::plan::Plan;
+use super::python::expression::Expression;
+use super::python::facts::attribute as python_attribute;
 use super::ty::Type;
 use super::{Ask, naming, run_with};
 
@@ -114,4 +116,36 @@ fn a_missing_response_type_and_an_unused_one_are_errors() {
         plan(json!({ "PingParams": object, "PingResponse": object, "ReasoningEffort": reasoning })),
         None
     );
+}
+
+#[test]
+fn python_type_expressions_are_read() {
+    for (text, python) in [
+        ("string", "str"),
+        ("int>=0?", "int | None"),
+        ("[Thread]?", "list[Thread] | None"),
+        ("{[string]}", "dict[str, list[str]]"),
+        ("[]", "list"),
+        ("Mode | 'none'", "Mode | Literal[\"none\"]"),
+        ("(string | int)?", "str | int | None"),
+        ("null", "None"),
+    ] {
+        let expression: Expression = text.parse().expect("a type");
+        assert_eq!(expression.python(), python);
+    }
+    "thing".parse::<Expression>().expect_err("neither a word of the notation nor a class");
+}
+
+#[test]
+fn python_attributes_follow_the_wire() {
+    for (wire, attribute) in [
+        ("threadId", "thread_id"),
+        ("_meta", "field_meta"),
+        ("async", "async_"),
+        ("NO_CONSTRAINT", "no_constraint"),
+        ("on-request", "on_request"),
+        ("serverOverloaded", "server_overloaded"),
+    ] {
+        assert_eq!(python_attribute(wire), attribute);
+    }
 }

@@ -1,0 +1,213 @@
+"""Notifications, and the types that the protocol's schema does not have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from pydantic import BaseModel
+
+    from .generated.notification_registry import KnownNotificationPayload
+    from .generated.v2_all import (
+        AccountLoginCompletedNotification as AccountLoginCompletedNotification,
+        AccountRateLimitsUpdatedNotification as AccountRateLimitsUpdatedNotification,
+        AccountUpdatedNotification as AccountUpdatedNotification,
+        AgentMessageDeltaNotification as AgentMessageDeltaNotification,
+        AppListUpdatedNotification as AppListUpdatedNotification,
+        CommandExecutionOutputDeltaNotification as CommandExecutionOutputDeltaNotification,
+        ConfigWarningNotification as ConfigWarningNotification,
+        ContextCompactedNotification as ContextCompactedNotification,
+        DeprecationNoticeNotification as DeprecationNoticeNotification,
+        ErrorNotification as ErrorNotification,
+        FileChangeOutputDeltaNotification as FileChangeOutputDeltaNotification,
+        ItemCompletedNotification as ItemCompletedNotification,
+        ItemStartedNotification as ItemStartedNotification,
+        McpServerOauthLoginCompletedNotification as McpServerOauthLoginCompletedNotification,
+        McpToolCallProgressNotification as McpToolCallProgressNotification,
+        PlanDeltaNotification as PlanDeltaNotification,
+        RawResponseItemCompletedNotification as RawResponseItemCompletedNotification,
+        ReasoningSummaryPartAddedNotification as ReasoningSummaryPartAddedNotification,
+        ReasoningSummaryTextDeltaNotification as ReasoningSummaryTextDeltaNotification,
+        ReasoningTextDeltaNotification as ReasoningTextDeltaNotification,
+        TerminalInteractionNotification as TerminalInteractionNotification,
+        ThreadGoalClearedNotification as ThreadGoalClearedNotification,
+        ThreadGoalUpdatedNotification as ThreadGoalUpdatedNotification,
+        ThreadNameUpdatedNotification as ThreadNameUpdatedNotification,
+        ThreadStartedNotification as ThreadStartedNotification,
+        ThreadTokenUsageUpdatedNotification as ThreadTokenUsageUpdatedNotification,
+        TurnCompletedNotification as TurnCompletedNotification,
+        TurnDiffUpdatedNotification as TurnDiffUpdatedNotification,
+        TurnPlanUpdatedNotification as TurnPlanUpdatedNotification,
+        TurnStartedNotification as TurnStartedNotification,
+        WindowsWorldWritableWarningNotification as WindowsWorldWritableWarningNotification,
+    )
+
+    JsonScalar: TypeAlias = str | int | float | bool | None
+    JsonValue: TypeAlias = JsonScalar | dict[str, "JsonValue"] | list["JsonValue"]
+    JsonObject: TypeAlias = dict[str, JsonValue]
+
+    NotificationPayload: TypeAlias = (
+        KnownNotificationPayload | RawResponseItemCompletedNotification | UnknownNotification
+    )
+
+    class ServerInfo(BaseModel):
+        name: str | None = None
+        version: str | None = None
+
+    class InitializeResponse(BaseModel):
+        serverInfo: ServerInfo | None = None
+        userAgent: str | None = None
+        platformFamily: str | None = None
+        platformOs: str | None = None
+
+    class UnknownVariant(BaseModel):
+        """A variant of a union that its classes do not know, for example a new kind of item.
+
+        Its attributes are the fields on the wire. `model_extra` has all of them.
+        """
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+@dataclass(slots=True)
+class UnknownNotification:
+    """The parameters of a notification whose method is unknown, or which are not as its class says."""
+
+    params: JsonObject
+
+
+@dataclass(slots=True)
+class Notification:
+    """A notification of the server."""
+
+    method: str
+    payload: NotificationPayload
+
+    if TYPE_CHECKING:
+
+        @property
+        def raw_params(self) -> bytes | None:
+            """The JSON text of the parameters as the server sent it. None if the program made the notification."""
+
+
+def _take_native() -> None:
+    """Replaces the class above, which says what it looks like, by the native one, which builds its payload late."""
+    global Notification
+    import inspect
+
+    from ._native import Notification as native
+
+    native.__signature__ = inspect.signature(Notification)  # type: ignore[attr-defined]
+    for name in ("__dataclass_fields__", "__dataclass_params__", "__annotations__"):
+        setattr(native, name, getattr(Notification, name))
+    Notification = native  # type: ignore[misc]
+
+
+_take_native()
+
+_PAYLOADS = frozenset((
+    "AccountLoginCompletedNotification",
+    "AccountRateLimitsUpdatedNotification",
+    "AccountUpdatedNotification",
+    "AgentMessageDeltaNotification",
+    "AppListUpdatedNotification",
+    "CommandExecutionOutputDeltaNotification",
+    "ConfigWarningNotification",
+    "ContextCompactedNotification",
+    "DeprecationNoticeNotification",
+    "ErrorNotification",
+    "FileChangeOutputDeltaNotification",
+    "ItemCompletedNotification",
+    "ItemStartedNotification",
+    "McpServerOauthLoginCompletedNotification",
+    "McpToolCallProgressNotification",
+    "PlanDeltaNotification",
+    "RawResponseItemCompletedNotification",
+    "ReasoningSummaryPartAddedNotification",
+    "ReasoningSummaryTextDeltaNotification",
+    "ReasoningTextDeltaNotification",
+    "TerminalInteractionNotification",
+    "ThreadGoalClearedNotification",
+    "ThreadGoalUpdatedNotification",
+    "ThreadNameUpdatedNotification",
+    "ThreadStartedNotification",
+    "ThreadTokenUsageUpdatedNotification",
+    "TurnCompletedNotification",
+    "TurnDiffUpdatedNotification",
+    "TurnPlanUpdatedNotification",
+    "TurnStartedNotification",
+    "WindowsWorldWritableWarningNotification",
+))
+
+
+def _scalars() -> Any:
+    return str | int | float | bool | None
+
+
+def _json_value() -> Any:
+    return _scalars() | dict[str, "JsonValue"] | list["JsonValue"]
+
+
+def _payload() -> Any:
+    from .generated import notification_registry, v2_all
+
+    known = notification_registry.KnownNotificationPayload
+    return known | v2_all.RawResponseItemCompletedNotification | UnknownNotification
+
+
+def _server_info() -> Any:
+    from pydantic import create_model
+
+    return create_model(
+        "ServerInfo", __module__=__name__, name=(str | None, None), version=(str | None, None)
+    )
+
+
+def _initialize_response() -> Any:
+    from pydantic import create_model
+
+    text = (str | None, None)
+    server_info = __getattr__("ServerInfo")
+    return create_model(
+        "InitializeResponse",
+        __module__=__name__,
+        serverInfo=(server_info | None, None),
+        userAgent=text,
+        platformFamily=text,
+        platformOs=text,
+    )
+
+
+def _unknown_variant() -> Any:
+    from pydantic import ConfigDict, create_model
+
+    return create_model("UnknownVariant", __module__=__name__, __config__=ConfigDict(extra="allow"))
+
+
+_LAZY: dict[str, Any] = {
+    "JsonScalar": _scalars,
+    "JsonValue": _json_value,
+    "JsonObject": lambda: dict[str, _json_value()],
+    "NotificationPayload": _payload,
+    "ServerInfo": _server_info,
+    "InitializeResponse": _initialize_response,
+    "UnknownVariant": _unknown_variant,
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        value = globals().setdefault(name, _LAZY[name]())
+        return value
+    if name in _PAYLOADS:
+        from .generated import v2_all
+
+        return getattr(v2_all, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_PAYLOADS})

@@ -71,6 +71,12 @@ impl Router {
             || self.running_turns.iter().any(|turn| turn.is_on(thread_id))
     }
 
+    /// Whether the client has requested a turn on a thread and the server has not reported its start yet.
+    pub(crate) fn is_beginning(&self, thread_id: &str) -> bool {
+        self.pending_turns.is_starting(thread_id)
+            || self.running_turns.iter().any(|turn| !turn.started && turn.is_on(thread_id))
+    }
+
     /// Whether a call still waits for this response, so that the request is worth sending.
     pub(crate) fn is_waiting(&self, id: i64) -> bool {
         self.waiter_index(id).is_some()

@@ -113,6 +113,11 @@ impl Connection {
         self.shared.router().is_busy(thread_id)
     }
 
+    /// Whether the client has requested a turn on a thread and the server has not reported its start yet.
+    pub(crate) fn is_beginning(&self, thread_id: &str) -> bool {
+        self.shared.router().is_beginning(thread_id)
+    }
+
     /// Why the connection has ended, if it has. It is set before any call reports the end.
     pub(crate) fn failure(&self) -> Option<Error> {
         self.shared.router().failure()

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::session::events::{AsyncEvents, Event};
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
-use crate::session::thread_settings::{Settings, current_settings};
+use crate::session::thread_settings::{Difference, Settings, current_settings};
 
 /// Whether the runtime has a thread loaded. It then ignores the options of a resume.
 pub(crate) async fn is_loaded(session: &Session, thread_id: &str) -> Result<bool> {
@@ -51,10 +51,20 @@ pub(crate) struct ResumedThread {
     pub(crate) active: bool,
     /// Whether it has not run a turn yet. The runtime cannot resume such a thread, although it is loaded.
     pub(crate) unused: bool,
+    pub(crate) was_loaded: WasLoaded,
+}
+
+/// Why a resumed thread can have other settings than the requested ones.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum WasLoaded {
+    /// The runtime had it loaded already, and ignored the options of the resume.
+    Here,
+    /// The client had it loaded, and the runtime has loaded it again without some of its settings.
+    Before,
 }
 
 /// Applies the requested settings to a resumed thread, before this program runs a turn in it. Returns the thread's settings
-/// after that.
+/// after that. The caller keeps the client from starting a turn meanwhile.
 pub(crate) async fn apply_settings(
     core: &Arc<ClientCore>,
     session: &Session,
@@ -62,7 +72,7 @@ pub(crate) async fn apply_settings(
     requested: &Settings,
     resumed: ResumedThread,
 ) -> Result<Settings> {
-    let ResumedThread { mut current, active, unused } = resumed;
+    let ResumedThread { mut current, active, unused, was_loaded } = resumed;
     let differing = requested.differences(&current, session);
     let Some(first) = differing.first() else { return Ok(current) };
     if let Some(fixed) = differing.iter().find(|difference| difference.field.set.is_none()) {
@@ -70,9 +80,7 @@ pub(crate) async fn apply_settings(
         return Err(fixed.error(thread_id, why));
     }
     if let Some(bound) = differing.iter().find(|difference| active && difference.field.bounds) {
-        let why = "a turn is running in the thread and keeps the settings that it began with; interrupt it or wait for \
-                   its end, and then resume the thread";
-        return Err(bound.error(thread_id, why));
+        return Err(bound.error(thread_id, TURN_RUNS));
     }
     let update = differing.iter().filter_map(|difference| difference.field.set);
     let update =
@@ -81,11 +89,7 @@ pub(crate) async fn apply_settings(
     let updated = session.call::<methods::ThreadSettingsUpdate>(&update, Some(thread_id)).await;
     if let Err(error) = updated {
         let refused = error.json_rpc().is_some() && !error.is_retryable();
-        let why = format!(
-            "the runtime ignored the option of a loaded thread, and refuses to set it ({error}); fork the thread with the \
-             option"
-        );
-        return Err(if refused { first.error(thread_id, &why).with_source(error) } else { error });
+        return Err(if refused { refusal(core, thread_id, first, was_loaded, error) } else { error });
     }
     current.merge(requested);
     let reported = match events {
@@ -100,6 +104,50 @@ pub(crate) async fn apply_settings(
             Err(difference.error(thread_id, why))
         }
     }
+}
+
+const TURN_RUNS: &str = "a turn is running in the thread and keeps the settings that it began with; interrupt it or wait for its \
+                         end, and then resume the thread";
+
+/// Refuses requested bounds that the running turn does not have.
+pub(crate) fn check_running(
+    session: &Session,
+    thread_id: &str,
+    requested: &Settings,
+    running: &Settings,
+) -> Result<()> {
+    let differing = requested.bounds().differences_of_known(running, session);
+    differing.first().map_or(Ok(()), |difference| Err(difference.error(thread_id, TURN_RUNS)))
+}
+
+/// The error of a setting that the runtime refuses to change.
+fn refusal(
+    core: &ClientCore,
+    thread_id: &str,
+    difference: &Difference,
+    was_loaded: WasLoaded,
+    error: Error,
+) -> Error {
+    let advice = match (core.is_experimental(), was_loaded) {
+        (false, _) => "turn on CodexConfig::experimental_api, which the change needs",
+        (true, WasLoaded::Here) => "fork the thread with the option",
+        (true, WasLoaded::Before) => "fork the thread with the option, and use the fork",
+    };
+    match was_loaded {
+        WasLoaded::Here => {
+            let why = format!(
+                "the runtime had the thread loaded and ignored the option, and it refuses to set it ({error}); {advice}"
+            );
+            difference.error(thread_id, &why)
+        }
+        WasLoaded::Before => {
+            let why = format!(
+                "the runtime has loaded the thread again without this setting, and refuses to restore it ({error}); {advice}"
+            );
+            difference.error_of_change(thread_id, &why)
+        }
+    }
+    .with_source(error)
 }
 
 /// Reads the settings of a loaded thread, from the response to a resume without options.
@@ -136,19 +184,24 @@ async fn wait_for_settings(session: &Session, thread_id: &str, mut events: Async
     settings.await.map_err(|error| error.with_method(METHOD).with_thread(Some(thread_id)))
 }
 
-/// Refuses options of a turn that would join the running one: that turn keeps the settings that it began with.
+/// Refuses a turn that would join the running one with other options: that turn keeps the settings that it began with.
+/// `of_handle`: what the handle requests, with the options of this turn.
 pub(crate) fn check_joining(
     session: &Session,
     thread_id: &str,
     requested: &Settings,
+    of_handle: &Settings,
     current: &Settings,
 ) -> Result<()> {
-    match requested.differences(current, session).first() {
-        None => Ok(()),
-        Some(difference) => Err(difference.error(
+    if let Some(difference) = requested.differences(current, session).first() {
+        return Err(difference.error(
             thread_id,
             "a turn is running in the thread, and this one would join it. The running turn keeps the settings that it \
              began with; wait for its end or interrupt it, or leave the option out",
-        )),
+        ));
+    }
+    match of_handle.differences(current, session).first() {
+        None => Ok(()),
+        Some(difference) => Err(difference.error_of_joining(thread_id)),
     }
 }

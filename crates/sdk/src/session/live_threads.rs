@@ -1,8 +1,15 @@
 //! What a client knows about the threads that it has handles for. All handles of a thread share it.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
+use std::time::Duration;
 
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::error::{Error, ErrorKind, Result};
 use crate::id_map::IdMap;
 use crate::io::shared::UnloadObserver;
 use crate::session::runtime::Session;
@@ -28,8 +35,14 @@ pub(crate) struct LiveThread {
     all: Weak<LiveThreads>,
     /// How many times the server has reported that it unloaded the thread.
     unloads: AtomicU64,
+    /// Orders the changes of the thread's settings and the starts of its turns: each start has a response before the next change
+    /// begins, and each change has ended before the next start is sent. Otherwise a turn could begin with settings that a resume
+    /// is about to replace.
+    order: RwLock<()>,
     /// The thread's current settings.
     pub(crate) current_settings: TrackedSettings,
+    /// The requested settings of each handle.
+    handles: Mutex<Vec<Weak<TrackedSettings>>>,
     /// The bounds of the running turn, if there is one.
     turn_bounds: Mutex<Settings>,
     /// Held while a `turn/start` with settings is pending. The next one then knows whether it would join that turn.
@@ -59,7 +72,9 @@ impl LiveThreads {
             id: thread_id.into(),
             all: Arc::downgrade(self),
             unloads: AtomicU64::new(0),
+            order: RwLock::default(),
             current_settings: TrackedSettings::default(),
+            handles: Mutex::default(),
             turn_bounds: Mutex::default(),
             turn_start_lock: tokio::sync::Mutex::default(),
             load_options: Mutex::default(),
@@ -105,6 +120,54 @@ impl LiveThread {
         *loaded_at == Some(self.load_point(session))
     }
 
+    /// Whether this client has ever loaded the thread.
+    pub(crate) fn was_loaded(&self) -> bool {
+        self.loaded_at.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Waits until no `turn/start` and no other change is pending, and keeps others out until the guard is dropped. Each of
+    /// them ends with the timeouts of its requests.
+    pub(crate) async fn begin_change(&self) -> RwLockWriteGuard<'_, ()> {
+        self.order.write().await
+    }
+
+    /// Waits, for at most `limit`, until no change of the settings is pending, and keeps changes out until the guard is dropped.
+    pub(crate) async fn begin_start(
+        &self,
+        session: &Session,
+        limit: Option<Duration>,
+    ) -> Result<RwLockReadGuard<'_, ()>> {
+        let mut locking = pin!(self.order.read());
+        let mut timer = limit.map(|limit| session.connection.sleep(limit));
+        poll_fn(|context| match (locking.as_mut().poll(context), &mut timer) {
+            (Poll::Ready(guard), _) => Poll::Ready(Ok(guard)),
+            (Poll::Pending, Some(timer)) => Pin::new(timer).poll(context).map(Err),
+            (Poll::Pending, None) => Poll::Pending,
+        })
+        .await
+        .map_err(|()| {
+            let message = "the turn's timeout was over before the client sent the request: another call was still changing the \
+                           thread's settings. Wait for that call, or set a longer timeout";
+            Error::new(ErrorKind::Timeout, message).with_thread(Some(&self.id))
+        })
+    }
+
+    /// Adds the requested settings of a handle.
+    pub(crate) fn add_handle(&self, requested: &Arc<TrackedSettings>) {
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        handles.retain(|handle| handle.strong_count() > 0);
+        handles.push(Arc::downgrade(requested));
+    }
+
+    /// Makes every handle request what a resume has set: the settings are the thread's.
+    pub(crate) fn request_in_all_handles(&self, settings: &Settings) {
+        let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        handles.iter().filter_map(Weak::upgrade).for_each(|handle| {
+            let change = handle.add_change(settings);
+            handle.finish_change(change, true);
+        });
+    }
+
     pub(crate) fn set_turn_bounds(&self, bounds: Settings) {
         *self.turn_bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
     }
@@ -115,6 +178,12 @@ impl LiveThread {
 
     pub(crate) fn set_load_options(&self, point: LoadPoint, options: LoadOptions) {
         *self.load_options.lock().unwrap_or_else(PoisonError::into_inner) = Some((point, options));
+    }
+
+    /// The options that this client loaded the thread with last, in this runtime or an earlier one.
+    pub(crate) fn last_load_options(&self) -> Option<LoadOptions> {
+        let loaded = self.load_options.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.as_ref().map(|(_, options)| options.clone())
     }
 
     /// The options that the thread was loaded with, if they are known.

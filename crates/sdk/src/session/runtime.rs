@@ -39,6 +39,10 @@ use crate::transport::frames::Transport;
 /// answers others.
 const MAX_UNANSWERED_STARTS: usize = 16;
 
+/// How long a start, or a change of the bounds, waits for the end of a turn that is being interrupted. Also how long a start
+/// with settings waits for the response to another one on its thread.
+pub(crate) const INTERRUPT_LIMIT: Duration = Duration::from_secs(10);
+
 /// The number of the next session.
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 

@@ -294,6 +294,13 @@ impl Settings {
         Self { approval_policy, approvals_reviewer, sandbox, ..Self::default() }
     }
 
+    /// The differences from settings of which only some are known.
+    pub(crate) fn differences_of_known(&self, known: &Self, session: &Session) -> Vec<Difference> {
+        let mut current = self.clone();
+        current.merge(known);
+        self.differences(&current, session)
+    }
+
     pub(crate) fn differences(&self, current: &Self, session: &Session) -> Vec<Difference> {
         let home = session.metadata.codex_home.to_string();
         let differing = FIELDS.iter().filter_map(|field| {
@@ -315,6 +322,25 @@ impl Difference {
     pub(crate) fn error(&self, thread_id: &str, why: &str) -> Error {
         let Self { field: Field { option, .. }, requested, current } = self;
         not_applied(thread_id, &format!("`{option}` was set to {requested} and is still {current}: {why}"))
+    }
+
+    /// The error of a setting that has changed without a request.
+    pub(crate) fn error_of_change(&self, thread_id: &str, why: &str) -> Error {
+        let Self { field: Field { option, .. }, requested, current } = self;
+        not_applied(thread_id, &format!("`{option}` was {requested} and is now {current}: {why}"))
+    }
+
+    /// The error of a turn without options that would join a turn of another handle.
+    pub(crate) fn error_of_joining(&self, thread_id: &str) -> Error {
+        let Self { field: Field { option, .. }, requested, current } = self;
+        not_applied(
+            thread_id,
+            &format!(
+                "another handle has started a turn in the thread with `{option}` {current}, and it is still running. This \
+                 input would join that turn, but its handle has `{option}` {requested}. Wait for the turn's end or interrupt \
+                 it, or send the input with the handle that has started the turn"
+            ),
+        )
     }
 }
 
@@ -345,6 +371,22 @@ pub(crate) use load_options;
 impl LoadOptions {
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// These options, and those of `known` that they do not set.
+    pub(crate) fn or(self, known: Self) -> Self {
+        let config = match (self.config, known.config) {
+            (Some(config), Some(mut known)) => {
+                known.extend(config);
+                Some(known)
+            }
+            (config, known) => config.or(known),
+        };
+        Self {
+            base_instructions: self.base_instructions.or(known.base_instructions),
+            developer_instructions: self.developer_instructions.or(known.developer_instructions),
+            config,
+        }
     }
 
     /// Refuses options that a loaded thread was not loaded with. `loaded`: the options that it was loaded with, if the client

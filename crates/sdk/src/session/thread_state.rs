@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use openai_codex_protocol::types::{Thread, ThreadResumeParams, ThreadStatus, TurnStartParams};
 use openai_codex_protocol::{ClientRequest, methods};
-use tokio::sync::Mutex;
+use tokio::sync::RwLockReadGuard;
 
 use crate::dispatch::binding::HandlerBinding;
 use crate::dispatch::handler_set::{HandlerSet, drop_on_own_thread};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::apply_settings;
-use crate::session::apply_settings::ResumedThread;
+use crate::session::apply_settings::{ResumedThread, WasLoaded};
 use crate::session::live_threads::{LiveThread, LoadPoint, TrackedSettings};
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
@@ -30,15 +30,14 @@ pub(crate) struct ThreadState {
     load_options: LoadOptions,
     handlers: StdMutex<HandlerSet>,
     /// The settings that a resume restores: the thread's bounds, and every setting that was requested. Runtime 0.163.0 does
-    /// not store the sandbox: a resumed thread gets the one of the user's configuration, which may allow more.
-    requested_settings: TrackedSettings,
+    /// not store a sandbox that writes to the workspace: such a thread gets the one of the user's configuration, which may
+    /// allow more.
+    requested_settings: Arc<TrackedSettings>,
     live: Arc<LiveThread>,
     /// When these handles loaded the thread.
     load_point: StdMutex<Option<LoadPoint>>,
     /// The number of `unsubscribe` calls of these handles that succeeded or are pending.
     pub(crate) unsubscribe_calls: AtomicUsize,
-    /// Held during a resume. Other uses of the thread wait for it.
-    resuming: Mutex<()>,
 }
 
 /// The initial state of a thread's handles.
@@ -100,7 +99,8 @@ impl ThreadState {
     pub(crate) fn new(core: &ClientCore, thread: Thread, session: &Session, setup: ThreadSetup) -> Arc<Self> {
         let ThreadSetup { load_options, handlers, requested, current, loads } = setup;
         let live = core.live_threads.get_or_insert(&thread.id);
-        let requested_settings = TrackedSettings::default();
+        let requested_settings = Arc::<TrackedSettings>::default();
+        live.add_handle(&requested_settings);
         let load_point = current.map(|current| {
             let mut bounds = current.bounds();
             bounds.merge(&requested);
@@ -122,7 +122,6 @@ impl ThreadState {
             live,
             load_point: load_point.into(),
             unsubscribe_calls: AtomicUsize::new(0),
-            resuming: Mutex::default(),
         })
     }
 
@@ -172,11 +171,23 @@ impl ThreadState {
     /// Refuses options that a running turn would not apply: a turn keeps the settings that it began with. Also refuses to
     /// join a turn that another handle started with bounds that are not this handle's.
     pub(crate) fn check_joining(&self, session: &Session, params: &TurnStartParams) -> Result<()> {
-        let mut requested = self.requested_settings.current().bounds();
-        requested.merge(&Settings::of_turn(params));
+        let requested = Settings::of_turn(params);
+        let mut of_handle = self.requested_settings.current().bounds();
+        of_handle.merge(&requested);
         let mut current = self.live.current_settings.current();
         current.merge(&self.live.turn_bounds());
-        apply_settings::check_joining(session, &self.id, &requested, &current)
+        apply_settings::check_joining(session, &self.id, &requested, &of_handle, &current)
+    }
+
+    /// Waits, for at most `limit`, until no other call is changing the thread's settings, and keeps such calls out until the
+    /// guard is dropped. Returns `None` if the thread must be resumed first.
+    pub(crate) async fn begin_start(
+        &self,
+        session: &Session,
+        limit: Option<Duration>,
+    ) -> Result<Option<RwLockReadGuard<'_, ()>>> {
+        let guard = self.live.begin_start(session, limit).await?;
+        Ok(self.is_loaded_in(session).then_some(guard))
     }
 
     fn is_loaded_in(&self, session: &Session) -> bool {
@@ -190,7 +201,7 @@ impl ThreadState {
         if self.is_loaded_in(&session) || self.is_unsubscribed() {
             return Ok(session);
         }
-        let _resuming = self.resuming.lock().await;
+        let _change = self.live.begin_change().await;
         if !self.is_loaded_in(&session) {
             self.resume(core, &session).await?;
         }
@@ -273,7 +284,9 @@ impl ThreadState {
     /// Resumes the thread, and restores its settings before a turn can run in it.
     async fn restore(&self, core: &Arc<ClientCore>, session: &Session) -> Result<()> {
         let mut params = ThreadResumeParams::new(&*self.id);
-        let LoadOptions { base_instructions, developer_instructions, config } = self.load_options.clone();
+        // Another handle may have loaded the thread in the meantime, with more options.
+        let load_options = self.live.last_load_options().unwrap_or_else(|| self.load_options.clone());
+        let LoadOptions { base_instructions, developer_instructions, config } = load_options.clone();
         params.base_instructions = base_instructions;
         params.developer_instructions = developer_instructions;
         params.config = config;
@@ -284,7 +297,8 @@ impl ThreadState {
             .then(|| HandlerBinding::new(&core.handlers, &self.id, handlers));
         let response = session.call::<methods::ThreadResume>(&params, Some(&self.id)).await?;
         let active = matches!(response.thread.status, ThreadStatus::Active(_));
-        let resumed = ResumedThread { current: current_settings!(response), active, unused: false };
+        let current = current_settings!(response);
+        let resumed = ResumedThread { current, active, unused: false, was_loaded: WasLoaded::Before };
         // The thread's last bounds, whichever handle set them: an older handle must not widen them again.
         let mut requested = self.requested_settings.current();
         requested.merge(&self.live.current_settings.current().bounds());
@@ -296,7 +310,7 @@ impl ThreadState {
         bounds.merge(&requested);
         self.requested_settings.replace(bounds);
         self.live.current_settings.replace(current);
-        self.live.set_load_options(point, self.load_options.clone());
+        self.live.set_load_options(point, load_options);
         self.live.set_loaded(point);
         *self.load_point() = Some(point);
         Ok(())

@@ -9,9 +9,10 @@ use openai_codex_protocol::types::{Personality, ThreadReadParams, ThreadResumePa
 use crate::dispatch::binding::HandlerBinding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::approval::ApprovalMode;
-use crate::session::apply_settings::{ResumedThread, apply_settings, is_loaded};
+use crate::session::apply_settings::{ResumedThread, WasLoaded, apply_settings, check_running, is_loaded};
+use crate::session::runtime::INTERRUPT_LIMIT;
 use crate::session::supervisor::ClientCore;
-use crate::session::thread_settings::{current_settings, load_options};
+use crate::session::thread_settings::{LoadOptions, Settings, current_settings, load_options};
 use crate::session::thread_state::{ThreadSetup, ThreadState};
 use crate::session::unused_thread::is_unused;
 use crate::thread::handles::AsyncThread;
@@ -20,13 +21,18 @@ use crate::thread::{folder, trust};
 
 /// A builder for `thread/resume`. `send` resumes the thread.
 ///
-/// The request contains only the options that were set. The thread's settings apply for the others.
+/// The request contains only the options that were set. The thread's settings apply for the others. If the runtime has unloaded a
+/// thread that this client has a handle for, the request also contains the instructions and the configuration entries that the
+/// client opened it with.
 ///
 /// The runtime applies the options when it loads the thread. If the thread is loaded already, `send` sets the approval mode, the
 /// sandbox, the folder, the model, the service tier and the personality, and checks that they apply. That needs
-/// [`experimental_api`](crate::CodexConfig::experimental_api). No turn may be running if one of the first three changes. Any other
-/// option fails with [`OptionNotApplied`](crate::ErrorKind::OptionNotApplied). In this case,
+/// [`experimental_api`](crate::CodexConfig::experimental_api). No turn may be running if one of the first three changes: `send` waits
+/// for a turn that the client is interrupting, and starts of other turns wait for `send`. Any other option fails with
+/// [`OptionNotApplied`](crate::ErrorKind::OptionNotApplied). In this case,
 /// [`Sandbox::WorkspaceWrite`](crate::Sandbox::WorkspaceWrite) excludes the writable roots of the configuration.
+///
+/// The settings that `send` has set apply to the turns of all handles of the thread.
 ///
 /// With the async client, the builder can be awaited: `codex.thread_resume("…").await` does the same as `send`.
 #[must_use = "no thread is resumed until `send`"]
@@ -76,51 +82,76 @@ impl<C> ThreadResume<C> {
             };
             trust::trust(&mut params.config, &cwd);
         }
-        let mut requested = self.requested(&params, true);
-        requested.personality.clone_from(&params.personality);
-        let load_options = load_options!(params);
+        let mut named = self.requested(&params, true);
+        named.personality.clone_from(&params.personality);
+        let own_options = load_options!(params);
+        let live = self.core.live_threads.get_or_insert(&thread_id);
+        // Until this call returns, no handle of this client starts a turn in the thread, and no other call resumes it.
+        let _change = live.begin_change().await;
+        if named.bounds() != Settings::default() {
+            session.connection.wait_until_interrupted(&thread_id, INTERRUPT_LIMIT).await;
+        }
+        let mut requested = named.clone();
+        let mut load_options = own_options.clone();
+        // A runtime that loads the thread again has forgotten what other handles of this client rely on. The options of this
+        // call replace it.
+        let reloads = live.was_loaded() && !live.is_loaded_in(&session);
+        if reloads {
+            requested = live.current_settings.current().bounds();
+            requested.merge(&named);
+            load_options = load_options.or(live.last_load_options().unwrap_or_default());
+        }
         // No response names these options. Whether they apply depends on whether the thread is loaded.
         let unreported = !load_options.is_empty() || requested.personality.is_some();
-        let known = self.core.live_threads.get(&thread_id);
         let loaded = unreported && is_loaded(&session, &thread_id).await?;
-        if let Some(known) = known.as_ref().filter(|known| !known.is_loaded_in(&session)) {
-            // A runtime that loads the thread again has forgotten bounds that other handles of this client rely on. The
-            // options of this call replace them.
-            let mut bounds = known.current_settings.current().bounds();
-            bounds.merge(&requested);
-            requested = bounds;
-        }
         if loaded {
-            let loaded_with = known.as_ref().and_then(|known| known.load_options(&session));
-            load_options.check(loaded_with.as_ref(), &thread_id)?;
+            own_options.check(live.load_options(&session).as_ref(), &thread_id)?;
+            load_options = own_options;
+        } else {
+            LoadOptions {
+                base_instructions: params.base_instructions,
+                developer_instructions: params.developer_instructions,
+                config: params.config,
+            } = load_options.clone();
         }
         let handlers = self.options.handlers;
         // The server may repeat a pending request of the thread before its response arrives.
         let registry = self.core.handlers.clone();
         let binding =
             (!handlers.is_empty()).then(|| HandlerBinding::new(&registry, &thread_id, handlers.clone()));
+        let was_loaded = if reloads { WasLoaded::Before } else { WasLoaded::Here };
         let response = session.call::<methods::ThreadResume>(&params, Some(&thread_id)).await;
         let (thread, mut resumed) = match response {
             Ok(response) => {
                 let active = matches!(response.thread.status, ThreadStatus::Active(_));
+                let active = active || session.connection.is_beginning(&thread_id);
                 let current = current_settings!(response);
-                (response.thread, ResumedThread { current, active, unused: false })
+                (response.thread, ResumedThread { current, active, unused: false, was_loaded })
             }
-            Err(error) => match known {
-                Some(known) if is_unused(&session, &thread_id, &error).await => {
-                    let params = ThreadReadParams::new(&*thread_id).include_turns(false);
-                    let thread = session.call::<methods::ThreadRead>(&params, Some(&thread_id)).await?.thread;
-                    let current = known.current_settings.current();
-                    (thread, ResumedThread { current, active: false, unused: true })
-                }
-                _ => return Err(folder::name_missing(explain(error), &self.core, params.cwd.as_deref())),
-            },
+            Err(error) if live.was_loaded() && is_unused(&session, &thread_id, &error).await => {
+                let params = ThreadReadParams::new(&*thread_id).include_turns(false);
+                let thread = session.call::<methods::ThreadRead>(&params, Some(&thread_id)).await?.thread;
+                let current = live.current_settings.current();
+                let active = session.connection.is_beginning(&thread_id);
+                (thread, ResumedThread { current, active, unused: true, was_loaded })
+            }
+            Err(error) => {
+                return Err(folder::name_missing(explain(error), &self.core, params.cwd.as_deref()));
+            }
         };
+        let active = resumed.active;
+        if active {
+            check_running(&session, &thread_id, &named, &live.turn_bounds())?;
+        }
         if !loaded {
             resumed.current.personality.clone_from(&requested.personality);
         }
         let current =
             apply_settings(&self.core, &session, &thread.id.as_str().into(), &requested, resumed).await?;
+        if !active {
+            live.set_turn_bounds(current.bounds());
+        }
+        live.request_in_all_handles(&named);
         if let Some(binding) = binding {
             binding.keep();
         }

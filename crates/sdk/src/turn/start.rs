@@ -28,24 +28,24 @@ use crate::options::turn_input::TurnInput;
 use crate::result::RunResult;
 use crate::schema::generate;
 use crate::session::clients::AsyncCodex;
-use crate::session::runtime::Session;
+use crate::session::runtime::{INTERRUPT_LIMIT, Session};
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
 use crate::turn::guard::TurnGuard;
 use crate::turn::handles::AsyncTurnHandle;
 use crate::turn::typed::TypedResult;
 
-/// How long a start waits for the end of a turn that is being interrupted. Also how long a start with settings waits for the
-/// response to another one on its thread.
-const INTERRUPT_LIMIT: Duration = Duration::from_secs(10);
-
 /// A builder for `turn/start`. `send` returns a handle, `run` the result, and [`run_as`](TurnStart::run_as) a value.
 ///
 /// The request contains only the options that were set. The thread's settings apply for the others. An option that was set stays
 /// with the thread for later turns.
 ///
-/// On a busy thread, the input joins the running turn. That turn keeps its settings. If an option differs from them, the call
-/// fails with [`ErrorKind::OptionNotApplied`] before the client sends anything.
+/// On a busy thread, the input joins the running turn. That turn keeps its settings. If an option differs from them, or another
+/// handle started it with another sandbox or approval mode, the call fails with [`ErrorKind::OptionNotApplied`] before the client
+/// sends anything.
+///
+/// A call waits while [`thread_resume`](crate::Codex::thread_resume) changes the settings of its thread. The turn's
+/// [`timeout`](Self::timeout) includes that time.
 ///
 /// With the async client, the builder can be awaited: `thread.turn("…").await` does the same as `send`.
 #[must_use = "no turn is started until `send` or `run`"]
@@ -304,8 +304,16 @@ impl<C> TurnStart<C> {
         }
     }
 
-    async fn attempt(&self, session: Arc<Session>, keep_backlog: bool) -> Result<(TurnGuard, Arc<str>)> {
+    async fn attempt(&self, mut session: Arc<Session>, keep_backlog: bool) -> Result<(TurnGuard, Arc<str>)> {
         const METHOD: &str = methods::TurnStart::METHOD;
+        // No call of this client changes the thread's settings until the server has responded.
+        let _start = loop {
+            let begun = self.thread.begin_start(&session, self.limits.time_left()).await;
+            match begun.map_err(|error| error.with_method(METHOD))? {
+                Some(start) => break start,
+                None => session = self.thread.session_for_turn(&self.core).await?,
+            }
+        };
         let params = encode(METHOD, &self.params)?.unwrap_or_default();
         session.check_runtime(METHOD, Some(&params), Some(&self.thread.id)).await?;
         let limit = self.limits.time_left().unwrap_or(INTERRUPT_LIMIT).min(INTERRUPT_LIMIT);

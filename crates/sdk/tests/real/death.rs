@@ -145,26 +145,52 @@ with_both_clients! {
     }
 
     fn a_new_runtime_gets_the_configuration_of_the_thread(start, wait) {
-        // The runtime does not store it: a resume without options offers the tool again.
-        for by_itself in [true, false] {
+        // The runtime does not store it: a thread that this client does not know gets the tool again.
+        for (opened_by, offered) in [("its handle", false), ("a resume", false), ("a resume without another handle", true)] {
             let model = Model::start();
             model.reply("first");
-            model.reply("second");
+            model.fallback("more");
             let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
             let options = codex.thread_start().cwd(model.folder()).config("web_search", "disabled");
             let thread = wait!(options.send()).unwrap();
             wait!(thread.run("one")).unwrap();
             kill(&model);
             while wait!(codex.models().send()).is_err() {}
-            let thread = match by_itself {
-                true => thread,
-                false => wait!(codex.thread_resume(thread.id()).send()).unwrap(),
+            let id = thread.id().to_owned();
+            let handles = match opened_by {
+                "its handle" => vec![thread],
+                "a resume" => vec![wait!(codex.thread_resume(&id).send()).unwrap(), thread],
+                _ => {
+                    drop(thread);
+                    vec![wait!(codex.thread_resume(&id).send()).unwrap()]
+                }
             };
-            wait!(thread.run("two")).unwrap();
-            let requests = model.requests();
-            let offers = |at: usize| requests[at].tool_names().contains(&"web_search");
-            assert_eq!((offers(0), offers(1)), (false, !by_itself));
+            for handle in handles {
+                wait!(handle.run("two")).unwrap();
+                let offers = model.last_request().unwrap().tool_names().contains(&"web_search");
+                assert_eq!(offers, offered, "{opened_by}");
+            }
             wait!(codex.close()).unwrap();
         }
+    }
+
+    fn a_sandbox_that_cannot_be_restored_is_an_error_that_says_so(start, wait) {
+        let model = Model::start();
+        model.reply("first");
+        let config = model.config().config_override("sandbox_mode", "danger-full-access");
+        let codex = start!(config.experimental_api(false).restart(RestartPolicy::new())).unwrap();
+        let options = codex.thread_start().cwd(model.folder()).sandbox(SandboxMode::WorkspaceWrite);
+        let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        kill(&model);
+        while wait!(codex.models().send()).is_err() {}
+        for error in [wait!(thread.run("two")).unwrap_err(), wait!(codex.thread_resume(thread.id()).send()).unwrap_err()] {
+            assert_eq!((error.kind(), error.thread_id()), (ErrorKind::OptionNotApplied, Some(thread.id())));
+            let text = error.to_string();
+            assert!(text.contains("`sandbox` was") && text.contains("loaded the thread again"), "{text}");
+            assert!(text.contains("CodexConfig::experimental_api"), "{text}");
+        }
+        assert_eq!(model.requests().len(), 1);
+        wait!(codex.close()).unwrap();
     }
 }

@@ -10,6 +10,7 @@ mod builders;
 mod busy;
 mod commands;
 mod compaction;
+mod concurrent;
 mod configuration;
 mod death;
 mod environment;

@@ -190,6 +190,72 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    // The sandbox is the thread's. A resume sets it for every handle, so none of them still wants another.
+    fn an_older_handle_joins_turns_with_the_sandbox_of_a_later_resume(start, wait) {
+        let model = Model::start();
+        model.reply("ready");
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::FullAccess);
+        let older = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        wait!(older.run("one")).unwrap();
+        let newer = wait!(codex.thread_resume(older.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
+        let file = model.folder().join("written");
+        for handle in [&newer, &older] {
+            let gate = model.gate();
+            let call = ModelToolCall::exec_command(format!("touch {}", file.display()));
+            model.reply(ModelReply::new().pause(&gate).call(call));
+            model.reply("done");
+            let turn = wait!(handle.turn("two").send()).unwrap();
+            gate.wait_reached().unwrap();
+            let joined = wait!(older.turn("three").send()).unwrap();
+            assert_eq!(joined.id(), turn.id());
+            gate.release();
+            wait!(turn.run()).unwrap();
+            assert!(!file.exists());
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_turn_that_another_handle_started_with_another_sandbox_is_not_joined(start, wait) {
+        let model = Model::start();
+        model.reply("ready");
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().cwd(model.folder()).approval_mode(ApprovalMode::DenyAll);
+        let thread = wait!(options.sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let read_only = wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
+        let gate = model.gate();
+        model.reply(ModelReply::new().pause(&gate).delta("done"));
+        let turn = wait!(thread.turn("two").sandbox(Sandbox::FullAccess).send()).unwrap();
+        gate.wait_reached().unwrap();
+        let error = wait!(read_only.turn("three").send()).unwrap_err();
+        assert_eq!((error.kind(), error.method()), (ErrorKind::OptionNotApplied, Some("turn/start")));
+        let text = error.to_string();
+        // The call has named no option.
+        assert!(text.contains("another handle") && text.contains("dangerFullAccess"), "{text}");
+        assert!(text.contains("Wait for the turn's end") && !text.contains("leave the option out"), "{text}");
+        gate.release();
+        wait!(turn.run()).unwrap();
+        assert_eq!(model.requests().len(), 2);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_resume_waits_for_the_end_of_a_turn_that_the_client_interrupts(start, wait) {
+        let model = Model::start();
+        model.reply("ready");
+        let gate = model.gate();
+        model.fallback(ModelReply::new().pause(&gate).delta("too late"));
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().cwd(model.folder()).approval_mode(ApprovalMode::DenyAll);
+        let thread = wait!(options.sandbox(Sandbox::FullAccess).send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        for sandbox in [Sandbox::ReadOnly, Sandbox::WorkspaceWrite, Sandbox::ReadOnly] {
+            drop(wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap());
+            wait!(codex.thread_resume(thread.id()).sandbox(sandbox).send()).unwrap();
+        }
+        wait!(codex.close()).unwrap();
+    }
+
     fn a_fork_gets_the_options_of_the_call(start, wait) {
         let model = Model::start();
         model.reply("first");

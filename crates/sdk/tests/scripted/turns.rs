@@ -1,5 +1,8 @@
 //! Turns: their options, concurrent turns, steering, interrupting, and external messages.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use openai_codex::types::{
     InputTextFunctionCallOutputContentItem, Personality, ReadOnlySandboxPolicy, ReasoningEffort,
     ReasoningSummary,
@@ -11,7 +14,7 @@ use openai_codex_testkit::Script;
 use openai_codex_testkit::app_server::{Answer, messages};
 use serde_json::{Value, json};
 
-use crate::support::{bounded_async, count, params, sent, texts, with_both_clients};
+use crate::support::{Server, bounded_async, count, one_step, params, sent, texts, with_both_clients};
 
 with_both_clients! {
     fn a_plain_turn_sends_thread_and_input_alone(start, wait) {
@@ -126,6 +129,24 @@ fn two_requests_are_on_the_wire_before_either_response() {
         assert_eq!((first.unwrap(), second.unwrap()), (json!(1), json!(2)));
         codex.close().await.unwrap();
         playing.finished().await.unwrap();
+    });
+}
+
+#[test]
+fn a_turn_whose_timeout_passes_while_the_settings_change_is_not_sent() {
+    bounded_async(async || {
+        // It never responds to the resume.
+        let server = Server::new(Script::standard().start_thread("t").expect("thread/resume"));
+        let codex = AsyncCodex::with_config(server.config());
+        let thread = codex.thread_start().send().await.unwrap();
+        let mut resume = pin!(codex.thread_resume("t").sandbox(Sandbox::ReadOnly).send());
+        assert!(one_step(resume.as_mut()).await.is_none());
+        let error = thread.turn("go").timeout(Duration::from_millis(100)).send().await.unwrap_err();
+        assert_eq!((error.kind(), error.method()), (ErrorKind::Timeout, Some("turn/start")));
+        assert_eq!(error.thread_id(), Some("t"));
+        assert!(error.to_string().contains("was still changing the thread's settings"), "{error}");
+        codex.close().await.unwrap();
+        assert_eq!(count(&server.received().unwrap(), "turn/start"), 0);
     });
 }
 

@@ -7,6 +7,7 @@ mod bounds;
 mod program;
 mod real;
 mod server;
+mod steps;
 mod threads;
 
 pub(crate) use auth_service::{AuthService, TOKEN, browse};
@@ -16,6 +17,7 @@ pub(crate) use openai_codex_testkit::leaks::{Trace, processes};
 pub(crate) use program::program;
 pub(crate) use real::{Model, pinned, runtime, version};
 pub(crate) use server::Server;
+pub(crate) use steps::{one_step, output, steps};
 pub(crate) use threads::{ids, opens_any_thread, params};
 
 use openai_codex::types::ThreadItem;

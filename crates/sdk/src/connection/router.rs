@@ -225,6 +225,7 @@ impl Router {
                 self.bind_turn(pending, turn_id.into(), effects);
             }
             self.bind_unnamed_turns(&thread_id, effects);
+            self.interrupt_unheld(&thread_id, effects);
         }
         self.logins.handle_response(id, &response, effects);
         if let Some(mut waiter) = self.take_waiter(id) {
@@ -247,6 +248,7 @@ impl Router {
         self.cancel_intent(id);
         if let Some(thread_id) = self.pending_turns.expire(id) {
             self.bind_unnamed_turns(&thread_id, effects);
+            self.interrupt_unheld(&thread_id, effects);
             self.running_turns.flush(effects);
         }
         let consequence = match self.pending_turns.contains(id) {
@@ -273,10 +275,20 @@ impl Router {
             if subscription.limits().has_time_limit() {
                 effects.push(Effect::EnforceTimeLimits(subscription.clone()));
             }
+            turn.created |= created;
             turn.subscriptions.push(subscription);
-        } else if created && !self.pending_turns.may_join(&subscription.thread_id) {
-            turn.being_interrupted = true;
-            effects.push(interrupt(&subscription, turn_id));
+        } else if created {
+            turn.created = true;
+            self.running_turns.leave_interrupt(&turn_id, &subscription);
+            self.interrupt_unheld(&subscription.thread_id, effects);
+        }
+    }
+
+    /// Interrupts the turns of a thread that nothing holds any more, if one of their holders has asked for that. A pending
+    /// start may still join such a turn.
+    fn interrupt_unheld(&mut self, thread_id: &str, effects: &mut Vec<Effect>) {
+        if !self.pending_turns.may_join(thread_id) {
+            self.running_turns.interrupt_unheld(thread_id, effects);
         }
     }
 
@@ -364,12 +376,14 @@ impl Router {
     pub(crate) fn discard_unsent(&mut self, id: i64, effects: &mut Vec<Effect>) {
         if let Some(pending) = self.pending_turns.take(id) {
             self.bind_unnamed_turns(&pending.subscription.thread_id, effects);
+            self.interrupt_unheld(&pending.subscription.thread_id, effects);
             self.running_turns.flush(effects);
         }
     }
 
-    /// Releases a subscription whose last handle and stream have gone. If `interrupt_turn` is set, interrupts the turn,
-    /// unless it has another subscription or another call created it.
+    /// Releases a subscription whose last handle and stream have gone. If `interrupt_turn` is set, interrupts the turn when it
+    /// has no other subscription, unless another client created it. A subscription that has joined the turn must also have
+    /// [`interrupts_on_drop`](TurnSubscription::interrupts_on_drop).
     pub(crate) fn release(
         &mut self,
         subscription: &Arc<TurnSubscription>,
@@ -381,12 +395,12 @@ impl Router {
             return;
         };
         let Some(turn) = self.running_turns.get_mut(&turn_id) else { return };
-        turn.remove_subscription(subscription);
-        let held = !turn.subscriptions.is_empty() || self.pending_turns.may_join(&subscription.thread_id);
-        if interrupt_turn && !held && subscription.created() {
-            turn.being_interrupted = true;
-            effects.push(interrupt(subscription, turn_id));
+        turn.release(subscription);
+        let asks = subscription.created() || (turn.created && subscription.interrupts_on_drop());
+        if interrupt_turn && asks {
+            self.running_turns.leave_interrupt(&turn_id, subscription);
         }
+        self.interrupt_unheld(&subscription.thread_id, effects);
     }
 
     /// Follows the phase of a turn. None if the turn is over.
@@ -486,12 +500,6 @@ impl Router {
             && thread_tree.is_empty()
             && server_requests.is_empty()
     }
-}
-
-/// The effect that interrupts the turn of a subscription.
-fn interrupt(subscription: &TurnSubscription, turn_id: Arc<str>) -> Effect {
-    let (thread_id, end_commands) = (subscription.thread_id.clone(), subscription.ends_commands());
-    Effect::Interrupt { thread_id, turn_id, end_commands }
 }
 
 fn in_context(error: Error, waiter: &Waiter) -> Error {

@@ -27,12 +27,16 @@ pub(crate) struct RunningTurn {
     pub(crate) event_count: u64,
     /// Whether the response to a start has named it. The next such response joins it.
     pub(crate) claimed: bool,
+    /// Whether a request of this client has created it.
+    pub(crate) created: bool,
     /// The turn that a sub-agent's turn works for.
     pub(crate) root: Option<Arc<str>>,
     /// Whether the server has reported its start. Before that, the server refuses to interrupt or steer it.
     pub(crate) started: bool,
     /// Whether the client is interrupting it. A new turn on its thread then waits, and does not join it.
     pub(crate) being_interrupted: bool,
+    /// The subscription of the call that created it, if that has gone and its budget still limits the turn.
+    pub(crate) left_budget: Option<Arc<TurnSubscription>>,
     /// Sends the phase to the turn's followers.
     phase: Option<watch::Sender<Phase>>,
     /// The ids of its command items that have started and not completed.
@@ -51,9 +55,11 @@ impl RunningTurn {
             event_count: 0,
             subscriptions: Vec::new(),
             claimed: false,
+            created: false,
             root: None,
             started: false,
             being_interrupted: false,
+            left_budget: None,
             phase: None,
             commands: Vec::new(),
             unclaimed: None,
@@ -85,6 +91,15 @@ impl RunningTurn {
 
     pub(crate) fn remove_subscription(&mut self, subscription: &Arc<TurnSubscription>) {
         self.subscriptions.retain(|held| !Arc::ptr_eq(held, subscription));
+    }
+
+    /// Releases a subscription whose last handle has gone. The budget of the call that created the turn still limits it.
+    pub(crate) fn release(&mut self, subscription: &Arc<TurnSubscription>) {
+        self.remove_subscription(subscription);
+        if subscription.created() && subscription.limits().budget.is_limited() {
+            subscription.drop_backlog();
+            self.left_budget = Some(subscription.clone());
+        }
     }
 
     /// Notes a command that starts or completes.

@@ -20,10 +20,20 @@ pub(crate) struct RunningTurns {
     by_id: HashMap<Arc<str>, Box<RunningTurn>, foldhash::fast::RandomState>,
     /// The latest turns whose ends were lost. The server may still run them.
     lost: VecDeque<Arc<str>>,
+    /// The interrupts that former holders of running turns have left.
+    left_interrupts: Vec<LeftInterrupt>,
     /// Consumers to wake.
     wakers: Vec<Waker>,
     /// Subscriptions of turns that have exceeded their budget.
     over_budget: Vec<Arc<TurnSubscription>>,
+}
+
+/// An interrupt of a turn, for when nothing holds the turn any more.
+#[derive(Debug)]
+struct LeftInterrupt {
+    thread_id: Arc<str>,
+    turn_id: Arc<str>,
+    end_commands: bool,
 }
 
 impl RunningTurns {
@@ -47,10 +57,41 @@ impl RunningTurns {
         self.by_id.values().map(|turn| &**turn)
     }
 
+    /// Leaves an interrupt of a turn: it takes effect when nothing holds the turn any more. The turn's commands go on if one of
+    /// those that leave an interrupt wants that.
+    pub(crate) fn leave_interrupt(&mut self, turn_id: &Arc<str>, subscription: &TurnSubscription) {
+        let end_commands = subscription.ends_commands();
+        match self.left_interrupts.iter_mut().find(|left| left.turn_id == *turn_id) {
+            Some(left) => left.end_commands &= end_commands,
+            None => {
+                let (thread_id, turn_id) = (subscription.thread_id.clone(), turn_id.clone());
+                self.left_interrupts.push(LeftInterrupt { thread_id, turn_id, end_commands });
+            }
+        }
+    }
+
+    /// Interrupts the turns of a thread that nothing holds any more, if one of their holders has left an interrupt.
+    pub(crate) fn interrupt_unheld(&mut self, thread_id: &str, effects: &mut Vec<Effect>) {
+        let by_id = &mut self.by_id;
+        let interrupted = self.left_interrupts.extract_if(.., |left| {
+            let turn = by_id.get_mut(&left.turn_id).filter(|turn| turn.subscriptions.is_empty());
+            let unheld = turn.filter(|_| *left.thread_id == *thread_id);
+            unheld.map(|turn| turn.being_interrupted = true).is_some()
+        });
+        effects.extend(interrupted.map(|LeftInterrupt { thread_id, turn_id, end_commands }| {
+            Effect::Interrupt { thread_id, turn_id, end_commands }
+        }));
+    }
+
     /// Delivers the events of a batch to their subscriptions. Events of sub-agents' turns also go to the root's.
     pub(crate) fn deliver(&mut self, batch: &mut EventBatch<'_>) {
         for (turn_id, events) in batch.by_turn() {
             let Some(turn) = self.by_id.get_mut(turn_id) else { continue };
+            if let Some(left) = &turn.left_budget
+                && left.count(events.clone())
+            {
+                self.over_budget.push(left.clone());
+            }
             if !turn.is_wanted() {
                 turn.keep_unclaimed(events);
                 continue;
@@ -62,19 +103,25 @@ impl RunningTurns {
                 }
             }
             if let Some(root) = turn.root.clone() {
-                self.deliver_to_root(&root, events);
+                self.deliver_to_root(&root, turn_id, events);
             }
         }
         batch.clear();
     }
 
     /// Delivers events of a sub-agent's turn to the subscriptions of its root.
-    fn deliver_to_root(&mut self, root: &str, events: TurnEvents<'_, '_>) {
+    fn deliver_to_root(&mut self, root: &str, turn_id: &str, events: TurnEvents<'_, '_>) {
         let Some(root) = self.by_id.get_mut(root) else { return };
         // A turn that waits for its sub-agents is as active as they are.
         root.event_count += events.len() as u64;
-        let subscriptions = root.subscriptions.iter();
-        subscriptions.for_each(|subscription| subscription.append_of_child(events.clone(), &mut self.wakers));
+        for subscription in &root.subscriptions {
+            subscription.append_of_child(events.clone(), &mut self.wakers);
+        }
+        for subscription in root.subscriptions.iter().chain(&root.left_budget) {
+            if subscription.count_of_child(turn_id, events.clone()) {
+                self.over_budget.push(subscription.clone());
+            }
+        }
     }
 
     /// Binds a subscription to its turn and gives it the turn's early events. Returns whether the subscription's request
@@ -138,13 +185,15 @@ impl RunningTurns {
         };
         turn.root = Some(root.clone());
         if let Some(events) = turn.take_unclaimed() {
-            self.deliver_to_root(root, EventBatch::of_queue(&events).of_one());
+            let turn_id = turn.id.clone();
+            self.deliver_to_root(root, &turn_id, EventBatch::of_queue(&events).of_one());
         }
     }
 
     /// Removes a turn that is over.
     pub(crate) fn remove(&mut self, turn_id: &str, effects: &mut Vec<Effect>) -> Option<Box<RunningTurn>> {
         let mut turn = self.by_id.remove(turn_id)?;
+        self.left_interrupts.retain(|left| *left.turn_id != *turn_id);
         effects.extend(turn.finish());
         Some(turn)
     }
@@ -165,6 +214,7 @@ impl RunningTurns {
 
     /// Ends all turns with an error.
     pub(crate) fn fail(&mut self, error: &Error, effects: &mut Vec<Effect>) {
+        self.left_interrupts.clear();
         for mut turn in self.by_id.drain().map(|(_, turn)| turn) {
             effects.extend(turn.abort());
             for subscription in &turn.subscriptions {
@@ -184,7 +234,7 @@ impl RunningTurns {
 
     #[cfg(any(test, fuzzing))]
     pub(crate) fn holds_nothing(&self) -> bool {
-        let Self { by_id, wakers, over_budget, .. } = self;
-        by_id.is_empty() && wakers.is_empty() && over_budget.is_empty()
+        let Self { by_id, left_interrupts, wakers, over_budget, .. } = self;
+        by_id.is_empty() && left_interrupts.is_empty() && wakers.is_empty() && over_budget.is_empty()
     }
 }

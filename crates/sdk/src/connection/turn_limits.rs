@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use openai_codex_protocol::Notification;
 use openai_codex_protocol::types::{ThreadTokenUsage, TokenUsageBreakdown};
+use openai_codex_protocol::{Notification, NotificationKind as Kind};
 use tokio::time::Instant;
 
 use crate::connection::frame_queue::Event;
@@ -53,18 +53,23 @@ impl TurnBudget {
     }
 }
 
-/// What a turn with a budget has used so far.
+/// What a turn with a budget, and the turns of its sub-agents, have used so far.
 ///
 /// Each `thread/tokenUsage/updated` reports one model request. A turn exceeds its budget if it has used it up by then and
-/// needs another request. A turn that ends without another request does not.
+/// needs another request, itself or in a sub-agent. A turn that ends without another request does not.
 #[derive(Debug, Default)]
 pub(crate) struct BudgetUsage {
     /// The first report of the turn.
     first: Option<ThreadTokenUsage>,
+    /// The tokens of the turn, and those of its sub-agents.
     tokens: i64,
+    tokens_of_children: i64,
+    /// The model requests of the turn and its sub-agents.
     model_requests: u32,
     /// Whether the model has called something since the last report. It then gets the outcome in another request.
     calls: bool,
+    /// The turns of sub-agents in which the model has called something since their last reports.
+    calling_children: Vec<Box<str>>,
     /// Whether the budget is used up.
     used_up: bool,
     /// Whether the caller knows that the turn has exceeded its budget.
@@ -74,10 +79,14 @@ pub(crate) struct BudgetUsage {
 impl BudgetUsage {
     /// Counts an event. Returns true, once, when the turn goes on beyond its budget.
     pub(crate) fn count(&mut self, event: Event<'_>, budget: &TurnBudget) -> bool {
-        use openai_codex_protocol::NotificationKind as Kind;
         let continues = match event.kind {
             Some(Kind::ThreadTokenUsageUpdated) => {
-                self.count_usage(event, budget);
+                if let Notification::ThreadTokenUsageUpdated(updated) = event.decode() {
+                    let usage = updated.token_usage;
+                    let first = self.first.get_or_insert_with(|| usage.clone());
+                    self.tokens = used_since(first, &usage.total);
+                    self.count_request(budget);
+                }
                 std::mem::take(&mut self.calls)
             }
             Some(Kind::ItemStarted | Kind::ItemCompleted) => {
@@ -87,24 +96,57 @@ impl BudgetUsage {
             Some(Kind::AgentMessageDelta) => true,
             _ => false,
         };
+        self.exceeds(continues)
+    }
+
+    /// Counts an event of a sub-agent's turn. Returns true, once, when that turn goes on beyond the budget.
+    pub(crate) fn count_of_child(&mut self, turn_id: &str, event: Event<'_>, budget: &TurnBudget) -> bool {
+        let calling = self.calling_children.iter().position(|child| **child == *turn_id);
+        let continues = match event.kind {
+            Some(Kind::ThreadTokenUsageUpdated) => {
+                if let Notification::ThreadTokenUsageUpdated(updated) = event.decode() {
+                    let last = updated.token_usage.last.total_tokens;
+                    self.tokens_of_children = self.tokens_of_children.saturating_add(last);
+                    self.count_request(budget);
+                }
+                calling.map(|index| self.calling_children.swap_remove(index)).is_some()
+            }
+            Some(Kind::ItemStarted | Kind::ItemCompleted) => {
+                if calling.is_none() && is_call(event.text) {
+                    self.calling_children.push(turn_id.into());
+                }
+                true
+            }
+            Some(Kind::TurnCompleted) => {
+                calling.map(|index| self.calling_children.swap_remove(index));
+                false
+            }
+            Some(Kind::AgentMessageDelta) => true,
+            _ => false,
+        };
+        self.exceeds(continues)
+    }
+
+    fn count_request(&mut self, budget: &TurnBudget) {
+        self.model_requests += 1;
+        let tokens = u64::try_from(self.all_tokens()).unwrap_or(0);
+        self.used_up = budget.tokens.is_some_and(|limit| tokens >= limit)
+            || budget.model_requests.is_some_and(|limit| self.model_requests >= limit);
+    }
+
+    fn all_tokens(&self) -> i64 {
+        self.tokens.saturating_add(self.tokens_of_children)
+    }
+
+    fn exceeds(&mut self, continues: bool) -> bool {
         let exceeded = self.used_up && continues && !self.reported;
         self.reported |= exceeded;
         exceeded
     }
 
-    fn count_usage(&mut self, event: Event<'_>, budget: &TurnBudget) {
-        let Notification::ThreadTokenUsageUpdated(updated) = event.decode() else { return };
-        let usage = updated.token_usage;
-        let first = self.first.get_or_insert_with(|| usage.clone());
-        self.tokens = used_since(first, &usage.total);
-        self.model_requests += 1;
-        self.used_up = budget.tokens.is_some_and(|limit| u64::try_from(self.tokens).unwrap_or(0) >= limit)
-            || budget.model_requests.is_some_and(|limit| self.model_requests >= limit);
-    }
-
     /// The error of a turn that has exceeded its budget.
     pub(crate) fn error(&self, budget: &TurnBudget) -> Error {
-        let tokens = budget.tokens.map(|limit| format!("{} of {limit} tokens", self.tokens));
+        let tokens = budget.tokens.map(|limit| format!("{} of {limit} tokens", self.all_tokens()));
         let requests =
             budget.model_requests.map(|limit| format!("{} of {limit} model requests", self.model_requests));
         let used = match (tokens, requests) {

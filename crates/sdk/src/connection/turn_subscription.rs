@@ -42,6 +42,7 @@ pub(crate) struct TurnSubscription {
     budget: Arc<Budget>,
     limits: TurnLimits,
     ends_commands: bool,
+    interrupts_on_drop: bool,
     state: Mutex<State>,
 }
 
@@ -165,9 +166,10 @@ impl State {
     }
 
     /// Counts events against the budget. Returns true, once, when the turn goes on beyond it.
-    fn count_usage(&mut self, mut events: TurnEvents<'_, '_>, budget: &TurnBudget) -> bool {
-        self.end.is_none()
-            && self.usage.as_mut().is_some_and(|usage| events.any(|event| usage.count(event, budget)))
+    fn count_usage(&mut self, events: TurnEvents<'_, '_>, budget: &TurnBudget) -> bool {
+        let Some(usage) = self.usage.as_mut().filter(|_| self.end.is_none()) else { return false };
+        // Each event counts, also after the first one beyond the budget.
+        events.fold(false, |exceeded, event| usage.count(event, budget) | exceeded)
     }
 
     /// Keeps events for the first stream. No other stream exists as long as the backlog does.
@@ -210,6 +212,7 @@ impl TurnSubscription {
             budget: budget.clone(),
             limits: TurnLimits::default(),
             ends_commands: true,
+            interrupts_on_drop: false,
             state: Mutex::new(State {
                 turn_id: None,
                 created: false,
@@ -238,6 +241,16 @@ impl TurnSubscription {
     pub(crate) fn with_commands_ended(mut self, end_commands: bool) -> Self {
         self.ends_commands = end_commands;
         self
+    }
+
+    /// Sets whether the caller has asked for an interrupt of the turn when nothing holds it any more.
+    pub(crate) fn with_interrupt_on_drop(mut self, interrupt: bool) -> Self {
+        self.interrupts_on_drop = interrupt;
+        self
+    }
+
+    pub(crate) fn interrupts_on_drop(&self) -> bool {
+        self.interrupts_on_drop
     }
 
     pub(crate) fn limits(&self) -> &TurnLimits {
@@ -292,6 +305,29 @@ impl TurnSubscription {
             stream.append(events.clone());
             wake.extend(stream.waker.take());
         }
+    }
+
+    /// Counts events of the turn against the budget, after the last handle has gone. Returns true, once, when the turn goes on
+    /// beyond it.
+    pub(crate) fn count(&self, events: TurnEvents<'_, '_>) -> bool {
+        self.lock().count_usage(events, &self.limits.budget)
+    }
+
+    /// Counts events of a sub-agent's turn against the budget. Returns true, once, when the turn goes on beyond it.
+    pub(crate) fn count_of_child(&self, turn_id: &str, events: TurnEvents<'_, '_>) -> bool {
+        let budget = &self.limits.budget;
+        if !budget.is_limited() {
+            return false;
+        }
+        let mut state = self.lock();
+        let State { usage: Some(usage), end: None, .. } = &mut *state else { return false };
+        events.fold(false, |exceeded, event| usage.count_of_child(turn_id, event, budget) | exceeded)
+    }
+
+    /// Frees the events that were kept for the first stream.
+    pub(crate) fn drop_backlog(&self) {
+        let backlog = self.lock().backlog.take();
+        drop(backlog);
     }
 
     /// Includes the events of sub-agents' turns in a stream.

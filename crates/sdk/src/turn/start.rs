@@ -195,21 +195,20 @@ impl<C> TurnStart<C> {
     }
 
     /// Sets how many tokens the turn may use: the input and output of all its model requests, as
-    /// [`RunResult::turn_usage`] counts them in `total_tokens`.
+    /// [`RunResult::turn_usage`] counts them in `total_tokens`, and those of its sub-agents' requests while it runs.
     ///
     /// The client interrupts a turn that has used them and would continue. The error is [`ErrorKind::BudgetExceeded`], and
     /// [`Error::turn`] holds what the turn produced.
     ///
     /// The server reports usage after each model request. The last request can therefore exceed the budget, and another one can
-    /// have begun when the interrupt arrives. The usage of sub-agents does not count. If a model reports no usage, the limit has
-    /// no effect. Zero is an error.
+    /// have begun when the interrupt arrives. If a model reports no usage, the limit has no effect. Zero is an error.
     pub fn max_tokens(mut self, tokens: u64) -> Self {
         self.limits.budget.tokens = Some(tokens);
         self
     }
 
-    /// Sets how many model requests the turn may make. The client interrupts a turn that has made them and would continue, as at
-    /// [`max_tokens`](Self::max_tokens). Zero is an error.
+    /// Sets how many model requests the turn and its sub-agents may make while it runs. The client interrupts a turn that has made
+    /// them and would continue, as at [`max_tokens`](Self::max_tokens). Zero is an error.
     pub fn max_model_requests(mut self, requests: u32) -> Self {
         self.limits.budget.model_requests = Some(requests);
         self
@@ -240,9 +239,20 @@ impl<C> TurnStart<C> {
     }
 
     /// Sets whether dropping the handle, with all clones and streams, interrupts the turn. `false` unless set: the turn then
-    /// continues. Only for a turn that this call created, and that no other handle holds.
+    /// continues.
+    ///
+    /// If several calls have joined the turn, the client interrupts it with the last of their handles, if one of the calls has set
+    /// this. It never interrupts a turn that it has not created.
     pub fn interrupt_on_drop(mut self, interrupt: bool) -> Self {
         self.interrupt_on_drop = interrupt;
+        self
+    }
+
+    /// The turn with the limits of an earlier one, and with what interrupts do to that.
+    pub(crate) fn like(mut self, earlier: &TurnSubscription) -> Self {
+        self.limits = TurnLimits { ends_at: None, ..*earlier.limits() };
+        self.interrupt_on_drop = earlier.interrupts_on_drop();
+        self.end_commands_on_interrupt = earlier.ends_commands();
         self
     }
 
@@ -325,8 +335,8 @@ impl<C> TurnStart<C> {
         }
         let subscription = session.connection.new_subscription(self.thread.id.clone(), keep_backlog);
         let subscription =
-            subscription.with_limits(self.limits).with_commands_ended(self.end_commands_on_interrupt);
-        let subscription = Arc::new(subscription);
+            subscription.with_limits(self.limits).with_interrupt_on_drop(self.interrupt_on_drop);
+        let subscription = Arc::new(subscription.with_commands_ended(self.end_commands_on_interrupt));
         let guard = TurnGuard::new(session.clone(), subscription.clone());
         let mut settings = self.thread.add_turn_settings(&self.params);
         let response = session.start_turn(&params, &subscription).await;

@@ -12,6 +12,12 @@ impl AsyncTurnHandle {
     /// The runtime decides that in one request, so it uses the input exactly once. The returned handle has this turn's id if the
     /// input joined it, and a new id otherwise. On the wire: `turn/start`, which joins a running turn.
     ///
+    /// The returned handle has the limits of this one: its [`timeout`](crate::TurnStart::timeout),
+    /// [`inactivity_timeout`](crate::TurnStart::inactivity_timeout), [`max_tokens`](crate::TurnStart::max_tokens) and
+    /// [`max_model_requests`](crate::TurnStart::max_model_requests), from the beginning. It also has the same
+    /// [`interrupt_on_drop`](crate::TurnStart::interrupt_on_drop) and
+    /// [`end_commands_on_interrupt`](crate::TurnStart::end_commands_on_interrupt). A new turn has no output schema.
+    ///
     /// A runtime before 0.148.0 cannot join turns. There the client [steers](Self::steer) the turn, and starts a turn if the
     /// runtime responds that the turn is over.
     ///
@@ -29,6 +35,7 @@ impl AsyncTurnHandle {
     }
 
     async fn start_with(&self, input: Input) -> Result<Self> {
-        TurnStart::<AsyncCodex>::new(self.core.clone(), self.thread.clone(), input.into()).send().await
+        let turn = TurnStart::<AsyncCodex>::new(self.core.clone(), self.thread.clone(), input.into());
+        turn.like(&self.guard.subscription).send().await
     }
 }

@@ -1,10 +1,12 @@
 //! A second turn on a busy thread joins the running turn.
 
-use openai_codex::types::ThreadItem;
-use openai_codex::{Notification, RunResult};
+use std::pin::pin;
+
+use openai_codex::types::{ThreadItem, TurnStatus};
+use openai_codex::{AsyncCodex, Event, Notification, RunResult};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 
-use crate::support::{Model, with_both_clients};
+use crate::support::{Model, bounded_async, one_step, with_both_clients};
 
 fn user_messages(result: &RunResult) -> usize {
     result.items.iter().filter(|item| matches!(item, ThreadItem::UserMessage(_))).count()
@@ -62,6 +64,41 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn the_last_of_several_handles_interrupts_the_turn_if_one_of_them_was_asked_to(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        for (first_asks, second_asks) in [(true, false), (false, true), (true, true), (false, false)] {
+            for first_goes_first in [true, false] {
+                let gate = model.gate();
+                model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+                model.fallback("hello");
+                let thread = wait!(codex.thread_start().send()).unwrap();
+                let first = wait!(thread.turn("one").interrupt_on_drop(first_asks).send()).unwrap();
+                gate.wait_reached().unwrap();
+                let second = wait!(thread.turn("two").interrupt_on_drop(second_asks).send()).unwrap();
+                assert_eq!(first.id(), second.id());
+                let (earlier, later) = if first_goes_first { (first, second) } else { (second, first) };
+                drop(earlier);
+                drop(later);
+                let asked = first_asks || second_asks;
+                if !asked {
+                    gate.release();
+                }
+                let expected = if asked { TurnStatus::Interrupted } else { TurnStatus::Completed };
+                let ended = loop {
+                    let event = wait!(events.next()).unwrap().unwrap();
+                    if let Event::Notification(Notification::TurnCompleted(done)) = event {
+                        break done.turn.status;
+                    }
+                };
+                assert_eq!(ended, expected, "{first_asks} {second_asks} {first_goes_first}");
+                gate.release();
+            }
+        }
+        wait!(codex.close()).unwrap();
+    }
+
     fn every_handle_of_a_joined_turn_sees_its_failure(start, wait) {
         let model = Model::start();
         let gate = model.gate();
@@ -80,4 +117,36 @@ with_both_clients! {
         }
         wait!(codex.close()).unwrap();
     }
+}
+
+#[test]
+fn a_turn_whose_run_was_dropped_is_interrupted_when_the_call_that_joined_it_goes_too() {
+    bounded_async(async || {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        model.fallback("hello");
+        let codex = AsyncCodex::with_config(model.config());
+        let mut events = codex.events();
+        let thread = codex.thread_start().send().await.unwrap();
+        let joined = {
+            let mut run = pin!(thread.run("one"));
+            tokio::select! {
+                result = &mut run => panic!("{result:?}"),
+                reached = gate.reached() => reached.unwrap(),
+            }
+            // The run gets the response to its start before it is dropped.
+            assert!(one_step(run.as_mut()).await.is_none());
+            thread.turn("two").send().await.unwrap()
+        };
+        drop(joined);
+        let status = loop {
+            let event = events.next().await.unwrap().unwrap();
+            if let Event::Notification(Notification::TurnCompleted(done)) = event {
+                break done.turn.status;
+            }
+        };
+        assert_eq!(status, TurnStatus::Interrupted);
+        codex.close().await.unwrap();
+    });
 }

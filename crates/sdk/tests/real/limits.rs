@@ -3,10 +3,23 @@
 use std::time::Duration;
 
 use openai_codex::types::TurnStatus;
-use openai_codex::{ErrorKind, Notification};
-use openai_codex_testkit::{ModelReply, ModelToolCall, Usage};
+use openai_codex::{ApprovalMode, ErrorKind, Event, Notification};
+use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest, Usage};
+use serde_json::json;
 
 use crate::support::{Model, with_both_clients};
+
+/// The status of the next turn that ends.
+macro_rules! next_end {
+    ($events:ident, $wait:ident) => {
+        loop {
+            match $wait!($events.next()).unwrap().unwrap() {
+                Event::Notification(Notification::TurnCompleted(done)) => break done.turn.status,
+                _ => {}
+            }
+        }
+    };
+}
 
 /// A reply that makes the runtime send another request.
 fn goes_on() -> ModelReply {
@@ -101,6 +114,86 @@ with_both_clients! {
         assert_eq!(error.kind(), ErrorKind::BudgetExceeded);
         assert_eq!(error.turn().unwrap().turn_usage.as_ref().unwrap().total_tokens, 100);
         assert!(error.to_string().contains("100 of 100 tokens"), "{error}");
+        gate.release();
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_budget_applies_after_the_handle_is_dropped(start, wait) {
+        let model = Model::start();
+        model.reply(goes_on());
+        model.reply(goes_on());
+        let gate = model.gate();
+        model.fallback(ModelReply::new().pause(&gate).delta("done"));
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        drop(wait!(thread.turn("go").max_model_requests(2).send()).unwrap());
+        assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
+        gate.release();
+        wait!(codex.close()).unwrap();
+    }
+
+    fn the_usage_of_subagents_counts(start, wait) {
+        for tokens in [false, true] {
+            let model = Model::start();
+            let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
+            let spawn = ModelReply::new().call(spawn.namespace("multi_agent_v1")).usage(Usage::new(10, 0));
+            let says = |text: &'static str| move |request: &RecordedRequest| request.last_user_text() == Some(text);
+            model.reply_when(says("delegate"), spawn);
+            // The turn itself waits in its second request, and the sub-agent goes on.
+            let (root, child) = (model.gate(), model.gate());
+            model.reply_when(says("delegate"), ModelReply::new().pause(&root).delta("above"));
+            model.reply_when(says("help"), goes_on().usage(Usage::new(40, 2)));
+            model.reply_when(says("help"), goes_on().usage(Usage::new(40, 8)));
+            model.reply_when(says("help"), ModelReply::new().pause(&child).delta("below"));
+            let codex = start!(model.config()).unwrap();
+            let thread = wait!(codex.thread_start().approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+            let turn = thread.turn("delegate");
+            let turn = if tokens { turn.max_tokens(100) } else { turn.max_model_requests(3) };
+            let error = wait!(turn.run()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::BudgetExceeded);
+            let used = if tokens { "100 of 100 tokens" } else { "3 of 3 model requests" };
+            assert!(error.to_string().contains(used), "{error}");
+            assert!(error.turn().unwrap().is_interrupted());
+            root.release();
+            child.release();
+            wait!(codex.close()).unwrap();
+        }
+    }
+
+    fn a_turn_that_steer_or_start_begins_has_the_limits_of_the_handle(start, wait) {
+        let model = Model::start();
+        model.fallback("done");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = thread.turn("one").timeout(Duration::from_secs(30)).max_model_requests(2);
+        let turn = wait!(turn.send()).unwrap();
+        wait!(turn.run()).unwrap();
+        let gate = model.gate();
+        model.reply(goes_on());
+        model.reply(goes_on());
+        model.reply(ModelReply::new().pause(&gate).delta("done"));
+        let next = wait!(turn.steer_or_start("two")).unwrap();
+        assert_ne!(next.id(), turn.id());
+        assert_eq!(wait!(next.run()).unwrap_err().kind(), ErrorKind::BudgetExceeded);
+        gate.release();
+
+        let turn = wait!(thread.turn("three").timeout(Duration::from_secs(2)).send()).unwrap();
+        wait!(turn.run()).unwrap();
+        let gate = model.gate();
+        model.reply(ModelReply::new().pause(&gate).delta("done"));
+        let next = wait!(turn.steer_or_start("four")).unwrap();
+        assert_eq!(wait!(next.run()).unwrap_err().kind(), ErrorKind::Timeout);
+        gate.release();
+
+        let mut events = codex.events();
+        let turn = wait!(thread.turn("five").interrupt_on_drop(true).send()).unwrap();
+        wait!(turn.run()).unwrap();
+        assert_eq!(next_end!(events, wait), TurnStatus::Completed);
+        let gate = model.gate();
+        model.reply(ModelReply::new().pause(&gate).delta("done"));
+        drop(wait!(turn.steer_or_start("six")).unwrap());
+        assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
         gate.release();
         wait!(codex.close()).unwrap();
     }

@@ -193,12 +193,27 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_handle_that_joined_never_interrupts(start, wait) {
+    fn a_handle_that_joined_interrupts_if_it_was_asked_to(start, wait) {
         let server = Server::new(joined_turn());
         let codex = start!(server.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         // The one that created the turn has let it go on.
         drop(wait!(thread.turn("one").send()).unwrap());
+        let joined = wait!(thread.turn("two").interrupt_on_drop(true).send()).unwrap();
+        assert_eq!(joined.id(), "u");
+        drop(joined);
+        assert_interrupted(&server.wait_received("turn/interrupt"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_handle_that_joined_a_turn_of_another_client_never_interrupts(start, wait) {
+        let joins = json!({"turn": messages::turn("u", "inProgress")});
+        let script = Script::standard().start_thread("t").send(messages::turn_started("t", "u"));
+        let script = script.always("turn/interrupt", json!({})).always("test/mark", json!({}));
+        let server = Server::new(script.expect("turn/start").respond(joins));
+        let codex = start!(server.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(codex.request_raw("test/mark", json!({}))).unwrap();
         let joined = wait!(thread.turn("two").interrupt_on_drop(true).send()).unwrap();
         assert_eq!(joined.id(), "u");
         drop(joined);

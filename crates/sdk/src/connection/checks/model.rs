@@ -74,11 +74,14 @@ struct Turn {
     claimed: bool,
     subscriptions: Vec<usize>,
     root: Option<u8>,
+    /// The thread of a holder that has left an interrupt.
+    left_interrupt: Option<u8>,
 }
 
 impl Turn {
     fn new(id: u8, thread: Option<u8>, since: u64) -> Self {
-        Self { id, thread, since, claimed: false, subscriptions: Vec::new(), root: None }
+        let subscriptions = Vec::new();
+        Self { id, thread, since, claimed: false, subscriptions, root: None, left_interrupt: None }
     }
 }
 
@@ -143,6 +146,7 @@ impl Model {
                 self.bind(start, turn);
             }
             self.bind_unnamed(thread);
+            self.interrupt_unheld(thread);
         }
         let request_state = &mut self.requests[request];
         if std::mem::take(&mut request_state.waits) {
@@ -175,8 +179,21 @@ impl Model {
         self.turns[index].claimed = true;
         if !start.cancelled {
             self.turns[index].subscriptions.push(start.subscription);
-        } else if created && !start.unnamed && !self.may_join(thread) {
-            self.out.push(Out::Interrupt { thread, turn });
+        } else if created && !start.unnamed {
+            self.turns[index].left_interrupt.get_or_insert(thread);
+            self.interrupt_unheld(thread);
+        }
+    }
+
+    /// Interrupts the turns that nothing holds any more, if a holder has left an interrupt.
+    fn interrupt_unheld(&mut self, thread: u8) {
+        if self.may_join(thread) {
+            return;
+        }
+        for turn in self.turns.iter_mut().filter(|turn| turn.subscriptions.is_empty()) {
+            if turn.left_interrupt.take_if(|left| *left == thread).is_some() {
+                self.out.push(Out::Interrupt { thread, turn: turn.id });
+            }
         }
     }
 
@@ -382,6 +399,7 @@ impl Model {
                 start.expired = true;
                 let thread = self.subscriptions[start.subscription].thread;
                 self.bind_unnamed(thread);
+                self.interrupt_unheld(thread);
             }
             self.out.push(Out::Resolve(request, None));
         }
@@ -390,7 +408,9 @@ impl Model {
     /// Discards a request that was not sent.
     pub(crate) fn discard_unsent(&mut self, request: usize) {
         if let Some(start) = self.requests[request].start.take() {
-            self.bind_unnamed(self.subscriptions[start.subscription].thread);
+            let thread = self.subscriptions[start.subscription].thread;
+            self.bind_unnamed(thread);
+            self.interrupt_unheld(thread);
         }
     }
 
@@ -402,12 +422,12 @@ impl Model {
             }
             return;
         };
-        let joined = self.may_join(thread);
         let Some(running) = self.turns.iter_mut().find(|running| running.id == turn) else { return };
         running.subscriptions.retain(|held| *held != subscription);
-        if interrupt && created && running.subscriptions.is_empty() && !joined {
-            self.out.push(Out::Interrupt { thread, turn });
+        if interrupt && created {
+            running.left_interrupt.get_or_insert(thread);
         }
+        self.interrupt_unheld(thread);
     }
 
     pub(crate) fn fail(&mut self) -> bool {

@@ -318,6 +318,8 @@ async fn a_dropped_start_does_not_interrupt_a_turn_that_another_start_may_join()
     second.await.unwrap();
     settle(&connection, &mut peer).await;
     assert!(!two.has_ended());
+    connection.release(&two, false);
+    assert_eq!(peer.receive().await["params"]["turnId"], "u");
 }
 
 #[tokio::test(start_paused = true)]
@@ -365,7 +367,7 @@ async fn a_start_dropped_before_its_response_does_not_interrupt_a_turn_it_joined
 }
 
 #[tokio::test(start_paused = true)]
-async fn releasing_the_creator_interrupts_a_turn_only_without_other_subscriptions() {
+async fn the_interrupt_of_the_creator_takes_effect_when_the_last_subscription_goes() {
     let (connection, mut peer) = connect().await;
     let (one, first) = start(&connection);
     peer.start_turn("u").await;
@@ -374,11 +376,54 @@ async fn releasing_the_creator_interrupts_a_turn_only_without_other_subscription
     peer.start_turn("u").await;
     second.await.unwrap();
     connection.release(&one, true);
+    settle(&connection, &mut peer).await;
+    connection.release(&two, false);
+    assert_eq!(peer.receive().await["params"]["turnId"], "u");
+}
+
+/// The creator of a turn goes while another start may join the turn. That start then ends in some way without a handle.
+async fn creator_goes_before_a_start_that(ends: impl AsyncFnOnce(&mut Peer, Value, Pending)) {
+    let (connection, mut peer) = connect().await;
+    let (one, first) = start(&connection);
+    peer.start_turn("u").await;
+    first.await.unwrap();
+    let (_two, second) = start(&connection);
+    let request = peer.receive().await;
+    connection.release(&one, true);
+    settle(&connection, &mut peer).await;
+    ends(&mut peer, request["id"].clone(), second).await;
+    let interrupt = peer.receive().await;
+    assert_eq!(
+        (&interrupt["method"], &interrupt["params"]["turnId"]),
+        (&json!("turn/interrupt"), &json!("u"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_interrupt_of_the_creator_takes_effect_when_a_start_does_not_join() {
+    creator_goes_before_a_start_that(async |peer, id, second| {
+        peer.send(json!({"id": id, "error": {"code": -32600, "message": "no"}})).await;
+        second.await.unwrap_err();
+    })
+    .await;
+    creator_goes_before_a_start_that(async |peer, id, second| {
+        drop(second);
+        peer.send(json!({"id": id, "result": {"turn": {"id": "u"}}})).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_without_an_interrupt_lets_the_turn_go_on() {
+    let (connection, mut peer) = connect().await;
+    let (one, first) = start(&connection);
+    peer.start_turn("u").await;
+    first.await.unwrap();
+    let (two, second) = start(&connection);
+    peer.start_turn("u").await;
+    second.await.unwrap();
+    connection.release(&one, false);
+    // It has joined the turn, and its caller has not asked for an interrupt.
     connection.release(&two, true);
     settle(&connection, &mut peer).await;
-    let (three, third) = start(&connection);
-    peer.start_turn("v").await;
-    third.await.unwrap();
-    connection.release(&three, true);
-    assert_eq!(peer.receive().await["params"]["turnId"], "v");
 }

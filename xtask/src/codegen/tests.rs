@@ -125,7 +125,7 @@ fn python_type_expressions_are_read() {
         ("int>=0?", "int | None"),
         ("[Thread]?", "list[Thread] | None"),
         ("{[string]}", "dict[str, list[str]]"),
-        ("[]", "list"),
+        ("[]", "list[Any]"),
         ("Mode | 'none'", "Mode | Literal[\"none\"]"),
         ("(string | int)?", "str | int | None"),
         ("null", "None"),

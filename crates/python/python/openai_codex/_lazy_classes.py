@@ -34,7 +34,7 @@ def _model(name: str, module: str, extra: str | None, fields: list[Any]) -> type
     config: dict[str, Any] = {} if extra is None else {"extra": extra}
     config |= {"populate_by_name": True, "defer_build": True}
     annotations: dict[str, Any] = {}
-    body = {"__module__": module, "__qualname__": name, "__annotations__": annotations}
+    body: dict[str, Any] = {"__module__": module, "__qualname__": name, "__annotations__": annotations}
     for attribute, annotation, alias, minimum, required, default in fields:
         if alias is not None and minimum is not None:
             annotation = Annotated[annotation, Field(alias=alias, ge=minimum)]
@@ -46,7 +46,7 @@ def _model(name: str, module: str, extra: str | None, fields: list[Any]) -> type
         if not required:
             body[attribute] = default
     body["model_config"] = config
-    return _finish(type(BaseModel)(name, (BaseModel,), body))
+    return _finish(types.new_class(name, (BaseModel,), exec_body=lambda namespace: namespace.update(body)))
 
 
 def _root(name: str, module: str, annotation: Any, minimum: int | None, is_union: bool) -> type:
@@ -56,7 +56,7 @@ def _root(name: str, module: str, annotation: Any, minimum: int | None, is_union
 
     if minimum is not None:
         annotation = Annotated[annotation, Field(ge=minimum)]
-    body = {
+    body: dict[str, Any] = {
         "__module__": module,
         "__qualname__": name,
         "__annotations__": {"root": annotation},
@@ -64,13 +64,14 @@ def _root(name: str, module: str, annotation: Any, minimum: int | None, is_union
     }
     if is_union:
         body["__get_pydantic_core_schema__"] = classmethod(_union_schema)
-    return _finish(type(RootModel)(name, (RootModel,), body))
+    return _finish(types.new_class(name, (RootModel,), exec_body=lambda namespace: namespace.update(body)))
 
 
 def _finish(cls: Any) -> type:
     """Takes back that the class is built late: classes that programs derive from it are built at once."""
     del cls.model_config["defer_build"]
-    return cls  # type: ignore[no-any-return]
+    made: type = cls
+    return made
 
 
 def _union_schema(cls: Any, source: Any, handler: Any) -> Any:
@@ -124,7 +125,7 @@ def _enumeration(name: str, module: str, members: list[tuple[str, str]], takes_e
 def _missing(cls: Any, value: object) -> Any:
     if not isinstance(value, str):
         return None
-    member = str.__new__(cls, value)
+    member: Any = str.__new__(cls, value)
     member._name_ = value
     member._value_ = value
     return member
@@ -141,14 +142,15 @@ def convert_field(cls: Any, attribute: str, value: Any) -> Any:
     from pydantic import TypeAdapter
 
     field = cls.model_fields[attribute]
-    return TypeAdapter(Annotated[(field.annotation, *field.metadata, None)]).validate_python(value)
+    annotation: Any = Annotated[(field.annotation, *field.metadata, None)]
+    return TypeAdapter(annotation).validate_python(value)
 
 
 def unknown_member(cls: Any, value: str) -> Any:
     """A member for a value that the enumeration does not have. Two of the same value are equal."""
     kept = _UNKNOWN.setdefault(cls, {})
     if value not in kept:
-        member = object.__new__(cls)
+        member: Any = object.__new__(cls)
         member._name_ = value
         member._value_ = value
         kept[value] = member
@@ -160,9 +162,34 @@ _UNKNOWN: dict[Any, dict[str, Any]] = {}
 
 
 def _reduce_member(self: Any, protocol: int) -> Any:
-    if self is _UNKNOWN.get(type(self), {}).get(self._value_):
-        return unknown_member, (type(self), self._value_)
-    return enum.Enum.__reduce_ex__(self, protocol)  # type: ignore[call-overload]
+    unknown = _UNKNOWN.get(type(self), {})
+    if self.value in unknown and unknown[self.value] is self:
+        return unknown_member, (type(self), self.value)
+    return enum.Enum.__reduce_ex__(self, protocol)
+
+
+# With what these mention, the classes of a usual turn.
+_USUAL = (
+    "AccountRateLimitsUpdatedNotification",
+    "AgentMessageDeltaNotification",
+    "ItemCompletedNotification",
+    "ItemStartedNotification",
+    "ThreadStartResponse",
+    "ThreadStartedNotification",
+    "ThreadStatusChangedNotification",
+    "ThreadTokenUsageUpdatedNotification",
+    "TurnCompletedNotification",
+    "TurnStartResponse",
+    "TurnStartedNotification",
+)
+
+
+def prepare() -> None:
+    """Makes the classes of a usual turn ahead, for a thread that runs while the runtime starts."""
+    from .generated import v2_all
+
+    for name in _USUAL:
+        getattr(v2_all, name)
 
 
 _MAKERS: dict[str, Any] = {"model": _model, "root": _root, "enum": _enumeration}

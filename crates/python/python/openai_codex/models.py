@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from pydantic import BaseModel
-
     from .generated.notification_registry import KnownNotificationPayload
     from .generated.v2_all import (
         AccountLoginCompletedNotification as AccountLoginCompletedNotification,
@@ -45,31 +43,17 @@ if TYPE_CHECKING:
         WindowsWorldWritableWarningNotification as WindowsWorldWritableWarningNotification,
     )
 
+    from ._pydantic_models import InitializeResponse as InitializeResponse
+    from ._pydantic_models import ServerInfo as ServerInfo
+    from ._pydantic_models import UnknownVariant as UnknownVariant
+
     JsonScalar: TypeAlias = str | int | float | bool | None
     JsonValue: TypeAlias = JsonScalar | dict[str, "JsonValue"] | list["JsonValue"]
     JsonObject: TypeAlias = dict[str, JsonValue]
 
     NotificationPayload: TypeAlias = (
-        KnownNotificationPayload | RawResponseItemCompletedNotification | UnknownNotification
+        "KnownNotificationPayload | RawResponseItemCompletedNotification | UnknownNotification"
     )
-
-    class ServerInfo(BaseModel):
-        name: str | None = None
-        version: str | None = None
-
-    class InitializeResponse(BaseModel):
-        serverInfo: ServerInfo | None = None
-        userAgent: str | None = None
-        platformFamily: str | None = None
-        platformOs: str | None = None
-
-    class UnknownVariant(BaseModel):
-        """A variant of a union that its classes do not know, for example a new kind of item.
-
-        Its attributes are the fields on the wire. `model_extra` has all of them.
-        """
-
-        def __getattr__(self, name: str) -> Any: ...
 
 
 @dataclass(slots=True)
@@ -143,65 +127,43 @@ _PAYLOADS = frozenset((
 ))
 
 
-def _scalars() -> Any:
+def _scalar() -> Any:
     return str | int | float | bool | None
 
 
-def _json_value() -> Any:
-    return _scalars() | dict[str, "JsonValue"] | list["JsonValue"]
+def _value() -> Any:
+    return _scalar() | dict[str, "JsonValue"] | list["JsonValue"]
+
+
+def _object() -> Any:
+    return dict.__class_getitem__((str, _value()))
 
 
 def _payload() -> Any:
     from .generated import notification_registry, v2_all
 
-    known = notification_registry.KnownNotificationPayload
+    known: Any = notification_registry.KnownNotificationPayload
     return known | v2_all.RawResponseItemCompletedNotification | UnknownNotification
 
 
-def _server_info() -> Any:
-    from pydantic import create_model
-
-    return create_model(
-        "ServerInfo", __module__=__name__, name=(str | None, None), version=(str | None, None)
-    )
-
-
-def _initialize_response() -> Any:
-    from pydantic import create_model
-
-    text = (str | None, None)
-    server_info = __getattr__("ServerInfo")
-    return create_model(
-        "InitializeResponse",
-        __module__=__name__,
-        serverInfo=(server_info | None, None),
-        userAgent=text,
-        platformFamily=text,
-        platformOs=text,
-    )
-
-
-def _unknown_variant() -> Any:
-    from pydantic import ConfigDict, create_model
-
-    return create_model("UnknownVariant", __module__=__name__, __config__=ConfigDict(extra="allow"))
-
-
+# What needs pydantic, or is rarely used, is made when it is first used.
 _LAZY: dict[str, Any] = {
-    "JsonScalar": _scalars,
-    "JsonValue": _json_value,
-    "JsonObject": lambda: dict[str, _json_value()],
+    "JsonScalar": _scalar,
+    "JsonValue": _value,
+    "JsonObject": _object,
     "NotificationPayload": _payload,
-    "ServerInfo": _server_info,
-    "InitializeResponse": _initialize_response,
-    "UnknownVariant": _unknown_variant,
 }
+_PYDANTIC_MODELS = frozenset(("InitializeResponse", "ServerInfo", "UnknownVariant"))
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         value = globals().setdefault(name, _LAZY[name]())
         return value
+    if name in _PYDANTIC_MODELS:
+        from . import _pydantic_models
+
+        return getattr(_pydantic_models, name)
     if name in _PAYLOADS:
         from .generated import v2_all
 
@@ -210,4 +172,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_PAYLOADS})
+    return sorted({*globals(), *_LAZY, *_PYDANTIC_MODELS, *_PAYLOADS})

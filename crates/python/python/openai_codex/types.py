@@ -100,11 +100,10 @@ _NAMES = frozenset(__all__)
 def __getattr__(name: str) -> Any:
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _MODELS:
-        from . import models as source
-    else:
-        from .generated import v2_all as source
-    value = globals()[name] = getattr(source, name)
+    from . import models
+    from .generated import v2_all
+
+    value = globals()[name] = getattr(models if name in _MODELS else v2_all, name)
     return value
 
 

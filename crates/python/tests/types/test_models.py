@@ -6,10 +6,15 @@ import base64
 import pickle
 from typing import Any
 
+import openai_codex.generated.v2_all
+import openai_codex.types
 import pytest
-from openai_codex import _native, models, types
-from openai_codex.generated import v2_all
+from openai_codex import _native, models
 from pydantic import BaseModel, TypeAdapter, ValidationError
+
+# The tests also use them in ways that type checkers refuse.
+v2_all: Any = openai_codex.generated.v2_all
+types: Any = openai_codex.types
 
 # A default that is not a member of its enumeration makes pydantic warn when it is written, as in the published package.
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
@@ -152,7 +157,7 @@ def test_models_are_parts_of_a_programs_own_models() -> None:
     assert TypeAdapter(list[types.Turn]).validate_json(b"[" + TURN + b"]") == [report.turn]
     assert "ThreadItem" in Report.model_json_schema()["$defs"]
 
-    class Mine(v2_all.Turn):
+    class Mine(v2_all.Turn):  # type: ignore[misc]
         note: str = ""
 
     assert Mine.model_validate_json(TURN).note == ""

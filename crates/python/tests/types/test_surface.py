@@ -9,10 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import openai_codex.generated.v2_all
+import openai_codex.types
 import pytest
-from openai_codex import models, types
-from openai_codex.generated import notification_registry, v2_all
+from openai_codex import models
+from openai_codex.generated import notification_registry
 from random_values import FACTS
+
+# The tests also use them in ways that type checkers refuse.
+v2_all: Any = openai_codex.generated.v2_all
+types: Any = openai_codex.types
 
 ROOT = Path(__file__).parents[4]
 
@@ -62,7 +68,7 @@ def test_a_star_import_gives_all_classes() -> None:
     assert set(FACTS["classes"]) <= namespace.keys()
     assert set(FACTS["classes"]) <= set(dir(v2_all))
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
-        _ = v2_all.Nothing  # type: ignore[attr-defined]
+        _ = v2_all.Nothing
 
 
 def test_the_registry_has_the_class_of_each_notification() -> None:
@@ -119,3 +125,19 @@ with ThreadPoolExecutor(8) as pool:
     print(len(set(pool.map(get, range(8)))))
 """
     assert run(program) == ["1"]
+
+
+def test_the_classes_of_a_usual_turn_are_made_ahead() -> None:
+    program = """
+from openai_codex import _lazy_classes, _native
+from openai_codex.generated import v2_all
+_lazy_classes.prepare()
+made = set(vars(v2_all))
+turn = b'{"id":"u","items":[{"type":"agentMessage","id":"i","text":"t"}],"status":"completed","error":null}'
+params = b'{"threadId":"t","turn":' + turn + b"}"
+_native.notification("item/agentMessage/delta", b'{"delta":"d","itemId":"i","threadId":"t","turnId":"u"}').payload.delta
+for method in ("turn/started", "turn/completed"):
+    print(_native.notification(method, params).payload.turn.id)
+print(len(set(vars(v2_all)) - made))
+"""
+    assert run(program) == ["u", "u", "0"]

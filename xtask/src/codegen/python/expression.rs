@@ -55,7 +55,7 @@ impl Expression {
             Self::Null => "None".to_owned(),
             Self::Literal(value) => format!("Literal[{value:?}]"),
             Self::Class(name) => name.clone(),
-            Self::AnyList => "list".to_owned(),
+            Self::AnyList => "list[Any]".to_owned(),
             Self::List(item) => format!("list[{}]", item.python()),
             Self::Map(item) => format!("dict[str, {}]", item.python()),
             Self::Nullable(item) => format!("{} | None", item.python()),

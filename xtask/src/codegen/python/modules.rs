@@ -134,11 +134,9 @@ pub fn public_types(facts: &PythonFacts) -> String {
          def __getattr__(name: str) -> Any:\n    \
              if name not in _NAMES:\n        \
                  raise AttributeError(f\"module {__name__!r} has no attribute {name!r}\")\n    \
-             if name in _MODELS:\n        \
-                 from . import models as source\n    \
-             else:\n        \
-                 from .generated import v2_all as source\n    \
-             value = globals()[name] = getattr(source, name)\n    \
+             from . import models\n    \
+             from .generated import v2_all\n\n    \
+             value = globals()[name] = getattr(models if name in _MODELS else v2_all, name)\n    \
              return value\n\n\n\
          def __dir__() -> list[str]:\n    \
              return sorted({*globals(), *_NAMES})\n",

@@ -166,7 +166,7 @@ class AdditionalNetworkPermissions(BaseModel):
 class AdditionalToolsResponseItem(BaseModel):
     id: str | None = None
     role: str
-    tools: list
+    tools: list[Any]
     type: Literal["additional_tools"]
 
 class AgentConfiguredHookHandler(BaseModel):
@@ -2476,7 +2476,7 @@ class McpServerEventStreamNotificationServerNotification(BaseModel):
 
 class McpServerInfo(BaseModel):
     description: str | None = None
-    icons: list | None = None
+    icons: list[Any] | None = None
     name: str
     title: str | None = None
     version: str
@@ -2583,7 +2583,7 @@ class McpServerToolCallRequest(BaseModel):
 
 class McpServerToolCallResponse(BaseModel):
     field_meta: Any | None = None
-    content: list
+    content: list[Any]
     is_error: bool | None = None
     structured_content: Any | None = None
 
@@ -2613,7 +2613,7 @@ class McpToolCallProgressNotification(BaseModel):
 
 class McpToolCallResult(BaseModel):
     field_meta: Any | None = None
-    content: list
+    content: list[Any]
     structured_content: Any | None = None
 
 class McpToolCallStatus(Enum):
@@ -2934,8 +2934,8 @@ class OtherWebSearchAction(BaseModel):
     type: Literal["other"]
 
 class OutputTextContentItem(BaseModel):
-    annotations: list | None = None
-    logprobs: list | None = None
+    annotations: list[Any] | None = None
+    logprobs: list[Any] | None = None
     text: str
     type: Literal["output_text"]
 
@@ -3699,7 +3699,7 @@ class Resource(BaseModel):
     field_meta: Any | None = None
     annotations: Any | None = None
     description: str | None = None
-    icons: list | None = None
+    icons: list[Any] | None = None
     mime_type: str | None = None
     name: str
     size: int | None = None
@@ -4425,7 +4425,7 @@ class ThreadId(RootModel[str]):
     root: str
 
 class ThreadInjectItemsParams(BaseModel):
-    items: list
+    items: list[Any]
     thread_id: str
 
 class ThreadInjectItemsRequest(BaseModel):
@@ -5121,7 +5121,7 @@ class Tool(BaseModel):
     field_meta: Any | None = None
     annotations: Any | None = None
     description: str | None = None
-    icons: list | None = None
+    icons: list[Any] | None = None
     input_schema: Any
     name: str
     output_schema: Any | None = None
@@ -5148,7 +5148,7 @@ class ToolSearchOutputResponseItem(BaseModel):
     id: str | None = None
     internal_chat_message_metadata_passthrough: InternalChatMessageMetadataPassthrough | None = None
     status: str
-    tools: list
+    tools: list[Any]
     type: Literal["tool_search_output"]
 
 class ToolsV2(BaseModel):
@@ -5418,7 +5418,7 @@ class WebSearchThreadItem(BaseModel):
     action: WebSearchAction | None = None
     id: str
     query: str
-    results: list | None = None
+    results: list[Any] | None = None
     type: Literal["webSearch"]
 
 class WebSearchToolConfig(BaseModel):

@@ -6,8 +6,8 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Error, Path, Result, ReturnType, parse_quote};
 
-use crate::function::{Argument, Function, Parameter};
 use crate::options::Options;
+use crate::tool_function::{Argument, Function, Parameter};
 
 /// The function, followed by its constructor or by compile errors.
 pub(crate) fn expand(options: TokenStream, tokens: TokenStream) -> TokenStream {

@@ -10,8 +10,8 @@
 //! - `expansion` generates the constructor, out of public items of `openai-codex`.
 
 mod expansion;
-mod function;
 mod options;
+mod tool_function;
 
 use proc_macro::TokenStream;
 

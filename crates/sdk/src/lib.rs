@@ -31,7 +31,6 @@ pub(crate) mod error;
 pub mod fuzzing;
 pub mod guide;
 pub(crate) mod handler;
-pub(crate) mod id_map;
 pub(crate) mod into_future;
 pub(crate) mod io;
 pub(crate) mod json_scan;
@@ -43,9 +42,11 @@ pub(crate) mod process;
 #[doc(hidden)]
 pub mod raw;
 pub(crate) mod result;
+pub(crate) mod retry;
 pub(crate) mod schema;
 pub(crate) mod session;
 pub(crate) mod thread;
+pub(crate) mod thread_map;
 pub(crate) mod tool;
 pub(crate) mod trace;
 pub mod transport;
@@ -73,7 +74,6 @@ pub use crate::options::input::{
 };
 pub use crate::options::method_class::MethodClass;
 pub use crate::options::restart_policy::RestartPolicy;
-pub use crate::options::retry::{RetryPolicy, retry_on_overload, retry_on_overload_async};
 pub use crate::options::sandbox::{Sandbox, SandboxChoice};
 pub use crate::options::turn_input::{ExternalMessage, TurnInput};
 pub use crate::paging::{AsyncEntries, AsyncPages, Paged};
@@ -82,6 +82,7 @@ pub use crate::paging::{Entries, Pages};
 pub use crate::result::FailedAttempt;
 pub use crate::result::OutputMismatch;
 pub use crate::result::RunResult;
+pub use crate::retry::{RetryPolicy, retry_on_overload, retry_on_overload_async};
 pub use crate::session::clients::AsyncCodex;
 #[cfg(feature = "blocking")]
 pub use crate::session::clients::Codex;

@@ -10,4 +10,4 @@ mod strings;
 #[macro_use]
 mod unions;
 #[macro_use]
-mod methods;
+mod method_tables;

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::id_map::IdMap;
+use crate::thread_map::ThreadMap;
 
 /// The parents of a connection's threads.
 #[derive(Debug, Default)]
 pub(crate) struct ThreadTree {
     /// The threads of sub-agents, each with the thread that has spawned it, or with the thread of the turn it works for.
-    parents: IdMap<Arc<str>>,
+    parents: ThreadMap<Arc<str>>,
     /// Closed threads without a parent that other threads still descend from.
     closed_roots: Vec<Arc<str>>,
     /// The threads of sub-agents that work for a running turn, each with that turn. A runtime before 0.163.0 does not
     /// report the turn when the sub-agent's turn starts.
-    assigned_turns: IdMap<Arc<str>>,
+    assigned_turns: ThreadMap<Arc<str>>,
 }
 
 impl ThreadTree {

@@ -13,13 +13,13 @@ use crate::dispatch::handler_set::{HandlerSet, drop_on_own_thread};
 use crate::handler::incoming_request::IncomingRequest;
 use crate::handler::request::Context;
 use crate::handler::request_handler::RequestHandler;
-use crate::id_map::IdMap;
+use crate::thread_map::ThreadMap;
 
 /// The handlers of a client and of its threads. They belong to the client, so threads keep them across connections.
 #[derive(Debug)]
 pub(crate) struct HandlerRegistry {
     client: HandlerSet,
-    threads: Mutex<IdMap<HandlerSet>>,
+    threads: Mutex<ThreadMap<HandlerSet>>,
     timeout: Duration,
     executor: Executor,
     /// The client that requests hand out.
@@ -52,7 +52,7 @@ impl HandlerRegistry {
         Self { client, threads: Mutex::default(), timeout, executor: Executor::default(), client_core }
     }
 
-    fn threads(&self) -> MutexGuard<'_, IdMap<HandlerSet>> {
+    fn threads(&self) -> MutexGuard<'_, ThreadMap<HandlerSet>> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

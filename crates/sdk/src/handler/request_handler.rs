@@ -16,10 +16,10 @@ use crate::handler::reply::Reply;
 use crate::handler::request::HandlerRequest;
 
 /// The server asks whether a command may run: `item/commandExecution/requestApproval`. See
-/// [`guide::approvals`](crate::guide::approvals#what-a-commands-fields-hold) for its fields, and which of them to decide by.
+/// [`guide::approvals`](crate::guide::approvals#fields-of-a-command-approval) for its fields, and which of them to decide by.
 pub type CommandApproval = HandlerRequest<CommandExecutionRequestApprovalParams>;
 /// The server asks whether files may change: `item/fileChange/requestApproval`. An item that has started before names the
-/// files: [`guide::approvals`](crate::guide::approvals#which-files-are-to-be-changed).
+/// files: [`guide::approvals`](crate::guide::approvals#file-changes).
 pub type FileChangeApproval = HandlerRequest<FileChangeRequestApprovalParams>;
 /// The agent requests permissions beyond its sandbox: `item/permissions/requestApproval`.
 pub type PermissionsApproval = HandlerRequest<PermissionsRequestApprovalParams>;

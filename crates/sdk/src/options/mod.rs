@@ -4,7 +4,6 @@ pub(crate) mod approval;
 pub(crate) mod input;
 pub(crate) mod method_class;
 pub(crate) mod restart_policy;
-pub(crate) mod retry;
 pub(crate) mod sandbox;
 pub(crate) mod trace_context;
 pub(crate) mod turn_input;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::retry::RetryPolicy;
+use crate::retry::RetryPolicy;
 
 /// How often a client replaces a lost runtime, and after which pauses; see [`CodexConfig::restart`](crate::CodexConfig::restart).
 ///

@@ -10,15 +10,15 @@ use std::time::Duration;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::id_map::IdMap;
 use crate::io::shared::UnloadObserver;
 use crate::session::runtime::Session;
 use crate::session::thread_settings::{LoadOptions, Settings};
+use crate::thread_map::ThreadMap;
 
 /// The threads that the client has handles for.
 #[derive(Debug, Default)]
 pub(crate) struct LiveThreads {
-    threads: Mutex<IdMap<Weak<LiveThread>>>,
+    threads: Mutex<ThreadMap<Weak<LiveThread>>>,
 }
 
 /// When a thread was loaded: the session, and how many times its server had unloaded the thread before.
@@ -54,7 +54,7 @@ pub(crate) struct LiveThread {
 }
 
 impl LiveThreads {
-    fn threads(&self) -> MutexGuard<'_, IdMap<Weak<LiveThread>>> {
+    fn threads(&self) -> MutexGuard<'_, ThreadMap<Weak<LiveThread>>> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,4 +1,4 @@
-//! The tables of markers.
+//! What the tables of methods expand to: for each method a marker type, which connects its name with its types.
 
 macro_rules! is_experimental {
     (stable) => {

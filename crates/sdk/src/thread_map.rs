@@ -4,15 +4,15 @@
 use std::sync::Arc;
 
 #[derive(Debug)]
-pub(crate) struct IdMap<V>(Vec<(Arc<str>, V)>);
+pub(crate) struct ThreadMap<V>(Vec<(Arc<str>, V)>);
 
-impl<V> Default for IdMap<V> {
+impl<V> Default for ThreadMap<V> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<V> IdMap<V> {
+impl<V> ThreadMap<V> {
     fn search(&self, id: &str) -> Result<usize, usize> {
         self.0.binary_search_by(|(known, _)| (**known).cmp(id))
     }

@@ -17,10 +17,10 @@ use crate::turn::guard::TurnGuard;
 /// Streams the events of one turn, in order and with all their text; see
 /// [`AsyncTurnHandle::stream`](crate::AsyncTurnHandle::stream).
 ///
-/// The stream ends after `turn/completed`. It decodes each event when the program takes it. An error is always the last item: the
-/// turn failed or exceeded a limit, the connection was lost, the turn's end was lost ([`ErrorKind::TurnLost`]), or the program
-/// left too many events unread ([`ErrorKind::StreamOverflow`]). Before an overflow, the client coalesces unread deltas; see
-/// [`guide::streaming`](crate::guide::streaming#a-slow-consumer).
+/// The stream ends after `turn/completed`, also that of a failed turn, whose status is `failed`. It decodes each event when the
+/// program takes it. An error is always the last item: the turn exceeded a limit, the connection was lost, the turn's end was
+/// lost ([`ErrorKind::TurnLost`]), or the program left too many events unread ([`ErrorKind::StreamOverflow`]). Before an
+/// overflow, the client coalesces unread deltas; see [`guide::streaming`](crate::guide::streaming#a-slow-consumer).
 #[derive(Debug)]
 pub struct AsyncTurnStream {
     guard: Arc<TurnGuard>,
@@ -102,10 +102,10 @@ impl Drop for AsyncTurnStream {
 
 /// Streams the events of one turn, in order and with all their text; see [`TurnHandle::stream`](crate::TurnHandle::stream).
 ///
-/// The stream ends after `turn/completed`. It decodes each event when the program takes it. An error is always the last item: the
-/// turn failed or exceeded a limit, the connection was lost, the turn's end was lost ([`ErrorKind::TurnLost`]), or the program
-/// left too many events unread ([`ErrorKind::StreamOverflow`]). Before an overflow, the client coalesces unread deltas; see
-/// [`guide::streaming`](crate::guide::streaming#a-slow-consumer).
+/// The stream ends after `turn/completed`, also that of a failed turn, whose status is `failed`. It decodes each event when the
+/// program takes it. An error is always the last item: the turn exceeded a limit, the connection was lost, the turn's end was
+/// lost ([`ErrorKind::TurnLost`]), or the program left too many events unread ([`ErrorKind::StreamOverflow`]). Before an
+/// overflow, the client coalesces unread deltas; see [`guide::streaming`](crate::guide::streaming#a-slow-consumer).
 #[cfg(feature = "blocking")]
 #[derive(Debug)]
 pub struct TurnStream {

@@ -230,6 +230,22 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn a_stream_of_a_failed_turn_ends_with_its_completion(start, wait) {
+        let model = Model::start();
+        model.reply(ModelReply::new().delta("half").fail_with("insufficient_quota", "no money"));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let mut stream = turn.stream();
+        let mut last = None;
+        while let Some(event) = wait!(stream.next()) {
+            last = Some(event.unwrap());
+        }
+        let Some(Notification::TurnCompleted(completed)) = last else { panic!("{last:?}") };
+        assert_eq!(completed.turn.status, TurnStatus::Failed);
+        wait!(codex.close()).unwrap();
+    }
+
     fn a_text_stream_of_a_failed_turn_ends_with_the_reason(start, wait) {
         let model = Model::start();
         model.reply(ModelReply::new().delta("half").fail_with("insufficient_quota", "no money"));

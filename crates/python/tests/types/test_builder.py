@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import pickle
+import sys
 from typing import Any
 
 import pytest
@@ -205,3 +207,56 @@ def test_two_instances_share_no_default() -> None:
 def test_an_unknown_class_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="no generated class is named `Nothing`"):
         _native.build("Nothing", b"{}")
+
+
+@pytest.mark.parametrize("name", ["ItemCompletedNotification", "ThreadReadResponse", "ConfigReadResponse", "UserInput"])
+def test_damaged_text_is_read_or_refused_as_python_does(name: str) -> None:
+    for seed in range(150):
+        values = Values((name, seed, "damaged"))
+        text = bytearray(values.text(values.of_class(name)))
+        for _ in range(values.random.randrange(1, 4)):
+            at = values.random.randrange(len(text))
+            text[at : at + values.random.randrange(3)] = values.random.choice(
+                [b"", b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"0", b"-", b"e", b"null", b"\\u12", b"\x00", b"\xff"]
+            )
+        damaged = bytes(text)
+        try:
+            theirs: Any = validated(name, damaged)
+        except ValueError:
+            with pytest.raises(ValueError):
+                _native.build(name, damaged, strict=True)
+        else:
+            ours = built(name, damaged)
+            assert type(ours) is type(theirs), damaged
+            if isinstance(theirs, BaseModel):
+                assert ours == theirs, damaged
+
+
+def test_instances_leave_nothing_behind() -> None:
+    samples = [(values := Values(("leak", seed))).text(values.of_class("ThreadItem")) for seed in range(40)]
+    wrong = [(values := Values(("wrong leak", seed), 0.2)).text(values.of_class("ThreadItem")) for seed in range(40)]
+
+    def build_all() -> None:
+        for text in samples:
+            _native.build("ThreadItem", text)
+        for text in wrong:
+            built("ThreadItem", text)
+
+    def counts() -> list[int]:
+        gc.collect()
+        watched = [v2_all.ThreadItem, v2_all.PlanThreadItem, v2_all.CommandExecutionThreadItem, "agentMessage"]
+        return [len(gc.get_objects()), *(sys.getrefcount(one) for one in watched)]
+
+    build_all()
+    before = counts()
+    for _ in range(20):
+        build_all()
+    # The test itself keeps a few objects more. One forgotten object per instance would be hundreds.
+    assert all(after - earlier < 10 for after, earlier in zip(counts(), before, strict=True))
+
+
+def test_an_optional_field_is_read_by_its_attribute_too() -> None:
+    head = b'{"id":"u","items":[],"status":"completed"'
+    for fields in (b',"duration_ms":5}', b',"duration_ms":5,"durationMs":6}', b',"durationMs":6,"duration_ms":5}'):
+        assert_same(built("Turn", head + fields), validated("Turn", head + fields), fields)
+    assert built("Turn", head + b',"duration_ms":5}').duration_ms == 5

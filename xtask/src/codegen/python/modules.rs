@@ -19,12 +19,12 @@ pub fn classes(facts: &PythonFacts) -> String {
          from typing import Any\n\n\
          from .._lazy_classes import make_class\n\n\
          _PYDANTIC = (\"BaseModel\", \"ConfigDict\", \"Field\", \"RootModel\")\n\n\
-         __all__ = [\n",
+         _NAMES = frozenset((\n",
         facts.package
     );
     list(&mut out, facts.classes.keys());
     out.push_str(
-        "]\n\n_NAMES = frozenset(__all__)\n\n\n\
+        "))\n\n__all__ = sorted(_NAMES)  # pyright: ignore[reportUnsupportedDunderAll]\n\n\n\
          def __getattr__(name: str) -> Any:\n    \
              if name in _NAMES:\n        \
                  return make_class(name, globals())\n    \
@@ -78,9 +78,10 @@ pub fn registry(facts: &PythonFacts) -> String {
          def _classes(names: Any) -> tuple[Any, ...]:\n    \
              return tuple(getattr(v2_all, name) for name in names)\n\n\n\
          def _known_payload() -> Any:\n    \
-             from functools import reduce\n    \
-             from operator import or_\n\n    \
-             return reduce(or_, _classes(sorted(_NAMES)))\n\n\n\
+             union, *others = _classes(sorted(_NAMES))\n    \
+             for other in others:\n        \
+                 union = union | other\n    \
+             return union\n\n\n\
          _LAZY = {\n    \
              \"NOTIFICATION_MODELS\": lambda: {method: getattr(v2_all, name) for method, name in _MODELS.items()},\n    \
              \"DIRECT_TURN_ID_NOTIFICATION_TYPES\": lambda: _classes(_DIRECT),\n    \

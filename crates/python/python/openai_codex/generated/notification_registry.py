@@ -317,10 +317,10 @@ def _classes(names: Any) -> tuple[Any, ...]:
 
 
 def _known_payload() -> Any:
-    from functools import reduce
-    from operator import or_
-
-    return reduce(or_, _classes(sorted(_NAMES)))
+    union, *others = _classes(sorted(_NAMES))
+    for other in others:
+        union = union | other
+    return union
 
 
 _LAZY = {

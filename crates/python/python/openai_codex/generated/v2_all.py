@@ -13,7 +13,7 @@ from .._lazy_classes import make_class
 
 _PYDANTIC = ("BaseModel", "ConfigDict", "Field", "RootModel")
 
-__all__ = [
+_NAMES = frozenset((
     "AbsolutePathBuf",
     "Account",
     "AccountGatewayOAuthCancelRequest",
@@ -1068,9 +1068,9 @@ __all__ = [
     "WorkspaceWriteSandboxPolicy",
     "WriteStatus",
     "WriteStdinGuardianApprovalReviewAction",
-]
+))
 
-_NAMES = frozenset(__all__)
+__all__ = sorted(_NAMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,9 +1,46 @@
-"""The package as a whole."""
+"""The package as a whole: its names, and what its import costs."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import openai_codex
+import pytest
+import surface
+from openai_codex import _native
+
+
+def test_the_surface_is_that_of_the_published_package():
+    published = Path(__file__).with_name("published_surface.txt").read_text().splitlines()
+    assert list(surface.facts()) == published
 
 
 def test_the_version_is_that_of_the_native_module():
-    from openai_codex import _native
-
     assert openai_codex.__version__ == _native.__version__
+
+
+def test_nothing_else_is_reachable_from_the_root():
+    for name in ("CodexClient", "AsyncCodexClient", "TurnStatus", "Notification"):
+        assert not hasattr(openai_codex, name)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("AppServerConfig", "CodexConfig"),
+        ("AppServerError", "CodexError"),
+        ("AppServerRpcError", "CodexRpcError"),
+        ("RunResult", "TurnResult"),
+    ],
+)
+def test_old_names_are_the_new_ones_with_a_warning(old: str, new: str):
+    with pytest.warns(DeprecationWarning, match=f"{old} is now openai_codex.{new}"):
+        assert getattr(openai_codex, old) is getattr(openai_codex, new)
+    assert old not in openai_codex.__all__
+
+
+def test_the_import_loads_neither_pydantic_nor_asyncio():
+    program = (
+        "import openai_codex, sys; print([n for n in ('pydantic', 'asyncio', 'typing_extensions') if n in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"

@@ -49,6 +49,8 @@ pub struct RawResult {
     pub items: Vec<Box<str>>,
     /// The parameters of the last `thread/tokenUsage/updated`.
     pub usage: Option<Box<str>>,
+    /// The response to `turn/start`.
+    pub started: Option<std::sync::Arc<str>>,
     /// The parameters of `turn/completed`. `None` if it never came.
     pub completed: Option<Box<str>>,
     /// The error of a turn that failed, exceeded a limit or was lost. The other fields are what it produced.
@@ -64,13 +66,14 @@ pub async fn run(turn: &AsyncTurnHandle) -> RawResult {
     };
     let items = digest.items.iter().cloned().map(OwnedEvent::into_text).collect();
     let usage = digest.usage.clone().map(OwnedEvent::into_text);
+    let started = digest.start_response.clone();
     let assembled = RunResult::assemble(turn.thread_id(), digest, end);
     let (result, error) = match assembled {
         Ok(result) => (Some(result), None),
         Err(error) => (error.turn().cloned(), Some(error)),
     };
     let final_response = result.and_then(|result| result.final_response);
-    RawResult { final_response, items, usage, completed, error }
+    RawResult { final_response, items, usage, started, completed, error }
 }
 
 /// One event of a stream.

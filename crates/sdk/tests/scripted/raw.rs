@@ -48,7 +48,7 @@ async fn events_keep_the_text_of_the_server() {
     assert_eq!(result.final_response.as_deref(), Some("hello"));
     assert_eq!(serde_json::from_str::<Value>(&result.usage.unwrap()).unwrap(), usage);
     assert!(result.items[0].contains("hello") && result.completed.unwrap().contains("completed"));
-    assert!(result.error.is_none());
+    assert!(result.started.unwrap().contains("inProgress") && result.error.is_none());
     codex.close().await.unwrap();
     playing.finish().unwrap();
 }

@@ -1,0 +1,60 @@
+"""Checks the options of calls, and leaves out those that were not given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from openai_codex._approval_mode import ApprovalMode
+from openai_codex._sandbox import Sandbox
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def given(values: dict[str, Any], *leave_out: str) -> dict[str, Any]:
+    """The options among a method's local variables that are not ``None``."""
+    options = {name: value for name, value in values.items() if value is not None and name not in leave_out}
+    options.pop("self", None)
+    mode = options.get("approval_mode")
+    if mode is not None and not isinstance(mode, ApprovalMode):
+        raise ValueError(f"approval_mode is one of {_members(ApprovalMode)}, not {mode!r}")
+    sandbox = options.get("sandbox")
+    if sandbox is not None and not isinstance(sandbox, Sandbox) and not _is_protocol_value(sandbox):
+        raise ValueError(f"sandbox is one of {_members(Sandbox)}, not {sandbox!r}")
+    return options
+
+
+def _members(enum: type[ApprovalMode] | type[Sandbox]) -> str:
+    return ", ".join(f"{enum.__name__}.{member.name}" for member in enum)
+
+
+def _is_protocol_value(value: object) -> bool:
+    """Whether a value is of a generated class, such as ``SandboxMode``. Does not import the classes."""
+    return type(value).__module__.startswith("openai_codex.generated")
+
+
+def wire(values: dict[str, Any]) -> dict[str, Any]:
+    """Parameters with the protocol's names, without those that are ``None``."""
+    return {_camel(name): value for name, value in values.items() if value is not None and name != "self"}
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def additional(*names: str) -> Callable[[F], F]:
+    """Leave parameters out of the signature that ``inspect`` reports.
+
+    The published package does not have them, and programs compare signatures. Type checkers and calls see them.
+    """
+
+    def decorate(function: F) -> F:
+        import inspect
+
+        signature = inspect.signature(function)
+        parameters = [parameter for name, parameter in signature.parameters.items() if name not in names]
+        function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return function
+
+    return decorate

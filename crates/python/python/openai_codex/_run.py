@@ -1,0 +1,63 @@
+"""The result of a turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from openai_codex.errors import CodexError
+    from openai_codex.generated.v2_all import ThreadItem, ThreadTokenUsage, Turn, TurnError, TurnStatus
+
+
+@dataclass(slots=True)
+class TurnResult:
+    """The result of a turn that has ended."""
+
+    id: str
+    status: TurnStatus
+    error: TurnError | None
+    started_at: int | None
+    completed_at: int | None
+    duration_ms: int | None
+    final_response: str | None
+    """The text of the last agent message with the phase ``final_answer``, or else of the last one without a phase."""
+    items: list[ThreadItem]
+    """The items that the turn completed, in order."""
+    usage: ThreadTokenUsage | None
+    """The last token usage that the server reported in the turn."""
+
+
+def _assemble(
+    turn: Turn | None,
+    items: list[ThreadItem],
+    usage: ThreadTokenUsage | None,
+    final_response: str | None,
+    error: CodexError | None,
+) -> TurnResult:
+    """Make the result of a turn, or raise its error with the result. The native client calls it."""
+    result = None
+    if turn is not None:
+        result = TurnResult(
+            id=turn.id,
+            status=turn.status,
+            error=turn.error,
+            started_at=turn.started_at,
+            completed_at=turn.completed_at,
+            duration_ms=turn.duration_ms,
+            final_response=final_response,
+            items=items,
+            usage=usage,
+        )
+    if error is not None:
+        error.turn = result
+        if error.kind == "TurnFailed" and result is not None:
+            reason = result.error.message if result.error is not None else ""
+            error.args = (reason or "the turn failed, and the server gave no reason",)
+        raise error
+    if result is None:
+        # Only a server that does not keep to the protocol gets here.
+        from openai_codex.errors import CodexError
+
+        raise CodexError("the turn ended, but the client cannot read its end")
+    return result

@@ -1,0 +1,662 @@
+"""The clients, and their threads and turns."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from openai_codex import _native as native
+from openai_codex._approval_mode import ApprovalMode
+from openai_codex._inputs import native_input, native_run_input
+from openai_codex._login import (
+    AsyncChatgptLoginHandle,
+    AsyncDeviceCodeLoginHandle,
+    ChatgptLoginHandle,
+    DeviceCodeLoginHandle,
+)
+from openai_codex._metadata import initialize_response
+from openai_codex._options import additional, given, wire
+from openai_codex._wait import wait
+from openai_codex.client import CodexClient, native_client
+
+if TYPE_CHECKING:
+    from openai_codex._inputs import Input, RunInput
+    from openai_codex._run import TurnResult
+    from openai_codex._sandbox import Sandbox
+    from openai_codex.client import CodexConfig
+    from openai_codex.models import InitializeResponse, JsonObject, Notification
+    from openai_codex.types import (
+        GetAccountResponse,
+        ModelListResponse,
+        Personality,
+        ReasoningEffort,
+        ReasoningSummary,
+        SandboxPolicy,
+        SortDirection,
+        ThreadArchiveResponse,
+        ThreadCompactStartResponse,
+        ThreadListCwdFilter,
+        ThreadListResponse,
+        ThreadReadResponse,
+        ThreadSetNameResponse,
+        ThreadSortKey,
+        ThreadSource,
+        ThreadSourceKind,
+        ThreadStartSource,
+        TurnInterruptResponse,
+        TurnSteerResponse,
+    )
+
+# The interpreter does not drop every object when it exits, and the runtime must not outlive it.
+atexit.register(lambda: native.close_all().wait())
+
+
+class Codex:
+    """A client of one Codex runtime. It starts the runtime when it is made.
+
+    Use it in a ``with`` statement, or call ``close``. Otherwise the runtime ends with the last object that uses it.
+    """
+
+    def __init__(self, config: CodexConfig | None = None) -> None:
+        self._client = CodexClient(config)
+        self._client.start()
+
+    def __enter__(self) -> "Codex":
+        return self
+
+    def __exit__(self, _exc_type, _exc, _tb) -> None:  # type: ignore[no-untyped-def]
+        self.close()
+
+    def __repr__(self) -> str:
+        pid = self._client._native.runtime_pid
+        return f"<Codex {'not running' if pid is None else f'of process {pid}'}>"
+
+    @property
+    def metadata(self) -> InitializeResponse:
+        """What the runtime said about itself."""
+        text = self._client._native.metadata()
+        if text is None:
+            raise RuntimeError("this client has not been started")
+        return initialize_response(text)
+
+    def close(self) -> None:
+        """End the runtime and wait for its end."""
+        self._client.close()
+
+    def login_api_key(self, api_key: str) -> None:
+        """Log in with an API key. The server stores the key without a check."""
+        self._client._native.login_api_key(api_key).wait()
+
+    def login_chatgpt(self) -> ChatgptLoginHandle:
+        """Begin a login with a ChatGPT account in a browser on this machine. It replaces a pending login."""
+        login = self._client._native.login_chatgpt().wait()
+        handle = ChatgptLoginHandle(self._client, login.id, login.url)
+        handle._login = login
+        return handle
+
+    def login_chatgpt_device_code(self) -> DeviceCodeLoginHandle:
+        """Begin a login with a ChatGPT account on any device, with a code. It replaces a pending login."""
+        login = self._client._native.login_device_code().wait()
+        handle = DeviceCodeLoginHandle(self._client, login.id, login.url, login.user_code or "")
+        handle._login = login
+        return handle
+
+    def account(self, *, refresh_token: bool = False) -> GetAccountResponse:
+        """Read the account that is logged in."""
+        params = {"refreshToken": refresh_token}
+        return self._client._native.request("account/read", params, "GetAccountResponse").wait()
+
+    def logout(self) -> None:
+        """Log out. The server deletes its stored credentials."""
+        self._client._native.request("account/logout", None).wait()
+
+    @additional("trust_folder")
+    def thread_start(
+        self,
+        *,
+        approval_mode: ApprovalMode = ApprovalMode.auto_review,
+        base_instructions: str | None = None,
+        config: JsonObject | None = None,
+        cwd: str | None = None,
+        developer_instructions: str | None = None,
+        ephemeral: bool | None = None,
+        model: str | None = None,
+        model_provider: str | None = None,
+        personality: Personality | None = None,
+        sandbox: Sandbox | None = None,
+        service_name: str | None = None,
+        service_tier: str | None = None,
+        session_start_source: ThreadStartSource | None = None,
+        thread_source: ThreadSource | None = None,
+        trust_folder: bool = False,
+    ) -> Thread:
+        """Start a thread. Its folder stays untrusted unless ``trust_folder`` is set."""
+        options = given(locals())
+        return Thread._of(self._client, self._client._native.thread_start(options).wait())
+
+    def thread_list(
+        self,
+        *,
+        archived: bool | None = None,
+        cursor: str | None = None,
+        cwd: ThreadListCwdFilter | None = None,
+        limit: int | None = None,
+        model_providers: list[str] | None = None,
+        search_term: str | None = None,
+        section_id: str | None = None,
+        sort_direction: SortDirection | None = None,
+        sort_key: ThreadSortKey | None = None,
+        source_kinds: list[ThreadSourceKind] | None = None,
+        use_state_db_only: bool | None = None,
+    ) -> ThreadListResponse:
+        """List stored threads."""
+        params = wire(locals())
+        return self._client._native.request("thread/list", params, "ThreadListResponse").wait()
+
+    @additional("trust_folder")
+    def thread_resume(
+        self,
+        thread_id: str,
+        *,
+        approval_mode: ApprovalMode | None = None,
+        base_instructions: str | None = None,
+        config: JsonObject | None = None,
+        cwd: str | None = None,
+        developer_instructions: str | None = None,
+        include_turns: bool | None = None,
+        model: str | None = None,
+        model_provider: str | None = None,
+        personality: Personality | None = None,
+        sandbox: Sandbox | None = None,
+        service_tier: str | None = None,
+        trust_folder: bool = False,
+    ) -> Thread:
+        """Resume a stored thread. The handle has the same id."""
+        options = given(locals(), "thread_id")
+        return Thread._of(self._client, self._client._native.thread_resume(thread_id, options).wait())
+
+    @additional("trust_folder")
+    def thread_fork(
+        self,
+        thread_id: str,
+        *,
+        approval_mode: ApprovalMode | None = None,
+        base_instructions: str | None = None,
+        config: JsonObject | None = None,
+        cwd: str | None = None,
+        developer_instructions: str | None = None,
+        ephemeral: bool | None = None,
+        include_turns: bool | None = None,
+        model: str | None = None,
+        model_provider: str | None = None,
+        sandbox: Sandbox | None = None,
+        service_tier: str | None = None,
+        thread_source: ThreadSource | None = None,
+        trust_folder: bool = False,
+    ) -> Thread:
+        """Make a new thread with the history of another."""
+        options = given(locals(), "thread_id")
+        return Thread._of(self._client, self._client._native.thread_fork(thread_id, options).wait())
+
+    def thread_archive(self, thread_id: str) -> ThreadArchiveResponse:
+        """Archive a thread that has run a turn."""
+        params = {"threadId": thread_id}
+        return self._client._native.request("thread/archive", params, "ThreadArchiveResponse").wait()
+
+    def thread_unarchive(self, thread_id: str) -> Thread:
+        """Take a thread out of the archive. The handle has the same id."""
+        return Thread._of(self._client, self._client._native.thread_unarchive(thread_id).wait())
+
+    def models(self, *, include_hidden: bool = False) -> ModelListResponse:
+        """List the models."""
+        params = {"includeHidden": include_hidden}
+        return self._client._native.request("model/list", params, "ModelListResponse").wait()
+
+
+class AsyncCodex:
+    """An async client of one Codex runtime, for asyncio. It starts the runtime at the first call.
+
+    Prefer ``async with AsyncCodex() as codex``, which also ends the runtime.
+    """
+
+    def __init__(self, config: CodexConfig | None = None) -> None:
+        self._config = config
+        self._current: native.Client | None = None
+        self._making = Lock()
+
+    async def __aenter__(self) -> "AsyncCodex":
+        await wait(self._native.start())
+        return self
+
+    async def __aexit__(self, _exc_type, _exc, _tb) -> None:  # type: ignore[no-untyped-def]
+        await self.close()
+
+    def __repr__(self) -> str:
+        pid = self._current.runtime_pid if self._current is not None else None
+        return f"<AsyncCodex {'not running' if pid is None else f'of process {pid}'}>"
+
+    @property
+    def _native(self) -> native.Client:
+        """The native client. A new one after ``close``."""
+        # Two event loops may make the first calls at once.
+        with self._making:
+            if self._current is None:
+                self._current = native_client(self._config)
+            return self._current
+
+    @property
+    def metadata(self) -> InitializeResponse:
+        """What the runtime said about itself. Only after the start."""
+        text = self._current.metadata() if self._current is not None else None
+        if text is None:
+            raise RuntimeError("this client has not been started; use `async with`, or call a method first")
+        return initialize_response(text)
+
+    async def close(self) -> None:
+        """End the runtime and wait for its end. A later call starts a new one."""
+        current, self._current = self._current, None
+        if current is not None:
+            await wait(current.close())
+
+    async def login_api_key(self, api_key: str) -> None:
+        """Log in with an API key. The server stores the key without a check."""
+        await wait(self._native.login_api_key(api_key))
+
+    async def login_chatgpt(self) -> AsyncChatgptLoginHandle:
+        """Begin a login with a ChatGPT account in a browser on this machine. It replaces a pending login."""
+        login = await wait(self._native.login_chatgpt())
+        handle = AsyncChatgptLoginHandle(self, login.id, login.url)
+        handle._login = login
+        return handle
+
+    async def login_chatgpt_device_code(self) -> AsyncDeviceCodeLoginHandle:
+        """Begin a login with a ChatGPT account on any device, with a code. It replaces a pending login."""
+        login = await wait(self._native.login_device_code())
+        handle = AsyncDeviceCodeLoginHandle(self, login.id, login.url, login.user_code or "")
+        handle._login = login
+        return handle
+
+    async def account(self, *, refresh_token: bool = False) -> GetAccountResponse:
+        """Read the account that is logged in."""
+        params = {"refreshToken": refresh_token}
+        return await wait(self._native.request("account/read", params, "GetAccountResponse"))
+
+    async def logout(self) -> None:
+        """Log out. The server deletes its stored credentials."""
+        await wait(self._native.request("account/logout", None))
+
+    @additional("trust_folder")
+    async def thread_start(
+        self,
+        *,
+        approval_mode: ApprovalMode = ApprovalMode.auto_review,
+        base_instructions: str | None = None,
+        config: JsonObject | None = None,
+        cwd: str | None = None,
+        developer_instructions: str | None = None,
+        ephemeral: bool | None = None,
+        model: str | None = None,
+        model_provider: str | None = None,
+        personality: Personality | None = None,
+        sandbox: Sandbox | None = None,
+        service_name: str | None = None,
+        service_tier: str | None = None,
+        session_start_source: ThreadStartSource | None = None,
+        thread_source: ThreadSource | None = None,
+        trust_folder: bool = False,
+    ) -> AsyncThread:
+        """Start a thread. Its folder stays untrusted unless ``trust_folder`` is set."""
+        options = given(locals())
+        return AsyncThread._of(self, await wait(self._native.thread_start(options)))
+
+    async def thread_list(
+        self,
+        *,
+        archived: bool | None = None,
+        cursor: str | None = None,
+        cwd: ThreadListCwdFilter | None = None,
+        limit: int | None = None,
+        model_providers: list[str] | None = None,
+        search_term: str | None = None,
+        section_id: str | None = None,
+        sort_direction: SortDirection | None = None,
+        sort_key: ThreadSortKey | None = None,
+        source_kinds: list[ThreadSourceKind] | None = None,
+        use_state_db_only: bool | None = None,
+    ) -> ThreadListResponse:
+        """List stored threads."""
+        params = wire(locals())
+        return await wait(self._native.request("thread/list", params, "ThreadListResponse"))
+
+    @additional("trust_folder")
+    async def thread_resume(
+        self,
+        thread_id: str,
+        *,
+        approval_mode: ApprovalMode | None = None,
+        base_instructions: str | None = None,
+        config: JsonObject | None = None,
+        cwd: str | None = None,
+        developer_instructions: str | None = None,
+        include_turns: bool | None = None,
+        model: str | None = None,
+        model_provider: str | None = None,
+        personality: Personality | None = None,
+        sandbox: Sandbox | None = None,
+        service_tier: str | None = None,
+        trust_folder: bool = False,
+    ) -> AsyncThread:
+        """Resume a stored thread. The handle has the same id."""
+        options = given(locals(), "thread_id")
+        return AsyncThread._of(self, await wait(self._native.thread_resume(thread_id, options)))
+
+    @additional("trust_folder")
+    async def thread_fork(
+        self,
+        thread_id: str,
+        *,
+        approval_mode: ApprovalMode | None = None,
+        base_instructions: str | None = None,
+        config: JsonObject | None = None,
+        cwd: str | None = None,
+        developer_instructions: str | None = None,
+        ephemeral: bool | None = None,
+        include_turns: bool | None = None,
+        model: str | None = None,
+        model_provider: str | None = None,
+        sandbox: Sandbox | None = None,
+        service_tier: str | None = None,
+        thread_source: ThreadSource | None = None,
+        trust_folder: bool = False,
+    ) -> AsyncThread:
+        """Make a new thread with the history of another."""
+        options = given(locals(), "thread_id")
+        return AsyncThread._of(self, await wait(self._native.thread_fork(thread_id, options)))
+
+    async def thread_archive(self, thread_id: str) -> ThreadArchiveResponse:
+        """Archive a thread that has run a turn."""
+        params = {"threadId": thread_id}
+        return await wait(self._native.request("thread/archive", params, "ThreadArchiveResponse"))
+
+    async def thread_unarchive(self, thread_id: str) -> AsyncThread:
+        """Take a thread out of the archive. The handle has the same id."""
+        return AsyncThread._of(self, await wait(self._native.thread_unarchive(thread_id)))
+
+    async def models(self, *, include_hidden: bool = False) -> ModelListResponse:
+        """List the models."""
+        params = {"includeHidden": include_hidden}
+        return await wait(self._native.request("model/list", params, "ModelListResponse"))
+
+
+@dataclass(slots=True)
+class Thread:
+    """A thread: a conversation."""
+
+    _client: CodexClient
+    id: str
+    _native: native.Thread | None = field(init=False, repr=False, compare=False, default=None)
+
+    @classmethod
+    def _of(cls, owner: CodexClient, native: native.Thread) -> Thread:
+        thread = cls(owner, native.id)
+        thread._native = native
+        return thread
+
+    def _opened(self) -> native.Thread:
+        """The native thread. One that was made by hand, or before its client was closed, is resumed."""
+        client = self._client._native
+        if self._native is None or not self._native.belongs_to(client):
+            self._native = client.thread_resume(self.id, {}).wait()
+        return self._native
+
+    @additional("sandbox_policy")
+    def run(
+        self,
+        input: RunInput,
+        *,
+        approval_mode: ApprovalMode | None = None,
+        cwd: str | None = None,
+        effort: ReasoningEffort | None = None,
+        model: str | None = None,
+        output_schema: JsonObject | None = None,
+        personality: Personality | None = None,
+        sandbox: Sandbox | None = None,
+        service_tier: str | None = None,
+        source: str | None = None,
+        summary: ReasoningSummary | None = None,
+        turn_service_tier: str | None = None,
+        sandbox_policy: SandboxPolicy | None = None,
+    ) -> TurnResult:
+        """Run one turn to its end and return its result.
+
+        A KeyboardInterrupt interrupts the turn. ``sandbox_policy`` takes the protocol's policy instead of a ``Sandbox``.
+        """
+        options = given(locals(), "input")
+        items = native_run_input(input)
+        return (self._opened()).run(items, options).wait()
+
+    @additional("sandbox_policy")
+    def turn(
+        self,
+        input: RunInput,
+        *,
+        approval_mode: ApprovalMode | None = None,
+        cwd: str | None = None,
+        effort: ReasoningEffort | None = None,
+        model: str | None = None,
+        output_schema: JsonObject | None = None,
+        personality: Personality | None = None,
+        sandbox: Sandbox | None = None,
+        service_tier: str | None = None,
+        source: str | None = None,
+        summary: ReasoningSummary | None = None,
+        turn_service_tier: str | None = None,
+        sandbox_policy: SandboxPolicy | None = None,
+    ) -> TurnHandle:
+        """Start a turn, or join the running turn of the thread."""
+        options = given(locals(), "input")
+        items = native_run_input(input)
+        turn = (self._opened()).turn(items, options).wait()
+        handle = TurnHandle(self._client, self.id, turn.id, _subscription=turn)
+        turn.keep()
+        return handle
+
+    def read(self, *, include_turns: bool = False) -> ThreadReadResponse:
+        """Read the stored thread."""
+        params = {"threadId": self.id, "includeTurns": include_turns}
+        return self._client._native.request("thread/read", params, "ThreadReadResponse").wait()
+
+    def set_name(self, name: str) -> ThreadSetNameResponse:
+        """Set the thread's name."""
+        params = {"threadId": self.id, "name": name}
+        return self._client._native.request("thread/name/set", params, "ThreadSetNameResponse").wait()
+
+    def compact(self) -> ThreadCompactStartResponse:
+        """Begin to compact the thread's history into a summary. It interrupts a running turn of the thread."""
+        params = {"threadId": self.id}
+        return self._client._native.request("thread/compact/start", params, "ThreadCompactStartResponse").wait()
+
+
+@dataclass(slots=True)
+class AsyncThread:
+    """A thread: a conversation."""
+
+    _codex: AsyncCodex
+    id: str
+    _native: native.Thread | None = field(init=False, repr=False, compare=False, default=None)
+
+    @classmethod
+    def _of(cls, owner: AsyncCodex, native: native.Thread) -> AsyncThread:
+        thread = cls(owner, native.id)
+        thread._native = native
+        return thread
+
+    async def _opened(self) -> native.Thread:
+        """The native thread. One that was made by hand, or before its client was closed, is resumed."""
+        client = self._codex._native
+        if self._native is None or not self._native.belongs_to(client):
+            self._native = await wait(client.thread_resume(self.id, {}))
+        return self._native
+
+    @additional("sandbox_policy")
+    async def run(
+        self,
+        input: RunInput,
+        *,
+        approval_mode: ApprovalMode | None = None,
+        cwd: str | None = None,
+        effort: ReasoningEffort | None = None,
+        model: str | None = None,
+        output_schema: JsonObject | None = None,
+        personality: Personality | None = None,
+        sandbox: Sandbox | None = None,
+        service_tier: str | None = None,
+        source: str | None = None,
+        summary: ReasoningSummary | None = None,
+        turn_service_tier: str | None = None,
+        sandbox_policy: SandboxPolicy | None = None,
+    ) -> TurnResult:
+        """Run one turn to its end and return its result.
+
+        Cancelling the task interrupts the turn. ``sandbox_policy`` takes the protocol's policy instead of a ``Sandbox``.
+        """
+        options = given(locals(), "input")
+        items = native_run_input(input)
+        return await wait((await self._opened()).run(items, options))
+
+    @additional("sandbox_policy")
+    async def turn(
+        self,
+        input: RunInput,
+        *,
+        approval_mode: ApprovalMode | None = None,
+        cwd: str | None = None,
+        effort: ReasoningEffort | None = None,
+        model: str | None = None,
+        output_schema: JsonObject | None = None,
+        personality: Personality | None = None,
+        sandbox: Sandbox | None = None,
+        service_tier: str | None = None,
+        source: str | None = None,
+        summary: ReasoningSummary | None = None,
+        turn_service_tier: str | None = None,
+        sandbox_policy: SandboxPolicy | None = None,
+    ) -> AsyncTurnHandle:
+        """Start a turn, or join the running turn of the thread."""
+        options = given(locals(), "input")
+        items = native_run_input(input)
+        turn = await wait((await self._opened()).turn(items, options))
+        handle = AsyncTurnHandle(self._codex, self.id, turn.id, _subscription=turn)
+        turn.keep()
+        return handle
+
+    async def read(self, *, include_turns: bool = False) -> ThreadReadResponse:
+        """Read the stored thread."""
+        params = {"threadId": self.id, "includeTurns": include_turns}
+        return await wait(self._codex._native.request("thread/read", params, "ThreadReadResponse"))
+
+    async def set_name(self, name: str) -> ThreadSetNameResponse:
+        """Set the thread's name."""
+        params = {"threadId": self.id, "name": name}
+        return await wait(self._codex._native.request("thread/name/set", params, "ThreadSetNameResponse"))
+
+    async def compact(self) -> ThreadCompactStartResponse:
+        """Begin to compact the thread's history into a summary. It interrupts a running turn of the thread."""
+        params = {"threadId": self.id}
+        return await wait(self._codex._native.request("thread/compact/start", params, "ThreadCompactStartResponse"))
+
+
+def _held(turn: native.Turn | None) -> native.Turn:
+    if turn is None:
+        raise ValueError("this handle was made by hand; only `Thread.turn` makes handles that can follow a turn")
+    return turn
+
+
+@dataclass(slots=True)
+class TurnHandle:
+    """A turn. It continues when the handle is dropped."""
+
+    _client: CodexClient
+    thread_id: str
+    id: str
+    _subscription: native.Turn | None = field(init=False, repr=False, compare=False)
+
+    def __init__(self, _client: CodexClient, thread_id: str, id: str, *, _subscription=None) -> None:  # type: ignore[no-untyped-def]
+        self._client = _client
+        self.thread_id = thread_id
+        self.id = id
+        self._subscription = _subscription
+
+    def steer(self, input: Input | str) -> TurnSteerResponse:
+        """Add input to the running turn."""
+        return _held(self._subscription).steer(native_input(input)).wait()
+
+    def interrupt(self) -> TurnInterruptResponse:
+        """Interrupt the turn. It still ends, with the status ``interrupted``."""
+        return _held(self._subscription).interrupt().wait()
+
+    def stream(self) -> Iterator[Notification]:
+        """Stream the turn's events, up to its end. Leaving the stream leaves the turn alone."""
+        events = _held(self._subscription).stream()
+        try:
+            while True:
+                event = events.pop()
+                if event is not None:
+                    yield event
+                elif not events.more().wait():
+                    return
+        finally:
+            events.close()
+
+    def run(self) -> TurnResult:
+        """Wait for the turn's end and return its result. A KeyboardInterrupt leaves the turn alone."""
+        return _held(self._subscription).run().wait()
+
+
+@dataclass(slots=True)
+class AsyncTurnHandle:
+    """A turn. It continues when the handle is dropped."""
+
+    _codex: AsyncCodex
+    thread_id: str
+    id: str
+    _subscription: native.Turn | None = field(init=False, repr=False, compare=False)
+
+    def __init__(self, _codex: AsyncCodex, thread_id: str, id: str, *, _subscription=None) -> None:  # type: ignore[no-untyped-def]
+        self._codex = _codex
+        self.thread_id = thread_id
+        self.id = id
+        self._subscription = _subscription
+
+    async def steer(self, input: Input | str) -> TurnSteerResponse:
+        """Add input to the running turn."""
+        return await wait(_held(self._subscription).steer(native_input(input)))
+
+    async def interrupt(self) -> TurnInterruptResponse:
+        """Interrupt the turn. It still ends, with the status ``interrupted``."""
+        return await wait(_held(self._subscription).interrupt())
+
+    async def stream(self) -> AsyncIterator[Notification]:
+        """Stream the turn's events, up to its end. Leaving the stream leaves the turn alone."""
+        from asyncio import sleep
+
+        events = _held(self._subscription).stream()
+        try:
+            while True:
+                event = events.pop()
+                if event is not None:
+                    yield event
+                elif not await wait(events.more()):
+                    return
+                else:
+                    # Other tasks run between two batches, even if the next one is there already.
+                    await sleep(0)
+        finally:
+            events.close()
+
+    async def run(self) -> TurnResult:
+        """Wait for the turn's end and return its result. Cancelling the task leaves the turn alone."""
+        return await wait(_held(self._subscription).run())

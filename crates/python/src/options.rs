@@ -1,0 +1,201 @@
+//! Options of the Python calls as options of the SDK's builders. The package has checked their names and classes.
+
+use openai_codex::types::{ReasoningSummary, SandboxMode, SandboxPolicy};
+use openai_codex::{
+    ApprovalMode, AsyncCodex, AsyncThread, CodexConfig, ExternalMessage, ImageInput, Input, InputItem,
+    LocalImageInput, MentionInput, Sandbox, SkillInput, TextInput, ThreadFork, ThreadResume, ThreadStart,
+    TurnInput, TurnStart,
+};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+use serde_json::Value;
+
+use crate::json::to_json;
+
+/// The text of an option: a string, or the value of an enum member.
+fn text(value: &Bound<'_, PyAny>) -> PyResult<String> {
+    match to_json(value)? {
+        Value::String(text) => Ok(text),
+        other => Err(PyTypeError::new_err(format!("a string is expected, not {other}"))),
+    }
+}
+
+/// A value of a protocol type.
+fn typed<T: serde::de::DeserializeOwned>(value: &Bound<'_, PyAny>) -> PyResult<T> {
+    serde_json::from_value(to_json(value)?).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+fn approval_mode(value: &Bound<'_, PyAny>) -> PyResult<ApprovalMode> {
+    match &*text(value)? {
+        "auto_review" => Ok(ApprovalMode::AutoReview),
+        "deny_all" => Ok(ApprovalMode::DenyAll),
+        other => Err(PyValueError::new_err(format!("unknown approval mode {other:?}"))),
+    }
+}
+
+fn sandbox(value: &Bound<'_, PyAny>) -> PyResult<Sandbox> {
+    match &*text(value)? {
+        "read-only" => Ok(Sandbox::ReadOnly),
+        "workspace-write" => Ok(Sandbox::WorkspaceWrite),
+        "full-access" | "danger-full-access" => Ok(Sandbox::FullAccess),
+        other => Err(PyValueError::new_err(format!("unknown sandbox {other:?}"))),
+    }
+}
+
+fn unknown(name: &str) -> PyErr {
+    PyTypeError::new_err(format!("unknown option {name:?}"))
+}
+
+/// The configuration of a client.
+pub(crate) fn config(options: &Bound<'_, PyDict>) -> PyResult<CodexConfig> {
+    let mut config = CodexConfig::new();
+    for (name, value) in options {
+        let name = name.cast::<PyString>()?.to_str()?.to_owned();
+        config = match &*name {
+            "codex_bin" => config.codex_bin(value.extract::<std::path::PathBuf>()?),
+            "launch_args_override" => config.launch_args_override(value.extract::<Vec<String>>()?),
+            "config_overrides" => config.config_overrides(value.extract::<Vec<String>>()?),
+            "cwd" => config.cwd(value.extract::<std::path::PathBuf>()?),
+            "env" => value
+                .extract::<Vec<(String, String)>>()?
+                .into_iter()
+                .fold(config, |config, (name, value)| config.env(name, value)),
+            "client_name" => config.client_name(text(&value)?),
+            "client_title" => config.client_title(text(&value)?),
+            "client_version" => config.client_version(text(&value)?),
+            "experimental_api" => config.experimental_api(value.is_truthy()?),
+            _ => return Err(unknown(&name)),
+        };
+    }
+    Ok(config)
+}
+
+/// Sets the options that starting, resuming and forking a thread share, and those of `$own`.
+macro_rules! thread_options {
+    ($builder:expr, $options:expr, { $($own:literal => $method:ident($read:ident)),* $(,)? }) => {{
+        let mut builder = $builder;
+        for (name, value) in $options {
+            let name = name.cast::<PyString>()?.to_str()?.to_owned();
+            builder = match &*name {
+                "approval_mode" => builder.approval_mode(approval_mode(&value)?),
+                "base_instructions" => builder.base_instructions(text(&value)?),
+                "config" => match to_json(&value)? {
+                    Value::Object(entries) => {
+                        entries.into_iter().fold(builder, |builder, (key, value)| builder.config(key, value))
+                    }
+                    _ => return Err(PyTypeError::new_err("config is a dict")),
+                },
+                "cwd" => builder.cwd(value.extract::<std::path::PathBuf>()?),
+                "developer_instructions" => builder.developer_instructions(text(&value)?),
+                "model" => builder.model(text(&value)?),
+                "model_provider" => builder.model_provider(text(&value)?),
+                "sandbox" => builder.sandbox(SandboxMode::from(sandbox(&value)?)),
+                "service_tier" => builder.service_tier(text(&value)?),
+                "trust_folder" if value.is_truthy()? => builder.trust_folder(),
+                "trust_folder" => builder,
+                $($own => builder.$method($read(&value)?),)*
+                _ => return Err(unknown(&name)),
+            };
+        }
+        Ok(builder)
+    }};
+}
+
+fn flag(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    value.is_truthy()
+}
+
+pub(crate) fn start_options(
+    builder: ThreadStart<AsyncCodex>,
+    options: &Bound<'_, PyDict>,
+) -> PyResult<ThreadStart<AsyncCodex>> {
+    thread_options!(builder, options, {
+        "ephemeral" => ephemeral(flag),
+        "personality" => personality(text),
+        "service_name" => service_name(text),
+        "session_start_source" => session_start_source(text),
+        "thread_source" => thread_source(text),
+    })
+}
+
+pub(crate) fn resume_options(
+    builder: ThreadResume<AsyncCodex>,
+    options: &Bound<'_, PyDict>,
+) -> PyResult<ThreadResume<AsyncCodex>> {
+    thread_options!(builder, options, {
+        "include_turns" => include_turns(flag),
+        "personality" => personality(text),
+    })
+}
+
+pub(crate) fn fork_options(
+    builder: ThreadFork<AsyncCodex>,
+    options: &Bound<'_, PyDict>,
+) -> PyResult<ThreadFork<AsyncCodex>> {
+    thread_options!(builder, options, {
+        "ephemeral" => ephemeral(flag),
+        "include_turns" => include_turns(flag),
+        "thread_source" => thread_source(text),
+    })
+}
+
+/// A turn with its input and options.
+pub(crate) fn turn_options(
+    thread: &AsyncThread,
+    items: &Bound<'_, PyAny>,
+    options: &Bound<'_, PyDict>,
+) -> PyResult<TurnStart<AsyncCodex>> {
+    let mut turn = thread.turn(turn_input(items)?);
+    for (name, value) in options {
+        let name = name.cast::<PyString>()?.to_str()?.to_owned();
+        turn = match &*name {
+            "approval_mode" => turn.approval_mode(approval_mode(&value)?),
+            "cwd" => turn.cwd(value.extract::<std::path::PathBuf>()?),
+            "effort" => turn.effort(text(&value)?),
+            "model" => turn.model(text(&value)?),
+            "output_schema" => turn.output_schema(to_json(&value)?),
+            "personality" => turn.personality(text(&value)?),
+            "sandbox" => turn.sandbox(sandbox(&value)?),
+            "sandbox_policy" => turn.sandbox_policy(typed::<SandboxPolicy>(&value)?),
+            "service_tier" => turn.service_tier(text(&value)?),
+            "source" => turn.turn_trigger(text(&value)?),
+            "summary" => turn.summary(typed::<ReasoningSummary>(&value)?),
+            "turn_service_tier" => turn.service_tier_for_turn(text(&value)?),
+            _ => return Err(unknown(&name)),
+        };
+    }
+    Ok(turn)
+}
+
+/// The input of a turn: a list of items, or the dict of an external message.
+fn turn_input(items: &Bound<'_, PyAny>) -> PyResult<TurnInput> {
+    let Ok(message) = items.cast::<PyDict>() else { return Ok(input(items)?.into()) };
+    let field = |name: &str| message.get_item(name)?.ok_or_else(|| unknown(name));
+    let mut external = ExternalMessage::new(text(&field("tool_name")?)?);
+    if let Some(namespace) = message.get_item("namespace")?.filter(|namespace| !namespace.is_none()) {
+        external = external.namespace(text(&namespace)?);
+    }
+    let content = field("content")?;
+    Ok(match content.cast::<PyString>() {
+        Ok(content) => external.text(content.to_str()?),
+        Err(_) => external.items(typed::<Vec<openai_codex::types::FunctionCallOutputContentItem>>(&content)?),
+    }
+    .into())
+}
+
+/// Items of the user's input, as tuples of their kind and fields.
+pub(crate) fn input(items: &Bound<'_, PyAny>) -> PyResult<Input> {
+    let items = items.try_iter()?.map(|item| {
+        let (kind, first, second): (String, String, String) = item?.extract()?;
+        Ok(match &*kind {
+            "text" => InputItem::from(TextInput::new(first)),
+            "image" => ImageInput::new(first).into(),
+            "localImage" => LocalImageInput::new(first).into(),
+            "skill" => SkillInput::new(first, second).into(),
+            "mention" => MentionInput::new(first, second).into(),
+            _ => return Err(unknown(&kind)),
+        })
+    });
+    Ok(items.collect::<PyResult<Vec<InputItem>>>()?.into())
+}

@@ -1,0 +1,59 @@
+//! A thread and its turns.
+
+use std::sync::Arc;
+
+use openai_codex::{AsyncCodex, AsyncThread, raw};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::client::Client;
+use crate::operation::Operation;
+use crate::options::turn_options;
+use crate::turn::{Turn, finish_run};
+
+/// A thread of a client.
+#[pyclass(frozen, module = "openai_codex._native")]
+pub(crate) struct Thread {
+    /// Registered for the end of the interpreter.
+    codex: Arc<AsyncCodex>,
+    thread: AsyncThread,
+}
+
+impl Thread {
+    pub(crate) fn new(codex: Arc<AsyncCodex>, thread: AsyncThread) -> Self {
+        Self { codex, thread }
+    }
+}
+
+#[pymethods]
+impl Thread {
+    #[getter]
+    fn id(&self) -> &str {
+        self.thread.id()
+    }
+
+    /// Whether this is a thread of the client, and not of one that was closed.
+    fn belongs_to(&self, client: &Client) -> bool {
+        client.is(&self.codex)
+    }
+
+    /// Starts a turn. It is interrupted if the returned object is dropped before its method `keep` was called.
+    fn turn(&self, input: &Bound<'_, PyAny>, options: &Bound<'_, PyDict>) -> PyResult<Operation> {
+        let turn = turn_options(&self.thread, input, options)?;
+        let codex = self.codex.clone();
+        let call = async move { raw::start(turn, true).await };
+        Ok(Operation::of(call, |py, turn| Ok(Py::new(py, Turn::new(codex, turn))?.into_any())))
+    }
+
+    /// Runs a turn to its end. Giving the operation up interrupts the turn.
+    fn run(&self, input: &Bound<'_, PyAny>, options: &Bound<'_, PyDict>) -> PyResult<Operation> {
+        let turn = turn_options(&self.thread, input, options)?;
+        let call = async move {
+            let turn = raw::start(turn, false).await?;
+            let result = raw::run(&turn).await;
+            raw::keep_on_drop(&turn);
+            Ok(result)
+        };
+        Ok(Operation::of(call, finish_run))
+    }
+}

@@ -1,0 +1,150 @@
+//! A turn, its result and its events.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use openai_codex::raw::{self, RawResult, RawStream};
+use openai_codex::{AsyncCodex, AsyncTurnHandle};
+use pyo3::prelude::*;
+
+use crate::errors;
+use crate::models;
+use crate::operation::Operation;
+use crate::options::input;
+
+/// A turn that a program holds.
+#[pyclass(frozen, module = "openai_codex._native")]
+pub(crate) struct Turn {
+    /// Registered for the end of the interpreter.
+    codex: Arc<AsyncCodex>,
+    turn: AsyncTurnHandle,
+}
+
+impl Turn {
+    pub(crate) fn new(codex: Arc<AsyncCodex>, turn: AsyncTurnHandle) -> Self {
+        Self { codex, turn }
+    }
+}
+
+#[pymethods]
+impl Turn {
+    #[getter]
+    fn id(&self) -> &str {
+        self.turn.id()
+    }
+
+    #[getter]
+    fn thread_id(&self) -> &str {
+        self.turn.thread_id()
+    }
+
+    /// Lets the turn continue when this object is dropped: the program has its handle now.
+    fn keep(&self) {
+        raw::keep_on_drop(&self.turn);
+    }
+
+    /// Adds input to the running turn.
+    fn steer(&self, items: &Bound<'_, PyAny>) -> PyResult<Operation> {
+        let (turn, input) = (self.turn.clone(), input(items)?);
+        Ok(Operation::json("TurnSteerResponse", async move { turn.steer(input).await }))
+    }
+
+    /// Interrupts the turn.
+    fn interrupt(&self) -> Operation {
+        let turn = self.turn.clone();
+        Operation::json("TurnInterruptResponse", async move { turn.interrupt().await })
+    }
+
+    /// Waits for the turn's end.
+    fn run(&self) -> Operation {
+        let turn = self.turn.clone();
+        Operation::of(async move { Ok(raw::run(&turn).await) }, finish_run)
+    }
+
+    /// Opens a stream of the turn's events.
+    fn stream(&self) -> Events {
+        let events = RawStream::open(&self.turn);
+        Events { _codex: self.codex.clone(), events: Arc::new(Mutex::new(Some(events))) }
+    }
+}
+
+/// Makes the result of a turn, or raises its error. `openai_codex._run` has the classes.
+pub(crate) fn finish_run(py: Python<'_>, result: RawResult) -> PyResult<Py<PyAny>> {
+    let turn = match (&result.completed, &result.started) {
+        (Some(params), _) => {
+            models::build(py, "TurnCompletedNotification", params.as_bytes())?.getattr(py, "turn")?
+        }
+        // The turn was lost. This is how it began.
+        (None, Some(response)) => {
+            models::build(py, "TurnStartResponse", response.as_bytes())?.getattr(py, "turn")?
+        }
+        (None, None) => py.None(),
+    };
+    let mut items = Vec::with_capacity(result.items.len());
+    for params in &result.items {
+        // An item that is not as the protocol says is left out, as from the client's own results.
+        if let Ok(event) = models::build(py, "ItemCompletedNotification", params.as_bytes()) {
+            items.push(event.getattr(py, "item")?);
+        }
+    }
+    let usage = match &result.usage {
+        Some(params) => models::build(py, "ThreadTokenUsageUpdatedNotification", params.as_bytes())?
+            .getattr(py, "token_usage")?,
+        None => py.None(),
+    };
+    let error = result.error.as_ref().map(|error| errors::exception(py, error)).transpose()?;
+    let make = py.import("openai_codex._run")?.getattr("_assemble")?;
+    Ok(make.call1((turn, items, usage, result.final_response, error))?.unbind())
+}
+
+type SharedEvents = Arc<Mutex<Option<RawStream>>>;
+
+/// The events of a turn.
+#[pyclass(frozen, module = "openai_codex._native")]
+pub(crate) struct Events {
+    /// Keeps the runtime running.
+    _codex: Arc<AsyncCodex>,
+    /// `None` after the end, and once the stream is closed.
+    events: SharedEvents,
+}
+
+fn lock(events: &SharedEvents) -> MutexGuard<'_, Option<RawStream>> {
+    events.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[pymethods]
+impl Events {
+    /// The next event that is there. `None` if the program has them all.
+    fn pop(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        // Copied, because Python code must not run while the lock is held: another thread may wait for it with the GIL.
+        let event = lock(&self.events).as_mut().and_then(|events| {
+            events.pop(|event| (event.method.into_owned(), event.params.unwrap_or("null").to_owned()))
+        });
+        event.map(|(method, params)| models::notification(py, &method, params.as_bytes())).transpose()
+    }
+
+    /// Waits for more events. The result is false after the last.
+    fn more(&self) -> Operation {
+        let events = self.events.clone();
+        let call = async move {
+            let taken = poll_fn(|context| match lock(&events).as_mut() {
+                Some(events) => events.poll_take(context),
+                None => std::task::Poll::Ready(None),
+            });
+            match taken.await {
+                Some(taken) => taken.map(|()| true),
+                None => {
+                    drop(lock(&events).take());
+                    Ok(false)
+                }
+            }
+        };
+        Operation::of(call, |py, more| Ok(more.into_pyobject(py)?.to_owned().into_any().unbind()))
+    }
+
+    /// Gives up the events that the program has not taken.
+    fn close(&self) {
+        let events = lock(&self.events).take();
+        drop(events);
+    }
+}

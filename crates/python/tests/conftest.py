@@ -1,0 +1,53 @@
+"""Fixtures: a scripted model, clients of the real runtime, and what crosses the wire."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from openai_codex import Codex, CodexConfig, _native
+from openai_codex.testing import ScriptedModel
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def model(codex_model: ScriptedModel) -> ScriptedModel:
+    return codex_model
+
+
+@pytest.fixture
+def codex(model: ScriptedModel):
+    with Codex(model.config()) as codex:
+        yield codex
+
+
+class Wire:
+    """A configuration whose runtime runs behind a program that records what the client sends."""
+
+    def __init__(self, model: ScriptedModel, folder: Path) -> None:
+        self.log = folder / "sent.jsonl"
+        runtime = str(_native.locate_runtime())
+        command = (sys.executable, str(HERE / "recorder.py"), str(self.log), runtime, "app-server")
+        self.config: CodexConfig = model.config(launch_args_override=command)
+
+    def sent(self, method: str) -> list[dict]:
+        """The parameters of all messages of a method."""
+        messages = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [message.get("params") for message in messages if message.get("method") == method]
+
+    def last(self, method: str) -> dict:
+        return self.sent(method)[-1]
+
+
+@pytest.fixture
+def wire(model: ScriptedModel, tmp_path: Path) -> Wire:
+    return Wire(model, tmp_path)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs. One that has ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,68 @@
+"""Prints the public surface of `openai_codex`, one fact a line.
+
+`published_surface.txt` is its output in an environment with the published package 0.163.0.
+"""
+
+import dataclasses
+import enum
+import inspect
+
+import openai_codex
+
+
+def signature(function: object) -> str:
+    return str(inspect.signature(function)).replace(openai_codex.__version__, "VERSION")
+
+
+def kind(function: object) -> str:
+    for name, test in (
+        ("async generator", inspect.isasyncgenfunction),
+        ("async", inspect.iscoroutinefunction),
+        ("generator", inspect.isgeneratorfunction),
+    ):
+        if test(function):
+            return name
+    return "function"
+
+
+def class_facts(name: str, cls: type):
+    bases = " ".join(base.__name__ for base in cls.__mro__[1:-1])
+    yield f"{name}: class of {cls.__module__}, bases: {bases}"
+    if issubclass(cls, enum.Enum):
+        for member in cls:
+            yield f"{name}.{member.name} = {member.value!r}"
+        return
+    if issubclass(cls, BaseException):
+        if "__init__" in vars(cls):
+            yield f"{name}{signature(cls.__init__)}"
+        return
+    yield f"{name}{signature(cls)}"
+    if dataclasses.is_dataclass(cls):
+        yield f"{name}.__match_args__ = {cls.__match_args__}"
+        yield f"{name}: hashable: {cls.__hash__ is not None}, slots: {'__slots__' in vars(cls)}"
+    for member, value in vars(cls).items():
+        if member.startswith("_") and member not in ENTRIES:
+            continue
+        if isinstance(value, property):
+            yield f"{name}.{member}: property, {signature(value.fget)}"
+        elif inspect.isfunction(value):
+            yield f"{name}.{member}: {kind(value)}, {signature(value)}"
+
+
+ENTRIES = ("__enter__", "__exit__", "__aenter__", "__aexit__")
+
+
+def facts():
+    yield f"__all__ = {openai_codex.__all__}"
+    for name in openai_codex.__all__:
+        value = getattr(openai_codex, name)
+        if inspect.isclass(value):
+            yield from class_facts(name, value)
+        elif inspect.isfunction(value):
+            yield f"{name}: function of {value.__module__}, {signature(value)}"
+        elif name != "__version__":
+            yield f"{name} = {value}"
+
+
+if __name__ == "__main__":
+    print("\n".join(facts()))

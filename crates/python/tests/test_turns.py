@@ -1,0 +1,310 @@
+"""Turns of both clients: results, streams, steering, interrupts."""
+
+import asyncio
+import inspect
+import threading
+
+import pytest
+from openai_codex import AsyncCodex, AsyncThread, Codex, Thread, TurnHandle, TurnResult
+from openai_codex.testing import ModelReply, ScriptedModel
+
+STREAMED = [
+    "turn/started",
+    "item/started",
+    "item/completed",
+    "item/started",
+    "item/agentMessage/delta",
+    "item/agentMessage/delta",
+    "item/completed",
+    "thread/tokenUsage/updated",
+    "turn/completed",
+]
+
+
+def hello() -> ModelReply:
+    return ModelReply().delta("he").delta("llo").usage(11, 7, cached=3, reasoning=5)
+
+
+def check_result(result: TurnResult) -> None:
+    assert (result.final_response, result.status.value, result.error) == ("hello", "completed", None)
+    assert [item.root.type for item in result.items] == ["userMessage", "agentMessage"]
+    assert result.usage.total.total_tokens == 18
+    assert isinstance(result.started_at, int) and isinstance(result.duration_ms, int)
+
+
+def test_a_turn_runs(codex: Codex, model: ScriptedModel):
+    model.reply(hello())
+    check_result(codex.thread_start().run("Say hello."))
+    assert model.requests[-1].last_user_text == "Say hello."
+
+
+def test_an_async_turn_runs(model: ScriptedModel):
+    async def main():
+        async with AsyncCodex(model.config()) as codex:
+            model.reply(hello())
+            check_result(await (await codex.thread_start()).run("Say hello."))
+
+    asyncio.run(main())
+
+
+def test_a_stream_has_all_events_and_the_result_is_whole_after_it(codex: Codex, model: ScriptedModel):
+    model.reply(hello())
+    turn = codex.thread_start().turn("x")
+    stream = turn.stream()
+    assert inspect.isgenerator(stream)
+    events = list(stream)
+    assert [event.method for event in events] == STREAMED
+    assert "".join(e.payload.delta for e in events if e.method == "item/agentMessage/delta") == "hello"
+    check_result(turn.run())
+    check_result(turn.run())
+    # A later stream begins now: it has the end.
+    assert [event.method for event in turn.stream()] == ["turn/completed"]
+
+
+def test_an_async_stream_has_all_events(model: ScriptedModel):
+    async def main():
+        async with AsyncCodex(model.config()) as codex:
+            model.reply(hello())
+            turn = await (await codex.thread_start()).turn("x")
+            stream = turn.stream()
+            assert inspect.isasyncgen(stream)
+            assert [event.method async for event in stream] == STREAMED
+            check_result(await turn.run())
+
+    asyncio.run(main())
+
+
+def test_a_stream_that_is_left_leaves_the_turn_alone(codex: Codex, model: ScriptedModel):
+    model.reply(hello())
+    turn = codex.thread_start().turn("x")
+    for _ in turn.stream():
+        break
+    check_result(turn.run())
+
+
+def test_the_final_response_follows_the_phases(codex: Codex, model: ScriptedModel):
+    thread = codex.thread_start()
+    reply = ModelReply()
+    for parts, expected in (
+        (reply.message("one", "commentary"), None),
+        (reply.message("one", "commentary").message("two", "final_answer"), "two"),
+        (reply.message("one", "final_answer").message("two", "commentary"), "one"),
+        (reply.delta(""), ""),
+    ):
+        model.reply(parts)
+        assert thread.run("x").final_response == expected
+
+
+def test_a_turn_that_is_interrupted_is_a_result(codex: Codex, model: ScriptedModel):
+    gate = model.gate()
+    model.reply(ModelReply().delta("he").pause(gate))
+    turn = codex.thread_start().turn("x")
+    gate.wait_reached()
+    turn.interrupt()
+    assert turn.run().status.value == "interrupted"
+    turn.interrupt()
+
+
+def test_a_steer_reaches_the_model(codex: Codex, model: ScriptedModel):
+    gate = model.gate()
+    model.reply(ModelReply.exec_command("true").pause(gate))
+    model.fallback("done")
+    turn = codex.thread_start().turn("x")
+    gate.wait_reached()
+    assert turn.steer("more").turn_id == turn.id
+    gate.release()
+    assert turn.run().final_response == "done"
+    assert model.requests[-1].last_user_text == "more"
+
+
+def test_a_second_turn_on_a_busy_thread_joins_it(codex: Codex, model: ScriptedModel):
+    gate = model.gate()
+    model.reply(ModelReply().delta("he").pause(gate))
+    model.fallback("done")
+    thread = codex.thread_start()
+    turn = thread.turn("x")
+    gate.wait_reached()
+    joined = thread.turn("y")
+    gate.release()
+    assert joined.id == turn.id
+    assert joined.run().final_response == turn.run().final_response == "done"
+
+
+def test_turns_of_many_threads_run_at_once(codex: Codex, model: ScriptedModel):
+    gates = [model.gate() for _ in range(4)]
+    for number, gate in enumerate(gates):
+        model.reply_to(f"x{number}", ModelReply().delta(f"y{number}").pause(gate))
+    turns = [codex.thread_start().turn(f"x{number}") for number in range(4)]
+    for gate in gates:
+        gate.wait_reached()
+    found = {}
+
+    def collect(number: int) -> None:
+        found[number] = [e.payload.delta for e in turns[number].stream() if e.method == "item/agentMessage/delta"]
+
+    threads = [threading.Thread(target=collect, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for gate in gates:
+        gate.release()
+    for thread in threads:
+        thread.join(30)
+    assert found == {number: [f"y{number}"] for number in range(4)}
+
+
+def test_many_async_turns_run_in_one_loop_without_threads_of_their_own(model: ScriptedModel):
+    async def main():
+        async with AsyncCodex(model.config()) as codex:
+            threads = [await codex.thread_start() for _ in range(8)]
+            for number in range(8):
+                model.reply_to(f"x{number}", f"y{number}")
+            results = await asyncio.gather(*(thread.run(f"x{n}") for n, thread in enumerate(threads)))
+            assert [result.final_response for result in results] == [f"y{number}" for number in range(8)]
+            assert threading.active_count() == 1
+
+    asyncio.run(main())
+
+
+def test_a_client_works_in_two_loops_at_once(model: ScriptedModel):
+    model.fallback("ok")
+    codex = AsyncCodex(model.config())
+    found = []
+
+    async def one():
+        found.append((await (await codex.thread_start()).run("x")).final_response)
+
+    threads = [threading.Thread(target=lambda: asyncio.run(one())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    asyncio.run(codex.close())
+    assert found == ["ok", "ok"]
+
+
+def test_first_calls_that_come_together_start_one_runtime(model: ScriptedModel):
+    async def main():
+        codex = AsyncCodex(model.config())
+        with pytest.raises(RuntimeError):
+            codex.metadata
+        await asyncio.gather(*(codex.models() for _ in range(5)))
+        assert codex.metadata.userAgent.startswith("codex_python_sdk/")
+        await codex.close()
+
+    asyncio.run(main())
+
+
+def test_an_async_client_starts_again_after_its_close(model: ScriptedModel):
+    model.fallback("ok")
+
+    async def main():
+        codex = AsyncCodex(model.config())
+        thread = await codex.thread_start()
+        await thread.run("x")
+        await codex.close()
+        with pytest.raises(RuntimeError):
+            codex.metadata
+        # The thread is resumed in the new runtime.
+        assert (await thread.run("y")).final_response == "ok"
+        await codex.close()
+
+    asyncio.run(main())
+
+
+def test_a_thread_can_be_made_by_hand(codex: Codex, model: ScriptedModel):
+    model.fallback("ok")
+    thread = codex.thread_start()
+    thread.run("x")
+    same = Thread(codex._client, thread.id)
+    assert same == thread and repr(same).startswith("Thread(_client=<CodexClient")
+    assert same.run("y").final_response == "ok"
+    with pytest.raises(ValueError, match="made by hand"):
+        TurnHandle(codex._client, thread.id, "turn").run()
+
+
+def test_compaction_begins(codex: Codex, model: ScriptedModel):
+    model.fallback("ok")
+    thread = codex.thread_start()
+    thread.run("x")
+    before = len(model.requests)
+    assert thread.compact().model_dump() == {}
+    model.wait_requested(before + 1)
+
+
+def test_a_cancelled_run_interrupts_its_turn(model: ScriptedModel):
+    async def main():
+        async with AsyncCodex(model.config()) as codex:
+            thread = await codex.thread_start()
+            gate = model.gate()
+            model.reply(ModelReply().delta("he").pause(gate))
+            running = asyncio.create_task(thread.run("x"))
+            await asyncio.to_thread(gate.wait_reached)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            model.reply("next")
+            # It waits for the end of the interrupted turn, and does not join it.
+            assert (await thread.run("y")).final_response == "next"
+            read = await thread.read(include_turns=True)
+            assert [turn.status.value for turn in read.thread.turns] == ["interrupted", "completed"]
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_run_of_a_handle_leaves_the_turn_alone(model: ScriptedModel):
+    async def main():
+        async with AsyncCodex(model.config()) as codex:
+            gate = model.gate()
+            model.reply(ModelReply().delta("hello").pause(gate))
+            turn = await (await codex.thread_start()).turn("x")
+            await asyncio.to_thread(gate.wait_reached)
+
+            async def follow():
+                async for _ in turn.stream():
+                    pass
+
+            for waiting in (asyncio.create_task(turn.run()), asyncio.create_task(follow())):
+                await asyncio.sleep(0)
+                waiting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+            gate.release()
+            result = await turn.run()
+            assert (result.status.value, result.final_response) == ("completed", "hello")
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_start_of_a_turn_interrupts_it(model: ScriptedModel):
+    async def main():
+        async with AsyncCodex(model.config()) as codex:
+            thread: AsyncThread = await codex.thread_start()
+            gate = model.gate()
+            # The client may cancel before it has sent the request.
+            model.reply_to("x", ModelReply().delta("he").pause(gate))
+            model.reply_to("y", "next")
+            starting = asyncio.create_task(thread.turn("x"))
+            await asyncio.sleep(0)
+            starting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await starting
+            assert (await thread.run("y")).final_response == "next"
+            read = await thread.read(include_turns=True)
+            assert "completed" not in [turn.status.value for turn in read.thread.turns[:-1]]
+
+    asyncio.run(main())
+
+
+def test_other_tasks_run_while_a_stream_is_read(model: ScriptedModel):
+    async def main():
+        async with AsyncCodex(model.config()) as codex:
+            gate = model.gate()
+            model.reply(ModelReply().delta("he").pause(gate).delta("llo"))
+            turn = await (await codex.thread_start()).turn("x")
+            async for event in turn.stream():
+                if event.method == "item/agentMessage/delta":
+                    gate.release()
+                    # A request of the same client does not wait for the stream.
+                    assert (await codex.models()).data
+
+    asyncio.run(main())

@@ -281,7 +281,11 @@ impl<'py> Builder<'py, '_> {
             let key = self.reader.key()?;
             match position(fields, &key, next) {
                 Some(index) => {
-                    let value = self.field(loaded, &fields[index])?;
+                    let value = if model.is_id(index) && self.reader.peek()? == b'"' {
+                        model.id(self.py, index, &self.reader.string()?).into_any()
+                    } else {
+                        self.field(loaded, &fields[index])?
+                    };
                     values.set_item(&model.names[index], value)?;
                     present |= 1 << index;
                     next = index + 1;

@@ -1,13 +1,13 @@
 //! The Python objects of a class that the builder needs.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PySet, PyString, PyType};
 
 use super::instance::{Slots, copy_set};
-use super::shape::{Body, Class, Default, Field};
+use super::shape::{Body, Class, Default, Field, Kind};
 
 /// The module with the generated classes.
 pub(crate) const CLASSES: &str = "openai_codex.generated.v2_all";
@@ -35,6 +35,9 @@ pub(crate) enum Parts {
     Enum(Vec<(&'static str, Py<PyAny>)>),
 }
 
+/// The last value of a field.
+type Id = Option<(Box<str>, Py<PyString>)>;
+
 /// What instances of a model are made from.
 pub(crate) struct Model {
     /// The attributes, in the order of the fields.
@@ -47,6 +50,8 @@ pub(crate) struct Model {
     pub(crate) required: u128,
     /// The sets of attributes, by the bits of their fields.
     sets: Mutex<Vec<(u128, Py<PySet>)>>,
+    /// The last id in each field. Successive events mostly have the same ids, so they share one string.
+    ids: Vec<Option<Mutex<Id>>>,
 }
 
 impl Class {
@@ -102,7 +107,32 @@ impl Model {
             }
             names.push(name.unbind());
         }
-        Ok(Self { names, template: template.unbind(), lists, required, sets: Mutex::new(Vec::new()) })
+        let is_id = |field: &Field| matches!(field.2, Kind::Str) && field.0.ends_with("Id");
+        let ids = fields.iter().map(|field| is_id(field).then(Mutex::default)).collect();
+        Ok(Self { names, template: template.unbind(), lists, required, sets: Mutex::new(Vec::new()), ids })
+    }
+
+    /// Whether a field has an id.
+    #[inline]
+    pub(crate) fn is_id(&self, index: usize) -> bool {
+        self.ids[index].is_some()
+    }
+
+    /// The id as a string, the same one as before if it is the same id.
+    #[inline]
+    pub(crate) fn id<'py>(&self, py: Python<'py>, index: usize, text: &str) -> Bound<'py, PyString> {
+        let Some(last) = &self.ids[index] else { return PyString::new(py, text) };
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((known, string)) if **known == *text => string.bind(py).clone(),
+            _ => {
+                let string = PyString::new(py, text);
+                let before = last.replace((text.into(), string.clone().unbind()));
+                drop(last);
+                drop(before);
+                string
+            }
+        }
     }
 
     /// The attributes of an instance before its fields are read.
@@ -124,7 +154,7 @@ impl Model {
 
     /// The set of the present attributes.
     pub(crate) fn fields_set<'py>(&self, py: Python<'py>, present: u128) -> PyResult<Bound<'py, PySet>> {
-        let mut sets = self.sets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, known)) = sets.iter().find(|(fields, _)| *fields == present) {
             return copy_set(known.bind(py));
         }

@@ -260,3 +260,14 @@ def test_an_optional_field_is_read_by_its_attribute_too() -> None:
     for fields in (b',"duration_ms":5}', b',"duration_ms":5,"durationMs":6}', b',"durationMs":6,"duration_ms":5}'):
         assert_same(built("Turn", head + fields), validated("Turn", head + fields), fields)
     assert built("Turn", head + b',"duration_ms":5}').duration_ms == 5
+
+
+def test_successive_events_share_their_ids() -> None:
+    def delta(turn: str) -> Any:
+        text = {"delta": "d" * 40, "itemId": "i" * 40, "threadId": "t" * 40, "turnId": turn}
+        return _native.build("AgentMessageDeltaNotification", json.dumps(text).encode())
+
+    one, same, other = delta("u1" * 20), delta("u1" * 20), delta("u2" * 20)
+    assert one.turn_id is same.turn_id and one.thread_id is other.thread_id
+    assert (one.turn_id, other.turn_id) == ("u1" * 20, "u2" * 20)
+    assert one.delta is not same.delta

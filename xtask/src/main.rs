@@ -8,6 +8,7 @@ mod codegen;
 mod compat;
 mod layers;
 mod lint;
+mod python;
 mod runtime;
 mod suite;
 mod versions;
@@ -24,7 +25,10 @@ usage: cargo xtask <command>
   codegen --check   write nothing, fail if the facts or the generated files are out of date; asks the pinned runtime and
                     the installed ones
                     (with --offline, each of these asks no runtime and uses the vendored facts)
-  test              run the whole suite; needs cargo and npm or pip, and no network once the runtime is installed
+  test              run the whole suite; needs cargo, CPython 3.10 or newer, and npm or pip; after the first run, it needs no
+                    network
+  test --rust       run the tests of the Rust crates only, without Python
+  test --python     run the tests of the Python package only
   test-installs     install the runtime into empty folders, through npm and through pip
   compat            run the real-runtime tests against old and new runtimes, write docs/compat.md; takes half an hour, and
                     needs the network the first time; fails if the differences are not those in xtask/src/compat
@@ -50,6 +54,8 @@ fn main() -> ExitCode {
         ["runtime", "--where"] => runtime::print_location(),
         ["codegen", options @ ..] => generate(options),
         ["test"] => suite::test(),
+        ["test", "--rust"] => suite::test_rust(),
+        ["test", "--python"] => suite::test_python(),
         ["test-installs"] => suite::test_installs(),
         ["api"] => api::snapshot(false),
         ["api", "--check"] => api::snapshot(true),

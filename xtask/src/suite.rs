@@ -5,9 +5,21 @@ use openai_codex_runtime::install;
 use crate::cargo::cargo;
 use crate::{Failure, codegen};
 
-/// Runs the whole suite. Installs the runtime first, so that the tests find it and a failed download is reported as
-/// such.
+/// Runs the whole suite.
 pub(crate) fn test() -> Result<(), Failure> {
+    test_rust()?;
+    test_python()
+}
+
+/// Runs the tests of the Python package.
+pub(crate) fn test_python() -> Result<(), Failure> {
+    install()?;
+    crate::python::test()
+}
+
+/// Runs the tests of the Rust crates. Installs the runtime first, so that the tests find it and a failed download is reported
+/// as such.
+pub(crate) fn test_rust() -> Result<(), Failure> {
     install()?;
     eprintln!("$ cargo xtask codegen --check");
     codegen::run_with(codegen::Ask::Installed, true)?;

@@ -142,7 +142,8 @@ def convert_field(cls: Any, attribute: str, value: Any) -> Any:
     from pydantic import TypeAdapter
 
     field = cls.model_fields[attribute]
-    annotation: Any = Annotated[(field.annotation, *field.metadata, None)]
+    parts: Any = (field.annotation, *field.metadata, None)
+    annotation: Any = Annotated[parts]
     return TypeAdapter(annotation).validate_python(value)
 
 

@@ -139,7 +139,8 @@ impl CodexConfig {
     /// Makes the runtime inherit only those environment variables of this process that [`env_inherit`](Self::env_inherit) names. The
     /// variables of [`env`](Self::env) stay. The order of these calls does not matter.
     ///
-    /// The runtime needs `HOME` or `CODEX_HOME`, and its commands need `PATH`.
+    /// The runtime needs `HOME` or `CODEX_HOME`, and its commands need `PATH`. On Linux the client always adds
+    /// `OPENAI_CODEX_RUNTIME_ID`, which [marks the runtime's commands](crate::guide::cancellation#orphaned-commands).
     ///
     /// ```
     /// use openai_codex::CodexConfig;

@@ -37,8 +37,11 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
         &[
             "real::interrupts::an_interrupt_ends_the_commands",
             "real::interrupts::an_explicit_interrupt_returns_after_the_commands",
+            "real::interrupts::a_turn_that_others_interrupt",
+            "real::interrupts::an_interrupt_after_an_unsubscribe",
         ],
     ),
+    ("Commands that are just starting end with their turn, and with the client", &["real::orphans"]),
     ("Two hundred concurrent turn starts", &["real::turns::two_hundred"]),
     ("Partial results of lost turns, and recovery", &["real::recovering"]),
     (

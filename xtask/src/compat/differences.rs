@@ -129,6 +129,10 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         tests: &[
             "real::interrupts::an_interrupt_ends_the_commands",
             "real::interrupts::an_explicit_interrupt_returns_after_the_commands",
+            "real::interrupts::a_turn_that_others_interrupt",
+            "real::interrupts::an_interrupt_after_an_unsubscribe",
+            "real::orphans::an_interrupt_or_a_drop",
+            "real::orphans::commands_with_an_environment",
         ],
         why: "0.133.0 has no `thread/backgroundTerminals/list` and `…/terminate`. It can only end all commands of a thread \
               (`thread/backgroundTerminals/clean`), including those of earlier turns. The SDK interrupts the turn and lets its \

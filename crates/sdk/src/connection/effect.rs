@@ -47,6 +47,8 @@ pub(crate) enum Effect {
     ReleaseHandlers(Arc<str>),
     /// Interrupt a turn without a subscription, and end its commands if `end_commands` is set.
     Interrupt { thread_id: Arc<str>, turn_id: Arc<str>, end_commands: bool },
+    /// End the commands of a turn that the server, or another client, has interrupted.
+    EndCommands { thread_id: Arc<str>, turn_id: Arc<str>, commands: Arc<[Box<str>]> },
     /// Report to the followers of a turn that the server runs it.
     ReportRunning(watch::Sender<Phase>),
     /// Report to the followers of a turn that it is over, and which of its commands still run.

@@ -166,6 +166,14 @@ pub(crate) fn command_item(params: &str) -> Option<Box<str>> {
     (text_member(item, "type")? == "commandExecution").then(|| id.into())
 }
 
+/// Whether a `turn/completed` reports that the turn was interrupted.
+pub(crate) fn is_interrupted(params: &str) -> bool {
+    // A cheap check first: the turn can hold long items.
+    params.contains("\"interrupted\"")
+        && member(params, "turn").and_then(|turn| text_member(turn, "status")).as_deref()
+            == Some("interrupted")
+}
+
 /// Whether a `thread/status/changed` reports an active thread, or a status that this version does not know.
 pub(crate) fn is_active(params: &str) -> bool {
     let status = member(params, "status").and_then(|status| text_member(status, "type"));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use openai_codex_protocol::NotificationKind;
 
 use crate::connection::effect::Effect;
-use crate::connection::envelope::{Relations, Route, is_active, resolved_request};
+use crate::connection::envelope::{Relations, Route, is_active, is_interrupted, resolved_request};
 use crate::connection::event_batch::EventBatch;
 use crate::connection::frame_queue::Event;
 use crate::connection::router::Router;
@@ -68,7 +68,14 @@ impl Router {
                 self.keep_early(turn_id, event, route);
                 batch.push(turn_id, event);
                 self.running_turns.deliver(batch);
-                self.remove_turn(turn_id, effects);
+                if let Some(turn) = self.remove_turn(turn_id, effects)
+                    && turn.ends_commands
+                    && is_interrupted(event.text)
+                    && let Some(thread_id) = &turn.thread_id
+                {
+                    let (thread_id, commands) = (thread_id.clone(), turn.commands());
+                    effects.push(Effect::EndCommands { thread_id, turn_id: turn.id.clone(), commands });
+                }
                 let unanswered = self.server_requests.end_turn(turn_id).into_iter();
                 effects.extend(unanswered.map(|(request, signal)| Effect::Cancel(signal, Some(request))));
             }

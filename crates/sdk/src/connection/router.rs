@@ -86,6 +86,11 @@ impl Router {
         self.running_turns.len()
     }
 
+    /// The threads of the running turns.
+    pub(crate) fn threads_with_turns(&self) -> Vec<Arc<str>> {
+        self.running_turns.iter().filter_map(|turn| turn.thread_id.clone()).collect()
+    }
+
     /// The running turns that have a subscription.
     pub(crate) fn watched_turns(&self) -> Vec<WatchedTurn> {
         self.running_turns.iter().filter_map(|turn| self.watched_turn(turn)).collect()
@@ -118,6 +123,12 @@ impl Router {
     /// Whether a turn has commands that have started and not completed.
     pub(crate) fn has_commands(&self, turn_id: &str) -> bool {
         self.running_turns.get(turn_id).is_some_and(RunningTurn::has_commands)
+    }
+
+    /// The latest commands that were still running when their turns ended, if the events of this turn are missing. The turn's own
+    /// commands are unknown then.
+    pub(crate) fn commands_of_others(&self, turn_id: &str) -> Option<Vec<Box<str>>> {
+        self.running_turns.get(turn_id)?.is_unseen.then(|| self.running_turns.left_commands())
     }
 
     fn waiter_index(&self, id: i64) -> Option<usize> {
@@ -271,6 +282,7 @@ impl Router {
             return;
         }
         let turn = self.running_turns.claim(turn_id.clone(), &subscription.thread_id, now);
+        turn.ends_commands |= created && subscription.ends_commands();
         if !cancelled {
             if subscription.limits().has_time_limit() {
                 effects.push(Effect::EnforceTimeLimits(subscription.clone()));
@@ -406,6 +418,18 @@ impl Router {
     /// Follows the phase of a turn. None if the turn is over.
     pub(crate) fn follow(&mut self, turn_id: &str) -> Option<watch::Receiver<Phase>> {
         self.running_turns.get_mut(turn_id).map(RunningTurn::follow)
+    }
+
+    /// Notes that the client has unsubscribed from a thread.
+    pub(crate) fn lose_sight(&mut self, thread_id: &str) {
+        self.running_turns.lose_sight(thread_id);
+    }
+
+    /// Leaves it to the caller to end a turn's commands after the turn.
+    pub(crate) fn take_over_commands(&mut self, turn_id: &str) {
+        if let Some(turn) = self.running_turns.get_mut(turn_id) {
+            turn.ends_commands = false;
+        }
     }
 
     /// Follows the turn of a thread that is being interrupted, if there is one.

@@ -37,6 +37,11 @@ pub(crate) struct RunningTurn {
     pub(crate) being_interrupted: bool,
     /// The subscription of the call that created it, if that has gone and its budget still limits the turn.
     pub(crate) left_budget: Option<Arc<TurnSubscription>>,
+    /// Whether its commands end with it when it is interrupted, and no interrupt of the client sees to that. The client has
+    /// created such a turn.
+    pub(crate) ends_commands: bool,
+    /// Whether the client has unsubscribed from its thread since it started, so that events are missing.
+    pub(crate) is_unseen: bool,
     /// Sends the phase to the turn's followers.
     phase: Option<watch::Sender<Phase>>,
     /// The ids of its command items that have started and not completed.
@@ -60,6 +65,8 @@ impl RunningTurn {
             started: false,
             being_interrupted: false,
             left_budget: None,
+            ends_commands: false,
+            is_unseen: false,
             phase: None,
             commands: Vec::new(),
             unclaimed: None,
@@ -121,6 +128,11 @@ impl RunningTurn {
         !self.commands.is_empty()
     }
 
+    /// The ids of its commands that have started and not completed.
+    pub(crate) fn commands(&self) -> Arc<[Box<str>]> {
+        self.commands.as_slice().into()
+    }
+
     /// Gives a receiver of the turn's phase.
     pub(crate) fn follow(&mut self) -> watch::Receiver<Phase> {
         let phase = if self.started { Phase::Running } else { Phase::Starting };
@@ -135,7 +147,7 @@ impl RunningTurn {
 
     /// Notes that the turn is over, with its commands that still run.
     pub(crate) fn finish(&mut self) -> Option<Effect> {
-        self.phase.take().map(|phase| Effect::ReportOver(phase, self.commands.as_slice().into()))
+        self.phase.take().map(|phase| Effect::ReportOver(phase, self.commands()))
     }
 
     /// Notes that the connection has ended.

@@ -11,6 +11,8 @@ use crate::connection::running_turn::RunningTurn;
 use crate::connection::turn_subscription::TurnSubscription;
 use crate::error::Error;
 
+/// How many commands of turns that are over are remembered. An interrupt of a turn without events leaves them alone.
+const MAX_LEFT_COMMANDS: usize = 256;
 /// How many lost turns are remembered. A response to a start that names one of them has joined it.
 const MAX_LOST_TURNS: usize = 64;
 
@@ -22,6 +24,8 @@ pub(crate) struct RunningTurns {
     lost: VecDeque<Arc<str>>,
     /// The interrupts that former holders of running turns have left.
     left_interrupts: Vec<LeftInterrupt>,
+    /// The latest commands that were still running when their turns ended.
+    left_commands: VecDeque<Box<str>>,
     /// Consumers to wake.
     wakers: Vec<Waker>,
     /// Subscriptions of turns that have exceeded their budget.
@@ -195,7 +199,22 @@ impl RunningTurns {
         let mut turn = self.by_id.remove(turn_id)?;
         self.left_interrupts.retain(|left| *left.turn_id != *turn_id);
         effects.extend(turn.finish());
+        if turn.has_commands() {
+            self.left_commands.extend(turn.commands().iter().cloned());
+            let excess = self.left_commands.len().saturating_sub(MAX_LEFT_COMMANDS);
+            self.left_commands.drain(..excess);
+        }
         Some(turn)
+    }
+
+    /// Notes that no more events of a thread's turns arrive.
+    pub(crate) fn lose_sight(&mut self, thread_id: &str) {
+        self.by_id.values_mut().filter(|turn| turn.is_on(thread_id)).for_each(|turn| turn.is_unseen = true);
+    }
+
+    /// The latest commands that were still running when their turns ended.
+    pub(crate) fn left_commands(&self) -> Vec<Box<str>> {
+        self.left_commands.iter().cloned().collect()
     }
 
     /// Ends the subscriptions of a removed turn whose end was lost.

@@ -79,6 +79,11 @@ impl Connection {
         .await;
     }
 
+    /// Notes that the server sends no more events of a thread.
+    pub(crate) fn note_unsubscribed(&self, thread_id: &str) {
+        self.shared.router().lose_sight(thread_id);
+    }
+
     /// Waits until the server runs a turn. Returns `false` if the turn is over.
     pub(crate) async fn wait_until_running(&self, turn_id: &str) -> bool {
         let Some(mut phase) = self.shared.router().follow(turn_id) else { return false };

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind};
 use crate::io::shared::Shared;
+use crate::process::orphans::Orphans;
 use crate::process::reap;
 use crate::process::stderr::StderrTail;
 
@@ -22,6 +24,7 @@ pub(crate) struct Process {
     pub(crate) program: PathBuf,
     pub(crate) child: Child,
     pub(crate) group: reap::Group,
+    pub(crate) orphans: Arc<Orphans>,
     pub(crate) close_timeout: Duration,
 }
 

@@ -26,6 +26,8 @@ use crate::io::connection::Connection;
 use crate::io::diagnosis::{CloseReason, EXPLANATION_TIMEOUT, Process, explain};
 use crate::io::preamble::Preamble;
 use crate::io::shared::{ConnectionContext, Ended, Shared};
+use crate::io::sweep;
+use crate::io::sweep::Sweeps;
 use crate::io::timers;
 use crate::io::timers::Clock;
 use crate::io::watchdog;
@@ -92,6 +94,7 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
         greeted: AtomicBool::new(false),
         preamble: Preamble::default(),
         process: OwningProcess::current(),
+        sweeps: Sweeps::default(),
         over: AtomicBool::new(false),
     });
     let driver = Driver {
@@ -131,6 +134,9 @@ impl Driver {
         });
         let watching = task(watchdog::run(shared.clone(), silence));
         let spawning = task(spawn_jobs(queued_jobs));
+        let sweeping = process.as_ref().map(|process| {
+            task(sweep::run(shared.clone(), process.orphans.clone(), shared.sweeps.requests()))
+        });
         let (read_until, written_until) = (Output::default(), Output::default());
         let (reader, writer) = transport.into_halves();
         let reader = read(shared.clone(), reader);
@@ -185,8 +191,10 @@ impl Driver {
             }
         }
         let reaped = match &mut process {
-            Some(Process { child, group, close_timeout, .. }) => {
-                reap::end(child, *group, *close_timeout).await.reaped
+            Some(Process { child, group, orphans, close_timeout, .. }) => {
+                let exit = reap::end(child, *group, *close_timeout).await;
+                sweep::finish(&shared, orphans).await;
+                exit.reaped
             }
             None => true,
         };
@@ -194,6 +202,9 @@ impl Driver {
         stop(ticking).await;
         stop(watching).await;
         stop(spawning).await;
+        if let Some(sweeping) = sweeping {
+            stop(sweeping).await;
+        }
         shared.ended.send_replace(Some(Ended { reaped }));
     }
 }

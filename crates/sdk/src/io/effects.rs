@@ -49,6 +49,10 @@ impl Shared {
                 Effect::Interrupt { thread_id, turn_id, end_commands } => {
                     self.interrupt(Interruption::new(thread_id, turn_id, end_commands));
                 }
+                Effect::EndCommands { thread_id, turn_id, commands } => {
+                    let interruption = Interruption::new(thread_id, turn_id, true);
+                    self.begin(Box::pin(interruption::finish(self.clone(), interruption, commands)));
+                }
                 Effect::EnforceTimeLimits(subscription) => {
                     self.begin(Box::pin(limits::watch(self.clone(), subscription)))
                 }

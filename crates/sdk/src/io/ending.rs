@@ -12,6 +12,8 @@ use crate::trace;
 impl Shared {
     /// Ends everything with one error. Later calls do nothing.
     pub(crate) fn fail(self: &Arc<Self>, error: &Error) {
+        // The commands of these turns can become orphans when the runtime ends.
+        self.router().threads_with_turns().iter().for_each(|thread_id| self.sweeps.note(thread_id));
         // After the first call, the client can use the hub for another connection.
         if self.route(|router, effects| router.fail(error, effects)) {
             self.over.store(true, Ordering::Release);

@@ -68,6 +68,19 @@ impl Interruption {
 pub(crate) async fn carry_out(shared: Arc<Shared>, mut interruption: Interruption) {
     let outcome = interrupt(&shared, &mut interruption).await;
     shared.router().set_being_interrupted(&interruption.turn_id, false);
+    conclude(&shared, interruption, outcome);
+}
+
+/// Ends the commands of a turn that the server, or another client, has interrupted: a compaction or a review interrupts the
+/// running turn of its thread.
+pub(crate) async fn finish(shared: Arc<Shared>, interruption: Interruption, commands: Arc<[Box<str>]>) {
+    let outcome = end_commands(&shared, &interruption, &commands).await;
+    conclude(&shared, interruption, outcome);
+}
+
+fn conclude(shared: &Shared, interruption: Interruption, outcome: Result<(), Error>) {
+    // The runtime ends commands that are just starting, and can lose them. They are neither items nor background terminals.
+    shared.sweeps.request(&interruption.thread_id);
     if let Err(error) = &outcome
         && !matches!(error.kind(), ErrorKind::Closed | ErrorKind::TransportClosed)
         && shared.hub.is_watched()
@@ -98,6 +111,9 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
             false => Ok(()),
         };
     };
+    if interruption.end_commands {
+        shared.router().take_over_commands(&turn_id);
+    }
     interrupt_subagents(shared, interruption);
     let (mut pause, refused_since) = (FIRST_PAUSE, Instant::now());
     loop {
@@ -123,6 +139,11 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
             }
             Err(error) => return Err(error.with_note("; the turn may still run")),
         }
+    }
+    // The server has accepted the interrupt when the turn is over. No event says so.
+    let of_others = shared.router().commands_of_others(&turn_id);
+    if let Some(of_others) = of_others {
+        return end_unseen_commands(shared, interruption, &of_others).await;
     }
     if !shared.router().has_commands(&turn_id)
         && let Some(outcome) = interruption.outcome.take()
@@ -172,20 +193,58 @@ async fn end_commands(
     if !interruption.end_commands || commands.is_empty() {
         return Ok(());
     }
-    terminate(shared, &interruption.thread_id, commands).await.map_err(|error| {
+    // Each page lists at least one terminal, and each command has one.
+    terminate(shared, &interruption.thread_id, commands.len() + 1, &|id| {
+        commands.iter().any(|command| **command == *id)
+    })
+    .await
+}
+
+/// Ends the commands of an interrupted turn whose events did not arrive: the thread's background terminals that belong to no
+/// other turn.
+async fn end_unseen_commands(
+    shared: &Arc<Shared>,
+    interruption: &Interruption,
+    of_others: &[Box<str>],
+) -> Result<(), Error> {
+    /// More pages than a thread can have terminals. It ends a listing that goes on for ever.
+    const MAX_PAGES: usize = 256;
+    interrupt_subagents(shared, interruption);
+    if !interruption.end_commands {
+        return Ok(());
+    }
+    terminate(shared, &interruption.thread_id, MAX_PAGES, &|id| {
+        !of_others.iter().any(|command| **command == *id)
+    })
+    .await
+}
+
+/// Ends the background terminals of a thread whose item ids satisfy the condition.
+async fn terminate(
+    shared: &Arc<Shared>,
+    thread_id: &str,
+    max_pages: usize,
+    is_wanted: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<(), Error> {
+    let terminated = terminate_each(shared, thread_id, max_pages, is_wanted).await;
+    terminated.map_err(|error| {
         error.with_note("; the turn is over, and commands that it has started may still run")
     })
 }
 
-async fn terminate(shared: &Arc<Shared>, thread_id: &str, commands: &[Box<str>]) -> Result<(), Error> {
+async fn terminate_each(
+    shared: &Arc<Shared>,
+    thread_id: &str,
+    max_pages: usize,
+    is_wanted: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<(), Error> {
     let mut cursor = None;
-    // Each page lists at least one terminal, and each command has one.
-    for _ in 0..=commands.len() {
+    for _ in 0..max_pages {
         let mut params = ThreadBackgroundTerminalsListParams::new(thread_id);
         params.cursor = cursor;
         let page = call::<methods::ThreadBackgroundTerminalsList>(shared, thread_id, &params).await?;
         let ThreadBackgroundTerminalsListResponse { data, next_cursor, .. } = page;
-        for terminal in data.iter().filter(|terminal| commands.iter().any(|id| **id == *terminal.item_id)) {
+        for terminal in data.iter().filter(|terminal| is_wanted(&terminal.item_id)) {
             let params = ThreadBackgroundTerminalsTerminateParams::new(thread_id, &*terminal.process_id);
             call::<methods::ThreadBackgroundTerminalsTerminate>(shared, thread_id, &params).await?;
         }

@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::process::Command;
+use std::sync::Arc;
 
 use tokio::process::Child;
 use tokio::sync::oneshot;
@@ -16,6 +17,7 @@ use crate::io::diagnosis::Process;
 use crate::io::driver::connection;
 use crate::io::shared::ConnectionContext;
 use crate::process::launch::Launch;
+use crate::process::orphans::{Mark, Orphans};
 use crate::process::reap::Group;
 use crate::transport::frames::Transport;
 use crate::transport::lines::{LineReader, LineWriter};
@@ -63,12 +65,13 @@ impl Connection {
 }
 
 fn start(launch: &Launch, command: Command) -> (Result<(Transport, Process)>, tokio::process::Command) {
-    let (child, command) = launch.spawn(command);
-    (child.and_then(|child| attach(launch, child)), command)
+    let mark = Mark::new();
+    let (child, command) = launch.spawn(command, &mark);
+    (child.and_then(|child| attach(launch, child, mark)), command)
 }
 
-fn attach(launch: &Launch, mut child: Child) -> Result<(Transport, Process)> {
-    let group = Group::of(&child);
+fn attach(launch: &Launch, mut child: Child, mark: Mark) -> Result<(Transport, Process)> {
+    let (group, orphans) = (Group::of(&child), Arc::new(Orphans::of(&child, mark)));
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(Error::new(ErrorKind::Spawn, "the runtime was started without pipes"));
     };
@@ -76,7 +79,7 @@ fn attach(launch: &Launch, mut child: Child) -> Result<(Transport, Process)> {
     lengthen(&stdout);
     let transport = Transport::new(LineReader::new(stdout), LineWriter::new(stdin));
     let (program, close_timeout) = (launch.program().to_owned(), launch.close_timeout());
-    Ok((transport, Process { program, child, group, close_timeout }))
+    Ok((transport, Process { program, child, group, orphans, close_timeout }))
 }
 
 /// Enlarges the pipe of the server's output from the usual 64 KiB. While the client routes one batch of events, the server

@@ -14,6 +14,7 @@ pub(crate) mod preamble;
 pub(crate) mod request;
 pub(crate) mod respond;
 pub(crate) mod shared;
+pub(crate) mod sweep;
 #[cfg(test)]
 mod tests;
 pub(crate) mod timers;

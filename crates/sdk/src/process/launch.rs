@@ -11,6 +11,7 @@ use tokio::process::Child;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::environment::ChildEnvironment;
+use crate::process::orphans::Mark;
 
 /// The arguments with which the program serves over its standard streams.
 const SERVE_ARGS: [&str; 3] = ["app-server", "--listen", "stdio://"];
@@ -127,7 +128,12 @@ impl Launch {
 
     /// Spawns the child. Must run inside a Tokio runtime, which reaps the child. Returns the command too, because it can hold
     /// values of the program.
-    pub(crate) fn spawn(&self, command: Command) -> (Result<Child>, tokio::process::Command) {
+    pub(crate) fn spawn(
+        &self,
+        mut command: Command,
+        mark: &Mark,
+    ) -> (Result<Child>, tokio::process::Command) {
+        mark.put_on(&mut command);
         let mut command = tokio::process::Command::from(command);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         // A group of its own, so that a Ctrl-C in the terminal goes to the program only, and so that the client can end the

@@ -5,5 +5,8 @@ pub(crate) mod descendants;
 pub(crate) mod environment;
 pub(crate) mod home;
 pub(crate) mod launch;
+pub(crate) mod orphans;
+#[cfg(target_os = "linux")]
+pub(crate) mod process_table;
 pub(crate) mod reap;
 pub(crate) mod stderr;

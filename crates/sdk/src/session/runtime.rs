@@ -258,6 +258,7 @@ impl Session {
             && let Some(thread_id) = params.and_then(|params| envelope::thread_of(params.get()))
         {
             self.unload_observer.unloaded(&thread_id);
+            self.connection.note_unsubscribed(&thread_id);
         }
     }
 

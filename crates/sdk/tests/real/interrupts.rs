@@ -345,3 +345,106 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 }
+
+/// A turn on a new thread, whose command runs in the background while the model waits. Evaluates to the client's thread, the
+/// turn and the id of the command's process.
+macro_rules! turn_with_a_command {
+    ($model:ident, $codex:ident, $wait:ident $(, $option:ident($value:expr))?) => {{
+        let file = $model.folder().join(format!("pid-{}", $model.requests().len()));
+        let command = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", file.display());
+        let call = ModelToolCall::new("exec_command", json!({"cmd": command, "yield_time_ms": 250}));
+        $model.reply(ModelReply::new().call(call));
+        let gate = $model.gate();
+        $model.reply(ModelReply::new().pause(&gate).delta("it runs"));
+        let start = $codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
+        let thread = $wait!(start.cwd($model.folder()).send()).unwrap();
+        let turn = $wait!(thread.turn("go")$(.$option($value))?.send()).unwrap();
+        gate.wait_reached().unwrap();
+        let pid = std::fs::read_to_string(&file).unwrap().trim().to_owned();
+        assert!(Path::new("/proc").join(&pid).exists());
+        (thread, turn, pid)
+    }};
+}
+
+/// Waits until a command has ended. The test's watchdog limits the wait.
+fn wait_for_end(pid: &str) {
+    while Path::new("/proc").join(pid).exists() {
+        std::thread::yield_now();
+    }
+}
+
+with_both_clients! {
+    fn a_turn_that_others_interrupt_ends_its_commands(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        for way in ["a compaction", "a review", "a raw request"] {
+            let (thread, turn, pid) = turn_with_a_command!(model, codex, wait);
+            model.fallback("the summary");
+            match way {
+                "a compaction" => drop(wait!(thread.compact()).unwrap()),
+                "a review" => {
+                    let target = json!({"type": "custom", "instructions": "look"});
+                    let params = json!({"threadId": thread.id(), "target": target});
+                    wait!(codex.request_raw("review/start", params)).unwrap();
+                }
+                _ => {
+                    let params = json!({"threadId": thread.id(), "turnId": turn.id()});
+                    wait!(codex.request_raw("turn/interrupt", params)).unwrap();
+                }
+            }
+            assert_eq!(next_end!(events, wait), TurnStatus::Interrupted, "{way}");
+            wait_for_end(&pid);
+            if way != "a raw request" {
+                assert_eq!(next_end!(events, wait), TurnStatus::Completed, "{way}");
+            }
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_turn_that_others_interrupt_keeps_its_commands_if_it_was_asked_to(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        let (thread, turn, pid) = turn_with_a_command!(model, codex, wait, end_commands_on_interrupt(false));
+        let params = json!({"threadId": thread.id(), "turnId": turn.id()});
+        wait!(codex.request_raw("turn/interrupt", params)).unwrap();
+        assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
+        let params = json!({"threadId": thread.id()});
+        let terminals = wait!(codex.request_raw("thread/backgroundTerminals/list", params)).unwrap();
+        assert_eq!(terminals["data"].as_array().unwrap().len(), 1, "{terminals}");
+        wait!(codex.close()).unwrap();
+        wait_for_end(&pid);
+    }
+
+    // The client gets no event of the command.
+    fn an_interrupt_after_an_unsubscribe_ends_the_commands_of_its_turn(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        // A command of an earlier turn of the thread goes on.
+        let earlier = model.folder().join("earlier");
+        let script = |file: &Path| format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", file.display());
+        let call = |file: &Path| ModelToolCall::exec_command(script(file)).arg("yield_time_ms", 250);
+        model.reply(ModelReply::new().call(call(&earlier)));
+        model.reply("it runs");
+        let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
+        let thread = wait!(start.cwd(model.folder()).send()).unwrap();
+        wait!(thread.run("first")).unwrap();
+        let file = model.folder().join("pid");
+        let (gate, never) = (model.gate(), model.gate());
+        model.reply(ModelReply::new().pause(&gate).call(call(&file)));
+        model.reply(ModelReply::new().pause(&never).delta("too late"));
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        gate.wait_reached().unwrap();
+        wait!(thread.unsubscribe()).unwrap();
+        gate.release();
+        never.wait_reached().unwrap();
+        let pid = std::fs::read_to_string(&file).unwrap().trim().to_owned();
+        wait!(turn.interrupt()).unwrap();
+        wait_for_end(&pid);
+        let earlier = std::fs::read_to_string(&earlier).unwrap().trim().to_owned();
+        assert!(Path::new("/proc").join(&earlier).exists());
+        wait!(codex.close()).unwrap();
+        wait_for_end(&earlier);
+    }
+}

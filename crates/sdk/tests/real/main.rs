@@ -23,6 +23,7 @@ mod limits;
 mod login;
 mod new_home;
 mod observing;
+mod orphans;
 mod recovering;
 mod requests;
 mod results;

@@ -376,6 +376,7 @@ impl World {
             Effect::EndLogin(..) => unreachable!("no client logs in"),
             // No turn has followers here.
             Effect::ReportRunning(_) | Effect::ReportOver(..) | Effect::CheckTurn(_) => return,
+            Effect::EndCommands { .. } => unreachable!("no turn ends as interrupted"),
             Effect::EnforceTimeLimits(_) | Effect::StopOverBudget(_) => unreachable!("no turn has limits"),
             Effect::ReleaseHandlers(thread) => Out::Release(thread[1..].parse().unwrap()),
             Effect::Interrupt { thread_id, turn_id, .. } => {

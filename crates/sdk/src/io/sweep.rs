@@ -1,0 +1,134 @@
+//! Sweeps away orphaned commands: after each interrupt, and after the end of the runtime.
+//!
+//! A search reads files of all processes, so it runs on a thread of its own. The task only waits.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep};
+
+use crate::background::thread;
+use crate::io::shared::Shared;
+use crate::process::orphans::{Orphans, Search};
+
+/// The pauses before the searches of a sweep. A command that was starting can become an orphan some time after its turn has
+/// ended: on a busy machine its sandbox takes that long.
+const PAUSES: [Duration; 6] = [
+    Duration::from_millis(5),
+    Duration::from_millis(50),
+    Duration::from_millis(150),
+    Duration::from_millis(500),
+    Duration::from_millis(1_000),
+    Duration::from_millis(2_000),
+];
+/// A pause is at least this many times as long as the last search, so that many interrupts on a machine with many processes
+/// cost at most a tenth of a processor.
+const REST: u32 = 9;
+/// The pause between the searches after the end of the runtime, and the largest number of them. They stop when nothing is left.
+const FINAL_PAUSE: Duration = Duration::from_millis(10);
+const MAX_FINAL_SEARCHES: usize = 100;
+/// How many searches in a row must find nothing. A process that is missing in one search, because it was starting or ending, is
+/// in the next.
+const CLEAN_SEARCHES: usize = 2;
+/// How many threads are remembered. Only a `shell_environment_policy` that removes the runtime's mark makes them necessary.
+const MAX_THREADS: usize = 1_024;
+
+/// What the sweeps of a connection need to know.
+#[derive(Debug, Default)]
+pub(crate) struct Sweeps {
+    requests: watch::Sender<u64>,
+    /// The latest threads with interrupted turns.
+    threads: Mutex<VecDeque<Arc<str>>>,
+}
+
+impl Sweeps {
+    /// Requests a sweep, because a turn of this thread was interrupted.
+    pub(crate) fn request(&self, thread_id: &Arc<str>) {
+        self.note(thread_id);
+        self.requests.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn requests(&self) -> watch::Receiver<u64> {
+        self.requests.subscribe()
+    }
+
+    /// Notes a thread whose commands can become orphans.
+    pub(crate) fn note(&self, thread_id: &Arc<str>) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if threads.contains(thread_id) {
+            return;
+        }
+        if threads.len() == MAX_THREADS {
+            threads.pop_front();
+        }
+        threads.push_back(thread_id.clone());
+    }
+
+    fn threads(&self) -> Vec<Arc<str>> {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.iter().cloned().collect()
+    }
+}
+
+/// Sweeps when it is requested, until the connection ends. A new request begins the running sweep again.
+pub(crate) async fn run(shared: Arc<Shared>, orphans: Arc<Orphans>, mut requests: watch::Receiver<u64>) {
+    if !orphans.can_search() {
+        return;
+    }
+    let mut rest = Duration::ZERO;
+    while requests.changed().await.is_ok() {
+        let mut step = 0;
+        while let Some(pause) = PAUSES.get(step) {
+            tokio::select! {
+                biased;
+                () = sleep(rest.max(*pause)) => {}
+                // Requests do not shorten the first pause, so that each sweep searches, however many there are.
+                _ = requests.changed(), if step > 0 => {
+                    step = 0;
+                    continue;
+                }
+            }
+            let began = Instant::now();
+            search(&shared, &orphans).await;
+            rest = REST * began.elapsed();
+            step += 1;
+        }
+    }
+}
+
+/// Kills all that a runtime has left, after it was reaped. Returns when nothing is left.
+pub(crate) async fn finish(shared: &Shared, orphans: &Arc<Orphans>) {
+    if !orphans.can_search() {
+        return;
+    }
+    let mut clean = 0;
+    for _ in 0..MAX_FINAL_SEARCHES {
+        match search(shared, orphans).await {
+            Search::Clean => clean += 1,
+            Search::Unsettled => clean = 0,
+        }
+        if clean == CLEAN_SEARCHES {
+            return;
+        }
+        sleep(FINAL_PAUSE).await;
+    }
+}
+
+async fn search(shared: &Shared, orphans: &Arc<Orphans>) -> Search {
+    let (report, found) = oneshot::channel();
+    let (orphans, threads) = (orphans.clone(), shared.sweeps.threads());
+    let spawned = thread(
+        "codex-sweep",
+        Box::new(move || {
+            // The send fails if the connection has ended.
+            let _ = report.send(orphans.kill(&threads));
+        }),
+    );
+    match spawned {
+        Ok(()) => found.await.unwrap_or(Search::Unsettled),
+        // Without a thread there is no search. Another one may be possible later.
+        Err(_) => Search::Unsettled,
+    }
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import threading
 import types
 from typing import Any
@@ -11,6 +12,16 @@ from . import _native
 
 # One thread makes classes at a time. A class is made after the classes that it mentions, by the same thread.
 _LOCK = threading.RLock()
+
+
+def _renew_lock() -> None:
+    """The thread that held the lock does not exist in a forked process."""
+    global _LOCK
+    _LOCK = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def make_class(name: str, namespace: dict[str, Any]) -> type:

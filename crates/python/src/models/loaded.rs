@@ -1,9 +1,8 @@
 //! The Python objects of a class that the builder needs.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PySet, PyString, PyType};
 
 use super::instance::{Slots, copy_set};
@@ -56,8 +55,9 @@ pub(crate) struct Model {
 
 impl Class {
     /// The Python objects of the class. The first use makes the class.
+    #[inline]
     pub(crate) fn loaded(&'static self, py: Python<'_>) -> PyResult<&'static Loaded> {
-        self.loaded.get_or_try_init(py, || Loaded::load(self, py))
+        once(&self.loaded, || Loaded::load(self, py))
     }
 }
 
@@ -169,8 +169,19 @@ impl Model {
 
 /// The slots of `BaseModel`.
 pub(crate) fn slots(py: Python<'_>) -> PyResult<&'static Slots> {
-    static SLOTS: PyOnceLock<Slots> = PyOnceLock::new();
-    SLOTS.get_or_try_init(py, || {
-        Slots::find(&py.import("pydantic")?.getattr("BaseModel")?.cast_into::<PyType>()?)
-    })
+    static SLOTS: OnceLock<Slots> = OnceLock::new();
+    once(&SLOTS, || Slots::find(&py.import("pydantic")?.getattr("BaseModel")?.cast_into::<PyType>()?))
+}
+
+/// The value of a cell. Two threads may make it at the same time; one of the values stays. So no thread waits for another, which
+/// would be gone in a forked process.
+#[inline]
+fn once<T>(cell: &'static OnceLock<T>, make: impl FnOnce() -> PyResult<T>) -> PyResult<&'static T> {
+    match cell.get() {
+        Some(value) => Ok(value),
+        None => {
+            let value = make()?;
+            Ok(cell.get_or_init(|| value))
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! What the table of shapes says about a class.
 
+use std::sync::OnceLock;
+
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
 use super::loaded::Loaded;
@@ -13,7 +14,7 @@ pub(crate) struct Class {
     /// What it is made of.
     pub(crate) body: Body,
     /// The Python objects that the builder needs, from its first use on.
-    pub(crate) loaded: PyOnceLock<Loaded>,
+    pub(crate) loaded: OnceLock<Loaded>,
 }
 
 /// The kinds of classes.
@@ -101,13 +102,13 @@ pub(crate) struct Method {
     name: &'static str,
     pub(crate) class: &'static Class,
     /// The method in Python. All notifications share it.
-    text: PyOnceLock<Py<PyString>>,
+    text: OnceLock<Py<PyString>>,
 }
 
 impl Method {
     /// A notification of the table.
     pub(crate) const fn new(name: &'static str, class: &'static Class) -> Self {
-        Self { name, class, text: PyOnceLock::new() }
+        Self { name, class, text: OnceLock::new() }
     }
 
     /// The notification with this method.
@@ -118,7 +119,10 @@ impl Method {
 
     /// The method in Python.
     pub(crate) fn text(&self, py: Python<'_>) -> &Py<PyString> {
-        self.text.get_or_init(py, || PyString::intern(py, self.name).unbind())
+        self.text.get().unwrap_or_else(|| {
+            let text = PyString::intern(py, self.name).unbind();
+            self.text.get_or_init(|| text)
+        })
     }
 }
 
@@ -127,7 +131,7 @@ macro_rules! class {
     ($name:ident, $body:expr) => {
         #[allow(non_upper_case_globals, reason = "the name of the Python class")]
         static $name: Class =
-            Class { name: stringify!($name), body: $body, loaded: pyo3::sync::PyOnceLock::new() };
+            Class { name: stringify!($name), body: $body, loaded: std::sync::OnceLock::new() };
     };
 }
 pub(crate) use class;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -141,3 +142,32 @@ for method in ("turn/started", "turn/completed"):
 print(len(set(vars(v2_all)) - made))
 """
     assert run(program) == ["u", "u", "0"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_forked_process_makes_a_class_that_its_parent_was_making() -> None:
+    program = """
+import os, signal, threading, warnings
+from openai_codex import _lazy_classes, _native
+warnings.simplefilter("ignore")
+making, forked = threading.Event(), threading.Event()
+make = _lazy_classes._MAKERS["model"]
+def wait_for_fork(*arguments):
+    making.set()
+    assert forked.wait(60)
+    return make(*arguments)
+_lazy_classes._MAKERS["model"] = wait_for_fork
+text = b'{"delta":"d","itemId":"i","threadId":"t","turnId":"u"}'
+thread = threading.Thread(target=_native.build, args=("AgentMessageDeltaNotification", text))
+thread.start()
+assert making.wait(60)
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    _lazy_classes._MAKERS["model"] = make
+    os._exit(0 if _native.build("AgentMessageDeltaNotification", text).delta == "d" else 1)
+forked.set()
+thread.join()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert run(program) == ["0"]

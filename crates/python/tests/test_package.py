@@ -44,3 +44,15 @@ def test_the_import_loads_neither_pydantic_nor_asyncio():
         "import openai_codex, sys; print([n for n in ('pydantic', 'asyncio', 'typing_extensions') if n in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+
+
+def test_a_mix_with_the_published_package_is_an_error_that_says_so(tmp_path):
+    import shutil
+
+    package = Path(openai_codex.__file__).parent
+    shutil.copytree(package, tmp_path / "openai_codex")
+    (tmp_path / "openai_codex" / "_message_router.py").touch()
+    program = [sys.executable, "-c", "import openai_codex"]
+    ended = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "has both openai-codex-rs and openai-codex" in ended.stderr

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+# Both distributions install this package, and the later install overwrites files of the earlier one.
+if os.path.exists(os.path.join(os.path.dirname(__file__), "_message_router.py")):
+    raise ImportError(
+        "this environment has both openai-codex-rs and openai-codex, which install the same package; uninstall both, then "
+        "install one: pip uninstall openai-codex openai-codex-rs"
+    )
 
 from openai_codex._approval_mode import ApprovalMode
 from openai_codex._inputs import (

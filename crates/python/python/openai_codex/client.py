@@ -2,9 +2,11 @@
 
 import os
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any
 
 from openai_codex import _native as native
+from openai_codex._lazy_classes import prepare
 
 
 @dataclass(slots=True)
@@ -30,6 +32,7 @@ class CodexConfig:
 
 def native_client(config: CodexConfig | None) -> native.Client:
     """Make the native client of a configuration. It starts nothing yet."""
+    _prepare_classes()
     config = config if config is not None else CodexConfig()
     env = dict(config.env or {})
     options: dict[str, Any] = {
@@ -49,6 +52,18 @@ def native_client(config: CodexConfig | None) -> native.Client:
         options["cwd"] = os.fspath(config.cwd)
     options["env"] = list(env.items())
     return native.Client(options)
+
+
+_preparing = False
+
+
+def _prepare_classes() -> None:
+    """Import pydantic and make the classes of a usual turn, once, while the runtime starts."""
+    global _preparing
+    if not _preparing:
+        _preparing = True
+        # Not a daemon: the interpreter cannot end a thread inside of native code.
+        Thread(target=prepare, name="codex-prepare").start()
 
 
 def _bundled_runtime(env: dict[str, str]) -> dict[str, str]:

@@ -20,6 +20,9 @@ const TOOLS: [Tool; 1] = [Tool {
     install: "cargo install --locked cargo-deny",
 }];
 
+/// The manifest of the Python package's native module.
+const PYTHON: &str = "crates/python/Cargo.toml";
+
 /// The fuzz targets, and the tools that they need.
 const TARGETS: [&str; 4] = ["decode", "envelope", "lines", "router"];
 const FUZZER: &str = "cargo install --locked cargo-fuzz";
@@ -33,6 +36,7 @@ pub(crate) fn lint(with_tools: bool) -> Result<(), Failure> {
     let mut results = vec![
         crate::layers::check(),
         cargo(&["fmt", "--all", "--check"]),
+        cargo(&["fmt", "--manifest-path", PYTHON, "--check"]),
         cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"]),
         // The configuration of most programs: without the requests and types that features gate.
         cargo(&["clippy", "--package", "openai-codex", "--", "--deny", "warnings"]),
@@ -43,6 +47,8 @@ pub(crate) fn lint(with_tools: bool) -> Result<(), Failure> {
     ];
     if with_tools {
         results.push(crate::api::snapshot(true));
+        // It needs Python.
+        results.push(cargo(&["clippy", "--manifest-path", PYTHON, "--", "--deny", "warnings"]));
         results.extend(TOOLS.iter().map(run_tool));
         results.push(fuzz());
     }

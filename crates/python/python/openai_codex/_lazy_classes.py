@@ -12,9 +12,6 @@ from . import _native
 
 # One thread makes classes at a time. A class is made after the classes that it mentions, by the same thread.
 _LOCK = threading.RLock()
-# Otherwise a fork could copy the lock while another thread holds it.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 
 
 def _renew_lock() -> None:

@@ -1,0 +1,43 @@
+"""The programs in the documentation run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from openai_codex.testing import ScriptedModel
+
+HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
+GUIDE = HERE.parents[2] / "docs" / "python.md"
+
+
+def programs(path: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(programs(README))))
+def test_a_program_of_the_readme_runs(number: int, model: ScriptedModel, tmp_path, monkeypatch):
+    for name, value in model.env():
+        monkeypatch.setenv(name, value)
+    model.fallback("Hello.")
+    program = [sys.executable, "-c", programs(README)[number]]
+    ended = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0 and ended.stdout.startswith("Hello."), ended.stderr
+
+
+def test_the_test_in_the_guide_passes(model: ScriptedModel):
+    (program,) = programs(GUIDE)
+    namespace: dict = {}
+    exec(program, namespace)
+    namespace["test_it_runs_a_command"](model)
+
+
+def test_the_guide_names_every_exception():
+    from openai_codex import errors
+
+    named = {name for name in vars(errors) if name.endswith("Error") and not name.startswith("_")}
+    of_json_rpc = {name for name in named if issubclass(getattr(errors, name), errors.JsonRpcError)}
+    text = GUIDE.read_text()
+    assert {name for name in named - of_json_rpc if f"`{name}`" not in text} == set()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
-
     from .generated.notification_registry import KnownNotificationPayload
     from .generated.v2_all import (
         AccountLoginCompletedNotification as AccountLoginCompletedNotification,
@@ -47,13 +45,13 @@ if TYPE_CHECKING:
     from ._pydantic_models import ServerInfo as ServerInfo
     from ._pydantic_models import UnknownVariant as UnknownVariant
 
-    JsonScalar: TypeAlias = str | int | float | bool | None
-    JsonValue: TypeAlias = JsonScalar | dict[str, "JsonValue"] | list["JsonValue"]
-    JsonObject: TypeAlias = dict[str, JsonValue]
-
     NotificationPayload: TypeAlias = (
         "KnownNotificationPayload | RawResponseItemCompletedNotification | UnknownNotification"
     )
+
+JsonScalar: TypeAlias = str | int | float | bool | None
+JsonValue: TypeAlias = JsonScalar | dict[str, "JsonValue"] | list["JsonValue"]
+JsonObject: TypeAlias = dict[str, JsonValue]
 
 
 @dataclass(slots=True)
@@ -127,18 +125,6 @@ _PAYLOADS = frozenset((
 ))
 
 
-def _scalar() -> Any:
-    return str | int | float | bool | None
-
-
-def _value() -> Any:
-    return _scalar() | dict[str, "JsonValue"] | list["JsonValue"]
-
-
-def _object() -> Any:
-    return dict.__class_getitem__((str, _value()))
-
-
 def _payload() -> Any:
     from .generated import notification_registry, v2_all
 
@@ -146,20 +132,12 @@ def _payload() -> Any:
     return known | v2_all.RawResponseItemCompletedNotification | UnknownNotification
 
 
-# What needs pydantic, or is rarely used, is made when it is first used.
-_LAZY: dict[str, Any] = {
-    "JsonScalar": _scalar,
-    "JsonValue": _value,
-    "JsonObject": _object,
-    "NotificationPayload": _payload,
-}
 _PYDANTIC_MODELS = frozenset(("InitializeResponse", "ServerInfo", "UnknownVariant"))
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        value = globals().setdefault(name, _LAZY[name]())
-        return value
+    if name == "NotificationPayload":
+        return globals().setdefault(name, _payload())
     if name in _PYDANTIC_MODELS:
         from . import _pydantic_models
 
@@ -172,4 +150,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_PYDANTIC_MODELS, *_PAYLOADS})
+    return sorted({*globals(), "NotificationPayload", *_PYDANTIC_MODELS, *_PAYLOADS})

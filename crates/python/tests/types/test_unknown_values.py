@@ -14,7 +14,7 @@ from openai_codex.generated import v2_all
 from pydantic import ValidationError
 
 LATER = {"type": "later", "id": "i", "parts": [{"a": 1}]}
-TURN = {"id": "u", "items": [LATER, {"type": "plan", "id": "p", "text": "t"}], "status": "paused", "itemsView": "full"}
+TURN: dict[str, Any] = {"id": "u", "items": [LATER, {"type": "plan", "id": "p", "text": "t"}], "status": "paused", "itemsView": "full"}
 
 
 def build(name: str, value: Any) -> Any:
@@ -99,3 +99,16 @@ def test_the_json_schema_does_not_mention_it() -> None:
     schema = types.ThreadItem.model_json_schema()
     assert len(schema["anyOf"]) == 19
     assert "UnknownVariant" not in json.dumps(schema)
+
+
+def test_a_match_over_kinds_of_items_reaches_the_rest() -> None:
+    seen = []
+    for item in build("Turn", TURN | {"items": [*TURN["items"], {"type": "agentMessage", "id": "a", "text": "x"}]}).items:
+        match item.root:
+            case v2_all.AgentMessageThreadItem(text=text):
+                seen.append(text)
+            case v2_all.PlanThreadItem(id=id):
+                seen.append(id)
+            case other:
+                seen.append(other.type)
+    assert seen == ["later", "p", "x"]

@@ -5,8 +5,9 @@ import inspect
 import threading
 
 import pytest
-from openai_codex import AsyncCodex, AsyncThread, Codex, Thread, TurnHandle, TurnResult
+from openai_codex import AsyncCodex, AsyncThread, Codex, Sandbox, Thread, TurnHandle, TurnResult
 from openai_codex.testing import ModelReply, ScriptedModel
+from pydantic import BaseModel
 
 STREAMED = [
     "turn/started",
@@ -309,3 +310,32 @@ def test_other_tasks_run_while_a_stream_is_read(model: ScriptedModel):
                     assert (await codex.models()).data
 
     asyncio.run(main())
+
+
+def test_an_approval_that_nothing_decides_is_declined(codex: Codex, model: ScriptedModel, tmp_path):
+    from openai_codex.types import ThreadItem
+
+    class Nothing(BaseModel):
+        pass
+
+    marker = tmp_path / "marker"
+    thread = codex.thread_start(cwd=str(tmp_path), sandbox=Sandbox.read_only)
+    # The package has no mode in which the runtime asks the client. A turn's mode stays with its thread.
+    params = {"threadId": thread.id, "input": [{"type": "text", "text": "x"}]}
+    model.reply("first")
+    codex._client.request("turn/start", params | {"approvalsReviewer": "user"}, response_model=Nothing)
+    while thread.read(include_turns=True).thread.turns[-1].status.value != "completed":
+        pass
+    model.reply(ModelReply().escalate(f"touch {marker}", "the test wants it"))
+    model.reply("done")
+    result = thread.run("x")
+    assert result.final_response == "done"
+    assert "declined" in [item.root.status.value for item in result.items if item.root.type == "commandExecution"]
+    assert all(isinstance(item, ThreadItem) for item in result.items)
+    assert not marker.exists()
+
+
+def test_the_async_client_needs_asyncio(model: ScriptedModel):
+    starting = AsyncCodex(model.config()).models()
+    with pytest.raises(RuntimeError, match="needs a running asyncio event loop"):
+        starting.send(None)

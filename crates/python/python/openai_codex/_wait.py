@@ -18,7 +18,10 @@ async def wait(operation: Operation[T]) -> T:
     """Wait for an operation. Cancelling the task gives the operation up."""
     from asyncio import get_running_loop
 
-    loop = get_running_loop()
+    try:
+        loop = get_running_loop()
+    except RuntimeError:
+        raise RuntimeError("the async client needs a running asyncio event loop; it does not work on trio") from None
     port = _ports.get(loop)
     if port is None:
         port = LoopPort()

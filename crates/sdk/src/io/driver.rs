@@ -27,7 +27,7 @@ use crate::io::diagnosis::{CloseReason, EXPLANATION_TIMEOUT, Process, explain};
 use crate::io::preamble::Preamble;
 use crate::io::shared::{ConnectionContext, Ended, Shared};
 use crate::io::sweep;
-use crate::io::sweep::Sweeps;
+use crate::io::sweep_requests::SweepRequests;
 use crate::io::timers;
 use crate::io::timers::Clock;
 use crate::io::watchdog;
@@ -94,7 +94,7 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
         greeted: AtomicBool::new(false),
         preamble: Preamble::default(),
         process: OwningProcess::current(),
-        sweeps: Sweeps::default(),
+        sweeps: SweepRequests::default(),
         over: AtomicBool::new(false),
     });
     let driver = Driver {

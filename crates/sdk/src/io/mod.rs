@@ -15,6 +15,7 @@ pub(crate) mod request;
 pub(crate) mod respond;
 pub(crate) mod shared;
 pub(crate) mod sweep;
+pub(crate) mod sweep_requests;
 #[cfg(test)]
 mod tests;
 pub(crate) mod timers;

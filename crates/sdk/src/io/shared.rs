@@ -16,7 +16,7 @@ use crate::connection::router::Router;
 use crate::dispatch::registry::HandlerRegistry;
 use crate::io::observers::ObserverHub;
 use crate::io::preamble::Preamble;
-use crate::io::sweep::Sweeps;
+use crate::io::sweep_requests::SweepRequests;
 use crate::io::timers::Timers;
 use crate::options::method_class::ClassTimeouts;
 use crate::options::trace_context::TraceSource;
@@ -69,7 +69,7 @@ pub(crate) struct Shared {
     pub(crate) preamble: Preamble,
     /// The process whose threads end the waits.
     pub(crate) process: OwningProcess,
-    pub(crate) sweeps: Sweeps,
+    pub(crate) sweeps: SweepRequests,
     /// Whether the connection has ended. The reader drops later messages.
     pub(crate) over: AtomicBool,
 }

@@ -2,8 +2,7 @@
 //!
 //! A search reads files of all processes, so it runs on a thread of its own. The task only waits.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -32,45 +31,6 @@ const MAX_FINAL_SEARCHES: usize = 100;
 /// How many searches in a row must find nothing. A process that is missing in one search, because it was starting or ending, is
 /// in the next.
 const CLEAN_SEARCHES: usize = 2;
-/// How many threads are remembered. Only a `shell_environment_policy` that removes the runtime's mark makes them necessary.
-const MAX_THREADS: usize = 1_024;
-
-/// What the sweeps of a connection need to know.
-#[derive(Debug, Default)]
-pub(crate) struct Sweeps {
-    requests: watch::Sender<u64>,
-    /// The latest threads with interrupted turns.
-    threads: Mutex<VecDeque<Arc<str>>>,
-}
-
-impl Sweeps {
-    /// Requests a sweep, because a turn of this thread was interrupted.
-    pub(crate) fn request(&self, thread_id: &Arc<str>) {
-        self.note(thread_id);
-        self.requests.send_modify(|count| *count += 1);
-    }
-
-    pub(crate) fn requests(&self) -> watch::Receiver<u64> {
-        self.requests.subscribe()
-    }
-
-    /// Notes a thread whose commands can become orphans.
-    pub(crate) fn note(&self, thread_id: &Arc<str>) {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        if threads.contains(thread_id) {
-            return;
-        }
-        if threads.len() == MAX_THREADS {
-            threads.pop_front();
-        }
-        threads.push_back(thread_id.clone());
-    }
-
-    fn threads(&self) -> Vec<Arc<str>> {
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.iter().cloned().collect()
-    }
-}
 
 /// Sweeps when it is requested, until the connection ends. A new request begins the running sweep again.
 pub(crate) async fn run(shared: Arc<Shared>, orphans: Arc<Orphans>, mut requests: watch::Receiver<u64>) {

@@ -11,13 +11,13 @@ from typing import Any
 from . import _native
 
 # One thread makes classes at a time. A class is made after the classes that it mentions, by the same thread.
-_LOCK = threading.RLock()
+_lock = threading.RLock()
 
 
 def _renew_lock() -> None:
     """The thread that held the lock does not exist in a forked process."""
-    global _LOCK
-    _LOCK = threading.RLock()
+    global _lock
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -26,7 +26,7 @@ if hasattr(os, "register_at_fork"):
 
 def make_class(name: str, namespace: dict[str, Any]) -> type:
     """Makes a class and keeps it in the module's namespace."""
-    with _LOCK:
+    with _lock:
         if name not in namespace:
             description = _native.describe_class(name)
             if description is None:

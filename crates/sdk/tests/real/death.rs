@@ -174,6 +174,43 @@ with_both_clients! {
         }
     }
 
+    fn interrupts_and_steers_take_effect_in_a_new_runtime(start, wait) {
+        let model = Model::start();
+        model.reply("first");
+        let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        kill(&model);
+        while wait!(codex.models().send()).is_err() {}
+        let gate = model.gate();
+        model.fallback(ModelReply::new().pause(&gate).delta("too late"));
+        let turn = wait!(thread.turn("two").send()).unwrap();
+        assert_eq!(wait!(turn.steer("left")).unwrap().turn_id, turn.id());
+        wait!(turn.interrupt()).unwrap();
+        assert!(wait!(turn.run()).unwrap().is_interrupted());
+        let turn = wait!(thread.turn("three").send()).unwrap();
+        wait!(turn.interrupt()).unwrap();
+        assert!(wait!(turn.run()).unwrap().is_interrupted());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_thread_that_has_not_run_is_lost_with_its_runtime(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+        let stored = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        let ephemeral = wait!(codex.thread_start().cwd(model.folder()).ephemeral(true).send()).unwrap();
+        kill(&model);
+        while wait!(codex.models().send()).is_err() {}
+        for thread in [stored, ephemeral] {
+            let error = wait!(thread.run("one")).unwrap_err();
+            assert_eq!((error.kind(), error.thread_id()), (ErrorKind::ThreadLost, Some(thread.id())));
+            let text = error.to_string();
+            assert!(text.contains("start another") || text.contains("Start another"), "{text}");
+        }
+        assert!(model.requests().is_empty());
+        wait!(codex.close()).unwrap();
+    }
+
     fn a_sandbox_that_cannot_be_restored_is_an_error_that_says_so(start, wait) {
         let model = Model::start();
         model.reply("first");

@@ -179,6 +179,35 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    // Ending the commands needs the experimental methods.
+    fn an_interrupt_that_leaves_commands_running_is_an_error_and_an_event(start, wait) {
+        let folder = tempfile::tempdir().unwrap();
+        let model = Model::start();
+        let call = ModelToolCall::new("exec_command", json!({"cmd": "exec sleep 1000", "yield_time_ms": 250}));
+        model.reply(ModelReply::new().call(call));
+        let gate = model.gate();
+        model.reply(ModelReply::new().pause(&gate).delta("it runs"));
+        let codex = start!(model.config().experimental_api(false)).unwrap();
+        let mut events = codex.events();
+        let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
+        let thread = wait!(start.cwd(folder.path()).send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        gate.wait_reached().unwrap();
+        let error = wait!(turn.interrupt()).unwrap_err();
+        let failed = loop {
+            if let Event::InterruptFailed { thread_id, turn_id, error } = wait!(events.next()).unwrap().unwrap() {
+                assert_eq!((&*thread_id, &*turn_id), (thread.id(), turn.id()));
+                break error;
+            }
+        };
+        for error in [error, failed] {
+            assert_eq!(error.method(), Some("thread/backgroundTerminals/list"));
+            assert!(error.to_string().contains("commands that it has started may still run"), "{error}");
+        }
+        assert!(wait!(turn.run()).unwrap().is_interrupted());
+        wait!(codex.close()).unwrap();
+    }
+
     fn an_abandoned_turn_runs_no_command(start, wait) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("written");

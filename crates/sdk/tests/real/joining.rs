@@ -99,6 +99,24 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn an_interrupt_through_a_handle_that_joined_takes_effect_at_once(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.fallback(ModelReply::new().pause(&gate).delta("too late"));
+        let codex = start!(model.config()).unwrap();
+        for _ in 0..3 {
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            let turn = wait!(thread.turn("one").send()).unwrap();
+            let joined = wait!(thread.turn("two").send()).unwrap();
+            assert_eq!(joined.id(), turn.id());
+            wait!(joined.interrupt()).unwrap();
+            for handle in [&turn, &joined] {
+                assert!(wait!(handle.run()).unwrap().is_interrupted());
+            }
+        }
+        wait!(codex.close()).unwrap();
+    }
+
     fn every_handle_of_a_joined_turn_sees_its_failure(start, wait) {
         let model = Model::start();
         let gate = model.gate();

@@ -77,6 +77,29 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn the_approval_mode_of_a_resume_of_a_loaded_thread_is_used(start, wait) {
+        let model = Model::start();
+        model.reply("first");
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly);
+        let options = options.on_command_approval(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Decision::Accept
+        });
+        let thread = wait!(options.send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        wait!(codex.thread_resume(thread.id()).approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        let file = model.folder().join("written");
+        let line = format!("touch {}", file.display());
+        model.reply(ModelReply::new().call(ModelToolCall::exec_command(line).escalate("because")));
+        model.reply("done");
+        wait!(thread.run("two")).unwrap();
+        assert_eq!((asked.load(Ordering::Relaxed), file.exists()), (0, false));
+        wait!(codex.close()).unwrap();
+    }
+
     fn the_folder_and_the_model_of_a_resume_of_a_loaded_thread_are_used(start, wait) {
         let model = Model::start();
         model.reply("first");

@@ -2,7 +2,7 @@
 
 use openai_codex::{AsyncCodex, Codex};
 
-use crate::support::{Model, bounded, bounded_async, pinned, version, with_both_clients};
+use crate::support::{Model, bounded, bounded_async, pinned, program, runtime, version, with_both_clients};
 
 #[test]
 fn metadata_of_the_blocking_client() {
@@ -50,6 +50,17 @@ with_both_clients! {
         assert!(model.trace.processes().is_empty(), "close waits for the end");
         wait!(codex.close()).unwrap();
         wait!(codex.clone().close()).unwrap();
+    }
+
+    fn a_banner_before_the_first_message_is_skipped(start, wait) {
+        let model = Model::start();
+        let text = format!("#!/bin/sh\necho 'welcome to this host'\nexec {} \"$@\"\n", runtime().program().display());
+        let wrapper = program(model.folder(), "codex", &text);
+        model.reply("hello");
+        let codex = start!(model.config().codex_bin(wrapper)).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        assert_eq!(wait!(thread.run("hi")).unwrap().final_response.as_deref(), Some("hello"));
+        wait!(codex.close()).unwrap();
     }
 
     fn the_last_handle_ends_the_runtime(start, wait) {

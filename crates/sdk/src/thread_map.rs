@@ -36,6 +36,10 @@ impl<V> ThreadMap<V> {
         self.search(id).ok().map(|index| self.0.remove(index).1)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Arc<str>, V)> {
+        self.0.iter()
+    }
+
     /// All entries, sorted by their ids.
     pub(crate) fn entries(&mut self) -> &mut Vec<(Arc<str>, V)> {
         &mut self.0

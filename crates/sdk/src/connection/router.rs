@@ -77,6 +77,13 @@ impl Router {
             || self.running_turns.iter().any(|turn| !turn.started && turn.is_on(thread_id))
     }
 
+    /// The threads of the sub-agents that a thread, or one of its sub-agents, has spawned, and whether each one runs a turn.
+    pub(crate) fn subagents(&self, thread_id: &str) -> Vec<(Arc<str>, bool)> {
+        let threads = self.thread_tree.descendants(thread_id).into_iter();
+        let runs = |thread: &str| self.running_turns.iter().any(|turn| turn.is_on(thread));
+        threads.map(|thread| (thread.clone(), runs(&thread))).collect()
+    }
+
     /// Whether a call still waits for this response, so that the request is worth sending.
     pub(crate) fn is_waiting(&self, id: i64) -> bool {
         self.waiter_index(id).is_some()

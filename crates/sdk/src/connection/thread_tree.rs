@@ -90,6 +90,13 @@ impl ThreadTree {
         found
     }
 
+    /// The threads below a thread.
+    pub(crate) fn descendants(&self, thread_id: &str) -> Vec<Arc<str>> {
+        let threads = self.parents.iter().map(|(thread, _)| thread);
+        let below = threads.filter(|thread| self.ancestors(thread).iter().any(|above| **above == *thread_id));
+        below.cloned().collect()
+    }
+
     #[cfg(any(test, fuzzing))]
     pub(crate) fn is_empty(&self) -> bool {
         let Self { parents, closed_roots, assigned_turns } = self;

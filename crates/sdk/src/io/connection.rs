@@ -123,6 +123,11 @@ impl Connection {
         self.shared.router().is_beginning(thread_id)
     }
 
+    /// The threads of a thread's sub-agents, and whether each one runs a turn.
+    pub(crate) fn subagents(&self, thread_id: &str) -> Vec<(Arc<str>, bool)> {
+        self.shared.router().subagents(thread_id)
+    }
+
     /// Why the connection has ended, if it has. It is set before any call reports the end.
     pub(crate) fn failure(&self) -> Option<Error> {
         self.shared.router().failure()

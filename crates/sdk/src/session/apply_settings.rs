@@ -151,7 +151,7 @@ fn refusal(
 }
 
 /// Reads the settings of a loaded thread, from the response to a resume without options.
-async fn read_settings(session: &Session, thread_id: &str) -> Result<Settings> {
+pub(crate) async fn read_settings(session: &Session, thread_id: &str) -> Result<Settings> {
     let params = ThreadResumeParams::new(thread_id);
     let response = session.call::<methods::ThreadResume>(&params, Some(thread_id)).await?;
     Ok(current_settings!(response))

@@ -7,6 +7,7 @@ pub(crate) mod live_threads;
 pub(crate) mod project_paths;
 pub(crate) mod runtime;
 pub(crate) mod schema_probe;
+pub(crate) mod subagents;
 pub(crate) mod supervisor;
 pub(crate) mod thread_settings;
 pub(crate) mod thread_state;

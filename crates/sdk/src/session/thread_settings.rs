@@ -176,7 +176,7 @@ impl Serialize for SandboxSetting {
 }
 
 impl SandboxSetting {
-    fn policy(&self) -> Option<SandboxPolicy> {
+    pub(crate) fn policy(&self) -> Option<SandboxPolicy> {
         let mode = match self {
             Self::Policy(policy) => return Some(policy.clone()),
             Self::Mode(mode) => mode,

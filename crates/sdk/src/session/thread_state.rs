@@ -19,6 +19,7 @@ use crate::session::apply_settings;
 use crate::session::apply_settings::{ResumedThread, WasLoaded};
 use crate::session::live_threads::{LiveThread, LoadPoint, TrackedSettings};
 use crate::session::runtime::Session;
+use crate::session::subagents;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{LoadOptions, Settings, current_settings};
 
@@ -177,6 +178,11 @@ impl ThreadState {
         let mut current = self.live.current_settings.current();
         current.merge(&self.live.turn_bounds());
         apply_settings::check_joining(session, &self.id, &requested, &of_handle, &current)
+    }
+
+    /// Narrows the thread's sub-agents to the bounds that a turn names.
+    pub(crate) async fn narrow_subagents(&self, session: &Session, params: &TurnStartParams) -> Result<()> {
+        subagents::narrow(session, &self.id, &Settings::of_turn(params)).await
     }
 
     /// Waits, for at most `limit`, until no other call is changing the thread's settings, and keeps such calls out until the

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::approval::ApprovalMode;
 use crate::session::apply_settings::{ResumedThread, WasLoaded, apply_settings, check_running, is_loaded};
 use crate::session::runtime::INTERRUPT_LIMIT;
+use crate::session::subagents;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{LoadOptions, Settings, current_settings, load_options};
 use crate::session::thread_state::{ThreadSetup, ThreadState};
@@ -145,6 +146,9 @@ impl<C> ThreadResume<C> {
         }
         if !loaded {
             resumed.current.personality.clone_from(&requested.personality);
+        }
+        if !active {
+            subagents::narrow(&session, &thread_id, &named).await?;
         }
         let current =
             apply_settings(&self.core, &session, &thread.id.as_str().into(), &requested, resumed).await?;

@@ -333,6 +333,10 @@ impl<C> TurnStart<C> {
         if session.connection.is_busy(&self.thread.id) {
             joinable.clone().map_err(|error| error.with_method(METHOD))?;
         }
+        self.thread
+            .narrow_subagents(&session, &self.params)
+            .await
+            .map_err(|error| error.with_method(METHOD))?;
         let subscription = session.connection.new_subscription(self.thread.id.clone(), keep_backlog);
         let subscription =
             subscription.with_limits(self.limits).with_interrupt_on_drop(self.interrupt_on_drop);

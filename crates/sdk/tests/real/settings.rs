@@ -4,10 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use openai_codex::types::{CommandExecutionApprovalDecision as Decision, ReasoningEffort};
-use openai_codex::{ApprovalMode, ErrorKind, Sandbox};
-use openai_codex_testkit::{ModelReply, ModelToolCall};
+use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, Sandbox};
+use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest};
+use serde_json::json;
 
 use crate::support::{Model, bounded_async, with_both_clients};
+
+/// The thread of the next turn that ends on another thread.
+macro_rules! ended_beside {
+    ($thread:ident, $events:ident, $wait:ident) => {
+        loop {
+            if let Event::Notification(Notification::TurnCompleted(done)) =
+                $wait!($events.next()).unwrap().unwrap()
+                && done.thread_id != $thread.id()
+            {
+                break done.thread_id;
+            }
+        }
+    };
+}
 
 /// The output of the last command.
 fn printed(model: &Model) -> String {
@@ -277,6 +292,65 @@ with_both_clients! {
             wait!(codex.thread_resume(thread.id()).sandbox(sandbox).send()).unwrap();
         }
         wait!(codex.close()).unwrap();
+    }
+
+    // A sub-agent keeps the sandbox that it was spawned with, and can run on after the turn that spawned it.
+    fn a_thread_with_a_running_subagent_does_not_become_read_only(start, wait) {
+        let model = Model::start();
+        let says = |text: &'static str| move |request: &RecordedRequest| request.last_user_text() == Some(text);
+        let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
+        model.reply_when(says("delegate"), spawn.namespace("multi_agent_v1"));
+        model.reply_when(says("delegate"), "it works on that");
+        let gate = model.gate();
+        model.reply_when(says("help"), ModelReply::new().pause(&gate).delta("below"));
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        let options = codex.thread_start().cwd(model.folder()).approval_mode(ApprovalMode::DenyAll);
+        let thread = wait!(options.sandbox(Sandbox::FullAccess).send()).unwrap();
+        wait!(thread.run("delegate")).unwrap();
+        gate.wait_reached().unwrap();
+        let resume = || codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send();
+        let error = wait!(resume()).unwrap_err();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::OptionNotApplied, Some(thread.id())));
+        assert!(error.to_string().contains("a sub-agent of the thread is running"), "{error}");
+        gate.release();
+        ended_beside!(thread, events, wait);
+        wait!(resume()).unwrap();
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_subagent_of_a_thread_that_becomes_read_only_writes_nothing(start, wait) {
+        for by_turn in [false, true] {
+            let model = Model::start();
+            let says = |text: &'static str| move |request: &RecordedRequest| request.last_user_text() == Some(text);
+            let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
+            model.reply_when(says("delegate"), spawn.namespace("multi_agent_v1"));
+            model.reply_when(says("delegate"), "it works on that");
+            model.reply_when(says("help"), "below");
+            let codex = start!(model.config()).unwrap();
+            let mut events = codex.events();
+            let options = codex.thread_start().cwd(model.folder()).approval_mode(ApprovalMode::DenyAll);
+            let thread = wait!(options.sandbox(Sandbox::FullAccess).send()).unwrap();
+            wait!(thread.run("delegate")).unwrap();
+            let helper = ended_beside!(thread, events, wait);
+            let file = model.folder().join("written");
+            let asks = ModelToolCall::new("send_input", json!({"target": helper, "message": "write"}));
+            model.reply_when(says("again"), asks.namespace("multi_agent_v1"));
+            model.reply_when(says("again"), "it writes");
+            model.reply_when(says("write"), ModelToolCall::exec_command(format!("touch {}", file.display())));
+            model.reply_when(says("write"), "done");
+            let turn = thread.turn("again");
+            let turn = if by_turn {
+                turn.sandbox(Sandbox::ReadOnly)
+            } else {
+                wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
+                turn
+            };
+            wait!(turn.run()).unwrap();
+            assert_eq!(ended_beside!(thread, events, wait), helper);
+            assert!(!file.exists(), "by a turn: {by_turn}");
+            wait!(codex.close()).unwrap();
+        }
     }
 
     fn a_fork_gets_the_options_of_the_call(start, wait) {

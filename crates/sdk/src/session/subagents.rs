@@ -1,0 +1,87 @@
+//! Narrows the bounds of a thread's sub-agents. The runtime spawns a sub-agent with the bounds of its thread, and lets it keep
+//! them: a thread that has become read-only could still have a file written by a sub-agent that it spawned before.
+
+use openai_codex_protocol::methods;
+use openai_codex_protocol::types::{AskForApproval, SandboxPolicy, ThreadSettingsUpdateParams};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::session::apply_settings::read_settings;
+use crate::session::runtime::Session;
+use crate::session::thread_settings::{SandboxSetting, Settings};
+
+/// Applies the bounds that a call names for a thread to the thread's sub-agents, as far as they allow more. Fails before
+/// anything changes for a sub-agent that runs, because its turn keeps the bounds that it began with.
+pub(crate) async fn narrow(session: &Session, thread_id: &str, named: &Settings) -> Result<()> {
+    let bounds = named.bounds();
+    if bounds == Settings::default() {
+        return Ok(());
+    }
+    let mut updates = Vec::new();
+    for (subagent, runs) in session.connection.subagents(thread_id) {
+        let current = match read_settings(session, &subagent).await {
+            Ok(current) => current,
+            // The runtime has unloaded it, or does not store it.
+            Err(error) if error.kind() == ErrorKind::ThreadNotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let narrower = narrower(&bounds, &current);
+        let differing = narrower.differences(&current, session);
+        let Some(first) = differing.first() else { continue };
+        if runs {
+            return Err(first.error(thread_id, SUBAGENT_RUNS));
+        }
+        let fields = differing.iter().filter_map(|difference| difference.field.set);
+        let update = ThreadSettingsUpdateParams::new(&*subagent);
+        updates.push((subagent, narrower.clone(), fields.fold(update, |update, set| set(update, &narrower))));
+    }
+    for (subagent, narrower, update) in updates {
+        session
+            .call::<methods::ThreadSettingsUpdate>(&update, Some(&subagent))
+            .await
+            .map_err(|error| not_narrowed(thread_id, error))?;
+        let current = read_settings(session, &subagent).await?;
+        if let Some(difference) = narrower.differences(&current, session).first() {
+            return Err(difference.error(thread_id, SUBAGENT_KEEPS));
+        }
+    }
+    Ok(())
+}
+
+const SUBAGENT_RUNS: &str = "a sub-agent of the thread is running and keeps the settings that it began with; wait for its end, and \
+                             then make the call again";
+const SUBAGENT_KEEPS: &str =
+    "the runtime accepted the change for a sub-agent of the thread and did not make it; start another thread";
+
+fn not_narrowed(thread_id: &str, error: Error) -> Error {
+    if error.json_rpc().is_none() || error.is_retryable() {
+        return error;
+    }
+    let message = format!(
+        "a sub-agent of the thread keeps the sandbox and the approval mode that it was spawned with, which allow more than the \
+         call: the runtime refuses to change them ({error}). Turn on CodexConfig::experimental_api, or start another thread"
+    );
+    Error::new(ErrorKind::OptionNotApplied, message).with_thread(Some(thread_id)).with_source(error)
+}
+
+/// The named bounds that allow less than the current ones. A sub-agent never gets more than it has.
+fn narrower(named: &Settings, current: &Settings) -> Settings {
+    let mut narrower = named.clone();
+    if rank(current.sandbox.as_ref()) < rank(named.sandbox.as_ref()) {
+        narrower.sandbox = None;
+    }
+    if current.approval_policy == Some(AskForApproval::Never) {
+        narrower.approval_policy = None;
+        narrower.approvals_reviewer = None;
+    }
+    narrower
+}
+
+/// Orders sandboxes by what they allow.
+fn rank(sandbox: Option<&SandboxSetting>) -> u8 {
+    match sandbox.and_then(SandboxSetting::policy) {
+        Some(SandboxPolicy::ReadOnly(_)) => 0,
+        Some(SandboxPolicy::WorkspaceWrite(_)) => 1,
+        // Unknown ones may allow anything.
+        _ => 2,
+    }
+}

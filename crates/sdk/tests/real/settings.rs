@@ -297,7 +297,7 @@ with_both_clients! {
     // A sub-agent keeps the sandbox that it was spawned with, and can run on after the turn that spawned it.
     fn a_thread_with_a_running_subagent_does_not_become_read_only(start, wait) {
         let model = Model::start();
-        let says = |text: &'static str| move |request: &RecordedRequest| request.last_user_text() == Some(text);
+        let says = |text: &'static str| move |request: &RecordedRequest| request.user_texts().contains(&text);
         let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
         model.reply_when(says("delegate"), spawn.namespace("multi_agent_v1"));
         model.reply_when(says("delegate"), "it works on that");
@@ -322,11 +322,13 @@ with_both_clients! {
     fn a_subagent_of_a_thread_that_becomes_read_only_writes_nothing(start, wait) {
         for by_turn in [false, true] {
             let model = Model::start();
-            let says = |text: &'static str| move |request: &RecordedRequest| request.last_user_text() == Some(text);
+            let says = |text: &'static str| move |request: &RecordedRequest| request.user_texts().contains(&text);
             let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
             model.reply_when(says("delegate"), spawn.namespace("multi_agent_v1"));
             model.reply_when(says("delegate"), "it works on that");
             model.reply_when(says("help"), "below");
+            // The end of a sub-agent can make the turn above it send another request.
+            model.fallback("noted");
             let codex = start!(model.config()).unwrap();
             let mut events = codex.events();
             let options = codex.thread_start().cwd(model.folder()).approval_mode(ApprovalMode::DenyAll);

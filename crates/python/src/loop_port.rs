@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
 use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
 
 use crate::operation::{Finish, Operation};
 
@@ -120,6 +121,22 @@ impl LoopPort {
             }
         }
         failed
+    }
+
+    /// Shows the garbage collector what waits here: a loop that is dropped with tasks in it is a cycle through this port.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Ok(pending) = self.pending.try_lock() {
+            for entry in pending.values() {
+                visit.call(&entry.operation)?;
+                visit.call(&entry.future)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let pending = std::mem::take(&mut *lock(&self.pending));
+        drop(pending);
     }
 
     /// Forgets an operation whose task no longer waits, and gives it up.

@@ -1,6 +1,7 @@
 """Ctrl-C and cancellation at every kind of wait: it ends at once, and leaves no process."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -167,3 +168,27 @@ def test_a_loop_that_is_closed_with_calls_in_it_hangs_nothing(model: ScriptedMod
         await codex.close()
 
     asyncio.run(after())
+
+
+def test_a_loop_that_is_dropped_with_calls_in_it_is_collected(model: ScriptedModel):
+    gate = model.gate()
+    model.reply(ModelReply().delta("he").pause(gate))
+
+    def leave() -> int:
+        async def begin() -> int:
+            codex = AsyncCodex(model.config())
+            thread = await codex.thread_start()
+            asyncio.get_running_loop().create_task(thread.run("x"))
+            await asyncio.to_thread(gate.wait_reached)
+            return codex._current.runtime_pid
+
+        loop = asyncio.new_event_loop()
+        pid = loop.run_until_complete(begin())
+        gc.collect()
+        assert alive(pid)
+        loop.close()
+        return pid
+
+    pid = leave()
+    gc.collect()
+    assert gone(pid)

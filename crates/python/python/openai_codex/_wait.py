@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from openai_codex._native import LoopPort, Operation
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
 
 T = TypeVar("T")
-_ports: WeakKeyDictionary[AbstractEventLoop, LoopPort] = WeakKeyDictionary()
+# The loop keeps its port, as the object of a reader's callback. A strong reference here would keep a loop with tasks in it forever.
+_ports: WeakKeyDictionary[AbstractEventLoop, ReferenceType[LoopPort]] = WeakKeyDictionary()
 
 
 async def wait(operation: Operation[T]) -> T:
@@ -22,11 +23,12 @@ async def wait(operation: Operation[T]) -> T:
         loop = get_running_loop()
     except RuntimeError:
         raise RuntimeError("the async client needs a running asyncio event loop; it does not work on trio") from None
-    port = _ports.get(loop)
+    known = _ports.get(loop)
+    port = known() if known is not None else None
     if port is None:
         port = LoopPort()
         loop.add_reader(port.fileno(), port.drain)
-        _ports[loop] = port
+        _ports[loop] = ref(port)
     future: Future[T] = loop.create_future()
     number = operation.start(port, future)
     try:

@@ -28,7 +28,7 @@ def test_a_program_of_the_readme_runs(number: int, model: ScriptedModel, tmp_pat
 
 
 def test_the_test_in_the_guide_passes(model: ScriptedModel):
-    (program,) = programs(GUIDE)
+    (program,) = [program for program in programs(GUIDE) if "def test_" in program]
     namespace: dict = {}
     exec(program, namespace)
     namespace["test_it_runs_a_command"](model)

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import threading
+from typing import Any
 
 import pytest
 from openai_codex import AsyncCodex, AsyncThread, Codex, Sandbox, Thread, TurnHandle, TurnResult
@@ -315,17 +316,21 @@ def test_other_tasks_run_while_a_stream_is_read(model: ScriptedModel):
 def test_an_approval_that_nothing_decides_is_declined(codex: Codex, model: ScriptedModel, tmp_path):
     from openai_codex.types import ThreadItem
 
-    class Nothing(BaseModel):
-        pass
+    class Started(BaseModel):
+        turn: dict[str, Any]
 
     marker = tmp_path / "marker"
     thread = codex.thread_start(cwd=str(tmp_path), sandbox=Sandbox.read_only)
-    # The package has no mode in which the runtime asks the client. A turn's mode stays with its thread.
-    params = {"threadId": thread.id, "input": [{"type": "text", "text": "x"}]}
     model.reply("first")
-    codex._client.request("turn/start", params | {"approvalsReviewer": "user"}, response_model=Nothing)
-    while thread.read(include_turns=True).thread.turns[-1].status.value != "completed":
-        pass
+    thread.run("x")
+    # The package has no mode in which the runtime asks the client. A turn's mode stays with its thread.
+    params = {"threadId": thread.id, "input": [{"type": "text", "text": "x"}], "approvalsReviewer": "user"}
+    model.reply("second")
+    turn = codex._client.request("turn/start", params, response_model=Started).turn["id"]
+    ended = False
+    while not ended:
+        turns = thread.read(include_turns=True).thread.turns
+        ended = any(found.id == turn and found.status.value == "completed" for found in turns)
     model.reply(ModelReply().escalate(f"touch {marker}", "the test wants it"))
     model.reply("done")
     result = thread.run("x")

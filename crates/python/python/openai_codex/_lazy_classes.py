@@ -60,7 +60,7 @@ def _model(name: str, module: str, extra: str | None, fields: list[Any]) -> type
     return _finish(types.new_class(name, (BaseModel,), exec_body=lambda namespace: namespace.update(body)))
 
 
-def _root(name: str, module: str, annotation: Any, minimum: int | None, is_union: bool) -> type:
+def _root(name: str, module: str, annotation: Any, minimum: int | None, openness: str | None) -> type:
     from typing import Annotated
 
     from pydantic import Field, RootModel
@@ -73,8 +73,9 @@ def _root(name: str, module: str, annotation: Any, minimum: int | None, is_union
         "__annotations__": {"root": annotation},
         "model_config": {"populate_by_name": True, "defer_build": True},
     }
-    if is_union:
-        body["__get_pydantic_core_schema__"] = classmethod(_union_schema)
+    if openness is not None:
+        schema = _union_schema if openness == "union" else _open_schema
+        body["__get_pydantic_core_schema__"] = classmethod(schema)
     return _finish(types.new_class(name, (RootModel,), exec_body=lambda namespace: namespace.update(body)))
 
 
@@ -105,6 +106,31 @@ def _union_schema(cls: Any, source: Any, handler: Any) -> Any:
         )
     )
     return schema
+
+
+def _open_schema(cls: Any, source: Any, handler: Any) -> Any:
+    """Lets a model around one known alternative also write what the client puts there of a later runtime."""
+    from pydantic_core import core_schema
+
+    schema = handler(source)
+    root = schema
+    while not root.get("root_model"):
+        root = root["schema"]
+    inner = root["schema"]
+    root["schema"] = {
+        **inner,
+        "serialization": core_schema.wrap_serializer_function_ser_schema(_dump_open, info_arg=True, schema=inner),
+    }
+    return schema
+
+
+def _dump_open(value: Any, handler: Any, info: Any) -> Any:
+    from .models import UnknownVariant
+
+    if isinstance(value, UnknownVariant):
+        return value.model_dump(mode=info.mode)
+    # A value of an enumeration is written as it is, a known variant as its class says.
+    return value if isinstance(value, str) else handler(value)
 
 
 def _dump_unknown(value: Any, info: Any) -> Any:

@@ -9,7 +9,7 @@ use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
 use super::instance::Slots;
 use super::json::{Number, Reader, Unusual, deeper};
 use super::loaded::{Loaded, MODELS, Parts, slots};
-use super::shape::{Body, Class, Extra, Field, Kind, Open};
+use super::shape::{Body, Class, Extra, Field, Kind, Open, Openness};
 
 /// The module that makes classes.
 const LAZY: &str = "openai_codex._lazy_classes";
@@ -213,6 +213,10 @@ impl<'py> Builder<'py, '_> {
                 match self.value(of) {
                     Ok(value) => self.root(class, &value),
                     Err(Stop::Delegate) => self.delegate(class, start),
+                    Err(Stop::Unexpected) if self.unknown == Unknown::Keep => {
+                        self.reader.rewind(start);
+                        self.only_alternative(class, of)
+                    }
                     Err(stop) => Err(stop),
                 }
             }
@@ -229,6 +233,24 @@ impl<'py> Builder<'py, '_> {
         Ok(self.slots.root(loaded.class.bind(self.py), &values, &set)?)
     }
 
+    /// A value that is not as the only alternative of a class says.
+    fn only_alternative(&mut self, class: &'static Class, of: &'static Kind) -> Built<'py> {
+        match (class.openness(), of) {
+            (Some(Openness::Value), _) => {
+                let value = self.value(&Kind::Str)?;
+                self.root(class, &value)
+            }
+            (Some(Openness::Variant), Kind::Class(model)) if self.reader.peek()? == b'{' => {
+                let (tag, value) = model.tag().ok_or(Stop::Unexpected)?;
+                let start = self.reader.position();
+                let is_known = self.tag_is(tag, |text| text == value)?;
+                self.reader.rewind(start);
+                if is_known { Err(Stop::Unexpected) } else { self.delegate(class, start) }
+            }
+            _ => Err(Stop::Unexpected),
+        }
+    }
+
     /// Lets pydantic find the alternative of a union.
     fn delegate(&mut self, class: &'static Class, start: usize) -> Built<'py> {
         self.reader.rewind(start);
@@ -236,7 +258,7 @@ impl<'py> Builder<'py, '_> {
         let value = loads(self.py, self.reader.since(start))?;
         match validate(self.py, class, value.clone()) {
             Ok(instance) => Ok(instance),
-            Err(_) if self.unknown == Unknown::Keep && class.is_union_of_models() => {
+            Err(_) if self.unknown == Unknown::Keep && class.openness().is_some() => {
                 match value.cast_into::<PyDict>() {
                     Ok(object) => self.root(class, &self.unknown_variant(&object)?),
                     Err(_) => Err(Stop::Unexpected),
@@ -409,21 +431,25 @@ impl<'py> Builder<'py, '_> {
         tag: &str,
         variants: &'static [(&'static str, &'static Class)],
     ) -> Result<Option<&'static Class>, Stop> {
+        let mut found = None;
+        self.tag_is(tag, |value| {
+            found = variants.iter().find(|(known, _)| *known == value).map(|(_, class)| *class);
+            found.is_some()
+        })?;
+        Ok(found)
+    }
+
+    /// Whether the object that begins here has a tag with a known value. The object is not read to its end.
+    fn tag_is(&mut self, tag: &str, is_known: impl FnOnce(&str) -> bool) -> Result<bool, Stop> {
         let mut more = !self.reader.open(b'{', b'}')?;
         while more {
             if self.reader.key()? == tag {
-                return Ok(match self.reader.peek()? {
-                    b'"' => {
-                        let value = self.reader.string()?;
-                        variants.iter().find(|(known, _)| *known == value).map(|(_, class)| *class)
-                    }
-                    _ => None,
-                });
+                return Ok(self.reader.peek()? == b'"' && is_known(&self.reader.string()?));
             }
             self.reader.skip()?;
             more = self.reader.has_next(b'}')?;
         }
-        Ok(None)
+        Ok(false)
     }
 }
 

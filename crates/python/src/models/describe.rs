@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyInt, PyList, PyString, PyTuple};
 
 use super::builder::loads;
-use super::shape::{Body, Class, Default, Extra, Field, Kind, Open};
+use super::shape::{Body, Class, Default, Extra, Field, Kind, Open, Openness};
 
 /// What a class is made of: its kind and its parts. `_lazy_classes.py` says which.
 pub(crate) fn describe<'py>(py: Python<'py>, name: &str) -> PyResult<Option<Bound<'py, PyTuple>>> {
@@ -20,7 +20,12 @@ pub(crate) fn describe<'py>(py: Python<'py>, name: &str) -> PyResult<Option<Boun
             ("model", extra, fields).into_pyobject(py)?
         }
         Body::Root(kind) => {
-            ("root", annotation(py, kind)?, minimum(kind), class.is_union_of_models()).into_pyobject(py)?
+            let openness = class.openness().map(|openness| match openness {
+                Openness::Union => "union",
+                Openness::Variant => "variant",
+                Openness::Value => "value",
+            });
+            ("root", annotation(py, kind)?, minimum(kind), openness).into_pyobject(py)?
         }
         Body::Enum(open, values) => {
             let open = match open {

@@ -143,10 +143,35 @@ impl Class {
         classes.binary_search_by(|class| class.name.cmp(name)).ok().map(|at| classes[at])
     }
 
-    /// Whether it is a model around one of several models.
-    pub(crate) fn is_union_of_models(&self) -> bool {
+    /// How an instance can hold what a later runtime sends in its place.
+    pub(crate) fn openness(&self) -> Option<Openness> {
         let is_model =
             |kind: &Kind| matches!(kind, Kind::Class(class) if !matches!(class.body, Body::Enum(..)));
-        matches!(&self.body, Body::Root(Kind::Union(kinds, _, _)) if kinds.iter().any(is_model))
+        match &self.body {
+            Body::Root(Kind::Union(kinds, _, _)) if kinds.iter().any(is_model) => Some(Openness::Union),
+            Body::Root(Kind::Class(class)) if class.tag().is_some() => Some(Openness::Variant),
+            Body::Root(Kind::Literal(_)) => Some(Openness::Value),
+            _ => None,
+        }
     }
+
+    /// The first field of a model with a constant, and the constant.
+    pub(crate) fn tag(&self) -> Option<(&'static str, &'static str)> {
+        let Body::Model(_, fields) = &self.body else { return None };
+        fields.iter().find_map(|field| match (&field.2, field.3) {
+            (Kind::Literal(value), Default::Required) => Some((field.0, *value)),
+            _ => None,
+        })
+    }
+}
+
+/// A model around a value that has more alternatives in later runtimes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Openness {
+    /// Around one of several models.
+    Union,
+    /// Around the only known variant of a tagged union.
+    Variant,
+    /// Around the only known value of an enumeration.
+    Value,
 }

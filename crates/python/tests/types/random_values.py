@@ -21,18 +21,37 @@ JSON = [None, True, "x", 1, -0.5, 1e300, [], {}, [1, "a", None], {"b": {"a": [1.
 class Values:
     """A source of values with a fixed seed."""
 
-    def __init__(self, seed: object, mistakes: float = 0.0) -> None:
+    def __init__(self, seed: object, mistakes: float = 0.0, later: float = 0.0) -> None:
         self.random = random.Random(f"{seed}")
         # How often a value is not as its type says.
         self.mistakes = mistakes
+        # How often a value or a variant is one of a later runtime.
+        self.later = later
+        # How many of those there are.
+        self.laters = 0
+
+    def is_later(self) -> bool:
+        is_later = self.random.random() < self.later
+        self.laters += is_later
+        return is_later
+
+    def later_variant(self) -> dict[str, Any]:
+        fields = {"type": "aLaterOne", "kind": "aLaterOne", "mode": "aLaterOne", "later": [1, {"a": None}]}
+        return fields | {"method": "a/later/one"}
 
     def of_class(self, name: str, depth: int = 0) -> Any:
         facts = CLASSES[name]
         if facts["kind"] == "enum":
+            if self.is_later():
+                return "a later value"
             if facts.get("open") and self.random.random() < 0.2:
                 return "something new"
             return self.random.choice(facts["values"])
         if facts["kind"] == "root":
+            if is_open(facts["of"]) and self.is_later():
+                return self.later_variant()
+            if facts["of"].startswith("'") and self.is_later():
+                return "a later value"
             return self.of_type(facts["of"], depth)
         value = {}
         for field in facts["fields"]:
@@ -84,6 +103,14 @@ class Values:
         is_ascii = self.random.random() < 0.5
         separators = (",", ":") if self.random.random() < 0.5 else (" , ", " :\n")
         return json.dumps(value, ensure_ascii=is_ascii, separators=separators).encode()
+
+
+def is_open(text: str) -> bool:
+    """Whether a later runtime may have more variants: of several models, or of one that has a constant."""
+    objects = [CLASSES[part] for part in text.split(" | ") if part in CLASSES and CLASSES[part]["kind"] == "object"]
+    if "{" in text or not objects:
+        return False
+    return " | " in text or any(field["type"].startswith("'") for field in objects[0]["fields"])
 
 
 @cache

@@ -12,6 +12,7 @@ import pytest
 from openai_codex import _native, models, types
 from openai_codex.generated import v2_all
 from pydantic import ValidationError
+from random_values import CLASSES, Values, names
 
 LATER = {"type": "later", "id": "i", "parts": [{"a": 1}]}
 TURN: dict[str, Any] = {"id": "u", "items": [LATER, {"type": "plan", "id": "p", "text": "t"}], "status": "paused", "itemsView": "full"}
@@ -112,3 +113,28 @@ def test_a_match_over_kinds_of_items_reaches_the_rest() -> None:
             case other:
                 seen.append(other.type)
     assert seen == ["later", "p", "x"]
+
+
+@pytest.mark.parametrize("name", names())
+def test_nothing_of_a_later_runtime_is_lost(name: str) -> None:
+    for seed in range(12):
+        values = Values((name, seed, "later"), later=0.3)
+        value = values.of_class(name)
+        built = build(name, value)
+        if not values.laters or CLASSES[name]["kind"] == "enum":
+            continue
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error")
+            written = json.loads(built.model_dump_json(by_alias=True, exclude_unset=True))
+            assert written == without_dropped(value)
+            assert built.model_dump(mode="json", by_alias=True, exclude_unset=True) == written
+        assert pickle.loads(pickle.dumps(built)) == built
+
+
+def without_dropped(value: Any) -> Any:
+    """The value without the fields that classes drop."""
+    if isinstance(value, list):
+        return [without_dropped(part) for part in value]
+    if isinstance(value, dict):
+        return {key: without_dropped(part) for key, part in value.items() if key != "aFieldOfLater"}
+    return value

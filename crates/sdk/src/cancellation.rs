@@ -11,18 +11,23 @@ use crate::background::until;
 #[derive(Clone, Debug)]
 pub struct Cancellation(watch::Receiver<bool>);
 
-/// The other end of a [`Cancellation`].
+/// Both ends of a signal. A server request holds them.
 #[derive(Debug)]
-pub(crate) struct Signal(watch::Sender<bool>);
+pub(crate) struct Signal {
+    sender: watch::Sender<bool>,
+    pub(crate) cancellation: Cancellation,
+}
 
-pub(crate) fn signal() -> (Signal, Cancellation) {
-    let (fire, wait) = watch::channel(false);
-    (Signal(fire), Cancellation(wait))
+impl Default for Signal {
+    fn default() -> Self {
+        let (sender, receiver) = watch::channel(false);
+        Self { sender, cancellation: Cancellation(receiver) }
+    }
 }
 
 impl Signal {
     pub(crate) fn fire(&self) {
-        self.0.send_replace(true);
+        self.sender.send_replace(true);
     }
 }
 

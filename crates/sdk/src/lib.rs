@@ -45,6 +45,7 @@ pub(crate) mod result;
 pub(crate) mod retry;
 pub(crate) mod schema;
 pub(crate) mod session;
+pub(crate) mod shared_redactor;
 pub(crate) mod thread;
 pub(crate) mod thread_map;
 pub(crate) mod tool;

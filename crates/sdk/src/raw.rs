@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use serde_json::value::RawValue;
 
 use crate::connection::frame_queue::{Event, OwnedEvent};
-use crate::connection::turn_subscription::End;
+use crate::connection::turn_buffer::End;
 use crate::error::Result;
 use crate::result::RunResult;
 use crate::session::clients::AsyncCodex;

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::connection::redactor::Redactor;
+use crate::shared_redactor::SharedRedactor;
 use crate::transport::frames::{BoxFuture, FrameReader, FrameWriter, ReadState, Transport};
 
 /// Writes all messages of a client to a file, for bug reports; see
@@ -116,7 +116,7 @@ struct State {
 
 impl Recorder {
     /// Wraps a transport so that all its frames are recorded.
-    pub(crate) fn attach(self: &Arc<Self>, transport: Transport, secrets: &Arc<Redactor>) -> Transport {
+    pub(crate) fn attach(self: &Arc<Self>, transport: Transport, secrets: &Arc<SharedRedactor>) -> Transport {
         let (log, secrets) = (self, secrets);
         let (reader, writer) = transport.into_halves();
         Transport::new(
@@ -125,7 +125,7 @@ impl Recorder {
         )
     }
 
-    fn record(&self, secrets: &Redactor, direction: &'static str, frames: &[Bytes]) {
+    fn record(&self, secrets: &SharedRedactor, direction: &'static str, frames: &[Bytes]) {
         let ms = self.ms();
         let mut lines = String::new();
         for frame in frames {
@@ -194,7 +194,7 @@ impl Serialize for Line {
 struct Logged<T> {
     inner: T,
     log: Arc<Recorder>,
-    secrets: Arc<Redactor>,
+    secrets: Arc<SharedRedactor>,
 }
 
 impl FrameReader for Logged<Box<dyn FrameReader>> {
@@ -275,7 +275,7 @@ mod tests {
         let recorder = log.open().unwrap();
         for n in 0..10 {
             recorder.record(
-                &Redactor::default(),
+                &SharedRedactor::default(),
                 "sent",
                 &[Bytes::from(format!("{{\"n\":{n},\"text\":\"{}\"}}", "x".repeat(60)))],
             );

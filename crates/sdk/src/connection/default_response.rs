@@ -21,10 +21,10 @@ pub(crate) struct DefaultResponse {
     pub(crate) declined: bool,
 }
 
-/// The response to a request that no handler answers.
-pub(crate) fn default_response(id: &RequestId, method: &str) -> DefaultResponse {
+/// The response to a request that no handler answers. `now` answers the server's question for the time.
+pub(crate) fn default_response(id: &RequestId, method: &str, now: SystemTime) -> DefaultResponse {
     let declined = method != "currentTime/read";
-    let frame = match result_for(method) {
+    let frame = match result_for(method, now) {
         Some(result) => frame(&json!({"id": id, "result": result})),
         None => {
             let message = format!("this client does not handle `{method}`");
@@ -34,7 +34,7 @@ pub(crate) fn default_response(id: &RequestId, method: &str) -> DefaultResponse 
     DefaultResponse { frame, declined }
 }
 
-fn result_for(method: &str) -> Option<Value> {
+fn result_for(method: &str, now: SystemTime) -> Option<Value> {
     Some(match method {
         "item/commandExecution/requestApproval" | "item/fileChange/requestApproval" => {
             json!({"decision": "decline"})
@@ -50,11 +50,11 @@ fn result_for(method: &str) -> Option<Value> {
         "applyPatchApproval" | "execCommandApproval" => {
             json!({"decision": {"denied": {"rejection": "this client declines by default"}}})
         }
-        "currentTime/read" => json!({"currentTimeAt": unix_seconds()}),
+        "currentTime/read" => json!({"currentTimeAt": unix_seconds(now)}),
         _ => return None,
     })
 }
 
-fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+fn unix_seconds(now: SystemTime) -> u64 {
+    now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

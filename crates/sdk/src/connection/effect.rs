@@ -1,46 +1,34 @@
-//! What the caller of the router has to do: the results of a call into it.
+//! What the host of the router has to do: the results of calls into it.
 
 use std::sync::Arc;
-use std::task::Waker;
 
 use bytes::Bytes;
-use tokio::sync::{oneshot, watch};
 
-use crate::cancellation::Signal;
 use crate::connection::frame_queue::OwnedEvent;
-use crate::connection::turn_subscription::TurnSubscription;
-use crate::dispatch::handler_set::HandlerSet;
+use crate::connection::host::Host;
+use crate::connection::server_requests::ServerRequest;
 use crate::error::Error;
-use crate::handler::incoming_request::IncomingRequest;
 
 /// The response to a request: the JSON text of its `result`.
 pub(crate) type Response = Result<String, Error>;
 
-/// Where the response to a request goes, and what the request was.
-#[derive(Debug)]
-pub(crate) struct Waiter {
-    pub(crate) reply: oneshot::Sender<Response>,
-    pub(crate) method: Arc<str>,
-    pub(crate) thread_id: Option<Arc<str>>,
-    /// The handlers that the thread of the response gets.
-    pub(crate) handlers: Option<HandlerSet>,
-}
-
 /// One thing to do after a call into the router. Effects are carried out in order.
 #[derive(Debug)]
-pub(crate) enum Effect {
+pub(crate) enum Effect<H: Host> {
     /// Send the response to the waiting call.
-    Resolve(Waiter, Response),
+    Resolve(H::Reply, Response),
     /// Wake consumers.
-    Wake(Vec<Waker>),
+    Wake(Vec<H::Waiter>),
     /// Dispatch a server request to its handlers.
-    Dispatch(Arc<IncomingRequest>),
+    Dispatch(Arc<ServerRequest<H::Signal>>),
     /// Send the response to a repeated server request again.
     Resend(Bytes),
-    /// Signal a handler that its response is no longer wanted. The request is here if the server still waits for a response.
-    Cancel(Signal, Option<Arc<IncomingRequest>>),
-    /// Bind these handlers to a thread that was opened.
-    BindHandlers(Box<str>, HandlerSet),
+    /// Signal the handlers of a server request that its response is no longer wanted.
+    Cancel {
+        request: Arc<ServerRequest<H::Signal>>,
+        /// Whether the server still waits for a response.
+        unanswered: bool,
+    },
     /// Note that the server has unloaded a thread.
     MarkUnloaded(Box<str>),
     /// Release the handlers of a closed thread that has no descendants left.
@@ -50,37 +38,17 @@ pub(crate) enum Effect {
     /// End the commands of a turn that the server, or another client, has interrupted.
     EndCommands { thread_id: Arc<str>, turn_id: Arc<str>, commands: Arc<[Box<str>]> },
     /// Report to the followers of a turn that the server runs it.
-    ReportRunning(watch::Sender<Phase>),
+    ReportRunning(H::Follower),
     /// Report to the followers of a turn that it is over, and which of its commands still run.
-    ReportOver(watch::Sender<Phase>, Arc<[Box<str>]>),
-    /// Enforce the time limits of a turn. The subscription has the turn's id now.
-    EnforceTimeLimits(Arc<TurnSubscription>),
+    ReportOver(H::Follower, Arc<[Box<str>]>),
+    /// Begin to enforce the time limits of a turn. The subscription has the turn's id now.
+    EnforceTimeLimits(Arc<H::Subscription>),
     /// Stop a turn that has exceeded its budget.
-    StopOverBudget(Arc<TurnSubscription>),
+    StopOverBudget(Arc<H::Subscription>),
     /// Check a turn whose thread has become idle, or was closed, without the turn's end.
     CheckTurn(WatchedTurn),
     /// Send the end of a login to its handles.
-    EndLogin(LoginSender, LoginEnd),
-}
-
-/// How far a turn has come, for its followers. The end of the connection closes their channel.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Phase {
-    /// The server has responded to the start. It does not accept an interrupt or a steer yet.
-    Starting,
-    Running,
-    /// With the ids of the turn's commands that still run.
-    Over(Arc<[Box<str>]>),
-}
-
-impl Phase {
-    pub(crate) fn has_begun(&self) -> bool {
-        !matches!(self, Self::Starting)
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        matches!(self, Self::Over(_))
-    }
+    EndLogin(H::Login, LoginEnd),
 }
 
 /// A snapshot of a turn that has a subscription.
@@ -96,6 +64,3 @@ pub(crate) struct WatchedTurn {
 
 /// How a login ended: the server's notification, or the error of a connection that was lost first.
 pub(crate) type LoginEnd = Result<OwnedEvent, Error>;
-
-/// Sends the end of a login to its handles, which can read it any number of times.
-pub(crate) type LoginSender = watch::Sender<Option<LoginEnd>>;

@@ -6,48 +6,53 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use crate::connection::effect::{Effect, LoginSender, Response};
+use crate::connection::effect::Response;
 use crate::connection::frame_queue::{Event, OwnedEvent};
-use crate::error::Error;
+use crate::connection::host::LoginToken;
 use crate::json_scan::text_member;
 
 /// How many early ends are kept, the latest ones. Each login has one, and few logins start index once.
 const MAX_EARLY_ENDS: usize = 64;
 
-#[derive(Debug, Default)]
-pub(crate) struct Logins {
+/// `L` is the host's token that gets the end of a login.
+#[derive(Debug)]
+pub(crate) struct Logins<L> {
     /// The logins without a response, by the id of the request.
-    starting: Vec<(i64, LoginSender)>,
+    starting: Vec<(i64, L)>,
     /// Ends that may belong to one of `starting`, by the id of the login.
     early: VecDeque<(String, OwnedEvent)>,
     /// The logins that wait for a person, by the id of the login.
-    running: Vec<(String, LoginSender)>,
+    running: Vec<(String, L)>,
 }
 
-impl Logins {
+impl<L> Default for Logins<L> {
+    fn default() -> Self {
+        Self { starting: Vec::new(), early: VecDeque::new(), running: Vec::new() }
+    }
+}
+
+impl<L: LoginToken> Logins<L> {
     /// Registers a login before its request is written.
-    pub(crate) fn register(&mut self, request: i64, sender: LoginSender) {
-        // Drops the logins whose handles have all gone.
-        self.running.retain(|(_, sender)| !sender.is_closed());
-        self.starting.push((request, sender));
+    pub(crate) fn register(&mut self, request: i64, login: L) {
+        self.running.retain(|(_, login)| !login.is_abandoned());
+        self.starting.push((request, login));
     }
 
-    /// Notes the response to a request. Ignores requests that are not logins.
-    pub(crate) fn handle_response(&mut self, request: i64, response: &Response, effects: &mut Vec<Effect>) {
-        let Some(sender) = self.take(request) else { return };
+    /// Notes the response to a request. Ignores requests that are not logins. Returns a login that has ended already.
+    pub(crate) fn handle_response(&mut self, request: i64, response: &Response) -> Option<(L, OwnedEvent)> {
+        let login = self.take(request)?;
+        let mut ended = None;
         if let Some(login_id) = response.as_deref().ok().and_then(login_id) {
             match self.early.iter().position(|(early, _)| *early == login_id) {
-                Some(index) => {
-                    let end = self.early.remove(index).map(|(_, end)| end);
-                    effects.extend(end.map(|end| Effect::EndLogin(sender, Ok(end))));
-                }
-                None => self.running.push((login_id, sender)),
+                Some(index) => ended = self.early.remove(index).map(|(_, end)| (login, end)),
+                None => self.running.push((login_id, login)),
             }
         }
         self.drop_unclaimed_ends();
+        ended
     }
 
-    fn take(&mut self, request: i64) -> Option<LoginSender> {
+    fn take(&mut self, request: i64) -> Option<L> {
         let index = self.starting.iter().position(|(id, _)| *id == request)?;
         Some(self.starting.swap_remove(index).1)
     }
@@ -59,29 +64,26 @@ impl Logins {
         }
     }
 
-    /// Handles the end of a login. An API key's login has no id: its response has ended it already.
-    pub(crate) fn handle_completed(&mut self, event: Event<'_>, effects: &mut Vec<Effect>) {
-        let Some(login_id) = login_id(event.text) else { return };
+    /// Handles the end of a login, and returns the login. An API key's login has no id: its response has ended it already.
+    pub(crate) fn handle_completed(&mut self, event: Event<'_>) -> Option<L> {
+        let login_id = login_id(event.text)?;
         if let Some(index) = self.running.iter().position(|(running, _)| *running == login_id) {
-            let (_, sender) = self.running.swap_remove(index);
-            effects.push(Effect::EndLogin(sender, Ok(event.to_owned())));
-        } else if !self.starting.is_empty() {
+            return Some(self.running.swap_remove(index).1);
+        }
+        if !self.starting.is_empty() {
             if self.early.len() == MAX_EARLY_ENDS {
                 self.early.pop_front();
             }
             self.early.push_back((login_id, event.to_owned()));
         }
+        None
     }
 
-    /// Ends all logins, because the connection has ended.
-    pub(crate) fn fail(&mut self, error: &Error, effects: &mut Vec<Effect>) {
-        for (_, sender) in self.starting.drain(..) {
-            effects.push(Effect::EndLogin(sender, Err(error.clone())));
-        }
-        for (_, sender) in self.running.drain(..) {
-            effects.push(Effect::EndLogin(sender, Err(error.clone())));
-        }
+    /// Removes and returns all logins, because the connection has ended.
+    pub(crate) fn end(&mut self) -> impl Iterator<Item = L> {
         self.early.clear();
+        let starting = self.starting.drain(..).map(|(_, login)| login);
+        starting.chain(self.running.drain(..).map(|(_, login)| login))
     }
 
     /// Drops the early ends if no login waits for its response.
@@ -100,61 +102,50 @@ fn login_id(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::effect::LoginEnd;
-    use crate::error::ErrorKind;
+    use crate::error::{Error, ErrorKind};
     use openai_codex_protocol::Notification;
-    use tokio::sync::watch;
 
-    type Ended = watch::Receiver<Option<LoginEnd>>;
-
-    fn begin(logins: &mut Logins, request: i64) -> Ended {
-        let (sender, ended) = watch::channel(None);
-        logins.register(request, sender);
-        ended
-    }
-
-    fn answer(logins: &mut Logins, request: i64, login_id: &str) {
-        let response = Ok(format!(r#"{{"type":"chatgpt","authUrl":"u","loginId":"{login_id}"}}"#));
-        done(|effects| logins.handle_response(request, &response, effects));
-    }
-
-    fn complete(logins: &mut Logins, login_id: &str) {
-        let params = format!(r#"{{"loginId":"{login_id}","success":true}}"#);
-        let event = Event::of("account/login/completed", Some(&params), "");
-        done(|effects| logins.handle_completed(event, effects));
-    }
-
-    /// Carries out the effects of a call, as the connection does.
-    fn done(call: impl FnOnce(&mut Vec<Effect>)) {
-        let mut effects = Vec::new();
-        call(&mut effects);
-        for effect in effects {
-            let Effect::EndLogin(sender, end) = effect else { panic!("{effect:?}") };
-            sender.send_replace(Some(end));
+    /// A login by its name. Its handles have gone if the name is empty.
+    impl LoginToken for &'static str {
+        fn is_abandoned(&self) -> bool {
+            self.is_empty()
         }
     }
 
-    fn ended_with(ended: &Ended) -> Option<String> {
-        ended.borrow().as_ref().map(|end| match end.as_ref().unwrap().decode() {
-            Notification::AccountLoginCompleted(end) => end.login_id.unwrap(),
+    type Ended = Option<(&'static str, String)>;
+
+    fn respond(logins: &mut Logins<&'static str>, request: i64, login_id: &str) -> Ended {
+        let response = Ok(format!(r#"{{"type":"chatgpt","authUrl":"u","loginId":"{login_id}"}}"#));
+        let (login, end) = logins.handle_response(request, &response)?;
+        match end.decode() {
+            Notification::AccountLoginCompleted(end) => Some((login, end.login_id.unwrap())),
             other => panic!("{other:?}"),
-        })
+        }
+    }
+
+    fn complete(logins: &mut Logins<&'static str>, login_id: &str) -> Option<&'static str> {
+        let params = format!(r#"{{"loginId":"{login_id}","success":true}}"#);
+        logins.handle_completed(Event::of("account/login/completed", Some(&params), ""))
     }
 
     #[test]
     fn each_login_gets_its_own_end_in_any_order() {
         let mut logins = Logins::default();
-        let (first, second, third) = (begin(&mut logins, 1), begin(&mut logins, 2), begin(&mut logins, 3));
-        answer(&mut logins, 1, "a");
-        complete(&mut logins, "c");
-        complete(&mut logins, "b");
-        complete(&mut logins, "unknown");
-        answer(&mut logins, 3, "c");
-        answer(&mut logins, 2, "b");
-        assert_eq!((ended_with(&first), logins.early.len()), (None, 0));
-        complete(&mut logins, "a");
-        let ends = [first, second, third].map(|ended| ended_with(&ended).unwrap());
-        assert_eq!(ends, ["a", "b", "c"]);
+        for (request, login) in [(1, "first"), (2, "second"), (3, "third")] {
+            logins.register(request, login);
+        }
+        assert_eq!(respond(&mut logins, 1, "a"), None);
+        for login_id in ["c", "b", "unknown"] {
+            assert_eq!(
+                complete(&mut logins, login_id),
+                None,
+                "{login_id} may belong to a login without a response"
+            );
+        }
+        assert_eq!(respond(&mut logins, 3, "c"), Some(("third", "c".to_owned())));
+        assert_eq!(respond(&mut logins, 2, "b"), Some(("second", "b".to_owned())));
+        assert_eq!(logins.early.len(), 0);
+        assert_eq!(complete(&mut logins, "a"), Some("first"));
         assert!(logins.running.is_empty());
     }
 
@@ -163,15 +154,16 @@ mod tests {
         let mut logins = Logins::default();
         complete(&mut logins, "early");
         assert!(logins.early.is_empty(), "no login is starting");
-        let cancelled = begin(&mut logins, 1);
-        (0..2 * MAX_EARLY_ENDS).for_each(|n| complete(&mut logins, &n.to_string()));
+        logins.register(1, "cancelled");
+        for n in 0..2 * MAX_EARLY_ENDS {
+            complete(&mut logins, &n.to_string());
+        }
         assert_eq!(logins.early.len(), MAX_EARLY_ENDS);
-        drop(cancelled);
         logins.cancel(1);
         assert!(logins.early.is_empty() && logins.starting.is_empty());
         for request in 2..10 {
-            drop(begin(&mut logins, request));
-            answer(&mut logins, request, "dropped");
+            logins.register(request, "");
+            respond(&mut logins, request, "abandoned");
         }
         assert_eq!(logins.running.len(), 1);
     }
@@ -179,28 +171,24 @@ mod tests {
     #[test]
     fn a_refused_login_is_removed_and_a_lost_connection_ends_the_others() {
         let mut logins = Logins::default();
-        let refused = begin(&mut logins, 1);
+        logins.register(1, "refused");
         let error = Error::new(ErrorKind::Closed, "closed");
-        done(|effects| logins.handle_response(1, &Err(error.clone()), effects));
-        assert!(refused.borrow().is_none() && refused.has_changed().is_err());
-        let (starting, running) = (begin(&mut logins, 2), begin(&mut logins, 3));
-        answer(&mut logins, 3, "a");
-        done(|effects| logins.fail(&error, effects));
-        for ended in [starting, running] {
-            let end = ended.borrow().clone().unwrap();
-            assert_eq!(end.unwrap_err().kind(), ErrorKind::Closed);
-        }
+        assert!(logins.handle_response(1, &Err(error)).is_none());
+        logins.register(2, "starting");
+        logins.register(3, "running");
+        respond(&mut logins, 3, "a");
+        assert_eq!(logins.end().collect::<Vec<_>>(), ["starting", "running"]);
+        assert_eq!(logins.end().count(), 0);
     }
 
     #[test]
     fn unusable_ids_end_no_login() {
         let mut logins = Logins::default();
-        let ended = begin(&mut logins, 1);
-        answer(&mut logins, 1, "a");
+        logins.register(1, "login");
+        respond(&mut logins, 1, "a");
         for params in [r#"{"loginId":null,"success":true}"#, r#"{"loginId":7}"#, "[]", "null"] {
             let event = Event::of("account/login/completed", Some(params), "");
-            done(|effects| logins.handle_completed(event, effects));
+            assert_eq!(logins.handle_completed(event), None, "{params}");
         }
-        assert!(ended.borrow().is_none());
     }
 }

@@ -10,16 +10,16 @@ use crate::connection::effect::Effect;
 use crate::connection::envelope::{Relations, Route, is_active, is_interrupted, resolved_request};
 use crate::connection::event_batch::EventBatch;
 use crate::connection::frame_queue::Event;
+use crate::connection::host::Host;
 use crate::connection::router::Router;
 
-impl Router {
+impl<H: Host> Router<H> {
     #[inline(never)]
     pub(super) fn handle_notification<'a>(
         &mut self,
         event: Event<'a>,
         route: &Route<'_>,
         batch: &mut EventBatch<'a>,
-        effects: &mut Vec<Effect>,
     ) {
         let thread_id = route.thread_id.as_deref();
         match event.kind {
@@ -28,24 +28,27 @@ impl Router {
                 if let Some(thread_id) = thread_id.filter(|_| !is_active(event.text)) {
                     // The parameters are only the thread and its status.
                     if event.text.contains("\"notLoaded\"") {
-                        effects.push(Effect::MarkUnloaded(thread_id.into()));
+                        self.effects.push(Effect::MarkUnloaded(thread_id.into()));
                     }
-                    self.check_turns_of(thread_id, batch, effects);
+                    self.check_turns_of(thread_id, batch);
                 }
             }
             Some(NotificationKind::ThreadClosed) => {
                 if let Some(thread_id) = thread_id {
-                    effects.push(Effect::MarkUnloaded(thread_id.into()));
-                    self.check_turns_of(thread_id, batch, effects);
-                    effects
-                        .extend(self.thread_tree.close(thread_id).into_iter().map(Effect::ReleaseHandlers));
+                    self.effects.push(Effect::MarkUnloaded(thread_id.into()));
+                    self.check_turns_of(thread_id, batch);
+                    let released = self.thread_tree.close(thread_id).into_iter();
+                    self.effects.extend(released.map(Effect::ReleaseHandlers));
                 }
             }
             Some(NotificationKind::ServerRequestResolved) => {
-                let signal = resolved_request(event.text).and_then(|id| self.server_requests.resolve(&id));
-                effects.extend(signal.map(|signal| Effect::Cancel(signal, None)));
+                let resolved = resolved_request(event.text).and_then(|id| self.server_requests.resolve(&id));
+                self.effects.extend(resolved.map(|request| Effect::Cancel { request, unanswered: false }));
             }
-            Some(NotificationKind::AccountLoginCompleted) => self.logins.handle_completed(event, effects),
+            Some(NotificationKind::AccountLoginCompleted) => {
+                let login = self.logins.handle_completed(event);
+                self.effects.extend(login.map(|login| Effect::EndLogin(login, Ok(event.to_owned()))));
+            }
             _ => {}
         }
         let Some(turn_id) = route.turn_id.as_deref() else { return };
@@ -54,12 +57,12 @@ impl Router {
                 // Events that came before a turn's start are not part of the turn.
                 self.running_turns.deliver(batch);
                 self.keep_early(turn_id, event, route);
-                let new = self.handle_turn_started(turn_id, route, effects);
+                let new = self.handle_turn_started(turn_id, route);
                 batch.push(turn_id, event);
                 // A subscription that is bound to the turn now has this event already, as an early one.
                 if let Some(thread_id) = thread_id.filter(|_| new) {
                     self.running_turns.deliver(batch);
-                    self.bind_unnamed_turns(thread_id, effects);
+                    self.bind_unnamed_turns(thread_id);
                 }
             }
             Some(NotificationKind::TurnCompleted) => {
@@ -68,16 +71,16 @@ impl Router {
                 self.keep_early(turn_id, event, route);
                 batch.push(turn_id, event);
                 self.running_turns.deliver(batch);
-                if let Some(turn) = self.remove_turn(turn_id, effects)
+                if let Some(turn) = self.remove_turn(turn_id)
                     && turn.ends_commands
                     && is_interrupted(event.text)
                     && let Some(thread_id) = &turn.thread_id
                 {
                     let (thread_id, commands) = (thread_id.clone(), turn.commands());
-                    effects.push(Effect::EndCommands { thread_id, turn_id: turn.id.clone(), commands });
+                    self.effects.push(Effect::EndCommands { thread_id, turn_id: turn.id.clone(), commands });
                 }
                 let unanswered = self.server_requests.end_turn(turn_id).into_iter();
-                effects.extend(unanswered.map(|(request, signal)| Effect::Cancel(signal, Some(request))));
+                self.effects.extend(unanswered.map(|request| Effect::Cancel { request, unanswered: true }));
             }
             _ => {
                 if let Some(turn) = self.running_turns.get_mut(turn_id) {
@@ -102,13 +105,13 @@ impl Router {
     }
 
     /// Returns whether the turn is new.
-    fn handle_turn_started(&mut self, turn_id: &str, route: &Route<'_>, effects: &mut Vec<Effect>) -> bool {
+    fn handle_turn_started(&mut self, turn_id: &str, route: &Route<'_>) -> bool {
         let thread_id = route.thread_id.as_deref();
         if let Some(thread_id) = thread_id {
             self.thread_tree.reopen(thread_id);
         }
         let now = self.next_tick();
-        let new = self.running_turns.start(turn_id, thread_id, now, effects);
+        let new = self.running_turns.handle_started(turn_id, thread_id, now, &mut self.effects);
         let relations = route.relations.as_ref();
         let named = relations.and_then(|relations| relations.root_turn_id.as_deref());
         let root = named.map(Arc::from).or_else(|| self.thread_tree.assigned_turn(thread_id?));
@@ -147,10 +150,11 @@ impl Router {
 
     /// Requests a check of a thread's turns. The thread is idle or closed, so the ends of its turns either arrive in a
     /// moment or were lost.
-    fn check_turns_of(&mut self, thread_id: &str, batch: &mut EventBatch<'_>, effects: &mut Vec<Effect>) {
+    fn check_turns_of(&mut self, thread_id: &str, batch: &mut EventBatch<'_>) {
         // Earlier events count as activity.
         self.running_turns.deliver(batch);
         let turns = self.running_turns.iter().filter(|turn| turn.started && turn.is_on(thread_id));
-        effects.extend(turns.filter_map(|turn| self.watched_turn(turn)).map(Effect::CheckTurn));
+        let watched: Vec<_> = turns.filter_map(|turn| self.watched_turn(turn)).collect();
+        self.effects.extend(watched.into_iter().map(Effect::CheckTurn));
     }
 }

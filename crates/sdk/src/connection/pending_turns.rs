@@ -6,15 +6,15 @@ use std::sync::Arc;
 use openai_codex_protocol::NotificationKind;
 
 use crate::connection::frame_queue::{Event, FrameQueue};
-use crate::connection::turn_subscription::TurnSubscription;
+use crate::connection::host::{Host, SharedBuffer};
 
 /// The pending turns of a connection, by the ids of their requests.
-#[derive(Debug, Default)]
-pub(crate) struct PendingTurns(Vec<(i64, PendingTurn)>);
+#[derive(Debug)]
+pub(crate) struct PendingTurns<H: Host>(Vec<(i64, PendingTurn<H>)>);
 
 #[derive(Debug)]
-pub(crate) struct PendingTurn {
-    pub(crate) subscription: Arc<TurnSubscription>,
+pub(crate) struct PendingTurn<H: Host> {
+    pub(crate) subscription: Arc<H::Subscription>,
     /// Whether the response does not name the turn. The turn is then the next one that starts on the thread.
     unnamed: bool,
     /// The thread's turns since the request was registered. One of them belongs to the subscription.
@@ -35,9 +35,9 @@ struct EarlyTurn {
     started: Option<u64>,
 }
 
-impl PendingTurn {
+impl<H: Host> PendingTurn<H> {
     fn is_on(&self, thread_id: &str) -> bool {
-        *self.subscription.thread_id == *thread_id
+        **self.subscription.thread_id() == *thread_id
     }
 
     /// Takes the early events of a turn, which is the requested one.
@@ -51,11 +51,17 @@ impl PendingTurn {
     }
 }
 
-impl PendingTurns {
+impl<H: Host> Default for PendingTurns<H> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<H: Host> PendingTurns<H> {
     pub(crate) fn register(
         &mut self,
         id: i64,
-        subscription: Arc<TurnSubscription>,
+        subscription: Arc<H::Subscription>,
         unnamed: bool,
         since: u64,
     ) {
@@ -68,7 +74,7 @@ impl PendingTurns {
         self.index(id).is_some()
     }
 
-    pub(crate) fn take(&mut self, id: i64) -> Option<PendingTurn> {
+    pub(crate) fn take(&mut self, id: i64) -> Option<PendingTurn<H>> {
         let index = self.index(id)?;
         Some(self.0.swap_remove(index).1)
     }
@@ -77,12 +83,12 @@ impl PendingTurns {
         self.0.iter().position(|(pending, _)| *pending == id)
     }
 
-    fn get_mut(&mut self, id: i64) -> Option<&mut PendingTurn> {
+    fn get_mut(&mut self, id: i64) -> Option<&mut PendingTurn<H>> {
         self.0.iter_mut().find(|(pending, _)| *pending == id).map(|(_, pending)| pending)
     }
 
     /// Takes the pending turn of a request whose response names the turn.
-    pub(crate) fn take_named(&mut self, id: i64) -> Option<PendingTurn> {
+    pub(crate) fn take_named(&mut self, id: i64) -> Option<PendingTurn<H>> {
         self.get_mut(id).filter(|pending| !pending.unnamed)?;
         self.take(id)
     }
@@ -110,8 +116,8 @@ impl PendingTurns {
     /// Takes the next pending turn on a thread whose response does not name it and that has started. Requests get the
     /// started turns in the order of their ids. None while a `turn/start` is pending on the thread, because the started
     /// turn may be that request's. An expired `turn/start` does not count.
-    pub(crate) fn take_next_unnamed(&mut self, thread_id: &str) -> Option<(PendingTurn, Arc<str>)> {
-        let here = |pending: &PendingTurn| pending.is_on(thread_id);
+    pub(crate) fn take_next_unnamed(&mut self, thread_id: &str) -> Option<(PendingTurn<H>, Arc<str>)> {
+        let here = |pending: &PendingTurn<H>| pending.is_on(thread_id);
         if self.0.iter().any(|(_, pending)| !pending.unnamed && !pending.expired && here(pending)) {
             return None;
         }
@@ -175,15 +181,15 @@ impl PendingTurns {
     pub(crate) fn expire(&mut self, id: i64) -> Option<Arc<str>> {
         let pending = self.get_mut(id)?;
         pending.expired = true;
-        Some(pending.subscription.thread_id.clone())
+        Some(pending.subscription.thread_id().clone())
     }
 
     /// Removes the pending turn of a compaction whose last handle has gone.
-    pub(crate) fn release(&mut self, subscription: &Arc<TurnSubscription>) {
+    pub(crate) fn release(&mut self, subscription: &Arc<H::Subscription>) {
         self.0.retain(|(_, pending)| !(pending.unnamed && Arc::ptr_eq(&pending.subscription, subscription)));
     }
 
-    pub(crate) fn drain(&mut self) -> Vec<(i64, PendingTurn)> {
+    pub(crate) fn drain(&mut self) -> Vec<(i64, PendingTurn<H>)> {
         std::mem::take(&mut self.0)
     }
 

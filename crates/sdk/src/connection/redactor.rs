@@ -6,8 +6,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use memchr::memmem;
@@ -34,9 +32,7 @@ const REPORTING_METHODS: [&str; 7] = [
 
 #[derive(Default)]
 pub(crate) struct Redactor {
-    secrets: Mutex<VecDeque<Secret>>,
-    /// Kept outside of the lock, so that the reader does not lock as long as there are no secrets.
-    has_secrets: AtomicBool,
+    secrets: VecDeque<Secret>,
 }
 
 struct Secret {
@@ -53,16 +49,12 @@ impl fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    fn secrets(&self) -> MutexGuard<'_, VecDeque<Secret>> {
-        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn has_secrets(&self) -> bool {
-        self.has_secrets.load(Ordering::Acquire)
+    pub(crate) fn has_secrets(&self) -> bool {
+        !self.secrets.is_empty()
     }
 
     /// Adds the secrets among the members of an object that is about to be sent.
-    pub(crate) fn add(&self, sent: &str) {
+    pub(crate) fn add(&mut self, sent: &str) {
         let Ok(Value::Object(members)) = serde_json::from_str(sent) else { return };
         for name in SECRET_MEMBERS {
             let Some(Value::String(plain)) = members.get(name) else { continue };
@@ -71,25 +63,19 @@ impl Redactor {
             }
             let quoted = Value::from(plain.as_str()).to_string();
             let quoted = quoted.trim_matches('"').to_owned();
-            let mut secrets = self.secrets();
-            secrets.retain(|secret| secret.plain != *plain);
-            if secrets.len() == MAX_SECRETS {
-                secrets.pop_front();
+            self.secrets.retain(|secret| secret.plain != *plain);
+            if self.secrets.len() == MAX_SECRETS {
+                self.secrets.pop_front();
             }
-            secrets.push_back(Secret { plain: plain.clone(), quoted });
-            self.has_secrets.store(true, Ordering::Release);
+            self.secrets.push_back(Secret { plain: plain.clone(), quoted });
         }
     }
 
     /// The frames with the secrets replaced where they report trouble. `None` if nothing needs to be replaced.
     pub(crate) fn redact(&self, frames: &[Bytes]) -> Option<Vec<Bytes>> {
-        if !self.has_secrets() {
-            return None;
-        }
         let mut redacted: Option<Vec<Bytes>> = None;
-        let secrets = self.secrets();
         for (at, frame) in frames.iter().enumerate() {
-            if let Some(frame) = redact_frame(&secrets, frame) {
+            if let Some(frame) = redact_frame(&self.secrets, frame) {
                 redacted.get_or_insert_with(|| frames.to_vec())[at] = frame;
             }
         }
@@ -98,10 +84,7 @@ impl Redactor {
 
     /// The text with the secrets replaced. `None` if it has none.
     pub(crate) fn redact_text(&self, text: &str) -> Option<String> {
-        if !self.has_secrets() {
-            return None;
-        }
-        redact_text(&self.secrets(), text)
+        redact_text(&self.secrets, text)
     }
 }
 
@@ -190,14 +173,14 @@ mod tests {
     const KEY: &str = "sk-\"odd\\key";
 
     fn redactor() -> Redactor {
-        let redactor = Redactor::default();
+        let mut redactor = Redactor::default();
         redactor.add(&json!({"type": "apiKey", "apiKey": KEY}).to_string());
         redactor
     }
 
     #[test]
     fn a_secret_that_begins_with_another_is_replaced_whole() {
-        let redactor = Redactor::default();
+        let mut redactor = Redactor::default();
         for key in ["sk-12345", "sk-123456789"] {
             redactor.add(&json!({"type": "apiKey", "apiKey": key}).to_string());
         }
@@ -241,7 +224,7 @@ mod tests {
     fn lines_that_are_not_messages_lose_the_key() {
         let line = [b"\xff ", KEY.as_bytes(), b" {"].concat();
         assert!(redactor().redact(&[Bytes::from(line)]).is_none(), "the key is not quoted as in JSON");
-        let redactor = Redactor::default();
+        let mut redactor = Redactor::default();
         redactor.add(r#"{"accessToken":"a-token-of-mine"}"#);
         let redacted = redactor.redact(&[Bytes::from_static(b"\xff a-token-of-mine {a-token-of-mine")]);
         assert_eq!(&*redacted.unwrap()[0], b"\xff <redacted> {<redacted>");
@@ -249,11 +232,11 @@ mod tests {
 
     #[test]
     fn short_words_are_not_secrets_and_old_secrets_are_dropped() {
-        let redactor = Redactor::default();
+        let mut redactor = Redactor::default();
         redactor.add(r#"{"apiKey":"error"}"#);
         assert!(!redactor.has_secrets());
         (0..2 * MAX_SECRETS).for_each(|n| redactor.add(&format!(r#"{{"apiKey":"a-long-key-{n}"}}"#)));
-        assert_eq!(redactor.secrets().len(), MAX_SECRETS);
+        assert_eq!(redactor.secrets.len(), MAX_SECRETS);
         assert!(!format!("{redactor:?}").contains("long"));
         redactor.add("[]");
     }

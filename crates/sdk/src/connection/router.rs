@@ -1,13 +1,14 @@
 //! Decides what to do with each message: resolve a waiter, append to a turn, dispatch to handlers.
 //!
-//! A state machine without I/O and without a clock. Its methods are of three kinds:
+//! A state machine without I/O and without a clock. Its methods are of four kinds:
 //!
 //! - getters, such as [`Router::failure`], [`Router::is_busy`] and [`Router::activity`];
 //! - `handle_*`, for what came in: [`Router::handle_messages`] from the server, [`Router::handle_timeout`] from the clock;
 //! - commands of the client, as verbs: [`Router::register`], [`Router::respond`], [`Router::cancel`], [`Router::release`], …
+//! - [`Router::take_effects`], for what the host has to do.
 //!
-//! What comes out are [`Effect`]s. The caller carries them out after it has released the lock on the router. It calls
-//! [`Router::deliver`] after each batch of messages.
+//! The host calls [`Router::deliver`] after each batch of messages. It takes the [`Effect`]s after each call, under the same
+//! lock, and carries them out when it has released the lock.
 //!
 //! Invariants: the router resolves every waiter at most once and holds none after it has failed; each subscription of a turn
 //! gets the turn's events in the order of arrival; no subscription outlives its handles.
@@ -18,38 +19,37 @@ use std::time::Duration;
 use bytes::Bytes;
 use openai_codex_protocol::NotificationKind;
 use openai_codex_protocol::types::RequestId;
-use tokio::sync::watch;
 
-use crate::cancellation::Signal;
-use crate::connection::effect::{Effect, Phase, Waiter, WatchedTurn};
-use crate::connection::envelope::{Incoming, Outcome, Route, started_turn, thread_of};
+use crate::connection::effect::{Effect, WatchedTurn};
+use crate::connection::envelope::{Incoming, Outcome, Route, started_turn};
 use crate::connection::event_batch::EventBatch;
 use crate::connection::frame_queue::Event;
-use crate::connection::intent::Intent;
+use crate::connection::host::{Host, SharedBuffer};
+use crate::connection::intent::{Intent, Waiter};
 use crate::connection::logins::Logins;
 use crate::connection::on_loss::OnLoss;
 use crate::connection::pending_turns::{PendingTurn, PendingTurns};
 use crate::connection::running_turn::RunningTurn;
 use crate::connection::running_turns::RunningTurns;
-use crate::connection::server_requests::{Received, ServerRequests};
+use crate::connection::server_requests::{Received, ServerRequest, ServerRequests};
 use crate::connection::thread_tree::ThreadTree;
-use crate::connection::turn_subscription::TurnSubscription;
 use crate::error::{Error, ErrorKind};
-use crate::handler::incoming_request::IncomingRequest;
 
 /// The fields are open to `notifications.rs`.
-#[derive(Debug, Default)]
-pub(crate) struct Router {
+#[derive(Debug)]
+pub(crate) struct Router<H: Host> {
     last_id: i64,
     last_tick: u64,
     /// Sorted by the ids of the requests, which only grow.
-    waiters: Vec<(i64, Waiter)>,
-    pub(super) pending_turns: PendingTurns,
-    pub(super) running_turns: RunningTurns,
+    waiters: Vec<(i64, Waiter<H>)>,
+    pub(super) pending_turns: PendingTurns<H>,
+    pub(super) running_turns: RunningTurns<H>,
     pub(super) thread_tree: ThreadTree,
-    pub(super) server_requests: ServerRequests,
-    pub(super) logins: Logins,
+    pub(super) server_requests: ServerRequests<H::Signal>,
+    pub(super) logins: Logins<H::Login>,
     failure: Option<Error>,
+    /// What the host has not taken yet.
+    pub(super) effects: Vec<Effect<H>>,
     /// What the error of a lost turn says in addition.
     loss_note: &'static str,
 }
@@ -59,7 +59,7 @@ const RESTART_NOTE: &str = "; the turn may have had effects, and the client does
                             you do. The next call starts a new runtime";
 
 // Getters.
-impl Router {
+impl<H: Host> Router<H> {
     /// Why the connection has ended, if it has.
     pub(crate) fn failure(&self) -> Option<Error> {
         self.failure.clone()
@@ -103,11 +103,11 @@ impl Router {
         self.running_turns.iter().filter_map(|turn| self.watched_turn(turn)).collect()
     }
 
-    pub(super) fn watched_turn(&self, turn: &RunningTurn) -> Option<WatchedTurn> {
+    pub(super) fn watched_turn(&self, turn: &RunningTurn<H>) -> Option<WatchedTurn> {
         let subscription = turn.subscriptions.first()?;
         Some(WatchedTurn {
             turn_id: turn.id.clone(),
-            thread_id: subscription.thread_id.clone(),
+            thread_id: subscription.thread_id().clone(),
             event_count: turn.event_count,
             awaits_client: self.server_requests.is_waiting(&turn.id),
         })
@@ -144,7 +144,7 @@ impl Router {
 }
 
 // What came in. `notifications.rs` has `handle_notification`.
-impl Router {
+impl<H: Host> Router<H> {
     /// Routes messages, each with the text that it was scanned from. The events of turns go to the batch. The caller
     /// [delivers](Self::deliver) the batch after it has routed all that was there to read.
     #[inline]
@@ -152,27 +152,19 @@ impl Router {
         &mut self,
         messages: impl IntoIterator<Item = (Incoming<'a>, &'a str)>,
         batch: &mut EventBatch<'a>,
-        effects: &mut Vec<Effect>,
     ) {
         // These messages were read before the connection failed. Everything that waited has the error already.
         if self.failure.is_some() {
             return;
         }
         for (incoming, frame) in messages {
-            self.route(incoming, frame, batch, effects);
+            self.route(incoming, frame, batch);
         }
-        self.running_turns.flush(effects);
     }
 
     // Inlined, like `EventBatch::push` and `handle_messages`: these run for each event (measured with `--bench throughput`).
     #[inline]
-    fn route<'a>(
-        &mut self,
-        incoming: Incoming<'a>,
-        frame: &'a str,
-        batch: &mut EventBatch<'a>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn route<'a>(&mut self, incoming: Incoming<'a>, frame: &'a str, batch: &mut EventBatch<'a>) {
         match incoming {
             Incoming::Response { id, outcome } => {
                 // A response without a waiter came too late, or twice.
@@ -181,10 +173,10 @@ impl Router {
                 if self.pending_turns.contains(id) {
                     self.running_turns.deliver(batch);
                 }
-                self.handle_response(id, outcome, effects);
+                self.handle_response(id, outcome);
             }
             Incoming::Request { id, method, params, route } => {
-                self.handle_request(id, &method, params, &route, effects);
+                self.handle_request(id, &method, params, &route);
             }
             Incoming::Notification { method, params, route } => {
                 let event = Event::of(&method, params, frame);
@@ -197,34 +189,27 @@ impl Router {
                     {
                         batch.push(turn_id, event);
                     }
-                    _ => self.handle_notification(event, &route, batch, effects),
+                    _ => self.handle_notification(event, &route, batch),
                 }
             }
         }
     }
 
-    fn handle_request(
-        &mut self,
-        id: RequestId,
-        method: &str,
-        params: Option<&str>,
-        route: &Route<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn handle_request(&mut self, id: RequestId, method: &str, params: Option<&str>, route: &Route<'_>) {
         let (thread_id, turn_id) = (route.thread_id.as_deref(), route.turn_id.as_deref());
         let ancestors =
             || thread_id.map(|thread_id| self.thread_tree.ancestors(thread_id)).unwrap_or_default();
         match self.server_requests.receive(id, method, params, (thread_id, turn_id), ancestors) {
-            Received::New(request, replaced) => {
-                effects.extend(replaced.map(|signal| Effect::Cancel(signal, None)));
-                effects.push(Effect::Dispatch(request));
+            Received::New { request, replaced } => {
+                self.effects.extend(replaced.map(|request| Effect::Cancel { request, unanswered: false }));
+                self.effects.push(Effect::Dispatch(request));
             }
-            Received::Answered(frame) => effects.push(Effect::Resend(frame)),
+            Received::Answered(frame) => self.effects.push(Effect::Resend(frame)),
             Received::Pending => {}
         }
     }
 
-    fn handle_response(&mut self, id: i64, outcome: Outcome<'_>, effects: &mut Vec<Effect>) {
+    fn handle_response(&mut self, id: i64, outcome: Outcome<'_>) {
         let response = match outcome {
             Outcome::Result(raw) => Ok(raw.to_owned()),
             Outcome::Error(raw) => Err(Error::from_answer(raw)),
@@ -236,38 +221,30 @@ impl Router {
         let pending =
             if response.is_ok() { self.pending_turns.take_named(id) } else { self.pending_turns.take(id) };
         if let Some(pending) = pending {
-            let thread_id = pending.subscription.thread_id.clone();
+            let thread_id = pending.subscription.thread_id().clone();
             if let Ok(result) = &response
                 && let Some(turn_id) = started_turn(result)
             {
-                self.bind_turn(pending, turn_id.into(), effects);
+                self.bind_turn(pending, turn_id.into());
             }
-            self.bind_unnamed_turns(&thread_id, effects);
-            self.interrupt_unheld(&thread_id, effects);
+            self.bind_unnamed_turns(&thread_id);
+            self.interrupt_unheld(&thread_id);
         }
-        self.logins.handle_response(id, &response, effects);
-        if let Some(mut waiter) = self.take_waiter(id) {
-            // The thread gets its handlers before the server's next request arrives.
-            if let Ok(result) = &response
-                && waiter.handlers.is_some()
-                && let Some(thread_id) = thread_of(result)
-                && let Some(handlers) = waiter.handlers.take()
-            {
-                effects.push(Effect::BindHandlers(thread_id.into(), handlers));
-            }
+        let ended = self.logins.handle_response(id, &response);
+        self.effects.extend(ended.map(|(login, end)| Effect::EndLogin(login, Ok(end))));
+        if let Some(waiter) = self.take_waiter(id) {
             let response = response.map_err(|error| in_context(error, &waiter));
-            effects.push(Effect::Resolve(waiter, response));
+            self.effects.push(Effect::Resolve(waiter.reply, response));
         }
     }
 
     /// Ends the wait for a response whose timeout has passed.
-    pub(crate) fn handle_timeout(&mut self, id: i64, waited: Duration, effects: &mut Vec<Effect>) {
+    pub(crate) fn handle_timeout(&mut self, id: i64, waited: Duration) {
         let Some(waiter) = self.take_waiter(id) else { return };
         self.cancel_intent(id);
         if let Some(thread_id) = self.pending_turns.expire(id) {
-            self.bind_unnamed_turns(&thread_id, effects);
-            self.interrupt_unheld(&thread_id, effects);
-            self.running_turns.flush(effects);
+            self.bind_unnamed_turns(&thread_id);
+            self.interrupt_unheld(&thread_id);
         }
         let consequence = match self.pending_turns.contains(id) {
             true => "; if the server starts the turn after all, the client interrupts it",
@@ -275,46 +252,44 @@ impl Router {
         };
         let message = format!("the server did not respond within {waited:?}{consequence}");
         let error = in_context(Error::new(ErrorKind::Timeout, message), &waiter);
-        effects.push(Effect::Resolve(waiter, Err(error)));
+        self.effects.push(Effect::Resolve(waiter.reply, Err(error)));
     }
 
     /// Binds the subscription of a start to its turn.
-    fn bind_turn(&mut self, mut pending: PendingTurn, turn_id: Arc<str>, effects: &mut Vec<Effect>) {
-        self.pending_turns.exclude_turn(&pending.subscription.thread_id, &turn_id);
+    fn bind_turn(&mut self, mut pending: PendingTurn<H>, turn_id: Arc<str>) {
+        self.pending_turns.exclude_turn(pending.subscription.thread_id(), &turn_id);
         let early = pending.take_early(&turn_id);
         let PendingTurn { subscription, since, cancelled, .. } = pending;
         let now = self.next_tick();
         let created = self.running_turns.bind(&subscription, &turn_id, since, early);
-        if subscription.has_ended() {
+        if subscription.with(|buffer| buffer.end().is_some()) {
             return;
         }
-        let turn = self.running_turns.claim(turn_id.clone(), &subscription.thread_id, now);
+        let turn = self.running_turns.claim(turn_id.clone(), subscription.thread_id(), now);
         turn.ends_commands |= created && subscription.ends_commands();
         if !cancelled {
-            if subscription.limits().has_time_limit() {
-                effects.push(Effect::EnforceTimeLimits(subscription.clone()));
-            }
+            self.effects.push(Effect::EnforceTimeLimits(subscription.clone()));
             turn.created |= created;
             turn.subscriptions.push(subscription);
         } else if created {
             turn.created = true;
             self.running_turns.leave_interrupt(&turn_id, &subscription);
-            self.interrupt_unheld(&subscription.thread_id, effects);
+            self.interrupt_unheld(subscription.thread_id());
         }
     }
 
     /// Interrupts the turns of a thread that nothing holds any more, if one of their holders has asked for that. A pending
     /// start may still join such a turn.
-    fn interrupt_unheld(&mut self, thread_id: &str, effects: &mut Vec<Effect>) {
+    fn interrupt_unheld(&mut self, thread_id: &str) {
         if !self.pending_turns.may_join(thread_id) {
-            self.running_turns.interrupt_unheld(thread_id, effects);
+            self.running_turns.interrupt_unheld(thread_id, &mut self.effects);
         }
     }
 
     /// Binds the starts whose responses do not name their turns.
-    pub(super) fn bind_unnamed_turns(&mut self, thread_id: &str, effects: &mut Vec<Effect>) {
+    pub(super) fn bind_unnamed_turns(&mut self, thread_id: &str) {
         while let Some((pending, turn_id)) = self.pending_turns.take_next_unnamed(thread_id) {
-            self.bind_turn(pending, turn_id, effects);
+            self.bind_turn(pending, turn_id);
         }
     }
 
@@ -324,23 +299,35 @@ impl Router {
         self.last_tick
     }
 
-    fn take_waiter(&mut self, id: i64) -> Option<Waiter> {
+    fn take_waiter(&mut self, id: i64) -> Option<Waiter<H>> {
         self.waiter_index(id).map(|index| self.waiters.remove(index).1)
     }
 }
 
 // Commands of the client.
-impl Router {
+impl<H: Host> Router<H> {
     pub(crate) fn new(on_loss: OnLoss) -> Self {
         let loss_note = if on_loss == OnLoss::End { "" } else { RESTART_NOTE };
-        Self { loss_note, ..Self::default() }
+        Self {
+            last_id: 0,
+            last_tick: 0,
+            waiters: Vec::new(),
+            pending_turns: PendingTurns::default(),
+            running_turns: RunningTurns::default(),
+            thread_tree: ThreadTree::default(),
+            server_requests: ServerRequests::default(),
+            logins: Logins::default(),
+            failure: None,
+            effects: Vec::new(),
+            loss_note,
+        }
     }
 
     /// Registers a request with its intent, and returns its id. Fails if the connection has ended, or if the request cannot
     /// be carried out.
-    pub(crate) fn register(&mut self, waiter: Waiter, intent: Intent) -> Result<i64, Error> {
+    pub(crate) fn register(&mut self, waiter: Waiter<H>, intent: Intent<H>) -> Result<i64, Error> {
         if let Intent::StartTurn { subscription, joins: false } = &intent
-            && self.is_busy(&subscription.thread_id)
+            && self.is_busy(subscription.thread_id())
         {
             // Such a runtime queues the turn behind the running one, and never reports its end.
             let message = "a turn runs on this thread, and only Codex CLI 0.148.0 or newer lets another turn join it: steer \
@@ -357,33 +344,31 @@ impl Router {
             Intent::Plain => {}
             Intent::StartTurn { subscription, .. } => self.register_turn(id, subscription, false),
             Intent::Compact(subscription) => self.register_turn(id, subscription, true),
-            Intent::Login(sender) => self.logins.register(id, sender),
+            Intent::Login(login) => self.logins.register(id, login),
         }
         Ok(id)
     }
 
-    fn register_turn(&mut self, id: i64, subscription: Arc<TurnSubscription>, unnamed: bool) {
+    fn register_turn(&mut self, id: i64, subscription: Arc<H::Subscription>, unnamed: bool) {
         let since = self.next_tick();
         self.pending_turns.register(id, subscription, unnamed, since);
     }
 
-    /// Delivers a batch to the subscriptions of its turns, and wakes their consumers.
-    pub(crate) fn deliver(&mut self, batch: &mut EventBatch<'_>, effects: &mut Vec<Effect>) {
+    /// Delivers a batch to the subscriptions of its turns.
+    pub(crate) fn deliver(&mut self, batch: &mut EventBatch<'_>) {
         self.running_turns.deliver(batch);
-        self.running_turns.flush(effects);
     }
 
-    /// Takes the client's response to a server request. Returns the request's signal, or none if the response is no longer
-    /// wanted.
-    pub(crate) fn respond(&mut self, request: &Arc<IncomingRequest>, frame: &Bytes) -> Option<Signal> {
+    /// Takes the client's response to a server request. Returns whether the server still wants it.
+    pub(crate) fn respond(&mut self, request: &Arc<ServerRequest<H::Signal>>, frame: &Bytes) -> bool {
         self.server_requests.respond(request, frame)
     }
 
-    /// Cancels a wait for a response. The caller drops the waiter after it has released the lock on the router.
-    pub(crate) fn cancel(&mut self, id: i64) -> Option<Waiter> {
+    /// Cancels a wait for a response. The caller drops the token after it has released the lock on the router.
+    pub(crate) fn cancel(&mut self, id: i64) -> Option<H::Reply> {
         let waiter = self.take_waiter(id)?;
         self.cancel_intent(id);
-        Some(waiter)
+        Some(waiter.reply)
     }
 
     fn cancel_intent(&mut self, id: i64) {
@@ -392,38 +377,33 @@ impl Router {
     }
 
     /// Discards a request that was cancelled before it was written. The server never responds to it.
-    pub(crate) fn discard_unsent(&mut self, id: i64, effects: &mut Vec<Effect>) {
+    pub(crate) fn discard_unsent(&mut self, id: i64) {
         if let Some(pending) = self.pending_turns.take(id) {
-            self.bind_unnamed_turns(&pending.subscription.thread_id, effects);
-            self.interrupt_unheld(&pending.subscription.thread_id, effects);
-            self.running_turns.flush(effects);
+            self.bind_unnamed_turns(pending.subscription.thread_id());
+            self.interrupt_unheld(pending.subscription.thread_id());
         }
     }
 
     /// Releases a subscription whose last handle and stream have gone. If `interrupt_turn` is set, interrupts the turn when it
     /// has no other subscription, unless another client created it. A subscription that has joined the turn must also have
-    /// [`interrupts_on_drop`](TurnSubscription::interrupts_on_drop).
-    pub(crate) fn release(
-        &mut self,
-        subscription: &Arc<TurnSubscription>,
-        interrupt_turn: bool,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(turn_id) = subscription.turn_id() else {
+    /// [`interrupts_on_drop`](SharedBuffer::interrupts_on_drop).
+    pub(crate) fn release(&mut self, subscription: &Arc<H::Subscription>, interrupt_turn: bool) {
+        let (turn_id, created) = subscription.with(|buffer| (buffer.turn_id().cloned(), buffer.created()));
+        let Some(turn_id) = turn_id else {
             self.pending_turns.release(subscription);
             return;
         };
         let Some(turn) = self.running_turns.get_mut(&turn_id) else { return };
         turn.release(subscription);
-        let asks = subscription.created() || (turn.created && subscription.interrupts_on_drop());
+        let asks = created || (turn.created && subscription.interrupts_on_drop());
         if interrupt_turn && asks {
             self.running_turns.leave_interrupt(&turn_id, subscription);
         }
-        self.interrupt_unheld(&subscription.thread_id, effects);
+        self.interrupt_unheld(subscription.thread_id());
     }
 
     /// Follows the phase of a turn. None if the turn is over.
-    pub(crate) fn follow(&mut self, turn_id: &str) -> Option<watch::Receiver<Phase>> {
+    pub(crate) fn follow(&mut self, turn_id: &str) -> Option<H::Follower> {
         self.running_turns.get_mut(turn_id).map(RunningTurn::follow)
     }
 
@@ -440,8 +420,8 @@ impl Router {
     }
 
     /// Follows the turn of a thread that is being interrupted, if there is one.
-    pub(crate) fn follow_interrupted(&mut self, thread_id: &str) -> Option<watch::Receiver<Phase>> {
-        let interrupted = |turn: &&RunningTurn| turn.being_interrupted && turn.is_on(thread_id);
+    pub(crate) fn follow_interrupted(&mut self, thread_id: &str) -> Option<H::Follower> {
+        let interrupted = |turn: &&RunningTurn<H>| turn.being_interrupted && turn.is_on(thread_id);
         let turn_id = self.running_turns.iter().find(interrupted)?.id.clone();
         self.follow(&turn_id)
     }
@@ -453,45 +433,35 @@ impl Router {
     }
 
     /// Ends one subscription with an error. The turn goes on for its other subscriptions.
-    pub(crate) fn end_subscription(
-        &mut self,
-        subscription: &Arc<TurnSubscription>,
-        error: &Error,
-        effects: &mut Vec<Effect>,
-    ) {
-        if let Some(turn) = subscription.turn_id().and_then(|turn_id| self.running_turns.get_mut(&turn_id)) {
+    pub(crate) fn end_subscription(&mut self, subscription: &Arc<H::Subscription>, error: &Error) {
+        let turn_id = subscription.with(|buffer| buffer.turn_id().cloned());
+        if let Some(turn) = turn_id.and_then(|turn_id| self.running_turns.get_mut(&turn_id)) {
             turn.remove_subscription(subscription);
         }
         self.running_turns.fail_subscription(subscription, error);
-        self.running_turns.flush(effects);
     }
 
     /// Ends a turn whose end was lost, unless another event has arrived since the snapshot.
-    pub(crate) fn end_lost_turn(&mut self, lost: &WatchedTurn, error: &Error, effects: &mut Vec<Effect>) {
+    pub(crate) fn end_lost_turn(&mut self, lost: &WatchedTurn, error: &Error) {
         let turn = self.running_turns.get(&lost.turn_id);
         if turn.is_none_or(|turn| turn.event_count != lost.event_count) {
             return;
         }
-        if let Some(turn) = self.remove_turn(&lost.turn_id, effects) {
+        if let Some(turn) = self.remove_turn(&lost.turn_id) {
             self.running_turns.lose(&turn, error);
         }
-        self.running_turns.flush(effects);
     }
 
-    pub(super) fn remove_turn(
-        &mut self,
-        turn_id: &str,
-        effects: &mut Vec<Effect>,
-    ) -> Option<Box<RunningTurn>> {
+    pub(super) fn remove_turn(&mut self, turn_id: &str) -> Option<Box<RunningTurn<H>>> {
         self.thread_tree.remove_turn(turn_id);
-        self.running_turns.remove(turn_id, effects)
+        self.running_turns.remove(turn_id, &mut self.effects)
     }
 
     /// Ends every waiter and every turn, because the connection has ended. The router then takes nothing new, and drops
     /// what is in a batch.
     ///
     /// Returns whether this is the first call. Later calls do nothing.
-    pub(crate) fn fail(&mut self, error: &Error, effects: &mut Vec<Effect>) -> bool {
+    pub(crate) fn fail(&mut self, error: &Error) -> bool {
         if self.failure.is_some() {
             return false;
         }
@@ -503,37 +473,48 @@ impl Router {
         };
         let pending_turns = self.pending_turns.drain();
         for (_, PendingTurn { subscription, .. }) in &pending_turns {
-            let error = turn_error.clone().with_thread(Some(&subscription.thread_id));
+            let error = turn_error.clone().with_thread(Some(subscription.thread_id()));
             self.running_turns.fail_subscription(subscription, &error);
         }
-        self.running_turns.fail(&turn_error, effects);
-        self.logins.fail(error, effects);
+        self.running_turns.fail(&turn_error, &mut self.effects);
+        self.effects.extend(self.logins.end().map(|login| Effect::EndLogin(login, Err(error.clone()))));
         for (id, waiter) in self.waiters.drain(..) {
             let starts_turn = pending_turns.iter().any(|(pending, _)| *pending == id);
             let error = if starts_turn { &turn_error } else { error };
             let error = in_context(error.clone(), &waiter);
-            effects.push(Effect::Resolve(waiter, Err(error)));
+            self.effects.push(Effect::Resolve(waiter.reply, Err(error)));
         }
-        self.running_turns.flush(effects);
-        effects.extend(self.server_requests.end().map(|signal| Effect::Cancel(signal, None)));
+        let unanswered = self.server_requests.end();
+        self.effects.extend(unanswered.map(|request| Effect::Cancel { request, unanswered: false }));
         true
     }
 }
 
+// What comes out.
+impl<H: Host> Router<H> {
+    /// Takes what the host has to do.
+    #[inline]
+    pub(crate) fn take_effects(&mut self) -> Vec<Effect<H>> {
+        self.running_turns.take_effects(&mut self.effects);
+        std::mem::take(&mut self.effects)
+    }
+}
+
 #[cfg(any(test, fuzzing))]
-impl Router {
+impl<H: Host> Router<H> {
     /// Whether the router has released everything that a call could wait for.
     pub(crate) fn holds_nothing(&self) -> bool {
-        let Self { waiters, pending_turns, running_turns, thread_tree, server_requests, .. } = self;
+        let Self { waiters, pending_turns, running_turns, thread_tree, server_requests, effects, .. } = self;
         waiters.is_empty()
             && pending_turns.is_empty()
             && running_turns.holds_nothing()
             && thread_tree.is_empty()
             && server_requests.is_empty()
+            && effects.is_empty()
     }
 }
 
-fn in_context(error: Error, waiter: &Waiter) -> Error {
+fn in_context<H: Host>(error: Error, waiter: &Waiter<H>) -> Error {
     error.with_method(&waiter.method).with_thread(waiter.thread_id.as_deref())
 }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use openai_codex_protocol::NotificationKind;
-use tokio::sync::watch;
 
-use crate::connection::effect::{Effect, Phase};
+use crate::connection::effect::Effect;
 use crate::connection::envelope::command_item;
 use crate::connection::event_batch::TurnEvents;
 use crate::connection::frame_queue::{Event, FrameQueue};
-use crate::connection::turn_subscription::TurnSubscription;
+use crate::connection::host::{Host, SharedBuffer};
+use crate::connection::phase::Phase;
 
 /// How many first events of a turn without a subscription are kept. A sub-agent's first few events can arrive before the
 /// item that names it as a sub-agent.
@@ -17,12 +17,12 @@ const MAX_UNCLAIMED_EVENTS: u64 = 16;
 
 /// A turn that has started, or that a subscription is bound to.
 #[derive(Debug)]
-pub(crate) struct RunningTurn {
+pub(crate) struct RunningTurn<H: Host> {
     pub(crate) id: Arc<str>,
     pub(crate) thread_id: Option<Arc<str>>,
     /// The tick at which the router first saw the turn.
     pub(crate) since: u64,
-    pub(crate) subscriptions: Vec<Arc<TurnSubscription>>,
+    pub(crate) subscriptions: Vec<Arc<H::Subscription>>,
     /// How many of its events have arrived.
     pub(crate) event_count: u64,
     /// Whether the response to a start has named it. The next such response joins it.
@@ -36,21 +36,21 @@ pub(crate) struct RunningTurn {
     /// Whether the client is interrupting it. A new turn on its thread then waits, and does not join it.
     pub(crate) being_interrupted: bool,
     /// The subscription of the call that created it, if that has gone and its budget still limits the turn.
-    pub(crate) left_budget: Option<Arc<TurnSubscription>>,
+    pub(crate) left_budget: Option<Arc<H::Subscription>>,
     /// Whether its commands end with it when it is interrupted, and no interrupt of the client sees to that. The client has
     /// created such a turn.
     pub(crate) ends_commands: bool,
     /// Whether the client has unsubscribed from its thread since it started, so that events are missing.
     pub(crate) is_unseen: bool,
-    /// Sends the phase to the turn's followers.
-    phase: Option<watch::Sender<Phase>>,
+    /// Reports the phase to those who follow the turn.
+    follower: Option<H::Follower>,
     /// The ids of its command items that have started and not completed.
     commands: Vec<Box<str>>,
     /// Its first events, while it has neither a subscription nor a root. Boxed, because most turns have none.
     unclaimed: Option<Box<FrameQueue>>,
 }
 
-impl RunningTurn {
+impl<H: Host> RunningTurn<H> {
     pub(crate) fn new(id: Arc<str>, thread_id: Option<&str>, since: u64) -> Self {
         let thread_id = thread_id.map(Arc::from);
         Self {
@@ -67,7 +67,7 @@ impl RunningTurn {
             left_budget: None,
             ends_commands: false,
             is_unseen: false,
-            phase: None,
+            follower: None,
             commands: Vec::new(),
             unclaimed: None,
         }
@@ -96,15 +96,17 @@ impl RunningTurn {
         self.unclaimed.take()
     }
 
-    pub(crate) fn remove_subscription(&mut self, subscription: &Arc<TurnSubscription>) {
+    pub(crate) fn remove_subscription(&mut self, subscription: &Arc<H::Subscription>) {
         self.subscriptions.retain(|held| !Arc::ptr_eq(held, subscription));
     }
 
     /// Releases a subscription whose last handle has gone. The budget of the call that created the turn still limits it.
-    pub(crate) fn release(&mut self, subscription: &Arc<TurnSubscription>) {
+    pub(crate) fn release(&mut self, subscription: &Arc<H::Subscription>) {
         self.remove_subscription(subscription);
-        if subscription.created() && subscription.limits().budget.is_limited() {
-            subscription.drop_backlog();
+        let unread = subscription
+            .with(|buffer| (buffer.created() && buffer.has_budget()).then(|| buffer.take_backlog()));
+        if let Some(unread) = unread {
+            drop(unread);
             self.left_budget = Some(subscription.clone());
         }
     }
@@ -133,25 +135,25 @@ impl RunningTurn {
         self.commands.as_slice().into()
     }
 
-    /// Gives a receiver of the turn's phase.
-    pub(crate) fn follow(&mut self) -> watch::Receiver<Phase> {
+    /// The token that reports the turn's phase from now on.
+    pub(crate) fn follow(&mut self) -> H::Follower {
         let phase = if self.started { Phase::Running } else { Phase::Starting };
-        self.phase.get_or_insert_with(|| watch::Sender::new(phase)).subscribe()
+        self.follower.get_or_insert_with(|| phase.into()).clone()
     }
 
     /// Notes that the server runs the turn.
-    pub(crate) fn start(&mut self) -> Option<Effect> {
+    pub(crate) fn handle_started(&mut self) -> Option<Effect<H>> {
         self.started = true;
-        self.phase.clone().map(Effect::ReportRunning)
+        self.follower.clone().map(Effect::ReportRunning)
     }
 
     /// Notes that the turn is over, with its commands that still run.
-    pub(crate) fn finish(&mut self) -> Option<Effect> {
-        self.phase.take().map(|phase| Effect::ReportOver(phase, self.commands()))
+    pub(crate) fn finish(&mut self) -> Option<Effect<H>> {
+        self.follower.take().map(|follower| Effect::ReportOver(follower, self.commands()))
     }
 
     /// Notes that the connection has ended.
-    pub(crate) fn abort(&mut self) -> Option<Effect> {
-        self.phase.take().map(|phase| Effect::ReportOver(phase, Arc::default()))
+    pub(crate) fn abort(&mut self) -> Option<Effect<H>> {
+        self.follower.take().map(|follower| Effect::ReportOver(follower, Arc::default()))
     }
 }

@@ -2,13 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::task::Waker;
 
 use crate::connection::effect::Effect;
 use crate::connection::event_batch::{EventBatch, TurnEvents};
 use crate::connection::frame_queue::FrameQueue;
+use crate::connection::host::{Host, SharedBuffer};
 use crate::connection::running_turn::RunningTurn;
-use crate::connection::turn_subscription::TurnSubscription;
 use crate::error::Error;
 
 /// How many commands of turns that are over are remembered. An interrupt of a turn without events leaves them alone.
@@ -16,10 +15,10 @@ const MAX_LEFT_COMMANDS: usize = 256;
 /// How many lost turns are remembered. A response to a start that names one of them has joined it.
 const MAX_LOST_TURNS: usize = 64;
 
-#[derive(Debug, Default)]
-pub(crate) struct RunningTurns {
+#[derive(Debug)]
+pub(crate) struct RunningTurns<H: Host> {
     /// Boxed, so that a table of many turns is small.
-    by_id: HashMap<Arc<str>, Box<RunningTurn>, foldhash::fast::RandomState>,
+    by_id: HashMap<Arc<str>, Box<RunningTurn<H>>, foldhash::fast::RandomState>,
     /// The latest turns whose ends were lost. The server may still run them.
     lost: VecDeque<Arc<str>>,
     /// The interrupts that former holders of running turns have left.
@@ -27,9 +26,9 @@ pub(crate) struct RunningTurns {
     /// The latest commands that were still running when their turns ended.
     left_commands: VecDeque<Box<str>>,
     /// Consumers to wake.
-    wakers: Vec<Waker>,
+    wake: Vec<H::Waiter>,
     /// Subscriptions of turns that have exceeded their budget.
-    over_budget: Vec<Arc<TurnSubscription>>,
+    over_budget: Vec<Arc<H::Subscription>>,
 }
 
 /// An interrupt of a turn, for when nothing holds the turn any more.
@@ -40,7 +39,20 @@ struct LeftInterrupt {
     end_commands: bool,
 }
 
-impl RunningTurns {
+impl<H: Host> Default for RunningTurns<H> {
+    fn default() -> Self {
+        Self {
+            by_id: HashMap::default(),
+            lost: VecDeque::new(),
+            left_interrupts: Vec::new(),
+            left_commands: VecDeque::new(),
+            wake: Vec::new(),
+            over_budget: Vec::new(),
+        }
+    }
+}
+
+impl<H: Host> RunningTurns<H> {
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
@@ -49,33 +61,33 @@ impl RunningTurns {
         self.by_id.contains_key(turn_id)
     }
 
-    pub(crate) fn get(&self, turn_id: &str) -> Option<&RunningTurn> {
+    pub(crate) fn get(&self, turn_id: &str) -> Option<&RunningTurn<H>> {
         self.by_id.get(turn_id).map(|turn| &**turn)
     }
 
-    pub(crate) fn get_mut(&mut self, turn_id: &str) -> Option<&mut RunningTurn> {
+    pub(crate) fn get_mut(&mut self, turn_id: &str) -> Option<&mut RunningTurn<H>> {
         self.by_id.get_mut(turn_id).map(|turn| &mut **turn)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &RunningTurn> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &RunningTurn<H>> {
         self.by_id.values().map(|turn| &**turn)
     }
 
     /// Leaves an interrupt of a turn: it takes effect when nothing holds the turn any more. The turn's commands go on if one of
     /// those that leave an interrupt wants that.
-    pub(crate) fn leave_interrupt(&mut self, turn_id: &Arc<str>, subscription: &TurnSubscription) {
+    pub(crate) fn leave_interrupt(&mut self, turn_id: &Arc<str>, subscription: &H::Subscription) {
         let end_commands = subscription.ends_commands();
         match self.left_interrupts.iter_mut().find(|left| left.turn_id == *turn_id) {
             Some(left) => left.end_commands &= end_commands,
             None => {
-                let (thread_id, turn_id) = (subscription.thread_id.clone(), turn_id.clone());
+                let (thread_id, turn_id) = (subscription.thread_id().clone(), turn_id.clone());
                 self.left_interrupts.push(LeftInterrupt { thread_id, turn_id, end_commands });
             }
         }
     }
 
     /// Interrupts the turns of a thread that nothing holds any more, if one of their holders has left an interrupt.
-    pub(crate) fn interrupt_unheld(&mut self, thread_id: &str, effects: &mut Vec<Effect>) {
+    pub(crate) fn interrupt_unheld(&mut self, thread_id: &str, effects: &mut Vec<Effect<H>>) {
         let by_id = &mut self.by_id;
         let interrupted = self.left_interrupts.extract_if(.., |left| {
             let turn = by_id.get_mut(&left.turn_id).filter(|turn| turn.subscriptions.is_empty());
@@ -92,7 +104,7 @@ impl RunningTurns {
         for (turn_id, events) in batch.by_turn() {
             let Some(turn) = self.by_id.get_mut(turn_id) else { continue };
             if let Some(left) = &turn.left_budget
-                && left.count(events.clone())
+                && left.with(|buffer| buffer.count_usage(events.clone()))
             {
                 self.over_budget.push(left.clone());
             }
@@ -102,7 +114,7 @@ impl RunningTurns {
             }
             turn.event_count += events.len() as u64;
             for subscription in &turn.subscriptions {
-                if subscription.append(events.clone(), &mut self.wakers) {
+                if subscription.with(|buffer| buffer.handle_events(events.clone(), &mut self.wake)) {
                     self.over_budget.push(subscription.clone());
                 }
             }
@@ -118,11 +130,9 @@ impl RunningTurns {
         let Some(root) = self.by_id.get_mut(root) else { return };
         // A turn that waits for its sub-agents is as active as they are.
         root.event_count += events.len() as u64;
-        for subscription in &root.subscriptions {
-            subscription.append_of_child(events.clone(), &mut self.wakers);
-        }
         for subscription in root.subscriptions.iter().chain(&root.left_budget) {
-            if subscription.count_of_child(turn_id, events.clone()) {
+            if subscription.with(|buffer| buffer.handle_child_events(turn_id, events.clone(), &mut self.wake))
+            {
                 self.over_budget.push(subscription.clone());
             }
         }
@@ -132,7 +142,7 @@ impl RunningTurns {
     /// created the turn. `since` is the tick at which the request was registered.
     pub(crate) fn bind(
         &mut self,
-        subscription: &Arc<TurnSubscription>,
+        subscription: &Arc<H::Subscription>,
         turn_id: &Arc<str>,
         since: u64,
         early: Option<FrameQueue>,
@@ -140,17 +150,20 @@ impl RunningTurns {
         let running = self.by_id.get(turn_id);
         let created =
             running.is_none_or(|turn| turn.since > since && !turn.claimed) && !self.lost.contains(turn_id);
-        subscription.bind(turn_id.clone(), created, &mut self.wakers);
-        if let Some(events) = early
-            && subscription.append(EventBatch::of_queue(&events).of_one(), &mut self.wakers)
-        {
+        let exceeded = subscription.with(|buffer| {
+            buffer.handle_turn_id(turn_id.clone(), created, &mut self.wake);
+            early.is_some_and(|events| {
+                buffer.handle_events(EventBatch::of_queue(&events).of_one(), &mut self.wake)
+            })
+        });
+        if exceeded {
             self.over_budget.push(subscription.clone());
         }
         created
     }
 
     /// The turn that the response to a start has named. It may not have been reported yet.
-    pub(crate) fn claim(&mut self, turn_id: Arc<str>, thread_id: &str, now: u64) -> &mut RunningTurn {
+    pub(crate) fn claim(&mut self, turn_id: Arc<str>, thread_id: &str, now: u64) -> &mut RunningTurn<H> {
         let turn = self
             .by_id
             .entry(turn_id.clone())
@@ -161,19 +174,19 @@ impl RunningTurns {
     }
 
     /// Notes that the server has started a turn, and adds it if it is new. Returns whether it is.
-    pub(crate) fn start(
+    pub(crate) fn handle_started(
         &mut self,
         turn_id: &str,
         thread_id: Option<&str>,
         now: u64,
-        effects: &mut Vec<Effect>,
+        effects: &mut Vec<Effect<H>>,
     ) -> bool {
         let new = !self.by_id.contains_key(turn_id);
         if new {
             let id: Arc<str> = turn_id.into();
             self.by_id.insert(id.clone(), RunningTurn::new(id, thread_id, now).into());
         }
-        effects.extend(self.get_mut(turn_id).and_then(RunningTurn::start));
+        effects.extend(self.get_mut(turn_id).and_then(RunningTurn::handle_started));
         new
     }
 
@@ -195,7 +208,11 @@ impl RunningTurns {
     }
 
     /// Removes a turn that is over.
-    pub(crate) fn remove(&mut self, turn_id: &str, effects: &mut Vec<Effect>) -> Option<Box<RunningTurn>> {
+    pub(crate) fn remove(
+        &mut self,
+        turn_id: &str,
+        effects: &mut Vec<Effect<H>>,
+    ) -> Option<Box<RunningTurn<H>>> {
         let mut turn = self.by_id.remove(turn_id)?;
         self.left_interrupts.retain(|left| *left.turn_id != *turn_id);
         effects.extend(turn.finish());
@@ -218,8 +235,10 @@ impl RunningTurns {
     }
 
     /// Ends the subscriptions of a removed turn whose end was lost.
-    pub(crate) fn lose(&mut self, turn: &RunningTurn, error: &Error) {
-        turn.subscriptions.iter().for_each(|subscription| subscription.fail(error, &mut self.wakers));
+    pub(crate) fn lose(&mut self, turn: &RunningTurn<H>, error: &Error) {
+        for subscription in &turn.subscriptions {
+            subscription.with(|buffer| buffer.handle_loss(error, &mut self.wake));
+        }
         if self.lost.len() == MAX_LOST_TURNS {
             self.lost.pop_front();
         }
@@ -227,33 +246,33 @@ impl RunningTurns {
     }
 
     /// Ends one subscription with an error.
-    pub(crate) fn fail_subscription(&mut self, subscription: &TurnSubscription, error: &Error) {
-        subscription.fail(error, &mut self.wakers);
+    pub(crate) fn fail_subscription(&mut self, subscription: &H::Subscription, error: &Error) {
+        subscription.with(|buffer| buffer.handle_loss(error, &mut self.wake));
     }
 
     /// Ends all turns with an error.
-    pub(crate) fn fail(&mut self, error: &Error, effects: &mut Vec<Effect>) {
+    pub(crate) fn fail(&mut self, error: &Error, effects: &mut Vec<Effect<H>>) {
         self.left_interrupts.clear();
         for mut turn in self.by_id.drain().map(|(_, turn)| turn) {
             effects.extend(turn.abort());
             for subscription in &turn.subscriptions {
-                let error = error.clone().with_thread(Some(&subscription.thread_id));
-                subscription.fail(&error, &mut self.wakers);
+                let error = error.clone().with_thread(Some(subscription.thread_id()));
+                subscription.with(|buffer| buffer.handle_loss(&error, &mut self.wake));
             }
         }
     }
 
     /// Moves the pending wakes, and the turns over budget, to the effects.
-    pub(crate) fn flush(&mut self, effects: &mut Vec<Effect>) {
-        if !self.wakers.is_empty() {
-            effects.push(Effect::Wake(std::mem::take(&mut self.wakers)));
+    pub(crate) fn take_effects(&mut self, effects: &mut Vec<Effect<H>>) {
+        if !self.wake.is_empty() {
+            effects.push(Effect::Wake(std::mem::take(&mut self.wake)));
         }
         effects.extend(self.over_budget.drain(..).map(Effect::StopOverBudget));
     }
 
     #[cfg(any(test, fuzzing))]
     pub(crate) fn holds_nothing(&self) -> bool {
-        let Self { by_id, left_interrupts, wakers, over_budget, .. } = self;
-        by_id.is_empty() && left_interrupts.is_empty() && wakers.is_empty() && over_budget.is_empty()
+        let Self { by_id, left_interrupts, wake, over_budget, .. } = self;
+        by_id.is_empty() && left_interrupts.is_empty() && wake.is_empty() && over_budget.is_empty()
     }
 }

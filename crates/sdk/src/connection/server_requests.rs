@@ -10,37 +10,52 @@ use bytes::Bytes;
 use openai_codex_protocol::types::RequestId;
 use serde_json::value::RawValue;
 
-use crate::cancellation::{Signal, signal};
-use crate::handler::incoming_request::IncomingRequest;
-
 /// How many responses are kept. The server confirms each with `serverRequest/resolved`, and it is then dropped.
 const MAX_KEPT_RESPONSES: usize = 256;
 
+/// A server request, undecoded. It needs one response. `S` is the host's token that signals the request's handlers.
+#[derive(Debug)]
+pub(crate) struct ServerRequest<S> {
+    pub(crate) id: RequestId,
+    pub(crate) method: Box<str>,
+    pub(crate) params: Option<Box<RawValue>>,
+    pub(crate) thread_id: Option<Arc<str>>,
+    pub(crate) turn_id: Option<Arc<str>>,
+    /// The threads above the request's thread, the nearest first.
+    pub(crate) ancestors: Vec<Arc<str>>,
+    pub(crate) signal: S,
+}
+
 /// How to treat a request that has arrived.
 #[derive(Debug)]
-pub(crate) enum Received {
-    /// It is new. The signal belongs to a pending request with the same id, whose response is no longer wanted.
-    New(Arc<IncomingRequest>, Option<Signal>),
+pub(crate) enum Received<S> {
+    /// It is new. It may replace a pending request with the same id, whose response is no longer wanted.
+    New { request: Arc<ServerRequest<S>>, replaced: Option<Arc<ServerRequest<S>>> },
     /// Its handlers have it already.
     Pending,
     /// It was answered with this frame.
     Answered(Bytes),
 }
 
-#[derive(Default)]
-pub(crate) struct ServerRequests {
-    pending: Vec<(Arc<IncomingRequest>, Signal)>,
-    answered: VecDeque<(Arc<IncomingRequest>, Bytes)>,
+pub(crate) struct ServerRequests<S> {
+    pending: Vec<Arc<ServerRequest<S>>>,
+    answered: VecDeque<(Arc<ServerRequest<S>>, Bytes)>,
+}
+
+impl<S> Default for ServerRequests<S> {
+    fn default() -> Self {
+        Self { pending: Vec::new(), answered: VecDeque::new() }
+    }
 }
 
 /// Leaves out the responses, which can hold tokens.
-impl std::fmt::Debug for ServerRequests {
+impl<S> std::fmt::Debug for ServerRequests<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServerRequests").field("pending", &self.pending.len()).finish_non_exhaustive()
     }
 }
 
-impl ServerRequests {
+impl<S: Default> ServerRequests<S> {
     /// Receives a request. Calls `ancestors` only if the request is new.
     pub(crate) fn receive(
         &mut self,
@@ -49,9 +64,9 @@ impl ServerRequests {
         params: Option<&str>,
         (thread_id, turn_id): (Option<&str>, Option<&str>),
         ancestors: impl FnOnce() -> Vec<Arc<str>>,
-    ) -> Received {
-        let pending = self.pending.iter().position(|(request, _)| request.id == id);
-        if pending.is_some_and(|index| self.pending[index].0.is(method, params)) {
+    ) -> Received<S> {
+        let pending = self.pending.iter().position(|request| request.id == id);
+        if pending.is_some_and(|index| self.pending[index].is(method, params)) {
             return Received::Pending;
         }
         if let Some((_, frame)) =
@@ -59,8 +74,7 @@ impl ServerRequests {
         {
             return Received::Answered(frame.clone());
         }
-        let (signal, cancellation) = signal();
-        let request = Arc::new(IncomingRequest {
+        let request = Arc::new(ServerRequest {
             id,
             method: method.into(),
             // Handlers cannot decide about parameters that are not JSON.
@@ -68,62 +82,64 @@ impl ServerRequests {
             thread_id: thread_id.map(Arc::from),
             turn_id: turn_id.map(Arc::from),
             ancestors: ancestors(),
-            cancellation,
+            signal: S::default(),
         });
         let replaced = pending.map(|index| self.pending.swap_remove(index));
-        self.pending.push((request.clone(), signal));
-        Received::New(request, replaced.map(|(_, signal)| signal))
+        self.pending.push(request.clone());
+        Received::New { request, replaced }
     }
 
-    /// Takes the response to a request. Returns the request's signal, or none if the response is no longer wanted.
-    pub(crate) fn respond(&mut self, request: &Arc<IncomingRequest>, frame: &Bytes) -> Option<Signal> {
-        let index = self.pending.iter().position(|(pending, _)| Arc::ptr_eq(pending, request))?;
-        let (_, signal) = self.pending.swap_remove(index);
+    /// Takes the response to a request. Returns whether the response is still wanted.
+    pub(crate) fn respond(&mut self, request: &Arc<ServerRequest<S>>, frame: &Bytes) -> bool {
+        let Some(index) = self.pending.iter().position(|pending| Arc::ptr_eq(pending, request)) else {
+            return false;
+        };
+        self.pending.swap_remove(index);
         if self.answered.len() == MAX_KEPT_RESPONSES {
             self.answered.pop_front();
         }
         self.answered.push_back((request.clone(), frame.clone()));
-        Some(signal)
+        true
     }
 
     /// Removes a request whose response the server no longer waits for.
-    pub(crate) fn resolve(&mut self, id: &RequestId) -> Option<Signal> {
+    pub(crate) fn resolve(&mut self, id: &RequestId) -> Option<Arc<ServerRequest<S>>> {
         self.answered.retain(|(request, _)| request.id != *id);
-        let index = self.pending.iter().position(|(request, _)| request.id == *id)?;
-        Some(self.pending.swap_remove(index).1)
+        let index = self.pending.iter().position(|request| request.id == *id)?;
+        Some(self.pending.swap_remove(index))
     }
 
     /// Whether a request of this turn is unanswered.
     pub(crate) fn is_waiting(&self, turn_id: &str) -> bool {
-        self.pending.iter().any(|(request, _)| request.turn_id.as_deref() == Some(turn_id))
+        self.pending.iter().any(|request| request.turn_id.as_deref() == Some(turn_id))
     }
 
     /// Removes and returns the unanswered requests of a turn that has ended.
-    pub(crate) fn end_turn(&mut self, turn_id: &str) -> Vec<(Arc<IncomingRequest>, Signal)> {
+    pub(crate) fn end_turn(&mut self, turn_id: &str) -> Vec<Arc<ServerRequest<S>>> {
         let mut ended = Vec::new();
         while let Some(index) =
-            self.pending.iter().position(|(request, _)| request.turn_id.as_deref() == Some(turn_id))
+            self.pending.iter().position(|request| request.turn_id.as_deref() == Some(turn_id))
         {
             ended.push(self.pending.remove(index));
         }
         ended
     }
 
-    /// Removes everything, because the connection has ended. Returns the signals of the unanswered requests.
-    pub(crate) fn end(&mut self) -> impl Iterator<Item = Signal> {
+    /// Removes everything, because the connection has ended. Returns the unanswered requests.
+    pub(crate) fn end(&mut self) -> impl Iterator<Item = Arc<ServerRequest<S>>> {
         self.answered.clear();
-        self.pending.drain(..).map(|(_, signal)| signal)
+        self.pending.drain(..)
     }
 }
 
 #[cfg(any(test, fuzzing))]
-impl ServerRequests {
+impl<S> ServerRequests<S> {
     pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty() && self.answered.is_empty()
     }
 }
 
-impl IncomingRequest {
+impl<S> ServerRequest<S> {
     /// Whether this is the same request.
     fn is(&self, method: &str, params: Option<&str>) -> bool {
         *self.method == *method && self.params.as_deref().map(RawValue::get) == params
@@ -134,13 +150,13 @@ impl IncomingRequest {
 mod tests {
     use super::*;
 
-    fn receive(requests: &mut ServerRequests, id: i64, params: &str) -> Received {
+    fn receive(requests: &mut ServerRequests<()>, id: i64, params: &str) -> Received<()> {
         requests.receive(id.into(), "m", Some(params), (Some("t"), Some("u")), Vec::new)
     }
 
-    fn new(requests: &mut ServerRequests, id: i64, params: &str) -> Arc<IncomingRequest> {
+    fn new(requests: &mut ServerRequests<()>, id: i64, params: &str) -> Arc<ServerRequest<()>> {
         match receive(requests, id, params) {
-            Received::New(request, _) => request,
+            Received::New { request, .. } => request,
             other => panic!("not new: {other:?}"),
         }
     }
@@ -151,8 +167,8 @@ mod tests {
         let request = new(&mut requests, 1, "{}");
         assert!(matches!(receive(&mut requests, 1, "{}"), Received::Pending));
         let frame = Bytes::from_static(b"response");
-        assert!(requests.respond(&request, &frame).is_some());
-        assert!(requests.respond(&request, &frame).is_none(), "once");
+        assert!(requests.respond(&request, &frame));
+        assert!(!requests.respond(&request, &frame), "once");
         assert!(matches!(receive(&mut requests, 1, "{}"), Received::Answered(again) if again == frame));
         requests.resolve(&1.into());
         new(&mut requests, 1, "{}");
@@ -163,19 +179,18 @@ mod tests {
         let mut requests = ServerRequests::default();
         let first = new(&mut requests, 1, "[1]");
         let second = new(&mut requests, 1, "[2]");
-        assert!(requests.respond(&first, &Bytes::new()).is_none());
-        assert!(requests.respond(&second, &Bytes::new()).is_some());
+        assert!(!requests.respond(&first, &Bytes::new()));
+        assert!(requests.respond(&second, &Bytes::new()));
     }
 
     #[test]
-    fn a_request_is_cancelled_when_its_id_is_reused() {
+    fn a_request_is_returned_when_its_id_is_reused() {
         let mut requests = ServerRequests::default();
         let first = new(&mut requests, 1, "[1]");
-        let Received::New(second, Some(signal)) = receive(&mut requests, 1, "[2]") else {
-            panic!("no signal")
+        let Received::New { request, replaced: Some(replaced) } = receive(&mut requests, 1, "[2]") else {
+            panic!("nothing is replaced")
         };
-        signal.fire();
-        assert!(first.cancellation.is_cancelled() && !second.cancellation.is_cancelled());
+        assert!(Arc::ptr_eq(&replaced, &first) && !Arc::ptr_eq(&request, &first));
     }
 
     #[test]
@@ -185,7 +200,7 @@ mod tests {
             let request = new(&mut requests, id, "{}");
             requests.respond(&request, &Bytes::new());
         }
-        assert!(matches!(receive(&mut requests, 0, "{}"), Received::New(..)));
+        assert!(matches!(receive(&mut requests, 0, "{}"), Received::New { .. }));
         assert!(matches!(receive(&mut requests, 1, "{}"), Received::Answered(_)));
         assert_eq!(requests.end_turn("u").len(), 1);
         assert_eq!(requests.end().count(), 0);

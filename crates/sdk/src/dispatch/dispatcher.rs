@@ -35,7 +35,7 @@ pub(crate) enum Dispatched {
 /// Calls the handlers. Blocks if they do.
 pub(crate) fn dispatch(context: &request::Context, handlers: &[Arc<dyn RequestHandler>]) -> Dispatched {
     // A request can be cancelled while it waits for a thread, or while another handler runs.
-    let wanted = handlers.iter().take_while(|_| !context.incoming.cancellation.is_cancelled());
+    let wanted = handlers.iter().take_while(|_| !context.incoming.signal.cancellation.is_cancelled());
     let mut replies = wanted.map(|handler| call(&**handler, context));
     let response = replies.find(|reply| !matches!(reply.0, State::Pass));
     match response.map(|reply| reply.0) {

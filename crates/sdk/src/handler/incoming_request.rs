@@ -1,21 +1,7 @@
-//! A server request, undecoded.
+//! A server request, undecoded, as handlers get it.
 
-use std::sync::Arc;
+use crate::cancellation::Signal;
+use crate::connection::server_requests::ServerRequest;
 
-use openai_codex_protocol::types::RequestId;
-use serde_json::value::RawValue;
-
-use crate::cancellation::Cancellation;
-
-/// A server request, which needs one response.
-#[derive(Debug)]
-pub(crate) struct IncomingRequest {
-    pub(crate) id: RequestId,
-    pub(crate) method: Box<str>,
-    pub(crate) params: Option<Box<RawValue>>,
-    pub(crate) thread_id: Option<Arc<str>>,
-    pub(crate) turn_id: Option<Arc<str>>,
-    /// The threads above the request's thread, the nearest first.
-    pub(crate) ancestors: Vec<Arc<str>>,
-    pub(crate) cancellation: Cancellation,
-}
+/// A server request with the signal that its response is no longer wanted.
+pub(crate) type IncomingRequest = ServerRequest<Signal>;

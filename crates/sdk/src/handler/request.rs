@@ -6,6 +6,8 @@ use std::ops::Deref;
 use std::sync::{Arc, Weak};
 
 use crate::cancellation::Cancellation;
+#[cfg(test)]
+use crate::cancellation::Signal;
 use crate::handler::incoming_request::IncomingRequest;
 
 /// A server request: its parameters, its thread and turn, and whether its response is still wanted.
@@ -36,7 +38,6 @@ impl Context {
 impl<P> HandlerRequest<P> {
     /// A request that no server has sent.
     pub(crate) fn detached(method: &str, params: P) -> Self {
-        let (_, cancellation) = crate::cancellation::signal();
         let incoming = IncomingRequest {
             id: 0.into(),
             method: method.into(),
@@ -44,7 +45,7 @@ impl<P> HandlerRequest<P> {
             thread_id: None,
             turn_id: None,
             ancestors: Vec::new(),
-            cancellation,
+            signal: Signal::default(),
         };
         Context { incoming: Arc::new(incoming), client: Weak::<()>::new() }.with(params)
     }
@@ -68,7 +69,7 @@ impl<P> HandlerRequest<P> {
 
     /// Signals that the response is no longer wanted.
     pub fn cancellation(&self) -> &Cancellation {
-        &self.context.incoming.cancellation
+        &self.context.incoming.signal.cancellation
     }
 }
 

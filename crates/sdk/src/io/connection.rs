@@ -7,13 +7,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::background::until;
-use crate::connection::effect::Phase;
 use crate::connection::outgoing::{ClientNotification, frame};
-use crate::connection::turn_subscription::TurnSubscription;
+use crate::connection::phase::Phase;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::interruption::Interruption;
 use crate::io::request::{ClientCall, Pending};
 use crate::io::shared::{Ended, Shared};
+use crate::io::turn_subscription::TurnSubscription;
 use crate::options::trace_context::TraceSource;
 
 /// A connection to a runtime. It ends the runtime when its last owner drops it.
@@ -67,9 +67,11 @@ impl Connection {
     /// not join it.
     pub(crate) async fn wait_until_interrupted(&self, thread_id: &str, limit: Duration) {
         // A fork of the process has no I/O thread that could end the wait.
-        let phase_receiver =
+        let follower =
             self.check_process().is_ok().then(|| self.shared.router().follow_interrupted(thread_id));
-        let Some(mut phase) = phase_receiver.flatten() else { return };
+        let Some(follower) = follower.flatten() else { return };
+        let mut phase = follower.subscribe();
+        drop(follower);
         let mut time = self.sleep(limit);
         let mut over = pin!(until(&mut phase, Phase::is_over));
         poll_fn(|context| match over.as_mut().poll(context) {
@@ -86,7 +88,7 @@ impl Connection {
 
     /// Waits until the server runs a turn. Returns `false` if the turn is over.
     pub(crate) async fn wait_until_running(&self, turn_id: &str) -> bool {
-        let Some(mut phase) = self.shared.router().follow(turn_id) else { return false };
+        let Some(mut phase) = self.shared.follow(turn_id) else { return false };
         until(&mut phase, Phase::has_begun).await && matches!(*phase.borrow(), Phase::Running)
     }
 
@@ -95,7 +97,7 @@ impl Connection {
         if !self.shared.process.is_current() {
             return;
         }
-        self.shared.route(|router, effects| router.release(subscription, interrupt, effects));
+        self.shared.route(|router| router.release(subscription, interrupt));
     }
 
     /// Completes after `delay`, on the clock of the I/O thread.

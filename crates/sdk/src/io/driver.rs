@@ -19,7 +19,6 @@ use crate::background::{Job, Output, task, until};
 use crate::connection::backlog::Budget;
 use crate::connection::on_loss::OnLoss;
 use crate::connection::outgoing::Outgoing;
-use crate::connection::redactor::Redactor;
 use crate::connection::router::Router;
 use crate::error::{Error, ErrorKind};
 use crate::io::connection::Connection;
@@ -34,6 +33,7 @@ use crate::io::watchdog;
 use crate::owning_process::OwningProcess;
 use crate::process::reap;
 use crate::process::stderr::StderrTail;
+use crate::shared_redactor::SharedRedactor;
 use crate::transport::frames::{FrameReader, FrameWriter, ReadState, Transport};
 use crate::wire_log::Recorder;
 
@@ -82,7 +82,7 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
         timers,
         timeouts,
         jobs,
-        secrets: Arc::new(Redactor::default()),
+        secrets: Arc::new(SharedRedactor::default()),
         hub,
         handlers,
         unloaded,
@@ -127,9 +127,7 @@ impl Driver {
             let (waiting, expiring) = (shared.clone(), shared.clone());
             clock.run(
                 move |id| waiting.router().is_waiting(id),
-                move |id, waited| {
-                    expiring.route(|router, effects| router.handle_timeout(id, waited, effects))
-                },
+                move |id, waited| expiring.route(|router| router.handle_timeout(id, waited)),
             )
         });
         let watching = task(watchdog::run(shared.clone(), silence));
@@ -308,9 +306,9 @@ async fn write(
         }
         frames.clear();
         for Outgoing { id, frame } in queued.drain(..) {
-            let wanted = shared.route(|router, effects| match id {
+            let wanted = shared.route(|router| match id {
                 Some(id) if !router.is_waiting(id) => {
-                    router.discard_unsent(id, effects);
+                    router.discard_unsent(id);
                     false
                 }
                 _ => true,

@@ -4,9 +4,13 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::background::Job;
-use crate::connection::effect::{Effect, Phase};
+use crate::connection::effect::{Effect, Response};
+use crate::connection::envelope::thread_of;
+use crate::connection::host::SharedBuffer;
+use crate::connection::phase::Phase;
 use crate::connection::router::Router;
 use crate::dispatch::handler_set::{HandlerSet, drop_on_own_thread};
+use crate::io::host::{IoHost, ReplySender};
 use crate::io::interruption;
 use crate::io::interruption::Interruption;
 use crate::io::shared::Shared;
@@ -14,33 +18,28 @@ use crate::io::{limits, respond, watchdog};
 
 impl Shared {
     /// Calls the router, and carries out the effects after releasing its lock.
-    pub(crate) fn route<T>(self: &Arc<Self>, decide: impl FnOnce(&mut Router, &mut Vec<Effect>) -> T) -> T {
-        let mut effects = Vec::new();
-        let decided = decide(&mut self.router(), &mut effects);
-        self.apply(&mut effects);
+    pub(crate) fn route<T>(self: &Arc<Self>, decide: impl FnOnce(&mut Router<IoHost>) -> T) -> T {
+        let (decided, effects) = {
+            let mut router = self.router();
+            (decide(&mut router), router.take_effects())
+        };
+        self.apply(effects);
         decided
     }
 
-    pub(crate) fn apply(self: &Arc<Self>, effects: &mut Vec<Effect>) {
-        for effect in effects.drain(..) {
+    pub(crate) fn apply(self: &Arc<Self>, effects: Vec<Effect<IoHost>>) {
+        for effect in effects {
             match effect {
-                Effect::Resolve(waiter, response) => {
-                    // The send fails if the caller has cancelled its wait.
-                    let _ = waiter.reply.send(response);
-                    drop_handlers_on_own_thread(waiter.handlers);
-                }
+                Effect::Resolve(reply, response) => self.resolve(reply, response),
                 Effect::Wake(wakers) => wakers.into_iter().for_each(Waker::wake),
-                Effect::EndLogin(ending, end) => drop(ending.send_replace(Some(end))),
+                Effect::EndLogin(login, end) => drop(login.send_replace(Some(end))),
                 Effect::Dispatch(request) => respond::begin(self, request),
                 Effect::Resend(frame) => self.send(None, frame),
-                Effect::Cancel(signal, unanswered) => {
-                    signal.fire();
-                    if let Some(request) = unanswered {
+                Effect::Cancel { request, unanswered } => {
+                    request.signal.fire();
+                    if unanswered {
                         self.send(None, respond::error_frame(&request.id, "the turn has ended"));
                     }
-                }
-                Effect::BindHandlers(thread_id, handlers) => {
-                    drop_handlers_on_own_thread(self.handlers.bind(&thread_id, handlers))
                 }
                 Effect::MarkUnloaded(thread_id) => self.unloaded.unloaded(&thread_id),
                 Effect::ReleaseHandlers(thread_id) => {
@@ -54,19 +53,34 @@ impl Shared {
                     self.begin(Box::pin(interruption::finish(self.clone(), interruption, commands)));
                 }
                 Effect::EnforceTimeLimits(subscription) => {
-                    self.begin(Box::pin(limits::watch(self.clone(), subscription)))
+                    if subscription.limits().has_time_limit() {
+                        self.begin(Box::pin(limits::watch(self.clone(), subscription)));
+                    }
                 }
                 Effect::StopOverBudget(subscription) => {
-                    let error = subscription.budget_error();
+                    let error = subscription.with(|buffer| buffer.budget_error());
                     self.begin(Box::pin(limits::stop(self.clone(), subscription, error)));
                 }
                 Effect::CheckTurn(turn) => {
                     self.begin(Box::pin(watchdog::check_turn_of_idle_thread(self.clone(), turn)))
                 }
-                Effect::ReportRunning(phase) => drop(phase.send_replace(Phase::Running)),
-                Effect::ReportOver(phase, commands) => drop(phase.send_replace(Phase::Over(commands))),
+                Effect::ReportRunning(follower) => follower.report(Phase::Running),
+                Effect::ReportOver(follower, commands) => follower.report(Phase::Over(commands)),
             }
         }
+    }
+
+    /// Gives the response to the call, and before that the thread in it to its handlers: the server's next request can be for
+    /// them.
+    fn resolve(&self, reply: ReplySender, response: Response) {
+        let ReplySender { sender, handlers } = reply;
+        let thread_id = response.as_deref().ok().filter(|_| handlers.is_some()).and_then(thread_of);
+        drop_handlers_on_own_thread(match (handlers, thread_id) {
+            (Some(handlers), Some(thread_id)) => self.handlers.bind(&thread_id, handlers),
+            (handlers, _) => handlers,
+        });
+        // The send fails if the caller has cancelled its wait.
+        let _ = sender.send(response);
     }
 
     /// Spawns a job on the I/O thread. The send fails if the connection has ended, and every turn with it.

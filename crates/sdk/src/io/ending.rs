@@ -15,7 +15,7 @@ impl Shared {
         // The commands of these turns can become orphans when the runtime ends.
         self.router().threads_with_turns().iter().for_each(|thread_id| self.sweeps.note(thread_id));
         // After the first call, the client can use the hub for another connection.
-        if self.route(|router, effects| router.fail(error, effects)) {
+        if self.route(|router| router.fail(error)) {
             self.over.store(true, Ordering::Release);
             if error.kind() != ErrorKind::Closed {
                 trace::lost(error);

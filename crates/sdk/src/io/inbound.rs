@@ -33,7 +33,7 @@ impl Shared {
         let turns = self.router().turn_count().min(frames.len());
         let mut batch = EventBatch::with_capacity(frames.len(), turns);
         let read = frames.chunks(ROUTE_CHUNK).try_for_each(|frames| self.handle_chunk(frames, &mut batch));
-        self.route(|router, effects| router.deliver(&mut batch, effects));
+        self.route(|router| router.deliver(&mut batch));
         read
     }
 
@@ -50,13 +50,16 @@ impl Shared {
             messages.extend(self.scan(frame, &mut seen)?);
             Ok(())
         });
-        let mut effects = Vec::new();
-        self.router().handle_messages(messages, batch, &mut effects);
+        let effects = {
+            let mut router = self.router();
+            router.handle_messages(messages, batch);
+            router.take_effects()
+        };
         // After routing, because an observer that sees the end of a turn may start the next one.
         for (thread_id, observed) in &seen {
             self.hub.publish(thread_id.as_deref(), observed);
         }
-        self.apply(&mut effects);
+        self.apply(effects);
         read
     }
 

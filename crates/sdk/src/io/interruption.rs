@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::background::until;
 use crate::codec::encode;
-use crate::connection::effect::Phase;
+use crate::connection::phase::Phase;
 use crate::error::{Error, ErrorKind};
 use crate::io::observers::Observed;
 use crate::io::request::ClientCall;
@@ -101,7 +101,7 @@ fn conclude(shared: &Shared, interruption: Interruption, outcome: Result<(), Err
 async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Result<(), Error> {
     let (thread_id, turn_id) = (interruption.thread_id.clone(), interruption.turn_id.clone());
     let params = TurnInterruptParams::new(&*thread_id, &*turn_id);
-    let Some(mut phase) = shared.router().follow(&turn_id) else {
+    let Some(mut phase) = shared.follow(&turn_id) else {
         // A turn whose end was lost may still run.
         return match interruption.is_lost {
             true => match call::<methods::TurnInterrupt>(shared, &thread_id, &params).await {

@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::background::until;
-use crate::connection::effect::Phase;
-use crate::connection::turn_limits::TurnLimits;
-use crate::connection::turn_subscription::TurnSubscription;
+use crate::connection::phase::Phase;
 use crate::error::{Error, ErrorKind};
 use crate::io::interruption::Interruption;
 use crate::io::shared::Shared;
+use crate::io::turn_limits::TurnLimits;
+use crate::io::turn_subscription::TurnSubscription;
 
 /// How long an interrupted turn may take to end before the client stops waiting for it.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
@@ -26,7 +26,7 @@ const MIN_SILENCE_STEP: Duration = Duration::from_millis(1);
 /// Waits for the end of a turn for as long as its limits allow.
 pub(crate) async fn watch(shared: Arc<Shared>, subscription: Arc<TurnSubscription>) {
     let Some(turn_id) = subscription.turn_id() else { return };
-    let Some(mut phase) = shared.router().follow(&turn_id) else { return };
+    let Some(mut phase) = shared.follow(&turn_id) else { return };
     let error = tokio::select! {
         _ = until(&mut phase, Phase::is_over) => return,
         error = timed_out(&subscription) => error,
@@ -68,10 +68,10 @@ pub(crate) async fn stop(shared: Arc<Shared>, subscription: Arc<TurnSubscription
     if !subscription.created() {
         let error =
             error.with_note("; this call has joined the turn, which goes on for the call that created it");
-        shared.route(|router, effects| router.end_subscription(&subscription, &error, effects));
+        shared.route(|router| router.end_subscription(&subscription, &error));
         return;
     }
-    let Some(mut phase) = shared.router().follow(&turn_id) else { return };
+    let Some(mut phase) = shared.follow(&turn_id) else { return };
     let error = error.with_note("; the client interrupts it");
     if !subscription.stop(&error) {
         return;
@@ -97,5 +97,5 @@ pub(crate) async fn stop(shared: Arc<Shared>, subscription: Arc<TurnSubscription
         ),
     };
     let error = error.with_note(&note);
-    shared.route(|router, effects| router.end_subscription(&subscription, &error, effects));
+    shared.route(|router| router.end_subscription(&subscription, &error));
 }

@@ -5,6 +5,7 @@ pub(crate) mod diagnosis;
 pub(crate) mod driver;
 pub(crate) mod effects;
 pub(crate) mod ending;
+pub(crate) mod host;
 pub(crate) mod inbound;
 pub(crate) mod interruption;
 pub(crate) mod io_thread;
@@ -19,4 +20,6 @@ pub(crate) mod sweep_requests;
 #[cfg(test)]
 mod tests;
 pub(crate) mod timers;
+pub(crate) mod turn_limits;
+pub(crate) mod turn_subscription;
 pub(crate) mod watchdog;

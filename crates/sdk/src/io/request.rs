@@ -9,12 +9,13 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use crate::connection::effect::{Response, Waiter};
+use crate::connection::effect::Response;
 use crate::connection::envelope;
-use crate::connection::intent::Intent;
+use crate::connection::intent::{Intent, Waiter};
 use crate::connection::outgoing::{Outgoing, Request, frame};
 use crate::dispatch::handler_set::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
+use crate::io::host::{IoHost, ReplySender};
 use crate::io::shared::Shared;
 use crate::options::trace_context::TraceContext;
 use crate::trace;
@@ -35,7 +36,7 @@ pub(crate) struct ClientCall<'a> {
     pub(crate) trace: Option<TraceContext>,
     /// The handlers that the thread in the response gets.
     pub(crate) handlers: Option<HandlerSet>,
-    pub(crate) intent: Intent,
+    pub(crate) intent: Intent<IoHost>,
 }
 
 impl<'a> ClientCall<'a> {
@@ -65,9 +66,10 @@ impl Shared {
         if let Some(params) = params.filter(|_| method == LOGIN_METHOD) {
             self.secrets.add(params.get());
         }
-        let (reply, answer) = oneshot::channel();
+        let (sender, answer) = oneshot::channel();
         let handlers = handlers.filter(|handlers| !handlers.is_empty());
-        let waiter = Waiter { reply, method: method.into(), thread_id: thread_id.map(Arc::from), handlers };
+        let reply = ReplySender { sender, handlers };
+        let waiter = Waiter { reply, method: method.into(), thread_id: thread_id.map(Arc::from) };
         let id = self
             .router()
             .register(waiter, intent)
@@ -118,7 +120,7 @@ impl Drop for Pending {
         }
         // The drops wake no task, and the waiter is dropped without the lock on the router.
         self.answer.close();
-        let waiter = self.shared.router().cancel(self.id);
-        drop(waiter);
+        let reply = self.shared.router().cancel(self.id);
+        drop(reply);
     }
 }

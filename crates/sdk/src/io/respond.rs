@@ -1,6 +1,7 @@
 //! Responds to a server request: with the handlers' response if it comes within the timeout, and else by default.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use openai_codex_protocol::ServerRequestMethod;
@@ -10,7 +11,6 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::background::task;
-use crate::cancellation::Signal;
 use crate::connection::default_response;
 use crate::connection::outgoing::frame;
 use crate::dispatch::dispatcher::HandlerOutcome;
@@ -50,13 +50,13 @@ async fn respond(shared: Arc<Shared>, request: Arc<IncomingRequest>, chain: Chai
         }
         HandlerOutcome::Passed => respond_by_default(&shared, &request),
         HandlerOutcome::Failed(message) => {
-            let Some(signal) = send_response(&shared, &request, failed_frame(&request, &message)) else {
+            if !send_response(&shared, &request, failed_frame(&request, &message)) {
                 return;
-            };
+            }
             span.handler_failed();
             trace::unhandled(&request.method, true);
             // A blocking handler may still run.
-            signal.fire();
+            request.signal.fire();
             publish(&shared, &request, |method, thread_id, turn_id| Observed::HandlerFailed {
                 method,
                 thread_id,
@@ -67,17 +67,19 @@ async fn respond(shared: Arc<Shared>, request: Arc<IncomingRequest>, chain: Chai
     }
 }
 
-/// Sends a response if it is still wanted.
-fn send_response(shared: &Shared, request: &Arc<IncomingRequest>, frame: Bytes) -> Option<Signal> {
-    let signal = shared.router().respond(request, &frame)?;
-    shared.send(None, frame);
-    Some(signal)
+/// Sends a response if it is still wanted. Returns whether it is.
+fn send_response(shared: &Shared, request: &Arc<IncomingRequest>, frame: Bytes) -> bool {
+    let wanted = shared.router().respond(request, &frame);
+    if wanted {
+        shared.send(None, frame);
+    }
+    wanted
 }
 
 /// Sends the default response.
 fn respond_by_default(shared: &Shared, request: &Arc<IncomingRequest>) {
-    let default = default_response::default_response(&request.id, &request.method);
-    if send_response(shared, request, default.frame).is_some() {
+    let default = default_response::default_response(&request.id, &request.method, SystemTime::now());
+    if send_response(shared, request, default.frame) {
         trace::unhandled(&request.method, false);
         publish(shared, request, |method, thread_id, turn_id| Observed::Answered {
             method,

@@ -11,9 +11,10 @@ use crate::background::Job;
 use crate::connection::backlog::{Budget, Limits};
 use crate::connection::on_loss::OnLoss;
 use crate::connection::outgoing::Outgoing;
-use crate::connection::redactor::Redactor;
+use crate::connection::phase::Phase;
 use crate::connection::router::Router;
 use crate::dispatch::registry::HandlerRegistry;
+use crate::io::host::IoHost;
 use crate::io::observers::ObserverHub;
 use crate::io::preamble::Preamble;
 use crate::io::sweep_requests::SweepRequests;
@@ -21,6 +22,7 @@ use crate::io::timers::Timers;
 use crate::options::method_class::ClassTimeouts;
 use crate::options::trace_context::TraceSource;
 use crate::owning_process::OwningProcess;
+use crate::shared_redactor::SharedRedactor;
 use crate::wire_log::Recorder;
 
 /// Gets notified when the server unloads a thread.
@@ -48,14 +50,14 @@ pub(crate) struct ConnectionContext {
 /// The state that a connection's owners share with its I/O thread.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) router: Mutex<Router>,
+    pub(crate) router: Mutex<Router<IoHost>>,
     pub(crate) outbox: mpsc::UnboundedSender<Outgoing>,
     pub(crate) timers: Timers,
     /// How long requests wait for their responses.
     pub(crate) timeouts: ClassTimeouts,
     /// Jobs for the I/O thread to spawn.
     pub(crate) jobs: mpsc::UnboundedSender<Job>,
-    pub(crate) secrets: Arc<Redactor>,
+    pub(crate) secrets: Arc<SharedRedactor>,
     pub(crate) hub: Arc<ObserverHub>,
     pub(crate) handlers: Arc<HandlerRegistry>,
     pub(crate) unloaded: Arc<dyn UnloadObserver>,
@@ -81,7 +83,12 @@ pub(crate) struct Ended {
 }
 
 impl Shared {
-    pub(crate) fn router(&self) -> MutexGuard<'_, Router> {
+    pub(crate) fn router(&self) -> MutexGuard<'_, Router<IoHost>> {
         self.router.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows the phase of a turn. None if the turn is over.
+    pub(crate) fn follow(&self, turn_id: &str) -> Option<watch::Receiver<Phase>> {
+        self.router().follow(turn_id).map(|follower| follower.subscribe())
     }
 }

@@ -101,7 +101,7 @@ async fn check_turn(shared: Arc<Shared>, turn: WatchedTurn, observed: String) {
         turn.turn_id
     );
     let error = Error::new(ErrorKind::TurnLost, message).with_thread(Some(&turn.thread_id));
-    shared.route(|router, effects| router.end_lost_turn(&turn, &error, effects));
+    shared.route(|router| router.end_lost_turn(&turn, &error));
 }
 
 /// Asks the server about the thread and, if the thread is active, about the turn.

@@ -22,12 +22,13 @@ use crate::connection::effect::LoginEnd;
 use crate::connection::envelope;
 use crate::connection::intent::Intent;
 use crate::connection::on_loss::OnLoss;
-use crate::connection::turn_subscription::TurnSubscription;
 use crate::dispatch::handler_set::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::connection::Connection;
+use crate::io::host::IoHost;
 use crate::io::request::{ClientCall, Pending};
 use crate::io::shared::{ConnectionContext, UnloadObserver};
+use crate::io::turn_subscription::TurnSubscription;
 use crate::options::method_class::ClassTimeouts;
 use crate::process::home::Home;
 use crate::process::launch::Launch;
@@ -328,7 +329,7 @@ impl Session {
         params: &RawValue,
         subscription: &TurnSubscription,
         timeout: Option<Duration>,
-        intent: Intent,
+        intent: Intent<IoHost>,
     ) -> Result<Pending> {
         let thread_id = Some(&*subscription.thread_id);
         let call = ClientCall::new(method, Some(params));

@@ -10,8 +10,9 @@ use std::time::Duration;
 use openai_codex_protocol::types::{TurnSteerParams, TurnSteerResponse};
 use openai_codex_protocol::{ClientRequest, methods};
 
-use crate::connection::turn_subscription::{Digest, End, TurnSubscription};
+use crate::connection::turn_buffer::{Digest, End};
 use crate::error::{Error, ErrorKind, Result};
+use crate::io::turn_subscription::TurnSubscription;
 use crate::result::RunResult;
 use crate::session::runtime::Session;
 use crate::trace;

@@ -4,7 +4,7 @@ use openai_codex_protocol::types::{MessagePhase, ThreadItem, ThreadTokenUsage, T
 use openai_codex_protocol::{Notification, decode_response, methods};
 
 use crate::connection::frame_queue::OwnedEvent;
-use crate::connection::turn_subscription::{Digest, End};
+use crate::connection::turn_buffer::{Digest, End};
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::RunResult;
 

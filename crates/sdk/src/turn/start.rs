@@ -15,12 +15,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::codec::{decode, encode};
-use crate::connection::turn_limits::TurnLimits;
-use crate::connection::turn_subscription::TurnSubscription;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::into_future::awaits_send;
+use crate::io::turn_limits::TurnLimits;
+use crate::io::turn_subscription::TurnSubscription;
 use crate::options::approval::ApprovalMode;
 use crate::options::input::utf8_path;
 use crate::options::sandbox::Sandbox;

@@ -10,7 +10,7 @@ use openai_codex_protocol::Notification;
 
 use crate::connection::backlog::Backlog;
 use crate::connection::frame_queue::Event;
-use crate::connection::turn_subscription::Batch;
+use crate::connection::turn_buffer::Batch;
 use crate::error::{ErrorKind, Result};
 use crate::turn::guard::TurnGuard;
 

@@ -1,26 +1,26 @@
 //! Runs a router beside its model. Both do the same for all operations.
 
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
-use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::connection::backlog::{Backlog, Budget, Limits};
 use crate::connection::checks::model::{Ending, Event, Model, Out};
 use crate::connection::checks::op::{How, Kind, Op};
-use crate::connection::effect::{Effect, Response, Waiter};
+use crate::connection::effect::Effect;
 use crate::connection::envelope::Incoming;
 use crate::connection::event_batch::EventBatch;
-use crate::connection::intent::Intent;
+use crate::connection::host::{Host, LoginToken, SharedBuffer};
+use crate::connection::intent::{Intent, Waiter};
+use crate::connection::on_loss::OnLoss;
+use crate::connection::phase::Phase;
 use crate::connection::router::Router;
-use crate::connection::turn_subscription::{Batch, End, TurnSubscription};
+use crate::connection::server_requests::ServerRequest;
+use crate::connection::turn_buffer::{Batch, End, TurnBuffer};
 use crate::error::{Error, ErrorKind};
-use crate::handler::incoming_request::IncomingRequest;
 
 /// The largest number of operations in one input. More operations find nothing more.
 const MAX_OPS: usize = 400;
@@ -36,7 +36,7 @@ pub(crate) fn router(data: &[u8]) {
 
 /// Runs the operations on a router and on its model.
 pub(crate) fn run(ops: &[Op]) {
-    let mut world = World::default();
+    let mut world = World::new();
     for op in ops {
         world.step(*op);
     }
@@ -59,47 +59,100 @@ fn root_of(turn: u8) -> Option<u8> {
     }
 }
 
-#[derive(Default)]
+/// A host without I/O, on one thread.
+#[derive(Debug)]
+enum TestHost {}
+
+impl Host for TestHost {
+    /// The index of the request.
+    type Reply = usize;
+    /// The index of the subscription.
+    type Waiter = usize;
+    type Subscription = Subscription;
+    type Follower = Unused;
+    type Login = Unused;
+    /// Whether the request is cancelled.
+    type Signal = Cell<bool>;
+}
+
+#[derive(Debug)]
+struct Subscription {
+    thread_id: Arc<str>,
+    buffer: RefCell<TurnBuffer<usize>>,
+}
+
+impl SharedBuffer for Subscription {
+    type Waiter = usize;
+
+    fn thread_id(&self) -> &Arc<str> {
+        &self.thread_id
+    }
+
+    fn ends_commands(&self) -> bool {
+        true
+    }
+
+    fn interrupts_on_drop(&self) -> bool {
+        false
+    }
+
+    fn with<T>(&self, access: impl FnOnce(&mut TurnBuffer<usize>) -> T) -> T {
+        access(&mut self.buffer.borrow_mut())
+    }
+}
+
+impl Subscription {
+    fn turn_id(&self) -> Option<Arc<str>> {
+        self.with(|buffer| buffer.turn_id().cloned())
+    }
+}
+
+/// A token that no operation makes.
+#[derive(Clone, Debug)]
+enum Unused {}
+
+impl From<Phase> for Unused {
+    fn from(_: Phase) -> Self {
+        unreachable!("no turn has followers")
+    }
+}
+
+impl LoginToken for Unused {
+    fn is_abandoned(&self) -> bool {
+        match *self {}
+    }
+}
+
 struct World {
-    router: Router,
+    router: Router<TestHost>,
     model: Model,
-    effects: Vec<Effect>,
     /// Messages that the server has written and the client has not read.
     unread: Vec<(String, ServerMessage)>,
     client_requests: Vec<ClientRequest>,
     held: Vec<Held>,
-    dispatched: Vec<Arc<IncomingRequest>>,
+    dispatched: Vec<Arc<ServerRequest<Cell<bool>>>>,
     serial: u64,
 }
 
 /// A request of the client.
 struct ClientRequest {
     id: i64,
-    response: oneshot::Receiver<Response>,
+    resolved: bool,
     written: bool,
     cancelled: bool,
 }
 
 /// A subscription, and the events that its stream has returned.
 struct Held {
-    subscription: Arc<TurnSubscription>,
+    subscription: Arc<Subscription>,
     request: usize,
     stream: Option<u64>,
     seen: Vec<(u64, bool)>,
     lost: bool,
-    flag: Arc<Flag>,
+    woken: bool,
     /// Whether the last poll of the stream returned nothing, so that the next event must wake it.
     waits: bool,
     released: bool,
-}
-
-#[derive(Default)]
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// A message from the server, in the model's terms.
@@ -113,6 +166,18 @@ enum ServerMessage {
 }
 
 impl World {
+    fn new() -> Self {
+        Self {
+            router: Router::new(OnLoss::End),
+            model: Model::default(),
+            unread: Vec::new(),
+            client_requests: Vec::new(),
+            held: Vec::new(),
+            dispatched: Vec::new(),
+            serial: 0,
+        }
+    }
+
     fn step(&mut self, op: Op) {
         match op {
             Op::Response { request, how, turn, flush } => {
@@ -214,12 +279,12 @@ impl World {
         let mut batch = EventBatch::default();
         for (frame, server_message) in frames.iter().zip(server_message) {
             let message = (Incoming::scan(frame).unwrap(), frame.as_str());
-            self.router.handle_messages([message], &mut batch, &mut self.effects);
+            self.router.handle_messages([message], &mut batch);
             if !self.model.failed {
                 self.model.handle(server_message);
             }
         }
-        self.router.deliver(&mut batch, &mut self.effects);
+        self.router.deliver(&mut batch);
     }
 
     /// Runs an operation of the client.
@@ -230,7 +295,8 @@ impl World {
             Op::Compact { thread, stream } => self.register(Some((thread % THREADS, stream, true))),
             Op::Fail => {
                 let error = Error::new(ErrorKind::TransportClosed, "over");
-                assert_eq!(self.router.fail(&error, &mut self.effects), self.model.fail());
+                assert_eq!(self.router.fail(&error), self.model.fail());
+                self.apply_effects();
                 assert!(self.router.holds_nothing(), "{:?}", self.router);
             }
             Op::Respond { request } => self.respond(request),
@@ -244,7 +310,7 @@ impl World {
                     Op::Cancel { .. } => self.cancel(request),
                     _ => {
                         let id = self.client_requests[request].id;
-                        self.router.handle_timeout(id, Duration::ZERO, &mut self.effects);
+                        self.router.handle_timeout(id, Duration::ZERO);
                         self.model.expire(request);
                     }
                 }
@@ -256,11 +322,11 @@ impl World {
     /// Registers a request. One that starts a turn has a thread, says whether it has a stream from the beginning, and
     /// whether it is a compaction.
     fn register(&mut self, start: Option<(u8, bool, bool)>) {
-        let (reply, response) = oneshot::channel();
-        let method = self.client_requests.len().to_string().into();
-        let waiter = Waiter { reply, method, thread_id: None, handlers: None };
+        let waiter = Waiter { reply: self.client_requests.len(), method: "m".into(), thread_id: None };
+        #[expect(clippy::arc_with_non_send_sync, reason = "all of it is on one thread")]
         let subscription = start.map(|(thread, ..)| {
-            Arc::new(TurnSubscription::new(thread_id(thread).into(), true, &unlimited()))
+            let buffer = TurnBuffer::new(true, &unlimited()).into();
+            Arc::new(Subscription { thread_id: thread_id(thread).into(), buffer })
         });
         let intent = match (&subscription, start) {
             (Some(subscription), Some((_, _, true))) => Intent::Compact(subscription.clone()),
@@ -277,7 +343,7 @@ impl World {
         } else {
             self.model.request();
         }
-        self.client_requests.push(ClientRequest { id, response, written: false, cancelled: false });
+        self.client_requests.push(ClientRequest { id, resolved: false, written: false, cancelled: false });
     }
 
     /// Writes a request, or discards it if no call waits for it.
@@ -286,14 +352,16 @@ impl World {
         let waits = self.router.is_waiting(client_request.id);
         assert_eq!(waits, self.model.requests[request].waits);
         if !std::mem::replace(&mut client_request.written, true) && !waits {
-            self.router.discard_unsent(client_request.id, &mut self.effects);
+            self.router.discard_unsent(client_request.id);
             self.model.discard_unsent(request);
         }
     }
 
     fn cancel(&mut self, request: usize) {
         let client_request = &mut self.client_requests[request];
-        let waited = self.router.cancel(client_request.id).is_some();
+        let waiter = self.router.cancel(client_request.id);
+        assert!(waiter.is_none_or(|waiter| waiter == request), "the token of another request");
+        let waited = waiter.is_some();
         assert_eq!(waited, self.model.cancel(request));
         client_request.cancelled |= waited;
     }
@@ -304,7 +372,7 @@ impl World {
         self.cancel(self.held[index].request);
         let held = &mut self.held[index];
         if !std::mem::replace(&mut held.released, true) {
-            self.router.release(&held.subscription, interrupt, &mut self.effects);
+            self.router.release(&held.subscription, interrupt);
             self.model.release(index, interrupt);
         }
     }
@@ -313,23 +381,15 @@ impl World {
         let Some(index) = usize::from(request).checked_rem(self.dispatched.len()) else { return };
         self.serial += 1;
         let frame = format!("response {}", self.serial);
-        let taken = self.router.respond(&self.dispatched[index], &Bytes::from(frame.clone())).is_some();
+        let taken = self.router.respond(&self.dispatched[index], &Bytes::from(frame.clone()));
         assert_eq!(taken, self.model.respond(index, frame), "of {:?}", self.dispatched[index]);
     }
 
     /// Carries out the effects, and compares them and the visible state with the model.
     fn compare(&mut self) {
-        let mut done = Vec::new();
-        for effect in std::mem::take(&mut self.effects) {
-            self.apply(effect, &mut done);
-        }
-        let mut expected = std::mem::take(&mut self.model.out);
-        // Effects of one call can come in any order.
-        done.sort();
-        expected.sort();
-        assert_eq!(done, expected, "done, expected");
-        for (index, client_request) in self.client_requests.iter_mut().enumerate() {
-            let waits = matches!(client_request.response.try_recv(), Err(TryRecvError::Empty));
+        self.apply_effects();
+        for (index, client_request) in self.client_requests.iter().enumerate() {
+            let waits = !client_request.resolved && !client_request.cancelled;
             assert_eq!(waits, self.model.requests[index].waits, "request {index}");
         }
         for (index, held) in self.held.iter_mut().enumerate() {
@@ -337,18 +397,32 @@ impl World {
         }
         for (index, request) in self.dispatched.iter().enumerate() {
             let cancelled = self.model.cancelled.contains(&index);
-            assert_eq!(request.cancellation.is_cancelled(), cancelled, "{request:?}");
+            assert_eq!(request.signal.get(), cancelled, "{request:?}");
         }
     }
 
-    fn apply(&mut self, effect: Effect, done: &mut Vec<Out>) {
+    /// Carries out the effects, and compares them with the model's.
+    fn apply_effects(&mut self) {
+        let mut done = Vec::new();
+        for effect in self.router.take_effects() {
+            self.apply(effect, &mut done);
+        }
+        let mut expected = std::mem::take(&mut self.model.out);
+        // Effects of one call can come in any order.
+        done.sort();
+        expected.sort();
+        assert_eq!(done, expected, "done, expected");
+    }
+
+    fn apply(&mut self, effect: Effect<TestHost>, done: &mut Vec<Out>) {
         done.push(match effect {
-            Effect::Wake(wakers) => return wakers.into_iter().for_each(Waker::wake),
-            Effect::Resolve(waiter, response) => {
-                let request = waiter.method.parse().unwrap();
-                let client_request: &ClientRequest = &self.client_requests[request];
+            Effect::Wake(waiting) => {
+                return waiting.into_iter().for_each(|index| self.held[index].woken = true);
+            }
+            Effect::Resolve(request, response) => {
+                let client_request = &mut self.client_requests[request];
                 assert!(!client_request.cancelled, "a waiter that has gone is resolved");
-                waiter.reply.send(response.clone()).expect("resolved once");
+                assert!(!std::mem::replace(&mut client_request.resolved, true), "resolved twice");
                 Out::Resolve(request, response.ok())
             }
             Effect::Dispatch(request) => {
@@ -362,26 +436,22 @@ impl World {
                 Out::Dispatch { id, params, ancestors }
             }
             Effect::Resend(frame) => Out::Resend(String::from_utf8(frame.to_vec()).unwrap()),
-            Effect::Cancel(signal, request) => {
-                signal.fire();
-                Out::Cancel(request.map(|request| {
-                    self.dispatched
-                        .iter()
-                        .position(|dispatched| Arc::ptr_eq(dispatched, &request))
-                        .expect("handed out")
-                }))
+            Effect::Cancel { request, unanswered } => {
+                request.signal.set(true);
+                let is_request = |dispatched: &Arc<_>| Arc::ptr_eq(dispatched, &request);
+                let index = self.dispatched.iter().position(is_request).expect("dispatched");
+                Out::Cancel(unanswered.then_some(index))
             }
-            Effect::BindHandlers(..) => unreachable!("no thread is opened"),
-            Effect::MarkUnloaded(_) => return,
-            Effect::EndLogin(..) => unreachable!("no client logs in"),
-            // No turn has followers here.
-            Effect::ReportRunning(_) | Effect::ReportOver(..) | Effect::CheckTurn(_) => return,
+            Effect::MarkUnloaded(_) | Effect::CheckTurn(_) | Effect::EnforceTimeLimits(_) => return,
             Effect::EndCommands { .. } => unreachable!("no turn ends as interrupted"),
-            Effect::EnforceTimeLimits(_) | Effect::StopOverBudget(_) => unreachable!("no turn has limits"),
+            Effect::StopOverBudget(_) => unreachable!("no turn has a budget"),
+            Effect::EndLogin(unused, _) | Effect::ReportRunning(unused) | Effect::ReportOver(unused, _) => {
+                match unused {}
+            }
             Effect::ReleaseHandlers(thread) => Out::Release(thread[1..].parse().unwrap()),
             Effect::Interrupt { thread_id, turn_id, .. } => {
                 let holds = |held: &Held| held.subscription.turn_id().as_ref() == Some(&turn_id);
-                let holds = |held: &&Held| holds(held) && !held.released && !held.subscription.has_ended();
+                let holds = |held: &&Held| holds(held) && !held.released && !held.has_ended();
                 let cancelled = |held: &&Held| self.client_requests[held.request].cancelled || held.lost;
                 let holder = self.held.iter().filter(holds).find(|held| !cancelled(held));
                 assert!(holder.is_none_or(|held| self.expired(held)), "{turn_id} is held and interrupted");
@@ -422,18 +492,21 @@ impl Model {
 }
 
 impl Held {
-    fn new(subscription: Arc<TurnSubscription>, request: usize, stream: Option<u64>) -> Self {
-        let flag = Arc::default();
+    fn new(subscription: Arc<Subscription>, request: usize, stream: Option<u64>) -> Self {
         Self {
             subscription,
             request,
             stream,
             seen: Vec::new(),
             lost: false,
-            flag,
+            woken: false,
             waits: false,
             released: false,
         }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.subscription.with(|buffer| buffer.end().is_some())
     }
 
     /// Compares a subscription with the model's.
@@ -445,13 +518,17 @@ impl Held {
             expected.turn.map(turn_id).as_deref(),
             "the turn of subscription {index}"
         );
-        assert_eq!(self.subscription.created(), expected.created, "subscription {index}");
+        assert_eq!(
+            self.subscription.with(|buffer| buffer.created()),
+            expected.created,
+            "subscription {index}"
+        );
         assert_eq!(
             Arc::strong_count(&self.subscription),
             1 + model.holders(index),
             "the holders of subscription {index}"
         );
-        let ending = match self.subscription.ended() {
+        let ending = match self.subscription.with(|buffer| buffer.ended()) {
             None => None,
             Some((digest, End::Lost(_))) => {
                 drop(digest);
@@ -474,7 +551,7 @@ impl Held {
             // The first stream gets every event, no matter when it is opened.
             self.stream = Some(open(&self.subscription));
         }
-        self.drain_stream();
+        self.drain_stream(index);
         if self.stream.is_some() {
             assert_eq!(self.lost, ending == Some(Ending::Lost), "the loss of subscription {index}");
             self.compare_events(expected, index);
@@ -502,34 +579,36 @@ impl Held {
     }
 
     /// Takes all events of the stream.
-    fn drain_stream(&mut self) {
+    fn drain_stream(&mut self, index: usize) {
         let Some(stream) = self.stream else { return };
-        let woken = self.flag.0.swap(false, Ordering::Relaxed);
-        let waker = Waker::from(self.flag.clone());
+        let woken = std::mem::take(&mut self.woken);
         loop {
             let mut batch = Backlog::default();
-            let polled = self.subscription.poll_stream(stream, &mut batch, &mut Context::from_waker(&waker));
-            if polled.is_pending() {
+            let mut waiter = Some(index);
+            let taken = self.subscription.with(|buffer| buffer.take_events(stream, &mut batch, &mut waiter));
+            let Some(taken) = taken else {
                 self.waits = true;
                 return;
-            }
+            };
             assert!(!std::mem::take(&mut self.waits) || woken, "a consumer was not woken for new events");
-            match polled {
-                Poll::Ready(Batch::Filled) => {
+            match taken {
+                Batch::Filled => {
                     self.seen.extend(batch.uncoalesced().map(|event| (serial(event.text), event.of_child)));
                 }
-                Poll::Ready(Batch::Lost(_)) => self.lost = true,
-                Poll::Ready(Batch::Ended) | Poll::Pending => return,
+                Batch::Lost(_) => self.lost = true,
+                Batch::Ended => return,
             }
         }
     }
 }
 
 /// Opens a stream that includes the events of sub-agents.
-fn open(subscription: &TurnSubscription) -> u64 {
-    let stream = subscription.open_stream();
-    subscription.include_children(stream);
-    stream
+fn open(subscription: &Subscription) -> u64 {
+    subscription.with(|buffer| {
+        let stream = buffer.open_stream();
+        buffer.include_children(stream);
+        stream
+    })
 }
 
 fn serial(text: &str) -> u64 {

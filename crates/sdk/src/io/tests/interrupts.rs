@@ -3,8 +3,8 @@
 use tokio::time::Instant;
 
 use super::*;
-use crate::connection::turn_limits::TurnLimits;
 use crate::error::Error;
+use crate::io::turn_limits::TurnLimits;
 
 const SECOND: Duration = Duration::from_secs(1);
 

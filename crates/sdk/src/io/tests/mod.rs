@@ -20,14 +20,16 @@ use serde_json::{Value, json};
 use crate::connection::backlog::{Backlog, Limits};
 use crate::connection::intent::Intent;
 use crate::connection::on_loss::OnLoss;
-use crate::connection::turn_subscription::{Batch, End, TurnSubscription};
+use crate::connection::turn_buffer::{Batch, End};
 use crate::dispatch::handler_set::HandlerSet;
 use crate::dispatch::registry::HandlerRegistry;
 use crate::error::{ErrorKind, Result};
 use crate::io::connection::Connection;
+use crate::io::host::IoHost;
 use crate::io::observers::{MAX_QUEUED_EVENTS, Observed, ObserverHub, Seen};
 use crate::io::request::{ClientCall, Pending};
 use crate::io::shared::{ConnectionContext, UnloadObserver};
+use crate::io::turn_subscription::TurnSubscription;
 use crate::options::method_class::ClassTimeouts;
 use crate::transport::frames::{FrameReader, FrameWriter, ReadState, Transport};
 
@@ -142,7 +144,7 @@ fn send_for(
     connection: &Connection,
     method: &str,
     subscription: &TurnSubscription,
-    intent: Intent,
+    intent: Intent<IoHost>,
 ) -> Pending {
     let params = params(&json!({"threadId": "t"}));
     let call = ClientCall::new(method, Some(&params));
@@ -193,7 +195,7 @@ async fn drain(subscription: &TurnSubscription, stream: u64) -> Vec<String> {
     }
 }
 
-async fn end_of(subscription: &TurnSubscription) -> (crate::connection::turn_subscription::Digest, End) {
+async fn end_of(subscription: &TurnSubscription) -> (crate::connection::turn_buffer::Digest, End) {
     let mut wait = subscription.wait();
     poll_fn(|context| wait.poll_end(context)).await
 }

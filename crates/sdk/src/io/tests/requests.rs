@@ -168,9 +168,9 @@ async fn messages_routed_after_the_end_have_no_effect() {
         json!({"method": "turn/started", "params": {"threadId": "t", "turn": {"id": "u"}}}).to_string();
     let request = json!({"id": 1, "method": "item/tool/call", "params": {}}).to_string();
     let messages = [&*turn, &*request].map(|frame| (Incoming::scan(frame).unwrap(), frame));
-    let mut effects = Vec::new();
     let mut router = connection.shared.router();
-    router.handle_messages(messages, &mut EventBatch::default(), &mut effects);
+    router.handle_messages(messages, &mut EventBatch::default());
+    let effects = router.take_effects();
     assert!(effects.is_empty(), "{effects:?}");
     assert!(router.holds_nothing(), "{router:?}");
 }

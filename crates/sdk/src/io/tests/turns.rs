@@ -209,9 +209,7 @@ async fn a_compaction_is_woken_when_the_end_of_another_start_identifies_its_turn
         let started =
             json!({"method": "turn/started", "params": {"threadId": "t", "turn": turn}}).to_string();
         let message = (Incoming::scan(&started).unwrap(), &*started);
-        connection
-            .shared
-            .route(|router, effects| router.handle_messages([message], &mut EventBatch::default(), effects));
+        connection.shared.route(|router| router.handle_messages([message], &mut EventBatch::default()));
         let woken = Arc::<Woken>::default();
         let waker = Waker::from(woken.clone());
         let mut wait = subscription.wait();
@@ -246,12 +244,12 @@ async fn undelivered_events_skip_released_subscriptions_and_are_dropped_at_a_clo
         settle(&connection, &mut peer).await;
         let mut batch = EventBatch::default();
         let message = (Incoming::scan(&delta).unwrap(), &*delta);
-        connection.shared.route(|router, effects| router.handle_messages([message], &mut batch, effects));
+        connection.shared.route(|router| router.handle_messages([message], &mut batch));
         match closes {
             true => connection.close(),
             false => connection.release(&subscription, false),
         }
-        connection.shared.route(|router, effects| router.deliver(&mut batch, effects));
+        connection.shared.route(|router| router.deliver(&mut batch));
         if closes {
             assert_eq!(drain(&subscription, stream).await, ["lost: Closed"]);
         } else {

@@ -1,50 +1,17 @@
-//! The limits of a turn, and what it has used of its budget.
-
-use std::time::Duration;
+//! How much a turn may use, and what it has used.
 
 use openai_codex_protocol::types::{ThreadTokenUsage, TokenUsageBreakdown};
 use openai_codex_protocol::{Notification, NotificationKind as Kind};
-use tokio::time::Instant;
 
 use crate::connection::frame_queue::Event;
 use crate::error::{Error, ErrorKind};
 use crate::json_scan::{member, text_member};
-
-/// How long a turn may take, and how much it may use. `None` means no limit.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct TurnLimits {
-    /// How long the turn may take.
-    pub(crate) timeout: Option<Duration>,
-    /// When the turn's time ends.
-    pub(crate) ends_at: Option<Instant>,
-    /// How long the turn may be silent.
-    pub(crate) inactivity: Option<Duration>,
-    pub(crate) budget: TurnBudget,
-}
 
 /// How much a turn may use.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TurnBudget {
     pub(crate) tokens: Option<u64>,
     pub(crate) model_requests: Option<u32>,
-}
-
-impl TurnLimits {
-    /// Starts the turn's time, unless it has started.
-    pub(crate) fn begin(&mut self) {
-        // A timeout beyond the range of the clock is not a limit.
-        let end = || self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.ends_at = self.ends_at.or_else(end);
-    }
-
-    /// The rest of the turn's time, if it has a timeout.
-    pub(crate) fn time_left(&self) -> Option<Duration> {
-        self.ends_at.map(|end| end.saturating_duration_since(Instant::now()))
-    }
-
-    pub(crate) fn has_time_limit(&self) -> bool {
-        self.ends_at.is_some() || self.inactivity.is_some()
-    }
 }
 
 impl TurnBudget {
@@ -59,6 +26,7 @@ impl TurnBudget {
 /// needs another request, itself or in a sub-agent. A turn that ends without another request does not.
 #[derive(Debug, Default)]
 pub(crate) struct BudgetUsage {
+    budget: TurnBudget,
     /// The first report of the turn.
     first: Option<ThreadTokenUsage>,
     /// The tokens of the turn, and those of its sub-agents.
@@ -77,15 +45,19 @@ pub(crate) struct BudgetUsage {
 }
 
 impl BudgetUsage {
+    pub(crate) fn new(budget: TurnBudget) -> Self {
+        Self { budget, ..Self::default() }
+    }
+
     /// Counts an event. Returns true, once, when the turn goes on beyond its budget.
-    pub(crate) fn count(&mut self, event: Event<'_>, budget: &TurnBudget) -> bool {
+    pub(crate) fn handle_event(&mut self, event: Event<'_>) -> bool {
         let continues = match event.kind {
             Some(Kind::ThreadTokenUsageUpdated) => {
                 if let Notification::ThreadTokenUsageUpdated(updated) = event.decode() {
                     let usage = updated.token_usage;
                     let first = self.first.get_or_insert_with(|| usage.clone());
                     self.tokens = used_since(first, &usage.total);
-                    self.count_request(budget);
+                    self.count_request();
                 }
                 std::mem::take(&mut self.calls)
             }
@@ -100,14 +72,14 @@ impl BudgetUsage {
     }
 
     /// Counts an event of a sub-agent's turn. Returns true, once, when that turn goes on beyond the budget.
-    pub(crate) fn count_of_child(&mut self, turn_id: &str, event: Event<'_>, budget: &TurnBudget) -> bool {
+    pub(crate) fn handle_child_event(&mut self, turn_id: &str, event: Event<'_>) -> bool {
         let calling = self.calling_children.iter().position(|child| **child == *turn_id);
         let continues = match event.kind {
             Some(Kind::ThreadTokenUsageUpdated) => {
                 if let Notification::ThreadTokenUsageUpdated(updated) = event.decode() {
                     let last = updated.token_usage.last.total_tokens;
                     self.tokens_of_children = self.tokens_of_children.saturating_add(last);
-                    self.count_request(budget);
+                    self.count_request();
                 }
                 calling.map(|index| self.calling_children.swap_remove(index)).is_some()
             }
@@ -127,11 +99,12 @@ impl BudgetUsage {
         self.exceeds(continues)
     }
 
-    fn count_request(&mut self, budget: &TurnBudget) {
+    fn count_request(&mut self) {
         self.model_requests += 1;
         let tokens = u64::try_from(self.all_tokens()).unwrap_or(0);
-        self.used_up = budget.tokens.is_some_and(|limit| tokens >= limit)
-            || budget.model_requests.is_some_and(|limit| self.model_requests >= limit);
+        let TurnBudget { tokens: max_tokens, model_requests } = self.budget;
+        self.used_up = max_tokens.is_some_and(|limit| tokens >= limit)
+            || model_requests.is_some_and(|limit| self.model_requests >= limit);
     }
 
     fn all_tokens(&self) -> i64 {
@@ -145,7 +118,8 @@ impl BudgetUsage {
     }
 
     /// The error of a turn that has exceeded its budget.
-    pub(crate) fn error(&self, budget: &TurnBudget) -> Error {
+    pub(crate) fn error(&self) -> Error {
+        let budget = self.budget;
         let tokens = budget.tokens.map(|limit| format!("{} of {limit} tokens", self.all_tokens()));
         let requests =
             budget.model_requests.map(|limit| format!("{} of {limit} model requests", self.model_requests));

@@ -1,0 +1,215 @@
+//! One handle's subscription to a turn: its buffer behind a lock, and the waits of its consumers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::connection::backlog::{Backlog, Budget};
+use crate::connection::host::SharedBuffer;
+use crate::connection::turn_buffer::{Batch, Digest, End, TurnBuffer};
+use crate::error::{Error, ErrorKind};
+use crate::io::turn_limits::TurnLimits;
+
+/// One handle's subscription to a turn, from the turn's start on, or from the moment it joined the turn.
+pub(crate) struct TurnSubscription {
+    pub(crate) thread_id: Arc<str>,
+    limits: TurnLimits,
+    ends_commands: bool,
+    interrupts_on_drop: bool,
+    buffer: Mutex<TurnBuffer<Waker>>,
+}
+
+/// Leaves out the events, which hold the user's texts.
+impl std::fmt::Debug for TurnSubscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Turn")
+            .field("thread_id", &self.thread_id)
+            .field("id", &self.turn_id())
+            .finish_non_exhaustive()
+    }
+}
+
+impl SharedBuffer for TurnSubscription {
+    type Waiter = Waker;
+
+    fn thread_id(&self) -> &Arc<str> {
+        &self.thread_id
+    }
+
+    fn ends_commands(&self) -> bool {
+        self.ends_commands
+    }
+
+    fn interrupts_on_drop(&self) -> bool {
+        self.interrupts_on_drop
+    }
+
+    #[inline]
+    fn with<T>(&self, access: impl FnOnce(&mut TurnBuffer<Waker>) -> T) -> T {
+        // No code panics while it holds this lock, so a poisoned buffer is consistent.
+        access(&mut self.buffer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A wait for the turn's id, or for its end. Its drop removes the waker, so that repeated waits do not pile up.
+#[derive(Debug)]
+pub(crate) struct Wait<'a> {
+    subscription: &'a TurnSubscription,
+    id: u64,
+}
+
+impl Wait<'_> {
+    /// Polls for the turn's id. The error says that the connection was lost first.
+    pub(crate) fn poll_turn_id(&mut self, context: &mut Context<'_>) -> Poll<Result<Arc<str>, Error>> {
+        self.poll(context, |buffer| match (buffer.turn_id(), buffer.end()) {
+            (Some(turn_id), _) => Some(Ok(turn_id.clone())),
+            (None, Some(End::Lost(error))) => Some(Err(error.clone())),
+            (None, _) => None,
+        })
+    }
+
+    /// Polls for the end and returns it with the digest.
+    pub(crate) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<(Digest, End)> {
+        self.poll(context, TurnBuffer::ended)
+    }
+
+    fn poll<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        find: impl FnOnce(&TurnBuffer<Waker>) -> Option<T>,
+    ) -> Poll<T> {
+        // Cloning and dropping a waker can run its executor's code, so both happen without the lock.
+        let mut waker = Some(context.waker().clone());
+        self.subscription.with(|buffer| match find(buffer) {
+            Some(found) => Poll::Ready(found),
+            None => {
+                buffer.wait(self.id, &mut waker);
+                Poll::Pending
+            }
+        })
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let waker = self.subscription.with(|buffer| buffer.cancel_wait(self.id));
+        drop(waker);
+    }
+}
+
+impl TurnSubscription {
+    /// `keep_backlog` says whether a stream can be opened later, so that its events must be kept.
+    pub(crate) fn new(thread_id: Arc<str>, keep_backlog: bool, budget: &Arc<Budget>) -> Self {
+        Self {
+            thread_id,
+            limits: TurnLimits::default(),
+            ends_commands: true,
+            interrupts_on_drop: false,
+            buffer: TurnBuffer::new(keep_backlog, budget).into(),
+        }
+    }
+
+    /// Sets the turn's limits.
+    pub(crate) fn with_limits(mut self, limits: TurnLimits) -> Self {
+        self.with(|buffer| buffer.set_budget(limits.budget));
+        self.limits = limits;
+        self
+    }
+
+    /// Sets whether an interrupt of the turn also ends its commands.
+    pub(crate) fn with_commands_ended(mut self, end_commands: bool) -> Self {
+        self.ends_commands = end_commands;
+        self
+    }
+
+    pub(crate) fn limits(&self) -> &TurnLimits {
+        &self.limits
+    }
+
+    pub(crate) fn ends_commands(&self) -> bool {
+        self.ends_commands
+    }
+
+    /// Sets whether the caller has asked for an interrupt of the turn when nothing holds it any more.
+    pub(crate) fn with_interrupt_on_drop(mut self, interrupt: bool) -> Self {
+        self.interrupts_on_drop = interrupt;
+        self
+    }
+
+    pub(crate) fn interrupts_on_drop(&self) -> bool {
+        self.interrupts_on_drop
+    }
+
+    pub(crate) fn turn_id(&self) -> Option<Arc<str>> {
+        self.with(|buffer| buffer.turn_id().cloned())
+    }
+
+    /// Whether its request created the turn, and did not join it.
+    pub(crate) fn created(&self) -> bool {
+        self.with(|buffer| buffer.created())
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.with(|buffer| buffer.end().is_some())
+    }
+
+    /// Whether it ended without `turn/completed`.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.with(|buffer| matches!(buffer.end(), Some(End::Lost(_))))
+    }
+
+    /// The digest and the end of the turn, if it has ended.
+    pub(crate) fn ended(&self) -> Option<(Digest, End)> {
+        self.with(|buffer| buffer.ended())
+    }
+
+    /// Ends the subscription without `turn/completed`. Does nothing if it has ended. The caller wakes the wakers without
+    /// holding a lock.
+    pub(crate) fn fail(&self, error: &Error, wake: &mut Vec<Waker>) {
+        self.with(|buffer| buffer.handle_loss(error, wake));
+    }
+
+    /// Records that the client interrupts the turn for passing a limit. Returns false if the turn has ended, or was stopped
+    /// before.
+    pub(crate) fn stop(&self, error: &Error) -> bool {
+        self.with(|buffer| buffer.stop(error))
+    }
+
+    /// Keeps the response to the turn's start.
+    pub(crate) fn set_start_response(&self, start_response: &str) {
+        self.with(|buffer| buffer.set_start_response(start_response));
+    }
+
+    /// Opens a stream. The first one takes the backlog, later ones begin now.
+    pub(crate) fn open_stream(&self) -> u64 {
+        self.with(|buffer| buffer.open_stream())
+    }
+
+    /// Includes the events of sub-agents' turns in a stream.
+    pub(crate) fn include_children(&self, id: u64) {
+        self.with(|buffer| buffer.include_children(id));
+    }
+
+    /// Closes a stream and frees its undelivered events.
+    pub(crate) fn close_stream(&self, id: u64) {
+        let stream = self.with(|buffer| buffer.close_stream(id));
+        drop(stream);
+    }
+
+    /// Moves all of a stream's events to `batch`, which must be empty, or waits.
+    pub(crate) fn poll_stream(&self, id: u64, batch: &mut Backlog, context: &mut Context<'_>) -> Poll<Batch> {
+        // Cloning and dropping a waker can run its executor's code, so both happen without the lock.
+        let mut waker = Some(context.waker().clone());
+        match self.with(|buffer| buffer.take_events(id, batch, &mut waker)) {
+            Some(Batch::Lost(error)) if error.kind() == ErrorKind::StreamOverflow => {
+                Poll::Ready(Batch::Lost(error.with_thread(Some(&self.thread_id))))
+            }
+            Some(batch) => Poll::Ready(batch),
+            None => Poll::Pending,
+        }
+    }
+
+    /// A wait for the turn's id, or for its end.
+    pub(crate) fn wait(&self) -> Wait<'_> {
+        Wait { subscription: self, id: self.with(|buffer| buffer.next_id()) }
+    }
+}

@@ -14,13 +14,13 @@ use quote::ToTokens;
 use crate::Failure;
 use crate::cargo::root;
 
-const SOURCES: &str = "crates/sdk/src";
-const DOCUMENT: &str = "ARCHITECTURE.md";
+pub(crate) const SOURCES: &str = "crates/sdk/src";
+pub(crate) const DOCUMENT: &str = "ARCHITECTURE.md";
 /// The first line of the list in the document.
 const FENCE: &str = "```layers";
 
 /// The path of a module from the root of the crate on.
-type Module = Vec<String>;
+pub(crate) type Module = Vec<String>;
 
 /// What each file imports: the modules, and the line of the first import of each.
 type Imports = BTreeMap<Module, BTreeMap<Module, usize>>;
@@ -28,7 +28,7 @@ type Imports = BTreeMap<Module, BTreeMap<Module, usize>>;
 /// Checks the imports of the SDK against the list in ARCHITECTURE.md.
 pub(crate) fn check() -> Result<(), Failure> {
     let document = fs::read_to_string(root().join(DOCUMENT))?;
-    let layers = layers(&document)?;
+    let layers = list(&document, FENCE)?;
     let mut files = Vec::new();
     find_files(&root().join(SOURCES), &mut Vec::new(), &mut files)?;
     let modules: BTreeSet<Module> = files.iter().map(|(module, _)| module.clone()).collect();
@@ -58,21 +58,25 @@ fn show(module: &[String]) -> String {
     if module.is_empty() { "the root".to_owned() } else { module.join("/") }
 }
 
-/// Reads the list: a line is a layer, its words are the modules.
-fn layers(document: &str) -> Result<Vec<Vec<String>>, Failure> {
-    let list = document.lines().skip_while(|line| *line != FENCE).skip(1).take_while(|line| *line != "```");
-    let layers: Vec<Vec<String>> = list
+/// Reads a list of the document: the words of each line. For the layers, a line is a layer, and its words are the modules.
+pub(crate) fn list(document: &str, fence: &str) -> Result<Vec<Vec<String>>, Failure> {
+    let list = document.lines().skip_while(|line| *line != fence).skip(1).take_while(|line| *line != "```");
+    let lines: Vec<Vec<String>> = list
         .map(|line| line.split_whitespace().map(str::to_owned).collect())
-        .filter(|layer: &Vec<String>| !layer.is_empty())
+        .filter(|line: &Vec<String>| !line.is_empty())
         .collect();
-    if layers.is_empty() {
-        return Err(format!("{DOCUMENT} has no list that begins with {FENCE}").into());
+    if lines.is_empty() {
+        return Err(format!("{DOCUMENT} has no list that begins with {fence}").into());
     }
-    Ok(layers)
+    Ok(lines)
 }
 
 /// The source files below a folder and the modules that they are, without tests and checks.
-fn find_files(folder: &Path, module: &mut Module, files: &mut Vec<(Module, PathBuf)>) -> Result<(), Failure> {
+pub(crate) fn find_files(
+    folder: &Path,
+    module: &mut Module,
+    files: &mut Vec<(Module, PathBuf)>,
+) -> Result<(), Failure> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
@@ -96,7 +100,7 @@ fn find_files(folder: &Path, module: &mut Module, files: &mut Vec<(Module, PathB
 }
 
 /// The tokens of the items that are not for tests alone.
-fn without_tests(items: Vec<syn::Item>) -> TokenStream {
+pub(crate) fn without_tests(items: Vec<syn::Item>) -> TokenStream {
     let mut tokens = TokenStream::new();
     for item in items {
         if !is_for_tests(&item) {
@@ -201,7 +205,7 @@ impl Found<'_> {
     }
 }
 
-fn is_colon(token: Option<&TokenTree>) -> bool {
+pub(crate) fn is_colon(token: Option<&TokenTree>) -> bool {
     matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == ':')
 }
 

@@ -30,11 +30,12 @@ const NIGHTLY: &str = "rustup toolchain install nightly --profile minimal";
 /// How many seconds each target searches for new inputs, after its corpus.
 const FUZZING: u32 = 20;
 
-/// Checks the layers, runs format, clippy and rustdoc with warnings denied, then the additional tools. Runs all of them and reports all
-/// failures.
+/// Checks the layers and the pure modules, runs format, clippy and rustdoc with warnings denied, then the additional tools. Runs all
+/// of them and reports all failures.
 pub(crate) fn lint(with_tools: bool) -> Result<(), Failure> {
     let mut results = vec![
         crate::layers::check(),
+        crate::pure::check(),
         cargo(&["fmt", "--all", "--check"]),
         cargo(&["fmt", "--manifest-path", PYTHON, "--check"]),
         cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"]),

@@ -8,6 +8,7 @@ mod codegen;
 mod compat;
 mod layers;
 mod lint;
+mod pure;
 mod python;
 mod runtime;
 mod suite;
@@ -38,8 +39,9 @@ usage: cargo xtask <command>
   api               write the snapshots of the public API to docs/api
   api --check       fail if they differ
   lint              check format, clippy, rustdoc, and everything that needs extra tools (prints how to install them)
-  lint --basic      check the layers of the SDK, format, clippy and rustdoc only, which need nothing beyond rustup's components
-  lint --layers     check the layers of the SDK only, against ARCHITECTURE.md
+  lint --basic      check the layers and the pure modules of the SDK, format, clippy and rustdoc only, which need nothing beyond
+                    rustup's components
+  lint --layers     check the layers and the pure modules of the SDK only, against ARCHITECTURE.md
   bench [ARGS]      run the benchmarks
 ";
 
@@ -64,7 +66,7 @@ fn main() -> ExitCode {
         ["compat", versions @ ..] => compat::compat(versions, false),
         ["lint"] => lint::lint(true),
         ["lint", "--basic"] => lint::lint(false),
-        ["lint", "--layers"] => layers::check(),
+        ["lint", "--layers"] => layers::check().and_then(|()| pure::check()),
         ["bench", rest @ ..] => suite::bench(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

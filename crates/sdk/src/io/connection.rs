@@ -7,37 +7,16 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::background::until;
-use crate::connection::outgoing::{ClientNotification, frame};
 use crate::connection::phase::Phase;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::interruption::Interruption;
-use crate::io::request::{ClientCall, Pending};
-use crate::io::shared::{Ended, Shared};
+use crate::io::shared::{Connection, Ended};
 use crate::io::turn_subscription::TurnSubscription;
-use crate::options::trace_context::TraceSource;
-
-/// A connection to a runtime. It ends the runtime when its last owner drops it.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) shared: Arc<Shared>,
-}
 
 impl Connection {
-    /// Sends a request as part of the caller's trace. The caller can drop the pending response at any time.
-    pub(crate) fn send(&self, call: ClientCall<'_>) -> Result<Pending> {
-        // This calls the program's code, so it holds no lock.
-        let trace = self.shared.trace_context.as_ref().and_then(TraceSource::current);
-        self.shared.send_request(ClientCall { trace, ..call })
-    }
-
     /// The error without the keys and tokens that were sent on this connection.
     pub(crate) fn redact(&self, error: Error) -> Error {
         error.redacted(|text| self.shared.secrets.redact_text(text))
-    }
-
-    /// Sends a notification without parameters.
-    pub(crate) fn notify(&self, method: &str) {
-        self.shared.send(None, frame(&ClientNotification { method }));
     }
 
     /// A subscription to a turn that is not started yet.

@@ -2,15 +2,11 @@
 //!
 //! The tasks run on the client's I/O thread. None of them waits for the program's code: the reader only appends to queues.
 
-use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
@@ -18,13 +14,13 @@ use tokio::time::timeout;
 use crate::background::{Job, Output, task, until};
 use crate::connection::backlog::Budget;
 use crate::connection::on_loss::OnLoss;
-use crate::connection::outgoing::Outgoing;
 use crate::connection::router::Router;
 use crate::error::{Error, ErrorKind};
-use crate::io::connection::Connection;
 use crate::io::diagnosis::{CloseReason, EXPLANATION_TIMEOUT, Process, explain};
+use crate::io::inbound::read;
+use crate::io::outbound::write;
 use crate::io::preamble::Preamble;
-use crate::io::shared::{ConnectionContext, Ended, Shared};
+use crate::io::shared::{Connection, ConnectionContext, Ended, Outgoing, Shared};
 use crate::io::sweep;
 use crate::io::sweep_requests::SweepRequests;
 use crate::io::timers;
@@ -34,16 +30,11 @@ use crate::owning_process::OwningProcess;
 use crate::process::reap;
 use crate::process::stderr::StderrTail;
 use crate::shared_redactor::SharedRedactor;
-use crate::transport::frames::{FrameReader, FrameWriter, ReadState, Transport};
+use crate::transport::frames::Transport;
 use crate::wire_log::Recorder;
 
 /// How long a closing connection may take to write the frames in its queue.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
-/// The largest number of reads in a batch.
-const MAX_READS_PER_BATCH: usize = 32;
-/// A batch of this size takes no further read.
-const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
-
 /// The I/O side of a connection. It does nothing until it runs.
 pub(crate) struct Driver {
     shared: Arc<Shared>,
@@ -247,112 +238,5 @@ async fn stop(task: JoinHandle<()>) {
 async fn spawn_jobs(mut jobs: mpsc::UnboundedReceiver<Job>) {
     while let Some(job) = jobs.recv().await {
         tokio::spawn(job);
-    }
-}
-
-async fn read(shared: Arc<Shared>, mut reader: Box<dyn FrameReader>) -> CloseReason {
-    let mut frames = Vec::new();
-    loop {
-        frames.clear();
-        let ended = read_batch(&mut *reader, &mut frames).await;
-        if let Err(reason) = shared.handle_frames(&frames).and(ended) {
-            return reason;
-        }
-    }
-}
-
-/// Waits for something to read, and reads all that is there. With many turns, each then gets several events per batch.
-async fn read_batch(reader: &mut dyn FrameReader, frames: &mut Vec<Bytes>) -> Result<(), CloseReason> {
-    let (mut read, mut taken) = (Vec::new(), 0);
-    for reads in 0..MAX_READS_PER_BATCH {
-        // Each read gets an empty vector. A program's own transport can rely on that.
-        let reading = reader.read(&mut read);
-        let more = if reads == 0 { Some(reading.await) } else { poll_once(reading).await };
-        taken += read.iter().map(|frame| frame.len() + size_of::<Bytes>()).sum::<usize>();
-        frames.append(&mut read);
-        match more {
-            Some(Ok(ReadState::Open)) if taken < MAX_BATCH_BYTES => {}
-            Some(Ok(ReadState::Open)) | None => break,
-            Some(Ok(ReadState::Ended)) => return Err(CloseReason::OutputClosed),
-            Some(Err(error)) => return Err(CloseReason::ReadFailed(error)),
-        }
-    }
-    Ok(())
-}
-
-/// Polls a future once. A future that is pending wakes the task when the same source is polled again.
-async fn poll_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
-    poll_fn(|context| match Pin::new(&mut future).poll(context) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
-}
-
-async fn write(
-    shared: Arc<Shared>,
-    mut outbox: mpsc::UnboundedReceiver<Outgoing>,
-    mut writer: Box<dyn FrameWriter>,
-    mut closing: watch::Receiver<bool>,
-) -> Option<CloseReason> {
-    const MAX_FRAMES_PER_WRITE: usize = 64;
-    let mut queued = Vec::new();
-    let mut frames = Vec::new();
-    loop {
-        tokio::select! {
-            biased;
-            _ = outbox.recv_many(&mut queued, MAX_FRAMES_PER_WRITE) => {}
-            () = close_requested(&mut closing) => return None,
-        }
-        frames.clear();
-        for Outgoing { id, frame } in queued.drain(..) {
-            let wanted = shared.route(|router| match id {
-                Some(id) if !router.is_waiting(id) => {
-                    router.discard_unsent(id);
-                    false
-                }
-                _ => true,
-            });
-            frames.extend(wanted.then_some(frame));
-        }
-        if let Err(error) = writer.write(&frames).await {
-            return Some(CloseReason::WriteFailed(error));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::transport::frames::BoxFuture;
-
-    /// Returns a number of frames of one size at each read, in a new vector, without waiting.
-    struct Ready {
-        frames: usize,
-        size: usize,
-        reads: usize,
-    }
-
-    impl FrameReader for Ready {
-        fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<ReadState>> {
-            self.reads += 1;
-            *frames = (0..self.frames).map(|_| vec![b'x'; self.size].into()).collect();
-            Box::pin(async { Ok(ReadState::Open) })
-        }
-    }
-
-    #[tokio::test]
-    async fn a_batch_has_a_largest_number_of_reads_and_bytes() {
-        for (frames, size, reads) in [
-            (3, 10, MAX_READS_PER_BATCH),
-            (1, MAX_BATCH_BYTES, 1),
-            (2, MAX_BATCH_BYTES / 4, 2),
-            (MAX_BATCH_BYTES / 32, 0, 1),
-        ] {
-            let mut reader = Ready { frames, size, reads: 0 };
-            let mut taken = Vec::new();
-            assert!(read_batch(&mut reader, &mut taken).await.is_ok());
-            assert_eq!((reader.reads, taken.len()), (reads, reads * frames));
-        }
     }
 }

@@ -1,8 +1,11 @@
-//! Routes what was read to the router and to observers.
+//! Reads frames, and routes them to the router and to observers.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::str::from_utf8;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 
 use bytes::Bytes;
 
@@ -14,9 +17,54 @@ use crate::io::observers::Observed;
 use crate::io::preamble::excerpt;
 use crate::io::shared::Shared;
 use crate::trace;
+use crate::transport::frames::{FrameReader, ReadState};
 
+/// The largest number of reads in a batch.
+const MAX_READS_PER_BATCH: usize = 32;
+/// A batch of this size takes no further read.
+const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// How many messages are routed under one lock. Between chunks, callers can lock the router.
 const ROUTE_CHUNK: usize = 256;
+
+/// Reads until the transport or the connection ends. Never waits for the program's code.
+pub(crate) async fn read(shared: Arc<Shared>, mut reader: Box<dyn FrameReader>) -> CloseReason {
+    let mut frames = Vec::new();
+    loop {
+        frames.clear();
+        let ended = read_batch(&mut *reader, &mut frames).await;
+        if let Err(reason) = shared.handle_frames(&frames).and(ended) {
+            return reason;
+        }
+    }
+}
+
+/// Waits for something to read, and reads all that is there. With many turns, each then gets several events per batch.
+async fn read_batch(reader: &mut dyn FrameReader, frames: &mut Vec<Bytes>) -> Result<(), CloseReason> {
+    let (mut read, mut taken) = (Vec::new(), 0);
+    for reads in 0..MAX_READS_PER_BATCH {
+        // Each read gets an empty vector. A program's own transport can rely on that.
+        let reading = reader.read(&mut read);
+        let more = if reads == 0 { Some(reading.await) } else { poll_once(reading).await };
+        taken += read.iter().map(|frame| frame.len() + size_of::<Bytes>()).sum::<usize>();
+        frames.append(&mut read);
+        match more {
+            Some(Ok(ReadState::Open)) if taken < MAX_BATCH_BYTES => {}
+            Some(Ok(ReadState::Open)) | None => break,
+            Some(Ok(ReadState::Ended)) => return Err(CloseReason::OutputClosed),
+            Some(Err(error)) => return Err(CloseReason::ReadFailed(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Polls a future once. A future that is pending wakes the task when the same source is polled again.
+async fn poll_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+    poll_fn(|context| match Pin::new(&mut future).poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
 
 impl Shared {
     /// Handles a batch of frames and carries out the effects. An error ends the connection.
@@ -105,4 +153,41 @@ impl Shared {
 
 fn is_json(frame: &[u8]) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(&String::from_utf8_lossy(frame)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::frames::BoxFuture;
+    use std::io;
+
+    /// Returns a number of frames of one size at each read, in a new vector, without waiting.
+    struct Ready {
+        frames: usize,
+        size: usize,
+        reads: usize,
+    }
+
+    impl FrameReader for Ready {
+        fn read<'a>(&'a mut self, frames: &'a mut Vec<Bytes>) -> BoxFuture<'a, io::Result<ReadState>> {
+            self.reads += 1;
+            *frames = (0..self.frames).map(|_| vec![b'x'; self.size].into()).collect();
+            Box::pin(async { Ok(ReadState::Open) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_has_a_largest_number_of_reads_and_bytes() {
+        for (frames, size, reads) in [
+            (3, 10, MAX_READS_PER_BATCH),
+            (1, MAX_BATCH_BYTES, 1),
+            (2, MAX_BATCH_BYTES / 4, 2),
+            (MAX_BATCH_BYTES / 32, 0, 1),
+        ] {
+            let mut reader = Ready { frames, size, reads: 0 };
+            let mut taken = Vec::new();
+            assert!(read_batch(&mut reader, &mut taken).await.is_ok());
+            assert_eq!((reader.reads, taken.len()), (reads, reads * frames));
+        }
+    }
 }

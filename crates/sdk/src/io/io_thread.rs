@@ -12,10 +12,9 @@ use tokio::sync::oneshot;
 
 use crate::background::thread;
 use crate::error::{Error, ErrorKind, Result};
-use crate::io::connection::Connection;
 use crate::io::diagnosis::Process;
 use crate::io::driver::connection;
-use crate::io::shared::ConnectionContext;
+use crate::io::shared::{Connection, ConnectionContext};
 use crate::process::launch::Launch;
 use crate::process::orphans::{Mark, Orphans};
 use crate::process::reap::Group;

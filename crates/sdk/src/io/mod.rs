@@ -11,6 +11,7 @@ pub(crate) mod interruption;
 pub(crate) mod io_thread;
 pub(crate) mod limits;
 pub(crate) mod observers;
+pub(crate) mod outbound;
 pub(crate) mod preamble;
 pub(crate) mod request;
 pub(crate) mod respond;

@@ -6,18 +6,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use crate::connection::effect::Response;
 use crate::connection::envelope;
+use crate::connection::frame::frame;
 use crate::connection::intent::{Intent, Waiter};
-use crate::connection::outgoing::{Outgoing, Request, frame};
 use crate::dispatch::handler_set::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::host::{IoHost, ReplySender};
-use crate::io::shared::Shared;
-use crate::options::trace_context::TraceContext;
+use crate::io::shared::{Connection, Outgoing, Shared};
+use crate::options::trace_context::{TraceContext, TraceSource};
 use crate::trace;
 
 /// The method whose parameters hold keys and tokens.
@@ -51,6 +52,37 @@ impl<'a> ClientCall<'a> {
             handlers: None,
             intent: Intent::Plain,
         }
+    }
+}
+
+/// A request. Without parameters, it has no `params` member.
+#[derive(Serialize)]
+struct Request<'a> {
+    method: &'a str,
+    id: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    params: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<TraceContext>,
+}
+
+/// A notification without parameters.
+#[derive(Serialize)]
+struct ClientNotification<'a> {
+    method: &'a str,
+}
+
+impl Connection {
+    /// Sends a request as part of the caller's trace. The caller can drop the pending response at any time.
+    pub(crate) fn send(&self, call: ClientCall<'_>) -> Result<Pending> {
+        // This calls the program's code, so it holds no lock.
+        let trace = self.shared.trace_context.as_ref().and_then(TraceSource::current);
+        self.shared.send_request(ClientCall { trace, ..call })
+    }
+
+    /// Sends a notification without parameters.
+    pub(crate) fn notify(&self, method: &str) {
+        self.shared.send(None, frame(&ClientNotification { method }));
     }
 }
 

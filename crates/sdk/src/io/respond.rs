@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::background::task;
 use crate::connection::default_response;
-use crate::connection::outgoing::frame;
+use crate::connection::frame::frame;
 use crate::dispatch::dispatcher::HandlerOutcome;
 use crate::dispatch::registry::Chain;
 use crate::handler::incoming_request::IncomingRequest;

@@ -1,16 +1,16 @@
 //! The state that a connection's owners share with its tasks.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use crate::background::Job;
 use crate::connection::backlog::{Budget, Limits};
 use crate::connection::on_loss::OnLoss;
-use crate::connection::outgoing::Outgoing;
 use crate::connection::phase::Phase;
 use crate::connection::router::Router;
 use crate::dispatch::registry::HandlerRegistry;
@@ -47,6 +47,12 @@ pub(crate) struct ConnectionContext {
     pub(crate) on_loss: OnLoss,
 }
 
+/// A connection to a runtime. It ends the runtime when its last owner drops it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) shared: Arc<Shared>,
+}
+
 /// The state that a connection's owners share with its I/O thread.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -74,6 +80,19 @@ pub(crate) struct Shared {
     pub(crate) sweeps: SweepRequests,
     /// Whether the connection has ended. The reader drops later messages.
     pub(crate) over: AtomicBool,
+}
+
+/// A frame on its way to the writer. The id is that of a request, which the caller can cancel before the frame is written.
+pub(crate) struct Outgoing {
+    pub(crate) id: Option<i64>,
+    pub(crate) frame: Bytes,
+}
+
+/// Leaves out the frame, which can hold a key.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 /// How a connection has ended: whether its process was reaped.

@@ -98,6 +98,8 @@ fn test_with(python: &Interpreter, wheel: Option<PathBuf>) -> Result<PathBuf, Fa
     run(install().arg("--no-deps").arg(&wheel))?;
     run(Command::new(&program).args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]).current_dir(&package))?;
     run(Command::new(&program).args(["-m", "mypy", "--cache-dir", "/dev/null"]).current_dir(&package))?;
+    // Whether the stub of the native module says what is there.
+    run(Command::new(&program).args(["-m", "mypy.stubtest", "openai_codex._native"]).current_dir(&package))?;
     Ok(wheel)
 }
 

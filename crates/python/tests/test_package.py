@@ -39,6 +39,12 @@ def test_old_names_are_the_new_ones_with_a_warning(old: str, new: str):
     assert old not in openai_codex.__all__
 
 
+def test_the_client_below_has_its_old_name_too():
+    with pytest.warns(DeprecationWarning, match="AppServerClient is now openai_codex.client.CodexClient"):
+        from openai_codex.client import AppServerClient
+    assert AppServerClient is openai_codex.client.CodexClient
+
+
 def test_the_import_loads_neither_pydantic_nor_asyncio():
     program = (
         "import openai_codex, sys; print([n for n in ('pydantic', 'asyncio', 'typing_extensions') if n in sys.modules])"

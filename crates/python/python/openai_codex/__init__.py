@@ -31,6 +31,7 @@ from openai_codex._login import (
     DeviceCodeLoginHandle,
 )
 from openai_codex._native import __version__
+from openai_codex._renamed import renamed
 from openai_codex._run import TurnResult
 from openai_codex._sandbox import Sandbox
 from openai_codex.api import AsyncCodex, AsyncThread, AsyncTurnHandle, Codex, Thread, TurnHandle
@@ -102,10 +103,4 @@ _OLD_NAMES = {
 
 def __getattr__(name: str) -> Any:
     """The names of May 2026."""
-    new = _OLD_NAMES.get(name)
-    if new is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import warnings
-
-    warnings.warn(f"openai_codex.{name} is now openai_codex.{new}", DeprecationWarning, stacklevel=2)
-    return globals()[new]
+    return renamed(globals(), _OLD_NAMES, name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from openai_codex import _native as native
 from openai_codex._lazy_classes import prepare
+from openai_codex._renamed import renamed
 
 
 @dataclass(slots=True)
@@ -111,3 +112,11 @@ class CodexClient:
         """Make any request of the protocol. The response is an instance of ``response_model``."""
         response = self._native.request(method, params).wait()
         return response_model.model_validate_json(response)
+
+
+_OLD_NAMES = {"AppServerClient": "CodexClient", "AppServerConfig": "CodexConfig"}
+
+
+def __getattr__(name: str) -> Any:
+    """The names of May 2026."""
+    return renamed(globals(), _OLD_NAMES, name)

@@ -1,0 +1,34 @@
+"""A program that mypy checks and no test runs: what annotations a consumer gets."""
+
+from openai_codex import AsyncCodex, Codex, CodexConfig, Sandbox, TurnResult, retry_on_overload
+from openai_codex.models import Notification
+from openai_codex.testing import ModelReply, RecordedRequest, ScriptedModel
+from openai_codex.types import Thread, ThreadItem
+
+
+def blocking() -> str | None:
+    with Codex(CodexConfig(env={"A": "b"})) as codex:
+        thread = codex.thread_start(sandbox=Sandbox.read_only, trust_folder=True)
+        turn = thread.turn("x", sandbox_policy=None)
+        for event in turn.stream():
+            received: Notification = event
+            print(received.method)
+        result: TurnResult = turn.run()
+        items: list[ThreadItem] = result.items
+        threads: list[Thread] = codex.thread_list().data
+        print(items, threads)
+        return retry_on_overload(lambda: thread.run("y")).final_response
+
+
+async def asynchronous() -> TurnResult:
+    async with AsyncCodex() as codex:
+        turn = await (await codex.thread_start()).turn("y")
+        async for event in turn.stream():
+            received: Notification = event
+            print(received.method)
+        return await turn.run()
+
+
+def scripted(model: ScriptedModel) -> list[RecordedRequest]:
+    model.reply(ModelReply.failed("x"))
+    return model.requests

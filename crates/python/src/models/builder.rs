@@ -356,6 +356,9 @@ impl<'py> Builder<'py, '_> {
         tag: &str,
         variants: &'static [(&'static str, &'static Class)],
     ) -> Built<'py> {
+        if tag.is_empty() && kinds.iter().any(is_unclear) {
+            return Err(Stop::Delegate);
+        }
         match self.reader.peek()? {
             b'"' => self.string_of(kinds),
             b'{' if tag.is_empty() => match only(kinds, is_object)? {
@@ -462,13 +465,19 @@ fn position(fields: &[Field], key: &str, next: usize) -> Option<usize> {
     }
 }
 
-/// Whether an object may be of this kind.
-fn is_object(kind: &Kind) -> bool {
+/// Whether an alternative of this kind may take JSON of several types.
+fn is_unclear(kind: &Kind) -> bool {
     match kind {
-        Kind::Class(class) => !matches!(class.body, Body::Enum(..)),
-        Kind::Map(_) | Kind::Any => true,
+        Kind::Class(class) => matches!(class.body, Body::Root(_)),
+        Kind::Any | Kind::Nullable(_) | Kind::Union(..) => true,
         _ => false,
     }
+}
+
+/// Whether an object may be of this kind.
+fn is_object(kind: &Kind) -> bool {
+    matches!(kind, Kind::Map(_))
+        || matches!(kind, Kind::Class(class) if matches!(class.body, Body::Model(..)))
 }
 
 /// The only alternative that fits.

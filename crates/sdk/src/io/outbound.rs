@@ -1,13 +1,22 @@
-//! Writes frames in the order in which they were sent.
+//! Queues frames, and writes them in the order in which they were sent.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use crate::background::until;
 use crate::io::diagnosis::CloseReason;
 use crate::io::shared::{Outgoing, Shared};
 use crate::transport::frames::FrameWriter;
+
+impl Shared {
+    /// Queues a frame. The id is that of a request, which the caller can cancel before the frame is written.
+    pub(crate) fn send(&self, id: Option<i64>, frame: Bytes) {
+        // The send fails if the connection has ended, which resolves every waiter.
+        let _ = self.outbox.send(Outgoing { id, frame });
+    }
+}
 
 /// Writes until the transport fails, or the client closes the connection. Skips requests whose callers have gone.
 pub(crate) async fn write(

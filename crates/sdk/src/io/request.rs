@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
@@ -17,7 +16,7 @@ use crate::connection::intent::{Intent, Waiter};
 use crate::dispatch::handler_set::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::host::{IoHost, ReplySender};
-use crate::io::shared::{Connection, Outgoing, Shared};
+use crate::io::shared::{Connection, Shared};
 use crate::options::trace_context::{TraceContext, TraceSource};
 use crate::trace;
 
@@ -112,11 +111,6 @@ impl Shared {
         }
         let span = trace::request(method, id, thread_id);
         Ok(Pending { shared: self.clone(), id, answer, span })
-    }
-
-    pub(crate) fn send(&self, id: Option<i64>, frame: Bytes) {
-        // The send fails if the connection has ended, which resolves every waiter.
-        let _ = self.outbox.send(Outgoing { id, frame });
     }
 }
 

@@ -2,8 +2,9 @@
 
     python benches/streams.py [--events N] [--package PYTHON]
 
-A scripted server sends N deltas of an agent's message to one turn. The consumer reads `.payload.delta` of each. `--package` names the
-interpreter of an environment that has the published package, which gets a tenth of the events from the same server.
+A scripted server sends N deltas of an agent's message to one turn. The consumer reads `.payload.delta` of each, or the pieces of
+`stream_text`. `--package` names the interpreter of an environment that has the published package, which gets a tenth of the events from
+the same server.
 
 The rate counts deltas that the server sent. A consumer that lags by 48 MiB gets several of them as one event, so the number of events is
 shown too.
@@ -46,7 +47,7 @@ for request in map(json.loads, sys.stdin.buffer):
 
 CONSUMER = """
 import asyncio, sys, time
-from openai_codex import AsyncCodex, Codex, CodexConfig
+from openai_codex import AsyncCodex, Codex, CodexConfig, TurnHandle
 
 count, config = int(sys.argv[3]), CodexConfig(launch_args_override=(sys.executable, *sys.argv[1:4]))
 
@@ -76,8 +77,19 @@ async def asynchronous():
                 text += len(event.payload.delta)
         show("async", began, text, events)
 
+def text():
+    with Codex(config) as codex:
+        thread, text, events = codex.thread_start(), 0, 0
+        began = time.perf_counter()
+        for piece in thread.turn("go").stream_text():
+            events += 1
+            text += len(piece)
+        show("text", began, text, events)
+
 for _ in range(3):
     blocking()
+    if hasattr(TurnHandle, "stream_text"):
+        text()
     asyncio.run(asynchronous())
 """
 

@@ -193,6 +193,11 @@ impl ModelReply {
         self.with(|reply| reply.call(ModelToolCall::exec_command(command).escalate(justification)))
     }
 
+    /// A failure after the parts so far.
+    fn fail(&self, message: String) -> Self {
+        self.with(|reply| reply.fail(message))
+    }
+
     /// A pause until the gate is released.
     fn pause(&self, gate: &Bound<'_, Gate>) -> Self {
         let gate = gate.get().0.clone();

@@ -1,5 +1,6 @@
 //! A turn, its result and its events.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -97,6 +98,13 @@ pub(crate) fn finish_run(py: Python<'_>, result: RawResult) -> PyResult<Py<PyAny
     Ok(make.call1((turn, items, usage, result.final_response, error))?.unbind())
 }
 
+/// The text of a delta.
+#[derive(serde::Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow)]
+    delta: Cow<'a, str>,
+}
+
 type SharedEvents = Arc<Mutex<Option<RawStream>>>;
 
 /// The events of a turn.
@@ -121,6 +129,24 @@ impl Events {
             events.pop(|event| (event.method.into_owned(), event.params.unwrap_or("null").to_owned()))
         });
         event.map(|(method, params)| models::notification(py, &method, params.as_bytes())).transpose()
+    }
+
+    /// The text of the next delta of an agent's message that is there. Skips all other events.
+    fn pop_text(&self) -> Option<String> {
+        let mut events = lock(&self.events);
+        let events = events.as_mut()?;
+        loop {
+            let text = events.pop(|event| {
+                match &*event.method {
+                    "item/agentMessage/delta" => serde_json::from_str::<Delta<'_>>(event.params?).ok(),
+                    _ => None,
+                }
+                .map(|delta| delta.delta.into_owned())
+            })?;
+            if text.is_some() {
+                return text;
+            }
+        }
     }
 
     /// Waits for more events. The result is false after the last.

@@ -84,6 +84,29 @@ def test_a_stream_that_is_left_leaves_the_turn_alone(codex: Codex, model: Script
     check_result(turn.run())
 
 
+def test_a_text_stream_has_the_text_and_the_error_of_a_failed_turn(codex: Codex, model: ScriptedModel):
+    thread = codex.thread_start()
+    model.reply(ModelReply().delta('he"\\n').delta("llo ä"))
+    turn = thread.turn("x")
+    assert list(turn.stream_text()) == ['he"\\n', "llo ä"]
+    model.reply(ModelReply().delta("half").fail("boom"))
+    pieces = []
+    with pytest.raises(RuntimeError, match="boom"):
+        for piece in thread.turn("x").stream_text():
+            pieces.append(piece)
+    assert pieces == ["half"]
+
+
+def test_an_async_text_stream_has_the_text(model: ScriptedModel):
+    async def main():
+        async with AsyncCodex(model.config()) as codex:
+            model.reply(hello())
+            turn = await (await codex.thread_start()).turn("x")
+            assert [piece async for piece in turn.stream_text()] == ["he", "llo"]
+
+    asyncio.run(main())
+
+
 def test_the_final_response_follows_the_phases(codex: Codex, model: ScriptedModel):
     thread = codex.thread_start()
     reply = ModelReply()

@@ -611,6 +611,21 @@ class TurnHandle:
         finally:
             events.close()
 
+    def stream_text(self) -> Iterator[str]:
+        """Stream the text of the turn's agent messages while the model writes it. Raises the error of a failed turn at the end."""
+        turn = _held(self._subscription)
+        events = turn.stream()
+        try:
+            while True:
+                text = events.pop_text()
+                if text is not None:
+                    yield text
+                elif not events.more().wait():
+                    break
+        finally:
+            events.close()
+        turn.run().wait()
+
     def run(self) -> TurnResult:
         """Wait for the turn's end and return its result. A KeyboardInterrupt leaves the turn alone."""
         return _held(self._subscription).run().wait()
@@ -656,6 +671,26 @@ class AsyncTurnHandle:
                     await sleep(0)
         finally:
             events.close()
+
+    async def stream_text(self) -> AsyncIterator[str]:
+        """Stream the text of the turn's agent messages while the model writes it. Raises the error of a failed turn at the end."""
+        from asyncio import sleep
+
+        turn = _held(self._subscription)
+        events = turn.stream()
+        try:
+            while True:
+                text = events.pop_text()
+                if text is not None:
+                    yield text
+                elif not await wait(events.more()):
+                    break
+                else:
+                    # Other tasks run between two batches, even if the next one is there already.
+                    await sleep(0)
+        finally:
+            events.close()
+        await wait(turn.run())
 
     async def run(self) -> TurnResult:
         """Wait for the turn's end and return its result. Cancelling the task leaves the turn alone."""

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::background::{Job, Output, task, until};
 use crate::connection::backlog::Budget;
@@ -35,6 +35,8 @@ use crate::wire_log::Recorder;
 
 /// How long a closing connection may take to write the frames in its queue.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long the client searches for orphaned commands, at least, if the end of the runtime has taken the whole `close_timeout`.
+const SWEEP_TIMEOUT: Duration = Duration::from_millis(500);
 /// The I/O side of a connection. It does nothing until it runs.
 pub(crate) struct Driver {
     shared: Arc<Shared>,
@@ -181,8 +183,13 @@ impl Driver {
         }
         let reaped = match &mut process {
             Some(Process { child, group, orphans, close_timeout, .. }) => {
+                let began = Instant::now();
                 let exit = reap::end(child, *group, *close_timeout).await;
-                sweep::finish(&shared, orphans).await;
+                if let Some(sweeping) = sweeping {
+                    stop(sweeping).await;
+                }
+                let left = close_timeout.saturating_sub(began.elapsed());
+                sweep::finish(&shared, orphans, left.max(SWEEP_TIMEOUT)).await;
                 exit.reaped
             }
             None => true,
@@ -191,9 +198,6 @@ impl Driver {
         stop(ticking).await;
         stop(watching).await;
         stop(spawning).await;
-        if let Some(sweeping) = sweeping {
-            stop(sweeping).await;
-        }
         shared.ended.send_replace(Some(Ended { reaped }));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::background::thread;
 use crate::io::shared::Shared;
@@ -58,11 +58,14 @@ pub(crate) async fn run(shared: Arc<Shared>, orphans: Arc<Orphans>, mut requests
     }
 }
 
-/// Kills all that a runtime has left, after it was reaped. Returns when nothing is left.
-pub(crate) async fn finish(shared: &Shared, orphans: &Arc<Orphans>) {
-    if !orphans.can_search() {
-        return;
+/// Kills all that a runtime has left, after it was reaped. Returns when nothing is left, or after `limit`.
+pub(crate) async fn finish(shared: &Shared, orphans: &Arc<Orphans>, limit: Duration) {
+    if orphans.can_search() {
+        let _ = timeout(limit, search_until_clean(shared, orphans)).await;
     }
+}
+
+async fn search_until_clean(shared: &Shared, orphans: &Arc<Orphans>) {
     let mut clean = 0;
     for _ in 0..MAX_FINAL_SEARCHES {
         match search(shared, orphans).await {
@@ -76,7 +79,10 @@ pub(crate) async fn finish(shared: &Shared, orphans: &Arc<Orphans>) {
     }
 }
 
+/// Has no timeout: the system can block a search for as long as it blocks one of the processes. The next search would meet the
+/// same process, so it waits for this one, and at most one thread of a connection is blocked.
 async fn search(shared: &Shared, orphans: &Arc<Orphans>) -> Search {
+    let turn = shared.sweeps.turn().await;
     let (report, found) = oneshot::channel();
     let (orphans, threads) = (orphans.clone(), shared.sweeps.threads());
     let spawned = thread(
@@ -84,6 +90,7 @@ async fn search(shared: &Shared, orphans: &Arc<Orphans>) -> Search {
         Box::new(move || {
             // The send fails if the connection has ended.
             let _ = report.send(orphans.kill(&threads));
+            drop(turn);
         }),
     );
     match spawned {

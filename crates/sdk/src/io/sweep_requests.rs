@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 
 /// How many threads are remembered. Only a `shell_environment_policy` that removes the runtime's mark makes them necessary.
 const MAX_THREADS: usize = 1_024;
@@ -14,6 +14,8 @@ pub(crate) struct SweepRequests {
     requests: watch::Sender<u64>,
     /// The latest threads with interrupted turns.
     threads: Mutex<VecDeque<Arc<str>>>,
+    /// The running search holds it.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl SweepRequests {
@@ -21,6 +23,11 @@ impl SweepRequests {
     pub(crate) fn request(&self, thread_id: &Arc<str>) {
         self.note(thread_id);
         self.requests.send_modify(|count| *count += 1);
+    }
+
+    /// Waits until no search runs. The next one waits until the guard is dropped.
+    pub(crate) fn turn(&self) -> impl Future<Output = OwnedMutexGuard<()>> + use<> {
+        self.turn.clone().lock_owned()
     }
 
     /// Counts the requests.

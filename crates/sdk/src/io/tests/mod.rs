@@ -5,6 +5,8 @@ mod corpora;
 mod interrupts;
 mod properties;
 mod requests;
+#[cfg(target_os = "linux")]
+mod sweeps;
 mod turns;
 mod watchdog;
 

@@ -5,8 +5,8 @@
 //! its parent yet then runs on, as a child of the system's init process. The runtime no longer knows it, and its own end does
 //! not reach it.
 //!
-//! The client recognizes such a process: its sandbox is a child of init, or of another process above the client, and its
-//! environment has the mark of the runtime. If the user's `shell_environment_policy` removes the mark, the environment still
+//! The client recognizes such a process: its sandbox is a child of init, of the client's process, or of an ancestor of that, and
+//! its environment has the mark of the runtime. If the user's `shell_environment_policy` removes the mark, the environment still
 //! names the thread. A command that the runtime knows is a descendant of the runtime. A command that daemonizes itself under
 //! full access has no sandbox. The client leaves both alone.
 //!
@@ -57,6 +57,9 @@ pub(crate) struct Orphans {
     /// The runtime. `None` if its entry could not be read.
     #[cfg(target_os = "linux")]
     runtime: Option<Stat>,
+    /// The arguments that the runtime has had at first. A process that it forks has them too, until it replaces itself.
+    #[cfg(target_os = "linux")]
+    runtime_arguments: Vec<u8>,
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -79,8 +82,12 @@ impl Orphans {
 impl Orphans {
     /// For a child that was just started with a mark.
     pub(crate) fn of(child: &Child, mark: Mark) -> Self {
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
-        Self { mark, runtime: id.and_then(Stat::read) }
+        let id = child.id().and_then(|id| i32::try_from(id).ok()).filter(|_| ProcessTable::has_own_ids());
+        Self {
+            mark,
+            runtime: id.and_then(Stat::read),
+            runtime_arguments: id.map(arguments).unwrap_or_default(),
+        }
     }
 
     /// Whether a search can find anything.
@@ -90,8 +97,8 @@ impl Orphans {
 
     /// Kills the orphans of the runtime, and what they have started. `threads` are those whose commands may be orphans.
     ///
-    /// Reads a file for each process of the machine, and another for each process that is younger than the runtime and not
-    /// its descendant.
+    /// Reads a file for each process of the machine, and others for each process that is younger than the runtime and not its
+    /// descendant.
     pub(crate) fn kill(&self, threads: &[Arc<str>]) -> Search {
         let Some(runtime) = &self.runtime else { return Search::Clean };
         let table = ProcessTable::read();
@@ -102,37 +109,80 @@ impl Orphans {
                 continue;
             }
             let Some(top) = top_of(stat, runtime, &table, &above) else { continue };
-            if !is_sandbox(stat.id) || !self.is_marked(stat.id, threads) {
+            let step = self.step_of(stat.id, threads);
+            if step == Step::Foreign {
                 continue;
             }
             // A top that is not adopted has lost its parent since the table was read.
             let is_adopted = above.contains(top.parent) && top.is_current();
-            // A daemon of another kind can have a sandbox of its own. The arguments of a process that is about to end are gone.
-            let is_orphan = is_adopted && (is_sandbox(top.id) || arguments(top.id).is_empty());
-            if is_orphan {
-                with_followers(stat, &table).for_each(Stat::kill);
-            }
-            if is_orphan || !is_adopted {
-                search = Search::Unsettled;
-            }
+            search = match step {
+                // A daemon of another kind can have a sandbox of its own. The arguments of a process that is about to end are gone.
+                // A child of another runtime, which runs this program, is a command of that.
+                Step::Sandbox
+                    if is_adopted
+                        && (is_sandbox(top.id) || arguments(top.id).is_empty())
+                        && !is_runtime(top.parent) =>
+                {
+                    with_followers(stat, &table).for_each(Stat::kill);
+                    Search::Unsettled
+                }
+                Step::Sandbox if !is_adopted => Search::Unsettled,
+                // A step below another one ends with that.
+                Step::Changing if is_adopted && stat.id == top.id => Search::Unsettled,
+                _ => search,
+            };
         }
         search
     }
 
-    /// Whether the environment of a process has the mark of this runtime, or names one of the threads.
-    fn is_marked(&self, id: i32, threads: &[Arc<str>]) -> bool {
-        let Ok(environment) = std::fs::read(format!("/proc/{id}/environ")) else { return false };
-        environment.split(|byte| *byte == 0).any(|entry| {
-            let name_length = entry.iter().position(|byte| *byte == b'=').unwrap_or(0);
-            match entry.split_at(name_length) {
-                (name, [b'=', value @ ..]) if name == VARIABLE.as_bytes() => value == self.mark.0.as_bytes(),
-                (b"CODEX_THREAD_ID", [b'=', value @ ..]) => {
-                    threads.iter().any(|thread| thread.as_bytes() == value)
-                }
-                _ => false,
-            }
-        })
+    fn step_of(&self, id: i32, threads: &[Arc<str>]) -> Step {
+        // The system refuses this for processes of other users. A read could wait: for as long as the system blocks the process.
+        if std::fs::File::open(environment_file(id)).is_err() {
+            return Step::Foreign;
+        }
+        let arguments_before = arguments(id);
+        let is_fork = !arguments_before.is_empty() && arguments_before == self.runtime_arguments;
+        if !arguments_before.is_empty() && !is_fork && !is_sandbox_command(&arguments_before) {
+            return Step::Foreign;
+        }
+        let environment = std::fs::read(environment_file(id)).unwrap_or_default();
+        if environment.is_empty() {
+            Step::Changing
+        } else if !self.is_marked(&environment, threads) {
+            Step::Foreign
+        } else if is_fork {
+            Step::Changing
+        } else if is_sandbox(id) {
+            Step::Sandbox
+        } else {
+            Step::Foreign
+        }
     }
+
+    /// Whether an environment has the mark of this runtime. Without any mark, whether it names one of the threads.
+    fn is_marked(&self, environment: &[u8], threads: &[Arc<str>]) -> bool {
+        let value_of = |name: &str| {
+            let mut entries = environment.split(|byte| *byte == 0);
+            entries.find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+        };
+        match value_of(VARIABLE) {
+            Some(mark) => mark == self.mark.0.as_bytes(),
+            None => value_of("CODEX_THREAD_ID")
+                .is_some_and(|id| threads.iter().any(|thread| thread.as_bytes() == id)),
+        }
+    }
+}
+
+/// What a process is to the runtime.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// A step of a sandbox of the runtime.
+    Sandbox,
+    /// It is replacing itself by another program, so that it can become such a step. Or it is about to end.
+    Changing,
+    /// Anything else.
+    Foreign,
 }
 
 /// The processes that can adopt an orphan: init, and those above the runtime. That is, this process and its ancestors.
@@ -152,8 +202,8 @@ impl Above {
     }
 }
 
-/// The highest process above a process that is neither above this process nor missing in the table. `None` if the runtime is
-/// on the way, or if the process is above this process.
+/// The last process on the way up from a process before one that can adopt orphans. `None` if the runtime is on the way, or if
+/// the process itself can adopt orphans.
 #[cfg(target_os = "linux")]
 fn top_of<'a>(stat: &'a Stat, runtime: &Stat, table: &'a ProcessTable, above: &Above) -> Option<&'a Stat> {
     let mut top = None;
@@ -186,15 +236,37 @@ fn is_sandbox(id: i32) -> bool {
 #[cfg(target_os = "linux")]
 fn is_sandbox_command(arguments: &[u8]) -> bool {
     const HELPER: &[u8] = b"codex-linux-sandbox";
-    let mut names = arguments.split(|byte| *byte == 0).map(|argument| {
-        let folder = argument.iter().rposition(|byte| *byte == b'/');
-        folder.map_or(argument, |slash| &argument[slash + 1..])
-    });
+    let mut names = arguments.split(|byte| *byte == 0).map(file_name);
     match names.next() {
         Some(HELPER) => true,
         Some(b"bwrap") => names.any(|name| name == HELPER),
         _ => false,
     }
+}
+
+/// Whether a process other than this one is a Codex runtime.
+#[cfg(target_os = "linux")]
+fn is_runtime(id: i32) -> bool {
+    i32::try_from(std::process::id()) != Ok(id) && is_runtime_command(&arguments(id))
+}
+
+/// The program is named `codex`, or `codex-` and the platform.
+#[cfg(target_os = "linux")]
+fn is_runtime_command(arguments: &[u8]) -> bool {
+    let program = arguments.split(|byte| *byte == 0).next().unwrap_or_default();
+    let name = file_name(program);
+    (name == b"codex" || name.starts_with(b"codex-")) && !is_sandbox_command(arguments)
+}
+
+#[cfg(target_os = "linux")]
+fn file_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
+}
+
+/// The environment that a process was started with.
+#[cfg(target_os = "linux")]
+fn environment_file(id: i32) -> String {
+    format!("/proc/{id}/environ")
 }
 
 /// The arguments of a process, each with a NUL byte behind it. Empty if the process is about to end, or has ended.
@@ -229,20 +301,60 @@ mod tests {
         }
     }
 
-    /// Runs a script in `bash`, with more environment, and returns the id that it prints.
-    fn process(script: &str, mark: Option<&Mark>, environment: &[(&str, &str)]) -> Stat {
-        let mut command = Command::new("bash");
-        command.args(["-c", script]).envs(environment.iter().copied());
-        if let Some(mark) = mark {
-            mark.put_on(&mut command);
+    #[test]
+    fn a_runtime_is_recognized_by_its_name() {
+        for (arguments, expected) in [
+            (&b"/usr/bin/codex\0app-server\0"[..], true),
+            (b"codex-x86_64-unknown-linux-musl\0", true),
+            (b"codex-linux-sandbox\0--\0sh\0", false),
+            (b"bash\0-c\0codex\0", false),
+            (b"", false),
+        ] {
+            assert_eq!(is_runtime_command(arguments), expected, "{arguments:?}");
         }
-        let output = command.stderr(std::process::Stdio::null()).output().unwrap();
-        let id = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
-        // The shell has printed the id of its child, which may not have replaced itself yet.
-        while arguments(id).starts_with(b"bash") {
+    }
+
+    /// A process that ends with the test.
+    struct Started(Stat);
+
+    impl Started {
+        /// Runs a script in `bash`, with more environment. The script prints the id of the process, which replaces itself.
+        fn by(script: &str, mark: Option<&Mark>, environment: &[(&str, &str)]) -> Self {
+            let mut command = Command::new("bash");
+            command.args(["-c", script]).envs(environment.iter().copied());
+            if let Some(mark) = mark {
+                mark.put_on(&mut command);
+            }
+            let output = command.stderr(std::process::Stdio::null()).output().unwrap();
+            Self::with_id(&String::from_utf8(output.stdout).unwrap())
+        }
+
+        fn with_id(id: &str) -> Self {
+            let started = Self(Stat::read(id.trim().parse().unwrap()).unwrap());
+            // The arguments are empty while it replaces itself.
+            while arguments(started.0.id).is_empty() || arguments(started.0.id).starts_with(b"bash") {
+                assert!(started.runs());
+                std::thread::yield_now();
+            }
+            started
+        }
+
+        fn runs(&self) -> bool {
+            Stat::read(self.0.id).is_some_and(|now| now.started == self.0.started && !now.has_ended)
+        }
+    }
+
+    impl Drop for Started {
+        fn drop(&mut self) {
+            self.0.kill();
+        }
+    }
+
+    /// Searches until a search sees no process that changes. The machine has others.
+    fn search_until_clean(orphans: &Orphans, threads: &[Arc<str>]) {
+        while orphans.kill(threads) != Search::Clean {
             std::thread::yield_now();
         }
-        Stat::read(id).unwrap()
     }
 
     #[tokio::test]
@@ -260,30 +372,51 @@ mod tests {
         let orphans = Orphans::of(&runtime, mark.clone());
         let output = tokio::io::BufReader::new(runtime.stdout.take().unwrap());
         let known = tokio::io::AsyncBufReadExt::lines(output).next_line().await.unwrap().unwrap();
-        let known = Stat::read(known.parse().unwrap()).unwrap();
-        let threads: [Arc<str>; 1] = ["the-thread".into()];
-        let in_thread = [("CODEX_THREAD_ID", "the-thread")];
+        let known = Started::with_id(&known);
+        // Other runs of this test can be on the machine.
+        let thread_id = format!("thread-of-{}", std::process::id());
+        let threads: [Arc<str>; 1] = [thread_id.as_str().into()];
+        let in_thread = [("CODEX_THREAD_ID", thread_id.as_str())];
+        let in_another = [("CODEX_THREAD_ID", &*format!("{thread_id}-of-another"))];
 
-        let killed = [process(ORPHAN, Some(&mark), &[]), process(ORPHAN, None, &in_thread)];
+        let killed = [Started::by(ORPHAN, Some(&mark), &[]), Started::by(ORPHAN, None, &in_thread)];
         let left = [
-            process(DAEMON, Some(&mark), &in_thread),
-            process(ORPHAN, Some(&other), &[("CODEX_THREAD_ID", "another-thread")]),
-            process(ORPHAN, None, &[("CODEX_THREAD_ID", "the-thread-of-another")]),
-            process(OF_A_DAEMON, Some(&mark), &in_thread),
+            Started::by(DAEMON, Some(&mark), &in_thread),
+            Started::by(ORPHAN, Some(&other), &in_thread),
+            Started::by(ORPHAN, None, &in_another),
+            Started::by(OF_A_DAEMON, Some(&mark), &in_thread),
             known,
         ];
         assert_eq!(orphans.kill(&threads), Search::Unsettled);
-        for stat in killed {
-            while stat.is_current() && !Stat::read(stat.id).is_none_or(|stat| stat.has_ended) {
-                std::thread::yield_now();
-            }
+        while killed.iter().any(Started::runs) {
+            std::thread::yield_now();
         }
-        assert_eq!(orphans.kill(&threads), Search::Clean);
-        for stat in left {
-            assert!(Stat::read(stat.id).is_some_and(|now| now.started == stat.started && !now.has_ended));
-            stat.kill();
-        }
+        search_until_clean(&orphans, &threads);
+        assert!(left.iter().all(Started::runs));
+        drop(left);
         // The shell waits for its command.
         runtime.wait().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_search_is_not_clean_while_a_fork_of_the_runtime_has_not_replaced_itself() {
+        // The fork ends with its input.
+        let mut command = Command::new("bash");
+        command.args(["-c", "(read -r; :) <&0 >&- & echo $!"]);
+        let mark = Mark::new();
+        mark.put_on(&mut command);
+        let mut command = tokio::process::Command::from(command);
+        let piped = std::process::Stdio::piped;
+        let mut runtime = command.stdin(piped()).stdout(piped()).spawn().unwrap();
+        let orphans = Orphans::of(&runtime, mark);
+        let input = runtime.stdin.take();
+        let output = runtime.wait_with_output().await.unwrap().stdout;
+        let fork = Stat::read(String::from_utf8(output).unwrap().trim().parse().unwrap()).unwrap();
+        for _ in 0..10 {
+            assert_eq!(orphans.kill(&[]), Search::Unsettled);
+        }
+        assert!(fork.is_current());
+        drop(input);
+        search_until_clean(&orphans, &[]);
     }
 }

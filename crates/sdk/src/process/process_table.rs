@@ -27,14 +27,19 @@ impl Stat {
 
     /// Kills the process if it is still the same.
     pub(crate) fn kill(&self) {
-        use rustix::process::{Pid, Signal, kill_process};
+        use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
-        if self.is_current()
-            && let Some(pid) = Pid::from_raw(self.id)
-        {
-            // An error means that the process has gone already.
-            let _ = kill_process(pid, Signal::KILL);
+        let Some(pid) = Pid::from_raw(self.id) else { return };
+        // It stays with the process that has the id now. Systems before Linux 5.3, and some containers, refuse to open one.
+        let process = pidfd_open(pid, PidfdFlags::empty());
+        if !self.is_current() {
+            return;
         }
+        // An error means that the process has gone already.
+        let _ = match process {
+            Ok(process) => pidfd_send_signal(process, Signal::KILL),
+            Err(_) => kill_process(pid, Signal::KILL),
+        };
     }
 
     /// The line is `ID (NAME) STATE PARENT …`. The name can hold any bytes, including spaces and parentheses. The fields
@@ -62,11 +67,21 @@ impl Stat {
     }
 }
 
-/// The processes that existed at one moment. One that starts or ends meanwhile can be missing.
+/// The processes of the machine. Each entry is from another moment, so one that starts or ends meanwhile can be missing.
 pub(crate) struct ProcessTable(Vec<Stat>);
 
 impl ProcessTable {
+    /// Whether `/proc` has the ids that this process sees. It can be the one of another namespace.
+    pub(crate) fn has_own_ids() -> bool {
+        let link = std::fs::read_link("/proc/self");
+        link.is_ok_and(|link| link.as_os_str() == &*std::process::id().to_string())
+    }
+
+    /// Empty if `/proc` is that of another namespace.
     pub(crate) fn read() -> Self {
+        if !Self::has_own_ids() {
+            return Self(Vec::new());
+        }
         let Ok(processes) = std::fs::read_dir("/proc") else { return Self(Vec::new()) };
         let mut all = Vec::new();
         for entry in processes.flatten() {
@@ -87,12 +102,15 @@ impl ProcessTable {
 
     /// The descendants of a process, at any depth.
     pub(crate) fn descendants(&self, root: i32) -> Vec<Stat> {
-        let mut found = Vec::new();
+        let mut found: Vec<Stat> = Vec::new();
         let mut parents = vec![root];
         while let Some(parent) = parents.pop() {
             for stat in self.iter().filter(|stat| stat.parent == parent) {
-                parents.push(stat.id);
-                found.push(*stat);
+                // A reused id can close a circle.
+                if stat.id != root && !found.iter().any(|known| known.id == stat.id) {
+                    parents.push(stat.id);
+                    found.push(*stat);
+                }
             }
         }
         found
@@ -101,7 +119,7 @@ impl ProcessTable {
     /// A process, its parent, and so on.
     pub(crate) fn with_ancestors(&self, id: i32) -> impl Iterator<Item = &Stat> {
         std::iter::successors(self.get(id), |stat| self.get(stat.parent))
-            // The entries are from different moments, so that a reused id can close a circle.
+            // A reused id can close a circle.
             .take(self.0.len())
     }
 }
@@ -130,6 +148,16 @@ mod tests {
         for line in lines {
             assert_eq!(Stat::parse(line), None, "{line:?}");
         }
+    }
+
+    #[test]
+    fn parents_that_form_a_circle_are_found_once() {
+        let stat = |id, parent| Stat { id, parent, group: id, session: id, started: 1, has_ended: false };
+        let table = ProcessTable(vec![stat(1, 2), stat(2, 1), stat(3, 2)]);
+        let ids = |found: Vec<Stat>| found.iter().map(|stat| stat.id).collect::<Vec<_>>();
+        assert_eq!(ids(table.descendants(1)), [2, 3]);
+        assert_eq!(ids(table.descendants(2)), [1, 3]);
+        assert_eq!(ids(table.with_ancestors(3).copied().collect()), [3, 2, 1]);
     }
 
     #[test]

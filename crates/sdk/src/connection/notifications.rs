@@ -83,9 +83,7 @@ impl<H: Host> Router<H> {
                 self.effects.extend(unanswered.map(|request| Effect::Cancel { request, unanswered: true }));
             }
             _ => {
-                if let Some(turn) = self.running_turns.get_mut(turn_id) {
-                    turn.handle_command(event);
-                }
+                self.running_turns.handle_command(turn_id, event);
                 if let Some(relations) = &route.relations {
                     self.running_turns.deliver(batch);
                     self.assign_receivers(turn_id, thread_id, relations);

@@ -132,10 +132,11 @@ impl<H: Host> Router<H> {
         self.running_turns.get(turn_id).is_some_and(RunningTurn::has_commands)
     }
 
-    /// The latest commands that were still running when their turns ended, if the events of this turn are missing. The turn's own
+    /// The commands that earlier turns of its thread have left running, if the events of this turn are missing. The turn's own
     /// commands are unknown then.
     pub(crate) fn commands_of_others(&self, turn_id: &str) -> Option<Vec<Box<str>>> {
-        self.running_turns.get(turn_id)?.is_unseen.then(|| self.running_turns.left_commands())
+        let turn = self.running_turns.get(turn_id)?;
+        turn.is_unseen.then(|| self.running_turns.left_commands(turn.thread_id.as_deref()))
     }
 
     fn waiter_index(&self, id: i64) -> Option<usize> {

@@ -3,15 +3,18 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use openai_codex_protocol::NotificationKind;
+
 use crate::connection::effect::Effect;
+use crate::connection::envelope::command_item;
 use crate::connection::event_batch::{EventBatch, TurnEvents};
-use crate::connection::frame_queue::FrameQueue;
+use crate::connection::frame_queue::{Event, FrameQueue};
 use crate::connection::host::{Host, SharedBuffer};
 use crate::connection::running_turn::RunningTurn;
 use crate::error::Error;
 
-/// How many commands of turns that are over are remembered. An interrupt of a turn without events leaves them alone.
-const MAX_LEFT_COMMANDS: usize = 256;
+/// How many running commands of turns that are over are remembered. An interrupt of a turn without events leaves them alone.
+const MAX_LEFT_COMMANDS: usize = 1_024;
 /// How many lost turns are remembered. A response to a start that names one of them has joined it.
 const MAX_LOST_TURNS: usize = 64;
 
@@ -23,8 +26,8 @@ pub(crate) struct RunningTurns<H: Host> {
     lost: VecDeque<Arc<str>>,
     /// The interrupts that former holders of running turns have left.
     left_interrupts: Vec<LeftInterrupt>,
-    /// The latest commands that were still running when their turns ended.
-    left_commands: VecDeque<Box<str>>,
+    /// The latest commands that were still running when their turns ended and have not completed, each with its thread.
+    left_commands: VecDeque<(Option<Arc<str>>, Box<str>)>,
     /// Consumers to wake.
     wake: Vec<H::Waiter>,
     /// Subscriptions of turns that have exceeded their budget.
@@ -217,7 +220,9 @@ impl<H: Host> RunningTurns<H> {
         self.left_interrupts.retain(|left| *left.turn_id != *turn_id);
         effects.extend(turn.finish());
         if turn.has_commands() {
-            self.left_commands.extend(turn.commands().iter().cloned());
+            let commands = turn.commands();
+            let of_thread = commands.iter().map(|command| (turn.thread_id.clone(), command.clone()));
+            self.left_commands.extend(of_thread);
             let excess = self.left_commands.len().saturating_sub(MAX_LEFT_COMMANDS);
             self.left_commands.drain(..excess);
         }
@@ -229,9 +234,22 @@ impl<H: Host> RunningTurns<H> {
         self.by_id.values_mut().filter(|turn| turn.is_on(thread_id)).for_each(|turn| turn.is_unseen = true);
     }
 
-    /// The latest commands that were still running when their turns ended.
-    pub(crate) fn left_commands(&self) -> Vec<Box<str>> {
-        self.left_commands.iter().cloned().collect()
+    /// Notes a command that starts or completes.
+    pub(crate) fn handle_command(&mut self, turn_id: &str, event: Event<'_>) {
+        if let Some(turn) = self.get_mut(turn_id) {
+            turn.handle_command(event);
+        } else if event.kind == Some(NotificationKind::ItemCompleted)
+            && !self.left_commands.is_empty()
+            && let Some(item_id) = command_item(event.text)
+        {
+            self.left_commands.retain(|(_, left)| *left != item_id);
+        }
+    }
+
+    /// The latest commands of a thread that were still running when their turns ended.
+    pub(crate) fn left_commands(&self, thread_id: Option<&str>) -> Vec<Box<str>> {
+        let of_thread = self.left_commands.iter().filter(|(thread, _)| thread.as_deref() == thread_id);
+        of_thread.map(|(_, command)| command.clone()).collect()
     }
 
     /// Ends the subscriptions of a removed turn whose end was lost.

@@ -226,10 +226,13 @@ async fn terminate(
     max_pages: usize,
     is_wanted: &(dyn Fn(&str) -> bool + Sync),
 ) -> Result<(), Error> {
-    let terminated = terminate_each(shared, thread_id, max_pages, is_wanted).await;
-    terminated.map_err(|error| {
-        error.with_note("; the turn is over, and commands that it has started may still run")
-    })
+    match terminate_each(shared, thread_id, max_pages, is_wanted).await {
+        // The runtime has unloaded the thread, and ended its terminals.
+        Err(error) if error.kind() == ErrorKind::ThreadNotFound => Ok(()),
+        terminated => terminated.map_err(|error| {
+            error.with_note("; the turn is over, and commands that it has started may still run")
+        }),
+    }
 }
 
 async fn terminate_each(
@@ -238,20 +241,23 @@ async fn terminate_each(
     max_pages: usize,
     is_wanted: &(dyn Fn(&str) -> bool + Sync),
 ) -> Result<(), Error> {
-    let mut cursor = None;
+    let (mut cursor, mut process_ids) = (None, Vec::new());
+    // A terminal that ends can move those of later pages, so the listing comes first.
     for _ in 0..max_pages {
         let mut params = ThreadBackgroundTerminalsListParams::new(thread_id);
         params.cursor = cursor;
         let page = call::<methods::ThreadBackgroundTerminalsList>(shared, thread_id, &params).await?;
         let ThreadBackgroundTerminalsListResponse { data, next_cursor, .. } = page;
-        for terminal in data.iter().filter(|terminal| is_wanted(&terminal.item_id)) {
-            let params = ThreadBackgroundTerminalsTerminateParams::new(thread_id, &*terminal.process_id);
-            call::<methods::ThreadBackgroundTerminalsTerminate>(shared, thread_id, &params).await?;
-        }
+        let wanted = data.into_iter().filter(|terminal| is_wanted(&terminal.item_id));
+        process_ids.extend(wanted.map(|terminal| terminal.process_id));
         match next_cursor {
             Some(next) => cursor = Some(next),
             None => break,
         }
+    }
+    for process_id in process_ids {
+        let params = ThreadBackgroundTerminalsTerminateParams::new(thread_id, process_id);
+        call::<methods::ThreadBackgroundTerminalsTerminate>(shared, thread_id, &params).await?;
     }
     Ok(())
 }

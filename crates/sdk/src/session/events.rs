@@ -51,8 +51,11 @@ pub enum Event {
         /// What happened.
         message: String,
     },
-    /// The client could not interrupt a turn. It tried because the program called for it, the last handle was dropped, or the
-    /// turn exceeded a limit. The turn, or a command that it started, may still run.
+    /// The client could not interrupt a turn, or could not end the commands of an interrupted turn. It interrupts a turn when the
+    /// program calls for it, when the last handle is dropped, and when the turn exceeds a limit. It also ends the commands of a
+    /// turn that it created and that a compaction, a review or another client has interrupted. The turn, or a command that it
+    /// started, may still run. A runtime that refuses to list the commands refuses it for each such turn: an old one, or one of
+    /// a client without the [experimental API](crate::CodexConfig::experimental_api).
     InterruptFailed {
         /// The thread of the turn.
         thread_id: String,

@@ -413,10 +413,16 @@ impl<H: Host> Router<H> {
         self.running_turns.lose_sight(thread_id);
     }
 
-    /// Leaves it to the caller to end a turn's commands after the turn.
-    pub(crate) fn take_over_commands(&mut self, turn_id: &str) {
+    /// Leaves it to the caller whether a turn's commands end with it. Returns whether they would have.
+    pub(crate) fn take_over_commands(&mut self, turn_id: &str) -> bool {
+        let turn = self.running_turns.get_mut(turn_id);
+        turn.is_some_and(|turn| std::mem::take(&mut turn.ends_commands))
+    }
+
+    /// Ends a turn's commands with it again, because the interrupt that has taken them over has failed.
+    pub(crate) fn return_commands(&mut self, turn_id: &str, ends_commands: bool) {
         if let Some(turn) = self.running_turns.get_mut(turn_id) {
-            turn.ends_commands = false;
+            turn.ends_commands |= ends_commands;
         }
     }
 

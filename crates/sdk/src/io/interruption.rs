@@ -66,8 +66,17 @@ impl Interruption {
 
 /// Interrupts a turn. A failure becomes an event, unless the connection has ended.
 pub(crate) async fn carry_out(shared: Arc<Shared>, mut interruption: Interruption) {
+    let before = shared.router().take_over_commands(&interruption.turn_id);
     let outcome = interrupt(&shared, &mut interruption).await;
-    shared.router().set_being_interrupted(&interruption.turn_id, false);
+    let mut router = shared.router();
+    router.set_being_interrupted(&interruption.turn_id, false);
+    if let Err(error) = &outcome {
+        // The turn can still end as interrupted: late, by this interrupt, or by another one.
+        let by_this = error.kind() == ErrorKind::Timeout;
+        let ends_commands = if by_this { interruption.end_commands } else { before };
+        router.return_commands(&interruption.turn_id, ends_commands);
+    }
+    drop(router);
     conclude(&shared, interruption, outcome);
 }
 
@@ -111,9 +120,6 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
             false => Ok(()),
         };
     };
-    if interruption.end_commands {
-        shared.router().take_over_commands(&turn_id);
-    }
     interrupt_subagents(shared, interruption);
     let (mut pause, refused_since) = (FIRST_PAUSE, Instant::now());
     loop {

@@ -144,6 +144,132 @@ async fn an_interrupt_ends_only_the_commands_of_its_turn() {
     settle(&connection, &mut peer).await;
 }
 
+/// Responds to the requests that end the only terminal of the thread.
+async fn end_terminal(peer: &mut Peer, item: &str) {
+    let terminal = json!({"itemId": item, "processId": "1", "command": "sleep", "cwd": "/"});
+    respond(peer, "thread/backgroundTerminals/list", json!({"result": {"data": [terminal]}})).await;
+    respond(peer, "thread/backgroundTerminals/terminate", json!({"result": {"terminated": true}})).await;
+}
+
+async fn command(peer: &mut Peer, method: &str, turn: &str, item: &str) {
+    let item = json!({"type": "commandExecution", "id": item, "command": "sleep"});
+    peer.send(json!({"method": method, "params": {"threadId": "t", "turnId": turn, "item": item}})).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_end_with_a_turn_that_ends_long_after_its_interrupt() {
+    let (connection, mut peer, subscription, hub) = turn(TurnLimits::default()).await;
+    let observer = hub.observe(None);
+    begin(&mut peer).await;
+    command(&mut peer, "item/started", "u", "a").await;
+    connection.release(&subscription, true);
+    respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+    assert_eq!(failure(&observer).await.kind(), ErrorKind::Timeout);
+    end(&mut peer, "interrupted").await;
+    end_terminal(&mut peer, "a").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_end_with_a_turn_that_others_interrupt_after_a_failed_interrupt() {
+    let (connection, mut peer, subscription, _) = turn(TurnLimits::default()).await;
+    begin(&mut peer).await;
+    command(&mut peer, "item/started", "u", "a").await;
+    let interrupting = connection.interrupt(&subscription, "u".into());
+    let server = respond(&mut peer, "turn/interrupt", json!({"error": {"code": -32603, "message": "odd"}}));
+    let (interrupted, ()) = tokio::join!(interrupting, server);
+    interrupted.unwrap_err();
+    end(&mut peer, "interrupted").await;
+    end_terminal(&mut peer, "a").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_call_that_interrupts_decides_about_the_commands() {
+    for ends_commands in [false, true] {
+        let (connection, mut peer) = connect().await;
+        let mut calls = Vec::new();
+        for end_commands in [!ends_commands, ends_commands] {
+            let subscription = connection.new_subscription("t".into(), true);
+            let subscription = Arc::new(subscription.with_commands_ended(end_commands));
+            let pending = start_turn(&connection, &subscription);
+            peer.start_turn("u").await;
+            pending.await.unwrap();
+            calls.push(subscription);
+        }
+        begin(&mut peer).await;
+        command(&mut peer, "item/started", "u", "a").await;
+        let interrupting = connection.interrupt(&calls[1], "u".into());
+        let server = async {
+            respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+            end(&mut peer, "interrupted").await;
+            if ends_commands {
+                end_terminal(&mut peer, "a").await;
+            }
+        };
+        let (interrupted, ()) = tokio::join!(interrupting, server);
+        interrupted.unwrap();
+        // The next request is the one of this function.
+        settle(&connection, &mut peer).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn terminals_are_listed_before_one_of_them_ends() {
+    let (connection, mut peer, subscription, _) = turn(TurnLimits::default()).await;
+    begin(&mut peer).await;
+    for item in ["a", "b"] {
+        command(&mut peer, "item/started", "u", item).await;
+    }
+    connection.release(&subscription, true);
+    respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+    end(&mut peer, "interrupted").await;
+    for (item, next) in [("a", Some("next")), ("b", None)] {
+        let terminal = json!({"itemId": item, "processId": item, "command": "sleep", "cwd": "/"});
+        let page = json!({"result": {"data": [terminal], "nextCursor": next}});
+        respond(&mut peer, "thread/backgroundTerminals/list", page).await;
+    }
+    for process in ["a", "b"] {
+        let request = peer.receive().await;
+        assert_eq!(request["params"], json!({"threadId": "t", "processId": process}));
+        peer.send(json!({"id": request["id"], "result": {"terminated": true}})).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_commands_of_an_unloaded_thread_have_ended() {
+    let (connection, mut peer, subscription, _) = turn(TurnLimits::default()).await;
+    begin(&mut peer).await;
+    command(&mut peer, "item/started", "u", "a").await;
+    let interrupting = connection.interrupt(&subscription, "u".into());
+    let server = async {
+        respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+        end(&mut peer, "interrupted").await;
+        let refused = json!({"error": {"code": -32600, "message": "thread not found: t"}});
+        respond(&mut peer, "thread/backgroundTerminals/list", refused).await;
+    };
+    let (interrupted, ()) = tokio::join!(interrupting, server);
+    interrupted.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_that_a_turn_has_left_are_known_until_they_complete() {
+    let (connection, mut peer, _subscription, _) = turn(TurnLimits::default()).await;
+    begin(&mut peer).await;
+    for item in ["a", "b"] {
+        command(&mut peer, "item/started", "u", item).await;
+    }
+    end(&mut peer, "completed").await;
+    command(&mut peer, "item/completed", "u", "a").await;
+    for (thread, turn) in [("t", "v"), ("other", "w")] {
+        let turn = json!({"id": turn, "items": [], "status": "inProgress"});
+        peer.send(json!({"method": "turn/started", "params": {"threadId": thread, "turn": turn}})).await;
+        settle(&connection, &mut peer).await;
+        connection.note_unsubscribed(thread);
+    }
+    let left = |turn: &str| connection.shared.router().commands_of_others(turn);
+    assert_eq!(left("v"), Some(vec!["b".into()]));
+    assert_eq!(left("w"), Some(vec![]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_turn_past_its_timeout_is_interrupted_and_the_wait_for_it_ends() {
     let mut limits = TurnLimits { timeout: Some(SECOND), ..TurnLimits::default() };

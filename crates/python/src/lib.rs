@@ -5,6 +5,7 @@
 
 mod client;
 mod errors;
+mod handlers;
 mod json;
 mod login;
 mod loop_port;
@@ -45,6 +46,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("RUNTIME_VERSION", openai_codex::runtime::VERSION)?;
     module.add_class::<client::Client>()?;
+    module.add_class::<handlers::Responder>()?;
     module.add_class::<login::Login>()?;
     module.add_class::<loop_port::LoopPort>()?;
     module.add_class::<operation::Operation>()?;

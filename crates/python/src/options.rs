@@ -1,16 +1,20 @@
 //! Options of the Python calls as options of the SDK's builders. The package has checked their names and classes.
 
-use openai_codex::types::{ReasoningSummary, SandboxMode, SandboxPolicy};
+use openai_codex::types::{
+    CommandExecutionApprovalDecision, FileChangeApprovalDecision, ReasoningSummary, SandboxMode,
+    SandboxPolicy,
+};
 use openai_codex::{
-    ApprovalMode, AsyncCodex, AsyncThread, CodexConfig, ExternalMessage, ImageInput, Input, InputItem,
-    LocalImageInput, MentionInput, Sandbox, SkillInput, TextInput, ThreadFork, ThreadResume, ThreadStart,
-    TurnInput, TurnStart,
+    ApprovalMode, AsyncCodex, AsyncThread, CodexConfig, CommandApproval, ExternalMessage, FileChangeApproval,
+    ImageInput, Input, InputItem, LocalImageInput, MentionInput, Sandbox, SkillInput, TextInput, ThreadFork,
+    ThreadResume, ThreadStart, TurnInput, TurnStart,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::handlers::Handler;
 use crate::json::to_json;
 
 /// The text of an option: a string, or the value of an enum member.
@@ -92,6 +96,18 @@ macro_rules! thread_options {
                 "model_provider" => builder.model_provider(text(&value)?),
                 "sandbox" => builder.sandbox(SandboxMode::from(sandbox(&value)?)),
                 "service_tier" => builder.service_tier(text(&value)?),
+                "on_command_approval" => {
+                    let handler = Handler::of(&value)?;
+                    builder.on_command_approval(move |request: CommandApproval| {
+                        handler.reply::<CommandExecutionApprovalDecision>("CommandApproval", &command_fields(&request))
+                    })
+                }
+                "on_file_change_approval" => {
+                    let handler = Handler::of(&value)?;
+                    builder.on_file_change_approval(move |request: FileChangeApproval| {
+                        handler.reply::<FileChangeApprovalDecision>("FileChangeApproval", &file_change_fields(&request))
+                    })
+                }
                 "trust_folder" if value.is_truthy()? => builder.trust_folder(),
                 "trust_folder" => builder,
                 $($own => builder.$method($read(&value)?),)*
@@ -100,6 +116,30 @@ macro_rules! thread_options {
         }
         Ok(builder)
     }};
+}
+
+fn command_fields(request: &CommandApproval) -> Value {
+    json!({
+        "thread_id": request.params.thread_id,
+        "turn_id": request.params.turn_id,
+        "item_id": request.params.item_id,
+        "shell_command": request.shell_command(),
+        "command": request.params.command,
+        "cwd": request.params.cwd,
+        "reason": request.params.reason,
+        "params": request.params,
+    })
+}
+
+fn file_change_fields(request: &FileChangeApproval) -> Value {
+    json!({
+        "thread_id": request.params.thread_id,
+        "turn_id": request.params.turn_id,
+        "item_id": request.params.item_id,
+        "grant_root": request.params.grant_root,
+        "reason": request.params.reason,
+        "params": request.params,
+    })
 }
 
 fn flag(value: &Bound<'_, PyAny>) -> PyResult<bool> {

@@ -193,6 +193,11 @@ impl ModelReply {
         self.with(|reply| reply.call(ModelToolCall::exec_command(command).escalate(justification)))
     }
 
+    /// A patch of files.
+    fn apply_patch(&self, patch: &str) -> Self {
+        self.with(|reply| reply.call(ModelToolCall::apply_patch(patch)))
+    }
+
     /// A failure after the parts so far.
     fn fail(&self, message: String) -> Self {
         self.with(|reply| reply.fail(message))

@@ -172,6 +172,22 @@ ENDS = {
             globals().update(kept=(codex, turn, stream))
         asyncio.run(main())
     """,
+    "a handler that waits": """
+        import threading
+        asked = threading.Event()
+
+        def decide(request):
+            asked.set()
+            threading.Event().wait()
+
+        codex = Codex(model.config())
+        thread = codex.thread_start(on_command_approval=decide)
+        gate.release()
+        model.reply(ModelReply().escalate("true", "the test wants it"))
+        turn = thread.turn("x")
+        assert asked.wait(30)
+        print(codex._client._native.runtime_pid)
+    """,
     "a waiting daemon thread": """
         import threading
         codex = Codex(model.config())

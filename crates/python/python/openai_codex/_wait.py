@@ -15,14 +15,19 @@ T = TypeVar("T")
 _ports: WeakKeyDictionary[AbstractEventLoop, ReferenceType[LoopPort]] = WeakKeyDictionary()
 
 
-async def wait(operation: Operation[T]) -> T:
-    """Wait for an operation. Cancelling the task gives the operation up."""
+def running_loop() -> AbstractEventLoop:
+    """The event loop that runs the caller."""
     from asyncio import get_running_loop
 
     try:
-        loop = get_running_loop()
+        return get_running_loop()
     except RuntimeError:
         raise RuntimeError("the async client needs a running asyncio event loop; it does not work on trio") from None
+
+
+async def wait(operation: Operation[T]) -> T:
+    """Wait for an operation. Cancelling the task gives the operation up."""
+    loop = running_loop()
     known = _ports.get(loop)
     port = known() if known is not None else None
     if port is None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from openai_codex import _native as native
 from openai_codex._approval_mode import ApprovalMode
+from openai_codex._handlers import bind
 from openai_codex._inputs import native_input, native_run_input
 from openai_codex._login import (
     AsyncChatgptLoginHandle,
@@ -19,13 +20,14 @@ from openai_codex._login import (
 )
 from openai_codex._metadata import initialize_response
 from openai_codex._options import additional, given, wire
-from openai_codex._wait import wait
+from openai_codex._wait import running_loop, wait
 from openai_codex.client import CodexClient, native_client
 
 if TYPE_CHECKING:
     from openai_codex._inputs import Input, RunInput
     from openai_codex._run import TurnResult
     from openai_codex._sandbox import Sandbox
+    from openai_codex.approvals import OnCommandApproval, OnFileChangeApproval
     from openai_codex.client import CodexConfig
     from openai_codex.models import InitializeResponse, JsonObject, Notification
     from openai_codex.types import (
@@ -113,7 +115,7 @@ class Codex:
         """Log out. The server deletes its stored credentials."""
         self._client._native.request("account/logout", None).wait()
 
-    @additional("trust_folder")
+    @additional("trust_folder", "on_command_approval", "on_file_change_approval")
     def thread_start(
         self,
         *,
@@ -132,9 +134,11 @@ class Codex:
         session_start_source: ThreadStartSource | None = None,
         thread_source: ThreadSource | None = None,
         trust_folder: bool = False,
+        on_command_approval: OnCommandApproval | None = None,
+        on_file_change_approval: OnFileChangeApproval | None = None,
     ) -> Thread:
         """Start a thread. Its folder stays untrusted unless ``trust_folder`` is set."""
-        options = given(locals())
+        options = bind(given(locals()), None)
         return Thread._of(self._client, self._client._native.thread_start(options).wait())
 
     def thread_list(
@@ -156,7 +160,7 @@ class Codex:
         params = wire(locals())
         return self._client._native.request("thread/list", params, "ThreadListResponse").wait()
 
-    @additional("trust_folder")
+    @additional("trust_folder", "on_command_approval", "on_file_change_approval")
     def thread_resume(
         self,
         thread_id: str,
@@ -173,12 +177,14 @@ class Codex:
         sandbox: Sandbox | None = None,
         service_tier: str | None = None,
         trust_folder: bool = False,
+        on_command_approval: OnCommandApproval | None = None,
+        on_file_change_approval: OnFileChangeApproval | None = None,
     ) -> Thread:
         """Resume a stored thread. The handle has the same id."""
-        options = given(locals(), "thread_id")
+        options = bind(given(locals(), "thread_id"), None)
         return Thread._of(self._client, self._client._native.thread_resume(thread_id, options).wait())
 
-    @additional("trust_folder")
+    @additional("trust_folder", "on_command_approval", "on_file_change_approval")
     def thread_fork(
         self,
         thread_id: str,
@@ -196,9 +202,11 @@ class Codex:
         service_tier: str | None = None,
         thread_source: ThreadSource | None = None,
         trust_folder: bool = False,
+        on_command_approval: OnCommandApproval | None = None,
+        on_file_change_approval: OnFileChangeApproval | None = None,
     ) -> Thread:
         """Make a new thread with the history of another."""
-        options = given(locals(), "thread_id")
+        options = bind(given(locals(), "thread_id"), None)
         return Thread._of(self._client, self._client._native.thread_fork(thread_id, options).wait())
 
     def thread_archive(self, thread_id: str) -> ThreadArchiveResponse:
@@ -288,7 +296,7 @@ class AsyncCodex:
         """Log out. The server deletes its stored credentials."""
         await wait(self._native.request("account/logout", None))
 
-    @additional("trust_folder")
+    @additional("trust_folder", "on_command_approval", "on_file_change_approval")
     async def thread_start(
         self,
         *,
@@ -307,9 +315,11 @@ class AsyncCodex:
         session_start_source: ThreadStartSource | None = None,
         thread_source: ThreadSource | None = None,
         trust_folder: bool = False,
+        on_command_approval: OnCommandApproval | None = None,
+        on_file_change_approval: OnFileChangeApproval | None = None,
     ) -> AsyncThread:
         """Start a thread. Its folder stays untrusted unless ``trust_folder`` is set."""
-        options = given(locals())
+        options = bind(given(locals()), running_loop())
         return AsyncThread._of(self, await wait(self._native.thread_start(options)))
 
     async def thread_list(
@@ -331,7 +341,7 @@ class AsyncCodex:
         params = wire(locals())
         return await wait(self._native.request("thread/list", params, "ThreadListResponse"))
 
-    @additional("trust_folder")
+    @additional("trust_folder", "on_command_approval", "on_file_change_approval")
     async def thread_resume(
         self,
         thread_id: str,
@@ -348,12 +358,14 @@ class AsyncCodex:
         sandbox: Sandbox | None = None,
         service_tier: str | None = None,
         trust_folder: bool = False,
+        on_command_approval: OnCommandApproval | None = None,
+        on_file_change_approval: OnFileChangeApproval | None = None,
     ) -> AsyncThread:
         """Resume a stored thread. The handle has the same id."""
-        options = given(locals(), "thread_id")
+        options = bind(given(locals(), "thread_id"), running_loop())
         return AsyncThread._of(self, await wait(self._native.thread_resume(thread_id, options)))
 
-    @additional("trust_folder")
+    @additional("trust_folder", "on_command_approval", "on_file_change_approval")
     async def thread_fork(
         self,
         thread_id: str,
@@ -371,9 +383,11 @@ class AsyncCodex:
         service_tier: str | None = None,
         thread_source: ThreadSource | None = None,
         trust_folder: bool = False,
+        on_command_approval: OnCommandApproval | None = None,
+        on_file_change_approval: OnFileChangeApproval | None = None,
     ) -> AsyncThread:
         """Make a new thread with the history of another."""
-        options = given(locals(), "thread_id")
+        options = bind(given(locals(), "thread_id"), running_loop())
         return AsyncThread._of(self, await wait(self._native.thread_fork(thread_id, options)))
 
     async def thread_archive(self, thread_id: str) -> ThreadArchiveResponse:

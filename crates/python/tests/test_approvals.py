@@ -1,0 +1,110 @@
+"""Functions that decide about approvals."""
+
+import asyncio
+import threading
+
+import pytest
+from openai_codex import AsyncCodex, Codex, Sandbox
+from openai_codex.approvals import CommandApproval, FileChangeApproval
+from openai_codex.testing import ModelReply, ScriptedModel
+
+
+@pytest.fixture
+def marker(model: ScriptedModel, tmp_path):
+    """A file that an approved command makes."""
+    path = tmp_path / "marker"
+    model.reply(ModelReply().escalate(f"touch {path}", "the test wants it"))
+    model.reply("done")
+    return path
+
+
+def decide_with(codex: Codex, handler):
+    return codex.thread_start(sandbox=Sandbox.read_only, on_command_approval=handler)
+
+
+@pytest.mark.parametrize("decision", ["accept", "decline"])
+def test_a_function_decides(codex: Codex, marker, decision: str):
+    asked: list[CommandApproval] = []
+
+    def decide(request: CommandApproval) -> str:
+        asked.append(request)
+        return decision
+
+    thread = decide_with(codex, decide)
+    result = thread.run("x")
+    (request,) = asked
+    assert request.shell_command == f"touch {marker}" and request.reason == "the test wants it"
+    assert (request.thread_id, request.turn_id) == (thread.id, result.id)
+    assert request.params["itemId"] == request.item_id
+    assert marker.exists() == (decision == "accept")
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_function_of_an_async_client_decides(model: ScriptedModel, marker, asynchronous: bool):
+    async def main():
+        threads = []
+
+        def decide(request: CommandApproval) -> str:
+            threads.append(threading.current_thread().name)
+            return "accept"
+
+        async def decide_later(request: CommandApproval) -> str:
+            await asyncio.sleep(0)
+            return decide(request)
+
+        async with AsyncCodex(model.config()) as codex:
+            handler = decide_later if asynchronous else decide
+            thread = await codex.thread_start(sandbox=Sandbox.read_only, on_command_approval=handler)
+            await thread.run("x")
+        assert marker.exists()
+        assert threads == ["MainThread" if asynchronous else "codex-handler"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("handler", [lambda _: 1 / 0, lambda _: None, lambda _: {"no": 1}])
+def test_a_function_that_fails_or_returns_nonsense_approves_nothing(codex: Codex, marker, handler):
+    assert decide_with(codex, handler).run("x").final_response == "done"
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("decision", ["accept", "decline"])
+def test_a_function_decides_about_file_changes(codex: Codex, model: ScriptedModel, tmp_path, decision: str):
+    asked: list[FileChangeApproval] = []
+
+    def decide(request: FileChangeApproval) -> str:
+        asked.append(request)
+        return decision
+
+    path = tmp_path / "new.txt"
+    model.reply(ModelReply().apply_patch(f"*** Begin Patch\n*** Add File: {path}\n+hello\n*** End Patch\n"))
+    model.reply("done")
+    options = {"cwd": str(tmp_path), "sandbox": Sandbox.read_only, "on_file_change_approval": decide}
+    thread = codex.thread_start(**options)
+    assert thread.run("x").final_response == "done"
+    assert [request.thread_id for request in asked] == [thread.id]
+    assert path.exists() == (decision == "accept")
+
+
+def test_a_resumed_thread_and_a_fork_have_their_own_functions(codex: Codex, model: ScriptedModel, tmp_path):
+    asked = []
+    thread = codex.thread_start(sandbox=Sandbox.read_only)
+    model.reply("ok")
+    thread.run("x")
+    for number, open_thread in enumerate((codex.thread_resume, codex.thread_fork)):
+        model.reply(ModelReply().escalate(f"touch {tmp_path / str(number)}", "the test wants it"))
+        model.reply("done")
+        opened = open_thread(thread.id, on_command_approval=lambda request: asked.append(request) or "decline")
+        opened.run("y")
+        assert asked[number].thread_id == opened.id
+
+
+def test_an_async_function_needs_an_async_client(codex: Codex):
+    async def decide(_: CommandApproval) -> str:
+        return "accept"
+
+    with pytest.raises(TypeError, match="needs an AsyncCodex"):
+        decide_with(codex, decide)
+    with pytest.raises(TypeError, match="is a function"):
+        decide_with(codex, "accept")

@@ -19,7 +19,7 @@ mod turn;
 use std::path::PathBuf;
 
 use openai_codex::runtime::{Environment, locate};
-use pyo3::exceptions::{PyFileNotFoundError, PyOSError};
+use pyo3::exceptions::{PyFileNotFoundError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 /// The path of the runtime that a client starts unless its configuration names one.
@@ -38,6 +38,15 @@ fn install_runtime(py: Python<'_>) -> PyResult<PathBuf> {
     installed
         .map(|runtime| runtime.program().to_owned())
         .map_err(|error| PyOSError::new_err(error.to_string()))
+}
+
+/// A JSON schema in the strict form of final responses, and whether the value is wrapped in the field `value` of an object.
+#[pyfunction]
+fn output_schema<'py>(schema: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, bool)> {
+    let written = openai_codex::raw::output_schema(&json::to_json(schema)?);
+    let (schema_json, is_wrapped) = written.map_err(PyValueError::new_err)?;
+    let loads = schema.py().import("json")?.getattr("loads")?;
+    Ok((loads.call1((schema_json.to_string(),))?, is_wrapped))
 }
 
 /// The native module.
@@ -60,5 +69,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(client::close_all, module)?)?;
     module.add_function(wrap_pyfunction!(install_runtime, module)?)?;
     module.add_function(wrap_pyfunction!(locate_runtime, module)?)?;
+    module.add_function(wrap_pyfunction!(output_schema, module)?)?;
     models::register(module)
 }

@@ -1,5 +1,7 @@
 //! Options of the Python calls as options of the SDK's builders. The package has checked their names and classes.
 
+use std::time::Duration;
+
 use openai_codex::types::{
     CommandExecutionApprovalDecision, FileChangeApprovalDecision, ReasoningSummary, SandboxMode,
     SandboxPolicy,
@@ -49,6 +51,13 @@ fn sandbox(value: &Bound<'_, PyAny>) -> PyResult<Sandbox> {
 
 fn unknown(name: &str) -> PyErr {
     PyTypeError::new_err(format!("unknown option {name:?}"))
+}
+
+/// Seconds.
+fn seconds(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    let seconds: f64 = value.extract()?;
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|error| PyValueError::new_err(format!("{seconds} is not a usable time in seconds: {error}")))
 }
 
 /// The configuration of a client.
@@ -193,6 +202,7 @@ pub(crate) fn turn_options(
             "approval_mode" => turn.approval_mode(approval_mode(&value)?),
             "cwd" => turn.cwd(value.extract::<std::path::PathBuf>()?),
             "effort" => turn.effort(text(&value)?),
+            "inactivity_timeout" => turn.inactivity_timeout(seconds(&value)?),
             "model" => turn.model(text(&value)?),
             "output_schema" => turn.output_schema(to_json(&value)?),
             "personality" => turn.personality(text(&value)?),
@@ -201,6 +211,7 @@ pub(crate) fn turn_options(
             "service_tier" => turn.service_tier(text(&value)?),
             "source" => turn.turn_trigger(text(&value)?),
             "summary" => turn.summary(typed::<ReasoningSummary>(&value)?),
+            "timeout" => turn.timeout(seconds(&value)?),
             "turn_service_tier" => turn.service_tier_for_turn(text(&value)?),
             _ => return Err(unknown(&name)),
         };

@@ -6,13 +6,19 @@
 use std::borrow::Cow;
 use std::task::{Context, Poll};
 
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::connection::frame_queue::{Event, OwnedEvent};
 use crate::connection::turn_buffer::End;
 use crate::error::Result;
+use crate::handler::reply::{Reply, Responder, State};
 use crate::result::RunResult;
+use crate::schema::write;
+use crate::schema::write::Purpose;
 use crate::session::clients::AsyncCodex;
+use crate::tool::definition::Tool;
+use crate::tool::output::ToolOutput;
 use crate::turn::handles::AsyncTurnHandle;
 use crate::turn::start::TurnStart;
 use crate::turn::stream::AsyncTurnStream;
@@ -110,4 +116,34 @@ impl RawStream {
     pub fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<()>>> {
         self.events.poll_batch(context)
     }
+}
+
+/// The strict form of a JSON schema, which the service requires of a final response. The flag says whether the value is wrapped in the
+/// field `value` of an object, because the root must be an object.
+///
+/// # Errors
+/// Why the schema has no strict form.
+pub fn output_schema(schema: &Value) -> std::result::Result<(Value, bool), String> {
+    let wrapped = !write::has_object_root(schema);
+    Ok((write::document(schema, Purpose::Output, wrapped)?, wrapped))
+}
+
+/// A tool whose function responds later. The function gets the arguments as the model has written them.
+pub fn tool(
+    name: impl Into<String>,
+    description: impl Into<String>,
+    input_schema: Value,
+    function: impl Fn(Value, Responder<ToolOutput>) + Send + Sync + 'static,
+) -> Tool {
+    Tool::raw(name, description, input_schema, move |arguments: Value| {
+        let (responder, reply) = Reply::later();
+        function(arguments, responder);
+        async move {
+            match reply.0 {
+                State::Now(output) => output,
+                State::Later(output) => output.await,
+                State::Pass => Err("the tool has no output".to_owned()),
+            }
+        }
+    })
 }

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from openai_codex._approval_mode import ApprovalMode
 from openai_codex._sandbox import Sandbox
 
+if TYPE_CHECKING:
+    from openai_codex.typed_output import Output
+
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -22,6 +26,22 @@ def given(values: dict[str, Any], *leave_out: str) -> dict[str, Any]:
     if sandbox is not None and not isinstance(sandbox, Sandbox) and not _is_protocol_value(sandbox):
         raise ValueError(f"sandbox is one of {_members(Sandbox)}, not {sandbox!r}")
     return options
+
+
+def output_of(output_type: type[T] | None) -> Output[T] | None:
+    """The output of a turn with this type."""
+    if output_type is None:
+        return None
+    from openai_codex.typed_output import Output
+
+    return Output(output_type)
+
+
+def sole_schema(options: dict[str, Any], output: Output[Any]) -> dict[str, Any]:
+    """The schema of an output, unless the options have another."""
+    if "output_schema" in options:
+        raise TypeError("output_type brings its own output_schema; give one of them")
+    return output.schema
 
 
 def _members(enum: type[ApprovalMode] | type[Sandbox]) -> str:

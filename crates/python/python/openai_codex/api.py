@@ -6,7 +6,7 @@ import atexit
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, overload
 
 from openai_codex import _native as native
 from openai_codex._approval_mode import ApprovalMode
@@ -19,17 +19,20 @@ from openai_codex._login import (
     DeviceCodeLoginHandle,
 )
 from openai_codex._metadata import initialize_response
-from openai_codex._options import additional, given, wire
+from openai_codex._options import additional, given, output_of, sole_schema, wire
 from openai_codex._wait import running_loop, wait
 from openai_codex.client import CodexClient, native_client
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from openai_codex._inputs import Input, RunInput
     from openai_codex._run import TurnResult
     from openai_codex._sandbox import Sandbox
     from openai_codex.approvals import OnCommandApproval, OnFileChangeApproval
     from openai_codex.client import CodexConfig
     from openai_codex.models import InitializeResponse, JsonObject, Notification
+    from openai_codex.typed_output import TypedResult
     from openai_codex.types import (
         GetAccountResponse,
         ModelListResponse,
@@ -51,6 +54,27 @@ if TYPE_CHECKING:
         TurnInterruptResponse,
         TurnSteerResponse,
     )
+
+    class RunOptions(TypedDict, total=False):
+        """The options of ``run`` for type checkers, beside ``output_type``."""
+
+        approval_mode: ApprovalMode | None
+        cwd: str | None
+        effort: ReasoningEffort | None
+        model: str | None
+        output_schema: JsonObject | None
+        personality: Personality | None
+        sandbox: Sandbox | None
+        service_tier: str | None
+        source: str | None
+        summary: ReasoningSummary | None
+        turn_service_tier: str | None
+        sandbox_policy: SandboxPolicy | None
+        timeout: float | None
+        inactivity_timeout: float | None
+
+
+T = TypeVar("T")
 
 # The interpreter does not drop every object when it exits, and the runtime must not outlive it.
 atexit.register(lambda: native.close_all().wait())
@@ -426,7 +450,13 @@ class Thread:
             self._native = client.thread_resume(self.id, {}).wait()
         return self._native
 
-    @additional("sandbox_policy")
+    @overload
+    def run(self, input: RunInput, *, output_type: type[T], **options: Unpack[RunOptions]) -> TypedResult[T]: ...
+
+    @overload
+    def run(self, input: RunInput, *, output_type: None = None, **options: Unpack[RunOptions]) -> TurnResult: ...
+
+    @additional("sandbox_policy", "timeout", "inactivity_timeout", "output_type")
     def run(
         self,
         input: RunInput,
@@ -443,16 +473,25 @@ class Thread:
         summary: ReasoningSummary | None = None,
         turn_service_tier: str | None = None,
         sandbox_policy: SandboxPolicy | None = None,
+        timeout: float | None = None,
+        inactivity_timeout: float | None = None,
+        output_type: type[Any] | None = None,
     ) -> TurnResult:
         """Run one turn to its end and return its result.
 
         A KeyboardInterrupt interrupts the turn. ``sandbox_policy`` takes the protocol's policy instead of a ``Sandbox``.
+        ``timeout`` and ``inactivity_timeout`` are seconds, after which the turn is interrupted. With ``output_type``, a pydantic
+        model, a dataclass or another type, the model has to follow its schema, and the result has its ``value``.
         """
-        options = given(locals(), "input")
+        output = output_of(output_type)
+        options = given(locals(), "input", "output_type", "output")
+        if output is not None:
+            options["output_schema"] = sole_schema(options, output)
         items = native_run_input(input)
-        return (self._opened()).run(items, options).wait()
+        result = self._opened().run(items, options).wait()
+        return result if output is None else output.read(result)
 
-    @additional("sandbox_policy")
+    @additional("sandbox_policy", "timeout", "inactivity_timeout")
     def turn(
         self,
         input: RunInput,
@@ -469,8 +508,13 @@ class Thread:
         summary: ReasoningSummary | None = None,
         turn_service_tier: str | None = None,
         sandbox_policy: SandboxPolicy | None = None,
+        timeout: float | None = None,
+        inactivity_timeout: float | None = None,
     ) -> TurnHandle:
-        """Start a turn, or join the running turn of the thread."""
+        """Start a turn, or join the running turn of the thread.
+
+        ``timeout`` and ``inactivity_timeout`` are seconds, after which the turn is interrupted.
+        """
         options = given(locals(), "input")
         items = native_run_input(input)
         turn = (self._opened()).turn(items, options).wait()
@@ -515,7 +559,13 @@ class AsyncThread:
             self._native = await wait(client.thread_resume(self.id, {}))
         return self._native
 
-    @additional("sandbox_policy")
+    @overload
+    async def run(self, input: RunInput, *, output_type: type[T], **options: Unpack[RunOptions]) -> TypedResult[T]: ...
+
+    @overload
+    async def run(self, input: RunInput, *, output_type: None = None, **options: Unpack[RunOptions]) -> TurnResult: ...
+
+    @additional("sandbox_policy", "timeout", "inactivity_timeout", "output_type")
     async def run(
         self,
         input: RunInput,
@@ -532,16 +582,25 @@ class AsyncThread:
         summary: ReasoningSummary | None = None,
         turn_service_tier: str | None = None,
         sandbox_policy: SandboxPolicy | None = None,
+        timeout: float | None = None,
+        inactivity_timeout: float | None = None,
+        output_type: type[Any] | None = None,
     ) -> TurnResult:
         """Run one turn to its end and return its result.
 
         Cancelling the task interrupts the turn. ``sandbox_policy`` takes the protocol's policy instead of a ``Sandbox``.
+        ``timeout`` and ``inactivity_timeout`` are seconds, after which the turn is interrupted. With ``output_type``, a pydantic
+        model, a dataclass or another type, the model has to follow its schema, and the result has its ``value``.
         """
-        options = given(locals(), "input")
+        output = output_of(output_type)
+        options = given(locals(), "input", "output_type", "output")
+        if output is not None:
+            options["output_schema"] = sole_schema(options, output)
         items = native_run_input(input)
-        return await wait((await self._opened()).run(items, options))
+        result = await wait((await self._opened()).run(items, options))
+        return result if output is None else output.read(result)
 
-    @additional("sandbox_policy")
+    @additional("sandbox_policy", "timeout", "inactivity_timeout")
     async def turn(
         self,
         input: RunInput,
@@ -558,8 +617,13 @@ class AsyncThread:
         summary: ReasoningSummary | None = None,
         turn_service_tier: str | None = None,
         sandbox_policy: SandboxPolicy | None = None,
+        timeout: float | None = None,
+        inactivity_timeout: float | None = None,
     ) -> AsyncTurnHandle:
-        """Start a turn, or join the running turn of the thread."""
+        """Start a turn, or join the running turn of the thread.
+
+        ``timeout`` and ``inactivity_timeout`` are seconds, after which the turn is interrupted.
+        """
         options = given(locals(), "input")
         items = native_run_input(input)
         turn = await wait((await self._opened()).turn(items, options))

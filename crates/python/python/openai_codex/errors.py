@@ -79,6 +79,19 @@ class TurnFailedError(CodexError, RuntimeError):
     """The turn ended with the status ``failed``. ``turn`` holds what it produced."""
 
 
+class OutputMismatchError(CodexError, ValueError):
+    """The final response is not a valid value of the output type. ``turn`` holds the result."""
+
+    path: str = ""
+    """Where the mismatch is. Empty for the whole value."""
+    text: str = ""
+    """The final response."""
+
+
+class NoOutputError(CodexError):
+    """The turn was interrupted, or ended without a final response, so there is no value. ``turn`` holds the result."""
+
+
 class JsonRpcError(CodexError):
     """An error response of the server."""
 

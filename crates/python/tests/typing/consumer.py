@@ -1,8 +1,11 @@
 """A program that mypy checks and no test runs: what annotations a consumer gets."""
 
+from dataclasses import dataclass
+
 from openai_codex import AsyncCodex, Codex, CodexConfig, Sandbox, TurnResult, retry_on_overload
 from openai_codex.models import Notification
 from openai_codex.testing import ModelReply, RecordedRequest, ScriptedModel
+from openai_codex.typed_output import TypedResult
 from openai_codex.types import Thread, ThreadItem
 
 
@@ -27,6 +30,28 @@ async def asynchronous() -> TurnResult:
             received: Notification = event
             print(received.method)
         return await turn.run()
+
+
+@dataclass
+class Point:
+    x: int
+
+
+def typed_output() -> int:
+    with Codex() as codex:
+        result = codex.thread_start().run("x", output_type=Point, timeout=60, sandbox=Sandbox.read_only)
+        plain: TurnResult = codex.thread_start().run("x", effort=None, inactivity_timeout=1.5)
+        print(plain, result.final_response)
+        return result.value.x
+
+
+async def async_typed_output() -> Point:
+    async with AsyncCodex() as codex:
+        thread = await codex.thread_start()
+        result: TypedResult[Point] = await thread.run("x", output_type=Point)
+        plain: TurnResult = await thread.run("x")
+        print(plain)
+        return result.value
 
 
 def scripted(model: ScriptedModel) -> list[RecordedRequest]:

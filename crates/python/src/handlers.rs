@@ -5,13 +5,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use openai_codex::Reply;
+use openai_codex::types::DynamicToolCallOutputContentItem;
+use openai_codex::{Reply, Tool, ToolOutput, raw};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::json::to_json;
+use crate::json::{seconds, to_json};
 
 /// A Python function, and the event loop of its client if it has one.
 #[derive(Clone)]
@@ -45,7 +46,13 @@ impl Handler {
                 Ok(())
             }
         };
-        let responder = Responder(Mutex::new(Some(Box::new(respond))));
+        self.dispatch(class_name, fields, Box::new(respond));
+        reply
+    }
+
+    /// Calls the function where it runs. `class_name` is empty for a tool, whose fields are its arguments.
+    fn dispatch(&self, class_name: &str, fields: &Value, respond: Respond) {
+        let responder = Responder(Mutex::new(Some(respond)));
         // If the interpreter is gone, the responder is dropped, and the server gets an error.
         let _ = Python::try_attach(|py| {
             let dispatch = py.import("openai_codex._handlers").and_then(|module| module.getattr("dispatch"));
@@ -58,8 +65,44 @@ impl Handler {
                 error.write_unraisable(py, None);
             }
         });
-        reply
     }
+}
+
+/// Tools from tuples of their fields.
+pub(crate) fn tools(value: &Bound<'_, PyAny>) -> PyResult<Vec<Tool>> {
+    value.try_iter()?.map(|fields| tool(&fields?)).collect()
+}
+
+fn tool(fields: &Bound<'_, PyAny>) -> PyResult<Tool> {
+    type Fields<'py> =
+        (String, String, Bound<'py, PyAny>, Option<String>, Option<Bound<'py, PyAny>>, Bound<'py, PyAny>);
+    let (name, description, schema, namespace, timeout, function): Fields<'_> = fields.extract()?;
+    let handler = Handler::of(&function)?;
+    let call = move |arguments: Value, responder: openai_codex::Responder<ToolOutput>| {
+        let respond = move |answer: Result<Value, String>| {
+            match answer {
+                Ok(Value::String(text)) => responder.respond(ToolOutput::new().text(text)),
+                Ok(items) => match serde_json::from_value::<Vec<DynamicToolCallOutputContentItem>>(items) {
+                    Ok(items) => {
+                        responder.respond(items.into_iter().fold(ToolOutput::new(), ToolOutput::item))
+                    }
+                    Err(error) => responder.error(format!("the tool returned an unusable value: {error}")),
+                },
+                Err(message) => responder.error(message),
+            }
+            Ok(())
+        };
+        handler.dispatch("", &arguments, Box::new(respond));
+    };
+    let refused = |problem: String| PyValueError::new_err(format!("the tool `{name}`: {problem}"));
+    let mut tool = raw::tool(&*name, description, &to_json(&schema)?, call).map_err(refused)?;
+    if let Some(namespace) = namespace {
+        tool = tool.namespace(namespace);
+    }
+    if let Some(timeout) = timeout {
+        tool = tool.timeout(seconds(&timeout)?);
+    }
+    Ok(tool)
 }
 
 type Respond = Box<dyn FnOnce(Result<Value, String>) -> Result<(), String> + Send>;

@@ -1,5 +1,7 @@
 //! Python values as JSON.
 
+use std::time::Duration;
+
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
@@ -71,4 +73,11 @@ fn integer(value: &Bound<'_, PyAny>) -> PyResult<Value> {
         Ok(number) => Ok(number.into()),
         Err(_) => Err(PyValueError::new_err("the integer has more than 64 bits")),
     }
+}
+
+/// A time in seconds.
+pub(crate) fn seconds(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    let seconds: f64 = value.extract()?;
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|error| PyValueError::new_err(format!("{seconds} is not a usable time in seconds: {error}")))
 }

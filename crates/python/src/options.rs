@@ -1,7 +1,5 @@
 //! Options of the Python calls as options of the SDK's builders. The package has checked their names and classes.
 
-use std::time::Duration;
-
 use openai_codex::types::{
     CommandExecutionApprovalDecision, FileChangeApprovalDecision, ReasoningSummary, SandboxMode,
     SandboxPolicy,
@@ -16,8 +14,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use serde_json::{Value, json};
 
-use crate::handlers::Handler;
-use crate::json::to_json;
+use crate::handlers::{Handler, tools};
+use crate::json::{seconds, to_json};
 
 /// The text of an option: a string, or the value of an enum member.
 fn text(value: &Bound<'_, PyAny>) -> PyResult<String> {
@@ -51,13 +49,6 @@ fn sandbox(value: &Bound<'_, PyAny>) -> PyResult<Sandbox> {
 
 fn unknown(name: &str) -> PyErr {
     PyTypeError::new_err(format!("unknown option {name:?}"))
-}
-
-/// Seconds.
-fn seconds(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
-    let seconds: f64 = value.extract()?;
-    Duration::try_from_secs_f64(seconds)
-        .map_err(|error| PyValueError::new_err(format!("{seconds} is not a usable time in seconds: {error}")))
 }
 
 /// The configuration of a client.
@@ -117,6 +108,7 @@ macro_rules! thread_options {
                         handler.reply::<FileChangeApprovalDecision>("FileChangeApproval", &file_change_fields(&request))
                     })
                 }
+                "tools" => builder.tools(tools(&value)?),
                 "trust_folder" if value.is_truthy()? => builder.trust_folder(),
                 "trust_folder" => builder,
                 $($own => builder.$method($read(&value)?),)*

@@ -129,13 +129,17 @@ pub fn output_schema(schema: &Value) -> std::result::Result<(Value, bool), Strin
 }
 
 /// A tool whose function responds later. The function gets the arguments as the model has written them.
+///
+/// # Errors
+/// Why the arguments cannot have this schema.
 pub fn tool(
     name: impl Into<String>,
     description: impl Into<String>,
-    input_schema: Value,
+    schema: &Value,
     function: impl Fn(Value, Responder<ToolOutput>) + Send + Sync + 'static,
-) -> Tool {
-    Tool::raw(name, description, input_schema, move |arguments: Value| {
+) -> std::result::Result<Tool, String> {
+    let schema = write::document(schema, Purpose::Input, false)?;
+    Ok(Tool::raw(name, description, schema, move |arguments: Value| {
         let (responder, reply) = Reply::later();
         function(arguments, responder);
         async move {
@@ -145,5 +149,5 @@ pub fn tool(
                 State::Pass => Err("the tool has no output".to_owned()),
             }
         }
-    })
+    }))
 }

@@ -28,7 +28,23 @@ def bind(options: dict[str, Any], loop: AbstractEventLoop | None) -> dict[str, A
         # A model would decide, and the handler would get no request. The runtime asks the client instead.
         if options.get("approval_mode") == "auto_review":
             del options["approval_mode"]
+    if "tools" in options:
+        options["tools"] = [_native_tool(tool, loop) for tool in options["tools"]]
     return options
+
+
+def _native_tool(tool: Any, loop: AbstractEventLoop | None) -> tuple[Any, ...]:
+    from openai_codex.tools import Tool
+
+    if not isinstance(tool, Tool):
+        raise TypeError(f"tools are functions with the decorator `openai_codex.tools.tool`, not {tool!r}")
+    if not _is_async(tool.function):
+        function: Callable[[str], Any] = tool._call
+    elif loop is None:
+        raise TypeError(f"the tool {tool.name} is an async function, which needs an AsyncCodex")
+    else:
+        function = tool._call_async
+    return tool.name, tool.description, tool.input_schema, tool.namespace, tool.timeout, (function, loop)
 
 
 def _is_async(function: object) -> bool:
@@ -44,7 +60,7 @@ def dispatch(
     fields: str,
     responder: native.Responder,
 ) -> None:
-    """Call a handler in its loop, or on a thread of its own. The native client calls this on its thread for handlers."""
+    """Call a handler or a tool in its loop, or on a thread of its own. The native client calls this on its thread for handlers."""
     if loop is not None and _is_async(handler):
         from asyncio import run_coroutine_threadsafe
 
@@ -55,6 +71,9 @@ def dispatch(
 
 
 def _request(class_name: str, fields: str) -> Any:
+    if not class_name:
+        # The arguments of a tool, which reads them itself.
+        return fields
     import json
 
     from openai_codex import approvals
@@ -62,12 +81,26 @@ def _request(class_name: str, fields: str) -> Any:
     return getattr(approvals, class_name)(**json.loads(fields))
 
 
+def _refuse(class_name: str, responder: native.Responder, error: BaseException) -> bool:
+    """Report an error to the server. True if the program has to see it too."""
+    from openai_codex.tools import _Misfit
+
+    responder.error(str(error) if isinstance(error, _Misfit) else f"{type(error).__name__}: {error}")
+    if class_name or not isinstance(error, Exception):
+        return True
+    # A failed call is a result that the model reads.
+    from logging import getLogger
+
+    getLogger("openai_codex.tools").info("a call of a tool failed", exc_info=error)
+    return False
+
+
 def _answer(handler: Callable[[Any], Any], class_name: str, fields: str, responder: native.Responder) -> None:
     try:
         responder.respond(handler(_request(class_name, fields)))
     except BaseException as error:
-        responder.error(f"{type(error).__name__}: {error}")
-        raise
+        if _refuse(class_name, responder, error):
+            raise
 
 
 async def _answer_async(
@@ -76,5 +109,5 @@ async def _answer_async(
     try:
         responder.respond(await handler(_request(class_name, fields)))
     except BaseException as error:
-        responder.error(f"{type(error).__name__}: {error}")
-        raise
+        if _refuse(class_name, responder, error):
+            raise

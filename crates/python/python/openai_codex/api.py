@@ -24,6 +24,8 @@ from openai_codex._wait import running_loop, wait
 from openai_codex.client import CodexClient, native_client
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Unpack
 
     from openai_codex._inputs import Input, RunInput
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from openai_codex.approvals import OnCommandApproval, OnFileChangeApproval
     from openai_codex.client import CodexConfig
     from openai_codex.models import InitializeResponse, JsonObject, Notification
+    from openai_codex.tools import Tool
     from openai_codex.typed_output import TypedResult
     from openai_codex.types import (
         GetAccountResponse,
@@ -139,7 +142,7 @@ class Codex:
         """Log out. The server deletes its stored credentials."""
         self._client._native.request("account/logout", None).wait()
 
-    @additional("trust_folder", "on_command_approval", "on_file_change_approval")
+    @additional("trust_folder", "on_command_approval", "on_file_change_approval", "tools")
     def thread_start(
         self,
         *,
@@ -160,6 +163,7 @@ class Codex:
         trust_folder: bool = False,
         on_command_approval: OnCommandApproval | None = None,
         on_file_change_approval: OnFileChangeApproval | None = None,
+        tools: Sequence[Tool[..., Any]] | None = None,
     ) -> Thread:
         """Start a thread. Its folder stays untrusted unless ``trust_folder`` is set."""
         options = bind(given(locals()), None)
@@ -184,7 +188,7 @@ class Codex:
         params = wire(locals())
         return self._client._native.request("thread/list", params, "ThreadListResponse").wait()
 
-    @additional("trust_folder", "on_command_approval", "on_file_change_approval")
+    @additional("trust_folder", "on_command_approval", "on_file_change_approval", "tools")
     def thread_resume(
         self,
         thread_id: str,
@@ -203,12 +207,13 @@ class Codex:
         trust_folder: bool = False,
         on_command_approval: OnCommandApproval | None = None,
         on_file_change_approval: OnFileChangeApproval | None = None,
+        tools: Sequence[Tool[..., Any]] | None = None,
     ) -> Thread:
         """Resume a stored thread. The handle has the same id."""
         options = bind(given(locals(), "thread_id"), None)
         return Thread._of(self._client, self._client._native.thread_resume(thread_id, options).wait())
 
-    @additional("trust_folder", "on_command_approval", "on_file_change_approval")
+    @additional("trust_folder", "on_command_approval", "on_file_change_approval", "tools")
     def thread_fork(
         self,
         thread_id: str,
@@ -228,6 +233,7 @@ class Codex:
         trust_folder: bool = False,
         on_command_approval: OnCommandApproval | None = None,
         on_file_change_approval: OnFileChangeApproval | None = None,
+        tools: Sequence[Tool[..., Any]] | None = None,
     ) -> Thread:
         """Make a new thread with the history of another."""
         options = bind(given(locals(), "thread_id"), None)
@@ -320,7 +326,7 @@ class AsyncCodex:
         """Log out. The server deletes its stored credentials."""
         await wait(self._native.request("account/logout", None))
 
-    @additional("trust_folder", "on_command_approval", "on_file_change_approval")
+    @additional("trust_folder", "on_command_approval", "on_file_change_approval", "tools")
     async def thread_start(
         self,
         *,
@@ -341,6 +347,7 @@ class AsyncCodex:
         trust_folder: bool = False,
         on_command_approval: OnCommandApproval | None = None,
         on_file_change_approval: OnFileChangeApproval | None = None,
+        tools: Sequence[Tool[..., Any]] | None = None,
     ) -> AsyncThread:
         """Start a thread. Its folder stays untrusted unless ``trust_folder`` is set."""
         options = bind(given(locals()), running_loop())
@@ -365,7 +372,7 @@ class AsyncCodex:
         params = wire(locals())
         return await wait(self._native.request("thread/list", params, "ThreadListResponse"))
 
-    @additional("trust_folder", "on_command_approval", "on_file_change_approval")
+    @additional("trust_folder", "on_command_approval", "on_file_change_approval", "tools")
     async def thread_resume(
         self,
         thread_id: str,
@@ -384,12 +391,13 @@ class AsyncCodex:
         trust_folder: bool = False,
         on_command_approval: OnCommandApproval | None = None,
         on_file_change_approval: OnFileChangeApproval | None = None,
+        tools: Sequence[Tool[..., Any]] | None = None,
     ) -> AsyncThread:
         """Resume a stored thread. The handle has the same id."""
         options = bind(given(locals(), "thread_id"), running_loop())
         return AsyncThread._of(self, await wait(self._native.thread_resume(thread_id, options)))
 
-    @additional("trust_folder", "on_command_approval", "on_file_change_approval")
+    @additional("trust_folder", "on_command_approval", "on_file_change_approval", "tools")
     async def thread_fork(
         self,
         thread_id: str,
@@ -409,6 +417,7 @@ class AsyncCodex:
         trust_folder: bool = False,
         on_command_approval: OnCommandApproval | None = None,
         on_file_change_approval: OnFileChangeApproval | None = None,
+        tools: Sequence[Tool[..., Any]] | None = None,
     ) -> AsyncThread:
         """Make a new thread with the history of another."""
         options = bind(given(locals(), "thread_id"), running_loop())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from openai_codex import AsyncCodex, Codex, CodexConfig, Sandbox, TurnResult, retry_on_overload
 from openai_codex.models import Notification
 from openai_codex.testing import ModelReply, RecordedRequest, ScriptedModel
+from openai_codex.tools import tool
 from openai_codex.typed_output import TypedResult
 from openai_codex.types import Thread, ThreadItem
 
@@ -52,6 +53,21 @@ async def async_typed_output() -> Point:
         plain: TurnResult = await thread.run("x")
         print(plain)
         return result.value
+
+
+@tool
+def lookup(part: str, count: int = 1) -> str:
+    return part * count
+
+
+@tool(name="later", timeout=5)
+async def later() -> None: ...
+
+
+def tools() -> str:
+    with Codex() as codex:
+        codex.thread_start(tools=[lookup, later])
+    return lookup("x", count=2)
 
 
 def scripted(model: ScriptedModel) -> list[RecordedRequest]:

@@ -376,7 +376,7 @@ with_both_clients! {
 }
 
 /// A turn on a new thread, whose command runs in the background while the model waits. Evaluates to the client's thread, the
-/// turn and the id of the command's process.
+/// turn, the id of the command's process, and the gate for which the model waits.
 macro_rules! turn_with_a_command {
     ($model:ident, $codex:ident, $wait:ident $(, $option:ident($value:expr))?) => {{
         let file = $model.folder().join(format!("pid-{}", $model.requests().len()));
@@ -391,7 +391,7 @@ macro_rules! turn_with_a_command {
         gate.wait_reached().unwrap();
         let pid = std::fs::read_to_string(&file).unwrap().trim().to_owned();
         assert!(Path::new("/proc").join(&pid).exists());
-        (thread, turn, pid)
+        (thread, turn, pid, gate)
     }};
 }
 
@@ -408,7 +408,7 @@ with_both_clients! {
         let codex = start!(model.config()).unwrap();
         let mut events = codex.events();
         for way in ["a compaction", "a review", "a raw request"] {
-            let (thread, turn, pid) = turn_with_a_command!(model, codex, wait);
+            let (thread, turn, pid, _gate) = turn_with_a_command!(model, codex, wait);
             model.fallback("the summary");
             match way {
                 "a compaction" => drop(wait!(thread.compact()).unwrap()),
@@ -435,7 +435,8 @@ with_both_clients! {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
         let mut events = codex.events();
-        let (thread, turn, pid) = turn_with_a_command!(model, codex, wait, end_commands_on_interrupt(false));
+        let (thread, turn, pid, _gate) =
+            turn_with_a_command!(model, codex, wait, end_commands_on_interrupt(false));
         let params = json!({"threadId": thread.id(), "turnId": turn.id()});
         wait!(codex.request_raw("turn/interrupt", params)).unwrap();
         assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);

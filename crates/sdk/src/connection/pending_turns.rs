@@ -177,9 +177,14 @@ impl<H: Host> PendingTurns<H> {
         }
     }
 
-    /// Notes that the timeout of a request has passed. Returns the thread if the request starts a turn.
+    /// Whether the server can still respond to a request. It may never respond to an expired one.
+    pub(crate) fn can_start(&self, id: i64) -> bool {
+        self.0.iter().any(|(pending_id, pending)| *pending_id == id && !pending.expired)
+    }
+
+    /// Notes that the timeout of a request without a response has passed. Returns the thread if the request starts a turn.
     pub(crate) fn expire(&mut self, id: i64) -> Option<Arc<str>> {
-        let pending = self.get_mut(id)?;
+        let pending = self.get_mut(id).filter(|pending| pending.cancelled)?;
         pending.expired = true;
         Some(pending.subscription.thread_id().clone())
     }

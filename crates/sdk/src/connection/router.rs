@@ -89,6 +89,11 @@ impl<H: Host> Router<H> {
         self.waiter_index(id).is_some()
     }
 
+    /// Whether the response to a request can still start a turn, although the caller may have gone.
+    pub(crate) fn can_start(&self, id: i64) -> bool {
+        self.pending_turns.can_start(id)
+    }
+
     pub(crate) fn turn_count(&self) -> usize {
         self.running_turns.len()
     }
@@ -241,12 +246,15 @@ impl<H: Host> Router<H> {
 
     /// Ends the wait for a response whose timeout has passed.
     pub(crate) fn handle_timeout(&mut self, id: i64, waited: Duration) {
-        let Some(waiter) = self.take_waiter(id) else { return };
-        self.cancel_intent(id);
+        let waiter = self.take_waiter(id);
+        if waiter.is_some() {
+            self.cancel_intent(id);
+        }
         if let Some(thread_id) = self.pending_turns.expire(id) {
             self.bind_unnamed_turns(&thread_id);
             self.interrupt_unheld(&thread_id);
         }
+        let Some(waiter) = waiter else { return };
         let consequence = match self.pending_turns.contains(id) {
             true => "; if the server starts the turn after all, the client interrupts it",
             false => "; the server may still carry the request out",

@@ -119,7 +119,10 @@ impl Driver {
         let ticking = task({
             let (waiting, expiring) = (shared.clone(), shared.clone());
             clock.run(
-                move |id| waiting.router().is_waiting(id),
+                move |id| {
+                    let router = waiting.router();
+                    router.is_waiting(id) || router.can_start(id)
+                },
                 move |id, waited| expiring.route(|router| router.handle_timeout(id, waited)),
             )
         });

@@ -73,12 +73,15 @@ impl Shared {
     /// Gives the response to the call, and before that the thread in it to its handlers: the server's next request can be for
     /// them.
     fn resolve(&self, reply: ReplySender, response: Response) {
-        let ReplySender { sender, handlers } = reply;
+        let ReplySender { sender, handlers, observer } = reply;
         let thread_id = response.as_deref().ok().filter(|_| handlers.is_some()).and_then(thread_of);
         drop_handlers_on_own_thread(match (handlers, thread_id) {
             (Some(handlers), Some(thread_id)) => self.handlers.bind(&thread_id, handlers),
             (handlers, _) => handlers,
         });
+        if let Some(observer) = observer {
+            observer.observe(&response);
+        }
         // The send fails if the caller has cancelled its wait.
         let _ = sender.send(response);
     }

@@ -1,5 +1,6 @@
 //! The tokens that the state of a connection keeps for its I/O side.
 
+use std::fmt::Debug;
 use std::task::Waker;
 
 use tokio::sync::{oneshot, watch};
@@ -30,6 +31,13 @@ pub(crate) struct ReplySender {
     pub(crate) sender: oneshot::Sender<Response>,
     /// The handlers that the thread of the response gets.
     pub(crate) handlers: Option<HandlerSet>,
+    pub(crate) observer: Option<Box<dyn ResponseObserver>>,
+}
+
+/// Gets the response on the I/O thread, before the call does: the program may hold the call's future and not poll it. It is
+/// dropped without a response if there is none.
+pub(crate) trait ResponseObserver: Debug + Send {
+    fn observe(self: Box<Self>, response: &Response);
 }
 
 /// Sends the phases of a turn to those who follow it. The end of the connection closes the channel.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use crate::connection::effect::Response;
 use crate::connection::envelope;
@@ -15,7 +16,7 @@ use crate::connection::frame::frame;
 use crate::connection::intent::{Intent, Waiter};
 use crate::dispatch::handler_set::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
-use crate::io::host::{IoHost, ReplySender};
+use crate::io::host::{IoHost, ReplySender, ResponseObserver};
 use crate::io::shared::{Connection, Shared};
 use crate::options::trace_context::{TraceContext, TraceSource};
 use crate::trace;
@@ -36,6 +37,7 @@ pub(crate) struct ClientCall<'a> {
     pub(crate) trace: Option<TraceContext>,
     /// The handlers that the thread in the response gets.
     pub(crate) handlers: Option<HandlerSet>,
+    pub(crate) observer: Option<Box<dyn ResponseObserver>>,
     pub(crate) intent: Intent<IoHost>,
 }
 
@@ -49,6 +51,7 @@ impl<'a> ClientCall<'a> {
             timeout: None,
             trace: None,
             handlers: None,
+            observer: None,
             intent: Intent::Plain,
         }
     }
@@ -88,7 +91,7 @@ impl Connection {
 impl Shared {
     /// Sends a request. The caller can drop the pending response at any time.
     pub(crate) fn send_request(self: &Arc<Self>, call: ClientCall<'_>) -> Result<Pending> {
-        let ClientCall { method, params, thread_id, timeout, trace, handlers, intent } = call;
+        let ClientCall { method, params, thread_id, timeout, trace, handlers, observer, intent } = call;
         self.process.check().map_err(|error| error.with_method(method).with_thread(thread_id))?;
         // A raw request can name its thread in the parameters only.
         let in_params =
@@ -99,7 +102,7 @@ impl Shared {
         }
         let (sender, answer) = oneshot::channel();
         let handlers = handlers.filter(|handlers| !handlers.is_empty());
-        let reply = ReplySender { sender, handlers };
+        let reply = ReplySender { sender, handlers, observer };
         let waiter = Waiter { reply, method: method.into(), thread_id: thread_id.map(Arc::from) };
         let id = self
             .router()
@@ -147,6 +150,17 @@ impl Drop for Pending {
         // The drops wake no task, and the waiter is dropped without the lock on the router.
         self.answer.close();
         let reply = self.shared.router().cancel(self.id);
-        drop(reply);
+        if let Some(observer) = reply.and_then(|reply| reply.observer) {
+            self.shared.begin(Box::pin(keep_until_started(self.shared.clone(), self.id, observer)));
+        }
     }
+}
+
+/// Keeps the observer of a cancelled start as long as the server can still start the turn.
+async fn keep_until_started(shared: Arc<Shared>, id: i64, observer: Box<dyn ResponseObserver>) {
+    const PAUSE: Duration = Duration::from_millis(10);
+    while shared.router().can_start(id) {
+        sleep(PAUSE).await;
+    }
+    drop(observer);
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::shared::UnloadObserver;
@@ -37,8 +37,9 @@ pub(crate) struct LiveThread {
     unloads: AtomicU64,
     /// Orders the changes of the thread's settings and the starts of its turns: each start has a response before the next change
     /// begins, and each change has ended before the next start is sent. Otherwise a turn could begin with settings that a resume
-    /// is about to replace.
-    order: RwLock<()>,
+    /// is about to replace. A start that was sent keeps its guard with the request, so that dropping the caller's future does
+    /// not release it.
+    order: Arc<RwLock<()>>,
     /// The thread's current settings.
     pub(crate) current_settings: TrackedSettings,
     /// The requested settings of each handle.
@@ -46,7 +47,7 @@ pub(crate) struct LiveThread {
     /// The bounds of the running turn, if there is one.
     turn_bounds: Mutex<Settings>,
     /// Held while a `turn/start` with settings is pending. The next one then knows whether it would join that turn.
-    pub(crate) turn_start_lock: tokio::sync::Mutex<()>,
+    pub(crate) turn_start_lock: Arc<tokio::sync::Mutex<()>>,
     /// The options that the thread was loaded with, and when.
     load_options: Mutex<Option<(LoadPoint, LoadOptions)>>,
     /// Where this client loaded it last.
@@ -72,11 +73,11 @@ impl LiveThreads {
             id: thread_id.into(),
             all: Arc::downgrade(self),
             unloads: AtomicU64::new(0),
-            order: RwLock::default(),
+            order: Arc::default(),
             current_settings: TrackedSettings::default(),
             handles: Mutex::default(),
             turn_bounds: Mutex::default(),
-            turn_start_lock: tokio::sync::Mutex::default(),
+            turn_start_lock: Arc::default(),
             load_options: Mutex::default(),
             loaded_at: Mutex::default(),
         });
@@ -125,10 +126,14 @@ impl LiveThread {
         self.loaded_at.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Waits until no `turn/start` and no other change is pending, and keeps others out until the guard is dropped. Each of
-    /// them ends with the timeouts of its requests.
-    pub(crate) async fn begin_change(&self) -> RwLockWriteGuard<'_, ()> {
-        self.order.write().await
+    /// Waits, for at most `limit`, until no `turn/start` and no other change is pending, and keeps others out until the guard is
+    /// dropped.
+    pub(crate) async fn begin_change(
+        &self,
+        session: &Session,
+        limit: Option<Duration>,
+    ) -> Result<OwnedRwLockWriteGuard<()>> {
+        self.within(session, limit, self.order.clone().write_owned()).await
     }
 
     /// Waits, for at most `limit`, until no change of the settings is pending, and keeps changes out until the guard is dropped.
@@ -136,20 +141,33 @@ impl LiveThread {
         &self,
         session: &Session,
         limit: Option<Duration>,
-    ) -> Result<RwLockReadGuard<'_, ()>> {
-        let mut locking = pin!(self.order.read());
-        let mut timer = limit.map(|limit| session.connection.sleep(limit));
-        poll_fn(|context| match (locking.as_mut().poll(context), &mut timer) {
-            (Poll::Ready(guard), _) => Poll::Ready(Ok(guard)),
-            (Poll::Pending, Some(timer)) => Pin::new(timer).poll(context).map(Err),
-            (Poll::Pending, None) => Poll::Pending,
+    ) -> Result<OwnedRwLockReadGuard<()>> {
+        self.within(session, limit, self.order.clone().read_owned()).await
+    }
+
+    /// Waits for the turn of a call. The calls before it may belong to futures that the program holds and does not poll.
+    async fn within<T>(
+        &self,
+        session: &Session,
+        limit: Option<Duration>,
+        locking: impl Future<Output = T>,
+    ) -> Result<T> {
+        let mut locking = pin!(locking);
+        let mut timer = None;
+        poll_fn(|context| {
+            if let Poll::Ready(guard) = locking.as_mut().poll(context) {
+                return Poll::Ready(Ok(guard));
+            }
+            let Some(limit) = limit else { return Poll::Pending };
+            let timer = timer.get_or_insert_with(|| session.connection.sleep(limit));
+            Pin::new(timer).poll(context).map(|()| {
+                let message = "the time was over before the client sent the request: other calls that resume the thread or start \
+                               turns in it had not ended. If the program holds a future of such a call, it must poll or drop the \
+                               future. Otherwise set a longer timeout";
+                Err(Error::new(ErrorKind::Timeout, message).with_thread(Some(&self.id)))
+            })
         })
         .await
-        .map_err(|()| {
-            let message = "the turn's timeout was over before the client sent the request: another call was still changing the \
-                           thread's settings. Wait for that call, or set a longer timeout";
-            Error::new(ErrorKind::Timeout, message).with_thread(Some(&self.id))
-        })
     }
 
     /// Adds the requested settings of a handle.

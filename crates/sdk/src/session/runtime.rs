@@ -24,7 +24,7 @@ use crate::connection::intent::Intent;
 use crate::connection::on_loss::OnLoss;
 use crate::dispatch::handler_set::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
-use crate::io::host::IoHost;
+use crate::io::host::ResponseObserver;
 use crate::io::request::{ClientCall, Pending};
 use crate::io::shared::{Connection, ConnectionContext, UnloadObserver};
 use crate::io::turn_subscription::TurnSubscription;
@@ -262,13 +262,14 @@ impl Session {
         }
     }
 
-    /// Starts a turn and waits for the response. `subscription` receives the turn's events. The caller has checked the
+    /// Starts a turn and waits for the response. `subscription` receives the turn's events, and `observer` the response. The caller has checked the
     /// parameters. At most [`MAX_UNANSWERED_STARTS`] such requests are without a response; others wait, as long as their
     /// timeouts allow.
     pub(crate) async fn start_turn(
         &self,
         params: &RawValue,
         subscription: &Arc<TurnSubscription>,
+        observer: Box<dyn ResponseObserver>,
     ) -> Result<String> {
         const METHOD: &str = methods::TurnStart::METHOD;
         self.connection.check_process()?;
@@ -291,7 +292,9 @@ impl Session {
         let (left, of_class) = (subscription.limits().time_left(), self.timeout_of(METHOD));
         let timeout = left.into_iter().chain(of_class).min();
         let intent = Intent::StartTurn { subscription: subscription.clone(), joins: self.joins_turns() };
-        let response = self.send_for_turn(METHOD, params, subscription, timeout, intent)?.await;
+        let call = ClientCall { timeout, intent, ..ClientCall::new(METHOD, Some(params)) };
+        let (thread_id, observer) = (Some(&*subscription.thread_id), Some(observer));
+        let response = self.connection.send(ClientCall { thread_id, observer, ..call })?.await;
         match (response, subscription.limits().timeout) {
             (Err(error), Some(of_turn)) if error.kind() == ErrorKind::Timeout && timeout == left => {
                 let message = format!(
@@ -318,20 +321,8 @@ impl Session {
     ) -> Result<Pending> {
         const METHOD: &str = methods::ThreadCompactStart::METHOD;
         let intent = Intent::Compact(subscription.clone());
-        self.send_for_turn(METHOD, params, subscription, self.timeout_of(METHOD), intent)
-    }
-
-    /// Sends a request that starts a turn.
-    fn send_for_turn(
-        &self,
-        method: &str,
-        params: &RawValue,
-        subscription: &TurnSubscription,
-        timeout: Option<Duration>,
-        intent: Intent<IoHost>,
-    ) -> Result<Pending> {
-        let thread_id = Some(&*subscription.thread_id);
-        let call = ClientCall::new(method, Some(params));
+        let (thread_id, timeout) = (Some(&*subscription.thread_id), self.timeout_of(METHOD));
+        let call = ClientCall::new(METHOD, Some(params));
         self.connection.send(ClientCall { thread_id, timeout, intent, ..call })
     }
 

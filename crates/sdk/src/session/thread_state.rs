@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use openai_codex_protocol::types::{Thread, ThreadResumeParams, ThreadStatus, TurnStartParams};
 use openai_codex_protocol::{ClientRequest, methods};
-use tokio::sync::RwLockReadGuard;
+use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard};
 
+use crate::connection::effect::Response;
 use crate::dispatch::binding::HandlerBinding;
 use crate::dispatch::handler_set::{HandlerSet, drop_on_own_thread};
 use crate::error::{Error, ErrorKind, Result};
+use crate::io::host::ResponseObserver;
+use crate::io::turn_subscription::TurnSubscription;
 use crate::session::apply_settings;
 use crate::session::apply_settings::{ResumedThread, WasLoaded};
 use crate::session::live_threads::{LiveThread, LoadPoint, TrackedSettings};
@@ -54,31 +57,40 @@ pub(crate) struct ThreadSetup {
 
 /// The settings of a turn, which stay with the thread. They count from the moment of sending, because the caller may drop
 /// the call before the response. A refusal takes them back.
-pub(crate) struct TurnSettings<'a> {
-    thread: &'a ThreadState,
+///
+/// It belongs to the request, and not to the caller's future. The I/O thread drops it with the response, or when the server may
+/// never respond.
+#[derive(Debug)]
+pub(crate) struct TurnSettings {
+    requested_settings: Arc<TrackedSettings>,
+    live: Arc<LiveThread>,
+    subscription: Arc<TurnSubscription>,
     requested_change: u64,
     current_change: u64,
     /// The bounds of a turn that begins now.
     bounds: Settings,
     refused: bool,
+    /// Until the response, no call changes the thread's settings, and no other start with settings is pending.
+    _guards: StartGuards,
 }
 
-impl TurnSettings<'_> {
-    pub(crate) fn refuse(&mut self) {
-        self.refused = true;
-    }
+/// What a start keeps until its response.
+pub(crate) type StartGuards = (OwnedRwLockReadGuard<()>, Option<OwnedMutexGuard<()>>);
 
-    /// Notes that the server has created a turn with these settings.
-    pub(crate) fn set_turn_bounds(&self) {
-        self.thread.live.set_turn_bounds(self.bounds.clone());
+impl ResponseObserver for TurnSettings {
+    fn observe(mut self: Box<Self>, response: &Response) {
+        self.refused = response.as_ref().is_err_and(|error| error.json_rpc().is_some());
     }
 }
 
-impl Drop for TurnSettings<'_> {
+impl Drop for TurnSettings {
     fn drop(&mut self) {
         let accepted = !self.refused;
-        self.thread.requested_settings.finish_change(self.requested_change, accepted);
-        self.thread.live.current_settings.finish_change(self.current_change, accepted);
+        self.requested_settings.finish_change(self.requested_change, accepted);
+        self.live.current_settings.finish_change(self.current_change, accepted);
+        if self.subscription.created() {
+            self.live.set_turn_bounds(std::mem::take(&mut self.bounds));
+        }
     }
 }
 
@@ -141,12 +153,26 @@ impl ThreadState {
     }
 
     /// Adds the settings of a turn whose request is about to be sent.
-    pub(crate) fn add_turn_settings(&self, params: &TurnStartParams) -> TurnSettings<'_> {
+    pub(crate) fn add_turn_settings(
+        &self,
+        params: &TurnStartParams,
+        subscription: &Arc<TurnSubscription>,
+        guards: StartGuards,
+    ) -> Box<TurnSettings> {
         let settings = Settings::of_turn(params);
         let requested_change = self.requested_settings.add_change(&settings);
         let current_change = self.live.current_settings.add_change(&settings);
         let bounds = self.live.current_settings.current().bounds();
-        TurnSettings { thread: self, requested_change, current_change, bounds, refused: false }
+        Box::new(TurnSettings {
+            requested_settings: self.requested_settings.clone(),
+            live: self.live.clone(),
+            subscription: subscription.clone(),
+            requested_change,
+            current_change,
+            bounds,
+            refused: false,
+            _guards: guards,
+        })
     }
 
     /// Waits, at most for `limit`, until no other `turn/start` with settings is pending on the thread. Of two at once, the
@@ -156,11 +182,11 @@ impl ThreadState {
         session: &Session,
         params: &TurnStartParams,
         limit: Duration,
-    ) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+    ) -> Option<OwnedMutexGuard<()>> {
         if Settings::of_turn(params) == Settings::default() {
             return None;
         }
-        let mut locking = pin!(self.live.turn_start_lock.lock());
+        let mut locking = pin!(self.live.turn_start_lock.clone().lock_owned());
         let mut timer = session.connection.sleep(limit);
         poll_fn(|context| match locking.as_mut().poll(context) {
             Poll::Ready(guard) => Poll::Ready(Some(guard)),
@@ -191,7 +217,7 @@ impl ThreadState {
         &self,
         session: &Session,
         limit: Option<Duration>,
-    ) -> Result<Option<RwLockReadGuard<'_, ()>>> {
+    ) -> Result<Option<OwnedRwLockReadGuard<()>>> {
         let guard = self.live.begin_start(session, limit).await?;
         Ok(self.is_loaded_in(session).then_some(guard))
     }
@@ -202,12 +228,22 @@ impl ThreadState {
 
     /// Returns the session to use the thread in. Resumes the thread first if the runtime is a new one, or has unloaded it.
     pub(crate) async fn session(&self, core: &Arc<ClientCore>) -> Result<Arc<Session>> {
+        self.session_within(core, None).await
+    }
+
+    /// As [`session`](Self::session). Waits for other calls on the thread for at most `limit`, and for the timeout of a resume.
+    async fn session_within(&self, core: &Arc<ClientCore>, limit: Option<Duration>) -> Result<Arc<Session>> {
+        const METHOD: &str = methods::ThreadResume::METHOD;
         let session = core.session().await?;
         // The calls that an unsubscribed thread still allows, such as reading it, do not need it loaded.
         if self.is_loaded_in(&session) || self.is_unsubscribed() {
             return Ok(session);
         }
-        let _change = self.live.begin_change().await;
+        let limit = limit.into_iter().chain(session.timeout_of(METHOD)).min();
+        let change = self.live.begin_change(&session, limit).await;
+        let _change = change.map_err(|error| error.with_method(METHOD))?;
+        // The runtime may have been lost during the wait.
+        let session = core.session().await?;
         if !self.is_loaded_in(&session) {
             self.resume(core, &session).await?;
         }
@@ -222,14 +258,18 @@ impl ThreadState {
     }
 
     /// Returns the session to start a turn in. Refuses an unsubscribed thread: the client would wait for the turn's end
-    /// forever, because the server sends no events.
-    pub(crate) async fn session_for_turn(&self, core: &Arc<ClientCore>) -> Result<Arc<Session>> {
+    /// forever, because the server sends no events. Waits for other calls on the thread for at most `limit`.
+    pub(crate) async fn session_for_turn(
+        &self,
+        core: &Arc<ClientCore>,
+        limit: Option<Duration>,
+    ) -> Result<Arc<Session>> {
         if self.is_unsubscribed() {
             let message = "this handle has unsubscribed from the thread, so it receives no events of a turn; resume the \
                            thread with `thread_resume`, and use the handle that it returns";
             return Err(Error::invalid_input(message).with_thread(Some(&self.id)));
         }
-        self.session(core).await
+        self.session_within(core, limit).await
     }
 
     /// Whether the server refused a request because it has unloaded the thread. The caller then tries once more, and that

@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{Personality, ThreadReadParams, ThreadResumeParams, ThreadStatus};
+use openai_codex_protocol::{ClientRequest, methods};
 
 use crate::dispatch::binding::HandlerBinding;
 use crate::error::{Error, ErrorKind, Result};
@@ -88,8 +88,12 @@ impl<C> ThreadResume<C> {
         let own_options = load_options!(params);
         let live = self.core.live_threads.get_or_insert(&thread_id);
         // Until this call returns, no handle of this client starts a turn in the thread, and no other call resumes it.
-        let _change = live.begin_change().await;
-        if named.bounds() != Settings::default() {
+        let limit = session.timeout_of(methods::ThreadResume::METHOD);
+        let change = live.begin_change(&session, limit).await;
+        let _change = change.map_err(|error| error.with_method(methods::ThreadResume::METHOD))?;
+        // The runtime may have been lost during the wait.
+        let session = self.core.session().await?;
+        if named.bounds() != Settings::default() || named.cwd.is_some() {
             session.connection.wait_until_interrupted(&thread_id, INTERRUPT_LIMIT).await;
         }
         let mut requested = named.clone();

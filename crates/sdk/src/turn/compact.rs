@@ -21,7 +21,7 @@ pub(crate) async fn compact(core: &Arc<ClientCore>, thread: &Arc<ThreadState>) -
     let params = encode(METHOD, &ThreadCompactStartParams::new(&**thread_id))?.unwrap_or_default();
     let mut attempt = 0;
     let (session, subscription, guard) = loop {
-        let session = thread.session_for_turn(core).await?;
+        let session = thread.session_for_turn(core, None).await?;
         let subscription = Arc::new(session.connection.new_subscription(thread_id.clone(), true));
         let guard = TurnGuard::new(session.clone(), subscription.clone());
         guard.set_interrupt_on_drop(false);

@@ -45,7 +45,7 @@ use crate::turn::typed::TypedResult;
 /// sends anything.
 ///
 /// A call waits while [`thread_resume`](crate::Codex::thread_resume) changes the settings of its thread. The turn's
-/// [`timeout`](Self::timeout) includes that time.
+/// [`timeout`](Self::timeout) includes that time. Without one, the call waits no longer than the request may.
 ///
 /// With the async client, the builder can be awaited: `thread.turn("…").await` does the same as `send`.
 #[must_use = "no turn is started until `send` or `run`"]
@@ -299,7 +299,7 @@ impl<C> TurnStart<C> {
     pub(crate) async fn prepare(&mut self) -> Result<Arc<Session>> {
         self.finish_params()?;
         self.limits.begin();
-        self.thread.session_for_turn(&self.core).await
+        self.thread.session_for_turn(&self.core, self.limits.time_left()).await
     }
 
     /// Sends the request. If the server has unloaded the thread, resumes the thread and sends the request once more. Dropping
@@ -307,7 +307,7 @@ impl<C> TurnStart<C> {
     async fn begin(self, session: Arc<Session>, keep_backlog: bool) -> Result<(TurnGuard, Arc<str>)> {
         match self.attempt(session, keep_backlog).await {
             Err(error) if self.thread.can_retry_after_resume(&error) => {
-                let session = self.thread.session_for_turn(&self.core).await?;
+                let session = self.thread.session_for_turn(&self.core, self.limits.time_left()).await?;
                 self.attempt(session, keep_backlog).await
             }
             begun => begun,
@@ -317,18 +317,19 @@ impl<C> TurnStart<C> {
     async fn attempt(&self, mut session: Arc<Session>, keep_backlog: bool) -> Result<(TurnGuard, Arc<str>)> {
         const METHOD: &str = methods::TurnStart::METHOD;
         // No call of this client changes the thread's settings until the server has responded.
-        let _start = loop {
-            let begun = self.thread.begin_start(&session, self.limits.time_left()).await;
+        let start = loop {
+            let limit = self.limits.time_left().into_iter().chain(session.timeout_of(METHOD)).min();
+            let begun = self.thread.begin_start(&session, limit).await;
             match begun.map_err(|error| error.with_method(METHOD))? {
                 Some(start) => break start,
-                None => session = self.thread.session_for_turn(&self.core).await?,
+                None => session = self.thread.session_for_turn(&self.core, self.limits.time_left()).await?,
             }
         };
         let params = encode(METHOD, &self.params)?.unwrap_or_default();
         session.check_runtime(METHOD, Some(&params), Some(&self.thread.id)).await?;
         let limit = self.limits.time_left().unwrap_or(INTERRUPT_LIMIT).min(INTERRUPT_LIMIT);
         session.connection.wait_until_interrupted(&self.thread.id, limit).await;
-        let _pending_start = self.thread.wait_for_pending_start(&session, &self.params, limit).await;
+        let pending_start = self.thread.wait_for_pending_start(&session, &self.params, limit).await;
         let joinable = self.thread.check_joining(&session, &self.params);
         if session.connection.is_busy(&self.thread.id) {
             joinable.clone().map_err(|error| error.with_method(METHOD))?;
@@ -342,21 +343,14 @@ impl<C> TurnStart<C> {
             subscription.with_limits(self.limits).with_interrupt_on_drop(self.interrupt_on_drop);
         let subscription = Arc::new(subscription.with_commands_ended(self.end_commands_on_interrupt));
         let guard = TurnGuard::new(session.clone(), subscription.clone());
-        let mut settings = self.thread.add_turn_settings(&self.params);
-        let response = session.start_turn(&params, &subscription).await;
-        if response.as_ref().is_err_and(|error| error.json_rpc().is_some()) {
-            settings.refuse();
-        }
-        let response = response?;
+        let settings = self.thread.add_turn_settings(&self.params, &subscription, (start, pending_start));
+        let response = session.start_turn(&params, &subscription, settings).await?;
         let started = decode::<methods::TurnStart>(&response, Some(&self.thread.id))?;
         let id: Arc<str> = started.turn.id.as_str().into();
         if let Err(error) = joinable
             && !subscription.created()
         {
             return Err(self.interrupt_joined(&session, &subscription, id, error).await);
-        }
-        if subscription.created() {
-            settings.set_turn_bounds();
         }
         subscription.set_start_response(&response);
         Ok((guard, id))

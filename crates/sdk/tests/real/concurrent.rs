@@ -4,7 +4,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use openai_codex::{
-    ApprovalMode, AsyncCodex, AsyncThread, AsyncTurnHandle, ErrorKind, RestartPolicy, Result, Sandbox,
+    ApprovalMode, AsyncCodex, AsyncEvents, AsyncThread, AsyncTurnHandle, ErrorKind, Event, Notification,
+    RestartPolicy, Result, Sandbox,
 };
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 
@@ -20,10 +21,16 @@ async fn unload(codex: &AsyncCodex, thread_id: &str) {
     drop(codex.thread_unarchive(thread_id).await.unwrap());
 }
 
-/// Runs two calls until both have completed. The first one is ahead by some steps.
-async fn both<A: Future, B: Future>(ahead: usize, first: A, second: B) -> (A::Output, B::Output) {
+/// Runs two calls until both have completed. The first one is ahead by some steps, and by all its steps if these are the most.
+async fn both<A: Future, B: Future>(
+    ahead: usize,
+    most: usize,
+    first: A,
+    second: B,
+) -> (A::Output, B::Output) {
     let (mut first, mut second) = (pin!(first), pin!(second));
     let of_first = steps(ahead, first.as_mut()).await;
+    assert!(of_first.is_some() || ahead < most, "a call waits more often than {most} times");
     let of_second = one_step(second.as_mut()).await;
     tokio::join!(output(of_first, first), output(of_second, second))
 }
@@ -38,10 +45,10 @@ fn of_two_resumes_of_an_unloaded_thread_the_second_one_is_refused_if_its_options
         thread.run("one").await.unwrap();
         let id = thread.id().to_owned();
         drop(thread);
-        for ahead in 0..MOST_STEPS {
+        for ahead in 0..=MOST_STEPS {
             unload(&codex, &id).await;
             let resume = |instructions| codex.thread_resume(&id).base_instructions(instructions).send();
-            let (brief, long) = both(ahead, resume("be brief"), resume("be long")).await;
+            let (brief, long) = both(ahead, MOST_STEPS, resume("be brief"), resume("be long")).await;
             let (applied, other, thread, refused) = match (brief, long) {
                 (Ok(thread), Err(error)) => ("be brief", "be long", thread, error),
                 (Err(error), Ok(thread)) => ("be long", "be brief", thread, error),
@@ -67,15 +74,57 @@ fn two_resumes_of_an_unloaded_thread_both_get_the_same_options() {
         let codex = AsyncCodex::with_config(model.config());
         let thread = codex.thread_start().cwd(model.folder()).send().await.unwrap();
         thread.run("one").await.unwrap();
-        for ahead in 0..MOST_STEPS {
+        for ahead in 0..=MOST_STEPS {
             unload(&codex, thread.id()).await;
             let resume = || codex.thread_resume(thread.id()).base_instructions("be brief").send();
-            let (first, second) = both(ahead, resume(), resume()).await;
+            let (first, second) = both(ahead, MOST_STEPS, resume(), resume()).await;
             first.unwrap();
             second.unwrap();
         }
         codex.close().await.unwrap();
     });
+}
+
+/// Waits for a notification of a thread's turn.
+async fn until(events: &mut AsyncEvents, wanted: fn(&Notification) -> bool) {
+    while !matches!(events.next().await, Some(Ok(Event::Notification(seen))) if wanted(&seen)) {}
+}
+
+#[test]
+fn a_turn_start_that_is_held_and_not_polled_does_not_delay_a_resume() {
+    bounded_async(async || {
+        let model = Model::start();
+        model.reply("ready");
+        let codex = AsyncCodex::with_config(model.config());
+        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly);
+        let thread = options.approval_mode(ApprovalMode::DenyAll).send().await.unwrap();
+        thread.run("one").await.unwrap();
+        let gate = model.gate();
+        model.reply(ModelReply::new().pause(&gate).delta("done"));
+        let mut events = codex.events();
+        let mut start = pin!(thread.turn("two").sandbox(Sandbox::FullAccess).send());
+        assert!(one_step(start.as_mut()).await.is_none());
+        until(&mut events, |seen| matches!(seen, Notification::TurnStarted(_))).await;
+        let resume = || codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send();
+        assert_eq!(resume().await.unwrap_err().kind(), ErrorKind::OptionNotApplied);
+        gate.release();
+        until(&mut events, |seen| matches!(seen, Notification::TurnCompleted(_))).await;
+        resume().await.unwrap();
+        start.await.unwrap();
+        // The turn's sandbox is older than that of the resume.
+        unload(&codex, thread.id()).await;
+        assert!(!writes(&model, &thread).await);
+        codex.close().await.unwrap();
+    });
+}
+
+/// Whether a turn of the thread can write a file.
+async fn writes(model: &Model, thread: &AsyncThread) -> bool {
+    let file = model.folder().join("written");
+    model.reply(ModelReply::exec_command(format!("touch {}", file.display())));
+    model.reply("done");
+    thread.run("write").await.unwrap();
+    file.exists()
 }
 
 /// What happens to the thread before each try.
@@ -147,6 +196,7 @@ impl Writer {
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::OptionNotApplied, "{error}");
                 assert!(error.to_string().contains("a turn is running in the thread"), "{error}");
+                assert!(file.exists(), "the turn writes with the sandbox that it began with");
             }
         }
         resumed.is_err()
@@ -159,16 +209,16 @@ type Resuming<'a> = std::pin::Pin<Box<dyn Future<Output = Result<AsyncThread>> +
 /// Tries every order. In the first and the last one, the calls follow each other.
 async fn every_order(before: Before, most: usize) {
     let mut writer = Writer::new(before);
-    for ahead in 0..most {
+    for ahead in 0..=most {
         let thread = writer.open().await;
         writer
             .try_order(&thread, async |turn, resume| {
-                let (resumed, turn) = both(ahead, resume, turn).await;
+                let (resumed, turn) = both(ahead, most, resume, turn).await;
                 (turn, resumed)
             })
             .await;
         let thread = writer.open().await;
-        writer.try_order(&thread, async |turn, resume| both(ahead, turn, resume).await).await;
+        writer.try_order(&thread, async |turn, resume| both(ahead, most, turn, resume).await).await;
     }
     let thread = writer.open().await;
     let refused = writer

@@ -291,6 +291,10 @@ with_both_clients! {
             drop(wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap());
             wait!(codex.thread_resume(thread.id()).sandbox(sandbox).send()).unwrap();
         }
+        drop(wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap());
+        let inside = model.folder().join("inside");
+        std::fs::create_dir(&inside).unwrap();
+        wait!(codex.thread_resume(thread.id()).cwd(inside).send()).unwrap();
         wait!(codex.close()).unwrap();
     }
 

@@ -1,5 +1,6 @@
 //! Turns: their options, concurrent turns, steering, interrupting, and external messages.
 
+use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use openai_codex::types::{
     ReasoningSummary,
 };
 use openai_codex::{
-    AsyncCodex, CodexConfig, ErrorKind, ExternalMessage, Input, InputItem, MentionInput, Sandbox, TextInput,
+    AsyncCodex, CodexConfig, ErrorKind, ExternalMessage, Input, InputItem, MentionInput, MethodClass,
+    Sandbox, TextInput,
 };
 use openai_codex_testkit::Script;
 use openai_codex_testkit::app_server::{Answer, messages};
@@ -144,9 +146,89 @@ fn a_turn_whose_timeout_passes_while_the_settings_change_is_not_sent() {
         let error = thread.turn("go").timeout(Duration::from_millis(100)).send().await.unwrap_err();
         assert_eq!((error.kind(), error.method()), (ErrorKind::Timeout, Some("turn/start")));
         assert_eq!(error.thread_id(), Some("t"));
-        assert!(error.to_string().contains("was still changing the thread's settings"), "{error}");
+        assert!(error.to_string().contains("must poll or drop"), "{error}");
         codex.close().await.unwrap();
         assert_eq!(count(&server.received().unwrap(), "turn/start"), 0);
+    });
+}
+
+#[test]
+fn a_turn_whose_timeout_passes_while_its_unloaded_thread_is_resumed_is_not_sent() {
+    bounded_async(async || {
+        let script = Script::standard().start_thread("t").expect("test/unload");
+        let script = script.notify("thread/closed", json!({"threadId": "t"})).respond(json!({}));
+        let server = Server::new(script.expect("thread/resume"));
+        let codex = AsyncCodex::with_config(server.config());
+        let thread = codex.thread_start().send().await.unwrap();
+        codex.request_raw("test/unload", json!({})).await.unwrap();
+        let mut resume = pin!(codex.thread_resume("t").send());
+        assert!(one_step(resume.as_mut()).await.is_none());
+        let error = thread.turn("go").timeout(Duration::from_millis(100)).send().await.unwrap_err();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::Timeout, Some("t")));
+        assert!(error.to_string().contains("must poll or drop"), "{error}");
+        codex.close().await.unwrap();
+        assert_eq!(count(&server.received().unwrap(), "turn/start"), 0);
+    });
+}
+
+#[test]
+fn calls_behind_a_resume_that_is_held_and_not_polled_end() {
+    bounded_async(async || {
+        let server = Server::new(Script::standard().start_thread("t").expect("thread/resume"));
+        let config = server.config().class_timeout(MethodClass::Slow, Duration::from_secs(2));
+        let codex = AsyncCodex::with_config(config);
+        let thread = codex.thread_start().send().await.unwrap();
+        let mut resume = pin!(codex.thread_resume("t").sandbox(Sandbox::ReadOnly).send());
+        assert!(one_step(resume.as_mut()).await.is_none());
+        let (turn, other) = tokio::join!(thread.run("go"), codex.thread_resume("t").send());
+        let (turn, other) = (turn.unwrap_err(), other.unwrap_err());
+        assert_eq!((turn.kind(), turn.method()), (ErrorKind::Timeout, Some("turn/start")));
+        assert_eq!((other.kind(), other.method()), (ErrorKind::Timeout, Some("thread/resume")));
+        assert!(turn.to_string().contains("must poll or drop"), "{turn}");
+        codex.close().await.unwrap();
+        let received = server.received().unwrap();
+        assert_eq!((count(&received, "turn/start"), count(&received, "thread/resume")), (0, 1));
+    });
+}
+
+/// A server that reads a start, responds to it later, and ends the turn when the client interrupts it.
+fn responds_late(gate: &Path) -> Script {
+    let interrupted = json!({"threadId": "t", "turn": messages::turn("u", "interrupted")});
+    Script::standard()
+        .start_thread("t")
+        .expect_as("start", "turn/start")
+        .await_file(gate)
+        .respond_to("start", Answer::Result(json!({"turn": messages::turn("u", "inProgress")})))
+        .notify("turn/started", json!({"threadId": "t", "turn": messages::turn("u", "inProgress")}))
+        .expect("turn/interrupt")
+        .respond(json!({}))
+        .notify("turn/completed", interrupted)
+        .expect("thread/resume")
+        .respond(messages::thread_start_response("t"))
+}
+
+#[test]
+fn a_resume_waits_for_a_dropped_start_and_for_the_end_of_its_turn() {
+    bounded_async(async || {
+        let folder = tempfile::tempdir().unwrap();
+        let gate = folder.path().join("gate");
+        let server = Server::new(responds_late(&gate));
+        let codex = AsyncCodex::with_config(server.config());
+        let thread = codex.thread_start().send().await.unwrap();
+        {
+            let mut run = pin!(thread.run("go"));
+            assert!(one_step(run.as_mut()).await.is_none());
+            server.wait_received("turn/start");
+        }
+        let mut resume = pin!(codex.thread_resume("t").sandbox(Sandbox::ReadOnly).send());
+        assert!(one_step(resume.as_mut()).await.is_none());
+        std::fs::write(&gate, "").unwrap();
+        resume.await.unwrap();
+        codex.close().await.unwrap();
+        let received = server.received().unwrap();
+        let methods = received.iter().filter_map(|message| message["method"].as_str());
+        let methods: Vec<_> = methods.filter(|method| !method.starts_with("initialize")).collect();
+        assert_eq!(methods[..4], ["thread/start", "turn/start", "turn/interrupt", "thread/resume"]);
     });
 }
 

@@ -394,13 +394,15 @@ impl Model {
     }
 
     pub(crate) fn expire(&mut self, request: usize) {
-        if self.cancel_wait(request) {
-            if let Some(start) = &mut self.requests[request].start {
-                start.expired = true;
-                let thread = self.subscriptions[start.subscription].thread;
-                self.bind_unnamed(thread);
-                self.interrupt_unheld(thread);
-            }
+        let waited = self.cancel_wait(request);
+        // A compaction that has a response and no turn yet is not cancelled.
+        if let Some(start) = self.requests[request].start.as_mut().filter(|start| start.cancelled) {
+            start.expired = true;
+            let thread = self.subscriptions[start.subscription].thread;
+            self.bind_unnamed(thread);
+            self.interrupt_unheld(thread);
+        }
+        if waited {
             self.out.push(Out::Resolve(request, None));
         }
     }

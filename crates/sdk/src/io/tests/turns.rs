@@ -352,6 +352,18 @@ async fn a_start_dropped_before_its_response_interrupts_the_turn_it_created() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dropped_start_without_a_response_keeps_its_thread_busy_until_its_timeout() {
+    let (connection, mut peer) = connect().await;
+    let (_subscription, pending) = start(&connection);
+    peer.receive().await;
+    drop(pending);
+    settle(&connection, &mut peer).await;
+    assert!(connection.is_busy("t"));
+    tokio::time::sleep(2 * QUICK.unwrap()).await;
+    assert!(!connection.is_busy("t"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_start_dropped_before_its_response_does_not_interrupt_a_turn_it_joined() {
     let (connection, mut peer) = connect().await;
     let (_held, first) = start(&connection);

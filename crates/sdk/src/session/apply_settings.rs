@@ -12,6 +12,7 @@ use openai_codex_protocol::{ClientRequest, Notification, methods};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::events::{AsyncEvents, Event};
+use crate::session::live_threads::Unsettled;
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{Difference, Settings, current_settings};
@@ -51,28 +52,22 @@ pub(crate) struct ResumedThread {
     pub(crate) active: bool,
     /// Whether it has not run a turn yet. The runtime cannot resume such a thread, although it is loaded.
     pub(crate) unused: bool,
-    pub(crate) was_loaded: WasLoaded,
-}
-
-/// Why a resumed thread can have other settings than the requested ones.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum WasLoaded {
-    /// The runtime had it loaded already, and ignored the options of the resume.
-    Here,
-    /// The client had it loaded, and the runtime has loaded it again without some of its settings.
-    Before,
+    /// Whether the runtime stores it nowhere, so that it cannot be resumed.
+    pub(crate) ephemeral: bool,
 }
 
 /// Applies the requested settings to a resumed thread, before this program runs a turn in it. Returns the thread's settings
-/// after that. The caller keeps the client from starting a turn meanwhile.
+/// after that. The caller keeps the client from starting a turn meanwhile. `named`: those that the call names. The others
+/// are the thread's own, to restore.
 pub(crate) async fn apply_settings(
     core: &Arc<ClientCore>,
     session: &Session,
     thread_id: &Arc<str>,
     requested: &Settings,
+    named: &Settings,
     resumed: ResumedThread,
 ) -> Result<Settings> {
-    let ResumedThread { mut current, active, unused, was_loaded } = resumed;
+    let ResumedThread { mut current, active, unused, ephemeral } = resumed;
     let differing = requested.differences(&current, session);
     let Some(first) = differing.first() else { return Ok(current) };
     if let Some(fixed) = differing.iter().find(|difference| difference.field.set.is_none()) {
@@ -86,10 +81,19 @@ pub(crate) async fn apply_settings(
     let update =
         update.fold(ThreadSettingsUpdateParams::new(&**thread_id), |update, set| set(update, requested));
     let events = unused.then(|| AsyncEvents::new(core.clone(), Some(thread_id.clone())));
+    // A resume can read neither the settings of an ephemeral thread nor those of one that has not run.
+    let can_resume = !unused && !ephemeral;
+    let unsettled = Unsettled::new(core.live_threads.get(thread_id).filter(|_| can_resume));
     let updated = session.call::<methods::ThreadSettingsUpdate>(&update, Some(thread_id)).await;
     if let Err(error) = updated {
         let refused = error.json_rpc().is_some() && !error.is_retryable();
-        return Err(if refused { refusal(core, thread_id, first, was_loaded, error) } else { error });
+        if !refused {
+            return Err(error);
+        }
+        unsettled.settle();
+        let is_named = named.differences(&Settings::default(), session);
+        let is_named = is_named.iter().any(|difference| difference.field.option == first.field.option);
+        return Err(refusal(core, thread_id, first, is_named, error));
     }
     current.merge(requested);
     let reported = match events {
@@ -98,7 +102,10 @@ pub(crate) async fn apply_settings(
     };
     current.merge(&reported);
     match requested.differences(&current, session).first() {
-        None => Ok(current),
+        None => {
+            unsettled.settle();
+            Ok(current)
+        }
         Some(difference) => {
             let why = "the runtime accepted the change and did not make it; fork the thread with the option";
             Err(difference.error(thread_id, why))
@@ -120,27 +127,28 @@ pub(crate) fn check_running(
     differing.first().map_or(Ok(()), |difference| Err(difference.error(thread_id, TURN_RUNS)))
 }
 
-/// The error of a setting that the runtime refuses to change.
+/// The error of a setting that the runtime refuses to change. Either the call names the setting, and the runtime has ignored it
+/// because it had the thread loaded; or the setting is the thread's own, and the runtime has loaded the thread without it.
 fn refusal(
     core: &ClientCore,
     thread_id: &str,
     difference: &Difference,
-    was_loaded: WasLoaded,
+    is_named: bool,
     error: Error,
 ) -> Error {
-    let advice = match (core.is_experimental(), was_loaded) {
+    let advice = match (core.is_experimental(), is_named) {
         (false, _) => "turn on CodexConfig::experimental_api, which the change needs",
-        (true, WasLoaded::Here) => "fork the thread with the option",
-        (true, WasLoaded::Before) => "fork the thread with the option, and use the fork",
+        (true, true) => "fork the thread with the option",
+        (true, false) => "fork the thread with the option, and use the fork",
     };
-    match was_loaded {
-        WasLoaded::Here => {
+    match is_named {
+        true => {
             let why = format!(
                 "the runtime had the thread loaded and ignored the option, and it refuses to set it ({error}); {advice}"
             );
             difference.error(thread_id, &why)
         }
-        WasLoaded::Before => {
+        false => {
             let why = format!(
                 "the runtime has loaded the thread again without this setting, and refuses to restore it ({error}); {advice}"
             );

@@ -212,6 +212,27 @@ impl LiveThread {
     }
 }
 
+/// A change of a thread's settings that was sent. The client does not know whether the server has made the change, until
+/// [`settle`](Self::settle). A dropped or failed call makes every handle resume the thread, and so restore its settings, before
+/// its next use.
+pub(crate) struct Unsettled(Option<Arc<LiveThread>>);
+
+impl Unsettled {
+    pub(crate) fn new(thread: Option<Arc<LiveThread>>) -> Self {
+        Self(thread)
+    }
+
+    pub(crate) fn settle(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        self.0.take().inspect(|thread| thread.mark_unloaded());
+    }
+}
+
 impl Drop for LiveThread {
     fn drop(&mut self) {
         let Some(all) = self.all.upgrade() else { return };

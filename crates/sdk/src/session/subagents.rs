@@ -77,7 +77,7 @@ fn narrower(named: &Settings, current: &Settings) -> Settings {
 }
 
 /// Orders sandboxes by what they allow.
-fn rank(sandbox: Option<&SandboxSetting>) -> u8 {
+pub(crate) fn rank(sandbox: Option<&SandboxSetting>) -> u8 {
     match sandbox.and_then(SandboxSetting::policy) {
         Some(SandboxPolicy::ReadOnly(_)) => 0,
         Some(SandboxPolicy::WorkspaceWrite(_)) => 1,

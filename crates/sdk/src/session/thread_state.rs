@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::io::host::ResponseObserver;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::session::apply_settings;
-use crate::session::apply_settings::{ResumedThread, WasLoaded};
+use crate::session::apply_settings::ResumedThread;
 use crate::session::live_threads::{LiveThread, LoadPoint, TrackedSettings};
 use crate::session::runtime::Session;
 use crate::session::subagents;
@@ -344,11 +344,13 @@ impl ThreadState {
         let response = session.call::<methods::ThreadResume>(&params, Some(&self.id)).await?;
         let active = matches!(response.thread.status, ThreadStatus::Active(_));
         let current = current_settings!(response);
-        let resumed = ResumedThread { current, active, unused: false, was_loaded: WasLoaded::Before };
+        let resumed = ResumedThread { current, active, unused: false, ephemeral: false };
         // The thread's last bounds, whichever handle set them: an older handle must not widen them again.
         let mut requested = self.requested_settings.current();
         requested.merge(&self.live.current_settings.current().bounds());
-        let current = apply_settings::apply_settings(core, session, &self.id, &requested, resumed).await?;
+        let named = Settings::default();
+        let current =
+            apply_settings::apply_settings(core, session, &self.id, &requested, &named, resumed).await?;
         if let Some(binding) = binding {
             binding.keep();
         }

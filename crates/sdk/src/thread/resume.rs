@@ -9,7 +9,7 @@ use openai_codex_protocol::{ClientRequest, methods};
 use crate::dispatch::binding::HandlerBinding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::approval::ApprovalMode;
-use crate::session::apply_settings::{ResumedThread, WasLoaded, apply_settings, check_running, is_loaded};
+use crate::session::apply_settings::{ResumedThread, apply_settings, check_running, is_loaded};
 use crate::session::runtime::INTERRUPT_LIMIT;
 use crate::session::subagents;
 use crate::session::supervisor::ClientCore;
@@ -100,9 +100,10 @@ impl<C> ThreadResume<C> {
         let mut load_options = own_options.clone();
         // A runtime that loads the thread again has forgotten what other handles of this client rely on. The options of this
         // call replace it.
+        let known = live.current_settings.current().bounds();
         let reloads = live.was_loaded() && !live.is_loaded_in(&session);
         if reloads {
-            requested = live.current_settings.current().bounds();
+            requested = known.clone();
             requested.merge(&named);
             load_options = load_options.or(live.last_load_options().unwrap_or_default());
         }
@@ -124,21 +125,32 @@ impl<C> ThreadResume<C> {
         let registry = self.core.handlers.clone();
         let binding =
             (!handlers.is_empty()).then(|| HandlerBinding::new(&registry, &thread_id, handlers.clone()));
-        let was_loaded = if reloads { WasLoaded::Before } else { WasLoaded::Here };
+        let point = live.load_point(&session);
         let response = session.call::<methods::ThreadResume>(&params, Some(&thread_id)).await;
         let (thread, mut resumed) = match response {
             Ok(response) => {
                 let active = matches!(response.thread.status, ThreadStatus::Active(_));
                 let active = active || session.connection.is_beginning(&thread_id);
                 let current = current_settings!(response);
-                (response.thread, ResumedThread { current, active, unused: false, was_loaded })
+                // The runtime may have unloaded the thread before it received the request. The notification of that can
+                // arrive before the response, or after it.
+                let unloaded = live.load_point(&session) != point;
+                let wider = !active
+                    && subagents::rank(current.sandbox.as_ref()) > subagents::rank(known.sandbox.as_ref());
+                if live.was_loaded() && !reloads && (unloaded || wider) {
+                    requested = known;
+                    requested.merge(&named);
+                }
+                let ephemeral = response.thread.ephemeral;
+                (response.thread, ResumedThread { current, active, unused: false, ephemeral })
             }
             Err(error) if live.was_loaded() && is_unused(&session, &thread_id, &error).await => {
                 let params = ThreadReadParams::new(&*thread_id).include_turns(false);
                 let thread = session.call::<methods::ThreadRead>(&params, Some(&thread_id)).await?.thread;
                 let current = live.current_settings.current();
                 let active = session.connection.is_beginning(&thread_id);
-                (thread, ResumedThread { current, active, unused: true, was_loaded })
+                let ephemeral = thread.ephemeral;
+                (thread, ResumedThread { current, active, unused: true, ephemeral })
             }
             Err(error) => {
                 return Err(folder::name_missing(explain(error), &self.core, params.cwd.as_deref()));
@@ -155,7 +167,8 @@ impl<C> ThreadResume<C> {
             subagents::narrow(&session, &thread_id, &named).await?;
         }
         let current =
-            apply_settings(&self.core, &session, &thread.id.as_str().into(), &requested, resumed).await?;
+            apply_settings(&self.core, &session, &thread.id.as_str().into(), &requested, &named, resumed)
+                .await?;
         if !active {
             live.set_turn_bounds(current.bounds());
         }

@@ -118,6 +118,29 @@ fn a_turn_start_that_is_held_and_not_polled_does_not_delay_a_resume() {
     });
 }
 
+#[test]
+fn a_resume_that_is_dropped_leaves_the_thread_with_its_sandbox() {
+    bounded_async(async || {
+        let model = Model::start();
+        model.reply("ready");
+        let codex = AsyncCodex::with_config(model.config());
+        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly);
+        let thread = options.approval_mode(ApprovalMode::DenyAll).send().await.unwrap();
+        thread.run("one").await.unwrap();
+        for polls in 0.. {
+            let mut resume = Box::pin(codex.thread_resume(thread.id()).sandbox(Sandbox::FullAccess).send());
+            let resumed = steps(polls, resume.as_mut()).await;
+            drop(resume);
+            assert_eq!(writes(&model, &thread).await, resumed.is_some(), "{polls}");
+            if resumed.is_some() {
+                assert!(polls > 2, "the resume has not been dropped at each of its requests");
+                break;
+            }
+        }
+        codex.close().await.unwrap();
+    });
+}
+
 /// Whether a turn of the thread can write a file.
 async fn writes(model: &Model, thread: &AsyncThread) -> bool {
     let file = model.folder().join("written");

@@ -13,6 +13,49 @@ fn starts_any_thread() -> Script {
 }
 
 with_both_clients! {
+    fn a_refused_option_of_a_resume_after_unsubscribe_is_not_called_a_lost_setting(start, wait) {
+        let script = Script::standard().start_thread("t").expect("thread/unsubscribe").respond(json!({"status": "unsubscribed"}));
+        let mut resumed = messages::thread_start_response("t");
+        resumed["approvalsReviewer"] = json!("auto_review");
+        let script = script.expect("thread/resume").respond(resumed);
+        let script = script.expect("thread/settings/update").respond_error(-32600, "not that");
+        let (transport, playing) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new().experimental_api(true), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.unsubscribe()).unwrap();
+        let error = wait!(codex.thread_resume("t").sandbox(Sandbox::FullAccess).send()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OptionNotApplied);
+        assert!(error.to_string().contains("had the thread loaded and ignored the option"), "{error}");
+        wait!(codex.close()).unwrap();
+        playing.finish().unwrap();
+    }
+
+    // A runtime does not store this sandbox. When it loads the thread again, it applies the user's configuration.
+    fn a_resume_restores_the_sandbox_of_a_thread_that_the_server_unloads_meanwhile(start, wait) {
+        let with = |policy: Value| {
+            let mut opened = messages::thread_start_response("t");
+            opened["sandbox"] = policy;
+            opened
+        };
+        let own = json!({"type": "workspaceWrite", "networkAccess": true});
+        let full = with(json!({"type": "dangerFullAccess"}));
+        let closed = json!({"threadId": "t"});
+        let loads_again = Script::standard().expect("thread/start").respond(with(own.clone())).expect_as("resume", "thread/resume");
+        let respond = |script: Script| script.respond_to("resume", Answer::Result(full.clone()));
+        let notify = |script: Script| script.notify("thread/closed", closed.clone());
+        for script in [respond(notify(loads_again.clone())), notify(respond(loads_again.clone())), respond(loads_again)] {
+            let script = script.expect("thread/settings/update").respond(json!({}));
+            let (transport, playing) = script.expect("thread/resume").respond(with(own.clone())).connect().unwrap();
+            let codex = start!(CodexConfig::new().experimental_api(true), transport).unwrap();
+            let _thread = wait!(codex.thread_start().send()).unwrap();
+            wait!(codex.thread_resume("t").send()).unwrap();
+            wait!(codex.close()).unwrap();
+            let received = playing.finish().unwrap().messages();
+            let restored = json!({"threadId": "t", "sandboxPolicy": own.clone()});
+            assert_eq!(sent(&received, "thread/settings/update")["params"], restored);
+        }
+    }
+
     fn a_plain_start_sends_the_approval_mode_alone(start, wait) {
         let (transport, playing) = starts_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();

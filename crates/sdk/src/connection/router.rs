@@ -282,6 +282,9 @@ impl<H: Host> Router<H> {
             turn.subscriptions.push(subscription);
         } else if created {
             turn.created = true;
+            // Another call may hold the turn. The limits of the call that created it apply to it.
+            turn.release(&subscription);
+            self.effects.push(Effect::EnforceTimeLimits(subscription.clone()));
             self.running_turns.leave_interrupt(&turn_id, &subscription);
             self.interrupt_unheld(subscription.thread_id());
         }

@@ -332,3 +332,21 @@ async fn a_turn_is_not_joined_while_it_is_being_interrupted() {
     connection.wait_until_interrupted("t", 10 * SECOND).await;
     assert_eq!(begun.elapsed(), SECOND);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_whose_creator_was_dropped_before_the_response_keeps_its_timeout() {
+    let (connection, mut peer) = connect().await;
+    let mut limits = TurnLimits { timeout: Some(SECOND), ..TurnLimits::default() };
+    limits.begin();
+    let creator = Arc::new(connection.new_subscription("t".into(), true).with_limits(limits));
+    let pending = start_turn(&connection, &creator);
+    let request = peer.receive().await;
+    let (joined, second) = start(&connection);
+    drop(pending);
+    peer.send(json!({"id": request["id"], "result": {"turn": {"id": "u"}}})).await;
+    peer.start_turn("u").await;
+    second.await.unwrap();
+    begin(&mut peer).await;
+    let interrupt = tokio::time::timeout(10 * SECOND, peer.receive()).await.unwrap();
+    assert_eq!((&interrupt["method"], joined.created()), (&json!("turn/interrupt"), false));
+}

@@ -178,7 +178,8 @@ with_both_clients! {
         assert_eq!(wait!(next.run()).unwrap_err().kind(), ErrorKind::BudgetExceeded);
         gate.release();
 
-        let turn = wait!(thread.turn("three").timeout(Duration::from_secs(2)).send()).unwrap();
+        // Long enough for a whole turn on a busy machine.
+        let turn = wait!(thread.turn("three").timeout(Duration::from_secs(10)).send()).unwrap();
         wait!(turn.run()).unwrap();
         let gate = model.gate();
         model.reply(ModelReply::new().pause(&gate).delta("done"));

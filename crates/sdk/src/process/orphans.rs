@@ -86,7 +86,7 @@ impl Orphans {
         Self {
             mark,
             runtime: id.and_then(Stat::read),
-            runtime_arguments: id.map(arguments).unwrap_or_default(),
+            runtime_arguments: id.map(first_arguments).unwrap_or_default(),
         }
     }
 
@@ -275,6 +275,20 @@ fn arguments(id: i32) -> Vec<u8> {
     std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default()
 }
 
+/// The arguments of a process that was just started. The system lets its parent go on just before it has them.
+#[cfg(target_os = "linux")]
+fn first_arguments(id: i32) -> Vec<u8> {
+    const MAX_READS: usize = 1_000;
+    for _ in 0..MAX_READS {
+        let arguments = arguments(id);
+        if !arguments.is_empty() || Stat::read(id).is_none_or(|stat| stat.has_ended) {
+            return arguments;
+        }
+        std::thread::yield_now();
+    }
+    Vec::new()
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
@@ -400,16 +414,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_search_is_not_clean_while_a_fork_of_the_runtime_has_not_replaced_itself() {
-        // The fork ends with its input.
+        // The runtime waits for a line. The fork ends with its input.
         let mut command = Command::new("bash");
-        command.args(["-c", "(read -r; :) <&0 >&- & echo $!"]);
+        command.args(["-c", "read -r; (read -r; :) <&0 >&- & echo $!"]);
         let mark = Mark::new();
         mark.put_on(&mut command);
         let mut command = tokio::process::Command::from(command);
         let piped = std::process::Stdio::piped;
         let mut runtime = command.stdin(piped()).stdout(piped()).spawn().unwrap();
         let orphans = Orphans::of(&runtime, mark);
-        let input = runtime.stdin.take();
+        let mut input = runtime.stdin.take().unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut input, b"\n").await.unwrap();
         let output = runtime.wait_with_output().await.unwrap().stdout;
         let fork = Stat::read(String::from_utf8(output).unwrap().trim().parse().unwrap()).unwrap();
         for _ in 0..10 {

@@ -1,13 +1,13 @@
 //! Options of the Python calls as options of the SDK's builders. The package has checked their names and classes.
 
 use openai_codex::types::{
-    CommandExecutionApprovalDecision, FileChangeApprovalDecision, ReasoningSummary, SandboxMode,
-    SandboxPolicy,
+    CommandExecutionApprovalDecision, FileChangeApprovalDecision, PermissionsRequestApprovalResponse,
+    ReasoningSummary, SandboxMode, SandboxPolicy, ToolRequestUserInputResponse,
 };
 use openai_codex::{
     ApprovalMode, AsyncCodex, AsyncThread, CodexConfig, CommandApproval, ExternalMessage, FileChangeApproval,
-    ImageInput, Input, InputItem, LocalImageInput, MentionInput, Sandbox, SkillInput, TextInput, ThreadFork,
-    ThreadResume, ThreadStart, TurnInput, TurnStart,
+    ImageInput, Input, InputItem, LocalImageInput, MentionInput, PermissionsApproval, Sandbox, SkillInput,
+    TextInput, ThreadFork, ThreadResume, ThreadStart, TurnInput, TurnStart, UserInputRequest,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -51,6 +51,33 @@ fn unknown(name: &str) -> PyErr {
     PyTypeError::new_err(format!("unknown option {name:?}"))
 }
 
+/// Sets a function that answers one kind of request.
+macro_rules! with_handler {
+    ($builder:ident, $name:expr, $value:expr) => {{
+        let handler = Handler::of($value)?;
+        match $name {
+            "on_command_approval" => $builder.on_command_approval(move |request: CommandApproval| {
+                handler
+                    .reply::<CommandExecutionApprovalDecision>("CommandApproval", &command_fields(&request))
+            }),
+            "on_file_change_approval" => $builder.on_file_change_approval(move |request: FileChangeApproval| {
+                handler.reply::<FileChangeApprovalDecision>("FileChangeApproval", &file_change_fields(&request))
+            }),
+            "on_permissions_approval" => {
+                $builder.on_permissions_approval(move |request: PermissionsApproval| {
+                    let fields = json!({"params": request.params});
+                    handler.reply::<PermissionsRequestApprovalResponse>("PermissionsApproval", &fields)
+                })
+            }
+            "on_user_input" => $builder.on_user_input(move |request: UserInputRequest| {
+                let fields = json!({"params": request.params});
+                handler.reply::<ToolRequestUserInputResponse>("UserInputRequest", &fields)
+            }),
+            name => return Err(unknown(name)),
+        }
+    }};
+}
+
 /// The configuration of a client.
 pub(crate) fn config(options: &Bound<'_, PyDict>) -> PyResult<CodexConfig> {
     let mut config = CodexConfig::new();
@@ -69,6 +96,7 @@ pub(crate) fn config(options: &Bound<'_, PyDict>) -> PyResult<CodexConfig> {
             "client_title" => config.client_title(text(&value)?),
             "client_version" => config.client_version(text(&value)?),
             "experimental_api" => config.experimental_api(value.is_truthy()?),
+            name if name.starts_with("on_") => with_handler!(config, name, &value),
             _ => return Err(unknown(&name)),
         };
     }
@@ -96,18 +124,7 @@ macro_rules! thread_options {
                 "model_provider" => builder.model_provider(text(&value)?),
                 "sandbox" => builder.sandbox(SandboxMode::from(sandbox(&value)?)),
                 "service_tier" => builder.service_tier(text(&value)?),
-                "on_command_approval" => {
-                    let handler = Handler::of(&value)?;
-                    builder.on_command_approval(move |request: CommandApproval| {
-                        handler.reply::<CommandExecutionApprovalDecision>("CommandApproval", &command_fields(&request))
-                    })
-                }
-                "on_file_change_approval" => {
-                    let handler = Handler::of(&value)?;
-                    builder.on_file_change_approval(move |request: FileChangeApproval| {
-                        handler.reply::<FileChangeApprovalDecision>("FileChangeApproval", &file_change_fields(&request))
-                    })
-                }
+                name if name.starts_with("on_") => with_handler!(builder, name, &value),
                 "tools" => builder.tools(tools(&value)?),
                 "trust_folder" if value.is_truthy()? => builder.trust_folder(),
                 "trust_folder" => builder,

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from openai_codex import AsyncCodex, Codex, Sandbox
-from openai_codex.approvals import CommandApproval, FileChangeApproval
+from openai_codex.approvals import CommandApproval, FileChangeApproval, PermissionsApproval, UserInputRequest
 from openai_codex.testing import ModelReply, ScriptedModel
 
 
@@ -100,11 +100,98 @@ def test_a_resumed_thread_and_a_fork_have_their_own_functions(codex: Codex, mode
         assert asked[number].thread_id == opened.id
 
 
+@pytest.mark.parametrize("decision", ["accept", "decline"])
+def test_a_function_of_the_client_decides_for_its_threads(model: ScriptedModel, marker, decision: str):
+    asked: list[CommandApproval] = []
+    with Codex(model.config(), on_command_approval=lambda request: asked.append(request) or decision) as codex:
+        thread = codex.thread_start(sandbox=Sandbox.read_only)
+        assert thread.run("x").final_response == "done"
+    assert [request.thread_id for request in asked] == [thread.id]
+    assert marker.exists() == (decision == "accept")
+
+
+def test_a_function_of_a_thread_comes_before_that_of_the_client(model: ScriptedModel, marker):
+    with Codex(model.config(), on_command_approval=lambda _: "accept") as codex:
+        decide_with(codex, lambda _: "decline").run("x")
+    assert not marker.exists()
+
+
+def test_an_async_function_of_the_client_runs_in_its_loop(model: ScriptedModel, marker):
+    async def main():
+        here, seen = asyncio.get_running_loop(), []
+
+        async def decide(_: CommandApproval) -> str:
+            seen.append(asyncio.get_running_loop() is here)
+            return "accept"
+
+        async with AsyncCodex(model.config(), on_command_approval=decide) as codex:
+            await (await codex.thread_start(sandbox=Sandbox.read_only)).run("x")
+        assert marker.exists() and seen == [True]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_a_function_grants_permissions(model: ScriptedModel, tmp_path, granted: bool):
+    model.add_config("features.request_permissions_tool = true\n")
+    permissions = {"file_system": {"write": [str(tmp_path)]}}
+    arguments = {"reason": "the test wants it", "permissions": permissions}
+    model.reply(ModelReply.tool_call("request_permissions", arguments))
+    model.reply(ModelReply.exec_command(f"touch {tmp_path / 'marker'}"))
+    model.reply("done")
+    reasons = []
+
+    def decide(request: PermissionsApproval):
+        reasons.append(request.reason)
+        return request.grant() if granted else request.decline()
+
+    with Codex(model.config()) as codex:
+        thread = codex.thread_start(sandbox=Sandbox.read_only, on_permissions_approval=decide)
+        assert thread.run("x").final_response == "done"
+    assert reasons == ["the test wants it"]
+    assert (tmp_path / "marker").exists() == granted
+
+
+QUESTION = {
+    "id": "color",
+    "header": "Color",
+    "question": "Which color?",
+    "options": [{"label": "red", "description": "warm"}, {"label": "blue", "description": "cold"}],
+}
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_function_answers_questions(model: ScriptedModel, asynchronous: bool):
+    model.add_config("features.default_mode_request_user_input = true\n")
+    model.reply(ModelReply.tool_call("request_user_input", {"questions": [QUESTION]}))
+    model.reply("done")
+
+    def answer(request: UserInputRequest):
+        return request.answer({question["id"]: question["options"][1]["label"] for question in request.questions})
+
+    async def answer_later(request: UserInputRequest):
+        return answer(request)
+
+    async def main():
+        async with AsyncCodex(model.config(), on_user_input=answer_later) as codex:
+            return await (await codex.thread_start()).run("x")
+
+    if asynchronous:
+        result = asyncio.run(main())
+    else:
+        with Codex(model.config(), on_user_input=answer) as codex:
+            result = codex.thread_start().run("x")
+    assert result.final_response == "done"
+    assert "blue" in (model.requests[-1].last_output or "")
+
+
 def test_an_async_function_needs_an_async_client(codex: Codex):
     async def decide(_: CommandApproval) -> str:
         return "accept"
 
     with pytest.raises(TypeError, match="needs an AsyncCodex"):
         decide_with(codex, decide)
+    with pytest.raises(TypeError, match="needs an AsyncCodex"):
+        Codex(on_command_approval=decide)
     with pytest.raises(TypeError, match="is a function"):
         decide_with(codex, "accept")

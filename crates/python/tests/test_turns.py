@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from openai_codex import AsyncCodex, AsyncThread, Codex, Sandbox, Thread, TurnHandle, TurnResult
+from openai_codex.errors import InvalidRequestError
 from openai_codex.testing import ModelReply, ScriptedModel
 from pydantic import BaseModel
 
@@ -361,6 +362,20 @@ def test_an_approval_that_nothing_decides_is_declined(codex: Codex, model: Scrip
     assert "declined" in [item.root.status.value for item in result.items if item.root.type == "commandExecution"]
     assert all(isinstance(item, ThreadItem) for item in result.items)
     assert not marker.exists()
+
+
+def test_any_request_can_be_made(codex: Codex, model: ScriptedModel):
+    assert codex.request("thread/loaded/list", {})["data"] == []
+    thread = codex.thread_start()
+    assert codex.request("thread/loaded/list", {})["data"] == [thread.id]
+    with pytest.raises(InvalidRequestError):
+        codex.request("no/such/method")
+
+    async def main():
+        async with AsyncCodex(model.config()) as other:
+            assert (await other.request("thread/loaded/list", {}))["data"] == []
+
+    asyncio.run(main())
 
 
 def test_the_async_client_needs_asyncio(model: ScriptedModel):

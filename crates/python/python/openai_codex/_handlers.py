@@ -9,14 +9,21 @@ from openai_codex import _native as native
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
-_APPROVALS = ("on_command_approval", "on_file_change_approval")
+_APPROVALS = ("on_command_approval", "on_file_change_approval", "on_permissions_approval")
+HANDLERS = (*_APPROVALS, "on_user_input")
 
 
-def bind(options: dict[str, Any], loop: AbstractEventLoop | None) -> dict[str, Any]:
-    """Prepare the handlers among the options of a thread for the native client. ``loop``: where ``async`` functions run."""
-    for name in _APPROVALS:
+def bind(options: dict[str, Any], loop: AbstractEventLoop | None, client: Iterable[str] = ()) -> dict[str, Any]:
+    """Prepare the handlers among the options of a client or a thread for the native client.
+
+    ``loop``: where ``async`` functions run. ``client``: the names of the client's handlers.
+    """
+    # A model would decide, and the handlers would get no request. The runtime asks the client instead.
+    if options.get("approval_mode") == "auto_review" and any(name in _APPROVALS for name in (*options, *client)):
+        del options["approval_mode"]
+    for name in HANDLERS:
         handler = options.get(name)
         if handler is None:
             continue
@@ -25,9 +32,6 @@ def bind(options: dict[str, Any], loop: AbstractEventLoop | None) -> dict[str, A
         if loop is None and _is_async(handler):
             raise TypeError(f"{name} is an async function, which needs an AsyncCodex")
         options[name] = (handler, loop)
-        # A model would decide, and the handler would get no request. The runtime asks the client instead.
-        if options.get("approval_mode") == "auto_review":
-            del options["approval_mode"]
     if "tools" in options:
         options["tools"] = [_native_tool(tool, loop) for tool in options["tools"]]
     return options

@@ -6,11 +6,11 @@ import atexit
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast, overload
 
 from openai_codex import _native as native
 from openai_codex._approval_mode import ApprovalMode
-from openai_codex._handlers import bind
+from openai_codex._handlers import HANDLERS, bind
 from openai_codex._inputs import native_input, native_run_input
 from openai_codex._login import (
     AsyncChatgptLoginHandle,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from openai_codex._inputs import Input, RunInput
     from openai_codex._run import TurnResult
     from openai_codex._sandbox import Sandbox
-    from openai_codex.approvals import OnCommandApproval, OnFileChangeApproval
+    from openai_codex.approvals import OnCommandApproval, OnFileChangeApproval, OnPermissionsApproval, OnUserInput
     from openai_codex.client import CodexConfig
     from openai_codex.models import InitializeResponse, JsonObject, Notification
     from openai_codex.tools import Tool
@@ -89,8 +89,18 @@ class Codex:
     Use it in a ``with`` statement, or call ``close``. Otherwise the runtime ends with the last object that uses it.
     """
 
-    def __init__(self, config: CodexConfig | None = None) -> None:
-        self._client = CodexClient(config)
+    @additional(*HANDLERS)
+    def __init__(
+        self,
+        config: CodexConfig | None = None,
+        *,
+        on_command_approval: OnCommandApproval | None = None,
+        on_file_change_approval: OnFileChangeApproval | None = None,
+        on_permissions_approval: OnPermissionsApproval | None = None,
+        on_user_input: OnUserInput | None = None,
+    ) -> None:
+        handlers = bind(given(locals(), "config"), None)
+        self._client = CodexClient(config, _handlers=handlers)
         self._client.start()
 
     def __enter__(self) -> "Codex":
@@ -142,7 +152,13 @@ class Codex:
         """Log out. The server deletes its stored credentials."""
         self._client._native.request("account/logout", None).wait()
 
-    @additional("trust_folder", "on_command_approval", "on_file_change_approval", "tools")
+    def request(self, method: str, params: JsonObject | None = None) -> JsonObject:
+        """Make any request of the protocol. The result is the response as JSON."""
+        from json import loads
+
+        return cast("JsonObject", loads(self._client._native.request(method, params).wait()))
+
+    @additional("trust_folder", "tools", *HANDLERS)
     def thread_start(
         self,
         *,
@@ -163,10 +179,12 @@ class Codex:
         trust_folder: bool = False,
         on_command_approval: OnCommandApproval | None = None,
         on_file_change_approval: OnFileChangeApproval | None = None,
+        on_permissions_approval: OnPermissionsApproval | None = None,
+        on_user_input: OnUserInput | None = None,
         tools: Sequence[Tool[..., Any]] | None = None,
     ) -> Thread:
         """Start a thread. Its folder stays untrusted unless ``trust_folder`` is set."""
-        options = bind(given(locals()), None)
+        options = bind(given(locals()), None, self._client._handlers)
         return Thread._of(self._client, self._client._native.thread_start(options).wait())
 
     def thread_list(
@@ -188,7 +206,7 @@ class Codex:
         params = wire(locals())
         return self._client._native.request("thread/list", params, "ThreadListResponse").wait()
 
-    @additional("trust_folder", "on_command_approval", "on_file_change_approval", "tools")
+    @additional("trust_folder", "tools", *HANDLERS)
     def thread_resume(
         self,
         thread_id: str,
@@ -207,13 +225,15 @@ class Codex:
         trust_folder: bool = False,
         on_command_approval: OnCommandApproval | None = None,
         on_file_change_approval: OnFileChangeApproval | None = None,
+        on_permissions_approval: OnPermissionsApproval | None = None,
+        on_user_input: OnUserInput | None = None,
         tools: Sequence[Tool[..., Any]] | None = None,
     ) -> Thread:
         """Resume a stored thread. The handle has the same id."""
-        options = bind(given(locals(), "thread_id"), None)
+        options = bind(given(locals(), "thread_id"), None, self._client._handlers)
         return Thread._of(self._client, self._client._native.thread_resume(thread_id, options).wait())
 
-    @additional("trust_folder", "on_command_approval", "on_file_change_approval", "tools")
+    @additional("trust_folder", "tools", *HANDLERS)
     def thread_fork(
         self,
         thread_id: str,
@@ -233,10 +253,12 @@ class Codex:
         trust_folder: bool = False,
         on_command_approval: OnCommandApproval | None = None,
         on_file_change_approval: OnFileChangeApproval | None = None,
+        on_permissions_approval: OnPermissionsApproval | None = None,
+        on_user_input: OnUserInput | None = None,
         tools: Sequence[Tool[..., Any]] | None = None,
     ) -> Thread:
         """Make a new thread with the history of another."""
-        options = bind(given(locals(), "thread_id"), None)
+        options = bind(given(locals(), "thread_id"), None, self._client._handlers)
         return Thread._of(self._client, self._client._native.thread_fork(thread_id, options).wait())
 
     def thread_archive(self, thread_id: str) -> ThreadArchiveResponse:
@@ -260,7 +282,17 @@ class AsyncCodex:
     Prefer ``async with AsyncCodex() as codex``, which also ends the runtime.
     """
 
-    def __init__(self, config: CodexConfig | None = None) -> None:
+    @additional(*HANDLERS)
+    def __init__(
+        self,
+        config: CodexConfig | None = None,
+        *,
+        on_command_approval: OnCommandApproval | None = None,
+        on_file_change_approval: OnFileChangeApproval | None = None,
+        on_permissions_approval: OnPermissionsApproval | None = None,
+        on_user_input: OnUserInput | None = None,
+    ) -> None:
+        self._handlers = given(locals(), "config")
         self._config = config
         self._current: native.Client | None = None
         self._making = Lock()
@@ -282,7 +314,8 @@ class AsyncCodex:
         # Two event loops may make the first calls at once.
         with self._making:
             if self._current is None:
-                self._current = native_client(self._config)
+                handlers = bind(dict(self._handlers), running_loop()) if self._handlers else None
+                self._current = native_client(self._config, handlers)
             return self._current
 
     @property
@@ -326,7 +359,14 @@ class AsyncCodex:
         """Log out. The server deletes its stored credentials."""
         await wait(self._native.request("account/logout", None))
 
-    @additional("trust_folder", "on_command_approval", "on_file_change_approval", "tools")
+    async def request(self, method: str, params: JsonObject | None = None) -> JsonObject:
+        """Make any request of the protocol. The result is the response as JSON."""
+        from json import loads
+
+        response = await wait(self._native.request(method, params))
+        return cast("JsonObject", loads(response))
+
+    @additional("trust_folder", "tools", *HANDLERS)
     async def thread_start(
         self,
         *,
@@ -347,10 +387,12 @@ class AsyncCodex:
         trust_folder: bool = False,
         on_command_approval: OnCommandApproval | None = None,
         on_file_change_approval: OnFileChangeApproval | None = None,
+        on_permissions_approval: OnPermissionsApproval | None = None,
+        on_user_input: OnUserInput | None = None,
         tools: Sequence[Tool[..., Any]] | None = None,
     ) -> AsyncThread:
         """Start a thread. Its folder stays untrusted unless ``trust_folder`` is set."""
-        options = bind(given(locals()), running_loop())
+        options = bind(given(locals()), running_loop(), self._handlers)
         return AsyncThread._of(self, await wait(self._native.thread_start(options)))
 
     async def thread_list(
@@ -372,7 +414,7 @@ class AsyncCodex:
         params = wire(locals())
         return await wait(self._native.request("thread/list", params, "ThreadListResponse"))
 
-    @additional("trust_folder", "on_command_approval", "on_file_change_approval", "tools")
+    @additional("trust_folder", "tools", *HANDLERS)
     async def thread_resume(
         self,
         thread_id: str,
@@ -391,13 +433,15 @@ class AsyncCodex:
         trust_folder: bool = False,
         on_command_approval: OnCommandApproval | None = None,
         on_file_change_approval: OnFileChangeApproval | None = None,
+        on_permissions_approval: OnPermissionsApproval | None = None,
+        on_user_input: OnUserInput | None = None,
         tools: Sequence[Tool[..., Any]] | None = None,
     ) -> AsyncThread:
         """Resume a stored thread. The handle has the same id."""
-        options = bind(given(locals(), "thread_id"), running_loop())
+        options = bind(given(locals(), "thread_id"), running_loop(), self._handlers)
         return AsyncThread._of(self, await wait(self._native.thread_resume(thread_id, options)))
 
-    @additional("trust_folder", "on_command_approval", "on_file_change_approval", "tools")
+    @additional("trust_folder", "tools", *HANDLERS)
     async def thread_fork(
         self,
         thread_id: str,
@@ -417,10 +461,12 @@ class AsyncCodex:
         trust_folder: bool = False,
         on_command_approval: OnCommandApproval | None = None,
         on_file_change_approval: OnFileChangeApproval | None = None,
+        on_permissions_approval: OnPermissionsApproval | None = None,
+        on_user_input: OnUserInput | None = None,
         tools: Sequence[Tool[..., Any]] | None = None,
     ) -> AsyncThread:
         """Make a new thread with the history of another."""
-        options = bind(given(locals(), "thread_id"), running_loop())
+        options = bind(given(locals(), "thread_id"), running_loop(), self._handlers)
         return AsyncThread._of(self, await wait(self._native.thread_fork(thread_id, options)))
 
     async def thread_archive(self, thread_id: str) -> ThreadArchiveResponse:

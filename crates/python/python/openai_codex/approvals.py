@@ -1,8 +1,8 @@
-"""Requests of the server for an approval, as handlers get them."""
+"""Requests of the server for an approval or an answer, as handlers get them."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,5 +43,69 @@ class FileChangeApproval:
     """The parameters of the request."""
 
 
+class _Request:
+    """What the requests have that handlers get as their parameters."""
+
+    params: dict[str, Any]
+
+    @property
+    def thread_id(self) -> str:
+        return str(self.params["threadId"])
+
+    @property
+    def turn_id(self) -> str:
+        return str(self.params["turnId"])
+
+    @property
+    def item_id(self) -> str:
+        return str(self.params["itemId"])
+
+
+@dataclass
+class PermissionsApproval(_Request):
+    """The agent requests permissions beyond the sandbox."""
+
+    params: dict[str, Any]
+    """The parameters of the request."""
+
+    @property
+    def permissions(self) -> dict[str, Any]:
+        """What the agent requests, as the protocol says it."""
+        return dict(self.params["permissions"])
+
+    @property
+    def reason(self) -> str | None:
+        """Why the model wants them."""
+        return self.params.get("reason")
+
+    def grant(self, permissions: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Grant these permissions, or all that were requested, for the turn."""
+        return {"permissions": self.permissions if permissions is None else permissions}
+
+    def decline(self) -> dict[str, Any]:
+        """Grant nothing."""
+        return {"permissions": {}}
+
+
+@dataclass
+class UserInputRequest(_Request):
+    """The agent asks the user."""
+
+    params: dict[str, Any]
+    """The parameters of the request."""
+
+    @property
+    def questions(self) -> list[dict[str, Any]]:
+        """The questions, each with its ``id``, ``question`` and ``options``."""
+        return list(self.params["questions"])
+
+    def answer(self, answers: Mapping[str, str | list[str]]) -> dict[str, Any]:
+        """Answer questions, by their ids. A question that is left out stays open."""
+        lists = {name: [answer] if isinstance(answer, str) else answer for name, answer in answers.items()}
+        return {"answers": {name: {"answers": answers} for name, answers in lists.items()}}
+
+
 OnCommandApproval = Callable[[CommandApproval], CommandDecision | Awaitable[CommandDecision]]
 OnFileChangeApproval = Callable[[FileChangeApproval], FileChangeDecision | Awaitable[FileChangeDecision]]
+OnPermissionsApproval = Callable[[PermissionsApproval], dict[str, Any] | Awaitable[dict[str, Any]]]
+OnUserInput = Callable[[UserInputRequest], dict[str, Any] | Awaitable[dict[str, Any]]]

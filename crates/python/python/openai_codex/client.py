@@ -31,8 +31,8 @@ class CodexConfig:
     """Whether the client requests the experimental methods and fields."""
 
 
-def native_client(config: CodexConfig | None) -> native.Client:
-    """Make the native client of a configuration. It starts nothing yet."""
+def native_client(config: CodexConfig | None, handlers: dict[str, Any] | None = None) -> native.Client:
+    """Make the native client of a configuration. It starts nothing yet. ``handlers``: as ``_handlers.bind`` prepares them."""
     _prepare_classes()
     config = config if config is not None else CodexConfig()
     env = dict(config.env or {})
@@ -52,6 +52,7 @@ def native_client(config: CodexConfig | None) -> native.Client:
     if config.cwd is not None:
         options["cwd"] = os.fspath(config.cwd)
     options["env"] = list(env.items())
+    options.update(handlers or {})
     return native.Client(options)
 
 
@@ -85,9 +86,10 @@ def _bundled_runtime(env: dict[str, str]) -> dict[str, str]:
 class CodexClient:
     """The client below ``Codex``: one runtime, and any request of the protocol."""
 
-    def __init__(self, config: CodexConfig | None = None) -> None:
+    def __init__(self, config: CodexConfig | None = None, *, _handlers: dict[str, Any] | None = None) -> None:
         self.config = config if config is not None else CodexConfig()
-        self._native = native_client(self.config)
+        self._handlers = _handlers or {}
+        self._native = native_client(self.config, self._handlers)
 
     def __enter__(self) -> "CodexClient":
         self.start()

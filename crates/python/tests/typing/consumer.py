@@ -1,8 +1,10 @@
 """A program that mypy checks and no test runs: what annotations a consumer gets."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from openai_codex import AsyncCodex, Codex, CodexConfig, Sandbox, TurnResult, retry_on_overload
+from openai_codex.approvals import CommandApproval, PermissionsApproval, UserInputRequest
 from openai_codex.models import Notification
 from openai_codex.testing import ModelReply, RecordedRequest, ScriptedModel
 from openai_codex.tools import tool
@@ -62,6 +64,25 @@ def lookup(part: str, count: int = 1) -> str:
 
 @tool(name="later", timeout=5)
 async def later() -> None: ...
+
+
+def decide(request: CommandApproval) -> str:
+    return "accept" if request.shell_command == "git status" else "decline"
+
+
+async def answer(request: UserInputRequest) -> dict[str, Any]:
+    return request.answer({question["id"]: "yes" for question in request.questions})
+
+
+def grant(request: PermissionsApproval) -> dict[str, Any]:
+    return request.grant({}) if request.reason else request.decline()
+
+
+def handlers() -> AsyncCodex:
+    with Codex(on_command_approval=decide) as codex:
+        codex.thread_start(on_permissions_approval=grant)
+        print(codex.request("thread/loaded/list", {})["data"])
+    return AsyncCodex(on_command_approval=decide, on_user_input=answer)
 
 
 def tools() -> str:

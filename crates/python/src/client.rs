@@ -9,6 +9,7 @@ use pyo3::types::{PyBytes, PyDict};
 use crate::json::to_json;
 use crate::login::Login;
 use crate::models;
+use crate::observer::Observer;
 use crate::operation::{self, Operation};
 use crate::options::{fork_options, resume_options, start_options};
 use crate::thread::Thread;
@@ -98,6 +99,11 @@ impl Client {
             Some(class_name) => models::build(py, &class_name, response.as_bytes()),
             None => Ok(PyBytes::new(py, response.as_bytes()).into_any().unbind()),
         }))
+    }
+
+    /// Observes the connection.
+    fn events(&self) -> Observer {
+        Observer::new(&self.codex)
     }
 
     /// Starts a thread.

@@ -10,6 +10,7 @@ mod json;
 mod login;
 mod loop_port;
 mod models;
+mod observer;
 mod operation;
 mod options;
 mod testing;
@@ -58,6 +59,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<handlers::Responder>()?;
     module.add_class::<login::Login>()?;
     module.add_class::<loop_port::LoopPort>()?;
+    module.add_class::<observer::Observer>()?;
     module.add_class::<operation::Operation>()?;
     module.add_class::<testing::Gate>()?;
     module.add_class::<testing::ModelReply>()?;

@@ -11,7 +11,14 @@ from openai_codex import _native
 
 
 # What this package has beyond the published one. `docs/python.md` lists it.
-ADDITIONS = ("Codex.request: ", "AsyncCodex.request: ", "TurnHandle.stream_text: ", "AsyncTurnHandle.stream_text: ")
+ADDITIONS = (
+    "Codex.events: ",
+    "Codex.request: ",
+    "AsyncCodex.events: ",
+    "AsyncCodex.request: ",
+    "TurnHandle.stream_text: ",
+    "AsyncTurnHandle.stream_text: ",
+)
 
 
 def test_the_surface_is_that_of_the_published_package_and_the_additions():

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from openai_codex._sandbox import Sandbox
     from openai_codex.approvals import OnCommandApproval, OnFileChangeApproval, OnPermissionsApproval, OnUserInput
     from openai_codex.client import CodexConfig
+    from openai_codex.events import Event
     from openai_codex.models import InitializeResponse, JsonObject, Notification
     from openai_codex.tools import Tool
     from openai_codex.typed_output import TypedResult
@@ -157,6 +158,13 @@ class Codex:
         from json import loads
 
         return cast("JsonObject", loads(self._client._native.request(method, params).wait()))
+
+    def events(self) -> Iterator[Event]:
+        """Observe the connection from now on: the notifications of all threads, and what happens on the client.
+
+        A program that reads too slowly loses the oldest events. It ends when the client is closed.
+        """
+        return _observe(self._client._native.events())
 
     @additional("trust_folder", "tools", *HANDLERS)
     def thread_start(
@@ -366,6 +374,13 @@ class AsyncCodex:
         response = await wait(self._native.request(method, params))
         return cast("JsonObject", loads(response))
 
+    def events(self) -> AsyncIterator[Event]:
+        """Observe the connection from now on: the notifications of all threads, and what happens on the client.
+
+        A program that reads too slowly loses the oldest events. It ends when the client is closed.
+        """
+        return _observe_async(self._native.events())
+
     @additional("trust_folder", "tools", *HANDLERS)
     async def thread_start(
         self,
@@ -482,6 +497,22 @@ class AsyncCodex:
         """List the models."""
         params = {"includeHidden": include_hidden}
         return await wait(self._native.request("model/list", params, "ModelListResponse"))
+
+
+def _observe(observer: native.Observer) -> Iterator[Event]:
+    try:
+        while (event := observer.next().wait()) is not None:
+            yield event
+    finally:
+        observer.close()
+
+
+async def _observe_async(observer: native.Observer) -> AsyncIterator[Event]:
+    try:
+        while (event := await wait(observer.next())) is not None:
+            yield event
+    finally:
+        observer.close()
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 from openai_codex import AsyncCodex, Codex, CodexConfig, Sandbox, TurnResult, retry_on_overload
 from openai_codex.approvals import CommandApproval, PermissionsApproval, UserInputRequest
+from openai_codex.events import HandlerFailed
 from openai_codex.models import Notification
 from openai_codex.testing import ModelReply, RecordedRequest, ScriptedModel
 from openai_codex.tools import tool
@@ -76,6 +77,16 @@ async def answer(request: UserInputRequest) -> dict[str, Any]:
 
 def grant(request: PermissionsApproval) -> dict[str, Any]:
     return request.grant({}) if request.reason else request.decline()
+
+
+def observed() -> str:
+    with Codex() as codex:
+        for event in codex.events():
+            if isinstance(event, HandlerFailed):
+                return event.message
+            if isinstance(event, Notification):
+                print(event.method)
+    return ""
 
 
 def handlers() -> AsyncCodex:

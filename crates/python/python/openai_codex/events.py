@@ -1,0 +1,71 @@
+"""What an observer sees beside the notifications of the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from openai_codex.models import Notification
+
+__all__ = ["AnsweredByDefault", "Event", "HandlerFailed", "InterruptFailed", "Malformed", "OtherEvent", "Skipped"]
+
+
+@dataclass(slots=True)
+class Skipped:
+    """The program read too slowly: the client dropped this many events before the next one."""
+
+    count: int
+
+
+@dataclass(slots=True)
+class Malformed:
+    """The server wrote a line that is not a message."""
+
+    line: str
+    reason: str
+
+
+@dataclass(slots=True)
+class AnsweredByDefault:
+    """No function of the program took a request of the server. The client sent the default response."""
+
+    method: str
+    thread_id: str | None
+    turn_id: str | None
+    declined: bool
+
+
+@dataclass(slots=True)
+class HandlerFailed:
+    """A function of the program raised, returned an unusable value, or did not answer in time. The client sent an error."""
+
+    method: str
+    thread_id: str | None
+    turn_id: str | None
+    message: str
+
+
+@dataclass(slots=True)
+class InterruptFailed:
+    """The client could not interrupt a turn, or could not end its commands."""
+
+    thread_id: str
+    turn_id: str
+    reason: str
+
+
+@dataclass(slots=True)
+class OtherEvent:
+    """An event that this package has no class for."""
+
+    description: str
+
+
+Event: TypeAlias = Notification | Skipped | Malformed | AnsweredByDefault | HandlerFailed | InterruptFailed | OtherEvent
+
+
+def _make(class_name: str, fields: str) -> object:
+    """Make an event. The native client calls it."""
+    from json import loads
+
+    return globals()[class_name](**loads(fields))

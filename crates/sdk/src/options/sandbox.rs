@@ -26,10 +26,16 @@ pub enum Sandbox {
     ///
     /// On the wire: `sandbox: "read-only"`; `sandboxPolicy: {"type": "readOnly", "networkAccess": false}`.
     ReadOnly,
-    /// Commands also write to the thread's folder and to temporary folders. They use no network.
+    /// Commands also write to the thread's folder and to temporary folders. They use no network, unless the user's configuration
+    /// allows it.
+    ///
+    /// A thread that starts, is forked or is loaded with this preset also gets what `sandbox_workspace_write` of the user's
+    /// configuration says: network access, writable roots, and whether temporary folders are excluded. A turn with this preset
+    /// has no network and has the temporary folders, but the runtime adds the writable roots of the configuration to it. Use
+    /// [`ReadOnly`](Self::ReadOnly) where no such root may be written.
     ///
     /// On the wire: `sandbox: "workspace-write"`; `sandboxPolicy: {"type": "workspaceWrite", …}` with no further
-    /// roots, no network, and the temporary folders included.
+    /// roots, no network, and `excludeSlashTmp` and `excludeTmpdirEnvVar` false.
     WorkspaceWrite,
     /// Commands run without a sandbox, with the user's permissions.
     ///

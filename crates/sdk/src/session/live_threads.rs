@@ -12,7 +12,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::shared::UnloadObserver;
 use crate::session::runtime::Session;
-use crate::session::thread_settings::{LoadOptions, Settings};
+use crate::session::thread_settings::{LoadOptions, SandboxSetting, Settings};
 use crate::thread_map::ThreadMap;
 
 /// The threads that the client has handles for.
@@ -50,6 +50,8 @@ pub(crate) struct LiveThread {
     pub(crate) turn_start_lock: Arc<tokio::sync::Mutex<()>>,
     /// The options that the thread was loaded with, and when.
     load_options: Mutex<Option<(LoadPoint, LoadOptions)>>,
+    /// What the user's configuration gave to the sandbox mode that the thread was loaded with.
+    configured_sandbox: Mutex<Option<SandboxSetting>>,
     /// Where this client loaded it last.
     loaded_at: Mutex<Option<LoadPoint>>,
 }
@@ -79,6 +81,7 @@ impl LiveThreads {
             turn_bounds: Mutex::default(),
             turn_start_lock: Arc::default(),
             load_options: Mutex::default(),
+            configured_sandbox: Mutex::default(),
             loaded_at: Mutex::default(),
         });
         threads.insert(thread.id.clone(), Arc::downgrade(&thread));
@@ -188,6 +191,14 @@ impl LiveThread {
 
     pub(crate) fn set_turn_bounds(&self, bounds: Settings) {
         *self.turn_bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
+    }
+
+    pub(crate) fn set_configured_sandbox(&self, sandbox: SandboxSetting) {
+        *self.configured_sandbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(sandbox);
+    }
+
+    pub(crate) fn configured_sandbox(&self) -> Option<SandboxSetting> {
+        self.configured_sandbox.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn turn_bounds(&self) -> Settings {

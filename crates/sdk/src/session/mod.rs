@@ -4,6 +4,7 @@ pub(crate) mod apply_settings;
 pub(crate) mod clients;
 pub(crate) mod events;
 pub(crate) mod live_threads;
+pub(crate) mod narrower_sandbox;
 pub(crate) mod project_paths;
 pub(crate) mod runtime;
 pub(crate) mod schema_probe;

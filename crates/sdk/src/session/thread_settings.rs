@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::sandbox::Sandbox;
+use crate::session::narrower_sandbox::common;
 use crate::session::project_paths::same_folder;
 use crate::session::runtime::Session;
 
@@ -216,6 +217,7 @@ fn same_sandbox(requested: &SandboxSetting, current: &SandboxSetting, home: &str
         SandboxSetting::Mode(_) => return requested == current,
     };
     match requested {
+        // The runtime applies the mode of a thread that it loads, with the user's configuration.
         SandboxSetting::Mode(_) => policy.tag() == current.tag(),
         SandboxSetting::Policy(_) => detail(&policy, home) == detail(&current, home),
     }
@@ -239,6 +241,7 @@ fn detail(policy: &SandboxPolicy, home: &str) -> Value {
                     !root.is_some_and(|root| !home.is_empty() && root.starts_with(home))
                 });
                 roots.sort_by_key(Value::to_string);
+                roots.dedup();
             }
         }
         _ => {}
@@ -285,6 +288,28 @@ impl Settings {
     pub(crate) fn merge(&mut self, other: &Self) {
         FIELDS.iter().for_each(|field| (field.merge)(self, other));
         self.service_tier_for_turn = None;
+    }
+
+    /// Replaces a mode by a policy, for a thread that was loaded before: its policy may come from a turn that has set more than
+    /// the mode allows. The mode means the preset then, unless the thread allows no more than that. `configured`: what the
+    /// user's configuration gave to a mode when the thread was loaded, which that mode still means.
+    pub(crate) fn resolve_mode(
+        &mut self,
+        current: &Self,
+        configured: Option<&SandboxSetting>,
+        session: &Session,
+    ) {
+        let home = session.metadata.codex_home.to_string();
+        let Some(mode @ SandboxSetting::Mode(_)) = &self.sandbox else { return };
+        let (Some(preset), Some(SandboxSetting::Policy(policy))) = (mode.policy(), &current.sandbox) else {
+            return;
+        };
+        let no_more = detail(&common(&preset, policy), &home) == detail(policy, &home);
+        let holds = preset.tag() == policy.tag() && (no_more || current.sandbox.as_ref() == configured);
+        self.sandbox = match holds {
+            true => current.sandbox.clone(),
+            false => Some(SandboxSetting::Policy(preset)),
+        };
     }
 
     /// The settings that limit the agent. A handle keeps them even if they were not requested, because they may allow less

@@ -24,7 +24,7 @@ use crate::session::live_threads::{LiveThread, LoadPoint, TrackedSettings};
 use crate::session::runtime::Session;
 use crate::session::subagents;
 use crate::session::supervisor::ClientCore;
-use crate::session::thread_settings::{LoadOptions, Settings, current_settings};
+use crate::session::thread_settings::{LoadOptions, SandboxSetting, Settings, current_settings};
 
 /// The thread of a handle, its clones, and the turns and builders that they made.
 pub(crate) struct ThreadState {
@@ -117,6 +117,10 @@ impl ThreadState {
         let load_point = current.map(|current| {
             let mut bounds = current.bounds();
             bounds.merge(&requested);
+            if let (Some(SandboxSetting::Mode(_)), Some(sandbox)) = (&requested.sandbox, &current.sandbox) {
+                bounds.sandbox = Some(sandbox.clone());
+                live.set_configured_sandbox(sandbox.clone());
+            }
             requested_settings.replace(bounds);
             live.current_settings.replace(current);
             let point = live.load_point(session);

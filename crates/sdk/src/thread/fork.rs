@@ -19,8 +19,9 @@ use crate::thread::{folder, trust};
 
 /// A builder for `thread/fork`. `send` forks the thread.
 ///
-/// The request contains only the options that were set. The fork takes the others from its source, except for the sandbox:
-/// runtime 0.163.0 gives the fork the default one.
+/// The request contains only the options that were set. The fork takes the folder, the base and developer instructions and the approval
+/// mode from its source. Runtime 0.163.0 takes the others from the user's configuration: the sandbox, the model, the effort, the service
+/// tier, and the configuration entries.
 ///
 /// With the async client, the builder can be awaited: `codex.thread_fork("…").await` does the same as `send`.
 #[must_use = "no thread is forked until `send`"]

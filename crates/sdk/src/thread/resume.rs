@@ -3,7 +3,9 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use openai_codex_protocol::types::{Personality, ThreadReadParams, ThreadResumeParams, ThreadStatus};
+use openai_codex_protocol::types::{
+    Personality, SandboxMode, ThreadReadParams, ThreadResumeParams, ThreadStatus,
+};
 use openai_codex_protocol::{ClientRequest, methods};
 
 use crate::dispatch::binding::HandlerBinding;
@@ -13,7 +15,9 @@ use crate::session::apply_settings::{ResumedThread, apply_settings, check_runnin
 use crate::session::runtime::INTERRUPT_LIMIT;
 use crate::session::subagents;
 use crate::session::supervisor::ClientCore;
-use crate::session::thread_settings::{LoadOptions, Settings, current_settings, load_options};
+use crate::session::thread_settings::{
+    LoadOptions, SandboxSetting, Settings, current_settings, load_options,
+};
 use crate::session::thread_state::{ThreadSetup, ThreadState};
 use crate::session::unused_thread::is_unused;
 use crate::thread::handles::AsyncThread;
@@ -30,8 +34,12 @@ use crate::thread::{folder, trust};
 /// sandbox, the folder, the model, the service tier and the personality, and checks that they apply. That needs
 /// [`experimental_api`](crate::CodexConfig::experimental_api). No turn may be running if one of the first three changes: `send` waits
 /// for a turn that the client is interrupting, and starts of other turns wait for `send`. Any other option fails with
-/// [`OptionNotApplied`](crate::ErrorKind::OptionNotApplied). In this case,
-/// [`Sandbox::WorkspaceWrite`](crate::Sandbox::WorkspaceWrite) excludes the writable roots of the configuration.
+/// [`OptionNotApplied`](crate::ErrorKind::OptionNotApplied).
+///
+/// A loaded thread gets no more than the sandbox preset allows: `send` takes back the network access and the writable roots that a turn
+/// has added. What the user's configuration gave the thread when it was loaded with
+/// [`Sandbox::WorkspaceWrite`](crate::Sandbox::WorkspaceWrite) stays. In other threads the runtime adds the writable roots of the
+/// configuration to that preset, and `send` fails with `OptionNotApplied`.
 ///
 /// The settings that `send` has set apply to the turns of all handles of the thread.
 ///
@@ -109,7 +117,12 @@ impl<C> ThreadResume<C> {
         }
         // No response names these options. Whether they apply depends on whether the thread is loaded.
         let unreported = !load_options.is_empty() || requested.personality.is_some();
-        let loaded = unreported && is_loaded(&session, &thread_id).await?;
+        let has_handle = live.is_loaded_in(&session);
+        // A runtime that loads the thread gives the mode the details of the user's configuration.
+        let configurable =
+            !has_handle && named.sandbox == Some(SandboxSetting::Mode(SandboxMode::WorkspaceWrite));
+        let found_loaded = (unreported || configurable) && is_loaded(&session, &thread_id).await?;
+        let loaded = unreported && found_loaded;
         if loaded {
             own_options.check(live.load_options(&session).as_ref(), &thread_id)?;
             load_options = own_options;
@@ -157,6 +170,11 @@ impl<C> ThreadResume<C> {
             }
         };
         let active = resumed.active;
+        let kept_loaded = if has_handle { live.load_point(&session) == point } else { !configurable };
+        if found_loaded || kept_loaded {
+            named.resolve_mode(&resumed.current, live.configured_sandbox().as_ref(), &session);
+            requested.merge(&named);
+        }
         if active {
             check_running(&session, &thread_id, &named, &live.turn_bounds())?;
         }
@@ -171,6 +189,9 @@ impl<C> ThreadResume<C> {
                 .await?;
         if !active {
             live.set_turn_bounds(current.bounds());
+        }
+        if named.sandbox.is_some() {
+            named.sandbox.clone_from(&current.sandbox);
         }
         live.request_in_all_handles(&named);
         if let Some(binding) = binding {

@@ -146,6 +146,9 @@ impl<C> TurnStart<C> {
     }
 
     /// Sets what commands may do, as the protocol's policy with writable roots and network access.
+    ///
+    /// The runtime adds the writable roots of the user's configuration to a policy that writes to the workspace. The client cannot
+    /// exclude them. The notification `thread/settings/updated` names them.
     pub fn sandbox_policy(self, policy: impl Into<SandboxPolicy>) -> Self {
         self.with(|params| params.sandbox_policy(policy))
     }

@@ -27,6 +27,7 @@ mod orphans;
 mod recovering;
 mod requests;
 mod results;
+mod sandboxes;
 mod server_requests;
 mod settings;
 mod starting;

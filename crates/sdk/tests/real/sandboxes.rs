@@ -1,0 +1,111 @@
+//! A named sandbox allows no more than it says, also if the thread had one of the same kind that allowed more.
+
+use openai_codex::types::{ReadOnlySandboxPolicy, WorkspaceWriteSandboxPolicy};
+use openai_codex::{ApprovalMode, ErrorKind, Sandbox};
+use openai_codex_testkit::ModelReply;
+use serde_json::{Value, json};
+
+use crate::support::{Model, with_both_clients};
+
+/// The sandbox that the runtime has for a loaded thread.
+macro_rules! effective {
+    ($codex:ident, $thread_id:expr, $wait:ident) => {
+        $wait!($codex.request_raw("thread/resume", json!({"threadId": $thread_id}))).unwrap()["sandbox"].take()
+    };
+}
+
+fn networked() -> ReadOnlySandboxPolicy {
+    ReadOnlySandboxPolicy::new().network_access(true)
+}
+
+fn roots(sandbox: &Value) -> &Value {
+    &sandbox["writableRoots"]
+}
+
+with_both_clients! {
+    fn a_resume_with_a_preset_takes_back_what_a_turn_has_added(start, wait) {
+        let model = Model::start();
+        model.fallback("done");
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly);
+        let thread = wait!(options.send()).unwrap();
+        wait!(thread.turn("one").sandbox_policy(networked()).run()).unwrap();
+        assert_eq!(effective!(codex, thread.id(), wait)["networkAccess"], true);
+        wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
+        wait!(thread.run("two")).unwrap();
+        assert_eq!(effective!(codex, thread.id(), wait)["networkAccess"], false);
+
+        let extra = tempfile::tempdir().unwrap();
+        let extra = extra.path().to_str().unwrap();
+        let wide = WorkspaceWriteSandboxPolicy::new().writable_roots([extra.to_owned()]);
+        wait!(thread.turn("three").sandbox_policy(wide).run()).unwrap();
+        assert_eq!(roots(&effective!(codex, thread.id(), wait)), &json!([extra]));
+        wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
+        wait!(thread.run("four")).unwrap();
+        assert_eq!(roots(&effective!(codex, thread.id(), wait)), &json!([]));
+
+        // A sandbox that allows less than the preset stays.
+        let narrow = WorkspaceWriteSandboxPolicy::new().exclude_slash_tmp(true);
+        wait!(thread.turn("five").sandbox_policy(narrow).run()).unwrap();
+        wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
+        assert_eq!(effective!(codex, thread.id(), wait)["excludeSlashTmp"], true);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_preset_does_not_apply_to_a_running_turn_that_is_allowed_more(start, wait) {
+        let model = Model::start();
+        model.reply("ready");
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly);
+        let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let read_only = wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
+        let gate = model.gate();
+        model.reply(ModelReply::new().pause(&gate).delta("done"));
+        let turn = wait!(thread.turn("two").sandbox_policy(networked()).send()).unwrap();
+        gate.wait_reached().unwrap();
+        let resumed = wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send());
+        assert_eq!(resumed.unwrap_err().kind(), ErrorKind::OptionNotApplied);
+        let joined = wait!(read_only.turn("three").send()).unwrap_err();
+        assert_eq!((joined.kind(), joined.method()), (ErrorKind::OptionNotApplied, Some("turn/start")));
+        assert!(joined.to_string().contains("another handle"), "{joined}");
+        gate.release();
+        wait!(turn.run()).unwrap();
+        wait!(codex.close()).unwrap();
+    }
+
+    // The runtime adds the user's roots to every sandbox that writes to the workspace.
+    fn the_users_roots_are_part_of_a_mode_only_when_a_thread_is_loaded_with_it(start, wait) {
+        let (model, extra) = (Model::start(), tempfile::tempdir().unwrap());
+        model.fallback("done");
+        let extra = extra.path().to_str().unwrap();
+        let entries = format!("[sandbox_workspace_write]\nnetwork_access = true\nwritable_roots = [{extra:?}]\n");
+        model.add_config(&entries).unwrap();
+        let codex = start!(model.config()).unwrap();
+        let writes = || codex.thread_start().cwd(model.folder()).sandbox(Sandbox::WorkspaceWrite);
+        let thread = wait!(writes().send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let configured = effective!(codex, thread.id(), wait);
+        assert_eq!((&configured["networkAccess"], roots(&configured)), (&json!(true), &json!([extra])));
+        let resume = |id: &str| codex.thread_resume(id).sandbox(Sandbox::WorkspaceWrite);
+        wait!(resume(thread.id()).send()).unwrap();
+        assert_eq!(effective!(codex, thread.id(), wait), configured);
+        wait!(codex.thread_fork(thread.id()).sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
+
+        wait!(thread.turn("two").sandbox(Sandbox::ReadOnly).run()).unwrap();
+        let error = wait!(resume(thread.id()).send()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OptionNotApplied);
+        assert!(error.to_string().contains(extra), "{error}");
+        // The thread has its earlier sandbox in its next turn.
+        wait!(thread.run("three")).unwrap();
+        assert_eq!(effective!(codex, thread.id(), wait)["type"], "readOnly");
+        let stored = thread.id().to_owned();
+        wait!(codex.close()).unwrap();
+
+        let codex = start!(model.config()).unwrap();
+        let resumed = codex.thread_resume(&stored).sandbox(Sandbox::WorkspaceWrite);
+        let resumed = wait!(resumed.send()).unwrap();
+        assert_eq!(effective!(codex, resumed.id(), wait), configured);
+        wait!(codex.close()).unwrap();
+    }
+}

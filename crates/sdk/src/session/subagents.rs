@@ -6,6 +6,7 @@ use openai_codex_protocol::types::{AskForApproval, SandboxPolicy, ThreadSettings
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::apply_settings::read_settings;
+use crate::session::narrower_sandbox::common;
 use crate::session::runtime::Session;
 use crate::session::thread_settings::{SandboxSetting, Settings};
 
@@ -63,11 +64,12 @@ fn not_narrowed(thread_id: &str, error: Error) -> Error {
     Error::new(ErrorKind::OptionNotApplied, message).with_thread(Some(thread_id)).with_source(error)
 }
 
-/// The named bounds that allow less than the current ones. A sub-agent never gets more than it has.
+/// The current bounds, narrowed to the named ones. A sub-agent never gets more than it has.
 fn narrower(named: &Settings, current: &Settings) -> Settings {
     let mut narrower = named.clone();
-    if rank(current.sandbox.as_ref()) < rank(named.sandbox.as_ref()) {
-        narrower.sandbox = None;
+    let policy = |settings: &Settings| settings.sandbox.as_ref().and_then(SandboxSetting::policy);
+    if let (Some(named), Some(current)) = (policy(named), policy(current)) {
+        narrower.sandbox = Some(SandboxSetting::Policy(common(&named, &current)));
     }
     if current.approval_policy == Some(AskForApproval::Never) {
         narrower.approval_policy = None;

@@ -1,8 +1,8 @@
 //! A named sandbox allows no more than it says, also if the thread had one of the same kind that allowed more.
 
 use openai_codex::types::{ReadOnlySandboxPolicy, WorkspaceWriteSandboxPolicy};
-use openai_codex::{ApprovalMode, ErrorKind, Sandbox};
-use openai_codex_testkit::ModelReply;
+use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, Sandbox};
+use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest};
 use serde_json::{Value, json};
 
 use crate::support::{Model, with_both_clients};
@@ -107,5 +107,35 @@ with_both_clients! {
         let resumed = wait!(resumed.send()).unwrap();
         assert_eq!(effective!(codex, resumed.id(), wait), configured);
         wait!(codex.close()).unwrap();
+    }
+
+    fn a_subagent_gets_no_network_that_it_did_not_have(start, wait) {
+        for sandbox in [Sandbox::ReadOnly, Sandbox::WorkspaceWrite] {
+            let model = Model::start();
+            let says = |text: &'static str| move |request: &RecordedRequest| request.user_texts().contains(&text);
+            let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
+            model.reply_when(says("delegate"), spawn.namespace("multi_agent_v1"));
+            model.reply_when(says("delegate"), "it works on that");
+            model.reply_when(says("help"), "below");
+            // The end of a sub-agent can make the turn above it send another request.
+            model.fallback("noted");
+            let codex = start!(model.config()).unwrap();
+            let mut events = codex.events();
+            let options = codex.thread_start().cwd(model.folder()).approval_mode(ApprovalMode::DenyAll);
+            let thread = wait!(options.sandbox(sandbox).send()).unwrap();
+            wait!(thread.run("delegate")).unwrap();
+            let helper = loop {
+                if let Event::Notification(Notification::TurnCompleted(done)) = wait!(events.next()).unwrap().unwrap()
+                    && done.thread_id != thread.id()
+                {
+                    break done.thread_id;
+                }
+            };
+            wait!(thread.turn("again").sandbox_policy(networked()).run()).unwrap();
+            assert_eq!(effective!(codex, thread.id(), wait)["networkAccess"], true);
+            let of_helper = effective!(codex, helper, wait);
+            assert_eq!((&of_helper["type"], &of_helper["networkAccess"]), (&json!("readOnly"), &json!(false)));
+            wait!(codex.close()).unwrap();
+        }
     }
 }

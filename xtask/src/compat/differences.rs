@@ -34,6 +34,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real::busy::an_output_schema",
             "real::busy::a_compaction",
             "real::settings::a_setting_of_a_turn_that_would_join",
+            "real::settings::an_older_handle_joins_turns",
             "real::limits::a_limit_of_a_joined_call",
         ],
         why: "Before 0.148.0 the server responds to a `turn/start` on a busy thread with a new id that no notification ever \
@@ -158,6 +159,13 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         why: "Before 0.149.0 a fork gets the configured approval policy, not its thread's: the fork of a thread with \
               `ApprovalMode::DenyAll` may ask again. Set `.approval_mode(…)` when you fork. A resume keeps the mode with every \
               version.",
+        sort: Sort::Lacking,
+    },
+    Difference {
+        versions: &["0.133.0", "0.144.4"],
+        tests: &["real::death::a_sandbox_that_cannot_be_restored"],
+        why: "0.133.0 and 0.144.4 load the thread again with another approval mode too, so the error names that one first. The \
+              resume fails with `OptionNotApplied` with every version.",
         sort: Sort::Lacking,
     },
     Difference {

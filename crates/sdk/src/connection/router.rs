@@ -71,12 +71,6 @@ impl<H: Host> Router<H> {
             || self.running_turns.iter().any(|turn| turn.is_on(thread_id))
     }
 
-    /// Whether the client has requested a turn on a thread and the server has not reported its start yet.
-    pub(crate) fn is_beginning(&self, thread_id: &str) -> bool {
-        self.pending_turns.is_starting(thread_id)
-            || self.running_turns.iter().any(|turn| !turn.started && turn.is_on(thread_id))
-    }
-
     /// The threads of the sub-agents that a thread, or one of its sub-agents, has spawned, and whether each one runs a turn.
     pub(crate) fn subagents(&self, thread_id: &str) -> Vec<(Arc<str>, bool)> {
         let threads = self.thread_tree.descendants(thread_id).into_iter();

@@ -99,11 +99,6 @@ impl Connection {
         self.shared.router().is_busy(thread_id)
     }
 
-    /// Whether the client has requested a turn on a thread and the server has not reported its start yet.
-    pub(crate) fn is_beginning(&self, thread_id: &str) -> bool {
-        self.shared.router().is_beginning(thread_id)
-    }
-
     /// The threads of a thread's sub-agents, and whether each one runs a turn.
     pub(crate) fn subagents(&self, thread_id: &str) -> Vec<(Arc<str>, bool)> {
         self.shared.router().subagents(thread_id)

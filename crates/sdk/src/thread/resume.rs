@@ -143,7 +143,7 @@ impl<C> ThreadResume<C> {
         let (thread, mut resumed) = match response {
             Ok(response) => {
                 let active = matches!(response.thread.status, ThreadStatus::Active(_));
-                let active = active || session.connection.is_beginning(&thread_id);
+                let active = active || session.connection.is_busy(&thread_id);
                 let current = current_settings!(response);
                 // The runtime may have unloaded the thread before it received the request. The notification of that can
                 // arrive before the response, or after it.
@@ -161,7 +161,7 @@ impl<C> ThreadResume<C> {
                 let params = ThreadReadParams::new(&*thread_id).include_turns(false);
                 let thread = session.call::<methods::ThreadRead>(&params, Some(&thread_id)).await?.thread;
                 let current = live.current_settings.current();
-                let active = session.connection.is_beginning(&thread_id);
+                let active = session.connection.is_busy(&thread_id);
                 let ephemeral = thread.ephemeral;
                 (thread, ResumedThread { current, active, unused: true, ephemeral })
             }

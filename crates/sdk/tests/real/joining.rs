@@ -22,6 +22,9 @@ with_both_clients! {
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("one").send()).unwrap();
+        // The first handle has the event of its input before the second one joins.
+        let mut first = turn.stream();
+        while !matches!(wait!(first.next()), Some(Ok(Notification::AgentMessageDelta(_)))) {}
         gate.wait_reached().unwrap();
         let joined = wait!(thread.turn("two").send()).unwrap();
         assert_eq!(joined.id(), turn.id());

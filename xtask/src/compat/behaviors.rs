@@ -58,7 +58,10 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
             "real::death::a_new_runtime_gets_the_configuration",
         ],
     ),
-    ("Options of threads and turns apply, or are an error", &["real::settings", "real::concurrent"]),
+    (
+        "Options of threads and turns apply, or are an error",
+        &["real::settings", "real::concurrent", "real::sandboxes"],
+    ),
     ("Threads that the server unloaded, or that have not run yet, can be used", &["real::unloaded"]),
     ("Threads: options, names, reading", &["real::threads", "real::busy::a_handle_subscribes"]),
     ("Builder options, alone and in pairs", &["real::builders"]),

@@ -2,6 +2,8 @@
 
 pub(crate) mod apply_settings;
 pub(crate) mod clients;
+pub(crate) mod config_entries;
+pub(crate) mod config_values;
 pub(crate) mod events;
 pub(crate) mod live_threads;
 pub(crate) mod narrower_sandbox;

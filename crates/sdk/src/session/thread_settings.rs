@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::sandbox::Sandbox;
+use crate::session::config_values;
 use crate::session::narrower_sandbox::common;
 use crate::session::project_paths::same_folder;
 use crate::session::runtime::Session;
@@ -401,10 +402,7 @@ impl LoadOptions {
     /// These options, and those of `known` that they do not set.
     pub(crate) fn or(self, known: Self) -> Self {
         let config = match (self.config, known.config) {
-            (Some(config), Some(mut known)) => {
-                known.extend(config);
-                Some(known)
-            }
+            (Some(config), Some(known)) => Some(config_values::add_known(config, known)),
             (config, known) => config.or(known),
         };
         Self {
@@ -422,7 +420,8 @@ impl LoadOptions {
         let differs =
             |requested: &Option<String>, loaded: &Option<String>| requested.is_some() && requested != loaded;
         let entry = self.config.iter().flatten().find(|(key, value)| {
-            loaded.config.as_ref().and_then(|config| config.get(key.as_str())) != Some(value)
+            let loaded = loaded.config.as_ref().and_then(|config| config_values::value(config, key));
+            !loaded.is_some_and(|loaded| config_values::holds(loaded, value))
         });
         let option = if differs(&self.base_instructions, &loaded.base_instructions) {
             "`base_instructions`".to_owned()
@@ -436,13 +435,18 @@ impl LoadOptions {
         } else {
             return Ok(());
         };
-        Err(not_applied(
+        Err(Self::refusal(&option, thread_id))
+    }
+
+    /// The error of an option of a loaded thread.
+    pub(crate) fn refusal(option: &str, thread_id: &str) -> Error {
+        not_applied(
             thread_id,
             &format!(
                 "the thread is loaded, and the runtime applies {option} only when it loads a thread; use the thread's \
                  existing handle, resume it without this option, or fork it with the option"
             ),
-        ))
+        )
     }
 }
 

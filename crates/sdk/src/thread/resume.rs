@@ -12,6 +12,7 @@ use crate::dispatch::binding::HandlerBinding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::approval::ApprovalMode;
 use crate::session::apply_settings::{ResumedThread, apply_settings, check_running, is_loaded};
+use crate::session::config_entries::NamedEntries;
 use crate::session::runtime::INTERRUPT_LIMIT;
 use crate::session::subagents;
 use crate::session::supervisor::ClientCore;
@@ -30,7 +31,8 @@ use crate::thread::{folder, trust};
 /// thread that this client has a handle for, the request also contains the instructions and the configuration entries that the
 /// client opened it with.
 ///
-/// The runtime applies the options when it loads the thread. If the thread is loaded already, `send` sets the approval mode, the
+/// The runtime applies the options when it loads the thread. An entry of [`config`](Self::config) then replaces what the client knows
+/// of the same setting. If the thread is loaded already, `send` sets the approval mode, the
 /// sandbox, the folder, the model, the service tier and the personality, and checks that they apply. That needs
 /// [`experimental_api`](crate::CodexConfig::experimental_api). No turn may be running if one of the first three changes: `send` waits
 /// for a turn that the client is interrupting, and starts of other turns wait for `send`. Any other option fails with
@@ -91,8 +93,8 @@ impl<C> ThreadResume<C> {
             };
             trust::trust(&mut params.config, &cwd);
         }
-        let mut named = self.requested(&params, true);
-        named.personality.clone_from(&params.personality);
+        let mut options = self.requested(&params, true);
+        options.personality.clone_from(&params.personality);
         let own_options = load_options!(params);
         let live = self.core.live_threads.get_or_insert(&thread_id);
         // Until this call returns, no handle of this client starts a turn in the thread, and no other call resumes it.
@@ -101,30 +103,31 @@ impl<C> ThreadResume<C> {
         let _change = change.map_err(|error| error.with_method(methods::ThreadResume::METHOD))?;
         // The runtime may have been lost during the wait.
         let session = self.core.session().await?;
-        if named.bounds() != Settings::default() || named.cwd.is_some() {
+        if options.bounds() != Settings::default() || options.cwd.is_some() || own_options.config.is_some() {
             session.connection.wait_until_interrupted(&thread_id, INTERRUPT_LIMIT).await;
         }
-        let mut requested = named.clone();
-        let mut load_options = own_options.clone();
         // A runtime that loads the thread again has forgotten what other handles of this client rely on. The options of this
         // call replace it.
-        let known = live.current_settings.current().bounds();
+        let known = live.current_settings.current();
         let reloads = live.was_loaded() && !live.is_loaded_in(&session);
+        let mut load_options = own_options.clone();
         if reloads {
-            requested = known.clone();
-            requested.merge(&named);
             load_options = load_options.or(live.last_load_options().unwrap_or_default());
         }
         // No response names these options. Whether they apply depends on whether the thread is loaded.
-        let unreported = !load_options.is_empty() || requested.personality.is_some();
+        let unreported = !load_options.is_empty() || options.personality.is_some();
         let has_handle = live.is_loaded_in(&session);
         // A runtime that loads the thread gives the mode the details of the user's configuration.
         let configurable =
-            !has_handle && named.sandbox == Some(SandboxSetting::Mode(SandboxMode::WorkspaceWrite));
+            !has_handle && options.sandbox == Some(SandboxSetting::Mode(SandboxMode::WorkspaceWrite));
         let found_loaded = (unreported || configurable) && is_loaded(&session, &thread_id).await?;
         let loaded = unreported && found_loaded;
+        let entries = NamedEntries::of(own_options.config.as_ref(), &options, &known, loaded);
         if loaded {
             own_options.check(live.load_options(&session).as_ref(), &thread_id)?;
+            if let Some(key) = &entries.opaque {
+                return Err(LoadOptions::refusal(&format!("the configuration entry `{key}`"), &thread_id));
+            }
             load_options = own_options;
         } else {
             LoadOptions {
@@ -132,6 +135,13 @@ impl<C> ThreadResume<C> {
                 developer_instructions: params.developer_instructions,
                 config: params.config,
             } = load_options.clone();
+        }
+        let known = entries.without_replaced(known.bounds());
+        let mut named = entries.settings;
+        let mut requested = named.clone();
+        if reloads {
+            requested = known.clone();
+            requested.merge(&named);
         }
         let handlers = self.options.handlers;
         // The server may repeat a pending request of the thread before its response arrives.
@@ -179,7 +189,12 @@ impl<C> ThreadResume<C> {
             check_running(&session, &thread_id, &named, &live.turn_bounds())?;
         }
         if !loaded {
-            resumed.current.personality.clone_from(&requested.personality);
+            // Loading has applied them.
+            resumed.current.personality.clone_from(&named.personality);
+            resumed.current.summary.clone_from(&named.summary);
+            if named.effort.is_some() {
+                resumed.current.effort.clone_from(&named.effort);
+            }
         }
         if !active {
             subagents::narrow(&session, &thread_id, &named).await?;

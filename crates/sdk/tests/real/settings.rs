@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use openai_codex::types::{CommandExecutionApprovalDecision as Decision, ReasoningEffort};
+use openai_codex::types::{
+    CommandExecutionApprovalDecision as Decision, ReasoningEffort, WorkspaceWriteSandboxPolicy,
+};
 use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, Sandbox};
 use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest};
 use serde_json::json;
@@ -357,6 +359,71 @@ with_both_clients! {
             assert!(!file.exists(), "by a turn: {by_turn}");
             wait!(codex.close()).unwrap();
         }
+    }
+
+    fn a_configuration_entry_of_a_resume_that_loads_the_thread_applies(start, wait) {
+        let model = Model::start();
+        model.fallback("done");
+        let codex = start!(model.config()).unwrap();
+        let outside = model.folder().join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        let roots = [outside.to_str().unwrap()];
+        type Reads = fn(&serde_json::Value) -> &serde_json::Value;
+        let cases: [(_, _, Reads, _); 6] = [
+            ("sandbox_workspace_write.network_access", json!(false), |now| &now["sandbox"]["networkAccess"], json!(false)),
+            ("sandbox_workspace_write.writable_roots", json!([]), |now| &now["sandbox"]["writableRoots"], json!([])),
+            ("sandbox_workspace_write", json!({"network_access": false}), |now| &now["sandbox"]["networkAccess"], json!(false)),
+            ("sandbox_mode", json!("read-only"), |now| &now["sandbox"]["type"], json!("readOnly")),
+            ("approval_policy", json!("never"), |now| &now["approvalPolicy"], json!("never")),
+            ("approvals_reviewer", json!("user"), |now| &now["approvalsReviewer"], json!("user")),
+        ];
+        for (key, value, read, expected) in cases {
+            let inside = model.folder().join("inside");
+            std::fs::create_dir_all(&inside).unwrap();
+            let options = codex.thread_start().cwd(&inside).sandbox(Sandbox::WorkspaceWrite);
+            let options = options.config("sandbox_workspace_write.network_access", true);
+            let options = options.config("sandbox_workspace_write.exclude_slash_tmp", true);
+            let thread = wait!(options.config("sandbox_workspace_write.writable_roots", json!(roots)).send()).unwrap();
+            wait!(thread.run("1")).unwrap();
+            wait!(codex.thread_archive(thread.id())).unwrap();
+            drop(wait!(codex.thread_unarchive(thread.id())).unwrap());
+            let resumed = wait!(codex.thread_resume(thread.id()).config(key, value).send());
+            if let (Err(error), "sandbox_workspace_write.writable_roots") = (&resumed, key) {
+                // The runtime stores the roots of a turn, and drops none of them later.
+                assert_eq!(error.kind(), ErrorKind::OptionNotApplied, "{error}");
+                continue;
+            }
+            drop(resumed.unwrap());
+            for use_of_the_old_handle in [false, true] {
+                if use_of_the_old_handle {
+                    wait!(codex.thread_archive(thread.id())).unwrap();
+                    drop(wait!(codex.thread_unarchive(thread.id())).unwrap());
+                    wait!(thread.run("2")).unwrap();
+                }
+                let now = wait!(codex.request_raw("thread/resume", json!({"threadId": thread.id()}))).unwrap();
+                assert_eq!(read(&now), &expected, "{key}, {use_of_the_old_handle}: {now}");
+                if key.starts_with("sandbox_workspace_write") {
+                    assert_eq!(now["sandbox"]["excludeSlashTmp"], true, "{key}: {now}");
+                }
+            }
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_configuration_entry_that_a_turn_has_overridden_applies_again(start, wait) {
+        let model = Model::start();
+        model.fallback("done");
+        let codex = start!(model.config()).unwrap();
+        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::WorkspaceWrite);
+        let options = options.config("sandbox_workspace_write.network_access", false);
+        let thread = wait!(options.config("model_reasoning_effort", "high").send()).unwrap();
+        let network = WorkspaceWriteSandboxPolicy::new().network_access(true);
+        wait!(thread.turn("1").sandbox_policy(network).effort(ReasoningEffort::Low).run()).unwrap();
+        let options = codex.thread_resume(thread.id()).config("sandbox_workspace_write.network_access", false);
+        wait!(options.config("model_reasoning_effort", "high").send()).unwrap();
+        let now = wait!(codex.request_raw("thread/resume", json!({"threadId": thread.id()}))).unwrap();
+        assert_eq!((&now["sandbox"]["networkAccess"], &now["reasoningEffort"]), (&json!(false), &json!("high")), "{now}");
+        wait!(codex.close()).unwrap();
     }
 
     fn a_fork_gets_the_options_of_the_call(start, wait) {

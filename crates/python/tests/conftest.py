@@ -1,7 +1,10 @@
 """Fixtures: a scripted model, clients of the real runtime, and what crosses the wire."""
 
+import faulthandler
 import json
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,20 @@ from openai_codex import Codex, CodexConfig, _native
 from openai_codex.testing import ScriptedModel
 
 HERE = Path(__file__).parent
+
+# A shell starts background jobs with SIGINT ignored, and Python then raises no KeyboardInterrupt. The tests need it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Far beyond what a test takes on a busy machine, in seconds.
+TEST_TIMEOUT = 300
+
+
+@pytest.fixture(autouse=True)
+def watchdog() -> Iterator[None]:
+    """Ends the test run, and shows where it is, if a test hangs."""
+    faulthandler.dump_traceback_later(TEST_TIMEOUT, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture

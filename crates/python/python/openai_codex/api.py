@@ -603,7 +603,7 @@ class Thread:
         """
         options = given(locals(), "input")
         items = native_run_input(input)
-        turn = (self._opened()).turn(items, options).wait()
+        turn = self._opened().turn(items, options).wait()
         handle = TurnHandle(self._client, self.id, turn.id, _subscription=turn)
         turn.keep()
         return handle

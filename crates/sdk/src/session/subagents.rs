@@ -2,7 +2,7 @@
 //! them: a thread that has become read-only could still have a file written by a sub-agent that it spawned before.
 
 use openai_codex_protocol::methods;
-use openai_codex_protocol::types::{AskForApproval, SandboxPolicy, ThreadSettingsUpdateParams};
+use openai_codex_protocol::types::{AskForApproval, ThreadSettingsUpdateParams};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::apply_settings::read_settings;
@@ -76,14 +76,4 @@ fn narrower(named: &Settings, current: &Settings) -> Settings {
         narrower.approvals_reviewer = None;
     }
     narrower
-}
-
-/// Orders sandboxes by what they allow.
-pub(crate) fn rank(sandbox: Option<&SandboxSetting>) -> u8 {
-    match sandbox.and_then(SandboxSetting::policy) {
-        Some(SandboxPolicy::ReadOnly(_)) => 0,
-        Some(SandboxPolicy::WorkspaceWrite(_)) => 1,
-        // Unknown ones may allow anything.
-        _ => 2,
-    }
 }

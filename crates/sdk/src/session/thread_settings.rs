@@ -224,6 +224,11 @@ fn same_sandbox(requested: &SandboxSetting, current: &SandboxSetting, home: &str
     }
 }
 
+/// Whether a policy allows more than another one.
+fn exceeds(policy: &SandboxPolicy, bound: &SandboxPolicy, home: &str) -> bool {
+    detail(&common(bound, policy), home) != detail(policy, home)
+}
+
 /// A policy with its defaults filled in, without the writable root that runtime 0.133.0 adds in its own home.
 fn detail(policy: &SandboxPolicy, home: &str) -> Value {
     let Ok(mut detail) = serde_json::from_str::<Value>(&words(policy)) else { return Value::Null };
@@ -305,12 +310,21 @@ impl Settings {
         let (Some(preset), Some(SandboxSetting::Policy(policy))) = (mode.policy(), &current.sandbox) else {
             return;
         };
-        let no_more = detail(&common(&preset, policy), &home) == detail(policy, &home);
-        let holds = preset.tag() == policy.tag() && (no_more || current.sandbox.as_ref() == configured);
+        let allowed = !exceeds(policy, &preset, &home) || current.sandbox.as_ref() == configured;
+        let holds = preset.tag() == policy.tag() && allowed;
         self.sandbox = match holds {
             true => current.sandbox.clone(),
             false => Some(SandboxSetting::Policy(preset)),
         };
+    }
+
+    /// Whether the sandbox allows more than a known one, in any respect.
+    pub(crate) fn has_wider_sandbox(&self, known: &Self, session: &Session) -> bool {
+        let policy = |settings: &Self| settings.sandbox.as_ref().and_then(SandboxSetting::policy);
+        policy(known).is_some_and(|known| {
+            policy(self)
+                .is_none_or(|policy| exceeds(&policy, &known, &session.metadata.codex_home.to_string()))
+        })
     }
 
     /// The settings that limit the agent. A handle keeps them even if they were not requested, because they may allow less

@@ -31,12 +31,13 @@ use crate::thread::{folder, trust};
 /// thread that this client has a handle for, the request also contains the instructions and the configuration entries that the
 /// client opened it with.
 ///
-/// The runtime applies the options when it loads the thread. An entry of [`config`](Self::config) then replaces what the client knows
-/// of the same setting. If the thread is loaded already, `send` sets the approval mode, the
-/// sandbox, the folder, the model, the service tier and the personality, and checks that they apply. That needs
-/// [`experimental_api`](crate::CodexConfig::experimental_api). No turn may be running if one of the first three changes: `send` waits
-/// for a turn that the client is interrupting, and starts of other turns wait for `send`. Any other option fails with
-/// [`OptionNotApplied`](crate::ErrorKind::OptionNotApplied).
+/// The runtime applies the options when it loads the thread. An entry of [`config`](Self::config) then replaces what the client
+/// knows of the same setting.
+///
+/// If the thread is loaded already, `send` sets the approval mode, the sandbox, the folder, the model, the service tier and the
+/// personality, and checks that they apply. That needs [`experimental_api`](crate::CodexConfig::experimental_api). Any other option
+/// fails with [`OptionNotApplied`](crate::ErrorKind::OptionNotApplied). The approval mode, the sandbox and the folder cannot change
+/// while a turn runs: `send` waits for a turn that the client is interrupting, and starts of other turns wait for `send`.
 ///
 /// A loaded thread gets no more than the sandbox preset allows: `send` takes back the network access and the writable roots that a turn
 /// has added. What the user's configuration gave the thread when it was loaded with
@@ -158,8 +159,7 @@ impl<C> ThreadResume<C> {
                 // The runtime may have unloaded the thread before it received the request. The notification of that can
                 // arrive before the response, or after it.
                 let unloaded = live.load_point(&session) != point;
-                let wider = !active
-                    && subagents::rank(current.sandbox.as_ref()) > subagents::rank(known.sandbox.as_ref());
+                let wider = !active && current.has_wider_sandbox(&known, &session);
                 if live.was_loaded() && !reloads && (unloaded || wider) {
                     requested = known;
                     requested.merge(&named);

@@ -328,6 +328,15 @@ mod tests {
         }
     }
 
+    /// Waits for something that takes milliseconds. Fails after a minute.
+    fn until(what: &str, holds: impl Fn() -> bool) {
+        let began = std::time::Instant::now();
+        while !holds() {
+            assert!(began.elapsed() < std::time::Duration::from_secs(60), "{what}");
+            std::thread::yield_now();
+        }
+    }
+
     /// A process that ends with the test.
     struct Started(Stat);
 
@@ -346,10 +355,11 @@ mod tests {
         fn with_id(id: &str) -> Self {
             let started = Self(Stat::read(id.trim().parse().unwrap()).unwrap());
             // The arguments are empty while it replaces itself.
-            while arguments(started.0.id).is_empty() || arguments(started.0.id).starts_with(b"bash") {
+            until("the process has replaced itself", || {
                 assert!(started.runs());
-                std::thread::yield_now();
-            }
+                let arguments = arguments(started.0.id);
+                !arguments.is_empty() && !arguments.starts_with(b"bash")
+            });
             started
         }
 
@@ -366,9 +376,7 @@ mod tests {
 
     /// Searches until a search sees no process that changes. The machine has others.
     fn search_until_clean(orphans: &Orphans, threads: &[Arc<str>]) {
-        while orphans.kill(threads) != Search::Clean {
-            std::thread::yield_now();
-        }
+        until("nothing is left", || orphans.kill(threads) == Search::Clean);
     }
 
     #[tokio::test]
@@ -402,9 +410,7 @@ mod tests {
             known,
         ];
         assert_eq!(orphans.kill(&threads), Search::Unsettled);
-        while killed.iter().any(Started::runs) {
-            std::thread::yield_now();
-        }
+        until("the orphans have ended", || !killed.iter().any(Started::runs));
         search_until_clean(&orphans, &threads);
         assert!(left.iter().all(Started::runs));
         drop(left);

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 import pytest
-from openai_codex import AsyncCodex, Codex, TurnResult
+from openai_codex import AsyncCodex, Codex, TurnHandle, TurnResult
 from openai_codex.errors import CodexTimeoutError, InvalidInputError, NoOutputError, OutputMismatchError
 from openai_codex.testing import ModelReply, ScriptedModel
 from openai_codex.typed_output import TypedResult, output_schema_of, typed
@@ -73,6 +73,31 @@ def test_a_streamed_turn_is_read_afterwards(codex: Codex, model: ScriptedModel):
     turn = codex.thread_start().turn("x", output_schema=output_schema_of(Bug))
     assert "".join(turn.stream_text()) == BUG
     assert typed(turn.run(), Bug).value.severity is Severity.HIGH
+
+
+def test_a_handle_with_an_output_type_streams_and_returns_an_instance(codex: Codex, model: ScriptedModel):
+    thread = codex.thread_start()
+    model.reply(BUG)
+    turn = thread.turn("x", output_type=Bug)
+    assert isinstance(turn, TurnHandle) and "".join(turn.stream_text()) == BUG
+    assert sent_schema(model) == output_schema_of(Bug)
+    assert turn.run().value == turn.run().value == Bug(title="off by one", severity=Severity.HIGH)
+    model.reply("no JSON")
+    with pytest.raises(OutputMismatchError):
+        thread.turn("x", output_type=Bug).run()
+    with pytest.raises(TypeError, match="give one of them"):
+        thread.turn("x", output_type=Point, output_schema={})
+
+
+def test_an_async_handle_with_an_output_type_returns_an_instance(model: ScriptedModel):
+    async def main():
+        async with AsyncCodex(model.config()) as codex:
+            model.reply('{"x": 1, "y": 2}')
+            turn = await (await codex.thread_start()).turn("x", output_type=Point)
+            assert "".join([piece async for piece in turn.stream_text()]) == '{"x": 1, "y": 2}'
+            assert (await turn.run()).value == Point(1, 2)
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import atexit
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast, overload
 
 from openai_codex import _native as native
 from openai_codex._approval_mode import ApprovalMode
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from openai_codex.events import Event
     from openai_codex.models import InitializeResponse, JsonObject, Notification
     from openai_codex.tools import Tool
-    from openai_codex.typed_output import TypedResult
+    from openai_codex.typed_output import Output, TypedResult
     from openai_codex.types import (
         GetAccountResponse,
         ModelListResponse,
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     )
 
     class RunOptions(TypedDict, total=False):
-        """The options of ``run`` for type checkers, beside ``output_type``."""
+        """The options of ``run`` and ``turn`` for type checkers, beside ``output_type``."""
 
         approval_mode: ApprovalMode | None
         cwd: str | None
@@ -577,7 +577,13 @@ class Thread:
         result = self._opened().run(items, options).wait()
         return result if output is None else output.read(result)
 
-    @additional("sandbox_policy", "timeout", "inactivity_timeout")
+    @overload
+    def turn(self, input: RunInput, *, output_type: type[T], **options: Unpack[RunOptions]) -> TypedTurnHandle[T]: ...
+
+    @overload
+    def turn(self, input: RunInput, *, output_type: None = None, **options: Unpack[RunOptions]) -> TurnHandle: ...
+
+    @additional("sandbox_policy", "timeout", "inactivity_timeout", "output_type")
     def turn(
         self,
         input: RunInput,
@@ -596,15 +602,24 @@ class Thread:
         sandbox_policy: SandboxPolicy | None = None,
         timeout: float | None = None,
         inactivity_timeout: float | None = None,
+        output_type: type[Any] | None = None,
     ) -> TurnHandle:
         """Start a turn, or join the running turn of the thread.
 
-        ``timeout`` and ``inactivity_timeout`` are seconds, after which the turn is interrupted.
+        ``timeout`` and ``inactivity_timeout`` are seconds, after which the turn is interrupted. With ``output_type``, the model has
+        to follow the type's schema, and the result of the handle's ``run`` has the ``value``.
         """
-        options = given(locals(), "input")
+        output = output_of(output_type)
+        options = given(locals(), "input", "output_type", "output")
+        if output is not None:
+            options["output_schema"] = sole_schema(options, output)
         items = native_run_input(input)
         turn = self._opened().turn(items, options).wait()
-        handle = TurnHandle(self._client, self.id, turn.id, _subscription=turn)
+        handle = (
+            TurnHandle(self._client, self.id, turn.id, _subscription=turn)
+            if output is None
+            else TypedTurnHandle(self._client, self.id, turn.id, _subscription=turn, _output=output)
+        )
         turn.keep()
         return handle
 
@@ -686,7 +701,13 @@ class AsyncThread:
         result = await wait((await self._opened()).run(items, options))
         return result if output is None else output.read(result)
 
-    @additional("sandbox_policy", "timeout", "inactivity_timeout")
+    @overload
+    async def turn(self, input: RunInput, *, output_type: type[T], **options: Unpack[RunOptions]) -> AsyncTypedTurnHandle[T]: ...
+
+    @overload
+    async def turn(self, input: RunInput, *, output_type: None = None, **options: Unpack[RunOptions]) -> AsyncTurnHandle: ...
+
+    @additional("sandbox_policy", "timeout", "inactivity_timeout", "output_type")
     async def turn(
         self,
         input: RunInput,
@@ -705,15 +726,24 @@ class AsyncThread:
         sandbox_policy: SandboxPolicy | None = None,
         timeout: float | None = None,
         inactivity_timeout: float | None = None,
+        output_type: type[Any] | None = None,
     ) -> AsyncTurnHandle:
         """Start a turn, or join the running turn of the thread.
 
-        ``timeout`` and ``inactivity_timeout`` are seconds, after which the turn is interrupted.
+        ``timeout`` and ``inactivity_timeout`` are seconds, after which the turn is interrupted. With ``output_type``, the model has
+        to follow the type's schema, and the result of the handle's ``run`` has the ``value``.
         """
-        options = given(locals(), "input")
+        output = output_of(output_type)
+        options = given(locals(), "input", "output_type", "output")
+        if output is not None:
+            options["output_schema"] = sole_schema(options, output)
         items = native_run_input(input)
         turn = await wait((await self._opened()).turn(items, options))
-        handle = AsyncTurnHandle(self._codex, self.id, turn.id, _subscription=turn)
+        handle = (
+            AsyncTurnHandle(self._codex, self.id, turn.id, _subscription=turn)
+            if output is None
+            else AsyncTypedTurnHandle(self._codex, self.id, turn.id, _subscription=turn, _output=output)
+        )
         turn.keep()
         return handle
 
@@ -795,6 +825,22 @@ class TurnHandle:
         return _held(self._subscription).run().wait()
 
 
+class TypedTurnHandle(TurnHandle, Generic[T]):
+    """A turn with an output type. Its ``run`` reads the final response."""
+
+    __slots__ = ("_output",)
+
+    def __init__(  # type: ignore[no-untyped-def]
+        self, _client: CodexClient, thread_id: str, id: str, *, _subscription=None, _output: Output[T]
+    ) -> None:
+        super().__init__(_client, thread_id, id, _subscription=_subscription)
+        self._output = _output
+
+    def run(self) -> TypedResult[T]:
+        """Wait for the turn's end and read its final response. A KeyboardInterrupt leaves the turn alone."""
+        return self._output.read(super().run())
+
+
 @dataclass(slots=True)
 class AsyncTurnHandle:
     """A turn. It continues when the handle is dropped."""
@@ -859,3 +905,19 @@ class AsyncTurnHandle:
     async def run(self) -> TurnResult:
         """Wait for the turn's end and return its result. Cancelling the task leaves the turn alone."""
         return await wait(_held(self._subscription).run())
+
+
+class AsyncTypedTurnHandle(AsyncTurnHandle, Generic[T]):
+    """A turn with an output type. Its ``run`` reads the final response."""
+
+    __slots__ = ("_output",)
+
+    def __init__(  # type: ignore[no-untyped-def]
+        self, _codex: AsyncCodex, thread_id: str, id: str, *, _subscription=None, _output: Output[T]
+    ) -> None:
+        super().__init__(_codex, thread_id, id, _subscription=_subscription)
+        self._output = _output
+
+    async def run(self) -> TypedResult[T]:
+        """Wait for the turn's end and read its final response. Cancelling the task leaves the turn alone."""
+        return self._output.read(await super().run())

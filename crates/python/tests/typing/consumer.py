@@ -46,7 +46,10 @@ def typed_output() -> int:
         result = codex.thread_start().run("x", output_type=Point, timeout=60, sandbox=Sandbox.read_only)
         plain: TurnResult = codex.thread_start().run("x", effort=None, inactivity_timeout=1.5)
         print(plain, result.final_response)
-        return result.value.x
+        turn = codex.thread_start().turn("x", output_type=Point, timeout=60)
+        for event in turn.stream():
+            print(event.method)
+        return result.value.x + turn.run().value.x
 
 
 async def async_typed_output() -> Point:
@@ -54,7 +57,7 @@ async def async_typed_output() -> Point:
         thread = await codex.thread_start()
         result: TypedResult[Point] = await thread.run("x", output_type=Point)
         plain: TurnResult = await thread.run("x")
-        print(plain)
+        print(plain, (await (await thread.turn("x", output_type=Point)).run()).value.x)
         return result.value
 
 

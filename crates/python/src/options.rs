@@ -1,13 +1,15 @@
 //! Options of the Python calls as options of the SDK's builders. The package has checked their names and classes.
 
 use openai_codex::types::{
-    CommandExecutionApprovalDecision, FileChangeApprovalDecision, PermissionsRequestApprovalResponse,
-    ReasoningSummary, SandboxMode, SandboxPolicy, ToolRequestUserInputResponse,
+    CommandExecutionApprovalDecision, FileChangeApprovalDecision, McpServerElicitationRequestResponse,
+    PermissionsRequestApprovalResponse, ReasoningSummary, SandboxMode, SandboxPolicy,
+    ToolRequestUserInputResponse,
 };
 use openai_codex::{
-    ApprovalMode, AsyncCodex, AsyncThread, CodexConfig, CommandApproval, ExternalMessage, FileChangeApproval,
-    ImageInput, Input, InputItem, LocalImageInput, MentionInput, PermissionsApproval, Sandbox, SkillInput,
-    TextInput, ThreadFork, ThreadResume, ThreadStart, TurnInput, TurnStart, UserInputRequest,
+    ApprovalMode, AsyncCodex, AsyncThread, CodexConfig, CommandApproval, ElicitationRequest, ExternalMessage,
+    FileChangeApproval, ImageInput, Input, InputItem, LocalImageInput, MentionInput, PermissionsApproval,
+    Sandbox, SkillInput, TextInput, ThreadFork, ThreadResume, ThreadStart, TurnInput, TurnStart,
+    UserInputRequest,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -34,6 +36,7 @@ fn approval_mode(value: &Bound<'_, PyAny>) -> PyResult<ApprovalMode> {
     match &*text(value)? {
         "auto_review" => Ok(ApprovalMode::AutoReview),
         "deny_all" => Ok(ApprovalMode::DenyAll),
+        "ask" => Ok(ApprovalMode::Ask),
         other => Err(PyValueError::new_err(format!("unknown approval mode {other:?}"))),
     }
 }
@@ -72,6 +75,10 @@ macro_rules! with_handler {
             "on_user_input" => $builder.on_user_input(move |request: UserInputRequest| {
                 let fields = json!({"params": request.params});
                 handler.reply::<ToolRequestUserInputResponse>("UserInputRequest", &fields)
+            }),
+            "on_elicitation" => $builder.on_elicitation(move |request: ElicitationRequest| {
+                let fields = json!({"params": request.params});
+                handler.reply::<McpServerElicitationRequestResponse>("ElicitationRequest", &fields)
             }),
             name => return Err(unknown(name)),
         }

@@ -155,10 +155,15 @@ impl ModelReply {
         Self(testkit::ModelReply::exec_command(command))
     }
 
-    /// A call of any tool.
+    /// A call of any tool. Those of the MCP server `x` have the namespace `mcp__x`.
     #[staticmethod]
-    fn tool_call(name: String, arguments: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Ok(Self(testkit::ModelReply::tool_call(name, to_json(arguments)?)))
+    #[pyo3(signature = (name, arguments, *, namespace=None))]
+    fn tool_call(name: String, arguments: &Bound<'_, PyAny>, namespace: Option<String>) -> PyResult<Self> {
+        let mut call = ModelToolCall::new(name, to_json(arguments)?);
+        if let Some(namespace) = namespace {
+            call = call.namespace(namespace);
+        }
+        Ok(Self(call.into()))
     }
 
     /// A failure with this message.

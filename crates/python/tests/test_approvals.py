@@ -1,11 +1,21 @@
 """Functions that decide about approvals."""
 
 import asyncio
+import json
+import sys
 import threading
+from pathlib import Path
 
 import pytest
-from openai_codex import AsyncCodex, Codex, Sandbox
-from openai_codex.approvals import CommandApproval, FileChangeApproval, PermissionsApproval, UserInputRequest
+from openai_codex import ApprovalMode, AsyncCodex, Codex, Sandbox
+from openai_codex.approvals import (
+    CommandApproval,
+    ElicitationRequest,
+    FileChangeApproval,
+    PermissionsApproval,
+    UserInputRequest,
+)
+from openai_codex.events import AnsweredByDefault
 from openai_codex.testing import ModelReply, ScriptedModel
 
 
@@ -183,6 +193,70 @@ def test_a_function_answers_questions(model: ScriptedModel, asynchronous: bool):
             result = codex.thread_start().run("x")
     assert result.final_response == "done"
     assert "blue" in (model.requests[-1].last_output or "")
+
+
+@pytest.fixture
+def greeting(model: ScriptedModel) -> None:
+    """Makes the model call a tool of an MCP server, which asks the user."""
+    server = str(Path(__file__).with_name("mcp_server.py"))
+    model.add_config(f"[mcp_servers.greeter]\ncommand = {json.dumps(sys.executable)}\nargs = [{json.dumps(server)}]\n")
+    model.reply(ModelReply.tool_call("greet", {}, namespace="mcp__greeter"))
+    model.reply("done")
+
+
+@pytest.mark.parametrize("of_the_client", [False, True])
+@pytest.mark.parametrize("action", ["accept", "decline", "cancel"])
+def test_a_function_answers_an_mcp_server(model: ScriptedModel, greeting, action: str, of_the_client: bool):
+    asked: list[ElicitationRequest] = []
+
+    def answer(request: ElicitationRequest):
+        asked.append(request)
+        if action == "accept":
+            return request.accept({"name": "Ann"})
+        return request.decline() if action == "decline" else request.cancel()
+
+    handlers = {"on_elicitation": answer}
+    with Codex(model.config(), **(handlers if of_the_client else {})) as codex:
+        thread = codex.thread_start(
+            approval_mode=ApprovalMode.ask, sandbox=Sandbox.read_only, **({} if of_the_client else handlers)
+        )
+        result = thread.run("x")
+    (request,) = asked
+    assert (request.thread_id, request.turn_id) == (thread.id, result.id)
+    assert (request.server_name, request.message) == ("greeter", "Your name?")
+    assert request.requested_schema is not None and request.requested_schema["required"] == ["name"]
+    (call,) = [item.root for item in result.items if item.root.type == "mcpToolCall"]
+    said = json.loads(call.result.content[0]["text"])
+    assert said["action"] == action and (said.get("content") == {"name": "Ann"}) == (action == "accept")
+
+
+def test_an_async_function_answers_an_mcp_server(model: ScriptedModel, greeting):
+    async def answer(request: ElicitationRequest):
+        return request.accept({"name": "Ann"})
+
+    async def main():
+        async with AsyncCodex(model.config()) as codex:
+            options = {"approval_mode": ApprovalMode.ask, "sandbox": Sandbox.read_only, "on_elicitation": answer}
+            await (await codex.thread_start(**options)).run("x")
+
+    asyncio.run(main())
+    assert "Ann" in (model.requests[-1].last_output or "")
+
+
+def test_in_the_mode_ask_a_request_without_a_function_is_declined(model: ScriptedModel, marker):
+    with Codex(model.config()) as codex:
+        thread = codex.thread_start(sandbox=Sandbox.read_only, approval_mode=ApprovalMode.ask)
+        assert thread.run("x").final_response == "done"
+    assert not marker.exists()
+
+
+def test_a_turn_in_the_mode_ask_asks_the_program(model: ScriptedModel, marker):
+    with Codex(model.config(), on_user_input=lambda request: request.answer({})) as codex:
+        thread = codex.thread_start(sandbox=Sandbox.read_only, approval_mode=ApprovalMode.deny_all)
+        events = codex.events()
+        thread.run("x", approval_mode=ApprovalMode.ask)
+        answered = next(event for event in events if isinstance(event, AnsweredByDefault))
+    assert answered.declined and not marker.exists()
 
 
 def test_an_async_function_needs_an_async_client(codex: Codex):

@@ -12,6 +12,7 @@ from openai_codex import _native
 
 # What this package has beyond the published one. `docs/python.md` lists it.
 ADDITIONS = (
+    "ApprovalMode.ask = ",
     "Codex.events: ",
     "Codex.request: ",
     "AsyncCodex.events: ",

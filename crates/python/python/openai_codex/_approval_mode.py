@@ -12,3 +12,5 @@ class ApprovalMode(str, Enum):
     """The runtime refuses every such action, without a request."""
     auto_review = "auto_review"
     """A model decides, not this program. If it approves, a command runs outside the sandbox."""
+    ask = "ask"
+    """Functions of this program decide. What none of them takes is declined."""

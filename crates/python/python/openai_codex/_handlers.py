@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
 _APPROVALS = ("on_command_approval", "on_file_change_approval", "on_permissions_approval")
-HANDLERS = (*_APPROVALS, "on_user_input")
+HANDLERS = (*_APPROVALS, "on_user_input", "on_elicitation")
 
 
 def bind(options: dict[str, Any], loop: AbstractEventLoop | None, client: Iterable[str] = ()) -> dict[str, Any]:

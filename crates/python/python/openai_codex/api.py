@@ -31,7 +31,13 @@ if TYPE_CHECKING:
     from openai_codex._inputs import Input, RunInput
     from openai_codex._run import TurnResult
     from openai_codex._sandbox import Sandbox
-    from openai_codex.approvals import OnCommandApproval, OnFileChangeApproval, OnPermissionsApproval, OnUserInput
+    from openai_codex.approvals import (
+        OnCommandApproval,
+        OnElicitation,
+        OnFileChangeApproval,
+        OnPermissionsApproval,
+        OnUserInput,
+    )
     from openai_codex.client import CodexConfig
     from openai_codex.events import Event
     from openai_codex.models import InitializeResponse, JsonObject, Notification
@@ -99,6 +105,7 @@ class Codex:
         on_file_change_approval: OnFileChangeApproval | None = None,
         on_permissions_approval: OnPermissionsApproval | None = None,
         on_user_input: OnUserInput | None = None,
+        on_elicitation: OnElicitation | None = None,
     ) -> None:
         handlers = bind(given(locals(), "config"), None)
         self._client = CodexClient(config, _handlers=handlers)
@@ -189,6 +196,7 @@ class Codex:
         on_file_change_approval: OnFileChangeApproval | None = None,
         on_permissions_approval: OnPermissionsApproval | None = None,
         on_user_input: OnUserInput | None = None,
+        on_elicitation: OnElicitation | None = None,
         tools: Sequence[Tool[..., Any]] | None = None,
     ) -> Thread:
         """Start a thread. Its folder stays untrusted unless ``trust_folder`` is set."""
@@ -235,6 +243,7 @@ class Codex:
         on_file_change_approval: OnFileChangeApproval | None = None,
         on_permissions_approval: OnPermissionsApproval | None = None,
         on_user_input: OnUserInput | None = None,
+        on_elicitation: OnElicitation | None = None,
         tools: Sequence[Tool[..., Any]] | None = None,
     ) -> Thread:
         """Resume a stored thread. The handle has the same id."""
@@ -263,6 +272,7 @@ class Codex:
         on_file_change_approval: OnFileChangeApproval | None = None,
         on_permissions_approval: OnPermissionsApproval | None = None,
         on_user_input: OnUserInput | None = None,
+        on_elicitation: OnElicitation | None = None,
         tools: Sequence[Tool[..., Any]] | None = None,
     ) -> Thread:
         """Make a new thread with the history of another."""
@@ -299,6 +309,7 @@ class AsyncCodex:
         on_file_change_approval: OnFileChangeApproval | None = None,
         on_permissions_approval: OnPermissionsApproval | None = None,
         on_user_input: OnUserInput | None = None,
+        on_elicitation: OnElicitation | None = None,
     ) -> None:
         self._handlers = given(locals(), "config")
         self._config = config
@@ -404,6 +415,7 @@ class AsyncCodex:
         on_file_change_approval: OnFileChangeApproval | None = None,
         on_permissions_approval: OnPermissionsApproval | None = None,
         on_user_input: OnUserInput | None = None,
+        on_elicitation: OnElicitation | None = None,
         tools: Sequence[Tool[..., Any]] | None = None,
     ) -> AsyncThread:
         """Start a thread. Its folder stays untrusted unless ``trust_folder`` is set."""
@@ -450,6 +462,7 @@ class AsyncCodex:
         on_file_change_approval: OnFileChangeApproval | None = None,
         on_permissions_approval: OnPermissionsApproval | None = None,
         on_user_input: OnUserInput | None = None,
+        on_elicitation: OnElicitation | None = None,
         tools: Sequence[Tool[..., Any]] | None = None,
     ) -> AsyncThread:
         """Resume a stored thread. The handle has the same id."""
@@ -478,6 +491,7 @@ class AsyncCodex:
         on_file_change_approval: OnFileChangeApproval | None = None,
         on_permissions_approval: OnPermissionsApproval | None = None,
         on_user_input: OnUserInput | None = None,
+        on_elicitation: OnElicitation | None = None,
         tools: Sequence[Tool[..., Any]] | None = None,
     ) -> AsyncThread:
         """Make a new thread with the history of another."""

@@ -105,7 +105,52 @@ class UserInputRequest(_Request):
         return {"answers": {name: {"answers": answers} for name, answers in lists.items()}}
 
 
+@dataclass
+class ElicitationRequest:
+    """An MCP server asks the user. The runtime also asks so before it calls a tool of an MCP server that may write."""
+
+    params: dict[str, Any]
+    """The parameters of the request."""
+
+    @property
+    def thread_id(self) -> str:
+        return str(self.params["threadId"])
+
+    @property
+    def turn_id(self) -> str | None:
+        """The turn, if the request belongs to one."""
+        return self.params.get("turnId")
+
+    @property
+    def server_name(self) -> str:
+        """The MCP server, by its name in the configuration."""
+        return str(self.params["serverName"])
+
+    @property
+    def message(self) -> str | None:
+        """The question."""
+        return self.params.get("message")
+
+    @property
+    def requested_schema(self) -> dict[str, Any] | None:
+        """The JSON schema of the content, if the request is a form."""
+        return self.params.get("requestedSchema")
+
+    def accept(self, content: Any = None) -> dict[str, Any]:
+        """Accept, with the content that the form requires."""
+        return {"action": "accept", "content": content}
+
+    def decline(self) -> dict[str, Any]:
+        """Decline."""
+        return {"action": "decline", "content": None}
+
+    def cancel(self) -> dict[str, Any]:
+        """Dismiss the request without a choice."""
+        return {"action": "cancel", "content": None}
+
+
 OnCommandApproval = Callable[[CommandApproval], CommandDecision | Awaitable[CommandDecision]]
 OnFileChangeApproval = Callable[[FileChangeApproval], FileChangeDecision | Awaitable[FileChangeDecision]]
 OnPermissionsApproval = Callable[[PermissionsApproval], dict[str, Any] | Awaitable[dict[str, Any]]]
 OnUserInput = Callable[[UserInputRequest], dict[str, Any] | Awaitable[dict[str, Any]]]
+OnElicitation = Callable[[ElicitationRequest], dict[str, Any] | Awaitable[dict[str, Any]]]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openai_codex import AsyncCodex, Codex, CodexConfig, Sandbox, TurnResult, retry_on_overload
-from openai_codex.approvals import CommandApproval, PermissionsApproval, UserInputRequest
+from openai_codex.approvals import CommandApproval, ElicitationRequest, PermissionsApproval, UserInputRequest
 from openai_codex.events import HandlerFailed
 from openai_codex.models import Notification
 from openai_codex.testing import ModelReply, RecordedRequest, ScriptedModel
@@ -82,6 +82,10 @@ def grant(request: PermissionsApproval) -> dict[str, Any]:
     return request.grant({}) if request.reason else request.decline()
 
 
+async def fill(request: ElicitationRequest) -> dict[str, Any]:
+    return request.accept({"name": "x"}) if request.requested_schema else request.cancel()
+
+
 def observed() -> str:
     with Codex() as codex:
         for event in codex.events():
@@ -96,7 +100,7 @@ def handlers() -> AsyncCodex:
     with Codex(on_command_approval=decide) as codex:
         codex.thread_start(on_permissions_approval=grant)
         print(codex.request("thread/loaded/list", {})["data"])
-    return AsyncCodex(on_command_approval=decide, on_user_input=answer)
+    return AsyncCodex(on_command_approval=decide, on_user_input=answer, on_elicitation=fill)
 
 
 def tools() -> str:

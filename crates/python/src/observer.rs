@@ -111,6 +111,12 @@ fn to_object(py: Python<'_>, event: Event) -> PyResult<Py<PyAny>> {
             "InterruptFailed",
             json!({"thread_id": thread_id, "turn_id": turn_id, "reason": error.to_string()}),
         ),
+        Event::RuntimeLost(error) => ("RuntimeLost", json!({"reason": error.to_string()})),
+        Event::Restarting { attempt, pause, reason } => (
+            "Restarting",
+            json!({"attempt": attempt, "pause": pause.as_secs_f64(), "reason": reason.to_string()}),
+        ),
+        Event::Restarted { attempt } => ("Restarted", json!({"attempt": attempt})),
         other => ("OtherEvent", json!({"description": format!("{other:?}")})),
     };
     let make = py.import("openai_codex.events")?.getattr("_make")?;

@@ -1,5 +1,8 @@
 //! Options of the Python calls as options of the SDK's builders. The package has checked their names and classes.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use openai_codex::types::{
     CommandExecutionApprovalDecision, FileChangeApprovalDecision, McpServerElicitationRequestResponse,
     PermissionsRequestApprovalResponse, ReasoningSummary, SandboxMode, SandboxPolicy,
@@ -7,9 +10,9 @@ use openai_codex::types::{
 };
 use openai_codex::{
     ApprovalMode, AsyncCodex, AsyncThread, CodexConfig, CommandApproval, ElicitationRequest, ExternalMessage,
-    FileChangeApproval, ImageInput, Input, InputItem, LocalImageInput, MentionInput, PermissionsApproval,
-    Sandbox, SkillInput, TextInput, ThreadFork, ThreadResume, ThreadStart, TurnInput, TurnStart,
-    UserInputRequest,
+    FileChangeApproval, ImageInput, Input, InputItem, LocalImageInput, MentionInput, MethodClass,
+    PermissionsApproval, RestartPolicy, Sandbox, SkillInput, TextInput, ThreadFork, ThreadResume,
+    ThreadStart, TraceContext, TurnInput, TurnStart, UserInputRequest, WireLog,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -103,11 +106,72 @@ pub(crate) fn config(options: &Bound<'_, PyDict>) -> PyResult<CodexConfig> {
             "client_title" => config.client_title(text(&value)?),
             "client_version" => config.client_version(text(&value)?),
             "experimental_api" => config.experimental_api(value.is_truthy()?),
+            "env_inherit" => config.env_clear().env_inherit(value.extract::<Vec<String>>()?),
+            "env_remove" => value.extract::<Vec<String>>()?.into_iter().fold(config, CodexConfig::env_remove),
+            "restart" => config.restart(restart_policy(&value)?),
+            "wire_log" => {
+                let (path, max_bytes, keep): (std::path::PathBuf, u64, u32) = value.extract()?;
+                config.wire_log(WireLog::new(path).max_bytes(max_bytes).keep(keep))
+            }
+            "start_timeout" => config.start_timeout(seconds(&value)?),
+            "request_timeout" => config.request_timeout(seconds(&value)?),
+            "class_timeouts" => class_timeouts(config, value.cast::<PyDict>()?)?,
+            "handler_timeout" => config.handler_timeout(seconds(&value)?),
+            "close_timeout" => config.close_timeout(seconds(&value)?),
+            "turn_idle_timeout" => config.turn_idle_timeout(seconds(&value)?),
+            "coalesce_above" => config.coalesce_above(value.extract()?),
+            "stream_limit" => config.stream_limit(value.extract()?),
+            "trace_context" => config.trace_context(trace_context(value.unbind())),
             name if name.starts_with("on_") => with_handler!(config, name, &value),
             _ => return Err(unknown(&name)),
         };
     }
     Ok(config)
+}
+
+fn restart_policy(value: &Bound<'_, PyAny>) -> PyResult<RestartPolicy> {
+    type Fields<'py> = (usize, Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, f64);
+    let (max_attempts, window, initial_delay, max_delay, jitter): Fields<'_> = value.extract()?;
+    let policy = RestartPolicy::new().max_attempts(max_attempts).window(seconds(&window)?);
+    Ok(policy.initial_delay(seconds(&initial_delay)?).max_delay(seconds(&max_delay)?).jitter(jitter))
+}
+
+fn class_timeouts(mut config: CodexConfig, timeouts: &Bound<'_, PyDict>) -> PyResult<CodexConfig> {
+    for (class, timeout) in timeouts {
+        let class = match &*text(&class)? {
+            "quick" => MethodClass::Quick,
+            "slow" => MethodClass::Slow,
+            "lasting" => MethodClass::Lasting,
+            other => return Err(PyValueError::new_err(format!("unknown class of methods {other:?}"))),
+        };
+        let is_infinite = timeout.extract::<f64>()? == f64::INFINITY;
+        config = config.class_timeout(class, if is_infinite { Duration::MAX } else { seconds(&timeout)? });
+    }
+    Ok(config)
+}
+
+/// Calls a function that returns a mapping of headers or `None`. An exception counts as `None`, so that no request fails by it.
+fn trace_context(current: Py<PyAny>) -> impl Fn() -> Option<TraceContext> + Send + Sync {
+    move || {
+        Python::try_attach(|py| {
+            let read = || -> PyResult<Option<TraceContext>> {
+                let headers: Option<HashMap<String, String>> = current.bind(py).call0()?.extract()?;
+                let Some(mut headers) = headers else { return Ok(None) };
+                let Some(context) = headers.remove("traceparent").map(TraceContext::new) else {
+                    return Ok(None);
+                };
+                Ok(Some(match headers.remove("tracestate") {
+                    Some(state) => context.tracestate(state),
+                    None => context,
+                }))
+            };
+            read().unwrap_or_else(|error| {
+                error.write_unraisable(py, Some(current.bind(py)));
+                None
+            })
+        })
+        .flatten()
+    }
 }
 
 /// Sets the options that starting, resuming and forking a thread share, and those of `$own`.

@@ -15,8 +15,10 @@ ADDITIONS = (
     "ApprovalMode.ask = ",
     "Codex.events: ",
     "Codex.request: ",
+    "Codex.start: ",
     "AsyncCodex.events: ",
     "AsyncCodex.request: ",
+    "AsyncCodex.start: ",
     "TurnHandle.stream_text: ",
     "AsyncTurnHandle.stream_text: ",
 )

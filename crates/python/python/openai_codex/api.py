@@ -129,6 +129,10 @@ class Codex:
             raise RuntimeError("this client has not been started")
         return initialize_response(text)
 
+    def start(self) -> None:
+        """Start a new runtime in place of a lost one, with ``CodexConfig.restart``. Does nothing if the runtime runs."""
+        self._client.start()
+
     def close(self) -> None:
         """End the runtime and wait for its end."""
         self._client.close()
@@ -317,7 +321,7 @@ class AsyncCodex:
         self._making = Lock()
 
     async def __aenter__(self) -> "AsyncCodex":
-        await wait(self._native.start())
+        await self.start()
         return self
 
     async def __aexit__(self, _exc_type, _exc, _tb) -> None:  # type: ignore[no-untyped-def]
@@ -344,6 +348,10 @@ class AsyncCodex:
         if text is None:
             raise RuntimeError("this client has not been started; use `async with`, or call a method first")
         return initialize_response(text)
+
+    async def start(self) -> None:
+        """Start the runtime, or a new one in place of a lost one, with ``CodexConfig.restart``. Does nothing if the runtime runs."""
+        await wait(self._native.start())
 
     async def close(self) -> None:
         """End the runtime and wait for its end. A later call starts a new one."""

@@ -1,18 +1,64 @@
 """The configuration of a client, and the client below `Codex`."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 
 from openai_codex import _native as native
 from openai_codex._lazy_classes import prepare
+from openai_codex._options import additional
 from openai_codex._renamed import renamed
 
 
+MethodClass = Literal["quick", "slow", "lasting"]
+"""What the server does before it responds: it looks something up, it loads or writes something, or it waits for a command, a tool or a
+user."""
+_PLAIN_OPTIONS = (
+    "start_timeout",
+    "request_timeout",
+    "class_timeouts",
+    "handler_timeout",
+    "close_timeout",
+    "turn_idle_timeout",
+    "coalesce_above",
+    "stream_limit",
+    "trace_context",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartPolicy:
+    """How often a client replaces a lost runtime, and after which pauses, in seconds.
+
+    The first attempt within a ``window`` has no pause before it. The pause of further ones doubles from ``initial_delay`` to
+    ``max_delay``, and varies by a random share of up to ``jitter``. After ``max_attempts``, calls fail until the window has passed.
+    """
+
+    max_attempts: int = 5
+    window: float = 600.0
+    initial_delay: float = 0.5
+    max_delay: float = 30.0
+    jitter: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class WireLog:
+    """A file in which a client writes each message. It contains prompts, files and output of commands; only keys and tokens are
+    replaced."""
+
+    path: str | os.PathLike[str]
+    max_bytes: int = field(default=64 << 20, kw_only=True)
+    """The size at which a new file begins. Older files get the suffixes ``.1``, ``.2``, …."""
+    keep: int = field(default=2, kw_only=True)
+    """How many older files are kept."""
+
+
+@additional("env_clear", "env_inherit", "env_remove", "restart", "wire_log", *_PLAIN_OPTIONS)
 @dataclass(slots=True)
 class CodexConfig:
-    """How a client finds, starts and greets the runtime."""
+    """How a client finds, starts and greets the runtime. Times are in seconds."""
 
     codex_bin: str | None = None
     """The runtime program. Unless set: the one of ``openai-codex-cli-bin``, or else ``CODEX_BIN``, the managed install, ``PATH``."""
@@ -29,6 +75,36 @@ class CodexConfig:
     client_version: str = native.__version__
     experimental_api: bool = True
     """Whether the client requests the experimental methods and fields."""
+    # The published package does not have the fields that follow.
+    env_clear: bool = field(default=False, kw_only=True)
+    """Whether the runtime inherits only those environment variables of this process that ``env_inherit`` names."""
+    env_inherit: Sequence[str] = field(default=(), kw_only=True)
+    """The environment variables that the runtime inherits in spite of ``env_clear``."""
+    env_remove: Sequence[str] = field(default=(), kw_only=True)
+    """The environment variables that the runtime does not inherit. ``env`` may still set them."""
+    restart: RestartPolicy | None = field(default=None, kw_only=True)
+    """Makes the next use of the client replace a lost runtime by a new one."""
+    wire_log: WireLog | str | os.PathLike[str] | None = field(default=None, kw_only=True)
+    """A file in which the client writes each message."""
+    start_timeout: float | None = field(default=None, kw_only=True)
+    """How long the runtime may take to start: 30 seconds unless set."""
+    request_timeout: float | None = field(default=None, kw_only=True)
+    """How long each request may wait for its response. Unless set, that depends on the class of its method."""
+    class_timeouts: Mapping[MethodClass, float] | None = field(default=None, kw_only=True)
+    """How long the requests of a class may wait. Unless set, 30 for ``quick``, 300 for ``slow``, ``math.inf`` for ``lasting``."""
+    handler_timeout: float | None = field(default=None, kw_only=True)
+    """How long a function may take to answer a request of the server: ten minutes unless set."""
+    close_timeout: float | None = field(default=None, kw_only=True)
+    """How long the runtime may take to end: 6 seconds unless set."""
+    turn_idle_timeout: float | None = field(default=None, kw_only=True)
+    """How long a turn may be silent before the client asks the server about it: two minutes unless set. 0 turns this off."""
+    coalesce_above: int | None = field(default=None, kw_only=True)
+    """How many bytes of unread events may wait before the client makes one event out of several deltas: 48 MiB unless set."""
+    stream_limit: int | None = field(default=None, kw_only=True)
+    """How many bytes of unread events a stream may hold before it ends with a ``StreamOverflowError``: 256 MiB unless set."""
+    trace_context: Callable[[], Mapping[str, str] | None] | None = field(default=None, kw_only=True)
+    """Returns the current W3C trace context, with the keys ``traceparent`` and ``tracestate``. The client sends it with a request. The
+    function runs where the program makes the call."""
 
 
 def native_client(config: CodexConfig | None, handlers: dict[str, Any] | None = None) -> native.Client:
@@ -51,9 +127,30 @@ def native_client(config: CodexConfig | None, handlers: dict[str, Any] | None = 
         options.update(_bundled_runtime(env))
     if config.cwd is not None:
         options["cwd"] = os.fspath(config.cwd)
+    options.update(_additional_options(config))
+    # After the variables to remove.
     options["env"] = list(env.items())
     options.update(handlers or {})
     return native.Client(options)
+
+
+def _additional_options(config: CodexConfig) -> dict[str, Any]:
+    """The options that the published package does not have."""
+    options: dict[str, Any] = {name: getattr(config, name) for name in _PLAIN_OPTIONS}
+    options = {name: value for name, value in options.items() if value is not None}
+    if config.env_clear:
+        options["env_inherit"] = list(config.env_inherit)
+    elif config.env_inherit:
+        raise ValueError("env_inherit needs env_clear: without it, the runtime inherits all environment variables")
+    options["env_remove"] = list(config.env_remove)
+    if config.restart is not None:
+        policy = config.restart
+        pauses = (policy.window, policy.initial_delay, policy.max_delay)
+        options["restart"] = (policy.max_attempts, *pauses, policy.jitter)
+    if config.wire_log is not None:
+        log = config.wire_log if isinstance(config.wire_log, WireLog) else WireLog(config.wire_log)
+        options["wire_log"] = (os.fspath(log.path), log.max_bytes, log.keep)
+    return options
 
 
 _preparing = False

@@ -7,7 +7,18 @@ from typing import TypeAlias
 
 from openai_codex.models import Notification
 
-__all__ = ["AnsweredByDefault", "Event", "HandlerFailed", "InterruptFailed", "Malformed", "OtherEvent", "Skipped"]
+__all__ = [
+    "AnsweredByDefault",
+    "Event",
+    "HandlerFailed",
+    "InterruptFailed",
+    "Malformed",
+    "OtherEvent",
+    "Restarted",
+    "Restarting",
+    "RuntimeLost",
+    "Skipped",
+]
 
 
 @dataclass(slots=True)
@@ -55,13 +66,50 @@ class InterruptFailed:
 
 
 @dataclass(slots=True)
+class RuntimeLost:
+    """The runtime was lost. Only with ``CodexConfig.restart``: the next use of the client starts a new one, and the observer continues."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class Restarting:
+    """The client is about to start a new runtime."""
+
+    attempt: int
+    """Its number within the policy's window, from 1."""
+    pause: float
+    """The pause before it, in seconds."""
+    reason: str
+    """Why the last attempt failed, or why the runtime was lost."""
+
+
+@dataclass(slots=True)
+class Restarted:
+    """The client has a new runtime. It resumes each thread at its next use."""
+
+    attempt: int
+
+
+@dataclass(slots=True)
 class OtherEvent:
     """An event that this package has no class for."""
 
     description: str
 
 
-Event: TypeAlias = Notification | Skipped | Malformed | AnsweredByDefault | HandlerFailed | InterruptFailed | OtherEvent
+Event: TypeAlias = (
+    Notification
+    | Skipped
+    | Malformed
+    | AnsweredByDefault
+    | HandlerFailed
+    | InterruptFailed
+    | RuntimeLost
+    | Restarting
+    | Restarted
+    | OtherEvent
+)
 
 
 def _make(class_name: str, fields: str) -> object:

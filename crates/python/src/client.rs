@@ -13,6 +13,7 @@ use crate::observer::Observer;
 use crate::operation::{self, Operation};
 use crate::options::{fork_options, resume_options, start_options};
 use crate::thread::Thread;
+use crate::turn::finish_recovered;
 
 /// All clients that are not closed and dropped, for the end of the interpreter.
 static CLIENTS: Mutex<Vec<Weak<AsyncCodex>>> = Mutex::new(Vec::new());
@@ -99,6 +100,13 @@ impl Client {
             Some(class_name) => models::build(py, &class_name, response.as_bytes()),
             None => Ok(PyBytes::new(py, response.as_bytes()).into_any().unbind()),
         }))
+    }
+
+    /// Reads the result of a turn from the runtime's records.
+    fn recover(&self, thread_id: String, turn_id: String) -> Operation {
+        let codex = self.codex.clone();
+        let call = async move { Ok(raw::recover(&codex, &thread_id, &turn_id).await) };
+        Operation::of(call, finish_recovered)
     }
 
     /// Observes the connection.

@@ -281,8 +281,11 @@ pub(crate) fn turn_options(
         turn = match &*name {
             "approval_mode" => turn.approval_mode(approval_mode(&value)?),
             "cwd" => turn.cwd(value.extract::<std::path::PathBuf>()?),
+            "end_commands_on_interrupt" => turn.end_commands_on_interrupt(value.is_truthy()?),
             "effort" => turn.effort(text(&value)?),
             "inactivity_timeout" => turn.inactivity_timeout(seconds(&value)?),
+            "max_model_requests" => turn.max_model_requests(value.extract()?),
+            "max_tokens" => turn.max_tokens(value.extract()?),
             "model" => turn.model(text(&value)?),
             "output_schema" => turn.output_schema(to_json(&value)?),
             "personality" => turn.personality(text(&value)?),

@@ -5,7 +5,8 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openai_codex::raw::{self, RawResult, RawStream};
-use openai_codex::{AsyncCodex, AsyncTurnHandle};
+use openai_codex::{AsyncCodex, AsyncTurnHandle, RunResult};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::errors;
@@ -50,6 +51,13 @@ impl Turn {
         Ok(Operation::json("TurnSteerResponse", async move { turn.steer(input).await }))
     }
 
+    /// Adds input to the turn, or starts a turn with it.
+    fn steer_or_start(&self, items: &Bound<'_, PyAny>) -> PyResult<Operation> {
+        let (turn, input, codex) = (self.turn.clone(), input(items)?, self.codex.clone());
+        let call = async move { turn.steer_or_start(input).await };
+        Ok(Operation::of(call, |py, turn| Ok(Py::new(py, Turn::new(codex, turn))?.into_any())))
+    }
+
     /// Interrupts the turn.
     fn interrupt(&self) -> Operation {
         let turn = self.turn.clone();
@@ -60,6 +68,12 @@ impl Turn {
     fn run(&self) -> Operation {
         let turn = self.turn.clone();
         Operation::of(async move { Ok(raw::run(&turn).await) }, finish_run)
+    }
+
+    /// Reads the turn's result from the runtime's records.
+    fn recover(&self) -> Operation {
+        let turn = self.turn.clone();
+        Operation::of(async move { Ok(turn.recover().await) }, finish_recovered)
     }
 
     /// Opens a stream of the turn's events.
@@ -96,6 +110,31 @@ pub(crate) fn finish_run(py: Python<'_>, result: RawResult) -> PyResult<Py<PyAny
     let error = result.error.as_ref().map(|error| errors::exception(py, error)).transpose()?;
     let make = py.import("openai_codex._run")?.getattr("_assemble")?;
     Ok(make.call1((turn, items, usage, result.final_response, error))?.unbind())
+}
+
+/// Makes the result of a recorded turn, or raises its error.
+pub(crate) fn finish_recovered(
+    py: Python<'_>,
+    recovered: Result<RunResult, openai_codex::Error>,
+) -> PyResult<Py<PyAny>> {
+    let (result, error) = match &recovered {
+        Ok(result) => (Some(result), None),
+        Err(error) => (error.turn(), Some(errors::exception(py, error)?)),
+    };
+    let (mut turn, mut items) = (py.None(), Vec::new());
+    if let Some(result) = result {
+        turn = built(py, "Turn", &result.turn)?;
+        items = result.items.iter().map(|item| built(py, "ThreadItem", item)).collect::<PyResult<_>>()?;
+    }
+    let final_response = result.and_then(|result| result.final_response.as_deref());
+    let make = py.import("openai_codex._run")?.getattr("_assemble")?;
+    Ok(make.call1((turn, items, py.None(), final_response, error))?.unbind())
+}
+
+/// An instance of a generated class, from a value of the client.
+fn built(py: Python<'_>, class_name: &str, value: &impl serde::Serialize) -> PyResult<Py<PyAny>> {
+    let json = serde_json::to_string(value).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    models::build(py, class_name, json.as_bytes())
 }
 
 /// The text of a delta.

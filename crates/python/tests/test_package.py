@@ -11,16 +11,14 @@ from openai_codex import _native
 
 
 # What this package has beyond the published one. `docs/python.md` lists it.
+METHODS = {
+    "Codex": ("events", "request", "start"),
+    "Thread": ("recover",),
+    "TurnHandle": ("recover", "steer_or_start", "stream_text"),
+}
 ADDITIONS = (
     "ApprovalMode.ask = ",
-    "Codex.events: ",
-    "Codex.request: ",
-    "Codex.start: ",
-    "AsyncCodex.events: ",
-    "AsyncCodex.request: ",
-    "AsyncCodex.start: ",
-    "TurnHandle.stream_text: ",
-    "AsyncTurnHandle.stream_text: ",
+    *(f"{prefix}{cls}.{name}: " for cls, names in METHODS.items() for name in names for prefix in ("", "Async")),
 )
 
 

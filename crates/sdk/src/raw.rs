@@ -20,6 +20,7 @@ use crate::session::clients::AsyncCodex;
 use crate::tool::definition::Tool;
 use crate::tool::output::ToolOutput;
 use crate::turn::handles::AsyncTurnHandle;
+use crate::turn::recover;
 use crate::turn::start::TurnStart;
 use crate::turn::stream::AsyncTurnStream;
 
@@ -80,6 +81,14 @@ pub async fn run(turn: &AsyncTurnHandle) -> RawResult {
     };
     let final_response = result.and_then(|result| result.final_response);
     RawResult { final_response, items, usage, started, completed, error }
+}
+
+/// Reads the result of a turn from the runtime's records, by the ids of its thread and of itself.
+///
+/// # Errors
+/// As [`AsyncTurnHandle::recover`].
+pub async fn recover(codex: &AsyncCodex, thread_id: &str, turn_id: &str) -> Result<RunResult> {
+    recover::recover(&codex.core, thread_id, turn_id).await
 }
 
 /// One event of a stream.

@@ -82,9 +82,23 @@ if TYPE_CHECKING:
         sandbox_policy: SandboxPolicy | None
         timeout: float | None
         inactivity_timeout: float | None
+        max_tokens: int | None
+        max_model_requests: int | None
+        end_commands_on_interrupt: bool | None
 
 
 T = TypeVar("T")
+
+# The options of turns that the published package does not have.
+_OPTIONS_OF_TURNS = (
+    "sandbox_policy",
+    "timeout",
+    "inactivity_timeout",
+    "max_tokens",
+    "max_model_requests",
+    "end_commands_on_interrupt",
+    "output_type",
+)
 
 # The interpreter does not drop every object when it exits, and the runtime must not outlive it.
 atexit.register(lambda: native.close_all().wait())
@@ -130,7 +144,7 @@ class Codex:
         return initialize_response(text)
 
     def start(self) -> None:
-        """Start a new runtime in place of a lost one, with ``CodexConfig.restart``. Does nothing if the runtime runs."""
+        """With ``CodexConfig.restart``, start a new runtime in place of a lost one. Otherwise this does nothing."""
         self._client.start()
 
     def close(self) -> None:
@@ -564,7 +578,7 @@ class Thread:
     @overload
     def run(self, input: RunInput, *, output_type: None = None, **options: Unpack[RunOptions]) -> TurnResult: ...
 
-    @additional("sandbox_policy", "timeout", "inactivity_timeout", "output_type")
+    @additional(*_OPTIONS_OF_TURNS)
     def run(
         self,
         input: RunInput,
@@ -583,13 +597,17 @@ class Thread:
         sandbox_policy: SandboxPolicy | None = None,
         timeout: float | None = None,
         inactivity_timeout: float | None = None,
+        max_tokens: int | None = None,
+        max_model_requests: int | None = None,
+        end_commands_on_interrupt: bool | None = None,
         output_type: type[Any] | None = None,
     ) -> TurnResult:
         """Run one turn to its end and return its result.
 
         A KeyboardInterrupt interrupts the turn. ``sandbox_policy`` takes the protocol's policy instead of a ``Sandbox``.
-        ``timeout`` and ``inactivity_timeout`` are seconds, after which the turn is interrupted. With ``output_type``, a pydantic
-        model, a dataclass or another type, the model has to follow its schema, and the result has its ``value``.
+        ``timeout`` and ``inactivity_timeout`` are seconds. A turn that exceeds one of them, ``max_tokens`` or ``max_model_requests`` is
+        interrupted. With ``output_type``, a pydantic model, a dataclass or another type, the model has to follow its schema, and the
+        result has its ``value``.
         """
         output = output_of(output_type)
         options = given(locals(), "input", "output_type", "output")
@@ -605,7 +623,7 @@ class Thread:
     @overload
     def turn(self, input: RunInput, *, output_type: None = None, **options: Unpack[RunOptions]) -> TurnHandle: ...
 
-    @additional("sandbox_policy", "timeout", "inactivity_timeout", "output_type")
+    @additional(*_OPTIONS_OF_TURNS)
     def turn(
         self,
         input: RunInput,
@@ -624,12 +642,16 @@ class Thread:
         sandbox_policy: SandboxPolicy | None = None,
         timeout: float | None = None,
         inactivity_timeout: float | None = None,
+        max_tokens: int | None = None,
+        max_model_requests: int | None = None,
+        end_commands_on_interrupt: bool | None = None,
         output_type: type[Any] | None = None,
     ) -> TurnHandle:
         """Start a turn, or join the running turn of the thread.
 
-        ``timeout`` and ``inactivity_timeout`` are seconds, after which the turn is interrupted. With ``output_type``, the model has
-        to follow the type's schema, and the result of the handle's ``run`` has the ``value``.
+        ``timeout`` and ``inactivity_timeout`` are seconds. A turn that exceeds one of them, ``max_tokens`` or ``max_model_requests`` is
+        interrupted. With ``output_type``, the model has to follow the type's schema, and the result of the handle's ``run`` has the
+        ``value``.
         """
         output = output_of(output_type)
         options = given(locals(), "input", "output_type", "output")
@@ -660,6 +682,10 @@ class Thread:
         params = {"threadId": self.id}
         return self._client._native.request("thread/compact/start", params, "ThreadCompactStartResponse").wait()
 
+    def recover(self, turn_id: str) -> TurnResult:
+        """Read the result of a turn from the runtime's records, if its end was lost."""
+        return self._client._native.recover(self.id, turn_id).wait()
+
 
 @dataclass(slots=True)
 class AsyncThread:
@@ -688,7 +714,7 @@ class AsyncThread:
     @overload
     async def run(self, input: RunInput, *, output_type: None = None, **options: Unpack[RunOptions]) -> TurnResult: ...
 
-    @additional("sandbox_policy", "timeout", "inactivity_timeout", "output_type")
+    @additional(*_OPTIONS_OF_TURNS)
     async def run(
         self,
         input: RunInput,
@@ -707,13 +733,17 @@ class AsyncThread:
         sandbox_policy: SandboxPolicy | None = None,
         timeout: float | None = None,
         inactivity_timeout: float | None = None,
+        max_tokens: int | None = None,
+        max_model_requests: int | None = None,
+        end_commands_on_interrupt: bool | None = None,
         output_type: type[Any] | None = None,
     ) -> TurnResult:
         """Run one turn to its end and return its result.
 
         Cancelling the task interrupts the turn. ``sandbox_policy`` takes the protocol's policy instead of a ``Sandbox``.
-        ``timeout`` and ``inactivity_timeout`` are seconds, after which the turn is interrupted. With ``output_type``, a pydantic
-        model, a dataclass or another type, the model has to follow its schema, and the result has its ``value``.
+        ``timeout`` and ``inactivity_timeout`` are seconds. A turn that exceeds one of them, ``max_tokens`` or ``max_model_requests`` is
+        interrupted. With ``output_type``, a pydantic model, a dataclass or another type, the model has to follow its schema, and the
+        result has its ``value``.
         """
         output = output_of(output_type)
         options = given(locals(), "input", "output_type", "output")
@@ -724,12 +754,16 @@ class AsyncThread:
         return result if output is None else output.read(result)
 
     @overload
-    async def turn(self, input: RunInput, *, output_type: type[T], **options: Unpack[RunOptions]) -> AsyncTypedTurnHandle[T]: ...
+    async def turn(
+        self, input: RunInput, *, output_type: type[T], **options: Unpack[RunOptions]
+    ) -> AsyncTypedTurnHandle[T]: ...
 
     @overload
-    async def turn(self, input: RunInput, *, output_type: None = None, **options: Unpack[RunOptions]) -> AsyncTurnHandle: ...
+    async def turn(
+        self, input: RunInput, *, output_type: None = None, **options: Unpack[RunOptions]
+    ) -> AsyncTurnHandle: ...
 
-    @additional("sandbox_policy", "timeout", "inactivity_timeout", "output_type")
+    @additional(*_OPTIONS_OF_TURNS)
     async def turn(
         self,
         input: RunInput,
@@ -748,12 +782,16 @@ class AsyncThread:
         sandbox_policy: SandboxPolicy | None = None,
         timeout: float | None = None,
         inactivity_timeout: float | None = None,
+        max_tokens: int | None = None,
+        max_model_requests: int | None = None,
+        end_commands_on_interrupt: bool | None = None,
         output_type: type[Any] | None = None,
     ) -> AsyncTurnHandle:
         """Start a turn, or join the running turn of the thread.
 
-        ``timeout`` and ``inactivity_timeout`` are seconds, after which the turn is interrupted. With ``output_type``, the model has
-        to follow the type's schema, and the result of the handle's ``run`` has the ``value``.
+        ``timeout`` and ``inactivity_timeout`` are seconds. A turn that exceeds one of them, ``max_tokens`` or ``max_model_requests`` is
+        interrupted. With ``output_type``, the model has to follow the type's schema, and the result of the handle's ``run`` has the
+        ``value``.
         """
         output = output_of(output_type)
         options = given(locals(), "input", "output_type", "output")
@@ -784,6 +822,10 @@ class AsyncThread:
         params = {"threadId": self.id}
         return await wait(self._codex._native.request("thread/compact/start", params, "ThreadCompactStartResponse"))
 
+    async def recover(self, turn_id: str) -> TurnResult:
+        """Read the result of a turn from the runtime's records, if its end was lost."""
+        return await wait(self._codex._native.recover(self.id, turn_id))
+
 
 def _held(turn: native.Turn | None) -> native.Turn:
     if turn is None:
@@ -809,6 +851,11 @@ class TurnHandle:
     def steer(self, input: Input | str) -> TurnSteerResponse:
         """Add input to the running turn."""
         return _held(self._subscription).steer(native_input(input)).wait()
+
+    def steer_or_start(self, input: Input | str) -> TurnHandle:
+        """Add input to the turn, or start a turn with it if this one is over. The returned handle is for the turn that has the input."""
+        turn = _held(self._subscription).steer_or_start(native_input(input)).wait()
+        return TurnHandle(self._client, self.thread_id, turn.id, _subscription=turn)
 
     def interrupt(self) -> TurnInterruptResponse:
         """Interrupt the turn. It still ends, with the status ``interrupted``."""
@@ -846,6 +893,10 @@ class TurnHandle:
         """Wait for the turn's end and return its result. A KeyboardInterrupt leaves the turn alone."""
         return _held(self._subscription).run().wait()
 
+    def recover(self) -> TurnResult:
+        """Read the turn's result from the runtime's records, if its end was lost."""
+        return _held(self._subscription).recover().wait()
+
 
 class TypedTurnHandle(TurnHandle, Generic[T]):
     """A turn with an output type. Its ``run`` reads the final response."""
@@ -881,6 +932,11 @@ class AsyncTurnHandle:
     async def steer(self, input: Input | str) -> TurnSteerResponse:
         """Add input to the running turn."""
         return await wait(_held(self._subscription).steer(native_input(input)))
+
+    async def steer_or_start(self, input: Input | str) -> AsyncTurnHandle:
+        """Add input to the turn, or start a turn with it if this one is over. The returned handle is for the turn that has the input."""
+        turn = await wait(_held(self._subscription).steer_or_start(native_input(input)))
+        return AsyncTurnHandle(self._codex, self.thread_id, turn.id, _subscription=turn)
 
     async def interrupt(self) -> TurnInterruptResponse:
         """Interrupt the turn. It still ends, with the status ``interrupted``."""
@@ -927,6 +983,10 @@ class AsyncTurnHandle:
     async def run(self) -> TurnResult:
         """Wait for the turn's end and return its result. Cancelling the task leaves the turn alone."""
         return await wait(_held(self._subscription).run())
+
+    async def recover(self) -> TurnResult:
+        """Read the turn's result from the runtime's records, if its end was lost."""
+        return await wait(_held(self._subscription).recover())
 
 
 class AsyncTypedTurnHandle(AsyncTurnHandle, Generic[T]):

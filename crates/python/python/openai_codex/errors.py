@@ -71,6 +71,10 @@ class CodexTimeoutError(CodexError, TimeoutError):
     """Something did not happen within its timeout: a response, a start, or the end of a turn."""
 
 
+class BudgetExceededError(CodexError):
+    """The turn exceeded ``max_tokens`` or ``max_model_requests``, and was interrupted. ``turn`` holds what it produced."""
+
+
 class StreamOverflowError(CodexError):
     """The program read a stream too slowly, and the client ended the stream. The turn continues."""
 
@@ -158,6 +162,7 @@ _BY_KIND = {
     "ThreadLost": TransportClosedError,
     "TurnLost": TurnLostError,
     "Timeout": CodexTimeoutError,
+    "BudgetExceeded": BudgetExceededError,
     "StreamOverflow": StreamOverflowError,
     "TurnFailed": TurnFailedError,
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use openai_codex::{AsyncCodex, CodexConfig, Error, raw};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
@@ -12,6 +13,7 @@ use crate::models;
 use crate::observer::Observer;
 use crate::operation::{self, Operation};
 use crate::options::{fork_options, resume_options, start_options};
+use crate::pages::Pages;
 use crate::thread::Thread;
 use crate::turn::finish_recovered;
 
@@ -109,9 +111,29 @@ impl Client {
         Operation::of(call, finish_recovered)
     }
 
-    /// Observes the connection.
-    fn events(&self) -> Observer {
-        Observer::new(&self.codex)
+    /// Lists by the method of a listing. The pages are instances of the generated class. `thread`: the thread of the listing.
+    #[pyo3(signature = (method, params, class_name, thread=None))]
+    fn pages(
+        &self,
+        method: &str,
+        params: &Bound<'_, PyAny>,
+        class_name: String,
+        thread: Option<&Thread>,
+    ) -> PyResult<Pages> {
+        let thread = thread.map(Thread::inner);
+        let pages =
+            raw::pages(&self.codex, thread, method, to_json(params)?).map_err(PyValueError::new_err)?;
+        Ok(Pages::new(&self.codex, pages, class_name))
+    }
+
+    /// Observes the connection, or one thread.
+    #[pyo3(signature = (thread_id=None))]
+    fn events(&self, thread_id: Option<&str>) -> Observer {
+        let events = match thread_id {
+            Some(thread_id) => raw::thread_events(&self.codex, thread_id),
+            None => self.codex.events(),
+        };
+        Observer::new(&self.codex, events)
     }
 
     /// Starts a thread.
@@ -164,7 +186,7 @@ impl Client {
 }
 
 fn unwritable(error: serde_json::Error) -> PyErr {
-    pyo3::exceptions::PyValueError::new_err(error.to_string())
+    PyValueError::new_err(error.to_string())
 }
 
 /// Closes all clients. For the end of the interpreter, which does not drop every object.

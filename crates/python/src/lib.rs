@@ -13,6 +13,7 @@ mod models;
 mod observer;
 mod operation;
 mod options;
+mod pages;
 mod testing;
 mod thread;
 mod turn;
@@ -61,6 +62,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<loop_port::LoopPort>()?;
     module.add_class::<observer::Observer>()?;
     module.add_class::<operation::Operation>()?;
+    module.add_class::<pages::Pages>()?;
     module.add_class::<testing::Gate>()?;
     module.add_class::<testing::ModelReply>()?;
     module.add_class::<testing::RecordedRequest>()?;

@@ -28,9 +28,8 @@ enum Slot {
 }
 
 impl Observer {
-    pub(crate) fn new(codex: &Arc<AsyncCodex>) -> Self {
-        let events = Slot::Here(Box::new(codex.events()));
-        Self { _codex: codex.clone(), events: Arc::new(Mutex::new(events)) }
+    pub(crate) fn new(codex: &Arc<AsyncCodex>, events: AsyncEvents) -> Self {
+        Self { _codex: codex.clone(), events: Arc::new(Mutex::new(Slot::Here(Box::new(events)))) }
     }
 }
 

@@ -23,6 +23,10 @@ impl Thread {
     pub(crate) fn new(codex: Arc<AsyncCodex>, thread: AsyncThread) -> Self {
         Self { codex, thread }
     }
+
+    pub(crate) fn inner(&self) -> &AsyncThread {
+        &self.thread
+    }
 }
 
 #[pymethods]

@@ -48,6 +48,34 @@ def test_an_async_observer_sees_the_turn(model: ScriptedModel):
     asyncio.run(main())
 
 
+def test_an_observer_of_a_thread_sees_only_its_events(codex: Codex, model: ScriptedModel):
+    model.fallback("hello")
+    threads = [codex.thread_start(), codex.thread_start()]
+    events = threads[1].events()
+    for thread in threads:
+        thread.run("x")
+    seen: list = []
+    for event in events:
+        seen.append(event)
+        if methods([event]) == ["turn/completed"]:
+            break
+    assert "item/agentMessage/delta" in methods(seen)
+    assert {event.payload.thread_id for event in seen if hasattr(event.payload, "thread_id")} == {threads[1].id}
+
+
+def test_an_async_observer_of_a_thread_ends_with_the_client(model: ScriptedModel):
+    async def main():
+        async with AsyncCodex(model.config()) as codex:
+            model.fallback("hello")
+            threads = [await codex.thread_start(), await codex.thread_start()]
+            events = threads[0].events()
+            for thread in threads:
+                await thread.run("x")
+        assert methods([event async for event in events]).count("turn/completed") == 1
+
+    asyncio.run(main())
+
+
 def test_a_cancelled_read_loses_nothing(model: ScriptedModel):
     async def main():
         async with AsyncCodex(model.config()) as codex:

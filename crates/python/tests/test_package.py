@@ -12,8 +12,8 @@ from openai_codex import _native
 
 # What this package has beyond the published one. `docs/python.md` lists it.
 METHODS = {
-    "Codex": ("events", "request", "start"),
-    "Thread": ("recover",),
+    "Codex": ("all_models", "events", "request", "start", "threads"),
+    "Thread": ("events", "items", "recover", "turns"),
     "TurnHandle": ("recover", "steer_or_start", "stream_text"),
 }
 ADDITIONS = (

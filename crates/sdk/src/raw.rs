@@ -4,19 +4,28 @@
 //! is stable.
 
 use std::borrow::Cow;
-use std::task::{Context, Poll};
+use std::fmt;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
 
+use openai_codex_protocol::{ClientRequest, methods};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::connection::frame_queue::{Event, OwnedEvent};
 use crate::connection::turn_buffer::End;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::handler::reply::{Reply, Responder, State};
+use crate::paging::{AsyncPages, Paged};
 use crate::result::RunResult;
 use crate::schema::write;
 use crate::schema::write::Purpose;
 use crate::session::clients::AsyncCodex;
+use crate::session::events::AsyncEvents;
+use crate::thread::handles::AsyncThread;
+use crate::thread::list::in_an_order_that_pages_keep;
 use crate::tool::definition::Tool;
 use crate::tool::output::ToolOutput;
 use crate::turn::handles::AsyncTurnHandle;
@@ -61,7 +70,7 @@ pub struct RawResult {
     /// The parameters of `turn/completed`. `None` if it never came.
     pub completed: Option<Box<str>>,
     /// The error of a turn that failed, exceeded a limit or was lost. The other fields are what it produced.
-    pub error: Option<crate::error::Error>,
+    pub error: Option<Error>,
 }
 
 /// Waits for the turn's end and returns its result.
@@ -89,6 +98,71 @@ pub async fn run(turn: &AsyncTurnHandle) -> RawResult {
 /// As [`AsyncTurnHandle::recover`].
 pub async fn recover(codex: &AsyncCodex, thread_id: &str, turn_id: &str) -> Result<RunResult> {
     recover::recover(&codex.core, thread_id, turn_id).await
+}
+
+type PollPage = dyn FnMut(&mut Context<'_>) -> Poll<Option<Result<String>>> + Send;
+
+/// The pages of a listing.
+pub struct RawPages(Box<PollPage>);
+
+/// Lists by the method of a listing: `thread/list`, `thread/turns/list`, `thread/items/list` or `model/list`. The method and the
+/// parameters are those of the first page. `thread`: the thread of the listing, if there is a handle.
+///
+/// # Errors
+/// Why the parameters are unusable.
+pub fn pages(
+    codex: &AsyncCodex,
+    thread: Option<&AsyncThread>,
+    method: &str,
+    params: Value,
+) -> std::result::Result<RawPages, String> {
+    fn typed<P: DeserializeOwned>(params: Value) -> std::result::Result<Result<P>, String> {
+        serde_json::from_value(params).map(Ok).map_err(|error| error.to_string())
+    }
+    fn raw<R: Paged<Response: Serialize>>(mut pages: AsyncPages<R>) -> RawPages {
+        RawPages(Box::new(move |context| {
+            let page = ready!(pin!(pages.next()).poll(context));
+            Poll::Ready(page.map(|page| {
+                let unwritable = |error: serde_json::Error| Error::new(ErrorKind::Decode, error.to_string());
+                serde_json::to_string(&page?).map_err(unwritable)
+            }))
+        }))
+    }
+    let (core, thread) = (codex.core.clone(), thread.map(|thread| thread.state.clone()));
+    Ok(match method {
+        methods::ThreadList::METHOD => {
+            raw(AsyncPages::<methods::ThreadList>::new(core, typed(params)?, thread)
+                .prepared(in_an_order_that_pages_keep))
+        }
+        methods::ThreadTurnsList::METHOD => {
+            raw(AsyncPages::<methods::ThreadTurnsList>::new(core, typed(params)?, thread))
+        }
+        methods::ThreadItemsList::METHOD => {
+            raw(AsyncPages::<methods::ThreadItemsList>::new(core, typed(params)?, thread))
+        }
+        methods::ModelList::METHOD => {
+            raw(AsyncPages::<methods::ModelList>::new(core, typed(params)?, thread))
+        }
+        other => return Err(format!("{other} is not the method of a listing")),
+    })
+}
+
+impl RawPages {
+    /// Waits for the next page as JSON text. `None` after the last. The next call continues a pending request.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<String>>> {
+        (self.0)(context)
+    }
+}
+
+impl fmt::Debug for RawPages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RawPages")
+    }
+}
+
+/// Observes the events of a thread, by its id.
+pub fn thread_events(codex: &AsyncCodex, thread_id: &str) -> AsyncEvents {
+    AsyncEvents::new(codex.core.clone(), Some(thread_id.into()))
 }
 
 /// One event of a stream.

@@ -8,6 +8,7 @@ from typing_extensions import Self, disjoint_base
 
 from ._run import TurnResult
 from .events import Event
+from .generated.v2_all import ThreadItemsListResponse, ThreadTurnsListResponse
 from .models import Notification as Notification
 from .types import (
     AccountLoginCompletedNotification,
@@ -35,6 +36,7 @@ __all__ = [
     "Notification",
     "Observer",
     "Operation",
+    "Pages",
     "RUNTIME_VERSION",
     "RecordedRequest",
     "Responder",
@@ -104,7 +106,23 @@ class Client:
     @overload
     def request(self, method: str, params: Any, class_name: None = None) -> Operation[bytes]: ...
     def recover(self, thread_id: str, turn_id: str) -> Operation[TurnResult]: ...
-    def events(self) -> Observer: ...
+    @overload
+    def pages(
+        self, method: str, params: Any, class_name: Literal["ThreadListResponse"], thread: None = None
+    ) -> Pages[ThreadListResponse]: ...
+    @overload
+    def pages(
+        self, method: str, params: Any, class_name: Literal["ModelListResponse"], thread: None = None
+    ) -> Pages[ModelListResponse]: ...
+    @overload
+    def pages(
+        self, method: str, params: Any, class_name: Literal["ThreadTurnsListResponse"], thread: Thread | None = None
+    ) -> Pages[ThreadTurnsListResponse]: ...
+    @overload
+    def pages(
+        self, method: str, params: Any, class_name: Literal["ThreadItemsListResponse"], thread: Thread | None = None
+    ) -> Pages[ThreadItemsListResponse]: ...
+    def events(self, thread_id: str | None = None) -> Observer: ...
     def thread_start(self, options: dict[str, Any]) -> Operation[Thread]: ...
     def thread_resume(self, thread_id: str, options: dict[str, Any]) -> Operation[Thread]: ...
     def thread_fork(self, thread_id: str, options: dict[str, Any]) -> Operation[Thread]: ...
@@ -117,6 +135,10 @@ class Client:
 class Observer:
     def next(self) -> Operation[Event | None]: ...
     def close(self) -> None: ...
+
+@final
+class Pages(Generic[_T]):
+    def next(self) -> Operation[_T | None]: ...
 
 @final
 class Thread:

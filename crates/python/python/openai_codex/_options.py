@@ -53,9 +53,10 @@ def _is_protocol_value(value: object) -> bool:
     return type(value).__module__.startswith("openai_codex.generated")
 
 
-def wire(values: dict[str, Any]) -> dict[str, Any]:
-    """Parameters with the protocol's names, without those that are ``None``."""
-    return {_camel(name): value for name, value in values.items() if value is not None and name != "self"}
+def wire(values: dict[str, Any], **renamed: str) -> dict[str, Any]:
+    """Parameters with the protocol's names, without those that are ``None``. ``renamed``: names that are not the protocol's."""
+    given = {name: value for name, value in values.items() if value is not None and name != "self"}
+    return {_camel(renamed.get(name, name)): value for name, value in given.items()}
 
 
 def _camel(name: str) -> str:

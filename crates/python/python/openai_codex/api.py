@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     )
     from openai_codex.client import CodexConfig
     from openai_codex.events import Event
+    from openai_codex.generated.v2_all import Model, ThreadItemEntry, Turn, TurnItemsView
+    from openai_codex.generated.v2_all import Thread as StoredThread
     from openai_codex.models import InitializeResponse, JsonObject, Notification
     from openai_codex.tools import Tool
     from openai_codex.typed_output import Output, TypedResult
@@ -240,6 +242,24 @@ class Codex:
         params = wire(locals())
         return self._client._native.request("thread/list", params, "ThreadListResponse").wait()
 
+    def threads(
+        self,
+        *,
+        archived: bool | None = None,
+        cwd: ThreadListCwdFilter | None = None,
+        model_providers: list[str] | None = None,
+        page_size: int | None = None,
+        search_term: str | None = None,
+        section_id: str | None = None,
+        sort_direction: SortDirection | None = None,
+        sort_key: ThreadSortKey | None = None,
+        source_kinds: list[ThreadSourceKind] | None = None,
+        use_state_db_only: bool | None = None,
+    ) -> Iterator[StoredThread]:
+        """Iterate over the stored threads of all pages of ``thread_list``, the most recent first unless ``sort_key`` is set."""
+        params = wire(locals(), page_size="limit")
+        return _entries(self._client._native.pages("thread/list", params, "ThreadListResponse"))
+
     @additional("trust_folder", "tools", *HANDLERS)
     def thread_resume(
         self,
@@ -310,6 +330,11 @@ class Codex:
         """List the models."""
         params = {"includeHidden": include_hidden}
         return self._client._native.request("model/list", params, "ModelListResponse").wait()
+
+    def all_models(self, *, include_hidden: bool = False, page_size: int | None = None) -> Iterator[Model]:
+        """Iterate over the models of all pages of ``models``."""
+        params = wire({"include_hidden": include_hidden, "limit": page_size})
+        return _entries(self._client._native.pages("model/list", params, "ModelListResponse"))
 
 
 class AsyncCodex:
@@ -463,6 +488,24 @@ class AsyncCodex:
         params = wire(locals())
         return await wait(self._native.request("thread/list", params, "ThreadListResponse"))
 
+    def threads(
+        self,
+        *,
+        archived: bool | None = None,
+        cwd: ThreadListCwdFilter | None = None,
+        model_providers: list[str] | None = None,
+        page_size: int | None = None,
+        search_term: str | None = None,
+        section_id: str | None = None,
+        sort_direction: SortDirection | None = None,
+        sort_key: ThreadSortKey | None = None,
+        source_kinds: list[ThreadSourceKind] | None = None,
+        use_state_db_only: bool | None = None,
+    ) -> AsyncIterator[StoredThread]:
+        """Iterate over the stored threads of all pages of ``thread_list``, the most recent first unless ``sort_key`` is set."""
+        params = wire(locals(), page_size="limit")
+        return _entries_async(self._native.pages("thread/list", params, "ThreadListResponse"))
+
     @additional("trust_folder", "tools", *HANDLERS)
     async def thread_resume(
         self,
@@ -533,6 +576,27 @@ class AsyncCodex:
         """List the models."""
         params = {"includeHidden": include_hidden}
         return await wait(self._native.request("model/list", params, "ModelListResponse"))
+
+    def all_models(self, *, include_hidden: bool = False, page_size: int | None = None) -> AsyncIterator[Model]:
+        """Iterate over the models of all pages of ``models``."""
+        params = wire({"include_hidden": include_hidden, "limit": page_size})
+        return _entries_async(self._native.pages("model/list", params, "ModelListResponse"))
+
+
+def _entries(pages: native.Pages[Any]) -> Iterator[Any]:
+    while (page := pages.next().wait()) is not None:
+        yield from page.data
+
+
+async def _entries_async(pages: native.Pages[Any]) -> AsyncIterator[Any]:
+    while (page := await wait(pages.next())) is not None:
+        for entry in page.data:
+            yield entry
+
+
+def _of(client: native.Client, thread: native.Thread | None) -> native.Thread | None:
+    """The native thread, if it is one of the client."""
+    return thread if thread is not None and thread.belongs_to(client) else None
 
 
 def _observe(observer: native.Observer) -> Iterator[Event]:
@@ -671,6 +735,30 @@ class Thread:
         """Read the stored thread."""
         params = {"threadId": self.id, "includeTurns": include_turns}
         return self._client._native.request("thread/read", params, "ThreadReadResponse").wait()
+
+    def turns(
+        self,
+        *,
+        items_view: TurnItemsView | None = None,
+        page_size: int | None = None,
+        sort_direction: SortDirection | None = None,
+    ) -> Iterator[Turn]:
+        """Iterate over the stored turns."""
+        params = {"threadId": self.id, **wire(locals(), page_size="limit")}
+        client = self._client._native
+        return _entries(client.pages("thread/turns/list", params, "ThreadTurnsListResponse", _of(client, self._native)))
+
+    def items(
+        self, *, page_size: int | None = None, sort_direction: SortDirection | None = None, turn_id: str | None = None
+    ) -> Iterator[ThreadItemEntry]:
+        """Iterate over the stored items, of all turns or of one."""
+        params = {"threadId": self.id, **wire(locals(), page_size="limit")}
+        client = self._client._native
+        return _entries(client.pages("thread/items/list", params, "ThreadItemsListResponse", _of(client, self._native)))
+
+    def events(self) -> Iterator[Event]:
+        """Observe the thread from now on, including what belongs to no turn. As ``Codex.events``."""
+        return _observe(self._client._native.events(self.id))
 
     def set_name(self, name: str) -> ThreadSetNameResponse:
         """Set the thread's name."""
@@ -811,6 +899,34 @@ class AsyncThread:
         """Read the stored thread."""
         params = {"threadId": self.id, "includeTurns": include_turns}
         return await wait(self._codex._native.request("thread/read", params, "ThreadReadResponse"))
+
+    def turns(
+        self,
+        *,
+        items_view: TurnItemsView | None = None,
+        page_size: int | None = None,
+        sort_direction: SortDirection | None = None,
+    ) -> AsyncIterator[Turn]:
+        """Iterate over the stored turns."""
+        params = {"threadId": self.id, **wire(locals(), page_size="limit")}
+        client = self._codex._native
+        return _entries_async(
+            client.pages("thread/turns/list", params, "ThreadTurnsListResponse", _of(client, self._native))
+        )
+
+    def items(
+        self, *, page_size: int | None = None, sort_direction: SortDirection | None = None, turn_id: str | None = None
+    ) -> AsyncIterator[ThreadItemEntry]:
+        """Iterate over the stored items, of all turns or of one."""
+        params = {"threadId": self.id, **wire(locals(), page_size="limit")}
+        client = self._codex._native
+        return _entries_async(
+            client.pages("thread/items/list", params, "ThreadItemsListResponse", _of(client, self._native))
+        )
+
+    def events(self) -> AsyncIterator[Event]:
+        """Observe the thread from now on, including what belongs to no turn. As ``AsyncCodex.events``."""
+        return _observe_async(self._codex._native.events(self.id))
 
     async def set_name(self, name: str) -> ThreadSetNameResponse:
         """Set the thread's name."""

@@ -96,6 +96,16 @@ def observed() -> str:
     return ""
 
 
+async def listings() -> list[str]:
+    with Codex() as codex:
+        names = [stored.preview for stored in codex.threads(page_size=10)] + [m.id for m in codex.all_models()]
+        thread = codex.thread_start()
+        names += [turn.id for turn in thread.turns()] + [entry.turn_id for entry in thread.items()]
+        print([event for event in thread.events()])
+    async with AsyncCodex() as client:
+        return names + [stored.id async for stored in client.threads()]
+
+
 def handlers() -> AsyncCodex:
     with Codex(on_command_approval=decide) as codex:
         codex.thread_start(on_permissions_approval=grant)

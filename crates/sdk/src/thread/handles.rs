@@ -27,7 +27,7 @@ use crate::turn::typed::TypedResult;
 #[derive(Clone, Debug)]
 pub struct AsyncThread {
     core: Arc<ClientCore>,
-    state: Arc<ThreadState>,
+    pub(crate) state: Arc<ThreadState>,
 }
 
 impl AsyncThread {

@@ -47,7 +47,7 @@ pub struct ThreadList<C> {
 lists!(ThreadList, ThreadList, in_an_order_that_pages_keep);
 
 /// Sets a sort key. In the server's default order, threads are missing between pages.
-fn in_an_order_that_pages_keep(params: &mut ThreadListParams, runtime: &InitializeResponse) {
+pub(crate) fn in_an_order_that_pages_keep(params: &mut ThreadListParams, runtime: &InitializeResponse) {
     let old = version::is_older(runtime, version::RECENCY);
     params.sort_key.get_or_insert(if old { ThreadSortKey::UpdatedAt } else { ThreadSortKey::RecencyAt });
 }

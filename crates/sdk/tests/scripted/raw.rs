@@ -93,3 +93,25 @@ async fn a_turn_is_interrupted_by_its_drop_unless_it_is_kept() {
         assert_eq!(interrupts, usize::from(!kept));
     }
 }
+
+#[tokio::test]
+async fn pages_come_one_by_one_as_json() {
+    let script = Script::standard()
+        .expect("model/list")
+        .respond(json!({"data": [], "nextCursor": "second", "new": 1}))
+        .expect("model/list")
+        .respond(json!({"data": []}));
+    let (transport, playing) = script.connect().unwrap();
+    let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
+    assert!(raw::pages(&codex, None, "model/list", json!({"limit": "no"})).is_err());
+    assert!(raw::pages(&codex, None, "turn/start", json!({})).is_err());
+    let mut pages = raw::pages(&codex, None, "model/list", json!({"limit": 1})).unwrap();
+    let mut texts = Vec::new();
+    while let Some(page) = poll_fn(|context| pages.poll_next(context)).await {
+        texts.push(serde_json::from_str::<Value>(&page.unwrap()).unwrap());
+    }
+    assert_eq!(texts.len(), 2);
+    assert_eq!((&texts[0]["nextCursor"], &texts[0]["new"]), (&json!("second"), &json!(1)));
+    codex.close().await.unwrap();
+    playing.finish().unwrap();
+}

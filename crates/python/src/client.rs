@@ -148,6 +148,12 @@ impl Client {
         Ok(opening(&self.codex, async move { builder.send().await }))
     }
 
+    /// A thread of another client, for this one. Its first use resumes it.
+    fn adopt(&self, thread: &Thread, options: &Bound<'_, PyDict>) -> PyResult<Thread> {
+        let resume = resume_options(self.codex.thread_resume(thread.inner().id()), options)?;
+        Ok(Thread::new(self.codex.clone(), raw::adopt(resume, thread.inner())))
+    }
+
     /// Forks a thread.
     fn thread_fork(&self, thread_id: &str, options: &Bound<'_, PyDict>) -> PyResult<Operation> {
         let builder = fork_options(self.codex.thread_fork(thread_id), options)?;

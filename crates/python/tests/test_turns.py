@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from openai_codex import AsyncCodex, AsyncThread, Codex, Sandbox, Thread, TurnHandle, TurnResult
-from openai_codex.errors import InvalidRequestError
+from openai_codex.approvals import CommandApproval
+from openai_codex.errors import InvalidRequestError, TransportClosedError
 from openai_codex.testing import ModelReply, ScriptedModel
+from openai_codex.tools import tool
 from pydantic import BaseModel
 
 STREAMED = [
@@ -233,6 +235,61 @@ def test_an_async_client_starts_again_after_its_close(model: ScriptedModel):
             codex.metadata
         # The thread is resumed in the new runtime.
         assert (await thread.run("y")).final_response == "ok"
+        await codex.close()
+
+    asyncio.run(main())
+
+
+def test_a_thread_keeps_its_functions_and_settings_when_its_client_starts_again(model: ScriptedModel, tmp_path):
+    asked = []
+
+    async def decide(request: CommandApproval) -> str:
+        asked.append(asyncio.get_running_loop())
+        return "accept"
+
+    @tool
+    async def lookup() -> str:
+        """Looks it up."""
+        return "seven"
+
+    codex = AsyncCodex(model.config())
+
+    async def first() -> AsyncThread:
+        thread = await codex.thread_start(
+            sandbox=Sandbox.workspace_write,
+            cwd=str(tmp_path),
+            base_instructions="Be brief.",
+            on_command_approval=decide,
+            tools=[lookup],
+        )
+        model.reply("first")
+        # A turn's settings stay with its thread.
+        await thread.run("x", sandbox=Sandbox.read_only)
+        await codex.close()
+        return thread
+
+    async def second(thread: AsyncThread) -> None:
+        model.reply(ModelReply.exec_command(f"touch {tmp_path / 'sandboxed'}"))
+        model.reply(ModelReply().escalate(f"touch {tmp_path / 'approved'}", "the test wants it"))
+        model.reply(ModelReply.tool_call("lookup", {}))
+        model.reply("done")
+        assert (await thread.run("y")).final_response == "done"
+        assert asked == [asyncio.get_running_loop()]
+        await codex.close()
+
+    thread = asyncio.run(first())
+    asyncio.run(second(thread))
+    assert not (tmp_path / "sandboxed").exists() and (tmp_path / "approved").exists()
+    assert model.requests[-1].last_output == "seven" and "Be brief." in str(model.requests[-1].body)
+
+
+def test_an_ephemeral_thread_ends_with_its_client(model: ScriptedModel):
+    async def main():
+        codex = AsyncCodex(model.config())
+        thread = await codex.thread_start(ephemeral=True)
+        await codex.close()
+        with pytest.raises(TransportClosedError, match="ended with its runtime"):
+            await thread.run("x")
         await codex.close()
 
     asyncio.run(main())

@@ -26,6 +26,7 @@ use crate::session::clients::AsyncCodex;
 use crate::session::events::AsyncEvents;
 use crate::thread::handles::AsyncThread;
 use crate::thread::list::in_an_order_that_pages_keep;
+use crate::thread::resume::ThreadResume;
 use crate::tool::definition::Tool;
 use crate::tool::output::ToolOutput;
 use crate::turn::handles::AsyncTurnHandle;
@@ -158,6 +159,12 @@ impl fmt::Debug for RawPages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RawPages")
     }
+}
+
+/// A handle of another client's thread, for the client of the builder. That client may be closed. The handle has the handlers and tools
+/// of the builder. Its first use resumes the thread, with its instructions, configuration entries and settings, as after a restart.
+pub fn adopt(resume: ThreadResume<AsyncCodex>, thread: &AsyncThread) -> AsyncThread {
+    resume.adopt(thread)
 }
 
 /// Observes the events of a thread, by its id.

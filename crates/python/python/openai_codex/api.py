@@ -466,8 +466,9 @@ class AsyncCodex:
         tools: Sequence[Tool[..., Any]] | None = None,
     ) -> AsyncThread:
         """Start a thread. Its folder stays untrusted unless ``trust_folder`` is set."""
-        options = bind(given(locals()), running_loop(), self._handlers)
-        return AsyncThread._of(self, await wait(self._native.thread_start(options)))
+        options = given(locals())
+        bound = bind(dict(options), running_loop(), self._handlers)
+        return AsyncThread._of(self, await wait(self._native.thread_start(bound)), options)
 
     async def thread_list(
         self,
@@ -531,8 +532,9 @@ class AsyncCodex:
         tools: Sequence[Tool[..., Any]] | None = None,
     ) -> AsyncThread:
         """Resume a stored thread. The handle has the same id."""
-        options = bind(given(locals(), "thread_id"), running_loop(), self._handlers)
-        return AsyncThread._of(self, await wait(self._native.thread_resume(thread_id, options)))
+        options = given(locals(), "thread_id")
+        bound = bind(dict(options), running_loop(), self._handlers)
+        return AsyncThread._of(self, await wait(self._native.thread_resume(thread_id, bound)), options)
 
     @additional("trust_folder", "tools", *HANDLERS)
     async def thread_fork(
@@ -560,8 +562,9 @@ class AsyncCodex:
         tools: Sequence[Tool[..., Any]] | None = None,
     ) -> AsyncThread:
         """Make a new thread with the history of another."""
-        options = bind(given(locals(), "thread_id"), running_loop(), self._handlers)
-        return AsyncThread._of(self, await wait(self._native.thread_fork(thread_id, options)))
+        options = given(locals(), "thread_id")
+        bound = bind(dict(options), running_loop(), self._handlers)
+        return AsyncThread._of(self, await wait(self._native.thread_fork(thread_id, bound)), options)
 
     async def thread_archive(self, thread_id: str) -> ThreadArchiveResponse:
         """Archive a thread that has run a turn."""
@@ -782,18 +785,23 @@ class AsyncThread:
     _codex: AsyncCodex
     id: str
     _native: native.Thread | None = field(init=False, repr=False, compare=False, default=None)
+    _functions: dict[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @classmethod
-    def _of(cls, owner: AsyncCodex, native: native.Thread) -> AsyncThread:
+    def _of(cls, owner: AsyncCodex, native: native.Thread, options: dict[str, Any] | None = None) -> AsyncThread:
         thread = cls(owner, native.id)
         thread._native = native
+        thread._functions = {name: value for name, value in (options or {}).items() if name in (*HANDLERS, "tools")}
         return thread
 
     async def _opened(self) -> native.Thread:
-        """The native thread. One that was made by hand, or before its client was closed, is resumed."""
+        """The native thread. One that was made by hand is resumed, and so is one whose client was closed and started again."""
         client = self._codex._native
-        if self._native is None or not self._native.belongs_to(client):
+        if self._native is None:
             self._native = await wait(client.thread_resume(self.id, {}))
+        elif not self._native.belongs_to(client):
+            # Its async functions run in this loop now.
+            self._native = client.adopt(self._native, bind(dict(self._functions), running_loop()))
         return self._native
 
     @overload

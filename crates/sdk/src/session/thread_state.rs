@@ -142,6 +142,27 @@ impl ThreadState {
         })
     }
 
+    /// The state of a handle of another client, for this client, with other handlers. Its first use resumes the thread and restores
+    /// its settings, as after the loss of a runtime.
+    pub(crate) fn adopt(core: &ClientCore, other: &Self, handlers: HandlerSet) -> Arc<Self> {
+        let live = core.live_threads.get_or_insert(&other.id);
+        let requested_settings = Arc::<TrackedSettings>::default();
+        let mut requested = other.requested_settings.current();
+        requested.merge(&other.live.current_settings.current().bounds());
+        requested_settings.replace(requested);
+        live.add_handle(&requested_settings);
+        Arc::new(Self {
+            id: other.id.clone(),
+            ephemeral: other.ephemeral,
+            load_options: other.live.last_load_options().unwrap_or_else(|| other.load_options.clone()),
+            handlers: handlers.into(),
+            requested_settings,
+            live,
+            load_point: (*other.load_point()).into(),
+            unsubscribe_calls: AtomicUsize::new(0),
+        })
+    }
+
     fn load_point(&self) -> MutexGuard<'_, Option<LoadPoint>> {
         self.load_point.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -78,6 +78,12 @@ impl<C> ThreadResume<C> {
         self.with(|params| params.personality(personality))
     }
 
+    /// A handle of the thread that another client has a handle of. Of this builder's options, it takes the handlers and tools only.
+    pub(crate) fn adopt(self, other: &AsyncThread) -> AsyncThread {
+        let state = ThreadState::adopt(&self.core, &other.state, self.options.handlers);
+        AsyncThread::new(self.core, state)
+    }
+
     async fn perform(mut self) -> Result<AsyncThread> {
         let thread_id = self.params.thread_id.clone();
         // Without new handlers, the thread keeps its current ones. New handlers replace them.

@@ -10,7 +10,7 @@ use crate::Failure;
 use crate::cargo::root;
 
 /// What the tests need beside the package. Each has its reason.
-const REQUIREMENTS: [&str; 4] = [
+const REQUIREMENTS: [&str; 5] = [
     // The test runner.
     "pytest>=8",
     // The package's only dependency.
@@ -19,6 +19,8 @@ const REQUIREMENTS: [&str; 4] = [
     "maturin>=1.9,<2",
     // Checks the annotations and the stubs.
     "mypy>=1.18",
+    // What a notebook shows.
+    "ipython>=8",
 ];
 
 /// The oldest supported version, and the newest that is looked for by its name.

@@ -106,7 +106,7 @@ impl Operation {
 #[pymethods]
 impl Operation {
     /// Waits on the calling thread, without the GIL. On the main thread, a signal handler that raises ends the wait.
-    fn wait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    pub(crate) fn wait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let work = self.take()?;
         let finish = block(py, work)?;
         finish(py)

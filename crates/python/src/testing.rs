@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::json::to_json;
+use crate::operation::{Finish, Operation};
 
 /// A model whose replies the test writes. It runs on its own thread, and ends with `close` or its last reference.
 #[pyclass(frozen, subclass, module = "openai_codex.testing")]
@@ -89,8 +90,7 @@ impl ScriptedModel {
     /// Waits until this many requests have arrived in total.
     #[pyo3(signature = (count, timeout=30.0))]
     fn wait_requested(&self, py: Python<'_>, count: usize, timeout: f64) -> PyResult<()> {
-        let (model, timeout) = (self.model()?, seconds(timeout)?);
-        py.detach(|| model.wait_requested_within(count, timeout)).map_err(timed_out)
+        wait(py, self.model()?.requested_within(count, seconds(timeout)?))
     }
 
     /// The folder that is the runtime's `CODEX_HOME`.
@@ -115,6 +115,12 @@ impl ScriptedModel {
         Ok(self.model()?.add_config(toml)?)
     }
 
+    fn __repr__(&self) -> String {
+        let Ok(model) = self.model() else { return "<ScriptedModel, closed>".to_owned() };
+        let (url, requests, queued) = (model.base_url(), model.requests().len(), model.queued());
+        format!("<ScriptedModel at {url}, requests: {requests}, queued replies: {queued}>")
+    }
+
     /// Ends the model and removes its folder. Close the client first.
     fn close(&self, py: Python<'_>) {
         let model = self.model.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -126,8 +132,19 @@ fn seconds(seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
-fn timed_out(error: testkit::WaitError) -> PyErr {
-    PyTimeoutError::new_err(error.to_string())
+/// Waits without the GIL, and looks for signals as every blocking call does.
+fn wait(
+    py: Python<'_>,
+    wait: impl Future<Output = Result<(), testkit::WaitError>> + Send + 'static,
+) -> PyResult<()> {
+    let operation = Operation::new(async move {
+        let ended = wait.await;
+        Box::new(move |py: Python<'_>| match ended {
+            Ok(()) => Ok(py.None()),
+            Err(error) => Err(PyTimeoutError::new_err(error.to_string())),
+        }) as Finish
+    });
+    operation.wait(py).map(drop)
 }
 
 /// The model's reply to one request: parts, sent in order. Each method returns a longer reply.
@@ -232,6 +249,10 @@ impl Gate {
         self.0.release();
     }
 
+    fn __repr__(&self) -> &str {
+        if self.0.is_reached() { "<Gate, reached>" } else { "<Gate, not reached>" }
+    }
+
     /// Whether a reply has reached the pause.
     #[getter]
     fn is_reached(&self) -> bool {
@@ -241,8 +262,7 @@ impl Gate {
     /// Waits until a reply has reached the pause.
     #[pyo3(signature = (timeout=30.0))]
     fn wait_reached(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
-        let timeout = seconds(timeout)?;
-        py.detach(|| self.0.wait_reached_within(timeout)).map_err(timed_out)
+        wait(py, self.0.reached_within(seconds(timeout)?))
     }
 }
 
@@ -252,6 +272,11 @@ pub(crate) struct RecordedRequest(testkit::RecordedRequest);
 
 #[pymethods]
 impl RecordedRequest {
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let text = self.0.last_user_text().into_pyobject(py)?.repr()?;
+        Ok(format!("<RecordedRequest {text}>"))
+    }
+
     /// The body as Python values.
     #[getter]
     fn body(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {

@@ -27,6 +27,12 @@ class TurnResult:
     usage: ThreadTokenUsage | None
     """The last token usage that the server reported in the turn."""
 
+    def _repr_html_(self) -> str:
+        """How a notebook shows the result."""
+        from openai_codex._html import result_html
+
+        return result_html(self)
+
 
 def _assemble(
     turn: Turn | None,

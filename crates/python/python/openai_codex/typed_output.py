@@ -23,6 +23,12 @@ class TypedResult(TurnResult, Generic[T]):
     value: T
     """The value of the final response."""
 
+    def _repr_html_(self) -> str:
+        """How a notebook shows the result."""
+        from openai_codex._html import result_html
+
+        return result_html(self, self.value)
+
 
 def output_schema_of(output_type: type[Any]) -> dict[str, Any]:
     """The JSON schema of a type, in the strict form that the service requires. For ``output_schema=`` of a streamed turn."""

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connection::backlog::Limits;
-use crate::dispatch::handler_set::HandlerSet;
+use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, Result};
 use crate::handler::closures::closure_setters;
 use crate::options::method_class::{ClassTimeouts, MethodClass};

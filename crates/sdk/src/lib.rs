@@ -70,13 +70,13 @@ pub use crate::handler::request_handler::{
 };
 pub use crate::models::Models;
 pub use crate::options::approval::ApprovalMode;
+pub use crate::options::external_message::ExternalMessage;
 pub use crate::options::input::{
-    ImageInput, Input, InputItem, LocalImageInput, MentionInput, SkillInput, TextInput,
+    ImageInput, Input, InputItem, LocalImageInput, MentionInput, SkillInput, TextInput, TurnInput,
 };
 pub use crate::options::method_class::MethodClass;
 pub use crate::options::restart_policy::RestartPolicy;
 pub use crate::options::sandbox::{Sandbox, SandboxChoice};
-pub use crate::options::turn_input::{ExternalMessage, TurnInput};
 pub use crate::paging::{AsyncEntries, AsyncPages, Paged};
 #[cfg(feature = "blocking")]
 pub use crate::paging::{Entries, Pages};

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::connection::frame_queue::{Event, OwnedEvent};
+use crate::connection::event::{Event, OwnedEvent};
 use crate::connection::turn_buffer::End;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handler::reply::{Reply, Responder, State};

@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use openai_codex_protocol::Notification;
 
 use crate::connection::coalesce::Coalesced;
-use crate::connection::event_batch::TurnEvents;
-use crate::connection::frame_queue::{Event, FrameQueue};
+use crate::connection::event::{Event, EventQueue, TurnEvents};
 
 /// From this much uncoalesced text on, coalescing a backlog is worthwhile.
 const MIN_COALESCED_BYTES: usize = 64 * 1024;
@@ -50,7 +49,7 @@ pub(crate) struct Backlog {
     /// The older events, coalesced. Boxed, because only slow consumers have any.
     coalesced: Option<Box<Coalesced>>,
     /// The newer events.
-    recent: FrameQueue,
+    recent: EventQueue,
     charge: Option<Charge>,
 }
 

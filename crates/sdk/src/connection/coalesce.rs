@@ -11,7 +11,7 @@ use openai_codex_protocol::NotificationKind;
 use openai_codex_protocol::table::{MergeKey, NOTIFICATIONS};
 
 use crate::connection::envelope::delta_parts;
-use crate::connection::frame_queue::Event;
+use crate::connection::event::Event;
 
 /// A longer coalesced event is followed by another one. This avoids huge allocations.
 const MAX_EVENT_BYTES: usize = 256 * 1024;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use openai_codex_protocol::types::RequestId;
 use serde_json::{Value, json};
 
-use crate::connection::frame::frame;
+use crate::codec::frame;
 
 /// JSON-RPC's code for a method that the receiver does not support.
 const METHOD_NOT_FOUND: i64 = -32601;

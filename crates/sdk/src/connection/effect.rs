@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::connection::frame_queue::OwnedEvent;
+use crate::connection::event::OwnedEvent;
 use crate::connection::host::Host;
 use crate::connection::server_requests::ServerRequest;
 use crate::error::Error;

@@ -7,11 +7,11 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use crate::connection::effect::Response;
-use crate::connection::frame_queue::{Event, OwnedEvent};
+use crate::connection::event::{Event, OwnedEvent};
 use crate::connection::host::LoginToken;
 use crate::json_scan::text_member;
 
-/// How many early ends are kept, the latest ones. Each login has one, and few logins start index once.
+/// How many early ends are kept, the latest ones. Each login has one, and few logins start at once.
 const MAX_EARLY_ENDS: usize = 64;
 
 /// `L` is the host's token that gets the end of a login.

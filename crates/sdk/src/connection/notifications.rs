@@ -8,8 +8,7 @@ use openai_codex_protocol::NotificationKind;
 
 use crate::connection::effect::Effect;
 use crate::connection::envelope::{Relations, Route, is_active, is_interrupted, resolved_request};
-use crate::connection::event_batch::EventBatch;
-use crate::connection::frame_queue::Event;
+use crate::connection::event::{Event, EventBatch};
 use crate::connection::host::Host;
 use crate::connection::router::Router;
 

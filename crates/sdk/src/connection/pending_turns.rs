@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use openai_codex_protocol::NotificationKind;
 
-use crate::connection::frame_queue::{Event, FrameQueue};
+use crate::connection::event::{Event, EventQueue};
 use crate::connection::host::{Host, SharedBuffer};
 
 /// The pending turns of a connection, by the ids of their requests.
@@ -30,7 +30,7 @@ pub(crate) struct PendingTurn<H: Host> {
 /// What has arrived of a turn while its pending turn was unknown.
 #[derive(Debug, Default)]
 struct EarlyTurn {
-    events: FrameQueue,
+    events: EventQueue,
     /// The tick of its `turn/started`, if that has arrived.
     started: Option<u64>,
 }
@@ -41,7 +41,7 @@ impl<H: Host> PendingTurn<H> {
     }
 
     /// Takes the early events of a turn, which is the requested one.
-    pub(crate) fn take_early(&mut self, turn_id: &str) -> Option<FrameQueue> {
+    pub(crate) fn take_early(&mut self, turn_id: &str) -> Option<EventQueue> {
         let index = self.early_index(turn_id)?;
         Some(self.early.swap_remove(index).1.events)
     }

@@ -22,10 +22,8 @@ use openai_codex_protocol::types::RequestId;
 
 use crate::connection::effect::{Effect, WatchedTurn};
 use crate::connection::envelope::{Incoming, Outcome, Route, started_turn};
-use crate::connection::event_batch::EventBatch;
-use crate::connection::frame_queue::Event;
+use crate::connection::event::{Event, EventBatch};
 use crate::connection::host::{Host, SharedBuffer};
-use crate::connection::intent::{Intent, Waiter};
 use crate::connection::logins::Logins;
 use crate::connection::on_loss::OnLoss;
 use crate::connection::pending_turns::{PendingTurn, PendingTurns};
@@ -34,6 +32,34 @@ use crate::connection::running_turns::RunningTurns;
 use crate::connection::server_requests::{Received, ServerRequest, ServerRequests};
 use crate::connection::thread_tree::ThreadTree;
 use crate::error::{Error, ErrorKind};
+
+/// A call that waits for a response.
+#[derive(Debug)]
+pub(crate) struct Waiter<H: Host> {
+    pub(crate) reply: H::Reply,
+    /// The method and the thread of the request, for errors.
+    pub(crate) method: Arc<str>,
+    pub(crate) thread_id: Option<Arc<str>>,
+}
+
+/// What a request does in the router, beyond its response.
+#[derive(Debug)]
+pub(crate) enum Intent<H: Host> {
+    /// Only the response matters.
+    Plain,
+    /// `turn/start`: the subscription gets the turn's events.
+    StartTurn {
+        subscription: Arc<H::Subscription>,
+        /// Whether the runtime responds to a `turn/start` on a busy thread with the running turn. If it does not, the router
+        /// refuses the request on a busy thread.
+        joins: bool,
+    },
+    /// `thread/compact/start`: the response does not name the turn. The subscription gets the events of the next turn that
+    /// starts on the thread and that is not the turn of a `turn/start`.
+    Compact(Arc<H::Subscription>),
+    /// `account/login/start`: the token gets the end of the login.
+    Login(H::Login),
+}
 
 /// The fields are open to `notifications.rs`.
 #[derive(Debug)]

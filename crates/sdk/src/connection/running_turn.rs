@@ -6,8 +6,7 @@ use openai_codex_protocol::NotificationKind;
 
 use crate::connection::effect::Effect;
 use crate::connection::envelope::command_item;
-use crate::connection::event_batch::TurnEvents;
-use crate::connection::frame_queue::{Event, FrameQueue};
+use crate::connection::event::{Event, EventQueue, TurnEvents};
 use crate::connection::host::{Host, SharedBuffer};
 use crate::connection::phase::Phase;
 
@@ -47,7 +46,7 @@ pub(crate) struct RunningTurn<H: Host> {
     /// The ids of its command items that have started and not completed.
     commands: Vec<Box<str>>,
     /// Its first events, while it has neither a subscription nor a root. Boxed, because most turns have none.
-    unclaimed: Option<Box<FrameQueue>>,
+    unclaimed: Option<Box<EventQueue>>,
 }
 
 impl<H: Host> RunningTurn<H> {
@@ -92,7 +91,7 @@ impl<H: Host> RunningTurn<H> {
         }
     }
 
-    pub(crate) fn take_unclaimed(&mut self) -> Option<Box<FrameQueue>> {
+    pub(crate) fn take_unclaimed(&mut self) -> Option<Box<EventQueue>> {
         self.unclaimed.take()
     }
 

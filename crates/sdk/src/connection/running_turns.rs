@@ -7,8 +7,7 @@ use openai_codex_protocol::NotificationKind;
 
 use crate::connection::effect::Effect;
 use crate::connection::envelope::command_item;
-use crate::connection::event_batch::{EventBatch, TurnEvents};
-use crate::connection::frame_queue::{Event, FrameQueue};
+use crate::connection::event::{Event, EventBatch, EventQueue, TurnEvents};
 use crate::connection::host::{Host, SharedBuffer};
 use crate::connection::running_turn::RunningTurn;
 use crate::error::Error;
@@ -148,7 +147,7 @@ impl<H: Host> RunningTurns<H> {
         subscription: &Arc<H::Subscription>,
         turn_id: &Arc<str>,
         since: u64,
-        early: Option<FrameQueue>,
+        early: Option<EventQueue>,
     ) -> bool {
         let running = self.by_id.get(turn_id);
         let created =

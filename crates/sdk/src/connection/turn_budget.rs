@@ -3,7 +3,7 @@
 use openai_codex_protocol::types::{ThreadTokenUsage, TokenUsageBreakdown};
 use openai_codex_protocol::{Notification, NotificationKind as Kind};
 
-use crate::connection::frame_queue::Event;
+use crate::connection::event::Event;
 use crate::error::{Error, ErrorKind};
 use crate::json_scan::{member, text_member};
 

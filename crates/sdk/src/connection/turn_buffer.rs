@@ -10,8 +10,7 @@ use openai_codex_protocol::NotificationKind;
 use smallvec::SmallVec;
 
 use crate::connection::backlog::{Backlog, Budget};
-use crate::connection::event_batch::TurnEvents;
-use crate::connection::frame_queue::OwnedEvent;
+use crate::connection::event::{OwnedEvent, TurnEvents};
 use crate::connection::turn_budget::{BudgetUsage, TurnBudget};
 use crate::error::{Error, ErrorKind};
 

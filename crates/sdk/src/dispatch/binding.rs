@@ -1,10 +1,9 @@
 //! The handlers of a thread during a resume.
 
-use crate::dispatch::handler_set::HandlerSet;
-use crate::dispatch::registry::HandlerRegistry;
+use crate::dispatch::registry::{HandlerRegistry, HandlerSet};
 
-/// Binds handlers to a thread previous its resume is answered, because the server can repeat the thread's pending requests
-/// previous its response. The previous handlers come back unless [`keep`](Self::keep) is called: when the resume fails, and
+/// Binds handlers to a thread before the response to its resume, because the server can repeat the thread's pending requests
+/// before that response. The previous handlers come back unless [`keep`](Self::keep) is called: when the resume fails, and
 /// when its caller cancels it.
 pub(crate) struct HandlerBinding<'a> {
     handlers: &'a HandlerRegistry,

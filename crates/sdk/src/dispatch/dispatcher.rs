@@ -1,7 +1,8 @@
-//! Calls the handlers of a request, one after the other, until one responds.
+//! Calls the handlers of a request, one after the other, until one responds. They run on threads of the client, which it
+//! creates for the first request that needs them.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use openai_codex_protocol::ServerRequest;
@@ -10,10 +11,18 @@ use openai_codex_protocol::types::{
     FileChangeRequestApprovalResponse,
 };
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::{JoinError, JoinHandle};
 
+use crate::background::{Job, Output};
 use crate::handler::reply::{Reply, Response, State};
 use crate::handler::request;
 use crate::handler::request_handler::RequestHandler;
+
+/// How many handlers can block at once. More handlers wait, and their timeouts run.
+const MAX_BLOCKING_THREADS: usize = 64;
+/// The number of threads that the handlers' futures share.
+const WORKER_THREADS: usize = 2;
 
 /// The outcome of calling the handlers of a request.
 #[derive(Debug)]
@@ -27,13 +36,80 @@ pub(crate) enum HandlerOutcome {
 }
 
 /// The outcome, or a future of it.
-pub(crate) enum Dispatched {
+enum Dispatched {
     Done(HandlerOutcome),
     Later(Pin<Box<dyn Future<Output = HandlerOutcome> + Send>>),
 }
 
+/// The client's own threads for handlers. Handlers do not run on the I/O thread, because they can block. They do not run on the
+/// program's executor, because the call that the request belongs to may block it, and because it may be gone.
+#[derive(Debug, Default)]
+pub(crate) struct Dispatcher(Mutex<Option<Runtime>>);
+
+impl Dispatcher {
+    /// Calls the handlers, which can block, and then polls the future of the one that responds. A drop ends that future, and
+    /// keeps handlers from being called that have not been. The error says why nothing can run.
+    pub(crate) fn dispatch(
+        &self,
+        context: request::Context,
+        handlers: Vec<Arc<dyn RequestHandler>>,
+    ) -> Result<impl Future<Output = HandlerOutcome> + use<>, String> {
+        let mut runtime = self.lock();
+        if runtime.is_none() {
+            let built = Builder::new_multi_thread()
+                .worker_threads(WORKER_THREADS)
+                .max_blocking_threads(MAX_BLOCKING_THREADS)
+                .thread_name("codex-handler")
+                .enable_all()
+                .build();
+            *runtime =
+                Some(built.map_err(|error| format!("cannot start the threads for handlers: {error}"))?);
+        }
+        let Some(handle) = runtime.as_ref().map(|runtime| runtime.handle().clone()) else {
+            return Err("cannot start the threads for handlers".into());
+        };
+        // Not on a worker thread, because blocking futures would keep the handlers from being called.
+        let dispatched = Output::default();
+        let output = dispatched.clone();
+        let calls: Box<dyn FnOnce() + Send> =
+            Box::new(move || output.set(call_in_order(&context, &handlers)));
+        let calls = AbortOnDrop(handle.spawn_blocking(calls));
+        Ok(async move {
+            let ended = calls.await;
+            let future = match dispatched.take() {
+                Some(Dispatched::Done(outcome)) => return outcome,
+                Some(Dispatched::Later(future)) => future,
+                None => return failed_outcome(ended),
+            };
+            let outcome = Output::default();
+            let output = outcome.clone();
+            let future: Job = Box::pin(async move { output.set(future.await) });
+            let ended = AbortOnDrop(handle.spawn(future)).await;
+            outcome.take().unwrap_or_else(|| failed_outcome(ended))
+        })
+    }
+
+    /// Stops the threads. Drops the futures, and does not wait for handlers that block.
+    pub(crate) fn stop(&self) {
+        let runtime = self.lock().take();
+        if let Some(runtime) = runtime {
+            runtime.shutdown_background();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Runtime>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 /// Calls the handlers. Blocks if they do.
-pub(crate) fn dispatch(context: &request::Context, handlers: &[Arc<dyn RequestHandler>]) -> Dispatched {
+fn call_in_order(context: &request::Context, handlers: &[Arc<dyn RequestHandler>]) -> Dispatched {
     // A request can be cancelled while it waits for a thread, or while another handler runs.
     let wanted = handlers.iter().take_while(|_| !context.incoming.signal.cancellation.is_cancelled());
     let mut replies = wanted.map(|handler| call(&**handler, context));
@@ -121,4 +197,33 @@ impl<R> Future for Encoded<R> {
             Poll::Pending => Poll::Pending,
         }
     }
+}
+
+/// A task that is aborted when it is dropped.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Future for AbortOnDrop {
+    type Output = Result<(), JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context)
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The outcome of a request whose handler has panicked or was stopped.
+fn failed_outcome(ended: Result<(), JoinError>) -> HandlerOutcome {
+    HandlerOutcome::Failed(match ended.map_err(JoinError::try_into_panic) {
+        Err(Ok(panic)) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            format!("the handler panicked: {}", text.as_deref().unwrap_or("(no message)"))
+        }
+        Ok(()) | Err(Err(_)) => "the handler was stopped because the client was closed".to_owned(),
+    })
 }

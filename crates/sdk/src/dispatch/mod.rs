@@ -2,6 +2,4 @@
 
 pub(crate) mod binding;
 pub(crate) mod dispatcher;
-pub(crate) mod executor;
-pub(crate) mod handler_set;
 pub(crate) mod registry;

@@ -1,19 +1,66 @@
-//! All handlers of a client, and which of them handle a request.
+//! The handlers of a client and of its threads, and which of them handle a request.
 
 use std::any::Any;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use openai_codex_protocol::ServerRequestMethod;
 use openai_codex_protocol::server_requests::ItemToolCall;
 
-use crate::dispatch::dispatcher::{HandlerOutcome, dispatch};
-use crate::dispatch::executor::Executor;
-use crate::dispatch::handler_set::{HandlerSet, drop_on_own_thread};
-use crate::handler::incoming_request::IncomingRequest;
-use crate::handler::request::Context;
+use crate::background::thread;
+use crate::dispatch::dispatcher::{Dispatcher, HandlerOutcome};
+use crate::handler::closures::Closures;
+use crate::handler::request::{Context, IncomingRequest};
 use crate::handler::request_handler::RequestHandler;
 use crate::thread_map::ThreadMap;
+use crate::tool::set::ToolSet;
+
+/// The closures, the handler and the tools of a client or of a thread.
+#[derive(Clone, Default)]
+pub(crate) struct HandlerSet {
+    pub(crate) closures: Closures,
+    pub(crate) handler: Option<Arc<dyn RequestHandler>>,
+    pub(crate) tools: ToolSet,
+}
+
+/// Shows only whether the set is empty, because closures have no text form.
+impl fmt::Debug for HandlerSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandlerSet").field("is_empty", &self.is_empty()).finish_non_exhaustive()
+    }
+}
+
+/// Drops handlers on a thread of their own. What closures hold can block when it is dropped, or can panic in an event loop.
+pub(crate) fn drop_on_own_thread(mut handler_sets: Vec<HandlerSet>) {
+    handler_sets.retain(|handler_set| !handler_set.is_empty());
+    if !handler_sets.is_empty() {
+        // If no thread can be started, they are dropped here.
+        let _ = thread("codex-drop", Box::new(move || drop(handler_sets)));
+    }
+}
+
+impl HandlerSet {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.closures.is_empty() && self.handler.is_none() && self.tools.is_empty()
+    }
+
+    /// Whether this set decides about approvals. The client then asks the server to request them.
+    pub(crate) fn decides_approvals(&self) -> bool {
+        self.closures.decide_approvals() || self.handler.is_some()
+    }
+
+    /// Adds the handlers in the order in which they are called.
+    pub(crate) fn add_handlers(&self, handlers: &mut Vec<Arc<dyn RequestHandler>>) {
+        if !self.tools.is_empty() {
+            handlers.push(Arc::new(self.tools.clone()));
+        }
+        if !self.closures.is_empty() {
+            handlers.push(Arc::new(self.closures.clone()));
+        }
+        handlers.extend(self.handler.clone());
+    }
+}
 
 /// The handlers of a client and of its threads. They belong to the client, so threads keep them across connections.
 #[derive(Debug)]
@@ -21,7 +68,7 @@ pub(crate) struct HandlerRegistry {
     client: HandlerSet,
     threads: Mutex<ThreadMap<HandlerSet>>,
     timeout: Duration,
-    executor: Executor,
+    dispatcher: Dispatcher,
     /// The client that requests hand out.
     client_core: Weak<dyn Any + Send + Sync>,
 }
@@ -49,7 +96,7 @@ impl HandlerRegistry {
         timeout: Duration,
         client_core: Weak<dyn Any + Send + Sync>,
     ) -> Self {
-        Self { client, threads: Mutex::default(), timeout, executor: Executor::default(), client_core }
+        Self { client, threads: Mutex::default(), timeout, dispatcher: Dispatcher::default(), client_core }
     }
 
     fn threads(&self) -> MutexGuard<'_, ThreadMap<HandlerSet>> {
@@ -102,11 +149,11 @@ impl HandlerRegistry {
         chain: Chain,
     ) -> Result<impl Future<Output = HandlerOutcome> + use<>, String> {
         let context = Context { incoming: request, client: self.client_core.clone() };
-        self.executor.run(Box::new(move || dispatch(&context, &chain.handlers)))
+        self.dispatcher.dispatch(context, chain.handlers)
     }
 
     /// Stops calling handlers, because the client is closed.
     pub(crate) fn stop(&self) {
-        self.executor.stop();
+        self.dispatcher.stop();
     }
 }

@@ -68,7 +68,7 @@ impl RequestHandler for Closures {
     }
 }
 
-/// The setters of a type with a [`HandlerSet`](crate::dispatch::handler_set::HandlerSet) at `self.$handlers`.
+/// The setters of a type with a [`HandlerSet`](crate::dispatch::registry::HandlerSet) at `self.$handlers`.
 macro_rules! closure_setters {
     ($handlers:ident $(. $field:ident)*) => {
         /// Decides whether a command may run that the sandbox does not allow: `item/commandExecution/requestApproval`. Selects

@@ -3,7 +3,6 @@
 pub(crate) mod accept_all;
 pub(crate) mod closures;
 pub(crate) mod command_line;
-pub(crate) mod incoming_request;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod request_ext;

@@ -5,10 +5,11 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
 
-use crate::cancellation::Cancellation;
-#[cfg(test)]
-use crate::cancellation::Signal;
-use crate::handler::incoming_request::IncomingRequest;
+use crate::cancellation::{Cancellation, Signal};
+use crate::connection::server_requests::ServerRequest;
+
+/// A server request, undecoded, with the signal that its response is no longer wanted.
+pub(crate) type IncomingRequest = ServerRequest<Signal>;
 
 /// A server request: its parameters, its thread and turn, and whether its response is still wanted.
 ///

@@ -19,11 +19,6 @@ impl Connection {
         error.redacted(|text| self.shared.secrets.redact_text(text))
     }
 
-    /// A subscription to a turn that is not started yet.
-    pub(crate) fn new_subscription(&self, thread_id: Arc<str>, keep_backlog: bool) -> TurnSubscription {
-        TurnSubscription::new(thread_id, keep_backlog, &self.shared.budget)
-    }
-
     /// Interrupts a turn, and its commands if the subscription says so. Completes when the server has accepted the interrupt, or
     /// when the turn is over.
     pub(crate) async fn interrupt(&self, subscription: &TurnSubscription, turn_id: Arc<str>) -> Result<()> {

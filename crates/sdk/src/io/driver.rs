@@ -79,7 +79,6 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
         hub,
         handlers,
         unloaded,
-        budget: Budget::new(limits),
         trace_context,
         on_loss,
         closing,
@@ -99,7 +98,7 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
         silence,
         wire_log,
     };
-    (Connection { shared }, driver)
+    (Connection { shared, budget: Budget::new(limits) }, driver)
 }
 
 impl Driver {

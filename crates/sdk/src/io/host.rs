@@ -9,7 +9,7 @@ use crate::cancellation::Signal;
 use crate::connection::effect::{LoginEnd, Response};
 use crate::connection::host::{Host, LoginToken};
 use crate::connection::phase::Phase;
-use crate::dispatch::handler_set::HandlerSet;
+use crate::dispatch::registry::HandlerSet;
 use crate::io::turn_subscription::TurnSubscription;
 
 /// The I/O side, as the state of a connection knows it.

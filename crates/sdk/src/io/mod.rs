@@ -3,7 +3,6 @@
 pub(crate) mod connection;
 pub(crate) mod diagnosis;
 pub(crate) mod driver;
-pub(crate) mod effects;
 pub(crate) mod ending;
 pub(crate) mod host;
 pub(crate) mod inbound;

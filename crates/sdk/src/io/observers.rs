@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::connection::frame_queue::OwnedEvent;
+use crate::connection::event::OwnedEvent;
 use crate::error::Error;
 
 /// How many undelivered events an observer keeps. Beyond that, it drops the oldest.

@@ -10,11 +10,11 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use crate::codec::frame;
 use crate::connection::effect::Response;
 use crate::connection::envelope;
-use crate::connection::frame::frame;
-use crate::connection::intent::{Intent, Waiter};
-use crate::dispatch::handler_set::HandlerSet;
+use crate::connection::router::{Intent, Waiter};
+use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::host::{IoHost, ReplySender, ResponseObserver};
 use crate::io::shared::{Connection, Shared};

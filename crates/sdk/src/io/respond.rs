@@ -11,11 +11,11 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::background::task;
+use crate::codec::frame;
 use crate::connection::default_response;
-use crate::connection::frame::frame;
 use crate::dispatch::dispatcher::HandlerOutcome;
 use crate::dispatch::registry::Chain;
-use crate::handler::incoming_request::IncomingRequest;
+use crate::handler::request::IncomingRequest;
 use crate::io::observers::Observed;
 use crate::io::shared::Shared;
 use crate::trace;

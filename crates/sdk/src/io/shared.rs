@@ -51,6 +51,8 @@ pub(crate) struct ConnectionContext {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
+    /// The buffers of all turns count their bytes here.
+    pub(crate) budget: Arc<Budget>,
 }
 
 /// The state that a connection's owners share with its I/O thread.
@@ -67,7 +69,6 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<ObserverHub>,
     pub(crate) handlers: Arc<HandlerRegistry>,
     pub(crate) unloaded: Arc<dyn UnloadObserver>,
-    pub(crate) budget: Arc<Budget>,
     pub(crate) trace_context: Option<TraceSource>,
     pub(crate) on_loss: OnLoss,
     pub(crate) closing: watch::Sender<bool>,

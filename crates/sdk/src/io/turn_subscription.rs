@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::connection::backlog::{Backlog, Budget};
+use crate::connection::backlog::Budget;
 use crate::connection::host::SharedBuffer;
-use crate::connection::turn_buffer::{Batch, Digest, End, TurnBuffer};
-use crate::error::{Error, ErrorKind};
+use crate::connection::turn_buffer::{Digest, End, TurnBuffer};
+use crate::error::Error;
 use crate::io::turn_limits::TurnLimits;
 
 /// One handle's subscription to a turn, from the turn's start on, or from the moment it joined the turn.
@@ -172,40 +172,6 @@ impl TurnSubscription {
     /// before.
     pub(crate) fn stop(&self, error: &Error) -> bool {
         self.with(|buffer| buffer.stop(error))
-    }
-
-    /// Keeps the response to the turn's start.
-    pub(crate) fn set_start_response(&self, start_response: &str) {
-        self.with(|buffer| buffer.set_start_response(start_response));
-    }
-
-    /// Opens a stream. The first one takes the backlog, later ones begin now.
-    pub(crate) fn open_stream(&self) -> u64 {
-        self.with(|buffer| buffer.open_stream())
-    }
-
-    /// Includes the events of sub-agents' turns in a stream.
-    pub(crate) fn include_children(&self, id: u64) {
-        self.with(|buffer| buffer.include_children(id));
-    }
-
-    /// Closes a stream and frees its undelivered events.
-    pub(crate) fn close_stream(&self, id: u64) {
-        let stream = self.with(|buffer| buffer.close_stream(id));
-        drop(stream);
-    }
-
-    /// Moves all of a stream's events to `batch`, which must be empty, or waits.
-    pub(crate) fn poll_stream(&self, id: u64, batch: &mut Backlog, context: &mut Context<'_>) -> Poll<Batch> {
-        // Cloning and dropping a waker can run its executor's code, so both happen without the lock.
-        let mut waker = Some(context.waker().clone());
-        match self.with(|buffer| buffer.take_events(id, batch, &mut waker)) {
-            Some(Batch::Lost(error)) if error.kind() == ErrorKind::StreamOverflow => {
-                Poll::Ready(Batch::Lost(error.with_thread(Some(&self.thread_id))))
-            }
-            Some(batch) => Poll::Ready(batch),
-            None => Poll::Pending,
-        }
     }
 
     /// A wait for the turn's id, or for its end.

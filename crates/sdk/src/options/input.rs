@@ -7,6 +7,31 @@ use openai_codex_protocol::types::{
 };
 
 use crate::error::{Error, Result};
+use crate::options::external_message::ExternalMessage;
+
+/// The input that starts a turn: the user's [`Input`], or an [`ExternalMessage`].
+///
+/// An [`ExternalMessage`] and everything that converts into an [`Input`] convert into it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum TurnInput {
+    /// The user's input.
+    User(Input),
+    /// A message of another agent or tool.
+    External(ExternalMessage),
+}
+
+impl<T: Into<Input>> From<T> for TurnInput {
+    fn from(input: T) -> Self {
+        Self::User(input.into())
+    }
+}
+
+impl From<ExternalMessage> for TurnInput {
+    fn from(message: ExternalMessage) -> Self {
+        Self::External(message)
+    }
+}
 
 /// The input of a turn: one or more items, in order.
 ///

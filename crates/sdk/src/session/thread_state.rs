@@ -14,7 +14,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard};
 
 use crate::connection::effect::Response;
 use crate::dispatch::binding::HandlerBinding;
-use crate::dispatch::handler_set::{HandlerSet, drop_on_own_thread};
+use crate::dispatch::registry::{HandlerSet, drop_on_own_thread};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::host::ResponseObserver;
 use crate::io::turn_subscription::TurnSubscription;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{ThreadArchiveParams, ThreadArchiveResponse, ThreadUnarchiveParams};
 
-use crate::dispatch::handler_set::HandlerSet;
+use crate::dispatch::registry::HandlerSet;
 use crate::error::Result;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{LoadOptions, Settings};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use openai_codex_protocol::types::{ThreadForkParams, ThreadSource};
 use openai_codex_protocol::{ClientRequest, methods};
 
-use crate::dispatch::handler_set::drop_on_own_thread;
+use crate::dispatch::registry::drop_on_own_thread;
 use crate::error::{Error, Result};
 use crate::options::approval::ApprovalMode;
 use crate::session::apply_settings::check_new;

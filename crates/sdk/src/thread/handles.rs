@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::error::Result;
-use crate::options::turn_input::TurnInput;
+use crate::options::input::TurnInput;
 use crate::result::RunResult;
 use crate::session::clients::AsyncCodex;
 use crate::session::events::AsyncEvents;

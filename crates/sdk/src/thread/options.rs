@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use openai_codex_protocol::types::DynamicToolSpec;
 use serde_json::{Map, Value};
 
-use crate::dispatch::handler_set::HandlerSet;
+use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, Result};
 use crate::options::approval::ApprovalMode;
 use crate::session::supervisor::ClientCore;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{Personality, ThreadSource, ThreadStartParams, ThreadStartSource};
 
-use crate::dispatch::handler_set::drop_on_own_thread;
+use crate::dispatch::registry::drop_on_own_thread;
 use crate::error::{Error, Result};
 use crate::options::approval::ApprovalMode;
 use crate::session::apply_settings::check_new;

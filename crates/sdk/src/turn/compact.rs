@@ -9,6 +9,7 @@ use openai_codex_protocol::{ClientRequest, methods};
 
 use crate::codec::encode;
 use crate::error::{Error, ErrorKind, Result};
+use crate::io::turn_subscription::TurnSubscription;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
 use crate::turn::guard::TurnGuard;
@@ -22,7 +23,8 @@ pub(crate) async fn compact(core: &Arc<ClientCore>, thread: &Arc<ThreadState>) -
     let mut attempt = 0;
     let (session, subscription, guard) = loop {
         let session = thread.session_for_turn(core, None).await?;
-        let subscription = Arc::new(session.connection.new_subscription(thread_id.clone(), true));
+        let subscription = TurnSubscription::new(thread_id.clone(), true, &session.connection.budget);
+        let subscription = Arc::new(subscription);
         let guard = TurnGuard::new(session.clone(), subscription.clone());
         guard.set_interrupt_on_drop(false);
         attempt += 1;

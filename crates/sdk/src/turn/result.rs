@@ -3,7 +3,7 @@
 use openai_codex_protocol::types::{MessagePhase, ThreadItem, ThreadTokenUsage, Turn, TurnStatus};
 use openai_codex_protocol::{Notification, decode_response, methods};
 
-use crate::connection::frame_queue::OwnedEvent;
+use crate::connection::event::OwnedEvent;
 use crate::connection::turn_buffer::{Digest, End};
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::RunResult;

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::codec::{decode, encode};
+use crate::connection::host::SharedBuffer;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
@@ -22,9 +23,8 @@ use crate::into_future::awaits_send;
 use crate::io::turn_limits::TurnLimits;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::options::approval::ApprovalMode;
-use crate::options::input::utf8_path;
+use crate::options::input::{TurnInput, utf8_path};
 use crate::options::sandbox::Sandbox;
-use crate::options::turn_input::TurnInput;
 use crate::result::RunResult;
 use crate::schema::generate;
 use crate::session::clients::AsyncCodex;
@@ -341,10 +341,12 @@ impl<C> TurnStart<C> {
             .narrow_subagents(&session, &self.params)
             .await
             .map_err(|error| error.with_method(METHOD))?;
-        let subscription = session.connection.new_subscription(self.thread.id.clone(), keep_backlog);
-        let subscription =
-            subscription.with_limits(self.limits).with_interrupt_on_drop(self.interrupt_on_drop);
-        let subscription = Arc::new(subscription.with_commands_ended(self.end_commands_on_interrupt));
+        let budget = &session.connection.budget;
+        let subscription = TurnSubscription::new(self.thread.id.clone(), keep_backlog, budget)
+            .with_limits(self.limits)
+            .with_interrupt_on_drop(self.interrupt_on_drop)
+            .with_commands_ended(self.end_commands_on_interrupt);
+        let subscription = Arc::new(subscription);
         let guard = TurnGuard::new(session.clone(), subscription.clone());
         let settings = self.thread.add_turn_settings(&self.params, &subscription, (start, pending_start));
         let response = session.start_turn(&params, &subscription, settings).await?;
@@ -355,7 +357,7 @@ impl<C> TurnStart<C> {
         {
             return Err(self.interrupt_joined(&session, &subscription, id, error).await);
         }
-        subscription.set_start_response(&response);
+        subscription.with(|buffer| buffer.set_start_response(&response));
         Ok((guard, id))
     }
 

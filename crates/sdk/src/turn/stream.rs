@@ -9,7 +9,8 @@ use futures_core::Stream;
 use openai_codex_protocol::Notification;
 
 use crate::connection::backlog::Backlog;
-use crate::connection::frame_queue::Event;
+use crate::connection::event::Event;
+use crate::connection::host::SharedBuffer;
 use crate::connection::turn_buffer::Batch;
 use crate::error::{ErrorKind, Result};
 use crate::turn::guard::TurnGuard;
@@ -32,7 +33,7 @@ pub struct AsyncTurnStream {
 
 impl AsyncTurnStream {
     pub(crate) fn open(guard: Arc<TurnGuard>) -> Self {
-        let id = guard.subscription.open_stream();
+        let id = guard.subscription.with(|buffer| buffer.open_stream());
         Self { guard, id, batch: Backlog::default(), with_children: false }
     }
 
@@ -41,7 +42,7 @@ impl AsyncTurnStream {
     ///
     /// Call it before the first event. The stream does not include earlier events of sub-agents.
     pub fn with_children(mut self) -> Self {
-        self.guard.subscription.include_children(self.id);
+        self.guard.subscription.with(|buffer| buffer.include_children(self.id));
         self.with_children = true;
         self
     }
@@ -71,18 +72,29 @@ impl AsyncTurnStream {
 
     /// Takes the next events from the subscription. The caller has read all events that were taken before. `None` after the last.
     pub(crate) fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<()>>> {
-        let mut polled = self.guard.subscription.poll_stream(self.id, &mut self.batch, context);
-        if polled.is_pending() {
+        let mut taken = self.take_events(context);
+        if taken.is_none() {
             self.guard.end_in_a_fork();
-            polled = self.guard.subscription.poll_stream(self.id, &mut self.batch, context);
+            taken = self.take_events(context);
         }
-        Poll::Ready(match ready!(polled) {
+        let Some(taken) = taken else { return Poll::Pending };
+        Poll::Ready(match taken {
             Batch::Filled => Some(Ok(())),
             Batch::Ended => None,
-            Batch::Lost(error) if error.kind() == ErrorKind::StreamOverflow => Some(Err(error)),
+            Batch::Lost(error) if error.kind() == ErrorKind::StreamOverflow => {
+                Some(Err(error.with_thread(Some(&self.guard.subscription.thread_id))))
+            }
             // The error holds what the turn produced. There is none if the turn completed while it was being interrupted.
             Batch::Lost(_) => self.guard.failure().map(Err),
         })
+    }
+
+    /// Moves all of the stream's events to its batch, which must be empty. `None` if there are none yet: the task is woken for
+    /// the next ones.
+    fn take_events(&mut self, context: &mut Context<'_>) -> Option<Batch> {
+        // Cloning and dropping a waker can run its executor's code, so both happen without the lock.
+        let mut waker = Some(context.waker().clone());
+        self.guard.subscription.with(|buffer| buffer.take_events(self.id, &mut self.batch, &mut waker))
     }
 }
 
@@ -96,7 +108,9 @@ impl Stream for AsyncTurnStream {
 
 impl Drop for AsyncTurnStream {
     fn drop(&mut self) {
-        self.guard.subscription.close_stream(self.id);
+        // Its undelivered events are dropped without the lock.
+        let stream = self.guard.subscription.with(|buffer| buffer.close_stream(self.id));
+        drop(stream);
     }
 }
 

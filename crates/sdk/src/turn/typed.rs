@@ -5,9 +5,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::result::FailedAttempt;
-use crate::result::OutputMismatch;
-use crate::result::RunResult;
+use crate::result::{FailedAttempt, OutputMismatch, RunResult};
 use crate::schema::generate;
 
 /// A turn's final response as a value, with the turn's result.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::connection::envelope::{Incoming, Outcome};
-use crate::connection::frame_queue::Event;
+use crate::connection::event::Event;
 
 /// Decodes any text as the message that it names. If that succeeds, a second decoding after an encoding gives the same.
 pub(crate) fn decode(data: &[u8]) {

@@ -7,8 +7,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::transport::frames::FrameReader;
-use crate::transport::frames::ReadState;
+use crate::transport::frames::{FrameReader, ReadState};
 use crate::transport::lines::LineReader;
 
 /// Splits any bytes that come in pieces of any size.

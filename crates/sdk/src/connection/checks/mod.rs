@@ -4,7 +4,7 @@
 pub(crate) mod decode;
 pub(crate) mod envelope;
 #[cfg(test)]
-pub(crate) mod frame_queue;
+pub(crate) mod event_queue;
 pub(crate) mod lines;
 pub(crate) mod model;
 pub(crate) mod op;

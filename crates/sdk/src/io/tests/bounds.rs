@@ -31,7 +31,7 @@ async fn above_the_budget_deltas_are_coalesced_without_loss() {
     let (end, texts) = seen.split_last().unwrap();
     assert_eq!((texts.concat(), end.as_str()), (expected, "turn/completed"));
     drop(subscription);
-    assert_eq!(connection.shared.budget.used(), 0);
+    assert_eq!(connection.budget.used(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -43,9 +43,9 @@ async fn below_the_budget_every_delta_is_an_event() {
     }
     peer.completed("u").await;
     settle(&connection, &mut peer).await;
-    assert!(connection.shared.budget.used() > 200_000);
+    assert!(connection.budget.used() > 200_000);
     assert_eq!(drain(&subscription, stream).await.len(), 2_001);
-    assert_eq!(connection.shared.budget.used(), 0);
+    assert_eq!(connection.budget.used(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,7 +80,7 @@ async fn a_backlog_without_a_stream_has_the_same_limit() {
         peer.delta("u", &"x".repeat(1_000)).await;
     }
     settle(&connection, &mut peer).await;
-    assert_eq!(connection.shared.budget.used(), 0);
+    assert_eq!(connection.budget.used(), 0);
     let (first, second) = (subscription.open_stream(), subscription.open_stream());
     peer.completed("u").await;
     settle(&connection, &mut peer).await;

@@ -13,7 +13,8 @@ async fn turn(limits: TurnLimits) -> (Connection, Peer, Arc<TurnSubscription>, A
     let hub: Arc<ObserverHub> = Arc::default();
     let (connection, mut peer) = connect_to(context(hub.clone()));
     settle(&connection, &mut peer).await;
-    let subscription = Arc::new(connection.new_subscription("t".into(), true).with_limits(limits));
+    let subscription =
+        Arc::new(TurnSubscription::new("t".into(), true, &connection.budget).with_limits(limits));
     let pending = start_turn(&connection, &subscription);
     peer.start_turn("u").await;
     pending.await.unwrap();
@@ -188,7 +189,7 @@ async fn the_call_that_interrupts_decides_about_the_commands() {
         let (connection, mut peer) = connect().await;
         let mut calls = Vec::new();
         for end_commands in [!ends_commands, ends_commands] {
-            let subscription = connection.new_subscription("t".into(), true);
+            let subscription = TurnSubscription::new("t".into(), true, &connection.budget);
             let subscription = Arc::new(subscription.with_commands_ended(end_commands));
             let pending = start_turn(&connection, &subscription);
             peer.start_turn("u").await;
@@ -338,7 +339,7 @@ async fn a_turn_whose_creator_was_dropped_before_the_response_keeps_its_timeout(
     let (connection, mut peer) = connect().await;
     let mut limits = TurnLimits { timeout: Some(SECOND), ..TurnLimits::default() };
     limits.begin();
-    let creator = Arc::new(connection.new_subscription("t".into(), true).with_limits(limits));
+    let creator = Arc::new(TurnSubscription::new("t".into(), true, &connection.budget).with_limits(limits));
     let pending = start_turn(&connection, &creator);
     let request = peer.receive().await;
     let (joined, second) = start(&connection);

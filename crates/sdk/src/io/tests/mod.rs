@@ -13,6 +13,7 @@ mod watchdog;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,11 +21,11 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use crate::connection::backlog::{Backlog, Limits};
-use crate::connection::intent::Intent;
+use crate::connection::host::SharedBuffer;
 use crate::connection::on_loss::OnLoss;
+use crate::connection::router::Intent;
 use crate::connection::turn_buffer::{Batch, End};
-use crate::dispatch::handler_set::HandlerSet;
-use crate::dispatch::registry::HandlerRegistry;
+use crate::dispatch::registry::{HandlerRegistry, HandlerSet};
 use crate::error::{ErrorKind, Result};
 use crate::io::host::IoHost;
 use crate::io::observers::{MAX_QUEUED_EVENTS, Observed, ObserverHub, Seen};
@@ -164,13 +165,13 @@ fn start_turn(connection: &Connection, subscription: &Arc<TurnSubscription>) -> 
 }
 
 fn start(connection: &Connection) -> (Arc<TurnSubscription>, Pending) {
-    let subscription = Arc::new(connection.new_subscription("t".into(), true));
+    let subscription = Arc::new(TurnSubscription::new("t".into(), true, &connection.budget));
     let pending = start_turn(connection, &subscription);
     (subscription, pending)
 }
 
 fn compact(connection: &Connection) -> (Arc<TurnSubscription>, Pending) {
-    let subscription = Arc::new(connection.new_subscription("t".into(), true));
+    let subscription = Arc::new(TurnSubscription::new("t".into(), true, &connection.budget));
     let pending =
         send_for(connection, "thread/compact/start", &subscription, Intent::Compact(subscription.clone()));
     (subscription, pending)
@@ -178,6 +179,33 @@ fn compact(connection: &Connection) -> (Arc<TurnSubscription>, Pending) {
 
 fn params(value: &Value) -> Box<RawValue> {
     to_raw_value(value).unwrap()
+}
+
+/// The steps of a stream of a turn's events, without the stream.
+trait Streams {
+    fn open_stream(&self) -> u64;
+    fn include_children(&self, id: u64);
+    fn close_stream(&self, id: u64);
+    fn poll_stream(&self, id: u64, batch: &mut Backlog, context: &mut Context<'_>) -> Poll<Batch>;
+}
+
+impl Streams for TurnSubscription {
+    fn open_stream(&self) -> u64 {
+        self.with(|buffer| buffer.open_stream())
+    }
+
+    fn include_children(&self, id: u64) {
+        self.with(|buffer| buffer.include_children(id));
+    }
+
+    fn close_stream(&self, id: u64) {
+        drop(self.with(|buffer| buffer.close_stream(id)));
+    }
+
+    fn poll_stream(&self, id: u64, batch: &mut Backlog, context: &mut Context<'_>) -> Poll<Batch> {
+        let mut waker = Some(context.waker().clone());
+        self.with(|buffer| buffer.take_events(id, batch, &mut waker)).map_or(Poll::Pending, Poll::Ready)
+    }
 }
 
 /// All events of a stream until its turn has ended.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use crate::connection::checks;
-use crate::connection::checks::frame_queue::Step;
+use crate::connection::checks::event_queue::Step;
 use crate::connection::checks::op::Op;
 
 fn cases(cases: u32) -> ProptestConfig {
@@ -113,8 +113,8 @@ proptest! {
     #![proptest_config(cases(200))]
 
     #[test]
-    fn a_queue_of_frames_agrees_with_a_list(steps in proptest::collection::vec(step(), 0..48)) {
-        checks::frame_queue::frame_queue(&steps);
+    fn a_queue_of_events_agrees_with_a_list(steps in proptest::collection::vec(step(), 0..48)) {
+        checks::event_queue::event_queue(&steps);
     }
 
     #[test]

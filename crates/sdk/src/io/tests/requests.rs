@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::connection::envelope::Incoming;
-use crate::connection::event_batch::EventBatch;
+use crate::connection::event::EventBatch;
 
 #[tokio::test(start_paused = true)]
 async fn responses_in_reverse_order_reach_the_right_callers() {

@@ -5,7 +5,7 @@ use std::task::{Context, Wake, Waker};
 
 use super::*;
 use crate::connection::envelope::Incoming;
-use crate::connection::event_batch::EventBatch;
+use crate::connection::event::EventBatch;
 
 #[tokio::test(start_paused = true)]
 async fn events_before_the_response_reach_the_handle() {

@@ -1,8 +1,8 @@
-//! Compares the queue of frames with a plain list.
+//! Compares the queue of events with a plain list.
 
 use std::collections::VecDeque;
 
-use crate::connection::frame_queue::{Event, FrameQueue};
+use crate::connection::event::{Event, EventQueue};
 
 /// An operation on a queue.
 #[derive(Clone, Debug)]
@@ -15,8 +15,8 @@ pub(crate) enum Step {
 }
 
 /// Runs the operations on a queue and on a list.
-pub(crate) fn frame_queue(steps: &[Step]) {
-    let mut queue = FrameQueue::default();
+pub(crate) fn event_queue(steps: &[Step]) {
+    let mut queue = EventQueue::default();
     let mut list = VecDeque::new();
     let mut names = 0..;
     let mut frame = |size: usize| {
@@ -42,7 +42,7 @@ pub(crate) fn frame_queue(steps: &[Step]) {
 }
 
 fn push(
-    queue: &mut FrameQueue,
+    queue: &mut EventQueue,
     list: &mut VecDeque<(String, String, bool)>,
     (frame, name): (String, String),
     of_child: bool,

@@ -1,9 +1,8 @@
-//! The input of a turn, from the user or from another source.
+//! A message of another agent or tool, as the input of a turn.
 
 use openai_codex_protocol::types::{FunctionCallOutputBody, FunctionCallOutputContentItem, TurnToolOutput};
 
 use crate::error::{Error, Result};
-use crate::options::input::Input;
 
 /// A message of another agent or tool. The model sees it as a tool's output, not as the user's input.
 ///
@@ -71,30 +70,6 @@ impl ExternalMessage {
         let mut wire = TurnToolOutput::new(&self.tool_name, output);
         wire.namespace.clone_from(&self.namespace);
         Ok(wire)
-    }
-}
-
-/// The input that starts a turn: the user's [`Input`], or an [`ExternalMessage`].
-///
-/// An [`ExternalMessage`] and everything that converts into an [`Input`] convert into it.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum TurnInput {
-    /// The user's input.
-    User(Input),
-    /// A message of another agent or tool.
-    External(ExternalMessage),
-}
-
-impl<T: Into<Input>> From<T> for TurnInput {
-    fn from(input: T) -> Self {
-        Self::User(input.into())
-    }
-}
-
-impl From<ExternalMessage> for TurnInput {
-    fn from(message: ExternalMessage) -> Self {
-        Self::External(message)
     }
 }
 

@@ -3,10 +3,10 @@
 //! The function runs on a Python thread or in an event loop, and not on the client's thread for handlers: the interpreter cannot end a
 //! native thread that is inside of Python code when it exits.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openai_codex::types::DynamicToolCallOutputContentItem;
-use openai_codex::{Reply, Tool, ToolOutput, raw};
+use openai_codex::{Cancellation, Reply, Tool, ToolOutput, raw};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use serde::de::DeserializeOwned;
@@ -29,30 +29,16 @@ impl Handler {
         &self,
         class_name: &str,
         fields: &Value,
+        cancellation: &Cancellation,
     ) -> Reply<R> {
         let (responder, reply) = Reply::later();
-        let respond = move |answer: Result<Value, String>| match answer.map(serde_json::from_value) {
-            Ok(Ok(answer)) => {
-                responder.respond(answer);
-                Ok(())
-            }
-            Ok(Err(error)) => {
-                let message = format!("the handler returned an unusable value: {error}");
-                responder.error(message.clone());
-                Err(message)
-            }
-            Err(message) => {
-                responder.error(message);
-                Ok(())
-            }
-        };
-        self.dispatch(class_name, fields, Box::new(respond));
+        self.dispatch(class_name, fields, Box::new(Plain { responder, cancellation: cancellation.clone() }));
         reply
     }
 
     /// Calls the function where it runs. `class_name` is empty for a tool, whose fields are its arguments.
-    fn dispatch(&self, class_name: &str, fields: &Value, respond: Respond) {
-        let responder = Responder(Mutex::new(Some(respond)));
+    fn dispatch(&self, class_name: &str, fields: &Value, answer: Box<dyn Answer>) {
+        let responder = Responder(Mutex::new(Some(answer)));
         // If the interpreter is gone, the responder is dropped, and the server gets an error.
         let _ = Python::try_attach(|py| {
             let dispatch = py.import("openai_codex._handlers").and_then(|module| module.getattr("dispatch"));
@@ -79,20 +65,7 @@ fn tool(fields: &Bound<'_, PyAny>) -> PyResult<Tool> {
     let (name, description, schema, namespace, timeout, function): Fields<'_> = fields.extract()?;
     let handler = Handler::of(&function)?;
     let call = move |arguments: Value, responder: openai_codex::Responder<ToolOutput>| {
-        let respond = move |answer: Result<Value, String>| {
-            match answer {
-                Ok(Value::String(text)) => responder.respond(ToolOutput::new().text(text)),
-                Ok(items) => match serde_json::from_value::<Vec<DynamicToolCallOutputContentItem>>(items) {
-                    Ok(items) => {
-                        responder.respond(items.into_iter().fold(ToolOutput::new(), ToolOutput::item))
-                    }
-                    Err(error) => responder.error(format!("the tool returned an unusable value: {error}")),
-                },
-                Err(message) => responder.error(message),
-            }
-            Ok(())
-        };
-        handler.dispatch("", &arguments, Box::new(respond));
+        handler.dispatch("", &arguments, Box::new(OfTool(responder)));
     };
     let refused = |problem: String| PyValueError::new_err(format!("the tool `{name}`: {problem}"));
     let mut tool = raw::tool(&*name, description, &to_json(&schema)?, call).map_err(refused)?;
@@ -105,21 +78,83 @@ fn tool(fields: &Bound<'_, PyAny>) -> PyResult<Tool> {
     Ok(tool)
 }
 
-type Respond = Box<dyn FnOnce(Result<Value, String>) -> Result<(), String> + Send>;
+/// Where the answer to one request of the server goes.
+trait Answer: Send {
+    fn is_wanted(&self) -> bool;
+
+    /// Responds, or refuses to with a message. Fails if the value is not of the protocol's type.
+    fn answer(self: Box<Self>, answer: Result<Value, String>) -> Result<(), String>;
+}
+
+/// A request whose response is a value of the protocol.
+struct Plain<R> {
+    responder: openai_codex::Responder<R>,
+    cancellation: Cancellation,
+}
+
+impl<R: DeserializeOwned + Send + 'static> Answer for Plain<R> {
+    fn is_wanted(&self) -> bool {
+        raw::is_wanted(&self.responder) && !self.cancellation.is_cancelled()
+    }
+
+    fn answer(self: Box<Self>, answer: Result<Value, String>) -> Result<(), String> {
+        match answer.map(serde_json::from_value) {
+            Ok(Ok(answer)) => self.responder.respond(answer),
+            Ok(Err(error)) => {
+                let message = format!("the handler returned an unusable value: {error}");
+                self.responder.error(message.clone());
+                return Err(message);
+            }
+            Err(message) => self.responder.error(message),
+        }
+        Ok(())
+    }
+}
+
+/// A call of a tool.
+struct OfTool(openai_codex::Responder<ToolOutput>);
+
+impl Answer for OfTool {
+    fn is_wanted(&self) -> bool {
+        raw::is_wanted(&self.0)
+    }
+
+    fn answer(self: Box<Self>, answer: Result<Value, String>) -> Result<(), String> {
+        match answer {
+            Ok(Value::String(text)) => self.0.respond(ToolOutput::new().text(text)),
+            Ok(items) => match serde_json::from_value::<Vec<DynamicToolCallOutputContentItem>>(items) {
+                Ok(items) => self.0.respond(items.into_iter().fold(ToolOutput::new(), ToolOutput::item)),
+                Err(error) => self.0.error(format!("the tool returned an unusable value: {error}")),
+            },
+            Err(message) => self.0.error(message),
+        }
+        Ok(())
+    }
+}
 
 /// Answers one request of the server. Without an answer, the server gets an error.
 #[pyclass(frozen, module = "openai_codex._native")]
-pub(crate) struct Responder(Mutex<Option<Respond>>);
+pub(crate) struct Responder(Mutex<Option<Box<dyn Answer>>>);
 
 impl Responder {
+    fn waiting(&self) -> MutexGuard<'_, Option<Box<dyn Answer>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn answer(&self, answer: Result<Value, String>) -> PyResult<()> {
-        let respond = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        respond.map_or(Ok(()), |respond| respond(answer)).map_err(PyValueError::new_err)
+        let waiting = self.waiting().take();
+        waiting.map_or(Ok(()), |waiting| waiting.answer(answer)).map_err(PyValueError::new_err)
     }
 }
 
 #[pymethods]
 impl Responder {
+    /// Whether the server still waits. It does not after a timeout, or after the turn's interrupt.
+    #[getter]
+    fn is_wanted(&self) -> bool {
+        self.waiting().as_ref().is_some_and(|waiting| waiting.is_wanted())
+    }
+
     /// Responds with a value. Raises if it is not of the protocol's type.
     fn respond(&self, answer: &Bound<'_, PyAny>) -> PyResult<()> {
         self.answer(Ok(to_json(answer)?))

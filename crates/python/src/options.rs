@@ -64,24 +64,24 @@ macro_rules! with_handler {
         match $name {
             "on_command_approval" => $builder.on_command_approval(move |request: CommandApproval| {
                 handler
-                    .reply::<CommandExecutionApprovalDecision>("CommandApproval", &command_fields(&request))
+                    .reply::<CommandExecutionApprovalDecision>("CommandApproval", &command_fields(&request), request.cancellation())
             }),
             "on_file_change_approval" => $builder.on_file_change_approval(move |request: FileChangeApproval| {
-                handler.reply::<FileChangeApprovalDecision>("FileChangeApproval", &file_change_fields(&request))
+                handler.reply::<FileChangeApprovalDecision>("FileChangeApproval", &file_change_fields(&request), request.cancellation())
             }),
             "on_permissions_approval" => {
                 $builder.on_permissions_approval(move |request: PermissionsApproval| {
                     let fields = json!({"params": request.params});
-                    handler.reply::<PermissionsRequestApprovalResponse>("PermissionsApproval", &fields)
+                    handler.reply::<PermissionsRequestApprovalResponse>("PermissionsApproval", &fields, request.cancellation())
                 })
             }
             "on_user_input" => $builder.on_user_input(move |request: UserInputRequest| {
                 let fields = json!({"params": request.params});
-                handler.reply::<ToolRequestUserInputResponse>("UserInputRequest", &fields)
+                handler.reply::<ToolRequestUserInputResponse>("UserInputRequest", &fields, request.cancellation())
             }),
             "on_elicitation" => $builder.on_elicitation(move |request: ElicitationRequest| {
                 let fields = json!({"params": request.params});
-                handler.reply::<McpServerElicitationRequestResponse>("ElicitationRequest", &fields)
+                handler.reply::<McpServerElicitationRequestResponse>("ElicitationRequest", &fields, request.cancellation())
             }),
             name => return Err(unknown(name)),
         }

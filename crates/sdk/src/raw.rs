@@ -218,6 +218,11 @@ pub fn output_schema(schema: &Value) -> std::result::Result<(Value, bool), Strin
     Ok((write::document(schema, Purpose::Output, wrapped)?, wrapped))
 }
 
+/// Whether the server still waits for a response.
+pub fn is_wanted<R>(responder: &Responder<R>) -> bool {
+    responder.is_wanted()
+}
+
 /// A tool whose function responds later. The function gets the arguments as the model has written them.
 ///
 /// # Errors

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from threading import Thread
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from openai_codex import _native as native
+from openai_codex._pool import submit
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -64,14 +65,13 @@ def dispatch(
     fields: str,
     responder: native.Responder,
 ) -> None:
-    """Call a handler or a tool in its loop, or on a thread of its own. The native client calls this on its thread for handlers."""
+    """Call a handler or a tool in its loop, or on a thread of the pool. The native client calls this on its thread for handlers."""
     if loop is not None and _is_async(handler):
         from asyncio import run_coroutine_threadsafe
 
         run_coroutine_threadsafe(_answer_async(handler, class_name, fields, responder), loop)
     else:
-        arguments = (handler, class_name, fields, responder)
-        Thread(target=_answer, args=arguments, name="codex-handler", daemon=True).start()
+        submit(partial(_answer, handler, class_name, fields, responder))
 
 
 def _request(class_name: str, fields: str) -> Any:
@@ -100,6 +100,9 @@ def _refuse(class_name: str, responder: native.Responder, error: BaseException) 
 
 
 def _answer(handler: Callable[[Any], Any], class_name: str, fields: str, responder: native.Responder) -> None:
+    if not responder.is_wanted:
+        # The request ended while the call waited for its thread.
+        return
     try:
         responder.respond(handler(_request(class_name, fields)))
     except BaseException as error:
@@ -110,6 +113,8 @@ def _answer(handler: Callable[[Any], Any], class_name: str, fields: str, respond
 async def _answer_async(
     handler: Callable[[Any], Any], class_name: str, fields: str, responder: native.Responder
 ) -> None:
+    if not responder.is_wanted:
+        return
     try:
         responder.respond(await handler(_request(class_name, fields)))
     except BaseException as error:

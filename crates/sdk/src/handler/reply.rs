@@ -90,6 +90,11 @@ impl<R> Responder<R> {
         let _ = self.0.send(Ok(answer));
     }
 
+    /// Whether the server still waits for the response.
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.0.is_closed()
+    }
+
     /// Refuses to respond. The server gets an error with this message.
     pub fn error(self, error: impl Into<Box<dyn StdError + Send + Sync>>) {
         let _ = self.0.send(Err(error.into().to_string()));

@@ -35,7 +35,7 @@ struct Inner {
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
-/// The kinds of [`Error`].
+/// The kinds of [`Error`]. Each is in one [group](ErrorKind::group).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -43,6 +43,8 @@ pub enum ErrorKind {
     RuntimeNotFound,
     /// The client could not start the runtime program.
     Spawn,
+    /// The program started, but did not complete the `initialize` handshake of a Codex runtime.
+    Handshake,
     /// An option of [`CodexConfig`](crate::CodexConfig) is unusable. The client started nothing.
     InvalidConfig,
     /// An argument is unusable. The client sent nothing.
@@ -50,8 +52,6 @@ pub enum ErrorKind {
     /// The runtime's version does not have the request or one of its parameters, or its version is unknown and decides that. The
     /// client sent nothing.
     UnsupportedByRuntime,
-    /// The program started, but did not complete the `initialize` handshake of a Codex runtime.
-    Handshake,
     /// The connection to the runtime ended: the process exited, or closed its output.
     TransportClosed,
     /// The runtime was lost, and the attempts of the [`RestartPolicy`](crate::RestartPolicy) are used up. The source is the
@@ -63,8 +63,10 @@ pub enum ErrorKind {
     Forked,
     /// Something did not happen within its timeout: a response, a start, or the end of a turn.
     Timeout,
-    /// The response does not follow the protocol.
-    Decode,
+    /// The server is overloaded. Try again later, with backoff.
+    ServerBusy,
+    /// The server is overloaded, and its own retries have failed.
+    RetryLimitExceeded,
     /// JSON-RPC -32700: the server could not parse the request.
     Parse,
     /// JSON-RPC -32600: the server refuses the request. Runtime 0.163.0 also uses this code for unknown methods and for
@@ -76,43 +78,115 @@ pub enum ErrorKind {
     InvalidParams,
     /// JSON-RPC -32603: an internal error of the server.
     Internal,
-    /// The server is overloaded. Try again later, with backoff.
-    ServerBusy,
-    /// The server is overloaded, and its own retries have failed.
-    RetryLimitExceeded,
     /// Any other JSON-RPC error.
     JsonRpc,
-    /// The turn's end never arrived: the server reports that the turn is over, or no longer responds. The turn may have had
-    /// effects.
-    TurnLost,
-    /// The thread was lost with its runtime, which had not stored it: it was ephemeral, or had not run a turn yet.
-    ThreadLost,
+    /// The response does not follow the protocol.
+    Decode,
     /// The server does not know a thread with this id, or has unloaded it.
     ThreadNotFound,
     /// The thread is archived. Call `thread_unarchive` first.
     ThreadArchived,
-    /// The runtime does not apply an option to the thread or the turn, and the client could not set it. No turn ran with the
-    /// other options. The message names the option, the current value, and what to do.
-    OptionNotApplied,
+    /// The thread was lost with its runtime, which had not stored it: it was ephemeral, or had not run a turn yet.
+    ThreadLost,
     /// The turn is not active: it is over, or the server has not begun it. The server refuses `turn/steer` and `turn/interrupt`
     /// of such a turn. The methods of a turn's handle wait for the begin, and interrupting a finished turn is not an error.
     TurnNotActive,
     /// The running turn accepts no input, because it is a compaction or a review. Wait for its end, or interrupt it.
     TurnNotSteerable,
+    /// The runtime does not apply an option to the thread or the turn, and the client could not set it. No turn ran with the
+    /// other options. The message names the option, the current value, and what to do.
+    OptionNotApplied,
+    /// The turn ended with the status `failed`. [`Error::turn`] holds what it produced.
+    TurnFailed,
+    /// The turn's end never arrived: the server reports that the turn is over, or no longer responds. The turn may have had
+    /// effects.
+    TurnLost,
     /// The turn has used its budget of tokens or model requests, and the client interrupted it. [`Error::turn`] holds what it
     /// produced.
     BudgetExceeded,
     /// The program read a stream too slowly, and the client ended the stream. The turn continues. See
     /// [`CodexConfig::stream_limit`](crate::CodexConfig::stream_limit).
     StreamOverflow,
-    /// The turn ended with the status `failed`. [`Error::turn`] holds what it produced.
-    TurnFailed,
-    /// The turn completed, but its final response does not fit the type. [`Error::output_mismatch`] has the place, and
-    /// [`Error::turn`] holds what the turn produced.
-    OutputMismatch,
     /// The turn was interrupted, or ended without a final response, and there is no value to read. [`Error::turn`] holds what it
     /// produced.
     NoOutput,
+    /// The turn completed, but its final response does not fit the type. [`Error::output_mismatch`] has the place, and
+    /// [`Error::turn`] holds what the turn produced.
+    OutputMismatch,
+}
+
+/// A group of [`ErrorKind`]s, by what a program can do about the error.
+///
+/// ```
+/// use openai_codex::{Error, ErrorGroup};
+///
+/// fn advice(error: &Error) -> &'static str {
+///     match error.kind().group() {
+///         _ if error.is_retryable() => "try again later",
+///         ErrorGroup::Start => "check the installation",
+///         ErrorGroup::Connection => "make a new client",
+///         ErrorGroup::Timeout | ErrorGroup::Turn => "look at what the turn has done",
+///         _ => "read the message",
+///     }
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorGroup {
+    /// The runtime did not start. Check the program, its installation and its home.
+    Start,
+    /// The call or the configuration is unusable with this runtime. The client sent nothing. Change the program.
+    Input,
+    /// The client has no runtime any more. Make a new client, unless the client restarts its runtime.
+    Connection,
+    /// Something took too long. The server may still carry the request out. If a limit interrupted a turn,
+    /// [`Error::turn`] holds what it produced.
+    Timeout,
+    /// The server is overloaded. The request had no effect, and [`Error::is_retryable`] is true.
+    Overloaded,
+    /// The server responded with an error that has no kind of its own. [`Error::json_rpc`] holds it.
+    Refused,
+    /// The client cannot read the response. The server may have carried the request out.
+    Protocol,
+    /// The thread, or its turn, is not in a state for the call. Another call can change that, or another thread is needed.
+    State,
+    /// The turn began, and its result or its stream is not complete, or does not fit. The turn may have had effects.
+    /// [`Error::turn`] holds what it produced, if the client knows.
+    Turn,
+}
+
+impl ErrorKind {
+    /// Returns the kind's group. A program that treats all errors of a group alike needs no change when the group gets a kind.
+    pub fn group(self) -> ErrorGroup {
+        match self {
+            Self::RuntimeNotFound | Self::Spawn | Self::Handshake => ErrorGroup::Start,
+            Self::InvalidConfig | Self::InvalidInput | Self::UnsupportedByRuntime => ErrorGroup::Input,
+            Self::TransportClosed | Self::RestartsExhausted | Self::Closed | Self::Forked => {
+                ErrorGroup::Connection
+            }
+            Self::Timeout => ErrorGroup::Timeout,
+            Self::ServerBusy | Self::RetryLimitExceeded => ErrorGroup::Overloaded,
+            Self::Parse
+            | Self::InvalidRequest
+            | Self::MethodNotFound
+            | Self::InvalidParams
+            | Self::Internal
+            | Self::JsonRpc => ErrorGroup::Refused,
+            Self::Decode => ErrorGroup::Protocol,
+            Self::ThreadNotFound
+            | Self::ThreadArchived
+            | Self::ThreadLost
+            | Self::TurnNotActive
+            | Self::TurnNotSteerable
+            | Self::OptionNotApplied => ErrorGroup::State,
+            Self::TurnFailed
+            | Self::TurnLost
+            | Self::BudgetExceeded
+            | Self::StreamOverflow
+            | Self::NoOutput
+            | Self::OutputMismatch => ErrorGroup::Turn,
+        }
+    }
 }
 
 /// An error response of the server.
@@ -454,6 +528,62 @@ mod tests {
         ] {
             assert_eq!(answer(code, "x", None).kind(), kind, "{code}");
         }
+    }
+
+    #[test]
+    fn the_guide_lists_each_kind_in_its_group() {
+        use ErrorKind::*;
+        let all = [
+            RuntimeNotFound,
+            Spawn,
+            Handshake,
+            InvalidConfig,
+            InvalidInput,
+            UnsupportedByRuntime,
+            TransportClosed,
+            RestartsExhausted,
+            Closed,
+            Forked,
+            Timeout,
+            ServerBusy,
+            RetryLimitExceeded,
+            Parse,
+            InvalidRequest,
+            MethodNotFound,
+            InvalidParams,
+            Internal,
+            JsonRpc,
+            Decode,
+            ThreadNotFound,
+            ThreadArchived,
+            ThreadLost,
+            TurnNotActive,
+            TurnNotSteerable,
+            OptionNotApplied,
+            TurnFailed,
+            TurnLost,
+            BudgetExceeded,
+            StreamOverflow,
+            NoOutput,
+            OutputMismatch,
+        ];
+        let source = include_str!("error.rs").split_once("pub enum ErrorKind {\n").unwrap().1;
+        let variants = source.split_once("\n}").unwrap().0.lines().map(str::trim);
+        let variants = variants.filter(|line| !line.starts_with('/')).map(|line| line.trim_end_matches(','));
+        assert!(all.iter().map(|kind| format!("{kind:?}")).eq(variants), "a kind is missing above");
+        let mut listed = Vec::new();
+        for row in include_str!("guide/errors.md").lines().filter(|row| row.contains("](crate::ErrorGroup::"))
+        {
+            let targets = |of: &str| {
+                row.split(of)
+                    .skip(1)
+                    .map(|link| link.split_once(')').unwrap().0.to_owned())
+                    .collect::<Vec<_>>()
+            };
+            let group = targets("(crate::ErrorGroup::").remove(0);
+            listed.extend(targets("(crate::ErrorKind::").into_iter().map(|kind| (kind, group.clone())));
+        }
+        assert_eq!(listed, all.map(|kind| (format!("{kind:?}"), format!("{:?}", kind.group()))));
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub use crate::account::handles::{ChatgptLoginHandle, DeviceCodeLoginHandle};
 pub use crate::account::read::AccountRead;
 pub use crate::cancellation::Cancellation;
 pub use crate::config::CodexConfig;
-pub use crate::error::{Error, ErrorKind, JsonRpcError, Result, is_retryable_error};
+pub use crate::error::{Error, ErrorGroup, ErrorKind, JsonRpcError, Result, is_retryable_error};
 pub use crate::handler::accept_all::AcceptEveryApproval;
 pub use crate::handler::reply::{IntoReply, Reply, Responder};
 pub use crate::handler::request::HandlerRequest;

@@ -25,7 +25,7 @@ names! {
     AsyncDeviceCodeLoginHandle, AsyncEntries, AsyncEvents, AsyncPages, AsyncTextStream, AsyncThread,
     AsyncTurnHandle, AsyncTurnStream, Cancellation, ChatgptLoginHandle, ClientRequest, Codex,
     CodexConfig, CommandApproval, DecodeError, DeviceCodeLoginHandle, ElicitationRequest, Entries,
-    Error, ErrorKind, Event, Events, ExternalMessage, FailedAttempt, FileChangeApproval, Gate, HandlerRequest,
+    Error, ErrorGroup, ErrorKind, Event, Events, ExternalMessage, FailedAttempt, FileChangeApproval, Gate, HandlerRequest,
     ImageInput, Input, InputItem, IntoReply, IntoToolOutput, IntoToolReply, Json, JsonRpcError,
     LocalImageInput, McpServer, MentionInput, MethodClass, ModelReply, ModelToolCall, Models,
     Notification, OutputMismatch, Paged, Pages, PermissionsApproval, Phase, Question, Reasoning,

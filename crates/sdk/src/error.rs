@@ -272,10 +272,12 @@ impl Error {
         self.edit(|inner| inner.turn = Some(Arc::new(result)))
     }
 
+    #[cfg(feature = "schemars")]
     pub(crate) fn with_mismatch(self, mismatch: OutputMismatch) -> Self {
         self.edit(|inner| inner.mismatch = Some(Box::new(mismatch)))
     }
 
+    #[cfg(feature = "schemars")]
     pub(crate) fn with_failed_attempts(self, attempts: Vec<FailedAttempt>) -> Self {
         self.edit(|inner| inner.failed_attempts = Arc::new(attempts))
     }

@@ -114,6 +114,7 @@ pub use crate::turn::stream::TurnStream;
 pub use crate::turn::text::AsyncTextStream;
 #[cfg(feature = "blocking")]
 pub use crate::turn::text::TextStream;
+#[cfg(feature = "schemars")]
 pub use crate::turn::typed::TypedResult;
 
 pub use crate::options::trace_context::TraceContext;
@@ -127,8 +128,9 @@ pub use openai_codex_protocol::{
 };
 /// Finding and installing the Codex runtime.
 pub use openai_codex_runtime as runtime;
-/// The crate whose `JsonSchema` types have, for [`TurnStart::run_as`]. A program that does not depend on it itself brings
+/// The crate whose `JsonSchema` types have, for [`TurnStart::run_as`] and [`Tool::new`]. The feature `schemars` adds them. A program that does not depend on it itself brings
 /// its name into scope: `use openai_codex::schemars::{self, JsonSchema};`.
+#[cfg(feature = "schemars")]
 pub use schemars;
 
 /// For the code that `#[tool]` generates: the program needs no serde of its own.

@@ -5,6 +5,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::schema::keywords::is_annotation;
 use crate::schema::write;
 use crate::schema::write::Purpose;
 
@@ -45,11 +46,16 @@ pub(crate) fn input<T: JsonSchema>() -> Result<(Value, Arguments)> {
             return Ok((json!({"type": "object", "properties": {}}), Arguments::None));
         }
         _ if write::has_object_root(&root) => Arguments::Whole,
-        _ if write::accepts_anything(&root) => return Ok((json!({"type": "object"}), Arguments::Whole)),
+        _ if accepts_anything(&root) => return Ok((json!({"type": "object"}), Arguments::Whole)),
         _ => Arguments::Wrapped,
     };
     let schema = write::document(&root, Purpose::Input, arguments == Arguments::Wrapped);
     schema.map(|schema| (schema, arguments)).map_err(|problem| {
         Error::invalid_input(format!("`{}` cannot be the arguments of a tool: {problem}", T::schema_name()))
     })
+}
+
+/// Whether the schema accepts any JSON.
+fn accepts_anything(root: &Value) -> bool {
+    root.as_object().is_none_or(|schema| schema.keys().all(|key| is_annotation(key)))
 }

@@ -11,8 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::schema::flat::{DEFINITIONS, Flat, Schema, lone_reference};
 use crate::schema::keywords::{
-    DESCRIBED_IN_INPUT, DESCRIBED_IN_OUTPUT, LIMITS, description, integer_range, is_annotation,
-    is_known_format,
+    DESCRIBED_IN_INPUT, DESCRIBED_IN_OUTPUT, LIMITS, description, integer_range, is_known_format,
 };
 
 /// The field that holds a value whose schema cannot be the root.
@@ -26,11 +25,6 @@ pub(crate) fn has_object_root(root: &Value) -> bool {
         // The schema is invalid, and `document` refuses it later. This uses its outer form.
         _ => root.as_object().is_some_and(is_object),
     }
-}
-
-/// Whether the schema accepts any JSON.
-pub(crate) fn accepts_anything(root: &Value) -> bool {
-    root.as_object().is_none_or(|schema| schema.keys().all(|key| is_annotation(key)))
 }
 
 /// Whether a schema accepts only objects: it has no alternatives, and is not nullable.

@@ -4,8 +4,6 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use openai_codex_protocol::types::{ThreadSetNameResponse, ThreadUnsubscribeResponse};
-use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
 
 use crate::error::Result;
 use crate::options::input::TurnInput;
@@ -21,7 +19,6 @@ use crate::turn::compact::compact;
 use crate::turn::handles::AsyncTurnHandle;
 use crate::turn::recover::recover;
 use crate::turn::start::TurnStart;
-use crate::turn::typed::TypedResult;
 
 /// A thread of an [`AsyncCodex`]. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -48,20 +45,6 @@ impl AsyncThread {
     /// As [`TurnStart::run`].
     pub async fn run(&self, input: impl Into<TurnInput>) -> Result<RunResult> {
         self.turn(input).run().await
-    }
-
-    /// Runs one turn to its end and reads its final response as a `T`: `thread.run_as::<Report>("…")`. The model must follow the
-    /// type's schema.
-    ///
-    /// Dropping the future interrupts the turn, if this call created it and no other handle holds it.
-    ///
-    /// # Errors
-    /// As [`TurnStart::run_as`].
-    pub async fn run_as<T: DeserializeOwned + JsonSchema>(
-        &self,
-        input: impl Into<TurnInput>,
-    ) -> Result<TypedResult<T>> {
-        self.turn(input).run_as().await
     }
 
     /// Starts a turn. Returns a builder for `turn/start`: its `send` returns a handle, and its `run` the result. On a busy thread,
@@ -167,18 +150,6 @@ impl Thread {
     /// As [`TurnStart::run`].
     pub fn run(&self, input: impl Into<TurnInput>) -> Result<RunResult> {
         self.turn(input).run()
-    }
-
-    /// Runs one turn to its end and reads its final response as a `T`: `thread.run_as::<Report>("…")`. The model must follow the
-    /// type's schema.
-    ///
-    /// # Errors
-    /// As [`TurnStart::run_as`].
-    pub fn run_as<T: DeserializeOwned + JsonSchema>(
-        &self,
-        input: impl Into<TurnInput>,
-    ) -> Result<TypedResult<T>> {
-        self.turn(input).run_as()
     }
 
     /// Starts a turn. Returns a builder for `turn/start`: its `send` returns a handle, and its `run` the result. On a busy thread,

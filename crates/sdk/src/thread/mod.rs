@@ -9,6 +9,8 @@ pub(crate) mod list;
 pub(crate) mod options;
 pub(crate) mod read;
 pub(crate) mod resume;
+#[cfg(feature = "schemars")]
+pub(crate) mod run_as;
 pub(crate) mod set_name;
 pub(crate) mod start;
 pub(crate) mod trust;

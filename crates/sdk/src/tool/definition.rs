@@ -5,14 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openai_codex_protocol::types::DynamicToolCallResponse;
-use schemars::JsonSchema;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::schema::generate;
-use crate::schema::generate::Arguments;
 use crate::tool::call::ToolCall;
 use crate::tool::output::ToolOutput;
 use crate::tool::reply::{IntoToolReply, Reply, ToolReply};
@@ -27,8 +22,7 @@ use crate::tool::reply::{IntoToolReply, Reply, ToolReply};
 /// ```
 /// use openai_codex::Tool;
 /// use openai_codex::schemars::{self, JsonSchema};
-/// use serde::Deserialize;
-///
+/// ///
 /// #[derive(JsonSchema, Deserialize)]
 /// struct Lookup {
 ///     /// As printed on the label, such as `AB-12`.
@@ -58,53 +52,6 @@ pub struct Tool {
 }
 
 impl Tool {
-    /// A tool with arguments of type `A`. Names consist of letters, digits, `_` and `-`.
-    ///
-    /// Use a struct: its fields are the arguments, and the model reads their doc comments. `()` means no arguments. Any other
-    /// type becomes the argument `value`.
-    pub fn new<A, R, M>(
-        name: impl Into<String>,
-        description: impl Into<String>,
-        function: impl Fn(A) -> R + Send + Sync + 'static,
-    ) -> Self
-    where
-        A: DeserializeOwned + JsonSchema,
-        R: IntoToolReply<M>,
-    {
-        Self::with_context(name, description, move |arguments: A, _| function(arguments))
-    }
-
-    /// Like [`new`](Self::new), for a closure that needs to know the call.
-    ///
-    /// ```
-    /// use openai_codex::{Tool, ToolCall};
-    ///
-    /// let whoami = Tool::with_context("whoami", "Which thread this is", |(): (), call: ToolCall| {
-    ///     format!("the thread {}", call.thread_id())
-    /// });
-    /// # drop(whoami);
-    /// ```
-    pub fn with_context<A, R, M>(
-        name: impl Into<String>,
-        description: impl Into<String>,
-        function: impl Fn(A, ToolCall) -> R + Send + Sync + 'static,
-    ) -> Self
-    where
-        A: DeserializeOwned + JsonSchema,
-        R: IntoToolReply<M>,
-    {
-        let (schema, form) = match generate::input::<A>() {
-            Ok((schema, form)) => (Ok(schema), form),
-            Err(error) => (Err(error), Arguments::Whole),
-        };
-        Self::build(name.into(), description.into(), schema, move |arguments, call| {
-            match decode::<A>(arguments, form) {
-                Ok(arguments) => function(arguments, call).into_tool_reply(),
-                Err(mismatch) => ToolReply::from(mismatch),
-            }
-        })
-    }
-
     /// A tool with your own JSON schema. The closure gets the arguments as JSON, as the model has written them. The runtime
     /// drops the parts of the schema that it does not support, such as limits and formats.
     pub fn raw<R, M>(
@@ -122,7 +69,7 @@ impl Tool {
         })
     }
 
-    fn build(
+    pub(crate) fn build(
         name: String,
         description: String,
         schema: Result<Value>,
@@ -187,33 +134,6 @@ impl fmt::Debug for Tool {
         tool.field("namespace", &self.namespace).field("name", &self.name);
         tool.finish_non_exhaustive()
     }
-}
-
-fn decode<A: DeserializeOwned>(arguments: Value, form: Arguments) -> Result<A, ToolOutput> {
-    #[derive(Deserialize)]
-    struct Wrapped<A> {
-        // The name is that of `schema::generate::WRAPPER`.
-        value: A,
-    }
-    let arguments = match form {
-        // A tool without arguments ignores what the model has written.
-        Arguments::None => Value::Null,
-        // Some models write no arguments if none is required.
-        _ if arguments.is_null() => json!({}),
-        _ => arguments,
-    };
-    let read = match form {
-        Arguments::Wrapped => {
-            serde_path_to_error::deserialize::<_, Wrapped<A>>(arguments).map(|wrapped| wrapped.value)
-        }
-        _ => serde_path_to_error::deserialize(arguments),
-    };
-    read.map_err(|error| {
-        let path = error.path();
-        // The path of the whole value is a lone dot.
-        let location = if path.iter().next().is_some() { format!(", at `{path}`") } else { String::new() };
-        ToolOutput::failed(format!("the arguments do not fit the tool's schema{location}: {}", error.inner()))
-    })
 }
 
 impl From<ToolOutput> for ToolReply {

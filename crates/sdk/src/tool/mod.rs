@@ -6,5 +6,7 @@ pub(crate) mod output;
 pub(crate) mod reply;
 pub(crate) mod set;
 pub(crate) mod specs;
-#[cfg(test)]
+#[cfg(all(test, feature = "schemars"))]
 mod tests;
+#[cfg(feature = "schemars")]
+mod typed;

@@ -10,8 +10,6 @@ use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
     Personality, ReasoningEffort, ReasoningSummary, SandboxPolicy, TurnStartParams, UserInput,
 };
-use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::codec::{decode, encode};
@@ -26,14 +24,12 @@ use crate::options::approval::ApprovalMode;
 use crate::options::input::{TurnInput, utf8_path};
 use crate::options::sandbox::Sandbox;
 use crate::result::RunResult;
-use crate::schema::generate;
 use crate::session::clients::AsyncCodex;
 use crate::session::runtime::{INTERRUPT_LIMIT, Session};
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
 use crate::turn::guard::TurnGuard;
 use crate::turn::handles::AsyncTurnHandle;
-use crate::turn::typed::TypedResult;
 
 /// A builder for `turn/start`. `send` returns a handle, `run` the result, and [`run_as`](TurnStart::run_as) a value.
 ///
@@ -57,7 +53,7 @@ pub struct TurnStart<C> {
     params: TurnStartParams,
     approval_mode: Option<ApprovalMode>,
     cwd: Option<PathBuf>,
-    unusable_schema: Option<Error>,
+    pub(crate) unusable_schema: Option<Error>,
     pub(crate) limits: TurnLimits,
     /// The maximum number of turns after one whose final response does not fit.
     pub(crate) retries_on_mismatch: usize,
@@ -118,20 +114,6 @@ impl<C> TurnStart<C> {
     pub fn output_schema(mut self, schema: impl Into<Value>) -> Self {
         self.unusable_schema = None;
         self.with(|params| params.output_schema(schema))
-    }
-
-    /// Sets the schema of a type, which the final response must follow. [`RunResult::typed`] then reads the value, after a
-    /// streamed turn for example. [`run_as`](TurnStart::run_as) does both.
-    ///
-    /// Some types, such as maps, have no strict schema. `send` and `run` then fail.
-    pub fn output_schema_of<T: JsonSchema>(mut self) -> Self {
-        match generate::output::<T>() {
-            Ok(schema) => self.output_schema(schema),
-            Err(error) => {
-                self.unusable_schema = Some(error);
-                self
-            }
-        }
     }
 
     /// Sets the style of the agent's messages.
@@ -227,20 +209,6 @@ impl<C> TurnStart<C> {
         self
     }
 
-    /// Sets how many more attempts [`run_as`](TurnStart::run_as) makes when a final response does not fit. 0 unless set: the first
-    /// mismatch is an error.
-    ///
-    /// Each attempt is another turn on the same thread, with the same options. Its message quotes the place and the reason of the
-    /// mismatch. Each attempt costs a turn: [`TypedResult::failed_attempts`] and [`Error::failed_attempts`] hold the failed ones.
-    /// A [`timeout`](Self::timeout) covers all attempts together. `run_as` makes no attempt after an interrupted or failed turn,
-    /// or after a turn without a final response.
-    ///
-    /// `send` and `run` do not read the final response. With this option they fail with [`ErrorKind::InvalidInput`].
-    pub fn retry_on_mismatch(mut self, retries: usize) -> Self {
-        self.retries_on_mismatch = retries;
-        self
-    }
-
     /// Sets whether dropping the handle, with all clones and streams, interrupts the turn. `false` unless set: the turn then
     /// continues.
     ///
@@ -260,6 +228,7 @@ impl<C> TurnStart<C> {
     }
 
     /// The same turn with another input.
+    #[cfg(feature = "schemars")]
     pub(crate) fn with_input(mut self, input: impl Into<TurnInput>) -> Self {
         self.input = input.into();
         self
@@ -443,24 +412,6 @@ impl TurnStart<AsyncCodex> {
     pub async fn run(self) -> Result<RunResult> {
         self.result().await
     }
-
-    /// Runs the turn to its end and reads its final response as a `T`. The model must follow the schema of `T`. JSON in a
-    /// Markdown fence is accepted too.
-    ///
-    /// It replaces any [`output_schema`](Self::output_schema). A running turn with another schema, or without one, cannot be
-    /// joined.
-    ///
-    /// Dropping the future interrupts the turn, if this call created it and no other handle holds it.
-    ///
-    /// # Errors
-    /// - As [`run`](Self::run).
-    /// - [`ErrorKind::InvalidInput`] if `T` has no strict schema, before anything is sent.
-    /// - [`ErrorKind::OutputMismatch`] if the final response is not a valid `T`, after the attempts that
-    ///   [`retry_on_mismatch`](Self::retry_on_mismatch) allows.
-    /// - [`ErrorKind::NoOutput`] if the turn was interrupted, or ended without a final response.
-    pub async fn run_as<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
-        self.typed_result().await
-    }
 }
 
 awaits_send!(TurnStart, AsyncTurnHandle);
@@ -491,22 +442,5 @@ impl TurnStart<crate::session::clients::Codex> {
     /// - [`ErrorKind::BudgetExceeded`] at another limit.
     pub fn run(self) -> Result<RunResult> {
         crate::block_on::wait(self.result())
-    }
-
-    /// Runs the turn to its end and reads its final response as a `T`. The model must follow the schema of `T`. JSON in a
-    /// Markdown fence is accepted too.
-    ///
-    /// It replaces any [`output_schema`](Self::output_schema). A running turn with another schema, or without one, cannot be
-    /// joined.
-    ///
-    /// # Errors
-    /// - As [`run`](Self::run).
-    /// - [`ErrorKind::InvalidInput`] if `T` has no strict schema, before anything is sent.
-    /// - [`ErrorKind::OutputMismatch`] if the final response is not a valid `T`, after the attempts that
-    ///   [`retry_on_mismatch`](Self::retry_on_mismatch) allows.
-    /// - [`ErrorKind::NoOutput`] if the turn was interrupted, or ended without a final response.
-    #[inline]
-    pub fn run_as<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
-        crate::block_on::wait(self.typed_result())
     }
 }

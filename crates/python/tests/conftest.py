@@ -2,8 +2,10 @@
 
 import faulthandler
 import json
+import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +62,29 @@ class Wire:
 @pytest.fixture
 def wire(model: ScriptedModel, tmp_path: Path) -> Wire:
     return Wire(model, tmp_path)
+
+
+class Swallowed:
+    """A configuration whose runtime never gets the requests of one method."""
+
+    def __init__(self, model: ScriptedModel, folder: Path, method: str) -> None:
+        self._fifo = folder / "swallowed"
+        os.mkfifo(self._fifo)
+        runtime = str(_native.locate_runtime())
+        command = (sys.executable, str(HERE / "swallower.py"), method, str(self._fifo), runtime, "app-server")
+        self.config: CodexConfig = model.config(launch_args_override=command)
+
+    def wait(self) -> None:
+        """Wait until the client has sent one of them."""
+        self._fifo.read_bytes()
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ends."""
+    deadline = time.monotonic() + 20
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not alive(pid)
 
 
 def alive(pid: int) -> bool:

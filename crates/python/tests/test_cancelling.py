@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import alive
+from conftest import alive, gone
 from openai_codex import AsyncCodex, Codex, CodexConfig
 from openai_codex.testing import ModelReply, ScriptedModel
 
@@ -28,13 +28,6 @@ class Silent:
         while not (self.file.exists() and self.file.read_text().endswith(".")):
             time.sleep(0.005)
         return int(self.file.read_text()[:-1])
-
-
-def gone(pid: int) -> bool:
-    deadline = time.monotonic() + 20
-    while alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return not alive(pid)
 
 
 def send_sigint_after(wait) -> threading.Thread:

@@ -15,11 +15,14 @@ fn every_test_named_in_the_table_exists() {
         assert!(!tests.is_empty(), "no test shows this: {row}");
         for test in tests {
             let (file, name) = test.split_once(": ").unwrap();
-            // The unit tests of the connection lie beside their code.
-            let dir = if file.starts_with("io/") { "src" } else { "tests" };
-            let source = fs::read_to_string(here.join(dir).join(file).with_extension("rs"));
-            let source = source.unwrap_or_else(|error| panic!("{file}: {error}"));
-            assert!(source.contains(&format!("fn {name}(")), "{test} is not there");
+            let (path, keyword) = match file.strip_prefix("python/") {
+                Some(file) => (here.join("../python/tests").join(file).with_extension("py"), "def"),
+                // The unit tests of the connection lie beside their code.
+                None if file.starts_with("io/") => (here.join("src").join(file).with_extension("rs"), "fn"),
+                None => (here.join("tests").join(file).with_extension("rs"), "fn"),
+            };
+            let source = fs::read_to_string(path).unwrap_or_else(|error| panic!("{file}: {error}"));
+            assert!(source.contains(&format!("{keyword} {name}(")), "{test} is not there");
             named += 1;
         }
     }

@@ -6,6 +6,7 @@ use openai_codex::{AsyncCodex, CodexConfig, Error, raw};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
+use serde_json::value::RawValue;
 
 use crate::json::to_json;
 use crate::login::Login;
@@ -16,6 +17,7 @@ use crate::options::{fork_options, resume_options, start_options};
 use crate::pages::Pages;
 use crate::thread::Thread;
 use crate::turn::finish_recovered;
+use crate::unmanaged::{UnmanagedLogin, UnmanagedTurn};
 
 /// All clients that are not closed and dropped, for the end of the interpreter.
 static CLIENTS: Mutex<Vec<Weak<AsyncCodex>>> = Mutex::new(Vec::new());
@@ -92,10 +94,7 @@ impl Client {
         params: &Bound<'_, PyAny>,
         class_name: Option<String>,
     ) -> PyResult<Operation> {
-        let params = match to_json(params)? {
-            serde_json::Value::Null => None,
-            params => Some(serde_json::value::to_raw_value(&params).map_err(unwritable)?),
-        };
+        let params = optional_json(params)?;
         let codex = self.codex.clone();
         let call = async move { raw::request(&codex, &method, params.as_deref()).await };
         Ok(Operation::of(call, move |py, response| match class_name {
@@ -109,6 +108,34 @@ impl Client {
         let codex = self.codex.clone();
         let call = async move { Ok(raw::recover(&codex, &thread_id, &turn_id).await) };
         Operation::of(call, finish_recovered)
+    }
+
+    /// Sends a notification.
+    fn notify(&self, method: String, params: &Bound<'_, PyAny>) -> PyResult<Operation> {
+        let (codex, params) = (self.codex.clone(), optional_json(params)?);
+        let call = async move { raw::notify(&codex, &method, params.as_deref()).await };
+        Ok(Operation::of(call, |py, ()| Ok(py.None())))
+    }
+
+    /// Makes a `thread/start` request with these parameters. The result is its response as JSON text.
+    fn unmanaged_thread(&self, params: &Bound<'_, PyAny>) -> PyResult<Operation> {
+        let (codex, params) = (self.codex.clone(), json_text(params)?);
+        let call = async move { raw::start_thread(&codex, &params).await };
+        Ok(Operation::of(call, |py, response| Ok(PyBytes::new(py, response.as_bytes()).into_any().unbind())))
+    }
+
+    /// Makes a `turn/start` request with these parameters.
+    fn unmanaged_turn(&self, params: &Bound<'_, PyAny>) -> PyResult<Operation> {
+        let (codex, owner, params) = (self.codex.clone(), self.codex.clone(), json_text(params)?);
+        let call = async move { raw::start_turn(&codex, &params).await };
+        Ok(Operation::of(call, |py, turn| Ok(Py::new(py, UnmanagedTurn::new(owner, turn))?.into_any())))
+    }
+
+    /// Makes an `account/login/start` request with these parameters.
+    fn unmanaged_login(&self, params: &Bound<'_, PyAny>) -> PyResult<Operation> {
+        let (codex, owner, params) = (self.codex.clone(), self.codex.clone(), json_text(params)?);
+        let call = async move { raw::start_login(&codex, &params).await };
+        Ok(Operation::of(call, |py, login| Ok(Py::new(py, UnmanagedLogin::new(owner, login))?.into_any())))
     }
 
     /// Lists by the method of a listing. The pages are instances of the generated class. `thread`: the thread of the listing.
@@ -126,14 +153,14 @@ impl Client {
         Ok(Pages::new(&self.codex, pages, class_name))
     }
 
-    /// Observes the connection, or one thread.
-    #[pyo3(signature = (thread_id=None))]
-    fn events(&self, thread_id: Option<&str>) -> Observer {
+    /// Observes the connection, or one thread. The observer keeps the runtime running, unless `held` is false.
+    #[pyo3(signature = (thread_id=None, held=true))]
+    fn events(&self, thread_id: Option<&str>, held: bool) -> Observer {
         let events = match thread_id {
             Some(thread_id) => raw::thread_events(&self.codex, thread_id),
             None => self.codex.events(),
         };
-        Observer::new(&self.codex, events)
+        Observer::new(held.then(|| self.codex.clone()), events)
     }
 
     /// Starts a thread.
@@ -189,6 +216,16 @@ impl Client {
             Ok(Py::new(py, Login::device_code(owner, login))?.into_any())
         })
     }
+}
+
+/// A value as JSON text.
+fn json_text(value: &Bound<'_, PyAny>) -> PyResult<Box<RawValue>> {
+    serde_json::value::to_raw_value(&to_json(value)?).map_err(unwritable)
+}
+
+/// A value as JSON text. `None` for `None`.
+fn optional_json(value: &Bound<'_, PyAny>) -> PyResult<Option<Box<RawValue>>> {
+    if value.is_none() { Ok(None) } else { json_text(value).map(Some) }
 }
 
 fn unwritable(error: serde_json::Error) -> PyErr {

@@ -31,8 +31,20 @@ impl Handler {
         fields: &Value,
         cancellation: &Cancellation,
     ) -> Reply<R> {
+        self.reply_as(class_name, fields, cancellation, std::convert::identity)
+    }
+
+    /// As [`reply`](Self::reply), for a function that returns an `A`, which contains the response.
+    pub(crate) fn reply_as<A: DeserializeOwned + 'static, R: Send + 'static>(
+        &self,
+        class_name: &str,
+        fields: &Value,
+        cancellation: &Cancellation,
+        read: fn(A) -> R,
+    ) -> Reply<R> {
         let (responder, reply) = Reply::later();
-        self.dispatch(class_name, fields, Box::new(Plain { responder, cancellation: cancellation.clone() }));
+        let cancellation = cancellation.clone();
+        self.dispatch(class_name, fields, Box::new(Plain { responder, cancellation, read }));
         reply
     }
 
@@ -87,19 +99,21 @@ trait Answer: Send {
 }
 
 /// A request whose response is a value of the protocol.
-struct Plain<R> {
+struct Plain<A, R> {
     responder: openai_codex::Responder<R>,
     cancellation: Cancellation,
+    /// Makes the response from what the function returns.
+    read: fn(A) -> R,
 }
 
-impl<R: DeserializeOwned + Send + 'static> Answer for Plain<R> {
+impl<A: DeserializeOwned + 'static, R: Send + 'static> Answer for Plain<A, R> {
     fn is_wanted(&self) -> bool {
         raw::is_wanted(&self.responder) && !self.cancellation.is_cancelled()
     }
 
     fn answer(self: Box<Self>, answer: Result<Value, String>) -> Result<(), String> {
         match answer.map(serde_json::from_value) {
-            Ok(Ok(answer)) => self.responder.respond(answer),
+            Ok(Ok(answer)) => self.responder.respond((self.read)(answer)),
             Ok(Err(error)) => {
                 let message = format!("the handler returned an unusable value: {error}");
                 self.responder.error(message.clone());

@@ -5,6 +5,7 @@
 
 mod client;
 mod errors;
+mod every_request;
 mod handlers;
 mod json;
 mod login;
@@ -17,6 +18,7 @@ mod pages;
 mod testing;
 mod thread;
 mod turn;
+mod unmanaged;
 
 use std::path::PathBuf;
 
@@ -70,6 +72,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<thread::Thread>()?;
     module.add_class::<turn::Events>()?;
     module.add_class::<turn::Turn>()?;
+    module.add_class::<unmanaged::UnmanagedLogin>()?;
+    module.add_class::<unmanaged::UnmanagedTurn>()?;
     module.add_function(wrap_pyfunction!(client::close_all, module)?)?;
     module.add_function(wrap_pyfunction!(install_runtime, module)?)?;
     module.add_function(wrap_pyfunction!(locate_runtime, module)?)?;

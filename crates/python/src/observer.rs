@@ -1,6 +1,9 @@
 //! Observers of a client's connection.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 
 use openai_codex::{AsyncCodex, AsyncEvents, Event};
 use pyo3::exceptions::PyRuntimeError;
@@ -14,8 +17,8 @@ use crate::operation::{Finish, Operation};
 /// The events of a client.
 #[pyclass(frozen, module = "openai_codex._native")]
 pub(crate) struct Observer {
-    /// Keeps the runtime running.
-    _codex: Arc<AsyncCodex>,
+    /// Keeps the runtime running, unless the program holds only the client.
+    _codex: Option<Arc<AsyncCodex>>,
     /// `None` while an operation waits for the next event, and once the observer is closed.
     events: Arc<Mutex<Slot>>,
 }
@@ -23,13 +26,41 @@ pub(crate) struct Observer {
 /// Where the events are.
 enum Slot {
     Here(Box<AsyncEvents>),
-    Waiting,
+    /// With what wakes the operation that has them.
+    Waiting(Option<Waker>),
     Closed,
 }
 
 impl Observer {
-    pub(crate) fn new(codex: &Arc<AsyncCodex>, events: AsyncEvents) -> Self {
-        Self { _codex: codex.clone(), events: Arc::new(Mutex::new(Slot::Here(Box::new(events)))) }
+    pub(crate) fn new(codex: Option<Arc<AsyncCodex>>, events: AsyncEvents) -> Self {
+        Self { _codex: codex, events: Arc::new(Mutex::new(Slot::Here(Box::new(events)))) }
+    }
+
+    /// Waits for the next of these events.
+    fn next_where(&self, wanted: fn(&Event) -> bool) -> PyResult<Operation> {
+        let mut slot = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let events = match std::mem::replace(&mut *slot, Slot::Waiting(None)) {
+            Slot::Here(events) => Some(events),
+            waiting @ Slot::Waiting(_) => {
+                *slot = waiting;
+                return Err(PyRuntimeError::new_err("another call waits for this observer"));
+            }
+            Slot::Closed => {
+                *slot = Slot::Closed;
+                None
+            }
+        };
+        drop(slot);
+        let mut borrowed = Borrowed { owner: self.events.clone(), events };
+        Ok(Operation::new(async move {
+            let event = poll_fn(|context| borrowed.poll(wanted, context)).await;
+            drop(borrowed);
+            Box::new(move |py: Python<'_>| match event {
+                None => Ok(py.None()),
+                Some(Ok(event)) => to_object(py, event),
+                Some(Err(error)) => Err(to_python(py, &error)),
+            }) as Finish
+        }))
     }
 }
 
@@ -39,10 +70,31 @@ struct Borrowed {
     events: Option<Box<AsyncEvents>>,
 }
 
+impl Borrowed {
+    /// Polls for the next of these events. `None` after the last, and once the observer is closed.
+    fn poll(
+        &mut self,
+        wanted: fn(&Event) -> bool,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Event, openai_codex::Error>>> {
+        match &mut *self.owner.lock().unwrap_or_else(PoisonError::into_inner) {
+            Slot::Waiting(waker) => *waker = Some(context.waker().clone()),
+            Slot::Here(_) | Slot::Closed => return Poll::Ready(None),
+        }
+        let Some(events) = &mut self.events else { return Poll::Ready(None) };
+        loop {
+            match ready!(pin!(events.next()).poll(context)) {
+                Some(Ok(event)) if !wanted(&event) => {}
+                event => return Poll::Ready(event),
+            }
+        }
+    }
+}
+
 impl Drop for Borrowed {
     fn drop(&mut self) {
         let mut slot = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Slot::Waiting, Some(events)) = (&*slot, self.events.take()) {
+        if let (Slot::Waiting(_), Some(events)) = (&*slot, self.events.take()) {
             *slot = Slot::Here(events);
         }
     }
@@ -52,38 +104,28 @@ impl Drop for Borrowed {
 impl Observer {
     /// Waits for the next event. The result is `None` after the last.
     fn next(&self) -> PyResult<Operation> {
-        let mut slot = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let events = match std::mem::replace(&mut *slot, Slot::Waiting) {
-            Slot::Here(events) => Some(events),
-            Slot::Waiting => return Err(PyRuntimeError::new_err("another call waits for this observer")),
-            Slot::Closed => {
-                *slot = Slot::Closed;
-                None
-            }
-        };
-        drop(slot);
-        let mut borrowed = Borrowed { owner: self.events.clone(), events };
-        Ok(Operation::new(async move {
-            let event = match &mut borrowed.events {
-                Some(events) => events.next().await,
-                None => None,
-            };
-            drop(borrowed);
-            Box::new(move |py: Python<'_>| match event {
-                None => Ok(py.None()),
-                Some(Ok(event)) => to_object(py, event),
-                Some(Err(error)) => Err(to_python(py, &error)),
-            }) as Finish
-        }))
+        self.next_where(|_| true)
     }
 
-    /// Ends the observer.
+    /// As `next`, without the notifications of turns and logins.
+    fn next_unrouted(&self) -> PyResult<Operation> {
+        self.next_where(|event| match event {
+            Event::Notification(notification) => {
+                notification.turn_id().is_none() && notification.method() != "account/login/completed"
+            }
+            _ => true,
+        })
+    }
+
+    /// Ends the observer, and a call that waits for it.
     fn close(&self) {
         let slot = {
             let mut slot = self.events.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *slot, Slot::Closed)
         };
-        drop(slot);
+        if let Slot::Waiting(Some(waker)) = slot {
+            waker.wake();
+        }
     }
 }
 

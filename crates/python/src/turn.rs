@@ -78,8 +78,7 @@ impl Turn {
 
     /// Opens a stream of the turn's events.
     fn stream(&self) -> Events {
-        let events = RawStream::open(&self.turn);
-        Events { _codex: self.codex.clone(), events: Arc::new(Mutex::new(Some(events))) }
+        Events::new(&self.codex, RawStream::open(&self.turn))
     }
 }
 
@@ -153,6 +152,12 @@ pub(crate) struct Events {
     _codex: Arc<AsyncCodex>,
     /// `None` after the end, and once the stream is closed.
     events: SharedEvents,
+}
+
+impl Events {
+    pub(crate) fn new(codex: &Arc<AsyncCodex>, events: RawStream) -> Self {
+        Self { _codex: codex.clone(), events: Arc::new(Mutex::new(Some(events))) }
+    }
 }
 
 fn lock(events: &SharedEvents) -> MutexGuard<'_, Option<RawStream>> {

@@ -64,5 +64,17 @@ def facts():
             yield f"{name} = {value}"
 
 
+def low_level_facts():
+    """The public methods of the client below, without their annotations."""
+    from openai_codex.client import CodexClient
+
+    for name, method in inspect.getmembers(CodexClient, inspect.isfunction):
+        if name.startswith("_") and name not in ("__init__", *ENTRIES):
+            continue
+        parameters = inspect.signature(method).parameters.values()
+        shown = [str(parameter.replace(annotation=parameter.empty)) for parameter in parameters]
+        yield f"CodexClient.{name}: {kind(method)}, {', '.join(shown)}"
+
+
 if __name__ == "__main__":
-    print("\n".join(facts()))
+    print("\n".join([*facts(), *low_level_facts()]))

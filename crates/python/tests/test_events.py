@@ -76,6 +76,16 @@ def test_an_async_observer_of_a_thread_ends_with_the_client(model: ScriptedModel
     asyncio.run(main())
 
 
+def test_a_closed_observer_ends_the_call_that_waits_for_it(codex: Codex):
+    observer = codex._client._native.events()
+    seen: list = []
+    reading = threading.Thread(target=lambda: seen.extend(iter(lambda: observer.next().wait(), None)))
+    reading.start()
+    observer.close()
+    reading.join()
+    assert observer.next().wait() is None
+
+
 def test_a_cancelled_read_loses_nothing(model: ScriptedModel):
     async def main():
         async with AsyncCodex(model.config()) as codex:

@@ -124,7 +124,8 @@ pub use crate::wire_log::WireLog;
 #[doc = include_str!("tool_attribute.md")]
 pub use openai_codex_macros::tool;
 pub use openai_codex_protocol::{
-    ClientRequest, DecodeError, Notification, UndecodableNotification, UnknownNotification, methods, types,
+    ClientRequest, DecodeError, Notification, UndecodableNotification, UnknownNotification, UnknownRequest,
+    methods, types,
 };
 /// Finding and installing the Codex runtime.
 pub use openai_codex_runtime as runtime;

@@ -3,6 +3,8 @@
 //! For fronts in other languages, which build their own objects from the JSON of the server. Not for Rust programs: nothing here
 //! is stable.
 
+mod unmanaged;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::pin::pin;
@@ -33,6 +35,8 @@ use crate::turn::handles::AsyncTurnHandle;
 use crate::turn::recover;
 use crate::turn::start::TurnStart;
 use crate::turn::stream::AsyncTurnStream;
+
+pub use unmanaged::{RawLogin, RawTurn, notify, start_login, start_thread, start_turn};
 
 /// Makes a request by its method's name. Returns its result as JSON text.
 ///

@@ -149,6 +149,14 @@ class ElicitationRequest:
         return {"action": "cancel", "content": None}
 
 
+@dataclass
+class AnyRequest:
+    """A request of any kind, for ``CodexClient(approval_handler=…)``."""
+
+    method: str
+    params: dict[str, Any] | None
+
+
 OnCommandApproval = Callable[[CommandApproval], CommandDecision | Awaitable[CommandDecision]]
 OnFileChangeApproval = Callable[[FileChangeApproval], FileChangeDecision | Awaitable[FileChangeDecision]]
 OnPermissionsApproval = Callable[[PermissionsApproval], dict[str, Any] | Awaitable[dict[str, Any]]]

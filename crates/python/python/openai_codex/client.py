@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from openai_codex import _native as native
 from openai_codex._lazy_classes import prepare
+from openai_codex._low_level import LowLevelMethods
 from openai_codex._options import additional
 from openai_codex._renamed import renamed
 
@@ -180,13 +181,31 @@ def _bundled_runtime(env: dict[str, str]) -> dict[str, str]:
     return {"codex_bin": str(program)}
 
 
-class CodexClient:
-    """The client below ``Codex``: one runtime, and any request of the protocol."""
+class CodexClient(LowLevelMethods):
+    """The client below ``Codex``: one runtime, and any request of the protocol.
 
-    def __init__(self, config: CodexConfig | None = None, *, _handlers: dict[str, Any] | None = None) -> None:
+    ``approval_handler`` gets the method and the parameters of each request of the server, and returns the response. Without it, the
+    client declines approvals.
+    """
+
+    @additional("_handlers")
+    def __init__(
+        self,
+        config: CodexConfig | None = None,
+        approval_handler: Callable[[str, dict[str, Any] | None], dict[str, Any]] | None = None,
+        *,
+        _handlers: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
         self.config = config if config is not None else CodexConfig()
         self._handlers = _handlers or {}
-        self._native = native_client(self.config, self._handlers)
+        handlers = dict(self._handlers)
+        if approval_handler is not None:
+            answer = approval_handler
+            handlers["on_any_request"] = (lambda request: answer(request.method, request.params), None)
+        self._native = native_client(self.config, handlers)
+        # `Codex` has its own observers.
+        self._observes = _handlers is None
 
     def __enter__(self) -> "CodexClient":
         self.start()
@@ -201,16 +220,13 @@ class CodexClient:
 
     def start(self) -> None:
         """Start the runtime and do the handshake. Does nothing if it runs."""
+        if self._observes:
+            self._notifications()
         self._native.start().wait()
 
     def close(self) -> None:
         """End the runtime and wait for its end."""
         self._native.close().wait()
-
-    def request(self, method: str, params: dict[str, Any] | None = None, *, response_model: Any) -> Any:
-        """Make any request of the protocol. The response is an instance of ``response_model``."""
-        response = self._native.request(method, params).wait()
-        return response_model.model_validate_json(response)
 
 
 _OLD_NAMES = {"AppServerClient": "CodexClient", "AppServerConfig": "CodexConfig"}

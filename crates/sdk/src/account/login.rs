@@ -27,18 +27,22 @@ pub(crate) struct Login {
 impl Login {
     /// Waits for the end of the login.
     pub(crate) async fn wait(&self) -> Result<AccountLoginCompletedNotification> {
+        let ended = self.end().await.and_then(|event| match event.decode() {
+            Notification::AccountLoginCompleted(end) => Ok(end),
+            Notification::Undecodable(event) => Err(Error::from_decode(event.error)),
+            _ => Err(Error::new(ErrorKind::Decode, "the login ended with an unexpected notification")),
+        });
+        ended.map_err(|error| self.session.connection.redact(error).with_method(COMPLETED))
+    }
+
+    /// Waits for the notification of the login's end.
+    pub(crate) async fn end(&self) -> LoginEnd {
         self.session.connection.check_process().map_err(|error| error.with_method(COMPLETED))?;
         let mut ended = self.ended.clone();
         until(&mut ended, Option::is_some).await;
         let end = ended.borrow().clone();
         let unknown = || Error::new(ErrorKind::TransportClosed, "the connection ended before the login did");
-        let end = end.unwrap_or_else(|| Err(unknown()));
-        end.and_then(|event| match event.decode() {
-            Notification::AccountLoginCompleted(end) => Ok(end),
-            Notification::Undecodable(event) => Err(Error::from_decode(event.error)),
-            _ => Err(Error::new(ErrorKind::Decode, "the login ended with an unexpected notification")),
-        })
-        .map_err(|error| self.session.connection.redact(error).with_method(COMPLETED))
+        end.unwrap_or_else(|| Err(unknown().with_method(COMPLETED)))
     }
 
     /// Waits for the end of the login, at most for `timeout`.

@@ -68,10 +68,12 @@ struct Request<'a> {
     trace: Option<TraceContext>,
 }
 
-/// A notification without parameters.
+/// A notification.
 #[derive(Serialize)]
 struct ClientNotification<'a> {
     method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    params: Option<&'a RawValue>,
 }
 
 impl Connection {
@@ -82,9 +84,9 @@ impl Connection {
         self.shared.send_request(ClientCall { trace, ..call })
     }
 
-    /// Sends a notification without parameters.
-    pub(crate) fn notify(&self, method: &str) {
-        self.shared.send(None, frame(&ClientNotification { method }));
+    /// Sends a notification.
+    pub(crate) fn notify(&self, method: &str, params: Option<&RawValue>) {
+        self.shared.send(None, frame(&ClientNotification { method, params }));
     }
 }
 

@@ -396,7 +396,7 @@ async fn greet(
     };
     match greeted {
         Ok(metadata) => {
-            connection.notify(client_notifications::Initialized::METHOD);
+            connection.notify(client_notifications::Initialized::METHOD, None);
             Ok(Arc::new(metadata))
         }
         Err(error) => {

@@ -33,7 +33,7 @@ names! {
     Sandbox, SandboxChoice, Script, ScriptedModel, SkillInput, TextInput, TextStream, Thread,
     ThreadFork, ThreadItems, ThreadList, ThreadRead, ThreadResume, ThreadStart, ThreadTurns, Tool,
     ToolCall, ToolCallRequest, ToolOutput, ToolReply, TraceContext, TurnHandle, TurnInput, TurnStart,
-    TurnStream, TypedResult, UndecodableNotification, UnknownNotification, Usage, UserInputRequest,
+    TurnStream, TypedResult, UndecodableNotification, UnknownNotification, UnknownRequest, Usage, UserInputRequest,
     Verdict, WaitError, WireLog, app_server, guide, is_retryable_error, leaks, mcp, testing_guide,
     coalesced_count, methods, model, retry_on_overload, retry_on_overload_async, runtime, schemars,
     tool, transport, types,

@@ -115,3 +115,22 @@ async fn pages_come_one_by_one_as_json() {
     codex.close().await.unwrap();
     playing.finish().unwrap();
 }
+
+#[tokio::test]
+async fn a_turn_without_a_handle_of_its_thread_streams_all_its_events() {
+    let script = Script::standard().start_turn("t", "u").agent_message("t", "u", "i", ["hello"]);
+    let (transport, playing) = script.complete_turn("t", "u").connect().unwrap();
+    let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
+    let params = |value: Value| serde_json::value::to_raw_value(&value).unwrap();
+    let error = raw::start_turn(&codex, &params(json!({"input": []}))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    let turn = raw::start_turn(&codex, &params(json!({"threadId": "t", "input": []}))).await.unwrap();
+    assert!(turn.response().contains("inProgress"));
+    let mut stream = turn.stream();
+    drop(turn);
+    let events = drain(&mut stream).await;
+    assert!(events.iter().any(|(method, _)| method == "item/agentMessage/delta"));
+    assert_eq!(events.last().unwrap().0, "turn/completed");
+    codex.close().await.unwrap();
+    playing.finish().unwrap();
+}

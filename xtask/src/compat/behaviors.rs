@@ -60,7 +60,7 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
     ),
     (
         "Options of threads and turns apply, or are an error",
-        &["real::settings", "real::concurrent", "real::sandboxes"],
+        &["real::settings", "real::service_tiers", "real::concurrent", "real::sandboxes"],
     ),
     ("Threads that the server unloaded, or that have not run yet, can be used", &["real::unloaded"]),
     ("Threads: options, names, reading", &["real::threads", "real::busy::a_handle_subscribes"]),

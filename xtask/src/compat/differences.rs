@@ -49,6 +49,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real::inputs::an_external_message",
             "real::inputs::the_model_sees_an_external_message",
             "real::inputs::the_runtime_cuts_a_long_external_message",
+            "real::service_tiers::a_service_tier_for_one_turn",
         ],
         why: "`toolOutput` of `turn/start` came with 0.151.0; an older runtime ignores it silently. The SDK refuses an external \
               message with `UnsupportedByRuntime` before it sends anything. The same applies to `turn_trigger` and \
@@ -95,13 +96,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         tests: &["real::unloaded::a_missing_thread"],
         why: "0.133.0 has no `thread/delete`, which the test needs first.",
         sort: Sort::Unseen,
-    },
-    Difference {
-        versions: &["0.133.0", "0.144.4", "0.154.0"],
-        tests: &["real::settings::a_service_tier"],
-        why: "0.154.0 and older accept a thread with the service tier `flex`, but leave the tier out if they do not know that \
-              the model offers it. The SDK sees that in the response and fails with `OptionNotApplied`.",
-        sort: Sort::Lacking,
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],

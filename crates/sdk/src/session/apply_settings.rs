@@ -68,6 +68,7 @@ pub(crate) async fn apply_settings(
     resumed: ResumedThread,
 ) -> Result<Settings> {
     let ResumedThread { mut current, active, unused, ephemeral } = resumed;
+    named.check_tiers(session, thread_id, &current).await?;
     let differing = requested.differences(&current, session);
     let Some(first) = differing.first() else { return Ok(current) };
     if let Some(fixed) = differing.iter().find(|difference| difference.field.set.is_none()) {

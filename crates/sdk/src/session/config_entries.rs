@@ -25,6 +25,11 @@ pub(crate) struct NamedEntries {
 }
 
 impl NamedEntries {
+    /// The settings that a request for a new thread names, in its options or in its entries.
+    pub(crate) fn of_new(config: Option<&JsonObject>, options: &Settings) -> Settings {
+        Self::of(config, options, &Settings::default(), false).settings
+    }
+
     /// `options`: the settings that the builder names, which replace those of the entries. `known`: the thread's settings. `loaded`:
     /// whether the runtime has the thread loaded, and does not apply the entries.
     pub(crate) fn of(
@@ -46,6 +51,10 @@ impl NamedEntries {
         let ignored = &mut Vec::new();
         let mut effort = None;
         read(config, "model", &mut settings.model, ignored);
+        read(config, "model_provider", &mut settings.model_provider, ignored);
+        let mut tier = None;
+        read(config, "service_tier", &mut tier, ignored);
+        settings.service_tier = tier.map(Some);
         read(config, "model_reasoning_effort", &mut effort, ignored);
         settings.effort = effort.map(Some);
         read(config, "model_reasoning_summary", &mut settings.summary, ignored);

@@ -42,6 +42,8 @@ pub(crate) struct LiveThread {
     order: Arc<RwLock<()>>,
     /// The thread's current settings.
     pub(crate) current_settings: TrackedSettings,
+    /// The settings that calls of this client have named, for whichever handle.
+    pub(crate) named_settings: TrackedSettings,
     /// The requested settings of each handle.
     handles: Mutex<Vec<Weak<TrackedSettings>>>,
     /// The bounds of the running turn, if there is one.
@@ -77,6 +79,7 @@ impl LiveThreads {
             unloads: AtomicU64::new(0),
             order: Arc::default(),
             current_settings: TrackedSettings::default(),
+            named_settings: TrackedSettings::default(),
             handles: Mutex::default(),
             turn_bounds: Mutex::default(),
             turn_start_lock: Arc::default(),
@@ -173,6 +176,12 @@ impl LiveThread {
         .await
     }
 
+    /// The settings to restore when a runtime loads the thread again: the bounds, and those that calls have named. They belong to
+    /// the thread, so the values are the thread's last ones, whichever handle set them.
+    pub(crate) fn settings_to_restore(&self) -> Settings {
+        self.current_settings.current().to_restore(&self.named_settings.current())
+    }
+
     /// Adds the requested settings of a handle.
     pub(crate) fn add_handle(&self, requested: &Arc<TrackedSettings>) {
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,10 +192,7 @@ impl LiveThread {
     /// Makes every handle request what a resume has set: the settings are the thread's.
     pub(crate) fn request_in_all_handles(&self, settings: &Settings) {
         let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-        handles.iter().filter_map(Weak::upgrade).for_each(|handle| {
-            let change = handle.add_change(settings);
-            handle.finish_change(change, true);
-        });
+        handles.iter().filter_map(Weak::upgrade).for_each(|handle| handle.add(settings));
     }
 
     pub(crate) fn set_turn_bounds(&self, bounds: Settings) {
@@ -296,6 +302,12 @@ impl TrackedSettings {
         let mut current = history.confirmed.clone();
         history.changes.iter().for_each(|change| current.merge(&change.settings));
         current
+    }
+
+    /// Adds a change that the server has made.
+    pub(crate) fn add(&self, settings: &Settings) {
+        let change = self.add_change(settings);
+        self.finish_change(change, true);
     }
 
     /// Adds a change when its request is sent. It counts from now on, unless the server refuses it.

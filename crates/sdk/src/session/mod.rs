@@ -10,6 +10,8 @@ pub(crate) mod narrower_sandbox;
 pub(crate) mod project_paths;
 pub(crate) mod runtime;
 pub(crate) mod schema_probe;
+pub(crate) mod service_tiers;
+pub(crate) mod stored_model;
 pub(crate) mod subagents;
 pub(crate) mod supervisor;
 pub(crate) mod thread_settings;

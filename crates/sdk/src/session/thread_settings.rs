@@ -27,6 +27,7 @@ use crate::session::config_values;
 use crate::session::narrower_sandbox::common;
 use crate::session::project_paths::same_folder;
 use crate::session::runtime::Session;
+use crate::session::service_tiers::{self, FAST, NO_TIERS, PRIORITY};
 
 /// What commands may do: the mode of a thread's request, or a policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +97,8 @@ pub(crate) struct Field {
     /// Compares the requested with the current value. Returns the text of both if they differ.
     difference: fn(&Settings, &Settings, &str) -> Option<(String, String)>,
     merge: fn(&mut Settings, &Settings),
+    /// Removes the value, unless the other settings have one.
+    keep_named: fn(&mut Settings, &Settings),
     /// Puts the value into an update. `None`: the protocol cannot change it.
     pub(crate) set: Option<fn(ThreadSettingsUpdateParams, &Settings) -> ThreadSettingsUpdateParams>,
 }
@@ -115,6 +118,11 @@ macro_rules! fields {
             merge: |into, from| {
                 if from.$field.is_some() {
                     into.$field.clone_from(&from.$field);
+                }
+            },
+            keep_named: |settings, named| {
+                if named.$field.is_none() {
+                    settings.$field = None;
                 }
             },
             set: $set,
@@ -200,8 +208,8 @@ fn same_reviewer(requested: &ApprovalsReviewer, current: &ApprovalsReviewer, _: 
 /// The runtime returns `priority` for `fast`. It returns nothing for the names that leave the choice to the service.
 fn same_tier(requested: &Option<String>, current: &Option<String>, _: &str) -> bool {
     let name = |tier: &Option<String>| match tier.as_deref() {
-        Some("fast") => Some("priority".to_owned()),
-        Some("auto" | "default" | "standard") => None,
+        Some(FAST) => Some(PRIORITY.to_owned()),
+        Some(tier) if NO_TIERS.contains(&tier) => None,
         other => other.map(str::to_owned),
     };
     name(requested) == name(current)
@@ -296,6 +304,19 @@ impl Settings {
         self.service_tier_for_turn = None;
     }
 
+    /// These settings, with the fields that `other` sets.
+    pub(crate) fn with(mut self, other: &Self) -> Self {
+        self.merge(other);
+        self
+    }
+
+    /// The settings of a loaded thread, with those that the load has applied and that no response names.
+    pub(crate) fn with_unreported(mut self, requested: &Self) -> Self {
+        self.personality.clone_from(&requested.personality);
+        self.summary.clone_from(&requested.summary);
+        self
+    }
+
     /// Replaces a mode by a policy, for a thread that was loaded before: its policy may come from a turn that has set more than
     /// the mode allows. The mode means the preset then, unless the thread allows no more than that. `configured`: what the
     /// user's configuration gave to a mode when the thread was loaded, which that mode still means.
@@ -332,6 +353,30 @@ impl Settings {
     pub(crate) fn bounds(&self) -> Self {
         let Self { approval_policy, approvals_reviewer, sandbox, .. } = self.clone();
         Self { approval_policy, approvals_reviewer, sandbox, ..Self::default() }
+    }
+
+    /// The settings to restore when a runtime loads the thread again: the bounds, and the values of those that calls have named.
+    pub(crate) fn to_restore(&self, named: &Self) -> Self {
+        let mut restored = self.clone();
+        FIELDS.iter().for_each(|field| (field.keep_named)(&mut restored, named));
+        restored.merge(&self.bounds());
+        // The runtime has dropped them, and a loaded thread does not have them either.
+        restored.service_tier = restored.service_tier.filter(Option::is_some);
+        restored.effort = restored.effort.filter(Option::is_some);
+        restored
+    }
+
+    /// Refuses service tiers that the runtime would drop. `current`: the thread's settings, for the model if these name none.
+    pub(crate) async fn check_tiers(&self, session: &Session, thread_id: &str, current: &Self) -> Result<()> {
+        let Some(model) = self.model.as_ref().or(current.model.as_ref()) else { return Ok(()) };
+        let tiers =
+            [("service_tier", &self.service_tier), ("service_tier_for_turn", &self.service_tier_for_turn)];
+        for (option, tier) in tiers {
+            if let Some(Some(tier)) = tier {
+                service_tiers::check(session, thread_id, option, tier, model).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The differences from settings of which only some are known.

@@ -22,6 +22,7 @@ use crate::session::apply_settings;
 use crate::session::apply_settings::ResumedThread;
 use crate::session::live_threads::{LiveThread, LoadPoint, TrackedSettings};
 use crate::session::runtime::Session;
+use crate::session::stored_model;
 use crate::session::subagents;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{LoadOptions, SandboxSetting, Settings, current_settings};
@@ -33,9 +34,8 @@ pub(crate) struct ThreadState {
     /// The options that only loading can apply, and the handlers. The runtime stores neither.
     load_options: LoadOptions,
     handlers: StdMutex<HandlerSet>,
-    /// The settings that a resume restores: the thread's bounds, and every setting that was requested. Runtime 0.163.0 does
-    /// not store a sandbox that writes to the workspace: such a thread gets the one of the user's configuration, which may
-    /// allow more.
+    /// The settings that calls with these handles have requested, and the bounds that the handles began with. They do not join a
+    /// turn that runs with other bounds.
     requested_settings: Arc<TrackedSettings>,
     live: Arc<LiveThread>,
     /// When these handles loaded the thread.
@@ -66,6 +66,7 @@ pub(crate) struct TurnSettings {
     live: Arc<LiveThread>,
     subscription: Arc<TurnSubscription>,
     requested_change: u64,
+    named_change: u64,
     current_change: u64,
     /// The bounds of a turn that begins now.
     bounds: Settings,
@@ -87,6 +88,7 @@ impl Drop for TurnSettings {
     fn drop(&mut self) {
         let accepted = !self.refused;
         self.requested_settings.finish_change(self.requested_change, accepted);
+        self.live.named_settings.finish_change(self.named_change, accepted);
         self.live.current_settings.finish_change(self.current_change, accepted);
         if self.subscription.created() {
             self.live.set_turn_bounds(std::mem::take(&mut self.bounds));
@@ -114,6 +116,7 @@ impl ThreadState {
         let live = core.live_threads.get_or_insert(&thread.id);
         let requested_settings = Arc::<TrackedSettings>::default();
         live.add_handle(&requested_settings);
+        live.named_settings.add(&requested);
         let load_point = current.map(|current| {
             let mut bounds = current.bounds();
             bounds.merge(&requested);
@@ -186,6 +189,7 @@ impl ThreadState {
     ) -> Box<TurnSettings> {
         let settings = Settings::of_turn(params);
         let requested_change = self.requested_settings.add_change(&settings);
+        let named_change = self.live.named_settings.add_change(&settings);
         let current_change = self.live.current_settings.add_change(&settings);
         let bounds = self.live.current_settings.current().bounds();
         Box::new(TurnSettings {
@@ -193,6 +197,7 @@ impl ThreadState {
             live: self.live.clone(),
             subscription: subscription.clone(),
             requested_change,
+            named_change,
             current_change,
             bounds,
             refused: false,
@@ -231,9 +236,12 @@ impl ThreadState {
         apply_settings::check_joining(session, &self.id, &requested, &of_handle, &current)
     }
 
-    /// Narrows the thread's sub-agents to the bounds that a turn names.
-    pub(crate) async fn narrow_subagents(&self, session: &Session, params: &TurnStartParams) -> Result<()> {
-        subagents::narrow(session, &self.id, &Settings::of_turn(params)).await
+    /// Refuses what the runtime would not apply of a turn's settings, and narrows the thread's sub-agents to the bounds that the
+    /// turn names.
+    pub(crate) async fn prepare_settings(&self, session: &Session, params: &TurnStartParams) -> Result<()> {
+        let settings = Settings::of_turn(params);
+        settings.check_tiers(session, &self.id, &self.live.current_settings.current()).await?;
+        subagents::narrow(session, &self.id, &settings).await
     }
 
     /// Waits, for at most `limit`, until no other call is changing the thread's settings, and keeps such calls out until the
@@ -352,7 +360,8 @@ impl ThreadState {
         })
     }
 
-    /// Resumes the thread, and restores its settings before a turn can run in it.
+    /// Resumes the thread, and restores its settings before a turn can run in it. Runtime 0.163.0 does not store all of them: a
+    /// thread with a sandbox that writes to the workspace gets the one of the user's configuration, which may allow more.
     async fn restore(&self, core: &Arc<ClientCore>, session: &Session) -> Result<()> {
         let mut params = ThreadResumeParams::new(&*self.id);
         // Another handle may have loaded the thread in the meantime, with more options.
@@ -361,6 +370,7 @@ impl ThreadState {
         params.base_instructions = base_instructions;
         params.developer_instructions = developer_instructions;
         params.config = config;
+        stored_model::keep(&mut params, &self.live.current_settings.current(), core.is_experimental());
         let point = self.live.load_point(session);
         let handlers = self.handlers().clone();
         // Another handle may have bound its handlers to the thread in the meantime.
@@ -370,9 +380,7 @@ impl ThreadState {
         let active = matches!(response.thread.status, ThreadStatus::Active(_));
         let current = current_settings!(response);
         let resumed = ResumedThread { current, active, unused: false, ephemeral: false };
-        // The thread's last bounds, whichever handle set them: an older handle must not widen them again.
-        let mut requested = self.requested_settings.current();
-        requested.merge(&self.live.current_settings.current().bounds());
+        let requested = self.live.settings_to_restore();
         let named = Settings::default();
         let current =
             apply_settings::apply_settings(core, session, &self.id, &requested, &named, resumed).await?;

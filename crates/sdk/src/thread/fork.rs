@@ -10,6 +10,7 @@ use crate::dispatch::registry::drop_on_own_thread;
 use crate::error::{Error, Result};
 use crate::options::approval::ApprovalMode;
 use crate::session::apply_settings::check_new;
+use crate::session::config_entries::NamedEntries;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{current_settings, load_options};
 use crate::session::thread_state::{ThreadSetup, ThreadState};
@@ -95,12 +96,12 @@ impl<C> ThreadFork<C> {
             trust::trust(&mut params.config, &cwd);
         }
         let thread_id = &params.thread_id;
-        let requested = self.requested(&params, true);
+        let requested = NamedEntries::of_new(params.config.as_ref(), &self.requested(&params, true));
         let handlers = self.options.handlers;
         let response = session.open::<methods::ThreadFork>(&params, Some(thread_id), handlers.clone()).await;
         let response =
             response.map_err(|error| folder::name_missing(error, &self.core, params.cwd.as_deref()))?;
-        let current = current_settings!(response);
+        let current = current_settings!(response).with_unreported(&requested);
         if let Err(error) = check_new(&session, &response.thread.id, &requested, &current) {
             let mut unused = vec![handlers];
             unused.extend(self.core.handlers.release(&response.thread.id));

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use openai_codex_protocol::types::DynamicToolSpec;
-use serde_json::{Map, Value};
+use openai_codex_protocol::JsonObject;
+use openai_codex_protocol::types::{ApprovalsReviewer, AskForApproval, DynamicToolSpec};
+use serde::de::DeserializeOwned;
 
 use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, Result};
-use crate::options::approval::ApprovalMode;
+use crate::options::approval::{ApprovalMode, resolve};
+use crate::session::config_values::names;
 use crate::session::supervisor::ClientCore;
 use crate::tool::specs;
 
@@ -15,13 +17,46 @@ use crate::tool::specs;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) approval_mode: Option<ApprovalMode>,
-    pub(crate) config: Map<String, Value>,
+    pub(crate) config: JsonObject,
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) handlers: HandlerSet,
     pub(crate) trust_folder: bool,
 }
 
+const POLICY: &str = "approval_policy";
+const REVIEWER: &str = "approvals_reviewer";
+
 impl Options {
+    /// Who approves, as the two parameters of the request. `handlers`: whether there is a handler for approvals. `default`: the mode
+    /// if the program set none. An entry of `config` replaces what it names of the default. It becomes a parameter, because a fork
+    /// ignores the entry.
+    pub(crate) fn approvals(
+        &self,
+        handlers: bool,
+        default: Option<ApprovalMode>,
+    ) -> Result<(Option<AskForApproval>, Option<ApprovalsReviewer>)> {
+        let mode = resolve(self.approval_mode, handlers, default)?;
+        let (policy, reviewer) = mode.map(ApprovalMode::fields).unzip();
+        let reviewer = reviewer.flatten();
+        if self.approval_mode.is_some() {
+            return Ok((policy, reviewer));
+        }
+        let policy = self.entry(POLICY).unwrap_or(policy);
+        let reviewer = self.entry(REVIEWER).unwrap_or(reviewer);
+        if handlers && names(&self.config, REVIEWER) && reviewer != Some(ApprovalsReviewer::User) {
+            return Err(Error::invalid_input(
+                "the configuration entry `approvals_reviewer` has a model decide about approvals, and the handler for them receives \
+                 none; set the entry to \"user\" or leave it out, or remove the handler",
+            ));
+        }
+        Ok((policy, reviewer))
+    }
+
+    /// The value of a configuration entry, if one names it. `Some(None)`: the entry has a form that only the runtime reads.
+    fn entry<T: DeserializeOwned>(&self, key: &str) -> Option<Option<T>> {
+        names(&self.config, key).then(|| self.config.get(key).and_then(|value| T::deserialize(value).ok()))
+    }
+
     /// The tools as the protocol's type. Fails if the client cannot have tools.
     pub(crate) fn tools(&self, core: &ClientCore) -> Result<Vec<DynamicToolSpec>> {
         let tools = specs::specs(&self.handlers.tools.0)?;
@@ -69,7 +104,8 @@ macro_rules! thread_options {
             }
 
             /// Sets one configuration entry for this thread. It overrides the user's configuration. A nested entry has a dotted
-            /// key or a nested value. On the wire: `config`.
+            /// key or a nested value. If the builder has a method for the same setting, and the program calls it, the method wins.
+            /// On the wire: `config`.
             pub fn config(mut self, key: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
                 self.options.config.insert(key.into(), value.into());
                 self
@@ -121,7 +157,8 @@ macro_rules! thread_options {
                 self
             }
 
-            /// The settings that the parameters request. `mode`: whether the program requested their approval mode.
+            /// The settings that the parameters request, without those of `config`. `mode`: whether the program requested their
+            /// approval mode.
             fn requested(&self, params: &$params, mode: bool) -> crate::session::thread_settings::Settings {
                 let mut requested = crate::session::thread_settings::requested_settings!(params);
                 if mode {
@@ -141,15 +178,10 @@ macro_rules! thread_options {
                 let mut params = self.params.clone();
                 let handlers =
                     self.options.handlers.decides_approvals() || self.core.handlers.decides_approvals(keeps);
-                if let Some(mode) =
-                    crate::options::approval::resolve(self.options.approval_mode, handlers, default)?
-                {
-                    let (policy, reviewer) = mode.fields();
-                    params.approval_policy = Some(policy);
-                    params.approvals_reviewer = reviewer;
-                }
+                (params.approval_policy, params.approvals_reviewer) =
+                    self.options.approvals(handlers, default)?;
                 if !self.options.config.is_empty() {
-                    params.config = Some(std::mem::take(&mut self.options.config).into_iter().collect());
+                    params.config = Some(std::mem::take(&mut self.options.config));
                 }
                 if let Some(cwd) = &self.options.cwd {
                     params.cwd = Some(crate::options::input::utf8_path(cwd, "cwd")?);

@@ -14,6 +14,7 @@ use crate::options::approval::ApprovalMode;
 use crate::session::apply_settings::{ResumedThread, apply_settings, check_running, is_loaded};
 use crate::session::config_entries::NamedEntries;
 use crate::session::runtime::INTERRUPT_LIMIT;
+use crate::session::stored_model;
 use crate::session::subagents;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{
@@ -29,7 +30,9 @@ use crate::thread::{folder, trust};
 ///
 /// The request contains only the options that were set. The thread's settings apply for the others. If the runtime has unloaded a
 /// thread that this client has a handle for, the request also contains the instructions and the configuration entries that the
-/// client opened it with.
+/// client opened it with, and `send` restores the settings that calls of this client have named. If a call names the
+/// model or its effort only, the provider and the other one stay as they are stored. That needs such a handle, or
+/// [`experimental_api`](crate::CodexConfig::experimental_api); otherwise the runtime takes them from the user's configuration.
 ///
 /// The runtime applies the options when it loads the thread. An entry of [`config`](Self::config) then replaces what the client
 /// knows of the same setting.
@@ -142,8 +145,9 @@ impl<C> ThreadResume<C> {
                 developer_instructions: params.developer_instructions,
                 config: params.config,
             } = load_options.clone();
+            stored_model::keep(&mut params, &known, self.core.is_experimental());
         }
-        let known = entries.without_replaced(known.bounds());
+        let known = entries.without_replaced(live.settings_to_restore());
         let mut named = entries.settings;
         let mut requested = named.clone();
         if reloads {
@@ -198,16 +202,17 @@ impl<C> ThreadResume<C> {
             // Loading has applied them.
             resumed.current.personality.clone_from(&named.personality);
             resumed.current.summary.clone_from(&named.summary);
-            if named.effort.is_some() {
-                resumed.current.effort.clone_from(&named.effort);
-            }
         }
         if !active {
             subagents::narrow(&session, &thread_id, &named).await?;
         }
-        let current =
+        let mut current =
             apply_settings(&self.core, &session, &thread.id.as_str().into(), &requested, &named, resumed)
                 .await?;
+        if has_handle && live.load_point(&session) == point {
+            // The thread has kept the settings that no response names.
+            current = live.current_settings.current().with(&current);
+        }
         if !active {
             live.set_turn_bounds(current.bounds());
         }

@@ -10,6 +10,7 @@ use crate::dispatch::registry::drop_on_own_thread;
 use crate::error::{Error, Result};
 use crate::options::approval::ApprovalMode;
 use crate::session::apply_settings::check_new;
+use crate::session::config_entries::NamedEntries;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{current_settings, load_options};
 use crate::session::thread_state::{ThreadSetup, ThreadState};
@@ -102,14 +103,14 @@ impl<C> ThreadStart<C> {
         if !self.options.trust_folder {
             trust::leave_undecided(&session, &mut params).await?;
         }
-        let mut requested = self.requested(&params, self.options.approval_mode.is_some() || asks);
-        requested.personality.clone_from(&params.personality);
+        let mut options = self.requested(&params, self.options.approval_mode.is_some() || asks);
+        options.personality.clone_from(&params.personality);
+        let requested = NamedEntries::of_new(params.config.as_ref(), &options);
         let handlers = self.options.handlers;
         let response = session.open::<methods::ThreadStart>(&params, None, handlers.clone()).await;
         let response =
             response.map_err(|error| folder::name_missing(error, &self.core, params.cwd.as_deref()))?;
-        let mut current = current_settings!(response);
-        current.personality.clone_from(&params.personality);
+        let current = current_settings!(response).with_unreported(&requested);
         if let Err(error) = check_new(&session, &response.thread.id, &requested, &current) {
             let mut unused = vec![handlers];
             unused.extend(self.core.handlers.release(&response.thread.id));

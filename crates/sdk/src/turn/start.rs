@@ -26,6 +26,7 @@ use crate::options::sandbox::Sandbox;
 use crate::result::RunResult;
 use crate::session::clients::AsyncCodex;
 use crate::session::runtime::{INTERRUPT_LIMIT, Session};
+use crate::session::service_tiers::{FAST, PRIORITY};
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
 use crate::turn::guard::TurnGuard;
@@ -141,7 +142,11 @@ impl<C> TurnStart<C> {
     }
 
     /// Sets the service tier of this turn's model requests only. Later turns use the thread's tier. Needs runtime 0.151.0.
+    ///
+    /// The client sends `fast` as `priority`: here the runtime knows the tier by that name only.
     pub fn service_tier_for_turn(self, tier: impl Into<String>) -> Self {
+        let tier = tier.into();
+        let tier = if tier == FAST { PRIORITY.to_owned() } else { tier };
         self.with(|params| params.service_tier_for_turn(tier))
     }
 
@@ -307,7 +312,7 @@ impl<C> TurnStart<C> {
             joinable.clone().map_err(|error| error.with_method(METHOD))?;
         }
         self.thread
-            .narrow_subagents(&session, &self.params)
+            .prepare_settings(&session, &self.params)
             .await
             .map_err(|error| error.with_method(METHOD))?;
         let budget = &session.connection.budget;

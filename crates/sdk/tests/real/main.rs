@@ -29,6 +29,7 @@ mod requests;
 mod results;
 mod sandboxes;
 mod server_requests;
+mod service_tiers;
 mod settings;
 mod starting;
 mod streams;

@@ -3,10 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use openai_codex::types::{CommandExecutionApprovalDecision as Decision, ThreadStatus};
-use openai_codex::{ApprovalMode, ErrorKind, Sandbox};
+use openai_codex::types::{
+    CommandExecutionApprovalDecision as Decision, ReasoningEffort, ReasoningSummary, ThreadStatus,
+};
+use openai_codex::{ApprovalMode, ErrorKind, Event, RestartPolicy, Sandbox};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
+use serde_json::json;
 
+use crate::death::kill;
+use crate::service_tiers::with_tier;
 use crate::support::{Model, with_both_clients};
 
 with_both_clients! {
@@ -77,6 +82,92 @@ with_both_clients! {
             assert!(!outside.exists(), "{name}");
         }
         wait!(codex.close()).unwrap();
+    }
+
+    fn a_thread_that_is_loaded_again_keeps_what_calls_have_named(start, wait) {
+        for (by_restart, of_the_old_handle) in [(false, false), (true, false), (false, true), (true, true)] {
+            let model = Model::start();
+            model.fallback("done");
+            let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+            let known = with_tier("priority", wait!(codex.models().send()).unwrap().data);
+            let [first, second, ..] = &known[..] else { panic!("{known:?}") };
+            // With this entry, the runtime takes the model from the user's configuration when it loads the thread again.
+            let options = codex.thread_start().cwd(model.folder()).model(first).config("model_reasoning_effort", "high");
+            let thread = wait!(options.send()).unwrap();
+            wait!(thread.run("1")).unwrap();
+            // Settings belong to the thread, whichever handle has set them.
+            let other = wait!(codex.thread_resume(thread.id()).send()).unwrap();
+            let turn = other.turn("2").model(second).service_tier("fast").summary(ReasoningSummary::Detailed);
+            wait!(turn.effort(ReasoningEffort::Low).run()).unwrap();
+            drop(other);
+            // It knows nothing of the summary, and must not make the client forget it.
+            drop(wait!(codex.thread_resume(thread.id()).send()).unwrap());
+            if by_restart {
+                let mut events = codex.events();
+                kill(&model);
+                while !matches!(wait!(events.next()), Some(Ok(Event::RuntimeLost(_)))) {}
+            } else {
+                wait!(codex.thread_archive(thread.id())).unwrap();
+                drop(wait!(codex.thread_unarchive(thread.id())).unwrap());
+            }
+            if of_the_old_handle {
+                wait!(thread.run("3")).unwrap();
+            } else {
+                let resumed = wait!(codex.thread_resume(thread.id()).send()).unwrap();
+                wait!(resumed.run("3")).unwrap();
+            }
+            let body = model.last_request().unwrap().body;
+            let reasoning = (&body["reasoning"]["effort"], &body["reasoning"]["summary"]);
+            let found = (&body["model"], &body["service_tier"], reasoning);
+            let expected = (&json!(second), &json!("priority"), (&json!("low"), &json!("detailed")));
+            assert_eq!(found, expected, "by a restart: {by_restart}, with the old handle: {of_the_old_handle}");
+            wait!(codex.close()).unwrap();
+        }
+    }
+
+    fn a_resume_that_names_the_model_keeps_its_provider_and_its_effort(start, wait) {
+        for by_another_client in [false, true] {
+            let model = Model::start();
+            model.fallback("done");
+            model.add_config(&format!(
+                "[model_providers.other]\nname = \"Other\"\nbase_url = \"{}\"\nwire_api = \"responses\"\nsupports_websockets = false\n",
+                model.base_url()
+            )).unwrap();
+            let mut codex = start!(model.config()).unwrap();
+            let options = codex.thread_start().cwd(model.folder()).model("first").model_provider("other");
+            let thread = wait!(options.send()).unwrap();
+            wait!(thread.turn("1").effort(ReasoningEffort::High).run()).unwrap();
+            let mut expected = ("first", "high");
+            for named in ["model", "effort", "both"] {
+                if by_another_client {
+                    wait!(codex.close()).unwrap();
+                    codex = start!(model.config()).unwrap();
+                } else {
+                    wait!(codex.thread_archive(thread.id())).unwrap();
+                    drop(wait!(codex.thread_unarchive(thread.id())).unwrap());
+                }
+                let resume = codex.thread_resume(thread.id());
+                let resume = match named {
+                    "model" => {
+                        expected.0 = "second";
+                        resume.model("second")
+                    }
+                    "effort" => {
+                        expected.1 = "low";
+                        resume.config("model_reasoning_effort", "low")
+                    }
+                    _ => {
+                        expected = ("third", "medium");
+                        resume.config("model", "third").config("model_reasoning_effort", "medium")
+                    }
+                };
+                wait!(wait!(resume.send()).unwrap().run("2")).unwrap();
+                let now = wait!(codex.request_raw("thread/resume", json!({"threadId": thread.id()}))).unwrap();
+                let found = (&now["model"], &now["modelProvider"], &now["reasoningEffort"]);
+                assert_eq!(found, (&json!(expected.0), &json!("other"), &json!(expected.1)), "{named}, {by_another_client}");
+            }
+            wait!(codex.close()).unwrap();
+        }
     }
 
     fn every_request_about_an_unloaded_thread_works(start, wait) {

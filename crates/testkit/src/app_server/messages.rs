@@ -60,6 +60,9 @@ pub(super) fn take_options(answer: &mut Value, params: &Value) {
     for option in kept.into_iter().filter(|option| !params[option].is_null()) {
         answer[option] = params[option].clone();
     }
+    if let Some(effort) = params["config"].get("model_reasoning_effort") {
+        answer["reasoningEffort"] = effort.clone();
+    }
     let sandbox = match params["sandbox"].as_str() {
         Some("read-only") => json!({"type": "readOnly", "networkAccess": false}),
         Some("workspace-write") => json!({

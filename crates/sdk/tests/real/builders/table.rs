@@ -147,8 +147,8 @@ pub(super) fn turn(values: &Values) -> Vec<Row<'_, TurnStart<Codex>>> {
         sandbox_policy(Sandbox::FullAccess);
         sandbox(Sandbox::ReadOnly) shows "read-only";
         sandbox(Sandbox::WorkspaceWrite) shows "workspace-write";
-        service_tier("fast");
-        service_tier_for_turn("fast");
+        service_tier("default");
+        service_tier_for_turn("default");
         summary(ReasoningSummary::Detailed) shows "detailed";
         turn_trigger("cron");
     }

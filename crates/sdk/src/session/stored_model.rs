@@ -1,0 +1,44 @@
+//! Keeps the model, its provider and its effort when the runtime loads a thread.
+//!
+//! The runtime stores them with the thread, and uses them together. If a resume names one of them, the runtime takes the others from
+//! the user's configuration.
+
+use openai_codex_protocol::JsonObject;
+use openai_codex_protocol::types::ThreadResumeParams;
+
+use crate::session::config_values::names;
+use crate::session::thread_settings::Settings;
+
+const MODEL: &str = "model";
+const PROVIDER: &str = "model_provider";
+const EFFORT: &str = "model_reasoning_effort";
+
+/// Adds those of the three that the request does not name, if it names one. `known`: the thread's settings, if the client knows
+/// them. If it does not, and `can_update`, the request names none of them: the caller then sets the model and the effort in the
+/// loaded thread.
+pub(crate) fn keep(params: &mut ThreadResumeParams, known: &Settings, can_update: bool) {
+    let entry = |key| params.config.as_ref().is_some_and(|config| names(config, key));
+    let has_model = params.model.is_some() || entry(MODEL);
+    let has_provider = params.model_provider.is_some() || entry(PROVIDER);
+    let has_effort = entry(EFFORT);
+    if !has_model && !has_provider && !has_effort {
+        return;
+    }
+    if known.model.is_none() {
+        if can_update && !has_provider {
+            params.model = None;
+            params.config.iter_mut().for_each(|config| config.retain(|key, _| key != MODEL && key != EFFORT));
+        }
+        return;
+    }
+    if !has_model {
+        params.model.clone_from(&known.model);
+    }
+    if !has_provider {
+        params.model_provider.clone_from(&known.model_provider);
+    }
+    if let (false, Some(Some(effort))) = (has_effort, &known.effort) {
+        let config = params.config.get_or_insert_with(JsonObject::new);
+        config.insert(EFFORT.to_owned(), effort.as_str().into());
+    }
+}

@@ -58,14 +58,14 @@ impl Cache {
             .open(&path)
             .map_err(|e| Error::io("open the lock file", &path, e))?;
         let start = Instant::now();
-        let mut told = false;
+        let mut reported = false;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
                 Err(TryLockError::Error(e)) => return Err(Error::io("lock", path, e)),
                 Err(TryLockError::WouldBlock) => {}
             }
-            if !std::mem::replace(&mut told, true) {
+            if !std::mem::replace(&mut reported, true) {
                 waiting();
             }
             let now = Instant::now();

@@ -37,10 +37,10 @@ fn server(turns: usize, deltas: u64) -> Outcome<AppServer> {
     }
     for number in 0..turns {
         let name = format!("turn {number}");
-        let answer = json!({"turn": messages::turn(&turn(number), "inProgress")});
+        let response = json!({"turn": messages::turn(&turn(number), "inProgress")});
         script = script
             .expect_as(&name, "turn/start")
-            .respond_to(&name, openai_codex_testkit::app_server::Answer::Result(answer))
+            .respond_to(&name, openai_codex_testkit::app_server::Response::Result(response))
             .send(messages::turn_started(&thread(number), &turn(number)));
     }
     let pours = (0..turns)

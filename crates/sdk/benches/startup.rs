@@ -64,10 +64,10 @@ fn bare(command: &mut Command) -> Result<Duration, Box<dyn std::error::Error>> {
     };
     let params = r#"{"clientInfo":{"name":"bare","title":"Bare","version":"0"},"capabilities":{"experimentalApi":true}}"#;
     writeln!(input, r#"{{"method":"initialize","id":1,"params":{params}}}"#)?;
-    let mut answer = String::new();
-    BufReader::new(output).read_line(&mut answer)?;
+    let mut response = String::new();
+    BufReader::new(output).read_line(&mut response)?;
     let took = start.elapsed();
-    assert!(answer.contains("userAgent"), "{answer}");
+    assert!(response.contains("userAgent"), "{response}");
     drop(input);
     child.wait()?;
     Ok(took)

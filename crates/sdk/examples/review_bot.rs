@@ -76,8 +76,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Whether the runtime can use a model: it has an account, or a provider that needs none.
 fn has_account(codex: &Codex) -> openai_codex::Result<bool> {
-    let answer = codex.account().send()?;
-    Ok(answer.account.is_some() || !answer.requires_openai_auth)
+    let response = codex.account().send()?;
+    Ok(response.account.is_some() || !response.requires_openai_auth)
 }
 
 /// A model that looks at the folder, and always has the same findings.

@@ -237,7 +237,7 @@ impl Error {
     }
 
     /// The error of an error response, from its JSON text.
-    pub(crate) fn from_answer(raw: &str) -> Self {
+    pub(crate) fn from_error_response(raw: &str) -> Self {
         #[derive(serde::Deserialize)]
         struct Wire {
             #[serde(default = "unspecified")]
@@ -512,7 +512,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn answer(code: i64, message: &str, data: Option<Value>) -> Error {
+    fn refusal(code: i64, message: &str, data: Option<Value>) -> Error {
         Error::from_json_rpc(JsonRpcError { code, message: message.into(), data })
     }
 
@@ -528,7 +528,7 @@ mod tests {
             (-32050, ErrorKind::JsonRpc),
             (7, ErrorKind::JsonRpc),
         ] {
-            assert_eq!(answer(code, "x", None).kind(), kind, "{code}");
+            assert_eq!(refusal(code, "x", None).kind(), kind, "{code}");
         }
     }
 
@@ -601,10 +601,10 @@ mod tests {
             ("cannot steer a compact turn", ErrorKind::TurnNotSteerable),
             ("invalid thread id: no", ErrorKind::InvalidRequest),
         ] {
-            let error = answer(-32600, message, None);
+            let error = refusal(-32600, message, None);
             assert_eq!((error.kind(), &*error.json_rpc().unwrap().message), (kind, message));
         }
-        assert_eq!(answer(-32603, "thread not found: t", None).kind(), ErrorKind::Internal);
+        assert_eq!(refusal(-32603, "thread not found: t", None).kind(), ErrorKind::Internal);
     }
 
     #[test]
@@ -621,7 +621,7 @@ mod tests {
                 "leave the schema out",
             ),
         ] {
-            let error = answer(-32603, message, None);
+            let error = refusal(-32603, message, None);
             assert_eq!(error.kind(), kind);
             assert!(error.to_string().contains(advice), "{error}");
         }
@@ -630,11 +630,11 @@ mod tests {
     #[test]
     fn the_overload_marker_is_found_at_any_place() {
         let nested = json!({"errorInfo": [{"codex_error_info": "Server_Overloaded"}]});
-        assert_eq!(answer(-32050, "x", Some(nested.clone())).kind(), ErrorKind::ServerBusy);
-        let internal = answer(-32603, "x", Some(nested));
+        assert_eq!(refusal(-32050, "x", Some(nested.clone())).kind(), ErrorKind::ServerBusy);
+        let internal = refusal(-32603, "x", Some(nested));
         assert_eq!(internal.kind(), ErrorKind::Internal);
         assert!(internal.is_retryable());
-        assert_eq!(answer(-32001, "Retry limit exceeded", None).kind(), ErrorKind::RetryLimitExceeded);
-        assert!(!answer(-32600, "no", None).is_retryable());
+        assert_eq!(refusal(-32001, "Retry limit exceeded", None).kind(), ErrorKind::RetryLimitExceeded);
+        assert!(!refusal(-32600, "no", None).is_retryable());
     }
 }

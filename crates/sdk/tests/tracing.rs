@@ -255,19 +255,19 @@ fn the_spans_of_calls_are_children_of_the_current_span() {
 #[test]
 fn the_guide_names_every_span_with_its_level_and_fields() {
     let (_, seen) = &*RUN;
-    let mut told = BTreeMap::new();
+    let mut documented = BTreeMap::new();
     for row in CHAPTER.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
         let [name, level, _, fields] = cells[..] else { panic!("another table: {row}") };
         let fields: Vec<_> = fields.split(", ").map(|field| field.trim_matches('`')).collect();
-        told.insert(name.trim_matches('`'), (level.to_owned(), fields));
+        documented.insert(name.trim_matches('`'), (level.to_owned(), fields));
     }
     let made: BTreeMap<_, _> = seen
         .spans
         .iter()
         .map(|span| (*span.path.last().unwrap(), (span.level.as_str().to_lowercase(), span.declared.clone())))
         .collect();
-    assert_eq!(made, told);
+    assert_eq!(made, documented);
 }
 
 #[test]

@@ -73,10 +73,10 @@ pub fn run_with(ask: Ask<'_>, check: bool) -> Result<()> {
         if !check {
             store::save(&vendored, &fresh)?;
         } else if fresh != store::load(&vendored)? {
-            let asked: Vec<&str> = programs.iter().map(|(version, _)| *version).collect();
-            let asked = asked.join(", ");
+            let versions: Vec<&str> = programs.iter().map(|(version, _)| *version).collect();
+            let versions = versions.join(", ");
             return Err(format!(
-                "the vendored protocol differs from runtime {asked}; run `cargo xtask codegen`"
+                "the vendored protocol differs from runtime {versions}; run `cargo xtask codegen`"
             )
             .into());
         }

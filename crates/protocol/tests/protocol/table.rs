@@ -25,8 +25,8 @@ fn every_runtime_has_the_expected_number_of_messages() {
         .map(|runtime| {
             let notifications = table::NOTIFICATIONS.iter();
             let notifications = notifications.filter(|info| has(info.since, info.until, runtime)).count();
-            let asked = requests(table::SERVER_REQUESTS, runtime);
-            (*runtime, requests(table::CLIENT_REQUESTS, runtime), notifications, asked)
+            let server_requests = requests(table::SERVER_REQUESTS, runtime);
+            (*runtime, requests(table::CLIENT_REQUESTS, runtime), notifications, server_requests)
         })
         .collect();
     assert_eq!(
@@ -47,8 +47,10 @@ fn every_runtime_has_the_expected_number_of_messages() {
 #[test]
 fn the_readme_has_the_number_of_messages() {
     let (requests, notifications) = (table::CLIENT_REQUESTS.len(), table::NOTIFICATIONS.len());
-    let asked = table::SERVER_REQUESTS.len();
-    let text = format!("All {requests} requests, {notifications} notifications and {asked} server requests");
+    let server_requests = table::SERVER_REQUESTS.len();
+    let text = format!(
+        "All {requests} requests, {notifications} notifications and {server_requests} server requests"
+    );
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
     let read_me = std::fs::read_to_string(path).expect("the workspace has one");
     assert!(read_me.contains(&text), "README.md does not say: {text}");

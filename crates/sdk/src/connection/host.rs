@@ -35,7 +35,7 @@ pub(crate) trait SharedBuffer {
     /// Whether an interrupt of the turn also ends its commands.
     fn ends_commands(&self) -> bool;
 
-    /// Whether the caller has asked for an interrupt of the turn when nothing holds it any more.
+    /// Whether the caller has requested an interrupt of the turn when nothing holds it any more.
     fn interrupts_on_drop(&self) -> bool;
 
     /// Gives access to the buffer for the duration of the call. The call runs no code of the program.

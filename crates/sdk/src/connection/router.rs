@@ -238,7 +238,7 @@ impl<H: Host> Router<H> {
     fn handle_response(&mut self, id: i64, outcome: Outcome<'_>) {
         let response = match outcome {
             Outcome::Result(raw) => Ok(raw.to_owned()),
-            Outcome::Error(raw) => Err(Error::from_answer(raw)),
+            Outcome::Error(raw) => Err(Error::from_error_response(raw)),
             Outcome::Missing => Err(Error::new(
                 ErrorKind::Decode,
                 "the server's response has neither a result nor an error; the server may have carried the request out",
@@ -310,7 +310,7 @@ impl<H: Host> Router<H> {
         }
     }
 
-    /// Interrupts the turns of a thread that nothing holds any more, if one of their holders has asked for that. A pending
+    /// Interrupts the turns of a thread that nothing holds any more, if one of their holders has requested that. A pending
     /// start may still join such a turn.
     fn interrupt_unheld(&mut self, thread_id: &str) {
         if !self.pending_turns.may_join(thread_id) {
@@ -427,8 +427,8 @@ impl<H: Host> Router<H> {
         };
         let Some(turn) = self.running_turns.get_mut(&turn_id) else { return };
         turn.release(subscription);
-        let asks = created || (turn.created && subscription.interrupts_on_drop());
-        if interrupt_turn && asks {
+        let requested = created || (turn.created && subscription.interrupts_on_drop());
+        if interrupt_turn && requested {
             self.running_turns.leave_interrupt(&turn_id, subscription);
         }
         self.interrupt_unheld(subscription.thread_id());

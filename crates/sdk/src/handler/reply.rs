@@ -36,8 +36,8 @@ impl<R: Send + 'static> Reply<R> {
     }
 
     /// Responds with this value.
-    pub fn now(answer: R) -> Self {
-        Self(State::Now(Ok(answer)))
+    pub fn now(response: R) -> Self {
+        Self(State::Now(Ok(response)))
     }
 
     /// Refuses to respond. The server gets an error with this message.
@@ -68,10 +68,10 @@ impl<R: Send + 'static> Reply<R> {
     /// # let _ = (config, questions);
     /// ```
     pub fn later() -> (Responder<R>, Self) {
-        let (answer, wait) = oneshot::channel::<Response<R>>();
+        let (response, wait) = oneshot::channel::<Response<R>>();
         let dropped = || Err("the handler dropped its responder without a response".to_owned());
         let reply = Self(State::Later(Box::pin(async move { wait.await.unwrap_or_else(|_| dropped()) })));
-        (Responder(answer), reply)
+        (Responder(response), reply)
     }
 }
 
@@ -86,8 +86,8 @@ impl<R> fmt::Debug for Responder<R> {
 
 impl<R> Responder<R> {
     /// Responds. Does nothing if the response is no longer wanted.
-    pub fn respond(self, answer: R) {
-        let _ = self.0.send(Ok(answer));
+    pub fn respond(self, response: R) {
+        let _ = self.0.send(Ok(response));
     }
 
     /// Whether the server still waits for the response.

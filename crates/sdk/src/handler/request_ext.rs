@@ -34,18 +34,18 @@ impl PermissionsApproval {
 
     /// Grants the requested network access, if any, and no files.
     pub fn grant_network(&self) -> PermissionsRequestApprovalResponse {
-        let mut answer = self.grant_all();
-        answer.permissions.file_system = None;
-        answer.permissions.extra = Default::default();
-        answer
+        let mut response = self.grant_all();
+        response.permissions.file_system = None;
+        response.permissions.extra = Default::default();
+        response
     }
 
     /// Grants access to the requested files, if any, and no network.
     pub fn grant_file_system(&self) -> PermissionsRequestApprovalResponse {
-        let mut answer = self.grant_all();
-        answer.permissions.network = None;
-        answer.permissions.extra = Default::default();
-        answer
+        let mut response = self.grant_all();
+        response.permissions.network = None;
+        response.permissions.extra = Default::default();
+        response
     }
 
     /// Grants nothing.

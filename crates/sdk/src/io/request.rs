@@ -102,7 +102,7 @@ impl Shared {
         if let Some(params) = params.filter(|_| method == LOGIN_METHOD) {
             self.secrets.add(params.get());
         }
-        let (sender, answer) = oneshot::channel();
+        let (sender, response) = oneshot::channel();
         let handlers = handlers.filter(|handlers| !handlers.is_empty());
         let reply = ReplySender { sender, handlers, observer };
         let waiter = Waiter { reply, method: method.into(), thread_id: thread_id.map(Arc::from) };
@@ -115,7 +115,7 @@ impl Shared {
             self.timers.request(id, timeout);
         }
         let span = trace::request(method, id, thread_id);
-        Ok(Pending { shared: self.clone(), id, answer, span })
+        Ok(Pending { shared: self.clone(), id, response, span })
     }
 }
 
@@ -124,7 +124,7 @@ impl Shared {
 pub(crate) struct Pending {
     shared: Arc<Shared>,
     id: i64,
-    answer: oneshot::Receiver<Response>,
+    response: oneshot::Receiver<Response>,
     span: trace::Span,
 }
 
@@ -132,14 +132,14 @@ impl Future for Pending {
     type Output = Response;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
-        Pin::new(&mut self.answer).poll(context).map(|answer| {
-            let answer = answer.unwrap_or_else(|_| {
+        Pin::new(&mut self.response).poll(context).map(|response| {
+            let response = response.unwrap_or_else(|_| {
                 Err(Error::new(
                     ErrorKind::TransportClosed,
                     "the connection ended while the request was under way",
                 ))
             });
-            answer.inspect_err(|error| self.span.failed(error))
+            response.inspect_err(|error| self.span.failed(error))
         })
     }
 }
@@ -150,7 +150,7 @@ impl Drop for Pending {
             return;
         }
         // The drops wake no task, and the waiter is dropped without the lock on the router.
-        self.answer.close();
+        self.response.close();
         let reply = self.shared.router().cancel(self.id);
         if let Some(observer) = reply.and_then(|reply| reply.observer) {
             self.shared.begin(Box::pin(keep_until_started(self.shared.clone(), self.id, observer)));

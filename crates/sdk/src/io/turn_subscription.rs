@@ -129,7 +129,7 @@ impl TurnSubscription {
         self.ends_commands
     }
 
-    /// Sets whether the caller has asked for an interrupt of the turn when nothing holds it any more.
+    /// Sets whether the caller has requested an interrupt of the turn when nothing holds it any more.
     pub(crate) fn with_interrupt_on_drop(mut self, interrupt: bool) -> Self {
         self.interrupts_on_drop = interrupt;
         self

@@ -1,4 +1,4 @@
-//! How long requests may wait for their answers: by the class of their method.
+//! How long requests may wait for their responses: by the class of their method.
 
 use std::time::Duration;
 

@@ -133,8 +133,8 @@ where
     let mut checked = 0;
     for value in values {
         let json = serde_json::to_value(&value).unwrap();
-        let answer = if is_wrapped::<T>() { json!({WRAPPER: json}) } else { json.clone() };
-        assert!(fits(&document, &document, &answer), "{answer} is not what {document} asks for");
+        let response = if is_wrapped::<T>() { json!({WRAPPER: json}) } else { json.clone() };
+        assert!(fits(&document, &document, &response), "{response} is not what {document} describes");
         assert_eq!(serde_json::from_value::<T>(json).unwrap(), value);
         checked += 1;
     }
@@ -143,16 +143,16 @@ where
 
 /// Checks JSON that the schema accepts, although the type serializes it otherwise.
 #[track_caller]
-fn takes<T: JsonSchema + DeserializeOwned + Debug + PartialEq>(answer: Value, value: T) {
+fn takes<T: JsonSchema + DeserializeOwned + Debug + PartialEq>(response: Value, value: T) {
     let document = strict::<T>();
-    assert!(fits(&document, &document, &answer), "{answer} is not what {document} asks for");
-    assert_eq!(serde_json::from_value::<T>(answer).unwrap(), value);
+    assert!(fits(&document, &document, &response), "{response} is not what {document} describes");
+    assert_eq!(serde_json::from_value::<T>(response).unwrap(), value);
 }
 
 #[track_caller]
-fn does_not_take<T: JsonSchema>(answer: Value) {
+fn does_not_take<T: JsonSchema>(response: Value) {
     let document = strict::<T>();
-    assert!(!fits(&document, &document, &answer), "{document} asks for {answer}");
+    assert!(!fits(&document, &document, &response), "{document} describes {response}");
 }
 
 #[track_caller]
@@ -234,15 +234,15 @@ fn everything() -> Everything {
 fn fields_of_all_sorts() {
     let other = Everything { maybe: Some(u32::MAX), other: None, outcome: Ok(1), ..everything() };
     round_trips([everything(), other]);
-    let mut answer = serde_json::to_value(everything()).unwrap();
-    answer["alpha"] = json!(256);
-    does_not_take::<Everything>(answer.clone());
-    answer["alpha"] = json!(1);
-    answer["level"] = json!("VeryLow");
-    does_not_take::<Everything>(answer.clone());
-    answer["level"] = json!("high");
-    answer["pair"] = json!([1]);
-    does_not_take::<Everything>(answer);
+    let mut response = serde_json::to_value(everything()).unwrap();
+    response["alpha"] = json!(256);
+    does_not_take::<Everything>(response.clone());
+    response["alpha"] = json!(1);
+    response["level"] = json!("VeryLow");
+    does_not_take::<Everything>(response.clone());
+    response["level"] = json!("high");
+    response["pair"] = json!([1]);
+    does_not_take::<Everything>(response);
 }
 
 #[test]
@@ -396,7 +396,7 @@ fn a_type_that_cannot_be_the_root_is_wrapped() {
     round_trips([Some(vec![Level::High]), None]);
     assert!(!is_wrapped::<Point>());
     assert!(!is_wrapped::<Box<Point>>());
-    assert!(!is_wrapped::<HashMap<String, u8>>(), "an object, though one that cannot be asked for");
+    assert!(!is_wrapped::<HashMap<String, u8>>(), "an object, though one that has no strict schema");
 }
 
 #[derive(JsonSchema, Serialize, Deserialize, Debug, PartialEq, Clone)]
@@ -541,14 +541,14 @@ fn attributes_count_as_in_deserialization() {
         bounded: 3,
         short: "s".into(),
     };
-    let answer = json!({
+    let response = json!({
         "the name": "n", "read": 1, "fiveIfLeftOut": 5, "leftOut": null, "aliased": 2, "bounded": 3, "short": "s",
     });
-    takes(answer.clone(), value);
-    let mut without = answer.clone();
+    takes(response.clone(), value);
+    let mut without = response.clone();
     without.as_object_mut().unwrap().remove("leftOut");
     does_not_take::<Attributes>(without);
-    let mut unreadable = answer;
+    let mut unreadable = response;
     unreadable["fiveIfLeftOut"] = Value::Null;
     does_not_take::<Attributes>(unreadable);
     let fields = &strict::<Attributes>()["properties"];
@@ -574,19 +574,19 @@ fn structs_without_names_or_fields() {
 }
 
 #[derive(JsonSchema)]
-#[allow(dead_code, reason = "asked for only")]
+#[allow(dead_code, reason = "used as a schema only")]
 struct Deep<T> {
     steps: Vec<Step<T>>,
 }
 
 #[derive(JsonSchema)]
-#[allow(dead_code, reason = "asked for only")]
+#[allow(dead_code, reason = "used as a schema only")]
 struct Step<T> {
     extra: Option<T>,
 }
 
 #[derive(JsonSchema)]
-#[allow(dead_code, reason = "asked for only")]
+#[allow(dead_code, reason = "used as a schema only")]
 struct FlattenedMap {
     own: u8,
     #[serde(flatten)]

@@ -36,7 +36,7 @@ use crate::session::version;
 use crate::transport::frames::Transport;
 
 /// The maximum number of `turn/start` requests without a response. Of 200 at once, runtime 0.163.0 refuses some and never
-/// answers others.
+/// responds to others.
 const MAX_UNANSWERED_STARTS: usize = 16;
 
 /// How long a start, or a change of the bounds, waits for the end of a turn that is being interrupted. Also how long a start

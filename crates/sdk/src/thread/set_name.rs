@@ -16,12 +16,12 @@ pub(crate) async fn set_name(
 ) -> Result<ThreadSetNameResponse> {
     let params = ThreadSetNameParams::new(&*thread.id, name);
     let session = thread.session_for_stored(core).await?;
-    let answer = session.call::<methods::ThreadNameSet>(&params, Some(&thread.id)).await;
-    match answer {
+    let response = session.call::<methods::ThreadNameSet>(&params, Some(&thread.id)).await;
+    match response {
         Err(error) if thread.can_retry_after_resume(&error) => {
             let session = thread.session(core).await?;
             session.call::<methods::ThreadNameSet>(&params, Some(&thread.id)).await
         }
-        answer => answer,
+        response => response,
     }
 }

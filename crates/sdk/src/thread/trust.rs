@@ -80,8 +80,8 @@ pub(crate) async fn stored_folder(session: &Session, thread_id: &str) -> Result<
 async fn settings(session: &Session, cwd: &str) -> Result<Value> {
     let params = serde_json::value::to_raw_value(&json!({"cwd": cwd, "includeLayers": true}));
     let params = params.map_err(|error| Error::invalid_input(error.to_string()))?;
-    let answer = session.call_raw("config/read", Some(&params)).await?;
-    serde_json::from_str(&answer).map_err(|error| {
+    let response = session.call_raw("config/read", Some(&params)).await?;
+    serde_json::from_str(&response).map_err(|error| {
         Error::new(ErrorKind::Decode, format!("the client cannot decode the server's response: {error}"))
             .with_method("config/read")
             .with_source(error)

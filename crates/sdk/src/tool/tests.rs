@@ -38,18 +38,18 @@ fn params(arguments: Value) -> DynamicToolCallParams {
 
 /// The model's result. Futures in these tests are ready at the first poll.
 #[track_caller]
-fn answer(tool: &Tool, arguments: Value) -> Value {
+fn response(tool: &Tool, arguments: Value) -> Value {
     let (arguments, call) = ToolCall::take(HandlerRequest::detached("item/tool/call", params(arguments)));
-    let answer = match tool.call(arguments, call).0 {
-        Reply::Now(answer) => answer,
+    let response = match tool.call(arguments, call).0 {
+        Reply::Now(response) => response,
         Reply::Later(future) => {
-            let Poll::Ready(answer) = pin!(future).poll(&mut Context::from_waker(Waker::noop())) else {
+            let Poll::Ready(response) = pin!(future).poll(&mut Context::from_waker(Waker::noop())) else {
                 panic!("not ready")
             };
-            answer
+            response
         }
     };
-    serde_json::to_value(answer).unwrap()
+    serde_json::to_value(response).unwrap()
 }
 
 fn text(success: bool, text: &str) -> Value {
@@ -109,8 +109,8 @@ fn a_closure_returns_its_result_or_a_future_of_it() {
             Tool::with_context("look", "", |part: Lookup, _: ToolCall| async move { at(&part) }),
         ]
     {
-        assert_eq!(answer(&tool, arguments.clone()), text(true, "2 of AB"));
-        assert_eq!(answer(&tool.clone(), arguments.clone()), text(true, "2 of AB"), "each call");
+        assert_eq!(response(&tool, arguments.clone()), text(true, "2 of AB"));
+        assert_eq!(response(&tool.clone(), arguments.clone()), text(true, "2 of AB"), "each call");
     }
 }
 
@@ -123,8 +123,8 @@ fn a_function_can_be_a_tool() {
     async fn asynchronous(part: Lookup) -> Result<String, String> {
         Ok(at(&part))
     }
-    assert_eq!(answer(&Tool::new("look", "", blocking), json!({"part": "AB"})), text(true, "blocking"));
-    assert_eq!(answer(&Tool::new("look", "", asynchronous), json!({"part": "AB"})), text(true, "1 of AB"));
+    assert_eq!(response(&Tool::new("look", "", blocking), json!({"part": "AB"})), text(true, "blocking"));
+    assert_eq!(response(&Tool::new("look", "", asynchronous), json!({"part": "AB"})), text(true, "1 of AB"));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn results_of_all_kinds_become_content() {
     struct Stock {
         pieces: u8,
     }
-    let of = |tool: Tool| answer(&tool, json!({}));
+    let of = |tool: Tool| response(&tool, json!({}));
     assert_eq!(of(Tool::new("t", "", |(): ()| "text")), text(true, "text"));
     assert_eq!(of(Tool::new("t", "", |(): ()| ())), text(true, "done"));
     assert_eq!(of(Tool::new("t", "", |(): ()| async {})), text(true, "done"));
@@ -175,14 +175,14 @@ fn image_bytes_are_encoded_in_base64() {
         ("\u{3ff}\u{3f}", "z78/"),
     ] {
         let tool = Tool::new("t", "", move |(): ()| ToolOutput::new().image_bytes("a/b", bytes));
-        let url = &answer(&tool, json!({}))["contentItems"][0]["imageUrl"];
+        let url = &response(&tool, json!({}))["contentItems"][0]["imageUrl"];
         assert_eq!(*url, format!("data:a/b;base64,{expected}"));
     }
 }
 
 #[test]
 fn an_error_is_a_failed_call_with_its_causes() {
-    let of = |tool: Tool| answer(&tool, json!({"part": "x"}));
+    let of = |tool: Tool| response(&tool, json!({"part": "x"}));
     assert_eq!(of(Tool::new("t", "", |_: Lookup| Err::<(), _>("no such part"))), text(false, "no such part"));
     let parse = |part: Lookup| part.part.parse::<u8>().map(|_| ()).map_err(Outer);
     assert_eq!(of(Tool::new("t", "", parse)), text(false, "no number: invalid digit found in string"));
@@ -200,11 +200,11 @@ fn unfitting_arguments_are_a_failed_call_that_names_their_location() {
         parts: Vec<Lookup>,
     }
     let tool = Tool::new("order", "", |order: Order| order.parts.len().to_string());
-    assert_eq!(answer(&tool, json!({"parts": [{"part": "a"}]})), text(true, "1"));
+    assert_eq!(response(&tool, json!({"parts": [{"part": "a"}]})), text(true, "1"));
     let failure = |arguments: Value| {
-        let answer = answer(&tool, arguments);
-        assert_eq!(answer["success"], false);
-        answer["contentItems"][0]["text"].as_str().unwrap().to_owned()
+        let response = response(&tool, arguments);
+        assert_eq!(response["success"], false);
+        response["contentItems"][0]["text"].as_str().unwrap().to_owned()
     };
     let words = failure(json!({"parts": [{"part": "a"}, {"part": "b", "amount": 300}]}));
     assert!(words.contains("at `parts[1].amount`: invalid value: integer `300`, expected u8"), "{words}");
@@ -221,7 +221,7 @@ fn the_context_names_the_call() {
         let of = (call.thread_id(), call.turn_id(), call.call_id(), call.namespace(), call.tool());
         format!("{of:?} {}", part.part)
     });
-    assert_eq!(answer(&tool, json!({"part": "x"})), text(true, r#"("t", "u", "c", Some("n"), "look") x"#));
+    assert_eq!(response(&tool, json!({"part": "x"})), text(true, r#"("t", "u", "c", Some("n"), "look") x"#));
 }
 
 #[test]
@@ -258,21 +258,21 @@ fn a_type_that_is_not_a_struct_becomes_one_argument() {
     });
     let schema = &spec(tool.clone())["inputSchema"];
     assert_eq!((&schema["type"], &schema["required"]), (&json!("object"), &json!(["value"])));
-    assert_eq!(answer(&tool, json!({"value": {"Square": {"side": 2.0}}})), text(true, "square 2"));
-    assert_eq!(answer(&tool, json!({"value": {"Circle": 1.5}})), text(true, "circle 1.5"));
-    let words = answer(&tool, json!({"value": {"Circle": "big"}}))["contentItems"][0]["text"].clone();
+    assert_eq!(response(&tool, json!({"value": {"Square": {"side": 2.0}}})), text(true, "square 2"));
+    assert_eq!(response(&tool, json!({"value": {"Circle": 1.5}})), text(true, "circle 1.5"));
+    let words = response(&tool, json!({"value": {"Circle": "big"}}))["contentItems"][0]["text"].clone();
     assert!(words.as_str().unwrap().contains("at `value.Circle`"), "{words}");
 
     let add = Tool::new("add", "", |(a, b): (u8, u8)| (a + b).to_string());
-    assert_eq!(answer(&add, json!({"value": [1, 2]})), text(true, "3"));
+    assert_eq!(response(&add, json!({"value": [1, 2]})), text(true, "3"));
     let none = named("none");
     assert_eq!(spec(none.clone())["inputSchema"], json!({"type": "object", "properties": {}}));
     for arguments in [json!({}), Value::Null, json!({"unexpected": 1})] {
-        assert_eq!(answer(&none, arguments), text(true, "done"));
+        assert_eq!(response(&none, arguments), text(true, "done"));
     }
     let any = Tool::new("any", "", |any: Value| any.to_string());
     assert_eq!(spec(any.clone())["inputSchema"], json!({"type": "object"}));
-    assert_eq!(answer(&any, json!({"a": 1})), text(true, r#"{"a":1}"#));
+    assert_eq!(response(&any, json!({"a": 1})), text(true, r#"{"a":1}"#));
 }
 
 #[test]

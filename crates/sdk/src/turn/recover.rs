@@ -13,8 +13,8 @@ use crate::session::supervisor::ClientCore;
 pub(crate) async fn recover(core: &Arc<ClientCore>, thread_id: &str, turn_id: &str) -> Result<RunResult> {
     let params = ThreadReadParams::new(thread_id).include_turns(true);
     let session = core.session().await?;
-    let answer = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await?;
-    let turn = answer.thread.turns.into_iter().find(|turn| turn.id == turn_id);
+    let response = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await?;
+    let turn = response.thread.turns.into_iter().find(|turn| turn.id == turn_id);
     let lost = |message: String| Err(Error::new(ErrorKind::TurnLost, message).with_thread(Some(thread_id)));
     match turn {
         None => lost(format!("the runtime has no record of turn {turn_id}")),

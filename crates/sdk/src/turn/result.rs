@@ -81,7 +81,7 @@ fn with_evidence(error: Error, digest: Digest) -> Error {
     };
     // `turn/start`'s response was decoded before, so this succeeds.
     match digest.start_response.as_deref().map(decode_response::<methods::TurnStart>) {
-        Some(Ok(answer)) => error.with_turn(RunResult::of(answer.turn, &digest)),
+        Some(Ok(response)) => error.with_turn(RunResult::of(response.turn, &digest)),
         Some(Err(_)) | None => error,
     }
 }

@@ -25,7 +25,7 @@ fn sources(folder: &Path, texts: &mut Vec<String>) {
         if path.is_dir() {
             sources(&path, texts);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            // Builders that a macro ends are told apart by the file of the macro.
+            // Builders that a macro ends differ by the file of the macro.
             let name = format!("${}", path.file_stem().unwrap().to_str().unwrap());
             texts.push(std::fs::read_to_string(path).unwrap().replace("$builder", &name));
         }

@@ -1,14 +1,14 @@
 //! Closing while everything is open.
 
 use openai_codex::{Codex, ErrorKind, Notification};
-use openai_codex_testkit::app_server::Answer;
+use openai_codex_testkit::app_server::Response;
 use openai_codex_testkit::{ModelReply, Script};
 use serde_json::json;
 
 use crate::support::{Model, Server, answering, assert_error, bounded, with_both_clients};
 
 fn silent() -> Script {
-    answering().always_answer("test/silent", Answer::Silence).start_turn("t", "u")
+    answering().always_respond("test/silent", Response::Silence).start_turn("t", "u")
 }
 
 with_both_clients! {
@@ -100,7 +100,7 @@ fn concurrent_closes_and_calls_all_return() {
                     scope.spawn(move || {
                         loop {
                             match codex.request_raw("test/mark", json!({})) {
-                                Ok(answer) => assert_eq!(answer, "mark"),
+                                Ok(response) => assert_eq!(response, "mark"),
                                 Err(error) => return assert_eq!(error.kind(), ErrorKind::Closed, "{error}"),
                             }
                         }

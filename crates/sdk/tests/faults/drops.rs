@@ -8,7 +8,7 @@ use std::time::Duration;
 use openai_codex::types::ThreadLoadedListParams;
 use openai_codex::{AsyncCodex, AsyncPages, Paged, RetryPolicy, methods, retry_on_overload_async};
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::{Answer, messages};
+use openai_codex_testkit::app_server::{Response, messages};
 use serde_json::json;
 
 use crate::support::{Model, Server, answering, awaited, bounded_async, works_and_closes};
@@ -63,8 +63,8 @@ pub(crate) async fn until_the_end<T>(codex: &AsyncCodex, wait: impl AsyncFn() ->
         assert!(dropped_after(polls, wait()).await.is_none());
         works(codex).await;
     }
-    let (asked, _) = tokio::join!(codex.request_raw("test/end", json!({})), wait());
-    asked.unwrap();
+    let (response, _) = tokio::join!(codex.request_raw("test/end", json!({})), wait());
+    response.unwrap();
     at_every_point(async |polls| dropped_after(polls, wait()).await, async || works(codex).await).await
 }
 
@@ -180,7 +180,7 @@ fn archiving_threads() {
 #[test]
 fn retries() {
     bounded_async(async || {
-        let busy = answering().always_answer("test/busy", Answer::error(-32001, "busy"));
+        let busy = answering().always_respond("test/busy", Response::error(-32001, "busy"));
         // The pause is also a point at which it waits.
         let policy = RetryPolicy::new().initial_delay(Duration::from_millis(1));
         let call = async |codex: &AsyncCodex| {
@@ -293,12 +293,12 @@ fn events() {
         let codex = AsyncCodex::with_config(server.config());
         let mut events = codex.events();
         codex.start().await.unwrap();
-        let mut asked = 0;
+        let mut requests = 0;
         at_every_point(
             async |polls| {
                 if polls == 0 {
                     codex.request_raw("test/next", json!({})).await.unwrap();
-                    asked += 1;
+                    requests += 1;
                 }
                 dropped_after(polls, events.next()).await
             },
@@ -311,6 +311,6 @@ fn events() {
         assert!(events.next().await.unwrap().is_ok());
         works_and_closes!(codex, awaited, server);
         assert!(events.next().await.is_none());
-        assert_eq!(asked, 1);
+        assert_eq!(requests, 1);
     });
 }

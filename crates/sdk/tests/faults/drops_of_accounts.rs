@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use openai_codex::{AsyncCodex, ErrorKind};
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::Answer;
+use openai_codex_testkit::app_server::Response;
 use serde_json::{Value, json};
 
 use crate::drops::{at_every_point, dropped_after, on_a_client, until_the_end, works};
@@ -23,7 +23,7 @@ fn device() -> Value {
 #[test]
 fn starts_of_logins() {
     bounded_async(async || {
-        let starts = |answer: Value| answering().always("account/login/start", answer);
+        let starts = |response: Value| answering().always("account/login/start", response);
         let key = starts(json!({"type": "apiKey"}));
         on_a_client(key, async |codex| codex.login_api_key("sk-test-0123456789").await).await;
         let login = on_a_client(starts(browser()), async |codex| codex.login_chatgpt().await).await;
@@ -61,7 +61,7 @@ fn waits_for_logins_and_their_cancels() {
     bounded_async(async || {
         let script = [browser(), device()]
             .into_iter()
-            .fold(answering(), |script, answer| script.expect("account/login/start").respond(answer));
+            .fold(answering(), |script, response| script.expect("account/login/start").respond(response));
         let script =
             ends(ends(script, "b"), "d").always("account/login/cancel", json!({"status": "canceled"}));
         let server = Server::new(script);
@@ -87,7 +87,7 @@ fn a_login_whose_start_was_dropped_does_not_affect_other_logins() {
         let script = answering()
             .expect_as("dropped", "account/login/start")
             .expect("test/gone")
-            .respond_to("dropped", Answer::Result(browser()))
+            .respond_to("dropped", Response::Result(browser()))
             .respond(json!({}))
             .expect("account/login/start")
             .respond(device());

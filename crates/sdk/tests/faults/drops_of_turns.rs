@@ -93,9 +93,9 @@ fn waits_for_a_cancellation() {
             .respond(json!({}))
             .complete_turn("t", "u");
         let server = Server::new(script);
-        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, mut cancellations) = tokio::sync::mpsc::unbounded_channel();
         let config = server.config().on_command_approval(move |request| {
-            tell.send(request.cancellation().clone()).unwrap();
+            sender.send(request.cancellation().clone()).unwrap();
             async move {
                 request.cancellation().cancelled().await;
                 CommandExecutionApprovalDecision::Accept
@@ -103,15 +103,15 @@ fn waits_for_a_cancellation() {
         });
         let codex = AsyncCodex::with_config(config);
         let turn = codex.thread_start().send().await.unwrap().turn("go").send().await.unwrap();
-        let cancellation = told.recv().await.unwrap();
+        let cancellation = cancellations.recv().await.unwrap();
         until_the_end(&codex, async || cancellation.cancelled().await).await;
         assert!(cancellation.is_cancelled());
         turn.run().await.unwrap();
         works_and_closes!(codex, awaited, server);
         // The late response is ignored: only the one from the end of the turn counts.
         let received = server.received().unwrap();
-        let answers: Vec<_> = received.iter().filter(|message| message["id"] == "ask").collect();
-        assert!(matches!(answers[..], [answer] if answer["error"].is_object()), "{answers:?}");
+        let responses: Vec<_> = received.iter().filter(|message| message["id"] == "ask").collect();
+        assert!(matches!(responses[..], [response] if response["error"].is_object()), "{responses:?}");
     });
 }
 

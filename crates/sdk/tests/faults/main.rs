@@ -6,7 +6,6 @@
 mod shared;
 mod support;
 
-mod answers;
 mod bytes;
 mod closing;
 mod deaf;
@@ -20,6 +19,7 @@ mod limits;
 #[cfg(target_os = "linux")]
 mod parent;
 mod payloads;
+mod responses;
 mod silence;
 mod starting;
 mod table;

@@ -48,8 +48,8 @@ with_both_clients! {
         }
         assert_eq!(declined, ["of/tomorrow"]);
         let received = server.received().unwrap();
-        let answer = received.iter().find(|message| message["id"] == "q").unwrap();
-        assert_eq!(answer["error"]["code"], -32601);
+        let response = received.iter().find(|message| message["id"] == "q").unwrap();
+        assert_eq!(response["error"]["code"], -32601);
     }
 
     fn an_undecodable_turn_completed_ends_the_turn(start, wait) {
@@ -83,8 +83,8 @@ with_both_clients! {
         assert_eq!(wait!(thread.run("go")).unwrap().final_response.as_deref(), Some("done"));
         works_and_closes!(codex, wait, server);
         let received = server.received().unwrap();
-        let answer = |id: &str| received.iter().find(|message| message["id"] == id).unwrap();
-        assert_eq!(answer("q")["result"], json!({"decision": "decline"}));
-        assert!(answer("r")["result"].is_object() || answer("r")["error"].is_object(), "{:?}", answer("r"));
+        let response = |id: &str| received.iter().find(|message| message["id"] == id).unwrap();
+        assert_eq!(response("q")["result"], json!({"decision": "decline"}));
+        assert!(response("r")["result"].is_object() || response("r")["error"].is_object(), "{:?}", response("r"));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use openai_codex::{ErrorKind, MethodClass, Notification};
-use openai_codex_testkit::app_server::{Answer, messages};
+use openai_codex_testkit::app_server::{Response, messages};
 use serde_json::{Value, json};
 
 use crate::support::{Server, answering, assert_error, whole_turn, with_both_clients, works_and_closes};
@@ -97,7 +97,7 @@ with_both_clients! {
     }
 
     fn a_request_without_a_response_times_out_alone(start, wait) {
-        let server = Server::new(answering().always_answer("test/silent", Answer::Silence));
+        let server = Server::new(answering().always_respond("test/silent", Response::Silence));
         let codex = start!(server.config().class_timeout(MethodClass::Quick, Duration::from_millis(300))).unwrap();
         let error = wait!(codex.request_raw("test/silent", json!({"threadId": "t"}))).unwrap_err();
         let words = ["300ms", "may still carry the request out"];

@@ -60,8 +60,8 @@ with_both_clients! {
         let bare = wait!(codex.request::<methods::ThreadStart>(ThreadStartParams::new())).unwrap();
         assert_eq!(bare.approval_policy, AskForApproval::Never);
         let params = ThreadStartParams::new().approval_policy(AskForApproval::OnRequest);
-        let told = wait!(codex.request::<methods::ThreadStart>(params)).unwrap();
-        assert_eq!(told.approval_policy, AskForApproval::OnRequest);
+        let response = wait!(codex.request::<methods::ThreadStart>(params)).unwrap();
+        assert_eq!(response.approval_policy, AskForApproval::OnRequest);
         wait!(codex.close()).unwrap();
     }
 
@@ -72,9 +72,9 @@ with_both_clients! {
         let thread = wait!(codex.thread_start().send()).unwrap();
         macro_rules! policy {
             () => {{
-                let answer =
+                let response =
                     wait!(codex.request_raw("thread/resume", json!({"threadId": thread.id()}))).unwrap();
-                answer["approvalPolicy"].as_str().unwrap().to_owned()
+                response["approvalPolicy"].as_str().unwrap().to_owned()
             }};
         }
         wait!(thread.run("default")).unwrap();

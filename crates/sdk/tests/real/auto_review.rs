@@ -23,16 +23,16 @@ fn line(target: &Path) -> String {
     format!("echo x > {}", target.display())
 }
 
-/// Who was asked, as far as this client can see.
+/// The requests for approval, as far as this client can see.
 #[derive(Debug, Default, PartialEq)]
-struct Asked {
+struct ApprovalRequests {
     /// Requests to this client.
     client: usize,
     /// Reviews by a model.
     reviews: usize,
 }
 
-impl Asked {
+impl ApprovalRequests {
     fn see(&mut self, event: &Event) {
         match event {
             Event::AnsweredByDefault { .. } => self.client += 1,
@@ -55,11 +55,11 @@ with_both_clients! {
         assert_eq!(command(&result).status, CommandExecutionStatus::Completed);
         assert_eq!(std::fs::read_to_string(&target).unwrap(), "x\n");
         wait!(codex.close()).unwrap();
-        let mut asked = Asked::default();
+        let mut requests = ApprovalRequests::default();
         while let Some(Ok(event)) = wait!(events.next()) {
-            asked.see(&event);
+            requests.see(&event);
         }
-        assert_eq!(asked, Asked { client: 0, reviews: 1 });
+        assert_eq!(requests, ApprovalRequests { client: 0, reviews: 1 });
         // The runtime chooses the reviewing model: 0.169.0 uses that of the thread.
         let reviews = model.reviews();
         assert_eq!(reviews.len(), 1);
@@ -80,11 +80,11 @@ with_both_clients! {
         assert_eq!(command(&result).status, CommandExecutionStatus::Declined);
         assert!(!target.exists());
         wait!(codex.close()).unwrap();
-        let mut asked = Asked::default();
+        let mut requests = ApprovalRequests::default();
         while let Some(Ok(event)) = wait!(events.next()) {
-            asked.see(&event);
+            requests.see(&event);
         }
-        assert_eq!(asked, Asked { client: 0, reviews: 1 });
+        assert_eq!(requests, ApprovalRequests { client: 0, reviews: 1 });
         assert!(model.last_request().unwrap().last_output().unwrap().contains("too much is at stake"));
     }
 

@@ -104,10 +104,10 @@ with_both_clients! {
         let said = requests[2].user_texts().into_iter().filter(|text| !text.starts_with('<'));
         assert_eq!(said.collect::<Vec<_>>(), ["one", "two", "three"]);
         assert!(requests[2].texts("developer").contains(&"Mind the gap."));
-        // Nobody has told it of other bounds than those that it had; some runtimes tell of those again.
-        let told = requests[0].texts("developer");
-        assert_eq!(requests[2].texts("developer")[..told.len()], told);
-        assert!(requests[2].texts("developer").iter().all(|text| told.contains(text)));
+        // The model reads of no other bounds than those that it had; some runtimes send those again.
+        let bounds = requests[0].texts("developer");
+        assert_eq!(requests[2].texts("developer")[..bounds.len()], bounds);
+        assert!(requests[2].texts("developer").iter().all(|text| bounds.contains(text)));
         let read = wait!(thread.read().include_turns(true).send()).unwrap();
         let statuses: Vec<_> = read.thread.turns.iter().map(|turn| turn.status.clone()).collect();
         assert_eq!(statuses, [TurnStatus::Completed, TurnStatus::Interrupted, TurnStatus::Completed]);
@@ -128,8 +128,8 @@ with_both_clients! {
         let params = json!({"threadId": thread.id()});
         // The response for an open thread contains its settings.
         let before = wait!(codex.request_raw("thread/resume", params.clone())).unwrap();
-        let bounds = |answer: &Value| {
-            ["approvalPolicy", "approvalsReviewer", "sandbox"].map(|field| answer[field].clone())
+        let bounds = |response: &Value| {
+            ["approvalPolicy", "approvalsReviewer", "sandbox"].map(|field| response[field].clone())
         };
         assert_eq!(before["sandbox"]["type"], "workspaceWrite");
         assert_eq!(before["sandbox"]["networkAccess"], true);

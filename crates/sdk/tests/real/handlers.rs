@@ -78,7 +78,7 @@ with_both_clients! {
         model.reply(shell("sh"));
         model.reply("done");
 
-        let (note, asked) = mpsc::channel();
+        let (note, requests) = mpsc::channel();
         let config = model.config().on_command_approval(move |request| {
             let decision = match request.shell_command().as_deref() {
                 Some("git status") => Decision::Accept,
@@ -93,22 +93,22 @@ with_both_clients! {
         assert!(!model.folder().join("x").exists());
         wait!(codex.close()).unwrap();
 
-        let asked: Vec<_> = asked.try_iter().collect();
-        assert_eq!(asked.len(), 1 + others.len() + 1);
-        let (first, accepted) = &asked[0];
+        let requests: Vec<_> = requests.try_iter().collect();
+        assert_eq!(requests.len(), 1 + others.len() + 1);
+        let (first, accepted) = &requests[0];
         assert_eq!(*accepted, Decision::Accept);
         assert_ne!(command(&result).status, CommandExecutionStatus::Declined);
         let amendment = |request: &CommandApproval| request.proposed_execpolicy_amendment.clone();
         assert_eq!(amendment(first).unwrap(), ["git", "status"]);
         // Another shell of the system, with the same script.
-        assert_eq!(asked.last().unwrap().1, Decision::Accept);
-        for (request, decision) in &asked[1..=others.len()] {
+        assert_eq!(requests.last().unwrap().1, Decision::Accept);
+        for (request, decision) in &requests[1..=others.len()] {
             assert_eq!(*decision, Decision::Decline, "{:?}", request.command);
         }
         // Why the amendment is not a basis for a decision: a line that does more has the same one.
-        assert_eq!(amendment(&asked[1].0), amendment(first));
+        assert_eq!(amendment(&requests[1].0), amendment(first));
         // Nor are the actions: they do not contain the shell.
-        assert_eq!(asked.last().unwrap().0.command_actions, first.command_actions);
+        assert_eq!(requests.last().unwrap().0.command_actions, first.command_actions);
     }
 
     fn a_command_that_a_future_accepts_runs(start, wait) {
@@ -170,16 +170,16 @@ with_both_clients! {
 
     fn a_reply_can_be_completed_from_another_thread(start, wait) {
         let (model, target) = wants_out();
-        let (ask, asked) = mpsc::channel::<(CommandApproval, Responder<Decision>)>();
+        let (request_tx, request_rx) = mpsc::channel::<(CommandApproval, Responder<Decision>)>();
         let config = model.config().on_command_approval(move |request| {
             let (responder, reply) = Reply::later();
-            ask.send((request, responder)).unwrap();
+            request_tx.send((request, responder)).unwrap();
             reply
         });
         let codex = start!(config).unwrap();
         let thread = wait!(codex.thread_start().sandbox(Sandbox::ReadOnly).send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();
-        let (request, responder) = asked.recv().unwrap();
+        let (request, responder) = request_rx.recv().unwrap();
         assert_eq!(request.turn_id(), Some(turn.id()));
         responder.respond(Decision::Accept);
         wait!(turn.run()).unwrap();
@@ -242,7 +242,7 @@ with_both_clients! {
         model.reply_when(|request| request.last_user_text() != Some("help"), ", and noted");
 
         let (of_client, client) = mpsc::channel();
-        let (of_thread, asked) = mpsc::channel();
+        let (of_thread, thread_ids) = mpsc::channel();
         let codex = start!(model.config().handler(Note(of_client, Decision::Decline))).unwrap();
         let options = codex.thread_start().sandbox(Sandbox::ReadOnly).handler(Note(of_thread, Decision::Accept));
         let thread = wait!(options.send()).unwrap();
@@ -253,7 +253,7 @@ with_both_clients! {
                 gate.release();
             }
         }
-        assert_ne!(asked.recv().unwrap(), thread.id(), "the child asks under its own id");
+        assert_ne!(thread_ids.recv().unwrap(), thread.id(), "the child asks under its own id");
         assert!(client.try_recv().is_err());
         assert!(target.exists());
         wait!(codex.close()).unwrap();

@@ -127,8 +127,8 @@ with_both_clients! {
         wait!(next.run()).unwrap();
         let texts = model.requests();
         for text in ["two", "three"] {
-            let asked = texts.iter().filter(|request| request.last_user_text() == Some(text));
-            assert_eq!(asked.count(), 1, "{text}");
+            let requests = texts.iter().filter(|request| request.last_user_text() == Some(text));
+            assert_eq!(requests.count(), 1, "{text}");
         }
         wait!(codex.close()).unwrap();
     }
@@ -431,7 +431,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_turn_that_others_interrupt_keeps_its_commands_if_it_was_asked_to(start, wait) {
+    fn a_turn_that_others_interrupt_keeps_its_commands_if_its_caller_requested_it(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
         let mut events = codex.events();

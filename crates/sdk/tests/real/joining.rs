@@ -67,7 +67,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn the_last_of_several_handles_interrupts_the_turn_if_one_of_them_was_asked_to(start, wait) {
+    fn the_last_of_several_handles_interrupts_the_turn_if_one_of_their_calls_requested_it(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
         let mut events = codex.events();
@@ -84,11 +84,11 @@ with_both_clients! {
                 let (earlier, later) = if first_goes_first { (first, second) } else { (second, first) };
                 drop(earlier);
                 drop(later);
-                let asked = first_asks || second_asks;
-                if !asked {
+                let requested = first_asks || second_asks;
+                if !requested {
                     gate.release();
                 }
-                let expected = if asked { TurnStatus::Interrupted } else { TurnStatus::Completed };
+                let expected = if requested { TurnStatus::Interrupted } else { TurnStatus::Completed };
                 let ended = loop {
                     let event = wait!(events.next()).unwrap().unwrap();
                     if let Event::Notification(Notification::TurnCompleted(done)) = event {

@@ -83,7 +83,7 @@ with_both_clients! {
                 completed |= end.success && end.login_id.is_none();
             }
         }
-        assert!(completed, "an observer is told of the login");
+        assert!(completed, "an observer receives the end of the login");
     }
 
     fn a_key_that_the_model_refuses_and_quotes_is_not_repeated(start, wait) {

@@ -105,7 +105,7 @@ with_both_clients! {
         let error = start!(model.config()).unwrap_err();
         assert_eq!((error.kind(), error.method()), (ErrorKind::Handshake, Some("initialize")));
         let text = error.to_string();
-        assert!(error.is_retryable(), "nobody can tell it from another start: {text}");
+        assert!(error.is_retryable(), "it cannot be distinguished from another start: {text}");
         assert!(text.contains("databases") && text.contains("check the folder"), "{text}");
         assert!(text.contains(model.home().to_str().unwrap()), "{text}");
         assert!(model.trace.processes().is_empty());

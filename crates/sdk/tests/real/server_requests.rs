@@ -91,14 +91,14 @@ with_both_clients! {
         }
     }
 
-    fn the_files_of_a_request_are_in_its_item_which_starts_without_an_answer(start, wait) {
+    fn the_files_of_a_request_are_in_its_item_which_starts_before_the_response(start, wait) {
         let model = Model::start();
         model.reply(ModelToolCall::apply_patch("*** Add File: patched\n+one\n"));
         model.reply("done");
-        let (ask, asked) = mpsc::channel();
+        let (request_tx, request_rx) = mpsc::channel();
         let config = model.config().on_file_change_approval(move |request| {
             let (responder, reply) = Reply::later();
-            ask.send((request, responder)).unwrap();
+            request_tx.send((request, responder)).unwrap();
             reply
         });
         let codex = start!(config).unwrap();
@@ -113,7 +113,7 @@ with_both_clients! {
                 break item;
             }
         };
-        let (request, responder) = asked.recv().unwrap();
+        let (request, responder) = request_rx.recv().unwrap();
         assert_eq!(item.id, request.item_id);
         let paths: Vec<_> = item.changes.iter().map(|change| change.path.as_str()).collect();
         assert_eq!(paths, [model.folder().join("patched").to_str().unwrap()]);
@@ -160,8 +160,8 @@ with_both_clients! {
         let thread = wait!(options.send()).unwrap();
         wait!(thread.run("go")).unwrap();
         let request = model.last_request().unwrap();
-        let told: Value = serde_json::from_str(request.last_output().unwrap()).unwrap();
-        assert_eq!(told, json!({"answers": {"color": {"answers": ["Blue"]}}}));
+        let output: Value = serde_json::from_str(request.last_output().unwrap()).unwrap();
+        assert_eq!(output, json!({"answers": {"color": {"answers": ["Blue"]}}}));
         wait!(codex.close()).unwrap();
     }
 
@@ -181,9 +181,9 @@ with_both_clients! {
             ThreadItem::McpToolCall(call) => call.result.as_ref(),
             _ => None,
         });
-        let told = call.unwrap().content[0]["text"].as_str().unwrap();
-        let told: Value = serde_json::from_str(told).unwrap();
-        assert_eq!(told, json!({"action": "accept", "content": {"name": "Ann"}}));
+        let output = call.unwrap().content[0]["text"].as_str().unwrap();
+        let output: Value = serde_json::from_str(output).unwrap();
+        assert_eq!(output, json!({"action": "accept", "content": {"name": "Ann"}}));
         assert!(model.last_request().unwrap().output_of("greet").unwrap().contains("Ann"));
         wait!(codex.close()).unwrap();
     }
@@ -210,17 +210,17 @@ with_both_clients! {
             wait!(turn.run()).unwrap();
             assert_eq!(written(model.folder()), [""; 0], "{mode:?}");
             let all = model.requests();
-            let told = all.iter().rev().find_map(|request| request.output_of("paint")).unwrap();
-            assert_ne!(told, "painted", "{mode:?}");
+            let output = all.iter().rev().find_map(|request| request.output_of("paint")).unwrap();
+            assert_ne!(output, "painted", "{mode:?}");
             wait!(codex.close()).unwrap();
-            let mut asked = Vec::new();
+            let mut methods = Vec::new();
             while let Some(event) = wait!(events.next()) {
                 if let Event::AnsweredByDefault { method, .. } = event.unwrap() {
-                    asked.push(method);
+                    methods.push(method);
                 }
             }
-            let approvals = asked.iter().filter(|method| method.ends_with("requestApproval")).count();
-            assert_eq!(approvals, if mode == ApprovalMode::Ask { 4 } else { 0 }, "{mode:?}: {asked:?}");
+            let approvals = methods.iter().filter(|method| method.ends_with("requestApproval")).count();
+            assert_eq!(approvals, if mode == ApprovalMode::Ask { 4 } else { 0 }, "{mode:?}: {methods:?}");
         }
     }
 }

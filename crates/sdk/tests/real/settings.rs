@@ -72,15 +72,15 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn handlers_of_a_resume_of_a_loaded_thread_are_asked(start, wait) {
+    fn the_handlers_of_a_resume_of_a_loaded_thread_are_called(start, wait) {
         let model = Model::start();
         model.reply("first");
         let codex = start!(model.config()).unwrap();
         let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly);
         let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
         wait!(thread.run("one")).unwrap();
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counted = asked.clone();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = calls.clone();
         let options = codex.thread_resume(thread.id()).on_command_approval(move |_| {
             counted.fetch_add(1, Ordering::Relaxed);
             Decision::Accept
@@ -91,15 +91,15 @@ with_both_clients! {
         model.reply(ModelReply::new().call(ModelToolCall::exec_command(line).escalate("because")));
         model.reply("done");
         wait!(again.run("two")).unwrap();
-        assert_eq!((asked.load(Ordering::Relaxed), file.exists()), (1, true));
+        assert_eq!((calls.load(Ordering::Relaxed), file.exists()), (1, true));
         wait!(codex.close()).unwrap();
     }
 
     fn the_approval_mode_of_a_resume_of_a_loaded_thread_is_used(start, wait) {
         let model = Model::start();
         model.reply("first");
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counted = asked.clone();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = calls.clone();
         let codex = start!(model.config()).unwrap();
         let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly);
         let options = options.on_command_approval(move |_| {
@@ -114,7 +114,7 @@ with_both_clients! {
         model.reply(ModelReply::new().call(ModelToolCall::exec_command(line).escalate("because")));
         model.reply("done");
         wait!(thread.run("two")).unwrap();
-        assert_eq!((asked.load(Ordering::Relaxed), file.exists()), (0, false));
+        assert_eq!((calls.load(Ordering::Relaxed), file.exists()), (0, false));
         wait!(codex.close()).unwrap();
     }
 

@@ -240,8 +240,8 @@ with_both_clients! {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
-        for answer in ["one", "two", "three"] {
-            model.reply(answer);
+        for reply in ["one", "two", "three"] {
+            model.reply(reply);
             wait!(thread.run("go")).unwrap();
         }
         let mut items = thread.items().limit(2).sort_direction(SortDirection::Asc).all();
@@ -273,8 +273,8 @@ with_both_clients! {
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().approval_mode(ApprovalMode::DenyAll).send()).unwrap();
         wait!(thread.run("go")).unwrap();
-        let answer = wait!(codex.request_raw("thread/resume", json!({"threadId": thread.id()}))).unwrap();
-        let policy = AskForApproval::from(answer["approvalPolicy"].as_str().unwrap());
+        let response = wait!(codex.request_raw("thread/resume", json!({"threadId": thread.id()}))).unwrap();
+        let policy = AskForApproval::from(response["approvalPolicy"].as_str().unwrap());
         assert_eq!(policy, AskForApproval::Never);
         wait!(codex.close()).unwrap();
     }
@@ -287,8 +287,8 @@ with_both_clients! {
         wait!(thread.run("go")).unwrap();
         macro_rules! policy {
             ($method:literal, $params:expr) => {{
-                let answer = wait!(codex.request_raw($method, $params)).unwrap();
-                AskForApproval::from(answer["approvalPolicy"].as_str().unwrap())
+                let response = wait!(codex.request_raw($method, $params)).unwrap();
+                AskForApproval::from(response["approvalPolicy"].as_str().unwrap())
             }};
         }
         let plain = json!({"threadId": thread.id()});

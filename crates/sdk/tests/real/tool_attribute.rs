@@ -69,8 +69,8 @@ impl Stock {
     }
 }
 
-/// What the model was told by the tools, in order.
-fn told(model: &Model) -> Vec<String> {
+/// The outputs of the tools as the model got them, in order.
+fn outputs(model: &Model) -> Vec<String> {
     let requests = model.requests();
     let outputs = requests.last().unwrap().function_call_outputs();
     outputs.iter().map(|item| item["output"].as_str().unwrap().to_owned()).collect()
@@ -101,7 +101,7 @@ with_both_clients! {
         assert_eq!(result.final_response.as_deref(), Some("done"));
         assert_eq!(statuses(&result), vec![DynamicToolCallStatus::Completed; 4]);
         let thread = format!("who_am_i in {}", thread.id());
-        assert_eq!(told(&model), ["7 of Some(3) in all", r#"{"total":4}"#, &thread, "done"]);
+        assert_eq!(outputs(&model), ["7 of Some(3) in all", r#"{"total":4}"#, &thread, "done"]);
         wait!(codex.close()).unwrap();
     }
 
@@ -136,7 +136,7 @@ with_both_clients! {
         let tools: [Tool; 2] = [stock.take_tool(), stock.clone_tool()];
         let thread = wait!(codex.thread_start().tools(tools).send()).unwrap();
         wait!(thread.run("work")).unwrap();
-        assert_eq!(told(&model), ["5 left", "clone: 6"]);
+        assert_eq!(outputs(&model), ["5 left", "clone: 6"]);
         assert_eq!(stock.pieces.load(Ordering::SeqCst), 6);
         wait!(codex.close()).unwrap();
     }
@@ -153,10 +153,10 @@ with_both_clients! {
         let thread = wait!(codex.thread_start().tools(tools).send()).unwrap();
         let result = wait!(thread.run("work")).unwrap();
         assert_eq!(statuses(&result), vec![DynamicToolCallStatus::Failed; 3]);
-        let told = told(&model);
-        assert_eq!(told[0], "there is no part none");
-        assert!(told[1].contains("at `part_number`"), "{}", told[1]);
-        assert!(told[2].contains("out of range"), "{}", told[2]);
+        let outputs = outputs(&model);
+        assert_eq!(outputs[0], "there is no part none");
+        assert!(outputs[1].contains("at `part_number`"), "{}", outputs[1]);
+        assert!(outputs[2].contains("out of range"), "{}", outputs[2]);
         wait!(codex.close()).unwrap();
     }
 }

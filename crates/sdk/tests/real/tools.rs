@@ -32,7 +32,7 @@ fn calls(name: &str, arguments: Value) -> ModelToolCall {
 }
 
 /// The tool outputs that the model received, in order.
-fn told(model: &Model) -> Vec<String> {
+fn outputs(model: &Model) -> Vec<String> {
     let requests = model.requests();
     let last = requests.last().unwrap();
     let outputs = last.function_call_outputs().into_iter().map(|item| match &item["output"] {
@@ -65,7 +65,7 @@ with_both_clients! {
         let thread = wait!(codex.thread_start().tools([lookup(), count]).send()).unwrap();
         let result = wait!(thread.run("how many?")).unwrap();
         assert_eq!(result.final_response.as_deref(), Some("there are 7"));
-        assert_eq!(told(&model), ["7 pieces", r#"{"times":1}"#]);
+        assert_eq!(outputs(&model), ["7 pieces", r#"{"times":1}"#]);
         assert_eq!(counted.load(Ordering::SeqCst), 1);
         assert_eq!(statuses(&result), [DynamicToolCallStatus::Completed, DynamicToolCallStatus::Completed]);
         wait!(codex.close()).unwrap();
@@ -81,8 +81,8 @@ with_both_clients! {
         let look = Tool::new("look", "A picture", |(): ()| ToolOutput::new().text("here").image_url(PIXEL));
         let thread = wait!(codex.thread_start().tools([look]).send()).unwrap();
         wait!(thread.run("look")).unwrap();
-        let told = told(&model).concat();
-        assert!(told.contains("here") && told.contains("input_image"), "{told}");
+        let outputs = outputs(&model).concat();
+        assert!(outputs.contains("here") && outputs.contains("input_image"), "{outputs}");
         wait!(codex.close()).unwrap();
     }
 
@@ -100,11 +100,11 @@ with_both_clients! {
         let thread = wait!(codex.thread_start().tools(tools).send()).unwrap();
         let result = wait!(thread.run("how many?")).unwrap();
         assert_eq!(statuses(&result), vec![DynamicToolCallStatus::Failed; 4]);
-        let told = told(&model);
-        assert_eq!(told[0], "there is no part none");
-        assert!(told[1].contains("part_number"), "{}", told[1]);
-        assert!(told[2].contains("a bug"), "{}", told[2]);
-        assert!(told[3].contains("did not respond within 1ms"), "{}", told[3]);
+        let outputs = outputs(&model);
+        assert_eq!(outputs[0], "there is no part none");
+        assert!(outputs[1].contains("part_number"), "{}", outputs[1]);
+        assert!(outputs[2].contains("a bug"), "{}", outputs[2]);
+        assert!(outputs[3].contains("did not respond within 1ms"), "{}", outputs[3]);
         wait!(codex.close()).unwrap();
     }
 
@@ -118,7 +118,7 @@ with_both_clients! {
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().tools([lookup()]).send()).unwrap();
         wait!(thread.run("how many?")).unwrap();
-        assert_eq!(told(&model), ["7 pieces", "there is no part CD-34"]);
+        assert_eq!(outputs(&model), ["7 pieces", "there is no part CD-34"]);
         wait!(codex.close()).unwrap();
     }
 
@@ -138,23 +138,23 @@ with_both_clients! {
         let resumed = codex.thread_resume(id).tools([lookup().namespace("stock")]);
         let thread = wait!(resumed.send()).unwrap();
         wait!(thread.run("how many?")).unwrap();
-        assert_eq!(told(&model), ["7 pieces"]);
+        assert_eq!(outputs(&model), ["7 pieces"]);
         wait!(codex.close()).unwrap();
     }
 
     fn a_tool_can_call_its_client_and_is_canceled_with_its_turn(start, wait) {
         let model = Model::start();
         model.reply(calls("stop", json!({})));
-        let (told, tells) = mpsc::channel();
+        let (cancelled_tx, cancelled_rx) = mpsc::channel();
         let stop = Tool::with_context("stop", "Ends the turn", move |(): (), call: openai_codex::ToolCall| {
             let interrupt = TurnInterruptParams::new(call.thread_id(), call.turn_id());
             call.codex().unwrap().request::<methods::TurnInterrupt>(interrupt).unwrap();
-            told.send(call.cancellation().wait_timeout(Duration::from_secs(30))).unwrap();
+            cancelled_tx.send(call.cancellation().wait_timeout(Duration::from_secs(30))).unwrap();
         });
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().tools([stop]).send()).unwrap();
         assert!(wait!(thread.run("stop")).unwrap().is_interrupted());
-        assert!(tells.recv().unwrap());
+        assert!(cancelled_rx.recv().unwrap());
         wait!(codex.close()).unwrap();
     }
 

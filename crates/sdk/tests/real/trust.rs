@@ -73,7 +73,7 @@ fn decide(model: &Model, folder: &Path, level: &str) {
 }
 
 /// Queues replies for this many turns.
-fn answers(model: &Model, turns: usize) {
+fn reply_times(model: &Model, turns: usize) {
     (0..turns).for_each(|_| model.reply("ok"));
 }
 
@@ -93,7 +93,7 @@ with_both_clients! {
             let before = recorded(&model);
             let params = ThreadStartParams::new().cwd(folder.to_str().unwrap()).sandbox(Sandbox::WorkspaceWrite);
             let started = wait!(codex.request::<methods::ThreadStart>(params)).unwrap();
-            answers(&model, 1);
+            reply_times(&model, 1);
             let params = TurnStartParams::new(started.thread.id, [UserInput::from(TextUserInput::new("go"))]);
             wait!(codex.request::<methods::TurnStart>(params)).unwrap();
             let mut done = false;
@@ -123,7 +123,7 @@ with_both_clients! {
                 if let Some(sandbox) = sandbox {
                     options = options.sandbox(sandbox);
                 }
-                answers(&model, 1);
+                reply_times(&model, 1);
                 wait!(wait!(options.send()).unwrap().run("go")).unwrap();
                 assert!(!place.marked(), "{folder:?} {sandbox:?}");
                 assert_eq!(recorded(&model), before, "{folder:?} {sandbox:?}");
@@ -134,7 +134,7 @@ with_both_clients! {
         let codex = start!(model.config().cwd(place.at("repository"))).unwrap();
         for sandbox in [Sandbox::WorkspaceWrite, Sandbox::FullAccess] {
             let thread = wait!(codex.thread_start().sandbox(sandbox).send()).unwrap();
-            answers(&model, 1);
+            reply_times(&model, 1);
             wait!(thread.run("go")).unwrap();
         }
         assert!(!place.marked());
@@ -178,7 +178,7 @@ with_both_clients! {
             in_hollow,
         ] {
             let options = codex.thread_start().cwd(&folder).sandbox(Sandbox::WorkspaceWrite);
-            answers(&model, 1);
+            reply_times(&model, 1);
             wait!(wait!(options.send()).unwrap().run("go")).unwrap();
             assert!(!place.marked(), "{folder:?}");
             assert_eq!(recorded(&model), before, "{folder:?}");
@@ -219,7 +219,7 @@ with_both_clients! {
                 if let Some(sandbox) = sandbox {
                     options = options.sandbox(sandbox);
                 }
-                answers(&model, 1);
+                reply_times(&model, 1);
                 wait!(wait!(options.send()).unwrap().run("go")).unwrap();
                 assert!(place.marked(), "{folder:?} {sandbox:?}");
                 assert_eq!(recorded(&model), before, "{folder:?} {sandbox:?}");
@@ -241,7 +241,7 @@ with_both_clients! {
         let codex = start!(model.config()).unwrap();
         let before = recorded(&model);
         let options = codex.thread_start().cwd(container.join("tree")).sandbox(Sandbox::WorkspaceWrite);
-        answers(&model, 1);
+        reply_times(&model, 1);
         wait!(wait!(options.send()).unwrap().run("go")).unwrap();
         assert!(place.marked());
         assert_eq!(recorded(&model), before);
@@ -257,7 +257,7 @@ with_both_clients! {
         let before = recorded(&model);
         for folder in [&repository, &sub] {
             let options = codex.thread_start().cwd(folder).sandbox(Sandbox::FullAccess);
-            answers(&model, 1);
+            reply_times(&model, 1);
             wait!(wait!(options.send()).unwrap().run("go")).unwrap();
             assert!(!place.marked(), "{folder:?}");
         }
@@ -282,7 +282,7 @@ with_both_clients! {
             if let Some((key, value)) = own {
                 options = options.config(key, value);
             }
-            answers(&model, 1);
+            reply_times(&model, 1);
             wait!(wait!(options.send()).unwrap().run("go")).unwrap();
             assert!(!place.marked(), "{users:?} {own:?}");
             assert_eq!(recorded(&model), before, "{users:?} {own:?}");
@@ -307,7 +307,7 @@ with_both_clients! {
         let (first, second) = (place.repository("first"), place.repository("second"));
         let codex = start!(model.config()).unwrap();
         let before = recorded(&model);
-        answers(&model, 11);
+        reply_times(&model, 11);
         let thread = wait!(codex.thread_start().cwd(&first).sandbox(Sandbox::ReadOnly).send()).unwrap();
         wait!(thread.run("go")).unwrap();
         for sandbox in [Sandbox::WorkspaceWrite, Sandbox::FullAccess] {
@@ -341,7 +341,7 @@ with_both_clients! {
         let codex = start!(model.config()).unwrap();
         let before = recorded(&model);
         let mut id = String::new();
-        answers(&model, 8);
+        reply_times(&model, 8);
         for folder in [&repository, &sub, &place.plain("plain")] {
             for sandbox in [Sandbox::ReadOnly, Sandbox::WorkspaceWrite] {
                 let options = codex.thread_start().cwd(folder).sandbox(sandbox).trust_folder();
@@ -377,7 +377,7 @@ with_both_clients! {
         ] {
             let options = codex.thread_start().cwd(&folder).config(&key, value);
             let options = options.sandbox(Sandbox::WorkspaceWrite);
-            answers(&model, 1);
+            reply_times(&model, 1);
             wait!(wait!(options.send()).unwrap().run("go")).unwrap();
             assert_eq!(place.marked(), runs, "{key}");
         }
@@ -392,7 +392,7 @@ with_both_clients! {
         worktree(&main, &tree);
         let codex = start!(model.config()).unwrap();
         let options = || codex.thread_start().cwd(&tree).sandbox(Sandbox::WorkspaceWrite);
-        answers(&model, 2);
+        reply_times(&model, 2);
         let projects = json!({main.to_str().unwrap(): {"trust_level": "trusted"}});
         wait!(wait!(options().config("projects", projects).send()).unwrap().run("go")).unwrap();
         assert!(!place.marked());
@@ -431,7 +431,7 @@ with_both_clients! {
             if trusted {
                 options = options.trust_folder();
             }
-            answers(&model, 1);
+            reply_times(&model, 1);
             wait!(wait!(options.send()).unwrap().run("go")).unwrap();
             assert_eq!(escaped.exists(), trusted, "{sandbox:?}");
             // The runtime also requires a review of each hook.
@@ -454,7 +454,7 @@ with_both_clients! {
             if trusted {
                 options = options.trust_folder();
             }
-            answers(&model, 1);
+            reply_times(&model, 1);
             wait!(wait!(options.send()).unwrap().run("go")).unwrap();
             let request = model.last_request().unwrap();
             let reached = request.user_texts().iter().any(|text| text.contains("mind the gap"));
@@ -469,7 +469,7 @@ with_both_clients! {
         let (model, place) = (Model::start(), Place::new());
         let (decided, undecided) = (place.repository("decided"), place.repository("undecided"));
         decide(&model, &decided, "untrusted");
-        answers(&model, 2);
+        reply_times(&model, 2);
         let codex = start!(model.config()).unwrap();
         let mut sandboxes = Vec::new();
         for (folder, sandbox) in [(&decided, Sandbox::ReadOnly), (&undecided, Sandbox::WorkspaceWrite)] {

@@ -60,7 +60,7 @@ with_both_clients! {
         assert_eq!(error.output_mismatch().unwrap().path, "metres");
         assert!(error.turn().unwrap().final_response.is_some());
         assert!(error.failed_attempts().is_empty());
-        assert_eq!(model.requests().len(), 1, "nothing is tried again unless asked for");
+        assert_eq!(model.requests().len(), 1, "nothing is tried again unless the program says so");
         wait!(codex.close()).unwrap();
     }
 
@@ -87,8 +87,8 @@ with_both_clients! {
             "schema: expected value at line 1 column 1",
         ];
         for (request, correction) in requests[1..].iter().zip(corrections) {
-            let asked = request.last_user_text().unwrap();
-            assert!(asked.contains(correction), "{asked}");
+            let message = request.last_user_text().unwrap();
+            assert!(message.contains(correction), "{message}");
         }
         // The cost of the failed attempts.
         assert_eq!(mountain.failed_attempts.len(), 2);

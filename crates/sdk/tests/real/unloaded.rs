@@ -36,8 +36,8 @@ with_both_clients! {
         model.reply("one");
         // The settings of a thread without options.
         let codex = start!(model.config().config_override("sandbox_mode", "danger-full-access")).unwrap();
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counted = asked.clone();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = calls.clone();
         let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly).config("web_search", "disabled");
         let options = options.on_command_approval(move |_| {
             counted.fetch_add(1, Ordering::Relaxed);
@@ -47,13 +47,13 @@ with_both_clients! {
         wait!(thread.run("1")).unwrap();
         wait!(codex.thread_archive(thread.id())).unwrap();
         wait!(codex.thread_unarchive(thread.id())).unwrap();
-        let (file, asks) = (model.folder().join("written"), model.folder().join("asked"));
+        let (file, requested) = (model.folder().join("written"), model.folder().join("requested"));
         let call = ModelReply::exec_command(format!("echo x > {}", file.display()));
-        let line = format!("echo x > {}", asks.display());
+        let line = format!("echo x > {}", requested.display());
         model.reply(call.call(ModelToolCall::exec_command(line).escalate("because")));
         model.reply("two");
         wait!(thread.run("2")).unwrap();
-        assert_eq!((file.exists(), asks.exists(), asked.load(Ordering::Relaxed)), (false, false, 1));
+        assert_eq!((file.exists(), requested.exists(), calls.load(Ordering::Relaxed)), (false, false, 1));
         assert!(!model.last_request().unwrap().tool_names().contains(&"web_search"));
         wait!(codex.close()).unwrap();
     }

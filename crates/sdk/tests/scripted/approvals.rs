@@ -2,7 +2,7 @@
 
 use openai_codex::{ApprovalMode, CodexConfig};
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::{Answer, messages};
+use openai_codex_testkit::app_server::{Response, messages};
 use serde_json::{Value, json};
 
 use crate::support::with_both_clients;
@@ -28,7 +28,7 @@ fn of_method(messages: &[Value], method: &str) -> Vec<Value> {
 
 with_both_clients! {
     fn a_thread_gets_the_requested_mode(start, wait) {
-        let script = Script::standard().always_answer("thread/start", Answer::Opens(messages::thread_start_response("t")));
+        let script = Script::standard().always_respond("thread/start", Response::Opens(messages::thread_start_response("t")));
         let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         for mode in MODES {
@@ -48,7 +48,7 @@ with_both_clients! {
         let thread = wait!(codex.thread_start().send()).unwrap();
         wait!(thread.turn("plain").run()).unwrap();
         for mode in MODES {
-            wait!(thread.turn("told").approval_mode(mode).run()).unwrap();
+            wait!(thread.turn("set").approval_mode(mode).run()).unwrap();
         }
         wait!(codex.close()).unwrap();
         let modes = of_method(&playing.finish().unwrap().messages(), "turn/start");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use openai_codex::types::ThreadLoadedListParams;
 use openai_codex::{AsyncCodex, Codex, Error, ErrorKind, LocalImageInput, methods};
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::Answer;
+use openai_codex_testkit::app_server::Response;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -134,7 +134,7 @@ with_both_clients! {
 
 /// A server that never responds to `test/silent`.
 fn silent() -> Server {
-    Server::new(Script::standard().always_answer("test/silent", Answer::Silence))
+    Server::new(Script::standard().always_respond("test/silent", Response::Silence))
 }
 
 #[test]
@@ -157,10 +157,10 @@ fn closing_ends_an_async_request() {
         let server = silent();
         let codex = AsyncCodex::with_config(server.config());
         codex.start().await.unwrap();
-        let (asked, ()) = tokio::join!(codex.request_raw("test/silent", json!({})), async {
+        let (response, ()) = tokio::join!(codex.request_raw("test/silent", json!({})), async {
             server.wait_received("test/silent");
             codex.close().await.unwrap();
         });
-        assert_closed(asked);
+        assert_closed(response);
     });
 }

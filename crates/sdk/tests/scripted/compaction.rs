@@ -49,10 +49,10 @@ fn a_compaction_does_not_take_the_turn_of_a_pending_start() {
             .expect_as("compaction", "thread/compact/start")
             .send(messages::turn_started("t", "u"))
             .send(messages::turn_started("t", "c"))
-            .respond_to("compaction", openai_codex_testkit::app_server::Answer::Result(json!({})))
+            .respond_to("compaction", openai_codex_testkit::app_server::Response::Result(json!({})))
             .respond_to(
                 "turn",
-                openai_codex_testkit::app_server::Answer::Result(
+                openai_codex_testkit::app_server::Response::Result(
                     json!({"turn": messages::turn("u", "inProgress")}),
                 ),
             )
@@ -90,7 +90,7 @@ fn an_abandoned_compaction_takes_no_turn() {
             tokio::select! {
                 biased;
                 _ = &mut compaction => panic!("its turn has not started"),
-                answer = codex.request_raw("test/go", json!({})) => drop(answer.unwrap()),
+                response = codex.request_raw("test/go", json!({})) => drop(response.unwrap()),
             }
         }
         let result = thread.run("go").await.unwrap();

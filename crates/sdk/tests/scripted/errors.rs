@@ -8,14 +8,14 @@ use openai_codex::{
     retry_on_overload_async,
 };
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::{Answer, Step};
+use openai_codex_testkit::app_server::{Response, Step};
 use serde_json::{Value, json};
 
 use crate::support::{bounded, bounded_async, count, with_both_clients};
 
 /// An error response to `model/list`.
 fn refuses(script: Script, error: Value) -> Script {
-    script.expect("model/list").step(Step::Respond { to: None, answer: Answer::Error(error) })
+    script.expect("model/list").step(Step::Respond { to: None, response: Response::Error(error) })
 }
 
 fn overload() -> Value {
@@ -59,9 +59,9 @@ with_both_clients! {
         for (sent, kind, retryable) in &cases {
             let text = format!("JSON-RPC error {}: {}", sent["code"], sent["message"].as_str().unwrap());
             let error = check(wait!(codex.models().send()), *kind, &text);
-            let told = error.json_rpc().unwrap();
-            assert_eq!((told.code, told.message.as_str()), (sent["code"].as_i64().unwrap(), sent["message"].as_str().unwrap()));
-            assert_eq!(told.data.as_ref(), sent.get("data"));
+            let reported = error.json_rpc().unwrap();
+            assert_eq!((reported.code, reported.message.as_str()), (sent["code"].as_i64().unwrap(), sent["message"].as_str().unwrap()));
+            assert_eq!(reported.data.as_ref(), sent.get("data"));
             assert_eq!((is_retryable_error(&error), error.is_retryable()), (*retryable, *retryable), "{sent}");
             assert_eq!(error.method(), Some("model/list"));
         }
@@ -80,8 +80,8 @@ fn a_blocking_call_is_retried() {
     bounded(|| {
         let (transport, playing) = busy_twice().connect().unwrap();
         let codex = openai_codex::Codex::with_transport(CodexConfig::new(), transport).unwrap();
-        let answer = retry_on_overload(at_once(), || codex.models().send()).unwrap();
-        assert!(answer.data.is_empty());
+        let response = retry_on_overload(at_once(), || codex.models().send()).unwrap();
+        assert!(response.data.is_empty());
         codex.close().unwrap();
         assert_eq!(count(&playing.finish().unwrap().messages(), "model/list"), 3);
     });
@@ -115,7 +115,7 @@ fn a_retried_call_can_be_spawned() {
         let task = tokio::spawn(async move {
             retry_on_overload_async(at_once(), || client.models().send())
                 .await
-                .map(|answer| answer.data.len())
+                .map(|response| response.data.len())
         });
         assert_eq!(task.await.unwrap().unwrap(), 0);
         codex.close().await.unwrap();
@@ -138,7 +138,7 @@ with_both_clients! {
         let mut script = Script::standard();
         for (code, _) in cases {
             let error = json!({"code": code, "message": "its own words", "data": {"k": [1]}});
-            script = script.always_answer(format!("test/{code}"), Answer::Error(error));
+            script = script.always_respond(format!("test/{code}"), Response::Error(error));
         }
         let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
@@ -147,8 +147,8 @@ with_both_clients! {
             let error = wait!(codex.request_raw(&method, json!({}))).unwrap_err();
             assert_eq!((error.kind(), error.method()), (kind, Some(&*method)));
             assert!(error.to_string().contains(&format!("JSON-RPC error {code}: its own words")), "{error}");
-            let told = error.json_rpc().unwrap();
-            assert_eq!((told.code, &told.data), (code, &Some(json!({"k": [1]}))));
+            let reported = error.json_rpc().unwrap();
+            assert_eq!((reported.code, &reported.data), (code, &Some(json!({"k": [1]}))));
             assert_eq!(error.is_retryable(), kind == ErrorKind::ServerBusy);
         }
         wait!(codex.close()).unwrap();
@@ -157,8 +157,8 @@ with_both_clients! {
 
     fn malformed_error_responses_are_errors(start, wait) {
         let script = Script::standard()
-            .always_answer("test/text", Answer::Error(json!("just words")))
-            .always_answer("test/no-code", Answer::Error(json!({"message": "no code"})));
+            .always_respond("test/text", Response::Error(json!("just words")))
+            .always_respond("test/no-code", Response::Error(json!({"message": "no code"})));
         let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let error = wait!(codex.request_raw("test/text", json!({}))).unwrap_err();

@@ -128,9 +128,9 @@ fn a_client_outlives_the_executor_that_it_was_started_on() {
         assert_eq!(block_on(codex.request_raw("test/any", json!({}))).unwrap(), "yes");
         let other = Builder::new_multi_thread().enable_all().build().unwrap();
         let handle = codex.clone();
-        let answer =
+        let response =
             other.block_on(other.spawn(async move { handle.request_raw("test/any", json!({})).await }));
-        assert_eq!(answer.unwrap().unwrap(), "yes");
+        assert_eq!(response.unwrap().unwrap(), "yes");
         let running = server.trace.processes();
         // No executor is left here, and the drop needs none.
         drop(other);

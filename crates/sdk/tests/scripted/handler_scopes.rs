@@ -7,10 +7,10 @@ use std::time::Duration;
 use openai_codex::types::{CommandExecutionApprovalDecision, FileChangeApprovalDecision};
 use openai_codex::{CodexConfig, Event, RequestHandler};
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::{Answer, messages};
+use openai_codex_testkit::app_server::{Response, messages};
 use serde_json::json;
 
-use super::handlers::{UNKNOWN, answers, cases, turn_asking};
+use super::handlers::{UNKNOWN, cases, responses, turn_asking};
 use crate::support::with_both_clients;
 
 with_both_clients! {
@@ -21,17 +21,17 @@ with_both_clients! {
         let (transport, playing) = turn_asking(method, params).connect().unwrap();
         let config = CodexConfig::new().on_command_approval(|_| CommandExecutionApprovalDecision::Cancel);
         let codex = start!(config, transport).unwrap();
-        let options = codex.thread_start().handler(Passes).on_user_input(|_| Err("not asked"));
+        let options = codex.thread_start().handler(Passes).on_user_input(|_| Err("not calls"));
         let thread = wait!(options.send()).unwrap();
         wait!(thread.run("go")).unwrap();
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
-        assert_eq!(answers(&received)[0]["result"], json!({"decision": "cancel"}));
+        assert_eq!(responses(&received)[0]["result"], json!({"decision": "cancel"}));
     }
 
     fn a_resumed_thread_uses_the_handler_of_its_resume(start, wait) {
         let (method, params, _) = cases().remove(5);
-        let resumed = Answer::Result(messages::thread_start_response("t"));
+        let resumed = Response::Result(messages::thread_start_response("t"));
         // Pending requests may come before the response to the resume.
         let script = Script::standard()
             .expect_as("resume", "thread/resume")
@@ -43,7 +43,7 @@ with_both_clients! {
         wait!(options.send()).unwrap();
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
-        assert_eq!(answers(&received)[0]["result"], json!({"decision": "accept"}));
+        assert_eq!(responses(&received)[0]["result"], json!({"decision": "accept"}));
     }
 
     fn a_request_that_timed_out_in_the_queue_does_not_reach_its_handler(start, wait) {
@@ -55,12 +55,12 @@ with_both_clients! {
             script = script.request(id, method, params.clone());
         }
         for id in 0..ASKED {
-            script = script.expect_answer(id);
+            script = script.expect_response(id);
         }
         let (transport, playing) = script.complete_turn("t", "u").connect().unwrap();
         let (release, gate) = mpsc::channel::<()>();
-        let (gate, asked) = (std::sync::Mutex::new(gate), std::sync::Arc::new(AtomicUsize::new(0)));
-        let counter = asked.clone();
+        let (gate, calls) = (std::sync::Mutex::new(gate), std::sync::Arc::new(AtomicUsize::new(0)));
+        let counter = calls.clone();
         let config = CodexConfig::new().handler_timeout(Duration::from_millis(300)).on_command_approval(move |_| {
             counter.fetch_add(1, Ordering::SeqCst);
             // Blocks until the sender is dropped.
@@ -73,7 +73,7 @@ with_both_clients! {
         drop(release);
         wait!(codex.close()).unwrap();
         playing.finish().unwrap();
-        assert!(asked.load(Ordering::SeqCst) < ASKED);
+        assert!(calls.load(Ordering::SeqCst) < ASKED);
     }
 
     fn blocking_futures_do_not_delay_closures(start, wait) {
@@ -104,7 +104,7 @@ with_both_clients! {
         drop(release);
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
-        assert_eq!(answers(&received)[0]["result"], json!({"decision": "acceptForSession"}));
+        assert_eq!(responses(&received)[0]["result"], json!({"decision": "acceptForSession"}));
     }
 
     fn a_closed_thread_still_handles_requests_of_its_sub_agents(start, wait) {
@@ -155,7 +155,7 @@ with_both_clients! {
         wait!(thread.run("go")).unwrap();
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
-        assert_eq!(answers(&received)[0]["result"], json!({"decision": "cancel"}));
+        assert_eq!(responses(&received)[0]["result"], json!({"decision": "cancel"}));
     }
 
     fn handlers_are_dropped_outside_event_loops(start, wait) {
@@ -240,8 +240,8 @@ with_both_clients! {
             CommandExecutionApprovalDecision::Accept
         });
         let thread = wait!(options.send()).unwrap();
-        let answer = wait!(thread.unsubscribe()).unwrap();
-        assert_eq!(answer.status, openai_codex::types::ThreadUnsubscribeStatus::Unsubscribed);
+        let response = wait!(thread.unsubscribe()).unwrap();
+        assert_eq!(response.status, openai_codex::types::ThreadUnsubscribeStatus::Unsubscribed);
         assert!(held.upgrade().is_none(), "the client keeps the closure");
         // A refusal does not change earlier grants.
         wait!(thread.unsubscribe()).unwrap_err();
@@ -254,7 +254,7 @@ with_both_clients! {
         wait!(again.run("go")).unwrap();
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
-        assert_eq!(answers(&received)[0]["result"], json!({"decision": "decline"}));
+        assert_eq!(responses(&received)[0]["result"], json!({"decision": "decline"}));
     }
 
     fn a_thread_that_the_server_keeps_subscribed_keeps_its_handler(start, wait) {
@@ -274,7 +274,7 @@ with_both_clients! {
         wait!(thread.run("go")).unwrap();
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
-        assert_eq!(answers(&received)[0]["result"], json!({"decision": "accept"}));
+        assert_eq!(responses(&received)[0]["result"], json!({"decision": "accept"}));
     }
 
     fn a_handler_for_approvals_selects_ask(start, wait) {
@@ -343,6 +343,6 @@ fn an_abandoned_resume_leaves_the_threads_handlers_in_place() {
         });
         let received = playing.finish().unwrap().messages();
         let expected = if had { "accept" } else { "decline" };
-        assert_eq!(answers(&received)[0]["result"], json!({"decision": expected}));
+        assert_eq!(responses(&received)[0]["result"], json!({"decision": expected}));
     }
 }

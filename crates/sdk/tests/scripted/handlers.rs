@@ -1,4 +1,4 @@
-//! Every server request, with a handler that answers, fails, panics, is late, or is canceled.
+//! Every server request, with a handler that responds, fails, panics, is late, or is canceled.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ use crate::support::with_both_clients;
 /// A method that no version has.
 pub(super) const UNKNOWN: &str = "of/tomorrow";
 
-/// Each method with parameters and the response of [`Answers`].
+/// Each method with parameters and the response of [`Responds`].
 pub(super) fn cases() -> Vec<(&'static str, Value, Value)> {
     let item = |more: Value| {
         let mut params = json!({"threadId": "t", "turnId": "u", "itemId": "i", "startedAtMs": 1});
@@ -84,12 +84,12 @@ pub(super) fn cases() -> Vec<(&'static str, Value, Value)> {
     ]
 }
 
-/// Lets `answer` decide what to do with each method. These are the results on success.
-struct Answers<F>(F);
+/// Lets the closure decide what to do with each method. These are the results on success.
+struct Responds<F>(F);
 
 /// The reaction to a request.
 enum Do {
-    Answer,
+    Respond,
     Fail,
     Panic,
     /// Never responds.
@@ -98,24 +98,24 @@ enum Do {
     AwaitCancellation(PathBuf, Sender<bool>),
 }
 
-impl<F: Fn() -> Do + Send + Sync + 'static> Answers<F> {
-    fn reply<P, R: Send + 'static>(&self, request: HandlerRequest<P>, answer: R) -> Reply<R> {
+impl<F: Fn() -> Do + Send + Sync + 'static> Responds<F> {
+    fn reply<P, R: Send + 'static>(&self, request: HandlerRequest<P>, response: R) -> Reply<R> {
         match (self.0)() {
-            Do::Answer => Reply::now(answer),
+            Do::Respond => Reply::now(response),
             Do::Fail => Reply::error("no idea"),
             Do::Panic => panic!("a bug"),
             Do::Wait => Reply::future(std::future::pending::<R>()),
-            Do::AwaitCancellation(begun, told) => {
+            Do::AwaitCancellation(begun, cancelled_tx) => {
                 std::fs::write(begun, "").unwrap();
                 let cancelled = request.cancellation().wait_timeout(Duration::from_secs(30));
-                told.send(cancelled).unwrap();
-                Reply::now(answer)
+                cancelled_tx.send(cancelled).unwrap();
+                Reply::now(response)
             }
         }
     }
 }
 
-impl<F: Fn() -> Do + Send + Sync + 'static> RequestHandler for Answers<F> {
+impl<F: Fn() -> Do + Send + Sync + 'static> RequestHandler for Responds<F> {
     fn command_approval(&self, request: CommandApproval) -> Reply<CommandExecutionApprovalDecision> {
         let offered = request.available_decisions()[0].clone();
         self.reply(request, offered)
@@ -197,17 +197,17 @@ pub(super) fn turn_asking(method: &str, params: Value) -> Script {
         .complete_turn("t", "u")
 }
 
-pub(super) fn answers(received: &[Value]) -> Vec<&Value> {
+pub(super) fn responses(received: &[Value]) -> Vec<&Value> {
     received.iter().filter(|message| message["id"] == "ask-1").collect()
 }
 
 /// The response to the server when a handler fails: an error, or a failed call.
-fn failure(answer: &Value) -> &str {
-    if answer["result"]["success"] == false {
-        return answer["result"]["contentItems"][0]["text"].as_str().unwrap();
+fn failure(response: &Value) -> &str {
+    if response["result"]["success"] == false {
+        return response["result"]["contentItems"][0]["text"].as_str().unwrap();
     }
-    assert_eq!(answer["error"]["code"], -32603);
-    answer["error"]["message"].as_str().unwrap()
+    assert_eq!(response["error"]["code"], -32603);
+    response["error"]["message"].as_str().unwrap()
 }
 
 #[test]
@@ -221,12 +221,12 @@ with_both_clients! {
     fn a_handlers_decision_is_the_response(start, wait) {
         for (method, params, expected) in cases() {
             let (transport, playing) = turn_asking(method, params).connect().unwrap();
-            let codex = start!(CodexConfig::new().handler(Answers(|| Do::Answer)), transport).unwrap();
+            let codex = start!(CodexConfig::new().handler(Responds(|| Do::Respond)), transport).unwrap();
             let thread = wait!(codex.thread_start().send()).unwrap();
             wait!(thread.run("go")).unwrap();
             wait!(codex.close()).unwrap();
             let received = playing.finish().unwrap().messages();
-            assert_eq!(answers(&received), [&json!({"id": "ask-1", "result": expected})], "{method}");
+            assert_eq!(responses(&received), [&json!({"id": "ask-1", "result": expected})], "{method}");
         }
     }
 
@@ -235,7 +235,7 @@ with_both_clients! {
         for (way, expected) in [((|| Do::Fail) as Way, "no idea"), (|| Do::Panic, "a bug")] {
             for (method, params, _) in cases() {
                 let (transport, playing) = turn_asking(method, params).connect().unwrap();
-                let codex = start!(CodexConfig::new().handler(Answers(way)), transport).unwrap();
+                let codex = start!(CodexConfig::new().handler(Responds(way)), transport).unwrap();
                 let mut events = codex.events();
                 let thread = wait!(codex.thread_start().send()).unwrap();
                 wait!(thread.run("go")).unwrap();
@@ -249,9 +249,9 @@ with_both_clients! {
                 }
                 wait!(codex.close()).unwrap();
                 let received = playing.finish().unwrap().messages();
-                let answers = answers(&received);
-                assert_eq!(answers.len(), 1, "{method}");
-                assert!(failure(answers[0]).contains(expected), "{method}");
+                let responses = responses(&received);
+                assert_eq!(responses.len(), 1, "{method}");
+                assert!(failure(responses[0]).contains(expected), "{method}");
             }
         }
     }
@@ -260,14 +260,14 @@ with_both_clients! {
         for (method, params, _) in cases() {
             let (transport, playing) = turn_asking(method, params).connect().unwrap();
             let config = CodexConfig::new().handler_timeout(Duration::from_millis(1));
-            let codex = start!(config.handler(Answers(|| Do::Wait)), transport).unwrap();
+            let codex = start!(config.handler(Responds(|| Do::Wait)), transport).unwrap();
             let thread = wait!(codex.thread_start().send()).unwrap();
             wait!(thread.run("go")).unwrap();
             wait!(codex.close()).unwrap();
             let received = playing.finish().unwrap().messages();
-            let answers = answers(&received);
-            assert_eq!(answers.len(), 1, "{method}");
-            assert!(failure(answers[0]).contains("did not respond within 1ms"), "{method}");
+            let responses = responses(&received);
+            assert_eq!(responses.len(), 1, "{method}");
+            assert!(failure(responses[0]).contains("did not respond within 1ms"), "{method}");
         }
     }
 
@@ -283,15 +283,15 @@ with_both_clients! {
                 .notify("serverRequest/resolved", json!({"threadId": "t", "requestId": "ask-1"}))
                 .complete_turn("t", "u");
             let (transport, playing) = script.connect().unwrap();
-            let (told, tells) = mpsc::channel();
-            let handler = Answers(move || Do::AwaitCancellation(begun.clone(), told.clone()));
+            let (cancelled_tx, cancelled_rx) = mpsc::channel();
+            let handler = Responds(move || Do::AwaitCancellation(begun.clone(), cancelled_tx.clone()));
             let codex = start!(CodexConfig::new().handler(handler), transport).unwrap();
             let thread = wait!(codex.thread_start().send()).unwrap();
             wait!(thread.run("go")).unwrap();
-            assert!(tells.recv().unwrap(), "{method}");
+            assert!(cancelled_rx.recv().unwrap(), "{method}");
             wait!(codex.close()).unwrap();
             let received = playing.finish().unwrap().messages();
-            assert!(answers(&received).is_empty(), "{method}: {received:?}");
+            assert!(responses(&received).is_empty(), "{method}: {received:?}");
         }
     }
 
@@ -305,17 +305,17 @@ with_both_clients! {
             .request("ask-1", method, params)
             .await_file(&begun)
             .complete_turn("t", "u")
-            .expect_answer("ask-1");
+            .expect_response("ask-1");
         let (transport, playing) = script.connect().unwrap();
-        let (told, tells) = mpsc::channel();
-        let handler = Answers(move || Do::AwaitCancellation(begun.clone(), told.clone()));
+        let (cancelled_tx, cancelled_rx) = mpsc::channel();
+        let handler = Responds(move || Do::AwaitCancellation(begun.clone(), cancelled_tx.clone()));
         let codex = start!(CodexConfig::new().handler(handler), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         wait!(thread.run("go")).unwrap();
-        assert!(tells.recv().unwrap());
+        assert!(cancelled_rx.recv().unwrap());
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
-        assert!(answers(&received)[0]["error"]["message"].as_str().unwrap().contains("has ended"));
+        assert!(responses(&received)[0]["error"]["message"].as_str().unwrap().contains("has ended"));
     }
 
     fn closing_cancels_and_does_not_wait_for_handlers(start, wait) {
@@ -323,10 +323,10 @@ with_both_clients! {
         let script = Script::standard().start_thread("t").start_turn("t", "u").request("ask-1", method, params);
         let (transport, _playing) = script.connect().unwrap();
         let (begun, begins) = mpsc::channel();
-        let (told, tells) = mpsc::channel();
+        let (cancelled_tx, cancelled_rx) = mpsc::channel();
         let config = CodexConfig::new().on_command_approval(move |request| {
             begun.send(()).unwrap();
-            told.send(request.cancellation().wait_timeout(Duration::from_secs(30))).unwrap();
+            cancelled_tx.send(request.cancellation().wait_timeout(Duration::from_secs(30))).unwrap();
             CommandExecutionApprovalDecision::Accept
         });
         let codex = start!(config, transport).unwrap();
@@ -334,18 +334,18 @@ with_both_clients! {
         let _turn = wait!(thread.turn("go").send()).unwrap();
         begins.recv().unwrap();
         wait!(codex.close()).unwrap();
-        assert!(tells.recv().unwrap());
+        assert!(cancelled_rx.recv().unwrap());
     }
 
     fn an_undecodable_request_is_declined_without_calling_a_handler(start, wait) {
         let params = json!({"threadId": "t", "turnId": "u", "itemId": 7});
         let (transport, playing) = turn_asking("item/fileChange/requestApproval", params).connect().unwrap();
-        let codex = start!(CodexConfig::new().handler(Answers(|| Do::Answer)), transport).unwrap();
+        let codex = start!(CodexConfig::new().handler(Responds(|| Do::Respond)), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         wait!(thread.run("go")).unwrap();
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
-        assert_eq!(answers(&received)[0]["result"], json!({"decision": "decline"}));
+        assert_eq!(responses(&received)[0]["result"], json!({"decision": "decline"}));
     }
 
     fn a_repeated_request_does_not_call_the_handler_again(start, wait) {
@@ -355,15 +355,15 @@ with_both_clients! {
             .start_turn("t", "u")
             .request("ask-1", method, params.clone())
             .request("ask-1", method, params.clone())
-            .expect_answer("ask-1")
+            .expect_response("ask-1")
             // It may also come again while the response is on its way.
             .request("ask-1", method, params)
-            .expect_answer("ask-1")
+            .expect_response("ask-1")
             .complete_turn("t", "u");
         let (transport, playing) = script.connect().unwrap();
-        let (asked, asks) = mpsc::channel();
+        let (called_tx, called_rx) = mpsc::channel();
         let config = CodexConfig::new().on_command_approval(move |_| {
-            asked.send(()).unwrap();
+            called_tx.send(()).unwrap();
             CommandExecutionApprovalDecision::Accept
         });
         let codex = start!(config, transport).unwrap();
@@ -373,7 +373,7 @@ with_both_clients! {
         let received = playing.finish().unwrap().messages();
         // Two or three, depending on whether the first response or the second request was faster.
         let accepted = json!({"id": "ask-1", "result": {"decision": "accept"}});
-        assert!(answers(&received).iter().all(|answer| **answer == accepted), "{received:?}");
-        assert_eq!(asks.try_iter().count(), 1);
+        assert!(responses(&received).iter().all(|response| **response == accepted), "{received:?}");
+        assert_eq!(called_rx.try_iter().count(), 1);
     }
 }

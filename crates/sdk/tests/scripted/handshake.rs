@@ -12,14 +12,14 @@ use tempfile::TempDir;
 
 use crate::support::{Trace, bounded_async, program, with_both_clients};
 
-fn answering(answer: Value) -> Script {
-    Script::new().expect("initialize").respond(answer)
+fn answering(response: Value) -> Script {
+    Script::new().expect("initialize").respond(response)
 }
 
 fn with_user_agent(user_agent: &str) -> Value {
-    let mut answer = messages::initialize_response();
-    answer["userAgent"] = user_agent.into();
-    answer
+    let mut response = messages::initialize_response();
+    response["userAgent"] = user_agent.into();
+    response
 }
 
 with_both_clients! {
@@ -70,10 +70,10 @@ with_both_clients! {
         let mut without = messages::initialize_response();
         without.as_object_mut().unwrap().remove("userAgent");
         let bad = [json!({}), without, with_user_agent(""), with_user_agent("codex"), with_user_agent("/1.2")];
-        for answer in bad {
-            let (transport, playing) = answering(answer.clone()).connect().unwrap();
+        for response in bad {
+            let (transport, playing) = answering(response.clone()).connect().unwrap();
             let error = start!(CodexConfig::new(), transport).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Handshake, "{answer}");
+            assert_eq!(error.kind(), ErrorKind::Handshake, "{response}");
             assert!(error.to_string().contains("missing required metadata"), "{error}");
             // Closed, and nothing was sent after the response.
             let received = playing.finish().unwrap().messages();

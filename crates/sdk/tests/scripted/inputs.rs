@@ -11,8 +11,8 @@ use crate::support::{count, with_both_clients};
 
 /// A server on which every turn runs.
 fn any_turn() -> Script {
-    let answer = json!({"turn": messages::turn("u", "inProgress")});
-    Script::standard().start_thread("t").always("turn/start", answer)
+    let response = json!({"turn": messages::turn("u", "inProgress")});
+    Script::standard().start_thread("t").always("turn/start", response)
 }
 
 fn cases() -> Vec<(Input, Value)> {

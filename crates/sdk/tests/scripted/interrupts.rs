@@ -61,7 +61,7 @@ fn a_run_that_is_dropped_interrupts_its_turn() {
 }
 
 #[test]
-fn a_start_that_is_dropped_before_its_answer_interrupts_when_that_comes() {
+fn a_start_that_is_dropped_before_its_response_interrupts_when_that_comes() {
     bounded_async(async || {
         for wait_for_result in [true, false] {
             let signs = tempfile::tempdir().unwrap();
@@ -193,7 +193,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_handle_that_joined_interrupts_if_it_was_asked_to(start, wait) {
+    fn a_handle_that_joined_interrupts_if_its_call_requested_it(start, wait) {
         let server = Server::new(joined_turn());
         let codex = start!(server.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -245,7 +245,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_send_past_its_timeout_interrupts_when_the_answer_comes(start, wait) {
+    fn a_send_past_its_timeout_interrupts_when_the_response_comes(start, wait) {
         let signs = tempfile::tempdir().unwrap();
         let go = signs.path().join("go");
         let script = Script::standard()

@@ -13,8 +13,8 @@ fn pages(method: &str, pages: &[Value]) -> Script {
     let mut script = opens_any_thread();
     for (place, data) in pages.iter().enumerate() {
         let next = (place + 1 < pages.len()).then(|| format!("page-{}", place + 1));
-        let asked = if place == 0 { json!({}) } else { json!({"cursor": format!("page-{place}")}) };
-        script = script.expect_with(method, asked).respond(json!({"data": data, "nextCursor": next}));
+        let params = if place == 0 { json!({}) } else { json!({"cursor": format!("page-{place}")}) };
+        script = script.expect_with(method, params).respond(json!({"data": data, "nextCursor": next}));
     }
     script
 }

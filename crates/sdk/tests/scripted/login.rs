@@ -6,7 +6,7 @@ use std::time::Duration;
 use openai_codex::types::{ApiKeyLoginAccountParams, CancelLoginAccountStatus, LoginAccountParams};
 use openai_codex::{CodexConfig, ErrorKind, Event, methods};
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::{Answer, messages};
+use openai_codex_testkit::app_server::{Response, messages};
 use serde_json::{Value, json};
 
 use crate::support::{Server, count, params, sent, with_both_clients};
@@ -34,7 +34,7 @@ fn failed(id: &str, why: &str) -> Value {
 /// A server with these responses to the start of a login, in order.
 fn logins(started: &[Value]) -> Script {
     let starts = started.iter().cloned();
-    starts.fold(Script::standard(), |script, answer| script.expect("account/login/start").respond(answer))
+    starts.fold(Script::standard(), |script, response| script.expect("account/login/start").respond(response))
 }
 
 /// Fails if its printed form contains the key.
@@ -115,7 +115,7 @@ with_both_clients! {
     fn an_outcome_before_the_response_is_not_lost(start, wait) {
         let script = Script::standard()
             .expect("account/login/start")
-            .notify("account/login/completed", succeeded("somebody else's"))
+            .notify("account/login/completed", succeeded("another login's"))
             .notify("account/login/completed", succeeded("b"))
             .respond(browser("b"));
         let (transport, playing) = script.connect().unwrap();
@@ -247,7 +247,7 @@ with_both_clients! {
     fn no_error_repeats_a_key_that_the_server_quotes(start, wait) {
         let quote = format!("Incorrect API key provided: {KEY}.");
         let data = json!({"sent": {"apiKey": KEY}, "why": [quote]});
-        let refusal = Answer::Error(json!({"code": -32603, "message": quote, "data": data}));
+        let refusal = Response::Error(json!({"code": -32603, "message": quote, "data": data}));
         let script = Script::standard()
             .expect_as("refused", "account/login/start")
             .respond_to("refused", refusal)

@@ -10,7 +10,7 @@ use openai_codex::{
     ApprovalMode, AsyncCodex, AsyncEvents, Codex, CodexConfig, Error, ErrorKind, Event, Notification,
     RestartPolicy, Sandbox, WireLog,
 };
-use openai_codex_testkit::app_server::{Answer, messages};
+use openai_codex_testkit::app_server::{Response, messages};
 use openai_codex_testkit::{AppServer, Script};
 use serde_json::{Value, json};
 
@@ -120,7 +120,7 @@ fn assert_turn_lost(error: &Error) {
 }
 
 /// A name for an event about restarts.
-fn told(event: &Event) -> String {
+fn kind_of(event: &Event) -> String {
     match event {
         Event::RuntimeLost(error) => {
             assert_lost(error);
@@ -242,7 +242,7 @@ with_both_clients! {
         assert_eq!(wait!(thread.run("go")).unwrap().turn.id, "u");
         let mut seen = Vec::new();
         while seen.last().is_none_or(|last| last != "turn u") {
-            seen.push(told(&wait!(events.next()).unwrap().unwrap()));
+            seen.push(kind_of(&wait!(events.next()).unwrap().unwrap()));
         }
         let restarts = [
             "lost", "restarting 1 TransportClosed", "restarting 2 Handshake", "restarting 3 Handshake", "restarted 3",
@@ -250,7 +250,7 @@ with_both_clients! {
         assert_eq!(seen, [&restarts[..], &["turn u"]].concat());
         wait!(codex.close()).unwrap();
         while let Some(event) = wait!(events.next()) {
-            assert_eq!(told(&event.unwrap()), "notification");
+            assert_eq!(kind_of(&event.unwrap()), "notification");
         }
         assert_eq!(lives.starts(), 4);
     }
@@ -301,8 +301,8 @@ with_both_clients! {
         let (mut all, mut of_thread) = (codex.events(), thread.events());
         let running = lives.server.trace.processes();
         assert_lost(&wait!(codex.request_raw("test/die", json!({}))).unwrap_err());
-        assert_eq!(told(&wait!(all.next()).unwrap().unwrap()), "lost");
-        assert_eq!(told(&wait!(of_thread.next()).unwrap().unwrap()), "lost");
+        assert_eq!(kind_of(&wait!(all.next()).unwrap().unwrap()), "lost");
+        assert_eq!(kind_of(&wait!(of_thread.next()).unwrap().unwrap()), "lost");
         lives.server.trace.wait_gone(&running);
         assert_eq!(lives.starts(), 1);
         wait!(codex.close()).unwrap();
@@ -312,7 +312,7 @@ with_both_clients! {
 
     fn every_use_of_a_thread_resumes_it_first(start, wait) {
         let uses = ["thread/read", "thread/name/set", "thread/turns/list", "thread/items/list", "thread/compact/start"];
-        let refuses = |script: Script, method: &&str| script.always_answer(*method, Answer::error(-32600, "no"));
+        let refuses = |script: Script, method: &&str| script.always_respond(*method, Response::error(-32600, "no"));
         let second = uses.iter().fold(resumes(), refuses);
         for method in uses {
             let lives = Lives::new([Some(mortal()), Some(second.clone())]);

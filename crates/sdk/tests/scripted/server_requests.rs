@@ -55,12 +55,12 @@ with_both_clients! {
             }
             wait!(codex.close()).unwrap();
             let received = playing.finish().unwrap().messages();
-            let answer = received.iter().find(|message| message["id"] == "ask-1").unwrap();
+            let response = received.iter().find(|message| message["id"] == "ask-1").unwrap();
             if expected.is_null() {
-                assert_eq!(answer["error"]["code"], -32601, "{method}");
-                assert!(answer["error"]["message"].as_str().unwrap().contains(method));
+                assert_eq!(response["error"]["code"], -32601, "{method}");
+                assert!(response["error"]["message"].as_str().unwrap().contains(method));
             } else {
-                assert_eq!(*answer, json!({"id": "ask-1", "result": expected}), "{method}");
+                assert_eq!(*response, json!({"id": "ask-1", "result": expected}), "{method}");
             }
         }
     }
@@ -72,8 +72,8 @@ with_both_clients! {
         wait!(thread.run("go")).unwrap();
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
-        let answer = received.iter().find(|message| message.get("method").is_none()).unwrap();
-        assert_eq!((&answer["id"], &answer["result"]["success"]), (&json!(0), &json!(false)));
+        let response = received.iter().find(|message| message.get("method").is_none()).unwrap();
+        assert_eq!((&response["id"], &response["result"]["success"]), (&json!(0), &json!(false)));
     }
 
     fn the_default_response_to_a_time_request_is_the_time(start, wait) {
@@ -91,7 +91,7 @@ with_both_clients! {
         }
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
-        let answer = received.iter().find(|message| message.get("method").is_none()).unwrap();
-        assert!(answer["result"]["currentTimeAt"].as_u64().unwrap() > 1_700_000_000);
+        let response = received.iter().find(|message| message.get("method").is_none()).unwrap();
+        assert!(response["result"]["currentTimeAt"].as_u64().unwrap() > 1_700_000_000);
     }
 }

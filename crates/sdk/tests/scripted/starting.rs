@@ -1,7 +1,9 @@
 //! The lazy start of the async client.
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use openai_codex::{AsyncCodex, ErrorKind};
@@ -160,7 +162,9 @@ fn a_close_during_the_start_ends_what_is_being_started() {
         let codex = AsyncCodex::with_config(server.config());
         let (started, closed) = tokio::join!(codex.start(), async {
             received(&server, "initialize").await;
-            let close = codex.close();
+            let mut close = pin!(codex.close());
+            let closed = poll_fn(|context| Poll::Ready(close.as_mut().poll(context))).await;
+            assert!(closed.is_pending(), "the start has begun");
             File::create(&go).unwrap();
             close.await
         });

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::{texts, with_both_clients};
 
-fn answer(turn: &str) -> serde_json::Value {
+fn response(turn: &str) -> serde_json::Value {
     json!({"turn": messages::turn(turn, "inProgress")})
 }
 
@@ -20,7 +20,7 @@ with_both_clients! {
             .send(messages::turn_started("t", "u"))
             .agent_message("t", "u", "i", ["do", "ne"])
             .complete_turn("t", "u")
-            .respond(answer("u"));
+            .respond(response("u"));
         for streamed in [false, true] {
             let (transport, playing) = script.clone().connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
@@ -77,7 +77,7 @@ with_both_clients! {
             .agent_message("t", "old", "x", ["not mine"])
             .complete_turn("t", "old")
             .agent_message("t", "u", "i", ["mine"])
-            .respond(answer("u"))
+            .respond(response("u"))
             .complete_turn("t", "u");
         let (transport, playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();

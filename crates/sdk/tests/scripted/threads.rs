@@ -3,13 +3,13 @@
 use openai_codex::types::{Personality, SandboxMode, ThreadStartSource};
 use openai_codex::{ApprovalMode, CodexConfig, ErrorKind, Sandbox};
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::{Answer, Unexpected, messages};
+use openai_codex_testkit::app_server::{Response, Unexpected, messages};
 use serde_json::{Value, json};
 
 use crate::support::{count, opens_any_thread, params, sent, with_both_clients};
 
 fn starts_any_thread() -> Script {
-    Script::standard().always_answer("thread/start", Answer::Opens(messages::thread_start_response("t")))
+    Script::standard().always_respond("thread/start", Response::Opens(messages::thread_start_response("t")))
 }
 
 with_both_clients! {
@@ -41,7 +41,7 @@ with_both_clients! {
         let full = with(json!({"type": "dangerFullAccess"}));
         let closed = json!({"threadId": "t"});
         let loads_again = Script::standard().expect("thread/start").respond(with(own.clone())).expect_as("resume", "thread/resume");
-        let respond = |script: Script| script.respond_to("resume", Answer::Result(full.clone()));
+        let respond = |script: Script| script.respond_to("resume", Response::Result(full.clone()));
         let notify = |script: Script| script.notify("thread/closed", closed.clone());
         for script in [respond(notify(loads_again.clone())), notify(respond(loads_again.clone())), respond(loads_again)] {
             let script = script.expect("thread/settings/update").respond(json!({}));
@@ -137,8 +137,8 @@ with_both_clients! {
     }
 
     fn reading_always_says_whether_turns_are_wanted(start, wait) {
-        let answer = json!({"thread": messages::thread("t")});
-        let (transport, playing) = starts_any_thread().always("thread/read", answer).connect().unwrap();
+        let response = json!({"thread": messages::thread("t")});
+        let (transport, playing) = starts_any_thread().always("thread/read", response).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         assert_eq!(wait!(thread.read().send()).unwrap().thread.id, "t");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use openai_codex::{CodexConfig, ErrorKind, Sandbox};
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::{Answer, messages};
+use openai_codex_testkit::app_server::{Response, messages};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -133,8 +133,8 @@ with_both_clients! {
                 "disabledReason": reason,
             });
             let config = json!({"projects": level(decided, "trusted")});
-            let answer = json!({"config": config, "origins": {}, "layers": [layer]});
-            let (transport, playing) = opens_any_thread().always("config/read", answer).connect().unwrap();
+            let response = json!({"config": config, "origins": {}, "layers": [layer]});
+            let (transport, playing) = opens_any_thread().always("config/read", response).connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             wait!(codex.thread_start().cwd(&sub).sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
             wait!(codex.close()).unwrap();
@@ -152,7 +152,7 @@ with_both_clients! {
         std::fs::write(tree.join(".git"), format!("gitdir: {}\n", admin.display())).unwrap();
         std::fs::write(admin.join("commondir"), "../..\n").unwrap();
         std::fs::write(admin.join("gitdir"), format!("{}\n", tree.join(".git").display())).unwrap();
-        for (told, reason, handed_down) in [
+        for (level_of_main, reason, handed_down) in [
             ("trusted", json!("not trusted"), "untrusted"),
             ("trusted", Value::Null, "trusted"),
             ("untrusted", Value::Null, "untrusted"),
@@ -161,25 +161,25 @@ with_both_clients! {
                 "name": {"type": "project", "dotCodexFolder": tree.join(".codex")}, "config": {}, "version": "1",
                 "disabledReason": reason,
             });
-            let answer = json!({"config": {}, "origins": {}, "layers": [layer]});
-            let (transport, playing) = opens_any_thread().always("config/read", answer).connect().unwrap();
+            let response = json!({"config": {}, "origins": {}, "layers": [layer]});
+            let (transport, playing) = opens_any_thread().always("config/read", response).connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
-            let options = codex.thread_start().cwd(&tree).config("projects", level(&main, told));
+            let options = codex.thread_start().cwd(&tree).config("projects", level(&main, level_of_main));
             wait!(options.sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
             wait!(codex.close()).unwrap();
             let received = playing.finish().unwrap().messages();
-            let mut expected = level(&main, told);
+            let mut expected = level(&main, level_of_main);
             expected[tree.to_str().unwrap()] = json!({"trust_level": handed_down});
             assert_eq!(sent(&received, "thread/start")["params"]["config"], json!({"projects": expected}));
             // The client passes distrust on without a request.
-            assert_eq!(count(&received, "config/read"), usize::from(told == "trusted"));
+            assert_eq!(count(&received, "config/read"), usize::from(level_of_main == "trusted"));
         }
     }
 
     fn a_server_without_config_read_gets_the_cautious_request(start, wait) {
         let (_dir, path) = folder();
         for code in [-32601, -32603, -32600] {
-            let script = opens_any_thread().always_answer("config/read", Answer::error(code, "no"));
+            let script = opens_any_thread().always_respond("config/read", Response::error(code, "no"));
             let (transport, playing) = script.connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             wait!(codex.thread_start().cwd(&path).sandbox(Sandbox::FullAccess).send()).unwrap();
@@ -193,8 +193,8 @@ with_both_clients! {
     }
 
     fn an_overloaded_config_read_starts_nothing(start, wait) {
-        let busy = Answer::error(-32001, "Server overloaded; retry later.");
-        let (transport, playing) = opens_any_thread().always_answer("config/read", busy).connect().unwrap();
+        let busy = Response::error(-32001, "Server overloaded; retry later.");
+        let (transport, playing) = opens_any_thread().always_respond("config/read", busy).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let options = codex.thread_start().cwd("/repo").sandbox(Sandbox::FullAccess);
         let error = wait!(options.send()).unwrap_err();
@@ -207,7 +207,7 @@ with_both_clients! {
         let (_dir, path) = folder();
         let text = path.to_str().unwrap();
         let untrusted = json!({"trust_level": "untrusted"});
-        for (key, value, expected, asked) in [
+        for (key, value, expected, reads) in [
             // The server's decision about the folder.
             ("projects".to_owned(), level(&path, "trusted"), level(&path, "trusted"), 0),
             ("projects./other".to_owned(), untrusted.clone(), json!({"/other": untrusted, text: untrusted}), 1),
@@ -230,7 +230,7 @@ with_both_clients! {
             wait!(codex.close()).unwrap();
             let received = playing.finish().unwrap().messages();
             assert_eq!(sent(&received, "thread/start")["params"]["config"], json!({"projects": expected}));
-            assert_eq!(count(&received, "config/read"), asked);
+            assert_eq!(count(&received, "config/read"), reads);
         }
     }
 

@@ -13,7 +13,7 @@ use openai_codex::{
     Sandbox, TextInput,
 };
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::{Answer, messages};
+use openai_codex_testkit::app_server::{Response, messages};
 use serde_json::{Value, json};
 
 use crate::support::{Server, bounded_async, count, one_step, params, sent, texts, with_both_clients};
@@ -120,8 +120,8 @@ fn two_requests_are_on_the_wire_before_either_response() {
         let script = Script::standard()
             .expect_as("first", "test/first")
             .expect_as("second", "test/second")
-            .respond_to("second", Answer::Result(json!(2)))
-            .respond_to("first", Answer::Result(json!(1)));
+            .respond_to("second", Response::Result(json!(2)))
+            .respond_to("first", Response::Result(json!(1)));
         let (transport, playing) = script.connect().unwrap();
         let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
         let (first, second) = tokio::join!(
@@ -198,7 +198,7 @@ fn responds_late(gate: &Path) -> Script {
         .start_thread("t")
         .expect_as("start", "turn/start")
         .await_file(gate)
-        .respond_to("start", Answer::Result(json!({"turn": messages::turn("u", "inProgress")})))
+        .respond_to("start", Response::Result(json!({"turn": messages::turn("u", "inProgress")})))
         .notify("turn/started", json!({"threadId": "t", "turn": messages::turn("u", "inProgress")}))
         .expect("turn/interrupt")
         .respond(json!({}))

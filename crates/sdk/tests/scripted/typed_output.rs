@@ -30,7 +30,7 @@ struct Remark {
 }
 
 #[derive(JsonSchema, Deserialize, Debug)]
-#[allow(dead_code, reason = "asked for only")]
+#[allow(dead_code, reason = "used as a schema only")]
 struct Counts {
     by_file: std::collections::HashMap<String, u32>,
 }

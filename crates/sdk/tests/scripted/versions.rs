@@ -30,7 +30,7 @@ impl Checkout {
             .always("turn/start", json!({"turn": messages::turn("u", "inProgress")}));
         let server = AppServer::new(script).unwrap();
         let serve = server.command().get_program().to_owned();
-        let asked = server.dir().join("asked");
+        let probes = server.dir().join("probes");
         let text = format!(
             "#!/bin/sh\n\
              for out; do :; done\n\
@@ -38,7 +38,7 @@ impl Checkout {
              *\" generate-json-schema \"*) echo \"$*\" >> {}; {print};;\n\
              *) exec {};;\n\
              esac\n",
-            asked.display(),
+            probes.display(),
             serve.display(),
         );
         let program = program(server.dir(), "codex", &text);
@@ -50,8 +50,8 @@ impl Checkout {
     }
 
     /// The command lines that requested the schema.
-    fn asked(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(self.server.dir().join("asked")).unwrap_or_default();
+    fn probes(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.server.dir().join("probes")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 }
@@ -67,7 +67,7 @@ const PRINTS: &str = "mkdir $out/v2; for p in TurnStartParams ThreadResumeParams
                       echo '{\"properties\": {\"toolOutput\": {}}}' > $out/v2/$p.json; done";
 
 with_both_clients! {
-    fn a_development_build_is_asked_once_for_its_schema(start, wait) {
+    fn the_client_probes_the_schema_of_a_development_build_once(start, wait) {
         let checkout = Checkout::new(PRINTS);
         let codex = start!(checkout.config().config_override("model", "m")).unwrap();
         let thread = wait!(codex.thread_resume("t").send()).unwrap();
@@ -78,9 +78,9 @@ with_both_clients! {
             assert!(error.to_string().contains("checkout does not support"), "{error}");
         }
         wait!(codex.close()).unwrap();
-        let asked = checkout.asked();
-        assert_eq!(asked.len(), 1, "{asked:?}");
-        let (options, folder) = asked[0].rsplit_once(' ').unwrap();
+        let probes = checkout.probes();
+        assert_eq!(probes.len(), 1, "{probes:?}");
+        let (options, folder) = probes[0].rsplit_once(' ').unwrap();
         assert_eq!(options, "--config model=m app-server generate-json-schema --experimental --out");
         assert!(!std::path::Path::new(folder).exists());
         assert_eq!(count(&checkout.server.received().unwrap(), "turn/start"), 2);
@@ -129,7 +129,7 @@ with_both_clients! {
             assert!(error.to_string().contains("older do not"), "{error}");
             assert!(error.method().is_some(), "{error}");
         }
-        // What nobody knows of goes through, and so does what says nothing.
+        // A method that the client does not know passes, and so does a parameter that is null.
         wait!(codex.request_raw("thread/of/tomorrow", json!({"projectId": "p"}))).unwrap();
         wait!(codex.request_raw("thread/list", json!({"projectId": null}))).unwrap();
         wait!(codex.close()).unwrap();
@@ -143,8 +143,8 @@ with_both_clients! {
             let script = of_version(version).always("thread/rollback", json!({}));
             let (transport, playing) = script.connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
-            let answer = wait!(codex.request_raw("thread/rollback", json!({"threadId": "t", "numTurns": 1})));
-            let kind = answer.err().map(|error| error.kind());
+            let response = wait!(codex.request_raw("thread/rollback", json!({"threadId": "t", "numTurns": 1})));
+            let kind = response.err().map(|error| error.kind());
             assert_eq!(kind, (sent == 0).then_some(ErrorKind::UnsupportedByRuntime), "{version}");
             wait!(codex.close()).unwrap();
             assert_eq!(count(&playing.finish().unwrap().messages(), "thread/rollback"), sent, "{version}");
@@ -175,15 +175,15 @@ with_both_clients! {
             wait!(codex.thread_start().tools(tools).send()).unwrap();
             wait!(codex.close()).unwrap();
             let messages = playing.finish().unwrap().messages();
-            let mut told = sent(&messages, "thread/start")["params"]["dynamicTools"].clone();
-            let mut first = if together { told[0]["tools"][0].take() } else { told[0].take() };
+            let mut sent_tools = sent(&messages, "thread/start")["params"]["dynamicTools"].clone();
+            let mut first = if together { sent_tools[0]["tools"][0].take() } else { sent_tools[0].take() };
             let of_it = first.as_object_mut().unwrap().remove("inputSchema").unwrap();
             assert_eq!((first, of_it), (function, schema.clone()));
-            assert_eq!((&told[1]["name"], told[1].get("type").is_some()), (&json!("b"), together));
+            assert_eq!((&sent_tools[1]["name"], sent_tools[1].get("type").is_some()), (&json!("b"), together));
         }
     }
 
-    // Such a runtime answers with the id of a turn that never ends.
+    // Such a runtime responds with the id of a turn that never ends.
     fn joining_a_turn_is_refused_on_an_old_runtime(start, wait) {
         let script = of_version("0.147.0")
             .start_thread("t")
@@ -207,14 +207,14 @@ with_both_clients! {
         assert_eq!(count(&playing.finish().unwrap().messages(), "turn/start"), 2);
     }
 
-    fn a_development_build_with_an_overriding_command_line_is_not_asked(start, wait) {
+    fn the_client_does_not_probe_a_development_build_with_an_overriding_command_line(start, wait) {
         let checkout = Checkout::new(PRINTS);
         let config = checkout.config().launch_args_override([&checkout.program]);
         let codex = start!(config).unwrap();
         let error = wait!(codex.thread_resume("t").include_turns(true).send()).unwrap_err();
         assert!(error.to_string().contains("Cannot verify an unversioned CLI"), "{error}");
         wait!(codex.close()).unwrap();
-        assert!(checkout.asked().is_empty());
+        assert!(checkout.probes().is_empty());
         assert_eq!(count(&checkout.server.received().unwrap(), "thread/resume"), 0);
     }
 }

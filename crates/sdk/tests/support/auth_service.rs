@@ -39,7 +39,7 @@ impl AuthService {
                     return;
                 }
                 // A runtime that is being ended may disconnect in the middle of it.
-                let _ = answer(stream, &of_thread);
+                let _ = respond(stream, &of_thread);
             }
         });
         Self { address, state, thread: Some(thread) }
@@ -67,7 +67,7 @@ impl Drop for AuthService {
 }
 
 /// Handles one request; the response ends the connection.
-fn answer(stream: TcpStream, state: &State) -> std::io::Result<()> {
+fn respond(stream: TcpStream, state: &State) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut reader = BufReader::new(&stream);
     let mut line = String::new();
@@ -85,7 +85,7 @@ fn answer(stream: TcpStream, state: &State) -> std::io::Result<()> {
     reader.take(length).read_to_end(&mut Vec::new())?;
     let (status, body) = match reply(&path, state) {
         Some(body) => (200, body),
-        // What a service says as long as nobody has entered the code.
+        // The response of a service until the user has entered the code.
         None if path.ends_with("/deviceauth/token") => (403, json!({})),
         None => (404, json!({})),
     };
@@ -168,10 +168,10 @@ pub(crate) fn browse(url: &str) {
         let mut stream = TcpStream::connect(host.replace("localhost", "127.0.0.1")).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         write!(stream, "GET /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let answer = String::from_utf8_lossy(&answer);
-        let location = answer.lines().take_while(|line| !line.is_empty()).find_map(|line| {
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).unwrap();
+        let response = String::from_utf8_lossy(&response);
+        let location = response.lines().take_while(|line| !line.is_empty()).find_map(|line| {
             let (name, value) = line.split_once(": ")?;
             name.eq_ignore_ascii_case("location").then(|| value.to_owned())
         });

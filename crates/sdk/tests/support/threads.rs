@@ -2,16 +2,16 @@
 
 use openai_codex::types::ThreadListResponse;
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::{Answer, messages};
+use openai_codex_testkit::app_server::{Response, messages};
 use serde_json::Value;
 
 /// A server that opens any thread.
 pub(crate) fn opens_any_thread() -> Script {
-    let answer = Answer::Opens(messages::thread_start_response("t"));
+    let response = Response::Opens(messages::thread_start_response("t"));
     Script::standard()
-        .always_answer("thread/start", answer.clone())
-        .always_answer("thread/resume", answer.clone())
-        .always_answer("thread/fork", answer)
+        .always_respond("thread/start", response.clone())
+        .always_respond("thread/resume", response.clone())
+        .always_respond("thread/fork", response)
 }
 
 /// The ids of a page.

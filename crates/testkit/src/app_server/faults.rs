@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::chunks::{Chunks, Random};
 use super::script::Script;
-use super::step::{Answer, Step};
+use super::step::{Response, Step};
 
 /// # Faults
 ///
@@ -98,23 +98,23 @@ impl Script {
 
     /// Responds to the request of the last [`expect`](Self::expect) with neither a result nor an error.
     pub fn respond_with_nothing(self) -> Self {
-        self.step(Step::Respond { to: None, answer: Answer::Members(Map::new()) })
+        self.step(Step::Respond { to: None, response: Response::Members(Map::new()) })
     }
 
     /// Sends a response with an id that the client did not use.
-    pub fn respond_to_nobody(self, id: impl Into<Value>, result: Value) -> Self {
+    pub fn respond_to_unknown(self, id: impl Into<Value>, result: Value) -> Self {
         self.send(json!({"id": id.into(), "result": result}))
     }
 
     /// Waits for a request of each of these methods, and then responds to all, the last one first.
-    pub fn respond_in_reverse<'a>(mut self, answers: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
-        let answers: Vec<_> = answers.into_iter().collect();
+    pub fn respond_in_reverse<'a>(mut self, responses: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
+        let responses: Vec<_> = responses.into_iter().collect();
         let name = |place: usize| format!("in reverse: {place}");
-        for (place, (method, _)) in answers.iter().enumerate() {
+        for (place, (method, _)) in responses.iter().enumerate() {
             self = self.expect_as(name(place), *method);
         }
-        for (place, (_, result)) in answers.into_iter().enumerate().rev() {
-            self = self.respond_to(name(place), Answer::Result(result));
+        for (place, (_, result)) in responses.into_iter().enumerate().rev() {
+            self = self.respond_to(name(place), Response::Result(result));
         }
         self
     }

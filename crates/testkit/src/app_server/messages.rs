@@ -55,10 +55,10 @@ pub fn thread_start_response(id: &str) -> Value {
 }
 
 /// Copies the options of a request into a response that opens a thread.
-pub(super) fn take_options(answer: &mut Value, params: &Value) {
+pub(super) fn take_options(response: &mut Value, params: &Value) {
     let kept = ["approvalPolicy", "approvalsReviewer", "cwd", "model", "modelProvider", "serviceTier"];
     for option in kept.into_iter().filter(|option| !params[option].is_null()) {
-        answer[option] = params[option].clone();
+        response[option] = params[option].clone();
     }
     if let Some(effort) = params["config"].get("model_reasoning_effort") {
         answer["reasoningEffort"] = effort.clone();
@@ -72,7 +72,7 @@ pub(super) fn take_options(answer: &mut Value, params: &Value) {
         Some("danger-full-access") => json!({"type": "dangerFullAccess"}),
         _ => return,
     };
-    answer["sandbox"] = sandbox;
+    response["sandbox"] = sandbox;
 }
 
 /// A turn with this status: `inProgress`, `completed`, `interrupted` or `failed`.

@@ -25,4 +25,4 @@ pub use playing::Playing;
 pub use pour::Pour;
 pub use process::{SCRIPT_VARIABLE, main};
 pub use script::Script;
-pub use step::{Answer, Step, Unexpected};
+pub use step::{Response, Step, Unexpected};

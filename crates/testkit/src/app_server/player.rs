@@ -13,7 +13,7 @@ use super::chunks::Cutter;
 use super::messages;
 use super::port::Port;
 use super::script::Script;
-use super::step::{Answer, Step, Unexpected, contains};
+use super::step::{Response, Step, Unexpected, contains};
 
 /// The outcome of a finished script.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -53,7 +53,7 @@ pub enum ScriptError {
         reason: String,
     },
     /// A step responds to a request that no earlier step expects.
-    NothingToAnswer {
+    NothingToRespondTo {
         /// The number of the step, from 0.
         step: usize,
     },
@@ -76,7 +76,7 @@ impl fmt::Display for ScriptError {
                 )
             }
             Self::Mismatch { step, reason } => write!(f, "step {step} of the script: {reason}"),
-            Self::NothingToAnswer { step } => {
+            Self::NothingToRespondTo { step } => {
                 write!(
                     f,
                     "step {step} of the script: there is no request to respond to; put an `expect` before it"
@@ -172,16 +172,17 @@ impl<'a, P: Port> Player<'a, P> {
                 }
             }
             Step::ExpectNotification { .. } => drop(self.wait(step).await?),
-            Step::ExpectAnswer { result, .. } => {
-                let answer = self.wait(step).await?;
-                if result.as_ref().is_some_and(|result| !contains(&answer["result"], result)) {
-                    return Err(self.mismatch(format!("the client responded {answer}")));
+            Step::ExpectResponse { result, .. } => {
+                let response = self.wait(step).await?;
+                if result.as_ref().is_some_and(|result| !contains(&response["result"], result)) {
+                    return Err(self.mismatch(format!("the client responded {response}")));
                 }
             }
             Step::ExpectEnd => while self.next().await?.is_some() {},
-            Step::Respond { to, answer } => {
-                let id = self.names.get(to).ok_or(ScriptError::NothingToAnswer { step: self.now })?.clone();
-                self.answer(&id, answer).await?;
+            Step::Respond { to, response } => {
+                let id =
+                    self.names.get(to).ok_or(ScriptError::NothingToRespondTo { step: self.now })?.clone();
+                self.respond(&id, response).await?;
             }
             Step::Send { message } => self.send(message).await?,
             Step::Raw { bytes } => self.write(bytes.clone().into()).await?,
@@ -273,23 +274,23 @@ impl<'a, P: Port> Player<'a, P> {
 
     /// Handles a request that no step expects.
     async fn unexpected(&mut self, id: &Value, method: &str, message: &Value) -> Result<(), ScriptError> {
-        if let Some(answer) = self.script.answers.get(method) {
-            return self.answer(id, answer).await;
+        if let Some(response) = self.script.responses.get(method) {
+            return self.respond(id, response).await;
         }
         match self.script.unexpected {
             Unexpected::MethodNotFound => {
                 let reason = format!("the server's script does not expect the request {method}");
-                self.answer(id, &Answer::error(-32601, reason)).await
+                self.respond(id, &Response::error(-32601, reason)).await
             }
             Unexpected::Ignore => Ok(()),
             Unexpected::Fail => Err(self.mismatch(format!("the client sent {message}"))),
         }
     }
 
-    async fn answer(&mut self, id: &Value, answer: &Answer) -> Result<(), ScriptError> {
-        match answer.message(id) {
+    async fn respond(&mut self, id: &Value, response: &Response) -> Result<(), ScriptError> {
+        match response.message(id) {
             Some(mut message) => {
-                if matches!(answer, Answer::Opens(_))
+                if matches!(response, Response::Opens(_))
                     && let Some(request) = self.request(id)
                 {
                     messages::take_options(&mut message["result"], &request["params"]);
@@ -347,7 +348,7 @@ fn describe(step: &Step) -> String {
         Step::Expect { method, params: None, .. } => format!("the request {method}"),
         Step::Expect { method, params: Some(params), .. } => format!("the request {method} with {params}"),
         Step::ExpectNotification { method } => format!("the notification {method}"),
-        Step::ExpectAnswer { id, .. } => format!("a response to the request {id}"),
+        Step::ExpectResponse { id, .. } => format!("a response to the request {id}"),
         _ => "something".into(),
     }
 }

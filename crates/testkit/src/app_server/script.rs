@@ -15,7 +15,7 @@ use super::player::{Played, Player, ScriptError};
 use super::playing::Playing;
 use super::port::{Port, Streams};
 use super::pour::Pour;
-use super::step::{Answer, Step, Unexpected};
+use super::step::{Response, Step, Unexpected};
 
 /// The server's side of a conversation: a sequence of steps.
 ///
@@ -47,7 +47,7 @@ pub struct Script {
     pub steps: Vec<Step>,
     /// Standing responses, by method.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub answers: BTreeMap<String, Answer>,
+    pub responses: BTreeMap<String, Response>,
     /// The reaction to other requests that no step expects.
     #[serde(default)]
     pub unexpected: Unexpected,
@@ -81,7 +81,7 @@ impl Script {
     /// Adds the steps of another script.
     pub fn then(mut self, other: Self) -> Self {
         self.steps.extend(other.steps);
-        self.answers.extend(other.answers);
+        self.responses.extend(other.responses);
         self
     }
 
@@ -113,17 +113,17 @@ impl Script {
 
     /// Responds to the last expected request.
     pub fn respond(self, result: Value) -> Self {
-        self.step(Step::Respond { to: None, answer: Answer::Result(result) })
+        self.step(Step::Respond { to: None, response: Response::Result(result) })
     }
 
     /// Responds to the last expected request with an error.
     pub fn respond_error(self, code: i64, message: impl Into<String>) -> Self {
-        self.step(Step::Respond { to: None, answer: Answer::error(code, message) })
+        self.step(Step::Respond { to: None, response: Response::error(code, message) })
     }
 
     /// Responds to a request that was [expected by name](Self::expect_as).
-    pub fn respond_to(self, name: impl Into<String>, answer: Answer) -> Self {
-        self.step(Step::Respond { to: Some(name.into()), answer })
+    pub fn respond_to(self, name: impl Into<String>, response: Response) -> Self {
+        self.step(Step::Respond { to: Some(name.into()), response })
     }
 
     /// Sends a notification.
@@ -134,23 +134,23 @@ impl Script {
     /// Sends a request to the client and waits for any response.
     pub fn ask(self, id: impl Into<Value>, method: &str, params: Value) -> Self {
         let id = id.into();
-        self.request(id.clone(), method, params).step(Step::ExpectAnswer { id, result: None })
+        self.request(id.clone(), method, params).step(Step::ExpectResponse { id, result: None })
     }
 
     /// Sends a request to the client and waits for a response whose result contains at least this.
     pub fn ask_expecting(self, id: impl Into<Value>, method: &str, params: Value, result: Value) -> Self {
         let id = id.into();
-        self.request(id.clone(), method, params).step(Step::ExpectAnswer { id, result: Some(result) })
+        self.request(id.clone(), method, params).step(Step::ExpectResponse { id, result: Some(result) })
     }
 
-    /// Sends a request to the client. [`expect_answer`](Self::expect_answer) waits for the response.
+    /// Sends a request to the client. [`expect_response`](Self::expect_response) waits for the response.
     pub fn request(self, id: impl Into<Value>, method: &str, params: Value) -> Self {
         self.send(json!({"id": id.into(), "method": method, "params": params}))
     }
 
     /// Waits for the client's response to a server request.
-    pub fn expect_answer(self, id: impl Into<Value>) -> Self {
-        self.step(Step::ExpectAnswer { id: id.into(), result: None })
+    pub fn expect_response(self, id: impl Into<Value>) -> Self {
+        self.step(Step::ExpectResponse { id: id.into(), result: None })
     }
 
     /// Sends any message.
@@ -210,13 +210,13 @@ impl Script {
 
     /// Sets a standing response for a method, used when no step waits for such a request.
     pub fn always(mut self, method: impl Into<String>, result: Value) -> Self {
-        self.answers.insert(method.into(), Answer::Result(result));
+        self.responses.insert(method.into(), Response::Result(result));
         self
     }
 
     /// Like [`always`](Self::always), with another kind of response.
-    pub fn always_answer(mut self, method: impl Into<String>, answer: Answer) -> Self {
-        self.answers.insert(method.into(), answer);
+    pub fn always_respond(mut self, method: impl Into<String>, response: Response) -> Self {
+        self.responses.insert(method.into(), response);
         self
     }
 
@@ -234,8 +234,8 @@ impl Script {
 
     /// Expects `thread/start` and responds with a thread of this id, which has the options of the request.
     pub fn start_thread(self, thread: &str) -> Self {
-        let answer = Answer::Opens(messages::thread_start_response(thread));
-        self.expect("thread/start").step(Step::Respond { to: None, answer })
+        let response = Response::Opens(messages::thread_start_response(thread));
+        self.expect("thread/start").step(Step::Respond { to: None, response })
     }
 
     /// Expects `turn/start`, responds with a turn of this id, and sends `turn/started`.

@@ -31,7 +31,7 @@ pub enum Step {
         method: String,
     },
     /// Waits for the client's response to a server request.
-    ExpectAnswer {
+    ExpectResponse {
         /// The request's id.
         id: Value,
         /// The minimum content of the result.
@@ -46,7 +46,7 @@ pub enum Step {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
         /// The response.
-        answer: Answer,
+        response: Response,
     },
     /// Sends a message unchanged: a notification or a server request.
     Send {
@@ -113,7 +113,7 @@ pub enum Step {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
-pub enum Answer {
+pub enum Response {
     /// A result.
     Result(Value),
     /// A result that opens a thread, such as [`thread_start_response`](super::messages::thread_start_response). Like
@@ -127,7 +127,7 @@ pub enum Answer {
     Silence,
 }
 
-impl Answer {
+impl Response {
     /// An error.
     pub fn error(code: i64, message: impl Into<String>) -> Self {
         Self::Error(json!({"code": code, "message": message.into()}))
@@ -173,7 +173,7 @@ impl Step {
                     && params.as_ref().is_none_or(|params| contains(&message["params"], params))
             }
             Self::ExpectNotification { method: wanted } => id.is_none() && method == Some(wanted),
-            Self::ExpectAnswer { id: wanted, .. } => method.is_none() && id == Some(wanted),
+            Self::ExpectResponse { id: wanted, .. } => method.is_none() && id == Some(wanted),
             _ => false,
         }
     }
@@ -211,13 +211,13 @@ mod tests {
     fn steps_accept_only_their_kind_of_message() {
         let request = json!({"id": 1, "method": "m", "params": {"a": 1}});
         let notification = json!({"method": "m"});
-        let answer = json!({"id": "x", "result": {}});
-        let wants = |step: Step| [&request, &notification, &answer].map(|message| step.wants(message));
+        let response = json!({"id": "x", "result": {}});
+        let wants = |step: Step| [&request, &notification, &response].map(|message| step.wants(message));
         let expect = |params| Step::Expect { method: "m".into(), params, name: None };
         assert_eq!(wants(expect(None)), [true, false, false]);
         assert_eq!(wants(expect(Some(json!({"a": 2})))), [false; 3]);
         assert_eq!(wants(Step::ExpectNotification { method: "m".into() }), [false, true, false]);
-        assert_eq!(wants(Step::ExpectAnswer { id: "x".into(), result: None }), [false, false, true]);
+        assert_eq!(wants(Step::ExpectResponse { id: "x".into(), result: None }), [false, false, true]);
         assert_eq!(wants(Step::Hang), [false; 3]);
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Script, Step};
+use super::{Response, Script, Step};
 
 #[derive(Deserialize)]
 struct Line {
@@ -75,7 +75,7 @@ fn expected(mut message: Value) -> Option<Step> {
     match (method, message.get("id").is_some()) {
         (Some(method), true) => Some(Step::Expect { method, params: None, name: Some(name(&message["id"])) }),
         (Some(method), false) => Some(Step::ExpectNotification { method }),
-        (None, true) => Some(Step::ExpectAnswer { id: message["id"].take(), result: None }),
+        (None, true) => Some(Step::ExpectResponse { id: message["id"].take(), result: None }),
         (None, false) => None,
     }
 }
@@ -85,14 +85,14 @@ fn sent(mut message: Value) -> Step {
     if let Value::String(line) = message {
         return Step::Raw { bytes: format!("{line}\n").into_bytes() };
     }
-    let is_answer = message.get("method").is_none();
-    let answer = match (message.get_mut("result").map(Value::take), message.get_mut("error").map(Value::take))
-    {
-        (_, Some(error)) if is_answer => Answer::Error(error),
-        (Some(result), None) if is_answer => Answer::Result(result),
-        _ => return Step::Send { message },
-    };
-    Step::Respond { to: Some(name(&message["id"])), answer }
+    let is_response = message.get("method").is_none();
+    let response =
+        match (message.get_mut("result").map(Value::take), message.get_mut("error").map(Value::take)) {
+            (_, Some(error)) if is_response => Response::Error(error),
+            (Some(result), None) if is_response => Response::Result(result),
+            _ => return Step::Send { message },
+        };
+    Step::Respond { to: Some(name(&message["id"])), response }
 }
 
 #[cfg(test)]

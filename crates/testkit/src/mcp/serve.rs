@@ -22,10 +22,10 @@ pub fn main() -> ExitCode {
 fn run() -> io::Result<()> {
     let tools = std::env::var(SERVER_VARIABLE).map_err(io::Error::other)?;
     let server: McpServer = serde_json::from_str(&tools)?;
-    let mut session = Session { server, asked: Vec::new(), next_id: 0 };
+    let mut session = Session { server, questions: Vec::new(), next_id: 0 };
     let mut stdout = io::stdout().lock();
     for line in io::stdin().lock().lines() {
-        if let Some(message) = session.answer(&serde_json::from_str(&line?)?) {
+        if let Some(message) = session.respond(&serde_json::from_str(&line?)?) {
             writeln!(stdout, "{message}")?;
             stdout.flush()?;
         }
@@ -36,14 +36,14 @@ fn run() -> io::Result<()> {
 struct Session {
     server: McpServer,
     /// Running elicitations: their ids, and the ids of the calls that wait for them.
-    asked: Vec<(String, Value)>,
+    questions: Vec<(String, Value)>,
     next_id: usize,
 }
 
 impl Session {
     /// The server's response to a message.
-    fn answer(&mut self, message: &Value) -> Option<Value> {
-        let Some(method) = message["method"].as_str() else { return self.answered(message) };
+    fn respond(&mut self, message: &Value) -> Option<Value> {
+        let Some(method) = message["method"].as_str() else { return self.handle_answer(message) };
         let id = message.get("id")?;
         let result = match method {
             "initialize" => json!({
@@ -77,7 +77,7 @@ impl Session {
             Some(Action::Elicit { message, schema }) => {
                 self.next_id += 1;
                 let question = format!("elicitation-{}", self.next_id);
-                self.asked.push((question.clone(), id.clone()));
+                self.questions.push((question.clone(), id.clone()));
                 let params = json!({"message": message, "requestedSchema": schema});
                 json!({"jsonrpc": "2.0", "id": question, "method": "elicitation/create", "params": params})
             }
@@ -90,9 +90,9 @@ impl Session {
     }
 
     /// The client's response to an elicitation completes the call.
-    fn answered(&mut self, message: &Value) -> Option<Value> {
-        let place = self.asked.iter().position(|(question, _)| message["id"] == **question)?;
-        let (_, call) = self.asked.remove(place);
+    fn handle_answer(&mut self, message: &Value) -> Option<Value> {
+        let place = self.questions.iter().position(|(question, _)| message["id"] == **question)?;
+        let (_, call) = self.questions.remove(place);
         let said = message.get("result").unwrap_or(&message["error"]);
         Some(response(&call, text_result(&said.to_string())))
     }

@@ -63,7 +63,7 @@ impl Script {
     }
 
     /// Records a request. Returns its reply and its number, which starts at 1.
-    pub(crate) fn answer(&self, mut request: RecordedRequest) -> (usize, Option<ModelReply>) {
+    pub(crate) fn reply_to(&self, mut request: RecordedRequest) -> (usize, Option<ModelReply>) {
         let mut state = self.state();
         // A review is not part of the conversation. It takes only replies that are meant for it.
         let review = request.is_review();

@@ -92,7 +92,7 @@ async fn serve(State(script): State<Arc<Script>>, request: Request) -> Response 
         let body = json!({"error": {"type": "scripted_model", "message": message}}).to_string();
         return (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "application/json")], body).into_response();
     }
-    let (number, reply) = script.answer(record);
+    let (number, reply) = script.reply_to(record);
     // Do not send an HTTP error: the runtime would hide its message.
     let nothing =
         || ModelReply::failed(format!("the scripted model has no reply queued for request number {number}"));

@@ -433,7 +433,7 @@ async fn a_subscription_without_an_interrupt_lets_the_turn_go_on() {
     peer.start_turn("u").await;
     second.await.unwrap();
     connection.release(&one, false);
-    // It has joined the turn, and its caller has not asked for an interrupt.
+    // It has joined the turn, and its caller has not requested an interrupt.
     connection.release(&two, true);
     settle(&connection, &mut peer).await;
 }

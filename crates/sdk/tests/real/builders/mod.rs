@@ -26,17 +26,17 @@ struct Refusal {
 }
 
 /// `AutoReview` beside a handler for approvals.
-const fn never_asked(calls: &'static [&'static str]) -> Refusal {
+const fn unused_handler(calls: &'static [&'static str]) -> Refusal {
     let words = "with ApprovalMode::AutoReview a model decides about approvals, and the handler for them receives none";
     Refusal { builders: &["ThreadStart", "ThreadResume", "ThreadFork"], calls, unless: None, words }
 }
 
 /// All refusals come from the SDK. The runtime refuses nothing that the SDK sends.
 const REFUSALS: &[Refusal] = &[
-    never_asked(&["approval_mode(ApprovalMode::AutoReview)", "handler"]),
-    never_asked(&["approval_mode(ApprovalMode::AutoReview)", "on_command_approval"]),
-    never_asked(&["approval_mode(ApprovalMode::AutoReview)", "on_file_change_approval"]),
-    never_asked(&["approval_mode(ApprovalMode::AutoReview)", "on_permissions_approval"]),
+    unused_handler(&["approval_mode(ApprovalMode::AutoReview)", "handler"]),
+    unused_handler(&["approval_mode(ApprovalMode::AutoReview)", "on_command_approval"]),
+    unused_handler(&["approval_mode(ApprovalMode::AutoReview)", "on_file_change_approval"]),
+    unused_handler(&["approval_mode(ApprovalMode::AutoReview)", "on_permissions_approval"]),
     Refusal {
         builders: &["ThreadStart"],
         calls: &["trust_folder()"],

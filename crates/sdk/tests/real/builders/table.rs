@@ -87,8 +87,8 @@ fn tool() -> Tool {
 
 #[derive(JsonSchema, Deserialize)]
 pub(super) struct Answer {
-    /// What the table asks for.
-    #[allow(dead_code, reason = "asked for only")]
+    /// The final response that the table wants.
+    #[allow(dead_code, reason = "used as a schema only")]
     value: String,
 }
 
@@ -140,7 +140,7 @@ pub(super) fn turn(values: &Values) -> Vec<Row<'_, TurnStart<Codex>>> {
         model("model-of-the-table") shows "model-of-the-table";
         // Before `output_schema_of`, which replaces it.
         output_schema(json!({"type": "object"}));
-        output_schema_of::<Answer>() shows "What the table asks for.";
+        output_schema_of::<Answer>() shows "The final response that the table wants.";
         personality("friendly");
         retry_on_mismatch(1);
         // Before `sandbox`, which replaces it.

@@ -109,8 +109,8 @@ fn a_request_to_a_server_that_stopped_reading_times_out() {
 
 #[tokio::test]
 async fn responses_in_any_order_reach_their_callers() {
-    let answers = [("test/a", json!("a")), ("test/b", json!("b")), ("test/c", json!("c"))];
-    let (transport, playing) = Script::standard().respond_in_reverse(answers).connect().unwrap();
+    let responses = [("test/a", json!("a")), ("test/b", json!("b")), ("test/c", json!("c"))];
+    let (transport, playing) = Script::standard().respond_in_reverse(responses).connect().unwrap();
     let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
     let ask = async |method: &str| codex.request_raw(method, json!({})).await.unwrap();
     let (a, b, c) = tokio::join!(ask("test/a"), ask("test/b"), ask("test/c"));
@@ -124,8 +124,8 @@ fn unknown_responses_are_ignored() {
     let script = Script::standard()
         .expect("test/a")
         .respond_twice(json!("first"), json!("second"))
-        .respond_to_nobody(4_711, json!("who?"))
-        .respond_to_nobody("x", json!("who?"))
+        .respond_to_unknown(4_711, json!("who?"))
+        .respond_to_unknown("x", json!("who?"))
         .expect("test/b")
         .respond(json!("b"));
     let (codex, playing) = connect(script);

@@ -13,9 +13,9 @@ fn a_process_plays_its_script_records_and_ends_with_its_client() {
     let server = AppServer::new(Script::standard().stderr("a word on stderr")).unwrap();
     let mut process = Process::start(&server);
     process.send(json!({"id": 7, "method": "initialize", "params": {}}));
-    let answer = process.read();
-    assert_eq!(answer["id"], 7);
-    assert!(answer["result"]["userAgent"].as_str().unwrap().contains("/0.163.0 "));
+    let response = process.read();
+    assert_eq!(response["id"], 7);
+    assert!(response["result"]["userAgent"].as_str().unwrap().contains("/0.163.0 "));
     process.send(json!({"method": "initialized"}));
     process.send(json!({"id": 8, "method": "no/such", "params": {}}));
     assert_eq!(process.read()["error"]["code"], -32601);

@@ -1,7 +1,7 @@
 //! Scripts played in memory.
 
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::{Answer, Played, Pour, ScriptError, Unexpected};
+use openai_codex_testkit::app_server::{Played, Pour, Response, ScriptError, Unexpected};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
 
@@ -17,13 +17,13 @@ async fn exchange(script: &Script, lines: &[Value]) -> (Result<Played, ScriptErr
         let (reader, writer) = split(server);
         script.play(reader, writer).await
     };
-    let mut answer = Vec::new();
-    let (played, read) = tokio::join!(play, from_server.read_to_end(&mut answer));
+    let mut response = Vec::new();
+    let (played, read) = tokio::join!(play, from_server.read_to_end(&mut response));
     read.unwrap();
-    (played, String::from_utf8_lossy(&answer).into_owned())
+    (played, String::from_utf8_lossy(&response).into_owned())
 }
 
-async fn answers(script: &Script, lines: &[Value]) -> Vec<Value> {
+async fn responses(script: &Script, lines: &[Value]) -> Vec<Value> {
     let (played, text) = exchange(script, lines).await;
     played.unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -50,9 +50,9 @@ async fn a_turn_from_handshake_to_end() {
         request("two", "thread/start"),
         request(3, "turn/start"),
     ];
-    let answers = answers(&script, &lines).await;
+    let responses = responses(&script, &lines).await;
     let shape: Vec<_> =
-        answers.iter().map(|m| m["method"].as_str().map_or(m["id"].clone(), Into::into)).collect();
+        responses.iter().map(|m| m["method"].as_str().map_or(m["id"].clone(), Into::into)).collect();
     assert_eq!(
         shape,
         [
@@ -67,8 +67,8 @@ async fn a_turn_from_handshake_to_end() {
             json!("turn/completed"),
         ]
     );
-    assert_eq!(answers[1]["result"]["thread"]["id"], "t");
-    assert_eq!(answers[7]["params"]["item"]["text"], "hello");
+    assert_eq!(responses[1]["result"]["thread"]["id"], "t");
+    assert_eq!(responses[7]["params"]["item"]["text"], "hello");
 }
 
 #[tokio::test]
@@ -77,29 +77,29 @@ async fn early_requests_wait_for_their_step() {
         .expect_as("slow", "a")
         .expect("b")
         .respond(json!("for b"))
-        .respond_to("slow", Answer::Result(json!("for a")));
+        .respond_to("slow", Response::Result(json!("for a")));
     let lines = [request(1, "b"), request(2, "a")];
-    assert_eq!(answers(&script, &lines).await, [result(1, "for b"), result(2, "for a")]);
+    assert_eq!(responses(&script, &lines).await, [result(1, "for b"), result(2, "for a")]);
 }
 
 #[tokio::test]
 async fn two_requests_of_a_method_go_to_two_steps_in_order() {
     let script = Script::new().expect("a").respond(json!("one")).expect("a").respond_error(-32001, "busy");
-    let answers = answers(&script, &[request(1, "a"), request(2, "a"), request(3, "a")]).await;
-    assert_eq!(answers[0], result(1, "one"));
-    assert_eq!(answers[1], json!({"id": 2, "error": {"code": -32001, "message": "busy"}}));
-    assert_eq!((&answers[2]["id"], &answers[2]["error"]["code"]), (&json!(3), &json!(-32601)));
+    let responses = responses(&script, &[request(1, "a"), request(2, "a"), request(3, "a")]).await;
+    assert_eq!(responses[0], result(1, "one"));
+    assert_eq!(responses[1], json!({"id": 2, "error": {"code": -32001, "message": "busy"}}));
+    assert_eq!((&responses[2]["id"], &responses[2]["error"]["code"]), (&json!(3), &json!(-32601)));
 }
 
 #[tokio::test]
 async fn unexpected_requests_get_the_standing_response_or_the_default() {
     let lines = [request(1, "known"), request(2, "mute"), request(3, "unknown"), json!({"method": "note"})];
-    let script = Script::new().always("known", json!("yes")).always_answer("mute", Answer::Silence);
-    let all = answers(&script, &lines).await;
+    let script = Script::new().always("known", json!("yes")).always_respond("mute", Response::Silence);
+    let all = responses(&script, &lines).await;
     assert_eq!(all[0], result(1, "yes"));
     assert_eq!((&all[1]["id"], &all[1]["error"]["code"], all.len()), (&json!(3), &json!(-32601), 2));
     let ignoring = script.clone().unexpected(Unexpected::Ignore);
-    assert_eq!(answers(&ignoring, &lines).await, [result(1, "yes")]);
+    assert_eq!(responses(&ignoring, &lines).await, [result(1, "yes")]);
     let (failed, _) = exchange(&script.unexpected(Unexpected::Fail), &lines).await;
     assert!(matches!(failed, Err(ScriptError::Mismatch { step: 0, .. })), "{failed:?}");
 }
@@ -121,16 +121,16 @@ async fn the_server_sends_a_request_and_checks_the_response() {
     let ask = || Script::new().ask_expecting("q", "item/tool/call", json!({}), json!({"ok": true}));
     let script = ask().notify("done", json!({}));
     let mut lines = vec![json!({"id": "q", "result": {"ok": true, "more": 1}})];
-    let told = answers(&script, &lines).await;
-    assert_eq!((&told[0]["id"], &told[0]["method"]), (&json!("q"), &json!("item/tool/call")));
-    assert_eq!(told[1]["method"], "done");
+    let received = responses(&script, &lines).await;
+    assert_eq!((&received[0]["id"], &received[0]["method"]), (&json!("q"), &json!("item/tool/call")));
+    assert_eq!(received[1]["method"], "done");
     lines[0]["result"] = json!({"ok": false});
     let (failed, _) = exchange(&script, &lines).await;
     assert!(failed.unwrap_err().to_string().contains("the client responded"));
     // A client request with the same id is not a response.
     let script = Script::new().ask("q", "x", json!({})).always("a", json!(1));
-    let told = answers(&script, &[request("q", "a"), json!({"id": "q", "error": {}})]).await;
-    assert_eq!(told.len(), 2);
+    let received = responses(&script, &[request("q", "a"), json!({"id": "q", "error": {}})]).await;
+    assert_eq!(received.len(), 2);
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn scripts_survive_serialization() {
     let file = dir.path().join("script.json");
     let script = Script::standard()
         .expect_as("n", "m")
-        .respond_to("n", Answer::Silence)
+        .respond_to("n", Response::Silence)
         .ask(1, "q", json!({}))
         .raw([0, 255])
         .pour(Pour::deltas(2, "t", "u", "i", 0))
@@ -188,7 +188,7 @@ async fn scripts_survive_serialization() {
 #[tokio::test]
 async fn responding_without_a_request_is_an_error_of_the_script() {
     let (failed, _) = exchange(&Script::new().respond(json!({})), &[]).await;
-    assert!(matches!(failed, Err(ScriptError::NothingToAnswer { step: 0 })));
+    assert!(matches!(failed, Err(ScriptError::NothingToRespondTo { step: 0 })));
     let (failed, _) = exchange(&Script::new().expect("m"), &[json!({"id": 1})]).await;
     assert!(matches!(failed, Err(ScriptError::Ended { step: 0, .. })));
 }

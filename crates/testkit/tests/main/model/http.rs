@@ -29,8 +29,8 @@ fn say(model: &ScriptedModel, text: &str) -> BufReader<TcpStream> {
 }
 
 /// The events of a response.
-fn events(answer: impl BufRead) -> Vec<Value> {
-    let lines = answer.lines().map(Result::unwrap);
+fn events(response: impl BufRead) -> Vec<Value> {
+    let lines = response.lines().map(Result::unwrap);
     lines.filter_map(|line| Some(serde_json::from_str(line.strip_prefix("data: ")?).unwrap())).collect()
 }
 
@@ -103,11 +103,11 @@ fn a_request_takes_the_first_reply_that_accepts_it() {
     model.reply_when(|request| request.last_user_text() == Some("left"), "port");
     model.reply_when(|request| request.last_user_text() == Some("right"), "starboard");
     model.fallback("ahead");
-    let answers = ["right", "right", "left"].map(|text| {
+    let responses = ["right", "right", "left"].map(|text| {
         let events = events(say(&model, text));
         events[2]["delta"].as_str().unwrap().to_owned()
     });
-    assert_eq!(answers, ["starboard", "ahead", "port"]);
+    assert_eq!(responses, ["starboard", "ahead", "port"]);
     assert_eq!(model.queued(), 0);
     assert!(model.unanswered().is_empty());
 }
@@ -135,9 +135,9 @@ fn http_errors_and_failures_cut_the_reply_short() {
     let model = ScriptedModel::start().unwrap();
     model.reply(ModelReply::http_error(429, "slow down"));
     model.reply(ModelReply::new().delta("half").fail_with("rate_limit_exceeded", "no more"));
-    let mut answer = String::new();
-    say(&model, "hi").read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 429") && answer.ends_with("slow down"), "{answer}");
+    let mut response = String::new();
+    say(&model, "hi").read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 429") && response.ends_with("slow down"), "{response}");
     let events = events(say(&model, "hi"));
     assert_eq!(types(&events)[2..], ["response.output_text.delta", "response.failed"]);
     assert_eq!(events[3]["response"]["error"], json!({"code": "rate_limit_exceeded", "message": "no more"}));
@@ -149,16 +149,16 @@ fn a_gate_holds_the_reply_until_it_opens() {
     let gate = model.gate();
     model.reply(ModelReply::new().delta("a").pause(&gate).delta("b"));
     assert!(!gate.is_reached());
-    let mut answer = say(&model, "hi");
+    let mut response = say(&model, "hi");
     gate.wait_reached().unwrap();
     // Everything before the pause has been sent.
     let mut line = String::new();
     while !line.contains("\"delta\":\"a\"") {
         line.clear();
-        assert_ne!(answer.read_line(&mut line).unwrap(), 0);
+        assert_ne!(response.read_line(&mut line).unwrap(), 0);
     }
     gate.release();
-    let rest = events(answer);
+    let rest = events(response);
     assert_eq!(
         types(&rest),
         ["response.output_text.delta", "response.output_item.done", "response.completed"]
@@ -171,10 +171,10 @@ fn a_dropped_gate_lets_the_reply_go_on() {
     let gate = model.gate();
     model.reply(ModelReply::new().pause(&gate));
     drop(gate.clone());
-    let answer = say(&model, "hi");
+    let response = say(&model, "hi");
     gate.wait_reached().unwrap();
     drop(gate);
-    assert_eq!(types(&events(answer)), ["response.created", "response.completed"]);
+    assert_eq!(types(&events(response)), ["response.created", "response.completed"]);
 }
 
 #[test]
@@ -182,13 +182,13 @@ fn a_dropped_model_ends_a_paused_reply() {
     let model = ScriptedModel::start().unwrap();
     let (gate, home) = (model.gate(), model.home().to_owned());
     model.reply(ModelReply::new().pause(&gate));
-    let mut answer = say(&model, "hi");
+    let mut response = say(&model, "hi");
     gate.wait_reached().unwrap();
     assert!(home.join("config.toml").exists());
     drop(model);
     assert!(!home.exists());
     // Cut off, however the socket reports it.
-    let _ = answer.read_to_end(&mut Vec::new());
+    let _ = response.read_to_end(&mut Vec::new());
     let never = gate.wait_reached_within(Duration::from_secs(1));
     assert!(matches!(never, Err(WaitError::Ended { .. })), "{never:?}");
 }
@@ -201,9 +201,9 @@ fn waits_time_out() {
     assert_eq!(missed.to_string(), "timed out after 1ms, waiting for a reply that reaches the gate");
     assert!(model.wait_requested_within(1, short).is_err());
     model.fallback("ok");
-    let answer = say(&model, "hi");
+    let response = say(&model, "hi");
     model.wait_requested(1).unwrap();
-    events(answer);
+    events(response);
 }
 
 #[test]

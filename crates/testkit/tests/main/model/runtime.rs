@@ -27,9 +27,9 @@ fn an_escalated_command_requests_an_approval() {
         "approvalPolicy": "on-request", "approvalsReviewer": "user",
     }));
     driver.request("turn/start", turn_params(&thread, "go"));
-    let asked = driver.until(|message| message["method"] == "item/commandExecution/requestApproval");
-    assert_eq!(asked["params"]["reason"], "because");
-    driver.send(&json!({"id": asked["id"], "result": {"decision": "decline"}}));
+    let request = driver.until(|message| message["method"] == "item/commandExecution/requestApproval");
+    assert_eq!(request["params"]["reason"], "because");
+    driver.send(&json!({"id": request["id"], "result": {"decision": "decline"}}));
     let declined = driver
         .until(|m| m["method"] == "item/completed" && m["params"]["item"]["type"] == "commandExecution");
     assert_eq!(declined["params"]["item"]["status"], "declined");

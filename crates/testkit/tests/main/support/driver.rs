@@ -58,9 +58,9 @@ impl Driver {
     /// Sends a request and returns its result. Skips notifications in between.
     pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
         let id = self.request(method, params);
-        let answer = self.until(|message| message["id"] == id && message["method"].is_null());
-        assert!(answer["error"].is_null(), "{answer}");
-        answer["result"].clone()
+        let response = self.until(|message| message["id"] == id && message["method"].is_null());
+        assert!(response["error"].is_null(), "{response}");
+        response["result"].clone()
     }
 
     pub(crate) fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {

@@ -16,11 +16,11 @@ fn asks(folder: &std::path::Path) -> Value {
 }
 
 /// Responds to the next server request, which must have this method. Returns its params.
-fn answer(driver: &mut Driver, method: &str, result: Value) -> Value {
-    let asked = driver.until(|message| message["method"].is_string() && !message["id"].is_null());
-    assert_eq!(asked["method"], method);
-    driver.send(&json!({"id": asked["id"], "result": result}));
-    asked["params"].clone()
+fn respond(driver: &mut Driver, method: &str, result: Value) -> Value {
+    let request = driver.until(|message| message["method"].is_string() && !message["id"].is_null());
+    assert_eq!(request["method"], method);
+    driver.send(&json!({"id": request["id"], "result": result}));
+    request["params"].clone()
 }
 
 fn end(driver: &mut Driver) {
@@ -37,7 +37,7 @@ fn a_patch_in_a_read_only_sandbox_requests_a_file_change_approval() {
         model.reply(ModelToolCall::apply_patch("*** Add File: note.txt\n+one\n"));
         model.reply("done");
         driver.request("turn/start", turn_params(&thread, "go"));
-        answer(&mut driver, "item/fileChange/requestApproval", json!({"decision": decision}));
+        respond(&mut driver, "item/fileChange/requestApproval", json!({"decision": decision}));
         end(&mut driver);
         assert_eq!(folder.path().join("note.txt").exists(), written);
     }
@@ -57,8 +57,8 @@ fn questions_reach_the_client_in_plan_mode() {
     params["collaborationMode"] = json!({"mode": "plan", "settings": settings});
     driver.request("turn/start", params);
     let answers = json!({"answers": {"color": {"answers": ["Blue"]}}});
-    let asked = answer(&mut driver, "item/tool/requestUserInput", answers.clone());
-    assert_eq!(asked["questions"][0]["options"][1], json!({"label": "Blue", "description": "like water"}));
+    let request = respond(&mut driver, "item/tool/requestUserInput", answers.clone());
+    assert_eq!(request["questions"][0]["options"][1], json!({"label": "Blue", "description": "like water"}));
     end(&mut driver);
     let output: Value = serde_json::from_str(model.last_request().unwrap().last_output().unwrap()).unwrap();
     assert_eq!(output, answers);
@@ -75,7 +75,7 @@ fn questions_reach_the_client_in_any_mode_if_configured() {
     let mut driver = Driver::start(&codex_bin(), &model);
     let thread = driver.thread(json!({"cwd": std::env::temp_dir(), "sandbox": "read-only"}));
     driver.request("turn/start", turn_params(&thread, "go"));
-    answer(&mut driver, "item/tool/requestUserInput", json!({"answers": {"sure": {"answers": ["Yes"]}}}));
+    respond(&mut driver, "item/tool/requestUserInput", json!({"answers": {"sure": {"answers": ["Yes"]}}}));
     end(&mut driver);
     assert!(model.last_request().unwrap().last_output().unwrap().contains("Yes"));
 }
@@ -94,9 +94,9 @@ fn granted_permissions_apply_to_the_next_command() {
     let thread = driver.thread(asks(folder.path()));
     driver.request("turn/start", turn_params(&thread, "go"));
     let granted = json!({"permissions": {"fileSystem": {"write": [folder.path()]}}, "scope": "turn"});
-    let asked = answer(&mut driver, "item/permissions/requestApproval", granted);
+    let request = respond(&mut driver, "item/permissions/requestApproval", granted);
     assert_eq!(
-        (&asked["reason"], &asked["permissions"]["fileSystem"]["write"]),
+        (&request["reason"], &request["permissions"]["fileSystem"]["write"]),
         (&json!("to write"), &json!([folder.path()]))
     );
     end(&mut driver);
@@ -113,18 +113,18 @@ fn the_clients_time_can_be_used() {
     let thread = driver.thread(json!({"cwd": std::env::temp_dir(), "sandbox": "read-only"}));
     driver.request("turn/start", turn_params(&thread, "go"));
     // The runtime asks several times in a turn.
-    let mut asked = 0;
+    let mut requests = 0;
     loop {
         let message = driver.read();
         if message["method"] == "currentTime/read" {
             assert_eq!(message["params"]["threadId"], *thread);
             driver.send(&json!({"id": message["id"], "result": {"currentTimeAt": 86_400}}));
-            asked += 1;
+            requests += 1;
         } else if message["method"] == "turn/completed" {
             break;
         }
     }
-    assert!(asked > 0);
+    assert!(requests > 0);
     let request = model.last_request().unwrap();
     assert!(
         request.input().iter().any(|item| item.to_string().contains("1970-01-02")),
@@ -151,11 +151,11 @@ fn an_mcp_tool_elicits_from_the_client() {
     driver.request("turn/start", turn_params(&thread, "go"));
     let accept = |content: Value| json!({"action": "accept", "content": content, "_meta": null});
     let method = "mcpServer/elicitation/request";
-    let asked = answer(&mut driver, method, accept(json!({"name": "Ann"})));
-    assert_eq!((&asked["message"], &asked["requestedSchema"]), (&json!("your name?"), &schema));
+    let request = respond(&mut driver, method, accept(json!({"name": "Ann"})));
+    assert_eq!((&request["message"], &request["requestedSchema"]), (&json!("your name?"), &schema));
     // A tool that may write needs the client's approval, which the runtime requests in the same way.
-    let asked = answer(&mut driver, method, accept(json!({})));
-    assert_eq!(asked["_meta"]["codex_approval_kind"], "mcp_tool_call");
+    let request = respond(&mut driver, method, accept(json!({})));
+    assert_eq!(request["_meta"]["codex_approval_kind"], "mcp_tool_call");
     end(&mut driver);
     let request = model.last_request().unwrap();
     assert_eq!(request.output_of("weather"), Some("it rains"));

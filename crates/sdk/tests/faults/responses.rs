@@ -2,7 +2,7 @@
 
 use openai_codex::types::ThreadLoadedListParams;
 use openai_codex::{AsyncCodex, ErrorKind, Event, RetryPolicy, methods, retry_on_overload_async};
-use openai_codex_testkit::app_server::Answer;
+use openai_codex_testkit::app_server::Response;
 use serde_json::json;
 
 use crate::support::{
@@ -13,16 +13,16 @@ use crate::support::{
 fn responses_in_reverse_order_reach_their_callers() {
     bounded_async(async || {
         let methods: Vec<String> = (0..100).map(|n| format!("test/{n}")).collect();
-        let answers = methods.iter().map(|method| (method.as_str(), json!(method)));
-        let server = Server::new(answering().respond_in_reverse(answers));
+        let responses = methods.iter().map(|method| (method.as_str(), json!(method)));
+        let server = Server::new(answering().respond_in_reverse(responses));
         let codex = AsyncCodex::with_config(server.config());
         let mut asking = tokio::task::JoinSet::new();
         for method in methods {
             let codex = codex.clone();
             asking.spawn(async move { (codex.request_raw(&method, json!({})).await.unwrap(), method) });
         }
-        for (answer, method) in asking.join_all().await {
-            assert_eq!(answer, method);
+        for (response, method) in asking.join_all().await {
+            assert_eq!(response, method);
         }
         works_and_closes!(codex, awaited, server);
     });
@@ -33,8 +33,8 @@ with_both_clients! {
         let script = answering()
             .expect("test/a")
             .respond_twice(json!("first"), json!("second"))
-            .respond_to_nobody(4_711, json!("who?"))
-            .respond_to_nobody("x", json!("who?"))
+            .respond_to_unknown(4_711, json!("who?"))
+            .respond_to_unknown("x", json!("who?"))
             .send(json!({"id": 4_712}))
             .send(json!({"id": null, "error": {"code": -32700, "message": "which line was that?"}}))
             .expect("test/b")
@@ -46,7 +46,7 @@ with_both_clients! {
         assert_eq!(wait!(codex.request_raw("test/b", json!({}))).unwrap(), "b");
         works_and_closes!(codex, wait, server);
         // Only observers can receive it.
-        let Some(Ok(Event::Malformed { line, reason })) = wait!(events.next()) else { panic!("nothing told") };
+        let Some(Ok(Event::Malformed { line, reason })) = wait!(events.next()) else { panic!("no event") };
         assert!(line.contains("which line") && reason.contains("unusable id"), "{line}: {reason}");
         assert!(wait!(events.next()).is_none());
     }
@@ -83,8 +83,8 @@ with_both_clients! {
     }
 
     fn an_overloaded_server_is_not_retried_by_default(start, wait) {
-        let busy = Answer::error(-32001, "Server overloaded; retry later.");
-        let server = Server::new(answering().always_answer("turn/start", busy));
+        let busy = Response::error(-32001, "Server overloaded; retry later.");
+        let server = Server::new(answering().always_respond("turn/start", busy));
         let codex = start!(server.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let error = wait!(thread.run("go")).unwrap_err();
@@ -105,8 +105,8 @@ fn an_overloaded_server_is_retried_on_request() {
         let server = Server::new(script.expect("test/busy").respond(json!("at last")));
         let codex = AsyncCodex::with_config(server.config());
         let policy = RetryPolicy::new().initial_delay(std::time::Duration::ZERO);
-        let answer = retry_on_overload_async(policy, || codex.request_raw("test/busy", json!({}))).await;
-        assert_eq!(answer.unwrap(), "at last");
+        let response = retry_on_overload_async(policy, || codex.request_raw("test/busy", json!({}))).await;
+        assert_eq!(response.unwrap(), "at last");
         works_and_closes!(codex, awaited, server);
     });
 }

@@ -3,6 +3,7 @@
 use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -75,6 +76,20 @@ impl Home {
     pub(crate) fn add(&self, toml: &str) -> io::Result<()> {
         let old = std::fs::read_to_string(self.file())?;
         std::fs::write(self.file(), merge(&old, toml))
+    }
+}
+
+impl Drop for Home {
+    /// Removes the directory. A runtime that has not ended yet can write to it meanwhile, so this tries for a second.
+    fn drop(&mut self) {
+        for _ in 0..50 {
+            match std::fs::remove_dir_all(self.path()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                _ => return,
+            }
+        }
     }
 }
 

@@ -72,9 +72,16 @@ pub(crate) fn tools(value: &Bound<'_, PyAny>) -> PyResult<Vec<Tool>> {
 }
 
 fn tool(fields: &Bound<'_, PyAny>) -> PyResult<Tool> {
-    type Fields<'py> =
-        (String, String, Bound<'py, PyAny>, Option<String>, Option<Bound<'py, PyAny>>, Bound<'py, PyAny>);
-    let (name, description, schema, namespace, timeout, function): Fields<'_> = fields.extract()?;
+    type Fields<'py> = (
+        String,
+        String,
+        Bound<'py, PyAny>,
+        Option<String>,
+        Option<Bound<'py, PyAny>>,
+        bool,
+        Bound<'py, PyAny>,
+    );
+    let (name, description, schema, namespace, timeout, defer, function): Fields<'_> = fields.extract()?;
     let handler = Handler::of(&function)?;
     let call = move |arguments: Value, responder: openai_codex::Responder<ToolOutput>| {
         handler.dispatch("", &arguments, Box::new(OfTool(responder)));
@@ -87,7 +94,7 @@ fn tool(fields: &Bound<'_, PyAny>) -> PyResult<Tool> {
     if let Some(timeout) = timeout {
         tool = tool.timeout(seconds(&timeout)?);
     }
-    Ok(tool)
+    Ok(if defer { tool.defer_loading(true) } else { tool })
 }
 
 /// Where the answer to one request of the server goes.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use openai_codex::{AsyncChatgptLoginHandle, AsyncCodex, AsyncDeviceCodeLoginHandle};
 use pyo3::prelude::*;
 
+use crate::json::seconds;
 use crate::operation::Operation;
 
 /// A login that waits for a user.
@@ -58,18 +59,26 @@ impl Login {
         }
     }
 
-    /// Waits for the end of the login.
-    fn wait(&self) -> Operation {
-        match &self.kind {
-            Kind::Chatgpt(login) => {
-                let login = login.clone();
-                Operation::json("AccountLoginCompletedNotification", async move { login.wait().await })
-            }
-            Kind::DeviceCode(login) => {
-                let login = login.clone();
-                Operation::json("AccountLoginCompletedNotification", async move { login.wait().await })
-            }
+    /// Waits for the end of the login, at most for this time in seconds.
+    #[pyo3(signature = (timeout=None))]
+    fn wait(&self, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Operation> {
+        let timeout = timeout.map(seconds).transpose()?;
+        macro_rules! end {
+            ($login:expr) => {{
+                let login = $login.clone();
+                let end = async move {
+                    match timeout {
+                        Some(timeout) => login.wait_timeout(timeout).await,
+                        None => login.wait().await,
+                    }
+                };
+                Operation::json("AccountLoginCompletedNotification", end)
+            }};
         }
+        Ok(match &self.kind {
+            Kind::Chatgpt(login) => end!(login),
+            Kind::DeviceCode(login) => end!(login),
+        })
     }
 
     /// Cancels the login.

@@ -215,6 +215,8 @@ fn command_fields(request: &CommandApproval) -> Value {
         "turn_id": request.params.turn_id,
         "item_id": request.params.item_id,
         "shell_command": request.shell_command(),
+        "argv": request.argv(),
+        "available_decisions": request.available_decisions(),
         "command": request.params.command,
         "cwd": request.params.cwd,
         "reason": request.params.reason,
@@ -267,6 +269,7 @@ pub(crate) fn fork_options(
     thread_options!(builder, options, {
         "ephemeral" => ephemeral(flag),
         "include_turns" => include_turns(flag),
+        "last_turn_id" => last_turn_id(text),
         "thread_source" => thread_source(text),
     })
 }
@@ -285,6 +288,7 @@ pub(crate) fn turn_options(
             "cwd" => turn.cwd(value.extract::<std::path::PathBuf>()?),
             "end_commands_on_interrupt" => turn.end_commands_on_interrupt(value.is_truthy()?),
             "effort" => turn.effort(text(&value)?),
+            "interrupt_on_drop" => turn.interrupt_on_drop(value.is_truthy()?),
             "inactivity_timeout" => turn.inactivity_timeout(seconds(&value)?),
             "max_model_requests" => turn.max_model_requests(value.extract()?),
             "max_tokens" => turn.max_tokens(value.extract()?),

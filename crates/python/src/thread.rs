@@ -49,6 +49,12 @@ impl Thread {
         Ok(Operation::of(call, |py, turn| Ok(Py::new(py, Turn::new(codex, turn))?.into_any())))
     }
 
+    /// Unsubscribes from the thread.
+    fn unsubscribe(&self) -> Operation {
+        let thread = self.thread.clone();
+        Operation::json("ThreadUnsubscribeResponse", async move { thread.unsubscribe().await })
+    }
+
     /// Runs a turn to its end. Giving the operation up interrupts the turn.
     fn run(&self, input: &Bound<'_, PyAny>, options: &Bound<'_, PyDict>) -> PyResult<Operation> {
         let turn = turn_options(&self.thread, input, options)?;

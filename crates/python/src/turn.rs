@@ -76,9 +76,11 @@ impl Turn {
         Operation::of(async move { Ok(turn.recover().await) }, finish_recovered)
     }
 
-    /// Opens a stream of the turn's events.
-    fn stream(&self) -> Events {
-        Events::new(&self.codex, RawStream::open(&self.turn))
+    /// Opens a stream of the turn's events, or of its sub-agents' events too.
+    #[pyo3(signature = (with_children=false))]
+    fn stream(&self, with_children: bool) -> Events {
+        let events = RawStream::open(&self.turn);
+        Events::new(&self.codex, if with_children { events.with_children() } else { events })
     }
 }
 
@@ -106,9 +108,13 @@ pub(crate) fn finish_run(py: Python<'_>, result: RawResult) -> PyResult<Py<PyAny
             .getattr(py, "token_usage")?,
         None => py.None(),
     };
+    let turn_usage = match &result.turn_usage {
+        Some(usage) => models::build(py, "TokenUsageBreakdown", usage.as_bytes())?,
+        None => py.None(),
+    };
     let error = result.error.as_ref().map(|error| errors::exception(py, error)).transpose()?;
     let make = py.import("openai_codex._run")?.getattr("_assemble")?;
-    Ok(make.call1((turn, items, usage, result.final_response, error))?.unbind())
+    Ok(make.call1((turn, items, usage, turn_usage, result.final_response, error))?.unbind())
 }
 
 /// Makes the result of a recorded turn, or raises its error.
@@ -127,7 +133,7 @@ pub(crate) fn finish_recovered(
     }
     let final_response = result.and_then(|result| result.final_response.as_deref());
     let make = py.import("openai_codex._run")?.getattr("_assemble")?;
-    Ok(make.call1((turn, items, py.None(), final_response, error))?.unbind())
+    Ok(make.call1((turn, items, py.None(), py.None(), final_response, error))?.unbind())
 }
 
 /// An instance of a generated class, from a value of the client.

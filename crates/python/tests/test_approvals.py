@@ -46,6 +46,8 @@ def test_a_function_decides(codex: Codex, marker, decision: str):
     assert request.shell_command == f"touch {marker}" and request.reason == "the test wants it"
     assert (request.thread_id, request.turn_id) == (thread.id, result.id)
     assert request.params["itemId"] == request.item_id
+    assert request.argv is not None and request.argv[-1] == f"touch {marker}"
+    assert "accept" in request.available_decisions
     assert marker.exists() == (decision == "accept")
 
 
@@ -141,10 +143,18 @@ def test_an_async_function_of_the_client_runs_in_its_loop(model: ScriptedModel, 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("granted", [True, False])
-def test_a_function_grants_permissions(model: ScriptedModel, tmp_path, granted: bool):
+@pytest.mark.parametrize(
+    ("answer", "granted"),
+    [
+        (lambda request: request.grant(), True),
+        (lambda request: request.grant_file_system(), True),
+        (lambda request: request.grant_network(), False),
+        (lambda request: request.decline(), False),
+    ],
+)
+def test_a_function_grants_permissions(model: ScriptedModel, tmp_path, answer, granted: bool):
     model.add_config("features.request_permissions_tool = true\n")
-    permissions = {"file_system": {"write": [str(tmp_path)]}}
+    permissions = {"file_system": {"write": [str(tmp_path)]}, "network": {"enabled": True}}
     arguments = {"reason": "the test wants it", "permissions": permissions}
     model.reply(ModelReply.tool_call("request_permissions", arguments))
     model.reply(ModelReply.exec_command(f"touch {tmp_path / 'marker'}"))
@@ -153,7 +163,7 @@ def test_a_function_grants_permissions(model: ScriptedModel, tmp_path, granted: 
 
     def decide(request: PermissionsApproval):
         reasons.append(request.reason)
-        return request.grant() if granted else request.decline()
+        return answer(request)
 
     with Codex(model.config()) as codex:
         thread = codex.thread_start(sandbox=Sandbox.read_only, on_permissions_approval=decide)

@@ -11,7 +11,7 @@ from openai_codex import (
     InvalidRequestError,
     JsonRpcError,
 )
-from openai_codex.errors import CodexError
+from openai_codex.errors import CodexError, CodexTimeoutError
 from openai_codex.testing import ScriptedModel
 
 
@@ -27,6 +27,14 @@ def test_a_login_in_the_browser_is_canceled(codex: Codex):
     assert "_login" not in repr(login)
 
 
+def test_a_login_that_takes_too_long_continues(codex: Codex):
+    login = codex.login_chatgpt()
+    with pytest.raises(CodexTimeoutError):
+        login.wait(timeout=0.01)
+    login.cancel()
+    assert not login.wait(timeout=60).success
+
+
 def test_an_async_login_in_the_browser_is_canceled(model: ScriptedModel):
     async def main():
         async with AsyncCodex(model.config()) as codex:
@@ -35,6 +43,7 @@ def test_an_async_login_in_the_browser_is_canceled(model: ScriptedModel):
             waiting = asyncio.create_task(login.wait())
             assert (await login.cancel()).status.value == "canceled"
             assert not (await waiting).success
+            assert not (await login.wait(timeout=60)).success
 
     asyncio.run(main())
 

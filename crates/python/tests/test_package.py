@@ -12,8 +12,8 @@ from openai_codex import _native
 
 # What this package has beyond the published one. `docs/python.md` lists it.
 METHODS = {
-    "Codex": ("all_models", "events", "request", "start", "threads"),
-    "Thread": ("events", "items", "recover", "turns"),
+    "Codex": ("all_models", "events", "rate_limits", "request", "start", "threads"),
+    "Thread": ("events", "items", "recover", "turns", "unsubscribe"),
     "TurnHandle": ("recover", "steer_or_start", "stream_text"),
 }
 ADDITIONS = (

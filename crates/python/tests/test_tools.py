@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import pytest
 from openai_codex import AsyncCodex, Codex
+from openai_codex.errors import InvalidInputError
 from openai_codex.testing import ModelReply, ScriptedModel
 from openai_codex.tools import Tool, tool
 from openai_codex.types import ThreadItem
@@ -186,3 +187,17 @@ def test_what_cannot_be_a_tool_is_refused(codex: Codex):
 
     with pytest.raises(TypeError, match="needs an AsyncCodex"):
         codex.thread_start(tools=[later])
+
+
+def test_a_tool_that_the_model_searches_for_is_sent_as_such(wire):
+    @tool(namespace="parts", defer_loading=True)
+    def lookup() -> str:
+        """Looks it up."""
+        return "seven"
+
+    with Codex(wire.config) as codex:
+        codex.thread_start(tools=[lookup])
+        with pytest.raises(InvalidInputError, match="namespace"):
+            codex.thread_start(tools=[tool(lookup.function, defer_loading=True)])
+    (namespace,) = wire.last("thread/start")["dynamicTools"]
+    assert namespace["name"] == "parts" and namespace["tools"][0]["deferLoading"] is True

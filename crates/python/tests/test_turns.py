@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from openai_codex import AsyncCodex, AsyncThread, Codex, Sandbox, Thread, TurnHandle, TurnResult
 from openai_codex.approvals import CommandApproval
-from openai_codex.errors import InvalidRequestError, TransportClosedError
+from openai_codex.errors import InvalidInputError, InvalidRequestError, TransportClosedError
 from openai_codex.testing import ModelReply, ScriptedModel
 from openai_codex.tools import tool
 from pydantic import BaseModel
@@ -304,6 +304,67 @@ def test_a_thread_can_be_made_by_hand(codex: Codex, model: ScriptedModel):
     assert same.run("y").final_response == "ok"
     with pytest.raises(ValueError, match="made by hand"):
         TurnHandle(codex._client, thread.id, "turn").run()
+
+
+def test_the_usage_of_a_turn_is_that_of_its_requests(codex: Codex, model: ScriptedModel):
+    thread = codex.thread_start()
+    for _ in range(2):
+        model.reply(ModelReply.exec_command("true").usage(10, 5))
+        model.reply(ModelReply().delta("done").usage(20, 7))
+        result = thread.run("x")
+        assert result.turn_usage is not None and result.turn_usage.total_tokens == 42
+    assert result.usage is not None and result.usage.total.total_tokens == 84
+    assert "turn_usage" not in repr(result)
+
+
+def test_a_fork_has_the_turns_up_to_the_last_one(codex: Codex, model: ScriptedModel):
+    model.fallback("ok")
+    thread = codex.thread_start()
+    turns = [thread.run(text).id for text in ("one", "two")]
+    fork = codex.thread_fork(thread.id, last_turn_id=turns[0])
+    fork.run("three")
+    assert model.requests[-1].user_texts[-2:] == ["one", "three"]
+
+
+def test_a_turn_is_interrupted_when_its_handle_is_dropped_if_it_should(codex: Codex, model: ScriptedModel):
+    thread = codex.thread_start()
+    for dropped in (True, False):
+        gate = model.gate()
+        model.reply(ModelReply().delta("he").pause(gate))
+        turn = thread.turn("x", interrupt_on_drop=dropped)
+        gate.wait_reached()
+        events = thread.events()
+        del turn
+        gate.release()
+        completed = next(event for event in events if event.method == "turn/completed")
+        assert completed.payload.turn.status.value == ("interrupted" if dropped else "completed")
+
+
+def test_an_unsubscribed_thread_can_be_read_and_runs_no_turn(codex: Codex, model: ScriptedModel):
+    model.fallback("ok")
+    thread = codex.thread_start()
+    thread.run("x")
+    assert thread.unsubscribe().status.value == "unsubscribed"
+    assert len(list(thread.turns())) == 1 and thread.read().thread.id == thread.id
+    with pytest.raises(InvalidInputError, match="has unsubscribed"):
+        thread.run("y")
+    assert codex.thread_resume(thread.id).run("y").final_response == "ok"
+
+
+def test_an_async_thread_is_unsubscribed(model: ScriptedModel):
+    async def main():
+        async with AsyncCodex(model.config()) as codex:
+            thread = await codex.thread_start()
+            assert (await thread.unsubscribe()).status.value == "unsubscribed"
+            with pytest.raises(InvalidRequestError, match="rate limits"):
+                await codex.rate_limits()
+
+    asyncio.run(main())
+
+
+def test_the_rate_limits_need_an_account(codex: Codex):
+    with pytest.raises(InvalidRequestError, match="rate limits"):
+        codex.rate_limits()
 
 
 def test_compaction_begins(codex: Codex, model: ScriptedModel):

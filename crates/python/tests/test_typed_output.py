@@ -120,6 +120,45 @@ def test_a_response_that_does_not_fit_is_an_error_with_its_place(
     assert pickle.loads(pickle.dumps(error)).path == path
 
 
+def test_further_turns_correct_a_response_that_does_not_fit(codex: Codex, model: ScriptedModel):
+    thread = codex.thread_start()
+    for reply in ('{"x": 1}', "no JSON", '{"x": 1, "y": 2}'):
+        model.reply(reply)
+    result = thread.run("x", output_type=Point, retry_on_mismatch=2, timeout=60)
+    assert result.value == Point(1, 2)
+    assert [attempt.path for attempt in result.failed_attempts] == ["y", ""]
+    assert all(attempt.turn is not None for attempt in result.failed_attempts)
+    corrections = [request.last_user_text or "" for request in model.requests[1:]]
+    assert "at `y`: Field required" in corrections[0] and "Invalid JSON" in corrections[1]
+    assert all(request.body["text"]["format"]["schema"] == sent_schema(model) for request in model.requests)
+    for reply in ("bad", "worse"):
+        model.reply(reply)
+    with pytest.raises(OutputMismatchError) as caught:
+        thread.run("x", output_type=Point, retry_on_mismatch=1)
+    assert caught.value.text == "worse" and [error.text for error in caught.value.failed_attempts] == ["bad"]
+    with pytest.raises(TypeError, match="needs an output_type"):
+        thread.run("x", retry_on_mismatch=1)
+
+
+def test_a_further_async_turn_corrects_a_response_that_does_not_fit(model: ScriptedModel):
+    async def main():
+        async with AsyncCodex(model.config()) as codex:
+            for reply in ("bad", '{"x": 1, "y": 2}'):
+                model.reply(reply)
+            thread = await codex.thread_start()
+            assert (await thread.run("x", output_type=Point, retry_on_mismatch=1)).value == Point(1, 2)
+
+    asyncio.run(main())
+
+
+def test_the_timeout_covers_all_attempts(codex: Codex, model: ScriptedModel):
+    model.reply("bad")
+    gate = model.gate()
+    model.reply(ModelReply().pause(gate).delta("late"))
+    with pytest.raises(CodexTimeoutError):
+        codex.thread_start().run("x", output_type=Point, retry_on_mismatch=1, timeout=3)
+
+
 def test_a_turn_without_a_response_has_no_value(codex: Codex, model: ScriptedModel):
     model.reply(ModelReply().message("thinking", "commentary"))
     with pytest.raises(NoOutputError, match="without a final response") as caught:

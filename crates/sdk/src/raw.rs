@@ -70,6 +70,8 @@ pub struct RawResult {
     pub items: Vec<Box<str>>,
     /// The parameters of the last `thread/tokenUsage/updated`.
     pub usage: Option<Box<str>>,
+    /// As [`RunResult::turn_usage`], as JSON text.
+    pub turn_usage: Option<String>,
     /// The response to `turn/start`.
     pub started: Option<std::sync::Arc<str>>,
     /// The parameters of `turn/completed`. `None` if it never came.
@@ -93,8 +95,12 @@ pub async fn run(turn: &AsyncTurnHandle) -> RawResult {
         Ok(result) => (Some(result), None),
         Err(error) => (error.turn().cloned(), Some(error)),
     };
-    let final_response = result.and_then(|result| result.final_response);
-    RawResult { final_response, items, usage, started, completed, error }
+    let (final_response, turn_usage) = match result {
+        Some(result) => (result.final_response, result.turn_usage),
+        None => (None, None),
+    };
+    let turn_usage = turn_usage.and_then(|usage| serde_json::to_string(&usage).ok());
+    RawResult { final_response, items, usage, turn_usage, started, completed, error }
 }
 
 /// Reads the result of a turn from the runtime's records, by the ids of its thread and of itself.
@@ -196,6 +202,11 @@ impl RawStream {
     /// Opens a stream.
     pub fn open(turn: &AsyncTurnHandle) -> Self {
         Self { events: turn.stream() }
+    }
+
+    /// As [`AsyncTurnStream::with_children`].
+    pub fn with_children(self) -> Self {
+        Self { events: self.events.with_children() }
     }
 
     /// Reads the next event that has been taken from the client. `None` if all were read: then [`poll_take`](Self::poll_take) more.

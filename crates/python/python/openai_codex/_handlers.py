@@ -49,7 +49,15 @@ def _native_tool(tool: Any, loop: AbstractEventLoop | None) -> tuple[Any, ...]:
         raise TypeError(f"the tool {tool.name} is an async function, which needs an AsyncCodex")
     else:
         function = tool._call_async
-    return tool.name, tool.description, tool.input_schema, tool.namespace, tool.timeout, (function, loop)
+    return (
+        tool.name,
+        tool.description,
+        tool.input_schema,
+        tool.namespace,
+        tool.timeout,
+        tool.defer_loading,
+        (function, loop),
+    )
 
 
 def _is_async(function: object) -> bool:

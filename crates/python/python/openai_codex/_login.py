@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from openai_codex._options import additional
 from openai_codex._wait import wait
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ class ChatgptLoginHandle:
     """The address where the user logs in."""
     _login: native.Login | None = field(init=False, repr=False, compare=False, default=None)
 
-    def wait(self) -> AccountLoginCompletedNotification:
-        """Wait for the end of the login. A failed login is a value with ``success=False``."""
-        return _required(self._login).wait().wait()
+    @additional("timeout")
+    def wait(self, timeout: float | None = None) -> AccountLoginCompletedNotification:
+        """Wait for the end of the login, at most ``timeout`` seconds. A failed login is a value with ``success=False``."""
+        return _required(self._login).wait(timeout).wait()
 
     def cancel(self) -> CancelLoginAccountResponse:
         """Cancel the login. Its ``wait`` then returns without success."""
@@ -55,9 +57,10 @@ class DeviceCodeLoginHandle:
     user_code: str
     _login: native.Login | None = field(init=False, repr=False, compare=False, default=None)
 
-    def wait(self) -> AccountLoginCompletedNotification:
-        """Wait for the end of the login. A failed login is a value with ``success=False``."""
-        return _required(self._login).wait().wait()
+    @additional("timeout")
+    def wait(self, timeout: float | None = None) -> AccountLoginCompletedNotification:
+        """Wait for the end of the login, at most ``timeout`` seconds. A failed login is a value with ``success=False``."""
+        return _required(self._login).wait(timeout).wait()
 
     def cancel(self) -> CancelLoginAccountResponse:
         """Cancel the login. Its ``wait`` then returns without success."""
@@ -74,9 +77,10 @@ class AsyncChatgptLoginHandle:
     """The address where the user logs in."""
     _login: native.Login | None = field(init=False, repr=False, compare=False, default=None)
 
-    async def wait(self) -> AccountLoginCompletedNotification:
-        """Wait for the end of the login. A failed login is a value with ``success=False``."""
-        return await wait(_required(self._login).wait())
+    @additional("timeout")
+    async def wait(self, timeout: float | None = None) -> AccountLoginCompletedNotification:
+        """Wait for the end of the login, at most ``timeout`` seconds. A failed login is a value with ``success=False``."""
+        return await wait(_required(self._login).wait(timeout))
 
     async def cancel(self) -> CancelLoginAccountResponse:
         """Cancel the login. Its ``wait`` then returns without success."""
@@ -94,9 +98,10 @@ class AsyncDeviceCodeLoginHandle:
     user_code: str
     _login: native.Login | None = field(init=False, repr=False, compare=False, default=None)
 
-    async def wait(self) -> AccountLoginCompletedNotification:
-        """Wait for the end of the login. A failed login is a value with ``success=False``."""
-        return await wait(_required(self._login).wait())
+    @additional("timeout")
+    async def wait(self, timeout: float | None = None) -> AccountLoginCompletedNotification:
+        """Wait for the end of the login, at most ``timeout`` seconds. A failed login is a value with ``success=False``."""
+        return await wait(_required(self._login).wait(timeout))
 
     async def cancel(self) -> CancelLoginAccountResponse:
         """Cancel the login. Its ``wait`` then returns without success."""

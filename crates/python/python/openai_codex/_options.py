@@ -9,7 +9,7 @@ from openai_codex._approval_mode import ApprovalMode
 from openai_codex._sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from openai_codex.typed_output import Output
+    from openai_codex.typed_output import Attempts, Output
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,16 +32,28 @@ def output_of(output_type: type[T] | None) -> Output[T] | None:
     """The output of a turn with this type."""
     if output_type is None:
         return None
-    from openai_codex.typed_output import Output
+    from openai_codex.typed_output import Attempts, Output
 
     return Output(output_type)
 
 
-def sole_schema(options: dict[str, Any], output: Output[Any]) -> dict[str, Any]:
+def attempts_of(output_type: type[T] | None, retries: int, timeout: float | None) -> Attempts[T] | None:
+    """The turns of a ``run`` with this type."""
+    output = output_of(output_type)
+    if output is None:
+        if retries:
+            raise TypeError("retry_on_mismatch needs an output_type")
+        return None
+    from openai_codex.typed_output import Attempts
+
+    return Attempts(output, retries, timeout)
+
+
+def sole_schema(options: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """The schema of an output, unless the options have another."""
     if "output_schema" in options:
         raise TypeError("output_type brings its own output_schema; give one of them")
-    return output.schema
+    return schema
 
 
 def _members(enum: type[ApprovalMode] | type[Sandbox]) -> str:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from openai_codex._options import additional
 
 if TYPE_CHECKING:
     from openai_codex.errors import CodexError
-    from openai_codex.generated.v2_all import ThreadItem, ThreadTokenUsage, Turn, TurnError, TurnStatus
+    from openai_codex.generated.v2_all import (
+        ThreadItem,
+        ThreadTokenUsage,
+        TokenUsageBreakdown,
+        Turn,
+        TurnError,
+        TurnStatus,
+    )
 
 
+@additional("turn_usage")
 @dataclass(slots=True)
 class TurnResult:
     """The result of a turn that has ended."""
@@ -25,7 +35,9 @@ class TurnResult:
     items: list[ThreadItem]
     """The items that the turn completed, in order."""
     usage: ThreadTokenUsage | None
-    """The last token usage that the server reported in the turn."""
+    """The last token usage that the server reported in the turn: of the whole thread, and of the last model request."""
+    turn_usage: TokenUsageBreakdown | None = field(default=None, kw_only=True, repr=False)
+    """The token usage of all model requests of the turn. The published package does not have it."""
 
     def _repr_html_(self) -> str:
         """How a notebook shows the result."""
@@ -38,6 +50,7 @@ def _assemble(
     turn: Turn | None,
     items: list[ThreadItem],
     usage: ThreadTokenUsage | None,
+    turn_usage: TokenUsageBreakdown | None,
     final_response: str | None,
     error: CodexError | None,
 ) -> TurnResult:
@@ -54,6 +67,7 @@ def _assemble(
             final_response=final_response,
             items=items,
             usage=usage,
+            turn_usage=turn_usage,
         )
     if error is not None:
         error.turn = result

@@ -19,7 +19,7 @@ from openai_codex._login import (
     DeviceCodeLoginHandle,
 )
 from openai_codex._metadata import initialize_response
-from openai_codex._options import additional, given, output_of, sole_schema, wire
+from openai_codex._options import additional, attempts_of, given, output_of, sole_schema, wire
 from openai_codex._wait import running_loop, wait
 from openai_codex.client import CodexClient, native_client
 
@@ -40,7 +40,14 @@ if TYPE_CHECKING:
     )
     from openai_codex.client import CodexConfig
     from openai_codex.events import Event
-    from openai_codex.generated.v2_all import Model, ThreadItemEntry, Turn, TurnItemsView
+    from openai_codex.generated.v2_all import (
+        GetAccountRateLimitsResponse,
+        Model,
+        ThreadItemEntry,
+        ThreadUnsubscribeResponse,
+        Turn,
+        TurnItemsView,
+    )
     from openai_codex.generated.v2_all import Thread as StoredThread
     from openai_codex.models import InitializeResponse, JsonObject, Notification
     from openai_codex.tools import Tool
@@ -68,7 +75,7 @@ if TYPE_CHECKING:
     )
 
     class RunOptions(TypedDict, total=False):
-        """The options of ``run`` and ``turn`` for type checkers, beside ``output_type``."""
+        """The options of ``run`` for type checkers, beside those of its output."""
 
         approval_mode: ApprovalMode | None
         cwd: str | None
@@ -88,6 +95,11 @@ if TYPE_CHECKING:
         max_model_requests: int | None
         end_commands_on_interrupt: bool | None
 
+    class TurnOptions(RunOptions, total=False):
+        """The options of ``turn`` for type checkers, beside ``output_type``."""
+
+        interrupt_on_drop: bool
+
 
 T = TypeVar("T")
 
@@ -100,6 +112,8 @@ _OPTIONS_OF_TURNS = (
     "max_model_requests",
     "end_commands_on_interrupt",
     "output_type",
+    "retry_on_mismatch",
+    "interrupt_on_drop",
 )
 
 # The interpreter does not drop every object when it exits, and the runtime must not outlive it.
@@ -175,6 +189,10 @@ class Codex:
         """Read the account that is logged in."""
         params = {"refreshToken": refresh_token}
         return self._client._native.request("account/read", params, "GetAccountResponse").wait()
+
+    def rate_limits(self) -> GetAccountRateLimitsResponse:
+        """Read the account's rate limits. Only of a ChatGPT account."""
+        return self._client._native.request("account/rateLimits/read", None, "GetAccountRateLimitsResponse").wait()
 
     def logout(self) -> None:
         """Log out. The server deletes its stored credentials."""
@@ -288,7 +306,7 @@ class Codex:
         options = bind(given(locals(), "thread_id"), None, self._client._handlers)
         return Thread._of(self._client, self._client._native.thread_resume(thread_id, options).wait())
 
-    @additional("trust_folder", "tools", *HANDLERS)
+    @additional("last_turn_id", "trust_folder", "tools", *HANDLERS)
     def thread_fork(
         self,
         thread_id: str,
@@ -305,6 +323,7 @@ class Codex:
         sandbox: Sandbox | None = None,
         service_tier: str | None = None,
         thread_source: ThreadSource | None = None,
+        last_turn_id: str | None = None,
         trust_folder: bool = False,
         on_command_approval: OnCommandApproval | None = None,
         on_file_change_approval: OnFileChangeApproval | None = None,
@@ -313,7 +332,7 @@ class Codex:
         on_elicitation: OnElicitation | None = None,
         tools: Sequence[Tool[..., Any]] | None = None,
     ) -> Thread:
-        """Make a new thread with the history of another."""
+        """Make a new thread with the history of another, up to ``last_turn_id`` if it is set."""
         options = bind(given(locals(), "thread_id"), None, self._client._handlers)
         return Thread._of(self._client, self._client._native.thread_fork(thread_id, options).wait())
 
@@ -420,6 +439,10 @@ class AsyncCodex:
         """Read the account that is logged in."""
         params = {"refreshToken": refresh_token}
         return await wait(self._native.request("account/read", params, "GetAccountResponse"))
+
+    async def rate_limits(self) -> GetAccountRateLimitsResponse:
+        """Read the account's rate limits. Only of a ChatGPT account."""
+        return await wait(self._native.request("account/rateLimits/read", None, "GetAccountRateLimitsResponse"))
 
     async def logout(self) -> None:
         """Log out. The server deletes its stored credentials."""
@@ -536,7 +559,7 @@ class AsyncCodex:
         bound = bind(dict(options), running_loop(), self._handlers)
         return AsyncThread._of(self, await wait(self._native.thread_resume(thread_id, bound)), options)
 
-    @additional("trust_folder", "tools", *HANDLERS)
+    @additional("last_turn_id", "trust_folder", "tools", *HANDLERS)
     async def thread_fork(
         self,
         thread_id: str,
@@ -553,6 +576,7 @@ class AsyncCodex:
         sandbox: Sandbox | None = None,
         service_tier: str | None = None,
         thread_source: ThreadSource | None = None,
+        last_turn_id: str | None = None,
         trust_folder: bool = False,
         on_command_approval: OnCommandApproval | None = None,
         on_file_change_approval: OnFileChangeApproval | None = None,
@@ -561,7 +585,7 @@ class AsyncCodex:
         on_elicitation: OnElicitation | None = None,
         tools: Sequence[Tool[..., Any]] | None = None,
     ) -> AsyncThread:
-        """Make a new thread with the history of another."""
+        """Make a new thread with the history of another, up to ``last_turn_id`` if it is set."""
         options = given(locals(), "thread_id")
         bound = bind(dict(options), running_loop(), self._handlers)
         return AsyncThread._of(self, await wait(self._native.thread_fork(thread_id, bound)), options)
@@ -640,7 +664,9 @@ class Thread:
         return self._native
 
     @overload
-    def run(self, input: RunInput, *, output_type: type[T], **options: Unpack[RunOptions]) -> TypedResult[T]: ...
+    def run(
+        self, input: RunInput, *, output_type: type[T], retry_on_mismatch: int = 0, **options: Unpack[RunOptions]
+    ) -> TypedResult[T]: ...
 
     @overload
     def run(self, input: RunInput, *, output_type: None = None, **options: Unpack[RunOptions]) -> TurnResult: ...
@@ -668,27 +694,34 @@ class Thread:
         max_model_requests: int | None = None,
         end_commands_on_interrupt: bool | None = None,
         output_type: type[Any] | None = None,
+        retry_on_mismatch: int = 0,
     ) -> TurnResult:
         """Run one turn to its end and return its result.
 
         A KeyboardInterrupt interrupts the turn. ``sandbox_policy`` takes the protocol's policy instead of a ``Sandbox``.
         ``timeout`` and ``inactivity_timeout`` are seconds. A turn that exceeds one of them, ``max_tokens`` or ``max_model_requests`` is
         interrupted. With ``output_type``, a pydantic model, a dataclass or another type, the model has to follow its schema, and the
-        result has its ``value``.
+        result has its ``value``. If a response does not fit, ``retry_on_mismatch`` further turns may correct it.
         """
-        output = output_of(output_type)
-        options = given(locals(), "input", "output_type", "output")
-        if output is not None:
-            options["output_schema"] = sole_schema(options, output)
+        attempts = attempts_of(output_type, retry_on_mismatch, timeout)
+        options = given(locals(), "input", "output_type", "attempts", "retry_on_mismatch")
+        if attempts is not None:
+            options["output_schema"] = sole_schema(options, attempts.schema)
         items = native_run_input(input)
         result = self._opened().run(items, options).wait()
-        return result if output is None else output.read(result)
+        while attempts is not None:
+            typed = attempts.read(result)
+            if typed is not None:
+                return typed
+            attempts.limit(options)
+            result = self._opened().run(native_run_input(attempts.correction), options).wait()
+        return result
 
     @overload
-    def turn(self, input: RunInput, *, output_type: type[T], **options: Unpack[RunOptions]) -> TypedTurnHandle[T]: ...
+    def turn(self, input: RunInput, *, output_type: type[T], **options: Unpack[TurnOptions]) -> TypedTurnHandle[T]: ...
 
     @overload
-    def turn(self, input: RunInput, *, output_type: None = None, **options: Unpack[RunOptions]) -> TurnHandle: ...
+    def turn(self, input: RunInput, *, output_type: None = None, **options: Unpack[TurnOptions]) -> TurnHandle: ...
 
     @additional(*_OPTIONS_OF_TURNS)
     def turn(
@@ -713,17 +746,18 @@ class Thread:
         max_model_requests: int | None = None,
         end_commands_on_interrupt: bool | None = None,
         output_type: type[Any] | None = None,
+        interrupt_on_drop: bool = False,
     ) -> TurnHandle:
         """Start a turn, or join the running turn of the thread.
 
         ``timeout`` and ``inactivity_timeout`` are seconds. A turn that exceeds one of them, ``max_tokens`` or ``max_model_requests`` is
         interrupted. With ``output_type``, the model has to follow the type's schema, and the result of the handle's ``run`` has the
-        ``value``.
+        ``value``. With ``interrupt_on_drop``, the turn is interrupted when its handle and its streams are dropped.
         """
         output = output_of(output_type)
         options = given(locals(), "input", "output_type", "output")
         if output is not None:
-            options["output_schema"] = sole_schema(options, output)
+            options["output_schema"] = sole_schema(options, output.schema)
         items = native_run_input(input)
         turn = self._opened().turn(items, options).wait()
         handle = (
@@ -731,7 +765,8 @@ class Thread:
             if output is None
             else TypedTurnHandle(self._client, self.id, turn.id, _subscription=turn, _output=output)
         )
-        turn.keep()
+        if not interrupt_on_drop:
+            turn.keep()
         return handle
 
     def read(self, *, include_turns: bool = False) -> ThreadReadResponse:
@@ -773,6 +808,13 @@ class Thread:
         params = {"threadId": self.id}
         return self._client._native.request("thread/compact/start", params, "ThreadCompactStartResponse").wait()
 
+    def unsubscribe(self) -> ThreadUnsubscribeResponse:
+        """Stop the thread's events, and drop its functions and tools. For clients that open many threads.
+
+        A running turn continues without them. This object can then still read the thread, and start no turn.
+        """
+        return self._opened().unsubscribe().wait()
+
     def recover(self, turn_id: str) -> TurnResult:
         """Read the result of a turn from the runtime's records, if its end was lost."""
         return self._client._native.recover(self.id, turn_id).wait()
@@ -805,7 +847,9 @@ class AsyncThread:
         return self._native
 
     @overload
-    async def run(self, input: RunInput, *, output_type: type[T], **options: Unpack[RunOptions]) -> TypedResult[T]: ...
+    async def run(
+        self, input: RunInput, *, output_type: type[T], retry_on_mismatch: int = 0, **options: Unpack[RunOptions]
+    ) -> TypedResult[T]: ...
 
     @overload
     async def run(self, input: RunInput, *, output_type: None = None, **options: Unpack[RunOptions]) -> TurnResult: ...
@@ -833,30 +877,38 @@ class AsyncThread:
         max_model_requests: int | None = None,
         end_commands_on_interrupt: bool | None = None,
         output_type: type[Any] | None = None,
+        retry_on_mismatch: int = 0,
     ) -> TurnResult:
         """Run one turn to its end and return its result.
 
         Cancelling the task interrupts the turn. ``sandbox_policy`` takes the protocol's policy instead of a ``Sandbox``.
         ``timeout`` and ``inactivity_timeout`` are seconds. A turn that exceeds one of them, ``max_tokens`` or ``max_model_requests`` is
         interrupted. With ``output_type``, a pydantic model, a dataclass or another type, the model has to follow its schema, and the
-        result has its ``value``.
+        result has its ``value``. If a response does not fit, ``retry_on_mismatch`` further turns may correct it.
         """
-        output = output_of(output_type)
-        options = given(locals(), "input", "output_type", "output")
-        if output is not None:
-            options["output_schema"] = sole_schema(options, output)
+        attempts = attempts_of(output_type, retry_on_mismatch, timeout)
+        options = given(locals(), "input", "output_type", "attempts", "retry_on_mismatch")
+        if attempts is not None:
+            options["output_schema"] = sole_schema(options, attempts.schema)
         items = native_run_input(input)
         result = await wait((await self._opened()).run(items, options))
-        return result if output is None else output.read(result)
+        while attempts is not None:
+            typed = attempts.read(result)
+            if typed is not None:
+                return typed
+            attempts.limit(options)
+            correction = native_run_input(attempts.correction)
+            result = await wait((await self._opened()).run(correction, options))
+        return result
 
     @overload
     async def turn(
-        self, input: RunInput, *, output_type: type[T], **options: Unpack[RunOptions]
+        self, input: RunInput, *, output_type: type[T], **options: Unpack[TurnOptions]
     ) -> AsyncTypedTurnHandle[T]: ...
 
     @overload
     async def turn(
-        self, input: RunInput, *, output_type: None = None, **options: Unpack[RunOptions]
+        self, input: RunInput, *, output_type: None = None, **options: Unpack[TurnOptions]
     ) -> AsyncTurnHandle: ...
 
     @additional(*_OPTIONS_OF_TURNS)
@@ -882,17 +934,18 @@ class AsyncThread:
         max_model_requests: int | None = None,
         end_commands_on_interrupt: bool | None = None,
         output_type: type[Any] | None = None,
+        interrupt_on_drop: bool = False,
     ) -> AsyncTurnHandle:
         """Start a turn, or join the running turn of the thread.
 
         ``timeout`` and ``inactivity_timeout`` are seconds. A turn that exceeds one of them, ``max_tokens`` or ``max_model_requests`` is
         interrupted. With ``output_type``, the model has to follow the type's schema, and the result of the handle's ``run`` has the
-        ``value``.
+        ``value``. With ``interrupt_on_drop``, the turn is interrupted when its handle and its streams are dropped.
         """
         output = output_of(output_type)
         options = given(locals(), "input", "output_type", "output")
         if output is not None:
-            options["output_schema"] = sole_schema(options, output)
+            options["output_schema"] = sole_schema(options, output.schema)
         items = native_run_input(input)
         turn = await wait((await self._opened()).turn(items, options))
         handle = (
@@ -900,7 +953,8 @@ class AsyncThread:
             if output is None
             else AsyncTypedTurnHandle(self._codex, self.id, turn.id, _subscription=turn, _output=output)
         )
-        turn.keep()
+        if not interrupt_on_drop:
+            turn.keep()
         return handle
 
     async def read(self, *, include_turns: bool = False) -> ThreadReadResponse:
@@ -946,6 +1000,13 @@ class AsyncThread:
         params = {"threadId": self.id}
         return await wait(self._codex._native.request("thread/compact/start", params, "ThreadCompactStartResponse"))
 
+    async def unsubscribe(self) -> ThreadUnsubscribeResponse:
+        """Stop the thread's events, and drop its functions and tools. For clients that open many threads.
+
+        A running turn continues without them. This object can then still read the thread, and start no turn.
+        """
+        return await wait((await self._opened()).unsubscribe())
+
     async def recover(self, turn_id: str) -> TurnResult:
         """Read the result of a turn from the runtime's records, if its end was lost."""
         return await wait(self._codex._native.recover(self.id, turn_id))
@@ -985,9 +1046,13 @@ class TurnHandle:
         """Interrupt the turn. It still ends, with the status ``interrupted``."""
         return _held(self._subscription).interrupt().wait()
 
-    def stream(self) -> Iterator[Notification]:
-        """Stream the turn's events, up to its end. Leaving the stream leaves the turn alone."""
-        events = _held(self._subscription).stream()
+    @additional("with_children")
+    def stream(self, *, with_children: bool = False) -> Iterator[Notification]:
+        """Stream the turn's events, up to its end. Leaving the stream leaves the turn alone.
+
+        ``with_children`` includes the events of sub-agents' turns.
+        """
+        events = _held(self._subscription).stream(with_children)
         try:
             while True:
                 event = events.pop()
@@ -1066,11 +1131,15 @@ class AsyncTurnHandle:
         """Interrupt the turn. It still ends, with the status ``interrupted``."""
         return await wait(_held(self._subscription).interrupt())
 
-    async def stream(self) -> AsyncIterator[Notification]:
-        """Stream the turn's events, up to its end. Leaving the stream leaves the turn alone."""
+    @additional("with_children")
+    async def stream(self, *, with_children: bool = False) -> AsyncIterator[Notification]:
+        """Stream the turn's events, up to its end. Leaving the stream leaves the turn alone.
+
+        ``with_children`` includes the events of sub-agents' turns.
+        """
         from asyncio import sleep
 
-        events = _held(self._subscription).stream()
+        events = _held(self._subscription).stream(with_children)
         try:
             while True:
                 event = events.pop()

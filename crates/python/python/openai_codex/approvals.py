@@ -21,6 +21,10 @@ class CommandApproval:
     item_id: str
     shell_command: str | None
     """The whole script of a shell command. Decide by it: a script that only contains an allowed command may do more."""
+    argv: list[str] | None
+    """The program and its arguments, with the shell. ``None`` if the request is not about the start of a command."""
+    available_decisions: list[CommandDecision]
+    """The decisions that the server offers. It always accepts ``decline`` and ``cancel`` too."""
     command: str | None
     """The command line, with the shell."""
     cwd: str | None
@@ -81,6 +85,17 @@ class PermissionsApproval(_Request):
     def grant(self, permissions: dict[str, Any] | None = None) -> dict[str, Any]:
         """Grant these permissions, or all that were requested, for the turn."""
         return {"permissions": self.permissions if permissions is None else permissions}
+
+    def grant_file_system(self) -> dict[str, Any]:
+        """Grant the requested access to files, if any, and no network."""
+        return self._grant("fileSystem")
+
+    def grant_network(self) -> dict[str, Any]:
+        """Grant the requested access to the network, if any, and no files."""
+        return self._grant("network")
+
+    def _grant(self, kind: str) -> dict[str, Any]:
+        return {"permissions": {name: value for name, value in self.permissions.items() if name == kind}}
 
     def decline(self) -> dict[str, Any]:
         """Grant nothing."""

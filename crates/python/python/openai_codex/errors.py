@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from openai_codex._run import TurnResult
 
 
@@ -90,6 +92,10 @@ class OutputMismatchError(CodexError, ValueError):
     """Where the mismatch is. Empty for the whole value."""
     text: str = ""
     """The final response."""
+    reason: str = ""
+    """Why it does not fit."""
+    failed_attempts: Sequence[OutputMismatchError] = ()
+    """The errors of earlier turns, with ``retry_on_mismatch``."""
 
 
 class NoOutputError(CodexError):

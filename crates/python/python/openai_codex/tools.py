@@ -26,6 +26,7 @@ class Tool(Generic[P, R]):
         description: str | None = None,
         namespace: str | None = None,
         timeout: float | None = None,
+        defer_loading: bool = False,
     ) -> None:
         import inspect
 
@@ -37,6 +38,8 @@ class Tool(Generic[P, R]):
         self.namespace = namespace
         self.timeout = timeout
         """Seconds after which a call fails. Ten minutes by default."""
+        self.defer_loading = defer_loading
+        """Whether the model gets the tool only when it searches for it. Needs a namespace."""
         self._parameters = inspect.signature(function).parameters
         for parameter in self._parameters.values():
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
@@ -111,6 +114,7 @@ def tool(
     description: str | None = None,
     namespace: str | None = None,
     timeout: float | None = None,
+    defer_loading: bool = False,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 

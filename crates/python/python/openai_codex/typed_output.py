@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from openai_codex import _native as native
 from openai_codex._run import TurnResult
 
 if TYPE_CHECKING:
+    from openai_codex.errors import OutputMismatchError
     from pydantic import TypeAdapter
 
 __all__ = ["TypedResult", "output_schema_of", "typed"]
@@ -22,6 +24,8 @@ class TypedResult(TurnResult, Generic[T]):
 
     value: T
     """The value of the final response."""
+    failed_attempts: list[OutputMismatchError] = field(default_factory=list, kw_only=True)
+    """The errors of earlier turns whose responses did not fit, with ``retry_on_mismatch``."""
 
     def _repr_html_(self) -> str:
         """How a notebook shows the result."""
@@ -85,11 +89,50 @@ class Output(Generic[T]):
             mismatch = OutputMismatchError(f"the final response is not a valid {self._name}: {place}{first['msg']}")
             mismatch.kind = "OutputMismatch"
             mismatch.path, mismatch.text, mismatch.turn = path, text, result
+            mismatch.reason = first["msg"]
             raise mismatch from error
         if self._is_wrapped:
             value = value.value
         known = {field.name: getattr(result, field.name) for field in fields(TurnResult)}
         return TypedResult(**known, value=value)
+
+
+class Attempts(Generic[T]):
+    """The turns of a call that reads a value, and makes further turns if a response does not fit."""
+
+    def __init__(self, output: Output[T], retries: int, timeout: float | None) -> None:
+        self._output = output
+        self.schema = output.schema
+        self._retries = retries
+        self._failed: list[OutputMismatchError] = []
+        self._ends_at = None if timeout is None else monotonic() + timeout
+        self.correction = ""
+        """The input of the next turn."""
+
+    def read(self, result: TurnResult) -> TypedResult[T] | None:
+        """Read the value of a result. ``None`` if another turn has to correct it."""
+        from openai_codex.errors import OutputMismatchError
+
+        try:
+            typed = self._output.read(result)
+        except OutputMismatchError as error:
+            error.failed_attempts = list(self._failed)
+            if len(self._failed) >= self._retries:
+                raise
+            self._failed.append(error)
+            place = f" at `{error.path}`" if error.path else ""
+            self.correction = (
+                f"Your last answer does not follow the requested JSON schema{place}: {error.reason}. Answer again with the "
+                "whole corrected JSON value and nothing else."
+            )
+            return None
+        typed.failed_attempts = self._failed
+        return typed
+
+    def limit(self, options: dict[str, Any]) -> None:
+        """Give the next turn the time that is left: the timeout covers all turns together."""
+        if self._ends_at is not None:
+            options["timeout"] = max(self._ends_at - monotonic(), 0.0)
 
 
 def _without_fence(text: str) -> str:

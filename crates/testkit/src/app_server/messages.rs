@@ -61,7 +61,7 @@ pub(super) fn take_options(response: &mut Value, params: &Value) {
         response[option] = params[option].clone();
     }
     if let Some(effort) = params["config"].get("model_reasoning_effort") {
-        answer["reasoningEffort"] = effort.clone();
+        response["reasoningEffort"] = effort.clone();
     }
     let sandbox = match params["sandbox"].as_str() {
         Some("read-only") => json!({"type": "readOnly", "networkAccess": false}),

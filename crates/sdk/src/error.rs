@@ -144,7 +144,7 @@ pub enum ErrorGroup {
     Timeout,
     /// The server is overloaded. The request had no effect, and [`Error::is_retryable`] is true.
     Overloaded,
-    /// The server responded with an error that has no kind of its own. [`Error::json_rpc`] holds it.
+    /// The server responded with an error that fits no other group. [`Error::json_rpc`] holds it.
     Refused,
     /// The client cannot read the response. The server may have carried the request out.
     Protocol,

@@ -19,11 +19,14 @@ const LAZY: &str = "openai_codex._lazy_classes";
 pub(crate) enum Unknown {
     /// The instance keeps them.
     Keep,
-    /// They are pydantic's errors.
+    /// Pydantic raises its error for them.
     Refuse,
 }
 
 /// Builds an instance of `class`, or fails with pydantic's error.
+///
+/// JSON that the table expects takes one pass. Other JSON goes to pydantic. Only if pydantic refuses it, and `unknown` is
+/// [`Unknown::Keep`], a second pass keeps what is unknown. So nothing counts as unknown that pydantic accepts.
 pub(crate) fn build(
     py: Python<'_>,
     class: &'static Class,
@@ -297,6 +300,7 @@ impl<'py> Builder<'py, '_> {
         let Parts::Model(model) = &loaded.parts else { return Err(Stop::Unexpected) };
         let mut more = !self.reader.open(b'{', b'}')?;
         let values = model.defaults(self.py)?;
+        // A bit for each field, in the order of the table.
         let mut present: u128 = 0;
         let mut next = 0;
         while more {
@@ -312,7 +316,7 @@ impl<'py> Builder<'py, '_> {
                     present |= 1 << index;
                     next = index + 1;
                 }
-                // It keeps or refuses the field, or takes its attribute's name for it.
+                // The class keeps or refuses the field, or the JSON has the attribute's name instead of the key.
                 None if extra != Extra::Ignore || fields.iter().any(|field| field.1 == key) => {
                     return Err(Stop::Unexpected);
                 }
@@ -337,7 +341,7 @@ impl<'py> Builder<'py, '_> {
         self.reader.peek()?;
         let start = self.reader.position();
         match self.value(&field.2) {
-            // Elsewhere is an unknown value, so pydantic cannot validate the whole. It may convert this one.
+            // Pydantic has refused the whole. The cause can be an unknown value in another place, so it may convert this field.
             Err(Stop::Unexpected | Stop::Delegate) => {
                 self.reader.rewind(start);
                 self.reader.skip()?;
@@ -410,7 +414,7 @@ impl<'py> Builder<'py, '_> {
         if kinds.iter().any(is_string) {
             return self.value(only(kinds, |kind| is_string(kind) || is_value(&kind))?);
         }
-        // An unknown value is one of none: first all alternatives are tried without it.
+        // With `Keep`, an enumeration takes any value. So all alternatives are first tried without unknown values.
         let unknown = std::mem::replace(&mut self.unknown, Unknown::Refuse);
         let known = kinds.iter().filter(is_value).find_map(|kind| match self.value(kind) {
             Err(Stop::Unexpected) => {

@@ -85,8 +85,9 @@ impl Shared {
         let redacted = self.secrets.redact(frames);
         let frames = redacted.as_deref().unwrap_or(frames);
         // Nothing waits between routing and delivering. So no other task of this thread, such as the clock, the writer or the
-        // watchdog, finds undelivered events. Other threads can: a release wants none of the events, the response to a new
-        // request comes in a later batch, and a close drops the batch.
+        // watchdog, finds undelivered events. Other threads can lock the router in between, which does no harm: a handle that is
+        // released there wants no events, a request that is sent there gets its response in a later batch, and a close drops the
+        // batch.
         let turns = self.router().turn_count().min(frames.len());
         let mut batch = EventBatch::with_capacity(frames.len(), turns);
         let read = frames.chunks(ROUTE_CHUNK).try_for_each(|frames| self.handle_chunk(frames, &mut batch));
@@ -120,7 +121,7 @@ impl Shared {
         read
     }
 
-    /// Scans a frame for the router. None if it is not a message.
+    /// Scans a frame for the router, and adds what observers see of it to `seen`. Returns `None` if the frame is not a message.
     fn scan<'a>(
         &self,
         frame: &'a [u8],
@@ -215,8 +216,8 @@ impl Shared {
         }
     }
 
-    /// Gives the response to the call, and before that the thread in it to its handlers: the server's next request can be for
-    /// them.
+    /// Sends the response to the call that waits for it. If the response opens a thread, first registers the call's handlers for that
+    /// thread: the next message can be a request for them.
     fn resolve(&self, reply: ReplySender, response: Response) {
         let ReplySender { sender, handlers, observer } = reply;
         let thread_id = response.as_deref().ok().filter(|_| handlers.is_some()).and_then(thread_of);

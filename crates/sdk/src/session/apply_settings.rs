@@ -75,8 +75,8 @@ pub(crate) async fn apply_settings(
         let why = "the runtime cannot change this option of a loaded thread; fork the thread with the option";
         return Err(fixed.error(thread_id, why));
     }
-    if let Some(bound) = differing.iter().find(|difference| active && difference.field.bounds) {
-        return Err(bound.error(thread_id, TURN_RUNS));
+    if let Some(fixed) = differing.iter().find(|difference| active && difference.field.fixed_while_running) {
+        return Err(fixed.error(thread_id, TURN_RUNS));
     }
     let update = differing.iter().filter_map(|difference| difference.field.set);
     let update =

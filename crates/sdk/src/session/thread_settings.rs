@@ -1,4 +1,5 @@
-//! The requested and the current settings of a thread. Start, resume, fork and turns all use them.
+//! The requested and the current settings of a thread, and the options that apply only when a runtime loads it
+//! ([`LoadOptions`]). Start, resume, fork and turns all use them.
 //!
 //! A runtime applies the options of a thread that it starts, forks, or loads for a resume. It silently ignores the options of
 //! a resume of a loaded thread, and those of a `turn/start` that joins a running turn. Its responses name the current
@@ -92,9 +93,9 @@ pub(crate) use {current_settings, requested_settings};
 pub(crate) struct Field {
     /// The builders' method for it.
     pub(crate) option: &'static str,
-    /// Whether it limits what the agent may do, and where.
-    pub(crate) bounds: bool,
-    /// Compares the requested with the current value. Returns the text of both if they differ.
+    /// Whether a resume cannot change it while a turn runs: it limits what the agent may do, and where.
+    pub(crate) fixed_while_running: bool,
+    /// Compares the requested with the current value, in a runtime with this home. Returns the text of both if they differ.
     difference: fn(&Settings, &Settings, &str) -> Option<(String, String)>,
     merge: fn(&mut Settings, &Settings),
     /// Removes the value, unless the other settings have one.
@@ -104,16 +105,16 @@ pub(crate) struct Field {
 }
 
 macro_rules! fields {
-    ($($field:ident, $option:literal, $bounds:literal, $same:expr, $set:expr;)*) => {
+    ($($field:ident, $option:literal, $fixed:literal, $same:expr, $set:expr;)*) => {
         const FIELDS: &[Field] = &[$(Field {
             option: $option,
-            bounds: $bounds,
+            fixed_while_running: $fixed,
             difference: |requested, current, home| {
                 let requested = requested.$field.as_ref()?;
                 let current = current.$field.as_ref();
                 let same: fn(&_, &_, &str) -> bool = $same;
-                let holds = current.is_some_and(|current| same(requested, current, home));
-                (!holds).then(|| (words(requested), current.map_or_else(|| "unknown".to_owned(), words)))
+                let applies = current.is_some_and(|current| same(requested, current, home));
+                (!applies).then(|| (json_text(requested), current.map_or_else(|| "unknown".to_owned(), json_text)))
             },
             merge: |into, from| {
                 if from.$field.is_some() {
@@ -172,7 +173,7 @@ fields! {
 }
 
 /// A value as JSON text.
-fn words(value: &(impl Serialize + ?Sized)) -> String {
+fn json_text(value: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "unknown".to_owned())
 }
 
@@ -215,7 +216,7 @@ fn same_tier(requested: &Option<String>, current: &Option<String>, _: &str) -> b
     name(requested) == name(current)
 }
 
-/// A mode has no details: they come from the user's configuration. A policy has all of them.
+/// A mode matches any policy of its kind: its details come from the user's configuration. A policy has to match in all details.
 fn same_sandbox(requested: &SandboxSetting, current: &SandboxSetting, home: &str) -> bool {
     let Some(policy) = requested.policy() else {
         // This version does not know the mode. The runtime accepted it, and there is nothing to compare it with.
@@ -228,18 +229,18 @@ fn same_sandbox(requested: &SandboxSetting, current: &SandboxSetting, home: &str
     match requested {
         // The runtime applies the mode of a thread that it loads, with the user's configuration.
         SandboxSetting::Mode(_) => policy.tag() == current.tag(),
-        SandboxSetting::Policy(_) => detail(&policy, home) == detail(&current, home),
+        SandboxSetting::Policy(_) => normalized(&policy, home) == normalized(&current, home),
     }
 }
 
 /// Whether a policy allows more than another one.
 fn exceeds(policy: &SandboxPolicy, bound: &SandboxPolicy, home: &str) -> bool {
-    detail(&common(bound, policy), home) != detail(policy, home)
+    normalized(&common(bound, policy), home) != normalized(policy, home)
 }
 
 /// A policy with its defaults filled in, without the writable root that runtime 0.133.0 adds in its own home.
-fn detail(policy: &SandboxPolicy, home: &str) -> Value {
-    let Ok(mut detail) = serde_json::from_str::<Value>(&words(policy)) else { return Value::Null };
+fn normalized(policy: &SandboxPolicy, home: &str) -> Value {
+    let Ok(mut detail) = serde_json::from_str::<Value>(&json_text(policy)) else { return Value::Null };
     let Some(object) = detail.as_object_mut() else { return detail };
     object.retain(|_, value| !value.is_null());
     match policy.tag() {
@@ -317,9 +318,10 @@ impl Settings {
         self
     }
 
-    /// Replaces a mode by a policy, for a thread that was loaded before: its policy may come from a turn that has set more than
-    /// the mode allows. The mode means the preset then, unless the thread allows no more than that. `configured`: what the
-    /// user's configuration gave to a mode when the thread was loaded, which that mode still means.
+    /// Replaces the requested mode by a policy, for a thread that was loaded before. If the thread's policy is of the mode's kind and
+    /// allows no more than the mode's preset, the mode means that policy. Otherwise, for example after a turn that has set network
+    /// access, it means the preset. `configured`: the policy that the user's configuration gave to a mode when the thread was loaded.
+    /// It may allow more than the preset.
     pub(crate) fn resolve_mode(
         &mut self,
         current: &Self,
@@ -332,8 +334,8 @@ impl Settings {
             return;
         };
         let allowed = !exceeds(policy, &preset, &home) || current.sandbox.as_ref() == configured;
-        let holds = preset.tag() == policy.tag() && allowed;
-        self.sandbox = match holds {
+        let applies = preset.tag() == policy.tag() && allowed;
+        self.sandbox = match applies {
             true => current.sandbox.clone(),
             false => Some(SandboxSetting::Policy(preset)),
         };

@@ -1,4 +1,5 @@
-//! Keeps a turn's events. A handle, its clones and its streams share it.
+//! What a turn's handle, its clones and its streams share: the subscription that keeps the turn's events, the requests about the
+//! turn, and what happens when the last of them is dropped.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

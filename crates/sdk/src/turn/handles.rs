@@ -1,4 +1,4 @@
-//! The handles of a turn.
+//! The handles of a turn, async and blocking. The guard that they share makes the requests.
 
 use std::sync::Arc;
 

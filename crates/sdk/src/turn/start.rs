@@ -34,12 +34,13 @@ use crate::turn::handles::AsyncTurnHandle;
 
 /// A builder for `turn/start`. `send` returns a handle, `run` the result, and [`run_as`](TurnStart::run_as) a value.
 ///
-/// The request contains only the options that were set. The thread's settings apply for the others. An option that was set stays
-/// with the thread for later turns.
+/// The request contains only the options that were set. The thread's settings apply for the others. A setting of the thread, such
+/// as the model or the sandbox, stays with it for later turns; see [`guide::threads`](crate::guide::threads).
 ///
 /// On a busy thread, the input joins the running turn. That turn keeps its settings. If an option differs from them, or another
-/// handle started it with another sandbox or approval mode, the call fails with [`ErrorKind::OptionNotApplied`] before the client
-/// sends anything.
+/// handle started it with another sandbox or approval mode, the call fails with [`ErrorKind::OptionNotApplied`], and the client does
+/// not send the input. If the client learns of the running turn only when the input has joined it, the client interrupts that turn,
+/// and the call fails in the same way.
 ///
 /// A call waits while [`thread_resume`](crate::Codex::thread_resume) changes the settings of its thread. The turn's
 /// [`timeout`](Self::timeout) includes that time. Without one, the call waits no longer than the request may.
@@ -224,7 +225,7 @@ impl<C> TurnStart<C> {
         self
     }
 
-    /// The turn with the limits of an earlier one, and with what interrupts do to that.
+    /// The same turn with the limits of an earlier one, and with the earlier one's two options about interrupts.
     pub(crate) fn like(mut self, earlier: &TurnSubscription) -> Self {
         self.limits = TurnLimits { ends_at: None, ..*earlier.limits() };
         self.interrupt_on_drop = earlier.interrupts_on_drop();
@@ -291,6 +292,7 @@ impl<C> TurnStart<C> {
         }
     }
 
+    /// One attempt of [`begin`](Self::begin): waits until the thread is ready, refuses settings that would not apply, and sends.
     async fn attempt(&self, mut session: Arc<Session>, keep_backlog: bool) -> Result<(TurnGuard, Arc<str>)> {
         const METHOD: &str = methods::TurnStart::METHOD;
         // No call of this client changes the thread's settings until the server has responded.
@@ -304,6 +306,7 @@ impl<C> TurnStart<C> {
         };
         let params = encode(METHOD, &self.params)?.unwrap_or_default();
         session.check_runtime(METHOD, Some(&params), Some(&self.thread.id)).await?;
+        // The input must not join a turn that is being interrupted, and must see the settings of a turn that is starting.
         let limit = self.limits.time_left().unwrap_or(INTERRUPT_LIMIT).min(INTERRUPT_LIMIT);
         session.connection.wait_until_interrupted(&self.thread.id, limit).await;
         let pending_start = self.thread.wait_for_pending_start(&session, &self.params, limit).await;
@@ -326,6 +329,7 @@ impl<C> TurnStart<C> {
         let response = session.start_turn(&params, &subscription, settings).await?;
         let started = decode::<methods::TurnStart>(&response, Some(&self.thread.id))?;
         let id: Arc<str> = started.turn.id.as_str().into();
+        // The input has joined a turn that the client did not know of.
         if let Err(error) = joinable
             && !subscription.created()
         {

@@ -1,14 +1,16 @@
 """The settings of a client that the published package does not have."""
 
+import asyncio
 import json
 import math
 import os
 import sys
 import threading
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from openai_codex import Codex, CodexConfig, Sandbox
+from openai_codex import AsyncCodex, Codex, CodexConfig, Sandbox
 from openai_codex.client import RestartPolicy, WireLog, native_client
 from openai_codex.errors import CodexTimeoutError, StreamOverflowError
 from openai_codex.events import HandlerFailed
@@ -151,6 +153,36 @@ def test_requests_carry_the_trace_of_their_caller(wire, model: ScriptedModel):
     assert traces["account/read"] == {"traceparent": parent, "tracestate": "a=b"}
     assert traces["model/list"] == {"traceparent": parent}
     assert traces["thread/list"] is None and traces["initialize"] is None
+
+
+def test_requests_of_tasks_carry_the_traces_of_their_tasks(wire, model: ScriptedModel):
+    current: ContextVar[str | None] = ContextVar("current", default=None)
+
+    def headers() -> dict[str, str]:
+        parent = current.get()
+        return {} if parent is None else {"traceparent": parent}
+
+    async def run(codex: AsyncCodex, number: int) -> None:
+        current.set(f"00-{number:032x}-b7ad6b7169203331-01")
+        thread = await codex.thread_start(service_name=str(number))
+        await thread.run(str(number))
+
+    async def main() -> None:
+        async with AsyncCodex(wire.config) as codex:
+            await asyncio.gather(*(run(codex, number) for number in range(1, 5)))
+
+    wire.config.trace_context = headers
+    model.fallback("ok")
+    asyncio.run(main())
+    messages = [json.loads(line) for line in wire.log.read_text().splitlines()]
+    numbers = {"thread/start": lambda p: p["serviceName"], "turn/start": lambda p: p["input"][0]["text"]}
+    traced = {
+        (message["method"], int(message["trace"]["traceparent"].split("-")[1], 16))
+        for message in messages
+        if message.get("method") in numbers
+        and int(numbers[message["method"]](message["params"])) == int(message["trace"]["traceparent"].split("-")[1], 16)
+    }
+    assert traced == {(method, number) for method in numbers for number in range(1, 5)}
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

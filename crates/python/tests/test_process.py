@@ -213,14 +213,18 @@ def test_the_end_of_the_interpreter_ends_the_runtime(end: str):
 FORK = (
     PROGRAM
     + """
+from openai_codex.client import CodexClient
 codex = Codex(model.config())
 thread = codex.thread_start()
 turn = thread.turn("x")
 gate.wait_reached()
+below = CodexClient(model.config())
+below.start()
 child = os.fork()
 if child == 0:
     from openai_codex import TransportClosedError
     calls = [codex.models, lambda: thread.run("y"), turn.run, lambda: list(turn.stream()), codex.thread_start, turn.interrupt]
+    calls += [below.next_notification, below.model_list]
     for call in calls:
         try:
             call()
@@ -234,6 +238,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 gate.release()
 print(turn.run().final_response)
 codex.close()
+below.close()
 """
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import getpid
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,7 @@ class _Unrouted:
     """Reads the notifications that belong to no turn and no login, so that the client drops none."""
 
     def __init__(self, observer: native.Observer) -> None:
+        self._process = getpid()
         self._queue: SimpleQueue[Any] = SimpleQueue()
         # The thread does not keep this object, which goes with its client. Then the observer ends, and lets the runtime end.
         finalize(self, observer.close)
@@ -75,8 +77,12 @@ class _Unrouted:
         Thread(target=_read, args=arguments, name="codex-notifications", daemon=True).start()
 
     def next(self) -> Notification:
-        from openai_codex.errors import StreamOverflowError
+        from openai_codex.errors import StreamOverflowError, TransportClosedError
 
+        if getpid() != self._process:
+            raise TransportClosedError(
+                "this process is a fork of the client's, and gets no notifications; make a new client"
+            )
         item = self._queue.get()
         if isinstance(item, StreamOverflowError):
             raise item

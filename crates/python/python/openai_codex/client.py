@@ -181,6 +181,9 @@ def _bundled_runtime(env: dict[str, str]) -> dict[str, str]:
     return {"codex_bin": str(program)}
 
 
+ApprovalHandler = Callable[[str, dict[str, Any] | None], dict[str, Any]]
+
+
 class CodexClient(LowLevelMethods):
     """The client below ``Codex``: one runtime, and any request of the protocol.
 
@@ -192,7 +195,7 @@ class CodexClient(LowLevelMethods):
     def __init__(
         self,
         config: CodexConfig | None = None,
-        approval_handler: Callable[[str, dict[str, Any] | None], dict[str, Any]] | None = None,
+        approval_handler: ApprovalHandler | None = None,
         *,
         _handlers: dict[str, Any] | None = None,
     ) -> None:

@@ -20,6 +20,9 @@ const TOOLS: [Tool; 1] = [Tool {
     install: "cargo install --locked cargo-deny",
 }];
 
+/// The folder of the Python package.
+const PYTHON_PACKAGE: &str = "crates/python";
+
 /// The manifest of the Python package's native module.
 const PYTHON: &str = "crates/python/Cargo.toml";
 
@@ -51,6 +54,7 @@ pub(crate) fn lint(with_tools: bool) -> Result<(), Failure> {
         // It needs Python.
         results.push(cargo(&["clippy", "--manifest-path", PYTHON, "--", "--deny", "warnings"]));
         results.extend(TOOLS.iter().map(run_tool));
+        results.extend([&["check"] as &[_], &["format", "--check"]].map(ruff));
         results.push(fuzz());
     }
     let failures: Vec<String> =
@@ -68,6 +72,17 @@ fn run_tool(tool: &Tool) -> Result<(), Failure> {
         return Err(format!("`{shown}` needs a tool; install it with `{}`", tool.install).into());
     }
     cargo(tool.arguments)
+}
+
+/// Runs ruff on the Python package.
+fn ruff(arguments: &[&str]) -> Result<(), Failure> {
+    let shown = format!("ruff {} {PYTHON_PACKAGE}", arguments.join(" "));
+    eprintln!("$ {shown}");
+    match Command::new("ruff").args(arguments).arg(PYTHON_PACKAGE).current_dir(root()).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("`{shown}` failed ({status})").into()),
+        Err(_) => Err(format!("`{shown}` needs a tool; install it with `pip install ruff`").into()),
+    }
 }
 
 /// Whether cargo has this subcommand.

@@ -10,7 +10,7 @@ use crate::Failure;
 use crate::cargo::root;
 
 /// What the tests need beside the package. Each has its reason.
-const REQUIREMENTS: [&str; 5] = [
+const REQUIREMENTS: [&str; 6] = [
     // The test runner.
     "pytest>=8",
     // The package's only dependency.
@@ -19,6 +19,8 @@ const REQUIREMENTS: [&str; 5] = [
     "maturin>=1.9,<2",
     // Checks the annotations and the stubs.
     "mypy>=1.18",
+    // A second opinion, and that of editors. It is a program for node, which its extra brings.
+    "pyright[nodejs]>=1.1.400",
     // What a notebook shows.
     "ipython>=8",
 ];
@@ -99,10 +101,24 @@ fn test_with(python: &Interpreter, wheel: Option<PathBuf>) -> Result<PathBuf, Fa
     };
     run(install().arg("--no-deps").arg(&wheel))?;
     run(Command::new(&program).args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]).current_dir(&package))?;
-    run(Command::new(&program).args(["-m", "mypy", "--cache-dir", "/dev/null"]).current_dir(&package))?;
-    // Whether the stub of the native module says what is there.
-    run(Command::new(&program).args(["-m", "mypy.stubtest", "openai_codex._native"]).current_dir(&package))?;
+    check_types(&program, &package, &folder.join("documented"))?;
     Ok(wheel)
+}
+
+/// Checks the annotations of the package, its stubs, its tests, and the programs of the documentation.
+fn check_types(program: &Path, package: &Path, documented: &Path) -> Result<(), Failure> {
+    let check = |tool: &str| {
+        let mut command = Command::new(program);
+        command.args(["-m", tool]).current_dir(package).env("PYRIGHT_PYTHON_IGNORE_WARNINGS", "1");
+        command
+    };
+    run(Command::new(program).arg("tests/documented.py").arg(documented).current_dir(package))?;
+    run(check("mypy").args(["--cache-dir", "/dev/null"]))?;
+    run(check("mypy").args(["--cache-dir", "/dev/null"]).arg(documented))?;
+    run(&mut check("pyright"))?;
+    run(check("pyright").args(["--pythonversion", &format!("3.{OLDEST}")]).arg(documented))?;
+    // Whether the stub of the native module says what is there.
+    run(check("mypy.stubtest").arg("openai_codex._native"))
 }
 
 /// Downloads the requirements, unless they are there. Later runs need no network.
@@ -115,7 +131,11 @@ fn download(python: &Interpreter, folder: &Path) -> Result<PathBuf, Failure> {
     fs::create_dir_all(&tools)?;
     let mut command = Command::new(&python.program);
     command.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--dest"]).arg(&tools);
-    run(command.args(REQUIREMENTS))?;
+    run(command.args(REQUIREMENTS)).map_err(|failure| {
+        format!(
+            "the tests of the Python package need tools from PyPI, and pip cannot download them: {failure}"
+        )
+    })?;
     fs::write(&listed, wanted)?;
     Ok(tools)
 }

@@ -126,7 +126,7 @@ def record() -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--package")
     options = parser.parse_args()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from openai_codex import Codex, CodexConfig, _native
+from openai_codex import AsyncCodex, Codex, CodexConfig, _native
 from openai_codex.testing import ScriptedModel
 
 HERE = Path(__file__).parent
@@ -77,6 +77,13 @@ class Swallowed:
     def wait(self) -> None:
         """Wait until the client has sent one of them."""
         self._fifo.read_bytes()
+
+
+def pid_of(codex: Codex | AsyncCodex) -> int:
+    """The process of a client's runtime."""
+    native = codex._client._native if isinstance(codex, Codex) else codex._current
+    assert native is not None and native.runtime_pid is not None
+    return native.runtime_pid
 
 
 def gone(pid: int) -> bool:

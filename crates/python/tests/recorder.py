@@ -3,10 +3,9 @@
 import subprocess
 import sys
 
-with open(sys.argv[1], "ab", buffering=0) as log:
-    with subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE) as child:
-        for line in iter(sys.stdin.buffer.readline, b""):
-            log.write(line)
-            child.stdin.write(line)
-            child.stdin.flush()
-        child.stdin.close()
+with open(sys.argv[1], "ab", buffering=0) as log, subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE) as child:
+    for line in iter(sys.stdin.buffer.readline, b""):
+        log.write(line)
+        child.stdin.write(line)
+        child.stdin.flush()
+    child.stdin.close()

@@ -6,11 +6,12 @@
 import dataclasses
 import enum
 import inspect
+from typing import Any
 
 import openai_codex
 
 
-def signature(function: object) -> str:
+def signature(function: Any) -> str:
     return str(inspect.signature(function)).replace(openai_codex.__version__, "VERSION")
 
 

@@ -5,6 +5,7 @@ import json
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from openai_codex import ApprovalMode, AsyncCodex, Codex, Sandbox
@@ -225,7 +226,7 @@ def test_a_function_answers_an_mcp_server(model: ScriptedModel, greeting, action
             return request.accept({"name": "Ann"})
         return request.decline() if action == "decline" else request.cancel()
 
-    handlers = {"on_elicitation": answer}
+    handlers: dict[str, Any] = {"on_elicitation": answer}
     with Codex(model.config(), **(handlers if of_the_client else {})) as codex:
         thread = codex.thread_start(
             approval_mode=ApprovalMode.ask, sandbox=Sandbox.read_only, **({} if of_the_client else handlers)

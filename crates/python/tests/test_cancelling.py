@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import alive, gone
+from conftest import alive, gone, pid_of
 from openai_codex import AsyncCodex, Codex, CodexConfig
 from openai_codex.testing import ModelReply, ScriptedModel
 
@@ -109,7 +109,7 @@ def test_an_error_in_a_consumer_leaves_the_turn_alone(model: ScriptedModel):
             turn = await (await codex.thread_start()).turn("x")
             with pytest.raises(ZeroDivisionError):
                 async for _ in turn.stream():
-                    1 / 0
+                    print(1 / 0)
             assert (await turn.run()).final_response == "hello"
 
     asyncio.run(main())
@@ -173,7 +173,7 @@ def test_a_loop_that_is_dropped_with_calls_in_it_is_collected(model: ScriptedMod
             thread = await codex.thread_start()
             asyncio.get_running_loop().create_task(thread.run("x"))
             await asyncio.to_thread(gate.wait_reached)
-            return codex._current.runtime_pid
+            return pid_of(codex)
 
         loop = asyncio.new_event_loop()
         pid = loop.run_until_complete(begin())

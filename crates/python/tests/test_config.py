@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from openai_codex import AsyncCodex, Codex, CodexConfig, Sandbox
 from openai_codex.client import RestartPolicy, WireLog, native_client
-from openai_codex.errors import CodexTimeoutError, StreamOverflowError
+from openai_codex.errors import CodexTimeoutError, StartError, StreamOverflowError
 from openai_codex.events import HandlerFailed
 from openai_codex.testing import ModelReply, ScriptedModel
 
@@ -63,7 +63,7 @@ def test_the_environment_is_what_the_settings_leave(tmp_path, monkeypatch):
     monkeypatch.setenv("DROPPED", "2")
 
     def environment(**settings: Any) -> dict[str, str]:
-        with pytest.raises(Exception):
+        with pytest.raises(StartError):
             Codex(CodexConfig(codex_bin=str(program), **settings))
         return json.loads(log.read_text())
 

@@ -1,20 +1,11 @@
 """The programs in the documentation run."""
 
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from documented import GUIDE, README, programs
 from openai_codex.testing import ScriptedModel
-
-HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
-GUIDE = HERE.parents[2] / "docs" / "python.md"
-
-
-def programs(path: Path) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
 
 
 @pytest.mark.parametrize("number", range(len(programs(README))))

@@ -18,10 +18,10 @@ from openai_codex import (
     RetryLimitExceededError,
     ServerBusyError,
     TransportClosedError,
+    errors,
     is_retryable_error,
     retry_on_overload,
 )
-from openai_codex import errors
 
 OVERLOAD = {"errorInfo": [{"codex_error_info": "Server_Overloaded"}]}
 
@@ -102,7 +102,7 @@ def test_a_failed_turn_raises_with_what_it_produced(codex: Codex, model):
     from openai_codex.testing import ModelReply
 
     model.reply(ModelReply.failed("boom from mock model"))
-    with pytest.raises(RuntimeError, match="^boom from mock model$") as caught:
+    with pytest.raises(RuntimeError, match=r"^boom from mock model$") as caught:
         codex.thread_start().run("x")
     result = caught.value.turn
     assert result.status.value == "failed"

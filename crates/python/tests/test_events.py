@@ -109,7 +109,7 @@ def test_an_observer_sees_a_function_that_fails(codex: Codex, model: ScriptedMod
     events = codex.events()
     model.reply(ModelReply().escalate(f"touch {tmp_path / 'x'}", "the test wants it"))
     model.reply("done")
-    codex.thread_start(sandbox=Sandbox.read_only, on_command_approval=lambda _: 1 / 0).run("x")
+    codex.thread_start(sandbox=Sandbox.read_only, on_command_approval=lambda _: str(1 / 0)).run("x")
     failed = next(event for event in events if isinstance(event, HandlerFailed))
     assert failed.method == "item/commandExecution/requestApproval" and "ZeroDivisionError" in failed.message
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 import pytest
-from conftest import gone
+from conftest import gone, pid_of
 from openai_codex import AsyncCodex, AsyncThread, AsyncTurnHandle, TransportClosedError
 from openai_codex.testing import Gate, ModelReply, ScriptedModel
 
@@ -217,8 +217,7 @@ def test_a_cancelled_close_can_be_finished_and_leaves_no_process(model: Scripted
     async def attempt(point: int) -> bool:
         codex = AsyncCodex(model.config())
         turn, _gate = await paused_turn(await codex.thread_start(), model)
-        assert codex._current is not None and codex._current.runtime_pid is not None
-        pid = codex._current.runtime_pid
+        pid = pid_of(codex)
         is_cancelled = await cancelled(codex.close, point)
         await codex.close()
         with pytest.raises(TransportClosedError):
@@ -235,8 +234,7 @@ def test_a_client_starts_after_a_cancelled_start(model: ScriptedModel, cancelled
         codex = AsyncCodex(model.config())
         is_cancelled = await cancelled(codex.__aenter__, point)
         assert (await codex.models()).data
-        assert codex._current is not None and codex._current.runtime_pid is not None
-        pid = codex._current.runtime_pid
+        pid = pid_of(codex)
         await codex.close()
         assert await asyncio.to_thread(gone, pid)
         return is_cancelled

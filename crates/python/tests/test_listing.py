@@ -4,8 +4,14 @@ import asyncio
 
 import pytest
 from openai_codex import AsyncCodex, Codex, Thread
-from openai_codex.generated.v2_all import Model, SortDirection, ThreadItemEntry, Turn, TurnItemsView
-from openai_codex.generated.v2_all import Thread as StoredThread
+from openai_codex.generated.v2_all import (
+    Model,
+    SortDirection,
+    Thread as StoredThread,
+    ThreadItemEntry,
+    Turn,
+    TurnItemsView,
+)
 from openai_codex.testing import ScriptedModel
 
 

@@ -47,8 +47,8 @@ def test_the_end_of_a_turn_can_be_awaited(client: CodexClient, model: ScriptedMo
     model.reply(ModelReply().delta("he").pause(gate))
     turn = client.turn_start(thread, [{"type": "text", "text": "x"}]).turn
     gate.wait_reached()
-    # It joins the turn.
-    model.reply("both")
+    # It joins the turn. The model gets both inputs in one request or in two.
+    model.fallback("both")
     assert client.turn_start(thread, {"type": "text", "text": "y"}).turn.id == turn.id
     assert client.turn_steer(thread, turn.id, "z").turn_id == turn.id
     gate.release()

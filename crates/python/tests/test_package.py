@@ -9,7 +9,6 @@ import pytest
 import surface
 from openai_codex import _native
 
-
 # What this package has beyond the published one. `docs/python.md` lists it.
 METHODS = {
     "Codex": ("all_models", "events", "rate_limits", "request", "start", "threads"),

@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from conftest import alive
+from conftest import alive, pid_of
 from openai_codex import AsyncCodex, Codex, TransportClosedError
 from openai_codex.testing import ModelReply, ScriptedModel
 
@@ -101,7 +101,7 @@ def test_a_runtime_that_dies_fails_the_turn_with_what_it_produced(codex: Codex, 
     gate = model.gate()
     model.reply(ModelReply().delta("he").pause(gate))
     thread = codex.thread_start()
-    pid = codex._client._native.runtime_pid
+    pid = pid_of(codex)
 
     def kill() -> None:
         gate.wait_reached()
@@ -122,13 +122,13 @@ def test_the_last_object_ends_the_runtime(model: ScriptedModel, asynchronous: bo
         async def main() -> int:
             codex = AsyncCodex(model.config())
             thread = await codex.thread_start()
-            return thread._codex._current.runtime_pid
+            return pid_of(thread._codex)
 
         pid = asyncio.run(main())
     else:
         codex = Codex(model.config())
         thread = codex.thread_start()
-        pid = codex._client._native.runtime_pid
+        pid = pid_of(codex)
         del codex
         gc.collect()
         assert alive(pid)
@@ -202,9 +202,7 @@ ENDS = {
 @pytest.mark.parametrize("end", ENDS)
 def test_the_end_of_the_interpreter_ends_the_runtime(end: str):
     program = PROGRAM + textwrap.dedent(ENDS[end])
-    ended = subprocess.run(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60
-    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert ended.returncode == (1 if end == "an exception" else 0), ended.stderr
     assert "panicked" not in ended.stderr and "Fatal" not in ended.stderr, ended.stderr
     wait_until_gone(int(ended.stdout))
@@ -244,7 +242,5 @@ below.close()
 
 
 def test_a_fork_gets_errors_and_ends_nothing():
-    ended = subprocess.run(
-        [sys.executable, "-c", FORK], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60
-    )
+    ended = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout.strip()) == (0, "he"), ended.stdout + ended.stderr

@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+from conftest import pid_of
 from openai_codex import AsyncCodex, Codex
 from openai_codex.client import RestartPolicy
 from openai_codex.errors import TransportClosedError, TurnFailedError, TurnLostError
@@ -44,7 +45,7 @@ def test_a_turn_of_a_lost_runtime_is_recovered(model: ScriptedModel):
             model.reply(ModelReply().delta("half").pause(gate))
             turn = await thread.turn("x")
             await asyncio.to_thread(gate.wait_reached)
-            os.kill(codex._native.runtime_pid, signal.SIGKILL)
+            os.kill(pid_of(codex), signal.SIGKILL)
             with pytest.raises(TransportClosedError):
                 await turn.run()
             for recovered in (await turn.recover(), await thread.recover(turn.id)):

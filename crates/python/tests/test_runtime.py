@@ -51,6 +51,7 @@ def test_a_named_program_wins_and_keeps_its_path(bundle, model: ScriptedModel):
 
 def test_the_configuration_is_not_changed(model: ScriptedModel):
     config = model.config()
+    assert config.env is not None
     before = CodexConfig(env=dict(config.env))
     Codex(config).close()
     assert config == before

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from conftest import gone
+from conftest import gone, pid_of
 from openai_codex import AsyncCodex, Codex, TransportClosedError
 from openai_codex.testing import ModelReply, ScriptedModel
 
@@ -89,15 +89,12 @@ def test_many_clients_run_in_one_process(model: ScriptedModel):
 
     def use(_number: int) -> object:
         with Codex(model.config()) as codex:
-            pid = codex._client._native.runtime_pid
-            assert pid is not None
-            pids.append(pid)
+            pids.append(pid_of(codex))
             return codex.thread_start().run("x").final_response
 
     async def use_async() -> object:
         async with AsyncCodex(model.config()) as codex:
-            assert codex._current is not None and codex._current.runtime_pid is not None
-            pids.append(codex._current.runtime_pid)
+            pids.append(pid_of(codex))
             return (await (await codex.thread_start()).run("x")).final_response
 
     async def main() -> None:

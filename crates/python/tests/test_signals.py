@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Swallowed, alive, gone
+from conftest import Swallowed, alive, gone, pid_of
 from openai_codex import ChatgptLoginHandle, Codex, DeviceCodeLoginHandle, Thread, TurnHandle
+from openai_codex._low_level import LowLevelMethods
 from openai_codex.client import CodexClient
 from openai_codex.testing import Gate, ModelReply, ScriptedModel
 
@@ -38,6 +39,15 @@ class Setting:
         gate.wait_reached()
         return turn
 
+    def low_level_turn(self) -> str:
+        """A turn of the client below that runs."""
+        gate = self.model.gate()
+        self.model.reply(ModelReply().delta("he").pause(gate))
+        client = self.codex._client
+        turn = client.turn_start(client.thread_start().thread.id, "x").turn.id
+        gate.wait_reached()
+        return turn
+
 
 Call = Callable[[], object]
 # The method that the server never gets, and what prepares the call. Without a method the call waits for something else.
@@ -46,6 +56,7 @@ CALLS: dict[str, tuple[str | None, Callable[[Setting], Call]]] = {
     "Codex.login_chatgpt": ("account/login/start", lambda s: s.codex.login_chatgpt),
     "Codex.login_chatgpt_device_code": ("account/login/start", lambda s: s.codex.login_chatgpt_device_code),
     "Codex.account": ("account/read", lambda s: s.codex.account),
+    "Codex.rate_limits": ("account/rateLimits/read", lambda s: s.codex.rate_limits),
     "Codex.logout": ("account/logout", lambda s: s.codex.logout),
     "Codex.request": ("thread/loaded/list", lambda s: lambda: s.codex.request("thread/loaded/list", {})),
     "Codex.events": (None, lambda s: lambda: list(s.codex.events())),
@@ -66,6 +77,7 @@ CALLS: dict[str, tuple[str | None, Callable[[Setting], Call]]] = {
     "Thread.read": ("thread/read", lambda s: s.thread().read),
     "Thread.set_name": ("thread/name/set", lambda s: lambda t=s.thread(): t.set_name("n")),
     "Thread.compact": ("thread/compact/start", lambda s: s.thread().compact),
+    "Thread.unsubscribe": ("thread/unsubscribe", lambda s: s.thread().unsubscribe),
     "Thread.turns": ("thread/turns/list", lambda s: lambda t=s.thread(): list(t.turns())),
     "Thread.items": ("thread/items/list", lambda s: lambda t=s.thread(): list(t.items())),
     "Thread.events": (None, lambda s: lambda t=s.codex.thread_start(): list(t.events())),
@@ -78,9 +90,19 @@ CALLS: dict[str, tuple[str | None, Callable[[Setting], Call]]] = {
     "TurnHandle.run": (None, lambda s: s.turn().run),
     "ChatgptLoginHandle.wait": (None, lambda s: s.codex.login_chatgpt().wait),
     "ChatgptLoginHandle.cancel": ("account/login/cancel", lambda s: s.codex.login_chatgpt().cancel),
-    "CodexClient.request": (
+    "LowLevelMethods.request": (
         "thread/loaded/list",
         lambda s: lambda: s.codex._client.request("thread/loaded/list", {}, response_model=None),
+    ),
+    "LowLevelMethods.account_read": ("account/read", lambda s: s.codex._client.account_read),
+    "LowLevelMethods.next_notification": (None, lambda s: lambda: all(iter(s.codex._client.next_notification, None))),
+    "LowLevelMethods.next_turn_notification": (
+        None,
+        lambda s: lambda t=s.low_level_turn(): all(iter(lambda: s.codex._client.next_turn_notification(t), None)),
+    ),
+    "LowLevelMethods.wait_for_turn_completed": (
+        None,
+        lambda s: lambda t=s.low_level_turn(): s.codex._client.wait_for_turn_completed(t),
     ),
     "ScriptedModel.wait_requested": (None, lambda s: lambda: s.model.wait_requested(1000)),
     "Gate.wait_reached": (None, lambda s: s.model.gate().wait_reached),
@@ -108,6 +130,10 @@ def test_every_blocking_call_is_in_the_table():
         for name, value in vars(cls).items()
         if inspect.isfunction(value) and not name.startswith("_")
     }
+    # The other methods below `Codex` make a request, as these do.
+    below = {name for name in CALLS if name.startswith("LowLevelMethods.")}
+    assert all(callable(getattr(LowLevelMethods, name.partition(".")[2])) for name in below)
+    public |= below
     public |= {
         f"{cls.__name__}.{name}" for cls in (ScriptedModel, Gate) for name in dir(cls) if name.startswith("wait_")
     }
@@ -146,8 +172,8 @@ def test_ctrl_c_ends_the_call_and_the_client_works(name: str, model: ScriptedMod
 def test_ctrl_c_ends_a_close_and_the_process_ends_all_the_same(model: ScriptedModel, tmp_path):
     swallowed = Swallowed(model, tmp_path, "close")
     codex = Codex(swallowed.config)
-    pid = codex._client._native.runtime_pid
-    assert pid is not None and alive(pid)
+    pid = pid_of(codex)
+    assert alive(pid)
 
     def send() -> None:
         swallowed.wait()

@@ -151,7 +151,7 @@ def test_an_async_function_runs_in_the_loop(model: ScriptedModel):
                 model.reply(ModelReply.tool_call("later", {"count": count}))
                 model.reply("done")
                 await thread.run("x")
-                assert output in model.requests[-1].last_output
+                assert output in str(model.requests[-1].last_output)
         assert seen == [(True, True)] * 2
 
     asyncio.run(main())
@@ -166,7 +166,7 @@ def test_a_resumed_thread_gets_its_functions_again(codex: Codex, model: Scripted
         resumed = again.thread_resume(thread.id, tools=[lookup])
         model.reply(ModelReply.tool_call("lookup", {"part_number": "AB-12"}))
         resumed.run("y")
-    assert "7 pieces on A" in model.requests[-1].last_output
+    assert "7 pieces on A" in str(model.requests[-1].last_output)
 
 
 def test_a_tool_is_still_a_function():
@@ -198,6 +198,6 @@ def test_a_tool_that_the_model_searches_for_is_sent_as_such(wire):
     with Codex(wire.config) as codex:
         codex.thread_start(tools=[lookup])
         with pytest.raises(InvalidInputError, match="namespace"):
-            codex.thread_start(tools=[tool(lookup.function, defer_loading=True)])
+            codex.thread_start(tools=[tool(defer_loading=True)(lookup.function)])
     (namespace,) = wire.last("thread/start")["dynamicTools"]
     assert namespace["name"] == "parts" and namespace["tools"][0]["deferLoading"] is True

@@ -71,7 +71,7 @@ def test_an_async_stream_has_all_events(model: ScriptedModel):
         async with AsyncCodex(model.config()) as codex:
             model.reply(hello())
             turn = await (await codex.thread_start()).turn("x")
-            stream = turn.stream()
+            stream: Any = turn.stream()
             assert inspect.isasyncgen(stream)
             assert [event.method async for event in stream] == STREAMED
             check_result(await turn.run())
@@ -93,10 +93,9 @@ def test_a_text_stream_has_the_text_and_the_error_of_a_failed_turn(codex: Codex,
     turn = thread.turn("x")
     assert list(turn.stream_text()) == ['he"\\n', "llo ä"]
     model.reply(ModelReply().delta("half").fail("boom"))
-    pieces = []
+    pieces: list[str] = []
     with pytest.raises(RuntimeError, match="boom"):
-        for piece in thread.turn("x").stream_text():
-            pieces.append(piece)
+        pieces.extend(thread.turn("x").stream_text())
     assert pieces == ["half"]
 
 
@@ -308,12 +307,13 @@ def test_a_thread_can_be_made_by_hand(codex: Codex, model: ScriptedModel):
 
 def test_the_usage_of_a_turn_is_that_of_its_requests(codex: Codex, model: ScriptedModel):
     thread = codex.thread_start()
+    result = None
     for _ in range(2):
         model.reply(ModelReply.exec_command("true").usage(10, 5))
         model.reply(ModelReply().delta("done").usage(20, 7))
         result = thread.run("x")
         assert result.turn_usage is not None and result.turn_usage.total_tokens == 42
-    assert result.usage is not None and result.usage.total.total_tokens == 84
+    assert result is not None and result.usage is not None and result.usage.total.total_tokens == 84
     assert "turn_usage" not in repr(result)
 
 

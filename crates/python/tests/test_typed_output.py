@@ -137,7 +137,7 @@ def test_further_turns_correct_a_response_that_does_not_fit(codex: Codex, model:
         thread.run("x", output_type=Point, retry_on_mismatch=1)
     assert caught.value.text == "worse" and [error.text for error in caught.value.failed_attempts] == ["bad"]
     with pytest.raises(TypeError, match="needs an output_type"):
-        thread.run("x", retry_on_mismatch=1)
+        thread.run("x", retry_on_mismatch=1)  # pyright: ignore[reportCallIssue]
 
 
 def test_a_further_async_turn_corrects_a_response_that_does_not_fit(model: ScriptedModel):
@@ -174,7 +174,7 @@ def test_a_type_without_a_strict_schema_is_refused_before_anything_is_sent(codex
         """Not a class that pydantic knows."""
 
     thread = codex.thread_start()
-    with pytest.raises(InvalidInputError, match="Counts cannot be an output type.*use a list of entries"):
+    with pytest.raises(InvalidInputError, match=r"Counts cannot be an output type.*use a list of entries"):
         thread.run("x", output_type=Counts)
     with pytest.raises(InvalidInputError, match="cannot be an output type"):
         thread.run("x", output_type=Unknown)
@@ -200,7 +200,8 @@ def test_a_turn_that_exceeds_its_time_is_interrupted(codex: Codex, model: Script
         thread.turn("x", **options).run()
     assert caught.value.turn is not None
     model.reply("next")
-    assert thread.run("y", **{limit: 60}).final_response == "next"
+    options[limit] = 60
+    assert thread.run("y", **options).final_response == "next"
     statuses = [turn.status.value for turn in thread.read(include_turns=True).thread.turns]
     assert statuses == ["interrupted", "completed"]
 

@@ -14,6 +14,7 @@ from openai_codex import (
     SkillInput,
     TextInput,
 )
+from openai_codex.errors import StartError
 
 
 @pytest.fixture
@@ -238,7 +239,7 @@ def test_the_command_line_and_the_environment_are_the_configurations(tmp_path):
         f"#!{sys.executable}\nimport os, sys\nopen({str(log)!r}, 'w').write(repr((sys.argv[1:], os.environ['A'], os.getcwd(), 'HOME' in os.environ)))\n"
     )
     program.chmod(0o755)
-    with pytest.raises(Exception):
+    with pytest.raises(StartError):
         Codex(CodexConfig(codex_bin=str(program), config_overrides=("a=1", "b=2"), cwd=str(tmp_path), env={"A": "x"}))
     arguments = ["--config", "a=1", "--config", "b=2", "app-server", "--listen", "stdio://"]
     assert log.read_text() == repr((arguments, "x", str(tmp_path), True))

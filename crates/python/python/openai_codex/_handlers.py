@@ -10,7 +10,7 @@ from openai_codex._pool import submit
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Iterable
 
 _APPROVALS = ("on_command_approval", "on_file_change_approval", "on_permissions_approval")
 HANDLERS = (*_APPROVALS, "on_user_input", "on_elicitation")
@@ -60,10 +60,10 @@ def _native_tool(tool: Any, loop: AbstractEventLoop | None) -> tuple[Any, ...]:
     )
 
 
-def _is_async(function: object) -> bool:
+def _is_async(function: Callable[..., object]) -> bool:
     from inspect import iscoroutinefunction
 
-    return iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None))
+    return iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)
 
 
 def dispatch(

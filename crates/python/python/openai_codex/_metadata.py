@@ -27,5 +27,5 @@ def initialize_response(text: str) -> InitializeResponse:
 def _split(user_agent: str) -> tuple[str | None, str | None]:
     """The name and the version of ``NAME/VERSION …``."""
     parts = re.split(r"[/\s]", user_agent.strip(), maxsplit=1)
-    name, version = (parts + ["", ""])[:2]
+    name, version = [*parts, "", ""][:2]
     return name.strip() or None, version.strip() or None

@@ -32,7 +32,7 @@ def output_of(output_type: type[T] | None) -> Output[T] | None:
     """The output of a turn with this type."""
     if output_type is None:
         return None
-    from openai_codex.typed_output import Attempts, Output
+    from openai_codex.typed_output import Output
 
     return Output(output_type)
 

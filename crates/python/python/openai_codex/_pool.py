@@ -6,7 +6,8 @@ import os
 import sys
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,21 +76,22 @@ class Pool:
 
     def _run_if_stuck(self) -> None:
         with self._changed:
-            returned = self._returned
-            while self._changed.wait_for(lambda: self._returned != returned or not self._calls, PATIENCE):
-                if not self._calls:
-                    self._has_reserve = False
-                    return
-                returned = self._returned
+            while self._calls and self._wait_returned():
+                pass
             self._has_reserve = False
+            if not self._calls:
+                return
             self._threads += 1
             if len(self._calls) > 1 and self._threads < AT_MOST:
                 # The call that this thread takes may wait too.
-                try:
+                with suppress(RuntimeError):
                     self._grow()
-                except RuntimeError:
-                    pass
         self._run()
+
+    def _wait_returned(self) -> bool:
+        """Whether a function returns, or no call waits any more, before the patience ends."""
+        returned = self._returned
+        return self._changed.wait_for(lambda: self._returned != returned or not self._calls, PATIENCE)
 
 
 def _start(target: Callable[[], None]) -> None:

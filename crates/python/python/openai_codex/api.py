@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     from openai_codex.generated.v2_all import (
         GetAccountRateLimitsResponse,
         Model,
+        Thread as StoredThread,
         ThreadItemEntry,
         ThreadUnsubscribeResponse,
         Turn,
         TurnItemsView,
     )
-    from openai_codex.generated.v2_all import Thread as StoredThread
     from openai_codex.models import InitializeResponse, JsonObject, Notification
     from openai_codex.tools import Tool
     from openai_codex.typed_output import Output, TypedResult
@@ -198,7 +198,7 @@ class Codex:
         """Log out. The server deletes its stored credentials."""
         self._client._native.request("account/logout", None).wait()
 
-    def request(self, method: str, params: JsonObject | None = None) -> JsonObject:
+    def request(self, method: str, params: dict[str, Any] | None = None) -> JsonObject:
         """Make any request of the protocol. The result is the response as JSON."""
         from json import loads
 
@@ -448,7 +448,7 @@ class AsyncCodex:
         """Log out. The server deletes its stored credentials."""
         await wait(self._native.request("account/logout", None))
 
-    async def request(self, method: str, params: JsonObject | None = None) -> JsonObject:
+    async def request(self, method: str, params: dict[str, Any] | None = None) -> JsonObject:
         """Make any request of the protocol. The result is the response as JSON."""
         from json import loads
 

@@ -12,7 +12,6 @@ from openai_codex._low_level import LowLevelMethods
 from openai_codex._options import additional
 from openai_codex._renamed import renamed
 
-
 MethodClass = Literal["quick", "slow", "lasting"]
 """What the server does before it responds: it looks something up, it loads or writes something, or it waits for a command, a tool or a
 user."""

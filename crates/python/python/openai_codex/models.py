@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    from ._pydantic_models import (
+        InitializeResponse as InitializeResponse,
+        ServerInfo as ServerInfo,
+        UnknownVariant as UnknownVariant,
+    )
     from .generated.notification_registry import KnownNotificationPayload
     from .generated.v2_all import (
         AccountLoginCompletedNotification as AccountLoginCompletedNotification,
@@ -40,10 +45,6 @@ if TYPE_CHECKING:
         TurnStartedNotification as TurnStartedNotification,
         WindowsWorldWritableWarningNotification as WindowsWorldWritableWarningNotification,
     )
-
-    from ._pydantic_models import InitializeResponse as InitializeResponse
-    from ._pydantic_models import ServerInfo as ServerInfo
-    from ._pydantic_models import UnknownVariant as UnknownVariant
 
     NotificationPayload: TypeAlias = (
         "KnownNotificationPayload | RawResponseItemCompletedNotification | UnknownNotification"
@@ -90,39 +91,41 @@ def _take_native() -> None:
 
 _take_native()
 
-_PAYLOADS = frozenset((
-    "AccountLoginCompletedNotification",
-    "AccountRateLimitsUpdatedNotification",
-    "AccountUpdatedNotification",
-    "AgentMessageDeltaNotification",
-    "AppListUpdatedNotification",
-    "CommandExecutionOutputDeltaNotification",
-    "ConfigWarningNotification",
-    "ContextCompactedNotification",
-    "DeprecationNoticeNotification",
-    "ErrorNotification",
-    "FileChangeOutputDeltaNotification",
-    "ItemCompletedNotification",
-    "ItemStartedNotification",
-    "McpServerOauthLoginCompletedNotification",
-    "McpToolCallProgressNotification",
-    "PlanDeltaNotification",
-    "RawResponseItemCompletedNotification",
-    "ReasoningSummaryPartAddedNotification",
-    "ReasoningSummaryTextDeltaNotification",
-    "ReasoningTextDeltaNotification",
-    "TerminalInteractionNotification",
-    "ThreadGoalClearedNotification",
-    "ThreadGoalUpdatedNotification",
-    "ThreadNameUpdatedNotification",
-    "ThreadStartedNotification",
-    "ThreadTokenUsageUpdatedNotification",
-    "TurnCompletedNotification",
-    "TurnDiffUpdatedNotification",
-    "TurnPlanUpdatedNotification",
-    "TurnStartedNotification",
-    "WindowsWorldWritableWarningNotification",
-))
+_PAYLOADS = frozenset(
+    (
+        "AccountLoginCompletedNotification",
+        "AccountRateLimitsUpdatedNotification",
+        "AccountUpdatedNotification",
+        "AgentMessageDeltaNotification",
+        "AppListUpdatedNotification",
+        "CommandExecutionOutputDeltaNotification",
+        "ConfigWarningNotification",
+        "ContextCompactedNotification",
+        "DeprecationNoticeNotification",
+        "ErrorNotification",
+        "FileChangeOutputDeltaNotification",
+        "ItemCompletedNotification",
+        "ItemStartedNotification",
+        "McpServerOauthLoginCompletedNotification",
+        "McpToolCallProgressNotification",
+        "PlanDeltaNotification",
+        "RawResponseItemCompletedNotification",
+        "ReasoningSummaryPartAddedNotification",
+        "ReasoningSummaryTextDeltaNotification",
+        "ReasoningTextDeltaNotification",
+        "TerminalInteractionNotification",
+        "ThreadGoalClearedNotification",
+        "ThreadGoalUpdatedNotification",
+        "ThreadNameUpdatedNotification",
+        "ThreadStartedNotification",
+        "ThreadTokenUsageUpdatedNotification",
+        "TurnCompletedNotification",
+        "TurnDiffUpdatedNotification",
+        "TurnPlanUpdatedNotification",
+        "TurnStartedNotification",
+        "WindowsWorldWritableWarningNotification",
+    )
+)
 
 
 def _payload() -> Any:

@@ -60,10 +60,10 @@ class Tool(Generic[P, R]):
 
     @cached_property
     def _arguments(self) -> TypeAdapter[dict[str, Any]]:
-        from typing import get_type_hints
+        from typing import Annotated, get_type_hints
 
         from pydantic import ConfigDict, Field, TypeAdapter
-        from typing_extensions import Annotated, NotRequired, TypedDict
+        from typing_extensions import NotRequired, TypedDict
 
         hints = get_type_hints(self.function, include_extras=True)
         fields: dict[str, Any] = {}

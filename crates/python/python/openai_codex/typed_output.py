@@ -10,8 +10,9 @@ from openai_codex import _native as native
 from openai_codex._run import TurnResult
 
 if TYPE_CHECKING:
-    from openai_codex.errors import OutputMismatchError
     from pydantic import TypeAdapter
+
+    from openai_codex.errors import OutputMismatchError
 
 __all__ = ["TypedResult", "output_schema_of", "typed"]
 
@@ -66,8 +67,9 @@ class Output(Generic[T]):
 
     def read(self, result: TurnResult) -> TypedResult[T]:
         """Read the value of a result."""
-        from openai_codex.errors import NoOutputError, OutputMismatchError
         from pydantic import ValidationError
+
+        from openai_codex.errors import NoOutputError, OutputMismatchError
 
         text = result.final_response
         missing = None

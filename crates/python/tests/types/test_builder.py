@@ -105,9 +105,7 @@ def test_members_are_the_class_members(name: str) -> None:
     "name",
     ["AgentMessageDeltaNotification", "ItemCompletedNotification", "TurnCompletedNotification", "ThreadListResponse"],
 )
-def test_the_table_is_enough_for_what_the_server_sends_often(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_table_is_enough_for_what_the_server_sends_often(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = [(values := Values((name, seed))).text(values.of_class(name)) for seed in range(60)]
     # Objects of these unions need pydantic: no constant distinguishes them.
     unclear = (b"UserInput", b"subAgent", b"custom", b'"image"', b"codexErrorInfo", b"input_image", b"100000000000000")
@@ -217,7 +215,24 @@ def test_damaged_text_is_read_or_refused_as_python_does(name: str) -> None:
         for _ in range(values.random.randrange(1, 4)):
             at = values.random.randrange(len(text))
             text[at : at + values.random.randrange(3)] = values.random.choice(
-                [b"", b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"0", b"-", b"e", b"null", b"\\u12", b"\x00", b"\xff"]
+                [
+                    b"",
+                    b'"',
+                    b"\\",
+                    b"{",
+                    b"}",
+                    b"[",
+                    b"]",
+                    b",",
+                    b":",
+                    b"0",
+                    b"-",
+                    b"e",
+                    b"null",
+                    b"\\u12",
+                    b"\x00",
+                    b"\xff",
+                ]
             )
         damaged = bytes(text)
         try:

@@ -12,6 +12,7 @@ import pytest
 from openai_codex import _native, models
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+# pyright: reportInvalidTypeForm=false
 # The tests also use them in ways that type checkers refuse.
 v2_all: Any = openai_codex.generated.v2_all
 types: Any = openai_codex.types
@@ -123,7 +124,9 @@ def test_fields_set_holds_what_came() -> None:
 
 def test_values_are_converted_as_pydantic_does() -> None:
     text = b'{"last":{"cachedInputTokens":"5","inputTokens":5.0,"outputTokens":true,"reasoningOutputTokens":0,"totalTokens":1},'
-    text += b'"total":{"cachedInputTokens":0,"inputTokens":0,"outputTokens":0,"reasoningOutputTokens":0,"totalTokens":0}}'
+    text += (
+        b'"total":{"cachedInputTokens":0,"inputTokens":0,"outputTokens":0,"reasoningOutputTokens":0,"totalTokens":0}}'
+    )
     last = _native.build("ThreadTokenUsage", text).last
     assert (last.cached_input_tokens, last.input_tokens, last.output_tokens) == (5, 5, 1)
     assert type(last.input_tokens) is int and last.cache_write_input_tokens == 0
@@ -166,9 +169,9 @@ def test_models_are_parts_of_a_programs_own_models() -> None:
 
 # Made by the published package: pickles of its models, which programs may have stored.
 PICKLES = {
-    "notification": "gASVRQEAAAAAAACME29wZW5haV9jb2RleC5tb2RlbHOUjAxOb3RpZmljYXRpb26Uk5QpgZROfZQojAZtZXRob2SUjBdpdGVtL2FnZW50TWVzc2FnZS9kZWx0YZSMB3BheWxvYWSUjB1vcGVuYWlfY29kZXguZ2VuZXJhdGVkLnYyX2FsbJSMHUFnZW50TWVzc2FnZURlbHRhTm90aWZpY2F0aW9ulJOUKYGUfZQojAhfX2RpY3RfX5R9lCiMBWRlbHRhlIwBeJSMB2l0ZW1faWSUjAFplIwJdGhyZWFkX2lklIwBdJSMB3R1cm5faWSUjAF1lHWMEl9fcHlkYW50aWNfZXh0cmFfX5ROjBdfX3B5ZGFudGljX2ZpZWxkc19zZXRfX5SPlChoD2gVaBNoEZCMFF9fcHlkYW50aWNfcHJpdmF0ZV9flE51YnWGlGIu",  # noqa: E501
-    "unknown": "gASVSwAAAAAAAACME29wZW5haV9jb2RleC5tb2RlbHOUjBNVbmtub3duTm90aWZpY2F0aW9ulJOUKYGUTn2UjAZwYXJhbXOUfZSMAWGUSwFzc4aUYi4=",  # noqa: E501
-    "turn": "gASVqQEAAAAAAACMHW9wZW5haV9jb2RleC5nZW5lcmF0ZWQudjJfYWxslIwEVHVybpSTlCmBlH2UKIwIX19kaWN0X1+UfZQojAxjb21wbGV0ZWRfYXSUTowLZHVyYXRpb25fbXOUTowFZXJyb3KUTowCaWSUjAExlIwFaXRlbXOUXZRoAIwKVGhyZWFkSXRlbZSTlCmBlH2UKGgFfZSMBHJvb3SUaACMDlBsYW5UaHJlYWRJdGVtlJOUKYGUfZQoaAV9lChoCowBcJSMBHRleHSUjAF0lIwEdHlwZZSMBHBsYW6UdYwSX19weWRhbnRpY19leHRyYV9flE6MF19fcHlkYW50aWNfZmllbGRzX3NldF9flI+UKGgaaApoHJCMFF9fcHlkYW50aWNfcHJpdmF0ZV9flE51YnNoH4+UKGgTkHViYYwKaXRlbXNfdmlld5SMBGZ1bGyUjAxyb290X3R1cm5faWSUTowKc3RhcnRlZF9hdJROjAZzdGF0dXOUaACMClR1cm5TdGF0dXOUk5SMBmZhaWxlZJSFlFKUdWgeTmgfj5QoaCdoDGgKkGghTnViLg==",  # noqa: E501
+    "notification": "gASVRQEAAAAAAACME29wZW5haV9jb2RleC5tb2RlbHOUjAxOb3RpZmljYXRpb26Uk5QpgZROfZQojAZtZXRob2SUjBdpdGVtL2FnZW50TWVzc2FnZS9kZWx0YZSMB3BheWxvYWSUjB1vcGVuYWlfY29kZXguZ2VuZXJhdGVkLnYyX2FsbJSMHUFnZW50TWVzc2FnZURlbHRhTm90aWZpY2F0aW9ulJOUKYGUfZQojAhfX2RpY3RfX5R9lCiMBWRlbHRhlIwBeJSMB2l0ZW1faWSUjAFplIwJdGhyZWFkX2lklIwBdJSMB3R1cm5faWSUjAF1lHWMEl9fcHlkYW50aWNfZXh0cmFfX5ROjBdfX3B5ZGFudGljX2ZpZWxkc19zZXRfX5SPlChoD2gVaBNoEZCMFF9fcHlkYW50aWNfcHJpdmF0ZV9flE51YnWGlGIu",
+    "unknown": "gASVSwAAAAAAAACME29wZW5haV9jb2RleC5tb2RlbHOUjBNVbmtub3duTm90aWZpY2F0aW9ulJOUKYGUTn2UjAZwYXJhbXOUfZSMAWGUSwFzc4aUYi4=",
+    "turn": "gASVqQEAAAAAAACMHW9wZW5haV9jb2RleC5nZW5lcmF0ZWQudjJfYWxslIwEVHVybpSTlCmBlH2UKIwIX19kaWN0X1+UfZQojAxjb21wbGV0ZWRfYXSUTowLZHVyYXRpb25fbXOUTowFZXJyb3KUTowCaWSUjAExlIwFaXRlbXOUXZRoAIwKVGhyZWFkSXRlbZSTlCmBlH2UKGgFfZSMBHJvb3SUaACMDlBsYW5UaHJlYWRJdGVtlJOUKYGUfZQoaAV9lChoCowBcJSMBHRleHSUjAF0lIwEdHlwZZSMBHBsYW6UdYwSX19weWRhbnRpY19leHRyYV9flE6MF19fcHlkYW50aWNfZmllbGRzX3NldF9flI+UKGgaaApoHJCMFF9fcHlkYW50aWNfcHJpdmF0ZV9flE51YnNoH4+UKGgTkHViYYwKaXRlbXNfdmlld5SMBGZ1bGyUjAxyb290X3R1cm5faWSUTowKc3RhcnRlZF9hdJROjAZzdGF0dXOUaACMClR1cm5TdGF0dXOUk5SMBmZhaWxlZJSFlFKUdWgeTmgfj5QoaCdoDGgKkGghTnViLg==",
     "effort": "gASVPwAAAAAAAACMHW9wZW5haV9jb2RleC5nZW5lcmF0ZWQudjJfYWxslIwPUmVhc29uaW5nRWZmb3J0lJOUjANuZXeUhZRSlC4=",
     "status": "gASVPQAAAAAAAACMHW9wZW5haV9jb2RleC5nZW5lcmF0ZWQudjJfYWxslIwKVHVyblN0YXR1c5STlIwGZmFpbGVklIWUUpQu",
 }

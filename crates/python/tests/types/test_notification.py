@@ -96,7 +96,9 @@ def test_unknown_values_make_the_payload_unknown() -> None:
 
 
 def test_converted_values_make_a_known_payload() -> None:
-    event: Any = _native.notification("turn/completed", b'{"threadId":"t","turn":{"id":"u","items":[],"status":"failed","durationMs":"5"}}')
+    event: Any = _native.notification(
+        "turn/completed", b'{"threadId":"t","turn":{"id":"u","items":[],"status":"failed","durationMs":"5"}}'
+    )
     assert isinstance(event.payload, types.TurnCompletedNotification)
     assert event.payload.turn.duration_ms == 5
 

@@ -15,7 +15,12 @@ from pydantic import ValidationError
 from random_values import CLASSES, Values, names
 
 LATER = {"type": "later", "id": "i", "parts": [{"a": 1}]}
-TURN: dict[str, Any] = {"id": "u", "items": [LATER, {"type": "plan", "id": "p", "text": "t"}], "status": "paused", "itemsView": "full"}
+TURN: dict[str, Any] = {
+    "id": "u",
+    "items": [LATER, {"type": "plan", "id": "p", "text": "t"}],
+    "status": "paused",
+    "itemsView": "full",
+}
 
 
 def build(name: str, value: Any) -> Any:
@@ -104,7 +109,9 @@ def test_the_json_schema_does_not_mention_it() -> None:
 
 def test_a_match_over_kinds_of_items_reaches_the_rest() -> None:
     seen = []
-    for item in build("Turn", TURN | {"items": [*TURN["items"], {"type": "agentMessage", "id": "a", "text": "x"}]}).items:
+    for item in build(
+        "Turn", TURN | {"items": [*TURN["items"], {"type": "agentMessage", "id": "a", "text": "x"}]}
+    ).items:
         match item.root:
             case v2_all.AgentMessageThreadItem(text=text):
                 seen.append(text)

@@ -101,7 +101,7 @@ async def listings() -> list[str]:
         names = [stored.preview for stored in codex.threads(page_size=10)] + [m.id for m in codex.all_models()]
         thread = codex.thread_start()
         names += [turn.id for turn in thread.turns()] + [entry.turn_id for entry in thread.items()]
-        print([event for event in thread.events()])
+        print(list(thread.events()))
     async with AsyncCodex() as client:
         return names + [stored.id async for stored in client.threads()]
 

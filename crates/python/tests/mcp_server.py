@@ -1,4 +1,4 @@
-"""An MCP server over stdio. Its tool `greet` asks the user for a name, and returns the response."""
+"""An MCP server over stdio. Its tool `greet` asks the user for a name, and returns the response. `writes`: the tool may write."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ TOOL = {
     "name": "greet",
     "description": "Greets the user.",
     "inputSchema": {"type": "object", "properties": {}},
-    "annotations": {"readOnlyHint": True},
+    "annotations": {"readOnlyHint": "writes" not in sys.argv},
 }
 
 

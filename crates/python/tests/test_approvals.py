@@ -206,13 +206,35 @@ def test_a_function_answers_questions(model: ScriptedModel, asynchronous: bool):
     assert "blue" in (model.requests[-1].last_output or "")
 
 
-@pytest.fixture
-def greeting(model: ScriptedModel) -> None:
+def add_greeter(model: ScriptedModel, *arguments: str) -> None:
     """Makes the model call a tool of an MCP server, which asks the user."""
-    server = str(Path(__file__).with_name("mcp_server.py"))
-    model.add_config(f"[mcp_servers.greeter]\ncommand = {json.dumps(sys.executable)}\nargs = [{json.dumps(server)}]\n")
+    command = json.dumps([str(Path(__file__).with_name("mcp_server.py")), *arguments])
+    model.add_config(f"[mcp_servers.greeter]\ncommand = {json.dumps(sys.executable)}\nargs = {command}\n")
     model.reply(ModelReply.tool_call("greet", {}, namespace="mcp__greeter"))
     model.reply("done")
+
+
+@pytest.fixture
+def greeting(model: ScriptedModel) -> None:
+    add_greeter(model)
+
+
+@pytest.mark.parametrize("approved", [True, False])
+def test_a_function_decides_about_a_tool_of_an_mcp_server_that_may_write(model: ScriptedModel, approved: bool):
+    add_greeter(model, "writes")
+    asked: list[ElicitationRequest] = []
+
+    def answer(request: ElicitationRequest):
+        asked.append(request)
+        if len(asked) == 1:
+            return request.accept({}) if approved else request.decline()
+        return request.accept({"name": "Ann"})
+
+    with Codex(model.config(), on_elicitation=answer) as codex:
+        codex.thread_start(approval_mode=ApprovalMode.ask, sandbox=Sandbox.read_only).run("x")
+    assert asked[0].params["_meta"]["codex_approval_kind"] == "mcp_tool_call"
+    assert len(asked) == (2 if approved else 1)
+    assert ("Ann" in (model.requests[-1].last_output or "")) == approved
 
 
 @pytest.mark.parametrize("of_the_client", [False, True])

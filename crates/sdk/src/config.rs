@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use crate::connection::backlog::Limits;
 use crate::dispatch::registry::HandlerSet;
+#[cfg(feature = "endpoints")]
+use crate::endpoint::address::Endpoint;
 use crate::error::{Error, Result};
 use crate::handler::closures::closure_setters;
 use crate::options::method_class::{ClassTimeouts, MethodClass};
@@ -52,6 +54,8 @@ pub struct CodexConfig {
     pub(crate) close_timeout: Duration,
     pub(crate) turn_idle_timeout: Duration,
     pub(crate) restart: Option<RestartPolicy>,
+    #[cfg(feature = "endpoints")]
+    pub(crate) endpoint: Option<Endpoint>,
     pub(crate) handlers: HandlerSet,
     pub(crate) limits: Limits,
     pub(crate) wire_log: Option<WireLog>,
@@ -78,6 +82,8 @@ impl CodexConfig {
             close_timeout: Duration::from_secs(6),
             turn_idle_timeout: Duration::from_secs(120),
             restart: None,
+            #[cfg(feature = "endpoints")]
+            endpoint: None,
             handlers: HandlerSet::default(),
             limits: Limits { coalesce_above: 48 << 20, stream: 256 << 20 },
             wire_log: None,
@@ -254,7 +260,8 @@ impl CodexConfig {
     ///
     /// The client first writes queued messages for at most half a second. It then escalates in thirds of the time: it closes the
     /// runtime's input, sends the process group a termination signal, and kills it. The last third is for the kill to take effect. The
-    /// runtime usually ends in a tenth of a second. No effect with a transport, which has no process.
+    /// runtime usually ends in a tenth of a second. No effect with a transport or on the server of an
+    /// endpoint. It applies to the command of a proxy.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
         self
@@ -334,6 +341,22 @@ impl CodexConfig {
         self
     }
 
+    /// Makes the client connect to a server that runs by itself, instead of starting a runtime of its own. Other clients can use
+    /// the server at the same time; see [`guide::endpoints`](crate::guide::endpoints).
+    ///
+    /// The end of the client ends the connection, and not the server. Running turns go on. The client leaves a server request that
+    /// no handler takes unanswered if it is about a turn of another client.
+    ///
+    /// The options for a process apply only to a server that [`or_start`](Endpoint::or_start) starts. Without it, a start fails with
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if one of these is set: [`codex_bin`](Self::codex_bin),
+    /// [`launch_args_override`](Self::launch_args_override), [`config_overrides`](Self::config_overrides), [`cwd`](Self::cwd),
+    /// [`before_spawn`](Self::before_spawn). In any case [`restart`](Self::restart) does not apply and is refused.
+    #[cfg(feature = "endpoints")]
+    pub fn connect(mut self, endpoint: Endpoint) -> Self {
+        self.endpoint = Some(endpoint);
+        self
+    }
+
     closure_setters!(handlers);
 
     /// The parts of the runtime's command line.
@@ -389,7 +412,36 @@ impl CodexConfig {
         if let Some(cwd) = &self.cwd {
             require_folder(cwd)?;
         }
+        #[cfg(feature = "endpoints")]
+        if let Some(endpoint) = &self.endpoint {
+            self.check_options_for_processes(endpoint.starts_server())?;
+        }
         Ok(())
+    }
+
+    /// Refuses options that a server of somebody else cannot apply.
+    #[cfg(feature = "endpoints")]
+    fn check_options_for_processes(&self, may_start: bool) -> Result<()> {
+        if self.restart.is_some() {
+            return Err(Error::invalid_config(
+                "`restart` does not apply to a client that connects to a server; leave it out, and connect again with a new \
+                 client",
+            ));
+        }
+        let set = [
+            ("codex_bin", self.codex_bin.is_some()),
+            ("launch_args_override", self.launch_args.is_some()),
+            ("config_overrides", !self.config_overrides.is_empty()),
+            ("cwd", self.cwd.is_some()),
+            ("before_spawn", self.before_spawn.is_some()),
+        ];
+        match set.iter().find(|(_, is_set)| *is_set && !may_start) {
+            Some((option, _)) => Err(Error::invalid_config(format!(
+                "`{option}` cannot apply to a server that runs already; leave it out, set it where the server is started, or let \
+                 the client start the server with `Endpoint::or_start`"
+            ))),
+            None => Ok(()),
+        }
     }
 }
 

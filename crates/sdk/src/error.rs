@@ -45,6 +45,12 @@ pub enum ErrorKind {
     Spawn,
     /// The program started, but did not complete the `initialize` handshake of a Codex runtime.
     Handshake,
+    /// The client could not connect to the server of its endpoint: no server listens there, or it is not a Codex app-server. A
+    /// later attempt may succeed.
+    ConnectFailed,
+    /// The server of the endpoint refused the connection, with HTTP status 401 or 403: the token is missing, wrong or expired, or
+    /// the request had an `Origin` header.
+    AccessDenied,
     /// An option of [`CodexConfig`](crate::CodexConfig) is unusable. The client started nothing.
     InvalidConfig,
     /// An argument is unusable. The client sent nothing.
@@ -52,7 +58,7 @@ pub enum ErrorKind {
     /// The runtime's version does not have the request or one of its parameters, or its version is unknown and decides that. The
     /// client sent nothing.
     UnsupportedByRuntime,
-    /// The connection to the runtime ended: the process exited, or closed its output.
+    /// The connection to the runtime ended: the process exited, closed its output, or cannot be reached any more.
     TransportClosed,
     /// The runtime was lost, and the attempts of the [`RestartPolicy`](crate::RestartPolicy) are used up. The source is the
     /// failure of the last attempt, or the loss of the last runtime.
@@ -133,7 +139,8 @@ pub enum ErrorKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorGroup {
-    /// The runtime did not start. Check the program, its installation and its home.
+    /// The runtime did not start, or the client could not connect to the server of its endpoint. Check the program, its installation
+    /// and its home, or the endpoint and its token.
     Start,
     /// The call or the configuration is unusable with this runtime. The client sent nothing. Change the program.
     Input,
@@ -159,7 +166,11 @@ impl ErrorKind {
     /// Returns the kind's group. A program that treats all errors of a group alike needs no change when the group gets a kind.
     pub fn group(self) -> ErrorGroup {
         match self {
-            Self::RuntimeNotFound | Self::Spawn | Self::Handshake => ErrorGroup::Start,
+            Self::RuntimeNotFound
+            | Self::Spawn
+            | Self::Handshake
+            | Self::ConnectFailed
+            | Self::AccessDenied => ErrorGroup::Start,
             Self::InvalidConfig | Self::InvalidInput | Self::UnsupportedByRuntime => ErrorGroup::Input,
             Self::TransportClosed | Self::RestartsExhausted | Self::Closed | Self::Forked => {
                 ErrorGroup::Connection
@@ -539,6 +550,8 @@ mod tests {
             RuntimeNotFound,
             Spawn,
             Handshake,
+            ConnectFailed,
+            AccessDenied,
             InvalidConfig,
             InvalidInput,
             UnsupportedByRuntime,

@@ -1,6 +1,7 @@
 // The first definition of a link wins: in rustdoc these replace the links to files at the end of the README.
 //! [approvals]: guide::approvals
 //! [cancellation]: guide::cancellation
+//! [endpoints]: guide::endpoints
 //! [errors]: guide::errors
 //! [inputs]: guide::inputs
 //! [login]: guide::login
@@ -25,6 +26,8 @@ pub(crate) mod codec;
 pub(crate) mod config;
 pub(crate) mod connection;
 pub(crate) mod dispatch;
+#[cfg(feature = "endpoints")]
+pub(crate) mod endpoint;
 pub(crate) mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -60,6 +63,8 @@ pub use crate::account::handles::{ChatgptLoginHandle, DeviceCodeLoginHandle};
 pub use crate::account::read::AccountRead;
 pub use crate::cancellation::Cancellation;
 pub use crate::config::CodexConfig;
+#[cfg(feature = "endpoints")]
+pub use crate::endpoint::address::Endpoint;
 pub use crate::error::{Error, ErrorGroup, ErrorKind, JsonRpcError, Result, is_retryable_error};
 pub use crate::handler::accept_all::AcceptEveryApproval;
 pub use crate::handler::reply::{IntoReply, Reply, Responder};

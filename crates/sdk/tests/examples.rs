@@ -589,3 +589,22 @@ fn review_bot_without_an_account() {
     assert!(out.starts_with("No account is set up"), "{out}");
     assert!(out.ends_with(".: a scripted model has seen nothing\n"), "{out}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn shared_server() {
+    let model = ScriptedModel::start().unwrap();
+    let trace = openai_codex_testkit::leaks::Trace::new(model.home());
+    model.reply("Cargo.toml");
+    model.reply("README.md");
+    let first = run("shared_server", &model);
+    let server = trace.process();
+    let (line, answer) = first.split_once('\n').unwrap();
+    assert_eq!(answer, "Cargo.toml\n");
+    let mut again = command("shared_server", &model);
+    again.arg(line.rsplit(' ').next().unwrap());
+    let second = output(again);
+    assert!(second.starts_with(line) && second.ends_with("\nREADME.md\n"), "{second}");
+    assert_eq!(trace.process(), server, "it serves both runs");
+    assert!(Command::new("kill").arg(server.to_string()).status().unwrap().success());
+}

@@ -4,6 +4,7 @@
 //!   approvals and storage are real.
 //! - [`AppServer`] replaces the runtime. It plays a [`Script`], as a process or in memory, and does what the real one
 //!   does not do on demand.
+//! - [`FaultyProxy`] breaks connections to a server where the test wants it.
 //! - [`McpServer`] is an MCP server with tools, which the runtime starts.
 //! - [`leaks`] finds processes and threads that a test leaves behind.
 //!
@@ -32,6 +33,8 @@ pub mod leaks;
 pub mod mcp;
 pub mod model;
 mod program;
+#[cfg(unix)]
+pub mod proxy;
 pub mod testing_guide;
 mod wait;
 
@@ -41,4 +44,6 @@ pub use model::{
     Gate, ModelReply, ModelToolCall, Phase, Question, Reasoning, RecordedRequest, ScriptedModel, Usage,
     Verdict,
 };
+#[cfg(unix)]
+pub use proxy::FaultyProxy;
 pub use wait::WaitError;

@@ -103,6 +103,7 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("The account is available when its login ends", &["real::login::the_account_is_available"]),
+    ("Shared servers: Unix sockets, ports with tokens, proxies", &["real::endpoints"]),
     ("A wire log plays back as a server", &["real::observing"]),
     ("Other methods, typed or by name; models; configuration", &["real::requests", "real::configuration"]),
 ];

@@ -157,6 +157,8 @@ _BY_KIND = {
     "RuntimeNotFound": RuntimeNotFoundError,
     "Spawn": StartError,
     "Handshake": StartError,
+    "ConnectFailed": StartError,
+    "AccessDenied": StartError,
     "InvalidConfig": InvalidInputError,
     "InvalidInput": InvalidInputError,
     "UnsupportedByRuntime": UnsupportedByRuntimeError,

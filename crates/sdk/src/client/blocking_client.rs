@@ -60,7 +60,7 @@ impl Codex {
     }
 
     /// Returns the process id of the runtime. `None` before the start, after the runtime was lost or closed, and for a client with
-    /// a transport. With [`before_spawn`](CodexConfig::before_spawn), it is the process of the hook's command.
+    /// a transport or an endpoint. With [`before_spawn`](CodexConfig::before_spawn), it is the process of the hook's command.
     pub fn runtime_pid(&self) -> Option<u32> {
         self.core.runtime_pid()
     }
@@ -209,7 +209,8 @@ impl Codex {
         wait(async { request_raw(&*self.core.session().await?, method, params).await })
     }
 
-    /// Closes the client: ends the runtime and waits for its end. Idempotent. Each pending call fails with
+    /// Closes the client: ends the runtime and waits for its end. On the server of an [endpoint](CodexConfig::connect), it ends the
+    /// connection only. Idempotent. Each pending call fails with
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     ///
     /// # Errors

@@ -23,6 +23,10 @@ pub(crate) enum Effect<H: Host> {
     Dispatch(Arc<ServerRequest<H::Signal>>),
     /// Send the response to a repeated server request again.
     Resend(Bytes),
+    /// Answer a server request by default. It was left to other clients, and is about a turn of this one.
+    AnswerByDefault(Arc<ServerRequest<H::Signal>>),
+    /// Write the requests that were held, because one has its response now.
+    ResumeWriting,
     /// Signal the handlers of a server request that its response is no longer wanted.
     Cancel {
         request: Arc<ServerRequest<H::Signal>>,

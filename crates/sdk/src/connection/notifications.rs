@@ -78,8 +78,9 @@ impl<H: Host> Router<H> {
                     let (thread_id, commands) = (thread_id.clone(), turn.commands());
                     self.effects.push(Effect::EndCommands { thread_id, turn_id: turn.id.clone(), commands });
                 }
-                let unanswered = self.server_requests.end_turn(turn_id).into_iter();
-                self.effects.extend(unanswered.map(|request| Effect::Cancel { request, unanswered: true }));
+                let ended = self.server_requests.end_turn(turn_id).into_iter();
+                self.effects
+                    .extend(ended.map(|(request, unanswered)| Effect::Cancel { request, unanswered }));
             }
             _ => {
                 self.running_turns.handle_command(turn_id, event);
@@ -134,6 +135,7 @@ impl<H: Host> Router<H> {
             }
             self.running_turns.assign_running(receiver, &root);
         }
+        self.decline_own();
     }
 
     /// Keeps an event for the pending starts whose turn it may belong to.

@@ -26,7 +26,9 @@ use crate::connection::event::{Event, EventBatch};
 use crate::connection::host::{Host, SharedBuffer};
 use crate::connection::logins::Logins;
 use crate::connection::on_loss::OnLoss;
+use crate::connection::own_turns::OwnTurns;
 use crate::connection::pending_turns::{PendingTurn, PendingTurns};
+use crate::connection::request_window::RequestWindow;
 use crate::connection::running_turn::RunningTurn;
 use crate::connection::running_turns::RunningTurns;
 use crate::connection::server_requests::{Received, ServerRequest, ServerRequests};
@@ -73,6 +75,8 @@ pub(crate) struct Router<H: Host> {
     pub(super) thread_tree: ThreadTree,
     pub(super) server_requests: ServerRequests<H::Signal>,
     pub(super) logins: Logins<H::Login>,
+    own_turns: OwnTurns,
+    window: RequestWindow,
     failure: Option<Error>,
     /// What the host has not taken yet.
     pub(super) effects: Vec<Effect<H>>,
@@ -83,6 +87,20 @@ pub(crate) struct Router<H: Host> {
 /// The note on the error of a lost turn, if the client can start a new runtime.
 const RESTART_NOTE: &str = "; the turn may have had effects, and the client does not start it again: read the thread before \
                             you do. The next call starts a new runtime";
+
+/// The same, if the server is not the client's own.
+const SHARED_NOTE: &str =
+    "; the server may go on with the turn: connect again with a new client, and resume the thread";
+
+/// What to do with a request that is about to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Write,
+    /// Too many requests are without a response. [`Effect::ResumeWriting`] follows.
+    Hold,
+    /// No call waits for the response any more.
+    Discard,
+}
 
 // Getters.
 impl<H: Host> Router<H> {
@@ -112,6 +130,11 @@ impl<H: Host> Router<H> {
     /// Whether the response to a request can still start a turn, although the caller may have gone.
     pub(crate) fn can_start(&self, id: i64) -> bool {
         self.pending_turns.can_start(id)
+    }
+
+    /// Whether the server may still respond to a request, which takes a place until then.
+    pub(crate) fn is_unanswered(&self, id: i64) -> bool {
+        self.window.contains(id)
     }
 
     pub(crate) fn turn_count(&self) -> usize {
@@ -244,8 +267,10 @@ impl<H: Host> Router<H> {
                 "the server's response has neither a result nor an error; the server may have carried the request out",
             )),
         };
+        self.release_place(id);
         let pending =
             if response.is_ok() { self.pending_turns.take_named(id) } else { self.pending_turns.take(id) };
+        let is_plain = pending.is_none();
         if let Some(pending) = pending {
             let thread_id = pending.subscription.thread_id().clone();
             if let Ok(result) = &response
@@ -259,6 +284,13 @@ impl<H: Host> Router<H> {
         let ended = self.logins.handle_response(id, &response);
         self.effects.extend(ended.map(|(login, end)| Effect::EndLogin(login, Ok(end))));
         if let Some(waiter) = self.take_waiter(id) {
+            if is_plain
+                && STARTING_METHODS.contains(&&*waiter.method)
+                && let Some(turn_id) = response.as_deref().ok().and_then(started_turn)
+            {
+                self.own_turns.add(&turn_id);
+                self.decline_own();
+            }
             let response = response.map_err(|error| in_context(error, &waiter));
             self.effects.push(Effect::Resolve(waiter.reply, response));
         }
@@ -266,6 +298,7 @@ impl<H: Host> Router<H> {
 
     /// Ends the wait for a response whose timeout has passed.
     pub(crate) fn handle_timeout(&mut self, id: i64, waited: Duration) {
+        self.release_place(id);
         let waiter = self.take_waiter(id);
         if waiter.is_some() {
             self.cancel_intent(id);
@@ -294,6 +327,10 @@ impl<H: Host> Router<H> {
         if subscription.with(|buffer| buffer.end().is_some()) {
             return;
         }
+        if created {
+            self.own_turns.add(&turn_id);
+            self.decline_own();
+        }
         let turn = self.running_turns.claim(turn_id.clone(), subscription.thread_id(), now);
         turn.ends_commands |= created && subscription.ends_commands();
         if !cancelled {
@@ -307,6 +344,44 @@ impl<H: Host> Router<H> {
             self.effects.push(Effect::EnforceTimeLimits(subscription.clone()));
             self.running_turns.leave_interrupt(&turn_id, &subscription);
             self.interrupt_unheld(subscription.thread_id());
+        }
+    }
+
+    /// Frees the place of a request among the unanswered ones.
+    fn release_place(&mut self, id: i64) {
+        if self.window.release(id) {
+            self.effects.push(Effect::ResumeWriting);
+        }
+    }
+
+    /// Whether a request is about a turn of this client, or of a sub-agent of such a turn.
+    fn is_own(&self, request: &ServerRequest<H::Signal>) -> bool {
+        if !self.own_turns.are_some() {
+            return true;
+        }
+        let is_own = |turn: &RunningTurn<H>| {
+            self.own_turns.contains(&turn.id)
+                || turn.root.as_deref().is_some_and(|root| self.own_turns.contains(root))
+        };
+        match (&request.turn_id, &request.thread_id) {
+            (Some(turn_id), _) => {
+                self.own_turns.contains(turn_id) || self.running_turns.get(turn_id).is_some_and(is_own)
+            }
+            (None, Some(thread_id)) => {
+                let mut threads = std::iter::once(thread_id).chain(&request.ancestors);
+                threads.any(|id| self.running_turns.iter().any(|turn| turn.is_on(id) && is_own(turn)))
+            }
+            (None, None) => false,
+        }
+    }
+
+    /// Answers the requests that were left to other clients and turn out to be about turns of this one.
+    pub(super) fn decline_own(&mut self) {
+        for request in self.server_requests.left().to_vec() {
+            if self.is_own(&request) {
+                self.server_requests.take_back(&request);
+                self.effects.push(Effect::AnswerByDefault(request));
+            }
         }
     }
 
@@ -338,8 +413,13 @@ impl<H: Host> Router<H> {
 
 // Commands of the client.
 impl<H: Host> Router<H> {
-    pub(crate) fn new(on_loss: OnLoss) -> Self {
-        let loss_note = if on_loss == OnLoss::End { "" } else { RESTART_NOTE };
+    /// `shares_server`: whether other clients use the server too.
+    pub(crate) fn new(on_loss: OnLoss, shares_server: bool) -> Self {
+        let loss_note = match on_loss {
+            OnLoss::End if shares_server => SHARED_NOTE,
+            OnLoss::End => "",
+            OnLoss::Restart | OnLoss::RestartAgain => RESTART_NOTE,
+        };
         Self {
             last_id: 0,
             last_tick: 0,
@@ -349,6 +429,8 @@ impl<H: Host> Router<H> {
             thread_tree: ThreadTree::default(),
             server_requests: ServerRequests::default(),
             logins: Logins::default(),
+            own_turns: OwnTurns::new(shares_server),
+            window: RequestWindow::default(),
             failure: None,
             effects: Vec::new(),
             loss_note,
@@ -391,6 +473,24 @@ impl<H: Host> Router<H> {
         self.running_turns.deliver(batch);
     }
 
+    /// Decides about a request that is about to be written. With `is_bounded`, it counts among the unanswered requests.
+    pub(crate) fn admit(&mut self, id: i64, is_bounded: bool) -> Admission {
+        if !self.is_waiting(id) {
+            self.discard_unsent(id);
+            Admission::Discard
+        } else if !is_bounded || self.window.enter(id) {
+            Admission::Write
+        } else {
+            Admission::Hold
+        }
+    }
+
+    /// Leaves a request that no handler has answered to the other clients of the server, unless it is about a turn of this one.
+    /// A response of this client would decide for all of them. Returns whether it is left.
+    pub(crate) fn leave(&mut self, request: &Arc<ServerRequest<H::Signal>>) -> bool {
+        !self.is_own(request) && self.server_requests.leave(request)
+    }
+
     /// Takes the client's response to a server request. Returns whether the server still wants it.
     pub(crate) fn respond(&mut self, request: &Arc<ServerRequest<H::Signal>>, frame: &Bytes) -> bool {
         self.server_requests.respond(request, frame)
@@ -409,7 +509,7 @@ impl<H: Host> Router<H> {
     }
 
     /// Discards a request that was cancelled before it was written. The server never responds to it.
-    pub(crate) fn discard_unsent(&mut self, id: i64) {
+    fn discard_unsent(&mut self, id: i64) {
         if let Some(pending) = self.pending_turns.take(id) {
             self.bind_unnamed_turns(pending.subscription.thread_id());
             self.interrupt_unheld(pending.subscription.thread_id());
@@ -492,6 +592,7 @@ impl<H: Host> Router<H> {
 
     pub(super) fn remove_turn(&mut self, turn_id: &str) -> Option<Box<RunningTurn<H>>> {
         self.thread_tree.remove_turn(turn_id);
+        self.own_turns.remove(turn_id);
         self.running_turns.remove(turn_id, &mut self.effects)
     }
 
@@ -562,6 +663,9 @@ fn numeric(id: &RequestId) -> Option<i64> {
         _ => None,
     }
 }
+
+/// The methods whose responses name a turn that they have started, or joined.
+const STARTING_METHODS: [&str; 2] = ["turn/start", "review/start"];
 
 /// Whether notifications of this kind change the router's state. The others only go to their turn.
 fn changes_state(kind: Option<NotificationKind>) -> bool {

@@ -40,11 +40,13 @@ pub(crate) enum Received<S> {
 pub(crate) struct ServerRequests<S> {
     pending: Vec<Arc<ServerRequest<S>>>,
     answered: VecDeque<(Arc<ServerRequest<S>>, Bytes)>,
+    /// Those of the pending ones that are left to other clients of the server.
+    left: Vec<Arc<ServerRequest<S>>>,
 }
 
 impl<S> Default for ServerRequests<S> {
     fn default() -> Self {
-        Self { pending: Vec::new(), answered: VecDeque::new() }
+        Self { pending: Vec::new(), answered: VecDeque::new(), left: Vec::new() }
     }
 }
 
@@ -85,6 +87,9 @@ impl<S: Default> ServerRequests<S> {
             signal: S::default(),
         });
         let replaced = pending.map(|index| self.pending.swap_remove(index));
+        if let Some(replaced) = &replaced {
+            self.take_back(replaced);
+        }
         self.pending.push(request.clone());
         Received::New { request, replaced }
     }
@@ -102,11 +107,34 @@ impl<S: Default> ServerRequests<S> {
         true
     }
 
+    /// Leaves a request to other clients. Returns whether it is pending.
+    pub(crate) fn leave(&mut self, request: &Arc<ServerRequest<S>>) -> bool {
+        let is_pending = self.pending.iter().any(|pending| Arc::ptr_eq(pending, request));
+        if is_pending {
+            self.left.push(request.clone());
+        }
+        is_pending
+    }
+
+    /// The pending requests that are left to other clients.
+    pub(crate) fn left(&self) -> &[Arc<ServerRequest<S>>] {
+        &self.left
+    }
+
+    /// Leaves a request to other clients no more. Returns whether it was.
+    pub(crate) fn take_back(&mut self, request: &Arc<ServerRequest<S>>) -> bool {
+        let before = self.left.len();
+        self.left.retain(|left| !Arc::ptr_eq(left, request));
+        self.left.len() < before
+    }
+
     /// Removes a request whose response the server no longer waits for.
     pub(crate) fn resolve(&mut self, id: &RequestId) -> Option<Arc<ServerRequest<S>>> {
         self.answered.retain(|(request, _)| request.id != *id);
         let index = self.pending.iter().position(|request| request.id == *id)?;
-        Some(self.pending.swap_remove(index))
+        let request = self.pending.swap_remove(index);
+        self.take_back(&request);
+        Some(request)
     }
 
     /// Whether a request of this turn is unanswered.
@@ -114,13 +142,15 @@ impl<S: Default> ServerRequests<S> {
         self.pending.iter().any(|request| request.turn_id.as_deref() == Some(turn_id))
     }
 
-    /// Removes and returns the unanswered requests of a turn that has ended.
-    pub(crate) fn end_turn(&mut self, turn_id: &str) -> Vec<Arc<ServerRequest<S>>> {
+    /// Removes and returns the unanswered requests of a turn that has ended, each with whether the client still owes a response.
+    pub(crate) fn end_turn(&mut self, turn_id: &str) -> Vec<(Arc<ServerRequest<S>>, bool)> {
         let mut ended = Vec::new();
         while let Some(index) =
             self.pending.iter().position(|request| request.turn_id.as_deref() == Some(turn_id))
         {
-            ended.push(self.pending.remove(index));
+            let request = self.pending.remove(index);
+            let is_left = self.take_back(&request);
+            ended.push((request, !is_left));
         }
         ended
     }
@@ -128,6 +158,7 @@ impl<S: Default> ServerRequests<S> {
     /// Removes everything, because the connection has ended. Returns the unanswered requests.
     pub(crate) fn end(&mut self) -> impl Iterator<Item = Arc<ServerRequest<S>>> {
         self.answered.clear();
+        self.left.clear();
         self.pending.drain(..)
     }
 }

@@ -12,6 +12,10 @@ pub mod cancellation {}
 #[doc = include_str!("timeouts.md")]
 pub mod timeouts {}
 
+/// Endpoints: servers that run by themselves, and that several programs share.
+#[doc = include_str!("endpoints.md")]
+pub mod endpoints {}
+
 /// Errors and retry: kinds of errors, failed turns, and retryable errors.
 #[doc = include_str!("errors.md")]
 pub mod errors {}

@@ -21,10 +21,13 @@ pub(crate) const EXPLANATION_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The process behind a transport.
 pub(crate) struct Process {
+    /// What it is: the runtime, or a command that is connected to a server.
+    pub(crate) role: &'static str,
     pub(crate) program: PathBuf,
     pub(crate) child: Child,
     pub(crate) group: reap::Group,
-    pub(crate) orphans: Arc<Orphans>,
+    /// Finds the orphaned commands of a runtime.
+    pub(crate) orphans: Option<Arc<Orphans>>,
     pub(crate) close_timeout: Duration,
 }
 
@@ -52,18 +55,28 @@ pub(crate) async fn explain(
         CloseReason::NotCodex(line) => format!("does not speak the app-server protocol: it wrote {line:?}"),
     };
     let Some(process) = process else {
-        let preamble = shared.preamble.quote();
-        return Error::new(lost_kind(shared), format!("the server {what}{preamble}"));
+        let what = match (&shared.shared_server, why) {
+            (None, _) => format!("the server {what}"),
+            (Some(name), CloseReason::OutputClosed) => {
+                format!("the server at {name} has closed the connection")
+            }
+            (Some(name), CloseReason::ReadFailed(error) | CloseReason::WriteFailed(error)) => {
+                format!("the connection to the server at {name} is lost: {error}")
+            }
+            (Some(name), CloseReason::NotCodex(_)) => format!("the server at {name} {what}"),
+        };
+        return Error::new(lost_kind(shared), what + &shared.preamble.quote());
     };
+    let role = process.role;
     let program = process.program.display();
     let mut message = match why {
         CloseReason::NotCodex(_) => format!("the program {program} {what}"),
         _ => match timeout(EXPLANATION_TIMEOUT, process.child.wait()).await {
-            Ok(Ok(status)) => format!("the runtime {program} has ended ({status})"),
+            Ok(Ok(status)) => format!("the {role} {program} has ended ({status})"),
             Ok(Err(error)) if reap::is_reaped_elsewhere(&error) => {
-                format!("the runtime {program} has ended (this program has taken its exit status elsewhere)")
+                format!("the {role} {program} has ended (this program has taken its exit status elsewhere)")
             }
-            _ => format!("the runtime {program} {what}"),
+            _ => format!("the {role} {program} {what}"),
         },
     };
     if let Some(logging) = logging {

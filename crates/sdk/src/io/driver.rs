@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, timeout};
 
@@ -60,6 +60,7 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
         trace_context,
         wire_log,
         on_loss,
+        shared_server,
     } = context;
     // A restarting client keeps its observers, unless it was closed.
     if on_loss != OnLoss::RestartAgain {
@@ -70,8 +71,9 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
     let (closing, close) = watch::channel(false);
     let (jobs, queued_jobs) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
-        router: Router::new(on_loss).into(),
+        router: Router::new(on_loss, shared_server.is_some()).into(),
         outbox,
+        resume_writing: Notify::new(),
         timers,
         timeouts,
         jobs,
@@ -81,6 +83,7 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
         unloaded,
         trace_context,
         on_loss,
+        shared_server,
         closing,
         ended: watch::Sender::new(None),
         greeted: AtomicBool::new(false),
@@ -102,7 +105,7 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
 }
 
 impl Driver {
-    /// Runs the connection until it ends, and then ends the process behind it.
+    /// Runs the connection until it ends, and then ends the process behind it, if there is one.
     pub(crate) async fn run(self, transport: Transport, mut process: Option<Process>) {
         let Self { shared, outbox, queued_jobs, clock, mut closing, silence, wire_log } = self;
         let _fail_on_drop = FailOnDrop(shared.clone());
@@ -120,16 +123,16 @@ impl Driver {
             clock.run(
                 move |id| {
                     let router = waiting.router();
-                    router.is_waiting(id) || router.can_start(id)
+                    router.is_waiting(id) || router.can_start(id) || router.is_unanswered(id)
                 },
                 move |id, waited| expiring.route(|router| router.handle_timeout(id, waited)),
             )
         });
         let watching = task(watchdog::run(shared.clone(), silence));
         let spawning = task(spawn_jobs(queued_jobs));
-        let sweeping = process.as_ref().map(|process| {
-            task(sweep::run(shared.clone(), process.orphans.clone(), shared.sweeps.requests()))
-        });
+        let orphans = process.as_ref().and_then(|process| process.orphans.clone());
+        let sweeping =
+            orphans.map(|orphans| task(sweep::run(shared.clone(), orphans, shared.sweeps.requests())));
         let (read_until, written_until) = (Output::default(), Output::default());
         let (reader, writer) = transport.into_halves();
         let reader = read(shared.clone(), reader);
@@ -190,8 +193,10 @@ impl Driver {
                 if let Some(sweeping) = sweeping {
                     stop(sweeping).await;
                 }
-                let left = close_timeout.saturating_sub(began.elapsed());
-                sweep::finish(&shared, orphans, left.max(SWEEP_TIMEOUT)).await;
+                if let Some(orphans) = orphans {
+                    let left = close_timeout.saturating_sub(began.elapsed());
+                    sweep::finish(&shared, orphans, left.max(SWEEP_TIMEOUT)).await;
+                }
                 exit.reaped
             }
             None => true,

@@ -180,6 +180,8 @@ impl Shared {
                 Effect::Wake(wakers) => wakers.into_iter().for_each(Waker::wake),
                 Effect::EndLogin(login, end) => drop(login.send_replace(Some(end))),
                 Effect::Dispatch(request) => respond::begin(self, request),
+                Effect::AnswerByDefault(request) => respond::respond_by_default(self, &request),
+                Effect::ResumeWriting => self.resume_writing.notify_one(),
                 Effect::Resend(frame) => self.send(None, frame),
                 Effect::Cancel { request, unanswered } => {
                     request.signal.fire();

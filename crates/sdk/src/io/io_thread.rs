@@ -6,15 +6,25 @@
 use std::pin::Pin;
 use std::process::Command;
 use std::sync::Arc;
+#[cfg(feature = "endpoints")]
+use std::time::Duration;
 
 use tokio::process::Child;
 use tokio::sync::oneshot;
 
 use crate::background::thread;
+#[cfg(feature = "endpoints")]
+use crate::endpoint::address::Target;
+#[cfg(feature = "endpoints")]
+use crate::endpoint::open::{Opened, open};
+#[cfg(all(unix, feature = "endpoints"))]
+use crate::endpoint::serve::{ServerStart, ensure_served};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::diagnosis::Process;
 use crate::io::driver::connection;
 use crate::io::shared::{Connection, ConnectionContext};
+#[cfg(feature = "endpoints")]
+use crate::process::environment::ChildEnvironment;
 use crate::process::launch::Launch;
 use crate::process::orphans::{Mark, Orphans};
 use crate::process::reap::Group;
@@ -54,6 +64,53 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Connects to a server that runs by itself. `start` starts one if none runs.
+    #[cfg(feature = "endpoints")]
+    pub(crate) async fn connect(
+        target: Target,
+        env: ChildEnvironment,
+        #[cfg(unix)] start: Option<ServerStart>,
+        close_timeout: Duration,
+        context: ConnectionContext,
+    ) -> Result<Self> {
+        let (connection, driver) = connection(context);
+        let (mut report, connected) = oneshot::channel();
+        spawn(Box::pin(async move {
+            let opening = async {
+                #[cfg(unix)]
+                if let Some(start) = &start {
+                    ensure_served(&target.place, start).await?;
+                }
+                open(&target, &env).await
+            };
+            let opened = tokio::select! {
+                opened = opening => opened,
+                // The start was cancelled, or has taken too long.
+                () = report.closed() => return,
+            };
+            match opened {
+                Ok(Opened { transport, proxy }) => {
+                    let process = proxy.map(|child| Process {
+                        role: "command",
+                        program: target.place.program(),
+                        group: Group::of(&child),
+                        child,
+                        orphans: None,
+                        close_timeout,
+                    });
+                    // Also if the caller has gone: the driver then finds the connection closing.
+                    let _ = report.send(Ok(()));
+                    driver.run(transport, process).await;
+                }
+                Err(error) => drop(report.send(Err(error))),
+            }
+        }))?;
+        let lost =
+            |_| Error::new(ErrorKind::ConnectFailed, "the I/O thread ended before the client was connected");
+        connected.await.map_err(lost)??;
+        Ok(connection)
+    }
+
     /// Connects on the caller's executor, whose clock a test can pause.
     #[cfg(test)]
     pub(crate) fn on_this_executor(transport: Transport, context: ConnectionContext) -> Self {
@@ -70,7 +127,7 @@ fn start(launch: &Launch, command: Command) -> (Result<(Transport, Process)>, to
 }
 
 fn attach(launch: &Launch, mut child: Child, mark: Mark) -> Result<(Transport, Process)> {
-    let (group, orphans) = (Group::of(&child), Arc::new(Orphans::of(&child, mark)));
+    let (group, orphans) = (Group::of(&child), Some(Arc::new(Orphans::of(&child, mark))));
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(Error::new(ErrorKind::Spawn, "the runtime was started without pipes"));
     };
@@ -78,7 +135,7 @@ fn attach(launch: &Launch, mut child: Child, mark: Mark) -> Result<(Transport, P
     lengthen(&stdout);
     let transport = Transport::new(LineReader::new(stdout), LineWriter::new(stdin));
     let (program, close_timeout) = (launch.program().to_owned(), launch.close_timeout());
-    Ok((transport, Process { program, child, group, orphans, close_timeout }))
+    Ok((transport, Process { role: "runtime", program, child, group, orphans, close_timeout }))
 }
 
 /// Enlarges the pipe of the server's output from the usual 64 KiB. While the client routes one batch of events, the server

@@ -18,6 +18,7 @@ pub(crate) enum Observed {
     Notification(OwnedEvent),
     Malformed { line: String, reason: String },
     Answered { method: String, thread_id: Option<String>, turn_id: Option<String>, declined: bool },
+    Left { method: String, thread_id: Option<String>, turn_id: Option<String> },
     HandlerFailed { method: String, thread_id: Option<String>, turn_id: Option<String>, message: String },
     InterruptFailed { thread_id: String, turn_id: String, error: Error },
     Lost(Error),

@@ -17,7 +17,8 @@ use crate::connection::router::{Intent, Waiter};
 use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::host::{IoHost, ReplySender, ResponseObserver};
-use crate::io::shared::{Connection, Shared};
+use crate::io::shared::{Connection, OutgoingRequest, Shared};
+use crate::options::method_class::MethodClass;
 use crate::options::trace_context::{TraceContext, TraceSource};
 use crate::trace;
 
@@ -110,7 +111,16 @@ impl Shared {
             .router()
             .register(waiter, intent)
             .map_err(|error| error.with_method(method).with_thread(thread_id))?;
-        self.send(Some(id), frame(&Request { method, id, params, trace }));
+        let frame = frame(&Request { method, id, params, trace });
+        if let Err(why) = self.check_size(frame.len()) {
+            let unsent = self.route(|router| (router.cancel(id), router.admit(id, false)));
+            drop(unsent);
+            let error = Error::invalid_input(format!("{why}; the client has not sent it"));
+            return Err(error.with_method(method).with_thread(thread_id));
+        }
+        // A request that may wait for a person or a command leaves the others their places.
+        let is_bounded = timeout.is_some() && MethodClass::of(method) != MethodClass::Lasting;
+        self.send(Some(OutgoingRequest { id, is_bounded }), frame);
         if let Some(timeout) = timeout {
             self.timers.request(id, timeout);
         }

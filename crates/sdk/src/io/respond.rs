@@ -43,28 +43,36 @@ async fn respond(shared: Arc<Shared>, request: Arc<IncomingRequest>, chain: Chai
     };
     match outcome {
         HandlerOutcome::Answered(result) => {
+            let response = result_frame(&request.id, &result);
+            if let Err(why) = shared.check_size(response.len()) {
+                return fail(&shared, &request, span, format!("its response is too large: {why}"));
+            }
             if &*request.method == AccountChatgptAuthTokensRefresh::METHOD {
                 shared.secrets.add(result.get());
             }
-            send_response(&shared, &request, result_frame(&request.id, &result));
+            send_response(&shared, &request, response);
         }
         HandlerOutcome::Passed => respond_by_default(&shared, &request),
-        HandlerOutcome::Failed(message) => {
-            if !send_response(&shared, &request, failed_frame(&request, &message)) {
-                return;
-            }
-            span.handler_failed();
-            trace::unhandled(&request.method, true);
-            // A blocking handler may still run.
-            request.signal.fire();
-            publish(&shared, &request, |method, thread_id, turn_id| Observed::HandlerFailed {
-                method,
-                thread_id,
-                turn_id,
-                message,
-            });
-        }
+        HandlerOutcome::Failed(message) => fail(&shared, &request, span, message),
     }
+}
+
+/// Responds that a handler has failed. About a turn of another client, this client only reports it.
+fn fail(shared: &Arc<Shared>, request: &Arc<IncomingRequest>, span: trace::Span, message: String) {
+    let is_left = shared.router().leave(request);
+    if !is_left && !send_response(shared, request, failed_frame(request, &message)) {
+        return;
+    }
+    span.handler_failed();
+    trace::unhandled(&request.method, true);
+    // A blocking handler may still run.
+    request.signal.fire();
+    publish(shared, request, |method, thread_id, turn_id| Observed::HandlerFailed {
+        method,
+        thread_id,
+        turn_id,
+        message,
+    });
 }
 
 /// Sends a response if it is still wanted. Returns whether it is.
@@ -76,9 +84,13 @@ fn send_response(shared: &Shared, request: &Arc<IncomingRequest>, frame: Bytes) 
     wanted
 }
 
-/// Sends the default response.
-fn respond_by_default(shared: &Shared, request: &Arc<IncomingRequest>) {
+/// Sends the default response, or leaves the request to other clients of the server.
+pub(crate) fn respond_by_default(shared: &Shared, request: &Arc<IncomingRequest>) {
     let default = default_response::default_response(&request.id, &request.method, SystemTime::now());
+    if default.declined && shared.router().leave(request) {
+        publish(shared, request, |method, thread_id, turn_id| Observed::Left { method, thread_id, turn_id });
+        return;
+    }
     if send_response(shared, request, default.frame) {
         trace::unhandled(&request.method, false);
         publish(shared, request, |method, thread_id, turn_id| Observed::Answered {

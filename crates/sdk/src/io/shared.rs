@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::background::Job;
 use crate::connection::backlog::{Budget, Limits};
@@ -45,9 +45,11 @@ pub(crate) struct ConnectionContext {
     pub(crate) trace_context: Option<TraceSource>,
     pub(crate) wire_log: Option<Arc<Recorder>>,
     pub(crate) on_loss: OnLoss,
+    /// What messages call the server, if the client has not started it and other clients can use it too.
+    pub(crate) shared_server: Option<Arc<str>>,
 }
 
-/// A connection to a runtime. It ends the runtime when its last owner drops it.
+/// A connection to a runtime. It ends when its last owner drops it, and with it the runtime, if the client has started that.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
@@ -60,6 +62,8 @@ pub(crate) struct Connection {
 pub(crate) struct Shared {
     pub(crate) router: Mutex<Router<IoHost>>,
     pub(crate) outbox: mpsc::UnboundedSender<Outgoing>,
+    /// Notifies the writer that it can write a request that it holds.
+    pub(crate) resume_writing: Notify,
     pub(crate) timers: Timers,
     /// How long requests wait for their responses.
     pub(crate) timeouts: ClassTimeouts,
@@ -71,6 +75,7 @@ pub(crate) struct Shared {
     pub(crate) unloaded: Arc<dyn UnloadObserver>,
     pub(crate) trace_context: Option<TraceSource>,
     pub(crate) on_loss: OnLoss,
+    pub(crate) shared_server: Option<Arc<str>>,
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) ended: watch::Sender<Option<Ended>>,
     /// Whether the server has responded to `initialize`, which is the first request. Before that, the peer may be any program.
@@ -83,16 +88,24 @@ pub(crate) struct Shared {
     pub(crate) over: AtomicBool,
 }
 
-/// A frame on its way to the writer. The id is that of a request, which the caller can cancel before the frame is written.
+/// A frame on its way to the writer.
 pub(crate) struct Outgoing {
-    pub(crate) id: Option<i64>,
+    pub(crate) request: Option<OutgoingRequest>,
     pub(crate) frame: Bytes,
+}
+
+/// A request on its way to the writer. The caller can cancel it before it is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutgoingRequest {
+    pub(crate) id: i64,
+    /// Whether it counts among the requests without a response, whose number is bounded.
+    pub(crate) is_bounded: bool,
 }
 
 /// Leaves out the frame, which can hold a key.
 impl fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outgoing").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Outgoing").field("request", &self.request).finish_non_exhaustive()
     }
 }
 

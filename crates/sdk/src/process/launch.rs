@@ -111,6 +111,19 @@ impl Launch {
         command
     }
 
+    /// The command that serves at an address of its own. A command line of the program's own is used as it is, unless it ends as
+    /// the crate's does.
+    #[cfg(all(unix, feature = "endpoints"))]
+    pub(crate) fn server_command(&self, listen: &std::ffi::OsStr) -> Command {
+        let mut args = self.args.clone();
+        if args.ends_with(&SERVE_ARGS.map(OsString::from))
+            && let Some(last) = args.last_mut()
+        {
+            *last = listen.to_owned();
+        }
+        self.command_of(&args)
+    }
+
     /// The command that serves.
     pub(crate) fn command(&self) -> Command {
         self.command_of(&self.args)

@@ -40,7 +40,18 @@ pub enum Event {
         /// Whether the response refused something.
         declined: bool,
     },
-    /// A handler failed: it returned an error, panicked, or did not respond in time. The client sent an error to the server.
+    /// No handler took a request of the server, and the request is not about a turn of this client. The client left it
+    /// unanswered, for the other clients of the server. Only with an [endpoint](crate::CodexConfig#method.connect).
+    LeftUnanswered {
+        /// The method of the request.
+        method: String,
+        /// The request's thread, if any.
+        thread_id: Option<String>,
+        /// The request's turn, if any.
+        turn_id: Option<String>,
+    },
+    /// A handler failed: it returned an error, panicked, or did not respond in time. The client sent an error to the server,
+    /// unless the request is about a turn of another client.
     HandlerFailed {
         /// The method of the request.
         method: String,
@@ -137,6 +148,9 @@ impl From<Observed> for Event {
             Observed::Malformed { line, reason } => Self::Malformed { line, reason },
             Observed::Answered { method, thread_id, turn_id, declined } => {
                 Self::AnsweredByDefault { method, thread_id, turn_id, declined }
+            }
+            Observed::Left { method, thread_id, turn_id } => {
+                Self::LeftUnanswered { method, thread_id, turn_id }
             }
             Observed::HandlerFailed { method, thread_id, turn_id, message } => {
                 Self::HandlerFailed { method, thread_id, turn_id, message }

@@ -23,6 +23,10 @@ use crate::connection::envelope;
 use crate::connection::on_loss::OnLoss;
 use crate::connection::router::Intent;
 use crate::dispatch::registry::HandlerSet;
+#[cfg(feature = "endpoints")]
+use crate::endpoint::address::Endpoint;
+#[cfg(all(unix, feature = "endpoints"))]
+use crate::endpoint::serve::ServerStart;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::host::ResponseObserver;
 use crate::io::request::{ClientCall, Pending};
@@ -69,7 +73,7 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Starts the runtime, or takes the program's transport, and does the handshake. `cancelled` ends the start.
+    /// Starts the runtime, connects to the endpoint, or takes the program's transport, and does the handshake. `cancelled` ends the start.
     pub(crate) async fn start(
         config: &CodexConfig,
         transport: Option<Transport>,
@@ -78,11 +82,63 @@ impl Session {
     ) -> Result<Self> {
         let deadline = StartDeadline::new(config.start_timeout);
         let Some(transport) = transport else {
+            #[cfg(feature = "endpoints")]
+            if let Some(endpoint) = &config.endpoint {
+                return Self::connect(config, endpoint, context, &deadline, pin!(cancelled)).await;
+            }
             return Self::start_process(config, context, &deadline, pin!(cancelled)).await;
         };
         let unload_observer = context.unloaded.clone();
         let connection = Connection::attach(transport, context)?;
         let metadata = greet(&connection, config, &deadline, cancelled).await?;
+        Ok(Self::new(connection, metadata, config, SchemaProbe::default(), unload_observer, None))
+    }
+
+    /// Connects to a server that runs by itself. Starts one if none runs and the endpoint says so.
+    #[cfg(feature = "endpoints")]
+    async fn connect(
+        config: &CodexConfig,
+        endpoint: &Endpoint,
+        mut context: ConnectionContext,
+        deadline: &StartDeadline,
+        mut cancelled: Pin<&mut impl Future<Output = Error>>,
+    ) -> Result<Self> {
+        config.validate()?;
+        let target = endpoint.target(&config.env)?;
+        #[cfg(unix)]
+        let start = match endpoint.starts_server() {
+            true => Some(ServerStart {
+                launch: Launch::prepare(config.launch_options())?,
+                before_spawn: config.before_spawn.clone(),
+                limit: deadline.left(),
+            }),
+            false => None,
+        };
+        let name = target.place.to_string();
+        context.shared_server = Some(name.as_str().into());
+        let unload_observer = context.unloaded.clone();
+        let connecting = Connection::connect(
+            target,
+            config.env.clone(),
+            #[cfg(unix)]
+            start,
+            config.close_timeout,
+            context,
+        );
+        let connection = tokio::select! {
+            connection = connecting => connection?,
+            () = FuturesTimerSleeper.sleep(deadline.left()) => {
+                return Err(Error::new(
+                    ErrorKind::ConnectFailed,
+                    format!(
+                        "the client could not connect to {name} within {:?}; check that the server runs and is reachable, or                          set a longer start_timeout",
+                        deadline.whole
+                    ),
+                ));
+            }
+            error = cancelled.as_mut() => return Err(error),
+        };
+        let metadata = greet(&connection, config, deadline, cancelled).await?;
         Ok(Self::new(connection, metadata, config, SchemaProbe::default(), unload_observer, None))
     }
 

@@ -49,7 +49,7 @@ impl std::fmt::Debug for ClientCore {
 }
 
 enum ClientState {
-    Idle(Endpoint),
+    Idle(Source),
     /// A start runs on its own thread. Callers may begin and stop waiting for it at any time. With the lost session, if it is
     /// a restart.
     Starting(Arc<watch::Sender<Option<Outcome>>>, Option<Arc<Session>>),
@@ -60,9 +60,9 @@ enum ClientState {
 }
 
 /// What a session connects to.
-enum Endpoint {
-    /// A process that the client starts with its configuration.
-    Process,
+enum Source {
+    /// A process that the client starts, or a server that it connects to, as its configuration says.
+    Configured,
     /// The program's transport. A start takes it out.
     Transport(Option<Transport>),
 }
@@ -97,12 +97,12 @@ fn start_thread_ended() -> Error {
 
 impl ClientCore {
     pub(crate) fn new(config: CodexConfig, transport: Option<Transport>) -> Arc<Self> {
-        let endpoint = match transport {
-            Some(transport) => Endpoint::Transport(Some(transport)),
-            None => Endpoint::Process,
+        let source = match transport {
+            Some(transport) => Source::Transport(Some(transport)),
+            None => Source::Configured,
         };
         // The client cannot open the program's transport again.
-        let restart = config.restart.filter(|_| matches!(endpoint, Endpoint::Process));
+        let restart = config.restart.filter(|_| matches!(source, Source::Configured));
         Arc::new_cyclic(|core: &Weak<Self>| Self {
             handlers: Arc::new(HandlerRegistry::new(
                 config.handlers.clone(),
@@ -112,7 +112,7 @@ impl ClientCore {
             config,
             hub: Arc::default(),
             live_threads: Arc::default(),
-            state: Mutex::new(ClientState::Idle(endpoint)),
+            state: Mutex::new(ClientState::Idle(source)),
             process: OnceLock::new(),
             closing: watch::Sender::new(false),
             wire_log: Mutex::default(),
@@ -175,13 +175,13 @@ impl ClientCore {
     fn begin_start(self: &Arc<Self>, state: &mut ClientState) -> Result<watch::Receiver<Option<Outcome>>> {
         self.process.get_or_init(OwningProcess::current);
         let transport = match state {
-            ClientState::Idle(Endpoint::Transport(transport)) => Some(transport.take().ok_or_else(|| {
+            ClientState::Idle(Source::Transport(transport)) => Some(transport.take().ok_or_else(|| {
                 let message = "an earlier start has used up this client's transport; make a new client with a new transport";
                 Error::new(ErrorKind::TransportClosed, message)
             })?),
             _ => None,
         };
-        let endpoint = if transport.is_some() { Endpoint::Transport(None) } else { Endpoint::Process };
+        let source = if transport.is_some() { Source::Transport(None) } else { Source::Configured };
         let lost = match state {
             ClientState::Up(session) => Some(session.clone()),
             _ => None,
@@ -189,7 +189,7 @@ impl ClientCore {
         let start = Arc::new(watch::Sender::new(None));
         let outcome = start.subscribe();
         let (core, outcome_tx, before) = (self.clone(), CompleteOnDrop(start.clone()), lost.clone());
-        let starting = move || block_on::wait(core.start(endpoint, transport, before, &outcome_tx.0));
+        let starting = move || block_on::wait(core.start(source, transport, before, &outcome_tx.0));
         thread("codex-start", Box::new(starting)).map_err(|error| {
             Error::new(ErrorKind::Spawn, format!("cannot start a thread: {error}")).with_source(error)
         })?;
@@ -199,7 +199,7 @@ impl ClientCore {
 
     async fn start(
         self: Arc<Self>,
-        endpoint: Endpoint,
+        source: Source,
         transport: Option<Transport>,
         lost: Option<Arc<Session>>,
         outcome_tx: &watch::Sender<Option<Outcome>>,
@@ -243,7 +243,7 @@ impl ClientCore {
                     (Outcome::Ended(Ok(session)), None)
                 }
                 (state, Err(error)) => {
-                    *state = lost.map_or(ClientState::Idle(endpoint), ClientState::Up);
+                    *state = lost.map_or(ClientState::Idle(source), ClientState::Up);
                     let abandoned = error.kind() == ErrorKind::Closed;
                     (if abandoned { Outcome::Abandoned } else { Outcome::Ended(Err(error)) }, None)
                 }
@@ -261,6 +261,15 @@ impl ClientCore {
     /// The configured folder in which the runtime starts.
     pub(crate) fn working_folder(&self) -> Option<&Path> {
         self.config.cwd.as_deref()
+    }
+
+    /// Whether the server sees the files of this machine. One behind a TCP port of this machine counts as such.
+    pub(crate) fn shares_files(&self) -> bool {
+        #[cfg(feature = "endpoints")]
+        if let Some(endpoint) = &self.config.endpoint {
+            return endpoint.is_local();
+        }
+        true
     }
 
     pub(crate) fn is_experimental(&self) -> bool {
@@ -335,6 +344,7 @@ impl ClientCore {
             trace_context: self.config.trace_context.clone(),
             wire_log: wire_log.clone(),
             on_loss,
+            shared_server: None,
         })
     }
 

@@ -11,7 +11,7 @@ const NOT_FOUND: &str = "No such file or directory (os error 2)";
 /// Adds which folder is missing, if the server refused to open a thread for that reason. `cwd`: the requested folder.
 pub(crate) fn name_missing(error: Error, core: &ClientCore, cwd: Option<&str>) -> Error {
     let refused = error.json_rpc().is_some_and(|answer| answer.message.contains(NOT_FOUND));
-    if !refused {
+    if !refused || !core.shares_files() {
         return error;
     }
     // Runtimes 0.154.0 and older also need the folder that they were started in, even for a thread with its own folder.

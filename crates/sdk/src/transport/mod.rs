@@ -6,6 +6,8 @@
 pub(crate) mod frames;
 pub(crate) mod lines;
 pub(crate) mod memory;
+#[cfg(feature = "endpoints")]
+pub(crate) mod web_socket;
 
 pub use bytes::Bytes;
 

@@ -24,8 +24,8 @@ names! {
     AcceptEveryApproval, AccountRead, AppServer, ApprovalMode, AsyncChatgptLoginHandle, AsyncCodex,
     AsyncDeviceCodeLoginHandle, AsyncEntries, AsyncEvents, AsyncPages, AsyncTextStream, AsyncThread,
     AsyncTurnHandle, AsyncTurnStream, Cancellation, ChatgptLoginHandle, ClientRequest, Codex,
-    CodexConfig, CommandApproval, DecodeError, DeviceCodeLoginHandle, ElicitationRequest, Entries,
-    Error, ErrorGroup, ErrorKind, Event, Events, ExternalMessage, FailedAttempt, FileChangeApproval, Gate, HandlerRequest,
+    CodexConfig, CommandApproval, DecodeError, DeviceCodeLoginHandle, ElicitationRequest, Endpoint, Entries,
+    Error, ErrorGroup, ErrorKind, Event, Events, ExternalMessage, FailedAttempt, FaultyProxy, FileChangeApproval, Gate, HandlerRequest,
     ImageInput, Input, InputItem, IntoReply, IntoToolOutput, IntoToolReply, Json, JsonRpcError,
     LocalImageInput, McpServer, MentionInput, MethodClass, ModelReply, ModelToolCall, Models,
     Notification, OutputMismatch, Paged, Pages, PermissionsApproval, Phase, Question, Reasoning,
@@ -35,7 +35,7 @@ names! {
     ToolCall, ToolCallRequest, ToolOutput, ToolReply, TraceContext, TurnHandle, TurnInput, TurnStart,
     TurnStream, TypedResult, UndecodableNotification, UnknownNotification, UnknownRequest, Usage, UserInputRequest,
     Verdict, WaitError, WireLog, app_server, guide, is_retryable_error, leaks, mcp, testing_guide,
-    coalesced_count, methods, model, retry_on_overload, retry_on_overload_async, runtime, schemars,
+    coalesced_count, methods, model, proxy, retry_on_overload, retry_on_overload_async, runtime, schemars,
     tool, transport, types,
 }
 

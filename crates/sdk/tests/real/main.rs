@@ -13,6 +13,7 @@ mod compaction;
 mod concurrent;
 mod configuration;
 mod death;
+mod endpoints;
 mod environment;
 mod errors;
 mod handlers;

@@ -6,6 +6,7 @@ mod both;
 mod bounds;
 mod program;
 mod real;
+mod running_server;
 mod server;
 mod steps;
 mod threads;
@@ -16,6 +17,8 @@ pub(crate) use bounds::{bounded, bounded_async, bounded_within};
 pub(crate) use openai_codex_testkit::leaks::{Trace, processes};
 pub(crate) use program::program;
 pub(crate) use real::{Model, pinned, runtime, version};
+#[cfg(unix)]
+pub(crate) use running_server::RunningServer;
 pub(crate) use server::Server;
 pub(crate) use steps::{one_step, output, steps};
 pub(crate) use threads::{ids, opens_any_thread, params};

@@ -22,6 +22,11 @@ pub mod approvals {}
 #[doc = include_str!("faults.md")]
 pub mod faults {}
 
+/// Connections: a proxy that breaks them where the test wants it.
+#[cfg(unix)]
+#[doc = include_str!("connections.md")]
+pub mod connections {}
+
 /// Leak checks: processes and threads that a test leaves behind.
 #[doc = include_str!("leak_checks.md")]
 pub mod leak_checks {}

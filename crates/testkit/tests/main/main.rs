@@ -4,4 +4,6 @@ mod app_server;
 #[cfg(target_os = "linux")]
 mod leaks;
 mod model;
+#[cfg(unix)]
+mod proxy;
 mod support;

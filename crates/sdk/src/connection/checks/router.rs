@@ -16,7 +16,7 @@ use crate::connection::event::EventBatch;
 use crate::connection::host::{Host, LoginToken, SharedBuffer};
 use crate::connection::on_loss::OnLoss;
 use crate::connection::phase::Phase;
-use crate::connection::router::{Intent, Router, Waiter};
+use crate::connection::router::{Admission, Intent, Router, Waiter};
 use crate::connection::server_requests::ServerRequest;
 use crate::connection::turn_buffer::{Batch, End, TurnBuffer};
 use crate::error::{Error, ErrorKind};
@@ -167,7 +167,7 @@ enum ServerMessage {
 impl World {
     fn new() -> Self {
         Self {
-            router: Router::new(OnLoss::End),
+            router: Router::new(OnLoss::End, false),
             model: Model::default(),
             unread: Vec::new(),
             client_requests: Vec::new(),
@@ -350,9 +350,12 @@ impl World {
         let client_request = &mut self.client_requests[request];
         let waits = self.router.is_waiting(client_request.id);
         assert_eq!(waits, self.model.requests[request].waits);
-        if !std::mem::replace(&mut client_request.written, true) && !waits {
-            self.router.discard_unsent(client_request.id);
-            self.model.discard_unsent(request);
+        if !std::mem::replace(&mut client_request.written, true) {
+            let admission = self.router.admit(client_request.id, false);
+            assert_eq!(admission == Admission::Write, waits);
+            if !waits {
+                self.model.discard_unsent(request);
+            }
         }
     }
 
@@ -442,6 +445,8 @@ impl World {
                 Out::Cancel(unanswered.then_some(index))
             }
             Effect::MarkUnloaded(_) | Effect::CheckTurn(_) | Effect::EnforceTimeLimits(_) => return,
+            Effect::AnswerByDefault(_) => unreachable!("the server is the client's own"),
+            Effect::ResumeWriting => unreachable!("no request is bounded"),
             Effect::EndCommands { .. } => unreachable!("no turn ends as interrupted"),
             Effect::StopOverBudget(_) => unreachable!("no turn has a budget"),
             Effect::EndLogin(unused, _) | Effect::ReportRunning(unused) | Effect::ReportOver(unused, _) => {

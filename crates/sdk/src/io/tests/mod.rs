@@ -5,6 +5,7 @@ mod corpora;
 mod interrupts;
 mod properties;
 mod requests;
+mod shared_servers;
 #[cfg(target_os = "linux")]
 mod sweeps;
 mod turns;
@@ -124,6 +125,7 @@ fn context(hub: Arc<ObserverHub>) -> ConnectionContext {
         trace_context: None,
         wire_log: None,
         on_loss: OnLoss::End,
+        shared_server: None,
     }
 }
 

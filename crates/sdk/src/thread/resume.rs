@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use openai_codex_protocol::types::{
-    Personality, SandboxMode, ThreadReadParams, ThreadResumeParams, ThreadStatus,
+    Personality, SandboxMode, Thread, ThreadReadParams, ThreadResumeParams, ThreadStatus,
 };
 use openai_codex_protocol::{ClientRequest, methods};
 
@@ -13,7 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::approval::ApprovalMode;
 use crate::session::apply_settings::{ResumedThread, apply_settings, check_running, is_loaded};
 use crate::session::config_entries::NamedEntries;
-use crate::session::runtime::INTERRUPT_LIMIT;
+use crate::session::live_threads::{LiveThread, LoadPoint};
+use crate::session::runtime::{INTERRUPT_LIMIT, Session};
 use crate::session::stored_model;
 use crate::session::subagents;
 use crate::session::supervisor::ClientCore;
@@ -88,147 +89,272 @@ impl<C> ThreadResume<C> {
     }
 
     async fn perform(mut self) -> Result<AsyncThread> {
-        let thread_id = self.params.thread_id.clone();
-        // Without new handlers, the thread keeps its current ones. New handlers replace them.
-        let keeps = self.options.handlers.is_empty().then_some(&*thread_id);
-        let mut params =
-            self.finish(self.options.handlers.decides_approvals().then_some(ApprovalMode::Ask), keeps)?;
-        // The runtime has the tools already. This only checks them.
-        self.options.tools(&self.core)?;
+        const METHOD: &str = methods::ThreadResume::METHOD;
+        let mut params = self.checked_params()?;
         let session = self.core.session().await?;
-        if self.options.trust_folder {
-            let cwd = match &params.cwd {
-                Some(cwd) => cwd.clone(),
-                None => trust::stored_folder(&session, &params.thread_id).await?,
-            };
-            trust::trust(&mut params.config, &cwd);
-        }
+        self.add_trust(&session, &mut params).await?;
         let mut options = self.requested(&params, true);
         options.personality.clone_from(&params.personality);
-        let own_options = load_options!(params);
-        let live = self.core.live_threads.get_or_insert(&thread_id);
+        let own_load_options = load_options!(params);
+        let live = self.core.live_threads.get_or_insert(&params.thread_id);
         // Until this call returns, no handle of this client starts a turn in the thread, and no other call resumes it.
-        let limit = session.timeout_of(methods::ThreadResume::METHOD);
-        let change = live.begin_change(&session, limit).await;
-        let _change = change.map_err(|error| error.with_method(methods::ThreadResume::METHOD))?;
+        let change = live.begin_change(&session, session.timeout_of(METHOD)).await;
+        let _change = change.map_err(|error| error.with_method(METHOD))?;
         // The runtime may have been lost during the wait.
         let session = self.core.session().await?;
-        if options.bounds() != Settings::default() || options.cwd.is_some() || own_options.config.is_some() {
+        let thread_id = params.thread_id.clone();
+        if options.bounds() != Settings::default()
+            || options.cwd.is_some()
+            || own_load_options.config.is_some()
+        {
             session.connection.wait_until_interrupted(&thread_id, INTERRUPT_LIMIT).await;
         }
-        // A runtime that loads the thread again has forgotten what other handles of this client rely on. The options of this
-        // call replace it.
-        let known = live.current_settings.current();
-        let reloads = live.was_loaded() && !live.is_loaded_in(&session);
-        let mut load_options = own_options.clone();
-        if reloads {
-            load_options = load_options.or(live.last_load_options().unwrap_or_default());
-        }
-        // No response names these options. Whether they apply depends on whether the thread is loaded.
-        let unreported = !load_options.is_empty() || options.personality.is_some();
-        let has_handle = live.is_loaded_in(&session);
-        // A runtime that loads the thread gives the mode the details of the user's configuration.
-        let configurable =
-            !has_handle && options.sandbox == Some(SandboxSetting::Mode(SandboxMode::WorkspaceWrite));
-        let found_loaded = (unreported || configurable) && is_loaded(&session, &thread_id).await?;
-        let loaded = unreported && found_loaded;
-        let entries = NamedEntries::of(own_options.config.as_ref(), &options, &known, loaded);
-        if loaded {
-            own_options.check(live.load_options(&session).as_ref(), &thread_id)?;
-            if let Some(key) = &entries.opaque {
-                return Err(LoadOptions::refusal(&format!("the configuration entry `{key}`"), &thread_id));
-            }
-            load_options = own_options;
-        } else {
-            LoadOptions {
-                base_instructions: params.base_instructions,
-                developer_instructions: params.developer_instructions,
-                config: params.config,
-            } = load_options.clone();
-            stored_model::keep(&mut params, &known, self.core.is_experimental());
-        }
-        let known = entries.without_replaced(live.settings_to_restore());
-        let mut named = entries.settings;
-        let mut requested = named.clone();
-        if reloads {
-            requested = known.clone();
-            requested.merge(&named);
-        }
+        let resume = Resume { core: &self.core, session: &session, live: &live, thread_id: &thread_id };
+        let found = resume.find_thread(&options, &own_load_options).await?;
+        let entries =
+            NamedEntries::of(own_load_options.config.as_ref(), &options, &found.known, found.ignores_options);
+        let load_options =
+            resume.choose_load_options(&found, own_load_options, entries.opaque.as_deref(), &mut params)?;
+        let mut wanted = WantedSettings::new(entries, live.settings_to_restore(), found.reloads);
+
         let handlers = self.options.handlers;
+        let registry = &self.core.handlers;
         // The server may repeat a pending request of the thread before its response arrives.
-        let registry = self.core.handlers.clone();
         let binding =
-            (!handlers.is_empty()).then(|| HandlerBinding::new(&registry, &thread_id, handlers.clone()));
+            (!handlers.is_empty()).then(|| HandlerBinding::new(registry, &thread_id, handlers.clone()));
         let point = live.load_point(&session);
-        let response = session.call::<methods::ThreadResume>(&params, Some(&thread_id)).await;
-        let (thread, mut resumed) = match response {
-            Ok(response) => {
-                let active = matches!(response.thread.status, ThreadStatus::Active(_));
-                let active = active || session.connection.is_busy(&thread_id);
-                let current = current_settings!(response);
-                // The runtime may have unloaded the thread before it received the request. The notification of that can
-                // arrive before the response, or after it.
-                let unloaded = live.load_point(&session) != point;
-                let wider = !active && current.has_wider_sandbox(&known, &session);
-                if live.was_loaded() && !reloads && (unloaded || wider) {
-                    requested = known;
-                    requested.merge(&named);
-                }
-                let ephemeral = response.thread.ephemeral;
-                (response.thread, ResumedThread { current, active, unused: false, ephemeral })
-            }
-            Err(error) if live.was_loaded() && is_unused(&session, &thread_id, &error).await => {
-                let params = ThreadReadParams::new(&*thread_id).include_turns(false);
-                let thread = session.call::<methods::ThreadRead>(&params, Some(&thread_id)).await?.thread;
-                let current = live.current_settings.current();
-                let active = session.connection.is_busy(&thread_id);
-                let ephemeral = thread.ephemeral;
-                (thread, ResumedThread { current, active, unused: true, ephemeral })
-            }
-            Err(error) => {
-                return Err(folder::name_missing(explain(error), &self.core, params.cwd.as_deref()));
-            }
-        };
-        let active = resumed.active;
-        let kept_loaded = if has_handle { live.load_point(&session) == point } else { !configurable };
-        if found_loaded || kept_loaded {
-            named.resolve_mode(&resumed.current, live.configured_sandbox().as_ref(), &session);
-            requested.merge(&named);
-        }
-        if active {
-            check_running(&session, &thread_id, &named, &live.turn_bounds())?;
-        }
-        if !loaded {
-            // Loading has applied them.
-            resumed.current.personality.clone_from(&named.personality);
-            resumed.current.summary.clone_from(&named.summary);
-        }
-        if !active {
-            subagents::narrow(&session, &thread_id, &named).await?;
-        }
-        let mut current =
-            apply_settings(&self.core, &session, &thread.id.as_str().into(), &requested, &named, resumed)
-                .await?;
-        if has_handle && live.load_point(&session) == point {
-            // The thread has kept the settings that no response names.
-            current = live.current_settings.current().with(&current);
-        }
-        if !active {
-            live.set_turn_bounds(current.bounds());
-        }
-        if named.sandbox.is_some() {
-            named.sandbox.clone_from(&current.sandbox);
-        }
-        live.request_in_all_handles(&named);
+        let (thread, resumed) = resume.send(&params, &found, point, &mut wanted).await?;
+        let thread_id = thread.id.as_str().into();
+        let current = resume.apply(&thread_id, &found, point, &mut wanted, resumed).await?;
+        live.request_in_all_handles(&wanted.named);
         if let Some(binding) = binding {
             binding.keep();
         }
         // Bind again: a late notification that the thread was closed may have removed the handlers.
         registry.bind(&thread.id, handlers.clone());
-        let loads = unreported && !loaded;
+        let loads = found.has_unreported && !found.ignores_options;
+        let requested = wanted.requested;
         let setup = ThreadSetup { load_options, handlers, requested, current: Some(current), loads };
         let state = ThreadState::new(&self.core, thread, &session, setup);
         Ok(AsyncThread::new(self.core.clone(), state))
+    }
+
+    fn checked_params(&mut self) -> Result<ThreadResumeParams> {
+        let default = self.options.handlers.decides_approvals().then_some(ApprovalMode::Ask);
+        let thread_id = self.params.thread_id.clone();
+        // Without new handlers, the thread keeps its current ones. New handlers replace them.
+        let keeps = self.options.handlers.is_empty().then_some(&*thread_id);
+        let params = self.finish(default, keeps)?;
+        // The runtime has the tools already. This only checks them.
+        self.options.tools(&self.core)?;
+        Ok(params)
+    }
+
+    async fn add_trust(&self, session: &Session, params: &mut ThreadResumeParams) -> Result<()> {
+        if self.options.trust_folder {
+            let cwd = match &params.cwd {
+                Some(cwd) => cwd.clone(),
+                None => trust::stored_folder(session, &params.thread_id).await?,
+            };
+            trust::trust(&mut params.config, &cwd);
+        }
+        Ok(())
+    }
+}
+
+/// A resume while it holds the thread. Its methods are the steps, in order.
+#[derive(Clone, Copy)]
+struct Resume<'a> {
+    core: &'a Arc<ClientCore>,
+    session: &'a Session,
+    live: &'a LiveThread,
+    thread_id: &'a str,
+}
+
+/// The thread before the request.
+struct FoundThread {
+    /// The settings that the client knows.
+    known: Settings,
+    /// Whether this client has the thread loaded in this runtime.
+    has_handle: bool,
+    /// Whether the runtime loads again what this client had loaded: it has forgotten what other handles rely on.
+    reloads: bool,
+    /// What a runtime that loads the thread is to get.
+    load_options: LoadOptions,
+    /// Whether the request has options that no response names. Whether they apply depends on whether the thread is loaded.
+    has_unreported: bool,
+    /// Whether the runtime, if it loads the thread, gives the sandbox mode the details of the user's configuration.
+    configurable: bool,
+    /// Whether the runtime has the thread loaded, if that matters.
+    is_loaded: bool,
+    /// Whether the runtime has the thread loaded, and so ignores the options that no response names.
+    ignores_options: bool,
+}
+
+/// The settings that the thread is to have after the resume.
+struct WantedSettings {
+    /// Those that the call names.
+    named: Settings,
+    /// Those that a runtime has to get again if it has forgotten the thread.
+    restorable: Settings,
+    /// Those that the client applies.
+    requested: Settings,
+}
+
+impl WantedSettings {
+    fn new(entries: NamedEntries, known: Settings, reloads: bool) -> Self {
+        let restorable = entries.without_replaced(known);
+        let named = entries.settings;
+        let mut wanted = Self { requested: named.clone(), named, restorable };
+        if reloads {
+            wanted.restore();
+        }
+        wanted
+    }
+
+    /// Requests what the runtime has forgotten, under what the call names.
+    fn restore(&mut self) {
+        self.requested.clone_from(&self.restorable);
+        self.requested.merge(&self.named);
+    }
+}
+
+impl Resume<'_> {
+    /// Finds out what the runtime and this client know of the thread.
+    async fn find_thread(self, options: &Settings, own_load_options: &LoadOptions) -> Result<FoundThread> {
+        let known = self.live.current_settings.current();
+        let has_handle = self.live.is_loaded_in(self.session);
+        let reloads = self.live.was_loaded() && !has_handle;
+        let mut load_options = own_load_options.clone();
+        if reloads {
+            load_options = load_options.or(self.live.last_load_options().unwrap_or_default());
+        }
+        let has_unreported = !load_options.is_empty() || options.personality.is_some();
+        let writes_workspace = options.sandbox == Some(SandboxSetting::Mode(SandboxMode::WorkspaceWrite));
+        let configurable = !has_handle && writes_workspace;
+        let is_loaded = (has_unreported || configurable) && is_loaded(self.session, self.thread_id).await?;
+        let ignores_options = has_unreported && is_loaded;
+        Ok(FoundThread {
+            known,
+            has_handle,
+            reloads,
+            load_options,
+            has_unreported,
+            configurable,
+            is_loaded,
+            ignores_options,
+        })
+    }
+
+    /// Puts the options that only loading applies into the request. For a loaded thread, refuses those that it was not loaded
+    /// with. Returns the ones that the thread then has. `opaque`: an entry of the configuration that the client cannot compare.
+    fn choose_load_options(
+        self,
+        found: &FoundThread,
+        own: LoadOptions,
+        opaque: Option<&str>,
+        params: &mut ThreadResumeParams,
+    ) -> Result<LoadOptions> {
+        if found.ignores_options {
+            own.check(self.live.load_options(self.session).as_ref(), self.thread_id)?;
+            return match opaque {
+                Some(key) => {
+                    Err(LoadOptions::refusal(&format!("the configuration entry `{key}`"), self.thread_id))
+                }
+                None => Ok(own),
+            };
+        }
+        let LoadOptions { base_instructions, developer_instructions, config } = found.load_options.clone();
+        params.base_instructions = base_instructions;
+        params.developer_instructions = developer_instructions;
+        params.config = config;
+        stored_model::keep(params, &found.known, self.core.is_experimental());
+        Ok(found.load_options.clone())
+    }
+
+    /// Sends the request. Notices whether the runtime has forgotten the thread in the meantime. `point`: the load point before.
+    async fn send(
+        self,
+        params: &ThreadResumeParams,
+        found: &FoundThread,
+        point: LoadPoint,
+        wanted: &mut WantedSettings,
+    ) -> Result<(Thread, ResumedThread)> {
+        let response = match self.session.call::<methods::ThreadResume>(params, Some(self.thread_id)).await {
+            Ok(response) => response,
+            Err(error) if self.live.was_loaded() && is_unused(self.session, self.thread_id, &error).await => {
+                return self.read_unused().await;
+            }
+            Err(error) => {
+                return Err(folder::name_missing(explain(error), self.core, params.cwd.as_deref()));
+            }
+        };
+        let active = matches!(response.thread.status, ThreadStatus::Active(_));
+        let active = active || self.session.connection.is_busy(self.thread_id);
+        let current = current_settings!(response);
+        // The runtime may have unloaded the thread before it received the request. The notification of that can arrive before
+        // the response, or after it.
+        let unloaded = self.live.load_point(self.session) != point;
+        let wider = !active && current.has_wider_sandbox(&wanted.restorable, self.session);
+        if self.live.was_loaded() && !found.reloads && (unloaded || wider) {
+            wanted.restore();
+        }
+        let ephemeral = response.thread.ephemeral;
+        Ok((response.thread, ResumedThread { current, active, unused: false, ephemeral }))
+    }
+
+    /// Reads a thread that has not run a turn yet. The runtime has it loaded, and cannot resume it.
+    async fn read_unused(self) -> Result<(Thread, ResumedThread)> {
+        let params = ThreadReadParams::new(self.thread_id).include_turns(false);
+        let thread = self.session.call::<methods::ThreadRead>(&params, Some(self.thread_id)).await?.thread;
+        let current = self.live.current_settings.current();
+        let active = self.session.connection.is_busy(self.thread_id);
+        let ephemeral = thread.ephemeral;
+        Ok((thread, ResumedThread { current, active, unused: true, ephemeral }))
+    }
+
+    /// Applies the wanted settings to the thread and to its sub-agents. Returns the settings that the thread then has, and adds
+    /// what it got for them to the named ones.
+    async fn apply(
+        self,
+        thread_id: &Arc<str>,
+        found: &FoundThread,
+        point: LoadPoint,
+        wanted: &mut WantedSettings,
+        mut resumed: ResumedThread,
+    ) -> Result<Settings> {
+        let active = resumed.active;
+        let WantedSettings { named, requested, .. } = wanted;
+        let stayed_loaded = || self.live.load_point(self.session) == point;
+        let kept_loaded = if found.has_handle { stayed_loaded() } else { !found.configurable };
+        if found.is_loaded || kept_loaded {
+            let configured = self.live.configured_sandbox();
+            named.resolve_mode(&resumed.current, configured.as_ref(), self.session);
+            requested.merge(named);
+        }
+        if !found.ignores_options {
+            // Loading has applied them.
+            resumed.current.personality.clone_from(&named.personality);
+            resumed.current.summary.clone_from(&named.summary);
+        }
+        if active {
+            check_running(self.session, self.thread_id, named, &self.live.turn_bounds())?;
+        } else {
+            subagents::narrow(self.session, self.thread_id, named).await?;
+        }
+        let mut current =
+            apply_settings(self.core, self.session, thread_id, requested, named, resumed).await?;
+        if found.has_handle && stayed_loaded() {
+            // The thread has kept the settings that no response names.
+            current = self.live.current_settings.current().with(&current);
+        }
+        if !active {
+            self.live.set_turn_bounds(current.bounds());
+        }
+        if named.sandbox.is_some() {
+            named.sandbox.clone_from(&current.sandbox);
+        }
+        Ok(current)
     }
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openai_codex._options import additional
 
@@ -38,6 +38,15 @@ class TurnResult:
     """The last token usage that the server reported in the turn: of the whole thread, and of the last model request."""
     turn_usage: TokenUsageBreakdown | None = field(default=None, kw_only=True, repr=False)
     """The token usage of all model requests of the turn. The published package does not have it."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """For programs whose own models have a result. Pydantic looks for the names of annotations in this module."""
+        from openai_codex.generated import v2_all
+
+        for name in ("ThreadItem", "ThreadTokenUsage", "TokenUsageBreakdown", "TurnError", "TurnStatus"):
+            globals()[name] = getattr(v2_all, name)
+        return handler(source)
 
     def _repr_html_(self) -> str:
         """How a notebook shows the result."""

@@ -97,7 +97,10 @@ fn test_with(python: &Interpreter, wheel: Option<PathBuf>) -> Result<PathBuf, Fa
     run(install().arg("--find-links").arg(&tools).args(REQUIREMENTS))?;
     let wheel = match wheel {
         Some(wheel) => wheel,
-        None => build(&package, &environment, &folder.join("wheel"))?,
+        None => {
+            check_published_name(&program, &package, &folder)?;
+            build(&package, &environment, &folder.join("wheel"))?
+        }
     };
     run(install().arg("--no-deps").arg(&wheel))?;
     run(Command::new(&program).args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]).current_dir(&package))?;
@@ -140,6 +143,25 @@ fn download(python: &Interpreter, folder: &Path) -> Result<PathBuf, Failure> {
     Ok(tools)
 }
 
+/// Builds a wheel under the name of the published package, and checks that it takes its place.
+fn check_published_name(program: &Path, package: &Path, folder: &Path) -> Result<(), Failure> {
+    let out = folder.join("published");
+    if out.exists() {
+        fs::remove_dir_all(&out)?;
+    }
+    let mut command = Command::new(program);
+    command.arg("published_name.py").arg("--out").arg(&out).args(["--quiet", "--profile", "dev"]);
+    run(command.env("CARGO_TARGET_DIR", root().join("target")).current_dir(package))?;
+    let wheel = only_file(&out)?;
+    let mut command = Command::new(program);
+    run(command.arg("tests/published_wheel.py").arg(wheel).arg(folder.join("tools")).current_dir(package))
+}
+
+/// The wheel in a folder.
+fn only_file(folder: &Path) -> Result<PathBuf, Failure> {
+    Ok(fs::read_dir(folder)?.next().ok_or("maturin built no wheel")??.path())
+}
+
 /// Builds the wheel.
 fn build(package: &Path, environment: &Path, out: &Path) -> Result<PathBuf, Failure> {
     if out.exists() {
@@ -150,8 +172,7 @@ fn build(package: &Path, environment: &Path, out: &Path) -> Result<PathBuf, Fail
     command.arg(environment.join("bin/python")).arg("--out").arg(out);
     // Dependencies that the Rust crates have built already are not built again.
     run(command.env("CARGO_TARGET_DIR", root().join("target")).current_dir(package))?;
-    let wheel = fs::read_dir(out)?.next().ok_or("maturin built no wheel")??;
-    Ok(wheel.path())
+    only_file(out)
 }
 
 /// Runs a command and passes its output through.

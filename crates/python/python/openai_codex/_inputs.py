@@ -99,4 +99,4 @@ def _native_item(item: object) -> NativeItem:
             return ("skill", name, str(path))
         case MentionInput(name, path):
             return ("mention", name, str(path))
-    raise TypeError(f"unsupported input item: {type(item).__name__}")
+    raise TypeError(f"unsupported input item: {type(item)!r}")

@@ -4,6 +4,7 @@
 //! programs use.
 
 mod client;
+mod endpoint;
 mod errors;
 mod every_request;
 mod handlers;

@@ -144,6 +144,9 @@ fn to_object(py: Python<'_>, event: Event) -> PyResult<Py<PyAny>> {
             "AnsweredByDefault",
             json!({"method": method, "thread_id": thread_id, "turn_id": turn_id, "declined": declined}),
         ),
+        Event::LeftUnanswered { method, thread_id, turn_id } => {
+            ("LeftUnanswered", json!({"method": method, "thread_id": thread_id, "turn_id": turn_id}))
+        }
         Event::HandlerFailed { method, thread_id, turn_id, message } => (
             "HandlerFailed",
             json!({"method": method, "thread_id": thread_id, "turn_id": turn_id, "message": message}),

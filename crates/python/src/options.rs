@@ -19,6 +19,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use serde_json::{Value, json};
 
+use crate::endpoint::endpoint;
 use crate::every_request::EveryRequest;
 use crate::handlers::{Handler, tools};
 use crate::json::{seconds, to_json};
@@ -122,6 +123,7 @@ pub(crate) fn config(options: &Bound<'_, PyDict>) -> PyResult<CodexConfig> {
             "turn_idle_timeout" => config.turn_idle_timeout(seconds(&value)?),
             "coalesce_above" => config.coalesce_above(value.extract()?),
             "stream_limit" => config.stream_limit(value.extract()?),
+            "connect" => config.connect(endpoint(&value)?),
             "trace_context" => config.trace_context(trace_context(value.unbind())),
             "on_any_request" => config.handler(EveryRequest(Handler::of(&value)?)),
             name if name.starts_with("on_") => with_handler!(config, name, &value),

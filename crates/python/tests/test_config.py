@@ -19,6 +19,7 @@ from openai_codex.testing import ModelReply, ScriptedModel
 
 def test_every_setting_is_taken_and_no_signature_shows_it(tmp_path):
     settings: dict[str, Any] = {
+        "connect": None,
         "env_clear": True,
         "env_inherit": ("PATH", "HOME"),
         "env_remove": ["LANG"],

@@ -21,7 +21,7 @@ from openai_codex._login import (
 from openai_codex._metadata import initialize_response
 from openai_codex._options import additional, attempts_of, given, output_of, sole_schema, wire
 from openai_codex._wait import running_loop, wait
-from openai_codex.client import CodexClient, native_client
+from openai_codex.client import CodexClient, native_client, state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,8 +148,7 @@ class Codex:
         self.close()
 
     def __repr__(self) -> str:
-        pid = self._client._native.runtime_pid
-        return f"<Codex {'not running' if pid is None else f'of process {pid}'}>"
+        return f"<Codex {state(self._client._native, self._client.config)}>"
 
     @property
     def metadata(self) -> InitializeResponse:
@@ -386,8 +385,7 @@ class AsyncCodex:
         await self.close()
 
     def __repr__(self) -> str:
-        pid = self._current.runtime_pid if self._current is not None else None
-        return f"<AsyncCodex {'not running' if pid is None else f'of process {pid}'}>"
+        return f"<AsyncCodex {state(self._current, self._config)}>"
 
     @property
     def _native(self) -> native.Client:

@@ -55,7 +55,60 @@ class WireLog:
     """How many older files are kept."""
 
 
-@additional("env_clear", "env_inherit", "env_remove", "restart", "wire_log", *_PLAIN_OPTIONS)
+Bearer = str | Callable[[], str]
+"""A token, or a function that returns one. The client calls it on a thread of its own, for each attempt to connect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A server that runs by itself, and that several clients can use at once. The class methods make endpoints."""
+
+    _kind: str
+    # Without its text in a repr: the query of a URL can be a secret.
+    _address: str | tuple[str, ...] = field(repr=False)
+    _bearer: Bearer | None = field(default=None, repr=False)
+    _root_certificates: bytes | None = field(default=None, repr=False)
+    _send_token_in_plain: bool = False
+    _or_start: bool = False
+
+    @classmethod
+    def control_socket(cls, *, or_start: bool = False) -> "Endpoint":
+        """The control socket of the runtime's home. ``or_start`` starts a server there if none runs; it outlives the program."""
+        return cls("control_socket", "", _or_start=or_start)
+
+    @classmethod
+    def unix(cls, path: str | os.PathLike[str], *, or_start: bool = False) -> "Endpoint":
+        """A Unix socket. ``or_start`` starts a server there if none runs; it outlives the program."""
+        return cls("unix", os.fspath(path), _or_start=or_start)
+
+    @classmethod
+    def websocket(
+        cls,
+        url: str,
+        *,
+        bearer: Bearer | None = None,
+        root_certificates: bytes | None = None,
+        send_token_in_plain: bool = False,
+    ) -> "Endpoint":
+        """A ``ws`` or ``wss`` URL.
+
+        ``root_certificates``: more authorities, in PEM. ``send_token_in_plain`` allows to send the token over plain ``ws`` to another
+        machine, where everybody on the way can read it.
+        """
+        return cls("websocket", url, bearer, root_certificates, send_token_in_plain)
+
+    @classmethod
+    def proxy(cls, command: Sequence[str]) -> "Endpoint":
+        """A command whose standard input and output are connected to a server, such as ``ssh HOST codex app-server proxy``."""
+        return cls("proxy", tuple(command))
+
+    def _fields(self) -> tuple[Any, ...]:
+        address = list(self._address) if isinstance(self._address, tuple) else self._address
+        flags = (self._send_token_in_plain, self._or_start)
+        return (self._kind, address, self._bearer, self._root_certificates, *flags)
+
+
+@additional("connect", "env_clear", "env_inherit", "env_remove", "restart", "wire_log", *_PLAIN_OPTIONS)
 @dataclass(slots=True)
 class CodexConfig:
     """How a client finds, starts and greets the runtime. Times are in seconds."""
@@ -76,6 +129,8 @@ class CodexConfig:
     experimental_api: bool = True
     """Whether the client requests the experimental methods and fields."""
     # The published package does not have the fields that follow.
+    connect: Endpoint | None = field(default=None, kw_only=True)
+    """The server that the client connects to, instead of starting a runtime."""
     env_clear: bool = field(default=False, kw_only=True)
     """Whether the runtime inherits only those environment variables of this process that ``env_inherit`` names."""
     env_inherit: Sequence[str] = field(default=(), kw_only=True)
@@ -123,7 +178,7 @@ def native_client(config: CodexConfig | None, handlers: dict[str, Any] | None = 
         options["launch_args_override"] = list(config.launch_args_override)
     elif config.codex_bin is not None:
         options["codex_bin"] = os.fspath(config.codex_bin)
-    else:
+    elif config.connect is None or config.connect._or_start:
         options.update(_bundled_runtime(env))
     if config.cwd is not None:
         options["cwd"] = os.fspath(config.cwd)
@@ -143,6 +198,8 @@ def _additional_options(config: CodexConfig) -> dict[str, Any]:
     elif config.env_inherit:
         raise ValueError("env_inherit needs env_clear: without it, the runtime inherits all environment variables")
     options["env_remove"] = list(config.env_remove)
+    if config.connect is not None:
+        options["connect"] = config.connect._fields()
     if config.restart is not None:
         policy = config.restart
         pauses = (policy.window, policy.initial_delay, policy.max_delay)
@@ -151,6 +208,14 @@ def _additional_options(config: CodexConfig) -> dict[str, Any]:
         log = config.wire_log if isinstance(config.wire_log, WireLog) else WireLog(config.wire_log)
         options["wire_log"] = (os.fspath(log.path), log.max_bytes, log.keep)
     return options
+
+
+def state(client: native.Client | None, config: CodexConfig | None) -> str:
+    """What a client's ``repr`` says about its runtime."""
+    pid = client.runtime_pid if client is not None else None
+    if pid is not None:
+        return f"of process {pid}"
+    return "not running" if config is None or config.connect is None else "of a server"
 
 
 _preparing = False
@@ -217,8 +282,7 @@ class CodexClient(LowLevelMethods):
         self.close()
 
     def __repr__(self) -> str:
-        pid = self._native.runtime_pid
-        return f"<CodexClient {'not running' if pid is None else f'of process {pid}'}>"
+        return f"<CodexClient {state(self._native, self.config)}>"
 
     def start(self) -> None:
         """Start the runtime and do the handshake. Does nothing if it runs."""

@@ -57,6 +57,14 @@ class StartError(CodexError, RuntimeError):
     """The program could not be started, or did not complete the handshake of a Codex runtime."""
 
 
+class ConnectFailedError(CodexError, ConnectionError):
+    """The client could not connect to the server of its endpoint."""
+
+
+class AccessDeniedError(CodexError, PermissionError):
+    """The server of the endpoint refused the client: its token is wrong, has expired or is missing."""
+
+
 class InvalidInputError(CodexError, ValueError):
     """An argument or an option is unusable. The client sent nothing."""
 
@@ -157,8 +165,8 @@ _BY_KIND = {
     "RuntimeNotFound": RuntimeNotFoundError,
     "Spawn": StartError,
     "Handshake": StartError,
-    "ConnectFailed": StartError,
-    "AccessDenied": StartError,
+    "ConnectFailed": ConnectFailedError,
+    "AccessDenied": AccessDeniedError,
     "InvalidConfig": InvalidInputError,
     "InvalidInput": InvalidInputError,
     "UnsupportedByRuntime": UnsupportedByRuntimeError,

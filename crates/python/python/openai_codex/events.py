@@ -12,6 +12,7 @@ __all__ = [
     "Event",
     "HandlerFailed",
     "InterruptFailed",
+    "LeftUnanswered",
     "Malformed",
     "OtherEvent",
     "Restarted",
@@ -44,6 +45,15 @@ class AnsweredByDefault:
     thread_id: str | None
     turn_id: str | None
     declined: bool
+
+
+@dataclass(slots=True)
+class LeftUnanswered:
+    """No function of the program took a request about a turn of another client of the server. The client sent no response."""
+
+    method: str
+    thread_id: str | None
+    turn_id: str | None
 
 
 @dataclass(slots=True)
@@ -103,6 +113,7 @@ Event: TypeAlias = (
     | Skipped
     | Malformed
     | AnsweredByDefault
+    | LeftUnanswered
     | HandlerFailed
     | InterruptFailed
     | RuntimeLost

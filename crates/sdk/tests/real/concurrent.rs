@@ -15,6 +15,21 @@ use crate::support::{Model, bounded_async, one_step, output, steps};
 /// No call of these tests waits more often.
 const MOST_STEPS: usize = 12;
 
+/// A thread that has run a turn, so that it is stored.
+async fn stored_thread(sandbox: Option<Sandbox>) -> (Model, AsyncCodex, AsyncThread) {
+    let model = Model::start();
+    model.reply("ready");
+    let codex = AsyncCodex::with_config(model.config());
+    let start = codex.thread_start();
+    let start = match sandbox {
+        Some(sandbox) => model.sandboxed(start, sandbox),
+        None => start.cwd(model.folder()),
+    };
+    let thread = start.send().await.unwrap();
+    thread.run("one").await.unwrap();
+    (model, codex, thread)
+}
+
 /// Makes the runtime unload a thread.
 async fn unload(codex: &AsyncCodex, thread_id: &str) {
     codex.thread_archive(thread_id).await.unwrap();
@@ -38,11 +53,8 @@ async fn both<A: Future, B: Future>(
 #[test]
 fn of_two_resumes_of_an_unloaded_thread_the_second_one_is_refused_if_its_options_differ() {
     bounded_async(async || {
-        let model = Model::start();
+        let (model, codex, thread) = stored_thread(None).await;
         model.fallback("done");
-        let codex = AsyncCodex::with_config(model.config());
-        let thread = codex.thread_start().cwd(model.folder()).send().await.unwrap();
-        thread.run("one").await.unwrap();
         let id = thread.id().to_owned();
         drop(thread);
         for ahead in 0..=MOST_STEPS {
@@ -69,11 +81,7 @@ fn of_two_resumes_of_an_unloaded_thread_the_second_one_is_refused_if_its_options
 #[test]
 fn two_resumes_of_an_unloaded_thread_both_get_the_same_options() {
     bounded_async(async || {
-        let model = Model::start();
-        model.fallback("done");
-        let codex = AsyncCodex::with_config(model.config());
-        let thread = codex.thread_start().cwd(model.folder()).send().await.unwrap();
-        thread.run("one").await.unwrap();
+        let (_model, codex, thread) = stored_thread(None).await;
         for ahead in 0..=MOST_STEPS {
             unload(&codex, thread.id()).await;
             let resume = || codex.thread_resume(thread.id()).base_instructions("be brief").send();
@@ -93,12 +101,7 @@ async fn until(events: &mut AsyncEvents, wanted: fn(&Notification) -> bool) {
 #[test]
 fn a_turn_start_that_is_held_and_not_polled_does_not_delay_a_resume() {
     bounded_async(async || {
-        let model = Model::start();
-        model.reply("ready");
-        let codex = AsyncCodex::with_config(model.config());
-        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly);
-        let thread = options.approval_mode(ApprovalMode::DenyAll).send().await.unwrap();
-        thread.run("one").await.unwrap();
+        let (model, codex, thread) = stored_thread(Some(Sandbox::ReadOnly)).await;
         let gate = model.gate();
         model.reply(ModelReply::new().pause(&gate).delta("done"));
         let mut events = codex.events();
@@ -121,12 +124,7 @@ fn a_turn_start_that_is_held_and_not_polled_does_not_delay_a_resume() {
 #[test]
 fn a_resume_that_is_dropped_leaves_the_thread_with_its_sandbox() {
     bounded_async(async || {
-        let model = Model::start();
-        model.reply("ready");
-        let codex = AsyncCodex::with_config(model.config());
-        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly);
-        let thread = options.approval_mode(ApprovalMode::DenyAll).send().await.unwrap();
-        thread.run("one").await.unwrap();
+        let (model, codex, thread) = stored_thread(Some(Sandbox::ReadOnly)).await;
         for polls in 0.. {
             let mut resume = Box::pin(codex.thread_resume(thread.id()).sandbox(Sandbox::FullAccess).send());
             let resumed = steps(polls, resume.as_mut()).await;

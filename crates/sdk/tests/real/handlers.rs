@@ -13,10 +13,9 @@ use openai_codex::{
     methods,
 };
 use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest};
-use serde_json::json;
 
 use super::commands::command;
-use crate::support::{Model, with_both_clients};
+use crate::support::{Model, spawn_subagent, with_both_clients};
 
 const METHOD: &str = "item/commandExecution/requestApproval";
 
@@ -233,8 +232,7 @@ with_both_clients! {
     fn a_sub_agents_request_finds_the_handler_of_the_thread_that_spawned_it(start, wait) {
         let model = Model::start();
         let target = model.folder().join("written");
-        let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
-        model.reply_when(says("delegate"), spawn.namespace("multi_agent_v1"));
+        model.reply_when(says("delegate"), spawn_subagent());
         model.reply_when(says("help"), write(&target));
         let gate = model.gate();
         model.reply_when(says("help"), "helped");

@@ -5,9 +5,8 @@ use std::time::Duration;
 use openai_codex::types::TurnStatus;
 use openai_codex::{ApprovalMode, ErrorKind, Event, Notification};
 use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest, Usage};
-use serde_json::json;
 
-use crate::support::{Model, with_both_clients};
+use crate::support::{Model, spawn_subagent, with_both_clients};
 
 /// The status of the next turn that ends.
 macro_rules! next_end {
@@ -136,8 +135,7 @@ with_both_clients! {
     fn the_usage_of_subagents_counts(start, wait) {
         for tokens in [false, true] {
             let model = Model::start();
-            let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
-            let spawn = ModelReply::new().call(spawn.namespace("multi_agent_v1")).usage(Usage::new(10, 0));
+            let spawn = ModelReply::new().call(spawn_subagent()).usage(Usage::new(10, 0));
             let says = |text: &'static str| move |request: &RecordedRequest| request.last_user_text() == Some(text);
             model.reply_when(says("delegate"), spawn);
             // The turn itself waits in its second request, and the sub-agent goes on.

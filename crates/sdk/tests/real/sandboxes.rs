@@ -1,11 +1,11 @@
 //! A named sandbox allows no more than it says, also if the thread had one of the same kind that allowed more.
 
 use openai_codex::types::{ReadOnlySandboxPolicy, WorkspaceWriteSandboxPolicy};
-use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, Sandbox};
-use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest};
+use openai_codex::{ErrorKind, Sandbox};
+use openai_codex_testkit::ModelReply;
 use serde_json::{Value, json};
 
-use crate::support::{Model, with_both_clients};
+use crate::support::{Model, ended_beside, with_both_clients};
 
 /// The sandbox that the runtime has for a loaded thread.
 macro_rules! effective {
@@ -56,8 +56,7 @@ with_both_clients! {
         let model = Model::start();
         model.reply("ready");
         let codex = start!(model.config()).unwrap();
-        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly);
-        let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::ReadOnly).send()).unwrap();
         wait!(thread.run("one")).unwrap();
         let read_only = wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
         let gate = model.gate();
@@ -112,25 +111,14 @@ with_both_clients! {
     fn a_subagent_gets_no_network_that_it_did_not_have(start, wait) {
         for sandbox in [Sandbox::ReadOnly, Sandbox::WorkspaceWrite] {
             let model = Model::start();
-            let says = |text: &'static str| move |request: &RecordedRequest| request.user_texts().contains(&text);
-            let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
-            model.reply_when(says("delegate"), spawn.namespace("multi_agent_v1"));
-            model.reply_when(says("delegate"), "it works on that");
-            model.reply_when(says("help"), "below");
+            model.delegate("below");
             // The end of a sub-agent can make the turn above it send another request.
             model.fallback("noted");
             let codex = start!(model.config()).unwrap();
             let mut events = codex.events();
-            let options = codex.thread_start().cwd(model.folder()).approval_mode(ApprovalMode::DenyAll);
-            let thread = wait!(options.sandbox(sandbox).send()).unwrap();
+            let thread = wait!(model.sandboxed(codex.thread_start(), sandbox).send()).unwrap();
             wait!(thread.run("delegate")).unwrap();
-            let helper = loop {
-                if let Event::Notification(Notification::TurnCompleted(done)) = wait!(events.next()).unwrap().unwrap()
-                    && done.thread_id != thread.id()
-                {
-                    break done.thread_id;
-                }
-            };
+            let helper = ended_beside!(thread, events, wait);
             wait!(thread.turn("again").sandbox_policy(networked()).run()).unwrap();
             assert_eq!(effective!(codex, thread.id(), wait)["networkAccess"], true);
             let of_helper = effective!(codex, helper, wait);

@@ -13,7 +13,7 @@ use openai_codex_testkit::model::Question;
 use openai_codex_testkit::{McpServer, ModelReply, ModelToolCall, RecordedRequest};
 use serde_json::{Value, json};
 
-use crate::support::{Model, with_both_clients};
+use crate::support::{Model, spawn_subagent, with_both_clients};
 
 /// A model that changes a file, requests write access to a folder and uses it, asks a question, calls a tool that may
 /// write, and lets a sub-agent leave the sandbox.
@@ -30,8 +30,7 @@ fn wants_everything(server: &McpServer) -> Model {
     model.reply_when(says("go"), ModelToolCall::request_user_input([question()]));
     calls_mcp(&model, "paint");
     model.reply_when(says("go"), ModelToolCall::exec_command(write("escalated")).escalate("because"));
-    let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
-    model.reply_when(says("go"), spawn.namespace("multi_agent_v1"));
+    model.reply_when(says("go"), spawn_subagent());
     model.reply_when(says("help"), ModelToolCall::exec_command(write("by-sub-agent")).escalate("because"));
     model
 }

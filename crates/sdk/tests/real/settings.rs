@@ -1,31 +1,16 @@
 //! An option of a resume, a fork, a start or a turn applies, or is an error before anything runs.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use openai_codex::types::{
     CommandExecutionApprovalDecision as Decision, ReasoningEffort, WorkspaceWriteSandboxPolicy,
 };
-use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, Sandbox};
-use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest};
+use openai_codex::{ApprovalMode, ErrorKind, Sandbox};
+use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::json;
 
 use crate::service_tiers::with_tier;
-use crate::support::{Model, bounded_async, with_both_clients};
-
-/// The thread of the next turn that ends on another thread.
-macro_rules! ended_beside {
-    ($thread:ident, $events:ident, $wait:ident) => {
-        loop {
-            if let Event::Notification(Notification::TurnCompleted(done)) =
-                $wait!($events.next()).unwrap().unwrap()
-                && done.thread_id != $thread.id()
-            {
-                break done.thread_id;
-            }
-        }
-    };
-}
+use crate::support::{Model, bounded_async, counted, ended_beside, has_user_text, with_both_clients};
 
 /// The output of the last command.
 fn printed(model: &Model) -> String {
@@ -44,8 +29,7 @@ with_both_clients! {
         let model = Model::start();
         model.reply("first");
         let codex = start!(model.config()).unwrap();
-        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::WorkspaceWrite);
-        let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::WorkspaceWrite).send()).unwrap();
         wait!(thread.run("one")).unwrap();
         let file = model.folder().join("written");
         let again = wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
@@ -62,8 +46,7 @@ with_both_clients! {
     fn a_thread_that_has_not_run_yet_is_resumed_with_the_options_of_the_call(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();
-        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::WorkspaceWrite);
-        let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::WorkspaceWrite).send()).unwrap();
         let again = wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
         let file = model.folder().join("written");
         writes(&model, &file);
@@ -76,15 +59,10 @@ with_both_clients! {
         let model = Model::start();
         model.reply("first");
         let codex = start!(model.config()).unwrap();
-        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly);
-        let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::ReadOnly).send()).unwrap();
         wait!(thread.run("one")).unwrap();
-        let calls = Arc::new(AtomicUsize::new(0));
-        let counted = calls.clone();
-        let options = codex.thread_resume(thread.id()).on_command_approval(move |_| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            Decision::Accept
-        });
+        let (accept, calls) = counted(Decision::Accept);
+        let options = codex.thread_resume(thread.id()).on_command_approval(accept);
         let again = wait!(options.send()).unwrap();
         let file = model.folder().join("written");
         let line = format!("echo x > {}", file.display());
@@ -98,15 +76,10 @@ with_both_clients! {
     fn the_approval_mode_of_a_resume_of_a_loaded_thread_is_used(start, wait) {
         let model = Model::start();
         model.reply("first");
-        let calls = Arc::new(AtomicUsize::new(0));
-        let counted = calls.clone();
+        let (accept, calls) = counted(Decision::Accept);
         let codex = start!(model.config()).unwrap();
         let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly);
-        let options = options.on_command_approval(move |_| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            Decision::Accept
-        });
-        let thread = wait!(options.send()).unwrap();
+        let thread = wait!(options.on_command_approval(accept).send()).unwrap();
         wait!(thread.run("one")).unwrap();
         wait!(codex.thread_resume(thread.id()).approval_mode(ApprovalMode::DenyAll).send()).unwrap();
         let file = model.folder().join("written");
@@ -204,8 +177,7 @@ with_both_clients! {
         model.reply(ModelReply::new().delta("first").pause(&gate));
         model.fallback("more");
         let codex = start!(model.config()).unwrap();
-        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::WorkspaceWrite);
-        let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::WorkspaceWrite).send()).unwrap();
         let turn = wait!(thread.turn("one").send()).unwrap();
         gate.wait_reached().unwrap();
         let join = || thread.turn("two");
@@ -236,8 +208,7 @@ with_both_clients! {
         let model = Model::start();
         model.reply("ready");
         let codex = start!(model.config()).unwrap();
-        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::FullAccess);
-        let older = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        let older = wait!(model.sandboxed(codex.thread_start(), Sandbox::FullAccess).send()).unwrap();
         wait!(older.run("one")).unwrap();
         let newer = wait!(codex.thread_resume(older.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
         let file = model.folder().join("written");
@@ -261,8 +232,7 @@ with_both_clients! {
         let model = Model::start();
         model.reply("ready");
         let codex = start!(model.config()).unwrap();
-        let options = codex.thread_start().cwd(model.folder()).approval_mode(ApprovalMode::DenyAll);
-        let thread = wait!(options.sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
+        let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::WorkspaceWrite).send()).unwrap();
         wait!(thread.run("one")).unwrap();
         let read_only = wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
         let gate = model.gate();
@@ -287,8 +257,7 @@ with_both_clients! {
         let gate = model.gate();
         model.fallback(ModelReply::new().pause(&gate).delta("too late"));
         let codex = start!(model.config()).unwrap();
-        let options = codex.thread_start().cwd(model.folder()).approval_mode(ApprovalMode::DenyAll);
-        let thread = wait!(options.sandbox(Sandbox::FullAccess).send()).unwrap();
+        let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::FullAccess).send()).unwrap();
         wait!(thread.run("one")).unwrap();
         for sandbox in [Sandbox::ReadOnly, Sandbox::WorkspaceWrite, Sandbox::ReadOnly] {
             drop(wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap());
@@ -304,16 +273,11 @@ with_both_clients! {
     // A sub-agent keeps the sandbox that it was spawned with, and can run on after the turn that spawned it.
     fn a_thread_with_a_running_subagent_does_not_become_read_only(start, wait) {
         let model = Model::start();
-        let says = |text: &'static str| move |request: &RecordedRequest| request.user_texts().contains(&text);
-        let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
-        model.reply_when(says("delegate"), spawn.namespace("multi_agent_v1"));
-        model.reply_when(says("delegate"), "it works on that");
         let gate = model.gate();
-        model.reply_when(says("help"), ModelReply::new().pause(&gate).delta("below"));
+        model.delegate(ModelReply::new().pause(&gate).delta("below"));
         let codex = start!(model.config()).unwrap();
         let mut events = codex.events();
-        let options = codex.thread_start().cwd(model.folder()).approval_mode(ApprovalMode::DenyAll);
-        let thread = wait!(options.sandbox(Sandbox::FullAccess).send()).unwrap();
+        let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::FullAccess).send()).unwrap();
         wait!(thread.run("delegate")).unwrap();
         gate.wait_reached().unwrap();
         let resume = || codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send();
@@ -329,25 +293,20 @@ with_both_clients! {
     fn a_subagent_of_a_thread_that_becomes_read_only_writes_nothing(start, wait) {
         for by_turn in [false, true] {
             let model = Model::start();
-            let says = |text: &'static str| move |request: &RecordedRequest| request.user_texts().contains(&text);
-            let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
-            model.reply_when(says("delegate"), spawn.namespace("multi_agent_v1"));
-            model.reply_when(says("delegate"), "it works on that");
-            model.reply_when(says("help"), "below");
+            model.delegate("below");
             // The end of a sub-agent can make the turn above it send another request.
             model.fallback("noted");
             let codex = start!(model.config()).unwrap();
             let mut events = codex.events();
-            let options = codex.thread_start().cwd(model.folder()).approval_mode(ApprovalMode::DenyAll);
-            let thread = wait!(options.sandbox(Sandbox::FullAccess).send()).unwrap();
+            let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::FullAccess).send()).unwrap();
             wait!(thread.run("delegate")).unwrap();
             let helper = ended_beside!(thread, events, wait);
             let file = model.folder().join("written");
             let asks = ModelToolCall::new("send_input", json!({"target": helper, "message": "write"}));
-            model.reply_when(says("again"), asks.namespace("multi_agent_v1"));
-            model.reply_when(says("again"), "it writes");
-            model.reply_when(says("write"), ModelToolCall::exec_command(format!("touch {}", file.display())));
-            model.reply_when(says("write"), "done");
+            model.reply_when(has_user_text("again"), asks.namespace("multi_agent_v1"));
+            model.reply_when(has_user_text("again"), "it writes");
+            model.reply_when(has_user_text("write"), ModelToolCall::exec_command(format!("touch {}", file.display())));
+            model.reply_when(has_user_text("write"), "done");
             let turn = thread.turn("again");
             let turn = if by_turn {
                 turn.sandbox(Sandbox::ReadOnly)
@@ -512,8 +471,7 @@ with_both_clients! {
         let model = Model::start();
         model.reply("first");
         let codex = start!(model.config()).unwrap();
-        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::WorkspaceWrite);
-        let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::WorkspaceWrite).send()).unwrap();
         wait!(thread.run("one")).unwrap();
         let fork = wait!(codex.thread_fork(thread.id()).sandbox(Sandbox::ReadOnly).model("forked").send()).unwrap();
         let file = model.folder().join("written");

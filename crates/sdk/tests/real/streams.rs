@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use openai_codex::types::{CodexErrorInfo, ThreadItem, TurnStatus};
 use openai_codex::{ApprovalMode, Codex, ErrorKind, Notification, Sandbox};
-use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest};
-use serde_json::json;
+use openai_codex_testkit::{ModelReply, RecordedRequest};
 
-use crate::support::{Model, bounded, with_both_clients};
+use crate::support::{Model, bounded, spawn_subagent, with_both_clients};
 
 with_both_clients! {
     fn deltas_come_in_order_then_the_item_then_the_end(start, wait) {
@@ -160,8 +159,7 @@ fn says(text: &'static str) -> impl Fn(&RecordedRequest) -> bool + Send {
 with_both_clients! {
     fn a_sub_agents_turn_reaches_a_stream_with_children(start, wait) {
         let model = Model::start();
-        let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
-        model.reply_when(says("delegate"), spawn.namespace("multi_agent_v1"));
+        model.reply_when(says("delegate"), spawn_subagent());
         model.reply_when(says("help"), ModelReply::new().delta("from ").delta("below"));
         // The turn goes on when its sub-agent is done.
         let gate = model.gate();

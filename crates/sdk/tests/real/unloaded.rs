@@ -1,7 +1,6 @@
 //! Threads that the server unloaded, that have not run yet, or that it does not know.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use openai_codex::types::{
     CommandExecutionApprovalDecision as Decision, ReasoningEffort, ReasoningSummary, ThreadStatus,
@@ -12,7 +11,7 @@ use serde_json::json;
 
 use crate::death::kill;
 use crate::service_tiers::with_tier;
-use crate::support::{Model, with_both_clients};
+use crate::support::{Model, counted, with_both_clients};
 
 with_both_clients! {
     fn every_handle_of_an_unarchived_thread_runs(start, wait) {
@@ -36,14 +35,9 @@ with_both_clients! {
         model.reply("one");
         // The settings of a thread without options.
         let codex = start!(model.config().config_override("sandbox_mode", "danger-full-access")).unwrap();
-        let calls = Arc::new(AtomicUsize::new(0));
-        let counted = calls.clone();
+        let (decline, calls) = counted(Decision::Decline);
         let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly).config("web_search", "disabled");
-        let options = options.on_command_approval(move |_| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            Decision::Decline
-        });
-        let thread = wait!(options.send()).unwrap();
+        let thread = wait!(options.on_command_approval(decline).send()).unwrap();
         wait!(thread.run("1")).unwrap();
         wait!(codex.thread_archive(thread.id())).unwrap();
         wait!(codex.thread_unarchive(thread.id())).unwrap();

@@ -16,7 +16,9 @@ pub(crate) use both::with_both_clients;
 pub(crate) use bounds::{bounded, bounded_async, bounded_within};
 pub(crate) use openai_codex_testkit::leaks::{Trace, processes};
 pub(crate) use program::program;
-pub(crate) use real::{Model, pinned, runtime, version};
+pub(crate) use real::{
+    Model, counted, ended_beside, has_user_text, pinned, runtime, spawn_subagent, version,
+};
 #[cfg(unix)]
 pub(crate) use running_server::RunningServer;
 pub(crate) use server::Server;

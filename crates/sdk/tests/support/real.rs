@@ -3,11 +3,14 @@
 use std::ops::Deref;
 use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use openai_codex::CodexConfig;
 use openai_codex::runtime::{Environment, Runtime};
-use openai_codex_testkit::ScriptedModel;
+use openai_codex::types::CommandExecutionApprovalDecision as Decision;
+use openai_codex::{ApprovalMode, CodexConfig, CommandApproval, SandboxChoice, ThreadStart};
+use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest, ScriptedModel};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::Trace;
@@ -66,6 +69,18 @@ impl Model {
     pub(crate) fn config(&self) -> CodexConfig {
         self.model.config().codex_bin(runtime().program()).cwd(self.folder())
     }
+
+    /// The options of a thread in the working folder, with this sandbox and without approvals.
+    pub(crate) fn sandboxed<C>(&self, start: ThreadStart<C>, sandbox: impl SandboxChoice) -> ThreadStart<C> {
+        start.cwd(self.folder()).sandbox(sandbox).approval_mode(ApprovalMode::DenyAll)
+    }
+
+    /// Lets a turn with the text `delegate` spawn a sub-agent, which gets this reply.
+    pub(crate) fn delegate(&self, reply: impl Into<ModelReply>) {
+        self.reply_when(has_user_text("delegate"), spawn_subagent());
+        self.reply_when(has_user_text("delegate"), "it works on that");
+        self.reply_when(has_user_text("help"), reply);
+    }
 }
 
 impl Deref for Model {
@@ -75,3 +90,41 @@ impl Deref for Model {
         &self.model
     }
 }
+
+/// The call that spawns a sub-agent with the text `help`.
+pub(crate) fn spawn_subagent() -> ModelToolCall {
+    let arguments = json!({"message": "help", "task_name": "helper"});
+    ModelToolCall::new("spawn_agent", arguments).namespace("multi_agent_v1")
+}
+
+/// Whether a request has this text of the user.
+pub(crate) fn has_user_text(text: &'static str) -> impl Fn(&RecordedRequest) -> bool + Send + 'static {
+    move |request| request.user_texts().contains(&text)
+}
+
+/// A function that decides about commands, and the number of its calls.
+pub(crate) fn counted(decision: Decision) -> (impl Fn(CommandApproval) -> Decision, Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = calls.clone();
+    let decide = move |_: CommandApproval| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        decision.clone()
+    };
+    (decide, calls)
+}
+
+/// The thread of the next turn that ends on another thread.
+macro_rules! ended_beside {
+    ($thread:ident, $events:ident, $wait:ident) => {
+        loop {
+            if let openai_codex::Event::Notification(openai_codex::Notification::TurnCompleted(done)) =
+                $wait!($events.next()).unwrap().unwrap()
+                && done.thread_id != $thread.id()
+            {
+                break done.thread_id;
+            }
+        }
+    };
+}
+
+pub(crate) use ended_beside;

@@ -103,6 +103,7 @@ pub use crate::thread::history::{ThreadItems, ThreadTurns};
 pub use crate::thread::list::ThreadList;
 pub use crate::thread::read::ThreadRead;
 pub use crate::thread::resume::ThreadResume;
+pub use crate::thread::rollout::Rollout;
 pub use crate::thread::start::ThreadStart;
 pub use crate::tool::call::ToolCall;
 pub use crate::tool::definition::Tool;

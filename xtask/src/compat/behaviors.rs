@@ -104,6 +104,7 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
     ),
     ("The account is available when its login ends", &["real::login::the_account_is_available"]),
     ("Shared servers: Unix sockets, ports with tokens, proxies", &["real::endpoints"]),
+    ("Moving a thread to another home", &["real::rollouts"]),
     ("A wire log plays back as a server", &["real::observing"]),
     ("Other methods, typed or by name; models; configuration", &["real::requests", "real::configuration"]),
 ];

@@ -21,6 +21,7 @@ use crate::thread::fork::ThreadFork;
 use crate::thread::handles::AsyncThread;
 use crate::thread::list::ThreadList;
 use crate::thread::resume::ThreadResume;
+use crate::thread::rollout::{self, Rollout};
 use crate::thread::start::ThreadStart;
 use crate::transport::frames::Transport;
 
@@ -103,6 +104,16 @@ impl AsyncCodex {
     /// As [`request`](Self::request).
     pub async fn thread_unarchive(&self, thread_id: &str) -> Result<AsyncThread> {
         archive::unarchive(self.core.clone(), thread_id).await
+    }
+
+    /// Stores a thread that [`export`](AsyncThread::export) has read in another home. The handle has the same id, and its first use
+    /// resumes the thread with all of its turns. On the wire: `thread/read`, `fs/createDirectory` and `fs/writeFile`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](ErrorKind::InvalidInput) if the home has a thread with this id, or if the rollout
+    /// is not a runtime's. Otherwise as [`request`](Self::request).
+    pub async fn thread_import(&self, rollout: &Rollout) -> Result<AsyncThread> {
+        rollout::import(self.core.clone(), rollout).await
     }
 
     /// Lists the models. Returns a builder for `model/list`.

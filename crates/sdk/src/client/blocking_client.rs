@@ -22,6 +22,7 @@ use crate::thread::fork::ThreadFork;
 use crate::thread::handles::Thread;
 use crate::thread::list::ThreadList;
 use crate::thread::resume::ThreadResume;
+use crate::thread::rollout::{self, Rollout};
 use crate::thread::start::ThreadStart;
 use crate::transport::frames::Transport;
 
@@ -102,6 +103,17 @@ impl Codex {
     #[inline]
     pub fn thread_unarchive(&self, thread_id: &str) -> Result<Thread> {
         wait(archive::unarchive(self.core.clone(), thread_id)).map(Thread::from_async)
+    }
+
+    /// Stores a thread that [`export`](Thread::export) has read in another home. The handle has the same id, and its first use
+    /// resumes the thread with all of its turns. On the wire: `thread/read`, `fs/createDirectory` and `fs/writeFile`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the home has a thread with this id, or if the rollout
+    /// is not a runtime's. Otherwise as [`request`](Self::request).
+    #[inline]
+    pub fn thread_import(&self, rollout: &Rollout) -> Result<Thread> {
+        wait(rollout::import(self.core.clone(), rollout)).map(Thread::from_async)
     }
 
     /// Lists the models. Returns a builder for `model/list`.

@@ -14,6 +14,7 @@ use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
 use crate::thread::history::{ThreadItems, ThreadTurns};
 use crate::thread::read::ThreadRead;
+use crate::thread::rollout::{self, Rollout};
 use crate::thread::{set_name, unsubscribe};
 use crate::turn::compact::compact;
 use crate::turn::handles::AsyncTurnHandle;
@@ -75,6 +76,21 @@ impl AsyncThread {
     /// As [`AsyncCodex::request`].
     pub async fn set_name(&self, name: impl Into<String>) -> Result<ThreadSetNameResponse> {
         set_name::set_name(&self.core, &self.state, name.into()).await
+    }
+
+    /// Reads the thread's stored history, for [`AsyncCodex::thread_import`](AsyncCodex::thread_import) of a client whose runtime has another home.
+    /// Both homes have the thread after that, and know nothing of each other's turns: use one of them. On the wire: `thread/read`
+    /// and `fs/readFile`.
+    ///
+    /// The history has all turns. It has neither the thread's name nor its archive status, its queue, its memories, or the threads of its
+    /// sub-agents.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) while a turn of this client runs in the thread, and
+    /// [`ErrorKind::ThreadNotFound`](crate::ErrorKind::ThreadNotFound) for an ephemeral thread. Otherwise as
+    /// [`AsyncCodex::request`](AsyncCodex::request); also if the thread has not run a turn yet.
+    pub async fn export(&self) -> Result<Rollout> {
+        rollout::export(&self.core, &self.state).await
     }
 
     /// Compacts the thread's history into a summary. On the wire: `thread/compact/start`.
@@ -181,6 +197,22 @@ impl Thread {
     #[inline]
     pub fn set_name(&self, name: impl Into<String>) -> Result<ThreadSetNameResponse> {
         crate::block_on::wait(self.inner.set_name(name))
+    }
+
+    /// Reads the thread's stored history, for [`Codex::thread_import`](crate::Codex::thread_import) of a client whose runtime has another home.
+    /// Both homes have the thread after that, and know nothing of each other's turns: use one of them. On the wire: `thread/read`
+    /// and `fs/readFile`.
+    ///
+    /// The history has all turns. It has neither the thread's name nor its archive status, its queue, its memories, or the threads of its
+    /// sub-agents.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) while a turn of this client runs in the thread, and
+    /// [`ErrorKind::ThreadNotFound`](crate::ErrorKind::ThreadNotFound) for an ephemeral thread. Otherwise as
+    /// [`Codex::request`](crate::Codex::request); also if the thread has not run a turn yet.
+    #[inline]
+    pub fn export(&self) -> Result<Rollout> {
+        crate::block_on::wait(self.inner.export())
     }
 
     /// Compacts the thread's history into a summary. On the wire: `thread/compact/start`.

@@ -9,6 +9,7 @@ pub(crate) mod list;
 pub(crate) mod options;
 pub(crate) mod read;
 pub(crate) mod resume;
+pub(crate) mod rollout;
 #[cfg(feature = "schemars")]
 pub(crate) mod run_as;
 pub(crate) mod set_name;

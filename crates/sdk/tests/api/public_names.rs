@@ -29,7 +29,7 @@ names! {
     ImageInput, Input, InputItem, IntoReply, IntoToolOutput, IntoToolReply, Json, JsonRpcError,
     LocalImageInput, McpServer, MentionInput, MethodClass, ModelReply, ModelToolCall, Models,
     Notification, OutputMismatch, Paged, Pages, PermissionsApproval, Phase, Question, Reasoning,
-    RecordedRequest, Reply, RequestHandler, Responder, RestartPolicy, Result, RetryPolicy, RunResult,
+    RecordedRequest, Reply, RequestHandler, Responder, RestartPolicy, Result, RetryPolicy, Rollout, RunResult,
     Sandbox, SandboxChoice, Script, ScriptedModel, SkillInput, TextInput, TextStream, Thread,
     ThreadFork, ThreadItems, ThreadList, ThreadRead, ThreadResume, ThreadStart, ThreadTurns, Tool,
     ToolCall, ToolCallRequest, ToolOutput, ToolReply, TraceContext, TurnHandle, TurnInput, TurnStart,

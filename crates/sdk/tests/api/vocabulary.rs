@@ -250,6 +250,7 @@ fn calls_can_be_spawned() {
     spawn(|codex, _, _| codex.account().send());
     spawn(|codex, _, _| async move { codex.logout().await });
     spawn(|codex, _, _| async move { codex.rate_limits().await });
+    spawn(|_, thread, _| async move { thread.export().await });
     spawn(|_, thread, _| async move { thread.set_name("n").await });
     spawn(|_, thread, _| async move { thread.compact().await });
     spawn(|_, thread, _| async move { thread.run(ExternalMessage::new("ci").text("red")).await });

@@ -28,6 +28,7 @@ mod orphans;
 mod recovering;
 mod requests;
 mod results;
+mod rollouts;
 mod sandboxes;
 mod server_requests;
 mod service_tiers;

@@ -1,0 +1,135 @@
+//! Moves a thread to another home: its rollout file, read and written by the servers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use openai_codex_protocol::methods;
+use openai_codex_protocol::types::ThreadReadParams;
+use serde::{Deserialize, Serialize};
+use serde_json::value::to_raw_value;
+use serde_json::{Value, json};
+
+use crate::dispatch::registry::HandlerSet;
+use crate::error::{Error, ErrorKind, Result};
+use crate::session::runtime::Session;
+use crate::session::supervisor::ClientCore;
+use crate::session::thread_settings::{LoadOptions, Settings};
+use crate::session::thread_state::{ThreadSetup, ThreadState};
+use crate::thread::handles::AsyncThread;
+
+/// The stored history of a thread, to be kept elsewhere or given to a runtime with another home. It can be serialized.
+///
+/// It holds the user's conversation: prompts, files and the output of commands.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    thread_id: String,
+    /// The name of the file, which begins with the time of the thread's start.
+    file_name: String,
+    /// The contents, as Base64.
+    data: String,
+}
+
+impl Rollout {
+    /// Returns the id of the thread.
+    pub fn thread_id(&self) -> &str {
+        &self.thread_id
+    }
+
+    /// The folder below `sessions`, from the day in the name: `rollout-2026-11-28T…` belongs to `2026/11/28`.
+    fn folder(&self) -> Result<String> {
+        let unusable = || Error::invalid_input("the rollout's file name is not one that a runtime writes");
+        let rest = self.file_name.strip_prefix("rollout-").ok_or_else(unusable)?;
+        let (day, rest) = rest.split_once('T').ok_or_else(unusable)?;
+        let parts: Vec<_> = day.split('-').collect();
+        let is_day =
+            parts.len() == 3 && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+        let is_name = !rest.contains(['/', '\\']) && rest.contains(&*self.thread_id);
+        if is_day && is_name { Ok(parts.join("/")) } else { Err(unusable()) }
+    }
+}
+
+/// Leaves out the conversation.
+impl fmt::Debug for Rollout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rollout").field("file_name", &self.file_name).finish_non_exhaustive()
+    }
+}
+
+pub(crate) async fn export(core: &Arc<ClientCore>, thread: &ThreadState) -> Result<Rollout> {
+    let session = thread.session_for_stored(core).await?;
+    if session.connection.is_busy(&thread.id) {
+        let message = "a turn runs in the thread, and its history is incomplete; export the thread when the turn has ended";
+        return Err(Error::invalid_input(message).with_thread(Some(&thread.id)));
+    }
+    let params = ThreadReadParams::new(&*thread.id).include_turns(false);
+    let read = session.call::<methods::ThreadRead>(&params, Some(&thread.id)).await?.thread;
+    let path = read.path.ok_or_else(|| {
+        let message = "the runtime does not store the thread, so it cannot be exported: it is ephemeral";
+        Error::new(ErrorKind::ThreadNotFound, message).with_thread(Some(&thread.id))
+    })?;
+    let contents = call(&session, "fs/readFile", &json!({"path": path})).await?;
+    let data = contents["dataBase64"].as_str().unwrap_or_default().to_owned();
+    let file_name = path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
+    Ok(Rollout { thread_id: thread.id.to_string(), file_name, data })
+}
+
+pub(crate) async fn import(core: Arc<ClientCore>, rollout: &Rollout) -> Result<AsyncThread> {
+    let folder = rollout.folder()?;
+    let session = core.session().await?;
+    let params = ThreadReadParams::new(&*rollout.thread_id).include_turns(false);
+    match session.call::<methods::ThreadRead>(&params, Some(&rollout.thread_id)).await {
+        Ok(_) => {
+            let message =
+                "the runtime's home has a thread with this id; resume it, or delete it before the import";
+            return Err(Error::invalid_input(message).with_thread(Some(&rollout.thread_id)));
+        }
+        Err(error) if error.kind() == ErrorKind::ThreadNotFound => {}
+        Err(error) => return Err(error),
+    }
+    let folder = format!("{}/sessions/{folder}", session.metadata.codex_home);
+    call(&session, "fs/createDirectory", &json!({"path": folder, "recursive": true})).await?;
+    let path = format!("{folder}/{}", rollout.file_name);
+    call(&session, "fs/writeFile", &json!({"path": path, "dataBase64": rollout.data})).await?;
+    let read = session.call::<methods::ThreadRead>(&params, Some(&rollout.thread_id)).await?;
+    // The server does not load the thread here. The handle's first use does.
+    let setup = ThreadSetup {
+        load_options: LoadOptions::default(),
+        handlers: HandlerSet::default(),
+        requested: Settings::default(),
+        current: None,
+        loads: false,
+    };
+    let state = ThreadState::new(&core, read.thread, &session, setup);
+    Ok(AsyncThread::new(core, state))
+}
+
+async fn call(session: &Session, method: &str, params: &Value) -> Result<Value> {
+    let params = to_raw_value(params).map_err(|error| Error::invalid_input(error.to_string()))?;
+    let response = session.call_raw(method, Some(&params)).await?;
+    Ok(serde_json::from_str(&response).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollout_belongs_to_the_folder_of_its_day_and_to_no_other_place() {
+        let named = |file_name: &str| Rollout {
+            thread_id: "01a2".into(),
+            file_name: file_name.into(),
+            data: String::new(),
+        };
+        assert_eq!(named("rollout-2026-11-28T18-54-14-01a2.jsonl").folder().unwrap(), "2026/11/28");
+        for bad in [
+            "",
+            "other-2026-11-28T18-54-14-01a2.jsonl",
+            "rollout-2026-11T18-54-14-01a2.jsonl",
+            "rollout-..-..-..T18-54-14-01a2.jsonl",
+            "rollout-2026-11-28T/../../01a2.jsonl",
+            "rollout-2026-11-28T18-54-14-other.jsonl",
+        ] {
+            assert_eq!(named(bad).folder().unwrap_err().kind(), ErrorKind::InvalidInput, "{bad}");
+        }
+    }
+}

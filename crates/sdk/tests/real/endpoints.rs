@@ -417,8 +417,10 @@ with_both_clients! {
         let data = "A".repeat(40 << 20);
         wait!(codex.request_raw("fs/writeFile", json!({"path": path, "dataBase64": data}))).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().len(), (40 << 20) / 4 * 3);
+        // The server sends this as one frame, above the usual limit of a client.
+        std::fs::write(&path, vec![0; 15 << 20]).unwrap();
         let read = wait!(codex.request_raw("fs/readFile", json!({"path": path}))).unwrap();
-        assert_eq!(read["dataBase64"].as_str().unwrap().len(), 40 << 20);
+        assert_eq!(read["dataBase64"].as_str().unwrap().len(), 20 << 20);
 
         let data = "A".repeat(64 << 20);
         let error = wait!(codex.request_raw("fs/writeFile", json!({"path": path, "dataBase64": data}))).unwrap_err();
@@ -491,5 +493,19 @@ fn clients_that_start_at_once_share_one_server() {
             client.close().unwrap();
         }
         terminate(server);
+    });
+}
+
+/// Takes the runtime some seconds.
+#[test]
+fn an_item_of_20_mib_arrives_whole() {
+    crate::support::bounded_within(Duration::from_secs(180), || {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        model.reply("x".repeat(20 << 20));
+        let codex = openai_codex::Codex::with_config(server.config()).unwrap();
+        let result = codex.thread_start().send().unwrap().run("go").unwrap();
+        assert_eq!(result.final_response.unwrap().len(), 20 << 20);
+        codex.close().unwrap();
     });
 }

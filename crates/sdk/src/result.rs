@@ -3,7 +3,9 @@
 use std::fmt;
 
 use openai_codex_protocol::UndecodableNotification;
-use openai_codex_protocol::types::{ThreadItem, ThreadTokenUsage, TokenUsageBreakdown, Turn, TurnStatus};
+use openai_codex_protocol::types::{
+    ThreadItem, ThreadTokenUsage, TokenUsageBreakdown, Turn, TurnStatus, UserInput,
+};
 
 /// The result of a turn that has ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +24,11 @@ pub struct RunResult {
     /// The turn of `turn/completed`: its id, status, error and times. Its own `items` are a summary. In the error of a turn without
     /// an end, it is the turn of the `turn/start` response, with the status `inProgress`.
     pub turn: Turn,
+    /// The inputs that this handle has added to the running turn, by [`steer`](crate::AsyncTurnHandle::steer) or by joining it, and
+    /// that the model has not received. The runtime accepts such an input and drops it if the turn is interrupted or fails before its
+    /// next model request. Send it again in another turn if it is still wanted. Empty with runtimes before 0.144.4, which do not
+    /// report what becomes of an input.
+    pub unused_inputs: Vec<Vec<UserInput>>,
     /// Completed items that this version of the crate cannot read, with their JSON and the reason. Empty as long as
     /// the server keeps to the protocol.
     pub unreadable: Vec<UndecodableNotification>,

@@ -36,6 +36,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real::settings::a_setting_of_a_turn_that_would_join",
             "real::settings::an_older_handle_joins_turns",
             "real::limits::a_limit_of_a_joined_call",
+            "real::interrupts::a_result_has_the_inputs",
         ],
         why: "Before 0.148.0 the server responds to a `turn/start` on a busy thread with a new id that no notification ever \
               names. The input becomes part of the running turn, and is lost if that turn is interrupted first. A handle of \

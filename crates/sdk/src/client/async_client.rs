@@ -100,6 +100,11 @@ impl AsyncCodex {
 
     /// Takes a thread out of the archive. The handle has the same id. On the wire: `thread/unarchive`.
     ///
+    /// The runtime does not load the thread yet: the handle's first use does. Unless this client has another handle of the thread, the
+    /// runtime then takes what it has not stored from the user's configuration. Runtime 0.163.0 does not store a sandbox that writes to
+    /// the workspace, so such a thread can get a wider one. To set the sandbox first, resume the thread with
+    /// [`thread_resume`](Self::thread_resume), and use the handle that it returns.
+    ///
     /// # Errors
     /// As [`request`](Self::request).
     pub async fn thread_unarchive(&self, thread_id: &str) -> Result<AsyncThread> {

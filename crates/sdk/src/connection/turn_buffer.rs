@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use openai_codex_protocol::NotificationKind;
+use openai_codex_protocol::types::UserInput;
 use smallvec::SmallVec;
 
 use crate::connection::backlog::{Backlog, Budget};
@@ -36,6 +37,16 @@ pub(crate) struct Digest {
     pub(crate) start_response: Option<Arc<str>>,
     /// The limit that the turn has passed, if the client has interrupted it for that.
     pub(crate) stopped: Option<Error>,
+    /// The inputs that the server has accepted for the running turn.
+    pub(crate) added_inputs: Vec<AddedInput>,
+}
+
+/// An input that the server has accepted for a running turn. The model gets it with its next request, if there is one.
+#[derive(Clone, Debug)]
+pub(crate) struct AddedInput {
+    /// The id in the user message of the input.
+    pub(crate) client_id: String,
+    pub(crate) input: Vec<UserInput>,
 }
 
 /// The events of a turn for one handle, from the turn's start on, or from the moment it joined the turn.
@@ -264,6 +275,11 @@ impl<W> TurnBuffer<W> {
     /// Counts the turn's usage against a budget from now on.
     pub(crate) fn set_budget(&mut self, budget: TurnBudget) {
         self.usage = budget.is_limited().then(|| Box::new(BudgetUsage::new(budget)));
+    }
+
+    /// Notes an input that the server has accepted for the running turn.
+    pub(crate) fn add_input(&mut self, client_id: String, input: Vec<UserInput>) {
+        self.digest.added_inputs.push(AddedInput { client_id, input });
     }
 
     /// Keeps the response to the turn's start.

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use openai_codex_protocol::{ClientRequest, methods};
 use tokio::time::Instant;
 
 use crate::connection::turn_budget::TurnBudget;
+use crate::error::{Error, ErrorKind};
 
 /// How long a turn may take, and how much it may use. `None` means no limit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,6 +31,16 @@ impl TurnLimits {
     /// The rest of the turn's time, if it has a timeout.
     pub(crate) fn time_left(&self) -> Option<Duration> {
         self.ends_at.map(|end| end.saturating_duration_since(Instant::now()))
+    }
+
+    /// The error of a turn whose time was over before its request was sent.
+    pub(crate) fn over_before_start(&self, thread_id: &str, why: &str) -> Error {
+        let timeout = self.timeout.unwrap_or_default();
+        let message =
+            format!("the turn's timeout of {timeout:?} was over before the client sent the request: {why}");
+        Error::new(ErrorKind::Timeout, message)
+            .with_method(methods::TurnStart::METHOD)
+            .with_thread(Some(thread_id))
     }
 
     pub(crate) fn has_time_limit(&self) -> bool {

@@ -338,14 +338,17 @@ impl Session {
         })
         .await
         .map_err(|()| {
-            let message = format!(
-                "the turn's timeout was over before the client sent the request: {MAX_UNANSWERED_STARTS} other turn starts \
-                 have no response yet; start fewer turns at once, or set a longer timeout"
+            let why = format!(
+                "{MAX_UNANSWERED_STARTS} other turn starts have no response yet; start fewer turns at once, or set a longer \
+                 timeout"
             );
-            let error = Error::new(ErrorKind::Timeout, message).with_method(METHOD);
-            error.with_thread(Some(&subscription.thread_id))
+            subscription.limits().over_before_start(&subscription.thread_id, &why)
         })?;
         let (left, of_class) = (subscription.limits().time_left(), self.timeout_of(METHOD));
+        if left.is_some_and(|left| left.is_zero()) {
+            let why = "it waited for other calls and for earlier turns of the thread; set a longer timeout";
+            return Err(subscription.limits().over_before_start(&subscription.thread_id, why));
+        }
         let timeout = left.into_iter().chain(of_class).min();
         let intent = Intent::StartTurn { subscription: subscription.clone(), joins: self.joins_turns() };
         let call = ClientCall { timeout, intent, ..ClientCall::new(METHOD, Some(params)) };
@@ -367,6 +370,12 @@ impl Session {
     /// Whether the runtime returns the running turn for a `turn/start` on a busy thread.
     pub(crate) fn joins_turns(&self) -> bool {
         !version::is_older(&self.metadata, version::JOINS)
+    }
+
+    /// An id for an input, by which the client recognizes its user message. `None` if the runtime does not report it.
+    pub(crate) fn new_client_id(&self) -> Option<String> {
+        let reports = !version::is_older(&self.metadata, version::CLIENT_IDS);
+        reports.then(|| format!("{:032x}", fastrand::u128(..)))
     }
 
     /// Starts a compaction, which is a turn. `subscription` receives its events. The response does not name the turn's id.

@@ -16,6 +16,9 @@ pub(crate) const JOINS: [u64; 3] = [0, 148, 0];
 /// The first tested runtime that sorts threads by `recency_at`.
 pub(crate) const RECENCY: [u64; 3] = [0, 142, 0];
 
+/// The first tested runtime that reports the client's id of an input.
+pub(crate) const CLIENT_IDS: [u64; 3] = [0, 144, 4];
+
 /// The first tested runtime that offers the service tier `flex` for every model.
 pub(crate) const FLEX_OF_EVERY_MODEL: [u64; 3] = [0, 163, 0];
 

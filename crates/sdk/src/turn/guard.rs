@@ -11,6 +11,7 @@ use std::time::Duration;
 use openai_codex_protocol::types::{TurnSteerParams, TurnSteerResponse};
 use openai_codex_protocol::{ClientRequest, methods};
 
+use crate::connection::host::SharedBuffer;
 use crate::connection::turn_buffer::{Digest, End};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::turn_subscription::TurnSubscription;
@@ -92,7 +93,16 @@ impl TurnGuard {
     }
 
     /// Adds input to the turn as soon as it runs. The server refuses earlier input, so no input is added twice.
-    pub(crate) async fn steer(&self, params: &TurnSteerParams) -> Result<TurnSteerResponse> {
+    pub(crate) async fn steer(&self, mut params: TurnSteerParams) -> Result<TurnSteerResponse> {
+        params.client_user_message_id = self.session.new_client_id();
+        let response = self.steer_when_it_runs(&params).await?;
+        if let Some(client_id) = params.client_user_message_id {
+            self.subscription.with(|buffer| buffer.add_input(client_id, params.input));
+        }
+        Ok(response)
+    }
+
+    async fn steer_when_it_runs(&self, params: &TurnSteerParams) -> Result<TurnSteerResponse> {
         /// How long the client repeats a refused request.
         const LIMIT: Duration = Duration::from_secs(30);
         /// How long each attempt waits for a turn that has not begun.
@@ -120,6 +130,13 @@ impl TurnGuard {
                     if time_up.await {
                         return Err(error);
                     }
+                }
+                Err(error) if error.kind() == ErrorKind::ThreadNotFound && self.subscription.has_ended() => {
+                    let message =
+                        format!("the turn is over, and the server has unloaded its thread ({error})");
+                    let over = Error::new(ErrorKind::TurnNotActive, message);
+                    let over = over.with_method(methods::TurnSteer::METHOD);
+                    return Err(over.with_thread(Some(&self.subscription.thread_id)).with_source(error));
                 }
                 response => return response,
             }

@@ -78,6 +78,9 @@ impl AsyncTurnHandle {
 
     /// Adds input to the running turn. The runtime may drop a message that the model is writing at that moment.
     ///
+    /// The model gets the input with the turn's next request. If the turn is interrupted or fails before that, the runtime drops the
+    /// input: [`RunResult::unused_inputs`](crate::RunResult::unused_inputs) then has it.
+    ///
     /// The runtime refuses input for a turn that it has not begun, so this call waits for the begin. If the turn may end before
     /// that, use [`steer_or_start`](Self::steer_or_start). On the wire: `turn/steer`, with this turn's id as `expectedTurnId`.
     ///
@@ -97,7 +100,7 @@ impl AsyncTurnHandle {
     pub async fn steer(&self, input: impl Into<Input>) -> Result<TurnSteerResponse> {
         let input = input.into().to_wire()?;
         let params = TurnSteerParams::new(self.thread_id(), self.id(), input);
-        self.guard.steer(&params).await
+        self.guard.steer(params).await
     }
 
     /// Interrupts the turn. It still ends with `turn/completed`, and [`run`](Self::run) returns what it produced, with the status
@@ -108,6 +111,9 @@ impl AsyncTurnHandle {
     /// over. It also ends the turn's running commands and waits for that, unless
     /// [`end_commands_on_interrupt`](crate::TurnStart::end_commands_on_interrupt) is `false`. Dropping the future does not cancel
     /// the interrupt.
+    ///
+    /// On Linux the client also kills the turn's sandboxed commands that were just starting and that the runtime has lost. That takes
+    /// some seconds at most, and the call does not wait for it.
     ///
     /// # Errors
     /// The runtime's error if it did not interrupt the turn or end its commands; observers receive it as
@@ -205,6 +211,9 @@ impl TurnHandle {
 
     /// Adds input to the running turn. The runtime may drop a message that the model is writing at that moment.
     ///
+    /// The model gets the input with the turn's next request. If the turn is interrupted or fails before that, the runtime drops the
+    /// input: [`RunResult::unused_inputs`](crate::RunResult::unused_inputs) then has it.
+    ///
     /// The runtime refuses input for a turn that it has not begun, so this call waits for the begin. If the turn may end before
     /// that, use [`steer_or_start`](Self::steer_or_start). On the wire: `turn/steer`, with this turn's id as `expectedTurnId`.
     ///
@@ -235,6 +244,9 @@ impl TurnHandle {
     /// [`end_commands_on_interrupt`](crate::TurnStart::end_commands_on_interrupt) is `false`. Dropping the future does not cancel
     /// the interrupt.
     ///
+    /// On Linux the client also kills the turn's sandboxed commands that were just starting and that the runtime has lost. That takes
+    /// some seconds at most, and the call does not wait for it.
+    ///
     /// # Errors
     /// The runtime's error if it did not interrupt the turn or end its commands; observers receive it as
     /// [`Event::InterruptFailed`](crate::Event::InterruptFailed). Otherwise as [`Codex::request`](crate::Codex::request).
@@ -245,8 +257,10 @@ impl TurnHandle {
 
     /// Adds input to this turn, or starts a turn with the input if this turn is over.
     ///
-    /// The runtime decides that in one request, so it uses the input exactly once. The returned handle has this turn's id if the
-    /// input joined it, and a new id otherwise. On the wire: `turn/start`, which joins a running turn.
+    /// The runtime decides that in one request, so it accepts the input exactly once. The returned handle has this turn's id if the
+    /// input joined it, and a new id otherwise. If the turn is interrupted or fails before its next model request, the runtime drops an
+    /// input that has joined it: [`RunResult::unused_inputs`](crate::RunResult::unused_inputs) of the returned handle then has it. On
+    /// the wire: `turn/start`, which joins a running turn.
     ///
     /// The returned handle has the limits of this one: its [`timeout`](crate::TurnStart::timeout),
     /// [`inactivity_timeout`](crate::TurnStart::inactivity_timeout), [`max_tokens`](crate::TurnStart::max_tokens) and

@@ -4,7 +4,7 @@ use openai_codex_protocol::types::{MessagePhase, ThreadItem, ThreadTokenUsage, T
 use openai_codex_protocol::{Notification, decode_response, methods};
 
 use crate::connection::event::OwnedEvent;
-use crate::connection::turn_buffer::{Digest, End};
+use crate::connection::turn_buffer::{AddedInput, Digest, End};
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::RunResult;
 
@@ -41,8 +41,9 @@ impl RunResult {
     pub(crate) fn recorded(thread_id: &str, turn: Turn) -> Result<Self> {
         let items = turn.items.clone();
         let final_response = final_response(&items);
-        let result =
-            Self { final_response, items, usage: None, turn_usage: None, turn, unreadable: Vec::new() };
+        let unused_inputs = Vec::new();
+        let (usage, turn_usage, unreadable) = (None, None, Vec::new());
+        let result = Self { final_response, items, usage, turn_usage, turn, unused_inputs, unreadable };
         match result.turn.status {
             TurnStatus::Failed => Err(failure(result).with_thread(Some(thread_id))),
             _ => Ok(result),
@@ -65,7 +66,16 @@ impl RunResult {
         let turn_usage = first_usage
             .zip(usage.as_ref())
             .map(|(first, latest)| crate::turn::usage::of_turn(&first, latest, &items));
-        Self { final_response: final_response(&items), items, usage, turn_usage, turn, unreadable }
+        let used = |added: &&AddedInput| {
+            items.iter().any(|item| match item {
+                ThreadItem::UserMessage(message) => message.client_id.as_deref() == Some(&*added.client_id),
+                _ => false,
+            })
+        };
+        let unused = digest.added_inputs.iter().filter(|added| !used(added));
+        let unused_inputs = unused.map(|added| added.input.clone()).collect();
+        let final_response = final_response(&items);
+        Self { final_response, items, usage, turn_usage, turn, unused_inputs, unreadable }
     }
 }
 

@@ -32,8 +32,9 @@ impl<C> TurnStart<C> {
     /// Sets how many more attempts [`run_as`](TurnStart::run_as) makes when a final response does not fit. 0 unless set: the first
     /// mismatch is an error.
     ///
-    /// Each attempt is another turn on the same thread, with the same options. Its message quotes the place and the reason of the
-    /// mismatch. Each attempt costs a turn: [`TypedResult::failed_attempts`] and [`Error::failed_attempts`] hold the failed ones.
+    /// Each attempt is another turn on the same thread. Its message quotes the place and the reason of the mismatch. The options that
+    /// stay with the thread apply to it, unless another call has replaced them meanwhile. Each attempt costs a turn:
+    /// [`TypedResult::failed_attempts`] and [`Error::failed_attempts`] hold the failed ones.
     /// A [`timeout`](Self::timeout) covers all attempts together. `run_as` makes no attempt after an interrupted or failed turn,
     /// or after a turn without a final response.
     ///
@@ -106,7 +107,7 @@ impl<C: Clone> TurnStart<C> {
                 if failed_attempts.len() == template.retries_on_mismatch {
                     return Err(error);
                 }
-                let mut turn = template.clone().with_input(correction(mismatch));
+                let mut turn = template.clone().followed_by(correction(mismatch));
                 failed_attempts
                     .push(FailedAttempt { mismatch: mismatch.clone(), result: result_so_far.clone() });
                 // The client may have restarted the runtime since the last attempt.

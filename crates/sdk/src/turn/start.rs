@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{FuturesTimerSleeper, Sleeper};
 use openai_codex_protocol::ClientRequest;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
@@ -233,10 +234,18 @@ impl<C> TurnStart<C> {
         self
     }
 
-    /// The same turn with another input.
+    /// The next turn after this one, with another input. The settings of this one stay with the thread, unless another call has
+    /// replaced them since.
     #[cfg(feature = "schemars")]
-    pub(crate) fn with_input(mut self, input: impl Into<TurnInput>) -> Self {
+    pub(crate) fn followed_by(mut self, input: impl Into<TurnInput>) -> Self {
         self.input = input.into();
+        self.approval_mode = None;
+        self.cwd = None;
+        let mut params = TurnStartParams::new(&*self.thread.id, Vec::<UserInput>::new());
+        params.output_schema = self.params.output_schema;
+        params.service_tier_for_turn = self.params.service_tier_for_turn;
+        params.turn_trigger = self.params.turn_trigger;
+        self.params = params;
         self
     }
 
@@ -277,7 +286,22 @@ impl<C> TurnStart<C> {
     pub(crate) async fn prepare(&mut self) -> Result<Arc<Session>> {
         self.finish_params()?;
         self.limits.begin();
-        self.thread.session_for_turn(&self.core, self.limits.time_left()).await
+        self.session().await
+    }
+
+    /// Returns the session to start the turn in. The start of a runtime, and a resume of the thread, count for the turn's timeout.
+    async fn session(&self) -> Result<Arc<Session>> {
+        let session = self.thread.session_for_turn(&self.core, self.limits.time_left());
+        let Some(left) = self.limits.time_left() else { return session.await };
+        tokio::select! {
+            biased;
+            session = session => session,
+            () = FuturesTimerSleeper.sleep(left) => {
+                let why = "a runtime was starting, or calls that resume the thread had not ended. If the program holds a future of \
+                           such a call, it must poll or drop the future. Otherwise set a longer timeout";
+                Err(self.limits.over_before_start(&self.thread.id, why))
+            }
+        }
     }
 
     /// Sends the request. If the server has unloaded the thread, resumes the thread and sends the request once more. Dropping
@@ -285,7 +309,7 @@ impl<C> TurnStart<C> {
     async fn begin(self, session: Arc<Session>, keep_backlog: bool) -> Result<(TurnGuard, Arc<str>)> {
         match self.attempt(session, keep_backlog).await {
             Err(error) if self.thread.can_retry_after_resume(&error) => {
-                let session = self.thread.session_for_turn(&self.core, self.limits.time_left()).await?;
+                let session = self.session().await?;
                 self.attempt(session, keep_backlog).await
             }
             begun => begun,
@@ -301,18 +325,23 @@ impl<C> TurnStart<C> {
             let begun = self.thread.begin_start(&session, limit).await;
             match begun.map_err(|error| error.with_method(METHOD))? {
                 Some(start) => break start,
-                None => session = self.thread.session_for_turn(&self.core, self.limits.time_left()).await?,
+                None => session = self.session().await?,
             }
         };
-        let params = encode(METHOD, &self.params)?.unwrap_or_default();
+        let mut params = encode(METHOD, &self.params)?.unwrap_or_default();
         session.check_runtime(METHOD, Some(&params), Some(&self.thread.id)).await?;
         // The input must not join a turn that is being interrupted, and must see the settings of a turn that is starting.
         let limit = self.limits.time_left().unwrap_or(INTERRUPT_LIMIT).min(INTERRUPT_LIMIT);
         session.connection.wait_until_interrupted(&self.thread.id, limit).await;
         let pending_start = self.thread.wait_for_pending_start(&session, &self.params, limit).await;
         let joinable = self.thread.check_joining(&session, &self.params);
+        let mut client_id = None;
         if session.connection.is_busy(&self.thread.id) {
             joinable.clone().map_err(|error| error.with_method(METHOD))?;
+            client_id = session.new_client_id().filter(|_| !self.params.input.is_empty());
+            let mut joining = self.params.clone();
+            joining.client_user_message_id.clone_from(&client_id);
+            params = encode(METHOD, &joining)?.unwrap_or_default();
         }
         self.thread
             .prepare_settings(&session, &self.params)
@@ -334,6 +363,9 @@ impl<C> TurnStart<C> {
             && !subscription.created()
         {
             return Err(self.interrupt_joined(&session, &subscription, id, error).await);
+        }
+        if let Some(client_id) = client_id.filter(|_| !subscription.created()) {
+            subscription.with(|buffer| buffer.add_input(client_id, self.params.input.clone()));
         }
         subscription.with(|buffer| buffer.set_start_response(&response));
         Ok((guard, id))

@@ -9,8 +9,10 @@ use crate::turn::start::TurnStart;
 impl AsyncTurnHandle {
     /// Adds input to this turn, or starts a turn with the input if this turn is over.
     ///
-    /// The runtime decides that in one request, so it uses the input exactly once. The returned handle has this turn's id if the
-    /// input joined it, and a new id otherwise. On the wire: `turn/start`, which joins a running turn.
+    /// The runtime decides that in one request, so it accepts the input exactly once. The returned handle has this turn's id if the
+    /// input joined it, and a new id otherwise. If the turn is interrupted or fails before its next model request, the runtime drops an
+    /// input that has joined it: [`RunResult::unused_inputs`](crate::RunResult::unused_inputs) of the returned handle then has it. On
+    /// the wire: `turn/start`, which joins a running turn.
     ///
     /// The returned handle has the limits of this one: its [`timeout`](crate::TurnStart::timeout),
     /// [`inactivity_timeout`](crate::TurnStart::inactivity_timeout), [`max_tokens`](crate::TurnStart::max_tokens) and

@@ -1,5 +1,8 @@
 //! The real runtime is killed during a turn.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use openai_codex::types::{SandboxMode, TurnStatus, WorkspaceWriteSandboxPolicy};
 use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, RestartPolicy};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
@@ -42,6 +45,33 @@ with_both_clients! {
             assert_eq!((error.kind(), error.thread_id()), (ErrorKind::TransportClosed, Some(thread.id())));
             assert!(error.to_string().contains("signal: 9"), "{error}");
         }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_timeout_that_passes_during_a_restart_says_so(start, wait) {
+        let model = Model::start();
+        model.fallback("done");
+        let (held, hold) = std::sync::mpsc::channel::<()>();
+        let (starts, hold) = (AtomicUsize::new(0), std::sync::Mutex::new(hold));
+        let config = model.config().restart(RestartPolicy::new()).before_spawn(move |_| {
+            if starts.fetch_add(1, Ordering::Relaxed) > 0 {
+                // Until the test lets it go on.
+                let _ = hold.lock().unwrap().recv();
+            }
+            Ok(())
+        });
+        let codex = start!(config).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let mut events = codex.events();
+        kill(&model);
+        while !matches!(wait!(events.next()), Some(Ok(Event::RuntimeLost(_)))) {}
+        let error = wait!(thread.turn("two").timeout(Duration::from_millis(50)).run()).unwrap_err();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::Timeout, Some(thread.id())), "{error}");
+        assert!(error.to_string().contains("before the client sent the request: a runtime was starting"), "{error}");
+        drop(held);
+        wait!(thread.run("three")).unwrap();
+        assert_eq!(model.requests().len(), 2);
         wait!(codex.close()).unwrap();
     }
 

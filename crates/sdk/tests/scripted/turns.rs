@@ -14,7 +14,7 @@ use openai_codex::{
 };
 use openai_codex_testkit::Script;
 use openai_codex_testkit::app_server::{Response, messages};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{Server, bounded_async, count, one_step, params, sent, texts, with_both_clients};
 
@@ -279,10 +279,15 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
         let text = |text: &str| json!({"type": "text", "text": text});
-        let steer = |input: Value| json!({"threadId": "t", "expectedTurnId": "u", "input": input});
         let mention = json!({"type": "mention", "name": "lib", "path": "/l"});
-        let expected = [steer(json!([text("left")])), steer(json!([text("look"), mention]))];
-        assert_eq!(params(&received, "turn/steer"), expected.iter().collect::<Vec<_>>());
+        let steers = params(&received, "turn/steer");
+        let [first, second] = steers[..] else { panic!("{steers:?}") };
+        assert_ne!(first["clientUserMessageId"], second["clientUserMessageId"]);
+        for (steer, input) in [(first, json!([text("left")])), (second, json!([text("look"), mention]))] {
+            let id = steer["clientUserMessageId"].as_str().unwrap();
+            let expected = json!({"threadId": "t", "expectedTurnId": "u", "input": input, "clientUserMessageId": id});
+            assert_eq!(steer, &expected);
+        }
         assert_eq!(sent(&received, "turn/interrupt")["params"], json!({"threadId": "t", "turnId": "u"}));
     }
 

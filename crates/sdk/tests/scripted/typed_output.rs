@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use openai_codex::schemars::{self, JsonSchema};
-use openai_codex::{CodexConfig, ErrorKind, ExternalMessage};
+use openai_codex::{ApprovalMode, CodexConfig, ErrorKind, ExternalMessage, Sandbox};
 use openai_codex_testkit::Script;
 use openai_codex_testkit::app_server::messages;
 use serde::Deserialize;
@@ -187,7 +187,8 @@ with_both_clients! {
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let message = ExternalMessage::new("ci").text("red");
-        let turn = thread.turn(message).model("m").turn_trigger("cron").retry_on_mismatch(1);
+        let turn = thread.turn(message).model("m").turn_trigger("cron").retry_on_mismatch(1).cwd("/");
+        let turn = turn.sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
         wait!(turn.run_as::<Remark>()).unwrap();
         wait!(codex.close()).unwrap();
         let received = playing.finish().unwrap().messages();
@@ -195,8 +196,12 @@ with_both_clients! {
         assert_eq!((&first["input"], &first["toolOutput"]["name"]), (&json!([]), &json!("ci")));
         assert!(second["input"][0]["text"].as_str().unwrap().contains("expected ident at line 1 column 2"));
         assert!(second.get("toolOutput").is_none());
-        for same in ["model", "turnTrigger", "outputSchema"] {
+        for same in ["turnTrigger", "outputSchema"] {
             assert!(first[same] == second[same] && !first[same].is_null(), "{same}");
+        }
+        for stays in ["model", "cwd", "sandboxPolicy", "approvalPolicy"] {
+            // It stays with the thread. Another call can have replaced it since, by a narrower sandbox for example.
+            assert!(!first[stays].is_null() && second.get(stays).is_none(), "{stays}");
         }
     }
 

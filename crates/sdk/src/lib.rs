@@ -109,7 +109,7 @@ pub use crate::tool::call::ToolCall;
 pub use crate::tool::definition::Tool;
 pub use crate::tool::output::{IntoToolOutput, Json, ToolOutput};
 pub use crate::tool::reply::{IntoToolReply, ToolReply};
-pub use crate::turn::coalesced::coalesced_count;
+pub use crate::turn::coalesced_count::coalesced_count;
 pub use crate::turn::handles::AsyncTurnHandle;
 #[cfg(feature = "blocking")]
 pub use crate::turn::handles::TurnHandle;

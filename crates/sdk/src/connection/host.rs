@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::connection::phase::Phase;
 use crate::connection::turn_buffer::TurnBuffer;
+use crate::connection::turn_phase::Phase;
 
 /// The side around the state, which reads, writes, waits and calls the program's code. It chooses the tokens that the state
 /// keeps for it.

@@ -8,7 +8,7 @@ use crate::connection::effect::Effect;
 use crate::connection::envelope::command_item;
 use crate::connection::event::{Event, EventQueue, TurnEvents};
 use crate::connection::host::{Host, SharedBuffer};
-use crate::connection::phase::Phase;
+use crate::connection::turn_phase::Phase;
 
 /// How many first events of a turn without a subscription are kept. A sub-agent's first few events can arrive before the
 /// item that names it as a sub-agent.

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::background::until;
-use crate::connection::phase::Phase;
+use crate::connection::turn_phase::Phase;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::interruption::Interruption;
 use crate::io::shared::{Connection, Ended};

@@ -18,10 +18,10 @@ use crate::connection::router::Router;
 use crate::error::{Error, ErrorKind};
 use crate::io::diagnosis::{CloseReason, EXPLANATION_TIMEOUT, Process, explain};
 use crate::io::inbound::read;
+use crate::io::orphan_sweep;
 use crate::io::outbound::write;
 use crate::io::preamble::Preamble;
 use crate::io::shared::{Connection, ConnectionContext, Ended, Outgoing, Shared};
-use crate::io::sweep;
 use crate::io::sweep_requests::SweepRequests;
 use crate::io::timers;
 use crate::io::timers::Clock;
@@ -132,7 +132,7 @@ impl Driver {
         let spawning = task(spawn_jobs(queued_jobs));
         let orphans = process.as_ref().and_then(|process| process.orphans.clone());
         let sweeping =
-            orphans.map(|orphans| task(sweep::run(shared.clone(), orphans, shared.sweeps.requests())));
+            orphans.map(|orphans| task(orphan_sweep::run(shared.clone(), orphans, shared.sweeps.requests())));
         let (read_until, written_until) = (Output::default(), Output::default());
         let (reader, writer) = transport.into_halves();
         let reader = read(shared.clone(), reader);
@@ -195,7 +195,7 @@ impl Driver {
                 }
                 if let Some(orphans) = orphans {
                     let left = close_timeout.saturating_sub(began.elapsed());
-                    sweep::finish(&shared, orphans, left.max(SWEEP_TIMEOUT)).await;
+                    orphan_sweep::finish(&shared, orphans, left.max(SWEEP_TIMEOUT)).await;
                 }
                 exit.reaped
             }

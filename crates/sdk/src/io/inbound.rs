@@ -14,16 +14,16 @@ use crate::connection::effect::{Effect, Response};
 use crate::connection::envelope::{Incoming, Outcome, thread_of};
 use crate::connection::event::{Event, EventBatch};
 use crate::connection::host::SharedBuffer;
-use crate::connection::phase::Phase;
 use crate::connection::router::Router;
+use crate::connection::turn_phase::Phase;
 use crate::dispatch::registry::{HandlerSet, drop_on_own_thread};
 use crate::io::diagnosis::CloseReason;
-use crate::io::host::{IoHost, ReplySender};
 use crate::io::interruption::Interruption;
 use crate::io::observers::Observed;
 use crate::io::preamble::excerpt;
 use crate::io::shared::Shared;
-use crate::io::{interruption, limits, respond, watchdog};
+use crate::io::tokens::{IoHost, ReplySender};
+use crate::io::{interruption, limit_enforcement, respond, watchdog};
 use crate::trace;
 use crate::transport::frames::{FrameReader, ReadState};
 
@@ -202,12 +202,12 @@ impl Shared {
                 }
                 Effect::EnforceTimeLimits(subscription) => {
                     if subscription.limits().has_time_limit() {
-                        self.begin(Box::pin(limits::watch(self.clone(), subscription)));
+                        self.begin(Box::pin(limit_enforcement::watch(self.clone(), subscription)));
                     }
                 }
                 Effect::StopOverBudget(subscription) => {
                     let error = subscription.with(|buffer| buffer.budget_error());
-                    self.begin(Box::pin(limits::stop(self.clone(), subscription, error)));
+                    self.begin(Box::pin(limit_enforcement::stop(self.clone(), subscription, error)));
                 }
                 Effect::CheckTurn(turn) => {
                     self.begin(Box::pin(watchdog::check_turn_of_idle_thread(self.clone(), turn)))

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::background::until;
 use crate::codec::encode;
-use crate::connection::phase::Phase;
+use crate::connection::turn_phase::Phase;
 use crate::error::{Error, ErrorKind};
 use crate::io::observers::Observed;
 use crate::io::request::ClientCall;

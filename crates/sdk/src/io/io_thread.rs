@@ -16,9 +16,9 @@ use crate::background::thread;
 #[cfg(feature = "endpoints")]
 use crate::endpoint::address::Target;
 #[cfg(feature = "endpoints")]
-use crate::endpoint::open::{Opened, open};
+use crate::endpoint::connect::{Opened, open};
 #[cfg(all(unix, feature = "endpoints"))]
-use crate::endpoint::serve::{ServerStart, ensure_served};
+use crate::endpoint::server_start::{ServerStart, ensure_served};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::diagnosis::Process;
 use crate::io::driver::connection;

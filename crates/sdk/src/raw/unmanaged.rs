@@ -13,7 +13,7 @@ use crate::connection::effect::Response;
 use crate::connection::envelope;
 use crate::connection::event::OwnedEvent;
 use crate::error::{Error, Result};
-use crate::io::host::ResponseObserver;
+use crate::io::tokens::ResponseObserver;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::raw::RawStream;
 use crate::session::clients::AsyncCodex;

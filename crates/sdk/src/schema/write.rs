@@ -9,10 +9,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::schema::flat::{DEFINITIONS, Flat, Schema, lone_reference};
 use crate::schema::keywords::{
     DESCRIBED_IN_INPUT, DESCRIBED_IN_OUTPUT, LIMITS, description, integer_range, is_known_format,
 };
+use crate::schema::normalize::{DEFINITIONS, Flat, Schema, lone_reference};
 
 /// The field that holds a value whose schema cannot be the root.
 pub(crate) const WRAPPER: &str = "value";

@@ -26,11 +26,11 @@ use crate::dispatch::registry::HandlerSet;
 #[cfg(feature = "endpoints")]
 use crate::endpoint::address::Endpoint;
 #[cfg(all(unix, feature = "endpoints"))]
-use crate::endpoint::serve::ServerStart;
+use crate::endpoint::server_start::ServerStart;
 use crate::error::{Error, ErrorKind, Result};
-use crate::io::host::ResponseObserver;
 use crate::io::request::{ClientCall, Pending};
 use crate::io::shared::{Connection, ConnectionContext, UnloadObserver};
+use crate::io::tokens::ResponseObserver;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::options::method_class::ClassTimeouts;
 use crate::process::home::Home;

@@ -16,7 +16,7 @@ use crate::connection::effect::Response;
 use crate::dispatch::binding::HandlerBinding;
 use crate::dispatch::registry::{HandlerSet, drop_on_own_thread};
 use crate::error::{Error, ErrorKind, Result};
-use crate::io::host::ResponseObserver;
+use crate::io::tokens::ResponseObserver;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::session::apply_settings;
 use crate::session::apply_settings::ResumedThread;

@@ -16,7 +16,7 @@ use crate::session::thread_settings::{current_settings, load_options};
 use crate::session::thread_state::{ThreadSetup, ThreadState};
 use crate::thread::handles::AsyncThread;
 use crate::thread::options::{Options, sends_a_thread, thread_options};
-use crate::thread::{folder, trust};
+use crate::thread::{missing_folder, trust};
 
 /// A builder for `thread/fork`. `send` forks the thread.
 ///
@@ -100,7 +100,7 @@ impl<C> ThreadFork<C> {
         let handlers = self.options.handlers;
         let response = session.open::<methods::ThreadFork>(&params, Some(thread_id), handlers.clone()).await;
         let response =
-            response.map_err(|error| folder::name_missing(error, &self.core, params.cwd.as_deref()))?;
+            response.map_err(|error| missing_folder::explain(error, &self.core, params.cwd.as_deref()))?;
         let current = current_settings!(response).with_unreported(&requested);
         if let Err(error) = check_new(&session, &response.thread.id, &requested, &current) {
             let mut unused = vec![handlers];

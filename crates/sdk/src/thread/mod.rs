@@ -1,11 +1,11 @@
 //! Threads: conversations that the runtime keeps.
 
 pub(crate) mod archive;
-pub(crate) mod folder;
 pub(crate) mod fork;
 pub(crate) mod handles;
 pub(crate) mod history;
 pub(crate) mod list;
+pub(crate) mod missing_folder;
 pub(crate) mod options;
 pub(crate) mod read;
 pub(crate) mod resume;

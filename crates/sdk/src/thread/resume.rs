@@ -25,7 +25,7 @@ use crate::session::thread_state::{ThreadSetup, ThreadState};
 use crate::session::unused_thread::is_unused;
 use crate::thread::handles::AsyncThread;
 use crate::thread::options::{Options, sends_a_thread, thread_options};
-use crate::thread::{folder, trust};
+use crate::thread::{missing_folder, trust};
 
 /// A builder for `thread/resume`. `send` resumes the thread.
 ///
@@ -286,7 +286,7 @@ impl Resume<'_> {
                 return self.read_unused().await;
             }
             Err(error) => {
-                return Err(folder::name_missing(explain(error), self.core, params.cwd.as_deref()));
+                return Err(missing_folder::explain(explain(error), self.core, params.cwd.as_deref()));
             }
         };
         let active = matches!(response.thread.status, ThreadStatus::Active(_));

@@ -15,10 +15,10 @@ use crate::connection::envelope::Incoming;
 use crate::connection::event::EventBatch;
 use crate::connection::host::{Host, LoginToken, SharedBuffer};
 use crate::connection::on_loss::OnLoss;
-use crate::connection::phase::Phase;
 use crate::connection::router::{Admission, Intent, Router, Waiter};
 use crate::connection::server_requests::ServerRequest;
 use crate::connection::turn_buffer::{Batch, End, TurnBuffer};
+use crate::connection::turn_phase::Phase;
 use crate::error::{Error, ErrorKind};
 
 /// The largest number of operations in one input. More operations find nothing more.

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::*;
-use crate::io::sweep;
+use crate::io::orphan_sweep;
 use crate::process::orphans::{Mark, Orphans};
 
 #[tokio::test(start_paused = true)]
@@ -17,7 +17,7 @@ async fn a_search_that_the_system_blocks_does_not_block_the_close() {
     // The thread of a search that does not return holds it.
     let _blocked = connection.shared.sweeps.turn().await;
     let began = Instant::now();
-    sweep::finish(&connection.shared, &orphans, LIMIT).await;
+    orphan_sweep::finish(&connection.shared, &orphans, LIMIT).await;
     assert_eq!(began.elapsed(), LIMIT);
     runtime.kill().await.unwrap();
 }

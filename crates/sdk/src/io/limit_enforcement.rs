@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::background::until;
-use crate::connection::phase::Phase;
+use crate::connection::turn_phase::Phase;
 use crate::error::{Error, ErrorKind};
 use crate::io::interruption::Interruption;
 use crate::io::shared::Shared;

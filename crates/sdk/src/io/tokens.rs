@@ -8,7 +8,7 @@ use tokio::sync::{oneshot, watch};
 use crate::cancellation::Signal;
 use crate::connection::effect::{LoginEnd, Response};
 use crate::connection::host::{Host, LoginToken};
-use crate::connection::phase::Phase;
+use crate::connection::turn_phase::Phase;
 use crate::dispatch::registry::HandlerSet;
 use crate::io::turn_subscription::TurnSubscription;
 

@@ -9,8 +9,8 @@ use crate::session::supervisor::ClientCore;
 const NOT_FOUND: &str = "No such file or directory (os error 2)";
 
 /// Adds which folder is missing, if the server refused to open a thread for that reason. `cwd`: the requested folder.
-pub(crate) fn name_missing(error: Error, core: &ClientCore, cwd: Option<&str>) -> Error {
-    let refused = error.json_rpc().is_some_and(|answer| answer.message.contains(NOT_FOUND));
+pub(crate) fn explain(error: Error, core: &ClientCore, cwd: Option<&str>) -> Error {
+    let refused = error.json_rpc().is_some_and(|response| response.message.contains(NOT_FOUND));
     if !refused || !core.shares_files() {
         return error;
     }

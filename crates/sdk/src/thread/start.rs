@@ -61,7 +61,8 @@ impl<C> ThreadStart<C> {
         self.with(|params| params.ephemeral(ephemeral))
     }
 
-    /// Sets the style of the agent's messages.
+    /// Sets the style of the agent's messages. A model without personalities ignores it: `supports_personality` of
+    /// [`models`](crate::Codex::models) says which have them. With runtime 0.163.0 none of the listed models has them.
     pub fn personality(self, personality: impl Into<Personality>) -> Self {
         self.with(|params| params.personality(personality))
     }

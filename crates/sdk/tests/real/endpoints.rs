@@ -408,27 +408,6 @@ with_both_clients! {
         wait!(other.close()).unwrap();
         wait!(owner.close()).unwrap();
     }
-
-    fn long_messages_pass_in_both_directions_and_too_long_ones_are_refused(start, wait) {
-        let model = Model::start();
-        let server = RunningServer::on_socket(&model);
-        let codex = start!(server.config()).unwrap();
-        let path = model.folder().join("large").display().to_string();
-        let data = "A".repeat(40 << 20);
-        wait!(codex.request_raw("fs/writeFile", json!({"path": path, "dataBase64": data}))).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().len(), (40 << 20) / 4 * 3);
-        // The server sends this as one frame, above the usual limit of a client.
-        std::fs::write(&path, vec![0; 15 << 20]).unwrap();
-        let read = wait!(codex.request_raw("fs/readFile", json!({"path": path}))).unwrap();
-        assert_eq!(read["dataBase64"].as_str().unwrap().len(), 20 << 20);
-
-        let data = "A".repeat(64 << 20);
-        let error = wait!(codex.request_raw("fs/writeFile", json!({"path": path, "dataBase64": data}))).unwrap_err();
-        assert_eq!((error.kind(), error.method()), (ErrorKind::InvalidInput, Some("fs/writeFile")));
-        assert!(error.to_string().contains("67108864"), "{error}");
-        wait!(codex.thread_start().send()).unwrap();
-        wait!(codex.close()).unwrap();
-    }
 }
 
 /// The ids of the processes whose command line contains a text.
@@ -493,6 +472,32 @@ fn clients_that_start_at_once_share_one_server() {
             client.close().unwrap();
         }
         terminate(server);
+    });
+}
+
+/// Takes old runtimes many seconds.
+#[test]
+fn long_messages_pass_in_both_directions_and_too_long_ones_are_refused() {
+    crate::support::bounded_within(Duration::from_secs(180), || {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let config = server.config().request_timeout(Duration::from_secs(120));
+        let codex = openai_codex::Codex::with_config(config).unwrap();
+        let path = model.folder().join("large").display().to_string();
+        let data = "A".repeat(40 << 20);
+        codex.request_raw("fs/writeFile", json!({"path": path, "dataBase64": data})).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), (40 << 20) / 4 * 3);
+        // The server sends this as one frame, above the usual limit of a client.
+        std::fs::write(&path, vec![0; 15 << 20]).unwrap();
+        let read = codex.request_raw("fs/readFile", json!({"path": path})).unwrap();
+        assert_eq!(read["dataBase64"].as_str().unwrap().len(), 20 << 20);
+
+        let data = "A".repeat(64 << 20);
+        let error = codex.request_raw("fs/writeFile", json!({"path": path, "dataBase64": data})).unwrap_err();
+        assert_eq!((error.kind(), error.method()), (ErrorKind::InvalidInput, Some("fs/writeFile")));
+        assert!(error.to_string().contains("67108864"), "{error}");
+        codex.thread_start().send().unwrap();
+        codex.close().unwrap();
     });
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use openai_codex::{AsyncCodex, CodexConfig, Error, raw};
+use openai_codex::{AsyncCodex, CodexConfig, Error, Rollout, raw};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -185,6 +185,13 @@ impl Client {
     fn thread_fork(&self, thread_id: &str, options: &Bound<'_, PyDict>) -> PyResult<Operation> {
         let builder = fork_options(self.codex.thread_fork(thread_id), options)?;
         Ok(opening(&self.codex, async move { builder.send().await }))
+    }
+
+    /// Stores the history of a thread, which has these fields.
+    fn thread_import(&self, rollout: &Bound<'_, PyAny>) -> PyResult<Operation> {
+        let rollout: Rollout = serde_json::from_value(to_json(rollout)?).map_err(unwritable)?;
+        let codex = self.codex.clone();
+        Ok(opening(&self.codex, async move { codex.thread_import(&rollout).await }))
     }
 
     /// Takes a thread out of the archive.

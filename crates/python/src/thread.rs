@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use openai_codex::{AsyncCodex, AsyncThread, raw};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -47,6 +48,16 @@ impl Thread {
         let codex = self.codex.clone();
         let call = async move { raw::start(turn, true).await };
         Ok(Operation::of(call, |py, turn| Ok(Py::new(py, Turn::new(codex, turn))?.into_any())))
+    }
+
+    /// Reads the thread's stored history.
+    fn export(&self) -> Operation {
+        let thread = self.thread.clone();
+        Operation::of(async move { thread.export().await }, |py, rollout| {
+            let text = serde_json::to_string(&rollout)
+                .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+            Ok(py.import("openai_codex.rollout")?.getattr("_make")?.call1((text,))?.unbind())
+        })
     }
 
     /// Unsubscribes from the thread.

@@ -13,6 +13,7 @@ from conftest import Swallowed, alive, gone, pid_of
 from openai_codex import ChatgptLoginHandle, Codex, DeviceCodeLoginHandle, Thread, TurnHandle
 from openai_codex._low_level import LowLevelMethods
 from openai_codex.client import CodexClient
+from openai_codex.rollout import Rollout
 from openai_codex.testing import Gate, ModelReply, ScriptedModel
 
 
@@ -49,6 +50,8 @@ class Setting:
         return turn
 
 
+STORED = "0199a213-81c0-7800-8aa1-bbab2a035a53"
+ROLLOUT = Rollout(STORED, f"rollout-2026-11-28T00-00-00-{STORED}.jsonl", "")
 Call = Callable[[], object]
 # The method that the server never gets, and what prepares the call. Without a method the call waits for something else.
 CALLS: dict[str, tuple[str | None, Callable[[Setting], Call]]] = {
@@ -71,12 +74,14 @@ CALLS: dict[str, tuple[str | None, Callable[[Setting], Call]]] = {
         "thread/unarchive",
         lambda s: lambda: s.codex.thread_unarchive("0199a213-81c0-7800-8aa1-bbab2a035a53"),
     ),
+    "Codex.thread_import": ("thread/read", lambda s: lambda: s.codex.thread_import(ROLLOUT)),
     "Codex.models": ("model/list", lambda s: s.codex.models),
     "Thread.run": ("turn/start", lambda s: lambda t=s.codex.thread_start(): t.run("x")),
     "Thread.turn": ("turn/start", lambda s: lambda t=s.codex.thread_start(): t.turn("x")),
     "Thread.read": ("thread/read", lambda s: s.thread().read),
     "Thread.set_name": ("thread/name/set", lambda s: lambda t=s.thread(): t.set_name("n")),
     "Thread.compact": ("thread/compact/start", lambda s: s.thread().compact),
+    "Thread.export": ("thread/read", lambda s: s.thread().export),
     "Thread.unsubscribe": ("thread/unsubscribe", lambda s: s.thread().unsubscribe),
     "Thread.turns": ("thread/turns/list", lambda s: lambda t=s.thread(): list(t.turns())),
     "Thread.items": ("thread/items/list", lambda s: lambda t=s.thread(): list(t.items())),

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         TurnItemsView,
     )
     from openai_codex.models import InitializeResponse, JsonObject, Notification
+    from openai_codex.rollout import Rollout
     from openai_codex.tools import Tool
     from openai_codex.typed_output import Output, TypedResult
     from openai_codex.types import (
@@ -340,6 +341,11 @@ class Codex:
         params = {"threadId": thread_id}
         return self._client._native.request("thread/archive", params, "ThreadArchiveResponse").wait()
 
+    def thread_import(self, rollout: Rollout) -> Thread:
+        """Store the history of a thread of another home. The first use of the returned thread resumes it."""
+        fields = {"thread_id": rollout.thread_id, "file_name": rollout.file_name, "data": rollout.data}
+        return Thread._of(self._client, self._client._native.thread_import(fields).wait())
+
     def thread_unarchive(self, thread_id: str) -> Thread:
         """Take a thread out of the archive. The handle has the same id."""
         return Thread._of(self._client, self._client._native.thread_unarchive(thread_id).wait())
@@ -593,6 +599,11 @@ class AsyncCodex:
         params = {"threadId": thread_id}
         return await wait(self._native.request("thread/archive", params, "ThreadArchiveResponse"))
 
+    async def thread_import(self, rollout: Rollout) -> AsyncThread:
+        """Store the history of a thread of another home. The first use of the returned thread resumes it."""
+        fields = {"thread_id": rollout.thread_id, "file_name": rollout.file_name, "data": rollout.data}
+        return AsyncThread._of(self, await wait(self._native.thread_import(fields)))
+
     async def thread_unarchive(self, thread_id: str) -> AsyncThread:
         """Take a thread out of the archive. The handle has the same id."""
         return AsyncThread._of(self, await wait(self._native.thread_unarchive(thread_id)))
@@ -806,6 +817,13 @@ class Thread:
         params = {"threadId": self.id}
         return self._client._native.request("thread/compact/start", params, "ThreadCompactStartResponse").wait()
 
+    def export(self) -> Rollout:
+        """Read the thread's stored history, for ``thread_import`` of a client whose runtime has another home.
+
+        Both homes have the thread after that, and know nothing of each other's turns.
+        """
+        return self._opened().export().wait()
+
     def unsubscribe(self) -> ThreadUnsubscribeResponse:
         """Stop the thread's events, and drop its functions and tools. For clients that open many threads.
 
@@ -997,6 +1015,13 @@ class AsyncThread:
         """Begin to compact the thread's history into a summary. It interrupts a running turn of the thread."""
         params = {"threadId": self.id}
         return await wait(self._codex._native.request("thread/compact/start", params, "ThreadCompactStartResponse"))
+
+    async def export(self) -> Rollout:
+        """Read the thread's stored history, for ``thread_import`` of a client whose runtime has another home.
+
+        Both homes have the thread after that, and know nothing of each other's turns.
+        """
+        return await wait((await self._opened()).export())
 
     async def unsubscribe(self) -> ThreadUnsubscribeResponse:
         """Stop the thread's events, and drop its functions and tools. For clients that open many threads.

@@ -199,7 +199,7 @@ impl Endpoint {
         #[cfg(unix)]
         let can_start = matches!(place, Place::Unix { .. });
         #[cfg(not(unix))]
-        let can_start = false;
+        let (can_start, _) = (false, env);
         if self.starts_server && !can_start {
             return Err(Error::invalid_config(
                 "`or_start` needs an endpoint that is a Unix socket; start the server yourself, or use \
@@ -246,7 +246,6 @@ pub(crate) enum Place {
     Unix {
         path: PathBuf,
         /// The `--listen` argument of a server here.
-        #[cfg_attr(not(unix), expect(dead_code))]
         listen: OsString,
     },
     Url(Url),

@@ -1,6 +1,7 @@
 //! Connects to a server, and does the WebSocket handshake.
 
 use std::io;
+#[cfg(unix)]
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;

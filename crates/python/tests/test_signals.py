@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,12 @@ class Setting:
     codex: Codex
     model: ScriptedModel
     folder: Path
+    # A model does not wait at a gate that nothing holds.
+    gates: list[Gate] = field(default_factory=list)
+
+    def gate(self) -> Gate:
+        self.gates.append(self.model.gate())
+        return self.gates[-1]
 
     def thread(self) -> Thread:
         """A stored thread."""
@@ -34,7 +40,7 @@ class Setting:
 
     def turn(self) -> TurnHandle:
         """A turn that runs."""
-        gate = self.model.gate()
+        gate = self.gate()
         self.model.reply(ModelReply().delta("he").pause(gate))
         turn = self.codex.thread_start().turn("x")
         gate.wait_reached()
@@ -42,7 +48,7 @@ class Setting:
 
     def low_level_turn(self) -> str:
         """A turn of the client below that runs."""
-        gate = self.model.gate()
+        gate = self.gate()
         self.model.reply(ModelReply().delta("he").pause(gate))
         client = self.codex._client
         turn = client.turn_start(client.thread_start().thread.id, "x").turn.id
@@ -150,7 +156,8 @@ def test_ctrl_c_ends_the_call_and_the_client_works(name: str, model: ScriptedMod
     method, prepare = CALLS[name]
     swallowed = Swallowed(model, tmp_path, method or "nothing")
     with Codex(swallowed.config) as codex:
-        call = prepare(Setting(codex, model, tmp_path))
+        setting = Setting(codex, model, tmp_path)
+        call = prepare(setting)
         begun = threading.Event()
         reached = swallowed.wait if method is not None else begun.wait
         seen: list[object] = []
@@ -171,6 +178,8 @@ def test_ctrl_c_ends_the_call_and_the_client_works(name: str, model: ScriptedMod
             assert codex.thread_start().run("after").final_response == "after"
         else:
             assert codex.models().data
+        for gate in setting.gates:
+            gate.release()
     assert codex._client._native.runtime_pid is None
 
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use tokio_tungstenite::tungstenite::http::Uri;
@@ -215,7 +215,7 @@ impl Endpoint {
     }
 
     fn checked_url(&self, text: &str) -> Result<Url> {
-        let url = Url::parse(text)?;
+        let mut url = Url::parse(text)?;
         if url.is_tls && cfg!(not(feature = "tls")) {
             return Err(Error::invalid_config(format!(
                 "the endpoint {url} needs TLS; enable the feature `tls` of the crate `openai-codex`"
@@ -227,6 +227,7 @@ impl Endpoint {
                  or `Endpoint::proxy` with ssh, or allow it with `send_token_in_plain`"
             )));
         }
+        url.stays_here = self.token.is_some() && !url.is_tls && !self.sends_token_in_plain;
         Ok(url)
     }
 }
@@ -297,6 +298,8 @@ pub(crate) struct Url {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) is_tls: bool,
+    /// Whether the client connects only to an address of this machine, because it sends a token in plain text.
+    stays_here: bool,
 }
 
 impl Url {
@@ -321,8 +324,32 @@ impl Url {
         if host.is_empty() {
             return Err(bad("names no host"));
         }
-        let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        Ok(Self { uri, host, port, is_tls })
+        let names_port =
+            uri.authority().zip(uri.host()).is_some_and(|(authority, host)| authority.as_str() != host);
+        let port = match uri.port_u16() {
+            Some(0) => return Err(bad("has the port 0")),
+            Some(port) => port,
+            None if names_port => return Err(bad("has a port that is not a number up to 65535")),
+            None if is_tls => 443,
+            None => 80,
+        };
+        Ok(Self { uri, host, port, is_tls, stays_here: false })
+    }
+
+    /// The addresses of the host to which the client may connect. A name server can resolve `localhost` to another machine.
+    pub(crate) fn permitted(
+        &self,
+        addresses: impl Iterator<Item = SocketAddr>,
+    ) -> io::Result<Vec<SocketAddr>> {
+        let is_permitted =
+            |address: &SocketAddr| !self.stays_here || address.ip().to_canonical().is_loopback();
+        let permitted: Vec<_> = addresses.filter(is_permitted).collect();
+        if permitted.is_empty() && self.stays_here {
+            return Err(io::Error::other(
+                "its name does not resolve to this machine, and the client sends the token in plain text to this machine only",
+            ));
+        }
+        Ok(permitted)
     }
 
     fn is_loopback(&self) -> bool {
@@ -383,6 +410,23 @@ mod tests {
     }
 
     #[test]
+    fn a_token_goes_nowhere_if_localhost_resolves_to_another_machine() {
+        let url = |endpoint: Endpoint| match endpoint.target(&ChildEnvironment::default()).unwrap().place {
+            Place::Url(url) => url,
+            place => panic!("{place}"),
+        };
+        let [other, here]: [SocketAddr; 2] = ["192.0.2.1:80", "[::1]:80"].map(|text| text.parse().unwrap());
+        let endpoint = Endpoint::websocket("ws://a.localhost");
+        assert_eq!(url(endpoint.clone()).permitted([other].into_iter()).unwrap(), [other]);
+        let with_token = url(endpoint.clone().bearer(token));
+        assert_eq!(with_token.permitted([other, here].into_iter()).unwrap(), [here]);
+        let error = with_token.permitted([other].into_iter()).unwrap_err();
+        assert!(error.to_string().contains("does not resolve to this machine"), "{error}");
+        let allowed = url(endpoint.bearer(token).send_token_in_plain());
+        assert_eq!(allowed.permitted([other].into_iter()).unwrap(), [other]);
+    }
+
+    #[test]
     fn an_unusable_endpoint_is_refused_without_its_secrets() {
         for (url, why) in [
             ("http://127.0.0.1:4500", "does not begin with"),
@@ -390,6 +434,10 @@ mod tests {
             ("ws:///path", "endpoint's URL"),
             ("ws://user:secret@127.0.0.1:4500", "names a user"),
             ("ws://127.0.0.1:4500/?token=a secret", "endpoint's URL"),
+            ("ws://127.0.0.1:99999", "port"),
+            ("wss://[::1]:70000/path", "port"),
+            ("ws://127.0.0.1:", "port"),
+            ("ws://127.0.0.1:0", "port"),
             ("", "endpoint's URL"),
         ] {
             let text = error_of(&Endpoint::websocket(url));

@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, join};
-use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::process::Child;
 use tokio::time::timeout;
 use tokio_tungstenite::client_async_with_config;
@@ -59,9 +59,7 @@ pub(crate) async fn open(target: &Target, env: &ChildEnvironment) -> Result<Open
             (Box::new(stream), local_uri(), None)
         }
         Place::Url(url) => {
-            let stream = TcpStream::connect((&*url.host, url.port))
-                .await
-                .map_err(|error| unreachable(place, error))?;
+            let stream = connect(url).await.map_err(|error| unreachable(place, error))?;
             // Fails for a stream that has ended already, which the handshake reports.
             let _ = stream.set_nodelay(true);
             (secure(target, url, stream).await?, url.uri.clone(), None)
@@ -78,6 +76,11 @@ pub(crate) async fn open(target: &Target, env: &ChildEnvironment) -> Result<Open
             None => error,
         }),
     }
+}
+
+async fn connect(url: &Url) -> io::Result<TcpStream> {
+    let addresses = lookup_host((&*url.host, url.port)).await?;
+    TcpStream::connect(&*url.permitted(addresses)?).await
 }
 
 /// The URI for a connection that needs none.
@@ -169,8 +172,9 @@ fn failed_handshake(place: &Place, error: tungstenite::Error) -> Error {
 fn refused(place: &Place, response: &Response, token: Option<&Token>) -> Error {
     let status = response.status();
     let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-    let body: String = body.trim().chars().take(MAX_QUOTE).collect();
-    let quote = token.map_or_else(|| body.clone(), |token| token.redact(&body));
+    // Before the text is cut: a part of the token would not be found.
+    let body = token.map_or_else(|| body.to_string(), |token| token.redact(&body));
+    let quote: String = body.trim().chars().take(MAX_QUOTE).collect();
     let quote = if quote.is_empty() { quote } else { format!(" ({quote:?})") };
     let (kind, advice) = match (status, token) {
         (StatusCode::UNAUTHORIZED, Some(_)) => (
@@ -211,4 +215,23 @@ async fn explain(error: Error, child: &mut Child) -> Error {
         note.push_str(&quote);
     }
     error.with_note(&note)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block_on;
+    use crate::endpoint::token::TokenSource;
+
+    #[test]
+    fn a_refusal_that_quotes_a_long_token_shows_no_part_of_it() {
+        let text = format!("begin{}", "x".repeat(2 * MAX_QUOTE));
+        let source = TokenSource::new(move || Ok(text.clone()));
+        let token = block_on::wait(source.call()).unwrap();
+        let body = format!("not valid: begin{}", "x".repeat(2 * MAX_QUOTE));
+        let response = Response::new(Some(body.into_bytes()));
+        let place = Place::Proxy(vec!["relay".into()]);
+        let error = refused(&place, &response, Some(&token)).to_string();
+        assert!(error.contains("not valid: <redacted>") && !error.contains("begin"), "{error}");
+    }
 }

@@ -28,7 +28,7 @@ use crate::connection::logins::Logins;
 use crate::connection::on_loss::OnLoss;
 use crate::connection::own_turns::OwnTurns;
 use crate::connection::pending_turns::{PendingTurn, PendingTurns};
-use crate::connection::request_window::RequestWindow;
+use crate::connection::request_window::{Place, RequestWindow};
 use crate::connection::running_turn::RunningTurn;
 use crate::connection::running_turns::RunningTurns;
 use crate::connection::server_requests::{Received, ServerRequest, ServerRequests};
@@ -473,12 +473,12 @@ impl<H: Host> Router<H> {
         self.running_turns.deliver(batch);
     }
 
-    /// Decides about a request that is about to be written. With `is_bounded`, it counts among the unanswered requests.
-    pub(crate) fn admit(&mut self, id: i64, is_bounded: bool) -> Admission {
+    /// Decides about a request that is about to be written. `place`: what it takes of the bounded number of unanswered requests.
+    pub(crate) fn admit(&mut self, id: i64, place: Place) -> Admission {
         if !self.is_waiting(id) {
             self.discard_unsent(id);
             Admission::Discard
-        } else if !is_bounded || self.window.enter(id) {
+        } else if self.window.enter(id, place) {
             Admission::Write
         } else {
             Admission::Hold

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use openai_codex_protocol::ClientRequest;
+use openai_codex_protocol::methods::TurnInterrupt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
@@ -13,6 +15,7 @@ use tokio::time::sleep;
 use crate::codec::frame;
 use crate::connection::effect::Response;
 use crate::connection::envelope;
+use crate::connection::request_window::Place;
 use crate::connection::router::{Intent, Waiter};
 use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
@@ -113,14 +116,19 @@ impl Shared {
             .map_err(|error| error.with_method(method).with_thread(thread_id))?;
         let frame = frame(&Request { method, id, params, trace });
         if let Err(why) = self.check_size(frame.len()) {
-            let unsent = self.route(|router| (router.cancel(id), router.admit(id, false)));
+            let unsent = self.route(|router| (router.cancel(id), router.admit(id, Place::None)));
             drop(unsent);
             let error = Error::invalid_input(format!("{why}; the client has not sent it"));
             return Err(error.with_method(method).with_thread(thread_id));
         }
         // A request that may wait for a person or a command leaves the others their places.
-        let is_bounded = timeout.is_some() && MethodClass::of(method) != MethodClass::Lasting;
-        self.send(Some(OutgoingRequest { id, is_bounded }), frame);
+        let place = match MethodClass::of(method) {
+            MethodClass::Lasting => Place::None,
+            _ if timeout.is_none() => Place::None,
+            _ if method == TurnInterrupt::METHOD => Place::Interrupt,
+            _ => Place::Usual,
+        };
+        self.send(Some(OutgoingRequest { id, place }), frame);
         if let Some(timeout) = timeout {
             self.timers.request(id, timeout);
         }

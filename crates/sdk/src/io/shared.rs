@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::background::Job;
 use crate::connection::backlog::{Budget, Limits};
 use crate::connection::on_loss::OnLoss;
+use crate::connection::request_window::Place;
 use crate::connection::router::Router;
 use crate::connection::turn_phase::Phase;
 use crate::dispatch::registry::HandlerRegistry;
@@ -98,8 +99,8 @@ pub(crate) struct Outgoing {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OutgoingRequest {
     pub(crate) id: i64,
-    /// Whether it counts among the requests without a response, whose number is bounded.
-    pub(crate) is_bounded: bool,
+    /// What it takes of the bounded number of requests without a response.
+    pub(crate) place: Place,
 }
 
 /// Leaves out the frame, which can hold a key.

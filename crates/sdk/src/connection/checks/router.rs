@@ -15,6 +15,7 @@ use crate::connection::envelope::Incoming;
 use crate::connection::event::EventBatch;
 use crate::connection::host::{Host, LoginToken, SharedBuffer};
 use crate::connection::on_loss::OnLoss;
+use crate::connection::request_window::Place;
 use crate::connection::router::{Admission, Intent, Router, Waiter};
 use crate::connection::server_requests::ServerRequest;
 use crate::connection::turn_buffer::{Batch, End, TurnBuffer};
@@ -351,7 +352,7 @@ impl World {
         let waits = self.router.is_waiting(client_request.id);
         assert_eq!(waits, self.model.requests[request].waits);
         if !std::mem::replace(&mut client_request.written, true) {
-            let admission = self.router.admit(client_request.id, false);
+            let admission = self.router.admit(client_request.id, Place::None);
             assert_eq!(admission == Admission::Write, waits);
             if !waits {
                 self.model.discard_unsent(request);

@@ -153,6 +153,12 @@ async fn at_most_64_requests_are_without_a_response() {
     connection.notify("noted", None);
     assert_eq!(peer.receive().await["method"], "noted");
 
+    // Nor does an interrupt.
+    let _interrupt = request(&connection, "turn/interrupt");
+    let interrupt = peer.receive().await;
+    assert_eq!(interrupt["method"], "turn/interrupt");
+    peer.send(json!({"id": interrupt["id"], "result": {}})).await;
+
     // One that has gone is not sent.
     drop(pending.remove(64));
     peer.send(json!({"id": ids[5], "result": 5})).await;

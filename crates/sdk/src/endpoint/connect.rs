@@ -26,7 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::process::environment::ChildEnvironment;
 use crate::process::stderr::StderrTail;
 use crate::transport::frames::Transport;
-use crate::transport::web_socket;
+use crate::transport::web_socket::{self, Metered};
 
 /// How long a failed handshake over a command waits for the explanation: the exit status and the end of standard error.
 const EXPLANATION_TIMEOUT: Duration = Duration::from_millis(500);
@@ -150,7 +150,7 @@ async fn handshake(place: &Place, stream: Stream, uri: Uri, token: Option<Token>
     if let Some(token) = &token {
         request.headers_mut().insert(AUTHORIZATION, token.header.clone());
     }
-    match client_async_with_config(request, stream, Some(web_socket::options())).await {
+    match client_async_with_config(request, Metered::new(stream), Some(web_socket::options())).await {
         Ok((socket, _)) => Ok(web_socket::transport(socket)),
         Err(tungstenite::Error::Http(response)) => Err(refused(place, &response, token.as_ref())),
         Err(error) => Err(failed_handshake(place, error)),

@@ -4,13 +4,14 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_tungstenite::WebSocketStream;
@@ -44,24 +45,83 @@ pub(crate) fn options() -> WebSocketConfig {
         .max_message_size(Some(MAX_RECEIVED_MESSAGE))
 }
 
+/// Which bytes have passed since the reader has looked last.
+#[derive(Debug, Default)]
+struct Passed {
+    read: AtomicBool,
+    written: AtomicBool,
+}
+
+/// A byte stream that notes when bytes pass: a long message takes its time, and the server's answer to a ping comes behind it.
+pub(crate) struct Metered<S> {
+    stream: S,
+    passed: Arc<Passed>,
+}
+
+impl<S> Metered<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self { stream, passed: Arc::default() }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.passed.read.store(true, Relaxed);
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if matches!(polled, Poll::Ready(Ok(count)) if count > 0) {
+            self.passed.written.store(true, Relaxed);
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
 /// The sending half. Mostly the writer has it, and for a moment the reader, to send a ping.
-type Sink<S> = Arc<Mutex<SplitSink<WebSocketStream<S>, Message>>>;
+type Sink<S> = Arc<Mutex<SplitSink<WebSocketStream<Metered<S>>, Message>>>;
 
 /// A transport over a WebSocket after its handshake. Both halves belong to one event loop.
-pub(crate) fn transport<S>(socket: WebSocketStream<S>) -> Transport
+pub(crate) fn transport<S>(socket: WebSocketStream<Metered<S>>) -> Transport
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let passed = socket.get_ref().passed.clone();
     let (sink, stream) = socket.split();
     let sink = Arc::new(Mutex::new(sink));
-    let reader = Reader { stream, end: None, silence: Silence::new(), sink: sink.clone(), ping: None };
+    let reader =
+        Reader { stream, end: None, passed, silence: Silence::new(), sink: sink.clone(), ping: None };
     Transport::new(reader, Writer { sink })
 }
 
 struct Reader<S> {
-    stream: SplitStream<WebSocketStream<S>>,
+    stream: SplitStream<WebSocketStream<Metered<S>>>,
     /// Why the stream has ended, for the read after the last frames.
     end: Option<io::Result<()>>,
+    passed: Arc<Passed>,
     silence: Silence,
     sink: Sink<S>,
     /// A ping on its way. The reader does not wait for it.
@@ -80,10 +140,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Reader<S> {
         frames: &mut Vec<Bytes>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<ReadState>> {
-        let (before, mut taken, mut heard) = (frames.len(), 0, false);
+        // First: when it gets its turn to write, the writer waits for it.
+        if let Some(ping) = &mut self.ping
+            && ping.as_mut().poll(context).is_ready()
+        {
+            self.ping = None;
+        }
+        let (before, mut taken) = (frames.len(), 0);
         while self.end.is_none() && taken < READ_BYTES && frames.len() - before < MAX_FRAMES_PER_READ {
             let Poll::Ready(message) = self.stream.poll_next_unpin(context) else { break };
-            heard = true;
             match message {
                 Some(Ok(Message::Text(text))) => {
                     taken += text.len();
@@ -107,7 +172,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Reader<S> {
                 Some(Err(error)) => self.end = Some(Err(io::Error::new(io::ErrorKind::InvalidData, error))),
             }
         }
-        if heard {
+        // What the writer sends is a sign of life as long as the ping waits behind it.
+        let written = self.ping.is_some() && self.passed.written.swap(false, Relaxed);
+        if self.passed.read.swap(false, Relaxed) || written {
             self.silence.end();
         }
         if frames.len() > before {
@@ -116,22 +183,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Reader<S> {
         if let Some(end) = &mut self.end {
             return Poll::Ready(std::mem::replace(end, Ok(())).map(|()| ReadState::Ended));
         }
-        if let Some(ping) = &mut self.ping
-            && ping.as_mut().poll(context).is_ready()
-        {
-            self.ping = None;
-        }
         // A read that has taken pings only goes on here too.
         loop {
             match ready!(self.silence.poll(context)) {
+                Step::Ping if self.ping.is_some() => {}
                 Step::Ping => {
                     let sink = self.sink.clone();
                     let mut ping: BoxFuture<'static, ()> = Box::pin(async move {
                         // The reader notices a failure.
                         let _ = sink.lock().await.send(Message::Ping(Bytes::new())).await;
                     });
-                    if self.ping.is_none() && ping.as_mut().poll(context).is_pending() {
+                    if ping.as_mut().poll(context).is_pending() {
                         self.ping = Some(ping);
+                        self.passed.written.store(false, Relaxed);
                     }
                 }
                 Step::Lost => {
@@ -240,7 +304,8 @@ mod tests {
 
     async fn pair() -> (Transport, WebSocketStream<DuplexStream>) {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
-        let client = WebSocketStream::from_raw_socket(ours, Role::Client, Some(options())).await;
+        let client =
+            WebSocketStream::from_raw_socket(Metered::new(ours), Role::Client, Some(options())).await;
         let server = WebSocketStream::from_raw_socket(theirs, Role::Server, Some(options())).await;
         (transport(client), server)
     }
@@ -348,6 +413,56 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(begin.elapsed().as_secs(), 40);
         drop(server);
+    }
+
+    /// What passes in a minute, a piece each 15 seconds, is a long message that a slow network carries.
+    const PIECES: usize = 10;
+    const PAUSE: Duration = Duration::from_secs(15);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_message_on_a_slow_network_keeps_the_connection() {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        let client =
+            WebSocketStream::from_raw_socket(Metered::new(ours), Role::Client, Some(options())).await;
+        let (mut reader, _writer) = transport(client).into_halves();
+        let sending = tokio::spawn(async move {
+            use tokio::io::AsyncWriteExt;
+            // The head of a text message of 1,000 bytes.
+            theirs.write_all(&[0x81, 126, 0x03, 0xe8]).await.unwrap();
+            for _ in 0..PIECES {
+                tokio::time::sleep(PAUSE).await;
+                theirs.write_all(&[b'x'; 1000 / PIECES]).await.unwrap();
+            }
+            theirs
+        });
+        let mut frames = Vec::new();
+        assert_eq!(reader.read(&mut frames).await.unwrap(), ReadState::Open);
+        assert_eq!(frames[0].len(), 1000);
+        drop(sending.await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_message_to_a_server_on_a_slow_network_keeps_the_connection() {
+        let (ours, mut theirs) = tokio::io::duplex(1000);
+        let client =
+            WebSocketStream::from_raw_socket(Metered::new(ours), Role::Client, Some(options())).await;
+        let (mut reader, mut writer) = transport(client).into_halves();
+        let reading = tokio::spawn(async move { reader.read(&mut Vec::new()).await });
+        let taking = tokio::spawn(async move {
+            use tokio::io::AsyncReadExt;
+            for _ in 0..PIECES {
+                tokio::time::sleep(PAUSE).await;
+                theirs.read_exact(&mut [0; 1000]).await.unwrap();
+            }
+            theirs
+        });
+        let frame = Bytes::from(vec![b'x'; PIECES * 1000]);
+        writer.write(&[frame]).await.unwrap();
+        assert!(!reading.is_finished());
+        // Nothing passes any more, and the ping is not answered.
+        let theirs = taking.await.unwrap();
+        assert_eq!(reading.await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(theirs);
     }
 
     #[tokio::test(start_paused = true)]

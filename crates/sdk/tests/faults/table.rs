@@ -18,7 +18,9 @@ fn every_test_named_in_the_table_exists() {
             let (path, keyword) = match file.strip_prefix("python/") {
                 Some(file) => (here.join("../python/tests").join(file).with_extension("py"), "def"),
                 // The unit tests of the connection lie beside their code.
-                None if file.starts_with("io/") => (here.join("src").join(file).with_extension("rs"), "fn"),
+                None if file.starts_with("io/") || file.starts_with("transport/") => {
+                    (here.join("src").join(file).with_extension("rs"), "fn")
+                }
                 None => (here.join("tests").join(file).with_extension("rs"), "fn"),
             };
             let source = fs::read_to_string(path).unwrap_or_else(|error| panic!("{file}: {error}"));

@@ -184,12 +184,14 @@ async fn a_connection_that_swallows_everything_is_lost_within_45_seconds() {
     use tokio_tungstenite::tungstenite::Message;
     use tokio_tungstenite::tungstenite::protocol::Role;
 
+    use crate::transport::web_socket::{Metered, transport};
+
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let options = crate::transport::web_socket::options();
-    let client = WebSocketStream::from_raw_socket(ours, Role::Client, Some(options)).await;
+    let client = WebSocketStream::from_raw_socket(Metered::new(ours), Role::Client, Some(options)).await;
     let mut server = WebSocketStream::from_raw_socket(theirs, Role::Server, Some(options)).await;
     let context = ConnectionContext { shared_server: Some("the test".into()), ..context(Arc::default()) };
-    let connection = Connection::on_this_executor(crate::transport::web_socket::transport(client), context);
+    let connection = Connection::on_this_executor(transport(client), context);
     let pending = request(&connection, "settle");
     let message = server.next().await.unwrap().unwrap();
     let message: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use tokio::process::Child;
 use tokio::time::sleep;
 
 use crate::endpoint::address::Place;
@@ -70,23 +71,37 @@ async fn wait_until_served(path: &Path, mut command: Command, log: &Log, start: 
     let mut command = tokio::process::Command::from(command);
     // A group of its own, so that a Ctrl-C in the terminal does not reach it.
     command.process_group(0);
-    let mut child = command.spawn().map_err(|error| failed(error.to_string()).with_source(error))?;
+    let child = command.spawn().map_err(|error| failed(error.to_string()).with_source(error))?;
+    let mut starting = Starting(Some(child));
     let began = tokio::time::Instant::now();
     loop {
         if is_served(path) {
+            starting.0 = None;
             return Ok(());
         }
+        let Some(child) = &mut starting.0 else { return Ok(()) };
         // A server that finds another one there has ended, and the other one listens.
         let exited = child.try_wait().ok().flatten().filter(|_| !is_served(path));
         if let Some(status) = exited {
             return Err(failed(format!("it has ended ({status}){}", log.quote().await)));
         }
         if began.elapsed() >= start.limit {
-            // Without this it could still begin to serve.
             let _ = child.kill().await;
             return Err(failed(format!("it did not listen within {:?}{}", start.limit, log.quote().await)));
         }
         sleep(RETRY_INTERVAL).await;
+    }
+}
+
+/// A server that does not listen yet. It ends if the start ends before: each further attempt would leave one more process.
+struct Starting(Option<Child>);
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // Fails if it has ended already.
+            let _ = child.start_kill();
+        }
     }
 }
 

@@ -110,7 +110,8 @@ impl Session {
             true => Some(ServerStart {
                 launch: Launch::prepare(config.launch_options())?,
                 before_spawn: config.before_spawn.clone(),
-                limit: deadline.left(),
+                // Its error, which quotes the server's log, comes before that of the whole start.
+                limit: deadline.left().mul_f64(0.9),
             }),
             false => None,
         };
@@ -131,7 +132,8 @@ impl Session {
                 return Err(Error::new(
                     ErrorKind::ConnectFailed,
                     format!(
-                        "the client could not connect to {name} within {:?}; check that the server runs and is reachable, or                          set a longer start_timeout",
+                        "the client could not connect to {name} within {:?}; check that the server runs and is reachable, or \
+                         set a longer start_timeout",
                         deadline.whole
                     ),
                 ));

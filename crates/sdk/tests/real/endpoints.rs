@@ -453,6 +453,20 @@ with_both_clients! {
         let text = error.to_string();
         assert!(text.contains("exit status: 3") && text.contains("the disk is full"), "{text}");
     }
+
+    fn a_server_that_never_listens_is_ended_and_is_an_error_with_its_output(start, wait) {
+        let model = Model::start();
+        let socket = model.folder().join("s");
+        let config = model.config().launch_args_override(["sh", "-c", "echo waiting as $$ >&2; exec sleep 600"]);
+        let config = config.start_timeout(Duration::from_secs(2)).connect(Endpoint::unix(&socket).or_start());
+        let error = start!(config).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Spawn, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("did not listen") && text.contains("waiting as"), "{text}");
+        let log = std::fs::read_to_string(model.folder().join("s.log")).unwrap();
+        let pid = log.split_whitespace().last().unwrap();
+        assert!(!std::path::Path::new("/proc").join(pid).exists(), "{log}");
+    }
 }
 
 #[cfg(target_os = "linux")]

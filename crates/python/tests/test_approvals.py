@@ -302,3 +302,15 @@ def test_an_async_function_needs_an_async_client(codex: Codex):
         Codex(on_command_approval=decide)
     with pytest.raises(TypeError, match="is a function"):
         decide_with(codex, "accept")
+
+
+@pytest.mark.parametrize("entry", [("approval_policy", "never"), ("approvals_reviewer", "user")])
+def test_an_entry_of_the_configuration_replaces_the_default_mode(codex: Codex, model: ScriptedModel, entry):
+    model.reply("ok")
+    thread = codex.thread_start(config=dict([entry]))
+    thread.run("go")
+    now = codex.request("thread/resume", {"threadId": thread.id})
+    expected = {"approval_policy": "on-request", "approvals_reviewer": "auto_review", **dict([entry])}
+    # An older name.
+    reviewer = now["approvalsReviewer"].replace("guardian_subagent", "auto_review")
+    assert {"approval_policy": now["approvalPolicy"], "approvals_reviewer": reviewer} == expected

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable
 
+# The entries of `config` that say who decides.
+_APPROVAL_ENTRIES = ("approval_policy", "approvals_reviewer")
 _APPROVALS = ("on_command_approval", "on_file_change_approval", "on_permissions_approval")
 HANDLERS = (*_APPROVALS, "on_user_input", "on_elicitation")
 
@@ -21,8 +23,12 @@ def bind(options: dict[str, Any], loop: AbstractEventLoop | None, client: Iterab
 
     ``loop``: where ``async`` functions run. ``client``: the names of the client's handlers.
     """
-    # A model would decide, and the handlers would get no request. The runtime asks the client instead.
-    if options.get("approval_mode") == "auto_review" and any(name in _APPROVALS for name in (*options, *client)):
+    if options.get("approval_mode") == "auto_review" and (
+        # A model would decide, and the handlers would get no request. The runtime asks the client instead.
+        any(name in _APPROVALS for name in (*options, *client))
+        # The entry replaces the default mode.
+        or any(name in _APPROVAL_ENTRIES for name in options.get("config") or ())
+    ):
         del options["approval_mode"]
     for name in HANDLERS:
         handler = options.get(name)

@@ -118,7 +118,8 @@ impl AsyncCodex {
     /// [`ErrorKind::InvalidInput`](ErrorKind::InvalidInput) if the home has a thread with this id, or if the rollout
     /// is not a runtime's. Otherwise as [`request`](Self::request).
     pub async fn thread_import(&self, rollout: &Rollout) -> Result<AsyncThread> {
-        rollout::import(self.core.clone(), rollout).await
+        let state = rollout::import(&self.core, rollout).await?;
+        Ok(AsyncThread::new(self.core.clone(), state))
     }
 
     /// Lists the models. Returns a builder for `model/list`.

@@ -19,7 +19,7 @@ use crate::session::events::Events;
 use crate::session::supervisor::ClientCore;
 use crate::thread::archive;
 use crate::thread::fork::ThreadFork;
-use crate::thread::handles::Thread;
+use crate::thread::handles::{AsyncThread, Thread};
 use crate::thread::list::ThreadList;
 use crate::thread::resume::ThreadResume;
 use crate::thread::rollout::{self, Rollout};
@@ -118,7 +118,8 @@ impl Codex {
     /// is not a runtime's. Otherwise as [`request`](Self::request).
     #[inline]
     pub fn thread_import(&self, rollout: &Rollout) -> Result<Thread> {
-        wait(rollout::import(self.core.clone(), rollout)).map(Thread::from_async)
+        let state = wait(rollout::import(&self.core, rollout))?;
+        Ok(Thread::from_async(AsyncThread::new(self.core.clone(), state)))
     }
 
     /// Lists the models. Returns a builder for `model/list`.

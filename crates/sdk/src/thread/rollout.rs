@@ -15,7 +15,6 @@ use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{LoadOptions, Settings};
 use crate::session::thread_state::{ThreadSetup, ThreadState};
-use crate::thread::handles::AsyncThread;
 
 /// The stored history of a thread, to be kept elsewhere or given to a runtime with another home. It can be serialized.
 ///
@@ -73,7 +72,7 @@ pub(crate) async fn export(core: &Arc<ClientCore>, thread: &ThreadState) -> Resu
     Ok(Rollout { thread_id: thread.id.to_string(), file_name, data })
 }
 
-pub(crate) async fn import(core: Arc<ClientCore>, rollout: &Rollout) -> Result<AsyncThread> {
+pub(crate) async fn import(core: &Arc<ClientCore>, rollout: &Rollout) -> Result<Arc<ThreadState>> {
     let folder = rollout.folder()?;
     let session = core.session().await?;
     let params = ThreadReadParams::new(&*rollout.thread_id).include_turns(false);
@@ -99,8 +98,7 @@ pub(crate) async fn import(core: Arc<ClientCore>, rollout: &Rollout) -> Result<A
         current: None,
         loads: false,
     };
-    let state = ThreadState::new(&core, read.thread, &session, setup);
-    Ok(AsyncThread::new(core, state))
+    Ok(ThreadState::new(core, read.thread, &session, setup))
 }
 
 async fn call(session: &Session, method: &str, params: &Value) -> Result<Value> {

@@ -22,7 +22,8 @@ use crate::tool::reply::{IntoToolReply, Reply, ToolReply};
 /// ```
 /// use openai_codex::Tool;
 /// use openai_codex::schemars::{self, JsonSchema};
-/// ///
+/// use serde::Deserialize;
+///
 /// #[derive(JsonSchema, Deserialize)]
 /// struct Lookup {
 ///     /// As printed on the label, such as `AB-12`.

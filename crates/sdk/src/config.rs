@@ -1,4 +1,5 @@
-/// How a client finds, starts and greets the runtime.
+//! How a client finds, starts and greets the runtime.
+
 use std::ffi::OsString;
 use std::fmt;
 use std::io;

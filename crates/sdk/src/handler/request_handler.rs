@@ -34,8 +34,8 @@ pub type ToolCallRequest = HandlerRequest<DynamicToolCallParams>;
 ///
 /// A method that is not implemented passes the request on: from the handlers of the request's thread to those of the threads
 /// above it, then to those of the client ([`CodexConfig`](crate::CodexConfig)). If every handler passes, the client sends
-/// the safe default: it declines approvals and elicitations, grants no permission, answers no question, and responds to
-/// everything else with method-not-found.
+/// the safe default: it declines approvals and elicitations, grants no permission, answers no question, reports a failed
+/// call for a tool, and gives the time. It responds to everything else with method-not-found.
 ///
 /// Methods run on the client's threads for handlers, never on the thread that reads. They may block. They may call the client,
 /// also about the turn that the request belongs to. They must not wait for a turn on the request's thread, as `run` does:

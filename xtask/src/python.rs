@@ -118,9 +118,14 @@ fn check_types(program: &Path, package: &Path, documented: &Path) -> Result<(), 
     run(Command::new(program).arg("tests/documented.py").arg(documented).current_dir(package))?;
     run(check("mypy").args(["--cache-dir", "/dev/null"]))?;
     run(check("mypy").args(["--cache-dir", "/dev/null"]).arg(documented))?;
-    // Not a configuration file of a folder above.
-    run(check("pyright").args(["--project", "pyproject.toml"]))?;
-    run(check("pyright").args(["--pythonversion", &format!("3.{OLDEST}")]).arg(documented))?;
+    // It would take the first Python of the path, and a configuration file of a folder above.
+    let pyright = || {
+        let mut command = check("pyright");
+        command.arg("--pythonpath").arg(program);
+        command
+    };
+    run(pyright().args(["--project", "pyproject.toml"]))?;
+    run(pyright().args(["--pythonversion", &format!("3.{OLDEST}")]).arg(documented))?;
     // Whether the stub of the native module says what is there.
     run(check("mypy.stubtest").arg("openai_codex._native"))
 }

@@ -146,8 +146,8 @@ pub enum ErrorGroup {
     Input,
     /// The client has no runtime any more. Make a new client, unless the client restarts its runtime.
     Connection,
-    /// Something took too long. The server may still carry the request out. If a limit interrupted a turn,
-    /// [`Error::turn`] holds what it produced.
+    /// Something took too long. The server may still carry the request out, unless the message says that it was not sent. If a
+    /// limit interrupted a turn, [`Error::turn`] holds what it produced.
     Timeout,
     /// The server is overloaded. The request had no effect, and [`Error::is_retryable`] is true.
     Overloaded,

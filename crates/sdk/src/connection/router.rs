@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use openai_codex_protocol::NotificationKind;
 use openai_codex_protocol::types::RequestId;
+use openai_codex_protocol::{ClientRequest, NotificationKind, methods};
 
 use crate::connection::effect::{Effect, WatchedTurn};
 use crate::connection::envelope::{Incoming, Outcome, Route, started_turn};
@@ -28,7 +28,7 @@ use crate::connection::logins::Logins;
 use crate::connection::on_loss::OnLoss;
 use crate::connection::own_turns::OwnTurns;
 use crate::connection::pending_turns::{PendingTurn, PendingTurns};
-use crate::connection::request_window::{Place, RequestWindow};
+use crate::connection::request_window::{RequestWindow, Slot};
 use crate::connection::running_turn::RunningTurn;
 use crate::connection::running_turns::RunningTurns;
 use crate::connection::server_requests::{Received, ServerRequest, ServerRequests};
@@ -42,6 +42,14 @@ pub(crate) struct Waiter<H: Host> {
     /// The method and the thread of the request, for errors.
     pub(crate) method: Arc<str>,
     pub(crate) thread_id: Option<Arc<str>>,
+    /// Whether the request was handed to the transport.
+    pub(crate) is_written: bool,
+}
+
+impl<H: Host> Waiter<H> {
+    pub(crate) fn new(reply: H::Reply, method: &str, thread_id: Option<&str>) -> Self {
+        Self { reply, method: method.into(), thread_id: thread_id.map(Arc::from), is_written: false }
+    }
 }
 
 /// What a request does in the router, beyond its response.
@@ -132,7 +140,7 @@ impl<H: Host> Router<H> {
         self.pending_turns.can_start(id)
     }
 
-    /// Whether the server may still respond to a request, which takes a place until then.
+    /// Whether the server may still respond to a request, which takes a slot until then.
     pub(crate) fn is_unanswered(&self, id: i64) -> bool {
         self.window.contains(id)
     }
@@ -267,7 +275,7 @@ impl<H: Host> Router<H> {
                 "the server's response has neither a result nor an error; the server may have carried the request out",
             )),
         };
-        self.release_place(id);
+        self.release_slot(id);
         let pending =
             if response.is_ok() { self.pending_turns.take_named(id) } else { self.pending_turns.take(id) };
         let is_plain = pending.is_none();
@@ -298,21 +306,31 @@ impl<H: Host> Router<H> {
 
     /// Ends the wait for a response whose timeout has passed.
     pub(crate) fn handle_timeout(&mut self, id: i64, waited: Duration) {
-        self.release_place(id);
+        self.release_slot(id);
         let waiter = self.take_waiter(id);
         if waiter.is_some() {
             self.cancel_intent(id);
         }
-        if let Some(thread_id) = self.pending_turns.expire(id) {
+        let is_unsent = waiter.as_ref().is_some_and(|waiter| !waiter.is_written);
+        if is_unsent {
+            self.discard_unsent(id);
+        } else if let Some(thread_id) = self.pending_turns.expire(id) {
             self.bind_unnamed_turns(&thread_id);
             self.interrupt_unheld(&thread_id);
         }
         let Some(waiter) = waiter else { return };
-        let consequence = match self.pending_turns.contains(id) {
-            true => "; if the server starts the turn after all, the client interrupts it",
-            false => "; the server may still carry the request out",
+        let message = match (is_unsent, self.pending_turns.contains(id)) {
+            (true, _) => format!(
+                "the client could not send the request within {waited:?}, and has discarded it: too many other requests are without \
+                 a response, or the server reads nothing"
+            ),
+            (false, true) => format!(
+                "the server did not respond within {waited:?}; if it starts the turn after all, the client interrupts the turn"
+            ),
+            (false, false) => {
+                format!("the server did not respond within {waited:?}; it may still carry the request out")
+            }
         };
-        let message = format!("the server did not respond within {waited:?}{consequence}");
         let error = in_context(Error::new(ErrorKind::Timeout, message), &waiter);
         self.effects.push(Effect::Resolve(waiter.reply, Err(error)));
     }
@@ -347,8 +365,8 @@ impl<H: Host> Router<H> {
         }
     }
 
-    /// Frees the place of a request among the unanswered ones.
-    fn release_place(&mut self, id: i64) {
+    /// Frees the slot of a request among the unanswered ones.
+    fn release_slot(&mut self, id: i64) {
         if self.window.release(id) {
             self.effects.push(Effect::ResumeWriting);
         }
@@ -473,16 +491,19 @@ impl<H: Host> Router<H> {
         self.running_turns.deliver(batch);
     }
 
-    /// Decides about a request that is about to be written. `place`: what it takes of the bounded number of unanswered requests.
-    pub(crate) fn admit(&mut self, id: i64, place: Place) -> Admission {
-        if !self.is_waiting(id) {
+    /// Decides about a request that is about to be written. `slot`: what it takes of the bounded number of unanswered requests.
+    pub(crate) fn admit(&mut self, id: i64, slot: Slot) -> Admission {
+        let Some(index) = self.waiter_index(id) else {
             self.discard_unsent(id);
-            Admission::Discard
-        } else if self.window.enter(id, place) {
-            Admission::Write
-        } else {
-            Admission::Hold
+            return Admission::Discard;
+        };
+        if !self.window.enter(id, slot) {
+            return Admission::Hold;
         }
+        if let Some((_, waiter)) = self.waiters.get_mut(index) {
+            waiter.is_written = true;
+        }
+        Admission::Write
     }
 
     /// Leaves a request that no handler has answered to the other clients of the server, unless it is about a turn of this one.
@@ -508,8 +529,8 @@ impl<H: Host> Router<H> {
         self.pending_turns.cancel(id);
     }
 
-    /// Discards a request that was cancelled before it was written. The server never responds to it.
-    fn discard_unsent(&mut self, id: i64) {
+    /// Discards a request before it is written. The server never responds to it.
+    pub(crate) fn discard_unsent(&mut self, id: i64) {
         if let Some(pending) = self.pending_turns.take(id) {
             self.bind_unnamed_turns(pending.subscription.thread_id());
             self.interrupt_unheld(pending.subscription.thread_id());
@@ -665,7 +686,7 @@ fn numeric(id: &RequestId) -> Option<i64> {
 }
 
 /// The methods whose responses name a turn that they have started, or joined.
-const STARTING_METHODS: [&str; 2] = ["turn/start", "review/start"];
+const STARTING_METHODS: [&str; 2] = [methods::TurnStart::METHOD, methods::ReviewStart::METHOD];
 
 /// Whether notifications of this kind change the router's state. The others only go to their turn.
 fn changes_state(kind: Option<NotificationKind>) -> bool {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use crate::background::until;
-use crate::connection::request_window::Place;
+use crate::connection::request_window::Slot;
 use crate::connection::router::Admission;
 use crate::io::diagnosis::CloseReason;
 use crate::io::shared::{Outgoing, OutgoingRequest, Shared};
@@ -66,13 +66,13 @@ pub(crate) async fn write(
         }
         for Outgoing { request, frame } in queued.drain(..) {
             match request {
-                Some(request) if request.place == Place::Usual && !held.is_empty() => {
+                Some(request) if request.slot == Slot::Usual && !held.is_empty() => {
                     held.push_back((request, frame));
                 }
                 Some(request) => match admit(&shared, request) {
                     Admission::Write => frames.push(frame),
                     Admission::Discard => {}
-                    Admission::Hold if request.place == Place::Interrupt => held.push_front((request, frame)),
+                    Admission::Hold if request.slot == Slot::Interrupt => held.push_front((request, frame)),
                     Admission::Hold => held.push_back((request, frame)),
                 },
                 None => frames.push(frame),
@@ -88,5 +88,5 @@ pub(crate) async fn write(
 }
 
 fn admit(shared: &Arc<Shared>, request: OutgoingRequest) -> Admission {
-    shared.route(|router| router.admit(request.id, request.place))
+    shared.route(|router| router.admit(request.id, request.slot))
 }

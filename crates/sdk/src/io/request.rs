@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::codec::frame;
 use crate::connection::effect::Response;
 use crate::connection::envelope;
-use crate::connection::request_window::Place;
+use crate::connection::request_window::Slot;
 use crate::connection::router::{Intent, Waiter};
 use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
@@ -109,26 +109,29 @@ impl Shared {
         let (sender, response) = oneshot::channel();
         let handlers = handlers.filter(|handlers| !handlers.is_empty());
         let reply = ReplySender { sender, handlers, observer };
-        let waiter = Waiter { reply, method: method.into(), thread_id: thread_id.map(Arc::from) };
+        let waiter = Waiter::new(reply, method, thread_id);
         let id = self
             .router()
             .register(waiter, intent)
             .map_err(|error| error.with_method(method).with_thread(thread_id))?;
         let frame = frame(&Request { method, id, params, trace });
         if let Err(why) = self.check_size(frame.len()) {
-            let unsent = self.route(|router| (router.cancel(id), router.admit(id, Place::None)));
+            let unsent = self.route(|router| {
+                router.discard_unsent(id);
+                router.cancel(id)
+            });
             drop(unsent);
             let error = Error::invalid_input(format!("{why}; the client has not sent it"));
             return Err(error.with_method(method).with_thread(thread_id));
         }
-        // A request that may wait for a person or a command leaves the others their places.
-        let place = match MethodClass::of(method) {
-            MethodClass::Lasting => Place::None,
-            _ if timeout.is_none() => Place::None,
-            _ if method == TurnInterrupt::METHOD => Place::Interrupt,
-            _ => Place::Usual,
+        // A request that may wait for a person or a command leaves the others their slots.
+        let slot = match MethodClass::of(method) {
+            MethodClass::Lasting => Slot::None,
+            _ if timeout.is_none() => Slot::None,
+            _ if method == TurnInterrupt::METHOD => Slot::Interrupt,
+            _ => Slot::Usual,
         };
-        self.send(Some(OutgoingRequest { id, place }), frame);
+        self.send(Some(OutgoingRequest { id, slot }), frame);
         if let Some(timeout) = timeout {
             self.timers.request(id, timeout);
         }

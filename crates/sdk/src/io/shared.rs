@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::background::Job;
 use crate::connection::backlog::{Budget, Limits};
 use crate::connection::on_loss::OnLoss;
-use crate::connection::request_window::Place;
+use crate::connection::request_window::Slot;
 use crate::connection::router::Router;
 use crate::connection::turn_phase::Phase;
 use crate::dispatch::registry::HandlerRegistry;
@@ -100,7 +100,7 @@ pub(crate) struct Outgoing {
 pub(crate) struct OutgoingRequest {
     pub(crate) id: i64,
     /// What it takes of the bounded number of requests without a response.
-    pub(crate) place: Place,
+    pub(crate) slot: Slot,
 }
 
 /// Leaves out the frame, which can hold a key.

@@ -320,9 +320,9 @@ impl Session {
         }
     }
 
-    /// Starts a turn and waits for the response. `subscription` receives the turn's events, and `observer` the response. The caller has checked the
-    /// parameters. At most [`MAX_UNANSWERED_STARTS`] such requests are without a response; others wait, as long as their
-    /// timeouts allow.
+    /// Starts a turn and waits for the response. `subscription` receives the turn's events, and `observer` the response. The
+    /// caller has checked the parameters. At most [`MAX_UNANSWERED_STARTS`] such requests are without a response; others wait,
+    /// as long as their timeouts allow.
     pub(crate) async fn start_turn(
         &self,
         params: &RawValue,
@@ -359,8 +359,8 @@ impl Session {
         match (response, subscription.limits().timeout) {
             (Err(error), Some(of_turn)) if error.kind() == ErrorKind::Timeout && timeout == left => {
                 let message = format!(
-                    "the server did not respond within the turn's timeout of {of_turn:?}; if it still starts the turn, the \
-                     client interrupts it"
+                    "the turn's timeout of {of_turn:?} passed before the server responded to its start; if the server still \
+                     starts the turn, the client interrupts it"
                 );
                 let error = Error::new(ErrorKind::Timeout, message).with_method(METHOD);
                 Err(error.with_thread(Some(&subscription.thread_id)))

@@ -393,8 +393,12 @@ impl Model {
         self.cancel_wait(request)
     }
 
-    pub(crate) fn expire(&mut self, request: usize) {
+    /// `written`: whether the request was written. If not, it never is.
+    pub(crate) fn expire(&mut self, request: usize, written: bool) {
         let waited = self.cancel_wait(request);
+        if waited && !written {
+            self.discard_unsent(request);
+        }
         // A compaction that has a response and no turn yet is not cancelled.
         if let Some(start) = self.requests[request].start.as_mut().filter(|start| start.cancelled) {
             start.expired = true;

@@ -15,7 +15,7 @@ use crate::connection::envelope::Incoming;
 use crate::connection::event::EventBatch;
 use crate::connection::host::{Host, LoginToken, SharedBuffer};
 use crate::connection::on_loss::OnLoss;
-use crate::connection::request_window::Place;
+use crate::connection::request_window::Slot;
 use crate::connection::router::{Admission, Intent, Router, Waiter};
 use crate::connection::server_requests::ServerRequest;
 use crate::connection::turn_buffer::{Batch, End, TurnBuffer};
@@ -309,9 +309,9 @@ impl World {
                     Op::Write { .. } => self.write(request),
                     Op::Cancel { .. } => self.cancel(request),
                     _ => {
-                        let id = self.client_requests[request].id;
+                        let ClientRequest { id, written, .. } = self.client_requests[request];
                         self.router.handle_timeout(id, Duration::ZERO);
-                        self.model.expire(request);
+                        self.model.expire(request, written);
                     }
                 }
             }
@@ -322,7 +322,7 @@ impl World {
     /// Registers a request. One that starts a turn has a thread, says whether it has a stream from the beginning, and
     /// whether it is a compaction.
     fn register(&mut self, start: Option<(u8, bool, bool)>) {
-        let waiter = Waiter { reply: self.client_requests.len(), method: "m".into(), thread_id: None };
+        let waiter = Waiter::new(self.client_requests.len(), "m", None);
         #[expect(clippy::arc_with_non_send_sync, reason = "all of it is on one thread")]
         let subscription = start.map(|(thread, ..)| {
             let buffer = TurnBuffer::new(true, &unlimited()).into();
@@ -352,7 +352,7 @@ impl World {
         let waits = self.router.is_waiting(client_request.id);
         assert_eq!(waits, self.model.requests[request].waits);
         if !std::mem::replace(&mut client_request.written, true) {
-            let admission = self.router.admit(client_request.id, Place::None);
+            let admission = self.router.admit(client_request.id, Slot::None);
             assert_eq!(admission == Admission::Write, waits);
             if !waits {
                 self.model.discard_unsent(request);

@@ -60,6 +60,29 @@ async fn an_error_names_the_thread_from_the_parameters() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_times_out_before_it_is_sent_says_so_and_is_never_sent() {
+    let (connection, mut peer) = connect().await;
+    // As many as may be without a response.
+    let slow: Vec<_> = (0..64).map(|_| request(&connection, "slow")).collect();
+    let mut ids = Vec::new();
+    for _ in &slow {
+        ids.push(peer.receive().await["id"].clone());
+    }
+    let late = send(&connection, "late", None, None, QUICK.map(|limit| limit / 2)).unwrap();
+    let error = late.await.unwrap_err();
+    assert_eq!((error.kind(), error.method()), (ErrorKind::Timeout, Some("late")));
+    assert!(error.to_string().contains("could not send the request"), "{error}");
+    for id in ids {
+        peer.send(json!({"id": id, "result": {}})).await;
+    }
+    for response in slow {
+        response.await.unwrap();
+    }
+    let _next = request(&connection, "next");
+    assert_eq!(peer.receive().await["method"], "next");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_without_a_response_ends_at_its_timeout_and_a_late_response_is_ignored() {
     let (connection, mut peer) = connect().await;
     let pending = request(&connection, "slow");

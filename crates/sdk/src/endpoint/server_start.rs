@@ -3,11 +3,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::time::sleep;
 
@@ -33,7 +33,7 @@ pub(crate) struct ServerStart {
 /// the server if it ends before the program.
 pub(crate) async fn ensure_served(place: &Place, start: &ServerStart) -> Result<()> {
     let Place::Unix { path, listen } = place else { return Ok(()) };
-    if is_served(path) {
+    if is_served(path).await {
         return Ok(());
     }
     let mut command = start.launch.server_command(listen);
@@ -45,7 +45,7 @@ pub(crate) async fn ensure_served(place: &Place, start: &ServerStart) -> Result<
         None => None,
     };
     // Another program may have started one meanwhile.
-    if is_served(path) {
+    if is_served(path).await {
         return Ok(());
     }
     let log = Log::open(path).map_err(|error| {
@@ -57,9 +57,12 @@ pub(crate) async fn ensure_served(place: &Place, start: &ServerStart) -> Result<
     served
 }
 
-/// Whether a server listens. A Unix socket answers at once.
-fn is_served(path: &Path) -> bool {
-    UnixStream::connect(path).is_ok()
+/// Whether a server listens. One whose queue of connections is full does.
+async fn is_served(path: &Path) -> bool {
+    match UnixStream::connect(path).await {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    }
 }
 
 async fn wait_until_served(path: &Path, mut command: Command, log: &Log, start: &ServerStart) -> Result<()> {
@@ -75,14 +78,15 @@ async fn wait_until_served(path: &Path, mut command: Command, log: &Log, start: 
     let mut starting = Starting(Some(child));
     let began = tokio::time::Instant::now();
     loop {
-        if is_served(path) {
+        if is_served(path).await {
             starting.0 = None;
             return Ok(());
         }
         let Some(child) = &mut starting.0 else { return Ok(()) };
         // A server that finds another one there has ended, and the other one listens.
-        let exited = child.try_wait().ok().flatten().filter(|_| !is_served(path));
-        if let Some(status) = exited {
+        if let Ok(Some(status)) = child.try_wait()
+            && !is_served(path).await
+        {
             return Err(failed(format!("it has ended ({status}){}", log.quote().await)));
         }
         if began.elapsed() >= start.limit {

@@ -1,11 +1,14 @@
 """`CodexClient`, the client below `Codex`."""
 
-from typing import Any
+from queue import Queue
+from typing import Any, cast
 
 import pytest
+from openai_codex import _low_level
 from openai_codex.client import CodexClient
-from openai_codex.errors import CodexError, InvalidRequestError, TransportClosedError
+from openai_codex.errors import CodexError, InvalidRequestError, StreamOverflowError, TransportClosedError
 from openai_codex.generated import v2_all
+from openai_codex.models import Notification, UnknownNotification
 from openai_codex.testing import ModelReply, ScriptedModel
 
 
@@ -99,6 +102,42 @@ def test_other_notifications_come_one_by_one(client: CodexClient, model: Scripte
         with pytest.raises(TransportClosedError):
             while True:
                 client.next_notification()
+
+
+class Arriving:
+    """An observer for which these notifications arrive. Before a `None`, the program reads all that it has."""
+
+    def __init__(self, queue: Queue[Any], events: list[Notification | None]):
+        self.queue, self.events, self.read = queue, events, []
+
+    def next_unrouted(self):
+        return self
+
+    def wait(self):
+        if self.events and self.events[0] is None:
+            del self.events[0]
+            while not self.queue.empty():
+                self.read.append(self.queue.get())
+        return self.events.pop(0) if self.events else None
+
+
+def test_notifications_that_nothing_reads_are_bounded_and_counted():
+    queue: Queue[Any] = Queue(3)
+    event = Notification("test/event", UnknownNotification(params={}))
+    observer = Arriving(queue, [event] * 5 + [None] + [event] * 4)
+    _low_level._read(cast("Any", observer), queue)
+    assert observer.read == [event] * 3
+    overflow, *others = observer.queue.get(), observer.queue.get(), observer.queue.get()
+    assert observer.queue.empty()
+    # The end has replaced what reports the two events that were dropped.
+    assert overflow == event and others[0] == event and isinstance(others[1], TransportClosedError)
+
+    queue = Queue(3)
+    observer = Arriving(queue, [event] * 5 + [None] + [event])
+    _low_level._read(cast("Any", observer), queue)
+    overflow, *others = queue.get(), queue.get(), queue.get()
+    assert isinstance(overflow, StreamOverflowError) and "dropped 2 events" in str(overflow)
+    assert others[0] == event and isinstance(others[1], TransportClosedError)
 
 
 def test_a_notification_is_sent_as_it_is(wire):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from os import getpid
-from queue import SimpleQueue
+from queue import Empty, Full, Queue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
@@ -49,6 +50,10 @@ if TYPE_CHECKING:
     from openai_codex.models import InitializeResponse, JsonObject, Notification
 
 
+_MAX_UNREAD = 16_384
+"""How many unread notifications a client keeps. It drops later ones, and says how many."""
+
+
 def _fields(params: Any) -> dict[str, Any]:
     """Parameters as a dict with the protocol's names."""
     if params is None:
@@ -66,11 +71,11 @@ def _items(input_items: list[JsonObject] | JsonObject | str) -> list[Any]:
 
 
 class _Unrouted:
-    """Reads the notifications that belong to no turn and no login, so that the client drops none."""
+    """Reads the notifications that belong to no turn and no login, and keeps them until they are read."""
 
     def __init__(self, observer: native.Observer) -> None:
         self._process = getpid()
-        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._queue: Queue[Any] = Queue(_MAX_UNREAD)
         # The thread does not keep this object, which goes with its client. Then the observer ends, and lets the runtime end.
         finalize(self, observer.close)
         arguments = (observer, self._queue)
@@ -88,28 +93,44 @@ class _Unrouted:
             raise item
         if isinstance(item, BaseException):
             # The last item, for the next call and for calls that wait on other threads.
-            self._queue.put(item)
+            self._queue.put_nowait(item)
             raise item
         notification: Notification = item
         return notification
 
 
-def _read(observer: native.Observer, queue: SimpleQueue[Any]) -> None:
+def _read(observer: native.Observer, queue: Queue[Any]) -> None:
     from openai_codex.errors import StreamOverflowError, TransportClosedError
     from openai_codex.events import Skipped
     from openai_codex.models import Notification
 
+    dropped = 0
+
+    def keep(item: Any) -> bool:
+        try:
+            queue.put_nowait(item)
+        except Full:
+            return False
+        return True
+
+    def report_dropped() -> bool:
+        text = f"the client dropped {dropped} events: the program gave it no time to read, or did not read them"
+        return not dropped or keep(StreamOverflowError(text))
+
     try:
         while (event := observer.next_unrouted().wait()) is not None:
-            if isinstance(event, Notification):
-                queue.put(event)
-            elif isinstance(event, Skipped):
-                queue.put(
-                    StreamOverflowError(f"the client dropped {event.count} events: the program gave it no time to read")
-                )
+            if isinstance(event, Skipped):
+                dropped += event.count
+            if report_dropped():
+                dropped = 0
+            if isinstance(event, Notification) and (dropped or not keep(event)):
+                dropped += 1
         raise TransportClosedError("the client was closed")
     except BaseException as error:
-        queue.put(error)
+        # The end has a place even if nothing reads: it replaces the oldest.
+        while not keep(error):
+            with suppress(Empty):
+                queue.get_nowait()
 
 
 class LowLevelMethods:

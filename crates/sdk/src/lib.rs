@@ -135,8 +135,8 @@ pub use openai_codex_protocol::{
 };
 /// Finding and installing the Codex runtime.
 pub use openai_codex_runtime as runtime;
-/// The crate whose `JsonSchema` types have, for [`TurnStart::run_as`] and [`Tool::new`]. The feature `schemars` adds them. A program that does not depend on it itself brings
-/// its name into scope: `use openai_codex::schemars::{self, JsonSchema};`.
+/// The crate whose `JsonSchema` types have, for [`TurnStart::run_as`] and [`Tool::new`]. The feature `schemars` adds them. A
+/// program that does not depend on it itself brings its name into scope: `use openai_codex::schemars::{self, JsonSchema};`.
 #[cfg(feature = "schemars")]
 pub use schemars;
 

@@ -1,8 +1,8 @@
 //! `cargo xtask codegen`: the protocol crate's types and its method table.
 //!
 //! runtimes → schemas ([`source`]) → facts ([`extract`], [`facts`]) → facts of all of them ([`union`], kept in `protocol/` by
-//! [`store`]) → decisions ([`plan`], with the hand-written [`policy`]) → Rust ([`emit_types`], [`emit_methods`], [`emit_messages`]) → files ([`output`]).
-//! The types of the Python package have facts of their own: [`python`].
+//! [`store`]) → decisions ([`plan`], with the hand-written [`policy`]) → Rust ([`emit_types`], [`emit_methods`],
+//! [`emit_messages`]) → files ([`output`]). The types of the Python package have facts of their own: [`python`].
 
 use std::path::{Path, PathBuf};
 

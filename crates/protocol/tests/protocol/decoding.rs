@@ -4,8 +4,8 @@ use openai_codex_protocol::{Notification, NotificationKind, ServerRequest};
 
 #[test]
 fn the_message_enums_stay_small() {
-    // Less where `serde_json` sorts the keys of objects, as it does when this crate is built alone. They were 216 and 256 with the fields of
-    // runtime 0.163.0 alone.
+    // Less where `serde_json` sorts the keys of objects, as it does when this crate is built alone. They were 216 and 256 with
+    // the fields of runtime 0.163.0 alone.
     assert!(size_of::<Notification>() <= 232, "{}", size_of::<Notification>());
     assert!(size_of::<ServerRequest>() <= 280, "{}", size_of::<ServerRequest>());
     assert_eq!(size_of::<NotificationKind>(), 1);

@@ -76,8 +76,9 @@ impl Endpoint {
     }
 
     /// The control socket of a runtime's home: `app-server-control/app-server-control.sock` below `CODEX_HOME`, else below
-    /// `.codex` in `HOME`. The variables are those of [`CodexConfig::env`](crate::CodexConfig::env). A server listens there if it was started with `codex
-    /// app-server --listen unix://`, or by [`or_start`](Self::or_start). Only the user of the home can connect.
+    /// `.codex` in `HOME`. The variables are those of [`CodexConfig::env`](crate::CodexConfig::env). A server listens there if
+    /// it was started with `codex app-server --listen unix://`, or by [`or_start`](Self::or_start). Only the user of the home
+    /// can connect.
     #[cfg(unix)]
     pub fn control_socket() -> Self {
         Self::new(Address::ControlSocket)

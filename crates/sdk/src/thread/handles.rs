@@ -78,9 +78,9 @@ impl AsyncThread {
         set_name::set_name(&self.core, &self.state, name.into()).await
     }
 
-    /// Reads the thread's stored history, for [`AsyncCodex::thread_import`](AsyncCodex::thread_import) of a client whose runtime has another home.
-    /// Both homes have the thread after that, and know nothing of each other's turns: use one of them. On the wire: `thread/read`
-    /// and `fs/readFile`.
+    /// Reads the thread's stored history, for [`AsyncCodex::thread_import`](AsyncCodex::thread_import) of a client whose
+    /// runtime has another home. Both homes have the thread after that, and know nothing of each other's turns: use one of
+    /// them. On the wire: `thread/read` and `fs/readFile`.
     ///
     /// The history has all turns. It has neither the thread's name nor its archive status, its queue, its memories, or the threads of its
     /// sub-agents.
@@ -199,9 +199,9 @@ impl Thread {
         crate::block_on::wait(self.inner.set_name(name))
     }
 
-    /// Reads the thread's stored history, for [`Codex::thread_import`](crate::Codex::thread_import) of a client whose runtime has another home.
-    /// Both homes have the thread after that, and know nothing of each other's turns: use one of them. On the wire: `thread/read`
-    /// and `fs/readFile`.
+    /// Reads the thread's stored history, for [`Codex::thread_import`](crate::Codex::thread_import) of a client whose runtime
+    /// has another home. Both homes have the thread after that, and know nothing of each other's turns: use one of them. On the
+    /// wire: `thread/read` and `fs/readFile`.
     ///
     /// The history has all turns. It has neither the thread's name nor its archive status, its queue, its memories, or the threads of its
     /// sub-agents.

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from conftest import alive, pid_of
@@ -199,10 +200,15 @@ ENDS = {
 }
 
 
+def run(program: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a program that may end without the removal of its model's home. Pytest removes the folder."""
+    command, env = [sys.executable, "-c", program], {**os.environ, "TMPDIR": str(folder)}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env)
+
+
 @pytest.mark.parametrize("end", ENDS)
-def test_the_end_of_the_interpreter_ends_the_runtime(end: str):
-    program = PROGRAM + textwrap.dedent(ENDS[end])
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+def test_the_end_of_the_interpreter_ends_the_runtime(end: str, tmp_path: Path):
+    ended = run(PROGRAM + textwrap.dedent(ENDS[end]), tmp_path)
     assert ended.returncode == (1 if end == "an exception" else 0), ended.stderr
     assert "panicked" not in ended.stderr and "Fatal" not in ended.stderr, ended.stderr
     wait_until_gone(int(ended.stdout))
@@ -241,6 +247,6 @@ below.close()
 )
 
 
-def test_a_fork_gets_errors_and_ends_nothing():
-    ended = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60)
+def test_a_fork_gets_errors_and_ends_nothing(tmp_path: Path):
+    ended = run(FORK, tmp_path)
     assert (ended.returncode, ended.stdout.strip()) == (0, "he"), ended.stdout + ended.stderr

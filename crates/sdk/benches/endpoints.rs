@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use openai_codex::{Codex, CodexConfig, Endpoint, Notification};
-use openai_codex_testkit::app_server::{AppServer, Pour, Script};
+use openai_codex_testkit::app_server::{AppServer, Burst, Script};
 use openai_codex_testkit::{ModelReply, ScriptedModel};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Message, WebSocket, accept};
@@ -32,9 +32,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     compare(REAL_DELTAS, || real(false), || real(true))?;
     println!("a scripted server, {DELTAS} deltas of {LINE} bytes");
     let script = Script::standard().start_thread(THREAD).start_turn(THREAD, TURN);
-    let pour = Pour::deltas(DELTAS, THREAD, TURN, "msg_1", LINE);
-    let server = AppServer::new(script.pour(pour).complete_turn(THREAD, TURN))?;
-    compare(DELTAS, || time(server.config(), DELTAS), poured)
+    let burst = Burst::deltas(DELTAS, THREAD, TURN, "msg_1", LINE);
+    let server = AppServer::new(script.burst(burst).complete_turn(THREAD, TURN))?;
+    compare(DELTAS, || time(server.config(), DELTAS), sent)
 }
 
 fn compare(
@@ -90,7 +90,7 @@ fn real(as_server: bool) -> Measured {
 }
 
 /// A turn of a server in this process that sends deltas over a Unix socket.
-fn poured() -> Measured {
+fn sent() -> Measured {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("socket");
     let listener = UnixListener::bind(&path)?;
@@ -121,7 +121,7 @@ fn serve(listener: UnixListener) -> Result<(), Box<dyn std::error::Error>> {
             Some("thread/start") => respond(&mut socket, thread())?,
             Some("turn/start") => {
                 respond(&mut socket, json!({"turn": turn("inProgress")}))?;
-                pour(&mut socket)?;
+                burst(&mut socket)?;
                 let ended = json!({"method": "turn/completed", "params": {"threadId": THREAD, "turn": turn("completed")}});
                 socket.send(Message::text(ended.to_string()))?;
                 // Until the client has gone.
@@ -149,9 +149,9 @@ fn thread() -> Value {
 }
 
 /// Sends the deltas as frames that are made once.
-fn pour(socket: &mut WebSocket<UnixStream>) -> std::io::Result<()> {
+fn burst(socket: &mut WebSocket<UnixStream>) -> std::io::Result<()> {
     const FRAMES: u64 = 500;
-    let text = &Pour::deltas(1, THREAD, TURN, "msg_1", LINE).lines[0];
+    let text = &Burst::deltas(1, THREAD, TURN, "msg_1", LINE).lines[0];
     let mut frame = vec![0x81, 126];
     frame.extend(u16::try_from(text.len()).unwrap_or_default().to_be_bytes());
     frame.extend(text.as_bytes());

@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use openai_codex::{AsyncCodex, CodexConfig, Notification, coalesced_count};
-use openai_codex_testkit::app_server::{AppServer, Pour, Script, messages};
+use openai_codex_testkit::app_server::{AppServer, Burst, Script, messages};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -29,7 +29,7 @@ fn turn(number: usize) -> String {
     format!("019aa6c2-0000-7000-9000-{number:012}")
 }
 
-/// A server that pours into this many turns, a thread each.
+/// A server that bursts into this many turns, a thread each.
 fn server(turns: usize, deltas: u64) -> Outcome<AppServer> {
     let mut script = Script::standard();
     for number in 0..turns {
@@ -43,9 +43,9 @@ fn server(turns: usize, deltas: u64) -> Outcome<AppServer> {
             .respond_to(&name, openai_codex_testkit::app_server::Response::Result(response))
             .send(messages::turn_started(&thread(number), &turn(number)));
     }
-    let pours = (0..turns)
-        .map(|number| Pour::deltas(deltas / turns as u64, &thread(number), &turn(number), "msg_1", LINE));
-    script = script.pour(Pour::interleaved(pours));
+    let bursts = (0..turns)
+        .map(|number| Burst::deltas(deltas / turns as u64, &thread(number), &turn(number), "msg_1", LINE));
+    script = script.burst(Burst::interleaved(bursts));
     for number in 0..turns {
         script = script.complete_turn(&thread(number), &turn(number));
     }

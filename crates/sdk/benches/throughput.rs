@@ -12,7 +12,7 @@ use std::process::ChildStdin;
 use std::time::{Duration, Instant};
 
 use openai_codex::{AsyncCodex, Codex, CodexConfig, Notification};
-use openai_codex_testkit::app_server::{AppServer, Pour, Script};
+use openai_codex_testkit::app_server::{AppServer, Burst, Script};
 use serde::Deserialize;
 
 const DELTAS: u64 = 1_000_000;
@@ -22,11 +22,11 @@ const THREAD: &str = "019aa6c2-0000-7000-8000-000000000001";
 const TURN: &str = "019aa6c2-0000-7000-8000-000000000002";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let pour = Pour::deltas(DELTAS, THREAD, TURN, "msg_1", LINE);
+    let burst = Burst::deltas(DELTAS, THREAD, TURN, "msg_1", LINE);
     let script = Script::standard()
         .start_thread(THREAD)
         .start_turn(THREAD, TURN)
-        .pour(pour)
+        .burst(burst)
         .complete_turn(THREAD, TURN);
     let server = AppServer::new(script)?;
     println!("{DELTAS} deltas of {LINE} bytes into one turn, {ROUNDS} rounds");

@@ -4,7 +4,7 @@ mod support;
 
 use openai_codex::{Codex, Notification, coalesced_count};
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::Pour;
+use openai_codex_testkit::app_server::Burst;
 use support::Server;
 
 /// A debug build takes a minute for five million, and two million show the same.
@@ -25,10 +25,10 @@ fn peak() -> Option<u64> {
 #[test]
 fn a_consumer_that_stalls_costs_the_text_of_its_deltas_and_loses_none_of_it() {
     support::bounded(|| {
-        let pour = Pour::deltas(DELTAS, "t", "u", "i", LINE);
-        let text = one_text(&pour);
+        let burst = Burst::deltas(DELTAS, "t", "u", "i", LINE);
+        let text = one_text(&burst);
         let script =
-            Script::standard().start_thread("t").start_turn("t", "u").pour(pour).complete_turn("t", "u");
+            Script::standard().start_thread("t").start_turn("t", "u").burst(burst).complete_turn("t", "u");
         let server = Server::new(script);
         let codex = Codex::with_config(server.config()).unwrap();
         let thread = codex.thread_start().send().unwrap();
@@ -58,7 +58,7 @@ fn a_consumer_that_stalls_costs_the_text_of_its_deltas_and_loses_none_of_it() {
 }
 
 /// The text of one delta.
-fn one_text(pour: &Pour) -> String {
-    let frame: serde_json::Value = serde_json::from_str(&pour.lines[0]).unwrap();
+fn one_text(burst: &Burst) -> String {
+    let frame: serde_json::Value = serde_json::from_str(&burst.lines[0]).unwrap();
     frame["params"]["delta"].as_str().unwrap().to_owned()
 }

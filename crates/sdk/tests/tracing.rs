@@ -168,7 +168,7 @@ fn do_a_bit_of_everything() {
         .complete_turn(thread, turn)
         .start_turn(thread, "turn-2")
         .fail_turn(thread, "turn-2", "said-failure");
-    let (transport, playing) = script.connect().unwrap();
+    let (transport, running) = script.connect().unwrap();
     let config = CodexConfig::new()
         .env("OPENAI_API_KEY", "sk-secret")
         .on_command_approval(|_| Err::<CommandExecutionApprovalDecision, _>("said-reason"));
@@ -180,15 +180,15 @@ fn do_a_bit_of_everything() {
     thread.run("said-prompt").unwrap();
     thread.run("said-prompt").unwrap_err();
     codex.close().unwrap();
-    playing.finish().unwrap();
+    running.finish().unwrap();
 }
 
 fn lose_the_connection() {
-    let (transport, playing) = Script::standard().expect("test/end").exit(0).connect().unwrap();
+    let (transport, running) = Script::standard().expect("test/end").exit(0).connect().unwrap();
     let codex = Codex::with_transport(CodexConfig::new(), transport).unwrap();
     codex.request_raw("test/end", json!({})).unwrap_err();
     codex.close().unwrap();
-    playing.finish().unwrap();
+    running.finish().unwrap();
 }
 
 #[test]

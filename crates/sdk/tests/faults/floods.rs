@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use openai_codex::{AsyncCodex, Codex, Notification, coalesced_count};
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::{Pour, messages};
+use openai_codex_testkit::app_server::{Burst, messages};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::support::{Server, answering, awaited, bounded, bounded_async, waited, works_and_closes};
 
 /// The length of each delta's text.
-fn characters_of_one(pour: &Pour) -> u64 {
-    let message: Value = serde_json::from_str(&pour.lines[0]).unwrap();
+fn characters_of_one(burst: &Burst) -> u64 {
+    let message: Value = serde_json::from_str(&burst.lines[0]).unwrap();
     message["params"]["delta"].as_str().unwrap().len() as u64
 }
 
@@ -20,17 +20,17 @@ fn characters_of_one(pour: &Pour) -> u64 {
 fn a_million_events_of_one_turn_do_not_delay_another_turn() {
     bounded(|| {
         const HALF: u64 = 500_000;
-        let flood = || Pour::deltas(HALF, "a", "ua", "i", 150);
+        let flood = || Burst::deltas(HALF, "a", "ua", "i", 150);
         let script = answering()
             .start_thread("a")
             .start_thread("b")
             .start_turn("a", "ua")
             .start_turn("b", "ub")
-            .pour(flood())
+            .burst(flood())
             .send(messages::delta("b", "ub", "j", "in the midst"))
             // The flood goes on when the other turn has been seen to get its event.
             .expect("test/seen")
-            .pour(flood())
+            .burst(flood())
             .agent_message("b", "ub", "j", ["after it"])
             .complete_turn("b", "ub")
             .complete_turn("a", "ua")
@@ -101,7 +101,7 @@ fn a_thousand_concurrent_turns_get_their_own_events_in_order() {
             .iter()
             .map(|(thread, turn)| messages::turn_completed(thread, messages::turn(turn, "completed")));
         let all = (TURNS * ROUNDS + TURNS) as u64;
-        let server = Server::new(script.pour(Pour::messages(all, pieces.chain(ends))));
+        let server = Server::new(script.burst(Burst::messages(all, pieces.chain(ends))));
         let codex = AsyncCodex::with_config(server.config());
         let mut threads = Vec::new();
         for (name, _) in &names {

@@ -2,7 +2,7 @@
 
 use openai_codex::{Codex, ErrorKind, Notification, TurnHandle, TurnStream, coalesced_count};
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::{Pour, messages};
+use openai_codex_testkit::app_server::{Burst, messages};
 use serde_json::{Value, json};
 
 use crate::support::{Server, answering, bounded, waited, works_and_closes};
@@ -28,10 +28,10 @@ fn whole(turn: &str, pieces: usize) -> String {
 }
 
 /// Deltas of both turns, alternating.
-fn pour(pieces: impl Iterator<Item = usize>) -> Pour {
+fn burst(pieces: impl Iterator<Item = usize>) -> Burst {
     let both = |n| [("a", "ua"), ("b", "ub")].map(|(t, u)| messages::delta(t, u, "i", &piece(u, n)));
     let lines: Vec<Value> = pieces.flat_map(both).collect();
-    Pour::messages(lines.len() as u64, lines)
+    Burst::messages(lines.len() as u64, lines)
 }
 
 /// The ends of both turns, each with its message.
@@ -61,7 +61,7 @@ fn an_unread_stream_above_its_limit_ends_alone() {
         let limit = piece("ua", 0).len() * PIECES * 3 / 2;
         let round = |script: Script, round: usize| {
             let pieces = round * PIECES..(round + 1) * PIECES;
-            script.expect("test/next").pour(pour(pieces)).respond(json!({}))
+            script.expect("test/next").burst(burst(pieces)).respond(json!({}))
         };
         let script = ends((0..ROUNDS).fold(two_turns(), round).expect("test/end"));
         let server = Server::new(script.respond(json!({})));
@@ -102,7 +102,7 @@ fn an_unread_stream_above_its_limit_ends_alone() {
 fn a_stream_read_at_the_end_has_all_text_in_fewer_events() {
     bounded(|| {
         const PIECES: usize = 5_000;
-        let server = Server::new(ends(two_turns().pour(pour(0..PIECES))));
+        let server = Server::new(ends(two_turns().burst(burst(0..PIECES))));
         let codex = Codex::with_config(server.config().coalesce_above(1)).unwrap();
         let (a, b) = start(&codex);
         // One stream is open from the start; the other opens at the end.

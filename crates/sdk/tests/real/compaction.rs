@@ -56,13 +56,13 @@ with_both_clients! {
             .respond_error(-32600, "thread not found: t")
             .expect("thread/resume")
             .respond_error(-32600, "no rollout found for thread id t");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_resume("t").send()).unwrap();
         let error = wait!(thread.compact()).unwrap_err();
         assert_eq!((error.kind(), error.thread_id()), (ErrorKind::ThreadNotFound, Some("t")));
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         assert_eq!(sent(&received, "thread/compact/start")["params"], json!({"threadId": "t"}));
     }
 }

@@ -28,10 +28,10 @@ with_both_clients! {
         let live = program!(start!(config).unwrap());
         assert!(target.exists() && path.with_extension("jsonl.1").exists());
 
-        let (transport, playing) = Script::from_wire_log(&path).unwrap().connect().unwrap();
+        let (transport, running) = Script::from_wire_log(&path).unwrap().connect().unwrap();
         let config = CodexConfig::new().on_command_approval(|_| Decision::Accept);
         let replayed = program!(start!(config, transport).unwrap());
-        playing.finish().unwrap();
+        running.finish().unwrap();
         assert_eq!(live.0.as_deref(), Some("written"));
         assert_eq!(replayed, live);
     }

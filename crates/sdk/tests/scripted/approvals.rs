@@ -29,13 +29,13 @@ fn of_method(messages: &[Value], method: &str) -> Vec<Value> {
 with_both_clients! {
     fn a_thread_gets_the_requested_mode(start, wait) {
         let script = Script::standard().always_respond("thread/start", Response::Opens(messages::thread_start_response("t")));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         for mode in MODES {
             wait!(codex.thread_start().approval_mode(mode).send()).unwrap();
         }
         wait!(codex.close()).unwrap();
-        assert_eq!(of_method(&playing.finish().unwrap().messages(), "thread/start"), expected());
+        assert_eq!(of_method(&running.finish().unwrap().messages(), "thread/start"), expected());
     }
 
     fn a_turn_sends_a_mode_only_if_it_is_set(start, wait) {
@@ -43,7 +43,7 @@ with_both_clients! {
         let script = turns.into_iter().fold(Script::standard().start_thread("t"), |script, turn| {
             script.start_turn("t", turn).complete_turn("t", turn)
         });
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         wait!(thread.turn("plain").run()).unwrap();
@@ -51,7 +51,7 @@ with_both_clients! {
             wait!(thread.turn("set").approval_mode(mode).run()).unwrap();
         }
         wait!(codex.close()).unwrap();
-        let modes = of_method(&playing.finish().unwrap().messages(), "turn/start");
+        let modes = of_method(&running.finish().unwrap().messages(), "turn/start");
         assert_eq!(modes[0], json!([null, null]));
         assert_eq!(modes[1..], expected());
     }

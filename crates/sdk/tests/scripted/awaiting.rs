@@ -24,7 +24,7 @@ fn an_awaited_builder_sends_its_request() {
             )
             .expect("account/read")
             .respond(json!({"account": null, "requiresOpenaiAuth": true}));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
         let thread = codex.thread_start().await.unwrap();
         codex.thread_resume("t").await.unwrap();
@@ -38,6 +38,6 @@ fn an_awaited_builder_sends_its_request() {
         assert!(codex.models().await.unwrap().data.is_empty());
         assert!(codex.account().await.unwrap().account.is_none());
         codex.close().await.unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     });
 }

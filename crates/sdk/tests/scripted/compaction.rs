@@ -18,14 +18,14 @@ with_both_clients! {
             .respond(json!({}))
             .send(messages::item_completed("t", "c", item))
             .complete_turn("t", "c");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_resume("t").send()).unwrap();
         let compaction = wait!(thread.compact()).unwrap();
         assert_eq!(compaction.id(), "c");
         assert_eq!(wait!(compaction.run()).unwrap().items.len(), 1);
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn a_connection_that_is_lost_ends_the_wait_for_a_compaction(start, wait) {
@@ -58,7 +58,7 @@ fn a_compaction_does_not_take_the_turn_of_a_pending_start() {
             )
             .send(messages::turn_completed("t", messages::turn("u", "interrupted")))
             .complete_turn("t", "c");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = openai_codex::AsyncCodex::with_transport(CodexConfig::new(), transport);
         let thread = codex.thread_resume("t").send().await.unwrap();
         let (turn, compaction) = tokio::join!(thread.turn("go").send(), thread.compact());
@@ -67,7 +67,7 @@ fn a_compaction_does_not_take_the_turn_of_a_pending_start() {
         assert!(turn.run().await.unwrap().is_interrupted());
         assert_eq!(compaction.run().await.unwrap().turn.status, TurnStatus::Completed);
         codex.close().await.unwrap();
-        playing.finished().await.unwrap();
+        running.finished().await.unwrap();
     });
 }
 
@@ -82,7 +82,7 @@ fn an_abandoned_compaction_takes_no_turn() {
             .respond(json!({}))
             .start_turn("t", "u")
             .complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = openai_codex::AsyncCodex::with_transport(CodexConfig::new(), transport);
         let thread = codex.thread_resume("t").send().await.unwrap();
         {
@@ -96,6 +96,6 @@ fn an_abandoned_compaction_takes_no_turn() {
         let result = thread.run("go").await.unwrap();
         assert_eq!(result.turn.id, "u");
         codex.close().await.unwrap();
-        playing.finished().await.unwrap();
+        running.finished().await.unwrap();
     });
 }

@@ -54,7 +54,7 @@ with_both_clients! {
             (json!({"code": -32010, "message": "Too many failed attempts"}), ErrorKind::RetryLimitExceeded, true),
         ];
         let script = cases.iter().fold(Script::standard(), |script, case| refuses(script, case.0.clone()));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         for (sent, kind, retryable) in &cases {
             let text = format!("JSON-RPC error {}: {}", sent["code"], sent["message"].as_str().unwrap());
@@ -66,7 +66,7 @@ with_both_clients! {
             assert_eq!(error.method(), Some("model/list"));
         }
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 }
 
@@ -78,12 +78,12 @@ fn busy_twice() -> Script {
 #[test]
 fn a_blocking_call_is_retried() {
     bounded(|| {
-        let (transport, playing) = busy_twice().connect().unwrap();
+        let (transport, running) = busy_twice().connect().unwrap();
         let codex = openai_codex::Codex::with_transport(CodexConfig::new(), transport).unwrap();
         let response = retry_on_overload(at_once(), || codex.models().send()).unwrap();
         assert!(response.data.is_empty());
         codex.close().unwrap();
-        assert_eq!(count(&playing.finish().unwrap().messages(), "model/list"), 3);
+        assert_eq!(count(&running.finish().unwrap().messages(), "model/list"), 3);
     });
 }
 
@@ -91,7 +91,7 @@ fn a_blocking_call_is_retried() {
 #[test]
 fn an_async_call_is_retried() {
     bounded(|| {
-        let (transport, playing) = busy_twice().connect().unwrap();
+        let (transport, running) = busy_twice().connect().unwrap();
         let codex = openai_codex::AsyncCodex::with_transport(CodexConfig::new(), transport);
         let without_timers = tokio::runtime::Builder::new_current_thread().build().unwrap();
         without_timers.block_on(async {
@@ -101,7 +101,7 @@ fn an_async_call_is_retried() {
             codex.models().send().await.unwrap();
             codex.close().await.unwrap();
         });
-        assert_eq!(count(&playing.finish().unwrap().messages(), "model/list"), 3);
+        assert_eq!(count(&running.finish().unwrap().messages(), "model/list"), 3);
     });
 }
 
@@ -109,7 +109,7 @@ fn an_async_call_is_retried() {
 #[test]
 fn a_retried_call_can_be_spawned() {
     bounded_async(async || {
-        let (transport, playing) = busy_twice().connect().unwrap();
+        let (transport, running) = busy_twice().connect().unwrap();
         let codex = openai_codex::AsyncCodex::with_transport(CodexConfig::new(), transport);
         let client = codex.clone();
         let task = tokio::spawn(async move {
@@ -119,7 +119,7 @@ fn a_retried_call_can_be_spawned() {
         });
         assert_eq!(task.await.unwrap().unwrap(), 0);
         codex.close().await.unwrap();
-        playing.finished().await.unwrap();
+        running.finished().await.unwrap();
     });
 }
 
@@ -140,7 +140,7 @@ with_both_clients! {
             let error = json!({"code": code, "message": "its own words", "data": {"k": [1]}});
             script = script.always_respond(format!("test/{code}"), Response::Error(error));
         }
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         for (code, kind) in cases {
             let method = format!("test/{code}");
@@ -152,20 +152,20 @@ with_both_clients! {
             assert_eq!(error.is_retryable(), kind == ErrorKind::ServerBusy);
         }
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn malformed_error_responses_are_errors(start, wait) {
         let script = Script::standard()
             .always_respond("test/text", Response::Error(json!("just words")))
             .always_respond("test/no-code", Response::Error(json!({"message": "no code"})));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let error = wait!(codex.request_raw("test/text", json!({}))).unwrap_err();
         assert!(error.to_string().contains("cannot decode the server's error response"), "{error}");
         let error = wait!(codex.request_raw("test/no-code", json!({}))).unwrap_err();
         assert_eq!(error.json_rpc().unwrap().code, -32000);
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 }

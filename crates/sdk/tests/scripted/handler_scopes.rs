@@ -18,14 +18,14 @@ with_both_clients! {
         struct Passes;
         impl RequestHandler for Passes {}
         let (method, params, _) = cases().remove(5);
-        let (transport, playing) = turn_asking(method, params).connect().unwrap();
+        let (transport, running) = turn_asking(method, params).connect().unwrap();
         let config = CodexConfig::new().on_command_approval(|_| CommandExecutionApprovalDecision::Cancel);
         let codex = start!(config, transport).unwrap();
         let options = codex.thread_start().handler(Passes).on_user_input(|_| Err("not calls"));
         let thread = wait!(options.send()).unwrap();
         wait!(thread.run("go")).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         assert_eq!(responses(&received)[0]["result"], json!({"decision": "cancel"}));
     }
 
@@ -37,12 +37,12 @@ with_both_clients! {
             .expect_as("resume", "thread/resume")
             .ask("ask-1", method, params)
             .respond_to("resume", resumed);
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let options = codex.thread_resume("t").on_command_approval(|_| CommandExecutionApprovalDecision::Accept);
         wait!(options.send()).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         assert_eq!(responses(&received)[0]["result"], json!({"decision": "accept"}));
     }
 
@@ -57,7 +57,7 @@ with_both_clients! {
         for id in 0..ASKED {
             script = script.expect_response(id);
         }
-        let (transport, playing) = script.complete_turn("t", "u").connect().unwrap();
+        let (transport, running) = script.complete_turn("t", "u").connect().unwrap();
         let (release, gate) = mpsc::channel::<()>();
         let (gate, calls) = (std::sync::Mutex::new(gate), std::sync::Arc::new(AtomicUsize::new(0)));
         let counter = calls.clone();
@@ -72,7 +72,7 @@ with_both_clients! {
         wait!(thread.run("go")).unwrap();
         drop(release);
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
         assert!(calls.load(Ordering::SeqCst) < ASKED);
     }
 
@@ -86,7 +86,7 @@ with_both_clients! {
             .request("block-2", command, params)
             .ask("ask-1", file, file_params)
             .complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let (release, gate) = mpsc::channel::<()>();
         let gate = std::sync::Arc::new(std::sync::Mutex::new(gate));
         let config = CodexConfig::new()
@@ -103,7 +103,7 @@ with_both_clients! {
         wait!(thread.run("go")).unwrap();
         drop(release);
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         assert_eq!(responses(&received)[0]["result"], json!({"decision": "acceptForSession"}));
     }
 
@@ -131,13 +131,13 @@ with_both_clients! {
             .notify("thread/closed", closed("b"))
             .ask_expecting("ask-3", method, params("t"), json!({"decision": "accept"}))
             .complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new().handler(openai_codex::AcceptEveryApproval), transport).unwrap();
         let options = codex.thread_start().on_command_approval(|_| CommandExecutionApprovalDecision::Cancel);
         let thread = wait!(options.send()).unwrap();
         wait!(thread.run("go")).unwrap();
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn a_thread_has_its_handlers_from_the_response_on(start, wait) {
@@ -148,13 +148,13 @@ with_both_clients! {
             .ask("ask-1", method, params)
             .start_turn("t", "u")
             .complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new().handler(openai_codex::AcceptEveryApproval), transport).unwrap();
         let options = codex.thread_start().on_command_approval(|_| CommandExecutionApprovalDecision::Cancel);
         let thread = wait!(options.send()).unwrap();
         wait!(thread.run("go")).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         assert_eq!(responses(&received)[0]["result"], json!({"decision": "cancel"}));
     }
 
@@ -164,7 +164,7 @@ with_both_clients! {
             .start_turn("t", "u")
             .notify("thread/closed", json!({"threadId": "t"}))
             .complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let runtime = std::thread::spawn(|| tokio::runtime::Runtime::new().unwrap()).join().unwrap();
         let options = codex.thread_start().on_command_approval(move |_| {
@@ -174,13 +174,13 @@ with_both_clients! {
         let thread = wait!(options.send()).unwrap();
         wait!(thread.run("go")).unwrap();
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn auto_review_is_refused_for_a_resumed_thread_that_keeps_its_handler(start, wait) {
         use openai_codex::types::CommandExecutionApprovalDecision::Decline;
         use openai_codex::{ApprovalMode, Tool};
-        let (transport, playing) = crate::support::opens_any_thread().connect().unwrap();
+        let (transport, running) = crate::support::opens_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         wait!(codex.thread_start().on_command_approval(|_| Decline).send()).unwrap();
         let reviewed = || codex.thread_resume("t").approval_mode(ApprovalMode::AutoReview);
@@ -191,14 +191,14 @@ with_both_clients! {
         wait!(reviewed().tools([Tool::new("tool", "", |(): ()| ())]).send()).unwrap();
         wait!(reviewed().send()).unwrap();
         wait!(codex.close()).unwrap();
-        let messages = playing.finish().unwrap().messages();
+        let messages = running.finish().unwrap().messages();
         let resumed: Vec<_> = crate::support::params(&messages, "thread/resume");
         assert_eq!(resumed.iter().map(|params| &params["threadId"]).collect::<Vec<_>>(), ["other", "t", "t"]);
     }
 
     fn tools_without_the_experimental_methods_are_refused_however_a_thread_is_opened(start, wait) {
         let tool = || openai_codex::Tool::new("tool", "", |(): ()| ());
-        let (transport, playing) = crate::support::opens_any_thread().connect().unwrap();
+        let (transport, running) = crate::support::opens_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new().experimental_api(false), transport).unwrap();
         let errors = [
             wait!(codex.thread_start().tools([tool()]).send()).unwrap_err(),
@@ -210,7 +210,7 @@ with_both_clients! {
             assert!(error.to_string().contains("experimental_api"), "{error}");
         }
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         assert!(!received.iter().any(|message| message["method"].as_str().unwrap_or("").starts_with("thread/")));
     }
 
@@ -230,7 +230,7 @@ with_both_clients! {
             .respond(messages::thread_start_response("t"))
             .start_turn("t", "u")
             .complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         // Only the closure holds it.
         let kept = std::sync::Arc::new(());
@@ -253,7 +253,7 @@ with_both_clients! {
         let again = wait!(codex.thread_resume("t").send()).unwrap();
         wait!(again.run("go")).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         assert_eq!(responses(&received)[0]["result"], json!({"decision": "decline"}));
     }
 
@@ -266,21 +266,21 @@ with_both_clients! {
             .start_turn("t", "u")
             .ask("ask-1", method, params)
             .complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let options = codex.thread_start().on_command_approval(|_| CommandExecutionApprovalDecision::Accept);
         let thread = wait!(options.send()).unwrap();
         wait!(thread.unsubscribe()).unwrap_err();
         wait!(thread.run("go")).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         assert_eq!(responses(&received)[0]["result"], json!({"decision": "accept"}));
     }
 
     fn a_handler_for_approvals_selects_ask(start, wait) {
         use openai_codex::ApprovalMode;
         use openai_codex::types::CommandExecutionApprovalDecision::Decline;
-        let (transport, playing) = crate::support::opens_any_thread().connect().unwrap();
+        let (transport, running) = crate::support::opens_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new().on_command_approval(|_| Decline), transport).unwrap();
         // The client's handler selects it for new threads; a thread's handler selects it for any call on that thread.
         wait!(codex.thread_start().send()).unwrap();
@@ -291,7 +291,7 @@ with_both_clients! {
         let error = wait!(codex.thread_start().approval_mode(ApprovalMode::AutoReview).send()).unwrap_err();
         assert_eq!(error.kind(), openai_codex::ErrorKind::InvalidInput);
         wait!(codex.close()).unwrap();
-        let messages = playing.finish().unwrap().messages();
+        let messages = running.finish().unwrap().messages();
         let sent: Vec<_> = messages
             .iter()
             .filter(|message| message["method"].as_str().is_some_and(|method| method.starts_with("thread/")))
@@ -322,7 +322,7 @@ fn an_abandoned_resume_leaves_the_threads_handlers_in_place() {
             .start_turn("t", "u")
             .ask("ask-1", method, params.clone())
             .complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         crate::support::bounded_async(async move || {
             let codex = openai_codex::AsyncCodex::with_transport(CodexConfig::new(), transport);
             let mut options = codex.thread_start();
@@ -341,7 +341,7 @@ fn an_abandoned_resume_leaves_the_threads_handlers_in_place() {
             thread.run("go").await.unwrap();
             codex.close().await.unwrap();
         });
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let expected = if had { "accept" } else { "decline" };
         assert_eq!(responses(&received)[0]["result"], json!({"decision": expected}));
     }

@@ -220,12 +220,12 @@ fn the_cases_cover_all_server_requests() {
 with_both_clients! {
     fn a_handlers_decision_is_the_response(start, wait) {
         for (method, params, expected) in cases() {
-            let (transport, playing) = turn_asking(method, params).connect().unwrap();
+            let (transport, running) = turn_asking(method, params).connect().unwrap();
             let codex = start!(CodexConfig::new().handler(Responds(|| Do::Respond)), transport).unwrap();
             let thread = wait!(codex.thread_start().send()).unwrap();
             wait!(thread.run("go")).unwrap();
             wait!(codex.close()).unwrap();
-            let received = playing.finish().unwrap().messages();
+            let received = running.finish().unwrap().messages();
             assert_eq!(responses(&received), [&json!({"id": "ask-1", "result": expected})], "{method}");
         }
     }
@@ -234,7 +234,7 @@ with_both_clients! {
         type Way = fn() -> Do;
         for (way, expected) in [((|| Do::Fail) as Way, "no idea"), (|| Do::Panic, "a bug")] {
             for (method, params, _) in cases() {
-                let (transport, playing) = turn_asking(method, params).connect().unwrap();
+                let (transport, running) = turn_asking(method, params).connect().unwrap();
                 let codex = start!(CodexConfig::new().handler(Responds(way)), transport).unwrap();
                 let mut events = codex.events();
                 let thread = wait!(codex.thread_start().send()).unwrap();
@@ -248,7 +248,7 @@ with_both_clients! {
                     }
                 }
                 wait!(codex.close()).unwrap();
-                let received = playing.finish().unwrap().messages();
+                let received = running.finish().unwrap().messages();
                 let responses = responses(&received);
                 assert_eq!(responses.len(), 1, "{method}");
                 assert!(failure(responses[0]).contains(expected), "{method}");
@@ -258,13 +258,13 @@ with_both_clients! {
 
     fn a_handler_that_times_out_responds_with_an_error(start, wait) {
         for (method, params, _) in cases() {
-            let (transport, playing) = turn_asking(method, params).connect().unwrap();
+            let (transport, running) = turn_asking(method, params).connect().unwrap();
             let config = CodexConfig::new().handler_timeout(Duration::from_millis(1));
             let codex = start!(config.handler(Responds(|| Do::Wait)), transport).unwrap();
             let thread = wait!(codex.thread_start().send()).unwrap();
             wait!(thread.run("go")).unwrap();
             wait!(codex.close()).unwrap();
-            let received = playing.finish().unwrap().messages();
+            let received = running.finish().unwrap().messages();
             let responses = responses(&received);
             assert_eq!(responses.len(), 1, "{method}");
             assert!(failure(responses[0]).contains("did not respond within 1ms"), "{method}");
@@ -282,7 +282,7 @@ with_both_clients! {
                 .await_file(&begun)
                 .notify("serverRequest/resolved", json!({"threadId": "t", "requestId": "ask-1"}))
                 .complete_turn("t", "u");
-            let (transport, playing) = script.connect().unwrap();
+            let (transport, running) = script.connect().unwrap();
             let (cancelled_tx, cancelled_rx) = mpsc::channel();
             let handler = Responds(move || Do::AwaitCancellation(begun.clone(), cancelled_tx.clone()));
             let codex = start!(CodexConfig::new().handler(handler), transport).unwrap();
@@ -290,7 +290,7 @@ with_both_clients! {
             wait!(thread.run("go")).unwrap();
             assert!(cancelled_rx.recv().unwrap(), "{method}");
             wait!(codex.close()).unwrap();
-            let received = playing.finish().unwrap().messages();
+            let received = running.finish().unwrap().messages();
             assert!(responses(&received).is_empty(), "{method}: {received:?}");
         }
     }
@@ -306,7 +306,7 @@ with_both_clients! {
             .await_file(&begun)
             .complete_turn("t", "u")
             .expect_response("ask-1");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let (cancelled_tx, cancelled_rx) = mpsc::channel();
         let handler = Responds(move || Do::AwaitCancellation(begun.clone(), cancelled_tx.clone()));
         let codex = start!(CodexConfig::new().handler(handler), transport).unwrap();
@@ -314,7 +314,7 @@ with_both_clients! {
         wait!(thread.run("go")).unwrap();
         assert!(cancelled_rx.recv().unwrap());
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         assert!(responses(&received)[0]["error"]["message"].as_str().unwrap().contains("has ended"));
     }
 
@@ -339,12 +339,12 @@ with_both_clients! {
 
     fn an_undecodable_request_is_declined_without_calling_a_handler(start, wait) {
         let params = json!({"threadId": "t", "turnId": "u", "itemId": 7});
-        let (transport, playing) = turn_asking("item/fileChange/requestApproval", params).connect().unwrap();
+        let (transport, running) = turn_asking("item/fileChange/requestApproval", params).connect().unwrap();
         let codex = start!(CodexConfig::new().handler(Responds(|| Do::Respond)), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         wait!(thread.run("go")).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         assert_eq!(responses(&received)[0]["result"], json!({"decision": "decline"}));
     }
 
@@ -360,7 +360,7 @@ with_both_clients! {
             .request("ask-1", method, params)
             .expect_response("ask-1")
             .complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let (called_tx, called_rx) = mpsc::channel();
         let config = CodexConfig::new().on_command_approval(move |_| {
             called_tx.send(()).unwrap();
@@ -370,7 +370,7 @@ with_both_clients! {
         let thread = wait!(codex.thread_start().send()).unwrap();
         wait!(thread.run("go")).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         // Two or three, depending on whether the first response or the second request was faster.
         let accepted = json!({"id": "ask-1", "result": {"decision": "accept"}});
         assert!(responses(&received).iter().all(|response| **response == accepted), "{received:?}");

@@ -24,7 +24,7 @@ fn with_user_agent(user_agent: &str) -> Value {
 
 with_both_clients! {
     fn initialize_is_first_and_exact(start, wait) {
-        let (transport, playing) = Script::standard().connect().unwrap();
+        let (transport, running) = Script::standard().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         wait!(codex.close()).unwrap();
         let expected = json!({
@@ -33,7 +33,7 @@ with_both_clients! {
             },
             "capabilities": {"experimentalApi": true},
         });
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         assert_eq!(received[0]["method"], "initialize");
         assert_eq!(received[0]["params"], expected);
         assert!(received[0]["id"].is_i64() && received[0].get("jsonrpc").is_none());
@@ -42,7 +42,7 @@ with_both_clients! {
     }
 
     fn the_configuration_names_the_client(start, wait) {
-        let (transport, playing) = Script::standard().connect().unwrap();
+        let (transport, running) = Script::standard().connect().unwrap();
         let config = CodexConfig::new()
             .client_name("my_tool")
             .client_title("My Tool")
@@ -50,7 +50,7 @@ with_both_clients! {
             .experimental_api(false);
         let codex = start!(config, transport).unwrap();
         wait!(codex.close()).unwrap();
-        let params = &playing.finish().unwrap().messages()[0]["params"];
+        let params = &running.finish().unwrap().messages()[0]["params"];
         let client = json!({"name": "my_tool", "title": "My Tool", "version": "9.8.7"});
         assert_eq!(params["clientInfo"], client);
         assert_ne!(params["capabilities"]["experimentalApi"], true);
@@ -59,10 +59,10 @@ with_both_clients! {
     fn a_user_agent_with_name_and_version_is_enough(start, wait) {
         for user_agent in ["codex-cli/1.2.3", "codex-cli 0.153.0", "x/0.163.0 (Debian 12) y (z; 1)"] {
             let script = answering(with_user_agent(user_agent)).expect_notification("initialized");
-            let (transport, playing) = script.connect().unwrap();
+            let (transport, running) = script.connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             wait!(codex.close()).unwrap();
-            playing.finish().unwrap();
+            running.finish().unwrap();
         }
     }
 
@@ -71,31 +71,31 @@ with_both_clients! {
         without.as_object_mut().unwrap().remove("userAgent");
         let bad = [json!({}), without, with_user_agent(""), with_user_agent("codex"), with_user_agent("/1.2")];
         for response in bad {
-            let (transport, playing) = answering(response.clone()).connect().unwrap();
+            let (transport, running) = answering(response.clone()).connect().unwrap();
             let error = start!(CodexConfig::new(), transport).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Handshake, "{response}");
             assert!(error.to_string().contains("missing required metadata"), "{error}");
             // Closed, and nothing was sent after the response.
-            let received = playing.finish().unwrap().messages();
+            let received = running.finish().unwrap().messages();
             assert_eq!(received.len(), 1, "{received:?}");
         }
     }
 
     fn a_refused_handshake_keeps_the_servers_message(start, _wait) {
         let script = Script::new().expect("initialize").respond_error(-32600, "too old a client");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let error = start!(CodexConfig::new(), transport).unwrap_err();
         assert!(error.to_string().contains("too old a client"), "{error}");
         assert_eq!(error.method(), Some("initialize"));
         assert_eq!(error.json_rpc().unwrap().code, -32600);
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 }
 
 #[test]
 fn metadata_is_available_after_the_start() {
     bounded_async(async || {
-        let (transport, playing) = answering(with_user_agent("codex-cli/1.2.3"))
+        let (transport, running) = answering(with_user_agent("codex-cli/1.2.3"))
             .expect_notification("initialized")
             .connect()
             .unwrap();
@@ -104,7 +104,7 @@ fn metadata_is_available_after_the_start() {
         codex.start().await.unwrap();
         assert_eq!(codex.metadata().unwrap().user_agent, "codex-cli/1.2.3");
         codex.close().await.unwrap();
-        playing.finished().await.unwrap();
+        running.finished().await.unwrap();
     });
 }
 

@@ -43,14 +43,14 @@ fn cases() -> Vec<(Input, Value)> {
 
 with_both_clients! {
     fn inputs_have_the_protocols_shapes_and_keep_their_order(start, wait) {
-        let (transport, playing) = any_turn().connect().unwrap();
+        let (transport, running) = any_turn().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         for (input, _) in cases() {
             wait!(thread.turn(input).send()).unwrap();
         }
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let inputs = received.iter().filter(|message| message["method"] == "turn/start");
         let inputs: Vec<_> = inputs.map(|message| message["params"]["input"].clone()).collect();
         let expected: Vec<_> = cases().into_iter().map(|(_, wire)| wire).collect();
@@ -58,7 +58,7 @@ with_both_clients! {
     }
 
     fn invalid_input_is_refused_before_anything_is_sent(start, wait) {
-        let (transport, playing) = any_turn().connect().unwrap();
+        let (transport, running) = any_turn().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -79,6 +79,6 @@ with_both_clients! {
             }
         }
         wait!(codex.close()).unwrap();
-        assert_eq!(count(&playing.finish().unwrap().messages(), "turn/start"), 0);
+        assert_eq!(count(&running.finish().unwrap().messages(), "turn/start"), 0);
     }
 }

@@ -21,16 +21,16 @@ fn pages(method: &str, pages: &[Value]) -> Script {
 
 with_both_clients! {
     fn a_bare_list_sends_no_option(start, wait) {
-        let (transport, playing) =
+        let (transport, running) =
             Script::standard().always("thread/list", json!({"data": []})).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         assert!(wait!(codex.thread_list().send()).unwrap().data.is_empty());
         wait!(codex.close()).unwrap();
-        assert_eq!(sent(&playing.finish().unwrap().messages(), "thread/list")["params"], json!({}));
+        assert_eq!(sent(&running.finish().unwrap().messages(), "thread/list")["params"], json!({}));
     }
 
     fn every_option_of_a_list_has_its_key(start, wait) {
-        let (transport, playing) =
+        let (transport, running) =
             Script::standard().always("thread/list", json!({"data": []})).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let list = codex
@@ -49,7 +49,7 @@ with_both_clients! {
         wait!(list.send()).unwrap();
         wait!(codex.thread_list().cwd("/a").cwd("/b").send()).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let expected = json!({
             "archived": true, "cursor": "c", "cwd": "/repo", "limit": 5, "modelProviders": ["p"],
             "searchTerm": "find", "sectionId": "s", "sortDirection": "asc", "sortKey": "updated_at",
@@ -60,7 +60,7 @@ with_both_clients! {
 
     fn all_threads_are_listed_page_by_page(start, wait) {
         let data = [json!([messages::thread("1"), messages::thread("2")]), json!([]), json!([messages::thread("3")])];
-        let (transport, playing) = pages("thread/list", &data).connect().unwrap();
+        let (transport, running) = pages("thread/list", &data).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let mut all = codex.thread_list().limit(2).all();
         let mut ids = Vec::new();
@@ -69,7 +69,7 @@ with_both_clients! {
         }
         assert_eq!(ids, ["1", "2", "3"]);
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let expected = [
             json!({"limit": 2, "sortKey": "recency_at"}),
             json!({"limit": 2, "sortKey": "recency_at", "cursor": "page-1"}),
@@ -80,13 +80,13 @@ with_both_clients! {
 
     fn a_page_is_requested_on_demand(start, wait) {
         let data = [json!([messages::thread("1")]), json!([messages::thread("2")])];
-        let (transport, playing) = pages("thread/list", &data).connect().unwrap();
+        let (transport, running) = pages("thread/list", &data).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let mut pages = codex.thread_list().pages();
         assert_eq!(ids(&wait!(pages.next()).unwrap().unwrap()), ["1"]);
         drop(pages);
         wait!(codex.close()).unwrap();
-        drop(playing);
+        drop(running);
     }
 
     fn an_error_ends_the_listing(start, wait) {
@@ -95,14 +95,14 @@ with_both_clients! {
             .respond(json!({"data": [messages::thread("1")], "nextCursor": "more"}))
             .expect("thread/list")
             .respond_error(-32603, "lost it");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let mut all = codex.thread_list().all();
         assert_eq!(wait!(all.next()).unwrap().unwrap().id, "1");
         assert_eq!(wait!(all.next()).unwrap().unwrap_err().kind(), ErrorKind::Internal);
         assert!(wait!(all.next()).is_none());
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn a_listing_whose_cursors_repeat_ends_with_an_error(start, wait) {
@@ -113,7 +113,7 @@ with_both_clients! {
                 let page = json!({"data": [messages::thread(&number.to_string())], "nextCursor": cursor});
                 script.expect("thread/list").respond(page)
             });
-            let (transport, playing) = script.connect().unwrap();
+            let (transport, running) = script.connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             let mut all = codex.thread_list().all();
             for number in 0..pages {
@@ -124,7 +124,7 @@ with_both_clients! {
             assert!(error.to_string().contains(&format!("{last:?}")), "{error}");
             assert!(wait!(all.next()).is_none());
             wait!(codex.close()).unwrap();
-            playing.finish().unwrap();
+            running.finish().unwrap();
         }
     }
 
@@ -134,7 +134,7 @@ with_both_clients! {
         let script = opens_any_thread()
             .always("thread/turns/list", json!({"data": [turns]}))
             .always("thread/items/list", json!({"data": [item]}));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_resume("t").send()).unwrap();
         let mut turns = thread
@@ -149,7 +149,7 @@ with_both_clients! {
         let page = wait!(thread.items().turn_id("u").send()).unwrap();
         assert_eq!(page.data[0].turn_id, "u");
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let expected =
             json!({"threadId": "t", "limit": 3, "cursor": "c", "sortDirection": "desc", "itemsView": "full"});
         assert_eq!(sent(&received, "thread/turns/list")["params"], expected);

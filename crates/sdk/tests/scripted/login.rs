@@ -69,7 +69,7 @@ with_both_clients! {
             .always("account/read", account)
             .always("account/rateLimits/read", limits)
             .always("account/logout", json!({}));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         wait!(codex.login_api_key(KEY)).unwrap();
         let in_browser = wait!(codex.login_chatgpt()).unwrap();
@@ -85,7 +85,7 @@ with_both_clients! {
         wait!(codex.logout()).unwrap();
         wait!(codex.close()).unwrap();
 
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let starts = [
             json!({"type": "apiKey", "apiKey": KEY}),
             json!({"type": "chatgpt"}),
@@ -102,14 +102,14 @@ with_both_clients! {
     }
 
     fn a_blank_key_is_refused_before_anything_is_sent(start, wait) {
-        let (transport, playing) = Script::standard().connect().unwrap();
+        let (transport, running) = Script::standard().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         for blank in ["", " \n"] {
             let error = wait!(codex.login_api_key(blank)).unwrap_err();
             assert_eq!((error.kind(), error.method()), (ErrorKind::InvalidInput, Some("account/login/start")));
         }
         wait!(codex.close()).unwrap();
-        assert_eq!(count(&playing.finish().unwrap().messages(), "account/login/start"), 0);
+        assert_eq!(count(&running.finish().unwrap().messages(), "account/login/start"), 0);
     }
 
     fn an_outcome_before_the_response_is_not_lost(start, wait) {
@@ -118,7 +118,7 @@ with_both_clients! {
             .notify("account/login/completed", succeeded("another login's"))
             .notify("account/login/completed", succeeded("b"))
             .respond(browser("b"));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let login = wait!(codex.login_chatgpt()).unwrap();
         let same = login.clone();
@@ -129,7 +129,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
         // The outcome is known, even if the connection is lost.
         assert!(wait!(same.wait()).unwrap().success);
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn a_failed_login_is_an_outcome_not_an_error(start, wait) {
@@ -139,7 +139,7 @@ with_both_clients! {
             .notify("account/login/completed", failed("d", "Login was not completed"))
             .expect("account/login/cancel")
             .respond(json!({"status": "notFound"}));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let login = wait!(codex.login_chatgpt_device_code()).unwrap();
         wait!(login.cancel()).unwrap();
@@ -147,7 +147,7 @@ with_both_clients! {
         assert_eq!((end.success, end.error.as_deref()), (false, Some("Login was not completed")));
         assert_eq!(wait!(login.cancel()).unwrap().status, CancelLoginAccountStatus::NotFound);
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn concurrent_logins_have_their_own_outcomes(start, wait) {
@@ -156,7 +156,7 @@ with_both_clients! {
             .notify("account/login/completed", succeeded("second"))
             .notify("account/login/completed", failed("first", "replaced"))
             .notify("account/login/completed", failed("code", "expired"));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let first = wait!(codex.login_chatgpt()).unwrap();
         let code = wait!(codex.login_chatgpt_device_code()).unwrap();
@@ -165,7 +165,7 @@ with_both_clients! {
         assert_eq!(wait!(code.wait()).unwrap().error.as_deref(), Some("expired"));
         assert!(wait!(second.wait()).unwrap().success);
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn a_wait_that_times_out_does_not_affect_the_login(start, wait) {
@@ -173,7 +173,7 @@ with_both_clients! {
             .expect("test/go")
             .notify("account/login/completed", succeeded("b"))
             .respond(json!({}));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let login = wait!(codex.login_chatgpt()).unwrap();
         let error = wait!(login.wait_timeout(Duration::ZERO)).unwrap_err();
@@ -184,12 +184,12 @@ with_both_clients! {
         // What has ended needs no time.
         assert!(wait!(login.wait_timeout(Duration::ZERO)).unwrap().success);
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         assert_eq!(count(&received, "account/login/cancel"), 0);
     }
 
     fn the_end_of_the_connection_ends_every_wait(start, wait) {
-        let (transport, playing) = logins(&[browser("b"), device("d")]).exit(0).connect().unwrap();
+        let (transport, running) = logins(&[browser("b"), device("d")]).exit(0).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let login = wait!(codex.login_chatgpt()).unwrap();
         let code = wait!(codex.login_chatgpt_device_code()).unwrap();
@@ -197,9 +197,9 @@ with_both_clients! {
             assert_eq!(error.kind(), ErrorKind::TransportClosed);
             assert_eq!(error.method(), Some("account/login/completed"));
         }
-        playing.finish().unwrap();
+        running.finish().unwrap();
 
-        let (transport, playing) = logins(&[browser("b")]).connect().unwrap();
+        let (transport, running) = logins(&[browser("b")]).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let login = wait!(codex.login_chatgpt()).unwrap();
         wait!(codex.close()).unwrap();
@@ -207,27 +207,27 @@ with_both_clients! {
             assert_eq!(wait!(login.wait()).unwrap_err().kind(), ErrorKind::Closed);
         }
         assert_eq!(wait!(login.cancel()).unwrap_err().kind(), ErrorKind::Closed);
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn a_dropped_handle_cancels_nothing_and_any_handle_keeps_the_server(start, wait) {
         let script = logins(&[browser("dropped"), browser("kept")])
             .notify("account/login/completed", succeeded("dropped"))
             .notify("account/login/completed", succeeded("kept"));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         drop(wait!(codex.login_chatgpt()).unwrap());
         let login = wait!(codex.login_chatgpt()).unwrap();
         drop(codex);
         assert!(wait!(login.wait()).unwrap().success);
         drop(login);
-        assert_eq!(count(&playing.finish().unwrap().messages(), "account/login/cancel"), 0);
+        assert_eq!(count(&running.finish().unwrap().messages(), "account/login/cancel"), 0);
     }
 
     fn a_response_of_another_kind_or_an_invalid_outcome_is_an_error(start, wait) {
         let script = logins(&[browser("b"), json!({"type": "apiKey"}), json!({"type": "of tomorrow"}), browser("x")])
             .notify("account/login/completed", json!({"loginId": "x", "success": "perhaps"}));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let errors = [
             wait!(codex.login_api_key(KEY)).unwrap_err(),
@@ -241,7 +241,7 @@ with_both_clients! {
         assert_eq!(error.kind(), ErrorKind::Decode);
         assert!(error.to_string().contains("params.success"), "{error}");
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn no_error_repeats_a_key_that_the_server_quotes(start, wait) {
@@ -260,7 +260,7 @@ with_both_clients! {
             .fail_turn("t", "u", &quote)
             .expect("test/raw")
             .respond_error(-32600, quote.clone());
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let refused = wait!(codex.login_api_key(KEY)).unwrap_err();
         cleaned(&refused);
@@ -276,7 +276,7 @@ with_both_clients! {
         hides(error.turn().unwrap());
         cleaned(&wait!(codex.request_raw("test/raw", json!({}))).unwrap_err());
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn no_event_that_reports_an_error_repeats_the_key(start, wait) {
@@ -291,7 +291,7 @@ with_both_clients! {
             .notify("account/login/completed", json!({"loginId": "l", "success": quote}))
             .line(&quote)
             .send(messages::turn_completed("t", messages::failed_turn("u", &quote)));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let mut events = codex.events();
         wait!(codex.login_api_key(KEY)).unwrap();
@@ -302,7 +302,7 @@ with_both_clients! {
             assert!(text.contains("bad key <redacted>"), "{text}");
         }
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn the_log_of_a_runtime_that_dies_is_quoted_without_the_key(start, wait) {
@@ -325,7 +325,7 @@ with_both_clients! {
 
     fn what_is_printed_of_clients_and_handles_holds_no_secret(start, wait) {
         let script = logins(&[json!({"type": "apiKey"}), browser("b"), device("d")]);
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let config = CodexConfig::new().env("OPENAI_API_KEY", KEY).config_override("secret", KEY);
         hides(&config);
         let codex = start!(config, transport).unwrap();
@@ -337,6 +337,6 @@ with_both_clients! {
         assert!(text.contains("\"b\"") && text.contains("\"d\""), "{text}");
         assert!(!text.contains("auth.example") && !text.contains("AB-12"), "{text}");
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 }

@@ -20,13 +20,13 @@ with_both_clients! {
             .line("not json either: sk-secret-123")
             .notify("error", json!({"error": {"message": "Incorrect API key: sk-secret-123"}, "willRetry": false}))
             .start_thread("t");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new().wire_log(WireLog::new(&path)), transport).unwrap();
         let login = LoginAccountParams::ApiKey(ApiKeyLoginAccountParams::new("sk-secret-123"));
         wait!(codex.request::<methods::AccountLoginStart>(login)).unwrap();
         wait!(codex.thread_start().send()).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         assert_eq!(sent(&received, "account/login/start")["params"]["apiKey"], "sk-secret-123");
         let log = std::fs::read_to_string(&path).unwrap();
         assert!(!log.contains("sk-secret-123"));
@@ -63,16 +63,16 @@ with_both_clients! {
             .send(messages::delta("t", "u", "i", "he"))
             .expect("test/go")
             .exit(7);
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let live = program!(start!(CodexConfig::new().wire_log(WireLog::new(&path)), transport).unwrap());
-        playing.finish().unwrap();
+        running.finish().unwrap();
         let log = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.iter().position(|line| line["ended"] == true), Some(lines.len() - 1), "{log}");
 
-        let (transport, playing) = Script::from_wire_log(&path).unwrap().connect().unwrap();
+        let (transport, running) = Script::from_wire_log(&path).unwrap().connect().unwrap();
         let replayed = program!(start!(CodexConfig::new(), transport).unwrap());
-        assert_eq!(playing.finish().unwrap().exit_code, Some(1));
+        assert_eq!(running.finish().unwrap().exit_code, Some(1));
         assert_eq!(live.len(), 3, "{live:?}");
         assert!(matches!(&live[2], Err((ErrorKind::TransportClosed, _))), "{live:?}");
         assert_eq!(format!("{replayed:?}"), format!("{live:?}"));
@@ -87,7 +87,7 @@ with_both_clients! {
     }
 
     fn a_trace_context_goes_with_each_request_that_has_one(start, wait) {
-        let (transport, playing) = Script::standard().start_thread("t").connect().unwrap();
+        let (transport, running) = Script::standard().start_thread("t").connect().unwrap();
         let calls = std::sync::atomic::AtomicUsize::new(0);
         let config = CodexConfig::new().trace_context(move || {
             let first = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
@@ -96,7 +96,7 @@ with_both_clients! {
         let codex = start!(config, transport).unwrap();
         wait!(codex.thread_start().send()).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         assert_eq!(sent(&received, "initialize").get("trace"), None);
         assert_eq!(sent(&received, "thread/start")["trace"], json!({"traceparent": "00-aa-bb-01", "tracestate": "a=b"}));
     }

@@ -36,7 +36,7 @@ async fn events_keep_the_text_of_the_server() {
         .notify("thread/tokenUsage/updated", usage.clone())
         .agent_message("t", "u", "i", ["hello"])
         .complete_turn("t", "u");
-    let (transport, playing) = script.connect().unwrap();
+    let (transport, running) = script.connect().unwrap();
     let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
     let thread = codex.thread_start().send().await.unwrap();
     let turn = raw::start(thread.turn("go"), true).await.unwrap();
@@ -50,13 +50,13 @@ async fn events_keep_the_text_of_the_server() {
     assert!(result.items[0].contains("hello") && result.completed.unwrap().contains("completed"));
     assert!(result.started.unwrap().contains("inProgress") && result.error.is_none());
     codex.close().await.unwrap();
-    playing.finish().unwrap();
+    running.finish().unwrap();
 }
 
 #[tokio::test]
 async fn the_result_of_a_failed_turn_has_its_error_and_its_items() {
     let script = begin().agent_message("t", "u", "i", ["half"]).fail_turn("t", "u", "broken");
-    let (transport, playing) = script.connect().unwrap();
+    let (transport, running) = script.connect().unwrap();
     let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
     let thread = codex.thread_start().send().await.unwrap();
     let result = raw::run(&raw::start(thread.turn("go"), false).await.unwrap()).await;
@@ -64,7 +64,7 @@ async fn the_result_of_a_failed_turn_has_its_error_and_its_items() {
     assert!(result.items[0].contains("half") && result.completed.unwrap().contains("broken"));
     assert_eq!(result.final_response.as_deref(), Some("half"));
     codex.close().await.unwrap();
-    playing.finish().unwrap();
+    running.finish().unwrap();
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn a_turn_is_interrupted_by_its_drop_unless_it_is_kept() {
             .always("thread/backgroundTerminals/list", json!({"data": []}));
         let script = if kept { script } else { script.expect("turn/interrupt").respond(json!({})) };
         let script = script.expect("test/after").respond(json!({"a": 1})).complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
         let thread = codex.thread_start().send().await.unwrap();
         let turn = raw::start(thread.turn("go"), false).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_turn_is_interrupted_by_its_drop_unless_it_is_kept() {
         let response = raw::request(&codex, "test/after", None).await.unwrap();
         assert_eq!(serde_json::from_str::<Value>(&response).unwrap(), json!({"a": 1}));
         codex.close().await.unwrap();
-        let played = playing.finish().unwrap();
+        let played = running.finish().unwrap();
         let interrupts =
             played.received.iter().filter(|message| message.contains("\"turn/interrupt\"")).count();
         assert_eq!(interrupts, usize::from(!kept));
@@ -101,7 +101,7 @@ async fn pages_come_one_by_one_as_json() {
         .respond(json!({"data": [], "nextCursor": "second", "new": 1}))
         .expect("model/list")
         .respond(json!({"data": []}));
-    let (transport, playing) = script.connect().unwrap();
+    let (transport, running) = script.connect().unwrap();
     let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
     assert!(raw::pages(&codex, None, "model/list", json!({"limit": "no"})).is_err());
     assert!(raw::pages(&codex, None, "turn/start", json!({})).is_err());
@@ -113,13 +113,13 @@ async fn pages_come_one_by_one_as_json() {
     assert_eq!(texts.len(), 2);
     assert_eq!((&texts[0]["nextCursor"], &texts[0]["new"]), (&json!("second"), &json!(1)));
     codex.close().await.unwrap();
-    playing.finish().unwrap();
+    running.finish().unwrap();
 }
 
 #[tokio::test]
 async fn a_turn_without_a_handle_of_its_thread_streams_all_its_events() {
     let script = Script::standard().start_turn("t", "u").agent_message("t", "u", "i", ["hello"]);
-    let (transport, playing) = script.complete_turn("t", "u").connect().unwrap();
+    let (transport, running) = script.complete_turn("t", "u").connect().unwrap();
     let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
     let params = |value: Value| serde_json::value::to_raw_value(&value).unwrap();
     let error = raw::start_turn(&codex, &params(json!({"input": []}))).await.unwrap_err();
@@ -132,5 +132,5 @@ async fn a_turn_without_a_handle_of_its_thread_streams_all_its_events() {
     assert!(events.iter().any(|(method, _)| method == "item/agentMessage/delta"));
     assert_eq!(events.last().unwrap().0, "turn/completed");
     codex.close().await.unwrap();
-    playing.finish().unwrap();
+    running.finish().unwrap();
 }

@@ -157,13 +157,13 @@ with_both_clients! {
         let ended = lines.iter().position(|line| line["ended"] == true).unwrap();
         assert_eq!((count(&sent[..ended], "test/die"), count(&sent[..ended], "initialize")), (1, 1));
         assert!(lines[ended + 1..].iter().all(|line| line.get("ended").is_none()), "{log}");
-        let (transport, playing) = Script::from_wire_log(&path).unwrap().connect().unwrap();
+        let (transport, running) = Script::from_wire_log(&path).unwrap().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         wait!(codex.thread_start().send()).unwrap();
         let error = wait!(codex.request_raw("test/die", Value::Null)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TransportClosed);
         wait!(codex.close()).unwrap();
-        assert_eq!(playing.finish().unwrap().exit_code, Some(1));
+        assert_eq!(running.finish().unwrap().exit_code, Some(1));
     }
 
     fn a_death_during_a_turn_fails_it_and_the_next_call_restarts(start, wait) {
@@ -449,7 +449,7 @@ with_both_clients! {
     }
 
     fn a_client_of_a_transport_does_not_restart(start, wait) {
-        let (transport, playing) = Script::standard().start_thread("t").exit(0).connect().unwrap();
+        let (transport, running) = Script::standard().start_thread("t").exit(0).connect().unwrap();
         let codex = start!(CodexConfig::new().restart(at_once()), transport).unwrap();
         let mut events = codex.events();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -462,7 +462,7 @@ with_both_clients! {
         assert_eq!(error.kind(), ErrorKind::TransportClosed);
         assert!(!error.to_string().contains("new runtime"), "{error}");
         wait!(codex.close()).unwrap();
-        drop(playing);
+        drop(running);
     }
 
     fn an_invalid_policy_is_refused_before_the_start(start, wait) {

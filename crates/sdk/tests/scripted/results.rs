@@ -40,14 +40,14 @@ with_both_clients! {
             let script = phases.iter().enumerate().fold(begin(), |script, (number, (phase, text))| {
                 message(script, &format!("i{number}"), text, *phase)
             });
-            let (transport, playing) = script.complete_turn("t", "u").connect().unwrap();
+            let (transport, running) = script.complete_turn("t", "u").connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             let result = wait!(wait!(codex.thread_start().send()).unwrap().run("go")).unwrap();
             assert_eq!(result.final_response.as_deref(), *expected, "{phases:?}");
             let all: Vec<_> = phases.iter().map(|(_, text)| *text).collect();
             assert_eq!(texts(&result.items), all, "{phases:?}");
             wait!(codex.close()).unwrap();
-            playing.finish().unwrap();
+            running.finish().unwrap();
         }
     }
 
@@ -60,7 +60,7 @@ with_both_clients! {
             .send(messages::token_usage("t", "other", Usage::new(1000, 1000)))
             .send(messages::token_usage("t", "u", Usage::new(11, 7).cached(3).reasoning(5)))
             .complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let result = wait!(wait!(codex.thread_start().send()).unwrap().run("go")).unwrap();
         assert_eq!(texts(&result.items), ["mine"]);
@@ -75,16 +75,16 @@ with_both_clients! {
         assert_eq!((result.turn.id.as_str(), &result.turn.status), ("u", &TurnStatus::Completed));
         assert_eq!((result.turn.started_at, result.turn.duration_ms), (Some(1_700_000_000), Some(1_000)));
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn a_turn_without_usage_has_none(start, wait) {
-        let (transport, playing) = begin().complete_turn("t", "u").connect().unwrap();
+        let (transport, running) = begin().complete_turn("t", "u").connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let result = wait!(wait!(codex.thread_start().send()).unwrap().run("go")).unwrap();
         assert!(result.usage.is_none() && result.items.is_empty() && result.final_response.is_none());
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn a_failed_turn_keeps_its_message_and_its_usage(start, wait) {
@@ -97,7 +97,7 @@ with_both_clients! {
                 .agent_message("t", "u", "i", ["half"])
                 .send(messages::token_usage("t", "u", Usage::new(11, 7)))
                 .fail_turn("t", "u", message);
-            let (transport, playing) = script.connect().unwrap();
+            let (transport, running) = script.connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             let thread = wait!(codex.thread_start().send()).unwrap();
             let error = wait!(thread.run("go")).unwrap_err();
@@ -109,7 +109,7 @@ with_both_clients! {
             assert_eq!(result.turn.status, TurnStatus::Failed);
             assert_eq!(result.turn.error.as_ref().unwrap().message, message);
             wait!(codex.close()).unwrap();
-            playing.finish().unwrap();
+            running.finish().unwrap();
         }
     }
 
@@ -117,13 +117,13 @@ with_both_clients! {
         let script = begin()
             .agent_message("t", "u", "i", ["half"])
             .send(messages::turn_completed("t", messages::turn("u", "interrupted")));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let result = wait!(wait!(codex.thread_start().send()).unwrap().run("go")).unwrap();
         assert!(result.is_interrupted());
         assert_eq!(texts(&result.items), ["half"]);
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn an_error_with_will_retry_does_not_end_the_turn(start, wait) {
@@ -133,17 +133,17 @@ with_both_clients! {
         });
         let script =
             begin().notify("error", retried).agent_message("t", "u", "i", ["ok"]).complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let result = wait!(wait!(codex.thread_start().send()).unwrap().run("go")).unwrap();
         assert_eq!(result.final_response.as_deref(), Some("ok"));
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn a_handles_result_is_that_of_run_every_time(start, wait) {
         let script = begin().agent_message("t", "u", "i", ["he", "llo"]).complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let turn = wait!(wait!(codex.thread_start().send()).unwrap().turn("go").send()).unwrap();
         let first = wait!(turn.run()).unwrap();
@@ -157,7 +157,7 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
         // Closed or not: the turn has ended.
         assert_eq!(wait!(turn.run()).unwrap(), first);
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn an_item_that_cannot_be_read_is_kept_apart(start, wait) {
@@ -168,7 +168,7 @@ with_both_clients! {
             .send(messages::item_completed("t", "u", future.clone()))
             .agent_message("t", "u", "k", ["fine"])
             .complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let result = wait!(wait!(codex.thread_start().send()).unwrap().run("go")).unwrap();
         assert_eq!(result.final_response.as_deref(), Some("fine"));
@@ -176,6 +176,6 @@ with_both_clients! {
         assert_eq!(result.unreadable.len(), 1);
         assert!(result.unreadable[0].error.to_string().contains("text"), "{}", result.unreadable[0].error);
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 }

@@ -40,7 +40,7 @@ fn cases() -> Vec<(&'static str, Value)> {
 with_both_clients! {
     fn every_server_request_gets_a_response_and_none_is_granted(start, wait) {
         for (method, expected) in cases() {
-            let (transport, playing) = turn_asking("ask-1".into(), method).connect().unwrap();
+            let (transport, running) = turn_asking("ask-1".into(), method).connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             let mut events = codex.events();
             let thread = wait!(codex.thread_start().send()).unwrap();
@@ -54,7 +54,7 @@ with_both_clients! {
                 }
             }
             wait!(codex.close()).unwrap();
-            let received = playing.finish().unwrap().messages();
+            let received = running.finish().unwrap().messages();
             let response = received.iter().find(|message| message["id"] == "ask-1").unwrap();
             if expected.is_null() {
                 assert_eq!(response["error"]["code"], -32601, "{method}");
@@ -66,18 +66,18 @@ with_both_clients! {
     }
 
     fn an_unknown_tool_fails_and_a_numeric_id_is_echoed(start, wait) {
-        let (transport, playing) = turn_asking(0.into(), "item/tool/call").connect().unwrap();
+        let (transport, running) = turn_asking(0.into(), "item/tool/call").connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         wait!(thread.run("go")).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let response = received.iter().find(|message| message.get("method").is_none()).unwrap();
         assert_eq!((&response["id"], &response["result"]["success"]), (&json!(0), &json!(false)));
     }
 
     fn the_default_response_to_a_time_request_is_the_time(start, wait) {
-        let (transport, playing) = turn_asking(1.into(), "currentTime/read").connect().unwrap();
+        let (transport, running) = turn_asking(1.into(), "currentTime/read").connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let mut events = codex.events();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -90,7 +90,7 @@ with_both_clients! {
             }
         }
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let response = received.iter().find(|message| message.get("method").is_none()).unwrap();
         assert!(response["result"]["currentTimeAt"].as_u64().unwrap() > 1_700_000_000);
     }

@@ -22,7 +22,7 @@ with_both_clients! {
             .complete_turn("t", "u")
             .respond(response("u"));
         for streamed in [false, true] {
-            let (transport, playing) = script.clone().connect().unwrap();
+            let (transport, running) = script.clone().connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             let thread = wait!(codex.thread_start().send()).unwrap();
             if streamed {
@@ -38,7 +38,7 @@ with_both_clients! {
                 assert_eq!(wait!(thread.run("go")).unwrap().final_response.as_deref(), Some("done"));
             }
             wait!(codex.close()).unwrap();
-            playing.finish().unwrap();
+            running.finish().unwrap();
         }
     }
 
@@ -52,7 +52,7 @@ with_both_clients! {
             .agent_message("t", "u", "i", ["done"])
             .complete_turn("t", "u")
             .respond(json!("answer"));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let mut everything = codex.events();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -67,7 +67,7 @@ with_both_clients! {
             }
         }
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn events_of_another_turn_do_not_reach_a_starting_turn(start, wait) {
@@ -79,12 +79,12 @@ with_both_clients! {
             .agent_message("t", "u", "i", ["mine"])
             .respond(response("u"))
             .complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let result = wait!(wait!(codex.thread_start().send()).unwrap().run("go")).unwrap();
         assert_eq!(texts(&result.items), ["mine"]);
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn only_the_first_stream_has_the_backlog(start, wait) {
@@ -96,7 +96,7 @@ with_both_clients! {
             .respond(json!({}))
             .send(messages::delta("t", "u", "j", "late"))
             .complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let turn = wait!(wait!(codex.thread_start().send()).unwrap().turn("go").send()).unwrap();
         let mut first = turn.stream();
@@ -121,7 +121,7 @@ with_both_clients! {
         assert!(matches!(wait!(third.next()), Some(Ok(Notification::TurnCompleted(_)))));
         assert!(wait!(third.next()).is_none());
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn events_of_an_unclaimed_turn_do_not_reach_a_later_turn(start, wait) {
@@ -133,13 +133,13 @@ with_both_clients! {
             .start_turn("t", "u")
             .agent_message("t", "u", "i", ["after"])
             .complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         wait!(codex.request_raw("test/go", json!({}))).unwrap();
         assert_eq!(texts(&wait!(thread.run("go")).unwrap().items), ["after"]);
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn a_threads_observer_sees_only_its_thread(start, wait) {
@@ -150,7 +150,7 @@ with_both_clients! {
             .notify("thread/name/updated", json!({"threadId": "b", "threadName": "of b"}))
             .notify("thread/name/updated", json!({"threadId": "a", "threadName": "of a"}))
             .respond(json!({}));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         wait!(codex.thread_start().send()).unwrap();
@@ -162,7 +162,7 @@ with_both_clients! {
         assert_eq!(event.thread_id, "a");
         wait!(codex.close()).unwrap();
         assert!(wait!(events.next()).is_none());
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     // Runtimes before 0.163.0 do not name the turn that a sub-agent's turn works for.
@@ -180,7 +180,7 @@ with_both_clients! {
             .agent_message("c", "w", "m", ["from below"])
             .complete_turn("c", "w")
             .complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("delegate").send()).unwrap();
@@ -195,6 +195,6 @@ with_both_clients! {
         }
         assert_eq!((below.as_str(), ends), ("from below", vec!["w".to_owned(), "u".to_owned()]));
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 }

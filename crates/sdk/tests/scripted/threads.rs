@@ -19,7 +19,7 @@ with_both_clients! {
         resumed["approvalsReviewer"] = json!("auto_review");
         let script = script.expect("thread/resume").respond(resumed);
         let script = script.expect("thread/settings/update").respond_error(-32600, "not that");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new().experimental_api(true), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         wait!(thread.unsubscribe()).unwrap();
@@ -27,7 +27,7 @@ with_both_clients! {
         assert_eq!(error.kind(), ErrorKind::OptionNotApplied);
         assert!(error.to_string().contains("had the thread loaded and ignored the option"), "{error}");
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     // A runtime does not store this sandbox. When it loads the thread again, it applies the user's configuration.
@@ -45,30 +45,30 @@ with_both_clients! {
         let notify = |script: Script| script.notify("thread/closed", closed.clone());
         for script in [respond(notify(loads_again.clone())), notify(respond(loads_again.clone())), respond(loads_again)] {
             let script = script.expect("thread/settings/update").respond(json!({}));
-            let (transport, playing) = script.expect("thread/resume").respond(with(own.clone())).connect().unwrap();
+            let (transport, running) = script.expect("thread/resume").respond(with(own.clone())).connect().unwrap();
             let codex = start!(CodexConfig::new().experimental_api(true), transport).unwrap();
             let _thread = wait!(codex.thread_start().send()).unwrap();
             wait!(codex.thread_resume("t").send()).unwrap();
             wait!(codex.close()).unwrap();
-            let received = playing.finish().unwrap().messages();
+            let received = running.finish().unwrap().messages();
             let restored = json!({"threadId": "t", "sandboxPolicy": own.clone()});
             assert_eq!(sent(&received, "thread/settings/update")["params"], restored);
         }
     }
 
     fn a_plain_start_sends_the_approval_mode_alone(start, wait) {
-        let (transport, playing) = starts_any_thread().connect().unwrap();
+        let (transport, running) = starts_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         assert_eq!(thread.id(), "t");
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let expected = json!({"approvalPolicy": "on-request", "approvalsReviewer": "auto_review"});
         assert_eq!(sent(&received, "thread/start")["params"], expected);
     }
 
     fn every_option_has_its_key(start, wait) {
-        let (transport, playing) = starts_any_thread().connect().unwrap();
+        let (transport, running) = starts_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let options = codex
             .thread_start()
@@ -89,7 +89,7 @@ with_both_clients! {
             .thread_source("subagent");
         wait!(options.send()).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         // The folder has no trust decision.
         let projects = json!({"/repo": {"trust_level": "untrusted"}});
         let expected = json!({
@@ -103,22 +103,22 @@ with_both_clients! {
     }
 
     fn unknown_values_are_sent_unchanged(start, wait) {
-        let (transport, playing) = starts_any_thread().connect().unwrap();
+        let (transport, running) = starts_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let sandbox = SandboxMode::from("new-sandbox");
         wait!(codex.thread_start().thread_source("of_tomorrow").sandbox(sandbox).send()).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let params = &sent(&received, "thread/start")["params"];
         assert_eq!((&params["threadSource"], &params["sandbox"]), (&json!("of_tomorrow"), &json!("new-sandbox")));
     }
 
     fn a_relative_cwd_is_taken_from_this_process(start, wait) {
-        let (transport, playing) = starts_any_thread().connect().unwrap();
+        let (transport, running) = starts_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         wait!(codex.thread_start().cwd("src").send()).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let expected = std::env::current_dir().unwrap().join("src");
         assert_eq!(sent(&received, "thread/start")["params"]["cwd"], json!(expected));
     }
@@ -138,32 +138,32 @@ with_both_clients! {
 
     fn reading_always_says_whether_turns_are_wanted(start, wait) {
         let response = json!({"thread": messages::thread("t")});
-        let (transport, playing) = starts_any_thread().always("thread/read", response).connect().unwrap();
+        let (transport, running) = starts_any_thread().always("thread/read", response).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         assert_eq!(wait!(thread.read().send()).unwrap().thread.id, "t");
         wait!(thread.read().include_turns(true).send()).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let reads: Vec<_> = received.iter().filter(|message| message["method"] == "thread/read").collect();
         assert_eq!(reads[0]["params"], json!({"threadId": "t", "includeTurns": false}));
         assert_eq!(reads[1]["params"], json!({"threadId": "t", "includeTurns": true}));
     }
 
     fn a_plain_resume_or_fork_sends_the_id_alone(start, wait) {
-        let (transport, playing) = opens_any_thread().connect().unwrap();
+        let (transport, running) = opens_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         assert_eq!(wait!(codex.thread_resume("t").send()).unwrap().id(), "t");
         wait!(codex.thread_fork(String::from("t")).send()).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         for method in ["thread/resume", "thread/fork"] {
             assert_eq!(sent(&received, method)["params"], json!({"threadId": "t"}), "{method}");
         }
     }
 
     fn every_option_of_resume_and_fork_has_its_key(start, wait) {
-        let (transport, playing) = opens_any_thread().connect().unwrap();
+        let (transport, running) = opens_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         macro_rules! common {
             ($builder:expr) => {
@@ -184,7 +184,7 @@ with_both_clients! {
         let fork = common!(codex.thread_fork("t")).ephemeral(true).last_turn_id("u").thread_source("user");
         wait!(fork.send()).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let common = json!({
             "threadId": "t", "approvalPolicy": "never", "baseInstructions": "base",
             "config": {"model_reasoning_effort": "high"}, "cwd": "/repo", "developerInstructions": "dev",
@@ -201,14 +201,14 @@ with_both_clients! {
     }
 
     fn include_turns_is_sent_as_exclude_turns(start, wait) {
-        let (transport, playing) = opens_any_thread().connect().unwrap();
+        let (transport, running) = opens_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         for include in [true, false] {
             wait!(codex.thread_resume("t").include_turns(include).send()).unwrap();
             wait!(codex.thread_fork("t").include_turns(include).send()).unwrap();
         }
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         for method in ["thread/resume", "thread/fork"] {
             let expected = [false, true].map(|exclude| json!({"threadId": "t", "excludeTurns": exclude}));
             assert_eq!(params(&received, method), expected.iter().collect::<Vec<_>>(), "{method}");
@@ -234,7 +234,7 @@ with_both_clients! {
                 .always("thread/fork", opened);
             let turns = ["u1", "u2", "u3", "u4"].into_iter().take(if knows { 4 } else { 1 });
             let script = turns.fold(script, |script, turn| script.start_turn("t", turn).complete_turn("t", turn));
-            let (transport, playing) = script.connect().unwrap();
+            let (transport, running) = script.connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             let thread = wait!(codex.thread_resume("t").send()).unwrap();
             let external = openai_codex::ExternalMessage::new("ci").text("red");
@@ -248,7 +248,7 @@ with_both_clients! {
             // What every runtime knows still goes through.
             wait!(thread.turn("go").service_tier("fast").run()).unwrap();
             wait!(codex.close()).unwrap();
-            let received = playing.finish().unwrap().messages();
+            let received = running.finish().unwrap().messages();
             assert_eq!(count(&received, "turn/start"), if knows { 4 } else { 1 }, "{agent}");
             for failure in failures {
                 match failure {
@@ -269,7 +269,7 @@ with_both_clients! {
             .always("thread/archive", json!({}))
             .always("thread/unarchive", unarchived)
             .always("thread/name/set", json!({}));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         for sandbox in [Sandbox::ReadOnly, Sandbox::WorkspaceWrite, Sandbox::FullAccess] {
             wait!(codex.thread_start().sandbox(sandbox).send()).unwrap();
@@ -279,7 +279,7 @@ with_both_clients! {
         wait!(codex.thread_archive(thread.id())).unwrap();
         assert_eq!(wait!(codex.thread_unarchive("t")).unwrap().id(), "t");
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let starts = params(&received, "thread/start");
         let modes: Vec<_> = starts.iter().map(|params| params["sandbox"].as_str().unwrap()).collect();
         assert_eq!(modes, ["read-only", "workspace-write", "danger-full-access", "read-only"]);
@@ -290,7 +290,7 @@ with_both_clients! {
 
     fn an_invalid_option_is_refused_before_anything_is_sent(start, wait) {
         use std::os::unix::ffi::OsStringExt;
-        let (transport, playing) = Script::standard().unexpected(Unexpected::Fail).connect().unwrap();
+        let (transport, running) = Script::standard().unexpected(Unexpected::Fail).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let folder = || std::ffi::OsString::from_vec(vec![b'/', 0xff]);
         let errors = [
@@ -301,6 +301,6 @@ with_both_clients! {
         ];
         assert!(errors.iter().all(|error| error.kind() == ErrorKind::InvalidInput), "{errors:?}");
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 }

@@ -35,11 +35,11 @@ with_both_clients! {
             projects[path.parent().unwrap().to_str().unwrap()] = json!({"trust_level": "trusted"});
             projects[path.to_str().unwrap()] = json!({"trust_level": null, "other": 1});
             let script = configured(json!({"projects": projects}));
-            let (transport, playing) = script.connect().unwrap();
+            let (transport, running) = script.connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             wait!(codex.thread_start().cwd(&path).sandbox(sandbox).config("a", 1).send()).unwrap();
             wait!(codex.close()).unwrap();
-            let received = playing.finish().unwrap().messages();
+            let received = running.finish().unwrap().messages();
             assert_eq!(sent(&received, "config/read")["params"], json!({"cwd": path, "includeLayers": true}));
             let params = &sent(&received, "thread/start")["params"];
             assert_eq!(params["config"], json!({"a": 1, "projects": level(&path, "untrusted")}));
@@ -48,14 +48,14 @@ with_both_clients! {
     }
 
     fn read_only_threads_and_threads_without_a_folder_need_no_decision(start, wait) {
-        let (transport, playing) = opens_any_thread().connect().unwrap();
+        let (transport, running) = opens_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         wait!(codex.thread_start().cwd("/repo").sandbox(Sandbox::ReadOnly).send()).unwrap();
         wait!(codex.thread_start().sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
         wait!(codex.thread_resume("t").cwd("/repo").sandbox(Sandbox::FullAccess).send()).unwrap();
         wait!(codex.thread_fork("t").cwd("/repo").sandbox(Sandbox::FullAccess).send()).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         assert_eq!(count(&received, "config/read"), 0);
         for message in received.iter().filter(|message| message["method"] != "initialize") {
             assert_eq!(message["params"]["config"], Value::Null, "{message}");
@@ -72,7 +72,7 @@ with_both_clients! {
             (json!({}), Some("sandbox_mode"), true),
             (json!({}), Some("default_permissions"), true),
         ] {
-            let (transport, playing) = configured(config).connect().unwrap();
+            let (transport, running) = configured(config).connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             let mut options = codex.thread_start().cwd(&path);
             if let Some(own) = own {
@@ -80,7 +80,7 @@ with_both_clients! {
             }
             wait!(options.send()).unwrap();
             wait!(codex.close()).unwrap();
-            let received = playing.finish().unwrap().messages();
+            let received = running.finish().unwrap().messages();
             let params = &sent(&received, "thread/start")["params"];
             let expected = if writes { level(&path, "untrusted") } else { Value::Null };
             assert_eq!((&params["config"]["projects"], params.get("sandbox")), (&expected, None));
@@ -104,11 +104,11 @@ with_both_clients! {
         {
             for decision in ["trusted", "untrusted"] {
                 let script = configured(json!({"projects": level(decided, decision)}));
-                let (transport, playing) = script.connect().unwrap();
+                let (transport, running) = script.connect().unwrap();
                 let codex = start!(CodexConfig::new(), transport).unwrap();
                 wait!(codex.thread_start().cwd(cwd).sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
                 wait!(codex.close()).unwrap();
-                let received = playing.finish().unwrap().messages();
+                let received = running.finish().unwrap().messages();
                 let expected = inherits.then(|| json!({"projects": level(cwd, decision)}));
                 let params = &sent(&received, "thread/start")["params"];
                 assert_eq!(params.get("config"), expected.as_ref(), "{cwd:?} {decided:?}");
@@ -134,11 +134,11 @@ with_both_clients! {
             });
             let config = json!({"projects": level(decided, "trusted")});
             let response = json!({"config": config, "origins": {}, "layers": [layer]});
-            let (transport, playing) = opens_any_thread().always("config/read", response).connect().unwrap();
+            let (transport, running) = opens_any_thread().always("config/read", response).connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             wait!(codex.thread_start().cwd(&sub).sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
             wait!(codex.close()).unwrap();
-            let received = playing.finish().unwrap().messages();
+            let received = running.finish().unwrap().messages();
             assert_eq!(sent(&received, "thread/start")["params"]["config"]["projects"], expected);
         }
     }
@@ -162,12 +162,12 @@ with_both_clients! {
                 "disabledReason": reason,
             });
             let response = json!({"config": {}, "origins": {}, "layers": [layer]});
-            let (transport, playing) = opens_any_thread().always("config/read", response).connect().unwrap();
+            let (transport, running) = opens_any_thread().always("config/read", response).connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             let options = codex.thread_start().cwd(&tree).config("projects", level(&main, level_of_main));
             wait!(options.sandbox(Sandbox::WorkspaceWrite).send()).unwrap();
             wait!(codex.close()).unwrap();
-            let received = playing.finish().unwrap().messages();
+            let received = running.finish().unwrap().messages();
             let mut expected = level(&main, level_of_main);
             expected[tree.to_str().unwrap()] = json!({"trust_level": handed_down});
             assert_eq!(sent(&received, "thread/start")["params"]["config"], json!({"projects": expected}));
@@ -180,12 +180,12 @@ with_both_clients! {
         let (_dir, path) = folder();
         for code in [-32601, -32603, -32600] {
             let script = opens_any_thread().always_respond("config/read", Response::error(code, "no"));
-            let (transport, playing) = script.connect().unwrap();
+            let (transport, running) = script.connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             wait!(codex.thread_start().cwd(&path).sandbox(Sandbox::FullAccess).send()).unwrap();
             wait!(codex.thread_start().cwd(&path).send()).unwrap();
             wait!(codex.close()).unwrap();
-            let received = playing.finish().unwrap().messages();
+            let received = running.finish().unwrap().messages();
             let starts = crate::support::params(&received, "thread/start");
             assert_eq!(starts[0]["config"]["projects"], level(&path, "untrusted"));
             assert_eq!((starts[1].get("config"), &starts[1]["sandbox"]), (None, &json!("read-only")));
@@ -194,13 +194,13 @@ with_both_clients! {
 
     fn an_overloaded_config_read_starts_nothing(start, wait) {
         let busy = Response::error(-32001, "Server overloaded; retry later.");
-        let (transport, playing) = opens_any_thread().always_respond("config/read", busy).connect().unwrap();
+        let (transport, running) = opens_any_thread().always_respond("config/read", busy).connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let options = codex.thread_start().cwd("/repo").sandbox(Sandbox::FullAccess);
         let error = wait!(options.send()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ServerBusy);
         wait!(codex.close()).unwrap();
-        assert_eq!(count(&playing.finish().unwrap().messages(), "thread/start"), 0);
+        assert_eq!(count(&running.finish().unwrap().messages(), "thread/start"), 0);
     }
 
     fn the_programs_project_settings_apply(start, wait) {
@@ -223,19 +223,19 @@ with_both_clients! {
             ("projects".to_owned(), json!(5), json!(5), 1),
             ("projects".to_owned(), json!({text: 5}), json!({text: 5}), 1),
         ] {
-            let (transport, playing) = opens_any_thread().connect().unwrap();
+            let (transport, running) = opens_any_thread().connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             let options = codex.thread_start().cwd(&path).sandbox(Sandbox::WorkspaceWrite).config(key, value);
             wait!(options.send()).unwrap();
             wait!(codex.close()).unwrap();
-            let received = playing.finish().unwrap().messages();
+            let received = running.finish().unwrap().messages();
             assert_eq!(sent(&received, "thread/start")["params"]["config"], json!({"projects": expected}));
             assert_eq!(count(&received, "config/read"), reads);
         }
     }
 
     fn dotted_keys_and_a_table_become_one_table(start, wait) {
-        let (transport, playing) = opens_any_thread().connect().unwrap();
+        let (transport, running) = opens_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let options = codex
             .thread_start()
@@ -245,7 +245,7 @@ with_both_clients! {
             .config("projects./repo.trust_level", "untrusted");
         wait!(options.send()).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let projects = json!({"/other": {"trust_level": "trusted"}, "/repo": {"trust_level": "untrusted"}});
         assert_eq!(sent(&received, "thread/start")["params"]["config"], json!({"projects": projects}));
         assert_eq!(count(&received, "config/read"), 0);
@@ -260,7 +260,7 @@ with_both_clients! {
         let mut stored = messages::thread("t");
         stored["status"] = json!({"type": "notLoaded"});
         let script = opens_any_thread().always("thread/read", json!({"thread": stored}));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         wait!(codex.thread_start().cwd(&sub).sandbox(Sandbox::ReadOnly).trust_folder().send()).unwrap();
         wait!(codex.thread_resume("t").cwd(&sub).trust_folder().send()).unwrap();
@@ -269,7 +269,7 @@ with_both_clients! {
         wait!(codex.thread_fork("t").trust_folder().config("projects./scripted.trust_level", "untrusted").send())
             .unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         assert_eq!((count(&received, "config/read"), count(&received, "thread/read")), (0, 4));
         let mut both = level(&sub, "trusted");
         both[root.to_str().unwrap()] = json!({"trust_level": "trusted"});
@@ -284,12 +284,12 @@ with_both_clients! {
     }
 
     fn trust_folder_without_a_folder_is_refused(start, wait) {
-        let (transport, playing) = opens_any_thread().connect().unwrap();
+        let (transport, running) = opens_any_thread().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let error = wait!(codex.thread_start().trust_folder().send()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains("cwd"), "{error}");
         wait!(codex.close()).unwrap();
-        assert_eq!(count(&playing.finish().unwrap().messages(), "thread/start"), 0);
+        assert_eq!(count(&running.finish().unwrap().messages(), "thread/start"), 0);
     }
 }

@@ -21,21 +21,21 @@ use crate::support::{Server, bounded_async, count, one_step, params, sent, texts
 with_both_clients! {
     fn a_plain_turn_sends_thread_and_input_alone(start, wait) {
         let script = Script::standard().start_thread("t").start_turn("t", "u").complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("hello").send()).unwrap();
         assert_eq!((turn.id(), turn.thread_id()), ("u", "t"));
         wait!(turn.run()).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let expected = json!({"threadId": "t", "input": [{"type": "text", "text": "hello"}]});
         assert_eq!(sent(&received, "turn/start")["params"], expected);
     }
 
     fn every_option_has_its_key(start, wait) {
         let script = Script::standard().start_thread("t").start_turn("t", "u").complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let options = thread
@@ -50,7 +50,7 @@ with_both_clients! {
             .summary(ReasoningSummary::Concise);
         wait!(options.run()).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let expected = json!({
             "threadId": "t", "input": [{"type": "text", "text": "hello"}], "cwd": "/repo", "effort": "high",
             "model": "m", "outputSchema": {"type": "object"}, "personality": "friendly",
@@ -62,12 +62,12 @@ with_both_clients! {
 
     fn unknown_efforts_are_sent_unchanged(start, wait) {
         let script = Script::standard().start_thread("t").start_turn("t", "u").complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         wait!(thread.turn("hello").effort("superb").run()).unwrap();
         wait!(codex.close()).unwrap();
-        assert_eq!(sent(&playing.finish().unwrap().messages(), "turn/start")["params"]["effort"], "superb");
+        assert_eq!(sent(&running.finish().unwrap().messages(), "turn/start")["params"]["effort"], "superb");
     }
 
     fn interleaved_turns_get_their_own_events_in_order(start, wait) {
@@ -84,7 +84,7 @@ with_both_clients! {
             .complete_turn("b", "ub")
             .send(messages::item_completed("a", "ua", messages::agent_message("ia", "12")))
             .complete_turn("a", "ua");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let left = wait!(codex.thread_start().send()).unwrap();
         let right = wait!(codex.thread_start().send()).unwrap();
@@ -110,7 +110,7 @@ with_both_clients! {
         }
         assert_eq!(seen, ["ua12itemend", "ub1itemlateend"]);
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 }
 
@@ -122,7 +122,7 @@ fn two_requests_are_on_the_wire_before_either_response() {
             .expect_as("second", "test/second")
             .respond_to("second", Response::Result(json!(2)))
             .respond_to("first", Response::Result(json!(1)));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
         let (first, second) = tokio::join!(
             codex.request_raw("test/first", json!({})),
@@ -130,7 +130,7 @@ fn two_requests_are_on_the_wire_before_either_response() {
         );
         assert_eq!((first.unwrap(), second.unwrap()), (json!(1), json!(2)));
         codex.close().await.unwrap();
-        playing.finished().await.unwrap();
+        running.finished().await.unwrap();
     });
 }
 
@@ -236,16 +236,16 @@ fn a_resume_waits_for_a_dropped_start_and_for_the_end_of_its_turn() {
 fn an_unread_turn_blocks_no_request() {
     bounded_async(async || {
         const DELTAS: u64 = 20_000;
-        let pour = openai_codex_testkit::app_server::Pour::deltas(DELTAS, "t", "u", "i", 192);
+        let burst = openai_codex_testkit::app_server::Burst::deltas(DELTAS, "t", "u", "i", 192);
         let script = Script::standard()
             .start_thread("t")
             .start_turn("t", "u")
-            .pour(pour)
+            .burst(burst)
             .expect("test/between")
             .respond(json!("still here"))
             .send(messages::item_completed("t", "u", messages::agent_message("i", "done")))
             .complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
         let thread = codex.thread_start().send().await.unwrap();
         let turn = thread.turn("go").send().await.unwrap();
@@ -253,7 +253,7 @@ fn an_unread_turn_blocks_no_request() {
         assert_eq!(codex.request_raw("test/between", json!({})).await.unwrap(), "still here");
         assert_eq!(texts(&turn.run().await.unwrap().items), ["done"]);
         codex.close().await.unwrap();
-        playing.finished().await.unwrap();
+        running.finished().await.unwrap();
     });
 }
 
@@ -266,7 +266,7 @@ fn runs_turns() -> Script {
 with_both_clients! {
     fn steer_and_interrupt_name_the_thread_and_the_turn(start, wait) {
         let script = runs_turns().always("turn/steer", json!({"turnId": "u"})).always("turn/interrupt", json!({}));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();
@@ -277,7 +277,7 @@ with_both_clients! {
         let empty = wait!(turn.steer(Vec::<InputItem>::new())).unwrap_err();
         assert_eq!(empty.kind(), ErrorKind::InvalidInput);
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let text = |text: &str| json!({"type": "text", "text": text});
         let mention = json!({"type": "mention", "name": "lib", "path": "/l"});
         let steers = params(&received, "turn/steer");
@@ -296,7 +296,7 @@ with_both_clients! {
             let turn = format!("u{turn}");
             script.start_turn("t", &turn).complete_turn("t", &turn)
         });
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         for sandbox in [Sandbox::ReadOnly, Sandbox::WorkspaceWrite, Sandbox::FullAccess] {
@@ -307,7 +307,7 @@ with_both_clients! {
         wait!(thread.turn("go").sandbox_policy(Sandbox::FullAccess).run()).unwrap();
         wait!(thread.turn("go").service_tier_for_turn("flex").turn_trigger("cron").run()).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let turns = params(&received, "turn/start");
         let policies: Vec<_> = turns[..5].iter().map(|params| params["sandboxPolicy"].clone()).collect();
         let expected = [
@@ -330,7 +330,7 @@ with_both_clients! {
 
     fn an_external_message_is_not_sent_as_input(start, wait) {
         let script = Script::standard().start_thread("t").start_turn("t", "u").complete_turn("t", "u");
-        let (transport, playing) = script.start_turn("t", "v").complete_turn("t", "v").connect().unwrap();
+        let (transport, running) = script.start_turn("t", "v").complete_turn("t", "v").connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         wait!(thread.turn(ExternalMessage::new("ci").text("red")).run()).unwrap();
@@ -338,7 +338,7 @@ with_both_clients! {
         let listed = ExternalMessage::new("ci").namespace("acme").items(items);
         wait!(thread.turn(listed).model("m").run()).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let output = json!([{"type": "input_text", "text": "red"}]);
         let expected = [
             json!({"threadId": "t", "input": [], "toolOutput": {"name": "ci", "output": "red"}}),
@@ -351,7 +351,7 @@ with_both_clients! {
     }
 
     fn blank_and_empty_messages_are_not_sent(start, wait) {
-        let (transport, playing) = runs_turns().connect().unwrap();
+        let (transport, running) = runs_turns().connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let blank = wait!(thread.run(ExternalMessage::new(" ").text("x"))).unwrap_err();
@@ -362,6 +362,6 @@ with_both_clients! {
         let empty = wait!(thread.run(Input::from(Vec::new()))).unwrap_err();
         assert_eq!(empty.kind(), ErrorKind::InvalidInput);
         wait!(codex.close()).unwrap();
-        assert_eq!(count(&playing.finish().unwrap().messages(), "turn/start"), 0);
+        assert_eq!(count(&running.finish().unwrap().messages(), "turn/start"), 0);
     }
 }

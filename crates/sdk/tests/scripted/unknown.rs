@@ -25,7 +25,7 @@ with_both_clients! {
             .send(messages::item_completed("t", "u", item.clone()))
             .notify("item/agentMessage/delta", json!({"threadId": "t", "turnId": "u", "delta": 7}))
             .send(messages::turn_completed("t", messages::turn("u", "statusOfTomorrow")));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let turn = wait!(wait!(codex.thread_start().send()).unwrap().turn("go").send()).unwrap();
         let mut stream = turn.stream();
@@ -58,7 +58,7 @@ with_both_clients! {
         let result = wait!(turn.run()).unwrap();
         assert_eq!((result.items.len(), result.turn.status.as_str()), (2, "statusOfTomorrow"));
         wait!(codex.close()).unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 
     fn a_malformed_line_is_an_event_and_breaks_nothing(start, wait) {
@@ -68,7 +68,7 @@ with_both_clients! {
             script = script.line(line);
         }
         let script = script.line(b"\xff\xfe").agent_message("t", "u", "i", ["fine"]).complete_turn("t", "u");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let mut events = codex.events();
         let turn = wait!(wait!(codex.thread_start().send()).unwrap().turn("go").send()).unwrap();
@@ -89,6 +89,6 @@ with_both_clients! {
         }
         assert_eq!(malformed[..5], lines);
         assert_eq!(malformed.len(), 6);
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 }

@@ -112,7 +112,7 @@ with_both_clients! {
             .start_thread("t")
             .always("thread/of/tomorrow", json!({}))
             .always("thread/list", json!({"data": []}));
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let items = || json!({"threadId": "t"});
@@ -133,7 +133,7 @@ with_both_clients! {
         wait!(codex.request_raw("thread/of/tomorrow", json!({"projectId": "p"}))).unwrap();
         wait!(codex.request_raw("thread/list", json!({"projectId": null}))).unwrap();
         wait!(codex.close()).unwrap();
-        let received = playing.finish().unwrap().messages();
+        let received = running.finish().unwrap().messages();
         let counts = ["thread/items/list", "turn/start", "thread/list", "thread/of/tomorrow"];
         assert_eq!(counts.map(|method| count(&received, method)), [0, 0, 1, 1]);
     }
@@ -141,24 +141,24 @@ with_both_clients! {
     fn a_removed_request_is_not_sent_to_a_newer_runtime(start, wait) {
         for (version, sent) in [("0.154.0", 1), ("0.171.0", 0), ("7.0.0", 0)] {
             let script = of_version(version).always("thread/rollback", json!({}));
-            let (transport, playing) = script.connect().unwrap();
+            let (transport, running) = script.connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             let response = wait!(codex.request_raw("thread/rollback", json!({"threadId": "t", "numTurns": 1})));
             let kind = response.err().map(|error| error.kind());
             assert_eq!(kind, (sent == 0).then_some(ErrorKind::UnsupportedByRuntime), "{version}");
             wait!(codex.close()).unwrap();
-            assert_eq!(count(&playing.finish().unwrap().messages(), "thread/rollback"), sent, "{version}");
+            assert_eq!(count(&running.finish().unwrap().messages(), "thread/rollback"), sent, "{version}");
         }
     }
 
     fn listings_use_a_sort_order_that_the_runtime_supports(start, wait) {
         for (version, key) in [("0.140.0", "updated_at"), ("0.142.0", "recency_at")] {
             let script = of_version(version).always("thread/list", json!({"data": []}));
-            let (transport, playing) = script.connect().unwrap();
+            let (transport, running) = script.connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             assert!(wait!(codex.thread_list().all().next()).is_none());
             wait!(codex.close()).unwrap();
-            assert_eq!(sent(&playing.finish().unwrap().messages(), "thread/list")["params"]["sortKey"], key);
+            assert_eq!(sent(&running.finish().unwrap().messages(), "thread/list")["params"]["sortKey"], key);
         }
     }
 
@@ -169,12 +169,12 @@ with_both_clients! {
             ("0.133.0", json!({"name": "a", "description": "d", "namespace": "n", "deferLoading": true}), false),
             ("0.163.0", json!({"name": "a", "description": "d", "type": "function", "deferLoading": true}), true),
         ] {
-            let (transport, playing) = of_version(version).start_thread("t").connect().unwrap();
+            let (transport, running) = of_version(version).start_thread("t").connect().unwrap();
             let codex = start!(CodexConfig::new(), transport).unwrap();
             let tools = [tool("a").namespace("n").defer_loading(true), tool("b")];
             wait!(codex.thread_start().tools(tools).send()).unwrap();
             wait!(codex.close()).unwrap();
-            let messages = playing.finish().unwrap().messages();
+            let messages = running.finish().unwrap().messages();
             let mut sent_tools = sent(&messages, "thread/start")["params"]["dynamicTools"].clone();
             let mut first = if together { sent_tools[0]["tools"][0].take() } else { sent_tools[0].take() };
             let of_it = first.as_object_mut().unwrap().remove("inputSchema").unwrap();
@@ -193,7 +193,7 @@ with_both_clients! {
             .complete_turn("t", "u")
             .start_turn("t", "v")
             .complete_turn("t", "v");
-        let (transport, playing) = script.connect().unwrap();
+        let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("one").send()).unwrap();
@@ -204,7 +204,7 @@ with_both_clients! {
         wait!(turn.run()).unwrap();
         wait!(thread.run("three")).unwrap();
         wait!(codex.close()).unwrap();
-        assert_eq!(count(&playing.finish().unwrap().messages(), "turn/start"), 2);
+        assert_eq!(count(&running.finish().unwrap().messages(), "turn/start"), 2);
     }
 
     fn the_client_does_not_probe_a_development_build_with_an_overriding_command_line(start, wait) {

@@ -4,25 +4,25 @@
 //! ([`play`](Script::play)) or over a transport of the SDK ([`connect`](Script::connect)). [`AppServer`] plays it in a
 //! separate process.
 
+mod burst;
 mod chunks;
 mod faults;
 mod frames;
 mod launch;
 pub mod messages;
-mod player;
-mod playing;
 mod port;
-mod pour;
 mod process;
+mod running_script;
 mod script;
+mod script_runner;
 mod step;
 mod wire_log;
 
+pub use burst::Burst;
 pub use chunks::Chunks;
 pub use launch::{AppServer, PROGRAM_VARIABLE};
-pub use player::{Played, ScriptError};
-pub use playing::Playing;
-pub use pour::Pour;
 pub use process::{SCRIPT_VARIABLE, main};
+pub use running_script::RunningScript;
 pub use script::Script;
+pub use script_runner::{ScriptError, ScriptResult};
 pub use step::{Response, Step, Unexpected};

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 
-use super::player::{Player, ScriptError};
 use super::port::{Port, without_end};
 use super::script::Script;
+use super::script_runner::{ScriptError, ScriptRunner};
 
 /// The environment variable that names the script for [`main`].
 pub const SCRIPT_VARIABLE: &str = "SCRIPTED_APP_SERVER";
@@ -46,7 +46,7 @@ fn run() -> Result<Option<i32>, ScriptError> {
     let script = Script::load(path)?;
     let mut port = Stdio::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let played = runtime.block_on(async { Player::new(&script, &mut port)?.play().await })?;
+    let played = runtime.block_on(async { ScriptRunner::new(&script, &mut port)?.play().await })?;
     Ok(played.exit_code)
 }
 

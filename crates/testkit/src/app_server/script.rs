@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::burst::Burst;
 use super::frames::Frames;
 use super::messages;
-use super::player::{Played, Player, ScriptError};
-use super::playing::Playing;
 use super::port::{Port, Streams};
-use super::pour::Pour;
+use super::running_script::RunningScript;
+use super::script_runner::{ScriptError, ScriptResult, ScriptRunner};
 use super::step::{Response, Step, Unexpected};
 
 /// The server's side of a conversation: a sequence of steps.
@@ -169,8 +169,8 @@ impl Script {
     }
 
     /// Sends many notifications at full speed.
-    pub fn pour(self, pour: Pour) -> Self {
-        self.step(Step::Pour(pour))
+    pub fn burst(self, burst: Burst) -> Self {
+        self.step(Step::Burst(burst))
     }
 
     /// Writes a line to stderr.
@@ -288,20 +288,20 @@ impl Script {
         &self,
         reader: impl AsyncRead + Unpin + Send,
         writer: impl AsyncWrite + Unpin + Send,
-    ) -> Result<Played, ScriptError> {
+    ) -> Result<ScriptResult, ScriptError> {
         let mut port = Streams::new(reader, writer);
-        let played = Player::new(self, &mut port)?.play().await?;
-        Ok(Played { stderr: port.stderr, ..played })
+        let played = ScriptRunner::new(self, &mut port)?.play().await?;
+        Ok(ScriptResult { stderr: port.stderr, ..played })
     }
     /// Plays the script over a transport of the SDK. Bytes of [`raw`](Self::raw) are cut into frames at line ends.
-    pub async fn play_frames(&self, transport: Transport) -> Result<Played, ScriptError> {
+    pub async fn play_frames(&self, transport: Transport) -> Result<ScriptResult, ScriptError> {
         let mut port = Frames::new(transport);
-        let played = Player::new(self, &mut port)?.play().await;
+        let played = ScriptRunner::new(self, &mut port)?.play().await;
         // Close the server's side at the end, so that a half-written frame goes out.
         let closed = port.close().await;
         let played = played?;
         closed?;
-        Ok(Played { stderr: port.stderr, ..played })
+        Ok(ScriptResult { stderr: port.stderr, ..played })
     }
 
     /// Plays the script on its own thread. Returns the client's end of the connection, for `AsyncCodex::with_transport`
@@ -317,17 +317,17 @@ impl Script {
     ///     .start_turn("thread-1", "turn-1")
     ///     .agent_message("thread-1", "turn-1", "item-1", ["he", "llo"])
     ///     .complete_turn("thread-1", "turn-1");
-    /// let (transport, playing) = script.connect()?;
+    /// let (transport, running) = script.connect()?;
     /// let codex = Codex::with_transport(CodexConfig::new(), transport)?;
     /// let result = codex.thread_start().send()?.run("Say hello.")?;
     /// assert_eq!(result.final_response.as_deref(), Some("hello"));
     /// codex.close()?;
-    /// assert_eq!(playing.finish()?.messages()[3]["method"], "turn/start");
+    /// assert_eq!(running.finish()?.messages()[3]["method"], "turn/start");
     /// # Ok(())
     /// # }
     /// ```
-    pub fn connect(self) -> io::Result<(Transport, Playing)> {
+    pub fn connect(self) -> io::Result<(Transport, RunningScript)> {
         let (client, server) = Transport::memory_pair();
-        Ok((client, Playing::start(self, server)?))
+        Ok((client, RunningScript::start(self, server)?))
     }
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::burst::Burst;
 use super::chunks::Chunks;
-use super::pour::Pour;
 
 /// A step of a [`Script`](super::Script). The methods of `Script` create most steps. The type is public for programs
 /// that generate scripts.
@@ -66,7 +66,7 @@ pub enum Step {
         bytes: u64,
     },
     /// Sends many notifications at full speed.
-    Pour(Pour),
+    Burst(Burst),
     /// Splits all further output.
     Cut {
         /// How. `None` ends the splitting.

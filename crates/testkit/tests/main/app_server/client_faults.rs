@@ -17,9 +17,9 @@ fn one_turn(script: Script) -> Script {
 }
 
 /// Plays a script in memory, to a started client.
-fn connect(script: Script) -> (Codex, openai_codex_testkit::app_server::Playing) {
-    let (transport, playing) = script.connect().unwrap();
-    (Codex::with_transport(CodexConfig::new(), transport).unwrap(), playing)
+fn connect(script: Script) -> (Codex, openai_codex_testkit::app_server::RunningScript) {
+    let (transport, running) = script.connect().unwrap();
+    (Codex::with_transport(CodexConfig::new(), transport).unwrap(), running)
 }
 
 fn ask(codex: &Codex, method: &str) -> openai_codex::Result<Value> {
@@ -58,13 +58,13 @@ fn a_malformed_line_is_reported_and_the_rest_goes_on() {
     ];
     for spoil in spoil {
         let script = spoil(Script::standard().expect("test/go")).respond(json!(1));
-        let (codex, playing) = connect(script);
+        let (codex, running) = connect(script);
         let mut events = codex.events();
         assert_eq!(ask(&codex, "test/go").unwrap(), 1);
         let event = events.next().unwrap().unwrap();
         assert!(matches!(event, Event::Malformed { .. }), "{event:?}");
         codex.close().unwrap();
-        playing.finish().unwrap();
+        running.finish().unwrap();
     }
 }
 
@@ -110,13 +110,13 @@ fn a_request_to_a_server_that_stopped_reading_times_out() {
 #[tokio::test]
 async fn responses_in_any_order_reach_their_callers() {
     let responses = [("test/a", json!("a")), ("test/b", json!("b")), ("test/c", json!("c"))];
-    let (transport, playing) = Script::standard().respond_in_reverse(responses).connect().unwrap();
+    let (transport, running) = Script::standard().respond_in_reverse(responses).connect().unwrap();
     let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
     let ask = async |method: &str| codex.request_raw(method, json!({})).await.unwrap();
     let (a, b, c) = tokio::join!(ask("test/a"), ask("test/b"), ask("test/c"));
     assert_eq!([a, b, c], ["a", "b", "c"]);
     codex.close().await.unwrap();
-    playing.finished().await.unwrap();
+    running.finished().await.unwrap();
 }
 
 #[test]
@@ -128,19 +128,19 @@ fn unknown_responses_are_ignored() {
         .respond_to_unknown("x", json!("who?"))
         .expect("test/b")
         .respond(json!("b"));
-    let (codex, playing) = connect(script);
+    let (codex, running) = connect(script);
     assert_eq!(ask(&codex, "test/a").unwrap(), "first");
     assert_eq!(ask(&codex, "test/b").unwrap(), "b");
     codex.close().unwrap();
-    playing.finish().unwrap();
+    running.finish().unwrap();
 }
 
 #[test]
 fn an_empty_response_is_an_error_at_once() {
     let script = Script::standard().expect("test/a").respond_with_nothing();
-    let (codex, playing) = connect(script);
+    let (codex, running) = connect(script);
     let error = ask(&codex, "test/a").unwrap_err();
     assert_eq!((error.kind(), error.method()), (ErrorKind::Decode, Some("test/a")), "{error}");
     codex.close().unwrap();
-    playing.finish().unwrap();
+    running.finish().unwrap();
 }

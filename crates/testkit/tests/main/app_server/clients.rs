@@ -1,7 +1,7 @@
 //! The SDK's clients against the scripted app-server.
 
 use openai_codex::{AsyncCodex, Codex, CodexConfig, Notification};
-use openai_codex_testkit::app_server::{Pour, messages};
+use openai_codex_testkit::app_server::{Burst, messages};
 use openai_codex_testkit::{AppServer, Script, Usage};
 use serde_json::json;
 
@@ -16,7 +16,7 @@ fn one_turn() -> Script {
 
 #[test]
 fn a_turn_over_a_transport() {
-    let (transport, playing) = one_turn().connect().unwrap();
+    let (transport, running) = one_turn().connect().unwrap();
     let codex = Codex::with_transport(CodexConfig::new(), transport).unwrap();
     assert!(codex.metadata().user_agent.contains("/0.163.0 "));
     let thread = codex.thread_start().send().unwrap();
@@ -26,7 +26,7 @@ fn a_turn_over_a_transport() {
     assert_eq!(result.usage.unwrap().last.total_tokens, 5);
     assert!(result.unreadable.is_empty());
     codex.close().unwrap();
-    let played = playing.finish().unwrap();
+    let played = running.finish().unwrap();
     let methods: Vec<_> = played.messages().iter().map(|message| message["method"].clone()).collect();
     assert_eq!(methods, ["initialize", "initialized", "thread/start", "turn/start"]);
 }
@@ -45,12 +45,12 @@ fn a_turn_with_a_process() {
 #[test]
 fn a_failed_turn() {
     let script = Script::standard().start_thread("t").start_turn("t", "u").fail_turn("t", "u", "no luck");
-    let (transport, playing) = script.connect().unwrap();
+    let (transport, running) = script.connect().unwrap();
     let codex = Codex::with_transport(CodexConfig::new(), transport).unwrap();
     let error = codex.thread_start().send().unwrap().run("hi").unwrap_err();
     assert!(error.to_string().contains("no luck"), "{error}");
     codex.close().unwrap();
-    playing.finish().unwrap();
+    running.finish().unwrap();
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_test_holds_the_server_with_its_own_request() {
         .expect("test/go")
         .respond(json!("gone"))
         .always("thread/loaded/list", json!({"data": [], "nextCursor": null}));
-    let (transport, playing) = script.connect().unwrap();
+    let (transport, running) = script.connect().unwrap();
     let codex = Codex::with_transport(CodexConfig::new(), transport).unwrap();
     for _ in 0..3 {
         codex.request_raw("thread/loaded/list", json!({})).unwrap();
@@ -68,7 +68,7 @@ fn a_test_holds_the_server_with_its_own_request() {
     let unknown = codex.request_raw("test/other", json!({})).unwrap_err();
     assert_eq!(unknown.json_rpc().unwrap().code, -32601);
     codex.close().unwrap();
-    playing.finish().unwrap();
+    running.finish().unwrap();
 }
 
 #[tokio::test]
@@ -81,19 +81,20 @@ async fn the_server_sends_a_request_and_the_client_responds() {
         .start_turn("t", "u")
         .ask_expecting(7, "item/commandExecution/requestApproval", params, json!({"decision": "decline"}))
         .complete_turn("t", "u");
-    let (transport, playing) = script.connect().unwrap();
+    let (transport, running) = script.connect().unwrap();
     let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
     let thread = codex.thread_start().send().await.unwrap();
     thread.run("hi").await.unwrap();
     codex.close().await.unwrap();
-    playing.finished().await.unwrap();
+    running.finished().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_poured_turn_is_read_completely() {
     const COUNT: u64 = 20_000;
-    let pour = Pour::deltas(COUNT, "t", "u", "i", 192);
-    let script = Script::standard().start_thread("t").start_turn("t", "u").pour(pour).complete_turn("t", "u");
+    let burst = Burst::deltas(COUNT, "t", "u", "i", 192);
+    let script =
+        Script::standard().start_thread("t").start_turn("t", "u").burst(burst).complete_turn("t", "u");
     let server = AppServer::new(script).unwrap();
     let codex = AsyncCodex::with_config(server.config());
     let thread = codex.thread_start().send().await.unwrap();
@@ -105,7 +106,7 @@ async fn a_poured_turn_is_read_completely() {
         }
     }
     // Deltas may be coalesced, but no text is lost.
-    let line = Pour::deltas(1, "t", "u", "i", 0).lines[0].len() as u64 + 1;
+    let line = Burst::deltas(1, "t", "u", "i", 0).lines[0].len() as u64 + 1;
     assert_eq!(text, COUNT * (192 - line));
     codex.close().await.unwrap();
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use openai_codex_testkit::app_server::{Chunks, Pour, ScriptError};
+use openai_codex_testkit::app_server::{Burst, Chunks, ScriptError};
 use openai_codex_testkit::{AppServer, Script};
 use serde_json::{Value, json};
 use tokio::io::AsyncWrite;
@@ -50,7 +50,7 @@ fn note() -> Value {
 #[tokio::test]
 async fn chunks_are_written_separately_and_lose_nothing() {
     let notes =
-        |script: Script| script.send(note()).notify("more", json!({})).pour(Pour::messages(3, [note()]));
+        |script: Script| script.send(note()).notify("more", json!({})).burst(Burst::messages(3, [note()]));
     let expected = bytes(notes(Script::new())).await;
     for chunks in [Chunks::Of(1), Chunks::Of(7), Chunks::Seeded { seed: 3, max: 7 }] {
         let pieces = pieces(notes(Script::new().chunked(chunks))).await.unwrap();
@@ -115,8 +115,8 @@ async fn faults_survive_serialization() {
 
 #[test]
 fn a_process_writes_in_chunks() {
-    let pour = Pour::messages(2_000, [note()]);
-    let script = |script: Script| AppServer::new(script.pour(pour.clone())).unwrap();
+    let burst = Burst::messages(2_000, [note()]);
+    let script = |script: Script| AppServer::new(script.burst(burst.clone())).unwrap();
     let (_, expected, _) = Process::start(&script(Script::new())).end();
     let chunks = Chunks::Seeded { seed: 9, max: 500 };
     let (code, out, _) = Process::start(&script(Script::new().chunked(chunks))).end();

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Read};
 
-use openai_codex_testkit::app_server::Pour;
+use openai_codex_testkit::app_server::Burst;
 use openai_codex_testkit::{AppServer, Script};
 use serde_json::json;
 
@@ -68,7 +68,7 @@ fn files_hold_a_process_and_signal_its_progress() {
 
 #[test]
 fn a_process_pours() {
-    let server = AppServer::new(Script::new().pour(Pour::deltas(50_000, "t", "u", "i", 192))).unwrap();
+    let server = AppServer::new(Script::new().burst(Burst::deltas(50_000, "t", "u", "i", 192))).unwrap();
     let (code, out, _) = Process::start(&server).end();
     assert_eq!((code, out.lines().count(), out.len()), (Some(0), 50_000, 50_000 * 192));
 }

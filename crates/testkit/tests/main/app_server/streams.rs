@@ -1,12 +1,12 @@
 //! Scripts played in memory.
 
 use openai_codex_testkit::Script;
-use openai_codex_testkit::app_server::{Played, Pour, Response, ScriptError, Unexpected};
+use openai_codex_testkit::app_server::{Burst, Response, ScriptError, ScriptResult, Unexpected};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
 
 /// Plays a script to a client that sends all these lines at once, closes its side, and reads everything.
-async fn exchange(script: &Script, lines: &[Value]) -> (Result<Played, ScriptError>, String) {
+async fn exchange(script: &Script, lines: &[Value]) -> (Result<ScriptResult, ScriptError>, String) {
     let (client, server) = duplex(1 << 20);
     let (mut from_server, mut to_server) = split(client);
     for line in lines {
@@ -153,8 +153,8 @@ async fn any_message_can_be_sent() {
 
 #[tokio::test]
 async fn a_pour_is_complete() {
-    let pours = ["u", "v"].map(|turn| Pour::deltas(10_000, "t", turn, "i", 192));
-    let script = Script::new().pour(Pour::interleaved(pours));
+    let bursts = ["u", "v"].map(|turn| Burst::deltas(10_000, "t", turn, "i", 192));
+    let script = Script::new().burst(Burst::interleaved(bursts));
     let (played, text) = exchange(&script, &[]).await;
     played.unwrap();
     assert_eq!((text.lines().count(), text.len()), (20_000, 20_000 * 192));
@@ -170,7 +170,7 @@ async fn scripts_survive_serialization() {
         .respond_to("n", Response::Silence)
         .ask(1, "q", json!({}))
         .raw([0, 255])
-        .pour(Pour::deltas(2, "t", "u", "i", 0))
+        .burst(Burst::deltas(2, "t", "u", "i", 0))
         .stderr("e")
         .await_file("f")
         .close_stdout()

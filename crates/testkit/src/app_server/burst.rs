@@ -7,20 +7,20 @@ use serde_json::Value;
 /// The approximate size of one write.
 const BLOCK: usize = 256 * 1024;
 
-/// Lines for [`pour`](super::Script::pour): `count` lines that repeat `lines` in order.
+/// Lines for [`burst`](super::Script::burst): `count` lines that repeat `lines` in order.
 ///
 /// The lines are rendered once, into a block that is written repeatedly, so that a benchmark measures its reader and
 /// not this.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Pour {
+pub struct Burst {
     /// The number of lines.
     pub count: u64,
     /// The lines, repeated in order.
     pub lines: Vec<String>,
 }
 
-impl Pour {
+impl Burst {
     /// Any messages.
     pub fn messages(count: u64, messages: impl IntoIterator<Item = Value>) -> Self {
         Self { count, lines: messages.into_iter().map(|message| message.to_string()).collect() }
@@ -40,12 +40,12 @@ impl Pour {
         Self { count, lines: vec![format!("{head}{text}{tail}")] }
     }
 
-    /// Mixes several pours: their lines alternate. The total number of lines stays the same.
-    pub fn interleaved(pours: impl IntoIterator<Item = Self>) -> Self {
+    /// Mixes several bursts: their lines alternate. The total number of lines stays the same.
+    pub fn interleaved(bursts: impl IntoIterator<Item = Self>) -> Self {
         let mut mixed = Self { count: 0, lines: Vec::new() };
-        for pour in pours {
-            mixed.count += pour.count;
-            mixed.lines.extend(pour.lines);
+        for burst in bursts {
+            mixed.count += burst.count;
+            mixed.lines.extend(burst.lines);
         }
         mixed
     }
@@ -72,8 +72,8 @@ impl Pour {
 mod tests {
     use super::*;
 
-    fn text(pour: &Pour) -> String {
-        let (block, times, rest) = pour.blocks();
+    fn text(burst: &Burst) -> String {
+        let (block, times, rest) = burst.blocks();
         let mut text = String::from_utf8(block.to_vec()).unwrap().repeat(times as usize);
         text.push_str(std::str::from_utf8(&rest).unwrap());
         text
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_pour_has_all_lines_in_the_requested_length() {
         for count in [0, 1, 7, 5_000] {
-            let text = text(&Pour::deltas(count, "thread", "turn", "item", 192));
+            let text = text(&Burst::deltas(count, "thread", "turn", "item", 192));
             assert_eq!(text.lines().count() as u64, count);
             assert!(text.split_inclusive('\n').all(|line| line.len() == 192));
             let messages = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -92,8 +92,8 @@ mod tests {
 
     #[test]
     fn mixed_pours_alternate() {
-        let pours = ["a", "b", "c"].map(|turn| Pour::deltas(3_000, "thread", turn, "item", 192));
-        let text = text(&Pour::interleaved(pours));
+        let bursts = ["a", "b", "c"].map(|turn| Burst::deltas(3_000, "thread", turn, "item", 192));
+        let text = text(&Burst::interleaved(bursts));
         let turns = text.lines().map(|line| {
             let message: Value = serde_json::from_str(line).unwrap();
             message["params"]["turnId"].as_str().unwrap().to_owned()
@@ -104,6 +104,6 @@ mod tests {
 
     #[test]
     fn an_empty_pour_writes_nothing() {
-        assert_eq!(text(&Pour::messages(5, [])), "");
+        assert_eq!(text(&Burst::messages(5, [])), "");
     }
 }

@@ -18,7 +18,7 @@ use super::step::{Response, Step, Unexpected, contains};
 /// The outcome of a finished script.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
-pub struct Played {
+pub struct ScriptResult {
     /// Every line that the server read from the client, in order.
     pub received: Vec<String>,
     /// The text that the server wrote to stderr.
@@ -27,7 +27,7 @@ pub struct Played {
     pub exit_code: Option<i32>,
 }
 
-impl Played {
+impl ScriptResult {
     /// The client's lines as JSON. A line that is not JSON is `Null`.
     pub fn messages(&self) -> Vec<Value> {
         self.received.iter().map(|line| serde_json::from_str(line).unwrap_or_default()).collect()
@@ -105,7 +105,7 @@ impl From<io::Error> for ScriptError {
     }
 }
 
-pub(crate) struct Player<'a, P> {
+pub(crate) struct ScriptRunner<'a, P> {
     script: &'a Script,
     port: &'a mut P,
     record: Option<File>,
@@ -123,7 +123,7 @@ pub(crate) struct Player<'a, P> {
     cutter: Option<Cutter>,
 }
 
-impl<'a, P: Port> Player<'a, P> {
+impl<'a, P: Port> ScriptRunner<'a, P> {
     pub(crate) fn new(script: &'a Script, port: &'a mut P) -> io::Result<Self> {
         let record = match &script.record {
             Some(path) => Some(File::options().create(true).append(true).open(path)?),
@@ -145,7 +145,7 @@ impl<'a, P: Port> Player<'a, P> {
     }
 
     /// Plays all steps, then responds to requests until the client closes its side.
-    pub(crate) async fn play(mut self) -> Result<Played, ScriptError> {
+    pub(crate) async fn play(mut self) -> Result<ScriptResult, ScriptError> {
         for (now, step) in self.script.steps.iter().enumerate() {
             self.now = now;
             if let Some(code) = self.step(step).await? {
@@ -157,8 +157,8 @@ impl<'a, P: Port> Player<'a, P> {
         Ok(self.played(None))
     }
 
-    fn played(self, exit_code: Option<i32>) -> Played {
-        Played { received: self.received, stderr: String::new(), exit_code }
+    fn played(self, exit_code: Option<i32>) -> ScriptResult {
+        ScriptResult { received: self.received, stderr: String::new(), exit_code }
     }
 
     /// Plays one step. Returns the exit code if the step exits.
@@ -186,8 +186,8 @@ impl<'a, P: Port> Player<'a, P> {
             }
             Step::Send { message } => self.send(message).await?,
             Step::Raw { bytes } => self.write(bytes.clone().into()).await?,
-            Step::Pour(pour) => {
-                let (block, times, rest) = pour.blocks();
+            Step::Burst(burst) => {
+                let (block, times, rest) = burst.blocks();
                 for _ in 0..times {
                     self.write(block.clone()).await?;
                 }

@@ -9,16 +9,16 @@ use openai_codex::transport::Transport;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 
-use super::player::{Played, ScriptError};
 use super::script::Script;
+use super::script_runner::{ScriptError, ScriptResult};
 use crate::wait::{DEFAULT_DEADLINE, Wait};
 
-type Outcome = Result<Played, ScriptError>;
+type Outcome = Result<ScriptResult, ScriptError>;
 
 /// A script that runs on its own thread. [`Script::connect`] creates it.
 ///
 /// Dropping it ends the server at any point.
-pub struct Playing {
+pub struct RunningScript {
     handle: Handle,
     outcome: Arc<Mutex<Option<Outcome>>>,
     ended: watch::Receiver<bool>,
@@ -27,7 +27,7 @@ pub struct Playing {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Playing {
+impl RunningScript {
     pub(crate) fn start(script: Script, transport: Transport) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
@@ -51,14 +51,14 @@ impl Playing {
 
     /// Waits, at most 30 seconds, for the end of the script, and returns its outcome. Unless a step exits, a script
     /// ends with its client: close the client first. Works on any executor.
-    pub async fn finished(self) -> Result<Played, ScriptError> {
+    pub async fn finished(self) -> Result<ScriptResult, ScriptError> {
         // An error means that the thread is gone or late, and its timer with it. The outcome decides.
         let _ = self.wait().wait().await;
         self.take()
     }
 
     /// Like [`finished`](Self::finished), for tests without an executor. Blocks the thread.
-    pub fn finish(self) -> Result<Played, ScriptError> {
+    pub fn finish(self) -> Result<ScriptResult, ScriptError> {
         let _ = self.wait().block();
         self.take()
     }
@@ -73,7 +73,7 @@ impl Playing {
     }
 }
 
-impl Drop for Playing {
+impl Drop for RunningScript {
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
@@ -82,8 +82,8 @@ impl Drop for Playing {
     }
 }
 
-impl fmt::Debug for Playing {
+impl fmt::Debug for RunningScript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Playing").field("ended", &*self.ended.borrow()).finish_non_exhaustive()
+        f.debug_struct("RunningScript").field("ended", &*self.ended.borrow()).finish_non_exhaustive()
     }
 }

@@ -90,7 +90,9 @@ def test_a_turn_sends_a_whole_sandbox_policy(codex, wire, model):
     model.fallback("ok")
     thread = codex.thread_start()
     thread.run("x")
-    assert wire.last("turn/start") == {"threadId": thread.id, "input": [{"type": "text", "text": "x"}]}
+    params = wire.last("turn/start")
+    assert len(params["clientUserMessageId"]) == 32
+    assert without(params, "clientUserMessageId") == {"threadId": thread.id, "input": [{"type": "text", "text": "x"}]}
     for sandbox, policy in (
         (Sandbox.read_only, {"type": "readOnly", "networkAccess": False}),
         (
@@ -144,7 +146,7 @@ def test_every_option_of_a_turn_has_its_key(codex, wire, model):
         summary=ReasoningSummary.model_validate("concise"),
         turn_service_tier="flex",
     )
-    params = without(wire.last("turn/start"), "threadId", "input")
+    params = without(wire.last("turn/start"), "threadId", "input", "clientUserMessageId")
     assert params == {
         "approvalPolicy": "on-request",
         "approvalsReviewer": "auto_review",

@@ -26,6 +26,7 @@ struct Inner {
     message: String,
     method: Option<String>,
     thread_id: Option<String>,
+    client_message_id: Option<Arc<str>>,
     json_rpc: Option<JsonRpcError>,
     turn: Option<Arc<RunResult>>,
     mismatch: Option<Box<OutputMismatch>>,
@@ -102,6 +103,10 @@ pub enum ErrorKind {
     /// The runtime does not apply an option to the thread or the turn, and the client could not set it. No turn ran with the
     /// other options. The message names the option, the current value, and what to do.
     OptionNotApplied,
+    /// The client does not know whether the turn was started, because the connection was lost before the response. The client does not
+    /// start it again. [`Error::client_message_id`] is the id of its message, and
+    /// [`find_turn`](crate::AsyncThread::find_turn) looks for it.
+    Uncertain,
     /// The turn ended with the status `failed`. [`Error::turn`] holds what it produced.
     TurnFailed,
     /// The turn's end never arrived: the server reports that the turn is over, or no longer responds. The turn may have had
@@ -157,8 +162,8 @@ pub enum ErrorGroup {
     Protocol,
     /// The thread, or its turn, is not in a state for the call. Another call can change that, or another thread is needed.
     State,
-    /// The turn began, and its result or its stream is not complete, or does not fit. The turn may have had effects.
-    /// [`Error::turn`] holds what it produced, if the client knows.
+    /// The turn began, and its result or its stream is not complete, or does not fit. Or the client does not know whether it began.
+    /// The turn may have had effects. [`Error::turn`] holds what it produced, if the client knows.
     Turn,
 }
 
@@ -190,7 +195,8 @@ impl ErrorKind {
             | Self::TurnNotActive
             | Self::TurnNotSteerable
             | Self::OptionNotApplied => ErrorGroup::State,
-            Self::TurnFailed
+            Self::Uncertain
+            | Self::TurnFailed
             | Self::TurnLost
             | Self::BudgetExceeded
             | Self::StreamOverflow
@@ -220,6 +226,7 @@ impl Error {
                 message: message.into(),
                 method: None,
                 thread_id: None,
+                client_message_id: None,
                 json_rpc: None,
                 turn: None,
                 mismatch: None,
@@ -309,6 +316,13 @@ impl Error {
         self.edit(|inner| inner.thread_id = thread_id.map(str::to_owned))
     }
 
+    pub(crate) fn with_client_message_id(self, id: Option<&str>) -> Self {
+        match id {
+            Some(id) => self.edit(|inner| inner.client_message_id = Some(id.into())),
+            None => self,
+        }
+    }
+
     /// Appends text to the message.
     pub(crate) fn with_note(self, note: &str) -> Self {
         self.edit(|inner| inner.message.push_str(note))
@@ -347,6 +361,12 @@ impl Error {
     /// Returns the id of the failed call's thread, if any.
     pub fn thread_id(&self) -> Option<&str> {
         self.inner.thread_id.as_deref()
+    }
+
+    /// Returns the id of the user message that the failed call was to send, if it was a start or an input of a turn; see
+    /// [`TurnStart::client_message_id`](crate::TurnStart::client_message_id).
+    pub fn client_message_id(&self) -> Option<&str> {
+        self.inner.client_message_id.as_deref()
     }
 
     /// Returns the server's error response, if there is one.
@@ -575,6 +595,7 @@ mod tests {
             TurnNotActive,
             TurnNotSteerable,
             OptionNotApplied,
+            Uncertain,
             TurnFailed,
             TurnLost,
             BudgetExceeded,

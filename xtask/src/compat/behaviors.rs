@@ -105,6 +105,7 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
     ("The account is available when its login ends", &["real::login::the_account_is_available"]),
     ("Shared servers: Unix sockets, ports with tokens, proxies", &["real::endpoints"]),
     ("Moving a thread to another home", &["real::rollouts"]),
+    ("Turns are found by the ids of their messages", &["real::finding"]),
     ("A wire log plays back as a server", &["real::observing"]),
     ("Other methods, typed or by name; models; configuration", &["real::requests", "real::configuration"]),
 ];

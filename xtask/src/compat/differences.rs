@@ -37,6 +37,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real::settings::an_older_handle_joins_turns",
             "real::limits::a_limit_of_a_joined_call",
             "real::interrupts::a_result_has_the_inputs",
+            "real::finding::a_turn_is_found_by",
         ],
         why: "Before 0.148.0 the server responds to a `turn/start` on a busy thread with a new id that no notification ever \
               names. The input becomes part of the running turn, and is lost if that turn is interrupted first. A handle of \
@@ -115,7 +116,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
-        tests: &["real::recovering::a_finished_turn"],
+        tests: &["real::recovering::a_finished_turn", "real::finding::a_failed_turn"],
         why: "0.133.0 and 0.144.4 record a failed turn as a completed one without a final response, and `recover` cannot tell \
               them apart. A turn that its handle still observes fails with every version.",
         sort: Sort::Lacking,
@@ -196,6 +197,17 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         tests: &["real::login::the_account_is_available"],
         why: "0.154.0 reports the end of a login before it has the account, so an immediate `account()` usually returns none. \
               Wait for `Notification::AccountUpdated`, which follows.",
+        sort: Sort::Lacking,
+    },
+    Difference {
+        versions: &["0.133.0"],
+        tests: &[
+            "real::finding::a_turn_is_found_on",
+            "real::finding::a_turn_whose_runtime",
+            "real::finding::unusable_ids",
+        ],
+        why: "0.133.0 does not store the client's ids of user messages. The SDK sends none, and refuses `client_message_id` and \
+              `find_turn` with `UnsupportedByRuntime`.",
         sort: Sort::Lacking,
     },
 ];

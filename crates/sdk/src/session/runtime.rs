@@ -374,10 +374,14 @@ impl Session {
         !version::is_older(&self.metadata, version::JOINS)
     }
 
-    /// An id for an input, by which the client recognizes its user message. `None` if the runtime does not report it.
+    /// An id for a user message, by which the client recognizes its user message. `None` if the runtime does not report it.
     pub(crate) fn new_client_id(&self) -> Option<String> {
-        let reports = !version::is_older(&self.metadata, version::CLIENT_IDS);
-        reports.then(|| format!("{:032x}", fastrand::u128(..)))
+        self.reports_client_ids().then(|| format!("{:032x}", fastrand::u128(..)))
+    }
+
+    /// Whether the runtime stores and reports the client's ids of user messages.
+    pub(crate) fn reports_client_ids(&self) -> bool {
+        !version::is_older(&self.metadata, version::CLIENT_IDS)
     }
 
     /// Starts a compaction, which is a turn. `subscription` receives its events. The response does not name the turn's id.

@@ -15,7 +15,7 @@ use crate::session::thread_state::ThreadState;
 use crate::thread::history::{ThreadItems, ThreadTurns};
 use crate::thread::read::ThreadRead;
 use crate::thread::rollout::{self, Rollout};
-use crate::thread::{set_name, unsubscribe};
+use crate::thread::{find_turn, set_name, unsubscribe};
 use crate::turn::compact::compact;
 use crate::turn::handles::AsyncTurnHandle;
 use crate::turn::recover::recover;
@@ -114,6 +114,23 @@ impl AsyncThread {
     /// As [`AsyncTurnHandle::recover`](crate::AsyncTurnHandle::recover).
     pub async fn recover(&self, turn_id: &str) -> Result<RunResult> {
         recover(&self.core, self.id(), turn_id).await
+    }
+
+    /// Finds the latest turn that has a user message with this [id](TurnStart::client_message_id), started by whichever client. `None`
+    /// if the thread has no such turn. On the wire: `thread/turns/list`, page by page from the end, until the turn is found.
+    ///
+    /// The result has the turn's items so far, and its status, which can be `inProgress` or `failed`. It has no token usage.
+    ///
+    /// The thread is loaded here first, so that no other runtime runs its turns: the records of a turn that another runtime runs are
+    /// those of an interrupted one. On a server that other clients use too, `None` just after the connection was lost proves nothing:
+    /// the server may still read the start from the former connection. A second later it does. If the server has ended since, `None`
+    /// proves that the model has never been asked.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnsupportedByRuntime`](crate::ErrorKind::UnsupportedByRuntime) with a runtime before 0.144.4. Otherwise as
+    /// [`AsyncCodex::request`].
+    pub async fn find_turn(&self, client_message_id: &str) -> Result<Option<RunResult>> {
+        find_turn::find_turn(&self.core, &self.state, client_message_id).await
     }
 
     /// Observes the thread's events from now on, including those without a turn.
@@ -238,6 +255,24 @@ impl Thread {
     /// As [`TurnHandle::recover`](crate::TurnHandle::recover).
     pub fn recover(&self, turn_id: &str) -> Result<RunResult> {
         crate::block_on::wait(self.inner.recover(turn_id))
+    }
+
+    /// Finds the latest turn that has a user message with this [id](TurnStart::client_message_id), started by whichever client. `None`
+    /// if the thread has no such turn. On the wire: `thread/turns/list`, page by page from the end, until the turn is found.
+    ///
+    /// The result has the turn's items so far, and its status, which can be `inProgress` or `failed`. It has no token usage.
+    ///
+    /// The thread is loaded here first, so that no other runtime runs its turns: the records of a turn that another runtime runs are
+    /// those of an interrupted one. On a server that other clients use too, `None` just after the connection was lost proves nothing:
+    /// the server may still read the start from the former connection. A second later it does. If the server has ended since, `None`
+    /// proves that the model has never been asked.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnsupportedByRuntime`](crate::ErrorKind::UnsupportedByRuntime) with a runtime before 0.144.4. Otherwise as
+    /// [`Codex::request`](crate::Codex::request).
+    #[inline]
+    pub fn find_turn(&self, client_message_id: &str) -> Result<Option<RunResult>> {
+        crate::block_on::wait(self.inner.find_turn(client_message_id))
     }
 
     /// Observes the thread's events from now on, including those without a turn.

@@ -1,6 +1,7 @@
 //! Threads: conversations that the runtime keeps.
 
 pub(crate) mod archive;
+pub(crate) mod find_turn;
 pub(crate) mod fork;
 pub(crate) mod handles;
 pub(crate) mod history;

@@ -24,6 +24,8 @@ use crate::trace;
 pub(crate) struct TurnGuard {
     pub(crate) session: Arc<Session>,
     pub(crate) subscription: Arc<TurnSubscription>,
+    /// The client's id of the user message that the turn was started with, or that has joined it.
+    pub(crate) client_message_id: Option<Arc<str>>,
     /// Whether dropping the guard interrupts the turn, if this call created it and nothing else holds it.
     interrupt_on_drop: AtomicBool,
     span: trace::Span,
@@ -32,7 +34,14 @@ pub(crate) struct TurnGuard {
 impl TurnGuard {
     pub(crate) fn new(session: Arc<Session>, subscription: Arc<TurnSubscription>) -> Self {
         let span = trace::turn(&subscription.thread_id);
-        Self { session, subscription, interrupt_on_drop: AtomicBool::new(true), span }
+        let interrupt_on_drop = AtomicBool::new(true);
+        Self { session, subscription, client_message_id: None, interrupt_on_drop, span }
+    }
+
+    /// Sets the client's id of the turn's user message.
+    pub(crate) fn with_client_message_id(mut self, id: Option<&str>) -> Self {
+        self.client_message_id = id.map(Arc::from);
+        self
     }
 
     pub(crate) fn set_interrupt_on_drop(&self, interrupt: bool) {
@@ -52,7 +61,8 @@ impl TurnGuard {
     /// Waits for the turn's end and returns its result.
     pub(crate) async fn outcome(&self) -> Result<RunResult> {
         let (digest, end) = self.end().await;
-        RunResult::assemble(&self.subscription.thread_id, digest, end)
+        let result = RunResult::assemble(&self.subscription.thread_id, digest, end);
+        result.map_err(|error| error.with_client_message_id(self.client_message_id.as_deref()))
     }
 
     /// Waits for the turn's end.
@@ -95,7 +105,9 @@ impl TurnGuard {
     /// Adds input to the turn as soon as it runs. The server refuses earlier input, so no input is added twice.
     pub(crate) async fn steer(&self, mut params: TurnSteerParams) -> Result<TurnSteerResponse> {
         params.client_user_message_id = self.session.new_client_id();
-        let response = self.steer_when_it_runs(&params).await?;
+        let response = self.steer_when_it_runs(&params).await;
+        let response = response
+            .map_err(|error| error.with_client_message_id(params.client_user_message_id.as_deref()))?;
         if let Some(client_id) = params.client_user_message_id {
             self.subscription.with(|buffer| buffer.add_input(client_id, params.input));
         }

@@ -44,6 +44,13 @@ impl AsyncTurnHandle {
         &self.guard.subscription.thread_id
     }
 
+    /// Returns the client's id of the user message that this handle has started the turn with, or that has joined the turn; see
+    /// [`TurnStart::client_message_id`](crate::TurnStart::client_message_id). `None` if there is none: the runtime is older than
+    /// 0.144.4, the message is an [`ExternalMessage`](crate::ExternalMessage), or the turn is a compaction.
+    pub fn client_message_id(&self) -> Option<&str> {
+        self.guard.client_message_id.as_deref()
+    }
+
     /// Streams the turn's events, in order and with all their text.
     ///
     /// The first stream of a handle begins with the turn, or with the moment that the handle joined it. Later streams begin now.
@@ -177,6 +184,13 @@ impl TurnHandle {
     /// Returns the id of the turn's thread.
     pub fn thread_id(&self) -> &str {
         self.inner.thread_id()
+    }
+
+    /// Returns the client's id of the user message that this handle has started the turn with, or that has joined the turn; see
+    /// [`TurnStart::client_message_id`](crate::TurnStart::client_message_id). `None` if there is none: the runtime is older than
+    /// 0.144.4, the message is an [`ExternalMessage`](crate::ExternalMessage), or the turn is a compaction.
+    pub fn client_message_id(&self) -> Option<&str> {
+        self.inner.client_message_id()
     }
 
     /// Streams the turn's events, in order and with all their text.

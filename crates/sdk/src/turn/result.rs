@@ -37,13 +37,18 @@ impl RunResult {
         }
     }
 
-    /// The result of a recorded turn, with its items.
-    pub(crate) fn recorded(thread_id: &str, turn: Turn) -> Result<Self> {
+    /// A recorded turn, with its items, in whatever status it is.
+    pub(crate) fn of_record(turn: Turn) -> Self {
         let items = turn.items.clone();
         let final_response = final_response(&items);
         let unused_inputs = Vec::new();
         let (usage, turn_usage, unreadable) = (None, None, Vec::new());
-        let result = Self { final_response, items, usage, turn_usage, turn, unused_inputs, unreadable };
+        Self { final_response, items, usage, turn_usage, turn, unused_inputs, unreadable }
+    }
+
+    /// The result of a recorded turn that is over.
+    pub(crate) fn recorded(thread_id: &str, turn: Turn) -> Result<Self> {
+        let result = Self::of_record(turn);
         match result.turn.status {
             TurnStatus::Failed => Err(failure(result).with_thread(Some(thread_id))),
             _ => Ok(result),

@@ -95,6 +95,15 @@ impl<C> TurnStart<C> {
         self
     }
 
+    /// Sets the client's id of the user message. The client generates a unique one unless it is set. The runtime stores it with the
+    /// message, as [`client_id`](crate::types::UserMessageThreadItem::client_id), and [`find_turn`](crate::AsyncThread::find_turn)
+    /// looks for it. On the wire: `clientUserMessageId`. Needs runtime 0.144.4.
+    ///
+    /// The runtime does not compare the ids: two starts with the same id are two turns.
+    pub fn client_message_id(self, id: impl Into<String>) -> Self {
+        self.with(|params| params.client_user_message_id(id))
+    }
+
     /// Sets the turn's working folder. A relative path starts at this process's working directory. The client does not check
     /// that the folder exists: commands in a missing folder fail.
     pub fn cwd(mut self, path: impl Into<PathBuf>) -> Self {
@@ -266,6 +275,16 @@ impl<C> TurnStart<C> {
             TurnInput::User(input) => self.params.input = input.to_wire()?,
             TurnInput::External(message) => self.params.tool_output = Some(message.to_wire()?),
         }
+        if let Some(id) = &self.params.client_user_message_id {
+            if self.params.input.is_empty() {
+                return Err(Error::invalid_input(
+                    "`client_message_id` is the id of a user message, and an external message is none",
+                ));
+            }
+            if id.trim().is_empty() {
+                return Err(Error::invalid_input("`client_message_id` is empty"));
+            }
+        }
         if self.limits.budget.model_requests == Some(0) || self.limits.budget.tokens == Some(0) {
             return Err(Error::invalid_input(
                 "max_model_requests or max_tokens is 0; a turn makes at least one model request",
@@ -329,20 +348,21 @@ impl<C> TurnStart<C> {
                 None => session = self.session().await?,
             }
         };
-        let mut params = encode(METHOD, &self.params)?.unwrap_or_default();
-        session.check_runtime(METHOD, Some(&params), Some(&self.thread.id)).await?;
+        let named = encode(METHOD, &self.params)?;
+        session.check_runtime(METHOD, named.as_deref(), Some(&self.thread.id)).await?;
+        let mut params = self.params.clone();
+        if params.client_user_message_id.is_none() && !params.input.is_empty() {
+            params.client_user_message_id = session.new_client_id();
+        }
+        let client_id = params.client_user_message_id.clone();
+        let params = encode(METHOD, &params)?.unwrap_or_default();
         // The input must not join a turn that is being interrupted, and must see the settings of a turn that is starting.
         let limit = self.limits.time_left().unwrap_or(INTERRUPT_LIMIT).min(INTERRUPT_LIMIT);
         session.connection.wait_until_interrupted(&self.thread.id, limit).await;
         let pending_start = self.thread.wait_for_pending_start(&session, &self.params, limit).await;
         let joinable = self.thread.check_joining(&session, &self.params);
-        let mut client_id = None;
         if session.connection.is_busy(&self.thread.id) {
             joinable.clone().map_err(|error| error.with_method(METHOD))?;
-            client_id = session.new_client_id().filter(|_| !self.params.input.is_empty());
-            let mut joining = self.params.clone();
-            joining.client_user_message_id.clone_from(&client_id);
-            params = encode(METHOD, &joining)?.unwrap_or_default();
         }
         self.thread
             .prepare_settings(&session, &self.params)
@@ -355,9 +375,14 @@ impl<C> TurnStart<C> {
             .with_commands_ended(self.end_commands_on_interrupt);
         let subscription = Arc::new(subscription);
         let guard = TurnGuard::new(session.clone(), subscription.clone());
+        let guard = guard.with_client_message_id(client_id.as_deref());
         let settings = self.thread.add_turn_settings(&self.params, &subscription, (start, pending_start));
-        let response = session.start_turn(&params, &subscription, settings).await?;
-        let started = decode::<methods::TurnStart>(&response, Some(&self.thread.id))?;
+        let response = session.start_turn(&params, &subscription, settings).await;
+        let started = response.and_then(|response| {
+            Ok((decode::<methods::TurnStart>(&response, Some(&self.thread.id))?, response))
+        });
+        let (started, response) =
+            started.map_err(|error| error.with_client_message_id(client_id.as_deref()))?;
         let id: Arc<str> = started.turn.id.as_str().into();
         // The input has joined a turn that the client did not know of.
         if let Err(error) = joinable

@@ -16,6 +16,7 @@ mod death;
 mod endpoints;
 mod environment;
 mod errors;
+mod finding;
 mod handlers;
 mod inputs;
 mod interrupts;

@@ -23,7 +23,7 @@ pub(crate) use real::{
 pub(crate) use running_server::RunningServer;
 pub(crate) use server::Server;
 pub(crate) use steps::{one_step, output, steps};
-pub(crate) use threads::{ids, opens_any_thread, params};
+pub(crate) use threads::{ids, opens_any_thread, params, without_client_id};
 
 use openai_codex::types::ThreadItem;
 use serde_json::Value;

@@ -23,3 +23,12 @@ pub(crate) fn ids(page: &ThreadListResponse) -> Vec<&str> {
 pub(crate) fn params<'a>(received: &'a [Value], method: &str) -> Vec<&'a Value> {
     received.iter().filter(|message| message["method"] == method).map(|message| &message["params"]).collect()
 }
+
+/// The parameters of a request without the id that the client has generated for the user message.
+pub(crate) fn without_client_id(params: &Value) -> Value {
+    let mut params = params.clone();
+    let id = params.as_object_mut().and_then(|params| params.remove("clientUserMessageId"));
+    let id = id.unwrap_or_else(|| panic!("no id: {params}"));
+    assert!(id.as_str().is_some_and(|id| id.len() == 32), "{id}");
+    params
+}

@@ -129,6 +129,7 @@ pub(super) fn turn(values: &Values) -> Vec<Row<'_, TurnStart<Codex>>> {
     rows! { TurnStart<Codex>:
         approval_mode(ApprovalMode::DenyAll);
         approval_mode(ApprovalMode::AutoReview);
+        client_message_id("id-of-the-table");
         cwd(&values.folder) shows "a-folder-of-the-table";
         timeout(Duration::from_secs(100));
         effort(ReasoningEffort::Xhigh) shows "xhigh";

@@ -117,11 +117,11 @@ impl Client {
         Ok(Operation::of(call, |py, ()| Ok(py.None())))
     }
 
-    /// Makes a `thread/start` request with these parameters. The result is its response as JSON text.
+    /// Makes a `thread/start` request with these parameters.
     fn unmanaged_thread(&self, params: &Bound<'_, PyAny>) -> PyResult<Operation> {
         let (codex, params) = (self.codex.clone(), json_text(params)?);
         let call = async move { raw::start_thread(&codex, &params).await };
-        Ok(Operation::of(call, |py, response| Ok(PyBytes::new(py, response.as_bytes()).into_any().unbind())))
+        Ok(Operation::of(call, |py, response| models::build(py, "ThreadStartResponse", response.as_bytes())))
     }
 
     /// Makes a `turn/start` request with these parameters.

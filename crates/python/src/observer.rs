@@ -117,6 +117,19 @@ impl Observer {
         })
     }
 
+    /// The next event that is there. `None` if there is none, or if a call waits for it.
+    fn pop(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let polled = match &mut *self.events.lock().unwrap_or_else(PoisonError::into_inner) {
+            Slot::Here(events) => pin!(events.next()).poll(&mut Context::from_waker(Waker::noop())),
+            Slot::Waiting(_) | Slot::Closed => Poll::Pending,
+        };
+        match polled {
+            Poll::Ready(Some(Ok(event))) => to_object(py, event).map(Some),
+            Poll::Ready(Some(Err(error))) => Err(to_python(py, &error)),
+            Poll::Ready(None) | Poll::Pending => Ok(None),
+        }
+    }
+
     /// Ends the observer, and a call that waits for it.
     fn close(&self) {
         let slot = {

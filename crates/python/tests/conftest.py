@@ -81,7 +81,7 @@ class Swallowed:
 
 def pid_of(codex: Codex | AsyncCodex) -> int:
     """The process of a client's runtime."""
-    native = codex._client._native if isinstance(codex, Codex) else codex._current
+    native = codex._client._native if isinstance(codex, Codex) else codex._client._current
     assert native is not None and native.runtime_pid is not None
     return native.runtime_pid
 

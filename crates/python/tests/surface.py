@@ -66,15 +66,17 @@ def facts():
 
 
 def low_level_facts():
-    """The public methods of the client below, without their annotations."""
+    """The public methods of the clients below, without their annotations."""
+    from openai_codex.async_client import AsyncCodexClient
     from openai_codex.client import CodexClient
 
-    for name, method in inspect.getmembers(CodexClient, inspect.isfunction):
-        if name.startswith("_") and name not in ("__init__", *ENTRIES):
-            continue
-        parameters = inspect.signature(method).parameters.values()
-        shown = [str(parameter.replace(annotation=parameter.empty)) for parameter in parameters]
-        yield f"CodexClient.{name}: {kind(method)}, {', '.join(shown)}"
+    for cls in (CodexClient, AsyncCodexClient):
+        for name, method in inspect.getmembers(cls, inspect.isfunction):
+            if name.startswith("_") and name not in ("__init__", *ENTRIES):
+                continue
+            parameters = inspect.signature(method).parameters.values()
+            shown = [str(parameter.replace(annotation=parameter.empty)) for parameter in parameters]
+            yield f"{cls.__name__}.{name}: {kind(method)}, {', '.join(shown)}"
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """`CodexClient`, the client below `Codex`."""
 
-from queue import Queue
 from typing import Any, cast
 
 import pytest
-from openai_codex import _low_level
+from openai_codex import _unrouted
+from openai_codex._unrouted import Inbox
 from openai_codex.client import CodexClient
 from openai_codex.errors import CodexError, InvalidRequestError, StreamOverflowError, TransportClosedError
+from openai_codex.events import Skipped
 from openai_codex.generated import v2_all
 from openai_codex.models import Notification, UnknownNotification
 from openai_codex.testing import ModelReply, ScriptedModel
@@ -105,10 +106,10 @@ def test_other_notifications_come_one_by_one(client: CodexClient, model: Scripte
 
 
 class Arriving:
-    """An observer for which these notifications arrive. Before a `None`, the program reads all that it has."""
+    """An observer for which these notifications arrive. Before a `None`, the program reads what the inbox has."""
 
-    def __init__(self, queue: Queue[Any], events: list[Notification | None]):
-        self.queue, self.events, self.read = queue, events, []
+    def __init__(self, inbox: Inbox, events: list[Any]):
+        self.inbox, self.events, self.read = inbox, events, []
 
     def next_unrouted(self):
         return self
@@ -116,28 +117,37 @@ class Arriving:
     def wait(self):
         if self.events and self.events[0] is None:
             del self.events[0]
-            while not self.queue.empty():
-                self.read.append(self.queue.get())
+            self.read.extend(self.inbox.take() for _ in range(3))
         return self.events.pop(0) if self.events else None
 
 
 def test_notifications_that_nothing_reads_are_bounded_and_counted():
-    queue: Queue[Any] = Queue(3)
     event = Notification("test/event", UnknownNotification(params={}))
-    observer = Arriving(queue, [event] * 5 + [None] + [event] * 4)
-    _low_level._read(cast("Any", observer), queue)
-    assert observer.read == [event] * 3
-    overflow, *others = observer.queue.get(), observer.queue.get(), observer.queue.get()
-    assert observer.queue.empty()
-    # The end has replaced what reports the two events that were dropped.
-    assert overflow == event and others[0] == event and isinstance(others[1], TransportClosedError)
 
-    queue = Queue(3)
-    observer = Arriving(queue, [event] * 5 + [None] + [event])
-    _low_level._read(cast("Any", observer), queue)
-    overflow, *others = queue.get(), queue.get(), queue.get()
-    assert isinstance(overflow, StreamOverflowError) and "dropped 2 events" in str(overflow)
-    assert others[0] == event and isinstance(others[1], TransportClosedError)
+    def arrived(*events: Any) -> tuple[Inbox, list[Any]]:
+        inbox = Inbox(3)
+        observer = Arriving(inbox, list(events))
+        _unrouted.read(cast("Any", observer), inbox, {})
+        return inbox, observer.read
+
+    # The program reads in between: it learns where events are missing.
+    inbox, read = arrived(*[event] * 5, None, event, *[event] * 2)
+    assert read == [event] * 3
+    with pytest.raises(StreamOverflowError, match="dropped 2 events"):
+        inbox.take()
+    assert [inbox.take() for _ in range(2)] == [event] * 2
+    with pytest.raises(StreamOverflowError, match="dropped 1 events"):
+        inbox.take()
+    # The end is there for each call.
+    for _ in range(2):
+        with pytest.raises(TransportClosedError, match="the client was closed"):
+            inbox.take()
+
+    inbox, _ = arrived(event, Skipped(7), event)
+    assert inbox.take() == event
+    with pytest.raises(StreamOverflowError, match="dropped 7 events"):
+        inbox.take()
+    assert inbox.take() == event
 
 
 def test_a_notification_is_sent_as_it_is(wire):

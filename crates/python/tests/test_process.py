@@ -169,7 +169,7 @@ ENDS = {
             turn = await (await codex.thread_start()).turn("x")
             stream = turn.stream()
             await stream.__anext__()
-            print(codex._current.runtime_pid)
+            print(codex._client._current.runtime_pid)
             globals().update(kept=(codex, turn, stream))
         asyncio.run(main())
     """,

@@ -127,7 +127,7 @@ OTHERS = {
     "CodexClient.close",
     # It starts a turn, as `Thread.turn` does.
     "TurnHandle.steer_or_start",
-    # A server for the codes cannot be reached offline.
+    # The same native code as the other login's. Only with a login service.
     "DeviceCodeLoginHandle.wait",
     "DeviceCodeLoginHandle.cancel",
 }

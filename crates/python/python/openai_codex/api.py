@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast, overload
 
 from openai_codex import _native as native
@@ -21,7 +20,8 @@ from openai_codex._login import (
 from openai_codex._metadata import initialize_response
 from openai_codex._options import additional, attempts_of, given, output_of, sole_schema, wire
 from openai_codex._wait import running_loop, wait
-from openai_codex.client import CodexClient, native_client, state
+from openai_codex.async_client import AsyncCodexClient
+from openai_codex.client import CodexClient, state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -378,10 +378,7 @@ class AsyncCodex:
         on_user_input: OnUserInput | None = None,
         on_elicitation: OnElicitation | None = None,
     ) -> None:
-        self._handlers = given(locals(), "config")
-        self._config = config
-        self._current: native.Client | None = None
-        self._making = Lock()
+        self._client = AsyncCodexClient(config, _handlers=given(locals(), "config"))
 
     async def __aenter__(self) -> "AsyncCodex":
         await self.start()
@@ -391,22 +388,18 @@ class AsyncCodex:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<AsyncCodex {state(self._current, self._config)}>"
+        return f"<AsyncCodex {state(self._client._current, self._client.config)}>"
 
     @property
     def _native(self) -> native.Client:
         """The native client. A new one after ``close``."""
-        # Two event loops may make the first calls at once.
-        with self._making:
-            if self._current is None:
-                handlers = bind(dict(self._handlers), running_loop()) if self._handlers else None
-                self._current = native_client(self._config, handlers)
-            return self._current
+        return self._client._native
 
     @property
     def metadata(self) -> InitializeResponse:
         """What the runtime said about itself. Only after the start."""
-        text = self._current.metadata() if self._current is not None else None
+        current = self._client._current
+        text = current.metadata() if current is not None else None
         if text is None:
             raise RuntimeError("this client has not been started; use `async with`, or call a method first")
         return initialize_response(text)
@@ -417,9 +410,7 @@ class AsyncCodex:
 
     async def close(self) -> None:
         """End the runtime and wait for its end. A later call starts a new one."""
-        current, self._current = self._current, None
-        if current is not None:
-            await wait(current.close())
+        await self._client.close()
 
     async def login_api_key(self, api_key: str) -> None:
         """Log in with an API key. The server stores the key without a check."""
@@ -494,7 +485,7 @@ class AsyncCodex:
     ) -> AsyncThread:
         """Start a thread. Its folder stays untrusted unless ``trust_folder`` is set."""
         options = given(locals())
-        bound = bind(dict(options), running_loop(), self._handlers)
+        bound = bind(dict(options), running_loop(), self._client._handlers)
         return AsyncThread._of(self, await wait(self._native.thread_start(bound)), options)
 
     async def thread_list(
@@ -560,7 +551,7 @@ class AsyncCodex:
     ) -> AsyncThread:
         """Resume a stored thread. The handle has the same id."""
         options = given(locals(), "thread_id")
-        bound = bind(dict(options), running_loop(), self._handlers)
+        bound = bind(dict(options), running_loop(), self._client._handlers)
         return AsyncThread._of(self, await wait(self._native.thread_resume(thread_id, bound)), options)
 
     @additional("last_turn_id", "trust_folder", "tools", *HANDLERS)
@@ -591,7 +582,7 @@ class AsyncCodex:
     ) -> AsyncThread:
         """Make a new thread with the history of another, up to ``last_turn_id`` if it is set."""
         options = given(locals(), "thread_id")
-        bound = bind(dict(options), running_loop(), self._handlers)
+        bound = bind(dict(options), running_loop(), self._client._handlers)
         return AsyncThread._of(self, await wait(self._native.thread_fork(thread_id, bound)), options)
 
     async def thread_archive(self, thread_id: str) -> ThreadArchiveResponse:

@@ -248,6 +248,11 @@ def _bundled_runtime(env: dict[str, str]) -> dict[str, str]:
 ApprovalHandler = Callable[[str, dict[str, Any] | None], dict[str, Any]]
 
 
+def any_request(answer: ApprovalHandler) -> tuple[Callable[[Any], dict[str, Any]], None]:
+    """A handler of all requests, as the native client takes it."""
+    return (lambda request: answer(request.method, request.params)), None
+
+
 class CodexClient(LowLevelMethods):
     """The client below ``Codex``: one runtime, and any request of the protocol.
 
@@ -268,9 +273,8 @@ class CodexClient(LowLevelMethods):
         self._handlers = _handlers or {}
         handlers = dict(self._handlers)
         if approval_handler is not None:
-            answer = approval_handler
-            handlers["on_any_request"] = (lambda request: answer(request.method, request.params), None)
-        self._native = native_client(self.config, handlers)
+            handlers["on_any_request"] = any_request(approval_handler)
+        self._made = native_client(self.config, handlers)
         # `Codex` has its own observers.
         self._observes = _handlers is None
 
@@ -282,7 +286,11 @@ class CodexClient(LowLevelMethods):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<CodexClient {state(self._native, self.config)}>"
+        return f"<CodexClient {state(self._made, self.config)}>"
+
+    @property
+    def _native(self) -> native.Client:
+        return self._made
 
     def start(self) -> None:
         """Start the runtime and do the handshake. Does nothing if it runs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from openai_codex.errors import is_retryable_error
@@ -24,16 +24,22 @@ def retry_on_overload(
 
     The pauses double from ``initial_delay_s`` up to ``max_delay_s``. Each is longer or shorter by up to ``jitter_ratio`` of it.
     """
-    if max_attempts < 1:
-        raise ValueError("max_attempts must be at least 1")
-    pause = initial_delay_s
-    for _ in range(max_attempts - 1):
+    for pause in pauses(max_attempts, initial_delay_s, max_delay_s, jitter_ratio):
         try:
             return op()
         except Exception as error:
             if not is_retryable_error(error):
                 raise
-        jitter = pause * jitter_ratio
-        time.sleep(max(0.0, pause + random.uniform(-jitter, jitter)))
-        pause = min(max_delay_s, pause * 2)
+        time.sleep(pause)
     return op()
+
+
+def pauses(max_attempts: int, initial_delay: float, max_delay: float, jitter_ratio: float) -> Iterator[float]:
+    """The pauses between the attempts, in seconds."""
+    if max_attempts < 1:
+        raise ValueError("max_attempts must be at least 1")
+    pause = initial_delay
+    for _ in range(max_attempts - 1):
+        jitter = pause * jitter_ratio
+        yield max(0.0, pause + random.uniform(-jitter, jitter))
+        pause = min(max_delay, pause * 2)

@@ -43,9 +43,11 @@ pub(crate) mod owning_process;
 pub(crate) mod paging;
 pub(crate) mod process;
 #[doc(hidden)]
+#[cfg(feature = "raw")]
 pub mod raw;
 pub(crate) mod result;
 pub(crate) mod retry;
+#[cfg(any(feature = "schemars", feature = "raw"))]
 pub(crate) mod schema;
 pub(crate) mod session;
 pub(crate) mod shared_redactor;

@@ -3,6 +3,7 @@
 //! In a batch, the text of the events stays in the read buffers. A queue holds copies, packed into segments of text: an event
 //! costs a copy of its bytes and a small entry. It costs no allocation and no reference count that threads share.
 
+#[cfg(feature = "raw")]
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,6 +15,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use openai_codex_protocol::{Notification, NotificationKind};
 
+#[cfg(feature = "raw")]
 use crate::json_scan::{member, text_member};
 
 /// The largest number of turns to allocate for in advance.
@@ -47,6 +49,7 @@ impl<'a> Event<'a> {
     }
 
     /// The method and the parameters as JSON text. `None` for the parameters of a message without any.
+    #[cfg(feature = "raw")]
     pub(crate) fn parts(self) -> (Cow<'a, str>, Option<&'a str>) {
         match self.kind {
             Some(kind) => (kind.method().into(), Some(self.text).filter(|text| !text.is_empty())),
@@ -79,6 +82,7 @@ impl fmt::Debug for OwnedEvent {
 
 impl OwnedEvent {
     /// The event's parameters as JSON text. Of an unknown method, the whole message.
+    #[cfg(feature = "raw")]
     pub(crate) fn into_text(self) -> Box<str> {
         self.text
     }

@@ -91,6 +91,7 @@ impl<R> Responder<R> {
     }
 
     /// Whether the server still waits for the response.
+    #[cfg(feature = "raw")]
     pub(crate) fn is_wanted(&self) -> bool {
         !self.0.is_closed()
     }

@@ -147,6 +147,7 @@ impl ThreadState {
 
     /// The state of a handle of another client, for this client, with other handlers. Its first use resumes the thread and restores
     /// its settings, as after the loss of a runtime.
+    #[cfg(feature = "raw")]
     pub(crate) fn adopt(core: &ClientCore, other: &Self, handlers: HandlerSet) -> Arc<Self> {
         let live = core.live_threads.get_or_insert(&other.id);
         let requested_settings = Arc::<TrackedSettings>::default();

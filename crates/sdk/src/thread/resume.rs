@@ -84,6 +84,7 @@ impl<C> ThreadResume<C> {
     }
 
     /// A handle of the thread that another client has a handle of. Of this builder's options, it takes the handlers and tools only.
+    #[cfg(feature = "raw")]
     pub(crate) fn adopt(self, other: &AsyncThread) -> AsyncThread {
         let state = ThreadState::adopt(&self.core, &other.state, self.options.handlers);
         AsyncThread::new(self.core, state)

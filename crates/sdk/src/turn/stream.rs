@@ -9,6 +9,7 @@ use futures_core::Stream;
 use openai_codex_protocol::Notification;
 
 use crate::connection::backlog::Backlog;
+#[cfg(feature = "raw")]
 use crate::connection::event::Event;
 use crate::connection::host::SharedBuffer;
 use crate::connection::turn_buffer::Batch;
@@ -66,6 +67,7 @@ impl AsyncTurnStream {
     }
 
     /// Reads the next of the events that the stream has taken from the subscription.
+    #[cfg(feature = "raw")]
     pub(crate) fn pop_with<T>(&mut self, read: impl FnMut(Event<'_>) -> T) -> Option<T> {
         self.batch.pop_with(self.with_children, read)
     }

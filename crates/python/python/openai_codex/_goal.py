@@ -8,6 +8,7 @@ from threading import Event, Timer
 from typing import TYPE_CHECKING, Any
 
 from openai_codex import _requests as requests
+from openai_codex._annotations import import_late
 
 if TYPE_CHECKING:
     from openai_codex import _native as native
@@ -239,3 +240,6 @@ def cancel(client: native.Client, thread_id: str) -> Steps[None]:
         for turn in thread.turns:
             if turn.status == TurnStatus.in_progress:
                 yield requests.turn_interrupt(client, thread_id, turn.id)
+
+
+import_late(globals())

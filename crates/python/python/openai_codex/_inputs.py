@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from openai_codex._annotations import import_late
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -100,3 +102,6 @@ def _native_item(item: object) -> NativeItem:
         case MentionInput(name, path):
             return ("mention", name, str(path))
     raise TypeError(f"unsupported input item: {type(item)!r}")
+
+
+import_late(globals())

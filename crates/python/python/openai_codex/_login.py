@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from openai_codex._annotations import import_late
 from openai_codex._options import additional
 from openai_codex._wait import wait
 
@@ -106,3 +107,6 @@ class AsyncDeviceCodeLoginHandle:
     async def cancel(self) -> CancelLoginAccountResponse:
         """Cancel the login. Its ``wait`` then returns without success."""
         return await wait(_required(self._login).cancel())
+
+
+import_late(globals())

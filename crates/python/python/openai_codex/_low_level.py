@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from openai_codex import _requests as requests
+from openai_codex._annotations import import_late
 from openai_codex._metadata import initialize_response
 from openai_codex._registrations import Registrations
 from openai_codex._steps import run
@@ -254,3 +255,6 @@ class LowLevelMethods(Registrations):
     def model_list(self, include_hidden: bool = False) -> ModelListResponse:
         """List the models."""
         return requests.model_list(self._native, include_hidden).wait()
+
+
+import_late(globals())

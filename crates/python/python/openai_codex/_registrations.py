@@ -6,11 +6,12 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from openai_codex import _native as native, _requests as requests
-from openai_codex._unrouted import Unrouted
+from openai_codex._annotations import import_late
 
 if TYPE_CHECKING:
     from openai_codex._goal import GoalOperation
     from openai_codex._steps import Steps
+    from openai_codex._unrouted import Unrouted
     from openai_codex.generated.v2_all import (
         LoginAccountParams,
         LoginAccountResponse,
@@ -39,6 +40,8 @@ class Registrations:
         raise NotImplementedError
 
     def _notifications(self) -> Unrouted:
+        from openai_codex._unrouted import Unrouted
+
         client = self._native
         with self._opening:
             if self._unrouted is None:
@@ -138,3 +141,6 @@ class Registrations:
         except BaseException:
             self.unregister_goal_operation(goal)
             raise
+
+
+import_late(globals())

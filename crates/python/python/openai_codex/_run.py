@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from openai_codex._annotations import import_late, import_names
 from openai_codex._options import additional
 
 if TYPE_CHECKING:
@@ -42,10 +43,7 @@ class TurnResult:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         """For programs whose own models have a result. Pydantic looks for the names of annotations in this module."""
-        from openai_codex.generated import v2_all
-
-        for name in ("ThreadItem", "ThreadTokenUsage", "TokenUsageBreakdown", "TurnError", "TurnStatus"):
-            globals()[name] = getattr(v2_all, name)
+        import_names(globals())
         return handler(source)
 
     def _repr_html_(self) -> str:
@@ -90,3 +88,6 @@ def _assemble(
 
         raise CodexError("the turn ended, but the client cannot read its end")
     return result
+
+
+import_late(globals())

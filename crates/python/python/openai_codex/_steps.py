@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from openai_codex._wait import wait
 
-T = TypeVar("T")
-
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from typing import Any
-
     from openai_codex._native import Operation
 
-    Steps = Generator[Operation[Any], Any, T]
-    """Yields each operation, and gets its result, or its error."""
+T = TypeVar("T")
+Steps = Generator["Operation[Any]", Any, T]
+"""Yields each operation, and gets its result, or its error."""
 
 
 def run(steps: Steps[T]) -> T:

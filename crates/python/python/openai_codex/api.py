@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast, overload
 
 from openai_codex import _native as native
+from openai_codex._annotations import import_late
 from openai_codex._approval_mode import ApprovalMode
 from openai_codex._handlers import HANDLERS, bind
 from openai_codex._inputs import native_input, native_run_input
@@ -20,7 +21,6 @@ from openai_codex._login import (
 from openai_codex._metadata import initialize_response
 from openai_codex._options import additional, attempts_of, given, output_of, sole_schema, wire
 from openai_codex._wait import running_loop, wait
-from openai_codex.async_client import AsyncCodexClient
 from openai_codex.client import CodexClient, state
 
 if TYPE_CHECKING:
@@ -378,7 +378,10 @@ class AsyncCodex:
         on_user_input: OnUserInput | None = None,
         on_elicitation: OnElicitation | None = None,
     ) -> None:
-        self._client = AsyncCodexClient(config, _handlers=given(locals(), "config"))
+        handlers = given(locals(), "config")
+        from openai_codex.async_client import AsyncCodexClient
+
+        self._client = AsyncCodexClient(config, _handlers=handlers)
 
     async def __aenter__(self) -> "AsyncCodex":
         await self.start()
@@ -1210,3 +1213,6 @@ class AsyncTypedTurnHandle(AsyncTurnHandle, Generic[T]):
     async def run(self) -> TypedResult[T]:
         """Wait for the turn's end and read its final response. Cancelling the task leaves the turn alone."""
         return self._output.read(await super().run())
+
+
+import_late(globals())

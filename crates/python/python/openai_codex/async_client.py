@@ -6,6 +6,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from openai_codex import _native as native, _requests as requests
+from openai_codex._annotations import import_late
 from openai_codex._handlers import bind
 from openai_codex._metadata import initialize_response
 from openai_codex._options import additional
@@ -320,3 +321,6 @@ class AsyncCodexClient(Registrations):
     async def model_list(self, include_hidden: bool = False) -> ModelListResponse:
         """List the models."""
         return await wait(requests.model_list(self._native, include_hidden))
+
+
+import_late(globals())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from openai_codex._annotations import import_late
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -242,3 +244,6 @@ def _from_native(
     error.thread_id = thread_id
     error.detail = text
     return error
+
+
+import_late(globals())

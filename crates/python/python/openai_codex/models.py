@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ._annotations import import_late
+
 if TYPE_CHECKING:
     from ._pydantic_models import (
         InitializeResponse as InitializeResponse,
@@ -154,3 +156,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), "NotificationPayload", *_PYDANTIC_MODELS, *_PAYLOADS})
+
+
+import_late(globals())

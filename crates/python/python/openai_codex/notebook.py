@@ -16,6 +16,7 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Any, overload
 
+from openai_codex._annotations import import_late
 from openai_codex._html import describe, progress_html
 from openai_codex.api import AsyncTurnHandle, TurnHandle
 
@@ -137,3 +138,6 @@ class _Shown:
     def _update(self) -> None:
         self._handle.update(self)
         self._updated = monotonic()
+
+
+import_late(globals())

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from openai_codex._annotations import import_late
+
 if TYPE_CHECKING:
     from openai_codex.testing import ScriptedModel
 
@@ -18,3 +20,6 @@ def codex_model() -> Iterator[ScriptedModel]:
 
     with ScriptedModel() as model:
         yield model
+
+
+import_late(globals())

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
+from openai_codex._annotations import import_late
+
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
@@ -163,3 +165,6 @@ def _documentation(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
         elif name is not None and line.strip():
             texts[name] += f" {line.strip()}"
     return text.strip(), texts
+
+
+import_late(globals())

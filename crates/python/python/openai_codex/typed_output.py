@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from openai_codex import _native as native
+from openai_codex._annotations import import_late
 from openai_codex._run import TurnResult
 
 if TYPE_CHECKING:
@@ -143,3 +144,6 @@ def _without_fence(text: str) -> str:
 
     fenced = re.fullmatch(r"\s*```[ \t]*(?:json)?[ \t]*\n(.*)```\s*", text, re.DOTALL | re.IGNORECASE)
     return text if fenced is None else fenced[1]
+
+
+import_late(globals())

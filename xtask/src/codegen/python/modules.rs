@@ -51,6 +51,7 @@ pub fn registry(facts: &PythonFacts) -> String {
     let mut out = "\"\"\"The class of each notification's parameters.\"\"\"\n\n\
          from __future__ import annotations\n\n\
          from typing import TYPE_CHECKING, Any\n\n\
+         from .._annotations import import_late\n\
          from . import v2_all\n\n\
          if TYPE_CHECKING:\n    from typing import TypeAlias\n\n    from pydantic import BaseModel\n\n    from .v2_all import (\n"
         .to_owned();
@@ -105,7 +106,8 @@ pub fn registry(facts: &PythonFacts) -> String {
                  turn_id = payload.turn_id  # type: ignore[attr-defined]\n    \
              elif not names.isdisjoint(_NESTED):\n        \
                  turn_id = payload.turn.id  # type: ignore[attr-defined]\n    \
-             return turn_id if isinstance(turn_id, str) else None\n",
+             return turn_id if isinstance(turn_id, str) else None\n\n\n\
+         import_late(globals())\n",
     );
     out
 }

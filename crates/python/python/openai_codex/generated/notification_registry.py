@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._annotations import import_late
 from . import v2_all
 
 if TYPE_CHECKING:
@@ -353,3 +354,6 @@ def notification_turn_id(payload: BaseModel) -> str | None:
     elif not names.isdisjoint(_NESTED):
         turn_id = payload.turn.id  # type: ignore[attr-defined]
     return turn_id if isinstance(turn_id, str) else None
+
+
+import_late(globals())

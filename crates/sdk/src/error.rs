@@ -308,6 +308,11 @@ impl Error {
         self.inner.home_contended
     }
 
+    /// Whether the server has refused a request for a moment, because it is unloading the thread.
+    pub(crate) fn is_unloading(&self) -> bool {
+        self.json_rpc().is_some_and(|error| error.message.contains(" is closing; retry "))
+    }
+
     pub(crate) fn with_method(self, method: &str) -> Self {
         self.edit(|inner| inner.method = Some(method.to_owned()))
     }

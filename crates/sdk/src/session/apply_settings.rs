@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::session::events::{AsyncEvents, Event};
 use crate::session::live_threads::Unsettled;
 use crate::session::runtime::Session;
+use crate::session::service_tiers::KnownTiers;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{Difference, Settings, current_settings};
 
@@ -54,6 +55,8 @@ pub(crate) struct ResumedThread {
     pub(crate) unused: bool,
     /// Whether the runtime stores it nowhere, so that it cannot be resumed.
     pub(crate) ephemeral: bool,
+    /// What the client knows of its service tiers.
+    pub(crate) tiers: KnownTiers,
 }
 
 /// Applies the requested settings to a resumed thread, before this program runs a turn in it. Returns the thread's settings
@@ -67,8 +70,8 @@ pub(crate) async fn apply_settings(
     named: &Settings,
     resumed: ResumedThread,
 ) -> Result<Settings> {
-    let ResumedThread { mut current, active, unused, ephemeral } = resumed;
-    named.check_tiers(session, thread_id, &current).await?;
+    let ResumedThread { mut current, active, unused, ephemeral, tiers } = resumed;
+    named.check_tiers(session, thread_id, &current, tiers).await?;
     let differing = requested.differences(&current, session);
     let Some(first) = differing.first() else { return Ok(current) };
     if let Some(fixed) = differing.iter().find(|difference| difference.field.set.is_none()) {

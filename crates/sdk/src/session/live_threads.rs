@@ -12,6 +12,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::shared::UnloadObserver;
 use crate::session::runtime::Session;
+use crate::session::service_tiers::KnownTiers;
 use crate::session::thread_settings::{LoadOptions, SandboxSetting, Settings};
 use crate::thread_map::ThreadMap;
 
@@ -180,6 +181,12 @@ impl LiveThread {
     /// the thread, so the values are the thread's last ones, whichever handle set them.
     pub(crate) fn settings_to_restore(&self) -> Settings {
         self.current_settings.current().to_restore(&self.named_settings.current())
+    }
+
+    /// What the client knows of the thread's service tiers. `load_options`: what the thread is loaded with.
+    pub(crate) fn tiers(&self, load_options: Option<&LoadOptions>) -> KnownTiers {
+        let kept = self.named_settings.current().service_tier.flatten();
+        KnownTiers::new(kept, load_options.and_then(|options| options.config.as_ref()))
     }
 
     /// Adds the requested settings of a handle.

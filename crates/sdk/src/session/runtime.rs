@@ -47,6 +47,11 @@ const MAX_UNANSWERED_STARTS: usize = 16;
 /// with settings waits for the response to another one on its thread.
 pub(crate) const INTERRUPT_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long the client repeats a request that the server refuses because it is unloading the thread.
+const UNLOAD_LIMIT: Duration = Duration::from_secs(15);
+const FIRST_UNLOAD_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_UNLOAD_PAUSE: Duration = Duration::from_millis(250);
+
 /// The number of the next session.
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
@@ -293,8 +298,20 @@ impl Session {
     ) -> Result<String> {
         self.check_runtime(method, params.as_deref(), thread_id).await?;
         let timeout = self.timeout_of(method);
-        let call = ClientCall::new(method, params.as_deref());
-        let response = self.connection.send(ClientCall { thread_id, timeout, handlers, ..call })?.await?;
+        let began = Instant::now();
+        let mut pause = FIRST_UNLOAD_PAUSE;
+        let response = loop {
+            let call = ClientCall::new(method, params.as_deref());
+            let call = ClientCall { thread_id, timeout, handlers: handlers.clone(), ..call };
+            match self.connection.send(call)?.await {
+                // The request had no effect.
+                Err(error) if error.is_unloading() && began.elapsed() < UNLOAD_LIMIT => {
+                    self.connection.sleep(pause).await;
+                    pause = (2 * pause).min(LONGEST_UNLOAD_PAUSE);
+                }
+                response => break response?,
+            }
+        };
         self.note_unsubscribe(method, params.as_deref());
         Ok(response)
     }

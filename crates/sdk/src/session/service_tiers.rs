@@ -4,10 +4,14 @@
 //! change of a loaded thread's settings, report the tier as requested and leave it out of the model requests. So the client reads
 //! the catalog of the models before.
 
-use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{Model, ModelListParams};
+use openai_codex_protocol::{JsonObject, methods};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::to_raw_value;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::session::config_values;
 use crate::session::runtime::Session;
 use crate::session::version;
 
@@ -22,14 +26,63 @@ const FLEX: &str = "flex";
 /// These leave the choice to the service.
 pub(crate) const NO_TIERS: [&str; 3] = ["auto", "default", "standard"];
 
-/// Refuses a tier that the runtime would drop. `option`: the method that names the tier.
-pub(crate) async fn check(
-    session: &Session,
-    thread_id: &str,
-    option: &str,
-    tier: &str,
-    model: &str,
-) -> Result<()> {
+/// The configuration entry without which the runtime drops the tiers of the catalog. The catalog lists them all the same.
+const FAST_MODE: &str = "features.fast_mode";
+
+const CONFIG_READ: &str = "config/read";
+
+/// Without the cargo feature of the request's domain there is no type of it.
+#[derive(Serialize)]
+struct ConfigReadParams<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cwd: Option<&'a str>,
+}
+
+#[derive(Default, Deserialize)]
+struct Settings {
+    config: JsonObject,
+}
+
+/// What the client knows of a thread's tiers before a call.
+#[derive(Debug, Default)]
+pub(crate) struct KnownTiers {
+    /// The tier that an earlier call has named.
+    pub(crate) kept: Option<String>,
+    /// What an entry that the thread was loaded with says of [`FAST_MODE`].
+    pub(crate) fast_mode: Option<bool>,
+}
+
+impl KnownTiers {
+    /// `config`: the entries that the thread was loaded with.
+    pub(crate) fn new(kept: Option<String>, config: Option<&JsonObject>) -> Self {
+        let fast_mode = config.and_then(|config| config_values::value(config, FAST_MODE));
+        Self { kept, fast_mode: fast_mode.and_then(Value::as_bool) }
+    }
+}
+
+/// What names a tier.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TierOption {
+    /// The builder's method.
+    Named(&'static str),
+    /// An earlier call. This one names another model, or an entry without the tiers.
+    Kept,
+}
+
+/// A tier to check.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TierOfModel<'a> {
+    pub(crate) option: TierOption,
+    pub(crate) tier: &'a str,
+    pub(crate) model: &'a str,
+    /// The thread's folder, if it is known. Its configuration counts if the runtime trusts it.
+    pub(crate) cwd: Option<&'a str>,
+    pub(crate) fast_mode: Option<bool>,
+}
+
+/// Refuses a tier that the runtime would drop.
+pub(crate) async fn check(session: &Session, thread_id: &str, wanted: TierOfModel<'_>) -> Result<()> {
+    let TierOfModel { option, tier, model, cwd, fast_mode } = wanted;
     let has_flex = !version::is_older(&session.metadata, version::FLEX_OF_EVERY_MODEL);
     if NO_TIERS.contains(&tier) || (tier == FLEX && has_flex) {
         return Ok(());
@@ -51,22 +104,53 @@ pub(crate) async fn check(
             break;
         }
     }
-    let tiers: Vec<&str> = entry_of(model, &offered)
+    let mut tiers: Vec<&str> = entry_of(model, &offered)
         .and_then(|entry| entry.service_tiers.as_ref())
         .into_iter()
         .flatten()
         .map(|tier| tier.id.as_str())
         .collect();
     let wanted = if tier == FAST { PRIORITY } else { tier };
+    let mut when = String::new();
     if tiers.contains(&wanted) {
-        return Ok(());
+        let on = match fast_mode {
+            Some(on) => on,
+            None => has_fast_mode(session, thread_id, cwd).await?,
+        };
+        if on {
+            return Ok(());
+        }
+        tiers.clear();
+        when = format!(" while `{FAST_MODE}` is off");
     }
     let offered: Vec<&str> = tiers.into_iter().chain(has_flex.then_some(FLEX)).collect();
+    let (name, advice) = match option {
+        TierOption::Named(option) => (format!("`{option}`"), "choose one of these, or leave the option out"),
+        TierOption::Kept => (
+            "the thread's `service_tier`".to_owned(),
+            "choose one of these with `service_tier`, or \"default\" to leave the choice to the service",
+        ),
+    };
     let message = format!(
-        "`{option}` is {tier:?}. The runtime does not offer this service tier for the model {model:?} and would drop it. It offers \
-         {offered:?}; choose one of these, or leave the option out"
+        "{name} is {tier:?}. The runtime does not offer this service tier for the model {model:?}{when} and would drop it. It \
+         offers {offered:?}; {advice}"
     );
     Err(Error::new(ErrorKind::OptionNotApplied, message).with_thread(Some(thread_id)))
+}
+
+/// Whether the configuration of the runtime leaves [`FAST_MODE`] on.
+async fn has_fast_mode(session: &Session, thread_id: &str, cwd: Option<&str>) -> Result<bool> {
+    let params = ConfigReadParams { cwd };
+    let params = to_raw_value(&params).map_err(|error| Error::invalid_input(error.to_string()))?;
+    match session.call_raw(CONFIG_READ, Some(&params)).await {
+        Ok(settings) => {
+            let settings: Settings = serde_json::from_str(&settings).unwrap_or_default();
+            Ok(config_values::value(&settings.config, FAST_MODE) != Some(&Value::Bool(false)))
+        }
+        // A server without the request. The client cannot know better than the request.
+        Err(error) if error.json_rpc().is_some() && !error.is_retryable() => Ok(true),
+        Err(error) => Err(error.with_thread(Some(thread_id))),
+    }
 }
 
 /// The entry that the runtime uses for a model: the one with the longest name that the model's name begins with. A prefix before a

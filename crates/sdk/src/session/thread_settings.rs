@@ -28,7 +28,7 @@ use crate::session::config_values;
 use crate::session::narrower_sandbox::common;
 use crate::session::project_paths::same_folder;
 use crate::session::runtime::Session;
-use crate::session::service_tiers::{self, FAST, NO_TIERS, PRIORITY};
+use crate::session::service_tiers::{self, FAST, KnownTiers, NO_TIERS, PRIORITY, TierOfModel, TierOption};
 
 /// What commands may do: the mode of a thread's request, or a policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -369,13 +369,30 @@ impl Settings {
     }
 
     /// Refuses service tiers that the runtime would drop. `current`: the thread's settings, for the model if these name none.
-    pub(crate) async fn check_tiers(&self, session: &Session, thread_id: &str, current: &Self) -> Result<()> {
+    /// `known`: what the thread was opened with, and the tier that an earlier call has named.
+    pub(crate) async fn check_tiers(
+        &self,
+        session: &Session,
+        thread_id: &str,
+        current: &Self,
+        known: KnownTiers,
+    ) -> Result<()> {
         let Some(model) = self.model.as_ref().or(current.model.as_ref()) else { return Ok(()) };
-        let tiers =
-            [("service_tier", &self.service_tier), ("service_tier_for_turn", &self.service_tier_for_turn)];
+        let KnownTiers { kept, fast_mode } = known;
+        // The tier of a thread goes if the runtime does not offer it for the thread's next model.
+        let kept = kept
+            .filter(|_| self.service_tier.is_none() && (self.model.is_some() || fast_mode == Some(false)));
+        let cwd = self.cwd.as_deref().or(current.cwd.as_deref());
+        let named = |tier: &Option<Option<String>>| tier.clone().flatten();
+        let tiers = [
+            (TierOption::Named("service_tier"), named(&self.service_tier)),
+            (TierOption::Named("service_tier_for_turn"), named(&self.service_tier_for_turn)),
+            (TierOption::Kept, kept),
+        ];
         for (option, tier) in tiers {
-            if let Some(Some(tier)) = tier {
-                service_tiers::check(session, thread_id, option, tier, model).await?;
+            if let Some(tier) = tier {
+                let wanted = TierOfModel { option, tier: &tier, model, cwd, fast_mode };
+                service_tiers::check(session, thread_id, wanted).await?;
             }
         }
         Ok(())

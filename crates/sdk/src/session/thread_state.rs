@@ -22,6 +22,7 @@ use crate::session::apply_settings;
 use crate::session::apply_settings::ResumedThread;
 use crate::session::live_threads::{LiveThread, LoadPoint, TrackedSettings};
 use crate::session::runtime::Session;
+use crate::session::service_tiers::KnownTiers;
 use crate::session::stored_model;
 use crate::session::subagents;
 use crate::session::supervisor::ClientCore;
@@ -241,7 +242,8 @@ impl ThreadState {
     /// turn names.
     pub(crate) async fn prepare_settings(&self, session: &Session, params: &TurnStartParams) -> Result<()> {
         let settings = Settings::of_turn(params);
-        settings.check_tiers(session, &self.id, &self.live.current_settings.current()).await?;
+        let known = self.live.tiers(self.live.last_load_options().as_ref());
+        settings.check_tiers(session, &self.id, &self.live.current_settings.current(), known).await?;
         subagents::narrow(session, &self.id, &settings).await
     }
 
@@ -380,7 +382,8 @@ impl ThreadState {
         let response = session.call::<methods::ThreadResume>(&params, Some(&self.id)).await?;
         let active = matches!(response.thread.status, ThreadStatus::Active(_));
         let current = current_settings!(response);
-        let resumed = ResumedThread { current, active, unused: false, ephemeral: false };
+        let resumed =
+            ResumedThread { current, active, unused: false, ephemeral: false, tiers: KnownTiers::default() };
         let requested = self.live.settings_to_restore();
         let named = Settings::default();
         let current =

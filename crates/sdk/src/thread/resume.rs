@@ -15,6 +15,7 @@ use crate::session::apply_settings::{ResumedThread, apply_settings, check_runnin
 use crate::session::config_entries::NamedEntries;
 use crate::session::live_threads::{LiveThread, LoadPoint};
 use crate::session::runtime::{INTERRUPT_LIMIT, Session};
+use crate::session::service_tiers::KnownTiers;
 use crate::session::stored_model;
 use crate::session::subagents;
 use crate::session::supervisor::ClientCore;
@@ -259,19 +260,23 @@ impl Resume<'_> {
     ) -> Result<LoadOptions> {
         if found.ignores_options {
             own.check(self.live.load_options(self.session).as_ref(), self.thread_id)?;
-            return match opaque {
-                Some(key) => {
-                    Err(LoadOptions::refusal(&format!("the configuration entry `{key}`"), self.thread_id))
-                }
-                None => Ok(own),
-            };
+            if let Some(key) = opaque {
+                return Err(LoadOptions::refusal(
+                    &format!("the configuration entry `{key}`"),
+                    self.thread_id,
+                ));
+            }
+        }
+        if found.ignores_options && !found.reloads {
+            return Ok(own);
         }
         let LoadOptions { base_instructions, developer_instructions, config } = found.load_options.clone();
         params.base_instructions = base_instructions;
         params.developer_instructions = developer_instructions;
         params.config = config;
         stored_model::keep(params, &found.known, self.core.is_experimental());
-        Ok(found.load_options.clone())
+        // The runtime may just be unloading the thread, and load it again for this request. Otherwise it ignores them.
+        Ok(if found.ignores_options { own } else { found.load_options.clone() })
     }
 
     /// Sends the request. Notices whether the runtime has forgotten the thread in the meantime. `point`: the load point before.
@@ -285,7 +290,7 @@ impl Resume<'_> {
         let response = match self.session.call::<methods::ThreadResume>(params, Some(self.thread_id)).await {
             Ok(response) => response,
             Err(error) if self.live.was_loaded() && is_unused(self.session, self.thread_id, &error).await => {
-                return self.read_unused().await;
+                return self.read_unused(found).await;
             }
             Err(error) => {
                 return Err(missing_folder::explain(explain(error), self.core, params.cwd.as_deref()));
@@ -302,17 +307,24 @@ impl Resume<'_> {
             wanted.restore();
         }
         let ephemeral = response.thread.ephemeral;
-        Ok((response.thread, ResumedThread { current, active, unused: false, ephemeral }))
+        let tiers = self.tiers(found);
+        Ok((response.thread, ResumedThread { current, active, unused: false, ephemeral, tiers }))
     }
 
     /// Reads a thread that has not run a turn yet. The runtime has it loaded, and cannot resume it.
-    async fn read_unused(self) -> Result<(Thread, ResumedThread)> {
+    async fn read_unused(self, found: &FoundThread) -> Result<(Thread, ResumedThread)> {
         let params = ThreadReadParams::new(self.thread_id).include_turns(false);
         let thread = self.session.call::<methods::ThreadRead>(&params, Some(self.thread_id)).await?.thread;
         let current = self.live.current_settings.current();
         let active = self.session.connection.is_busy(self.thread_id);
         let ephemeral = thread.ephemeral;
-        Ok((thread, ResumedThread { current, active, unused: true, ephemeral }))
+        Ok((thread, ResumedThread { current, active, unused: true, ephemeral, tiers: self.tiers(found) }))
+    }
+
+    /// What the client knows of the thread's service tiers.
+    fn tiers(self, found: &FoundThread) -> KnownTiers {
+        let loaded = self.live.last_load_options().unwrap_or_default();
+        self.live.tiers(Some(&found.load_options.clone().or(loaded)))
     }
 
     /// Applies the wanted settings to the thread and to its sub-agents. Returns the settings that the thread then has, and adds

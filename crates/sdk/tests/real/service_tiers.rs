@@ -2,7 +2,7 @@
 
 use openai_codex::ErrorKind;
 use openai_codex::types::Model as CatalogModel;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Model, with_both_clients};
 
@@ -70,6 +70,87 @@ with_both_clients! {
             }
         }
         assert!(accepted.contains(&(known.clone(), "fast")) && !accepted.contains(&("other".to_owned(), "fast")), "{accepted:?}");
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_model_that_does_not_have_the_threads_service_tier_is_an_error(start, wait) {
+        let model = Model::start();
+        model.fallback("done");
+        let codex = start!(model.config()).unwrap();
+        let catalog = wait!(codex.models().send()).unwrap().data;
+        let known = &with_tier("priority", catalog)[0];
+        for named_by_a_turn in [false, true] {
+            let start = codex.thread_start().cwd(model.folder()).model(known);
+            let thread = if named_by_a_turn { wait!(start.send()) } else { wait!(start.service_tier("fast").send()) }.unwrap();
+            let turn = thread.turn("one");
+            wait!(if named_by_a_turn { turn.service_tier("fast") } else { turn }.run()).unwrap();
+            let sent_before = model.requests().len();
+            let of_a_turn = wait!(thread.turn("two").model("other").send()).unwrap_err();
+            let of_a_loaded_thread = wait!(codex.thread_resume(thread.id()).model("other").send()).unwrap_err();
+            wait!(codex.thread_archive(thread.id())).unwrap();
+            wait!(codex.thread_unarchive(thread.id())).unwrap();
+            let of_an_unloaded_thread = wait!(codex.thread_resume(thread.id()).model("other").send()).unwrap_err();
+            for error in [of_a_turn, of_a_loaded_thread, of_an_unloaded_thread] {
+                assert_eq!(error.kind(), ErrorKind::OptionNotApplied, "{error}");
+                assert!(error.to_string().contains("`service_tier` is \"fast\""), "{error}");
+            }
+            assert_eq!(model.requests().len(), sent_before);
+            wait!(thread.run("three")).unwrap();
+            let body = model.last_request().unwrap().body;
+            assert_eq!((body["model"].as_str(), body["service_tier"].as_str()), (Some(&**known), Some("priority")));
+            wait!(thread.turn("four").model("other").service_tier("default").run()).unwrap();
+            assert_eq!((model.last_request().unwrap().model(), sent(&model)), (Some("other"), Value::Null));
+            wait!(thread.turn("five").model("another").run()).unwrap();
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_service_tier_that_an_entry_turns_off_is_an_error(start, wait) {
+        let model = Model::start();
+        model.fallback("done");
+        let codex = start!(model.config()).unwrap();
+        let catalog = wait!(codex.models().send()).unwrap().data;
+        let known = &with_tier("priority", catalog)[0];
+        let start = || codex.thread_start().cwd(model.folder()).model(known);
+        let mut errors = Vec::new();
+        for (key, value) in [("features.fast_mode", json!(false)), ("features", json!({"fast_mode": false}))] {
+            let thread = wait!(start().config(key, value.clone()).send()).unwrap();
+            wait!(thread.turn("one").service_tier("flex").run()).unwrap();
+            assert_eq!(sent(&model), "flex");
+            errors.push(wait!(thread.turn("two").service_tier("fast").send()).err().unwrap());
+            errors.push(wait!(thread.turn("two").service_tier_for_turn("priority").send()).err().unwrap());
+            errors.push(wait!(codex.thread_resume(thread.id()).service_tier("fast").send()).unwrap_err());
+            let with_tier = wait!(start().service_tier("fast").send()).unwrap();
+            wait!(with_tier.run("one")).unwrap();
+            wait!(codex.thread_archive(with_tier.id())).unwrap();
+            wait!(codex.thread_unarchive(with_tier.id())).unwrap();
+            errors.push(wait!(codex.thread_resume(with_tier.id()).config(key, value).send()).unwrap_err());
+        }
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::OptionNotApplied, "{error}");
+            assert!(error.to_string().contains("`features.fast_mode` is off"), "{error}");
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_service_tier_that_the_users_configuration_turns_off_is_an_error(start, wait) {
+        let model = Model::start();
+        model.fallback("done");
+        model.add_config("features.fast_mode = false\n").unwrap();
+        let codex = start!(model.config()).unwrap();
+        let catalog = wait!(codex.models().send()).unwrap().data;
+        let known = &with_tier("priority", catalog)[0];
+        let thread = wait!(codex.thread_start().cwd(model.folder()).model(known).send()).unwrap();
+        for turn in [thread.turn("one").service_tier("fast"), thread.turn("one").service_tier_for_turn("priority")] {
+            let error = wait!(turn.send()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::OptionNotApplied, "{error}");
+            assert!(error.to_string().contains("`features.fast_mode` is off"), "{error}");
+        }
+        // The entry of a thread comes before that of the user.
+        let start = codex.thread_start().cwd(model.folder()).model(known).config("features.fast_mode", true);
+        let thread = wait!(start.send()).unwrap();
+        wait!(thread.turn("two").service_tier("fast").run()).unwrap();
+        assert_eq!(sent(&model), "priority");
         wait!(codex.close()).unwrap();
     }
 

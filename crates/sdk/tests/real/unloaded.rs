@@ -164,6 +164,26 @@ with_both_clients! {
         }
     }
 
+    fn a_thread_that_the_server_is_unloading_can_be_resumed(start, wait) {
+        let model = Model::start();
+        model.fallback("done");
+        model.add_config("thread_unload_delay_secs = 0\n").unwrap();
+        let codex = start!(model.config()).unwrap();
+        let start = model.sandboxed(codex.thread_start(), Sandbox::ReadOnly).config("web_search", "disabled");
+        let mut thread = wait!(start.send()).unwrap();
+        wait!(thread.run("1")).unwrap();
+        for _ in 0..10 {
+            wait!(thread.unsubscribe()).unwrap();
+            thread = wait!(codex.thread_resume(thread.id()).send()).unwrap();
+            let file = model.folder().join("written");
+            model.reply(ModelReply::exec_command(format!("echo x > {}", file.display())));
+            wait!(thread.run("2")).unwrap();
+            assert!(!file.exists());
+            assert!(!model.last_request().unwrap().tool_names().contains(&"web_search"));
+        }
+        wait!(codex.close()).unwrap();
+    }
+
     fn every_request_about_an_unloaded_thread_works(start, wait) {
         let model = Model::start();
         model.reply("one");

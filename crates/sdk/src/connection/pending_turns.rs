@@ -99,6 +99,11 @@ impl<H: Host> PendingTurns<H> {
         self.0.iter().any(|(_, pending)| !pending.expired && pending.is_on(thread_id))
     }
 
+    /// Whether the caller of one has gone, and its request has not expired.
+    pub(crate) fn has_abandoned(&self) -> bool {
+        self.0.iter().any(|(_, pending)| pending.cancelled && !pending.expired)
+    }
+
     /// Whether a call waits for a `turn/start` on a thread, whose response may name a running turn of the thread.
     pub(crate) fn may_join(&self, thread_id: &str) -> bool {
         self.0.iter().any(|(_, pending)| !pending.unnamed && !pending.cancelled && pending.is_on(thread_id))

@@ -183,9 +183,15 @@ impl<H: Host> Router<H> {
         of_root.filter_map(|turn| Some((turn.thread_id.clone()?, turn.id.clone()))).collect()
     }
 
-    /// Whether a turn has commands that have started and not completed.
+    /// The commands that sub-agents of a turn have left running, by their threads.
+    pub(crate) fn left_by_subagents(&self, root: &str) -> Vec<(Arc<str>, Box<str>)> {
+        self.running_turns.left_by_subagents(root).collect()
+    }
+
+    /// Whether a turn, or a sub-agent that has worked for it, has commands that have started and not completed.
     pub(crate) fn has_commands(&self, turn_id: &str) -> bool {
         self.running_turns.get(turn_id).is_some_and(RunningTurn::has_commands)
+            || self.running_turns.left_by_subagents(turn_id).next().is_some()
     }
 
     /// The commands that earlier turns of its thread have left running, if the events of this turn are missing. The turn's own
@@ -583,6 +589,11 @@ impl<H: Host> Router<H> {
         let interrupted = |turn: &&RunningTurn<H>| turn.being_interrupted && turn.is_on(thread_id);
         let turn_id = self.running_turns.iter().find(interrupted)?.id.clone();
         self.follow(&turn_id)
+    }
+
+    /// Whether the caller of a start has gone before its response, so that the client will interrupt the turn.
+    pub(crate) fn has_abandoned_start(&self) -> bool {
+        self.pending_turns.has_abandoned()
     }
 
     pub(crate) fn set_being_interrupted(&mut self, turn_id: &str, interrupted: bool) {

@@ -12,7 +12,8 @@ use crate::connection::host::{Host, SharedBuffer};
 use crate::connection::running_turn::RunningTurn;
 use crate::error::Error;
 
-/// How many running commands of turns that are over are remembered. An interrupt of a turn without events leaves them alone.
+/// How many running commands of turns that are over are remembered. An interrupt of a turn without events leaves them alone, and an
+/// interrupt of the turn that they worked for ends them.
 const MAX_LEFT_COMMANDS: usize = 1_024;
 /// How many lost turns are remembered. A response to a start that names one of them has joined it.
 const MAX_LOST_TURNS: usize = 64;
@@ -25,12 +26,21 @@ pub(crate) struct RunningTurns<H: Host> {
     lost: VecDeque<Arc<str>>,
     /// The interrupts that former holders of running turns have left.
     left_interrupts: Vec<LeftInterrupt>,
-    /// The latest commands that were still running when their turns ended and have not completed, each with its thread.
-    left_commands: VecDeque<(Option<Arc<str>>, Box<str>)>,
+    /// The latest commands that were still running when their turns ended and have not completed.
+    left_commands: VecDeque<LeftCommand>,
     /// Consumers to wake.
     wake: Vec<H::Waiter>,
     /// Subscriptions of turns that have exceeded their budget.
     over_budget: Vec<Arc<H::Subscription>>,
+}
+
+/// A command that was still running when its turn ended.
+#[derive(Debug)]
+struct LeftCommand {
+    thread_id: Option<Arc<str>>,
+    item_id: Box<str>,
+    /// The turn that its turn worked for, if that is a sub-agent's.
+    root: Option<Arc<str>>,
 }
 
 /// An interrupt of a turn, for when nothing holds the turn any more.
@@ -220,8 +230,11 @@ impl<H: Host> RunningTurns<H> {
         effects.extend(turn.finish());
         if turn.has_commands() {
             let commands = turn.commands();
-            let of_thread = commands.iter().map(|command| (turn.thread_id.clone(), command.clone()));
-            self.left_commands.extend(of_thread);
+            self.left_commands.extend(commands.iter().map(|command| LeftCommand {
+                thread_id: turn.thread_id.clone(),
+                item_id: command.clone(),
+                root: turn.root.clone(),
+            }));
             let excess = self.left_commands.len().saturating_sub(MAX_LEFT_COMMANDS);
             self.left_commands.drain(..excess);
         }
@@ -241,14 +254,21 @@ impl<H: Host> RunningTurns<H> {
             && !self.left_commands.is_empty()
             && let Some(item_id) = command_item(event.text)
         {
-            self.left_commands.retain(|(_, left)| *left != item_id);
+            self.left_commands.retain(|left| left.item_id != item_id);
         }
     }
 
     /// The latest commands of a thread that were still running when their turns ended.
     pub(crate) fn left_commands(&self, thread_id: Option<&str>) -> Vec<Box<str>> {
-        let of_thread = self.left_commands.iter().filter(|(thread, _)| thread.as_deref() == thread_id);
-        of_thread.map(|(_, command)| command.clone()).collect()
+        let of_thread = self.left_commands.iter().filter(|left| left.thread_id.as_deref() == thread_id);
+        of_thread.map(|left| left.item_id.clone()).collect()
+    }
+
+    /// The threads of the sub-agents that have worked for a turn, each with a command that was still running when the sub-agent's
+    /// turn ended.
+    pub(crate) fn left_by_subagents(&self, root: &str) -> impl Iterator<Item = (Arc<str>, Box<str>)> {
+        let of_root = self.left_commands.iter().filter(move |left| left.root.as_deref() == Some(root));
+        of_root.filter_map(|left| Some((left.thread_id.clone()?, left.item_id.clone())))
     }
 
     /// Ends the subscriptions of a removed turn whose end was lost.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::background::until;
 use crate::connection::turn_phase::Phase;
 use crate::error::{Error, ErrorKind, Result};
-use crate::io::interruption::Interruption;
-use crate::io::shared::{Connection, Ended};
+use crate::io::interruption::{self, Interruption};
+use crate::io::shared::{Connection, Ended, Shared};
 use crate::io::turn_subscription::TurnSubscription;
 
 impl Connection {
@@ -104,15 +104,22 @@ impl Connection {
         self.shared.router().failure()
     }
 
-    /// Starts the end of the connection. Everything that waits ends with [`ErrorKind::Closed`].
+    /// Starts the end of the connection. Everything that waits ends with [`ErrorKind::Closed`]. A server that runs by itself would go
+    /// on with the turns that the client is interrupting, so their interrupts come first.
     pub(crate) fn close(&self) {
         // A fork must not wake its parent's tasks, nor wait for a lock that a thread of its parent holds.
         if !self.shared.process.is_current() {
             return;
         }
-        let error = Error::new(ErrorKind::Closed, "the client was closed");
-        self.shared.fail(&error);
-        self.shared.closing.send_replace(true);
+        let shared = self.shared.clone();
+        if shared.shared_server.is_some() && interruption::any_left(&shared) {
+            self.shared.begin(Box::pin(async move {
+                interruption::finish_all(&shared).await;
+                end(&shared);
+            }));
+        } else {
+            end(&shared);
+        }
     }
 
     /// Waits until the runtime is reaped and nothing of the connection is left.
@@ -125,6 +132,12 @@ impl Connection {
             ended.unwrap_or(Ended { reaped: false })
         }
     }
+}
+
+/// Ends everything that waits, and then the connection.
+fn end(shared: &Arc<Shared>) {
+    shared.fail(&Error::new(ErrorKind::Closed, "the client was closed"));
+    shared.closing.send_replace(true);
 }
 
 impl Drop for Connection {

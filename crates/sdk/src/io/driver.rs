@@ -90,6 +90,7 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
         preamble: Preamble::default(),
         process: OwningProcess::current(),
         sweeps: SweepRequests::default(),
+        interrupts: watch::Sender::new(0),
         over: AtomicBool::new(false),
     });
     let driver = Driver {

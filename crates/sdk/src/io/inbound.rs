@@ -198,7 +198,8 @@ impl Shared {
                 }
                 Effect::EndCommands { thread_id, turn_id, commands } => {
                     let interruption = Interruption::new(thread_id, turn_id, true);
-                    self.begin(Box::pin(interruption::finish(self.clone(), interruption, commands)));
+                    let finishing = interruption::finish(self.clone(), interruption, commands);
+                    self.begin(interruption::counted(self, finishing));
                 }
                 Effect::EnforceTimeLimits(subscription) => {
                     if subscription.limits().has_time_limit() {
@@ -240,7 +241,8 @@ impl Shared {
     }
 
     pub(crate) fn interrupt(self: &Arc<Self>, interruption: Interruption) {
-        self.begin(Box::pin(interruption::carry_out(self.clone(), interruption)));
+        let carrying_out = interruption::carry_out(self.clone(), interruption);
+        self.begin(interruption::counted(self, carrying_out));
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::background::until;
+use crate::background::{Job, until};
 use crate::codec::encode;
 use crate::connection::turn_phase::Phase;
 use crate::error::{Error, ErrorKind};
@@ -32,6 +32,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// How long a turn may take to end after the server has accepted the interrupt.
 const END_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a closing connection goes on for interrupts that are not carried out yet.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// How often a closing connection looks for the response to a start whose caller has gone.
+const CLOSE_STEP: Duration = Duration::from_millis(5);
 
 /// A turn to interrupt.
 #[derive(Debug)]
@@ -62,6 +67,41 @@ impl Interruption {
         self.outcome = Some(outcome);
         (self, receiver)
     }
+}
+
+/// The job of an interrupt, which [`finish_all`] waits for.
+pub(crate) fn counted(shared: &Shared, job: impl Future<Output = ()> + Send + 'static) -> Job {
+    struct Counted(watch::Sender<usize>);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.send_modify(|count| *count -= 1);
+        }
+    }
+    shared.interrupts.send_modify(|count| *count += 1);
+    let counted = Counted(shared.interrupts.clone());
+    Box::pin(async move {
+        job.await;
+        drop(counted);
+    })
+}
+
+/// Whether the client interrupts a turn, or will when it receives the response to the start of the turn.
+pub(crate) fn any_left(shared: &Shared) -> bool {
+    *shared.interrupts.borrow() > 0 || shared.router().has_abandoned_start()
+}
+
+/// Waits until the client interrupts no turn any more.
+pub(crate) async fn finish_all(shared: &Shared) {
+    let all = async {
+        let mut interrupts = shared.interrupts.subscribe();
+        while any_left(shared) {
+            let _ = timeout(CLOSE_STEP, until(&mut interrupts, |count| *count == 0)).await;
+            if shared.router().has_abandoned_start() {
+                sleep(CLOSE_STEP).await;
+            }
+        }
+    };
+    let _ = timeout(CLOSE_LIMIT, all).await;
 }
 
 /// Interrupts a turn. A failure becomes an event, unless the connection has ended.
@@ -196,14 +236,36 @@ async fn end_commands(
 ) -> Result<(), Error> {
     // Sub-agents can have started turns in the meantime.
     interrupt_subagents(shared, interruption);
-    if !interruption.end_commands || commands.is_empty() {
+    if !interruption.end_commands {
+        return Ok(());
+    }
+    let of_turn = terminate_commands(shared, &interruption.thread_id, commands).await;
+    end_left_commands(shared, interruption).await.and(of_turn)
+}
+
+/// Ends the commands of sub-agents whose turns were over before the turn that they worked for was interrupted.
+async fn end_left_commands(shared: &Arc<Shared>, interruption: &Interruption) -> Result<(), Error> {
+    let left = shared.router().left_by_subagents(&interruption.turn_id);
+    let mut ended = Ok(());
+    for of_thread in left.chunk_by(|(one, _), (next, _)| one == next) {
+        let commands: Vec<_> = of_thread.iter().map(|(_, command)| command.clone()).collect();
+        ended = ended.and(terminate_commands(shared, &of_thread[0].0, &commands).await);
+    }
+    ended
+}
+
+/// Ends these commands of a thread.
+async fn terminate_commands(
+    shared: &Arc<Shared>,
+    thread_id: &str,
+    commands: &[Box<str>],
+) -> Result<(), Error> {
+    if commands.is_empty() {
         return Ok(());
     }
     // Each page lists at least one terminal, and each command has one.
-    terminate(shared, &interruption.thread_id, commands.len() + 1, &|id| {
-        commands.iter().any(|command| **command == *id)
-    })
-    .await
+    terminate(shared, thread_id, commands.len() + 1, &|id| commands.iter().any(|command| **command == *id))
+        .await
 }
 
 /// Ends the commands of an interrupted turn whose events did not arrive: the thread's background terminals that belong to no
@@ -219,10 +281,11 @@ async fn end_unseen_commands(
     if !interruption.end_commands {
         return Ok(());
     }
-    terminate(shared, &interruption.thread_id, MAX_PAGES, &|id| {
+    let of_turn = terminate(shared, &interruption.thread_id, MAX_PAGES, &|id| {
         !of_others.iter().any(|command| **command == *id)
     })
-    .await
+    .await;
+    end_left_commands(shared, interruption).await.and(of_turn)
 }
 
 /// Ends the background terminals of a thread whose item ids satisfy the condition.

@@ -85,6 +85,8 @@ pub(crate) struct Shared {
     /// The process whose threads end the waits.
     pub(crate) process: OwningProcess,
     pub(crate) sweeps: SweepRequests,
+    /// How many interrupts are not carried out yet.
+    pub(crate) interrupts: watch::Sender<usize>,
     /// Whether the connection has ended. The reader drops later messages.
     pub(crate) over: AtomicBool,
 }

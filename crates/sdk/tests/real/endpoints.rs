@@ -212,6 +212,37 @@ with_both_clients! {
         wait!(other.close()).unwrap();
     }
 
+    fn a_turn_that_is_dropped_right_before_its_client_ends_at_the_server(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        // The interrupt can come before the request.
+        model.fallback(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let server = RunningServer::on_socket(&model);
+        let other = start!(server.config()).unwrap();
+        let mut events = other.events();
+        for closes in [true, false] {
+            model.reply("ready");
+            let codex = start!(server.config()).unwrap();
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            wait!(thread.run("one")).unwrap();
+            let seen = wait!(other.thread_resume(thread.id()).send()).unwrap();
+            drop(wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap());
+            drop(thread);
+            if closes {
+                wait!(codex.close()).unwrap();
+            }
+            drop(codex);
+            let status = loop {
+                if let Event::Notification(Notification::TurnCompleted(done)) = wait!(events.next()).unwrap().unwrap() {
+                    break done.turn.status;
+                }
+            };
+            assert_eq!(status, TurnStatus::Interrupted, "closes: {closes}");
+            drop(seen);
+        }
+        wait!(other.close()).unwrap();
+    }
+
     fn a_dropped_client_leaves_the_server_running(start, wait) {
         let model = Model::start();
         let mut server = RunningServer::on_socket(&model);

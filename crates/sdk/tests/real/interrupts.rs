@@ -258,6 +258,35 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn an_interrupt_ends_the_commands_that_finished_subagents_have_left(start, wait) {
+        let model = Model::start();
+        let pid = model.folder().join("pid");
+        let root = model.gate();
+        let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
+        model.reply_when(|request| request.last_user_text() == Some("delegate"), spawn.namespace("multi_agent_v1"));
+        let waits = ModelReply::new().pause(&root).delta("above");
+        model.reply_when(|request| request.last_user_text() == Some("delegate"), waits);
+        let command = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", pid.display());
+        let call = ModelToolCall::new("exec_command", json!({"cmd": command, "yield_time_ms": 250}));
+        model.reply_when(|request| request.last_user_text() == Some("help"), ModelReply::new().call(call));
+        model.reply_when(|request| request.last_user_text() == Some("help"), "it runs");
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
+        let thread = wait!(start.cwd(model.folder()).send()).unwrap();
+        let turn = wait!(thread.turn("delegate").send()).unwrap();
+        root.wait_reached().unwrap();
+        assert_eq!(next_end!(events, wait), TurnStatus::Completed, "of the sub-agent");
+        let pid = std::fs::read_to_string(&pid).unwrap().trim().to_owned();
+        assert!(Path::new("/proc").join(&pid).exists());
+        wait!(turn.interrupt()).unwrap();
+        // The test's watchdog limits the wait.
+        while Path::new("/proc").join(&pid).exists() {
+            std::thread::yield_now();
+        }
+        wait!(codex.close()).unwrap();
+    }
+
     fn a_result_has_the_inputs_that_the_model_has_not_received(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();

@@ -123,6 +123,16 @@ impl<H: Host> Router<H> {
             || self.running_turns.iter().any(|turn| turn.is_on(thread_id))
     }
 
+    /// Whether another client of the server has created a turn.
+    pub(crate) fn is_turn_of_others(&self, turn_id: &str) -> bool {
+        !self.own_turns.contains(turn_id)
+    }
+
+    /// Whether a thread runs a turn that another client of the server has created.
+    pub(crate) fn runs_turn_of_others(&self, thread_id: &str) -> bool {
+        self.running_turns.iter().any(|turn| turn.is_on(thread_id) && !self.own_turns.contains(&turn.id))
+    }
+
     /// The threads of the sub-agents that a thread, or one of its sub-agents, has spawned, and whether each one runs a turn.
     pub(crate) fn subagents(&self, thread_id: &str) -> Vec<(Arc<str>, bool)> {
         let threads = self.thread_tree.descendants(thread_id).into_iter();

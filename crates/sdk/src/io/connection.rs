@@ -94,6 +94,16 @@ impl Connection {
         self.shared.router().is_busy(thread_id)
     }
 
+    /// Whether another client of the server has created a turn.
+    pub(crate) fn is_turn_of_others(&self, turn_id: &str) -> bool {
+        self.shared.router().is_turn_of_others(turn_id)
+    }
+
+    /// Whether a thread runs a turn that another client of the server has created.
+    pub(crate) fn runs_turn_of_others(&self, thread_id: &str) -> bool {
+        self.shared.router().runs_turn_of_others(thread_id)
+    }
+
     /// The threads of a thread's sub-agents, and whether each one runs a turn.
     pub(crate) fn subagents(&self, thread_id: &str) -> Vec<(Arc<str>, bool)> {
         self.shared.router().subagents(thread_id)

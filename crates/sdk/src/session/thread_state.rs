@@ -230,12 +230,31 @@ impl ThreadState {
     /// Refuses options that a running turn would not apply: a turn keeps the settings that it began with. Also refuses to
     /// join a turn that another handle started with bounds that are not this handle's.
     pub(crate) fn check_joining(&self, session: &Session, params: &TurnStartParams) -> Result<()> {
+        let mut current = self.live.current_settings.current();
+        current.merge(&self.live.turn_bounds());
+        self.check_joining_with(session, params, &current)
+    }
+
+    /// The same for a turn of another client of the server, which may run with settings that this client does not know.
+    pub(crate) async fn check_joining_others(
+        &self,
+        session: &Session,
+        params: &TurnStartParams,
+    ) -> Result<()> {
+        let current = apply_settings::read_settings(session, &self.id).await?;
+        self.check_joining_with(session, params, &current)
+    }
+
+    fn check_joining_with(
+        &self,
+        session: &Session,
+        params: &TurnStartParams,
+        current: &Settings,
+    ) -> Result<()> {
         let requested = Settings::of_turn(params);
         let mut of_handle = self.requested_settings.current().bounds();
         of_handle.merge(&requested);
-        let mut current = self.live.current_settings.current();
-        current.merge(&self.live.turn_bounds());
-        apply_settings::check_joining(session, &self.id, &requested, &of_handle, &current)
+        apply_settings::check_joining(session, &self.id, &requested, &of_handle, current)
     }
 
     /// Refuses what the runtime would not apply of a turn's settings, and narrows the thread's sub-agents to the bounds that the

@@ -360,7 +360,10 @@ impl<C> TurnStart<C> {
         let limit = self.limits.time_left().unwrap_or(INTERRUPT_LIMIT).min(INTERRUPT_LIMIT);
         session.connection.wait_until_interrupted(&self.thread.id, limit).await;
         let pending_start = self.thread.wait_for_pending_start(&session, &self.params, limit).await;
-        let joinable = self.thread.check_joining(&session, &self.params);
+        let joinable = match session.connection.runs_turn_of_others(&self.thread.id) {
+            true => self.thread.check_joining_others(&session, &self.params).await,
+            false => self.thread.check_joining(&session, &self.params),
+        };
         if session.connection.is_busy(&self.thread.id) {
             joinable.clone().map_err(|error| error.with_method(METHOD))?;
         }
@@ -384,7 +387,11 @@ impl<C> TurnStart<C> {
         let (started, response) =
             started.map_err(|error| error.with_client_message_id(client_id.as_deref()))?;
         let id: Arc<str> = started.turn.id.as_str().into();
-        // The input has joined a turn that the client did not know of.
+        // The input has joined a turn that the client did not know of, or whose settings it did not know.
+        let joinable = match !subscription.created() && session.connection.is_turn_of_others(&id) {
+            true => joinable.and(self.thread.check_joining_others(&session, &self.params).await),
+            false => joinable,
+        };
         if let Err(error) = joinable
             && !subscription.created()
         {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::BASE64URL_NOPAD;
 use openai_codex::types::{CommandExecutionApprovalDecision as Decision, SandboxMode, TurnStatus};
-use openai_codex::{CodexConfig, Endpoint, ErrorKind, Event, Notification, Reply};
+use openai_codex::{CodexConfig, Endpoint, ErrorKind, Event, Notification, Reply, Sandbox};
 use openai_codex_testkit::proxy::{Fault, FaultyProxy, Flow, Place, Plan};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::json;
@@ -209,6 +209,36 @@ with_both_clients! {
         while !matches!(wait!(events.next()).unwrap().unwrap(), Event::Notification(Notification::TurnCompleted(_))) {}
         let read = wait!(again.read().include_turns(true).send()).unwrap();
         assert_eq!(read.thread.turns.last().unwrap().status, TurnStatus::Completed);
+        wait!(other.close()).unwrap();
+    }
+
+    fn a_turn_does_not_join_a_turn_of_another_client_that_may_do_more(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let (codex, other) = (start!(server.config()).unwrap(), start!(server.config()).unwrap());
+        for sandboxed in [true, false] {
+            model.reply("ready");
+            let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::ReadOnly).send()).unwrap();
+            wait!(thread.run("one")).unwrap();
+            let of_other = wait!(other.thread_resume(thread.id()).send()).unwrap();
+            let mut events = thread.events();
+            let gate = model.gate();
+            model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+            let running = wait!(of_other.turn("two").sandbox(Sandbox::FullAccess).send()).unwrap();
+            while !matches!(wait!(events.next()).unwrap().unwrap(), Event::Notification(Notification::TurnStarted(_))) {}
+            let turn = thread.turn("three");
+            let error = wait!(if sandboxed { turn.sandbox(Sandbox::ReadOnly) } else { turn }.send()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::OptionNotApplied, "{error}");
+            assert!(error.to_string().contains("`sandbox`"), "{error}");
+            // A turn with the sandbox of the running one joins it.
+            let joined = wait!(thread.turn("four").sandbox(Sandbox::FullAccess).send()).unwrap();
+            assert_eq!(joined.id(), running.id());
+            model.reply("done");
+            gate.release();
+            assert_eq!(wait!(running.run()).unwrap().turn.status, TurnStatus::Completed);
+            assert!(!model.requests().iter().any(|request| request.user_texts().contains(&"three")));
+        }
+        wait!(codex.close()).unwrap();
         wait!(other.close()).unwrap();
     }
 

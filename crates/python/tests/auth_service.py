@@ -13,7 +13,7 @@ USER_CODE = "ABCD-1234"
 ACCOUNT = {
     "id": "account",
     "plan_type": "pro",
-    "name": "Somebody",
+    "name": "A user",
     "structure": "personal",
     "profile_picture_url": None,
     "account_routing_override": "NO_CONSTRAINT",
@@ -93,6 +93,6 @@ class AuthService:
 def _token() -> str:
     """A token for an account. Its signature is not checked."""
     account = {"chatgpt_plan_type": "pro", "chatgpt_account_id": "account", "chatgpt_user_id": "user"}
-    claims = {"email": "somebody@example.org", "exp": 4_102_444_800, "https://api.openai.com/auth": account}
+    claims = {"email": "user@example.org", "exp": 4_102_444_800, "https://api.openai.com/auth": account}
     parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in ({"alg": "none"}, claims)]
     return b".".join([*parts, b"signature"]).decode()

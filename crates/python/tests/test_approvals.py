@@ -35,15 +35,15 @@ def decide_with(codex: Codex, handler):
 
 @pytest.mark.parametrize("decision", ["accept", "decline"])
 def test_a_function_decides(codex: Codex, marker, decision: str):
-    asked: list[CommandApproval] = []
+    received: list[CommandApproval] = []
 
     def decide(request: CommandApproval) -> str:
-        asked.append(request)
+        received.append(request)
         return decision
 
     thread = decide_with(codex, decide)
     result = thread.run("x")
-    (request,) = asked
+    (request,) = received
     assert request.shell_command == f"touch {marker}" and request.reason == "the test wants it"
     assert (request.thread_id, request.turn_id) == (thread.id, result.id)
     assert request.params["itemId"] == request.item_id
@@ -84,10 +84,10 @@ def test_a_function_that_fails_or_returns_nonsense_approves_nothing(codex: Codex
 
 @pytest.mark.parametrize("decision", ["accept", "decline"])
 def test_a_function_decides_about_file_changes(codex: Codex, model: ScriptedModel, tmp_path, decision: str):
-    asked: list[FileChangeApproval] = []
+    received: list[FileChangeApproval] = []
 
     def decide(request: FileChangeApproval) -> str:
-        asked.append(request)
+        received.append(request)
         return decision
 
     path = tmp_path / "new.txt"
@@ -96,30 +96,30 @@ def test_a_function_decides_about_file_changes(codex: Codex, model: ScriptedMode
     options = {"cwd": str(tmp_path), "sandbox": Sandbox.read_only, "on_file_change_approval": decide}
     thread = codex.thread_start(**options)
     assert thread.run("x").final_response == "done"
-    assert [request.thread_id for request in asked] == [thread.id]
+    assert [request.thread_id for request in received] == [thread.id]
     assert path.exists() == (decision == "accept")
 
 
 def test_a_resumed_thread_and_a_fork_have_their_own_functions(codex: Codex, model: ScriptedModel, tmp_path):
-    asked = []
+    received = []
     thread = codex.thread_start(sandbox=Sandbox.read_only)
     model.reply("ok")
     thread.run("x")
     for number, open_thread in enumerate((codex.thread_resume, codex.thread_fork)):
         model.reply(ModelReply().escalate(f"touch {tmp_path / str(number)}", "the test wants it"))
         model.reply("done")
-        opened = open_thread(thread.id, on_command_approval=lambda request: asked.append(request) or "decline")
+        opened = open_thread(thread.id, on_command_approval=lambda request: received.append(request) or "decline")
         opened.run("y")
-        assert asked[number].thread_id == opened.id
+        assert received[number].thread_id == opened.id
 
 
 @pytest.mark.parametrize("decision", ["accept", "decline"])
 def test_a_function_of_the_client_decides_for_its_threads(model: ScriptedModel, marker, decision: str):
-    asked: list[CommandApproval] = []
-    with Codex(model.config(), on_command_approval=lambda request: asked.append(request) or decision) as codex:
+    received: list[CommandApproval] = []
+    with Codex(model.config(), on_command_approval=lambda request: received.append(request) or decision) as codex:
         thread = codex.thread_start(sandbox=Sandbox.read_only)
         assert thread.run("x").final_response == "done"
-    assert [request.thread_id for request in asked] == [thread.id]
+    assert [request.thread_id for request in received] == [thread.id]
     assert marker.exists() == (decision == "accept")
 
 
@@ -222,28 +222,28 @@ def greeting(model: ScriptedModel) -> None:
 @pytest.mark.parametrize("approved", [True, False])
 def test_a_function_decides_about_a_tool_of_an_mcp_server_that_may_write(model: ScriptedModel, approved: bool):
     add_greeter(model, "writes")
-    asked: list[ElicitationRequest] = []
+    received: list[ElicitationRequest] = []
 
     def answer(request: ElicitationRequest):
-        asked.append(request)
-        if len(asked) == 1:
+        received.append(request)
+        if len(received) == 1:
             return request.accept({}) if approved else request.decline()
         return request.accept({"name": "Ann"})
 
     with Codex(model.config(), on_elicitation=answer) as codex:
         codex.thread_start(approval_mode=ApprovalMode.ask, sandbox=Sandbox.read_only).run("x")
-    assert asked[0].params["_meta"]["codex_approval_kind"] == "mcp_tool_call"
-    assert len(asked) == (2 if approved else 1)
+    assert received[0].params["_meta"]["codex_approval_kind"] == "mcp_tool_call"
+    assert len(received) == (2 if approved else 1)
     assert ("Ann" in (model.requests[-1].last_output or "")) == approved
 
 
 @pytest.mark.parametrize("of_the_client", [False, True])
 @pytest.mark.parametrize("action", ["accept", "decline", "cancel"])
 def test_a_function_answers_an_mcp_server(model: ScriptedModel, greeting, action: str, of_the_client: bool):
-    asked: list[ElicitationRequest] = []
+    received: list[ElicitationRequest] = []
 
     def answer(request: ElicitationRequest):
-        asked.append(request)
+        received.append(request)
         if action == "accept":
             return request.accept({"name": "Ann"})
         return request.decline() if action == "decline" else request.cancel()
@@ -254,7 +254,7 @@ def test_a_function_answers_an_mcp_server(model: ScriptedModel, greeting, action
             approval_mode=ApprovalMode.ask, sandbox=Sandbox.read_only, **({} if of_the_client else handlers)
         )
         result = thread.run("x")
-    (request,) = asked
+    (request,) = received
     assert (request.thread_id, request.turn_id) == (thread.id, result.id)
     assert (request.server_name, request.message) == ("greeter", "Your name?")
     assert request.requested_schema is not None and request.requested_schema["required"] == ["name"]

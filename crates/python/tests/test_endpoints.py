@@ -74,16 +74,16 @@ def test_clients_share_a_server_which_outlives_them(url: str, model: ScriptedMod
 
 @pytest.mark.parametrize("as_function", [False, True])
 def test_a_token_opens_a_server(model: ScriptedModel, token_file: Path, as_function: bool):
-    asked = []
+    called = []
 
     def bearer() -> str:
-        asked.append(threading.current_thread().name)
+        called.append(threading.current_thread().name)
         return token_file.read_text()
 
     with serving(model, "--ws-auth", "capability-token", "--ws-token-file", str(token_file)) as url:
         with Codex(CodexConfig(connect=Endpoint.websocket(url, bearer=bearer if as_function else TOKEN))) as codex:
             assert codex.models().data
-        assert asked == (["codex-token"] if as_function else [])
+        assert called == (["codex-token"] if as_function else [])
         for wrong in (None, "another"):
             with pytest.raises(AccessDeniedError) as caught:
                 Codex(CodexConfig(connect=Endpoint.websocket(url, bearer=wrong)))
@@ -127,11 +127,11 @@ def server_of(socket: Path) -> int:
 
 
 def test_a_client_leaves_the_approvals_of_others_to_them(url: str, model: ScriptedModel, tmp_path):
-    asked = threading.Event()
+    called = threading.Event()
     decided = threading.Event()
 
     def decide(_: object) -> str:
-        asked.set()
+        called.set()
         decided.wait()
         return "accept"
 
@@ -146,7 +146,7 @@ def test_a_client_leaves_the_approvals_of_others_to_them(url: str, model: Script
         events = watcher.events()
         watcher.thread_resume(thread.id)
         turn = thread.turn("y")
-        asked.wait()
+        called.wait()
         left = next(event for event in events if isinstance(event, LeftUnanswered))
         assert left.thread_id == thread.id and left.method == "item/commandExecution/requestApproval"
         decided.set()

@@ -70,7 +70,7 @@ def test_a_login_with_a_code_ends_when_the_user_has_entered_it(service: AuthServ
         end = login.wait()
         assert (end.login_id, end.success, end.error) == (login.login_id, True, None)
         assert login.wait(timeout=60) == end
-        assert codex.account().account.root.email == "somebody@example.org"
+        assert codex.account().account.root.email == "user@example.org"
         assert login.cancel().status.value == "notFound"
 
 

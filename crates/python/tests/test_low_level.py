@@ -197,10 +197,10 @@ def test_a_folder_stays_untrusted(wire, writes: bool, tmp_path):
 
 @pytest.mark.parametrize("decision", ["accept", "decline"])
 def test_an_approval_handler_answers_every_request(model: ScriptedModel, tmp_path, decision: str):
-    asked: list[tuple[str, Any]] = []
+    received: list[tuple[str, Any]] = []
 
     def handle(method: str, params: Any) -> dict[str, Any]:
-        asked.append((method, params))
+        received.append((method, params))
         return {"decision": decision}
 
     model.reply(ModelReply().escalate(f"touch {tmp_path / 'marker'}", "the test wants it"))
@@ -211,11 +211,11 @@ def test_an_approval_handler_answers_every_request(model: ScriptedModel, tmp_pat
         policy = {"approvalPolicy": "on-request", "approvalsReviewer": "user"}
         thread = started(client, sandbox="read-only", cwd=str(tmp_path), **policy)
         list(client.stream_text(thread, "x"))
-    assert [method for method, _ in asked] == [
+    assert [method for method, _ in received] == [
         "item/commandExecution/requestApproval",
         "item/fileChange/requestApproval",
     ]
-    assert all(params["threadId"] == thread for _, params in asked)
+    assert all(params["threadId"] == thread for _, params in received)
     assert (tmp_path / "marker").exists() == (tmp_path / "new").exists() == (decision == "accept")
 
 

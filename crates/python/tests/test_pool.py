@@ -155,12 +155,12 @@ def test_functions_may_wait_for_each_other(limits, codex: Codex, model: Scripted
     assert all((tmp_path / str(number)).exists() for number in range(3))
 
 
-def test_a_function_is_not_asked_about_a_turn_that_has_ended(limits, codex: Codex, model: ScriptedModel, tmp_path):
+def test_a_function_is_not_called_for_a_turn_that_has_ended(limits, codex: Codex, model: ScriptedModel, tmp_path):
     limits(1, 1, 60)
-    asked, first, go_on = [], threading.Event(), threading.Event()
+    received, first, go_on = [], threading.Event(), threading.Event()
 
     def decide(request) -> str:
-        asked.append(request.reason)
+        received.append(request.reason)
         first.set()
         assert go_on.wait(60)
         return "decline"
@@ -181,4 +181,4 @@ def test_a_function_is_not_asked_about_a_turn_that_has_ended(limits, codex: Code
     # A later request comes after the one that has ended.
     model.reply_to("three", ModelReply().escalate(f"touch {tmp_path / 'three'}", "three"))
     assert one.run("three").final_response == "done"
-    assert asked == ["one", "three"]
+    assert received == ["one", "three"]

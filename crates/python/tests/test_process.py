@@ -175,10 +175,10 @@ ENDS = {
     """,
     "a handler that waits": """
         import threading
-        asked = threading.Event()
+        called = threading.Event()
 
         def decide(request):
-            asked.set()
+            called.set()
             threading.Event().wait()
 
         codex = Codex(model.config())
@@ -186,7 +186,7 @@ ENDS = {
         gate.release()
         model.reply(ModelReply().escalate("true", "the test wants it"))
         turn = thread.turn("x")
-        assert asked.wait(30)
+        assert called.wait(30)
         print(codex._client._native.runtime_pid)
     """,
     "a waiting daemon thread": """

@@ -20,10 +20,10 @@ def kill(pid: int | None) -> None:
 
 
 def test_the_next_use_starts_a_new_runtime_and_handles_go_on(model: ScriptedModel, tmp_path):
-    asked = []
+    received = []
     with Codex(model.config(restart=RestartPolicy())) as codex:
         thread = codex.thread_start(
-            sandbox=Sandbox.read_only, on_command_approval=lambda request: asked.append(request) or "accept"
+            sandbox=Sandbox.read_only, on_command_approval=lambda request: received.append(request) or "accept"
         )
         model.reply("first")
         thread.run("x")
@@ -43,7 +43,7 @@ def test_the_next_use_starts_a_new_runtime_and_handles_go_on(model: ScriptedMode
         model.reply(ModelReply().escalate(f"touch {tmp_path / 'marker'}", "the test wants it"))
         model.reply("done")
         assert thread.run("z").final_response == "done"
-        assert len(asked) == 1 and (tmp_path / "marker").exists()
+        assert len(received) == 1 and (tmp_path / "marker").exists()
         restarting = next(event for event in events if isinstance(event, Restarting))
         assert (restarting.attempt, restarting.pause, restarting.reason) == (1, 0.0, lost.reason)
         assert next(event for event in events if isinstance(event, Restarted)).attempt == 1

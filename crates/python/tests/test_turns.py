@@ -240,10 +240,10 @@ def test_an_async_client_starts_again_after_its_close(model: ScriptedModel):
 
 
 def test_a_thread_keeps_its_functions_and_settings_when_its_client_starts_again(model: ScriptedModel, tmp_path):
-    asked = []
+    loops = []
 
     async def decide(request: CommandApproval) -> str:
-        asked.append(asyncio.get_running_loop())
+        loops.append(asyncio.get_running_loop())
         return "accept"
 
     @tool
@@ -273,7 +273,7 @@ def test_a_thread_keeps_its_functions_and_settings_when_its_client_starts_again(
         model.reply(ModelReply.tool_call("lookup", {}))
         model.reply("done")
         assert (await thread.run("y")).final_response == "done"
-        assert asked == [asyncio.get_running_loop()]
+        assert loops == [asyncio.get_running_loop()]
         await codex.close()
 
     thread = asyncio.run(first())

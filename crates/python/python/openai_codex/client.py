@@ -93,7 +93,7 @@ class Endpoint:
         """A ``ws`` or ``wss`` URL.
 
         ``root_certificates``: more authorities, in PEM. ``send_token_in_plain`` allows to send the token over plain ``ws`` to another
-        machine, where everybody on the way can read it.
+        machine, where others can read it on the way.
         """
         return cls("websocket", url, bearer, root_certificates, send_token_in_plain)
 

@@ -5,8 +5,8 @@
 A scripted server sends N deltas of an agent's message, spread over 1, 10, 100 and 1,000 turns of one client. One task for each turn
 reads `.payload.delta`. The ratio compares the best rate of the three runs with that of one turn.
 
-Then one turn gets `--stalled` deltas while the program does not read its stream, until the turn has ended. The program prints its own largest memory,
-and reads all text.
+Then one turn gets `--stalled` deltas while the program does not read its stream, until the turn has ended. The program prints its own
+largest memory, and reads all text.
 """
 
 from __future__ import annotations

@@ -6,10 +6,12 @@ import threading
 from typing import Any
 
 import pytest
-from openai_codex import AsyncCodex, AsyncThread, Codex, Sandbox, Thread, TurnHandle, TurnResult
+from openai_codex import ApprovalMode, AsyncCodex, AsyncThread, Codex, Sandbox, Thread, TurnHandle, TurnResult
 from openai_codex.approvals import CommandApproval
 from openai_codex.errors import InvalidInputError, InvalidRequestError, TransportClosedError
-from openai_codex.testing import ModelReply, ScriptedModel
+from openai_codex.generated import v2_all
+from openai_codex.models import Notification
+from openai_codex.testing import Gate, ModelReply, ScriptedModel
 from openai_codex.tools import tool
 from pydantic import BaseModel
 
@@ -500,3 +502,55 @@ def test_the_async_client_needs_asyncio(model: ScriptedModel):
     starting = AsyncCodex(model.config()).models()
     with pytest.raises(RuntimeError, match="needs a running asyncio event loop"):
         starting.send(None)
+
+
+def delegates(model: ScriptedModel) -> Gate:
+    """Scripts a turn that waits for a sub-agent: the gate is where it waits."""
+    spawn = {"message": "help", "task_name": "helper"}
+    model.reply_to("delegate", ModelReply.tool_call("spawn_agent", spawn, namespace="multi_agent_v1"))
+    model.reply_to("help", ModelReply().delta("from ").delta("below"))
+    gate = model.gate()
+    model.reply_to("delegate", ModelReply().pause(gate).delta("from above"))
+    # The model also gets the news of the sub-agent's end.
+    model.fallback(", and noted")
+    return gate
+
+
+def text_of(event: Notification) -> str:
+    return event.payload.delta if isinstance(event.payload, v2_all.AgentMessageDeltaNotification) else ""
+
+
+@pytest.mark.parametrize("with_children", [False, True])
+def test_a_stream_has_the_events_of_sub_agents_if_it_should(codex: Codex, model: ScriptedModel, with_children: bool):
+    gate = delegates(model)
+    turn = codex.thread_start(approval_mode=ApprovalMode.deny_all).turn("delegate")
+    threads, below = set(), ""
+    if not with_children:
+        gate.release()
+    for event in turn.stream(with_children=with_children):
+        thread_id = getattr(event.payload, "thread_id", turn.thread_id)
+        threads.add(thread_id)
+        if thread_id != turn.thread_id:
+            below += text_of(event)
+        if event.method == "turn/completed":
+            gate.release()
+    assert below == ("from below" if with_children else "")
+    assert len(threads) == (2 if with_children else 1)
+    assert turn.run().status.value == "completed"
+
+
+def test_an_async_stream_has_the_events_of_sub_agents(model: ScriptedModel):
+    async def main():
+        async with AsyncCodex(model.config()) as codex:
+            gate = delegates(model)
+            turn = await (await codex.thread_start(approval_mode=ApprovalMode.deny_all)).turn("delegate")
+            text, ends = "", []
+            async for event in turn.stream(with_children=True):
+                text += text_of(event)
+                if event.method == "turn/completed":
+                    ends.append(event.payload.turn.id)
+                    gate.release()
+            assert "from below" in text and "from above" in text
+            assert len(ends) == 2 and ends[1] == turn.id
+
+    asyncio.run(main())

@@ -95,6 +95,9 @@ pub enum ErrorKind {
     ThreadArchived,
     /// The thread was lost with its runtime, which had not stored it: it was ephemeral, or had not run a turn yet.
     ThreadLost,
+    /// Another runtime has the thread loaded, and only one may write to it. `writer_timeout` of
+    /// [`thread_resume`](crate::ThreadResume::writer_timeout) and of [`ensure`](crate::Ensure::writer_timeout) waits for it.
+    ThreadInUse,
     /// The turn is not active: it is over, or the server has not begun it. The server refuses `turn/steer` and `turn/interrupt`
     /// of such a turn. The methods of a turn's handle wait for the begin, and interrupting a finished turn is not an error.
     TurnNotActive,
@@ -109,6 +112,9 @@ pub enum ErrorKind {
     Uncertain,
     /// The turn ended with the status `failed`. [`Error::turn`] holds what it produced.
     TurnFailed,
+    /// [`ensure`](crate::AsyncThread::ensure) has found the turn interrupted, and its [`HalfDone`](crate::HalfDone) says to fail.
+    /// [`Error::turn`] holds what the turn produced before.
+    TurnInterrupted,
     /// The turn's end never arrived: the server reports that the turn is over, or no longer responds. The turn may have had
     /// effects.
     TurnLost,
@@ -192,11 +198,13 @@ impl ErrorKind {
             Self::ThreadNotFound
             | Self::ThreadArchived
             | Self::ThreadLost
+            | Self::ThreadInUse
             | Self::TurnNotActive
             | Self::TurnNotSteerable
             | Self::OptionNotApplied => ErrorGroup::State,
             Self::Uncertain
             | Self::TurnFailed
+            | Self::TurnInterrupted
             | Self::TurnLost
             | Self::BudgetExceeded
             | Self::StreamOverflow
@@ -248,7 +256,7 @@ impl Error {
     pub(crate) fn from_json_rpc(error: JsonRpcError) -> Self {
         let kind = classify(&error);
         let mut message = format!("JSON-RPC error {}: {}", error.code, error.message);
-        if let Some(advice) = advice(kind, &error.message) {
+        if let Some(advice) = advice(kind) {
             message.push_str(advice);
         }
         Self::new(kind, message).edit(|inner| inner.json_rpc = Some(error))
@@ -494,7 +502,7 @@ const NOT_STEERABLE: &str = "ActiveTurnNotSteerable";
 const OTHER_SCHEMA: &str = "ActiveTurnOutputSchemaMismatch";
 
 /// What the program can do about an error of the server.
-fn advice(kind: ErrorKind, message: &str) -> Option<&'static str> {
+fn advice(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::TurnNotSteerable => Some(
             "; a compaction or a review is running in the thread and accepts no input: wait for its end, or interrupt it",
@@ -503,9 +511,9 @@ fn advice(kind: ErrorKind, message: &str) -> Option<&'static str> {
             "; a turn is running in the thread with another output schema, or without one: wait for its end or interrupt \
              it, or leave the schema out",
         ),
-        ErrorKind::InvalidRequest if message.ends_with("already has an active writer") => Some(
-            "; another runtime has the thread loaded: close the client that uses it there, or fork the thread with \
-             `thread_fork`",
+        ErrorKind::ThreadInUse => Some(
+            "; another runtime has the thread loaded: close the client that uses it there, wait for it with `writer_timeout`, or \
+             fork the thread with `thread_fork`",
         ),
         _ => None,
     }
@@ -526,6 +534,9 @@ fn of_thread(message: &str) -> Option<ErrorKind> {
     ];
     if UNKNOWN.iter().any(|words| message.starts_with(words)) {
         return Some(ErrorKind::ThreadNotFound);
+    }
+    if message.ends_with(" already has an active writer") {
+        return Some(ErrorKind::ThreadInUse);
     }
     let archived = message.starts_with("session ") && message.contains(" is archived.");
     archived.then_some(ErrorKind::ThreadArchived)
@@ -597,11 +608,13 @@ mod tests {
             ThreadNotFound,
             ThreadArchived,
             ThreadLost,
+            ThreadInUse,
             TurnNotActive,
             TurnNotSteerable,
             OptionNotApplied,
             Uncertain,
             TurnFailed,
+            TurnInterrupted,
             TurnLost,
             BudgetExceeded,
             StreamOverflow,
@@ -638,6 +651,7 @@ mod tests {
                 ErrorKind::ThreadArchived,
             ),
             ("cannot steer a compact turn", ErrorKind::TurnNotSteerable),
+            ("thread t already has an active writer", ErrorKind::ThreadInUse),
             ("invalid thread id: no", ErrorKind::InvalidRequest),
         ] {
             let error = refusal(-32600, message, None);

@@ -1,6 +1,7 @@
 // The first definition of a link wins: in rustdoc these replace the links to files at the end of the README.
 //! [approvals]: guide::approvals
 //! [cancellation]: guide::cancellation
+//! [durable]: guide::durable
 //! [endpoints]: guide::endpoints
 //! [errors]: guide::errors
 //! [inputs]: guide::inputs
@@ -97,7 +98,9 @@ pub use crate::session::clients::Codex;
 #[cfg(feature = "blocking")]
 pub use crate::session::events::Events;
 pub use crate::session::events::{AsyncEvents, Event};
+pub use crate::thread::ensure::{Ensure, EnsureOutcome, Ensured};
 pub use crate::thread::fork::ThreadFork;
+pub use crate::thread::half_done::HalfDone;
 pub use crate::thread::handles::AsyncThread;
 #[cfg(feature = "blocking")]
 pub use crate::thread::handles::Thread;

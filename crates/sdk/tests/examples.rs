@@ -608,3 +608,41 @@ fn shared_server() {
     assert_eq!(trace.process(), server, "it serves both runs");
     assert!(Command::new("kill").arg(server.to_string()).status().unwrap().success());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn approve_elsewhere() {
+    for (answer, made) in [("y", true), ("n", false)] {
+        let model = ScriptedModel::start().unwrap();
+        let trace = openai_codex_testkit::leaks::Trace::new(model.home());
+        let target = model.home().join("from-the-agent");
+        let command_line = format!("mkdir {}", target.display());
+        model.reply(ModelToolCall::exec_command(command_line).escalate("you have asked for it"));
+        model.reply("That is that.");
+        let mut talk = Talk::start(command("approve_elsewhere", &model));
+        talk.say(answer);
+        let mut said = vec![talk.line()];
+        assert!(said[0].starts_with("watching turn "), "{said:?}");
+        said.extend(talk.rest());
+        // The question has no end of line.
+        assert!(said.iter().any(|line| line.contains("from-the-agent`? [y/N] ")), "{said:?}");
+        assert!(said.last().unwrap().ends_with("That is that."), "{said:?}");
+        assert_eq!(target.exists(), made);
+        assert!(Command::new("kill").arg(trace.process().to_string()).status().unwrap().success());
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn reattach() {
+    let model = ScriptedModel::start().unwrap();
+    let trace = openai_codex_testkit::leaks::Trace::new(model.home());
+    let gate = model.gate();
+    model.reply(ModelReply::new().delta("Car").pause(&gate).delta("go.toml"));
+    let talk = Talk::start(command("reattach", &model));
+    assert!(talk.line().starts_with("started "));
+    assert_eq!(talk.line(), "it still runs");
+    gate.release();
+    assert_eq!(talk.rest(), ["Cargo.toml"]);
+    assert!(Command::new("kill").arg(trace.process().to_string()).status().unwrap().success());
+}

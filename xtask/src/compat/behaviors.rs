@@ -106,6 +106,7 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
     ("Shared servers: Unix sockets, ports with tokens, proxies", &["real::endpoints"]),
     ("Moving a thread to another home", &["real::rollouts"]),
     ("Turns are found by the ids of their messages", &["real::finding"]),
+    ("A turn runs once: `ensure`, also after kills; following the turns of others", &["real::ensure"]),
     ("A wire log plays back as a server", &["real::observing"]),
     ("Other methods, typed or by name; models; configuration", &["real::requests", "real::configuration"]),
 ];

@@ -116,7 +116,11 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
-        tests: &["real::recovering::a_finished_turn", "real::finding::a_failed_turn"],
+        tests: &[
+            "real::recovering::a_finished_turn",
+            "real::finding::a_failed_turn",
+            "real::ensure::a_failed_turn",
+        ],
         why: "0.133.0 and 0.144.4 record a failed turn as a completed one without a final response, and `recover` cannot tell \
               them apart. A turn that its handle still observes fails with every version.",
         sort: Sort::Lacking,
@@ -205,10 +209,25 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real::finding::a_turn_is_found_on",
             "real::finding::a_turn_whose_runtime",
             "real::finding::unusable_ids",
+            "real::ensure",
         ],
-        why: "0.133.0 does not store the client's ids of user messages. The SDK sends none, and refuses `client_message_id` and \
-              `find_turn` with `UnsupportedByRuntime`.",
+        why: "0.133.0 does not store the client's ids of user messages. The SDK sends none, and refuses `client_message_id`, \
+              `find_turn` and `ensure` with `UnsupportedByRuntime`.",
         sort: Sort::Lacking,
+    },
+    Difference {
+        versions: &["0.144.4"],
+        tests: &["real::ensure::a_call_waits_until_another_runtime", "real::ensure::calls_of_two_runtimes"],
+        why: "Before 0.154.0 two runtimes on one home can have a thread loaded at once, and both write to it. `ensure` is safe for \
+              the clients of one runtime only.",
+        sort: Sort::Lacking,
+    },
+    Difference {
+        versions: &["0.144.4"],
+        tests: &["real::ensure::calls_of_clients_of_one_server"],
+        why: "Before 0.148.0 the turns of two clients that start at the same moment do not become one, and the second one can wait \
+              forever. Let one client of a shared server start the turns of a thread, or set a timeout.",
+        sort: Sort::AtTimes,
     },
 ];
 

@@ -60,8 +60,8 @@ pub(crate) enum Intent<H: Host> {
     /// `turn/start`: the subscription gets the turn's events.
     StartTurn {
         subscription: Arc<H::Subscription>,
-        /// Whether the runtime responds to a `turn/start` on a busy thread with the running turn. If it does not, the router
-        /// refuses the request on a busy thread.
+        /// Whether the turn may join the running one: the caller wants that, and the runtime responds to a `turn/start` on a busy
+        /// thread with the running turn. Otherwise the router refuses the request on a busy thread.
         joins: bool,
     },
     /// `thread/compact/start`: the response does not name the turn. The subscription gets the events of the next turn that
@@ -569,6 +569,31 @@ impl<H: Host> Router<H> {
             self.running_turns.leave_interrupt(&turn_id, subscription);
         }
         self.interrupt_unheld(subscription.thread_id());
+    }
+
+    /// Binds a subscription to a turn that the server runs, whichever client has started it.
+    pub(crate) fn follow_events(
+        &mut self,
+        subscription: &Arc<H::Subscription>,
+        turn_id: &Arc<str>,
+    ) -> Result<(), Error> {
+        if let Some(failure) = self.failure() {
+            return Err(failure);
+        }
+        let now = self.next_tick();
+        self.running_turns.follow_events(subscription, turn_id, now, &mut self.effects);
+        self.effects.push(Effect::EnforceTimeLimits(subscription.clone()));
+        Ok(())
+    }
+
+    /// Unbinds a subscription from a turn that was over when it was bound. If another one is bound to the turn, the end is yet to
+    /// arrive.
+    pub(crate) fn unfollow_events(&mut self, subscription: &Arc<H::Subscription>, turn_id: &str) {
+        let Some(turn) = self.running_turns.get_mut(turn_id) else { return };
+        turn.remove_subscription(subscription);
+        if turn.subscriptions.is_empty() {
+            drop(self.remove_turn(turn_id));
+        }
     }
 
     /// Follows the phase of a turn. None if the turn is over.

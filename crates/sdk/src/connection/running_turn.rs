@@ -95,6 +95,11 @@ impl<H: Host> RunningTurn<H> {
         self.unclaimed.take()
     }
 
+    /// Takes the events of a turn without a subscription, if the client has kept all of them.
+    pub(crate) fn take_all_events(&mut self) -> Option<Box<EventQueue>> {
+        self.unclaimed.take().filter(|_| self.event_count <= MAX_UNCLAIMED_EVENTS)
+    }
+
     pub(crate) fn remove_subscription(&mut self, subscription: &Arc<H::Subscription>) {
         self.subscriptions.retain(|held| !Arc::ptr_eq(held, subscription));
     }

@@ -174,6 +174,27 @@ impl<H: Host> RunningTurns<H> {
         created
     }
 
+    /// Binds a subscription to a turn that runs, whichever client has started it. It gets the turn's events from the start, if the
+    /// client has kept all of them, and otherwise from now on.
+    pub(crate) fn follow_events(
+        &mut self,
+        subscription: &Arc<H::Subscription>,
+        turn_id: &Arc<str>,
+        now: u64,
+        effects: &mut Vec<Effect<H>>,
+    ) {
+        let early = self.get_mut(turn_id).and_then(RunningTurn::take_all_events);
+        subscription.with(|buffer| {
+            buffer.handle_turn_id(turn_id.clone(), false, &mut self.wake);
+            if let Some(events) = early {
+                buffer.handle_events(EventBatch::of_queue(&events).of_one(), &mut self.wake);
+            }
+        });
+        let turn = self.claim(turn_id.clone(), subscription.thread_id(), now);
+        turn.subscriptions.push(subscription.clone());
+        effects.extend(turn.handle_started());
+    }
+
     /// The turn that the response to a start has named. It may not have been reported yet.
     pub(crate) fn claim(&mut self, turn_id: Arc<str>, thread_id: &str, now: u64) -> &mut RunningTurn<H> {
         let turn = self

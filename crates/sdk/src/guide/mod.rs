@@ -12,6 +12,10 @@ pub mod cancellation {}
 #[doc = include_str!("timeouts.md")]
 pub mod timeouts {}
 
+/// Durable turns: a turn that runs once, however many callers ask for it, and however often.
+#[doc = include_str!("durable.md")]
+pub mod durable {}
+
 /// Endpoints: servers that run by themselves, and that several programs share.
 #[doc = include_str!("endpoints.md")]
 pub mod endpoints {}

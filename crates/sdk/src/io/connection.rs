@@ -37,6 +37,21 @@ impl Connection {
         outcome.await.unwrap_or_else(|_| Err(lost().with_method("turn/interrupt")))
     }
 
+    /// Binds a subscription to a turn that the server runs, whichever client has started it.
+    pub(crate) fn follow_events(
+        &self,
+        subscription: &Arc<TurnSubscription>,
+        turn_id: &Arc<str>,
+    ) -> Result<()> {
+        self.check_process()?;
+        self.shared.route(|router| router.follow_events(subscription, turn_id))
+    }
+
+    /// Unbinds a subscription from a turn that was over when it was bound.
+    pub(crate) fn unfollow_events(&self, subscription: &Arc<TurnSubscription>, turn_id: &str) {
+        self.shared.route(|router| router.unfollow_events(subscription, turn_id));
+    }
+
     /// Waits, for at most `limit`, until a thread's turn that is being interrupted has ended. A turn that starts afterwards does
     /// not join it.
     pub(crate) async fn wait_until_interrupted(&self, thread_id: &str, limit: Duration) {

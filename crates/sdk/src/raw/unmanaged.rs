@@ -74,7 +74,7 @@ pub async fn start_turn(codex: &AsyncCodex, params: &RawValue) -> Result<RawTurn
     let subscription = Arc::new(TurnSubscription::new(thread_id, true, &session.connection.budget));
     // Dropping this future interrupts the turn.
     let guard = TurnGuard::new(session.clone(), subscription.clone());
-    let response = session.start_turn(params, &subscription, Box::new(Unobserved)).await?;
+    let response = session.start_turn(params, &subscription, Box::new(Unobserved), true).await?;
     guard.set_interrupt_on_drop(false);
     Ok(RawTurn { guard: Arc::new(guard), response })
 }

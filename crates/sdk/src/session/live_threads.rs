@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
@@ -55,8 +55,12 @@ pub(crate) struct LiveThread {
     load_options: Mutex<Option<(LoadPoint, LoadOptions)>>,
     /// What the user's configuration gave to the sandbox mode that the thread was loaded with.
     configured_sandbox: Mutex<Option<SandboxSetting>>,
-    /// Where this client loaded it last.
-    loaded_at: Mutex<Option<LoadPoint>>,
+    /// Where this client loaded it last, and when.
+    loaded_at: Mutex<Option<(LoadPoint, Instant)>>,
+    /// Where this client has created it: no earlier connection knows it.
+    created_at: Mutex<Option<LoadPoint>>,
+    /// Held from the search for a turn until its start has a response, so that a turn is not started twice.
+    pub(crate) ensure_lock: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl LiveThreads {
@@ -87,6 +91,8 @@ impl LiveThreads {
             load_options: Mutex::default(),
             configured_sandbox: Mutex::default(),
             loaded_at: Mutex::default(),
+            created_at: Mutex::default(),
+            ensure_lock: Arc::default(),
         });
         threads.insert(thread.id.clone(), Arc::downgrade(&thread));
         thread
@@ -119,13 +125,32 @@ impl LiveThread {
 
     /// Remembers that the thread was loaded at this point.
     pub(crate) fn set_loaded(&self, point: LoadPoint) {
-        *self.loaded_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(point);
+        let mut loaded_at = self.loaded_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if loaded_at.is_none_or(|(known, _)| known != point) {
+            *loaded_at = Some((point, Instant::now()));
+        }
+    }
+
+    /// Remembers that this client has created the thread in the session.
+    pub(crate) fn set_created(&self, session: &Session) {
+        *self.created_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.load_point(session));
+    }
+
+    /// How long the client has had the thread loaded in the session. `None`: as long as the thread exists.
+    pub(crate) fn loaded_for(&self, session: &Session) -> Option<Duration> {
+        let point = self.load_point(session);
+        if *self.created_at.lock().unwrap_or_else(PoisonError::into_inner) == Some(point) {
+            return None;
+        }
+        let loaded_at = *self.loaded_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded_at = loaded_at.filter(|(loaded, _)| *loaded == point);
+        Some(loaded_at.map(|(_, since)| since.elapsed()).unwrap_or_default())
     }
 
     /// Whether this client has loaded the thread in the session, and the server has not unloaded it since.
     pub(crate) fn is_loaded_in(&self, session: &Session) -> bool {
-        let loaded_at = self.loaded_at.lock().unwrap_or_else(PoisonError::into_inner);
-        *loaded_at == Some(self.load_point(session))
+        let loaded_at = *self.loaded_at.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded_at.is_some_and(|(point, _)| point == self.load_point(session))
     }
 
     /// Whether this client has ever loaded the thread.

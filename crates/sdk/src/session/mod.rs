@@ -8,6 +8,7 @@ pub(crate) mod events;
 pub(crate) mod live_threads;
 pub(crate) mod narrower_sandbox;
 pub(crate) mod project_paths;
+pub(crate) mod recorded_turns;
 pub(crate) mod runtime;
 pub(crate) mod schema_probe;
 pub(crate) mod service_tiers;

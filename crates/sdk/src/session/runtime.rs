@@ -68,6 +68,8 @@ pub(crate) struct Session {
     turn_start_slots: Semaphore,
     /// Its number in this process. A thread notes the session that loaded it.
     pub(crate) number: u64,
+    /// Whether other clients use the server too.
+    pub(crate) shares_server: bool,
 }
 
 /// Short, because the `Debug` of handles includes it, and free of user data.
@@ -236,6 +238,10 @@ impl Session {
             pid,
             turn_start_slots: Semaphore::new(MAX_UNANSWERED_STARTS),
             number,
+            #[cfg(feature = "endpoints")]
+            shares_server: config.endpoint.is_some(),
+            #[cfg(not(feature = "endpoints"))]
+            shares_server: false,
         }
     }
 
@@ -338,13 +344,14 @@ impl Session {
     }
 
     /// Starts a turn and waits for the response. `subscription` receives the turn's events, and `observer` the response. The
-    /// caller has checked the parameters. At most [`MAX_UNANSWERED_STARTS`] such requests are without a response; others wait,
+    /// caller has checked the parameters. `joins`: whether the turn may join one that runs. At most [`MAX_UNANSWERED_STARTS`] such requests are without a response; others wait,
     /// as long as their timeouts allow.
     pub(crate) async fn start_turn(
         &self,
         params: &RawValue,
         subscription: &Arc<TurnSubscription>,
         observer: Box<dyn ResponseObserver>,
+        joins: bool,
     ) -> Result<String> {
         const METHOD: &str = methods::TurnStart::METHOD;
         self.connection.check_process()?;
@@ -369,7 +376,8 @@ impl Session {
             return Err(subscription.limits().over_before_start(&subscription.thread_id, why));
         }
         let timeout = left.into_iter().chain(of_class).min();
-        let intent = Intent::StartTurn { subscription: subscription.clone(), joins: self.joins_turns() };
+        let joins = joins && self.joins_turns();
+        let intent = Intent::StartTurn { subscription: subscription.clone(), joins };
         let call = ClientCall { timeout, intent, ..ClientCall::new(METHOD, Some(params)) };
         let (thread_id, observer) = (Some(&*subscription.thread_id), Some(observer));
         let response = self.connection.send(ClientCall { thread_id, observer, ..call })?.await;

@@ -176,6 +176,21 @@ impl ThreadState {
         self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes that this client has created the thread in the session.
+    pub(crate) fn set_created(&self, session: &Session) {
+        self.live.set_created(session);
+    }
+
+    /// How long this client has had the thread loaded in the session. `None`: as long as the thread exists.
+    pub(crate) fn loaded_for(&self, session: &Session) -> Option<Duration> {
+        self.live.loaded_for(session)
+    }
+
+    /// The lock that orders the calls of `ensure` in the thread.
+    pub(crate) fn ensure_lock(&self) -> Arc<tokio::sync::Mutex<()>> {
+        self.live.ensure_lock.clone()
+    }
+
     /// Takes the handlers out, and makes the thread's other handles subscribe again before they use it.
     pub(crate) fn end_subscription(&self) -> HandlerSet {
         self.live.mark_unloaded();

@@ -14,13 +14,31 @@ use crate::session::thread_state::ThreadState;
 /// How many turns a page contains. The turns have all their items.
 const PAGE: u32 = 50;
 
+/// What a message's id says about the search.
+pub(crate) enum Match {
+    /// The turn is wanted, and an earlier one can be too.
+    More,
+    /// The turn is wanted, and no earlier one is.
+    Last,
+}
+
 /// Finds the latest turn that has a user message with this id.
 pub(crate) async fn find_turn(
     core: &Arc<ClientCore>,
     thread: &Arc<ThreadState>,
     client_message_id: &str,
 ) -> Result<Option<RunResult>> {
-    // Another runtime that has the thread loaded could run the turn, and the record would be that of an interrupted one.
+    let found = find_turns(core, thread, |id| (id == client_message_id).then_some(Match::Last)).await?;
+    Ok(found.into_iter().next().map(RunResult::of_record))
+}
+
+/// Finds the turns with a user message whose id is wanted, the latest first.
+pub(crate) async fn find_turns(
+    core: &Arc<ClientCore>,
+    thread: &Arc<ThreadState>,
+    wanted: impl Fn(&str) -> Option<Match>,
+) -> Result<Vec<Turn>> {
+    // Another runtime that has the thread loaded could run a turn, and the record would be that of an interrupted one.
     let session = thread.session_for_turn(core, None).await?;
     if !session.reports_client_ids() {
         let message =
@@ -33,18 +51,30 @@ pub(crate) async fn find_turn(
         .limit(PAGE);
     let mut pages =
         AsyncPages::<methods::ThreadTurnsList>::new(core.clone(), Ok(params), Some(thread.clone()));
+    let mut found = Vec::new();
     while let Some(page) = pages.next().await {
-        if let Some(turn) =
-            page?.data.into_iter().find(|turn| client_ids(turn).any(|id| id == client_message_id))
-        {
-            return Ok(Some(RunResult::of_record(turn)));
+        let mut is_last = false;
+        // The whole page, because clients of a shared server can have started a turn twice.
+        for turn in page?.data {
+            let (mut is_wanted, mut ids) = (false, client_ids(&turn));
+            while let Some(matched) = ids.next().map(&wanted) {
+                is_wanted |= matched.is_some();
+                is_last |= matches!(matched, Some(Match::Last));
+            }
+            drop(ids);
+            if is_wanted {
+                found.push(turn);
+            }
+        }
+        if is_last {
+            break;
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// The client's ids of a turn's user messages.
-fn client_ids(turn: &Turn) -> impl Iterator<Item = &str> {
+pub(crate) fn client_ids(turn: &Turn) -> impl Iterator<Item = &str> {
     turn.items.iter().filter_map(|item| match item {
         ThreadItem::UserMessage(message) => message.client_id.as_deref(),
         _ => None,

@@ -12,11 +12,13 @@ use crate::session::clients::AsyncCodex;
 use crate::session::events::AsyncEvents;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
+use crate::thread::ensure::Ensure;
 use crate::thread::history::{ThreadItems, ThreadTurns};
 use crate::thread::read::ThreadRead;
 use crate::thread::rollout::{self, Rollout};
 use crate::thread::{find_turn, set_name, unsubscribe};
 use crate::turn::compact::compact;
+use crate::turn::follow::follow_running;
 use crate::turn::handles::AsyncTurnHandle;
 use crate::turn::recover::recover;
 use crate::turn::start::TurnStart;
@@ -52,6 +54,26 @@ impl AsyncThread {
     /// the input joins the running turn.
     pub fn turn(&self, input: impl Into<TurnInput>) -> TurnStart<AsyncCodex> {
         TurnStart::new(self.core.clone(), self.state.clone(), input.into())
+    }
+
+    /// Runs a turn once, however many callers ask for it, and however often. Returns a builder: its `run` returns the result and
+    /// says what the call has done.
+    ///
+    /// The key becomes the [id](TurnStart::client_message_id) of the turn's message, which the runtime stores. The call loads the
+    /// thread, so that no other runtime writes to it, and looks for the key in the history:
+    ///
+    /// - No turn has it: the call runs the turn.
+    /// - A turn with it has completed, or failed: the call returns that result, and runs nothing.
+    /// - A turn with it is running: the call waits for its end.
+    /// - A turn with it was interrupted, usually because its runtime was killed:
+    ///   [`on_half_done`](crate::Ensure::on_half_done) decides.
+    ///
+    /// The turn never joins another one. On a busy thread the call waits until the running turn has ended.
+    /// [`guide::durable`](crate::guide::durable) says what is guaranteed.
+    ///
+    /// Options of the turn are set on its own builder: `thread.turn("…").model("…").ensure("key")`.
+    pub fn ensure(&self, key: impl Into<String>, input: impl Into<TurnInput>) -> Ensure<AsyncCodex> {
+        Ensure::new(self.core.clone(), self.state.clone(), key.into(), input.into())
     }
 
     /// Reads the stored thread. Returns a builder for `thread/read`.
@@ -133,7 +155,21 @@ impl AsyncThread {
         find_turn::find_turn(&self.core, &self.state, client_message_id).await
     }
 
-    /// Observes the thread's events from now on, including those without a turn.
+    /// Follows the running turn of the thread, whichever client or handle has started it. `None` if the thread is idle.
+    ///
+    /// The handle streams the turn's events from now on, and can steer and interrupt it. Its `run` waits for the end, and the result
+    /// also has the items from before. The turn continues when the handle is dropped. On a server that other clients use too, its
+    /// approvals go to the handlers of all clients that have the thread open; see
+    /// [`guide::endpoints`](crate::guide::endpoints#several-programs-on-one-thread).
+    ///
+    /// # Errors
+    /// As [`AsyncCodex::request`].
+    pub async fn follow(&self) -> Result<Option<AsyncTurnHandle>> {
+        follow_running(&self.core, &self.state).await
+    }
+
+    /// Observes the thread's events from now on, including those without a turn. They include the turns of other clients, on a server
+    /// that they use too.
     pub fn events(&self) -> AsyncEvents {
         AsyncEvents::new(self.core.clone(), Some(self.state.id.clone()))
     }
@@ -189,6 +225,30 @@ impl Thread {
     /// the input joins the running turn.
     pub fn turn(&self, input: impl Into<TurnInput>) -> TurnStart<crate::session::clients::Codex> {
         TurnStart::new(self.inner.core.clone(), self.inner.state.clone(), input.into())
+    }
+
+    /// Runs a turn once, however many callers ask for it, and however often. Returns a builder: its `run` returns the result and
+    /// says what the call has done.
+    ///
+    /// The key becomes the [id](TurnStart::client_message_id) of the turn's message, which the runtime stores. The call loads the
+    /// thread, so that no other runtime writes to it, and looks for the key in the history:
+    ///
+    /// - No turn has it: the call runs the turn.
+    /// - A turn with it has completed, or failed: the call returns that result, and runs nothing.
+    /// - A turn with it is running: the call waits for its end.
+    /// - A turn with it was interrupted, usually because its runtime was killed:
+    ///   [`on_half_done`](crate::Ensure::on_half_done) decides.
+    ///
+    /// The turn never joins another one. On a busy thread the call waits until the running turn has ended.
+    /// [`guide::durable`](crate::guide::durable) says what is guaranteed.
+    ///
+    /// Options of the turn are set on its own builder: `thread.turn("…").model("…").ensure("key")`.
+    pub fn ensure(
+        &self,
+        key: impl Into<String>,
+        input: impl Into<TurnInput>,
+    ) -> Ensure<crate::session::clients::Codex> {
+        Ensure::new(self.inner.core.clone(), self.inner.state.clone(), key.into(), input.into())
     }
 
     /// Reads the stored thread. Returns a builder for `thread/read`.
@@ -275,7 +335,23 @@ impl Thread {
         crate::block_on::wait(self.inner.find_turn(client_message_id))
     }
 
-    /// Observes the thread's events from now on, including those without a turn.
+    /// Follows the running turn of the thread, whichever client or handle has started it. `None` if the thread is idle.
+    ///
+    /// The handle streams the turn's events from now on, and can steer and interrupt it. Its `run` waits for the end, and the result
+    /// also has the items from before. The turn continues when the handle is dropped. On a server that other clients use too, its
+    /// approvals go to the handlers of all clients that have the thread open; see
+    /// [`guide::endpoints`](crate::guide::endpoints#several-programs-on-one-thread).
+    ///
+    /// # Errors
+    /// As [`Codex::request`](crate::Codex::request).
+    #[inline]
+    pub fn follow(&self) -> Result<Option<crate::turn::handles::TurnHandle>> {
+        let turn = crate::block_on::wait(self.inner.follow())?;
+        Ok(turn.map(crate::turn::handles::TurnHandle::from_async))
+    }
+
+    /// Observes the thread's events from now on, including those without a turn. They include the turns of other clients, on a server
+    /// that they use too.
     pub fn events(&self) -> crate::session::events::Events {
         crate::session::events::Events::new(self.inner.core.clone(), Some(self.inner.state.id.clone()))
     }

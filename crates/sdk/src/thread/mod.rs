@@ -1,8 +1,10 @@
 //! Threads: conversations that the runtime keeps.
 
 pub(crate) mod archive;
+pub(crate) mod ensure;
 pub(crate) mod find_turn;
 pub(crate) mod fork;
+pub(crate) mod half_done;
 pub(crate) mod handles;
 pub(crate) mod history;
 pub(crate) mod list;
@@ -17,3 +19,4 @@ pub(crate) mod set_name;
 pub(crate) mod start;
 pub(crate) mod trust;
 pub(crate) mod unsubscribe;
+pub(crate) mod writer;

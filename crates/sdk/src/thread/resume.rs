@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use openai_codex_protocol::types::{
     Personality, SandboxMode, Thread, ThreadReadParams, ThreadResumeParams, ThreadStatus,
@@ -26,6 +27,7 @@ use crate::session::thread_state::{ThreadSetup, ThreadState};
 use crate::session::unused_thread::is_unused;
 use crate::thread::handles::AsyncThread;
 use crate::thread::options::{Options, sends_a_thread, thread_options};
+use crate::thread::writer::WriterWait;
 use crate::thread::{missing_folder, trust};
 
 /// A builder for `thread/resume`. `send` resumes the thread.
@@ -58,6 +60,7 @@ pub struct ThreadResume<C> {
     core: Arc<ClientCore>,
     params: ThreadResumeParams,
     options: Options,
+    writer_timeout: Duration,
     client: PhantomData<C>,
 }
 
@@ -67,7 +70,8 @@ sends_a_thread!(ThreadResume, "Resumes the thread. The handle has the same id.")
 impl<C> ThreadResume<C> {
     pub(crate) fn new(core: Arc<ClientCore>, thread_id: String) -> Self {
         let params = ThreadResumeParams::new(thread_id);
-        Self { core, params, options: Options::default(), client: PhantomData }
+        let (options, writer_timeout) = (Options::default(), Duration::ZERO);
+        Self { core, params, options, writer_timeout, client: PhantomData }
     }
 
     /// Sets whether the response contains the thread's turns. The handle keeps none of them, so `false` saves the transfer of a
@@ -84,6 +88,16 @@ impl<C> ThreadResume<C> {
         self.with(|params| params.personality(personality))
     }
 
+    /// Sets how long `send` waits while another runtime has the thread loaded. It does not wait unless set, and fails with
+    /// [`ThreadInUse`](crate::ErrorKind::ThreadInUse).
+    ///
+    /// A runtime that is killed releases the thread at once. Otherwise it keeps the thread until its client is closed, or for half an
+    /// hour after the last use. Runtimes before 0.154.0 do not notice each other.
+    pub fn writer_timeout(mut self, timeout: Duration) -> Self {
+        self.writer_timeout = timeout;
+        self
+    }
+
     /// A handle of the thread that another client has a handle of. Of this builder's options, it takes the handlers and tools only.
     #[cfg(feature = "raw")]
     pub(crate) fn adopt(self, other: &AsyncThread) -> AsyncThread {
@@ -91,7 +105,20 @@ impl<C> ThreadResume<C> {
         AsyncThread::new(self.core, state)
     }
 
-    async fn perform(mut self) -> Result<AsyncThread> {
+    async fn perform(self) -> Result<AsyncThread> {
+        let mut wait = WriterWait::new(self.writer_timeout);
+        loop {
+            let Self { core, params, options, writer_timeout, client } = &self;
+            let (core, params, options) = (core.clone(), params.clone(), options.clone());
+            let attempt = Self { core, params, options, writer_timeout: *writer_timeout, client: *client };
+            match attempt.resume().await {
+                Err(error) if wait.again(&error).await => {}
+                resumed => return resumed,
+            }
+        }
+    }
+
+    async fn resume(mut self) -> Result<AsyncThread> {
         const METHOD: &str = methods::ThreadResume::METHOD;
         let mut params = self.checked_params()?;
         let session = self.core.session().await?;

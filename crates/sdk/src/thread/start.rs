@@ -121,6 +121,7 @@ impl<C> ThreadStart<C> {
         let load_options = load_options!(params);
         let setup = ThreadSetup { load_options, handlers, requested, current: Some(current), loads: true };
         let state = ThreadState::new(&self.core, response.thread, &session, setup);
+        state.set_created(&session);
         Ok(AsyncThread::new(self.core.clone(), state))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use openai_codex_protocol::types::{TurnSteerParams, TurnSteerResponse};
+use openai_codex_protocol::types::{TurnItemsView, TurnSteerParams, TurnSteerResponse};
 use openai_codex_protocol::{ClientRequest, methods};
 
 use crate::connection::host::SharedBuffer;
@@ -26,6 +26,8 @@ pub(crate) struct TurnGuard {
     pub(crate) subscription: Arc<TurnSubscription>,
     /// The client's id of the user message that the turn was started with, or that has joined it.
     pub(crate) client_message_id: Option<Arc<str>>,
+    /// Whether the guard follows a turn that another call has started. The earlier items are in the runtime's records.
+    follows: bool,
     /// Whether dropping the guard interrupts the turn, if this call created it and nothing else holds it.
     interrupt_on_drop: AtomicBool,
     span: trace::Span,
@@ -35,7 +37,13 @@ impl TurnGuard {
     pub(crate) fn new(session: Arc<Session>, subscription: Arc<TurnSubscription>) -> Self {
         let span = trace::turn(&subscription.thread_id);
         let interrupt_on_drop = AtomicBool::new(true);
-        Self { session, subscription, client_message_id: None, interrupt_on_drop, span }
+        Self { session, subscription, client_message_id: None, follows: false, interrupt_on_drop, span }
+    }
+
+    /// Completes the turn's result from the runtime's records.
+    pub(crate) fn following(mut self) -> Self {
+        self.follows = true;
+        self
     }
 
     /// Sets the client's id of the turn's user message.
@@ -61,8 +69,25 @@ impl TurnGuard {
     /// Waits for the turn's end and returns its result.
     pub(crate) async fn outcome(&self) -> Result<RunResult> {
         let (digest, end) = self.end().await;
+        let is_over = matches!(end, End::Completed(_));
         let result = RunResult::assemble(&self.subscription.thread_id, digest, end);
+        let result = if self.follows && is_over { self.with_recorded_items(result).await } else { result };
         result.map_err(|error| error.with_client_message_id(self.client_message_id.as_deref()))
+    }
+
+    /// Adds the items from before the guard has followed the turn.
+    async fn with_recorded_items(&self, result: Result<RunResult>) -> Result<RunResult> {
+        let Some(turn_id) = self.subscription.turn_id() else { return result };
+        let thread_id = &self.subscription.thread_id;
+        let recorded = self.session.recorded_turn(thread_id, &turn_id, TurnItemsView::Full).await;
+        let Ok(Some(turn)) = recorded else { return result };
+        match result {
+            Ok(result) => Ok(result.with_items(turn.items)),
+            Err(error) => match error.turn().cloned() {
+                Some(partial) => Err(error.with_turn(partial.with_items(turn.items))),
+                None => Err(error),
+            },
+        }
     }
 
     /// Waits for the turn's end.

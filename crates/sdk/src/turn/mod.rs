@@ -2,6 +2,7 @@
 
 pub(crate) mod coalesced_count;
 pub(crate) mod compact;
+pub(crate) mod follow;
 pub(crate) mod guard;
 pub(crate) mod handles;
 pub(crate) mod recover;

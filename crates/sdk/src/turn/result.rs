@@ -46,6 +46,15 @@ impl RunResult {
         Self { final_response, items, usage, turn_usage, turn, unused_inputs, unreadable }
     }
 
+    /// The same result with the turn's recorded items, unless there are fewer of them.
+    pub(crate) fn with_items(mut self, items: Vec<ThreadItem>) -> Self {
+        if items.len() >= self.items.len() {
+            self.final_response = final_response(&items);
+            self.items = items;
+        }
+        self
+    }
+
     /// The result of a recorded turn that is over.
     pub(crate) fn recorded(thread_id: &str, turn: Turn) -> Result<Self> {
         let result = Self::of_record(turn);

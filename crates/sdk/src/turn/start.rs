@@ -9,15 +9,14 @@ use backon::{FuturesTimerSleeper, Sleeper};
 use openai_codex_protocol::ClientRequest;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
-    Personality, ReasoningEffort, ReasoningSummary, SandboxPolicy, TurnStartParams, UserInput,
+    Personality, ReasoningEffort, ReasoningSummary, SandboxPolicy, ThreadItem, TurnItemsView,
+    TurnStartParams, UserInput,
 };
 use serde_json::Value;
 
 use crate::codec::{decode, encode};
 use crate::connection::host::SharedBuffer;
-#[cfg(doc)]
-use crate::error::ErrorKind;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::into_future::awaits_send;
 use crate::io::turn_limits::TurnLimits;
 use crate::io::turn_subscription::TurnSubscription;
@@ -50,9 +49,9 @@ use crate::turn::handles::AsyncTurnHandle;
 #[must_use = "no turn is started until `send` or `run`"]
 #[derive(Clone, Debug)]
 pub struct TurnStart<C> {
-    core: Arc<ClientCore>,
+    pub(crate) core: Arc<ClientCore>,
     pub(crate) thread: Arc<ThreadState>,
-    input: TurnInput,
+    pub(crate) input: TurnInput,
     params: TurnStartParams,
     approval_mode: Option<ApprovalMode>,
     cwd: Option<PathBuf>,
@@ -62,6 +61,8 @@ pub struct TurnStart<C> {
     pub(crate) retries_on_mismatch: usize,
     interrupt_on_drop: bool,
     end_commands_on_interrupt: bool,
+    /// Whether the turn may join the running one.
+    joins: bool,
     client: PhantomData<C>,
 }
 
@@ -80,6 +81,7 @@ impl<C> TurnStart<C> {
             retries_on_mismatch: 0,
             interrupt_on_drop: false,
             end_commands_on_interrupt: true,
+            joins: true,
             client: PhantomData,
         }
     }
@@ -99,7 +101,7 @@ impl<C> TurnStart<C> {
     /// message, as [`client_id`](crate::types::UserMessageThreadItem::client_id), and [`find_turn`](crate::AsyncThread::find_turn)
     /// looks for it. On the wire: `clientUserMessageId`. Needs runtime 0.144.4.
     ///
-    /// The runtime does not compare the ids: two starts with the same id are two turns.
+    /// The runtime does not compare the ids: two starts with the same id are two turns. [`ensure`](Self::ensure) runs a turn once.
     pub fn client_message_id(self, id: impl Into<String>) -> Self {
         self.with(|params| params.client_user_message_id(id))
     }
@@ -259,6 +261,36 @@ impl<C> TurnStart<C> {
         self
     }
 
+    /// Checks the options and starts the time of the timeout.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.refuse_retries()?;
+        self.finish_params()?;
+        self.limits.begin();
+        Ok(())
+    }
+
+    /// Starts the turn, and fails with [`ErrorKind::TurnNotSteerable`] if the client knows that another one runs. The options were
+    /// [checked](Self::check). Dropping the guard does what the program has said about drops.
+    pub(crate) async fn begin_alone(mut self, session: Arc<Session>) -> Result<TurnGuard> {
+        self.joins = false;
+        let interrupt = self.interrupt_on_drop;
+        let busy = session.clone();
+        let thread_id = self.thread.id.clone();
+        match self.begin(session, false).await {
+            Ok((guard, _)) => {
+                guard.set_interrupt_on_drop(interrupt);
+                Ok(guard)
+            }
+            // The router has refused the request.
+            Err(error)
+                if error.kind() == ErrorKind::UnsupportedByRuntime && busy.connection.is_busy(&thread_id) =>
+            {
+                Err(Error::new(ErrorKind::TurnNotSteerable, error.to_string()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn refuse_retries(&self) -> Result<()> {
         if self.retries_on_mismatch == 0 {
             return Ok(());
@@ -365,6 +397,9 @@ impl<C> TurnStart<C> {
             false => self.thread.check_joining(&session, &self.params),
         };
         if session.connection.is_busy(&self.thread.id) {
+            if !self.joins {
+                return Err(Error::new(ErrorKind::TurnNotSteerable, "another turn runs").with_method(METHOD));
+            }
             joinable.clone().map_err(|error| error.with_method(METHOD))?;
         }
         self.thread
@@ -380,7 +415,7 @@ impl<C> TurnStart<C> {
         let guard = TurnGuard::new(session.clone(), subscription.clone());
         let guard = guard.with_client_message_id(client_id.as_deref());
         let settings = self.thread.add_turn_settings(&self.params, &subscription, (start, pending_start));
-        let response = session.start_turn(&params, &subscription, settings).await;
+        let response = session.start_turn(&params, &subscription, settings, self.joins).await;
         let started = response.and_then(|response| {
             Ok((decode::<methods::TurnStart>(&response, Some(&self.thread.id))?, response))
         });
@@ -394,6 +429,7 @@ impl<C> TurnStart<C> {
         };
         if let Err(error) = joinable
             && !subscription.created()
+            && !self.is_same_turn(&session, &id, client_id.as_deref()).await
         {
             return Err(self.interrupt_joined(&session, &subscription, id, error).await);
         }
@@ -402,6 +438,29 @@ impl<C> TurnStart<C> {
         }
         subscription.with(|buffer| buffer.set_start_response(&response));
         Ok((guard, id))
+    }
+
+    /// Whether a turn began with this message: another client has started the same turn at the same moment. Its settings may differ.
+    async fn is_same_turn(&self, session: &Session, turn_id: &str, client_id: Option<&str>) -> bool {
+        /// How often the client looks for the message, which is recorded soon after the start.
+        const ATTEMPTS: usize = 50;
+        const PAUSE: Duration = Duration::from_millis(20);
+        if self.joins {
+            return false;
+        }
+        for _ in 0..ATTEMPTS {
+            let turn = session.recorded_turn(&self.thread.id, turn_id, TurnItemsView::Full).await;
+            let items = turn.ok().flatten().map(|turn| turn.items).unwrap_or_default();
+            let message = items.into_iter().find_map(|item| match item {
+                ThreadItem::UserMessage(message) => Some(message),
+                _ => None,
+            });
+            if let Some(message) = message {
+                return message.client_id.as_deref() == client_id;
+            }
+            session.connection.sleep(PAUSE).await;
+        }
+        false
     }
 
     /// Interrupts a turn that the input has joined although its settings differ. The client did not know about that turn when

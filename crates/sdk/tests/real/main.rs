@@ -14,6 +14,7 @@ mod concurrent;
 mod configuration;
 mod death;
 mod endpoints;
+mod ensure;
 mod environment;
 mod errors;
 mod finding;

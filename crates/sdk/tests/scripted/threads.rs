@@ -131,7 +131,7 @@ with_both_clients! {
         let (transport, _playing) = script.connect().unwrap();
         let codex = start!(CodexConfig::new(), transport).unwrap();
         let error = wait!(codex.thread_resume("t").send()).unwrap_err();
-        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::InvalidRequest, Some("t")));
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::ThreadInUse, Some("t")));
         assert!(error.to_string().contains("fork the thread with `thread_fork`"), "{error}");
         wait!(codex.close()).unwrap();
     }

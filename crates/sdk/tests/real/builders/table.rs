@@ -110,6 +110,7 @@ pub(super) fn thread_resume(values: &Values) -> Vec<Row<'_, ThreadResume<Codex>>
         include_turns(true);
         include_turns(false);
         personality("friendly");
+        writer_timeout(Duration::from_secs(10));
     }
 }
 

@@ -1,0 +1,420 @@
+//! Runs a turn once, however many callers ask for it, and however often.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openai_codex_protocol::types::{Turn, TurnItemsView, TurnStatus};
+
+use crate::connection::turn_buffer::End;
+use crate::error::{Error, ErrorKind, Result};
+use crate::into_future::Sending;
+use crate::io::turn_limits::TurnLimits;
+use crate::options::input::TurnInput;
+use crate::result::RunResult;
+use crate::session::clients::AsyncCodex;
+use crate::session::runtime::Session;
+use crate::session::supervisor::ClientCore;
+use crate::session::thread_state::ThreadState;
+use crate::thread::find_turn::{Match, client_ids, find_turns};
+use crate::thread::half_done::HalfDone;
+use crate::thread::writer::WriterWait;
+use crate::turn::follow::{follow, running_turn};
+use crate::turn::guard::TurnGuard;
+use crate::turn::start::TurnStart;
+
+/// How long a shared server may take to read what a former connection has sent. Of 39 starts whose connection was cut just after
+/// they were written, one was in the history at once, and all of them after 0.6 seconds.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// How often the client looks for the record of a turn that is just beginning.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A builder that runs a turn once, however many callers ask for it, and however often; see
+/// [`AsyncThread::ensure`](crate::AsyncThread::ensure).
+///
+/// With the async client, the builder can be awaited: `thread.ensure("…", "…").await` does the same as `run`.
+#[must_use = "no turn is looked for until `run`"]
+#[derive(Clone, Debug)]
+pub struct Ensure<C> {
+    key: String,
+    turn: TurnStart<C>,
+    half_done: HalfDone,
+    writer_timeout: Duration,
+    client: PhantomData<C>,
+}
+
+/// The result of a turn that [`ensure`](crate::AsyncThread::ensure) has run or found.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Ensured {
+    /// What this call has done.
+    pub outcome: EnsureOutcome,
+    /// The turn's result. After a continuation, that of the last turn.
+    pub result: RunResult,
+    /// The turns of the key that were interrupted before, the oldest first.
+    pub half_done: Vec<RunResult>,
+}
+
+/// What a call of [`ensure`](crate::AsyncThread::ensure) has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EnsureOutcome {
+    /// It has run the turn.
+    Ran,
+    /// The turn was done. The result is from the thread's history, without token usage.
+    FoundDone,
+    /// The turn was running, and the call has waited for its end. Or another client has started a turn in the thread at the same
+    /// moment, and the runtime has made one turn of both messages.
+    Attached,
+    /// The turn was interrupted, and the call has run another turn. The number says how many such turns the key has had.
+    Continued(u32),
+}
+
+impl<C> TurnStart<C> {
+    /// Runs this turn once, however many callers ask for it, and however often; see
+    /// [`AsyncThread::ensure`](crate::AsyncThread::ensure). `key` becomes the [id](Self::client_message_id) of its message.
+    pub fn ensure(self, key: impl Into<String>) -> Ensure<C> {
+        Ensure {
+            key: key.into(),
+            turn: self,
+            half_done: HalfDone::Fail,
+            writer_timeout: Duration::from_secs(60),
+            client: PhantomData,
+        }
+    }
+}
+
+impl<C> Ensure<C> {
+    pub(crate) fn new(
+        core: Arc<ClientCore>,
+        thread: Arc<ThreadState>,
+        key: String,
+        input: TurnInput,
+    ) -> Self {
+        TurnStart::new(core, thread, input).ensure(key)
+    }
+
+    /// Sets what to do about a turn that is found interrupted. [`HalfDone::Fail`] unless set.
+    pub fn on_half_done(mut self, half_done: HalfDone) -> Self {
+        self.half_done = half_done;
+        self
+    }
+
+    /// Sets how long to wait while another runtime has the thread loaded. One minute unless set. A runtime that is killed releases the
+    /// thread at once. Otherwise it keeps the thread until its client is closed, or for half an hour after the last use.
+    pub fn writer_timeout(mut self, timeout: Duration) -> Self {
+        self.writer_timeout = timeout;
+        self
+    }
+}
+
+/// What to do next about a turn.
+enum Step<C> {
+    /// Start this turn: the turn itself, or its continuation with this number.
+    Start(Box<TurnStart<C>>, u32),
+    Attach(Turn),
+    Done(Turn),
+}
+
+impl<C: Clone> Ensure<C> {
+    async fn perform(mut self) -> Result<Ensured> {
+        self.check()?;
+        let key = self.key.clone();
+        let ensured = self.ensure_turn().await;
+        ensured.map_err(|error| match error.client_message_id() {
+            Some(_) => error,
+            None => error.with_client_message_id(Some(&key)),
+        })
+    }
+
+    fn check(&mut self) -> Result<()> {
+        let unusable =
+            |message: &str| Err(Error::invalid_input(message).with_thread(Some(&self.turn.thread.id)));
+        if self.key.trim().is_empty() {
+            return unusable("the key of `ensure` is empty");
+        }
+        if continuation(&self.key).is_some() {
+            return unusable(
+                "the key of `ensure` ends with `#` and a number, like the keys of continued turns",
+            );
+        }
+        if matches!(self.turn.input, TurnInput::External(_)) {
+            return unusable(
+                "`ensure` needs a user message, whose id the runtime stores, and not an external message",
+            );
+        }
+        self.turn = self.turn.clone().client_message_id(&*self.key);
+        self.turn.check()
+    }
+
+    async fn ensure_turn(&self) -> Result<Ensured> {
+        let thread = self.turn.thread.clone();
+        let mut half_done = Vec::new();
+        loop {
+            let session = self.open().await?;
+            let lock = thread.ensure_lock().lock_owned().await;
+            let Some(step) = self.next_step(&session, &mut half_done).await? else {
+                drop(lock);
+                continue;
+            };
+            let (guard, number) = match step {
+                Step::Done(turn) => {
+                    let result = RunResult::recorded(&thread.id, turn)?;
+                    return Ok(Ensured { outcome: EnsureOutcome::FoundDone, result, half_done });
+                }
+                Step::Attach(turn) => {
+                    match follow(&session, &thread, &turn, self.turn.limits, false).await? {
+                        Some(guard) => (guard, None),
+                        // It has ended in the meantime.
+                        None => continue,
+                    }
+                }
+                Step::Start(turn, number) => match turn.begin_alone(session.clone()).await {
+                    Ok(guard) => (guard, Some(number)),
+                    // Another turn began in the meantime.
+                    Err(error) if error.kind() == ErrorKind::TurnNotSteerable => continue,
+                    Err(error) if error.kind() == ErrorKind::Uncertain => {
+                        drop(lock);
+                        self.sleep(&session, SETTLE).await?;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
+            };
+            drop(lock);
+            let created = number.filter(|_| guard.subscription.created());
+            if created.is_some() && self.is_duplicate(&session, &guard).await? {
+                continue;
+            }
+            let outcome = match created {
+                None => EnsureOutcome::Attached,
+                Some(0) => EnsureOutcome::Ran,
+                Some(number) => EnsureOutcome::Continued(number),
+            };
+            return Ok(Ensured { outcome, result: guard.outcome().await?, half_done });
+        }
+    }
+
+    /// Loads the thread, which makes this client's runtime the only one that writes to it.
+    async fn open(&self) -> Result<Arc<Session>> {
+        let TurnStart { core, thread, .. } = &self.turn;
+        let mut wait = WriterWait::new(self.writer_timeout);
+        let opened = loop {
+            match thread.session_for_turn(core, self.turn.limits.time_left()).await {
+                Err(error) if wait.again(&error).await => {}
+                opened => break opened,
+            }
+        };
+        opened.map_err(|error| match error.kind() {
+            ErrorKind::ThreadNotFound => {
+                let message = format!(
+                    "the runtime has no record of the thread ({error}). A runtime stores a thread with its first turn: no turn of \
+                     this thread has begun, or the thread was deleted. Start another thread"
+                );
+                Error::new(ErrorKind::ThreadLost, message).with_thread(Some(&thread.id)).with_source(error)
+            }
+            _ => error,
+        })
+    }
+
+    /// Looks for the turn. `None`: the thread was not ready, and the caller looks again.
+    async fn next_step(
+        &self,
+        session: &Arc<Session>,
+        half_done: &mut Vec<RunResult>,
+    ) -> Result<Option<Step<C>>> {
+        let TurnStart { core, thread, .. } = &self.turn;
+        let found = find_turns(core, thread, |id| match number_of(id, &self.key) {
+            Some(0) => Some(Match::Last),
+            number => number.map(|_| Match::More),
+        });
+        let mut turns = found.await?;
+        let number_of_turn = |turn: &Turn| client_ids(turn).filter_map(|id| number_of(id, &self.key)).max();
+        let last = turns.iter().filter_map(number_of_turn).max();
+        // Of two turns with the same number, one was interrupted as a duplicate.
+        let is_interrupted = |turn: &Turn| turn.status == TurnStatus::Interrupted;
+        let of_last = turns.iter().position(|turn| number_of_turn(turn) == last && !is_interrupted(turn));
+        if let Some(position) = of_last {
+            let turn = turns.remove(position);
+            *half_done = partial_results(turns);
+            let runs = turn.status == TurnStatus::InProgress;
+            return Ok(Some(if runs { Step::Attach(turn) } else { Step::Done(turn) }));
+        }
+        *half_done = partial_results(turns);
+        if !self.is_ready(session).await? {
+            return Ok(None);
+        }
+        let Some(last) = last else { return Ok(Some(Step::Start(self.turn.clone().into(), 0))) };
+        let partial = half_done.last().cloned();
+        let prompt = partial.as_ref().and_then(|partial| self.half_done.decide(partial));
+        let Some(prompt) = prompt else {
+            let message = "the turn was begun and interrupted, and `on_half_done` does not continue it; what its commands did half is \
+                           unknown";
+            let error = Error::new(ErrorKind::TurnInterrupted, message).with_thread(Some(&thread.id));
+            return Err(match partial {
+                Some(partial) => error.with_turn(partial),
+                None => error,
+            });
+        };
+        let number = last + 1;
+        let mut turn = self.turn.clone().client_message_id(format!("{}#{number}", self.key));
+        turn.input = prompt.into();
+        turn.check()?;
+        Ok(Some(Step::Start(turn.into(), number)))
+    }
+
+    /// Whether the turn can start now: nothing that was sent before can still arrive, and no other turn runs. Otherwise waits for
+    /// that, or for a part of it.
+    async fn is_ready(&self, session: &Arc<Session>) -> Result<bool> {
+        let thread = &self.turn.thread;
+        let loaded_for = thread.loaded_for(session).filter(|_| session.shares_server);
+        if let Some(unsettled) = loaded_for.and_then(|since| SETTLE.checked_sub(since)) {
+            self.sleep(session, unsettled + PAUSE).await?;
+            return Ok(false);
+        }
+        if let Some(turn) = running_turn(session, &thread.id).await? {
+            let TurnLimits { timeout, ends_at, .. } = self.turn.limits;
+            let limits = TurnLimits { timeout, ends_at, ..TurnLimits::default() };
+            if let Some(other) = follow(session, thread, &turn, limits, false).await? {
+                match other.end().await.1 {
+                    End::Lost(error) => {
+                        return Err(error.with_note("; `ensure` waited for another turn of the thread"));
+                    }
+                    End::Completed(_) => {}
+                }
+            }
+            return Ok(false);
+        }
+        if session.connection.is_busy(&thread.id) {
+            self.sleep(session, PAUSE).await?;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Whether another client of the server has started a turn with the same key before. Then this one is interrupted.
+    async fn is_duplicate(&self, session: &Arc<Session>, guard: &TurnGuard) -> Result<bool> {
+        const LATEST: u32 = 10;
+        let Some(turn_id) = guard.subscription.turn_id().filter(|_| session.shares_server) else {
+            return Ok(false);
+        };
+        let latest = session.latest_turns(&self.turn.thread.id, LATEST, TurnItemsView::Full).await?;
+        let own = guard.client_message_id.as_deref();
+        let before = latest.iter().skip_while(|turn| turn.id != *turn_id).skip(1);
+        let is_same = |turn: &Turn| client_ids(turn).any(|id| Some(id) == own);
+        let duplicate = before.filter(|turn| turn.status != TurnStatus::Interrupted).any(is_same);
+        if duplicate {
+            guard.interrupt(&turn_id).await?;
+            guard.end().await;
+        }
+        Ok(duplicate)
+    }
+
+    /// Sleeps, unless the turn's timeout is over before.
+    async fn sleep(&self, session: &Session, pause: Duration) -> Result<()> {
+        let left = self.turn.limits.time_left();
+        if left.is_some_and(|left| left <= pause) {
+            let why =
+                "the client was looking for the turn, or was waiting for another one; set a longer timeout";
+            return Err(self.turn.limits.over_before_start(&self.turn.thread.id, why));
+        }
+        session.connection.sleep(pause).await;
+        Ok(())
+    }
+}
+
+/// The number of the key's turn that a message belongs to: 0 for the first one, or that of a continuation.
+fn number_of(client_id: &str, key: &str) -> Option<u32> {
+    let rest = client_id.strip_prefix(key)?;
+    if rest.is_empty() { Some(0) } else { rest.strip_prefix('#').and_then(parse) }
+}
+
+/// The number of a continuation that an id ends with.
+fn continuation(id: &str) -> Option<u32> {
+    id.rsplit_once('#').and_then(|(_, number)| parse(number))
+}
+
+fn parse(number: &str) -> Option<u32> {
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| number.parse().ok()).flatten()
+}
+
+/// The results of turns, which come with the latest one first.
+fn partial_results(turns: Vec<Turn>) -> Vec<RunResult> {
+    turns.into_iter().rev().map(RunResult::of_record).collect()
+}
+
+impl Ensure<AsyncCodex> {
+    /// Runs the turn, or waits for it, or finds its result.
+    ///
+    /// Dropping the future leaves the turn running, unless [`interrupt_on_drop`](TurnStart::interrupt_on_drop) is set: the next call
+    /// with the key attaches to it. Only a drop between the start and its response, some milliseconds, interrupts the turn.
+    ///
+    /// # Errors
+    /// - As [`TurnStart::run`]. A turn that has failed fails each call in the same way: use another key to run it again.
+    /// - [`ErrorKind::TurnInterrupted`] for a turn that is half done, with [`HalfDone::Fail`].
+    /// - [`ErrorKind::ThreadLost`] if the thread was never stored, because none of its turns had begun when its runtime ended. Start
+    ///   another thread.
+    /// - [`ErrorKind::ThreadInUse`] if another runtime has the thread loaded after the [`writer_timeout`](Self::writer_timeout).
+    /// - [`ErrorKind::UnsupportedByRuntime`] with a runtime before 0.144.4.
+    ///
+    /// After an error of the connection, call it again, with a new client.
+    pub async fn run(self) -> Result<Ensured> {
+        self.perform().await
+    }
+}
+
+/// Awaiting the builder does the same as [`run`](Self::run).
+impl IntoFuture for Ensure<AsyncCodex> {
+    type Output = Result<Ensured>;
+    type IntoFuture = Sending<Ensured>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+#[cfg(feature = "blocking")]
+impl Ensure<crate::session::clients::Codex> {
+    /// Runs the turn, or waits for it, or finds its result.
+    ///
+    /// # Errors
+    /// - As [`TurnStart::run`]. A turn that has failed fails each call in the same way: use another key to run it again.
+    /// - [`ErrorKind::TurnInterrupted`] for a turn that is half done, with [`HalfDone::Fail`].
+    /// - [`ErrorKind::ThreadLost`] if the thread was never stored, because none of its turns had begun when its runtime ended. Start
+    ///   another thread.
+    /// - [`ErrorKind::ThreadInUse`] if another runtime has the thread loaded after the [`writer_timeout`](Self::writer_timeout).
+    /// - [`ErrorKind::UnsupportedByRuntime`] with a runtime before 0.144.4.
+    ///
+    /// After an error of the connection, call it again, with a new client.
+    pub fn run(self) -> Result<Ensured> {
+        crate::block_on::wait(self.perform())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_the_numbers_of_their_turns() {
+        for (id, number) in [
+            ("k", Some(0)),
+            ("k#1", Some(1)),
+            ("k#23", Some(23)),
+            ("k#", None),
+            ("k#+1", None),
+            ("k#x", None),
+            ("k2", None),
+            ("x", None),
+            ("k#99999999999", None),
+        ] {
+            assert_eq!(number_of(id, "k"), number, "{id}");
+        }
+        assert_eq!(
+            (continuation("a#b#3"), continuation("a#b"), continuation("#1")),
+            (Some(3), None, Some(1))
+        );
+    }
+}

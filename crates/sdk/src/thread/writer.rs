@@ -1,0 +1,35 @@
+//! Waits for a thread that another runtime has loaded.
+
+use std::time::{Duration, Instant};
+
+use backon::{FuturesTimerSleeper, Sleeper};
+
+use crate::error::{Error, ErrorKind};
+
+/// The first pause, and the longest one.
+const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
+
+/// The wait of a call that is repeated while another runtime has the thread loaded. The refused calls had no effect.
+pub(crate) struct WriterWait {
+    began: Instant,
+    limit: Duration,
+    pause: Duration,
+}
+
+impl WriterWait {
+    /// A wait for at most `limit`.
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self { began: Instant::now(), limit, pause: PAUSES[0] }
+    }
+
+    /// Pauses after a refused call. Returns whether to repeat it.
+    pub(crate) async fn again(&mut self, error: &Error) -> bool {
+        let left = self.limit.saturating_sub(self.began.elapsed());
+        if error.kind() != ErrorKind::ThreadInUse || left.is_zero() {
+            return false;
+        }
+        FuturesTimerSleeper.sleep(self.pause.min(left)).await;
+        self.pause = (self.pause * 2).min(PAUSES[1]);
+        true
+    }
+}

@@ -1,0 +1,73 @@
+//! Follows a running turn, whichever client or handle has started it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openai_codex_protocol::types::{Turn, TurnItemsView, TurnStatus};
+use serde_json::json;
+
+use crate::connection::host::SharedBuffer;
+use crate::error::Result;
+use crate::io::turn_limits::TurnLimits;
+use crate::io::turn_subscription::TurnSubscription;
+use crate::session::runtime::Session;
+use crate::session::supervisor::ClientCore;
+use crate::session::thread_state::ThreadState;
+use crate::turn::guard::TurnGuard;
+use crate::turn::handles::AsyncTurnHandle;
+
+/// How often the client looks for the record of a turn that is just beginning.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Follows the thread's running turn. `None` if the thread is idle.
+pub(crate) async fn follow_running(
+    core: &Arc<ClientCore>,
+    thread: &Arc<ThreadState>,
+) -> Result<Option<AsyncTurnHandle>> {
+    let session = thread.session_for_turn(core, None).await?;
+    loop {
+        if let Some(turn) = running_turn(&session, &thread.id).await?
+            && let Some(guard) = follow(&session, thread, &turn, TurnLimits::default(), true).await?
+        {
+            let id = turn.id.as_str().into();
+            return Ok(Some(AsyncTurnHandle::new(guard, id, core.clone(), thread.clone())));
+        }
+        // The response to a start can arrive before the turn has a record.
+        if !session.connection.is_busy(&thread.id) {
+            return Ok(None);
+        }
+        session.connection.sleep(PAUSE).await;
+    }
+}
+
+/// The turn of a thread that the server reports as running.
+pub(crate) async fn running_turn(session: &Session, thread_id: &str) -> Result<Option<Turn>> {
+    let latest = session.latest_turns(thread_id, 1, TurnItemsView::NotLoaded).await?;
+    Ok(latest.into_iter().find(|turn| turn.status == TurnStatus::InProgress))
+}
+
+/// Follows a turn that the server has reported as running. `None` if it is over.
+pub(crate) async fn follow(
+    session: &Arc<Session>,
+    thread: &ThreadState,
+    turn: &Turn,
+    limits: TurnLimits,
+    keep_backlog: bool,
+) -> Result<Option<TurnGuard>> {
+    let budget = &session.connection.budget;
+    let subscription = TurnSubscription::new(thread.id.clone(), keep_backlog, budget).with_limits(limits);
+    let subscription = Arc::new(subscription);
+    let guard = TurnGuard::new(session.clone(), subscription.clone()).following();
+    guard.set_interrupt_on_drop(false);
+    session.connection.follow_events(&subscription, &turn.id.as_str().into())?;
+    let start = json!({ "turn": turn }).to_string();
+    subscription.with(|buffer| buffer.set_start_response(&start));
+    // The response comes behind every event that was sent before it. So the end of a turn that still runs is yet to come.
+    let now = session.recorded_turn(&thread.id, &turn.id, TurnItemsView::NotLoaded).await?;
+    let runs = now.is_some_and(|turn| turn.status == TurnStatus::InProgress);
+    if runs || subscription.has_ended() {
+        return Ok(Some(guard));
+    }
+    session.connection.unfollow_events(&subscription, &turn.id);
+    Ok(None)
+}

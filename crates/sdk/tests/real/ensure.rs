@@ -1,0 +1,462 @@
+//! A turn runs once, however many callers ask for it, and however often: also after its runtime was killed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use openai_codex::types::{ThreadItem, TurnStatus};
+use openai_codex::{
+    AsyncCodex, EnsureOutcome, ErrorKind, ExternalMessage, HalfDone, Input, Notification, RestartPolicy,
+    RunResult, WireLog,
+};
+use openai_codex_testkit::{ModelReply, RecordedRequest};
+
+use crate::death::kill;
+use crate::support::{Model, RunningServer, bounded_async, has_user_text, with_both_clients};
+
+/// How many turns the model was asked to begin with this text: such a request has the text as its last item.
+fn begun(model: &Model, text: &str) -> usize {
+    let begins = |request: &&RecordedRequest| {
+        request.last_user_text() == Some(text)
+            && request.input().last().is_some_and(|item| item["role"] == "user")
+    };
+    model.requests().iter().filter(begins).count()
+}
+
+/// What the turn's items say. Runtimes before 0.154.0 store an item with another id.
+fn said(result: &RunResult) -> Vec<String> {
+    let texts = result.items.iter().filter_map(|item| match item {
+        ThreadItem::UserMessage(message) => message.client_id.clone(),
+        ThreadItem::AgentMessage(message) => Some(message.text.clone()),
+        _ => None,
+    });
+    texts.collect()
+}
+
+with_both_clients! {
+    fn a_turn_runs_once_however_often_it_is_asked_for(start, wait) {
+        let model = Model::start();
+        model.reply("first");
+        model.reply("second");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        let ran = wait!(thread.ensure("k", "go").run()).unwrap();
+        assert_eq!((ran.outcome, ran.result.final_response.as_deref()), (EnsureOutcome::Ran, Some("first")));
+        assert!(ran.half_done.is_empty() && ran.result.turn_usage.is_some());
+        let found = wait!(thread.ensure("k", "go").run()).unwrap();
+        assert_eq!((found.outcome, found.result.final_response.as_deref()), (EnsureOutcome::FoundDone, Some("first")));
+        assert_eq!(said(&found.result), ["k", "first"]);
+        // Another key is another turn, also one that begins like the first.
+        let other = wait!(thread.turn("go").model("m").ensure("k2").run()).unwrap();
+        assert_eq!((other.outcome, other.result.final_response.as_deref()), (EnsureOutcome::Ran, Some("second")));
+        wait!(codex.close()).unwrap();
+        // Another client finds it too.
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_resume(thread.id()).send()).unwrap();
+        let found = wait!(thread.ensure("k", "go").run()).unwrap();
+        assert_eq!((found.outcome, &*found.result.turn.id), (EnsureOutcome::FoundDone, &*ran.result.turn.id));
+        assert_eq!(model.requests().len(), 2);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_handle_that_follows_a_turn_returns_all_of_its_items(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        let reply = ModelReply::new().delta("before").end_message().delta("he").pause(&gate).delta("llo");
+        model.reply(reply);
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        let turn = wait!(thread.turn("go").client_message_id("k").send()).unwrap();
+        gate.wait_reached().unwrap();
+        let followed = wait!(thread.follow()).unwrap().unwrap();
+        assert_eq!((followed.id(), followed.client_message_id()), (turn.id(), None));
+        gate.release();
+        let ensured = wait!(thread.ensure("k", "go").run()).unwrap();
+        assert!(matches!(ensured.outcome, EnsureOutcome::Attached | EnsureOutcome::FoundDone));
+        let results = [ensured.result, wait!(turn.run()).unwrap(), wait!(followed.run()).unwrap()];
+        assert!(results.iter().all(|result| said(result) == ["k", "before", "hello"]), "{results:?}");
+        assert!(wait!(thread.follow()).unwrap().is_none());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_turn_whose_runtime_was_killed_is_continued_or_refused(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply_when(has_user_text("go"), ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        let turn = wait!(thread.turn("go").client_message_id("k").send()).unwrap();
+        gate.wait_reached().unwrap();
+        kill(&model);
+        assert_eq!(wait!(turn.run()).unwrap_err().kind(), ErrorKind::TransportClosed);
+        wait!(codex.close()).unwrap();
+
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_resume(thread.id()).send()).unwrap();
+        let error = wait!(thread.ensure("k", "go").run()).unwrap_err();
+        assert_eq!((error.kind(), error.client_message_id()), (ErrorKind::TurnInterrupted, Some("k")));
+        assert_eq!(error.turn().unwrap().turn.id, turn.id());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = asked.clone();
+        let ask = HalfDone::ask(move |partial| {
+            assert_eq!(partial.turn.status, TurnStatus::Interrupted);
+            counter.fetch_add(1, Ordering::Relaxed);
+            HalfDone::Fail
+        });
+        let error = wait!(thread.ensure("k", "go").on_half_done(ask).run()).unwrap_err();
+        assert_eq!((error.kind(), asked.load(Ordering::Relaxed)), (ErrorKind::TurnInterrupted, 1));
+
+        // The continuation is killed too.
+        let second = model.gate();
+        model.reply(ModelReply::new().delta("on").pause(&second));
+        let go_on = || HalfDone::continue_with("Go on.");
+        let continued = wait!(thread.turn("Go on.").client_message_id("k#1").send()).unwrap();
+        second.wait_reached().unwrap();
+        kill(&model);
+        wait!(continued.run()).unwrap_err();
+        wait!(codex.close()).unwrap();
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_resume(thread.id()).send()).unwrap();
+        model.reply("done at last");
+        let ensured = wait!(thread.ensure("k", "go").on_half_done(go_on()).run()).unwrap();
+        assert_eq!(ensured.outcome, EnsureOutcome::Continued(2));
+        assert_eq!(ensured.result.final_response.as_deref(), Some("done at last"));
+        let partial: Vec<_> = ensured.half_done.iter().map(|partial| &*partial.turn.id).collect();
+        assert_eq!(partial, [turn.id(), continued.id()]);
+        let found = wait!(thread.ensure("k", "go").on_half_done(go_on()).run()).unwrap();
+        assert_eq!((found.outcome, &*found.result.turn.id), (EnsureOutcome::FoundDone, &*ensured.result.turn.id));
+        assert_eq!(found.half_done.len(), 2);
+        assert_eq!((begun(&model, "go"), begun(&model, "Go on.")), (1, 2));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_turn_whose_model_was_never_asked_runs(start, wait) {
+        let model = Model::start();
+        model.reply("one");
+        model.reply("two");
+        let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        wait!(thread.ensure("a", "1").run()).unwrap();
+        kill(&model);
+        let ensured = wait!(thread.ensure("b", "2").run());
+        // The client may notice the loss only with this call.
+        let ensured = match ensured {
+            Err(error) if error.kind() == ErrorKind::TransportClosed => wait!(thread.ensure("b", "2").run()),
+            ensured => ensured,
+        };
+        assert_eq!(ensured.unwrap().outcome, EnsureOutcome::Ran);
+        assert_eq!((begun(&model, "1"), begun(&model, "2")), (1, 1));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_turn_whose_runtime_is_killed_at_its_start_begins_once(start, wait) {
+        let model = Model::start();
+        model.fallback("done");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        wait!(codex.close()).unwrap();
+        for round in 0..4 {
+            let (key, text) = (format!("k{round}"), format!("go {round}"));
+            let codex = start!(model.config()).unwrap();
+            let thread = wait!(codex.thread_resume(thread.id()).send()).unwrap();
+            // The model may or may not be asked before the kill.
+            wait!(thread.turn(&text).client_message_id(&key).send()).unwrap();
+            kill(&model);
+            // It has no end: the runtime is gone.
+            drop(codex);
+            let codex = start!(model.config()).unwrap();
+            let there = wait!(codex.thread_resume(thread.id()).writer_timeout(Duration::from_secs(60)).send()).unwrap();
+            let go_on = HalfDone::continue_with("Go on.");
+            let ensured = wait!(there.ensure(&key, &text).on_half_done(go_on).run()).unwrap();
+            assert_eq!(ensured.result.final_response.as_deref(), Some("done"));
+            let begun = begun(&model, &text);
+            match ensured.outcome {
+                EnsureOutcome::Ran | EnsureOutcome::FoundDone => assert_eq!(begun, 1),
+                // The message was stored, and the model may have been asked.
+                EnsureOutcome::Continued(1) => assert!(begun <= 1, "{begun}"),
+                outcome => panic!("{outcome:?}"),
+            }
+            wait!(codex.close()).unwrap();
+        }
+    }
+
+    fn a_thread_that_was_never_stored_is_lost_with_its_runtime(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        kill(&model);
+        while !matches!(wait!(events.next()), Some(Ok(openai_codex::Event::RuntimeLost(_)))) {}
+        let error = wait!(thread.ensure("k", "go").run()).unwrap_err();
+        assert_eq!((error.kind(), error.client_message_id()), (ErrorKind::ThreadLost, Some("k")), "{error}");
+        assert!(model.requests().is_empty());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_failed_turn_fails_each_call_and_is_not_run_again(start, wait) {
+        let model = Model::start();
+        model.fallback(ModelReply::http_error(400, "no"));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        for _ in 0..2 {
+            let error = wait!(thread.ensure("k", "go").run()).unwrap_err();
+            assert_eq!((error.kind(), error.client_message_id()), (ErrorKind::TurnFailed, Some("k")));
+            assert!(error.turn().is_some());
+        }
+        assert_eq!(begun(&model, "go"), 1);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_turn_waits_for_another_one_and_does_not_join_it(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply("second");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        let turn = wait!(thread.turn("other").send()).unwrap();
+        gate.wait_reached().unwrap();
+        let early = wait!(thread.turn("go").timeout(Duration::from_millis(50)).ensure("k").run()).unwrap_err();
+        assert_eq!(early.kind(), ErrorKind::Timeout, "{early}");
+        assert_eq!(model.requests().len(), 1);
+        gate.release();
+        let ensured = wait!(thread.ensure("k", "go").run()).unwrap();
+        assert_eq!((ensured.outcome, ensured.result.final_response.as_deref()), (EnsureOutcome::Ran, Some("second")));
+        assert_ne!(ensured.result.turn.id, turn.id());
+        assert_eq!(wait!(turn.run()).unwrap().final_response.as_deref(), Some("hello"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_call_waits_until_another_runtime_has_released_the_thread(start, wait) {
+        let model = Model::start();
+        model.reply("one");
+        model.reply("two");
+        let first = start!(model.config()).unwrap();
+        let thread = wait!(first.thread_start().cwd(model.folder()).send()).unwrap();
+        wait!(thread.ensure("a", "1").run()).unwrap();
+        let second = start!(model.config()).unwrap();
+        let in_use = wait!(second.thread_resume(thread.id()).send()).unwrap_err();
+        assert_eq!(in_use.kind(), ErrorKind::ThreadInUse);
+        let patience = Duration::from_millis(30);
+        let in_use = wait!(second.thread_resume(thread.id()).writer_timeout(patience).send()).unwrap_err();
+        assert_eq!(in_use.kind(), ErrorKind::ThreadInUse);
+        wait!(first.close()).unwrap();
+        let thread = wait!(second.thread_resume(thread.id()).writer_timeout(Duration::from_secs(60)).send()).unwrap();
+        let found = wait!(thread.ensure("a", "1").run()).unwrap();
+        assert_eq!(found.outcome, EnsureOutcome::FoundDone);
+        wait!(second.close()).unwrap();
+    }
+
+    fn unusable_keys_and_inputs_are_refused_before_anything_is_sent(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        for ensure in [
+            thread.ensure("", "go"),
+            thread.ensure("k#1", "go"),
+            thread.ensure("k", ExternalMessage::new("ci").text("red")),
+            thread.turn("go").retry_on_mismatch(1).ensure("k"),
+            thread.ensure("k", Input::from(Vec::new())),
+        ] {
+            let error = wait!(ensure.run()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        }
+        assert!(model.requests().is_empty());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_running_turn_of_another_client_can_be_streamed_steered_and_interrupted(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let gate = model.gate();
+        model.reply("first");
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        model.fallback("more");
+        let owner = start!(server.config()).unwrap();
+        let thread = wait!(owner.thread_start().cwd(model.folder().display().to_string()).send()).unwrap();
+        // Older runtimes resume a thread only after its first turn.
+        wait!(thread.run("one")).unwrap();
+        let turn = wait!(thread.turn("two").send()).unwrap();
+        gate.wait_reached().unwrap();
+        let other = start!(server.config()).unwrap();
+        let there = wait!(other.thread_resume(thread.id()).send()).unwrap();
+        let mut events = there.events();
+        let followed = wait!(there.follow()).unwrap().unwrap();
+        assert_eq!(followed.id(), turn.id());
+        let mut stream = followed.stream();
+        wait!(followed.steer("three")).unwrap();
+        gate.release();
+        let mut last = None;
+        while let Some(event) = wait!(stream.next()) {
+            last = Some(event.unwrap());
+        }
+        assert!(matches!(last, Some(Notification::TurnCompleted(_))), "{last:?}");
+        let (of_owner, of_other) = (wait!(turn.run()).unwrap(), wait!(followed.run()).unwrap());
+        assert_eq!(said(&of_owner), said(&of_other));
+        assert_eq!(of_other.final_response.as_deref(), Some("more"));
+        // The events of the owner's turns arrive at the other client.
+        let second = model.gate();
+        model.reply(ModelReply::new().delta("again").pause(&second));
+        let turn = wait!(thread.turn("four").send()).unwrap();
+        let started = loop {
+            if let openai_codex::Event::Notification(Notification::TurnStarted(started)) =
+                wait!(events.next()).unwrap().unwrap()
+                && started.turn.id == turn.id()
+            {
+                break started;
+            }
+        };
+        assert_eq!(started.thread_id, thread.id());
+        second.wait_reached().unwrap();
+        let followed = wait!(there.follow()).unwrap().unwrap();
+        wait!(followed.interrupt()).unwrap();
+        assert!(wait!(followed.run()).unwrap().is_interrupted() && wait!(turn.run()).unwrap().is_interrupted());
+        wait!(other.close()).unwrap();
+        wait!(owner.close()).unwrap();
+    }
+}
+
+#[test]
+fn a_call_that_finds_the_turn_running_waits_for_its_end() {
+    bounded_async(async || {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("before").end_message().delta("he").pause(&gate).delta("llo"));
+        let log = model.folder().join("wire.log");
+        let codex = AsyncCodex::with_config(model.config().wire_log(WireLog::new(&log)));
+        let thread = codex.thread_start().cwd(model.folder()).await.unwrap();
+        let turn = thread.turn("go").client_message_id("k").await.unwrap();
+        gate.reached().await.unwrap();
+        let ensuring = tokio::spawn(thread.ensure("k", "go").into_future());
+        // The call asks for the status of the turn when it follows the turn.
+        while !std::fs::read_to_string(&log).unwrap().contains("notLoaded") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        gate.release();
+        let ensured = ensuring.await.unwrap().unwrap();
+        assert_eq!((ensured.outcome, &*ensured.result.turn.id), (EnsureOutcome::Attached, turn.id()));
+        assert_eq!(said(&ensured.result), ["k", "before", "hello"]);
+        assert!(ensured.result.turn_usage.is_some());
+        codex.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_call_that_is_dropped_leaves_the_turn_running() {
+    bounded_async(async || {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = AsyncCodex::with_config(model.config());
+        let thread = codex.thread_start().cwd(model.folder()).await.unwrap();
+        let mut ensuring = thread.ensure("k", "go").into_future();
+        tokio::select! {
+            ensured = &mut ensuring => panic!("{ensured:?}"),
+            reached = gate.reached() => reached.unwrap(),
+        }
+        drop(ensuring);
+        gate.release();
+        let ensured = thread.ensure("k", "go").await.unwrap();
+        assert_eq!(said(&ensured.result), ["k", "hello"]);
+        assert_ne!(ensured.outcome, EnsureOutcome::Ran);
+        assert_eq!(begun(&model, "go"), 1);
+        codex.close().await.unwrap();
+    });
+}
+
+/// Many calls at once, each by a client of its own.
+async fn all_at_once(clients: &[AsyncCodex], thread_id: &str) -> Vec<(EnsureOutcome, String)> {
+    let calls: Vec<_> = clients
+        .iter()
+        .map(|codex| {
+            let (codex, id) = (codex.clone(), thread_id.to_owned());
+            tokio::spawn(async move {
+                let thread = codex.thread_resume(id).writer_timeout(Duration::from_secs(60)).await.unwrap();
+                let ensured = thread.ensure("k", "go").await.unwrap();
+                assert_eq!(ensured.result.final_response.as_deref(), Some("done"));
+                (ensured.outcome, ensured.result.turn.id)
+            })
+        })
+        .collect();
+    let mut ended = Vec::new();
+    for call in calls {
+        ended.push(call.await.unwrap());
+    }
+    ended
+}
+
+fn assert_one_turn(model: &Model, ended: &[(EnsureOutcome, String)]) {
+    assert!(ended.iter().all(|(_, turn)| *turn == ended[0].1), "{ended:?}");
+    assert_eq!(begun(model, "go"), 1, "{ended:?}");
+    assert!(ended.iter().all(|(outcome, _)| *outcome != EnsureOutcome::Continued(1)), "{ended:?}");
+}
+
+#[test]
+fn calls_of_one_client_at_once_run_one_turn() {
+    bounded_async(async || {
+        let model = Model::start();
+        model.reply("first");
+        model.fallback("done");
+        let codex = AsyncCodex::with_config(model.config());
+        let thread = codex.thread_start().cwd(model.folder()).await.unwrap();
+        thread.run("one").await.unwrap();
+        let ended = all_at_once(&vec![codex.clone(); 8], thread.id()).await;
+        assert_one_turn(&model, &ended);
+        let ran = ended.iter().filter(|(outcome, _)| *outcome == EnsureOutcome::Ran).count();
+        assert_eq!(ran, 1, "{ended:?}");
+        codex.close().await.unwrap();
+    });
+}
+
+#[test]
+fn calls_of_two_runtimes_on_one_home_at_once_run_one_turn() {
+    bounded_async(async || {
+        let model = Model::start();
+        model.reply("first");
+        model.fallback("done");
+        let codex = AsyncCodex::with_config(model.config());
+        let thread = codex.thread_start().cwd(model.folder()).await.unwrap();
+        thread.run("one").await.unwrap();
+        codex.close().await.unwrap();
+        let clients = [(); 2].map(|()| AsyncCodex::with_config(model.config()));
+        let calls = clients.clone().map(|codex| {
+            let id = thread.id().to_owned();
+            tokio::spawn(async move {
+                let thread = codex.thread_resume(id).writer_timeout(Duration::from_secs(60)).await.unwrap();
+                let ensured = thread.ensure("k", "go").await.unwrap();
+                // The other runtime gets the thread when this one has ended.
+                codex.close().await.unwrap();
+                (ensured.outcome, ensured.result.turn.id)
+            })
+        });
+        let mut ended = Vec::new();
+        for call in calls {
+            ended.push(call.await.unwrap());
+        }
+        assert_one_turn(&model, &ended);
+        ended.sort_by_key(|(outcome, _)| *outcome == EnsureOutcome::FoundDone);
+        assert_eq!([ended[0].0, ended[1].0], [EnsureOutcome::Ran, EnsureOutcome::FoundDone]);
+    });
+}
+
+#[test]
+fn calls_of_clients_of_one_server_at_once_run_one_turn() {
+    bounded_async(async || {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        model.reply("first");
+        model.fallback("done");
+        let owner = AsyncCodex::with_config(server.config());
+        let thread = owner.thread_start().cwd(model.folder().display().to_string()).await.unwrap();
+        thread.run("one").await.unwrap();
+        let clients = [(); 4].map(|()| AsyncCodex::with_config(server.config()));
+        let ended = all_at_once(&clients, thread.id()).await;
+        assert!(ended.iter().all(|(_, turn)| *turn == ended[0].1), "{ended:?}");
+        assert_eq!(thread.turns().await.unwrap().data.len(), 2, "{ended:?}");
+        for client in clients {
+            client.close().await.unwrap();
+        }
+        owner.close().await.unwrap();
+    });
+}

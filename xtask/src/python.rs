@@ -10,19 +10,23 @@ use crate::Failure;
 use crate::cargo::root;
 
 /// What the tests need beside the package. Each has its reason.
-const REQUIREMENTS: [&str; 6] = [
+const TO_RUN: [&str; 3] = [
     // The test runner.
     "pytest>=8",
     // The package's only dependency.
     "pydantic>=2.12",
+    // What a notebook shows.
+    "ipython>=8",
+];
+
+/// What building the package and checking its types need.
+const TO_BUILD_AND_CHECK: [&str; 3] = [
     // Builds the wheel.
     "maturin>=1.9,<2",
     // Checks the annotations and the stubs.
     "mypy>=1.18",
     // A second opinion, and that of editors. It is a program for node, which its extra brings.
     "pyright[nodejs]>=1.1.400",
-    // What a notebook shows.
-    "ipython>=8",
 ];
 
 /// The oldest supported version, and the newest that is looked for by its name.
@@ -39,34 +43,69 @@ struct Interpreter {
 pub(crate) fn test() -> Result<(), Failure> {
     let found = interpreters();
     let newest = found.iter().max_by_key(|found| found.minor).ok_or(
-        "the tests of the Python package need CPython 3.10 or newer, and there is none on PATH; install one, or set PYTHON to its \
-         path, or leave these tests out with `cargo xtask test --rust`",
+        "the tests of the Python package need CPython 3.10 or newer, and there is none on PATH and none of pyenv or uv; install one, \
+         or set PYTHON to its path, or leave these tests out with `cargo xtask test --rust`",
     )?;
     let oldest = found.iter().find(|found| found.minor == OLDEST && newest.minor != OLDEST);
-    let wheel = test_with(newest, None)?;
+    let environment = Environment::new(newest, &[&TO_RUN[..], &TO_BUILD_AND_CHECK].concat())?;
+    let package = package();
+    check_published_name(&environment, &package)?;
+    let wheel = build(&environment, &package)?;
+    environment.install(&wheel)?;
+    environment.run_tests(&package)?;
+    check_types(&environment, &package)?;
     match oldest {
-        // The wheel is for all versions.
-        Some(oldest) => test_with(oldest, Some(wheel)).map(drop),
-        None => Ok(()),
+        // The wheel is for all versions. The type checkers check for the oldest one wherever they run.
+        Some(oldest) => {
+            let environment = Environment::new(oldest, &TO_RUN)?;
+            environment.install(&wheel)?;
+            environment.run_tests(&package)
+        }
+        None => {
+            eprintln!("there is no CPython 3.{OLDEST}, so the tests did not run on it");
+            Ok(())
+        }
     }
 }
 
-/// The program that the variable `PYTHON` names, or each version on `PATH`.
+fn package() -> PathBuf {
+    root().join("crates/python")
+}
+
+/// The program that the variable `PYTHON` names. Otherwise the first of each version that is on `PATH`, or installed with pyenv or uv.
 fn interpreters() -> Vec<Interpreter> {
-    let names: Vec<OsString> = match env::var_os("PYTHON") {
+    let programs: Vec<OsString> = match env::var_os("PYTHON") {
         Some(program) => vec![program],
         None => (OLDEST..=NEWEST)
             .map(|minor| format!("python3.{minor}").into())
             .chain(["python3".into(), "python".into()])
+            .chain(installed_with_pyenv())
+            .chain((OLDEST..=NEWEST).filter_map(installed_with_uv))
             .collect(),
     };
     let mut found: Vec<Interpreter> = Vec::new();
-    for interpreter in names.into_iter().filter_map(interpreter) {
+    for interpreter in programs.into_iter().filter_map(interpreter) {
         if !found.iter().any(|known| known.minor == interpreter.minor) {
             found.push(interpreter);
         }
     }
     found
+}
+
+/// The interpreters of pyenv. Those that are not selected are on `PATH` as programs that only say so.
+fn installed_with_pyenv() -> Vec<OsString> {
+    let home = || env::home_dir().map(|home| home.join(".pyenv"));
+    let Some(pyenv) = env::var_os("PYENV_ROOT").map(PathBuf::from).or_else(home) else { return Vec::new() };
+    let versions = fs::read_dir(pyenv.join("versions")).into_iter().flatten().flatten();
+    versions.map(|version| version.path().join("bin/python").into()).collect()
+}
+
+/// The interpreter of uv of a version. uv finds others too, and downloads none.
+fn installed_with_uv(minor: u32) -> Option<OsString> {
+    let mut uv = Command::new("uv");
+    let output = uv.args(["python", "find", "--no-python-downloads", &format!("3.{minor}")]).output().ok()?;
+    let path = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| path.trim().into())
 }
 
 /// The interpreter, if it runs and its version is supported.
@@ -78,38 +117,48 @@ fn interpreter(program: OsString) -> Option<Interpreter> {
     (minor >= OLDEST).then(|| Interpreter { program: program.into(), minor })
 }
 
-/// Makes a fresh environment with the package, and runs the tests there. Returns the wheel of the package.
-fn test_with(python: &Interpreter, wheel: Option<PathBuf>) -> Result<PathBuf, Failure> {
-    let package = root().join("crates/python");
-    let folder = root().join(format!("target/python/3.{}", python.minor));
-    let environment = folder.join("environment");
-    if environment.exists() {
-        fs::remove_dir_all(&environment)?;
+/// A fresh environment with tools of the tests.
+struct Environment {
+    /// What belongs to this version, with the environment in it.
+    folder: PathBuf,
+    /// The downloaded tools.
+    tools: PathBuf,
+    program: PathBuf,
+}
+
+impl Environment {
+    fn new(python: &Interpreter, requirements: &[&str]) -> Result<Self, Failure> {
+        let folder = root().join(format!("target/python/3.{}", python.minor));
+        let path = folder.join("environment");
+        if path.exists() {
+            fs::remove_dir_all(&path)?;
+        }
+        let tools = download(python, &folder, requirements)?;
+        run(Command::new(&python.program).args(["-m", "venv"]).arg(&path))?;
+        let environment = Self { folder, tools, program: path.join("bin/python") };
+        run(environment.pip().arg("--find-links").arg(&environment.tools).args(requirements))?;
+        Ok(environment)
     }
-    let tools = download(python, &folder)?;
-    run(Command::new(&python.program).args(["-m", "venv"]).arg(&environment))?;
-    let program = environment.join("bin/python");
-    let install = || {
-        let mut command = Command::new(&program);
+
+    fn pip(&self) -> Command {
+        let mut command = Command::new(&self.program);
         command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]);
         command
-    };
-    run(install().arg("--find-links").arg(&tools).args(REQUIREMENTS))?;
-    let wheel = match wheel {
-        Some(wheel) => wheel,
-        None => {
-            check_published_name(&program, &package, &folder)?;
-            build(&package, &environment, &folder.join("wheel"))?
-        }
-    };
-    run(install().arg("--no-deps").arg(&wheel))?;
-    run(Command::new(&program).args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]).current_dir(&package))?;
-    check_types(&program, &package, &folder.join("documented"))?;
-    Ok(wheel)
+    }
+
+    fn install(&self, wheel: &Path) -> Result<(), Failure> {
+        run(self.pip().arg("--no-deps").arg(wheel))
+    }
+
+    fn run_tests(&self, package: &Path) -> Result<(), Failure> {
+        let mut command = Command::new(&self.program);
+        run(command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]).current_dir(package))
+    }
 }
 
 /// Checks the annotations of the package, its stubs, its tests, and the programs of the documentation.
-fn check_types(program: &Path, package: &Path, documented: &Path) -> Result<(), Failure> {
+fn check_types(environment: &Environment, package: &Path) -> Result<(), Failure> {
+    let (program, documented) = (&environment.program, &environment.folder.join("documented"));
     let check = |tool: &str| {
         let mut command = Command::new(program);
         command.args(["-m", tool]).current_dir(package).env("PYRIGHT_PYTHON_IGNORE_WARNINGS", "1");
@@ -131,16 +180,16 @@ fn check_types(program: &Path, package: &Path, documented: &Path) -> Result<(), 
 }
 
 /// Downloads the requirements, unless they are there. Later runs need no network.
-fn download(python: &Interpreter, folder: &Path) -> Result<PathBuf, Failure> {
+fn download(python: &Interpreter, folder: &Path, requirements: &[&str]) -> Result<PathBuf, Failure> {
     let tools = folder.join("tools");
-    let (listed, wanted) = (tools.join("requirements.txt"), REQUIREMENTS.join("\n"));
+    let (listed, wanted) = (tools.join("requirements.txt"), requirements.join("\n"));
     if fs::read_to_string(&listed).is_ok_and(|there| there == wanted) {
         return Ok(tools);
     }
     fs::create_dir_all(&tools)?;
     let mut command = Command::new(&python.program);
     command.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--dest"]).arg(&tools);
-    run(command.args(REQUIREMENTS)).map_err(|failure| {
+    run(command.args(requirements)).map_err(|failure| {
         format!(
             "the tests of the Python package need tools from PyPI, and pip cannot download them: {failure}"
         )
@@ -150,8 +199,8 @@ fn download(python: &Interpreter, folder: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Builds a wheel under the name of the published package, and checks that it takes its place.
-fn check_published_name(program: &Path, package: &Path, folder: &Path) -> Result<(), Failure> {
-    let out = folder.join("published");
+fn check_published_name(environment: &Environment, package: &Path) -> Result<(), Failure> {
+    let (program, out) = (&environment.program, environment.folder.join("published"));
     if out.exists() {
         fs::remove_dir_all(&out)?;
     }
@@ -160,7 +209,7 @@ fn check_published_name(program: &Path, package: &Path, folder: &Path) -> Result
     run(command.env("CARGO_TARGET_DIR", root().join("target")).current_dir(package))?;
     let wheel = only_file(&out)?;
     let mut command = Command::new(program);
-    run(command.arg("tests/published_wheel.py").arg(wheel).arg(folder.join("tools")).current_dir(package))
+    run(command.arg("tests/published_wheel.py").arg(wheel).arg(&environment.tools).current_dir(package))
 }
 
 /// The wheel in a folder.
@@ -169,16 +218,17 @@ fn only_file(folder: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Builds the wheel.
-fn build(package: &Path, environment: &Path, out: &Path) -> Result<PathBuf, Failure> {
+fn build(environment: &Environment, package: &Path) -> Result<PathBuf, Failure> {
+    let out = environment.folder.join("wheel");
     if out.exists() {
-        fs::remove_dir_all(out)?;
+        fs::remove_dir_all(&out)?;
     }
-    let mut command = Command::new(environment.join("bin/maturin"));
+    let mut command = Command::new(environment.program.with_file_name("maturin"));
     command.args(["build", "--quiet", "--locked", "--profile", "dev", "--interpreter"]);
-    command.arg(environment.join("bin/python")).arg("--out").arg(out);
+    command.arg(&environment.program).arg("--out").arg(&out);
     // Dependencies that the Rust crates have built already are not built again.
     run(command.env("CARGO_TARGET_DIR", root().join("target")).current_dir(package))?;
-    only_file(out)
+    only_file(&out)
 }
 
 /// Runs a command and passes its output through.

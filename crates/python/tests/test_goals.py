@@ -1,6 +1,9 @@
 """Goals of threads, with the clients below `Codex` and `AsyncCodex`."""
 
 import asyncio
+import os
+import signal
+import threading
 from typing import Any
 
 import pytest
@@ -250,3 +253,25 @@ def test_a_start_whose_task_is_cancelled_pauses_the_goal(model: ScriptedModel, m
             gate.release()
 
     asyncio.run(main())
+
+
+def test_ctrl_c_in_a_start_pauses_the_goal(client: CodexClient, model: ScriptedModel, monkeypatch):
+    thread = stored_thread(client, model)
+    # The client does not see the turn start, so the call waits for it.
+    monkeypatch.setattr(GoalOperation, "_observe", lambda *_: False)
+    gate = model.gate()
+    model.reply(ModelReply().delta("working").pause(gate))
+
+    def send() -> None:
+        gate.wait_reached()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    with pytest.raises(KeyboardInterrupt):
+        client.start_goal_operation(thread, "finish it")
+    sender.join()
+    response: Any = client.request("thread/goal/get", {"threadId": thread}, response_model=GoalResponse)
+    assert response["goal"]["status"] == "paused"
+    assert client.thread_read(thread, include_turns=True).thread.turns[-1].status == TurnStatus.interrupted
+    gate.release()

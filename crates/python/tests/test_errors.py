@@ -51,6 +51,23 @@ def test_codes_decide_the_class(code, message, data, cls):
     assert is_retryable_error(error) == (data is OVERLOAD or isinstance(error, ServerBusyError))
 
 
+@pytest.mark.parametrize(
+    ("kind", "cls"),
+    [
+        ("Closed", TransportClosedError),
+        # The connection was lost while a turn started.
+        ("Uncertain", TransportClosedError),
+        ("TurnLost", errors.TurnLostError),
+        ("Timeout", errors.CodexTimeoutError),
+        ("of a later client", CodexError),
+    ],
+)
+def test_kinds_decide_the_class(kind: str, cls: type[CodexError]):
+    error = errors._from_native(kind, "what happened", None, "turn/start", "t", False)
+    assert type(error) is cls
+    assert (error.kind, error.detail, error.method, error.thread_id) == (kind, "what happened", "turn/start", "t")
+
+
 def every_class():
     pending, found = [CodexError], []
     while pending:

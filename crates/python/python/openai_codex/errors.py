@@ -178,6 +178,7 @@ _BY_KIND = {
     "Closed": TransportClosedError,
     "Forked": TransportClosedError,
     "ThreadLost": TransportClosedError,
+    "Uncertain": TransportClosedError,
     "TurnLost": TurnLostError,
     "Timeout": CodexTimeoutError,
     "BudgetExceeded": BudgetExceededError,

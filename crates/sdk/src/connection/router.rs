@@ -123,14 +123,14 @@ impl<H: Host> Router<H> {
             || self.running_turns.iter().any(|turn| turn.is_on(thread_id))
     }
 
-    /// Whether another client of the server has created a turn.
+    /// Whether no call with a handle has created a turn: another client of the server, or a plain request.
     pub(crate) fn is_turn_of_others(&self, turn_id: &str) -> bool {
-        !self.own_turns.contains(turn_id)
+        self.running_turns.get(turn_id).is_none_or(|turn| !turn.created)
     }
 
-    /// Whether a thread runs a turn that another client of the server has created.
+    /// Whether a thread runs such a turn.
     pub(crate) fn runs_turn_of_others(&self, thread_id: &str) -> bool {
-        self.running_turns.iter().any(|turn| turn.is_on(thread_id) && !self.own_turns.contains(&turn.id))
+        self.running_turns.iter().any(|turn| turn.is_on(thread_id) && !turn.created)
     }
 
     /// The threads of the sub-agents that a thread, or one of its sub-agents, has spawned, and whether each one runs a turn.
@@ -176,6 +176,17 @@ impl<H: Host> Router<H> {
             thread_id: subscription.thread_id().clone(),
             event_count: turn.event_count,
             awaits_client: self.server_requests.is_waiting(&turn.id),
+        })
+    }
+
+    /// A running turn whose thread the client has unsubscribed from since it started.
+    pub(crate) fn unseen_turn(&self, turn_id: &str) -> Option<WatchedTurn> {
+        let turn = self.running_turns.get(turn_id).filter(|turn| turn.is_unseen)?;
+        Some(WatchedTurn {
+            turn_id: turn.id.clone(),
+            thread_id: turn.thread_id.clone()?,
+            event_count: turn.event_count,
+            awaits_client: false,
         })
     }
 

@@ -109,12 +109,12 @@ impl Connection {
         self.shared.router().is_busy(thread_id)
     }
 
-    /// Whether another client of the server has created a turn.
+    /// Whether no call with a handle has created a turn: another client of the server, or a plain request.
     pub(crate) fn is_turn_of_others(&self, turn_id: &str) -> bool {
         self.shared.router().is_turn_of_others(turn_id)
     }
 
-    /// Whether a thread runs a turn that another client of the server has created.
+    /// Whether a thread runs such a turn.
     pub(crate) fn runs_turn_of_others(&self, thread_id: &str) -> bool {
         self.shared.router().runs_turn_of_others(thread_id)
     }

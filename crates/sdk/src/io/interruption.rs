@@ -4,6 +4,7 @@
 //! ended. So the client holds an interrupt until the turn runs, tries again when the server says that no turn is active, and
 //! stops when the turn ends. If the turn does not end, observers get an event.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::error::{Error, ErrorKind};
 use crate::io::observers::Observed;
 use crate::io::request::ClientCall;
 use crate::io::shared::Shared;
+use crate::io::watchdog;
 
 /// How long an interrupt waits for its turn to begin, before each attempt.
 const START_WAIT: Duration = Duration::from_millis(500);
@@ -162,16 +164,19 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
     };
     interrupt_subagents(shared, interruption);
     let (mut pause, refused_since) = (FIRST_PAUSE, Instant::now());
+    // The runtime refuses an interrupt of a turn that has ended, or does not respond to it, and no event says that it has ended.
+    let mut unseen_end = pin!(watchdog::unseen_end(shared, &turn_id));
     loop {
         // The wait fails if the connection has ended.
         let _ = timeout(START_WAIT, until(&mut phase, Phase::has_begun)).await;
         let response = tokio::select! {
             biased;
             commands = end_of(shared, &mut phase) => return end_commands(shared, interruption, &commands?).await,
-            response = call::<methods::TurnInterrupt>(shared, &thread_id, &params) => response,
+            response = call::<methods::TurnInterrupt>(shared, &thread_id, &params) => response.map(drop),
+            () = unseen_end.as_mut() => break,
         };
         match response {
-            Ok(_) => break,
+            Ok(()) => break,
             Err(error)
                 if error.kind() == ErrorKind::TurnNotActive && refused_since.elapsed() < REFUSAL_LIMIT =>
             {
@@ -179,6 +184,7 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
                     commands = end_of(shared, &mut phase) => {
                         return end_commands(shared, interruption, &commands?).await;
                     }
+                    () = unseen_end.as_mut() => break,
                     () = sleep(pause) => {}
                 }
                 pause = (2 * pause).min(LONGEST_PAUSE);
@@ -189,7 +195,9 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
     // The server has accepted the interrupt when the turn is over. No event says so.
     let of_others = shared.router().commands_of_others(&turn_id);
     if let Some(of_others) = of_others {
-        return end_unseen_commands(shared, interruption, &of_others).await;
+        let ended = end_unseen_commands(shared, interruption, &of_others).await;
+        shared.begin(Box::pin(watchdog::end_unseen(shared.clone(), turn_id.clone())));
+        return ended;
     }
     if !shared.router().has_commands(&turn_id)
         && let Some(outcome) = interruption.outcome.take()

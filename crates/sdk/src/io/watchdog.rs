@@ -91,6 +91,33 @@ pub(crate) async fn check_turn_of_idle_thread(shared: Arc<Shared>, turn: Watched
     }
 }
 
+/// How long the client waits before it asks about a turn whose events do not arrive, and before it asks again.
+const UNSEEN_STEP: Duration = Duration::from_secs(1);
+
+/// Waits until the server says that a turn is over whose events do not arrive. Never completes for other turns.
+pub(crate) async fn unseen_end(shared: &Arc<Shared>, turn_id: &str) {
+    loop {
+        sleep(UNSEEN_STEP).await;
+        let unseen = shared.router().unseen_turn(turn_id);
+        if let Some(turn) = unseen
+            && let Verdict::Over(_) = verdict(shared, &turn).await
+        {
+            return;
+        }
+    }
+}
+
+/// Ends the waits for a turn whose events do not arrive, when the server says that it is over.
+pub(crate) async fn end_unseen(shared: Arc<Shared>, turn_id: Arc<str>) {
+    /// Events of the turn's sub-agents can still arrive.
+    const ATTEMPTS: usize = 10;
+    for _ in 0..ATTEMPTS {
+        let unseen = shared.router().unseen_turn(&turn_id);
+        let Some(turn) = unseen else { return };
+        check_turn(shared.clone(), turn, "the client had unsubscribed from its thread".to_owned()).await;
+    }
+}
+
 /// Asks the server about a turn that seems to be over. `observed` says why it seems so.
 async fn check_turn(shared: Arc<Shared>, turn: WatchedTurn, observed: String) {
     let Verdict::Over(why) = verdict(&shared, &turn).await else { return };

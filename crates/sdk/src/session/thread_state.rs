@@ -250,14 +250,21 @@ impl ThreadState {
         self.check_joining_with(session, params, &current)
     }
 
-    /// The same for a turn of another client of the server, which may run with settings that this client does not know.
+    /// The same for a turn of another client of the server, or of a plain request. It may run with settings that this client does not
+    /// know.
     pub(crate) async fn check_joining_others(
         &self,
         session: &Session,
         params: &TurnStartParams,
     ) -> Result<()> {
-        let current = apply_settings::read_settings(session, &self.id).await?;
-        self.check_joining_with(session, params, &current)
+        match apply_settings::read_settings(session, &self.id).await {
+            Ok(current) => self.check_joining_with(session, params, &current),
+            // Nothing returns the settings of an ephemeral thread, or of one in its first turn.
+            Err(error) if error.json_rpc().is_some() && !error.is_retryable() => {
+                self.check_joining(session, params)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn check_joining_with(

@@ -231,9 +231,9 @@ with_both_clients! {
             assert_eq!(error.kind(), ErrorKind::OptionNotApplied, "{error}");
             assert!(error.to_string().contains("`sandbox`"), "{error}");
             // A turn with the sandbox of the running one joins it.
+            model.reply("done");
             let joined = wait!(thread.turn("four").sandbox(Sandbox::FullAccess).send()).unwrap();
             assert_eq!(joined.id(), running.id());
-            model.reply("done");
             gate.release();
             assert_eq!(wait!(running.run()).unwrap().turn.status, TurnStatus::Completed);
             assert!(!model.requests().iter().any(|request| request.user_texts().contains(&"three")));

@@ -258,6 +258,22 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn a_turn_that_ends_during_an_unsubscribe_can_be_interrupted(start, wait) {
+        let model = Model::start();
+        model.fallback(ModelReply::http_error(500, "the model is gone"));
+        let codex = start!(model.config()).unwrap();
+        for _ in 0..3 {
+            let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+            let turn = wait!(thread.turn("go").send()).unwrap();
+            wait!(thread.unsubscribe()).unwrap();
+            // The test's watchdog limits the wait.
+            wait!(turn.interrupt()).unwrap();
+            let error = wait!(turn.run()).unwrap_err();
+            assert!([ErrorKind::TurnFailed, ErrorKind::TurnLost].contains(&error.kind()), "{error}");
+        }
+        wait!(codex.close()).unwrap();
+    }
+
     fn an_interrupt_ends_the_commands_that_finished_subagents_have_left(start, wait) {
         let model = Model::start();
         let pid = model.folder().join("pid");

@@ -3,8 +3,9 @@
 use std::pin::pin;
 
 use openai_codex::types::{ThreadItem, TurnStatus};
-use openai_codex::{AsyncCodex, Event, Notification, RunResult};
+use openai_codex::{AsyncCodex, ErrorKind, Event, Notification, RunResult, Sandbox};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
+use serde_json::json;
 
 use crate::support::{Model, bounded_async, one_step, with_both_clients};
 
@@ -13,6 +14,28 @@ fn user_messages(result: &RunResult) -> usize {
 }
 
 with_both_clients! {
+    fn a_turn_does_not_join_a_turn_of_a_plain_request_that_may_do_more(start, wait) {
+        let model = Model::start();
+        model.reply("ready");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::ReadOnly).send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let mut events = thread.events();
+        let input = json!([{"type": "text", "text": "two", "text_elements": []}]);
+        let policy = json!({"type": "dangerFullAccess"});
+        let params = json!({"threadId": thread.id(), "input": input, "sandboxPolicy": policy});
+        wait!(codex.request_raw("turn/start", params)).unwrap();
+        while !matches!(wait!(events.next()).unwrap().unwrap(), Event::Notification(Notification::TurnStarted(_))) {}
+        for turn in [thread.turn("three"), thread.turn("three").sandbox(Sandbox::ReadOnly)] {
+            let error = wait!(turn.send()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::OptionNotApplied, "{error}");
+        }
+        gate.release();
+        wait!(codex.close()).unwrap();
+    }
+
     fn both_handles_of_a_joined_turn_get_the_same_result(start, wait) {
         let model = Model::start();
         let gate = model.gate();

@@ -35,6 +35,7 @@ usage: cargo xtask <command>
                     needs the network the first time; fails if the differences are not those in xtask/src/compat
   compat --check    the same, but write nothing, and fail if the document differs
   compat VERSION..  run only these versions, write no document
+  compat --tests M  run only the tests of the modules M against all versions, and add them to the last run of each version
   compat --kept     run nothing, write docs/compat.md from the last run of each version
   api               write the snapshots of the public API to docs/api
   api --check       fail if they differ
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         ["api", "--check"] => api::snapshot(true),
         ["compat", "--check"] => compat::compat(&[], true),
         ["compat", "--kept"] => compat::write_kept(),
+        ["compat", "--tests", modules @ ..] => compat::update_kept(modules),
         ["compat", versions @ ..] => compat::compat(versions, false),
         ["lint"] => lint::lint(true),
         ["lint", "--basic"] => lint::lint(false),

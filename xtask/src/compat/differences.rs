@@ -110,7 +110,11 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.154.0"],
-        tests: &["real::builders::setters_of_a_new_thread", "real::builders::setters_of_a_fork"],
+        tests: &[
+            "real::builders::setters_of_a_new_thread",
+            "real::builders::setters_of_a_resume",
+            "real::builders::setters_of_a_fork",
+        ],
         why: "On 0.154.0 only the service tier `flex` fails. All other options work, alone and in pairs.",
         sort: Sort::Lacking,
     },
@@ -152,6 +156,20 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
               command some milliseconds after the model has its output. If the turn ends at once, `RunResult::items` lacks the \
               command. The model has the whole output in any case.",
         sort: Sort::AtTimes,
+    },
+    Difference {
+        versions: &["0.133.0"],
+        tests: &["real::limits::a_turn_that_ends_at_its_budget_is_complete"],
+        why: "0.133.0 may report the end of a command after the usage of the model's last request. The client then takes a turn \
+              that ends with exactly its budget for one that goes on, and interrupts it.",
+        sort: Sort::AtTimes,
+    },
+    Difference {
+        versions: &["0.133.0"],
+        tests: &["real::sandboxes::the_users_roots_are_part_of_a_mode"],
+        why: "0.133.0 adds the folder `memories` of its home to the roots of a mode that a thread is loaded with. All other roots \
+              are as requested.",
+        sort: Sort::Lacking,
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],

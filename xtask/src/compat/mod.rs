@@ -37,7 +37,7 @@ pub(crate) fn compat(named: &[&str], check: bool) -> Result<(), Failure> {
     let mut runs = Vec::new();
     for (version, program) in versions.into_iter().zip(programs) {
         eprintln!("runtime {version}:");
-        let outcome = suite.run(&program)?;
+        let outcome = suite.run(&program, &[])?;
         eprintln!("  {} tests ran against it, {} failed", outcome.driven.len(), outcome.failed.len());
         outcome.keep(version)?;
         runs.push(Run { version, outcome });
@@ -51,6 +51,18 @@ pub(crate) fn compat(named: &[&str], check: bool) -> Result<(), Failure> {
         return Ok(());
     }
     write(&runs, check)
+}
+
+/// Runs the tests of some modules against all versions, and adds their outcomes to the kept ones.
+pub(crate) fn update_kept(modules: &[&str]) -> Result<(), Failure> {
+    let suite = suite::build()?;
+    for version in VERSIONS {
+        eprintln!("runtime {version}:");
+        let outcome = suite.run(&program(version)?, modules)?;
+        eprintln!("  {} tests ran against it, {} failed", outcome.driven.len(), outcome.failed.len());
+        Outcome::kept(version)?.replace(modules, outcome).keep(version)?;
+    }
+    Ok(())
 }
 
 /// Writes the document from the kept outcome of each version, so that a change of a few tests needs no full run.

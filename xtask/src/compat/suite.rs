@@ -68,8 +68,8 @@ fn build_with(arguments: &[&str], kind: &str) -> Result<Vec<(String, PathBuf)>, 
 }
 
 impl Suite {
-    /// Runs all tests.
-    pub(crate) fn run(&self, runtime: &Path) -> Result<Outcome, Failure> {
+    /// Runs the tests of these modules, or all tests if there are none.
+    pub(crate) fn run(&self, runtime: &Path, modules: &[&str]) -> Result<Outcome, Failure> {
         let mut outcome = Outcome::default();
         let deadline = Instant::now() + TIME;
         let package = root().join("crates").join("sdk");
@@ -78,6 +78,7 @@ impl Suite {
             let mut command = Command::new(program);
             // Run it like Cargo does. Two tests at a time, because more would trip the watchdogs on a small machine.
             command.args(["--show-output", "--test-threads=2"]).current_dir(&package);
+            command.args(modules.iter().map(|module| format!("{module}::")));
             command.env("CARGO_MANIFEST_DIR", &package).env("OPENAI_CODEX_TEST_RUNTIME", runtime);
             for (name, helper) in &self.helpers {
                 // The variable that the testkit reads for `scripted-app-server` is `SCRIPTED_APP_SERVER_BIN`.
@@ -95,6 +96,18 @@ impl Suite {
 }
 
 impl Outcome {
+    /// Replaces the outcomes of the tests of these modules by those of a run of them.
+    pub(crate) fn replace(mut self, modules: &[&str], run: Self) -> Self {
+        let is_replaced =
+            |test: &str| test.split("::").nth(1).is_some_and(|module| modules.contains(&module));
+        self.driven.retain(|test| !is_replaced(test));
+        self.failed.retain(|test, _| !is_replaced(test));
+        self.driven.extend(run.driven);
+        self.failed.extend(run.failed);
+        self.unfinished.extend(run.unfinished);
+        self
+    }
+
     /// Saves it as the latest outcome of this version.
     pub(crate) fn keep(&self, version: &str) -> Result<(), Failure> {
         let path = kept_at(version);
@@ -152,6 +165,20 @@ fn why(said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_of_modules_replaces_their_outcomes_only() {
+        let outcome = |driven: &[&str], failed: &[&str]| Outcome {
+            driven: driven.iter().map(|test| (*test).to_owned()).collect(),
+            failed: failed.iter().map(|test| ((*test).to_owned(), String::new())).collect(),
+            unfinished: Vec::new(),
+        };
+        let kept =
+            outcome(&["real::a::x", "real::a::gone", "real::ab::y"], &["real::a::gone", "real::ab::y"]);
+        let updated = kept.replace(&["a"], outcome(&["real::a::x", "real::a::new"], &["real::a::x"]));
+        assert_eq!(updated.driven, outcome(&["real::a::new", "real::a::x", "real::ab::y"], &[]).driven);
+        assert_eq!(updated.failed, outcome(&[], &["real::a::x", "real::ab::y"]).failed);
+    }
 
     #[test]
     fn the_output_of_a_test_program_is_parsed() {

@@ -50,7 +50,9 @@ def test_an_interrupt_ends_the_commands_of_the_turn_if_it_should(
     codex: Codex, model: ScriptedModel, tmp_path, ends: bool
 ):
     thread = codex.thread_start(cwd=str(tmp_path), sandbox=Sandbox.full_access)
-    model.reply(ModelReply.exec_command("touch begun; while [ ! -e end ]; do sleep 0.05; done"))
+    # The model gets control back while the command runs.
+    command = {"cmd": "while [ ! -e end ]; do sleep 0.05; done", "yield_time_ms": 250, "login": False}
+    model.reply(ModelReply.tool_call("exec_command", command))
     gate = model.gate()
     model.reply(ModelReply().pause(gate).delta("never"))
     turn = thread.turn("x", end_commands_on_interrupt=ends)

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::Failure;
 use crate::cargo::{cargo, cargo_with, root};
+use crate::suite::RESTATE;
 
 /// A check by a cargo subcommand that is not part of rustup.
 struct Tool {
@@ -41,6 +42,7 @@ pub(crate) fn lint(with_tools: bool) -> Result<(), Failure> {
         crate::pure::check(),
         cargo(&["fmt", "--all", "--check"]),
         cargo(&["fmt", "--manifest-path", PYTHON, "--check"]),
+        cargo(&["fmt", "--manifest-path", RESTATE, "--check"]),
         cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"]),
         // The configuration of most programs: without the requests and types that features gate.
         cargo(&["clippy", "--package", "openai-codex", "--", "--deny", "warnings"]),
@@ -53,6 +55,24 @@ pub(crate) fn lint(with_tools: bool) -> Result<(), Failure> {
         results.push(crate::api::snapshot(true));
         // It needs Python.
         results.push(cargo(&["clippy", "--manifest-path", PYTHON, "--", "--deny", "warnings"]));
+        // Their dependencies take a minute to build.
+        let target = root().join("target").to_string_lossy().into_owned();
+        let apart: &[(&str, &str)] = &[("CARGO_TARGET_DIR", &target), ("RUSTDOCFLAGS", "--deny warnings")];
+        for check in [
+            &[
+                "clippy",
+                "--manifest-path",
+                RESTATE,
+                "--all-targets",
+                "--all-features",
+                "--",
+                "--deny",
+                "warnings",
+            ] as &[_],
+            &["doc", "--manifest-path", RESTATE, "--all-features", "--no-deps"],
+        ] {
+            results.push(cargo_with(check, apart));
+        }
         results.extend(TOOLS.iter().map(run_tool));
         results.extend([&["check"] as &[_], &["format", "--check"]].map(ruff));
         results.push(fuzz());

@@ -2,8 +2,11 @@
 
 use openai_codex_runtime::install;
 
-use crate::cargo::cargo;
+use crate::cargo::{cargo, cargo_with, root};
 use crate::{Failure, codegen};
+
+/// The manifest of the crate for the engine, a workspace of its own.
+pub(crate) const RESTATE: &str = "crates/restate/Cargo.toml";
 
 /// Runs the whole suite.
 pub(crate) fn test() -> Result<(), Failure> {
@@ -26,6 +29,17 @@ pub(crate) fn test_rust() -> Result<(), Failure> {
     // Unit and integration tests, examples (built only) and doctests. Benchmarks would run here, so clippy checks them
     // instead.
     cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"])
+}
+
+/// Runs the tests of the crate for the engine. They install the engine with npm if it is missing.
+pub(crate) fn test_restate() -> Result<(), Failure> {
+    install()?;
+    // Dependencies that the other crates have built already are not built again.
+    let target = root().join("target").to_string_lossy().into_owned();
+    cargo_with(
+        &["test", "--locked", "--manifest-path", RESTATE, "--no-fail-fast"],
+        &[("CARGO_TARGET_DIR", &target)],
+    )
 }
 
 /// Tests the installs that download. They need npm, pip and the network.

@@ -1,0 +1,473 @@
+//! The virtual object `CodexThread`.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openai_codex::Rollout;
+use restate_sdk::context::{DurableFuture, DurableFuturesUnordered, RunFuture};
+use restate_sdk::prelude::*;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::ask::{Ask, AskKind, Decision, OpenAsk, interrupt};
+use crate::control;
+use crate::outcome::{How, RunOutcome};
+use crate::request::{HalfDoneChoice, OnHalfDone, RunInput, RunRequest};
+use crate::turn::{Order, Place, Progress, StoredThread};
+use crate::worker::{Delivery, Worker};
+
+/// The keys of the object's state.
+pub(crate) const THREAD: &str = "thread";
+pub(crate) const RUNNING: &str = "running";
+pub(crate) const ASKS: &str = "asks";
+pub(crate) const TOTALS: &str = "totals";
+
+/// The code of an invocation that was cancelled.
+const CANCELLED: u16 = 409;
+
+/// How often an invocation looks after its turn while it waits for a decision: first, and at most.
+const FIRST_LOOK: Duration = Duration::from_secs(60);
+const LAST_LOOK: Duration = Duration::from_secs(3600);
+
+/// The turn that runs, in the state and in the answer of `status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RunningTurn {
+    /// The key of the turn.
+    pub key: String,
+    /// The invocation.
+    pub invocation: String,
+    /// Where it runs. `None` until a worker has begun it.
+    pub place: Option<Place>,
+}
+
+/// What a thread's turns have used, by worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Totals(pub BTreeMap<String, WorkerTotals>);
+
+/// What the turns of one worker have used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WorkerTotals {
+    /// The turns with an outcome.
+    pub turns: u64,
+    /// How many of these were continued.
+    pub continued: u64,
+    /// The turns that failed.
+    pub failed: u64,
+    /// The tokens.
+    pub tokens: i64,
+}
+
+/// The answer of `status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ThreadStatus {
+    /// The thread's id in the worker's home. `None` before the first turn.
+    pub thread_id: Option<String>,
+    /// The turn that runs.
+    pub running: Option<RunningTurn>,
+    /// What waits for a decision.
+    pub asks: Vec<OpenAsk>,
+    /// What the thread has used.
+    pub totals: Totals,
+}
+
+/// The answer of `steer` and `interrupt`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Reached {
+    /// Whether a turn was running and has been reached.
+    pub reached: bool,
+}
+
+/// The virtual object of a thread.
+pub(crate) struct CodexThread {
+    pub(crate) worker: Arc<Worker>,
+}
+
+#[restate_sdk::object(name = "CodexThread", client_visibility = "pub(crate)")]
+impl CodexThread {
+    /// Runs a turn: once for each key. Waits for its end, and returns the outcome.
+    #[handler]
+    async fn run(
+        &self,
+        ctx: ObjectContext<'_>,
+        request: Json<RunRequest>,
+    ) -> Result<Json<RunOutcome>, HandlerError> {
+        let request = request.into_inner();
+        let key = request.key.clone().unwrap_or_else(|| ctx.invocation_id().to_owned());
+        let name = format!("{}/{key}", ctx.key());
+        let _hold = self.worker.hold(&name);
+        let running =
+            RunningTurn { key: key.clone(), invocation: ctx.invocation_id().to_owned(), place: None };
+        let run =
+            Run { worker: self.worker.clone(), ctx: &ctx, request: Arc::new(request), key, name, running };
+        let ended = run.follow().await;
+        if let Err(stopped) = &ended
+            && stopped.is_cancelled()
+        {
+            let _ = run
+                .step("interrupt the turn", |worker, name| async move { Ok(worker.interrupt(&name).await) })
+                .await;
+        }
+        run.settle(&ended).await?;
+        Ok(Json(ended.map_err(|stopped| stopped.error)?))
+    }
+
+    /// Adds input to the turn that runs.
+    #[handler]
+    async fn steer(
+        &self,
+        ctx: SharedObjectContext<'_>,
+        input: Json<RunInput>,
+    ) -> Result<Json<Reached>, HandlerError> {
+        let input = input.into_inner();
+        let Some((place, name)) = running(&ctx).await? else { return Ok(Json(Reached { reached: false })) };
+        let id = ctx.invocation_id().to_owned();
+        let worker = self.worker.clone();
+        let steer =
+            move || async move { control::steer(&worker, &place, &name, &id, &input).await.map(Json) };
+        let reached = ctx.run(steer).name("steer").await?.into_inner();
+        Ok(Json(Reached { reached }))
+    }
+
+    /// Interrupts the turn that runs. Its `run` then returns what it produced.
+    #[handler]
+    async fn interrupt(&self, ctx: SharedObjectContext<'_>) -> Result<Json<Reached>, HandlerError> {
+        let asks = ctx.get::<Json<Vec<OpenAsk>>>(ASKS).await?.unwrap_or_default().into_inner();
+        for open in &asks {
+            ctx.resolve_awakeable(&open.awakeable, Json(interrupt()));
+        }
+        let Some((place, name)) = running(&ctx).await? else {
+            return Ok(Json(Reached { reached: !asks.is_empty() }));
+        };
+        let worker = self.worker.clone();
+        let stop = move || async move { control::interrupt(&worker, &place, &name).await.map(Json) };
+        let reached = ctx.run(stop).name("interrupt").await?.into_inner();
+        Ok(Json(Reached { reached: reached || !asks.is_empty() }))
+    }
+
+    /// Returns what the thread does.
+    #[handler]
+    async fn status(&self, ctx: SharedObjectContext<'_>) -> Result<Json<ThreadStatus>, HandlerError> {
+        let thread = ctx.get::<Json<StoredThread>>(THREAD).await?;
+        let running = ctx.get::<Json<RunningTurn>>(RUNNING).await?;
+        let asks = ctx.get::<Json<Vec<OpenAsk>>>(ASKS).await?;
+        let totals = ctx.get::<Json<Totals>>(TOTALS).await?;
+        Ok(Json(ThreadStatus {
+            thread_id: thread.map(|thread| thread.0.id),
+            running: running.map(|running| running.0),
+            asks: asks.map(|asks| asks.0).unwrap_or_default(),
+            totals: totals.map(|totals| totals.0).unwrap_or_default(),
+        }))
+    }
+
+    /// Returns the thread's history, for `import` of another home's object.
+    #[handler]
+    async fn export(&self, ctx: ObjectContext<'_>) -> Result<Json<Value>, HandlerError> {
+        let Some(thread) = ctx.get::<Json<StoredThread>>(THREAD).await? else {
+            return Err(TerminalError::new_with_code(404, "the thread has not run a turn").into());
+        };
+        let worker = self.worker.clone();
+        let read = move || async move {
+            let rollout = worker.export(thread.0.id).await?;
+            Ok(Json(serde_json::to_value(rollout)?))
+        };
+        Ok(ctx.run(read).name("export").await?)
+    }
+
+    /// Stores a history that `export` has returned. The next turn continues it.
+    #[handler]
+    async fn import(&self, ctx: ObjectContext<'_>, history: Json<Value>) -> Result<(), HandlerError> {
+        if ctx.get::<Json<StoredThread>>(THREAD).await?.is_some() {
+            let message = "the object has a thread; call `forget` before the import";
+            return Err(TerminalError::new_with_code(CANCELLED + 1, message).into());
+        }
+        let rollout: Rollout = serde_json::from_value(history.into_inner()).map_err(|error| {
+            TerminalError::new_with_code(400, format!("not a history of `export`: {error}"))
+        })?;
+        let worker = self.worker.clone();
+        let write = move || async move { worker.import(rollout).await.map(Json) };
+        let stored = ctx.run(write).name("import").await?;
+        ctx.set(THREAD, stored);
+        Ok(())
+    }
+
+    /// Forgets the thread: the next turn opens a new one. The home keeps its history.
+    #[handler]
+    async fn forget(&self, ctx: ObjectContext<'_>) -> Result<(), HandlerError> {
+        ctx.clear_all();
+        Ok(())
+    }
+}
+
+/// The place of the turn that runs, and its name in that worker.
+async fn running(ctx: &SharedObjectContext<'_>) -> Result<Option<(Place, String)>, TerminalError> {
+    let running = ctx.get::<Json<RunningTurn>>(RUNNING).await?;
+    let name = |key: &str| format!("{}/{key}", ctx.key());
+    Ok(running.and_then(|running| Some((running.0.place?, name(&running.0.key)))))
+}
+
+/// An invocation of `run`.
+struct Run<'run, 'ctx> {
+    worker: Arc<Worker>,
+    ctx: &'run ObjectContext<'ctx>,
+    request: Arc<RunRequest>,
+    key: String,
+    name: String,
+    running: RunningTurn,
+}
+
+/// Why an invocation has no outcome, and the worker that says so.
+struct Stopped {
+    error: TerminalError,
+    worker: Option<String>,
+}
+
+impl From<TerminalError> for Stopped {
+    fn from(error: TerminalError) -> Self {
+        Self { error, worker: None }
+    }
+}
+
+impl Stopped {
+    fn is_cancelled(&self) -> bool {
+        self.error.code() == CANCELLED
+    }
+}
+
+/// A decision that no turn has had.
+struct Kept {
+    ask: Ask,
+    response: Value,
+}
+
+/// What ends a wait for decisions.
+enum Woken {
+    Decided(Value),
+    Look,
+}
+
+type Waiting<'ctx> = Pin<Box<dyn DurableFuture<Output = Result<Woken, TerminalError>> + Send + 'ctx>>;
+
+impl<'ctx> Run<'_, 'ctx> {
+    /// A durable step.
+    async fn step<T, F, Fut>(&self, name: &str, step: F) -> Result<T, TerminalError>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+        F: FnOnce(Arc<Worker>, String) -> Fut + Send + 'ctx,
+        Fut: Future<Output = HandlerResult<T>> + Send + 'ctx,
+    {
+        let (worker, turn) = (self.worker.clone(), self.name.clone());
+        let step = move || async move { step(worker, turn).await.map(Json) };
+        Ok(self.ctx.run(step).name(name).await?.into_inner())
+    }
+
+    /// Follows the turn to its end, through as many workers as it takes.
+    async fn follow(&self) -> Result<RunOutcome, Stopped> {
+        let ctx = self.ctx;
+        let mut thread = ctx.get::<Json<StoredThread>>(THREAD).await?.map(Json::into_inner);
+        let mut request = self.request.clone();
+        let mut running = self.running.clone();
+        let mut interrupted = false;
+        let mut kept = Vec::new();
+        ctx.set(RUNNING, Json(running.clone()));
+        loop {
+            let Some(known) = &thread else {
+                let options = request.options.clone();
+                let opened: StoredThread =
+                    self.step("open the thread", |worker, _| worker.open(options)).await?;
+                ctx.set(THREAD, Json(opened.clone()));
+                thread = Some(opened);
+                continue;
+            };
+            let order = Order {
+                name: self.name.clone(),
+                key: self.key.clone(),
+                thread: known.clone(),
+                request: request.clone(),
+                interrupted,
+                place: running.place.clone(),
+            };
+            match self.step("follow the turn", |worker, _| worker.advance(order)).await? {
+                Progress::Running(place) if place.is_none() || place == running.place => {}
+                Progress::Running(place) => {
+                    running.place = place;
+                    ctx.set(RUNNING, Json(running.clone()));
+                }
+                Progress::Unborn => thread = None,
+                Progress::Asks(asks) => {
+                    if self.decide(asks, &mut kept).await? {
+                        interrupted = true;
+                        self.step("interrupt the turn", |worker, name| async move {
+                            Ok(worker.interrupt(&name).await)
+                        })
+                        .await?;
+                    }
+                }
+                Progress::HalfDone(said) => match self.decide_half_done(said).await? {
+                    Some(policy) => {
+                        let mut changed = (*request).clone();
+                        changed.on_half_done = policy;
+                        request = Arc::new(changed);
+                    }
+                    None => interrupted = true,
+                },
+                Progress::Ended(outcome) => {
+                    if !known.used {
+                        ctx.set(THREAD, Json(StoredThread { used: true, ..known.clone() }));
+                    }
+                    return Ok(*outcome);
+                }
+                Progress::Failed { code, message, worker } => {
+                    // The turn itself has failed, and is stored.
+                    if code == 422 && !known.used {
+                        ctx.set(THREAD, Json(StoredThread { used: true, ..known.clone() }));
+                    }
+                    let error = TerminalError::new_with_code(code, message);
+                    return Err(Stopped { error, worker: Some(worker) });
+                }
+            }
+        }
+    }
+
+    /// Gets decisions about requests, and passes them on. A decision that comes when the turn does not run any more is kept for the
+    /// same request of the turn that continues it. Returns whether the turn is to be interrupted.
+    async fn decide(&self, asks: Vec<Ask>, kept: &mut Vec<Kept>) -> Result<bool, TerminalError> {
+        let mut open = Vec::new();
+        for ask in asks {
+            match kept.iter().position(|known: &Kept| known.ask.is_same(&ask)) {
+                Some(at) => {
+                    let known = kept.remove(at);
+                    if self.respond(&ask, &known.response).await? == Delivery::Elsewhere {
+                        kept.push(known);
+                    }
+                }
+                None => open.push(ask),
+            }
+        }
+        let mut waiting: DurableFuturesUnordered<Waiting<'ctx>> = DurableFuturesUnordered::new();
+        let mut open: BTreeMap<usize, OpenAsk> =
+            open.into_iter().map(|ask| self.open_ask(&mut waiting, ask, None)).collect();
+        if open.is_empty() {
+            return Ok(false);
+        }
+        let mut look = FIRST_LOOK;
+        self.push_look(&mut waiting, look);
+        self.publish(&open);
+        let mut is_interrupted = false;
+        while !open.is_empty() && !is_interrupted {
+            let Some((at, woken)) = waiting.next().await? else { break };
+            let Woken::Decided(decision) = woken? else {
+                let asking = |worker: Arc<Worker>, name: String| async move { Ok(worker.is_asking(&name)) };
+                if self.step("look after the turn", asking).await? == Some(false) {
+                    break;
+                }
+                look = (look * 2).min(LAST_LOOK);
+                self.push_look(&mut waiting, look);
+                continue;
+            };
+            let Some(answered) = open.remove(&at) else { continue };
+            match answered.ask.read(&decision) {
+                Ok(Decision::Response(response)) => {
+                    let delivery = self.respond(&answered.ask, &response).await?;
+                    match (delivery, response == json!("cancel")) {
+                        (Delivery::Elsewhere, true) => is_interrupted = true,
+                        (Delivery::Elsewhere, false) => kept.push(Kept { ask: answered.ask, response }),
+                        // The runtime interrupts the turn, and makes no other request.
+                        (_, true) => open.clear(),
+                        (_, false) => {}
+                    }
+                }
+                Ok(Decision::Interrupt) => is_interrupted = true,
+                Ok(Decision::Policy(_)) => {}
+                Err(problem) => {
+                    let (at, again) = self.open_ask(&mut waiting, answered.ask, Some(problem));
+                    open.insert(at, again);
+                }
+            }
+            self.publish(&open);
+        }
+        self.ctx.clear(ASKS);
+        Ok(is_interrupted)
+    }
+
+    /// Gets the decision about a turn that is half done. `None`: it is the outcome.
+    async fn decide_half_done(&self, said: Option<String>) -> Result<Option<OnHalfDone>, TerminalError> {
+        let ask = Ask::new(format!("{}/half_done", self.key), AskKind::HalfDone, json!({"said": said}));
+        let mut problem = None;
+        loop {
+            let mut waiting: DurableFuturesUnordered<Waiting<'ctx>> = DurableFuturesUnordered::new();
+            let (at, open) = self.open_ask(&mut waiting, ask.clone(), problem.take());
+            self.publish(&BTreeMap::from([(at, open)]));
+            let woken = waiting.next().await?;
+            self.ctx.clear(ASKS);
+            let Some((_, woken)) = woken else { return Ok(None) };
+            let Woken::Decided(decision) = woken? else { continue };
+            match ask.read(&decision) {
+                Ok(Decision::Policy(OnHalfDone::Choice(HalfDoneChoice::Ask))) => {}
+                Ok(Decision::Policy(policy)) => return Ok(Some(policy)),
+                Ok(Decision::Response(_)) => {}
+                Ok(Decision::Interrupt) => return Ok(None),
+                Err(unusable) => problem = Some(unusable),
+            }
+        }
+    }
+
+    /// Makes an awakeable for a request.
+    fn open_ask(
+        &self,
+        waiting: &mut DurableFuturesUnordered<Waiting<'ctx>>,
+        ask: Ask,
+        problem: Option<String>,
+    ) -> (usize, OpenAsk) {
+        let (awakeable, decided) = self.ctx.awakeable::<Json<Value>>();
+        let at = waiting.push(Box::pin(decided.map_ok(|decision| Woken::Decided(decision.into_inner()))));
+        (at, OpenAsk { awakeable, problem, ask })
+    }
+
+    fn push_look(&self, waiting: &mut DurableFuturesUnordered<Waiting<'ctx>>, after: Duration) {
+        waiting.push(Box::pin(self.ctx.sleep(after).map_ok(|()| Woken::Look)));
+    }
+
+    fn publish(&self, open: &BTreeMap<usize, OpenAsk>) {
+        self.ctx.set(ASKS, Json(open.values().cloned().collect::<Vec<_>>()));
+    }
+
+    /// Passes a decision to the runtime, if the turn runs in this worker.
+    async fn respond(&self, ask: &Ask, response: &Value) -> Result<Delivery, TerminalError> {
+        let (id, response) = (ask.id.clone(), response.clone());
+        self.step("pass the decision on", move |worker, name| async move {
+            Ok(worker.respond(&name, &id, response))
+        })
+        .await
+    }
+
+    /// Writes the end into the state.
+    async fn settle(&self, ended: &Result<RunOutcome, Stopped>) -> Result<(), TerminalError> {
+        let ctx = self.ctx;
+        ctx.clear(RUNNING);
+        ctx.clear(ASKS);
+        let mut totals = ctx.get::<Json<Totals>>(TOTALS).await?.map(Json::into_inner).unwrap_or_default();
+        match ended {
+            Ok(outcome) => {
+                let worker = totals.0.entry(outcome.worker.clone()).or_default();
+                worker.turns += 1;
+                worker.continued += u64::from(outcome.how == How::Continued);
+                worker.tokens += outcome.usage.as_ref().map_or(0, |usage| usage.total_tokens);
+            }
+            Err(Stopped { worker: Some(worker), .. }) => {
+                totals.0.entry(worker.clone()).or_default().failed += 1
+            }
+            Err(_) => {}
+        }
+        ctx.set(TOTALS, Json(totals));
+        Ok(())
+    }
+}

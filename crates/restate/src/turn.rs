@@ -1,0 +1,199 @@
+//! One turn in a worker: what the durable steps see of it.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use openai_codex::AsyncThread;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::{oneshot, watch};
+
+use crate::ask::Ask;
+use crate::outcome::RunOutcome;
+use crate::request::RunRequest;
+
+/// Where a turn runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Place {
+    /// The name of the worker.
+    pub worker: String,
+    /// The address at which the worker takes `steer` and `interrupt`.
+    pub control: String,
+    /// The id of the turn.
+    pub turn_id: String,
+    /// The address of the turn's events from now on: a `GET` returns each as a line of JSON, up to the end of the turn.
+    pub events: String,
+}
+
+/// The thread of a `CodexThread`, as the engine keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredThread {
+    pub(crate) id: String,
+    /// The process that opened it. Until the first turn, the thread exists in that process only.
+    pub(crate) opener: String,
+    /// Whether a turn has ended in it.
+    pub(crate) used: bool,
+}
+
+/// What a durable step is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    /// Names the turn among those of the worker: the thread's name and the key.
+    pub(crate) name: String,
+    pub(crate) key: String,
+    pub(crate) thread: StoredThread,
+    pub(crate) request: Arc<RunRequest>,
+    /// Takes a half-done turn as the outcome.
+    pub(crate) interrupted: bool,
+    /// The place that the engine knows.
+    pub(crate) place: Option<Place>,
+}
+
+/// What a durable step returns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Progress {
+    /// The turn runs there, or it does not run yet.
+    Running(Option<Place>),
+    /// The turn waits for decisions.
+    Asks(Vec<Ask>),
+    /// The turn has this outcome.
+    Ended(Box<RunOutcome>),
+    /// A worker has died in the middle of the turn. The text is what the turn had said.
+    HalfDone(Option<String>),
+    /// The thread was opened, and ended with its process before its first turn.
+    Unborn,
+    /// The turn cannot have an outcome.
+    Failed { code: u16, message: String, worker: String },
+}
+
+/// How a turn's task ended.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// The step returns this.
+    Progress(Progress),
+    /// The step fails, and the engine repeats it.
+    Again(String),
+}
+
+/// A request of the runtime that waits for a decision.
+struct Pending {
+    ask: Ask,
+    response: oneshot::Sender<Value>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    pub(crate) turn_id: Option<String>,
+    pub(crate) end: Option<End>,
+    /// Changes with the requests that wait.
+    asks: u64,
+}
+
+/// A turn of this worker: a task, and what is known of it.
+pub(crate) struct Turn {
+    pub(crate) name: String,
+    pub(crate) state: watch::Sender<State>,
+    /// Tells the task to end without an outcome.
+    pub(crate) given_up: watch::Sender<bool>,
+    /// Whether the turn is to be interrupted.
+    pub(crate) interrupting: watch::Sender<bool>,
+    asks: Mutex<Vec<Pending>>,
+    thread: Mutex<Option<AsyncThread>>,
+    /// The steers that the turn has had. The engine may repeat one.
+    steered: Mutex<HashSet<String>>,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for a flag. Forever, if the flag's owner is gone.
+pub(crate) async fn is_set(flag: &mut watch::Receiver<bool>) {
+    if flag.wait_for(|flag| *flag).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+impl Turn {
+    pub(crate) fn new(order: &Order) -> Arc<Self> {
+        Arc::new(Self {
+            name: order.name.clone(),
+            state: watch::Sender::default(),
+            given_up: watch::Sender::new(false),
+            interrupting: watch::Sender::new(false),
+            asks: Mutex::default(),
+            thread: Mutex::default(),
+            steered: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn set_thread(&self, thread: &AsyncThread) {
+        *lock(&self.thread) = Some(thread.clone());
+    }
+
+    pub(crate) fn thread(&self) -> Option<AsyncThread> {
+        lock(&self.thread).clone()
+    }
+
+    pub(crate) fn begun(&self, turn_id: String) {
+        self.state.send_modify(|state| state.turn_id = Some(turn_id));
+    }
+
+    pub(crate) fn ended(&self, end: End) {
+        self.state.send_modify(|state| state.end = Some(end));
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        *self.given_up.borrow()
+    }
+
+    /// Whether the turn runs in this worker's runtime.
+    pub(crate) fn is_live(&self) -> bool {
+        let state = self.state.borrow();
+        state.turn_id.is_some() && state.end.is_none() && !*self.given_up.borrow()
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.state.borrow().end.is_some() || *self.given_up.borrow()
+    }
+
+    /// The requests that wait for decisions.
+    pub(crate) fn asks(&self) -> Vec<Ask> {
+        lock(&self.asks).iter().map(|pending| pending.ask.clone()).collect()
+    }
+
+    /// Adds a request. The response comes through the receiver.
+    pub(crate) fn ask(&self, ask: Ask) -> oneshot::Receiver<Value> {
+        let (response, receiver) = oneshot::channel();
+        lock(&self.asks).push(Pending { ask, response });
+        self.state.send_modify(|state| state.asks += 1);
+        receiver
+    }
+
+    /// Forgets a request that the runtime does not make any more.
+    pub(crate) fn forget_ask(&self, id: &str) {
+        lock(&self.asks).retain(|pending| pending.ask.id != id);
+        self.state.send_modify(|state| state.asks += 1);
+    }
+
+    /// Passes a response to the runtime. Returns whether it still waited for it.
+    pub(crate) fn respond(&self, id: &str, response: Value) -> bool {
+        let pending = {
+            let mut asks = lock(&self.asks);
+            let Some(at) = asks.iter().position(|pending| pending.ask.id == id) else { return false };
+            asks.remove(at)
+        };
+        pending.response.send(response).is_ok()
+    }
+
+    /// Whether this steer is new.
+    pub(crate) fn is_new_steer(&self, id: &str) -> bool {
+        lock(&self.steered).insert(id.to_owned())
+    }
+
+    pub(crate) fn forget_steer(&self, id: &str) {
+        lock(&self.steered).remove(id);
+    }
+}

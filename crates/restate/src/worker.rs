@@ -1,0 +1,422 @@
+//! The turns of a worker.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use openai_codex::{AsyncCodex, AsyncThread, Error, ErrorGroup, ErrorKind, Rollout, RunResult};
+use restate_sdk::prelude::{HandlerError, HandlerResult, TerminalError};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::desk::Desk;
+use crate::request::{RunInput, RunOptions};
+use crate::runner;
+use crate::turn::{End, Order, Place, Progress, StoredThread, Turn, lock};
+
+/// How long a thread that was opened waits for its first turn. It is only in memory.
+const OPENED_FOR: Duration = Duration::from_secs(600);
+
+/// How long a turn runs before the engine is told where. For a shorter one that would be a step more.
+const PUBLISH_AFTER: Duration = Duration::from_millis(250);
+
+/// The times of a worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// The longest durable step.
+    pub(crate) step: Duration,
+    /// How long a turn goes on that the engine does not wait for in this worker.
+    pub(crate) settle: Duration,
+}
+
+/// What the steps of all invocations in this process share.
+pub(crate) struct Worker {
+    pub(crate) name: String,
+    /// Names this process among all workers, and is not guessable.
+    pub(crate) process: String,
+    pub(crate) codex: AsyncCodex,
+    pub(crate) options: Times,
+    /// The address of the worker's own port.
+    pub(crate) control: OnceLock<String>,
+    /// Why the worker cannot go on.
+    pub(crate) broken: watch::Sender<Option<String>>,
+    /// Whether the worker takes no more turns.
+    pub(crate) draining: watch::Sender<bool>,
+    /// Whether the turns that run are to go on elsewhere.
+    pub(crate) leaving: watch::Sender<bool>,
+    turns: Mutex<HashMap<String, Arc<Turn>>>,
+    /// How many invocations hold a turn.
+    holds: Mutex<HashMap<String, usize>>,
+    opened: Mutex<HashMap<String, Opened>>,
+    writers: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    counters: Counters,
+}
+
+struct Opened {
+    at: Instant,
+    thread: AsyncThread,
+    desk: Arc<Desk>,
+}
+
+#[derive(Default)]
+struct Counters {
+    turns: AtomicU64,
+    continued: AtomicU64,
+    failed: AtomicU64,
+    tokens: AtomicU64,
+}
+
+/// What a worker's own port says about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WorkerReport {
+    /// The name of the worker.
+    pub worker: String,
+    /// The process id of the worker.
+    pub pid: u32,
+    /// The process id of its runtime.
+    pub runtime_pid: Option<u32>,
+    /// Whether it takes turns.
+    pub ready: bool,
+    /// The turns that it has.
+    pub running: usize,
+    /// How many of these wait for a decision.
+    pub waiting: usize,
+    /// The turns whose outcome it returned since its start.
+    pub turns: u64,
+    /// How many of these it continued.
+    pub continued: u64,
+    /// The turns that failed.
+    pub failed: u64,
+    /// The tokens of the turns that it ran.
+    pub tokens: u64,
+}
+
+/// What became of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Delivery {
+    /// The runtime has it.
+    Delivered,
+    /// The turn runs here and does not wait for it any more.
+    Unwanted,
+    /// The turn does not run here.
+    Elsewhere,
+}
+
+impl Worker {
+    pub(crate) fn new(name: String, process: String, codex: AsyncCodex, options: Times) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            process,
+            codex,
+            options,
+            control: OnceLock::new(),
+            broken: watch::Sender::new(None),
+            draining: watch::Sender::new(false),
+            leaving: watch::Sender::new(false),
+            turns: Mutex::default(),
+            holds: Mutex::default(),
+            opened: Mutex::default(),
+            writers: Mutex::default(),
+            counters: Counters::default(),
+        })
+    }
+
+    /// Carries a turn on, and returns when there is something to say about it, or after the time of a step. A durable step: it can
+    /// be repeated, here and in other workers.
+    pub(crate) async fn advance(self: Arc<Self>, order: Order) -> HandlerResult<Progress> {
+        let turn = self.turn_of(&order)?;
+        let mut state = turn.state.subscribe();
+        let mut leaving = self.leaving.subscribe();
+        let until = tokio::time::sleep(self.options.step);
+        let published = tokio::time::sleep(PUBLISH_AFTER);
+        tokio::pin!(until, published);
+        loop {
+            let seen = state.borrow_and_update().clone();
+            if *leaving.borrow_and_update() {
+                return Err(HandlerError::from("the worker is ending; another one takes the turn"));
+            }
+            let place = seen.turn_id.map(|turn_id| self.place(turn_id));
+            match seen.end {
+                Some(End::Progress(progress)) => {
+                    self.forget(&turn);
+                    if matches!(progress, Progress::Failed { .. }) {
+                        self.counters.failed.fetch_add(1, Ordering::Relaxed);
+                    }
+                    return Ok(progress);
+                }
+                Some(End::Again(why)) => {
+                    self.forget(&turn);
+                    return Err(HandlerError::from(why));
+                }
+                None => {}
+            }
+            let asks = turn.asks();
+            let is_news = place.is_some() && place != order.place;
+            if is_news && published.is_elapsed() {
+                return Ok(Progress::Running(place));
+            }
+            // What an interrupted turn still asks, its end answers.
+            if !asks.is_empty() && !*turn.interrupting.borrow() {
+                return Ok(Progress::Asks(asks));
+            }
+            tokio::select! {
+                _ = state.changed() => {}
+                _ = leaving.changed() => {}
+                () = &mut published, if is_news => {}
+                () = &mut until => return Ok(Progress::Running(place)),
+            }
+        }
+    }
+
+    /// The turn of this order. Begins it unless it runs here.
+    fn turn_of(self: &Arc<Self>, order: &Order) -> HandlerResult<Arc<Turn>> {
+        let mut turns = lock(&self.turns);
+        if let Some(turn) = turns.get(&order.name).filter(|turn| !turn.is_given_up()) {
+            return Ok(turn.clone());
+        }
+        if *self.draining.borrow() {
+            return Err(HandlerError::from(
+                "the worker is ending and takes no more turns; another one takes it",
+            ));
+        }
+        let turn = Turn::new(order);
+        turns.insert(order.name.clone(), turn.clone());
+        drop(turns);
+        let carried_out = tokio::spawn(runner::carry_out(self.clone(), turn.clone(), order.clone()));
+        let (worker, panicked) = (self.clone(), turn.clone());
+        tokio::spawn(async move {
+            if carried_out.await.is_err() {
+                panicked.ended(End::Again("the worker failed; see its error output".to_owned()));
+                worker.forget(&panicked);
+            }
+        });
+        Ok(turn)
+    }
+
+    fn place(&self, turn_id: String) -> Place {
+        let control = self.control.get().cloned().unwrap_or_default();
+        let events = format!("{control}/turns/{turn_id}/events");
+        Place { worker: self.name.clone(), control, turn_id, events }
+    }
+
+    /// Takes a turn out of the list, unless another one has taken its place.
+    pub(crate) fn forget(&self, turn: &Arc<Turn>) {
+        let mut turns = lock(&self.turns);
+        if turns.get(&turn.name).is_some_and(|known| Arc::ptr_eq(known, turn)) {
+            turns.remove(&turn.name);
+        }
+    }
+
+    pub(crate) fn turn(&self, name: &str) -> Option<Arc<Turn>> {
+        lock(&self.turns).get(name).filter(|turn| !turn.is_given_up()).cloned()
+    }
+
+    /// The thread of a turn that runs here.
+    pub(crate) fn thread_of_turn(&self, turn_id: &str) -> Option<AsyncThread> {
+        let turns = lock(&self.turns);
+        let of_turn = |turn: &&Arc<Turn>| turn.state.borrow().turn_id.as_deref() == Some(turn_id);
+        turns.values().filter(|turn| !turn.is_over()).find(of_turn)?.thread()
+    }
+
+    /// Marks that an invocation waits for a turn in this worker. If none does any more, the turn is given up: at once if it has not
+    /// begun, because another worker may be about to begin it.
+    pub(crate) fn hold(self: &Arc<Self>, name: &str) -> Hold {
+        *lock(&self.holds).entry(name.to_owned()).or_default() += 1;
+        Hold { worker: self.clone(), name: name.to_owned() }
+    }
+
+    fn release(self: &Arc<Self>, name: &str) {
+        {
+            let mut holds = lock(&self.holds);
+            let Some(count) = holds.get_mut(name) else { return };
+            *count -= 1;
+            if *count > 0 {
+                return;
+            }
+            holds.remove(name);
+        }
+        let Some(turn) = self.turn(name) else { return };
+        if turn.is_over() {
+            self.forget(&turn);
+            return;
+        }
+        if !turn.is_live() {
+            turn.given_up.send_replace(true);
+            return;
+        }
+        let worker = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(worker.options.settle).await;
+            if !worker.is_held(&turn.name) {
+                turn.given_up.send_replace(true);
+            }
+        });
+    }
+
+    /// Whether an invocation waits for this turn.
+    pub(crate) fn is_held(&self, name: &str) -> bool {
+        lock(&self.holds).contains_key(name)
+    }
+
+    /// Passes a decision to the runtime.
+    pub(crate) fn respond(&self, name: &str, ask: &str, response: Value) -> Delivery {
+        match self.turn(name).filter(|turn| turn.is_live()) {
+            None => Delivery::Elsewhere,
+            Some(turn) if turn.respond(ask, response) => Delivery::Delivered,
+            Some(_) => Delivery::Unwanted,
+        }
+    }
+
+    /// Whether the turn runs here and still waits for a decision. `None` if it does not run here.
+    pub(crate) fn is_asking(&self, name: &str) -> Option<bool> {
+        let turn = self.turn(name).filter(|turn| turn.is_live())?;
+        Some(!turn.asks().is_empty())
+    }
+
+    /// Interrupts a turn, and waits for its end for a moment. Returns whether it runs here.
+    pub(crate) async fn interrupt(&self, name: &str) -> bool {
+        let Some(turn) = self.turn(name).filter(|turn| !turn.is_over()) else { return false };
+        turn.interrupting.send_replace(true);
+        true
+    }
+
+    /// Adds input to a turn. Returns whether it runs here.
+    pub(crate) async fn steer(&self, name: &str, id: &str, input: &RunInput) -> Result<bool, Error> {
+        let Some(turn) = self.turn(name).filter(|turn| turn.is_live()) else { return Ok(false) };
+        let Some(thread) = turn.thread() else { return Ok(false) };
+        if !turn.is_new_steer(id) {
+            return Ok(true);
+        }
+        let steered = match thread.follow().await {
+            Ok(Some(running)) => running.steer(input.to_input()).await.map(|_| true),
+            Ok(None) => Ok(false),
+            Err(error) => Err(error),
+        };
+        if !matches!(steered, Ok(true)) {
+            turn.forget_steer(id);
+        }
+        match steered {
+            Err(error) if error.kind() == ErrorKind::TurnNotActive => Ok(false),
+            steered => steered,
+        }
+    }
+
+    /// Opens a thread. A durable step.
+    pub(crate) async fn open(self: Arc<Self>, options: RunOptions) -> HandlerResult<StoredThread> {
+        if *self.draining.borrow() {
+            return Err(HandlerError::from(
+                "the worker is ending and opens no more threads; another one does",
+            ));
+        }
+        runner::open(&self, &options).await.map_err(|error| self.step_error(&error))
+    }
+
+    /// Reads a thread's history. A durable step.
+    pub(crate) async fn export(self: Arc<Self>, thread_id: String) -> HandlerResult<Rollout> {
+        let writer = self.writer(&thread_id);
+        let _writer = writer.lock().await;
+        let reading = async {
+            let thread = self
+                .codex
+                .thread_resume(&thread_id)
+                .include_turns(false)
+                .writer_timeout(self.options.step)
+                .await?;
+            let rollout = thread.export().await;
+            thread.unsubscribe().await?;
+            rollout
+        };
+        reading.await.map_err(|error| self.step_error(&error))
+    }
+
+    /// Stores a thread's history, unless the home has the thread. A durable step.
+    pub(crate) async fn import(self: Arc<Self>, rollout: Rollout) -> HandlerResult<StoredThread> {
+        let id = rollout.thread_id().to_owned();
+        match self.codex.thread_import(&rollout).await {
+            Ok(_) => {}
+            // An earlier attempt of this step has stored it.
+            Err(error) if error.to_string().contains("has a thread with this id") => {}
+            Err(error) => return Err(self.step_error(&error)),
+        }
+        Ok(StoredThread { id, opener: self.process.clone(), used: true })
+    }
+
+    /// An error that ends the invocation if no later attempt can succeed, and has the engine repeat the step otherwise.
+    fn step_error(&self, error: &Error) -> HandlerError {
+        if matches!(error.kind(), ErrorKind::RestartsExhausted | ErrorKind::Closed) {
+            self.broken.send_replace(Some(error.to_string()));
+        }
+        let code = match (error.kind(), error.kind().group()) {
+            (ErrorKind::ThreadNotFound | ErrorKind::ThreadLost, _) => 404,
+            (ErrorKind::OptionNotApplied | ErrorKind::InvalidParams, _) | (_, ErrorGroup::Input) => 400,
+            _ => return HandlerError::from(error.to_string()),
+        };
+        TerminalError::new_with_code(code, error.to_string()).into()
+    }
+
+    pub(crate) fn keep_opened(&self, thread: AsyncThread, desk: Arc<Desk>) {
+        let mut opened = lock(&self.opened);
+        opened.retain(|_, opened| opened.at.elapsed() < OPENED_FOR);
+        opened.insert(thread.id().to_owned(), Opened { at: Instant::now(), thread, desk });
+    }
+
+    pub(crate) fn take_opened(&self, thread_id: &str) -> Option<(AsyncThread, Arc<Desk>)> {
+        let opened = lock(&self.opened).remove(thread_id)?;
+        Some((opened.thread, opened.desk))
+    }
+
+    /// The lock of a thread in this worker.
+    pub(crate) fn writer(&self, thread_id: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut writers = lock(&self.writers);
+        writers.retain(|_, writer| Arc::strong_count(writer) > 1);
+        writers.entry(thread_id.to_owned()).or_default().clone()
+    }
+
+    pub(crate) fn count(&self, result: &RunResult, continued: u32) {
+        self.counters.turns.fetch_add(1, Ordering::Relaxed);
+        self.counters.continued.fetch_add(continued.min(1).into(), Ordering::Relaxed);
+        let tokens = result.turn_usage.as_ref().map_or(0, |usage| usage.total_tokens);
+        self.counters.tokens.fetch_add(tokens.try_into().unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// The turns that run, without those that wait for decisions.
+    pub(crate) fn busy(&self) -> usize {
+        lock(&self.turns).values().filter(|turn| !turn.is_over() && turn.asks().is_empty()).count()
+    }
+
+    pub(crate) fn report(&self, ready: bool) -> WorkerReport {
+        let (running, waiting) = {
+            let turns = lock(&self.turns);
+            (turns.len(), turns.values().filter(|turn| !turn.asks().is_empty()).count())
+        };
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        WorkerReport {
+            worker: self.name.clone(),
+            pid: std::process::id(),
+            runtime_pid: self.codex.runtime_pid(),
+            ready,
+            running,
+            waiting,
+            turns: read(&self.counters.turns),
+            continued: read(&self.counters.continued),
+            failed: read(&self.counters.failed),
+            tokens: read(&self.counters.tokens),
+        }
+    }
+}
+
+/// An invocation that waits for a turn.
+pub(crate) struct Hold {
+    worker: Arc<Worker>,
+    name: String,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.worker.release(&self.name);
+    }
+}

@@ -1,0 +1,35 @@
+//! Cancelled invocations.
+
+use std::time::Duration;
+
+use openai_codex_testkit::ModelReply;
+use serde_json::json;
+
+use crate::support::engine::Engine;
+use crate::support::workers::Site;
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_cancel_interrupts_the_turn_and_frees_the_thread() {
+    let (engine, site) = (Engine::start(), Site::new());
+    let worker = site.worker(&engine, "a", &["--step", "1"]);
+    let gate = site.model.gate();
+    site.model.reply(ModelReply::text("never said").pause(&gate));
+    let run = engine.send_run("cancelled", &json!({"input": "go"}));
+    gate.wait_reached_within(LONG).unwrap();
+    engine.cancel(&run);
+    let outcome = engine.outcome(&run, LONG);
+    assert_eq!(outcome.status, 409, "{outcome:?}");
+    // The next turn has the thread, so the first one has ended.
+    site.model.reply("hello");
+    let next = engine.call("cancelled", "run", Some(&json!({"input": "next"})));
+    assert_eq!(
+        (&next.body["how"], &next.body["final_response"]),
+        (&json!("ran"), &json!("hello")),
+        "{next:?}"
+    );
+    assert_eq!(worker.report()["running"], json!(0));
+    let status = engine.status("cancelled");
+    assert_eq!((&status["running"], &status["totals"]["a"]["failed"]), (&json!(null), &json!(0)));
+}

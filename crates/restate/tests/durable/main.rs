@@ -1,0 +1,11 @@
+//! The engine, workers, the real runtime and a scripted model.
+
+mod approvals;
+mod cancelling;
+mod deaths;
+mod ending;
+mod moving;
+mod steps;
+mod support;
+mod takeover;
+mod turns;

@@ -312,6 +312,23 @@ impl Error {
         self.edit(|inner| inner.home_contended = true)
     }
 
+    /// Whether the server refuses to load a thread because its file has no content. The runtime creates the file with the first turn.
+    pub(crate) fn is_of_empty_rollout(&self) -> bool {
+        self.inner.json_rpc.as_ref().is_some_and(|error| {
+            error.message.contains("rollout at ") && error.message.ends_with(" is empty")
+        })
+    }
+
+    /// Whether the server refuses to load a thread that it is about to store: its first turn is just beginning. Runtimes 0.154.0 to
+    /// 0.171.0 have several messages for that.
+    pub(crate) fn is_of_beginning_thread(&self) -> bool {
+        let is_message = |error: &JsonRpcError| {
+            error.message == "list_turns is not supported yet"
+                || error.message.contains("is not materialized yet")
+        };
+        self.is_of_empty_rollout() || self.inner.json_rpc.as_ref().is_some_and(is_message)
+    }
+
     pub(crate) fn is_home_contended(&self) -> bool {
         self.inner.home_contended
     }

@@ -10,11 +10,12 @@ use std::fmt;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
+use openai_codex_protocol::types::ThreadItem;
 use openai_codex_protocol::{ClientRequest, methods};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::connection::event::{Event, OwnedEvent};
 use crate::connection::turn_buffer::End;
@@ -87,7 +88,7 @@ pub async fn run(turn: &AsyncTurnHandle) -> RawResult {
         End::Completed(event) => Some(event.clone().into_text()),
         End::Lost(_) => None,
     };
-    let items = digest.items.iter().cloned().map(OwnedEvent::into_text).collect();
+    let items: Vec<_> = digest.items.iter().cloned().map(OwnedEvent::into_text).collect();
     let usage = digest.usage.clone().map(OwnedEvent::into_text);
     let started = digest.start_response.clone();
     let assembled = RunResult::assemble(turn.thread_id(), digest, end);
@@ -95,12 +96,26 @@ pub async fn run(turn: &AsyncTurnHandle) -> RawResult {
         Ok(result) => (Some(result), None),
         Err(error) => (error.turn().cloned(), Some(error)),
     };
+    let (mut items, mut result) = (items, result);
+    if completed.is_some()
+        && let Some(recorded) = turn.guard.recorded_items().await
+        && recorded.len() >= items.len()
+    {
+        items = recorded.iter().filter_map(item_completed).collect();
+        result = result.map(|result| result.with_items(recorded));
+    }
     let (final_response, turn_usage) = match result {
         Some(result) => (result.final_response, result.turn_usage),
         None => (None, None),
     };
     let turn_usage = turn_usage.and_then(|usage| serde_json::to_string(&usage).ok());
     RawResult { final_response, items, usage, turn_usage, started, completed, error }
+}
+
+/// The parameters of an `item/completed` with a recorded item. Of the other members, only the item is read.
+fn item_completed(item: &ThreadItem) -> Option<Box<str>> {
+    let ids = json!({"item": item, "threadId": "", "turnId": "", "completedAtMs": 0});
+    serde_json::to_string(&ids).ok().map(Into::into)
 }
 
 /// Reads the result of a turn from the runtime's records, by the ids of its thread and of itself.

@@ -625,7 +625,7 @@ fn approve_elsewhere() {
         assert!(said[0].starts_with("watching turn "), "{said:?}");
         said.extend(talk.rest());
         // The question has no end of line.
-        assert!(said.iter().any(|line| line.contains("from-the-agent`? [y/N] ")), "{said:?}");
+        assert!(said.iter().any(|line| line.contains("from-the-agent'`? [y/N] ")), "{said:?}");
         assert!(said.last().unwrap().ends_with("That is that."), "{said:?}");
         assert_eq!(target.exists(), made);
         assert!(Command::new("kill").arg(trace.process().to_string()).status().unwrap().success());

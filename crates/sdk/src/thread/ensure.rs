@@ -206,15 +206,15 @@ impl<C: Clone> Ensure<C> {
                 opened => break opened,
             }
         };
-        opened.map_err(|error| match error.kind() {
-            ErrorKind::ThreadNotFound => {
-                let message = format!(
-                    "the runtime has no record of the thread ({error}). A runtime stores a thread with its first turn: no turn of \
-                     this thread has begun, or the thread was deleted. Start another thread"
-                );
-                Error::new(ErrorKind::ThreadLost, message).with_thread(Some(&thread.id)).with_source(error)
+        opened.map_err(|error| {
+            if error.kind() != ErrorKind::ThreadNotFound && !error.is_of_empty_rollout() {
+                return error;
             }
-            _ => error,
+            let message = format!(
+                "the runtime has no record of the thread ({error}). A runtime stores a thread with its first turn: no turn of this \
+                 thread has begun, or the thread was deleted. Start another thread"
+            );
+            Error::new(ErrorKind::ThreadLost, message).with_thread(Some(&thread.id)).with_source(error)
         })
     }
 

@@ -1,4 +1,4 @@
-//! Waits for a thread that another runtime has loaded.
+//! Waits for a thread that another runtime has loaded, or that its runtime is just storing.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,9 @@ use crate::error::{Error, ErrorKind};
 
 /// The first pause, and the longest one.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
+
+/// How long a runtime may take to write the first lines of a new thread's file.
+const FIRST_WRITE: Duration = Duration::from_secs(2);
 
 /// The wait of a call that is repeated while another runtime has the thread loaded. The refused calls had no effect.
 pub(crate) struct WriterWait {
@@ -24,8 +27,13 @@ impl WriterWait {
 
     /// Pauses after a refused call. Returns whether to repeat it.
     pub(crate) async fn again(&mut self, error: &Error) -> bool {
-        let left = self.limit.saturating_sub(self.began.elapsed());
-        if error.kind() != ErrorKind::ThreadInUse || left.is_zero() {
+        let limit = match error.kind() {
+            ErrorKind::ThreadInUse => self.limit,
+            _ if error.is_of_beginning_thread() => self.limit.max(FIRST_WRITE),
+            _ => return false,
+        };
+        let left = limit.saturating_sub(self.began.elapsed());
+        if left.is_zero() {
             return false;
         }
         FuturesTimerSleeper.sleep(self.pause.min(left)).await;

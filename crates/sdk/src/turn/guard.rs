@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use openai_codex_protocol::types::{TurnItemsView, TurnSteerParams, TurnSteerResponse};
+use openai_codex_protocol::types::{ThreadItem, TurnItemsView, TurnSteerParams, TurnSteerResponse};
 use openai_codex_protocol::{ClientRequest, methods};
 
 use crate::connection::host::SharedBuffer;
@@ -71,23 +71,24 @@ impl TurnGuard {
         let (digest, end) = self.end().await;
         let is_over = matches!(end, End::Completed(_));
         let result = RunResult::assemble(&self.subscription.thread_id, digest, end);
-        let result = if self.follows && is_over { self.with_recorded_items(result).await } else { result };
+        let recorded = if is_over { self.recorded_items().await } else { None };
+        let result = match (result, recorded) {
+            (Ok(result), Some(items)) => Ok(result.with_items(items)),
+            (Err(error), Some(items)) => Err(match error.turn().cloned() {
+                Some(partial) => error.with_turn(partial.with_items(items)),
+                None => error,
+            }),
+            (result, None) => result,
+        };
         result.map_err(|error| error.with_client_message_id(self.client_message_id.as_deref()))
     }
 
-    /// Adds the items from before the guard has followed the turn.
-    async fn with_recorded_items(&self, result: Result<RunResult>) -> Result<RunResult> {
-        let Some(turn_id) = self.subscription.turn_id() else { return result };
+    /// The items of a turn that the guard follows, with those from before. `None` for other turns: their guards have all items.
+    pub(crate) async fn recorded_items(&self) -> Option<Vec<ThreadItem>> {
+        let turn_id = self.subscription.turn_id().filter(|_| self.follows)?;
         let thread_id = &self.subscription.thread_id;
-        let recorded = self.session.recorded_turn(thread_id, &turn_id, TurnItemsView::Full).await;
-        let Ok(Some(turn)) = recorded else { return result };
-        match result {
-            Ok(result) => Ok(result.with_items(turn.items)),
-            Err(error) => match error.turn().cloned() {
-                Some(partial) => Err(error.with_turn(partial.with_items(turn.items))),
-                None => Err(error),
-            },
-        }
+        let turn = self.session.recorded_turn(thread_id, &turn_id, TurnItemsView::Full).await;
+        turn.ok().flatten().map(|turn| turn.items)
     }
 
     /// Waits for the turn's end.

@@ -330,7 +330,7 @@ fn a_call_that_finds_the_turn_running_waits_for_its_end() {
         gate.reached().await.unwrap();
         let ensuring = tokio::spawn(thread.ensure("k", "go").into_future());
         // The call asks for the status of the turn when it follows the turn.
-        while !std::fs::read_to_string(&log).unwrap().contains("notLoaded") {
+        while !std::fs::read_to_string(&log).unwrap().contains("\"itemsView\":\"notLoaded\"") {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         gate.release();

@@ -14,6 +14,8 @@ use crate::dispatch::registry::HandlerSet;
 use crate::endpoint::address::Endpoint;
 use crate::error::{Error, Result};
 use crate::handler::closures::closure_setters;
+#[cfg(feature = "endpoints")]
+use crate::options::connection_policy::ConnectionPolicy;
 use crate::options::method_class::{ClassTimeouts, MethodClass};
 use crate::options::restart_policy::RestartPolicy;
 use crate::options::trace_context::{TraceContext, TraceSource};
@@ -57,6 +59,8 @@ pub struct CodexConfig {
     pub(crate) restart: Option<RestartPolicy>,
     #[cfg(feature = "endpoints")]
     pub(crate) endpoint: Option<Endpoint>,
+    #[cfg(feature = "endpoints")]
+    pub(crate) connection_policy: ConnectionPolicy,
     pub(crate) handlers: HandlerSet,
     pub(crate) limits: Limits,
     pub(crate) wire_log: Option<WireLog>,
@@ -85,6 +89,8 @@ impl CodexConfig {
             restart: None,
             #[cfg(feature = "endpoints")]
             endpoint: None,
+            #[cfg(feature = "endpoints")]
+            connection_policy: ConnectionPolicy::new(),
             handlers: HandlerSet::default(),
             limits: Limits { coalesce_above: 48 << 20, stream: 256 << 20 },
             wire_log: None,
@@ -358,6 +364,17 @@ impl CodexConfig {
         self
     }
 
+    /// Sets how often a client with an [endpoint](Self::connect) connects again after it has lost the connection. Unless set, it does so
+    /// for about 13 minutes. [`ConnectionPolicy::never`] turns it off.
+    ///
+    /// Handles and streams stay. The client restores the running turns, and sends no request twice that may have had effects; see
+    /// [`guide::lost_connections`](crate::guide::lost_connections). It does not apply to a first start that fails.
+    #[cfg(feature = "endpoints")]
+    pub fn connection_policy(mut self, policy: ConnectionPolicy) -> Self {
+        self.connection_policy = policy;
+        self
+    }
+
     closure_setters!(handlers);
 
     /// The parts of the runtime's command line.
@@ -413,6 +430,8 @@ impl CodexConfig {
         if let Some(cwd) = &self.cwd {
             require_folder(cwd)?;
         }
+        #[cfg(feature = "endpoints")]
+        self.connection_policy.validate()?;
         #[cfg(feature = "endpoints")]
         if let Some(endpoint) = &self.endpoint {
             self.check_options_for_processes(endpoint.starts_server())?;

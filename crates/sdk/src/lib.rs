@@ -78,7 +78,9 @@ pub use crate::handler::request_handler::{
 };
 pub use crate::models::Models;
 pub use crate::options::approval::ApprovalMode;
+pub use crate::options::connection_policy::ConnectionPolicy;
 pub use crate::options::external_message::ExternalMessage;
+pub use crate::options::gap_policy::GapPolicy;
 pub use crate::options::input::{
     ImageInput, Input, InputItem, LocalImageInput, MentionInput, SkillInput, TextInput, TurnInput,
 };

@@ -32,6 +32,8 @@ pub struct RunResult {
     /// Completed items that this version of the crate cannot read, with their JSON and the reason. Empty as long as
     /// the server keeps to the protocol.
     pub unreadable: Vec<UndecodableNotification>,
+    /// Whether the connection was lost when the turn ended, so that `turn` is from the server's record of it.
+    pub restored: bool,
 }
 
 impl RunResult {

@@ -20,6 +20,19 @@ impl<H: Host> Router<H> {
         route: &Route<'_>,
         batch: &mut EventBatch<'a>,
     ) {
+        if self.running_turns.restores() && !self.passes_restoration(event, route, batch) {
+            return;
+        }
+        self.apply_notification(event, route, batch);
+    }
+
+    /// Handles a notification that is to be given.
+    pub(super) fn apply_notification<'a>(
+        &mut self,
+        event: Event<'a>,
+        route: &Route<'_>,
+        batch: &mut EventBatch<'a>,
+    ) {
         let thread_id = route.thread_id.as_deref();
         match event.kind {
             Some(NotificationKind::ThreadStarted) => self.handle_thread_started(route),
@@ -36,6 +49,7 @@ impl<H: Host> Router<H> {
                 if let Some(thread_id) = thread_id {
                     self.effects.push(Effect::MarkUnloaded(thread_id.into()));
                     self.check_turns_of(thread_id, batch);
+                    self.subscribed.remove(thread_id);
                     let released = self.thread_tree.close(thread_id).into_iter();
                     self.effects.extend(released.map(Effect::ReleaseHandlers));
                 }
@@ -90,6 +104,13 @@ impl<H: Host> Router<H> {
                 }
                 self.keep_early(turn_id, event, route);
                 batch.push(turn_id, event);
+                if !self.uncertain.is_empty()
+                    && let Some(start) = self.uncertain.take_reported(event.text)
+                {
+                    // The start has this event as an early one.
+                    self.running_turns.deliver(batch);
+                    self.answer_start(&start, turn_id);
+                }
             }
         }
     }

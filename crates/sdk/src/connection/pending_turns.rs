@@ -25,6 +25,8 @@ pub(crate) struct PendingTurn<H: Host> {
     pub(crate) cancelled: bool,
     /// Whether the timeout of the request has passed.
     expired: bool,
+    /// The client's id of the message that starts the turn.
+    pub(crate) client_id: Option<Arc<str>>,
 }
 
 /// What has arrived of a turn while its pending turn was unknown.
@@ -64,9 +66,11 @@ impl<H: Host> PendingTurns<H> {
         subscription: Arc<H::Subscription>,
         unnamed: bool,
         since: u64,
+        client_id: Option<Arc<str>>,
     ) {
         let early = Vec::new();
-        let pending = PendingTurn { subscription, unnamed, early, since, cancelled: false, expired: false };
+        let (cancelled, expired) = (false, false);
+        let pending = PendingTurn { subscription, unnamed, early, since, cancelled, expired, client_id };
         self.0.push((id, pending));
     }
 
@@ -197,6 +201,26 @@ impl<H: Host> PendingTurns<H> {
     /// Removes the pending turn of a compaction whose last handle has gone.
     pub(crate) fn release(&mut self, subscription: &Arc<H::Subscription>) {
         self.0.retain(|(_, pending)| !(pending.unnamed && Arc::ptr_eq(&pending.subscription, subscription)));
+    }
+
+    /// The threads of the pending turns.
+    pub(crate) fn threads(&self) -> impl Iterator<Item = Arc<str>> {
+        self.0.iter().map(|(_, pending)| pending.subscription.thread_id().clone())
+    }
+
+    /// The pending turns whose callers no longer wait for the response.
+    pub(crate) fn cancelled(&self) -> impl Iterator<Item = (i64, &PendingTurn<H>)> {
+        self.0.iter().filter(|(_, pending)| pending.cancelled).map(|(id, pending)| (*id, pending))
+    }
+
+    /// Takes the compactions whose requests were answered, so that no call waits for the response.
+    pub(crate) fn take_answered(&mut self, waits: impl Fn(i64) -> bool) -> Vec<(i64, PendingTurn<H>)> {
+        self.0.extract_if(.., |(id, pending)| pending.unnamed && !waits(*id)).collect()
+    }
+
+    /// Drops the events of turns that do not run, because the turns are restored from their beginning.
+    pub(crate) fn forget_early(&mut self, runs: impl Fn(&str) -> bool) {
+        self.0.iter_mut().for_each(|(_, pending)| pending.early.retain(|(turn_id, _)| runs(turn_id)));
     }
 
     pub(crate) fn drain(&mut self) -> Vec<(i64, PendingTurn<H>)> {

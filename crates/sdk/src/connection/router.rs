@@ -28,12 +28,16 @@ use crate::connection::logins::Logins;
 use crate::connection::on_loss::OnLoss;
 use crate::connection::own_turns::OwnTurns;
 use crate::connection::pending_turns::{PendingTurn, PendingTurns};
+use crate::connection::repeatable::AfterLoss;
 use crate::connection::request_window::{RequestWindow, Slot};
 use crate::connection::running_turn::RunningTurn;
 use crate::connection::running_turns::RunningTurns;
-use crate::connection::server_requests::{Received, ServerRequest, ServerRequests};
+use crate::connection::server_requests::{Received, ServerRequest, ServerRequests, Taken};
 use crate::connection::thread_tree::ThreadTree;
+use crate::connection::uncertain::UncertainStarts;
 use crate::error::{Error, ErrorKind};
+use crate::options::gap_policy::GapPolicy;
+use crate::thread_map::ThreadMap;
 
 /// A call that waits for a response.
 #[derive(Debug)]
@@ -44,11 +48,21 @@ pub(crate) struct Waiter<H: Host> {
     pub(crate) thread_id: Option<Arc<str>>,
     /// Whether the request was handed to the transport.
     pub(crate) is_written: bool,
+    /// The client's id of the message that the request sends, if the client can look for it after a loss.
+    pub(crate) client_id: Option<Arc<str>>,
+    /// What was written, if the client can send it again after a loss.
+    pub(crate) sent: Option<(Bytes, Slot)>,
 }
 
 impl<H: Host> Waiter<H> {
     pub(crate) fn new(reply: H::Reply, method: &str, thread_id: Option<&str>) -> Self {
-        Self { reply, method: method.into(), thread_id: thread_id.map(Arc::from), is_written: false }
+        let thread_id = thread_id.map(Arc::from);
+        Self { reply, method: method.into(), thread_id, is_written: false, client_id: None, sent: None }
+    }
+
+    /// Adds the client's id of the message that the request sends.
+    pub(crate) fn with_client_id(self, client_id: Option<Arc<str>>) -> Self {
+        Self { client_id, ..self }
     }
 }
 
@@ -69,23 +83,36 @@ pub(crate) enum Intent<H: Host> {
     Compact(Arc<H::Subscription>),
     /// `account/login/start`: the token gets the end of the login.
     Login(H::Login),
+    /// `thread/resume` after a reconnect: the response restores what the client holds of the thread.
+    Restore { thread_id: Arc<str>, same_server: bool },
 }
 
-/// The fields are open to `notifications.rs`.
+/// The fields are open to `notifications.rs` and `loss.rs`.
 #[derive(Debug)]
 pub(crate) struct Router<H: Host> {
     last_id: i64,
     last_tick: u64,
     /// Sorted by the ids of the requests, which only grow.
-    waiters: Vec<(i64, Waiter<H>)>,
+    pub(super) waiters: Vec<(i64, Waiter<H>)>,
     pub(super) pending_turns: PendingTurns<H>,
     pub(super) running_turns: RunningTurns<H>,
     pub(super) thread_tree: ThreadTree,
     pub(super) server_requests: ServerRequests<H::Signal>,
     pub(super) logins: Logins<H::Login>,
     own_turns: OwnTurns,
-    window: RequestWindow,
+    pub(super) window: RequestWindow,
+    /// Whether the host replaces a lost transport.
+    pub(super) outlives_transports: bool,
+    /// The number of the transport.
+    pub(super) transport: u32,
+    /// The starts whose responses were lost with a transport.
+    pub(super) uncertain: UncertainStarts,
+    /// The threads that this connection has opened, if the router outlives transports.
+    pub(super) subscribed: ThreadMap<()>,
+    /// The resumes under way after a reconnect: the thread of each, and whether the server is known to be the same.
+    resumes: Vec<(i64, Arc<str>, bool)>,
     failure: Option<Error>,
+    pub(super) gap_policy: GapPolicy,
     /// What the host has not taken yet.
     pub(super) effects: Vec<Effect<H>>,
     /// What the error of a lost turn says in addition.
@@ -254,7 +281,7 @@ impl<H: Host> Router<H> {
                 // A response without a waiter came too late, or twice.
                 let Some(id) = numeric(&id) else { return };
                 // The events in the batch came before. They do not belong to the subscription of this start.
-                if self.pending_turns.contains(id) {
+                if self.pending_turns.contains(id) || self.resumes.iter().any(|(resume, ..)| *resume == id) {
                     self.running_turns.deliver(batch);
                 }
                 self.handle_response(id, outcome);
@@ -269,7 +296,8 @@ impl<H: Host> Router<H> {
                     Some(turn_id)
                         if !changes_state(event.kind)
                             && route.relations.is_none()
-                            && self.pending_turns.is_empty() =>
+                            && self.pending_turns.is_empty()
+                            && !self.running_turns.restores() =>
                     {
                         batch.push(turn_id, event);
                     }
@@ -293,7 +321,7 @@ impl<H: Host> Router<H> {
         }
     }
 
-    fn handle_response(&mut self, id: i64, outcome: Outcome<'_>) {
+    pub(super) fn handle_response(&mut self, id: i64, outcome: Outcome<'_>) {
         let response = match outcome {
             Outcome::Result(raw) => Ok(raw.to_owned()),
             Outcome::Error(raw) => Err(Error::from_error_response(raw)),
@@ -316,6 +344,12 @@ impl<H: Host> Router<H> {
             self.bind_unnamed_turns(&thread_id);
             self.interrupt_unheld(&thread_id);
         }
+        if let Some(index) = self.resumes.iter().position(|(resume, ..)| *resume == id) {
+            let (_, thread_id, same_server) = self.resumes.swap_remove(index);
+            if let Ok(result) = &response {
+                self.restore_thread(&thread_id, result, same_server);
+            }
+        }
         let ended = self.logins.handle_response(id, &response);
         self.effects.extend(ended.map(|(login, end)| Effect::EndLogin(login, Ok(end))));
         if let Some(waiter) = self.take_waiter(id) {
@@ -325,6 +359,9 @@ impl<H: Host> Router<H> {
             {
                 self.own_turns.add(&turn_id);
                 self.decline_own();
+            }
+            if let Ok(result) = &response {
+                self.note_subscription(&waiter, result);
             }
             let response = response.map_err(|error| in_context(error, &waiter));
             self.effects.push(Effect::Resolve(waiter.reply, response));
@@ -368,6 +405,7 @@ impl<H: Host> Router<H> {
         let early = pending.take_early(&turn_id);
         let PendingTurn { subscription, since, cancelled, .. } = pending;
         let now = self.next_tick();
+        let given = self.running_turns.given_early(&turn_id, early.as_ref());
         let created = self.running_turns.bind(&subscription, &turn_id, since, early);
         if subscription.with(|buffer| buffer.end().is_some()) {
             return;
@@ -378,6 +416,9 @@ impl<H: Host> Router<H> {
         }
         let turn = self.running_turns.claim(turn_id.clone(), subscription.thread_id(), now);
         turn.ends_commands |= created && subscription.ends_commands();
+        if given.is_some() {
+            turn.given = given;
+        }
         if !cancelled {
             self.effects.push(Effect::EnforceTimeLimits(subscription.clone()));
             turn.created |= created;
@@ -432,7 +473,7 @@ impl<H: Host> Router<H> {
 
     /// Interrupts the turns of a thread that nothing holds any more, if one of their holders has requested that. A pending
     /// start may still join such a turn.
-    fn interrupt_unheld(&mut self, thread_id: &str) {
+    pub(super) fn interrupt_unheld(&mut self, thread_id: &str) {
         if !self.pending_turns.may_join(thread_id) {
             self.running_turns.interrupt_unheld(thread_id, &mut self.effects);
         }
@@ -451,7 +492,7 @@ impl<H: Host> Router<H> {
         self.last_tick
     }
 
-    fn take_waiter(&mut self, id: i64) -> Option<Waiter<H>> {
+    pub(super) fn take_waiter(&mut self, id: i64) -> Option<Waiter<H>> {
         self.waiter_index(id).map(|index| self.waiters.remove(index).1)
     }
 }
@@ -476,7 +517,13 @@ impl<H: Host> Router<H> {
             logins: Logins::default(),
             own_turns: OwnTurns::new(shares_server),
             window: RequestWindow::default(),
+            outlives_transports: false,
+            transport: 0,
+            uncertain: UncertainStarts::default(),
+            subscribed: ThreadMap::default(),
+            resumes: Vec::new(),
             failure: None,
+            gap_policy: GapPolicy::default(),
             effects: Vec::new(),
             loss_note,
         }
@@ -498,19 +545,27 @@ impl<H: Host> Router<H> {
         }
         self.last_id += 1;
         let id = self.last_id;
+        let client_id = waiter.client_id.clone();
         self.waiters.push((id, waiter));
         match intent {
             Intent::Plain => {}
-            Intent::StartTurn { subscription, .. } => self.register_turn(id, subscription, false),
-            Intent::Compact(subscription) => self.register_turn(id, subscription, true),
+            Intent::StartTurn { subscription, .. } => self.register_turn(id, subscription, false, client_id),
+            Intent::Compact(subscription) => self.register_turn(id, subscription, true, None),
             Intent::Login(login) => self.logins.register(id, login),
+            Intent::Restore { thread_id, same_server } => self.resumes.push((id, thread_id, same_server)),
         }
         Ok(id)
     }
 
-    fn register_turn(&mut self, id: i64, subscription: Arc<H::Subscription>, unnamed: bool) {
+    fn register_turn(
+        &mut self,
+        id: i64,
+        subscription: Arc<H::Subscription>,
+        unnamed: bool,
+        client_id: Option<Arc<str>>,
+    ) {
         let since = self.next_tick();
-        self.pending_turns.register(id, subscription, unnamed, since);
+        self.pending_turns.register(id, subscription, unnamed, since, client_id);
     }
 
     /// Delivers a batch to the subscriptions of its turns.
@@ -519,7 +574,7 @@ impl<H: Host> Router<H> {
     }
 
     /// Decides about a request that is about to be written. `slot`: what it takes of the bounded number of unanswered requests.
-    pub(crate) fn admit(&mut self, id: i64, slot: Slot) -> Admission {
+    pub(crate) fn admit(&mut self, id: i64, slot: Slot, frame: &Bytes) -> Admission {
         let Some(index) = self.waiter_index(id) else {
             self.discard_unsent(id);
             return Admission::Discard;
@@ -529,6 +584,8 @@ impl<H: Host> Router<H> {
         }
         if let Some((_, waiter)) = self.waiters.get_mut(index) {
             waiter.is_written = true;
+            let is_kept = self.outlives_transports && AfterLoss::of(&waiter.method) == AfterLoss::Repeat;
+            waiter.sent = is_kept.then(|| (frame.clone(), slot));
         }
         Admission::Write
     }
@@ -539,8 +596,8 @@ impl<H: Host> Router<H> {
         !self.is_own(request) && self.server_requests.leave(request)
     }
 
-    /// Takes the client's response to a server request. Returns whether the server still wants it.
-    pub(crate) fn respond(&mut self, request: &Arc<ServerRequest<H::Signal>>, frame: &Bytes) -> bool {
+    /// Takes the client's response to a server request.
+    pub(crate) fn respond(&mut self, request: &Arc<ServerRequest<H::Signal>>, frame: &Bytes) -> Taken {
         self.server_requests.respond(request, frame)
     }
 
@@ -554,6 +611,7 @@ impl<H: Host> Router<H> {
     fn cancel_intent(&mut self, id: i64) {
         self.logins.cancel(id);
         self.pending_turns.cancel(id);
+        self.resumes.retain(|(resume, ..)| *resume != id);
     }
 
     /// Discards a request before it is written. The server never responds to it.
@@ -660,7 +718,7 @@ impl<H: Host> Router<H> {
     /// Ends a turn whose end was lost, unless another event has arrived since the snapshot.
     pub(crate) fn end_lost_turn(&mut self, lost: &WatchedTurn, error: &Error) {
         let turn = self.running_turns.get(&lost.turn_id);
-        if turn.is_none_or(|turn| turn.event_count != lost.event_count) {
+        if turn.is_none_or(|turn| turn.event_count != lost.event_count || turn.is_held()) {
             return;
         }
         if let Some(turn) = self.remove_turn(&lost.turn_id) {
@@ -684,6 +742,9 @@ impl<H: Host> Router<H> {
         }
         self.failure = Some(error.clone());
         self.thread_tree = ThreadTree::default();
+        self.uncertain.clear();
+        self.subscribed = ThreadMap::default();
+        self.resumes.clear();
         let turn_error = match error.kind() {
             ErrorKind::Closed => error.clone(),
             _ => error.clone().with_note(self.loss_note),
@@ -731,7 +792,7 @@ impl<H: Host> Router<H> {
     }
 }
 
-fn in_context<H: Host>(error: Error, waiter: &Waiter<H>) -> Error {
+pub(super) fn in_context<H: Host>(error: Error, waiter: &Waiter<H>) -> Error {
     error.with_method(&waiter.method).with_thread(waiter.thread_id.as_deref())
 }
 

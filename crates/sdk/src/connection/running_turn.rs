@@ -7,7 +7,9 @@ use openai_codex_protocol::NotificationKind;
 use crate::connection::effect::Effect;
 use crate::connection::envelope::command_item;
 use crate::connection::event::{Event, EventQueue, TurnEvents};
+use crate::connection::given::Given;
 use crate::connection::host::{Host, SharedBuffer};
+use crate::connection::restore::Restore;
 use crate::connection::turn_phase::Phase;
 
 /// How many first events of a turn without a subscription are kept. A sub-agent's first few events can arrive before the
@@ -43,6 +45,10 @@ pub(crate) struct RunningTurn<H: Host> {
     pub(crate) is_unseen: bool,
     /// Reports the phase to those who follow the turn.
     follower: Option<H::Follower>,
+    /// What has been given of it, if the client reconnects.
+    pub(crate) given: Option<Box<Given>>,
+    /// How far its restoration has come, after a reconnect.
+    pub(crate) restore: Option<Box<Restore>>,
     /// The ids of its command items that have started and not completed.
     commands: Vec<Box<str>>,
     /// Its first events, while it has neither a subscription nor a root. Boxed, because most turns have none.
@@ -50,7 +56,8 @@ pub(crate) struct RunningTurn<H: Host> {
 }
 
 impl<H: Host> RunningTurn<H> {
-    pub(crate) fn new(id: Arc<str>, thread_id: Option<&str>, since: u64) -> Self {
+    /// `notes_given`: whether it notes what has been given of it.
+    pub(crate) fn new(id: Arc<str>, thread_id: Option<&str>, since: u64, notes_given: bool) -> Self {
         let thread_id = thread_id.map(Arc::from);
         Self {
             id,
@@ -67,9 +74,16 @@ impl<H: Host> RunningTurn<H> {
             ends_commands: false,
             is_unseen: false,
             follower: None,
+            given: notes_given.then(Box::default),
+            restore: None,
             commands: Vec::new(),
             unclaimed: None,
         }
+    }
+
+    /// Whether its events wait until the server has described the turn.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self.restore.as_deref(), Some(Restore::Waiting(_)))
     }
 
     pub(crate) fn is_on(&self, thread_id: &str) -> bool {

@@ -8,7 +8,9 @@ use openai_codex_protocol::NotificationKind;
 use crate::connection::effect::Effect;
 use crate::connection::envelope::command_item;
 use crate::connection::event::{Event, EventBatch, EventQueue, TurnEvents};
+use crate::connection::given::Given;
 use crate::connection::host::{Host, SharedBuffer};
+use crate::connection::restore::{Filter, Restore};
 use crate::connection::running_turn::RunningTurn;
 use crate::error::Error;
 
@@ -32,6 +34,10 @@ pub(crate) struct RunningTurns<H: Host> {
     wake: Vec<H::Waiter>,
     /// Subscriptions of turns that have exceeded their budget.
     over_budget: Vec<Arc<H::Subscription>>,
+    /// Whether turns note what has been given of them, because the client reconnects.
+    notes_given: bool,
+    /// Whether a turn is being restored.
+    restores: bool,
 }
 
 /// A command that was still running when its turn ended.
@@ -60,6 +66,8 @@ impl<H: Host> Default for RunningTurns<H> {
             left_commands: VecDeque::new(),
             wake: Vec::new(),
             over_budget: Vec::new(),
+            notes_given: false,
+            restores: false,
         }
     }
 }
@@ -115,6 +123,9 @@ impl<H: Host> RunningTurns<H> {
     pub(crate) fn deliver(&mut self, batch: &mut EventBatch<'_>) {
         for (turn_id, events) in batch.by_turn() {
             let Some(turn) = self.by_id.get_mut(turn_id) else { continue };
+            if let Some(given) = &mut turn.given {
+                given.note(events.clone());
+            }
             if let Some(left) = &turn.left_budget
                 && left.with(|buffer| buffer.count_usage(events.clone()))
             {
@@ -197,10 +208,11 @@ impl<H: Host> RunningTurns<H> {
 
     /// The turn that the response to a start has named. It may not have been reported yet.
     pub(crate) fn claim(&mut self, turn_id: Arc<str>, thread_id: &str, now: u64) -> &mut RunningTurn<H> {
+        let notes_given = self.notes_given;
         let turn = self
             .by_id
             .entry(turn_id.clone())
-            .or_insert_with(|| RunningTurn::new(turn_id, Some(thread_id), now).into());
+            .or_insert_with(|| RunningTurn::new(turn_id, Some(thread_id), now, notes_given).into());
         turn.claimed = true;
         turn.take_unclaimed();
         turn
@@ -217,7 +229,8 @@ impl<H: Host> RunningTurns<H> {
         let new = !self.by_id.contains_key(turn_id);
         if new {
             let id: Arc<str> = turn_id.into();
-            self.by_id.insert(id.clone(), RunningTurn::new(id, thread_id, now).into());
+            let turn = RunningTurn::new(id.clone(), thread_id, now, self.notes_given);
+            self.by_id.insert(id, turn.into());
         }
         effects.extend(self.get_mut(turn_id).and_then(RunningTurn::handle_started));
         new
@@ -249,6 +262,10 @@ impl<H: Host> RunningTurns<H> {
         let mut turn = self.by_id.remove(turn_id)?;
         self.left_interrupts.retain(|left| *left.turn_id != *turn_id);
         effects.extend(turn.finish());
+        if turn.restore.is_some() {
+            let restores = self.by_id.values().any(|turn| turn.restore.is_some());
+            self.restores = restores;
+        }
         if turn.has_commands() {
             let commands = turn.commands();
             self.left_commands.extend(commands.iter().map(|command| LeftCommand {
@@ -260,6 +277,40 @@ impl<H: Host> RunningTurns<H> {
             self.left_commands.drain(..excess);
         }
         Some(turn)
+    }
+
+    /// Lets turns note from now on what has been given of them.
+    pub(crate) fn note_given(&mut self) {
+        self.notes_given = true;
+    }
+
+    /// What a turn that is not known yet has been given with its early events.
+    pub(crate) fn given_early(&self, turn_id: &str, early: Option<&EventQueue>) -> Option<Box<Given>> {
+        let early = early.filter(|_| self.notes_given && !self.contains(turn_id))?;
+        let mut given = Box::<Given>::default();
+        given.note(EventBatch::of_queue(early).of_one());
+        Some(given)
+    }
+
+    /// Whether a turn is being restored, so that its events are not simply given.
+    #[inline]
+    pub(crate) fn restores(&self) -> bool {
+        self.restores
+    }
+
+    /// Lets the events of all turns wait until the server has described the turns. Drops what waited before.
+    pub(crate) fn hold(&mut self) {
+        self.by_id
+            .values_mut()
+            .for_each(|turn| turn.restore = Some(Box::new(Restore::Waiting(EventQueue::default()))));
+        self.restores = !self.by_id.is_empty();
+    }
+
+    pub(crate) fn set_filter(&mut self, turn_id: &str, filter: Filter) {
+        if let Some(turn) = self.get_mut(turn_id) {
+            turn.restore = Some(Box::new(Restore::Filtering(filter)));
+            self.restores = true;
+        }
     }
 
     /// Notes that no more events of a thread's turns arrive.
@@ -311,6 +362,7 @@ impl<H: Host> RunningTurns<H> {
     /// Ends all turns with an error.
     pub(crate) fn fail(&mut self, error: &Error, effects: &mut Vec<Effect<H>>) {
         self.left_interrupts.clear();
+        self.restores = false;
         for mut turn in self.by_id.drain().map(|(_, turn)| turn) {
             effects.extend(turn.abort());
             for subscription in &turn.subscriptions {

@@ -37,8 +37,21 @@ pub(crate) enum Received<S> {
     Answered(Bytes),
 }
 
+/// What becomes of a response to a server request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// The server waits for it.
+    Wanted,
+    /// The server gets it when it sends the request again, on its new transport.
+    Kept,
+    /// The server does not want it any more.
+    Unwanted,
+}
+
 pub(crate) struct ServerRequests<S> {
     pending: Vec<Arc<ServerRequest<S>>>,
+    /// Those of the pending ones that the server has not sent again since its transport was lost.
+    unrepeated: Vec<Arc<ServerRequest<S>>>,
     answered: VecDeque<(Arc<ServerRequest<S>>, Bytes)>,
     /// Those of the pending ones that are left to other clients of the server.
     left: Vec<Arc<ServerRequest<S>>>,
@@ -46,7 +59,7 @@ pub(crate) struct ServerRequests<S> {
 
 impl<S> Default for ServerRequests<S> {
     fn default() -> Self {
-        Self { pending: Vec::new(), answered: VecDeque::new(), left: Vec::new() }
+        Self { pending: Vec::new(), unrepeated: Vec::new(), answered: VecDeque::new(), left: Vec::new() }
     }
 }
 
@@ -68,7 +81,9 @@ impl<S: Default> ServerRequests<S> {
         ancestors: impl FnOnce() -> Vec<Arc<str>>,
     ) -> Received<S> {
         let pending = self.pending.iter().position(|request| request.id == id);
-        if pending.is_some_and(|index| self.pending[index].is(method, params)) {
+        if let Some(index) = pending.filter(|index| self.pending[*index].is(method, params)) {
+            let request = self.pending[index].clone();
+            self.forget_unrepeated(&request);
             return Received::Pending;
         }
         if let Some((_, frame)) =
@@ -89,22 +104,46 @@ impl<S: Default> ServerRequests<S> {
         let replaced = pending.map(|index| self.pending.swap_remove(index));
         if let Some(replaced) = &replaced {
             self.take_back(replaced);
+            self.forget_unrepeated(replaced);
         }
         self.pending.push(request.clone());
         Received::New { request, replaced }
     }
 
-    /// Takes the response to a request. Returns whether the response is still wanted.
-    pub(crate) fn respond(&mut self, request: &Arc<ServerRequest<S>>, frame: &Bytes) -> bool {
+    /// Takes the response to a request.
+    pub(crate) fn respond(&mut self, request: &Arc<ServerRequest<S>>, frame: &Bytes) -> Taken {
         let Some(index) = self.pending.iter().position(|pending| Arc::ptr_eq(pending, request)) else {
-            return false;
+            return Taken::Unwanted;
         };
         self.pending.swap_remove(index);
+        let taken = if self.forget_unrepeated(request) { Taken::Kept } else { Taken::Wanted };
         if self.answered.len() == MAX_KEPT_RESPONSES {
             self.answered.pop_front();
         }
         self.answered.push_back((request.clone(), frame.clone()));
-        true
+        taken
+    }
+
+    /// Handles the loss of the transport. The server sends the requests again that it still waits for.
+    pub(crate) fn handle_loss(&mut self) {
+        self.unrepeated = self.pending.clone();
+    }
+
+    /// Removes and returns the requests that the server has not sent again: it does not wait for their responses any more.
+    pub(crate) fn take_unrepeated(&mut self) -> Vec<Arc<ServerRequest<S>>> {
+        let unrepeated = std::mem::take(&mut self.unrepeated);
+        for request in &unrepeated {
+            self.pending.retain(|pending| !Arc::ptr_eq(pending, request));
+            self.take_back(request);
+        }
+        unrepeated
+    }
+
+    /// Notes that the server has sent a request again, or does not need to. Returns whether that was open.
+    fn forget_unrepeated(&mut self, request: &Arc<ServerRequest<S>>) -> bool {
+        let before = self.unrepeated.len();
+        self.unrepeated.retain(|unrepeated| !Arc::ptr_eq(unrepeated, request));
+        self.unrepeated.len() < before
     }
 
     /// Leaves a request to other clients. Returns whether it is pending.
@@ -134,6 +173,7 @@ impl<S: Default> ServerRequests<S> {
         let index = self.pending.iter().position(|request| request.id == *id)?;
         let request = self.pending.swap_remove(index);
         self.take_back(&request);
+        self.forget_unrepeated(&request);
         Some(request)
     }
 
@@ -150,6 +190,7 @@ impl<S: Default> ServerRequests<S> {
         {
             let request = self.pending.remove(index);
             let is_left = self.take_back(&request);
+            self.forget_unrepeated(&request);
             ended.push((request, !is_left));
         }
         ended
@@ -159,6 +200,7 @@ impl<S: Default> ServerRequests<S> {
     pub(crate) fn end(&mut self) -> impl Iterator<Item = Arc<ServerRequest<S>>> {
         self.answered.clear();
         self.left.clear();
+        self.unrepeated.clear();
         self.pending.drain(..)
     }
 }
@@ -198,8 +240,8 @@ mod tests {
         let request = new(&mut requests, 1, "{}");
         assert!(matches!(receive(&mut requests, 1, "{}"), Received::Pending));
         let frame = Bytes::from_static(b"response");
-        assert!(requests.respond(&request, &frame));
-        assert!(!requests.respond(&request, &frame), "once");
+        assert_eq!(requests.respond(&request, &frame), Taken::Wanted);
+        assert_eq!(requests.respond(&request, &frame), Taken::Unwanted, "once");
         assert!(matches!(receive(&mut requests, 1, "{}"), Received::Answered(again) if again == frame));
         requests.resolve(&1.into());
         new(&mut requests, 1, "{}");
@@ -210,8 +252,8 @@ mod tests {
         let mut requests = ServerRequests::default();
         let first = new(&mut requests, 1, "[1]");
         let second = new(&mut requests, 1, "[2]");
-        assert!(!requests.respond(&first, &Bytes::new()));
-        assert!(requests.respond(&second, &Bytes::new()));
+        assert_eq!(requests.respond(&first, &Bytes::new()), Taken::Unwanted);
+        assert_eq!(requests.respond(&second, &Bytes::new()), Taken::Wanted);
     }
 
     #[test]
@@ -235,5 +277,26 @@ mod tests {
         assert!(matches!(receive(&mut requests, 1, "{}"), Received::Answered(_)));
         assert_eq!(requests.end_turn("u").len(), 1);
         assert_eq!(requests.end().count(), 0);
+    }
+
+    #[test]
+    fn after_a_loss_a_response_waits_until_its_request_is_repeated() {
+        let mut requests = ServerRequests::default();
+        let (first, second) = (new(&mut requests, 1, "[1]"), new(&mut requests, 2, "[2]"));
+        let third = new(&mut requests, 3, "[3]");
+        requests.handle_loss();
+        let frame = Bytes::from_static(b"response");
+        assert_eq!(requests.respond(&first, &frame), Taken::Kept);
+        assert!(matches!(receive(&mut requests, 1, "[1]"), Received::Answered(again) if again == frame));
+        assert!(matches!(receive(&mut requests, 2, "[2]"), Received::Pending));
+        assert_eq!(requests.respond(&second, &frame), Taken::Wanted);
+        // A new server uses the id for another request.
+        let Received::New { replaced: Some(replaced), .. } = receive(&mut requests, 3, "[4]") else {
+            panic!("not new")
+        };
+        assert!(Arc::ptr_eq(&replaced, &third));
+        requests.handle_loss();
+        assert_eq!(requests.take_unrepeated().len(), 1);
+        assert!(requests.take_unrepeated().is_empty() && !requests.is_waiting("u"));
     }
 }

@@ -90,6 +90,11 @@ impl ThreadTree {
         found
     }
 
+    /// The threads of all sub-agents.
+    pub(crate) fn children(&self) -> impl Iterator<Item = Arc<str>> {
+        self.parents.iter().map(|(child, _)| child.clone())
+    }
+
     /// The threads below a thread.
     pub(crate) fn descendants(&self, thread_id: &str) -> Vec<Arc<str>> {
         let threads = self.parents.iter().map(|(thread, _)| thread);

@@ -20,6 +20,10 @@ pub mod durable {}
 #[doc = include_str!("endpoints.md")]
 pub mod endpoints {}
 
+/// Lost connections: what a client does when it loses the server of its endpoint.
+#[doc = include_str!("lost_connections.md")]
+pub mod lost_connections {}
+
 /// Errors and retry: kinds of errors, failed turns, and retryable errors.
 #[doc = include_str!("errors.md")]
 pub mod errors {}

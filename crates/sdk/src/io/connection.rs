@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -104,6 +105,11 @@ impl Connection {
         self.shared.preamble.quote()
     }
 
+    /// Whether the client has replaced a lost transport.
+    pub(crate) fn has_reconnected(&self) -> bool {
+        self.shared.transport.load(Ordering::Acquire) > 0
+    }
+
     /// Whether a turn runs on a thread, or is about to.
     pub(crate) fn is_busy(&self, thread_id: &str) -> bool {
         self.shared.router().is_busy(thread_id)
@@ -130,14 +136,14 @@ impl Connection {
     }
 
     /// Starts the end of the connection. Everything that waits ends with [`ErrorKind::Closed`]. A server that runs by itself would go
-    /// on with the turns that the client is interrupting, so their interrupts come first.
+    /// on with the turns that the client is interrupting, so their interrupts come first, unless the connection is lost.
     pub(crate) fn close(&self) {
         // A fork must not wake its parent's tasks, nor wait for a lock that a thread of its parent holds.
         if !self.shared.process.is_current() {
             return;
         }
         let shared = self.shared.clone();
-        if shared.shared_server.is_some() && interruption::any_left(&shared) {
+        if shared.shared_server.is_some() && !shared.is_lost() && interruption::any_left(&shared) {
             self.shared.begin(Box::pin(async move {
                 interruption::finish_all(&shared).await;
                 end(&shared);

@@ -1,35 +1,20 @@
 //! The error that says why a connection has ended.
 
 use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::process::Child;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind};
+use crate::io::connector::Process;
 use crate::io::shared::Shared;
-use crate::process::orphans::Orphans;
 use crate::process::reap;
 use crate::process::stderr::StderrTail;
 
 /// How long a lost connection waits for its explanation: the exit status and the end of standard error.
 pub(crate) const EXPLANATION_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// The process behind a transport.
-pub(crate) struct Process {
-    /// What it is: the runtime, or a command that is connected to a server.
-    pub(crate) role: &'static str,
-    pub(crate) program: PathBuf,
-    pub(crate) child: Child,
-    pub(crate) group: reap::Group,
-    /// Finds the orphaned commands of a runtime.
-    pub(crate) orphans: Option<Arc<Orphans>>,
-    pub(crate) close_timeout: Duration,
-}
 
 /// Why reading or writing has ended.
 pub(crate) enum CloseReason {

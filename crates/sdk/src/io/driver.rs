@@ -2,25 +2,26 @@
 //!
 //! The tasks run on the client's I/O thread. None of them waits for the program's code: the reader only appends to queues.
 
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{JoinError, JoinHandle};
-use tokio::time::{Instant, timeout};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
+use tokio::time::Instant;
 
-use crate::background::{Job, Output, task, until};
+use crate::background::{Job, task};
 use crate::connection::backlog::Budget;
+use crate::connection::lifecycle::Lifecycle;
 use crate::connection::on_loss::OnLoss;
 use crate::connection::router::Router;
 use crate::error::{Error, ErrorKind};
-use crate::io::diagnosis::{CloseReason, EXPLANATION_TIMEOUT, Process, explain};
-use crate::io::inbound::read;
+use crate::io::connector::Process;
+use crate::io::link::{Link, LinkContext, stop};
+use crate::io::observers::Observed;
 use crate::io::orphan_sweep;
-use crate::io::outbound::write;
+use crate::io::outbound::OutboundQueue;
 use crate::io::preamble::Preamble;
+use crate::io::reconnect::{lose, replace};
 use crate::io::shared::{Connection, ConnectionContext, Ended, Outgoing, Shared};
 use crate::io::sweep_requests::SweepRequests;
 use crate::io::timers;
@@ -28,7 +29,6 @@ use crate::io::timers::Clock;
 use crate::io::watchdog;
 use crate::owning_process::OwningProcess;
 use crate::process::reap;
-use crate::process::stderr::StderrTail;
 use crate::shared_redactor::SharedRedactor;
 use crate::transport::frames::Transport;
 use crate::wire_log::Recorder;
@@ -53,7 +53,7 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
     let ConnectionContext {
         hub,
         handlers,
-        unloaded,
+        threads,
         limits,
         silence,
         timeouts,
@@ -61,6 +61,7 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
         wire_log,
         on_loss,
         shared_server,
+        reconnect,
     } = context;
     // A restarting client keeps its observers, unless it was closed.
     if on_loss != OnLoss::RestartAgain {
@@ -70,8 +71,12 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
     let (timers, clock) = timers::timers();
     let (closing, close) = watch::channel(false);
     let (jobs, queued_jobs) = mpsc::unbounded_channel();
+    let mut router = Router::new(on_loss, shared_server.is_some());
+    if let Some(reconnect) = &reconnect {
+        router.prepare_for_losses(reconnect.policy.gaps());
+    }
     let shared = Arc::new(Shared {
-        router: Router::new(on_loss, shared_server.is_some()).into(),
+        router: router.into(),
         outbox,
         resume_writing: Notify::new(),
         timers,
@@ -80,10 +85,11 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
         secrets: Arc::new(SharedRedactor::default()),
         hub,
         handlers,
-        unloaded,
+        threads,
         trace_context,
         on_loss,
         shared_server,
+        reconnect,
         closing,
         ended: watch::Sender::new(None),
         greeted: AtomicBool::new(false),
@@ -92,6 +98,8 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
         sweeps: SweepRequests::default(),
         interrupts: watch::Sender::new(0),
         over: AtomicBool::new(false),
+        transport: AtomicU32::new(0),
+        is_live: AtomicBool::new(true),
     });
     let driver = Driver {
         shared: shared.clone(),
@@ -107,19 +115,10 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
 
 impl Driver {
     /// Runs the connection until it ends, and then ends the process behind it, if there is one.
-    pub(crate) async fn run(self, transport: Transport, mut process: Option<Process>) {
+    pub(crate) async fn run(self, transport: Transport, process: Option<Process>) {
         let Self { shared, outbox, queued_jobs, clock, mut closing, silence, wire_log } = self;
         let _fail_on_drop = FailOnDrop(shared.clone());
-        let transport = match &wire_log {
-            Some(log) => log.attach(transport, &shared.secrets),
-            None => transport,
-        };
-        let tail = Arc::new(StderrTail::default());
-        let draining = process.as_mut().and_then(|process| process.child.stderr.take()).map(|stream| {
-            let tail = tail.clone();
-            task(async move { tail.drain(stream).await })
-        });
-        let ticking = task({
+        let mut ticking = task({
             let (waiting, expiring) = (shared.clone(), shared.clone());
             clock.run(
                 move |id| {
@@ -129,70 +128,61 @@ impl Driver {
                 move |id, waited| expiring.route(|router| router.handle_timeout(id, waited)),
             )
         });
-        let watching = task(watchdog::run(shared.clone(), silence));
-        let spawning = task(spawn_jobs(queued_jobs));
+        let mut watching = task(watchdog::run(shared.clone(), silence));
+        let mut spawning = task(spawn_jobs(queued_jobs));
         let orphans = process.as_ref().and_then(|process| process.orphans.clone());
         let sweeping =
             orphans.map(|orphans| task(orphan_sweep::run(shared.clone(), orphans, shared.sweeps.requests())));
-        let (read_until, written_until) = (Output::default(), Output::default());
-        let (reader, writer) = transport.into_halves();
-        let reader = read(shared.clone(), reader);
-        let mut reading = task({
-            let read_until = read_until.clone();
-            async move { read_until.set(reader.await) }
-        });
-        let writer = write(shared.clone(), outbox, writer, closing.clone());
-        let mut writing = task({
-            let written_until = written_until.clone();
-            async move { written_until.set(writer.await) }
-        });
-        // A panic of the reader counts as a failure to read.
-        let reader_reason = |ended: Result<(), JoinError>| match ended {
-            Ok(()) => read_until.take().unwrap_or(CloseReason::OutputClosed),
-            Err(error) => CloseReason::ReadFailed(io::Error::other(error)),
-        };
-
-        // Messages that the server wrote before it ended, or stopped reading, still count.
-        let reason = tokio::select! {
-            ended = &mut reading => Some(reader_reason(ended)),
-            ended = &mut writing => match (ended, written_until.take().flatten()) {
-                (Ok(()), None) => None,
-                (Ok(()), Some(reason)) => Some(timeout(EXPLANATION_TIMEOUT, &mut reading).await.map_or(reason, reader_reason)),
-                (Err(error), _) => Some(CloseReason::WriteFailed(io::Error::other(error))),
-            },
-            () = exited(&mut process) => {
-                Some(timeout(EXPLANATION_TIMEOUT, &mut reading).await.map_or(CloseReason::OutputClosed, reader_reason))
-            }
-            () = close_requested(&mut closing) => None,
-        };
-        match reason {
-            Some(reason) => {
-                // This closes the server's input, so that the server exits.
-                stop(writing).await;
-                // Recorded before any caller gets the error, so that the caller finds the line in the log. A failure that is set
-                // already is a close by the client, which has ended the server.
-                if let Some(log) = &wire_log
-                    && shared.router().failure().is_none()
-                {
-                    log.record_end();
-                }
-                let error = explain(&shared, &reason, process.as_mut(), draining, &tail).await;
-                shared.fail(&error);
-            }
-            None => {
+        let queue = Arc::new(Mutex::new(OutboundQueue::new(outbox)));
+        let context = LinkContext::new(&shared, queue, closing.clone(), wire_log);
+        let mut lifecycle =
+            Lifecycle::new(shared.reconnect.as_ref().and_then(|reconnect| reconnect.policy.attempts()));
+        let mut link = Some(Link::start(&context, transport, process, true));
+        while let Some(mut ended) = link.take() {
+            let Some(reason) = ended.ended(&mut closing).await else {
                 // Every waiting call has its error. The queue may still hold an interrupt.
-                if !writing.is_finished() {
-                    let _ = timeout(FLUSH_TIMEOUT, &mut writing).await;
-                }
-                stop(writing).await;
+                ended.flush(FLUSH_TIMEOUT).await;
+                ended.stop_writing().await;
+                link = Some(ended);
+                break;
+            };
+            // This closes the server's input, so that the server exits.
+            ended.stop_writing().await;
+            // Recorded before any caller gets the error, so that the caller finds the line in the log. A failure that is set
+            // already is a close by the client, which has ended the server.
+            if let Some(log) = &context.wire_log
+                && shared.router().failure().is_none()
+            {
+                log.record_end();
             }
+            let error = ended.explain(&shared, &reason).await;
+            if let Some(reconnect) = &shared.reconnect
+                && shared.greeted.load(Ordering::Acquire)
+                && shared.router().failure().is_none()
+            {
+                ended.stop_reading().await;
+                context.end_process(ended.process.take());
+                lifecycle.handle_greeting();
+                lifecycle.handle_loss(&error, false, Instant::now().into_std());
+                lose(&context, &error).await;
+                shared.hub.announce(&Observed::ConnectionLost(error));
+                match replace(&context, reconnect, &mut lifecycle).await {
+                    Ok(new) => link = Some(new),
+                    Err(Some(error)) => shared.fail(&error),
+                    Err(None) => {}
+                }
+                continue;
+            }
+            shared.fail(&error);
+            link = Some(ended);
+            break;
         }
-        let reaped = match &mut process {
+        let reaped = match link.as_mut().and_then(|link| link.process.as_mut()) {
             Some(Process { child, group, orphans, close_timeout, .. }) => {
                 let began = Instant::now();
                 let exit = reap::end(child, *group, *close_timeout).await;
-                if let Some(sweeping) = sweeping {
-                    stop(sweeping).await;
+                if let Some(mut sweeping) = sweeping {
+                    stop(&mut sweeping).await;
                 }
                 if let Some(orphans) = orphans {
                     let left = close_timeout.saturating_sub(began.elapsed());
@@ -202,10 +192,13 @@ impl Driver {
             }
             None => true,
         };
-        stop(reading).await;
-        stop(ticking).await;
-        stop(watching).await;
-        stop(spawning).await;
+        if let Some(link) = &mut link {
+            link.stop_reading().await;
+        }
+        context.processes_ended().await;
+        stop(&mut ticking).await;
+        stop(&mut watching).await;
+        stop(&mut spawning).await;
         shared.ended.send_replace(Some(Ended { reaped }));
     }
 }
@@ -221,28 +214,6 @@ impl Drop for FailOnDrop {
             ended.get_or_insert(Ended { reaped: false });
             unreported
         });
-    }
-}
-
-/// Waits until the process has exited. A process that it left behind can still hold its output open.
-async fn exited(process: &mut Option<Process>) {
-    match process {
-        Some(process) => drop(process.child.wait().await),
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits until the client closes the connection.
-async fn close_requested(closing: &mut watch::Receiver<bool>) {
-    until(closing, |closing| *closing).await;
-}
-
-/// Ends a task, and waits until the task has dropped everything.
-async fn stop(task: JoinHandle<()>) {
-    // A task that has completed must not be polled again.
-    if !task.is_finished() {
-        task.abort();
-        let _ = task.await;
     }
 }
 

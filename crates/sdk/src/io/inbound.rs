@@ -189,7 +189,7 @@ impl Shared {
                         self.send(None, respond::error_frame(&request.id, "the turn has ended"));
                     }
                 }
-                Effect::MarkUnloaded(thread_id) => self.unloaded.unloaded(&thread_id),
+                Effect::MarkUnloaded(thread_id) => self.threads.unloaded(&thread_id),
                 Effect::ReleaseHandlers(thread_id) => {
                     drop_handlers_on_own_thread(self.handlers.release(&thread_id))
                 }

@@ -20,7 +20,9 @@ use crate::endpoint::connect::{Opened, open};
 #[cfg(all(unix, feature = "endpoints"))]
 use crate::endpoint::server_start::{ServerStart, ensure_served};
 use crate::error::{Error, ErrorKind, Result};
-use crate::io::diagnosis::Process;
+#[cfg(feature = "endpoints")]
+use crate::io::connector::Connector;
+use crate::io::connector::Process;
 use crate::io::driver::connection;
 use crate::io::shared::{Connection, ConnectionContext};
 #[cfg(feature = "endpoints")]
@@ -28,6 +30,8 @@ use crate::process::environment::ChildEnvironment;
 use crate::process::launch::Launch;
 use crate::process::orphans::{Mark, Orphans};
 use crate::process::reap::Group;
+#[cfg(feature = "endpoints")]
+use crate::transport::frames::BoxFuture;
 use crate::transport::frames::Transport;
 use crate::transport::lines::{LineReader, LineWriter};
 
@@ -64,40 +68,19 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Connects to a server that runs by itself. `start` starts one if none runs.
+    /// Connects to a server that runs by itself.
     #[cfg(feature = "endpoints")]
-    pub(crate) async fn connect(
-        target: Target,
-        env: ChildEnvironment,
-        #[cfg(unix)] start: Option<ServerStart>,
-        close_timeout: Duration,
-        context: ConnectionContext,
-    ) -> Result<Self> {
+    pub(crate) async fn connect(connector: Arc<dyn Connector>, context: ConnectionContext) -> Result<Self> {
         let (connection, driver) = connection(context);
         let (mut report, connected) = oneshot::channel();
         spawn(Box::pin(async move {
-            let opening = async {
-                #[cfg(unix)]
-                if let Some(start) = &start {
-                    ensure_served(&target.place, start).await?;
-                }
-                open(&target, &env).await
-            };
             let opened = tokio::select! {
-                opened = opening => opened,
+                opened = connector.open() => opened,
                 // The start was cancelled, or has taken too long.
                 () = report.closed() => return,
             };
             match opened {
-                Ok(Opened { transport, proxy }) => {
-                    let process = proxy.map(|child| Process {
-                        role: "command",
-                        program: target.place.program(),
-                        group: Group::of(&child),
-                        child,
-                        orphans: None,
-                        close_timeout,
-                    });
+                Ok((transport, process)) => {
                     // Also if the caller has gone: the driver then finds the connection closing.
                     let _ = report.send(Ok(()));
                     driver.run(transport, process).await;
@@ -117,6 +100,51 @@ impl Connection {
         let (connection, driver) = connection(context);
         crate::background::task(driver.run(transport, None));
         connection
+    }
+}
+
+/// Connects to the server of an endpoint.
+#[cfg(feature = "endpoints")]
+pub(crate) struct EndpointConnector {
+    pub(crate) target: Target,
+    /// The environment of a proxy's command.
+    pub(crate) env: ChildEnvironment,
+    /// Starts a server if none runs.
+    #[cfg(unix)]
+    pub(crate) start: Option<ServerStart>,
+    /// How long a proxy's command may take to end.
+    pub(crate) close_timeout: Duration,
+}
+
+/// Without the command, which can hold secrets.
+#[cfg(feature = "endpoints")]
+impl std::fmt::Debug for EndpointConnector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EndpointConnector")
+            .field("place", &self.target.place.to_string())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "endpoints")]
+impl Connector for EndpointConnector {
+    fn open(&self) -> BoxFuture<'_, Result<(Transport, Option<Process>)>> {
+        Box::pin(async {
+            #[cfg(unix)]
+            if let Some(start) = &self.start {
+                ensure_served(&self.target.place, start).await?;
+            }
+            let Opened { transport, proxy } = open(&self.target, &self.env).await?;
+            let process = proxy.map(|child| Process {
+                role: "command",
+                program: self.target.place.program(),
+                group: Group::of(&child),
+                child,
+                orphans: None,
+                close_timeout: self.close_timeout,
+            });
+            Ok((transport, process))
+        })
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) enum Observed {
     Lost(Error),
     Restarting { attempt: usize, pause: Duration, reason: Error },
     Restarted { attempt: usize },
+    ConnectionLost(Error),
+    Reconnecting { attempt: usize, pause: Duration, reason: Error },
+    Reconnected { attempt: usize },
 }
 
 /// The outcome of polling an observer.

@@ -15,12 +15,14 @@ use tokio::time::sleep;
 use crate::codec::frame;
 use crate::connection::effect::Response;
 use crate::connection::envelope;
+use crate::connection::repeatable::AfterLoss;
 use crate::connection::request_window::Slot;
 use crate::connection::router::{Intent, Waiter};
 use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::shared::{Connection, OutgoingRequest, Shared};
 use crate::io::tokens::{IoHost, ReplySender, ResponseObserver};
+use crate::json_scan::text_member;
 use crate::options::method_class::MethodClass;
 use crate::options::trace_context::{TraceContext, TraceSource};
 use crate::trace;
@@ -43,6 +45,8 @@ pub(crate) struct ClientCall<'a> {
     pub(crate) handlers: Option<HandlerSet>,
     pub(crate) observer: Option<Box<dyn ResponseObserver>>,
     pub(crate) intent: Intent<IoHost>,
+    /// Whether it restores what was lost with a transport.
+    pub(crate) restores: bool,
 }
 
 impl<'a> ClientCall<'a> {
@@ -57,6 +61,7 @@ impl<'a> ClientCall<'a> {
             handlers: None,
             observer: None,
             intent: Intent::Plain,
+            restores: false,
         }
     }
 }
@@ -74,10 +79,10 @@ struct Request<'a> {
 
 /// A notification.
 #[derive(Serialize)]
-struct ClientNotification<'a> {
-    method: &'a str,
+pub(crate) struct ClientNotification<'a> {
+    pub(crate) method: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    params: Option<&'a RawValue>,
+    pub(crate) params: Option<&'a RawValue>,
 }
 
 impl Connection {
@@ -97,7 +102,8 @@ impl Connection {
 impl Shared {
     /// Sends a request. The caller can drop the pending response at any time.
     pub(crate) fn send_request(self: &Arc<Self>, call: ClientCall<'_>) -> Result<Pending> {
-        let ClientCall { method, params, thread_id, timeout, trace, handlers, observer, intent } = call;
+        let ClientCall { method, params, thread_id, timeout, trace, handlers, observer, intent, restores } =
+            call;
         self.process.check().map_err(|error| error.with_method(method).with_thread(thread_id))?;
         // A raw request can name its thread in the parameters only.
         let in_params =
@@ -109,7 +115,7 @@ impl Shared {
         let (sender, response) = oneshot::channel();
         let handlers = handlers.filter(|handlers| !handlers.is_empty());
         let reply = ReplySender { sender, handlers, observer };
-        let waiter = Waiter::new(reply, method, thread_id);
+        let waiter = Waiter::new(reply, method, thread_id).with_client_id(self.client_id(method, params));
         let id = self
             .router()
             .register(waiter, intent)
@@ -131,12 +137,19 @@ impl Shared {
             _ if method == TurnInterrupt::METHOD => Slot::Interrupt,
             _ => Slot::Usual,
         };
-        self.send(Some(OutgoingRequest { id, slot }), frame);
+        self.send(Some(OutgoingRequest { id, slot, restores }), frame);
         if let Some(timeout) = timeout {
             self.timers.request(id, timeout);
         }
         let span = trace::request(method, id, thread_id);
         Ok(Pending { shared: self.clone(), id, response, span })
+    }
+
+    /// The client's id of the message that a request sends, if the client looks for it after a loss.
+    fn client_id(&self, method: &str, params: Option<&RawValue>) -> Option<Arc<str>> {
+        let looks = self.reconnect.is_some() && AfterLoss::of(method) == AfterLoss::LookForMessage;
+        let id = text_member(params.filter(|_| looks)?.get(), "clientUserMessageId")?;
+        Some(id.as_ref().into())
     }
 }
 

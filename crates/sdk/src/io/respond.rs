@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::background::task;
 use crate::codec::frame;
 use crate::connection::default_response;
+use crate::connection::server_requests::Taken;
 use crate::dispatch::dispatcher::HandlerOutcome;
 use crate::dispatch::registry::Chain;
 use crate::handler::request::IncomingRequest;
@@ -77,11 +78,14 @@ fn fail(shared: &Arc<Shared>, request: &Arc<IncomingRequest>, span: trace::Span,
 
 /// Sends a response if it is still wanted. Returns whether it is.
 fn send_response(shared: &Shared, request: &Arc<IncomingRequest>, frame: Bytes) -> bool {
-    let wanted = shared.router().respond(request, &frame);
-    if wanted {
-        shared.send(None, frame);
+    let (taken, transport) = {
+        let mut router = shared.router();
+        (router.respond(request, &frame), router.transport())
+    };
+    if taken == Taken::Wanted {
+        shared.send_on(transport, None, frame);
     }
-    wanted
+    taken != Taken::Unwanted
 }
 
 /// Sends the default response, or leaves the request to other clients of the server.

@@ -1,11 +1,12 @@
 //! The state that a connection's owners share with its tasks.
 
 use std::fmt::{self, Debug};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::background::Job;
@@ -15,6 +16,7 @@ use crate::connection::request_window::Slot;
 use crate::connection::router::Router;
 use crate::connection::turn_phase::Phase;
 use crate::dispatch::registry::HandlerRegistry;
+use crate::io::connector::Reconnect;
 use crate::io::observers::ObserverHub;
 use crate::io::preamble::Preamble;
 use crate::io::sweep_requests::SweepRequests;
@@ -26,10 +28,26 @@ use crate::owning_process::OwningProcess;
 use crate::shared_redactor::SharedRedactor;
 use crate::wire_log::Recorder;
 
-/// Gets notified when the server unloads a thread.
-pub(crate) trait UnloadObserver: Debug + Send + Sync {
-    /// The server has unloaded this thread. The client must resume it before it uses it.
+/// The threads of a client. Gets notified when the client must resume them before it uses them.
+pub(crate) trait ClientThreads: Debug + Send + Sync {
+    /// The server has unloaded this thread.
     fn unloaded(&self, thread_id: &str);
+
+    /// The connection was lost, and the server may be another one when the client has connected again.
+    fn connection_lost(&self);
+
+    /// The parameters of the `thread/resume` that subscribes to a thread again. `initialized`: the response to `initialize`.
+    fn resume_params(&self, thread_id: &str, form: ResumeForm, initialized: &str) -> Box<RawValue>;
+}
+
+/// Which of the thread's turns the response to a `thread/resume` contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResumeForm {
+    /// None, if the runtime can leave them out.
+    Bare,
+    /// The latest ones, if the runtime can leave out the others.
+    Latest,
+    Whole,
 }
 
 /// What a client passes to its connection.
@@ -37,7 +55,7 @@ pub(crate) trait UnloadObserver: Debug + Send + Sync {
 pub(crate) struct ConnectionContext {
     pub(crate) hub: Arc<ObserverHub>,
     pub(crate) handlers: Arc<HandlerRegistry>,
-    pub(crate) unloaded: Arc<dyn UnloadObserver>,
+    pub(crate) threads: Arc<dyn ClientThreads>,
     pub(crate) limits: Limits,
     /// How long a turn may be silent before the client asks the server about it.
     pub(crate) silence: Duration,
@@ -48,6 +66,8 @@ pub(crate) struct ConnectionContext {
     pub(crate) on_loss: OnLoss,
     /// What messages call the server, if the client has not started it and other clients can use it too.
     pub(crate) shared_server: Option<Arc<str>>,
+    /// How to replace a lost transport, if the client does.
+    pub(crate) reconnect: Option<Arc<Reconnect>>,
 }
 
 /// A connection to a runtime. It ends when its last owner drops it, and with it the runtime, if the client has started that.
@@ -73,10 +93,11 @@ pub(crate) struct Shared {
     pub(crate) secrets: Arc<SharedRedactor>,
     pub(crate) hub: Arc<ObserverHub>,
     pub(crate) handlers: Arc<HandlerRegistry>,
-    pub(crate) unloaded: Arc<dyn UnloadObserver>,
+    pub(crate) threads: Arc<dyn ClientThreads>,
     pub(crate) trace_context: Option<TraceSource>,
     pub(crate) on_loss: OnLoss,
     pub(crate) shared_server: Option<Arc<str>>,
+    pub(crate) reconnect: Option<Arc<Reconnect>>,
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) ended: watch::Sender<Option<Ended>>,
     /// Whether the server has responded to `initialize`, which is the first request. Before that, the peer may be any program.
@@ -89,12 +110,18 @@ pub(crate) struct Shared {
     pub(crate) interrupts: watch::Sender<usize>,
     /// Whether the connection has ended. The reader drops later messages.
     pub(crate) over: AtomicBool,
+    /// The number of the transport.
+    pub(crate) transport: AtomicU32,
+    /// False from the loss of a transport until everything is restored on another one.
+    pub(crate) is_live: AtomicBool,
 }
 
 /// A frame on its way to the writer.
 pub(crate) struct Outgoing {
     pub(crate) request: Option<OutgoingRequest>,
     pub(crate) frame: Bytes,
+    /// The number of the transport that it is for. A request is for any.
+    pub(crate) transport: u32,
 }
 
 /// A request on its way to the writer. The caller can cancel it before it is written.
@@ -103,6 +130,8 @@ pub(crate) struct OutgoingRequest {
     pub(crate) id: i64,
     /// What it takes of the bounded number of requests without a response.
     pub(crate) slot: Slot,
+    /// Whether it restores what was lost with a transport. Others wait for the end of that.
+    pub(crate) restores: bool,
 }
 
 /// Leaves out the frame, which can hold a key.
@@ -121,6 +150,11 @@ pub(crate) struct Ended {
 impl Shared {
     pub(crate) fn router(&self) -> MutexGuard<'_, Router<IoHost>> {
         self.router.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a transport was lost, and what it had is not restored yet.
+    pub(crate) fn is_lost(&self) -> bool {
+        !self.is_live.load(Ordering::Acquire)
     }
 
     /// Follows the phase of a turn. None if the turn is over.

@@ -4,6 +4,7 @@
 //! that the turn is over, or it does not respond. The client never starts a turn again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::value::to_raw_value;
@@ -66,7 +67,7 @@ pub(crate) async fn run(shared: Arc<Shared>, silence: Duration) {
                 });
                 continue;
             };
-            if known.event_count != turn.event_count || turn.awaits_client {
+            if known.event_count != turn.event_count || turn.awaits_client || shared.is_lost() {
                 (known.event_count, known.since) = (turn.event_count, now);
             } else if now.duration_since(known.since) >= silence
                 && known.query.as_ref().is_none_or(JoinHandle::is_finished)
@@ -120,8 +121,13 @@ pub(crate) async fn end_unseen(shared: Arc<Shared>, turn_id: Arc<str>) {
 
 /// Asks the server about a turn that seems to be over. `observed` says why it seems so.
 async fn check_turn(shared: Arc<Shared>, turn: WatchedTurn, observed: String) {
+    let transport = shared.transport.load(Ordering::Acquire);
     let Verdict::Over(why) = verdict(&shared, &turn).await else { return };
     sleep(END_GRACE).await;
+    // After a reconnect the client restores the turn, with its end.
+    if shared.transport.load(Ordering::Acquire) != transport || shared.is_lost() {
+        return;
+    }
     let message = format!(
         "the end of turn {} never came: {observed}, and {why}. The turn may have had effects: `recover` reads what the \
          runtime has recorded",

@@ -1,9 +1,9 @@
 //! When a client starts a new runtime in place of a lost one.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::options::attempts::{AttemptLimits, Attempts, UsedUp, attempt_setters};
 use crate::retry::RetryPolicy;
 
 /// How often a client replaces a lost runtime, and after which pauses; see [`CodexConfig::restart`](crate::CodexConfig::restart).
@@ -23,19 +23,16 @@ use crate::retry::RetryPolicy;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use = "a policy does nothing until a client has it"]
 pub struct RestartPolicy {
-    pauses: RetryPolicy,
-    window: Duration,
+    limits: AttemptLimits,
 }
 
 impl Default for RestartPolicy {
     fn default() -> Self {
-        Self {
-            pauses: RetryPolicy::new()
-                .max_attempts(5)
-                .initial_delay(Duration::from_millis(500))
-                .max_delay(Duration::from_secs(30)),
-            window: Duration::from_secs(600),
-        }
+        let pauses = RetryPolicy::new()
+            .max_attempts(5)
+            .initial_delay(Duration::from_millis(500))
+            .max_delay(Duration::from_secs(30));
+        Self { limits: AttemptLimits { pauses, window: Duration::from_secs(600) } }
     }
 }
 
@@ -45,115 +42,30 @@ impl RestartPolicy {
         Self::default()
     }
 
-    /// Sets the maximum number of attempts within the [`window`](Self::window), including failed ones. Zero is an error at the
-    /// client's start.
-    pub fn max_attempts(mut self, attempts: usize) -> Self {
-        self.pauses = self.pauses.max_attempts(attempts);
-        self
-    }
-
-    /// Sets the time within which attempts count. An older attempt no longer counts, except within the call that made it.
-    pub fn window(mut self, window: Duration) -> Self {
-        self.window = window;
-        self
-    }
-
-    /// Sets the pause before the second attempt.
-    pub fn initial_delay(mut self, delay: Duration) -> Self {
-        self.pauses = self.pauses.initial_delay(delay);
-        self
-    }
-
-    /// Sets the longest pause, before the jitter.
-    pub fn max_delay(mut self, delay: Duration) -> Self {
-        self.pauses = self.pauses.max_delay(delay);
-        self
-    }
-
-    /// Sets the largest share by which a pause varies: 0.2 is 20 %. A value that is not between 0 and 1 is an error at the client's
-    /// start.
-    pub fn jitter(mut self, share: f64) -> Self {
-        self.pauses = self.pauses.jitter(share);
-        self
-    }
+    attempt_setters!();
 
     pub(crate) fn validate(&self) -> Result<()> {
-        self.pauses.pause_before(1, fastrand::f64).map(drop).map_err(|error| {
-            Error::invalid_config(format!("the restart policy is invalid: {error}")).with_source(error)
-        })
+        self.limits.validate("restart policy")
+    }
+
+    /// The attempts of a client, of which none is made yet.
+    pub(crate) fn attempts(self) -> Attempts {
+        Attempts::new(self.limits, used_up)
     }
 }
 
-/// A client's attempts, and when the next one may be made. It has no clock: callers pass the time.
-#[derive(Debug)]
-pub(crate) struct Attempts {
-    policy: RestartPolicy,
-    made: VecDeque<Instant>,
-    /// The error of the last attempt, if it failed.
-    failed: Option<Error>,
-}
-
-/// An attempt that the policy allows.
-#[derive(Clone, Debug)]
-pub(crate) struct Attempt {
-    /// Its number within the window, from 1.
-    pub(crate) number: usize,
-    /// The pause before it.
-    pub(crate) pause: Duration,
-    /// Why the previous attempt failed, or why the runtime was lost.
-    pub(crate) reason: Error,
-}
-
-impl Attempts {
-    pub(crate) fn new(policy: RestartPolicy) -> Self {
-        Self { policy, made: VecDeque::new(), failed: None }
-    }
-
-    /// Removes attempts that are older than the window. Called once per call of the program: otherwise a call whose attempts take
-    /// longer than the window would never end.
-    pub(crate) fn begin(&mut self, now: Instant) {
-        let over = |at: &Instant| now.saturating_duration_since(*at) >= self.policy.window;
-        while self.made.front().is_some_and(over) {
-            self.made.pop_front();
-        }
-    }
-
-    /// Returns the next attempt, or the error that none is left. `lost`: why the runtime was lost.
-    pub(crate) fn next(
-        &self,
-        lost: &Error,
-        random: impl FnMut() -> f64 + Send + Sync + Unpin,
-    ) -> Result<Attempt> {
-        let (number, reason) = (self.made.len() + 1, self.failed.as_ref().unwrap_or(lost));
-        match self.policy.pauses.pause_before(number, random)? {
-            Some(pause) => Ok(Attempt { number, pause, reason: reason.clone() }),
-            None => Err(self.exhausted(reason)),
-        }
-    }
-
-    /// Notes an attempt.
-    pub(crate) fn made(&mut self, now: Instant) {
-        self.made.push_back(now);
-    }
-
-    /// Notes how the attempt ended.
-    pub(crate) fn ended(&mut self, error: Option<&Error>) {
-        self.failed = error.cloned();
-    }
-
-    fn exhausted(&self, reason: &Error) -> Error {
-        let message = format!(
-            "the runtime was lost, and all {} attempts within {:?} to start a new one are used up; call again after that \
-             time, or allow more attempts in the RestartPolicy. The last reason: {reason}",
-            self.made.len(),
-            self.policy.window
-        );
-        Error::new(ErrorKind::RestartsExhausted, message).with_source(reason.clone())
-    }
+fn used_up(UsedUp { attempts, window, reason }: &UsedUp<'_>) -> Error {
+    let message = format!(
+        "the runtime was lost, and all {attempts} attempts within {window:?} to start a new one are used up; call again after that \
+         time, or allow more attempts in the RestartPolicy. The last reason: {reason}"
+    );
+    Error::new(ErrorKind::RestartsExhausted, message).with_source((*reason).clone())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     const WINDOW: Duration = Duration::from_secs(60);
@@ -164,7 +76,7 @@ mod tests {
 
     fn attempts(max: usize) -> Attempts {
         let policy = RestartPolicy::new().max_attempts(max).max_delay(Duration::from_secs(1)).window(WINDOW);
-        Attempts::new(policy)
+        policy.attempts()
     }
 
     /// Makes all remaining attempts at the same moment. Returns their pauses in milliseconds, and the error after them.
@@ -173,7 +85,7 @@ mod tests {
         loop {
             match attempts.next(&lost(), || random) {
                 Ok(attempt) => {
-                    assert_eq!(attempt.number, attempts.made.len() + 1);
+                    assert_eq!(attempt.number, pauses.len() + 1);
                     pauses.push(attempt.pause.as_millis());
                     attempts.made(now);
                 }

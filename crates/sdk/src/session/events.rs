@@ -92,13 +92,32 @@ pub enum Event {
         /// The number of the attempt that succeeded.
         attempt: usize,
     },
+    /// The connection to the server of the [endpoint](crate::CodexConfig#method.connect) was lost. The client connects again, as its
+    /// [`ConnectionPolicy`](crate::ConnectionPolicy) says. Streams, handles and the observer stay. If the client gives up, the loss
+    /// is an error, and the observer's last item.
+    ConnectionLost(crate::error::Error),
+    /// The client is about to connect to the server again.
+    Reconnecting {
+        /// The number of the attempt within the policy's window, from 1.
+        attempt: usize,
+        /// The pause before the attempt.
+        pause: std::time::Duration,
+        /// Why the previous attempt failed, or why the connection was lost.
+        reason: crate::error::Error,
+    },
+    /// The client is connected again, and has resumed the threads with running turns. Observers receive no event that the server
+    /// sent meanwhile.
+    Reconnected {
+        /// The number of the attempt that succeeded.
+        attempt: usize,
+    },
 }
 
 /// Observes a connection: the events of all turns, and the events without a turn.
 ///
 /// It is bounded: a slow observer loses the oldest events, and receives their number as [`Event::Skipped`]. It ends when the
 /// program closes the client. A lost connection is an error and the last item, unless the client
-/// [restarts](crate::CodexConfig::restart).
+/// [restarts](crate::CodexConfig::restart) or [connects again](crate::CodexConfig::connection_policy).
 #[derive(Debug)]
 pub struct AsyncEvents {
     core: Arc<ClientCore>,
@@ -161,6 +180,11 @@ impl From<Observed> for Event {
             Observed::Lost(error) => Self::RuntimeLost(error),
             Observed::Restarting { attempt, pause, reason } => Self::Restarting { attempt, pause, reason },
             Observed::Restarted { attempt } => Self::Restarted { attempt },
+            Observed::ConnectionLost(error) => Self::ConnectionLost(error),
+            Observed::Reconnecting { attempt, pause, reason } => {
+                Self::Reconnecting { attempt, pause, reason }
+            }
+            Observed::Reconnected { attempt } => Self::Reconnected { attempt },
         }
     }
 }

@@ -7,20 +7,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use openai_codex_protocol::types::{
+    InitializeResponse, ThreadResumeInitialTurnsPageParams, ThreadResumeParams,
+};
+use openai_codex_protocol::{ClientRequest, methods};
+use serde_json::value::RawValue;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
+use crate::codec::encode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::io::shared::UnloadObserver;
+use crate::io::shared::{ClientThreads, ResumeForm};
 use crate::session::runtime::Session;
 use crate::session::service_tiers::KnownTiers;
+use crate::session::stored_model;
 use crate::session::thread_settings::{LoadOptions, SandboxSetting, Settings};
+use crate::session::version;
 use crate::thread_map::ThreadMap;
 
 /// The threads that the client has handles for.
 #[derive(Debug, Default)]
 pub(crate) struct LiveThreads {
     threads: Mutex<ThreadMap<Weak<LiveThread>>>,
+    /// Whether the client may use experimental methods and fields.
+    is_experimental: bool,
 }
+
+/// How many of a thread's latest turns the client reads when it resumes the thread after a reconnect. If it misses one that it holds,
+/// it reads the whole thread.
+const RESTORED_TURNS: u32 = 3;
 
 /// When a thread was loaded: the session, and how many times its server had unloaded the thread before.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,6 +78,10 @@ pub(crate) struct LiveThread {
 }
 
 impl LiveThreads {
+    pub(crate) fn new(is_experimental: bool) -> Self {
+        Self { threads: Mutex::default(), is_experimental }
+    }
+
     fn threads(&self) -> MutexGuard<'_, ThreadMap<Weak<LiveThread>>> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,13 +117,57 @@ impl LiveThreads {
     }
 }
 
-impl UnloadObserver for LiveThreads {
+impl ClientThreads for LiveThreads {
     fn unloaded(&self, thread_id: &str) {
         let thread = self.get(thread_id);
         if let Some(thread) = thread {
             thread.mark_unloaded();
         }
     }
+
+    fn connection_lost(&self) {
+        let threads: Vec<_> = self.threads().iter().filter_map(|(_, thread)| thread.upgrade()).collect();
+        threads.iter().for_each(|thread| thread.mark_unloaded());
+    }
+
+    fn resume_params(&self, thread_id: &str, form: ResumeForm, initialized: &str) -> Box<RawValue> {
+        let thread = self.get(thread_id);
+        let options = thread.as_ref().and_then(|thread| thread.last_load_options()).unwrap_or_default();
+        let current = thread.map(|thread| thread.current_settings.current()).unwrap_or_default();
+        let mut params = resume_params(thread_id, options, &current, self.is_experimental);
+        let metadata: Option<InitializeResponse> = serde_json::from_str(initialized).ok();
+        let excludes =
+            metadata.is_some_and(|metadata| !version::is_older(&metadata, version::EXCLUDES_TURNS));
+        if excludes && form != ResumeForm::Whole {
+            params = params.exclude_turns(true);
+        }
+        if excludes && self.is_experimental && form == ResumeForm::Latest {
+            let page = ThreadResumeInitialTurnsPageParams::new();
+            let page = page.limit(RESTORED_TURNS).items_view("full").sort_direction("desc");
+            params = params.initial_turns_page(page);
+        } else if form == ResumeForm::Latest {
+            params.exclude_turns = None;
+        }
+        let params = encode(methods::ThreadResume::METHOD, &params);
+        params.ok().flatten().unwrap_or_default()
+    }
+}
+
+/// The parameters of the `thread/resume` of a thread that the client knows. A runtime that has to load the thread gives it the options
+/// that it had.
+pub(crate) fn resume_params(
+    thread_id: &str,
+    options: LoadOptions,
+    current: &Settings,
+    is_experimental: bool,
+) -> ThreadResumeParams {
+    let mut params = ThreadResumeParams::new(thread_id);
+    let LoadOptions { base_instructions, developer_instructions, config } = options;
+    params.base_instructions = base_instructions;
+    params.developer_instructions = developer_instructions;
+    params.config = config;
+    stored_model::keep(&mut params, current, is_experimental);
+    params
 }
 
 impl LiveThread {

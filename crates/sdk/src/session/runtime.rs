@@ -28,8 +28,12 @@ use crate::endpoint::address::Endpoint;
 #[cfg(all(unix, feature = "endpoints"))]
 use crate::endpoint::server_start::ServerStart;
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "endpoints")]
+use crate::io::connector::{Connector, Reconnect};
+#[cfg(feature = "endpoints")]
+use crate::io::io_thread::EndpointConnector;
 use crate::io::request::{ClientCall, Pending};
-use crate::io::shared::{Connection, ConnectionContext, UnloadObserver};
+use crate::io::shared::{ClientThreads, Connection, ConnectionContext};
 use crate::io::tokens::ResponseObserver;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::options::method_class::ClassTimeouts;
@@ -61,7 +65,7 @@ pub(crate) struct Session {
     pub(crate) metadata: Arc<InitializeResponse>,
     timeouts: ClassTimeouts,
     probe: SchemaProbe,
-    unload_observer: Arc<dyn UnloadObserver>,
+    threads: Arc<dyn ClientThreads>,
     /// The id of the runtime's process, if this crate started it.
     pid: Option<u32>,
     /// One permit for each `turn/start` that may be without a response.
@@ -95,10 +99,10 @@ impl Session {
             }
             return Self::start_process(config, context, &deadline, pin!(cancelled)).await;
         };
-        let unload_observer = context.unloaded.clone();
+        let threads = context.threads.clone();
         let connection = Connection::attach(transport, context)?;
         let metadata = greet(&connection, config, &deadline, cancelled).await?;
-        Ok(Self::new(connection, metadata, config, SchemaProbe::default(), unload_observer, None))
+        Ok(Self::new(connection, metadata, config, SchemaProbe::default(), threads, None))
     }
 
     /// Connects to a server that runs by itself. Starts one if none runs and the endpoint says so.
@@ -124,15 +128,23 @@ impl Session {
         };
         let name = target.place.to_string();
         context.shared_server = Some(name.as_str().into());
-        let unload_observer = context.unloaded.clone();
-        let connecting = Connection::connect(
+        let connector: Arc<dyn Connector> = Arc::new(EndpointConnector {
             target,
-            config.env.clone(),
+            env: config.env.clone(),
             #[cfg(unix)]
             start,
-            config.close_timeout,
-            context,
-        );
+            close_timeout: config.close_timeout,
+        });
+        if config.connection_policy.attempts().is_some() {
+            context.reconnect = Some(Arc::new(Reconnect {
+                policy: config.connection_policy,
+                attempt_timeout: config.start_timeout,
+                initialize: initialize_params(config)?,
+                connector: connector.clone(),
+            }));
+        }
+        let threads = context.threads.clone();
+        let connecting = Connection::connect(connector, context);
         let connection = tokio::select! {
             connection = connecting => connection?,
             () = FuturesTimerSleeper.sleep(deadline.left()) => {
@@ -148,7 +160,7 @@ impl Session {
             error = cancelled.as_mut() => return Err(error),
         };
         let metadata = greet(&connection, config, deadline, cancelled).await?;
-        Ok(Self::new(connection, metadata, config, SchemaProbe::default(), unload_observer, None))
+        Ok(Self::new(connection, metadata, config, SchemaProbe::default(), threads, None))
     }
 
     /// Starts a runtime. Tries again if the start failed because of another start on the same home.
@@ -213,11 +225,11 @@ impl Session {
                 error = cancelled.as_mut() => return Err(error),
             },
         };
-        let unload_observer = context.unloaded.clone();
+        let threads = context.threads.clone();
         let (connection, pid) = Connection::launch(launch.clone(), command, context).await?;
         let greeted = greet(&connection, config, deadline, cancelled).await;
         drop(first_start);
-        Ok(Self::new(connection, greeted?, config, SchemaProbe::new(launch.clone()), unload_observer, pid))
+        Ok(Self::new(connection, greeted?, config, SchemaProbe::new(launch.clone()), threads, pid))
     }
 
     fn new(
@@ -225,7 +237,7 @@ impl Session {
         metadata: Arc<InitializeResponse>,
         config: &CodexConfig,
         probe: SchemaProbe,
-        unload_observer: Arc<dyn UnloadObserver>,
+        threads: Arc<dyn ClientThreads>,
         pid: Option<u32>,
     ) -> Self {
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -234,7 +246,7 @@ impl Session {
             metadata,
             timeouts: config.request_timeouts,
             probe,
-            unload_observer,
+            threads,
             pid,
             turn_start_slots: Semaphore::new(MAX_UNANSWERED_STARTS),
             number,
@@ -338,7 +350,7 @@ impl Session {
         if method == methods::ThreadUnsubscribe::METHOD
             && let Some(thread_id) = params.and_then(|params| envelope::thread_of(params.get()))
         {
-            self.unload_observer.unloaded(&thread_id);
+            self.threads.unloaded(&thread_id);
             self.connection.note_unsubscribed(&thread_id);
         }
     }
@@ -503,17 +515,21 @@ async fn greet(
     }
 }
 
+fn initialize_params(config: &CodexConfig) -> Result<Box<RawValue>> {
+    let client = ClientInfo::new(&config.client_name, &config.client_version).title(&config.client_title);
+    let capabilities = InitializeCapabilities::new().experimental_api(config.experimental_api);
+    let params = InitializeParams::new(client).capabilities(capabilities);
+    encode(methods::Initialize::METHOD, &params).map(Option::unwrap_or_default)
+}
+
 async fn handshake(
     connection: &Connection,
     config: &CodexConfig,
     deadline: &StartDeadline,
 ) -> Result<InitializeResponse> {
-    let client = ClientInfo::new(&config.client_name, &config.client_version).title(&config.client_title);
-    let capabilities = InitializeCapabilities::new().experimental_api(config.experimental_api);
-    let params = InitializeParams::new(client).capabilities(capabilities);
-    let params = encode(methods::Initialize::METHOD, &params)?;
+    let params = initialize_params(config)?;
     let left = deadline.left();
-    let response = call::<methods::Initialize>(connection, params.as_deref(), None, Some(left)).await;
+    let response = call::<methods::Initialize>(connection, Some(&params), None, Some(left)).await;
     let metadata = response.map_err(|error| match error.kind() {
         ErrorKind::Decode => Error::new(
             ErrorKind::Handshake,

@@ -16,7 +16,7 @@ use crate::dispatch::registry::HandlerRegistry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::observers::{Observed, ObserverHub};
 use crate::io::shared::ConnectionContext;
-use crate::options::restart_policy::{Attempt, Attempts};
+use crate::options::attempts::{Attempt, Attempts};
 use crate::owning_process::OwningProcess;
 use crate::session::live_threads::LiveThreads;
 use crate::session::runtime::Session;
@@ -109,14 +109,14 @@ impl ClientCore {
                 config.handler_timeout,
                 core.clone(),
             )),
+            live_threads: Arc::new(LiveThreads::new(config.experimental_api)),
             config,
             hub: Arc::default(),
-            live_threads: Arc::default(),
             state: Mutex::new(ClientState::Idle(source)),
             process: OnceLock::new(),
             closing: watch::Sender::new(false),
             wire_log: Mutex::default(),
-            attempts: restart.map(|policy| Mutex::new(Attempts::new(policy))),
+            attempts: restart.map(|policy| Mutex::new(policy.attempts())),
         })
     }
 
@@ -337,7 +337,7 @@ impl ClientCore {
         Ok(ConnectionContext {
             hub: self.hub.clone(),
             handlers: self.handlers.clone(),
-            unloaded: self.live_threads.clone(),
+            threads: self.live_threads.clone(),
             limits: self.config.limits,
             silence: self.config.turn_idle_timeout,
             timeouts: self.config.request_timeouts,
@@ -345,6 +345,7 @@ impl ClientCore {
             wire_log: wire_log.clone(),
             on_loss,
             shared_server: None,
+            reconnect: None,
         })
     }
 

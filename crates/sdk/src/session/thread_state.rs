@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use openai_codex_protocol::types::{Thread, ThreadResumeParams, ThreadStatus, TurnStartParams};
+use openai_codex_protocol::types::{Thread, ThreadStatus, TurnStartParams};
 use openai_codex_protocol::{ClientRequest, methods};
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard};
 
@@ -20,10 +20,9 @@ use crate::io::tokens::ResponseObserver;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::session::apply_settings;
 use crate::session::apply_settings::ResumedThread;
-use crate::session::live_threads::{LiveThread, LoadPoint, TrackedSettings};
+use crate::session::live_threads::{LiveThread, LoadPoint, TrackedSettings, resume_params};
 use crate::session::runtime::Session;
 use crate::session::service_tiers::KnownTiers;
-use crate::session::stored_model;
 use crate::session::subagents;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{LoadOptions, SandboxSetting, Settings, current_settings};
@@ -377,6 +376,9 @@ impl ThreadState {
         let lost = self.load_point().is_some_and(|point| point.session != session.number);
         if self.ephemeral {
             let message = match lost {
+                _ if session.connection.has_reconnected() => {
+                    "the thread was ephemeral, and the connection was lost, after which it cannot be opened again; start another"
+                }
                 true => "the thread was ephemeral and ended with its runtime; start another",
                 false => {
                     "the thread was ephemeral and not stored, and the server has unloaded it; start another"
@@ -407,14 +409,10 @@ impl ThreadState {
     /// Resumes the thread, and restores its settings before a turn can run in it. Runtime 0.163.0 does not store all of them: a
     /// thread with a sandbox that writes to the workspace gets the one of the user's configuration, which may allow more.
     async fn restore(&self, core: &Arc<ClientCore>, session: &Session) -> Result<()> {
-        let mut params = ThreadResumeParams::new(&*self.id);
         // Another handle may have loaded the thread in the meantime, with more options.
         let load_options = self.live.last_load_options().unwrap_or_else(|| self.load_options.clone());
-        let LoadOptions { base_instructions, developer_instructions, config } = load_options.clone();
-        params.base_instructions = base_instructions;
-        params.developer_instructions = developer_instructions;
-        params.config = config;
-        stored_model::keep(&mut params, &self.live.current_settings.current(), core.is_experimental());
+        let current = self.live.current_settings.current();
+        let params = resume_params(&self.id, load_options.clone(), &current, core.is_experimental());
         let point = self.live.load_point(session);
         let handlers = self.handlers().clone();
         // Another handle may have bound its handlers to the thread in the meantime.

@@ -13,6 +13,9 @@ use crate::session::schema_probe::SchemaProbe;
 /// ever names: the input joins the running turn, or is lost.
 pub(crate) const JOINS: [u64; 3] = [0, 148, 0];
 
+/// The first runtime that can leave the turns out of its response to a resume.
+pub(crate) const EXCLUDES_TURNS: [u64; 3] = [0, 151, 0];
+
 /// The first tested runtime that sorts threads by `recency_at`.
 pub(crate) const RECENCY: [u64; 3] = [0, 142, 0];
 

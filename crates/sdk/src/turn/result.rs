@@ -14,8 +14,8 @@ impl RunResult {
             End::Completed(frame) => frame,
             End::Lost(error) => return Err(with_evidence(error, digest)),
         };
-        let turn = match last.decode() {
-            Notification::TurnCompleted(done) => done.turn,
+        let (turn, restored) = match last.decode() {
+            Notification::TurnCompleted(done) => (done.turn, done.extra.get("restored").is_some()),
             other => {
                 let why = match other {
                     Notification::Undecodable(unreadable) => unreadable.error.to_string(),
@@ -29,7 +29,7 @@ impl RunResult {
             }
         };
         let stopped = digest.stopped.clone();
-        let result = Self::of(turn, &digest);
+        let result = Self { restored, ..Self::of(turn, &digest) };
         match (&result.turn.status, stopped) {
             (TurnStatus::Failed, _) => Err(failure(result).with_thread(Some(thread_id))),
             (TurnStatus::Interrupted, Some(error)) => Err(error.with_turn(result)),
@@ -42,8 +42,8 @@ impl RunResult {
         let items = turn.items.clone();
         let final_response = final_response(&items);
         let unused_inputs = Vec::new();
-        let (usage, turn_usage, unreadable) = (None, None, Vec::new());
-        Self { final_response, items, usage, turn_usage, turn, unused_inputs, unreadable }
+        let (usage, turn_usage, unreadable, restored) = (None, None, Vec::new(), false);
+        Self { final_response, items, usage, turn_usage, turn, unused_inputs, unreadable, restored }
     }
 
     /// The same result with the turn's recorded items, unless there are fewer of them.
@@ -89,7 +89,8 @@ impl RunResult {
         let unused = digest.added_inputs.iter().filter(|added| !used(added));
         let unused_inputs = unused.map(|added| added.input.clone()).collect();
         let final_response = final_response(&items);
-        Self { final_response, items, usage, turn_usage, turn, unused_inputs, unreadable }
+        let restored = false;
+        Self { final_response, items, usage, turn_usage, turn, unused_inputs, unreadable, restored }
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::BASE64URL_NOPAD;
 use openai_codex::types::{CommandExecutionApprovalDecision as Decision, SandboxMode, TurnStatus};
-use openai_codex::{CodexConfig, Endpoint, ErrorKind, Event, Notification, Reply, Sandbox};
+use openai_codex::{CodexConfig, ConnectionPolicy, Endpoint, ErrorKind, Event, Notification, Reply, Sandbox};
 use openai_codex_testkit::proxy::{Fault, FaultyProxy, Flow, Place, Plan};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::json;
@@ -139,7 +139,8 @@ with_both_clients! {
         let delta = "item/agentMessage/delta";
         proxy.plan(Plan::new().at(Place::method(Flow::ToClient, delta).after(), Fault::Cut));
         model.reply(ModelReply::new().delta("he").delta("llo"));
-        let codex = start!(CodexConfig::new().connect(Endpoint::unix(proxy.socket()))).unwrap();
+        let config = CodexConfig::new().connect(Endpoint::unix(proxy.socket()));
+        let codex = start!(config.connection_policy(ConnectionPolicy::never())).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();
         let mut stream = turn.stream();
@@ -391,7 +392,7 @@ with_both_clients! {
         let mut server = RunningServer::on_socket(&model);
         let gate = model.gate();
         model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
-        let codex = start!(server.config()).unwrap();
+        let codex = start!(server.config().connection_policy(ConnectionPolicy::never())).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();
         let mut stream = turn.stream();

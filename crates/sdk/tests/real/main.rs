@@ -27,6 +27,7 @@ mod login;
 mod new_home;
 mod observing;
 mod orphans;
+mod reconnects;
 mod recovering;
 mod requests;
 mod results;

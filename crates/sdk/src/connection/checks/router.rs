@@ -17,7 +17,7 @@ use crate::connection::host::{Host, LoginToken, SharedBuffer};
 use crate::connection::on_loss::OnLoss;
 use crate::connection::request_window::Slot;
 use crate::connection::router::{Admission, Intent, Router, Waiter};
-use crate::connection::server_requests::ServerRequest;
+use crate::connection::server_requests::{ServerRequest, Taken};
 use crate::connection::turn_buffer::{Batch, End, TurnBuffer};
 use crate::connection::turn_phase::Phase;
 use crate::error::{Error, ErrorKind};
@@ -61,7 +61,7 @@ fn root_of(turn: u8) -> Option<u8> {
 
 /// A host without I/O, on one thread.
 #[derive(Debug)]
-enum TestHost {}
+pub(crate) enum TestHost {}
 
 impl Host for TestHost {
     /// The index of the request.
@@ -76,9 +76,9 @@ impl Host for TestHost {
 }
 
 #[derive(Debug)]
-struct Subscription {
-    thread_id: Arc<str>,
-    buffer: RefCell<TurnBuffer<usize>>,
+pub(crate) struct Subscription {
+    pub(crate) thread_id: Arc<str>,
+    pub(crate) buffer: RefCell<TurnBuffer<usize>>,
 }
 
 impl SharedBuffer for Subscription {
@@ -109,7 +109,7 @@ impl Subscription {
 
 /// A token that no operation makes.
 #[derive(Clone, Debug)]
-enum Unused {}
+pub(crate) enum Unused {}
 
 impl From<Phase> for Unused {
     fn from(_: Phase) -> Self {
@@ -352,7 +352,7 @@ impl World {
         let waits = self.router.is_waiting(client_request.id);
         assert_eq!(waits, self.model.requests[request].waits);
         if !std::mem::replace(&mut client_request.written, true) {
-            let admission = self.router.admit(client_request.id, Slot::None);
+            let admission = self.router.admit(client_request.id, Slot::None, &Bytes::new());
             assert_eq!(admission == Admission::Write, waits);
             if !waits {
                 self.model.discard_unsent(request);
@@ -385,7 +385,12 @@ impl World {
         self.serial += 1;
         let frame = format!("response {}", self.serial);
         let taken = self.router.respond(&self.dispatched[index], &Bytes::from(frame.clone()));
-        assert_eq!(taken, self.model.respond(index, frame), "of {:?}", self.dispatched[index]);
+        assert_eq!(
+            taken == Taken::Wanted,
+            self.model.respond(index, frame),
+            "of {:?}",
+            self.dispatched[index]
+        );
     }
 
     /// Carries out the effects, and compares them and the visible state with the model.
@@ -608,7 +613,7 @@ impl Held {
 }
 
 /// Opens a stream that includes the events of sub-agents.
-fn open(subscription: &Subscription) -> u64 {
+pub(crate) fn open(subscription: &Subscription) -> u64 {
     subscription.with(|buffer| {
         let stream = buffer.open_stream();
         buffer.include_children(stream);
@@ -623,7 +628,7 @@ fn serial(text: &str) -> u64 {
 }
 
 /// A budget under which nothing is coalesced.
-fn unlimited() -> Arc<Budget> {
+pub(crate) fn unlimited() -> Arc<Budget> {
     Budget::new(Limits { coalesce_above: usize::MAX, stream: usize::MAX })
 }
 

@@ -4,6 +4,7 @@ mod bounds;
 mod corpora;
 mod interrupts;
 mod properties;
+mod reconnects;
 mod requests;
 mod shared_servers;
 #[cfg(target_os = "linux")]
@@ -30,7 +31,7 @@ use crate::dispatch::registry::{HandlerRegistry, HandlerSet};
 use crate::error::{ErrorKind, Result};
 use crate::io::observers::{MAX_QUEUED_EVENTS, Observed, ObserverHub, Seen};
 use crate::io::request::{ClientCall, Pending};
-use crate::io::shared::{Connection, ConnectionContext, UnloadObserver};
+use crate::io::shared::{ClientThreads, Connection, ConnectionContext, ResumeForm};
 use crate::io::tokens::IoHost;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::options::method_class::ClassTimeouts;
@@ -108,8 +109,14 @@ fn connect_to(context: ConnectionContext) -> (Connection, Peer) {
 #[derive(Debug)]
 struct NoThreads;
 
-impl UnloadObserver for NoThreads {
+impl ClientThreads for NoThreads {
     fn unloaded(&self, _: &str) {}
+
+    fn connection_lost(&self) {}
+
+    fn resume_params(&self, thread_id: &str, form: ResumeForm, _: &str) -> Box<RawValue> {
+        params(&json!({ "threadId": thread_id, "form": format!("{form:?}") }))
+    }
 }
 
 /// The context of a client with these observers and without handlers.
@@ -118,7 +125,7 @@ fn context(hub: Arc<ObserverHub>) -> ConnectionContext {
     ConnectionContext {
         hub,
         handlers: Arc::new(handlers),
-        unloaded: Arc::new(NoThreads),
+        threads: Arc::new(NoThreads),
         limits: Limits { coalesce_above: usize::MAX, stream: usize::MAX },
         silence: Duration::MAX,
         timeouts: ClassTimeouts::default(),
@@ -126,6 +133,7 @@ fn context(hub: Arc<ObserverHub>) -> ConnectionContext {
         wire_log: None,
         on_loss: OnLoss::End,
         shared_server: None,
+        reconnect: None,
     }
 }
 

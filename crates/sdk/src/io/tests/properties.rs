@@ -110,6 +110,18 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(cases(1000))]
+
+    /// Each item once, with its whole text, and one end, wherever the connection is cut.
+    #[test]
+    fn a_turn_is_restored_whole_wherever_its_connection_is_cut(
+        ops in proptest::collection::vec(any::<[u8; 2]>(), 0..60), choices in any::<u8>()
+    ) {
+        checks::restore::run(&ops, choices);
+    }
+}
+
+proptest! {
     #![proptest_config(cases(200))]
 
     #[test]
@@ -146,5 +158,17 @@ proptest! {
     ) {
         checks::envelope::envelope(text.as_bytes());
         checks::decode::decode(text.as_bytes());
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(2_000))]
+
+    #[test]
+    fn a_connection_follows_its_policy(
+        max_attempts in 0..5_usize,
+        steps in proptest::collection::vec((any::<u8>(), 0..90_u64), 0..60),
+    ) {
+        checks::lifecycle::lifecycle(max_attempts, std::time::Instant::now(), &steps);
     }
 }

@@ -1,0 +1,270 @@
+//! How the router handles the loss of a transport, if the host opens another one.
+//!
+//! Handles and streams stay. Requests that the server may have got are sorted by what a second one would do. Of a start the client
+//! looks for its message: in the threads that it resumes, and in the events after that.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openai_codex_protocol::{ClientRequest, methods};
+
+use crate::connection::effect::Effect;
+use crate::connection::envelope::{Outcome, thread_of};
+use crate::connection::host::{Host, SharedBuffer};
+use crate::connection::repeatable::AfterLoss;
+use crate::connection::request_window::{RequestWindow, Slot};
+use crate::connection::router::{Router, Waiter, in_context};
+use crate::connection::running_turn::RunningTurn;
+use crate::connection::snapshot::Snapshot;
+use crate::connection::uncertain::UncertainStart;
+use crate::error::{Error, ErrorKind};
+use crate::options::gap_policy::GapPolicy;
+
+/// A request to send again.
+#[derive(Debug)]
+pub(crate) struct Repeated {
+    pub(crate) id: i64,
+    pub(crate) slot: Slot,
+    pub(crate) frame: Bytes,
+}
+
+/// A thread to restore.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct HeldThread {
+    pub(crate) id: Arc<str>,
+    /// Whether something waits for it: a turn that runs, or a start.
+    pub(crate) is_urgent: bool,
+}
+
+impl<H: Host> Router<H> {
+    /// Keeps what is needed to go on after the loss of a transport. Called before the first message.
+    pub(crate) fn prepare_for_losses(&mut self, gap_policy: GapPolicy) {
+        self.outlives_transports = true;
+        self.prepare_restoring(gap_policy);
+    }
+
+    /// The number of the transport, from 0.
+    pub(crate) fn transport(&self) -> u32 {
+        self.transport
+    }
+
+    /// Handles the loss of the transport. Returns the requests to send again, in order. The host calls it when nothing reads or
+    /// writes any more.
+    pub(crate) fn handle_loss(&mut self, error: &Error) -> Vec<Repeated> {
+        if self.failure().is_some() {
+            return Vec::new();
+        }
+        self.transport += 1;
+        self.window = RequestWindow::default();
+        self.server_requests.handle_loss();
+        self.hold_turns();
+        let running = |turn_id: &str| self.running_turns.contains(turn_id);
+        self.pending_turns.forget_early(running);
+        let (mut repeated, mut uncertain, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, waiter) in &mut self.waiters {
+            if !waiter.is_written {
+                continue;
+            }
+            match (AfterLoss::of(&waiter.method), waiter.sent.take(), &waiter.client_id) {
+                (AfterLoss::Repeat, Some((frame, slot)), _) => {
+                    waiter.is_written = false;
+                    repeated.push(Repeated { id: *id, slot, frame });
+                }
+                (AfterLoss::LookForMessage, _, Some(key)) => {
+                    let thread_id = waiter.thread_id.clone().unwrap_or_default();
+                    let steers = *waiter.method == *methods::TurnSteer::METHOD;
+                    uncertain.push(UncertainStart { id: *id, thread_id, key: key.clone(), steers });
+                }
+                _ => ended.push(*id),
+            }
+        }
+        // Starts whose callers have gone. If their turns have started, the client interrupts them.
+        for (id, pending) in self.pending_turns.cancelled() {
+            match pending.client_id.clone() {
+                Some(key) => {
+                    let thread_id = pending.subscription.thread_id().clone();
+                    uncertain.push(UncertainStart { id, thread_id, key, steers: false });
+                }
+                None => ended.push(id),
+            }
+        }
+        self.uncertain.replace(uncertain);
+        for id in ended {
+            self.end_uncertain_request(id, error);
+        }
+        // Their responses have come. The ends of the logins, or the turns, may have come and gone.
+        let error = lost_response(error);
+        let logins: Vec<_> = self.logins.end().collect();
+        self.effects.extend(logins.into_iter().map(|login| Effect::EndLogin(login, Err(error.clone()))));
+        for (_, pending) in
+            self.pending_turns.take_answered(|id| self.waiters.iter().any(|(known, _)| *known == id))
+        {
+            let error = error.clone().with_thread(Some(pending.subscription.thread_id()));
+            self.running_turns.fail_subscription(&pending.subscription, &error);
+        }
+        repeated
+    }
+
+    /// Ends a request that the server may have carried out.
+    fn end_uncertain_request(&mut self, id: i64, error: &Error) {
+        let error = lost_response(error);
+        self.logins.cancel(id);
+        if let Some(pending) = self.pending_turns.take(id) {
+            let error = error.clone().with_thread(Some(pending.subscription.thread_id()));
+            self.running_turns.fail_subscription(&pending.subscription, &error);
+        }
+        if let Some(waiter) = self.take_waiter(id) {
+            let error = in_context(error, &waiter);
+            self.effects.push(Effect::Resolve(waiter.reply, Err(error)));
+        }
+    }
+
+    /// The threads that the client has open on the server, those first that something waits for.
+    pub(crate) fn held_threads(&self) -> Vec<HeldThread> {
+        let mut urgent: Vec<Arc<str>> = self.threads_with_turns();
+        urgent.extend(self.uncertain.threads());
+        urgent.extend(self.pending_turns.threads());
+        let others = self.subscribed.iter().map(|(id, ())| id.clone()).chain(self.thread_tree.children());
+        let mut held: Vec<HeldThread> = Vec::new();
+        let all = urgent.into_iter().map(|id| (id, true)).chain(others.map(|id| (id, false)));
+        for (id, is_urgent) in all {
+            if held.iter().all(|known| known.id != id) {
+                held.push(HeldThread { id, is_urgent });
+            }
+        }
+        held
+    }
+
+    /// Restores what the client holds of a thread. `response`: the one to its `thread/resume`. `same_server`: whether the server is
+    /// known to be the process that it was before the loss.
+    pub(super) fn restore_thread(&mut self, thread_id: &str, response: &str, same_server: bool) {
+        let looks = self.uncertain.are_on(thread_id);
+        for snapshot in Snapshot::all(response) {
+            let Some(turn_id) = snapshot.turn_id() else { continue };
+            // The events of a turn that has just started can be those of an uncertain start.
+            let is_wanted = self.running_turns.get(&turn_id).is_some_and(RunningTurn::is_held)
+                || (looks && snapshot.is_in_progress())
+                || snapshot.client_ids().any(|key| self.uncertain.contains(&key));
+            if !is_wanted {
+                continue;
+            }
+            self.restore_turn(thread_id, &turn_id, Some(&snapshot), same_server);
+            for key in snapshot.client_ids() {
+                if let Some(start) = self.uncertain.take(&key) {
+                    self.answer_start(&start, &turn_id);
+                }
+            }
+        }
+    }
+
+    /// The turns of a thread that are not restored yet.
+    pub(crate) fn held_turns(&self, thread_id: &str) -> Vec<Arc<str>> {
+        let turns = self.running_turns.iter().filter(|turn| turn.is_held() && turn.is_on(thread_id));
+        turns.map(|turn| turn.id.clone()).collect()
+    }
+
+    /// Restores the turns of a thread that the response to its resume did not show, from its whole history.
+    pub(crate) fn restore_older_turns(&mut self, thread_id: &str, response: &str, same_server: bool) {
+        self.restore_thread(thread_id, response, same_server);
+        for turn_id in self.held_turns(thread_id) {
+            self.restore_turn(thread_id, &turn_id, None, same_server);
+        }
+    }
+
+    /// Ends the turns and starts of a thread that could not be resumed.
+    pub(crate) fn give_up_thread(&mut self, thread_id: &str, transport: u32, error: &Error) {
+        if self.transport != transport {
+            return;
+        }
+        for turn_id in self.held_turns(thread_id) {
+            let message = format!(
+                "the connection was lost during the turn, and after the reconnect its thread could not be resumed: {error}. The turn \
+                 may have had effects"
+            );
+            self.lose_turn(&turn_id, &Error::new(ErrorKind::TurnLost, message).with_source(error.clone()));
+        }
+        self.end_starts(
+            Some(thread_id),
+            transport,
+            &format!("its thread could not be resumed after the reconnect ({error})"),
+        );
+    }
+
+    /// Answers a start whose message was found in a turn, as the server would have.
+    pub(super) fn answer_start(&mut self, start: &UncertainStart, turn_id: &str) {
+        let response = match start.steers {
+            true => serde_json::json!({ "turnId": turn_id }),
+            false => serde_json::json!({ "turn": {"id": turn_id, "items": [], "status": "inProgress"} }),
+        };
+        self.handle_response(start.id, Outcome::Result(&response.to_string()));
+    }
+
+    /// Ends the starts of a thread whose messages were not found, or of all threads, unless another transport has been lost since.
+    /// `why`: what the client has seen.
+    pub(crate) fn end_starts(&mut self, thread_id: Option<&str>, transport: u32, why: &str) {
+        if self.transport != transport || self.failure().is_some() {
+            return;
+        }
+        let starts = self.uncertain.take_if(|start| thread_id.is_none_or(|id| *start.thread_id == *id));
+        for UncertainStart { id, thread_id, key, steers } in starts {
+            let pending = self.pending_turns.take(id);
+            let what = if steers {
+                "the turn may have the input"
+            } else {
+                "the turn may have started, or may still start"
+            };
+            let message = format!(
+                "the connection was lost before the response came, and {why}: {what}. The client does not send it again. Ask \
+                 `find_turn({key:?})` of the thread later"
+            );
+            let error = Error::new(ErrorKind::Uncertain, message).with_client_message_id(Some(&key));
+            if let Some(pending) = pending {
+                let error = error.clone().with_thread(Some(&thread_id));
+                self.running_turns.fail_subscription(&pending.subscription, &error);
+                self.bind_unnamed_turns(&thread_id);
+                self.interrupt_unheld(&thread_id);
+            }
+            if let Some(waiter) = self.take_waiter(id) {
+                let error = in_context(error, &waiter);
+                self.effects.push(Effect::Resolve(waiter.reply, Err(error)));
+            }
+        }
+    }
+
+    /// Cancels the server requests that the server has not sent again, unless another transport has been lost since.
+    pub(crate) fn end_unrepeated_requests(&mut self, transport: u32) {
+        if self.transport == transport {
+            let unrepeated = self.server_requests.take_unrepeated().into_iter();
+            self.effects.extend(unrepeated.map(|request| Effect::Cancel { request, unanswered: false }));
+        }
+    }
+
+    /// Notes that a response has opened a thread, or that it has unsubscribed from one.
+    pub(super) fn note_subscription(&mut self, waiter: &Waiter<H>, result: &str) {
+        if !self.outlives_transports {
+            return;
+        }
+        if OPENING_METHODS.contains(&&*waiter.method) {
+            if let Some(thread_id) = thread_of(result) {
+                self.subscribed.insert(thread_id.as_ref().into(), ());
+            }
+        } else if *waiter.method == *methods::ThreadUnsubscribe::METHOD
+            && let Some(thread_id) = &waiter.thread_id
+        {
+            self.subscribed.remove(thread_id);
+        }
+    }
+}
+
+/// The methods that open a thread for the connection.
+const OPENING_METHODS: [&str; 3] =
+    [methods::ThreadStart::METHOD, methods::ThreadResume::METHOD, methods::ThreadFork::METHOD];
+
+/// The error of a request that the server may have carried out.
+fn lost_response(error: &Error) -> Error {
+    let message = format!(
+        "the connection was lost before the response came, and the client does not send this request again: the server may have \
+         carried it out. The loss: {error}"
+    );
+    Error::new(ErrorKind::Uncertain, message).with_source(error.clone())
+}

@@ -1,0 +1,67 @@
+//! A turn as the server describes it after a reconnect.
+
+use serde_json::value::RawValue;
+
+use crate::json_scan::{member, text_member};
+
+/// A turn in the response to `thread/resume`, or in a page of turns, with its items as JSON texts.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot<'a> {
+    turn: &'a str,
+    items: Vec<&'a str>,
+}
+
+impl<'a> Snapshot<'a> {
+    /// Finds a turn in the response to `thread/resume`, `thread/read` or `thread/turns/list`.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn find(result: &'a str, turn_id: &str) -> Option<Self> {
+        let turns = Self::all(result).into_iter();
+        turns.into_iter().find(|snapshot| snapshot.turn_id().as_deref() == Some(turn_id))
+    }
+
+    /// All turns in such a response.
+    pub(crate) fn all(result: &'a str) -> Vec<Self> {
+        let of_thread = member(result, "thread").and_then(|thread| member(thread, "turns"));
+        let of_page = member(result, "initialTurnsPage").and_then(|page| member(page, "data"));
+        let lists = [of_thread, of_page, member(result, "data")];
+        let turns = lists.into_iter().flatten().flat_map(elements);
+        turns
+            .map(|turn| Self { turn, items: member(turn, "items").map(elements).unwrap_or_default() })
+            .collect()
+    }
+
+    pub(crate) fn turn_id(&self) -> Option<std::borrow::Cow<'a, str>> {
+        text_member(self.turn, "id")
+    }
+
+    /// The ids that clients have given to the user messages of the turn.
+    pub(crate) fn client_ids(&self) -> impl Iterator<Item = std::borrow::Cow<'a, str>> {
+        self.items.iter().filter_map(|item| text_member(item, "clientId"))
+    }
+
+    pub(crate) fn is_in_progress(&self) -> bool {
+        self.has_status("inProgress")
+    }
+
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.has_status("interrupted")
+    }
+
+    fn has_status(&self, status: &str) -> bool {
+        text_member(self.turn, "status").as_deref() == Some(status)
+    }
+
+    pub(crate) fn turn(&self) -> &'a str {
+        self.turn
+    }
+
+    pub(crate) fn items(&self) -> &[&'a str] {
+        &self.items
+    }
+}
+
+/// The elements of a JSON array, as JSON texts.
+fn elements(array: &str) -> Vec<&str> {
+    let elements: Vec<&RawValue> = serde_json::from_str(array).unwrap_or_default();
+    elements.into_iter().map(RawValue::get).collect()
+}

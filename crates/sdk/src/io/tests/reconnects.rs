@@ -1,0 +1,516 @@
+//! A connection whose transports are lost.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::error::Error;
+use crate::io::connector::Process;
+use crate::io::connector::{Connector, Reconnect};
+use crate::options::connection_policy::ConnectionPolicy;
+use crate::transport::frames::BoxFuture;
+
+/// Opens memory transports, and passes the peers to the test. Fails as often as the test wants.
+#[derive(Debug)]
+struct Doors {
+    peers: mpsc::UnboundedSender<Peer>,
+    failures: Mutex<VecDeque<Error>>,
+    opened: AtomicUsize,
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Peer")
+    }
+}
+
+impl Connector for Doors {
+    fn open(&self) -> BoxFuture<'_, Result<(Transport, Option<Process>)>> {
+        Box::pin(async {
+            self.opened.fetch_add(1, Ordering::SeqCst);
+            if let Some(error) = self.failures.lock().unwrap().pop_front() {
+                return Err(error);
+            }
+            let (ours, theirs) = Transport::memory_pair();
+            let (reader, writer) = theirs.into_halves();
+            self.peers.send(Peer { reader, writer, received: VecDeque::new() }).unwrap();
+            Ok((ours, None))
+        })
+    }
+}
+
+/// A server that can be lost, and comes back.
+struct Server {
+    connection: Connection,
+    /// The current end. Dropping it loses the transport.
+    peer: Option<Peer>,
+    peers: mpsc::UnboundedReceiver<Peer>,
+    doors: Arc<Doors>,
+    hub: Arc<ObserverHub>,
+}
+
+fn policy() -> ConnectionPolicy {
+    ConnectionPolicy::new().jitter(0.0)
+}
+
+impl Server {
+    async fn start(policy: ConnectionPolicy) -> Self {
+        let (sender, peers) = mpsc::unbounded_channel();
+        let doors =
+            Arc::new(Doors { peers: sender, failures: Mutex::default(), opened: AtomicUsize::new(0) });
+        let hub = Arc::<ObserverHub>::default();
+        let reconnect = Reconnect {
+            policy,
+            attempt_timeout: Duration::from_secs(30),
+            initialize: params(&json!({"clientInfo": {"name": "test"}})),
+            connector: doors.clone(),
+        };
+        let context = ConnectionContext {
+            shared_server: Some("the test".into()),
+            reconnect: Some(Arc::new(reconnect)),
+            ..context(hub.clone())
+        };
+        let (connection, mut peer) = connect_to(context);
+        settle(&connection, &mut peer).await;
+        Self { connection, peer: Some(peer), peers, doors, hub }
+    }
+
+    fn peer(&mut self) -> &mut Peer {
+        self.peer.as_mut().unwrap()
+    }
+
+    fn lose(&mut self) {
+        self.peer = None;
+    }
+
+    /// Waits until the client has noticed the loss.
+    async fn noticed(&self) {
+        while !self.connection.shared.is_lost() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Accepts the next transport, and does the handshake.
+    async fn accept(&mut self) -> &mut Peer {
+        self.peer = Some(self.peers.recv().await.unwrap());
+        let request = self.peer().receive().await;
+        assert_eq!(
+            (&request["method"], &request["params"]["clientInfo"]["name"]),
+            (&json!("initialize"), &json!("test"))
+        );
+        self.peer().send(json!({"id": request["id"], "result": {"userAgent": "codex/0.163.0"}})).await;
+        assert_eq!(self.peer().receive().await["method"], "initialized");
+        self.peer()
+    }
+
+    /// Responds to `thread/loaded/list`, and to the resumes of the thread `t`, the second one with these turns.
+    async fn resume(&mut self, turns: Value) {
+        let peer = self.peer();
+        let request = peer.receive().await;
+        assert_eq!(request["method"], "thread/loaded/list");
+        peer.send(json!({"id": request["id"], "result": {"data": ["t"], "nextCursor": null}})).await;
+        for (form, turns) in [("Bare", json!([])), ("Latest", turns)] {
+            let request = peer.receive().await;
+            assert_eq!(
+                (&request["method"], &request["params"]["form"]),
+                (&json!("thread/resume"), &json!(form))
+            );
+            peer.send(json!({"id": request["id"], "result": {"thread": {"id": "t", "turns": turns}}})).await;
+        }
+    }
+
+    async fn settle(&mut self) {
+        settle(&self.connection, self.peer.as_mut().unwrap()).await;
+    }
+
+    fn opened(&self) -> usize {
+        self.doors.opened.load(Ordering::SeqCst)
+    }
+}
+
+fn in_progress(turn: &str, items: Value) -> Value {
+    json!([{"id": turn, "status": "inProgress", "items": items}])
+}
+
+fn message(key: &str) -> Value {
+    json!({"type": "userMessage", "id": "item-1", "clientId": key, "content": []})
+}
+
+/// Starts a turn whose message has this id.
+fn start_with_key(connection: &Connection, key: &str) -> (Arc<TurnSubscription>, Pending) {
+    let subscription = Arc::new(TurnSubscription::new("t".into(), true, &connection.budget));
+    let params = params(&json!({"threadId": "t", "input": [], "clientUserMessageId": key}));
+    let call = ClientCall::new("turn/start", Some(&params));
+    let intent = Intent::StartTurn { subscription: subscription.clone(), joins: true };
+    let thread_id = Some(&*subscription.thread_id);
+    let pending = connection.send(ClientCall { thread_id, timeout: QUICK, intent, ..call }).unwrap();
+    (subscription, pending)
+}
+
+/// The observers' events about the connection.
+fn seen(observer: &crate::io::observers::Observer) -> Vec<String> {
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    let mut seen = Vec::new();
+    loop {
+        let mut batch = VecDeque::new();
+        match observer.poll(&mut batch, &mut context) {
+            Poll::Ready(Seen::Events { .. }) => {
+                seen.extend(batch.into_iter().filter_map(|event| match event {
+                    Observed::ConnectionLost(_) => Some("lost".to_owned()),
+                    Observed::Reconnecting { attempt, pause, .. } => {
+                        Some(format!("attempt {attempt} after {pause:?}"))
+                    }
+                    Observed::Reconnected { attempt } => Some(format!("reconnected {attempt}")),
+                    _ => None,
+                }))
+            }
+            Poll::Ready(Seen::Lost(error)) => {
+                seen.push(format!("{:?}", error.kind()));
+                return seen;
+            }
+            Poll::Ready(Seen::Ended) => {
+                seen.push("ended".to_owned());
+                return seen;
+            }
+            Poll::Pending => return seen,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_goes_on_over_another_transport() {
+    let mut server = Server::start(policy()).await;
+    let observer = server.hub.observe(None);
+    for _ in 0..2 {
+        server.lose();
+        server.accept().await;
+        server.settle().await;
+    }
+    assert_eq!(
+        seen(&observer),
+        ["lost", "attempt 1 after 0ns", "reconnected 1", "lost", "attempt 2 after 250ms", "reconnected 2"]
+    );
+    assert!(server.connection.failure().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_attempts_follow_each_other_until_the_client_gives_up() {
+    let mut server = Server::start(policy().max_attempts(3)).await;
+    let observer = server.hub.observe(None);
+    let (turn, pending) = start(&server.connection);
+    server.peer().start_turn("u").await;
+    pending.await.unwrap();
+    let failure = || Error::new(ErrorKind::ConnectFailed, "nobody is there");
+    server.doors.failures.lock().unwrap().extend([failure(), failure(), failure()]);
+    let waiting = request(&server.connection, "model/list");
+    assert_eq!(server.peer().receive().await["method"], "model/list");
+    server.lose();
+    let error = waiting.await.unwrap_err();
+    assert_eq!((error.kind(), error.method()), (ErrorKind::TransportClosed, Some("model/list")));
+    assert!(
+        error.to_string().contains("all 3 attempts") && error.to_string().contains("nobody is there"),
+        "{error}"
+    );
+    let (_, End::Lost(error)) = end_of(&turn).await else { panic!("completed") };
+    assert_eq!(error.kind(), ErrorKind::TransportClosed);
+    assert_eq!(
+        seen(&observer),
+        ["lost", "attempt 1 after 0ns", "attempt 2 after 250ms", "attempt 3 after 500ms", "TransportClosed"]
+    );
+    server.connection.ended().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_ends_the_attempts() {
+    let mut server = Server::start(policy()).await;
+    server.doors.failures.lock().unwrap().push_back(Error::new(ErrorKind::AccessDenied, "401"));
+    let waiting = request(&server.connection, "model/list");
+    server.peer().receive().await;
+    server.lose();
+    assert_eq!(waiting.await.unwrap_err().kind(), ErrorKind::AccessDenied);
+    assert_eq!(server.opened(), 1);
+    // A peer that is not an app-server.
+    let mut server = Server::start(policy()).await;
+    let waiting = request(&server.connection, "model/list");
+    server.peer().receive().await;
+    server.lose();
+    let mut peer = server.peers.recv().await.unwrap();
+    peer.receive().await;
+    peer.send_raw(r#"{"hello": "world"}"#).await;
+    assert_eq!(waiting.await.unwrap_err().kind(), ErrorKind::Handshake);
+    assert_eq!(server.opened(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_are_sent_again_in_order_and_other_requests_are_uncertain() {
+    let mut server = Server::start(policy()).await;
+    let read = request(&server.connection, "thread/read");
+    let list = request(&server.connection, "model/list");
+    let fork = request(&server.connection, "thread/fork");
+    for method in ["thread/read", "model/list", "thread/fork"] {
+        assert_eq!(server.peer().receive().await["method"], method);
+    }
+    server.lose();
+    let error = fork.await.unwrap_err();
+    assert_eq!((error.kind(), error.method()), (ErrorKind::Uncertain, Some("thread/fork")));
+    assert_eq!(error.client_message_id(), None);
+    let queued = request(&server.connection, "thread/archive");
+    let peer = server.accept().await;
+    for method in ["thread/read", "model/list", "thread/archive"] {
+        let request = peer.receive().await;
+        assert_eq!(request["method"], method);
+        peer.send(json!({"id": request["id"], "result": {}})).await;
+    }
+    read.await.unwrap();
+    list.await.unwrap();
+    queued.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_the_resumed_thread_shows_is_answered() {
+    let mut server = Server::start(policy()).await;
+    let (subscription, pending) = start_with_key(&server.connection, "k");
+    assert_eq!(server.peer().receive().await["method"], "turn/start");
+    server.lose();
+    server.accept().await;
+    server.resume(in_progress("u", json!([message("k")]))).await;
+    let response: Value = serde_json::from_str(&pending.await.unwrap()).unwrap();
+    assert_eq!(response["turn"]["id"], "u");
+    assert!(subscription.created());
+    server.peer().completed("u").await;
+    let (_, End::Completed(_)) = end_of(&subscription).await else { panic!("lost") };
+    server.settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_whose_message_comes_as_an_event_is_answered() {
+    let mut server = Server::start(policy()).await;
+    let (subscription, pending) = start_with_key(&server.connection, "k");
+    server.peer().receive().await;
+    server.lose();
+    server.accept().await;
+    server.resume(in_progress("u", json!([]))).await;
+    let item = json!({"threadId": "t", "turnId": "u", "item": message("k")});
+    server.peer().send(json!({"method": "item/started", "params": item})).await;
+    let response: Value = serde_json::from_str(&pending.await.unwrap()).unwrap();
+    assert_eq!(response["turn"]["id"], "u");
+    server.peer().delta("u", "hello").await;
+    server.peer().completed("u").await;
+    let stream = subscription.open_stream();
+    let events = drain(&subscription, stream).await;
+    assert_eq!(events[events.len() - 3..], ["item/started", "hello", "turn/completed"], "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_of_which_nothing_is_seen_is_uncertain_and_never_sent_again() {
+    let mut server = Server::start(policy().start_grace(Duration::from_secs(7))).await;
+    let (subscription, pending) = start_with_key(&server.connection, "k");
+    server.peer().receive().await;
+    let begin = tokio::time::Instant::now();
+    for _ in 0..2 {
+        server.lose();
+        server.accept().await;
+        server.resume(json!([])).await;
+        server.settle().await;
+    }
+    let error = pending.await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.method(), error.thread_id()),
+        (ErrorKind::Uncertain, Some("turn/start"), Some("t"))
+    );
+    assert_eq!(error.client_message_id(), Some("k"));
+    assert!(error.to_string().contains("find_turn(\"k\")"), "{error}");
+    assert!(!error.to_string().contains("not started"), "{error}");
+    assert_eq!((begin.elapsed().as_secs(), subscription.turn_id()), (7, None));
+    server.settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_steer_is_answered_or_uncertain() {
+    let mut server = Server::start(policy()).await;
+    let (subscription, pending) = start(&server.connection);
+    server.peer().start_turn("u").await;
+    pending.await.unwrap();
+    let steer = |key: &str| {
+        let params = params(&json!({"threadId": "t", "expectedTurnId": "u", "clientUserMessageId": key}));
+        send(&server.connection, "turn/steer", Some(&params), Some("t"), QUICK).unwrap()
+    };
+    let (seen, unseen) = (steer("seen"), steer("unseen"));
+    server.peer.as_mut().unwrap().receive().await;
+    server.peer.as_mut().unwrap().receive().await;
+    server.lose();
+    server.accept().await;
+    server.resume(in_progress("u", json!([message("seen")]))).await;
+    assert_eq!(seen.await.unwrap(), r#"{"turnId":"u"}"#);
+    let error = unseen.await.unwrap_err();
+    assert_eq!((error.kind(), error.client_message_id()), (ErrorKind::Uncertain, Some("unseen")));
+    drop(subscription);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_was_not_written_is_sent_when_its_thread_is_resumed() {
+    let mut server = Server::start(policy()).await;
+    let (_first, pending) = start(&server.connection);
+    server.peer().start_turn("u").await;
+    pending.await.unwrap();
+    server.lose();
+    server.noticed().await;
+    let (subscription, pending) = start_with_key(&server.connection, "k");
+    server.accept().await;
+    server.resume(in_progress("u", json!([]))).await;
+    server.peer().start_turn("v").await;
+    pending.await.unwrap();
+    assert_eq!(subscription.turn_id().as_deref(), Some("v"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_the_server_does_not_know_any_more_is_lost() {
+    let mut server = Server::start(policy()).await;
+    let (subscription, pending) = start(&server.connection);
+    server.peer().start_turn("u").await;
+    pending.await.unwrap();
+    server.lose();
+    server.accept().await;
+    server.resume(json!([])).await;
+    // The whole thread.
+    let read = server.peer().receive().await;
+    assert_eq!(read["method"], "thread/read");
+    server.peer().send(json!({"id": read["id"], "result": {"thread": {"id": "t", "turns": []}}})).await;
+    let (_, End::Lost(error)) = end_of(&subscription).await else { panic!("completed") };
+    assert_eq!(error.kind(), ErrorKind::TurnLost);
+    server.settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thread_that_cannot_be_resumed_yet_is_resumed_later_and_otherwise() {
+    let mut server = Server::start(policy()).await;
+    let (subscription, pending) = start(&server.connection);
+    server.peer().start_turn("u").await;
+    pending.await.unwrap();
+    server.lose();
+    let peer = server.accept().await;
+    let loaded = peer.receive().await;
+    peer.send(json!({"id": loaded["id"], "result": {"data": []}})).await;
+    let errors = [
+        ("Bare", -32600, "no rollout found for thread id t"),
+        ("Bare", -32601, "list_turns is not supported yet"),
+        ("Whole", -32001, "overloaded"),
+    ];
+    for (form, code, message) in errors {
+        let request = peer.receive().await;
+        assert_eq!(request["params"]["form"], form);
+        peer.send(json!({"id": request["id"], "error": {"code": code, "message": message}})).await;
+    }
+    for form in ["Whole", "Latest"] {
+        let request = peer.receive().await;
+        assert_eq!(request["params"]["form"], form);
+        let thread = json!({"id": "t", "turns": in_progress("u", json!([]))});
+        peer.send(json!({"id": request["id"], "result": {"thread": thread}})).await;
+    }
+    peer.completed("u").await;
+    let (_, End::Completed(_)) = end_of(&subscription).await else { panic!("lost") };
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thread_that_cannot_be_resumed_ends_its_turns_and_starts() {
+    let mut server = Server::start(policy()).await;
+    let (subscription, pending) = start(&server.connection);
+    server.peer().start_turn("u").await;
+    pending.await.unwrap();
+    let (_second, starting) = start_with_key(&server.connection, "k");
+    server.peer().receive().await;
+    server.lose();
+    let peer = server.accept().await;
+    let loaded = peer.receive().await;
+    peer.send(json!({"id": loaded["id"], "result": {"data": []}})).await;
+    let request = peer.receive().await;
+    let error = json!({"code": -32600, "message": "thread t already has an active writer"});
+    peer.send(json!({"id": request["id"], "error": error})).await;
+    let (_, End::Lost(error)) = end_of(&subscription).await else { panic!("completed") };
+    assert_eq!((error.kind(), error.thread_id()), (ErrorKind::TurnLost, Some("t")));
+    assert!(error.to_string().contains("active writer"), "{error}");
+    let error = starting.await.unwrap_err();
+    assert_eq!((error.kind(), error.client_message_id()), (ErrorKind::Uncertain, Some("k")));
+    server.settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_during_the_restore_begins_another_attempt() {
+    let mut server = Server::start(policy()).await;
+    let observer = server.hub.observe(None);
+    let (subscription, pending) = start(&server.connection);
+    server.peer().start_turn("u").await;
+    pending.await.unwrap();
+    server.lose();
+    server.accept().await;
+    server.peer().receive().await;
+    server.lose();
+    // And one during the handshake.
+    let mut peer = server.peers.recv().await.unwrap();
+    peer.receive().await;
+    drop(peer);
+    server.accept().await;
+    server.resume(in_progress("u", json!([]))).await;
+    server.peer().completed("u").await;
+    let (_, End::Completed(_)) = end_of(&subscription).await else { panic!("lost") };
+    let seen = seen(&observer);
+    assert_eq!((seen.len(), seen.last().map(String::as_str)), (5, Some("reconnected 3")), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_ends_a_pause_an_attempt_and_a_restore_at_once() {
+    // During a pause.
+    let mut server =
+        Server::start(policy().initial_delay(Duration::from_secs(3600)).max_delay(Duration::MAX)).await;
+    let observer = server.hub.observe(None);
+    server.doors.failures.lock().unwrap().push_back(Error::new(ErrorKind::ConnectFailed, "no"));
+    server.lose();
+    while server.opened() < 1 {
+        tokio::task::yield_now().await;
+    }
+    let begin = tokio::time::Instant::now();
+    server.connection.close();
+    server.connection.ended().await;
+    assert_eq!((begin.elapsed().as_secs(), seen(&observer).last().map(String::as_str)), (0, Some("ended")));
+    // During a handshake.
+    let mut server = Server::start(policy()).await;
+    let waiting = request(&server.connection, "model/list");
+    server.peer().receive().await;
+    server.lose();
+    let mut peer = server.peers.recv().await.unwrap();
+    peer.receive().await;
+    server.connection.close();
+    assert_eq!(waiting.await.unwrap_err().kind(), ErrorKind::Closed);
+    server.connection.ended().await;
+    assert!(peer.ended().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_watchdog_waits_for_the_reconnect() {
+    let mut server = Server::start(policy()).await;
+    let (subscription, pending) = start(&server.connection);
+    server.peer().start_turn("u").await;
+    pending.await.unwrap();
+    let failures = std::iter::repeat_with(|| Error::new(ErrorKind::ConnectFailed, "no"));
+    server.doors.failures.lock().unwrap().extend(failures.take(40));
+    server.lose();
+    let begin = tokio::time::Instant::now();
+    server.accept().await;
+    assert!(begin.elapsed() > Duration::from_secs(300));
+    server.resume(in_progress("u", json!([]))).await;
+    server.peer().completed("u").await;
+    let (_, End::Completed(_)) = end_of(&subscription).await else { panic!("lost") };
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_response_is_not_written_to_the_next_server() {
+    let mut server = Server::start(policy()).await;
+    let shared = server.connection.shared.clone();
+    server.lose();
+    server.noticed().await;
+    shared.send_on(0, None, Bytes::from_static(b"{\"id\":0,\"result\":{}}"));
+    server.accept().await;
+    server.settle().await;
+}

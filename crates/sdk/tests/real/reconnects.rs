@@ -1,0 +1,318 @@
+//! Clients that lose the connection to a server of the real runtime, and connect again.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use openai_codex::types::{
+    CommandExecutionApprovalDecision as Decision, SandboxMode, ThreadItem, TurnStatus,
+};
+use openai_codex::{CodexConfig, ConnectionPolicy, Endpoint, ErrorKind, Event, Notification};
+use openai_codex_testkit::proxy::{Fault, FaultyProxy, Flow, Place, Plan};
+use openai_codex_testkit::{ModelReply, ModelToolCall};
+
+use crate::support::{Model, RunningServer, with_both_clients};
+
+/// Pauses of some milliseconds, and attempts for a whole test.
+fn policy() -> ConnectionPolicy {
+    ConnectionPolicy::new()
+        .max_attempts(10_000)
+        .initial_delay(Duration::from_millis(5))
+        .max_delay(Duration::from_millis(50))
+}
+
+fn config(proxy: &FaultyProxy) -> CodexConfig {
+    CodexConfig::new().connect(Endpoint::unix(proxy.socket())).connection_policy(policy())
+}
+
+/// An endpoint whose first attempt succeeds at once. Each further one waits for the test, because the token is not there before.
+fn gated(proxy: &FaultyProxy) -> (Endpoint, Sender<()>) {
+    let (open, opened) = channel();
+    let (calls, opened) = (AtomicUsize::new(0), Mutex::new(opened));
+    let endpoint = Endpoint::unix(proxy.socket()).bearer(move || {
+        if calls.fetch_add(1, Ordering::SeqCst) > 0 {
+            opened.lock().unwrap().recv().map_err(std::io::Error::other)?;
+        }
+        Ok("token".into())
+    });
+    (endpoint, open)
+}
+
+/// Waits for an event of an observer.
+macro_rules! until {
+    ($wait:ident, $events:ident, $pattern:pat) => {
+        while !matches!($wait!($events.next()).unwrap().unwrap(), $pattern) {}
+    };
+}
+
+with_both_clients! {
+    fn a_turn_goes_on_after_its_connection_was_cut(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = start!(config(&proxy)).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let mut stream = turn.stream();
+        while !matches!(wait!(stream.next()).unwrap().unwrap(), Notification::AgentMessageDelta(_)) {}
+        proxy.cut();
+        until!(wait, events, Event::ConnectionLost(_));
+        until!(wait, events, Event::Reconnecting { attempt: 1, .. });
+        until!(wait, events, Event::Reconnected { attempt: 1 });
+        gate.release();
+        let result = wait!(turn.run()).unwrap();
+        assert_eq!(result.final_response.as_deref(), Some("hello"));
+        assert_eq!(result.turn.status, TurnStatus::Completed);
+        let mut last = None;
+        while let Some(event) = wait!(stream.next()) {
+            last = Some(event.unwrap());
+        }
+        assert!(matches!(last, Some(Notification::TurnCompleted(_))), "{last:?}");
+        // The thread is usable as before.
+        model.reply("more");
+        assert_eq!(wait!(thread.run("again")).unwrap().final_response.as_deref(), Some("more"));
+        assert_eq!(proxy.connections(), 2);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_turn_that_ends_while_the_connection_is_lost_has_its_result(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        let (endpoint, open) = gated(&proxy);
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy())).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let mut stream = turn.stream();
+        while !matches!(wait!(stream.next()).unwrap().unwrap(), Notification::AgentMessageDelta(_)) {}
+        let other = start!(server.config()).unwrap();
+        let mut seen = other.events();
+        wait!(other.thread_resume(thread.id()).send()).unwrap();
+        proxy.cut();
+        until!(wait, events, Event::ConnectionLost(_));
+        gate.release();
+        until!(wait, seen, Event::Notification(Notification::TurnCompleted(_)));
+        open.send(()).unwrap();
+        let result = wait!(turn.run()).unwrap();
+        assert_eq!((result.turn.status.clone(), result.final_response.as_deref()), (TurnStatus::Completed, Some("hello")));
+        let messages = result.items.iter().filter(|item| matches!(item, ThreadItem::AgentMessage(_)));
+        assert_eq!(messages.count(), 1);
+        wait!(other.close()).unwrap();
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_turn_whose_server_died_is_lost_with_its_items(start, wait) {
+        let model = Model::start();
+        let mut server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        let (endpoint, open) = gated(&proxy);
+        let gate = model.gate();
+        model.reply(ModelToolCall::exec_command("echo 42"));
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy())).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder().display().to_string()).send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let mut stream = turn.stream();
+        while !matches!(wait!(stream.next()).unwrap().unwrap(), Notification::AgentMessageDelta(_)) {}
+        server.kill();
+        let server = RunningServer::on_socket(&model);
+        open.send(()).unwrap();
+        let error = wait!(turn.run()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TurnLost, "{error}");
+        let items = &error.turn().unwrap().items;
+        assert!(items.iter().any(|item| matches!(item, ThreadItem::CommandExecution(_))), "{items:?}");
+        model.reply("again");
+        assert_eq!(wait!(thread.run("more")).unwrap().final_response.as_deref(), Some("again"));
+        wait!(codex.close()).unwrap();
+        drop(server);
+    }
+
+    fn a_start_whose_response_is_lost_has_its_turn(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        model.reply("first");
+        let codex = start!(config(&proxy)).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        proxy.plan(Plan::new().at(Place::method(Flow::ToServer, "turn/start").after(), Fault::Cut));
+        proxy.cut();
+        until!(wait, events, Event::Reconnected { .. });
+        model.reply("hello");
+        match wait!(thread.turn("go").send()) {
+            Ok(turn) => {
+                assert_eq!(wait!(turn.run()).unwrap().final_response.as_deref(), Some("hello"));
+                let found = wait!(thread.find_turn(turn.client_message_id().unwrap())).unwrap().unwrap();
+                assert_eq!(found.turn.id, turn.id());
+            }
+            // The server did not take it.
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Uncertain, "{error}");
+                assert!(wait!(thread.find_turn(error.client_message_id().unwrap())).unwrap().is_none());
+            }
+        }
+        assert!(model.requests().len() <= 2);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_start_that_did_not_arrive_is_uncertain(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        model.reply("first");
+        let codex = start!(config(&proxy).connection_policy(policy().start_grace(Duration::from_millis(300)))).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        proxy.plan(Plan::new().at(Place::method(Flow::ToServer, "turn/start").inside(), Fault::Cut));
+        proxy.cut();
+        until!(wait, events, Event::Reconnected { .. });
+        let error = wait!(thread.turn("two").client_message_id("the-key").send()).unwrap_err();
+        assert_eq!((error.kind(), error.method()), (ErrorKind::Uncertain, Some("turn/start")), "{error}");
+        assert_eq!((error.client_message_id(), error.thread_id()), (Some("the-key"), Some(thread.id())));
+        assert!(wait!(thread.find_turn("the-key")).unwrap().is_none());
+        assert_eq!(model.requests().len(), 1);
+        model.reply("second");
+        assert_eq!(wait!(thread.run("three")).unwrap().final_response.as_deref(), Some("second"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_read_is_sent_again(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        for method in ["thread/list", "thread/start"] {
+            proxy.plan(Plan::new().at(Place::method(Flow::ToServer, method).after(), Fault::Cut));
+        }
+        let codex = start!(config(&proxy)).unwrap();
+        wait!(codex.thread_list().send()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        model.reply("hello");
+        assert_eq!(wait!(thread.run("go")).unwrap().final_response.as_deref(), Some("hello"));
+        assert_eq!(proxy.faults(), 2);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn an_approval_is_decided_once_although_the_connection_is_lost(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        let touched = model.folder().join("touched");
+        model.reply(ModelToolCall::exec_command(format!("echo once >> {}", touched.display())).escalate("I need to write"));
+        model.reply("done");
+        let (asked, decide) = (channel(), channel::<()>());
+        let (tell, decided) = (asked.0, Mutex::new(decide.1));
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counting = calls.clone();
+        let codex = start!(config(&proxy).on_command_approval(move |_| {
+            counting.fetch_add(1, Ordering::SeqCst);
+            tell.send(()).unwrap();
+            decided.lock().unwrap().recv().unwrap();
+            Decision::Accept
+        }))
+        .unwrap();
+        let mut events = codex.events();
+        let options = codex.thread_start().cwd(model.folder().display().to_string());
+        let thread = wait!(options.sandbox(SandboxMode::ReadOnly).send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        asked.1.recv().unwrap();
+        for _ in 0..2 {
+            proxy.cut();
+            until!(wait, events, Event::Reconnected { .. });
+        }
+        decide.0.send(()).unwrap();
+        let result = wait!(turn.run()).unwrap();
+        assert_eq!(result.final_response.as_deref(), Some("done"));
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+        assert_eq!(std::fs::read_to_string(&touched).unwrap(), "once\n");
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_response_that_was_lost_is_sent_again(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        let (endpoint, open) = gated(&proxy);
+        let touched = model.folder().join("touched");
+        model.reply(ModelToolCall::exec_command(format!("echo once >> {}", touched.display())).escalate("I need to write"));
+        model.reply("done");
+        let (asked, decide) = (channel(), channel::<()>());
+        let (tell, decided) = (asked.0, Mutex::new(decide.1));
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counting = calls.clone();
+        let base = CodexConfig::new().connect(endpoint).connection_policy(policy());
+        let codex = start!(base.on_command_approval(move |_| {
+            counting.fetch_add(1, Ordering::SeqCst);
+            tell.send(()).unwrap();
+            decided.lock().unwrap().recv().unwrap();
+            Decision::Accept
+        }))
+        .unwrap();
+        let mut events = codex.events();
+        let options = codex.thread_start().cwd(model.folder().display().to_string());
+        let thread = wait!(options.sandbox(SandboxMode::ReadOnly).send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        asked.1.recv().unwrap();
+        proxy.cut();
+        until!(wait, events, Event::ConnectionLost(_));
+        // The handler responds while no connection is there.
+        decide.0.send(()).unwrap();
+        open.send(()).unwrap();
+        let result = wait!(turn.run()).unwrap();
+        assert_eq!(result.final_response.as_deref(), Some("done"));
+        assert_eq!((calls.load(Ordering::SeqCst), std::fs::read_to_string(&touched).unwrap().as_str()), (1, "once\n"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_client_that_gives_up_ends_the_turn_with_what_it_has_produced(start, wait) {
+        let model = Model::start();
+        let mut server = RunningServer::on_socket(&model);
+        let gate = model.gate();
+        model.reply(ModelToolCall::exec_command("echo 42"));
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = start!(server.config().connection_policy(policy().max_attempts(3))).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().cwd(model.folder().display().to_string()).send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let mut stream = turn.stream();
+        while !matches!(wait!(stream.next()).unwrap().unwrap(), Notification::AgentMessageDelta(_)) {}
+        server.kill();
+        let error = wait!(turn.run()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TransportClosed);
+        assert!(error.to_string().contains("all 3 attempts"), "{error}");
+        let items = &error.turn().unwrap().items;
+        assert!(items.iter().any(|item| matches!(item, ThreadItem::CommandExecution(_))), "{items:?}");
+        assert_eq!(wait!(thread.run("more")).unwrap_err().kind(), ErrorKind::TransportClosed);
+        let last = loop {
+            if let Err(error) = wait!(events.next()).unwrap() {
+                break error;
+            }
+        };
+        assert_eq!(last.kind(), ErrorKind::TransportClosed);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_close_does_not_wait_for_a_reconnect(start, wait) {
+        let model = Model::start();
+        let mut server = RunningServer::on_socket(&model);
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let patient = policy().initial_delay(Duration::from_secs(3600)).max_delay(Duration::from_secs(3600));
+        let codex = start!(server.config().connection_policy(patient)).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        server.kill();
+        until!(wait, events, Event::Reconnecting { attempt: 2, .. });
+        wait!(codex.close()).unwrap();
+        assert_eq!(wait!(turn.run()).unwrap_err().kind(), ErrorKind::Closed);
+    }
+}

@@ -261,6 +261,7 @@ pub(crate) fn resume_options(
     thread_options!(builder, options, {
         "include_turns" => include_turns(flag),
         "personality" => personality(text),
+        "writer_timeout" => writer_timeout(seconds),
     })
 }
 

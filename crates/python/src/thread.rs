@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use openai_codex::{AsyncCodex, AsyncThread, raw};
+use openai_codex::{AsyncCodex, AsyncThread, HalfDone, raw};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::client::Client;
+use crate::json::seconds;
 use crate::operation::Operation;
-use crate::options::turn_options;
-use crate::turn::{Turn, finish_run};
+use crate::options::{input, turn_options};
+use crate::turn::{Turn, finish_ensured, finish_recovered, finish_run};
 
 /// A thread of a client.
 #[pyclass(frozen, module = "openai_codex._native")]
@@ -57,6 +58,41 @@ impl Thread {
             let text = serde_json::to_string(&rollout)
                 .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
             Ok(py.import("openai_codex.rollout")?.getattr("_make")?.call1((text,))?.unbind())
+        })
+    }
+
+    /// Runs a turn once. `prompt`: the input that continues a turn that was interrupted.
+    fn ensure(
+        &self,
+        key: String,
+        items: &Bound<'_, PyAny>,
+        options: &Bound<'_, PyDict>,
+        prompt: Option<&Bound<'_, PyAny>>,
+        writer_timeout: &Bound<'_, PyAny>,
+    ) -> PyResult<Operation> {
+        let turn = turn_options(&self.thread, items, options)?;
+        let mut ensure = turn.ensure(key).writer_timeout(seconds(writer_timeout)?);
+        if let Some(prompt) = prompt {
+            ensure = ensure.on_half_done(HalfDone::continue_with(input(prompt)?));
+        }
+        Ok(Operation::of(async move { Ok(ensure.run().await) }, finish_ensured))
+    }
+
+    /// Finds the latest turn with a message of this id.
+    fn find_turn(&self, client_message_id: String) -> Operation {
+        let thread = self.thread.clone();
+        Operation::of(async move { thread.find_turn(&client_message_id).await }, |py, found| match found {
+            Some(found) => finish_recovered(py, Ok(found)),
+            None => Ok(py.None()),
+        })
+    }
+
+    /// Follows the running turn of the thread.
+    fn follow(&self) -> Operation {
+        let (thread, codex) = (self.thread.clone(), self.codex.clone());
+        Operation::of(async move { thread.follow().await }, |py, turn| match turn {
+            Some(turn) => Ok(Py::new(py, Turn::new(codex, turn))?.into_any()),
+            None => Ok(py.None()),
         })
     }
 

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openai_codex::raw::{self, RawResult, RawStream};
-use openai_codex::{AsyncCodex, AsyncTurnHandle, RunResult};
+use openai_codex::{AsyncCodex, AsyncTurnHandle, EnsureOutcome, Ensured, RunResult};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
@@ -33,6 +33,11 @@ impl Turn {
     #[getter]
     fn id(&self) -> &str {
         self.turn.id()
+    }
+
+    #[getter]
+    fn client_message_id(&self) -> Option<&str> {
+        self.turn.client_message_id()
     }
 
     #[getter]
@@ -127,13 +132,42 @@ pub(crate) fn finish_recovered(
         Err(error) => (error.turn(), Some(errors::exception(py, error)?)),
     };
     let (mut turn, mut items) = (py.None(), Vec::new());
+    let (mut usage, mut turn_usage) = (py.None(), py.None());
     if let Some(result) = result {
+        if let Some(reported) = &result.usage {
+            usage = built(py, "ThreadTokenUsage", reported)?;
+        }
+        if let Some(reported) = &result.turn_usage {
+            turn_usage = built(py, "TokenUsageBreakdown", reported)?;
+        }
         turn = built(py, "Turn", &result.turn)?;
         items = result.items.iter().map(|item| built(py, "ThreadItem", item)).collect::<PyResult<_>>()?;
     }
     let final_response = result.and_then(|result| result.final_response.as_deref());
     let make = py.import("openai_codex._run")?.getattr("_assemble")?;
-    Ok(make.call1((turn, items, py.None(), py.None(), final_response, error))?.unbind())
+    Ok(make.call1((turn, items, usage, turn_usage, final_response, error))?.unbind())
+}
+
+/// Makes the result of `ensure`, or raises its error.
+pub(crate) fn finish_ensured(
+    py: Python<'_>,
+    ensured: Result<Ensured, openai_codex::Error>,
+) -> PyResult<Py<PyAny>> {
+    let ensured = match ensured {
+        Ok(ensured) => ensured,
+        Err(error) => return finish_recovered(py, Err(error)),
+    };
+    let (outcome, continued) = match ensured.outcome {
+        EnsureOutcome::Ran => ("ran", 0),
+        EnsureOutcome::FoundDone => ("found_done", 0),
+        EnsureOutcome::Continued(number) => ("continued", number),
+        _ => ("attached", 0),
+    };
+    let half_done = ensured.half_done.into_iter().map(|partial| finish_recovered(py, Ok(partial)));
+    let half_done = half_done.collect::<PyResult<Vec<_>>>()?;
+    let result = finish_recovered(py, Ok(ensured.result))?;
+    let class = py.import("openai_codex.durable")?.getattr("Ensured")?;
+    Ok(class.call1((outcome, continued, result, half_done))?.unbind())
 }
 
 /// An instance of a generated class, from a value of the client.

@@ -12,8 +12,8 @@ from openai_codex import _native
 # What this package has beyond the published one. `docs/python.md` lists it.
 METHODS = {
     "Codex": ("all_models", "events", "rate_limits", "request", "start", "thread_import", "threads"),
-    "Thread": ("events", "export", "items", "recover", "turns", "unsubscribe"),
-    "TurnHandle": ("recover", "steer_or_start", "stream_text"),
+    "Thread": ("ensure", "events", "export", "find_turn", "follow", "items", "recover", "turns", "unsubscribe"),
+    "TurnHandle": ("client_message_id", "recover", "steer_or_start", "stream_text"),
 }
 ADDITIONS = (
     "ApprovalMode.ask = ",

@@ -22,9 +22,10 @@ from openai_codex._metadata import initialize_response
 from openai_codex._options import additional, attempts_of, given, output_of, sole_schema, wire
 from openai_codex._wait import running_loop, wait
 from openai_codex.client import CodexClient, state
+from openai_codex.errors import TurnInterruptedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from typing_extensions import Unpack
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         OnUserInput,
     )
     from openai_codex.client import CodexConfig
+    from openai_codex.durable import Ensured
     from openai_codex.events import Event
     from openai_codex.generated.v2_all import (
         GetAccountRateLimitsResponse,
@@ -278,7 +280,7 @@ class Codex:
         params = wire(locals(), page_size="limit")
         return _entries(self._client._native.pages("thread/list", params, "ThreadListResponse"))
 
-    @additional("trust_folder", "tools", *HANDLERS)
+    @additional("writer_timeout", "trust_folder", "tools", *HANDLERS)
     def thread_resume(
         self,
         thread_id: str,
@@ -294,6 +296,7 @@ class Codex:
         personality: Personality | None = None,
         sandbox: Sandbox | None = None,
         service_tier: str | None = None,
+        writer_timeout: float | None = None,
         trust_folder: bool = False,
         on_command_approval: OnCommandApproval | None = None,
         on_file_change_approval: OnFileChangeApproval | None = None,
@@ -528,7 +531,7 @@ class AsyncCodex:
         params = wire(locals(), page_size="limit")
         return _entries_async(self._native.pages("thread/list", params, "ThreadListResponse"))
 
-    @additional("trust_folder", "tools", *HANDLERS)
+    @additional("writer_timeout", "trust_folder", "tools", *HANDLERS)
     async def thread_resume(
         self,
         thread_id: str,
@@ -544,6 +547,7 @@ class AsyncCodex:
         personality: Personality | None = None,
         sandbox: Sandbox | None = None,
         service_tier: str | None = None,
+        writer_timeout: float | None = None,
         trust_folder: bool = False,
         on_command_approval: OnCommandApproval | None = None,
         on_file_change_approval: OnFileChangeApproval | None = None,
@@ -659,11 +663,11 @@ class Thread:
         thread._native = native
         return thread
 
-    def _opened(self) -> native.Thread:
+    def _opened(self, writer_timeout: float = 0) -> native.Thread:
         """The native thread. One that was made by hand, or before its client was closed, is resumed."""
         client = self._client._native
         if self._native is None or not self._native.belongs_to(client):
-            self._native = client.thread_resume(self.id, {}).wait()
+            self._native = client.thread_resume(self.id, {"writer_timeout": writer_timeout}).wait()
         return self._native
 
     @overload
@@ -811,6 +815,63 @@ class Thread:
         params = {"threadId": self.id}
         return self._client._native.request("thread/compact/start", params, "ThreadCompactStartResponse").wait()
 
+    def ensure(
+        self,
+        key: str,
+        input: RunInput,
+        *,
+        on_half_done: str | Callable[[TurnResult], str | None] | None = None,
+        writer_timeout: float = 60,
+        approval_mode: ApprovalMode | None = None,
+        cwd: str | None = None,
+        effort: ReasoningEffort | None = None,
+        model: str | None = None,
+        output_schema: JsonObject | None = None,
+        personality: Personality | None = None,
+        sandbox: Sandbox | None = None,
+        service_tier: str | None = None,
+        source: str | None = None,
+        summary: ReasoningSummary | None = None,
+        turn_service_tier: str | None = None,
+        sandbox_policy: SandboxPolicy | None = None,
+        timeout: float | None = None,
+        inactivity_timeout: float | None = None,
+        max_tokens: int | None = None,
+        max_model_requests: int | None = None,
+        end_commands_on_interrupt: bool | None = None,
+    ) -> Ensured:
+        """Run a turn once, however many callers ask for it, and however often.
+
+        The key becomes the id of the turn's message, which the runtime stores. The call loads the thread, so that no other runtime
+        writes to it, and looks for the key: a turn that is done is returned and not run again, and a running one is waited for.
+        ``on_half_done`` decides about a turn that was interrupted, usually because its runtime was killed: a prompt continues it, a
+        function gets the partial result and returns a prompt or ``None``, and without either the call raises
+        ``TurnInterruptedError``. ``writer_timeout`` is how many seconds the call waits while another runtime has the thread loaded.
+        A call that is given up leaves the turn running.
+        """
+        options = given(locals(), "key", "input", "on_half_done", "writer_timeout")
+        items = native_run_input(input)
+        prompt = native_input(on_half_done) if isinstance(on_half_done, str) else None
+        thread = self._opened(writer_timeout)
+        try:
+            return thread.ensure(key, items, options, prompt, writer_timeout).wait()
+        except TurnInterruptedError as error:
+            if not callable(on_half_done) or error.turn is None:
+                raise
+            decided = on_half_done(error.turn)
+            if decided is None:
+                raise
+        return thread.ensure(key, items, options, native_input(decided), writer_timeout).wait()
+
+    def find_turn(self, client_message_id: str) -> TurnResult | None:
+        """Find the latest turn that has a user message with this id of a client, such as the key of ``ensure``. It may be running."""
+        return self._opened().find_turn(client_message_id).wait()
+
+    def follow(self) -> TurnHandle | None:
+        """Follow the running turn of the thread, whichever client has started it. ``None`` if the thread is idle."""
+        turn = self._opened().follow().wait()
+        return None if turn is None else TurnHandle(self._client, self.id, turn.id, _subscription=turn)
+
     def export(self) -> Rollout:
         """Read the thread's stored history, for ``thread_import`` of a client whose runtime has another home.
 
@@ -846,11 +907,11 @@ class AsyncThread:
         thread._functions = {name: value for name, value in (options or {}).items() if name in (*HANDLERS, "tools")}
         return thread
 
-    async def _opened(self) -> native.Thread:
+    async def _opened(self, writer_timeout: float = 0) -> native.Thread:
         """The native thread. One that was made by hand is resumed, and so is one whose client was closed and started again."""
         client = self._codex._native
         if self._native is None:
-            self._native = await wait(client.thread_resume(self.id, {}))
+            self._native = await wait(client.thread_resume(self.id, {"writer_timeout": writer_timeout}))
         elif not self._native.belongs_to(client):
             # Its async functions run in this loop now.
             self._native = client.adopt(self._native, bind(dict(self._functions), running_loop()))
@@ -1010,6 +1071,65 @@ class AsyncThread:
         params = {"threadId": self.id}
         return await wait(self._codex._native.request("thread/compact/start", params, "ThreadCompactStartResponse"))
 
+    async def ensure(
+        self,
+        key: str,
+        input: RunInput,
+        *,
+        on_half_done: str | Callable[[TurnResult], str | Awaitable[str | None] | None] | None = None,
+        writer_timeout: float = 60,
+        approval_mode: ApprovalMode | None = None,
+        cwd: str | None = None,
+        effort: ReasoningEffort | None = None,
+        model: str | None = None,
+        output_schema: JsonObject | None = None,
+        personality: Personality | None = None,
+        sandbox: Sandbox | None = None,
+        service_tier: str | None = None,
+        source: str | None = None,
+        summary: ReasoningSummary | None = None,
+        turn_service_tier: str | None = None,
+        sandbox_policy: SandboxPolicy | None = None,
+        timeout: float | None = None,
+        inactivity_timeout: float | None = None,
+        max_tokens: int | None = None,
+        max_model_requests: int | None = None,
+        end_commands_on_interrupt: bool | None = None,
+    ) -> Ensured:
+        """Run a turn once, however many callers ask for it, and however often.
+
+        The key becomes the id of the turn's message, which the runtime stores. The call loads the thread, so that no other runtime
+        writes to it, and looks for the key: a turn that is done is returned and not run again, and a running one is waited for.
+        ``on_half_done`` decides about a turn that was interrupted, usually because its runtime was killed: a prompt continues it, a
+        function gets the partial result and returns a prompt or ``None``, and without either the call raises
+        ``TurnInterruptedError``. ``writer_timeout`` is how many seconds the call waits while another runtime has the thread loaded.
+        A call that is given up leaves the turn running.
+        """
+        options = given(locals(), "key", "input", "on_half_done", "writer_timeout")
+        items = native_run_input(input)
+        prompt = native_input(on_half_done) if isinstance(on_half_done, str) else None
+        thread = await self._opened(writer_timeout)
+        try:
+            return await wait(thread.ensure(key, items, options, prompt, writer_timeout))
+        except TurnInterruptedError as error:
+            if not callable(on_half_done) or error.turn is None:
+                raise
+            decided = on_half_done(error.turn)
+            if decided is not None and not isinstance(decided, str):
+                decided = await decided
+            if decided is None:
+                raise
+        return await wait(thread.ensure(key, items, options, native_input(decided), writer_timeout))
+
+    async def find_turn(self, client_message_id: str) -> TurnResult | None:
+        """Find the latest turn that has a user message with this id of a client, such as the key of ``ensure``. It may be running."""
+        return await wait((await self._opened()).find_turn(client_message_id))
+
+    async def follow(self) -> AsyncTurnHandle | None:
+        """Follow the running turn of the thread, whichever client has started it. ``None`` if the thread is idle."""
+        turn = await wait((await self._opened()).follow())
+        return None if turn is None else AsyncTurnHandle(self._codex, self.id, turn.id, _subscription=turn)
+
     async def export(self) -> Rollout:
         """Read the thread's stored history, for ``thread_import`` of a client whose runtime has another home.
 
@@ -1058,6 +1178,11 @@ class TurnHandle:
         """Add input to the turn, or start a turn with it if this one is over. The returned handle is for the turn that has the input."""
         turn = _held(self._subscription).steer_or_start(native_input(input)).wait()
         return TurnHandle(self._client, self.thread_id, turn.id, _subscription=turn)
+
+    @property
+    def client_message_id(self) -> str | None:
+        """The client's id of the message that this handle has started the turn with, or that has joined it."""
+        return _held(self._subscription).client_message_id
 
     def interrupt(self) -> TurnInterruptResponse:
         """Interrupt the turn. It still ends, with the status ``interrupted``."""
@@ -1143,6 +1268,11 @@ class AsyncTurnHandle:
         """Add input to the turn, or start a turn with it if this one is over. The returned handle is for the turn that has the input."""
         turn = await wait(_held(self._subscription).steer_or_start(native_input(input)))
         return AsyncTurnHandle(self._codex, self.thread_id, turn.id, _subscription=turn)
+
+    @property
+    def client_message_id(self) -> str | None:
+        """The client's id of the message that this handle has started the turn with, or that has joined it."""
+        return _held(self._subscription).client_message_id
 
     async def interrupt(self) -> TurnInterruptResponse:
         """Interrupt the turn. It still ends, with the status ``interrupted``."""

@@ -75,6 +75,10 @@ class UnsupportedByRuntimeError(CodexError):
     """The runtime's version does not have the request or one of its parameters. The client sent nothing."""
 
 
+class TurnInterruptedError(CodexError):
+    """``ensure`` has found the turn interrupted, and does not continue it. ``turn`` holds what it produced."""
+
+
 class OptionNotAppliedError(CodexError):
     """The runtime does not apply an option to the thread or the turn. No turn ran with the other options."""
 
@@ -134,6 +138,10 @@ class InvalidRequestError(CodexRpcError):
     """-32600: the server refuses the request."""
 
 
+class ThreadInUseError(InvalidRequestError):
+    """Another runtime has the thread loaded, and only one may write to it."""
+
+
 class MethodNotFoundError(CodexRpcError):
     """-32601: the server does not know the method."""
 
@@ -184,6 +192,7 @@ _BY_KIND = {
     "BudgetExceeded": BudgetExceededError,
     "StreamOverflow": StreamOverflowError,
     "TurnFailed": TurnFailedError,
+    "TurnInterrupted": TurnInterruptedError,
 }
 
 
@@ -236,7 +245,11 @@ def _from_native(
         import json
 
         code, message, data = rpc
-        error = map_jsonrpc_error(code, message, None if data is None else json.loads(data))
+        parsed = None if data is None else json.loads(data)
+        if kind == "ThreadInUse":
+            error = ThreadInUseError(code, message, parsed)
+        else:
+            error = map_jsonrpc_error(code, message, parsed)
     else:
         error = _BY_KIND.get(kind, CodexError)(text)
         error._retryable = retryable

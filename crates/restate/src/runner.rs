@@ -68,7 +68,7 @@ async fn attempt(worker: &Worker, turn: &Arc<Turn>, order: &Order) -> End {
     let end = tokio::select! {
         biased;
         () = is_set(&mut given_up) => {
-            settle(worker, &thread).await;
+            settle(worker, turn, &thread).await;
             gave_up()
         }
         end = run(worker, turn, order, &thread) => end,
@@ -82,8 +82,8 @@ fn gave_up() -> End {
     End::Again("the worker gave up the turn".to_owned())
 }
 
-/// Waits for the end of the turn in a thread that was given up, and interrupts it if that takes too long.
-async fn settle(worker: &Worker, thread: &AsyncThread) {
+/// Waits for the end of the turn in a thread that was given up, and interrupts it if that takes too long, or if its call was cancelled.
+async fn settle(worker: &Worker, turn: &Turn, thread: &AsyncThread) {
     let mut running = thread.follow().await;
     if matches!(running, Ok(None)) {
         // A start that was just sent.
@@ -91,7 +91,8 @@ async fn settle(worker: &Worker, thread: &AsyncThread) {
         running = thread.follow().await;
     }
     let Ok(Some(running)) = running else { return };
-    if tokio::time::timeout(worker.options.settle, running.run()).await.is_err() {
+    let time = if *turn.interrupting.borrow() { Duration::ZERO } else { worker.times.settle };
+    if tokio::time::timeout(time, running.run()).await.is_err() {
         let _ = running.interrupt().await;
         let _ = tokio::time::timeout(UNLOADED_AFTER, running.run()).await;
     }

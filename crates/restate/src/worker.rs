@@ -37,7 +37,7 @@ pub(crate) struct Worker {
     /// Names this process among all workers, and is not guessable.
     pub(crate) process: String,
     pub(crate) codex: AsyncCodex,
-    pub(crate) options: Times,
+    pub(crate) times: Times,
     /// The address of the worker's own port.
     pub(crate) control: OnceLock<String>,
     /// Why the worker cannot go on.
@@ -107,12 +107,12 @@ pub(crate) enum Delivery {
 }
 
 impl Worker {
-    pub(crate) fn new(name: String, process: String, codex: AsyncCodex, options: Times) -> Arc<Self> {
+    pub(crate) fn new(name: String, process: String, codex: AsyncCodex, times: Times) -> Arc<Self> {
         Arc::new(Self {
             name,
             process,
             codex,
-            options,
+            times,
             control: OnceLock::new(),
             broken: watch::Sender::new(None),
             draining: watch::Sender::new(false),
@@ -131,7 +131,7 @@ impl Worker {
         let turn = self.turn_of(&order)?;
         let mut state = turn.state.subscribe();
         let mut leaving = self.leaving.subscribe();
-        let until = tokio::time::sleep(self.options.step);
+        let until = tokio::time::sleep(self.times.step);
         let published = tokio::time::sleep(PUBLISH_AFTER);
         tokio::pin!(until, published);
         loop {
@@ -250,7 +250,7 @@ impl Worker {
         }
         let worker = self.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(worker.options.settle).await;
+            tokio::time::sleep(worker.times.settle).await;
             if !worker.is_held(&turn.name) {
                 turn.given_up.send_replace(true);
             }
@@ -324,7 +324,7 @@ impl Worker {
                 .codex
                 .thread_resume(&thread_id)
                 .include_turns(false)
-                .writer_timeout(self.options.step)
+                .writer_timeout(self.times.step)
                 .await?;
             let rollout = thread.export().await;
             thread.unsubscribe().await?;

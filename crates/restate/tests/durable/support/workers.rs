@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use openai_codex::runtime::{Runtime, install};
-use openai_codex_testkit::{ModelToolCall, RecordedRequest, ScriptedModel, leaks};
+use openai_codex_testkit::{ModelToolCall, RecordedRequest, ScriptedModel};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -103,6 +103,14 @@ pub(crate) fn is_new_message(request: &RecordedRequest) -> bool {
     request.input().last().is_some_and(|item| item["type"] == "message" && item["role"] == "user")
 }
 
+/// The start of a process that lives, in ticks. A later process with its id has another one.
+fn start_of(pid: u64) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    fields.next().filter(|state| *state != "Z")?;
+    fields.nth(18)?.parse().ok()
+}
+
 /// A worker. It is killed when it is dropped.
 pub(crate) struct Worker {
     process: Child,
@@ -130,11 +138,11 @@ impl Worker {
 
     /// Kills the worker. Its runtime ends by itself.
     pub(crate) fn kill(&mut self) {
-        let runtime = self.report()["runtime_pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+        let runtime = self.report()["runtime_pid"].as_u64().and_then(|pid| Some((pid, start_of(pid)?)));
         let _ = self.process.kill();
         self.process.wait().unwrap();
-        if let Some(runtime) = runtime {
-            wait_until("the end of the runtime", Duration::from_secs(30), || !leaks::process_exists(runtime));
+        if let Some((pid, start)) = runtime {
+            wait_until("the end of the runtime", Duration::from_secs(60), || start_of(pid) != Some(start));
         }
     }
 

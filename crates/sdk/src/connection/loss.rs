@@ -124,6 +124,8 @@ impl<H: Host> Router<H> {
         let mut urgent: Vec<Arc<str>> = self.threads_with_turns();
         urgent.extend(self.uncertain.threads());
         urgent.extend(self.pending_turns.threads());
+        // The server sends a request again when its thread is resumed.
+        urgent.extend(self.server_requests.threads());
         let others = self.subscribed.iter().map(|(id, ())| id.clone()).chain(self.thread_tree.children());
         let mut held: Vec<HeldThread> = Vec::new();
         let all = urgent.into_iter().map(|id| (id, true)).chain(others.map(|id| (id, false)));

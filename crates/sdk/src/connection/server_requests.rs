@@ -177,6 +177,11 @@ impl<S: Default> ServerRequests<S> {
         Some(request)
     }
 
+    /// The threads of the pending requests.
+    pub(crate) fn threads(&self) -> impl Iterator<Item = Arc<str>> {
+        self.pending.iter().filter_map(|request| request.thread_id.clone())
+    }
+
     /// Whether a request of this turn is unanswered.
     pub(crate) fn is_waiting(&self, turn_id: &str) -> bool {
         self.pending.iter().any(|request| request.turn_id.as_deref() == Some(turn_id))

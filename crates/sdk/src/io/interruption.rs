@@ -189,6 +189,8 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
                 }
                 pause = (2 * pause).min(LONGEST_PAUSE);
             }
+            // It was not sent, or its response was lost. It is sent when the connection is there again.
+            Err(error) if error.kind() == ErrorKind::Timeout && shared.is_lost() => {}
             Err(error) => return Err(error.with_note("; the turn may still run")),
         }
     }

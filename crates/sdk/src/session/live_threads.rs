@@ -12,7 +12,7 @@ use openai_codex_protocol::types::{
 };
 use openai_codex_protocol::{ClientRequest, methods};
 use serde_json::value::RawValue;
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::codec::encode;
 use crate::error::{Error, ErrorKind, Result};
@@ -74,7 +74,7 @@ pub(crate) struct LiveThread {
     /// Where this client has created it: no earlier connection knows it.
     created_at: Mutex<Option<LoadPoint>>,
     /// Held from the search for a turn until its start has a response, so that a turn is not started twice.
-    pub(crate) ensure_lock: Arc<tokio::sync::Mutex<()>>,
+    ensure_lock: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl LiveThreads {
@@ -237,6 +237,16 @@ impl LiveThread {
         limit: Option<Duration>,
     ) -> Result<OwnedRwLockReadGuard<()>> {
         self.within(session, limit, self.order.clone().read_owned()).await
+    }
+
+    /// Waits, for at most `limit`, until no other call of `ensure` looks for a turn or starts one, and keeps others out until the guard
+    /// is dropped.
+    pub(crate) async fn begin_ensure(
+        &self,
+        session: &Session,
+        limit: Option<Duration>,
+    ) -> Result<OwnedMutexGuard<()>> {
+        self.within(session, limit, self.ensure_lock.clone().lock_owned()).await
     }
 
     /// Waits for the turn of a call. The calls before it may belong to futures that the program holds and does not poll.

@@ -356,8 +356,9 @@ impl Session {
     }
 
     /// Starts a turn and waits for the response. `subscription` receives the turn's events, and `observer` the response. The
-    /// caller has checked the parameters. `joins`: whether the turn may join one that runs. At most [`MAX_UNANSWERED_STARTS`] such requests are without a response; others wait,
-    /// as long as their timeouts allow.
+    /// caller has checked the parameters. `joins`: whether the turn may join one that runs. Otherwise the error is
+    /// [`ErrorKind::TurnNotSteerable`] if the client knows of one. At most [`MAX_UNANSWERED_STARTS`] such requests are without a
+    /// response; others wait, as long as their timeouts allow.
     pub(crate) async fn start_turn(
         &self,
         params: &RawValue,
@@ -388,11 +389,19 @@ impl Session {
             return Err(subscription.limits().over_before_start(&subscription.thread_id, why));
         }
         let timeout = left.into_iter().chain(of_class).min();
-        let joins = joins && self.joins_turns();
-        let intent = Intent::StartTurn { subscription: subscription.clone(), joins };
+        let intent =
+            Intent::StartTurn { subscription: subscription.clone(), joins: joins && self.joins_turns() };
         let call = ClientCall { timeout, intent, ..ClientCall::new(METHOD, Some(params)) };
         let (thread_id, observer) = (Some(&*subscription.thread_id), Some(observer));
-        let response = self.connection.send(ClientCall { thread_id, observer, ..call })?.await;
+        let sent = self.connection.send(ClientCall { thread_id, observer, ..call });
+        let sent = sent.map_err(|error| match error.kind() {
+            // The router has found another turn.
+            ErrorKind::UnsupportedByRuntime if !joins => {
+                Error::new(ErrorKind::TurnNotSteerable, error.to_string())
+            }
+            _ => error,
+        })?;
+        let response = sent.await;
         match (response, subscription.limits().timeout) {
             (Err(error), Some(of_turn)) if error.kind() == ErrorKind::Timeout && timeout == left => {
                 let message = format!(
@@ -411,7 +420,7 @@ impl Session {
         !version::is_older(&self.metadata, version::JOINS)
     }
 
-    /// An id for a user message, by which the client recognizes its user message. `None` if the runtime does not report it.
+    /// An id by which the client recognizes a user message. `None` if the runtime does not report such ids.
     pub(crate) fn new_client_id(&self) -> Option<String> {
         self.reports_client_ids().then(|| format!("{:032x}", fastrand::u128(..)))
     }

@@ -185,9 +185,14 @@ impl ThreadState {
         self.live.loaded_for(session)
     }
 
-    /// The lock that orders the calls of `ensure` in the thread.
-    pub(crate) fn ensure_lock(&self) -> Arc<tokio::sync::Mutex<()>> {
-        self.live.ensure_lock.clone()
+    /// Waits, for at most `limit`, until no other call of `ensure` looks for a turn or starts one, and keeps others out until the guard
+    /// is dropped.
+    pub(crate) async fn begin_ensure(
+        &self,
+        session: &Session,
+        limit: Option<Duration>,
+    ) -> Result<OwnedMutexGuard<()>> {
+        self.live.begin_ensure(session, limit).await
     }
 
     /// Takes the handlers out, and makes the thread's other handles subscribe again before they use it.
@@ -299,7 +304,18 @@ impl ThreadState {
     }
 
     fn is_loaded_in(&self, session: &Session) -> bool {
-        *self.load_point() == Some(self.live.load_point(session))
+        self.load_in(session).is_some()
+    }
+
+    /// How these handles have loaded the thread in the session, unless the server has unloaded it since. While the value is the same,
+    /// no other runtime writes to the thread.
+    pub(crate) fn load_in(&self, session: &Session) -> Option<LoadPoint> {
+        self.load_point().filter(|point| *point == self.live.load_point(session))
+    }
+
+    /// Whether the runtime does not store the thread.
+    pub(crate) fn is_ephemeral(&self) -> bool {
+        self.ephemeral
     }
 
     /// Returns the session to use the thread in. Resumes the thread first if the runtime is a new one, or has unloaded it.

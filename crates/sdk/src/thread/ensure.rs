@@ -4,7 +4,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{FuturesTimerSleeper, Sleeper};
+use openai_codex_protocol::ClientRequest;
+use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{Turn, TurnItemsView, TurnStatus};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::connection::turn_buffer::End;
 use crate::error::{Error, ErrorKind, Result};
@@ -13,6 +17,7 @@ use crate::io::turn_limits::TurnLimits;
 use crate::options::input::TurnInput;
 use crate::result::RunResult;
 use crate::session::clients::AsyncCodex;
+use crate::session::live_threads::LoadPoint;
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
@@ -52,7 +57,7 @@ pub struct Ensured {
     pub outcome: EnsureOutcome,
     /// The turn's result. After a continuation, that of the last turn.
     pub result: RunResult,
-    /// The turns of the key that were interrupted before, the oldest first.
+    /// The other turns of the key that were interrupted, the oldest first.
     pub half_done: Vec<RunResult>,
 }
 
@@ -101,8 +106,9 @@ impl<C> Ensure<C> {
         self
     }
 
-    /// Sets how long to wait while another runtime has the thread loaded. One minute unless set. A runtime that is killed releases the
-    /// thread at once. Otherwise it keeps the thread until its client is closed, or for half an hour after the last use.
+    /// Sets how long to wait while another runtime has the thread loaded. One minute unless set, and no longer than the turn's
+    /// [`timeout`](TurnStart::timeout). A runtime that is killed releases the thread at once. Otherwise it keeps the thread until its
+    /// client is closed, or for half an hour after its last client has unsubscribed from the thread.
     pub fn writer_timeout(mut self, timeout: Duration) -> Self {
         self.writer_timeout = timeout;
         self
@@ -111,10 +117,23 @@ impl<C> Ensure<C> {
 
 /// What to do next about a turn.
 enum Step<C> {
-    /// Start this turn: the turn itself, or its continuation with this number.
-    Start(Box<TurnStart<C>>, u32),
+    /// Start this turn, if the thread is still loaded so: the turn itself, or its continuation with this number.
+    Start(Box<TurnStart<C>>, u32, LoadPoint),
     Attach(Turn),
     Done(Turn),
+    /// Look again after this.
+    Wait(Wait),
+}
+
+/// What a call waits for before it looks again. Meanwhile other calls look for their turns.
+enum Wait {
+    Nothing,
+    /// What a former connection has sent can still arrive.
+    Settling(Duration),
+    /// This turn runs.
+    Turn(Box<Turn>),
+    /// A turn is about to run, or has no record yet.
+    Busy,
 }
 
 impl<C: Clone> Ensure<C> {
@@ -144,6 +163,18 @@ impl<C: Clone> Ensure<C> {
                 "`ensure` needs a user message, whose id the runtime stores, and not an external message",
             );
         }
+        if self.turn.thread.is_ephemeral() {
+            return unusable(
+                "`ensure` looks for the turn in the thread's history, and an ephemeral thread has none",
+            );
+        }
+        if let HalfDone::Continue(prompt) = &self.half_done {
+            prompt.to_wire().map_err(|error| {
+                error
+                    .with_note("; it is the prompt of `continue_with`")
+                    .with_thread(Some(&self.turn.thread.id))
+            })?;
+        }
         self.turn = self.turn.clone().client_message_id(&*self.key);
         self.turn.check()
     }
@@ -152,12 +183,7 @@ impl<C: Clone> Ensure<C> {
         let thread = self.turn.thread.clone();
         let mut half_done = Vec::new();
         loop {
-            let session = self.open().await?;
-            let lock = thread.ensure_lock().lock_owned().await;
-            let Some(step) = self.next_step(&session, &mut half_done).await? else {
-                drop(lock);
-                continue;
-            };
+            let (session, lock, step) = self.within_timeout(self.prepare(&mut half_done)).await?;
             let (guard, number) = match step {
                 Step::Done(turn) => {
                     let result = RunResult::recorded(&thread.id, turn)?;
@@ -170,10 +196,18 @@ impl<C: Clone> Ensure<C> {
                         None => continue,
                     }
                 }
-                Step::Start(turn, number) => match turn.begin_alone(session.clone()).await {
-                    Ok(guard) => (guard, Some(number)),
-                    // Another turn began in the meantime.
-                    Err(error) if error.kind() == ErrorKind::TurnNotSteerable => continue,
+                Step::Wait(wait) => {
+                    drop(lock);
+                    self.wait(&session, wait).await?;
+                    continue;
+                }
+                Step::Start(turn, number, loaded) => match turn.begin_alone(session.clone(), loaded).await {
+                    Ok(Some(guard)) => (guard, Some(number)),
+                    Ok(None) => {
+                        drop(lock);
+                        self.wait(&session, Wait::Busy).await?;
+                        continue;
+                    }
                     Err(error) if error.kind() == ErrorKind::Uncertain => {
                         drop(lock);
                         self.sleep(&session, SETTLE).await?;
@@ -194,6 +228,20 @@ impl<C: Clone> Ensure<C> {
             };
             return Ok(Ensured { outcome, result: guard.outcome().await?, half_done });
         }
+    }
+
+    /// Loads the thread, keeps other calls out, and looks for the turn.
+    async fn prepare(
+        &self,
+        half_done: &mut Vec<RunResult>,
+    ) -> Result<(Arc<Session>, OwnedMutexGuard<()>, Step<C>)> {
+        const METHOD: &str = methods::TurnStart::METHOD;
+        let session = self.open().await?;
+        let limit = self.turn.limits.time_left().into_iter().chain(session.timeout_of(METHOD)).min();
+        let lock = self.turn.thread.begin_ensure(&session, limit).await;
+        let lock = lock.map_err(|error| error.with_method(METHOD))?;
+        let step = self.next_step(&session, half_done).await?;
+        Ok((session, lock, step))
     }
 
     /// Loads the thread, which makes this client's runtime the only one that writes to it.
@@ -218,18 +266,14 @@ impl<C: Clone> Ensure<C> {
         })
     }
 
-    /// Looks for the turn. `None`: the thread was not ready, and the caller looks again.
-    async fn next_step(
-        &self,
-        session: &Arc<Session>,
-        half_done: &mut Vec<RunResult>,
-    ) -> Result<Option<Step<C>>> {
+    /// Looks for the turn.
+    async fn next_step(&self, session: &Arc<Session>, half_done: &mut Vec<RunResult>) -> Result<Step<C>> {
         let TurnStart { core, thread, .. } = &self.turn;
-        let found = find_turns(core, thread, |id| match number_of(id, &self.key) {
+        let found = find_turns(core, thread, session, |id| match number_of(id, &self.key) {
             Some(0) => Some(Match::Last),
             number => number.map(|_| Match::More),
         });
-        let mut turns = found.await?;
+        let Some((loaded, mut turns)) = found.await? else { return Ok(Step::Wait(Wait::Nothing)) };
         let number_of_turn = |turn: &Turn| client_ids(turn).filter_map(|id| number_of(id, &self.key)).max();
         let last = turns.iter().filter_map(number_of_turn).max();
         // Of two turns with the same number, one was interrupted as a duplicate.
@@ -238,59 +282,91 @@ impl<C: Clone> Ensure<C> {
         if let Some(position) = of_last {
             let turn = turns.remove(position);
             *half_done = partial_results(turns);
-            let runs = turn.status == TurnStatus::InProgress;
-            return Ok(Some(if runs { Step::Attach(turn) } else { Step::Done(turn) }));
+            return match turn.status {
+                TurnStatus::InProgress => Ok(Step::Attach(turn)),
+                TurnStatus::Completed | TurnStatus::Failed => Ok(Step::Done(turn)),
+                _ => Err(self.unknown_status(turn)),
+            };
         }
         *half_done = partial_results(turns);
-        if !self.is_ready(session).await? {
-            return Ok(None);
+        if let Some(unsettled) = self.unsettled(session) {
+            return Ok(Step::Wait(Wait::Settling(unsettled)));
         }
-        let Some(last) = last else { return Ok(Some(Step::Start(self.turn.clone().into(), 0))) };
-        let partial = half_done.last().cloned();
-        let prompt = partial.as_ref().and_then(|partial| self.half_done.decide(partial));
-        let Some(prompt) = prompt else {
-            let message = "the turn was begun and interrupted, and `on_half_done` does not continue it; what its commands did half is \
-                           unknown";
-            let error = Error::new(ErrorKind::TurnInterrupted, message).with_thread(Some(&thread.id));
-            return Err(match partial {
-                Some(partial) => error.with_turn(partial),
-                None => error,
-            });
+        if last.is_some() && matches!(self.half_done, HalfDone::Fail) {
+            return Err(self.interrupted(half_done.last()));
+        }
+        if let Some(turn) = running_turn(session, &thread.id).await? {
+            return Ok(Step::Wait(Wait::Turn(turn.into())));
+        }
+        if session.connection.is_busy(&thread.id) {
+            return Ok(Step::Wait(Wait::Busy));
+        }
+        let Some(last) = last else { return Ok(Step::Start(self.turn.clone().into(), 0, loaded)) };
+        let prompt = half_done.last().and_then(|partial| self.half_done.decide(partial));
+        let Some(prompt) = prompt else { return Err(self.interrupted(half_done.last())) };
+        let Some(number) = last.checked_add(1) else {
+            let message =
+                format!("the id `{}#{last}` of a message has the highest number of a continuation", self.key);
+            return Err(Error::invalid_input(message).with_thread(Some(&thread.id)));
         };
-        let number = last + 1;
         let mut turn = self.turn.clone().client_message_id(format!("{}#{number}", self.key));
         turn.input = prompt.into();
         turn.check()?;
-        Ok(Some(Step::Start(turn.into(), number)))
+        Ok(Step::Start(turn.into(), number, loaded))
     }
 
-    /// Whether the turn can start now: nothing that was sent before can still arrive, and no other turn runs. Otherwise waits for
-    /// that, or for a part of it.
-    async fn is_ready(&self, session: &Arc<Session>) -> Result<bool> {
+    /// How long something that was sent on a former connection can still arrive, if it can.
+    fn unsettled(&self, session: &Session) -> Option<Duration> {
+        let loaded_for = self.turn.thread.loaded_for(session).filter(|_| session.shares_server);
+        loaded_for.and_then(|since| SETTLE.checked_sub(since)).map(|unsettled| unsettled + PAUSE)
+    }
+
+    async fn wait(&self, session: &Arc<Session>, wait: Wait) -> Result<()> {
         let thread = &self.turn.thread;
-        let loaded_for = thread.loaded_for(session).filter(|_| session.shares_server);
-        if let Some(unsettled) = loaded_for.and_then(|since| SETTLE.checked_sub(since)) {
-            self.sleep(session, unsettled + PAUSE).await?;
-            return Ok(false);
-        }
-        if let Some(turn) = running_turn(session, &thread.id).await? {
-            let TurnLimits { timeout, ends_at, .. } = self.turn.limits;
-            let limits = TurnLimits { timeout, ends_at, ..TurnLimits::default() };
-            if let Some(other) = follow(session, thread, &turn, limits, false).await? {
+        match wait {
+            Wait::Nothing => Ok(()),
+            Wait::Settling(unsettled) => self.sleep(session, unsettled).await,
+            Wait::Turn(turn) => {
+                let TurnLimits { timeout, ends_at, .. } = self.turn.limits;
+                let limits = TurnLimits { timeout, ends_at, ..TurnLimits::default() };
+                let followed = self.within_timeout(follow(session, thread, &turn, limits, false)).await?;
+                let Some(other) = followed else { return Ok(()) };
                 match other.end().await.1 {
+                    End::Completed(_) => Ok(()),
                     End::Lost(error) => {
-                        return Err(error.with_note("; `ensure` waited for another turn of the thread"));
+                        Err(error.with_note("; `ensure` waited for another turn of the thread"))
                     }
-                    End::Completed(_) => {}
                 }
             }
-            return Ok(false);
+            Wait::Busy => {
+                self.sleep(session, PAUSE).await?;
+                while session.connection.is_busy(&thread.id)
+                    && running_turn(session, &thread.id).await?.is_none()
+                {
+                    self.sleep(session, PAUSE).await?;
+                }
+                Ok(())
+            }
         }
-        if session.connection.is_busy(&thread.id) {
-            self.sleep(session, PAUSE).await?;
-            return Ok(false);
+    }
+
+    fn interrupted(&self, partial: Option<&RunResult>) -> Error {
+        let message = "the turn was begun and interrupted, and what its commands did half is unknown. To continue it, call `ensure` \
+                       again with `HalfDone::continue_with`; to run it from the start, use another key";
+        let error = Error::new(ErrorKind::TurnInterrupted, message).with_thread(Some(&self.turn.thread.id));
+        match partial {
+            Some(partial) => error.with_turn(partial.clone()),
+            None => error,
         }
-        Ok(true)
+    }
+
+    fn unknown_status(&self, turn: Turn) -> Error {
+        let message = format!(
+            "the turn has the status {:?}, and the client does not know whether it is done: use a newer version of this crate",
+            turn.status.as_str()
+        );
+        let error = Error::new(ErrorKind::Decode, message).with_thread(Some(&self.turn.thread.id));
+        error.with_turn(RunResult::of_record(turn))
     }
 
     /// Whether another client of the server has started a turn with the same key before. Then this one is interrupted.
@@ -300,10 +376,8 @@ impl<C: Clone> Ensure<C> {
             return Ok(false);
         };
         let latest = session.latest_turns(&self.turn.thread.id, LATEST, TurnItemsView::Full).await?;
-        let own = guard.client_message_id.as_deref();
-        let before = latest.iter().skip_while(|turn| turn.id != *turn_id).skip(1);
-        let is_same = |turn: &Turn| client_ids(turn).any(|id| Some(id) == own);
-        let duplicate = before.filter(|turn| turn.status != TurnStatus::Interrupted).any(is_same);
+        let duplicate =
+            guard.client_message_id.as_deref().is_some_and(|id| begun_before(&latest, &turn_id, id));
         if duplicate {
             guard.interrupt(&turn_id).await?;
             guard.end().await;
@@ -313,15 +387,36 @@ impl<C: Clone> Ensure<C> {
 
     /// Sleeps, unless the turn's timeout is over before.
     async fn sleep(&self, session: &Session, pause: Duration) -> Result<()> {
-        let left = self.turn.limits.time_left();
-        if left.is_some_and(|left| left <= pause) {
-            let why =
-                "the client was looking for the turn, or was waiting for another one; set a longer timeout";
-            return Err(self.turn.limits.over_before_start(&self.turn.thread.id, why));
+        if self.turn.limits.time_left().is_some_and(|left| left <= pause) {
+            return Err(self.over_before_start());
         }
         session.connection.sleep(pause).await;
         Ok(())
     }
+
+    /// Does a part of the search, and ends it at the turn's timeout.
+    async fn within_timeout<T>(&self, part: impl Future<Output = Result<T>>) -> Result<T> {
+        let Some(left) = self.turn.limits.time_left() else { return part.await };
+        tokio::select! {
+            biased;
+            done = part => done,
+            () = FuturesTimerSleeper.sleep(left) => Err(self.over_before_start()),
+        }
+    }
+
+    fn over_before_start(&self) -> Error {
+        let why = "the client was looking for the turn, or was waiting for another turn or another call of `ensure`. If the program \
+                   holds a future of such a call, it must poll or drop the future. Otherwise set a longer timeout";
+        self.turn.limits.over_before_start(&self.turn.thread.id, why)
+    }
+}
+
+/// Whether another turn with this id began before a turn, and was not interrupted. `latest`: the latest turns, the last one first. The
+/// turn itself may have no record yet.
+fn begun_before(latest: &[Turn], turn_id: &str, client_id: &str) -> bool {
+    let earlier = latest.iter().position(|turn| turn.id == turn_id).map_or(latest, |own| &latest[own + 1..]);
+    let is_same = |turn: &Turn| client_ids(turn).any(|id| id == client_id);
+    earlier.iter().any(|turn| turn.status != TurnStatus::Interrupted && is_same(turn))
 }
 
 /// The number of the key's turn that a message belongs to: 0 for the first one, or that of a continuation.
@@ -340,9 +435,10 @@ fn parse(number: &str) -> Option<u32> {
     digits.then(|| number.parse().ok()).flatten()
 }
 
-/// The results of turns, which come with the latest one first.
+/// The results of those turns that were interrupted. The turns come with the latest one first.
 fn partial_results(turns: Vec<Turn>) -> Vec<RunResult> {
-    turns.into_iter().rev().map(RunResult::of_record).collect()
+    let interrupted = turns.into_iter().rev().filter(|turn| turn.status == TurnStatus::Interrupted);
+    interrupted.map(RunResult::of_record).collect()
 }
 
 impl Ensure<AsyncCodex> {
@@ -395,7 +491,30 @@ impl Ensure<crate::session::clients::Codex> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_turn_that_began_before_is_found_also_if_the_later_one_has_no_record() {
+        let turn = |id: &str, status: TurnStatus, key: &str| -> Turn {
+            let message = json!({"type": "userMessage", "id": "m", "clientId": key, "content": []});
+            let turn = json!({"id": id, "status": status.as_str(), "items": [message]});
+            serde_json::from_value(turn).unwrap()
+        };
+        let ended = |key| turn("theirs", TurnStatus::Completed, key);
+        let own = || turn("ours", TurnStatus::InProgress, "k");
+        for (latest, expected) in [
+            (vec![own(), ended("k")], true),
+            (vec![ended("k")], true),
+            (vec![ended("k"), own()], false),
+            (vec![own(), ended("other")], false),
+            (vec![turn("theirs", TurnStatus::Interrupted, "k")], false),
+            (vec![own()], false),
+        ] {
+            assert_eq!(begun_before(&latest, "ours", "k"), expected, "{latest:?}");
+        }
+    }
 
     #[test]
     fn ids_have_the_numbers_of_their_turns() {

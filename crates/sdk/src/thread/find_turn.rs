@@ -8,6 +8,8 @@ use openai_codex_protocol::types::{SortDirection, ThreadItem, ThreadTurnsListPar
 use crate::error::{Error, ErrorKind, Result};
 use crate::paging::AsyncPages;
 use crate::result::RunResult;
+use crate::session::live_threads::LoadPoint;
+use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
 
@@ -28,18 +30,27 @@ pub(crate) async fn find_turn(
     thread: &Arc<ThreadState>,
     client_message_id: &str,
 ) -> Result<Option<RunResult>> {
-    let found = find_turns(core, thread, |id| (id == client_message_id).then_some(Match::Last)).await?;
-    Ok(found.into_iter().next().map(RunResult::of_record))
+    loop {
+        let session = thread.session_for_turn(core, None).await?;
+        let wanted = |id: &str| (id == client_message_id).then_some(Match::Last);
+        if let Some((_, found)) = find_turns(core, thread, &session, wanted).await? {
+            return Ok(found.into_iter().next().map(RunResult::of_record));
+        }
+    }
 }
 
-/// Finds the turns with a user message whose id is wanted, the latest first.
+/// Finds the turns with a user message whose id is wanted, the latest first. Also returns the load of the thread that they were found
+/// in.
+///
+/// `None` if the thread was not loaded all the time: another runtime could then run a turn, and its record would be that of an
+/// interrupted one.
 pub(crate) async fn find_turns(
     core: &Arc<ClientCore>,
     thread: &Arc<ThreadState>,
+    session: &Session,
     wanted: impl Fn(&str) -> Option<Match>,
-) -> Result<Vec<Turn>> {
-    // Another runtime that has the thread loaded could run a turn, and the record would be that of an interrupted one.
-    let session = thread.session_for_turn(core, None).await?;
+) -> Result<Option<(LoadPoint, Vec<Turn>)>> {
+    let Some(loaded) = thread.load_in(session) else { return Ok(None) };
     if !session.reports_client_ids() {
         let message =
             "the runtime does not store the client's ids of user messages; Codex CLI 0.144.4 and newer do";
@@ -70,7 +81,7 @@ pub(crate) async fn find_turns(
             break;
         }
     }
-    Ok(found)
+    Ok((thread.load_in(session) == Some(loaded)).then_some((loaded, found)))
 }
 
 /// The client's ids of a turn's user messages.

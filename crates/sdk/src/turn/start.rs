@@ -25,6 +25,7 @@ use crate::options::input::{TurnInput, utf8_path};
 use crate::options::sandbox::Sandbox;
 use crate::result::RunResult;
 use crate::session::clients::AsyncCodex;
+use crate::session::live_threads::LoadPoint;
 use crate::session::runtime::{INTERRUPT_LIMIT, Session};
 use crate::session::service_tiers::{FAST, PRIORITY};
 use crate::session::supervisor::ClientCore;
@@ -61,8 +62,8 @@ pub struct TurnStart<C> {
     pub(crate) retries_on_mismatch: usize,
     interrupt_on_drop: bool,
     end_commands_on_interrupt: bool,
-    /// Whether the turn may join the running one.
-    joins: bool,
+    /// For a turn that joins no other one: the load of the thread in which its caller has looked for it.
+    alone_in: Option<LoadPoint>,
     client: PhantomData<C>,
 }
 
@@ -81,7 +82,7 @@ impl<C> TurnStart<C> {
             retries_on_mismatch: 0,
             interrupt_on_drop: false,
             end_commands_on_interrupt: true,
-            joins: true,
+            alone_in: None,
             client: PhantomData,
         }
     }
@@ -269,24 +270,24 @@ impl<C> TurnStart<C> {
         Ok(())
     }
 
-    /// Starts the turn, and fails with [`ErrorKind::TurnNotSteerable`] if the client knows that another one runs. The options were
-    /// [checked](Self::check). Dropping the guard does what the program has said about drops.
-    pub(crate) async fn begin_alone(mut self, session: Arc<Session>) -> Result<TurnGuard> {
-        self.joins = false;
-        let interrupt = self.interrupt_on_drop;
-        let busy = session.clone();
-        let thread_id = self.thread.id.clone();
-        match self.begin(session, false).await {
+    /// Starts the turn. `None`, and nothing was started: another turn runs, or the thread is not loaded as it was when the caller
+    /// looked for the turn. Another runtime can have run turns in between, so the caller looks again.
+    ///
+    /// The options were [checked](Self::check). Dropping the guard does what the program has said about drops.
+    pub(crate) async fn begin_alone(
+        mut self,
+        session: Arc<Session>,
+        loaded: LoadPoint,
+    ) -> Result<Option<TurnGuard>> {
+        self.alone_in = Some(loaded);
+        // Not again after a resume, as `begin` does.
+        match self.attempt(session, false).await {
             Ok((guard, _)) => {
-                guard.set_interrupt_on_drop(interrupt);
-                Ok(guard)
+                guard.set_interrupt_on_drop(self.interrupt_on_drop);
+                Ok(Some(guard))
             }
-            // The router has refused the request.
-            Err(error)
-                if error.kind() == ErrorKind::UnsupportedByRuntime && busy.connection.is_busy(&thread_id) =>
-            {
-                Err(Error::new(ErrorKind::TurnNotSteerable, error.to_string()))
-            }
+            Err(error) if error.kind() == ErrorKind::TurnNotSteerable => Ok(None),
+            Err(error) if self.thread.can_retry_after_resume(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -310,7 +311,7 @@ impl<C> TurnStart<C> {
         if let Some(id) = &self.params.client_user_message_id {
             if self.params.input.is_empty() {
                 return Err(Error::invalid_input(
-                    "`client_message_id` is the id of a user message, and an external message is none",
+                    "`client_message_id` is the id of a user message, and an external message has no such id: leave it out",
                 ));
             }
             if id.trim().is_empty() {
@@ -375,9 +376,12 @@ impl<C> TurnStart<C> {
         let start = loop {
             let limit = self.limits.time_left().into_iter().chain(session.timeout_of(METHOD)).min();
             let begun = self.thread.begin_start(&session, limit).await;
-            match begun.map_err(|error| error.with_method(METHOD))? {
-                Some(start) => break start,
-                None => session = self.session().await?,
+            let start = begun.map_err(|error| error.with_method(METHOD))?;
+            match (start, self.alone_in) {
+                (Some(start), None) => break start,
+                (Some(start), Some(loaded)) if self.thread.load_in(&session) == Some(loaded) => break start,
+                (_, Some(_)) => return Err(not_alone("the thread was loaded again")),
+                (None, None) => session = self.session().await?,
             }
         };
         let named = encode(METHOD, &self.params)?;
@@ -397,8 +401,8 @@ impl<C> TurnStart<C> {
             false => self.thread.check_joining(&session, &self.params),
         };
         if session.connection.is_busy(&self.thread.id) {
-            if !self.joins {
-                return Err(Error::new(ErrorKind::TurnNotSteerable, "another turn runs").with_method(METHOD));
+            if self.alone_in.is_some() {
+                return Err(not_alone("another turn runs"));
             }
             joinable.clone().map_err(|error| error.with_method(METHOD))?;
         }
@@ -415,7 +419,7 @@ impl<C> TurnStart<C> {
         let guard = TurnGuard::new(session.clone(), subscription.clone());
         let guard = guard.with_client_message_id(client_id.as_deref());
         let settings = self.thread.add_turn_settings(&self.params, &subscription, (start, pending_start));
-        let response = session.start_turn(&params, &subscription, settings, self.joins).await;
+        let response = session.start_turn(&params, &subscription, settings, self.alone_in.is_none()).await;
         let started = response.and_then(|response| {
             Ok((decode::<methods::TurnStart>(&response, Some(&self.thread.id))?, response))
         });
@@ -445,7 +449,7 @@ impl<C> TurnStart<C> {
         /// How often the client looks for the message, which is recorded soon after the start.
         const ATTEMPTS: usize = 50;
         const PAUSE: Duration = Duration::from_millis(20);
-        if self.joins {
+        if self.alone_in.is_none() {
             return false;
         }
         for _ in 0..ATTEMPTS {
@@ -514,6 +518,11 @@ impl<C> TurnStart<C> {
         guard.set_interrupt_on_drop(false);
         result
     }
+}
+
+/// The error of a start that was not sent, of a turn that joins no other one. It stays in the client.
+fn not_alone(why: &str) -> Error {
+    Error::new(ErrorKind::TurnNotSteerable, why)
 }
 
 impl TurnStart<AsyncCodex> {

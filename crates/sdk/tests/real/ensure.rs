@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use openai_codex::types::{ThreadItem, TurnStatus};
 use openai_codex::{
-    AsyncCodex, EnsureOutcome, ErrorKind, ExternalMessage, HalfDone, Input, Notification, RestartPolicy,
-    RunResult, WireLog,
+    AsyncCodex, Codex, EnsureOutcome, ErrorKind, ExternalMessage, HalfDone, Input, Notification,
+    RestartPolicy, RunResult, WireLog,
 };
 use openai_codex_testkit::{ModelReply, RecordedRequest};
 
 use crate::death::kill;
-use crate::support::{Model, RunningServer, bounded_async, has_user_text, with_both_clients};
+use crate::support::{Model, RunningServer, bounded, bounded_async, has_user_text, with_both_clients};
 
 /// How many turns the model was asked to begin with this text: such a request has the text as its last item.
 fn begun(model: &Model, text: &str) -> usize {
@@ -258,11 +259,43 @@ with_both_clients! {
             thread.ensure("k", ExternalMessage::new("ci").text("red")),
             thread.turn("go").retry_on_mismatch(1).ensure("k"),
             thread.ensure("k", Input::from(Vec::new())),
+            thread.ensure("k", "go").on_half_done(HalfDone::continue_with(Input::from(Vec::new()))),
+            wait!(codex.thread_start().ephemeral(true).send()).unwrap().ensure("k", "go"),
         ] {
             let error = wait!(ensure.run()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
         }
         assert!(model.requests().is_empty());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_fork_has_the_keys_of_its_source(start, wait) {
+        let model = Model::start();
+        model.reply("first");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        let ran = wait!(thread.ensure("k", "go").run()).unwrap();
+        let fork = wait!(codex.thread_fork(thread.id()).send()).unwrap();
+        let found = wait!(fork.ensure("k", "something else").run()).unwrap();
+        assert_eq!((ran.outcome, found.outcome), (EnsureOutcome::Ran, EnsureOutcome::FoundDone));
+        assert_eq!(found.result.final_response.as_deref(), Some("first"));
+        assert_eq!(model.requests().len(), 1);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn an_id_of_the_programs_own_with_the_highest_number_is_refused(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate));
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        let turn = wait!(thread.turn("go").client_message_id("k#4294967295").send()).unwrap();
+        gate.wait_reached().unwrap();
+        wait!(turn.interrupt()).unwrap();
+        assert!(wait!(turn.run()).unwrap().is_interrupted());
+        let go_on = HalfDone::continue_with("Go on.");
+        let error = wait!(thread.ensure("k", "go").on_half_done(go_on).run()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
         wait!(codex.close()).unwrap();
     }
 
@@ -339,6 +372,95 @@ fn a_call_that_finds_the_turn_running_waits_for_its_end() {
         assert_eq!(said(&ensured.result), ["k", "before", "hello"]);
         assert!(ensured.result.turn_usage.is_some());
         codex.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_call_that_waits_for_another_turn_does_not_delay_the_calls_that_need_not_wait() {
+    bounded_async(async || {
+        let model = Model::start();
+        let [first, second] = [model.gate(), model.gate()];
+        model.reply("done");
+        model.reply(ModelReply::new().delta("he").pause(&first));
+        model.reply(ModelReply::new().delta("he").pause(&second).delta("llo"));
+        model.fallback("last");
+        let log = model.folder().join("wire.log");
+        let codex = AsyncCodex::with_config(model.config().wire_log(WireLog::new(&log)));
+        let thread = codex.thread_start().cwd(model.folder()).await.unwrap();
+        thread.ensure("done", "1").await.unwrap();
+        let half_done = thread.turn("2").client_message_id("half done").await.unwrap();
+        first.reached().await.unwrap();
+        half_done.interrupt().await.unwrap();
+        assert!(half_done.run().await.unwrap().is_interrupted());
+        let running = thread.turn("3").await.unwrap();
+        second.reached().await.unwrap();
+        let waiting = tokio::spawn(thread.ensure("waits", "4").into_future());
+        // The call asks for the status of the running turn when it begins to wait for it.
+        while !std::fs::read_to_string(&log).unwrap().contains("notLoaded") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(thread.ensure("done", "1").await.unwrap().outcome, EnsureOutcome::FoundDone);
+        let error = thread.ensure("half done", "2").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TurnInterrupted, "{error}");
+        second.release();
+        assert_eq!(waiting.await.unwrap().unwrap().outcome, EnsureOutcome::Ran);
+        assert_eq!(running.run().await.unwrap().final_response.as_deref(), Some("hello"));
+        codex.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_call_whose_future_is_held_does_not_block_other_calls_beyond_their_timeouts() {
+    bounded_async(async || {
+        let model = Model::start();
+        model.fallback("done");
+        let codex = AsyncCodex::with_config(model.config());
+        let thread = codex.thread_start().cwd(model.folder()).await.unwrap();
+        thread.run("one").await.unwrap();
+        let mut held = thread.ensure("held", "2").into_future();
+        // It has asked for the history, and is not polled again.
+        assert!(std::future::poll_fn(|context| Poll::Ready(held.as_mut().poll(context))).await.is_pending());
+        let turn = thread.turn("3").timeout(Duration::from_millis(50));
+        let error = turn.clone().ensure("k").await.unwrap_err();
+        assert_eq!((error.kind(), error.client_message_id()), (ErrorKind::Timeout, Some("k")), "{error}");
+        assert!(error.to_string().contains("poll or drop the future"), "{error}");
+        drop(held);
+        assert_eq!(thread.ensure("k", "3").await.unwrap().outcome, EnsureOutcome::Ran);
+        assert_eq!(begun(&model, "2"), 0);
+        codex.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_thread_that_another_runtime_has_used_since_the_search_is_searched_again() {
+    bounded(|| {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate));
+        model.fallback("done");
+        let codex = Codex::with_config(model.config()).unwrap();
+        let thread = codex.thread_start().cwd(model.folder()).send().unwrap();
+        let turn = thread.turn("go").client_message_id("k").send().unwrap();
+        gate.wait_reached().unwrap();
+        turn.interrupt().unwrap();
+        assert!(turn.run().unwrap().is_interrupted());
+        // Between the search and the start, the runtime unloads the thread, and another one continues the turn.
+        let (id, config, first) = (thread.id().to_owned(), model.config(), codex.clone());
+        let ask = HalfDone::ask(move |_| {
+            first.thread_archive(&id).unwrap();
+            drop(first.thread_unarchive(&id).unwrap());
+            let other = Codex::with_config(config.clone()).unwrap();
+            let there = other.thread_resume(&id).writer_timeout(Duration::from_secs(60)).send().unwrap();
+            let ensured =
+                there.ensure("k", "go").on_half_done(HalfDone::continue_with("Go on.")).run().unwrap();
+            assert_eq!(ensured.outcome, EnsureOutcome::Continued(1));
+            other.close().unwrap();
+            HalfDone::continue_with("Go on.")
+        });
+        let ensured = thread.ensure("k", "go").on_half_done(ask).run().unwrap();
+        assert_eq!(ensured.outcome, EnsureOutcome::FoundDone);
+        assert_eq!((begun(&model, "Go on."), ensured.half_done.len()), (1, 1));
+        codex.close().unwrap();
     });
 }
 

@@ -640,23 +640,25 @@ impl<H: Host> Router<H> {
         self.interrupt_unheld(subscription.thread_id());
     }
 
-    /// Binds a subscription to a turn that the server runs, whichever client has started it.
+    /// Binds a subscription to a turn that the server runs, whichever client has started it. Returns whether the client did not know
+    /// of the turn.
     pub(crate) fn follow_events(
         &mut self,
         subscription: &Arc<H::Subscription>,
         turn_id: &Arc<str>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if let Some(failure) = self.failure() {
             return Err(failure);
         }
+        let is_new = !self.running_turns.contains(turn_id);
         let now = self.next_tick();
         self.running_turns.follow_events(subscription, turn_id, now, &mut self.effects);
         self.effects.push(Effect::EnforceTimeLimits(subscription.clone()));
-        Ok(())
+        Ok(is_new)
     }
 
-    /// Unbinds a subscription from a turn that was over when it was bound. If another one is bound to the turn, the end is yet to
-    /// arrive.
+    /// Unbinds a subscription from a turn that was over when it was bound, or that may have been. If another one is bound to the turn,
+    /// the end is yet to arrive.
     pub(crate) fn unfollow_events(&mut self, subscription: &Arc<H::Subscription>, turn_id: &str) {
         let Some(turn) = self.running_turns.get_mut(turn_id) else { return };
         turn.remove_subscription(subscription);

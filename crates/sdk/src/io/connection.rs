@@ -38,12 +38,13 @@ impl Connection {
         outcome.await.unwrap_or_else(|_| Err(lost().with_method("turn/interrupt")))
     }
 
-    /// Binds a subscription to a turn that the server runs, whichever client has started it.
+    /// Binds a subscription to a turn that the server runs, whichever client has started it. Returns whether the client did not know
+    /// of the turn.
     pub(crate) fn follow_events(
         &self,
         subscription: &Arc<TurnSubscription>,
         turn_id: &Arc<str>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         self.check_process()?;
         self.shared.route(|router| router.follow_events(subscription, turn_id))
     }

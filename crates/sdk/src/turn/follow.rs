@@ -46,6 +46,22 @@ pub(crate) async fn running_turn(session: &Session, thread_id: &str) -> Result<O
     Ok(latest.into_iter().find(|turn| turn.status == TurnStatus::InProgress))
 }
 
+/// Unbinds a subscription that is not known to be of a running turn. The client would wait for an end that does not come.
+struct Unconfirmed<'a> {
+    session: &'a Session,
+    subscription: &'a Arc<TurnSubscription>,
+    turn_id: &'a str,
+    confirmed: bool,
+}
+
+impl Drop for Unconfirmed<'_> {
+    fn drop(&mut self) {
+        if !self.confirmed {
+            self.session.connection.unfollow_events(self.subscription, self.turn_id);
+        }
+    }
+}
+
 /// Follows a turn that the server has reported as running. `None` if it is over.
 pub(crate) async fn follow(
     session: &Arc<Session>,
@@ -59,15 +75,15 @@ pub(crate) async fn follow(
     let subscription = Arc::new(subscription);
     let guard = TurnGuard::new(session.clone(), subscription.clone()).following();
     guard.set_interrupt_on_drop(false);
-    session.connection.follow_events(&subscription, &turn.id.as_str().into())?;
+    let is_new = session.connection.follow_events(&subscription, &turn.id.as_str().into())?;
+    // The end of a turn that the client knew of is yet to arrive.
+    let mut unconfirmed =
+        Unconfirmed { session, subscription: &subscription, turn_id: &turn.id, confirmed: !is_new };
     let start = json!({ "turn": turn }).to_string();
     subscription.with(|buffer| buffer.set_start_response(&start));
     // The response comes behind every event that was sent before it. So the end of a turn that still runs is yet to come.
     let now = session.recorded_turn(&thread.id, &turn.id, TurnItemsView::NotLoaded).await?;
     let runs = now.is_some_and(|turn| turn.status == TurnStatus::InProgress);
-    if runs || subscription.has_ended() {
-        return Ok(Some(guard));
-    }
-    session.connection.unfollow_events(&subscription, &turn.id);
-    Ok(None)
+    unconfirmed.confirmed = runs || subscription.has_ended();
+    Ok(unconfirmed.confirmed.then_some(guard))
 }

@@ -11,6 +11,7 @@ mod closing;
 mod compaction;
 mod configuration;
 mod death;
+mod ensure;
 mod errors;
 mod executors;
 mod handler_scopes;

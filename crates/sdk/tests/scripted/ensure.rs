@@ -1,0 +1,69 @@
+//! Turns that are found in the history, or followed, and what the server then says about them.
+
+use std::pin::pin;
+
+use openai_codex::{AsyncCodex, CodexConfig, ErrorKind};
+use openai_codex_testkit::Script;
+use openai_codex_testkit::app_server::messages;
+use serde_json::{Value, json};
+
+use crate::support::{bounded_async, with_both_clients};
+
+/// A server that lists a running turn once, and no turn later. In between, it reacts to a question about that turn.
+fn lists_a_running_turn_once(reacts: impl FnOnce(Script) -> Script) -> Script {
+    let script = Script::standard().start_thread("t");
+    let script = script.expect("thread/turns/list").respond(turns(messages::turn("u", "inProgress")));
+    reacts(script.expect("thread/turns/list")).always("thread/turns/list", json!({"data": []}))
+}
+
+fn turns(turn: Value) -> Value {
+    json!({"data": [turn]})
+}
+
+with_both_clients! {
+    fn a_turn_that_could_not_be_followed_does_not_keep_its_thread_busy(start, wait) {
+        let script = lists_a_running_turn_once(|script| script.respond_error(-32603, "no"));
+        let (transport, running) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        assert_eq!(wait!(thread.follow()).unwrap_err().kind(), ErrorKind::Internal);
+        assert!(wait!(thread.follow()).unwrap().is_none());
+        wait!(codex.close()).unwrap();
+        running.finish().unwrap();
+    }
+
+    fn a_turn_with_an_unknown_status_does_not_count_as_done(start, wait) {
+        let mut turn = messages::turn("u", "paused");
+        turn["items"] = json!([{"type": "userMessage", "id": "m", "clientId": "k", "content": []}]);
+        let script = Script::standard().start_thread("t").always("thread/turns/list", turns(turn));
+        let (transport, running) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.ensure("k", "go").run()).unwrap_err();
+        assert_eq!((error.kind(), error.client_message_id()), (ErrorKind::Decode, Some("k")), "{error}");
+        assert!(error.to_string().contains("\"paused\"") && error.turn().is_some(), "{error}");
+        wait!(codex.close()).unwrap();
+        running.finish().unwrap();
+    }
+}
+
+#[test]
+fn a_follow_that_is_dropped_does_not_keep_its_thread_busy() {
+    bounded_async(async || {
+        let script = lists_a_running_turn_once(|script| script.notify("test/asked", json!({})));
+        let (transport, running) = script.connect().unwrap();
+        let codex = AsyncCodex::with_transport(CodexConfig::new(), transport);
+        let thread = codex.thread_start().await.unwrap();
+        let mut events = codex.events();
+        {
+            let mut following = pin!(thread.follow());
+            tokio::select! {
+                followed = &mut following => panic!("{followed:?}"),
+                event = events.next() => event.unwrap().unwrap(),
+            };
+        }
+        assert!(thread.follow().await.unwrap().is_none());
+        codex.close().await.unwrap();
+        running.finish().unwrap();
+    });
+}

@@ -529,8 +529,8 @@ fn advice(kind: ErrorKind) -> Option<&'static str> {
              it, or leave the schema out",
         ),
         ErrorKind::ThreadInUse => Some(
-            "; another runtime has the thread loaded: close the client that uses it there, wait for it with `writer_timeout`, or \
-             fork the thread with `thread_fork`",
+            "; another runtime has the thread loaded: close the client that uses it there, wait for it with the `writer_timeout` of \
+             `thread_resume`, or fork the thread with `thread_fork`",
         ),
         _ => None,
     }

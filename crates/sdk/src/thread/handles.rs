@@ -63,13 +63,14 @@ impl AsyncThread {
     /// thread, so that no other runtime writes to it, and looks for the key in the history:
     ///
     /// - No turn has it: the call runs the turn.
-    /// - A turn with it has completed, or failed: the call returns that result, and runs nothing.
+    /// - A turn with it has completed: the call returns its result. One with it has failed: the call fails. Both run nothing.
     /// - A turn with it is running: the call waits for its end.
     /// - A turn with it was interrupted, usually because its runtime was killed:
     ///   [`on_half_done`](crate::Ensure::on_half_done) decides.
     ///
-    /// The turn never joins another one. On a busy thread the call waits until the running turn has ended.
-    /// [`guide::durable`](crate::guide::durable) says what is guaranteed.
+    /// The turn does not join another one: on a busy thread the call waits until the running turn has ended. Only on a shared server,
+    /// two clients that start turns within the same milliseconds can get one turn of both. A fork of the thread has its messages, with
+    /// their keys. [`guide::durable`](crate::guide::durable) says what is guaranteed.
     ///
     /// Options of the turn are set on its own builder: `thread.turn("…").model("…").ensure("key")`.
     pub fn ensure(&self, key: impl Into<String>, input: impl Into<TurnInput>) -> Ensure<AsyncCodex> {
@@ -145,12 +146,14 @@ impl AsyncThread {
     ///
     /// The thread is loaded here first, so that no other runtime runs its turns: the records of a turn that another runtime runs are
     /// those of an interrupted one. On a server that other clients use too, `None` just after the connection was lost proves nothing:
-    /// the server may still read the start from the former connection. A second later it does. If the server has ended since, `None`
-    /// proves that the model has never been asked.
+    /// the server may still read the start from the former connection. A second later it does. If the process of the server was killed
+    /// since, `None` proves that the model has never been asked. After a loss of power it does not: the disk may lack the last records.
     ///
     /// # Errors
-    /// [`ErrorKind::UnsupportedByRuntime`](crate::ErrorKind::UnsupportedByRuntime) with a runtime before 0.144.4. Otherwise as
-    /// [`AsyncCodex::request`].
+    /// - [`ErrorKind::UnsupportedByRuntime`](crate::ErrorKind::UnsupportedByRuntime) with a runtime before 0.144.4.
+    /// - [`ErrorKind::ThreadInUse`](crate::ErrorKind::ThreadInUse) if another runtime has the thread loaded. The call does not wait for it.
+    /// - [`ErrorKind::ThreadLost`](crate::ErrorKind::ThreadLost) if the thread was never stored and its runtime has ended.
+    /// - Otherwise as [`AsyncCodex::request`].
     pub async fn find_turn(&self, client_message_id: &str) -> Result<Option<RunResult>> {
         find_turn::find_turn(&self.core, &self.state, client_message_id).await
     }
@@ -234,13 +237,14 @@ impl Thread {
     /// thread, so that no other runtime writes to it, and looks for the key in the history:
     ///
     /// - No turn has it: the call runs the turn.
-    /// - A turn with it has completed, or failed: the call returns that result, and runs nothing.
+    /// - A turn with it has completed: the call returns its result. One with it has failed: the call fails. Both run nothing.
     /// - A turn with it is running: the call waits for its end.
     /// - A turn with it was interrupted, usually because its runtime was killed:
     ///   [`on_half_done`](crate::Ensure::on_half_done) decides.
     ///
-    /// The turn never joins another one. On a busy thread the call waits until the running turn has ended.
-    /// [`guide::durable`](crate::guide::durable) says what is guaranteed.
+    /// The turn does not join another one: on a busy thread the call waits until the running turn has ended. Only on a shared server,
+    /// two clients that start turns within the same milliseconds can get one turn of both. A fork of the thread has its messages, with
+    /// their keys. [`guide::durable`](crate::guide::durable) says what is guaranteed.
     ///
     /// Options of the turn are set on its own builder: `thread.turn("…").model("…").ensure("key")`.
     pub fn ensure(
@@ -324,12 +328,14 @@ impl Thread {
     ///
     /// The thread is loaded here first, so that no other runtime runs its turns: the records of a turn that another runtime runs are
     /// those of an interrupted one. On a server that other clients use too, `None` just after the connection was lost proves nothing:
-    /// the server may still read the start from the former connection. A second later it does. If the server has ended since, `None`
-    /// proves that the model has never been asked.
+    /// the server may still read the start from the former connection. A second later it does. If the process of the server was killed
+    /// since, `None` proves that the model has never been asked. After a loss of power it does not: the disk may lack the last records.
     ///
     /// # Errors
-    /// [`ErrorKind::UnsupportedByRuntime`](crate::ErrorKind::UnsupportedByRuntime) with a runtime before 0.144.4. Otherwise as
-    /// [`Codex::request`](crate::Codex::request).
+    /// - [`ErrorKind::UnsupportedByRuntime`](crate::ErrorKind::UnsupportedByRuntime) with a runtime before 0.144.4.
+    /// - [`ErrorKind::ThreadInUse`](crate::ErrorKind::ThreadInUse) if another runtime has the thread loaded. The call does not wait for it.
+    /// - [`ErrorKind::ThreadLost`](crate::ErrorKind::ThreadLost) if the thread was never stored and its runtime has ended.
+    /// - Otherwise as [`Codex::request`](crate::Codex::request).
     #[inline]
     pub fn find_turn(&self, client_message_id: &str) -> Result<Option<RunResult>> {
         crate::block_on::wait(self.inner.find_turn(client_message_id))

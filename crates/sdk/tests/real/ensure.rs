@@ -157,7 +157,7 @@ with_both_clients! {
         let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
         wait!(thread.run("one")).unwrap();
         wait!(codex.close()).unwrap();
-        for round in 0..4 {
+        for round in 0..2 {
             let (key, text) = (format!("k{round}"), format!("go {round}"));
             let codex = start!(model.config()).unwrap();
             let thread = wait!(codex.thread_resume(thread.id()).send()).unwrap();

@@ -15,7 +15,7 @@ use crate::connection::repeatable::AfterLoss;
 use crate::connection::request_window::{RequestWindow, Slot};
 use crate::connection::router::{Router, Waiter, in_context};
 use crate::connection::running_turn::RunningTurn;
-use crate::connection::snapshot::Snapshot;
+use crate::connection::snapshot::{Snapshot, Trust};
 use crate::connection::uncertain::UncertainStart;
 use crate::error::{Error, ErrorKind};
 use crate::options::gap_policy::GapPolicy;
@@ -137,9 +137,8 @@ impl<H: Host> Router<H> {
         held
     }
 
-    /// Restores what the client holds of a thread. `response`: the one to its `thread/resume`. `same_server`: whether the server is
-    /// known to be the process that it was before the loss.
-    pub(super) fn restore_thread(&mut self, thread_id: &str, response: &str, same_server: bool) {
+    /// Restores what the client holds of a thread. `response`: the one to its `thread/resume`. `trust`: what the response is worth.
+    pub(super) fn restore_thread(&mut self, thread_id: &str, response: &str, trust: Trust) {
         let looks = self.uncertain.are_on(thread_id);
         for snapshot in Snapshot::all(response) {
             let Some(turn_id) = snapshot.turn_id() else { continue };
@@ -147,16 +146,38 @@ impl<H: Host> Router<H> {
             let is_wanted = self.running_turns.get(&turn_id).is_some_and(RunningTurn::is_held)
                 || (looks && snapshot.is_in_progress())
                 || snapshot.client_ids().any(|key| self.uncertain.contains(&key));
-            if !is_wanted {
+            if !is_wanted || (trust == Trust::ExceptInterrupted && self.doubts(&turn_id, &snapshot)) {
                 continue;
             }
-            self.restore_turn(thread_id, &turn_id, Some(&snapshot), same_server);
-            for key in snapshot.client_ids() {
-                if let Some(start) = self.uncertain.take(&key) {
-                    self.answer_start(&start, &turn_id);
-                }
+            let mut starts: Vec<_> =
+                snapshot.client_ids().filter_map(|key| self.uncertain.take(&key)).collect();
+            if !starts.is_empty() && !self.running_turns.contains(&turn_id) {
+                // The start is bound first, so that it gets all of the turn, also the loss of its end.
+                let early = self.pending_turns.take_early(&turn_id).unwrap_or_default();
+                starts.drain(..).for_each(|start| self.answer_start(&start, &turn_id));
+                self.running_turns.hold_turn(&turn_id, early);
             }
+            starts.iter().for_each(|start| self.answer_start(start, &turn_id));
+            self.restore_turn(thread_id, &turn_id, Some(&snapshot), trust == Trust::SameServer);
         }
+    }
+
+    /// Whether a turn that is said to be interrupted may have ended otherwise: the client does not interrupt it, and its end has not
+    /// arrived yet.
+    fn doubts(&self, turn_id: &str, snapshot: &Snapshot<'_>) -> bool {
+        let turn = self.running_turns.get(turn_id);
+        snapshot.is_interrupted()
+            && turn.is_none_or(|turn| !turn.being_interrupted && !turn.has_waiting_end())
+    }
+
+    /// Whether turns of a thread are not restored yet, or starts on it are uncertain.
+    pub(crate) fn waits_for_thread(&self, thread_id: &str) -> bool {
+        self.uncertain.are_on(thread_id) || !self.held_turns(thread_id).is_empty()
+    }
+
+    /// Notes that the server is not the process that has run the turns of a thread. Another reconnect cannot tell any more.
+    pub(crate) fn note_other_server(&mut self, thread_id: &str) {
+        self.running_turns.note_other_server(thread_id);
     }
 
     /// The turns of a thread that are not restored yet.
@@ -166,10 +187,10 @@ impl<H: Host> Router<H> {
     }
 
     /// Restores the turns of a thread that the response to its resume did not show, from its whole history.
-    pub(crate) fn restore_older_turns(&mut self, thread_id: &str, response: &str, same_server: bool) {
-        self.restore_thread(thread_id, response, same_server);
+    pub(crate) fn restore_older_turns(&mut self, thread_id: &str, response: &str, trust: Trust) {
+        self.restore_thread(thread_id, response, trust);
         for turn_id in self.held_turns(thread_id) {
-            self.restore_turn(thread_id, &turn_id, None, same_server);
+            self.restore_turn(thread_id, &turn_id, None, trust == Trust::SameServer);
         }
     }
 

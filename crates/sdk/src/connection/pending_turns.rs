@@ -113,6 +113,12 @@ impl<H: Host> PendingTurns<H> {
         self.0.iter().any(|(_, pending)| !pending.unnamed && !pending.cancelled && pending.is_on(thread_id))
     }
 
+    /// Takes what has arrived of a turn that may belong to one of the requests.
+    pub(crate) fn take_early(&mut self, turn_id: &str) -> Option<EventQueue> {
+        let early = self.0.iter_mut().filter_map(|(_, pending)| pending.take_early(turn_id));
+        early.max_by_key(EventQueue::bytes)
+    }
+
     /// Excludes a turn that was bound to another request.
     pub(crate) fn exclude_turn(&mut self, thread_id: &str, turn_id: &str) {
         for (_, pending) in &mut self.0 {

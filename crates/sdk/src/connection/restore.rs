@@ -62,7 +62,7 @@ pub(crate) fn merge(
     is_lost: bool,
 ) -> Merged {
     let mut missing = RestoredEvents::new(thread_id, turn_id).with_time_of(snapshot.turn());
-    let mut filter = Filter { policy, whole: Vec::new(), repeated: Vec::new(), doubtful: Vec::new() };
+    let mut filter = Filter::new(policy);
     if !given.is_started {
         missing.turn_started(snapshot);
     }
@@ -210,6 +210,10 @@ impl<'g> Matches<'g> {
 }
 
 impl Filter {
+    pub(crate) fn new(policy: GapPolicy) -> Self {
+        Self { policy, whole: Vec::new(), repeated: Vec::new(), doubtful: Vec::new() }
+    }
+
     /// Finds the items among waiting events that the snapshot has under another id.
     fn find_repeated(
         &mut self,

@@ -10,7 +10,7 @@ use crate::connection::envelope::{Incoming, Route};
 use crate::connection::event::{Event, EventBatch, EventQueue};
 use crate::connection::given::Given;
 use crate::connection::host::{Host, SharedBuffer};
-use crate::connection::restore::{Restore, Verdict, has_end, merge};
+use crate::connection::restore::{Filter, Restore, Verdict, has_end, merge};
 use crate::connection::router::Router;
 use crate::connection::snapshot::Snapshot;
 use crate::error::{Error, ErrorKind};
@@ -57,7 +57,8 @@ impl<H: Host> Router<H> {
         let turn = self.running_turns.get_mut(turn_id);
         let is_known = turn.is_some();
         let waiting = match turn.map(|turn| (turn.restore.as_deref_mut(), turn.being_interrupted)) {
-            None => Some((EventQueue::default(), false)),
+            // What has arrived of it without its beginning belongs behind what is missing.
+            None => Some((self.pending_turns.take_early(turn_id).unwrap_or_default(), false)),
             Some((Some(Restore::Waiting(waiting)), interrupted)) => {
                 Some((std::mem::take(waiting), interrupted))
             }
@@ -65,24 +66,35 @@ impl<H: Host> Router<H> {
         };
         let Some((waiting, interrupts)) = waiting else { return };
         let Some(snapshot) = snapshot else {
-            if is_known {
+            if !waiting.is_empty() {
+                // The server runs it, and has not written it down yet.
+                self.running_turns.set_filter(turn_id, Filter::new(self.gap_policy));
+                self.give_waiting(turn_id, &waiting);
+            } else if is_known {
                 let message = "the connection was lost, and afterwards the server had no record of the turn; the turn may have had effects";
                 self.lose_turn(turn_id, &Error::new(ErrorKind::TurnLost, message));
             }
             return;
         };
+        let same_server =
+            same_server && self.running_turns.get(turn_id).is_none_or(|turn| !turn.has_other_server);
         let is_lost =
             is_known && snapshot.is_interrupted() && !interrupts && !same_server && !has_end(&waiting);
         let none = Given::default();
         let given = self.running_turns.get(turn_id).and_then(|turn| turn.given.as_deref()).unwrap_or(&none);
         let merged = merge(given, snapshot, (thread_id, turn_id), &waiting, self.gap_policy, is_lost);
-        self.running_turns.set_filter(turn_id, merged.filter);
         self.apply_restored(&merged.missing);
+        self.running_turns.set_filter(turn_id, merged.filter);
         if is_lost {
             let message = "the connection was lost, and afterwards the turn was interrupted: the server process has ended, and the turn \
                            with it. What a command did last is unknown";
             return self.lose_turn(turn_id, &Error::new(ErrorKind::TurnLost, message));
         }
+        self.give_waiting(turn_id, &waiting);
+    }
+
+    /// Handles the events of a turn that have waited.
+    fn give_waiting(&mut self, turn_id: &str, waiting: &EventQueue) {
         if self.running_turns.contains(turn_id) {
             let mut batch = EventBatch::default();
             for event in waiting.iter() {
@@ -227,7 +239,7 @@ mod tests {
         fn restore(&mut self, status: &str, items: &[Value], same_server: bool) {
             let turn = json!({"id": "u", "status": status, "itemsView": "full", "items": items});
             let response = json!({"thread": {"turns": [turn]}}).to_string();
-            let snapshot = Snapshot::find(&response, "u").unwrap();
+            let snapshot = Snapshot::all(&response).remove(0);
             self.router.restore_turn("t", "u", Some(&snapshot), same_server);
             drop(self.router.take_effects());
         }
@@ -312,13 +324,30 @@ mod tests {
     }
 
     #[test]
+    fn what_arrives_before_the_description_of_an_unknown_turn_comes_behind_it() {
+        let mut world = World::starting();
+        world.router.hold_turns();
+        world.completed(&message("b", "two"));
+        world.event("turn/completed", json!({"turn": {"id": "u", "status": "completed", "items": []}}));
+        world.restore("completed", &[message("a", "one"), message("b", "two")], true);
+        world.respond();
+        let item = |id| {
+            ["item/started", "item/agentMessage/delta", "item/completed"]
+                .map(|method| format!("{method} {id}"))
+        };
+        let (first, second) = (item("a"), item("b"));
+        let expected = std::iter::once("turn/started".to_owned()).chain(first).chain(second);
+        assert_eq!(world.events(), expected.chain(["turn/completed".to_owned()]).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn a_search_whose_end_is_unknown_is_given_before_the_turns_end() {
         let search = json!({"type": "webSearch", "id": "s", "query": "", "action": null});
         let done = json!({"type": "webSearch", "id": "s", "query": "q", "action": {"type": "search"}});
         for is_reported in [false, true] {
             let mut world = World::running();
             world.router.hold_turns();
-            world.restore("inProgress", &[search.clone()], true);
+            world.restore("inProgress", std::slice::from_ref(&search), true);
             if is_reported {
                 world.completed(&done);
             }

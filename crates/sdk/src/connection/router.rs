@@ -33,6 +33,7 @@ use crate::connection::request_window::{RequestWindow, Slot};
 use crate::connection::running_turn::RunningTurn;
 use crate::connection::running_turns::RunningTurns;
 use crate::connection::server_requests::{Received, ServerRequest, ServerRequests, Taken};
+use crate::connection::snapshot::Trust;
 use crate::connection::thread_tree::ThreadTree;
 use crate::connection::uncertain::UncertainStarts;
 use crate::error::{Error, ErrorKind};
@@ -84,7 +85,7 @@ pub(crate) enum Intent<H: Host> {
     /// `account/login/start`: the token gets the end of the login.
     Login(H::Login),
     /// `thread/resume` after a reconnect: the response restores what the client holds of the thread.
-    Restore { thread_id: Arc<str>, same_server: bool },
+    Restore { thread_id: Arc<str>, trust: Trust },
 }
 
 /// The fields are open to `notifications.rs` and `loss.rs`.
@@ -109,8 +110,8 @@ pub(crate) struct Router<H: Host> {
     pub(super) uncertain: UncertainStarts,
     /// The threads that this connection has opened, if the router outlives transports.
     pub(super) subscribed: ThreadMap<()>,
-    /// The resumes under way after a reconnect: the thread of each, and whether the server is known to be the same.
-    resumes: Vec<(i64, Arc<str>, bool)>,
+    /// The resumes under way after a reconnect: the thread of each, and what its response is worth.
+    resumes: Vec<(i64, Arc<str>, Trust)>,
     failure: Option<Error>,
     pub(super) gap_policy: GapPolicy,
     /// What the host has not taken yet.
@@ -345,9 +346,9 @@ impl<H: Host> Router<H> {
             self.interrupt_unheld(&thread_id);
         }
         if let Some(index) = self.resumes.iter().position(|(resume, ..)| *resume == id) {
-            let (_, thread_id, same_server) = self.resumes.swap_remove(index);
+            let (_, thread_id, trust) = self.resumes.swap_remove(index);
             if let Ok(result) = &response {
-                self.restore_thread(&thread_id, result, same_server);
+                self.restore_thread(&thread_id, result, trust);
             }
         }
         let ended = self.logins.handle_response(id, &response);
@@ -552,7 +553,7 @@ impl<H: Host> Router<H> {
             Intent::StartTurn { subscription, .. } => self.register_turn(id, subscription, false, client_id),
             Intent::Compact(subscription) => self.register_turn(id, subscription, true, None),
             Intent::Login(login) => self.logins.register(id, login),
-            Intent::Restore { thread_id, same_server } => self.resumes.push((id, thread_id, same_server)),
+            Intent::Restore { thread_id, trust } => self.resumes.push((id, thread_id, trust)),
         }
         Ok(id)
     }

@@ -9,7 +9,7 @@ use crate::connection::envelope::command_item;
 use crate::connection::event::{Event, EventQueue, TurnEvents};
 use crate::connection::given::Given;
 use crate::connection::host::{Host, SharedBuffer};
-use crate::connection::restore::Restore;
+use crate::connection::restore::{Restore, has_end};
 use crate::connection::turn_phase::Phase;
 
 /// How many first events of a turn without a subscription are kept. A sub-agent's first few events can arrive before the
@@ -47,6 +47,8 @@ pub(crate) struct RunningTurn<H: Host> {
     follower: Option<H::Follower>,
     /// What has been given of it, if the client reconnects.
     pub(crate) given: Option<Box<Given>>,
+    /// Whether the server was another process after a reconnect.
+    pub(crate) has_other_server: bool,
     /// How far its restoration has come, after a reconnect.
     pub(crate) restore: Option<Box<Restore>>,
     /// The ids of its command items that have started and not completed.
@@ -75,6 +77,7 @@ impl<H: Host> RunningTurn<H> {
             is_unseen: false,
             follower: None,
             given: notes_given.then(Box::default),
+            has_other_server: false,
             restore: None,
             commands: Vec::new(),
             unclaimed: None,
@@ -84,6 +87,11 @@ impl<H: Host> RunningTurn<H> {
     /// Whether its events wait until the server has described the turn.
     pub(crate) fn is_held(&self) -> bool {
         matches!(self.restore.as_deref(), Some(Restore::Waiting(_)))
+    }
+
+    /// Whether its end is among the events that wait.
+    pub(crate) fn has_waiting_end(&self) -> bool {
+        matches!(self.restore.as_deref(), Some(Restore::Waiting(waiting)) if has_end(waiting))
     }
 
     pub(crate) fn is_on(&self, thread_id: &str) -> bool {

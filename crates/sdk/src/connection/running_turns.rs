@@ -306,6 +306,22 @@ impl<H: Host> RunningTurns<H> {
         self.restores = !self.by_id.is_empty();
     }
 
+    /// Lets the events of a turn wait behind these.
+    pub(crate) fn hold_turn(&mut self, turn_id: &str, waiting: EventQueue) {
+        if let Some(turn) = self.get_mut(turn_id) {
+            turn.restore = Some(Box::new(Restore::Waiting(waiting)));
+            self.restores = true;
+        }
+    }
+
+    /// Notes that a server was seen that does not run the turns of a thread.
+    pub(crate) fn note_other_server(&mut self, thread_id: &str) {
+        self.by_id
+            .values_mut()
+            .filter(|turn| turn.is_on(thread_id) && turn.is_held())
+            .for_each(|turn| turn.has_other_server = true);
+    }
+
     pub(crate) fn set_filter(&mut self, turn_id: &str, filter: Filter) {
         if let Some(turn) = self.get_mut(turn_id) {
             turn.restore = Some(Box::new(Restore::Filtering(filter)));

@@ -195,8 +195,9 @@ impl<S: Default> ServerRequests<S> {
         {
             let request = self.pending.remove(index);
             let is_left = self.take_back(&request);
-            self.forget_unrepeated(&request);
-            ended.push((request, !is_left));
+            // Its id can be that of another request now, if the server is another process.
+            let is_repeated = !self.forget_unrepeated(&request);
+            ended.push((request, !is_left && is_repeated));
         }
         ended
     }

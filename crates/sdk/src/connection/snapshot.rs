@@ -4,6 +4,17 @@ use serde_json::value::RawValue;
 
 use crate::json_scan::{member, text_member};
 
+/// What the description of a thread is worth after a reconnect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// For some milliseconds around the end of a turn, the server calls the turn interrupted.
+    ExceptInterrupted,
+    /// That time is over, and the server is the process that it was.
+    SameServer,
+    /// That time is over, and the server may be another process. What it calls interrupted has died with the other one.
+    OtherServer,
+}
+
 /// A turn in the response to `thread/resume`, or in a page of turns, with its items as JSON texts.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot<'a> {
@@ -12,14 +23,7 @@ pub(crate) struct Snapshot<'a> {
 }
 
 impl<'a> Snapshot<'a> {
-    /// Finds a turn in the response to `thread/resume`, `thread/read` or `thread/turns/list`.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn find(result: &'a str, turn_id: &str) -> Option<Self> {
-        let turns = Self::all(result).into_iter();
-        turns.into_iter().find(|snapshot| snapshot.turn_id().as_deref() == Some(turn_id))
-    }
-
-    /// All turns in such a response.
+    /// All turns in the response to `thread/resume`, `thread/read` or `thread/turns/list`.
     pub(crate) fn all(result: &'a str) -> Vec<Self> {
         let of_thread = member(result, "thread").and_then(|thread| member(thread, "turns"));
         let of_page = member(result, "initialTurnsPage").and_then(|page| member(page, "data"));

@@ -19,6 +19,7 @@ use crate::codec::frame;
 use crate::connection::lifecycle::{Lifecycle, Step};
 use crate::connection::loss::{HeldThread, Repeated};
 use crate::connection::router::Intent;
+use crate::connection::snapshot::{Snapshot, Trust};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::connector::Reconnect;
 use crate::io::diagnosis::CloseReason;
@@ -35,6 +36,9 @@ const RESUMES_AT_ONCE: usize = 8;
 /// How often a resume is tried, and the pause between two attempts.
 const RESUME_ATTEMPTS: u32 = 20;
 const RESUME_PAUSE: Duration = Duration::from_millis(100);
+/// How often the server is asked about a turn that it calls interrupted, and after which pause.
+const INTERRUPTED_CHECKS: u32 = 10;
+const INTERRUPTED_PAUSE: Duration = Duration::from_millis(100);
 /// How many pages of loaded threads are read.
 const MAX_PAGES: usize = 100;
 
@@ -151,7 +155,8 @@ async fn restore(shared: &Arc<Shared>, reconnect: &Reconnect, lifecycle: &mut Li
     lifecycle.handle_greeting();
     let held = shared.router().held_threads();
     let (urgent, others): (Vec<_>, Vec<_>) = held.into_iter().partition(|thread| thread.is_urgent);
-    let loaded = if urgent.is_empty() { Vec::new() } else { loaded_threads(shared).await };
+    let loaded =
+        if urgent.is_empty() && others.is_empty() { Vec::new() } else { loaded_threads(shared).await? };
     let resumes = Resumes {
         shared: shared.clone(),
         initialized: initialized.into(),
@@ -165,14 +170,16 @@ async fn restore(shared: &Arc<Shared>, reconnect: &Reconnect, lifecycle: &mut Li
 }
 
 /// The threads that the server has loaded. A new process has none.
-async fn loaded_threads(shared: &Arc<Shared>) -> Vec<String> {
+async fn loaded_threads(shared: &Arc<Shared>) -> Result<Vec<String>> {
     const METHOD: &str = "thread/loaded/list";
     let (mut loaded, mut cursor) = (Vec::new(), None);
     for _ in 0..MAX_PAGES {
         let params = to_raw_value(&json!({ "cursor": cursor })).unwrap_or_default();
         let limit = shared.timeouts.of_method(METHOD);
-        // A runtime that does not have the method says so.
-        let Ok(page) = call(shared, METHOD, &params, None, limit, Intent::Plain).await else { break };
+        let page = match call(shared, METHOD, &params, None, limit, Intent::Plain).await {
+            Err(error) if error.kind() == ErrorKind::MethodNotFound => break,
+            page => page?,
+        };
         let ids = member(&page, "data").and_then(|ids| serde_json::from_str::<Vec<String>>(ids).ok());
         loaded.extend(ids.unwrap_or_default());
         match text_member(&page, "nextCursor") {
@@ -180,7 +187,7 @@ async fn loaded_threads(shared: &Arc<Shared>) -> Vec<String> {
             None => break,
         }
     }
-    loaded
+    Ok(loaded)
 }
 
 /// What can be restored when the connection is live again.
@@ -239,8 +246,31 @@ impl Resumes {
         // subscribes, and the second one describes. What comes twice is dropped.
         let mut outcome = self.request(id, ResumeForm::Bare, || Intent::Plain).await;
         if *is_urgent && outcome.is_ok() {
-            let restores = || Intent::Restore { thread_id: id.clone(), same_server };
-            outcome = self.request(id, ResumeForm::Latest, restores).await;
+            let believing = if same_server { Trust::SameServer } else { Trust::OtherServer };
+            let mut trust = Trust::ExceptInterrupted;
+            if !same_server {
+                shared.route(|router| router.note_other_server(id));
+            }
+            let mut checks = 1;
+            loop {
+                let restores = || Intent::Restore { thread_id: id.clone(), trust };
+                outcome = self.request(id, ResumeForm::Latest, restores).await;
+                let says_so = |response: &str| Snapshot::all(response).iter().any(Snapshot::is_interrupted);
+                // A server that runs a turn may not show it yet.
+                let hides_turn = same_server && !shared.router().held_turns(id).is_empty();
+                let is_doubtful = trust == Trust::ExceptInterrupted
+                    && outcome.is_ok()
+                    && (hides_turn
+                        || (outcome.as_deref().is_ok_and(says_so) && shared.router().waits_for_thread(id)));
+                if !is_doubtful || !self.is_current() {
+                    break;
+                }
+                sleep(INTERRUPTED_PAUSE).await;
+                checks += 1;
+                if checks == INTERRUPTED_CHECKS {
+                    trust = believing;
+                }
+            }
             if outcome.is_ok() && !shared.router().held_turns(id).is_empty() {
                 let params =
                     to_raw_value(&json!({"threadId": &**id, "includeTurns": true})).unwrap_or_default();
@@ -249,7 +279,7 @@ impl Resumes {
                 if let Ok(history) = &outcome
                     && self.is_current()
                 {
-                    shared.route(|router| router.restore_older_turns(id, history, same_server));
+                    shared.route(|router| router.restore_older_turns(id, history, believing));
                 }
             }
         }
@@ -273,7 +303,10 @@ impl Resumes {
                     // Runtimes 0.163.0 and 0.171.0 cannot page through the turns of a young thread.
                     form = ResumeForm::Whole;
                 }
-                Err(error) if error.is_retryable() || error.kind() == ErrorKind::ThreadNotFound => {
+                Err(error)
+                    if error.is_retryable()
+                        || matches!(error.kind(), ErrorKind::ThreadNotFound | ErrorKind::MethodNotFound) =>
+                {
                     sleep(RESUME_PAUSE).await;
                 }
                 _ => return outcome,
@@ -292,7 +325,8 @@ impl Resumes {
 
     async fn send(&self, thread_id: &Arc<str>, form: ResumeForm, intent: Intent<IoHost>) -> Result<String> {
         const METHOD: &str = methods::ThreadResume::METHOD;
-        let params = self.shared.threads.resume_params(thread_id, form, &self.initialized);
+        let loads = self.loaded.iter().all(|loaded| **loaded != **thread_id);
+        let params = self.shared.threads.resume_params(thread_id, form, &self.initialized, loads);
         let limit = self.shared.timeouts.of_method(METHOD);
         call(&self.shared, METHOD, &params, Some(thread_id), limit, intent).await
     }

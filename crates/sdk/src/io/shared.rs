@@ -36,8 +36,15 @@ pub(crate) trait ClientThreads: Debug + Send + Sync {
     /// The connection was lost, and the server may be another one when the client has connected again.
     fn connection_lost(&self);
 
-    /// The parameters of the `thread/resume` that subscribes to a thread again. `initialized`: the response to `initialize`.
-    fn resume_params(&self, thread_id: &str, form: ResumeForm, initialized: &str) -> Box<RawValue>;
+    /// The parameters of the `thread/resume` that subscribes to a thread again. `initialized`: the response to `initialize`. `loads`:
+    /// whether the server has to load the thread, and needs its options for that.
+    fn resume_params(
+        &self,
+        thread_id: &str,
+        form: ResumeForm,
+        initialized: &str,
+        loads: bool,
+    ) -> Box<RawValue>;
 }
 
 /// Which of the thread's turns the response to a `thread/resume` contains.

@@ -130,11 +130,21 @@ impl ClientThreads for LiveThreads {
         threads.iter().for_each(|thread| thread.mark_unloaded());
     }
 
-    fn resume_params(&self, thread_id: &str, form: ResumeForm, initialized: &str) -> Box<RawValue> {
-        let thread = self.get(thread_id);
-        let options = thread.as_ref().and_then(|thread| thread.last_load_options()).unwrap_or_default();
-        let current = thread.map(|thread| thread.current_settings.current()).unwrap_or_default();
-        let mut params = resume_params(thread_id, options, &current, self.is_experimental);
+    fn resume_params(
+        &self,
+        thread_id: &str,
+        form: ResumeForm,
+        initialized: &str,
+        loads: bool,
+    ) -> Box<RawValue> {
+        let mut params = ThreadResumeParams::new(thread_id);
+        // Runtime 0.163.0 loads a loaded thread again if a resume has options. That interrupts a turn that is just starting.
+        if loads {
+            let thread = self.get(thread_id);
+            let options = thread.as_ref().and_then(|thread| thread.last_load_options()).unwrap_or_default();
+            let current = thread.map(|thread| thread.current_settings.current()).unwrap_or_default();
+            params = resume_params(thread_id, options, &current, self.is_experimental);
+        }
         let metadata: Option<InitializeResponse> = serde_json::from_str(initialized).ok();
         let excludes =
             metadata.is_some_and(|metadata| !version::is_older(&metadata, version::EXCLUDES_TURNS));

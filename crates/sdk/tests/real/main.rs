@@ -12,6 +12,7 @@ mod commands;
 mod compaction;
 mod concurrent;
 mod configuration;
+mod cuts;
 mod death;
 mod endpoints;
 mod ensure;

@@ -251,7 +251,7 @@ impl World {
         let description = description.unwrap_or_else(|| self.description());
         self.read();
         self.link = Link::Up;
-        let snapshot = Snapshot::find(&description, TURN);
+        let snapshot = Snapshot::all(&description).pop();
         self.router.restore_turn(THREAD, TURN, snapshot.as_ref(), true);
         drop(self.router.take_effects());
     }

@@ -114,7 +114,7 @@ impl ClientThreads for NoThreads {
 
     fn connection_lost(&self) {}
 
-    fn resume_params(&self, thread_id: &str, form: ResumeForm, _: &str) -> Box<RawValue> {
+    fn resume_params(&self, thread_id: &str, form: ResumeForm, _: &str, _: bool) -> Box<RawValue> {
         params(&json!({ "threadId": thread_id, "form": format!("{form:?}") }))
     }
 }

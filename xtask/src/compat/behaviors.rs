@@ -104,7 +104,10 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
     ),
     ("The account is available when its login ends", &["real::login::the_account_is_available"]),
     ("Shared servers: Unix sockets, ports with tokens, proxies", &["real::endpoints"]),
-    ("Lost connections: turns, approvals and starts go on after a reconnect", &["real::cuts", "real::reconnects"]),
+    (
+        "Lost connections: turns, approvals and starts go on after a reconnect",
+        &["real::cuts", "real::reconnects"],
+    ),
     ("Moving a thread to another home", &["real::rollouts"]),
     ("Turns are found by the ids of their messages", &["real::finding"]),
     ("A turn runs once: `ensure`, also after kills; following the turns of others", &["real::ensure"]),

@@ -48,13 +48,12 @@ pub(crate) fn lifecycle(max_attempts: usize, begin: Instant, steps: &[(u8, u64)]
                 }
                 Step::Nothing => assert!(!matches!(before, Stage::Lost { .. })),
             },
-            6 => {
-                if life.handle_time(now) {
-                    let Stage::Waiting { until: Some(until), .. } = before else { panic!("{before:?}") };
-                    assert!(until <= now);
-                    made.push(now);
-                }
+            6 if life.handle_time(now) => {
+                let Stage::Waiting { until: Some(until), .. } = before else { panic!("{before:?}") };
+                assert!(until <= now);
+                made.push(now);
             }
+            6 => {}
             _ if step / 8 == 0 => life.close(),
             _ => {}
         }

@@ -658,6 +658,13 @@ impl<H: Host> Router<H> {
         Ok(is_new)
     }
 
+    /// Adds commands of a running turn whose starts were not reported to this client.
+    pub(crate) fn add_commands(&mut self, turn_id: &str, item_ids: impl IntoIterator<Item = Box<str>>) {
+        if let Some(turn) = self.running_turns.get_mut(turn_id) {
+            turn.add_commands(item_ids);
+        }
+    }
+
     /// Unbinds a subscription from a turn that was over when it was bound, or that may have been. If another one is bound to the turn,
     /// the end is yet to arrive.
     pub(crate) fn unfollow_events(&mut self, subscription: &Arc<H::Subscription>, turn_id: &str) {

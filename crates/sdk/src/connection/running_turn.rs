@@ -152,6 +152,15 @@ impl<H: Host> RunningTurn<H> {
         }
     }
 
+    /// Adds commands that run, and whose starts were not reported to this client.
+    pub(crate) fn add_commands(&mut self, item_ids: impl IntoIterator<Item = Box<str>>) {
+        for item_id in item_ids {
+            if !self.commands.contains(&item_id) {
+                self.commands.push(item_id);
+            }
+        }
+    }
+
     pub(crate) fn has_commands(&self) -> bool {
         !self.commands.is_empty()
     }

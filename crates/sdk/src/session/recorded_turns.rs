@@ -1,7 +1,10 @@
 //! Reads single turns of a thread from the runtime's records.
 
-use openai_codex_protocol::methods;
-use openai_codex_protocol::types::{SortDirection, ThreadTurnsListParams, Turn, TurnItemsView};
+use openai_codex_protocol::types::{
+    CommandExecutionStatus, SortDirection, ThreadItem, ThreadResumeInitialTurnsPageParams,
+    ThreadResumeParams, ThreadTurnsListParams, Turn, TurnItemsView,
+};
+use openai_codex_protocol::{ClientRequest, methods};
 
 use crate::error::Result;
 use crate::session::runtime::Session;
@@ -38,5 +41,25 @@ impl Session {
             Err(error) if is_unused(self, thread_id, &error).await => Ok(Vec::new()),
             Err(error) => Err(error),
         }
+    }
+
+    /// The ids of the command items of a running turn that are in progress. The runtime reports them in the response to a resume
+    /// only: it stores a command when it ends. Resuming a loaded thread without options changes nothing.
+    pub(crate) async fn running_commands(&self, thread_id: &str, turn_id: &str) -> Result<Vec<Box<str>>> {
+        if !self.supports(methods::ThreadResume::METHOD, "initialTurnsPage").await {
+            return Ok(Vec::new());
+        }
+        let page = ThreadResumeInitialTurnsPageParams::new().items_view(TurnItemsView::Full).limit(1_u32);
+        let params = ThreadResumeParams::new(thread_id).exclude_turns(true).initial_turns_page(page);
+        let response = self.call::<methods::ThreadResume>(&params, Some(thread_id)).await?;
+        let turns = response.initial_turns_page.map(|page| page.data).unwrap_or_default();
+        let items = turns.into_iter().filter(|turn| turn.id == turn_id).flat_map(|turn| turn.items);
+        let running = items.filter_map(|item| match item {
+            ThreadItem::CommandExecution(command) if command.status == CommandExecutionStatus::InProgress => {
+                Some(command.id.into_boxed_str())
+            }
+            _ => None,
+        });
+        Ok(running.collect())
     }
 }

@@ -79,6 +79,10 @@ pub(crate) async fn follow(
     // The end of a turn that the client knew of is yet to arrive.
     let mut unconfirmed =
         Unconfirmed { session, subscription: &subscription, turn_id: &turn.id, confirmed: !is_new };
+    if is_new {
+        let commands = session.running_commands(&thread.id, &turn.id).await?;
+        session.connection.add_commands(&turn.id, commands);
+    }
     let start = json!({ "turn": turn }).to_string();
     subscription.with(|buffer| buffer.set_start_response(&start));
     // The response comes behind every event that was sent before it. So the end of a turn that still runs is yet to come.

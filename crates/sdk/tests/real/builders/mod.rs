@@ -241,6 +241,9 @@ fn setters_of_a_turn_alone_and_in_pairs() {
         trial.attempt("ExternalMessage", &table::external_message(&trial.values), make, |message, _| {
             trial.codex.thread_start().send()?.run(message).map(drop)
         });
+        let make =
+            |case: &Case<'_>| Ok(trial.codex.thread_start().send()?.ensure(&*case.input, &*case.input));
+        trial.attempt("Ensure", &table::ensure(&trial.values), make, |ensure, _| ensure.run().map(drop));
         trial.codex.close().unwrap();
     });
 }
@@ -295,6 +298,7 @@ fn every_setter_has_a_row() {
     }
     add! {
         "AccountRead": account;
+        "Ensure": ensure;
         "ExternalMessage": external_message;
         "Models": models;
         "ThreadFork": thread_fork;

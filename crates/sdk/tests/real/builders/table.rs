@@ -9,8 +9,9 @@ use openai_codex::types::{
     ThreadStartSource, TurnItemsView,
 };
 use openai_codex::{
-    AcceptEveryApproval, AccountRead, ApprovalMode, Codex, ExternalMessage, Models, Reply, Sandbox,
-    ThreadFork, ThreadItems, ThreadList, ThreadRead, ThreadResume, ThreadStart, ThreadTurns, Tool, TurnStart,
+    AcceptEveryApproval, AccountRead, ApprovalMode, Codex, Ensure, ExternalMessage, HalfDone, Models, Reply,
+    Sandbox, ThreadFork, ThreadItems, ThreadList, ThreadRead, ThreadResume, ThreadStart, ThreadTurns, Tool,
+    TurnStart,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -153,6 +154,14 @@ pub(super) fn turn(values: &Values) -> Vec<Row<'_, TurnStart<Codex>>> {
         service_tier_for_turn("default");
         summary(ReasoningSummary::Detailed) shows "detailed";
         turn_trigger("cron");
+    }
+}
+
+pub(super) fn ensure(_: &Values) -> Vec<Row<'_, Ensure<Codex>>> {
+    rows! { Ensure<Codex>:
+        on_half_done(HalfDone::Fail);
+        on_half_done(HalfDone::continue_with("go on"));
+        writer_timeout(Duration::from_secs(1));
     }
 }
 

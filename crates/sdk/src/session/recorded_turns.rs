@@ -6,7 +6,7 @@ use openai_codex_protocol::types::{
 };
 use openai_codex_protocol::{ClientRequest, methods};
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::session::runtime::Session;
 use crate::session::unused_thread::is_unused;
 
@@ -51,8 +51,15 @@ impl Session {
         }
         let page = ThreadResumeInitialTurnsPageParams::new().items_view(TurnItemsView::Full).limit(1_u32);
         let params = ThreadResumeParams::new(thread_id).exclude_turns(true).initial_turns_page(page);
-        let response = self.call::<methods::ThreadResume>(&params, Some(thread_id)).await?;
-        let turns = response.initial_turns_page.map(|page| page.data).unwrap_or_default();
+        let response = match self.call::<methods::ThreadResume>(&params, Some(thread_id)).await {
+            // While the first turn of a thread is young, the runtime cannot list turns yet.
+            Err(error) if error.kind() == ErrorKind::MethodNotFound => {
+                let params = ThreadResumeParams::new(thread_id);
+                self.call::<methods::ThreadResume>(&params, Some(thread_id)).await?
+            }
+            response => response?,
+        };
+        let turns = response.initial_turns_page.map_or(response.thread.turns, |page| page.data);
         let items = turns.into_iter().filter(|turn| turn.id == turn_id).flat_map(|turn| turn.items);
         let running = items.filter_map(|item| match item {
             ThreadItem::CommandExecution(command) if command.status == CommandExecutionStatus::InProgress => {

@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn the_records_of_the_engine_become_a_table() {
-        let running = json!({"key": "k", "invocation": "inv", "place": {"worker": "a", "control": "c", "turn_id": "t"}});
+        let place = json!({"worker": "a", "control": "c", "turn_id": "t", "events": "e"});
+        let running = json!({"key": "k", "invocation": "inv", "place": place});
         let asks = json!([{"awakeable": "prom_1", "id": "t/0", "kind": "command", "command": "make\u{1b}[2J", "request": {}}]);
         let totals = json!({"a": {"turns": 3, "continued": 1, "failed": 0, "tokens": 120}});
         let state = |thread: &str, key: &str, value: &Value| json!({"service_key": thread, "key": key, "value_utf8": value.to_string()});

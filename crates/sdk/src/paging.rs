@@ -16,9 +16,9 @@ use openai_codex_protocol::{ClientRequest, methods};
 
 use crate::codec::decode;
 use crate::error::{Error, ErrorKind, Result};
+use crate::session::history_requests::read_history;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
-use crate::session::unused_thread::is_unused;
 
 /// A request whose response is a page of a list: [`methods::ThreadList`], [`methods::ThreadTurnsList`],
 /// [`methods::ThreadItemsList`], [`methods::ModelList`].
@@ -148,16 +148,15 @@ impl<R: Paged> AsyncPages<R> {
                         let page = match session {
                             Ok(session) => {
                                 prepare(&mut params, &session.metadata);
-                                let page = session.call::<R>(&params, thread_id).await;
-                                match (page, &thread) {
-                                    (Err(error), Some(thread)) => {
-                                        if is_unused(&session, &thread.id, &error).await {
-                                            decode::<R>(NO_ENTRIES, thread_id)
-                                        } else {
-                                            Err(thread.explain(error))
+                                match &thread {
+                                    Some(thread) => {
+                                        match read_history::<R>(&session, &params, &thread.id).await {
+                                            Ok(Some(page)) => Ok(page),
+                                            Ok(None) => decode::<R>(NO_ENTRIES, thread_id),
+                                            Err(error) => Err(thread.explain(error)),
                                         }
                                     }
-                                    (page, _) => page,
+                                    None => session.call::<R>(&params, thread_id).await,
                                 }
                             }
                             Err(error) => Err(error),

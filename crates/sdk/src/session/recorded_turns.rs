@@ -7,8 +7,8 @@ use openai_codex_protocol::types::{
 use openai_codex_protocol::{ClientRequest, methods};
 
 use crate::error::{ErrorKind, Result};
+use crate::session::history_requests::read_history;
 use crate::session::runtime::Session;
-use crate::session::unused_thread::is_unused;
 
 /// How many of the latest turns may have begun since a turn was seen to run.
 const LATEST: u32 = 20;
@@ -36,11 +36,8 @@ impl Session {
             .sort_direction(SortDirection::Desc)
             .items_view(items)
             .limit(count);
-        match self.call::<methods::ThreadTurnsList>(&params, Some(thread_id)).await {
-            Ok(page) => Ok(page.data),
-            Err(error) if is_unused(self, thread_id, &error).await => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+        let page = read_history::<methods::ThreadTurnsList>(self, &params, thread_id).await?;
+        Ok(page.map(|page| page.data).unwrap_or_default())
     }
 
     /// The ids of the command items of a running turn that are in progress. The runtime reports them in the response to a resume

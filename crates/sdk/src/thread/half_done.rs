@@ -28,8 +28,8 @@ impl HalfDone {
         Self::Continue(prompt.into())
     }
 
-    /// Returns an [`Ask`](Self::Ask) with this function. Its value decides about the turn. The function runs on the caller's thread,
-    /// inside of the async call too, so it should not block.
+    /// Returns an [`Ask`](Self::Ask) with this function. Its value decides about the turn; another [`Ask`](Self::Ask) counts as
+    /// [`Fail`](Self::Fail). The function runs on the caller's thread, inside of the async call too, so it should not block.
     pub fn ask(decide: impl Fn(&RunResult) -> Self + Send + Sync + 'static) -> Self {
         Self::Ask(Arc::new(decide))
     }
@@ -39,7 +39,10 @@ impl HalfDone {
         match self {
             Self::Fail => None,
             Self::Continue(prompt) => Some(prompt.clone()),
-            Self::Ask(decide) => decide(partial).decide(partial),
+            Self::Ask(decide) => match decide(partial) {
+                Self::Continue(prompt) => Some(prompt),
+                Self::Fail | Self::Ask(_) => None,
+            },
         }
     }
 }

@@ -145,8 +145,9 @@ impl AsyncThread {
     /// The result has the turn's items so far, and its status, which can be `inProgress` or `failed`. It has no token usage.
     ///
     /// The thread is loaded here first, so that no other runtime runs its turns: the records of a turn that another runtime runs are
-    /// those of an interrupted one. On a server that other clients use too, `None` just after the connection was lost proves nothing:
-    /// the server may still read the start from the former connection. A second later it does. If the process of the server was killed
+    /// those of an interrupted one. `None` just after a start proves nothing: the runtime stores the message some time after its response to
+    /// the start. On a server that other clients use too, the same holds just after the connection was lost: the server may still read
+    /// the start from the former connection. A second later it does. If the process of the server was killed
     /// since, `None` proves that the model has never been asked. After a loss of power it does not: the disk may lack the last records.
     ///
     /// # Errors
@@ -327,8 +328,9 @@ impl Thread {
     /// The result has the turn's items so far, and its status, which can be `inProgress` or `failed`. It has no token usage.
     ///
     /// The thread is loaded here first, so that no other runtime runs its turns: the records of a turn that another runtime runs are
-    /// those of an interrupted one. On a server that other clients use too, `None` just after the connection was lost proves nothing:
-    /// the server may still read the start from the former connection. A second later it does. If the process of the server was killed
+    /// those of an interrupted one. `None` just after a start proves nothing: the runtime stores the message some time after its response to
+    /// the start. On a server that other clients use too, the same holds just after the connection was lost: the server may still read
+    /// the start from the former connection. A second later it does. If the process of the server was killed
     /// since, `None` proves that the model has never been asked. After a loss of power it does not: the disk may lack the last records.
     ///
     /// # Errors

@@ -9,9 +9,9 @@ use openai_codex_protocol::types::{ThreadReadParams, ThreadReadResponse};
 use crate::error::Result;
 use crate::into_future::awaits_send;
 use crate::session::clients::AsyncCodex;
+use crate::session::history_requests::read_history;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
-use crate::session::unused_thread::is_unused;
 
 /// A builder for `thread/read`. `send` reads the thread. With the async client, the builder can be awaited, which does the same.
 #[must_use = "nothing is read until `send`"]
@@ -34,14 +34,20 @@ impl<C> ThreadRead<C> {
         let thread_id = &self.thread.id;
         let params = ThreadReadParams::new(&**thread_id).include_turns(self.include_turns);
         let session = self.thread.session_for_stored(&self.core).await?;
-        let read = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await;
+        let read = match self.include_turns {
+            true => read_history::<methods::ThreadRead>(&session, &params, thread_id).await,
+            false => Ok(None),
+        };
         match read {
-            Err(error) if self.include_turns && is_unused(&session, thread_id, &error).await => {
+            Ok(Some(read)) => Ok(read),
+            // Without turns, or of a thread that has none.
+            Ok(None) => {
                 let params = params.include_turns(false);
                 session.call::<methods::ThreadRead>(&params, Some(thread_id)).await
             }
-            read => read.map_err(|error| self.thread.explain(error)),
+            Err(error) => Err(error),
         }
+        .map_err(|error| self.thread.explain(error))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::approval::ApprovalMode;
 use crate::session::apply_settings::{ResumedThread, apply_settings, check_running, is_loaded};
 use crate::session::config_entries::NamedEntries;
+use crate::session::history_requests::is_unused;
 use crate::session::live_threads::{LiveThread, LoadPoint};
 use crate::session::runtime::{INTERRUPT_LIMIT, Session};
 use crate::session::service_tiers::KnownTiers;
@@ -24,7 +25,6 @@ use crate::session::thread_settings::{
     LoadOptions, SandboxSetting, Settings, current_settings, load_options,
 };
 use crate::session::thread_state::{ThreadSetup, ThreadState};
-use crate::session::unused_thread::is_unused;
 use crate::thread::handles::AsyncThread;
 use crate::thread::options::{Options, sends_a_thread, thread_options};
 use crate::thread::writer::WriterWait;

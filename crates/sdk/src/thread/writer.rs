@@ -5,12 +5,10 @@ use std::time::{Duration, Instant};
 use backon::{FuturesTimerSleeper, Sleeper};
 
 use crate::error::{Error, ErrorKind};
+use crate::session::history_requests::FIRST_WRITE;
 
 /// The first pause, and the longest one.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
-
-/// How long a runtime may take to write the first lines of a new thread's file.
-const FIRST_WRITE: Duration = Duration::from_secs(2);
 
 /// The wait of a call that is repeated while another runtime has the thread loaded. The refused calls had no effect.
 pub(crate) struct WriterWait {

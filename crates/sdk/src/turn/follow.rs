@@ -32,7 +32,8 @@ pub(crate) async fn follow_running(
             let id = turn.id.as_str().into();
             return Ok(Some(AsyncTurnHandle::new(guard, id, core.clone(), thread.clone())));
         }
-        // The response to a start can arrive before the turn has a record.
+        // The response to a start can arrive before the turn has a record. The thread is busy until the turn ends, or until the start
+        // has no response within its timeout.
         if !session.connection.is_busy(&thread.id) {
             return Ok(None);
         }

@@ -594,6 +594,27 @@ fn calls_of_two_runtimes_on_one_home_at_once_run_one_turn() {
     });
 }
 
+// For some milliseconds, the server refuses to list the turns of a thread whose first turn has begun.
+#[test]
+fn the_first_turn_of_a_thread_on_a_shared_server_runs() {
+    bounded_async(async || {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        model.fallback("done");
+        let codex = AsyncCodex::with_config(server.config());
+        for _ in 0..12 {
+            let thread = codex.thread_start().cwd(model.folder().display().to_string()).await.unwrap();
+            let ran = thread.ensure("k", "go").await.unwrap();
+            assert_eq!(
+                (ran.outcome, ran.result.final_response.as_deref()),
+                (EnsureOutcome::Ran, Some("done"))
+            );
+        }
+        assert_eq!(model.requests().len(), 12);
+        codex.close().await.unwrap();
+    });
+}
+
 #[test]
 fn calls_of_clients_of_one_server_at_once_run_one_turn() {
     bounded_async(async || {

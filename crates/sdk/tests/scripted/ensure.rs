@@ -34,6 +34,20 @@ with_both_clients! {
         running.finish().unwrap();
     }
 
+    fn the_history_of_a_thread_whose_first_turn_is_beginning_is_asked_for_again(start, wait) {
+        let mut turn = messages::turn("u", "inProgress");
+        turn["items"] = json!([{"type": "userMessage", "id": "m", "clientId": "k", "content": []}]);
+        let script = Script::standard().start_thread("t");
+        let script = script.expect("thread/turns/list").respond_error(-32601, "list_turns is not supported yet");
+        let (transport, running) = script.always("thread/turns/list", turns(turn)).connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let found = wait!(thread.find_turn("k")).unwrap();
+        assert_eq!(found.map(|result| result.turn.id).as_deref(), Some("u"));
+        wait!(codex.close()).unwrap();
+        running.finish().unwrap();
+    }
+
     fn a_turn_with_an_unknown_status_does_not_count_as_done(start, wait) {
         let mut turn = messages::turn("u", "paused");
         turn["items"] = json!([{"type": "userMessage", "id": "m", "clientId": "k", "content": []}]);

@@ -1,0 +1,62 @@
+//! Requests about the history of a thread. A thread that has not run a turn yet has none, and the server cannot read that of a thread
+//! whose first turn is just beginning.
+
+use std::time::{Duration, Instant};
+
+use openai_codex_protocol::types::{ThreadReadParams, ThreadTurnsListParams};
+use openai_codex_protocol::{ClientRequest, methods};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::session::runtime::Session;
+
+/// How long a runtime may take to write the first lines of a new thread's file.
+pub(crate) const FIRST_WRITE: Duration = Duration::from_secs(2);
+
+/// The pause between two requests while the first turn of a thread is beginning.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Makes a request about a thread's history. Repeats it while the first turn of the thread is beginning. `None` if the thread has not
+/// run a turn yet.
+pub(crate) async fn read_history<R: ClientRequest>(
+    session: &Session,
+    params: &R::Params,
+    thread_id: &str,
+) -> Result<Option<R::Response>> {
+    let began = Instant::now();
+    loop {
+        let error = match session.call::<R>(params, Some(thread_id)).await {
+            Ok(history) => return Ok(Some(history)),
+            Err(error) => error,
+        };
+        if is_unused(session, thread_id, &error).await {
+            return Ok(None);
+        }
+        if !error.is_of_beginning_thread() || began.elapsed() >= FIRST_WRITE {
+            return Err(error);
+        }
+        session.connection.sleep(PAUSE).await;
+    }
+}
+
+/// Whether an error about a thread's history only means that the thread has not run a turn yet. Runtime 0.163.0 has several
+/// messages for that, and uses some of them for other threads too.
+pub(crate) async fn is_unused(session: &Session, thread_id: &str, error: &Error) -> bool {
+    let says_so = |error: &Error| {
+        error.json_rpc().is_some_and(|error| error.message.contains("is not materialized yet"))
+    };
+    if says_so(error) || !matches!(error.kind(), ErrorKind::MethodNotFound | ErrorKind::ThreadNotFound) {
+        return says_so(error);
+    }
+    let params = ThreadTurnsListParams::new(thread_id).limit(1);
+    match session.call::<methods::ThreadTurnsList>(&params, Some(thread_id)).await {
+        Ok(page) => page.data.is_empty(),
+        Err(error)
+            if error.json_rpc().is_some_and(|error| error.message == "list_turns is not supported yet") =>
+        {
+            let params = ThreadReadParams::new(thread_id).include_turns(false);
+            let read = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await;
+            read.is_ok_and(|read| read.thread.preview.is_empty())
+        }
+        Err(error) => says_so(&error),
+    }
+}

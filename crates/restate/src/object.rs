@@ -28,6 +28,8 @@ pub(crate) const TOTALS: &str = "totals";
 
 /// The code of an invocation that was cancelled.
 const CANCELLED: u16 = 409;
+/// The code of an `import` into an object that has a thread.
+const HAS_THREAD: u16 = 410;
 
 /// How often an invocation looks after its turn while it waits for a decision: first, and at most.
 const FIRST_LOOK: Duration = Duration::from_secs(60);
@@ -187,7 +189,7 @@ impl CodexThread {
     async fn import(&self, ctx: ObjectContext<'_>, history: Json<Value>) -> Result<(), HandlerError> {
         if ctx.get::<Json<StoredThread>>(THREAD).await?.is_some() {
             let message = "the object has a thread; call `forget` before the import";
-            return Err(TerminalError::new_with_code(CANCELLED + 1, message).into());
+            return Err(TerminalError::new_with_code(HAS_THREAD, message).into());
         }
         let rollout: Rollout = serde_json::from_value(history.into_inner()).map_err(|error| {
             TerminalError::new_with_code(400, format!("not a history of `export`: {error}"))

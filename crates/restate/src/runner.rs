@@ -24,6 +24,9 @@ const UNBORN_AFTER: Duration = Duration::from_secs(2);
 /// How long the runtime takes to unload a thread that nobody uses, with the configuration of a worker.
 const UNLOADED_AFTER: Duration = Duration::from_millis(1500);
 
+/// The pause after an interrupt that has failed.
+const INTERRUPT_PAUSE: Duration = Duration::from_millis(200);
+
 /// How long a `turn/start` takes at most to begin a turn.
 const START_TIME: Duration = Duration::from_millis(500);
 
@@ -165,8 +168,11 @@ async fn run(worker: &Worker, turn: &Arc<Turn>, order: &Order, thread: &AsyncThr
                 Some(Err(_)) | None => break ensured.await,
             },
             () = is_set(&mut interrupting), if !interrupts && turn.is_live() => {
-                interrupts = true;
-                interrupt(thread).await;
+                interrupts = interrupt(thread).await;
+                if !interrupts {
+                    // It is tried again, unless the turn has ended.
+                    tokio::time::sleep(INTERRUPT_PAUSE).await;
+                }
             }
         }
     };
@@ -200,10 +206,11 @@ async fn run(worker: &Worker, turn: &Arc<Turn>, order: &Order, thread: &AsyncThr
     }
 }
 
-/// Interrupts the turn that runs in a thread.
-pub(crate) async fn interrupt(thread: &AsyncThread) {
-    if let Ok(Some(running)) = thread.follow().await {
-        let _ = running.interrupt().await;
+/// Interrupts the turn that runs in a thread. Returns whether the runtime has done so.
+async fn interrupt(thread: &AsyncThread) -> bool {
+    match thread.follow().await {
+        Ok(Some(running)) => running.interrupt().await.is_ok(),
+        Ok(None) | Err(_) => false,
     }
 }
 

@@ -60,6 +60,12 @@ impl<H: Host> Router<H> {
         self.hold_turns();
         let running = |turn_id: &str| self.running_turns.contains(turn_id);
         self.pending_turns.forget_early(running);
+        let is_unsent =
+            |waiter: &Waiter<H>| !waiter.is_written && *waiter.method == *methods::TurnStart::METHOD;
+        let unsent = self.waiters.iter().filter(|(_, waiter)| is_unsent(waiter)).map(|(id, _)| *id);
+        for id in unsent.collect::<Vec<_>>() {
+            self.end_unsent_start(id, error);
+        }
         let (mut repeated, mut uncertain, mut ended) = (Vec::new(), Vec::new(), Vec::new());
         for (id, waiter) in &mut self.waiters {
             if !waiter.is_written {
@@ -103,6 +109,21 @@ impl<H: Host> Router<H> {
             self.running_turns.fail_subscription(&pending.subscription, &error);
         }
         repeated
+    }
+
+    /// Ends a start that was not written. Its caller has compared the settings of the thread before the loss. The next server may be
+    /// another process, on which the thread has others.
+    fn end_unsent_start(&mut self, id: i64, error: &Error) {
+        self.cancel_intent(id);
+        self.discard_unsent(id);
+        if let Some(waiter) = self.take_waiter(id) {
+            let message = format!(
+                "the connection was lost before the request was sent, and the client has not sent it: {error}"
+            );
+            let error = Error::new(ErrorKind::TransportClosed, message).with_source(error.clone());
+            let error = in_context(error, &waiter);
+            self.effects.push(Effect::Resolve(waiter.reply, Err(error)));
+        }
     }
 
     /// Ends a request that the server may have carried out.

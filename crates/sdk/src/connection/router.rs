@@ -609,7 +609,7 @@ impl<H: Host> Router<H> {
         Some(waiter.reply)
     }
 
-    fn cancel_intent(&mut self, id: i64) {
+    pub(super) fn cancel_intent(&mut self, id: i64) {
         self.logins.cancel(id);
         self.pending_turns.cancel(id);
         self.resumes.retain(|(resume, ..)| *resume != id);

@@ -364,9 +364,13 @@ impl ThreadState {
         self.session_within(core, limit).await
     }
 
-    /// Whether the server refused a request because it has unloaded the thread. The caller then tries once more, and that
-    /// attempt resumes the thread first. The refused request had no effect.
-    pub(crate) fn can_retry_after_resume(&self, error: &Error) -> bool {
+    /// Whether the server refused a request because it has unloaded the thread, or the client did not send it because the connection was
+    /// lost, and has connected again. The caller then tries once more, and that attempt resumes the thread first. The request had no
+    /// effect.
+    pub(crate) fn can_retry_after_resume(&self, session: &Session, error: &Error) -> bool {
+        if error.kind() == ErrorKind::TransportClosed && session.connection.failure().is_none() {
+            return true;
+        }
         let unloaded = error.kind() == ErrorKind::ThreadNotFound && !self.is_unsubscribed();
         if unloaded {
             self.live.mark_unloaded();

@@ -18,7 +18,7 @@ pub(crate) async fn set_name(
     let session = thread.session_for_stored(core).await?;
     let response = session.call::<methods::ThreadNameSet>(&params, Some(&thread.id)).await;
     match response {
-        Err(error) if thread.can_retry_after_resume(&error) => {
+        Err(error) if thread.can_retry_after_resume(&session, &error) => {
             let session = thread.session(core).await?;
             session.call::<methods::ThreadNameSet>(&params, Some(&thread.id)).await
         }

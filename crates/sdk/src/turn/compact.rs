@@ -30,7 +30,7 @@ pub(crate) async fn compact(core: &Arc<ClientCore>, thread: &Arc<ThreadState>) -
         attempt += 1;
         match session.start_compaction(&params, &subscription)?.await {
             Ok(_) => break (session, subscription, guard),
-            Err(error) if attempt == 1 && thread.can_retry_after_resume(&error) => {}
+            Err(error) if attempt == 1 && thread.can_retry_after_resume(&session, &error) => {}
             Err(error) => return Err(error),
         }
     };

@@ -281,13 +281,13 @@ impl<C> TurnStart<C> {
     ) -> Result<Option<TurnGuard>> {
         self.alone_in = Some(loaded);
         // Not again after a resume, as `begin` does.
-        match self.attempt(session, false).await {
+        match self.attempt(session.clone(), false).await {
             Ok((guard, _)) => {
                 guard.set_interrupt_on_drop(self.interrupt_on_drop);
                 Ok(Some(guard))
             }
             Err(error) if error.kind() == ErrorKind::TurnNotSteerable => Ok(None),
-            Err(error) if self.thread.can_retry_after_resume(&error) => Ok(None),
+            Err(error) if self.thread.can_retry_after_resume(&session, &error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -360,8 +360,8 @@ impl<C> TurnStart<C> {
     /// Sends the request. If the server has unloaded the thread, resumes the thread and sends the request once more. Dropping
     /// this future interrupts the turn, until the caller has the guard.
     async fn begin(self, session: Arc<Session>, keep_backlog: bool) -> Result<(TurnGuard, Arc<str>)> {
-        match self.attempt(session, keep_backlog).await {
-            Err(error) if self.thread.can_retry_after_resume(&error) => {
+        match self.attempt(session.clone(), keep_backlog).await {
+            Err(error) if self.thread.can_retry_after_resume(&session, &error) => {
                 let session = self.session().await?;
                 self.attempt(session, keep_backlog).await
             }

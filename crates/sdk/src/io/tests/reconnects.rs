@@ -368,6 +368,32 @@ async fn a_start_that_was_not_written_is_sent_when_its_thread_is_resumed() {
     assert_eq!(subscription.turn_id().as_deref(), Some("v"));
 }
 
+// The next server may have loaded the thread with another sandbox.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_waits_for_a_slot_at_the_loss_is_not_sent_to_the_next_server() {
+    let mut server = Server::start(policy()).await;
+    let others: Vec<_> =
+        (0..64).map(|_| send(&server.connection, "thread/archive", None, None, QUICK).unwrap()).collect();
+    let (subscription, pending) = start_with_key(&server.connection, "k");
+    for _ in &others {
+        assert_eq!(server.peer().receive().await["method"], "thread/archive");
+    }
+    server.lose();
+    server.accept().await;
+    let error = pending.await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.method(), error.thread_id()),
+        (ErrorKind::TransportClosed, Some("turn/start"), Some("t"))
+    );
+    assert!(error.to_string().contains("has not sent it"), "{error}");
+    // The next message is another one.
+    server.settle().await;
+    assert_eq!(subscription.turn_id(), None);
+    for other in others {
+        assert_eq!(other.await.unwrap_err().kind(), ErrorKind::Uncertain);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_the_server_does_not_know_any_more_is_lost() {
     let mut server = Server::start(policy()).await;

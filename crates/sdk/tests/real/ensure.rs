@@ -1,5 +1,6 @@
 //! A turn runs once, however many callers ask for it, and however often: also after its runtime was killed.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -33,6 +34,15 @@ fn said(result: &RunResult) -> Vec<String> {
         _ => None,
     });
     texts.collect()
+}
+
+/// Waits until the client has asked for the status of turns. Turns in responses have the member `itemsView` too.
+async fn asks_for_status(log: &Path) {
+    let asks =
+        |line: &str| line.contains("\"thread/turns/list\"") && line.contains("\"itemsView\":\"notLoaded\"");
+    while !std::fs::read_to_string(log).unwrap().lines().any(asks) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 with_both_clients! {
@@ -395,9 +405,7 @@ fn a_call_that_finds_the_turn_running_waits_for_its_end() {
         gate.reached().await.unwrap();
         let ensuring = tokio::spawn(thread.ensure("k", "go").into_future());
         // The call asks for the status of the turn when it follows the turn.
-        while !std::fs::read_to_string(&log).unwrap().contains("\"itemsView\":\"notLoaded\"") {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        asks_for_status(&log).await;
         gate.release();
         let ensured = ensuring.await.unwrap().unwrap();
         assert_eq!((ensured.outcome, &*ensured.result.turn.id), (EnsureOutcome::Attached, turn.id()));
@@ -428,9 +436,7 @@ fn a_call_that_waits_for_another_turn_does_not_delay_the_calls_that_need_not_wai
         second.reached().await.unwrap();
         let waiting = tokio::spawn(thread.ensure("waits", "4").into_future());
         // The call asks for the status of the running turn when it begins to wait for it.
-        while !std::fs::read_to_string(&log).unwrap().contains("notLoaded") {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        asks_for_status(&log).await;
         assert_eq!(thread.ensure("done", "1").await.unwrap().outcome, EnsureOutcome::FoundDone);
         let error = thread.ensure("half done", "2").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TurnInterrupted, "{error}");

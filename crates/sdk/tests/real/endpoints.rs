@@ -231,7 +231,8 @@ with_both_clients! {
             let error = wait!(if sandboxed { turn.sandbox(Sandbox::ReadOnly) } else { turn }.send()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::OptionNotApplied, "{error}");
             assert!(error.to_string().contains("`sandbox`"), "{error}");
-            // A turn with the sandbox of the running one joins it.
+            // A turn with the sandbox of the running one joins it. The model has its request, so that this input makes another one.
+            gate.wait_reached().unwrap();
             model.reply("done");
             let joined = wait!(thread.turn("four").sandbox(Sandbox::FullAccess).send()).unwrap();
             assert_eq!(joined.id(), running.id());
@@ -519,12 +520,19 @@ with_both_clients! {
     fn a_server_that_never_listens_is_ended_and_is_an_error_with_its_output(start, wait) {
         let model = Model::start();
         let socket = model.folder().join("s");
-        let config = model.config().launch_args_override(["sh", "-c", "echo waiting as $$ >&2; exec sleep 600"]);
-        let config = config.start_timeout(Duration::from_secs(2)).connect(Endpoint::unix(&socket).or_start());
-        let error = start!(config).err().unwrap();
-        assert_eq!(error.kind(), ErrorKind::Spawn, "{error}");
-        let text = error.to_string();
-        assert!(text.contains("did not listen") && text.contains("waiting as"), "{text}");
+        // The limit includes the start of the program, which takes a busy machine longer.
+        let mut limit = Duration::from_secs(1);
+        let text = loop {
+            let config = model.config().launch_args_override(["sh", "-c", "echo waiting as $$ >&2; exec sleep 600"]);
+            let config = config.start_timeout(limit).connect(Endpoint::unix(&socket).or_start());
+            let error = start!(config).err().unwrap();
+            let text = error.to_string();
+            if error.kind() == ErrorKind::Spawn && text.contains("waiting as") {
+                break text;
+            }
+            limit *= 2;
+        };
+        assert!(text.contains("did not listen"), "{text}");
         let log = std::fs::read_to_string(model.folder().join("s.log")).unwrap();
         let pid = log.split_whitespace().last().unwrap();
         assert!(!std::path::Path::new("/proc").join(pid).exists(), "{log}");

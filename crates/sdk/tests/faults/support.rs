@@ -1,6 +1,7 @@
 //! Shared code. These tests run one at a time, and each checks that no thread of the SDK is left.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use openai_codex::{Error, ErrorKind};
 use openai_codex_testkit::Script;
@@ -14,9 +15,17 @@ pub(crate) use crate::shared::*;
 static TURN: Mutex<()> = Mutex::new(());
 
 pub(crate) fn bounded(test: impl FnOnce() + Send + 'static) {
+    one_at_a_time(|| crate::shared::bounded(test));
+}
+
+pub(crate) fn bounded_within(watchdog: Duration, test: impl FnOnce() + Send + 'static) {
+    one_at_a_time(|| crate::shared::bounded_within(watchdog, test));
+}
+
+fn one_at_a_time(test: impl FnOnce()) {
     // A failed test reports itself.
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    crate::shared::bounded(test);
+    test();
     leaks::threads_gone("codex-").unwrap();
 }
 

@@ -2,9 +2,9 @@
 //!
 //! `cargo bench --bench endpoints`
 //!
-//! Two servers. The real runtime with a scripted model streams one long message: what a program sees. A scripted server sends
-//! text deltas as fast as the client takes them: the limit of the client. Several rounds; the best of each counts, because
-//! other load only slows them.
+//! Two servers. The real runtime with a scripted model streams one long message: what a program sees. `OPENAI_CODEX_TEST_RUNTIME`
+//! names another runtime program. A scripted server sends text deltas as fast as the client takes them: the limit of the client.
+//! Several rounds; the best of each counts, because other load only slows them.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -78,11 +78,15 @@ fn real(as_server: bool) -> Measured {
     let model = ScriptedModel::start()?;
     let reply = (0..REAL_DELTAS).fold(ModelReply::new(), |reply, n| reply.delta(format!("{n} and so on, ")));
     model.reply(reply);
+    let config = match std::env::var_os("OPENAI_CODEX_TEST_RUNTIME") {
+        Some(program) => model.config().codex_bin(program),
+        None => model.config(),
+    };
     if !as_server {
-        return time(model.config(), REAL_DELTAS);
+        return time(config, REAL_DELTAS);
     }
     let socket = model.home().join("server.sock");
-    let took = time(model.config().connect(Endpoint::unix(&socket).or_start()), REAL_DELTAS);
+    let took = time(config.connect(Endpoint::unix(&socket).or_start()), REAL_DELTAS);
     for id in openai_codex_testkit::leaks::processes(model.home()) {
         std::process::Command::new("kill").arg(id.to_string()).status()?;
     }

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench restoring`
 //!
-//! The real runtime with a scripted model. Each turn is in the middle of a message when the connection is cut. The time is from the
+//! The real runtime with a scripted model. `OPENAI_CODEX_TEST_RUNTIME` names another runtime program. Each turn is in the middle of a message when the connection is cut. The time is from the
 //! cut to the last turn's next event, and to the last turn's end. Several rounds, each with new threads.
 
 use std::time::{Duration, Instant};
@@ -18,8 +18,14 @@ const ROUNDS: usize = 3;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = ScriptedModel::start()?;
     let socket = model.home().join("server.sock");
+    let config = match std::env::var_os("OPENAI_CODEX_TEST_RUNTIME") {
+        Some(program) => model.config().codex_bin(program),
+        None => model.config(),
+    };
     // It starts the server, which outlives it.
-    Codex::with_config(model.config().connect(Endpoint::unix(&socket).or_start()))?.close()?;
+    let starting = Codex::with_config(config.connect(Endpoint::unix(&socket).or_start()))?;
+    println!("{}", starting.metadata().user_agent);
+    starting.close()?;
     let measured = (0..ROUNDS).try_for_each(|_| measure(&model, &socket));
     for id in openai_codex_testkit::leaks::processes(model.home()) {
         std::process::Command::new("kill").arg(id.to_string()).status()?;

@@ -1,7 +1,7 @@
 //! Makes a test that hangs fail, instead of blocking the suite.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 /// A generous limit, which distinguishes a hang from a slow machine.
@@ -26,20 +26,30 @@ pub(crate) fn bounded(test: impl FnOnce() + Send + 'static) {
 
 /// Like [`bounded`], for a longer test.
 pub(crate) fn bounded_within(watchdog: Duration, test: impl FnOnce() + Send + 'static) {
-    let (done, end) = mpsc::channel::<()>();
+    bounded_steps(watchdog, |_| test());
+}
+
+/// Like [`bounded`], for a test of many steps: the limit is for each. The test sends what it has done after each step.
+pub(crate) fn bounded_steps(watchdog: Duration, test: impl FnOnce(Sender<String>) + Send + 'static) {
+    let (done, end) = mpsc::channel();
     let name = std::thread::current().name().unwrap_or("test").to_owned();
-    let thread = std::thread::Builder::new().name(name).spawn(move || {
-        let _done = done;
-        test();
-    });
-    let thread = thread.unwrap();
+    let thread = std::thread::Builder::new().name(name).spawn(move || test(done)).unwrap();
     let mut ended = ENDED.load(Ordering::SeqCst);
-    // Dropping the sender also signals a panic.
-    while end.recv_timeout(watchdog) == Err(RecvTimeoutError::Timeout) {
+    let mut last = None;
+    loop {
+        match end.recv_timeout(watchdog) {
+            Ok(step) => {
+                last = Some(step);
+                continue;
+            }
+            // Dropping the sender also signals a panic.
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
         let (begun, ended_now) = (BEGUN.load(Ordering::SeqCst), ENDED.load(Ordering::SeqCst));
         assert!(
             begun > ended_now || ended_now > ended,
-            "the test hangs: it has not ended within {watchdog:?}"
+            "the test hangs: nothing has ended within {watchdog:?}. The last step: {last:?}"
         );
         ended = ended_now;
     }

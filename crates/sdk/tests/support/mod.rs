@@ -13,7 +13,7 @@ mod threads;
 
 pub(crate) use auth_service::{AuthService, TOKEN, browse};
 pub(crate) use both::with_both_clients;
-pub(crate) use bounds::{bounded, bounded_async, bounded_within};
+pub(crate) use bounds::{bounded, bounded_async, bounded_steps, bounded_within};
 pub(crate) use openai_codex_testkit::leaks::{Trace, processes};
 pub(crate) use program::program;
 pub(crate) use real::{

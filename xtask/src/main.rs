@@ -31,6 +31,7 @@ usage: cargo xtask <command>
   test --rust       run the tests of the Rust crates only, without Python
   test --python     run the tests of the Python package only
   test --restate    run the tests of the crate openai-codex-restate, with the engine; needs npm. `test` leaves them out
+  test --ray        run the tests of the Python package's example for Ray, with Ray, which pip brings. `test` leaves them out
   test-installs     install the runtime into empty folders, through npm and through pip
   compat            run the real-runtime tests against old and new runtimes, write docs/compat.md; takes half an hour, and
                     needs the network the first time; fails if the differences are not those in xtask/src/compat
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         ["test", "--rust"] => suite::test_rust(),
         ["test", "--python"] => suite::test_python(),
         ["test", "--restate"] => suite::test_restate(),
+        ["test", "--ray"] => suite::test_ray(),
         ["test-installs"] => suite::test_installs(),
         ["api"] => api::snapshot(false),
         ["api", "--check"] => api::snapshot(true),

@@ -29,6 +29,21 @@ const TO_BUILD_AND_CHECK: [&str; 3] = [
     "pyright[nodejs]>=1.1.400",
 ];
 
+/// What the tests of the Ray example need beside the package.
+const WITH_RAY: [&str; 6] = [
+    "pytest>=8",
+    "pydantic>=2.12",
+    // It is 80 MB, so only these tests have it. Each of its versions changes something about the deaths of actors.
+    "ray==2.60.*",
+    // Draws the example's progress bar and table.
+    "rich>=13",
+    "maturin>=1.9,<2",
+    "mypy>=1.18",
+];
+
+/// The newest version that Ray has a wheel for.
+const NEWEST_OF_RAY: u32 = 14;
+
 /// The oldest supported version, and the newest that is looked for by its name.
 const OLDEST: u32 = 10;
 const NEWEST: u32 = 15;
@@ -47,25 +62,44 @@ pub(crate) fn test() -> Result<(), Failure> {
          or set PYTHON to its path, or leave these tests out with `cargo xtask test --rust`",
     )?;
     let oldest = found.iter().find(|found| found.minor == OLDEST && newest.minor != OLDEST);
-    let environment = Environment::new(newest, &[&TO_RUN[..], &TO_BUILD_AND_CHECK].concat())?;
+    let environment = Environment::new(newest, "", &[&TO_RUN[..], &TO_BUILD_AND_CHECK].concat())?;
     let package = package();
     check_published_name(&environment, &package)?;
     let wheel = build(&environment, &package)?;
     environment.install(&wheel)?;
-    environment.run_tests(&package)?;
+    environment.run_tests(&package, "tests")?;
     check_types(&environment, &package)?;
     match oldest {
         // The wheel is for all versions. The type checkers check for the oldest one wherever they run.
         Some(oldest) => {
-            let environment = Environment::new(oldest, &TO_RUN)?;
+            let environment = Environment::new(oldest, "", &TO_RUN)?;
             environment.install(&wheel)?;
-            environment.run_tests(&package)
+            environment.run_tests(&package, "tests")
         }
         None => {
             eprintln!("there is no CPython 3.{OLDEST}, so the tests did not run on it");
             Ok(())
         }
     }
+}
+
+/// Runs the example for Ray with the real Ray, on the newest CPython at hand that Ray supports, and kills its processes.
+pub(crate) fn test_ray() -> Result<(), Failure> {
+    let found = interpreters();
+    let supported = found.iter().filter(|found| found.minor <= NEWEST_OF_RAY);
+    let newest = supported.max_by_key(|found| found.minor).ok_or_else(|| {
+        format!(
+            "the tests of the Ray example need CPython 3.{OLDEST} to 3.{NEWEST_OF_RAY}, and there is none on PATH and none of pyenv or \
+             uv; install one, or set PYTHON to its path"
+        )
+    })?;
+    let environment = Environment::new(newest, "-ray", &WITH_RAY)?;
+    let package = package();
+    environment.install(&build(&environment, &package)?)?;
+    environment.run_tests(&package, "tests/ray")?;
+    let mut mypy = Command::new(&environment.program);
+    mypy.args(["-m", "mypy", "--cache-dir", "/dev/null", "examples"]).current_dir(&package);
+    run(&mut mypy)
 }
 
 fn package() -> PathBuf {
@@ -127,8 +161,9 @@ struct Environment {
 }
 
 impl Environment {
-    fn new(python: &Interpreter, requirements: &[&str]) -> Result<Self, Failure> {
-        let folder = root().join(format!("target/python/3.{}", python.minor));
+    /// Makes an environment in a folder of the version. The suffix tells it from others of the same version.
+    fn new(python: &Interpreter, suffix: &str, requirements: &[&str]) -> Result<Self, Failure> {
+        let folder = root().join(format!("target/python/3.{}{suffix}", python.minor));
         let path = folder.join("environment");
         if path.exists() {
             fs::remove_dir_all(&path)?;
@@ -150,9 +185,9 @@ impl Environment {
         run(self.pip().arg("--no-deps").arg(wheel))
     }
 
-    fn run_tests(&self, package: &Path) -> Result<(), Failure> {
+    fn run_tests(&self, package: &Path, tests: &str) -> Result<(), Failure> {
         let mut command = Command::new(&self.program);
-        run(command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]).current_dir(package))
+        run(command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", tests]).current_dir(package))
     }
 }
 

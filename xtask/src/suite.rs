@@ -42,6 +42,12 @@ pub(crate) fn test_restate() -> Result<(), Failure> {
     )
 }
 
+/// Runs the tests of the example for Ray.
+pub(crate) fn test_ray() -> Result<(), Failure> {
+    install()?;
+    crate::python::test_ray()
+}
+
 /// Tests the installs that download. They need npm, pip and the network.
 pub(crate) fn test_installs() -> Result<(), Failure> {
     cargo(&["test", "--package", "openai-codex-runtime", "--test", "real_install", "--", "--ignored"])

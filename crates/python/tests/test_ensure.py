@@ -7,7 +7,7 @@ import signal
 import pytest
 from conftest import pid_of
 from openai_codex import AsyncCodex, Codex, TurnResult
-from openai_codex.errors import ThreadInUseError, TransportClosedError, TurnInterruptedError
+from openai_codex.errors import InvalidRequestError, ThreadInUseError, TransportClosedError, TurnInterruptedError
 from openai_codex.testing import ModelReply, ScriptedModel
 
 
@@ -90,6 +90,19 @@ def test_a_running_turn_is_followed(codex: Codex, model: ScriptedModel):
     result = followed.run()
     assert result.final_response == turn.run().final_response == "hello"
     assert [item.root.type for item in result.items] == ["userMessage", "agentMessage"]
+
+
+def test_a_thread_with_a_name_is_stored_before_its_first_turn(model: ScriptedModel):
+    with Codex(model.config()) as first, Codex(model.config()) as other:
+        thread, unnamed = first.thread_start(), first.thread_start()
+        thread.set_name("k")
+        with pytest.raises(ThreadInUseError):
+            other.thread_resume(thread.id)
+        os.kill(pid_of(first), signal.SIGKILL)
+        model.reply("done")
+        assert other.thread_resume(thread.id, writer_timeout=60).ensure("k", "go").outcome == "ran"
+        with pytest.raises(InvalidRequestError, match="no rollout found"):
+            other.thread_resume(unnamed.id)
 
 
 def test_a_thread_that_another_runtime_has_loaded_is_in_use(codex: Codex, model: ScriptedModel):

@@ -62,8 +62,9 @@ pub(crate) struct WatchedTurn {
     pub(crate) thread_id: Arc<str>,
     /// How many of the turn's events have arrived.
     pub(crate) event_count: u64,
-    /// Whether the server waits for the client's response to a request of this turn.
-    pub(crate) awaits_client: bool,
+    /// Whether its silence means nothing: the server waits for the client's response to a request of the turn, or the turn is not
+    /// restored yet after a reconnect.
+    pub(crate) may_be_silent: bool,
 }
 
 /// How a login ended: the server's notification, or the error of a connection that was lost first.

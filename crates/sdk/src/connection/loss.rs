@@ -3,6 +3,7 @@
 //! Handles and streams stay. Requests that the server may have got are sorted by what a second one would do. Of a start the client
 //! looks for its message: in the threads that it resumes, and in the events after that.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,8 +33,16 @@ pub(crate) struct Repeated {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct HeldThread {
     pub(crate) id: Arc<str>,
-    /// Whether something waits for it: a turn that runs, or a start.
-    pub(crate) is_urgent: bool,
+    pub(crate) need: Need,
+}
+
+/// What a thread is restored for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A turn that runs, a start, or a request of the server waits for it.
+    Waits,
+    /// Only observers receive its events.
+    Observed,
 }
 
 impl<H: Host> Router<H> {
@@ -142,20 +151,16 @@ impl<H: Host> Router<H> {
 
     /// The threads that the client has open on the server, those first that something waits for.
     pub(crate) fn held_threads(&self) -> Vec<HeldThread> {
-        let mut urgent: Vec<Arc<str>> = self.threads_with_turns();
-        urgent.extend(self.uncertain.threads());
-        urgent.extend(self.pending_turns.threads());
+        let mut awaited: Vec<Arc<str>> = self.threads_with_turns();
+        awaited.extend(self.uncertain.threads());
+        awaited.extend(self.pending_turns.threads());
         // The server sends a request again when its thread is resumed.
-        urgent.extend(self.server_requests.threads());
+        awaited.extend(self.server_requests.threads());
         let others = self.subscribed.iter().map(|(id, ())| id.clone()).chain(self.thread_tree.children());
-        let mut held: Vec<HeldThread> = Vec::new();
-        let all = urgent.into_iter().map(|id| (id, true)).chain(others.map(|id| (id, false)));
-        for (id, is_urgent) in all {
-            if held.iter().all(|known| known.id != id) {
-                held.push(HeldThread { id, is_urgent });
-            }
-        }
-        held
+        let awaited = awaited.into_iter().map(|id| HeldThread { id, need: Need::Waits });
+        let others = others.map(|id| HeldThread { id, need: Need::Observed });
+        let mut known = HashSet::new();
+        awaited.chain(others).filter(|thread| known.insert(thread.id.clone())).collect()
     }
 
     /// Restores what the client holds of a thread. `response`: the one to its `thread/resume`. `trust`: what the response is worth.
@@ -207,8 +212,18 @@ impl<H: Host> Router<H> {
         turns.map(|turn| turn.id.clone()).collect()
     }
 
-    /// Restores the turns of a thread that the response to its resume did not show, from its whole history.
-    pub(crate) fn restore_older_turns(&mut self, thread_id: &str, response: &str, trust: Trust) {
+    /// Restores the turns of a thread that the response to its resume did not show, from its whole history, unless another transport
+    /// has been lost since.
+    pub(crate) fn restore_older_turns(
+        &mut self,
+        thread_id: &str,
+        transport: u32,
+        response: &str,
+        trust: Trust,
+    ) {
+        if self.transport != transport {
+            return;
+        }
         self.restore_thread(thread_id, response, trust);
         for turn_id in self.held_turns(thread_id) {
             self.restore_turn(thread_id, &turn_id, None, trust == Trust::SameServer);
@@ -227,11 +242,8 @@ impl<H: Host> Router<H> {
             );
             self.lose_turn(&turn_id, &Error::new(ErrorKind::TurnLost, message).with_source(error.clone()));
         }
-        self.end_starts(
-            Some(thread_id),
-            transport,
-            &format!("its thread could not be resumed after the reconnect ({error})"),
-        );
+        let why = format!("its thread could not be resumed after the reconnect ({error})");
+        self.end_starts(thread_id, transport, &why);
     }
 
     /// Answers a start whose message was found in a turn, as the server would have.
@@ -243,13 +255,13 @@ impl<H: Host> Router<H> {
         self.handle_response(start.id, Outcome::Result(&response.to_string()));
     }
 
-    /// Ends the starts of a thread whose messages were not found, or of all threads, unless another transport has been lost since.
-    /// `why`: what the client has seen.
-    pub(crate) fn end_starts(&mut self, thread_id: Option<&str>, transport: u32, why: &str) {
+    /// Ends the starts of a thread whose messages were not found, unless another transport has been lost since. `why`: what the client
+    /// has seen.
+    pub(crate) fn end_starts(&mut self, thread_id: &str, transport: u32, why: &str) {
         if self.transport != transport || self.failure().is_some() {
             return;
         }
-        let starts = self.uncertain.take_if(|start| thread_id.is_none_or(|id| *start.thread_id == *id));
+        let starts = self.uncertain.take_if(|start| *start.thread_id == *thread_id);
         for UncertainStart { id, thread_id, key, steers } in starts {
             let pending = self.pending_turns.take(id);
             let what = if steers {
@@ -275,10 +287,11 @@ impl<H: Host> Router<H> {
         }
     }
 
-    /// Cancels the server requests that the server has not sent again, unless another transport has been lost since.
-    pub(crate) fn end_unrepeated_requests(&mut self, transport: u32) {
+    /// Cancels the requests about a thread, or about none, that the server has not sent again, unless another transport has been lost
+    /// since.
+    pub(crate) fn end_unrepeated_requests(&mut self, thread_id: Option<&str>, transport: u32) {
         if self.transport == transport {
-            let unrepeated = self.server_requests.take_unrepeated().into_iter();
+            let unrepeated = self.server_requests.take_unrepeated(thread_id).into_iter();
             self.effects.extend(unrepeated.map(|request| Effect::Cancel { request, unanswered: false }));
         }
     }

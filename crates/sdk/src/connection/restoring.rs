@@ -295,6 +295,17 @@ mod tests {
     }
 
     #[test]
+    fn the_silence_of_a_turn_means_nothing_until_it_is_restored() {
+        let mut world = World::running();
+        let may_be_silent = |world: &World| world.router.activity("u").unwrap().1;
+        assert!(!may_be_silent(&world));
+        world.router.hold_turns();
+        assert!(may_be_silent(&world));
+        world.restore("inProgress", &[], true);
+        assert!(!may_be_silent(&world));
+    }
+
+    #[test]
     fn a_turn_that_the_client_interrupts_is_not_lost() {
         let mut world = World::running();
         world.router.set_being_interrupted("u", true);

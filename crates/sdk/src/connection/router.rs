@@ -203,7 +203,7 @@ impl<H: Host> Router<H> {
             turn_id: turn.id.clone(),
             thread_id: subscription.thread_id().clone(),
             event_count: turn.event_count,
-            awaits_client: self.server_requests.is_waiting(&turn.id),
+            may_be_silent: self.may_be_silent(turn),
         })
     }
 
@@ -214,15 +214,18 @@ impl<H: Host> Router<H> {
             turn_id: turn.id.clone(),
             thread_id: turn.thread_id.clone()?,
             event_count: turn.event_count,
-            awaits_client: false,
+            may_be_silent: false,
         })
     }
 
-    /// The number of a running turn's events so far, and whether the server waits for the client's response to a request of
-    /// this turn.
+    /// The number of a running turn's events so far, and whether its silence means nothing.
     pub(crate) fn activity(&self, turn_id: &str) -> Option<(u64, bool)> {
         let turn = self.running_turns.get(turn_id)?;
-        Some((turn.event_count, self.server_requests.is_waiting(turn_id)))
+        Some((turn.event_count, self.may_be_silent(turn)))
+    }
+
+    fn may_be_silent(&self, turn: &RunningTurn<H>) -> bool {
+        self.server_requests.is_waiting(&turn.id) || turn.is_held()
     }
 
     /// The running turns of sub-agents that work for a turn, each with its thread.

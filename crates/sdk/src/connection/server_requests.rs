@@ -129,9 +129,11 @@ impl<S: Default> ServerRequests<S> {
         self.unrepeated = self.pending.clone();
     }
 
-    /// Removes and returns the requests that the server has not sent again: it does not wait for their responses any more.
-    pub(crate) fn take_unrepeated(&mut self) -> Vec<Arc<ServerRequest<S>>> {
-        let unrepeated = std::mem::take(&mut self.unrepeated);
+    /// Removes and returns the requests about a thread, or about none, that the server has not sent again: it does not wait for their
+    /// responses any more.
+    pub(crate) fn take_unrepeated(&mut self, thread_id: Option<&str>) -> Vec<Arc<ServerRequest<S>>> {
+        let is_about = |request: &mut Arc<ServerRequest<S>>| request.thread_id.as_deref() == thread_id;
+        let unrepeated: Vec<_> = self.unrepeated.extract_if(.., is_about).collect();
         for request in &unrepeated {
             self.pending.retain(|pending| !Arc::ptr_eq(pending, request));
             self.take_back(request);
@@ -302,7 +304,10 @@ mod tests {
         };
         assert!(Arc::ptr_eq(&replaced, &third));
         requests.handle_loss();
-        assert_eq!(requests.take_unrepeated().len(), 1);
-        assert!(requests.take_unrepeated().is_empty() && !requests.is_waiting("u"));
+        assert!(
+            requests.take_unrepeated(None).is_empty() && requests.take_unrepeated(Some("other")).is_empty()
+        );
+        assert_eq!(requests.take_unrepeated(Some("t")).len(), 1);
+        assert!(requests.take_unrepeated(Some("t")).is_empty() && !requests.is_waiting("u"));
     }
 }

@@ -50,8 +50,8 @@ async fn inactive(shared: &Shared, subscription: &TurnSubscription, turn_id: &st
     let (mut known, mut since) = (0, Instant::now());
     loop {
         // If the turn is over, the other branch of the `select!` ends this wait.
-        let (seen, awaits_client) = shared.router().activity(turn_id).unwrap_or((known, true));
-        if seen != known || awaits_client || shared.is_lost() {
+        let (seen, may_be_silent) = shared.router().activity(turn_id).unwrap_or((known, true));
+        if seen != known || may_be_silent || shared.is_lost() {
             (known, since) = (seen, Instant::now());
         } else if since.elapsed() >= allowed {
             let message = format!("the turn was silent for {allowed:?}");

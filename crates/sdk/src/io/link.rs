@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use tokio::sync::{Mutex, watch};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::background::{Output, task, until};
@@ -30,6 +30,8 @@ pub(crate) struct Link {
     written_until: Output<Option<CloseReason>>,
     /// Whether the writer writes all requests, and not only those that restore what was lost.
     restored: watch::Sender<bool>,
+    /// The task that restores what nothing waited for.
+    restoring: JoinSet<()>,
 }
 
 /// What the links of a connection share.
@@ -107,11 +109,13 @@ impl Link {
             let written_until = written_until.clone();
             async move { written_until.set(writer.await) }
         });
-        Self { process, tail, draining, reading, writing, read_until, written_until, restored }
+        let restoring = JoinSet::new();
+        Self { process, tail, draining, reading, writing, read_until, written_until, restored, restoring }
     }
 
-    /// Lets the writer write all requests.
-    pub(crate) fn open(&self) {
+    /// Lets the writer write all requests. `restoring` restores the rest meanwhile, and ends with the link.
+    pub(crate) fn open(&mut self, restoring: JoinSet<()>) {
+        self.restoring = restoring;
         self.restored.send_replace(true);
     }
 
@@ -151,7 +155,9 @@ impl Link {
         }
     }
 
+    /// Ends the reader, and what restores the rest.
     pub(crate) async fn stop_reading(&mut self) {
+        self.restoring.shutdown().await;
         stop(&mut self.reading).await;
     }
 

@@ -17,6 +17,7 @@ pub(crate) mod preamble;
 pub(crate) mod reconnect;
 pub(crate) mod request;
 pub(crate) mod respond;
+pub(crate) mod resumes;
 pub(crate) mod shared;
 pub(crate) mod sweep_requests;
 #[cfg(test)]

@@ -67,7 +67,7 @@ pub(crate) async fn run(shared: Arc<Shared>, silence: Duration) {
                 });
                 continue;
             };
-            if known.event_count != turn.event_count || turn.awaits_client || shared.is_lost() {
+            if known.event_count != turn.event_count || turn.may_be_silent || shared.is_lost() {
                 (known.event_count, known.since) = (turn.event_count, now);
             } else if now.duration_since(known.since) >= silence
                 && known.query.as_ref().is_none_or(JoinHandle::is_finished)

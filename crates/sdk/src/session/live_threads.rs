@@ -138,9 +138,11 @@ impl ClientThreads for LiveThreads {
         loads: bool,
     ) -> Box<RawValue> {
         let mut params = ThreadResumeParams::new(thread_id);
+        let thread = self.get(thread_id);
+        // A call that uses the thread can have been faster.
+        let is_loaded = thread.as_ref().is_some_and(|thread| thread.is_loaded());
         // Runtime 0.163.0 loads a loaded thread again if a resume has options. That interrupts a turn that is just starting.
-        if loads {
-            let thread = self.get(thread_id);
+        if loads && !is_loaded {
             let options = thread.as_ref().and_then(|thread| thread.last_load_options()).unwrap_or_default();
             let current = thread.map(|thread| thread.current_settings.current()).unwrap_or_default();
             params = resume_params(thread_id, options, &current, self.is_experimental);
@@ -223,6 +225,12 @@ impl LiveThread {
     pub(crate) fn is_loaded_in(&self, session: &Session) -> bool {
         let loaded_at = *self.loaded_at.lock().unwrap_or_else(PoisonError::into_inner);
         loaded_at.is_some_and(|(point, _)| point == self.load_point(session))
+    }
+
+    /// Whether this client has loaded the thread, and the server has not unloaded it since.
+    fn is_loaded(&self) -> bool {
+        let loaded_at = *self.loaded_at.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded_at.is_some_and(|(point, _)| point.unloads == self.unloads())
     }
 
     /// Whether this client has ever loaded the thread.

@@ -134,6 +134,44 @@ with_both_clients! {
         drop(server);
     }
 
+    fn a_turn_that_the_old_server_finishes_has_its_result(start, wait) {
+        let model = Model::start();
+        let old = RunningServer::on_socket_named(&model, "old.sock");
+        let socket = model.folder().join("server.sock");
+        std::os::unix::fs::symlink(old.socket(), &socket).unwrap();
+        let proxy = FaultyProxy::to_socket(&socket).unwrap();
+        let (endpoint, open) = gated(&proxy);
+        let gate = model.gate();
+        model.reply(ModelToolCall::exec_command("echo 42"));
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy())).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().cwd(model.folder().display().to_string()).send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let mut stream = turn.stream();
+        while !matches!(wait!(stream.next()).unwrap().unwrap(), Notification::AgentMessageDelta(_)) {}
+        // It ends its connections when its turns are over, or before.
+        old.terminate();
+        proxy.cut();
+        until!(wait, events, Event::ConnectionLost(_));
+        let new = RunningServer::on_socket_named(&model, "new.sock");
+        std::fs::remove_file(&socket).unwrap();
+        std::os::unix::fs::symlink(new.socket(), &socket).unwrap();
+        open.send(()).unwrap();
+        until!(wait, events, Event::Reconnected { .. });
+        // The old server still runs the turn, so the new one cannot open the thread.
+        assert_eq!(wait!(codex.thread_resume(thread.id()).send()).unwrap_err().kind(), ErrorKind::ThreadInUse);
+        gate.release();
+        let result = wait!(turn.run()).unwrap();
+        assert_eq!((result.turn.status, result.final_response.as_deref()), (TurnStatus::Completed, Some("hello")));
+        let commands = result.items.iter().filter(|item| matches!(item, ThreadItem::CommandExecution(_)));
+        assert_eq!(commands.count(), 1);
+        model.reply("again");
+        assert_eq!(wait!(thread.run("more")).unwrap().final_response.as_deref(), Some("again"));
+        wait!(codex.close()).unwrap();
+        drop((old, new));
+    }
+
     fn a_start_whose_response_is_lost_has_its_turn(start, wait) {
         let model = Model::start();
         let server = RunningServer::on_socket(&model);

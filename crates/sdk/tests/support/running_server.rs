@@ -23,7 +23,12 @@ pub(crate) struct RunningServer {
 impl RunningServer {
     /// A server on a Unix socket in the model's folder.
     pub(crate) fn on_socket(model: &Model) -> Self {
-        let socket = model.folder().join("server.sock");
+        Self::on_socket_named(model, "server.sock")
+    }
+
+    /// A server on a Unix socket with this name in the model's folder.
+    pub(crate) fn on_socket_named(model: &Model, name: &str) -> Self {
+        let socket = model.folder().join(name);
         let mut listen = std::ffi::OsString::from("unix://");
         listen.push(&socket);
         let child = command(model, &listen).stderr(Stdio::null()).spawn().unwrap();
@@ -79,6 +84,12 @@ impl RunningServer {
 
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Asks the server to end. It finishes its turns first.
+    pub(crate) fn terminate(&self) {
+        use rustix::process::{Pid, Signal, kill_process};
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
     }
 
     /// Kills the server, and waits for its end.

@@ -462,14 +462,171 @@ async fn a_thread_that_cannot_be_resumed_ends_its_turns_and_starts() {
     let loaded = peer.receive().await;
     peer.send(json!({"id": loaded["id"], "result": {"data": []}})).await;
     let request = peer.receive().await;
-    let error = json!({"code": -32600, "message": "thread t already has an active writer"});
+    let error = json!({"code": -32600, "message": "session t is archived. Unarchive it first"});
     peer.send(json!({"id": request["id"], "error": error})).await;
     let (_, End::Lost(error)) = end_of(&subscription).await else { panic!("completed") };
     assert_eq!((error.kind(), error.thread_id()), (ErrorKind::TurnLost, Some("t")));
-    assert!(error.to_string().contains("active writer"), "{error}");
+    assert!(error.to_string().contains("is archived"), "{error}");
     let error = starting.await.unwrap_err();
     assert_eq!((error.kind(), error.client_message_id()), (ErrorKind::Uncertain, Some("k")));
     server.settle().await;
+}
+
+/// A server that was started while the old process still finishes its turns: `t` is in use for this long.
+async fn use_elsewhere(peer: &mut Peer, time: Duration) {
+    let loaded = peer.receive().await;
+    assert_eq!(loaded["method"], "thread/loaded/list");
+    peer.send(json!({"id": loaded["id"], "result": {"data": []}})).await;
+    let begin = tokio::time::Instant::now();
+    while begin.elapsed() < time {
+        let request = peer.receive().await;
+        // Other requests of the client do not wait for the other process.
+        let response = match request["method"].as_str() {
+            Some("thread/resume") => {
+                json!({"code": -32600, "message": "thread t already has an active writer"})
+            }
+            _ => json!({"code": -32600, "message": "no"}),
+        };
+        peer.send(json!({"id": request["id"], "error": response})).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_the_old_process_finishes_is_not_lost() {
+    let mut server = Server::start(policy()).await;
+    let (subscription, pending) = start(&server.connection);
+    server.peer().start_turn("u").await;
+    pending.await.unwrap();
+    let (second, starting) = start_with_key(&server.connection, "k");
+    server.peer().receive().await;
+    server.lose();
+    let begin = tokio::time::Instant::now();
+    let waiting = request(&server.connection, "model/list");
+    let served = use_elsewhere(server.accept().await, Duration::from_secs(20));
+    let other = async {
+        waiting.await.unwrap_err();
+        begin.elapsed()
+    };
+    let ((), waited) = tokio::join!(served, other);
+    assert_eq!(waited.as_secs(), 0);
+    for form in ["Bare", "Latest"] {
+        let request = server.peer().receive().await;
+        assert_eq!(request["params"]["form"], form);
+        let item = json!({"type": "agentMessage", "id": "i", "text": "done"});
+        let turns = json!([
+            {"id": "v", "status": "completed", "items": [message("k")]},
+            {"id": "u", "status": "completed", "items": [item]},
+        ]);
+        let thread = json!({"id": "t", "turns": turns});
+        server.peer().send(json!({"id": request["id"], "result": {"thread": thread}})).await;
+    }
+    let (digest, End::Completed(_)) = end_of(&subscription).await else { panic!("lost") };
+    assert_eq!(digest.items.len(), 1);
+    starting.await.unwrap();
+    let (_, End::Completed(_)) = end_of(&second).await else { panic!("lost") };
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_whose_thread_stays_in_use_elsewhere_is_lost() {
+    let mut server = Server::start(policy()).await;
+    let (subscription, pending) = start(&server.connection);
+    server.peer().start_turn("u").await;
+    pending.await.unwrap();
+    server.lose();
+    let begin = tokio::time::Instant::now();
+    let peer = server.accept().await;
+    let ended = tokio::select! {
+        () = use_elsewhere(peer, Duration::from_secs(3600)) => panic!("not lost"),
+        ended = end_of(&subscription) => ended,
+    };
+    let (_, End::Lost(error)) = ended else { panic!("completed") };
+    assert_eq!((error.kind(), begin.elapsed().as_secs()), (ErrorKind::TurnLost, 30));
+    assert!(error.to_string().contains("active writer"), "{error}");
+    server.settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thread_that_is_restored_slowly_holds_up_nothing_and_is_not_lost() {
+    let mut server = Server::start(policy()).await;
+    let (subscription, pending) = start(&server.connection);
+    server.peer().start_turn("u").await;
+    pending.await.unwrap();
+    let (second, starting) = start_with_key(&server.connection, "k");
+    server.peer().receive().await;
+    server.lose();
+    let begin = tokio::time::Instant::now();
+    let waiting = request(&server.connection, "model/list");
+    let peer = server.accept().await;
+    let loaded = peer.receive().await;
+    peer.send(json!({"id": loaded["id"], "result": {"data": ["t"]}})).await;
+    assert_eq!(peer.receive().await["method"], "thread/resume");
+    // The response does not come.
+    let request = peer.receive().await;
+    assert_eq!((&request["method"], begin.elapsed().as_secs()), (&json!("model/list"), 5));
+    peer.send(json!({"id": request["id"], "result": {}})).await;
+    waiting.await.unwrap();
+    // After its timeout the client tries again, also if the server is overloaded for long.
+    for _ in 0..100 {
+        let request = peer.receive().await;
+        assert_eq!(request["params"]["form"], "Bare");
+        let error = json!({"code": -32001, "message": "overloaded"});
+        peer.send(json!({"id": request["id"], "error": error})).await;
+    }
+    assert!(begin.elapsed().as_secs() > 300);
+    for form in ["Bare", "Latest"] {
+        let request = peer.receive().await;
+        assert_eq!(request["params"]["form"], form);
+        let turns = json!([{"id": "u", "status": "inProgress", "items": [message("k")]}]);
+        let thread = json!({"id": "t", "turns": turns});
+        peer.send(json!({"id": request["id"], "result": {"thread": thread}})).await;
+    }
+    // Its timeout has passed.
+    assert_eq!(starting.await.unwrap_err().kind(), ErrorKind::Timeout);
+    peer.completed("u").await;
+    let (_, End::Completed(_)) = end_of(&subscription).await else { panic!("lost") };
+    drop(second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_waits_until_its_thread_is_restored() {
+    let mut server = Server::start(policy()).await;
+    let (subscription, pending) = start_with_key(&server.connection, "k");
+    server.peer().receive().await;
+    server.lose();
+    let peer = server.accept().await;
+    let loaded = peer.receive().await;
+    peer.send(json!({"id": loaded["id"], "result": {"data": ["t"]}})).await;
+    let resume = peer.receive().await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    peer.send(json!({"id": resume["id"], "result": {"thread": {"id": "t", "turns": []}}})).await;
+    let resume = peer.receive().await;
+    let thread = json!({"id": "t", "turns": in_progress("u", json!([message("k")]))});
+    peer.send(json!({"id": resume["id"], "result": {"thread": thread}})).await;
+    pending.await.unwrap();
+    peer.completed("u").await;
+    let (_, End::Completed(_)) = end_of(&subscription).await else { panic!("lost") };
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_restores_a_thread_ends_with_its_transport() {
+    let mut server = Server::start(policy()).await;
+    let (subscription, pending) = start(&server.connection);
+    server.peer().start_turn("u").await;
+    pending.await.unwrap();
+    server.lose();
+    let peer = server.accept().await;
+    let loaded = peer.receive().await;
+    peer.send(json!({"id": loaded["id"], "result": {"data": ["t"]}})).await;
+    assert_eq!(peer.receive().await["method"], "thread/resume");
+    // The connection is live without the response.
+    server.settle().await;
+    server.lose();
+    server.accept().await;
+    server.resume(in_progress("u", json!([]))).await;
+    // The next message is another one.
+    server.settle().await;
+    server.peer().completed("u").await;
+    let (_, End::Completed(_)) = end_of(&subscription).await else { panic!("lost") };
 }
 
 #[tokio::test(start_paused = true)]

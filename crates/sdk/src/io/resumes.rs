@@ -1,0 +1,322 @@
+//! Resumes threads after a reconnect, and restores what the client holds of them.
+//!
+//! The connection goes live when the threads are restored that something waits for, or soon. A thread that takes longer is restored
+//! behind it: until then the events of its turns wait, and its turns are not lost.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use openai_codex_protocol::{ClientRequest, methods};
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::connection::loss::{HeldThread, Need};
+use crate::connection::router::Intent;
+use crate::connection::snapshot::{Snapshot, Trust};
+use crate::error::{Error, ErrorKind, Result};
+use crate::io::request::ClientCall;
+use crate::io::shared::{ResumeForm, Shared};
+use crate::io::tokens::IoHost;
+use crate::json_scan::{member, text_member};
+
+/// How many threads are resumed at once.
+const RESUMES_AT_ONCE: usize = 8;
+/// How long the other requests of the client wait for the resumes.
+const HOLD_LIMIT: Duration = Duration::from_secs(5);
+/// How often a request is made about a thread that the server does not know.
+const ATTEMPTS: u32 = 20;
+/// The pause before the second attempt, and the longest one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long another process may have a thread loaded: a server that was restarted finishes its turns first.
+const WRITER_LIMIT: Duration = Duration::from_secs(30);
+/// How often the server is asked about a turn that it calls interrupted.
+const INTERRUPTED_CHECKS: u32 = 10;
+/// How many pages of loaded threads are read.
+const MAX_PAGES: usize = 100;
+
+/// The resumes after one reconnect.
+pub(crate) struct Resumes {
+    shared: Arc<Shared>,
+    /// The response to `initialize`.
+    initialized: String,
+    /// The threads that the server had loaded before the resumes. A new process has none.
+    loaded: Vec<String>,
+    transport: u32,
+    /// How long the server may take to show what was lost with the connection.
+    grace: Duration,
+    slots: Arc<Semaphore>,
+}
+
+impl Resumes {
+    /// Asks the server which threads it has loaded. `limit`: how long that may take.
+    pub(crate) async fn new(
+        shared: &Arc<Shared>,
+        initialized: String,
+        grace: Duration,
+        limit: Duration,
+    ) -> Result<Self> {
+        let holds_none = shared.router().held_threads().is_empty();
+        Ok(Self {
+            shared: shared.clone(),
+            initialized,
+            loaded: if holds_none { Vec::new() } else { loaded_threads(shared, limit).await? },
+            transport: shared.transport.load(Ordering::Acquire),
+            grace,
+            slots: Arc::new(Semaphore::new(RESUMES_AT_ONCE)),
+        })
+    }
+
+    /// Begins to resume the threads that the client holds. Returns when those are restored that something waits for, or soon. The
+    /// others are restored by the returned task, which ends when the set is dropped.
+    pub(crate) async fn begin(self) -> JoinSet<()> {
+        let (hold, mut held) = mpsc::channel(1);
+        let mut restoring = JoinSet::new();
+        restoring.spawn(Arc::new(self).run(hold));
+        // Nothing is sent: the channel ends when the last resume has dropped its end.
+        let _ = timeout(HOLD_LIMIT, held.recv()).await;
+        restoring
+    }
+
+    async fn run(self: Arc<Self>, hold: mpsc::Sender<()>) {
+        // A handle resumes its thread at the next use. Only an observer receives the events of a thread that is not used.
+        let is_watched = self.shared.hub.is_watched();
+        let mut running = JoinSet::new();
+        let held = self.shared.router().held_threads();
+        for thread in held.into_iter().filter(|thread| thread.need == Need::Waits || is_watched) {
+            let hold = (thread.need == Need::Waits).then(|| hold.clone());
+            running.spawn(Resume::of(&self, thread, hold).run());
+        }
+        drop(hold);
+        running.spawn(self.clone().end_requests_without_thread());
+        while let Some(done) = running.join_next().await {
+            if let Ok(Some(resume)) = done {
+                running.spawn(resume.end_unseen());
+            }
+        }
+    }
+
+    fn is_loaded(&self, thread_id: &str) -> bool {
+        self.loaded.iter().any(|loaded| **loaded == *thread_id)
+    }
+
+    /// Cancels the server requests that belong to no thread, and that the server has not sent again in time.
+    async fn end_requests_without_thread(self: Arc<Self>) -> Option<Resume> {
+        sleep(self.grace).await;
+        self.shared.route(|router| router.end_unrepeated_requests(None, self.transport));
+        None
+    }
+}
+
+const LOADED_LIST: &str = methods::ThreadLoadedList::METHOD;
+
+/// The threads that the server has loaded.
+async fn loaded_threads(shared: &Arc<Shared>, limit: Duration) -> Result<Vec<String>> {
+    let (mut loaded, mut cursor) = (Vec::new(), None);
+    for _ in 0..MAX_PAGES {
+        let params = to_raw_value(&json!({ "cursor": cursor })).unwrap_or_default();
+        let page = match call(shared, LOADED_LIST, &params, None, Some(limit), Intent::Plain).await {
+            Err(error) if error.kind() == ErrorKind::MethodNotFound => break,
+            page => page?,
+        };
+        let ids = member(&page, "data").and_then(|ids| serde_json::from_str::<Vec<String>>(ids).ok());
+        loaded.extend(ids.unwrap_or_default());
+        match text_member(&page, "nextCursor") {
+            Some(next) => cursor = Some(next.into_owned()),
+            None => break,
+        }
+    }
+    Ok(loaded)
+}
+
+/// The resume of one thread.
+struct Resume {
+    resumes: Arc<Resumes>,
+    thread: HeldThread,
+    begin: Instant,
+    /// Its place among the threads that are resumed at once. It has none during a pause.
+    slot: Option<OwnedSemaphorePermit>,
+    /// Keeps the connection from going live.
+    hold: Option<mpsc::Sender<()>>,
+}
+
+/// A request about a thread.
+#[derive(Clone, Copy)]
+enum Query {
+    /// `thread/resume`: from its response on, the server sends the events of the thread.
+    Subscribe,
+    /// `thread/resume`: the response describes the latest turns, and restores them.
+    Describe(Trust),
+    /// `thread/read`: the response has all turns.
+    Read,
+}
+
+impl Resume {
+    fn of(resumes: &Arc<Resumes>, thread: HeldThread, hold: Option<mpsc::Sender<()>>) -> Self {
+        Self { resumes: resumes.clone(), thread, begin: Instant::now(), slot: None, hold }
+    }
+
+    /// Restores the thread, or gives it up.
+    async fn run(mut self) -> Option<Self> {
+        self.take_slot().await;
+        if let Err(error) = self.restore().await {
+            let Resumes { shared, transport, .. } = &*self.resumes;
+            shared.route(|router| router.give_up_thread(&self.thread.id, *transport, &error));
+        }
+        (self.slot, self.hold) = (None, None);
+        Some(self)
+    }
+
+    async fn restore(&mut self) -> Result<()> {
+        let (resumes, id) = (self.resumes.clone(), self.thread.id.clone());
+        let shared = &resumes.shared;
+        // An item that completes between the server's description of the turn and the subscription is in neither. So the first resume
+        // subscribes, and the second one describes. What comes twice is dropped.
+        self.request(Query::Subscribe).await?;
+        if self.thread.need == Need::Observed {
+            return Ok(());
+        }
+        let same_server = resumes.is_loaded(&id);
+        let believing = if same_server { Trust::SameServer } else { Trust::OtherServer };
+        if !same_server {
+            shared.route(|router| router.note_other_server(&id));
+        }
+        let (mut trust, mut checks) = (Trust::ExceptInterrupted, 1);
+        loop {
+            let response = self.request(Query::Describe(trust)).await?;
+            let says_so = || Snapshot::all(&response).iter().any(Snapshot::is_interrupted);
+            // A server that runs a turn may not show it yet.
+            let hides_turn = same_server && !shared.router().held_turns(&id).is_empty();
+            let is_doubtful = trust == Trust::ExceptInterrupted
+                && (hides_turn || (says_so() && shared.router().waits_for_thread(&id)));
+            if !is_doubtful {
+                break;
+            }
+            self.pause(FIRST_PAUSE).await;
+            checks += 1;
+            if checks == INTERRUPTED_CHECKS {
+                trust = believing;
+            }
+        }
+        if !shared.router().held_turns(&id).is_empty() {
+            let history = self.request(Query::Read).await?;
+            shared.route(|router| router.restore_older_turns(&id, resumes.transport, &history, believing));
+        }
+        Ok(())
+    }
+
+    /// Makes a request. Repeats it as long as the failure says nothing about the thread: the server lives, and so may the turn. The
+    /// repetitions end with the transport.
+    async fn request(&mut self, query: Query) -> Result<String> {
+        let mut form = match query {
+            Query::Subscribe => ResumeForm::Bare,
+            Query::Describe(_) | Query::Read => ResumeForm::Latest,
+        };
+        let (mut attempts, mut pause) = (1, FIRST_PAUSE);
+        loop {
+            let error = match self.send(query, form).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            match error.kind() {
+                _ if !self.is_current() => return Err(error),
+                // Runtimes 0.163.0 and 0.171.0 cannot page through the turns of a young thread.
+                ErrorKind::MethodNotFound if form != ResumeForm::Whole => form = ResumeForm::Whole,
+                // The server stores a new thread some time after the first turn has begun.
+                ErrorKind::ThreadNotFound | ErrorKind::MethodNotFound | ErrorKind::Internal
+                    if attempts < ATTEMPTS && self.is_awaited() =>
+                {
+                    attempts += 1;
+                    self.pause(FIRST_PAUSE).await;
+                }
+                _ if self.may_pass(&error) => {
+                    self.pause(pause).await;
+                    pause = (2 * pause).min(LONGEST_PAUSE);
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// Whether a failure says nothing about the thread, and a later attempt may succeed.
+    fn may_pass(&mut self, error: &Error) -> bool {
+        match error.kind() {
+            ErrorKind::ThreadInUse => {
+                // Nothing else needs to wait for the other process.
+                self.hold = None;
+                self.begin.elapsed() < WRITER_LIMIT
+            }
+            ErrorKind::Timeout => true,
+            _ => error.is_retryable(),
+        }
+    }
+
+    async fn send(&self, query: Query, form: ResumeForm) -> Result<String> {
+        const RESUME: &str = methods::ThreadResume::METHOD;
+        const READ: &str = methods::ThreadRead::METHOD;
+        let Resumes { shared, initialized, .. } = &*self.resumes;
+        let id = &self.thread.id;
+        let loads = !self.resumes.is_loaded(id);
+        let resume = || shared.threads.resume_params(id, form, initialized, loads);
+        let read = || json!({"threadId": &**id, "includeTurns": true});
+        let (method, params, intent) = match query {
+            Query::Subscribe => (RESUME, resume(), Intent::Plain),
+            Query::Describe(trust) => (RESUME, resume(), Intent::Restore { thread_id: id.clone(), trust }),
+            Query::Read => (READ, to_raw_value(&read()).unwrap_or_default(), Intent::Plain),
+        };
+        let limit = shared.timeouts.of_method(method);
+        call(shared, method, &params, Some(id), limit, intent).await
+    }
+
+    /// Waits. Meanwhile another thread can be resumed.
+    async fn pause(&mut self, pause: Duration) {
+        self.slot = None;
+        sleep(pause).await;
+        self.take_slot().await;
+    }
+
+    async fn take_slot(&mut self) {
+        // The semaphore is never closed.
+        self.slot = self.resumes.slots.clone().acquire_owned().await.ok();
+    }
+
+    /// Whether a turn of the thread is not restored yet, or a start on it is uncertain.
+    fn is_awaited(&self) -> bool {
+        self.resumes.shared.router().waits_for_thread(&self.thread.id)
+    }
+
+    /// Whether no other transport has been lost since.
+    fn is_current(&self) -> bool {
+        self.resumes.shared.transport.load(Ordering::Acquire) == self.resumes.transport
+    }
+
+    /// Ends what the server has not shown of the thread in time: starts whose responses were lost, and requests of the server.
+    async fn end_unseen(self) -> Option<Self> {
+        let Resumes { shared, transport, grace, .. } = &*self.resumes;
+        let id = &*self.thread.id;
+        sleep(*grace).await;
+        let why = format!("the server has not shown its message within {grace:?} after the reconnect");
+        shared.route(|router| {
+            router.end_starts(id, *transport, &why);
+            router.end_unrepeated_requests(Some(id), *transport);
+        });
+        None
+    }
+}
+
+/// Makes a request that the writer writes before everything is restored.
+pub(crate) async fn call(
+    shared: &Arc<Shared>,
+    method: &str,
+    params: &RawValue,
+    thread_id: Option<&str>,
+    timeout: Option<Duration>,
+    intent: Intent<IoHost>,
+) -> Result<String> {
+    let call = ClientCall::new(method, Some(params));
+    shared.send_request(ClientCall { thread_id, timeout, intent, restores: true, ..call })?.await
+}

@@ -41,6 +41,8 @@ pub(crate) struct HeldThread {
 pub(crate) enum Need {
     /// A turn that runs, a start, or a request of the server waits for it.
     Waits,
+    /// Its sub-agent works for a running turn.
+    Subagent,
     /// Only observers receive its events.
     Observed,
 }
@@ -156,21 +158,32 @@ impl<H: Host> Router<H> {
         awaited.extend(self.pending_turns.threads());
         // The server sends a request again when its thread is resumed.
         awaited.extend(self.server_requests.threads());
+        let subagents = self.thread_tree.children().filter(|child| self.works_for_running_turn(child));
         let others = self.subscribed.iter().map(|(id, ())| id.clone()).chain(self.thread_tree.children());
         let awaited = awaited.into_iter().map(|id| HeldThread { id, need: Need::Waits });
+        let subagents = subagents.map(|id| HeldThread { id, need: Need::Subagent });
         let others = others.map(|id| HeldThread { id, need: Need::Observed });
         let mut known = HashSet::new();
-        awaited.chain(others).filter(|thread| known.insert(thread.id.clone())).collect()
+        awaited.chain(subagents).chain(others).filter(|thread| known.insert(thread.id.clone())).collect()
+    }
+
+    /// Whether a running turn has given work to the sub-agent of a thread.
+    fn works_for_running_turn(&self, thread_id: &str) -> bool {
+        let turn = self.thread_tree.assigned_turn(thread_id);
+        turn.is_some_and(|turn_id| self.running_turns.contains(&turn_id))
     }
 
     /// Restores what the client holds of a thread. `response`: the one to its `thread/resume`. `trust`: what the response is worth.
     pub(super) fn restore_thread(&mut self, thread_id: &str, response: &str, trust: Trust) {
         let looks = self.uncertain.are_on(thread_id);
+        // The turn of a sub-agent that has got its work while the connection was lost.
+        let is_subagents = self.works_for_running_turn(thread_id);
         for snapshot in Snapshot::all(response) {
             let Some(turn_id) = snapshot.turn_id() else { continue };
             // The events of a turn that has just started can be those of an uncertain start.
             let is_wanted = self.running_turns.get(&turn_id).is_some_and(RunningTurn::is_held)
                 || (looks && snapshot.is_in_progress())
+                || (is_subagents && snapshot.is_in_progress() && !self.running_turns.contains(&turn_id))
                 || snapshot.client_ids().any(|key| self.uncertain.contains(&key));
             if !is_wanted || (trust == Trust::ExceptInterrupted && self.doubts(&turn_id, &snapshot)) {
                 continue;

@@ -3,6 +3,7 @@
 //! The connection goes live when the threads are restored that something waits for, or soon. A thread that takes longer is restored
 //! behind it: until then the events of its turns wait, and its turns are not lost.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -85,9 +86,11 @@ impl Resumes {
     async fn run(self: Arc<Self>, hold: mpsc::Sender<()>) {
         // A handle resumes its thread at the next use. Only an observer receives the events of a thread that is not used.
         let is_watched = self.shared.hub.is_watched();
+        let mut known = HashSet::new();
         let mut running = JoinSet::new();
         let held = self.shared.router().held_threads();
-        for thread in held.into_iter().filter(|thread| thread.need == Need::Waits || is_watched) {
+        for thread in held.into_iter().filter(|thread| self.is_wanted(thread, is_watched)) {
+            known.insert(thread.id.clone());
             let hold = (thread.need == Need::Waits).then(|| hold.clone());
             running.spawn(Resume::of(&self, thread, hold).run());
         }
@@ -97,11 +100,35 @@ impl Resumes {
             if let Ok(Some(resume)) = done {
                 running.spawn(resume.end_unseen());
             }
+            for thread in self.new_subagents(&mut known).await {
+                running.spawn(Resume::of(&self, thread, None).run());
+            }
+        }
+    }
+
+    fn is_wanted(&self, thread: &HeldThread, is_watched: bool) -> bool {
+        match thread.need {
+            Need::Waits => true,
+            // The agent may have closed it meanwhile. A resume would load it again.
+            Need::Subagent => self.is_loaded(&thread.id),
+            Need::Observed => is_watched,
         }
     }
 
     fn is_loaded(&self, thread_id: &str) -> bool {
         self.loaded.iter().any(|loaded| **loaded == *thread_id)
+    }
+
+    /// The threads of sub-agents that the client has learned of from restored items: they began while the connection was lost.
+    async fn new_subagents(&self, known: &mut HashSet<Arc<str>>) -> Vec<HeldThread> {
+        let mut new = self.shared.router().held_threads();
+        new.retain(|thread| thread.need == Need::Subagent && known.insert(thread.id.clone()));
+        if !new.is_empty() {
+            let limit = self.shared.timeouts.of_method(LOADED_LIST).unwrap_or(HOLD_LIMIT);
+            let loaded = loaded_threads(&self.shared, limit).await.unwrap_or_default();
+            new.retain(|thread| loaded.iter().any(|loaded| **loaded == *thread.id));
+        }
+        new
     }
 
     /// Cancels the server requests that belong to no thread, and that the server has not sent again in time.

@@ -12,7 +12,7 @@ use openai_codex::{CodexConfig, ConnectionPolicy, Endpoint, ErrorKind, Event, No
 use openai_codex_testkit::proxy::{Fault, FaultyProxy, Flow, Place, Plan};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 
-use crate::support::{Model, RunningServer, with_both_clients};
+use crate::support::{Model, RunningServer, has_user_text, spawn_subagent, with_both_clients};
 
 /// Pauses of some milliseconds, and attempts for a whole test.
 fn policy() -> ConnectionPolicy {
@@ -270,6 +270,52 @@ with_both_clients! {
         let result = wait!(turn.run()).unwrap();
         assert_eq!(result.final_response.as_deref(), Some("done"));
         assert_eq!(calls.load(Ordering::SeqCst), 1);
+        assert_eq!(std::fs::read_to_string(&touched).unwrap(), "once\n");
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_subagent_that_began_while_the_connection_was_lost_is_heard(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        let (endpoint, open) = gated(&proxy);
+        let touched = model.folder().join("touched");
+        let (spawning, helping, ending) = (model.gate(), model.gate(), model.gate());
+        let spawn = ModelReply::new().delta("I ").pause(&spawning).delta("delegate").call(spawn_subagent());
+        model.reply_when(has_user_text("delegate"), spawn);
+        let touch = ModelToolCall::exec_command(format!("echo once >> {}", touched.display())).escalate("I need to write");
+        model.reply_when(has_user_text("help"), ModelReply::new().delta("I ").pause(&helping).delta("write").call(touch));
+        model.reply_when(has_user_text("help"), "helped");
+        model.reply_when(has_user_text("delegate"), ModelReply::new().pause(&ending).delta("delegated"));
+        model.fallback(", and noted");
+        let base = CodexConfig::new().connect(endpoint).connection_policy(policy());
+        let (asked, threads) = channel();
+        let codex = start!(base.on_command_approval(move |request| {
+            asked.send(request.thread_id.clone()).unwrap();
+            Decision::Accept
+        }))
+        .unwrap();
+        let mut events = codex.events();
+        let options = codex.thread_start().cwd(model.folder().display().to_string());
+        let thread = wait!(options.sandbox(SandboxMode::ReadOnly).send()).unwrap();
+        let turn = wait!(thread.turn("delegate").send()).unwrap();
+        let mut stream = turn.stream().with_children();
+        while !matches!(wait!(stream.next()).unwrap().unwrap(), Notification::AgentMessageDelta(_)) {}
+        proxy.cut();
+        until!(wait, events, Event::ConnectionLost(_));
+        spawning.release();
+        helping.wait_reached().unwrap();
+        open.send(()).unwrap();
+        until!(wait, events, Event::Reconnected { .. });
+        helping.release();
+        assert_ne!(threads.recv().unwrap(), thread.id());
+        let is_message_of_subagent = |event: &Notification| {
+            let Notification::ItemCompleted(done) = event else { return false };
+            done.thread_id != thread.id() && matches!(&done.item, ThreadItem::AgentMessage(message) if message.text == "helped")
+        };
+        while !is_message_of_subagent(&wait!(stream.next()).unwrap().unwrap()) {}
+        ending.release();
+        assert_eq!(wait!(turn.run()).unwrap().turn.status, TurnStatus::Completed);
         assert_eq!(std::fs::read_to_string(&touched).unwrap(), "once\n");
         wait!(codex.close()).unwrap();
     }

@@ -17,7 +17,7 @@ use crate::connection::request_window::{RequestWindow, Slot};
 use crate::connection::router::{Router, Waiter, in_context};
 use crate::connection::running_turn::RunningTurn;
 use crate::connection::snapshot::{Snapshot, Trust};
-use crate::connection::uncertain::UncertainStart;
+use crate::connection::uncertain::{UncertainStart, uncertain_start};
 use crate::error::{Error, ErrorKind};
 use crate::options::gap_policy::GapPolicy;
 
@@ -188,17 +188,35 @@ impl<H: Host> Router<H> {
             if !is_wanted || (trust == Trust::ExceptInterrupted && self.doubts(&turn_id, &snapshot)) {
                 continue;
             }
-            let mut starts: Vec<_> =
-                snapshot.client_ids().filter_map(|key| self.uncertain.take(&key)).collect();
-            if !starts.is_empty() && !self.running_turns.contains(&turn_id) {
-                // The start is bound first, so that it gets all of the turn, also the loss of its end.
-                let early = self.pending_turns.take_early(&turn_id).unwrap_or_default();
-                starts.drain(..).for_each(|start| self.answer_start(&start, &turn_id));
-                self.running_turns.hold_turn(&turn_id, early);
-            }
-            starts.iter().for_each(|start| self.answer_start(start, &turn_id));
-            self.restore_turn(thread_id, &turn_id, Some(&snapshot), trust == Trust::SameServer);
+            self.restore_shown(thread_id, &turn_id, &snapshot, trust);
         }
+    }
+
+    /// Answers the starts of a thread whose messages are in its history, unless another transport has been lost since.
+    pub(crate) fn find_starts(&mut self, thread_id: &str, transport: u32, history: &str, trust: Trust) {
+        if self.transport != transport {
+            return;
+        }
+        for snapshot in Snapshot::all(history) {
+            if let Some(turn_id) = snapshot.turn_id()
+                && snapshot.client_ids().any(|key| self.uncertain.contains(&key))
+            {
+                self.restore_shown(thread_id, &turn_id, &snapshot, trust);
+            }
+        }
+    }
+
+    /// Answers the starts whose messages a turn has, and restores the turn.
+    fn restore_shown(&mut self, thread_id: &str, turn_id: &str, snapshot: &Snapshot<'_>, trust: Trust) {
+        let mut starts: Vec<_> = snapshot.client_ids().filter_map(|key| self.uncertain.take(&key)).collect();
+        if !starts.is_empty() && !self.running_turns.contains(turn_id) {
+            // The start is bound first, so that it gets all of the turn, also the loss of its end.
+            let early = self.pending_turns.take_early(turn_id).unwrap_or_default();
+            starts.drain(..).for_each(|start| self.answer_start(&start, turn_id));
+            self.running_turns.hold_turn(turn_id, early);
+        }
+        starts.iter().for_each(|start| self.answer_start(start, turn_id));
+        self.restore_turn(thread_id, turn_id, Some(snapshot), trust == Trust::SameServer);
     }
 
     /// Whether a turn that is said to be interrupted may have ended otherwise: the client does not interrupt it, and its end has not
@@ -211,7 +229,11 @@ impl<H: Host> Router<H> {
 
     /// Whether turns of a thread are not restored yet, or starts on it are uncertain.
     pub(crate) fn waits_for_thread(&self, thread_id: &str) -> bool {
-        self.uncertain.are_on(thread_id) || !self.held_turns(thread_id).is_empty()
+        self.has_uncertain_starts(thread_id) || !self.held_turns(thread_id).is_empty()
+    }
+
+    pub(crate) fn has_uncertain_starts(&self, thread_id: &str) -> bool {
+        self.uncertain.are_on(thread_id)
     }
 
     /// Notes that the server is not the process that has run the turns of a thread. Another reconnect cannot tell any more.
@@ -276,18 +298,9 @@ impl<H: Host> Router<H> {
         }
         let starts = self.uncertain.take_if(|start| *start.thread_id == *thread_id);
         for UncertainStart { id, thread_id, key, steers } in starts {
-            let pending = self.pending_turns.take(id);
-            let what = if steers {
-                "the turn may have the input"
-            } else {
-                "the turn may have started, or may still start"
-            };
-            let message = format!(
-                "the connection was lost before the response came, and {why}: {what}. The client does not send it again. Ask \
-                 `find_turn({key:?})` of the thread later"
-            );
-            let error = Error::new(ErrorKind::Uncertain, message).with_client_message_id(Some(&key));
-            if let Some(pending) = pending {
+            let seen = format!("the connection was lost before the response came, and {why}");
+            let error = uncertain_start(&key, steers, &seen);
+            if let Some(pending) = self.pending_turns.take(id) {
                 let error = error.clone().with_thread(Some(&thread_id));
                 self.running_turns.fail_subscription(&pending.subscription, &error);
                 self.bind_unnamed_turns(&thread_id);

@@ -35,7 +35,7 @@ use crate::connection::running_turns::RunningTurns;
 use crate::connection::server_requests::{Received, ServerRequest, ServerRequests, Taken};
 use crate::connection::snapshot::Trust;
 use crate::connection::thread_tree::ThreadTree;
-use crate::connection::uncertain::UncertainStarts;
+use crate::connection::uncertain::{UncertainStarts, uncertain_start};
 use crate::error::{Error, ErrorKind};
 use crate::options::gap_policy::GapPolicy;
 use crate::thread_map::ThreadMap;
@@ -772,11 +772,11 @@ impl<H: Host> Router<H> {
         for (id, waiter) in self.waiters.drain(..) {
             let starts_turn = pending_turns.iter().any(|(pending, _)| *pending == id);
             let error = if starts_turn { &turn_error } else { error };
-            let error = in_context(error.clone(), &waiter);
+            let error = in_context(unanswered(&waiter, error), &waiter);
             self.effects.push(Effect::Resolve(waiter.reply, Err(error)));
         }
-        let unanswered = self.server_requests.end();
-        self.effects.extend(unanswered.map(|request| Effect::Cancel { request, unanswered: false }));
+        let requests = self.server_requests.end();
+        self.effects.extend(requests.map(|request| Effect::Cancel { request, unanswered: false }));
         true
     }
 }
@@ -807,6 +807,18 @@ impl<H: Host> Router<H> {
 
 pub(super) fn in_context<H: Host>(error: Error, waiter: &Waiter<H>) -> Error {
     error.with_method(&waiter.method).with_thread(waiter.thread_id.as_deref())
+}
+
+/// The error of a request without a response, because the connection has ended.
+fn unanswered<H: Host>(waiter: &Waiter<H>, failure: &Error) -> Error {
+    match &waiter.client_id {
+        Some(key) if waiter.is_written => {
+            let steers = *waiter.method == *methods::TurnSteer::METHOD;
+            let seen = format!("the connection ended before the response came ({failure})");
+            uncertain_start(key, steers, &seen).with_source(failure.clone())
+        }
+        _ => failure.clone(),
+    }
 }
 
 fn numeric(id: &RequestId) -> Option<i64> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::error::{Error, ErrorKind};
 use crate::json_scan::{member, text_member};
 
 /// A `turn/start` or `turn/steer` that was written, and whose response was lost.
@@ -62,6 +63,16 @@ impl UncertainStarts {
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
+}
+
+/// The error of a start whose message has this id. The server may have carried it out. `seen`: what the client has seen.
+pub(crate) fn uncertain_start(key: &str, steers: bool, seen: &str) -> Error {
+    let what =
+        if steers { "the turn may have the input" } else { "the turn may have started, or may still start" };
+    let message = format!(
+        "{seen}: {what}. The client does not send it again. Ask `find_turn({key:?})` of the thread later"
+    );
+    Error::new(ErrorKind::Uncertain, message).with_client_message_id(Some(key))
 }
 
 /// The client's id in the user message of an `item/started` or `item/completed`.

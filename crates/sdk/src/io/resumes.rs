@@ -207,8 +207,8 @@ impl Resume {
         if self.thread.need == Need::Observed {
             return Ok(());
         }
-        let same_server = resumes.is_loaded(&id);
-        let believing = if same_server { Trust::SameServer } else { Trust::OtherServer };
+        let believing = self.trust();
+        let same_server = believing == Trust::SameServer;
         if !same_server {
             shared.route(|router| router.note_other_server(&id));
         }
@@ -299,6 +299,11 @@ impl Resume {
         call(shared, method, &params, Some(id), limit, intent).await
     }
 
+    /// What the server's descriptions are worth when a turn cannot be just ending any more.
+    fn trust(&self) -> Trust {
+        if self.resumes.is_loaded(&self.thread.id) { Trust::SameServer } else { Trust::OtherServer }
+    }
+
     /// Waits. Meanwhile another thread can be resumed.
     async fn pause(&mut self, pause: Duration) {
         self.slot = None;
@@ -326,6 +331,11 @@ impl Resume {
         let Resumes { shared, transport, grace, .. } = &*self.resumes;
         let id = &*self.thread.id;
         sleep(*grace).await;
+        let looks = shared.router().has_uncertain_starts(id);
+        // The response to the resume has the latest turns only.
+        if looks && let Ok(history) = self.send(Query::Read, ResumeForm::Whole).await {
+            shared.route(|router| router.find_starts(id, *transport, &history, self.trust()));
+        }
         let why = format!("the server has not shown its message within {grace:?} after the reconnect");
         shared.route(|router| {
             router.end_starts(id, *transport, &why);

@@ -121,6 +121,15 @@ impl Server {
         }
     }
 
+    /// Responds to `thread/read` of the thread `t` with these turns.
+    async fn read_history(&mut self, turns: Value) {
+        let request = self.peer().receive().await;
+        assert_eq!(request["method"], "thread/read");
+        self.peer()
+            .send(json!({"id": request["id"], "result": {"thread": {"id": "t", "turns": turns}}}))
+            .await;
+    }
+
     async fn settle(&mut self) {
         settle(&self.connection, self.peer.as_mut().unwrap()).await;
     }
@@ -318,6 +327,8 @@ async fn a_start_of_which_nothing_is_seen_is_uncertain_and_never_sent_again() {
         server.resume(json!([])).await;
         server.settle().await;
     }
+    // The client looks once more, in the whole history.
+    server.read_history(json!([])).await;
     let error = pending.await.unwrap_err();
     assert_eq!(
         (error.kind(), error.method(), error.thread_id()),
@@ -328,6 +339,61 @@ async fn a_start_of_which_nothing_is_seen_is_uncertain_and_never_sent_again() {
     assert!(!error.to_string().contains("not started"), "{error}");
     assert_eq!((begin.elapsed().as_secs(), subscription.turn_id()), (7, None));
     server.settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_many_turns_have_followed_is_answered() {
+    let mut server = Server::start(policy()).await;
+    let (subscription, pending) = start_with_key(&server.connection, "k");
+    server.peer().receive().await;
+    server.lose();
+    server.accept().await;
+    // The response to the resume has the latest turns only.
+    let turn = |id: &str, items: Value| json!({"id": id, "status": "completed", "items": items});
+    let latest = json!([turn("x", json!([])), turn("w", json!([])), turn("v", json!([]))]);
+    server.resume(latest).await;
+    server.read_history(json!([turn("u", json!([message("k")])), turn("v", json!([]))])).await;
+    pending.await.unwrap();
+    assert_eq!(subscription.turn_id().as_deref(), Some("u"));
+    let (digest, End::Completed(_)) = end_of(&subscription).await else { panic!("lost") };
+    assert_eq!(digest.items.len(), 1);
+    server.settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_was_written_is_uncertain_when_the_connection_ends() {
+    for closes in [false, true] {
+        let mut server = Server::start(policy().max_attempts(1)).await;
+        let (subscription, pending) = start_with_key(&server.connection, "k");
+        server.peer().receive().await;
+        let ending = if closes {
+            server.connection.close();
+            ErrorKind::Closed
+        } else {
+            let failure = Error::new(ErrorKind::ConnectFailed, "nobody is there");
+            server.doors.failures.lock().unwrap().push_back(failure);
+            server.lose();
+            ErrorKind::TransportClosed
+        };
+        let error = pending.await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.client_message_id(), error.method(), error.thread_id()),
+            (ErrorKind::Uncertain, Some("k"), Some("turn/start"), Some("t"))
+        );
+        let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Error>());
+        assert_eq!(source.map(Error::kind), Some(ending));
+        assert_eq!(subscription.turn_id(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_was_not_written_has_the_error_of_the_end() {
+    let mut server = Server::start(policy()).await;
+    server.lose();
+    server.noticed().await;
+    let (_subscription, pending) = start_with_key(&server.connection, "k");
+    server.connection.close();
+    assert_eq!(pending.await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -347,6 +413,7 @@ async fn a_steer_is_answered_or_uncertain() {
     server.accept().await;
     server.resume(in_progress("u", json!([message("seen")]))).await;
     assert_eq!(seen.await.unwrap(), r#"{"turnId":"u"}"#);
+    server.read_history(in_progress("u", json!([message("seen")]))).await;
     let error = unseen.await.unwrap_err();
     assert_eq!((error.kind(), error.client_message_id()), (ErrorKind::Uncertain, Some("unseen")));
     drop(subscription);

@@ -182,11 +182,11 @@ impl Shared {
                 Effect::Dispatch(request) => respond::begin(self, request),
                 Effect::AnswerByDefault(request) => respond::respond_by_default(self, &request),
                 Effect::ResumeWriting => self.resume_writing.notify_one(),
-                Effect::Resend(frame) => self.send(None, frame),
+                Effect::Resend(frame) => self.send_now(frame),
                 Effect::Cancel { request, unanswered } => {
                     request.signal.fire();
                     if unanswered {
-                        self.send(None, respond::error_frame(&request.id, "the turn has ended"));
+                        self.send_now(respond::error_frame(&request.id, "the turn has ended"));
                     }
                 }
                 Effect::MarkUnloaded(thread_id) => self.threads.unloaded(&thread_id),

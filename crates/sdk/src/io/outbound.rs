@@ -11,22 +11,22 @@ use crate::background::until;
 use crate::connection::request_window::Slot;
 use crate::connection::router::Admission;
 use crate::io::diagnosis::CloseReason;
-use crate::io::shared::{Outgoing, OutgoingRequest, Shared};
+use crate::io::shared::{Message, Outgoing, OutgoingRequest, Shared};
 use crate::transport::frames::FrameWriter;
 
 /// The largest message that a server accepts from a socket. It cuts the connection for a larger one.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 impl Shared {
-    /// Queues a frame. `request`: what the router must know of it, if it is a request.
-    pub(crate) fn send(&self, request: Option<OutgoingRequest>, frame: Bytes) {
-        self.send_on(self.transport.load(Ordering::Acquire), request, frame);
+    /// Queues a frame.
+    pub(crate) fn send(&self, message: Message, frame: Bytes) {
+        // The send fails if the connection has ended, which resolves every waiter.
+        let _ = self.outbox.send(Outgoing { message, frame });
     }
 
-    /// Queues a frame for the transport with this number. A request is for any.
-    pub(crate) fn send_on(&self, transport: u32, request: Option<OutgoingRequest>, frame: Bytes) {
-        // The send fails if the connection has ended, which resolves every waiter.
-        let _ = self.outbox.send(Outgoing { request, frame, transport });
+    /// Queues a frame that belongs to the current transport.
+    pub(crate) fn send_now(&self, frame: Bytes) {
+        self.send(Message::Bound(self.transport.load(Ordering::Acquire)), frame);
     }
 
     /// Fails if the server would cut the connection for a message of this size.
@@ -43,8 +43,8 @@ impl Shared {
 /// What is to be written. It outlives the writers of a connection.
 pub(crate) struct OutboundQueue {
     outbox: mpsc::UnboundedReceiver<Outgoing>,
-    /// The requests that wait for others, or for the end of a reconnect, in order.
-    pub(crate) held: VecDeque<(OutgoingRequest, Bytes)>,
+    /// What waits for other requests, or for the end of a reconnect, in order.
+    pub(crate) held: VecDeque<(Message, Bytes)>,
 }
 
 impl OutboundQueue {
@@ -54,7 +54,7 @@ impl OutboundQueue {
 }
 
 /// Writes until the transport fails, or the client closes the connection. Skips requests whose callers have gone. Until everything
-/// is `restored`, it writes only the requests that restore.
+/// is `restored`, it writes only the requests that restore, and what belongs to the transport.
 pub(crate) async fn write(
     shared: Arc<Shared>,
     queue: Arc<Mutex<OutboundQueue>>,
@@ -78,29 +78,29 @@ pub(crate) async fn write(
             _ = until(&mut closing, |closing| *closing) => return None,
         }
         frames.clear();
-        while is_restored && let Some((request, frame)) = held.pop_front() {
-            match admit(&shared, request, &frame) {
+        while is_restored && let Some((message, frame)) = held.pop_front() {
+            match admit(&shared, message, &frame) {
                 Admission::Write => frames.push(frame),
                 Admission::Discard => {}
                 Admission::Hold => {
-                    held.push_front((request, frame));
+                    held.push_front((message, frame));
                     break;
                 }
             }
         }
-        for Outgoing { request, frame, transport: of } in queued.drain(..) {
-            match request {
-                Some(request) if !is_restored && !request.restores => held.push_back((request, frame)),
-                Some(request) if request.waits_behind(held) => held.push_back((request, frame)),
-                Some(request) => match admit(&shared, request, &frame) {
+        for Outgoing { message, frame } in queued.drain(..) {
+            match message {
+                // A response to a request that came over another transport: the server sends the request again.
+                Message::Bound(of) if of != transport => {}
+                Message::Bound(_) => frames.push(frame),
+                _ if !is_restored && !message.restores() => held.push_back((message, frame)),
+                _ if message.waits_behind(held) => held.push_back((message, frame)),
+                _ => match admit(&shared, message, &frame) {
                     Admission::Write => frames.push(frame),
                     Admission::Discard => {}
-                    Admission::Hold if request.slot == Slot::Interrupt => held.push_front((request, frame)),
-                    Admission::Hold => held.push_back((request, frame)),
+                    Admission::Hold if message.is_interrupt() => held.push_front((message, frame)),
+                    Admission::Hold => held.push_back((message, frame)),
                 },
-                // A response to a request that came over another transport: the server sends the request again.
-                None if of != transport => {}
-                None => frames.push(frame),
             }
         }
         if frames.is_empty() {
@@ -112,12 +112,25 @@ pub(crate) async fn write(
     }
 }
 
-impl OutgoingRequest {
+impl Message {
+    /// Whether it restores what was lost with a transport.
+    fn restores(self) -> bool {
+        matches!(self, Self::Request(OutgoingRequest { restores: true, .. }))
+    }
+
+    fn is_interrupt(self) -> bool {
+        matches!(self, Self::Request(OutgoingRequest { slot: Slot::Interrupt, .. }))
+    }
+
     fn waits_behind(self, held: &VecDeque<(Self, Bytes)>) -> bool {
-        self.slot == Slot::Usual && !self.restores && !held.is_empty()
+        matches!(self, Self::Request(OutgoingRequest { slot: Slot::Usual, restores: false, .. }))
+            && !held.is_empty()
     }
 }
 
-fn admit(shared: &Arc<Shared>, request: OutgoingRequest, frame: &Bytes) -> Admission {
-    shared.route(|router| router.admit(request.id, request.slot, frame))
+fn admit(shared: &Arc<Shared>, message: Message, frame: &Bytes) -> Admission {
+    match message {
+        Message::Request(request) => shared.route(|router| router.admit(request.id, request.slot, frame)),
+        Message::Notification | Message::Bound(_) => Admission::Write,
+    }
 }

@@ -24,7 +24,7 @@ use crate::io::link::{Link, LinkContext};
 use crate::io::observers::Observed;
 use crate::io::request::ClientNotification;
 use crate::io::resumes::{Resumes, call};
-use crate::io::shared::{OutgoingRequest, Shared};
+use crate::io::shared::{Message, OutgoingRequest, Shared};
 use crate::options::attempts::Attempt;
 
 /// Replaces a lost transport. Returns the new one, with which everything is restored that something waits for, or soon is. The error
@@ -125,7 +125,8 @@ pub(crate) async fn lose(context: &LinkContext, error: &Error) {
     });
     let mut queue = context.queue.lock().await;
     for Repeated { id, slot, frame } in repeated.into_iter().rev() {
-        queue.held.push_front((OutgoingRequest { id, slot, restores: false }, frame));
+        let request = OutgoingRequest { id, slot, restores: false };
+        queue.held.push_front((Message::Request(request), frame));
     }
 }
 
@@ -139,7 +140,7 @@ async fn restore(
     let method = methods::Initialize::METHOD;
     let initialized = call(shared, method, &reconnect.initialize, None, Some(limit), Intent::Plain).await?;
     let method = <client_notifications::Initialized as openai_codex_protocol::ClientNotification>::METHOD;
-    shared.send(None, frame(&ClientNotification { method, params: None }));
+    shared.send_now(frame(&ClientNotification { method, params: None }));
     lifecycle.handle_greeting();
     let resumes = Resumes::new(shared, initialized, reconnect.policy.grace(), limit).await?;
     Ok(resumes.begin().await)

@@ -20,7 +20,7 @@ use crate::connection::request_window::Slot;
 use crate::connection::router::{Intent, Waiter};
 use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
-use crate::io::shared::{Connection, OutgoingRequest, Shared};
+use crate::io::shared::{Connection, Message, OutgoingRequest, Shared};
 use crate::io::tokens::{IoHost, ReplySender, ResponseObserver};
 use crate::json_scan::text_member;
 use crate::options::method_class::MethodClass;
@@ -95,7 +95,7 @@ impl Connection {
 
     /// Sends a notification.
     pub(crate) fn notify(&self, method: &str, params: Option<&RawValue>) {
-        self.shared.send(None, frame(&ClientNotification { method, params }));
+        self.shared.send(Message::Notification, frame(&ClientNotification { method, params }));
     }
 }
 
@@ -137,7 +137,7 @@ impl Shared {
             _ if method == TurnInterrupt::METHOD => Slot::Interrupt,
             _ => Slot::Usual,
         };
-        self.send(Some(OutgoingRequest { id, slot, restores }), frame);
+        self.send(Message::Request(OutgoingRequest { id, slot, restores }), frame);
         if let Some(timeout) = timeout {
             self.timers.request(id, timeout);
         }

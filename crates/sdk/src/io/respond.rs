@@ -18,7 +18,7 @@ use crate::dispatch::dispatcher::HandlerOutcome;
 use crate::dispatch::registry::Chain;
 use crate::handler::request::IncomingRequest;
 use crate::io::observers::Observed;
-use crate::io::shared::Shared;
+use crate::io::shared::{Message, Shared};
 use crate::trace;
 
 /// JSON-RPC's code for an error of the receiver.
@@ -83,7 +83,7 @@ fn send_response(shared: &Shared, request: &Arc<IncomingRequest>, frame: Bytes) 
         (router.respond(request, &frame), router.transport())
     };
     if taken == Taken::Wanted {
-        shared.send_on(transport, None, frame);
+        shared.send(Message::Bound(transport), frame);
     }
     taken != Taken::Unwanted
 }

@@ -125,10 +125,19 @@ pub(crate) struct Shared {
 
 /// A frame on its way to the writer.
 pub(crate) struct Outgoing {
-    pub(crate) request: Option<OutgoingRequest>,
+    pub(crate) message: Message,
     pub(crate) frame: Bytes,
-    /// The number of the transport that it is for. A request is for any.
-    pub(crate) transport: u32,
+}
+
+/// What a frame on its way to the writer is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Message {
+    /// For any transport.
+    Request(OutgoingRequest),
+    /// A notification of the program, for any transport.
+    Notification,
+    /// A response, or a part of the handshake. It belongs to the transport with this number.
+    Bound(u32),
 }
 
 /// A request on its way to the writer. The caller can cancel it before it is written.
@@ -144,7 +153,7 @@ pub(crate) struct OutgoingRequest {
 /// Leaves out the frame, which can hold a key.
 impl fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outgoing").field("request", &self.request).finish_non_exhaustive()
+        f.debug_struct("Outgoing").field("message", &self.message).finish_non_exhaustive()
     }
 }
 

@@ -9,6 +9,7 @@ use super::*;
 use crate::error::Error;
 use crate::io::connector::Process;
 use crate::io::connector::{Connector, Reconnect};
+use crate::io::shared::Message;
 use crate::options::connection_policy::ConnectionPolicy;
 use crate::transport::frames::BoxFuture;
 
@@ -770,7 +771,27 @@ async fn a_stale_response_is_not_written_to_the_next_server() {
     let shared = server.connection.shared.clone();
     server.lose();
     server.noticed().await;
-    shared.send_on(0, None, Bytes::from_static(b"{\"id\":0,\"result\":{}}"));
+    shared.send(Message::Bound(0), Bytes::from_static(b"{\"id\":0,\"result\":{}}"));
     server.accept().await;
     server.settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notification_of_the_program_waits_for_the_end_of_the_reconnect() {
+    let mut server = Server::start(policy()).await;
+    let (_subscription, pending) = start(&server.connection);
+    server.peer().start_turn("u").await;
+    pending.await.unwrap();
+    server.lose();
+    server.noticed().await;
+    server.connection.notify("program/note", None);
+    let waiting = request(&server.connection, "model/list");
+    server.accept().await;
+    server.resume(in_progress("u", json!([]))).await;
+    let peer = server.peer();
+    assert_eq!(peer.receive().await["method"], "program/note");
+    let request = peer.receive().await;
+    assert_eq!(request["method"], "model/list");
+    peer.send(json!({"id": request["id"], "result": {}})).await;
+    waiting.await.unwrap();
 }

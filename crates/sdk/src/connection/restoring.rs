@@ -17,6 +17,9 @@ use crate::error::{Error, ErrorKind};
 use crate::json_scan::Scanner;
 use crate::options::gap_policy::GapPolicy;
 
+/// How much of a turn waits for the server's description of it. The description includes what came some time before it.
+const MAX_WAITING_BYTES: usize = 16 << 20;
+
 /// A turn whose connection was lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HeldTurn {
@@ -127,6 +130,9 @@ impl<H: Host> Router<H> {
             None => return true,
             Some(Restore::Waiting(waiting)) => {
                 waiting.push(event);
+                while waiting.bytes() > MAX_WAITING_BYTES {
+                    waiting.pop(true, |_| ());
+                }
                 return false;
             }
             Some(Restore::Filtering(filter)) if filter.passes_at_once(event) => return true,
@@ -321,6 +327,35 @@ mod tests {
         world.router.restore_turn("t", "u", None, true);
         let Some(End::Lost(error)) = world.end() else { panic!("not lost") };
         assert_eq!(error.kind(), ErrorKind::TurnLost);
+    }
+
+    #[test]
+    fn the_earliest_of_many_events_do_not_wait_because_the_description_has_them() {
+        let mut world = World::running();
+        world.router.hold_turns();
+        let text = "x".repeat(MAX_WAITING_BYTES / 4);
+        let items = ["a", "b", "c", "d", "e"].map(|id| message(id, &text));
+        items.iter().for_each(|item| world.completed(item));
+        let Some(Restore::Waiting(waiting)) =
+            world.router.running_turns.get("u").and_then(|turn| turn.restore.as_deref())
+        else {
+            panic!("not held")
+        };
+        assert!(waiting.bytes() <= MAX_WAITING_BYTES && !waiting.is_empty());
+        world.restore("inProgress", &items, true);
+        let events = world.events();
+        let completed: Vec<_> = events.iter().filter(|event| event.starts_with("item/completed")).collect();
+        assert_eq!(completed, ["a", "b", "c", "d", "e"].map(|id| format!("item/completed {id}")).each_ref());
+    }
+
+    #[test]
+    fn a_turn_whose_thread_is_unknown_is_not_held() {
+        let mut world = World::starting();
+        world.read(&json!({"method": "turn/started", "params": {"turn": {"id": "v"}}}));
+        world.router.hold_turns();
+        assert!(!world.router.running_turns.get("v").unwrap().is_held());
+        world.read(&json!({"method": "turn/completed", "params": {"turn": {"id": "v"}}}));
+        assert!(!world.router.running_turns.contains("v"));
     }
 
     #[test]

@@ -213,6 +213,7 @@ impl<H: Host> RunningTurns<H> {
             .by_id
             .entry(turn_id.clone())
             .or_insert_with(|| RunningTurn::new(turn_id, Some(thread_id), now, notes_given).into());
+        turn.thread_id.get_or_insert_with(|| thread_id.into());
         turn.claimed = true;
         turn.take_unclaimed();
         turn
@@ -298,11 +299,13 @@ impl<H: Host> RunningTurns<H> {
         self.restores
     }
 
-    /// Lets the events of all turns wait until the server has described the turns. Drops what waited before.
+    /// Lets the events of all turns wait until the server has described the turns. Drops what waited before. A turn without a thread
+    /// has no subscription, and no response would describe it.
     pub(crate) fn hold(&mut self) {
-        self.by_id
-            .values_mut()
-            .for_each(|turn| turn.restore = Some(Box::new(Restore::Waiting(EventQueue::default()))));
+        for turn in self.by_id.values_mut() {
+            let waiting = || Box::new(Restore::Waiting(EventQueue::default()));
+            turn.restore = turn.thread_id.is_some().then(waiting);
+        }
         self.restores = !self.by_id.is_empty();
     }
 

@@ -177,6 +177,7 @@ impl Model {
             }
         };
         self.turns[index].claimed = true;
+        self.turns[index].thread.get_or_insert(thread);
         if !start.cancelled {
             self.turns[index].subscriptions.push(start.subscription);
         } else if created && !start.unnamed {

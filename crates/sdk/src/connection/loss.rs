@@ -236,8 +236,9 @@ impl<H: Host> Router<H> {
         self.uncertain.are_on(thread_id)
     }
 
-    /// Notes that the server is not the process that has run the turns of a thread. Another reconnect cannot tell any more.
-    pub(crate) fn note_other_server(&mut self, thread_id: &str) {
+    /// Notes that the server is not the process that has run the held turns of a thread, or of all threads. Another reconnect cannot tell
+    /// any more.
+    pub(crate) fn note_other_server(&mut self, thread_id: Option<&str>) {
         self.running_turns.note_other_server(thread_id);
     }
 

@@ -317,11 +317,11 @@ impl<H: Host> RunningTurns<H> {
         }
     }
 
-    /// Notes that a server was seen that does not run the turns of a thread.
-    pub(crate) fn note_other_server(&mut self, thread_id: &str) {
+    /// Notes that a server was seen that does not run the held turns of a thread, or of all threads.
+    pub(crate) fn note_other_server(&mut self, thread_id: Option<&str>) {
         self.by_id
             .values_mut()
-            .filter(|turn| turn.is_on(thread_id) && turn.is_held())
+            .filter(|turn| thread_id.is_none_or(|thread_id| turn.is_on(thread_id)) && turn.is_held())
             .for_each(|turn| turn.has_other_server = true);
     }
 

@@ -38,6 +38,8 @@ pub(crate) struct Opened {
     pub(crate) transport: Transport,
     /// The command between the client and the server, if there is one.
     pub(crate) proxy: Option<Child>,
+    /// The process that listens on the Unix socket, or 0 if the system does not say which.
+    pub(crate) listener: i32,
 }
 
 /// The byte stream below a WebSocket. Boxed, so that the code above is compiled once for all kinds.
@@ -52,10 +54,12 @@ pub(crate) async fn open(target: &Target, env: &ChildEnvironment) -> Result<Open
         None => None,
     };
     let place = &target.place;
+    let mut listener = 0;
     let (stream, uri, mut proxy): (Stream, _, _) = match place {
         #[cfg(unix)]
         Place::Unix { path, .. } => {
             let stream = UnixStream::connect(path).await.map_err(|error| not_served(place, path, error))?;
+            listener = stream.peer_cred().ok().and_then(|peer| peer.pid()).unwrap_or_default();
             (Box::new(stream), local_uri(), None)
         }
         Place::Url(url) => {
@@ -70,7 +74,7 @@ pub(crate) async fn open(target: &Target, env: &ChildEnvironment) -> Result<Open
         }
     };
     match handshake(place, stream, uri, token).await {
-        Ok(transport) => Ok(Opened { transport, proxy }),
+        Ok(transport) => Ok(Opened { transport, proxy, listener }),
         Err(error) => Err(match &mut proxy {
             Some(child) => explain(error, child).await,
             None => error,

@@ -37,8 +37,17 @@ pub(crate) struct Reconnect {
     pub(crate) connector: Arc<dyn Connector>,
 }
 
+/// A transport that was opened.
+pub(crate) struct NewTransport {
+    pub(crate) transport: Transport,
+    /// The process behind the transport, if the client has started one.
+    pub(crate) process: Option<Process>,
+    /// Whether another process than that of the last transport listens. Otherwise the client does not know.
+    pub(crate) is_other_server: bool,
+}
+
 /// Opens transports to the same server.
 pub(crate) trait Connector: Debug + Send + Sync {
-    /// Opens a transport, with the process behind it if there is one. Runs on the I/O thread.
-    fn open(&self) -> BoxFuture<'_, Result<(Transport, Option<Process>)>>;
+    /// Opens a transport. Runs on the I/O thread.
+    fn open(&self) -> BoxFuture<'_, Result<NewTransport>>;
 }

@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::process::Command;
 use std::sync::Arc;
 #[cfg(feature = "endpoints")]
+use std::sync::atomic::{AtomicI32, Ordering};
+#[cfg(feature = "endpoints")]
 use std::time::Duration;
 
 use tokio::process::Child;
@@ -20,9 +22,9 @@ use crate::endpoint::connect::{Opened, open};
 #[cfg(all(unix, feature = "endpoints"))]
 use crate::endpoint::server_start::{ServerStart, ensure_served};
 use crate::error::{Error, ErrorKind, Result};
-#[cfg(feature = "endpoints")]
-use crate::io::connector::Connector;
 use crate::io::connector::Process;
+#[cfg(feature = "endpoints")]
+use crate::io::connector::{Connector, NewTransport};
 use crate::io::driver::connection;
 use crate::io::shared::{Connection, ConnectionContext};
 #[cfg(feature = "endpoints")]
@@ -80,7 +82,7 @@ impl Connection {
                 () = report.closed() => return,
             };
             match opened {
-                Ok((transport, process)) => {
+                Ok(NewTransport { transport, process, .. }) => {
                     // Also if the caller has gone: the driver then finds the connection closing.
                     let _ = report.send(Ok(()));
                     driver.run(transport, process).await;
@@ -114,6 +116,8 @@ pub(crate) struct EndpointConnector {
     pub(crate) start: Option<ServerStart>,
     /// How long a proxy's command may take to end.
     pub(crate) close_timeout: Duration,
+    /// The process that listened on the socket at the last connect, or 0.
+    pub(crate) listener: AtomicI32,
 }
 
 /// Without the command, which can hold secrets.
@@ -128,13 +132,15 @@ impl std::fmt::Debug for EndpointConnector {
 
 #[cfg(feature = "endpoints")]
 impl Connector for EndpointConnector {
-    fn open(&self) -> BoxFuture<'_, Result<(Transport, Option<Process>)>> {
+    fn open(&self) -> BoxFuture<'_, Result<NewTransport>> {
         Box::pin(async {
             #[cfg(unix)]
             if let Some(start) = &self.start {
                 ensure_served(&self.target.place, start).await?;
             }
-            let Opened { transport, proxy } = open(&self.target, &self.env).await?;
+            let Opened { transport, proxy, listener } = open(&self.target, &self.env).await?;
+            let last = self.listener.swap(listener, Ordering::Relaxed);
+            let is_other_server = last != 0 && listener != 0 && last != listener;
             let process = proxy.map(|child| Process {
                 role: "command",
                 program: self.target.place.program(),
@@ -143,7 +149,7 @@ impl Connector for EndpointConnector {
                 orphans: None,
                 close_timeout: self.close_timeout,
             });
-            Ok((transport, process))
+            Ok(NewTransport { transport, process, is_other_server })
         })
     }
 }

@@ -18,7 +18,7 @@ use crate::connection::lifecycle::{Lifecycle, Step};
 use crate::connection::loss::Repeated;
 use crate::connection::router::Intent;
 use crate::error::{Error, ErrorKind, Result};
-use crate::io::connector::Reconnect;
+use crate::io::connector::{NewTransport, Reconnect};
 use crate::io::diagnosis::CloseReason;
 use crate::io::link::{Link, LinkContext};
 use crate::io::observers::Observed;
@@ -61,7 +61,7 @@ pub(crate) async fn replace(
             opened = opening => opened.unwrap_or_else(|_| Err(too_slow(shared, reconnect.attempt_timeout))),
             () = closed(&mut closing) => break,
         };
-        let (transport, process) = match opened {
+        let NewTransport { transport, process, is_other_server } = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 let refused = matches!(error.kind(), ErrorKind::AccessDenied | ErrorKind::InvalidConfig);
@@ -69,6 +69,9 @@ pub(crate) async fn replace(
                 continue;
             }
         };
+        if is_other_server {
+            shared.route(|router| router.note_other_server(None));
+        }
         let mut link = Link::start(context, transport, process, false);
         let (reason, error) = tokio::select! {
             restored = restore(shared, reconnect, lifecycle) => match restored {

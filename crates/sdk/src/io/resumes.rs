@@ -210,7 +210,7 @@ impl Resume {
         let believing = self.trust();
         let same_server = believing == Trust::SameServer;
         if !same_server {
-            shared.route(|router| router.note_other_server(&id));
+            shared.route(|router| router.note_other_server(Some(&id)));
         }
         let (mut trust, mut checks) = (Trust::ExceptInterrupted, 1);
         loop {

@@ -134,6 +134,7 @@ impl Session {
             #[cfg(unix)]
             start,
             close_timeout: config.close_timeout,
+            listener: std::sync::atomic::AtomicI32::new(0),
         });
         if config.connection_policy.attempts().is_some() {
             context.reconnect = Some(Arc::new(Reconnect {

@@ -1,5 +1,6 @@
 //! Clients that lose the connection to a server of the real runtime, and connect again.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -27,10 +28,10 @@ fn config(proxy: &FaultyProxy) -> CodexConfig {
 }
 
 /// An endpoint whose first attempt succeeds at once. Each further one waits for the test, because the token is not there before.
-fn gated(proxy: &FaultyProxy) -> (Endpoint, Sender<()>) {
+fn gated(socket: impl Into<PathBuf>) -> (Endpoint, Sender<()>) {
     let (open, opened) = channel();
     let (calls, opened) = (AtomicUsize::new(0), Mutex::new(opened));
-    let endpoint = Endpoint::unix(proxy.socket()).bearer(move || {
+    let endpoint = Endpoint::unix(socket).bearer(move || {
         if calls.fetch_add(1, Ordering::SeqCst) > 0 {
             opened.lock().unwrap().recv().map_err(std::io::Error::other)?;
         }
@@ -83,7 +84,7 @@ with_both_clients! {
         let model = Model::start();
         let server = RunningServer::on_socket(&model);
         let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
-        let (endpoint, open) = gated(&proxy);
+        let (endpoint, open) = gated(proxy.socket());
         let gate = model.gate();
         model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
         let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy())).unwrap();
@@ -112,7 +113,7 @@ with_both_clients! {
         let model = Model::start();
         let mut server = RunningServer::on_socket(&model);
         let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
-        let (endpoint, open) = gated(&proxy);
+        let (endpoint, open) = gated(proxy.socket());
         let gate = model.gate();
         model.reply(ModelToolCall::exec_command("echo 42"));
         model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
@@ -134,13 +135,35 @@ with_both_clients! {
         drop(server);
     }
 
+    fn a_turn_whose_server_died_is_lost_although_another_client_has_loaded_its_thread(start, wait) {
+        let model = Model::start();
+        let mut server = RunningServer::on_socket(&model);
+        let (endpoint, open) = gated(server.socket());
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy())).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        let mut stream = turn.stream();
+        while !matches!(wait!(stream.next()).unwrap().unwrap(), Notification::AgentMessageDelta(_)) {}
+        server.kill();
+        let server = RunningServer::on_socket(&model);
+        let other = start!(server.config()).unwrap();
+        wait!(other.thread_resume(thread.id()).send()).unwrap();
+        open.send(()).unwrap();
+        let error = wait!(turn.run()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TurnLost, "{error}");
+        wait!(other.close()).unwrap();
+        wait!(codex.close()).unwrap();
+    }
+
     fn a_turn_that_the_old_server_finishes_has_its_result(start, wait) {
         let model = Model::start();
         let old = RunningServer::on_socket_named(&model, "old.sock");
         let socket = model.folder().join("server.sock");
         std::os::unix::fs::symlink(old.socket(), &socket).unwrap();
         let proxy = FaultyProxy::to_socket(&socket).unwrap();
-        let (endpoint, open) = gated(&proxy);
+        let (endpoint, open) = gated(proxy.socket());
         let gate = model.gate();
         model.reply(ModelToolCall::exec_command("echo 42"));
         model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
@@ -278,7 +301,7 @@ with_both_clients! {
         let model = Model::start();
         let server = RunningServer::on_socket(&model);
         let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
-        let (endpoint, open) = gated(&proxy);
+        let (endpoint, open) = gated(proxy.socket());
         let touched = model.folder().join("touched");
         let (spawning, helping, ending) = (model.gate(), model.gate(), model.gate());
         let spawn = ModelReply::new().delta("I ").pause(&spawning).delta("delegate").call(spawn_subagent());
@@ -324,7 +347,7 @@ with_both_clients! {
         let model = Model::start();
         let server = RunningServer::on_socket(&model);
         let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
-        let (endpoint, open) = gated(&proxy);
+        let (endpoint, open) = gated(proxy.socket());
         let touched = model.folder().join("touched");
         model.reply(ModelToolCall::exec_command(format!("echo once >> {}", touched.display())).escalate("I need to write"));
         model.reply("done");

@@ -1,14 +1,13 @@
 //! A connection whose transports are lost.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::error::Error;
-use crate::io::connector::Process;
-use crate::io::connector::{Connector, Reconnect};
+use crate::io::connector::{Connector, NewTransport, Reconnect};
 use crate::io::shared::Message;
 use crate::options::connection_policy::ConnectionPolicy;
 use crate::transport::frames::BoxFuture;
@@ -19,6 +18,7 @@ struct Doors {
     peers: mpsc::UnboundedSender<Peer>,
     failures: Mutex<VecDeque<Error>>,
     opened: AtomicUsize,
+    is_other_server: AtomicBool,
 }
 
 impl std::fmt::Debug for Peer {
@@ -28,7 +28,7 @@ impl std::fmt::Debug for Peer {
 }
 
 impl Connector for Doors {
-    fn open(&self) -> BoxFuture<'_, Result<(Transport, Option<Process>)>> {
+    fn open(&self) -> BoxFuture<'_, Result<NewTransport>> {
         Box::pin(async {
             self.opened.fetch_add(1, Ordering::SeqCst);
             if let Some(error) = self.failures.lock().unwrap().pop_front() {
@@ -37,7 +37,8 @@ impl Connector for Doors {
             let (ours, theirs) = Transport::memory_pair();
             let (reader, writer) = theirs.into_halves();
             self.peers.send(Peer { reader, writer, received: VecDeque::new() }).unwrap();
-            Ok((ours, None))
+            let is_other_server = self.is_other_server.load(Ordering::SeqCst);
+            Ok(NewTransport { transport: ours, process: None, is_other_server })
         })
     }
 }
@@ -59,8 +60,12 @@ fn policy() -> ConnectionPolicy {
 impl Server {
     async fn start(policy: ConnectionPolicy) -> Self {
         let (sender, peers) = mpsc::unbounded_channel();
-        let doors =
-            Arc::new(Doors { peers: sender, failures: Mutex::default(), opened: AtomicUsize::new(0) });
+        let doors = Arc::new(Doors {
+            peers: sender,
+            failures: Mutex::default(),
+            opened: AtomicUsize::new(0),
+            is_other_server: AtomicBool::new(false),
+        });
         let hub = Arc::<ObserverHub>::default();
         let reconnect = Reconnect {
             policy,
@@ -485,6 +490,39 @@ async fn a_turn_that_the_server_does_not_know_any_more_is_lost() {
     let (_, End::Lost(error)) = end_of(&subscription).await else { panic!("completed") };
     assert_eq!(error.kind(), ErrorKind::TurnLost);
     server.settle().await;
+}
+
+// Another client has loaded the thread on the new server, so that the list of loaded threads does not show that it is new.
+#[tokio::test(start_paused = true)]
+async fn an_interrupted_turn_is_lost_if_another_process_listens() {
+    for is_other_server in [false, true] {
+        let mut server = Server::start(policy()).await;
+        let (subscription, pending) = start(&server.connection);
+        server.peer().start_turn("u").await;
+        pending.await.unwrap();
+        server.doors.is_other_server.store(is_other_server, Ordering::SeqCst);
+        server.lose();
+        let peer = server.accept().await;
+        let loaded = peer.receive().await;
+        peer.send(json!({"id": loaded["id"], "result": {"data": ["t"]}})).await;
+        // The client asks again: a turn that is just ending looks like that too.
+        let answering = async {
+            loop {
+                let request = peer.receive().await;
+                let turns = json!([{"id": "u", "status": "interrupted", "items": []}]);
+                peer.send(json!({"id": request["id"], "result": {"thread": {"id": "t", "turns": turns}}}))
+                    .await;
+            }
+        };
+        let ended = tokio::select! {
+            () = answering => unreachable!(),
+            ended = end_of(&subscription) => ended,
+        };
+        match ended {
+            (_, End::Lost(error)) => assert!(is_other_server && error.kind() == ErrorKind::TurnLost),
+            (_, End::Completed(_)) => assert!(!is_other_server),
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -76,12 +76,34 @@ struct Turn {
     root: Option<u8>,
     /// The thread of a holder that has left an interrupt.
     left_interrupt: Option<u8>,
+    /// How many of its events, and of those of its sub-agents, have arrived.
+    event_count: usize,
+    /// Its events, until something holds it.
+    unclaimed: Vec<Event>,
 }
+
+/// Of a turn with more events, a follower gets none of the earlier ones.
+const MAX_UNCLAIMED: usize = 16;
 
 impl Turn {
     fn new(id: u8, thread: Option<u8>, since: u64) -> Self {
-        let subscriptions = Vec::new();
-        Self { id, thread, since, claimed: false, subscriptions, root: None, left_interrupt: None }
+        Self {
+            id,
+            thread,
+            since,
+            claimed: false,
+            subscriptions: Vec::new(),
+            root: None,
+            left_interrupt: None,
+            event_count: 0,
+            unclaimed: Vec::new(),
+        }
+    }
+
+    fn claim(&mut self, thread: u8) {
+        self.claimed = true;
+        self.thread.get_or_insert(thread);
+        self.unclaimed.clear();
     }
 }
 
@@ -114,18 +136,46 @@ impl Model {
         self.requests.push(Request { waits: true, start: None });
     }
 
+    /// Adds a subscription, and returns its index.
+    fn subscribe(&mut self, thread: u8, turn: Option<u8>) -> usize {
+        let (created, events, ending) = (false, Vec::new(), None);
+        self.subscriptions.push(Subscription { thread, turn, created, events, ending });
+        self.subscriptions.len() - 1
+    }
+
     pub(crate) fn start(&mut self, thread: u8, unnamed: bool) {
-        let (subscription, since) = (self.subscriptions.len(), self.tick());
-        self.subscriptions.push(Subscription {
-            thread,
-            turn: None,
-            created: false,
-            events: Vec::new(),
-            ending: None,
-        });
+        let (subscription, since) = (self.subscribe(thread, None), self.tick());
         let start =
             Start { subscription, unnamed, since, cancelled: false, expired: false, early: Vec::new() };
         self.requests.push(Request { waits: true, start: Some(start) });
+    }
+
+    pub(crate) fn follow(&mut self, thread: u8, turn: u8) {
+        let (subscription, tick) = (self.subscribe(thread, Some(turn)), self.tick());
+        let index = self.index_or_insert(turn, thread, tick);
+        let turn = &mut self.turns[index];
+        if turn.event_count <= MAX_UNCLAIMED {
+            let early = std::mem::take(&mut turn.unclaimed).into_iter();
+            early.for_each(|event| self.subscriptions[subscription].take(event));
+        }
+        turn.claim(thread);
+        turn.subscriptions.push(subscription);
+    }
+
+    pub(crate) fn unfollow(&mut self, subscription: usize) {
+        let turn = self.subscriptions[subscription].turn;
+        for turn in self.turns.iter_mut().filter(|running| Some(running.id) == turn) {
+            turn.subscriptions.retain(|held| *held != subscription);
+        }
+        self.turns.retain(|running| Some(running.id) != turn || !running.subscriptions.is_empty());
+    }
+
+    /// The index of a turn, which is new if it does not run yet.
+    fn index_or_insert(&mut self, turn: u8, thread: u8, tick: u64) -> usize {
+        self.turns.iter().position(|running| running.id == turn).unwrap_or_else(|| {
+            self.turns.push(Turn::new(turn, Some(thread), tick));
+            self.turns.len() - 1
+        })
     }
 
     /// How many places of the router hold a subscription.
@@ -169,15 +219,8 @@ impl Model {
         if subscription.ending.is_some() {
             return;
         }
-        let index = match self.turns.iter().position(|running| running.id == turn) {
-            Some(index) => index,
-            None => {
-                self.turns.push(Turn::new(turn, Some(thread), tick));
-                self.turns.len() - 1
-            }
-        };
-        self.turns[index].claimed = true;
-        self.turns[index].thread.get_or_insert(thread);
+        let index = self.index_or_insert(turn, thread, tick);
+        self.turns[index].claim(thread);
         if !start.cancelled {
             self.turns[index].subscriptions.push(start.subscription);
         } else if created && !start.unnamed {
@@ -248,13 +291,21 @@ impl Model {
                 self.set_parent(event.turn, thread, root);
             }
         }
-        let Some(turn) = self.turns.iter().find(|turn| turn.id == event.turn) else { return };
-        let root = turn.root.and_then(|root| self.turns.iter().find(|turn| turn.id == root));
+        let Some(turn) = self.turns.iter_mut().find(|turn| turn.id == event.turn) else { return };
+        turn.event_count += 1;
+        let is_wanted = turn.root.is_some() || !turn.subscriptions.is_empty();
+        if !is_wanted && !turn.claimed && turn.event_count <= MAX_UNCLAIMED {
+            turn.unclaimed.push(event);
+        }
         for subscription in &turn.subscriptions {
             self.subscriptions[*subscription].take(event);
         }
-        for subscription in root.iter().flat_map(|root| &root.subscriptions) {
-            self.subscriptions[*subscription].take_of_child(event);
+        let root = turn.root;
+        if let Some(root) = self.turns.iter_mut().find(|turn| Some(turn.id) == root) {
+            root.event_count += 1;
+            for subscription in &root.subscriptions {
+                self.subscriptions[*subscription].take_of_child(event);
+            }
         }
         if event.kind == Kind::Started
             && let Some(thread) = thread

@@ -9,6 +9,10 @@ pub(crate) enum Op {
     Start { thread: u8, stream: bool },
     /// The client registers a `thread/compact/start`.
     Compact { thread: u8, stream: bool },
+    /// The client follows a turn, which another client may have started.
+    Follow { turn: u8, stream: bool },
+    /// The client stops following a turn that was over.
+    Unfollow { subscription: u8 },
     /// The client writes a request, or discards it because no call waits for it any more.
     Write { request: u8 },
     /// The server responds to a request, possibly twice, or to an unknown request.
@@ -62,6 +66,8 @@ impl Op {
         match op % 32 {
             0 => Self::Request,
             1..=3 => Self::Start { thread: a, stream: flush },
+            4 if c >= 224 => Self::Follow { turn: a, stream: flush },
+            5 if c >= 224 => Self::Unfollow { subscription: a },
             4..=5 => Self::Compact { thread: a, stream: flush },
             6..=7 => Self::Write { request: a },
             8..=11 => Self::Response {

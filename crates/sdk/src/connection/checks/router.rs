@@ -102,6 +102,12 @@ impl SharedBuffer for Subscription {
 }
 
 impl Subscription {
+    #[expect(clippy::arc_with_non_send_sync, reason = "all of it is on one thread")]
+    fn new(thread: u8) -> Arc<Self> {
+        let buffer = TurnBuffer::new(true, &unlimited()).into();
+        Arc::new(Self { thread_id: thread_id(thread).into(), buffer })
+    }
+
     fn turn_id(&self) -> Option<Arc<str>> {
         self.with(|buffer| buffer.turn_id().cloned())
     }
@@ -145,7 +151,8 @@ struct ClientRequest {
 /// A subscription, and the events that its stream has returned.
 struct Held {
     subscription: Arc<Subscription>,
-    request: usize,
+    /// The request that starts its turn. None if it follows the turn.
+    request: Option<usize>,
     stream: Option<u64>,
     seen: Vec<(u64, bool)>,
     lost: bool,
@@ -301,6 +308,8 @@ impl World {
             }
             Op::Respond { request } => self.respond(request),
             Op::Release { subscription, interrupt } => self.release(subscription, interrupt),
+            Op::Follow { turn, stream } => self.follow(turn % TURNS, stream),
+            Op::Unfollow { subscription } => self.unfollow(subscription),
             Op::Write { request } | Op::Cancel { request } | Op::Expire { request } => {
                 let Some(request) = usize::from(request).checked_rem(self.client_requests.len()) else {
                     return;
@@ -323,11 +332,7 @@ impl World {
     /// whether it is a compaction.
     fn register(&mut self, start: Option<(u8, bool, bool)>) {
         let waiter = Waiter::new(self.client_requests.len(), "m", None);
-        #[expect(clippy::arc_with_non_send_sync, reason = "all of it is on one thread")]
-        let subscription = start.map(|(thread, ..)| {
-            let buffer = TurnBuffer::new(true, &unlimited()).into();
-            Arc::new(Subscription { thread_id: thread_id(thread).into(), buffer })
-        });
+        let subscription = start.map(|(thread, ..)| Subscription::new(thread));
         let intent = match (&subscription, start) {
             (Some(subscription), Some((_, _, true))) => Intent::Compact(subscription.clone()),
             (Some(subscription), _) => Intent::StartTurn { subscription: subscription.clone(), joins: true },
@@ -339,11 +344,34 @@ impl World {
         if let (Some(subscription), Some((thread, streams, unnamed))) = (subscription, start) {
             self.model.start(thread, unnamed);
             let stream = streams.then(|| open(&subscription));
-            self.held.push(Held::new(subscription, self.client_requests.len(), stream));
+            self.held.push(Held::new(subscription, Some(self.client_requests.len()), stream));
         } else {
             self.model.request();
         }
         self.client_requests.push(ClientRequest { id, resolved: false, written: false, cancelled: false });
+    }
+
+    /// Follows a turn. It belongs to its thread, also if no event has named the thread.
+    fn follow(&mut self, turn: u8, streams: bool) {
+        let thread = turn % THREADS;
+        let subscription = Subscription::new(thread);
+        let followed = self.router.follow_events(&subscription, &turn_id(turn).into());
+        assert_eq!(followed.is_err(), self.model.failed);
+        if followed.is_ok() {
+            self.model.follow(thread, turn);
+            let stream = streams.then(|| open(&subscription));
+            self.held.push(Held::new(subscription, None, stream));
+        }
+    }
+
+    fn unfollow(&mut self, subscription: u8) {
+        let Some(index) = usize::from(subscription).checked_rem(self.held.len()) else { return };
+        let held = &mut self.held[index];
+        let Some(turn) = held.subscription.turn_id().filter(|_| held.request.is_none()) else { return };
+        if !std::mem::replace(&mut held.released, true) {
+            self.router.unfollow_events(&held.subscription, &turn);
+            self.model.unfollow(index);
+        }
     }
 
     /// Writes a request, or discards it if no call waits for it.
@@ -372,7 +400,9 @@ impl World {
     fn release(&mut self, subscription: u8, interrupt: bool) {
         let Some(index) = usize::from(subscription).checked_rem(self.held.len()) else { return };
         // A caller that releases its subscription no longer waits for the response either.
-        self.cancel(self.held[index].request);
+        if let Some(request) = self.held[index].request {
+            self.cancel(request);
+        }
         let held = &mut self.held[index];
         if !std::mem::replace(&mut held.released, true) {
             self.router.release(&held.subscription, interrupt);
@@ -462,7 +492,8 @@ impl World {
             Effect::Interrupt { thread_id, turn_id, .. } => {
                 let holds = |held: &Held| held.subscription.turn_id().as_ref() == Some(&turn_id);
                 let holds = |held: &&Held| holds(held) && !held.released && !held.has_ended();
-                let cancelled = |held: &&Held| self.client_requests[held.request].cancelled || held.lost;
+                let is_cancelled = |request: usize| self.client_requests[request].cancelled;
+                let cancelled = |held: &&Held| held.request.is_some_and(is_cancelled) || held.lost;
                 let holder = self.held.iter().filter(holds).find(|held| !cancelled(held));
                 assert!(holder.is_none_or(|held| self.expired(held)), "{turn_id} is held and interrupted");
                 Out::Interrupt {
@@ -475,7 +506,7 @@ impl World {
 
     /// Whether the wait for the response of a subscription's request has ended.
     fn expired(&self, held: &Held) -> bool {
-        !self.model.requests[held.request].waits
+        held.request.is_some_and(|request| !self.model.requests[request].waits)
     }
 }
 
@@ -502,7 +533,7 @@ impl Model {
 }
 
 impl Held {
-    fn new(subscription: Arc<Subscription>, request: usize, stream: Option<u64>) -> Self {
+    fn new(subscription: Arc<Subscription>, request: Option<usize>, stream: Option<u64>) -> Self {
         Self {
             subscription,
             request,

@@ -228,9 +228,13 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real::finding::a_turn_whose_runtime",
             "real::finding::unusable_ids",
             "real::ensure",
+            "real::reconnects::a_start_that_did_not_arrive",
+            "real::reconnects::a_start_whose_response_is_lost",
+            "real::cuts::no_turn_starts_twice",
         ],
         why: "0.133.0 does not store the client's ids of user messages. The SDK sends none, and refuses `client_message_id`, \
-              `find_turn` and `ensure` with `UnsupportedByRuntime`.",
+              `find_turn` and `ensure` with `UnsupportedByRuntime`. A start whose response is lost with its connection is `Uncertain` \
+              in any case.",
         sort: Sort::Lacking,
     },
     Difference {

@@ -10,6 +10,7 @@ use crate::connection::effect::Effect;
 use crate::connection::envelope::{Relations, Route, is_active, is_interrupted, resolved_request};
 use crate::connection::event::{Event, EventBatch};
 use crate::connection::host::Host;
+use crate::connection::on_loss::CAN_OUTLIVE_TRANSPORTS;
 use crate::connection::router::Router;
 
 impl<H: Host> Router<H> {
@@ -20,7 +21,10 @@ impl<H: Host> Router<H> {
         route: &Route<'_>,
         batch: &mut EventBatch<'a>,
     ) {
-        if self.running_turns.restores() && !self.passes_restoration(event, route, batch) {
+        if CAN_OUTLIVE_TRANSPORTS
+            && self.running_turns.restores()
+            && !self.passes_restoration(event, route, batch)
+        {
             return;
         }
         self.apply_notification(event, route, batch);
@@ -104,7 +108,8 @@ impl<H: Host> Router<H> {
                 }
                 self.keep_early(turn_id, event, route);
                 batch.push(turn_id, event);
-                if !self.uncertain.is_empty()
+                if CAN_OUTLIVE_TRANSPORTS
+                    && !self.uncertain.is_empty()
                     && let Some(start) = self.uncertain.take_reported(event.text)
                 {
                     // The start has this event as an early one.

@@ -1,5 +1,9 @@
 //! What a client does when it loses its runtime.
 
+/// Whether a connection can outlive its transport: only that to an endpoint can. If the program has no endpoints, the compiler leaves
+/// out the code behind this constant, a twentieth of the crate's.
+pub(crate) const CAN_OUTLIVE_TRANSPORTS: bool = cfg!(any(test, feature = "endpoints"));
+
 /// What the observers do when a connection is lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) enum OnLoss {

@@ -25,7 +25,7 @@ use crate::connection::envelope::{Incoming, Outcome, Route, started_turn};
 use crate::connection::event::{Event, EventBatch};
 use crate::connection::host::{Host, SharedBuffer};
 use crate::connection::logins::Logins;
-use crate::connection::on_loss::OnLoss;
+use crate::connection::on_loss::{CAN_OUTLIVE_TRANSPORTS, OnLoss};
 use crate::connection::own_turns::OwnTurns;
 use crate::connection::pending_turns::{PendingTurn, PendingTurns};
 use crate::connection::repeatable::AfterLoss;
@@ -348,7 +348,9 @@ impl<H: Host> Router<H> {
             self.bind_unnamed_turns(&thread_id);
             self.interrupt_unheld(&thread_id);
         }
-        if let Some(index) = self.resumes.iter().position(|(resume, ..)| *resume == id) {
+        if CAN_OUTLIVE_TRANSPORTS
+            && let Some(index) = self.resumes.iter().position(|(resume, ..)| *resume == id)
+        {
             let (_, thread_id, trust) = self.resumes.swap_remove(index);
             if let Ok(result) = &response {
                 self.restore_thread(&thread_id, result, trust);

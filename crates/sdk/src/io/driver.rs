@@ -2,6 +2,7 @@
 //!
 //! The tasks run on the client's I/O thread. None of them waits for the program's code: the reader only appends to queues.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,10 +13,10 @@ use tokio::time::Instant;
 use crate::background::{Job, task};
 use crate::connection::backlog::Budget;
 use crate::connection::lifecycle::Lifecycle;
-use crate::connection::on_loss::OnLoss;
+use crate::connection::on_loss::{CAN_OUTLIVE_TRANSPORTS, OnLoss};
 use crate::connection::router::Router;
 use crate::error::{Error, ErrorKind};
-use crate::io::connector::Process;
+use crate::io::connector::{Process, Reconnect};
 use crate::io::link::{Link, LinkContext, stop};
 use crate::io::observers::Observed;
 use crate::io::orphan_sweep;
@@ -30,13 +31,14 @@ use crate::io::watchdog;
 use crate::owning_process::OwningProcess;
 use crate::process::reap;
 use crate::shared_redactor::SharedRedactor;
-use crate::transport::frames::Transport;
+use crate::transport::frames::{BoxFuture, Transport};
 use crate::wire_log::Recorder;
 
 /// How long a closing connection may take to write the frames in its queue.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the client searches for orphaned commands, at least, if the end of the runtime has taken the whole `close_timeout`.
 const SWEEP_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// The I/O side of a connection. It does nothing until it runs.
 pub(crate) struct Driver {
     shared: Arc<Shared>,
@@ -72,7 +74,7 @@ pub(crate) fn connection(context: ConnectionContext) -> (Connection, Driver) {
     let (closing, close) = watch::channel(false);
     let (jobs, queued_jobs) = mpsc::unbounded_channel();
     let mut router = Router::new(on_loss, shared_server.is_some());
-    if let Some(reconnect) = &reconnect {
+    if CAN_OUTLIVE_TRANSPORTS && let Some(reconnect) = &reconnect {
         router.prepare_for_losses(reconnect.policy.gaps());
     }
     let shared = Arc::new(Shared {
@@ -164,9 +166,7 @@ impl Driver {
                 context.end_process(ended.process.take());
                 lifecycle.handle_greeting();
                 lifecycle.handle_loss(&error, false, Instant::now().into_std());
-                lose(&context, &error).await;
-                shared.hub.announce(&Observed::ConnectionLost(error));
-                match replace(&context, reconnect, &mut lifecycle).await {
+                match reconnected(&context, reconnect, &mut lifecycle, error).await {
                     Ok(new) => link = Some(new),
                     Err(Some(error)) => shared.fail(&error),
                     Err(None) => {}
@@ -201,6 +201,24 @@ impl Driver {
         stop(&mut spawning).await;
         shared.ended.send_replace(Some(Ended { reaped }));
     }
+}
+
+/// Replaces a lost transport; see [`replace`]. The future is in a box: the compiler keeps the states of an awaited async function, even
+/// behind a constant condition.
+fn reconnected<'a>(
+    context: &'a LinkContext,
+    reconnect: &'a Reconnect,
+    lifecycle: &'a mut Lifecycle,
+    error: Error,
+) -> BoxFuture<'a, Result<Link, Option<Error>>> {
+    if !CAN_OUTLIVE_TRANSPORTS {
+        return Box::pin(ready(Err(Some(error))));
+    }
+    Box::pin(async move {
+        lose(context, &error).await;
+        context.shared.hub.announce(&Observed::ConnectionLost(error));
+        replace(context, reconnect, lifecycle).await
+    })
 }
 
 /// Ends all waits when the driver ends for any reason, so that no call hangs.

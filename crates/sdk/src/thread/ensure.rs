@@ -43,7 +43,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub struct Ensure<C> {
     key: String,
-    turn: TurnStart<C>,
+    turn: TurnStart<AsyncCodex>,
     half_done: HalfDone,
     writer_timeout: Duration,
     client: PhantomData<C>,
@@ -82,7 +82,7 @@ impl<C> TurnStart<C> {
     pub fn ensure(self, key: impl Into<String>) -> Ensure<C> {
         Ensure {
             key: key.into(),
-            turn: self,
+            turn: self.with_client(),
             half_done: HalfDone::Fail,
             writer_timeout: Duration::from_secs(60),
             client: PhantomData,
@@ -116,9 +116,9 @@ impl<C> Ensure<C> {
 }
 
 /// What to do next about a turn.
-enum Step<C> {
+enum Step {
     /// Start this turn, if the thread is still loaded so: the turn itself, or its continuation with this number.
-    Start(Box<TurnStart<C>>, u32, LoadPoint),
+    Start(Box<TurnStart<AsyncCodex>>, u32, LoadPoint),
     Attach(Turn),
     Done(Turn),
     /// Look again after this.
@@ -136,7 +136,7 @@ enum Wait {
     Busy,
 }
 
-impl<C: Clone> Ensure<C> {
+impl Ensure<AsyncCodex> {
     async fn perform(mut self) -> Result<Ensured> {
         self.check()?;
         let key = self.key.clone();
@@ -234,7 +234,7 @@ impl<C: Clone> Ensure<C> {
     async fn prepare(
         &self,
         half_done: &mut Vec<RunResult>,
-    ) -> Result<(Arc<Session>, OwnedMutexGuard<()>, Step<C>)> {
+    ) -> Result<(Arc<Session>, OwnedMutexGuard<()>, Step)> {
         const METHOD: &str = methods::TurnStart::METHOD;
         let session = self.open().await?;
         let limit = self.turn.limits.time_left().into_iter().chain(session.timeout_of(METHOD)).min();
@@ -267,7 +267,7 @@ impl<C: Clone> Ensure<C> {
     }
 
     /// Looks for the turn.
-    async fn next_step(&self, session: &Arc<Session>, half_done: &mut Vec<RunResult>) -> Result<Step<C>> {
+    async fn next_step(&self, session: &Arc<Session>, half_done: &mut Vec<RunResult>) -> Result<Step> {
         let TurnStart { core, thread, .. } = &self.turn;
         let found = find_turns(core, thread, session, |id| match number_of(id, &self.key) {
             Some(0) => Some(Match::Last),
@@ -485,7 +485,9 @@ impl Ensure<crate::session::clients::Codex> {
     ///
     /// After an error of the connection, call it again, with a new client.
     pub fn run(self) -> Result<Ensured> {
-        crate::block_on::wait(self.perform())
+        let Self { key, turn, half_done, writer_timeout, client: _ } = self;
+        let ensure = Ensure::<AsyncCodex> { key, turn, half_done, writer_timeout, client: PhantomData };
+        crate::block_on::wait(ensure.perform())
     }
 }
 

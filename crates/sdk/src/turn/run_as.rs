@@ -81,11 +81,11 @@ impl TurnStart<crate::session::clients::Codex> {
     /// - [`ErrorKind::NoOutput`] if the turn was interrupted, or ended without a final response.
     #[inline]
     pub fn run_as<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
-        crate::block_on::wait(self.typed_result())
+        crate::block_on::wait(self.with_client::<AsyncCodex>().typed_result())
     }
 }
 
-impl<C: Clone> TurnStart<C> {
+impl TurnStart<AsyncCodex> {
     async fn typed_result<T: DeserializeOwned + JsonSchema>(self) -> Result<TypedResult<T>> {
         let thread_id = self.thread.id.clone();
         let mut template = self.output_schema_of::<T>();

@@ -239,6 +239,42 @@ impl<C> TurnStart<C> {
         self
     }
 
+    /// The same builder of another client. All work is done in that of the async client: the compiler generates it once.
+    pub(crate) fn with_client<D>(self) -> TurnStart<D> {
+        let Self {
+            core,
+            thread,
+            input,
+            params,
+            approval_mode,
+            cwd,
+            unusable_schema,
+            limits,
+            retries_on_mismatch,
+            interrupt_on_drop,
+            end_commands_on_interrupt,
+            alone_in,
+            client: _,
+        } = self;
+        TurnStart {
+            core,
+            thread,
+            input,
+            params,
+            approval_mode,
+            cwd,
+            unusable_schema,
+            limits,
+            retries_on_mismatch,
+            interrupt_on_drop,
+            end_commands_on_interrupt,
+            alone_in,
+            client: PhantomData,
+        }
+    }
+}
+
+impl TurnStart<AsyncCodex> {
     /// The same turn with the limits of an earlier one, and with the earlier one's two options about interrupts.
     pub(crate) fn like(mut self, earlier: &TurnSubscription) -> Self {
         self.limits = TurnLimits { ends_at: None, ..*earlier.limits() };
@@ -571,7 +607,8 @@ impl TurnStart<crate::session::clients::Codex> {
     /// - [`ErrorKind::UnsupportedByRuntime`] on a busy thread of a runtime before 0.148.0, which cannot join turns.
     /// - Otherwise as [`Codex::request`](crate::Codex::request).
     pub fn send(self) -> Result<crate::turn::handles::TurnHandle> {
-        crate::block_on::wait(self.handle()).map(crate::turn::handles::TurnHandle::from_async)
+        crate::block_on::wait(self.with_client::<AsyncCodex>().handle())
+            .map(crate::turn::handles::TurnHandle::from_async)
     }
 
     /// Runs the turn to its end and returns its result. A turn that was interrupted is not an error, unless a limit did it: its
@@ -583,6 +620,6 @@ impl TurnStart<crate::session::clients::Codex> {
     /// - [`ErrorKind::Timeout`] at the [`timeout`](Self::timeout) or the [`inactivity_timeout`](Self::inactivity_timeout).
     /// - [`ErrorKind::BudgetExceeded`] at another limit.
     pub fn run(self) -> Result<RunResult> {
-        crate::block_on::wait(self.result())
+        crate::block_on::wait(self.with_client::<AsyncCodex>().result())
     }
 }

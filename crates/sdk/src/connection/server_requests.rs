@@ -53,13 +53,21 @@ pub(crate) struct ServerRequests<S> {
     /// Those of the pending ones that the server has not sent again since its transport was lost.
     unrepeated: Vec<Arc<ServerRequest<S>>>,
     answered: VecDeque<(Arc<ServerRequest<S>>, Bytes)>,
+    /// Those of the answered ones whose responses can have been lost with the transport.
+    unconfirmed: Vec<Arc<ServerRequest<S>>>,
     /// Those of the pending ones that are left to other clients of the server.
     left: Vec<Arc<ServerRequest<S>>>,
 }
 
 impl<S> Default for ServerRequests<S> {
     fn default() -> Self {
-        Self { pending: Vec::new(), unrepeated: Vec::new(), answered: VecDeque::new(), left: Vec::new() }
+        Self {
+            pending: Vec::new(),
+            unrepeated: Vec::new(),
+            answered: VecDeque::new(),
+            unconfirmed: Vec::new(),
+            left: Vec::new(),
+        }
     }
 }
 
@@ -86,9 +94,10 @@ impl<S: Default> ServerRequests<S> {
             self.forget_unrepeated(&request);
             return Received::Pending;
         }
-        if let Some((_, frame)) =
+        if let Some((request, frame)) =
             self.answered.iter().find(|(request, _)| request.id == id && request.is(method, params))
         {
+            self.unconfirmed.retain(|unconfirmed| !Arc::ptr_eq(unconfirmed, request));
             return Received::Answered(frame.clone());
         }
         let request = Arc::new(ServerRequest {
@@ -127,6 +136,7 @@ impl<S: Default> ServerRequests<S> {
     /// Handles the loss of the transport. The server sends the requests again that it still waits for.
     pub(crate) fn handle_loss(&mut self) {
         self.unrepeated = self.pending.clone();
+        self.unconfirmed = self.answered.iter().map(|(request, _)| request.clone()).collect();
     }
 
     /// Removes and returns the requests about a thread, or about none, that the server has not sent again: it does not wait for their
@@ -138,6 +148,7 @@ impl<S: Default> ServerRequests<S> {
             self.pending.retain(|pending| !Arc::ptr_eq(pending, request));
             self.take_back(request);
         }
+        self.unconfirmed.retain(|request| request.thread_id.as_deref() != thread_id);
         unrepeated
     }
 
@@ -172,6 +183,7 @@ impl<S: Default> ServerRequests<S> {
     /// Removes a request whose response the server no longer waits for.
     pub(crate) fn resolve(&mut self, id: &RequestId) -> Option<Arc<ServerRequest<S>>> {
         self.answered.retain(|(request, _)| request.id != *id);
+        self.unconfirmed.retain(|request| request.id != *id);
         let index = self.pending.iter().position(|request| request.id == *id)?;
         let request = self.pending.swap_remove(index);
         self.take_back(&request);
@@ -179,9 +191,9 @@ impl<S: Default> ServerRequests<S> {
         Some(request)
     }
 
-    /// The threads of the pending requests.
+    /// The threads of the requests that are pending at the server, or may be: a response can have been lost.
     pub(crate) fn threads(&self) -> impl Iterator<Item = Arc<str>> {
-        self.pending.iter().filter_map(|request| request.thread_id.clone())
+        self.pending.iter().chain(&self.unconfirmed).filter_map(|request| request.thread_id.clone())
     }
 
     /// Whether a request of this turn is unanswered.
@@ -209,6 +221,7 @@ impl<S: Default> ServerRequests<S> {
         self.answered.clear();
         self.left.clear();
         self.unrepeated.clear();
+        self.unconfirmed.clear();
         self.pending.drain(..)
     }
 }
@@ -253,6 +266,24 @@ mod tests {
         assert!(matches!(receive(&mut requests, 1, "{}"), Received::Answered(again) if again == frame));
         requests.resolve(&1.into());
         new(&mut requests, 1, "{}");
+    }
+
+    #[test]
+    fn a_request_whose_response_can_be_lost_waits_for_its_thread() {
+        for repeats in [false, true] {
+            let mut requests = ServerRequests::default();
+            let request = new(&mut requests, 1, "{}");
+            requests.respond(&request, &Bytes::new());
+            assert_eq!(requests.threads().count(), 0);
+            requests.handle_loss();
+            assert_eq!(requests.threads().collect::<Vec<_>>(), ["t".into()]);
+            if repeats {
+                assert!(matches!(receive(&mut requests, 1, "{}"), Received::Answered(_)));
+            } else {
+                assert!(requests.take_unrepeated(Some("t")).is_empty());
+            }
+            assert_eq!(requests.threads().count(), 0);
+        }
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl Lifecycle {
         }
     }
 
-    /// Handles that everything is restored. Returns the number of the attempt that has succeeded.
+    /// Handles that the other requests need not wait any more. Returns the number of the attempt that has succeeded.
     pub(crate) fn handle_restored(&mut self) -> Option<usize> {
         let Stage::Restoring { attempt } = self.stage else { return None };
         self.stage = Stage::Live;

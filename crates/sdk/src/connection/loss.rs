@@ -90,7 +90,7 @@ impl<H: Host> Router<H> {
                 (AfterLoss::LookForMessage, _, Some(key)) => {
                     let thread_id = waiter.thread_id.clone().unwrap_or_default();
                     let steers = *waiter.method == *methods::TurnSteer::METHOD;
-                    uncertain.push(UncertainStart { id: *id, thread_id, key: key.clone(), steers });
+                    uncertain.push(UncertainStart::new(*id, thread_id, key.clone(), steers));
                 }
                 _ => ended.push(*id),
             }
@@ -100,7 +100,7 @@ impl<H: Host> Router<H> {
             match pending.client_id.clone() {
                 Some(key) => {
                     let thread_id = pending.subscription.thread_id().clone();
-                    uncertain.push(UncertainStart { id, thread_id, key, steers: false });
+                    uncertain.push(UncertainStart::new(id, thread_id, key, false));
                 }
                 None => ended.push(id),
             }
@@ -149,6 +149,16 @@ impl<H: Host> Router<H> {
             let error = in_context(error, &waiter);
             self.effects.push(Effect::Resolve(waiter.reply, Err(error)));
         }
+    }
+
+    /// Whether the program has unsubscribed from a thread, and has not opened it again.
+    pub(crate) fn is_unsubscribed(&self, thread_id: &str) -> bool {
+        self.unsubscribed.contains(thread_id)
+    }
+
+    /// Whether a thread is that of a sub-agent.
+    pub(crate) fn is_subagent(&self, thread_id: &str) -> bool {
+        self.thread_tree.is_child(thread_id)
     }
 
     /// The threads that the client has open on the server, those first that something waits for.
@@ -212,8 +222,12 @@ impl<H: Host> Router<H> {
         if !starts.is_empty() && !self.running_turns.contains(turn_id) {
             // The start is bound first, so that it gets all of the turn, also the loss of its end.
             let early = self.pending_turns.take_early(turn_id).unwrap_or_default();
+            let has_other_server = starts.iter().any(|start| start.has_other_server);
             starts.drain(..).for_each(|start| self.answer_start(&start, turn_id));
             self.running_turns.hold_turn(turn_id, early);
+            if let Some(turn) = self.running_turns.get_mut(turn_id) {
+                turn.has_other_server = has_other_server;
+            }
         }
         starts.iter().for_each(|start| self.answer_start(start, turn_id));
         self.restore_turn(thread_id, turn_id, Some(snapshot), trust == Trust::SameServer);
@@ -236,9 +250,10 @@ impl<H: Host> Router<H> {
         self.uncertain.are_on(thread_id)
     }
 
-    /// Notes that the server is not the process that has run the held turns of a thread, or of all threads. Another reconnect cannot tell
-    /// any more.
+    /// Notes that the server is not the process that has run the held turns of a thread, or of all threads, or that has got the uncertain
+    /// starts. Another reconnect cannot tell any more.
     pub(crate) fn note_other_server(&mut self, thread_id: Option<&str>) {
+        self.uncertain.note_other_server(thread_id);
         self.running_turns.note_other_server(thread_id);
     }
 
@@ -248,30 +263,41 @@ impl<H: Host> Router<H> {
         turns.map(|turn| turn.id.clone()).collect()
     }
 
-    /// Restores the turns of a thread that the response to its resume did not show, from its whole history, unless another transport
-    /// has been lost since.
-    pub(crate) fn restore_older_turns(
-        &mut self,
-        thread_id: &str,
-        transport: u32,
-        response: &str,
-        trust: Trust,
-    ) {
+    /// Whether events of turns wait that are not restored yet: the server runs them.
+    pub(crate) fn has_waiting_events(&self, thread_id: &str) -> bool {
+        self.running_turns.iter().any(|turn| turn.is_on(thread_id) && turn.has_waiting_events())
+    }
+
+    /// Ends the turns of a thread that its whole history does not show, unless another transport has been lost since.
+    pub(crate) fn end_unknown_turns(&mut self, thread_id: &str, transport: u32, trust: Trust) {
         if self.transport != transport {
             return;
         }
-        self.restore_thread(thread_id, response, trust);
         for turn_id in self.held_turns(thread_id) {
             self.restore_turn(thread_id, &turn_id, None, trust == Trust::SameServer);
         }
     }
 
-    /// Ends the turns and starts of a thread that could not be resumed.
+    /// Ends turns that the server does not run, because it has not loaded their thread, unless another transport has been lost since.
+    pub(crate) fn lose_turns(&mut self, turn_ids: &[Arc<str>], transport: u32) {
+        if self.transport != transport {
+            return;
+        }
+        let message = "the connection was lost, and afterwards the server had not loaded the turn's thread: its process has ended, and \
+                       the turn with it. What a command did last is unknown";
+        turn_ids.iter().for_each(|id| self.lose_turn(id, &Error::new(ErrorKind::TurnLost, message)));
+    }
+
+    /// Ends the turns and starts of a thread that could not be resumed. A turn whose events arrive goes on.
     pub(crate) fn give_up_thread(&mut self, thread_id: &str, transport: u32, error: &Error) {
         if self.transport != transport {
             return;
         }
         for turn_id in self.held_turns(thread_id) {
+            if self.running_turns.get(&turn_id).is_some_and(RunningTurn::has_waiting_events) {
+                self.restore_turn(thread_id, &turn_id, None, true);
+                continue;
+            }
             let message = format!(
                 "the connection was lost during the turn, and after the reconnect its thread could not be resumed: {error}. The turn \
                  may have had effects"
@@ -298,7 +324,7 @@ impl<H: Host> Router<H> {
             return;
         }
         let starts = self.uncertain.take_if(|start| *start.thread_id == *thread_id);
-        for UncertainStart { id, thread_id, key, steers } in starts {
+        for UncertainStart { id, thread_id, key, steers, .. } in starts {
             let seen = format!("the connection was lost before the response came, and {why}");
             let error = uncertain_start(&key, steers, &seen);
             if let Some(pending) = self.pending_turns.take(id) {
@@ -324,12 +350,14 @@ impl<H: Host> Router<H> {
     }
 
     /// Notes that a response has opened a thread, or that it has unsubscribed from one.
-    pub(super) fn note_subscription(&mut self, waiter: &Waiter<H>, result: &str) {
+    pub(super) fn note_subscription(&mut self, id: i64, waiter: &Waiter<H>, result: &str) {
         if !self.outlives_transports {
             return;
         }
         if OPENING_METHODS.contains(&&*waiter.method) {
-            if let Some(thread_id) = thread_of(result) {
+            if let Some(thread_id) = thread_of(result)
+                && self.unsubscribed.handle_opened(&thread_id, id)
+            {
                 self.subscribed.insert(thread_id.as_ref().into(), ());
             }
         } else if *waiter.method == *methods::ThreadUnsubscribe::METHOD

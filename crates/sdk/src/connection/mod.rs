@@ -34,3 +34,4 @@ pub(crate) mod turn_budget;
 pub(crate) mod turn_buffer;
 pub(crate) mod turn_phase;
 pub(crate) mod uncertain;
+pub(crate) mod unsubscribed;

@@ -81,6 +81,11 @@ impl<H: Host> Router<H> {
         };
         let same_server =
             same_server && self.running_turns.get(turn_id).is_none_or(|turn| !turn.has_other_server);
+        if snapshot.is_in_progress()
+            && let Some(turn) = self.running_turns.get_mut(turn_id)
+        {
+            turn.has_other_server = false;
+        }
         let is_lost =
             is_known && snapshot.is_interrupted() && !interrupts && !same_server && !has_end(&waiting);
         let none = Given::default();

@@ -36,6 +36,7 @@ use crate::connection::server_requests::{Received, ServerRequest, ServerRequests
 use crate::connection::snapshot::Trust;
 use crate::connection::thread_tree::ThreadTree;
 use crate::connection::uncertain::{UncertainStarts, uncertain_start};
+use crate::connection::unsubscribed::Unsubscribed;
 use crate::error::{Error, ErrorKind};
 use crate::options::gap_policy::GapPolicy;
 use crate::thread_map::ThreadMap;
@@ -110,6 +111,8 @@ pub(crate) struct Router<H: Host> {
     pub(super) uncertain: UncertainStarts,
     /// The threads that this connection has opened, if the router outlives transports.
     pub(super) subscribed: ThreadMap<()>,
+    /// The threads that the program has unsubscribed from since, if the router outlives transports.
+    pub(super) unsubscribed: Unsubscribed,
     /// The resumes under way after a reconnect: the thread of each, and what its response is worth.
     resumes: Vec<(i64, Arc<str>, Trust)>,
     failure: Option<Error>,
@@ -367,7 +370,7 @@ impl<H: Host> Router<H> {
                 self.decline_own();
             }
             if let Ok(result) = &response {
-                self.note_subscription(&waiter, result);
+                self.note_subscription(id, &waiter, result);
             }
             let response = response.map_err(|error| in_context(error, &waiter));
             self.effects.push(Effect::Resolve(waiter.reply, response));
@@ -527,6 +530,7 @@ impl<H: Host> Router<H> {
             transport: 0,
             uncertain: UncertainStarts::default(),
             subscribed: ThreadMap::default(),
+            unsubscribed: Unsubscribed::default(),
             resumes: Vec::new(),
             failure: None,
             gap_policy: GapPolicy::default(),
@@ -591,6 +595,12 @@ impl<H: Host> Router<H> {
         if let Some((_, waiter)) = self.waiters.get_mut(index) {
             waiter.is_written = true;
             let is_kept = self.outlives_transports && AfterLoss::of(&waiter.method) == AfterLoss::Repeat;
+            if is_kept
+                && *waiter.method == *methods::ThreadUnsubscribe::METHOD
+                && let Some(thread_id) = &waiter.thread_id
+            {
+                self.unsubscribed.add(thread_id, id);
+            }
             waiter.sent = is_kept.then(|| (frame.clone(), slot));
         }
         Admission::Write

@@ -47,7 +47,7 @@ pub(crate) struct RunningTurn<H: Host> {
     follower: Option<H::Follower>,
     /// What has been given of it, if the client reconnects.
     pub(crate) given: Option<Box<Given>>,
-    /// Whether the server was another process after a reconnect.
+    /// Whether the server was another process after a reconnect, and has not said since that it runs the turn.
     pub(crate) has_other_server: bool,
     /// How far its restoration has come, after a reconnect.
     pub(crate) restore: Option<Box<Restore>>,
@@ -87,6 +87,11 @@ impl<H: Host> RunningTurn<H> {
     /// Whether its events wait until the server has described the turn.
     pub(crate) fn is_held(&self) -> bool {
         matches!(self.restore.as_deref(), Some(Restore::Waiting(_)))
+    }
+
+    /// Whether events wait until the server has described the turn.
+    pub(crate) fn has_waiting_events(&self) -> bool {
+        matches!(self.restore.as_deref(), Some(Restore::Waiting(waiting)) if !waiting.is_empty())
     }
 
     /// Whether its end is among the events that wait.

@@ -90,6 +90,11 @@ impl ThreadTree {
         found
     }
 
+    /// Whether a thread is that of a sub-agent.
+    pub(crate) fn is_child(&self, thread_id: &str) -> bool {
+        self.parents.get(thread_id).is_some()
+    }
+
     /// The threads of all sub-agents.
     pub(crate) fn children(&self) -> impl Iterator<Item = Arc<str>> {
         self.parents.iter().map(|(child, _)| child.clone())

@@ -15,6 +15,14 @@ pub(crate) struct UncertainStart {
     pub(crate) key: Arc<str>,
     /// Whether it was a `turn/steer`.
     pub(crate) steers: bool,
+    /// Whether the server was another process after a reconnect.
+    pub(crate) has_other_server: bool,
+}
+
+impl UncertainStart {
+    pub(crate) fn new(id: i64, thread_id: Arc<str>, key: Arc<str>, steers: bool) -> Self {
+        Self { id, thread_id, key, steers, has_other_server: false }
+    }
 }
 
 /// The uncertain starts of a connection.
@@ -26,8 +34,19 @@ impl UncertainStarts {
         self.0.is_empty()
     }
 
-    pub(crate) fn replace(&mut self, starts: Vec<UncertainStart>) {
+    /// Replaces the starts after another loss. What is known of their server stays known.
+    pub(crate) fn replace(&mut self, mut starts: Vec<UncertainStart>) {
+        for start in &mut starts {
+            start.has_other_server =
+                self.0.iter().any(|known| known.id == start.id && known.has_other_server);
+        }
         self.0 = starts;
+    }
+
+    /// Notes that the server is not the process that has got the starts on a thread, or on all threads.
+    pub(crate) fn note_other_server(&mut self, thread_id: Option<&str>) {
+        let is_meant = |start: &&mut UncertainStart| thread_id.is_none_or(|id| *start.thread_id == *id);
+        self.0.iter_mut().filter(is_meant).for_each(|start| start.has_other_server = true);
     }
 
     pub(crate) fn are_on(&self, thread_id: &str) -> bool {
@@ -90,8 +109,7 @@ mod tests {
 
     #[test]
     fn a_start_is_found_by_the_message_of_its_item() {
-        let start =
-            |id, key: &str| UncertainStart { id, thread_id: "t".into(), key: key.into(), steers: false };
+        let start = |id, key: &str| UncertainStart::new(id, "t".into(), key.into(), false);
         let mut starts = UncertainStarts::default();
         starts.replace(vec![start(1, "a"), start(2, "b")]);
         assert!(starts.are_on("t") && !starts.are_on("other"));

@@ -145,6 +145,6 @@ async fn restore(
     let method = <client_notifications::Initialized as openai_codex_protocol::ClientNotification>::METHOD;
     shared.send_now(frame(&ClientNotification { method, params: None }));
     lifecycle.handle_greeting();
-    let resumes = Resumes::new(shared, initialized, reconnect.policy.grace(), limit).await?;
+    let resumes = Resumes::new(shared, initialized, reconnect.policy, limit).await?;
     Ok(resumes.begin().await)
 }

@@ -4,6 +4,7 @@
 //! behind it: until then the events of its turns wait, and its turns are not lost.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::io::request::ClientCall;
 use crate::io::shared::{ResumeForm, Shared};
 use crate::io::tokens::IoHost;
 use crate::json_scan::{member, text_member};
+use crate::options::connection_policy::ConnectionPolicy;
 
 /// How many threads are resumed at once.
 const RESUMES_AT_ONCE: usize = 8;
@@ -30,13 +32,18 @@ const RESUMES_AT_ONCE: usize = 8;
 const HOLD_LIMIT: Duration = Duration::from_secs(5);
 /// How often a request is made about a thread that the server does not know.
 const ATTEMPTS: u32 = 20;
-/// The pause before the second attempt, and the longest one.
+/// The same, if the server has the thread loaded: its first turn runs, and the server has not stored it yet.
+const ATTEMPTS_IF_LOADED: u32 = 100;
+/// The pause before the second attempt, and the longest one. Later, the pauses grow to a tenth of the time that has passed.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_LATE_PAUSE: Duration = Duration::from_secs(60);
 /// How long another process may have a thread loaded: a server that was restarted finishes its turns first.
 const WRITER_LIMIT: Duration = Duration::from_secs(30);
 /// How often the server is asked about a turn that it calls interrupted.
 const INTERRUPTED_CHECKS: u32 = 10;
+/// How often the history is read for a turn whose events arrive, and which the server does not show.
+const HIDDEN_CHECKS: u32 = 10;
 /// How many pages of loaded threads are read.
 const MAX_PAGES: usize = 100;
 
@@ -50,7 +57,19 @@ pub(crate) struct Resumes {
     transport: u32,
     /// How long the server may take to show what was lost with the connection.
     grace: Duration,
+    /// How long the client tries to restore a thread although all attempts fail.
+    patience: Duration,
     slots: Arc<Semaphore>,
+}
+
+/// What a task has done.
+enum Done {
+    /// It has restored a thread, or given it up.
+    Restored(Resume),
+    /// It has waited, because the list of loaded threads could not be read.
+    Paused,
+    /// Nothing is left to do.
+    All,
 }
 
 impl Resumes {
@@ -58,7 +77,7 @@ impl Resumes {
     pub(crate) async fn new(
         shared: &Arc<Shared>,
         initialized: String,
-        grace: Duration,
+        policy: ConnectionPolicy,
         limit: Duration,
     ) -> Result<Self> {
         let holds_none = shared.router().held_threads().is_empty();
@@ -67,7 +86,8 @@ impl Resumes {
             initialized,
             loaded: if holds_none { Vec::new() } else { loaded_threads(shared, limit).await? },
             transport: shared.transport.load(Ordering::Acquire),
-            grace,
+            grace: policy.grace(),
+            patience: policy.window_length().max(WRITER_LIMIT),
             slots: Arc::new(Semaphore::new(RESUMES_AT_ONCE)),
         })
     }
@@ -88,20 +108,37 @@ impl Resumes {
         let is_watched = self.shared.hub.is_watched();
         let mut known = HashSet::new();
         let mut running = JoinSet::new();
+        let (begin, mut pauses) = (Instant::now(), false);
         let held = self.shared.router().held_threads();
         for thread in held.into_iter().filter(|thread| self.is_wanted(thread, is_watched)) {
-            known.insert(thread.id.clone());
+            // An observed thread is not described. It is when its agent turns out to work for a running turn.
+            if thread.need != Need::Observed {
+                known.insert(thread.id.clone());
+            }
             let hold = (thread.need == Need::Waits).then(|| hold.clone());
-            running.spawn(Resume::of(&self, thread, hold).run());
+            let is_loaded = self.is_loaded(&thread.id);
+            running.spawn(Resume::of(&self, thread, is_loaded, hold).run());
         }
         drop(hold);
         running.spawn(self.clone().end_requests_without_thread());
         while let Some(done) = running.join_next().await {
-            if let Ok(Some(resume)) = done {
-                running.spawn(resume.end_unseen());
+            match done {
+                Ok(Done::Restored(resume)) => drop(running.spawn(resume.end_unseen())),
+                Ok(Done::Paused) => pauses = false,
+                Ok(Done::All) | Err(_) => {}
             }
-            for thread in self.new_subagents(&mut known).await {
-                running.spawn(Resume::of(&self, thread, None).run());
+            match self.new_subagents(&mut known).await {
+                Ok(new) => new.into_iter().for_each(|thread| {
+                    running.spawn(Resume::of(&self, thread, true, None).run());
+                }),
+                Err(_) if !pauses && begin.elapsed() < self.patience => {
+                    pauses = true;
+                    running.spawn(async {
+                        sleep(LONGEST_PAUSE).await;
+                        Done::Paused
+                    });
+                }
+                Err(_) => {}
             }
         }
     }
@@ -111,8 +148,18 @@ impl Resumes {
             Need::Waits => true,
             // The agent may have closed it meanwhile. A resume would load it again.
             Need::Subagent => self.is_loaded(&thread.id),
-            Need::Observed => is_watched,
+            Need::Observed => is_watched && self.may_resume(&thread.id, self.is_loaded(&thread.id)),
         }
+    }
+
+    /// Whether the client may send the `thread/resume` of a thread. A resume can load the thread, with the settings of the user's
+    /// configuration. Then something has to restore its settings before a turn can run in it: a handle of the program does, at the next
+    /// use. But the agent of another thread can give work to a sub-agent at any time. And the client does not subscribe again to a
+    /// thread that the program has unsubscribed from.
+    fn may_resume(&self, thread_id: &str, is_loaded: bool) -> bool {
+        let has_handle = self.shared.threads.has_handle(thread_id);
+        let router = self.shared.router();
+        !router.is_unsubscribed(thread_id) && (is_loaded || (has_handle && !router.is_subagent(thread_id)))
     }
 
     fn is_loaded(&self, thread_id: &str) -> bool {
@@ -120,22 +167,23 @@ impl Resumes {
     }
 
     /// The threads of sub-agents that the client has learned of from restored items: they began while the connection was lost.
-    async fn new_subagents(&self, known: &mut HashSet<Arc<str>>) -> Vec<HeldThread> {
+    async fn new_subagents(&self, known: &mut HashSet<Arc<str>>) -> Result<Vec<HeldThread>> {
         let mut new = self.shared.router().held_threads();
-        new.retain(|thread| thread.need == Need::Subagent && known.insert(thread.id.clone()));
+        new.retain(|thread| thread.need == Need::Subagent && !known.contains(&thread.id));
         if !new.is_empty() {
             let limit = self.shared.timeouts.of_method(LOADED_LIST).unwrap_or(HOLD_LIMIT);
-            let loaded = loaded_threads(&self.shared, limit).await.unwrap_or_default();
+            let loaded = loaded_threads(&self.shared, limit).await?;
+            known.extend(new.iter().map(|thread| thread.id.clone()));
             new.retain(|thread| loaded.iter().any(|loaded| **loaded == *thread.id));
         }
-        new
+        Ok(new)
     }
 
     /// Cancels the server requests that belong to no thread, and that the server has not sent again in time.
-    async fn end_requests_without_thread(self: Arc<Self>) -> Option<Resume> {
+    async fn end_requests_without_thread(self: Arc<Self>) -> Done {
         sleep(self.grace).await;
         self.shared.route(|router| router.end_unrepeated_requests(None, self.transport));
-        None
+        Done::All
     }
 }
 
@@ -164,8 +212,14 @@ async fn loaded_threads(shared: &Arc<Shared>, limit: Duration) -> Result<Vec<Str
 struct Resume {
     resumes: Arc<Resumes>,
     thread: HeldThread,
+    /// Whether the server had loaded the thread before. A new process has not.
+    is_loaded: bool,
+    /// Whether a resume has succeeded.
+    is_subscribed: bool,
     begin: Instant,
-    /// Its place among the threads that are resumed at once. It has none during a pause.
+    /// When the server has first said that another process has the thread loaded.
+    in_use_since: Option<Instant>,
+    /// Its place among the threads that are resumed at once. It has none during a pause, and while the server does not respond.
     slot: Option<OwnedSemaphorePermit>,
     /// Keeps the connection from going live.
     hold: Option<mpsc::Sender<()>>,
@@ -178,24 +232,38 @@ enum Query {
     Subscribe,
     /// `thread/resume`: the response describes the latest turns, and restores them.
     Describe(Trust),
-    /// `thread/read`: the response has all turns.
-    Read,
+    /// `thread/read`: the response has all turns. With a trust, it restores them.
+    Read(Option<Trust>),
 }
 
 impl Resume {
-    fn of(resumes: &Arc<Resumes>, thread: HeldThread, hold: Option<mpsc::Sender<()>>) -> Self {
-        Self { resumes: resumes.clone(), thread, begin: Instant::now(), slot: None, hold }
+    fn of(
+        resumes: &Arc<Resumes>,
+        thread: HeldThread,
+        is_loaded: bool,
+        hold: Option<mpsc::Sender<()>>,
+    ) -> Self {
+        Self {
+            resumes: resumes.clone(),
+            thread,
+            is_loaded,
+            is_subscribed: false,
+            begin: Instant::now(),
+            in_use_since: None,
+            slot: None,
+            hold,
+        }
     }
 
     /// Restores the thread, or gives it up.
-    async fn run(mut self) -> Option<Self> {
+    async fn run(mut self) -> Done {
         self.take_slot().await;
         if let Err(error) = self.restore().await {
             let Resumes { shared, transport, .. } = &*self.resumes;
             shared.route(|router| router.give_up_thread(&self.thread.id, *transport, &error));
         }
         (self.slot, self.hold) = (None, None);
-        Some(self)
+        Done::Restored(self)
     }
 
     async fn restore(&mut self) -> Result<()> {
@@ -203,7 +271,9 @@ impl Resume {
         let shared = &resumes.shared;
         // An item that completes between the server's description of the turn and the subscription is in neither. So the first resume
         // subscribes, and the second one describes. What comes twice is dropped.
+        let held = shared.router().held_turns(&id);
         self.request(Query::Subscribe).await?;
+        self.is_subscribed = true;
         if self.thread.need == Need::Observed {
             return Ok(());
         }
@@ -229,11 +299,25 @@ impl Resume {
                 trust = believing;
             }
         }
-        if !shared.router().held_turns(&id).is_empty() {
-            let history = self.request(Query::Read).await?;
-            shared.route(|router| router.restore_older_turns(&id, resumes.transport, &history, believing));
+        let mut checks = 1;
+        while !shared.router().held_turns(&id).is_empty() {
+            self.request(Query::Read(Some(believing))).await?;
+            // A turn whose events arrive lives. The server has not written it down yet.
+            if checks == HIDDEN_CHECKS || !shared.router().has_waiting_events(&id) {
+                shared.route(|router| router.end_unknown_turns(&id, resumes.transport, believing));
+                break;
+            }
+            checks += 1;
+            self.pause(LONGEST_PAUSE).await;
+        }
+        if !same_server && !self.may_resume() {
+            shared.route(|router| router.lose_turns(&held, resumes.transport));
         }
         Ok(())
+    }
+
+    fn may_resume(&self) -> bool {
+        self.resumes.may_resume(&self.thread.id, self.is_loaded)
     }
 
     /// Makes a request. Repeats it as long as the failure says nothing about the thread: the server lives, and so may the turn. The
@@ -241,11 +325,17 @@ impl Resume {
     async fn request(&mut self, query: Query) -> Result<String> {
         let mut form = match query {
             Query::Subscribe => ResumeForm::Bare,
-            Query::Describe(_) | Query::Read => ResumeForm::Latest,
+            Query::Describe(_) | Query::Read(_) => ResumeForm::Latest,
         };
+        let limit = if self.is_loaded { ATTEMPTS_IF_LOADED } else { ATTEMPTS };
         let (mut attempts, mut pause) = (1, FIRST_PAUSE);
         loop {
-            let error = match self.send(query, form).await {
+            let query = match query {
+                Query::Subscribe if !self.may_resume() => return Ok(String::new()),
+                Query::Describe(trust) if !self.may_resume() => Query::Read(Some(trust)),
+                query => query,
+            };
+            let error = match self.send_in_slot(query, form).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
@@ -254,32 +344,60 @@ impl Resume {
                 // Runtimes 0.163.0 and 0.171.0 cannot page through the turns of a young thread.
                 ErrorKind::MethodNotFound if form != ResumeForm::Whole => form = ResumeForm::Whole,
                 // The server stores a new thread some time after the first turn has begun.
-                ErrorKind::ThreadNotFound | ErrorKind::MethodNotFound | ErrorKind::Internal
-                    if attempts < ATTEMPTS && self.is_awaited() =>
+                ErrorKind::ThreadNotFound | ErrorKind::MethodNotFound
+                    if attempts < limit && self.is_awaited() =>
                 {
                     attempts += 1;
+                    if attempts > ATTEMPTS {
+                        self.hold = None;
+                    }
                     self.pause(FIRST_PAUSE).await;
                 }
                 _ if self.may_pass(&error) => {
                     self.pause(pause).await;
-                    pause = (2 * pause).min(LONGEST_PAUSE);
+                    let longest = match error.kind() {
+                        ErrorKind::ThreadInUse => LONGEST_PAUSE,
+                        _ => (self.begin.elapsed() / 10).clamp(LONGEST_PAUSE, LONGEST_LATE_PAUSE),
+                    };
+                    pause = (2 * pause).min(longest);
                 }
                 _ => return Err(error),
             }
         }
     }
 
-    /// Whether a failure says nothing about the thread, and a later attempt may succeed.
+    /// Whether a later attempt may succeed: unless the server has said that it does not have the thread for this connection.
     fn may_pass(&mut self, error: &Error) -> bool {
         match error.kind() {
             ErrorKind::ThreadInUse => {
                 // Nothing else needs to wait for the other process.
                 self.hold = None;
-                self.begin.elapsed() < WRITER_LIMIT
+                self.in_use_since.get_or_insert_with(Instant::now).elapsed() < WRITER_LIMIT
             }
-            ErrorKind::Timeout => true,
-            _ => error.is_retryable(),
+            ErrorKind::ThreadNotFound | ErrorKind::MethodNotFound | ErrorKind::ThreadArchived => false,
+            ErrorKind::InvalidRequest if error.to_string().contains("ephemeral") => false,
+            _ => self.begin.elapsed() < self.resumes.patience,
         }
+    }
+
+    /// Makes a request. If the server takes long to respond, another thread can be resumed meanwhile.
+    async fn send_in_slot(&mut self, query: Query, form: ResumeForm) -> Result<String> {
+        let slot = self.slot.take();
+        let (response, slot) = {
+            let mut sending = pin!(self.send(query, form));
+            match timeout(HOLD_LIMIT, &mut sending).await {
+                Ok(response) => (response, slot),
+                Err(_) => {
+                    drop(slot);
+                    (sending.await, None)
+                }
+            }
+        };
+        self.slot = slot;
+        if self.slot.is_none() {
+            self.take_slot().await;
+        }
+        response
     }
 
     async fn send(&self, query: Query, form: ResumeForm) -> Result<String> {
@@ -287,13 +405,19 @@ impl Resume {
         const READ: &str = methods::ThreadRead::METHOD;
         let Resumes { shared, initialized, .. } = &*self.resumes;
         let id = &self.thread.id;
-        let loads = !self.resumes.is_loaded(id);
-        let resume = || shared.threads.resume_params(id, form, initialized, loads);
+        // A runtime loads a loaded thread again for the options, without its settings. So only the first resume has them, and no call
+        // of the program compares the settings meanwhile.
+        let loads = !self.is_loaded && !self.is_subscribed && !matches!(query, Query::Read(_));
+        let order = if loads { shared.threads.keep_settings(id) } else { None };
+        let resume = || shared.threads.resume_params(id, form, initialized, order.is_some());
         let read = || json!({"threadId": &**id, "includeTurns": true});
         let (method, params, intent) = match query {
             Query::Subscribe => (RESUME, resume(), Intent::Plain),
             Query::Describe(trust) => (RESUME, resume(), Intent::Restore { thread_id: id.clone(), trust }),
-            Query::Read => (READ, to_raw_value(&read()).unwrap_or_default(), Intent::Plain),
+            Query::Read(trust) => {
+                let restores = |trust| Intent::Restore { thread_id: id.clone(), trust };
+                (READ, to_raw_value(&read()).unwrap_or_default(), trust.map_or(Intent::Plain, restores))
+            }
         };
         let limit = shared.timeouts.of_method(method);
         call(shared, method, &params, Some(id), limit, intent).await
@@ -301,7 +425,7 @@ impl Resume {
 
     /// What the server's descriptions are worth when a turn cannot be just ending any more.
     fn trust(&self) -> Trust {
-        if self.resumes.is_loaded(&self.thread.id) { Trust::SameServer } else { Trust::OtherServer }
+        if self.is_loaded { Trust::SameServer } else { Trust::OtherServer }
     }
 
     /// Waits. Meanwhile another thread can be resumed.
@@ -323,17 +447,19 @@ impl Resume {
 
     /// Whether no other transport has been lost since.
     fn is_current(&self) -> bool {
-        self.resumes.shared.transport.load(Ordering::Acquire) == self.resumes.transport
+        let shared = &self.resumes.shared;
+        shared.transport.load(Ordering::Acquire) == self.resumes.transport
+            && shared.router().failure().is_none()
     }
 
     /// Ends what the server has not shown of the thread in time: starts whose responses were lost, and requests of the server.
-    async fn end_unseen(self) -> Option<Self> {
+    async fn end_unseen(self) -> Done {
         let Resumes { shared, transport, grace, .. } = &*self.resumes;
         let id = &*self.thread.id;
         sleep(*grace).await;
         let looks = shared.router().has_uncertain_starts(id);
         // The response to the resume has the latest turns only.
-        if looks && let Ok(history) = self.send(Query::Read, ResumeForm::Whole).await {
+        if looks && let Ok(history) = self.send(Query::Read(None), ResumeForm::Whole).await {
             shared.route(|router| router.find_starts(id, *transport, &history, self.trust()));
         }
         let why = format!("the server has not shown its message within {grace:?} after the reconnect");
@@ -341,7 +467,7 @@ impl Resume {
             router.end_starts(id, *transport, &why);
             router.end_unrepeated_requests(Some(id), *transport);
         });
-        None
+        Done::All
     }
 }
 

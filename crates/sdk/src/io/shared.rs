@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, OwnedRwLockReadGuard, mpsc, watch};
 
 use crate::background::Job;
 use crate::connection::backlog::{Budget, Limits};
@@ -35,6 +35,12 @@ pub(crate) trait ClientThreads: Debug + Send + Sync {
 
     /// The connection was lost, and the server may be another one when the client has connected again.
     fn connection_lost(&self);
+
+    /// Whether the program has a handle of a thread.
+    fn has_handle(&self, thread_id: &str) -> bool;
+
+    /// Keeps the calls of the program from changing the settings of a thread, until the guard is dropped. None if one is just about it.
+    fn keep_settings(&self, thread_id: &str) -> Option<OwnedRwLockReadGuard<()>>;
 
     /// The parameters of the `thread/resume` that subscribes to a thread again. `initialized`: the response to `initialize`. `loads`:
     /// whether the server has to load the thread, and needs its options for that.
@@ -119,7 +125,7 @@ pub(crate) struct Shared {
     pub(crate) over: AtomicBool,
     /// The number of the transport.
     pub(crate) transport: AtomicU32,
-    /// False from the loss of a transport until everything is restored on another one.
+    /// False from the loss of a transport until all requests are written to another one. Threads may still be restored then.
     pub(crate) is_live: AtomicBool,
 }
 

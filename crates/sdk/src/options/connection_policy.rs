@@ -87,6 +87,11 @@ impl ConnectionPolicy {
         (!self.never).then(|| Attempts::new(self.limits, used_up))
     }
 
+    /// How long the client tries to restore a thread.
+    pub(crate) fn window_length(self) -> Duration {
+        self.limits.window
+    }
+
     pub(crate) fn grace(self) -> Duration {
         self.start_grace
     }

@@ -105,8 +105,8 @@ pub enum Event {
         /// Why the previous attempt failed, or why the connection was lost.
         reason: crate::error::Error,
     },
-    /// The client is connected again, and has resumed the threads with running turns. Observers receive no event that the server
-    /// sent meanwhile.
+    /// The client is connected again, and has restored the running turns, except for those whose threads take longer than five
+    /// seconds. Observers receive no event that the server sent meanwhile.
     Reconnected {
         /// The number of the attempt that succeeded.
         attempt: usize,

@@ -130,6 +130,14 @@ impl ClientThreads for LiveThreads {
         threads.iter().for_each(|thread| thread.mark_unloaded());
     }
 
+    fn has_handle(&self, thread_id: &str) -> bool {
+        self.get(thread_id).is_some()
+    }
+
+    fn keep_settings(&self, thread_id: &str) -> Option<OwnedRwLockReadGuard<()>> {
+        self.get(thread_id)?.order.clone().try_read_owned().ok()
+    }
+
     fn resume_params(
         &self,
         thread_id: &str,

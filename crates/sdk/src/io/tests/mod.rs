@@ -21,6 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use crate::connection::backlog::{Backlog, Limits};
 use crate::connection::host::SharedBuffer;
@@ -105,17 +106,25 @@ fn connect_to(context: ConnectionContext) -> (Connection, Peer) {
     (connection, Peer { reader, writer, received: VecDeque::new() })
 }
 
-/// A client without thread handles.
+/// A client whose threads have handles, except for those of agents. It notes no settings.
 #[derive(Debug)]
-struct NoThreads;
+struct NoSettings;
 
-impl ClientThreads for NoThreads {
+impl ClientThreads for NoSettings {
     fn unloaded(&self, _: &str) {}
 
     fn connection_lost(&self) {}
 
-    fn resume_params(&self, thread_id: &str, form: ResumeForm, _: &str, _: bool) -> Box<RawValue> {
-        params(&json!({ "threadId": thread_id, "form": format!("{form:?}") }))
+    fn has_handle(&self, thread_id: &str) -> bool {
+        !thread_id.starts_with("agent")
+    }
+
+    fn keep_settings(&self, _: &str) -> Option<OwnedRwLockReadGuard<()>> {
+        Arc::new(RwLock::new(())).try_read_owned().ok()
+    }
+
+    fn resume_params(&self, thread_id: &str, form: ResumeForm, _: &str, loads: bool) -> Box<RawValue> {
+        params(&json!({ "threadId": thread_id, "form": format!("{form:?}"), "loads": loads }))
     }
 }
 
@@ -125,7 +134,7 @@ fn context(hub: Arc<ObserverHub>) -> ConnectionContext {
     ConnectionContext {
         hub,
         handlers: Arc::new(handlers),
-        threads: Arc::new(NoThreads),
+        threads: Arc::new(NoSettings),
         limits: Limits { coalesce_above: usize::MAX, stream: usize::MAX },
         silence: Duration::MAX,
         timeouts: ClassTimeouts::default(),

@@ -542,12 +542,13 @@ async fn a_thread_that_cannot_be_resumed_yet_is_resumed_later_and_otherwise() {
     ];
     for (form, code, message) in errors {
         let request = peer.receive().await;
-        assert_eq!(request["params"]["form"], form);
+        assert_eq!((&request["params"]["form"], &request["params"]["loads"]), (&json!(form), &json!(true)));
         peer.send(json!({"id": request["id"], "error": {"code": code, "message": message}})).await;
     }
-    for form in ["Whole", "Latest"] {
+    // A runtime would load the thread again for the options.
+    for (form, loads) in [("Whole", true), ("Latest", false)] {
         let request = peer.receive().await;
-        assert_eq!(request["params"]["form"], form);
+        assert_eq!((&request["params"]["form"], &request["params"]["loads"]), (&json!(form), &json!(loads)));
         let thread = json!({"id": "t", "turns": in_progress("u", json!([]))});
         peer.send(json!({"id": request["id"], "result": {"thread": thread}})).await;
     }
@@ -672,7 +673,7 @@ async fn a_thread_that_is_restored_slowly_holds_up_nothing_and_is_not_lost() {
     peer.send(json!({"id": request["id"], "result": {}})).await;
     waiting.await.unwrap();
     // After its timeout the client tries again, also if the server is overloaded for long.
-    for _ in 0..100 {
+    for _ in 0..10 {
         let request = peer.receive().await;
         assert_eq!(request["params"]["form"], "Bare");
         let error = json!({"code": -32001, "message": "overloaded"});
@@ -832,4 +833,319 @@ async fn a_notification_of_the_program_waits_for_the_end_of_the_reconnect() {
     assert_eq!(request["method"], "model/list");
     peer.send(json!({"id": request["id"], "result": {}})).await;
     waiting.await.unwrap();
+}
+
+impl Server {
+    /// Responds to `thread/loaded/list` with these threads.
+    async fn list_loaded(&mut self, threads: Value) {
+        let request = self.peer().receive().await;
+        assert_eq!(request["method"], "thread/loaded/list");
+        self.peer().send(json!({"id": request["id"], "result": {"data": threads}})).await;
+    }
+
+    /// Responds to a request about a thread with these turns.
+    async fn describe(&mut self, request: &Value, turns: &Value) {
+        let thread = json!({"id": request["params"]["threadId"], "turns": turns});
+        self.peer().send(json!({"id": request["id"], "result": {"thread": thread}})).await;
+    }
+
+    async fn refuse(&mut self, request: &Value, code: i64, message: &str) {
+        let error = json!({"code": code, "message": message});
+        self.peer().send(json!({"id": request["id"], "error": error})).await;
+    }
+
+    /// Starts the turn `u` on the thread `t`.
+    async fn start_turn(&mut self) -> Arc<TurnSubscription> {
+        let (subscription, pending) = start(&self.connection);
+        self.peer().start_turn("u").await;
+        pending.await.unwrap();
+        subscription
+    }
+
+    /// Sends the start of a turn that another client, or an agent, has started.
+    async fn report_turn(&mut self, thread: &str, turn: &str) {
+        let params = json!({"threadId": thread, "turn": {"id": turn, "items": [], "status": "inProgress"}});
+        self.peer().send(json!({"method": "turn/started", "params": params})).await;
+        self.settle().await;
+    }
+}
+
+// Nothing would give the thread its settings again before the agent above it uses it.
+#[tokio::test(start_paused = true)]
+async fn a_thread_without_a_handle_is_not_loaded_by_the_next_server() {
+    for is_loaded in [false, true] {
+        let mut server = Server::start(policy()).await;
+        let _observer = server.hub.observe(None);
+        server.report_turn("agent", "v").await;
+        server.lose();
+        server.accept().await;
+        server.list_loaded(if is_loaded { json!(["agent"]) } else { json!([]) }).await;
+        let request = server.peer().receive().await;
+        assert_eq!(request["method"], if is_loaded { "thread/resume" } else { "thread/read" });
+        server.describe(&request, &in_progress("v", json!([]))).await;
+        if is_loaded {
+            let request = server.peer().receive().await;
+            server.describe(&request, &in_progress("v", json!([]))).await;
+        }
+        server.settle().await;
+        // The turn has died with the server.
+        assert_eq!(server.connection.shared.router().is_busy("agent"), is_loaded);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thread_that_the_program_has_unsubscribed_from_is_not_resumed() {
+    let mut server = Server::start(policy()).await;
+    let subscription = server.start_turn().await;
+    let unsubscribe = || {
+        let params = params(&json!({"threadId": "t"}));
+        send(&server.connection, "thread/unsubscribe", Some(&params), Some("t"), QUICK).unwrap()
+    };
+    let pending = unsubscribe();
+    let request = server.peer.as_mut().unwrap().receive().await;
+    server.peer.as_mut().unwrap().send(json!({"id": request["id"], "result": {}})).await;
+    pending.await.unwrap();
+    for _ in 0..2 {
+        server.lose();
+        server.accept().await;
+        server.list_loaded(json!(["t"])).await;
+        server.read_history(in_progress("u", json!([]))).await;
+        server.settle().await;
+        assert!(server.connection.shared.router().is_busy("t"));
+    }
+    // The program opens it again.
+    let params = params(&json!({"threadId": "t"}));
+    let pending = send(&server.connection, "thread/resume", Some(&params), Some("t"), QUICK).unwrap();
+    let request = server.peer().receive().await;
+    server.describe(&request, &json!([])).await;
+    pending.await.unwrap();
+    server.lose();
+    server.accept().await;
+    server.resume(in_progress("u", json!([]))).await;
+    server.peer().completed("u").await;
+    let (_, End::Completed(_)) = end_of(&subscription).await else { panic!("lost") };
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unsubscribe_ends_the_attempts_to_resume_its_thread() {
+    let mut server = Server::start(policy()).await;
+    let _subscription = server.start_turn().await;
+    server.lose();
+    server.accept().await;
+    server.list_loaded(json!(["t"])).await;
+    let resume = server.peer().receive().await;
+    assert_eq!(resume["method"], "thread/resume");
+    let params = params(&json!({"threadId": "t"}));
+    let pending = send(&server.connection, "thread/unsubscribe", Some(&params), Some("t"), QUICK).unwrap();
+    let request = server.peer().receive().await;
+    assert_eq!(request["method"], "thread/unsubscribe");
+    server.peer().send(json!({"id": request["id"], "result": {}})).await;
+    pending.await.unwrap();
+    server.refuse(&resume, -32001, "overloaded").await;
+    server.read_history(in_progress("u", json!([]))).await;
+    server.settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_says_nothing_about_the_thread_does_not_lose_its_turns() {
+    let mut server = Server::start(policy()).await;
+    let subscription = server.start_turn().await;
+    server.lose();
+    server.accept().await;
+    server.list_loaded(json!(["t"])).await;
+    let errors = [(-32603, "database is locked"), (-32600, "what now"), (-32000, "no")];
+    for (code, message) in errors.iter().cycle().take(36) {
+        let request = server.peer().receive().await;
+        server.refuse(&request, *code, message).await;
+    }
+    // The server has the thread loaded, and has not stored it yet.
+    for _ in 0..50 {
+        let request = server.peer().receive().await;
+        server.refuse(&request, -32600, "no rollout found for thread id t").await;
+    }
+    for form in ["Bare", "Latest"] {
+        let request = server.peer().receive().await;
+        assert_eq!(request["params"]["form"], form);
+        server.describe(&request, &in_progress("u", json!([]))).await;
+    }
+    server.peer().completed("u").await;
+    let (_, End::Completed(_)) = end_of(&subscription).await else { panic!("lost") };
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thread_that_cannot_be_restored_within_the_window_is_given_up_unless_its_events_arrive() {
+    for lives in [false, true] {
+        let mut server = Server::start(policy().window(Duration::from_secs(60))).await;
+        let subscription = server.start_turn().await;
+        server.lose();
+        server.accept().await;
+        let begin = tokio::time::Instant::now();
+        server.list_loaded(json!(["t"])).await;
+        let request = server.peer().receive().await;
+        server.describe(&request, &json!([])).await;
+        if lives {
+            server.peer().delta("u", "hello").await;
+        }
+        let refusing = async {
+            loop {
+                let request = server.peer().receive().await;
+                server.refuse(&request, -32603, "database is locked").await;
+            }
+        };
+        let given_up = async {
+            while begin.elapsed() < Duration::from_secs(120) {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            () = refusing => unreachable!(),
+            () = given_up => {}
+        }
+        server.settle().await;
+        if lives {
+            server.peer().completed("u").await;
+        }
+        match end_of(&subscription).await {
+            (_, End::Completed(_)) => assert!(lives),
+            (_, End::Lost(error)) => assert!(!lives && error.kind() == ErrorKind::TurnLost, "{error}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_threads_do_not_hold_up_the_others() {
+    let mut server = Server::start(policy()).await;
+    let threads: Vec<String> = (0..9).map(|number| format!("t{number}")).collect();
+    for thread in &threads {
+        server.report_turn(thread, &format!("u{thread}")).await;
+    }
+    server.lose();
+    server.accept().await;
+    let begin = tokio::time::Instant::now();
+    server.list_loaded(json!(threads)).await;
+    let mut resumed = std::collections::HashSet::new();
+    for _ in &threads {
+        let request = server.peer().receive().await;
+        assert_eq!(request["method"], "thread/resume");
+        resumed.insert(request["params"]["threadId"].to_string());
+    }
+    assert_eq!((resumed.len(), begin.elapsed().as_secs()), (9, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_another_process_begins_with_the_servers_word() {
+    let mut server = Server::start(policy()).await;
+    let subscription = server.start_turn().await;
+    server.lose();
+    server.accept().await;
+    server.list_loaded(json!([])).await;
+    let request = server.peer().receive().await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    for message in ["overloaded", "thread t already has an active writer"] {
+        let code = if message == "overloaded" { -32001 } else { -32600 };
+        let request = if code == -32001 { request.clone() } else { server.peer().receive().await };
+        server.refuse(&request, code, message).await;
+    }
+    for form in ["Bare", "Latest"] {
+        let request = server.peer().receive().await;
+        assert_eq!(request["params"]["form"], form);
+        server.describe(&request, &json!([{"id": "u", "status": "completed", "items": []}])).await;
+    }
+    let (_, End::Completed(_)) = end_of(&subscription).await else { panic!("lost") };
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_uncertain_start_whose_server_has_died_is_lost() {
+    for is_other_server in [false, true] {
+        let mut server = Server::start(policy()).await;
+        let (subscription, pending) = start_with_key(&server.connection, "k");
+        server.peer().receive().await;
+        server.doors.is_other_server.store(is_other_server, Ordering::SeqCst);
+        server.lose();
+        server.accept().await;
+        // A second loss, after which the client cannot tell any more.
+        server.lose();
+        server.doors.is_other_server.store(false, Ordering::SeqCst);
+        server.accept().await;
+        server.list_loaded(json!(["t"])).await;
+        let answering = async {
+            loop {
+                let request = server.peer().receive().await;
+                let turns = json!([{"id": "u", "status": "interrupted", "items": [message("k")]}]);
+                server.describe(&request, &turns).await;
+            }
+        };
+        let ended = tokio::select! {
+            () = answering => unreachable!(),
+            ended = end_of(&subscription) => ended,
+        };
+        pending.await.unwrap();
+        match ended {
+            (_, End::Lost(error)) => assert!(is_other_server && error.kind() == ErrorKind::TurnLost),
+            (_, End::Completed(_)) => assert!(!is_other_server),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_whose_events_arrive_is_described_before_they_are_given() {
+    let mut server = Server::start(policy()).await;
+    let subscription = server.start_turn().await;
+    let stream = subscription.open_stream();
+    server.lose();
+    server.accept().await;
+    server.list_loaded(json!(["t"])).await;
+    let request = server.peer().receive().await;
+    server.describe(&request, &json!([])).await;
+    let item = |id: &str| json!({"type": "agentMessage", "id": id, "text": id});
+    let params = json!({"threadId": "t", "turnId": "u", "item": item("b"), "completedAtMs": 1});
+    server.peer().send(json!({"method": "item/completed", "params": params})).await;
+    let mut reads = 0;
+    while reads < 3 {
+        let request = server.peer().receive().await;
+        reads += usize::from(request["method"] == "thread/read");
+        let shown = if reads == 3 { in_progress("u", json!([item("a"), item("b")])) } else { json!([]) };
+        server.describe(&request, &shown).await;
+    }
+    server.peer().completed("u").await;
+    let events = drain(&subscription, stream).await;
+    assert_eq!(events.iter().filter(|event| *event == "item/completed").count(), 2, "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_subagent_is_found_although_the_list_of_threads_fails_first() {
+    for is_watched in [false, true] {
+        let mut server = Server::start(policy()).await;
+        let observer = server.hub.observe(None);
+        if !is_watched {
+            drop(observer);
+        }
+        let _subscription = server.start_turn().await;
+        server.lose();
+        server.accept().await;
+        server.list_loaded(json!(["t", "agent"])).await;
+        let item = json!({
+            "type": "collabAgentToolCall", "id": "i", "tool": "spawnAgent", "status": "inProgress",
+            "senderThreadId": "t", "receiverThreadIds": ["agent"], "agentsStates": {}
+        });
+        for _ in 0..2 {
+            let request = server.peer().receive().await;
+            assert_eq!(request["params"]["threadId"], "t");
+            server.describe(&request, &in_progress("u", json!([item]))).await;
+        }
+        let request = server.peer().receive().await;
+        assert_eq!(request["method"], "thread/loaded/list");
+        server.refuse(&request, -32001, "overloaded").await;
+        server.list_loaded(json!(["t", "agent"])).await;
+        for form in ["Bare", "Latest"] {
+            let request = server.peer().receive().await;
+            assert_eq!(
+                (&request["params"]["threadId"], &request["params"]["form"]),
+                (&json!("agent"), &json!(form))
+            );
+            server.describe(&request, &in_progress("v", json!([]))).await;
+        }
+        server.settle().await;
+        assert!(server.connection.shared.router().is_busy("agent"));
+    }
 }

@@ -1,0 +1,48 @@
+//! The threads that the program has unsubscribed from. The client does not subscribe to them again after a reconnect.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// How many threads are remembered.
+const MAX_THREADS: usize = 1_024;
+
+/// The latest threads that the program has unsubscribed from, each with the id of the request.
+#[derive(Debug, Default)]
+pub(crate) struct Unsubscribed(VecDeque<(Arc<str>, i64)>);
+
+impl Unsubscribed {
+    pub(crate) fn contains(&self, thread_id: &str) -> bool {
+        self.0.iter().any(|(known, _)| **known == *thread_id)
+    }
+
+    /// Adds a thread that a request has unsubscribed from.
+    pub(crate) fn add(&mut self, thread_id: &str, request: i64) {
+        self.0.retain(|(known, _)| **known != *thread_id);
+        if self.0.len() == MAX_THREADS {
+            self.0.pop_front();
+        }
+        self.0.push_back((thread_id.into(), request));
+    }
+
+    /// Notes that a request has opened a thread. One that was sent before the client has unsubscribed does not count. Returns whether
+    /// the client is subscribed.
+    pub(crate) fn handle_opened(&mut self, thread_id: &str, request: i64) -> bool {
+        self.0.retain(|(known, unsubscribe)| **known != *thread_id || request < *unsubscribe);
+        !self.contains(thread_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_request_subscribes_again() {
+        let mut threads = Unsubscribed::default();
+        threads.add("t", 2);
+        assert!(!threads.handle_opened("t", 1) && threads.contains("t") && !threads.contains("u"));
+        assert!(threads.handle_opened("t", 3) && !threads.contains("t"));
+        (0..MAX_THREADS as i64 + 1).for_each(|request| threads.add(&request.to_string(), request));
+        assert!(!threads.contains("0") && threads.contains("1"));
+    }
+}

@@ -17,7 +17,7 @@ use crate::connection::request_window::{RequestWindow, Slot};
 use crate::connection::router::{Router, Waiter, in_context};
 use crate::connection::running_turn::RunningTurn;
 use crate::connection::snapshot::{Snapshot, Trust};
-use crate::connection::uncertain::{UncertainStart, uncertain_start};
+use crate::connection::uncertain::{UncertainStart, uncertain_start, unsent_start};
 use crate::error::{Error, ErrorKind};
 use crate::options::gap_policy::GapPolicy;
 
@@ -128,11 +128,7 @@ impl<H: Host> Router<H> {
         self.cancel_intent(id);
         self.discard_unsent(id);
         if let Some(waiter) = self.take_waiter(id) {
-            let message = format!(
-                "the connection was lost before the request was sent, and the client has not sent it: {error}"
-            );
-            let error = Error::new(ErrorKind::TransportClosed, message).with_source(error.clone());
-            let error = in_context(error, &waiter);
+            let error = in_context(unsent_start(Some(error)), &waiter);
             self.effects.push(Effect::Resolve(waiter.reply, Err(error)));
         }
     }

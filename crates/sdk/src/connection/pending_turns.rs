@@ -83,6 +83,10 @@ impl<H: Host> PendingTurns<H> {
         Some(self.0.swap_remove(index).1)
     }
 
+    pub(crate) fn get(&self, id: i64) -> Option<&PendingTurn<H>> {
+        self.index(id).and_then(|index| self.0.get(index)).map(|(_, pending)| pending)
+    }
+
     fn index(&self, id: i64) -> Option<usize> {
         self.0.iter().position(|(pending, _)| *pending == id)
     }

@@ -211,7 +211,7 @@ mod tests {
             let subscription = Arc::new(Subscription { thread_id: "t".into(), buffer });
             let mut router = Router::new(OnLoss::End, false);
             router.prepare_restoring(GapPolicy::Repair);
-            let intent = Intent::StartTurn { subscription: subscription.clone(), joins: true };
+            let intent = Intent::StartTurn { subscription: subscription.clone(), joins: true, transport: 0 };
             let request = router.register(Waiter::new(0, "turn/start", Some("t")), intent).unwrap();
             router.admit(request, Slot::Usual, &bytes::Bytes::new());
             Self { router, request, subscription }

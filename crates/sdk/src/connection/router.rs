@@ -35,7 +35,8 @@ use crate::connection::running_turns::RunningTurns;
 use crate::connection::server_requests::{Received, ServerRequest, ServerRequests, Taken};
 use crate::connection::snapshot::Trust;
 use crate::connection::thread_tree::ThreadTree;
-use crate::connection::uncertain::{UncertainStarts, uncertain_start};
+use crate::connection::turn_buffer::TurnBuffer;
+use crate::connection::uncertain::{UncertainStarts, uncertain_start, unsent_start};
 use crate::connection::unsubscribed::Unsubscribed;
 use crate::error::{Error, ErrorKind};
 use crate::options::gap_policy::GapPolicy;
@@ -79,6 +80,9 @@ pub(crate) enum Intent<H: Host> {
         /// Whether the turn may join the running one: the caller wants that, and the runtime responds to a `turn/start` on a busy
         /// thread with the running turn. Otherwise the router refuses the request on a busy thread.
         joins: bool,
+        /// The number of the transport over which the caller has compared the thread's settings. The router refuses the request after
+        /// the loss of that transport: the next server may be another process, on which the thread has other settings.
+        transport: u32,
     },
     /// `thread/compact/start`: the response does not name the turn. The subscription gets the events of the next turn that
     /// starts on the thread and that is not the turn of a `turn/start`.
@@ -542,16 +546,21 @@ impl<H: Host> Router<H> {
     /// Registers a request with its intent, and returns its id. Fails if the connection has ended, or if the request cannot
     /// be carried out.
     pub(crate) fn register(&mut self, waiter: Waiter<H>, intent: Intent<H>) -> Result<i64, Error> {
-        if let Intent::StartTurn { subscription, joins: false } = &intent
+        if let Some(failure) = self.failure() {
+            return Err(failure);
+        }
+        if let Intent::StartTurn { transport, .. } = &intent
+            && *transport != self.transport
+        {
+            return Err(in_context(unsent_start(None), &waiter));
+        }
+        if let Intent::StartTurn { subscription, joins: false, .. } = &intent
             && self.is_busy(subscription.thread_id())
         {
             // Such a runtime queues the turn behind the running one, and never reports its end.
             let message = "a turn runs on this thread, and only Codex CLI 0.148.0 or newer lets another turn join it: steer \
                            the running turn, or wait for its end";
             return Err(in_context(Error::new(ErrorKind::UnsupportedByRuntime, message), &waiter));
-        }
-        if let Some(failure) = self.failure() {
-            return Err(failure);
         }
         self.last_id += 1;
         let id = self.last_id;
@@ -591,6 +600,9 @@ impl<H: Host> Router<H> {
         };
         if !self.window.enter(id, slot) {
             return Admission::Hold;
+        }
+        if let Some(pending) = self.pending_turns.get(id) {
+            pending.subscription.with(TurnBuffer::handle_sent);
         }
         if let Some((_, waiter)) = self.waiters.get_mut(index) {
             waiter.is_written = true;

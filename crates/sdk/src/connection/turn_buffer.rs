@@ -55,6 +55,8 @@ pub(crate) struct TurnBuffer<W> {
     budget: Arc<Budget>,
     turn_id: Option<Arc<str>>,
     created: bool,
+    /// Whether the request that starts the turn was handed to the transport.
+    sent: bool,
     digest: Digest,
     /// What the turn has used, if it has a budget. Boxed, because few turns have one.
     usage: Option<Box<BudgetUsage>>,
@@ -101,6 +103,7 @@ impl<W> TurnBuffer<W> {
             budget: budget.clone(),
             turn_id: None,
             created: false,
+            sent: false,
             digest: Digest::default(),
             usage: None,
             backlog: keep_backlog.then(|| Backlog::new(budget).into()),
@@ -122,6 +125,11 @@ impl<W> TurnBuffer<W> {
     /// Whether the subscription's request created the turn, and did not join it.
     pub(crate) fn created(&self) -> bool {
         self.created
+    }
+
+    /// Whether the request that starts the turn was handed to the transport. Otherwise the server has not seen it.
+    pub(crate) fn was_sent(&self) -> bool {
+        self.sent
     }
 
     pub(crate) fn has_budget(&self) -> bool {
@@ -217,6 +225,11 @@ impl<W> TurnBuffer<W> {
             wake.extend(stream.waiter.take());
         }
         wake.extend(self.waiting.drain(..).map(|(_, waiter)| waiter));
+    }
+
+    /// Notes that the request that starts the turn was handed to the transport.
+    pub(crate) fn handle_sent(&mut self) {
+        self.sent = true;
     }
 
     /// Handles the turn's id, which binds the buffer to the turn. `created` says that its request created the turn, and did

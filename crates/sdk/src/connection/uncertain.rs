@@ -94,6 +94,17 @@ pub(crate) fn uncertain_start(key: &str, steers: bool, seen: &str) -> Error {
     Error::new(ErrorKind::Uncertain, message).with_client_message_id(Some(key))
 }
 
+/// The error of a start that was not written before a loss, and is not written after it.
+pub(super) fn unsent_start(loss: Option<&Error>) -> Error {
+    let message = "the connection was lost before the request was sent, and the client has not sent it; make the call again";
+    match loss {
+        None => Error::new(ErrorKind::TransportClosed, message),
+        Some(loss) => {
+            Error::new(ErrorKind::TransportClosed, format!("{message}: {loss}")).with_source(loss.clone())
+        }
+    }
+}
+
 /// The client's id in the user message of an `item/started` or `item/completed`.
 fn message_key(params: &str) -> Option<String> {
     // A cheap check first: most items are not user messages.

@@ -38,7 +38,7 @@ pub(crate) struct Opened {
     pub(crate) transport: Transport,
     /// The command between the client and the server, if there is one.
     pub(crate) proxy: Option<Child>,
-    /// The process that listens on the Unix socket, or 0 if the system does not say which.
+    /// The process that began to listen on the Unix socket, or 0 if the system does not say which.
     pub(crate) listener: i32,
 }
 

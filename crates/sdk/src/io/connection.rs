@@ -111,9 +111,14 @@ impl Connection {
         self.shared.preamble.quote()
     }
 
+    /// The number of the transport, from 0.
+    pub(crate) fn transport(&self) -> u32 {
+        self.shared.transport.load(Ordering::Acquire)
+    }
+
     /// Whether the client has replaced a lost transport.
     pub(crate) fn has_reconnected(&self) -> bool {
-        self.shared.transport.load(Ordering::Acquire) > 0
+        self.transport() > 0
     }
 
     /// Whether a turn runs on a thread, or is about to.

@@ -42,7 +42,7 @@ pub(crate) struct NewTransport {
     pub(crate) transport: Transport,
     /// The process behind the transport, if the client has started one.
     pub(crate) process: Option<Process>,
-    /// Whether another process than that of the last transport listens. Otherwise the client does not know.
+    /// Whether another process has begun to listen since the last transport was opened. Otherwise the client does not know.
     pub(crate) is_other_server: bool,
 }
 

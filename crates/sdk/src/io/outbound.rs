@@ -53,8 +53,8 @@ impl OutboundQueue {
     }
 }
 
-/// Writes until the transport fails, or the client closes the connection. Skips requests whose callers have gone. Until everything
-/// is `restored`, it writes only the requests that restore, and what belongs to the transport.
+/// Writes until the transport fails, or the client closes the connection. Skips requests whose callers have gone. Until the
+/// connection is `restored`, it writes only the requests that restore, and what belongs to the transport.
 pub(crate) async fn write(
     shared: Arc<Shared>,
     queue: Arc<Mutex<OutboundQueue>>,

@@ -39,7 +39,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_LATE_PAUSE: Duration = Duration::from_secs(60);
 /// How long another process may have a thread loaded: a server that was restarted finishes its turns first.
-const WRITER_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const WRITER_LIMIT: Duration = Duration::from_secs(30);
 /// How often the server is asked about a turn that it calls interrupted.
 const INTERRUPTED_CHECKS: u32 = 10;
 /// How often the history is read for a turn whose events arrive, and which the server does not show.
@@ -471,7 +471,7 @@ impl Resume {
     }
 }
 
-/// Makes a request that the writer writes before everything is restored.
+/// Makes a request that the writer writes before the connection is restored.
 pub(crate) async fn call(
     shared: &Arc<Shared>,
     method: &str,

@@ -143,6 +143,11 @@ impl TurnSubscription {
         self.with(|buffer| buffer.turn_id().cloned())
     }
 
+    /// Whether the request that starts the turn was handed to the transport.
+    pub(crate) fn was_sent(&self) -> bool {
+        self.with(|buffer| buffer.was_sent())
+    }
+
     /// Whether its request created the turn, and did not join it.
     pub(crate) fn created(&self) -> bool {
         self.with(|buffer| buffer.created())

@@ -70,11 +70,12 @@ pub async fn start_turn(codex: &AsyncCodex, params: &RawValue) -> Result<RawTurn
         None => return Err(Error::invalid_input("the parameters name no thread").with_method(METHOD)),
     };
     let session = codex.core.session().await?;
+    let transport = session.connection.transport();
     session.check_runtime(METHOD, Some(params), Some(&thread_id)).await?;
     let subscription = Arc::new(TurnSubscription::new(thread_id, true, &session.connection.budget));
     // Dropping this future interrupts the turn.
     let guard = TurnGuard::new(session.clone(), subscription.clone());
-    let response = session.start_turn(params, &subscription, Box::new(Unobserved), true).await?;
+    let response = session.start_turn(params, &subscription, Box::new(Unobserved), true, transport).await?;
     guard.set_interrupt_on_drop(false);
     Ok(RawTurn { guard: Arc::new(guard), response })
 }

@@ -19,3 +19,4 @@ pub(crate) mod supervisor;
 pub(crate) mod thread_settings;
 pub(crate) mod thread_state;
 pub(crate) mod version;
+pub(crate) mod writer;

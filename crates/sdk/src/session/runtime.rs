@@ -358,14 +358,16 @@ impl Session {
 
     /// Starts a turn and waits for the response. `subscription` receives the turn's events, and `observer` the response. The
     /// caller has checked the parameters. `joins`: whether the turn may join one that runs. Otherwise the error is
-    /// [`ErrorKind::TurnNotSteerable`] if the client knows of one. At most [`MAX_UNANSWERED_STARTS`] such requests are without a
-    /// response; others wait, as long as their timeouts allow.
+    /// [`ErrorKind::TurnNotSteerable`] if the client knows of one. `transport`: that over which the caller has compared the thread's
+    /// settings. After its loss the request is not sent. At most [`MAX_UNANSWERED_STARTS`] such requests are without a response; others
+    /// wait, as long as their timeouts allow.
     pub(crate) async fn start_turn(
         &self,
         params: &RawValue,
         subscription: &Arc<TurnSubscription>,
         observer: Box<dyn ResponseObserver>,
         joins: bool,
+        transport: u32,
     ) -> Result<String> {
         const METHOD: &str = methods::TurnStart::METHOD;
         self.connection.check_process()?;
@@ -390,8 +392,9 @@ impl Session {
             return Err(subscription.limits().over_before_start(&subscription.thread_id, why));
         }
         let timeout = left.into_iter().chain(of_class).min();
+        let takes_running = joins && self.joins_turns();
         let intent =
-            Intent::StartTurn { subscription: subscription.clone(), joins: joins && self.joins_turns() };
+            Intent::StartTurn { subscription: subscription.clone(), joins: takes_running, transport };
         let call = ClientCall { timeout, intent, ..ClientCall::new(METHOD, Some(params)) };
         let (thread_id, observer) = (Some(&*subscription.thread_id), Some(observer));
         let sent = self.connection.send(ClientCall { thread_id, observer, ..call });

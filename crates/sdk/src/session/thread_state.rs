@@ -16,6 +16,7 @@ use crate::connection::effect::Response;
 use crate::dispatch::binding::HandlerBinding;
 use crate::dispatch::registry::{HandlerSet, drop_on_own_thread};
 use crate::error::{Error, ErrorKind, Result};
+use crate::io::resumes::WRITER_LIMIT;
 use crate::io::tokens::ResponseObserver;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::session::apply_settings;
@@ -26,6 +27,7 @@ use crate::session::service_tiers::KnownTiers;
 use crate::session::subagents;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{LoadOptions, SandboxSetting, Settings, current_settings};
+use crate::session::writer::WriterWait;
 
 /// The thread of a handle, its clones, and the turns and builders that they made.
 pub(crate) struct ThreadState {
@@ -56,7 +58,7 @@ pub(crate) struct ThreadSetup {
 }
 
 /// The settings of a turn, which stay with the thread. They count from the moment of sending, because the caller may drop
-/// the call before the response. A refusal takes them back.
+/// the call before the response. A refusal takes them back, and so does a request that is not sent after all.
 ///
 /// It belongs to the request, and not to the caller's future. The I/O thread drops it with the response, or when the server may
 /// never respond.
@@ -86,7 +88,7 @@ impl ResponseObserver for TurnSettings {
 
 impl Drop for TurnSettings {
     fn drop(&mut self) {
-        let accepted = !self.refused;
+        let accepted = !self.refused && self.subscription.was_sent();
         self.requested_settings.finish_change(self.requested_change, accepted);
         self.live.named_settings.finish_change(self.named_change, accepted);
         self.live.current_settings.finish_change(self.current_change, accepted);
@@ -320,11 +322,17 @@ impl ThreadState {
 
     /// Returns the session to use the thread in. Resumes the thread first if the runtime is a new one, or has unloaded it.
     pub(crate) async fn session(&self, core: &Arc<ClientCore>) -> Result<Arc<Session>> {
-        self.session_within(core, None).await
+        self.session_within(core, None, WRITER_LIMIT).await
     }
 
     /// As [`session`](Self::session). Waits for other calls on the thread for at most `limit`, and for the timeout of a resume.
-    async fn session_within(&self, core: &Arc<ClientCore>, limit: Option<Duration>) -> Result<Arc<Session>> {
+    /// `writer_limit`: how long to wait after a reconnect while another process has the thread loaded.
+    async fn session_within(
+        &self,
+        core: &Arc<ClientCore>,
+        limit: Option<Duration>,
+        writer_limit: Duration,
+    ) -> Result<Arc<Session>> {
         const METHOD: &str = methods::ThreadResume::METHOD;
         let session = core.session().await?;
         // The calls that an unsubscribed thread still allows, such as reading it, do not need it loaded.
@@ -337,7 +345,7 @@ impl ThreadState {
         // The runtime may have been lost during the wait.
         let session = core.session().await?;
         if !self.is_loaded_in(&session) {
-            self.resume(core, &session).await?;
+            self.resume(core, &session, writer_limit).await?;
         }
         Ok(session)
     }
@@ -356,21 +364,41 @@ impl ThreadState {
         core: &Arc<ClientCore>,
         limit: Option<Duration>,
     ) -> Result<Arc<Session>> {
+        self.refuse_unsubscribed()?;
+        self.session_within(core, limit, WRITER_LIMIT).await
+    }
+
+    /// As [`session_for_turn`](Self::session_for_turn). The caller waits while another process has the thread loaded.
+    pub(crate) async fn session_for_ensure(
+        &self,
+        core: &Arc<ClientCore>,
+        limit: Option<Duration>,
+    ) -> Result<Arc<Session>> {
+        self.refuse_unsubscribed()?;
+        self.session_within(core, limit, Duration::ZERO).await
+    }
+
+    fn refuse_unsubscribed(&self) -> Result<()> {
         if self.is_unsubscribed() {
             let message = "this handle has unsubscribed from the thread, so it receives no events of a turn; resume the \
                            thread with `thread_resume`, and use the handle that it returns";
             return Err(Error::invalid_input(message).with_thread(Some(&self.id)));
         }
-        self.session_within(core, limit).await
+        Ok(())
     }
 
-    /// Whether the server refused a request because it has unloaded the thread, or the client did not send it because the connection was
-    /// lost, and has connected again. The caller then tries once more, and that attempt resumes the thread first. The request had no
-    /// effect.
+    /// Whether a request had no effect, and the caller can try again, because that attempt resumes the thread first.
     pub(crate) fn can_retry_after_resume(&self, session: &Session, error: &Error) -> bool {
-        if error.kind() == ErrorKind::TransportClosed && session.connection.failure().is_none() {
-            return true;
-        }
+        self.can_send_after_loss(session, error) || self.notes_unloaded(error)
+    }
+
+    /// Whether the client did not send a request because the connection was lost, and is replaced.
+    pub(crate) fn can_send_after_loss(&self, session: &Session, error: &Error) -> bool {
+        error.kind() == ErrorKind::TransportClosed && session.connection.failure().is_none()
+    }
+
+    /// Whether the server refused a request because it has unloaded the thread. If so, the next use resumes the thread.
+    pub(crate) fn notes_unloaded(&self, error: &Error) -> bool {
         let unloaded = error.kind() == ErrorKind::ThreadNotFound && !self.is_unsubscribed();
         if unloaded {
             self.live.mark_unloaded();
@@ -392,7 +420,7 @@ impl ThreadState {
         self.unsubscribe_calls.load(Ordering::Acquire) > 0
     }
 
-    async fn resume(&self, core: &Arc<ClientCore>, session: &Session) -> Result<()> {
+    async fn resume(&self, core: &Arc<ClientCore>, session: &Session, writer_limit: Duration) -> Result<()> {
         let lost = self.load_point().is_some_and(|point| point.session != session.number);
         if self.ephemeral {
             let message = match lost {
@@ -406,7 +434,17 @@ impl ThreadState {
             };
             return Err(Error::new(ErrorKind::ThreadLost, message).with_thread(Some(&self.id)));
         }
-        let resumed = self.restore(core, session).await;
+        let mut wait = WriterWait::new(writer_limit);
+        let resumed = loop {
+            match self.restore(core, session).await {
+                // A server that was restarted finishes its turns first.
+                Err(error)
+                    if error.kind() == ErrorKind::ThreadInUse
+                        && session.connection.has_reconnected()
+                        && wait.again(&error).await => {}
+                resumed => break resumed,
+            }
+        };
         resumed.map_err(|error| match (lost, error.kind()) {
             (true, ErrorKind::ThreadNotFound) => {
                 let message = format!(
@@ -421,6 +459,9 @@ impl ThreadState {
             (_, ErrorKind::ThreadArchived) => error.with_note(" Or call `thread_unarchive`."),
             (true, _) => error.with_note(
                 "; the thread's runtime was lost, and the client tried to resume the thread in the new runtime",
+            ),
+            (false, _) if session.connection.has_reconnected() => error.with_note(
+                "; the connection was lost, or the server had unloaded the thread, and the client tried to resume it",
             ),
             (false, _) => error.with_note("; the server had unloaded the thread, and the client tried to resume it"),
         })

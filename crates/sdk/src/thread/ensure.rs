@@ -21,9 +21,9 @@ use crate::session::live_threads::LoadPoint;
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
+use crate::session::writer::WriterWait;
 use crate::thread::find_turn::{Match, client_ids, find_turns};
 use crate::thread::half_done::HalfDone;
-use crate::thread::writer::WriterWait;
 use crate::turn::follow::{follow, running_turn};
 use crate::turn::guard::TurnGuard;
 use crate::turn::start::TurnStart;
@@ -208,7 +208,10 @@ impl Ensure<AsyncCodex> {
                         self.wait(&session, Wait::Busy).await?;
                         continue;
                     }
-                    Err(error) if error.kind() == ErrorKind::Uncertain => {
+                    // A connection that has ended finds nothing any more.
+                    Err(error)
+                        if error.kind() == ErrorKind::Uncertain && session.connection.failure().is_none() =>
+                    {
                         drop(lock);
                         self.sleep(&session, SETTLE).await?;
                         continue;
@@ -249,7 +252,7 @@ impl Ensure<AsyncCodex> {
         let TurnStart { core, thread, .. } = &self.turn;
         let mut wait = WriterWait::new(self.writer_timeout);
         let opened = loop {
-            match thread.session_for_turn(core, self.turn.limits.time_left()).await {
+            match thread.session_for_ensure(core, self.turn.limits.time_left()).await {
                 Err(error) if wait.again(&error).await => {}
                 opened => break opened,
             }

@@ -19,4 +19,3 @@ pub(crate) mod set_name;
 pub(crate) mod start;
 pub(crate) mod trust;
 pub(crate) mod unsubscribe;
-pub(crate) mod writer;

@@ -25,9 +25,9 @@ use crate::session::thread_settings::{
     LoadOptions, SandboxSetting, Settings, current_settings, load_options,
 };
 use crate::session::thread_state::{ThreadSetup, ThreadState};
+use crate::session::writer::WriterWait;
 use crate::thread::handles::AsyncThread;
 use crate::thread::options::{Options, sends_a_thread, thread_options};
-use crate::thread::writer::WriterWait;
 use crate::thread::{missing_folder, trust};
 
 /// A builder for `thread/resume`. `send` resumes the thread.

@@ -393,15 +393,22 @@ impl TurnStart<AsyncCodex> {
         }
     }
 
-    /// Sends the request. If the server has unloaded the thread, resumes the thread and sends the request once more. Dropping
-    /// this future interrupts the turn, until the caller has the guard.
-    async fn begin(self, session: Arc<Session>, keep_backlog: bool) -> Result<(TurnGuard, Arc<str>)> {
-        match self.attempt(session.clone(), keep_backlog).await {
-            Err(error) if self.thread.can_retry_after_resume(&session, &error) => {
-                let session = self.session().await?;
-                self.attempt(session, keep_backlog).await
+    /// Sends the request. If the server has unloaded the thread, resumes the thread and sends the request once more. Does the same as
+    /// often as the connection is lost before the request is sent, and replaced. Dropping this future interrupts the turn, until the
+    /// caller has the guard.
+    async fn begin(self, mut session: Arc<Session>, keep_backlog: bool) -> Result<(TurnGuard, Arc<str>)> {
+        let mut was_unloaded = false;
+        loop {
+            let error = match self.attempt(session.clone(), keep_backlog).await {
+                Ok(begun) => return Ok(begun),
+                Err(error) => error,
+            };
+            let is_unsent = self.thread.can_send_after_loss(&session, &error);
+            if !is_unsent && (was_unloaded || !self.thread.notes_unloaded(&error)) {
+                return Err(error);
             }
-            begun => begun,
+            was_unloaded |= !is_unsent;
+            session = self.session().await?;
         }
     }
 
@@ -409,13 +416,16 @@ impl TurnStart<AsyncCodex> {
     async fn attempt(&self, mut session: Arc<Session>, keep_backlog: bool) -> Result<(TurnGuard, Arc<str>)> {
         const METHOD: &str = methods::TurnStart::METHOD;
         // No call of this client changes the thread's settings until the server has responded.
-        let start = loop {
+        let (start, transport) = loop {
+            let transport = session.connection.transport();
             let limit = self.limits.time_left().into_iter().chain(session.timeout_of(METHOD)).min();
             let begun = self.thread.begin_start(&session, limit).await;
             let start = begun.map_err(|error| error.with_method(METHOD))?;
             match (start, self.alone_in) {
-                (Some(start), None) => break start,
-                (Some(start), Some(loaded)) if self.thread.load_in(&session) == Some(loaded) => break start,
+                (Some(start), None) => break (start, transport),
+                (Some(start), Some(loaded)) if self.thread.load_in(&session) == Some(loaded) => {
+                    break (start, transport);
+                }
                 (_, Some(_)) => return Err(not_alone("the thread was loaded again")),
                 (None, None) => session = self.session().await?,
             }
@@ -455,7 +465,8 @@ impl TurnStart<AsyncCodex> {
         let guard = TurnGuard::new(session.clone(), subscription.clone());
         let guard = guard.with_client_message_id(client_id.as_deref());
         let settings = self.thread.add_turn_settings(&self.params, &subscription, (start, pending_start));
-        let response = session.start_turn(&params, &subscription, settings, self.alone_in.is_none()).await;
+        let joins = self.alone_in.is_none();
+        let response = session.start_turn(&params, &subscription, settings, joins, transport).await;
         let started = response.and_then(|response| {
             Ok((decode::<methods::TurnStart>(&response, Some(&self.thread.id))?, response))
         });

@@ -9,7 +9,9 @@ use std::time::Duration;
 use openai_codex::types::{
     CommandExecutionApprovalDecision as Decision, SandboxMode, ThreadItem, TurnStatus,
 };
-use openai_codex::{CodexConfig, ConnectionPolicy, Endpoint, ErrorKind, Event, Notification};
+use openai_codex::{
+    ApprovalMode, CodexConfig, ConnectionPolicy, Endpoint, ErrorKind, Event, Notification, Sandbox,
+};
 use openai_codex_testkit::proxy::{Fault, FaultyProxy, Flow, Place, Plan};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 
@@ -195,6 +197,48 @@ with_both_clients! {
         drop((old, new));
     }
 
+    fn a_thread_that_the_old_server_keeps_loaded_is_usable_when_that_has_ended(start, wait) {
+        let model = Model::start();
+        let old = RunningServer::on_socket_named(&model, "old.sock");
+        let socket = model.folder().join("server.sock");
+        std::os::unix::fs::symlink(old.socket(), &socket).unwrap();
+        let proxy = Arc::new(FaultyProxy::to_socket(&socket).unwrap());
+        let (endpoint, open) = gated(proxy.socket());
+        let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy())).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        model.reply("one");
+        wait!(thread.run("1")).unwrap();
+        // The old server finishes this turn first, and keeps all its threads until then.
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let other = start!(old.config()).unwrap();
+        let theirs = wait!(wait!(other.thread_start().send()).unwrap().turn("theirs").send()).unwrap();
+        let mut stream = theirs.stream();
+        while !matches!(wait!(stream.next()).unwrap().unwrap(), Notification::AgentMessageDelta(_)) {}
+        old.terminate();
+        let new = RunningServer::on_socket_named(&model, "new.sock");
+        std::fs::remove_file(&socket).unwrap();
+        std::os::unix::fs::symlink(new.socket(), &socket).unwrap();
+        let delay = Fault::Delay(Duration::ZERO);
+        proxy.plan(Plan::new().at(Place::method(Flow::ToServer, "thread/resume").after(), delay));
+        let mut events = codex.events();
+        proxy.cut();
+        until!(wait, events, Event::ConnectionLost(_));
+        // Without an observer, only a use of the thread resumes it.
+        drop(events);
+        open.send(()).unwrap();
+        model.reply("two");
+        let released = std::thread::spawn(move || {
+            proxy.wait_faults(1).unwrap();
+            gate.release();
+            proxy
+        });
+        assert_eq!(wait!(thread.run("2")).unwrap().final_response.as_deref(), Some("two"));
+        released.join().unwrap();
+        wait!(codex.close()).unwrap();
+        drop((stream, theirs, other, old, new));
+    }
+
     fn a_start_whose_response_is_lost_has_its_turn(start, wait) {
         let model = Model::start();
         let server = RunningServer::on_socket(&model);
@@ -243,6 +287,72 @@ with_both_clients! {
         assert_eq!(model.requests().len(), 1);
         model.reply("second");
         assert_eq!(wait!(thread.run("three")).unwrap().final_response.as_deref(), Some("second"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_start_that_was_prepared_before_a_loss_runs_with_the_bounds_of_its_handle(start, wait) {
+        let model = Arc::new(Model::start());
+        // A server that loads the thread again without options gives it these settings.
+        let config = model.home().join("config.toml");
+        let others = std::fs::read_to_string(&config).unwrap_or_default();
+        std::fs::write(&config, format!("sandbox_mode = \"danger-full-access\"\n{others}")).unwrap();
+        let (inside, outside) = (model.folder().join("inside"), model.folder().join("written"));
+        std::fs::create_dir(&inside).unwrap();
+        let mut server = RunningServer::on_socket(&model);
+        let proxy = Arc::new(FaultyProxy::to_socket(server.socket()).unwrap());
+        let (endpoint, open) = gated(proxy.socket());
+        proxy.plan(Plan::new().at(Place::method(Flow::ToServer, "thread/resume"), Fault::Cut));
+        let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy())).unwrap();
+        let mut events = codex.events();
+        // Not in /tmp, where the folders of tests are.
+        let options = codex.thread_start().cwd(&inside).sandbox(Sandbox::WorkspaceWrite).approval_mode(ApprovalMode::DenyAll);
+        let options = options.config("sandbox_workspace_write.exclude_slash_tmp", true);
+        let options = options.config("sandbox_workspace_write.exclude_tmpdir_env_var", true);
+        let thread = wait!(options.send()).unwrap();
+        model.reply("one");
+        wait!(thread.run("1")).unwrap();
+        until!(wait, events, Event::Notification(Notification::TurnCompleted(_)));
+        // While a turn of another client runs, a start first asks the server for the settings of the thread.
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let other = start!(server.config()).unwrap();
+        let theirs = wait!(wait!(other.thread_resume(thread.id()).send()).unwrap().turn("2").send()).unwrap();
+        until!(wait, events, Event::Notification(Notification::AgentMessageDelta(_)));
+        model.reply(ModelReply::exec_command(format!("echo x > '{}'", outside.display())));
+        model.reply("three");
+        // The server is replaced before it has the question.
+        let replaced = std::thread::spawn({
+            let (proxy, model) = (proxy.clone(), model.clone());
+            move || {
+                proxy.wait_faults(1).unwrap();
+                server.kill();
+                let server = RunningServer::on_socket(&model);
+                open.send(()).unwrap();
+                server
+            }
+        });
+        // The model has got the output of its command.
+        assert_eq!(wait!(thread.run("3")).unwrap().final_response.as_deref(), Some("three"));
+        assert!(!outside.exists(), "the command has written outside of the sandbox of the handle");
+        let server = replaced.join().unwrap();
+        drop((theirs, gate));
+        wait!(codex.close()).unwrap();
+        drop((other, server));
+    }
+
+    fn an_ensured_turn_is_uncertain_if_the_client_gives_up_before_its_response(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        let (endpoint, open) = gated(proxy.socket());
+        // No attempt succeeds.
+        drop(open);
+        proxy.plan(Plan::new().at(Place::method(Flow::ToServer, "turn/start"), Fault::Cut));
+        let policy = policy().max_attempts(1);
+        let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy)).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let error = wait!(thread.ensure("the-key", "go").run()).unwrap_err();
+        assert_eq!((error.kind(), error.client_message_id()), (ErrorKind::Uncertain, Some("the-key")), "{error}");
         wait!(codex.close()).unwrap();
     }
 

@@ -98,7 +98,7 @@ impl World {
         let subscription = Arc::new(Subscription { thread_id: THREAD.into(), buffer });
         let mut router = Router::new(OnLoss::End, false);
         router.prepare_restoring(choices.policy);
-        let intent = Intent::StartTurn { subscription: subscription.clone(), joins: true };
+        let intent = Intent::StartTurn { subscription: subscription.clone(), joins: true, transport: 0 };
         let id = router.register(Waiter::new(0, "turn/start", Some(THREAD)), intent).unwrap();
         router.admit(id, Slot::Usual, &bytes::Bytes::new());
         let mut world = Self {

@@ -335,7 +335,10 @@ impl World {
         let subscription = start.map(|(thread, ..)| Subscription::new(thread));
         let intent = match (&subscription, start) {
             (Some(subscription), Some((_, _, true))) => Intent::Compact(subscription.clone()),
-            (Some(subscription), _) => Intent::StartTurn { subscription: subscription.clone(), joins: true },
+            (Some(subscription), _) => {
+                let (subscription, transport) = (subscription.clone(), self.router.transport());
+                Intent::StartTurn { subscription, joins: true, transport }
+            }
             (None, _) => Intent::Plain,
         };
         let registered = self.router.register(waiter, intent);

@@ -175,12 +175,9 @@ fn send_for(
 }
 
 fn start_turn(connection: &Connection, subscription: &Arc<TurnSubscription>) -> Pending {
-    send_for(
-        connection,
-        "turn/start",
-        subscription,
-        Intent::StartTurn { subscription: subscription.clone(), joins: true },
-    )
+    let transport = connection.transport();
+    let intent = Intent::StartTurn { subscription: subscription.clone(), joins: true, transport };
+    send_for(connection, "turn/start", subscription, intent)
 }
 
 fn start(connection: &Connection) -> (Arc<TurnSubscription>, Pending) {

@@ -158,7 +158,8 @@ fn start_with_key(connection: &Connection, key: &str) -> (Arc<TurnSubscription>,
     let subscription = Arc::new(TurnSubscription::new("t".into(), true, &connection.budget));
     let params = params(&json!({"threadId": "t", "input": [], "clientUserMessageId": key}));
     let call = ClientCall::new("turn/start", Some(&params));
-    let intent = Intent::StartTurn { subscription: subscription.clone(), joins: true };
+    let transport = connection.transport();
+    let intent = Intent::StartTurn { subscription: subscription.clone(), joins: true, transport };
     let thread_id = Some(&*subscription.thread_id);
     let pending = connection.send(ClientCall { thread_id, timeout: QUICK, intent, ..call }).unwrap();
     (subscription, pending)
@@ -465,6 +466,28 @@ async fn a_start_that_waits_for_a_slot_at_the_loss_is_not_sent_to_the_next_serve
     for other in others {
         assert_eq!(other.await.unwrap_err().kind(), ErrorKind::Uncertain);
     }
+}
+
+// Its caller has compared the settings of the thread on the former server.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_was_prepared_before_the_loss_is_not_sent_to_the_next_server() {
+    let mut server = Server::start(policy()).await;
+    let transport = server.connection.transport();
+    server.lose();
+    server.accept().await;
+    server.settle().await;
+    let subscription = Arc::new(TurnSubscription::new("t".into(), true, &server.connection.budget));
+    let intent = Intent::StartTurn { subscription: subscription.clone(), joins: true, transport };
+    let call = ClientCall { thread_id: Some("t"), intent, ..ClientCall::new("turn/start", None) };
+    let error = server.connection.send(call).unwrap_err();
+    assert_eq!((error.kind(), error.method()), (ErrorKind::TransportClosed, Some("turn/start")));
+    assert!(error.to_string().contains("has not sent it"), "{error}");
+    assert!(!subscription.was_sent());
+    // The next message is another one.
+    let (subscription, pending) = start(&server.connection);
+    server.peer().start_turn("u").await;
+    pending.await.unwrap();
+    assert!(subscription.was_sent());
 }
 
 #[tokio::test(start_paused = true)]

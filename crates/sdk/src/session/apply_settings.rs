@@ -1,17 +1,13 @@
 //! Applies the settings that a program requests, or fails before a turn runs.
 
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
 
+use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
     ThreadReadParams, ThreadResumeParams, ThreadSettingsUpdateParams, ThreadStatus,
 };
-use openai_codex_protocol::{ClientRequest, Notification, methods};
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::session::events::{AsyncEvents, Event};
+use crate::error::{Error, Result};
 use crate::session::live_threads::Unsettled;
 use crate::session::runtime::Session;
 use crate::session::service_tiers::KnownTiers;
@@ -51,8 +47,6 @@ pub(crate) struct ResumedThread {
     pub(crate) current: Settings,
     /// Whether a turn is running in it.
     pub(crate) active: bool,
-    /// Whether it has not run a turn yet. The runtime cannot resume such a thread, although it is loaded.
-    pub(crate) unused: bool,
     /// Whether the runtime stores it nowhere, so that it cannot be resumed.
     pub(crate) ephemeral: bool,
     /// What the client knows of its service tiers.
@@ -70,7 +64,7 @@ pub(crate) async fn apply_settings(
     named: &Settings,
     resumed: ResumedThread,
 ) -> Result<Settings> {
-    let ResumedThread { mut current, active, unused, ephemeral, tiers } = resumed;
+    let ResumedThread { mut current, active, ephemeral, tiers } = resumed;
     named.check_tiers(session, thread_id, &current, tiers).await?;
     let differing = requested.differences(&current, session);
     let Some(first) = differing.first() else { return Ok(current) };
@@ -84,10 +78,8 @@ pub(crate) async fn apply_settings(
     let update = differing.iter().filter_map(|difference| difference.field.set);
     let update =
         update.fold(ThreadSettingsUpdateParams::new(&**thread_id), |update, set| set(update, requested));
-    let events = unused.then(|| AsyncEvents::new(core.clone(), Some(thread_id.clone())));
-    // A resume can read neither the settings of an ephemeral thread nor those of one that has not run.
-    let can_resume = !unused && !ephemeral;
-    let unsettled = Unsettled::new(core.live_threads.get(thread_id).filter(|_| can_resume));
+    // A resume cannot read the settings of an ephemeral thread.
+    let unsettled = Unsettled::new(core.live_threads.get(thread_id).filter(|_| !ephemeral));
     let updated = session.call::<methods::ThreadSettingsUpdate>(&update, Some(thread_id)).await;
     if let Err(error) = updated {
         let refused = error.json_rpc().is_some() && !error.is_retryable();
@@ -100,11 +92,7 @@ pub(crate) async fn apply_settings(
         return Err(refusal(core, thread_id, first, is_named, error));
     }
     current.merge(requested);
-    let reported = match events {
-        Some(events) => wait_for_settings(session, thread_id, events).await?,
-        None => read_settings(session, thread_id).await?,
-    };
-    current.merge(&reported);
+    current.merge(&read_settings(session, thread_id).await?);
     match requested.differences(&current, session).first() {
         None => {
             unsettled.settle();
@@ -167,33 +155,6 @@ pub(crate) async fn read_settings(session: &Session, thread_id: &str) -> Result<
     let params = ThreadResumeParams::new(thread_id);
     let response = session.call::<methods::ThreadResume>(&params, Some(thread_id)).await?;
     Ok(current_settings!(response))
-}
-
-/// Waits for the notification of a thread's changed settings.
-async fn wait_for_settings(session: &Session, thread_id: &str, mut events: AsyncEvents) -> Result<Settings> {
-    const METHOD: &str = methods::ThreadSettingsUpdate::METHOD;
-    let mut notified = pin!(async {
-        while let Some(event) = events.next().await {
-            match event? {
-                Event::Notification(Notification::ThreadSettingsUpdated(updated)) => {
-                    return Ok(Settings::of_thread(updated.thread_settings));
-                }
-                Event::RuntimeLost(error) => return Err(error),
-                _ => {}
-            }
-        }
-        Err(Error::new(ErrorKind::Closed, "the client was closed"))
-    });
-    let mut timer = session.timeout_of(METHOD).map(|timeout| session.connection.sleep(timeout));
-    let settings = poll_fn(|context| match notified.as_mut().poll(context) {
-        Poll::Pending if timer.as_mut().is_some_and(|timer| Pin::new(timer).poll(context).is_ready()) => {
-            let message =
-                "the runtime accepted the change of the thread's settings, and has not confirmed it in time";
-            Poll::Ready(Err(Error::new(ErrorKind::Timeout, message)))
-        }
-        notified => notified,
-    });
-    settings.await.map_err(|error| error.with_method(METHOD).with_thread(Some(thread_id)))
 }
 
 /// Refuses a turn that would join the running one with other options: that turn keeps the settings that it began with.

@@ -18,5 +18,6 @@ pub(crate) mod subagents;
 pub(crate) mod supervisor;
 pub(crate) mod thread_settings;
 pub(crate) mod thread_state;
+pub(crate) mod unused_threads;
 pub(crate) mod version;
 pub(crate) mod writer;

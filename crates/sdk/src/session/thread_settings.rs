@@ -17,7 +17,7 @@ use std::path::Path;
 use openai_codex_protocol::JsonObject;
 use openai_codex_protocol::types::{
     ApprovalsReviewer, AskForApproval, Personality, ReasoningEffort, ReasoningSummary, SandboxMode,
-    SandboxPolicy, ThreadSettings, ThreadSettingsUpdateParams, TurnStartParams,
+    SandboxPolicy, ThreadSettingsUpdateParams, TurnStartParams,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -279,23 +279,6 @@ impl Settings {
             summary: params.summary.clone(),
             service_tier_for_turn: params.service_tier_for_turn.clone().map(Some),
             ..Self::default()
-        }
-    }
-
-    /// The settings of a notification.
-    pub(crate) fn of_thread(settings: ThreadSettings) -> Self {
-        Self {
-            approval_policy: Some(settings.approval_policy),
-            approvals_reviewer: Some(settings.approvals_reviewer),
-            sandbox: Some(SandboxSetting::Policy(settings.sandbox_policy)),
-            cwd: Some(settings.cwd.to_string()),
-            model: Some(settings.model),
-            model_provider: Some(settings.model_provider),
-            service_tier: Some(settings.service_tier),
-            effort: Some(settings.effort),
-            personality: settings.personality,
-            summary: settings.summary,
-            service_tier_for_turn: None,
         }
     }
 

@@ -27,6 +27,7 @@ use crate::session::service_tiers::KnownTiers;
 use crate::session::subagents;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{LoadOptions, SandboxSetting, Settings, current_settings};
+use crate::session::unused_threads;
 use crate::session::writer::WriterWait;
 
 /// The thread of a handle, its clones, and the turns and builders that they made.
@@ -479,11 +480,10 @@ impl ThreadState {
         // Another handle may have bound its handlers to the thread in the meantime.
         let binding = (!handlers.is_empty() && !core.handlers.has(&self.id))
             .then(|| HandlerBinding::new(&core.handlers, &self.id, handlers));
-        let response = session.call::<methods::ThreadResume>(&params, Some(&self.id)).await?;
+        let response = unused_threads::resume(session, &params).await?;
         let active = matches!(response.thread.status, ThreadStatus::Active(_));
         let current = current_settings!(response);
-        let resumed =
-            ResumedThread { current, active, unused: false, ephemeral: false, tiers: KnownTiers::default() };
+        let resumed = ResumedThread { current, active, ephemeral: false, tiers: KnownTiers::default() };
         let requested = self.live.settings_to_restore();
         let named = Settings::default();
         let current =

@@ -4,9 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openai_codex_protocol::types::{
-    Personality, SandboxMode, Thread, ThreadReadParams, ThreadResumeParams, ThreadStatus,
-};
+use openai_codex_protocol::types::{Personality, SandboxMode, Thread, ThreadResumeParams, ThreadStatus};
 use openai_codex_protocol::{ClientRequest, methods};
 
 use crate::dispatch::binding::HandlerBinding;
@@ -14,7 +12,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::approval::ApprovalMode;
 use crate::session::apply_settings::{ResumedThread, apply_settings, check_running, is_loaded};
 use crate::session::config_entries::NamedEntries;
-use crate::session::history_requests::is_unused;
 use crate::session::live_threads::{LiveThread, LoadPoint};
 use crate::session::runtime::{INTERRUPT_LIMIT, Session};
 use crate::session::service_tiers::KnownTiers;
@@ -25,6 +22,7 @@ use crate::session::thread_settings::{
     LoadOptions, SandboxSetting, Settings, current_settings, load_options,
 };
 use crate::session::thread_state::{ThreadSetup, ThreadState};
+use crate::session::unused_threads;
 use crate::session::writer::WriterWait;
 use crate::thread::handles::AsyncThread;
 use crate::thread::options::{Options, sends_a_thread, thread_options};
@@ -314,15 +312,9 @@ impl Resume<'_> {
         point: LoadPoint,
         wanted: &mut WantedSettings,
     ) -> Result<(Thread, ResumedThread)> {
-        let response = match self.session.call::<methods::ThreadResume>(params, Some(self.thread_id)).await {
-            Ok(response) => response,
-            Err(error) if self.live.was_loaded() && is_unused(self.session, self.thread_id, &error).await => {
-                return self.read_unused(found).await;
-            }
-            Err(error) => {
-                return Err(missing_folder::explain(explain(error), self.core, params.cwd.as_deref()));
-            }
-        };
+        let response = unused_threads::resume(self.session, params)
+            .await
+            .map_err(|error| missing_folder::explain(explain(error), self.core, params.cwd.as_deref()))?;
         let active = matches!(response.thread.status, ThreadStatus::Active(_));
         let active = active || self.session.connection.is_busy(self.thread_id);
         let current = current_settings!(response);
@@ -335,17 +327,7 @@ impl Resume<'_> {
         }
         let ephemeral = response.thread.ephemeral;
         let tiers = self.tiers(found);
-        Ok((response.thread, ResumedThread { current, active, unused: false, ephemeral, tiers }))
-    }
-
-    /// Reads a thread that has not run a turn yet. The runtime has it loaded, and cannot resume it.
-    async fn read_unused(self, found: &FoundThread) -> Result<(Thread, ResumedThread)> {
-        let params = ThreadReadParams::new(self.thread_id).include_turns(false);
-        let thread = self.session.call::<methods::ThreadRead>(&params, Some(self.thread_id)).await?.thread;
-        let current = self.live.current_settings.current();
-        let active = self.session.connection.is_busy(self.thread_id);
-        let ephemeral = thread.ephemeral;
-        Ok((thread, ResumedThread { current, active, unused: true, ephemeral, tiers: self.tiers(found) }))
+        Ok((response.thread, ResumedThread { current, active, ephemeral, tiers }))
     }
 
     /// What the client knows of the thread's service tiers.

@@ -213,6 +213,21 @@ with_both_clients! {
         wait!(other.close()).unwrap();
     }
 
+    fn a_thread_that_has_not_run_runs_for_another_client_after_its_own_has_closed(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let (codex, other) = (start!(server.config()).unwrap(), start!(server.config()).unwrap());
+        let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::FullAccess).send()).unwrap();
+        wait!(codex.close()).unwrap();
+        let thread = wait!(other.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
+        let file = model.folder().join("written");
+        model.reply(ModelReply::exec_command(format!("echo x > {}", file.display())));
+        model.reply("done");
+        assert_eq!(wait!(thread.run("go")).unwrap().final_response.as_deref(), Some("done"));
+        assert!(!file.exists());
+        wait!(other.close()).unwrap();
+    }
+
     fn a_turn_does_not_join_a_turn_of_another_client_that_may_do_more(start, wait) {
         let model = Model::start();
         let server = RunningServer::on_socket(&model);

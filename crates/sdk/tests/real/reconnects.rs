@@ -82,6 +82,24 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn a_thread_that_has_not_run_can_be_used_after_its_connection_was_cut(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        let codex = start!(config(&proxy)).unwrap();
+        let mut events = codex.events();
+        let start = model.sandboxed(codex.thread_start(), Sandbox::ReadOnly);
+        let thread = wait!(start.send()).unwrap();
+        proxy.cut();
+        until!(wait, events, Event::Reconnected { .. });
+        let file = model.folder().join("written");
+        model.reply(ModelReply::exec_command(format!("echo x > {}", file.display())));
+        model.reply("done");
+        assert_eq!(wait!(thread.run("go")).unwrap().final_response.as_deref(), Some("done"));
+        assert!(!file.exists());
+        wait!(codex.close()).unwrap();
+    }
+
     fn a_turn_that_ends_while_the_connection_is_lost_has_its_result(start, wait) {
         let model = Model::start();
         let server = RunningServer::on_socket(&model);

@@ -1,11 +1,12 @@
 //! Threads that the server unloaded, that have not run yet, or that it does not know.
 
+use std::process::Command;
 use std::sync::atomic::Ordering;
 
 use openai_codex::types::{
     CommandExecutionApprovalDecision as Decision, ReasoningEffort, ReasoningSummary, ThreadStatus,
 };
-use openai_codex::{ApprovalMode, ErrorKind, Event, RestartPolicy, Sandbox};
+use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, RestartPolicy, Sandbox};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::json;
 
@@ -258,6 +259,61 @@ with_both_clients! {
             assert_eq!(error.kind(), ErrorKind::ThreadNotFound, "{error}");
             assert!(error.json_rpc().is_some());
         }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_turn_arrives_in_a_thread_that_had_not_run_when_its_client_unsubscribed(start, wait) {
+        // A client without a handle knows nothing of the thread. An old handle resumes it after another one has unsubscribed.
+        for used in ["resumed", "resumed without the first handle", "the first handle"] {
+            let model = Model::start();
+            let codex = start!(model.config()).unwrap();
+            let start = codex.thread_start().cwd(model.folder()).approval_mode(ApprovalMode::DenyAll);
+            let first = wait!(start.sandbox(Sandbox::FullAccess).send()).unwrap();
+            let id = first.id().to_owned();
+            let thread = match used {
+                "the first handle" => {
+                    let other = wait!(codex.thread_resume(&*id).sandbox(Sandbox::ReadOnly).send()).unwrap();
+                    wait!(other.unsubscribe()).unwrap();
+                    first
+                }
+                _ => {
+                    wait!(first.unsubscribe()).unwrap();
+                    let kept = (used == "resumed").then_some(first);
+                    let thread = wait!(codex.thread_resume(&*id).sandbox(Sandbox::ReadOnly).send()).unwrap();
+                    drop(kept);
+                    thread
+                }
+            };
+            let file = model.folder().join("written");
+            model.reply(ModelReply::exec_command(format!("echo x > {}", file.display())));
+            model.reply("done");
+            let turn = wait!(thread.turn("go").send()).unwrap();
+            let (mut stream, mut last) = (turn.stream(), None);
+            while let Some(event) = wait!(stream.next()) {
+                last = Some(event.unwrap());
+            }
+            assert!(matches!(last, Some(Notification::TurnCompleted(_))), "{used}: {last:?}");
+            assert_eq!(wait!(turn.run()).unwrap().final_response.as_deref(), Some("done"), "{used}");
+            assert!(!file.exists(), "{used}");
+            wait!(codex.close()).unwrap();
+        }
+    }
+
+    fn a_thread_that_has_not_run_stays_the_same_when_it_is_stored(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        let repository = model.folder().join("repository");
+        std::fs::create_dir(&repository).unwrap();
+        for line in ["init --quiet --initial-branch trunk", "-c user.name=n -c user.email=n@n commit --quiet --allow-empty -m m"] {
+            let status = Command::new("git").args(line.split(' ')).current_dir(&repository).status().unwrap();
+            assert!(status.success(), "{line}");
+        }
+        let thread = wait!(codex.thread_start().cwd(&repository).send()).unwrap();
+        wait!(thread.unsubscribe()).unwrap();
+        let thread = wait!(codex.thread_resume(thread.id()).send()).unwrap();
+        let read = wait!(thread.read().send()).unwrap().thread;
+        assert_eq!((read.name, read.git_info.unwrap().branch.as_deref()), (None, Some("trunk")));
+        assert!(wait!(codex.thread_list().send()).unwrap().data.is_empty());
         wait!(codex.close()).unwrap();
     }
 

@@ -57,13 +57,16 @@ impl Session {
             response => response?,
         };
         let turns = response.initial_turns_page.map_or(response.thread.turns, |page| page.data);
-        let items = turns.into_iter().filter(|turn| turn.id == turn_id).flat_map(|turn| turn.items);
-        let running = items.filter_map(|item| match item {
-            ThreadItem::CommandExecution(command) if command.status == CommandExecutionStatus::InProgress => {
-                Some(command.id.into_boxed_str())
+        let mut running = Vec::new();
+        for turn in turns.into_iter().filter(|turn| turn.id == turn_id) {
+            for item in turn.items {
+                if let ThreadItem::CommandExecution(command) = item
+                    && command.status == CommandExecutionStatus::InProgress
+                {
+                    running.push(command.id.into_boxed_str());
+                }
             }
-            _ => None,
-        });
-        Ok(running.collect())
+        }
+        Ok(running)
     }
 }

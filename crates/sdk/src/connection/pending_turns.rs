@@ -112,6 +112,13 @@ impl<H: Host> PendingTurns<H> {
         self.0.iter().any(|(_, pending)| pending.cancelled && !pending.expired)
     }
 
+    /// Whether the caller of a `turn/start` on a thread has gone, and the request has not expired.
+    pub(crate) fn has_abandoned_on(&self, thread_id: &str) -> bool {
+        let is_abandoned =
+            |pending: &PendingTurn<H>| pending.cancelled && !pending.expired && !pending.unnamed;
+        self.0.iter().any(|(_, pending)| is_abandoned(pending) && pending.is_on(thread_id))
+    }
+
     /// Whether a call waits for a `turn/start` on a thread, whose response may name a running turn of the thread.
     pub(crate) fn may_join(&self, thread_id: &str) -> bool {
         self.0.iter().any(|(_, pending)| !pending.unnamed && !pending.cancelled && pending.is_on(thread_id))

@@ -168,6 +168,12 @@ impl<H: Host> Router<H> {
         self.running_turns.iter().any(|turn| turn.is_on(thread_id) && !turn.created)
     }
 
+    /// Whether the client will interrupt a turn of a thread when a response arrives: the response to the start that was given up, or
+    /// that to a start which may join the turn.
+    pub(crate) fn gives_up_start(&self, thread_id: &str) -> bool {
+        self.pending_turns.has_abandoned_on(thread_id) || self.running_turns.has_unheld(thread_id)
+    }
+
     /// The threads of the sub-agents that a thread, or one of its sub-agents, has spawned, and whether each one runs a turn.
     pub(crate) fn subagents(&self, thread_id: &str) -> Vec<(Arc<str>, bool)> {
         let threads = self.thread_tree.descendants(thread_id).into_iter();
@@ -629,10 +635,14 @@ impl<H: Host> Router<H> {
         self.server_requests.respond(request, frame)
     }
 
-    /// Cancels a wait for a response. The caller drops the token after it has released the lock on the router.
+    /// Cancels a wait for a response, and the request if it has not been written. The caller drops the token after it has released the
+    /// lock on the router.
     pub(crate) fn cancel(&mut self, id: i64) -> Option<H::Reply> {
         let waiter = self.take_waiter(id)?;
         self.cancel_intent(id);
+        if !waiter.is_written {
+            self.discard_unsent(id);
+        }
         Some(waiter.reply)
     }
 

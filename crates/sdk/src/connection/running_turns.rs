@@ -119,6 +119,13 @@ impl<H: Host> RunningTurns<H> {
         }));
     }
 
+    /// Whether a turn of a thread is interrupted as soon as no pending start may join it.
+    pub(crate) fn has_unheld(&self, thread_id: &str) -> bool {
+        let is_unheld = |turn: &RunningTurn<H>| turn.subscriptions.is_empty();
+        let left = self.left_interrupts.iter().filter(|left| *left.thread_id == *thread_id);
+        left.filter_map(|left| self.get(&left.turn_id)).any(is_unheld)
+    }
+
     /// Delivers the events of a batch to their subscriptions. Events of sub-agents' turns also go to the root's.
     pub(crate) fn deliver(&mut self, batch: &mut EventBatch<'_>) {
         for (turn_id, events) in batch.by_turn() {

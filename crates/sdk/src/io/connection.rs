@@ -59,6 +59,40 @@ impl Connection {
         self.shared.route(|router| router.unfollow_events(subscription, turn_id));
     }
 
+    /// Waits until no turn of a thread is being given up, so that a turn which starts afterwards joins none of them. First waits for the
+    /// response to a start that was given up, for at most `response_limit`, because only that names the turn to interrupt. Then waits for
+    /// the end of the turn, for at most `end_limit`.
+    pub(crate) async fn wait_until_given_up(
+        &self,
+        thread_id: &str,
+        response_limit: Option<Duration>,
+        end_limit: Duration,
+    ) {
+        const PAUSE: Duration = Duration::from_millis(5);
+        // A fork of the process has no I/O thread that could end the wait.
+        if self.check_process().is_err() {
+            return;
+        }
+        let mut time = None;
+        while self.shared.router().gives_up_start(thread_id) {
+            if time.is_none() {
+                time = response_limit.map(|limit| self.sleep(limit));
+            }
+            let mut pause = self.sleep(PAUSE);
+            let is_over = poll_fn(|context| {
+                let time = time.as_mut().map(|time| Pin::new(time).poll(context));
+                if time.is_some_and(|time| time.is_ready()) {
+                    return Poll::Ready(true);
+                }
+                Pin::new(&mut pause).poll(context).map(|()| false)
+            });
+            if is_over.await {
+                break;
+            }
+        }
+        self.wait_until_interrupted(thread_id, end_limit).await;
+    }
+
     /// Waits, for at most `limit`, until a thread's turn that is being interrupted has ended. A turn that starts afterwards does
     /// not join it.
     pub(crate) async fn wait_until_interrupted(&self, thread_id: &str, limit: Duration) {

@@ -183,9 +183,9 @@ impl Drop for Pending {
         if !self.shared.process.is_current() {
             return;
         }
-        // The drops wake no task, and the waiter is dropped without the lock on the router.
+        // The waiter is dropped without the lock on the router.
         self.response.close();
-        let reply = self.shared.router().cancel(self.id);
+        let reply = self.shared.route(|router| router.cancel(self.id));
         if let Some(observer) = reply.and_then(|reply| reply.observer) {
             self.shared.begin(Box::pin(keep_until_started(self.shared.clone(), self.id, observer)));
         }

@@ -386,12 +386,12 @@ impl Session {
             );
             subscription.limits().over_before_start(&subscription.thread_id, &why)
         })?;
-        let (left, of_class) = (subscription.limits().time_left(), self.timeout_of(METHOD));
+        let left = subscription.limits().time_left();
         if left.is_some_and(|left| left.is_zero()) {
             let why = "it waited for other calls and for earlier turns of the thread; set a longer timeout";
             return Err(subscription.limits().over_before_start(&subscription.thread_id, why));
         }
-        let timeout = left.into_iter().chain(of_class).min();
+        let timeout = self.timeout_of(METHOD);
         let takes_running = joins && self.joins_turns();
         let intent =
             Intent::StartTurn { subscription: subscription.clone(), joins: takes_running, transport };
@@ -405,18 +405,24 @@ impl Session {
             }
             _ => error,
         })?;
-        let response = sent.await;
-        match (response, subscription.limits().timeout) {
-            (Err(error), Some(of_turn)) if error.kind() == ErrorKind::Timeout && timeout == left => {
-                let message = format!(
-                    "the turn's timeout of {of_turn:?} passed before the server responded to its start; if the server still \
-                     starts the turn, the client interrupts it"
-                );
-                let error = Error::new(ErrorKind::Timeout, message).with_method(METHOD);
-                Err(error.with_thread(Some(&subscription.thread_id)))
-            }
-            (response, _) => response,
-        }
+        let mut sent = pin!(sent);
+        let mut timer = left.map(|left| self.connection.sleep(left));
+        let response = poll_fn(|context| match (sent.as_mut().poll(context), &mut timer) {
+            (Poll::Ready(response), _) => Poll::Ready(Some(response)),
+            (Poll::Pending, Some(timer)) => Pin::new(timer).poll(context).map(|()| None),
+            (Poll::Pending, None) => Poll::Pending,
+        });
+        // The caller gives the start up, as if it had dropped the future. The request keeps its own timeout.
+        let Some(response) = response.await else {
+            let of_turn = subscription.limits().timeout.unwrap_or_default();
+            let message = format!(
+                "the turn's timeout of {of_turn:?} passed before the server responded to its start; if the server still starts \
+                 the turn, the client interrupts it"
+            );
+            let error = Error::new(ErrorKind::Timeout, message).with_method(METHOD);
+            return Err(error.with_thread(Some(&subscription.thread_id)));
+        };
+        response
     }
 
     /// Whether the runtime returns the running turn for a `turn/start` on a busy thread.

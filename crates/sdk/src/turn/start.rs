@@ -439,8 +439,9 @@ impl TurnStart<AsyncCodex> {
         let client_id = params.client_user_message_id.clone();
         let params = encode(METHOD, &params)?.unwrap_or_default();
         // The input must not join a turn that is being interrupted, and must see the settings of a turn that is starting.
+        let response_limit = self.limits.time_left().into_iter().chain(session.timeout_of(METHOD)).min();
         let limit = self.limits.time_left().unwrap_or(INTERRUPT_LIMIT).min(INTERRUPT_LIMIT);
-        session.connection.wait_until_interrupted(&self.thread.id, limit).await;
+        session.connection.wait_until_given_up(&self.thread.id, response_limit, limit).await;
         let pending_start = self.thread.wait_for_pending_start(&session, &self.params, limit).await;
         let joinable = match session.connection.runs_turn_of_others(&self.thread.id) {
             true => self.thread.check_joining_others(&session, &self.params).await,

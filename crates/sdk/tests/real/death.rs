@@ -11,11 +11,16 @@ use serde_json::{Value, json};
 use crate::support::{Model, with_both_clients};
 
 pub(crate) fn kill(model: &Model) {
+    signal(model, "-9");
+}
+
+/// Sends a signal to the runtime.
+pub(crate) fn signal(model: &Model, signal: &str) {
     for id in model.trace.processes() {
         // The runtime's own program: its commands have others.
         let command = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
         if command.windows(10).any(|part| part == b"app-server") {
-            std::process::Command::new("kill").args(["-9", &id.to_string()]).status().unwrap();
+            std::process::Command::new("kill").args([signal, &id.to_string()]).status().unwrap();
         }
     }
 }

@@ -5,14 +5,15 @@ use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
-use openai_codex::types::{TurnStatus, UserInput};
+use openai_codex::types::{ThreadItem, TurnStatus, UserInput};
 use openai_codex::{
-    ApprovalMode, AsyncCodex, AsyncEvents, ErrorKind, Event, Notification, RunResult, Sandbox,
+    ApprovalMode, AsyncCodex, AsyncEvents, ErrorKind, Event, Notification, RunResult, Sandbox, WireLog,
 };
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::json;
 
-use crate::support::{Model, bounded_async, with_both_clients};
+use crate::death::signal;
+use crate::support::{Model, bounded_async, one_step, with_both_clients};
 
 /// The status of the next turn that ends.
 macro_rules! next_end {
@@ -442,6 +443,53 @@ fn a_run_that_is_dropped_is_interrupted_and_the_thread_goes_on() {
         assert_eq!(next_status(&mut events).await, TurnStatus::Interrupted);
         assert_eq!(thread.run("go on").await.unwrap().final_response.as_deref(), Some("again"));
         codex.close().await.unwrap();
+    });
+}
+
+// Until the response the client does not know which turn to interrupt. The runtime would let the next input join that turn.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_turn_after_one_that_was_given_up_before_its_response_runs() {
+    bounded_async(async || {
+        for (is_dropped, effort) in [(true, None), (true, Some("low")), (false, None)] {
+            let model = Model::start();
+            let gate = model.gate();
+            model.reply_when(
+                |request| request.user_texts() == ["go"],
+                ModelReply::new().pause(&gate).delta("no"),
+            );
+            model.fallback("done");
+            let log = model.folder().join("log");
+            let codex = AsyncCodex::with_config(model.config().wire_log(WireLog::new(&log)));
+            let thread = codex.thread_start().send().await.unwrap();
+            signal(&model, "-STOP");
+            if is_dropped {
+                let mut run = pin!(thread.run("go"));
+                while !std::fs::read_to_string(&log).unwrap().contains("turn/start") {
+                    assert!(one_step(run.as_mut()).await.is_none());
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            } else {
+                let error = thread.turn("go").timeout(Duration::from_millis(100)).run().await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+            }
+            let next = thread.turn("again");
+            let next = match effort {
+                Some(effort) => next.effort(effort),
+                None => next,
+            };
+            let mut next = pin!(next.run());
+            assert!(one_step(next.as_mut()).await.is_none());
+            signal(&model, "-CONT");
+            let result = next.await.unwrap();
+            assert_eq!(result.final_response.as_deref(), Some("done"));
+            let inputs =
+                result.items.iter().filter(|item| matches!(item, ThreadItem::UserMessage(_))).count();
+            assert_eq!(inputs, 1);
+            let turns = thread.turns().send().await.unwrap().data;
+            assert_eq!(turns.last().unwrap().status, TurnStatus::Interrupted);
+            codex.close().await.unwrap();
+        }
     });
 }
 

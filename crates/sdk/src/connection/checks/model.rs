@@ -441,8 +441,22 @@ impl Model {
         waited
     }
 
-    pub(crate) fn cancel(&mut self, request: usize) -> bool {
-        self.cancel_wait(request)
+    /// `written`: whether the request was written. If not, it never is.
+    pub(crate) fn cancel(&mut self, request: usize, written: bool) -> bool {
+        let waited = self.cancel_wait(request);
+        if waited && !written {
+            self.discard_unsent(request);
+        }
+        waited
+    }
+
+    /// Whether the client will interrupt a turn of a thread when a response arrives.
+    pub(crate) fn gives_up_start(&mut self, thread: u8) -> bool {
+        self.starts_on(thread).any(|start| start.cancelled && !start.expired && !start.unnamed)
+            || self
+                .turns
+                .iter()
+                .any(|turn| turn.left_interrupt == Some(thread) && turn.subscriptions.is_empty())
     }
 
     /// `written`: whether the request was written. If not, it never is.

@@ -396,7 +396,7 @@ impl World {
         let waiter = self.router.cancel(client_request.id);
         assert!(waiter.is_none_or(|waiter| waiter == request), "the token of another request");
         let waited = waiter.is_some();
-        assert_eq!(waited, self.model.cancel(request));
+        assert_eq!(waited, self.model.cancel(request, client_request.written));
         client_request.cancelled |= waited;
     }
 
@@ -435,6 +435,10 @@ impl World {
         }
         for (index, held) in self.held.iter_mut().enumerate() {
             held.compare(&self.model, index);
+        }
+        for thread in 0..THREADS {
+            let gives_up = self.router.gives_up_start(&thread_id(thread));
+            assert_eq!(gives_up, self.model.gives_up_start(thread), "thread {thread}");
         }
         for (index, request) in self.dispatched.iter().enumerate() {
             let cancelled = self.model.cancelled.contains(&index);

@@ -351,3 +351,38 @@ async fn a_turn_whose_creator_was_dropped_before_the_response_keeps_its_timeout(
     let interrupt = tokio::time::timeout(10 * SECOND, peer.receive()).await.unwrap();
     assert_eq!((&interrupt["method"], joined.created()), (&json!("turn/interrupt"), false));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_is_not_joined_that_the_client_interrupts_as_soon_as_it_knows_its_id() {
+    let (connection, mut peer) = connect().await;
+    let (_subscription, pending) = start(&connection);
+    let request = peer.receive().await;
+    drop(pending);
+    let begun = Instant::now();
+    let server = async {
+        tokio::time::sleep(SECOND).await;
+        peer.send(json!({"id": request["id"], "result": {"turn": {"id": "u"}}})).await;
+        begin(&mut peer).await;
+        respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+        tokio::time::sleep(SECOND).await;
+        end(&mut peer, "interrupted").await;
+    };
+    let limit = 10 * SECOND;
+    let ((), ()) = tokio::join!(connection.wait_until_given_up("t", Some(limit), limit), server);
+    let waited = begun.elapsed();
+    assert!((2 * SECOND..3 * SECOND).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_the_response_to_a_start_that_was_given_up_is_limited() {
+    let (connection, mut peer) = connect().await;
+    let (_subscription, pending) = start(&connection);
+    peer.receive().await;
+    drop(pending);
+    let begun = Instant::now();
+    connection.wait_until_given_up("t", Some(SECOND), SECOND).await;
+    assert_eq!(begun.elapsed(), SECOND);
+    // Without a limit it ends when the request has expired.
+    connection.wait_until_given_up("t", None, SECOND).await;
+    assert!(begun.elapsed() < QUICK.unwrap() + SECOND);
+}

@@ -11,6 +11,7 @@ pub(crate) mod envelope;
 pub(crate) mod event;
 pub(crate) mod given;
 pub(crate) mod host;
+pub(crate) mod interrupted_turns;
 pub(crate) mod lifecycle;
 pub(crate) mod logins;
 pub(crate) mod loss;

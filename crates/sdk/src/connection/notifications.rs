@@ -136,6 +136,11 @@ impl<H: Host> Router<H> {
         }
         let now = self.next_tick();
         let new = self.running_turns.handle_started(turn_id, thread_id, now, &mut self.effects);
+        if let Some(thread_id) = thread_id.filter(|_| new) {
+            // What the sub-agents of the thread do from now on can be for this turn.
+            let earlier = self.interrupted.on(thread_id).filter(|turn| *turn.turn_id != *turn_id);
+            earlier.for_each(|turn| self.thread_tree.remove_turn(&turn.turn_id));
+        }
         let relations = route.relations.as_ref();
         let named = relations.and_then(|relations| relations.root_turn_id.as_deref());
         let root = named.map(Arc::from).or_else(|| self.thread_tree.assigned_turn(thread_id?));
@@ -147,6 +152,7 @@ impl<H: Host> Router<H> {
         if let Some(turn) = self.running_turns.get_mut(turn_id) {
             turn.root = Some(root);
         }
+        self.interrupt_subagent(turn_id);
         new
     }
 
@@ -159,7 +165,9 @@ impl<H: Host> Router<H> {
             if let Some(sender) = sender {
                 self.thread_tree.set_parent(receiver, sender);
             }
-            self.running_turns.assign_running(receiver, &root);
+            if let Some(assigned) = self.running_turns.assign_running(receiver, &root) {
+                self.interrupt_subagent(&assigned);
+            }
         }
         self.decline_own();
     }

@@ -24,6 +24,7 @@ use crate::connection::effect::{Effect, WatchedTurn};
 use crate::connection::envelope::{Incoming, Outcome, Route, started_turn};
 use crate::connection::event::{Event, EventBatch};
 use crate::connection::host::{Host, SharedBuffer};
+use crate::connection::interrupted_turns::{InterruptedTurn, InterruptedTurns};
 use crate::connection::logins::Logins;
 use crate::connection::on_loss::{CAN_OUTLIVE_TRANSPORTS, OnLoss};
 use crate::connection::own_turns::OwnTurns;
@@ -103,6 +104,7 @@ pub(crate) struct Router<H: Host> {
     pub(super) pending_turns: PendingTurns<H>,
     pub(super) running_turns: RunningTurns<H>,
     pub(super) thread_tree: ThreadTree,
+    pub(super) interrupted: InterruptedTurns,
     pub(super) server_requests: ServerRequests<H::Signal>,
     pub(super) logins: Logins<H::Login>,
     own_turns: OwnTurns,
@@ -241,11 +243,16 @@ impl<H: Host> Router<H> {
         self.server_requests.is_waiting(&turn.id) || turn.is_held()
     }
 
-    /// The running turns of sub-agents that work for a turn, each with its thread.
-    pub(crate) fn subagent_turns(&self, root: &str) -> Vec<(Arc<str>, Arc<str>)> {
-        let turns = self.running_turns.iter();
-        let of_root = turns.filter(|turn| turn.root.as_deref() == Some(root) && *turn.id != *root);
-        of_root.filter_map(|turn| Some((turn.thread_id.clone()?, turn.id.clone()))).collect()
+    /// Whether a turn can have sub-agents of which the client has not seen that they began: it follows the turn, or it has unsubscribed
+    /// from the turn's thread.
+    pub(crate) fn may_have_unseen_subagents(&self, turn_id: &str) -> bool {
+        let turn = self.running_turns.get(turn_id);
+        turn.is_some_and(|turn| turn.root.is_none() && (!turn.created || turn.is_unseen))
+    }
+
+    /// Whether the client knows of a turn that runs.
+    pub(crate) fn is_running(&self, turn_id: &str) -> bool {
+        self.running_turns.contains(turn_id)
     }
 
     /// The commands that sub-agents of a turn have left running, by their threads.
@@ -532,6 +539,7 @@ impl<H: Host> Router<H> {
             pending_turns: PendingTurns::default(),
             running_turns: RunningTurns::default(),
             thread_tree: ThreadTree::default(),
+            interrupted: InterruptedTurns::default(),
             server_requests: ServerRequests::default(),
             logins: Logins::default(),
             own_turns: OwnTurns::new(shares_server),
@@ -722,6 +730,54 @@ impl<H: Host> Router<H> {
         self.running_turns.lose_sight(thread_id);
     }
 
+    /// Takes the running turns of sub-agents that work for a turn and are not being interrupted, each with its thread.
+    pub(crate) fn take_subagent_turns(&mut self, root: &str) -> Vec<(Arc<str>, Arc<str>)> {
+        let turns = self.running_turns.iter();
+        let of_root = turns.filter(|turn| turn.root.as_deref() == Some(root) && *turn.id != *root);
+        let running = of_root.filter(|turn| !turn.being_interrupted);
+        let taken: Vec<_> =
+            running.filter_map(|turn| Some((turn.thread_id.clone()?, turn.id.clone()))).collect();
+        taken.iter().for_each(|(_, turn_id)| self.set_being_interrupted(turn_id, true));
+        taken
+    }
+
+    /// Notes that a turn is being interrupted, or was. The sub-agents of the turn that begin later, or are seen later, are interrupted
+    /// too.
+    pub(crate) fn note_interrupted(&mut self, thread_id: &Arc<str>, turn_id: &Arc<str>, end_commands: bool) {
+        let (thread_id, turn_id) = (thread_id.clone(), turn_id.clone());
+        let forgotten = self.interrupted.add(InterruptedTurn { thread_id, turn_id, end_commands });
+        if let Some(InterruptedTurn { turn_id, .. }) = forgotten
+            && !self.running_turns.contains(&turn_id)
+        {
+            self.thread_tree.remove_turn(&turn_id);
+        }
+    }
+
+    /// Notes that the interrupt of a turn has failed.
+    pub(crate) fn forget_interrupted(&mut self, turn_id: &str) {
+        self.interrupted.remove(turn_id);
+        if !self.running_turns.contains(turn_id) {
+            self.thread_tree.remove_turn(turn_id);
+        }
+    }
+
+    /// Interrupts the running turn of a sub-agent that works for an interrupted turn.
+    pub(super) fn interrupt_subagent(&mut self, turn_id: &str) {
+        let Some(turn) = self.running_turns.get_mut(turn_id) else { return };
+        let interrupted = turn.root.as_deref().and_then(|root| self.interrupted.get(root));
+        // A turn that a call of this client has started works for that call.
+        if let (Some(interrupted), Some(thread_id)) = (interrupted, &turn.thread_id)
+            && !turn.claimed
+            && !turn.being_interrupted
+            && !self.pending_turns.may_join(thread_id)
+        {
+            let (thread_id, turn_id) = (thread_id.clone(), turn.id.clone());
+            turn.being_interrupted = true;
+            let end_commands = interrupted.end_commands;
+            self.effects.push(Effect::Interrupt { thread_id, turn_id, end_commands });
+        }
+    }
+
     /// Leaves it to the caller whether a turn's commands end with it. Returns whether they would have.
     pub(crate) fn take_over_commands(&mut self, turn_id: &str) -> bool {
         let turn = self.running_turns.get_mut(turn_id);
@@ -774,7 +830,10 @@ impl<H: Host> Router<H> {
     }
 
     pub(super) fn remove_turn(&mut self, turn_id: &str) -> Option<Box<RunningTurn<H>>> {
-        self.thread_tree.remove_turn(turn_id);
+        // A runtime before 0.163.0 does not report for which turn a sub-agent begins.
+        if self.interrupted.get(turn_id).is_none() {
+            self.thread_tree.remove_turn(turn_id);
+        }
         self.own_turns.remove(turn_id);
         self.running_turns.remove(turn_id, &mut self.effects)
     }
@@ -789,6 +848,7 @@ impl<H: Host> Router<H> {
         }
         self.failure = Some(error.clone());
         self.thread_tree = ThreadTree::default();
+        self.interrupted.clear();
         self.uncertain.clear();
         self.subscribed = ThreadMap::default();
         self.resumes.clear();

@@ -245,20 +245,19 @@ impl<H: Host> RunningTurns<H> {
     }
 
     /// Assigns the running turn of a sub-agent's thread to its root. The turn can start before the item arrives that gives
-    /// the sub-agent its work.
-    pub(crate) fn assign_running(&mut self, thread_id: &str, root: &Arc<str>) {
+    /// the sub-agent its work. Returns the turn.
+    pub(crate) fn assign_running(&mut self, thread_id: &str, root: &Arc<str>) -> Option<Arc<str>> {
         let mut turns = self.by_id.values_mut();
-        let Some(turn) = turns.find(|turn| {
+        let turn = turns.find(|turn| {
             let unassigned = !turn.claimed && !turn.is_wanted();
             unassigned && turn.id != *root && turn.is_on(thread_id)
-        }) else {
-            return;
-        };
+        })?;
         turn.root = Some(root.clone());
+        let turn_id = turn.id.clone();
         if let Some(events) = turn.take_unclaimed() {
-            let turn_id = turn.id.clone();
             self.deliver_to_root(root, &turn_id, EventBatch::of_queue(&events).of_one());
         }
+        Some(turn_id)
     }
 
     /// Removes a turn that is over.

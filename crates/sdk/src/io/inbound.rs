@@ -23,7 +23,7 @@ use crate::io::observers::Observed;
 use crate::io::preamble::excerpt;
 use crate::io::shared::Shared;
 use crate::io::tokens::{IoHost, ReplySender};
-use crate::io::{interruption, limit_enforcement, respond, watchdog};
+use crate::io::{interruption, limit_enforcement, respond, unseen_subagents, watchdog};
 use crate::trace;
 use crate::transport::frames::{FrameReader, ReadState};
 
@@ -241,7 +241,7 @@ impl Shared {
     }
 
     pub(crate) fn interrupt(self: &Arc<Self>, interruption: Interruption) {
-        let carrying_out = interruption::carry_out(self.clone(), interruption);
+        let carrying_out = unseen_subagents::carry_out(self.clone(), interruption);
         self.begin(interruption::counted(self, carrying_out));
     }
 }

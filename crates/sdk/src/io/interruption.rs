@@ -43,10 +43,10 @@ const CLOSE_STEP: Duration = Duration::from_millis(5);
 /// A turn to interrupt.
 #[derive(Debug)]
 pub(crate) struct Interruption {
-    thread_id: Arc<str>,
-    turn_id: Arc<str>,
+    pub(crate) thread_id: Arc<str>,
+    pub(crate) turn_id: Arc<str>,
     /// Whether to end the turn's running commands too.
-    end_commands: bool,
+    pub(crate) end_commands: bool,
     /// Whether the end of the turn was lost, so that the client does not know whether it runs.
     is_lost: bool,
     /// Gets the outcome: the interrupt has taken effect, or it has failed.
@@ -106,9 +106,14 @@ pub(crate) async fn finish_all(shared: &Shared) {
     let _ = timeout(CLOSE_LIMIT, all).await;
 }
 
-/// Interrupts a turn. A failure becomes an event, unless the connection has ended.
-pub(crate) async fn carry_out(shared: Arc<Shared>, mut interruption: Interruption) {
-    let before = shared.router().take_over_commands(&interruption.turn_id);
+/// Interrupts a turn. A failure becomes an event, unless the connection has ended. Returns whether the turn is over.
+pub(crate) async fn carry_out(shared: Arc<Shared>, mut interruption: Interruption) -> bool {
+    let before = {
+        let Interruption { thread_id, turn_id, end_commands, .. } = &interruption;
+        let mut router = shared.router();
+        router.note_interrupted(thread_id, turn_id, *end_commands);
+        router.take_over_commands(turn_id)
+    };
     let outcome = interrupt(&shared, &mut interruption).await;
     let mut router = shared.router();
     router.set_being_interrupted(&interruption.turn_id, false);
@@ -117,14 +122,20 @@ pub(crate) async fn carry_out(shared: Arc<Shared>, mut interruption: Interruptio
         let by_this = error.kind() == ErrorKind::Timeout;
         let ends_commands = if by_this { interruption.end_commands } else { before };
         router.return_commands(&interruption.turn_id, ends_commands);
+        if !by_this {
+            router.forget_interrupted(&interruption.turn_id);
+        }
     }
     drop(router);
+    let is_over = outcome.is_ok();
     conclude(&shared, interruption, outcome);
+    is_over
 }
 
 /// Ends the commands of a turn that the server, or another client, has interrupted: a compaction or a review interrupts the
 /// running turn of its thread.
 pub(crate) async fn finish(shared: Arc<Shared>, interruption: Interruption, commands: Arc<[Box<str>]>) {
+    shared.router().note_interrupted(&interruption.thread_id, &interruption.turn_id, true);
     let outcome = end_commands(&shared, &interruption, &commands).await;
     conclude(&shared, interruption, outcome);
 }
@@ -132,20 +143,23 @@ pub(crate) async fn finish(shared: Arc<Shared>, interruption: Interruption, comm
 fn conclude(shared: &Shared, interruption: Interruption, outcome: Result<(), Error>) {
     // The runtime ends commands that are just starting, and can lose them. They are neither items nor background terminals.
     shared.sweeps.request(&interruption.thread_id);
-    if let Err(error) = &outcome
-        && !matches!(error.kind(), ErrorKind::Closed | ErrorKind::TransportClosed)
-        && shared.hub.is_watched()
-    {
-        let Interruption { thread_id, turn_id, .. } = &interruption;
+    if let Err(error) = &outcome {
+        report_failure(shared, &interruption.thread_id, &interruption.turn_id, error);
+    }
+    if let Some(receiver) = interruption.outcome {
+        let _ = receiver.send(outcome);
+    }
+}
+
+/// Reports to observers that an interrupt has failed, unless the connection has ended.
+pub(crate) fn report_failure(shared: &Shared, thread_id: &str, turn_id: &str, error: &Error) {
+    if !matches!(error.kind(), ErrorKind::Closed | ErrorKind::TransportClosed) && shared.hub.is_watched() {
         let event = Observed::InterruptFailed {
             thread_id: thread_id.to_string(),
             turn_id: turn_id.to_string(),
             error: error.clone(),
         };
         shared.hub.publish(Some(thread_id), &event);
-    }
-    if let Some(receiver) = interruption.outcome {
-        let _ = receiver.send(outcome);
     }
 }
 
@@ -219,7 +233,8 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
 
 /// Interrupts the turns of sub-agents that work for a turn. The runtime does not interrupt them with it.
 fn interrupt_subagents(shared: &Arc<Shared>, interruption: &Interruption) {
-    for (thread_id, turn_id) in shared.router().subagent_turns(&interruption.turn_id) {
+    let subagents = shared.router().take_subagent_turns(&interruption.turn_id);
+    for (thread_id, turn_id) in subagents {
         shared.interrupt(Interruption::new(thread_id, turn_id, interruption.end_commands));
     }
 }
@@ -299,7 +314,7 @@ async fn end_unseen_commands(
 }
 
 /// Ends the background terminals of a thread whose item ids satisfy the condition.
-async fn terminate(
+pub(crate) async fn terminate(
     shared: &Arc<Shared>,
     thread_id: &str,
     max_pages: usize,
@@ -341,7 +356,7 @@ async fn terminate_each(
     Ok(())
 }
 
-async fn call<R: ClientRequest>(
+pub(crate) async fn call<R: ClientRequest>(
     shared: &Arc<Shared>,
     thread_id: &str,
     params: &R::Params,

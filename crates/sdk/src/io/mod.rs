@@ -26,4 +26,5 @@ pub(crate) mod timers;
 pub(crate) mod tokens;
 pub(crate) mod turn_limits;
 pub(crate) mod turn_subscription;
+pub(crate) mod unseen_subagents;
 pub(crate) mod watchdog;

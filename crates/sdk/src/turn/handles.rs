@@ -119,6 +119,10 @@ impl AsyncTurnHandle {
     /// [`end_commands_on_interrupt`](crate::TurnStart::end_commands_on_interrupt) is `false`. Dropping the future does not cancel
     /// the interrupt.
     ///
+    /// The client also interrupts the turns of the sub-agents that work for the turn, when it knows of them, and does not wait for their
+    /// ends. If it follows the turn, or has unsubscribed from the thread, it reads in the record of the interrupted turn which sub-agents
+    /// there are.
+    ///
     /// On Linux the client also kills the turn's sandboxed commands that were just starting and that the runtime has lost. That takes
     /// some seconds at most, and the call does not wait for it.
     ///
@@ -257,6 +261,10 @@ impl TurnHandle {
     /// over. It also ends the turn's running commands and waits for that, unless
     /// [`end_commands_on_interrupt`](crate::TurnStart::end_commands_on_interrupt) is `false`. Dropping the future does not cancel
     /// the interrupt.
+    ///
+    /// The client also interrupts the turns of the sub-agents that work for the turn, when it knows of them, and does not wait for their
+    /// ends. If it follows the turn, or has unsubscribed from the thread, it reads in the record of the interrupted turn which sub-agents
+    /// there are.
     ///
     /// On Linux the client also kills the turn's sandboxed commands that were just starting and that the runtime has lost. That takes
     /// some seconds at most, and the call does not wait for it.

@@ -15,7 +15,9 @@ use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest};
 use serde_json::json;
 
 use crate::death::kill;
-use crate::support::{Model, RunningServer, bounded, bounded_async, has_user_text, with_both_clients};
+use crate::support::{
+    Model, RunningServer, bounded, bounded_async, has_user_text, spawn_subagent, with_both_clients,
+};
 
 /// How many turns the model was asked to begin with this text: such a request has the text as its last item.
 fn begun(model: &Model, text: &str) -> usize {
@@ -388,6 +390,51 @@ with_both_clients! {
         let left = wait!(other.request_raw("thread/backgroundTerminals/list", params)).unwrap();
         let left: Vec<_> = left["data"].as_array().unwrap().iter().map(|terminal| &terminal["itemId"]).collect();
         assert_eq!(left, ["earlier"]);
+        wait!(other.close()).unwrap();
+    }
+
+    // The client that follows has not seen that they began.
+    fn an_interrupt_of_a_followed_turn_interrupts_the_subagents_that_began_before(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let (root, child) = (model.gate(), model.gate());
+        model.reply_when(has_user_text("delegate"), spawn_subagent());
+        model.reply_when(has_user_text("delegate"), ModelReply::new().pause(&root).delta("above"));
+        let sleep = ModelToolCall::exec_command("sleep 1000").arg("yield_time_ms", 250);
+        model.reply_when(has_user_text("help"), sleep);
+        model.reply_when(has_user_text("help"), ModelReply::new().pause(&child).delta("below"));
+        let owner = start!(server.config()).unwrap();
+        let thread = wait!(owner.thread_start().cwd(model.folder().display().to_string()).send()).unwrap();
+        let turn = wait!(thread.turn("delegate").send()).unwrap();
+        root.wait_reached().unwrap();
+        child.wait_reached().unwrap();
+        drop(turn);
+        // This client would interrupt the sub-agent too.
+        wait!(owner.close()).unwrap();
+        let other = start!(server.config()).unwrap();
+        let there = wait!(other.thread_resume(thread.id()).send()).unwrap();
+        let followed = wait!(there.follow()).unwrap().unwrap();
+        wait!(followed.interrupt()).unwrap();
+        let items = wait!(followed.run()).unwrap().items;
+        let spawned = items.iter().find_map(|item| match item {
+            ThreadItem::CollabAgentToolCall(call) => call.receiver_thread_ids.first(),
+            _ => None,
+        });
+        let params = json!({"threadId": spawned.unwrap(), "includeTurns": true});
+        // The test's watchdog limits the waits.
+        loop {
+            let read = wait!(other.request_raw("thread/read", params.clone())).unwrap();
+            if read["thread"]["turns"][0]["status"] == "interrupted" {
+                break;
+            }
+        }
+        let params = json!({"threadId": spawned.unwrap()});
+        loop {
+            let left = wait!(other.request_raw("thread/backgroundTerminals/list", params.clone())).unwrap();
+            if left["data"] == json!([]) {
+                break;
+            }
+        }
         wait!(other.close()).unwrap();
     }
 }

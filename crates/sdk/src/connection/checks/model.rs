@@ -76,6 +76,7 @@ struct Turn {
     root: Option<u8>,
     /// The thread of a holder that has left an interrupt.
     left_interrupt: Option<u8>,
+    being_interrupted: bool,
     /// How many of its events, and of those of its sub-agents, have arrived.
     event_count: usize,
     /// Its events, until something holds it.
@@ -95,6 +96,7 @@ impl Turn {
             subscriptions: Vec::new(),
             root: None,
             left_interrupt: None,
+            being_interrupted: false,
             event_count: 0,
             unclaimed: Vec::new(),
         }
@@ -116,6 +118,8 @@ pub(crate) struct Model {
     turns: Vec<Turn>,
     parents: BTreeMap<u8, u8>,
     closed_roots: BTreeSet<u8>,
+    /// The turns that the client has begun to interrupt.
+    pub(crate) interrupted: BTreeSet<u8>,
     /// The id, parameters and turn of each dispatched request.
     pub(crate) server_requests: Vec<(u8, u8, u8)>,
     /// The numbers of unanswered server requests.
@@ -236,6 +240,7 @@ impl Model {
         }
         for turn in self.turns.iter_mut().filter(|turn| turn.subscriptions.is_empty()) {
             if turn.left_interrupt.take_if(|left| *left == thread).is_some() {
+                turn.being_interrupted = true;
                 self.out.push(Out::Interrupt { thread, turn: turn.id });
             }
         }
@@ -289,6 +294,7 @@ impl Model {
             }
             if let Some(root) = root.filter(|root| *root != event.turn) {
                 self.set_parent(event.turn, thread, root);
+                self.interrupt_subagent(event.turn, root);
             }
         }
         let Some(turn) = self.turns.iter_mut().find(|turn| turn.id == event.turn) else { return };
@@ -335,6 +341,24 @@ impl Model {
         if let Some(turn) = self.turns.iter_mut().find(|running| running.id == turn) {
             turn.root = Some(root);
         }
+    }
+
+    /// Interrupts the turn of a sub-agent that works for an interrupted turn.
+    fn interrupt_subagent(&mut self, turn: u8, root: u8) {
+        let Some(index) = self.turns.iter().position(|running| running.id == turn) else { return };
+        let Some(thread) = self.turns[index].thread.filter(|_| self.interrupted.contains(&root)) else {
+            return;
+        };
+        if !self.turns[index].claimed && !self.turns[index].being_interrupted && !self.may_join(thread) {
+            self.turns[index].being_interrupted = true;
+            self.out.push(Out::Interrupt { thread, turn });
+        }
+    }
+
+    /// Whether a turn works for an interrupted one.
+    pub(crate) fn is_interrupted_subagent(&self, turn: u8) -> bool {
+        let turn = self.turns.iter().find(|running| running.id == turn);
+        turn.and_then(|turn| turn.root).is_some_and(|root| self.interrupted.contains(&root))
     }
 
     /// Cancels the unanswered server requests of a turn that has ended.

@@ -502,11 +502,15 @@ impl World {
                 let is_cancelled = |request: usize| self.client_requests[request].cancelled;
                 let cancelled = |held: &&Held| held.request.is_some_and(is_cancelled) || held.lost;
                 let holder = self.held.iter().filter(holds).find(|held| !cancelled(held));
-                assert!(holder.is_none_or(|held| self.expired(held)), "{turn_id} is held and interrupted");
-                Out::Interrupt {
-                    thread: thread_id[1..].parse().unwrap(),
-                    turn: turn_id[1..].parse().unwrap(),
-                }
+                let (thread, turn) = (thread_id[1..].parse().unwrap(), turn_id[1..].parse().unwrap());
+                let is_subagents = self.model.is_interrupted_subagent(turn);
+                assert!(
+                    is_subagents || holder.is_none_or(|held| self.expired(held)),
+                    "{turn_id} is held and interrupted"
+                );
+                self.router.note_interrupted(&thread_id, &turn_id, true);
+                self.model.interrupted.insert(turn);
+                Out::Interrupt { thread, turn }
             }
         });
     }

@@ -386,3 +386,46 @@ async fn the_wait_for_the_response_to_a_start_that_was_given_up_is_limited() {
     connection.wait_until_given_up("t", None, SECOND).await;
     assert!(begun.elapsed() < QUICK.unwrap() + SECOND);
 }
+
+/// Reports the start of a turn on another thread. `root`: the turn that it works for.
+async fn begin_child(peer: &mut Peer, turn: &str, root: Option<&str>) {
+    let turn = json!({"id": turn, "items": [], "status": "inProgress", "rootTurnId": root});
+    peer.send(json!({"method": "turn/started", "params": {"threadId": "child", "turn": turn}})).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subagent_that_begins_after_the_interrupt_of_its_turn_is_interrupted() {
+    let (connection, mut peer, subscription, _) = turn(TurnLimits::default()).await;
+    begin(&mut peer).await;
+    connection.release(&subscription, true);
+    respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+    end(&mut peer, "interrupted").await;
+    begin_child(&mut peer, "c", Some("u")).await;
+    let request = peer.receive().await;
+    assert_eq!(request["params"], json!({"threadId": "child", "turnId": "c"}));
+    peer.send(json!({"id": request["id"], "result": {}})).await;
+    // This one works for another turn.
+    begin_child(&mut peer, "d", Some("v")).await;
+    settle(&connection, &mut peer).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subagent_is_interrupted_with_its_turn_also_if_the_runtime_does_not_name_that() {
+    let (connection, mut peer, subscription, _) = turn(TurnLimits::default()).await;
+    begin(&mut peer).await;
+    let spawn = json!({"type": "collabAgentToolCall", "id": "s", "receiverThreadIds": ["child"]});
+    peer.send(json!({"method": "item/completed", "params": {"threadId": "t", "turnId": "u", "item": spawn}}))
+        .await;
+    connection.release(&subscription, true);
+    respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+    end(&mut peer, "interrupted").await;
+    begin_child(&mut peer, "c", None).await;
+    let request = peer.receive().await;
+    assert_eq!(request["params"], json!({"threadId": "child", "turnId": "c"}));
+    peer.send(json!({"id": request["id"], "result": {}})).await;
+    // Another turn of the thread can give the sub-agent work.
+    let next = json!({"id": "v", "items": [], "status": "inProgress"});
+    peer.send(json!({"method": "turn/started", "params": {"threadId": "t", "turn": next}})).await;
+    begin_child(&mut peer, "d", None).await;
+    settle(&connection, &mut peer).await;
+}

@@ -329,6 +329,11 @@ impl Error {
         self.is_of_empty_rollout() || self.inner.json_rpc.as_ref().is_some_and(is_message)
     }
 
+    /// Whether the server says that it cannot list items. It says so of a thread whose first turn is just beginning, too.
+    pub(crate) fn is_of_unlisted_items(&self) -> bool {
+        self.json_rpc().is_some_and(|error| error.message == "thread/items/list is not supported yet")
+    }
+
     pub(crate) fn is_home_contended(&self) -> bool {
         self.inner.home_contended
     }

@@ -250,9 +250,9 @@ impl<H: Host> Router<H> {
         turn.is_some_and(|turn| turn.root.is_none() && (!turn.created || turn.is_unseen))
     }
 
-    /// Whether the client knows of a turn that runs.
+    /// Whether a turn runs of which the client receives the events.
     pub(crate) fn is_running(&self, turn_id: &str) -> bool {
-        self.running_turns.contains(turn_id)
+        self.running_turns.get(turn_id).is_some_and(|turn| !turn.is_unseen)
     }
 
     /// The commands that sub-agents of a turn have left running, by their threads.

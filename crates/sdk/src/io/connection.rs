@@ -160,6 +160,11 @@ impl Connection {
         self.shared.router().is_busy(thread_id)
     }
 
+    /// Whether a turn runs of which the client receives the events.
+    pub(crate) fn is_running(&self, turn_id: &str) -> bool {
+        self.shared.router().is_running(turn_id)
+    }
+
     /// Whether no call with a handle has created a turn: another client of the server, or a plain request.
     pub(crate) fn is_turn_of_others(&self, turn_id: &str) -> bool {
         self.shared.router().is_turn_of_others(turn_id)

@@ -31,7 +31,10 @@ pub(crate) async fn read_history<R: ClientRequest>(
         if is_unused(session, thread_id, &error).await {
             return Ok(None);
         }
-        if !error.is_of_beginning_thread() || began.elapsed() >= FIRST_WRITE {
+        // A runtime that never lists items says the same.
+        let is_of_beginning_thread = error.is_of_beginning_thread()
+            || (error.is_of_unlisted_items() && session.connection.is_busy(thread_id));
+        if !is_of_beginning_thread || began.elapsed() >= FIRST_WRITE {
             return Err(error);
         }
         session.connection.sleep(PAUSE).await;

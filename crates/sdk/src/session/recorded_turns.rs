@@ -47,7 +47,9 @@ impl Session {
             return Ok(Vec::new());
         }
         let page = ThreadResumeInitialTurnsPageParams::new().items_view(TurnItemsView::Full).limit(1_u32);
-        let params = ThreadResumeParams::new(thread_id).exclude_turns(true).initial_turns_page(page);
+        let mut params = ThreadResumeParams::new(thread_id).initial_turns_page(page);
+        params.exclude_turns =
+            self.supports(methods::ThreadResume::METHOD, "excludeTurns").await.then_some(true);
         let response = match self.call::<methods::ThreadResume>(&params, Some(thread_id)).await {
             // While the first turn of a thread is young, the runtime cannot list turns yet.
             Err(error) if error.kind() == ErrorKind::MethodNotFound => {

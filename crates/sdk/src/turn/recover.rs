@@ -7,16 +7,23 @@ use openai_codex_protocol::types::{ThreadReadParams, TurnStatus};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::RunResult;
+use crate::session::history_requests::read_history;
 use crate::session::supervisor::ClientCore;
 
 /// Reads a turn from its thread. The thread need not be loaded.
 pub(crate) async fn recover(core: &Arc<ClientCore>, thread_id: &str, turn_id: &str) -> Result<RunResult> {
     let params = ThreadReadParams::new(thread_id).include_turns(true);
     let session = core.session().await?;
-    let response = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await?;
-    let turn = response.thread.turns.into_iter().find(|turn| turn.id == turn_id);
+    let response = read_history::<methods::ThreadRead>(&session, &params, thread_id).await?;
+    let turns = response.map(|response| response.thread.turns).unwrap_or_default();
+    let turn = turns.into_iter().find(|turn| turn.id == turn_id);
+    // While a turn begins, the runtime can have no record of it. Runtimes before 0.163.0 can also call it interrupted then.
+    let contradicts = turn.as_ref().is_none_or(|turn| turn.status == TurnStatus::Interrupted);
     let lost = |message: String| Err(Error::new(ErrorKind::TurnLost, message).with_thread(Some(thread_id)));
     match turn {
+        _ if contradicts && session.connection.is_running(turn_id) => lost(format!(
+            "turn {turn_id} is running, and the runtime has not recorded that yet; call `recover` again later"
+        )),
         None => lost(format!("the runtime has no record of turn {turn_id}")),
         Some(turn) if turn.status == TurnStatus::InProgress => lost(format!(
             "the runtime reports that turn {turn_id} is still running; call `recover` again later"

@@ -5,7 +5,7 @@ use openai_codex::{ErrorKind, RestartPolicy};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 
 use crate::death::kill;
-use crate::support::{Model, with_both_clients};
+use crate::support::{Model, version, with_both_clients};
 
 #[cfg(target_os = "linux")]
 with_both_clients! {
@@ -30,6 +30,38 @@ with_both_clients! {
         assert!(recovered.is_interrupted(), "{recovered:?}");
         assert!(matches!(recovered.items.first(), Some(ThreadItem::UserMessage(_))), "{recovered:?}");
         assert_eq!(wait!(thread.recover(turn.id())).unwrap(), recovered);
+        wait!(codex.close()).unwrap();
+    }
+
+    // Some milliseconds after its response to the start, the runtime refuses requests about the turns and items of a new thread.
+    fn a_thread_can_be_read_while_its_first_turn_begins(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.fallback(ModelReply::new().pause(&gate).delta("too late"));
+        let codex = start!(model.config()).unwrap();
+        for first in 0..12 {
+            let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+            let turn = wait!(thread.turn("go").send()).unwrap();
+            for call in 0..4 {
+                match (first + call) % 4 {
+                    // Runtimes before 0.154.0 never list items.
+                    0 if ["0.133.0", "0.144.4"].contains(&version()) => {}
+                    0 => drop(wait!(thread.items().send()).unwrap()),
+                    1 => assert_eq!(wait!(thread.follow()).unwrap().unwrap().id(), turn.id()),
+                    2 => {
+                        if let Some(id) = turn.client_message_id() {
+                            drop(wait!(thread.find_turn(id)).unwrap());
+                        }
+                    }
+                    _ => {
+                        let error = wait!(thread.recover(turn.id())).unwrap_err();
+                        assert_eq!(error.kind(), ErrorKind::TurnLost, "{error}");
+                        assert!(error.to_string().contains("call `recover` again later"), "{error}");
+                    }
+                }
+            }
+            wait!(turn.interrupt()).unwrap();
+        }
         wait!(codex.close()).unwrap();
     }
 

@@ -29,6 +29,37 @@ with_both_clients! {
         assert_eq!(sent(&running.finish().unwrap().messages(), "thread/list")["params"], json!({}));
     }
 
+    fn a_thread_whose_first_turn_is_just_beginning_has_no_items_and_no_record_of_the_turn(start, wait) {
+        let (no_items, no_turns) = ("thread/items/list is not supported yet", "list_turns is not supported yet");
+        let turns = json!({"data": [messages::turn("u", "inProgress")]});
+        let (transport, running) = Script::standard()
+            .start_thread("t")
+            .start_turn("t", "u")
+            .expect("thread/items/list")
+            .respond_error(-32601, no_items)
+            .expect("thread/turns/list")
+            .respond(turns)
+            .expect("thread/items/list")
+            .respond(json!({"data": []}))
+            .expect("thread/read")
+            .respond_error(-32601, no_turns)
+            .expect("thread/turns/list")
+            .respond_error(-32601, no_turns)
+            .expect("thread/read")
+            .respond(json!({"thread": messages::thread("t")}))
+            .connect()
+            .unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        assert!(wait!(thread.items().send()).unwrap().data.is_empty());
+        let error = wait!(thread.recover(turn.id())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TurnLost);
+        assert!(error.to_string().contains("call `recover` again later"), "{error}");
+        wait!(codex.close()).unwrap();
+        running.finish().unwrap();
+    }
+
     fn every_option_of_a_list_has_its_key(start, wait) {
         let (transport, running) =
             Script::standard().always("thread/list", json!({"data": []})).connect().unwrap();

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openai_codex::Rollout;
@@ -17,7 +18,7 @@ use crate::ask::{Ask, AskKind, Decision, OpenAsk, interrupt};
 use crate::control;
 use crate::outcome::{How, RunOutcome};
 use crate::request::{HalfDoneChoice, OnHalfDone, RunInput, RunRequest};
-use crate::turn::{Order, Place, Progress, StoredThread};
+use crate::turn::{Order, Place, Progress, StoredThread, TURN_FAILED, lock};
 use crate::worker::{Delivery, Worker};
 
 /// The keys of the object's state.
@@ -108,17 +109,25 @@ impl CodexThread {
         let _hold = self.worker.hold(&name);
         let running =
             RunningTurn { key: key.clone(), invocation: ctx.invocation_id().to_owned(), place: None };
-        let run =
-            Run { worker: self.worker.clone(), ctx: &ctx, request: Arc::new(request), key, name, running };
+        let run = Run {
+            worker: self.worker.clone(),
+            ctx: &ctx,
+            request: Arc::new(request),
+            key,
+            name,
+            running,
+            thread: Mutex::default(),
+            has_asked: AtomicBool::new(false),
+        };
         let ended = run.follow().await;
         if let Err(stopped) = &ended
             && stopped.is_cancelled()
         {
-            let _ = run
-                .step("interrupt the turn", |worker, name| async move { Ok(worker.interrupt(&name).await) })
-                .await;
+            run.cancel().await;
         }
         run.settle(&ended).await?;
+        // The engine has what the invocation has opened.
+        self.worker.end_opening(ctx.invocation_id());
         Ok(Json(ended.map_err(|stopped| stopped.error)?))
     }
 
@@ -224,6 +233,10 @@ struct Run<'run, 'ctx> {
     key: String,
     name: String,
     running: RunningTurn,
+    /// The thread in the state.
+    thread: Mutex<Option<StoredThread>>,
+    /// Whether the state can have requests that wait for a decision.
+    has_asked: AtomicBool,
 }
 
 /// Why an invocation has no outcome, and the worker that says so.
@@ -271,39 +284,53 @@ impl<'ctx> Run<'_, 'ctx> {
         Ok(self.ctx.run(step).name(name).await?.into_inner())
     }
 
+    /// Interrupts the turn of a cancelled invocation. The result of the step that was cancelled is lost, and with it a thread that it
+    /// has opened.
+    async fn cancel(&self) {
+        let invocation = self.running.invocation.clone();
+        let interrupt = |worker: Arc<Worker>, name: String| async move {
+            worker.interrupt(&name).await;
+            Ok(worker.opened(&invocation))
+        };
+        let opened: Option<StoredThread> =
+            self.step("interrupt the turn", interrupt).await.unwrap_or_default();
+        if let Some(thread) = opened.filter(|_| lock(&self.thread).is_none()) {
+            self.keep_thread(thread);
+        }
+    }
+
     /// Follows the turn to its end, through as many workers as it takes.
     async fn follow(&self) -> Result<RunOutcome, Stopped> {
         let ctx = self.ctx;
-        let mut thread = ctx.get::<Json<StoredThread>>(THREAD).await?.map(Json::into_inner);
+        *lock(&self.thread) = ctx.get::<Json<StoredThread>>(THREAD).await?.map(Json::into_inner);
         let mut request = self.request.clone();
         let mut running = self.running.clone();
         let mut interrupted = false;
         let mut kept = Vec::new();
         ctx.set(RUNNING, Json(running.clone()));
         loop {
-            let Some(known) = &thread else {
-                let options = request.options.clone();
-                let opened: StoredThread =
-                    self.step("open the thread", |worker, _| worker.open(options)).await?;
-                ctx.set(THREAD, Json(opened.clone()));
-                thread = Some(opened);
-                continue;
-            };
             let order = Order {
                 name: self.name.clone(),
                 key: self.key.clone(),
-                thread: known.clone(),
+                invocation: self.running.invocation.clone(),
+                thread: lock(&self.thread).clone(),
                 request: request.clone(),
                 interrupted,
                 place: running.place.clone(),
             };
-            match self.step("follow the turn", |worker, _| worker.advance(order)).await? {
+            let seen = self.step("follow the turn", |worker, _| worker.advance(order)).await?;
+            if let Some(thread) = seen.thread {
+                // A failed turn is stored too.
+                let has_ended =
+                    matches!(seen.progress, Progress::Ended(_) | Progress::Failed { code: TURN_FAILED, .. });
+                self.keep_thread(thread.after(has_ended));
+            }
+            match seen.progress {
                 Progress::Running(place) if place.is_none() || place == running.place => {}
                 Progress::Running(place) => {
                     running.place = place;
                     ctx.set(RUNNING, Json(running.clone()));
                 }
-                Progress::Unborn => thread = None,
                 Progress::Asks(asks) => {
                     if self.decide(asks, &mut kept).await? {
                         interrupted = true;
@@ -321,21 +348,21 @@ impl<'ctx> Run<'_, 'ctx> {
                     }
                     None => interrupted = true,
                 },
-                Progress::Ended(outcome) => {
-                    if !known.used {
-                        ctx.set(THREAD, Json(StoredThread { used: true, ..known.clone() }));
-                    }
-                    return Ok(*outcome);
-                }
+                Progress::Ended(outcome) => return Ok(*outcome),
                 Progress::Failed { code, message, worker } => {
-                    // The turn itself has failed, and is stored.
-                    if code == 422 && !known.used {
-                        ctx.set(THREAD, Json(StoredThread { used: true, ..known.clone() }));
-                    }
                     let error = TerminalError::new_with_code(code, message);
                     return Err(Stopped { error, worker: Some(worker) });
                 }
             }
+        }
+    }
+
+    /// Writes the thread into the state, unless it is there.
+    fn keep_thread(&self, thread: StoredThread) {
+        let mut known = lock(&self.thread);
+        if known.as_ref() != Some(&thread) {
+            self.ctx.set(THREAD, Json(thread.clone()));
+            *known = Some(thread);
         }
     }
 
@@ -439,6 +466,7 @@ impl<'ctx> Run<'_, 'ctx> {
     }
 
     fn publish(&self, open: &BTreeMap<usize, OpenAsk>) {
+        self.has_asked.store(true, Ordering::Relaxed);
         self.ctx.set(ASKS, Json(open.values().cloned().collect::<Vec<_>>()));
     }
 
@@ -455,7 +483,14 @@ impl<'ctx> Run<'_, 'ctx> {
     async fn settle(&self, ended: &Result<RunOutcome, Stopped>) -> Result<(), TerminalError> {
         let ctx = self.ctx;
         ctx.clear(RUNNING);
-        ctx.clear(ASKS);
+        if self.has_asked.load(Ordering::Relaxed) {
+            ctx.clear(ASKS);
+        }
+        let thread = lock(&self.thread).clone();
+        if let Some(thread) = thread.filter(|thread| thread.opened_by.is_some()) {
+            // No worker begins a turn in it for this invocation any more.
+            self.keep_thread(StoredThread { opened_by: None, ..thread });
+        }
         let mut totals = ctx.get::<Json<Totals>>(TOTALS).await?.map(Json::into_inner).unwrap_or_default();
         match ended {
             Ok(outcome) => {

@@ -1,25 +1,33 @@
 //! Carries out a turn: opens or resumes its thread, and makes sure that the turn has run.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openai_codex::{
     ApprovalMode, AsyncThread, EnsureOutcome, Ensured, Error, ErrorGroup, ErrorKind, Event, HalfDone,
     Notification, RequestHandler, RunResult,
 };
+use tokio::sync::OwnedMutexGuard;
 
 use crate::desk::{Desk, with_options};
+use crate::openings::{Opening, Openings};
 use crate::outcome::{How, RunOutcome};
-use crate::request::{HalfDoneChoice, OnHalfDone, RunOptions};
-use crate::turn::{End, Order, Progress, StoredThread, Turn, is_set};
+use crate::process::Process;
+use crate::request::{HalfDoneChoice, OnHalfDone};
+use crate::turn::{End, Order, Progress, StoredThread, TURN_FAILED, Turn, is_set};
 use crate::worker::Worker;
 
 /// How long one attempt waits for another runtime to give up the thread. There are as many attempts as it takes.
 const WRITER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a thread of another process must be missing to count as never used. That process may be about to store it, as long as
-/// it lives, and for a moment after.
+/// How long a thread of a process that has ended must be missing to count as never used. Its runtime may end a moment later.
 const UNBORN_AFTER: Duration = Duration::from_secs(2);
+
+/// How long a process that lives may take to begin the first turn of a thread that it has opened. One that is frozen is killed sooner.
+const OPENER_TIME: Duration = Duration::from_secs(60);
+
+/// The pause between looks for a missing thread.
+const MISSING_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long the runtime takes to unload a thread that nobody uses, with the configuration of a worker.
 const UNLOADED_AFTER: Duration = Duration::from_millis(1500);
@@ -30,21 +38,8 @@ const INTERRUPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long a `turn/start` takes at most to begin a turn.
 const START_TIME: Duration = Duration::from_millis(500);
 
-/// Opens a thread. It exists in this process only until its first turn.
-pub(crate) async fn open(worker: &Worker, options: &RunOptions) -> Result<StoredThread, Error> {
-    let desk = Arc::new(Desk::default());
-    let builder = with_options!(worker.codex.thread_start(), options, desk.clone());
-    let thread = builder.send().await?;
-    let stored = StoredThread { id: thread.id().to_owned(), opener: worker.process.clone(), used: false };
-    worker.keep_opened(thread, desk);
-    Ok(stored)
-}
-
 /// Carries out a turn to its end, or until it is given up.
 pub(crate) async fn carry_out(worker: Arc<Worker>, turn: Arc<Turn>, order: Order) {
-    // One at a time in a thread: a turn that was given up may still have to end there.
-    let writer = worker.writer(&order.thread.id);
-    let _writer = writer.lock().await;
     let end = attempt(&worker, &turn, &order).await;
     turn.ended(end);
     if turn.is_given_up() || !worker.is_held(&turn.name) {
@@ -53,29 +48,32 @@ pub(crate) async fn carry_out(worker: Arc<Worker>, turn: Arc<Turn>, order: Order
 }
 
 async fn attempt(worker: &Worker, turn: &Arc<Turn>, order: &Order) -> End {
-    let thread = match thread_of(worker, turn, order).await {
-        Ok(Some(thread)) => thread,
-        Ok(None) if turn.is_given_up() => return gave_up(),
-        Ok(None) if order.thread.used => {
-            let message = format!(
-                "thread {} is not in the home of worker {}; import it there, or forget it",
-                order.thread.id, worker.name
-            );
-            return End::Progress(Progress::Failed { code: 404, message, worker: worker.name.clone() });
-        }
-        Ok(None) => return End::Progress(Progress::Unborn),
-        Err(error) => return failed(worker, &error),
+    let found = match find(worker, turn, order).await {
+        Ok(found) => found,
+        Err(end) => return end,
     };
-    turn.set_thread(&thread);
+    let thread = &found.thread;
+    // This process can have been frozen, and another one has opened a thread in its place.
+    if let Some(opening) = &found.opening
+        && !worker.openings().is_ok_and(|openings| openings.is_latest(&order.invocation, opening.number))
+    {
+        let _ = thread.unsubscribe().await;
+        return End::Again("another worker has the turn".to_owned());
+    }
+    turn.set_thread(thread, found.stored.clone());
     let mut given_up = turn.given_up.subscribe();
     let end = tokio::select! {
         biased;
         () = is_set(&mut given_up) => {
-            settle(worker, turn, &thread).await;
+            settle(worker, turn, thread).await;
             gave_up()
         }
-        end = run(worker, turn, order, &thread) => end,
+        end = run(worker, turn, order, thread) => end,
     };
+    if let Some(opening) = found.opening.filter(|_| !turn.has_begun()) {
+        // Another worker need not wait for this one.
+        let _ = worker.openings().and_then(|openings| openings.abandon(&order.invocation, &opening));
+    }
     // The runtime then unloads the thread, and other workers can use it.
     let _ = thread.unsubscribe().await;
     end
@@ -101,38 +99,128 @@ async fn settle(worker: &Worker, turn: &Turn, thread: &AsyncThread) {
     }
 }
 
-/// The thread, opened by this process or stored in the home. `None` if there is neither.
-async fn thread_of(worker: &Worker, turn: &Arc<Turn>, order: &Order) -> Result<Option<AsyncThread>, Error> {
-    if let Some((thread, desk)) = worker.take_opened(&order.thread.id) {
-        desk.serve(turn);
-        return Ok(Some(thread));
+/// The thread of a turn.
+struct Found {
+    thread: AsyncThread,
+    stored: StoredThread,
+    /// If this attempt has opened the thread.
+    opening: Option<Opening>,
+    /// One turn at a time in a thread: one that was given up may still have to end there.
+    _writer: OwnedMutexGuard<()>,
+}
+
+/// Finds the thread of a turn: the one that the invocation has opened, or else the one that the engine knows. Opens one if there is
+/// none, or if it was lost before its first turn.
+async fn find(worker: &Worker, turn: &Arc<Turn>, order: &Order) -> Result<Found, End> {
+    let again = |error: std::io::Error| End::Again(format!("the home cannot be used: {error}"));
+    let openings = worker.openings().map_err(again)?;
+    // How long the thread may be missing, and since when it is.
+    let mut missing: Option<(Duration, Instant)> = None;
+    while !turn.is_given_up() {
+        let used = order.thread.as_ref().filter(|thread| thread.used);
+        let latest = match used {
+            Some(_) => None,
+            None => openings.latest(&order.invocation).map_err(again)?,
+        };
+        let number = latest.as_ref().map_or(0, |opening| opening.number + 1);
+        let known = latest.map(|opening| opening.thread).or_else(|| order.thread.clone());
+        let Some(known) = known else {
+            match open(worker, turn, order, openings, number).await? {
+                Some(found) => return Ok(found),
+                None => continue,
+            }
+        };
+        // Before the look: a thread that has no opener then is stored by the look, or is lost.
+        let patience = match known.opened_by {
+            // No other turn of this process has the thread.
+            Some(opener) if opener == Process::own() => Duration::ZERO,
+            Some(opener) if opener.lives() => OPENER_TIME,
+            _ => UNBORN_AFTER,
+        };
+        if let Some(found) = resume(worker, turn, order, &known).await? {
+            return Ok(found);
+        }
+        if turn.is_given_up() {
+            break;
+        }
+        if known.used {
+            let message = format!(
+                "thread {} is not in the home of worker {}; import it there, or forget it",
+                known.id, worker.name
+            );
+            let worker = worker.name.clone();
+            return Err(End::Progress(Progress::Failed { code: 404, message, worker }));
+        }
+        let (_, since) = *missing
+            .insert(missing.filter(|(before, _)| *before == patience).unwrap_or((patience, Instant::now())));
+        if since.elapsed() >= patience {
+            if let Some(found) = open(worker, turn, order, openings, number).await? {
+                return Ok(found);
+            }
+            missing = None;
+        } else {
+            tokio::time::sleep(MISSING_PAUSE).await;
+        }
     }
-    let options = &order.request.options;
-    let mut missing = order.thread.opener == worker.process;
+    Err(gave_up())
+}
+
+/// Opens a thread for an invocation. `None` if another attempt has opened one.
+async fn open(
+    worker: &Worker,
+    turn: &Arc<Turn>,
+    order: &Order,
+    openings: &Openings,
+    number: u32,
+) -> Result<Option<Found>, End> {
+    let desk = Arc::new(Desk::default());
+    desk.serve(turn);
+    let builder = with_options!(worker.codex.thread_start(), &order.request.options, desk);
+    let thread = builder.send().await.map_err(|error| failed(worker, &error))?;
+    let stored = StoredThread { id: thread.id().to_owned(), opened_by: Some(Process::own()), used: false };
+    let writer = worker.writer(&stored.id).lock_owned().await;
+    let opening = Opening { number, thread: stored.clone() };
+    match openings.claim(&order.invocation, &opening) {
+        Ok(true) => Ok(Some(Found { thread, stored, opening: Some(opening), _writer: writer })),
+        claimed => {
+            let _ = thread.unsubscribe().await;
+            match claimed {
+                Ok(_) => Ok(None),
+                Err(error) => Err(End::Again(format!("the home cannot be used: {error}"))),
+            }
+        }
+    }
+}
+
+/// Resumes a thread that the home has. `None` if it does not have the thread, or if the turn was given up.
+async fn resume(
+    worker: &Worker,
+    turn: &Arc<Turn>,
+    order: &Order,
+    known: &StoredThread,
+) -> Result<Option<Found>, End> {
+    let writer = worker.writer(&known.id).lock_owned().await;
     let mut reloads = false;
     while !turn.is_given_up() {
         let desk = Arc::new(Desk::default());
         desk.serve(turn);
-        let builder = with_options!(worker.codex.thread_resume(&order.thread.id), options, desk);
+        let builder = with_options!(worker.codex.thread_resume(&known.id), &order.request.options, desk);
         let error = match builder.include_turns(false).writer_timeout(WRITER_TIMEOUT).send().await {
-            Ok(thread) => return Ok(Some(thread)),
+            Ok(thread) => {
+                let stored = known.clone();
+                return Ok(Some(Found { thread, stored, opening: None, _writer: writer }));
+            }
             Err(error) => error,
         };
         match error.kind() {
-            ErrorKind::ThreadNotFound | ErrorKind::ThreadLost if missing || order.thread.used => {
-                return Ok(None);
-            }
-            ErrorKind::ThreadNotFound | ErrorKind::ThreadLost => {
-                missing = true;
-                tokio::time::sleep(UNBORN_AFTER).await;
-            }
+            ErrorKind::ThreadNotFound | ErrorKind::ThreadLost => return Ok(None),
             // The runtime still has the thread loaded, with other options.
             ErrorKind::OptionNotApplied if !reloads => {
                 reloads = true;
                 tokio::time::sleep(UNLOADED_AFTER).await;
             }
             ErrorKind::ThreadInUse => {}
-            _ => return Err(error),
+            _ => return Err(failed(worker, &error)),
         }
     }
     Ok(None)
@@ -199,7 +287,7 @@ async fn run(worker: &Worker, turn: &Arc<Turn>, order: &Order, thread: &AsyncThr
                 let message =
                     "a worker died in the middle of the turn, and the request is not to continue it"
                         .to_owned();
-                End::Progress(Progress::Failed { code: 422, message, worker: worker.name.clone() })
+                End::Progress(Progress::Failed { code: TURN_FAILED, message, worker: worker.name.clone() })
             }
         },
         Err(error) => failed(worker, &error),
@@ -222,7 +310,7 @@ fn failed(worker: &Worker, error: &Error) -> End {
     let code = match (error.kind(), error.kind().group()) {
         (ErrorKind::TurnLost | ErrorKind::Uncertain, _) => None,
         (ErrorKind::OptionNotApplied | ErrorKind::InvalidParams, _) | (_, ErrorGroup::Input) => Some(400),
-        (_, ErrorGroup::Turn) => Some(422),
+        (_, ErrorGroup::Turn) => Some(TURN_FAILED),
         _ => None,
     };
     match code {

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -20,6 +20,7 @@ use crate::control;
 use crate::engine::Engine;
 use crate::naming::Named;
 use crate::object::CodexThread;
+use crate::openings::{self, Openings};
 use crate::siblings;
 use crate::turn::is_set;
 use crate::worker::{Times, Worker};
@@ -270,6 +271,12 @@ pub async fn serve(
 
     worker.codex.start().await.map_err(|error| WorkerError(error.to_string()))?;
     let home = worker.codex.metadata().map(|metadata| PathBuf::from(metadata.codex_home.to_string()));
+    if let Some(home) = &home {
+        let openings =
+            Openings::new(home).map_err(|error| WorkerError(format!("the home cannot be used: {error}")))?;
+        let _ = worker.openings.set(openings);
+    }
+    let cleaning = Aborting(tokio::spawn(clean(worker.clone())));
     let watching = config.frozen_after.zip(home).map(|(frozen_after, home)| {
         let url = format!("http://{own_address}");
         Aborting(tokio::spawn(siblings::watch(worker.clone(), url, home, frozen_after)))
@@ -306,7 +313,7 @@ pub async fn serve(
     // The runtime ends first: its threads are then free for the worker that the engine asks next.
     let closed = worker.codex.close().await;
     let _ = tokio::time::timeout(CLOSING_TIME, connections).await;
-    drop((own, watching));
+    drop((own, watching, cleaning));
     ended.and(closed.map_err(|error| WorkerError(error.to_string())))
 }
 
@@ -319,6 +326,15 @@ async fn finish(worker: &Worker, drain: Duration) {
         }
     };
     let _ = tokio::time::timeout(drain, waiting).await;
+}
+
+/// Removes the files of invocations that have long ended, at once and once a day.
+async fn clean(worker: Arc<Worker>) {
+    loop {
+        let before = SystemTime::now().checked_sub(openings::KEPT);
+        let _ = worker.openings().map(|openings| before.map(|before| openings.clean(before)));
+        tokio::time::sleep(openings::KEPT).await;
+    }
 }
 
 fn taken(address: SocketAddr, error: &std::io::Error) -> WorkerError {

@@ -13,21 +13,15 @@ use serde::{Deserialize, Serialize};
 use tokio::time::MissedTickBehavior;
 
 use crate::http;
+use crate::process::Process;
 use crate::worker::Worker;
 
 /// The folder of the cards, in the home.
-const FOLDER: &str = "codex-workers";
+pub(crate) const FOLDER: &str = "codex-workers";
 
 /// How often in a row a worker may not respond. Looks are counted, and not time: after a sleep of the whole machine, all workers
 /// respond again.
 const MISSES: u32 = 4;
-
-/// A process. The time of its start tells it from a later process with the same id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-struct Process {
-    pid: u32,
-    started: u64,
-}
 
 /// What a worker tells the others of its home.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,34 +31,6 @@ struct Card {
     url: String,
     worker: Process,
     runtime: Option<Process>,
-}
-
-/// The process with this id. On Linux only.
-fn process(pid: u32) -> Option<Process> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, can contain anything. The state is the first field after it, and the start the twentieth.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    // A zombie is a process that has ended.
-    fields.next().filter(|state| *state != "Z")?;
-    let started = fields.nth(18)?.parse().ok()?;
-    Some(Process { pid, started })
-}
-
-impl Process {
-    fn lives(self) -> bool {
-        process(self.pid) == Some(self)
-    }
-
-    #[cfg(unix)]
-    fn kill(self) {
-        let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid.filter(|_| self.lives()) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-    }
-
-    #[cfg(not(unix))]
-    fn kill(self) {}
 }
 
 /// The card of this worker. It is removed on drop.
@@ -98,17 +64,18 @@ impl Drop for OwnCard {
 pub(crate) async fn watch(worker: Arc<Worker>, url: String, home: PathBuf, frozen_after: Duration) {
     let pause = frozen_after / MISSES;
     let folder = home.join(FOLDER);
-    let Some(own) = process(std::process::id()).filter(|_| fs::create_dir_all(&folder).is_ok()) else {
+    let Some(own) = Process::with_id(std::process::id()).filter(|_| fs::create_dir_all(&folder).is_ok())
+    else {
         return;
     };
-    let path = folder.join(format!("{}-{}.json", own.pid, own.started));
+    let path = folder.join(format!("{}.json", own.file_name()));
     let mut card = OwnCard { path, written: None };
     let mut missed: HashMap<Process, u32> = HashMap::new();
     let mut looks = tokio::time::interval(pause);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        let runtime = worker.codex.runtime_pid().and_then(process);
+        let runtime = worker.codex.runtime_pid().and_then(Process::with_id);
         let _ = card.write(Card { name: worker.name.clone(), url: url.clone(), worker: own, runtime });
         for (path, other) in others(&folder, own) {
             if !other.worker.lives() {
@@ -123,7 +90,8 @@ pub(crate) async fn watch(worker: Arc<Worker>, url: String, home: PathBuf, froze
             if *misses >= MISSES {
                 eprintln!(
                     "codex-worker: worker {} (process {}) does not respond, and is killed",
-                    other.name, other.worker.pid
+                    other.name,
+                    other.worker.pid()
                 );
                 other.worker.kill();
                 if let Some(runtime) = other.runtime {

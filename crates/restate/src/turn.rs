@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::ask::Ask;
 use crate::outcome::RunOutcome;
+use crate::process::Process;
 use crate::request::RunRequest;
 
 /// Where a turn runs.
@@ -30,10 +31,20 @@ pub struct Place {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredThread {
     pub(crate) id: String,
-    /// The process that opened it. Until the first turn, the thread exists in that process only.
-    pub(crate) opener: String,
+    /// The process that opened it. Until the first turn, the thread exists in that process only. `None` if it does not begin a turn in
+    /// it any more.
+    #[serde(default)]
+    pub(crate) opened_by: Option<Process>,
     /// Whether a turn has ended in it.
     pub(crate) used: bool,
+}
+
+impl StoredThread {
+    /// The thread after a step of its turn. Once a turn has ended in it, the home has it.
+    pub(crate) fn after(self, has_ended: bool) -> Self {
+        let used = self.used || has_ended;
+        Self { opened_by: self.opened_by.filter(|_| !used), used, ..self }
+    }
 }
 
 /// What a durable step is about.
@@ -42,7 +53,9 @@ pub(crate) struct Order {
     /// Names the turn among those of the worker: the thread's name and the key.
     pub(crate) name: String,
     pub(crate) key: String,
-    pub(crate) thread: StoredThread,
+    pub(crate) invocation: String,
+    /// The thread that the engine knows.
+    pub(crate) thread: Option<StoredThread>,
     pub(crate) request: Arc<RunRequest>,
     /// Takes a half-done turn as the outcome.
     pub(crate) interrupted: bool,
@@ -50,7 +63,17 @@ pub(crate) struct Order {
     pub(crate) place: Option<Place>,
 }
 
-/// What a durable step returns.
+/// The code of a turn that failed.
+pub(crate) const TURN_FAILED: u16 = 422;
+
+/// What a durable step returns: the thread, once there is one, and how far its turn is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    pub(crate) thread: Option<StoredThread>,
+    pub(crate) progress: Progress,
+}
+
+/// How far a turn is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Progress {
@@ -62,8 +85,6 @@ pub(crate) enum Progress {
     Ended(Box<RunOutcome>),
     /// A worker has died in the middle of the turn. The text is what the turn had said.
     HalfDone(Option<String>),
-    /// The thread was opened, and ended with its process before its first turn.
-    Unborn,
     /// The turn cannot have an outcome.
     Failed { code: u16, message: String, worker: String },
 }
@@ -101,6 +122,7 @@ pub(crate) struct Turn {
     pub(crate) interrupting: watch::Sender<bool>,
     asks: Mutex<Vec<Pending>>,
     thread: Mutex<Option<AsyncThread>>,
+    stored: Mutex<Option<StoredThread>>,
     /// The steers that the turn has had. The engine may repeat one.
     steered: Mutex<HashSet<String>>,
 }
@@ -125,12 +147,19 @@ impl Turn {
             interrupting: watch::Sender::new(false),
             asks: Mutex::default(),
             thread: Mutex::default(),
+            stored: Mutex::default(),
             steered: Mutex::default(),
         })
     }
 
-    pub(crate) fn set_thread(&self, thread: &AsyncThread) {
+    pub(crate) fn set_thread(&self, thread: &AsyncThread, stored: StoredThread) {
         *lock(&self.thread) = Some(thread.clone());
+        *lock(&self.stored) = Some(stored);
+    }
+
+    /// The thread as the engine is to keep it.
+    pub(crate) fn stored(&self) -> Option<StoredThread> {
+        lock(&self.stored).clone()
     }
 
     pub(crate) fn thread(&self) -> Option<AsyncThread> {
@@ -147,6 +176,10 @@ impl Turn {
 
     pub(crate) fn is_given_up(&self) -> bool {
         *self.given_up.borrow()
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.state.borrow().turn_id.is_some()
     }
 
     /// Whether the turn runs in this worker's runtime.

@@ -1,9 +1,10 @@
 //! The turns of a worker.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openai_codex::{AsyncCodex, AsyncThread, Error, ErrorGroup, ErrorKind, Rollout, RunResult};
 use restate_sdk::prelude::{HandlerError, HandlerResult, TerminalError};
@@ -11,13 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::desk::Desk;
-use crate::request::{RunInput, RunOptions};
+use crate::openings::Openings;
+use crate::request::RunInput;
 use crate::runner;
-use crate::turn::{End, Order, Place, Progress, StoredThread, Turn, lock};
-
-/// How long a thread that was opened waits for its first turn. It is only in memory.
-const OPENED_FOR: Duration = Duration::from_secs(600);
+use crate::turn::{End, Order, Place, Progress, Seen, StoredThread, Turn, lock};
 
 /// How long a turn runs before the engine is told where. For a shorter one that would be a step more.
 const PUBLISH_AFTER: Duration = Duration::from_millis(250);
@@ -40,6 +38,7 @@ pub(crate) struct Worker {
     pub(crate) times: Times,
     /// The address of the worker's own port.
     pub(crate) control: OnceLock<String>,
+    pub(crate) openings: OnceLock<Openings>,
     /// Why the worker cannot go on.
     pub(crate) broken: watch::Sender<Option<String>>,
     /// Whether the worker takes no more turns.
@@ -49,15 +48,8 @@ pub(crate) struct Worker {
     turns: Mutex<HashMap<String, Arc<Turn>>>,
     /// How many invocations hold a turn.
     holds: Mutex<HashMap<String, usize>>,
-    opened: Mutex<HashMap<String, Opened>>,
     writers: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     counters: Counters,
-}
-
-struct Opened {
-    at: Instant,
-    thread: AsyncThread,
-    desk: Arc<Desk>,
 }
 
 #[derive(Default)]
@@ -114,12 +106,12 @@ impl Worker {
             codex,
             times,
             control: OnceLock::new(),
+            openings: OnceLock::new(),
             broken: watch::Sender::new(None),
             draining: watch::Sender::new(false),
             leaving: watch::Sender::new(false),
             turns: Mutex::default(),
             holds: Mutex::default(),
-            opened: Mutex::default(),
             writers: Mutex::default(),
             counters: Counters::default(),
         })
@@ -127,7 +119,7 @@ impl Worker {
 
     /// Carries a turn on, and returns when there is something to say about it, or after the time of a step. A durable step: it can
     /// be repeated, here and in other workers.
-    pub(crate) async fn advance(self: Arc<Self>, order: Order) -> HandlerResult<Progress> {
+    pub(crate) async fn advance(self: Arc<Self>, order: Order) -> HandlerResult<Seen> {
         let turn = self.turn_of(&order)?;
         let mut state = turn.state.subscribe();
         let mut leaving = self.leaving.subscribe();
@@ -146,7 +138,7 @@ impl Worker {
                     if matches!(progress, Progress::Failed { .. }) {
                         self.counters.failed.fetch_add(1, Ordering::Relaxed);
                     }
-                    return Ok(progress);
+                    return Ok(Seen { thread: turn.stored(), progress });
                 }
                 Some(End::Again(why)) => {
                     self.forget(&turn);
@@ -157,17 +149,19 @@ impl Worker {
             let asks = turn.asks();
             let is_news = place.is_some() && place != order.place;
             if is_news && published.is_elapsed() {
-                return Ok(Progress::Running(place));
+                return Ok(Seen { thread: turn.stored(), progress: Progress::Running(place) });
             }
             // What an interrupted turn still asks, its end answers.
             if !asks.is_empty() && !*turn.interrupting.borrow() {
-                return Ok(Progress::Asks(asks));
+                return Ok(Seen { thread: turn.stored(), progress: Progress::Asks(asks) });
             }
             tokio::select! {
                 _ = state.changed() => {}
                 _ = leaving.changed() => {}
                 () = &mut published, if is_news => {}
-                () = &mut until => return Ok(Progress::Running(place)),
+                () = &mut until => {
+                    return Ok(Seen { thread: turn.stored(), progress: Progress::Running(place) });
+                }
             }
         }
     }
@@ -305,16 +299,6 @@ impl Worker {
         }
     }
 
-    /// Opens a thread. A durable step.
-    pub(crate) async fn open(self: Arc<Self>, options: RunOptions) -> HandlerResult<StoredThread> {
-        if *self.draining.borrow() {
-            return Err(HandlerError::from(
-                "the worker is ending and opens no more threads; another one does",
-            ));
-        }
-        runner::open(&self, &options).await.map_err(|error| self.step_error(&error))
-    }
-
     /// Reads a thread's history. A durable step.
     pub(crate) async fn export(self: Arc<Self>, thread_id: String) -> HandlerResult<Rollout> {
         let writer = self.writer(&thread_id);
@@ -342,7 +326,7 @@ impl Worker {
             Err(error) if error.to_string().contains("has a thread with this id") => {}
             Err(error) => return Err(self.step_error(&error)),
         }
-        Ok(StoredThread { id, opener: self.process.clone(), used: true })
+        Ok(StoredThread { id, opened_by: None, used: true })
     }
 
     /// An error that ends the invocation if no later attempt can succeed, and has the engine repeat the step otherwise.
@@ -358,15 +342,20 @@ impl Worker {
         TerminalError::new_with_code(code, error.to_string()).into()
     }
 
-    pub(crate) fn keep_opened(&self, thread: AsyncThread, desk: Arc<Desk>) {
-        let mut opened = lock(&self.opened);
-        opened.retain(|_, opened| opened.at.elapsed() < OPENED_FOR);
-        opened.insert(thread.id().to_owned(), Opened { at: Instant::now(), thread, desk });
+    /// The threads that invocations have opened.
+    pub(crate) fn openings(&self) -> io::Result<&Openings> {
+        self.openings.get().ok_or_else(|| io::Error::other("the runtime does not say where its home is"))
     }
 
-    pub(crate) fn take_opened(&self, thread_id: &str) -> Option<(AsyncThread, Arc<Desk>)> {
-        let opened = lock(&self.opened).remove(thread_id)?;
-        Some((opened.thread, opened.desk))
+    /// The thread that an invocation has opened, once it has ended.
+    pub(crate) fn opened(&self, invocation: &str) -> Option<StoredThread> {
+        let opening = self.openings().and_then(|openings| openings.latest(invocation)).ok()??;
+        Some(StoredThread { opened_by: None, ..opening.thread })
+    }
+
+    /// Notes that the engine has the thread of an invocation. A file that stays without this does no harm.
+    pub(crate) fn end_opening(&self, invocation: &str) {
+        let _ = self.openings().and_then(|openings| openings.end(invocation));
     }
 
     /// The lock of a thread in this worker.

@@ -125,6 +125,42 @@ fn an_interrupt_ends_a_turn_that_waits_for_a_decision() {
 }
 
 #[test]
+fn only_the_first_of_two_decisions_counts() {
+    let (engine, site) = (Engine::start(), Site::new());
+    let _worker = site.worker(&engine, "a", &[]);
+    site.reply_with(2, command);
+    for (first, second, runs) in [("decline", "accept", 0), ("accept", "decline", 1)] {
+        let run = engine.send_run("asks", &asking(&site, "asks"));
+        let awakeable = asks(&engine, "asks")[0]["awakeable"].as_str().unwrap().to_owned();
+        engine.decide(&awakeable, &json!(first));
+        engine.decide(&awakeable, &json!(second));
+        assert_eq!(engine.outcome(&run, LONG).status, 200);
+        // Nor does one that comes after the end.
+        engine.decide(&awakeable, &json!(second));
+        assert_eq!(ran(&site, "asks"), runs, "{first}");
+    }
+}
+
+#[test]
+fn a_cancel_ends_a_turn_that_waits_for_a_decision() {
+    let (engine, site) = (Engine::start(), Site::new());
+    let _worker = site.worker(&engine, "a", &[]);
+    site.reply_with(1, command);
+    let run = engine.send_run("asks", &asking(&site, "asks"));
+    let awakeable = asks(&engine, "asks")[0]["awakeable"].as_str().unwrap().to_owned();
+    engine.cancel(&run);
+    assert_eq!(engine.outcome(&run, LONG).status, 409);
+    engine.decide(&awakeable, &json!("accept"));
+    let next = engine.call("asks", "run", Some(&json!({"input": "next"})));
+    assert_eq!(
+        (&next.body["how"], &next.body["final_response"]),
+        (&json!("ran"), &json!("done")),
+        "{next:?}"
+    );
+    assert_eq!((ran(&site, "asks"), engine.status("asks")["asks"].clone()), (0, json!([])));
+}
+
+#[test]
 fn a_half_done_turn_asks_whether_to_continue() {
     let (engine, site) = (Engine::start(), Site::new());
     let mut worker = site.worker(&engine, "a", &[]);

@@ -22,6 +22,8 @@ fn a_cancel_interrupts_the_turn_and_frees_the_thread() {
     let outcome = engine.outcome(&run, LONG);
     assert_eq!(outcome.status, 409, "{outcome:?}");
     // The next turn has the thread, so the first one has ended.
+    let thread = engine.status("cancelled")["thread_id"].clone();
+    assert!(thread.is_string(), "{thread}");
     site.model.reply("hello");
     let next = engine.call("cancelled", "run", Some(&json!({"input": "next"})));
     assert_eq!(
@@ -29,6 +31,7 @@ fn a_cancel_interrupts_the_turn_and_frees_the_thread() {
         (&json!("ran"), &json!("hello")),
         "{next:?}"
     );
+    assert_eq!(next.body["thread_id"], thread);
     assert_eq!(worker.report()["running"], json!(0));
     let status = engine.status("cancelled");
     assert_eq!((&status["running"], &status["totals"]["a"]["failed"]), (&json!(null), &json!(0)));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use openai_codex_testkit::ModelToolCall;
+use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::{Value, json};
 
 use crate::support::engine::Engine;
@@ -161,7 +161,7 @@ fn another_worker_continues_a_turn_that_is_half_done() {
     let mut worker = site.worker(&engine, "a", &[]);
     site.model.fallback("hello");
     let gate = site.model.gate();
-    site.model.reply(openai_codex_testkit::ModelReply::text("never said").pause(&gate));
+    site.model.reply(ModelReply::text("never said").pause(&gate));
     let run = engine.send_run("early", &json!({"input": "go"}));
     gate.wait_reached_within(Duration::from_secs(60)).unwrap();
     worker.kill();
@@ -171,4 +171,29 @@ fn another_worker_continues_a_turn_that_is_half_done() {
     assert_eq!((outcome.body["worker"].as_str(), site.begun("go")), (Some("b"), 1));
     let totals: Value = engine.status("early")["totals"].clone();
     assert_eq!(totals["b"]["continued"], json!(1), "{totals}");
+}
+
+#[test]
+fn a_turn_goes_on_while_the_engine_is_dead() {
+    let (mut engine, site) = (Engine::start(), Site::new());
+    let _worker = site.worker(&engine, "a", &[]);
+    let gates = [site.model.gate(), site.model.gate()];
+    for gate in &gates {
+        site.model.reply(ModelReply::text("hello").pause(gate));
+    }
+    // The first turn ends while the engine is dead, the second one after it has come back.
+    let first = engine.send_run("first", &json!({"input": "one"}));
+    gates[0].wait_reached_within(Duration::from_secs(60)).unwrap();
+    let second = engine.send_run("second", &json!({"input": "two"}));
+    gates[1].wait_reached_within(Duration::from_secs(60)).unwrap();
+    engine.kill();
+    gates[0].release();
+    engine.run();
+    gates[1].release();
+    for run in [&first, &second] {
+        let outcome = engine.outcome(run, Duration::from_secs(90));
+        assert_eq!((outcome.status, &outcome.body["final_response"]), (200, &json!("hello")), "{outcome:?}");
+        assert_eq!(outcome.body["continued"], json!(0), "{outcome:?}");
+    }
+    assert_eq!((site.begun("one"), site.begun("two")), (1, 1));
 }

@@ -5,6 +5,7 @@ mod cancelling;
 mod deaths;
 mod ending;
 mod moving;
+mod openings;
 mod steps;
 mod support;
 mod takeover;

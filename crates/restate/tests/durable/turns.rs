@@ -43,6 +43,25 @@ fn turns_of_a_thread_follow_each_other_and_a_key_runs_once() {
 }
 
 #[test]
+fn calls_with_one_key_at_once_run_it_once() {
+    let (engine, site) = (Engine::start(), Site::new());
+    let _workers =
+        [site.worker(&engine, "a", &["--streams", "1"]), site.worker(&engine, "b", &["--streams", "1"])];
+    site.model.fallback("hello");
+    let request = json!({"input": "go", "key": "k"});
+    let runs = [(); 4].map(|()| engine.send_run("busy", &request));
+    let outcomes = runs.map(|run| engine.outcome(&run, LONG).body);
+    for outcome in &outcomes {
+        assert_eq!(
+            (&outcome["turn_id"], &outcome["thread_id"]),
+            (&outcomes[0]["turn_id"], &outcomes[0]["thread_id"])
+        );
+    }
+    assert_eq!(outcomes.iter().filter(|outcome| outcome["how"] == "ran").count(), 1, "{outcomes:?}");
+    assert_eq!(site.begun("go"), 1);
+}
+
+#[test]
 fn a_running_turn_can_be_steered_and_interrupted() {
     let (engine, site) = (Engine::start(), Site::new());
     // Two workers, so that some calls reach the other one.

@@ -104,7 +104,7 @@ pub(crate) fn is_new_message(request: &RecordedRequest) -> bool {
 }
 
 /// The start of a process that lives, in ticks. A later process with its id has another one.
-fn start_of(pid: u64) -> Option<u64> {
+pub(crate) fn start_of(pid: u64) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     fields.next().filter(|state| *state != "Z")?;

@@ -132,6 +132,8 @@ def make_batch(model: ScriptedModel, tmp_path: Path) -> Iterator[Callable[[int],
         "HOME": str(model.home / "user"),
         "RAY_TMPDIR": ray,
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Otherwise actors hardly run on a busy machine.
+        "RAY_worker_niceness": "0",
         # Ray then listens on the loopback address only, in spite of the name.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "COLUMNS": "150",

@@ -294,7 +294,8 @@ impl<'ctx> Run<'_, 'ctx> {
         };
         let opened: Option<StoredThread> =
             self.step("interrupt the turn", interrupt).await.unwrap_or_default();
-        if let Some(thread) = opened.filter(|_| lock(&self.thread).is_none()) {
+        let is_used = lock(&self.thread).as_ref().is_some_and(|known| known.used);
+        if let Some(thread) = opened.filter(|_| !is_used) {
             self.keep_thread(thread);
         }
     }

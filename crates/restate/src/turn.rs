@@ -7,6 +7,7 @@ use openai_codex::AsyncThread;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use crate::ask::Ask;
 use crate::outcome::RunOutcome;
@@ -107,6 +108,8 @@ struct Pending {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     pub(crate) turn_id: Option<String>,
+    /// Since when the turn runs.
+    pub(crate) begun: Option<Instant>,
     pub(crate) end: Option<End>,
     /// Changes with the requests that wait.
     asks: u64,
@@ -167,7 +170,10 @@ impl Turn {
     }
 
     pub(crate) fn begun(&self, turn_id: String) {
-        self.state.send_modify(|state| state.turn_id = Some(turn_id));
+        self.state.send_modify(|state| {
+            state.turn_id = Some(turn_id);
+            state.begun = Some(Instant::now());
+        });
     }
 
     pub(crate) fn ended(&self, end: End) {

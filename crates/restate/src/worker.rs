@@ -11,6 +11,7 @@ use restate_sdk::prelude::{HandlerError, HandlerResult, TerminalError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::openings::Openings;
 use crate::request::RunInput;
@@ -124,13 +125,13 @@ impl Worker {
         let mut state = turn.state.subscribe();
         let mut leaving = self.leaving.subscribe();
         let until = tokio::time::sleep(self.times.step);
-        let published = tokio::time::sleep(PUBLISH_AFTER);
-        tokio::pin!(until, published);
+        tokio::pin!(until);
         loop {
             let seen = state.borrow_and_update().clone();
             if *leaving.borrow_and_update() {
                 return Err(HandlerError::from("the worker is ending; another one takes the turn"));
             }
+            let publish_at = seen.begun.map_or_else(Instant::now, |begun| begun + PUBLISH_AFTER);
             let place = seen.turn_id.map(|turn_id| self.place(turn_id));
             match seen.end {
                 Some(End::Progress(progress)) => {
@@ -148,7 +149,7 @@ impl Worker {
             }
             let asks = turn.asks();
             let is_news = place.is_some() && place != order.place;
-            if is_news && published.is_elapsed() {
+            if is_news && Instant::now() >= publish_at {
                 return Ok(Seen { thread: turn.stored(), progress: Progress::Running(place) });
             }
             // What an interrupted turn still asks, its end answers.
@@ -158,7 +159,7 @@ impl Worker {
             tokio::select! {
                 _ = state.changed() => {}
                 _ = leaving.changed() => {}
-                () = &mut published, if is_news => {}
+                () = tokio::time::sleep_until(publish_at), if is_news => {}
                 () = &mut until => {
                     return Ok(Seen { thread: turn.stored(), progress: Progress::Running(place) });
                 }

@@ -1,11 +1,12 @@
 //! Cancelled invocations.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openai_codex_testkit::ModelReply;
 use serde_json::json;
 
 use crate::support::engine::Engine;
+use crate::support::wait_until;
 use crate::support::workers::Site;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -35,4 +36,23 @@ fn a_cancel_interrupts_the_turn_and_frees_the_thread() {
     assert_eq!(worker.report()["running"], json!(0));
     let status = engine.status("cancelled");
     assert_eq!((&status["running"], &status["totals"]["a"]["failed"]), (&json!(null), &json!(0)));
+}
+
+#[test]
+#[ignore = "measures: takes half a minute"]
+fn a_cancel_is_heard_within_the_longest_step() {
+    let (engine, site) = (Engine::start(), Site::new());
+    let _worker = site.worker(&engine, "a", &[]);
+    let gate = site.model.gate();
+    site.model.reply(ModelReply::text("never said").pause(&gate));
+    let run = engine.send_run("cancelled", &json!({"input": "go"}));
+    gate.wait_reached_within(LONG).unwrap();
+    // A step has just begun, and none is longer than that.
+    wait_until("the place of the turn", LONG, || engine.status("cancelled")["running"]["place"].is_object());
+    let since = Instant::now();
+    engine.cancel(&run);
+    assert_eq!(engine.outcome(&run, LONG).status, 409);
+    let heard = since.elapsed();
+    println!("heard {heard:?} after the cancel");
+    assert!(heard < Duration::from_secs(35));
 }

@@ -165,6 +165,11 @@ impl<H: Host> Router<H> {
         self.running_turns.get(turn_id).is_none_or(|turn| !turn.created)
     }
 
+    /// The ids of the turns that are known to run on a thread.
+    pub(crate) fn turns_on(&self, thread_id: &str) -> Vec<Arc<str>> {
+        self.running_turns.iter().filter(|turn| turn.is_on(thread_id)).map(|turn| turn.id.clone()).collect()
+    }
+
     /// Whether a thread runs such a turn.
     pub(crate) fn runs_turn_of_others(&self, thread_id: &str) -> bool {
         self.running_turns.iter().any(|turn| turn.is_on(thread_id) && !turn.created)
@@ -717,6 +722,19 @@ impl<H: Host> Router<H> {
         turn.remove_subscription(subscription);
         if turn.subscriptions.is_empty() {
             drop(self.remove_turn(turn_id));
+        }
+    }
+
+    /// Notes that the turn of a start is one of another client, which the start has joined.
+    pub(crate) fn disown(&mut self, subscription: &H::Subscription) {
+        let turn_id = subscription.with(|buffer| {
+            buffer.set_joined();
+            buffer.turn_id().cloned()
+        });
+        let Some(turn_id) = turn_id else { return };
+        self.own_turns.remove(&turn_id);
+        if let Some(turn) = self.running_turns.get_mut(&turn_id) {
+            turn.created = false;
         }
     }
 

@@ -136,6 +136,11 @@ impl<W> TurnBuffer<W> {
         self.usage.is_some()
     }
 
+    /// The `item/completed` notifications of the turn so far.
+    pub(crate) fn completed_items(&self) -> &[OwnedEvent] {
+        &self.digest.items
+    }
+
     pub(crate) fn end(&self) -> Option<&End> {
         self.end.as_ref()
     }
@@ -296,6 +301,11 @@ impl<W> TurnBuffer<W> {
     }
 
     /// Keeps the response to the turn's start.
+    /// Notes that the request did not create the turn, but joined it.
+    pub(crate) fn set_joined(&mut self) {
+        self.created = false;
+    }
+
     pub(crate) fn set_start_response(&mut self, start_response: &str) {
         self.digest.start_response = Some(start_response.into());
     }

@@ -170,6 +170,16 @@ impl Connection {
         self.shared.router().is_turn_of_others(turn_id)
     }
 
+    /// Notes that the turn of a start is one of another client, which the start has joined.
+    pub(crate) fn disown(&self, subscription: &TurnSubscription) {
+        self.shared.router().disown(subscription);
+    }
+
+    /// The ids of the turns that are known to run on a thread.
+    pub(crate) fn turns_on(&self, thread_id: &str) -> Vec<Arc<str>> {
+        self.shared.router().turns_on(thread_id)
+    }
+
     /// Whether a thread runs such a turn.
     pub(crate) fn runs_turn_of_others(&self, thread_id: &str) -> bool {
         self.shared.router().runs_turn_of_others(thread_id)

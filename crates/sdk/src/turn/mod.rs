@@ -5,6 +5,7 @@ pub(crate) mod compact;
 pub(crate) mod follow;
 pub(crate) mod guard;
 pub(crate) mod handles;
+pub(crate) mod joined;
 pub(crate) mod recover;
 pub(crate) mod result;
 #[cfg(feature = "schemars")]

@@ -9,8 +9,7 @@ use backon::{FuturesTimerSleeper, Sleeper};
 use openai_codex_protocol::ClientRequest;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
-    Personality, ReasoningEffort, ReasoningSummary, SandboxPolicy, ThreadItem, TurnItemsView,
-    TurnStartParams, UserInput,
+    Personality, ReasoningEffort, ReasoningSummary, SandboxPolicy, TurnStartParams, UserInput,
 };
 use serde_json::Value;
 
@@ -29,9 +28,11 @@ use crate::session::live_threads::LoadPoint;
 use crate::session::runtime::{INTERRUPT_LIMIT, Session};
 use crate::session::service_tiers::{FAST, PRIORITY};
 use crate::session::supervisor::ClientCore;
+use crate::session::thread_settings::Settings;
 use crate::session::thread_state::ThreadState;
 use crate::turn::guard::TurnGuard;
 use crate::turn::handles::AsyncTurnHandle;
+use crate::turn::joined;
 
 /// A builder for `turn/start`. `send` returns a handle, `run` the result, and [`run_as`](TurnStart::run_as) a value.
 ///
@@ -443,6 +444,7 @@ impl TurnStart<AsyncCodex> {
         let limit = self.limits.time_left().unwrap_or(INTERRUPT_LIMIT).min(INTERRUPT_LIMIT);
         session.connection.wait_until_given_up(&self.thread.id, response_limit, limit).await;
         let pending_start = self.thread.wait_for_pending_start(&session, &self.params, limit).await;
+        let known = session.connection.turns_on(&self.thread.id);
         let joinable = match session.connection.runs_turn_of_others(&self.thread.id) {
             true => self.thread.check_joining_others(&session, &self.params).await,
             false => self.thread.check_joining(&session, &self.params),
@@ -474,14 +476,23 @@ impl TurnStart<AsyncCodex> {
         let (started, response) =
             started.map_err(|error| error.with_client_message_id(client_id.as_deref()))?;
         let id: Arc<str> = started.turn.id.as_str().into();
+        if session.shares_server
+            && subscription.created()
+            && let Some(client_id) = &client_id
+            && joined::began_with_another(&session, &subscription, client_id).await
+        {
+            session.connection.disown(&subscription);
+        }
         // The input has joined a turn that the client did not know of, or whose settings it did not know.
         let joinable = match !subscription.created() && session.connection.is_turn_of_others(&id) {
+            true if !known.contains(&id) => joinable.and(self.check_unknown(&session).await),
             true => joinable.and(self.thread.check_joining_others(&session, &self.params).await),
             false => joinable,
         };
         if let Err(error) = joinable
             && !subscription.created()
-            && !self.is_same_turn(&session, &id, client_id.as_deref()).await
+            && !(self.alone_in.is_some()
+                && joined::began_with(&session, &self.thread.id, &id, client_id.as_deref()).await)
         {
             return Err(self.interrupt_joined(&session, &subscription, id, error).await);
         }
@@ -492,27 +503,17 @@ impl TurnStart<AsyncCodex> {
         Ok((guard, id))
     }
 
-    /// Whether a turn began with this message: another client has started the same turn at the same moment. Its settings may differ.
-    async fn is_same_turn(&self, session: &Session, turn_id: &str, client_id: Option<&str>) -> bool {
-        /// How often the client looks for the message, which is recorded soon after the start.
-        const ATTEMPTS: usize = 50;
-        const PAUSE: Duration = Duration::from_millis(20);
-        if self.alone_in.is_none() {
-            return false;
+    /// Checks the settings of a turn that was unknown when the request was sent. The thread has taken over those that the request names,
+    /// so nothing tells whether the turn has them.
+    async fn check_unknown(&self, session: &Session) -> Result<()> {
+        match Settings::of_turn(&self.params).differences(&Settings::default(), session).first() {
+            None => self.thread.check_joining_others(session, &self.params).await,
+            Some(named) => Err(named.error(
+                &self.thread.id,
+                "another client has started a turn in the thread at the same moment, and the input has joined it. The client does \
+                 not know the settings of that turn; start the turn again",
+            )),
         }
-        for _ in 0..ATTEMPTS {
-            let turn = session.recorded_turn(&self.thread.id, turn_id, TurnItemsView::Full).await;
-            let items = turn.ok().flatten().map(|turn| turn.items).unwrap_or_default();
-            let message = items.into_iter().find_map(|item| match item {
-                ThreadItem::UserMessage(message) => Some(message),
-                _ => None,
-            });
-            if let Some(message) = message {
-                return message.client_id.as_deref() == client_id;
-            }
-            session.connection.sleep(PAUSE).await;
-        }
-        false
     }
 
     /// Interrupts a turn that the input has joined although its settings differ. The client did not know about that turn when

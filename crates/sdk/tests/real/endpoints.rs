@@ -259,6 +259,52 @@ with_both_clients! {
         wait!(other.close()).unwrap();
     }
 
+    fn a_turn_that_has_joined_one_of_another_client_unknowingly_fails_if_that_may_do_more(start, wait) {
+        for (wide, named, fails) in [(true, true, true), (true, false, true), (false, false, false)] {
+            let model = Model::start();
+            let server = RunningServer::on_socket(&model);
+            let (other, proxy) = (start!(server.config()).unwrap(), Arc::new(FaultyProxy::to_socket(server.socket()).unwrap()));
+            model.reply("ready");
+            let theirs = wait!(model.sandboxed(other.thread_start(), Sandbox::ReadOnly).send()).unwrap();
+            wait!(theirs.run("one")).unwrap();
+            // The client does not see the turn of the other one before it has sent its own start.
+            let sent = Place::method(Flow::ToServer, "turn/start").after();
+            let started = Place::method(Flow::ToClient, "turn/started");
+            proxy.plan(Plan::new().at(started, Fault::Stall).at(sent, Fault::Delay(Duration::ZERO)));
+            let codex = start!(CodexConfig::new().connect(Endpoint::unix(proxy.socket()))).unwrap();
+            let thread = wait!(codex.thread_resume(theirs.id()).send()).unwrap();
+            let gate = model.gate();
+            model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+            let turn = theirs.turn("two");
+            let turn = if wide { turn.sandbox(Sandbox::FullAccess) } else { turn };
+            let running = wait!(turn.send()).unwrap();
+            let mut stream = running.stream();
+            while !matches!(wait!(stream.next()).unwrap().unwrap(), Notification::AgentMessageDelta(_)) {}
+            let resumed = std::thread::spawn({
+                let proxy = proxy.clone();
+                move || proxy.wait_faults(2).map(|()| proxy.resume())
+            });
+            let turn = thread.turn("three");
+            let turn = if named { turn.sandbox(Sandbox::ReadOnly) } else { turn };
+            let joined = wait!(turn.send());
+            resumed.join().unwrap().unwrap();
+            if fails {
+                assert_eq!(joined.unwrap_err().kind(), ErrorKind::OptionNotApplied);
+                let theirs = wait!(running.run()).unwrap();
+                assert_eq!(theirs.turn.status, TurnStatus::Interrupted);
+            } else {
+                let joined = joined.unwrap();
+                assert_eq!(joined.id(), running.id());
+                model.reply("done");
+                gate.release();
+                assert_eq!(wait!(joined.run()).unwrap().final_response.as_deref(), Some("done"));
+            }
+            drop((stream, gate));
+            wait!(codex.close()).unwrap();
+            wait!(other.close()).unwrap();
+        }
+    }
+
     fn a_turn_that_is_dropped_right_before_its_client_ends_at_the_server(start, wait) {
         let model = Model::start();
         let gate = model.gate();

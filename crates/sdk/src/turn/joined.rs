@@ -1,0 +1,70 @@
+//! Finds out whether a start has joined a turn that another client of the server has started at the same moment.
+//!
+//! The response to a `turn/start` does not say whether the turn is a new one. The first user message of the turn does: it has the id that
+//! the client has given to its own message, or another one.
+
+use std::time::Duration;
+
+use openai_codex_protocol::Notification;
+use openai_codex_protocol::types::{ThreadItem, TurnItemsView, UserMessageThreadItem};
+
+use crate::connection::host::SharedBuffer;
+use crate::io::turn_subscription::TurnSubscription;
+use crate::session::runtime::Session;
+
+/// How long the client waits for the first message, which the server reports some milliseconds after its response.
+const LIMIT: Duration = Duration::from_secs(5);
+/// The pause between two looks at what has arrived.
+const PAUSE: Duration = Duration::from_millis(2);
+/// How often the client reads the record of a turn, and the pause in between. The message is recorded soon after the start.
+const READS: usize = 50;
+const PAUSE_OF_READS: Duration = Duration::from_millis(20);
+
+/// Whether a turn that seems to be new began with another message, out of the events of the turn. `false` if none says so in time.
+pub(crate) async fn began_with_another(
+    session: &Session,
+    subscription: &TurnSubscription,
+    client_id: &str,
+) -> bool {
+    let began = std::time::Instant::now();
+    loop {
+        let first = subscription.with(|buffer| {
+            buffer.completed_items().iter().find_map(|event| match event.decode() {
+                Notification::ItemCompleted(completed) => user_message(completed.item),
+                _ => None,
+            })
+        });
+        if let Some(message) = first {
+            return message.client_id.as_deref() != Some(client_id);
+        }
+        if subscription.has_ended() || began.elapsed() >= LIMIT {
+            return false;
+        }
+        session.connection.sleep(PAUSE).await;
+    }
+}
+
+/// Whether a turn began with this message, out of its record: another client has started the same turn at the same moment.
+pub(crate) async fn began_with(
+    session: &Session,
+    thread_id: &str,
+    turn_id: &str,
+    client_id: Option<&str>,
+) -> bool {
+    for _ in 0..READS {
+        let turn = session.recorded_turn(thread_id, turn_id, TurnItemsView::Full).await;
+        let items = turn.ok().flatten().map(|turn| turn.items).unwrap_or_default();
+        if let Some(message) = items.into_iter().find_map(user_message) {
+            return message.client_id.as_deref() == client_id;
+        }
+        session.connection.sleep(PAUSE_OF_READS).await;
+    }
+    false
+}
+
+fn user_message(item: ThreadItem) -> Option<UserMessageThreadItem> {
+    match item {
+        ThreadItem::UserMessage(message) => Some(message),
+        _ => None,
+    }
+}

@@ -334,6 +334,11 @@ impl Error {
         self.json_rpc().is_some_and(|error| error.message == "thread/items/list is not supported yet")
     }
 
+    /// Whether the server refuses to read the history of a thread because it does not store it.
+    pub(crate) fn is_of_ephemeral_thread(&self) -> bool {
+        self.json_rpc().is_some_and(|error| error.message.starts_with("ephemeral threads do not support "))
+    }
+
     pub(crate) fn is_home_contended(&self) -> bool {
         self.inner.home_contended
     }
@@ -341,6 +346,10 @@ impl Error {
     /// Whether the server has refused a request for a moment, because it is unloading the thread.
     pub(crate) fn is_unloading(&self) -> bool {
         self.json_rpc().is_some_and(|error| error.message.contains(" is closing; retry "))
+    }
+
+    pub(crate) fn with_kind(self, kind: ErrorKind) -> Self {
+        self.edit(|inner| inner.kind = kind)
     }
 
     pub(crate) fn with_method(self, method: &str) -> Self {

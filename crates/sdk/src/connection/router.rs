@@ -170,7 +170,7 @@ impl<H: Host> Router<H> {
         self.running_turns.iter().filter(|turn| turn.is_on(thread_id)).map(|turn| turn.id.clone()).collect()
     }
 
-    /// Whether a thread runs such a turn.
+    /// Whether a thread runs a turn that no call with a handle has created.
     pub(crate) fn runs_turn_of_others(&self, thread_id: &str) -> bool {
         self.running_turns.iter().any(|turn| turn.is_on(thread_id) && !turn.created)
     }

@@ -1,5 +1,6 @@
 //! What a client knows about the threads that it has handles for. All handles of a thread share it.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +36,9 @@ pub(crate) struct LiveThreads {
 /// How many of a thread's latest turns the client reads when it resumes the thread after a reconnect. If it misses one that it holds,
 /// it reads the whole thread.
 const RESTORED_TURNS: u32 = 3;
+
+/// How many starts of a thread are remembered.
+const MAX_STARTS: usize = 16;
 
 /// When a thread was loaded: the session, and how many times its server had unloaded the thread before.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,6 +77,9 @@ pub(crate) struct LiveThread {
     loaded_at: Mutex<Option<(LoadPoint, Instant)>>,
     /// Where this client has created it: no earlier connection knows it.
     created_at: Mutex<Option<LoadPoint>>,
+    /// The latest starts of this client: the ids of their messages, and their turns. The runtime stores a message some time after its
+    /// response to the start.
+    starts: Mutex<VecDeque<(Arc<str>, Arc<str>)>>,
     /// Held from the search for a turn until its start has a response, so that a turn is not started twice.
     ensure_lock: Arc<tokio::sync::Mutex<()>>,
 }
@@ -110,6 +117,7 @@ impl LiveThreads {
             configured_sandbox: Mutex::default(),
             loaded_at: Mutex::default(),
             created_at: Mutex::default(),
+            starts: Mutex::default(),
             ensure_lock: Arc::default(),
         });
         threads.insert(thread.id.clone(), Arc::downgrade(&thread));
@@ -323,6 +331,28 @@ impl LiveThread {
     pub(crate) fn request_in_all_handles(&self, settings: &Settings) {
         let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
         handles.iter().filter_map(Weak::upgrade).for_each(|handle| handle.add(settings));
+    }
+
+    fn starts(&self) -> MutexGuard<'_, VecDeque<(Arc<str>, Arc<str>)>> {
+        self.starts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add_start(&self, client_message_id: &str, turn_id: &Arc<str>) {
+        let mut starts = self.starts();
+        if starts.len() == MAX_STARTS {
+            starts.pop_front();
+        }
+        starts.push_back((client_message_id.into(), turn_id.clone()));
+    }
+
+    pub(crate) fn started_turn(&self, client_message_id: &str) -> Option<Arc<str>> {
+        let starts = self.starts();
+        let latest = starts.iter().rev().find(|(known, _)| **known == *client_message_id);
+        latest.map(|(_, turn_id)| turn_id.clone())
+    }
+
+    pub(crate) fn forget_start(&self, turn_id: &str) {
+        self.starts().retain(|(_, known)| **known != *turn_id);
     }
 
     pub(crate) fn set_turn_bounds(&self, bounds: Settings) {

@@ -333,6 +333,16 @@ impl Settings {
         })
     }
 
+    /// The bound that allows more than a bound of `allowed`. `self`: the settings of a running turn, whose agent asks nothing if its
+    /// approval policy is `never`.
+    pub(crate) fn excess(&self, allowed: &Self, session: &Session) -> Option<Difference> {
+        let exceeds = |difference: &Difference| match difference.field.option {
+            "sandbox" => self.has_wider_sandbox(allowed, session),
+            _ => self.approval_policy != Some(AskForApproval::Never),
+        };
+        allowed.bounds().differences(self, session).into_iter().find(exceeds)
+    }
+
     /// The settings that limit the agent. A handle keeps them even if they were not requested, because they may allow less
     /// than the user's configuration.
     pub(crate) fn bounds(&self) -> Self {
@@ -426,6 +436,19 @@ impl Difference {
                 "another handle has started a turn in the thread with `{option}` {current}, and it is still running. This \
                  input would join that turn, but its handle has `{option}` {requested}. Wait for the turn's end or interrupt \
                  it, or send the input with the handle that has started the turn"
+            ),
+        )
+    }
+
+    /// The error of a call of `ensure` that does not wait for a turn which may do more.
+    pub(crate) fn error_of_waiting(&self, thread_id: &str) -> Error {
+        let Self { field: Field { option, .. }, requested, current } = self;
+        not_applied(
+            thread_id,
+            &format!(
+                "a turn is running in the thread with `{option}` {current}, and this call allows `{option}` {requested} only, so it \
+                 does not wait for that turn. Wait for the turn's end or interrupt it, and call `ensure` again, or use the handle that \
+                 has started the turn"
             ),
         )
     }

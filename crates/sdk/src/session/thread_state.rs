@@ -286,6 +286,44 @@ impl ThreadState {
         apply_settings::check_joining(session, &self.id, &requested, &of_handle, current)
     }
 
+    /// Refuses to wait for a running turn that may do more than a call with these parameters allows.
+    pub(crate) async fn check_waiting(
+        &self,
+        session: &Session,
+        turn_id: &str,
+        params: &TurnStartParams,
+    ) -> Result<()> {
+        let known = || self.live.current_settings.current().with(&self.live.turn_bounds());
+        let running = match session.connection.is_turn_of_others(turn_id) {
+            true => match apply_settings::read_settings(session, &self.id).await {
+                // Nothing returns the settings of a thread in its first turn.
+                Err(error) if error.json_rpc().is_some() && !error.is_retryable() => known(),
+                running => running?,
+            },
+            false => known(),
+        };
+        let allowed = self.requested_settings.current().with(&Settings::of_turn(params)).bounds();
+        match running.excess(&allowed, session) {
+            None => Ok(()),
+            Some(difference) => Err(difference.error_of_waiting(&self.id)),
+        }
+    }
+
+    /// Notes that a start with this id of its message has begun a turn, or has joined it.
+    pub(crate) fn add_start(&self, client_message_id: &str, turn_id: &Arc<str>) {
+        self.live.add_start(client_message_id, turn_id);
+    }
+
+    /// The turn of such a start, if it may still run.
+    pub(crate) fn started_turn(&self, client_message_id: &str) -> Option<Arc<str>> {
+        self.live.started_turn(client_message_id)
+    }
+
+    /// Forgets a turn that is over.
+    pub(crate) fn forget_start(&self, turn_id: &str) {
+        self.live.forget_start(turn_id);
+    }
+
     /// Refuses what the runtime would not apply of a turn's settings, and narrows the thread's sub-agents to the bounds that the
     /// turn names.
     pub(crate) async fn prepare_settings(&self, session: &Session, params: &TurnStartParams) -> Result<()> {
@@ -409,10 +447,10 @@ impl ThreadState {
 
     /// Adds the reason to the server's refusal to read an ephemeral thread's history.
     pub(crate) fn explain(&self, error: Error) -> Error {
-        if self.ephemeral && error.json_rpc().is_some() {
-            return error.with_note(
-                "; the thread is ephemeral and not stored: take its items from the results of its turns",
-            );
+        if self.ephemeral && matches!(error.kind(), ErrorKind::InvalidRequest | ErrorKind::MethodNotFound) {
+            let note =
+                "; the thread is ephemeral and not stored: take its items from the results of its turns";
+            return error.with_kind(ErrorKind::InvalidRequest).with_note(note);
         }
         error
     }
@@ -458,6 +496,10 @@ impl ThreadState {
                     .with_source(error)
             }
             (_, ErrorKind::ThreadArchived) => error.with_note(" Or call `thread_unarchive`."),
+            (false, ErrorKind::ThreadNotFound) => error.with_note(
+                "; the server has unloaded the thread, and does not know it any more. A runtime stores a thread with its first turn: \
+                 this thread had run none, or was deleted. Start another",
+            ),
             (true, _) => error.with_note(
                 "; the thread's runtime was lost, and the client tried to resume the thread in the new runtime",
             ),

@@ -224,6 +224,12 @@ impl Ensure<AsyncCodex> {
             if created.is_some() && self.is_duplicate(&session, &guard).await? {
                 continue;
             }
+            if number.is_some()
+                && created.is_none()
+                && let Some(turn_id) = guard.subscription.turn_id()
+            {
+                self.check_running(&session, &turn_id).await?;
+            }
             let outcome = match created {
                 None => EnsureOutcome::Attached,
                 Some(0) => EnsureOutcome::Ran,
@@ -286,7 +292,10 @@ impl Ensure<AsyncCodex> {
             let turn = turns.remove(position);
             *half_done = partial_results(turns);
             return match turn.status {
-                TurnStatus::InProgress => Ok(Step::Attach(turn)),
+                TurnStatus::InProgress => {
+                    self.check_running(session, &turn.id).await?;
+                    Ok(Step::Attach(turn))
+                }
                 TurnStatus::Completed | TurnStatus::Failed => Ok(Step::Done(turn)),
                 _ => Err(self.unknown_status(turn)),
             };
@@ -299,6 +308,7 @@ impl Ensure<AsyncCodex> {
             return Err(self.interrupted(half_done.last()));
         }
         if let Some(turn) = running_turn(session, &thread.id).await? {
+            self.check_running(session, &turn.id).await?;
             return Ok(Step::Wait(Wait::Turn(turn.into())));
         }
         if session.connection.is_busy(&thread.id) {
@@ -316,6 +326,11 @@ impl Ensure<AsyncCodex> {
         turn.input = prompt.into();
         turn.check()?;
         Ok(Step::Start(turn.into(), number, loaded))
+    }
+
+    /// Refuses a running turn that may do more than this call allows. Neither its end nor its result is waited for.
+    async fn check_running(&self, session: &Session, turn_id: &str) -> Result<()> {
+        self.turn.check_waiting(session, turn_id).await
     }
 
     /// How long something that was sent on a former connection can still arrive, if it can.
@@ -455,6 +470,8 @@ impl Ensure<AsyncCodex> {
     /// - [`ErrorKind::TurnInterrupted`] for a turn that is half done, with [`HalfDone::Fail`].
     /// - [`ErrorKind::ThreadLost`] if the thread was never stored, because none of its turns had begun when its runtime ended. Start
     ///   another thread.
+    /// - [`ErrorKind::OptionNotApplied`] while a turn runs in the thread whose sandbox or approval mode allows more than this call. The
+    ///   call does not wait for that turn, also if it has the key.
     /// - [`ErrorKind::ThreadInUse`] if another runtime has the thread loaded after the [`writer_timeout`](Self::writer_timeout).
     /// - [`ErrorKind::UnsupportedByRuntime`] with a runtime before 0.144.4.
     ///
@@ -483,6 +500,8 @@ impl Ensure<crate::session::clients::Codex> {
     /// - [`ErrorKind::TurnInterrupted`] for a turn that is half done, with [`HalfDone::Fail`].
     /// - [`ErrorKind::ThreadLost`] if the thread was never stored, because none of its turns had begun when its runtime ended. Start
     ///   another thread.
+    /// - [`ErrorKind::OptionNotApplied`] while a turn runs in the thread whose sandbox or approval mode allows more than this call. The
+    ///   call does not wait for that turn, also if it has the key.
     /// - [`ErrorKind::ThreadInUse`] if another runtime has the thread loaded after the [`writer_timeout`](Self::writer_timeout).
     /// - [`ErrorKind::UnsupportedByRuntime`] with a runtime before 0.144.4.
     ///

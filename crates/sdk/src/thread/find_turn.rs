@@ -1,9 +1,12 @@
 //! Finds turns by the client's ids of their user messages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use openai_codex_protocol::methods;
-use openai_codex_protocol::types::{SortDirection, ThreadItem, ThreadTurnsListParams, Turn, TurnItemsView};
+use openai_codex_protocol::types::{
+    SortDirection, ThreadItem, ThreadTurnsListParams, Turn, TurnItemsView, TurnStatus,
+};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::paging::AsyncPages;
@@ -12,6 +15,9 @@ use crate::session::live_threads::LoadPoint;
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
+
+/// How often the client looks for the record of a turn that is just beginning.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How many turns a page contains. The turns have all their items.
 const PAGE: u32 = 50;
@@ -32,9 +38,21 @@ pub(crate) async fn find_turn(
 ) -> Result<Option<RunResult>> {
     loop {
         let session = thread.session_for_turn(core, None).await?;
+        // It comes before the search: the message of a turn that ends meanwhile is in the history.
+        let started = thread.started_turn(client_message_id);
         let wanted = |id: &str| (id == client_message_id).then_some(Match::Last);
-        if let Some((_, found)) = find_turns(core, thread, &session, wanted).await? {
+        let Some((_, found)) = find_turns(core, thread, &session, wanted).await? else { continue };
+        let (Some(turn_id), None) = (started, found.first()) else {
             return Ok(found.into_iter().next().map(RunResult::of_record));
+        };
+        match session.recorded_turn(&thread.id, &turn_id, TurnItemsView::Full).await? {
+            // The runtime has not stored the message yet.
+            Some(turn) if turn.status == TurnStatus::InProgress => {
+                return Ok(Some(RunResult::of_record(turn)));
+            }
+            // It has no record yet, or that of an interrupted one.
+            _ if session.connection.runs_turn(&turn_id) => session.connection.sleep(PAUSE).await,
+            _ => thread.forget_start(&turn_id),
         }
     }
 }

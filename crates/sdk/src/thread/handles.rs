@@ -68,8 +68,8 @@ impl AsyncThread {
     /// - A turn with it was interrupted, usually because its runtime was killed:
     ///   [`on_half_done`](crate::Ensure::on_half_done) decides.
     ///
-    /// The turn does not join another one: on a busy thread the call waits until the running turn has ended. Only on a shared server,
-    /// two clients that start turns within the same milliseconds can get one turn of both. A fork of the thread has its messages, with
+    /// The turn does not join another one: on a busy thread the call waits until the running turn has ended. It fails at once if that turn
+    /// may do more than this call allows. Only on a shared server, two clients that start turns within the same milliseconds can get one turn of both. A fork of the thread has its messages, with
     /// their keys. [`guide::durable`](crate::guide::durable) says what is guaranteed.
     ///
     /// Options of the turn are set on its own builder: `thread.turn("…").model("…").ensure("key")`.
@@ -109,9 +109,9 @@ impl AsyncThread {
     /// sub-agents.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) while a turn of this client runs in the thread, and
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) while a turn runs in the thread, and
     /// [`ErrorKind::ThreadNotFound`](crate::ErrorKind::ThreadNotFound) for an ephemeral thread. Otherwise as
-    /// [`AsyncCodex::request`](AsyncCodex::request); also if the thread has not run a turn yet.
+    /// [`AsyncCodex::request`](AsyncCodex::request).
     pub async fn export(&self) -> Result<Rollout> {
         rollout::export(&self.core, &self.state).await
     }
@@ -145,10 +145,10 @@ impl AsyncThread {
     /// The result has the turn's items so far, and its status, which can be `inProgress` or `failed`. It has no token usage.
     ///
     /// The thread is loaded here first, so that no other runtime runs its turns: the records of a turn that another runtime runs are
-    /// those of an interrupted one. `None` just after a start proves nothing: the runtime stores the message some time after its response to
-    /// the start. On a server that other clients use too, the same holds just after the connection was lost: the server may still read
-    /// the start from the former connection. A second later it does. If the process of the server was killed
-    /// since, `None` proves that the model has never been asked. After a loss of power it does not: the disk may lack the last records.
+    /// those of an interrupted one. A turn that this client has started is found from the response to its start on, although the runtime
+    /// stores the message some time later. Until then, `None` about a turn of another client proves nothing. On a server that other
+    /// clients use too, the same holds just after the connection was lost: the server may still read the start from the former
+    /// connection. A second later it does. If the process of the server was killed since, `None` proves that the model has never been asked. After a loss of power it does not: the disk may lack the last records.
     ///
     /// # Errors
     /// - [`ErrorKind::UnsupportedByRuntime`](crate::ErrorKind::UnsupportedByRuntime) with a runtime before 0.144.4.
@@ -243,8 +243,8 @@ impl Thread {
     /// - A turn with it was interrupted, usually because its runtime was killed:
     ///   [`on_half_done`](crate::Ensure::on_half_done) decides.
     ///
-    /// The turn does not join another one: on a busy thread the call waits until the running turn has ended. Only on a shared server,
-    /// two clients that start turns within the same milliseconds can get one turn of both. A fork of the thread has its messages, with
+    /// The turn does not join another one: on a busy thread the call waits until the running turn has ended. It fails at once if that turn
+    /// may do more than this call allows. Only on a shared server, two clients that start turns within the same milliseconds can get one turn of both. A fork of the thread has its messages, with
     /// their keys. [`guide::durable`](crate::guide::durable) says what is guaranteed.
     ///
     /// Options of the turn are set on its own builder: `thread.turn("…").model("…").ensure("key")`.
@@ -289,9 +289,9 @@ impl Thread {
     /// sub-agents.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) while a turn of this client runs in the thread, and
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) while a turn runs in the thread, and
     /// [`ErrorKind::ThreadNotFound`](crate::ErrorKind::ThreadNotFound) for an ephemeral thread. Otherwise as
-    /// [`Codex::request`](crate::Codex::request); also if the thread has not run a turn yet.
+    /// [`Codex::request`](crate::Codex::request).
     #[inline]
     pub fn export(&self) -> Result<Rollout> {
         crate::block_on::wait(self.inner.export())
@@ -328,10 +328,10 @@ impl Thread {
     /// The result has the turn's items so far, and its status, which can be `inProgress` or `failed`. It has no token usage.
     ///
     /// The thread is loaded here first, so that no other runtime runs its turns: the records of a turn that another runtime runs are
-    /// those of an interrupted one. `None` just after a start proves nothing: the runtime stores the message some time after its response to
-    /// the start. On a server that other clients use too, the same holds just after the connection was lost: the server may still read
-    /// the start from the former connection. A second later it does. If the process of the server was killed
-    /// since, `None` proves that the model has never been asked. After a loss of power it does not: the disk may lack the last records.
+    /// those of an interrupted one. A turn that this client has started is found from the response to its start on, although the runtime
+    /// stores the message some time later. Until then, `None` about a turn of another client proves nothing. On a server that other
+    /// clients use too, the same holds just after the connection was lost: the server may still read the start from the former
+    /// connection. A second later it does. If the process of the server was killed since, `None` proves that the model has never been asked. After a loss of power it does not: the disk may lack the last records.
     ///
     /// # Errors
     /// - [`ErrorKind::UnsupportedByRuntime`](crate::ErrorKind::UnsupportedByRuntime) with a runtime before 0.144.4.

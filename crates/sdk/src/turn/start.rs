@@ -329,6 +329,11 @@ impl TurnStart<AsyncCodex> {
         }
     }
 
+    /// Refuses to wait for a running turn that may do more than this one.
+    pub(crate) async fn check_waiting(&self, session: &Session, turn_id: &str) -> Result<()> {
+        self.thread.check_waiting(session, turn_id, &self.params).await
+    }
+
     fn refuse_retries(&self) -> Result<()> {
         if self.retries_on_mismatch == 0 {
             return Ok(());
@@ -495,6 +500,9 @@ impl TurnStart<AsyncCodex> {
                 && joined::began_with(&session, &self.thread.id, &id, client_id.as_deref()).await)
         {
             return Err(self.interrupt_joined(&session, &subscription, id, error).await);
+        }
+        if let Some(client_id) = &client_id {
+            self.thread.add_start(client_id, &id);
         }
         if let Some(client_id) = client_id.filter(|_| !subscription.created()) {
             subscription.with(|buffer| buffer.add_input(client_id, self.params.input.clone()));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use openai_codex::types::{ThreadItem, TurnStatus};
 use openai_codex::{
     ApprovalMode, AsyncCodex, Codex, EnsureOutcome, ErrorKind, ExternalMessage, HalfDone, Input,
-    Notification, RestartPolicy, RunResult, WireLog,
+    Notification, RestartPolicy, RunResult, Sandbox, WireLog,
 };
 use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest};
 use serde_json::json;
@@ -90,6 +90,74 @@ with_both_clients! {
         let results = [ensured.result, wait!(turn.run()).unwrap(), wait!(followed.run()).unwrap()];
         assert!(results.iter().all(|result| said(result) == ["k", "before", "hello"]), "{results:?}");
         assert!(wait!(thread.follow()).unwrap().is_none());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_call_neither_waits_for_a_turn_that_may_do_more_nor_attaches_to_it(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = start!(model.config()).unwrap();
+        let narrow = wait!(model.sandboxed(codex.thread_start(), Sandbox::ReadOnly).send()).unwrap();
+        let wide = wait!(codex.thread_resume(narrow.id()).send()).unwrap();
+        let running = wait!(wide.turn("go").client_message_id("k").sandbox(Sandbox::FullAccess).send()).unwrap();
+        gate.wait_reached().unwrap();
+        for key in ["k", "k2"] {
+            let error = wait!(narrow.ensure(key, "go").run()).unwrap_err();
+            let found = (error.kind(), error.thread_id(), error.client_message_id());
+            assert_eq!(found, (ErrorKind::OptionNotApplied, Some(narrow.id()), Some(key)), "{error}");
+            assert!(error.to_string().contains("`sandbox`"), "{error}");
+        }
+        // A call that allows as much attaches to it. After its end, its result is found.
+        gate.release();
+        let ensured = wait!(wide.ensure("k", "go").run()).unwrap();
+        assert!(matches!(ensured.outcome, EnsureOutcome::Attached | EnsureOutcome::FoundDone));
+        wait!(running.run()).unwrap();
+        assert_eq!(wait!(narrow.ensure("k", "go").run()).unwrap().outcome, EnsureOutcome::FoundDone);
+        assert_eq!(model.requests().len(), 1);
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_call_does_not_wait_for_a_turn_of_another_client_that_may_do_more(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let (codex, other) = (start!(server.config()).unwrap(), start!(server.config()).unwrap());
+        let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::ReadOnly).send()).unwrap();
+        let of_other = wait!(other.thread_resume(thread.id()).send()).unwrap();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let running = of_other.turn("go").client_message_id("k").sandbox(Sandbox::FullAccess);
+        let running = wait!(running.send()).unwrap();
+        gate.wait_reached().unwrap();
+        for key in ["k", "k2"] {
+            let error = wait!(thread.ensure(key, "go").run()).unwrap_err();
+            assert_eq!((error.kind(), error.client_message_id()), (ErrorKind::OptionNotApplied, Some(key)), "{error}");
+        }
+        // It attaches if it allows as much.
+        gate.release();
+        let ensured = wait!(thread.turn("go").sandbox(Sandbox::FullAccess).ensure("k").run()).unwrap();
+        assert_eq!(ensured.result.turn.id, running.id());
+        assert_eq!((wait!(running.run()).unwrap().turn.status, model.requests().len()), (TurnStatus::Completed, 1));
+        wait!(codex.close()).unwrap();
+        wait!(other.close()).unwrap();
+    }
+
+    fn a_call_waits_for_a_turn_that_may_do_less(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply("own");
+        let codex = start!(model.config()).unwrap();
+        let wide = wait!(model.sandboxed(codex.thread_start(), Sandbox::FullAccess).send()).unwrap();
+        let other = wait!(codex.thread_resume(wide.id()).send()).unwrap();
+        let running = wait!(other.turn("go").sandbox(Sandbox::ReadOnly).send()).unwrap();
+        gate.wait_reached().unwrap();
+        let error = wait!(wide.turn("go").timeout(Duration::from_millis(200)).ensure("k").run()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        gate.release();
+        wait!(running.run()).unwrap();
+        let ensured = wait!(wide.turn("go").sandbox(Sandbox::FullAccess).ensure("k").run()).unwrap();
+        assert_eq!((ensured.outcome, ensured.result.final_response.as_deref()), (EnsureOutcome::Ran, Some("own")));
         wait!(codex.close()).unwrap();
     }
 

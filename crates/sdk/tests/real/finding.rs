@@ -57,6 +57,43 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn a_turn_is_found_as_soon_as_its_start_has_a_response(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.fallback(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = start!(model.config()).unwrap();
+        for _ in 0..5 {
+            let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+            let turn = wait!(thread.turn("go").client_message_id("ours").send()).unwrap();
+            let found = wait!(thread.find_turn("ours")).unwrap().unwrap();
+            assert_eq!((&*found.turn.id, found.turn.status), (turn.id(), TurnStatus::InProgress));
+            assert_eq!(wait!(thread.find_turn("other")).unwrap(), None);
+            wait!(turn.interrupt()).unwrap();
+            wait!(turn.run()).unwrap();
+        }
+        gate.release();
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_turn_is_found_by_an_input_that_has_just_joined_it(start, wait) {
+        let model = Model::start();
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        model.reply("more");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        let turn = wait!(thread.turn("go").send()).unwrap();
+        gate.wait_reached().unwrap();
+        // The runtime stores the message when the model gets it.
+        wait!(thread.turn("more").client_message_id("joins").send()).unwrap();
+        assert_eq!(wait!(thread.find_turn("joins")).unwrap().unwrap().turn.id, turn.id());
+        gate.release();
+        wait!(turn.run()).unwrap();
+        let found = wait!(thread.find_turn("joins")).unwrap().unwrap();
+        assert_eq!(client_ids(&found), [turn.client_message_id(), Some("joins")]);
+        wait!(codex.close()).unwrap();
+    }
+
     fn a_turn_is_found_on_a_later_page(start, wait) {
         let model = Model::start();
         model.fallback("done");

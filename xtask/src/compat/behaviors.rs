@@ -63,6 +63,10 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
         &["real::settings", "real::service_tiers", "real::concurrent", "real::sandboxes"],
     ),
     ("Threads that the server unloaded, or that have not run yet, can be used", &["real::unloaded"]),
+    (
+        "Each call about a thread says what the thread is: archived, deleted, unused, unloaded",
+        &["real::states"],
+    ),
     ("Threads: options, names, reading", &["real::threads", "real::busy::a_handle_subscribes"]),
     ("Builder options, alone and in pairs", &["real::builders"]),
     ("Resume and fork with their history", &["real::threads::threads_are_resumed"]),

@@ -89,11 +89,12 @@ impl AsyncCodex {
         ThreadFork::new(self.core.clone(), thread_id.into())
     }
 
-    /// Archives a thread that has run a turn. [`thread_list`](Self::thread_list) then lists it only with `archived(true)`. On the
-    /// wire: `thread/archive`.
+    /// Archives a thread. [`thread_list`](Self::thread_list) then lists it only with `archived(true)`, if it has run a turn. A running
+    /// turn is interrupted. On the wire: `thread/archive`.
     ///
     /// # Errors
-    /// As [`request`](Self::request).
+    /// [`ErrorKind::ThreadArchived`](crate::ErrorKind::ThreadArchived) if the thread is archived already. Otherwise as
+    /// [`request`](Self::request).
     pub async fn thread_archive(&self, thread_id: &str) -> Result<ThreadArchiveResponse> {
         archive::archive(&self.core, thread_id).await
     }
@@ -106,7 +107,8 @@ impl AsyncCodex {
     /// [`thread_resume`](Self::thread_resume), and use the handle that it returns.
     ///
     /// # Errors
-    /// As [`request`](Self::request).
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the thread is not archived. Otherwise as
+    /// [`request`](Self::request).
     pub async fn thread_unarchive(&self, thread_id: &str) -> Result<AsyncThread> {
         archive::unarchive(self.core.clone(), thread_id).await
     }

@@ -180,11 +180,6 @@ impl Connection {
         self.shared.router().turns_on(thread_id)
     }
 
-    /// Whether a turn runs, as far as the client knows.
-    pub(crate) fn runs_turn(&self, turn_id: &str) -> bool {
-        self.shared.router().is_running(turn_id)
-    }
-
     /// Whether a thread runs a turn that no call with a handle has created.
     pub(crate) fn runs_turn_of_others(&self, thread_id: &str) -> bool {
         self.shared.router().runs_turn_of_others(thread_id)

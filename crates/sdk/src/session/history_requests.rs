@@ -35,10 +35,21 @@ pub(crate) async fn read_history<R: ClientRequest>(
         let is_of_beginning_thread = error.is_of_beginning_thread()
             || (error.is_of_unlisted_items() && session.connection.is_busy(thread_id));
         if !is_of_beginning_thread || began.elapsed() >= FIRST_WRITE {
-            return Err(error);
+            let missing = match error.kind() {
+                ErrorKind::MethodNotFound => missing(session, thread_id).await,
+                _ => None,
+            };
+            return Err(missing.map_or(error, |missing| missing.with_method(R::METHOD)));
         }
         session.connection.sleep(PAUSE).await;
     }
+}
+
+/// The error of a thread that the runtime does not know. It says of the items of such a thread that it does not support them.
+async fn missing(session: &Session, thread_id: &str) -> Option<Error> {
+    let params = ThreadReadParams::new(thread_id).include_turns(false);
+    let read = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await;
+    read.err().filter(|error| error.kind() == ErrorKind::ThreadNotFound)
 }
 
 /// Whether an error about a thread's history only means that the thread has not run a turn yet. Runtime 0.163.0 has several

@@ -1,11 +1,15 @@
-//! Resumes threads that have not run a turn yet. A runtime keeps such a thread in memory only, and refuses to resume it. Without a
-//! resume, a client that has unsubscribed from the thread does not receive its events.
+//! Opens threads that have not run a turn yet. A runtime keeps such a thread in memory only, and refuses to resume it or to fork it. Without
+//! a resume, a client that has unsubscribed from the thread does not receive its events.
 
 use openai_codex_protocol::methods;
-use openai_codex_protocol::types::{ThreadResumeParams, ThreadResumeResponse};
+use openai_codex_protocol::types::{
+    ThreadArchiveParams, ThreadArchiveResponse, ThreadForkParams, ThreadForkResponse, ThreadResumeParams,
+    ThreadResumeResponse,
+};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
+use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::history_requests::is_unused;
 use crate::session::runtime::Session;
@@ -13,12 +17,48 @@ use crate::session::runtime::Session;
 /// Resumes a thread. Lets the runtime store the thread first, if it has the thread loaded and has not stored it yet.
 pub(crate) async fn resume(session: &Session, params: &ThreadResumeParams) -> Result<ThreadResumeResponse> {
     let thread_id = Some(&*params.thread_id);
-    let refusal = match session.call::<methods::ThreadResume>(params, thread_id).await {
-        Err(error) if is_unused(session, &params.thread_id, &error).await => error,
-        response => return response,
+    let response = session.call::<methods::ThreadResume>(params, thread_id).await;
+    match store_if_refused(session, &params.thread_id, response).await? {
+        Some(response) => Ok(response),
+        None => session.call::<methods::ThreadResume>(params, thread_id).await,
+    }
+}
+
+/// Forks a thread. Lets the runtime store it first, as [`resume`] does.
+pub(crate) async fn fork(
+    session: &Session,
+    params: &ThreadForkParams,
+    handlers: HandlerSet,
+) -> Result<ThreadForkResponse> {
+    let thread_id = Some(&*params.thread_id);
+    let response = session.open::<methods::ThreadFork>(params, thread_id, handlers.clone()).await;
+    match store_if_refused(session, &params.thread_id, response).await? {
+        Some(response) => Ok(response),
+        None => session.open::<methods::ThreadFork>(params, thread_id, handlers).await,
+    }
+}
+
+/// Archives a thread. Lets the runtime store it first, as [`resume`] does. Runtime 0.163.0 needs no help with that.
+pub(crate) async fn archive(
+    session: &Session,
+    params: &ThreadArchiveParams,
+) -> Result<ThreadArchiveResponse> {
+    let thread_id = Some(&*params.thread_id);
+    let response = session.call::<methods::ThreadArchive>(params, thread_id).await;
+    match store_if_refused(session, &params.thread_id, response).await? {
+        Some(response) => Ok(response),
+        None => session.call::<methods::ThreadArchive>(params, thread_id).await,
+    }
+}
+
+/// The response, or `None` if the runtime has stored the thread now, and refused the request because it had not.
+async fn store_if_refused<T>(session: &Session, thread_id: &str, response: Result<T>) -> Result<Option<T>> {
+    let refusal = match response {
+        Err(error) if is_unused(session, thread_id, &error).await => error,
+        response => return response.map(Some),
     };
-    match store(session, &params.thread_id).await {
-        Ok(()) => session.call::<methods::ThreadResume>(params, thread_id).await,
+    match store(session, thread_id).await {
+        Ok(()) => Ok(None),
         Err(error) if error.json_rpc().is_some() && !error.is_retryable() => Err(refusal),
         Err(error) => Err(error),
     }
@@ -26,7 +66,7 @@ pub(crate) async fn resume(session: &Session, params: &ThreadResumeParams) -> Re
 
 /// Makes the runtime store a thread, with a change of the thread's metadata that changes nothing: the thread is in no section, because
 /// the runtime would have stored it before it put it into one.
-async fn store(session: &Session, thread_id: &str) -> Result<()> {
+pub(crate) async fn store(session: &Session, thread_id: &str) -> Result<()> {
     let section = json!({"threadId": thread_id, "sectionId": null});
     match change(session, "thread/section/move", &section).await {
         // Runtimes before 0.154.0 have no sections. With those, the thread loses the URL of its folder's Git remote.

@@ -2,25 +2,60 @@
 
 use std::sync::Arc;
 
-use openai_codex_protocol::methods;
-use openai_codex_protocol::types::{ThreadArchiveParams, ThreadArchiveResponse, ThreadUnarchiveParams};
+use openai_codex_protocol::types::{
+    ThreadArchiveParams, ThreadArchiveResponse, ThreadReadParams, ThreadUnarchiveParams,
+};
+use openai_codex_protocol::{ClientRequest, methods};
 
 use crate::dispatch::registry::HandlerSet;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{LoadOptions, Settings};
 use crate::session::thread_state::{ThreadSetup, ThreadState};
+use crate::session::unused_threads;
 use crate::thread::handles::AsyncThread;
 
 pub(crate) async fn archive(core: &Arc<ClientCore>, thread_id: &str) -> Result<ThreadArchiveResponse> {
     let params = ThreadArchiveParams::new(thread_id);
-    core.session().await?.call::<methods::ThreadArchive>(&params, Some(thread_id)).await
+    let session = core.session().await?;
+    match unused_threads::archive(&session, &params).await {
+        Err(error)
+            if error.kind() == ErrorKind::ThreadNotFound
+                && is_archived(&session, thread_id).await == Some(true) =>
+        {
+            let message = "the thread is archived already";
+            let archived = Error::new(ErrorKind::ThreadArchived, message).with_source(error);
+            Err(archived.with_method(methods::ThreadArchive::METHOD).with_thread(Some(thread_id)))
+        }
+        response => response,
+    }
+}
+
+/// Whether a thread is archived. `None` if the runtime does not know it, or never stores it. No field of a thread says that: the runtime moves the thread's
+/// file to another folder.
+async fn is_archived(session: &Session, thread_id: &str) -> Option<bool> {
+    const FOLDER: &str = "archived_sessions";
+    let params = ThreadReadParams::new(thread_id).include_turns(false);
+    let path = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await.ok()?.thread.path?;
+    Some(path.split(['/', '\\']).any(|part| part == FOLDER))
 }
 
 pub(crate) async fn unarchive(core: Arc<ClientCore>, thread_id: &str) -> Result<AsyncThread> {
     let params = ThreadUnarchiveParams::new(thread_id);
     let session = core.session().await?;
-    let response = session.call::<methods::ThreadUnarchive>(&params, Some(thread_id)).await?;
+    let response = match session.call::<methods::ThreadUnarchive>(&params, Some(thread_id)).await {
+        // The runtime says of a loaded thread that another runtime uses it.
+        Err(error)
+            if matches!(error.kind(), ErrorKind::ThreadNotFound | ErrorKind::ThreadInUse)
+                && is_archived(&session, thread_id).await == Some(false) =>
+        {
+            let message = "the thread is not archived; open it with `thread_resume`";
+            let error = Error::invalid_input(message).with_source(error);
+            return Err(error.with_method(methods::ThreadUnarchive::METHOD).with_thread(Some(thread_id)));
+        }
+        response => response?,
+    };
     // The server does not load the thread here. The handle's first use does.
     let setup = ThreadSetup {
         load_options: LoadOptions::default(),

@@ -51,7 +51,7 @@ pub(crate) async fn find_turn(
                 return Ok(Some(RunResult::of_record(turn)));
             }
             // It has no record yet, or that of an interrupted one.
-            _ if session.connection.runs_turn(&turn_id) => session.connection.sleep(PAUSE).await,
+            _ if session.connection.is_running(&turn_id) => session.connection.sleep(PAUSE).await,
             _ => thread.forget_start(&turn_id),
         }
     }

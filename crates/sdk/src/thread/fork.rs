@@ -14,6 +14,7 @@ use crate::session::config_entries::NamedEntries;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{current_settings, load_options};
 use crate::session::thread_state::{ThreadSetup, ThreadState};
+use crate::session::unused_threads;
 use crate::thread::handles::AsyncThread;
 use crate::thread::options::{Options, sends_a_thread, thread_options};
 use crate::thread::{missing_folder, trust};
@@ -95,10 +96,9 @@ impl<C> ThreadFork<C> {
             };
             trust::trust(&mut params.config, &cwd);
         }
-        let thread_id = &params.thread_id;
         let requested = NamedEntries::of_new(params.config.as_ref(), &self.requested(&params, true));
         let handlers = self.options.handlers;
-        let response = session.open::<methods::ThreadFork>(&params, Some(thread_id), handlers.clone()).await;
+        let response = unused_threads::fork(&session, &params, handlers.clone()).await;
         let response =
             response.map_err(|error| missing_folder::explain(error, &self.core, params.cwd.as_deref()))?;
         let current = current_settings!(response).with_unreported(&requested);

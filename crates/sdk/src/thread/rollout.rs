@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use openai_codex_protocol::methods;
-use openai_codex_protocol::types::ThreadReadParams;
+use openai_codex_protocol::types::{ThreadReadParams, ThreadStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{LoadOptions, Settings};
 use crate::session::thread_state::{ThreadSetup, ThreadState};
+use crate::session::unused_threads;
 
 /// The stored history of a thread, to be kept elsewhere or given to a runtime with another home. It can be serialized.
 ///
@@ -56,17 +57,25 @@ impl fmt::Debug for Rollout {
 
 pub(crate) async fn export(core: &Arc<ClientCore>, thread: &ThreadState) -> Result<Rollout> {
     let session = thread.session_for_stored(core).await?;
-    if session.connection.is_busy(&thread.id) {
+    let params = ThreadReadParams::new(&*thread.id).include_turns(false);
+    let read = session.call::<methods::ThreadRead>(&params, Some(&thread.id)).await?.thread;
+    if session.connection.is_busy(&thread.id) || matches!(read.status, ThreadStatus::Active(_)) {
         let message = "a turn runs in the thread, and its history is incomplete; export the thread when the turn has ended";
         return Err(Error::invalid_input(message).with_thread(Some(&thread.id)));
     }
-    let params = ThreadReadParams::new(&*thread.id).include_turns(false);
-    let read = session.call::<methods::ThreadRead>(&params, Some(&thread.id)).await?.thread;
     let path = read.path.ok_or_else(|| {
         let message = "the runtime does not store the thread, so it cannot be exported: it is ephemeral";
         Error::new(ErrorKind::ThreadNotFound, message).with_thread(Some(&thread.id))
     })?;
-    let contents = call(&session, "fs/readFile", &json!({"path": path})).await?;
+    let contents = match call(&session, "fs/readFile", &json!({"path": path})).await {
+        // The thread has not run a turn yet.
+        Err(error) if error.kind() == ErrorKind::Internal && read.preview.is_empty() => {
+            unused_threads::store(&session, &thread.id).await?;
+            call(&session, "fs/readFile", &json!({"path": path})).await
+        }
+        contents => contents,
+    }
+    .map_err(|error| error.with_thread(Some(&thread.id)))?;
     let data = contents["dataBase64"].as_str().unwrap_or_default().to_owned();
     let file_name = path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
     Ok(Rollout { thread_id: thread.id.to_string(), file_name, data })

@@ -26,7 +26,8 @@ pub(crate) async fn follow_running(
 ) -> Result<Option<AsyncTurnHandle>> {
     let session = thread.session_for_turn(core, None).await?;
     loop {
-        if let Some(turn) = running_turn(&session, &thread.id).await?
+        let running = running_turn(&session, &thread.id).await.map_err(|error| thread.explain(error))?;
+        if let Some(turn) = running
             && let Some(guard) = follow(&session, thread, &turn, TurnLimits::default(), true).await?
         {
             let id = turn.id.as_str().into();

@@ -38,6 +38,7 @@ mod server_requests;
 mod service_tiers;
 mod settings;
 mod starting;
+mod states;
 mod streams;
 mod threads;
 mod tool_attribute;

@@ -196,14 +196,15 @@ impl Connection {
     }
 
     /// Starts the end of the connection. Everything that waits ends with [`ErrorKind::Closed`]. A server that runs by itself would go
-    /// on with the turns that the client is interrupting, so their interrupts come first, unless the connection is lost.
+    /// on with the turns that the client is interrupting, so their interrupts come first, for at most some seconds, also if the
+    /// connection is lost.
     pub(crate) fn close(&self) {
         // A fork must not wake its parent's tasks, nor wait for a lock that a thread of its parent holds.
         if !self.shared.process.is_current() {
             return;
         }
         let shared = self.shared.clone();
-        if shared.shared_server.is_some() && !shared.is_lost() && interruption::any_left(&shared) {
+        if shared.shared_server.is_some() && interruption::any_left(&shared) {
             self.shared.begin(Box::pin(async move {
                 interruption::finish_all(&shared).await;
                 end(&shared);

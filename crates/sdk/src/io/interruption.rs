@@ -35,6 +35,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// How long a turn may take to end after the server has accepted the interrupt.
 const END_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long an interrupt without a response is repeated, if the client can connect again. The client notices after 40 seconds of silence that
+/// a connection is lost.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+
 /// How long a closing connection goes on for interrupts that are not carried out yet.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// How often a closing connection looks for the response to a start whose caller has gone.
@@ -177,7 +181,7 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
         };
     };
     interrupt_subagents(shared, interruption);
-    let (mut pause, refused_since) = (FIRST_PAUSE, Instant::now());
+    let (mut pause, begun) = (FIRST_PAUSE, Instant::now());
     // The runtime refuses an interrupt of a turn that has ended, or does not respond to it, and no event says that it has ended.
     let mut unseen_end = pin!(watchdog::unseen_end(shared, &turn_id));
     loop {
@@ -191,9 +195,7 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
         };
         match response {
             Ok(()) => break,
-            Err(error)
-                if error.kind() == ErrorKind::TurnNotActive && refused_since.elapsed() < REFUSAL_LIMIT =>
-            {
+            Err(error) if error.kind() == ErrorKind::TurnNotActive && begun.elapsed() < REFUSAL_LIMIT => {
                 tokio::select! {
                     commands = end_of(shared, &mut phase) => {
                         return end_commands(shared, interruption, &commands?).await;
@@ -203,8 +205,12 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
                 }
                 pause = (2 * pause).min(LONGEST_PAUSE);
             }
-            // It was not sent, or its response was lost. It is sent when the connection is there again.
-            Err(error) if error.kind() == ErrorKind::Timeout && shared.is_lost() => {}
+            // It was not sent, or its response was lost. It is sent when the connection is there again. Or the network has forgotten the
+            // connection, which the client notices later.
+            Err(error)
+                if error.kind() == ErrorKind::Timeout
+                    && (shared.is_lost()
+                        || shared.reconnect.is_some() && begun.elapsed() < SILENCE_LIMIT) => {}
             Err(error) => return Err(error.with_note("; the turn may still run")),
         }
     }

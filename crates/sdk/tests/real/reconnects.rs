@@ -535,6 +535,35 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn an_interrupt_right_before_a_close_takes_effect_although_the_connection_is_lost(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        let (endpoint, open) = gated(proxy.socket());
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy())).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap();
+        until!(wait, events, Event::Notification(Notification::AgentMessageDelta(_)));
+        let other = start!(server.config()).unwrap();
+        let mut seen = other.events();
+        wait!(other.thread_resume(thread.id()).send()).unwrap();
+        proxy.cut();
+        until!(wait, events, Event::ConnectionLost(_));
+        drop(turn);
+        open.send(()).unwrap();
+        wait!(codex.close()).unwrap();
+        let ended = loop {
+            if let Event::Notification(Notification::TurnCompleted(ended)) = wait!(seen.next()).unwrap().unwrap() {
+                break ended;
+            }
+        };
+        assert_eq!(ended.turn.status, TurnStatus::Interrupted);
+        wait!(other.close()).unwrap();
+    }
+
     fn a_close_does_not_wait_for_a_reconnect(start, wait) {
         let model = Model::start();
         let mut server = RunningServer::on_socket(&model);

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::error::Error;
 use crate::io::connector::{Connector, NewTransport, Reconnect};
+use crate::io::interruption::Interruption;
 use crate::io::shared::Message;
 use crate::options::connection_policy::ConnectionPolicy;
 use crate::transport::frames::BoxFuture;
@@ -466,6 +467,32 @@ async fn a_start_that_waits_for_a_slot_at_the_loss_is_not_sent_to_the_next_serve
     for other in others {
         assert_eq!(other.await.unwrap_err().kind(), ErrorKind::Uncertain);
     }
+}
+
+// The network has forgotten the connection, and the client notices it after the timeout of the request.
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_without_a_response_is_made_again_after_the_reconnect() {
+    let mut server = Server::start(policy()).await;
+    let (subscription, pending) = start(&server.connection);
+    server.peer().start_turn("u").await;
+    pending.await.unwrap();
+    let shared = server.connection.shared.clone();
+    let (interruption, outcome) = Interruption::new("t".into(), "u".into(), true).with_outcome();
+    shared.interrupt(interruption);
+    // The second one is made when the first one has timed out.
+    for _ in 0..2 {
+        assert_eq!(server.peer().receive().await["method"], "turn/interrupt");
+    }
+    server.lose();
+    server.accept().await;
+    server.resume(in_progress("u", json!([]))).await;
+    let request = server.peer().receive().await;
+    assert_eq!(request["method"], "turn/interrupt");
+    server.peer().send(json!({"id": request["id"], "result": {}})).await;
+    let turn = json!({"id": "u", "items": [], "status": "interrupted"});
+    server.peer().send(json!({"method": "turn/completed", "params": {"threadId": "t", "turn": turn}})).await;
+    outcome.await.unwrap().unwrap();
+    assert!(matches!(end_of(&subscription).await.1, End::Completed(_)));
 }
 
 // Its caller has compared the settings of the thread on the former server.

@@ -46,6 +46,6 @@ def test_an_async_thread_moves_with_its_history(model: ScriptedModel, elsewhere:
             moved = await other.thread_import(await thread.export())
             assert (await moved.run("two")).final_response == "there"
             with pytest.raises(CodexError):
-                await (await codex.thread_start()).export()
+                await (await codex.thread_start(ephemeral=True)).export()
 
     asyncio.run(main())

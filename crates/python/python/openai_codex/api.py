@@ -340,7 +340,7 @@ class Codex:
         return Thread._of(self._client, self._client._native.thread_fork(thread_id, options).wait())
 
     def thread_archive(self, thread_id: str) -> ThreadArchiveResponse:
-        """Archive a thread that has run a turn."""
+        """Archive a thread."""
         params = {"threadId": thread_id}
         return self._client._native.request("thread/archive", params, "ThreadArchiveResponse").wait()
 
@@ -593,7 +593,7 @@ class AsyncCodex:
         return AsyncThread._of(self, await wait(self._native.thread_fork(thread_id, bound)), options)
 
     async def thread_archive(self, thread_id: str) -> ThreadArchiveResponse:
-        """Archive a thread that has run a turn."""
+        """Archive a thread."""
         params = {"threadId": thread_id}
         return await wait(self._native.request("thread/archive", params, "ThreadArchiveResponse"))
 

@@ -138,8 +138,11 @@ impl<H: Host> Router<H> {
         let error = lost_response(error);
         self.logins.cancel(id);
         if let Some(pending) = self.pending_turns.take(id) {
-            let error = error.clone().with_thread(Some(pending.subscription.thread_id()));
+            let thread_id = pending.subscription.thread_id().clone();
+            let error = error.clone().with_thread(Some(&thread_id));
             self.running_turns.fail_subscription(&pending.subscription, &error);
+            self.bind_unnamed_turns(&thread_id);
+            self.interrupt_unheld(&thread_id);
         }
         if let Some(waiter) = self.take_waiter(id) {
             let error = in_context(error, &waiter);

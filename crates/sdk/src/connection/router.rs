@@ -70,6 +70,9 @@ impl<H: Host> Waiter<H> {
     }
 }
 
+/// The error of a request that was not registered, and its waiter.
+pub(crate) type Refused<H> = (Error, Box<Waiter<H>>);
+
 /// What a request does in the router, beyond its response.
 #[derive(Debug)]
 pub(crate) enum Intent<H: Host> {
@@ -563,15 +566,15 @@ impl<H: Host> Router<H> {
     }
 
     /// Registers a request with its intent, and returns its id. Fails if the connection has ended, or if the request cannot
-    /// be carried out.
-    pub(crate) fn register(&mut self, waiter: Waiter<H>, intent: Intent<H>) -> Result<i64, Error> {
+    /// be carried out. The caller drops the returned waiter after it has released the lock on the router.
+    pub(crate) fn register(&mut self, waiter: Waiter<H>, intent: Intent<H>) -> Result<i64, Refused<H>> {
         if let Some(failure) = self.failure() {
-            return Err(failure);
+            return Err((failure, waiter.into()));
         }
         if let Intent::StartTurn { transport, .. } = &intent
             && *transport != self.transport
         {
-            return Err(in_context(unsent_start(None), &waiter));
+            return Err((in_context(unsent_start(None), &waiter), waiter.into()));
         }
         if let Intent::StartTurn { subscription, joins: false, .. } = &intent
             && self.is_busy(subscription.thread_id())
@@ -579,7 +582,8 @@ impl<H: Host> Router<H> {
             // Such a runtime queues the turn behind the running one, and never reports its end.
             let message = "a turn runs on this thread, and only Codex CLI 0.148.0 or newer lets another turn join it: steer \
                            the running turn, or wait for its end";
-            return Err(in_context(Error::new(ErrorKind::UnsupportedByRuntime, message), &waiter));
+            let error = Error::new(ErrorKind::UnsupportedByRuntime, message);
+            return Err((in_context(error, &waiter), waiter.into()));
         }
         self.last_id += 1;
         let id = self.last_id;
@@ -735,6 +739,7 @@ impl<H: Host> Router<H> {
         self.own_turns.remove(&turn_id);
         if let Some(turn) = self.running_turns.get_mut(&turn_id) {
             turn.created = false;
+            turn.ends_commands = false;
         }
     }
 

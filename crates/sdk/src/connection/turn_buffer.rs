@@ -300,12 +300,12 @@ impl<W> TurnBuffer<W> {
         self.digest.added_inputs.push(AddedInput { client_id, input });
     }
 
-    /// Keeps the response to the turn's start.
     /// Notes that the request did not create the turn, but joined it.
     pub(crate) fn set_joined(&mut self) {
         self.created = false;
     }
 
+    /// Keeps the response to the turn's start.
     pub(crate) fn set_start_response(&mut self, start_response: &str) {
         self.digest.start_response = Some(start_response.into());
     }

@@ -116,10 +116,9 @@ impl Shared {
         let handlers = handlers.filter(|handlers| !handlers.is_empty());
         let reply = ReplySender { sender, handlers, observer };
         let waiter = Waiter::new(reply, method, thread_id).with_client_id(self.client_id(method, params));
-        let id = self
-            .router()
-            .register(waiter, intent)
-            .map_err(|error| error.with_method(method).with_thread(thread_id))?;
+        let registered = self.router().register(waiter, intent);
+        // What the waiter holds can wake tasks when it is dropped.
+        let id = registered.map_err(|(error, _waiter)| error.with_method(method).with_thread(thread_id))?;
         let frame = frame(&Request { method, id, params, trace });
         if let Err(why) = self.check_size(frame.len()) {
             let unsent = self.route(|router| {

@@ -5,11 +5,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
     SortDirection, ThreadItem, ThreadTurnsListParams, Turn, TurnInterruptParams, TurnItemsView, TurnStatus,
 };
+
+use tokio::time::{Instant, sleep};
 
 use crate::error::{Error, ErrorKind};
 use crate::io::interruption::{self, Interruption, call, report_failure, terminate};
@@ -17,6 +20,9 @@ use crate::io::shared::Shared;
 
 /// How many of a thread's latest turns are read. The interrupted turn is among them.
 const LATEST: u32 = 20;
+/// How long a runtime may take to store the first turn of a thread, and the pause between two requests until then.
+const FIRST_WRITE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
 /// How many sub-agents are looked for. It ends a search in records that go on for ever.
 const MAX_SUBAGENTS: usize = 1_024;
 
@@ -63,8 +69,16 @@ async fn interrupt_subagent(
     root: &str,
     end_commands: bool,
 ) -> Option<Arc<str>> {
-    // An error says that the server has unloaded the thread, or has not recorded a turn. Then no turn runs.
-    let recorded = latest_turns(shared, thread_id).await.ok()?;
+    let recorded = match latest_turns(shared, thread_id).await {
+        Ok(recorded) => recorded,
+        // The server has removed the thread, or the thread has not run a turn.
+        Err(error) if error.kind() == ErrorKind::ThreadNotFound => return None,
+        Err(error) => {
+            let error = error.with_note("; the sub-agent of an interrupted turn may still run");
+            report_failure(shared, thread_id, root, &error);
+            return None;
+        }
+    };
     // A runtime before 0.163.0 does not name the root.
     let turn =
         recorded.first().filter(|turn| turn.root_turn_id.as_deref().is_none_or(|named| named == root))?;
@@ -106,7 +120,15 @@ async fn latest_turns(shared: &Arc<Shared>, thread_id: &str) -> Result<Vec<Turn>
         .sort_direction(SortDirection::Desc)
         .items_view(TurnItemsView::Full)
         .limit(LATEST);
-    Ok(call::<methods::ThreadTurnsList>(shared, thread_id, &params).await?.data)
+    let began = Instant::now();
+    loop {
+        match call::<methods::ThreadTurnsList>(shared, thread_id, &params).await {
+            Err(error) if error.is_of_beginning_thread() && began.elapsed() < FIRST_WRITE => {
+                sleep(PAUSE).await
+            }
+            turns => return Ok(turns?.data),
+        }
+    }
 }
 
 /// The threads of the sub-agents that an item is about.

@@ -309,6 +309,11 @@ impl ThreadState {
         }
     }
 
+    /// Forgets the bounds of the running turn, which another client has started.
+    pub(crate) fn forget_turn_bounds(&self) {
+        self.live.set_turn_bounds(Settings::default());
+    }
+
     /// Notes that a start with this id of its message has begun a turn, or has joined it.
     pub(crate) fn add_start(&self, client_message_id: &str, turn_id: &Arc<str>) {
         self.live.add_start(client_message_id, turn_id);

@@ -3,7 +3,7 @@
 //! The response to a `turn/start` does not say whether the turn is a new one. The first user message of the turn does: it has the id that
 //! the client has given to its own message, or another one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openai_codex_protocol::Notification;
 use openai_codex_protocol::types::{ThreadItem, TurnItemsView, UserMessageThreadItem};
@@ -12,22 +12,27 @@ use crate::connection::host::SharedBuffer;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::session::runtime::Session;
 
-/// How long the client waits for the first message, which the server reports some milliseconds after its response.
-const LIMIT: Duration = Duration::from_secs(5);
+/// How long the client waits for the first message. The server reports it some milliseconds after its response, or when the MCP servers of
+/// the thread have started.
+const LIMIT: Duration = Duration::from_secs(60);
 /// The pause between two looks at what has arrived.
 const PAUSE: Duration = Duration::from_millis(2);
 /// How often the client reads the record of a turn, and the pause in between. The message is recorded soon after the start.
 const READS: usize = 50;
 const PAUSE_OF_READS: Duration = Duration::from_millis(20);
 
-/// Whether a turn that seems to be new began with another message, out of the events of the turn. `false` if none says so in time.
+/// Whether a turn that seems to be new began with another message, out of the events of the turn. `false` if none says so within a minute,
+/// or within the turn's own timeout.
 pub(crate) async fn began_with_another(
     session: &Session,
     subscription: &TurnSubscription,
     client_id: &str,
 ) -> bool {
-    let began = std::time::Instant::now();
+    let began = Instant::now();
+    let limit = subscription.limits().time_left().unwrap_or(LIMIT).min(LIMIT);
     loop {
+        // The message comes before the end.
+        let has_ended = subscription.has_ended();
         let first = subscription.with(|buffer| {
             buffer.completed_items().iter().find_map(|event| match event.decode() {
                 Notification::ItemCompleted(completed) => user_message(completed.item),
@@ -37,7 +42,7 @@ pub(crate) async fn began_with_another(
         if let Some(message) = first {
             return message.client_id.as_deref() != Some(client_id);
         }
-        if subscription.has_ended() || began.elapsed() >= LIMIT {
+        if has_ended || began.elapsed() >= limit {
             return false;
         }
         session.connection.sleep(PAUSE).await;

@@ -487,6 +487,7 @@ impl TurnStart<AsyncCodex> {
             && joined::began_with_another(&session, &subscription, client_id).await
         {
             session.connection.disown(&subscription);
+            self.thread.forget_turn_bounds();
         }
         // The input has joined a turn that the client did not know of, or whose settings it did not know.
         let joinable = match !subscription.created() && session.connection.is_turn_of_others(&id) {
@@ -519,7 +520,7 @@ impl TurnStart<AsyncCodex> {
             Some(named) => Err(named.error(
                 &self.thread.id,
                 "another client has started a turn in the thread at the same moment, and the input has joined it. The client does \
-                 not know the settings of that turn; start the turn again",
+                 not know the settings of that turn. Read the thread, and start another turn",
             )),
         }
     }

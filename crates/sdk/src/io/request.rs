@@ -121,11 +121,7 @@ impl Shared {
         let id = registered.map_err(|(error, _waiter)| error.with_method(method).with_thread(thread_id))?;
         let frame = frame(&Request { method, id, params, trace });
         if let Err(why) = self.check_size(frame.len()) {
-            let unsent = self.route(|router| {
-                router.discard_unsent(id);
-                router.cancel(id)
-            });
-            drop(unsent);
+            drop(self.route(|router| router.cancel(id)));
             let error = Error::invalid_input(format!("{why}; the client has not sent it"));
             return Err(error.with_method(method).with_thread(thread_id));
         }

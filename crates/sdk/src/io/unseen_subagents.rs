@@ -11,7 +11,6 @@ use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
     SortDirection, ThreadItem, ThreadTurnsListParams, Turn, TurnInterruptParams, TurnItemsView, TurnStatus,
 };
-
 use tokio::time::{Instant, sleep};
 
 use crate::error::{Error, ErrorKind};

@@ -32,8 +32,8 @@ pub(crate) async fn archive(core: &Arc<ClientCore>, thread_id: &str) -> Result<T
     }
 }
 
-/// Whether a thread is archived. `None` if the runtime does not know it, or never stores it. No field of a thread says that: the runtime moves the thread's
-/// file to another folder.
+/// Whether a thread is archived. `None` if the runtime does not know it, or never stores it. No field of a thread says that: the runtime
+/// moves the thread's file to another folder.
 async fn is_archived(session: &Session, thread_id: &str) -> Option<bool> {
     const FOLDER: &str = "archived_sessions";
     let params = ThreadReadParams::new(thread_id).include_turns(false);

@@ -69,8 +69,9 @@ impl AsyncThread {
     ///   [`on_half_done`](crate::Ensure::on_half_done) decides.
     ///
     /// The turn does not join another one: on a busy thread the call waits until the running turn has ended. It fails at once if that turn
-    /// may do more than this call allows. Only on a shared server, two clients that start turns within the same milliseconds can get one turn of both. A fork of the thread has its messages, with
-    /// their keys. [`guide::durable`](crate::guide::durable) says what is guaranteed.
+    /// may do more than this call allows. Only on a shared server, two clients that start turns within the same milliseconds can get one
+    /// turn of both. A fork of the thread has its messages, with their keys. [`guide::durable`](crate::guide::durable) says what is
+    /// guaranteed.
     ///
     /// Options of the turn are set on its own builder: `thread.turn("…").model("…").ensure("key")`.
     pub fn ensure(&self, key: impl Into<String>, input: impl Into<TurnInput>) -> Ensure<AsyncCodex> {
@@ -148,7 +149,8 @@ impl AsyncThread {
     /// those of an interrupted one. A turn that this client has started is found from the response to its start on, although the runtime
     /// stores the message some time later. Until then, `None` about a turn of another client proves nothing. On a server that other
     /// clients use too, the same holds just after the connection was lost: the server may still read the start from the former
-    /// connection. A second later it does. If the process of the server was killed since, `None` proves that the model has never been asked. After a loss of power it does not: the disk may lack the last records.
+    /// connection. A second later it does. If the process of the server was killed since, `None` proves that the model has never been
+    /// asked. After a loss of power it does not: the disk may lack the last records.
     ///
     /// # Errors
     /// - [`ErrorKind::UnsupportedByRuntime`](crate::ErrorKind::UnsupportedByRuntime) with a runtime before 0.144.4.
@@ -244,8 +246,9 @@ impl Thread {
     ///   [`on_half_done`](crate::Ensure::on_half_done) decides.
     ///
     /// The turn does not join another one: on a busy thread the call waits until the running turn has ended. It fails at once if that turn
-    /// may do more than this call allows. Only on a shared server, two clients that start turns within the same milliseconds can get one turn of both. A fork of the thread has its messages, with
-    /// their keys. [`guide::durable`](crate::guide::durable) says what is guaranteed.
+    /// may do more than this call allows. Only on a shared server, two clients that start turns within the same milliseconds can get one
+    /// turn of both. A fork of the thread has its messages, with their keys. [`guide::durable`](crate::guide::durable) says what is
+    /// guaranteed.
     ///
     /// Options of the turn are set on its own builder: `thread.turn("…").model("…").ensure("key")`.
     pub fn ensure(
@@ -331,7 +334,8 @@ impl Thread {
     /// those of an interrupted one. A turn that this client has started is found from the response to its start on, although the runtime
     /// stores the message some time later. Until then, `None` about a turn of another client proves nothing. On a server that other
     /// clients use too, the same holds just after the connection was lost: the server may still read the start from the former
-    /// connection. A second later it does. If the process of the server was killed since, `None` proves that the model has never been asked. After a loss of power it does not: the disk may lack the last records.
+    /// connection. A second later it does. If the process of the server was killed since, `None` proves that the model has never been
+    /// asked. After a loss of power it does not: the disk may lack the last records.
     ///
     /// # Errors
     /// - [`ErrorKind::UnsupportedByRuntime`](crate::ErrorKind::UnsupportedByRuntime) with a runtime before 0.144.4.

@@ -481,6 +481,9 @@ impl TurnStart<AsyncCodex> {
         let (started, response) =
             started.map_err(|error| error.with_client_message_id(client_id.as_deref()))?;
         let id: Arc<str> = started.turn.id.as_str().into();
+        if let Some(client_id) = &client_id {
+            self.thread.add_start(client_id, &id);
+        }
         if session.shares_server
             && subscription.created()
             && let Some(client_id) = &client_id
@@ -501,9 +504,6 @@ impl TurnStart<AsyncCodex> {
                 && joined::began_with(&session, &self.thread.id, &id, client_id.as_deref()).await)
         {
             return Err(self.interrupt_joined(&session, &subscription, id, error).await);
-        }
-        if let Some(client_id) = &client_id {
-            self.thread.add_start(client_id, &id);
         }
         if let Some(client_id) = client_id.filter(|_| !subscription.created()) {
             subscription.with(|buffer| buffer.add_input(client_id, self.params.input.clone()));

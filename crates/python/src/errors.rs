@@ -27,6 +27,7 @@ pub(crate) fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'
         rpc.map(|rpc| (rpc.code, rpc.message.clone(), data)),
         error.method(),
         error.thread_id(),
+        error.client_message_id(),
         error.is_retryable(),
     );
     py.import("openai_codex.errors")?.getattr("_from_native")?.call1(fields)

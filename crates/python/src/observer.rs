@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use openai_codex::{AsyncCodex, AsyncEvents, Event};
 use pyo3::exceptions::PyRuntimeError;
@@ -142,6 +143,10 @@ impl Observer {
     }
 }
 
+fn attempt_fields(attempt: usize, pause: Duration, reason: &openai_codex::Error) -> Value {
+    json!({"attempt": attempt, "pause": pause.as_secs_f64(), "reason": reason.to_string()})
+}
+
 /// A notification, or an object of `openai_codex.events`.
 fn to_object(py: Python<'_>, event: Event) -> PyResult<Py<PyAny>> {
     let (class_name, fields) = match event {
@@ -169,11 +174,13 @@ fn to_object(py: Python<'_>, event: Event) -> PyResult<Py<PyAny>> {
             json!({"thread_id": thread_id, "turn_id": turn_id, "reason": error.to_string()}),
         ),
         Event::RuntimeLost(error) => ("RuntimeLost", json!({"reason": error.to_string()})),
-        Event::Restarting { attempt, pause, reason } => (
-            "Restarting",
-            json!({"attempt": attempt, "pause": pause.as_secs_f64(), "reason": reason.to_string()}),
-        ),
+        Event::Restarting { attempt, pause, reason } => ("Restarting", attempt_fields(attempt, pause, &reason)),
         Event::Restarted { attempt } => ("Restarted", json!({"attempt": attempt})),
+        Event::ConnectionLost(error) => ("ConnectionLost", json!({"reason": error.to_string()})),
+        Event::Reconnecting { attempt, pause, reason } => {
+            ("Reconnecting", attempt_fields(attempt, pause, &reason))
+        }
+        Event::Reconnected { attempt } => ("Reconnected", json!({"attempt": attempt})),
         other => ("OtherEvent", json!({"description": format!("{other:?}")})),
     };
     let make = py.import("openai_codex.events")?.getattr("_make")?;

@@ -9,8 +9,8 @@ use openai_codex::types::{
     ToolRequestUserInputResponse,
 };
 use openai_codex::{
-    ApprovalMode, AsyncCodex, AsyncThread, CodexConfig, CommandApproval, ElicitationRequest, ExternalMessage,
-    FileChangeApproval, ImageInput, Input, InputItem, LocalImageInput, MentionInput, MethodClass,
+    ApprovalMode, AsyncCodex, AsyncThread, CodexConfig, CommandApproval, ConnectionPolicy, ElicitationRequest,
+    ExternalMessage, FileChangeApproval, GapPolicy, ImageInput, Input, InputItem, LocalImageInput, MentionInput, MethodClass,
     PermissionsApproval, RestartPolicy, Sandbox, SkillInput, TextInput, ThreadFork, ThreadResume,
     ThreadStart, TraceContext, TurnInput, TurnStart, UserInputRequest, WireLog,
 };
@@ -110,6 +110,7 @@ pub(crate) fn config(options: &Bound<'_, PyDict>) -> PyResult<CodexConfig> {
             "experimental_api" => config.experimental_api(value.is_truthy()?),
             "env_inherit" => config.env_clear().env_inherit(value.extract::<Vec<String>>()?),
             "env_remove" => value.extract::<Vec<String>>()?.into_iter().fold(config, CodexConfig::env_remove),
+            "connection_policy" => config.connection_policy(connection_policy(&value)?),
             "restart" => config.restart(restart_policy(&value)?),
             "wire_log" => {
                 let (path, max_bytes, keep): (std::path::PathBuf, u64, u32) = value.extract()?;
@@ -133,9 +134,28 @@ pub(crate) fn config(options: &Bound<'_, PyDict>) -> PyResult<CodexConfig> {
     Ok(config)
 }
 
+/// The attempts of a policy, its window, its first and its longest pause, and its jitter.
+type Attempts<'py> = (usize, Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, f64);
+
+fn connection_policy(value: &Bound<'_, PyAny>) -> PyResult<ConnectionPolicy> {
+    type Fields<'py> = (Attempts<'py>, Bound<'py, PyAny>, Bound<'py, PyAny>);
+    let ((max_attempts, window, initial_delay, max_delay, jitter), grace, gap_policy): Fields<'_> =
+        value.extract()?;
+    let gap_policy = match &*text(&gap_policy)? {
+        "repair" => GapPolicy::Repair,
+        "live" => GapPolicy::Live,
+        other => return Err(PyValueError::new_err(format!("unknown gap policy {other:?}"))),
+    };
+    let policy = match max_attempts {
+        0 => ConnectionPolicy::never(),
+        _ => ConnectionPolicy::new().max_attempts(max_attempts).window(seconds(&window)?),
+    };
+    let policy = policy.initial_delay(seconds(&initial_delay)?).max_delay(seconds(&max_delay)?).jitter(jitter);
+    Ok(policy.start_grace(seconds(&grace)?).gap_policy(gap_policy))
+}
+
 fn restart_policy(value: &Bound<'_, PyAny>) -> PyResult<RestartPolicy> {
-    type Fields<'py> = (usize, Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, f64);
-    let (max_attempts, window, initial_delay, max_delay, jitter): Fields<'_> = value.extract()?;
+    let (max_attempts, window, initial_delay, max_delay, jitter): Attempts<'_> = value.extract()?;
     let policy = RestartPolicy::new().max_attempts(max_attempts).window(seconds(&window)?);
     Ok(policy.initial_delay(seconds(&initial_delay)?).max_delay(seconds(&max_delay)?).jitter(jitter))
 }

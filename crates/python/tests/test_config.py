@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from openai_codex import AsyncCodex, Codex, CodexConfig, Sandbox
-from openai_codex.client import RestartPolicy, WireLog, native_client
+from openai_codex.client import ConnectionPolicy, RestartPolicy, WireLog, native_client
 from openai_codex.errors import CodexTimeoutError, StartError, StreamOverflowError
 from openai_codex.events import HandlerFailed
 from openai_codex.testing import ModelReply, ScriptedModel
@@ -20,6 +20,7 @@ from openai_codex.testing import ModelReply, ScriptedModel
 def test_every_setting_is_taken_and_no_signature_shows_it(tmp_path):
     settings: dict[str, Any] = {
         "connect": None,
+        "connection_policy": ConnectionPolicy(max_attempts=1, window=1, start_grace=0, gap_policy="live"),
         "env_clear": True,
         "env_inherit": ("PATH", "HOME"),
         "env_remove": ["LANG"],
@@ -46,6 +47,8 @@ def test_every_setting_is_taken_and_no_signature_shows_it(tmp_path):
     [
         ({"class_timeouts": {"fast": 1}}, "unknown class"),
         ({"start_timeout": -1}, "not a usable time"),
+        ({"connection_policy": ConnectionPolicy(gap_policy="other")}, "unknown gap policy"),  # type: ignore[arg-type]
+        ({"connection_policy": ConnectionPolicy(window=-1)}, "not a usable time"),
         ({"env_inherit": ("PATH",)}, "env_inherit needs env_clear"),
     ],
 )

@@ -63,7 +63,7 @@ def test_codes_decide_the_class(code, message, data, cls):
     ],
 )
 def test_kinds_decide_the_class(kind: str, cls: type[CodexError]):
-    error = errors._from_native(kind, "what happened", None, "turn/start", "t", False)
+    error = errors._from_native(kind, "what happened", None, "turn/start", "t", None, False)
     assert type(error) is cls
     assert (error.kind, error.detail, error.method, error.thread_id) == (kind, "what happened", "turn/start", "t")
 

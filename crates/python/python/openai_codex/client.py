@@ -15,6 +15,9 @@ from openai_codex._renamed import renamed
 MethodClass = Literal["quick", "slow", "lasting"]
 """What the server does before it responds: it looks something up, it loads or writes something, or it waits for a command, a tool or a
 user."""
+GapPolicy = Literal["repair", "live"]
+"""``repair``: a stream yields no further delta of an item with missing text until the item has completed, and then one with the rest.
+``live``: the stream goes on with the next delta, and the item's text is whole only in ``item/completed``."""
 _PLAIN_OPTIONS = (
     "start_timeout",
     "request_timeout",
@@ -41,6 +44,26 @@ class RestartPolicy:
     initial_delay: float = 0.5
     max_delay: float = 30.0
     jitter: float = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionPolicy:
+    """How often a client connects again after it has lost the connection to the server of its endpoint. Times are in seconds.
+
+    The first attempt within a ``window`` has no pause before it. The pause of further ones doubles from ``initial_delay`` to
+    ``max_delay``, and varies by a random share of up to ``jitter``. After ``max_attempts`` the client gives up: every call raises
+    ``TransportClosedError``. With 0 it never connects again.
+    """
+
+    max_attempts: int = 60
+    window: float = 900.0
+    initial_delay: float = 0.25
+    max_delay: float = 15.0
+    jitter: float = 0.2
+    start_grace: float = 5.0
+    """How long the client waits, after it has connected again, for the message of a start whose response was lost."""
+    gap_policy: GapPolicy = "repair"
+    """What the streams of running turns do about text that was sent meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +131,9 @@ class Endpoint:
         return (self._kind, address, self._bearer, self._root_certificates, *flags)
 
 
-@additional("connect", "env_clear", "env_inherit", "env_remove", "restart", "wire_log", *_PLAIN_OPTIONS)
+@additional(
+    "connect", "connection_policy", "env_clear", "env_inherit", "env_remove", "restart", "wire_log", *_PLAIN_OPTIONS
+)
 @dataclass(slots=True)
 class CodexConfig:
     """How a client finds, starts and greets the runtime. Times are in seconds."""
@@ -131,6 +156,8 @@ class CodexConfig:
     # The published package does not have the fields that follow.
     connect: Endpoint | None = field(default=None, kw_only=True)
     """The server that the client connects to, instead of starting a runtime."""
+    connection_policy: ConnectionPolicy | None = field(default=None, kw_only=True)
+    """When the client connects again to a server that it has lost: 60 attempts in 15 minutes unless set."""
     env_clear: bool = field(default=False, kw_only=True)
     """Whether the runtime inherits only those environment variables of this process that ``env_inherit`` names."""
     env_inherit: Sequence[str] = field(default=(), kw_only=True)
@@ -200,6 +227,11 @@ def _additional_options(config: CodexConfig) -> dict[str, Any]:
     options["env_remove"] = list(config.env_remove)
     if config.connect is not None:
         options["connect"] = config.connect._fields()
+    if config.connection_policy is not None:
+        again = config.connection_policy
+        pauses = (again.window, again.initial_delay, again.max_delay)
+        limits = (again.max_attempts, *pauses, again.jitter)
+        options["connection_policy"] = (limits, again.start_grace, again.gap_policy)
     if config.restart is not None:
         policy = config.restart
         pauses = (policy.window, policy.initial_delay, policy.max_delay)

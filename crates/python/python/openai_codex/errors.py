@@ -24,6 +24,8 @@ class CodexError(Exception):
     """The protocol method that failed, if the call got as far as one."""
     thread_id: str | None = None
     """The id of the failed call's thread, if any."""
+    client_message_id: str | None = None
+    """The id of the message of a turn whose start is uncertain (the ``kind`` ``Uncertain``): ``thread.find_turn`` takes it."""
     detail: str | None = None
     """What happened, to which method and thread, and what to do."""
     turn: TurnResult | None = None
@@ -237,6 +239,7 @@ def _from_native(
     rpc: tuple[int, str, str | None] | None,
     method: str | None,
     thread_id: str | None,
+    client_message_id: str | None,
     retryable: bool,
 ) -> CodexError:
     """Make the exception of a native error."""
@@ -256,6 +259,7 @@ def _from_native(
     error.kind = kind
     error.method = method
     error.thread_id = thread_id
+    error.client_message_id = client_message_id
     error.detail = text
     return error
 

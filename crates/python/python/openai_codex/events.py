@@ -9,12 +9,15 @@ from openai_codex.models import Notification
 
 __all__ = [
     "AnsweredByDefault",
+    "ConnectionLost",
     "Event",
     "HandlerFailed",
     "InterruptFailed",
     "LeftUnanswered",
     "Malformed",
     "OtherEvent",
+    "Reconnected",
+    "Reconnecting",
     "Restarted",
     "Restarting",
     "RuntimeLost",
@@ -102,6 +105,32 @@ class Restarted:
 
 
 @dataclass(slots=True)
+class ConnectionLost:
+    """The connection to the server of ``CodexConfig.connect`` was lost. The client connects again, and the observer continues."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class Reconnecting:
+    """The client is about to connect to the server again."""
+
+    attempt: int
+    """Its number within the policy's window, from 1."""
+    pause: float
+    """The pause before it, in seconds."""
+    reason: str
+    """Why the last attempt failed, or why the connection was lost."""
+
+
+@dataclass(slots=True)
+class Reconnected:
+    """The client is connected again. The streams of running turns go on. The observer gets no event that the server sent meanwhile."""
+
+    attempt: int
+
+
+@dataclass(slots=True)
 class OtherEvent:
     """An event that this package has no class for."""
 
@@ -119,6 +148,9 @@ Event: TypeAlias = (
     | RuntimeLost
     | Restarting
     | Restarted
+    | ConnectionLost
+    | Reconnecting
+    | Reconnected
     | OtherEvent
 )
 

@@ -2,12 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use openai_codex_protocol::DecodeError;
 use openai_codex_protocol::types::CodexErrorInfo;
 use serde_json::Value;
 
 use crate::result::{FailedAttempt, OutputMismatch, RunResult};
+
+/// How long a runtime may take to write the first lines of a new thread's file.
+pub(crate) const FIRST_WRITE: Duration = Duration::from_secs(2);
 
 /// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -270,7 +270,10 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.133.0", "0.144.4"],
-        tests: &["real::reconnects::a_turn_that_the_old_server_finishes"],
+        tests: &[
+            "real::reconnects::a_turn_that_the_old_server_finishes",
+            "real::reconnects::starts_whose_timeout_passes",
+        ],
         why: "Before 0.154.0 the new process of a restarted server opens a thread while the old one still finishes a turn of it. The \
               turn then counts as lost.",
         sort: Sort::Lacking,

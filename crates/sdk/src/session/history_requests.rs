@@ -6,11 +6,8 @@ use std::time::{Duration, Instant};
 use openai_codex_protocol::types::{ThreadReadParams, ThreadTurnsListParams};
 use openai_codex_protocol::{ClientRequest, methods};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, FIRST_WRITE, Result};
 use crate::session::runtime::Session;
-
-/// How long a runtime may take to write the first lines of a new thread's file.
-pub(crate) const FIRST_WRITE: Duration = Duration::from_secs(2);
 
 /// The pause between two requests while the first turn of a thread is beginning.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -47,6 +47,11 @@ pub(crate) struct ThreadState {
     pub(crate) unsubscribe_calls: AtomicUsize,
 }
 
+/// The wait for a server that was restarted and finishes its turns first.
+pub(crate) fn after_reconnect() -> WriterWait {
+    WriterWait::new(WRITER_LIMIT)
+}
+
 /// The initial state of a thread's handles.
 pub(crate) struct ThreadSetup {
     pub(crate) load_options: LoadOptions,
@@ -366,32 +371,40 @@ impl ThreadState {
 
     /// Returns the session to use the thread in. Resumes the thread first if the runtime is a new one, or has unloaded it.
     pub(crate) async fn session(&self, core: &Arc<ClientCore>) -> Result<Arc<Session>> {
-        self.session_within(core, None, WRITER_LIMIT).await
+        self.session_within(core, None, Some(&after_reconnect())).await
     }
 
     /// As [`session`](Self::session). Waits for other calls on the thread for at most `limit`, and for the timeout of a resume.
-    /// `writer_limit`: how long to wait after a reconnect while another process has the thread loaded.
+    /// `writer`: the wait after a reconnect while another process has the thread loaded. Other calls of the thread do not wait for it.
     async fn session_within(
         &self,
         core: &Arc<ClientCore>,
         limit: Option<Duration>,
-        writer_limit: Duration,
+        writer: Option<&WriterWait>,
     ) -> Result<Arc<Session>> {
         const METHOD: &str = methods::ThreadResume::METHOD;
-        let session = core.session().await?;
-        // The calls that an unsubscribed thread still allows, such as reading it, do not need it loaded.
-        if self.is_loaded_in(&session) || self.is_unsubscribed() {
-            return Ok(session);
+        loop {
+            let session = core.session().await?;
+            // The calls that an unsubscribed thread still allows, such as reading it, do not need it loaded.
+            if self.is_loaded_in(&session) || self.is_unsubscribed() {
+                return Ok(session);
+            }
+            let limit = limit.into_iter().chain(session.timeout_of(METHOD)).min();
+            let change = self.live.begin_change(&session, limit).await;
+            let change = change.map_err(|error| error.with_method(METHOD))?;
+            // The runtime may have been lost during the wait.
+            let session = core.session().await?;
+            if self.is_loaded_in(&session) {
+                return Ok(session);
+            }
+            let Err(error) = self.resume(core, &session).await else { return Ok(session) };
+            drop(change);
+            let waits = error.kind() == ErrorKind::ThreadInUse && session.connection.has_reconnected();
+            match writer.filter(|_| waits) {
+                Some(writer) if writer.again(&error).await => {}
+                _ => return Err(error),
+            }
         }
-        let limit = limit.into_iter().chain(session.timeout_of(METHOD)).min();
-        let change = self.live.begin_change(&session, limit).await;
-        let _change = change.map_err(|error| error.with_method(METHOD))?;
-        // The runtime may have been lost during the wait.
-        let session = core.session().await?;
-        if !self.is_loaded_in(&session) {
-            self.resume(core, &session, writer_limit).await?;
-        }
-        Ok(session)
     }
 
     /// Returns the session to read the stored thread in. The thread need not be loaded for that.
@@ -402,24 +415,31 @@ impl ThreadState {
     }
 
     /// Returns the session to start a turn in. Refuses an unsubscribed thread: the client would wait for the turn's end
-    /// forever, because the server sends no events. Waits for other calls on the thread for at most `limit`.
-    pub(crate) async fn session_for_turn(
+    /// forever, because the server sends no events.
+    pub(crate) async fn session_for_turn(&self, core: &Arc<ClientCore>) -> Result<Arc<Session>> {
+        self.session_for_start(core, None, &after_reconnect()).await
+    }
+
+    /// As [`session_for_turn`](Self::session_for_turn). Waits for other calls on the thread for at most `limit`. `writer`: the wait
+    /// after a reconnect while another process has the thread loaded.
+    pub(crate) async fn session_for_start(
         &self,
         core: &Arc<ClientCore>,
         limit: Option<Duration>,
+        writer: &WriterWait,
     ) -> Result<Arc<Session>> {
         self.refuse_unsubscribed()?;
-        self.session_within(core, limit, WRITER_LIMIT).await
+        self.session_within(core, limit, Some(writer)).await
     }
 
-    /// As [`session_for_turn`](Self::session_for_turn). The caller waits while another process has the thread loaded.
+    /// As [`session_for_start`](Self::session_for_start). The caller waits while another process has the thread loaded.
     pub(crate) async fn session_for_ensure(
         &self,
         core: &Arc<ClientCore>,
         limit: Option<Duration>,
     ) -> Result<Arc<Session>> {
         self.refuse_unsubscribed()?;
-        self.session_within(core, limit, Duration::ZERO).await
+        self.session_within(core, limit, None).await
     }
 
     fn refuse_unsubscribed(&self) -> Result<()> {
@@ -464,7 +484,7 @@ impl ThreadState {
         self.unsubscribe_calls.load(Ordering::Acquire) > 0
     }
 
-    async fn resume(&self, core: &Arc<ClientCore>, session: &Session, writer_limit: Duration) -> Result<()> {
+    async fn resume(&self, core: &Arc<ClientCore>, session: &Session) -> Result<()> {
         let lost = self.load_point().is_some_and(|point| point.session != session.number);
         if self.ephemeral {
             let message = match lost {
@@ -478,22 +498,11 @@ impl ThreadState {
             };
             return Err(Error::new(ErrorKind::ThreadLost, message).with_thread(Some(&self.id)));
         }
-        let mut wait = WriterWait::new(writer_limit);
-        let resumed = loop {
-            match self.restore(core, session).await {
-                // A server that was restarted finishes its turns first.
-                Err(error)
-                    if error.kind() == ErrorKind::ThreadInUse
-                        && session.connection.has_reconnected()
-                        && wait.again(&error).await => {}
-                resumed => break resumed,
-            }
-        };
-        resumed.map_err(|error| match (lost, error.kind()) {
+        self.restore(core, session).await.map_err(|error| match (lost, error.kind()) {
             (true, ErrorKind::ThreadNotFound) => {
                 let message = format!(
-                    "the thread's runtime was lost, and the new runtime does not know the thread ({error}). A runtime \
-                     stores a thread with its first turn: this thread had run none, or was deleted. Start another"
+                    "the thread's runtime was lost, and the new runtime does not know the thread ({error}). No \
+                     runtime has stored the thread, because it had run no turn, or it was deleted. Start another"
                 );
                 Error::new(ErrorKind::ThreadLost, message)
                     .with_method(methods::ThreadResume::METHOD)
@@ -502,8 +511,8 @@ impl ThreadState {
             }
             (_, ErrorKind::ThreadArchived) => error.with_note(" Or call `thread_unarchive`."),
             (false, ErrorKind::ThreadNotFound) => error.with_note(
-                "; the server has unloaded the thread, and does not know it any more. A runtime stores a thread with its first turn: \
-                 this thread had run none, or was deleted. Start another",
+                "; the server has unloaded the thread, and does not know it any more. It had not \
+                 stored the thread, because the thread had run no turn, or the thread was deleted. Start another",
             ),
             (true, _) => error.with_note(
                 "; the thread's runtime was lost, and the client tried to resume the thread in the new runtime",

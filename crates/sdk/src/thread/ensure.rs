@@ -183,7 +183,8 @@ impl Ensure<AsyncCodex> {
         let thread = self.turn.thread.clone();
         let mut half_done = Vec::new();
         loop {
-            let (session, lock, step) = self.within_timeout(self.prepare(&mut half_done)).await?;
+            let session = self.open().await?;
+            let (lock, step) = self.within_timeout(self.prepare(&session, &mut half_done)).await?;
             let (guard, number) = match step {
                 Step::Done(turn) => {
                     let result = RunResult::recorded(&thread.id, turn)?;
@@ -239,37 +240,43 @@ impl Ensure<AsyncCodex> {
         }
     }
 
-    /// Loads the thread, keeps other calls out, and looks for the turn.
+    /// Keeps other calls out, and looks for the turn.
     async fn prepare(
         &self,
+        session: &Arc<Session>,
         half_done: &mut Vec<RunResult>,
-    ) -> Result<(Arc<Session>, OwnedMutexGuard<()>, Step)> {
+    ) -> Result<(OwnedMutexGuard<()>, Step)> {
         const METHOD: &str = methods::TurnStart::METHOD;
-        let session = self.open().await?;
         let limit = self.turn.limits.time_left().into_iter().chain(session.timeout_of(METHOD)).min();
-        let lock = self.turn.thread.begin_ensure(&session, limit).await;
+        let lock = self.turn.thread.begin_ensure(session, limit).await;
         let lock = lock.map_err(|error| error.with_method(METHOD))?;
-        let step = self.next_step(&session, half_done).await?;
-        Ok((session, lock, step))
+        let step = self.next_step(session, half_done).await?;
+        Ok((lock, step))
     }
 
     /// Loads the thread, which makes this client's runtime the only one that writes to it.
     async fn open(&self) -> Result<Arc<Session>> {
         let TurnStart { core, thread, .. } = &self.turn;
-        let mut wait = WriterWait::new(self.writer_timeout);
-        let opened = loop {
-            match thread.session_for_ensure(core, self.turn.limits.time_left()).await {
-                Err(error) if wait.again(&error).await => {}
-                opened => break opened,
+        let wait = WriterWait::new(self.writer_timeout);
+        let opening = async {
+            loop {
+                match thread.session_for_ensure(core, self.turn.limits.time_left()).await {
+                    Err(error) if wait.again(&error).await => {}
+                    opened => break opened,
+                }
             }
         };
+        let opened = self.within_timeout(opening).await.map_err(|error| match error.kind() {
+            ErrorKind::Timeout => wait.in_use().unwrap_or(error),
+            _ => error,
+        });
         opened.map_err(|error| {
             if error.kind() != ErrorKind::ThreadNotFound && !error.is_of_empty_rollout() {
                 return error;
             }
             let message = format!(
-                "the runtime has no record of the thread ({error}). A runtime stores a thread with its first turn: no turn of this \
-                 thread has begun, or the thread was deleted. Start another thread"
+                "the runtime has no record of the thread ({error}). No runtime has stored the thread, because it had \
+                 run no turn, or it was deleted. Start another thread"
             );
             Error::new(ErrorKind::ThreadLost, message).with_thread(Some(&thread.id)).with_source(error)
         })

@@ -37,7 +37,7 @@ pub(crate) async fn find_turn(
     client_message_id: &str,
 ) -> Result<Option<RunResult>> {
     loop {
-        let session = thread.session_for_turn(core, None).await?;
+        let session = thread.session_for_turn(core).await?;
         // It comes before the search: the message of a turn that ends meanwhile is in the history.
         let started = thread.started_turn(client_message_id);
         let wanted = |id: &str| (id == client_message_id).then_some(Match::Last);

@@ -104,7 +104,7 @@ impl<C> ThreadResume<C> {
     }
 
     async fn perform(self) -> Result<AsyncThread> {
-        let mut wait = WriterWait::new(self.writer_timeout);
+        let wait = WriterWait::new(self.writer_timeout);
         loop {
             let Self { core, params, options, writer_timeout, client } = &self;
             let (core, params, options) = (core.clone(), params.clone(), options.clone());

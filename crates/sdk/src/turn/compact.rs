@@ -22,7 +22,7 @@ pub(crate) async fn compact(core: &Arc<ClientCore>, thread: &Arc<ThreadState>) -
     let params = encode(METHOD, &ThreadCompactStartParams::new(&**thread_id))?.unwrap_or_default();
     let mut attempt = 0;
     let (session, subscription, guard) = loop {
-        let session = thread.session_for_turn(core, None).await?;
+        let session = thread.session_for_turn(core).await?;
         let subscription = TurnSubscription::new(thread_id.clone(), true, &session.connection.budget);
         let subscription = Arc::new(subscription);
         let guard = TurnGuard::new(session.clone(), subscription.clone());

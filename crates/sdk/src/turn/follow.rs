@@ -24,7 +24,7 @@ pub(crate) async fn follow_running(
     core: &Arc<ClientCore>,
     thread: &Arc<ThreadState>,
 ) -> Result<Option<AsyncTurnHandle>> {
-    let session = thread.session_for_turn(core, None).await?;
+    let session = thread.session_for_turn(core).await?;
     loop {
         let running = running_turn(&session, &thread.id).await.map_err(|error| thread.explain(error))?;
         if let Some(turn) = running

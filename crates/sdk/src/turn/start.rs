@@ -29,7 +29,7 @@ use crate::session::runtime::{INTERRUPT_LIMIT, Session};
 use crate::session::service_tiers::{FAST, PRIORITY};
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::Settings;
-use crate::session::thread_state::ThreadState;
+use crate::session::thread_state::{ThreadState, after_reconnect};
 use crate::turn::guard::TurnGuard;
 use crate::turn::handles::AsyncTurnHandle;
 use crate::turn::joined;
@@ -386,7 +386,8 @@ impl TurnStart<AsyncCodex> {
 
     /// Returns the session to start the turn in. The start of a runtime, and a resume of the thread, count for the turn's timeout.
     async fn session(&self) -> Result<Arc<Session>> {
-        let session = self.thread.session_for_turn(&self.core, self.limits.time_left());
+        let writer = after_reconnect();
+        let session = self.thread.session_for_start(&self.core, self.limits.time_left(), &writer);
         let Some(left) = self.limits.time_left() else { return session.await };
         tokio::select! {
             biased;
@@ -394,7 +395,7 @@ impl TurnStart<AsyncCodex> {
             () = FuturesTimerSleeper.sleep(left) => {
                 let why = "a runtime was starting, or calls that resume the thread had not ended. If the program holds a future of \
                            such a call, it must poll or drop the future. Otherwise set a longer timeout";
-                Err(self.limits.over_before_start(&self.thread.id, why))
+                Err(writer.in_use().unwrap_or_else(|| self.limits.over_before_start(&self.thread.id, why)))
             }
         }
     }

@@ -10,12 +10,13 @@ use openai_codex::types::{
     CommandExecutionApprovalDecision as Decision, SandboxMode, ThreadItem, TurnStatus,
 };
 use openai_codex::{
-    ApprovalMode, CodexConfig, ConnectionPolicy, Endpoint, ErrorKind, Event, Notification, Sandbox,
+    ApprovalMode, AsyncCodex, CodexConfig, ConnectionPolicy, Endpoint, ErrorKind, Event, Notification,
+    Sandbox,
 };
 use openai_codex_testkit::proxy::{Fault, FaultyProxy, Flow, Place, Plan};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 
-use crate::support::{Model, RunningServer, has_user_text, spawn_subagent, with_both_clients};
+use crate::support::{Model, RunningServer, bounded_async, has_user_text, spawn_subagent, with_both_clients};
 
 /// Pauses of some milliseconds, and attempts for a whole test.
 fn policy() -> ConnectionPolicy {
@@ -579,4 +580,52 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
         assert_eq!(wait!(turn.run()).unwrap_err().kind(), ErrorKind::Closed);
     }
+}
+
+/// Two starts, because one must not keep the other from asking.
+#[test]
+fn starts_whose_timeout_passes_while_the_old_server_has_their_thread_say_so() {
+    bounded_async(async || {
+        let model = Model::start();
+        let old = RunningServer::on_socket_named(&model, "old.sock");
+        let socket = model.folder().join("server.sock");
+        std::os::unix::fs::symlink(old.socket(), &socket).unwrap();
+        let proxy = FaultyProxy::to_socket(&socket).unwrap();
+        let (endpoint, open) = gated(proxy.socket());
+        let codex = AsyncCodex::with_config(CodexConfig::new().connect(endpoint).connection_policy(policy()));
+        let thread = codex.thread_start().send().await.unwrap();
+        model.reply("one");
+        thread.run("1").await.unwrap();
+        // The old server finishes this turn first, and keeps all its threads until then.
+        let gate = model.gate();
+        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+        let other = AsyncCodex::with_config(old.config());
+        let theirs = other.thread_start().send().await.unwrap().turn("theirs").send().await.unwrap();
+        let mut stream = theirs.stream();
+        while !matches!(stream.next().await.unwrap().unwrap(), Notification::AgentMessageDelta(_)) {}
+        old.terminate();
+        let new = RunningServer::on_socket_named(&model, "new.sock");
+        std::fs::remove_file(&socket).unwrap();
+        std::os::unix::fs::symlink(new.socket(), &socket).unwrap();
+        let mut events = codex.events();
+        proxy.cut();
+        while !matches!(events.next().await.unwrap().unwrap(), Event::ConnectionLost(_)) {}
+        drop(events);
+        open.send(()).unwrap();
+        let start = || thread.turn("2").timeout(Duration::from_secs(4));
+        let (first, second, ensured) =
+            tokio::join!(start().run(), start().run(), start().ensure("key").run());
+        for error in [first.unwrap_err(), second.unwrap_err(), ensured.unwrap_err()] {
+            assert_eq!(
+                (error.kind(), error.thread_id()),
+                (ErrorKind::ThreadInUse, Some(thread.id())),
+                "{error}"
+            );
+        }
+        gate.release();
+        model.reply("three");
+        assert_eq!(thread.run("3").await.unwrap().final_response.as_deref(), Some("three"));
+        codex.close().await.unwrap();
+        drop((stream, theirs, other, old, new));
+    });
 }

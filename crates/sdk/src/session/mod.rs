@@ -1,6 +1,7 @@
 //! One client over all its runtimes: start, restart, and the state of its threads.
 
 pub(crate) mod apply_settings;
+pub(crate) mod approval_scope;
 pub(crate) mod clients;
 pub(crate) mod config_entries;
 pub(crate) mod config_values;

@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::sandbox::Sandbox;
+use crate::session::approval_scope::{Scope, compare, is_same, makes_requests};
 use crate::session::config_values;
 use crate::session::narrower_sandbox::common;
 use crate::session::project_paths::same_folder;
@@ -91,6 +92,7 @@ pub(crate) use {current_settings, requested_settings};
 
 /// One field of the settings.
 pub(crate) struct Field {
+    name: &'static str,
     /// The builders' method for it.
     pub(crate) option: &'static str,
     /// Whether a resume cannot change it while a turn runs: it limits what the agent may do, and where.
@@ -107,6 +109,7 @@ pub(crate) struct Field {
 macro_rules! fields {
     ($($field:ident, $option:literal, $fixed:literal, $same:expr, $set:expr;)*) => {
         const FIELDS: &[Field] = &[$(Field {
+            name: stringify!($field),
             option: $option,
             fixed_while_running: $fixed,
             difference: |requested, current, home| {
@@ -132,7 +135,7 @@ macro_rules! fields {
 }
 
 fields! {
-    approval_policy, "approval_mode", true, |requested, current, _| requested == current, Some(|mut update, requested| {
+    approval_policy, "approval_mode", true, |requested, current, _| is_same(requested, current), Some(|mut update, requested| {
         update.approval_policy.clone_from(&requested.approval_policy);
         update
     });
@@ -333,14 +336,23 @@ impl Settings {
         })
     }
 
-    /// The bound that allows more than a bound of `allowed`. `self`: the settings of a running turn, whose agent asks nothing if its
-    /// approval policy is `never`.
-    pub(crate) fn excess(&self, allowed: &Self, session: &Session) -> Option<Difference> {
-        let exceeds = |difference: &Difference| match difference.field.option {
-            "sandbox" => self.has_wider_sandbox(allowed, session),
-            _ => self.approval_policy != Some(AskForApproval::Never),
+    /// The bound that allows something that a bound of `allowed` does not, and how they compare. `self`: the settings of a running turn.
+    pub(crate) fn excess(&self, allowed: &Self, session: &Session) -> Option<(Difference, Scope)> {
+        let scope = |difference: &Difference| match (difference.field.name, &self.approval_policy) {
+            ("sandbox", _) => {
+                Scope::new(self.has_wider_sandbox(allowed, session), allowed.has_wider_sandbox(self, session))
+            }
+            ("approval_policy", Some(policy)) => {
+                allowed.approval_policy.as_ref().map_or(Scope::Within, |other| compare(policy, other))
+            }
+            // Another reviewer decides otherwise.
+            (_, Some(policy)) if !makes_requests(policy) => Scope::Within,
+            _ => Scope::Differs,
         };
-        allowed.bounds().differences(self, session).into_iter().find(exceeds)
+        let differences = allowed.bounds().differences(self, session).into_iter();
+        let mut compared = differences.map(|difference| (scope(&difference), difference));
+        let (scope, difference) = compared.find(|(scope, _)| *scope != Scope::Within)?;
+        Some((difference, scope))
     }
 
     /// The settings that limit the agent. A handle keeps them even if they were not requested, because they may allow less
@@ -440,15 +452,21 @@ impl Difference {
         )
     }
 
-    /// The error of a call of `ensure` that does not wait for a turn which may do more.
-    pub(crate) fn error_of_waiting(&self, thread_id: &str) -> Error {
+    /// The error of a call of `ensure` that does not wait for a turn which may do what the call does not allow. `scope`: how the turn's
+    /// bound compares with the call's.
+    pub(crate) fn error_of_waiting(&self, thread_id: &str, scope: Scope) -> Error {
         let Self { field: Field { option, .. }, requested, current } = self;
+        let bound = match scope {
+            Scope::Differs => format!(
+                "this call has `{option}` {requested}. Each of them allows something that the other does not, so the call"
+            ),
+            _ => format!("this call allows `{option}` {requested} only, so it"),
+        };
         not_applied(
             thread_id,
             &format!(
-                "a turn is running in the thread with `{option}` {current}, and this call allows `{option}` {requested} only, so it \
-                 does not wait for that turn. Wait for the turn's end or interrupt it, and call `ensure` again, or use the handle that \
-                 has started the turn"
+                "a turn is running in the thread with `{option}` {current}, and {bound} does not wait for that turn. Wait for the turn's \
+                 end or interrupt it, and call `ensure` again, or use the handle that has started the turn"
             ),
         )
     }

@@ -291,7 +291,7 @@ impl ThreadState {
         apply_settings::check_joining(session, &self.id, &requested, &of_handle, current)
     }
 
-    /// Refuses to wait for a running turn that may do more than a call with these parameters allows.
+    /// Refuses to wait for a running turn that may do what a call with these parameters does not allow.
     pub(crate) async fn check_waiting(
         &self,
         session: &Session,
@@ -310,7 +310,7 @@ impl ThreadState {
         let allowed = self.requested_settings.current().with(&Settings::of_turn(params)).bounds();
         match running.excess(&allowed, session) {
             None => Ok(()),
-            Some(difference) => Err(difference.error_of_waiting(&self.id)),
+            Some((difference, scope)) => Err(difference.error_of_waiting(&self.id, scope)),
         }
     }
 

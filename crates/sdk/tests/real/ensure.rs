@@ -161,6 +161,42 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    // Of two modes, neither need allow all that the other one allows.
+    fn a_call_compares_approval_modes_by_what_they_allow(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        let granular = |rules: bool, sandbox: bool| {
+            json!({"granular": {"mcp_elicitations": false, "rules": rules, "sandbox_approval": sandbox}})
+        };
+        let refusals = [
+            (json!("on-request"), granular(true, true), None),
+            (granular(true, false), json!("on-request"), Some("only, so it")),
+            (granular(true, false), granular(false, true), Some("Each of them allows something that the other does not")),
+        ];
+        for (of_call, of_turn, refusal) in refusals {
+            model.reply("done");
+            let options = codex.thread_start().cwd(model.folder()).config("approval_policy", of_call);
+            let thread = wait!(options.send()).unwrap();
+            wait!(thread.run("one")).unwrap();
+            let gate = model.gate();
+            model.reply(ModelReply::new().pause(&gate));
+            let input = json!([{"type": "text", "text": "go"}]);
+            let params = json!({"threadId": thread.id(), "input": input, "approvalPolicy": of_turn});
+            wait!(codex.request_raw("turn/start", params)).unwrap();
+            gate.wait_reached().unwrap();
+            let call = thread.turn("two").timeout(Duration::from_millis(500));
+            let error = wait!(call.ensure("k").run()).unwrap_err();
+            match refusal {
+                None => assert_eq!(error.kind(), ErrorKind::Timeout, "{error}"),
+                Some(text) => {
+                    assert_eq!(error.kind(), ErrorKind::OptionNotApplied, "{error}");
+                    assert!(error.to_string().contains(text), "{error}");
+                }
+            }
+        }
+        wait!(codex.close()).unwrap();
+    }
+
     fn a_turn_whose_runtime_was_killed_is_continued_or_refused(start, wait) {
         let model = Model::start();
         let gate = model.gate();

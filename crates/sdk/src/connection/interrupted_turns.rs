@@ -40,6 +40,10 @@ impl InterruptedTurns {
         self.0.iter().filter(move |turn| *turn.thread_id == *thread_id)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }

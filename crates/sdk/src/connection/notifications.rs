@@ -12,6 +12,7 @@ use crate::connection::event::{Event, EventBatch};
 use crate::connection::host::Host;
 use crate::connection::on_loss::CAN_OUTLIVE_TRANSPORTS;
 use crate::connection::router::Router;
+use crate::connection::uncertain::message_key;
 
 impl<H: Host> Router<H> {
     #[inline(never)]
@@ -101,6 +102,9 @@ impl<H: Host> Router<H> {
                     .extend(ended.map(|(request, unanswered)| Effect::Cancel { request, unanswered }));
             }
             _ => {
+                if event.kind == Some(NotificationKind::ItemStarted) {
+                    self.handle_item_started(turn_id, event);
+                }
                 self.running_turns.handle_command(turn_id, event);
                 if let Some(relations) = &route.relations {
                     self.running_turns.deliver(batch);
@@ -143,7 +147,7 @@ impl<H: Host> Router<H> {
         }
         let relations = route.relations.as_ref();
         let named = relations.and_then(|relations| relations.root_turn_id.as_deref());
-        let root = named.map(Arc::from).or_else(|| self.thread_tree.assigned_turn(thread_id?));
+        let root = named.map(Arc::from).or_else(|| self.begin_assigned(thread_id?));
         let Some(root) = root.filter(|root: &Arc<str>| **root != *turn_id) else { return new };
         let root_thread = self.running_turns.get(&root).and_then(|root| root.thread_id.clone());
         if let (Some(child), Some(root_thread)) = (thread_id, root_thread) {
@@ -151,9 +155,39 @@ impl<H: Host> Router<H> {
         }
         if let Some(turn) = self.running_turns.get_mut(turn_id) {
             turn.root = Some(root);
+            turn.root_is_assigned = named.is_none();
         }
         self.interrupt_subagent(turn_id);
         new
+    }
+
+    /// The turn that a thread works for, of which a turn begins now.
+    fn begin_assigned(&mut self, thread_id: &str) -> Option<Arc<str>> {
+        let root = self.thread_tree.begin_assigned(thread_id)?;
+        // The next turn of the thread has another reason.
+        if !self.running_turns.contains(&root) {
+            self.thread_tree.unassign(thread_id);
+        }
+        Some(root)
+    }
+
+    /// Notes the first item of a turn. The messages of agents have no id of a client.
+    fn handle_item_started(&mut self, turn_id: &str, event: Event<'_>) {
+        let Some(turn) = self.running_turns.get_mut(turn_id).filter(|turn| turn.client_began.is_none())
+        else {
+            return;
+        };
+        let client_began = message_key(event.text).is_some();
+        turn.client_began = Some(client_began);
+        if !client_began {
+            self.interrupt_subagent(turn_id);
+        } else if turn.root_is_assigned
+            && let (Some(root), Some(thread_id)) = (turn.root.take(), turn.thread_id.clone())
+            && !self.running_turns.contains(&root)
+        {
+            // The sub-agent can still begin.
+            self.thread_tree.assign(&thread_id, root, false);
+        }
     }
 
     /// Assigns the sub-agents that an item of a turn is addressed to.
@@ -161,7 +195,8 @@ impl<H: Host> Router<H> {
         for receiver in &relations.receivers {
             let root = self.running_turns.get(turn_id).and_then(|turn| turn.root.clone());
             let root = root.unwrap_or_else(|| turn_id.into());
-            self.thread_tree.assign(receiver, root.clone());
+            let has_begun = self.running_turns.iter().any(|turn| turn.is_on(receiver));
+            self.thread_tree.assign(receiver, root.clone(), has_begun);
             if let Some(sender) = sender {
                 self.thread_tree.set_parent(receiver, sender);
             }

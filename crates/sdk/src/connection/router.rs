@@ -508,8 +508,12 @@ impl<H: Host> Router<H> {
     /// Interrupts the turns of a thread that nothing holds any more, if one of their holders has requested that. A pending
     /// start may still join such a turn.
     pub(super) fn interrupt_unheld(&mut self, thread_id: &str) {
-        if !self.pending_turns.may_join(thread_id) {
-            self.running_turns.interrupt_unheld(thread_id, &mut self.effects);
+        if self.pending_turns.may_join(thread_id) {
+            return;
+        }
+        self.running_turns.interrupt_unheld(thread_id, &mut self.effects);
+        if !self.interrupted.is_empty() {
+            self.turns_on(thread_id).iter().for_each(|turn_id| self.interrupt_subagent(turn_id));
         }
     }
 
@@ -757,7 +761,7 @@ impl<H: Host> Router<H> {
     pub(crate) fn take_subagent_turns(&mut self, root: &str) -> Vec<(Arc<str>, Arc<str>)> {
         let turns = self.running_turns.iter();
         let of_root = turns.filter(|turn| turn.root.as_deref() == Some(root) && *turn.id != *root);
-        let running = of_root.filter(|turn| !turn.being_interrupted);
+        let running = of_root.filter(|turn| turn.has_known_root() && !turn.being_interrupted);
         let taken: Vec<_> =
             running.filter_map(|turn| Some((turn.thread_id.clone()?, turn.id.clone()))).collect();
         taken.iter().for_each(|(_, turn_id)| self.set_being_interrupted(turn_id, true));
@@ -784,12 +788,14 @@ impl<H: Host> Router<H> {
         }
     }
 
-    /// Interrupts the running turn of a sub-agent that works for an interrupted turn.
+    /// Interrupts the running turn of a sub-agent that works for an interrupted turn. A pending start may be about to join that turn:
+    /// [`interrupt_unheld`](Self::interrupt_unheld) tries again when the start is settled.
     pub(super) fn interrupt_subagent(&mut self, turn_id: &str) {
         let Some(turn) = self.running_turns.get_mut(turn_id) else { return };
         let interrupted = turn.root.as_deref().and_then(|root| self.interrupted.get(root));
         // A turn that a call of this client has started works for that call.
         if let (Some(interrupted), Some(thread_id)) = (interrupted, &turn.thread_id)
+            && turn.has_known_root()
             && !turn.claimed
             && !turn.being_interrupted
             && !self.pending_turns.may_join(thread_id)
@@ -854,8 +860,9 @@ impl<H: Host> Router<H> {
 
     pub(super) fn remove_turn(&mut self, turn_id: &str) -> Option<Box<RunningTurn<H>>> {
         // A runtime before 0.163.0 does not report for which turn a sub-agent begins.
-        if self.interrupted.get(turn_id).is_none() {
-            self.thread_tree.remove_turn(turn_id);
+        match self.interrupted.get(turn_id) {
+            Some(_) => self.thread_tree.remove_interrupted_turn(turn_id),
+            None => self.thread_tree.remove_turn(turn_id),
         }
         self.own_turns.remove(turn_id);
         self.running_turns.remove(turn_id, &mut self.effects)

@@ -32,6 +32,10 @@ pub(crate) struct RunningTurn<H: Host> {
     pub(crate) created: bool,
     /// The turn that a sub-agent's turn works for.
     pub(crate) root: Option<Arc<str>>,
+    /// Whether the client takes the root from an item that has given the thread work, because the server does not name it.
+    pub(crate) root_is_assigned: bool,
+    /// Whether its first item is a client's message. `None` before its first item.
+    pub(crate) client_began: Option<bool>,
     /// Whether the server has reported its start. Before that, the server refuses to interrupt or steer it.
     pub(crate) started: bool,
     /// Whether the client is interrupting it. A new turn on its thread then waits, and does not join it.
@@ -70,6 +74,8 @@ impl<H: Host> RunningTurn<H> {
             claimed: false,
             created: false,
             root: None,
+            root_is_assigned: false,
+            client_began: None,
             started: false,
             being_interrupted: false,
             left_budget: None,
@@ -101,6 +107,11 @@ impl<H: Host> RunningTurn<H> {
 
     pub(crate) fn is_on(&self, thread_id: &str) -> bool {
         self.thread_id.as_deref() == Some(thread_id)
+    }
+
+    /// Whether it is known to work for its root. The turn of another client can begin in a thread that an item has given work.
+    pub(crate) fn has_known_root(&self) -> bool {
+        self.root.is_some() && (!self.root_is_assigned || self.client_began == Some(false))
     }
 
     /// Whether its events go to a subscription of its own, or to its root's.

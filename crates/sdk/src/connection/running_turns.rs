@@ -249,10 +249,11 @@ impl<H: Host> RunningTurns<H> {
     pub(crate) fn assign_running(&mut self, thread_id: &str, root: &Arc<str>) -> Option<Arc<str>> {
         let mut turns = self.by_id.values_mut();
         let turn = turns.find(|turn| {
-            let unassigned = !turn.claimed && !turn.is_wanted();
+            let unassigned = !turn.claimed && !turn.is_wanted() && turn.client_began != Some(true);
             unassigned && turn.id != *root && turn.is_on(thread_id)
         })?;
         turn.root = Some(root.clone());
+        turn.root_is_assigned = true;
         let turn_id = turn.id.clone();
         if let Some(events) = turn.take_unclaimed() {
             self.deliver_to_root(root, &turn_id, EventBatch::of_queue(&events).of_one());

@@ -13,7 +13,15 @@ pub(crate) struct ThreadTree {
     closed_roots: Vec<Arc<str>>,
     /// The threads of sub-agents that work for a running turn, each with that turn. A runtime before 0.163.0 does not
     /// report the turn when the sub-agent's turn starts.
-    assigned_turns: ThreadMap<Arc<str>>,
+    assigned_turns: ThreadMap<Assignment>,
+}
+
+/// The work that an item of a turn has given to a thread.
+#[derive(Debug)]
+struct Assignment {
+    turn_id: Arc<str>,
+    /// Whether a turn of the thread has begun since, or ran then.
+    has_begun: bool,
 }
 
 impl ThreadTree {
@@ -29,19 +37,37 @@ impl ThreadTree {
         }
     }
 
-    /// Assigns a thread to the turn that it works for.
-    pub(crate) fn assign(&mut self, thread_id: &str, turn_id: Arc<str>) {
-        self.assigned_turns.insert(thread_id.into(), turn_id);
+    /// Assigns a thread to the turn that it works for. `has_begun`: whether a turn of the thread runs.
+    pub(crate) fn assign(&mut self, thread_id: &str, turn_id: Arc<str>, has_begun: bool) {
+        self.assigned_turns.insert(thread_id.into(), Assignment { turn_id, has_begun });
+    }
+
+    /// Removes the assignment of a thread.
+    pub(crate) fn unassign(&mut self, thread_id: &str) {
+        self.assigned_turns.remove(thread_id);
     }
 
     /// The turn that a thread works for.
     pub(crate) fn assigned_turn(&self, thread_id: &str) -> Option<Arc<str>> {
-        self.assigned_turns.get(thread_id).cloned()
+        self.assigned_turns.get(thread_id).map(|assigned| assigned.turn_id.clone())
+    }
+
+    /// As [`assigned_turn`](Self::assigned_turn), of a thread whose turn begins.
+    pub(crate) fn begin_assigned(&mut self, thread_id: &str) -> Option<Arc<str>> {
+        let turn_id = self.assigned_turn(thread_id)?;
+        self.assign(thread_id, turn_id.clone(), true);
+        Some(turn_id)
     }
 
     /// Removes a turn that is over, with its assignments.
     pub(crate) fn remove_turn(&mut self, turn_id: &str) {
-        self.assigned_turns.entries().retain(|(_, assigned)| **assigned != *turn_id);
+        self.assigned_turns.entries().retain(|(_, assigned)| *assigned.turn_id != *turn_id);
+    }
+
+    /// Removes an interrupted turn that is over, with the assignments of threads that have begun their work.
+    pub(crate) fn remove_interrupted_turn(&mut self, turn_id: &str) {
+        let is_left = |assigned: &Assignment| *assigned.turn_id != *turn_id || !assigned.has_begun;
+        self.assigned_turns.entries().retain(|(_, assigned)| is_left(assigned));
     }
 
     /// Notes that a thread has a turn. A closed thread is open again.

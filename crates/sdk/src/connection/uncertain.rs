@@ -106,7 +106,7 @@ pub(super) fn unsent_start(loss: Option<&Error>) -> Error {
 }
 
 /// The client's id in the user message of an `item/started` or `item/completed`.
-fn message_key(params: &str) -> Option<String> {
+pub(super) fn message_key(params: &str) -> Option<String> {
     // A cheap check first: most items are not user messages.
     if !params.contains("\"clientId\"") {
         return None;

@@ -9,21 +9,23 @@ use std::time::Duration;
 
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
-    SortDirection, ThreadItem, ThreadTurnsListParams, Turn, TurnInterruptParams, TurnItemsView, TurnStatus,
+    CommandExecutionStatus, SortDirection, ThreadItem, ThreadResumeParams, ThreadTurnsListParams,
+    ThreadTurnsListResponse, Turn, TurnInterruptParams, TurnItemsView, TurnStatus,
 };
 use tokio::time::{Instant, sleep};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, FIRST_WRITE};
 use crate::io::interruption::{self, Interruption, call, report_failure, terminate};
 use crate::io::shared::Shared;
 
 /// How many of a thread's latest turns are read. The interrupted turn is among them.
 const LATEST: u32 = 20;
-/// How long a runtime may take to store the first turn of a thread, and the pause between two requests until then.
-const FIRST_WRITE: Duration = Duration::from_secs(2);
+/// The pause between two requests until a runtime has stored the first turn of a thread.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How many sub-agents are looked for. It ends a search in records that go on for ever.
 const MAX_SUBAGENTS: usize = 1_024;
+/// More pages than a thread can have terminals. It ends a listing that goes on for ever.
+const MAX_PAGES: usize = 256;
 
 /// Interrupts a turn, and then the sub-agents that the client has not seen. A failure becomes an event, unless the connection has ended.
 pub(crate) async fn carry_out(shared: Arc<Shared>, interruption: Interruption) {
@@ -47,74 +49,130 @@ async fn interrupt_unseen(shared: &Arc<Shared>, thread_id: Arc<str>, root: Arc<s
                 continue;
             }
         };
-        let of_turn = recorded.iter().filter(|turn| *turn.id == *turn_id);
+        let of_turn = recorded.data.iter().filter(|turn| *turn.id == *turn_id);
         for subagent in of_turn.flat_map(|turn| &turn.items).flat_map(subagents) {
             if known.len() > MAX_SUBAGENTS || known.iter().any(|known| **known == *subagent) {
                 continue;
             }
             let subagent = Arc::<str>::from(subagent);
             known.push(subagent.clone());
-            if let Some(turn_id) = interrupt_subagent(shared, &subagent, &root, end_commands).await {
-                turns.push_back((subagent, turn_id));
-            }
+            let of_root = interrupt_subagent(shared, &subagent, &root, end_commands).await;
+            turns.extend(of_root.into_iter().map(|turn_id| (subagent.clone(), turn_id)));
         }
     }
 }
 
-/// Interrupts the running turn of a sub-agent's thread. Returns the latest turn if that works, or has worked, for the root.
+/// Interrupts the running turn of a sub-agent's thread, and ends the commands of its turns, as far as the turns work for the root.
+/// Returns these turns.
 async fn interrupt_subagent(
     shared: &Arc<Shared>,
     thread_id: &Arc<str>,
     root: &str,
     end_commands: bool,
-) -> Option<Arc<str>> {
-    let recorded = match latest_turns(shared, thread_id).await {
-        Ok(recorded) => recorded,
+) -> Vec<Arc<str>> {
+    let latest = match latest_turns(shared, thread_id).await {
+        Ok(latest) => latest,
         // The server has removed the thread, or the thread has not run a turn.
-        Err(error) if error.kind() == ErrorKind::ThreadNotFound => return None,
+        Err(error) if error.kind() == ErrorKind::ThreadNotFound => return Vec::new(),
         Err(error) => {
             let error = error.with_note("; the sub-agent of an interrupted turn may still run");
             report_failure(shared, thread_id, root, &error);
-            return None;
+            return Vec::new();
         }
     };
-    // A runtime before 0.163.0 does not name the root.
-    let turn =
-        recorded.first().filter(|turn| turn.root_turn_id.as_deref().is_none_or(|named| named == root))?;
-    let turn_id = Arc::<str>::from(turn.id.as_str());
-    if turn.status == TurnStatus::InProgress {
-        if shared.router().is_running(&turn_id) {
-            shared.interrupt(Interruption::new(thread_id.clone(), turn_id.clone(), end_commands));
-        } else if let Err(error) = interrupt_unknown(shared, thread_id, turn, end_commands).await {
-            report_failure(shared, thread_id, &turn_id, &error);
+    let mut is_last = true;
+    let (of_root, others): (Vec<Turn>, Vec<Turn>) = latest
+        .data
+        .into_iter()
+        .partition(|turn| works_for(turn, root, std::mem::replace(&mut is_last, false)));
+    // The record does not name running commands. So the terminals of a turn that is over are known only if the thread has no others.
+    let has_others = !others.is_empty() || latest.next_cursor.is_some();
+    let running = of_root.iter().find(|turn| turn.status == TurnStatus::InProgress);
+    let seen = running.filter(|turn| shared.router().is_running(&turn.id));
+    let ended = match (seen, running) {
+        (Some(turn), _) => {
+            let turn_id = turn.id.as_str().into();
+            shared.interrupt(Interruption::new(thread_id.clone(), turn_id, end_commands));
+            Ok(())
         }
+        (None, Some(turn)) => interrupt_unknown(shared, thread_id, turn, has_others, end_commands).await,
+        (None, None) if end_commands && !of_root.is_empty() && !has_others => {
+            terminate(shared, thread_id, MAX_PAGES, &|_| true).await
+        }
+        (None, None) => Ok(()),
+    };
+    if let (Err(error), Some(turn)) = (ended, running.or(of_root.first())) {
+        report_failure(shared, thread_id, &turn.id, &error);
     }
-    Some(turn_id)
+    of_root.iter().map(|turn| turn.id.as_str().into()).collect()
 }
 
-/// Interrupts a turn of which the client receives no events.
+/// Whether a turn of a sub-agent's thread works for the root. `is_last`: whether no turn of the thread has begun since.
+fn works_for(turn: &Turn, root: &str, is_last: bool) -> bool {
+    match &turn.root_turn_id {
+        Some(named) => named == root,
+        // A runtime before 0.163.0 does not name the root. The messages of agents have no id of a client.
+        None => {
+            let begins_with = |item: Option<&ThreadItem>| match item {
+                Some(ThreadItem::UserMessage(message)) => message.client_id.is_none(),
+                _ => true,
+            };
+            is_last && begins_with(turn.items.first())
+        }
+    }
+}
+
+/// Interrupts a turn of which the client receives no events. `has_others`: whether other turns have run in its thread.
 async fn interrupt_unknown(
     shared: &Arc<Shared>,
     thread_id: &Arc<str>,
     turn: &Turn,
+    has_others: bool,
     end_commands: bool,
 ) -> Result<(), Error> {
-    /// More pages than a thread can have terminals.
-    const MAX_PAGES: usize = 256;
+    // The terminals of other turns go on.
+    let commands = match end_commands && has_others {
+        true => Some(running_commands(shared, thread_id, &turn.id).await?),
+        false => None,
+    };
     let params = TurnInterruptParams::new(&**thread_id, &*turn.id);
     match call::<methods::TurnInterrupt>(shared, thread_id, &params).await {
         Err(error) if error.kind() == ErrorKind::TurnNotActive => {}
         response => drop(response.map_err(|error| error.with_note("; the sub-agent's turn may still run"))?),
     }
     shared.sweeps.request(thread_id);
-    match end_commands {
-        true => terminate(shared, thread_id, MAX_PAGES, &|_| true).await,
-        false => Ok(()),
+    match commands {
+        Some(commands) => {
+            let is_of_turn = |id: &str| commands.iter().any(|command| command == id);
+            terminate(shared, thread_id, MAX_PAGES, &is_of_turn).await
+        }
+        None if end_commands => terminate(shared, thread_id, MAX_PAGES, &|_| true).await,
+        None => Ok(()),
     }
 }
 
+/// The ids of the command items of a running turn that are in progress. The server reports them in the response to a resume only.
+async fn running_commands(
+    shared: &Arc<Shared>,
+    thread_id: &str,
+    turn_id: &str,
+) -> Result<Vec<String>, Error> {
+    let params = ThreadResumeParams::new(thread_id);
+    let response = call::<methods::ThreadResume>(shared, thread_id, &params)
+        .await
+        .map_err(|error| error.with_note("; the sub-agent of an interrupted turn may still run"))?;
+    let of_turn = response.thread.turns.into_iter().filter(|turn| turn.id == turn_id);
+    let commands = of_turn.flat_map(|turn| turn.items).filter_map(|item| match item {
+        ThreadItem::CommandExecution(command) if command.status == CommandExecutionStatus::InProgress => {
+            Some(command.id)
+        }
+        _ => None,
+    });
+    Ok(commands.collect())
+}
+
 /// The latest turns of a thread, the last one first.
-async fn latest_turns(shared: &Arc<Shared>, thread_id: &str) -> Result<Vec<Turn>, Error> {
+async fn latest_turns(shared: &Arc<Shared>, thread_id: &str) -> Result<ThreadTurnsListResponse, Error> {
     let params = ThreadTurnsListParams::new(thread_id)
         .sort_direction(SortDirection::Desc)
         .items_view(TurnItemsView::Full)
@@ -125,7 +183,7 @@ async fn latest_turns(shared: &Arc<Shared>, thread_id: &str) -> Result<Vec<Turn>
             Err(error) if error.is_of_beginning_thread() && began.elapsed() < FIRST_WRITE => {
                 sleep(PAUSE).await
             }
-            turns => return Ok(turns?.data),
+            turns => return turns,
         }
     }
 }

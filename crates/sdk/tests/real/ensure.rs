@@ -16,7 +16,8 @@ use serde_json::json;
 
 use crate::death::kill;
 use crate::support::{
-    Model, RunningServer, bounded, bounded_async, has_user_text, spawn_subagent, with_both_clients,
+    Model, RunningServer, bounded, bounded_async, ended_beside, has_user_text, spawn_subagent,
+    with_both_clients,
 };
 
 /// How many turns the model was asked to begin with this text: such a request has the text as its last item.
@@ -538,6 +539,82 @@ with_both_clients! {
             if left["data"] == json!([]) {
                 break;
             }
+        }
+        wait!(other.close()).unwrap();
+    }
+
+    // The client that follows has seen neither the sub-agent nor its command.
+    fn an_interrupt_of_a_followed_turn_ends_the_commands_that_finished_subagents_have_left(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let root = model.gate();
+        model.reply_when(has_user_text("delegate"), spawn_subagent());
+        model.reply_when(has_user_text("delegate"), ModelReply::new().pause(&root).delta("above"));
+        let sleep = ModelToolCall::exec_command("sleep 1000").arg("yield_time_ms", 250);
+        model.reply_when(has_user_text("help"), sleep);
+        model.reply_when(has_user_text("help"), "it runs");
+        let owner = start!(server.config()).unwrap();
+        let mut events = owner.events();
+        let thread = wait!(owner.thread_start().cwd(model.folder().display().to_string()).send()).unwrap();
+        let turn = wait!(thread.turn("delegate").send()).unwrap();
+        root.wait_reached().unwrap();
+        let helper = ended_beside!(thread, events, wait);
+        drop((turn, events));
+        wait!(owner.close()).unwrap();
+        let other = start!(server.config()).unwrap();
+        let there = wait!(other.thread_resume(thread.id()).send()).unwrap();
+        let followed = wait!(there.follow()).unwrap().unwrap();
+        let params = json!({"threadId": helper});
+        let left = || other.request_raw("thread/backgroundTerminals/list", params.clone());
+        assert_eq!(wait!(left()).unwrap()["data"].as_array().unwrap().len(), 1);
+        wait!(followed.interrupt()).unwrap();
+        // The test's watchdog limits the wait.
+        while wait!(left()).unwrap()["data"] != json!([]) {}
+        wait!(other.close()).unwrap();
+    }
+
+    // Which the client that follows has not seen either.
+    fn an_interrupt_of_a_followed_turn_leaves_the_commands_of_other_turns_of_its_subagents(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let (root, child) = (model.gate(), model.gate());
+        model.delegate("ready");
+        // The end of a sub-agent can make the turn above it send another request.
+        model.fallback("noted");
+        let owner = start!(server.config()).unwrap();
+        let mut events = owner.events();
+        let thread = wait!(owner.thread_start().cwd(model.folder().display().to_string()).send()).unwrap();
+        wait!(thread.run("delegate")).unwrap();
+        let helper = ended_beside!(thread, events, wait);
+        let sleep = |id: &str| ModelToolCall::exec_command("sleep 1000").arg("yield_time_ms", 250).call_id(id);
+        model.reply_when(has_user_text("apart"), sleep("of others"));
+        model.reply_when(has_user_text("apart"), "it runs");
+        let of_helper = wait!(owner.thread_resume(&*helper).send()).unwrap();
+        wait!(of_helper.run("apart")).unwrap();
+        let asks = ModelToolCall::new("send_input", json!({"target": helper, "message": "more help"}));
+        model.reply_when(has_user_text("again"), asks.namespace("multi_agent_v1"));
+        model.reply_when(has_user_text("again"), ModelReply::new().pause(&root).delta("above"));
+        model.reply_when(has_user_text("more help"), sleep("own"));
+        model.reply_when(has_user_text("more help"), ModelReply::new().pause(&child).delta("below"));
+        let turn = wait!(thread.turn("again").send()).unwrap();
+        root.wait_reached().unwrap();
+        child.wait_reached().unwrap();
+        drop((turn, events, of_helper));
+        wait!(owner.close()).unwrap();
+        let other = start!(server.config()).unwrap();
+        let there = wait!(other.thread_resume(thread.id()).send()).unwrap();
+        let followed = wait!(there.follow()).unwrap().unwrap();
+        let params = json!({"threadId": helper});
+        let listed = || other.request_raw("thread/backgroundTerminals/list", params.clone());
+        assert_eq!(wait!(listed()).unwrap()["data"].as_array().unwrap().len(), 2);
+        wait!(followed.interrupt()).unwrap();
+        // The test's watchdog limits the wait. The client's next request about the terminals comes before the last lists.
+        let mut lists_after = 0;
+        while lists_after < 3 {
+            let left = wait!(listed()).unwrap();
+            let left: Vec<_> = left["data"].as_array().unwrap().iter().map(|terminal| &terminal["itemId"]).collect();
+            assert!(left.contains(&&json!("of others")), "{left:?}");
+            lists_after += usize::from(left.len() == 1);
         }
         wait!(other.close()).unwrap();
     }

@@ -13,7 +13,7 @@ use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::json;
 
 use crate::death::signal;
-use crate::support::{Model, bounded_async, one_step, with_both_clients};
+use crate::support::{Model, bounded_async, has_user_text, one_step, spawn_subagent, with_both_clients};
 
 /// The status of the next turn that ends.
 macro_rules! next_end {
@@ -256,6 +256,38 @@ with_both_clients! {
         for _ in 0..2 {
             assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
         }
+        wait!(codex.close()).unwrap();
+    }
+
+    // A runtime before 0.163.0 does not say that this turn works for no other one.
+    fn a_turn_in_the_thread_of_an_interrupted_subagent_runs(start, wait) {
+        let model = Model::start();
+        let (root, child) = (model.gate(), model.gate());
+        model.reply_when(has_user_text("delegate"), spawn_subagent());
+        model.reply_when(has_user_text("delegate"), ModelReply::new().pause(&root).delta("above"));
+        model.reply_when(has_user_text("help"), ModelReply::new().pause(&child).delta("below"));
+        model.fallback("done");
+        let codex = start!(model.config()).unwrap();
+        let mut events = codex.events();
+        let thread = wait!(codex.thread_start().approval_mode(ApprovalMode::DenyAll).send()).unwrap();
+        let turn = wait!(thread.turn("delegate").send()).unwrap();
+        root.wait_reached().unwrap();
+        child.wait_reached().unwrap();
+        wait!(turn.interrupt()).unwrap();
+        let mut subagent = None;
+        for _ in 0..2 {
+            let done = loop {
+                if let Event::Notification(Notification::TurnCompleted(done)) = wait!(events.next()).unwrap().unwrap() {
+                    break done;
+                }
+            };
+            assert_eq!(done.turn.status, TurnStatus::Interrupted);
+            subagent = subagent.or((done.thread_id != thread.id()).then_some(done.thread_id));
+        }
+        let input = json!([{"type": "text", "text": "something else"}]);
+        let params = json!({"threadId": subagent.unwrap(), "input": input});
+        wait!(codex.request_raw("turn/start", params)).unwrap();
+        assert_eq!(next_end!(events, wait), TurnStatus::Completed);
         wait!(codex.close()).unwrap();
     }
 

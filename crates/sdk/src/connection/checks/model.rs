@@ -244,6 +244,9 @@ impl Model {
                 self.out.push(Out::Interrupt { thread, turn: turn.id });
             }
         }
+        let here = self.turns.iter().filter(|turn| turn.thread == Some(thread));
+        let subagents: Vec<_> = here.filter_map(|turn| Some((turn.id, turn.root?))).collect();
+        subagents.into_iter().for_each(|(turn, root)| self.interrupt_subagent(turn, root));
     }
 
     fn starts_on(&mut self, thread: u8) -> impl Iterator<Item = &mut Start> {

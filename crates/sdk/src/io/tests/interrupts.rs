@@ -420,6 +420,9 @@ async fn a_subagent_is_interrupted_with_its_turn_also_if_the_runtime_does_not_na
     respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
     end(&mut peer, "interrupted").await;
     begin_child(&mut peer, "c", None).await;
+    // Only its first item shows that no client has begun it.
+    settle(&connection, &mut peer).await;
+    message(&mut peer, "c", None).await;
     let request = peer.receive().await;
     assert_eq!(request["params"], json!({"threadId": "child", "turnId": "c"}));
     peer.send(json!({"id": request["id"], "result": {}})).await;
@@ -427,5 +430,78 @@ async fn a_subagent_is_interrupted_with_its_turn_also_if_the_runtime_does_not_na
     let next = json!({"id": "v", "items": [], "status": "inProgress"});
     peer.send(json!({"method": "turn/started", "params": {"threadId": "t", "turn": next}})).await;
     begin_child(&mut peer, "d", None).await;
+    message(&mut peer, "d", None).await;
     settle(&connection, &mut peer).await;
+}
+
+/// Reports the first message of a turn on another thread. `client_id`: a client's id of the message.
+async fn message(peer: &mut Peer, turn: &str, client_id: Option<&str>) {
+    let item = json!({"type": "userMessage", "id": "m", "clientId": client_id, "content": []});
+    let params = json!({"threadId": "child", "turnId": turn, "item": item});
+    peer.send(json!({"method": "item/started", "params": params})).await;
+}
+
+/// Gives a sub-agent work, for which the runtime does not name the turn that it works for. Interrupts that turn.
+async fn interrupt_assigning(connection: &Connection, peer: &mut Peer, subscription: &Arc<TurnSubscription>) {
+    begin(peer).await;
+    let spawn = json!({"type": "collabAgentToolCall", "id": "s", "receiverThreadIds": ["child"]});
+    let params = json!({"threadId": "t", "turnId": "u", "item": spawn});
+    peer.send(json!({"method": "item/completed", "params": params})).await;
+    connection.release(subscription, true);
+    respond(peer, "turn/interrupt", json!({"result": {}})).await;
+    end(peer, "interrupted").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_a_client_begins_in_the_thread_of_an_interrupted_subagent_goes_on() {
+    let (connection, mut peer, subscription, _) = turn(TurnLimits::default()).await;
+    interrupt_assigning(&connection, &mut peer, &subscription).await;
+    begin_child(&mut peer, "c", None).await;
+    message(&mut peer, "c", Some("of another client")).await;
+    settle(&connection, &mut peer).await;
+    // The sub-agent begins later.
+    begin_child(&mut peer, "d", None).await;
+    message(&mut peer, "d", None).await;
+    let request = peer.receive().await;
+    assert_eq!(request["params"], json!({"threadId": "child", "turnId": "d"}));
+    peer.send(json!({"id": request["id"], "result": {}})).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_a_subagent_has_begun_interrupts_none_of_its_later_turns() {
+    let (connection, mut peer, subscription, _) = turn(TurnLimits::default()).await;
+    interrupt_assigning(&connection, &mut peer, &subscription).await;
+    begin_child(&mut peer, "c", None).await;
+    message(&mut peer, "c", None).await;
+    let request = peer.receive().await;
+    peer.send(json!({"id": request["id"], "result": {}})).await;
+    let ended = json!({"id": "c", "items": [], "status": "interrupted"});
+    peer.send(json!({"method": "turn/completed", "params": {"threadId": "child", "turn": ended}})).await;
+    begin_child(&mut peer, "d", None).await;
+    message(&mut peer, "d", None).await;
+    // The next interrupt is that of a turn which names the one that it works for.
+    begin_child(&mut peer, "e", Some("u")).await;
+    let request = peer.receive().await;
+    assert_eq!(request["params"], json!({"threadId": "child", "turnId": "e"}));
+    peer.send(json!({"id": request["id"], "result": {}})).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subagent_is_interrupted_when_the_start_has_failed_that_could_have_joined_its_turn() {
+    let (connection, mut peer, subscription, _) = turn(TurnLimits::default()).await;
+    begin(&mut peer).await;
+    connection.release(&subscription, true);
+    respond(&mut peer, "turn/interrupt", json!({"result": {}})).await;
+    end(&mut peer, "interrupted").await;
+    let of_child = Arc::new(TurnSubscription::new("child".into(), true, &connection.budget));
+    let pending = start_turn(&connection, &of_child);
+    let start = peer.receive().await;
+    begin_child(&mut peer, "c", Some("u")).await;
+    // The turn can be the one of the start.
+    settle(&connection, &mut peer).await;
+    peer.send(json!({"id": start["id"], "error": {"code": -32600, "message": "no"}})).await;
+    pending.await.unwrap_err();
+    let request = peer.receive().await;
+    assert_eq!(request["params"], json!({"threadId": "child", "turnId": "c"}));
+    peer.send(json!({"id": request["id"], "result": {}})).await;
 }

@@ -194,7 +194,7 @@ mod tests {
     use crate::connection::checks::router::{Subscription, TestHost, open, unlimited};
     use crate::connection::on_loss::OnLoss;
     use crate::connection::request_window::Slot;
-    use crate::connection::router::{Intent, Waiter};
+    use crate::connection::router::{Intent, Joins, Waiter};
     use crate::connection::turn_buffer::{End, TurnBuffer};
 
     struct World {
@@ -211,7 +211,8 @@ mod tests {
             let subscription = Arc::new(Subscription { thread_id: "t".into(), buffer });
             let mut router = Router::new(OnLoss::End, false);
             router.prepare_restoring(GapPolicy::Repair);
-            let intent = Intent::StartTurn { subscription: subscription.clone(), joins: true, transport: 0 };
+            let intent =
+                Intent::StartTurn { subscription: subscription.clone(), joins: Joins::Any, transport: 0 };
             let request = router.register(Waiter::new(0, "turn/start", Some("t")), intent).unwrap();
             router.admit(request, Slot::Usual, &bytes::Bytes::new());
             Self { router, request, subscription }

@@ -73,6 +73,17 @@ impl<H: Host> Waiter<H> {
 /// The error of a request that was not registered, and its waiter.
 pub(crate) type Refused<H> = (Error, Box<Waiter<H>>);
 
+/// Which running turn of its thread a `turn/start` may join. The runtime responds to a `turn/start` on a busy thread with the running turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joins {
+    /// None: the router refuses the request on a busy thread.
+    None,
+    /// One that the client does not give up. The router refuses the request while the thread has another one.
+    Kept,
+    /// Any: the caller has waited long enough for the end of a turn that is given up.
+    Any,
+}
+
 /// What a request does in the router, beyond its response.
 #[derive(Debug)]
 pub(crate) enum Intent<H: Host> {
@@ -81,9 +92,7 @@ pub(crate) enum Intent<H: Host> {
     /// `turn/start`: the subscription gets the turn's events.
     StartTurn {
         subscription: Arc<H::Subscription>,
-        /// Whether the turn may join the running one: the caller wants that, and the runtime responds to a `turn/start` on a busy
-        /// thread with the running turn. Otherwise the router refuses the request on a busy thread.
-        joins: bool,
+        joins: Joins,
         /// The number of the transport over which the caller has compared the thread's settings. The router refuses the request after
         /// the loss of that transport: the next server may be another process, on which the thread has other settings.
         transport: u32,
@@ -182,6 +191,12 @@ impl<H: Host> Router<H> {
     /// that to a start which may join the turn.
     pub(crate) fn gives_up_start(&self, thread_id: &str) -> bool {
         self.pending_turns.has_abandoned_on(thread_id) || self.running_turns.has_unheld(thread_id)
+    }
+
+    /// Whether the client interrupts a turn of a thread, or will when a response arrives.
+    pub(crate) fn gives_up_turn(&self, thread_id: &str) -> bool {
+        let mut turns = self.running_turns.iter();
+        self.gives_up_start(thread_id) || turns.any(|turn| turn.being_interrupted && turn.is_on(thread_id))
     }
 
     /// The threads of the sub-agents that a thread, or one of its sub-agents, has spawned, and whether each one runs a turn.
@@ -580,7 +595,13 @@ impl<H: Host> Router<H> {
         {
             return Err((in_context(unsent_start(None), &waiter), waiter.into()));
         }
-        if let Intent::StartTurn { subscription, joins: false, .. } = &intent
+        if let Intent::StartTurn { subscription, joins: Joins::None | Joins::Kept, .. } = &intent
+            && self.gives_up_turn(subscription.thread_id())
+        {
+            let error = Error::new(ErrorKind::TurnNotSteerable, "a turn of the thread is being interrupted");
+            return Err((in_context(error, &waiter), waiter.into()));
+        }
+        if let Intent::StartTurn { subscription, joins: Joins::None, .. } = &intent
             && self.is_busy(subscription.thread_id())
         {
             // Such a runtime queues the turn behind the running one, and never reports its end.

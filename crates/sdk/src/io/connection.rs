@@ -61,17 +61,17 @@ impl Connection {
 
     /// Waits until no turn of a thread is being given up, so that a turn which starts afterwards joins none of them. First waits for the
     /// response to a start that was given up, for at most `response_limit`, because only that names the turn to interrupt. Then waits for
-    /// the end of the turn, for at most `end_limit`.
+    /// the end of the turn, for at most `end_limit`. Returns whether such a turn is left.
     pub(crate) async fn wait_until_given_up(
         &self,
         thread_id: &str,
         response_limit: Option<Duration>,
         end_limit: Duration,
-    ) {
+    ) -> bool {
         const PAUSE: Duration = Duration::from_millis(5);
         // A fork of the process has no I/O thread that could end the wait.
         if self.check_process().is_err() {
-            return;
+            return true;
         }
         let mut time = None;
         while self.shared.router().gives_up_start(thread_id) {
@@ -91,6 +91,7 @@ impl Connection {
             }
         }
         self.wait_until_interrupted(thread_id, end_limit).await;
+        self.shared.router().gives_up_turn(thread_id)
     }
 
     /// Waits, for at most `limit`, until a thread's turn that is being interrupted has ended. A turn that starts afterwards does

@@ -12,6 +12,7 @@ use crate::codec::encode;
 use crate::connection::effect::Response;
 use crate::connection::envelope;
 use crate::connection::event::OwnedEvent;
+use crate::connection::router::Joins;
 use crate::error::{Error, Result};
 use crate::io::tokens::ResponseObserver;
 use crate::io::turn_subscription::TurnSubscription;
@@ -75,7 +76,8 @@ pub async fn start_turn(codex: &AsyncCodex, params: &RawValue) -> Result<RawTurn
     let subscription = Arc::new(TurnSubscription::new(thread_id, true, &session.connection.budget));
     // Dropping this future interrupts the turn.
     let guard = TurnGuard::new(session.clone(), subscription.clone());
-    let response = session.start_turn(params, &subscription, Box::new(Unobserved), true, transport).await?;
+    let response =
+        session.start_turn(params, &subscription, Box::new(Unobserved), Joins::Any, transport).await?;
     guard.set_interrupt_on_drop(false);
     Ok(RawTurn { guard: Arc::new(guard), response })
 }

@@ -21,7 +21,7 @@ use crate::config::CodexConfig;
 use crate::connection::effect::LoginEnd;
 use crate::connection::envelope;
 use crate::connection::on_loss::OnLoss;
-use crate::connection::router::Intent;
+use crate::connection::router::{Intent, Joins};
 use crate::dispatch::registry::HandlerSet;
 #[cfg(feature = "endpoints")]
 use crate::endpoint::address::Endpoint;
@@ -366,7 +366,7 @@ impl Session {
         params: &RawValue,
         subscription: &Arc<TurnSubscription>,
         observer: Box<dyn ResponseObserver>,
-        joins: bool,
+        joins: Joins,
         transport: u32,
     ) -> Result<String> {
         const METHOD: &str = methods::TurnStart::METHOD;
@@ -392,7 +392,7 @@ impl Session {
             return Err(subscription.limits().over_before_start(&subscription.thread_id, why));
         }
         let timeout = self.timeout_of(METHOD);
-        let takes_running = joins && self.joins_turns();
+        let takes_running = if self.joins_turns() { joins } else { Joins::None };
         let intent =
             Intent::StartTurn { subscription: subscription.clone(), joins: takes_running, transport };
         let call = ClientCall { timeout, intent, ..ClientCall::new(METHOD, Some(params)) };
@@ -400,7 +400,7 @@ impl Session {
         let sent = self.connection.send(ClientCall { thread_id, observer, ..call });
         let sent = sent.map_err(|error| match error.kind() {
             // The router has found another turn.
-            ErrorKind::UnsupportedByRuntime if !joins => {
+            ErrorKind::UnsupportedByRuntime if joins == Joins::None => {
                 Error::new(ErrorKind::TurnNotSteerable, error.to_string())
             }
             _ => error,

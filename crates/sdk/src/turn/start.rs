@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::codec::{decode, encode};
 use crate::connection::host::SharedBuffer;
+use crate::connection::router::Joins;
 use crate::error::{Error, ErrorKind, Result};
 use crate::into_future::awaits_send;
 use crate::io::turn_limits::TurnLimits;
@@ -408,6 +409,8 @@ impl TurnStart<AsyncCodex> {
         loop {
             let error = match self.attempt(session.clone(), keep_backlog).await {
                 Ok(begun) => return Ok(begun),
+                // A turn of the thread was given up while this one was prepared.
+                Err(error) if is_not_sent(&error) => continue,
                 Err(error) => error,
             };
             let is_unsent = self.thread.can_send_after_loss(&session, &error);
@@ -448,7 +451,7 @@ impl TurnStart<AsyncCodex> {
         // The input must not join a turn that is being interrupted, and must see the settings of a turn that is starting.
         let response_limit = self.limits.time_left().into_iter().chain(session.timeout_of(METHOD)).min();
         let limit = self.limits.time_left().unwrap_or(INTERRUPT_LIMIT).min(INTERRUPT_LIMIT);
-        session.connection.wait_until_given_up(&self.thread.id, response_limit, limit).await;
+        let is_left = session.connection.wait_until_given_up(&self.thread.id, response_limit, limit).await;
         let pending_start = self.thread.wait_for_pending_start(&session, &self.params, limit).await;
         let known = session.connection.turns_on(&self.thread.id);
         let joinable = match session.connection.runs_turn_of_others(&self.thread.id) {
@@ -474,7 +477,11 @@ impl TurnStart<AsyncCodex> {
         let guard = TurnGuard::new(session.clone(), subscription.clone());
         let guard = guard.with_client_message_id(client_id.as_deref());
         let settings = self.thread.add_turn_settings(&self.params, &subscription, (start, pending_start));
-        let joins = self.alone_in.is_none();
+        let joins = match is_left {
+            _ if self.alone_in.is_some() => Joins::None,
+            true => Joins::Any,
+            false => Joins::Kept,
+        };
         let response = session.start_turn(&params, &subscription, settings, joins, transport).await;
         let started = response.and_then(|response| {
             Ok((decode::<methods::TurnStart>(&response, Some(&self.thread.id))?, response))
@@ -582,6 +589,11 @@ impl TurnStart<AsyncCodex> {
 /// The error of a start that was not sent, of a turn that joins no other one. It stays in the client.
 fn not_alone(why: &str) -> Error {
     Error::new(ErrorKind::TurnNotSteerable, why)
+}
+
+/// Whether the client has not sent a start, because it would join another turn.
+fn is_not_sent(error: &Error) -> bool {
+    error.kind() == ErrorKind::TurnNotSteerable && error.json_rpc().is_none()
 }
 
 impl TurnStart<AsyncCodex> {

@@ -525,6 +525,41 @@ fn a_turn_after_one_that_was_given_up_before_its_response_runs() {
     });
 }
 
+// The second start has looked for turns that are given up before the first one is.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_start_does_not_join_a_turn_that_was_given_up_while_the_start_was_prepared() {
+    bounded_async(async || {
+        let model = Model::start();
+        let gate = model.gate();
+        model
+            .reply_when(|request| request.user_texts() == ["go"], ModelReply::new().pause(&gate).delta("no"));
+        model.fallback("done");
+        let log = model.folder().join("log");
+        let codex = AsyncCodex::with_config(model.config().wire_log(WireLog::new(&log)));
+        let thread = codex.thread_start().send().await.unwrap();
+        signal(&model, "-STOP");
+        let mut next = Box::pin(thread.turn("again").effort("low").run());
+        {
+            let mut run = pin!(thread.turn("go").effort("low").run());
+            while !std::fs::read_to_string(&log).unwrap().contains("turn/start") {
+                assert!(one_step(run.as_mut()).await.is_none());
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            // It waits for the response to the first start, because both set options.
+            assert!(one_step(next.as_mut()).await.is_none());
+        }
+        signal(&model, "-CONT");
+        let result = next.await.unwrap();
+        assert_eq!(result.final_response.as_deref(), Some("done"));
+        let inputs = result.items.iter().filter(|item| matches!(item, ThreadItem::UserMessage(_))).count();
+        assert_eq!(inputs, 1);
+        let turns = thread.turns().send().await.unwrap().data;
+        assert_eq!(turns.last().unwrap().status, TurnStatus::Interrupted);
+        codex.close().await.unwrap();
+    });
+}
+
 #[test]
 fn a_handle_that_is_dropped_lets_the_turn_go_on() {
     bounded_async(async || {

@@ -13,7 +13,7 @@ use crate::connection::host::SharedBuffer;
 use crate::connection::on_loss::OnLoss;
 use crate::connection::request_window::Slot;
 use crate::connection::restoring::HeldTurn;
-use crate::connection::router::{Intent, Router, Waiter};
+use crate::connection::router::{Intent, Joins, Router, Waiter};
 use crate::connection::snapshot::Snapshot;
 use crate::connection::turn_buffer::{End, TurnBuffer};
 use crate::options::gap_policy::GapPolicy;
@@ -98,7 +98,8 @@ impl World {
         let subscription = Arc::new(Subscription { thread_id: THREAD.into(), buffer });
         let mut router = Router::new(OnLoss::End, false);
         router.prepare_restoring(choices.policy);
-        let intent = Intent::StartTurn { subscription: subscription.clone(), joins: true, transport: 0 };
+        let intent =
+            Intent::StartTurn { subscription: subscription.clone(), joins: Joins::Any, transport: 0 };
         let id = router.register(Waiter::new(0, "turn/start", Some(THREAD)), intent).unwrap();
         router.admit(id, Slot::Usual, &bytes::Bytes::new());
         let mut world = Self {

@@ -16,7 +16,7 @@ use crate::connection::event::EventBatch;
 use crate::connection::host::{Host, LoginToken, SharedBuffer};
 use crate::connection::on_loss::OnLoss;
 use crate::connection::request_window::Slot;
-use crate::connection::router::{Admission, Intent, Router, Waiter};
+use crate::connection::router::{Admission, Intent, Joins, Router, Waiter};
 use crate::connection::server_requests::{ServerRequest, Taken};
 use crate::connection::turn_buffer::{Batch, End, TurnBuffer};
 use crate::connection::turn_phase::Phase;
@@ -337,7 +337,7 @@ impl World {
             (Some(subscription), Some((_, _, true))) => Intent::Compact(subscription.clone()),
             (Some(subscription), _) => {
                 let (subscription, transport) = (subscription.clone(), self.router.transport());
-                Intent::StartTurn { subscription, joins: true, transport }
+                Intent::StartTurn { subscription, joins: Joins::Any, transport }
             }
             (None, _) => Intent::Plain,
         };

@@ -368,7 +368,8 @@ async fn a_turn_is_not_joined_that_the_client_interrupts_as_soon_as_it_knows_its
         end(&mut peer, "interrupted").await;
     };
     let limit = 10 * SECOND;
-    let ((), ()) = tokio::join!(connection.wait_until_given_up("t", Some(limit), limit), server);
+    let (is_left, ()) = tokio::join!(connection.wait_until_given_up("t", Some(limit), limit), server);
+    assert!(!is_left);
     let waited = begun.elapsed();
     assert!((2 * SECOND..3 * SECOND).contains(&waited), "{waited:?}");
 }
@@ -380,10 +381,10 @@ async fn the_wait_for_the_response_to_a_start_that_was_given_up_is_limited() {
     peer.receive().await;
     drop(pending);
     let begun = Instant::now();
-    connection.wait_until_given_up("t", Some(SECOND), SECOND).await;
+    assert!(connection.wait_until_given_up("t", Some(SECOND), SECOND).await);
     assert_eq!(begun.elapsed(), SECOND);
     // Without a limit it ends when the request has expired.
-    connection.wait_until_given_up("t", None, SECOND).await;
+    assert!(!connection.wait_until_given_up("t", None, SECOND).await);
     assert!(begun.elapsed() < QUICK.unwrap() + SECOND);
 }
 

@@ -26,7 +26,7 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use crate::connection::backlog::{Backlog, Limits};
 use crate::connection::host::SharedBuffer;
 use crate::connection::on_loss::OnLoss;
-use crate::connection::router::Intent;
+use crate::connection::router::{Intent, Joins};
 use crate::connection::turn_buffer::{Batch, End};
 use crate::dispatch::registry::{HandlerRegistry, HandlerSet};
 use crate::error::{ErrorKind, Result};
@@ -176,7 +176,7 @@ fn send_for(
 
 fn start_turn(connection: &Connection, subscription: &Arc<TurnSubscription>) -> Pending {
     let transport = connection.transport();
-    let intent = Intent::StartTurn { subscription: subscription.clone(), joins: true, transport };
+    let intent = Intent::StartTurn { subscription: subscription.clone(), joins: Joins::Any, transport };
     send_for(connection, "turn/start", subscription, intent)
 }
 

@@ -160,7 +160,7 @@ fn start_with_key(connection: &Connection, key: &str) -> (Arc<TurnSubscription>,
     let params = params(&json!({"threadId": "t", "input": [], "clientUserMessageId": key}));
     let call = ClientCall::new("turn/start", Some(&params));
     let transport = connection.transport();
-    let intent = Intent::StartTurn { subscription: subscription.clone(), joins: true, transport };
+    let intent = Intent::StartTurn { subscription: subscription.clone(), joins: Joins::Any, transport };
     let thread_id = Some(&*subscription.thread_id);
     let pending = connection.send(ClientCall { thread_id, timeout: QUICK, intent, ..call }).unwrap();
     (subscription, pending)
@@ -504,7 +504,7 @@ async fn a_start_that_was_prepared_before_the_loss_is_not_sent_to_the_next_serve
     server.accept().await;
     server.settle().await;
     let subscription = Arc::new(TurnSubscription::new("t".into(), true, &server.connection.budget));
-    let intent = Intent::StartTurn { subscription: subscription.clone(), joins: true, transport };
+    let intent = Intent::StartTurn { subscription: subscription.clone(), joins: Joins::Any, transport };
     let call = ClientCall { thread_id: Some("t"), intent, ..ClientCall::new("turn/start", None) };
     let error = server.connection.send(call).unwrap_err();
     assert_eq!((error.kind(), error.method()), (ErrorKind::TransportClosed, Some("turn/start")));

@@ -25,6 +25,7 @@ use crate::io::observers::Observed;
 use crate::io::request::ClientCall;
 use crate::io::shared::Shared;
 use crate::io::watchdog;
+use crate::options::method_class::QUICK;
 
 /// How long an interrupt waits for its turn to begin, before each attempt.
 const START_WAIT: Duration = Duration::from_millis(500);
@@ -210,7 +211,17 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
             Err(error)
                 if error.kind() == ErrorKind::Timeout
                     && (shared.is_lost()
-                        || shared.reconnect.is_some() && begun.elapsed() < SILENCE_LIMIT) => {}
+                        || shared.reconnect.is_some() && begun.elapsed() < SILENCE_LIMIT) =>
+            {
+                // A timeout that the program has made shorter limits its wait.
+                let timeout = shared.timeouts.of_method(methods::TurnInterrupt::METHOD);
+                if timeout.is_some_and(|timeout| timeout < QUICK)
+                    && let Some(outcome) = interruption.outcome.take()
+                {
+                    let note = "; the turn may still run, and the client makes the interrupt again";
+                    let _ = outcome.send(Err(error.with_note(note)));
+                }
+            }
             Err(error) => return Err(error.with_note("; the turn may still run")),
         }
     }

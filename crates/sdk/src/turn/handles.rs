@@ -119,6 +119,10 @@ impl AsyncTurnHandle {
     /// [`end_commands_on_interrupt`](crate::TurnStart::end_commands_on_interrupt) is `false`. Dropping the future does not cancel
     /// the interrupt.
     ///
+    /// A client that [connects again](crate::guide::lost_connections) repeats an interrupt without a response for a minute, and longer
+    /// while the connection is lost. The call waits so long, unless the program has set a timeout of less than 30 seconds for the
+    /// request: then the call fails at that timeout, and the client goes on.
+    ///
     /// The client also interrupts the turns of the sub-agents that work for the turn, when it knows of them, and does not wait for their
     /// ends. If it follows the turn, or has unsubscribed from the thread, it reads in the record of the interrupted turn which sub-agents
     /// there are.
@@ -261,6 +265,10 @@ impl TurnHandle {
     /// over. It also ends the turn's running commands and waits for that, unless
     /// [`end_commands_on_interrupt`](crate::TurnStart::end_commands_on_interrupt) is `false`. Dropping the future does not cancel
     /// the interrupt.
+    ///
+    /// A client that [connects again](crate::guide::lost_connections) repeats an interrupt without a response for a minute, and longer
+    /// while the connection is lost. The call waits so long, unless the program has set a timeout of less than 30 seconds for the
+    /// request: then the call fails at that timeout, and the client goes on.
     ///
     /// The client also interrupts the turns of the sub-agents that work for the turn, when it knows of them, and does not wait for their
     /// ends. If it follows the turn, or has unsubscribed from the thread, it reads in the record of the interrupted turn which sub-agents

@@ -60,6 +60,10 @@ fn policy() -> ConnectionPolicy {
 
 impl Server {
     async fn start(policy: ConnectionPolicy) -> Self {
+        Self::start_with(policy, ClassTimeouts::default()).await
+    }
+
+    async fn start_with(policy: ConnectionPolicy, timeouts: ClassTimeouts) -> Self {
         let (sender, peers) = mpsc::unbounded_channel();
         let doors = Arc::new(Doors {
             peers: sender,
@@ -77,6 +81,7 @@ impl Server {
         let context = ConnectionContext {
             shared_server: Some("the test".into()),
             reconnect: Some(Arc::new(reconnect)),
+            timeouts,
             ..context(hub.clone())
         };
         let (connection, mut peer) = connect_to(context);
@@ -467,6 +472,23 @@ async fn a_start_that_waits_for_a_slot_at_the_loss_is_not_sent_to_the_next_serve
     for other in others {
         assert_eq!(other.await.unwrap_err().kind(), ErrorKind::Uncertain);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_timeout_limits_the_wait_for_an_interrupt_that_is_made_again() {
+    let second = Duration::from_secs(1);
+    let mut server = Server::start_with(policy(), ClassTimeouts::all(second)).await;
+    let (_subscription, pending) = start(&server.connection);
+    server.peer().start_turn("u").await;
+    pending.await.unwrap();
+    let (interruption, outcome) = Interruption::new("t".into(), "u".into(), true).with_outcome();
+    server.connection.shared.interrupt(interruption);
+    assert_eq!(server.peer().receive().await["method"], "turn/interrupt");
+    let sent = tokio::time::Instant::now();
+    let error = outcome.await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), sent.elapsed()), (ErrorKind::Timeout, second), "{error}");
+    assert!(error.to_string().contains("makes the interrupt again"), "{error}");
+    assert_eq!(server.peer().receive().await["method"], "turn/interrupt");
 }
 
 // The network has forgotten the connection, and the client notices it after the timeout of the request.

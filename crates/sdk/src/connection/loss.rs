@@ -125,7 +125,6 @@ impl<H: Host> Router<H> {
     /// Ends a start that was not written. Its caller has compared the settings of the thread before the loss. The next server may be
     /// another process, on which the thread has others.
     fn end_unsent_start(&mut self, id: i64, error: &Error) {
-        self.cancel_intent(id);
         self.discard_unsent(id);
         if let Some(waiter) = self.take_waiter(id) {
             let error = in_context(unsent_start(Some(error)), &waiter);

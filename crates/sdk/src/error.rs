@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openai_codex_protocol::DecodeError;
 use openai_codex_protocol::types::CodexErrorInfo;
+use openai_codex_protocol::{DecodeError, JsonObject};
 use serde_json::Value;
 
 use crate::result::{FailedAttempt, OutputMismatch, RunResult};
@@ -268,20 +268,19 @@ impl Error {
 
     /// The error of an error response, from its JSON text.
     pub(crate) fn from_error_response(raw: &str) -> Self {
-        #[derive(serde::Deserialize)]
-        struct Wire {
-            #[serde(default = "unspecified")]
-            code: i64,
-            #[serde(default)]
-            message: String,
-            data: Option<Value>,
-        }
         /// The first code of the range for servers, for an error without a code.
-        fn unspecified() -> i64 {
-            -32000
-        }
-        match serde_json::from_str::<Wire>(raw) {
-            Ok(Wire { code, message, data }) => Self::from_json_rpc(JsonRpcError { code, message, data }),
+        const UNSPECIFIED: i64 = -32000;
+
+        let read = || -> serde_json::Result<JsonRpcError> {
+            let mut members: JsonObject = serde_json::from_str(raw)?;
+            Ok(JsonRpcError {
+                code: members.remove("code").map_or(Ok(UNSPECIFIED), serde_json::from_value)?,
+                message: members.remove("message").map_or(Ok(String::new()), serde_json::from_value)?,
+                data: members.remove("data").filter(|data| !data.is_null()),
+            })
+        };
+        match read() {
+            Ok(error) => Self::from_json_rpc(error),
             Err(error) => {
                 let message = format!("the client cannot decode the server's error response: {error}");
                 Self::new(ErrorKind::Decode, message).with_source(error)

@@ -50,6 +50,7 @@ pub(crate) mod result;
 pub(crate) mod retry;
 #[cfg(any(feature = "schemars", feature = "raw"))]
 pub(crate) mod schema;
+pub(crate) mod select;
 pub(crate) mod session;
 pub(crate) mod shared_redactor;
 pub(crate) mod thread;

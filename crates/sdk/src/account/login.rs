@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::background::until;
 use crate::connection::effect::LoginEnd;
 use crate::error::{Error, ErrorKind, Result};
+use crate::select::select;
 use crate::session::runtime::Session;
 
 /// The notification of a login's end, for errors.
@@ -47,8 +48,7 @@ impl Login {
 
     /// Waits for the end of the login, at most for `timeout`.
     pub(crate) async fn wait_timeout(&self, timeout: Duration) -> Result<AccountLoginCompletedNotification> {
-        tokio::select! {
-            biased;
+        select! {
             end = self.wait() => end,
             () = self.session.connection.sleep(timeout) => Err(Error::new(
                 ErrorKind::Timeout,

@@ -26,6 +26,7 @@ use crate::io::request::ClientCall;
 use crate::io::shared::Shared;
 use crate::io::watchdog;
 use crate::options::method_class::QUICK;
+use crate::select::select;
 
 /// How long an interrupt waits for its turn to begin, before each attempt.
 const START_WAIT: Duration = Duration::from_millis(500);
@@ -188,8 +189,7 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
     loop {
         // The wait fails if the connection has ended.
         let _ = timeout(START_WAIT, until(&mut phase, Phase::has_begun)).await;
-        let response = tokio::select! {
-            biased;
+        let response = select! {
             commands = end_of(shared, &mut phase) => return end_commands(shared, interruption, &commands?).await,
             response = call::<methods::TurnInterrupt>(shared, &thread_id, &params) => response.map(drop),
             () = unseen_end.as_mut() => break,
@@ -197,12 +197,12 @@ async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Res
         match response {
             Ok(()) => break,
             Err(error) if error.kind() == ErrorKind::TurnNotActive && begun.elapsed() < REFUSAL_LIMIT => {
-                tokio::select! {
+                select! {
                     commands = end_of(shared, &mut phase) => {
                         return end_commands(shared, interruption, &commands?).await;
-                    }
+                    },
                     () = unseen_end.as_mut() => break,
-                    () = sleep(pause) => {}
+                    () = sleep(pause) => {},
                 }
                 pause = (2 * pause).min(LONGEST_PAUSE);
             }

@@ -76,7 +76,7 @@ impl Connection {
         let (connection, driver) = connection(context);
         let (mut report, connected) = oneshot::channel();
         spawn(Box::pin(async move {
-            let opened = tokio::select! {
+            let opened = crate::select::select! {
                 opened = connector.open() => opened,
                 // The start was cancelled, or has taken too long.
                 () = report.closed() => return,

@@ -16,6 +16,7 @@ use crate::io::interruption::Interruption;
 use crate::io::shared::Shared;
 use crate::io::turn_limits::TurnLimits;
 use crate::io::turn_subscription::TurnSubscription;
+use crate::select::select;
 
 /// How long an interrupted turn may take to end before the client stops waiting for it.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
@@ -27,7 +28,7 @@ const MIN_SILENCE_STEP: Duration = Duration::from_millis(1);
 pub(crate) async fn watch(shared: Arc<Shared>, subscription: Arc<TurnSubscription>) {
     let Some(turn_id) = subscription.turn_id() else { return };
     let Some(mut phase) = shared.follow(&turn_id) else { return };
-    let error = tokio::select! {
+    let error = select! {
         _ = until(&mut phase, Phase::is_over) => return,
         error = timed_out(&subscription) => error,
         error = inactive(&shared, &subscription, &turn_id) => error,
@@ -87,8 +88,7 @@ pub(crate) async fn stop(shared: Arc<Shared>, subscription: Arc<TurnSubscription
             _ => std::future::pending().await,
         }
     };
-    let note = tokio::select! {
-        biased;
+    let note = select! {
         _ = until(&mut phase, Phase::is_over) => return,
         failure = failed => format!(". The interrupt has failed, and the turn may still run: {failure}"),
         () = sleep(INTERRUPT_GRACE) => format!(

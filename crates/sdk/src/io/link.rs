@@ -16,6 +16,7 @@ use crate::io::outbound::{OutboundQueue, write};
 use crate::io::shared::Shared;
 use crate::process::reap;
 use crate::process::stderr::StderrTail;
+use crate::select::select;
 use crate::transport::frames::Transport;
 use crate::wire_log::Recorder;
 
@@ -129,7 +130,7 @@ impl Link {
         };
         let Self { process, reading, writing, written_until, .. } = self;
         // Messages that the server wrote before it ended, or stopped reading, still count.
-        tokio::select! {
+        select! {
             ended = &mut *reading => Some(reader_reason(ended)),
             ended = &mut *writing => match (ended, written_until.take().flatten()) {
                 (Ok(()), None) => None,
@@ -138,7 +139,7 @@ impl Link {
             },
             () = exited(process) => {
                 Some(timeout(EXPLANATION_TIMEOUT, reading).await.map_or(CloseReason::OutputClosed, reader_reason))
-            }
+            },
             _ = until(closing, |closing| *closing) => None,
         }
     }

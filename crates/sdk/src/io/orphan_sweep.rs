@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::background::thread;
 use crate::io::shared::Shared;
 use crate::process::orphans::{Orphans, Search};
+use crate::select::{only_if, select};
 
 /// The pauses before the searches of a sweep. A command that was starting can become an orphan some time after its turn has
 /// ended: on a busy machine its sandbox takes that long.
@@ -41,14 +42,13 @@ pub(crate) async fn run(shared: Arc<Shared>, orphans: Arc<Orphans>, mut requests
     while requests.changed().await.is_ok() {
         let mut step = 0;
         while let Some(pause) = PAUSES.get(step) {
-            tokio::select! {
-                biased;
-                () = sleep(rest.max(*pause)) => {}
+            select! {
+                () = sleep(rest.max(*pause)) => {},
                 // Requests do not shorten the first pause, so that each sweep searches, however many there are.
-                _ = requests.changed(), if step > 0 => {
+                _ = only_if(step > 0, requests.changed()) => {
                     step = 0;
                     continue;
-                }
+                },
             }
             let began = Instant::now();
             search(&shared, &orphans).await;

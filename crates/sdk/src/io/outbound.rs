@@ -12,6 +12,7 @@ use crate::connection::request_window::Slot;
 use crate::connection::router::Admission;
 use crate::io::diagnosis::CloseReason;
 use crate::io::shared::{Message, Outgoing, OutgoingRequest, Shared};
+use crate::select::{only_if, select};
 use crate::transport::frames::FrameWriter;
 
 /// The largest message that a server accepts from a socket. It cuts the connection for a larger one.
@@ -70,11 +71,10 @@ pub(crate) async fn write(
     let mut frames = Vec::new();
     let mut is_restored = *restored.borrow_and_update();
     loop {
-        tokio::select! {
-            biased;
-            _ = outbox.recv_many(&mut queued, MAX_FRAMES_PER_WRITE) => {}
-            () = shared.resume_writing.notified(), if !held.is_empty() && is_restored => {}
-            _ = restored.changed(), if !is_restored => is_restored = *restored.borrow_and_update(),
+        select! {
+            _ = outbox.recv_many(&mut queued, MAX_FRAMES_PER_WRITE) => {},
+            () = only_if(!held.is_empty() && is_restored, shared.resume_writing.notified()) => {},
+            _ = only_if(!is_restored, restored.changed()) => is_restored = *restored.borrow_and_update(),
             _ = until(&mut closing, |closing| *closing) => return None,
         }
         frames.clear();

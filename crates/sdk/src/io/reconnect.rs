@@ -26,6 +26,7 @@ use crate::io::request::ClientNotification;
 use crate::io::resumes::{Resumes, call};
 use crate::io::shared::{Message, OutgoingRequest, Shared};
 use crate::options::attempts::Attempt;
+use crate::select::select;
 
 /// Replaces a lost transport. Returns the new one, with which everything is restored that something waits for, or soon is. The error
 /// ends the connection; without one, the client closes it.
@@ -51,13 +52,13 @@ pub(crate) async fn replace(
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            () = waiting => {}
+        select! {
+            () = waiting => {},
             () = closed(&mut closing) => break,
         }
         lifecycle.handle_time(due.map_or(now, |due| due.max(Instant::now())).into_std());
         let opening = timeout(reconnect.attempt_timeout, reconnect.connector.open());
-        let opened = tokio::select! {
+        let opened = select! {
             opened = opening => opened.unwrap_or_else(|_| Err(too_slow(shared, reconnect.attempt_timeout))),
             () = closed(&mut closing) => break,
         };
@@ -73,7 +74,7 @@ pub(crate) async fn replace(
             shared.route(|router| router.note_other_server(None));
         }
         let mut link = Link::start(context, transport, process, false);
-        let (reason, error) = tokio::select! {
+        let (reason, error) = select! {
             restored = restore(shared, reconnect, lifecycle) => match restored {
                 Ok(restoring) => {
                     link.open(restoring);

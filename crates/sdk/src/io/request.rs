@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use openai_codex_protocol::ClientRequest;
 use openai_codex_protocol::methods::TurnInterrupt;
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -67,22 +67,43 @@ impl<'a> ClientCall<'a> {
 }
 
 /// A request. Without parameters, it has no `params` member.
-#[derive(Serialize)]
 struct Request<'a> {
     method: &'a str,
     id: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     params: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     trace: Option<TraceContext>,
 }
 
+impl Serialize for Request<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry("method", self.method)?;
+        members.serialize_entry("id", &self.id)?;
+        if let Some(params) = self.params {
+            members.serialize_entry("params", params)?;
+        }
+        if let Some(trace) = &self.trace {
+            members.serialize_entry("trace", trace)?;
+        }
+        members.end()
+    }
+}
+
 /// A notification.
-#[derive(Serialize)]
 pub(crate) struct ClientNotification<'a> {
     pub(crate) method: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) params: Option<&'a RawValue>,
+}
+
+impl Serialize for ClientNotification<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry("method", self.method)?;
+        if let Some(params) = self.params {
+            members.serialize_entry("params", params)?;
+        }
+        members.end()
+    }
 }
 
 impl Connection {

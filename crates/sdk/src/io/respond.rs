@@ -7,6 +7,7 @@ use bytes::Bytes;
 use openai_codex_protocol::ServerRequestMethod;
 use openai_codex_protocol::server_requests::{AccountChatgptAuthTokensRefresh, ItemToolCall};
 use openai_codex_protocol::types::RequestId;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -19,6 +20,7 @@ use crate::dispatch::registry::Chain;
 use crate::handler::request::IncomingRequest;
 use crate::io::observers::Observed;
 use crate::io::shared::{Message, Shared};
+use crate::select::select;
 use crate::trace;
 
 /// JSON-RPC's code for an error of the receiver.
@@ -36,7 +38,7 @@ async fn respond(shared: Arc<Shared>, request: Arc<IncomingRequest>, chain: Chai
     let timeout = chain.timeout;
     let span = trace::served(&request.method, request.thread_id.as_deref(), request.turn_id.as_deref());
     let outcome = match shared.handlers.call(request.clone(), chain) {
-        Ok(job) => tokio::select! {
+        Ok(job) => select! {
             outcome = job => outcome,
             () = shared.timers.sleep(timeout) => HandlerOutcome::Failed(format!("the handler did not respond within {timeout:?}")),
         },
@@ -121,11 +123,20 @@ fn publish(
 }
 
 fn result_frame(id: &RequestId, result: &RawValue) -> Bytes {
-    #[derive(serde::Serialize)]
     struct Response<'a> {
         id: &'a RequestId,
         result: &'a RawValue,
     }
+
+    impl Serialize for Response<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut members = serializer.serialize_map(None)?;
+            members.serialize_entry("id", self.id)?;
+            members.serialize_entry("result", self.result)?;
+            members.end()
+        }
+    }
+
     frame(&Response { id, result })
 }
 

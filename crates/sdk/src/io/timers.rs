@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use crate::select::select;
+
 /// What to do when the time is up.
 #[derive(Debug)]
 pub(crate) enum Due {
@@ -94,8 +96,7 @@ impl Clock {
             let next = heap.peek().map(|Reverse(entry)| entry.at);
             let set = match next {
                 None => self.0.recv().await,
-                Some(at) => tokio::select! {
-                    biased;
+                Some(at) => select! {
                     () = sleep_until(at) => {
                         match heap.pop().map(|Reverse(entry)| entry.due) {
                             Some(Due::Request { id, waited }) => expire(id, waited),
@@ -103,7 +104,7 @@ impl Clock {
                             None => {}
                         }
                         continue;
-                    }
+                    },
                     set = self.0.recv() => set,
                 },
             };

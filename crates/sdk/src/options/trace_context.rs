@@ -3,16 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// A [W3C trace context](https://www.w3.org/TR/trace-context/), which the client sends with a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TraceContext {
     /// The header `traceparent`.
     pub traceparent: String,
     /// The header `tracestate`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tracestate: Option<String>,
 }
 
@@ -26,6 +25,17 @@ impl TraceContext {
     pub fn tracestate(mut self, tracestate: impl Into<String>) -> Self {
         self.tracestate = Some(tracestate.into());
         self
+    }
+}
+
+impl Serialize for TraceContext {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry("traceparent", &self.traceparent)?;
+        if let Some(state) = &self.tracestate {
+            members.serialize_entry("tracestate", state)?;
+        }
+        members.end()
     }
 }
 

@@ -39,6 +39,7 @@ use crate::io::turn_subscription::TurnSubscription;
 use crate::options::method_class::ClassTimeouts;
 use crate::process::home::Home;
 use crate::process::launch::Launch;
+use crate::select::select;
 use crate::session::schema_probe::SchemaProbe;
 use crate::session::version;
 use crate::transport::frames::Transport;
@@ -146,7 +147,7 @@ impl Session {
         }
         let threads = context.threads.clone();
         let connecting = Connection::connect(connector, context);
-        let connection = tokio::select! {
+        let connection = select! {
             connection = connecting => connection?,
             () = FuturesTimerSleeper.sleep(deadline.left()) => {
                 return Err(Error::new(
@@ -157,7 +158,7 @@ impl Session {
                         deadline.whole
                     ),
                 ));
-            }
+            },
             error = cancelled.as_mut() => return Err(error),
         };
         let metadata = greet(&connection, config, deadline, cancelled).await?;
@@ -195,8 +196,8 @@ impl Session {
                 }
                 return Err(error);
             }
-            tokio::select! {
-                () = FuturesTimerSleeper.sleep(pause) => {}
+            select! {
+                () = FuturesTimerSleeper.sleep(pause) => {},
                 error = cancelled.as_mut() => return Err(error),
             }
         }
@@ -211,17 +212,17 @@ impl Session {
     ) -> Result<Self> {
         let command = match &config.before_spawn {
             None => launch.command(),
-            Some(hook) => tokio::select! {
+            Some(hook) => select! {
                 called = hook.call(launch.command()) => called?,
                 () = FuturesTimerSleeper.sleep(deadline.left()) => {
                     return Err(deadline.exceeded("before_spawn did not return"));
-                }
+                },
                 error = cancelled.as_mut() => return Err(error),
             },
         };
         let first_start = match Home::of(launch, &command) {
             None => None,
-            Some(home) => tokio::select! {
+            Some(home) => select! {
                 turn = home.wait_for_first_start(deadline.left()) => turn,
                 error = cancelled.as_mut() => return Err(error),
             },
@@ -517,7 +518,7 @@ async fn greet(
     deadline: &StartDeadline,
     cancelled: impl Future<Output = Error>,
 ) -> Result<Arc<InitializeResponse>> {
-    let greeted = tokio::select! {
+    let greeted = select! {
         greeted = handshake(connection, config, deadline) => greeted,
         error = cancelled => Err(error),
     };

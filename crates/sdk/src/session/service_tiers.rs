@@ -6,7 +6,6 @@
 
 use openai_codex_protocol::types::{Model, ModelListParams};
 use openai_codex_protocol::{JsonObject, methods};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 
@@ -30,18 +29,6 @@ pub(crate) const NO_TIERS: [&str; 3] = ["auto", "default", "standard"];
 const FAST_MODE: &str = "features.fast_mode";
 
 const CONFIG_READ: &str = "config/read";
-
-/// Without the cargo feature of the request's domain there is no type of it.
-#[derive(Serialize)]
-struct ConfigReadParams<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cwd: Option<&'a str>,
-}
-
-#[derive(Default, Deserialize)]
-struct Settings {
-    config: JsonObject,
-}
 
 /// What the client knows of a thread's tiers before a call.
 #[derive(Debug, Default)]
@@ -140,12 +127,15 @@ pub(crate) async fn check(session: &Session, thread_id: &str, wanted: TierOfMode
 
 /// Whether the configuration of the runtime leaves [`FAST_MODE`] on.
 async fn has_fast_mode(session: &Session, thread_id: &str, cwd: Option<&str>) -> Result<bool> {
-    let params = ConfigReadParams { cwd };
+    // Without the cargo feature of the request's domain there is no type of its parameters.
+    let params: JsonObject = cwd.map(|cwd| ("cwd".to_owned(), Value::from(cwd))).into_iter().collect();
     let params = to_raw_value(&params).map_err(|error| Error::invalid_input(error.to_string()))?;
     match session.call_raw(CONFIG_READ, Some(&params)).await {
         Ok(settings) => {
-            let settings: Settings = serde_json::from_str(&settings).unwrap_or_default();
-            Ok(config_values::value(&settings.config, FAST_MODE) != Some(&Value::Bool(false)))
+            let settings: Value = serde_json::from_str(&settings).unwrap_or_default();
+            let config = settings.get("config").and_then(Value::as_object);
+            let fast_mode = config.and_then(|config| config_values::value(config, FAST_MODE));
+            Ok(fast_mode != Some(&Value::Bool(false)))
         }
         // A server without the request. The client cannot know better than the request.
         Err(error) if error.json_rpc().is_some() && !error.is_retryable() => Ok(true),

@@ -18,6 +18,7 @@ use crate::io::observers::{Observed, ObserverHub};
 use crate::io::shared::ConnectionContext;
 use crate::options::attempts::{Attempt, Attempts};
 use crate::owning_process::OwningProcess;
+use crate::select::select;
 use crate::session::live_threads::LiveThreads;
 use crate::session::runtime::Session;
 use crate::transport::frames::Transport;
@@ -206,11 +207,11 @@ impl ClientCore {
     ) {
         let cancelled = async || {
             let mut closing = self.closing.subscribe();
-            tokio::select! {
+            select! {
                 () = outcome_tx.closed() => Error::new(ErrorKind::Closed, "no call waits for the start any more"),
                 _ = until(&mut closing, |closing| *closing) => {
                     Error::new(ErrorKind::Closed, "the client was closed while it was being started")
-                }
+                },
             }
         };
         let mut attempt = 0;
@@ -284,8 +285,8 @@ impl ClientCore {
         attempt: &mut usize,
     ) -> Result<Session> {
         // Two runtimes must not work on the same threads. Observers have received the loss by then.
-        tokio::select! {
-            _ = lost.connection.ended() => {}
+        select! {
+            _ = lost.connection.ended() => {},
             error = cancelled() => return Err(error),
         }
         let gone = || Error::new(ErrorKind::TransportClosed, "the connection has ended");
@@ -299,8 +300,8 @@ impl ClientCore {
             *attempt = number;
             self.hub.announce(&Observed::Restarting { attempt: number, pause, reason });
             if !pause.is_zero() {
-                tokio::select! {
-                    () = FuturesTimerSleeper.sleep(pause) => {}
+                select! {
+                    () = FuturesTimerSleeper.sleep(pause) => {},
                     error = cancelled() => return Err(error),
                 }
             }

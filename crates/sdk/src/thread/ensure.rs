@@ -16,6 +16,7 @@ use crate::into_future::Sending;
 use crate::io::turn_limits::TurnLimits;
 use crate::options::input::TurnInput;
 use crate::result::RunResult;
+use crate::select::select;
 use crate::session::clients::AsyncCodex;
 use crate::session::live_threads::LoadPoint;
 use crate::session::runtime::Session;
@@ -422,8 +423,7 @@ impl Ensure<AsyncCodex> {
     /// Does a part of the search, and ends it at the turn's timeout.
     async fn within_timeout<T>(&self, part: impl Future<Output = Result<T>>) -> Result<T> {
         let Some(left) = self.turn.limits.time_left() else { return part.await };
-        tokio::select! {
-            biased;
+        select! {
             done = part => done,
             () = FuturesTimerSleeper.sleep(left) => Err(self.over_before_start()),
         }

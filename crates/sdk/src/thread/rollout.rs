@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{ThreadReadParams, ThreadStatus};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
@@ -20,7 +21,7 @@ use crate::session::unused_threads;
 /// The stored history of a thread, to be kept elsewhere or given to a runtime with another home. It can be serialized.
 ///
 /// It holds the user's conversation: prompts, files and the output of commands.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Rollout {
     thread_id: String,
     /// The name of the file, which begins with the time of the thread's start.
@@ -45,6 +46,65 @@ impl Rollout {
             parts.len() == 3 && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
         let is_name = !rest.contains(['/', '\\']) && rest.contains(&*self.thread_id);
         if is_day && is_name { Ok(parts.join("/")) } else { Err(unusable()) }
+    }
+}
+
+/// The names of the members, which serialized rollouts have.
+const MEMBERS: [&str; 3] = ["thread_id", "file_name", "data"];
+
+impl Serialize for Rollout {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut rollout = serializer.serialize_struct("Rollout", MEMBERS.len())?;
+        for (name, value) in MEMBERS.into_iter().zip([&self.thread_id, &self.file_name, &self.data]) {
+            rollout.serialize_field(name, value)?;
+        }
+        rollout.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Rollout {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_struct("Rollout", &MEMBERS, RolloutVisitor)
+    }
+}
+
+struct RolloutVisitor;
+
+impl RolloutVisitor {
+    /// The rollout of the members in the order of [`MEMBERS`].
+    fn rollout<E: de::Error>(members: [Option<String>; 3]) -> std::result::Result<Rollout, E> {
+        if let Some(missing) = members.iter().position(Option::is_none) {
+            return Err(E::missing_field(MEMBERS[missing]));
+        }
+        let [thread_id, file_name, data] = members.map(Option::unwrap_or_default);
+        Ok(Rollout { thread_id, file_name, data })
+    }
+}
+
+impl<'de> Visitor<'de> for RolloutVisitor {
+    type Value = Rollout;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("struct Rollout")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Rollout, A::Error> {
+        let mut members = [None, None, None];
+        while let Some(name) = map.next_key::<String>()? {
+            match MEMBERS.iter().position(|member| *member == name) {
+                Some(at) => members[at] = Some(map.next_value()?),
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Self::rollout(members)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> std::result::Result<Rollout, A::Error> {
+        let mut members = [None, None, None];
+        for member in &mut members {
+            *member = values.next_element()?;
+        }
+        Self::rollout(members)
     }
 }
 
@@ -119,6 +179,26 @@ async fn call(session: &Session, method: &str, params: &Value) -> Result<Value> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rollout_is_serialized_as_its_members_and_read_from_them() {
+        let rollout = Rollout { thread_id: "t".to_owned(), file_name: "f".to_owned(), data: "d".to_owned() };
+        let text = serde_json::to_string(&rollout).unwrap();
+        assert_eq!(text, r#"{"thread_id":"t","file_name":"f","data":"d"}"#);
+        for same in [&*text, r#"["t","f","d"]"#, r#"{"new":[1],"data":"d","file_name":"f","thread_id":"t"}"#]
+        {
+            assert_eq!(serde_json::from_str::<Rollout>(same).unwrap(), rollout, "{same}");
+        }
+        for (bad, error) in [
+            (r#"{"thread_id":"t","data":"d"}"#, "missing field `file_name`"),
+            (r#"["t"]"#, "missing field `file_name`"),
+            (r#"{"thread_id":7}"#, "invalid type: integer `7`, expected a string"),
+            ("7", "invalid type: integer `7`, expected struct Rollout"),
+        ] {
+            let found = serde_json::from_str::<Rollout>(bad).unwrap_err().to_string();
+            assert!(found.starts_with(error), "{bad}: {found}");
+        }
+    }
 
     #[test]
     fn a_rollout_belongs_to_the_folder_of_its_day_and_to_no_other_place() {

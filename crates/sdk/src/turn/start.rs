@@ -24,6 +24,7 @@ use crate::options::approval::ApprovalMode;
 use crate::options::input::{TurnInput, utf8_path};
 use crate::options::sandbox::Sandbox;
 use crate::result::RunResult;
+use crate::select::select;
 use crate::session::clients::AsyncCodex;
 use crate::session::live_threads::LoadPoint;
 use crate::session::runtime::{INTERRUPT_LIMIT, Session};
@@ -390,14 +391,13 @@ impl TurnStart<AsyncCodex> {
         let writer = after_reconnect();
         let session = self.thread.session_for_start(&self.core, self.limits.time_left(), &writer);
         let Some(left) = self.limits.time_left() else { return session.await };
-        tokio::select! {
-            biased;
+        select! {
             session = session => session,
             () = FuturesTimerSleeper.sleep(left) => {
                 let why = "a runtime was starting, or calls that resume the thread had not ended. If the program holds a future of \
                            such a call, it must poll or drop the future. Otherwise set a longer timeout";
                 Err(writer.in_use().unwrap_or_else(|| self.limits.over_before_start(&self.thread.id, why)))
-            }
+            },
         }
     }
 

@@ -30,6 +30,7 @@ mod method_info;
 mod raw;
 mod read;
 mod wire;
+mod write;
 
 pub use decode::decode_response;
 pub use error::DecodeError;

@@ -1,4 +1,4 @@
-//! What the macros expand into: encoding of objects, and decoding of those that the server streams.
+//! What the macros expand into: the decoding of objects that the server streams.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,18 +10,6 @@ use serde_json::Value;
 
 use crate::read::{Union, buffered_union};
 use crate::{Extra, JsonObject};
-
-/// An object that can be written.
-pub(crate) trait Object: Sized {
-    /// Field and value that stand for this variant of a union.
-    const TAG: Option<(&'static str, &'static str)> = None;
-
-    /// Writes the known fields except the tag.
-    fn write<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
-
-    /// The unknown fields.
-    fn extra(&self) -> &Extra;
-}
 
 /// An object with a decoder of its own.
 pub(crate) trait FromMap: Sized {
@@ -120,32 +108,6 @@ pub(crate) fn read_streamed_union<'de, T: StreamedUnion, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     deserializer.deserialize_map(StreamedUnionVisitor(PhantomData))
-}
-
-/// Writes an object, its tag first.
-pub(crate) fn write_object<T: Object, S: Serializer>(object: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut map = begin_object(serializer, T::TAG)?;
-    object.write(&mut map)?;
-    end_object(map, object.extra())
-}
-
-fn begin_object<S: Serializer>(
-    serializer: S,
-    tag: Option<(&'static str, &'static str)>,
-) -> Result<S::SerializeMap, S::Error> {
-    let mut map = serializer.serialize_map(None)?;
-    if let Some((tag, value)) = tag {
-        map.serialize_entry(tag, value)?;
-    }
-    Ok(map)
-}
-
-/// Writes the unknown fields back.
-fn end_object<M: SerializeMap>(mut map: M, extra: &Extra) -> Result<M::Ok, M::Error> {
-    for (key, value) in extra.iter() {
-        map.serialize_entry(key, value)?;
-    }
-    map.end()
 }
 
 /// Keeps an unknown field.

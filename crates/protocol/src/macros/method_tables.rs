@@ -54,7 +54,7 @@ macro_rules! params {
         impl $crate::Params for $name {
             compiled! { $place
                 fn write(&self) -> ::serde_json::Result<Box<::serde_json::value::RawValue>> {
-                    ::serde_json::value::to_raw_value(self)
+                    $crate::write::to_raw_value(self)
                 }
             }
         }

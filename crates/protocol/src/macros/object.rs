@@ -97,32 +97,28 @@ macro_rules! object {
             }
         }
 
-        impl $crate::wire::Object for $name {
-            $( const TAG: Option<(&'static str, &'static str)> = Some(($tag, $tag_value)); )?
-
-            #[allow(unused_variables)]
-            fn write<M: ::serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-                $( map.serialize_entry($rwire, &self.$rfield)?; )*
+        impl $crate::write::Members for $name {
+            #[inline]
+            fn each(&self, object: &mut dyn $crate::write::ObjectWriter) {
+                $( object.member($tag, &$tag_value); )?
+                $( object.member($rwire, &self.$rfield); )*
                 $(
                     if let Some(value) = &self.$ofield {
-                        map.serialize_entry($owire, value)?;
+                        object.member($owire, value);
                     }
                 )*
-                Ok(())
+                $crate::write::Members::each(&self.extra, object);
             }
+        }
 
+        impl $crate::write::Write for $name {
             #[inline]
-            fn extra(&self) -> &$crate::Extra {
-                &self.extra
+            fn write(&self, writer: &mut dyn $crate::write::Writer) {
+                writer.object(self);
             }
         }
 
-        impl ::serde::Serialize for $name {
-            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                $crate::wire::write_object(self, serializer)
-            }
-        }
-
+        write_serialize! { $name }
         object_deserialize! {
             $mode $name $($tag)?
             { $( $rkind $rfield = $rwire; )* }
@@ -204,6 +200,18 @@ macro_rules! read_deserialize {
             #[inline]
             fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 $crate::read::deserialize(deserializer)
+            }
+        }
+    };
+}
+
+/// `Serialize` through the shared encoder.
+macro_rules! write_serialize {
+    ($name:ident) => {
+        impl ::serde::Serialize for $name {
+            #[inline]
+            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $crate::write::serialize(self, serializer)
             }
         }
     };

@@ -61,11 +61,14 @@ macro_rules! string_enum {
             }
         }
 
-        impl ::serde::Serialize for $name {
-            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.as_str())
+        impl $crate::write::Write for $name {
+            #[inline]
+            fn write(&self, writer: &mut dyn $crate::write::Writer) {
+                writer.str(self.as_str());
             }
         }
+
+        write_serialize! { $name }
 
         impl $crate::read::Read for $name {
             #[inline]

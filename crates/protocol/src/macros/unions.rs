@@ -65,14 +65,17 @@ macro_rules! tagged_union {
 
         union_deserialize! { $name $($streamed)? { $( $hold $variant($payload); )* } }
 
-        impl ::serde::Serialize for $name {
-            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl $crate::write::Write for $name {
+            #[inline]
+            fn write(&self, writer: &mut dyn $crate::write::Writer) {
                 match self {
-                    $( Self::$variant(payload) => payload.serialize(serializer), )*
-                    Self::Unrecognized(value) => value.serialize(serializer),
+                    $( Self::$variant(payload) => $crate::write::Write::write(as_held!($hold payload), writer), )*
+                    Self::Unrecognized(value) => writer.json(value),
                 }
             }
         }
+
+        write_serialize! { $name }
 
         $(
             impl From<$payload> for $name {
@@ -113,23 +116,18 @@ macro_rules! mixed_union {
             }
         }
 
-        impl ::serde::Serialize for $name {
-            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                #[allow(unused_imports)]
-                use ::serde::ser::SerializeMap as _;
+        impl $crate::write::Write for $name {
+            #[inline]
+            fn write(&self, writer: &mut dyn $crate::write::Writer) {
                 match self {
-                    $( Self::$unit => serializer.serialize_str($value), )*
-                    $(
-                        Self::$variant(payload) => {
-                            let mut map = serializer.serialize_map(Some(1))?;
-                            map.serialize_entry($key, payload)?;
-                            map.end()
-                        }
-                    )*
-                    Self::Unrecognized(value) => value.serialize(serializer),
+                    $( Self::$unit => writer.str($value), )*
+                    $( Self::$variant(payload) => writer.object(&$crate::write::Member($key, as_held!($hold payload))), )*
+                    Self::Unrecognized(value) => writer.json(value),
                 }
             }
         }
+
+        write_serialize! { $name }
 
         impl $crate::read::Mixed for $name {
             #[inline]
@@ -185,14 +183,17 @@ macro_rules! shape_union {
             Unrecognized(::serde_json::Value),
         }
 
-        impl ::serde::Serialize for $name {
-            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl $crate::write::Write for $name {
+            #[inline]
+            fn write(&self, writer: &mut dyn $crate::write::Writer) {
                 match self {
-                    $( Self::$variant(payload) => payload.serialize(serializer), )*
-                    Self::Unrecognized(value) => value.serialize(serializer),
+                    $( Self::$variant(payload) => $crate::write::Write::write(payload, writer), )*
+                    Self::Unrecognized(value) => writer.json(value),
                 }
             }
         }
+
+        write_serialize! { $name }
 
         impl $crate::read::Read for $name {
             #[inline]
@@ -299,6 +300,16 @@ macro_rules! has_shape {
 macro_rules! held {
     (inline $ty:ty) => { $ty };
     (boxed $ty:ty) => { Box<$ty> };
+}
+
+/// A reference to a payload.
+macro_rules! as_held {
+    (inline $payload:ident) => {
+        $payload
+    };
+    (boxed $payload:ident) => {
+        &**$payload
+    };
 }
 
 /// Puts a payload where it is held.

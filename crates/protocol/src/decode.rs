@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::read::{self, Read};
 use crate::wire::Key;
 use crate::{ClientRequest, DecodeError};
 
@@ -17,14 +19,25 @@ pub fn decode_response<R: ClientRequest>(raw: &str) -> Result<R::Response, Decod
 }
 
 /// Decodes `params` alone.
-pub(crate) fn decode_params<T: DeserializeOwned>(
-    method: &str,
-    params: Option<&RawValue>,
-) -> Result<T, DecodeError> {
+pub(crate) fn decode_params<T: Read>(method: &str, params: Option<&RawValue>) -> Result<T, DecodeError> {
     let Some(params) = params.map(RawValue::get) else {
         return Err(DecodeError::without_text(method, "params", "they are missing"));
     };
-    serde_json::from_str(params).map_err(|error| DecodeError::new(method, "params", params, &error))
+    read::from_text(params).map_err(|error| DecodeError::new(method, "params", params, &error))
+}
+
+/// A type that can be read from a value, by code that this crate instantiates once.
+#[doc(hidden)]
+pub trait FromValue: Sized {
+    /// `None` if the value is not one of the type.
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+impl<T: Read> FromValue for T {
+    fn from_value(value: &Value) -> Option<Self> {
+        let mut target = T::blank();
+        read::from_value(value, &mut target).ok().map(|()| target)
+    }
 }
 
 /// The content of a frame, independent of its types.

@@ -32,6 +32,8 @@ mod read;
 mod wire;
 mod write;
 
+#[doc(hidden)]
+pub use decode::FromValue;
 pub use decode::decode_response;
 pub use error::DecodeError;
 pub use extra::Extra;

@@ -141,14 +141,27 @@ fn notification(plan: &Plan) -> Result<String> {
     let mut kinds = String::new();
     let mut methods = String::new();
     let mut params_arms = String::new();
+    let mut target_arms = String::new();
     let mut method_arms = String::new();
     let mut serialize_arms = String::new();
     for message in &messages {
         let Message { method, variant, .. } = message;
         let _ = writeln!(kinds, "    /// `{}`\n    {variant},", method.method);
         let _ = writeln!(methods, "Self::{variant} => {:?},", method.method);
-        let wrap = wrap(message);
-        let _ = writeln!(params_arms, "K::{variant} => Deserialize::deserialize(reader).map({wrap}),");
+        if policy::STREAMED.contains(&message.payload) {
+            let wrap = wrap(message);
+            let _ = writeln!(
+                params_arms,
+                "K::{variant} => {{ return Deserialize::deserialize(reader).map({wrap}); }}"
+            );
+        } else {
+            let (blank, target) = match message.boxed {
+                true => ("Box::new(Read::blank())", "&mut **payload"),
+                false => ("Read::blank()", "payload"),
+            };
+            let _ = writeln!(params_arms, "K::{variant} => Self::{variant}({blank}),");
+            let _ = writeln!(target_arms, "Self::{variant}(payload) => {target},");
+        }
         let _ = writeln!(method_arms, "Self::{variant}(_) => K::{variant}.method(),");
         let _ = writeln!(
             serialize_arms,
@@ -166,6 +179,7 @@ use serde_json::value::RawValue;
 use self::NotificationKind as K;
 use crate::decode::RawFrame;
 use crate::raw::write_raw;
+use crate::read::{{Read, read_into}};
 use crate::types::*;
 use crate::{{DecodeError, UndecodableNotification, UnknownNotification}};
 
@@ -272,8 +286,13 @@ impl Notification {{
     }}
 
     fn payload(kind: NotificationKind, reader: &mut Reader<'_>) -> serde_json::Result<Self> {{
-        match kind {{
-{params_arms}        }}
+        let mut notification = match kind {{
+{params_arms}        }};
+        let target: &mut dyn Read = match &mut notification {{
+{target_arms}            _ => return Ok(notification),
+        }};
+        read_into(target, reader)?;
+        Ok(notification)
     }}
 
     #[cold]

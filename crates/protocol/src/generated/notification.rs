@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use self::NotificationKind as K;
 use crate::decode::RawFrame;
 use crate::raw::write_raw;
+use crate::read::{Read, read_into};
 use crate::types::*;
 use crate::{DecodeError, UndecodableNotification, UnknownNotification};
 
@@ -957,159 +958,202 @@ impl Notification {
     }
 
     fn payload(kind: NotificationKind, reader: &mut Reader<'_>) -> serde_json::Result<Self> {
-        match kind {
-            K::GatewayOAuthChanged => Deserialize::deserialize(reader).map(Self::GatewayOAuthChanged),
-            K::AccountLoginCompleted => Deserialize::deserialize(reader).map(Self::AccountLoginCompleted),
-            K::AccountRateLimitsUpdated => Deserialize::deserialize(reader)
-                .map(|payload| Self::AccountRateLimitsUpdated(Box::new(payload))),
-            K::AccountUpdated => Deserialize::deserialize(reader).map(Self::AccountUpdated),
-            K::AppListUpdated => Deserialize::deserialize(reader).map(Self::AppListUpdated),
-            K::StrictReviewRequired => Deserialize::deserialize(reader).map(Self::StrictReviewRequired),
-            K::CommandExecOutputDelta => Deserialize::deserialize(reader).map(Self::CommandExecOutputDelta),
-            K::ConfigWarning => Deserialize::deserialize(reader).map(Self::ConfigWarning),
-            K::DeprecationNotice => Deserialize::deserialize(reader).map(Self::DeprecationNotice),
-            K::Error => Deserialize::deserialize(reader).map(|payload| Self::Error(Box::new(payload))),
-            K::ExternalAgentConfigImportCompleted => {
-                Deserialize::deserialize(reader).map(Self::ExternalAgentConfigImportCompleted)
+        let mut notification = match kind {
+            K::GatewayOAuthChanged => Self::GatewayOAuthChanged(Read::blank()),
+            K::AccountLoginCompleted => Self::AccountLoginCompleted(Read::blank()),
+            K::AccountRateLimitsUpdated => Self::AccountRateLimitsUpdated(Box::new(Read::blank())),
+            K::AccountUpdated => Self::AccountUpdated(Read::blank()),
+            K::AppListUpdated => Self::AppListUpdated(Read::blank()),
+            K::StrictReviewRequired => Self::StrictReviewRequired(Read::blank()),
+            K::CommandExecOutputDelta => Self::CommandExecOutputDelta(Read::blank()),
+            K::ConfigWarning => Self::ConfigWarning(Read::blank()),
+            K::DeprecationNotice => Self::DeprecationNotice(Read::blank()),
+            K::Error => Self::Error(Box::new(Read::blank())),
+            K::ExternalAgentConfigImportCompleted => Self::ExternalAgentConfigImportCompleted(Read::blank()),
+            K::ExternalAgentConfigImportProgress => Self::ExternalAgentConfigImportProgress(Read::blank()),
+            K::FsChanged => Self::FsChanged(Read::blank()),
+            K::FuzzyFileSearchSessionCompleted => Self::FuzzyFileSearchSessionCompleted(Read::blank()),
+            K::FuzzyFileSearchSessionUpdated => Self::FuzzyFileSearchSessionUpdated(Read::blank()),
+            K::GuardianWarning => Self::GuardianWarning(Read::blank()),
+            K::HookCompleted => Self::HookCompleted(Box::new(Read::blank())),
+            K::HookStarted => Self::HookStarted(Box::new(Read::blank())),
+            K::AgentMessageDelta => {
+                return Deserialize::deserialize(reader).map(Self::AgentMessageDelta);
             }
-            K::ExternalAgentConfigImportProgress => {
-                Deserialize::deserialize(reader).map(Self::ExternalAgentConfigImportProgress)
+            K::ItemGuardianApprovalReviewCompleted => {
+                Self::ItemGuardianApprovalReviewCompleted(Box::new(Read::blank()))
             }
-            K::FsChanged => Deserialize::deserialize(reader).map(Self::FsChanged),
-            K::FuzzyFileSearchSessionCompleted => {
-                Deserialize::deserialize(reader).map(Self::FuzzyFileSearchSessionCompleted)
+            K::ItemGuardianApprovalReviewStarted => {
+                Self::ItemGuardianApprovalReviewStarted(Box::new(Read::blank()))
             }
-            K::FuzzyFileSearchSessionUpdated => {
-                Deserialize::deserialize(reader).map(Self::FuzzyFileSearchSessionUpdated)
-            }
-            K::GuardianWarning => Deserialize::deserialize(reader).map(Self::GuardianWarning),
-            K::HookCompleted => {
-                Deserialize::deserialize(reader).map(|payload| Self::HookCompleted(Box::new(payload)))
-            }
-            K::HookStarted => {
-                Deserialize::deserialize(reader).map(|payload| Self::HookStarted(Box::new(payload)))
-            }
-            K::AgentMessageDelta => Deserialize::deserialize(reader).map(Self::AgentMessageDelta),
-            K::ItemGuardianApprovalReviewCompleted => Deserialize::deserialize(reader)
-                .map(|payload| Self::ItemGuardianApprovalReviewCompleted(Box::new(payload))),
-            K::ItemGuardianApprovalReviewStarted => Deserialize::deserialize(reader)
-                .map(|payload| Self::ItemGuardianApprovalReviewStarted(Box::new(payload))),
             K::CommandExecutionOutputDelta => {
-                Deserialize::deserialize(reader).map(Self::CommandExecutionOutputDelta)
+                return Deserialize::deserialize(reader).map(Self::CommandExecutionOutputDelta);
             }
-            K::TerminalInteraction => Deserialize::deserialize(reader).map(Self::TerminalInteraction),
+            K::TerminalInteraction => Self::TerminalInteraction(Read::blank()),
             K::ItemCompleted => {
-                Deserialize::deserialize(reader).map(|payload| Self::ItemCompleted(Box::new(payload)))
+                return Deserialize::deserialize(reader)
+                    .map(|payload| Self::ItemCompleted(Box::new(payload)));
             }
-            K::FileChangeOutputDelta => Deserialize::deserialize(reader).map(Self::FileChangeOutputDelta),
-            K::FileChangePatchUpdated => Deserialize::deserialize(reader).map(Self::FileChangePatchUpdated),
-            K::McpToolCallProgress => Deserialize::deserialize(reader).map(Self::McpToolCallProgress),
-            K::PlanDelta => Deserialize::deserialize(reader).map(Self::PlanDelta),
-            K::ReasoningSummaryPartAdded => {
-                Deserialize::deserialize(reader).map(Self::ReasoningSummaryPartAdded)
+            K::FileChangeOutputDelta => {
+                return Deserialize::deserialize(reader).map(Self::FileChangeOutputDelta);
             }
+            K::FileChangePatchUpdated => Self::FileChangePatchUpdated(Read::blank()),
+            K::McpToolCallProgress => Self::McpToolCallProgress(Read::blank()),
+            K::PlanDelta => {
+                return Deserialize::deserialize(reader).map(Self::PlanDelta);
+            }
+            K::ReasoningSummaryPartAdded => Self::ReasoningSummaryPartAdded(Read::blank()),
             K::ReasoningSummaryTextDelta => {
-                Deserialize::deserialize(reader).map(Self::ReasoningSummaryTextDelta)
+                return Deserialize::deserialize(reader).map(Self::ReasoningSummaryTextDelta);
             }
-            K::ReasoningTextDelta => Deserialize::deserialize(reader).map(Self::ReasoningTextDelta),
+            K::ReasoningTextDelta => {
+                return Deserialize::deserialize(reader).map(Self::ReasoningTextDelta);
+            }
             K::ItemStarted => {
-                Deserialize::deserialize(reader).map(|payload| Self::ItemStarted(Box::new(payload)))
+                return Deserialize::deserialize(reader).map(|payload| Self::ItemStarted(Box::new(payload)));
             }
-            K::McpServerEventStream => Deserialize::deserialize(reader).map(Self::McpServerEventStream),
-            K::McpServerOauthLoginCompleted => {
-                Deserialize::deserialize(reader).map(Self::McpServerOauthLoginCompleted)
+            K::McpServerEventStream => Self::McpServerEventStream(Read::blank()),
+            K::McpServerOauthLoginCompleted => Self::McpServerOauthLoginCompleted(Read::blank()),
+            K::McpServerStatusUpdated => Self::McpServerStatusUpdated(Read::blank()),
+            K::ModelRerouted => Self::ModelRerouted(Read::blank()),
+            K::ModelSafetyBufferingUpdated => Self::ModelSafetyBufferingUpdated(Read::blank()),
+            K::ModelVerification => Self::ModelVerification(Read::blank()),
+            K::ModelProviderAuthRecoveryCompleted => Self::ModelProviderAuthRecoveryCompleted(Read::blank()),
+            K::ModelProviderAuthRecoveryStarted => Self::ModelProviderAuthRecoveryStarted(Read::blank()),
+            K::ProcessExited => Self::ProcessExited(Read::blank()),
+            K::ProcessOutputDelta => Self::ProcessOutputDelta(Read::blank()),
+            K::ProjectChanged => Self::ProjectChanged(Read::blank()),
+            K::RemoteControlStatusChanged => Self::RemoteControlStatusChanged(Read::blank()),
+            K::ServerRequestResolved => Self::ServerRequestResolved(Read::blank()),
+            K::SkillsChanged => Self::SkillsChanged(Read::blank()),
+            K::ThreadArchived => Self::ThreadArchived(Read::blank()),
+            K::ThreadAttachmentUpdated => Self::ThreadAttachmentUpdated(Read::blank()),
+            K::ThreadClosed => Self::ThreadClosed(Read::blank()),
+            K::ContextCompacted => Self::ContextCompacted(Read::blank()),
+            K::ThreadDeleted => Self::ThreadDeleted(Read::blank()),
+            K::ThreadEnvironmentConnected => Self::ThreadEnvironmentConnected(Read::blank()),
+            K::ThreadEnvironmentDisconnected => Self::ThreadEnvironmentDisconnected(Read::blank()),
+            K::ThreadGoalCleared => Self::ThreadGoalCleared(Read::blank()),
+            K::ThreadGoalUpdated => Self::ThreadGoalUpdated(Read::blank()),
+            K::ThreadNameUpdated => Self::ThreadNameUpdated(Read::blank()),
+            K::ThreadPredictionUpdated => Self::ThreadPredictionUpdated(Read::blank()),
+            K::ThreadProjectUpdated => Self::ThreadProjectUpdated(Read::blank()),
+            K::ThreadQueueChanged => Self::ThreadQueueChanged(Read::blank()),
+            K::ThreadReadStateChanged => Self::ThreadReadStateChanged(Read::blank()),
+            K::ThreadRealtimeClosed => Self::ThreadRealtimeClosed(Read::blank()),
+            K::ThreadRealtimeError => Self::ThreadRealtimeError(Read::blank()),
+            K::ThreadRealtimeItemCompleted => Self::ThreadRealtimeItemCompleted(Read::blank()),
+            K::ThreadRealtimeItemStarted => Self::ThreadRealtimeItemStarted(Read::blank()),
+            K::ThreadRealtimeItemTranscriptDelta => Self::ThreadRealtimeItemTranscriptDelta(Read::blank()),
+            K::ThreadRealtimeItemAdded => Self::ThreadRealtimeItemAdded(Read::blank()),
+            K::ThreadRealtimeOutputAudioDelta => Self::ThreadRealtimeOutputAudioDelta(Read::blank()),
+            K::ThreadRealtimeSdp => Self::ThreadRealtimeSdp(Read::blank()),
+            K::ThreadRealtimeStarted => Self::ThreadRealtimeStarted(Read::blank()),
+            K::ThreadRealtimeTranscriptDelta => Self::ThreadRealtimeTranscriptDelta(Read::blank()),
+            K::ThreadRealtimeTranscriptDone => Self::ThreadRealtimeTranscriptDone(Read::blank()),
+            K::ThreadReverted => Self::ThreadReverted(Read::blank()),
+            K::ThreadSearchPartial => Self::ThreadSearchPartial(Read::blank()),
+            K::ThreadSectionChanged => Self::ThreadSectionChanged(Read::blank()),
+            K::ThreadSettingsUpdated => Self::ThreadSettingsUpdated(Box::new(Read::blank())),
+            K::ThreadStarted => Self::ThreadStarted(Box::new(Read::blank())),
+            K::ThreadStatusChanged => Self::ThreadStatusChanged(Read::blank()),
+            K::ThreadTokenUsageUpdated => {
+                return Deserialize::deserialize(reader)
+                    .map(|payload| Self::ThreadTokenUsageUpdated(Box::new(payload)));
             }
-            K::McpServerStatusUpdated => Deserialize::deserialize(reader).map(Self::McpServerStatusUpdated),
-            K::ModelRerouted => Deserialize::deserialize(reader).map(Self::ModelRerouted),
-            K::ModelSafetyBufferingUpdated => {
-                Deserialize::deserialize(reader).map(Self::ModelSafetyBufferingUpdated)
-            }
-            K::ModelVerification => Deserialize::deserialize(reader).map(Self::ModelVerification),
-            K::ModelProviderAuthRecoveryCompleted => {
-                Deserialize::deserialize(reader).map(Self::ModelProviderAuthRecoveryCompleted)
-            }
-            K::ModelProviderAuthRecoveryStarted => {
-                Deserialize::deserialize(reader).map(Self::ModelProviderAuthRecoveryStarted)
-            }
-            K::ProcessExited => Deserialize::deserialize(reader).map(Self::ProcessExited),
-            K::ProcessOutputDelta => Deserialize::deserialize(reader).map(Self::ProcessOutputDelta),
-            K::ProjectChanged => Deserialize::deserialize(reader).map(Self::ProjectChanged),
-            K::RemoteControlStatusChanged => {
-                Deserialize::deserialize(reader).map(Self::RemoteControlStatusChanged)
-            }
-            K::ServerRequestResolved => Deserialize::deserialize(reader).map(Self::ServerRequestResolved),
-            K::SkillsChanged => Deserialize::deserialize(reader).map(Self::SkillsChanged),
-            K::ThreadArchived => Deserialize::deserialize(reader).map(Self::ThreadArchived),
-            K::ThreadAttachmentUpdated => Deserialize::deserialize(reader).map(Self::ThreadAttachmentUpdated),
-            K::ThreadClosed => Deserialize::deserialize(reader).map(Self::ThreadClosed),
-            K::ContextCompacted => Deserialize::deserialize(reader).map(Self::ContextCompacted),
-            K::ThreadDeleted => Deserialize::deserialize(reader).map(Self::ThreadDeleted),
-            K::ThreadEnvironmentConnected => {
-                Deserialize::deserialize(reader).map(Self::ThreadEnvironmentConnected)
-            }
-            K::ThreadEnvironmentDisconnected => {
-                Deserialize::deserialize(reader).map(Self::ThreadEnvironmentDisconnected)
-            }
-            K::ThreadGoalCleared => Deserialize::deserialize(reader).map(Self::ThreadGoalCleared),
-            K::ThreadGoalUpdated => Deserialize::deserialize(reader).map(Self::ThreadGoalUpdated),
-            K::ThreadNameUpdated => Deserialize::deserialize(reader).map(Self::ThreadNameUpdated),
-            K::ThreadPredictionUpdated => Deserialize::deserialize(reader).map(Self::ThreadPredictionUpdated),
-            K::ThreadProjectUpdated => Deserialize::deserialize(reader).map(Self::ThreadProjectUpdated),
-            K::ThreadQueueChanged => Deserialize::deserialize(reader).map(Self::ThreadQueueChanged),
-            K::ThreadReadStateChanged => Deserialize::deserialize(reader).map(Self::ThreadReadStateChanged),
-            K::ThreadRealtimeClosed => Deserialize::deserialize(reader).map(Self::ThreadRealtimeClosed),
-            K::ThreadRealtimeError => Deserialize::deserialize(reader).map(Self::ThreadRealtimeError),
-            K::ThreadRealtimeItemCompleted => {
-                Deserialize::deserialize(reader).map(Self::ThreadRealtimeItemCompleted)
-            }
-            K::ThreadRealtimeItemStarted => {
-                Deserialize::deserialize(reader).map(Self::ThreadRealtimeItemStarted)
-            }
-            K::ThreadRealtimeItemTranscriptDelta => {
-                Deserialize::deserialize(reader).map(Self::ThreadRealtimeItemTranscriptDelta)
-            }
-            K::ThreadRealtimeItemAdded => Deserialize::deserialize(reader).map(Self::ThreadRealtimeItemAdded),
-            K::ThreadRealtimeOutputAudioDelta => {
-                Deserialize::deserialize(reader).map(Self::ThreadRealtimeOutputAudioDelta)
-            }
-            K::ThreadRealtimeSdp => Deserialize::deserialize(reader).map(Self::ThreadRealtimeSdp),
-            K::ThreadRealtimeStarted => Deserialize::deserialize(reader).map(Self::ThreadRealtimeStarted),
-            K::ThreadRealtimeTranscriptDelta => {
-                Deserialize::deserialize(reader).map(Self::ThreadRealtimeTranscriptDelta)
-            }
-            K::ThreadRealtimeTranscriptDone => {
-                Deserialize::deserialize(reader).map(Self::ThreadRealtimeTranscriptDone)
-            }
-            K::ThreadReverted => Deserialize::deserialize(reader).map(Self::ThreadReverted),
-            K::ThreadSearchPartial => Deserialize::deserialize(reader).map(Self::ThreadSearchPartial),
-            K::ThreadSectionChanged => Deserialize::deserialize(reader).map(Self::ThreadSectionChanged),
-            K::ThreadSettingsUpdated => {
-                Deserialize::deserialize(reader).map(|payload| Self::ThreadSettingsUpdated(Box::new(payload)))
-            }
-            K::ThreadStarted => {
-                Deserialize::deserialize(reader).map(|payload| Self::ThreadStarted(Box::new(payload)))
-            }
-            K::ThreadStatusChanged => Deserialize::deserialize(reader).map(Self::ThreadStatusChanged),
-            K::ThreadTokenUsageUpdated => Deserialize::deserialize(reader)
-                .map(|payload| Self::ThreadTokenUsageUpdated(Box::new(payload))),
-            K::ThreadUnarchived => Deserialize::deserialize(reader).map(Self::ThreadUnarchived),
-            K::TurnCompleted => {
-                Deserialize::deserialize(reader).map(|payload| Self::TurnCompleted(Box::new(payload)))
-            }
-            K::TurnDiffUpdated => Deserialize::deserialize(reader).map(Self::TurnDiffUpdated),
-            K::TurnModerationMetadata => Deserialize::deserialize(reader).map(Self::TurnModerationMetadata),
-            K::TurnPlanUpdated => Deserialize::deserialize(reader).map(Self::TurnPlanUpdated),
-            K::TurnStarted => {
-                Deserialize::deserialize(reader).map(|payload| Self::TurnStarted(Box::new(payload)))
-            }
-            K::Warning => Deserialize::deserialize(reader).map(Self::Warning),
-            K::WindowsWorldWritableWarning => {
-                Deserialize::deserialize(reader).map(Self::WindowsWorldWritableWarning)
-            }
-            K::WindowsSandboxSetupCompleted => {
-                Deserialize::deserialize(reader).map(Self::WindowsSandboxSetupCompleted)
-            }
-        }
+            K::ThreadUnarchived => Self::ThreadUnarchived(Read::blank()),
+            K::TurnCompleted => Self::TurnCompleted(Box::new(Read::blank())),
+            K::TurnDiffUpdated => Self::TurnDiffUpdated(Read::blank()),
+            K::TurnModerationMetadata => Self::TurnModerationMetadata(Read::blank()),
+            K::TurnPlanUpdated => Self::TurnPlanUpdated(Read::blank()),
+            K::TurnStarted => Self::TurnStarted(Box::new(Read::blank())),
+            K::Warning => Self::Warning(Read::blank()),
+            K::WindowsWorldWritableWarning => Self::WindowsWorldWritableWarning(Read::blank()),
+            K::WindowsSandboxSetupCompleted => Self::WindowsSandboxSetupCompleted(Read::blank()),
+        };
+        let target: &mut dyn Read = match &mut notification {
+            Self::GatewayOAuthChanged(payload) => payload,
+            Self::AccountLoginCompleted(payload) => payload,
+            Self::AccountRateLimitsUpdated(payload) => &mut **payload,
+            Self::AccountUpdated(payload) => payload,
+            Self::AppListUpdated(payload) => payload,
+            Self::StrictReviewRequired(payload) => payload,
+            Self::CommandExecOutputDelta(payload) => payload,
+            Self::ConfigWarning(payload) => payload,
+            Self::DeprecationNotice(payload) => payload,
+            Self::Error(payload) => &mut **payload,
+            Self::ExternalAgentConfigImportCompleted(payload) => payload,
+            Self::ExternalAgentConfigImportProgress(payload) => payload,
+            Self::FsChanged(payload) => payload,
+            Self::FuzzyFileSearchSessionCompleted(payload) => payload,
+            Self::FuzzyFileSearchSessionUpdated(payload) => payload,
+            Self::GuardianWarning(payload) => payload,
+            Self::HookCompleted(payload) => &mut **payload,
+            Self::HookStarted(payload) => &mut **payload,
+            Self::ItemGuardianApprovalReviewCompleted(payload) => &mut **payload,
+            Self::ItemGuardianApprovalReviewStarted(payload) => &mut **payload,
+            Self::TerminalInteraction(payload) => payload,
+            Self::FileChangePatchUpdated(payload) => payload,
+            Self::McpToolCallProgress(payload) => payload,
+            Self::ReasoningSummaryPartAdded(payload) => payload,
+            Self::McpServerEventStream(payload) => payload,
+            Self::McpServerOauthLoginCompleted(payload) => payload,
+            Self::McpServerStatusUpdated(payload) => payload,
+            Self::ModelRerouted(payload) => payload,
+            Self::ModelSafetyBufferingUpdated(payload) => payload,
+            Self::ModelVerification(payload) => payload,
+            Self::ModelProviderAuthRecoveryCompleted(payload) => payload,
+            Self::ModelProviderAuthRecoveryStarted(payload) => payload,
+            Self::ProcessExited(payload) => payload,
+            Self::ProcessOutputDelta(payload) => payload,
+            Self::ProjectChanged(payload) => payload,
+            Self::RemoteControlStatusChanged(payload) => payload,
+            Self::ServerRequestResolved(payload) => payload,
+            Self::SkillsChanged(payload) => payload,
+            Self::ThreadArchived(payload) => payload,
+            Self::ThreadAttachmentUpdated(payload) => payload,
+            Self::ThreadClosed(payload) => payload,
+            Self::ContextCompacted(payload) => payload,
+            Self::ThreadDeleted(payload) => payload,
+            Self::ThreadEnvironmentConnected(payload) => payload,
+            Self::ThreadEnvironmentDisconnected(payload) => payload,
+            Self::ThreadGoalCleared(payload) => payload,
+            Self::ThreadGoalUpdated(payload) => payload,
+            Self::ThreadNameUpdated(payload) => payload,
+            Self::ThreadPredictionUpdated(payload) => payload,
+            Self::ThreadProjectUpdated(payload) => payload,
+            Self::ThreadQueueChanged(payload) => payload,
+            Self::ThreadReadStateChanged(payload) => payload,
+            Self::ThreadRealtimeClosed(payload) => payload,
+            Self::ThreadRealtimeError(payload) => payload,
+            Self::ThreadRealtimeItemCompleted(payload) => payload,
+            Self::ThreadRealtimeItemStarted(payload) => payload,
+            Self::ThreadRealtimeItemTranscriptDelta(payload) => payload,
+            Self::ThreadRealtimeItemAdded(payload) => payload,
+            Self::ThreadRealtimeOutputAudioDelta(payload) => payload,
+            Self::ThreadRealtimeSdp(payload) => payload,
+            Self::ThreadRealtimeStarted(payload) => payload,
+            Self::ThreadRealtimeTranscriptDelta(payload) => payload,
+            Self::ThreadRealtimeTranscriptDone(payload) => payload,
+            Self::ThreadReverted(payload) => payload,
+            Self::ThreadSearchPartial(payload) => payload,
+            Self::ThreadSectionChanged(payload) => payload,
+            Self::ThreadSettingsUpdated(payload) => &mut **payload,
+            Self::ThreadStarted(payload) => &mut **payload,
+            Self::ThreadStatusChanged(payload) => payload,
+            Self::ThreadUnarchived(payload) => payload,
+            Self::TurnCompleted(payload) => &mut **payload,
+            Self::TurnDiffUpdated(payload) => payload,
+            Self::TurnModerationMetadata(payload) => payload,
+            Self::TurnPlanUpdated(payload) => payload,
+            Self::TurnStarted(payload) => &mut **payload,
+            Self::Warning(payload) => payload,
+            Self::WindowsWorldWritableWarning(payload) => payload,
+            Self::WindowsSandboxSetupCompleted(payload) => payload,
+            _ => return Ok(notification),
+        };
+        read_into(target, reader)?;
+        Ok(notification)
     }
 
     #[cold]

@@ -92,7 +92,6 @@ macro_rules! object {
 
             #[inline]
             fn read(&mut self, reader: &mut dyn $crate::read::Reader) -> Result<(), $crate::read::Fail> {
-                *self = <Self as $crate::read::Object>::blank();
                 reader.object(const { &<Self as $crate::read::Object>::TABLE }, self)
             }
         }

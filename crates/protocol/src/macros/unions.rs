@@ -208,7 +208,7 @@ macro_rules! shape_union {
                     $(
                         if has_shape!($shape value strict $($objects)?) {
                             let mut payload = <$payload as $crate::read::Read>::blank();
-                            $crate::read::from_value(value, &mut payload)?;
+                            $crate::read::from_value(&value, &mut payload)?;
                             *self = Self::$variant(payload);
                             return Ok(());
                         }

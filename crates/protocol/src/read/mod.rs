@@ -10,5 +10,5 @@
 mod source;
 mod values;
 
-pub(crate) use self::source::{buffered_union, deserialize, from_map, from_text, from_value};
+pub(crate) use self::source::{buffered_union, deserialize, from_map, from_text, from_value, read_into};
 pub(crate) use self::values::*;

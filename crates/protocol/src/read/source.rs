@@ -403,6 +403,14 @@ pub(crate) fn deserialize<'de, T: Read, D: Deserializer<'de>>(deserializer: D) -
     Ok(value)
 }
 
+/// Reads into a blank value.
+pub(crate) fn read_into<'de, D: Deserializer<'de>>(
+    target: &mut dyn Read,
+    deserializer: D,
+) -> Result<(), D::Error> {
+    Whole(target).deserialize(deserializer)
+}
+
 /// Reads a text, to its end.
 pub(crate) fn from_text<T: Read>(text: &str) -> serde_json::Result<T> {
     let mut value = T::blank();
@@ -416,9 +424,10 @@ fn read_text(text: &str, target: &mut dyn Read) -> serde_json::Result<()> {
     deserializer.end()
 }
 
-/// Reads a value.
-pub(crate) fn from_value(value: Value, target: &mut dyn Read) -> Result<(), Fail> {
-    Whole(target).deserialize(value).map_err(|error| Fail::Message(error.to_string()))
+/// Reads a value: writes it, and reads that text. The decoder so has one instance.
+pub(crate) fn from_value(value: &Value, target: &mut dyn Read) -> Result<(), Fail> {
+    let text = value.to_string();
+    read_text(&text, target).map_err(|error| Fail::Message(buffered_message(&text, &error)))
 }
 
 /// Reads the remaining fields of `map`.

@@ -25,7 +25,7 @@ pub(crate) trait Read {
     where
         Self: Sized;
 
-    /// Replaces the value with the one from the reader.
+    /// Reads into a blank value. If an object has a key twice, the second value is read into the first. No server sends such an object.
     fn read(&mut self, reader: &mut dyn Reader) -> Result<(), Fail>;
 }
 

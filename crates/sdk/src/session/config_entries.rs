@@ -3,9 +3,8 @@
 //! A runtime applies the entries when it loads a thread, and ignores them for a loaded one. The settings that the client knows from
 //! before must not undo them.
 
-use openai_codex_protocol::JsonObject;
 use openai_codex_protocol::types::SandboxPolicy;
-use serde::de::DeserializeOwned;
+use openai_codex_protocol::{FromValue, JsonObject};
 
 use crate::session::config_values::{names, value};
 use crate::session::thread_settings::{SandboxSetting, Settings};
@@ -109,15 +108,15 @@ impl NamedEntries {
     }
 }
 
-fn read<T: DeserializeOwned>(
+fn read<T: FromValue>(
     config: &JsonObject,
     key: &'static str,
     into: &mut Option<T>,
     unread: &mut Vec<&'static str>,
 ) {
-    match value(config, key).map(T::deserialize) {
-        Some(Ok(value)) => *into = Some(value),
-        Some(Err(_)) => unread.push(key),
+    match value(config, key).map(T::from_value) {
+        Some(Some(value)) => *into = Some(value),
+        Some(None) => unread.push(key),
         None if names(config, key) => unread.push(key),
         None => {}
     }

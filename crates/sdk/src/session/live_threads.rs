@@ -8,10 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use openai_codex_protocol::types::{
-    InitializeResponse, ThreadResumeInitialTurnsPageParams, ThreadResumeParams,
-};
-use openai_codex_protocol::{ClientRequest, methods};
+use openai_codex_protocol::types::{ThreadResumeInitialTurnsPageParams, ThreadResumeParams};
+use openai_codex_protocol::{ClientRequest, decode_response, methods};
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
@@ -163,7 +161,7 @@ impl ClientThreads for LiveThreads {
             let current = thread.map(|thread| thread.current_settings.current()).unwrap_or_default();
             params = resume_params(thread_id, options, &current, self.is_experimental);
         }
-        let metadata: Option<InitializeResponse> = serde_json::from_str(initialized).ok();
+        let metadata = decode_response::<methods::Initialize>(initialized).ok();
         let excludes =
             metadata.is_some_and(|metadata| !version::is_older(&metadata, version::EXCLUDES_TURNS));
         if excludes && form != ResumeForm::Whole {

@@ -13,10 +13,12 @@ use openai_codex_protocol::types::{
     ThreadTurnsListParams, ThreadTurnsListResponse, Turn,
 };
 use openai_codex_protocol::{ClientRequest, methods};
+use serde_json::value::RawValue;
 
-use crate::codec::decode;
+use crate::codec::encode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::history_requests::read_history;
+use crate::session::history_requests::read_history_text;
+use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
 
@@ -72,12 +74,16 @@ paged! {
     ModelList(ModelListParams, ModelListResponse): Model;
 }
 
-type Fetched<R> = (<R as ClientRequest>::Params, Result<<R as ClientRequest>::Response>);
+/// A step of a listing. Not generic over the method, so that it is compiled once.
+type Step<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
 /// The next step of a listing.
 enum State<R: Paged> {
     Ready(R::Params),
-    Waiting(Pin<Box<dyn Future<Output = Fetched<R>> + Send>>),
+    /// Waits for the runtime.
+    Opening(R::Params, Step<Arc<Session>>),
+    /// Waits for the JSON text of a page.
+    Waiting(R::Params, Step<(Arc<Session>, String)>),
     /// The options were unusable, or the server repeated a cursor.
     Failed(Error),
     Done,
@@ -136,39 +142,31 @@ impl<R: Paged> AsyncPages<R> {
             match std::mem::replace(&mut self.state, State::Done) {
                 State::Done => return Poll::Ready(None),
                 State::Failed(error) => return Poll::Ready(Some(Err(error))),
-                State::Ready(mut params) => {
-                    let (core, thread) = (self.core.clone(), self.thread.clone());
-                    let prepare = self.prepare;
-                    self.state = State::Waiting(Box::pin(async move {
-                        let thread_id = thread.as_ref().map(|thread| &*thread.id);
-                        let session = match &thread {
-                            Some(thread) => thread.session_for_stored(&core).await,
-                            None => core.session().await,
-                        };
-                        let page = match session {
-                            Ok(session) => {
-                                prepare(&mut params, &session.metadata);
-                                match &thread {
-                                    Some(thread) => {
-                                        match read_history::<R>(&session, &params, &thread.id).await {
-                                            Ok(Some(page)) => Ok(page),
-                                            Ok(None) => decode::<R>(NO_ENTRIES, thread_id),
-                                            Err(error) => Err(thread.explain(error)),
-                                        }
-                                    }
-                                    None => session.call::<R>(&params, thread_id).await,
-                                }
-                            }
-                            Err(error) => Err(error),
-                        };
-                        (params, page)
-                    }));
+                State::Ready(params) => {
+                    let opening = open(self.core.clone(), self.thread.clone());
+                    self.state = State::Opening(params, Box::pin(opening));
                 }
-                State::Waiting(mut fetch) => {
-                    let Poll::Ready((params, page)) = fetch.as_mut().poll(context) else {
-                        self.state = State::Waiting(fetch);
+                State::Opening(mut params, mut opening) => {
+                    let Poll::Ready(session) = opening.as_mut().poll(context) else {
+                        self.state = State::Opening(params, opening);
                         return Poll::Pending;
                     };
+                    let fetch = session.and_then(|session| {
+                        (self.prepare)(&mut params, &session.metadata);
+                        Ok(fetch(session, self.thread.clone(), R::METHOD, encode(R::METHOD, &params)?))
+                    });
+                    match fetch {
+                        Ok(fetch) => self.state = State::Waiting(params, Box::pin(fetch)),
+                        Err(error) => return Poll::Ready(Some(Err(error))),
+                    }
+                }
+                State::Waiting(params, mut fetch) => {
+                    let Poll::Ready(fetched) = fetch.as_mut().poll(context) else {
+                        self.state = State::Waiting(params, fetch);
+                        return Poll::Pending;
+                    };
+                    let thread_id = self.thread.as_ref().map(|thread| &*thread.id);
+                    let page = fetched.and_then(|(session, page)| session.decode::<R>(&page, thread_id));
                     if let Ok(page) = &page {
                         self.turn_over(params, page);
                     }
@@ -192,6 +190,29 @@ impl<R: Paged> AsyncPages<R> {
         R::set_cursor(&mut params, cursor.to_owned());
         self.state = State::Ready(params);
     }
+}
+
+async fn open(core: Arc<ClientCore>, thread: Option<Arc<ThreadState>>) -> Result<Arc<Session>> {
+    match thread {
+        Some(thread) => thread.session_for_stored(&core).await,
+        None => core.session().await,
+    }
+}
+
+async fn fetch(
+    session: Arc<Session>,
+    thread: Option<Arc<ThreadState>>,
+    method: &'static str,
+    params: Option<Box<RawValue>>,
+) -> Result<(Arc<Session>, String)> {
+    let page = match thread {
+        Some(thread) => {
+            let page = read_history_text(&session, method, params, &thread.id).await;
+            page.map_err(|error| thread.explain(error))?.unwrap_or_else(|| NO_ENTRIES.to_owned())
+        }
+        None => session.call_text(method, params, None).await?,
+    };
+    Ok((session, page))
 }
 
 /// The cursors of a listing so far. They are hashes, so each page costs 8 bytes. The hasher has random keys, so a server cannot

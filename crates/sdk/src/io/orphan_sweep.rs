@@ -34,7 +34,7 @@ const MAX_FINAL_SEARCHES: usize = 100;
 const CLEAN_SEARCHES: usize = 2;
 
 /// Sweeps when it is requested, until the connection ends. A new request begins the running sweep again.
-pub(crate) async fn run(shared: Arc<Shared>, orphans: Arc<Orphans>, mut requests: watch::Receiver<u64>) {
+pub(crate) async fn run(shared: Arc<Shared>, orphans: Arc<Orphans>, mut requests: watch::Receiver<usize>) {
     if !orphans.can_search() {
         return;
     }

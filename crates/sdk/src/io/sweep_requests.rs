@@ -11,7 +11,7 @@ const MAX_THREADS: usize = 1_024;
 /// What the sweeps of a connection need to know.
 #[derive(Debug, Default)]
 pub(crate) struct SweepRequests {
-    requests: watch::Sender<u64>,
+    requests: watch::Sender<usize>,
     /// The latest threads with interrupted turns.
     threads: Mutex<VecDeque<Arc<str>>>,
     /// The running search holds it.
@@ -31,7 +31,7 @@ impl SweepRequests {
     }
 
     /// Counts the requests.
-    pub(crate) fn requests(&self) -> watch::Receiver<u64> {
+    pub(crate) fn requests(&self) -> watch::Receiver<usize> {
         self.requests.subscribe()
     }
 

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use openai_codex_protocol::types::{ThreadReadParams, ThreadTurnsListParams};
 use openai_codex_protocol::{ClientRequest, methods};
+use serde_json::value::RawValue;
 
+use crate::codec::encode;
 use crate::error::{Error, ErrorKind, FIRST_WRITE, Result};
 use crate::session::runtime::Session;
 
@@ -19,9 +21,20 @@ pub(crate) async fn read_history<R: ClientRequest>(
     params: &R::Params,
     thread_id: &str,
 ) -> Result<Option<R::Response>> {
+    let history = read_history_text(session, R::METHOD, encode(R::METHOD, params)?, thread_id).await?;
+    history.map(|history| session.decode::<R>(&history, Some(thread_id))).transpose()
+}
+
+/// Does the same, and returns the response as JSON text. Not generic over the method, so that it is compiled once.
+pub(crate) async fn read_history_text(
+    session: &Session,
+    method: &'static str,
+    params: Option<Box<RawValue>>,
+    thread_id: &str,
+) -> Result<Option<String>> {
     let began = Instant::now();
     loop {
-        let error = match session.call::<R>(params, Some(thread_id)).await {
+        let error = match session.call_text(method, params.clone(), Some(thread_id)).await {
             Ok(history) => return Ok(Some(history)),
             Err(error) => error,
         };
@@ -36,7 +49,7 @@ pub(crate) async fn read_history<R: ClientRequest>(
                 ErrorKind::MethodNotFound => missing(session, thread_id).await,
                 _ => None,
             };
-            return Err(missing.map_or(error, |missing| missing.with_method(R::METHOD)));
+            return Err(missing.map_or(error, |missing| missing.with_method(method)));
         }
         session.connection.sleep(PAUSE).await;
     }

@@ -288,10 +288,28 @@ impl Session {
         params: &R::Params,
         thread_id: Option<&str>,
     ) -> Result<R::Response> {
-        let response = self.send(R::METHOD, encode(R::METHOD, params)?, thread_id, None).await;
-        response
-            .and_then(|response| decode::<R>(&response, thread_id))
-            .map_err(|error| self.connection.redact(error))
+        let response = self.call_text(R::METHOD, encode(R::METHOD, params)?, thread_id).await?;
+        self.decode::<R>(&response, thread_id)
+    }
+
+    /// Makes a request and returns its result as JSON text. `thread_id` is for errors.
+    pub(crate) async fn call_text(
+        &self,
+        method: &'static str,
+        params: Option<Box<RawValue>>,
+        thread_id: Option<&str>,
+    ) -> Result<String> {
+        let response = self.send(method, params, thread_id, None).await;
+        response.map_err(|error| self.connection.redact(error))
+    }
+
+    /// Decodes a response. `thread_id` is for errors.
+    pub(crate) fn decode<R: ClientRequest>(
+        &self,
+        response: &str,
+        thread_id: Option<&str>,
+    ) -> Result<R::Response> {
+        decode::<R>(response, thread_id).map_err(|error| self.connection.redact(error))
     }
 
     /// Makes a request that opens a thread. The thread has the handlers from the response on.
@@ -302,9 +320,8 @@ impl Session {
         handlers: HandlerSet,
     ) -> Result<R::Response> {
         let response = self.send(R::METHOD, encode(R::METHOD, params)?, thread_id, Some(handlers)).await;
-        response
-            .and_then(|response| decode::<R>(&response, thread_id))
-            .map_err(|error| self.connection.redact(error))
+        let response = response.map_err(|error| self.connection.redact(error))?;
+        self.decode::<R>(&response, thread_id)
     }
 
     /// Makes a request and returns its result as JSON text. With `handlers`, the request opens a thread. Not generic over the

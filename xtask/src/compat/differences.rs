@@ -38,6 +38,8 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real::limits::a_limit_of_a_joined_call",
             "real::interrupts::a_result_has_the_inputs",
             "real::finding::a_turn_is_found_by",
+            "real::endpoints::a_turn_does_not_join_a_turn_of_another_client",
+            "real::endpoints::a_turn_that_has_joined_one_of_another_client",
         ],
         why: "Before 0.148.0 the server responds to a `turn/start` on a busy thread with a new id that no notification ever \
               names. The input becomes part of the running turn, and is lost if that turn is interrupted first. A handle of \
@@ -52,6 +54,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real::inputs::the_model_sees_an_external_message",
             "real::inputs::the_runtime_cuts_a_long_external_message",
             "real::service_tiers::a_service_tier_for_one_turn",
+            "real::service_tiers::a_service_tier_that_the_users_configuration",
         ],
         why: "`toolOutput` of `turn/start` came with 0.151.0; an older runtime ignores it silently. The SDK refuses an external \
               message with `UnsupportedByRuntime` before it sends anything. The same applies to `turn_trigger` and \
@@ -135,6 +138,13 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         sort: Sort::Lacking,
     },
     Difference {
+        versions: &["0.133.0", "0.144.4", "0.154.0"],
+        tests: &["real::service_tiers::a_service_tier_that_an_entry_turns_off"],
+        why: "0.154.0 and older do not offer the service tier `flex` for the model of this test. The SDK refuses it with \
+              `OptionNotApplied`.",
+        sort: Sort::Lacking,
+    },
+    Difference {
         versions: &["0.133.0", "0.144.4"],
         tests: &[
             "real::recovering::a_finished_turn",
@@ -152,6 +162,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real::interrupts::an_explicit_interrupt_returns_after_the_commands",
             "real::interrupts::a_turn_that_others_interrupt",
             "real::interrupts::an_interrupt_after_an_unsubscribe",
+            "real::interrupts::a_turn_that_ends_during_an_unsubscribe",
             "real::orphans::an_interrupt_or_a_drop",
             "real::orphans::commands_with_an_environment",
         ],
@@ -243,10 +254,10 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real::finding::a_turn_is_found_on",
             "real::finding::a_turn_is_found_as_soon",
             "real::finding::a_turn_whose_runtime",
-            "real::finding::unusable_ids",
             "real::ensure",
             "real::reconnects::a_start_that_did_not_arrive",
             "real::reconnects::a_start_whose_response_is_lost",
+            "real::reconnects::an_ensured_turn_is_uncertain",
             "real::cuts::no_turn_starts_twice",
         ],
         why: "0.133.0 does not store the client's ids of user messages. The SDK sends none, and refuses `client_message_id`, \

@@ -26,7 +26,8 @@ pub struct RunResult {
     pub turn: Turn,
     /// The inputs that this handle has added to the running turn, by [`steer`](crate::AsyncTurnHandle::steer) or by joining it, and
     /// that the model has not received. The runtime accepts such an input and drops it if the turn is interrupted or fails before its
-    /// next model request. Send it again in another turn if it is still wanted. Empty with runtimes before 0.144.4, which do not
+    /// next model request. If it accepts an input while the turn completes, no model request of the turn has the input, but the
+    /// thread's history and so the next turn does. Send it again in another turn if it is still wanted. Empty with runtimes before 0.144.4, which do not
     /// report what becomes of an input.
     pub unused_inputs: Vec<Vec<UserInput>>,
     /// Completed items that this version of the crate cannot read, with their JSON and the reason. Empty as long as

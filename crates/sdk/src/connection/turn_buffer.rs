@@ -31,6 +31,8 @@ pub(crate) struct Digest {
     /// The first report of token usage, and the latest.
     pub(crate) first_usage: Option<OwnedEvent>,
     pub(crate) usage: Option<OwnedEvent>,
+    /// How many items had completed when the server last reported token usage. It does so after each model request.
+    pub(crate) items_before_usage: usize,
     /// The last error that the server reported and does not retry after.
     pub(crate) error: Option<OwnedEvent>,
     /// The response to the turn's start.
@@ -41,7 +43,7 @@ pub(crate) struct Digest {
     pub(crate) added_inputs: Vec<AddedInput>,
 }
 
-/// An input that the server has accepted for a running turn. The model gets it with its next request, if there is one.
+/// An input that the server has accepted for a running turn. The model receives it with its next request, if there is one.
 #[derive(Clone, Debug)]
 pub(crate) struct AddedInput {
     /// The id in the user message of the input.
@@ -256,6 +258,7 @@ impl<W> TurnBuffer<W> {
                     let digest = &mut self.digest;
                     digest.first_usage.get_or_insert_with(|| event.to_owned());
                     digest.usage = Some(event.to_owned());
+                    digest.items_before_usage = digest.items.len();
                 }
                 Some(NotificationKind::Error) if !event.text.contains("\"willRetry\":true") => {
                     self.digest.error = Some(event.to_owned());

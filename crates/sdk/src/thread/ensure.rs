@@ -23,10 +23,11 @@ use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
 use crate::session::writer::WriterWait;
-use crate::thread::find_turn::{Match, client_ids, find_turns};
+use crate::thread::find_turn::{Match, find_turns, ids_of};
 use crate::thread::half_done::HalfDone;
 use crate::turn::follow::{follow, running_turn};
 use crate::turn::guard::TurnGuard;
+use crate::turn::result::unused_message;
 use crate::turn::start::TurnStart;
 
 /// How long a shared server may take to read what a former connection has sent. Of 39 starts whose connection was cut just after
@@ -237,7 +238,11 @@ impl Ensure<AsyncCodex> {
                 Some(0) => EnsureOutcome::Ran,
                 Some(number) => EnsureOutcome::Continued(number),
             };
-            return Ok(Ensured { outcome, result: guard.outcome().await?, half_done });
+            let result = guard.outcome().await?;
+            if self.came_too_late(&result) {
+                continue;
+            }
+            return Ok(Ensured { outcome, result, half_done });
         }
     }
 
@@ -291,7 +296,9 @@ impl Ensure<AsyncCodex> {
             number => number.map(|_| Match::More),
         });
         let Some((loaded, mut turns)) = found.await? else { return Ok(Step::Wait(Wait::Nothing)) };
-        let number_of_turn = |turn: &Turn| client_ids(turn).filter_map(|id| number_of(id, &self.key)).max();
+        // A message that came too late for the model has run nothing.
+        turns.retain(|turn| used_ids(turn).any(|id| number_of(id, &self.key).is_some()));
+        let number_of_turn = |turn: &Turn| used_ids(turn).filter_map(|id| number_of(id, &self.key)).max();
         let last = turns.iter().filter_map(number_of_turn).max();
         // Of two turns with the same number, one was interrupted as a duplicate.
         let is_interrupted = |turn: &Turn| turn.status == TurnStatus::Interrupted;
@@ -339,6 +346,14 @@ impl Ensure<AsyncCodex> {
     /// Refuses a running turn that may do more than this call allows. Neither its end nor its result is waited for.
     async fn check_running(&self, session: &Session, turn_id: &str) -> Result<()> {
         self.turn.check_waiting(session, turn_id).await
+    }
+
+    /// Whether a message of the key has joined a turn whose model had said all.
+    fn came_too_late(&self, result: &RunResult) -> bool {
+        let is_completed = result.turn.status == TurnStatus::Completed;
+        let is_unused = |id: &str| unused_message(&result.items, &result.turn.status, id).is_some();
+        let mut ids = ids_of(&result.items).filter(|id| number_of(id, &self.key).is_some()).peekable();
+        is_completed && (!result.unused_inputs.is_empty() || (ids.peek().is_some() && ids.all(is_unused)))
     }
 
     /// How long something that was sent on a former connection can still arrive, if it can.
@@ -440,8 +455,13 @@ impl Ensure<AsyncCodex> {
 /// turn itself may have no record yet.
 fn begun_before(latest: &[Turn], turn_id: &str, client_id: &str) -> bool {
     let earlier = latest.iter().position(|turn| turn.id == turn_id).map_or(latest, |own| &latest[own + 1..]);
-    let is_same = |turn: &Turn| client_ids(turn).any(|id| id == client_id);
+    let is_same = |turn: &Turn| used_ids(turn).any(|id| id == client_id);
     earlier.iter().any(|turn| turn.status != TurnStatus::Interrupted && is_same(turn))
+}
+
+/// The client's ids of those user messages of a turn that the model has received, or can still receive.
+fn used_ids(turn: &Turn) -> impl Iterator<Item = &str> {
+    ids_of(&turn.items).filter(|id| unused_message(&turn.items, &turn.status, id).is_none())
 }
 
 /// The number of the key's turn that a message belongs to: 0 for the first one, or that of a continuation.
@@ -534,6 +554,14 @@ mod tests {
             serde_json::from_value(turn).unwrap()
         };
         let ended = |key| turn("theirs", TurnStatus::Completed, key);
+        // The message with this key joined the turn when its model had said all.
+        let late = |key: &str| {
+            let message = |id: &str| json!({"type": "userMessage", "id": id, "clientId": id, "content": []});
+            let said = json!({"type": "agentMessage", "id": "a", "text": "done"});
+            let first = if key == "k" { "first" } else { "k" };
+            let items = json!([message(first), said, message(key)]);
+            serde_json::from_value(json!({"id": "theirs", "status": "completed", "items": items})).unwrap()
+        };
         let own = || turn("ours", TurnStatus::InProgress, "k");
         for (latest, expected) in [
             (vec![own(), ended("k")], true),
@@ -541,6 +569,8 @@ mod tests {
             (vec![ended("k"), own()], false),
             (vec![own(), ended("other")], false),
             (vec![turn("theirs", TurnStatus::Interrupted, "k")], false),
+            (vec![late("k")], false),
+            (vec![late("other")], true),
             (vec![own()], false),
         ] {
             assert_eq!(begun_before(&latest, "ours", "k"), expected, "{latest:?}");

@@ -15,6 +15,7 @@ use crate::session::live_threads::LoadPoint;
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
+use crate::turn::result::unused_message;
 
 /// How often the client looks for the record of a turn that is just beginning.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -43,7 +44,7 @@ pub(crate) async fn find_turn(
         let wanted = |id: &str| (id == client_message_id).then_some(Match::Last);
         let Some((_, found)) = find_turns(core, thread, &session, wanted).await? else { continue };
         let (Some(turn_id), None) = (started, found.first()) else {
-            return Ok(found.into_iter().next().map(RunResult::of_record));
+            return Ok(found.into_iter().next().map(|turn| found_turn(turn, client_message_id)));
         };
         match session.recorded_turn(&thread.id, &turn_id, TurnItemsView::Full).await? {
             // The runtime has not stored the message yet.
@@ -55,6 +56,13 @@ pub(crate) async fn find_turn(
             _ => thread.forget_start(&turn_id),
         }
     }
+}
+
+/// The result of a turn that has this message.
+fn found_turn(turn: Turn, client_message_id: &str) -> RunResult {
+    let unused = unused_message(&turn.items, &turn.status, client_message_id);
+    let unused = unused.map(|message| message.content.clone());
+    RunResult { unused_inputs: unused.into_iter().collect(), ..RunResult::of_record(turn) }
 }
 
 /// Finds the turns with a user message whose id is wanted, the latest first. Also returns the load of the thread that they were found
@@ -85,7 +93,7 @@ pub(crate) async fn find_turns(
         let mut is_last = false;
         // The whole page, because clients of a shared server can have started a turn twice.
         for turn in page?.data {
-            let (mut is_wanted, mut ids) = (false, client_ids(&turn));
+            let (mut is_wanted, mut ids) = (false, ids_of(&turn.items));
             while let Some(matched) = ids.next().map(&wanted) {
                 is_wanted |= matched.is_some();
                 is_last |= matches!(matched, Some(Match::Last));
@@ -102,9 +110,9 @@ pub(crate) async fn find_turns(
     Ok((thread.load_in(session) == Some(loaded)).then_some((loaded, found)))
 }
 
-/// The client's ids of a turn's user messages.
-pub(crate) fn client_ids(turn: &Turn) -> impl Iterator<Item = &str> {
-    turn.items.iter().filter_map(|item| match item {
+/// The client's ids of the user messages among these items.
+pub(crate) fn ids_of(items: &[ThreadItem]) -> impl Iterator<Item = &str> {
+    items.iter().filter_map(|item| match item {
         ThreadItem::UserMessage(message) => message.client_id.as_deref(),
         _ => None,
     })

@@ -1,6 +1,8 @@
 //! Assembles the result of a turn.
 
-use openai_codex_protocol::types::{MessagePhase, ThreadItem, ThreadTokenUsage, Turn, TurnStatus};
+use openai_codex_protocol::types::{
+    MessagePhase, ThreadItem, ThreadTokenUsage, Turn, TurnStatus, UserMessageThreadItem,
+};
 use openai_codex_protocol::{Notification, decode_response, methods};
 
 use crate::connection::event::OwnedEvent;
@@ -68,10 +70,25 @@ impl RunResult {
     fn of(turn: Turn, digest: &Digest) -> Self {
         let mut items = Vec::with_capacity(digest.items.len());
         let mut unreadable = Vec::new();
-        for frame in &digest.items {
+        // The messages that the user has added, each with how many items came before it.
+        let mut messages = Vec::new();
+        // How many items came before the last thing that the model has done.
+        let mut before_output = digest.items_before_usage;
+        for (position, frame) in digest.items.iter().enumerate() {
             match frame.decode() {
-                Notification::ItemCompleted(done) => items.push(done.item),
-                Notification::Undecodable(raw) => unreadable.push(raw),
+                Notification::ItemCompleted(done) => {
+                    match &done.item {
+                        ThreadItem::UserMessage(message) => {
+                            messages.push((position, message.client_id.clone()))
+                        }
+                        _ => before_output = before_output.max(position),
+                    }
+                    items.push(done.item);
+                }
+                Notification::Undecodable(raw) => {
+                    before_output = before_output.max(position);
+                    unreadable.push(raw);
+                }
                 _ => {}
             }
         }
@@ -80,10 +97,11 @@ impl RunResult {
         let turn_usage = first_usage
             .zip(usage.as_ref())
             .map(|(first, latest)| crate::turn::usage::of_turn(&first, latest, &items));
+        // The runtime records an input that comes too late for the model at the end of the turn.
+        let is_completed = turn.status == TurnStatus::Completed;
         let used = |added: &&AddedInput| {
-            items.iter().any(|item| match item {
-                ThreadItem::UserMessage(message) => message.client_id.as_deref() == Some(&*added.client_id),
-                _ => false,
+            messages.iter().any(|(position, id)| {
+                id.as_deref() == Some(&*added.client_id) && !(is_completed && *position >= before_output)
             })
         };
         let unused = digest.added_inputs.iter().filter(|added| !used(added));
@@ -92,6 +110,22 @@ impl RunResult {
         let restored = false;
         Self { final_response, items, usage, turn_usage, turn, unused_inputs, unreadable, restored }
     }
+}
+
+/// The user message with this id among the items of a turn, if the model had said all when the runtime added it. The runtime has
+/// completed the turn without another request to the model.
+pub(crate) fn unused_message<'i>(
+    items: &'i [ThreadItem],
+    status: &TurnStatus,
+    client_id: &str,
+) -> Option<&'i UserMessageThreadItem> {
+    let is_user_message = |item: &ThreadItem| matches!(item, ThreadItem::UserMessage(_));
+    let output = items.iter().rposition(|item| !is_user_message(item))?;
+    let unused = items[output..].iter().filter(|_| *status == TurnStatus::Completed);
+    unused.into_iter().find_map(|item| match item {
+        ThreadItem::UserMessage(message) if message.client_id.as_deref() == Some(client_id) => Some(message),
+        _ => None,
+    })
 }
 
 /// Adds what arrived of a turn to the error of its missing end.

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use openai_codex::{AsyncCodex, CodexConfig, ErrorKind};
+use openai_codex::{AsyncCodex, CodexConfig, EnsureOutcome, ErrorKind};
 use openai_codex_testkit::Script;
 use openai_codex_testkit::app_server::messages;
 use serde_json::{Value, json};
@@ -44,6 +44,26 @@ with_both_clients! {
         let thread = wait!(codex.thread_start().send()).unwrap();
         let found = wait!(thread.find_turn("k")).unwrap();
         assert_eq!(found.map(|result| result.turn.id).as_deref(), Some("u"));
+        wait!(codex.close()).unwrap();
+        running.finish().unwrap();
+    }
+
+    fn a_message_that_came_too_late_for_the_model_has_run_nothing(start, wait) {
+        let message = |id: &str| json!({"type": "userMessage", "id": id, "clientId": id, "content": [{"type": "text", "text": "go"}]});
+        let mut turn = messages::turn("u", "completed");
+        turn["items"] = json!([message("other"), messages::agent_message("i", "done"), message("k")]);
+        let script = Script::standard().start_thread("t").expect("thread/turns/list").respond(turns(turn.clone()));
+        let script = script.expect("thread/turns/list").respond(turns(turn.clone()));
+        // The call looks for a running turn, too.
+        let script = script.expect("thread/turns/list").respond(turns(turn));
+        let script = script.start_turn("t", "v").agent_message("t", "v", "i", ["done again"]).complete_turn("t", "v");
+        let (transport, running) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let found = wait!(thread.find_turn("k")).unwrap().unwrap();
+        assert_eq!((&*found.turn.id, found.unused_inputs.len()), ("u", 1));
+        let ensured = wait!(thread.ensure("k", "go").run()).unwrap();
+        assert_eq!((ensured.outcome, &*ensured.result.turn.id), (EnsureOutcome::Ran, "v"));
         wait!(codex.close()).unwrap();
         running.finish().unwrap();
     }

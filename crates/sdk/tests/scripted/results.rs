@@ -51,6 +51,33 @@ with_both_clients! {
         }
     }
 
+    fn an_input_that_came_too_late_for_the_model_is_unused(start, wait) {
+        let message = json!({"type": "userMessage", "id": "m", "clientId": "k", "content": []});
+        let message = |script: Script| script.send(messages::item_completed("t", "u", message.clone()));
+        let usage = |script: Script| script.send(messages::token_usage("t", "u", Usage::new(1, 1)));
+        let said = |script: Script| script.send(messages::item_completed("t", "u", messages::agent_message("i", "done")));
+        let cases: [(&dyn Fn(Script) -> Script, usize); 4] = [
+            (&|script| message(usage(said(script))), 1),
+            (&|script| message(said(script)), 1),
+            // The model has been asked again.
+            (&|script| said(message(usage(said(script)))), 0),
+            (&|script| usage(message(usage(said(script)))), 0),
+        ];
+        for (number, (events, unused)) in cases.into_iter().enumerate() {
+            let script = begin().expect("turn/start").respond(json!({"turn": messages::turn("u", "inProgress")}));
+            let (transport, running) = events(script).complete_turn("t", "u").connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            let first = wait!(thread.turn("go").send()).unwrap();
+            let joined = wait!(thread.turn("more").client_message_id("k").send()).unwrap();
+            assert_eq!(joined.id(), first.id());
+            let (first, joined) = (wait!(first.run()).unwrap(), wait!(joined.run()).unwrap());
+            assert_eq!((first.unused_inputs.len(), joined.unused_inputs.len()), (0, unused), "case {number}");
+            wait!(codex.close()).unwrap();
+            running.finish().unwrap();
+        }
+    }
+
     fn items_and_usage_are_those_of_this_turn(start, wait) {
         let script = begin()
             .send(messages::item_completed("t", "other", messages::agent_message("x", "not mine")))

@@ -174,7 +174,9 @@ fn to_object(py: Python<'_>, event: Event) -> PyResult<Py<PyAny>> {
             json!({"thread_id": thread_id, "turn_id": turn_id, "reason": error.to_string()}),
         ),
         Event::RuntimeLost(error) => ("RuntimeLost", json!({"reason": error.to_string()})),
-        Event::Restarting { attempt, pause, reason } => ("Restarting", attempt_fields(attempt, pause, &reason)),
+        Event::Restarting { attempt, pause, reason } => {
+            ("Restarting", attempt_fields(attempt, pause, &reason))
+        }
         Event::Restarted { attempt } => ("Restarted", json!({"attempt": attempt})),
         Event::ConnectionLost(error) => ("ConnectionLost", json!({"reason": error.to_string()})),
         Event::Reconnecting { attempt, pause, reason } => {

@@ -9,10 +9,11 @@ use openai_codex::types::{
     ToolRequestUserInputResponse,
 };
 use openai_codex::{
-    ApprovalMode, AsyncCodex, AsyncThread, CodexConfig, CommandApproval, ConnectionPolicy, ElicitationRequest,
-    ExternalMessage, FileChangeApproval, GapPolicy, ImageInput, Input, InputItem, LocalImageInput, MentionInput, MethodClass,
-    PermissionsApproval, RestartPolicy, Sandbox, SkillInput, TextInput, ThreadFork, ThreadResume,
-    ThreadStart, TraceContext, TurnInput, TurnStart, UserInputRequest, WireLog,
+    ApprovalMode, AsyncCodex, AsyncThread, CodexConfig, CommandApproval, ConnectionPolicy,
+    ElicitationRequest, ExternalMessage, FileChangeApproval, GapPolicy, ImageInput, Input, InputItem,
+    LocalImageInput, MentionInput, MethodClass, PermissionsApproval, RestartPolicy, Sandbox, SkillInput,
+    TextInput, ThreadFork, ThreadResume, ThreadStart, TraceContext, TurnInput, TurnStart, UserInputRequest,
+    WireLog,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -150,7 +151,8 @@ fn connection_policy(value: &Bound<'_, PyAny>) -> PyResult<ConnectionPolicy> {
         0 => ConnectionPolicy::never(),
         _ => ConnectionPolicy::new().max_attempts(max_attempts).window(seconds(&window)?),
     };
-    let policy = policy.initial_delay(seconds(&initial_delay)?).max_delay(seconds(&max_delay)?).jitter(jitter);
+    let policy =
+        policy.initial_delay(seconds(&initial_delay)?).max_delay(seconds(&max_delay)?).jitter(jitter);
     Ok(policy.start_grace(seconds(&grace)?).gap_policy(gap_policy))
 }
 

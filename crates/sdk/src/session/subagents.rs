@@ -2,10 +2,11 @@
 //! them: a thread that has become read-only could still have a file written by a sub-agent that it spawned before.
 
 use openai_codex_protocol::methods;
-use openai_codex_protocol::types::{AskForApproval, ThreadSettingsUpdateParams};
+use openai_codex_protocol::types::ThreadSettingsUpdateParams;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::apply_settings::read_settings;
+use crate::session::approval_scope::{Scope, compare, makes_requests};
 use crate::session::narrower_sandbox::common;
 use crate::session::runtime::Session;
 use crate::session::thread_settings::{SandboxSetting, Settings};
@@ -71,9 +72,41 @@ fn narrower(named: &Settings, current: &Settings) -> Settings {
     if let (Some(named), Some(current)) = (policy(named), policy(current)) {
         narrower.sandbox = Some(SandboxSetting::Policy(common(&named, &current)));
     }
-    if current.approval_policy == Some(AskForApproval::Never) {
+    // A policy that allows more is not set.
+    if let (Some(named), Some(current)) = (&named.approval_policy, &current.approval_policy)
+        && compare(current, named) == Scope::Within
+    {
         narrower.approval_policy = None;
-        narrower.approvals_reviewer = None;
+        if !makes_requests(current) {
+            narrower.approvals_reviewer = None;
+        }
     }
     narrower
+}
+
+#[cfg(test)]
+mod tests {
+    use openai_codex_protocol::types::ApprovalsReviewer::{self, AutoReview, User};
+    use openai_codex_protocol::types::AskForApproval::{self, Never, OnRequest, Untrusted};
+
+    use super::*;
+
+    #[test]
+    fn a_subagent_gets_no_wider_approval_policy() {
+        let settings = |policy: AskForApproval, reviewer: ApprovalsReviewer| Settings {
+            approval_policy: Some(policy),
+            approvals_reviewer: Some(reviewer),
+            ..Settings::default()
+        };
+        for (named, current, policy, reviewer) in [
+            (OnRequest, Never, None, None),
+            (OnRequest, Untrusted, None, Some(User)),
+            (OnRequest, OnRequest, None, Some(User)),
+            (Never, OnRequest, Some(Never), Some(User)),
+            (Untrusted, OnRequest, Some(Untrusted), Some(User)),
+        ] {
+            let narrower = narrower(&settings(named, User), &settings(current, AutoReview));
+            assert_eq!((narrower.approval_policy, narrower.approvals_reviewer), (policy, reviewer));
+        }
+    }
 }

@@ -278,6 +278,12 @@ impl<H: Host> Router<H> {
         self.running_turns.get(turn_id).is_some_and(|turn| !turn.is_unseen)
     }
 
+    /// The running turns of a thread of which the client receives the events.
+    pub(crate) fn running_turns(&self, thread_id: &str) -> Vec<Arc<str>> {
+        let running = self.running_turns.iter().filter(|turn| turn.is_on(thread_id) && !turn.is_unseen);
+        running.map(|turn| turn.id.clone()).collect()
+    }
+
     /// The commands that sub-agents of a turn have left running, by their threads.
     pub(crate) fn left_by_subagents(&self, root: &str) -> Vec<(Arc<str>, Box<str>)> {
         self.running_turns.left_by_subagents(root).collect()

@@ -166,6 +166,11 @@ impl Connection {
         self.shared.router().is_running(turn_id)
     }
 
+    /// The running turns of a thread of which the client receives the events.
+    pub(crate) fn running_turns(&self, thread_id: &str) -> Vec<Arc<str>> {
+        self.shared.router().running_turns(thread_id)
+    }
+
     /// Whether no call with a handle has created a turn: another client of the server, or a plain request.
     pub(crate) fn is_turn_of_others(&self, turn_id: &str) -> bool {
         self.shared.router().is_turn_of_others(turn_id)

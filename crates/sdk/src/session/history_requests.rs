@@ -1,10 +1,12 @@
 //! Requests about the history of a thread. A thread that has not run a turn yet has none, and the server cannot read that of a thread
-//! whose first turn is just beginning.
+//! whose first turn is just beginning. It can also call a turn interrupted that is just beginning or ending.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openai_codex_protocol::types::{ThreadReadParams, ThreadTurnsListParams};
 use openai_codex_protocol::{ClientRequest, methods};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::codec::encode;
@@ -14,8 +16,11 @@ use crate::session::runtime::Session;
 /// The pause between two requests while the first turn of a thread is beginning.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Makes a request about a thread's history. Repeats it while the first turn of the thread is beginning. `None` if the thread has not
-/// run a turn yet.
+/// How long a record may call a turn interrupted that runs.
+const STALE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Makes a request about a thread's history. Repeats it while the first turn of the thread is beginning, and if the response calls a
+/// turn interrupted that was running when the request was sent. `None` if the thread has not run a turn yet.
 pub(crate) async fn read_history<R: ClientRequest>(
     session: &Session,
     params: &R::Params,
@@ -34,7 +39,12 @@ pub(crate) async fn read_history_text(
 ) -> Result<Option<String>> {
     let began = Instant::now();
     loop {
+        let running = session.connection.running_turns(thread_id);
         let error = match session.call_text(method, params.clone(), Some(thread_id)).await {
+            Ok(history) if is_stale(&history, &running) && began.elapsed() < STALE_LIMIT => {
+                session.connection.sleep(PAUSE).await;
+                continue;
+            }
             Ok(history) => return Ok(Some(history)),
             Err(error) => error,
         };
@@ -53,6 +63,18 @@ pub(crate) async fn read_history_text(
         }
         session.connection.sleep(PAUSE).await;
     }
+}
+
+/// Whether a history calls one of these turns interrupted.
+fn is_stale(history: &str, running: &[Arc<str>]) -> bool {
+    if running.is_empty() || !history.contains("\"interrupted\"") {
+        return false;
+    }
+    let history: Value = serde_json::from_str(history).unwrap_or_default();
+    let turns = history.get("data").or_else(|| history.pointer("/thread/turns")).and_then(Value::as_array);
+    let is_interrupted = |turn: &&Value| turn.get("status").is_some_and(|status| status == "interrupted");
+    let is_running = |id: &Value| running.iter().any(|running| id == &**running);
+    turns.into_iter().flatten().filter(is_interrupted).filter_map(|turn| turn.get("id")).any(is_running)
 }
 
 /// The error of a thread that the runtime does not know. It says of the items of such a thread that it does not support them.

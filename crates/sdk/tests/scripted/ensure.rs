@@ -48,6 +48,25 @@ with_both_clients! {
         running.finish().unwrap();
     }
 
+    fn a_record_that_calls_a_running_turn_interrupted_is_read_again(start, wait) {
+        let recorded = |status: &str| {
+            let mut turn = messages::turn("u", status);
+            turn["items"] = json!([{"type": "userMessage", "id": "m", "clientId": "k", "content": []}]);
+            turns(turn)
+        };
+        let script = Script::standard().start_thread("t").start_turn("t", "u").expect("thread/turns/list");
+        // The turn ends before the response arrives, and after the server has read the record.
+        let script = script.complete_turn("t", "u").respond(recorded("interrupted"));
+        let (transport, running) = script.always("thread/turns/list", recorded("completed")).connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let turn = wait!(thread.turn("go").client_message_id("k").send()).unwrap();
+        let ensured = wait!(thread.ensure("k", "go").run()).unwrap();
+        assert_eq!((ensured.outcome, &*ensured.result.turn.id), (EnsureOutcome::FoundDone, turn.id()));
+        wait!(codex.close()).unwrap();
+        running.finish().unwrap();
+    }
+
     fn a_message_that_came_too_late_for_the_model_has_run_nothing(start, wait) {
         let message = |id: &str| json!({"type": "userMessage", "id": id, "clientId": id, "content": [{"type": "text", "text": "go"}]});
         let mut turn = messages::turn("u", "completed");

@@ -411,7 +411,14 @@ impl ThreadState {
     pub(crate) async fn session_for_stored(&self, core: &Arc<ClientCore>) -> Result<Arc<Session>> {
         let session = core.session().await?;
         let lost = self.load_point().is_some_and(|point| point.session != session.number);
-        if lost { self.session(core).await } else { Ok(session) }
+        if !lost {
+            return Ok(session);
+        }
+        match self.session(core).await {
+            // An archived thread cannot be loaded.
+            Err(error) if error.kind() == ErrorKind::ThreadArchived => core.session().await,
+            session => session,
+        }
     }
 
     /// Returns the session to start a turn in. Refuses an unsubscribed thread: the client would wait for the turn's end

@@ -155,6 +155,7 @@ impl AsyncThread {
     /// # Errors
     /// - [`ErrorKind::UnsupportedByRuntime`](crate::ErrorKind::UnsupportedByRuntime) with a runtime before 0.144.4.
     /// - [`ErrorKind::ThreadInUse`](crate::ErrorKind::ThreadInUse) if another runtime has the thread loaded. The call does not wait for it.
+    /// - [`ErrorKind::ThreadArchived`](crate::ErrorKind::ThreadArchived) if the thread is archived, and so cannot be loaded.
     /// - [`ErrorKind::ThreadLost`](crate::ErrorKind::ThreadLost) if the thread was never stored and its runtime has ended.
     /// - Otherwise as [`AsyncCodex::request`].
     pub async fn find_turn(&self, client_message_id: &str) -> Result<Option<RunResult>> {
@@ -340,6 +341,7 @@ impl Thread {
     /// # Errors
     /// - [`ErrorKind::UnsupportedByRuntime`](crate::ErrorKind::UnsupportedByRuntime) with a runtime before 0.144.4.
     /// - [`ErrorKind::ThreadInUse`](crate::ErrorKind::ThreadInUse) if another runtime has the thread loaded. The call does not wait for it.
+    /// - [`ErrorKind::ThreadArchived`](crate::ErrorKind::ThreadArchived) if the thread is archived, and so cannot be loaded.
     /// - [`ErrorKind::ThreadLost`](crate::ErrorKind::ThreadLost) if the thread was never stored and its runtime has ended.
     /// - Otherwise as [`Codex::request`](crate::Codex::request).
     #[inline]

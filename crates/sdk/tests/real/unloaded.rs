@@ -238,6 +238,35 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn an_archived_thread_can_be_read_in_a_new_runtime(start, wait) {
+        for archived_first in [false, true] {
+            let model = Model::start();
+            model.reply("one");
+            let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+            let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+            let id = wait!(thread.turn("1").client_message_id("key").run()).unwrap().turn.id;
+            if archived_first {
+                wait!(codex.thread_archive(thread.id())).unwrap();
+            }
+            kill(&model);
+            while wait!(codex.models().send()).is_err() {}
+            if !archived_first {
+                wait!(codex.thread_archive(thread.id())).unwrap();
+            }
+            assert_eq!(wait!(thread.read().include_turns(true).send()).unwrap().thread.turns.len(), 1);
+            assert_eq!(wait!(thread.turns().send()).unwrap().data[0].id, id);
+            assert!(!wait!(thread.items().send()).unwrap().data.is_empty());
+            assert_eq!(wait!(thread.recover(&id)).unwrap().final_response.as_deref(), Some("one"));
+            assert_eq!(wait!(thread.export()).unwrap().thread_id(), thread.id());
+            let errors = [wait!(thread.find_turn("key")).unwrap_err(), wait!(thread.set_name("n")).unwrap_err()];
+            for error in errors {
+                assert_eq!((error.kind(), error.thread_id()), (ErrorKind::ThreadArchived, Some(thread.id())));
+                assert!(error.to_string().contains("thread_unarchive"), "{error}");
+            }
+            wait!(codex.close()).unwrap();
+        }
+    }
+
     fn a_missing_thread_has_its_own_error_kind(start, wait) {
         let model = Model::start();
         model.reply("one");

@@ -1,6 +1,7 @@
 //! Applies the settings that a program requests, or fails before a turn runs.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
@@ -13,6 +14,12 @@ use crate::session::runtime::Session;
 use crate::session::service_tiers::KnownTiers;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{Difference, Settings, current_settings};
+
+/// How long a runtime may take to make a change after its response. Runtime 0.163.0 makes most changes before the next request.
+const CHANGE_LIMIT: Duration = Duration::from_secs(2);
+
+/// The pause between two requests while the runtime is making a change.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether the runtime has a thread loaded. It then ignores the options of a resume.
 pub(crate) async fn is_loaded(session: &Session, thread_id: &str) -> Result<bool> {
@@ -92,7 +99,7 @@ pub(crate) async fn apply_settings(
         return Err(refusal(core, thread_id, first, is_named, error));
     }
     current.merge(requested);
-    current.merge(&read_settings(session, thread_id).await?);
+    current.merge(&read_changed(session, thread_id, requested).await?);
     match requested.differences(&current, session).first() {
         None => {
             unsettled.settle();
@@ -155,6 +162,24 @@ pub(crate) async fn read_settings(session: &Session, thread_id: &str) -> Result<
     let params = ThreadResumeParams::new(thread_id);
     let response = session.call::<methods::ThreadResume>(&params, Some(thread_id)).await?;
     Ok(current_settings!(response))
+}
+
+/// Reads the settings of a loaded thread after an update, whose response can be faster than the change. A difference from the requested
+/// settings counts only if it stays.
+pub(crate) async fn read_changed(
+    session: &Session,
+    thread_id: &str,
+    requested: &Settings,
+) -> Result<Settings> {
+    let began = Instant::now();
+    loop {
+        let current = read_settings(session, thread_id).await?;
+        let is_made = requested.differences_of_known(&current, session).is_empty();
+        if is_made || began.elapsed() >= CHANGE_LIMIT {
+            return Ok(current);
+        }
+        session.connection.sleep(PAUSE).await;
+    }
 }
 
 /// Refuses a turn that would join the running one with other options: that turn keeps the settings that it began with.

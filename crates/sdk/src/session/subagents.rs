@@ -5,7 +5,7 @@ use openai_codex_protocol::methods;
 use openai_codex_protocol::types::ThreadSettingsUpdateParams;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::apply_settings::read_settings;
+use crate::session::apply_settings::{read_changed, read_settings};
 use crate::session::approval_scope::{Scope, compare, makes_requests};
 use crate::session::narrower_sandbox::common;
 use crate::session::runtime::Session;
@@ -22,8 +22,11 @@ pub(crate) async fn narrow(session: &Session, thread_id: &str, named: &Settings)
     for (subagent, runs) in session.connection.subagents(thread_id) {
         let current = match read_settings(session, &subagent).await {
             Ok(current) => current,
-            // The runtime has unloaded it, or does not store it.
-            Err(error) if error.kind() == ErrorKind::ThreadNotFound => continue,
+            // The runtime has unloaded it and does not store it, or it is archived. It cannot run until the agent resumes it, and the
+            // runtime then gives it the thread's own bounds.
+            Err(error) if matches!(error.kind(), ErrorKind::ThreadNotFound | ErrorKind::ThreadArchived) => {
+                continue;
+            }
             Err(error) => return Err(error),
         };
         let narrower = narrower(&bounds, &current);
@@ -41,7 +44,7 @@ pub(crate) async fn narrow(session: &Session, thread_id: &str, named: &Settings)
             .call::<methods::ThreadSettingsUpdate>(&update, Some(&subagent))
             .await
             .map_err(|error| not_narrowed(thread_id, error))?;
-        let current = read_settings(session, &subagent).await?;
+        let current = read_changed(session, &subagent, &narrower).await?;
         if let Some(difference) = narrower.differences(&current, session).first() {
             return Err(difference.error(thread_id, SUBAGENT_KEEPS));
         }

@@ -321,6 +321,72 @@ with_both_clients! {
         }
     }
 
+    // The runtime archives a sub-agent with its thread. Older runtimes leave it archived when the thread is unarchived.
+    fn a_thread_with_an_archived_subagent_becomes_read_only_with_it(start, wait) {
+        for by_turn in [false, true] {
+            let model = Model::start();
+            model.delegate("below");
+            // The end of a sub-agent can make the turn above it send another request.
+            model.fallback("noted");
+            let codex = start!(model.config()).unwrap();
+            let mut events = codex.events();
+            let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::FullAccess).send()).unwrap();
+            wait!(thread.run("delegate")).unwrap();
+            let helper = ended_beside!(thread, events, wait);
+            wait!(codex.thread_archive(thread.id())).unwrap();
+            let thread = wait!(codex.thread_unarchive(thread.id())).unwrap();
+            let file = model.folder().join("written");
+            let call = |tool, arguments| ModelToolCall::new(tool, arguments).namespace("multi_agent_v1");
+            model.reply_when(has_user_text("again"), call("resume_agent", json!({"id": helper})));
+            model.reply_when(has_user_text("again"), call("send_input", json!({"target": helper, "message": "write"})));
+            model.reply_when(has_user_text("again"), call("wait_agent", json!({"targets": [helper], "timeout_ms": 60_000})));
+            model.reply_when(has_user_text("again"), "it has tried");
+            model.reply_when(has_user_text("write"), ModelToolCall::exec_command(format!("touch {}", file.display())));
+            model.reply_when(has_user_text("write"), "done");
+            let turn = thread.turn("again");
+            let turn = if by_turn {
+                turn.sandbox(Sandbox::ReadOnly)
+            } else {
+                wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
+                turn
+            };
+            wait!(turn.run()).unwrap();
+            let requests = model.requests();
+            let tried = requests.iter().find(|request| has_user_text("write")(request) && request.last_output().is_some());
+            assert!(tried.is_some(), "the sub-agent has run its command, by a turn: {by_turn}");
+            assert!(!file.exists(), "by a turn: {by_turn}");
+            wait!(codex.close()).unwrap();
+        }
+    }
+
+    // The tool `send_input` reaches each thread of the runtime, whatever that thread may do.
+    fn a_thread_without_agents_sends_no_input_to_other_threads(start, wait) {
+        for forked in [false, true] {
+            let model = Model::start();
+            model.fallback("done");
+            let codex = start!(model.config()).unwrap();
+            let other = wait!(model.sandboxed(codex.thread_start(), Sandbox::FullAccess).send()).unwrap();
+            wait!(other.run("other")).unwrap();
+            let thread = match forked {
+                false => wait!(model.sandboxed(codex.thread_start(), Sandbox::ReadOnly).config("agents.enabled", false).send()),
+                true => {
+                    let fork = codex.thread_fork(other.id()).sandbox(Sandbox::ReadOnly).config("agents.enabled", false);
+                    wait!(fork.approval_mode(ApprovalMode::DenyAll).send())
+                }
+            };
+            let thread = thread.unwrap();
+            let asks = ModelToolCall::new("send_input", json!({"target": other.id(), "message": "write"}));
+            model.reply_when(has_user_text("ask"), asks.namespace("multi_agent_v1"));
+            model.reply_when(has_user_text("ask"), "asked");
+            wait!(thread.run("ask")).unwrap();
+            let last = model.last_request().unwrap();
+            let refusal = last.last_output().unwrap_or_default().to_owned();
+            assert!(refusal.contains("unsupported call"), "forked: {forked}: {refusal}");
+            assert!(!last.tool_names().iter().any(|name| name.contains("agent")), "forked: {forked}");
+            wait!(codex.close()).unwrap();
+        }
+    }
+
     fn a_configuration_entry_of_a_resume_that_loads_the_thread_applies(start, wait) {
         let model = Model::start();
         model.fallback("done");

@@ -30,6 +30,30 @@ with_both_clients! {
         running.finish().unwrap();
     }
 
+    // A runtime can respond to a change before it has made it.
+    fn a_setting_that_the_runtime_changes_a_moment_after_its_response_applies(start, wait) {
+        let with = |policy: &Value| {
+            let mut opened = messages::thread_start_response("t");
+            opened["sandbox"] = policy.clone();
+            opened
+        };
+        let (own, full) = (json!({"type": "readOnly"}), json!({"type": "dangerFullAccess"}));
+        let script = Script::standard().expect("thread/start").respond(with(&own)).expect("thread/unsubscribe");
+        let script = script.respond(json!({"status": "unsubscribed"})).expect("thread/resume").respond(with(&full));
+        let script = script.expect("thread/settings/update").respond(json!({}));
+        let reads = [&full, &full, &own].into_iter();
+        let script = reads.fold(script, |script, policy| script.expect("thread/resume").respond(with(policy)));
+        let (transport, running) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new().experimental_api(true), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.unsubscribe()).unwrap();
+        wait!(codex.thread_resume("t").send()).unwrap();
+        wait!(codex.close()).unwrap();
+        let received = running.finish().unwrap().messages();
+        let restored = json!({"threadId": "t", "sandboxPolicy": own});
+        assert_eq!(sent(&received, "thread/settings/update")["params"], restored);
+    }
+
     // A runtime does not store this sandbox. When it loads the thread again, it applies the user's configuration.
     fn a_resume_restores_the_sandbox_of_a_thread_that_the_server_unloads_meanwhile(start, wait) {
         let with = |policy: Value| {

@@ -132,9 +132,10 @@ async fn interrupt_unknown(
 ) -> Result<(), Error> {
     // The terminals of other turns go on.
     let commands = match end_commands && has_others {
-        true => Some(running_commands(shared, thread_id, &turn.id).await?),
+        true => Some(running_commands(shared, thread_id, &turn.id).await),
         false => None,
     };
+    // A failure of that request must not keep the turn running.
     let params = TurnInterruptParams::new(&**thread_id, &*turn.id);
     match call::<methods::TurnInterrupt>(shared, thread_id, &params).await {
         Err(error) if error.kind() == ErrorKind::TurnNotActive => {}
@@ -143,6 +144,7 @@ async fn interrupt_unknown(
     shared.sweeps.request(thread_id);
     match commands {
         Some(commands) => {
+            let commands = commands?;
             let is_of_turn = |id: &str| commands.iter().any(|command| command == id);
             terminate(shared, thread_id, MAX_PAGES, &is_of_turn).await
         }
@@ -160,7 +162,7 @@ async fn running_commands(
     let params = ThreadResumeParams::new(thread_id);
     let response = call::<methods::ThreadResume>(shared, thread_id, &params)
         .await
-        .map_err(|error| error.with_note("; the sub-agent of an interrupted turn may still run"))?;
+        .map_err(|error| error.with_note("; the commands of an interrupted sub-agent may still run"))?;
     let of_turn = response.thread.turns.into_iter().filter(|turn| turn.id == turn_id);
     let commands = of_turn.flat_map(|turn| turn.items).filter_map(|item| match item {
         ThreadItem::CommandExecution(command) if command.status == CommandExecutionStatus::InProgress => {

@@ -23,7 +23,7 @@ pub(crate) async fn recover(core: &Arc<ClientCore>, thread_id: &str, turn_id: &s
     };
     let turns = read.map(|read| read.thread.turns).unwrap_or_default();
     let turn = turns.into_iter().find(|turn| turn.id == turn_id);
-    // While a turn begins, the runtime can have no record of it. Runtimes before 0.163.0 can also call it interrupted then.
+    // While a turn begins, the runtime can have no record of it, or can call it interrupted.
     let contradicts = turn.as_ref().is_none_or(|turn| turn.status == TurnStatus::Interrupted);
     match turn {
         _ if contradicts && session.connection.is_running(turn_id) => lost(format!(

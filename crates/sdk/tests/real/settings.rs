@@ -383,6 +383,7 @@ with_both_clients! {
             let refusal = last.last_output().unwrap_or_default().to_owned();
             assert!(refusal.contains("unsupported call"), "forked: {forked}: {refusal}");
             assert!(!last.tool_names().iter().any(|name| name.contains("agent")), "forked: {forked}");
+            assert!(!model.requests().iter().any(|request| has_user_text("write")(request)), "forked: {forked}");
             wait!(codex.close()).unwrap();
         }
     }

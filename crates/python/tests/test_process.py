@@ -236,15 +236,64 @@ if child == 0:
             assert "fork" in str(error), error
         else:
             print("no error from", call)
-    del codex, thread, turn
+    del codex, thread, turn, gate
+    model.close()
+    del below, model
     sys.exit(7)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert model.home.is_dir()
 gate.release()
 print(turn.run().final_response)
 codex.close()
 below.close()
 """
 )
+
+
+FORK_DURING_IMPORTS = """
+import importlib.machinery, os, sys, threading
+import openai_codex.client
+from openai_codex.testing import ScriptedModel
+
+model = ScriptedModel()
+model.fallback("he")
+imports, forks = threading.Event(), threading.Event()
+
+class Loader(importlib.machinery.SourceFileLoader):
+    def exec_module(self, module):
+        # The module stays locked from its import by the client's own thread to the fork.
+        assert threading.current_thread().name == "codex-prepare"
+        imports.set()
+        forks.wait()
+        super().exec_module(module)
+
+class Finder(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name == "openai_codex.generated":
+            spec = super().find_spec(name, path, target)
+            spec.loader = Loader(name, spec.origin)
+            return spec
+
+sys.meta_path.insert(0, Finder)
+codex = openai_codex.Codex(model.config())
+imports.wait()
+os.register_at_fork(before=forks.set)
+child = os.fork()
+if child == 0:
+    from openai_codex.generated import v2_all
+    v2_all.TurnStartResponse
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+print(codex.thread_start().run("x").final_response)
+codex.close()
+model.close()
+"""
+
+
+def test_a_fork_waits_for_the_imports_of_the_client(tmp_path: Path):
+    ended = run(FORK_DURING_IMPORTS, tmp_path)
+    assert (ended.returncode, ended.stdout.strip()) == (0, "he"), ended.stdout + ended.stderr
 
 
 def test_a_fork_gets_errors_and_ends_nothing(tmp_path: Path):

@@ -32,6 +32,7 @@ pub mod app_server;
 pub mod leaks;
 pub mod mcp;
 pub mod model;
+mod owning_process;
 mod program;
 #[cfg(unix)]
 pub mod proxy;

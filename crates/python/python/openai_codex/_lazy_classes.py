@@ -14,14 +14,17 @@ from . import _native
 _lock = threading.RLock()
 
 
-def _renew_lock() -> None:
-    """The thread that held the lock does not exist in a forked process."""
-    global _lock
-    _lock = threading.RLock()
+def _acquire_lock() -> None:
+    """Waits until no thread makes classes. It imports modules, and a fork would have the locks of half-imported modules."""
+    _lock.acquire()
+
+
+def _release_lock() -> None:
+    _lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+    os.register_at_fork(before=_acquire_lock, after_in_parent=_release_lock, after_in_child=_release_lock)
 
 
 def make_class(name: str, namespace: dict[str, Any]) -> type:
@@ -224,7 +227,8 @@ _USUAL = (
 
 def prepare() -> None:
     """Makes the classes of a usual turn ahead, for a thread that runs while the runtime starts."""
-    from .generated import v2_all
+    with _lock:
+        from .generated import v2_all
 
     for name in _USUAL:
         getattr(v2_all, name)

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
 from openai_codex._wait import running_loop
+from openai_codex.errors import StreamOverflowError, TransportClosedError
+from openai_codex.events import Skipped
+from openai_codex.models import Notification
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from openai_codex import _native as native
     from openai_codex._goal import GoalOperation
-    from openai_codex.models import Notification
 
 _MAX_UNREAD = 16_384
 """How many unread notifications a client keeps. It drops later ones, and says how many."""
@@ -112,8 +114,6 @@ class Unrouted:
 
     def _check_process(self) -> None:
         if getpid() != self._process:
-            from openai_codex.errors import TransportClosedError
-
             raise TransportClosedError(
                 "this process is a fork of the client's, and gets no notifications; make a new client"
             )
@@ -133,10 +133,6 @@ class Unrouted:
 
 def read(observer: native.Observer, inbox: Inbox, goals: Mapping[str, GoalOperation]) -> None:
     """Move the notifications of an observer to an inbox, up to its end."""
-    from openai_codex.errors import StreamOverflowError, TransportClosedError
-    from openai_codex.events import Skipped
-    from openai_codex.models import Notification
-
     dropped = 0
 
     def overflow() -> list[StreamOverflowError]:

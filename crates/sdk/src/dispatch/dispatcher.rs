@@ -2,7 +2,7 @@
 //! creates for the first request that needs them.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use openai_codex_protocol::ServerRequest;
@@ -18,6 +18,7 @@ use crate::background::{Job, Output};
 use crate::handler::reply::{Reply, Response, State};
 use crate::handler::request;
 use crate::handler::request_handler::RequestHandler;
+use crate::owning_process::OwningProcess;
 
 /// How many handlers can block at once. More handlers wait, and their timeouts run.
 const MAX_BLOCKING_THREADS: usize = 64;
@@ -44,7 +45,11 @@ enum Dispatched {
 /// The client's own threads for handlers. Handlers do not run on the I/O thread, because they can block. They do not run on the
 /// program's executor, because the call that the request belongs to may block it, and because it may be gone.
 #[derive(Debug, Default)]
-pub(crate) struct Dispatcher(Mutex<Option<Runtime>>);
+pub(crate) struct Dispatcher {
+    runtime: Mutex<Option<Runtime>>,
+    /// The process that has made the runtime.
+    process: OnceLock<OwningProcess>,
+}
 
 impl Dispatcher {
     /// Calls the handlers, which can block, and then polls the future of the one that responds. A drop ends that future, and
@@ -62,6 +67,7 @@ impl Dispatcher {
                 .thread_name("codex-handler")
                 .enable_all()
                 .build();
+            self.process.get_or_init(OwningProcess::current);
             *runtime =
                 Some(built.map_err(|error| format!("cannot start the threads for handlers: {error}"))?);
         }
@@ -89,8 +95,12 @@ impl Dispatcher {
         })
     }
 
-    /// Stops the threads. Drops the futures, and does not wait for handlers that block.
+    /// Stops the threads. Drops the futures, and does not wait for handlers that block. Does nothing in a fork, which has none of
+    /// the threads.
     pub(crate) fn stop(&self) {
+        if self.process.get().is_some_and(|process| !process.is_current()) {
+            return;
+        }
         let runtime = self.lock().take();
         if let Some(runtime) = runtime {
             runtime.shutdown_background();
@@ -98,7 +108,7 @@ impl Dispatcher {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Runtime>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.runtime.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -83,7 +83,9 @@ pub(crate) struct Chain {
 impl Drop for HandlerRegistry {
     fn drop(&mut self) {
         let mut handler_sets = vec![std::mem::take(&mut self.client)];
-        for (_, handler_set) in self.threads().entries().drain(..) {
+        for (_, handler_set) in
+            self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).entries().drain(..)
+        {
             handler_sets.push(handler_set);
         }
         drop_on_own_thread(handler_sets);

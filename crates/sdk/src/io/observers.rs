@@ -149,12 +149,6 @@ impl Observer {
         state.waker.take()
     }
 
-    /// Ends this observer with an error. A fork of the process has no I/O thread that would send it events.
-    pub(crate) fn lose(&self, error: Error) -> Seen {
-        lock(&self.state).end = Some(None);
-        Seen::Lost(error)
-    }
-
     /// Moves all queued events to `batch`, which must be empty, or waits.
     pub(crate) fn poll(&self, batch: &mut VecDeque<Observed>, context: &mut Context<'_>) -> Poll<Seen> {
         // Cloning and dropping a waker can run its executor's code, so both happen without the lock.

@@ -167,12 +167,6 @@ impl TurnSubscription {
         self.with(|buffer| buffer.ended())
     }
 
-    /// Ends the subscription without `turn/completed`. Does nothing if it has ended. The caller wakes the wakers without
-    /// holding a lock.
-    pub(crate) fn fail(&self, error: &Error, wake: &mut Vec<Waker>) {
-        self.with(|buffer| buffer.handle_loss(error, wake));
-    }
-
     /// Records that the client interrupts the turn for passing a limit. Returns false if the turn has ended, or was stopped
     /// before.
     pub(crate) fn stop(&self, error: &Error) -> bool {

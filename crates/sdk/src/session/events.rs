@@ -124,12 +124,14 @@ pub struct AsyncEvents {
     observer: Arc<Observer>,
     batch: VecDeque<Observed>,
     skipped: u64,
+    /// Whether it has ended in a fork of the process that started the runtime.
+    ended_in_a_fork: bool,
 }
 
 impl AsyncEvents {
     pub(crate) fn new(core: Arc<ClientCore>, thread_id: Option<Arc<str>>) -> Self {
         let observer = core.hub.observe(thread_id);
-        Self { core, observer, batch: VecDeque::new(), skipped: 0 }
+        Self { core, observer, batch: VecDeque::new(), skipped: 0, ended_in_a_fork: false }
     }
 
     /// Waits for the next event. `None` after the last. Cancel-safe.
@@ -145,13 +147,11 @@ impl AsyncEvents {
             if let Some(observed) = self.batch.pop_front() {
                 return Poll::Ready(Some(Ok(observed.into())));
             }
-            let mut polled = self.observer.poll(&mut self.batch, context);
-            if polled.is_pending()
-                && let Err(error) = self.core.check_process()
-            {
-                polled = Poll::Ready(self.observer.lose(error));
+            if let Err(error) = self.core.check_process() {
+                let is_reported = std::mem::replace(&mut self.ended_in_a_fork, true);
+                return Poll::Ready((!is_reported).then_some(Err(error)));
             }
-            match ready!(polled) {
+            match ready!(self.observer.poll(&mut self.batch, context)) {
                 Seen::Events { skipped } => self.skipped = skipped,
                 Seen::Ended => return Poll::Ready(None),
                 Seen::Lost(error) => return Poll::Ready(Some(Err(error))),
@@ -199,6 +199,10 @@ impl Stream for AsyncEvents {
 
 impl Drop for AsyncEvents {
     fn drop(&mut self) {
+        // In a fork, the I/O thread that may have held the lock does not exist.
+        if self.core.check_process().is_err() {
+            return;
+        }
         self.core.hub.forget(&self.observer);
     }
 }

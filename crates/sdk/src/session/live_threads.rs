@@ -16,6 +16,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, 
 use crate::codec::encode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::shared::{ClientThreads, ResumeForm};
+use crate::owning_process::OwningProcess;
 use crate::session::runtime::Session;
 use crate::session::service_tiers::KnownTiers;
 use crate::session::stored_model;
@@ -49,6 +50,7 @@ pub(crate) struct LoadPoint {
 #[derive(Debug)]
 pub(crate) struct LiveThread {
     id: Arc<str>,
+    process: OwningProcess,
     all: Weak<LiveThreads>,
     /// How many times the server has reported that it unloaded the thread.
     unloads: AtomicU64,
@@ -103,6 +105,7 @@ impl LiveThreads {
         }
         let thread = Arc::new(LiveThread {
             id: thread_id.into(),
+            process: OwningProcess::current(),
             all: Arc::downgrade(self),
             unloads: AtomicU64::new(0),
             order: Arc::default(),
@@ -410,7 +413,7 @@ impl Drop for Unsettled {
 
 impl Drop for LiveThread {
     fn drop(&mut self) {
-        let Some(all) = self.all.upgrade() else { return };
+        let Some(all) = self.all.upgrade().filter(|_| self.process.is_current()) else { return };
         let mut threads = all.threads();
         // A new handle may have inserted another entry for this id.
         if threads.get(&self.id).is_some_and(|thread| thread.strong_count() == 0) {

@@ -107,7 +107,9 @@ impl Drop for TurnSettings {
 /// The last handle may be dropped on an event loop, and dropping the program's handlers may block.
 impl Drop for ThreadState {
     fn drop(&mut self) {
-        drop_on_own_thread(vec![std::mem::take(&mut *self.handlers())]);
+        drop_on_own_thread(vec![std::mem::take(
+            self.handlers.get_mut().unwrap_or_else(PoisonError::into_inner),
+        )]);
     }
 }
 

@@ -93,21 +93,23 @@ impl TurnGuard {
 
     /// Waits for the turn's end.
     pub(crate) async fn end(&self) -> (Digest, End) {
-        self.end_in_a_fork();
+        if let Err(error) = self.check_process() {
+            return (Digest::default(), End::Lost(error));
+        }
         let mut wait = self.subscription.wait();
         poll_fn(|context| wait.poll_end(context)).await
     }
 
-    /// Ends the turn's subscription in a fork of the process that started its runtime: no events arrive there.
-    pub(crate) fn end_in_a_fork(&self) {
-        if let Err(error) = self.session.connection.check_process() {
-            let mut waiting = Vec::new();
-            self.subscription.fail(&error.with_thread(Some(&self.subscription.thread_id)), &mut waiting);
-        }
+    /// Fails in a fork of the process that started the turn's runtime: no events arrive there. Callers check this before they
+    /// access the subscription, whose lock the I/O thread may have held at the fork.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        let checked = self.session.connection.check_process();
+        checked.map_err(|error| error.with_thread(Some(&self.subscription.thread_id)))
     }
 
     /// Interrupts the turn. Does nothing if it is over.
     pub(crate) async fn interrupt(&self, turn_id: &Arc<str>) -> Result<()> {
+        self.check_process().map_err(|error| error.with_method(methods::TurnInterrupt::METHOD))?;
         // A turn whose end was lost may still run.
         if self.subscription.has_ended() && !self.subscription.is_lost() {
             return Ok(());
@@ -220,6 +222,9 @@ impl TurnGuard {
 
 impl Drop for TurnGuard {
     fn drop(&mut self) {
+        if self.check_process().is_err() {
+            return;
+        }
         self.trace_end();
         self.session.connection.release(&self.subscription, self.interrupt_on_drop.load(Ordering::Relaxed));
     }

@@ -30,12 +30,16 @@ pub struct AsyncTurnStream {
     /// Events that the stream has taken from the subscription and not delivered yet.
     batch: Backlog,
     with_children: bool,
+    /// Whether it has ended in a fork of the process that started the runtime.
+    ended_in_a_fork: bool,
 }
 
 impl AsyncTurnStream {
     pub(crate) fn open(guard: Arc<TurnGuard>) -> Self {
-        let id = guard.subscription.with(|buffer| buffer.open_stream());
-        Self { guard, id, batch: Backlog::default(), with_children: false }
+        // No stream has the number 0.
+        let is_here = guard.check_process().is_ok();
+        let id = if is_here { guard.subscription.with(|buffer| buffer.open_stream()) } else { 0 };
+        Self { guard, id, batch: Backlog::default(), with_children: false, ended_in_a_fork: false }
     }
 
     /// Includes the events of sub-agents' turns, which have their own thread and turn ids. The events of each turn are in order.
@@ -43,7 +47,9 @@ impl AsyncTurnStream {
     ///
     /// Call it before the first event. The stream does not include earlier events of sub-agents.
     pub fn with_children(mut self) -> Self {
-        self.guard.subscription.with(|buffer| buffer.include_children(self.id));
+        if self.guard.check_process().is_ok() {
+            self.guard.subscription.with(|buffer| buffer.include_children(self.id));
+        }
         self.with_children = true;
         self
     }
@@ -74,12 +80,11 @@ impl AsyncTurnStream {
 
     /// Takes the next events from the subscription. The caller has read all events that were taken before. `None` after the last.
     pub(crate) fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<()>>> {
-        let mut taken = self.take_events(context);
-        if taken.is_none() {
-            self.guard.end_in_a_fork();
-            taken = self.take_events(context);
+        if let Err(error) = self.guard.check_process() {
+            let is_reported = std::mem::replace(&mut self.ended_in_a_fork, true);
+            return Poll::Ready((!is_reported).then_some(Err(error)));
         }
-        let Some(taken) = taken else { return Poll::Pending };
+        let Some(taken) = self.take_events(context) else { return Poll::Pending };
         Poll::Ready(match taken {
             Batch::Filled => Some(Ok(())),
             Batch::Ended => None,
@@ -110,6 +115,9 @@ impl Stream for AsyncTurnStream {
 
 impl Drop for AsyncTurnStream {
     fn drop(&mut self) {
+        if self.guard.check_process().is_err() {
+            return;
+        }
         // Its undelivered events are dropped without the lock.
         let stream = self.guard.subscription.with(|buffer| buffer.close_stream(self.id));
         drop(stream);

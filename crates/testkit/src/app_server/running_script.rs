@@ -11,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::script::Script;
 use super::script_runner::{ScriptError, ScriptResult};
+use crate::owning_process::OwningProcess;
 use crate::wait::{DEFAULT_DEADLINE, Wait};
 
 type Outcome = Result<ScriptResult, ScriptError>;
@@ -25,6 +26,7 @@ pub struct RunningScript {
     // Dropping it stops the thread.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    process: OwningProcess,
 }
 
 impl RunningScript {
@@ -46,7 +48,14 @@ impl RunningScript {
             });
             ending.send_replace(true);
         })?;
-        Ok(Self { handle, outcome, ended, stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            handle,
+            outcome,
+            ended,
+            stop: Some(stop),
+            thread: Some(thread),
+            process: OwningProcess::current(),
+        })
     }
 
     /// Waits, at most 30 seconds, for the end of the script, and returns its outcome. Unless a step exits, a script
@@ -75,8 +84,14 @@ impl RunningScript {
 
 impl Drop for RunningScript {
     fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
+        let (stop, thread) = (self.stop.take(), self.thread.take());
+        if !self.process.is_current() {
+            // Its drop would wake the parent's thread.
+            std::mem::forget(stop);
+            return;
+        }
+        drop(stop);
+        if let Some(thread) = thread {
             let _ = thread.join();
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::owning_process::OwningProcess;
 use crate::wait::{DEFAULT_DEADLINE, Wait, WaitError};
 
 /// A point in a [`ModelReply`](crate::ModelReply) where the model stops until the test opens the gate.
@@ -34,32 +35,37 @@ struct State {
 }
 
 /// Opens the gate when the last handle is dropped.
-struct Owner(Barrier);
+struct Owner {
+    barrier: Barrier,
+    process: OwningProcess,
+}
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.open();
+        if self.process.is_current() {
+            self.barrier.open();
+        }
     }
 }
 
 impl Gate {
     pub(crate) fn new(runtime: Handle) -> Self {
         let barrier = Barrier(Arc::new(watch::Sender::new(State::default())));
-        Self { runtime, owner: Arc::new(Owner(barrier)) }
+        Self { runtime, owner: Arc::new(Owner { barrier, process: OwningProcess::current() }) }
     }
 
     pub(crate) fn barrier(&self) -> Barrier {
-        self.owner.0.clone()
+        self.owner.barrier.clone()
     }
 
     /// Opens the gate: the reply goes on, now or when it reaches the pause.
     pub fn release(&self) {
-        self.owner.0.open();
+        self.owner.barrier.open();
     }
 
     /// Whether a reply has reached the pause.
     pub fn is_reached(&self) -> bool {
-        self.owner.0.0.borrow().reached
+        self.owner.barrier.0.borrow().reached
     }
 
     /// Waits, at most 30 seconds, until a reply reaches the pause. Works on any executor.
@@ -86,7 +92,7 @@ impl Gate {
     }
 
     fn wait(&self, deadline: Duration) -> Wait {
-        let state = self.owner.0.0.subscribe();
+        let state = self.owner.barrier.0.subscribe();
         Wait::new(&self.runtime, "a reply that reaches the gate", deadline, state, |now| now.reached)
     }
 }
@@ -106,7 +112,7 @@ impl Barrier {
 
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Gate").field(&*self.owner.0.0.borrow()).finish()
+        f.debug_tuple("Gate").field(&*self.owner.barrier.0.borrow()).finish()
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::MODEL;
+use crate::owning_process::OwningProcess;
 
 /// The settings that make a runtime use only this model, each a dotted key with a value.
 pub(crate) fn settings(base_url: &str) -> [String; 10] {
@@ -35,12 +36,13 @@ pub(crate) const INHERITED: [&str; 7] =
 /// A directory with a `config.toml`. Dropping it removes the directory.
 pub(crate) struct Home {
     dir: TempDir,
+    process: OwningProcess,
 }
 
 impl Home {
     pub(crate) fn new(base_url: &str) -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("codex-home-").tempdir()?;
-        let home = Self { dir };
+        let home = Self { dir, process: OwningProcess::current() };
         std::fs::create_dir(home.user())?;
         std::fs::write(home.file(), settings(base_url).map(|setting| setting + "\n").concat())?;
         Ok(home)
@@ -82,6 +84,10 @@ impl Home {
 impl Drop for Home {
     /// Removes the directory. A runtime that has not ended yet can write to it meanwhile, so this tries for a second.
     fn drop(&mut self) {
+        if !self.process.is_current() {
+            self.dir.disable_cleanup(true);
+            return;
+        }
         for _ in 0..50 {
             match std::fs::remove_dir_all(self.path()) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -20,6 +20,7 @@ use super::reply::{End, ModelReply, Part};
 use super::request::RecordedRequest;
 use super::script::Script;
 use super::sse::{self, Step};
+use crate::owning_process::OwningProcess;
 
 /// A server that ends, with its thread and its connections, on drop.
 pub(crate) struct Server {
@@ -28,6 +29,7 @@ pub(crate) struct Server {
     // Dropping it stops the thread.
     stop: Option<oneshot::Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
+    process: OwningProcess,
 }
 
 impl Server {
@@ -49,7 +51,13 @@ impl Server {
             });
             // Dropping the runtime here ends every connection, including those that wait at a gate.
         })?;
-        Ok(Self { address, handle, stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            address,
+            handle,
+            stop: Some(stop),
+            thread: Some(thread),
+            process: OwningProcess::current(),
+        })
     }
 
     pub(crate) fn base_url(&self) -> String {
@@ -63,8 +71,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
+        let (stop, thread) = (self.stop.take(), self.thread.take());
+        if !self.process.is_current() {
+            // Its drop would wake the parent's thread.
+            std::mem::forget(stop);
+            return;
+        }
+        drop(stop);
+        if let Some(thread) = thread {
             let _ = thread.join();
         }
     }

@@ -35,6 +35,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use plan::{Fault, Flow, Place, Plan};
 
+use crate::owning_process::OwningProcess;
 use crate::wait::{DEFAULT_DEADLINE, Wait, WaitError};
 use relay::{Common, Link, relay};
 
@@ -48,6 +49,7 @@ pub struct FaultyProxy {
     // Dropping it stops the thread.
     stop: Option<oneshot::Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
+    process: OwningProcess,
 }
 
 #[derive(Debug)]
@@ -114,7 +116,15 @@ impl FaultyProxy {
             });
             // Dropping the runtime here ends every connection.
         })?;
-        Ok(Self { address, folder, shared, handle, stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            address,
+            folder,
+            shared,
+            handle,
+            stop: Some(stop),
+            thread: Some(thread),
+            process: OwningProcess::current(),
+        })
     }
 
     /// The URL of the port that the proxy listens on.
@@ -180,8 +190,14 @@ impl FaultyProxy {
 
 impl Drop for FaultyProxy {
     fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
+        let (stop, thread) = (self.stop.take(), self.thread.take());
+        if !self.process.is_current() {
+            // Its drop would wake the parent's thread.
+            std::mem::forget(stop);
+            return;
+        }
+        drop(stop);
+        if let Some(thread) = thread {
             let _ = thread.join();
         }
     }

@@ -84,7 +84,7 @@ impl<H: Host> Router<H> {
             }
             match (AfterLoss::of(&waiter.method), waiter.sent.take(), &waiter.client_id) {
                 (AfterLoss::Repeat, Some((frame, slot)), _) => {
-                    waiter.is_written = false;
+                    (waiter.is_written, waiter.was_written) = (false, true);
                     repeated.push(Repeated { id: *id, slot, frame });
                 }
                 (AfterLoss::LookForMessage, _, Some(key)) => {

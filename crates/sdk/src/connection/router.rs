@@ -52,6 +52,8 @@ pub(crate) struct Waiter<H: Host> {
     pub(crate) thread_id: Option<Arc<str>>,
     /// Whether the request was handed to the transport.
     pub(crate) is_written: bool,
+    /// Whether the request was handed to a transport that was lost. The client sends it again.
+    pub(crate) was_written: bool,
     /// The client's id of the message that the request sends, if the client can look for it after a loss.
     pub(crate) client_id: Option<Arc<str>>,
     /// What was written, if the client can send it again after a loss.
@@ -61,7 +63,15 @@ pub(crate) struct Waiter<H: Host> {
 impl<H: Host> Waiter<H> {
     pub(crate) fn new(reply: H::Reply, method: &str, thread_id: Option<&str>) -> Self {
         let thread_id = thread_id.map(Arc::from);
-        Self { reply, method: method.into(), thread_id, is_written: false, client_id: None, sent: None }
+        Self {
+            reply,
+            method: method.into(),
+            thread_id,
+            is_written: false,
+            was_written: false,
+            client_id: None,
+            sent: None,
+        }
     }
 
     /// Adds the client's id of the message that the request sends.
@@ -423,8 +433,8 @@ impl<H: Host> Router<H> {
         }
     }
 
-    /// Ends the wait for a response whose timeout has passed.
-    pub(crate) fn handle_timeout(&mut self, id: i64, waited: Duration) {
+    /// Ends the wait for a response whose timeout has passed. `is_live`: whether the connection is not lost.
+    pub(crate) fn handle_timeout(&mut self, id: i64, waited: Duration, is_live: bool) {
         self.release_slot(id);
         let waiter = self.take_waiter(id);
         if waiter.is_some() {
@@ -438,15 +448,22 @@ impl<H: Host> Router<H> {
             self.interrupt_unheld(&thread_id);
         }
         let Some(waiter) = waiter else { return };
-        let message = match (is_unsent, self.pending_turns.contains(id)) {
-            (true, _) => format!(
-                "the client could not send the request within {waited:?}, and has discarded it: too many other requests are without \
-                 a response, or the server reads nothing"
+        let why_unsent = match is_live {
+            true => "too many other requests are without a response, or the server reads nothing",
+            false => "the connection was lost, and the client is not connected again yet",
+        };
+        let message = match (is_unsent, waiter.was_written, self.pending_turns.contains(id)) {
+            (true, false, _) => format!(
+                "the client could not send the request within {waited:?}, and has discarded it: {why_unsent}"
             ),
-            (false, true) => format!(
+            (true, true, _) => format!(
+                "the server did not respond within {waited:?}, and the client could not send the request again: {why_unsent}; the \
+                 server may have carried the request out before the connection was lost"
+            ),
+            (false, _, true) => format!(
                 "the server did not respond within {waited:?}; if it starts the turn after all, the client interrupts the turn"
             ),
-            (false, false) => {
+            (false, _, false) => {
                 format!("the server did not respond within {waited:?}; it may still carry the request out")
             }
         };

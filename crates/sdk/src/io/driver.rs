@@ -127,7 +127,10 @@ impl Driver {
                     let router = waiting.router();
                     router.is_waiting(id) || router.can_start(id) || router.is_unanswered(id)
                 },
-                move |id, waited| expiring.route(|router| router.handle_timeout(id, waited)),
+                move |id, waited| {
+                    let is_live = !expiring.is_lost();
+                    expiring.route(|router| router.handle_timeout(id, waited, is_live));
+                },
             )
         });
         let mut watching = task(watchdog::run(shared.clone(), silence));

@@ -56,7 +56,7 @@ struct List {
 }
 
 /// One observer's queue.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Observer {
     /// If set, the observer gets only the events of this thread.
     thread_id: Option<Arc<str>>,

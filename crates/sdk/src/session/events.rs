@@ -130,7 +130,11 @@ pub struct AsyncEvents {
 
 impl AsyncEvents {
     pub(crate) fn new(core: Arc<ClientCore>, thread_id: Option<Arc<str>>) -> Self {
-        let observer = core.hub.observe(thread_id);
+        // In a fork, no event comes, and the I/O thread that may have held the lock does not exist.
+        let observer = match core.check_process() {
+            Ok(()) => core.hub.observe(thread_id),
+            Err(_) => Arc::default(),
+        };
         Self { core, observer, batch: VecDeque::new(), skipped: 0, ended_in_a_fork: false }
     }
 

@@ -350,7 +350,9 @@ impl ClientCore {
         })
     }
 
+    /// What the server said of itself. `None` in a fork, as without a session.
     pub(crate) fn metadata(&self) -> Option<Arc<InitializeResponse>> {
+        self.check_process().ok()?;
         match &*self.state() {
             ClientState::Up(session)
             | ClientState::Starting(_, Some(session))
@@ -360,6 +362,7 @@ impl ClientCore {
     }
 
     pub(crate) fn runtime_pid(&self) -> Option<u32> {
+        self.check_process().ok()?;
         match &*self.state() {
             ClientState::Up(session) => session.runtime_pid(),
             ClientState::Idle(_) | ClientState::Starting(..) | ClientState::Closed(_) => None,

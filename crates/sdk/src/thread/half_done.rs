@@ -29,7 +29,8 @@ impl HalfDone {
     }
 
     /// Returns an [`Ask`](Self::Ask) with this function. Its value decides about the turn; another [`Ask`](Self::Ask) counts as
-    /// [`Fail`](Self::Fail). The function runs on the caller's thread, inside of the async call too, so it should not block.
+    /// [`Fail`](Self::Fail). The function runs on the caller's thread, inside of the async call too, so it should not block. Other calls
+    /// of `ensure` on the thread wait until it has returned, so it must not make one.
     pub fn ask(decide: impl Fn(&RunResult) -> Self + Send + Sync + 'static) -> Self {
         Self::Ask(Arc::new(decide))
     }

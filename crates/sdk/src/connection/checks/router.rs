@@ -319,7 +319,7 @@ impl World {
                     Op::Cancel { .. } => self.cancel(request),
                     _ => {
                         let ClientRequest { id, written, .. } = self.client_requests[request];
-                        self.router.handle_timeout(id, Duration::ZERO);
+                        self.router.handle_timeout(id, Duration::ZERO, true);
                         self.model.expire(request, written);
                     }
                 }

@@ -400,6 +400,26 @@ async fn a_start_that_was_written_is_uncertain_when_the_connection_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_times_out_while_the_connection_is_lost_says_whether_it_was_sent() {
+    let mut server = Server::start(policy()).await;
+    let failures = std::iter::repeat_with(|| Error::new(ErrorKind::ConnectFailed, "nobody listens"));
+    server.doors.failures.lock().unwrap().extend(failures.take(1_000));
+    let body = params(&json!({}));
+    let ask = |server: &Server| send(&server.connection, "thread/read", Some(&body), None, QUICK).unwrap();
+    let sent = ask(&server);
+    server.peer().receive().await;
+    server.lose();
+    server.noticed().await;
+    let unsent = ask(&server);
+    let (sent, unsent) = (sent.await.unwrap_err(), unsent.await.unwrap_err());
+    assert_eq!((sent.kind(), unsent.kind()), (ErrorKind::Timeout, ErrorKind::Timeout));
+    let (sent, unsent) = (sent.to_string(), unsent.to_string());
+    assert!(sent.contains("could not send the request again: the connection was lost"), "{sent}");
+    assert!(sent.contains("may have carried the request out"), "{sent}");
+    assert!(unsent.contains("has discarded it: the connection was lost"), "{unsent}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_start_that_was_not_written_has_the_error_of_the_end() {
     let mut server = Server::start(policy()).await;
     server.lose();

@@ -50,6 +50,10 @@ impl<T> Output<T> {
     }
 }
 
+/// The future of an async function that several modules call. The compiler copies the body of an `async fn`, with what it awaits and
+/// what it drops, into each unit of code that awaits it. A boxed body is compiled once.
+pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 /// Work for the event loop of another thread.
 pub(crate) type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::background::until;
+use crate::background::{Boxed, until};
 use crate::connection::turn_phase::Phase;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::interruption::{self, Interruption};
@@ -22,20 +22,26 @@ impl Connection {
 
     /// Interrupts a turn, and its commands if the subscription says so. Completes when the server has accepted the interrupt, or
     /// when the turn is over.
-    pub(crate) async fn interrupt(&self, subscription: &TurnSubscription, turn_id: Arc<str>) -> Result<()> {
-        self.check_process()?;
-        let turn = turn_id.clone();
-        let interruption =
-            Interruption::new(subscription.thread_id.clone(), turn_id, subscription.ends_commands());
-        let interruption = interruption.of_lost_turn(subscription.is_lost());
-        let (interruption, outcome) = interruption.with_outcome();
-        self.shared.router().set_being_interrupted(&turn, true);
-        self.shared.interrupt(interruption);
-        let lost = || {
-            self.failure()
-                .unwrap_or_else(|| Error::new(ErrorKind::TransportClosed, "the connection has ended"))
-        };
-        outcome.await.unwrap_or_else(|_| Err(lost().with_method("turn/interrupt")))
+    pub(crate) fn interrupt<'a>(
+        &'a self,
+        subscription: &'a TurnSubscription,
+        turn_id: Arc<str>,
+    ) -> Boxed<'a, Result<()>> {
+        Box::pin(async move {
+            self.check_process()?;
+            let turn = turn_id.clone();
+            let interruption =
+                Interruption::new(subscription.thread_id.clone(), turn_id, subscription.ends_commands());
+            let interruption = interruption.of_lost_turn(subscription.is_lost());
+            let (interruption, outcome) = interruption.with_outcome();
+            self.shared.router().set_being_interrupted(&turn, true);
+            self.shared.interrupt(interruption);
+            let lost = || {
+                self.failure()
+                    .unwrap_or_else(|| Error::new(ErrorKind::TransportClosed, "the connection has ended"))
+            };
+            outcome.await.unwrap_or_else(|_| Err(lost().with_method("turn/interrupt")))
+        })
     }
 
     /// Binds a subscription to a turn that the server runs, whichever client has started it. Returns whether the client did not know
@@ -62,54 +68,58 @@ impl Connection {
     /// Waits until no turn of a thread is being given up, so that a turn which starts afterwards joins none of them. First waits for the
     /// response to a start that was given up, for at most `response_limit`, because only that names the turn to interrupt. Then waits for
     /// the end of the turn, for at most `end_limit`. Returns whether such a turn is left.
-    pub(crate) async fn wait_until_given_up(
-        &self,
-        thread_id: &str,
+    pub(crate) fn wait_until_given_up<'a>(
+        &'a self,
+        thread_id: &'a str,
         response_limit: Option<Duration>,
         end_limit: Duration,
-    ) -> bool {
-        const PAUSE: Duration = Duration::from_millis(5);
-        // A fork of the process has no I/O thread that could end the wait.
-        if self.check_process().is_err() {
-            return true;
-        }
-        let mut time = None;
-        while self.shared.router().gives_up_start(thread_id) {
-            if time.is_none() {
-                time = response_limit.map(|limit| self.sleep(limit));
+    ) -> Boxed<'a, bool> {
+        Box::pin(async move {
+            const PAUSE: Duration = Duration::from_millis(5);
+            // A fork of the process has no I/O thread that could end the wait.
+            if self.check_process().is_err() {
+                return true;
             }
-            let mut pause = self.sleep(PAUSE);
-            let is_over = poll_fn(|context| {
-                let time = time.as_mut().map(|time| Pin::new(time).poll(context));
-                if time.is_some_and(|time| time.is_ready()) {
-                    return Poll::Ready(true);
+            let mut time = None;
+            while self.shared.router().gives_up_start(thread_id) {
+                if time.is_none() {
+                    time = response_limit.map(|limit| self.sleep(limit));
                 }
-                Pin::new(&mut pause).poll(context).map(|()| false)
-            });
-            if is_over.await {
-                break;
+                let mut pause = self.sleep(PAUSE);
+                let is_over = poll_fn(|context| {
+                    let time = time.as_mut().map(|time| Pin::new(time).poll(context));
+                    if time.is_some_and(|time| time.is_ready()) {
+                        return Poll::Ready(true);
+                    }
+                    Pin::new(&mut pause).poll(context).map(|()| false)
+                });
+                if is_over.await {
+                    break;
+                }
             }
-        }
-        self.wait_until_interrupted(thread_id, end_limit).await;
-        self.shared.router().gives_up_turn(thread_id)
+            self.wait_until_interrupted(thread_id, end_limit).await;
+            self.shared.router().gives_up_turn(thread_id)
+        })
     }
 
     /// Waits, for at most `limit`, until a thread's turn that is being interrupted has ended. A turn that starts afterwards does
     /// not join it.
-    pub(crate) async fn wait_until_interrupted(&self, thread_id: &str, limit: Duration) {
-        // A fork of the process has no I/O thread that could end the wait.
-        let follower =
-            self.check_process().is_ok().then(|| self.shared.router().follow_interrupted(thread_id));
-        let Some(follower) = follower.flatten() else { return };
-        let mut phase = follower.subscribe();
-        drop(follower);
-        let mut time = self.sleep(limit);
-        let mut over = pin!(until(&mut phase, Phase::is_over));
-        poll_fn(|context| match over.as_mut().poll(context) {
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => Pin::new(&mut time).poll(context),
+    pub(crate) fn wait_until_interrupted<'a>(&'a self, thread_id: &'a str, limit: Duration) -> Boxed<'a, ()> {
+        Box::pin(async move {
+            // A fork of the process has no I/O thread that could end the wait.
+            let follower =
+                self.check_process().is_ok().then(|| self.shared.router().follow_interrupted(thread_id));
+            let Some(follower) = follower.flatten() else { return };
+            let mut phase = follower.subscribe();
+            drop(follower);
+            let mut time = self.sleep(limit);
+            let mut over = pin!(until(&mut phase, Phase::is_over));
+            poll_fn(|context| match over.as_mut().poll(context) {
+                Poll::Ready(_) => Poll::Ready(()),
+                Poll::Pending => Pin::new(&mut time).poll(context),
+            })
+            .await;
         })
-        .await;
     }
 
     /// Notes that the server sends no more events of a thread.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::background::task;
+use crate::background::{Boxed, task};
 use crate::connection::effect::WatchedTurn;
 use crate::error::{Error, ErrorKind};
 use crate::io::request::ClientCall;
@@ -138,36 +138,39 @@ async fn check_turn(shared: Arc<Shared>, turn: WatchedTurn, observed: String) {
 }
 
 /// Asks the server about the thread and, if the thread is active, about the turn.
-async fn verdict(shared: &Arc<Shared>, turn: &WatchedTurn) -> Verdict {
-    let thread_id = &*turn.thread_id;
-    match send(shared, "thread/read", thread_id, &json!({"threadId": thread_id, "includeTurns": false})).await
-    {
-        Err(error) if error.kind() == ErrorKind::Timeout => {
-            return Verdict::Over("the server does not respond".into());
-        }
-        // An error says nothing about the turn.
-        Err(_) => return Verdict::Open,
-        Ok(response) => match response["thread"]["status"]["type"].as_str() {
-            Some("active") => {}
-            Some(status @ ("idle" | "notLoaded" | "systemError")) => {
-                return Verdict::Over(format!("the server says that its thread is {status}"));
+fn verdict<'a>(shared: &'a Arc<Shared>, turn: &'a WatchedTurn) -> Boxed<'a, Verdict> {
+    Box::pin(async move {
+        let thread_id = &*turn.thread_id;
+        match send(shared, "thread/read", thread_id, &json!({"threadId": thread_id, "includeTurns": false}))
+            .await
+        {
+            Err(error) if error.kind() == ErrorKind::Timeout => {
+                return Verdict::Over("the server does not respond".into());
             }
-            _ => return Verdict::Open,
-        },
-    }
-    // The thread may be active because of another turn.
-    let params = json!({"threadId": thread_id, "limit": 20, "sortDirection": "desc"});
-    let Ok(response) = send(shared, "thread/turns/list", thread_id, &params).await else {
-        return Verdict::Open;
-    };
-    let turns = response["data"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let status = turns.iter().find(|listed| listed["id"] == *turn.turn_id);
-    match status.and_then(|listed| listed["status"].as_str()) {
-        Some(status @ ("completed" | "failed" | "interrupted")) => {
-            Verdict::Over(format!("the server says that it has {status}"))
+            // An error says nothing about the turn.
+            Err(_) => return Verdict::Open,
+            Ok(response) => match response["thread"]["status"]["type"].as_str() {
+                Some("active") => {}
+                Some(status @ ("idle" | "notLoaded" | "systemError")) => {
+                    return Verdict::Over(format!("the server says that its thread is {status}"));
+                }
+                _ => return Verdict::Open,
+            },
         }
-        _ => Verdict::Open,
-    }
+        // The thread may be active because of another turn.
+        let params = json!({"threadId": thread_id, "limit": 20, "sortDirection": "desc"});
+        let Ok(response) = send(shared, "thread/turns/list", thread_id, &params).await else {
+            return Verdict::Open;
+        };
+        let turns = response["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let status = turns.iter().find(|listed| listed["id"] == *turn.turn_id);
+        match status.and_then(|listed| listed["status"].as_str()) {
+            Some(status @ ("completed" | "failed" | "interrupted")) => {
+                Verdict::Over(format!("the server says that it has {status}"))
+            }
+            _ => Verdict::Open,
+        }
+    })
 }
 
 async fn send(shared: &Arc<Shared>, method: &str, thread_id: &str, params: &Value) -> Result<Value, Error> {

@@ -8,6 +8,7 @@ use openai_codex_protocol::types::{
     ThreadReadParams, ThreadResumeParams, ThreadSettingsUpdateParams, ThreadStatus,
 };
 
+use crate::background::Boxed;
 use crate::error::{Error, Result};
 use crate::session::live_threads::Unsettled;
 use crate::session::runtime::Session;
@@ -63,53 +64,59 @@ pub(crate) struct ResumedThread {
 /// Applies the requested settings to a resumed thread, before this program runs a turn in it. Returns the thread's settings
 /// after that. The caller keeps the client from starting a turn meanwhile. `named`: those that the call names. The others
 /// are the thread's own, to restore.
-pub(crate) async fn apply_settings(
-    core: &Arc<ClientCore>,
-    session: &Session,
-    thread_id: &Arc<str>,
-    requested: &Settings,
-    named: &Settings,
+pub(crate) fn apply_settings<'a>(
+    core: &'a Arc<ClientCore>,
+    session: &'a Session,
+    thread_id: &'a Arc<str>,
+    requested: &'a Settings,
+    named: &'a Settings,
     resumed: ResumedThread,
-) -> Result<Settings> {
-    let ResumedThread { mut current, active, ephemeral, tiers } = resumed;
-    named.check_tiers(session, thread_id, &current, tiers).await?;
-    let differing = requested.differences(&current, session);
-    let Some(first) = differing.first() else { return Ok(current) };
-    if let Some(fixed) = differing.iter().find(|difference| difference.field.set.is_none()) {
-        let why = "the runtime cannot change this option of a loaded thread; fork the thread with the option";
-        return Err(fixed.error(thread_id, why));
-    }
-    if let Some(fixed) = differing.iter().find(|difference| active && difference.field.fixed_while_running) {
-        return Err(fixed.error(thread_id, TURN_RUNS));
-    }
-    let update = differing.iter().filter_map(|difference| difference.field.set);
-    let update =
-        update.fold(ThreadSettingsUpdateParams::new(&**thread_id), |update, set| set(update, requested));
-    // A resume cannot read the settings of an ephemeral thread.
-    let unsettled = Unsettled::new(core.live_threads.get(thread_id).filter(|_| !ephemeral));
-    let updated = session.call::<methods::ThreadSettingsUpdate>(&update, Some(thread_id)).await;
-    if let Err(error) = updated {
-        let refused = error.json_rpc().is_some() && !error.is_retryable();
-        if !refused {
-            return Err(error);
+) -> Boxed<'a, Result<Settings>> {
+    Box::pin(async move {
+        let ResumedThread { mut current, active, ephemeral, tiers } = resumed;
+        named.check_tiers(session, thread_id, &current, tiers).await?;
+        let differing = requested.differences(&current, session);
+        let Some(first) = differing.first() else { return Ok(current) };
+        if let Some(fixed) = differing.iter().find(|difference| difference.field.set.is_none()) {
+            let why =
+                "the runtime cannot change this option of a loaded thread; fork the thread with the option";
+            return Err(fixed.error(thread_id, why));
         }
-        unsettled.settle();
-        let is_named = named.differences(&Settings::default(), session);
-        let is_named = is_named.iter().any(|difference| difference.field.option == first.field.option);
-        return Err(refusal(core, thread_id, first, is_named, error));
-    }
-    current.merge(requested);
-    current.merge(&read_changed(session, thread_id, requested).await?);
-    match requested.differences(&current, session).first() {
-        None => {
+        if let Some(fixed) =
+            differing.iter().find(|difference| active && difference.field.fixed_while_running)
+        {
+            return Err(fixed.error(thread_id, TURN_RUNS));
+        }
+        let update = differing.iter().filter_map(|difference| difference.field.set);
+        let update =
+            update.fold(ThreadSettingsUpdateParams::new(&**thread_id), |update, set| set(update, requested));
+        // A resume cannot read the settings of an ephemeral thread.
+        let unsettled = Unsettled::new(core.live_threads.get(thread_id).filter(|_| !ephemeral));
+        let updated = session.call::<methods::ThreadSettingsUpdate>(&update, Some(thread_id)).await;
+        if let Err(error) = updated {
+            let refused = error.json_rpc().is_some() && !error.is_retryable();
+            if !refused {
+                return Err(error);
+            }
             unsettled.settle();
-            Ok(current)
+            let is_named = named.differences(&Settings::default(), session);
+            let is_named = is_named.iter().any(|difference| difference.field.option == first.field.option);
+            return Err(refusal(core, thread_id, first, is_named, error));
         }
-        Some(difference) => {
-            let why = "the runtime accepted the change and did not make it; fork the thread with the option";
-            Err(difference.error(thread_id, why))
+        current.merge(requested);
+        current.merge(&read_changed(session, thread_id, requested).await?);
+        match requested.differences(&current, session).first() {
+            None => {
+                unsettled.settle();
+                Ok(current)
+            }
+            Some(difference) => {
+                let why =
+                    "the runtime accepted the change and did not make it; fork the thread with the option";
+                Err(difference.error(thread_id, why))
+            }
         }
-    }
+    })
 }
 
 const TURN_RUNS: &str = "a turn is running in the thread and keeps the settings that it began with; interrupt it or wait for its \
@@ -158,28 +165,32 @@ fn refusal(
 }
 
 /// Reads the settings of a loaded thread, from the response to a resume without options.
-pub(crate) async fn read_settings(session: &Session, thread_id: &str) -> Result<Settings> {
-    let params = ThreadResumeParams::new(thread_id);
-    let response = session.call::<methods::ThreadResume>(&params, Some(thread_id)).await?;
-    Ok(current_settings!(response))
+pub(crate) fn read_settings<'a>(session: &'a Session, thread_id: &'a str) -> Boxed<'a, Result<Settings>> {
+    Box::pin(async move {
+        let params = ThreadResumeParams::new(thread_id);
+        let response = session.call::<methods::ThreadResume>(&params, Some(thread_id)).await?;
+        Ok(current_settings!(response))
+    })
 }
 
 /// Reads the settings of a loaded thread after an update, whose response can be faster than the change. A difference from the requested
 /// settings counts only if it stays.
-pub(crate) async fn read_changed(
-    session: &Session,
-    thread_id: &str,
-    requested: &Settings,
-) -> Result<Settings> {
-    let began = Instant::now();
-    loop {
-        let current = read_settings(session, thread_id).await?;
-        let is_made = requested.differences_of_known(&current, session).is_empty();
-        if is_made || began.elapsed() >= CHANGE_LIMIT {
-            return Ok(current);
+pub(crate) fn read_changed<'a>(
+    session: &'a Session,
+    thread_id: &'a str,
+    requested: &'a Settings,
+) -> Boxed<'a, Result<Settings>> {
+    Box::pin(async move {
+        let began = Instant::now();
+        loop {
+            let current = read_settings(session, thread_id).await?;
+            let is_made = requested.differences_of_known(&current, session).is_empty();
+            if is_made || began.elapsed() >= CHANGE_LIMIT {
+                return Ok(current);
+            }
+            session.connection.sleep(PAUSE).await;
         }
-        session.connection.sleep(PAUSE).await;
-    }
+    })
 }
 
 /// Refuses a turn that would join the running one with other options: that turn keeps the settings that it began with.

@@ -9,6 +9,7 @@ use openai_codex_protocol::{ClientRequest, methods};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::background::Boxed;
 use crate::codec::encode;
 use crate::error::{Error, ErrorKind, FIRST_WRITE, Result};
 use crate::session::runtime::Session;
@@ -31,38 +32,40 @@ pub(crate) async fn read_history<R: ClientRequest>(
 }
 
 /// Does the same, and returns the response as JSON text. Not generic over the method, so that it is compiled once.
-pub(crate) async fn read_history_text(
-    session: &Session,
+pub(crate) fn read_history_text<'a>(
+    session: &'a Session,
     method: &'static str,
     params: Option<Box<RawValue>>,
-    thread_id: &str,
-) -> Result<Option<String>> {
-    let began = Instant::now();
-    loop {
-        let running = session.connection.running_turns(thread_id);
-        let error = match session.call_text(method, params.clone(), Some(thread_id)).await {
-            Ok(history) if is_stale(&history, &running) && began.elapsed() < STALE_LIMIT => {
-                session.connection.sleep(PAUSE).await;
-                continue;
-            }
-            Ok(history) => return Ok(Some(history)),
-            Err(error) => error,
-        };
-        if is_unused(session, thread_id, &error).await {
-            return Ok(None);
-        }
-        // A runtime that never lists items says the same.
-        let is_of_beginning_thread = error.is_of_beginning_thread()
-            || (error.is_of_unlisted_items() && session.connection.is_busy(thread_id));
-        if !is_of_beginning_thread || began.elapsed() >= FIRST_WRITE {
-            let missing = match error.kind() {
-                ErrorKind::MethodNotFound => missing(session, thread_id).await,
-                _ => None,
+    thread_id: &'a str,
+) -> Boxed<'a, Result<Option<String>>> {
+    Box::pin(async move {
+        let began = Instant::now();
+        loop {
+            let running = session.connection.running_turns(thread_id);
+            let error = match session.call_text(method, params.clone(), Some(thread_id)).await {
+                Ok(history) if is_stale(&history, &running) && began.elapsed() < STALE_LIMIT => {
+                    session.connection.sleep(PAUSE).await;
+                    continue;
+                }
+                Ok(history) => return Ok(Some(history)),
+                Err(error) => error,
             };
-            return Err(missing.map_or(error, |missing| missing.with_method(method)));
+            if is_unused(session, thread_id, &error).await {
+                return Ok(None);
+            }
+            // A runtime that never lists items says the same.
+            let is_of_beginning_thread = error.is_of_beginning_thread()
+                || (error.is_of_unlisted_items() && session.connection.is_busy(thread_id));
+            if !is_of_beginning_thread || began.elapsed() >= FIRST_WRITE {
+                let missing = match error.kind() {
+                    ErrorKind::MethodNotFound => missing(session, thread_id).await,
+                    _ => None,
+                };
+                return Err(missing.map_or(error, |missing| missing.with_method(method)));
+            }
+            session.connection.sleep(PAUSE).await;
         }
-        session.connection.sleep(PAUSE).await;
-    }
+    })
 }
 
 /// Whether a history calls one of these turns interrupted.
@@ -86,23 +89,27 @@ async fn missing(session: &Session, thread_id: &str) -> Option<Error> {
 
 /// Whether an error about a thread's history only means that the thread has not run a turn yet. Runtime 0.163.0 has several
 /// messages for that, and uses some of them for other threads too.
-pub(crate) async fn is_unused(session: &Session, thread_id: &str, error: &Error) -> bool {
-    let says_so = |error: &Error| {
-        error.json_rpc().is_some_and(|error| error.message.contains("is not materialized yet"))
-    };
-    if says_so(error) || !matches!(error.kind(), ErrorKind::MethodNotFound | ErrorKind::ThreadNotFound) {
-        return says_so(error);
-    }
-    let params = ThreadTurnsListParams::new(thread_id).limit(1);
-    match session.call::<methods::ThreadTurnsList>(&params, Some(thread_id)).await {
-        Ok(page) => page.data.is_empty(),
-        Err(error)
-            if error.json_rpc().is_some_and(|error| error.message == "list_turns is not supported yet") =>
-        {
-            let params = ThreadReadParams::new(thread_id).include_turns(false);
-            let read = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await;
-            read.is_ok_and(|read| read.thread.preview.is_empty())
+pub(crate) fn is_unused<'a>(session: &'a Session, thread_id: &'a str, error: &'a Error) -> Boxed<'a, bool> {
+    Box::pin(async move {
+        let says_so = |error: &Error| {
+            error.json_rpc().is_some_and(|error| error.message.contains("is not materialized yet"))
+        };
+        if says_so(error) || !matches!(error.kind(), ErrorKind::MethodNotFound | ErrorKind::ThreadNotFound) {
+            return says_so(error);
         }
-        Err(error) => says_so(&error),
-    }
+        let params = ThreadTurnsListParams::new(thread_id).limit(1);
+        match session.call::<methods::ThreadTurnsList>(&params, Some(thread_id)).await {
+            Ok(page) => page.data.is_empty(),
+            Err(error)
+                if error
+                    .json_rpc()
+                    .is_some_and(|error| error.message == "list_turns is not supported yet") =>
+            {
+                let params = ThreadReadParams::new(thread_id).include_turns(false);
+                let read = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await;
+                read.is_ok_and(|read| read.thread.preview.is_empty())
+            }
+            Err(error) => says_so(&error),
+        }
+    })
 }

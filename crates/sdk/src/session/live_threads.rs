@@ -13,6 +13,7 @@ use openai_codex_protocol::{ClientRequest, decode_response, methods};
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
+use crate::background::Boxed;
 use crate::codec::encode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::shared::{ClientThreads, ResumeForm};
@@ -257,12 +258,12 @@ impl LiveThread {
 
     /// Waits, for at most `limit`, until no `turn/start` and no other change is pending, and keeps others out until the guard is
     /// dropped.
-    pub(crate) async fn begin_change(
-        &self,
-        session: &Session,
+    pub(crate) fn begin_change<'a>(
+        &'a self,
+        session: &'a Session,
         limit: Option<Duration>,
-    ) -> Result<OwnedRwLockWriteGuard<()>> {
-        self.within(session, limit, self.order.clone().write_owned()).await
+    ) -> Boxed<'a, Result<OwnedRwLockWriteGuard<()>>> {
+        Box::pin(async move { self.within(session, limit, self.order.clone().write_owned()).await })
     }
 
     /// Waits, for at most `limit`, until no change of the settings is pending, and keeps changes out until the guard is dropped.

@@ -16,6 +16,7 @@ use openai_codex_protocol::{ClientNotification, ClientRequest, client_notificati
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, watch};
 
+use crate::background::Boxed;
 use crate::codec::{decode, encode};
 use crate::config::CodexConfig;
 use crate::connection::effect::LoginEnd;
@@ -266,15 +267,17 @@ impl Session {
 
     /// Refuses a request or a parameter that the runtime does not have. Every request of the program passes this check before
     /// it is sent.
-    pub(crate) async fn check_runtime(
-        &self,
-        method: &str,
-        params: Option<&RawValue>,
-        thread_id: Option<&str>,
-    ) -> Result<()> {
-        let params = params.map(RawValue::get);
-        let checked = version::check(method, params, &self.metadata, &self.probe).await;
-        checked.map_err(|error| error.with_method(method).with_thread(thread_id))
+    pub(crate) fn check_runtime<'a>(
+        &'a self,
+        method: &'a str,
+        params: Option<&'a RawValue>,
+        thread_id: Option<&'a str>,
+    ) -> Boxed<'a, Result<()>> {
+        Box::pin(async move {
+            let params = params.map(RawValue::get);
+            let checked = version::check(method, params, &self.metadata, &self.probe).await;
+            checked.map_err(|error| error.with_method(method).with_thread(thread_id))
+        })
     }
 
     /// Whether the runtime accepts this parameter.
@@ -283,24 +286,29 @@ impl Session {
     }
 
     /// Makes a request and decodes its response. `thread_id` is for errors.
-    pub(crate) async fn call<R: ClientRequest>(
-        &self,
+    pub(crate) fn call<'a, R: ClientRequest + 'a>(
+        &'a self,
         params: &R::Params,
-        thread_id: Option<&str>,
-    ) -> Result<R::Response> {
-        let response = self.call_text(R::METHOD, encode(R::METHOD, params)?, thread_id).await?;
-        self.decode::<R>(&response, thread_id)
+        thread_id: Option<&'a str>,
+    ) -> Boxed<'a, Result<R::Response>> {
+        let params = encode(R::METHOD, params);
+        Box::pin(async move {
+            let response = self.call_text(R::METHOD, params?, thread_id).await?;
+            self.decode::<R>(&response, thread_id)
+        })
     }
 
     /// Makes a request and returns its result as JSON text. `thread_id` is for errors.
-    pub(crate) async fn call_text(
-        &self,
+    pub(crate) fn call_text<'a>(
+        &'a self,
         method: &'static str,
         params: Option<Box<RawValue>>,
-        thread_id: Option<&str>,
-    ) -> Result<String> {
-        let response = self.send(method, params, thread_id, None).await;
-        response.map_err(|error| self.connection.redact(error))
+        thread_id: Option<&'a str>,
+    ) -> Boxed<'a, Result<String>> {
+        Box::pin(async move {
+            let response = self.send(method, params, thread_id, None).await;
+            response.map_err(|error| self.connection.redact(error))
+        })
     }
 
     /// Decodes a response. `thread_id` is for errors.
@@ -326,41 +334,49 @@ impl Session {
 
     /// Makes a request and returns its result as JSON text. With `handlers`, the request opens a thread. Not generic over the
     /// method, so that it is compiled once.
-    async fn send(
-        &self,
+    fn send<'a>(
+        &'a self,
         method: &'static str,
         params: Option<Box<RawValue>>,
-        thread_id: Option<&str>,
+        thread_id: Option<&'a str>,
         handlers: Option<HandlerSet>,
-    ) -> Result<String> {
-        self.check_runtime(method, params.as_deref(), thread_id).await?;
-        let timeout = self.timeout_of(method);
-        let began = Instant::now();
-        let mut pause = FIRST_UNLOAD_PAUSE;
-        let response = loop {
-            let call = ClientCall::new(method, params.as_deref());
-            let call = ClientCall { thread_id, timeout, handlers: handlers.clone(), ..call };
-            match self.connection.send(call)?.await {
-                // The request had no effect.
-                Err(error) if error.is_unloading() && began.elapsed() < UNLOAD_LIMIT => {
-                    self.connection.sleep(pause).await;
-                    pause = (2 * pause).min(LONGEST_UNLOAD_PAUSE);
+    ) -> Boxed<'a, Result<String>> {
+        Box::pin(async move {
+            self.check_runtime(method, params.as_deref(), thread_id).await?;
+            let timeout = self.timeout_of(method);
+            let began = Instant::now();
+            let mut pause = FIRST_UNLOAD_PAUSE;
+            let response = loop {
+                let call = ClientCall::new(method, params.as_deref());
+                let call = ClientCall { thread_id, timeout, handlers: handlers.clone(), ..call };
+                match self.connection.send(call)?.await {
+                    // The request had no effect.
+                    Err(error) if error.is_unloading() && began.elapsed() < UNLOAD_LIMIT => {
+                        self.connection.sleep(pause).await;
+                        pause = (2 * pause).min(LONGEST_UNLOAD_PAUSE);
+                    }
+                    response => break response?,
                 }
-                response => break response?,
-            }
-        };
-        self.note_unsubscribe(method, params.as_deref());
-        Ok(response)
+            };
+            self.note_unsubscribe(method, params.as_deref());
+            Ok(response)
+        })
     }
 
     /// Makes a request by its method's name, and returns its result as JSON text.
-    pub(crate) async fn call_raw(&self, method: &str, params: Option<&RawValue>) -> Result<String> {
-        self.check_runtime(method, params, None).await?;
-        let timeout = self.timeout_of(method);
-        let response =
-            self.connection.send(ClientCall { timeout, ..ClientCall::new(method, params) })?.await?;
-        self.note_unsubscribe(method, params);
-        Ok(response)
+    pub(crate) fn call_raw<'a>(
+        &'a self,
+        method: &'a str,
+        params: Option<&'a RawValue>,
+    ) -> Boxed<'a, Result<String>> {
+        Box::pin(async move {
+            self.check_runtime(method, params, None).await?;
+            let timeout = self.timeout_of(method);
+            let response =
+                self.connection.send(ClientCall { timeout, ..ClientCall::new(method, params) })?.await?;
+            self.note_unsubscribe(method, params);
+            Ok(response)
+        })
     }
 
     /// Makes the thread's handles subscribe again before their next use. A program can unsubscribe with a plain request, and
@@ -379,19 +395,20 @@ impl Session {
     /// [`ErrorKind::TurnNotSteerable`] if the client knows of one. `transport`: that over which the caller has compared the thread's
     /// settings. After its loss the request is not sent. At most [`MAX_UNANSWERED_STARTS`] such requests are without a response; others
     /// wait, as long as their timeouts allow.
-    pub(crate) async fn start_turn(
-        &self,
-        params: &RawValue,
-        subscription: &Arc<TurnSubscription>,
+    pub(crate) fn start_turn<'a>(
+        &'a self,
+        params: &'a RawValue,
+        subscription: &'a Arc<TurnSubscription>,
         observer: Box<dyn ResponseObserver>,
         joins: Joins,
         transport: u32,
-    ) -> Result<String> {
-        const METHOD: &str = methods::TurnStart::METHOD;
-        self.connection.check_process()?;
-        let mut acquiring = pin!(self.turn_start_slots.acquire());
-        let mut timer = subscription.limits().time_left().map(|left| self.connection.sleep(left));
-        let _slot = poll_fn(|context| match (acquiring.as_mut().poll(context), &mut timer) {
+    ) -> Boxed<'a, Result<String>> {
+        Box::pin(async move {
+            const METHOD: &str = methods::TurnStart::METHOD;
+            self.connection.check_process()?;
+            let mut acquiring = pin!(self.turn_start_slots.acquire());
+            let mut timer = subscription.limits().time_left().map(|left| self.connection.sleep(left));
+            let _slot = poll_fn(|context| match (acquiring.as_mut().poll(context), &mut timer) {
             (Poll::Ready(slot), _) => Poll::Ready(Ok(slot)),
             (Poll::Pending, Some(timer)) => Pin::new(timer).poll(context).map(Err),
             (Poll::Pending, None) => Poll::Pending,
@@ -404,43 +421,45 @@ impl Session {
             );
             subscription.limits().over_before_start(&subscription.thread_id, &why)
         })?;
-        let left = subscription.limits().time_left();
-        if left.is_some_and(|left| left.is_zero()) {
-            let why = "it waited for other calls and for earlier turns of the thread; set a longer timeout";
-            return Err(subscription.limits().over_before_start(&subscription.thread_id, why));
-        }
-        let timeout = self.timeout_of(METHOD);
-        let takes_running = if self.joins_turns() { joins } else { Joins::None };
-        let intent =
-            Intent::StartTurn { subscription: subscription.clone(), joins: takes_running, transport };
-        let call = ClientCall { timeout, intent, ..ClientCall::new(METHOD, Some(params)) };
-        let (thread_id, observer) = (Some(&*subscription.thread_id), Some(observer));
-        let sent = self.connection.send(ClientCall { thread_id, observer, ..call });
-        let sent = sent.map_err(|error| match error.kind() {
-            // The router has found another turn.
-            ErrorKind::UnsupportedByRuntime if joins == Joins::None => {
-                Error::new(ErrorKind::TurnNotSteerable, error.to_string())
+            let left = subscription.limits().time_left();
+            if left.is_some_and(|left| left.is_zero()) {
+                let why =
+                    "it waited for other calls and for earlier turns of the thread; set a longer timeout";
+                return Err(subscription.limits().over_before_start(&subscription.thread_id, why));
             }
-            _ => error,
-        })?;
-        let mut sent = pin!(sent);
-        let mut timer = left.map(|left| self.connection.sleep(left));
-        let response = poll_fn(|context| match (sent.as_mut().poll(context), &mut timer) {
-            (Poll::Ready(response), _) => Poll::Ready(Some(response)),
-            (Poll::Pending, Some(timer)) => Pin::new(timer).poll(context).map(|()| None),
-            (Poll::Pending, None) => Poll::Pending,
-        });
-        // The caller gives the start up, as if it had dropped the future. The request keeps its own timeout.
-        let Some(response) = response.await else {
-            let of_turn = subscription.limits().timeout.unwrap_or_default();
-            let message = format!(
-                "the turn's timeout of {of_turn:?} passed before the server responded to its start; if the server still starts \
+            let timeout = self.timeout_of(METHOD);
+            let takes_running = if self.joins_turns() { joins } else { Joins::None };
+            let intent =
+                Intent::StartTurn { subscription: subscription.clone(), joins: takes_running, transport };
+            let call = ClientCall { timeout, intent, ..ClientCall::new(METHOD, Some(params)) };
+            let (thread_id, observer) = (Some(&*subscription.thread_id), Some(observer));
+            let sent = self.connection.send(ClientCall { thread_id, observer, ..call });
+            let sent = sent.map_err(|error| match error.kind() {
+                // The router has found another turn.
+                ErrorKind::UnsupportedByRuntime if joins == Joins::None => {
+                    Error::new(ErrorKind::TurnNotSteerable, error.to_string())
+                }
+                _ => error,
+            })?;
+            let mut sent = pin!(sent);
+            let mut timer = left.map(|left| self.connection.sleep(left));
+            let response = poll_fn(|context| match (sent.as_mut().poll(context), &mut timer) {
+                (Poll::Ready(response), _) => Poll::Ready(Some(response)),
+                (Poll::Pending, Some(timer)) => Pin::new(timer).poll(context).map(|()| None),
+                (Poll::Pending, None) => Poll::Pending,
+            });
+            // The caller gives the start up, as if it had dropped the future. The request keeps its own timeout.
+            let Some(response) = response.await else {
+                let of_turn = subscription.limits().timeout.unwrap_or_default();
+                let message = format!(
+                    "the turn's timeout of {of_turn:?} passed before the server responded to its start; if the server still starts \
                  the turn, the client interrupts it"
-            );
-            let error = Error::new(ErrorKind::Timeout, message).with_method(METHOD);
-            return Err(error.with_thread(Some(&subscription.thread_id)));
-        };
-        response
+                );
+                let error = Error::new(ErrorKind::Timeout, message).with_method(METHOD);
+                return Err(error.with_thread(Some(&subscription.thread_id)));
+            };
+            response
+        })
     }
 
     /// Whether the runtime returns the running turn for a `turn/start` on a busy thread.

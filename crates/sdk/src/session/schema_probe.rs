@@ -8,7 +8,7 @@ use openai_codex_protocol::table::CLIENT_REQUESTS;
 use serde_json::Value;
 use tokio::sync::{OnceCell, oneshot};
 
-use crate::background::thread;
+use crate::background::{Boxed, thread};
 use crate::process::launch::Launch;
 use crate::process::reap::is_reaped_elsewhere;
 
@@ -33,16 +33,22 @@ impl SchemaProbe {
 
     /// Whether the parameter type has the field. `None` if the command line is the program's own, and the client cannot run it
     /// for its schema. The error is why reading the schema failed.
-    pub(crate) async fn has_field(&self, params: &str, field: &str) -> Option<Result<bool, String>> {
-        let launch = self.launch.as_ref().filter(|launch| launch.is_standard())?;
-        let fields = match self.fields.get_or_init(|| probe(launch.clone())).await {
-            Ok(fields) => {
-                let known = fields.iter().find(|(name, _)| *name == params);
-                known.ok_or_else(|| format!("its schema does not have {params}"))
-            }
-            Err(why) => Err(why.clone()),
-        };
-        Some(fields.map(|(_, fields)| fields.iter().any(|name| name == field)))
+    pub(crate) fn has_field<'a>(
+        &'a self,
+        params: &'a str,
+        field: &'a str,
+    ) -> Boxed<'a, Option<Result<bool, String>>> {
+        Box::pin(async move {
+            let launch = self.launch.as_ref().filter(|launch| launch.is_standard())?;
+            let fields = match self.fields.get_or_init(|| probe(launch.clone())).await {
+                Ok(fields) => {
+                    let known = fields.iter().find(|(name, _)| *name == params);
+                    known.ok_or_else(|| format!("its schema does not have {params}"))
+                }
+                Err(why) => Err(why.clone()),
+            };
+            Some(fields.map(|(_, fields)| fields.iter().any(|name| name == field)))
+        })
     }
 }
 

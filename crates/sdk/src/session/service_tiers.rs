@@ -9,6 +9,7 @@ use openai_codex_protocol::{JsonObject, methods};
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 
+use crate::background::Boxed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::config_values;
 use crate::session::runtime::Session;
@@ -68,61 +69,69 @@ pub(crate) struct TierOfModel<'a> {
 }
 
 /// Refuses a tier that the runtime would drop.
-pub(crate) async fn check(session: &Session, thread_id: &str, wanted: TierOfModel<'_>) -> Result<()> {
-    let TierOfModel { option, tier, model, cwd, fast_mode } = wanted;
-    let has_flex = !version::is_older(&session.metadata, version::FLEX_OF_EVERY_MODEL);
-    if NO_TIERS.contains(&tier) || (tier == FLEX && has_flex) {
-        return Ok(());
-    }
-    let mut offered = Vec::new();
-    let mut cursor = None;
-    for _ in 0..MAX_PAGES {
-        let mut params = ModelListParams::new().include_hidden(true);
-        params.cursor = cursor;
-        let page = match session.call::<methods::ModelList>(&params, Some(thread_id)).await {
-            Ok(page) => page,
-            // A server without a catalog. The client cannot know better than the request.
-            Err(error) if error.json_rpc().is_some() && !error.is_retryable() => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        offered.extend(page.data);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            break;
-        }
-    }
-    let mut tiers: Vec<&str> = entry_of(model, &offered)
-        .and_then(|entry| entry.service_tiers.as_ref())
-        .into_iter()
-        .flatten()
-        .map(|tier| tier.id.as_str())
-        .collect();
-    let wanted = if tier == FAST { PRIORITY } else { tier };
-    let mut when = String::new();
-    if tiers.contains(&wanted) {
-        let on = match fast_mode {
-            Some(on) => on,
-            None => has_fast_mode(session, thread_id, cwd).await?,
-        };
-        if on {
+pub(crate) fn check<'a>(
+    session: &'a Session,
+    thread_id: &'a str,
+    wanted: TierOfModel<'a>,
+) -> Boxed<'a, Result<()>> {
+    Box::pin(async move {
+        let TierOfModel { option, tier, model, cwd, fast_mode } = wanted;
+        let has_flex = !version::is_older(&session.metadata, version::FLEX_OF_EVERY_MODEL);
+        if NO_TIERS.contains(&tier) || (tier == FLEX && has_flex) {
             return Ok(());
         }
-        tiers.clear();
-        when = format!(" while `{FAST_MODE}` is off");
-    }
-    let offered: Vec<&str> = tiers.into_iter().chain(has_flex.then_some(FLEX)).collect();
-    let (name, advice) = match option {
-        TierOption::Named(option) => (format!("`{option}`"), "choose one of these, or leave the option out"),
-        TierOption::Kept => (
-            "the thread's `service_tier`".to_owned(),
-            "choose one of these with `service_tier`, or \"default\" to leave the choice to the service",
-        ),
-    };
-    let message = format!(
-        "{name} is {tier:?}. The runtime does not offer this service tier for the model {model:?}{when} and would drop it. It \
+        let mut offered = Vec::new();
+        let mut cursor = None;
+        for _ in 0..MAX_PAGES {
+            let mut params = ModelListParams::new().include_hidden(true);
+            params.cursor = cursor;
+            let page = match session.call::<methods::ModelList>(&params, Some(thread_id)).await {
+                Ok(page) => page,
+                // A server without a catalog. The client cannot know better than the request.
+                Err(error) if error.json_rpc().is_some() && !error.is_retryable() => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            offered.extend(page.data);
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let mut tiers: Vec<&str> = entry_of(model, &offered)
+            .and_then(|entry| entry.service_tiers.as_ref())
+            .into_iter()
+            .flatten()
+            .map(|tier| tier.id.as_str())
+            .collect();
+        let wanted = if tier == FAST { PRIORITY } else { tier };
+        let mut when = String::new();
+        if tiers.contains(&wanted) {
+            let on = match fast_mode {
+                Some(on) => on,
+                None => has_fast_mode(session, thread_id, cwd).await?,
+            };
+            if on {
+                return Ok(());
+            }
+            tiers.clear();
+            when = format!(" while `{FAST_MODE}` is off");
+        }
+        let offered: Vec<&str> = tiers.into_iter().chain(has_flex.then_some(FLEX)).collect();
+        let (name, advice) = match option {
+            TierOption::Named(option) => {
+                (format!("`{option}`"), "choose one of these, or leave the option out")
+            }
+            TierOption::Kept => (
+                "the thread's `service_tier`".to_owned(),
+                "choose one of these with `service_tier`, or \"default\" to leave the choice to the service",
+            ),
+        };
+        let message = format!(
+            "{name} is {tier:?}. The runtime does not offer this service tier for the model {model:?}{when} and would drop it. It \
          offers {offered:?}; {advice}"
-    );
-    Err(Error::new(ErrorKind::OptionNotApplied, message).with_thread(Some(thread_id)))
+        );
+        Err(Error::new(ErrorKind::OptionNotApplied, message).with_thread(Some(thread_id)))
+    })
 }
 
 /// Whether the configuration of the runtime leaves [`FAST_MODE`] on.

@@ -4,6 +4,7 @@
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::ThreadSettingsUpdateParams;
 
+use crate::background::Boxed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::apply_settings::{read_changed, read_settings};
 use crate::session::approval_scope::{Scope, compare, makes_requests};
@@ -13,43 +14,55 @@ use crate::session::thread_settings::{SandboxSetting, Settings};
 
 /// Applies the bounds that a call names for a thread to the thread's sub-agents, as far as they allow more. Fails before
 /// anything changes for a sub-agent that runs, because its turn keeps the bounds that it began with.
-pub(crate) async fn narrow(session: &Session, thread_id: &str, named: &Settings) -> Result<()> {
-    let bounds = named.bounds();
-    if bounds == Settings::default() {
-        return Ok(());
-    }
-    let mut updates = Vec::new();
-    for (subagent, runs) in session.connection.subagents(thread_id) {
-        let current = match read_settings(session, &subagent).await {
-            Ok(current) => current,
-            // The runtime has unloaded it and does not store it, or it is archived. It cannot run until the agent resumes it, and the
-            // runtime then gives it the thread's own bounds.
-            Err(error) if matches!(error.kind(), ErrorKind::ThreadNotFound | ErrorKind::ThreadArchived) => {
-                continue;
+pub(crate) fn narrow<'a>(
+    session: &'a Session,
+    thread_id: &'a str,
+    named: &'a Settings,
+) -> Boxed<'a, Result<()>> {
+    Box::pin(async move {
+        let bounds = named.bounds();
+        if bounds == Settings::default() {
+            return Ok(());
+        }
+        let mut updates = Vec::new();
+        for (subagent, runs) in session.connection.subagents(thread_id) {
+            let current = match read_settings(session, &subagent).await {
+                Ok(current) => current,
+                // The runtime has unloaded it and does not store it, or it is archived. It cannot run until the agent resumes it, and the
+                // runtime then gives it the thread's own bounds.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::ThreadNotFound | ErrorKind::ThreadArchived) =>
+                {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let narrower = narrower(&bounds, &current);
+            let differing = narrower.differences(&current, session);
+            let Some(first) = differing.first() else { continue };
+            if runs {
+                return Err(first.error(thread_id, SUBAGENT_RUNS));
             }
-            Err(error) => return Err(error),
-        };
-        let narrower = narrower(&bounds, &current);
-        let differing = narrower.differences(&current, session);
-        let Some(first) = differing.first() else { continue };
-        if runs {
-            return Err(first.error(thread_id, SUBAGENT_RUNS));
+            let fields = differing.iter().filter_map(|difference| difference.field.set);
+            let update = ThreadSettingsUpdateParams::new(&*subagent);
+            updates.push((
+                subagent,
+                narrower.clone(),
+                fields.fold(update, |update, set| set(update, &narrower)),
+            ));
         }
-        let fields = differing.iter().filter_map(|difference| difference.field.set);
-        let update = ThreadSettingsUpdateParams::new(&*subagent);
-        updates.push((subagent, narrower.clone(), fields.fold(update, |update, set| set(update, &narrower))));
-    }
-    for (subagent, narrower, update) in updates {
-        session
-            .call::<methods::ThreadSettingsUpdate>(&update, Some(&subagent))
-            .await
-            .map_err(|error| not_narrowed(thread_id, error))?;
-        let current = read_changed(session, &subagent, &narrower).await?;
-        if let Some(difference) = narrower.differences(&current, session).first() {
-            return Err(difference.error(thread_id, SUBAGENT_KEEPS));
+        for (subagent, narrower, update) in updates {
+            session
+                .call::<methods::ThreadSettingsUpdate>(&update, Some(&subagent))
+                .await
+                .map_err(|error| not_narrowed(thread_id, error))?;
+            let current = read_changed(session, &subagent, &narrower).await?;
+            if let Some(difference) = narrower.differences(&current, session).first() {
+                return Err(difference.error(thread_id, SUBAGENT_KEEPS));
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 const SUBAGENT_RUNS: &str = "a sub-agent of the thread is running and keeps the settings that it began with; wait for its end, and \

@@ -9,7 +9,7 @@ use backon::{FuturesTimerSleeper, Sleeper};
 use openai_codex_protocol::types::InitializeResponse;
 use tokio::sync::watch;
 
-use crate::background::{thread, until};
+use crate::background::{Boxed, thread, until};
 use crate::config::CodexConfig;
 use crate::connection::on_loss::OnLoss;
 use crate::dispatch::registry::HandlerRegistry;
@@ -142,14 +142,16 @@ impl ClientCore {
 
     /// Returns the session. The first call starts it. If the client restarts, the first call after a loss does so too. A failed
     /// start leaves the client's state as it was.
-    pub(crate) async fn session(self: &Arc<Self>) -> Result<Arc<Session>> {
-        self.check_process()?;
-        if let ClientState::Up(session) = &*self.state()
-            && !self.needs_restart(session)
-        {
-            return Ok(session.clone());
-        }
-        trace::client().around(self.started()).await
+    pub(crate) fn session(self: &Arc<Self>) -> Boxed<'_, Result<Arc<Session>>> {
+        Box::pin(async move {
+            self.check_process()?;
+            if let ClientState::Up(session) = &*self.state()
+                && !self.needs_restart(session)
+            {
+                return Ok(session.clone());
+            }
+            trace::client().around(self.started()).await
+        })
     }
 
     async fn started(self: &Arc<Self>) -> Result<Arc<Session>> {

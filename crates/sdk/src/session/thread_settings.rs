@@ -22,6 +22,7 @@ use openai_codex_protocol::types::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::background::Boxed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::sandbox::Sandbox;
 use crate::session::approval_scope::{Scope, compare, is_same, makes_requests};
@@ -375,32 +376,35 @@ impl Settings {
 
     /// Refuses service tiers that the runtime would drop. `current`: the thread's settings, for the model if these name none.
     /// `known`: what the thread was opened with, and the tier that an earlier call has named.
-    pub(crate) async fn check_tiers(
-        &self,
-        session: &Session,
-        thread_id: &str,
-        current: &Self,
+    pub(crate) fn check_tiers<'a>(
+        &'a self,
+        session: &'a Session,
+        thread_id: &'a str,
+        current: &'a Self,
         known: KnownTiers,
-    ) -> Result<()> {
-        let Some(model) = self.model.as_ref().or(current.model.as_ref()) else { return Ok(()) };
-        let KnownTiers { kept, fast_mode } = known;
-        // The tier of a thread goes if the runtime does not offer it for the thread's next model.
-        let kept = kept
-            .filter(|_| self.service_tier.is_none() && (self.model.is_some() || fast_mode == Some(false)));
-        let cwd = self.cwd.as_deref().or(current.cwd.as_deref());
-        let named = |tier: &Option<Option<String>>| tier.clone().flatten();
-        let tiers = [
-            (TierOption::Named("service_tier"), named(&self.service_tier)),
-            (TierOption::Named("service_tier_for_turn"), named(&self.service_tier_for_turn)),
-            (TierOption::Kept, kept),
-        ];
-        for (option, tier) in tiers {
-            if let Some(tier) = tier {
-                let wanted = TierOfModel { option, tier: &tier, model, cwd, fast_mode };
-                service_tiers::check(session, thread_id, wanted).await?;
+    ) -> Boxed<'a, Result<()>> {
+        Box::pin(async move {
+            let Some(model) = self.model.as_ref().or(current.model.as_ref()) else { return Ok(()) };
+            let KnownTiers { kept, fast_mode } = known;
+            // The tier of a thread goes if the runtime does not offer it for the thread's next model.
+            let kept = kept.filter(|_| {
+                self.service_tier.is_none() && (self.model.is_some() || fast_mode == Some(false))
+            });
+            let cwd = self.cwd.as_deref().or(current.cwd.as_deref());
+            let named = |tier: &Option<Option<String>>| tier.clone().flatten();
+            let tiers = [
+                (TierOption::Named("service_tier"), named(&self.service_tier)),
+                (TierOption::Named("service_tier_for_turn"), named(&self.service_tier_for_turn)),
+                (TierOption::Kept, kept),
+            ];
+            for (option, tier) in tiers {
+                if let Some(tier) = tier {
+                    let wanted = TierOfModel { option, tier: &tier, model, cwd, fast_mode };
+                    service_tiers::check(session, thread_id, wanted).await?;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// The differences from settings of which only some are known.

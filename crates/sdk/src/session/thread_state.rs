@@ -12,6 +12,7 @@ use openai_codex_protocol::types::{Thread, ThreadStatus, TurnStartParams};
 use openai_codex_protocol::{ClientRequest, methods};
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard};
 
+use crate::background::Boxed;
 use crate::connection::effect::Response;
 use crate::dispatch::binding::HandlerBinding;
 use crate::dispatch::registry::{HandlerSet, drop_on_own_thread};
@@ -294,26 +295,28 @@ impl ThreadState {
     }
 
     /// Refuses to wait for a running turn that may do what a call with these parameters does not allow.
-    pub(crate) async fn check_waiting(
-        &self,
-        session: &Session,
-        turn_id: &str,
-        params: &TurnStartParams,
-    ) -> Result<()> {
-        let known = || self.live.current_settings.current().with(&self.live.turn_bounds());
-        let running = match session.connection.is_turn_of_others(turn_id) {
-            true => match apply_settings::read_settings(session, &self.id).await {
-                // Nothing returns the settings of a thread in its first turn.
-                Err(error) if error.json_rpc().is_some() && !error.is_retryable() => known(),
-                running => running?,
-            },
-            false => known(),
-        };
-        let allowed = self.requested_settings.current().with(&Settings::of_turn(params)).bounds();
-        match running.excess(&allowed, session) {
-            None => Ok(()),
-            Some((difference, scope)) => Err(difference.error_of_waiting(&self.id, scope)),
-        }
+    pub(crate) fn check_waiting<'a>(
+        &'a self,
+        session: &'a Session,
+        turn_id: &'a str,
+        params: &'a TurnStartParams,
+    ) -> Boxed<'a, Result<()>> {
+        Box::pin(async move {
+            let known = || self.live.current_settings.current().with(&self.live.turn_bounds());
+            let running = match session.connection.is_turn_of_others(turn_id) {
+                true => match apply_settings::read_settings(session, &self.id).await {
+                    // Nothing returns the settings of a thread in its first turn.
+                    Err(error) if error.json_rpc().is_some() && !error.is_retryable() => known(),
+                    running => running?,
+                },
+                false => known(),
+            };
+            let allowed = self.requested_settings.current().with(&Settings::of_turn(params)).bounds();
+            match running.excess(&allowed, session) {
+                None => Ok(()),
+                Some((difference, scope)) => Err(difference.error_of_waiting(&self.id, scope)),
+            }
+        })
     }
 
     /// Forgets the bounds of the running turn, which another client has started.
@@ -338,11 +341,17 @@ impl ThreadState {
 
     /// Refuses what the runtime would not apply of a turn's settings, and narrows the thread's sub-agents to the bounds that the
     /// turn names.
-    pub(crate) async fn prepare_settings(&self, session: &Session, params: &TurnStartParams) -> Result<()> {
-        let settings = Settings::of_turn(params);
-        let known = self.live.tiers(self.live.last_load_options().as_ref());
-        settings.check_tiers(session, &self.id, &self.live.current_settings.current(), known).await?;
-        subagents::narrow(session, &self.id, &settings).await
+    pub(crate) fn prepare_settings<'a>(
+        &'a self,
+        session: &'a Session,
+        params: &'a TurnStartParams,
+    ) -> Boxed<'a, Result<()>> {
+        Box::pin(async move {
+            let settings = Settings::of_turn(params);
+            let known = self.live.tiers(self.live.last_load_options().as_ref());
+            settings.check_tiers(session, &self.id, &self.live.current_settings.current(), known).await?;
+            subagents::narrow(session, &self.id, &settings).await
+        })
     }
 
     /// Waits, for at most `limit`, until no other call is changing the thread's settings, and keeps such calls out until the
@@ -378,35 +387,37 @@ impl ThreadState {
 
     /// As [`session`](Self::session). Waits for other calls on the thread for at most `limit`, and for the timeout of a resume.
     /// `writer`: the wait after a reconnect while another process has the thread loaded. Other calls of the thread do not wait for it.
-    async fn session_within(
-        &self,
-        core: &Arc<ClientCore>,
+    fn session_within<'a>(
+        &'a self,
+        core: &'a Arc<ClientCore>,
         limit: Option<Duration>,
-        writer: Option<&WriterWait>,
-    ) -> Result<Arc<Session>> {
-        const METHOD: &str = methods::ThreadResume::METHOD;
-        loop {
-            let session = core.session().await?;
-            // The calls that an unsubscribed thread still allows, such as reading it, do not need it loaded.
-            if self.is_loaded_in(&session) || self.is_unsubscribed() {
-                return Ok(session);
+        writer: Option<&'a WriterWait>,
+    ) -> Boxed<'a, Result<Arc<Session>>> {
+        Box::pin(async move {
+            const METHOD: &str = methods::ThreadResume::METHOD;
+            loop {
+                let session = core.session().await?;
+                // The calls that an unsubscribed thread still allows, such as reading it, do not need it loaded.
+                if self.is_loaded_in(&session) || self.is_unsubscribed() {
+                    return Ok(session);
+                }
+                let limit = limit.into_iter().chain(session.timeout_of(METHOD)).min();
+                let change = self.live.begin_change(&session, limit).await;
+                let change = change.map_err(|error| error.with_method(METHOD))?;
+                // The runtime may have been lost during the wait.
+                let session = core.session().await?;
+                if self.is_loaded_in(&session) {
+                    return Ok(session);
+                }
+                let Err(error) = self.resume(core, &session).await else { return Ok(session) };
+                drop(change);
+                let waits = error.kind() == ErrorKind::ThreadInUse && session.connection.has_reconnected();
+                match writer.filter(|_| waits) {
+                    Some(writer) if writer.again(&error).await => {}
+                    _ => return Err(error),
+                }
             }
-            let limit = limit.into_iter().chain(session.timeout_of(METHOD)).min();
-            let change = self.live.begin_change(&session, limit).await;
-            let change = change.map_err(|error| error.with_method(METHOD))?;
-            // The runtime may have been lost during the wait.
-            let session = core.session().await?;
-            if self.is_loaded_in(&session) {
-                return Ok(session);
-            }
-            let Err(error) = self.resume(core, &session).await else { return Ok(session) };
-            drop(change);
-            let waits = error.kind() == ErrorKind::ThreadInUse && session.connection.has_reconnected();
-            match writer.filter(|_| waits) {
-                Some(writer) if writer.again(&error).await => {}
-                _ => return Err(error),
-            }
-        }
+        })
     }
 
     /// Returns the session to read the stored thread in. The thread need not be loaded for that.

@@ -9,19 +9,25 @@ use openai_codex_protocol::types::{
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
+use crate::background::Boxed;
 use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::history_requests::is_unused;
 use crate::session::runtime::Session;
 
 /// Resumes a thread. Lets the runtime store the thread first, if it has the thread loaded and has not stored it yet.
-pub(crate) async fn resume(session: &Session, params: &ThreadResumeParams) -> Result<ThreadResumeResponse> {
-    let thread_id = Some(&*params.thread_id);
-    let response = session.call::<methods::ThreadResume>(params, thread_id).await;
-    match store_if_refused(session, &params.thread_id, response).await? {
-        Some(response) => Ok(response),
-        None => session.call::<methods::ThreadResume>(params, thread_id).await,
-    }
+pub(crate) fn resume<'a>(
+    session: &'a Session,
+    params: &'a ThreadResumeParams,
+) -> Boxed<'a, Result<ThreadResumeResponse>> {
+    Box::pin(async move {
+        let thread_id = Some(&*params.thread_id);
+        let response = session.call::<methods::ThreadResume>(params, thread_id).await;
+        match store_if_refused(session, &params.thread_id, response).await? {
+            Some(response) => Ok(response),
+            None => session.call::<methods::ThreadResume>(params, thread_id).await,
+        }
+    })
 }
 
 /// Forks a thread. Lets the runtime store it first, as [`resume`] does.
@@ -66,17 +72,19 @@ async fn store_if_refused<T>(session: &Session, thread_id: &str, response: Resul
 
 /// Makes the runtime store a thread, with a change of the thread's metadata that changes nothing: the thread is in no section, because
 /// the runtime would have stored it before it put it into one.
-pub(crate) async fn store(session: &Session, thread_id: &str) -> Result<()> {
-    let section = json!({"threadId": thread_id, "sectionId": null});
-    match change(session, "thread/section/move", &section).await {
-        // Runtimes before 0.154.0 have no sections. With those, the thread loses the URL of its folder's Git remote.
-        Err(error) if error.kind() == ErrorKind::UnsupportedByRuntime => {
-            let git = json!({"threadId": thread_id, "gitInfo": {"originUrl": null}});
-            change(session, "thread/metadata/update", &git).await
+pub(crate) fn store<'a>(session: &'a Session, thread_id: &'a str) -> Boxed<'a, Result<()>> {
+    Box::pin(async move {
+        let section = json!({"threadId": thread_id, "sectionId": null});
+        match change(session, "thread/section/move", &section).await {
+            // Runtimes before 0.154.0 have no sections. With those, the thread loses the URL of its folder's Git remote.
+            Err(error) if error.kind() == ErrorKind::UnsupportedByRuntime => {
+                let git = json!({"threadId": thread_id, "gitInfo": {"originUrl": null}});
+                change(session, "thread/metadata/update", &git).await
+            }
+            stored => stored,
         }
-        stored => stored,
-    }
-    .map_err(|error| error.with_thread(Some(thread_id)))
+        .map_err(|error| error.with_thread(Some(thread_id)))
+    })
 }
 
 async fn change(session: &Session, method: &str, params: &Value) -> Result<()> {

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use openai_codex_protocol::table::{CLIENT_REQUESTS, FieldInfo, RUNTIMES, RequestInfo};
 use openai_codex_protocol::types::InitializeResponse;
 
+use crate::background::Boxed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json_scan::set_members;
 use crate::session::schema_probe::SchemaProbe;
@@ -50,25 +51,27 @@ fn of_user_agent(user_agent: &str) -> Option<&str> {
 /// Refuses a request that the runtime does not have, and parameters that it would silently ignore.
 ///
 /// `params`: the parameters as JSON text. Requests and parameters pass if the table does not list them, or if they may work.
-pub(crate) async fn check(
-    method: &str,
-    params: Option<&str>,
-    metadata: &InitializeResponse,
-    probe: &SchemaProbe,
-) -> Result<()> {
-    let Some(request) = limited(method) else { return Ok(()) };
-    let version = reported(metadata).unwrap_or("unknown");
-    let runtime = Runtime::of(version);
-    if runtime.lacks(request.since, request.until) {
-        let known = known_to(request.since, request.until);
-        let message =
-            format!("the runtime does not have `{method}`: {known}; the reported version is {version:?}");
-        return Err(Error::new(ErrorKind::UnsupportedByRuntime, message));
-    }
-    for field in doubtful_and_set(request, params.unwrap_or_default(), &runtime) {
-        check_field(request, field, &runtime, version, probe).await?;
-    }
-    Ok(())
+pub(crate) fn check<'a>(
+    method: &'a str,
+    params: Option<&'a str>,
+    metadata: &'a InitializeResponse,
+    probe: &'a SchemaProbe,
+) -> Boxed<'a, Result<()>> {
+    Box::pin(async move {
+        let Some(request) = limited(method) else { return Ok(()) };
+        let version = reported(metadata).unwrap_or("unknown");
+        let runtime = Runtime::of(version);
+        if runtime.lacks(request.since, request.until) {
+            let known = known_to(request.since, request.until);
+            let message =
+                format!("the runtime does not have `{method}`: {known}; the reported version is {version:?}");
+            return Err(Error::new(ErrorKind::UnsupportedByRuntime, message));
+        }
+        for field in doubtful_and_set(request, params.unwrap_or_default(), &runtime) {
+            check_field(request, field, &runtime, version, probe).await?;
+        }
+        Ok(())
+    })
 }
 
 /// The parameters that are set and that the runtime may not support.
@@ -83,14 +86,16 @@ fn doubtful_and_set(request: &RequestInfo, params: &str, runtime: &Runtime<'_>) 
 }
 
 /// Whether the client may send this parameter.
-pub(crate) async fn supports(
-    method: &str,
-    field: &str,
-    metadata: &InitializeResponse,
-    probe: &SchemaProbe,
-) -> bool {
-    let params = serde_json::json!({ field: true }).to_string();
-    check(method, Some(&params), metadata, probe).await.is_ok()
+pub(crate) fn supports<'a>(
+    method: &'a str,
+    field: &'a str,
+    metadata: &'a InitializeResponse,
+    probe: &'a SchemaProbe,
+) -> Boxed<'a, bool> {
+    Box::pin(async move {
+        let params = serde_json::json!({ field: true }).to_string();
+        check(method, Some(&params), metadata, probe).await.is_ok()
+    })
 }
 
 async fn check_field(

@@ -10,6 +10,7 @@ use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{Turn, TurnItemsView, TurnStatus};
 use tokio::sync::OwnedMutexGuard;
 
+use crate::background::Boxed;
 use crate::connection::turn_buffer::End;
 use crate::error::{Error, ErrorKind, Result};
 use crate::into_future::Sending;
@@ -181,69 +182,74 @@ impl Ensure<AsyncCodex> {
         self.turn.check()
     }
 
-    async fn ensure_turn(&self) -> Result<Ensured> {
-        let thread = self.turn.thread.clone();
-        let mut half_done = Vec::new();
-        loop {
-            let session = self.open().await?;
-            let (lock, step) = self.within_timeout(self.prepare(&session, &mut half_done)).await?;
-            let (guard, number) = match step {
-                Step::Done(turn) => {
-                    let result = RunResult::recorded(&thread.id, turn)?;
-                    return Ok(Ensured { outcome: EnsureOutcome::FoundDone, result, half_done });
-                }
-                Step::Attach(turn) => {
-                    match follow(&session, &thread, &turn, self.turn.limits, false).await? {
-                        Some(guard) => (guard, None),
-                        // It has ended in the meantime.
-                        None => continue,
+    fn ensure_turn(&self) -> Boxed<'_, Result<Ensured>> {
+        Box::pin(async move {
+            let thread = self.turn.thread.clone();
+            let mut half_done = Vec::new();
+            loop {
+                let session = self.open().await?;
+                let (lock, step) = self.within_timeout(self.prepare(&session, &mut half_done)).await?;
+                let (guard, number) = match step {
+                    Step::Done(turn) => {
+                        let result = RunResult::recorded(&thread.id, turn)?;
+                        return Ok(Ensured { outcome: EnsureOutcome::FoundDone, result, half_done });
                     }
-                }
-                Step::Wait(wait) => {
-                    drop(lock);
-                    self.wait(&session, wait).await?;
+                    Step::Attach(turn) => {
+                        match follow(&session, &thread, &turn, self.turn.limits, false).await? {
+                            Some(guard) => (guard, None),
+                            // It has ended in the meantime.
+                            None => continue,
+                        }
+                    }
+                    Step::Wait(wait) => {
+                        drop(lock);
+                        self.wait(&session, wait).await?;
+                        continue;
+                    }
+                    Step::Start(turn, number, loaded) => {
+                        match turn.begin_alone(session.clone(), loaded).await {
+                            Ok(Some(guard)) => (guard, Some(number)),
+                            Ok(None) => {
+                                drop(lock);
+                                self.wait(&session, Wait::Busy).await?;
+                                continue;
+                            }
+                            // A connection that has ended finds nothing any more.
+                            Err(error)
+                                if error.kind() == ErrorKind::Uncertain
+                                    && session.connection.failure().is_none() =>
+                            {
+                                drop(lock);
+                                self.sleep(&session, SETTLE).await?;
+                                continue;
+                            }
+                            Err(error) => return Err(error),
+                        }
+                    }
+                };
+                drop(lock);
+                let created = number.filter(|_| guard.subscription.created());
+                if created.is_some() && self.is_duplicate(&session, &guard).await? {
                     continue;
                 }
-                Step::Start(turn, number, loaded) => match turn.begin_alone(session.clone(), loaded).await {
-                    Ok(Some(guard)) => (guard, Some(number)),
-                    Ok(None) => {
-                        drop(lock);
-                        self.wait(&session, Wait::Busy).await?;
-                        continue;
-                    }
-                    // A connection that has ended finds nothing any more.
-                    Err(error)
-                        if error.kind() == ErrorKind::Uncertain && session.connection.failure().is_none() =>
-                    {
-                        drop(lock);
-                        self.sleep(&session, SETTLE).await?;
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                },
-            };
-            drop(lock);
-            let created = number.filter(|_| guard.subscription.created());
-            if created.is_some() && self.is_duplicate(&session, &guard).await? {
-                continue;
+                if number.is_some()
+                    && created.is_none()
+                    && let Some(turn_id) = guard.subscription.turn_id()
+                {
+                    self.check_running(&session, &turn_id).await?;
+                }
+                let outcome = match created {
+                    None => EnsureOutcome::Attached,
+                    Some(0) => EnsureOutcome::Ran,
+                    Some(number) => EnsureOutcome::Continued(number),
+                };
+                let result = guard.outcome().await?;
+                if self.came_too_late(&result) {
+                    continue;
+                }
+                return Ok(Ensured { outcome, result, half_done });
             }
-            if number.is_some()
-                && created.is_none()
-                && let Some(turn_id) = guard.subscription.turn_id()
-            {
-                self.check_running(&session, &turn_id).await?;
-            }
-            let outcome = match created {
-                None => EnsureOutcome::Attached,
-                Some(0) => EnsureOutcome::Ran,
-                Some(number) => EnsureOutcome::Continued(number),
-            };
-            let result = guard.outcome().await?;
-            if self.came_too_late(&result) {
-                continue;
-            }
-            return Ok(Ensured { outcome, result, half_done });
-        }
+        })
     }
 
     /// Keeps other calls out, and looks for the turn.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use openai_codex_protocol::types::{Turn, TurnItemsView, TurnStatus};
 use serde_json::json;
 
+use crate::background::Boxed;
 use crate::connection::host::SharedBuffer;
 use crate::error::Result;
 use crate::io::turn_limits::TurnLimits;
@@ -65,34 +66,36 @@ impl Drop for Unconfirmed<'_> {
 }
 
 /// Follows a turn that the server has reported as running. `None` if it is over.
-pub(crate) async fn follow(
-    session: &Arc<Session>,
-    thread: &ThreadState,
-    turn: &Turn,
+pub(crate) fn follow<'a>(
+    session: &'a Arc<Session>,
+    thread: &'a ThreadState,
+    turn: &'a Turn,
     limits: TurnLimits,
     keep_backlog: bool,
-) -> Result<Option<TurnGuard>> {
-    let budget = &session.connection.budget;
-    let subscription = TurnSubscription::new(thread.id.clone(), keep_backlog, budget).with_limits(limits);
-    let subscription = Arc::new(subscription);
-    let guard = TurnGuard::new(session.clone(), subscription.clone()).following();
-    guard.set_interrupt_on_drop(false);
-    let is_new = session.connection.follow_events(&subscription, &turn.id.as_str().into())?;
-    // The end of a turn that the client knew of is yet to arrive.
-    let mut unconfirmed =
-        Unconfirmed { session, subscription: &subscription, turn_id: &turn.id, confirmed: !is_new };
-    if is_new {
-        let commands = session.running_commands(&thread.id, &turn.id).await?;
-        session.connection.add_commands(&turn.id, commands);
-    }
-    // By hand: writing a `Turn` would take a twentieth of this crate's compile time.
-    let (id, started_at) = (&turn.id, turn.started_at);
-    let start =
-        json!({"turn": {"id": id, "items": [], "status": "inProgress", "startedAt": started_at}}).to_string();
-    subscription.with(|buffer| buffer.set_start_response(&start));
-    // The response comes behind every event that was sent before it. So the end of a turn that still runs is yet to come.
-    let now = session.recorded_turn(&thread.id, &turn.id, TurnItemsView::NotLoaded).await?;
-    let runs = now.is_some_and(|turn| turn.status == TurnStatus::InProgress);
-    unconfirmed.confirmed = runs || subscription.has_ended();
-    Ok(unconfirmed.confirmed.then_some(guard))
+) -> Boxed<'a, Result<Option<TurnGuard>>> {
+    Box::pin(async move {
+        let budget = &session.connection.budget;
+        let subscription = TurnSubscription::new(thread.id.clone(), keep_backlog, budget).with_limits(limits);
+        let subscription = Arc::new(subscription);
+        let guard = TurnGuard::new(session.clone(), subscription.clone()).following();
+        guard.set_interrupt_on_drop(false);
+        let is_new = session.connection.follow_events(&subscription, &turn.id.as_str().into())?;
+        // The end of a turn that the client knew of is yet to arrive.
+        let mut unconfirmed =
+            Unconfirmed { session, subscription: &subscription, turn_id: &turn.id, confirmed: !is_new };
+        if is_new {
+            let commands = session.running_commands(&thread.id, &turn.id).await?;
+            session.connection.add_commands(&turn.id, commands);
+        }
+        // By hand: writing a `Turn` would take a twentieth of this crate's compile time.
+        let (id, started_at) = (&turn.id, turn.started_at);
+        let start = json!({"turn": {"id": id, "items": [], "status": "inProgress", "startedAt": started_at}})
+            .to_string();
+        subscription.with(|buffer| buffer.set_start_response(&start));
+        // The response comes behind every event that was sent before it. So the end of a turn that still runs is yet to come.
+        let now = session.recorded_turn(&thread.id, &turn.id, TurnItemsView::NotLoaded).await?;
+        let runs = now.is_some_and(|turn| turn.status == TurnStatus::InProgress);
+        unconfirmed.confirmed = runs || subscription.has_ended();
+        Ok(unconfirmed.confirmed.then_some(guard))
+    })
 }

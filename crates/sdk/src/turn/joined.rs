@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use openai_codex_protocol::Notification;
 use openai_codex_protocol::types::{ThreadItem, TurnItemsView, UserMessageThreadItem};
 
+use crate::background::Boxed;
 use crate::connection::host::SharedBuffer;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::session::runtime::Session;
@@ -23,48 +24,52 @@ const PAUSE_OF_READS: Duration = Duration::from_millis(20);
 
 /// Whether a turn that seems to be new began with another message, out of the events of the turn. `false` if none says so within a minute,
 /// or within the turn's own timeout.
-pub(crate) async fn began_with_another(
-    session: &Session,
-    subscription: &TurnSubscription,
-    client_id: &str,
-) -> bool {
-    let began = Instant::now();
-    let limit = subscription.limits().time_left().unwrap_or(LIMIT).min(LIMIT);
-    loop {
-        // The message comes before the end.
-        let has_ended = subscription.has_ended();
-        let first = subscription.with(|buffer| {
-            buffer.completed_items().iter().find_map(|event| match event.decode() {
-                Notification::ItemCompleted(completed) => user_message(completed.item),
-                _ => None,
-            })
-        });
-        if let Some(message) = first {
-            return message.client_id.as_deref() != Some(client_id);
+pub(crate) fn began_with_another<'a>(
+    session: &'a Session,
+    subscription: &'a TurnSubscription,
+    client_id: &'a str,
+) -> Boxed<'a, bool> {
+    Box::pin(async move {
+        let began = Instant::now();
+        let limit = subscription.limits().time_left().unwrap_or(LIMIT).min(LIMIT);
+        loop {
+            // The message comes before the end.
+            let has_ended = subscription.has_ended();
+            let first = subscription.with(|buffer| {
+                buffer.completed_items().iter().find_map(|event| match event.decode() {
+                    Notification::ItemCompleted(completed) => user_message(completed.item),
+                    _ => None,
+                })
+            });
+            if let Some(message) = first {
+                return message.client_id.as_deref() != Some(client_id);
+            }
+            if has_ended || began.elapsed() >= limit {
+                return false;
+            }
+            session.connection.sleep(PAUSE).await;
         }
-        if has_ended || began.elapsed() >= limit {
-            return false;
-        }
-        session.connection.sleep(PAUSE).await;
-    }
+    })
 }
 
 /// Whether a turn began with this message, out of its record: another client has started the same turn at the same moment.
-pub(crate) async fn began_with(
-    session: &Session,
-    thread_id: &str,
-    turn_id: &str,
-    client_id: Option<&str>,
-) -> bool {
-    for _ in 0..READS {
-        let turn = session.recorded_turn(thread_id, turn_id, TurnItemsView::Full).await;
-        let items = turn.ok().flatten().map(|turn| turn.items).unwrap_or_default();
-        if let Some(message) = items.into_iter().find_map(user_message) {
-            return message.client_id.as_deref() == client_id;
+pub(crate) fn began_with<'a>(
+    session: &'a Session,
+    thread_id: &'a str,
+    turn_id: &'a str,
+    client_id: Option<&'a str>,
+) -> Boxed<'a, bool> {
+    Box::pin(async move {
+        for _ in 0..READS {
+            let turn = session.recorded_turn(thread_id, turn_id, TurnItemsView::Full).await;
+            let items = turn.ok().flatten().map(|turn| turn.items).unwrap_or_default();
+            if let Some(message) = items.into_iter().find_map(user_message) {
+                return message.client_id.as_deref() == client_id;
+            }
+            session.connection.sleep(PAUSE_OF_READS).await;
         }
-        session.connection.sleep(PAUSE_OF_READS).await;
-    }
-    false
+        false
+    })
 }
 
 fn user_message(item: ThreadItem) -> Option<UserMessageThreadItem> {

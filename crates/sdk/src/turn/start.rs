@@ -13,6 +13,7 @@ use openai_codex_protocol::types::{
 };
 use serde_json::Value;
 
+use crate::background::Boxed;
 use crate::codec::{decode, encode};
 use crate::connection::host::SharedBuffer;
 use crate::connection::router::Joins;
@@ -387,18 +388,20 @@ impl TurnStart<AsyncCodex> {
     }
 
     /// Returns the session to start the turn in. The start of a runtime, and a resume of the thread, count for the turn's timeout.
-    async fn session(&self) -> Result<Arc<Session>> {
-        let writer = after_reconnect();
-        let session = self.thread.session_for_start(&self.core, self.limits.time_left(), &writer);
-        let Some(left) = self.limits.time_left() else { return session.await };
-        select! {
-            session = session => session,
-            () = FuturesTimerSleeper.sleep(left) => {
-                let why = "a runtime was starting, or calls that resume the thread had not ended. If the program holds a future of \
-                           such a call, it must poll or drop the future. Otherwise set a longer timeout";
-                Err(writer.in_use().unwrap_or_else(|| self.limits.over_before_start(&self.thread.id, why)))
-            },
-        }
+    fn session(&self) -> Boxed<'_, Result<Arc<Session>>> {
+        Box::pin(async move {
+            let writer = after_reconnect();
+            let session = self.thread.session_for_start(&self.core, self.limits.time_left(), &writer);
+            let Some(left) = self.limits.time_left() else { return session.await };
+            select! {
+                session = session => session,
+                () = FuturesTimerSleeper.sleep(left) => {
+                    let why = "a runtime was starting, or calls that resume the thread had not ended. If the program holds a future of \
+                               such a call, it must poll or drop the future. Otherwise set a longer timeout";
+                    Err(writer.in_use().unwrap_or_else(|| self.limits.over_before_start(&self.thread.id, why)))
+                },
+            }
+        })
     }
 
     /// Sends the request. If the server has unloaded the thread, resumes the thread and sends the request once more. Does the same as
@@ -423,101 +426,108 @@ impl TurnStart<AsyncCodex> {
     }
 
     /// One attempt of [`begin`](Self::begin): waits until the thread is ready, refuses settings that would not apply, and sends.
-    async fn attempt(&self, mut session: Arc<Session>, keep_backlog: bool) -> Result<(TurnGuard, Arc<str>)> {
-        const METHOD: &str = methods::TurnStart::METHOD;
-        // No call of this client changes the thread's settings until the server has responded.
-        let (start, transport) = loop {
-            let transport = session.connection.transport();
-            let limit = self.limits.time_left().into_iter().chain(session.timeout_of(METHOD)).min();
-            let begun = self.thread.begin_start(&session, limit).await;
-            let start = begun.map_err(|error| error.with_method(METHOD))?;
-            match (start, self.alone_in) {
-                (Some(start), None) => break (start, transport),
-                (Some(start), Some(loaded)) if self.thread.load_in(&session) == Some(loaded) => {
-                    break (start, transport);
+    fn attempt(
+        &self,
+        mut session: Arc<Session>,
+        keep_backlog: bool,
+    ) -> Boxed<'_, Result<(TurnGuard, Arc<str>)>> {
+        Box::pin(async move {
+            const METHOD: &str = methods::TurnStart::METHOD;
+            // No call of this client changes the thread's settings until the server has responded.
+            let (start, transport) = loop {
+                let transport = session.connection.transport();
+                let limit = self.limits.time_left().into_iter().chain(session.timeout_of(METHOD)).min();
+                let begun = self.thread.begin_start(&session, limit).await;
+                let start = begun.map_err(|error| error.with_method(METHOD))?;
+                match (start, self.alone_in) {
+                    (Some(start), None) => break (start, transport),
+                    (Some(start), Some(loaded)) if self.thread.load_in(&session) == Some(loaded) => {
+                        break (start, transport);
+                    }
+                    (_, Some(_)) => return Err(not_alone("the thread was loaded again")),
+                    (None, None) => session = self.session().await?,
                 }
-                (_, Some(_)) => return Err(not_alone("the thread was loaded again")),
-                (None, None) => session = self.session().await?,
+            };
+            let named = encode(METHOD, &self.params)?;
+            session.check_runtime(METHOD, named.as_deref(), Some(&self.thread.id)).await?;
+            let mut params = self.params.clone();
+            if params.client_user_message_id.is_none() && !params.input.is_empty() {
+                params.client_user_message_id = session.new_client_id();
             }
-        };
-        let named = encode(METHOD, &self.params)?;
-        session.check_runtime(METHOD, named.as_deref(), Some(&self.thread.id)).await?;
-        let mut params = self.params.clone();
-        if params.client_user_message_id.is_none() && !params.input.is_empty() {
-            params.client_user_message_id = session.new_client_id();
-        }
-        let client_id = params.client_user_message_id.clone();
-        let params = encode(METHOD, &params)?.unwrap_or_default();
-        // The input must not join a turn that is being interrupted, and must see the settings of a turn that is starting.
-        let response_limit = self.limits.time_left().into_iter().chain(session.timeout_of(METHOD)).min();
-        let limit = self.limits.time_left().unwrap_or(INTERRUPT_LIMIT).min(INTERRUPT_LIMIT);
-        let is_left = session.connection.wait_until_given_up(&self.thread.id, response_limit, limit).await;
-        let pending_start = self.thread.wait_for_pending_start(&session, &self.params, limit).await;
-        let known = session.connection.turns_on(&self.thread.id);
-        let joinable = match session.connection.runs_turn_of_others(&self.thread.id) {
-            true => self.thread.check_joining_others(&session, &self.params).await,
-            false => self.thread.check_joining(&session, &self.params),
-        };
-        if session.connection.is_busy(&self.thread.id) {
-            if self.alone_in.is_some() {
-                return Err(not_alone("another turn runs"));
+            let client_id = params.client_user_message_id.clone();
+            let params = encode(METHOD, &params)?.unwrap_or_default();
+            // The input must not join a turn that is being interrupted, and must see the settings of a turn that is starting.
+            let response_limit = self.limits.time_left().into_iter().chain(session.timeout_of(METHOD)).min();
+            let limit = self.limits.time_left().unwrap_or(INTERRUPT_LIMIT).min(INTERRUPT_LIMIT);
+            let is_left =
+                session.connection.wait_until_given_up(&self.thread.id, response_limit, limit).await;
+            let pending_start = self.thread.wait_for_pending_start(&session, &self.params, limit).await;
+            let known = session.connection.turns_on(&self.thread.id);
+            let joinable = match session.connection.runs_turn_of_others(&self.thread.id) {
+                true => self.thread.check_joining_others(&session, &self.params).await,
+                false => self.thread.check_joining(&session, &self.params),
+            };
+            if session.connection.is_busy(&self.thread.id) {
+                if self.alone_in.is_some() {
+                    return Err(not_alone("another turn runs"));
+                }
+                joinable.clone().map_err(|error| error.with_method(METHOD))?;
             }
-            joinable.clone().map_err(|error| error.with_method(METHOD))?;
-        }
-        self.thread
-            .prepare_settings(&session, &self.params)
-            .await
-            .map_err(|error| error.with_method(METHOD))?;
-        let budget = &session.connection.budget;
-        let subscription = TurnSubscription::new(self.thread.id.clone(), keep_backlog, budget)
-            .with_limits(self.limits)
-            .with_interrupt_on_drop(self.interrupt_on_drop)
-            .with_commands_ended(self.end_commands_on_interrupt);
-        let subscription = Arc::new(subscription);
-        let guard = TurnGuard::new(session.clone(), subscription.clone());
-        let guard = guard.with_client_message_id(client_id.as_deref());
-        let settings = self.thread.add_turn_settings(&self.params, &subscription, (start, pending_start));
-        let joins = match is_left {
-            _ if self.alone_in.is_some() => Joins::None,
-            true => Joins::Any,
-            false => Joins::Kept,
-        };
-        let response = session.start_turn(&params, &subscription, settings, joins, transport).await;
-        let started = response.and_then(|response| {
-            Ok((decode::<methods::TurnStart>(&response, Some(&self.thread.id))?, response))
-        });
-        let (started, response) =
-            started.map_err(|error| error.with_client_message_id(client_id.as_deref()))?;
-        let id: Arc<str> = started.turn.id.as_str().into();
-        if let Some(client_id) = &client_id {
-            self.thread.add_start(client_id, &id);
-        }
-        if session.shares_server
-            && subscription.created()
-            && let Some(client_id) = &client_id
-            && joined::began_with_another(&session, &subscription, client_id).await
-        {
-            session.connection.disown(&subscription);
-            self.thread.forget_turn_bounds();
-        }
-        // The input has joined a turn that the client did not know of, or whose settings it did not know.
-        let joinable = match !subscription.created() && session.connection.is_turn_of_others(&id) {
-            true if !known.contains(&id) => joinable.and(self.check_unknown(&session).await),
-            true => joinable.and(self.thread.check_joining_others(&session, &self.params).await),
-            false => joinable,
-        };
-        if let Err(error) = joinable
-            && !subscription.created()
-            && !(self.alone_in.is_some()
-                && joined::began_with(&session, &self.thread.id, &id, client_id.as_deref()).await)
-        {
-            return Err(self.interrupt_joined(&session, &subscription, id, error).await);
-        }
-        if let Some(client_id) = client_id.filter(|_| !subscription.created()) {
-            subscription.with(|buffer| buffer.add_input(client_id, self.params.input.clone()));
-        }
-        subscription.with(|buffer| buffer.set_start_response(&response));
-        Ok((guard, id))
+            self.thread
+                .prepare_settings(&session, &self.params)
+                .await
+                .map_err(|error| error.with_method(METHOD))?;
+            let budget = &session.connection.budget;
+            let subscription = TurnSubscription::new(self.thread.id.clone(), keep_backlog, budget)
+                .with_limits(self.limits)
+                .with_interrupt_on_drop(self.interrupt_on_drop)
+                .with_commands_ended(self.end_commands_on_interrupt);
+            let subscription = Arc::new(subscription);
+            let guard = TurnGuard::new(session.clone(), subscription.clone());
+            let guard = guard.with_client_message_id(client_id.as_deref());
+            let settings = self.thread.add_turn_settings(&self.params, &subscription, (start, pending_start));
+            let joins = match is_left {
+                _ if self.alone_in.is_some() => Joins::None,
+                true => Joins::Any,
+                false => Joins::Kept,
+            };
+            let response = session.start_turn(&params, &subscription, settings, joins, transport).await;
+            let started = response.and_then(|response| {
+                Ok((decode::<methods::TurnStart>(&response, Some(&self.thread.id))?, response))
+            });
+            let (started, response) =
+                started.map_err(|error| error.with_client_message_id(client_id.as_deref()))?;
+            let id: Arc<str> = started.turn.id.as_str().into();
+            if let Some(client_id) = &client_id {
+                self.thread.add_start(client_id, &id);
+            }
+            if session.shares_server
+                && subscription.created()
+                && let Some(client_id) = &client_id
+                && joined::began_with_another(&session, &subscription, client_id).await
+            {
+                session.connection.disown(&subscription);
+                self.thread.forget_turn_bounds();
+            }
+            // The input has joined a turn that the client did not know of, or whose settings it did not know.
+            let joinable = match !subscription.created() && session.connection.is_turn_of_others(&id) {
+                true if !known.contains(&id) => joinable.and(self.check_unknown(&session).await),
+                true => joinable.and(self.thread.check_joining_others(&session, &self.params).await),
+                false => joinable,
+            };
+            if let Err(error) = joinable
+                && !subscription.created()
+                && !(self.alone_in.is_some()
+                    && joined::began_with(&session, &self.thread.id, &id, client_id.as_deref()).await)
+            {
+                return Err(self.interrupt_joined(&session, &subscription, id, error).await);
+            }
+            if let Some(client_id) = client_id.filter(|_| !subscription.created()) {
+                subscription.with(|buffer| buffer.add_input(client_id, self.params.input.clone()));
+            }
+            subscription.with(|buffer| buffer.set_start_response(&response));
+            Ok((guard, id))
+        })
     }
 
     /// Checks the settings of a turn that was unknown when the request was sent. The thread has taken over those that the request names,

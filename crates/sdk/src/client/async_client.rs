@@ -114,11 +114,14 @@ impl AsyncCodex {
     }
 
     /// Stores a thread that [`export`](AsyncThread::export) has read in another home. The handle has the same id, and its first use
-    /// resumes the thread with all of its turns. On the wire: `thread/read`, `fs/createDirectory` and `fs/writeFile`.
+    /// resumes the thread with all of its turns. If the home has a part of the history, from its beginning, this adds the rest. If it has
+    /// the whole history, this changes nothing, so it can be repeated. On the wire: `thread/read`, `fs/readFile`, `thread/archive`,
+    /// `fs/createDirectory`, `fs/writeFile` and `thread/unarchive`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](ErrorKind::InvalidInput) if the home has a thread with this id, or if the rollout
-    /// is not a runtime's. Otherwise as [`request`](Self::request).
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the home has turns of the thread that the history does not have,
+    /// or if the rollout is not a runtime's. [`ErrorKind::ThreadInUse`](crate::ErrorKind::ThreadInUse) if another runtime has the thread
+    /// loaded whose history is to be replaced. Otherwise as [`request`](Self::request).
     pub async fn thread_import(&self, rollout: &Rollout) -> Result<AsyncThread> {
         let state = rollout::import(&self.core, rollout).await?;
         Ok(AsyncThread::new(self.core.clone(), state))

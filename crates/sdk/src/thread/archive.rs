@@ -7,14 +7,12 @@ use openai_codex_protocol::types::{
 };
 use openai_codex_protocol::{ClientRequest, methods};
 
-use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
-use crate::session::thread_settings::{LoadOptions, Settings};
-use crate::session::thread_state::{ThreadSetup, ThreadState};
 use crate::session::unused_threads;
 use crate::thread::handles::AsyncThread;
+use crate::thread::rollout;
 
 pub(crate) async fn archive(core: &Arc<ClientCore>, thread_id: &str) -> Result<ThreadArchiveResponse> {
     let params = ThreadArchiveParams::new(thread_id);
@@ -35,10 +33,9 @@ pub(crate) async fn archive(core: &Arc<ClientCore>, thread_id: &str) -> Result<T
 /// Whether a thread is archived. `None` if the runtime does not know it, or never stores it. No field of a thread says that: the runtime
 /// moves the thread's file to another folder.
 async fn is_archived(session: &Session, thread_id: &str) -> Option<bool> {
-    const FOLDER: &str = "archived_sessions";
     let params = ThreadReadParams::new(thread_id).include_turns(false);
     let path = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await.ok()?.thread.path?;
-    Some(path.split(['/', '\\']).any(|part| part == FOLDER))
+    Some(rollout::is_archived(Some(&path)))
 }
 
 pub(crate) async fn unarchive(core: Arc<ClientCore>, thread_id: &str) -> Result<AsyncThread> {
@@ -56,14 +53,6 @@ pub(crate) async fn unarchive(core: Arc<ClientCore>, thread_id: &str) -> Result<
         }
         response => response?,
     };
-    // The server does not load the thread here. The handle's first use does.
-    let setup = ThreadSetup {
-        load_options: LoadOptions::default(),
-        handlers: HandlerSet::default(),
-        requested: Settings::default(),
-        current: None,
-        loads: false,
-    };
-    let state = ThreadState::new(&core, response.thread, &session, setup);
+    let state = rollout::unloaded(&core, response.thread, &session);
     Ok(AsyncThread::new(core, state))
 }

@@ -1,10 +1,14 @@
 //! Moves a thread to another home: its rollout file, read and written by the servers.
 
+mod compare;
+
 use std::fmt;
 use std::sync::Arc;
 
 use openai_codex_protocol::methods;
-use openai_codex_protocol::types::{ThreadReadParams, ThreadStatus};
+use openai_codex_protocol::types::{
+    Thread, ThreadArchiveParams, ThreadReadParams, ThreadResumeParams, ThreadStatus, ThreadUnarchiveParams,
+};
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use serde_json::value::to_raw_value;
@@ -17,6 +21,7 @@ use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{LoadOptions, Settings};
 use crate::session::thread_state::{ThreadSetup, ThreadState};
 use crate::session::unused_threads;
+use crate::thread::rollout::compare::{Stored, compare, decode_base64};
 
 /// The stored history of a thread, to be kept elsewhere or given to a runtime with another home. It can be serialized.
 ///
@@ -36,16 +41,21 @@ impl Rollout {
         &self.thread_id
     }
 
-    /// The folder below `sessions`, from the day in the name: `rollout-2026-11-28T…` belongs to `2026/11/28`.
-    fn folder(&self) -> Result<String> {
-        let unusable = || Error::invalid_input("the rollout's file name is not one that a runtime writes");
-        let rest = self.file_name.strip_prefix("rollout-").ok_or_else(unusable)?;
-        let (day, rest) = rest.split_once('T').ok_or_else(unusable)?;
-        let parts: Vec<_> = day.split('-').collect();
-        let is_day =
-            parts.len() == 3 && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
-        let is_name = !rest.contains(['/', '\\']) && rest.contains(&*self.thread_id);
-        if is_day && is_name { Ok(parts.join("/")) } else { Err(unusable()) }
+    /// Refuses a file name that no runtime writes. A runtime finds the folder in it: `rollout-2026-11-28T…` belongs to `2026/11/28`.
+    fn check_name(&self) -> Result<()> {
+        let is_day = |day: &str| {
+            let parts: Vec<_> = day.split('-').collect();
+            parts.len() == 3 && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        let is_name = |rest: &str| !rest.contains(['/', '\\']) && rest.contains(&*self.thread_id);
+        match self.file_name.strip_prefix("rollout-").and_then(|rest| rest.split_once('T')) {
+            Some((day, rest)) if is_day(day) && is_name(rest) => Ok(()),
+            _ => Err(Error::invalid_input("the rollout's file name is not one that a runtime writes")),
+        }
+    }
+
+    fn contents(&self) -> Result<Vec<u8>> {
+        decode_base64(&self.data).ok_or_else(|| Error::invalid_input("the rollout's data is not Base64"))
     }
 }
 
@@ -141,25 +151,103 @@ pub(crate) async fn export(core: &Arc<ClientCore>, thread: &ThreadState) -> Resu
     Ok(Rollout { thread_id: thread.id.to_string(), file_name, data })
 }
 
+/// Stores a rollout. A history that is a part of it from its beginning is replaced.
+///
+/// The new file is written into the archive, and the runtime moves it to its place. So the runtime never loads half a file, and no other
+/// runtime of the home loads the thread meanwhile. An import that was cut off leaves an archived thread with a part of the history, which
+/// the next one replaces.
 pub(crate) async fn import(core: &Arc<ClientCore>, rollout: &Rollout) -> Result<Arc<ThreadState>> {
-    let folder = rollout.folder()?;
+    rollout.check_name()?;
+    let contents = rollout.contents()?;
     let session = core.session().await?;
+    let archive = format!("{}/{ARCHIVE}", session.metadata.codex_home);
+    let path = format!("{archive}/{}", rollout.file_name);
+    let thread_id = Some(&*rollout.thread_id);
     let params = ThreadReadParams::new(&*rollout.thread_id).include_turns(false);
-    match session.call::<methods::ThreadRead>(&params, Some(&rollout.thread_id)).await {
-        Ok(_) => {
-            let message =
-                "the runtime's home has a thread with this id; resume it, or delete it before the import";
-            return Err(Error::invalid_input(message).with_thread(Some(&rollout.thread_id)));
+    let is_complete = match session.call::<methods::ThreadRead>(&params, thread_id).await {
+        Ok(read) => {
+            let is_same = compare_with(&session, rollout, &contents, &read.thread)
+                .await
+                .map_err(|error| error.with_thread(thread_id))?;
+            match (is_same, is_archived(read.thread.path.as_deref())) {
+                (true, false) => return Ok(unloaded(core, read.thread, &session)),
+                (false, false) => {
+                    // Fails if another runtime has the thread loaded.
+                    let params = ThreadArchiveParams::new(&*rollout.thread_id);
+                    session.call::<methods::ThreadArchive>(&params, thread_id).await?;
+                    false
+                }
+                (is_same, true) => is_same,
+            }
         }
-        Err(error) if error.kind() == ErrorKind::ThreadNotFound => {}
+        Err(error) if error.kind() == ErrorKind::ThreadNotFound => false,
+        // A runtime cannot read a file that was cut off in its first line.
+        Err(error) if error.kind() == ErrorKind::Internal => match read_file(&session, &path).await {
+            Ok(stored) if contents.starts_with(&stored) => false,
+            _ => return Err(error),
+        },
         Err(error) => return Err(error),
+    };
+    if !is_complete {
+        call(&session, "fs/createDirectory", &json!({"path": archive, "recursive": true})).await?;
+        call(&session, "fs/writeFile", &json!({"path": path, "dataBase64": rollout.data})).await?;
     }
-    let folder = format!("{}/sessions/{folder}", session.metadata.codex_home);
-    call(&session, "fs/createDirectory", &json!({"path": folder, "recursive": true})).await?;
-    let path = format!("{folder}/{}", rollout.file_name);
-    call(&session, "fs/writeFile", &json!({"path": path, "dataBase64": rollout.data})).await?;
-    let read = session.call::<methods::ThreadRead>(&params, Some(&rollout.thread_id)).await?;
-    // The server does not load the thread here. The handle's first use does.
+    let params = ThreadUnarchiveParams::new(&*rollout.thread_id);
+    let thread = session.call::<methods::ThreadUnarchive>(&params, thread_id).await?.thread;
+    Ok(unloaded(core, thread, &session))
+}
+
+/// Whether the home has the same history. An error if it has one that the import must not replace.
+async fn compare_with(
+    session: &Session,
+    rollout: &Rollout,
+    contents: &[u8],
+    thread: &Thread,
+) -> Result<bool> {
+    let path = thread.path.as_deref().unwrap_or_default();
+    let found = match path.rsplit(['/', '\\']).next() {
+        Some(name) if name == rollout.file_name => {
+            let stored = match read_file(session, path).await {
+                // A runtime that has compressed the file unpacks it to load the thread.
+                Err(error) if error.kind() == ErrorKind::Internal => {
+                    let params = ThreadResumeParams::new(&*thread.id);
+                    session.call::<methods::ThreadResume>(&params, Some(&thread.id)).await?;
+                    read_file(session, path).await?
+                }
+                stored => stored?,
+            };
+            compare(&stored, contents)
+        }
+        // It is not the file of this history.
+        _ => Stored::Other,
+    };
+    let is_busy = session.connection.is_busy(&thread.id) || matches!(thread.status, ThreadStatus::Active(_));
+    let refusal = match found {
+        Stored::Same => return Ok(true),
+        Stored::Older if !is_busy => return Ok(false),
+        Stored::Older => "a turn runs in the thread of this home; import the history when the turn has ended",
+        Stored::Newer => {
+            "the home has this thread with more turns than the history, and the import changed nothing; resume the thread, or \
+             delete it to import the older history"
+        }
+        Stored::Other => {
+            "the home has this thread with other turns than the history, because turns ran in both homes, and the import changed \
+             nothing; export the home's thread to keep its turns, and delete it to import the history"
+        }
+    };
+    Err(Error::invalid_input(refusal))
+}
+
+/// The folder of archived threads, in a home.
+const ARCHIVE: &str = "archived_sessions";
+
+/// Whether this is the path of an archived thread.
+pub(super) fn is_archived(path: Option<&str>) -> bool {
+    path.is_some_and(|path| path.split(['/', '\\']).any(|part| part == ARCHIVE))
+}
+
+/// The state of a thread that the server does not load here. The handle's first use does.
+pub(super) fn unloaded(core: &Arc<ClientCore>, thread: Thread, session: &Session) -> Arc<ThreadState> {
     let setup = ThreadSetup {
         load_options: LoadOptions::default(),
         handlers: HandlerSet::default(),
@@ -167,7 +255,13 @@ pub(crate) async fn import(core: &Arc<ClientCore>, rollout: &Rollout) -> Result<
         current: None,
         loads: false,
     };
-    Ok(ThreadState::new(core, read.thread, &session, setup))
+    ThreadState::new(core, thread, session, setup)
+}
+
+async fn read_file(session: &Session, path: &str) -> Result<Vec<u8>> {
+    let response = call(session, "fs/readFile", &json!({"path": path})).await?;
+    let data = response["dataBase64"].as_str().and_then(decode_base64);
+    data.ok_or_else(|| Error::new(ErrorKind::Decode, "the response to fs/readFile has no contents"))
 }
 
 async fn call(session: &Session, method: &str, params: &Value) -> Result<Value> {
@@ -201,13 +295,13 @@ mod tests {
     }
 
     #[test]
-    fn a_rollout_belongs_to_the_folder_of_its_day_and_to_no_other_place() {
+    fn a_rollout_has_the_name_of_a_runtimes_file_and_names_no_other_place() {
         let named = |file_name: &str| Rollout {
             thread_id: "01a2".into(),
             file_name: file_name.into(),
             data: String::new(),
         };
-        assert_eq!(named("rollout-2026-11-28T18-54-14-01a2.jsonl").folder().unwrap(), "2026/11/28");
+        named("rollout-2026-11-28T18-54-14-01a2.jsonl").check_name().unwrap();
         for bad in [
             "",
             "other-2026-11-28T18-54-14-01a2.jsonl",
@@ -216,7 +310,7 @@ mod tests {
             "rollout-2026-11-28T/../../01a2.jsonl",
             "rollout-2026-11-28T18-54-14-other.jsonl",
         ] {
-            assert_eq!(named(bad).folder().unwrap_err().kind(), ErrorKind::InvalidInput, "{bad}");
+            assert_eq!(named(bad).check_name().unwrap_err().kind(), ErrorKind::InvalidInput, "{bad}");
         }
     }
 }

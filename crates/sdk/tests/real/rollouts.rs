@@ -37,7 +37,132 @@ with_both_clients! {
 
         let error = wait!(codex.thread_import(&rollout)).err().unwrap();
         assert_eq!((error.kind(), error.thread_id()), (ErrorKind::InvalidInput, Some(rollout.thread_id())));
+        assert!(error.to_string().contains("with more turns"), "{error}");
         wait!(codex.close()).unwrap();
+    }
+
+    fn a_thread_moves_back_into_a_home_that_has_its_first_turns(start, wait) {
+        let (here, there) = (Model::start(), Model::start());
+        for model in [&here, &there] {
+            model.fallback("done");
+        }
+        let inputs = |model: &Model| {
+            let request = model.last_request().unwrap();
+            let texts = request.user_texts().into_iter().filter(|text| !text.starts_with('<'));
+            texts.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let codex = start!(here.config()).unwrap();
+        let other = start!(there.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let moved = wait!(other.thread_import(&wait!(thread.export()).unwrap())).unwrap();
+        wait!(moved.run("two")).unwrap();
+        let back = wait!(moved.export()).unwrap();
+        // The second import finds the work of the first one done. The runtime has the thread loaded before.
+        for _ in 0..2 {
+            wait!(codex.thread_import(&back)).unwrap();
+        }
+        // Handles that were there before know the turns too.
+        wait!(thread.run("three")).unwrap();
+        assert_eq!(inputs(&here), ["one", "two", "three"]);
+        assert_eq!(wait!(thread.read().include_turns(true).send()).unwrap().thread.turns.len(), 3);
+
+        // Turns ran in both homes.
+        wait!(moved.run("other")).unwrap();
+        let diverged = wait!(moved.export()).unwrap();
+        let error = wait!(codex.thread_import(&diverged)).err().unwrap();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::InvalidInput, Some(thread.id())));
+        assert!(error.to_string().contains("in both homes"), "{error}");
+        wait!(thread.run("four")).unwrap();
+        assert_eq!(inputs(&here), ["one", "two", "three", "four"]);
+        wait!(codex.close()).unwrap();
+        wait!(other.close()).unwrap();
+    }
+
+    fn an_import_that_was_cut_off_is_completed_by_the_next_one(start, wait) {
+        let (here, there) = (Model::start(), Model::start());
+        for model in [&here, &there] {
+            model.fallback("done");
+        }
+        let codex = start!(here.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let rollout = wait!(thread.export()).unwrap();
+        let path = wait!(thread.read().send()).unwrap().thread.path.unwrap();
+        let path = std::path::Path::new(&*path);
+        let whole = std::fs::read(path).unwrap();
+        let other = start!(there.config()).unwrap();
+        let archive = there.home().join("archived_sessions");
+        std::fs::create_dir_all(&archive).unwrap();
+        let first_line = whole.iter().position(|byte| *byte == b'\n').unwrap();
+        for length in [0, first_line / 2, first_line + 10, whole.len() - 1, whole.len()] {
+            std::fs::write(archive.join(path.file_name().unwrap()), &whole[..length]).unwrap();
+            let moved = wait!(other.thread_import(&rollout)).unwrap();
+            let stored = wait!(moved.read().send()).unwrap().thread.path.unwrap();
+            assert!(!stored.contains("archived_sessions"), "{stored}");
+            assert!(std::fs::read(&*stored).unwrap() == whole, "{length}");
+            wait!(other.thread_archive(moved.id())).unwrap();
+        }
+        let moved = wait!(other.thread_import(&rollout)).unwrap();
+        wait!(moved.run("two")).unwrap();
+        assert!(there.last_request().unwrap().user_texts().contains(&"one"));
+        wait!(codex.close()).unwrap();
+        wait!(other.close()).unwrap();
+    }
+
+    fn a_history_that_the_runtime_has_compressed_is_compared_too(start, wait) {
+        let (here, there) = (Model::start(), Model::start());
+        for model in [&here, &there] {
+            model.fallback("done");
+        }
+        let codex = start!(here.config()).unwrap();
+        let other = start!(there.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let path = wait!(thread.read().send()).unwrap().thread.path.unwrap().to_string();
+        let moved = wait!(other.thread_import(&wait!(thread.export()).unwrap())).unwrap();
+        wait!(codex.close()).unwrap();
+        wait!(moved.run("two")).unwrap();
+        let back = wait!(moved.export()).unwrap();
+        // The runtime compresses only files that have not changed for long.
+        let file = std::fs::File::options().append(true).open(&path).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        let codex = start!(here.config()).unwrap();
+        wait!(codex.request_raw("rollout/compress", serde_json::Value::Null)).unwrap();
+        let compressed = std::path::PathBuf::from(format!("{path}.zst"));
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while !compressed.exists() || std::path::Path::new(&path).exists() {
+            assert!(std::time::Instant::now() < deadline, "the runtime does not compress the file");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let thread = wait!(codex.thread_import(&back)).unwrap();
+        wait!(thread.run("three")).unwrap();
+        assert!(here.last_request().unwrap().user_texts().contains(&"two"));
+        wait!(codex.close()).unwrap();
+        wait!(other.close()).unwrap();
+    }
+
+    fn a_thread_that_another_runtime_has_loaded_is_not_replaced(start, wait) {
+        let (here, there) = (Model::start(), Model::start());
+        for model in [&here, &there] {
+            model.fallback("done");
+        }
+        let other = start!(there.config()).unwrap();
+        let codex = start!(here.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let moved = wait!(other.thread_import(&wait!(thread.export()).unwrap())).unwrap();
+        wait!(moved.run("two")).unwrap();
+        let back = wait!(moved.export()).unwrap();
+        let second = start!(here.config()).unwrap();
+        let error = wait!(second.thread_import(&back)).err().unwrap();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::ThreadInUse, Some(thread.id())));
+        wait!(codex.close()).unwrap();
+        let thread = wait!(second.thread_import(&back)).unwrap();
+        wait!(thread.run("three")).unwrap();
+        assert!(here.last_request().unwrap().user_texts().contains(&"two"));
+        wait!(second.close()).unwrap();
+        wait!(other.close()).unwrap();
     }
 
     fn a_thread_without_a_whole_history_is_not_exported(start, wait) {

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::accept::accept;
 use crate::http;
 use crate::request::RunInput;
 use crate::turn::Place;
@@ -25,6 +26,9 @@ use crate::worker::Worker;
 
 /// The longest body that the port takes.
 const LONGEST: usize = 16 << 20;
+
+/// The code of a `steer` or an `interrupt` of which it is not known whether the turn has it.
+const UNCERTAIN: u16 = 503;
 
 #[derive(Serialize, Deserialize)]
 struct Steer {
@@ -41,7 +45,7 @@ struct Interrupt {
 /// Serves the port until the task is aborted. `ready` says what `/readyz` reports.
 pub(crate) async fn serve(listener: TcpListener, worker: Arc<Worker>, ready: watch::Receiver<bool>) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let stream = accept(&listener).await;
         let (worker, ready) = (worker.clone(), ready.clone());
         tokio::spawn(async move {
             let respond = service_fn(move |request| respond(worker.clone(), ready.clone(), request));
@@ -71,7 +75,7 @@ async fn respond(
         (Method::POST, _, Some("steer")) => match read::<Steer>(request).await {
             Ok(Steer { name, id, input }) => match worker.steer(&name, &id, &input).await {
                 Ok(reached) => (200, json!({"reached": reached})),
-                Err(error) => (422, json!({"message": error.to_string()})),
+                Err(message) => (422, json!({"message": message})),
             },
             Err(message) => (400, json!({"message": message})),
         },
@@ -128,7 +132,7 @@ pub(crate) async fn steer(
         return worker
             .steer(name, id, input)
             .await
-            .map_err(|error| TerminalError::new_with_code(422, error.to_string()).into());
+            .map_err(|message| TerminalError::new_with_code(422, message).into());
     }
     let steer = Steer { name: name.to_owned(), id: id.to_owned(), input: input.clone() };
     pass_on(place, "steer", &json!(steer)).await
@@ -147,17 +151,107 @@ fn is_here(worker: &Worker, place: &Place) -> bool {
 }
 
 /// A worker that does not answer has ended, and its turn does not run any more.
+/// Passes something on to another worker: again, if it does not respond. It does a thing once for each id, so a repeat has the outcome
+/// of the first. Returns whether the turn runs there. An error if that is not certain.
 async fn pass_on(place: &Place, what: &str, body: &Value) -> HandlerResult<bool> {
-    match http::send(Method::POST, &format!("{}/{what}", place.control), Some(body)).await {
-        Ok(response) if response.is_success() => Ok(response.body["reached"] == true),
-        Ok(response) if response.status == 422 => {
-            Err(TerminalError::new_with_code(422, response.body["message"].as_str().unwrap_or_default())
-                .into())
+    /// All attempts together take longer than the other worker waits for its runtime.
+    const ATTEMPTS: usize = 4;
+    let mut lost = None;
+    for _ in 0..ATTEMPTS {
+        match http::send(Method::POST, &format!("{}/{what}", place.control), Some(body)).await {
+            Ok(response) if response.is_success() && response.body["reached"] == true => return Ok(true),
+            Ok(response) if response.status == 422 => {
+                let message = response.body["message"].as_str().unwrap_or_default();
+                return Err(TerminalError::new_with_code(422, message).into());
+            }
+            Ok(response) if !response.is_success() && response.status != 404 => {
+                return Err(HandlerError::from(format!(
+                    "the worker responded with status {}",
+                    response.status
+                )));
+            }
+            // The turn does not run there, at least not any more.
+            Ok(_) => break,
+            Err(failure) if !failure.connected => break,
+            Err(failure) => lost = Some(failure.message),
         }
-        Ok(response) if response.status == 404 => Ok(false),
-        Ok(response) => {
-            Err(HandlerError::from(format!("the worker responded with status {}", response.status)))
+    }
+    match lost {
+        None => Ok(false),
+        Some(failure) => {
+            let message = format!(
+                "worker {} was lost while it passed `{what}` on, and it is not known whether the turn has it: {failure}",
+                place.worker
+            );
+            Err(TerminalError::new_with_code(UNCERTAIN, message).into())
         }
-        Err(_) => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    async fn worker() -> (TcpListener, Place) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let control = format!("http://{}/secret", listener.local_addr().unwrap());
+        let place = Place { worker: "a".into(), events: String::new(), turn_id: "t".into(), control };
+        (listener, place)
+    }
+
+    /// Reads a request, up to the end of its body, which is `{…}`.
+    async fn request(listener: &TcpListener) -> (TcpStream, String) {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"}") {
+            assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+        }
+        (stream, String::from_utf8(request).unwrap())
+    }
+
+    async fn respond(mut stream: TcpStream, body: &str) {
+        let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(response.as_bytes()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_is_lost_while_it_steers_makes_the_outcome_uncertain() {
+        for then in [None, Some(r#"{"reached":false}"#)] {
+            let (listener, place) = worker().await;
+            let body = json!({"id": "1"});
+            let (steered, ()) = tokio::join!(pass_on(&place, "steer", &body), async {
+                drop(request(&listener).await);
+                if let Some(body) = then {
+                    respond(request(&listener).await.0, body).await;
+                }
+                // Nobody listens any more.
+                drop(listener);
+            });
+            let error = format!("{:?}", steered.unwrap_err());
+            assert!(error.contains("not known") && error.contains("503"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_steer_without_a_response_is_repeated_with_its_id() {
+        let (listener, place) = worker().await;
+        let body = json!({"id": "1"});
+        let (steered, ()) = tokio::join!(pass_on(&place, "steer", &body), async {
+            let (_, first) = request(&listener).await;
+            let (stream, second) = request(&listener).await;
+            assert_eq!(first, second);
+            respond(stream, r#"{"reached":true}"#).await;
+        });
+        assert!(steered.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_is_gone_has_certainly_not_steered() {
+        let (listener, place) = worker().await;
+        drop(listener);
+        assert!(!pass_on(&place, "steer", &json!({})).await.unwrap());
     }
 }

@@ -39,7 +39,7 @@ impl Engine {
                     ));
                 }
                 Ok(response) => response.text,
-                Err(failure) => failure,
+                Err(failure) => failure.message,
             };
             if Instant::now() >= deadline {
                 return Err(format!(
@@ -54,7 +54,8 @@ impl Engine {
     /// The rows of a query.
     pub(crate) async fn query(&self, sql: &str) -> Result<Vec<Value>, String> {
         let url = format!("{}/query", self.url);
-        let mut response = http::send(Method::POST, &url, Some(&json!({"query": sql}))).await?;
+        let response = http::send(Method::POST, &url, Some(&json!({"query": sql}))).await;
+        let mut response = response.map_err(|failure| failure.message)?;
         match response.body["rows"].take() {
             Value::Array(rows) if response.is_success() => Ok(rows),
             _ => Err(format!("the engine at {} does not answer a query: {}", self.url, response.text)),

@@ -1,5 +1,6 @@
 //! HTTP with JSON, for the engine's admin API and between workers.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,8 +29,18 @@ impl Response {
     }
 }
 
+/// Why there is no response.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) message: String,
+    /// Whether the other side can have the request.
+    pub(crate) connected: bool,
+}
+
 /// Sends a request, and waits for the whole response.
-pub(crate) async fn send(method: Method, url: &str, body: Option<&Value>) -> Result<Response, String> {
+pub(crate) async fn send(method: Method, url: &str, body: Option<&Value>) -> Result<Response, Failure> {
+    let connected = AtomicBool::new(false);
+    let failure = |message| Failure { message, connected: connected.load(Ordering::Relaxed) };
     let sending = async {
         let uri: Uri = url.parse().map_err(|error| format!("{url} is not a URL: {error}"))?;
         if uri.scheme_str() != Some("http") {
@@ -41,6 +52,7 @@ pub(crate) async fn send(method: Method, url: &str, body: Option<&Value>) -> Res
         let stream = TcpStream::connect((bare, port))
             .await
             .map_err(|error| format!("cannot connect to {url}: {error}"))?;
+        connected.store(true, Ordering::Relaxed);
         let failed = |error: hyper::Error| format!("{method} {url} failed: {error}");
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
@@ -61,7 +73,8 @@ pub(crate) async fn send(method: Method, url: &str, body: Option<&Value>) -> Res
         let body = serde_json::from_slice(&bytes).unwrap_or_default();
         Ok(Response { status, body, text: String::from_utf8_lossy(&bytes).into_owned() })
     };
-    tokio::time::timeout(TIME, sending)
-        .await
-        .map_err(|_| format!("{method} {url} took longer than {TIME:?}"))?
+    match tokio::time::timeout(TIME, sending).await {
+        Ok(response) => response.map_err(failure),
+        Err(_) => Err(failure(format!("{method} {url} took longer than {TIME:?}"))),
+    }
 }

@@ -26,12 +26,14 @@
 //! }
 //! ```
 
+mod accept;
 mod ask;
 mod control;
 mod desk;
 mod engine;
 mod fleet;
 mod http;
+mod length;
 mod naming;
 mod object;
 mod openings;
@@ -41,6 +43,7 @@ mod request;
 mod runner;
 mod serve;
 mod siblings;
+mod steers;
 mod turn;
 mod worker;
 

@@ -18,7 +18,7 @@ use crate::ask::{Ask, AskKind, Decision, OpenAsk, interrupt};
 use crate::control;
 use crate::outcome::{How, RunOutcome};
 use crate::request::{HalfDoneChoice, OnHalfDone, RunInput, RunRequest};
-use crate::turn::{Order, Place, Progress, StoredThread, TURN_FAILED, lock};
+use crate::turn::{self, Order, Place, Progress, StoredThread, TOO_LONG, TURN_FAILED, lock};
 use crate::worker::{Delivery, Worker};
 
 /// The keys of the object's state.
@@ -105,7 +105,7 @@ impl CodexThread {
     ) -> Result<Json<RunOutcome>, HandlerError> {
         let request = request.into_inner();
         let key = request.key.clone().unwrap_or_else(|| ctx.invocation_id().to_owned());
-        let name = format!("{}/{key}", ctx.key());
+        let name = turn::name(ctx.key(), &key);
         let _hold = self.worker.hold(&name);
         let running =
             RunningTurn { key: key.clone(), invocation: ctx.invocation_id().to_owned(), place: None };
@@ -186,25 +186,27 @@ impl CodexThread {
             return Err(TerminalError::new_with_code(404, "the thread has not run a turn").into());
         };
         let worker = self.worker.clone();
-        let read = move || async move {
-            let rollout = worker.export(thread.0.id).await?;
-            Ok(Json(serde_json::to_value(rollout)?))
-        };
+        let read = move || async move { worker.export(thread.0.id).await.map(Json) };
         Ok(ctx.run(read).name("export").await?)
     }
 
-    /// Stores a history that `export` has returned. The next turn continues it.
+    /// Stores a history that `export` has returned, or takes a thread that the home has. The next turn continues it.
     #[handler]
     async fn import(&self, ctx: ObjectContext<'_>, history: Json<Value>) -> Result<(), HandlerError> {
         if ctx.get::<Json<StoredThread>>(THREAD).await?.is_some() {
             let message = "the object has a thread; call `forget` before the import";
             return Err(TerminalError::new_with_code(HAS_THREAD, message).into());
         }
-        let rollout: Rollout = serde_json::from_value(history.into_inner()).map_err(|error| {
+        let history: History = serde_json::from_value(history.into_inner()).map_err(|error| {
             TerminalError::new_with_code(400, format!("not a history of `export`: {error}"))
         })?;
         let worker = self.worker.clone();
-        let write = move || async move { worker.import(rollout).await.map(Json) };
+        let write = move || async move {
+            match history {
+                History::Whole(rollout) => worker.import(rollout).await.map(Json),
+                History::InHome { thread_id } => worker.adopt(thread_id).await.map(Json),
+            }
+        };
         let stored = ctx.run(write).name("import").await?;
         ctx.set(THREAD, stored);
         Ok(())
@@ -218,11 +220,20 @@ impl CodexThread {
     }
 }
 
+/// The input of `import`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum History {
+    /// The result of `export`.
+    Whole(Rollout),
+    /// The id of a thread that the home has.
+    InHome { thread_id: String },
+}
+
 /// The place of the turn that runs, and its name in that worker.
 async fn running(ctx: &SharedObjectContext<'_>) -> Result<Option<(Place, String)>, TerminalError> {
     let running = ctx.get::<Json<RunningTurn>>(RUNNING).await?;
-    let name = |key: &str| format!("{}/{key}", ctx.key());
-    Ok(running.and_then(|running| Some((running.0.place?, name(&running.0.key)))))
+    Ok(running.and_then(|running| Some((running.0.place?, turn::name(ctx.key(), &running.0.key)))))
 }
 
 /// An invocation of `run`.
@@ -321,9 +332,11 @@ impl<'ctx> Run<'_, 'ctx> {
             };
             let seen = self.step("follow the turn", |worker, _| worker.advance(order)).await?;
             if let Some(thread) = seen.thread {
-                // A failed turn is stored too.
-                let has_ended =
-                    matches!(seen.progress, Progress::Ended(_) | Progress::Failed { code: TURN_FAILED, .. });
+                // A failed turn is stored too, and one whose outcome is too long.
+                let has_ended = matches!(
+                    seen.progress,
+                    Progress::Ended(_) | Progress::Failed { code: TURN_FAILED | TOO_LONG, .. }
+                );
                 self.keep_thread(thread.after(has_ended));
             }
             match seen.progress {

@@ -36,7 +36,7 @@ pub struct RunRequest {
     /// What happens if a worker dies in the middle of the turn.
     #[serde(default)]
     pub on_half_done: OnHalfDone,
-    /// Whether the outcome has the turn's items. The engine stores the outcome, and limits its size.
+    /// Whether the outcome has the turn's items. The engine stores the outcome, and takes at most 32 MiB.
     #[serde(default)]
     pub items: bool,
 }

@@ -92,7 +92,7 @@ async fn settle(worker: &Worker, turn: &Turn, thread: &AsyncThread) {
         running = thread.follow().await;
     }
     let Ok(Some(running)) = running else { return };
-    let time = if *turn.interrupting.borrow() { Duration::ZERO } else { worker.times.settle };
+    let time = if *turn.interrupting.borrow() { Duration::ZERO } else { worker.limits.settle };
     if tokio::time::timeout(time, running.run()).await.is_err() {
         let _ = running.interrupt().await;
         let _ = tokio::time::timeout(UNLOADED_AFTER, running.run()).await;

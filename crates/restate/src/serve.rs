@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,14 +16,16 @@ use restate_sdk::service::IntoServiceDefinition;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
+use crate::accept;
 use crate::control;
 use crate::engine::Engine;
+use crate::length;
 use crate::naming::Named;
 use crate::object::CodexThread;
 use crate::openings::{self, Openings};
 use crate::siblings;
 use crate::turn::is_set;
-use crate::worker::{Times, Worker};
+use crate::worker::{Limits, Worker};
 
 /// How long the client waits for a decision. The engine holds the wait; this is only a bound.
 const DECISION_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -57,6 +59,7 @@ pub struct WorkerConfig {
     listen: SocketAddr,
     advertise: Option<String>,
     control: SocketAddr,
+    advertise_control: Option<String>,
     admin: Option<String>,
     force: bool,
     step: Duration,
@@ -67,6 +70,7 @@ pub struct WorkerConfig {
     abort: Duration,
     retry: (Duration, Duration),
     streams: u32,
+    message_limit: usize,
     #[cfg(feature = "identity")]
     identity_keys: Vec<String>,
 }
@@ -87,6 +91,7 @@ impl WorkerConfig {
             listen: (Ipv4Addr::LOCALHOST, 9080).into(),
             advertise: None,
             control: (Ipv4Addr::LOCALHOST, 0).into(),
+            advertise_control: None,
             admin: None,
             force: false,
             step: Duration::from_secs(30),
@@ -97,6 +102,7 @@ impl WorkerConfig {
             abort: Duration::from_secs(120),
             retry: (Duration::from_millis(100), Duration::from_secs(2)),
             streams: 32,
+            message_limit: length::LONGEST,
             #[cfg(feature = "identity")]
             identity_keys: Vec::new(),
         }
@@ -134,9 +140,17 @@ impl WorkerConfig {
         self
     }
 
-    /// Sets the address of the worker's own port, with `/readyz` and `/status`. A free port of this machine unless set.
+    /// Sets the address of the worker's own port, with `/readyz` and `/status`. A free port of this machine unless set. With an
+    /// unspecified address, such as `0.0.0.0:9081`, it needs [`advertise_control`](Self::advertise_control).
     pub fn control(mut self, address: SocketAddr) -> Self {
         self.control = address;
+        self
+    }
+
+    /// Sets the URL of the worker's own port for other machines, such as `http://worker-1:9081`. The addresses of a turn's events begin
+    /// with it.
+    pub fn advertise_control(mut self, url: impl Into<String>) -> Self {
+        self.advertise_control = Some(url.into());
         self
     }
 
@@ -209,11 +223,30 @@ impl WorkerConfig {
         self
     }
 
+    /// Sets how many bytes a result may have as JSON, 32 MiB unless set. It must be below the engine's limit for a message: a longer
+    /// result is an error with code 413 then, and otherwise the engine repeats its step for ever.
+    pub fn message_limit(mut self, bytes: usize) -> Self {
+        self.message_limit = bytes;
+        self
+    }
+
     /// Accepts requests only from engines with one of these keys.
     #[cfg(feature = "identity")]
     pub fn identity_key(mut self, key: impl Into<String>) -> Self {
         self.identity_keys.push(key.into());
         self
+    }
+
+    /// The URL of the worker's own port, which is bound to this address.
+    fn control_url(&self, bound: SocketAddr) -> Result<String, WorkerError> {
+        match &self.advertise_control {
+            Some(url) => Ok(url.trim_end_matches('/').to_owned()),
+            None if bound.ip().is_unspecified() => Err(WorkerError(format!(
+                "the worker's own port at {bound} has no address that a program can use; name one, or set the URL with \
+                 `advertise_control` (`--advertise-control`)"
+            ))),
+            None => Ok(format!("http://{bound}")),
+        }
     }
 
     fn endpoint(&self, worker: Arc<Worker>) -> Result<Endpoint, WorkerError> {
@@ -260,13 +293,13 @@ pub async fn serve(
         .handler_timeout(DECISION_TIME)
         .restart(RestartPolicy::new());
     let codex = AsyncCodex::with_config(codex);
-    let times = Times { step: config.step, settle: config.settle };
-    let worker = Worker::new(name, secret(), codex, times);
+    let limits = Limits { step: config.step, settle: config.settle, message: config.message_limit };
+    let worker = Worker::new(name, secret(), codex, limits);
     let (ready, is_ready) = watch::channel(false);
 
     let own = TcpListener::bind(config.control).await.map_err(|error| taken(config.control, &error))?;
     let own_address = own.local_addr().map_err(|error| taken(config.control, &error))?;
-    let _ = worker.control.set(format!("http://{own_address}/{}", worker.process));
+    let _ = worker.control.set(format!("{}/{}", config.control_url(own_address)?, worker.process));
     let own = Aborting(tokio::spawn(control::serve(own, worker.clone(), is_ready)));
 
     worker.codex.start().await.map_err(|error| WorkerError(error.to_string()))?;
@@ -278,7 +311,7 @@ pub async fn serve(
     }
     let cleaning = Aborting(tokio::spawn(clean(worker.clone())));
     let watching = config.frozen_after.zip(home).map(|(frozen_after, home)| {
-        let url = format!("http://{own_address}");
+        let url = format!("http://{}", here(own_address));
         Aborting(tokio::spawn(siblings::watch(worker.clone(), url, home, frozen_after)))
     });
     let listener = listen(config.listen).map_err(|error| taken(config.listen, &error))?;
@@ -341,6 +374,14 @@ fn taken(address: SocketAddr, error: &std::io::Error) -> WorkerError {
     WorkerError(format!("the worker cannot listen on {address}: {error}"))
 }
 
+/// The address at which a program of this machine reaches a port.
+fn here(mut bound: SocketAddr) -> SocketAddr {
+    if bound.ip().is_unspecified() {
+        bound.set_ip(if bound.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    bound
+}
+
 /// A listener beside those of other workers on the same address.
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -356,10 +397,7 @@ async fn accept(listener: TcpListener, endpoint: Named, streams: u32, mut stoppe
     let graceful = GracefulShutdown::new();
     loop {
         let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(_) => continue,
-            },
+            stream = accept::accept(&listener) => stream,
             () = is_set(&mut stopped) => break,
         };
         let _ = stream.set_nodelay(true);
@@ -379,5 +417,27 @@ struct Aborting<T>(tokio::task::JoinHandle<T>);
 impl<T> Drop for Aborting<T> {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_own_port_without_an_address_needs_a_url() {
+        let config = WorkerConfig::new();
+        let url = |config: &WorkerConfig, bound: &str| config.control_url(bound.parse().unwrap());
+        assert_eq!(url(&config, "10.0.0.7:81").unwrap(), "http://10.0.0.7:81");
+        for bound in ["0.0.0.0:81", "[::]:81"] {
+            let error = url(&config, bound).unwrap_err().to_string();
+            assert!(error.contains("--advertise-control"), "{error}");
+        }
+        let config = config.advertise_control("http://worker-1:81/");
+        assert_eq!(url(&config, "0.0.0.0:81").unwrap(), "http://worker-1:81");
+        // Other workers of the machine.
+        assert_eq!(here("0.0.0.0:81".parse().unwrap()).to_string(), "127.0.0.1:81");
+        assert_eq!(here("[::]:81".parse().unwrap()).to_string(), "[::1]:81");
+        assert_eq!(here("10.0.0.7:81".parse().unwrap()).to_string(), "10.0.0.7:81");
     }
 }

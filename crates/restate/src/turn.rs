@@ -1,6 +1,5 @@
 //! One turn in a worker: what the durable steps see of it.
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openai_codex::AsyncThread;
@@ -13,6 +12,7 @@ use crate::ask::Ask;
 use crate::outcome::RunOutcome;
 use crate::process::Process;
 use crate::request::RunRequest;
+use crate::steers::Steers;
 
 /// Where a turn runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,10 +48,15 @@ impl StoredThread {
     }
 }
 
+/// The name of a turn in its worker. Names of threads and keys can contain any character, so the length of the first is in it.
+pub(crate) fn name(thread: &str, key: &str) -> String {
+    format!("{}/{thread}/{key}", thread.len())
+}
+
 /// What a durable step is about.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
-    /// Names the turn among those of the worker: the thread's name and the key.
+    /// Names the turn among those of the worker: [`name`] makes it.
     pub(crate) name: String,
     pub(crate) key: String,
     pub(crate) invocation: String,
@@ -66,6 +71,8 @@ pub(crate) struct Order {
 
 /// The code of a turn that failed.
 pub(crate) const TURN_FAILED: u16 = 422;
+/// The code of a result that is too long for the engine.
+pub(crate) const TOO_LONG: u16 = 413;
 
 /// What a durable step returns: the thread, once there is one, and how far its turn is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -126,8 +133,8 @@ pub(crate) struct Turn {
     asks: Mutex<Vec<Pending>>,
     thread: Mutex<Option<AsyncThread>>,
     stored: Mutex<Option<StoredThread>>,
-    /// The steers that the turn has had. The engine may repeat one.
-    steered: Mutex<HashSet<String>>,
+    /// The steers that the turn has had.
+    pub(crate) steers: Steers,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -151,7 +158,7 @@ impl Turn {
             asks: Mutex::default(),
             thread: Mutex::default(),
             stored: Mutex::default(),
-            steered: Mutex::default(),
+            steers: Steers::default(),
         })
     }
 
@@ -226,13 +233,16 @@ impl Turn {
         };
         pending.response.send(response).is_ok()
     }
+}
 
-    /// Whether this steer is new.
-    pub(crate) fn is_new_steer(&self, id: &str) -> bool {
-        lock(&self.steered).insert(id.to_owned())
-    }
+#[cfg(test)]
+mod tests {
+    use super::name;
 
-    pub(crate) fn forget_steer(&self, id: &str) {
-        lock(&self.steered).remove(id);
+    #[test]
+    fn turns_of_two_threads_have_two_names() {
+        assert_ne!(name("a", "b/c"), name("a/b", "c"));
+        assert_ne!(name("a", "/k"), name("a/", "k"));
+        assert_ne!(name("1/a", "k"), name("a", "k"));
     }
 }

@@ -13,21 +13,24 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::length;
 use crate::openings::Openings;
 use crate::request::RunInput;
 use crate::runner;
-use crate::turn::{End, Order, Place, Progress, Seen, StoredThread, Turn, lock};
+use crate::turn::{End, Order, Place, Progress, Seen, StoredThread, TOO_LONG, Turn, lock};
 
 /// How long a turn runs before the engine is told where. For a shorter one that would be a step more.
 const PUBLISH_AFTER: Duration = Duration::from_millis(250);
 
-/// The times of a worker.
+/// The limits of a worker.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
+pub(crate) struct Limits {
     /// The longest durable step.
     pub(crate) step: Duration,
     /// How long a turn goes on that the engine does not wait for in this worker.
     pub(crate) settle: Duration,
+    /// How many bytes a result may have as JSON.
+    pub(crate) message: usize,
 }
 
 /// What the steps of all invocations in this process share.
@@ -36,7 +39,7 @@ pub(crate) struct Worker {
     /// Names this process among all workers, and is not guessable.
     pub(crate) process: String,
     pub(crate) codex: AsyncCodex,
-    pub(crate) times: Times,
+    pub(crate) limits: Limits,
     /// The address of the worker's own port.
     pub(crate) control: OnceLock<String>,
     pub(crate) openings: OnceLock<Openings>,
@@ -100,12 +103,12 @@ pub(crate) enum Delivery {
 }
 
 impl Worker {
-    pub(crate) fn new(name: String, process: String, codex: AsyncCodex, times: Times) -> Arc<Self> {
+    pub(crate) fn new(name: String, process: String, codex: AsyncCodex, limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             name,
             process,
             codex,
-            times,
+            limits,
             control: OnceLock::new(),
             openings: OnceLock::new(),
             broken: watch::Sender::new(None),
@@ -124,7 +127,7 @@ impl Worker {
         let turn = self.turn_of(&order)?;
         let mut state = turn.state.subscribe();
         let mut leaving = self.leaving.subscribe();
-        let until = tokio::time::sleep(self.times.step);
+        let until = tokio::time::sleep(self.limits.step);
         tokio::pin!(until);
         loop {
             let seen = state.borrow_and_update().clone();
@@ -136,6 +139,7 @@ impl Worker {
             match seen.end {
                 Some(End::Progress(progress)) => {
                     self.forget(&turn);
+                    let progress = self.checked(progress);
                     if matches!(progress, Progress::Failed { .. }) {
                         self.counters.failed.fetch_add(1, Ordering::Relaxed);
                     }
@@ -165,6 +169,20 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// The progress, or what is wrong with an outcome that is too long for the engine.
+    fn checked(&self, progress: Progress) -> Progress {
+        let Progress::Ended(outcome) = &progress else { return progress };
+        let Err(length) = length::check(outcome, self.limits.message) else { return progress };
+        let advice = match outcome.items {
+            Some(_) => {
+                "call `run` with the same key and without `items`, or read the thread's items in its home"
+            }
+            None => "read the thread in its home",
+        };
+        let message = format!("the turn has run, and its outcome has {length}; {advice}");
+        Progress::Failed { code: TOO_LONG, message, worker: self.name.clone() }
     }
 
     /// The turn of this order. Begins it unless it runs here.
@@ -245,7 +263,7 @@ impl Worker {
         }
         let worker = self.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(worker.times.settle).await;
+            tokio::time::sleep(worker.limits.settle).await;
             if !worker.is_held(&turn.name) {
                 turn.given_up.send_replace(true);
             }
@@ -279,54 +297,73 @@ impl Worker {
         true
     }
 
-    /// Adds input to a turn. Returns whether it runs here.
-    pub(crate) async fn steer(&self, name: &str, id: &str, input: &RunInput) -> Result<bool, Error> {
+    /// Adds input to a turn, once for each id. Returns whether it runs here.
+    pub(crate) async fn steer(&self, name: &str, id: &str, input: &RunInput) -> Result<bool, String> {
         let Some(turn) = self.turn(name).filter(|turn| turn.is_live()) else { return Ok(false) };
         let Some(thread) = turn.thread() else { return Ok(false) };
-        if !turn.is_new_steer(id) {
-            return Ok(true);
-        }
-        let steered = match thread.follow().await {
-            Ok(Some(running)) => running.steer(input.to_input()).await.map(|_| true),
-            Ok(None) => Ok(false),
-            Err(error) => Err(error),
+        let input = input.to_input();
+        let steering = async move {
+            let steered = match thread.follow().await {
+                Ok(Some(running)) => running.steer(input).await.map(|_| true),
+                Ok(None) => Ok(false),
+                Err(error) => Err(error),
+            };
+            match steered {
+                Err(error) if error.kind() == ErrorKind::TurnNotActive => Ok(false),
+                steered => steered.map_err(|error| error.to_string()),
+            }
         };
-        if !matches!(steered, Ok(true)) {
-            turn.forget_steer(id);
-        }
-        match steered {
-            Err(error) if error.kind() == ErrorKind::TurnNotActive => Ok(false),
-            steered => steered,
-        }
+        turn.steers.once(id, steering).await
     }
 
     /// Reads a thread's history. A durable step.
-    pub(crate) async fn export(self: Arc<Self>, thread_id: String) -> HandlerResult<Rollout> {
-        let writer = self.writer(&thread_id);
-        let _writer = writer.lock().await;
-        let reading = async {
-            let thread = self
-                .codex
-                .thread_resume(&thread_id)
-                .include_turns(false)
-                .writer_timeout(self.times.step)
-                .await?;
-            let rollout = thread.export().await;
-            thread.unsubscribe().await?;
-            rollout
-        };
-        reading.await.map_err(|error| self.step_error(&error))
+    pub(crate) async fn export(self: Arc<Self>, thread_id: String) -> HandlerResult<Value> {
+        let rollout =
+            self.with_thread(&thread_id, async |thread: &AsyncThread| thread.export().await).await?;
+        if let Err(length) = length::check(&rollout, self.limits.message) {
+            let message = format!(
+                "the history of thread {thread_id} has {length}; move it with `export` and `thread_import` of two clients, and pass \
+                 {{\"thread_id\": \"{thread_id}\"}} to `import` of the object in the other home"
+            );
+            return Err(TerminalError::new_with_code(TOO_LONG, message).into());
+        }
+        Ok(serde_json::to_value(rollout)?)
     }
 
-    /// Stores a thread's history, unless the home has the thread. A durable step.
+    /// Takes a thread that the home has. A durable step.
+    pub(crate) async fn adopt(self: Arc<Self>, thread_id: String) -> HandlerResult<StoredThread> {
+        self.with_thread(&thread_id, async |_: &AsyncThread| Ok(())).await?;
+        Ok(StoredThread { id: thread_id, opened_by: None, used: true })
+    }
+
+    /// Does something with a thread of the home, which no other runtime has meanwhile.
+    async fn with_thread<T>(
+        &self,
+        thread_id: &str,
+        act: impl AsyncFnOnce(&AsyncThread) -> Result<T, Error>,
+    ) -> HandlerResult<T> {
+        let writer = self.writer(thread_id);
+        let _writer = writer.lock().await;
+        let acting = async {
+            let thread = self
+                .codex
+                .thread_resume(thread_id)
+                .include_turns(false)
+                .writer_timeout(self.limits.step)
+                .await?;
+            let done = act(&thread).await;
+            thread.unsubscribe().await?;
+            done
+        };
+        acting.await.map_err(|error| self.step_error(&error))
+    }
+
+    /// Stores a thread's history. A durable step: an earlier attempt can have stored it, or a part of it.
     pub(crate) async fn import(self: Arc<Self>, rollout: Rollout) -> HandlerResult<StoredThread> {
         let id = rollout.thread_id().to_owned();
-        match self.codex.thread_import(&rollout).await {
-            Ok(_) => {}
-            // An earlier attempt of this step has stored it.
-            Err(error) if error.to_string().contains("has a thread with this id") => {}
-            Err(error) => return Err(self.step_error(&error)),
-        }
+        let writer = self.writer(&id);
+        let _writer = writer.lock().await;
+        self.codex.thread_import(&rollout).await.map_err(|error| self.step_error(&error))?;
         Ok(StoredThread { id, opened_by: None, used: true })
     }
 

@@ -22,6 +22,8 @@ serve: runs turns until SIGTERM or Ctrl-C. It then takes no more turns, waits fo
   --listen ADDRESS   where the engine reaches the workers of this home; 127.0.0.1:9080 unless set. Several workers can share it
   --advertise URL    the URL of that address, if the engine is on another machine
   --control ADDRESS  the worker's own port, with /readyz and /status; a free port of 127.0.0.1 unless set
+  --advertise-control URL
+                     the URL of that port for other machines; a part of the addresses of events
   --name NAME        the worker in reports
   --service NAME     the virtual object, one for each home; CodexThread unless set
   --home FOLDER      the runtime's home; as CODEX_HOME says unless set
@@ -32,6 +34,8 @@ serve: runs turns until SIGTERM or Ctrl-C. It then takes no more turns, waits fo
   --frozen SECONDS   when to kill another worker of the home that does not respond; 40 unless set. 0: never
   --hold SECONDS     how long an invocation stays here while it waits for a decision; 3600 unless set
   --abort SECONDS    how long an invocation may take to end after that; 120 unless set
+  --message-limit BYTES
+                     how long a result may be, below the engine's limit for a message; 33554432 unless set
   --streams NUMBER   how many invocations one connection of the engine carries; 32 unless set
 
 status: prints what the workers of a service do. --watch prints it again every two seconds, in place. --json prints JSON.
@@ -96,6 +100,7 @@ async fn run(arguments: &[String]) -> Result<(), String> {
             "--force" => config.force_registration(true),
             "--listen" => config.listen(arguments.value::<SocketAddr>(name)?),
             "--advertise" => config.advertise(arguments.value::<String>(name)?),
+            "--advertise-control" => config.advertise_control(arguments.value::<String>(name)?),
             "--control" => config.control(arguments.value::<SocketAddr>(name)?),
             "--name" => config.name(arguments.value::<String>(name)?),
             "--service" => config.service(arguments.value::<String>(name)?),
@@ -116,6 +121,7 @@ async fn run(arguments: &[String]) -> Result<(), String> {
             }
             "--hold" => config.inactivity_timeout(arguments.seconds(name)?),
             "--abort" => config.abort_timeout(arguments.seconds(name)?),
+            "--message-limit" => config.message_limit(arguments.value(name)?),
             "--streams" => config.streams_per_connection(arguments.value(name)?),
             _ => return Err(format!("unknown option {name}; `codex-worker --help` lists the options")),
         };

@@ -116,3 +116,36 @@ fn a_failed_turn_fails_its_call_each_time_and_the_thread_goes_on() {
     let next = engine.call("unlucky", "run", Some(&json!({"input": "again"})));
     assert_eq!(next.body["final_response"], json!("fine"), "{next:?}");
 }
+
+#[test]
+fn an_outcome_that_is_too_long_for_the_engine_is_an_error_and_the_turn_is_found() {
+    let (engine, site) = (Engine::start(), Site::new());
+    let _worker = site.worker(&engine, "a", &["--message-limit", "10000"]);
+    // It is in the outcome twice if that has the items.
+    site.model.reply("a".repeat(6000));
+    let refused = engine.call("long", "run", Some(&json!({"input": "go", "key": "k", "items": true})));
+    assert_eq!(refused.status, 413, "{refused:?}");
+    assert!(refused.text.contains("without `items`"), "{refused:?}");
+    let found = engine.call("long", "run", Some(&json!({"input": "go", "key": "k"})));
+    assert_eq!((found.status, &found.body["how"]), (200, &json!("found_done")), "{found:?}");
+    assert_eq!(found.body["final_response"].as_str().unwrap().len(), 6000);
+}
+
+#[test]
+fn threads_and_keys_whose_names_are_alike_together_have_turns_of_their_own() {
+    let (engine, site) = (Engine::start(), Site::new());
+    let _worker = site.worker(&engine, "a", &[]);
+    let gate = site.model.gate();
+    site.model.reply(ModelReply::text("said to the first").pause(&gate));
+    site.model.fallback("said to the second");
+    let first = engine.send_run("a", &json!({"input": "first", "key": "b/c"}));
+    gate.wait_reached_within(LONG).unwrap();
+    let second = engine.send_run("a%2Fb", &json!({"input": "second", "key": "c"}));
+    // While the first one runs.
+    let second = engine.outcome(&second, LONG).body;
+    gate.release();
+    let first = engine.outcome(&first, LONG).body;
+    assert_eq!((&first["key"], &first["final_response"]), (&json!("b/c"), &json!("said to the first")));
+    assert_eq!((&second["key"], &second["final_response"]), (&json!("c"), &json!("said to the second")));
+    assert_ne!(first["thread_id"], second["thread_id"]);
+}

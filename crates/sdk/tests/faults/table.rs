@@ -17,6 +17,9 @@ fn every_test_named_in_the_table_exists() {
             let (file, name) = test.split_once(": ").unwrap();
             let (path, keyword) = match file.strip_prefix("python/") {
                 Some(file) => (here.join("../python/tests").join(file).with_extension("py"), "def"),
+                None if file.starts_with("restate/") => {
+                    (here.join("..").join(file).with_extension("rs"), "fn")
+                }
                 // The unit tests of the connection lie beside their code.
                 None if file.starts_with("io/") || file.starts_with("transport/") => {
                     (here.join("src").join(file).with_extension("rs"), "fn")

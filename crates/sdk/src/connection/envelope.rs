@@ -174,6 +174,12 @@ pub(crate) fn is_interrupted(params: &str) -> bool {
             == Some("interrupted")
 }
 
+/// Whether a `turn/completed` reports that the turn was interrupted before it began. No `turn/started` comes then.
+pub(crate) fn never_began(params: &str) -> bool {
+    is_interrupted(params)
+        && member(params, "turn").and_then(|turn| member(turn, "startedAt")) == Some("null")
+}
+
 /// Whether a `thread/status/changed` reports an active thread, or a status that this version does not know.
 pub(crate) fn is_active(params: &str) -> bool {
     let status = member(params, "status").and_then(|status| text_member(status, "type"));

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use openai_codex_protocol::NotificationKind;
 
 use crate::connection::effect::Effect;
-use crate::connection::envelope::{Relations, Route, is_active, is_interrupted, resolved_request};
+use crate::connection::envelope::{
+    Relations, Route, is_active, is_interrupted, never_began, resolved_request,
+};
 use crate::connection::event::{Event, EventBatch};
 use crate::connection::host::Host;
 use crate::connection::on_loss::CAN_OUTLIVE_TRANSPORTS;
@@ -89,6 +91,11 @@ impl<H: Host> Router<H> {
                 self.keep_early(turn_id, event, route);
                 batch.push(turn_id, event);
                 self.running_turns.deliver(batch);
+                if !self.pending_turns.is_empty()
+                    && let Some(thread_id) = thread_id.filter(|_| never_began(event.text))
+                {
+                    self.bind_unnamed_turns(thread_id);
+                }
                 if let Some(turn) = self.remove_turn(turn_id)
                     && turn.ends_commands
                     && is_interrupted(event.text)

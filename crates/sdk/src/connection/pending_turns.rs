@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use openai_codex_protocol::NotificationKind;
 
+use crate::connection::envelope::never_began;
 use crate::connection::event::{Event, EventQueue};
 use crate::connection::host::{Host, SharedBuffer};
 
@@ -33,7 +34,7 @@ pub(crate) struct PendingTurn<H: Host> {
 #[derive(Debug, Default)]
 struct EarlyTurn {
     events: EventQueue,
-    /// The tick of its `turn/started`, if that has arrived.
+    /// The tick of its `turn/started`, if that has arrived, or of the end of a turn that never began.
     started: Option<u64>,
 }
 
@@ -175,7 +176,9 @@ impl<H: Host> PendingTurns<H> {
         now: u64,
     ) {
         let completes = event.kind == Some(NotificationKind::TurnCompleted);
-        let started = (event.kind == Some(NotificationKind::TurnStarted)).then_some(now);
+        let begins =
+            event.kind == Some(NotificationKind::TurnStarted) || (completes && never_began(event.text));
+        let started = begins.then_some(now);
         for (_, pending) in &mut self.0 {
             let of_thread = thread_id.is_none_or(|thread_id| pending.is_on(thread_id));
             // A turn that ran before the compaction was requested is not the compaction's turn.

@@ -75,7 +75,8 @@ pub(crate) fn apply_settings<'a>(
     Box::pin(async move {
         let ResumedThread { mut current, active, ephemeral, tiers } = resumed;
         named.check_tiers(session, thread_id, &current, tiers).await?;
-        let differing = requested.differences(&current, session);
+        let before = current.clone();
+        let differing = requested.differences(&before, session);
         let Some(first) = differing.first() else { return Ok(current) };
         if let Some(fixed) = differing.iter().find(|difference| difference.field.set.is_none()) {
             let why =
@@ -104,13 +105,21 @@ pub(crate) fn apply_settings<'a>(
             return Err(refusal(core, thread_id, first, is_named, error));
         }
         current.merge(requested);
-        current.merge(&read_changed(session, thread_id, requested).await?);
-        match requested.differences(&current, session).first() {
-            None => {
+        let changed = read_changed(session, thread_id, requested).await?;
+        current.merge(&changed.current);
+        let fixed = differing.iter().find(|difference| difference.field.fixed_while_running);
+        let runs = changed.active || session.connection.is_busy(thread_id);
+        match (requested.differences(&current, session).first(), fixed.filter(|_| runs)) {
+            (None, None) => {
                 unsettled.settle();
                 Ok(current)
             }
-            Some(difference) => {
+            (None, Some(fixed)) => {
+                unsettled.settle();
+                core.live_threads.keep_turn_bounds(thread_id, before.bounds());
+                Err(fixed.error(thread_id, TURN_BEGAN))
+            }
+            (Some(difference), _) => {
                 let why =
                     "the runtime accepted the change and did not make it; fork the thread with the option";
                 Err(difference.error(thread_id, why))
@@ -121,6 +130,10 @@ pub(crate) fn apply_settings<'a>(
 
 const TURN_RUNS: &str = "a turn is running in the thread and keeps the settings that it began with; interrupt it or wait for its \
                          end, and then resume the thread";
+
+const TURN_BEGAN: &str = "the runtime has changed the option, but a turn has begun in the thread meanwhile and may keep the settings \
+                          from before: a resume continues the goal of a thread, and other clients start turns; interrupt the turn \
+                          or wait for its end, and then resume the thread again";
 
 /// Refuses requested bounds that the running turn does not have.
 pub(crate) fn check_running(
@@ -164,12 +177,20 @@ fn refusal(
     .with_source(error)
 }
 
+/// What a loaded thread is like.
+pub(crate) struct LoadedThread {
+    pub(crate) current: Settings,
+    /// Whether a turn runs in it.
+    active: bool,
+}
+
 /// Reads the settings of a loaded thread, from the response to a resume without options.
-pub(crate) fn read_settings<'a>(session: &'a Session, thread_id: &'a str) -> Boxed<'a, Result<Settings>> {
+pub(crate) fn read_settings<'a>(session: &'a Session, thread_id: &'a str) -> Boxed<'a, Result<LoadedThread>> {
     Box::pin(async move {
         let params = ThreadResumeParams::new(thread_id);
         let response = session.call::<methods::ThreadResume>(&params, Some(thread_id)).await?;
-        Ok(current_settings!(response))
+        let active = matches!(response.thread.status, ThreadStatus::Active(_));
+        Ok(LoadedThread { current: current_settings!(response), active })
     })
 }
 
@@ -179,14 +200,14 @@ pub(crate) fn read_changed<'a>(
     session: &'a Session,
     thread_id: &'a str,
     requested: &'a Settings,
-) -> Boxed<'a, Result<Settings>> {
+) -> Boxed<'a, Result<LoadedThread>> {
     Box::pin(async move {
         let began = Instant::now();
         loop {
-            let current = read_settings(session, thread_id).await?;
-            let is_made = requested.differences_of_known(&current, session).is_empty();
+            let thread = read_settings(session, thread_id).await?;
+            let is_made = requested.differences_of_known(&thread.current, session).is_empty();
             if is_made || began.elapsed() >= CHANGE_LIMIT {
-                return Ok(current);
+                return Ok(thread);
             }
             session.connection.sleep(PAUSE).await;
         }

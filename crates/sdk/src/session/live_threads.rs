@@ -29,6 +29,8 @@ use crate::thread_map::ThreadMap;
 #[derive(Debug, Default)]
 pub(crate) struct LiveThreads {
     threads: Mutex<ThreadMap<Weak<LiveThread>>>,
+    /// Threads whose running turns may have wider settings than the threads. They are kept without a handle too.
+    kept: Mutex<Vec<Arc<LiveThread>>>,
     /// Whether the client may use experimental methods and fields.
     is_experimental: bool,
 }
@@ -87,7 +89,24 @@ pub(crate) struct LiveThread {
 
 impl LiveThreads {
     pub(crate) fn new(is_experimental: bool) -> Self {
-        Self { threads: Mutex::default(), is_experimental }
+        Self { threads: Mutex::default(), kept: Mutex::default(), is_experimental }
+    }
+
+    /// Keeps the bounds of a turn that runs in a thread, until the turn has ended.
+    pub(crate) fn keep_turn_bounds(self: &Arc<Self>, thread_id: &str, bounds: Settings) {
+        let thread = self.get_or_insert(thread_id);
+        thread.set_turn_bounds(bounds);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|kept| kept.id != thread.id);
+        kept.push(thread);
+    }
+
+    /// Notes that no turn runs in a thread whose turn bounds are kept.
+    pub(crate) fn forget_turn_bounds(&self, thread_id: &str) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let forgotten: Vec<_> = kept.extract_if(.., |thread| *thread.id == *thread_id).collect();
+        drop(kept);
+        drop(forgotten);
     }
 
     fn threads(&self) -> MutexGuard<'_, ThreadMap<Weak<LiveThread>>> {

@@ -27,7 +27,7 @@ pub(crate) fn narrow<'a>(
         let mut updates = Vec::new();
         for (subagent, runs) in session.connection.subagents(thread_id) {
             let current = match read_settings(session, &subagent).await {
-                Ok(current) => current,
+                Ok(thread) => thread.current,
                 // The runtime has unloaded it and does not store it, or it is archived. It cannot run until the agent resumes it, and the
                 // runtime then gives it the thread's own bounds.
                 Err(error)
@@ -56,7 +56,7 @@ pub(crate) fn narrow<'a>(
                 .call::<methods::ThreadSettingsUpdate>(&update, Some(&subagent))
                 .await
                 .map_err(|error| not_narrowed(thread_id, error))?;
-            let current = read_changed(session, &subagent, &narrower).await?;
+            let current = read_changed(session, &subagent, &narrower).await?.current;
             if let Some(difference) = narrower.differences(&current, session).first() {
                 return Err(difference.error(thread_id, SUBAGENT_KEEPS));
             }

@@ -273,7 +273,7 @@ impl ThreadState {
         params: &TurnStartParams,
     ) -> Result<()> {
         match apply_settings::read_settings(session, &self.id).await {
-            Ok(current) => self.check_joining_with(session, params, &current),
+            Ok(thread) => self.check_joining_with(session, params, &thread.current),
             // Nothing returns the settings of an ephemeral thread, or of one in its first turn.
             Err(error) if error.json_rpc().is_some() && !error.is_retryable() => {
                 self.check_joining(session, params)
@@ -307,7 +307,7 @@ impl ThreadState {
                 true => match apply_settings::read_settings(session, &self.id).await {
                     // Nothing returns the settings of a thread in its first turn.
                     Err(error) if error.json_rpc().is_some() && !error.is_retryable() => known(),
-                    running => running?,
+                    running => running?.current,
                 },
                 false => known(),
             };

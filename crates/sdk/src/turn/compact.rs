@@ -10,6 +10,7 @@ use openai_codex_protocol::{ClientRequest, methods};
 use crate::codec::encode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::turn_subscription::TurnSubscription;
+use crate::session::runtime::INTERRUPT_LIMIT;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
 use crate::turn::guard::TurnGuard;
@@ -23,6 +24,9 @@ pub(crate) async fn compact(core: &Arc<ClientCore>, thread: &Arc<ThreadState>) -
     let mut attempt = 0;
     let (session, subscription, guard) = loop {
         let session = thread.session_for_turn(core).await?;
+        // Runtime 0.163.0 interrupts the compaction too if it interrupts a turn that the compaction waits for.
+        let response_limit = session.timeout_of(METHOD);
+        session.connection.wait_until_given_up(thread_id, response_limit, INTERRUPT_LIMIT).await;
         let subscription = TurnSubscription::new(thread_id.clone(), true, &session.connection.budget);
         let subscription = Arc::new(subscription);
         let guard = TurnGuard::new(session.clone(), subscription.clone());

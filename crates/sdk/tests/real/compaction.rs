@@ -47,6 +47,40 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    // Runtime 0.163.0 also interrupts a compaction that waits for the turn that it interrupts.
+    fn a_compaction_after_a_dropped_turn_completes(start, wait) {
+        let model = Model::start();
+        model.reply("one");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.run("first")).unwrap();
+        model.fallback("the summary");
+        for _ in 0..4 {
+            drop(wait!(thread.turn("second").interrupt_on_drop(true).send()).unwrap());
+            let compaction = wait!(thread.compact()).unwrap();
+            assert_eq!(wait!(compaction.run()).unwrap().turn.status, TurnStatus::Completed);
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    // Another client interrupts the running turn, so that this client does not wait for its end.
+    fn a_compaction_that_is_interrupted_before_it_begins_is_over(start, wait) {
+        let script = Script::standard().start_thread("t").expect("thread/compact/start").respond(json!({}));
+        let script = script.notify("turn/completed", json!({
+            "threadId": "t",
+            "turn": {"id": "c", "items": [], "itemsView": "notLoaded", "status": "interrupted", "error": null,
+                     "startedAt": null, "completedAt": 1, "durationMs": null},
+        }));
+        let (transport, running) = script.connect().unwrap();
+        let codex = start!(CodexConfig::new(), transport).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        let compaction = wait!(thread.compact()).unwrap();
+        assert_eq!(compaction.id(), "c");
+        assert!(wait!(compaction.run()).unwrap().is_interrupted());
+        wait!(codex.close()).unwrap();
+        running.finish().unwrap();
+    }
+
     fn a_compaction_of_an_unknown_thread_fails_with_the_servers_error(start, wait) {
         // It is resumed, for the server may only have let go of it.
         let script = Script::standard()

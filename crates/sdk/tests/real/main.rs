@@ -19,6 +19,7 @@ mod ensure;
 mod environment;
 mod errors;
 mod finding;
+mod goals;
 mod handlers;
 mod inputs;
 mod interrupts;

@@ -124,6 +124,8 @@ impl AsyncThread {
     ///
     /// **It interrupts the running turn** of the thread. While it runs, the server refuses other turns with
     /// [`ErrorKind::TurnNotSteerable`](crate::ErrorKind::TurnNotSteerable). Dropping the handle or the future does not interrupt it.
+    /// If this client is interrupting a turn, the call first waits for the end of that turn, ten seconds at most. An interrupted
+    /// compaction may have compacted the history all the same.
     ///
     /// # Errors
     /// As [`AsyncCodex::request`], and [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if its turn does not start.
@@ -308,6 +310,8 @@ impl Thread {
     ///
     /// **It interrupts the running turn** of the thread. While it runs, the server refuses other turns with
     /// [`ErrorKind::TurnNotSteerable`](crate::ErrorKind::TurnNotSteerable). Dropping the handle does not interrupt it.
+    /// If this client is interrupting a turn, the call first waits for the end of that turn, ten seconds at most. An interrupted
+    /// compaction may have compacted the history all the same.
     ///
     /// # Errors
     /// As [`Codex::request`](crate::Codex::request), and [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if its turn does not

@@ -64,7 +64,7 @@ pub enum AskKind {
     Question,
     /// An MCP server has a question. `{"action": "accept", "content": {…}}`, `"decline"` or `"cancel"`.
     Elicitation,
-    /// A worker died in the middle of the turn. `"continue"`, `{"continue": "PROMPT"}` or `"fail"`.
+    /// The turn was cut off in the middle. `"continue"`, `{"continue": "PROMPT"}` or `"fail"`.
     HalfDone,
 }
 

@@ -80,7 +80,10 @@ async fn respond(
             Err(message) => (400, json!({"message": message})),
         },
         (Method::POST, _, Some("interrupt")) => match read::<Interrupt>(request).await {
-            Ok(Interrupt { name }) => (200, json!({"reached": worker.interrupt(&name).await})),
+            Ok(Interrupt { name }) => match worker.want_interrupt(&name).await {
+                Ok(reached) => (200, json!({"reached": reached})),
+                Err(message) => (503, json!({"message": message})),
+            },
             Err(message) => (400, json!({"message": message})),
         },
         _ => (404, json!({"message": "not found"})),
@@ -141,7 +144,7 @@ pub(crate) async fn steer(
 /// Interrupts a turn of this worker or another one. Returns whether it runs there.
 pub(crate) async fn interrupt(worker: &Worker, place: &Place, name: &str) -> HandlerResult<bool> {
     if is_here(worker, place) {
-        return Ok(worker.interrupt(name).await);
+        return worker.want_interrupt(name).await.map_err(HandlerError::from);
     }
     pass_on(place, "interrupt", &json!(Interrupt { name: name.to_owned() })).await
 }

@@ -35,6 +35,7 @@ mod fleet;
 mod http;
 mod length;
 mod naming;
+mod notes;
 mod object;
 mod openings;
 mod outcome;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openai_codex::Rollout;
+use openai_codex::types::TurnStatus;
 use restate_sdk::context::{DurableFuture, DurableFuturesUnordered, RunFuture};
 use restate_sdk::prelude::*;
 use serde::de::DeserializeOwned;
@@ -19,22 +20,29 @@ use crate::control;
 use crate::outcome::{How, RunOutcome};
 use crate::request::{HalfDoneChoice, OnHalfDone, RunInput, RunRequest};
 use crate::turn::{self, Order, Place, Progress, StoredThread, TOO_LONG, TURN_FAILED, lock};
-use crate::worker::{Delivery, Worker};
+use crate::worker::{Delivery, Look, Worker};
 
 /// The keys of the object's state.
 pub(crate) const THREAD: &str = "thread";
 pub(crate) const RUNNING: &str = "running";
 pub(crate) const ASKS: &str = "asks";
 pub(crate) const TOTALS: &str = "totals";
+pub(crate) const INTERRUPTED: &str = "interrupted";
+
+/// How many keys of interrupted turns an object keeps: the last ones.
+const INTERRUPTED_KEYS: usize = 100;
 
 /// The code of an invocation that was cancelled.
 const CANCELLED: u16 = 409;
 /// The code of an `import` into an object that has a thread.
 const HAS_THREAD: u16 = 410;
 
-/// How often an invocation looks after its turn while it waits for a decision: first, and at most.
-const FIRST_LOOK: Duration = Duration::from_secs(60);
-const LAST_LOOK: Duration = Duration::from_secs(3600);
+/// When an invocation looks after its turn while it waits for a decision. The pauses grow, up to the longest.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// The longest pause while the turn runs.
+const LAST_LOOK: Duration = Duration::from_secs(30);
+/// The longest pause while it does not run, and the engine may have suspended the invocation.
+const LAST_LOOK_ELSEWHERE: Duration = Duration::from_secs(3600);
 
 /// The turn that runs, in the state and in the answer of `status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -300,7 +308,7 @@ impl<'ctx> Run<'_, 'ctx> {
     async fn cancel(&self) {
         let invocation = self.running.invocation.clone();
         let interrupt = |worker: Arc<Worker>, name: String| async move {
-            worker.interrupt(&name).await;
+            worker.interrupt(&name);
             Ok(worker.opened(&invocation))
         };
         let opened: Option<StoredThread> =
@@ -317,7 +325,7 @@ impl<'ctx> Run<'_, 'ctx> {
         *lock(&self.thread) = ctx.get::<Json<StoredThread>>(THREAD).await?.map(Json::into_inner);
         let mut request = self.request.clone();
         let mut running = self.running.clone();
-        let mut interrupted = false;
+        let mut interrupted = self.interrupted_keys().await?.contains(&self.key);
         let mut kept = Vec::new();
         ctx.set(RUNNING, Json(running.clone()));
         loop {
@@ -348,11 +356,12 @@ impl<'ctx> Run<'_, 'ctx> {
                 Progress::Asks(asks) => {
                     if self.decide(asks, &mut kept).await? {
                         interrupted = true;
-                        self.step("interrupt the turn", |worker, name| async move {
-                            Ok(worker.interrupt(&name).await)
-                        })
-                        .await?;
+                        self.interrupt().await?;
                     }
+                }
+                Progress::Interrupt => {
+                    interrupted = true;
+                    self.interrupt().await?;
                 }
                 Progress::HalfDone(said) => match self.decide_half_done(said).await? {
                     Some(policy) => {
@@ -378,6 +387,31 @@ impl<'ctx> Run<'_, 'ctx> {
             self.ctx.set(THREAD, Json(thread.clone()));
             *known = Some(thread);
         }
+    }
+
+    /// Interrupts the turn. The state says so before: a later call with the key does not continue it.
+    async fn interrupt(&self) -> Result<(), TerminalError> {
+        self.keep_interrupted().await?;
+        self.step("interrupt the turn", |worker, name| async move {
+            worker.interrupt(&name);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn interrupted_keys(&self) -> Result<Vec<String>, TerminalError> {
+        Ok(self.ctx.get::<Json<Vec<String>>>(INTERRUPTED).await?.map(Json::into_inner).unwrap_or_default())
+    }
+
+    /// Writes into the state that the turn of this key was interrupted.
+    async fn keep_interrupted(&self) -> Result<(), TerminalError> {
+        let mut keys = self.interrupted_keys().await?;
+        if !keys.contains(&self.key) {
+            keys.push(self.key.clone());
+            let old = keys.len().saturating_sub(INTERRUPTED_KEYS);
+            self.ctx.set(INTERRUPTED, Json(keys.split_off(old)));
+        }
+        Ok(())
     }
 
     /// Gets decisions about requests, and passes them on. A decision that comes when the turn does not run any more is kept for the
@@ -408,11 +442,28 @@ impl<'ctx> Run<'_, 'ctx> {
         while !open.is_empty() && !is_interrupted {
             let Some((at, woken)) = waiting.next().await? else { break };
             let Woken::Decided(decision) = woken? else {
-                let asking = |worker: Arc<Worker>, name: String| async move { Ok(worker.is_asking(&name)) };
-                if self.step("look after the turn", asking).await? == Some(false) {
-                    break;
-                }
-                look = (look * 2).min(LAST_LOOK);
+                let invocation = self.running.invocation.clone();
+                let looking = |worker: Arc<Worker>, name: String| async move {
+                    Ok(worker.look_after(&name, &invocation))
+                };
+                let (factor, longest) = match self.step("look after the turn", looking).await? {
+                    Look::Waits(wanted) => {
+                        let before = open.len();
+                        open.retain(|_, open| wanted.contains(&open.ask.id));
+                        if open.len() != before {
+                            self.publish(&open);
+                        }
+                        (2, LAST_LOOK)
+                    }
+                    Look::Over => break,
+                    Look::Interrupt => {
+                        is_interrupted = true;
+                        break;
+                    }
+                    // It may run in a worker that has lost the engine, but not for long.
+                    Look::Elsewhere => (16, LAST_LOOK_ELSEWHERE),
+                };
+                look = (look * factor).min(longest);
                 self.push_look(&mut waiting, look);
                 continue;
             };
@@ -512,6 +563,9 @@ impl<'ctx> Run<'_, 'ctx> {
                 worker.turns += 1;
                 worker.continued += u64::from(outcome.how == How::Continued);
                 worker.tokens += outcome.usage.as_ref().map_or(0, |usage| usage.total_tokens);
+                if outcome.status == TurnStatus::Interrupted {
+                    self.keep_interrupted().await?;
+                }
             }
             Err(Stopped { worker: Some(worker), .. }) => {
                 totals.0.entry(worker.clone()).or_default().failed += 1

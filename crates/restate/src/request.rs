@@ -6,8 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// The prompt of [`HalfDoneChoice::Continue`].
-const CONTINUE: &str = "The process that ran you was ended in the middle of this task, and you run again now. Commands that were \
-                        running then may have had their effect or not. Look at what is done already, then finish the task.";
+const CONTINUE: &str = "This task was cut off in the middle, and you run again now. Commands that were running then may have had \
+                        their effect or not. Look at what is done already, then finish the task.";
+
+/// The prompt of a turn that was given up while it waited for a decision.
+const CONTINUE_AFTER_WAIT: &str = "This task was cut off while a request of yours waited for a decision, and you run again now. \
+                                   Nothing of that request was carried out. Look at what is done already, make the request again \
+                                   if you still need it, then finish the task.";
 
 /// The input of `run`: what the turn is about, and how it runs.
 ///
@@ -33,7 +38,7 @@ pub struct RunRequest {
     /// How the turn runs.
     #[serde(default, skip_serializing_if = "RunOptions::is_default")]
     pub options: RunOptions,
-    /// What happens if a worker dies in the middle of the turn.
+    /// What happens if the turn is cut off in the middle.
     #[serde(default)]
     pub on_half_done: OnHalfDone,
     /// Whether the outcome has the turn's items. The engine stores the outcome, and takes at most 32 MiB.
@@ -83,7 +88,7 @@ impl RunRequest {
         self
     }
 
-    /// Sets what happens if a worker dies in the middle of the turn.
+    /// Sets what happens if the turn is cut off in the middle.
     pub fn on_half_done(mut self, policy: impl Into<OnHalfDone>) -> Self {
         self.on_half_done = policy.into();
         self
@@ -197,7 +202,10 @@ pub enum Approvals {
     AutoReview,
 }
 
-/// What happens if a worker dies in the middle of a turn: `"continue"`, `{"continue": "PROMPT"}`, `"fail"` or `"ask"`.
+/// What happens if a turn is cut off in the middle: `"continue"`, `{"continue": "PROMPT"}`, `"fail"` or `"ask"`. A turn is cut off when
+/// its worker dies, must end before the turn does, or has lost the engine.
+///
+/// A turn that a worker gives up while it waits for a decision is continued in any case, once there is a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum OnHalfDone {
@@ -216,7 +224,7 @@ pub enum OnHalfDone {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum HalfDoneChoice {
-    /// Another worker continues the thread with a new turn. Its prompt says that the process was ended.
+    /// Another worker continues the thread with a new turn. Its prompt says that the task was cut off.
     Continue,
     /// `run` fails.
     Fail,
@@ -243,6 +251,14 @@ impl OnHalfDone {
             Self::Choice(HalfDoneChoice::Continue) => Some(CONTINUE),
             Self::Choice(HalfDoneChoice::Fail | HalfDoneChoice::Ask) => None,
             Self::Prompt { prompt } => Some(prompt),
+        }
+    }
+
+    /// The prompt of the turn that continues one which was given up while it waited for a decision.
+    pub(crate) fn prompt_after_wait(&self) -> &str {
+        match self {
+            Self::Choice(_) => CONTINUE_AFTER_WAIT,
+            Self::Prompt { prompt } => prompt,
         }
     }
 }

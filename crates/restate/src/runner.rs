@@ -10,6 +10,7 @@ use openai_codex::{
 use tokio::sync::OwnedMutexGuard;
 
 use crate::desk::{Desk, with_options};
+use crate::notes::{Cut, Note};
 use crate::openings::{Opening, Openings};
 use crate::outcome::{How, RunOutcome};
 use crate::process::Process;
@@ -41,6 +42,10 @@ const START_TIME: Duration = Duration::from_millis(500);
 /// Carries out a turn to its end, or until it is given up.
 pub(crate) async fn carry_out(worker: Arc<Worker>, turn: Arc<Turn>, order: Order) {
     let end = attempt(&worker, &turn, &order).await;
+    // Its invocation may wait for a decision elsewhere, and asks about the end there.
+    if matches!(end, End::Progress(_)) && !worker.is_held(&turn.name) {
+        worker.note(&turn, Cut::Over);
+    }
     turn.ended(end);
     if turn.is_given_up() || !worker.is_held(&turn.name) {
         worker.forget(&turn);
@@ -83,7 +88,8 @@ fn gave_up() -> End {
     End::Again("the worker gave up the turn".to_owned())
 }
 
-/// Waits for the end of the turn in a thread that was given up, and interrupts it if that takes too long, or if its call was cancelled.
+/// Waits for the end of the turn in a thread that was given up, and interrupts it if that takes too long, if its call was cancelled, or
+/// if it waits for a decision.
 async fn settle(worker: &Worker, turn: &Turn, thread: &AsyncThread) {
     let mut running = thread.follow().await;
     if matches!(running, Ok(None)) {
@@ -92,7 +98,8 @@ async fn settle(worker: &Worker, turn: &Turn, thread: &AsyncThread) {
         running = thread.follow().await;
     }
     let Ok(Some(running)) = running else { return };
-    let time = if *turn.interrupting.borrow() { Duration::ZERO } else { worker.limits.settle };
+    let ends_now = *turn.interrupting.borrow() || turn.waits_since().is_some();
+    let time = if ends_now { Duration::ZERO } else { worker.limits.settle };
     if tokio::time::timeout(time, running.run()).await.is_err() {
         let _ = running.interrupt().await;
         let _ = tokio::time::timeout(UNLOADED_AFTER, running.run()).await;
@@ -236,10 +243,7 @@ async fn run(worker: &Worker, turn: &Arc<Turn>, order: &Order, thread: &AsyncThr
     if let Some(schema) = &request.options.output_schema {
         builder = builder.output_schema(schema.clone());
     }
-    let policy = match request.on_half_done.prompt() {
-        Some(prompt) if !order.interrupted => HalfDone::continue_with(prompt),
-        _ => HalfDone::Fail,
-    };
+    let policy = if order.interrupted { HalfDone::Fail } else { half_done(worker, order) };
     let ensured = builder.ensure(&*order.key).on_half_done(policy).run();
     tokio::pin!(ensured);
     let mut interrupting = turn.interrupting.subscribe();
@@ -250,6 +254,7 @@ async fn run(worker: &Worker, turn: &Arc<Turn>, order: &Order, thread: &AsyncThr
             event = events.next() => match event {
                 Some(Ok(Event::Notification(Notification::TurnStarted(started)))) if started.thread_id == thread.id() => {
                     turn.begun(started.turn.id);
+                    worker.forget_note(&order.invocation);
                 }
                 Some(Ok(_)) => {}
                 // The client has ended, and so does the other future.
@@ -285,13 +290,30 @@ async fn run(worker: &Worker, turn: &Arc<Turn>, order: &Order, thread: &AsyncThr
             }
             _ => {
                 let message =
-                    "a worker died in the middle of the turn, and the request is not to continue it"
-                        .to_owned();
+                    "the turn was cut off in the middle, and the request is not to continue it".to_owned();
                 End::Progress(Progress::Failed { code: TURN_FAILED, message, worker: worker.name.clone() })
             }
         },
         Err(error) => failed(worker, &error),
     }
+}
+
+/// What to do about a turn that was cut off. The request says it, except about one that a worker gave up while it waited for a
+/// decision.
+fn half_done(worker: &Worker, order: &Order) -> HalfDone {
+    let waited = match worker.noted(&order.invocation) {
+        Some(Note { turn_id, cut: Cut::Waiting }) => Some(turn_id),
+        _ => None,
+    };
+    let policy = order.request.on_half_done.clone();
+    HalfDone::ask(move |partial| {
+        let prompt = if waited.as_ref() == Some(&partial.turn.id) {
+            Some(policy.prompt_after_wait())
+        } else {
+            policy.prompt()
+        };
+        prompt.map_or(HalfDone::Fail, HalfDone::continue_with)
+    })
 }
 
 /// Interrupts the turn that runs in a thread. Returns whether the runtime has done so.

@@ -21,6 +21,7 @@ use crate::control;
 use crate::engine::Engine;
 use crate::length;
 use crate::naming::Named;
+use crate::notes::Notes;
 use crate::object::CodexThread;
 use crate::openings::{self, Openings};
 use crate::siblings;
@@ -195,8 +196,9 @@ impl WorkerConfig {
         self
     }
 
-    /// Sets how long an invocation stays with its worker while it waits for a decision, an hour unless set. After that the worker
-    /// frees the turn, and a decision continues it.
+    /// Sets how long a turn stays with its worker while it waits for a decision, an hour unless set. After that the worker gives the
+    /// turn up, and a decision continues it, whatever the request says about turns that are cut off. The engine suspends an invocation
+    /// in which nothing happens for the same time.
     pub fn inactivity_timeout(mut self, timeout: Duration) -> Self {
         self.inactivity = timeout;
         self
@@ -293,7 +295,12 @@ pub async fn serve(
         .handler_timeout(DECISION_TIME)
         .restart(RestartPolicy::new());
     let codex = AsyncCodex::with_config(codex);
-    let limits = Limits { step: config.step, settle: config.settle, message: config.message_limit };
+    let limits = Limits {
+        step: config.step,
+        hold: config.inactivity,
+        settle: config.settle,
+        message: config.message_limit,
+    };
     let worker = Worker::new(name, secret(), codex, limits);
     let (ready, is_ready) = watch::channel(false);
 
@@ -305,9 +312,9 @@ pub async fn serve(
     worker.codex.start().await.map_err(|error| WorkerError(error.to_string()))?;
     let home = worker.codex.metadata().map(|metadata| PathBuf::from(metadata.codex_home.to_string()));
     if let Some(home) = &home {
-        let openings =
-            Openings::new(home).map_err(|error| WorkerError(format!("the home cannot be used: {error}")))?;
-        let _ = worker.openings.set(openings);
+        let unusable = |error| WorkerError(format!("the home cannot be used: {error}"));
+        let _ = worker.openings.set(Openings::new(home).map_err(unusable)?);
+        let _ = worker.notes.set(Notes::new(home).map_err(unusable)?);
     }
     let cleaning = Aborting(tokio::spawn(clean(worker.clone())));
     let watching = config.frozen_after.zip(home).map(|(frozen_after, home)| {
@@ -342,7 +349,7 @@ pub async fn serve(
     if ended.is_ok() {
         finish(&worker, config.drain).await;
     }
-    worker.leaving.send_replace(true);
+    worker.leave();
     // The runtime ends first: its threads are then free for the worker that the engine asks next.
     let closed = worker.codex.close().await;
     let _ = tokio::time::timeout(CLOSING_TIME, connections).await;
@@ -366,6 +373,7 @@ async fn clean(worker: Arc<Worker>) {
     loop {
         let before = SystemTime::now().checked_sub(openings::KEPT);
         let _ = worker.openings().map(|openings| before.map(|before| openings.clean(before)));
+        let _ = worker.notes.get().zip(before).map(|(notes, before)| notes.clean(before));
         tokio::time::sleep(openings::KEPT).await;
     }
 }

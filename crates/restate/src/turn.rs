@@ -63,7 +63,7 @@ pub(crate) struct Order {
     /// The thread that the engine knows.
     pub(crate) thread: Option<StoredThread>,
     pub(crate) request: Arc<RunRequest>,
-    /// Takes a half-done turn as the outcome.
+    /// The user has interrupted the turn: what it has done is the outcome.
     pub(crate) interrupted: bool,
     /// The place that the engine knows.
     pub(crate) place: Option<Place>,
@@ -89,9 +89,11 @@ pub(crate) enum Progress {
     Running(Option<Place>),
     /// The turn waits for decisions.
     Asks(Vec<Ask>),
+    /// The user wants the turn to be interrupted. The engine knows it before the runtime does.
+    Interrupt,
     /// The turn has this outcome.
     Ended(Box<RunOutcome>),
-    /// A worker has died in the middle of the turn. The text is what the turn had said.
+    /// The turn was cut off in the middle. The text is what it had said.
     HalfDone(Option<String>),
     /// The turn cannot have an outcome.
     Failed { code: u16, message: String, worker: String },
@@ -109,6 +111,7 @@ pub(crate) enum End {
 /// A request of the runtime that waits for a decision.
 struct Pending {
     ask: Ask,
+    since: Instant,
     response: oneshot::Sender<Value>,
 }
 
@@ -118,6 +121,8 @@ pub(crate) struct State {
     /// Since when the turn runs.
     pub(crate) begun: Option<Instant>,
     pub(crate) end: Option<End>,
+    /// Whether the user wants the turn to be interrupted.
+    pub(crate) to_interrupt: bool,
     /// Changes with the requests that wait.
     asks: u64,
 }
@@ -125,10 +130,11 @@ pub(crate) struct State {
 /// A turn of this worker: a task, and what is known of it.
 pub(crate) struct Turn {
     pub(crate) name: String,
+    pub(crate) invocation: String,
     pub(crate) state: watch::Sender<State>,
     /// Tells the task to end without an outcome.
     pub(crate) given_up: watch::Sender<bool>,
-    /// Whether the turn is to be interrupted.
+    /// Whether the turn is to be interrupted, and the engine knows it.
     pub(crate) interrupting: watch::Sender<bool>,
     asks: Mutex<Vec<Pending>>,
     thread: Mutex<Option<AsyncThread>>,
@@ -152,9 +158,10 @@ impl Turn {
     pub(crate) fn new(order: &Order) -> Arc<Self> {
         Arc::new(Self {
             name: order.name.clone(),
+            invocation: order.invocation.clone(),
             state: watch::Sender::default(),
             given_up: watch::Sender::new(false),
-            interrupting: watch::Sender::new(false),
+            interrupting: watch::Sender::new(order.interrupted),
             asks: Mutex::default(),
             thread: Mutex::default(),
             stored: Mutex::default(),
@@ -210,10 +217,15 @@ impl Turn {
         lock(&self.asks).iter().map(|pending| pending.ask.clone()).collect()
     }
 
+    /// Since when the turn waits for a decision.
+    pub(crate) fn waits_since(&self) -> Option<Instant> {
+        lock(&self.asks).iter().map(|pending| pending.since).min()
+    }
+
     /// Adds a request. The response comes through the receiver.
     pub(crate) fn ask(&self, ask: Ask) -> oneshot::Receiver<Value> {
         let (response, receiver) = oneshot::channel();
-        lock(&self.asks).push(Pending { ask, response });
+        lock(&self.asks).push(Pending { ask, since: Instant::now(), response });
         self.state.send_modify(|state| state.asks += 1);
         receiver
     }
@@ -224,14 +236,26 @@ impl Turn {
         self.state.send_modify(|state| state.asks += 1);
     }
 
-    /// Passes a response to the runtime. Returns whether it still waited for it.
-    pub(crate) fn respond(&self, id: &str, response: Value) -> bool {
+    /// Passes a response to the runtime. `None` if the turn does not run, and otherwise whether the runtime still waited for it.
+    pub(crate) fn respond(&self, id: &str, response: Value) -> Option<bool> {
         let pending = {
             let mut asks = lock(&self.asks);
-            let Some(at) = asks.iter().position(|pending| pending.ask.id == id) else { return false };
+            if !self.is_live() {
+                return None;
+            }
+            let Some(at) = asks.iter().position(|pending| pending.ask.id == id) else { return Some(false) };
             asks.remove(at)
         };
-        pending.response.send(response).is_ok()
+        Some(pending.response.send(response).is_ok())
+    }
+
+    /// Tells the task to end without an outcome. Calls `waited` first if the turn waits for a decision: the runtime gets none any more.
+    pub(crate) fn give_up(&self, waited: impl FnOnce()) {
+        let asks = lock(&self.asks);
+        if !asks.is_empty() && self.is_live() {
+            waited();
+        }
+        self.given_up.send_replace(true);
     }
 }
 

@@ -14,19 +14,25 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::length;
+use crate::notes::{Cut, Note, Notes};
 use crate::openings::Openings;
 use crate::request::RunInput;
 use crate::runner;
-use crate::turn::{End, Order, Place, Progress, Seen, StoredThread, TOO_LONG, Turn, lock};
+use crate::turn::{End, Order, Place, Progress, Seen, StoredThread, TOO_LONG, Turn, is_set, lock};
 
 /// How long a turn runs before the engine is told where. For a shorter one that would be a step more.
 const PUBLISH_AFTER: Duration = Duration::from_millis(250);
+
+/// How long an interrupt waits until the engine has recorded it. Shorter than a request between workers may take.
+const RECORD_TIME: Duration = Duration::from_secs(20);
 
 /// The limits of a worker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// The longest durable step.
     pub(crate) step: Duration,
+    /// How long a turn waits for a decision before it is given up.
+    pub(crate) hold: Duration,
     /// How long a turn goes on that the engine does not wait for in this worker.
     pub(crate) settle: Duration,
     /// How many bytes a result may have as JSON.
@@ -43,6 +49,7 @@ pub(crate) struct Worker {
     /// The address of the worker's own port.
     pub(crate) control: OnceLock<String>,
     pub(crate) openings: OnceLock<Openings>,
+    pub(crate) notes: OnceLock<Notes>,
     /// Why the worker cannot go on.
     pub(crate) broken: watch::Sender<Option<String>>,
     /// Whether the worker takes no more turns.
@@ -102,6 +109,20 @@ pub(crate) enum Delivery {
     Elsewhere,
 }
 
+/// What a look finds of a turn that waits for decisions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Look {
+    /// These requests still wait.
+    Waits(Vec<String>),
+    /// The turn has ended.
+    Over,
+    /// The user wants the turn to be interrupted.
+    Interrupt,
+    /// The turn does not run here.
+    Elsewhere,
+}
+
 impl Worker {
     pub(crate) fn new(name: String, process: String, codex: AsyncCodex, limits: Limits) -> Arc<Self> {
         Arc::new(Self {
@@ -111,6 +132,7 @@ impl Worker {
             limits,
             control: OnceLock::new(),
             openings: OnceLock::new(),
+            notes: OnceLock::new(),
             broken: watch::Sender::new(None),
             draining: watch::Sender::new(false),
             leaving: watch::Sender::new(false),
@@ -151,13 +173,18 @@ impl Worker {
                 }
                 None => {}
             }
+            if seen.to_interrupt && !*turn.interrupting.borrow() {
+                return Ok(Seen { thread: turn.stored(), progress: Progress::Interrupt });
+            }
             let asks = turn.asks();
             let is_news = place.is_some() && place != order.place;
-            if is_news && Instant::now() >= publish_at {
+            // Before a wait, which can be long.
+            let waits = !asks.is_empty() && !*turn.interrupting.borrow();
+            if is_news && (waits || Instant::now() >= publish_at) {
                 return Ok(Seen { thread: turn.stored(), progress: Progress::Running(place) });
             }
             // What an interrupted turn still asks, its end answers.
-            if !asks.is_empty() && !*turn.interrupting.borrow() {
+            if waits {
                 return Ok(Seen { thread: turn.stored(), progress: Progress::Asks(asks) });
             }
             tokio::select! {
@@ -258,16 +285,51 @@ impl Worker {
             return;
         }
         if !turn.is_live() {
-            turn.given_up.send_replace(true);
+            self.give_up(&turn);
             return;
         }
         let worker = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(worker.limits.settle).await;
             if !worker.is_held(&turn.name) {
-                turn.given_up.send_replace(true);
+                worker.give_up(&turn);
             }
         });
+    }
+
+    /// Has a turn end without an outcome.
+    fn give_up(&self, turn: &Turn) {
+        turn.give_up(|| self.note(turn, Cut::Waiting));
+    }
+
+    /// Leaves the turns that run to other workers.
+    pub(crate) fn leave(&self) {
+        let turns: Vec<Arc<Turn>> = lock(&self.turns).values().cloned().collect();
+        for turn in turns.iter().filter(|turn| turn.waits_since().is_some()) {
+            self.give_up(turn);
+        }
+        self.leaving.send_replace(true);
+    }
+
+    /// Notes for all workers of the home what became of a turn. Without the note, the turn counts as cut off.
+    pub(crate) fn note(&self, turn: &Turn, cut: Cut) {
+        let turn_id = turn.state.borrow().turn_id.clone();
+        if let (Some(notes), Some(turn_id)) = (self.notes.get(), turn_id)
+            && let Err(error) = notes.write(&turn.invocation, &Note { turn_id, cut })
+        {
+            eprintln!("codex-worker: a note about a turn cannot be written: {error}");
+        }
+    }
+
+    /// What a worker has noted about the turn of an invocation.
+    pub(crate) fn noted(&self, invocation: &str) -> Option<Note> {
+        self.notes.get()?.read(invocation)
+    }
+
+    pub(crate) fn forget_note(&self, invocation: &str) {
+        if let Some(notes) = self.notes.get() {
+            notes.remove(invocation);
+        }
     }
 
     /// Whether an invocation waits for this turn.
@@ -277,24 +339,53 @@ impl Worker {
 
     /// Passes a decision to the runtime.
     pub(crate) fn respond(&self, name: &str, ask: &str, response: Value) -> Delivery {
-        match self.turn(name).filter(|turn| turn.is_live()) {
+        match self.turn(name).and_then(|turn| turn.respond(ask, response)) {
             None => Delivery::Elsewhere,
-            Some(turn) if turn.respond(ask, response) => Delivery::Delivered,
-            Some(_) => Delivery::Unwanted,
+            Some(true) => Delivery::Delivered,
+            Some(false) => Delivery::Unwanted,
         }
     }
 
-    /// Whether the turn runs here and still waits for a decision. `None` if it does not run here.
-    pub(crate) fn is_asking(&self, name: &str) -> Option<bool> {
-        let turn = self.turn(name).filter(|turn| turn.is_live())?;
-        Some(!turn.asks().is_empty())
+    /// Looks after a turn that waits for decisions. Gives it up if it has waited for long.
+    pub(crate) fn look_after(&self, name: &str, invocation: &str) -> Look {
+        let Some(turn) = self.turn(name) else {
+            let is_over = self.noted(invocation).is_some_and(|note| note.cut == Cut::Over);
+            return if is_over { Look::Over } else { Look::Elsewhere };
+        };
+        if turn.is_over() {
+            return Look::Over;
+        }
+        if turn.state.borrow().to_interrupt {
+            return Look::Interrupt;
+        }
+        if turn.waits_since().is_some_and(|since| since.elapsed() >= self.limits.hold) {
+            self.give_up(&turn);
+            return Look::Elsewhere;
+        }
+        Look::Waits(turn.asks().into_iter().map(|ask| ask.id).collect())
     }
 
-    /// Interrupts a turn, and waits for its end for a moment. Returns whether it runs here.
-    pub(crate) async fn interrupt(&self, name: &str) -> bool {
-        let Some(turn) = self.turn(name).filter(|turn| !turn.is_over()) else { return false };
-        turn.interrupting.send_replace(true);
-        true
+    /// Interrupts a turn. The engine knows that it is to be interrupted.
+    pub(crate) fn interrupt(&self, name: &str) {
+        if let Some(turn) = self.turn(name) {
+            turn.interrupting.send_replace(true);
+        }
+    }
+
+    /// Has a turn interrupted, and waits until the engine has recorded it: a turn that is cut off later is not continued. Returns
+    /// whether it runs here.
+    pub(crate) async fn want_interrupt(&self, name: &str) -> Result<bool, String> {
+        let Some(turn) = self.turn(name).filter(|turn| !turn.is_over()) else { return Ok(false) };
+        let (mut state, mut given_up) = (turn.state.subscribe(), turn.given_up.subscribe());
+        let mut interrupting = turn.interrupting.subscribe();
+        turn.state.send_modify(|state| state.to_interrupt = true);
+        tokio::select! {
+            biased;
+            () = is_set(&mut interrupting) => Ok(true),
+            _ = state.wait_for(|state| state.end.is_some()) => Ok(false),
+            () = is_set(&mut given_up) => Ok(false),
+            () = tokio::time::sleep(RECORD_TIME) => Err("the engine has not recorded the interrupt yet".to_owned()),
+        }
     }
 
     /// Adds input to a turn, once for each id. Returns whether it runs here.
@@ -394,6 +485,7 @@ impl Worker {
     /// Notes that the engine has the thread of an invocation. A file that stays without this does no harm.
     pub(crate) fn end_opening(&self, invocation: &str) {
         let _ = self.openings().and_then(|openings| openings.end(invocation));
+        self.forget_note(invocation);
     }
 
     /// The lock of a thread in this worker.

@@ -32,8 +32,8 @@ serve: runs turns until SIGTERM or Ctrl-C. It then takes no more turns, waits fo
   --settle SECONDS   how long a turn goes on that the engine has lost; 30 unless set
   --drain SECONDS    how long to wait for turns at the end; 60 unless set
   --frozen SECONDS   when to kill another worker of the home that does not respond; 40 unless set. 0: never
-  --hold SECONDS     how long an invocation stays here while it waits for a decision; 3600 unless set
-  --abort SECONDS    how long an invocation may take to end after that; 120 unless set
+  --hold SECONDS     how long a turn stays here while it waits for a decision; 3600 unless set. A later decision continues it
+  --abort SECONDS    how long an invocation may take to end when the engine suspends it; 120 unless set
   --message-limit BYTES
                      how long a result may be, below the engine's limit for a message; 33554432 unless set
   --streams NUMBER   how many invocations one connection of the engine carries; 32 unless set

@@ -10,3 +10,4 @@ mod steps;
 mod support;
 mod takeover;
 mod turns;
+mod waits;

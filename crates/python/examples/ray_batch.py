@@ -48,7 +48,7 @@ class Agent:
         if socket is not None:
             config = CodexConfig(connect=Endpoint.unix(socket))
         else:
-            # The runtime keeps a thread for half an hour after its use, unless it is set to release it sooner.
+            # The runtime keeps a thread for some time after its use: half an hour, or a minute with 0.171.0.
             config = CodexConfig(config_overrides=("thread_unload_delay_secs=1",), restart=RestartPolicy())
         self.codex = AsyncCodex(config)  # the first call starts the runtime
 

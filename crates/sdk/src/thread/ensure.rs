@@ -111,7 +111,7 @@ impl<C> Ensure<C> {
 
     /// Sets how long to wait while another runtime has the thread loaded. One minute unless set, and no longer than the turn's
     /// [`timeout`](TurnStart::timeout). A runtime that is killed releases the thread at once. Otherwise it keeps the thread until its
-    /// client is closed, or for half an hour after its last client has unsubscribed from the thread.
+    /// client is closed, or for half an hour (0.171.0: a minute) after its last client has unsubscribed from the thread.
     pub fn writer_timeout(mut self, timeout: Duration) -> Self {
         self.writer_timeout = timeout;
         self

@@ -90,7 +90,8 @@ impl<C> ThreadResume<C> {
     /// [`ThreadInUse`](crate::ErrorKind::ThreadInUse).
     ///
     /// A runtime that is killed releases the thread at once. Otherwise it keeps the thread until its client is closed, or for half an
-    /// hour after its last client has unsubscribed from the thread. Runtimes before 0.154.0 do not notice each other.
+    /// hour (0.171.0: a minute) after its last client has unsubscribed from the thread. Runtimes before 0.154.0 do not notice each
+    /// other.
     pub fn writer_timeout(mut self, timeout: Duration) -> Self {
         self.writer_timeout = timeout;
         self

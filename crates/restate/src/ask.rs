@@ -141,6 +141,11 @@ impl Ask {
     }
 }
 
+/// The decision that was sent. A text that is not JSON is the word of a decision, or an unusable decision.
+pub(crate) fn decision_of(sent: &[u8]) -> Value {
+    serde_json::from_slice(sent).unwrap_or_else(|_| String::from_utf8_lossy(sent).trim().into())
+}
+
 /// The decision, if the runtime can read it.
 fn checked<R: DeserializeOwned + Serialize>(decision: Value) -> Result<Value, String> {
     let known = |text: &str| ["accept", "acceptForSession", "decline", "cancel"].contains(&text);

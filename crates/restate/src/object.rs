@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::ask::{Ask, AskKind, Decision, OpenAsk, interrupt};
+use crate::ask::{Ask, AskKind, Decision, OpenAsk, decision_of, interrupt};
 use crate::control;
 use crate::outcome::{How, RunOutcome};
 use crate::request::{HalfDoneChoice, OnHalfDone, RunInput, RunRequest};
@@ -311,6 +311,8 @@ impl<'ctx> Run<'_, 'ctx> {
             worker.interrupt(&name);
             Ok(worker.opened(&invocation))
         };
+        // A later call with the key does not continue the turn. If the state cannot be written, the call has no end either.
+        let _ = self.keep_interrupted().await;
         let opened: Option<StoredThread> =
             self.step("interrupt the turn", interrupt).await.unwrap_or_default();
         let is_used = lock(&self.thread).as_ref().is_some_and(|known| known.used);
@@ -521,8 +523,9 @@ impl<'ctx> Run<'_, 'ctx> {
         ask: Ask,
         problem: Option<String>,
     ) -> (usize, OpenAsk) {
-        let (awakeable, decided) = self.ctx.awakeable::<Json<Value>>();
-        let at = waiting.push(Box::pin(decided.map_ok(|decision| Woken::Decided(decision.into_inner()))));
+        // As bytes: the engine would repeat a step for ever that cannot read a decision.
+        let (awakeable, decided) = self.ctx.awakeable::<Vec<u8>>();
+        let at = waiting.push(Box::pin(decided.map_ok(|decision| Woken::Decided(decision_of(&decision)))));
         (at, OpenAsk { awakeable, problem, ask })
     }
 

@@ -331,7 +331,8 @@ fn failed(worker: &Worker, error: &Error) -> End {
     }
     let code = match (error.kind(), error.kind().group()) {
         (ErrorKind::TurnLost | ErrorKind::Uncertain, _) => None,
-        (ErrorKind::OptionNotApplied | ErrorKind::InvalidParams, _) | (_, ErrorGroup::Input) => Some(400),
+        (ErrorKind::OptionNotApplied | ErrorKind::InvalidParams | ErrorKind::InvalidRequest, _)
+        | (_, ErrorGroup::Input) => Some(400),
         (_, ErrorGroup::Turn) => Some(TURN_FAILED),
         _ => None,
     };

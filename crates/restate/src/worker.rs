@@ -465,7 +465,8 @@ impl Worker {
         }
         let code = match (error.kind(), error.kind().group()) {
             (ErrorKind::ThreadNotFound | ErrorKind::ThreadLost, _) => 404,
-            (ErrorKind::OptionNotApplied | ErrorKind::InvalidParams, _) | (_, ErrorGroup::Input) => 400,
+            (ErrorKind::OptionNotApplied | ErrorKind::InvalidParams | ErrorKind::InvalidRequest, _)
+            | (_, ErrorGroup::Input) => 400,
             _ => return HandlerError::from(error.to_string()),
         };
         TerminalError::new_with_code(code, error.to_string()).into()

@@ -48,7 +48,14 @@ fn an_approval_shows_its_command_and_runs_it_when_it_is_accepted() {
         asks(&engine, "asks").into_iter().find(|open| open["awakeable"] != ask["awakeable"])
     });
     assert_eq!(again["problem"], json!("\"yes\" is not a decision"));
-    engine.decide(again["awakeable"].as_str().unwrap(), &json!("accept"));
+    // So is one that is not JSON.
+    engine.send_decision(again["awakeable"].as_str().unwrap(), "{\"accept");
+    let last = wait_for("another awakeable", LONG, || {
+        let known = [&ask["awakeable"], &again["awakeable"]];
+        asks(&engine, "asks").into_iter().find(|open| !known.contains(&&open["awakeable"]))
+    });
+    assert_eq!(last["problem"], json!("\"{\\\"accept\" is not a decision"));
+    engine.decide(last["awakeable"].as_str().unwrap(), &json!("accept"));
     let outcome = engine.outcome(&run, LONG);
     assert_eq!(
         (&outcome.body["how"], &outcome.body["final_response"]),

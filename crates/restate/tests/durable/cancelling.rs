@@ -17,7 +17,8 @@ fn a_cancel_interrupts_the_turn_and_frees_the_thread() {
     let worker = site.worker(&engine, "a", &["--step", "1"]);
     let gate = site.model.gate();
     site.model.reply(ModelReply::text("never said").pause(&gate));
-    let run = engine.send_run("cancelled", &json!({"input": "go"}));
+    let request = json!({"input": "go", "key": "k"});
+    let run = engine.send_run("cancelled", &request);
     gate.wait_reached_within(LONG).unwrap();
     engine.cancel(&run);
     let outcome = engine.outcome(&run, LONG);
@@ -33,6 +34,9 @@ fn a_cancel_interrupts_the_turn_and_frees_the_thread() {
         "{next:?}"
     );
     assert_eq!(next.body["thread_id"], thread);
+    // A repeat does not continue what was cancelled.
+    let (again, requests) = (engine.call("cancelled", "run", Some(&request)), site.model.requests().len());
+    assert_eq!((&again.body["status"], requests), (&json!("interrupted"), 2), "{again:?}");
     assert_eq!(worker.report()["running"], json!(0));
     let status = engine.status("cancelled");
     assert_eq!((&status["running"], &status["totals"]["a"]["failed"]), (&json!(null), &json!(0)));

@@ -43,6 +43,22 @@ fn turns_of_a_thread_follow_each_other_and_a_key_runs_once() {
 }
 
 #[test]
+fn a_request_that_the_runtime_refuses_ends_and_the_thread_stays_usable() {
+    let (engine, site) = (Engine::start(), Site::new());
+    let _worker = site.worker(&engine, "a", &[]);
+    site.model.fallback("hello");
+    for wrong in [json!({"sandbox": "bogus"}), json!({"config": {"mcp_servers": 5}})] {
+        let mut request = json!({"input": "go"});
+        request.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
+        let refused = engine.call("t", "run", Some(&request));
+        assert_eq!(refused.status, 400, "{refused:?}");
+    }
+    let refused = engine.call("t", "import", Some(&json!({"thread_id": "nope"})));
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert_eq!(engine.call("t", "run", Some(&json!({"input": "go"}))).status, 200);
+}
+
+#[test]
 fn calls_with_one_key_at_once_run_it_once() {
     let (engine, site) = (Engine::start(), Site::new());
     let _workers =

@@ -224,9 +224,14 @@ impl Engine {
 
     /// Decides about something that waits.
     pub(crate) fn decide(&self, awakeable: &str, decision: &Value) {
+        self.send_decision(awakeable, &decision.to_string());
+    }
+
+    /// The same with a text that need not be JSON.
+    pub(crate) fn send_decision(&self, awakeable: &str, decision: &str) {
         let path = format!("/restate/awakeables/{awakeable}/resolve");
         let response =
-            http::send("POST", self.ingress, &path, Some(decision), Duration::from_secs(30)).unwrap();
+            http::send_text("POST", self.ingress, &path, decision, Duration::from_secs(30)).unwrap();
         assert!(response.status < 300, "{response:?}");
     }
 

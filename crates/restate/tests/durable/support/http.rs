@@ -22,9 +22,19 @@ pub(crate) fn send(
     body: Option<&Value>,
     wait: Duration,
 ) -> io::Result<Response> {
+    send_text(method, address, path, &body.map(Value::to_string).unwrap_or_default(), wait)
+}
+
+/// The same with a body that need not be JSON.
+pub(crate) fn send_text(
+    method: &str,
+    address: SocketAddr,
+    path: &str,
+    body: &str,
+    wait: Duration,
+) -> io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(wait))?;
-    let body = body.map(Value::to_string).unwrap_or_default();
     let kind = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
     let head = format!(
         "{method} {path} HTTP/1.0\r\nhost: {address}\r\naccept: application/json\r\n{kind}content-length: {}\r\n\r\n",

@@ -96,7 +96,14 @@ impl<H: Host> Router<H> {
                 {
                     self.bind_unnamed_turns(thread_id);
                 }
-                if let Some(turn) = self.remove_turn(turn_id)
+                let ended = self.remove_turn(turn_id);
+                // The server reports no end under the other id.
+                if let Some(listed) = ended.as_ref().and_then(|turn| turn.listed_id.as_ref())
+                    && self.running_turns.get(listed).is_some_and(|turn| turn.subscriptions.is_empty())
+                {
+                    drop(self.remove_turn(listed));
+                }
+                if let Some(turn) = ended
                     && turn.ends_commands
                     && is_interrupted(event.text)
                     && let Some(thread_id) = &turn.thread_id

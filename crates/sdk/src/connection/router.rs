@@ -192,6 +192,12 @@ impl<H: Host> Router<H> {
         self.running_turns.iter().filter(|turn| turn.is_on(thread_id)).map(|turn| turn.id.clone()).collect()
     }
 
+    /// The id under which the server lists and interrupts a turn.
+    pub(crate) fn listed_id(&self, turn_id: &Arc<str>) -> Arc<str> {
+        let turn = self.running_turns.get(turn_id);
+        turn.and_then(|turn| turn.listed_id.as_ref()).unwrap_or(turn_id).clone()
+    }
+
     /// Whether a thread runs a turn that no call with a handle has created.
     pub(crate) fn runs_turn_of_others(&self, thread_id: &str) -> bool {
         self.running_turns.iter().any(|turn| turn.is_on(thread_id) && !turn.created)
@@ -758,6 +764,13 @@ impl<H: Host> Router<H> {
         self.running_turns.follow_events(subscription, turn_id, now, &mut self.effects);
         self.effects.push(Effect::EnforceTimeLimits(subscription.clone()));
         Ok(is_new)
+    }
+
+    /// Notes the id under which the server lists a running turn, if that is another one.
+    pub(crate) fn set_listed_id(&mut self, turn_id: &str, listed_id: &str) {
+        if let Some(turn) = self.running_turns.get_mut(turn_id).filter(|turn| *turn.id != *listed_id) {
+            turn.listed_id = Some(listed_id.into());
+        }
     }
 
     /// Adds commands of a running turn whose starts were not reported to this client.

@@ -30,6 +30,8 @@ pub(crate) struct RunningTurn<H: Host> {
     pub(crate) claimed: bool,
     /// Whether a request of this client has created it.
     pub(crate) created: bool,
+    /// The id under which the server starts, lists and interrupts it, if that is another one. A review has two.
+    pub(crate) listed_id: Option<Arc<str>>,
     /// The turn that a sub-agent's turn works for.
     pub(crate) root: Option<Arc<str>>,
     /// Whether the client takes the root from an item that has given the thread work, because the server does not name it.
@@ -73,6 +75,7 @@ impl<H: Host> RunningTurn<H> {
             subscriptions: Vec::new(),
             claimed: false,
             created: false,
+            listed_id: None,
             root: None,
             root_is_assigned: false,
             client_began: None,

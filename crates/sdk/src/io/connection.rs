@@ -55,6 +55,11 @@ impl Connection {
         self.shared.route(|router| router.follow_events(subscription, turn_id))
     }
 
+    /// Notes the id under which the server lists a running turn.
+    pub(crate) fn set_listed_id(&self, turn_id: &str, listed_id: &str) {
+        self.shared.router().set_listed_id(turn_id, listed_id);
+    }
+
     /// Adds commands of a running turn whose starts were not reported to this client.
     pub(crate) fn add_commands(&self, turn_id: &str, item_ids: impl IntoIterator<Item = Box<str>>) {
         self.shared.router().add_commands(turn_id, item_ids);

@@ -171,7 +171,7 @@ pub(crate) fn report_failure(shared: &Shared, thread_id: &str, turn_id: &str, er
 
 async fn interrupt(shared: &Arc<Shared>, interruption: &mut Interruption) -> Result<(), Error> {
     let (thread_id, turn_id) = (interruption.thread_id.clone(), interruption.turn_id.clone());
-    let params = TurnInterruptParams::new(&*thread_id, &*turn_id);
+    let params = TurnInterruptParams::new(&*thread_id, &*shared.router().listed_id(&turn_id));
     let Some(mut phase) = shared.follow(&turn_id) else {
         // A turn whose end was lost may still run.
         return match interruption.is_lost {

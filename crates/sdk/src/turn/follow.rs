@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openai_codex_protocol::types::{Turn, TurnItemsView, TurnStatus};
+use openai_codex_protocol::methods;
+use openai_codex_protocol::types::{ThreadReadParams, Turn, TurnItemsView, TurnStatus};
 use serde_json::json;
 
 use crate::background::Boxed;
@@ -31,7 +32,8 @@ pub(crate) async fn follow_running(
         if let Some(turn) = running
             && let Some(guard) = follow(&session, thread, &turn, TurnLimits::default(), true).await?
         {
-            let id = turn.id.as_str().into();
+            // The guard's turn has an id as soon as it is followed.
+            let id = guard.subscription.turn_id().unwrap_or_else(|| turn.id.as_str().into());
             return Ok(Some(AsyncTurnHandle::new(guard, id, core.clone(), thread.clone())));
         }
         // The response to a start can arrive before the turn has a record. The thread is busy until the turn ends, or until the start
@@ -47,6 +49,16 @@ pub(crate) async fn follow_running(
 pub(crate) async fn running_turn(session: &Session, thread_id: &str) -> Result<Option<Turn>> {
     let latest = session.latest_turns(thread_id, 1, TurnItemsView::NotLoaded).await?;
     Ok(latest.into_iter().find(|turn| turn.status == TurnStatus::InProgress))
+}
+
+/// The id under which the server reports the items and the end of a running turn. It starts and lists a review under an id of its own,
+/// with the one from the response to `review/start` as its root. The root of a sub-agent's turn is a turn of another thread.
+async fn reported_id(session: &Session, thread_id: &str, turn: &Turn) -> Result<Arc<str>> {
+    let id = || turn.id.as_str().into();
+    let Some(root) = turn.root_turn_id.as_deref().filter(|root| *root != turn.id) else { return Ok(id()) };
+    let params = ThreadReadParams::new(thread_id).include_turns(false);
+    let read = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await?;
+    Ok(if read.thread.parent_thread_id.is_none() { root.into() } else { id() })
 }
 
 /// Unbinds a subscription that is not known to be of a running turn. The client would wait for an end that does not come.
@@ -79,16 +91,18 @@ pub(crate) fn follow<'a>(
         let subscription = Arc::new(subscription);
         let guard = TurnGuard::new(session.clone(), subscription.clone()).following();
         guard.set_interrupt_on_drop(false);
-        let is_new = session.connection.follow_events(&subscription, &turn.id.as_str().into())?;
+        let turn_id = reported_id(session, &thread.id, turn).await?;
+        let is_new = session.connection.follow_events(&subscription, &turn_id)?;
+        session.connection.set_listed_id(&turn_id, &turn.id);
         // The end of a turn that the client knew of is yet to arrive.
         let mut unconfirmed =
-            Unconfirmed { session, subscription: &subscription, turn_id: &turn.id, confirmed: !is_new };
+            Unconfirmed { session, subscription: &subscription, turn_id: &turn_id, confirmed: !is_new };
         if is_new {
             let commands = session.running_commands(&thread.id, &turn.id).await?;
-            session.connection.add_commands(&turn.id, commands);
+            session.connection.add_commands(&turn_id, commands);
         }
         // By hand: writing a `Turn` would take a twentieth of this crate's compile time.
-        let (id, started_at) = (&turn.id, turn.started_at);
+        let (id, started_at) = (&*turn_id, turn.started_at);
         let start = json!({"turn": {"id": id, "items": [], "status": "inProgress", "startedAt": started_at}})
             .to_string();
         subscription.with(|buffer| buffer.set_start_response(&start));

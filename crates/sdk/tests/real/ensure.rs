@@ -94,6 +94,38 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    // The server starts a review under one id, and reports its items and its end under another one.
+    fn a_handle_that_follows_a_review_returns_its_result(start, wait) {
+        let model = Model::start();
+        model.fallback("ready");
+        let codex = start!(model.config()).unwrap();
+        for interrupts in [false, true] {
+            let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+            wait!(thread.run("one")).unwrap();
+            let gate = model.gate();
+            model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+            let target = json!({"type": "custom", "instructions": "look"});
+            let params = json!({"threadId": thread.id(), "target": target});
+            let review = wait!(codex.request_raw("review/start", params)).unwrap();
+            gate.wait_reached().unwrap();
+            let turn = wait!(thread.follow()).unwrap().unwrap();
+            assert_eq!(turn.id(), review["turn"]["id"]);
+            match interrupts {
+                true => drop(wait!(turn.interrupt()).unwrap()),
+                false => gate.release(),
+            }
+            let result = wait!(turn.run()).unwrap();
+            assert_eq!((&*result.turn.id, result.is_interrupted()), (turn.id(), interrupts));
+            // The first one came before the handle.
+            assert!(matches!(result.items.first(), Some(ThreadItem::EnteredReviewMode(_))), "{result:?}");
+            let exits = |item: &&ThreadItem| matches!(item, ThreadItem::ExitedReviewMode(_));
+            assert_eq!(result.items.iter().filter(exits).count(), 1, "{result:?}");
+            assert!(wait!(thread.follow()).unwrap().is_none());
+            assert!(wait!(thread.run("two")).is_ok());
+        }
+        wait!(codex.close()).unwrap();
+    }
+
     fn a_call_neither_waits_for_a_turn_that_may_do_more_nor_attaches_to_it(start, wait) {
         let model = Model::start();
         let gate = model.gate();

@@ -153,7 +153,6 @@ fn is_here(worker: &Worker, place: &Place) -> bool {
     worker.control.get() == Some(&place.control)
 }
 
-/// A worker that does not answer has ended, and its turn does not run any more.
 /// Passes something on to another worker: again, if it does not respond. It does a thing once for each id, so a repeat has the outcome
 /// of the first. Returns whether the turn runs there. An error if that is not certain.
 async fn pass_on(place: &Place, what: &str, body: &Value) -> HandlerResult<bool> {

@@ -36,6 +36,7 @@ mod owning_process;
 mod program;
 #[cfg(unix)]
 pub mod proxy;
+mod server_thread;
 pub mod testing_guide;
 mod wait;
 

@@ -95,12 +95,8 @@ impl Dispatcher {
         })
     }
 
-    /// Stops the threads. Drops the futures, and does not wait for handlers that block. Does nothing in a fork, which has none of
-    /// the threads.
+    /// Stops the threads. Drops the futures, and does not wait for handlers that block.
     pub(crate) fn stop(&self) {
-        if self.process.get().is_some_and(|process| !process.is_current()) {
-            return;
-        }
         let runtime = self.lock().take();
         if let Some(runtime) = runtime {
             runtime.shutdown_background();
@@ -114,6 +110,11 @@ impl Dispatcher {
 
 impl Drop for Dispatcher {
     fn drop(&mut self) {
+        if self.process.get().is_some_and(|process| !process.is_current()) {
+            // The drop of a runtime waits for its threads, which a fork does not have.
+            std::mem::forget(self.runtime.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+            return;
+        }
         self.stop();
     }
 }

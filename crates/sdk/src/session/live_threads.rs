@@ -92,7 +92,7 @@ impl LiveThreads {
         Self { threads: Mutex::default(), kept: Mutex::default(), is_experimental }
     }
 
-    /// Keeps the bounds of a turn that runs in a thread, until the turn has ended.
+    /// Keeps the bounds of a turn that runs in a thread, until a resume finds that none runs.
     pub(crate) fn keep_turn_bounds(self: &Arc<Self>, thread_id: &str, bounds: Settings) {
         let thread = self.get_or_insert(thread_id);
         thread.set_turn_bounds(bounds);
@@ -102,11 +102,12 @@ impl LiveThreads {
     }
 
     /// Notes that no turn runs in a thread whose turn bounds are kept.
-    pub(crate) fn forget_turn_bounds(&self, thread_id: &str) {
+    pub(crate) fn release_turn_bounds(&self, thread_id: &str) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let forgotten: Vec<_> = kept.extract_if(.., |thread| *thread.id == *thread_id).collect();
+        let released: Vec<_> = kept.extract_if(.., |thread| *thread.id == *thread_id).collect();
+        // A thread locks the list of all threads when it is dropped.
         drop(kept);
-        drop(forgotten);
+        drop(released);
     }
 
     fn threads(&self) -> MutexGuard<'_, ThreadMap<Weak<LiveThread>>> {

@@ -374,7 +374,7 @@ impl Resume<'_> {
         }
         if !active {
             self.live.set_turn_bounds(current.bounds());
-            self.core.live_threads.forget_turn_bounds(self.thread_id);
+            self.core.live_threads.release_turn_bounds(self.thread_id);
         }
         if named.sandbox.is_some() {
             named.sandbox.clone_from(&current.sandbox);

@@ -3,15 +3,14 @@
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use openai_codex::transport::Transport;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::script::Script;
 use super::script_runner::{ScriptError, ScriptResult};
-use crate::owning_process::OwningProcess;
+use crate::server_thread::ServerThread;
 use crate::wait::{DEFAULT_DEADLINE, Wait};
 
 type Outcome = Result<ScriptResult, ScriptError>;
@@ -20,13 +19,11 @@ type Outcome = Result<ScriptResult, ScriptError>;
 ///
 /// Dropping it ends the server at any point.
 pub struct RunningScript {
+    // The first field, so that the thread has ended before the others are dropped.
+    _thread: ServerThread,
     handle: Handle,
     outcome: Arc<Mutex<Option<Outcome>>>,
     ended: watch::Receiver<bool>,
-    // Dropping it stops the thread.
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-    process: OwningProcess,
 }
 
 impl RunningScript {
@@ -35,9 +32,8 @@ impl RunningScript {
         let handle = runtime.handle().clone();
         let outcome = Arc::new(Mutex::new(None));
         let (ending, ended) = watch::channel(false);
-        let (stop, stopped) = oneshot::channel::<()>();
         let slot = outcome.clone();
-        let thread = std::thread::Builder::new().name("scripted-app-server".into()).spawn(move || {
+        let thread = ServerThread::spawn("scripted-app-server", move |stopped| {
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => {}
@@ -48,14 +44,7 @@ impl RunningScript {
             });
             ending.send_replace(true);
         })?;
-        Ok(Self {
-            handle,
-            outcome,
-            ended,
-            stop: Some(stop),
-            thread: Some(thread),
-            process: OwningProcess::current(),
-        })
+        Ok(Self { handle, outcome, ended, _thread: thread })
     }
 
     /// Waits, at most 30 seconds, for the end of the script, and returns its outcome. Unless a step exits, a script
@@ -79,21 +68,6 @@ impl RunningScript {
     fn take(&self) -> Outcome {
         let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
         outcome.unwrap_or(Err(ScriptError::Unfinished { after: DEFAULT_DEADLINE }))
-    }
-}
-
-impl Drop for RunningScript {
-    fn drop(&mut self) {
-        let (stop, thread) = (self.stop.take(), self.thread.take());
-        if !self.process.is_current() {
-            // Its drop would wake the parent's thread.
-            std::mem::forget(stop);
-            return;
-        }
-        drop(stop);
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
     }
 }
 

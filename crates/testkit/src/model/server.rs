@@ -1,11 +1,9 @@
 //! The thread that serves HTTP.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -14,22 +12,19 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
 
 use super::reply::{End, ModelReply, Part};
 use super::request::RecordedRequest;
 use super::script::Script;
 use super::sse::{self, Step};
-use crate::owning_process::OwningProcess;
+use crate::server_thread::ServerThread;
 
 /// A server that ends, with its thread and its connections, on drop.
 pub(crate) struct Server {
+    // The first field, so that the thread has ended before the others are dropped.
+    _thread: ServerThread,
     address: SocketAddr,
     handle: Handle,
-    // Dropping it stops the thread.
-    stop: Option<oneshot::Sender<Infallible>>,
-    thread: Option<JoinHandle<()>>,
-    process: OwningProcess,
 }
 
 impl Server {
@@ -39,8 +34,7 @@ impl Server {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("scripted-model".into()).spawn(move || {
+        let thread = ServerThread::spawn("scripted-model", move |stopped| {
             runtime.block_on(async move {
                 let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
                 let app = Router::new().fallback(serve).with_state(script);
@@ -51,13 +45,7 @@ impl Server {
             });
             // Dropping the runtime here ends every connection, including those that wait at a gate.
         })?;
-        Ok(Self {
-            address,
-            handle,
-            stop: Some(stop),
-            thread: Some(thread),
-            process: OwningProcess::current(),
-        })
+        Ok(Self { address, handle, _thread: thread })
     }
 
     pub(crate) fn base_url(&self) -> String {
@@ -66,21 +54,6 @@ impl Server {
 
     pub(crate) fn handle(&self) -> Handle {
         self.handle.clone()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let (stop, thread) = (self.stop.take(), self.thread.take());
-        if !self.process.is_current() {
-            // Its drop would wake the parent's thread.
-            std::mem::forget(stop);
-            return;
-        }
-        drop(stop);
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -20,36 +20,34 @@ mod relay;
 mod units;
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::JoinHandle;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 pub use plan::{Fault, Flow, Place, Plan};
 
 use crate::owning_process::OwningProcess;
+use crate::server_thread::ServerThread;
 use crate::wait::{DEFAULT_DEADLINE, Wait, WaitError};
 use relay::{Common, Link, relay};
 
 /// A proxy to one server. It listens on a port of this machine and on a Unix socket at once. Dropping it ends all connections.
 #[derive(Debug)]
 pub struct FaultyProxy {
+    // The first field, so that the thread has ended before the others are dropped.
+    _thread: ServerThread,
     address: SocketAddr,
     folder: TempDir,
+    process: OwningProcess,
     shared: Arc<Shared>,
     handle: Handle,
-    // Dropping it stops the thread.
-    stop: Option<oneshot::Sender<Infallible>>,
-    thread: Option<JoinHandle<()>>,
-    process: OwningProcess,
 }
 
 #[derive(Debug)]
@@ -101,9 +99,8 @@ impl FaultyProxy {
         });
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel::<Infallible>();
         let serving = shared.clone();
-        let thread = std::thread::Builder::new().name("faulty-proxy".into()).spawn(move || {
+        let thread = ServerThread::spawn("faulty-proxy", move |stopped| {
             runtime.block_on(async move {
                 let (Ok(port), Ok(socket)) = (TcpListener::from_std(port), UnixListener::from_std(socket))
                 else {
@@ -116,15 +113,7 @@ impl FaultyProxy {
             });
             // Dropping the runtime here ends every connection.
         })?;
-        Ok(Self {
-            address,
-            folder,
-            shared,
-            handle,
-            stop: Some(stop),
-            thread: Some(thread),
-            process: OwningProcess::current(),
-        })
+        Ok(Self { address, folder, shared, handle, _thread: thread, process: OwningProcess::current() })
     }
 
     /// The URL of the port that the proxy listens on.
@@ -190,16 +179,7 @@ impl FaultyProxy {
 
 impl Drop for FaultyProxy {
     fn drop(&mut self) {
-        let (stop, thread) = (self.stop.take(), self.thread.take());
-        if !self.process.is_current() {
-            // Its drop would wake the parent's thread.
-            std::mem::forget(stop);
-            return;
-        }
-        drop(stop);
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
+        self.folder.disable_cleanup(!self.process.is_current());
     }
 }
 

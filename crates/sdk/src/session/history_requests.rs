@@ -17,8 +17,9 @@ use crate::session::runtime::Session;
 /// The pause between two requests while the first turn of a thread is beginning.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How long a record may call a turn interrupted that runs.
-const STALE_LIMIT: Duration = Duration::from_secs(2);
+/// How long the record of a running turn may be missing, or call the turn interrupted. On a busy machine that takes 0.5 s. After this
+/// time the record is believed: the client may have missed the end of the turn.
+const RECORD_LIMIT: Duration = Duration::from_secs(10);
 
 /// Makes a request about a thread's history. Repeats it while the first turn of the thread is beginning, and if the response calls a
 /// turn interrupted that was running when the request was sent. `None` if the thread has not run a turn yet.
@@ -43,7 +44,7 @@ pub(crate) fn read_history_text<'a>(
         loop {
             let running = session.connection.running_turns(thread_id);
             let error = match session.call_text(method, params.clone(), Some(thread_id)).await {
-                Ok(history) if is_stale(&history, &running) && began.elapsed() < STALE_LIMIT => {
+                Ok(history) if is_stale(&history, &running) && began.elapsed() < RECORD_LIMIT => {
                     session.connection.sleep(PAUSE).await;
                     continue;
                 }
@@ -53,10 +54,12 @@ pub(crate) fn read_history_text<'a>(
             if is_unused(session, thread_id, &error).await {
                 return Ok(None);
             }
+            let is_busy = session.connection.is_busy(thread_id);
             // A runtime that never lists items says the same.
-            let is_of_beginning_thread = error.is_of_beginning_thread()
-                || (error.is_of_unlisted_items() && session.connection.is_busy(thread_id));
-            if !is_of_beginning_thread || began.elapsed() >= FIRST_WRITE {
+            let is_of_beginning_thread =
+                error.is_of_beginning_thread() || (error.is_of_unlisted_items() && is_busy);
+            let limit = if is_busy { RECORD_LIMIT } else { FIRST_WRITE };
+            if !is_of_beginning_thread || began.elapsed() >= limit {
                 let missing = match error.kind() {
                     ErrorKind::MethodNotFound => missing(session, thread_id).await,
                     _ => None,

@@ -43,8 +43,8 @@ pub(crate) enum Need {
     Waits,
     /// Its sub-agent works for a running turn.
     Subagent,
-    /// Only observers receive its events.
-    Observed,
+    /// Nothing is known to run in it.
+    Idle,
 }
 
 impl<H: Host> Router<H> {
@@ -170,7 +170,7 @@ impl<H: Host> Router<H> {
         let others = self.subscribed.iter().map(|(id, ())| id.clone()).chain(self.thread_tree.children());
         let awaited = awaited.into_iter().map(|id| HeldThread { id, need: Need::Waits });
         let subagents = subagents.map(|id| HeldThread { id, need: Need::Subagent });
-        let others = others.map(|id| HeldThread { id, need: Need::Observed });
+        let others = others.map(|id| HeldThread { id, need: Need::Idle });
         let mut known = HashSet::new();
         awaited.chain(subagents).chain(others).filter(|thread| known.insert(thread.id.clone())).collect()
     }

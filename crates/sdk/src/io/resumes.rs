@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openai_codex_protocol::{ClientRequest, methods};
-use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -26,8 +26,9 @@ use crate::io::tokens::IoHost;
 use crate::json_scan::{member, text_member};
 use crate::options::connection_policy::ConnectionPolicy;
 
-/// How many threads are resumed at once.
+/// How many threads are resumed at once, and how many in which nothing is known to run.
 const RESUMES_AT_ONCE: usize = 8;
+const IDLE_RESUMES_AT_ONCE: usize = 4;
 /// How long the other requests of the client wait for the resumes.
 const HOLD_LIMIT: Duration = Duration::from_secs(5);
 /// How often a request is made about a thread that the server does not know.
@@ -60,6 +61,7 @@ pub(crate) struct Resumes {
     /// How long the client tries to restore a thread although all attempts fail.
     patience: Duration,
     slots: Arc<Semaphore>,
+    idle_slots: Arc<Semaphore>,
 }
 
 /// What a task has done.
@@ -89,6 +91,7 @@ impl Resumes {
             grace: policy.grace(),
             patience: policy.window_length().max(WRITER_LIMIT),
             slots: Arc::new(Semaphore::new(RESUMES_AT_ONCE)),
+            idle_slots: Arc::new(Semaphore::new(IDLE_RESUMES_AT_ONCE)),
         })
     }
 
@@ -104,15 +107,14 @@ impl Resumes {
     }
 
     async fn run(self: Arc<Self>, hold: mpsc::Sender<()>) {
-        // A handle resumes its thread at the next use. Only an observer receives the events of a thread that is not used.
         let is_watched = self.shared.hub.is_watched();
         let mut known = HashSet::new();
         let mut running = JoinSet::new();
         let (begin, mut pauses) = (Instant::now(), false);
         let held = self.shared.router().held_threads();
         for thread in held.into_iter().filter(|thread| self.is_wanted(thread, is_watched)) {
-            // An observed thread is not described. It is when its agent turns out to work for a running turn.
-            if thread.need != Need::Observed {
+            // An idle thread is not described. It is when its agent turns out to work for a running turn.
+            if thread.need != Need::Idle {
                 known.insert(thread.id.clone());
             }
             let hold = (thread.need == Need::Waits).then(|| hold.clone());
@@ -148,7 +150,12 @@ impl Resumes {
             Need::Waits => true,
             // The agent may have closed it meanwhile. A resume would load it again.
             Need::Subagent => self.is_loaded(&thread.id),
-            Need::Observed => is_watched && self.may_resume(&thread.id, self.is_loaded(&thread.id)),
+            // A handle resumes its thread at the next use. Until then the server must not unload it, and an observer receives its events.
+            Need::Idle => {
+                let is_loaded = self.is_loaded(&thread.id);
+                let is_kept = is_loaded && self.shared.threads.has_handle(&thread.id);
+                (is_kept || is_watched) && self.may_resume(&thread.id, is_loaded)
+            }
         }
     }
 
@@ -272,11 +279,11 @@ impl Resume {
         // An item that completes between the server's description of the turn and the subscription is in neither. So the first resume
         // subscribes, and the second one describes. What comes twice is dropped.
         let held = shared.router().held_turns(&id);
+        if self.thread.need == Need::Idle {
+            return self.subscribe_to_idle().await;
+        }
         self.request(Query::Subscribe).await?;
         self.is_subscribed = true;
-        if self.thread.need == Need::Observed {
-            return Ok(());
-        }
         let believing = self.trust();
         let same_server = believing == Trust::SameServer;
         if !same_server {
@@ -314,6 +321,49 @@ impl Resume {
             shared.route(|router| router.lose_turns(&held, resumes.transport));
         }
         Ok(())
+    }
+
+    /// Subscribes to a thread in which nothing is known to run. Without a subscription the server unloads it after a while. That ends its
+    /// background commands, and a thread that has not run a turn is gone then.
+    async fn subscribe_to_idle(&mut self) -> Result<()> {
+        let (resumes, id) = (self.resumes.clone(), self.thread.id.clone());
+        let threads = &resumes.shared.threads;
+        // Calls of the program wait for it: a server that is just storing the thread refuses theirs.
+        let order = threads.keep_settings(&id);
+        let is_used = order.is_none() && threads.has_handle(&id);
+        if is_used || self.would_continue_goal().await? {
+            return Ok(());
+        }
+        match self.request(Query::Subscribe).await {
+            // The server cannot resume a thread that it has not stored.
+            Err(error) if self.is_loaded && error.kind() == ErrorKind::ThreadNotFound => {
+                let (method, params) = storing_request(&id);
+                self.call(method, &to_raw_value(&params).unwrap_or_default(), Intent::Plain).await?;
+                self.request(Query::Subscribe).await.map(drop)
+            }
+            response => response.map(drop),
+        }
+    }
+
+    /// Whether a resume would make the server go on with the thread's goal. Its last turn can have been interrupted on purpose.
+    async fn would_continue_goal(&self) -> Result<bool> {
+        let params = |value| to_raw_value(&value).unwrap_or_default();
+        let get = params(json!({"threadId": &*self.thread.id}));
+        let goal = match self.call("thread/goal/get", &get, Intent::Plain).await {
+            // It has no goals.
+            Err(error) if error.json_rpc().is_some() => return Ok(false),
+            response => response?,
+        };
+        let is_active = member(&goal, "goal")
+            .and_then(|goal| text_member(goal, "status"))
+            .is_some_and(|status| status == "active");
+        if !is_active {
+            return Ok(false);
+        }
+        let read = params(json!({"threadId": &*self.thread.id, "includeTurns": false}));
+        let read = self.call(methods::ThreadRead::METHOD, &read, Intent::Plain).await?;
+        let status = member(&read, "thread").and_then(|thread| member(thread, "status"));
+        Ok(status.and_then(|status| text_member(status, "type")).is_none_or(|status| status != "active"))
     }
 
     fn may_resume(&self) -> bool {
@@ -419,8 +469,13 @@ impl Resume {
                 (READ, to_raw_value(&read()).unwrap_or_default(), trust.map_or(Intent::Plain, restores))
             }
         };
-        let limit = shared.timeouts.of_method(method);
-        call(shared, method, &params, Some(id), limit, intent).await
+        self.call(method, &params, intent).await
+    }
+
+    /// Makes a request about the thread, once.
+    async fn call(&self, method: &str, params: &RawValue, intent: Intent<IoHost>) -> Result<String> {
+        let shared = &self.resumes.shared;
+        call(shared, method, params, Some(&self.thread.id), shared.timeouts.of_method(method), intent).await
     }
 
     /// What the server's descriptions are worth when a turn cannot be just ending any more.
@@ -436,8 +491,12 @@ impl Resume {
     }
 
     async fn take_slot(&mut self) {
-        // The semaphore is never closed.
-        self.slot = self.resumes.slots.clone().acquire_owned().await.ok();
+        let slots = match self.thread.need {
+            Need::Idle => &self.resumes.idle_slots,
+            Need::Waits | Need::Subagent => &self.resumes.slots,
+        };
+        // The semaphores are never closed.
+        self.slot = slots.clone().acquire_owned().await.ok();
     }
 
     /// Whether a turn of the thread is not restored yet, or a start on it is uncertain.
@@ -469,6 +528,12 @@ impl Resume {
         });
         Done::All
     }
+}
+
+/// A request that makes a server store a thread that has not run a turn. It changes nothing: the thread is in no section, because the
+/// server would have stored it before it put it into one. Runtimes before 0.154.0 have no sections.
+pub(crate) fn storing_request(thread_id: &str) -> (&'static str, Value) {
+    ("thread/section/move", json!({"threadId": thread_id, "sectionId": null}))
 }
 
 /// Makes a request that the writer writes before the connection is restored.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::background::Boxed;
 use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
+use crate::io::resumes::storing_request;
 use crate::session::history_requests::is_unused;
 use crate::session::runtime::Session;
 
@@ -70,13 +71,12 @@ async fn store_if_refused<T>(session: &Session, thread_id: &str, response: Resul
     }
 }
 
-/// Makes the runtime store a thread, with a change of the thread's metadata that changes nothing: the thread is in no section, because
-/// the runtime would have stored it before it put it into one.
+/// Makes the runtime store a thread.
 pub(crate) fn store<'a>(session: &'a Session, thread_id: &'a str) -> Boxed<'a, Result<()>> {
     Box::pin(async move {
-        let section = json!({"threadId": thread_id, "sectionId": null});
-        match change(session, "thread/section/move", &section).await {
-            // Runtimes before 0.154.0 have no sections. With those, the thread loses the URL of its folder's Git remote.
+        let (method, section) = storing_request(thread_id);
+        match change(session, method, &section).await {
+            // A runtime without sections. There the thread loses the URL of its folder's Git remote.
             Err(error) if error.kind() == ErrorKind::UnsupportedByRuntime => {
                 let git = json!({"threadId": thread_id, "gitInfo": {"originUrl": null}});
                 change(session, "thread/metadata/update", &git).await

@@ -11,10 +11,11 @@ use openai_codex::types::{
 };
 use openai_codex::{
     ApprovalMode, AsyncCodex, CodexConfig, ConnectionPolicy, Endpoint, ErrorKind, Event, Notification,
-    Sandbox,
+    Sandbox, WireLog,
 };
 use openai_codex_testkit::proxy::{Fault, FaultyProxy, Flow, Place, Plan};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
+use serde_json::json;
 
 use crate::support::{Model, RunningServer, bounded_async, has_user_text, spawn_subagent, with_both_clients};
 
@@ -98,6 +99,68 @@ with_both_clients! {
         model.reply("done");
         assert_eq!(wait!(thread.run("go")).unwrap().final_response.as_deref(), Some("done"));
         assert!(!file.exists());
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_thread_in_which_nothing_runs_stays_loaded_after_its_connection_was_cut(start, wait) {
+        let model = Model::start();
+        // It must be longer than a reconnect and a resume take.
+        model.add_config("thread_unload_delay_secs = 5\n").unwrap();
+        model.fallback("done");
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        let codex = start!(config(&proxy)).unwrap();
+        let used = wait!(codex.thread_start().send()).unwrap();
+        wait!(used.run("go")).unwrap();
+        let unused = wait!(codex.thread_start().send()).unwrap();
+        proxy.cut();
+        // It waits for the reconnect.
+        wait!(codex.models().send()).unwrap();
+        // The server loses the subscription of this thread later, and unloads it later.
+        let other = start!(server.config()).unwrap();
+        let unsubscribed = wait!(other.thread_start().send()).unwrap();
+        wait!(other.close()).unwrap();
+        let loaded = || codex.request_raw("thread/loaded/list", json!({}));
+        let ids = loop {
+            let ids = wait!(loaded()).unwrap()["data"].clone();
+            if !ids.as_array().unwrap().contains(&json!(unsubscribed.id())) {
+                break ids;
+            }
+        };
+        for thread in [&used, &unused] {
+            assert!(ids.as_array().unwrap().contains(&json!(thread.id())), "{ids}");
+        }
+        assert_eq!(wait!(unused.run("go")).unwrap().final_response.as_deref(), Some("done"));
+        wait!(codex.close()).unwrap();
+    }
+
+    fn an_interrupted_goal_is_not_continued_after_a_cut(start, wait) {
+        let model = Model::start();
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        model.fallback(ModelReply::exec_command("true"));
+        let log = model.folder().join("wire.log");
+        let codex = start!(config(&proxy).wire_log(WireLog::new(&log))).unwrap();
+        let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::ReadOnly).send()).unwrap();
+        wait!(thread.set_name("a goal")).unwrap();
+        let goal = json!({"threadId": thread.id(), "objective": "go on"});
+        wait!(codex.request_raw("thread/goal/set", goal)).unwrap();
+        model.wait_requested(1).unwrap();
+        let turn = wait!(thread.follow()).unwrap().unwrap();
+        wait!(turn.interrupt()).unwrap();
+        wait!(turn.run()).unwrap();
+        proxy.cut();
+        // The client looks at the goal, and then at the thread.
+        let asks = || std::fs::read_to_string(&log).unwrap_or_default().matches("\"thread/goal/get\"").count();
+        while asks() == 0 {
+            wait!(codex.models().send()).unwrap();
+        }
+        let requests = model.requests().len();
+        for _ in 0..20 {
+            let turns = wait!(codex.request_raw("thread/turns/list", json!({"threadId": thread.id()}))).unwrap();
+            assert_eq!(turns["data"][0]["status"], "interrupted", "{turns}");
+        }
+        assert_eq!(model.requests().len(), requests);
         wait!(codex.close()).unwrap();
     }
 

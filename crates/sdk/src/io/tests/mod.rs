@@ -2,6 +2,7 @@
 
 mod bounds;
 mod corpora;
+mod idle_threads;
 mod interrupts;
 mod properties;
 mod reconnects;

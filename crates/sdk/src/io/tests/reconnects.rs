@@ -45,8 +45,8 @@ impl Connector for Doors {
 }
 
 /// A server that can be lost, and comes back.
-struct Server {
-    connection: Connection,
+pub(super) struct Server {
+    pub(super) connection: Connection,
     /// The current end. Dropping it loses the transport.
     peer: Option<Peer>,
     peers: mpsc::UnboundedReceiver<Peer>,
@@ -54,12 +54,12 @@ struct Server {
     hub: Arc<ObserverHub>,
 }
 
-fn policy() -> ConnectionPolicy {
+pub(super) fn policy() -> ConnectionPolicy {
     ConnectionPolicy::new().jitter(0.0)
 }
 
 impl Server {
-    async fn start(policy: ConnectionPolicy) -> Self {
+    pub(super) async fn start(policy: ConnectionPolicy) -> Self {
         Self::start_with(policy, ClassTimeouts::default()).await
     }
 
@@ -89,11 +89,11 @@ impl Server {
         Self { connection, peer: Some(peer), peers, doors, hub }
     }
 
-    fn peer(&mut self) -> &mut Peer {
+    pub(super) fn peer(&mut self) -> &mut Peer {
         self.peer.as_mut().unwrap()
     }
 
-    fn lose(&mut self) {
+    pub(super) fn lose(&mut self) {
         self.peer = None;
     }
 
@@ -105,7 +105,7 @@ impl Server {
     }
 
     /// Accepts the next transport, and does the handshake.
-    async fn accept(&mut self) -> &mut Peer {
+    pub(super) async fn accept(&mut self) -> &mut Peer {
         self.peer = Some(self.peers.recv().await.unwrap());
         let request = self.peer().receive().await;
         assert_eq!(
@@ -142,7 +142,7 @@ impl Server {
             .await;
     }
 
-    async fn settle(&mut self) {
+    pub(super) async fn settle(&mut self) {
         settle(&self.connection, self.peer.as_mut().unwrap()).await;
     }
 
@@ -941,7 +941,7 @@ impl Server {
         self.peer().send(json!({"id": request["id"], "result": {"thread": thread}})).await;
     }
 
-    async fn refuse(&mut self, request: &Value, code: i64, message: &str) {
+    pub(super) async fn refuse(&mut self, request: &Value, code: i64, message: &str) {
         let error = json!({"code": code, "message": message});
         self.peer().send(json!({"id": request["id"], "error": error})).await;
     }

@@ -28,18 +28,13 @@ use crate::worker::Worker;
 const LONGEST: usize = 16 << 20;
 
 /// The code of a `steer` or an `interrupt` of which it is not known whether the turn has it.
-const UNCERTAIN: u16 = 503;
+pub(crate) const UNCERTAIN: u16 = 503;
 
 #[derive(Serialize, Deserialize)]
 struct Steer {
     name: String,
     id: String,
     input: RunInput,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Interrupt {
-    name: String,
 }
 
 /// Serves the port until the task is aborted. `ready` says what `/readyz` reports.
@@ -76,13 +71,6 @@ async fn respond(
             Ok(Steer { name, id, input }) => match worker.steer(&name, &id, &input).await {
                 Ok(reached) => (200, json!({"reached": reached})),
                 Err(message) => (422, json!({"message": message})),
-            },
-            Err(message) => (400, json!({"message": message})),
-        },
-        (Method::POST, _, Some("interrupt")) => match read::<Interrupt>(request).await {
-            Ok(Interrupt { name }) => match worker.want_interrupt(&name).await {
-                Ok(reached) => (200, json!({"reached": reached})),
-                Err(message) => (503, json!({"message": message})),
             },
             Err(message) => (400, json!({"message": message})),
         },
@@ -139,14 +127,6 @@ pub(crate) async fn steer(
     }
     let steer = Steer { name: name.to_owned(), id: id.to_owned(), input: input.clone() };
     pass_on(place, "steer", &json!(steer)).await
-}
-
-/// Interrupts a turn of this worker or another one. Returns whether it runs there.
-pub(crate) async fn interrupt(worker: &Worker, place: &Place, name: &str) -> HandlerResult<bool> {
-    if is_here(worker, place) {
-        return worker.want_interrupt(name).await.map_err(HandlerError::from);
-    }
-    pass_on(place, "interrupt", &json!(Interrupt { name: name.to_owned() })).await
 }
 
 fn is_here(worker: &Worker, place: &Place) -> bool {

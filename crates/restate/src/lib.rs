@@ -33,6 +33,7 @@ mod desk;
 mod engine;
 mod fleet;
 mod http;
+mod interrupts;
 mod length;
 mod naming;
 mod notes;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::ask::{Ask, AskKind, Decision, OpenAsk, decision_of, interrupt};
-use crate::control;
+use crate::control::{self, UNCERTAIN};
 use crate::outcome::{How, RunOutcome};
 use crate::request::{HalfDoneChoice, OnHalfDone, RunInput, RunRequest};
 use crate::turn::{self, Order, Place, Progress, StoredThread, TOO_LONG, TURN_FAILED, lock};
@@ -43,6 +43,12 @@ const FIRST_LOOK: Duration = Duration::from_secs(1);
 const LAST_LOOK: Duration = Duration::from_secs(30);
 /// The longest pause while it does not run, and the engine may have suspended the invocation.
 const LAST_LOOK_ELSEWHERE: Duration = Duration::from_secs(3600);
+
+/// The pauses between looks whether `run` has recorded an interrupt: the first and the longest.
+const FIRST_INTERRUPT_PAUSE: Duration = Duration::from_millis(50);
+const LAST_INTERRUPT_PAUSE: Duration = Duration::from_secs(2);
+/// How long an interrupt waits for its record. Longer than it takes until a frozen worker is killed.
+const INTERRUPT_TIME: Duration = Duration::from_secs(100);
 
 /// The turn that runs, in the state and in the answer of `status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,20 +162,20 @@ impl CodexThread {
         Ok(Json(Reached { reached }))
     }
 
-    /// Interrupts the turn that runs. Its `run` then returns what it produced.
-    #[handler]
+    /// Interrupts the turn that runs. Its `run` then returns what it produced. Each read of the state finds what `run` has written since.
+    #[handler(lazy_state)]
     async fn interrupt(&self, ctx: SharedObjectContext<'_>) -> Result<Json<Reached>, HandlerError> {
-        let asks = ctx.get::<Json<Vec<OpenAsk>>>(ASKS).await?.unwrap_or_default().into_inner();
-        for open in &asks {
-            ctx.resolve_awakeable(&open.awakeable, Json(interrupt()));
-        }
-        let Some((place, name)) = running(&ctx).await? else {
-            return Ok(Json(Reached { reached: !asks.is_empty() }));
+        let Some(turn) = ctx.get::<Json<RunningTurn>>(RUNNING).await?.map(Json::into_inner) else {
+            return Ok(Json(Reached { reached: false }));
         };
-        let worker = self.worker.clone();
-        let stop = move || async move { control::interrupt(&worker, &place, &name).await.map(Json) };
-        let reached = ctx.run(stop).name("interrupt").await?.into_inner();
-        Ok(Json(Reached { reached: reached || !asks.is_empty() }))
+        let (worker, invocation) = (self.worker.clone(), turn.invocation.clone());
+        let want = move || async move { Ok(worker.want_interrupt(&invocation)?) };
+        ctx.run(want).name("interrupt").await?;
+        let reached = has_taken_interrupt(&ctx, &turn).await;
+        if matches!(reached, Ok(false)) {
+            self.worker.forget_interrupt(&turn.invocation);
+        }
+        Ok(Json(Reached { reached: reached? }))
     }
 
     /// Returns what the thread does.
@@ -236,6 +242,42 @@ enum History {
     Whole(Rollout),
     /// The id of a thread that the home has.
     InHome { thread_id: String },
+}
+
+/// Waits until `run` has recorded the interrupt of its turn, or has ended without it.
+async fn has_taken_interrupt(
+    ctx: &SharedObjectContext<'_>,
+    turn: &RunningTurn,
+) -> Result<bool, TerminalError> {
+    let mut resolved = Vec::new();
+    let (mut pause, mut waited) = (FIRST_INTERRUPT_PAUSE, Duration::ZERO);
+    while waited < INTERRUPT_TIME {
+        let running = ctx.get::<Json<RunningTurn>>(RUNNING).await?;
+        // After that read: `run` records an interrupt before it ends.
+        let interrupted = ctx.get::<Json<Vec<String>>>(INTERRUPTED).await?.unwrap_or_default().into_inner();
+        if interrupted.contains(&turn.key) {
+            return Ok(true);
+        }
+        if running.is_none_or(|running| running.0.invocation != turn.invocation) {
+            return Ok(false);
+        }
+        // What waits for a decision waits no longer.
+        for open in ctx.get::<Json<Vec<OpenAsk>>>(ASKS).await?.unwrap_or_default().into_inner() {
+            if !resolved.contains(&open.awakeable) {
+                ctx.resolve_awakeable(&open.awakeable, Json(interrupt()));
+                resolved.push(open.awakeable);
+            }
+        }
+        ctx.sleep(pause).await?;
+        waited += pause;
+        pause = (pause * 2).min(LAST_INTERRUPT_PAUSE);
+    }
+    let message = format!(
+        "the call {} has not recorded the interrupt within {INTERRUPT_TIME:?}, and it is not known whether its turn runs; the \
+         interrupt takes effect if the call goes on",
+        turn.invocation
+    );
+    Err(TerminalError::new_with_code(UNCERTAIN, message))
 }
 
 /// The place of the turn that runs, and its name in that worker.
@@ -394,8 +436,10 @@ impl<'ctx> Run<'_, 'ctx> {
     /// Interrupts the turn. The state says so before: a later call with the key does not continue it.
     async fn interrupt(&self) -> Result<(), TerminalError> {
         self.keep_interrupted().await?;
-        self.step("interrupt the turn", |worker, name| async move {
+        let invocation = self.running.invocation.clone();
+        self.step("interrupt the turn", move |worker, name| async move {
             worker.interrupt(&name);
+            worker.forget_interrupt(&invocation);
             Ok(())
         })
         .await
@@ -550,7 +594,11 @@ impl<'ctx> Run<'_, 'ctx> {
     /// Writes the end into the state.
     async fn settle(&self, ended: &Result<RunOutcome, Stopped>) -> Result<(), TerminalError> {
         let ctx = self.ctx;
+        let is_interrupted = matches!(ended, Ok(outcome) if outcome.status == TurnStatus::Interrupted);
+        // Before `interrupt` finds that the turn is over.
+        let recorded = if is_interrupted { self.keep_interrupted().await } else { Ok(()) };
         ctx.clear(RUNNING);
+        recorded?;
         if self.has_asked.load(Ordering::Relaxed) {
             ctx.clear(ASKS);
         }
@@ -566,9 +614,6 @@ impl<'ctx> Run<'_, 'ctx> {
                 worker.turns += 1;
                 worker.continued += u64::from(outcome.how == How::Continued);
                 worker.tokens += outcome.usage.as_ref().map_or(0, |usage| usage.total_tokens);
-                if outcome.status == TurnStatus::Interrupted {
-                    self.keep_interrupted().await?;
-                }
             }
             Err(Stopped { worker: Some(worker), .. }) => {
                 totals.0.entry(worker.clone()).or_default().failed += 1

@@ -52,7 +52,7 @@ pub(crate) async fn carry_out(worker: Arc<Worker>, turn: Arc<Turn>, order: Order
     }
 }
 
-async fn attempt(worker: &Worker, turn: &Arc<Turn>, order: &Order) -> End {
+async fn attempt(worker: &Arc<Worker>, turn: &Arc<Turn>, order: &Order) -> End {
     let found = match find(worker, turn, order).await {
         Ok(found) => found,
         Err(end) => return end,
@@ -233,7 +233,7 @@ async fn resume(
     Ok(None)
 }
 
-async fn run(worker: &Worker, turn: &Arc<Turn>, order: &Order, thread: &AsyncThread) -> End {
+async fn run(worker: &Arc<Worker>, turn: &Arc<Turn>, order: &Order, thread: &AsyncThread) -> End {
     let request = &order.request;
     let mut events = thread.events();
     let mut builder = thread.turn(request.input.to_input());
@@ -243,7 +243,7 @@ async fn run(worker: &Worker, turn: &Arc<Turn>, order: &Order, thread: &AsyncThr
     if let Some(schema) = &request.options.output_schema {
         builder = builder.output_schema(schema.clone());
     }
-    let policy = if order.interrupted { HalfDone::Fail } else { half_done(worker, order) };
+    let policy = if order.interrupted { HalfDone::Fail } else { half_done(worker, turn, order) };
     let ensured = builder.ensure(&*order.key).on_half_done(policy).run();
     tokio::pin!(ensured);
     let mut interrupting = turn.interrupting.subscribe();
@@ -284,7 +284,9 @@ async fn run(worker: &Worker, turn: &Arc<Turn>, order: &Order, thread: &AsyncThr
             _ => outcome(How::Ran, 0, result),
         },
         Err(error) if error.kind() == ErrorKind::TurnInterrupted => match error.turn().cloned() {
-            Some(result) if order.interrupted || interrupts => outcome(How::Interrupted, 0, result),
+            Some(result) if interrupts || *turn.interrupting.borrow() => outcome(How::Interrupted, 0, result),
+            // The engine records it, and then it is the outcome.
+            _ if worker.wants_interrupt(&order.invocation) => End::Progress(Progress::Interrupt),
             partial if request.on_half_done == OnHalfDone::Choice(HalfDoneChoice::Ask) => {
                 End::Progress(Progress::HalfDone(partial.and_then(|partial| partial.final_response)))
             }
@@ -298,15 +300,19 @@ async fn run(worker: &Worker, turn: &Arc<Turn>, order: &Order, thread: &AsyncThr
     }
 }
 
-/// What to do about a turn that was cut off. The request says it, except about one that a worker gave up while it waited for a
-/// decision.
-fn half_done(worker: &Worker, order: &Order) -> HalfDone {
+/// What to do about a turn that was cut off. The request says it, except about one that is to be interrupted, and one that a worker
+/// gave up while it waited for a decision.
+fn half_done(worker: &Arc<Worker>, turn: &Arc<Turn>, order: &Order) -> HalfDone {
     let waited = match worker.noted(&order.invocation) {
         Some(Note { turn_id, cut: Cut::Waiting }) => Some(turn_id),
         _ => None,
     };
     let policy = order.request.on_half_done.clone();
+    let (worker, turn) = (worker.clone(), turn.clone());
     HalfDone::ask(move |partial| {
+        if *turn.interrupting.borrow() || worker.wants_interrupt(&turn.invocation) {
+            return HalfDone::Fail;
+        }
         let prompt = if waited.as_ref() == Some(&partial.turn.id) {
             Some(policy.prompt_after_wait())
         } else {

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use crate::accept;
 use crate::control;
 use crate::engine::Engine;
+use crate::interrupts::Interrupts;
 use crate::length;
 use crate::naming::Named;
 use crate::notes::Notes;
@@ -315,8 +316,10 @@ pub async fn serve(
         let unusable = |error| WorkerError(format!("the home cannot be used: {error}"));
         let _ = worker.openings.set(Openings::new(home).map_err(unusable)?);
         let _ = worker.notes.set(Notes::new(home).map_err(unusable)?);
+        let _ = worker.interrupts.set(Interrupts::new(home).map_err(unusable)?);
     }
     let cleaning = Aborting(tokio::spawn(clean(worker.clone())));
+    let interrupting = Aborting(tokio::spawn(worker.clone().watch_interrupts()));
     let watching = config.frozen_after.zip(home).map(|(frozen_after, home)| {
         let url = format!("http://{}", here(own_address));
         Aborting(tokio::spawn(siblings::watch(worker.clone(), url, home, frozen_after)))
@@ -353,7 +356,7 @@ pub async fn serve(
     // The runtime ends first: its threads are then free for the worker that the engine asks next.
     let closed = worker.codex.close().await;
     let _ = tokio::time::timeout(CLOSING_TIME, connections).await;
-    drop((own, watching, cleaning));
+    drop((own, watching, cleaning, interrupting));
     ended.and(closed.map_err(|error| WorkerError(error.to_string())))
 }
 
@@ -374,6 +377,7 @@ async fn clean(worker: Arc<Worker>) {
         let before = SystemTime::now().checked_sub(openings::KEPT);
         let _ = worker.openings().map(|openings| before.map(|before| openings.clean(before)));
         let _ = worker.notes.get().zip(before).map(|(notes, before)| notes.clean(before));
+        let _ = worker.interrupts.get().zip(before).map(|(interrupts, before)| interrupts.clean(before));
         tokio::time::sleep(openings::KEPT).await;
     }
 }

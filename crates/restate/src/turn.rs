@@ -194,6 +194,11 @@ impl Turn {
         self.state.send_modify(|state| state.end = Some(end));
     }
 
+    /// Notes that the user wants the turn to be interrupted.
+    pub(crate) fn to_interrupt(&self) {
+        self.state.send_if_modified(|state| !std::mem::replace(&mut state.to_interrupt, true));
+    }
+
     pub(crate) fn is_given_up(&self) -> bool {
         *self.given_up.borrow()
     }

@@ -13,18 +13,21 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::interrupts::Interrupts;
 use crate::length;
 use crate::notes::{Cut, Note, Notes};
 use crate::openings::Openings;
 use crate::request::RunInput;
 use crate::runner;
-use crate::turn::{End, Order, Place, Progress, Seen, StoredThread, TOO_LONG, Turn, is_set, lock};
+use crate::turn::{End, Order, Place, Progress, Seen, StoredThread, TOO_LONG, Turn, lock};
 
 /// How long a turn runs before the engine is told where. For a shorter one that would be a step more.
 const PUBLISH_AFTER: Duration = Duration::from_millis(250);
 
-/// How long an interrupt waits until the engine has recorded it. Shorter than a request between workers may take.
-const RECORD_TIME: Duration = Duration::from_secs(20);
+/// The pause between looks for turns that are to be interrupted.
+const INTERRUPT_PAUSE: Duration = Duration::from_millis(200);
+
+const NO_HOME: &str = "the runtime does not say where its home is";
 
 /// The limits of a worker.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +53,7 @@ pub(crate) struct Worker {
     pub(crate) control: OnceLock<String>,
     pub(crate) openings: OnceLock<Openings>,
     pub(crate) notes: OnceLock<Notes>,
+    pub(crate) interrupts: OnceLock<Interrupts>,
     /// Why the worker cannot go on.
     pub(crate) broken: watch::Sender<Option<String>>,
     /// Whether the worker takes no more turns.
@@ -133,6 +137,7 @@ impl Worker {
             control: OnceLock::new(),
             openings: OnceLock::new(),
             notes: OnceLock::new(),
+            interrupts: OnceLock::new(),
             broken: watch::Sender::new(None),
             draining: watch::Sender::new(false),
             leaving: watch::Sender::new(false),
@@ -147,6 +152,9 @@ impl Worker {
     /// be repeated, here and in other workers.
     pub(crate) async fn advance(self: Arc<Self>, order: Order) -> HandlerResult<Seen> {
         let turn = self.turn_of(&order)?;
+        if self.wants_interrupt(&turn.invocation) {
+            turn.to_interrupt();
+        }
         let mut state = turn.state.subscribe();
         let mut leaving = self.leaving.subscribe();
         let until = tokio::time::sleep(self.limits.step);
@@ -349,8 +357,11 @@ impl Worker {
     /// Looks after a turn that waits for decisions. Gives it up if it has waited for long.
     pub(crate) fn look_after(&self, name: &str, invocation: &str) -> Look {
         let Some(turn) = self.turn(name) else {
-            let is_over = self.noted(invocation).is_some_and(|note| note.cut == Cut::Over);
-            return if is_over { Look::Over } else { Look::Elsewhere };
+            return match self.noted(invocation) {
+                Some(Note { cut: Cut::Over, .. }) => Look::Over,
+                _ if self.wants_interrupt(invocation) => Look::Interrupt,
+                _ => Look::Elsewhere,
+            };
         };
         if turn.is_over() {
             return Look::Over;
@@ -372,19 +383,34 @@ impl Worker {
         }
     }
 
-    /// Has a turn interrupted, and waits until the engine has recorded it: a turn that is cut off later is not continued. Returns
-    /// whether it runs here.
-    pub(crate) async fn want_interrupt(&self, name: &str) -> Result<bool, String> {
-        let Some(turn) = self.turn(name).filter(|turn| !turn.is_over()) else { return Ok(false) };
-        let (mut state, mut given_up) = (turn.state.subscribe(), turn.given_up.subscribe());
-        let mut interrupting = turn.interrupting.subscribe();
-        turn.state.send_modify(|state| state.to_interrupt = true);
-        tokio::select! {
-            biased;
-            () = is_set(&mut interrupting) => Ok(true),
-            _ = state.wait_for(|state| state.end.is_some()) => Ok(false),
-            () = is_set(&mut given_up) => Ok(false),
-            () = tokio::time::sleep(RECORD_TIME) => Err("the engine has not recorded the interrupt yet".to_owned()),
+    /// Notes for all workers of the home that the turn of an invocation is to be interrupted.
+    pub(crate) fn want_interrupt(&self, invocation: &str) -> io::Result<()> {
+        let interrupts = self.interrupts.get().ok_or_else(|| io::Error::other(NO_HOME))?;
+        interrupts.want(invocation)
+    }
+
+    /// Whether the turn of an invocation is to be interrupted.
+    pub(crate) fn wants_interrupt(&self, invocation: &str) -> bool {
+        self.interrupts.get().is_some_and(|interrupts| interrupts.wants(invocation))
+    }
+
+    /// Forgets that a turn is to be interrupted: the engine knows it, or the turn is over.
+    pub(crate) fn forget_interrupt(&self, invocation: &str) {
+        if let Some(interrupts) = self.interrupts.get() {
+            interrupts.remove(invocation);
+        }
+    }
+
+    /// Looks for turns of this worker that are to be interrupted, until the task is aborted.
+    pub(crate) async fn watch_interrupts(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(INTERRUPT_PAUSE).await;
+            let turns: Vec<Arc<Turn>> = lock(&self.turns).values().cloned().collect();
+            let Some(interrupts) = self.interrupts.get().filter(|_| !turns.is_empty()) else { continue };
+            let wanted = interrupts.wanted();
+            for turn in turns.iter().filter(|turn| wanted.contains(&turn.invocation)) {
+                turn.to_interrupt();
+            }
         }
     }
 
@@ -474,7 +500,7 @@ impl Worker {
 
     /// The threads that invocations have opened.
     pub(crate) fn openings(&self) -> io::Result<&Openings> {
-        self.openings.get().ok_or_else(|| io::Error::other("the runtime does not say where its home is"))
+        self.openings.get().ok_or_else(|| io::Error::other(NO_HOME))
     }
 
     /// The thread that an invocation has opened, once it has ended.
@@ -487,6 +513,7 @@ impl Worker {
     pub(crate) fn end_opening(&self, invocation: &str) {
         let _ = self.openings().and_then(|openings| openings.end(invocation));
         self.forget_note(invocation);
+        self.forget_interrupt(invocation);
     }
 
     /// The lock of a thread in this worker.

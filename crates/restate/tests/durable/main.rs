@@ -4,6 +4,7 @@ mod approvals;
 mod cancelling;
 mod deaths;
 mod ending;
+mod interrupts;
 mod moving;
 mod openings;
 mod steps;

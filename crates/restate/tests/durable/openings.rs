@@ -1,9 +1,10 @@
 //! Threads that a worker has opened, and that have had no turn when it dies.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::Duration;
 
+use openai_codex_testkit::ModelReply;
 use serde_json::{Value, json};
 
 use crate::support::engine::Engine;
@@ -62,13 +63,34 @@ fn a_thread_that_was_lost_before_its_first_turn_is_replaced() {
     assert_eq!(site.begun("go"), 1);
 }
 
+/// Stands for a worker that is frozen before the turn begins.
+fn frozen_opener() -> (Child, Value) {
+    let opener = Command::new("sleep").arg("600").spawn().unwrap();
+    let opened_by = json!({"pid": opener.id(), "started": start_of(opener.id().into())});
+    (opener, opened_by)
+}
+
+#[test]
+fn an_interrupt_that_comes_before_the_turn_begins_is_kept() {
+    let (engine, site) = (Engine::start(), Site::new());
+    let gate = site.model.gate();
+    site.model.reply(ModelReply::text("never said").pause(&gate));
+    let (mut opener, opened_by) = frozen_opener();
+    let run = call_with_opened_thread(&engine, &site, LOST, &opened_by);
+    let worker = site.worker(&engine, "b", &[]);
+    wait_until("the attempt", LONG, || worker.report()["running"] == json!(1));
+    assert_eq!(engine.call("opened", "interrupt", None).body, json!({"reached": true}));
+    opener.kill().unwrap();
+    opener.wait().unwrap();
+    let outcome = engine.outcome(&run, LONG);
+    assert_eq!(outcome.body["status"], json!("interrupted"), "{outcome:?}");
+}
+
 #[test]
 fn the_thread_of_a_worker_that_lives_is_waited_for() {
     let (engine, site) = (Engine::start(), Site::new());
     site.model.fallback("hello");
-    // Stands for a worker that is frozen before the turn begins.
-    let mut opener = Command::new("sleep").arg("600").spawn().unwrap();
-    let opened_by = json!({"pid": opener.id(), "started": start_of(opener.id().into())});
+    let (mut opener, opened_by) = frozen_opener();
     let run = call_with_opened_thread(&engine, &site, LOST, &opened_by);
     let worker = site.worker(&engine, "b", &[]);
     wait_until("the attempt", LONG, || worker.report()["running"] == json!(1));

@@ -84,15 +84,10 @@ fn an_interrupt_that_comes_just_before_a_request_is_shown_ends_the_wait() {
     site.model.reply(ModelReply::from(command()).pause(&gate));
     let run = engine.send_run("asks", &asking(&site, "asks", "continue"));
     gate.wait_reached_within(LONG).unwrap();
-    let control = place(&engine, "asks")["control"].as_str().unwrap().to_owned();
     gate.release();
     awakeable(&engine, "asks");
-    // What the handler does if the state that it has read shows no request.
-    let (address, path) = control.strip_prefix("http://").unwrap().split_once('/').unwrap();
-    let path = format!("/{path}/interrupt");
-    let body = json!({"name": "4/asks/k"});
-    let reached = http::send("POST", address.parse().unwrap(), &path, Some(&body), LONG).unwrap();
-    assert_eq!(reached.body, json!({"reached": true}), "{reached:?}");
+    // What the handler does first, when the state shows no request yet.
+    std::fs::write(site.model.home().join("codex-workers/interrupts").join(&run), "").unwrap();
     let outcome = engine.outcome(&run, LONG);
     assert_eq!(outcome.body["status"], json!("interrupted"), "{outcome:?}");
     assert_eq!((ran(&site, "asks"), engine.status("asks")["asks"].clone()), (0, json!([])));

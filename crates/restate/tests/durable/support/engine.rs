@@ -193,8 +193,17 @@ impl Engine {
     }
 
     pub(crate) fn send_run_of(&self, service: &str, thread: &str, input: &Value) -> String {
-        let path = format!("/{service}/{thread}/run/send");
-        let sent = http::send("POST", self.ingress, &path, Some(input), Duration::from_secs(30)).unwrap();
+        self.send(&format!("/{service}/{thread}/run"), Some(input))
+    }
+
+    /// Calls `interrupt` without a wait. Returns the invocation's id.
+    pub(crate) fn send_interrupt(&self, thread: &str) -> String {
+        self.send(&format!("/CodexThread/{thread}/interrupt"), None)
+    }
+
+    fn send(&self, handler: &str, input: Option<&Value>) -> String {
+        let path = format!("{handler}/send");
+        let sent = http::send("POST", self.ingress, &path, input, Duration::from_secs(30)).unwrap();
         assert_eq!(sent.status, 202, "{sent:?}");
         sent.body["invocationId"].as_str().unwrap().to_owned()
     }

@@ -146,6 +146,21 @@ impl Worker {
         }
     }
 
+    /// The process id of the worker's runtime.
+    pub(crate) fn runtime(&self) -> Pid {
+        let runtime = self.report()["runtime_pid"].as_i64().unwrap();
+        Pid::from_raw(runtime.try_into().unwrap()).unwrap()
+    }
+
+    /// Kills the worker, and leaves its runtime stopped: it keeps its threads, and does nothing.
+    pub(crate) fn kill_beside_stopped_runtime(&mut self) -> StoppedRuntime {
+        let runtime = self.runtime();
+        kill_process(runtime, Signal::STOP).unwrap();
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        StoppedRuntime(runtime)
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
     }
@@ -160,6 +175,15 @@ impl Worker {
 
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+/// A runtime that is stopped. It is killed when this is dropped.
+pub(crate) struct StoppedRuntime(Pid);
+
+impl Drop for StoppedRuntime {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::KILL);
     }
 }
 

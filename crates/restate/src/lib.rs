@@ -28,6 +28,7 @@
 
 mod accept;
 mod ask;
+mod asked;
 mod control;
 mod desk;
 mod engine;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::ask::{Ask, AskKind, Decision, OpenAsk, decision_of, interrupt};
+use crate::asked::{Asked, Kept, Waiting, Woken};
 use crate::control::{self, UNCERTAIN};
 use crate::outcome::{How, RunOutcome};
 use crate::request::{HalfDoneChoice, OnHalfDone, RunInput, RunRequest};
@@ -318,20 +318,6 @@ impl Stopped {
     }
 }
 
-/// A decision that no turn has had.
-struct Kept {
-    ask: Ask,
-    response: Value,
-}
-
-/// What ends a wait for decisions.
-enum Woken {
-    Decided(Value),
-    Look,
-}
-
-type Waiting<'ctx> = Pin<Box<dyn DurableFuture<Output = Result<Woken, TerminalError>> + Send + 'ctx>>;
-
 impl<'ctx> Run<'_, 'ctx> {
     /// A durable step.
     async fn step<T, F, Fut>(&self, name: &str, step: F) -> Result<T, TerminalError>
@@ -370,7 +356,7 @@ impl<'ctx> Run<'_, 'ctx> {
         let mut request = self.request.clone();
         let mut running = self.running.clone();
         let mut interrupted = self.interrupted_keys().await?.contains(&self.key);
-        let mut kept = Vec::new();
+        let mut asked = Asked::default();
         ctx.set(RUNNING, Json(running.clone()));
         loop {
             let order = Order {
@@ -398,7 +384,7 @@ impl<'ctx> Run<'_, 'ctx> {
                     ctx.set(RUNNING, Json(running.clone()));
                 }
                 Progress::Asks(asks) => {
-                    if self.decide(asks, &mut kept).await? {
+                    if self.decide(asks, &mut asked).await? {
                         interrupted = true;
                         self.interrupt().await?;
                     }
@@ -460,82 +446,94 @@ impl<'ctx> Run<'_, 'ctx> {
         Ok(())
     }
 
-    /// Gets decisions about requests, and passes them on. A decision that comes when the turn does not run any more is kept for the
-    /// same request of the turn that continues it. Returns whether the turn is to be interrupted.
-    async fn decide(&self, asks: Vec<Ask>, kept: &mut Vec<Kept>) -> Result<bool, TerminalError> {
-        let mut open = Vec::new();
+    /// Gets decisions about requests, and passes them on. A decision that the turn does not get is kept for the same request, in this turn
+    /// or in one that continues it. Returns whether the turn is to be interrupted.
+    async fn decide(&self, asks: Vec<Ask>, asked: &mut Asked<'ctx>) -> Result<bool, TerminalError> {
         for ask in asks {
-            match kept.iter().position(|known: &Kept| known.ask.is_same(&ask)) {
-                Some(at) => {
-                    let known = kept.remove(at);
-                    if self.respond(&ask, &known.response).await? == Delivery::Elsewhere {
-                        kept.push(known);
-                    }
+            if let Some(known) = asked.take_kept(&ask) {
+                if self.respond(&ask, &known.response).await? != Delivery::Delivered {
+                    asked.kept.push(known);
                 }
-                None => open.push(ask),
+            } else if !asked.reopen(&ask) {
+                let (at, open) = self.open_ask(&mut asked.waiting, ask, None);
+                asked.open.insert(at, open);
             }
         }
-        let mut waiting: DurableFuturesUnordered<Waiting<'ctx>> = DurableFuturesUnordered::new();
-        let mut open: BTreeMap<usize, OpenAsk> =
-            open.into_iter().map(|ask| self.open_ask(&mut waiting, ask, None)).collect();
-        if open.is_empty() {
+        if asked.open.is_empty() {
             return Ok(false);
         }
         let mut look = FIRST_LOOK;
-        self.push_look(&mut waiting, look);
-        self.publish(&open);
+        let mut next_look = self.push_look(&mut asked.waiting, look);
+        self.publish(&asked.open);
         let mut is_interrupted = false;
-        while !open.is_empty() && !is_interrupted {
-            let Some((at, woken)) = waiting.next().await? else { break };
-            let Woken::Decided(decision) = woken? else {
-                let invocation = self.running.invocation.clone();
-                let looking = |worker: Arc<Worker>, name: String| async move {
-                    Ok(worker.look_after(&name, &invocation))
-                };
-                let (factor, longest) = match self.step("look after the turn", looking).await? {
-                    Look::Waits(wanted) => {
-                        let before = open.len();
-                        open.retain(|_, open| wanted.contains(&open.ask.id));
-                        if open.len() != before {
-                            self.publish(&open);
+        while !asked.open.is_empty() && !is_interrupted {
+            let Some((at, woken)) = asked.waiting.next().await? else { break };
+            let decision = match woken? {
+                Woken::Decided(decision) => decision,
+                // One of an earlier wait.
+                Woken::Look if at != next_look => continue,
+                Woken::Look => {
+                    let invocation = self.running.invocation.clone();
+                    let looking = |worker: Arc<Worker>, name: String| async move {
+                        Ok(worker.look_after(&name, &invocation))
+                    };
+                    let (factor, longest) = match self.step("look after the turn", looking).await? {
+                        Look::Waits(wanted) => {
+                            if asked.withdraw(|ask| wanted.contains(&ask.id)) {
+                                self.publish(&asked.open);
+                            }
+                            (2, LAST_LOOK)
                         }
-                        (2, LAST_LOOK)
-                    }
-                    Look::Over => break,
-                    Look::Interrupt => {
-                        is_interrupted = true;
-                        break;
-                    }
-                    // It may run in a worker that has lost the engine, but not for long.
-                    Look::Elsewhere => (16, LAST_LOOK_ELSEWHERE),
-                };
-                look = (look * factor).min(longest);
-                self.push_look(&mut waiting, look);
-                continue;
+                        Look::Over => break,
+                        Look::Interrupt => {
+                            is_interrupted = true;
+                            break;
+                        }
+                        // It may run in a worker that has lost the engine, but not for long.
+                        Look::Elsewhere => (16, LAST_LOOK_ELSEWHERE),
+                    };
+                    look = (look * factor).min(longest);
+                    next_look = self.push_look(&mut asked.waiting, look);
+                    continue;
+                }
             };
-            let Some(answered) = open.remove(&at) else { continue };
-            match answered.ask.read(&decision) {
-                Ok(Decision::Response(response)) => {
-                    let delivery = self.respond(&answered.ask, &response).await?;
-                    match (delivery, response == json!("cancel")) {
-                        (Delivery::Elsewhere, true) => is_interrupted = true,
-                        (Delivery::Elsewhere, false) => kept.push(Kept { ask: answered.ask, response }),
-                        // The runtime interrupts the turn, and makes no other request.
-                        (_, true) => open.clear(),
-                        (_, false) => {}
-                    }
-                }
-                Ok(Decision::Interrupt) => is_interrupted = true,
-                Ok(Decision::Policy(_)) => {}
-                Err(problem) => {
-                    let (at, again) = self.open_ask(&mut waiting, answered.ask, Some(problem));
-                    open.insert(at, again);
-                }
+            match asked.open.remove(&at) {
+                Some(answered) => is_interrupted = self.pass_on(answered, &decision, asked).await?,
+                None => asked.keep(at, &decision),
             }
-            self.publish(&open);
+            self.publish(&asked.open);
         }
+        asked.withdraw(|_| false);
         self.ctx.clear(ASKS);
         Ok(is_interrupted)
+    }
+
+    /// Passes a decision on, or asks again if it is unusable. Returns whether the turn is to be interrupted.
+    async fn pass_on(
+        &self,
+        answered: OpenAsk,
+        decision: &Value,
+        asked: &mut Asked<'ctx>,
+    ) -> Result<bool, TerminalError> {
+        let response = match answered.ask.read(decision) {
+            Ok(Decision::Response(response)) => response,
+            Ok(Decision::Interrupt) => return Ok(true),
+            Ok(Decision::Policy(_)) => return Ok(false),
+            Err(problem) => {
+                let (at, again) = self.open_ask(&mut asked.waiting, answered.ask, Some(problem));
+                asked.open.insert(at, again);
+                return Ok(false);
+            }
+        };
+        let delivery = self.respond(&answered.ask, &response).await?;
+        match (delivery, response == json!("cancel")) {
+            // The runtime interrupts the turn, and makes no other request.
+            (Delivery::Delivered, true) => asked.open.clear(),
+            (Delivery::Delivered, false) => {}
+            (_, true) => return Ok(true),
+            (_, false) => asked.kept.push(Kept { ask: answered.ask, response }),
+        }
+        Ok(false)
     }
 
     /// Gets the decision about a turn that is half done. `None`: it is the outcome.
@@ -573,8 +571,8 @@ impl<'ctx> Run<'_, 'ctx> {
         (at, OpenAsk { awakeable, problem, ask })
     }
 
-    fn push_look(&self, waiting: &mut DurableFuturesUnordered<Waiting<'ctx>>, after: Duration) {
-        waiting.push(Box::pin(self.ctx.sleep(after).map_ok(|()| Woken::Look)));
+    fn push_look(&self, waiting: &mut DurableFuturesUnordered<Waiting<'ctx>>, after: Duration) -> usize {
+        waiting.push(Box::pin(self.ctx.sleep(after).map_ok(|()| Woken::Look)))
     }
 
     fn publish(&self, open: &BTreeMap<usize, OpenAsk>) {

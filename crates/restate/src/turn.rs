@@ -1,5 +1,6 @@
 //! One turn in a worker: what the durable steps see of it.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openai_codex::AsyncThread;
@@ -137,6 +138,8 @@ pub(crate) struct Turn {
     /// Whether the turn is to be interrupted, and the engine knows it.
     pub(crate) interrupting: watch::Sender<bool>,
     asks: Mutex<Vec<Pending>>,
+    /// The requests that have had a response. The engine may repeat one.
+    answered: Mutex<HashSet<String>>,
     thread: Mutex<Option<AsyncThread>>,
     stored: Mutex<Option<StoredThread>>,
     /// The steers that the turn has had.
@@ -163,6 +166,7 @@ impl Turn {
             given_up: watch::Sender::new(false),
             interrupting: watch::Sender::new(order.interrupted),
             asks: Mutex::default(),
+            answered: Mutex::default(),
             thread: Mutex::default(),
             stored: Mutex::default(),
             steers: Steers::default(),
@@ -241,17 +245,23 @@ impl Turn {
         self.state.send_modify(|state| state.asks += 1);
     }
 
-    /// Passes a response to the runtime. `None` if the turn does not run, and otherwise whether the runtime still waited for it.
+    /// Passes a response to the runtime. `None` if the turn does not run, and otherwise whether the runtime has it.
     pub(crate) fn respond(&self, id: &str, response: Value) -> Option<bool> {
         let pending = {
             let mut asks = lock(&self.asks);
             if !self.is_live() {
                 return None;
             }
-            let Some(at) = asks.iter().position(|pending| pending.ask.id == id) else { return Some(false) };
+            let Some(at) = asks.iter().position(|pending| pending.ask.id == id) else {
+                return Some(lock(&self.answered).contains(id));
+            };
             asks.remove(at)
         };
-        Some(pending.response.send(response).is_ok())
+        let is_wanted = pending.response.send(response).is_ok();
+        if is_wanted {
+            lock(&self.answered).insert(id.to_owned());
+        }
+        Some(is_wanted)
     }
 
     /// Tells the task to end without an outcome. Calls `waited` first if the turn waits for a decision: the runtime gets none any more.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use openai_codex_testkit::{Gate, ModelReply, ModelToolCall, RecordedRequest};
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::support::engine::Engine;
@@ -155,6 +155,36 @@ fn a_decision_after_the_death_of_a_worker_follows_the_policy() {
     assert_eq!(outcome.status, 422, "{outcome:?}");
     assert!(outcome.text.contains("the turn was cut off in the middle"), "{outcome:?}");
     assert_eq!(ran(&site, "dies"), 0);
+}
+
+#[test]
+fn a_decision_after_the_death_of_a_runtime_counts_for_the_turn_that_continues() {
+    let (engine, site) = (Engine::start(), Site::new());
+    let worker = site.worker(&engine, "a", &[]);
+    for comes in ["early", "late"] {
+        let gate = site.model.gate();
+        site.model.reply(command());
+        site.model.reply(ModelReply::from(command()).pause(&gate));
+        site.model.fallback("done");
+        let run = engine.send_run(comes, &asking(&site, comes, "continue"));
+        let awakeable = awakeable(&engine, comes);
+        kill_process(worker.runtime(), Signal::KILL).unwrap();
+        match comes {
+            "early" => wait_until("the end of the request", LONG, || worker.report()["waiting"] == json!(0)),
+            // The turn that continues has not made the request again yet.
+            _ => gate.wait_reached_within(LONG).unwrap(),
+        }
+        engine.decide(&awakeable, &json!("accept"));
+        gate.wait_reached_within(LONG).unwrap();
+        gate.release();
+        let outcome = engine.outcome(&run, LONG);
+        assert_eq!(
+            (outcome.status, &outcome.body["how"]),
+            (200, &json!("continued")),
+            "{comes}: {outcome:?}"
+        );
+        assert_eq!((ran(&site, comes), site.begun(comes)), (1, 1), "{comes}");
+    }
 }
 
 #[test]

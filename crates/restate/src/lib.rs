@@ -36,6 +36,7 @@ mod fleet;
 mod http;
 mod interrupts;
 mod length;
+mod looks;
 mod naming;
 mod notes;
 mod object;

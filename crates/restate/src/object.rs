@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::ask::{Ask, AskKind, Decision, OpenAsk, decision_of, interrupt};
 use crate::asked::{Asked, Kept, Waiting, Woken};
 use crate::control::{self, UNCERTAIN};
+use crate::looks::Looks;
 use crate::outcome::{How, RunOutcome};
 use crate::request::{HalfDoneChoice, OnHalfDone, RunInput, RunRequest};
 use crate::turn::{self, Order, Place, Progress, StoredThread, TOO_LONG, TURN_FAILED, lock};
@@ -36,13 +37,6 @@ const INTERRUPTED_KEYS: usize = 100;
 const CANCELLED: u16 = 409;
 /// The code of an `import` into an object that has a thread.
 const HAS_THREAD: u16 = 410;
-
-/// When an invocation looks after its turn while it waits for a decision. The pauses grow, up to the longest.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
-/// The longest pause while the turn runs.
-const LAST_LOOK: Duration = Duration::from_secs(30);
-/// The longest pause while it does not run, and the engine may have suspended the invocation.
-const LAST_LOOK_ELSEWHERE: Duration = Duration::from_secs(3600);
 
 /// The pauses between looks whether `run` has recorded an interrupt: the first and the longest.
 const FIRST_INTERRUPT_PAUSE: Duration = Duration::from_millis(50);
@@ -462,8 +456,8 @@ impl<'ctx> Run<'_, 'ctx> {
         if asked.open.is_empty() {
             return Ok(false);
         }
-        let mut look = FIRST_LOOK;
-        let mut next_look = self.push_look(&mut asked.waiting, look);
+        let mut looks = Looks::new();
+        let mut next_look = self.push_look(&mut asked.waiting, looks.pause());
         self.publish(&asked.open);
         let mut is_interrupted = false;
         while !asked.open.is_empty() && !is_interrupted {
@@ -477,23 +471,22 @@ impl<'ctx> Run<'_, 'ctx> {
                     let looking = |worker: Arc<Worker>, name: String| async move {
                         Ok(worker.look_after(&name, &invocation))
                     };
-                    let (factor, longest) = match self.step("look after the turn", looking).await? {
+                    let found = self.step("look after the turn", looking).await?;
+                    match &found {
                         Look::Waits(wanted) => {
                             if asked.withdraw(|ask| wanted.contains(&ask.id)) {
                                 self.publish(&asked.open);
                             }
-                            (2, LAST_LOOK)
                         }
                         Look::Over => break,
                         Look::Interrupt => {
                             is_interrupted = true;
                             break;
                         }
-                        // It may run in a worker that has lost the engine, but not for long.
-                        Look::Elsewhere => (16, LAST_LOOK_ELSEWHERE),
-                    };
-                    look = (look * factor).min(longest);
-                    next_look = self.push_look(&mut asked.waiting, look);
+                        Look::Elsewhere | Look::GivenUp => {}
+                    }
+                    looks.found(&found);
+                    next_look = self.push_look(&mut asked.waiting, looks.pause());
                     continue;
                 }
             };

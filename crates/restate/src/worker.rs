@@ -123,8 +123,10 @@ pub(crate) enum Look {
     Over,
     /// The user wants the turn to be interrupted.
     Interrupt,
-    /// The turn does not run here.
+    /// The turn does not run here, but may run in a worker that has lost the engine.
     Elsewhere,
+    /// A worker gave the turn up, and no worker has it.
+    GivenUp,
 }
 
 impl Worker {
@@ -360,7 +362,8 @@ impl Worker {
             return match self.noted(invocation) {
                 Some(Note { cut: Cut::Over, .. }) => Look::Over,
                 _ if self.wants_interrupt(invocation) => Look::Interrupt,
-                _ => Look::Elsewhere,
+                Some(Note { cut: Cut::Waiting, .. }) => Look::GivenUp,
+                None => Look::Elsewhere,
             };
         };
         if turn.is_over() {
@@ -371,7 +374,7 @@ impl Worker {
         }
         if turn.waits_since().is_some_and(|since| since.elapsed() >= self.limits.hold) {
             self.give_up(&turn);
-            return Look::Elsewhere;
+            return Look::GivenUp;
         }
         Look::Waits(turn.asks().into_iter().map(|ask| ask.id).collect())
     }

@@ -77,6 +77,31 @@ fn a_turn_that_ends_while_its_subagent_asks_returns_its_outcome() {
 }
 
 #[test]
+fn a_turn_that_ends_in_a_worker_which_has_lost_the_engine_returns_its_outcome() {
+    let (engine, site) = (Engine::start(), Site::new());
+    let mut worker = site.worker(&engine, "a", &[]);
+    site.reply_with(1, command);
+    let run = engine.send_run("asks", &asking(&site, "asks", "continue"));
+    awakeable(&engine, "asks");
+    let turn = place(&engine, "asks")["turn_id"].clone();
+    worker.kill();
+    let _next = site.worker(&engine, "next", &[]);
+    // The next worker looks at first after a second, and then less and less often.
+    let sql = format!(
+        "SELECT count(*) AS number FROM sys_journal WHERE id = '{run}' AND name = 'look after the turn'"
+    );
+    wait_until("the first looks", LONG, || {
+        engine.query(&sql)[0]["number"].as_u64().is_some_and(|looks| looks >= 2)
+    });
+    // What the other worker leaves behind if it still has the turn when that ends.
+    let note = json!({"turn_id": turn, "cut": "over"});
+    std::fs::write(site.model.home().join("codex-workers/turns").join(&run), note.to_string()).unwrap();
+    let outcome = engine.outcome(&run, LONG);
+    assert_eq!((outcome.status, &outcome.body["how"]), (200, &json!("continued")), "{outcome:?}");
+    assert_eq!((ran(&site, "asks"), engine.status("asks")["asks"].clone()), (0, json!([])));
+}
+
+#[test]
 fn an_interrupt_that_comes_just_before_a_request_is_shown_ends_the_wait() {
     let (engine, site) = (Engine::start(), Site::new());
     let _worker = site.worker(&engine, "a", &[]);

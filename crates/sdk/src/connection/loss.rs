@@ -186,7 +186,9 @@ impl<H: Host> Router<H> {
         let looks = self.uncertain.are_on(thread_id);
         // The turn of a sub-agent that has got its work while the connection was lost.
         let is_subagents = self.works_for_running_turn(thread_id);
-        for snapshot in Snapshot::all(response) {
+        let shown = Snapshot::all(response);
+        shown.iter().for_each(|snapshot| self.restore_review(thread_id, &shown, snapshot, trust));
+        for snapshot in shown {
             let Some(turn_id) = snapshot.turn_id() else { continue };
             // The events of a turn that has just started can be those of an uncertain start.
             let is_wanted = self.running_turns.get(&turn_id).is_some_and(RunningTurn::is_held)
@@ -197,6 +199,23 @@ impl<H: Host> Router<H> {
                 continue;
             }
             self.restore_shown(thread_id, &turn_id, &snapshot, trust);
+        }
+    }
+
+    /// Restores a running review from the turn that the server lists for it: it reports the review's items and its end under the id of
+    /// that turn's root, and lists the root when it has ended. The root of a sub-agent's turn is a turn of another thread.
+    fn restore_review(
+        &mut self,
+        thread_id: &str,
+        shown: &[Snapshot<'_>],
+        snapshot: &Snapshot<'_>,
+        trust: Trust,
+    ) {
+        let Some(root) = snapshot.root_turn_id().filter(|_| snapshot.is_in_progress()) else { return };
+        let is_shown = shown.iter().any(|shown| shown.turn_id().as_ref() == Some(&root));
+        let review = self.running_turns.get(&root).filter(|turn| turn.is_held() && turn.is_on(thread_id));
+        if review.is_some() && !is_shown {
+            self.restore_turn(thread_id, &root, Some(&snapshot.of_review()), trust == Trust::SameServer);
         }
     }
 

@@ -38,6 +38,17 @@ impl<'a> Snapshot<'a> {
         text_member(self.turn, "id")
     }
 
+    /// The turn that it works for: itself, unless it is that of a sub-agent or of a review.
+    pub(crate) fn root_turn_id(&self) -> Option<std::borrow::Cow<'a, str>> {
+        text_member(self.turn, "rootTurnId")
+    }
+
+    /// The same turn with the items that the server reports for a review: the messages to the reviewer are not among them.
+    pub(crate) fn of_review(&self) -> Self {
+        let is_reported = |item: &&&str| text_member(item, "type").as_deref() != Some("userMessage");
+        Self { turn: self.turn, items: self.items.iter().filter(is_reported).copied().collect() }
+    }
+
     /// The ids that clients have given to the user messages of the turn.
     pub(crate) fn client_ids(&self) -> impl Iterator<Item = std::borrow::Cow<'a, str>> {
         self.items.iter().filter_map(|item| text_member(item, "clientId"))

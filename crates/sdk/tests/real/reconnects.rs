@@ -164,6 +164,40 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn a_review_that_is_followed_goes_on_after_its_connection_was_cut(start, wait) {
+        for ends_meanwhile in [false, true] {
+            let model = Model::start();
+            let server = RunningServer::on_socket(&model);
+            let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+            let (endpoint, open) = gated(proxy.socket());
+            let gate = model.gate();
+            model.reply("done");
+            let other = start!(server.config()).unwrap();
+            let started = wait!(other.thread_start().cwd(model.folder()).send()).unwrap();
+            wait!(started.run("go")).unwrap();
+            let mut seen = other.events();
+            model.reply(ModelReply::new().pause(&gate).delta("{\"findings\": []}"));
+            let target = json!({"type": "custom", "instructions": "look"});
+            let params = json!({"threadId": started.id(), "delivery": "inline", "target": target});
+            wait!(other.request_raw("review/start", params)).unwrap();
+            gate.wait_reached().unwrap();
+            let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy())).unwrap();
+            let thread = wait!(codex.thread_resume(started.id()).send()).unwrap();
+            let turn = wait!(thread.follow()).unwrap().unwrap();
+            proxy.cut();
+            if ends_meanwhile {
+                gate.release();
+                until!(wait, seen, Event::Notification(Notification::TurnCompleted(_)));
+            }
+            open.send(()).unwrap();
+            wait!(codex.models().send()).unwrap();
+            gate.release();
+            assert_eq!(wait!(turn.run()).unwrap().turn.status, TurnStatus::Completed);
+            wait!(codex.close()).unwrap();
+            wait!(other.close()).unwrap();
+        }
+    }
+
     fn a_turn_that_ends_while_the_connection_is_lost_has_its_result(start, wait) {
         let model = Model::start();
         let server = RunningServer::on_socket(&model);

@@ -74,6 +74,7 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
     ("Archive, and listing page by page", &["real::threads::an_archived_thread"]),
     ("Listing a thread's items page by page", &["real::threads::the_items_of_a_thread"]),
     ("Compaction", &["real::compaction"]),
+    ("A resume narrows the turn of a goal", &["real::goals"]),
     ("Commands and their sandbox", &["real::commands"]),
     ("Approval modes of threads and turns", &["real::approvals"]),
     ("A resume keeps the approval mode", &["real::threads::a_resume_keeps_the_approval_mode"]),

@@ -440,6 +440,7 @@ impl Worker {
     pub(crate) async fn export(self: Arc<Self>, thread_id: String) -> HandlerResult<Value> {
         let rollout =
             self.with_thread(&thread_id, async |thread: &AsyncThread| thread.export().await).await?;
+        check_whole(&rollout)?;
         if let Err(length) = length::check(&rollout, self.limits.message) {
             let message = format!(
                 "the history of thread {thread_id} has {length}; move it with `export` and `thread_import` of two clients, and pass \
@@ -480,6 +481,7 @@ impl Worker {
 
     /// Stores a thread's history. A durable step: an earlier attempt can have stored it, or a part of it.
     pub(crate) async fn import(self: Arc<Self>, rollout: Rollout) -> HandlerResult<StoredThread> {
+        check_whole(&rollout)?;
         let id = rollout.thread_id().to_owned();
         let writer = self.writer(&id);
         let _writer = writer.lock().await;
@@ -557,6 +559,17 @@ impl Worker {
             tokens: read(&self.counters.tokens),
         }
     }
+}
+
+/// Refuses the history of a fork. Without the source, or with one that differs, turns would be lost.
+fn check_whole(rollout: &Rollout) -> Result<(), TerminalError> {
+    let Some(base) = rollout.base_thread_id() else { return Ok(()) };
+    let id = rollout.thread_id();
+    let message = format!(
+        "thread {id} is a fork, and its history refers to that of thread {base}; move both with `export` and `thread_import` of two \
+         clients, the source first, and pass {{\"thread_id\": \"{id}\"}} to `import` of the object in the other home"
+    );
+    Err(TerminalError::new_with_code(400, message))
 }
 
 /// An invocation that waits for a turn.

@@ -5,11 +5,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use openai_codex::{AsyncCodex, Rollout};
 use serde_json::{Value, json};
 
 use crate::support::engine::Engine;
 use crate::support::http;
-use crate::support::workers::Site;
+use crate::support::workers::{Site, runtime};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -113,6 +114,48 @@ fn a_thread_moves_back_and_no_turn_is_lost() {
     let unknown = json!({"thread_id": "019aa6c2-0000-7000-8000-000000000001"});
     let missing = answer(&engine, "OldHome", "none", "import", &unknown);
     assert_eq!(missing.status, 404, "{missing:?}");
+}
+
+/// Forks a thread and runs a turn in the fork, as a client of the home. Returns the history of the fork.
+fn history_of_a_fork(site: &Site, source: &str) -> Rollout {
+    let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    executor.block_on(async {
+        let codex = AsyncCodex::with_config(site.model.config().codex_bin(runtime()));
+        let fork = codex.thread_fork(source).await.unwrap();
+        fork.run("two").await.unwrap();
+        let history = fork.export().await.unwrap();
+        codex.close().await.unwrap();
+        history
+    })
+}
+
+#[test]
+fn a_fork_is_not_moved_without_its_source() {
+    let engine = Engine::start();
+    let (old, new) = (Site::new(), Site::new());
+    old.model.fallback("hello");
+    let worker = old.worker(&engine, "old", &["--service", "OldHome"]);
+    let source =
+        call(&engine, "OldHome", "source", "run", &json!({"input": "one"})).body["thread_id"].clone();
+    // The client does not share the home with another runtime.
+    drop(worker);
+    let history = history_of_a_fork(&old, source.as_str().unwrap());
+    let _workers = [
+        old.worker(&engine, "old", &["--service", "OldHome"]),
+        new.worker(&engine, "new", &["--service", "NewHome"]),
+    ];
+    call(&engine, "OldHome", "fork", "import", &json!({"thread_id": history.thread_id()}));
+    let exported = answer(&engine, "OldHome", "fork", "export", &json!(null));
+    let imported = answer(&engine, "NewHome", "fork", "import", &json!(history));
+    for refused in [exported, imported] {
+        assert_eq!(refused.status, 400, "{refused:?}");
+        for part in ["is a fork", source.as_str().unwrap(), "the source first"] {
+            assert!(refused.text.contains(part), "{refused:?}");
+        }
+    }
+    // It goes on where it is.
+    call(&engine, "OldHome", "fork", "run", &json!({"input": "three"}));
+    assert_eq!(inputs(&old), ["one", "two", "three"]);
 }
 
 /// The file of the only thread in a folder.

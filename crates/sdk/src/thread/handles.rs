@@ -107,8 +107,8 @@ impl AsyncThread {
     /// them. On the wire: `thread/read` and `fs/readFile`.
     ///
     /// The history has all turns. It has neither the thread's name nor its archive status, its queue, its memories, or the threads of its
-    /// sub-agents. The history of a fork refers to the stored file of its source. Another home cannot load it without the same
-    /// source, and with a source that differs it can lack turns.
+    /// sub-agents. The history of a fork refers to the stored file of its source, which
+    /// [`Rollout::base_thread_id`](crate::Rollout::base_thread_id) names: import that first. With a source that differs it can lack turns.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) while a turn runs in the thread, and
@@ -293,8 +293,8 @@ impl Thread {
     /// wire: `thread/read` and `fs/readFile`.
     ///
     /// The history has all turns. It has neither the thread's name nor its archive status, its queue, its memories, or the threads of its
-    /// sub-agents. The history of a fork refers to the stored file of its source. Another home cannot load it without the same
-    /// source, and with a source that differs it can lack turns.
+    /// sub-agents. The history of a fork refers to the stored file of its source, which
+    /// [`Rollout::base_thread_id`](crate::Rollout::base_thread_id) names: import that first. With a source that differs it can lack turns.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) while a turn runs in the thread, and

@@ -1,6 +1,7 @@
 //! Moves a thread to another home: its rollout file, read and written by the servers.
 
 mod compare;
+mod head;
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,6 +40,13 @@ impl Rollout {
     /// Returns the id of the thread.
     pub fn thread_id(&self) -> &str {
         &self.thread_id
+    }
+
+    /// Returns the id of the thread whose stored history comes before this one: the source of a fork. `None` if the history is whole.
+    ///
+    /// A fork of runtime 0.163.0 and newer refers to the file of its source, and stores only its own turns.
+    pub fn base_thread_id(&self) -> Option<String> {
+        head::read(&decode_base64(&self.data)?)?.base
     }
 
     /// Refuses a file name that no runtime writes. A runtime finds the folder in it: `rollout-2026-11-28T…` belongs to `2026/11/28`.
@@ -159,7 +167,12 @@ pub(crate) async fn export(core: &Arc<ClientCore>, thread: &ThreadState) -> Resu
 pub(crate) async fn import(core: &Arc<ClientCore>, rollout: &Rollout) -> Result<Arc<ThreadState>> {
     rollout.check_name()?;
     let contents = rollout.contents()?;
+    let head = head::read(&contents).filter(|head| head.thread_id == rollout.thread_id).ok_or_else(|| {
+        let message = "the rollout's data does not begin as the history of its thread does; it is damaged, or of another thread";
+        Error::invalid_input(message).with_thread(Some(&rollout.thread_id))
+    })?;
     let session = core.session().await?;
+    check_base(&session, rollout, head.base.as_deref()).await?;
     let archive = format!("{}/{ARCHIVE}", session.metadata.codex_home);
     let path = format!("{archive}/{}", rollout.file_name);
     let thread_id = Some(&*rollout.thread_id);
@@ -195,6 +208,22 @@ pub(crate) async fn import(core: &Arc<ClientCore>, rollout: &Rollout) -> Result<
     let params = ThreadUnarchiveParams::new(&*rollout.thread_id);
     let thread = session.call::<methods::ThreadUnarchive>(&params, thread_id).await?.thread;
     Ok(unloaded(core, thread, &session))
+}
+
+/// Refuses the history of a fork if the home does not have its source.
+async fn check_base(session: &Session, rollout: &Rollout, base: Option<&str>) -> Result<()> {
+    let Some(base) = base else { return Ok(()) };
+    let params = ThreadReadParams::new(base).include_turns(false);
+    match session.call::<methods::ThreadRead>(&params, Some(base)).await {
+        Err(error) if error.kind() == ErrorKind::ThreadNotFound => {
+            let message = format!(
+                "the thread is a fork, and its history refers to that of thread {base}, which the home does not have; import that \
+                 thread first"
+            );
+            Err(Error::invalid_input(message).with_thread(Some(&rollout.thread_id)))
+        }
+        read => read.map(drop),
+    }
 }
 
 /// Whether the home has the same history. An error if it has one that the import must not replace.

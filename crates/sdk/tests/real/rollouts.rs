@@ -165,6 +165,64 @@ with_both_clients! {
         wait!(other.close()).unwrap();
     }
 
+    fn a_fork_moves_after_its_source(start, wait) {
+        let (here, there) = (Model::start(), Model::start());
+        for model in [&here, &there] {
+            model.fallback("done");
+        }
+        let codex = start!(here.config()).unwrap();
+        let other = start!(there.config()).unwrap();
+        let source = wait!(codex.thread_start().send()).unwrap();
+        wait!(source.run("one")).unwrap();
+        let fork = wait!(codex.thread_fork(source.id()).send()).unwrap();
+        wait!(fork.run("two")).unwrap();
+        let of_source = wait!(source.export()).unwrap();
+        let of_fork = wait!(fork.export()).unwrap();
+        assert_eq!(of_source.base_thread_id(), None);
+        // Runtimes before 0.163.0 copy the history.
+        if let Some(base) = of_fork.base_thread_id() {
+            assert_eq!(base, source.id());
+            let error = wait!(other.thread_import(&of_fork)).err().unwrap();
+            assert_eq!((error.kind(), error.thread_id()), (ErrorKind::InvalidInput, Some(fork.id())));
+            assert!(error.to_string().contains("import that thread first"), "{error}");
+            wait!(other.thread_import(&of_source)).unwrap();
+        }
+        let moved = wait!(other.thread_import(&of_fork)).unwrap();
+        wait!(moved.run("three")).unwrap();
+        let request = there.last_request().unwrap();
+        let said: Vec<_> = request.user_texts().into_iter().filter(|text| !text.starts_with('<')).collect();
+        assert_eq!(said, ["one", "two", "three"]);
+        wait!(codex.close()).unwrap();
+        wait!(other.close()).unwrap();
+    }
+
+    fn a_damaged_history_is_refused_and_the_whole_one_is_taken(start, wait) {
+        let (here, there) = (Model::start(), Model::start());
+        for model in [&here, &there] {
+            model.fallback("done");
+        }
+        let codex = start!(here.config()).unwrap();
+        let other = start!(there.config()).unwrap();
+        let thread = wait!(codex.thread_start().send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let whole = wait!(thread.export()).unwrap();
+        let stored = serde_json::to_value(&whole).unwrap();
+        // Nothing, the Base64 of `garbage`, and a part of the first line.
+        for data in ["", "Z2FyYmFnZQ==", &stored["data"].as_str().unwrap()[..400]] {
+            let mut damaged = stored.clone();
+            damaged["data"] = data.into();
+            let damaged: Rollout = serde_json::from_value(damaged).unwrap();
+            assert_eq!(damaged.base_thread_id(), None);
+            let error = wait!(other.thread_import(&damaged)).err().unwrap();
+            assert_eq!((error.kind(), error.thread_id()), (ErrorKind::InvalidInput, Some(thread.id())));
+        }
+        let moved = wait!(other.thread_import(&whole)).unwrap();
+        wait!(moved.run("two")).unwrap();
+        assert!(there.last_request().unwrap().user_texts().contains(&"one"));
+        wait!(codex.close()).unwrap();
+        wait!(other.close()).unwrap();
+    }
+
     fn a_thread_without_a_whole_history_is_not_exported(start, wait) {
         let model = Model::start();
         let gate = model.gate();

@@ -352,6 +352,8 @@ impl<'ctx> Run<'_, 'ctx> {
         let mut interrupted = self.interrupted_keys().await?.contains(&self.key);
         let mut asked = Asked::default();
         ctx.set(RUNNING, Json(running.clone()));
+        // Of a call that was killed.
+        ctx.clear(ASKS);
         loop {
             let order = Order {
                 name: self.name.clone(),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use openai_codex_testkit::ModelReply;
+use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::json;
 
 use crate::support::engine::Engine;
@@ -40,6 +40,22 @@ fn a_cancel_interrupts_the_turn_and_frees_the_thread() {
     assert_eq!(worker.report()["running"], json!(0));
     let status = engine.status("cancelled");
     assert_eq!((&status["running"], &status["totals"]["a"]["failed"]), (&json!(null), &json!(0)));
+}
+
+#[test]
+fn the_requests_of_a_killed_call_are_gone_with_the_next_one() {
+    let (engine, site) = (Engine::start(), Site::new());
+    let _worker = site.worker(&engine, "a", &["--settle", "0.2"]);
+    site.model.reply(ModelToolCall::exec_command("echo ran >> ran.txt").escalate("to write a file"));
+    let run = engine
+        .send_run("killed", &json!({"input": "go", "options": {"sandbox": "read-only", "cwd": "/tmp"}}));
+    wait_until("a request", LONG, || engine.status("killed")["asks"] != json!([]));
+    engine.kill_invocation(&run);
+    assert_eq!(engine.outcome(&run, LONG).status, 409);
+    site.model.reply("hello");
+    let next = engine.call("killed", "run", Some(&json!({"input": "next"})));
+    assert_eq!(next.body["final_response"], json!("hello"), "{next:?}");
+    assert_eq!(engine.status("killed")["asks"], json!([]));
 }
 
 #[test]

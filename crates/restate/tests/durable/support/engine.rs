@@ -226,7 +226,16 @@ impl Engine {
     }
 
     pub(crate) fn cancel(&self, invocation: &str) {
-        let path = format!("/invocations/{invocation}/cancel");
+        self.end(invocation, "cancel");
+    }
+
+    /// Ends an invocation, which cannot do anything more.
+    pub(crate) fn kill_invocation(&self, invocation: &str) {
+        self.end(invocation, "kill");
+    }
+
+    fn end(&self, invocation: &str, how: &str) {
+        let path = format!("/invocations/{invocation}/{how}");
         let response = http::send("PATCH", self.admin, &path, None, Duration::from_secs(30)).unwrap();
         assert!(response.status < 300, "{response:?}");
     }

@@ -120,8 +120,9 @@ impl AsyncCodex {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the home has turns of the thread that the history does not have,
-    /// if it does not have the source of a fork, or if the rollout is not a runtime's. [`ErrorKind::ThreadInUse`](crate::ErrorKind::ThreadInUse) if another runtime has the thread
-    /// loaded whose history is to be replaced. Otherwise as [`request`](Self::request).
+    /// if it does not have the source of a fork, or if the rollout is not a runtime's.
+    /// [`ErrorKind::ThreadInUse`](crate::ErrorKind::ThreadInUse) if another runtime has the thread loaded whose history is to be
+    /// replaced. Otherwise as [`request`](Self::request).
     pub async fn thread_import(&self, rollout: &Rollout) -> Result<AsyncThread> {
         let state = rollout::import(&self.core, rollout).await?;
         Ok(AsyncThread::new(self.core.clone(), state))

@@ -119,8 +119,9 @@ impl Codex {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the home has turns of the thread that the history does not have,
-    /// if it does not have the source of a fork, or if the rollout is not a runtime's. [`ErrorKind::ThreadInUse`](crate::ErrorKind::ThreadInUse) if another runtime has the thread
-    /// loaded whose history is to be replaced. Otherwise as [`request`](Self::request).
+    /// if it does not have the source of a fork, or if the rollout is not a runtime's.
+    /// [`ErrorKind::ThreadInUse`](crate::ErrorKind::ThreadInUse) if another runtime has the thread loaded whose history is to be
+    /// replaced. Otherwise as [`request`](Self::request).
     #[inline]
     pub fn thread_import(&self, rollout: &Rollout) -> Result<Thread> {
         let state = wait(rollout::import(&self.core, rollout))?;

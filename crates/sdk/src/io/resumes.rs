@@ -113,7 +113,7 @@ impl Resumes {
         let (begin, mut pauses) = (Instant::now(), false);
         let held = self.shared.router().held_threads();
         for thread in held.into_iter().filter(|thread| self.is_wanted(thread, is_watched)) {
-            // An idle thread is not described. It is when its agent turns out to work for a running turn.
+            // An idle thread is only subscribed to. If it turns out to work for a running turn, it is resumed again and described.
             if thread.need != Need::Idle {
                 known.insert(thread.id.clone());
             }
@@ -276,12 +276,12 @@ impl Resume {
     async fn restore(&mut self) -> Result<()> {
         let (resumes, id) = (self.resumes.clone(), self.thread.id.clone());
         let shared = &resumes.shared;
-        // An item that completes between the server's description of the turn and the subscription is in neither. So the first resume
-        // subscribes, and the second one describes. What comes twice is dropped.
-        let held = shared.router().held_turns(&id);
         if self.thread.need == Need::Idle {
             return self.subscribe_to_idle().await;
         }
+        // An item that completes between the server's description of the turn and the subscription is in neither. So the first resume
+        // subscribes, and the second one describes. What comes twice is dropped.
+        let held = shared.router().held_turns(&id);
         self.request(Query::Subscribe).await?;
         self.is_subscribed = true;
         let believing = self.trust();
@@ -326,20 +326,37 @@ impl Resume {
     /// Subscribes to a thread in which nothing is known to run. Without a subscription the server unloads it after a while. That ends its
     /// background commands, and a thread that has not run a turn is gone then.
     async fn subscribe_to_idle(&mut self) -> Result<()> {
-        let (resumes, id) = (self.resumes.clone(), self.thread.id.clone());
-        let threads = &resumes.shared.threads;
-        // Calls of the program wait for it: a server that is just storing the thread refuses theirs.
-        let order = threads.keep_settings(&id);
-        let is_used = order.is_none() && threads.has_handle(&id);
-        if is_used || self.would_continue_goal().await? {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let attempt = timeout(HOLD_LIMIT, self.try_to_subscribe());
+            let error = match attempt.await {
+                Ok(Err(error)) => error,
+                Ok(Ok(())) => return Ok(()),
+                Err(_) => Error::new(ErrorKind::Timeout, "the server does not respond"),
+            };
+            if !self.is_current() || !self.may_pass(&error) {
+                return Err(error);
+            }
+            self.pause(pause).await;
+            pause = (2 * pause).min((self.begin.elapsed() / 10).clamp(LONGEST_PAUSE, LONGEST_LATE_PAUSE));
+        }
+    }
+
+    /// Subscribes to an idle thread, unless a call of the program is about to do that, or the server would begin to work.
+    async fn try_to_subscribe(&self) -> Result<()> {
+        let threads = &self.resumes.shared.threads;
+        // Calls of the program wait for the attempt: a server that is just storing the thread refuses theirs.
+        let order = threads.keep_settings(&self.thread.id);
+        let is_used = order.is_none() && threads.has_handle(&self.thread.id);
+        if is_used || !self.may_resume() || self.would_continue_goal().await? {
             return Ok(());
         }
-        match self.request(Query::Subscribe).await {
+        match self.send(Query::Subscribe, ResumeForm::Bare).await {
             // The server cannot resume a thread that it has not stored.
             Err(error) if self.is_loaded && error.kind() == ErrorKind::ThreadNotFound => {
-                let (method, params) = storing_request(&id);
+                let (method, params) = storing_request(&self.thread.id);
                 self.call(method, &to_raw_value(&params).unwrap_or_default(), Intent::Plain).await?;
-                self.request(Query::Subscribe).await.map(drop)
+                self.send(Query::Subscribe, ResumeForm::Bare).await.map(drop)
             }
             response => response.map(drop),
         }
@@ -347,11 +364,14 @@ impl Resume {
 
     /// Whether a resume would make the server go on with the thread's goal. Its last turn can have been interrupted on purpose.
     async fn would_continue_goal(&self) -> Result<bool> {
+        use ErrorKind::{InvalidRequest, MethodNotFound, ThreadNotFound};
         let params = |value| to_raw_value(&value).unwrap_or_default();
         let get = params(json!({"threadId": &*self.thread.id}));
         let goal = match self.call("thread/goal/get", &get, Intent::Plain).await {
-            // It has no goals.
-            Err(error) if error.json_rpc().is_some() => return Ok(false),
+            // The server has no goals, or none of this thread.
+            Err(error) if matches!(error.kind(), InvalidRequest | MethodNotFound | ThreadNotFound) => {
+                return Ok(false);
+            }
             response => response?,
         };
         let is_active = member(&goal, "goal")

@@ -56,9 +56,9 @@ pub(crate) fn read_history_text<'a>(
             }
             let is_busy = session.connection.is_busy(thread_id);
             // A runtime that never lists items says the same.
-            let is_of_beginning_thread =
-                error.is_of_beginning_thread() || (error.is_of_unlisted_items() && is_busy);
-            let limit = if is_busy { RECORD_LIMIT } else { FIRST_WRITE };
+            let is_of_unlisted_items = error.is_of_unlisted_items() && is_busy;
+            let is_of_beginning_thread = error.is_of_beginning_thread() || is_of_unlisted_items;
+            let limit = if is_busy && !is_of_unlisted_items { RECORD_LIMIT } else { FIRST_WRITE };
             if !is_of_beginning_thread || began.elapsed() >= limit {
                 let missing = match error.kind() {
                     ErrorKind::MethodNotFound => missing(session, thread_id).await,

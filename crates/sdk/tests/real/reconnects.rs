@@ -105,7 +105,7 @@ with_both_clients! {
     fn a_thread_in_which_nothing_runs_stays_loaded_after_its_connection_was_cut(start, wait) {
         let model = Model::start();
         // It must be longer than a reconnect and a resume take.
-        model.add_config("thread_unload_delay_secs = 5\n").unwrap();
+        model.add_config("thread_unload_delay_secs = 10\n").unwrap();
         model.fallback("done");
         let server = RunningServer::on_socket(&model);
         let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
@@ -149,10 +149,14 @@ with_both_clients! {
         let turn = wait!(thread.follow()).unwrap().unwrap();
         wait!(turn.interrupt()).unwrap();
         wait!(turn.run()).unwrap();
+        let sent = |method: &str| {
+            let lines = std::fs::read_to_string(&log).unwrap_or_default();
+            lines.matches(&format!("\"sent\":{{\"method\":\"{method}\"")).count()
+        };
+        let (resumes, reads) = (sent("thread/resume"), sent("thread/read"));
         proxy.cut();
         // The client looks at the goal, and then at the thread.
-        let asks = || std::fs::read_to_string(&log).unwrap_or_default().matches("\"thread/goal/get\"").count();
-        while asks() == 0 {
+        while sent("thread/read") == reads {
             wait!(codex.models().send()).unwrap();
         }
         let requests = model.requests().len();
@@ -160,7 +164,7 @@ with_both_clients! {
             let turns = wait!(codex.request_raw("thread/turns/list", json!({"threadId": thread.id()}))).unwrap();
             assert_eq!(turns["data"][0]["status"], "interrupted", "{turns}");
         }
-        assert_eq!(model.requests().len(), requests);
+        assert_eq!((model.requests().len(), sent("thread/resume")), (requests, resumes));
         wait!(codex.close()).unwrap();
     }
 

@@ -107,7 +107,8 @@ fn connect_to(context: ConnectionContext) -> (Connection, Peer) {
     (connection, Peer { reader, writer, received: VecDeque::new() })
 }
 
-/// A client whose threads have handles, except for those of agents. It notes no settings.
+/// A client whose threads have handles, except for those of agents. A call of the program is about to use the threads `used…`. It notes
+/// no settings.
 #[derive(Debug)]
 struct NoSettings;
 
@@ -120,8 +121,8 @@ impl ClientThreads for NoSettings {
         !thread_id.starts_with("agent")
     }
 
-    fn keep_settings(&self, _: &str) -> Option<OwnedRwLockReadGuard<()>> {
-        Arc::new(RwLock::new(())).try_read_owned().ok()
+    fn keep_settings(&self, thread_id: &str) -> Option<OwnedRwLockReadGuard<()>> {
+        Arc::new(RwLock::new(())).try_read_owned().ok().filter(|_| !thread_id.starts_with("used"))
     }
 
     fn resume_params(&self, thread_id: &str, form: ResumeForm, _: &str, loads: bool) -> Box<RawValue> {

@@ -254,7 +254,7 @@ async fn run(worker: &Arc<Worker>, turn: &Arc<Turn>, order: &Order, thread: &Asy
             event = events.next() => match event {
                 Some(Ok(Event::Notification(Notification::TurnStarted(started)))) if started.thread_id == thread.id() => {
                     turn.begun(started.turn.id);
-                    worker.forget_note(&order.invocation);
+                    worker.forget_note(&turn.invocation());
                 }
                 Some(Ok(_)) => {}
                 // The client has ended, and so does the other future.
@@ -286,7 +286,7 @@ async fn run(worker: &Arc<Worker>, turn: &Arc<Turn>, order: &Order, thread: &Asy
         Err(error) if error.kind() == ErrorKind::TurnInterrupted => match error.turn().cloned() {
             Some(result) if interrupts || *turn.interrupting.borrow() => outcome(How::Interrupted, 0, result),
             // The engine records it, and then it is the outcome.
-            _ if worker.wants_interrupt(&order.invocation) => End::Progress(Progress::Interrupt),
+            _ if worker.wants_interrupt(&turn.invocation()) => End::Progress(Progress::Interrupt),
             partial if request.on_half_done == OnHalfDone::Choice(HalfDoneChoice::Ask) => {
                 End::Progress(Progress::HalfDone(partial.and_then(|partial| partial.final_response)))
             }
@@ -310,7 +310,7 @@ fn half_done(worker: &Arc<Worker>, turn: &Arc<Turn>, order: &Order) -> HalfDone 
     let policy = order.request.on_half_done.clone();
     let (worker, turn) = (worker.clone(), turn.clone());
     HalfDone::ask(move |partial| {
-        if *turn.interrupting.borrow() || worker.wants_interrupt(&turn.invocation) {
+        if *turn.interrupting.borrow() || worker.wants_interrupt(&turn.invocation()) {
             return HalfDone::Fail;
         }
         let prompt = if waited.as_ref() == Some(&partial.turn.id) {

@@ -21,7 +21,7 @@ use crate::steers::Steers;
 pub struct Place {
     /// The name of the worker.
     pub worker: String,
-    /// The address at which the worker takes `steer` and `interrupt`.
+    /// The address at which the worker takes `steer`.
     pub control: String,
     /// The id of the turn.
     pub turn_id: String,
@@ -131,7 +131,8 @@ pub(crate) struct State {
 /// A turn of this worker: a task, and what is known of it.
 pub(crate) struct Turn {
     pub(crate) name: String,
-    pub(crate) invocation: String,
+    /// The invocation that has the turn: a later one with the same key can take it over.
+    invocation: Mutex<String>,
     pub(crate) state: watch::Sender<State>,
     /// Tells the task to end without an outcome.
     pub(crate) given_up: watch::Sender<bool>,
@@ -161,7 +162,7 @@ impl Turn {
     pub(crate) fn new(order: &Order) -> Arc<Self> {
         Arc::new(Self {
             name: order.name.clone(),
-            invocation: order.invocation.clone(),
+            invocation: Mutex::new(order.invocation.clone()),
             state: watch::Sender::default(),
             given_up: watch::Sender::new(false),
             interrupting: watch::Sender::new(order.interrupted),
@@ -171,6 +172,15 @@ impl Turn {
             stored: Mutex::default(),
             steers: Steers::default(),
         })
+    }
+
+    pub(crate) fn invocation(&self) -> String {
+        lock(&self.invocation).clone()
+    }
+
+    /// Makes this the invocation that has the turn.
+    pub(crate) fn taken_by(&self, invocation: &str) {
+        invocation.clone_into(&mut lock(&self.invocation));
     }
 
     pub(crate) fn set_thread(&self, thread: &AsyncThread, stored: StoredThread) {

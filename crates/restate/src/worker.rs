@@ -154,7 +154,7 @@ impl Worker {
     /// be repeated, here and in other workers.
     pub(crate) async fn advance(self: Arc<Self>, order: Order) -> HandlerResult<Seen> {
         let turn = self.turn_of(&order)?;
-        if self.wants_interrupt(&turn.invocation) {
+        if self.wants_interrupt(&order.invocation) {
             turn.to_interrupt();
         }
         let mut state = turn.state.subscribe();
@@ -222,10 +222,11 @@ impl Worker {
         Progress::Failed { code: TOO_LONG, message, worker: self.name.clone() }
     }
 
-    /// The turn of this order. Begins it unless it runs here.
+    /// The turn of this order. Begins it unless it runs here, perhaps for an invocation that was killed.
     fn turn_of(self: &Arc<Self>, order: &Order) -> HandlerResult<Arc<Turn>> {
         let mut turns = lock(&self.turns);
         if let Some(turn) = turns.get(&order.name).filter(|turn| !turn.is_given_up()) {
+            turn.taken_by(&order.invocation);
             return Ok(turn.clone());
         }
         if *self.draining.borrow() {
@@ -325,7 +326,7 @@ impl Worker {
     pub(crate) fn note(&self, turn: &Turn, cut: Cut) {
         let turn_id = turn.state.borrow().turn_id.clone();
         if let (Some(notes), Some(turn_id)) = (self.notes.get(), turn_id)
-            && let Err(error) = notes.write(&turn.invocation, &Note { turn_id, cut })
+            && let Err(error) = notes.write(&turn.invocation(), &Note { turn_id, cut })
         {
             eprintln!("codex-worker: a note about a turn cannot be written: {error}");
         }
@@ -411,7 +412,7 @@ impl Worker {
             let turns: Vec<Arc<Turn>> = lock(&self.turns).values().cloned().collect();
             let Some(interrupts) = self.interrupts.get().filter(|_| !turns.is_empty()) else { continue };
             let wanted = interrupts.wanted();
-            for turn in turns.iter().filter(|turn| wanted.contains(&turn.invocation)) {
+            for turn in turns.iter().filter(|turn| wanted.contains(&turn.invocation())) {
                 turn.to_interrupt();
             }
         }

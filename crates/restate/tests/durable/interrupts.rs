@@ -1,13 +1,13 @@
-//! Interrupts of turns that do not run.
+//! Interrupts of turns that do not run, that have ended, or that another call has begun.
 
 use std::time::Duration;
 
-use openai_codex_testkit::ModelToolCall;
+use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::{Value, json};
 
 use crate::support::engine::Engine;
-use crate::support::wait_for;
 use crate::support::workers::Site;
+use crate::support::{wait_for, wait_until};
 
 const LONG: Duration = Duration::from_secs(90);
 
@@ -48,4 +48,34 @@ fn an_interrupt_of_a_thread_whose_turn_has_ended_reaches_nothing() {
     assert_eq!(engine.call("ended", "interrupt", None).body, json!({"reached": false}));
     let again = engine.call("ended", "run", Some(&json!({"input": "go", "key": "k"})));
     assert_eq!((&again.body["how"], &again.body["turn_id"]), (&json!("found_done"), &first.body["turn_id"]));
+}
+
+#[test]
+fn an_interrupt_reaches_a_turn_that_a_second_call_with_its_key_has_taken_over() {
+    let (engine, site) = (Engine::start(), Site::new());
+    let _worker = site.worker(&engine, "a", &[]);
+    let gate = site.model.gate();
+    site.model.reply(ModelReply::text("never said").pause(&gate));
+    let request = json!({"input": "go", "key": "k"});
+    let killed = engine.send_run("taken", &request);
+    gate.wait_reached_within(LONG).unwrap();
+    let place = wait_for("the place of the turn", LONG, || {
+        let place = engine.status("taken")["running"]["place"].clone();
+        place.is_object().then_some(place)
+    });
+    engine.kill_invocation(&killed);
+    let run = engine.send_run("taken", &request);
+    // The second call has the turn of the first.
+    wait_until("the place of the turn", LONG, || {
+        let running = engine.status("taken")["running"].clone();
+        running["invocation"] == json!(run) && running["place"] == place
+    });
+    assert_eq!(engine.call("taken", "interrupt", None).body, json!({"reached": true}));
+    let outcome = engine.outcome(&run, LONG);
+    assert_eq!(
+        (&outcome.body["status"], &outcome.body["turn_id"]),
+        (&json!("interrupted"), &place["turn_id"]),
+        "{outcome:?}"
+    );
+    assert_eq!(site.model.requests().len(), 1);
 }

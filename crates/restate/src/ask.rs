@@ -73,6 +73,11 @@ pub(crate) fn interrupt() -> Value {
     json!({"interrupt": true})
 }
 
+/// Whether a response interrupts its turn.
+pub(crate) fn cancels(response: &Value) -> bool {
+    *response == json!("cancel")
+}
+
 /// A usable decision.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Decision {

@@ -7,7 +7,7 @@ use restate_sdk::context::{DurableFuture, DurableFuturesUnordered};
 use restate_sdk::prelude::TerminalError;
 use serde_json::Value;
 
-use crate::ask::{Ask, Decision, OpenAsk};
+use crate::ask::{Ask, Decision, OpenAsk, cancels};
 
 /// What ends a wait for decisions.
 pub(crate) enum Woken {
@@ -64,12 +64,93 @@ impl Asked<'_> {
         self.open.len() != before
     }
 
-    /// Keeps a decision about a request that was withdrawn, if it is usable.
-    pub(crate) fn keep(&mut self, at: usize, decision: &Value) {
-        if let Some(OpenAsk { ask, .. }) = self.withdrawn.remove(&at)
-            && let Ok(Decision::Response(response)) = ask.read(decision)
-        {
+    /// Keeps a decision that the turn has not had, unless it interrupts the turn. Returns whether it does.
+    pub(crate) fn keep(&mut self, ask: Ask, response: Value) -> bool {
+        let is_interrupted = cancels(&response);
+        if !is_interrupted {
             self.kept.push(Kept { ask, response });
         }
+        is_interrupted
+    }
+
+    /// The same for a decision about a request that was withdrawn. One that is unusable does not count.
+    pub(crate) fn keep_late(&mut self, at: usize, decision: &Value) -> bool {
+        let Some(OpenAsk { ask, .. }) = self.withdrawn.remove(&at) else { return false };
+        match ask.read(decision) {
+            Ok(Decision::Response(response)) => self.keep(ask, response),
+            Ok(Decision::Interrupt) => true,
+            Ok(Decision::Policy(_)) | Err(_) => false,
+        }
+    }
+
+    /// Forgets a request that does not wait any more. Returns whether it is none of those that wait.
+    pub(crate) fn forget_withdrawn(&mut self, at: usize) -> bool {
+        self.withdrawn.remove(&at);
+        !self.open.contains_key(&at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::ask::{AskKind, interrupt};
+
+    fn command(turn: &str, command: &str) -> Ask {
+        let request = json!({"turnId": turn, "itemId": turn, "command": command});
+        Ask::new(format!("{turn}/0"), AskKind::Command, request)
+    }
+
+    /// A call with a request that was withdrawn.
+    fn withdrawn(at: usize) -> Asked<'static> {
+        let mut asked = Asked::default();
+        let ask = command("first", "make");
+        asked.open.insert(at, OpenAsk { awakeable: "sign_1".into(), problem: None, ask });
+        assert!(asked.withdraw(|_| false));
+        asked
+    }
+
+    #[test]
+    fn a_late_decision_counts_once_for_the_same_request() {
+        let mut asked = withdrawn(3);
+        assert!(!asked.keep_late(3, &json!("accept")));
+        assert!(asked.take_kept(&command("next", "make all")).is_none());
+        assert_eq!(asked.take_kept(&command("next", "make")).unwrap().response, json!("accept"));
+        assert!(asked.take_kept(&command("next", "make")).is_none());
+        // Its awakeable has had its decision.
+        assert!(!asked.reopen(&command("next", "make")));
+    }
+
+    #[test]
+    fn a_request_that_was_withdrawn_gets_its_awakeable_back() {
+        let mut asked = withdrawn(3);
+        assert!(!asked.reopen(&command("next", "make all")));
+        assert!(asked.reopen(&command("next", "make")));
+        let open = &asked.open[&3];
+        assert_eq!((open.awakeable.as_str(), open.ask.id.as_str()), ("sign_1", "next/0"));
+        assert!(!asked.forget_withdrawn(3));
+        // The request that goes on is not withdrawn.
+        assert!(!asked.withdraw(|ask| ask.id == "next/0"));
+    }
+
+    #[test]
+    fn a_decision_that_interrupts_is_never_kept() {
+        assert!(Asked::default().keep(command("first", "make"), json!("cancel")));
+        for decision in [json!("cancel"), interrupt()] {
+            let mut asked = withdrawn(3);
+            assert!(asked.keep_late(3, &decision));
+            assert!(asked.kept.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_late_decision_that_is_unusable_or_rejected_does_not_count() {
+        let mut asked = withdrawn(3);
+        assert!(!asked.keep_late(3, &json!("yes")));
+        assert!(asked.kept.is_empty() && !asked.reopen(&command("next", "make")));
+        let mut asked = withdrawn(3);
+        assert!(asked.forget_withdrawn(3));
+        assert!(!asked.reopen(&command("next", "make")));
     }
 }

@@ -41,6 +41,8 @@ impl Desk {
         let params = serde_json::to_value(&request.params).map_err(|error| error.to_string())?;
         let response = turn.ask(Ask::new(id.clone(), kind, params));
         tokio::select! {
+            // A response that was sent counts as delivered.
+            biased;
             response = response => {
                 let response = response.map_err(|_| "the worker gave up the turn".to_owned())?;
                 serde_json::from_value(response).map_err(|error| error.to_string())

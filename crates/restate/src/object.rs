@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::ask::{Ask, AskKind, Decision, OpenAsk, decision_of, interrupt};
-use crate::asked::{Asked, Kept, Waiting, Woken};
+use crate::ask::{Ask, AskKind, Decision, OpenAsk, cancels, decision_of, interrupt};
+use crate::asked::{Asked, Waiting, Woken};
 use crate::control::{self, UNCERTAIN};
 use crate::looks::Looks;
 use crate::outcome::{How, RunOutcome};
@@ -156,7 +156,8 @@ impl CodexThread {
         Ok(Json(Reached { reached }))
     }
 
-    /// Interrupts the turn that runs. Its `run` then returns what it produced. Each read of the state finds what `run` has written since.
+    /// Interrupts the turn that runs. Its `run` then returns what it produced.
+    // Lazy, so that each read asks the engine.
     #[handler(lazy_state)]
     async fn interrupt(&self, ctx: SharedObjectContext<'_>) -> Result<Json<Reached>, HandlerError> {
         let Some(turn) = ctx.get::<Json<RunningTurn>>(RUNNING).await?.map(Json::into_inner) else {
@@ -246,8 +247,11 @@ async fn has_taken_interrupt(
     let mut resolved = Vec::new();
     let (mut pause, mut waited) = (FIRST_INTERRUPT_PAUSE, Duration::ZERO);
     while waited < INTERRUPT_TIME {
+        // Read before the turn. If the turn is still that one, these are not requests of the next one, also if a replay takes only the
+        // requests from the journal.
+        let asks = ctx.get::<Json<Vec<OpenAsk>>>(ASKS).await?.unwrap_or_default().into_inner();
         let running = ctx.get::<Json<RunningTurn>>(RUNNING).await?;
-        // After that read: `run` records an interrupt before it ends.
+        // Read after the turn: `run` records an interrupt before it ends.
         let interrupted = ctx.get::<Json<Vec<String>>>(INTERRUPTED).await?.unwrap_or_default().into_inner();
         if interrupted.contains(&turn.key) {
             return Ok(true);
@@ -256,7 +260,7 @@ async fn has_taken_interrupt(
             return Ok(false);
         }
         // What waits for a decision waits no longer.
-        for open in ctx.get::<Json<Vec<OpenAsk>>>(ASKS).await?.unwrap_or_default().into_inner() {
+        for open in asks {
             if !resolved.contains(&open.awakeable) {
                 ctx.resolve_awakeable(&open.awakeable, Json(interrupt()));
                 resolved.push(open.awakeable);
@@ -464,7 +468,12 @@ impl<'ctx> Run<'_, 'ctx> {
         let mut is_interrupted = false;
         while !asked.open.is_empty() && !is_interrupted {
             let Some((at, woken)) = asked.waiting.next().await? else { break };
-            let decision = match woken? {
+            let woken = match woken {
+                // A withdrawn request whose awakeable was rejected.
+                Err(error) if error.code() != CANCELLED && asked.forget_withdrawn(at) => continue,
+                woken => woken?,
+            };
+            let decision = match woken {
                 Woken::Decided(decision) => decision,
                 // One of an earlier wait.
                 Woken::Look if at != next_look => continue,
@@ -493,10 +502,12 @@ impl<'ctx> Run<'_, 'ctx> {
                 }
             };
             match asked.open.remove(&at) {
-                Some(answered) => is_interrupted = self.pass_on(answered, &decision, asked).await?,
-                None => asked.keep(at, &decision),
+                Some(answered) => {
+                    is_interrupted = self.pass_on(answered, &decision, asked).await?;
+                    self.publish(&asked.open);
+                }
+                None => is_interrupted = asked.keep_late(at, &decision),
             }
-            self.publish(&asked.open);
         }
         asked.withdraw(|_| false);
         self.ctx.clear(ASKS);
@@ -521,12 +532,11 @@ impl<'ctx> Run<'_, 'ctx> {
             }
         };
         let delivery = self.respond(&answered.ask, &response).await?;
-        match (delivery, response == json!("cancel")) {
+        match (delivery, cancels(&response)) {
             // The runtime interrupts the turn, and makes no other request.
             (Delivery::Delivered, true) => asked.open.clear(),
             (Delivery::Delivered, false) => {}
-            (_, true) => return Ok(true),
-            (_, false) => asked.kept.push(Kept { ask: answered.ask, response }),
+            _ => return Ok(asked.keep(answered.ask, response)),
         }
         Ok(false)
     }
@@ -591,7 +601,6 @@ impl<'ctx> Run<'_, 'ctx> {
         // Before `interrupt` finds that the turn is over.
         let recorded = if is_interrupted { self.keep_interrupted().await } else { Ok(()) };
         ctx.clear(RUNNING);
-        recorded?;
         if self.has_asked.load(Ordering::Relaxed) {
             ctx.clear(ASKS);
         }
@@ -614,6 +623,6 @@ impl<'ctx> Run<'_, 'ctx> {
             Err(_) => {}
         }
         ctx.set(TOTALS, Json(totals));
-        Ok(())
+        recorded
     }
 }

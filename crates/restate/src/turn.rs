@@ -286,7 +286,36 @@ impl Turn {
 
 #[cfg(test)]
 mod tests {
-    use super::name;
+    use serde_json::json;
+
+    use super::*;
+    use crate::ask::AskKind;
+
+    #[test]
+    fn a_repeated_response_is_delivered_only_if_the_runtime_has_had_the_first() {
+        let turn = Turn::new(&Order {
+            name: "turn".into(),
+            key: "k".into(),
+            invocation: "inv_1".into(),
+            thread: None,
+            request: Arc::new(RunRequest::new("go")),
+            interrupted: false,
+            place: None,
+        });
+        let ask = |id: &str| turn.ask(Ask::new(id.into(), AskKind::Command, json!({})));
+        let (mut wanted, unwanted) = (ask("wanted"), ask("unwanted"));
+        // It does not run yet.
+        assert_eq!(turn.respond("wanted", json!("accept")), None);
+        turn.begun("t".into());
+        drop(unwanted);
+        for _ in 0..2 {
+            assert_eq!(turn.respond("wanted", json!("accept")), Some(true));
+            assert_eq!(turn.respond("unwanted", json!("accept")), Some(false));
+        }
+        assert_eq!((wanted.try_recv(), turn.asks()), (Ok(json!("accept")), Vec::new()));
+        turn.ended(End::Again("it ended".into()));
+        assert_eq!(turn.respond("wanted", json!("accept")), None);
+    }
 
     #[test]
     fn turns_of_two_threads_have_two_names() {

@@ -25,7 +25,7 @@ use crate::turn::{End, Order, Place, Progress, Seen, StoredThread, TOO_LONG, Tur
 const PUBLISH_AFTER: Duration = Duration::from_millis(250);
 
 /// The pause between looks for turns that are to be interrupted.
-const INTERRUPT_PAUSE: Duration = Duration::from_millis(200);
+const INTERRUPT_LOOK_PAUSE: Duration = Duration::from_millis(200);
 
 const NO_HOME: &str = "the runtime does not say where its home is";
 
@@ -408,7 +408,7 @@ impl Worker {
     /// Looks for turns of this worker that are to be interrupted, until the task is aborted.
     pub(crate) async fn watch_interrupts(self: Arc<Self>) {
         loop {
-            tokio::time::sleep(INTERRUPT_PAUSE).await;
+            tokio::time::sleep(INTERRUPT_LOOK_PAUSE).await;
             let turns: Vec<Arc<Turn>> = lock(&self.turns).values().cloned().collect();
             let Some(interrupts) = self.interrupts.get().filter(|_| !turns.is_empty()) else { continue };
             let wanted = interrupts.wanted();

@@ -212,6 +212,45 @@ fn a_decision_after_the_death_of_a_runtime_counts_for_the_turn_that_continues() 
     }
 }
 
+/// A call whose first request was withdrawn, because the runtime died. Its turn goes on and waits with the second one.
+fn withdrawn(engine: &Engine, site: &Site, worker: &Worker) -> (String, [String; 2]) {
+    site.model.reply(ModelToolCall::exec_command("echo first >> ran.txt").escalate("to write a file"));
+    site.model.reply(command());
+    site.model.fallback("done");
+    let run = engine.send_run("asks", &asking(site, "asks", "continue"));
+    let first = awakeable(engine, "asks");
+    kill_process(worker.runtime(), Signal::KILL).unwrap();
+    let second = wait_for("the second request", LONG, || {
+        let asks = engine.status("asks")["asks"].clone();
+        let [ask] = asks.as_array()?.as_slice() else { return None };
+        (ask["awakeable"] != json!(first)).then(|| ask["awakeable"].as_str().map(str::to_owned))?
+    });
+    (run, [first, second])
+}
+
+#[test]
+fn a_rejected_awakeable_of_a_withdrawn_request_does_not_end_the_call() {
+    let (engine, site) = (Engine::start(), Site::new());
+    let worker = site.worker(&engine, "a", &[]);
+    let (run, [first, second]) = withdrawn(&engine, &site, &worker);
+    engine.reject(&first);
+    engine.decide(&second, &json!("accept"));
+    let outcome = engine.outcome(&run, LONG);
+    assert_eq!((outcome.status, &outcome.body["how"]), (200, &json!("continued")), "{outcome:?}");
+    assert_eq!((ran(&site, "asks"), site.begun("asks")), (1, 1));
+}
+
+#[test]
+fn a_cancel_about_a_withdrawn_request_interrupts_the_turn() {
+    let (engine, site) = (Engine::start(), Site::new());
+    let worker = site.worker(&engine, "a", &[]);
+    let (run, [first, _]) = withdrawn(&engine, &site, &worker);
+    engine.decide(&first, &json!("cancel"));
+    let outcome = engine.outcome(&run, LONG);
+    assert_eq!(outcome.body["status"], json!("interrupted"), "{outcome:?}");
+    assert_eq!((ran(&site, "asks"), engine.status("asks")["asks"].clone()), (0, json!([])));
+}
+
 #[test]
 fn a_key_whose_turn_was_interrupted_stays_interrupted() {
     let (engine, site) = (Engine::start(), Site::new());

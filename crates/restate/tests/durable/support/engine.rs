@@ -253,6 +253,14 @@ impl Engine {
         assert!(response.status < 300, "{response:?}");
     }
 
+    /// Refuses to decide about something that waits.
+    pub(crate) fn reject(&self, awakeable: &str) {
+        let path = format!("/restate/awakeables/{awakeable}/reject");
+        let response =
+            http::send_text("POST", self.ingress, &path, "not now", Duration::from_secs(30)).unwrap();
+        assert!(response.status < 300, "{response:?}");
+    }
+
     pub(crate) fn status(&self, thread: &str) -> Value {
         let response = self.call(thread, "status", None);
         assert_eq!(response.status, 200, "{response:?}");

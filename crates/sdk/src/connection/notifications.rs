@@ -14,6 +14,7 @@ use crate::connection::event::{Event, EventBatch};
 use crate::connection::host::Host;
 use crate::connection::on_loss::CAN_OUTLIVE_TRANSPORTS;
 use crate::connection::router::Router;
+use crate::connection::running_turn::RunningTurn;
 use crate::connection::uncertain::message_key;
 
 impl<H: Host> Router<H> {
@@ -97,11 +98,8 @@ impl<H: Host> Router<H> {
                     self.bind_unnamed_turns(thread_id);
                 }
                 let ended = self.remove_turn(turn_id);
-                // The server reports no end under the other id.
-                if let Some(listed) = ended.as_ref().and_then(|turn| turn.listed_id.as_ref())
-                    && self.running_turns.get(listed).is_some_and(|turn| turn.subscriptions.is_empty())
-                {
-                    drop(self.remove_turn(listed));
+                if let Some(thread_id) = thread_id {
+                    self.remove_parts(turn_id, thread_id);
                 }
                 if let Some(turn) = ended
                     && turn.ends_commands
@@ -136,6 +134,17 @@ impl<H: Host> Router<H> {
                 }
             }
         }
+    }
+
+    /// Removes the turns of a thread that were parts of a turn of the same thread, which has ended. The server starts a review under an id
+    /// of its own, and reports no end of that.
+    fn remove_parts(&mut self, turn_id: &str, thread_id: &str) {
+        let is_part = |turn: &RunningTurn<H>| {
+            turn.root.as_deref() == Some(turn_id) && turn.is_on(thread_id) && turn.subscriptions.is_empty()
+        };
+        let parts: Vec<_> =
+            self.running_turns.iter().filter(|turn| is_part(turn)).map(|turn| turn.id.clone()).collect();
+        parts.iter().for_each(|part| drop(self.remove_turn(part)));
     }
 
     fn handle_thread_started(&mut self, route: &Route<'_>) {

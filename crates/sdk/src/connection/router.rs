@@ -182,6 +182,16 @@ impl<H: Host> Router<H> {
             || self.running_turns.iter().any(|turn| turn.is_on(thread_id))
     }
 
+    /// Whether a call with a handle has created a turn that runs on a thread, and has set a budget for it. Without the turn's events the
+    /// client cannot count.
+    pub(crate) fn has_budget(&self, thread_id: &str) -> bool {
+        let is_counted = |turn: &RunningTurn<H>| {
+            let mut held = turn.subscriptions.iter().chain(&turn.left_budget);
+            turn.is_on(thread_id) && held.any(|held| held.with(|buffer| buffer.has_budget()))
+        };
+        self.running_turns.iter().any(is_counted)
+    }
+
     /// Whether no call with a handle has created a turn: another client of the server, or a plain request.
     pub(crate) fn is_turn_of_others(&self, turn_id: &str) -> bool {
         self.running_turns.get(turn_id).is_none_or(|turn| !turn.created)

@@ -181,6 +181,11 @@ impl Connection {
         self.shared.router().is_running(turn_id)
     }
 
+    /// Whether a budget is set for a turn that runs on a thread.
+    pub(crate) fn has_budget(&self, thread_id: &str) -> bool {
+        self.shared.router().has_budget(thread_id)
+    }
+
     /// The running turns of a thread of which the client receives the events.
     pub(crate) fn running_turns(&self, thread_id: &str) -> Vec<Arc<str>> {
         self.shared.router().running_turns(thread_id)

@@ -199,7 +199,9 @@ impl AsyncThread {
     /// loaded for a time, and still sends its status changes.
     ///
     /// # Errors
-    /// As [`AsyncCodex::request`].
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) while a turn with
+    /// [`max_tokens`](crate::TurnStart::max_tokens) or [`max_model_requests`](crate::TurnStart::max_model_requests) of this client runs in
+    /// the thread: the client counts with the turn's events. Otherwise as [`AsyncCodex::request`].
     pub async fn unsubscribe(&self) -> Result<ThreadUnsubscribeResponse> {
         unsubscribe::unsubscribe(&self.core, &self.state).await
     }
@@ -391,7 +393,9 @@ impl Thread {
     /// loaded for a time, and still sends its status changes.
     ///
     /// # Errors
-    /// As [`Codex::request`](crate::Codex::request).
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) while a turn with
+    /// [`max_tokens`](crate::TurnStart::max_tokens) or [`max_model_requests`](crate::TurnStart::max_model_requests) of this client runs in
+    /// the thread: the client counts with the turn's events. Otherwise as [`Codex::request`](crate::Codex::request).
     #[inline]
     pub fn unsubscribe(&self) -> Result<ThreadUnsubscribeResponse> {
         crate::block_on::wait(self.inner.unsubscribe())

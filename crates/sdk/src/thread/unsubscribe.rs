@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{ThreadUnsubscribeParams, ThreadUnsubscribeResponse};
+use openai_codex_protocol::{ClientRequest, methods};
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_state::ThreadState;
 
@@ -17,6 +17,13 @@ pub(crate) async fn unsubscribe(
 ) -> Result<ThreadUnsubscribeResponse> {
     let params = ThreadUnsubscribeParams::new(&*thread.id);
     let session = core.session().await?;
+    if session.connection.has_budget(&thread.id) {
+        let message = "a turn with `max_tokens` or `max_model_requests` runs in the thread. The client counts with the turn's events, which an \
+                       unsubscribed client does not receive. Wait for the turn's end, or interrupt the turn";
+        return Err(Error::invalid_input(message)
+            .with_method(methods::ThreadUnsubscribe::METHOD)
+            .with_thread(Some(&thread.id)));
+    }
     let mut call = UnsubscribeCall::new(core, thread);
     let response = session.call::<methods::ThreadUnsubscribe>(&params, Some(&thread.id)).await;
     // The server refused it, or the runtime was lost.

@@ -22,11 +22,12 @@ const PAUSE: Duration = Duration::from_millis(2);
 const READS: usize = 50;
 const PAUSE_OF_READS: Duration = Duration::from_millis(20);
 
-/// Whether a turn that seems to be new began with another message, out of the events of the turn. `false` if none says so within a minute,
-/// or within the turn's own timeout.
+/// Whether a turn that seems to be new began with another message, out of the events of the turn, or out of its record if the client
+/// subscribed to the thread while the turn ran. `false` if no event says so within a minute, or within the turn's own timeout.
 pub(crate) fn began_with_another<'a>(
     session: &'a Session,
     subscription: &'a TurnSubscription,
+    turn_id: &'a str,
     client_id: &'a str,
 ) -> Boxed<'a, bool> {
     Box::pin(async move {
@@ -41,10 +42,16 @@ pub(crate) fn began_with_another<'a>(
                     _ => None,
                 })
             });
-            if let Some(message) = first {
-                return message.client_id.as_deref() != Some(client_id);
+            match first {
+                Some(message) if message.client_id.as_deref() != Some(client_id) => return true,
+                None if !has_ended => {}
+                _ => {
+                    let is_from_start = subscription.with(|buffer| buffer.is_from_start());
+                    let thread_id = &subscription.thread_id;
+                    return !is_from_start && !began_with(session, thread_id, turn_id, Some(client_id)).await;
+                }
             }
-            if has_ended || began.elapsed() >= limit {
+            if began.elapsed() >= limit {
                 return false;
             }
             session.connection.sleep(PAUSE).await;

@@ -9,7 +9,8 @@ use backon::{FuturesTimerSleeper, Sleeper};
 use openai_codex_protocol::ClientRequest;
 use openai_codex_protocol::methods;
 use openai_codex_protocol::types::{
-    Personality, ReasoningEffort, ReasoningSummary, SandboxPolicy, TurnStartParams, UserInput,
+    Personality, ReasoningEffort, ReasoningSummary, SandboxPolicy, ThreadReadParams, ThreadStatus,
+    TurnStartParams, UserInput,
 };
 use serde_json::Value;
 
@@ -36,6 +37,11 @@ use crate::session::thread_state::{ThreadState, after_reconnect};
 use crate::turn::guard::TurnGuard;
 use crate::turn::handles::AsyncTurnHandle;
 use crate::turn::joined;
+
+/// How often the client reads the status of a thread in which another client's turn may run, and the pause in between: the server can
+/// call a thread active whose turn has just ended.
+const STATUS_READS: usize = 5;
+const STATUS_PAUSE: Duration = Duration::from_millis(20);
 
 /// A builder for `turn/start`. `send` returns a handle, `run` the result, and [`run_as`](TurnStart::run_as) a value.
 ///
@@ -467,7 +473,9 @@ impl TurnStart<AsyncCodex> {
                 true => self.thread.check_joining_others(&session, &self.params).await,
                 false => self.thread.check_joining(&session, &self.params),
             };
-            if session.connection.is_busy(&self.thread.id) {
+            let is_busy = session.connection.is_busy(&self.thread.id)
+                || (joinable.is_err() && self.runs_unknown_turn(&session).await);
+            if is_busy {
                 if self.alone_in.is_some() {
                     return Err(not_alone("another turn runs"));
                 }
@@ -504,7 +512,7 @@ impl TurnStart<AsyncCodex> {
             if session.shares_server
                 && subscription.created()
                 && let Some(client_id) = &client_id
-                && joined::began_with_another(&session, &subscription, client_id).await
+                && joined::began_with_another(&session, &subscription, &id, client_id).await
             {
                 session.connection.disown(&subscription);
                 self.thread.forget_turn_bounds();
@@ -528,6 +536,25 @@ impl TurnStart<AsyncCodex> {
             subscription.with(|buffer| buffer.set_start_response(&response));
             Ok((guard, id))
         })
+    }
+
+    /// Whether another client of the server has started a turn that runs, before this client has subscribed to the thread again.
+    async fn runs_unknown_turn(&self, session: &Session) -> bool {
+        if !session.shares_server {
+            return false;
+        }
+        for attempt in 0..STATUS_READS {
+            if attempt > 0 {
+                session.connection.sleep(STATUS_PAUSE).await;
+            }
+            let params = ThreadReadParams::new(&*self.thread.id).include_turns(false);
+            let read = session.call::<methods::ThreadRead>(&params, Some(&self.thread.id)).await;
+            // An error is no reason to refuse the start, which is checked again when it has its response.
+            if !read.is_ok_and(|read| matches!(read.thread.status, ThreadStatus::Active(_))) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Checks the settings of a turn that was unknown when the request was sent. The thread has taken over those that the request names,

@@ -259,6 +259,39 @@ with_both_clients! {
         wait!(other.close()).unwrap();
     }
 
+    // The client does not receive the start of the running turn.
+    fn a_turn_that_names_a_narrower_sandbox_does_not_join_one_that_began_before_its_client_subscribed(start, wait) {
+        for cuts in [false, true] {
+            let model = Model::start();
+            let server = RunningServer::on_socket(&model);
+            let (other, proxy) = (start!(server.config()).unwrap(), FaultyProxy::to_socket(server.socket()).unwrap());
+            model.reply("ready");
+            let theirs = wait!(model.sandboxed(other.thread_start(), Sandbox::FullAccess).send()).unwrap();
+            wait!(theirs.run("one")).unwrap();
+            let codex = start!(CodexConfig::new().connect(Endpoint::unix(proxy.socket()))).unwrap();
+            let opened = if cuts { Some(wait!(codex.thread_resume(theirs.id()).send()).unwrap()) } else { None };
+            proxy.plan(Plan::new().at(Place::method(Flow::ToClient, "turn/started"), Fault::Cut));
+            let gate = model.gate();
+            model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+            let running = wait!(theirs.turn("two").send()).unwrap();
+            gate.wait_reached().unwrap();
+            let thread = match opened {
+                Some(thread) => thread,
+                None => wait!(codex.thread_resume(theirs.id()).send()).unwrap(),
+            };
+            let error = wait!(thread.turn("three").sandbox(Sandbox::ReadOnly).send()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::OptionNotApplied, "{error}");
+            gate.release();
+            // The input was not sent.
+            assert_eq!(wait!(running.run()).unwrap().final_response.as_deref(), Some("hello"));
+            model.reply("done");
+            wait!(thread.turn("four").sandbox(Sandbox::ReadOnly).run()).unwrap();
+            assert!(!model.last_request().unwrap().user_texts().contains(&"three"));
+            wait!(codex.close()).unwrap();
+            wait!(other.close()).unwrap();
+        }
+    }
+
     fn a_turn_that_has_joined_one_of_another_client_unknowingly_fails_if_that_may_do_more(start, wait) {
         for (wide, named, fails) in [(true, true, true), (true, false, true), (false, false, false)] {
             let model = Model::start();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use openai_codex::types::{ThreadItem, TurnStatus};
 use openai_codex::{
-    ApprovalMode, AsyncCodex, Codex, EnsureOutcome, ErrorKind, ExternalMessage, HalfDone, Input,
+    ApprovalMode, AsyncCodex, Codex, EnsureOutcome, ErrorKind, Event, ExternalMessage, HalfDone, Input,
     Notification, RestartPolicy, RunResult, Sandbox, WireLog,
 };
 use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest};
@@ -122,6 +122,33 @@ with_both_clients! {
             assert_eq!(result.items.iter().filter(exits).count(), 1, "{result:?}");
             assert!(wait!(thread.follow()).unwrap().is_none());
             assert!(wait!(thread.run("two")).is_ok());
+        }
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_thread_is_idle_after_a_review(start, wait) {
+        let model = Model::start();
+        model.fallback("done");
+        let codex = start!(model.config()).unwrap();
+        for interrupts in [false, true] {
+            let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+            wait!(thread.run("one")).unwrap();
+            let gate = model.gate();
+            model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+            let mut events = thread.events();
+            let params = json!({"threadId": thread.id(), "target": {"type": "custom", "instructions": "look"}});
+            wait!(codex.request_raw("review/start", params)).unwrap();
+            gate.wait_reached().unwrap();
+            if interrupts {
+                wait!(wait!(thread.follow()).unwrap().unwrap().interrupt()).unwrap();
+            }
+            gate.release();
+            while !matches!(wait!(events.next()).unwrap().unwrap(), Event::Notification(Notification::TurnCompleted(_))) {}
+            assert!(wait!(thread.follow()).unwrap().is_none());
+            wait!(thread.export()).unwrap();
+            assert!(wait!(thread.find_turn("k")).unwrap().is_none());
+            let narrowed = wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
+            assert_eq!(wait!(narrowed.ensure("k", "two").run()).unwrap().outcome, EnsureOutcome::Ran);
         }
         wait!(codex.close()).unwrap();
     }

@@ -50,6 +50,30 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    // The client would not receive the events that it counts with.
+    fn a_client_stays_subscribed_while_a_turn_with_a_budget_runs(start, wait) {
+        let model = Model::start();
+        let codex = start!(model.config()).unwrap();
+        for keeps_handle in [true, false] {
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            let gate = model.gate();
+            model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
+            let turn = wait!(thread.turn("go").max_model_requests(1).send()).unwrap();
+            let handle = keeps_handle.then(|| turn.clone());
+            let mut events = thread.events();
+            drop(turn);
+            gate.wait_reached().unwrap();
+            let error = wait!(thread.unsubscribe()).unwrap_err();
+            assert_eq!((error.kind(), error.thread_id()), (ErrorKind::InvalidInput, Some(thread.id())));
+            // It is still subscribed.
+            gate.release();
+            assert_eq!(next_end!(events, wait), TurnStatus::Completed);
+            drop(handle);
+            wait!(thread.unsubscribe()).unwrap();
+        }
+        wait!(codex.close()).unwrap();
+    }
+
     fn a_time_limit_applies_after_the_handle_is_dropped(start, wait) {
         let model = Model::start();
         let gate = model.gate();

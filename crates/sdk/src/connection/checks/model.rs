@@ -280,6 +280,13 @@ impl Model {
 
     /// Handles a notification about a turn. It can bind_unnamed the thread, and the turn that the turn works for.
     pub(crate) fn event(&mut self, event: Event, thread: Option<u8>, root: Option<u8>) {
+        self.event_of_turn(event, thread, root);
+        if let Some(thread) = thread.filter(|_| event.kind == Kind::Completed) {
+            self.end_parts(event.turn, thread);
+        }
+    }
+
+    fn event_of_turn(&mut self, event: Event, thread: Option<u8>, root: Option<u8>) {
         let known = self.turns.iter().any(|turn| turn.id == event.turn);
         let over = event.kind == Kind::Completed;
         for request in &mut self.requests {
@@ -331,6 +338,13 @@ impl Model {
         if over {
             self.turns.retain(|turn| turn.id != event.turn);
         }
+    }
+
+    /// Removes the parts of a review that has ended, which are turns of the same thread.
+    fn end_parts(&mut self, root: u8, thread: u8) {
+        self.turns.retain(|turn| {
+            turn.root != Some(root) || turn.thread != Some(thread) || !turn.subscriptions.is_empty()
+        });
     }
 
     /// Sets the root of a turn, and the parent of its thread unless that is known.

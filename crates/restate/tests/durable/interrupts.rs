@@ -53,7 +53,8 @@ fn an_interrupt_of_a_thread_whose_turn_has_ended_reaches_nothing() {
 #[test]
 fn an_interrupt_reaches_a_turn_that_a_second_call_with_its_key_has_taken_over() {
     let (engine, site) = (Engine::start(), Site::new());
-    let _worker = site.worker(&engine, "a", &[]);
+    // The next step would find the interrupt too. It begins after the interrupt has failed.
+    let _worker = site.worker(&engine, "a", &["--step", "110"]);
     let gate = site.model.gate();
     site.model.reply(ModelReply::text("never said").pause(&gate));
     let request = json!({"input": "go", "key": "k"});

@@ -1,9 +1,11 @@
 """Ctrl-C in every blocking call of the package: `KeyboardInterrupt` at once, and a client that works."""
 
 import inspect
+import json
 import os
 import signal
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +59,8 @@ class Setting:
 
 
 STORED = "0199a213-81c0-7800-8aa1-bbab2a035a53"
-ROLLOUT = Rollout(STORED, f"rollout-2026-11-28T00-00-00-{STORED}.jsonl", "")
+HEAD = json.dumps({"type": "session_meta", "payload": {"id": STORED}})
+ROLLOUT = Rollout(STORED, f"rollout-2026-11-28T00-00-00-{STORED}.jsonl", b64encode(HEAD.encode()).decode())
 Call = Callable[[], object]
 # The method that the server never gets, and what prepares the call. Without a method the call waits for something else.
 CALLS: dict[str, tuple[str | None, Callable[[Setting], Call]]] = {

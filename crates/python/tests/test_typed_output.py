@@ -199,9 +199,11 @@ def test_a_turn_that_exceeds_its_time_is_interrupted(codex: Codex, model: Script
     with pytest.raises(CodexTimeoutError) as caught:
         thread.turn("x", **options).run()
     assert caught.value.turn is not None
+    # On a busy machine the turn is interrupted before its model request. Then the next one gets its reply.
+    gate.release()
     model.reply("next")
     options[limit] = 60
-    assert thread.run("y", **options).final_response == "next"
+    assert thread.run("y", **options).final_response in ("he", "next")
     statuses = [turn.status.value for turn in thread.read(include_turns=True).thread.turns]
     assert statuses == ["interrupted", "completed"]
 

@@ -59,8 +59,8 @@ pub(crate) struct TurnBuffer<W> {
     created: bool,
     /// Whether the request that starts the turn was handed to the transport.
     sent: bool,
-    /// Whether the turn's start was reported. Otherwise what came before the subscription to the thread is missing.
-    started: bool,
+    /// Whether the server has reported the turn's start. Otherwise what came before the subscription to the thread is missing.
+    is_from_start: bool,
     digest: Digest,
     /// What the turn has used, if it has a budget. Boxed, because few turns have one.
     usage: Option<Box<BudgetUsage>>,
@@ -108,7 +108,7 @@ impl<W> TurnBuffer<W> {
             turn_id: None,
             created: false,
             sent: false,
-            started: false,
+            is_from_start: false,
             digest: Digest::default(),
             usage: None,
             backlog: keep_backlog.then(|| Backlog::new(budget).into()),
@@ -139,7 +139,7 @@ impl<W> TurnBuffer<W> {
 
     /// Whether the server has reported the turn's start, and so all of its items.
     pub(crate) fn is_from_start(&self) -> bool {
-        self.started
+        self.is_from_start
     }
 
     pub(crate) fn has_budget(&self) -> bool {
@@ -261,7 +261,7 @@ impl<W> TurnBuffer<W> {
         for event in events {
             length += 1;
             match event.kind {
-                Some(NotificationKind::TurnStarted) => self.started = true,
+                Some(NotificationKind::TurnStarted) => self.is_from_start = true,
                 Some(NotificationKind::ItemCompleted) => self.digest.items.push(event.to_owned()),
                 Some(NotificationKind::ThreadTokenUsageUpdated) => {
                     let digest = &mut self.digest;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use openai_codex::{CodexConfig, Endpoint};
 
+use super::bounds::{has_ended, kill_on_hang};
 use super::real::{Model, runtime};
 
 /// A server with a model. Drop it before the model. On drop it is killed.
@@ -32,6 +33,7 @@ impl RunningServer {
         let mut listen = std::ffi::OsString::from("unix://");
         listen.push(&socket);
         let child = command(model, &listen).stderr(Stdio::null()).spawn().unwrap();
+        kill_on_hang(child.id());
         let server = Self { child, url: String::new(), socket };
         server.wait_until_served();
         server
@@ -41,6 +43,7 @@ impl RunningServer {
     pub(crate) fn on_port(model: &Model, options: &[&OsStr]) -> Self {
         let mut command = command(model, OsStr::new("ws://127.0.0.1:0"));
         let mut child = command.args(options).stderr(Stdio::piped()).spawn().unwrap();
+        kill_on_hang(child.id());
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut read = Vec::new();
         let url = loop {
@@ -97,6 +100,7 @@ impl RunningServer {
         // An error means that it has ended.
         let _ = self.child.kill();
         self.child.wait().unwrap();
+        has_ended(self.child.id());
     }
 }
 

@@ -64,11 +64,13 @@ class Relay:
             end.shutdown(socket.SHUT_RDWR)
 
     def cut(self) -> None:
-        for end in self.sockets:
+        """Cuts the connections of now. The client connects again at once: a connection that begins meanwhile stays."""
+        for end in tuple(self.sockets):
             self.shut(end)
 
     def close(self) -> None:
         self.shut(self.listener)
+        self.threads[0].join()
         self.cut()
         for thread in self.threads:
             thread.join()

@@ -33,6 +33,29 @@ pub(crate) async fn is_loaded(session: &Session, thread_id: &str) -> Result<bool
     }
 }
 
+/// How often `thread/read` has to deny a running turn that the response to a resume claims.
+const STATUS_READS: u32 = 3;
+
+/// The pause after each of these reads.
+const STATUS_PAUSE: Duration = Duration::from_millis(50);
+
+/// Whether a turn runs in a thread that the runtime has just resumed with this status. After a review, runtime 0.163.0 responds to
+/// each resume with the status `active` until the next turn begins. `thread/read` is right then, but can be late when a turn begins.
+pub(crate) async fn runs_turn(session: &Session, thread_id: &str, resumed: &ThreadStatus) -> bool {
+    if matches!(resumed, ThreadStatus::Active(_)) {
+        for _ in 0..STATUS_READS {
+            let params = ThreadReadParams::new(thread_id).include_turns(false);
+            let read = session.call::<methods::ThreadRead>(&params, Some(thread_id)).await;
+            // Without a status to read, the one of the resume counts.
+            if read.map_or(true, |read| matches!(read.thread.status, ThreadStatus::Active(_))) {
+                return true;
+            }
+            session.connection.sleep(STATUS_PAUSE).await;
+        }
+    }
+    session.connection.is_busy(thread_id)
+}
+
 /// Fails if a new thread did not get a requested setting. No turn can have run in it yet.
 pub(crate) fn check_new(
     session: &Session,
@@ -108,8 +131,11 @@ pub(crate) fn apply_settings<'a>(
         let changed = read_changed(session, thread_id, requested).await?;
         current.merge(&changed.current);
         let fixed = differing.iter().find(|difference| difference.field.fixed_while_running);
-        let runs = changed.active || session.connection.is_busy(thread_id);
-        match (requested.differences(&current, session).first(), fixed.filter(|_| runs)) {
+        let begun = match fixed {
+            Some(fixed) if runs_turn(session, thread_id, &changed.status).await => Some(fixed),
+            _ => None,
+        };
+        match (requested.differences(&current, session).first(), begun) {
             (None, None) => {
                 unsettled.settle();
                 Ok(current)
@@ -180,8 +206,7 @@ fn refusal(
 /// What a loaded thread is like.
 pub(crate) struct LoadedThread {
     pub(crate) current: Settings,
-    /// Whether a turn runs in it.
-    active: bool,
+    status: ThreadStatus,
 }
 
 /// Reads the settings of a loaded thread, from the response to a resume without options.
@@ -189,8 +214,7 @@ pub(crate) fn read_settings<'a>(session: &'a Session, thread_id: &'a str) -> Box
     Box::pin(async move {
         let params = ThreadResumeParams::new(thread_id);
         let response = session.call::<methods::ThreadResume>(&params, Some(thread_id)).await?;
-        let active = matches!(response.thread.status, ThreadStatus::Active(_));
-        Ok(LoadedThread { current: current_settings!(response), active })
+        Ok(LoadedThread { status: response.thread.status.clone(), current: current_settings!(response) })
     })
 }
 

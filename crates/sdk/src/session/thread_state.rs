@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use openai_codex_protocol::types::{Thread, ThreadStatus, TurnStartParams};
+use openai_codex_protocol::types::{Thread, TurnStartParams};
 use openai_codex_protocol::{ClientRequest, methods};
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard};
 
@@ -557,7 +557,7 @@ impl ThreadState {
         let binding = (!handlers.is_empty() && !core.handlers.has(&self.id))
             .then(|| HandlerBinding::new(&core.handlers, &self.id, handlers));
         let response = unused_threads::resume(session, &params).await?;
-        let active = matches!(response.thread.status, ThreadStatus::Active(_));
+        let active = apply_settings::runs_turn(session, &self.id, &response.thread.status).await;
         let current = current_settings!(response);
         let resumed = ResumedThread { current, active, ephemeral: false, tiers: KnownTiers::default() };
         let requested = self.live.settings_to_restore();

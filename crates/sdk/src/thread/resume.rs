@@ -4,13 +4,13 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openai_codex_protocol::types::{Personality, SandboxMode, Thread, ThreadResumeParams, ThreadStatus};
+use openai_codex_protocol::types::{Personality, SandboxMode, Thread, ThreadResumeParams};
 use openai_codex_protocol::{ClientRequest, methods};
 
 use crate::dispatch::binding::HandlerBinding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::approval::ApprovalMode;
-use crate::session::apply_settings::{ResumedThread, apply_settings, check_running, is_loaded};
+use crate::session::apply_settings::{ResumedThread, apply_settings, check_running, is_loaded, runs_turn};
 use crate::session::config_entries::NamedEntries;
 use crate::session::live_threads::{LiveThread, LoadPoint};
 use crate::session::runtime::{INTERRUPT_LIMIT, Session};
@@ -316,8 +316,7 @@ impl Resume<'_> {
         let response = unused_threads::resume(self.session, params)
             .await
             .map_err(|error| missing_folder::explain(explain(error), self.core, params.cwd.as_deref()))?;
-        let active = matches!(response.thread.status, ThreadStatus::Active(_));
-        let active = active || self.session.connection.is_busy(self.thread_id);
+        let active = runs_turn(self.session, self.thread_id, &response.thread.status).await;
         let current = current_settings!(response);
         // The runtime may have unloaded the thread before it received the request. The notification of that can arrive before
         // the response, or after it.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use openai_codex::types::{
     CommandExecutionApprovalDecision as Decision, ReasoningEffort, WorkspaceWriteSandboxPolicy,
 };
-use openai_codex::{ApprovalMode, ErrorKind, Sandbox};
+use openai_codex::{ApprovalMode, ErrorKind, Event, Notification, Sandbox};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::json;
 
@@ -40,6 +40,25 @@ with_both_clients! {
         writes(&model, &file);
         wait!(again.run("three")).unwrap();
         assert!(file.exists(), "the sandbox is the thread's, whichever handle has set it");
+        wait!(codex.close()).unwrap();
+    }
+
+    fn a_thread_that_is_resumed_read_only_after_a_review_writes_nothing(start, wait) {
+        let model = Model::start();
+        model.reply("first");
+        model.reply("reviewed");
+        let codex = start!(model.config()).unwrap();
+        let thread = wait!(model.sandboxed(codex.thread_start(), Sandbox::WorkspaceWrite).send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let mut events = thread.events();
+        let params = json!({"threadId": thread.id(), "target": {"type": "custom", "instructions": "look"}});
+        wait!(codex.request_raw("review/start", params)).unwrap();
+        while !matches!(wait!(events.next()).unwrap().unwrap(), Event::Notification(Notification::TurnCompleted(_))) {}
+        let again = wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
+        let file = model.folder().join("written");
+        writes(&model, &file);
+        wait!(again.run("two")).unwrap();
+        assert!(!file.exists());
         wait!(codex.close()).unwrap();
     }
 

@@ -14,10 +14,11 @@ use crate::connection::envelope::{Outcome, thread_of};
 use crate::connection::host::{Host, SharedBuffer};
 use crate::connection::repeatable::AfterLoss;
 use crate::connection::request_window::{RequestWindow, Slot};
-use crate::connection::router::{Router, Waiter, in_context};
+use crate::connection::router::Router;
 use crate::connection::running_turn::RunningTurn;
 use crate::connection::snapshot::{Snapshot, Trust};
 use crate::connection::uncertain::{UncertainStart, uncertain_start, unsent_start};
+use crate::connection::waiter::{Waiter, in_context};
 use crate::error::{Error, ErrorKind};
 use crate::options::gap_policy::GapPolicy;
 

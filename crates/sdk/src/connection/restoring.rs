@@ -192,10 +192,11 @@ mod tests {
     use super::*;
     use crate::connection::backlog::Backlog;
     use crate::connection::checks::router::{Subscription, TestHost, open, unlimited};
+    use crate::connection::intent::{Intent, Joins};
     use crate::connection::on_loss::OnLoss;
     use crate::connection::request_window::Slot;
-    use crate::connection::router::{Intent, Joins, Waiter};
     use crate::connection::turn_buffer::{End, TurnBuffer};
+    use crate::connection::waiter::Waiter;
 
     struct World {
         router: Router<TestHost>,

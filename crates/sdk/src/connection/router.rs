@@ -14,19 +14,19 @@
 //! gets the turn's events in the order of arrival; no subscription outlives its handles.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use openai_codex_protocol::types::RequestId;
 use openai_codex_protocol::{ClientRequest, NotificationKind, methods};
 
 use crate::connection::effect::{Effect, WatchedTurn};
-use crate::connection::envelope::{Incoming, Outcome, Route, started_turn};
+use crate::connection::envelope::{Incoming, Route};
 use crate::connection::event::{Event, EventBatch};
 use crate::connection::host::{Host, SharedBuffer};
+use crate::connection::intent::{Intent, Joins};
 use crate::connection::interrupted_turns::{InterruptedTurn, InterruptedTurns};
 use crate::connection::logins::Logins;
-use crate::connection::on_loss::{CAN_OUTLIVE_TRANSPORTS, OnLoss};
+use crate::connection::on_loss::OnLoss;
 use crate::connection::own_turns::OwnTurns;
 use crate::connection::pending_turns::{PendingTurn, PendingTurns};
 use crate::connection::repeatable::AfterLoss;
@@ -37,86 +37,15 @@ use crate::connection::server_requests::{Received, ServerRequest, ServerRequests
 use crate::connection::snapshot::Trust;
 use crate::connection::thread_tree::ThreadTree;
 use crate::connection::turn_buffer::TurnBuffer;
-use crate::connection::uncertain::{UncertainStarts, uncertain_start, unsent_start};
+use crate::connection::uncertain::{UncertainStarts, unsent_start};
 use crate::connection::unsubscribed::Unsubscribed;
+use crate::connection::waiter::{Refused, Waiter, in_context, unanswered};
 use crate::error::{Error, ErrorKind};
 use crate::options::gap_policy::GapPolicy;
 use crate::thread_map::ThreadMap;
 
-/// A call that waits for a response.
-#[derive(Debug)]
-pub(crate) struct Waiter<H: Host> {
-    pub(crate) reply: H::Reply,
-    /// The method and the thread of the request, for errors.
-    pub(crate) method: Arc<str>,
-    pub(crate) thread_id: Option<Arc<str>>,
-    /// Whether the request was handed to the transport.
-    pub(crate) is_written: bool,
-    /// Whether the request was handed to a transport that was lost. The client sends it again.
-    pub(crate) was_written: bool,
-    /// The client's id of the message that the request sends, if the client can look for it after a loss.
-    pub(crate) client_id: Option<Arc<str>>,
-    /// What was written, if the client can send it again after a loss.
-    pub(crate) sent: Option<(Bytes, Slot)>,
-}
-
-impl<H: Host> Waiter<H> {
-    pub(crate) fn new(reply: H::Reply, method: &str, thread_id: Option<&str>) -> Self {
-        let thread_id = thread_id.map(Arc::from);
-        Self {
-            reply,
-            method: method.into(),
-            thread_id,
-            is_written: false,
-            was_written: false,
-            client_id: None,
-            sent: None,
-        }
-    }
-
-    /// Adds the client's id of the message that the request sends.
-    pub(crate) fn with_client_id(self, client_id: Option<Arc<str>>) -> Self {
-        Self { client_id, ..self }
-    }
-}
-
-/// The error of a request that was not registered, and its waiter.
-pub(crate) type Refused<H> = (Error, Box<Waiter<H>>);
-
-/// Which running turn of its thread a `turn/start` may join. The runtime responds to a `turn/start` on a busy thread with the running turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Joins {
-    /// None: the router refuses the request on a busy thread.
-    None,
-    /// One that the client does not give up. The router refuses the request while the thread has another one.
-    Kept,
-    /// Any: the caller has waited long enough for the end of a turn that is given up.
-    Any,
-}
-
-/// What a request does in the router, beyond its response.
-#[derive(Debug)]
-pub(crate) enum Intent<H: Host> {
-    /// Only the response matters.
-    Plain,
-    /// `turn/start`: the subscription gets the turn's events.
-    StartTurn {
-        subscription: Arc<H::Subscription>,
-        joins: Joins,
-        /// The number of the transport over which the caller has compared the thread's settings. The router refuses the request after
-        /// the loss of that transport: the next server may be another process, on which the thread has other settings.
-        transport: u32,
-    },
-    /// `thread/compact/start`: the response does not name the turn. The subscription gets the events of the next turn that
-    /// starts on the thread and that is not the turn of a `turn/start`.
-    Compact(Arc<H::Subscription>),
-    /// `account/login/start`: the token gets the end of the login.
-    Login(H::Login),
-    /// `thread/resume` after a reconnect: the response restores what the client holds of the thread.
-    Restore { thread_id: Arc<str>, trust: Trust },
-}
-
-/// The fields are open to `notifications.rs` and `loss.rs`.
+/// The fields are open to the files that hold the other methods: `getters.rs`, `responses.rs`, `notifications.rs`, `loss.rs` and
+/// `restoring.rs`.
 #[derive(Debug)]
 pub(crate) struct Router<H: Host> {
     last_id: i64,
@@ -129,7 +58,7 @@ pub(crate) struct Router<H: Host> {
     pub(super) interrupted: InterruptedTurns,
     pub(super) server_requests: ServerRequests<H::Signal>,
     pub(super) logins: Logins<H::Login>,
-    own_turns: OwnTurns,
+    pub(super) own_turns: OwnTurns,
     pub(super) window: RequestWindow,
     /// Whether the host replaces a lost transport.
     pub(super) outlives_transports: bool,
@@ -142,8 +71,8 @@ pub(crate) struct Router<H: Host> {
     /// The threads that the program has unsubscribed from since, if the router outlives transports.
     pub(super) unsubscribed: Unsubscribed,
     /// The resumes under way after a reconnect: the thread of each, and what its response is worth.
-    resumes: Vec<(i64, Arc<str>, Trust)>,
-    failure: Option<Error>,
+    pub(super) resumes: Vec<(i64, Arc<str>, Trust)>,
+    pub(super) failure: Option<Error>,
     pub(super) gap_policy: GapPolicy,
     /// What the host has not taken yet.
     pub(super) effects: Vec<Effect<H>>,
@@ -169,171 +98,7 @@ pub(crate) enum Admission {
     Discard,
 }
 
-// Getters.
-impl<H: Host> Router<H> {
-    /// Why the connection has ended, if it has.
-    pub(crate) fn failure(&self) -> Option<Error> {
-        self.failure.clone()
-    }
-
-    /// Whether a turn runs on a thread, or is about to.
-    pub(crate) fn is_busy(&self, thread_id: &str) -> bool {
-        self.pending_turns.is_starting(thread_id)
-            || self.running_turns.iter().any(|turn| turn.is_on(thread_id))
-    }
-
-    /// Whether a call with a handle has created a turn that runs on a thread, and has set a budget for it. Without the turn's events the
-    /// client cannot count.
-    pub(crate) fn has_budget(&self, thread_id: &str) -> bool {
-        let is_counted = |turn: &RunningTurn<H>| {
-            let mut held = turn.subscriptions.iter().chain(&turn.left_budget);
-            turn.is_on(thread_id) && held.any(|held| held.with(|buffer| buffer.has_budget()))
-        };
-        self.running_turns.iter().any(is_counted)
-    }
-
-    /// Whether no call with a handle has created a turn: another client of the server, or a plain request.
-    pub(crate) fn is_turn_of_others(&self, turn_id: &str) -> bool {
-        self.running_turns.get(turn_id).is_none_or(|turn| !turn.created)
-    }
-
-    /// The ids of the turns that are known to run on a thread.
-    pub(crate) fn turns_on(&self, thread_id: &str) -> Vec<Arc<str>> {
-        self.running_turns.iter().filter(|turn| turn.is_on(thread_id)).map(|turn| turn.id.clone()).collect()
-    }
-
-    /// The id under which the server lists and interrupts a turn.
-    pub(crate) fn listed_id(&self, turn_id: &Arc<str>) -> Arc<str> {
-        let turn = self.running_turns.get(turn_id);
-        turn.and_then(|turn| turn.listed_id.as_ref()).unwrap_or(turn_id).clone()
-    }
-
-    /// Whether a thread runs a turn that no call with a handle has created.
-    pub(crate) fn runs_turn_of_others(&self, thread_id: &str) -> bool {
-        self.running_turns.iter().any(|turn| turn.is_on(thread_id) && !turn.created)
-    }
-
-    /// Whether the client will interrupt a turn of a thread when a response arrives: the response to the start that was given up, or
-    /// that to a start which may join the turn.
-    pub(crate) fn gives_up_start(&self, thread_id: &str) -> bool {
-        self.pending_turns.has_abandoned_on(thread_id) || self.running_turns.has_unheld(thread_id)
-    }
-
-    /// Whether the client interrupts a turn of a thread, or will when a response arrives.
-    pub(crate) fn gives_up_turn(&self, thread_id: &str) -> bool {
-        let mut turns = self.running_turns.iter();
-        self.gives_up_start(thread_id) || turns.any(|turn| turn.being_interrupted && turn.is_on(thread_id))
-    }
-
-    /// The threads of the sub-agents that a thread, or one of its sub-agents, has spawned, and whether each one runs a turn.
-    pub(crate) fn subagents(&self, thread_id: &str) -> Vec<(Arc<str>, bool)> {
-        let threads = self.thread_tree.descendants(thread_id).into_iter();
-        let runs = |thread: &str| self.running_turns.iter().any(|turn| turn.is_on(thread));
-        threads.map(|thread| (thread.clone(), runs(&thread))).collect()
-    }
-
-    /// Whether a call still waits for this response, so that the request is worth sending.
-    pub(crate) fn is_waiting(&self, id: i64) -> bool {
-        self.waiter_index(id).is_some()
-    }
-
-    /// Whether the response to a request can still start a turn, although the caller may have gone.
-    pub(crate) fn can_start(&self, id: i64) -> bool {
-        self.pending_turns.can_start(id)
-    }
-
-    /// Whether the server may still respond to a request, which takes a slot until then.
-    pub(crate) fn is_unanswered(&self, id: i64) -> bool {
-        self.window.contains(id)
-    }
-
-    pub(crate) fn turn_count(&self) -> usize {
-        self.running_turns.len()
-    }
-
-    /// The threads of the running turns.
-    pub(crate) fn threads_with_turns(&self) -> Vec<Arc<str>> {
-        self.running_turns.iter().filter_map(|turn| turn.thread_id.clone()).collect()
-    }
-
-    /// The running turns that have a subscription.
-    pub(crate) fn watched_turns(&self) -> Vec<WatchedTurn> {
-        self.running_turns.iter().filter_map(|turn| self.watched_turn(turn)).collect()
-    }
-
-    pub(super) fn watched_turn(&self, turn: &RunningTurn<H>) -> Option<WatchedTurn> {
-        let subscription = turn.subscriptions.first()?;
-        Some(WatchedTurn {
-            turn_id: turn.id.clone(),
-            thread_id: subscription.thread_id().clone(),
-            event_count: turn.event_count,
-            may_be_silent: self.may_be_silent(turn),
-        })
-    }
-
-    /// A running turn whose thread the client has unsubscribed from since it started.
-    pub(crate) fn unseen_turn(&self, turn_id: &str) -> Option<WatchedTurn> {
-        let turn = self.running_turns.get(turn_id).filter(|turn| turn.is_unseen)?;
-        Some(WatchedTurn {
-            turn_id: turn.id.clone(),
-            thread_id: turn.thread_id.clone()?,
-            event_count: turn.event_count,
-            may_be_silent: false,
-        })
-    }
-
-    /// The number of a running turn's events so far, and whether its silence means nothing.
-    pub(crate) fn activity(&self, turn_id: &str) -> Option<(u64, bool)> {
-        let turn = self.running_turns.get(turn_id)?;
-        Some((turn.event_count, self.may_be_silent(turn)))
-    }
-
-    fn may_be_silent(&self, turn: &RunningTurn<H>) -> bool {
-        self.server_requests.is_waiting(&turn.id) || turn.is_held()
-    }
-
-    /// Whether a turn can have sub-agents of which the client has not seen that they began: it follows the turn, or it has unsubscribed
-    /// from the turn's thread.
-    pub(crate) fn may_have_unseen_subagents(&self, turn_id: &str) -> bool {
-        let turn = self.running_turns.get(turn_id);
-        turn.is_some_and(|turn| turn.root.is_none() && (!turn.created || turn.is_unseen))
-    }
-
-    /// Whether a turn runs of which the client receives the events.
-    pub(crate) fn is_running(&self, turn_id: &str) -> bool {
-        self.running_turns.get(turn_id).is_some_and(|turn| !turn.is_unseen)
-    }
-
-    /// The running turns of a thread of which the client receives the events.
-    pub(crate) fn running_turns(&self, thread_id: &str) -> Vec<Arc<str>> {
-        let running = self.running_turns.iter().filter(|turn| turn.is_on(thread_id) && !turn.is_unseen);
-        running.map(|turn| turn.id.clone()).collect()
-    }
-
-    /// The commands that sub-agents of a turn have left running, by their threads.
-    pub(crate) fn left_by_subagents(&self, root: &str) -> Vec<(Arc<str>, Box<str>)> {
-        self.running_turns.left_by_subagents(root).collect()
-    }
-
-    /// Whether a turn, or a sub-agent that has worked for it, has commands that have started and not completed.
-    pub(crate) fn has_commands(&self, turn_id: &str) -> bool {
-        self.running_turns.get(turn_id).is_some_and(RunningTurn::has_commands)
-            || self.running_turns.left_by_subagents(turn_id).next().is_some()
-    }
-
-    /// The commands that earlier turns of its thread have left running, if the events of this turn are missing. The turn's own
-    /// commands are unknown then.
-    pub(crate) fn commands_of_others(&self, turn_id: &str) -> Option<Vec<Box<str>>> {
-        let turn = self.running_turns.get(turn_id)?;
-        turn.is_unseen.then(|| self.running_turns.left_commands(turn.thread_id.as_deref()))
-    }
-
-    fn waiter_index(&self, id: i64) -> Option<usize> {
-        self.waiters.binary_search_by_key(&id, |(id, _)| *id).ok()
-    }
-}
-
-// What came in. `notifications.rs` has `handle_notification`.
+// What came in. `responses.rs` has `handle_response` and `handle_timeout`, `notifications.rs` has `handle_notification`.
 impl<H: Host> Router<H> {
     /// Routes messages, each with the text that it was scanned from. The events of turns go to the batch. The caller
     /// [delivers](Self::deliver) the batch after it has routed all that was there to read.
@@ -400,129 +165,8 @@ impl<H: Host> Router<H> {
         }
     }
 
-    pub(super) fn handle_response(&mut self, id: i64, outcome: Outcome<'_>) {
-        let response = match outcome {
-            Outcome::Result(raw) => Ok(raw.to_owned()),
-            Outcome::Error(raw) => Err(Error::from_error_response(raw)),
-            Outcome::Missing => Err(Error::new(
-                ErrorKind::Decode,
-                "the server's response has neither a result nor an error; the server may have carried the request out",
-            )),
-        };
-        self.release_slot(id);
-        let pending =
-            if response.is_ok() { self.pending_turns.take_named(id) } else { self.pending_turns.take(id) };
-        let is_plain = pending.is_none();
-        if let Some(pending) = pending {
-            let thread_id = pending.subscription.thread_id().clone();
-            if let Ok(result) = &response
-                && let Some(turn_id) = started_turn(result)
-            {
-                self.bind_turn(pending, turn_id.into());
-            }
-            self.bind_unnamed_turns(&thread_id);
-            self.interrupt_unheld(&thread_id);
-        }
-        if CAN_OUTLIVE_TRANSPORTS
-            && let Some(index) = self.resumes.iter().position(|(resume, ..)| *resume == id)
-        {
-            let (_, thread_id, trust) = self.resumes.swap_remove(index);
-            if let Ok(result) = &response {
-                self.restore_thread(&thread_id, result, trust);
-            }
-        }
-        let ended = self.logins.handle_response(id, &response);
-        self.effects.extend(ended.map(|(login, end)| Effect::EndLogin(login, Ok(end))));
-        if let Some(waiter) = self.take_waiter(id) {
-            if is_plain
-                && STARTING_METHODS.contains(&&*waiter.method)
-                && let Some(turn_id) = response.as_deref().ok().and_then(started_turn)
-            {
-                self.own_turns.add(&turn_id);
-                self.decline_own();
-            }
-            if let Ok(result) = &response {
-                self.note_subscription(id, &waiter, result);
-            }
-            let response = response.map_err(|error| in_context(error, &waiter));
-            self.effects.push(Effect::Resolve(waiter.reply, response));
-        }
-    }
-
-    /// Ends the wait for a response whose timeout has passed. `is_live`: whether the connection is not lost.
-    pub(crate) fn handle_timeout(&mut self, id: i64, waited: Duration, is_live: bool) {
-        self.release_slot(id);
-        let waiter = self.take_waiter(id);
-        if waiter.is_some() {
-            self.cancel_intent(id);
-        }
-        let is_unsent = waiter.as_ref().is_some_and(|waiter| !waiter.is_written);
-        if is_unsent {
-            self.discard_unsent(id);
-        } else if let Some(thread_id) = self.pending_turns.expire(id) {
-            self.bind_unnamed_turns(&thread_id);
-            self.interrupt_unheld(&thread_id);
-        }
-        let Some(waiter) = waiter else { return };
-        let why_unsent = match is_live {
-            true => "too many other requests are without a response, or the server reads nothing",
-            false => "the connection was lost, and the client is not connected again yet",
-        };
-        let message = match (is_unsent, waiter.was_written, self.pending_turns.contains(id)) {
-            (true, false, _) => format!(
-                "the client could not send the request within {waited:?}, and has discarded it: {why_unsent}"
-            ),
-            (true, true, _) => format!(
-                "the server did not respond within {waited:?}, and the client could not send the request again: {why_unsent}; the \
-                 server may have carried the request out before the connection was lost"
-            ),
-            (false, _, true) => format!(
-                "the server did not respond within {waited:?}; if it starts the turn after all, the client interrupts the turn"
-            ),
-            (false, _, false) => {
-                format!("the server did not respond within {waited:?}; it may still carry the request out")
-            }
-        };
-        let error = in_context(Error::new(ErrorKind::Timeout, message), &waiter);
-        self.effects.push(Effect::Resolve(waiter.reply, Err(error)));
-    }
-
-    /// Binds the subscription of a start to its turn.
-    fn bind_turn(&mut self, mut pending: PendingTurn<H>, turn_id: Arc<str>) {
-        self.pending_turns.exclude_turn(pending.subscription.thread_id(), &turn_id);
-        let early = pending.take_early(&turn_id);
-        let PendingTurn { subscription, since, cancelled, .. } = pending;
-        let now = self.next_tick();
-        let given = self.running_turns.given_early(&turn_id, early.as_ref());
-        let created = self.running_turns.bind(&subscription, &turn_id, since, early);
-        if subscription.with(|buffer| buffer.end().is_some()) {
-            return;
-        }
-        if created {
-            self.own_turns.add(&turn_id);
-            self.decline_own();
-        }
-        let turn = self.running_turns.claim(turn_id.clone(), subscription.thread_id(), now);
-        turn.ends_commands |= created && subscription.ends_commands();
-        if given.is_some() {
-            turn.given = given;
-        }
-        if !cancelled {
-            self.effects.push(Effect::EnforceTimeLimits(subscription.clone()));
-            turn.created |= created;
-            turn.subscriptions.push(subscription);
-        } else if created {
-            turn.created = true;
-            // Another call may hold the turn. The limits of the call that created it apply to it.
-            turn.release(&subscription);
-            self.effects.push(Effect::EnforceTimeLimits(subscription.clone()));
-            self.running_turns.leave_interrupt(&turn_id, &subscription);
-            self.interrupt_unheld(subscription.thread_id());
-        }
-    }
-
     /// Frees the slot of a request among the unanswered ones.
-    fn release_slot(&mut self, id: i64) {
+    pub(super) fn release_slot(&mut self, id: i64) {
         if self.window.release(id) {
             self.effects.push(Effect::ResumeWriting);
         }
@@ -568,13 +212,6 @@ impl<H: Host> Router<H> {
         self.running_turns.interrupt_unheld(thread_id, &mut self.effects);
         if !self.interrupted.is_empty() {
             self.turns_on(thread_id).iter().for_each(|turn_id| self.interrupt_subagent(turn_id));
-        }
-    }
-
-    /// Binds the starts whose responses do not name their turns.
-    pub(super) fn bind_unnamed_turns(&mut self, thread_id: &str) {
-        while let Some((pending, turn_id)) = self.pending_turns.take_next_unnamed(thread_id) {
-            self.bind_turn(pending, turn_id);
         }
     }
 
@@ -996,31 +633,12 @@ impl<H: Host> Router<H> {
     }
 }
 
-pub(super) fn in_context<H: Host>(error: Error, waiter: &Waiter<H>) -> Error {
-    error.with_method(&waiter.method).with_thread(waiter.thread_id.as_deref())
-}
-
-/// The error of a request without a response, because the connection has ended.
-fn unanswered<H: Host>(waiter: &Waiter<H>, failure: &Error) -> Error {
-    match &waiter.client_id {
-        Some(key) if waiter.is_written => {
-            let steers = *waiter.method == *methods::TurnSteer::METHOD;
-            let seen = format!("the connection ended before the response came ({failure})");
-            uncertain_start(key, steers, &seen).with_source(failure.clone())
-        }
-        _ => failure.clone(),
-    }
-}
-
 fn numeric(id: &RequestId) -> Option<i64> {
     match id {
         RequestId::Integer(id) => Some(*id),
         _ => None,
     }
 }
-
-/// The methods whose responses name a turn that they have started, or joined.
-const STARTING_METHODS: [&str; 2] = [methods::TurnStart::METHOD, methods::ReviewStart::METHOD];
 
 /// Whether notifications of this kind change the router's state. The others only go to their turn.
 fn changes_state(kind: Option<NotificationKind>) -> bool {

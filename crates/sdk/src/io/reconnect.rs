@@ -14,9 +14,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::background::until;
 use crate::codec::frame;
+use crate::connection::intent::Intent;
 use crate::connection::lifecycle::{Lifecycle, Step};
 use crate::connection::loss::Repeated;
-use crate::connection::router::Intent;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::connector::{NewTransport, Reconnect};
 use crate::io::diagnosis::CloseReason;

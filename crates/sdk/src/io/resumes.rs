@@ -16,8 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::connection::intent::Intent;
 use crate::connection::loss::{HeldThread, Need};
-use crate::connection::router::Intent;
 use crate::connection::snapshot::{Snapshot, Trust};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::request::ClientCall;

@@ -12,7 +12,7 @@ use crate::codec::encode;
 use crate::connection::effect::Response;
 use crate::connection::envelope;
 use crate::connection::event::OwnedEvent;
-use crate::connection::router::Joins;
+use crate::connection::intent::Joins;
 use crate::error::{Error, Result};
 use crate::io::tokens::ResponseObserver;
 use crate::io::turn_subscription::TurnSubscription;

@@ -21,8 +21,8 @@ use crate::codec::{decode, encode};
 use crate::config::CodexConfig;
 use crate::connection::effect::LoginEnd;
 use crate::connection::envelope;
+use crate::connection::intent::{Intent, Joins};
 use crate::connection::on_loss::OnLoss;
-use crate::connection::router::{Intent, Joins};
 use crate::dispatch::registry::HandlerSet;
 #[cfg(feature = "endpoints")]
 use crate::endpoint::address::Endpoint;

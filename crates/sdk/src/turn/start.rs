@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::background::Boxed;
 use crate::codec::{decode, encode};
 use crate::connection::host::SharedBuffer;
-use crate::connection::router::Joins;
+use crate::connection::intent::Joins;
 use crate::error::{Error, ErrorKind, Result};
 use crate::into_future::awaits_send;
 use crate::io::turn_limits::TurnLimits;

@@ -10,12 +10,14 @@ use crate::connection::checks::router::{Subscription, TestHost, open, unlimited}
 use crate::connection::envelope::Incoming;
 use crate::connection::event::EventBatch;
 use crate::connection::host::SharedBuffer;
+use crate::connection::intent::{Intent, Joins};
 use crate::connection::on_loss::OnLoss;
 use crate::connection::request_window::Slot;
 use crate::connection::restoring::HeldTurn;
-use crate::connection::router::{Intent, Joins, Router, Waiter};
+use crate::connection::router::Router;
 use crate::connection::snapshot::Snapshot;
 use crate::connection::turn_buffer::{End, TurnBuffer};
+use crate::connection::waiter::Waiter;
 use crate::options::gap_policy::GapPolicy;
 
 const THREAD: &str = "t";

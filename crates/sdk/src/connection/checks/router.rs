@@ -14,12 +14,14 @@ use crate::connection::effect::Effect;
 use crate::connection::envelope::Incoming;
 use crate::connection::event::EventBatch;
 use crate::connection::host::{Host, LoginToken, SharedBuffer};
+use crate::connection::intent::{Intent, Joins};
 use crate::connection::on_loss::OnLoss;
 use crate::connection::request_window::Slot;
-use crate::connection::router::{Admission, Intent, Joins, Router, Waiter};
+use crate::connection::router::{Admission, Router};
 use crate::connection::server_requests::{ServerRequest, Taken};
 use crate::connection::turn_buffer::{Batch, End, TurnBuffer};
 use crate::connection::turn_phase::Phase;
+use crate::connection::waiter::Waiter;
 use crate::error::{Error, ErrorKind};
 
 /// The largest number of operations in one input. More operations find nothing more.

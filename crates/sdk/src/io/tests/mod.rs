@@ -26,8 +26,8 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use crate::connection::backlog::{Backlog, Limits};
 use crate::connection::host::SharedBuffer;
+use crate::connection::intent::{Intent, Joins};
 use crate::connection::on_loss::OnLoss;
-use crate::connection::router::{Intent, Joins};
 use crate::connection::turn_buffer::{Batch, End};
 use crate::dispatch::registry::{HandlerRegistry, HandlerSet};
 use crate::error::{ErrorKind, Result};

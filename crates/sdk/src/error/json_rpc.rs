@@ -1,0 +1,125 @@
+//! What an error response of the server says.
+
+use openai_codex_protocol::JsonObject;
+use serde_json::Value;
+
+use crate::error::kind::ErrorKind;
+
+/// An error response of the server.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct JsonRpcError {
+    /// The JSON-RPC error code.
+    pub code: i64,
+    /// The server's message.
+    pub message: String,
+    /// Further data, if the server sent any.
+    pub data: Option<Value>,
+}
+
+impl JsonRpcError {
+    /// Reads an error response from its JSON text.
+    pub(super) fn read(raw: &str) -> serde_json::Result<Self> {
+        /// The first code of the range for servers, for an error without a code.
+        const UNSPECIFIED: i64 = -32000;
+
+        let mut members: JsonObject = serde_json::from_str(raw)?;
+        Ok(Self {
+            code: members.remove("code").map_or(Ok(UNSPECIFIED), serde_json::from_value)?,
+            message: members.remove("message").map_or(Ok(String::new()), serde_json::from_value)?,
+            data: members.remove("data").filter(|data| !data.is_null()),
+        })
+    }
+
+    pub(super) fn has_overload_marker(&self) -> bool {
+        self.data.as_ref().is_some_and(has_overload_marker)
+    }
+
+    pub(super) fn kind(&self) -> ErrorKind {
+        match self.code {
+            -32700 => ErrorKind::Parse,
+            -32600 if is_about_an_inactive_turn(&self.message) => ErrorKind::TurnNotActive,
+            -32600 if self.message.starts_with(CANNOT_STEER) => ErrorKind::TurnNotSteerable,
+            -32600 => of_thread(&self.message).unwrap_or(ErrorKind::InvalidRequest),
+            -32601 => ErrorKind::MethodNotFound,
+            -32602 => ErrorKind::InvalidParams,
+            -32603 if self.message.contains(NOT_STEERABLE) => ErrorKind::TurnNotSteerable,
+            -32603 if self.message.contains(OTHER_SCHEMA) => ErrorKind::OptionNotApplied,
+            -32603 => ErrorKind::Internal,
+            -32099..=-32000 => {
+                let text = self.message.to_ascii_lowercase();
+                if text.contains("retry limit") || text.contains("too many failed attempts") {
+                    ErrorKind::RetryLimitExceeded
+                } else if self.code == OVERLOADED || self.has_overload_marker() {
+                    ErrorKind::ServerBusy
+                } else {
+                    ErrorKind::JsonRpc
+                }
+            }
+            _ => ErrorKind::JsonRpc,
+        }
+    }
+}
+
+/// The overload code of the app-server: its intake queue is full.
+const OVERLOADED: i64 = -32001;
+
+/// Runtime 0.163.0's message for `turn/steer` of a compaction or a review.
+const CANNOT_STEER: &str = "cannot steer a ";
+/// Part of runtime 0.163.0's message for a `turn/start` during a compaction or a review.
+const NOT_STEERABLE: &str = "ActiveTurnNotSteerable";
+/// Part of runtime 0.163.0's message for a `turn/start` that would join a turn with another output schema.
+const OTHER_SCHEMA: &str = "ActiveTurnOutputSchemaMismatch";
+
+/// What the program can do about an error of the server.
+pub(super) fn advice(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::TurnNotSteerable => Some(
+            "; a compaction or a review is running in the thread and accepts no input: wait for its end, or interrupt it",
+        ),
+        ErrorKind::OptionNotApplied => Some(
+            "; a turn is running in the thread with another output schema, or without one: wait for its end or interrupt \
+             it, or leave the schema out",
+        ),
+        ErrorKind::ThreadInUse => Some(
+            "; another runtime has the thread loaded: close the client that uses it there, wait for it with the `writer_timeout` of \
+             `thread_resume`, or fork the thread with `thread_fork`",
+        ),
+        _ => None,
+    }
+}
+
+/// Whether the runtime refuses to steer or interrupt a turn because it is over, or has not begun.
+fn is_about_an_inactive_turn(message: &str) -> bool {
+    message.starts_with("no active turn to ") || message.starts_with("expected active turn id")
+}
+
+/// The kind of a server's message about a thread. The texts are those of runtimes 0.133.0 to 0.171.0.
+fn of_thread(message: &str) -> Option<ErrorKind> {
+    const UNKNOWN: [&str; 4] = [
+        "thread not found: ",
+        "thread not loaded: ",
+        "no rollout found for thread id ",
+        "no archived rollout found for thread id ",
+    ];
+    if UNKNOWN.iter().any(|words| message.starts_with(words)) {
+        return Some(ErrorKind::ThreadNotFound);
+    }
+    if message.ends_with(" already has an active writer") {
+        return Some(ErrorKind::ThreadInUse);
+    }
+    let archived = message.starts_with("session ") && message.contains(" is archived.");
+    archived.then_some(ErrorKind::ThreadArchived)
+}
+
+/// Whether the error's data contains the server's overload marker, the string `server_overloaded`, at any place.
+fn has_overload_marker(data: &Value) -> bool {
+    match data {
+        Value::String(text) => {
+            text.eq_ignore_ascii_case("server_overloaded") || text.eq_ignore_ascii_case("serverOverloaded")
+        }
+        Value::Array(items) => items.iter().any(has_overload_marker),
+        Value::Object(fields) => fields.values().any(has_overload_marker),
+        _ => false,
+    }
+}

@@ -1,6 +1,6 @@
 //! Threads in which nothing is known to run, after a reconnect.
 
-use super::reconnects::{Server, policy};
+use super::lost_server::{Server, policy};
 use super::*;
 
 impl Server {

@@ -4,13 +4,16 @@ mod bounds;
 mod corpora;
 mod idle_threads;
 mod interrupts;
+mod lost_server;
 mod properties;
 mod reconnects;
 mod requests;
+mod restored_threads;
 mod shared_servers;
 #[cfg(target_os = "linux")]
 mod sweeps;
 mod turns;
+mod uncertain_starts;
 mod watchdog;
 
 use std::collections::VecDeque;

@@ -66,8 +66,7 @@ with_both_clients! {
     }
 
     fn the_approval_mode_of_a_turn_stays_with_the_thread(start, wait) {
-        let model = Model::start();
-        model.fallback("ok");
+        let model = Model::with_fallback("ok");
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         macro_rules! policy {

@@ -54,8 +54,7 @@ with_both_clients! {
     }
 
     fn a_timeout_that_passes_during_a_restart_says_so(start, wait) {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         let (held, hold) = std::sync::mpsc::channel::<()>();
         let (starts, hold) = (AtomicUsize::new(0), std::sync::Mutex::new(hold));
         let config = model.config().restart(RestartPolicy::new()).before_spawn(move |_| {

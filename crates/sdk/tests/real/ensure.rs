@@ -96,8 +96,7 @@ with_both_clients! {
 
     // The server starts a review under one id, and reports its items and its end under another one.
     fn a_handle_that_follows_a_review_returns_its_result(start, wait) {
-        let model = Model::start();
-        model.fallback("ready");
+        let model = Model::with_fallback("ready");
         let codex = start!(model.config()).unwrap();
         for interrupts in [false, true] {
             let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
@@ -127,8 +126,7 @@ with_both_clients! {
     }
 
     fn a_thread_is_idle_after_a_review(start, wait) {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         let codex = start!(model.config()).unwrap();
         for interrupts in [false, true] {
             let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
@@ -328,8 +326,7 @@ with_both_clients! {
     }
 
     fn a_turn_whose_runtime_is_killed_at_its_start_begins_once(start, wait) {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
         wait!(thread.run("one")).unwrap();
@@ -737,8 +734,7 @@ fn a_call_that_waits_for_another_turn_does_not_delay_the_calls_that_need_not_wai
 #[test]
 fn a_call_whose_future_is_held_does_not_block_other_calls_beyond_their_timeouts() {
     bounded_async(async || {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         let codex = AsyncCodex::with_config(model.config());
         let thread = codex.thread_start().cwd(model.folder()).await.unwrap();
         thread.run("one").await.unwrap();

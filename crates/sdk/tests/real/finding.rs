@@ -95,8 +95,7 @@ with_both_clients! {
     }
 
     fn a_turn_is_found_on_a_later_page(start, wait) {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
         let first = wait!(thread.turn("first").client_message_id("first").run()).unwrap();

@@ -79,8 +79,7 @@ with_both_clients! {
 
     // The runtime does not respond to an interrupt of a turn that has just ended.
     fn interrupting_a_finished_turn_is_not_an_error(start, wait) {
-        let model = Model::start();
-        model.fallback("hello");
+        let model = Model::with_fallback("hello");
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = wait!(thread.turn("go").send()).unwrap();
@@ -101,8 +100,7 @@ with_both_clients! {
     }
 
     fn a_steer_right_after_the_start_waits_until_the_turn_runs(start, wait) {
-        let model = Model::start();
-        model.fallback("hello");
+        let model = Model::with_fallback("hello");
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let gate = model.gate();
@@ -381,8 +379,7 @@ with_both_clients! {
     }
 
     fn steering_a_finished_turn_of_an_unloaded_thread_says_that_the_turn_is_over(start, wait) {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
         let turn = wait!(thread.turn("one").send()).unwrap();

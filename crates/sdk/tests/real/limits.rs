@@ -184,8 +184,7 @@ with_both_clients! {
     }
 
     fn a_turn_that_steer_or_start_begins_has_the_limits_of_the_handle(start, wait) {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         let turn = thread.turn("one").timeout(Duration::from_secs(30)).max_model_requests(2);

@@ -42,10 +42,7 @@ with_both_clients! {
     }
 
     fn a_thread_moves_back_into_a_home_that_has_its_first_turns(start, wait) {
-        let (here, there) = (Model::start(), Model::start());
-        for model in [&here, &there] {
-            model.fallback("done");
-        }
+        let (here, there) = (Model::with_fallback("done"), Model::with_fallback("done"));
         let inputs = |model: &Model| {
             let request = model.last_request().unwrap();
             let texts = request.user_texts().into_iter().filter(|text| !text.starts_with('<'));
@@ -80,10 +77,7 @@ with_both_clients! {
     }
 
     fn an_import_that_was_cut_off_is_completed_by_the_next_one(start, wait) {
-        let (here, there) = (Model::start(), Model::start());
-        for model in [&here, &there] {
-            model.fallback("done");
-        }
+        let (here, there) = (Model::with_fallback("done"), Model::with_fallback("done"));
         let codex = start!(here.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         wait!(thread.run("one")).unwrap();
@@ -111,10 +105,7 @@ with_both_clients! {
     }
 
     fn a_history_that_the_runtime_has_compressed_is_compared_too(start, wait) {
-        let (here, there) = (Model::start(), Model::start());
-        for model in [&here, &there] {
-            model.fallback("done");
-        }
+        let (here, there) = (Model::with_fallback("done"), Model::with_fallback("done"));
         let codex = start!(here.config()).unwrap();
         let other = start!(there.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -143,10 +134,7 @@ with_both_clients! {
     }
 
     fn a_thread_that_another_runtime_has_loaded_is_not_replaced(start, wait) {
-        let (here, there) = (Model::start(), Model::start());
-        for model in [&here, &there] {
-            model.fallback("done");
-        }
+        let (here, there) = (Model::with_fallback("done"), Model::with_fallback("done"));
         let other = start!(there.config()).unwrap();
         let codex = start!(here.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
@@ -166,10 +154,7 @@ with_both_clients! {
     }
 
     fn a_fork_moves_after_its_source(start, wait) {
-        let (here, there) = (Model::start(), Model::start());
-        for model in [&here, &there] {
-            model.fallback("done");
-        }
+        let (here, there) = (Model::with_fallback("done"), Model::with_fallback("done"));
         let codex = start!(here.config()).unwrap();
         let other = start!(there.config()).unwrap();
         let source = wait!(codex.thread_start().send()).unwrap();
@@ -197,10 +182,7 @@ with_both_clients! {
     }
 
     fn a_damaged_history_is_refused_and_the_whole_one_is_taken(start, wait) {
-        let (here, there) = (Model::start(), Model::start());
-        for model in [&here, &there] {
-            model.fallback("done");
-        }
+        let (here, there) = (Model::with_fallback("done"), Model::with_fallback("done"));
         let codex = start!(here.config()).unwrap();
         let other = start!(there.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();

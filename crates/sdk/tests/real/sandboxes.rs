@@ -24,8 +24,7 @@ fn roots(sandbox: &Value) -> &Value {
 
 with_both_clients! {
     fn a_resume_with_a_preset_takes_back_what_a_turn_has_added(start, wait) {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         let codex = start!(model.config()).unwrap();
         let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::ReadOnly);
         let thread = wait!(options.send()).unwrap();

@@ -48,8 +48,7 @@ with_both_clients! {
     }
 
     fn a_turn_and_a_resume_accept_the_service_tiers_that_a_start_accepts(start, wait) {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         let codex = start!(model.config()).unwrap();
         let catalog = wait!(codex.models().include_hidden(true).send()).unwrap().data;
         let known = &with_tier("priority", catalog)[0];
@@ -74,8 +73,7 @@ with_both_clients! {
     }
 
     fn a_model_that_does_not_have_the_threads_service_tier_is_an_error(start, wait) {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         let codex = start!(model.config()).unwrap();
         let catalog = wait!(codex.models().send()).unwrap().data;
         let known = &with_tier("priority", catalog)[0];
@@ -106,8 +104,7 @@ with_both_clients! {
     }
 
     fn a_service_tier_that_an_entry_turns_off_is_an_error(start, wait) {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         let codex = start!(model.config()).unwrap();
         let catalog = wait!(codex.models().send()).unwrap().data;
         let known = &with_tier("priority", catalog)[0];
@@ -134,8 +131,7 @@ with_both_clients! {
     }
 
     fn a_service_tier_that_the_users_configuration_turns_off_is_an_error(start, wait) {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         model.add_config("features.fast_mode = false\n").unwrap();
         let codex = start!(model.config()).unwrap();
         let catalog = wait!(codex.models().send()).unwrap().data;
@@ -155,8 +151,7 @@ with_both_clients! {
     }
 
     fn a_service_tier_for_one_turn_is_checked_too(start, wait) {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         let codex = start!(model.config()).unwrap();
         let catalog = wait!(codex.models().send()).unwrap().data;
         let known = &with_tier("priority", catalog)[0];

@@ -381,8 +381,7 @@ with_both_clients! {
     // The tool `send_input` reaches each thread of the runtime, whatever that thread may do.
     fn a_thread_without_agents_sends_no_input_to_other_threads(start, wait) {
         for forked in [false, true] {
-            let model = Model::start();
-            model.fallback("done");
+            let model = Model::with_fallback("done");
             let codex = start!(model.config()).unwrap();
             let other = wait!(model.sandboxed(codex.thread_start(), Sandbox::FullAccess).send()).unwrap();
             wait!(other.run("other")).unwrap();
@@ -408,8 +407,7 @@ with_both_clients! {
     }
 
     fn a_configuration_entry_of_a_resume_that_loads_the_thread_applies(start, wait) {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         let codex = start!(model.config()).unwrap();
         let outside = model.folder().join("outside");
         std::fs::create_dir(&outside).unwrap();
@@ -462,8 +460,7 @@ with_both_clients! {
     }
 
     fn a_configuration_entry_that_a_turn_has_overridden_applies_again(start, wait) {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         let codex = start!(model.config()).unwrap();
         let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::WorkspaceWrite);
         let options = options.config("sandbox_workspace_write.network_access", false);
@@ -478,8 +475,7 @@ with_both_clients! {
     }
 
     fn an_approval_entry_replaces_the_default_mode(start, wait) {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         let codex = start!(model.config()).unwrap();
         let asks = |_: openai_codex::CommandApproval| Decision::Accept;
         let new = || codex.thread_start().cwd(model.folder());
@@ -531,8 +527,7 @@ with_both_clients! {
     }
 
     fn entries_for_settings_apply_to_starts_and_forks(start, wait) {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         let codex = start!(model.config()).unwrap();
         let known = &with_tier("priority", wait!(codex.models().send()).unwrap().data)[0];
         let entries = [

@@ -256,8 +256,7 @@ with_both_clients! {
     }
 
     fn a_thread_is_resumed_without_its_turns(start, wait) {
-        let model = Model::start();
-        model.fallback("one");
+        let model = Model::with_fallback("one");
         let codex = start!(model.config()).unwrap();
         let thread = wait!(codex.thread_start().send()).unwrap();
         wait!(thread.run("first")).unwrap();

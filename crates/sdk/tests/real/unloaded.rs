@@ -81,8 +81,7 @@ with_both_clients! {
 
     fn a_thread_that_is_loaded_again_keeps_what_calls_have_named(start, wait) {
         for (by_restart, of_the_old_handle) in [(false, false), (true, false), (false, true), (true, true)] {
-            let model = Model::start();
-            model.fallback("done");
+            let model = Model::with_fallback("done");
             let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
             let known = with_tier("priority", wait!(codex.models().send()).unwrap().data);
             let [first, second, ..] = &known[..] else { panic!("{known:?}") };
@@ -122,8 +121,7 @@ with_both_clients! {
 
     fn a_resume_that_names_the_model_keeps_its_provider_and_its_effort(start, wait) {
         for by_another_client in [false, true] {
-            let model = Model::start();
-            model.fallback("done");
+            let model = Model::with_fallback("done");
             model.add_config(&format!(
                 "[model_providers.other]\nname = \"Other\"\nbase_url = \"{}\"\nwire_api = \"responses\"\nsupports_websockets = false\n",
                 model.base_url()
@@ -166,8 +164,7 @@ with_both_clients! {
     }
 
     fn a_thread_that_the_server_is_unloading_can_be_resumed(start, wait) {
-        let model = Model::start();
-        model.fallback("done");
+        let model = Model::with_fallback("done");
         model.add_config("thread_unload_delay_secs = 0\n").unwrap();
         let codex = start!(model.config()).unwrap();
         let start = model.sandboxed(codex.thread_start(), Sandbox::ReadOnly).config("web_search", "disabled");

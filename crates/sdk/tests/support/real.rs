@@ -60,6 +60,13 @@ impl Model {
         Self { trace, model, folder: tempfile::tempdir().unwrap() }
     }
 
+    /// A model that gives this reply to each request that has no other one.
+    pub(crate) fn with_fallback(text: &str) -> Self {
+        let model = Self::start();
+        model.fallback(text);
+        model
+    }
+
     /// The agent's working folder.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()

@@ -1,5 +1,7 @@
 """The package as a whole: its names, and what its import costs."""
 
+import inspect
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import openai_codex
 import pytest
 import surface
-from openai_codex import _native
+from openai_codex import _native, api
 
 # What this package has beyond the published one. `docs/python.md` lists it.
 METHODS = {
@@ -26,6 +28,15 @@ def test_the_surface_is_that_of_the_published_package_and_the_additions():
     facts = [*surface.facts(), *surface.low_level_facts()]
     assert [fact for fact in facts if not fact.startswith(ADDITIONS)] == published
     assert all(any(fact.startswith(addition) for fact in facts) for addition in ADDITIONS)
+
+
+@pytest.mark.parametrize("name", api.__all__)
+def test_a_class_of_the_api_and_its_methods_name_that_module(name: str):
+    cls = getattr(api, name)
+    assert pickle.loads(pickle.dumps(cls)) is cls
+    methods = inspect.getmembers(cls, inspect.isfunction)
+    # Data classes have a function of `dataclasses`.
+    assert {cls.__module__, *(method.__module__ for _, method in methods)} - {"dataclasses"} == {"openai_codex.api"}
 
 
 def test_the_version_is_that_of_the_native_module():

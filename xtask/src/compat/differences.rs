@@ -191,9 +191,9 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         sort: Sort::AtTimes,
     },
     Difference {
-        versions: &["0.133.0"],
+        versions: &["0.133.0", "0.144.4"],
         tests: &["real::limits::a_turn_that_ends_at_its_budget_is_complete"],
-        why: "0.133.0 may report the end of a command after the usage of the model's last request. The client then takes a turn \
+        why: "0.144.4 and older may report the end of a command after the usage of the model's last request. The client then takes a turn \
               that ends with exactly its budget for one that goes on, and interrupts it.",
         sort: Sort::AtTimes,
     },
@@ -273,10 +273,16 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.144.4"],
-        tests: &["real::ensure::a_call_waits_until_another_runtime", "real::ensure::calls_of_two_runtimes"],
+        tests: &["real::ensure::a_call_waits_until_another_runtime"],
         why: "Before 0.154.0 two runtimes on one home can have a thread loaded at once, and both write to it. `ensure` is safe for \
               the clients of one runtime only.",
         sort: Sort::Lacking,
+    },
+    Difference {
+        versions: &["0.144.4"],
+        tests: &["real::ensure::calls_of_two_runtimes"],
+        why: "Before 0.154.0 two runtimes on one home do not notice each other, so a turn that both are asked for can run twice.",
+        sort: Sort::AtTimes,
     },
     Difference {
         versions: &["0.144.4"],

@@ -99,7 +99,8 @@ impl<H: Host> Router<H> {
                 }
                 let ended = self.remove_turn(turn_id);
                 if let Some(thread_id) = thread_id {
-                    self.remove_parts(turn_id, thread_id);
+                    let has_begun = ended.as_ref().is_some_and(|turn| turn.started);
+                    self.remove_parts(turn_id, thread_id, has_begun);
                 }
                 if let Some(turn) = ended
                     && turn.ends_commands
@@ -136,11 +137,16 @@ impl<H: Host> Router<H> {
         }
     }
 
-    /// Removes the turns of a thread that were parts of a turn of the same thread, which has ended. The server starts a review under an id
-    /// of its own, and reports no end of that.
-    fn remove_parts(&mut self, turn_id: &str, thread_id: &str) {
+    /// Removes the turns of a thread that were parts of a turn of the same thread, which has ended. The server reports the start of a
+    /// review under one id, and its end under another. Before 0.163.0 the start does not name the other id. `has_begun`: whether
+    /// the server has reported the start of the turn that has ended.
+    fn remove_parts(&mut self, turn_id: &str, thread_id: &str, has_begun: bool) {
         let is_part = |turn: &RunningTurn<H>| {
-            turn.root.as_deref() == Some(turn_id) && turn.is_on(thread_id) && turn.subscriptions.is_empty()
+            let belongs = match turn.root.as_deref() {
+                Some(root) => root == turn_id,
+                None => turn.started && !has_begun,
+            };
+            belongs && turn.is_on(thread_id) && turn.subscriptions.is_empty()
         };
         let parts: Vec<_> =
             self.running_turns.iter().filter(|turn| is_part(turn)).map(|turn| turn.id.clone()).collect();

@@ -72,6 +72,7 @@ struct Turn {
     thread: Option<u8>,
     since: u64,
     claimed: bool,
+    started: bool,
     subscriptions: Vec<usize>,
     root: Option<u8>,
     /// The thread of a holder that has left an interrupt.
@@ -93,6 +94,7 @@ impl Turn {
             thread,
             since,
             claimed: false,
+            started: false,
             subscriptions: Vec::new(),
             root: None,
             left_interrupt: None,
@@ -163,6 +165,7 @@ impl Model {
             early.for_each(|event| self.subscriptions[subscription].take(event));
         }
         turn.claim(thread);
+        turn.started = true;
         turn.subscriptions.push(subscription);
     }
 
@@ -280,9 +283,10 @@ impl Model {
 
     /// Handles a notification about a turn. It can bind_unnamed the thread, and the turn that the turn works for.
     pub(crate) fn event(&mut self, event: Event, thread: Option<u8>, root: Option<u8>) {
+        let has_begun = self.turns.iter().any(|turn| turn.id == event.turn && turn.started);
         self.event_of_turn(event, thread, root);
         if let Some(thread) = thread.filter(|_| event.kind == Kind::Completed) {
-            self.end_parts(event.turn, thread);
+            self.end_parts(event.turn, thread, has_begun);
         }
     }
 
@@ -309,6 +313,7 @@ impl Model {
         }
         let Some(turn) = self.turns.iter_mut().find(|turn| turn.id == event.turn) else { return };
         turn.event_count += 1;
+        turn.started |= event.kind == Kind::Started;
         let is_wanted = turn.root.is_some() || !turn.subscriptions.is_empty();
         if !is_wanted && !turn.claimed && turn.event_count <= MAX_UNCLAIMED {
             turn.unclaimed.push(event);
@@ -341,9 +346,10 @@ impl Model {
     }
 
     /// Removes the parts of a review that has ended, which are turns of the same thread.
-    fn end_parts(&mut self, root: u8, thread: u8) {
+    fn end_parts(&mut self, ended: u8, thread: u8, has_begun: bool) {
         self.turns.retain(|turn| {
-            turn.root != Some(root) || turn.thread != Some(thread) || !turn.subscriptions.is_empty()
+            let belongs = turn.root.map_or(turn.started && !has_begun, |root| root == ended);
+            !belongs || turn.thread != Some(thread) || !turn.subscriptions.is_empty()
         });
     }
 

@@ -57,7 +57,7 @@ pub(crate) async fn runs_turn(session: &Session, thread_id: &str, resumed: &Thre
 }
 
 /// Fails if a new thread did not get a requested setting. No turn can have run in it yet.
-pub(crate) fn check_new(
+pub(crate) async fn check_new(
     session: &Session,
     thread_id: &str,
     requested: &Settings,
@@ -69,7 +69,7 @@ pub(crate) fn check_new(
     // Each model request names the model, and the service decides whether it knows the name.
     match differing.iter().find(|difference| difference.field.option != "model") {
         Some(difference) => Err(difference.error(thread_id, why)),
-        None => Ok(()),
+        None => requested.check_effort(session, thread_id, current).await,
     }
 }
 
@@ -98,6 +98,7 @@ pub(crate) fn apply_settings<'a>(
     Box::pin(async move {
         let ResumedThread { mut current, active, ephemeral, tiers } = resumed;
         named.check_tiers(session, thread_id, &current, tiers).await?;
+        named.check_effort(session, thread_id, &current).await?;
         let before = current.clone();
         let differing = requested.differences(&before, session);
         let Some(first) = differing.first() else { return Ok(current) };

@@ -4,19 +4,16 @@
 //! change of a loaded thread's settings, report the tier as requested and leave it out of the model requests. So the client reads
 //! the catalog of the models before.
 
-use openai_codex_protocol::types::{Model, ModelListParams};
-use openai_codex_protocol::{JsonObject, methods};
+use openai_codex_protocol::JsonObject;
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 
 use crate::background::Boxed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::config_values;
+use crate::session::model_catalog::{self, entry_of};
 use crate::session::runtime::Session;
 use crate::session::version;
-
-/// Pages of the catalog. It ends a listing that goes on for ever.
-const MAX_PAGES: usize = 64;
 
 /// Another name of the tier [`PRIORITY`].
 pub(crate) const FAST: &str = "fast";
@@ -80,23 +77,8 @@ pub(crate) fn check<'a>(
         if NO_TIERS.contains(&tier) || (tier == FLEX && has_flex) {
             return Ok(());
         }
-        let mut offered = Vec::new();
-        let mut cursor = None;
-        for _ in 0..MAX_PAGES {
-            let mut params = ModelListParams::new().include_hidden(true);
-            params.cursor = cursor;
-            let page = match session.call::<methods::ModelList>(&params, Some(thread_id)).await {
-                Ok(page) => page,
-                // A server without a catalog. The client cannot know better than the request.
-                Err(error) if error.json_rpc().is_some() && !error.is_retryable() => return Ok(()),
-                Err(error) => return Err(error),
-            };
-            offered.extend(page.data);
-            cursor = page.next_cursor;
-            if cursor.is_none() {
-                break;
-            }
-        }
+        // Without a catalog, the client cannot know better than the request.
+        let Some(offered) = model_catalog::read(session, thread_id).await? else { return Ok(()) };
         let mut tiers: Vec<&str> = entry_of(model, &offered)
             .and_then(|entry| entry.service_tiers.as_ref())
             .into_iter()
@@ -150,13 +132,4 @@ async fn has_fast_mode(session: &Session, thread_id: &str, cwd: Option<&str>) ->
         Err(error) if error.json_rpc().is_some() && !error.is_retryable() => Ok(true),
         Err(error) => Err(error.with_thread(Some(thread_id))),
     }
-}
-
-/// The entry that the runtime uses for a model: the one with the longest name that the model's name begins with. A prefix before a
-/// slash does not count.
-fn entry_of<'a>(model: &str, catalog: &'a [Model]) -> Option<&'a Model> {
-    let name = model.rsplit('/').next().unwrap_or(model);
-    let matching =
-        catalog.iter().filter(|entry| [model, name].iter().any(|name| name.starts_with(&entry.model)));
-    matching.max_by_key(|entry| entry.model.len())
 }

@@ -112,7 +112,7 @@ impl<C> ThreadStart<C> {
         let response =
             response.map_err(|error| missing_folder::explain(error, &self.core, params.cwd.as_deref()))?;
         let current = current_settings!(response).with_unreported(&requested);
-        if let Err(error) = check_new(&session, &response.thread.id, &requested, &current) {
+        if let Err(error) = check_new(&session, &response.thread.id, &requested, &current).await {
             let mut unused = vec![handlers];
             unused.extend(self.core.handlers.release(&response.thread.id));
             drop_on_own_thread(unused);

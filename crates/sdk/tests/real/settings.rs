@@ -62,6 +62,35 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    // The runtime would send the model another effort, and report this one.
+    fn an_effort_that_the_model_does_not_offer_is_an_error(start, wait) {
+        let model = Model::with_fallback("done");
+        let codex = start!(model.config()).unwrap();
+        let ultra = ReasoningEffort::Ultra;
+        let thread = wait!(codex.thread_start().model("gpt-5.4").send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let with_entry = || codex.thread_start().model("gpt-5.4").config("model_reasoning_effort", "ultra");
+        let errors = [
+            wait!(with_entry().send()).map(drop).unwrap_err(),
+            wait!(thread.turn("two").effort(ultra.clone()).send()).map(drop).unwrap_err(),
+            wait!(codex.thread_resume(thread.id()).config("model_reasoning_effort", "ultra").send()).map(drop).unwrap_err(),
+            wait!(codex.thread_fork(thread.id()).config("model_reasoning_effort", "ultra").send()).map(drop).unwrap_err(),
+        ];
+        errors.iter().for_each(|error| assert_eq!(error.kind(), ErrorKind::OptionNotApplied, "{error}"));
+        assert!(errors[1].to_string().contains("`effort`") && errors[1].to_string().contains("\"ultra\""), "{}", errors[1]);
+        assert_eq!(model.requests().len(), 1);
+        let models = wait!(codex.models().send()).unwrap().data;
+        let offers = |model: &&openai_codex::types::Model| {
+            model.supported_reasoning_efforts.iter().any(|offered| offered.reasoning_effort == ultra)
+        };
+        let able = models.iter().find(offers).unwrap().model.clone();
+        wait!(thread.turn("three").model(able).effort(ultra.clone()).run()).unwrap();
+        // The thread keeps the effort when its model changes.
+        let error = wait!(thread.turn("four").model("gpt-5.4").send()).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OptionNotApplied, "{error}");
+        wait!(codex.close()).unwrap();
+    }
+
     fn a_thread_that_has_not_run_yet_is_resumed_with_the_options_of_the_call(start, wait) {
         let model = Model::start();
         let codex = start!(model.config()).unwrap();

@@ -191,7 +191,9 @@ impl Shared {
                 }
                 Effect::MarkUnloaded(thread_id) => self.threads.unloaded(&thread_id),
                 Effect::ReleaseHandlers(thread_id) => {
-                    drop_handlers_on_own_thread(self.handlers.release(&thread_id))
+                    if !self.threads.keeps_handlers(&thread_id) {
+                        drop_handlers_on_own_thread(self.handlers.release(&thread_id));
+                    }
                 }
                 Effect::Interrupt { thread_id, turn_id, end_commands } => {
                     self.interrupt(Interruption::new(thread_id, turn_id, end_commands));

@@ -72,6 +72,7 @@ pub(crate) async fn replace(
         };
         if is_other_server {
             shared.route(|router| router.note_other_server(None));
+            shared.threads.server_replaced();
         }
         let mut link = Link::start(context, transport, process, false);
         let (reason, error) = select! {

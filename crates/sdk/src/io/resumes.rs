@@ -489,7 +489,11 @@ impl Resume {
                 (READ, to_raw_value(&read()).unwrap_or_default(), trust.map_or(Intent::Plain, restores))
             }
         };
-        self.call(method, &params, intent).await
+        let response = self.call(method, &params, intent).await?;
+        if loads {
+            shared.threads.loaded(id, order.is_some());
+        }
+        Ok(response)
     }
 
     /// Makes a request about the thread, once.

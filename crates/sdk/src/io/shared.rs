@@ -36,6 +36,15 @@ pub(crate) trait ClientThreads: Debug + Send + Sync {
     /// The connection was lost, and the server may be another one when the client has connected again.
     fn connection_lost(&self);
 
+    /// The client is about to use another server process, which has not loaded the threads with their options.
+    fn server_replaced(&self);
+
+    /// A background resume has loaded this thread, with its options or without.
+    fn loaded(&self, thread_id: &str, with_options: bool);
+
+    /// Whether a closed thread keeps its handlers: the program has a handle of it, with which it can use the thread again.
+    fn keeps_handlers(&self, thread_id: &str) -> bool;
+
     /// Whether the program has a handle of a thread.
     fn has_handle(&self, thread_id: &str) -> bool;
 

@@ -6,10 +6,8 @@
 use openai_codex_protocol::types::SandboxPolicy;
 use openai_codex_protocol::{FromValue, JsonObject};
 
-use crate::session::config_values::{names, value};
+use crate::session::config_values::{SANDBOX_DETAILS, names, value};
 use crate::session::thread_settings::{SandboxSetting, Settings};
-
-const SANDBOX_DETAILS: &str = "sandbox_workspace_write";
 
 /// The entries that can set any bound, and whose content the client does not interpret.
 const PROFILES: [&str; 4] = ["profile", "profiles", "permissions", "default_permissions"];

@@ -3,6 +3,24 @@
 use openai_codex_protocol::JsonObject;
 use serde_json::Value;
 
+pub(crate) const SANDBOX_DETAILS: &str = "sandbox_workspace_write";
+
+/// Whether an entry names a setting, or a part of the sandbox. The client gives these to a loaded thread, or to its next turn.
+pub(crate) fn is_setting(key: &str) -> bool {
+    const SETTINGS: [&str; 9] = [
+        "approval_policy",
+        "approvals_reviewer",
+        "sandbox_mode",
+        "model",
+        "model_provider",
+        "service_tier",
+        "model_reasoning_effort",
+        "model_reasoning_summary",
+        "personality",
+    ];
+    SETTINGS.contains(&key) || key.split('.').next() == Some(SANDBOX_DETAILS)
+}
+
 /// Whether an entry has this key, or a key in its table.
 pub(crate) fn names(config: &JsonObject, key: &str) -> bool {
     config.keys().any(|name| name == key || name.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')))

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, 
 
 use crate::background::Boxed;
 use crate::codec::encode;
+use crate::dispatch::registry::{HandlerRegistry, drop_on_own_thread};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::shared::{ClientThreads, ResumeForm};
 use crate::owning_process::OwningProcess;
@@ -26,13 +27,15 @@ use crate::session::version;
 use crate::thread_map::ThreadMap;
 
 /// The threads that the client has handles for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LiveThreads {
     threads: Mutex<ThreadMap<Weak<LiveThread>>>,
     /// Threads whose running turns may have wider settings than the threads. They are kept without a handle too.
     kept: Mutex<Vec<Arc<LiveThread>>>,
     /// Whether the client may use experimental methods and fields.
     is_experimental: bool,
+    /// The handlers of the threads. A closed thread keeps them as long as the client has a handle for it.
+    handlers: Arc<HandlerRegistry>,
 }
 
 /// How many of a thread's latest turns the client reads when it resumes the thread after a reconnect. If it misses one that it holds,
@@ -55,8 +58,10 @@ pub(crate) struct LiveThread {
     id: Arc<str>,
     process: OwningProcess,
     all: Weak<LiveThreads>,
-    /// How many times the server has reported that it unloaded the thread.
+    /// How many times the thread may have been unloaded.
     unloads: AtomicU64,
+    /// How many times a server has reported that it unloaded the thread.
+    unload_reports: AtomicU64,
     /// Orders the changes of the thread's settings and the starts of its turns: each start has a response before the next change
     /// begins, and each change has ended before the next start is sent. Otherwise a turn could begin with settings that a resume
     /// is about to replace. A start that was sent keeps its guard with the request, so that dropping the caller's future does
@@ -74,6 +79,11 @@ pub(crate) struct LiveThread {
     pub(crate) turn_start_lock: Arc<tokio::sync::Mutex<()>>,
     /// The options that the thread was loaded with, and when.
     load_options: Mutex<Option<(LoadPoint, LoadOptions)>>,
+    /// Whether a server has unloaded the thread, or was replaced, since this client has loaded it with these options. If the server has
+    /// it loaded again, another client has done that, or a background resume, without them.
+    has_lost_options: AtomicBool,
+    /// Whether the server has closed the thread while it had handlers.
+    is_closed: AtomicBool,
     /// What the user's configuration gave to the sandbox mode that the thread was loaded with.
     configured_sandbox: Mutex<Option<SandboxSetting>>,
     /// Where this client loaded it last, and when.
@@ -88,8 +98,8 @@ pub(crate) struct LiveThread {
 }
 
 impl LiveThreads {
-    pub(crate) fn new(is_experimental: bool) -> Self {
-        Self { threads: Mutex::default(), kept: Mutex::default(), is_experimental }
+    pub(crate) fn new(is_experimental: bool, handlers: Arc<HandlerRegistry>) -> Self {
+        Self { threads: Mutex::default(), kept: Mutex::default(), is_experimental, handlers }
     }
 
     /// Keeps the bounds of a turn that runs in a thread, until a resume finds that none runs.
@@ -118,6 +128,10 @@ impl LiveThreads {
         self.threads().get(thread_id).and_then(Weak::upgrade)
     }
 
+    fn all(&self) -> Vec<Arc<LiveThread>> {
+        self.threads().iter().filter_map(|(_, thread)| thread.upgrade()).collect()
+    }
+
     /// Returns the thread with this id. Adds it if the client has no handle for it yet.
     pub(crate) fn get_or_insert(self: &Arc<Self>, thread_id: &str) -> Arc<LiveThread> {
         let mut threads = self.threads();
@@ -129,6 +143,7 @@ impl LiveThreads {
             process: OwningProcess::current(),
             all: Arc::downgrade(self),
             unloads: AtomicU64::new(0),
+            unload_reports: AtomicU64::new(0),
             order: Arc::default(),
             current_settings: TrackedSettings::default(),
             named_settings: TrackedSettings::default(),
@@ -136,6 +151,8 @@ impl LiveThreads {
             turn_bounds: Mutex::default(),
             turn_start_lock: Arc::default(),
             load_options: Mutex::default(),
+            has_lost_options: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
             configured_sandbox: Mutex::default(),
             loaded_at: Mutex::default(),
             created_at: Mutex::default(),
@@ -149,15 +166,29 @@ impl LiveThreads {
 
 impl ClientThreads for LiveThreads {
     fn unloaded(&self, thread_id: &str) {
-        let thread = self.get(thread_id);
-        if let Some(thread) = thread {
+        if let Some(thread) = self.get(thread_id) {
+            thread.unload_reports.fetch_add(1, Ordering::AcqRel);
+            thread.mark_options_lost();
             thread.mark_unloaded();
         }
     }
 
     fn connection_lost(&self) {
-        let threads: Vec<_> = self.threads().iter().filter_map(|(_, thread)| thread.upgrade()).collect();
-        threads.iter().for_each(|thread| thread.mark_unloaded());
+        self.all().iter().for_each(|thread| thread.mark_unloaded());
+    }
+
+    fn server_replaced(&self) {
+        self.all().iter().for_each(|thread| thread.mark_options_lost());
+    }
+
+    fn loaded(&self, thread_id: &str, with_options: bool) {
+        if let Some(thread) = self.get(thread_id) {
+            thread.has_lost_options.store(!with_options, Ordering::Release);
+        }
+    }
+
+    fn keeps_handlers(&self, thread_id: &str) -> bool {
+        self.get(thread_id).inspect(|thread| thread.is_closed.store(true, Ordering::Release)).is_some()
     }
 
     fn has_handle(&self, thread_id: &str) -> bool {
@@ -230,6 +261,21 @@ impl LiveThread {
         self.unloads.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Notes that the server does not have the options any more that this client has loaded the thread with.
+    pub(crate) fn mark_options_lost(&self) {
+        self.has_lost_options.store(true, Ordering::Release);
+    }
+
+    /// How many times a server has reported that it unloaded the thread.
+    pub(crate) fn unload_reports(&self) -> u64 {
+        self.unload_reports.load(Ordering::Acquire)
+    }
+
+    /// Whether the thread lacks the options that this client has loaded it with, if the server has it loaded.
+    pub(crate) fn has_lost_options(&self) -> bool {
+        self.has_lost_options.load(Ordering::Acquire)
+    }
+
     /// The load point of a thread that this session has loaded now.
     pub(crate) fn load_point(&self, session: &Session) -> LoadPoint {
         LoadPoint { session: session.number, unloads: self.unloads() }
@@ -237,6 +283,7 @@ impl LiveThread {
 
     /// Remembers that the thread was loaded at this point.
     pub(crate) fn set_loaded(&self, point: LoadPoint) {
+        self.is_closed.store(false, Ordering::Release);
         let mut loaded_at = self.loaded_at.lock().unwrap_or_else(PoisonError::into_inner);
         if loaded_at.is_none_or(|(known, _)| known != point) {
             *loaded_at = Some((point, Instant::now()));
@@ -395,6 +442,7 @@ impl LiveThread {
 
     pub(crate) fn set_load_options(&self, point: LoadPoint, options: LoadOptions) {
         *self.load_options.lock().unwrap_or_else(PoisonError::into_inner) = Some((point, options));
+        self.has_lost_options.store(false, Ordering::Release);
     }
 
     /// The options that this client loaded the thread with last, in this runtime or an earlier one.
@@ -439,6 +487,10 @@ impl Drop for LiveThread {
         // A new handle may have inserted another entry for this id.
         if threads.get(&self.id).is_some_and(|thread| thread.strong_count() == 0) {
             threads.remove(&self.id);
+            drop(threads);
+            if *self.is_closed.get_mut() && !self.is_loaded() {
+                drop_on_own_thread(all.handlers.release(&self.id).into_iter().collect());
+            }
         }
     }
 }
@@ -520,6 +572,7 @@ impl TrackedSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dispatch::registry::HandlerSet;
 
     fn model(name: &str) -> Settings {
         Settings { model: Some(name.to_owned()), ..Settings::default() }
@@ -573,7 +626,8 @@ mod tests {
 
     #[test]
     fn a_thread_without_handles_is_removed() {
-        let all = Arc::new(LiveThreads::default());
+        let handlers = HandlerRegistry::new(HandlerSet::default(), Duration::ZERO, Weak::<()>::new());
+        let all = Arc::new(LiveThreads::new(true, handlers.into()));
         let thread = all.get_or_insert("t");
         all.unloaded("t");
         assert_eq!((thread.unloads(), all.threads().entries().len()), (1, 1));

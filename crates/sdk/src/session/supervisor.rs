@@ -104,20 +104,21 @@ impl ClientCore {
         };
         // The client cannot open the program's transport again.
         let restart = config.restart.filter(|_| matches!(source, Source::Configured));
-        Arc::new_cyclic(|core: &Weak<Self>| Self {
-            handlers: Arc::new(HandlerRegistry::new(
-                config.handlers.clone(),
-                config.handler_timeout,
-                core.clone(),
-            )),
-            live_threads: Arc::new(LiveThreads::new(config.experimental_api)),
-            config,
-            hub: Arc::default(),
-            state: Mutex::new(ClientState::Idle(source)),
-            process: OnceLock::new(),
-            closing: watch::Sender::new(false),
-            wire_log: Mutex::default(),
-            attempts: restart.map(|policy| Mutex::new(policy.attempts())),
+        Arc::new_cyclic(|core: &Weak<Self>| {
+            let handlers =
+                HandlerRegistry::new(config.handlers.clone(), config.handler_timeout, core.clone());
+            let handlers = Arc::new(handlers);
+            Self {
+                live_threads: Arc::new(LiveThreads::new(config.experimental_api, handlers.clone())),
+                handlers,
+                config,
+                hub: Arc::default(),
+                state: Mutex::new(ClientState::Idle(source)),
+                process: OnceLock::new(),
+                closing: watch::Sender::new(false),
+                wire_log: Mutex::default(),
+                attempts: restart.map(|policy| Mutex::new(policy.attempts())),
+            }
         })
     }
 

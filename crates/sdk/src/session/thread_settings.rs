@@ -29,6 +29,7 @@ use crate::session::approval_scope::{Scope, compare, is_same, makes_requests};
 use crate::session::config_values;
 use crate::session::narrower_sandbox::common;
 use crate::session::project_paths::same_folder;
+use crate::session::reasoning_effort;
 use crate::session::runtime::Session;
 use crate::session::service_tiers::{self, FAST, KnownTiers, NO_TIERS, PRIORITY, TierOfModel, TierOption};
 
@@ -374,6 +375,22 @@ impl Settings {
         restored
     }
 
+    /// Refuses an effort that the runtime would replace. `current`: the thread's settings, for what these do not name.
+    pub(crate) async fn check_effort(
+        &self,
+        session: &Session,
+        thread_id: &str,
+        current: &Self,
+    ) -> Result<()> {
+        // The effort of a thread stays when its model changes.
+        let kept = || current.effort.clone().filter(|_| self.model.is_some());
+        let effort = self.effort.clone().or_else(kept).flatten();
+        match (effort, self.model.as_ref().or(current.model.as_ref())) {
+            (Some(effort), Some(model)) => reasoning_effort::check(session, thread_id, &effort, model).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses service tiers that the runtime would drop. `current`: the thread's settings, for the model if these name none.
     /// `known`: what the thread was opened with, and the tier that an earlier call has named.
     pub(crate) fn check_tiers<'a>(
@@ -534,14 +551,42 @@ impl LoadOptions {
         } else if differs(&self.developer_instructions, &loaded.developer_instructions) {
             "`developer_instructions`".to_owned()
         } else if let Some((key, _)) = entry {
-            match key.as_str() {
-                "projects" => "the trust in its folder".to_owned(),
-                key => format!("the configuration entry `{key}`"),
-            }
+            Self::name_of_entry(key)
         } else {
             return Ok(());
         };
         Err(Self::refusal(&option, thread_id))
+    }
+
+    /// The first option that neither the runtime stores nor a response names: whether a loaded thread has it cannot be seen.
+    pub(crate) fn unseen(&self) -> Option<String> {
+        let unseen = |(key, value): &(&String, &Value)| match key.as_str() {
+            // The client adds `untrusted` by itself.
+            "projects" => {
+                value.as_object().into_iter().flatten().any(|(_, entry)| entry["trust_level"] == "trusted")
+            }
+            key => !config_values::is_setting(key),
+        };
+        let (key, _) = self.config.iter().flatten().find(unseen)?;
+        Some(Self::name_of_entry(key))
+    }
+
+    fn name_of_entry(key: &str) -> String {
+        match key {
+            "projects" => "the trust in its folder".to_owned(),
+            key => format!("the configuration entry `{key}`"),
+        }
+    }
+
+    /// The error of an option that a thread has lost, because another client has loaded it without.
+    pub(crate) fn lost(option: &str, thread_id: &str) -> Error {
+        not_applied(
+            thread_id,
+            &format!(
+                "the server had unloaded the thread, and another client has loaded it without {option} and has it open; wait until that \
+                 client has unsubscribed from it, or use the thread as it is with a handle of `thread_resume`, or fork it with the option"
+            ),
+        )
     }
 
     /// The error of an option of a loaded thread.

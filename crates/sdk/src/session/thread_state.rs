@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use openai_codex_protocol::types::{Thread, TurnStartParams};
+use openai_codex_protocol::types::{Thread, ThreadUnsubscribeParams, TurnStartParams};
 use openai_codex_protocol::{ClientRequest, methods};
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard};
 
@@ -349,7 +349,9 @@ impl ThreadState {
         Box::pin(async move {
             let settings = Settings::of_turn(params);
             let known = self.live.tiers(self.live.last_load_options().as_ref());
-            settings.check_tiers(session, &self.id, &self.live.current_settings.current(), known).await?;
+            let current = self.live.current_settings.current();
+            settings.check_tiers(session, &self.id, &current, known).await?;
+            settings.check_effort(session, &self.id, &current).await?;
             subagents::narrow(session, &self.id, &settings).await
         })
     }
@@ -551,12 +553,17 @@ impl ThreadState {
         let load_options = self.live.last_load_options().unwrap_or_else(|| self.load_options.clone());
         let current = self.live.current_settings.current();
         let params = resume_params(&self.id, load_options.clone(), &current, core.is_experimental());
-        let point = self.live.load_point(session);
+        let lost = self.lost_option(session, &load_options).await?;
+        let (point, reports) = (self.live.load_point(session), self.live.unload_reports());
         let handlers = self.handlers().clone();
         // Another handle may have bound its handlers to the thread in the meantime.
         let binding = (!handlers.is_empty() && !core.handlers.has(&self.id))
             .then(|| HandlerBinding::new(&core.handlers, &self.id, handlers));
         let response = unused_threads::resume(session, &params).await?;
+        let is_loaded_with_options = lost.is_none() || self.live.unload_reports() != reports;
+        if let (false, Some(option)) = (is_loaded_with_options, self.load_options.unseen()) {
+            return Err(LoadOptions::lost(&option, &self.id));
+        }
         let active = apply_settings::runs_turn(session, &self.id, &response.thread.status).await;
         let current = current_settings!(response);
         let resumed = ResumedThread { current, active, ephemeral: false, tiers: KnownTiers::default() };
@@ -571,9 +578,26 @@ impl ThreadState {
         bounds.merge(&requested);
         self.requested_settings.replace(bounds);
         self.live.current_settings.replace(current);
-        self.live.set_load_options(point, load_options);
+        if is_loaded_with_options {
+            self.live.set_load_options(point, load_options);
+        }
         self.live.set_loaded(point);
         *self.load_point() = Some(point);
         Ok(())
+    }
+
+    /// An option that the thread lacks, because the server has loaded it without. Then the client unsubscribes: the server loads an idle
+    /// thread again for the options of a resume, and reports that, if no client has subscribed to it.
+    async fn lost_option(&self, session: &Session, options: &LoadOptions) -> Result<Option<String>> {
+        let Some(option) = options.unseen().filter(|_| session.shares_server) else { return Ok(None) };
+        // Only after a response is it known whether the client has reconnected to another server.
+        if !apply_settings::is_loaded(session, &self.id).await? || !self.live.has_lost_options() {
+            return Ok(None);
+        }
+        if !session.connection.is_busy(&self.id) {
+            let params = ThreadUnsubscribeParams::new(&*self.id);
+            session.call::<methods::ThreadUnsubscribe>(&params, Some(&self.id)).await?;
+        }
+        Ok(Some(option))
     }
 }

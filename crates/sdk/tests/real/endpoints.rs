@@ -16,7 +16,7 @@ use openai_codex_testkit::proxy::{Fault, FaultyProxy, Flow, Place, Plan};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
 use serde_json::json;
 
-use crate::support::{Model, RunningServer, runtime, with_both_clients};
+use crate::support::{Model, RunningServer, has_user_text, runtime, with_both_clients};
 
 const TOKEN: &str = "capability-0123456789abcdef";
 const SECRET: &str = "a shared secret of at least 32 bytes, for tests";
@@ -226,6 +226,53 @@ with_both_clients! {
         assert_eq!(wait!(thread.run("go")).unwrap().final_response.as_deref(), Some("done"));
         assert!(!file.exists());
         wait!(other.close()).unwrap();
+    }
+
+    fn an_entry_of_the_configuration_that_another_client_has_undone_is_applied_again_or_an_error(start, wait) {
+        for replaces_server in [false, true] {
+            let model = Model::with_fallback("done");
+            let mut server = RunningServer::on_socket(&model);
+            let (codex, first) = (start!(server.config()).unwrap(), start!(server.config()).unwrap());
+            let value = json!({"NAMED": "yes"});
+            let options = codex.thread_start().config("shell_environment_policy.set", value.clone());
+            let thread = wait!(model.sandboxed(options, Sandbox::ReadOnly).send()).unwrap();
+            wait!(thread.run("one")).unwrap();
+            let other = match replaces_server {
+                true => {
+                    server.kill();
+                    server = RunningServer::on_socket(&model);
+                    start!(server.config()).unwrap()
+                }
+                false => {
+                    wait!(first.thread_archive(thread.id())).unwrap();
+                    wait!(first.thread_unarchive(thread.id())).unwrap();
+                    first
+                }
+            };
+            let theirs = wait!(other.thread_resume(thread.id()).send()).unwrap();
+            wait!(theirs.run("two")).unwrap();
+            let again = codex.thread_resume(thread.id()).config("shell_environment_policy.set", value);
+            for error in [wait!(thread.run("three")).unwrap_err(), wait!(again.send()).map(drop).unwrap_err()] {
+                assert_eq!((error.kind(), error.thread_id()), (ErrorKind::OptionNotApplied, Some(thread.id())));
+                assert!(error.to_string().contains("`shell_environment_policy.set`"), "{error}");
+            }
+            let runs = |text: &'static str| {
+                model.reply_when(has_user_text(text), ModelToolCall::exec_command("echo NAMED=$NAMED"));
+            };
+            let printed = || model.last_request().unwrap().last_output().unwrap().to_owned();
+            // A handle that does not name the entry takes the thread as it is.
+            let plain = wait!(codex.thread_resume(thread.id()).send()).unwrap();
+            runs("four");
+            wait!(plain.run("four")).unwrap();
+            assert!(!printed().contains("NAMED=yes"), "{}", printed());
+            // The server loads the thread again when no other client has subscribed to it.
+            wait!(theirs.unsubscribe()).unwrap();
+            runs("five");
+            wait!(thread.run("five")).unwrap();
+            assert!(printed().contains("NAMED=yes"), "{}", printed());
+            wait!(codex.close()).unwrap();
+            wait!(other.close()).unwrap();
+        }
     }
 
     fn a_turn_does_not_join_a_turn_of_another_client_that_may_do_more(start, wait) {

@@ -127,9 +127,9 @@ with_both_clients! {
             .ask_expecting("ask-1", method, params("b"), json!({"decision": "cancel"}))
             .notify("thread/closed", closed("t"))
             .ask_expecting("ask-2", method, params("b"), json!({"decision": "cancel"}))
-            // No handler is left: the next request goes to the client's.
+            // The program has a handle of the thread, which keeps its handlers.
             .notify("thread/closed", closed("b"))
-            .ask_expecting("ask-3", method, params("t"), json!({"decision": "accept"}))
+            .ask_expecting("ask-3", method, params("t"), json!({"decision": "cancel"}))
             .complete_turn("t", "u");
         let (transport, running) = script.connect().unwrap();
         let codex = start!(CodexConfig::new().handler(openai_codex::AcceptEveryApproval), transport).unwrap();

@@ -120,6 +120,14 @@ impl ClientThreads for NoSettings {
 
     fn connection_lost(&self) {}
 
+    fn server_replaced(&self) {}
+
+    fn loaded(&self, _: &str, _: bool) {}
+
+    fn keeps_handlers(&self, _: &str) -> bool {
+        false
+    }
+
     fn has_handle(&self, thread_id: &str) -> bool {
         !thread_id.starts_with("agent")
     }

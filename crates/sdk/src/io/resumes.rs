@@ -83,10 +83,14 @@ impl Resumes {
         limit: Duration,
     ) -> Result<Self> {
         let holds_none = shared.router().held_threads().is_empty();
+        let loaded = if holds_none { None } else { loaded_threads(shared, limit).await? };
+        if let Some(loaded) = &loaded {
+            shared.threads.loaded_after_reconnect(loaded);
+        }
         Ok(Self {
             shared: shared.clone(),
             initialized,
-            loaded: if holds_none { Vec::new() } else { loaded_threads(shared, limit).await? },
+            loaded: loaded.unwrap_or_default(),
             transport: shared.transport.load(Ordering::Acquire),
             grace: policy.grace(),
             patience: policy.window_length().max(WRITER_LIMIT),
@@ -179,7 +183,7 @@ impl Resumes {
         new.retain(|thread| thread.need == Need::Subagent && !known.contains(&thread.id));
         if !new.is_empty() {
             let limit = self.shared.timeouts.of_method(LOADED_LIST).unwrap_or(HOLD_LIMIT);
-            let loaded = loaded_threads(&self.shared, limit).await?;
+            let loaded = loaded_threads(&self.shared, limit).await?.unwrap_or_default();
             known.extend(new.iter().map(|thread| thread.id.clone()));
             new.retain(|thread| loaded.iter().any(|loaded| **loaded == *thread.id));
         }
@@ -196,13 +200,13 @@ impl Resumes {
 
 const LOADED_LIST: &str = methods::ThreadLoadedList::METHOD;
 
-/// The threads that the server has loaded.
-async fn loaded_threads(shared: &Arc<Shared>, limit: Duration) -> Result<Vec<String>> {
+/// The threads that the server has loaded. `None`: the server does not have the request.
+async fn loaded_threads(shared: &Arc<Shared>, limit: Duration) -> Result<Option<Vec<String>>> {
     let (mut loaded, mut cursor) = (Vec::new(), None);
     for _ in 0..MAX_PAGES {
         let params = to_raw_value(&json!({ "cursor": cursor })).unwrap_or_default();
         let page = match call(shared, LOADED_LIST, &params, None, Some(limit), Intent::Plain).await {
-            Err(error) if error.kind() == ErrorKind::MethodNotFound => break,
+            Err(error) if error.kind() == ErrorKind::MethodNotFound => return Ok(None),
             page => page?,
         };
         let ids = member(&page, "data").and_then(|ids| serde_json::from_str::<Vec<String>>(ids).ok());
@@ -212,7 +216,7 @@ async fn loaded_threads(shared: &Arc<Shared>, limit: Duration) -> Result<Vec<Str
             None => break,
         }
     }
-    Ok(loaded)
+    Ok(Some(loaded))
 }
 
 /// The resume of one thread.

@@ -39,6 +39,9 @@ pub(crate) trait ClientThreads: Debug + Send + Sync {
     /// The client is about to use another server process, which has not loaded the threads with their options.
     fn server_replaced(&self);
 
+    /// The threads that the server has loaded after a reconnect. It has unloaded all others.
+    fn loaded_after_reconnect(&self, thread_ids: &[String]);
+
     /// A background resume has loaded this thread, with its options or without.
     fn loaded(&self, thread_id: &str, with_options: bool);
 

@@ -52,6 +52,13 @@ pub(crate) struct LoadPoint {
     unloads: u64,
 }
 
+impl LoadPoint {
+    /// The load point of a thread that the server has unloaded once more since, to load it again for the client.
+    pub(crate) fn after_reload(self) -> Self {
+        Self { unloads: self.unloads + 1, ..self }
+    }
+}
+
 /// A thread that the client has a handle for.
 #[derive(Debug)]
 pub(crate) struct LiveThread {
@@ -62,6 +69,8 @@ pub(crate) struct LiveThread {
     unloads: AtomicU64,
     /// How many times a server has reported that it unloaded the thread.
     unload_reports: AtomicU64,
+    /// How many connections to a server of the thread were lost.
+    losses: AtomicU64,
     /// Orders the changes of the thread's settings and the starts of its turns: each start has a response before the next change
     /// begins, and each change has ended before the next start is sent. Otherwise a turn could begin with settings that a resume
     /// is about to replace. A start that was sent keeps its guard with the request, so that dropping the caller's future does
@@ -144,6 +153,7 @@ impl LiveThreads {
             all: Arc::downgrade(self),
             unloads: AtomicU64::new(0),
             unload_reports: AtomicU64::new(0),
+            losses: AtomicU64::new(0),
             order: Arc::default(),
             current_settings: TrackedSettings::default(),
             named_settings: TrackedSettings::default(),
@@ -174,11 +184,20 @@ impl ClientThreads for LiveThreads {
     }
 
     fn connection_lost(&self) {
-        self.all().iter().for_each(|thread| thread.mark_unloaded());
+        for thread in self.all() {
+            thread.losses.fetch_add(1, Ordering::AcqRel);
+            thread.mark_unloaded();
+        }
     }
 
     fn server_replaced(&self) {
         self.all().iter().for_each(|thread| thread.mark_options_lost());
+    }
+
+    fn loaded_after_reconnect(&self, thread_ids: &[String]) {
+        let all = self.all();
+        let unloaded = all.iter().filter(|thread| !thread_ids.iter().any(|loaded| **loaded == *thread.id));
+        unloaded.for_each(|thread| thread.mark_options_lost());
     }
 
     fn loaded(&self, thread_id: &str, with_options: bool) {
@@ -269,6 +288,11 @@ impl LiveThread {
     /// How many times a server has reported that it unloaded the thread.
     pub(crate) fn unload_reports(&self) -> u64 {
         self.unload_reports.load(Ordering::Acquire)
+    }
+
+    /// How many times a server has reported that it unloaded the thread, or the connection to it was lost.
+    pub(crate) fn interruptions(&self) -> u64 {
+        self.unload_reports() + self.losses.load(Ordering::Acquire)
     }
 
     /// Whether the thread lacks the options that this client has loaded it with, if the server has it loaded.
@@ -442,7 +466,10 @@ impl LiveThread {
 
     pub(crate) fn set_load_options(&self, point: LoadPoint, options: LoadOptions) {
         *self.load_options.lock().unwrap_or_else(PoisonError::into_inner) = Some((point, options));
-        self.has_lost_options.store(false, Ordering::Release);
+        // Otherwise the server has unloaded the thread since.
+        if point.unloads == self.unloads() {
+            self.has_lost_options.store(false, Ordering::Release);
+        }
     }
 
     /// The options that this client loaded the thread with last, in this runtime or an earlier one.

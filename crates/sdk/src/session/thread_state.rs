@@ -48,6 +48,9 @@ pub(crate) struct ThreadState {
     pub(crate) unsubscribe_calls: AtomicUsize,
 }
 
+/// How often the client restores a thread's settings in a row, because the connection was lost meanwhile.
+const MAX_COMPARISONS: u32 = 5;
+
 /// The wait for a server that was restarted and finishes its turns first.
 pub(crate) fn after_reconnect() -> WriterWait {
     WriterWait::new(WRITER_LIMIT)
@@ -397,6 +400,7 @@ impl ThreadState {
     ) -> Boxed<'a, Result<Arc<Session>>> {
         Box::pin(async move {
             const METHOD: &str = methods::ThreadResume::METHOD;
+            let mut comparisons = 1;
             loop {
                 let session = core.session().await?;
                 // The calls that an unsubscribed thread still allows, such as reading it, do not need it loaded.
@@ -411,8 +415,15 @@ impl ThreadState {
                 if self.is_loaded_in(&session) {
                     return Ok(session);
                 }
+                let interruptions = self.live.interruptions();
                 let Err(error) = self.resume(core, &session).await else { return Ok(session) };
                 drop(change);
+                // The connection was lost meanwhile, or the server has unloaded the thread: the client has compared other settings.
+                let is_stale = self.live.interruptions() != interruptions;
+                if error.kind() == ErrorKind::OptionNotApplied && is_stale && comparisons < MAX_COMPARISONS {
+                    comparisons += 1;
+                    continue;
+                }
                 let waits = error.kind() == ErrorKind::ThreadInUse && session.connection.has_reconnected();
                 match writer.filter(|_| waits) {
                     Some(writer) if writer.again(&error).await => {}
@@ -560,8 +571,10 @@ impl ThreadState {
         let binding = (!handlers.is_empty() && !core.handlers.has(&self.id))
             .then(|| HandlerBinding::new(&core.handlers, &self.id, handlers));
         let response = unused_threads::resume(session, &params).await?;
-        let is_loaded_with_options = lost.is_none() || self.live.unload_reports() != reports;
-        if let (false, Some(option)) = (is_loaded_with_options, self.load_options.unseen()) {
+        let is_loaded_again = lost.is_some() && self.live.unload_reports() == reports + 1;
+        let point = if is_loaded_again { point.after_reload() } else { point };
+        let has_options = lost.is_none() || is_loaded_again;
+        if let (false, Some(option)) = (has_options, self.load_options.unseen()) {
             return Err(LoadOptions::lost(&option, &self.id));
         }
         let active = apply_settings::runs_turn(session, &self.id, &response.thread.status).await;
@@ -578,7 +591,7 @@ impl ThreadState {
         bounds.merge(&requested);
         self.requested_settings.replace(bounds);
         self.live.current_settings.replace(current);
-        if is_loaded_with_options {
+        if has_options {
             self.live.set_load_options(point, load_options);
         }
         self.live.set_loaded(point);

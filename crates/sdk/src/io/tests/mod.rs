@@ -122,6 +122,8 @@ impl ClientThreads for NoSettings {
 
     fn server_replaced(&self) {}
 
+    fn loaded_after_reconnect(&self, _: &[String]) {}
+
     fn loaded(&self, _: &str, _: bool) {}
 
     fn keeps_handlers(&self, _: &str) -> bool {

@@ -38,7 +38,7 @@ def build(number: int, out: Path, arguments: list[str]) -> None:
         manifest = copy / "Cargo.toml"
         replace(manifest, '^version = "[^"]*"', f'version = "{PUBLISHED[1]}+rust.{number}"')
         manifest.write_text(manifest.read_text().replace('path = "../', f'path = "{HERE.parent}/'))
-        # What the package's own builds have compiled is not compiled again.
+        # The dependencies that the package's own builds have compiled are not compiled again.
         target = os.environ.get("CARGO_TARGET_DIR", str(HERE / "target"))
         maturin = [
             sys.executable,
@@ -50,7 +50,18 @@ def build(number: int, out: Path, arguments: list[str]) -> None:
             "--out",
             str(out.resolve()),
         ]
-        subprocess.run([*maturin, *arguments], cwd=copy, env={**os.environ, "CARGO_TARGET_DIR": target}, check=True)
+        forget_module(Path(target))
+        try:
+            subprocess.run([*maturin, *arguments], cwd=copy, env={**os.environ, "CARGO_TARGET_DIR": target}, check=True)
+        finally:
+            forget_module(Path(target))
+
+
+def forget_module(target: Path) -> None:
+    """Make cargo build the module again. The two versions write the same file, and cargo does not notice that."""
+    for pattern in ("*/.fingerprint/openai-codex-python-*", "*/*/.fingerprint/openai-codex-python-*"):
+        for folder in target.glob(pattern):
+            shutil.rmtree(folder)
 
 
 def main() -> None:

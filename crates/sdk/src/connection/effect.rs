@@ -35,6 +35,8 @@ pub(crate) enum Effect<H: Host> {
     },
     /// Note that the server has unloaded a thread.
     MarkUnloaded(Box<str>),
+    /// The same, when the server has also closed the thread for its clients. It reports both.
+    MarkClosed(Box<str>),
     /// Release the handlers of a closed thread that has no descendants left.
     ReleaseHandlers(Arc<str>),
     /// Interrupt a turn without a subscription, and end its commands if `end_commands` is set.

@@ -55,7 +55,7 @@ impl<H: Host> Router<H> {
             }
             Some(NotificationKind::ThreadClosed) => {
                 if let Some(thread_id) = thread_id {
-                    self.effects.push(Effect::MarkUnloaded(thread_id.into()));
+                    self.effects.push(Effect::MarkClosed(thread_id.into()));
                     self.check_turns_of(thread_id, batch);
                     self.subscribed.remove(thread_id);
                     let released = self.thread_tree.close(thread_id).into_iter();

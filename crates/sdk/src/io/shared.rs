@@ -33,6 +33,9 @@ pub(crate) trait ClientThreads: Debug + Send + Sync {
     /// The server has unloaded this thread.
     fn unloaded(&self, thread_id: &str);
 
+    /// The server has closed this thread for its clients, when it unloaded it.
+    fn closed(&self, thread_id: &str);
+
     /// The connection was lost, and the server may be another one when the client has connected again.
     fn connection_lost(&self);
 

@@ -52,13 +52,6 @@ pub(crate) struct LoadPoint {
     unloads: u64,
 }
 
-impl LoadPoint {
-    /// The load point of a thread that the server has unloaded once more since, to load it again for the client.
-    pub(crate) fn after_reload(self) -> Self {
-        Self { unloads: self.unloads + 1, ..self }
-    }
-}
-
 /// A thread that the client has a handle for.
 #[derive(Debug)]
 pub(crate) struct LiveThread {
@@ -183,6 +176,12 @@ impl ClientThreads for LiveThreads {
         }
     }
 
+    fn closed(&self, thread_id: &str) {
+        if let Some(thread) = self.get(thread_id) {
+            thread.mark_unloaded();
+        }
+    }
+
     fn connection_lost(&self) {
         for thread in self.all() {
             thread.losses.fetch_add(1, Ordering::AcqRel);
@@ -290,9 +289,9 @@ impl LiveThread {
         self.unload_reports.load(Ordering::Acquire)
     }
 
-    /// How many times a server has reported that it unloaded the thread, or the connection to it was lost.
-    pub(crate) fn interruptions(&self) -> u64 {
-        self.unload_reports() + self.losses.load(Ordering::Acquire)
+    /// How many connections to a server of the thread were lost.
+    pub(crate) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
     }
 
     /// Whether the thread lacks the options that this client has loaded it with, if the server has it loaded.

@@ -415,11 +415,12 @@ impl ThreadState {
                 if self.is_loaded_in(&session) {
                     return Ok(session);
                 }
-                let interruptions = self.live.interruptions();
+                let counts = || (self.live.losses(), self.live.unload_reports());
+                let before = counts();
                 let Err(error) = self.resume(core, &session).await else { return Ok(session) };
                 drop(change);
                 // The connection was lost meanwhile, or the server has unloaded the thread: the client has compared other settings.
-                let is_stale = self.live.interruptions() != interruptions;
+                let is_stale = counts() != before;
                 if error.kind() == ErrorKind::OptionNotApplied && is_stale && comparisons < MAX_COMPARISONS {
                     comparisons += 1;
                     continue;
@@ -565,14 +566,17 @@ impl ThreadState {
         let current = self.live.current_settings.current();
         let params = resume_params(&self.id, load_options.clone(), &current, core.is_experimental());
         let lost = self.lost_option(session, &load_options).await?;
-        let (point, reports) = (self.live.load_point(session), self.live.unload_reports());
+        let point = self.live.load_point(session);
+        let (losses, reports) = (self.live.losses(), self.live.unload_reports());
         let handlers = self.handlers().clone();
         // Another handle may have bound its handlers to the thread in the meantime.
         let binding = (!handlers.is_empty() && !core.handlers.has(&self.id))
             .then(|| HandlerBinding::new(&core.handlers, &self.id, handlers));
         let response = unused_threads::resume(session, &params).await?;
-        let is_loaded_again = lost.is_some() && self.live.unload_reports() == reports + 1;
-        let point = if is_loaded_again { point.after_reload() } else { point };
+        let was_connected = self.live.losses() == losses;
+        let is_loaded_again = lost.is_some() && was_connected && self.live.unload_reports() != reports;
+        // The reports of the unloading have come before the response.
+        let point = if is_loaded_again { self.live.load_point(session) } else { point };
         let has_options = lost.is_none() || is_loaded_again;
         if let (false, Some(option)) = (has_options, self.load_options.unseen()) {
             return Err(LoadOptions::lost(&option, &self.id));

@@ -489,7 +489,10 @@ impl World {
                 let index = self.dispatched.iter().position(is_request).expect("dispatched");
                 Out::Cancel(unanswered.then_some(index))
             }
-            Effect::MarkUnloaded(_) | Effect::CheckTurn(_) | Effect::EnforceTimeLimits(_) => return,
+            Effect::MarkUnloaded(_)
+            | Effect::MarkClosed(_)
+            | Effect::CheckTurn(_)
+            | Effect::EnforceTimeLimits(_) => return,
             Effect::AnswerByDefault(_) => unreachable!("the server is the client's own"),
             Effect::ResumeWriting => unreachable!("no request is bounded"),
             Effect::EndCommands { .. } => unreachable!("no turn ends as interrupted"),

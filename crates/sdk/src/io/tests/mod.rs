@@ -118,6 +118,8 @@ struct NoSettings;
 impl ClientThreads for NoSettings {
     fn unloaded(&self, _: &str) {}
 
+    fn closed(&self, _: &str) {}
+
     fn connection_lost(&self) {}
 
     fn server_replaced(&self) {}

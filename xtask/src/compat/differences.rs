@@ -280,6 +280,26 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.144.4"],
+        tests: &["real::ensure::a_thread_is_idle_after_a_review"],
+        why: "0.144.4 does not say that the turn that it starts for a review belongs to the review. If a handle follows the review when an \
+              interrupt ends it, the client takes that turn for a running one. It forgets the turn when the server unloads the thread.",
+        sort: Sort::Lacking,
+    },
+    Difference {
+        versions: &["0.133.0"],
+        tests: &["real::endpoints::an_entry_of_the_configuration"],
+        why: "0.133.0 does not load a thread again for the options of a resume. A handle whose configuration entry another client has undone \
+              fails until the server has unloaded the thread.",
+        sort: Sort::Lacking,
+    },
+    Difference {
+        versions: &["0.133.0"],
+        tests: &["real::settings::an_effort_that_the_model_does_not_offer"],
+        why: "0.133.0 does not know the effort `ultra`, and refuses it in a configuration entry itself.",
+        sort: Sort::Lacking,
+    },
+    Difference {
+        versions: &["0.144.4"],
         tests: &["real::ensure::calls_of_two_runtimes"],
         why: "Before 0.154.0 two runtimes on one home do not notice each other, so a turn that both are asked for can run twice.",
         sort: Sort::AtTimes,

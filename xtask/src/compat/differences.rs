@@ -281,8 +281,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         versions: &["0.144.4"],
         tests: &["real::ensure::a_thread_is_idle_after_a_review"],
-        why: "0.144.4 does not say that the turn that it starts for a review belongs to the review. If a handle follows the review when an \
-              interrupt ends it, the client takes that turn for a running one. It forgets the turn when the server unloads the thread.",
+        why: "0.144.4 lists the turn of a review as running, also after the review has ended. So `follow` returns a handle of it.",
         sort: Sort::Lacking,
     },
     Difference {

@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openai_codex_protocol::types::{Thread, ThreadUnsubscribeParams, TurnStartParams};
 use openai_codex_protocol::{ClientRequest, methods};
@@ -50,6 +50,10 @@ pub(crate) struct ThreadState {
 
 /// How often the client restores a thread's settings in a row, because the connection was lost meanwhile.
 const MAX_COMPARISONS: u32 = 5;
+
+/// How long a shared server may say that it does not have a thread, and the pause between two attempts to resume the thread.
+const MISSING_LIMIT: Duration = Duration::from_secs(2);
+const MISSING_PAUSE: Duration = Duration::from_millis(100);
 
 /// The wait for a server that was restarted and finishes its turns first.
 pub(crate) fn after_reconnect() -> WriterWait {
@@ -401,6 +405,7 @@ impl ThreadState {
         Box::pin(async move {
             const METHOD: &str = methods::ThreadResume::METHOD;
             let mut comparisons = 1;
+            let began = Instant::now();
             loop {
                 let session = core.session().await?;
                 // The calls that an unsubscribed thread still allows, such as reading it, do not need it loaded.
@@ -425,6 +430,10 @@ impl ThreadState {
                     comparisons += 1;
                     continue;
                 }
+                if session.shares_server && self.can_be_missing(&error) && began.elapsed() < MISSING_LIMIT {
+                    session.connection.sleep(MISSING_PAUSE).await;
+                    continue;
+                }
                 let waits = error.kind() == ErrorKind::ThreadInUse && session.connection.has_reconnected();
                 match writer.filter(|_| waits) {
                     Some(writer) if writer.again(&error).await => {}
@@ -432,6 +441,16 @@ impl ThreadState {
                 }
             }
         })
+    }
+
+    /// Whether the server can have said only for a moment that it does not have the thread: it unloads the thread, which another client
+    /// has archived and unarchived.
+    fn can_be_missing(&self, error: &Error) -> bool {
+        let closing = || {
+            error.json_rpc().is_some_and(|error| error.message.contains("listener command channel is closed"))
+        };
+        !self.ephemeral
+            && (matches!(error.kind(), ErrorKind::ThreadNotFound | ErrorKind::ThreadLost) || closing())
     }
 
     /// Returns the session to read the stored thread in. The thread need not be loaded for that.

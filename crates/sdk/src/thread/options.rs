@@ -105,7 +105,8 @@ macro_rules! thread_options {
 
             /// Sets one configuration entry for this thread. It overrides the user's configuration. A nested entry has a dotted
             /// key or a nested value. If the builder has a method for the same setting, and the program calls it, the method wins.
-            /// The runtime ignores a key that it does not know, and no response shows that. On the wire: `config`.
+            /// The runtime ignores a key that it does not know, and one that the model does not support, for example
+            /// `model_verbosity`. No response shows that. On the wire: `config`.
             pub fn config(mut self, key: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
                 self.options.config.insert(key.into(), value.into());
                 self

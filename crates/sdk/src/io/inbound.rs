@@ -192,7 +192,8 @@ impl Shared {
                 Effect::MarkUnloaded(thread_id) => self.threads.unloaded(&thread_id),
                 Effect::MarkClosed(thread_id) => self.threads.closed(&thread_id),
                 Effect::ReleaseHandlers(thread_id) => {
-                    if !self.threads.keeps_handlers(&thread_id) {
+                    // With a handle, the program can use the thread again.
+                    if !self.threads.has_handle(&thread_id) {
                         drop_handlers_on_own_thread(self.handlers.release(&thread_id));
                     }
                 }

@@ -48,9 +48,6 @@ pub(crate) trait ClientThreads: Debug + Send + Sync {
     /// A background resume has loaded this thread, with its options or without.
     fn loaded(&self, thread_id: &str, with_options: bool);
 
-    /// Whether a closed thread keeps its handlers: the program has a handle of it, with which it can use the thread again.
-    fn keeps_handlers(&self, thread_id: &str) -> bool;
-
     /// Whether the program has a handle of a thread.
     fn has_handle(&self, thread_id: &str) -> bool;
 

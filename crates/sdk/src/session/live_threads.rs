@@ -84,7 +84,7 @@ pub(crate) struct LiveThread {
     /// Whether a server has unloaded the thread, or was replaced, since this client has loaded it with these options. If the server has
     /// it loaded again, another client has done that, or a background resume, without them.
     has_lost_options: AtomicBool,
-    /// Whether the server has closed the thread while it had handlers.
+    /// Whether the server has closed the thread. Its handlers are then released with the last handle.
     is_closed: AtomicBool,
     /// What the user's configuration gave to the sandbox mode that the thread was loaded with.
     configured_sandbox: Mutex<Option<SandboxSetting>>,
@@ -178,6 +178,7 @@ impl ClientThreads for LiveThreads {
 
     fn closed(&self, thread_id: &str) {
         if let Some(thread) = self.get(thread_id) {
+            thread.is_closed.store(true, Ordering::Release);
             thread.mark_unloaded();
         }
     }
@@ -203,10 +204,6 @@ impl ClientThreads for LiveThreads {
         if let Some(thread) = self.get(thread_id) {
             thread.has_lost_options.store(!with_options, Ordering::Release);
         }
-    }
-
-    fn keeps_handlers(&self, thread_id: &str) -> bool {
-        self.get(thread_id).inspect(|thread| thread.is_closed.store(true, Ordering::Release)).is_some()
     }
 
     fn has_handle(&self, thread_id: &str) -> bool {

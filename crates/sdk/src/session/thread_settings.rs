@@ -578,13 +578,14 @@ impl LoadOptions {
         }
     }
 
-    /// The error of an option that a thread has lost, because another client has loaded it without.
+    /// The error of an option that a thread has lost, because the server has loaded it without.
     pub(crate) fn lost(option: &str, thread_id: &str) -> Error {
         not_applied(
             thread_id,
             &format!(
-                "the server had unloaded the thread, and another client has loaded it without {option} and has it open; wait until that \
-                 client has unsubscribed from it, or use the thread as it is with a handle of `thread_resume`, or fork it with the option"
+                "the server has unloaded the thread and loaded it again without {option}, for example for another client. It does not apply \
+                 the option while another client has subscribed to the thread, or a turn runs in it. Wait for that, or use the thread as \
+                 it is with a handle of `thread_resume`, or fork it with the option"
             ),
         )
     }

@@ -430,7 +430,11 @@ impl ThreadState {
                     comparisons += 1;
                     continue;
                 }
-                if session.shares_server && self.can_be_missing(&error) && began.elapsed() < MISSING_LIMIT {
+                let limit = limit.into_iter().chain([MISSING_LIMIT]).min();
+                if session.shares_server
+                    && self.can_be_missing(&error)
+                    && limit.is_some_and(|limit| began.elapsed() < limit)
+                {
                     session.connection.sleep(MISSING_PAUSE).await;
                     continue;
                 }

@@ -128,10 +128,6 @@ impl ClientThreads for NoSettings {
 
     fn loaded(&self, _: &str, _: bool) {}
 
-    fn keeps_handlers(&self, _: &str) -> bool {
-        false
-    }
-
     fn has_handle(&self, thread_id: &str) -> bool {
         !thread_id.starts_with("agent")
     }

@@ -730,3 +730,36 @@ fn starts_whose_timeout_passes_while_the_old_server_has_their_thread_say_so() {
         drop((stream, theirs, other, old, new));
     });
 }
+
+// A server that unloads the thread finds neither it nor its file for a moment. When that is depends on the moments of the drop and the
+// cut. Under load, runtime 0.163.0 may then not respond at all: that is not what this test is about.
+#[test]
+fn a_thread_that_its_server_lacks_for_a_moment_is_not_given_up() {
+    bounded_async(async || {
+        let model = Model::with_fallback("done");
+        model.add_config("thread_unload_delay_secs = 0\n").unwrap();
+        let server = RunningServer::on_socket(&model);
+        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
+        let codex = AsyncCodex::with_config(config(&proxy).request_timeout(Duration::from_secs(20)));
+        let other = AsyncCodex::with_config(server.config());
+        for moment in 0..4 {
+            let thread = model.sandboxed(codex.thread_start(), Sandbox::ReadOnly).send().await.unwrap();
+            thread.run("one").await.unwrap();
+            other.thread_archive(thread.id()).await.unwrap();
+            let theirs = other.thread_unarchive(thread.id()).await.unwrap();
+            if moment % 2 == 0 {
+                theirs.unsubscribe().await.unwrap();
+            }
+            let dropped = thread.run("two").into_future();
+            let _ = tokio::time::timeout(Duration::from_millis(moment * 7), dropped).await;
+            proxy.cut();
+            tokio::time::sleep(Duration::from_millis(moment * 5)).await;
+            match thread.run("three").await {
+                Ok(result) => assert_eq!(result.turn.status, TurnStatus::Completed),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Timeout, "{error}"),
+            }
+        }
+        codex.close().await.unwrap();
+        other.close().await.unwrap();
+    });
+}

@@ -21,6 +21,7 @@ pub(crate) mod subagents;
 pub(crate) mod supervisor;
 pub(crate) mod thread_settings;
 pub(crate) mod thread_state;
+pub(crate) mod tracked_settings;
 pub(crate) mod unused_threads;
 pub(crate) mod version;
 pub(crate) mod writer;

@@ -22,12 +22,13 @@ use crate::io::tokens::ResponseObserver;
 use crate::io::turn_subscription::TurnSubscription;
 use crate::session::apply_settings;
 use crate::session::apply_settings::ResumedThread;
-use crate::session::live_threads::{LiveThread, LoadPoint, TrackedSettings, resume_params};
+use crate::session::live_threads::{LiveThread, LoadPoint, resume_params};
 use crate::session::runtime::Session;
 use crate::session::service_tiers::KnownTiers;
 use crate::session::subagents;
 use crate::session::supervisor::ClientCore;
 use crate::session::thread_settings::{LoadOptions, SandboxSetting, Settings, current_settings};
+use crate::session::tracked_settings::TrackedSettings;
 use crate::session::unused_threads;
 use crate::session::writer::WriterWait;
 

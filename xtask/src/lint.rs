@@ -28,7 +28,7 @@ const PYTHON_PACKAGE: &str = "crates/python";
 const PYTHON: &str = "crates/python/Cargo.toml";
 
 /// The fuzz targets, and the tools that they need.
-const TARGETS: [&str; 4] = ["decode", "envelope", "lines", "router"];
+const TARGETS: [&str; 5] = ["decode", "envelope", "lines", "restore", "router"];
 const FUZZER: &str = "cargo install --locked cargo-fuzz";
 const NIGHTLY: &str = "rustup toolchain install nightly --profile minimal";
 /// How many seconds each target searches for new inputs, after its corpus.
@@ -46,6 +46,18 @@ pub(crate) fn lint(with_tools: bool) -> Result<(), Failure> {
         cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"]),
         // The configuration of most programs: without the requests and types that features gate.
         cargo(&["clippy", "--package", "openai-codex", "--", "--deny", "warnings"]),
+        // The configuration of the fuzz targets, without building the fuzzer.
+        cargo(&[
+            "clippy",
+            "--package",
+            "openai-codex",
+            "--no-default-features",
+            "--",
+            "--deny",
+            "warnings",
+            "--cfg",
+            "fuzzing",
+        ]),
         cargo_with(
             &["doc", "--workspace", "--all-features", "--no-deps"],
             &[("RUSTDOCFLAGS", "--deny warnings")],

@@ -12,6 +12,11 @@ pub fn router(data: &[u8]) {
     checks::router::router(data);
 }
 
+/// Any bytes as what happens to a turn and its connection.
+pub fn restore(data: &[u8]) {
+    checks::restore::restore(data);
+}
+
 /// Any bytes as a message to be decoded.
 pub fn decode(data: &[u8]) {
     checks::decode::decode(data);

@@ -60,7 +60,7 @@ impl Lifecycle {
         Self { stage: Stage::Connecting { attempt: None }, attempts }
     }
 
-    #[cfg(any(test, fuzzing))]
+    #[cfg(test)]
     pub(crate) fn stage(&self) -> &Stage {
         &self.stage
     }

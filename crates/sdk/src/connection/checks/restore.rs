@@ -84,6 +84,13 @@ struct World {
     subscription: Arc<Subscription>,
 }
 
+/// Any bytes as choices and operations.
+pub(crate) fn restore(data: &[u8]) {
+    if let Some((choices, ops)) = data.split_first() {
+        run(ops.as_chunks().0, *choices);
+    }
+}
+
 /// Runs operations of two bytes each.
 pub(crate) fn run(ops: &[[u8; 2]], choices: u8) {
     let policy = if choices & 2 == 0 { GapPolicy::Repair } else { GapPolicy::Live };

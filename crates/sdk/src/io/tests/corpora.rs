@@ -26,6 +26,11 @@ fn router() {
 }
 
 #[test]
+fn restore() {
+    replay("restore", checks::restore::restore);
+}
+
+#[test]
 fn decode() {
     replay("decode", checks::decode::decode);
 }

@@ -1,5 +1,6 @@
 //! Turns: one exchange on a thread, from its input to its end.
 
+pub(crate) mod begin;
 pub(crate) mod coalesced_count;
 pub(crate) mod compact;
 pub(crate) mod follow;

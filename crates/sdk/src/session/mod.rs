@@ -8,6 +8,7 @@ pub(crate) mod config_values;
 pub(crate) mod events;
 pub(crate) mod history_requests;
 pub(crate) mod live_threads;
+pub(crate) mod load_options;
 pub(crate) mod model_catalog;
 pub(crate) mod narrower_sandbox;
 pub(crate) mod project_paths;

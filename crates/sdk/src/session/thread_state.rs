@@ -11,9 +11,10 @@ use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard};
 use crate::dispatch::registry::{HandlerSet, drop_on_own_thread};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::live_threads::{LiveThread, LoadPoint};
+use crate::session::load_options::LoadOptions;
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
-use crate::session::thread_settings::{LoadOptions, SandboxSetting, Settings};
+use crate::session::thread_settings::{SandboxSetting, Settings};
 use crate::session::tracked_settings::TrackedSettings;
 
 /// The thread of a handle, its clones, and the turns and builders that they made.

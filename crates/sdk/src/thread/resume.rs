@@ -13,14 +13,13 @@ use crate::options::approval::ApprovalMode;
 use crate::session::apply_settings::{ResumedThread, apply_settings, check_running, is_loaded, runs_turn};
 use crate::session::config_entries::NamedEntries;
 use crate::session::live_threads::{LiveThread, LoadPoint};
+use crate::session::load_options::{LoadOptions, load_options};
 use crate::session::runtime::{INTERRUPT_LIMIT, Session};
 use crate::session::service_tiers::KnownTiers;
 use crate::session::stored_model;
 use crate::session::subagents;
 use crate::session::supervisor::ClientCore;
-use crate::session::thread_settings::{
-    LoadOptions, SandboxSetting, Settings, current_settings, load_options,
-};
+use crate::session::thread_settings::{SandboxSetting, Settings, current_settings};
 use crate::session::thread_state::{ThreadSetup, ThreadState};
 use crate::session::unused_threads;
 use crate::session::writer::WriterWait;

@@ -17,9 +17,10 @@ use serde_json::{Value, json};
 
 use crate::dispatch::registry::HandlerSet;
 use crate::error::{Error, ErrorKind, Result};
+use crate::session::load_options::LoadOptions;
 use crate::session::runtime::Session;
 use crate::session::supervisor::ClientCore;
-use crate::session::thread_settings::{LoadOptions, Settings};
+use crate::session::thread_settings::Settings;
 use crate::session::thread_state::{ThreadSetup, ThreadState};
 use crate::session::unused_threads;
 use crate::thread::rollout::compare::{Stored, compare, decode_base64};

@@ -18,6 +18,7 @@ pub(crate) mod reload;
 pub(crate) mod runtime;
 pub(crate) mod schema_probe;
 pub(crate) mod service_tiers;
+pub(crate) mod startup;
 pub(crate) mod stored_model;
 pub(crate) mod subagents;
 pub(crate) mod supervisor;

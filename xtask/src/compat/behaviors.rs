@@ -13,7 +13,7 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
     ("Skills", &["real::inputs::a_skill"]),
     (
         "Steering and interrupting",
-        &["real::interrupts::a_steer_is", "real::interrupts::an_interrupted", "real::interrupts::steering"],
+        &["real::steering::a_steer_is", "real::interrupts::an_interrupted", "real::steering::steering"],
     ),
     (
         "A turn on a busy thread joins the running turn",
@@ -35,10 +35,10 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
     (
         "An interrupt ends the turn's commands, unless that is off",
         &[
-            "real::interrupts::an_interrupt_ends_the_commands",
-            "real::interrupts::an_explicit_interrupt_returns_after_the_commands",
-            "real::interrupts::a_turn_that_others_interrupt",
-            "real::interrupts::an_interrupt_after_an_unsubscribe",
+            "real::interrupted_work::an_interrupt_ends_the_commands",
+            "real::interrupted_work::an_explicit_interrupt_returns_after_the_commands",
+            "real::interrupted_work::a_turn_that_others_interrupt",
+            "real::interrupted_work::an_interrupt_after_an_unsubscribe",
         ],
     ),
     ("Commands that are just starting end with their turn, and with the client", &["real::orphans"]),
@@ -46,7 +46,12 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
     ("Partial results of lost turns, and recovery", &["real::recovering"]),
     (
         "Interrupts and steers take effect at any moment",
-        &["real::interrupts", "real::recovering::a_compaction_can_be_interrupted"],
+        &[
+            "real::interrupts",
+            "real::steering",
+            "real::interrupted_work",
+            "real::recovering::a_compaction_can_be_interrupted",
+        ],
     ),
     ("Turn limits: time, inactivity, tokens, model requests", &["real::limits"]),
     ("Every pending call fails when the runtime dies", &["real::death"]),
@@ -108,14 +113,20 @@ pub(crate) const BEHAVIORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("The account is available when its login ends", &["real::login::the_account_is_available"]),
-    ("Shared servers: Unix sockets, ports with tokens, proxies", &["real::endpoints"]),
+    (
+        "Shared servers: Unix sockets, ports with tokens, proxies",
+        &["real::endpoints", "real::shared_servers", "real::server_start"],
+    ),
     (
         "Lost connections: turns, approvals and starts go on after a reconnect",
-        &["real::cuts", "real::reconnects"],
+        &["real::cuts", "real::reconnects", "real::uncertain_starts", "real::restarted_servers"],
     ),
     ("Moving a thread to another home", &["real::rollouts"]),
     ("Turns are found by the ids of their messages", &["real::finding"]),
-    ("A turn runs once: `ensure`, also after kills; following the turns of others", &["real::ensure"]),
+    (
+        "A turn runs once: `ensure`, also after kills; following the turns of others",
+        &["real::ensure", "real::following"],
+    ),
     ("A wire log plays back as a server", &["real::observing"]),
     ("Other methods, typed or by name; models; configuration", &["real::requests", "real::configuration"]),
 ];

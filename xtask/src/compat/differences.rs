@@ -36,10 +36,10 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real::settings::a_setting_of_a_turn_that_would_join",
             "real::settings::an_older_handle_joins_turns",
             "real::limits::a_limit_of_a_joined_call",
-            "real::interrupts::a_result_has_the_inputs",
+            "real::steering::a_result_has_the_inputs",
             "real::finding::a_turn_is_found_by",
-            "real::endpoints::a_turn_does_not_join_a_turn_of_another_client",
-            "real::endpoints::a_turn_that_has_joined_one_of_another_client",
+            "real::shared_servers::a_turn_does_not_join_a_turn_of_another_client",
+            "real::shared_servers::a_turn_that_has_joined_one_of_another_client",
         ],
         why: "Before 0.148.0 the server responds to a `turn/start` on a busy thread with a new id that no notification ever \
               names. The input becomes part of the running turn, and is lost if that turn is interrupted first. A handle of \
@@ -159,10 +159,10 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         versions: &["0.133.0"],
         tests: &[
-            "real::interrupts::an_interrupt_ends_the_commands",
-            "real::interrupts::an_explicit_interrupt_returns_after_the_commands",
-            "real::interrupts::a_turn_that_others_interrupt",
-            "real::interrupts::an_interrupt_after_an_unsubscribe",
+            "real::interrupted_work::an_interrupt_ends_the_commands",
+            "real::interrupted_work::an_explicit_interrupt_returns_after_the_commands",
+            "real::interrupted_work::a_turn_that_others_interrupt",
+            "real::interrupted_work::an_interrupt_after_an_unsubscribe",
             "real::interrupts::a_turn_that_ends_during_an_unsubscribe",
         ],
         why: "0.133.0 has no `thread/backgroundTerminals/list` and `…/terminate`. It can only end all commands of a thread \
@@ -261,10 +261,11 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
             "real::finding::a_turn_is_found_as_soon",
             "real::finding::a_turn_whose_runtime",
             "real::ensure",
-            "real::reconnects::a_start_that_did_not_arrive",
-            "real::reconnects::a_start_whose_response_is_lost",
-            "real::reconnects::an_ensured_turn_is_uncertain",
-            "real::cuts::no_turn_starts_twice",
+            "real::following",
+            "real::uncertain_starts::a_start_that_did_not_arrive",
+            "real::uncertain_starts::a_start_whose_response_is_lost",
+            "real::uncertain_starts::an_ensured_turn_is_uncertain",
+            "real::cuts::starts::no_turn_starts_twice",
         ],
         why: "0.133.0 does not store the client's ids of user messages. The SDK sends none, and refuses `client_message_id`, \
               `find_turn` and `ensure` with `UnsupportedByRuntime`. A start whose response is lost with its connection is `Uncertain` \
@@ -280,13 +281,13 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.144.4"],
-        tests: &["real::ensure::a_thread_is_idle_after_a_review"],
+        tests: &["real::following::a_thread_is_idle_after_a_review"],
         why: "0.144.4 lists the turn of a review as running, also after the review has ended. So `follow` returns a handle of it.",
         sort: Sort::Lacking,
     },
     Difference {
         versions: &["0.133.0"],
-        tests: &["real::endpoints::an_entry_of_the_configuration"],
+        tests: &["real::shared_servers::an_entry_of_the_configuration"],
         why: "0.133.0 does not load a thread again for the options of a resume. A handle whose configuration entry another client has undone \
               fails until the server has unloaded the thread.",
         sort: Sort::Lacking,
@@ -299,13 +300,13 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         versions: &["0.144.4"],
-        tests: &["real::ensure::calls_of_two_runtimes"],
+        tests: &["real::ensure_at_once::calls_of_two_runtimes"],
         why: "Before 0.154.0 two runtimes on one home do not notice each other, so a turn that both are asked for can run twice.",
         sort: Sort::AtTimes,
     },
     Difference {
         versions: &["0.144.4"],
-        tests: &["real::ensure::calls_of_clients_of_one_server"],
+        tests: &["real::ensure_at_once::calls_of_clients_of_one_server"],
         why: "Before 0.148.0 the turns of two clients that start at the same moment do not become one, and the second one can wait \
               forever. Let one client of a shared server start the turns of a thread, or set a timeout.",
         sort: Sort::AtTimes,
@@ -313,8 +314,8 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         versions: &["0.133.0", "0.144.4"],
         tests: &[
-            "real::reconnects::a_turn_that_the_old_server_finishes",
-            "real::reconnects::starts_whose_timeout_passes",
+            "real::restarted_servers::a_turn_that_the_old_server_finishes",
+            "real::restarted_servers::starts_whose_timeout_passes",
         ],
         why: "Before 0.154.0 the new process of a restarted server opens a thread while the old one still finishes a turn of it. The \
               turn then counts as lost.",
@@ -323,7 +324,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         versions: &["0.133.0", "0.144.4", "0.154.0"],
         tests: &[
-            "real::ensure::a_handle_that_follows_a_review",
+            "real::following::a_handle_that_follows_a_review",
             "real::reconnects::a_review_that_is_followed",
         ],
         why: "A review has two ids, and the runtime reports its end under the one that it does not list. Before 0.163.0 nothing says which \

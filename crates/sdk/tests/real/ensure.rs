@@ -1,4 +1,4 @@
-//! A turn runs once, however many callers ask for it, and however often: also after its runtime was killed.
+//! A turn runs once, however often callers ask for it: also after its runtime was killed. Which turns a call waits for.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,20 +8,17 @@ use std::time::Duration;
 
 use openai_codex::types::{ThreadItem, TurnStatus};
 use openai_codex::{
-    ApprovalMode, AsyncCodex, Codex, EnsureOutcome, ErrorKind, Event, ExternalMessage, HalfDone, Input,
-    Notification, RestartPolicy, RunResult, Sandbox, WireLog,
+    AsyncCodex, Codex, EnsureOutcome, ErrorKind, ExternalMessage, HalfDone, Input, RestartPolicy, RunResult,
+    Sandbox, WireLog,
 };
-use openai_codex_testkit::{ModelReply, ModelToolCall, RecordedRequest};
+use openai_codex_testkit::{ModelReply, RecordedRequest};
 use serde_json::json;
 
 use crate::death::kill;
-use crate::support::{
-    Model, RunningServer, bounded, bounded_async, ended_beside, has_user_text, spawn_subagent,
-    with_both_clients,
-};
+use crate::support::{Model, RunningServer, bounded, bounded_async, has_user_text, with_both_clients};
 
 /// How many turns the model was asked to begin with this text: such a request has the text as its last item.
-fn begun(model: &Model, text: &str) -> usize {
+pub(crate) fn begun(model: &Model, text: &str) -> usize {
     let begins = |request: &&RecordedRequest| {
         request.last_user_text() == Some(text)
             && request.input().last().is_some_and(|item| item["role"] == "user")
@@ -30,7 +27,7 @@ fn begun(model: &Model, text: &str) -> usize {
 }
 
 /// What the turn's items say. Runtimes before 0.154.0 store an item with another id.
-fn said(result: &RunResult) -> Vec<String> {
+pub(crate) fn said(result: &RunResult) -> Vec<String> {
     let texts = result.items.iter().filter_map(|item| match item {
         ThreadItem::UserMessage(message) => message.client_id.clone(),
         ThreadItem::AgentMessage(message) => Some(message.text.clone()),
@@ -71,83 +68,6 @@ with_both_clients! {
         let found = wait!(thread.ensure("k", "go").run()).unwrap();
         assert_eq!((found.outcome, &*found.result.turn.id), (EnsureOutcome::FoundDone, &*ran.result.turn.id));
         assert_eq!(model.requests().len(), 2);
-        wait!(codex.close()).unwrap();
-    }
-
-    fn a_handle_that_follows_a_turn_returns_all_of_its_items(start, wait) {
-        let model = Model::start();
-        let gate = model.gate();
-        let reply = ModelReply::new().delta("before").end_message().delta("he").pause(&gate).delta("llo");
-        model.reply(reply);
-        let codex = start!(model.config()).unwrap();
-        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
-        let turn = wait!(thread.turn("go").client_message_id("k").send()).unwrap();
-        gate.wait_reached().unwrap();
-        let followed = wait!(thread.follow()).unwrap().unwrap();
-        assert_eq!((followed.id(), followed.client_message_id()), (turn.id(), None));
-        gate.release();
-        let ensured = wait!(thread.ensure("k", "go").run()).unwrap();
-        assert!(matches!(ensured.outcome, EnsureOutcome::Attached | EnsureOutcome::FoundDone));
-        let results = [ensured.result, wait!(turn.run()).unwrap(), wait!(followed.run()).unwrap()];
-        assert!(results.iter().all(|result| said(result) == ["k", "before", "hello"]), "{results:?}");
-        assert!(wait!(thread.follow()).unwrap().is_none());
-        wait!(codex.close()).unwrap();
-    }
-
-    // The server starts a review under one id, and reports its items and its end under another one.
-    fn a_handle_that_follows_a_review_returns_its_result(start, wait) {
-        let model = Model::with_fallback("ready");
-        let codex = start!(model.config()).unwrap();
-        for interrupts in [false, true] {
-            let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
-            wait!(thread.run("one")).unwrap();
-            let gate = model.gate();
-            model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
-            let target = json!({"type": "custom", "instructions": "look"});
-            let params = json!({"threadId": thread.id(), "target": target});
-            let review = wait!(codex.request_raw("review/start", params)).unwrap();
-            gate.wait_reached().unwrap();
-            let turn = wait!(thread.follow()).unwrap().unwrap();
-            assert_eq!(turn.id(), review["turn"]["id"]);
-            match interrupts {
-                true => drop(wait!(turn.interrupt()).unwrap()),
-                false => gate.release(),
-            }
-            let result = wait!(turn.run()).unwrap();
-            assert_eq!((&*result.turn.id, result.is_interrupted()), (turn.id(), interrupts));
-            // The first one came before the handle.
-            assert!(matches!(result.items.first(), Some(ThreadItem::EnteredReviewMode(_))), "{result:?}");
-            let exits = |item: &&ThreadItem| matches!(item, ThreadItem::ExitedReviewMode(_));
-            assert_eq!(result.items.iter().filter(exits).count(), 1, "{result:?}");
-            assert!(wait!(thread.follow()).unwrap().is_none());
-            assert!(wait!(thread.run("two")).is_ok());
-        }
-        wait!(codex.close()).unwrap();
-    }
-
-    fn a_thread_is_idle_after_a_review(start, wait) {
-        let model = Model::with_fallback("done");
-        let codex = start!(model.config()).unwrap();
-        for interrupts in [false, true] {
-            let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
-            wait!(thread.run("one")).unwrap();
-            let gate = model.gate();
-            model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
-            let mut events = thread.events();
-            let params = json!({"threadId": thread.id(), "target": {"type": "custom", "instructions": "look"}});
-            wait!(codex.request_raw("review/start", params)).unwrap();
-            gate.wait_reached().unwrap();
-            if interrupts {
-                wait!(wait!(thread.follow()).unwrap().unwrap().interrupt()).unwrap();
-            }
-            gate.release();
-            while !matches!(wait!(events.next()).unwrap().unwrap(), Event::Notification(Notification::TurnCompleted(_))) {}
-            assert!(wait!(thread.follow()).unwrap().is_none());
-            wait!(thread.export()).unwrap();
-            assert!(wait!(thread.find_turn("k")).unwrap().is_none());
-            let narrowed = wait!(codex.thread_resume(thread.id()).sandbox(Sandbox::ReadOnly).send()).unwrap();
-            assert_eq!(wait!(narrowed.ensure("k", "two").run()).unwrap().outcome, EnsureOutcome::Ran);
-        }
         wait!(codex.close()).unwrap();
     }
 
@@ -472,208 +392,6 @@ with_both_clients! {
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
         wait!(codex.close()).unwrap();
     }
-
-    fn a_running_turn_of_another_client_can_be_streamed_steered_and_interrupted(start, wait) {
-        let model = Model::start();
-        let server = RunningServer::on_socket(&model);
-        let gate = model.gate();
-        model.reply("first");
-        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
-        model.fallback("more");
-        let owner = start!(server.config()).unwrap();
-        let thread = wait!(owner.thread_start().cwd(model.folder().display().to_string()).send()).unwrap();
-        // Older runtimes resume a thread only after its first turn.
-        wait!(thread.run("one")).unwrap();
-        let turn = wait!(thread.turn("two").send()).unwrap();
-        gate.wait_reached().unwrap();
-        let other = start!(server.config()).unwrap();
-        let there = wait!(other.thread_resume(thread.id()).send()).unwrap();
-        let mut events = there.events();
-        let followed = wait!(there.follow()).unwrap().unwrap();
-        assert_eq!(followed.id(), turn.id());
-        let mut stream = followed.stream();
-        wait!(followed.steer("three")).unwrap();
-        gate.release();
-        let mut last = None;
-        while let Some(event) = wait!(stream.next()) {
-            last = Some(event.unwrap());
-        }
-        assert!(matches!(last, Some(Notification::TurnCompleted(_))), "{last:?}");
-        let (of_owner, of_other) = (wait!(turn.run()).unwrap(), wait!(followed.run()).unwrap());
-        assert_eq!(said(&of_owner), said(&of_other));
-        assert_eq!(of_other.final_response.as_deref(), Some("more"));
-        // The events of the owner's turns arrive at the other client.
-        let second = model.gate();
-        model.reply(ModelReply::new().delta("again").pause(&second));
-        let turn = wait!(thread.turn("four").send()).unwrap();
-        let started = loop {
-            if let openai_codex::Event::Notification(Notification::TurnStarted(started)) =
-                wait!(events.next()).unwrap().unwrap()
-                && started.turn.id == turn.id()
-            {
-                break started;
-            }
-        };
-        assert_eq!(started.thread_id, thread.id());
-        second.wait_reached().unwrap();
-        let followed = wait!(there.follow()).unwrap().unwrap();
-        wait!(followed.interrupt()).unwrap();
-        assert!(wait!(followed.run()).unwrap().is_interrupted() && wait!(turn.run()).unwrap().is_interrupted());
-        wait!(other.close()).unwrap();
-        wait!(owner.close()).unwrap();
-    }
-
-    // The server reports no start of these commands to the client that follows.
-    fn an_interrupt_of_a_followed_turn_ends_the_commands_that_began_before(start, wait) {
-        let model = Model::start();
-        let server = RunningServer::on_socket(&model);
-        let gate = model.gate();
-        let sleep = |id: &str| ModelToolCall::exec_command("sleep 1000").arg("yield_time_ms", 250).call_id(id);
-        model.reply(sleep("earlier"));
-        model.reply("first");
-        model.reply(sleep("own"));
-        model.reply(ModelReply::new().delta("waits").pause(&gate));
-        let owner = start!(server.config()).unwrap();
-        let options = owner.thread_start().cwd(model.folder().display().to_string());
-        let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
-        wait!(thread.run("one")).unwrap();
-        let turn = wait!(thread.turn("two").send()).unwrap();
-        gate.wait_reached().unwrap();
-        drop(turn);
-        // This client would end the commands too.
-        wait!(owner.close()).unwrap();
-        let other = start!(server.config()).unwrap();
-        let there = wait!(other.thread_resume(thread.id()).send()).unwrap();
-        let followed = wait!(there.follow()).unwrap().unwrap();
-        wait!(followed.interrupt()).unwrap();
-        assert!(wait!(followed.run()).unwrap().is_interrupted());
-        let params = json!({"threadId": thread.id()});
-        let left = wait!(other.request_raw("thread/backgroundTerminals/list", params)).unwrap();
-        let left: Vec<_> = left["data"].as_array().unwrap().iter().map(|terminal| &terminal["itemId"]).collect();
-        assert_eq!(left, ["earlier"]);
-        wait!(other.close()).unwrap();
-    }
-
-    // The client that follows has not seen that they began.
-    fn an_interrupt_of_a_followed_turn_interrupts_the_subagents_that_began_before(start, wait) {
-        let model = Model::start();
-        let server = RunningServer::on_socket(&model);
-        let (root, child) = (model.gate(), model.gate());
-        model.reply_when(has_user_text("delegate"), spawn_subagent());
-        model.reply_when(has_user_text("delegate"), ModelReply::new().pause(&root).delta("above"));
-        let sleep = ModelToolCall::exec_command("sleep 1000").arg("yield_time_ms", 250);
-        model.reply_when(has_user_text("help"), sleep);
-        model.reply_when(has_user_text("help"), ModelReply::new().pause(&child).delta("below"));
-        let owner = start!(server.config()).unwrap();
-        let thread = wait!(owner.thread_start().cwd(model.folder().display().to_string()).send()).unwrap();
-        let turn = wait!(thread.turn("delegate").send()).unwrap();
-        root.wait_reached().unwrap();
-        child.wait_reached().unwrap();
-        drop(turn);
-        // This client would interrupt the sub-agent too.
-        wait!(owner.close()).unwrap();
-        let other = start!(server.config()).unwrap();
-        let there = wait!(other.thread_resume(thread.id()).send()).unwrap();
-        let followed = wait!(there.follow()).unwrap().unwrap();
-        wait!(followed.interrupt()).unwrap();
-        let items = wait!(followed.run()).unwrap().items;
-        let spawned = items.iter().find_map(|item| match item {
-            ThreadItem::CollabAgentToolCall(call) => call.receiver_thread_ids.first(),
-            _ => None,
-        });
-        let params = json!({"threadId": spawned.unwrap(), "includeTurns": true});
-        // The test's watchdog limits the waits.
-        loop {
-            let read = wait!(other.request_raw("thread/read", params.clone())).unwrap();
-            if read["thread"]["turns"][0]["status"] == "interrupted" {
-                break;
-            }
-        }
-        let params = json!({"threadId": spawned.unwrap()});
-        loop {
-            let left = wait!(other.request_raw("thread/backgroundTerminals/list", params.clone())).unwrap();
-            if left["data"] == json!([]) {
-                break;
-            }
-        }
-        wait!(other.close()).unwrap();
-    }
-
-    // The client that follows has seen neither the sub-agent nor its command.
-    fn an_interrupt_of_a_followed_turn_ends_the_commands_that_finished_subagents_have_left(start, wait) {
-        let model = Model::start();
-        let server = RunningServer::on_socket(&model);
-        let root = model.gate();
-        model.reply_when(has_user_text("delegate"), spawn_subagent());
-        model.reply_when(has_user_text("delegate"), ModelReply::new().pause(&root).delta("above"));
-        let sleep = ModelToolCall::exec_command("sleep 1000").arg("yield_time_ms", 250);
-        model.reply_when(has_user_text("help"), sleep);
-        model.reply_when(has_user_text("help"), "it runs");
-        let owner = start!(server.config()).unwrap();
-        let mut events = owner.events();
-        let thread = wait!(owner.thread_start().cwd(model.folder().display().to_string()).send()).unwrap();
-        let turn = wait!(thread.turn("delegate").send()).unwrap();
-        root.wait_reached().unwrap();
-        let helper = ended_beside!(thread, events, wait);
-        drop((turn, events));
-        wait!(owner.close()).unwrap();
-        let other = start!(server.config()).unwrap();
-        let there = wait!(other.thread_resume(thread.id()).send()).unwrap();
-        let followed = wait!(there.follow()).unwrap().unwrap();
-        let params = json!({"threadId": helper});
-        let left = || other.request_raw("thread/backgroundTerminals/list", params.clone());
-        assert_eq!(wait!(left()).unwrap()["data"].as_array().unwrap().len(), 1);
-        wait!(followed.interrupt()).unwrap();
-        // The test's watchdog limits the wait.
-        while wait!(left()).unwrap()["data"] != json!([]) {}
-        wait!(other.close()).unwrap();
-    }
-
-    // Which the client that follows has not seen either.
-    fn an_interrupt_of_a_followed_turn_leaves_the_commands_of_other_turns_of_its_subagents(start, wait) {
-        let model = Model::start();
-        let server = RunningServer::on_socket(&model);
-        let (root, child) = (model.gate(), model.gate());
-        model.delegate("ready");
-        // The end of a sub-agent can make the turn above it send another request.
-        model.fallback("noted");
-        let owner = start!(server.config()).unwrap();
-        let mut events = owner.events();
-        let thread = wait!(owner.thread_start().cwd(model.folder().display().to_string()).send()).unwrap();
-        wait!(thread.run("delegate")).unwrap();
-        let helper = ended_beside!(thread, events, wait);
-        let sleep = |id: &str| ModelToolCall::exec_command("sleep 1000").arg("yield_time_ms", 250).call_id(id);
-        model.reply_when(has_user_text("apart"), sleep("of others"));
-        model.reply_when(has_user_text("apart"), "it runs");
-        let of_helper = wait!(owner.thread_resume(&*helper).send()).unwrap();
-        wait!(of_helper.run("apart")).unwrap();
-        let asks = ModelToolCall::new("send_input", json!({"target": helper, "message": "more help"}));
-        model.reply_when(has_user_text("again"), asks.namespace("multi_agent_v1"));
-        model.reply_when(has_user_text("again"), ModelReply::new().pause(&root).delta("above"));
-        model.reply_when(has_user_text("more help"), sleep("own"));
-        model.reply_when(has_user_text("more help"), ModelReply::new().pause(&child).delta("below"));
-        let turn = wait!(thread.turn("again").send()).unwrap();
-        root.wait_reached().unwrap();
-        child.wait_reached().unwrap();
-        drop((turn, events, of_helper));
-        wait!(owner.close()).unwrap();
-        let other = start!(server.config()).unwrap();
-        let there = wait!(other.thread_resume(thread.id()).send()).unwrap();
-        let followed = wait!(there.follow()).unwrap().unwrap();
-        let params = json!({"threadId": helper});
-        let listed = || other.request_raw("thread/backgroundTerminals/list", params.clone());
-        assert_eq!(wait!(listed()).unwrap()["data"].as_array().unwrap().len(), 2);
-        wait!(followed.interrupt()).unwrap();
-        // The test's watchdog limits the wait. The client's next request about the terminals comes before the last lists.
-        let mut lists_after = 0;
-        while lists_after < 3 {
-            let left = wait!(listed()).unwrap();
-            let left: Vec<_> = left["data"].as_array().unwrap().iter().map(|terminal| &terminal["itemId"]).collect();
-            assert!(left.contains(&&json!("of others")), "{left:?}");
-            lists_after += usize::from(left.len() == 1);
-        }
-        wait!(other.close()).unwrap();
-    }
 }
 
 #[test]
@@ -808,81 +526,6 @@ fn a_call_that_is_dropped_leaves_the_turn_running() {
     });
 }
 
-/// Many calls at once, each by a client of its own.
-async fn all_at_once(clients: &[AsyncCodex], thread_id: &str) -> Vec<(EnsureOutcome, String)> {
-    let calls: Vec<_> = clients
-        .iter()
-        .map(|codex| {
-            let (codex, id) = (codex.clone(), thread_id.to_owned());
-            tokio::spawn(async move {
-                let thread = codex.thread_resume(id).writer_timeout(Duration::from_secs(60)).await.unwrap();
-                let ensured = thread.ensure("k", "go").await.unwrap();
-                assert_eq!(ensured.result.final_response.as_deref(), Some("done"));
-                (ensured.outcome, ensured.result.turn.id)
-            })
-        })
-        .collect();
-    let mut ended = Vec::new();
-    for call in calls {
-        ended.push(call.await.unwrap());
-    }
-    ended
-}
-
-fn assert_one_turn(model: &Model, ended: &[(EnsureOutcome, String)]) {
-    assert!(ended.iter().all(|(_, turn)| *turn == ended[0].1), "{ended:?}");
-    assert_eq!(begun(model, "go"), 1, "{ended:?}");
-    assert!(ended.iter().all(|(outcome, _)| *outcome != EnsureOutcome::Continued(1)), "{ended:?}");
-}
-
-#[test]
-fn calls_of_one_client_at_once_run_one_turn() {
-    bounded_async(async || {
-        let model = Model::start();
-        model.reply("first");
-        model.fallback("done");
-        let codex = AsyncCodex::with_config(model.config());
-        let thread = codex.thread_start().cwd(model.folder()).await.unwrap();
-        thread.run("one").await.unwrap();
-        let ended = all_at_once(&vec![codex.clone(); 8], thread.id()).await;
-        assert_one_turn(&model, &ended);
-        let ran = ended.iter().filter(|(outcome, _)| *outcome == EnsureOutcome::Ran).count();
-        assert_eq!(ran, 1, "{ended:?}");
-        codex.close().await.unwrap();
-    });
-}
-
-#[test]
-fn calls_of_two_runtimes_on_one_home_at_once_run_one_turn() {
-    bounded_async(async || {
-        let model = Model::start();
-        model.reply("first");
-        model.fallback("done");
-        let codex = AsyncCodex::with_config(model.config());
-        let thread = codex.thread_start().cwd(model.folder()).await.unwrap();
-        thread.run("one").await.unwrap();
-        codex.close().await.unwrap();
-        let clients = [(); 2].map(|()| AsyncCodex::with_config(model.config()));
-        let calls = clients.clone().map(|codex| {
-            let id = thread.id().to_owned();
-            tokio::spawn(async move {
-                let thread = codex.thread_resume(id).writer_timeout(Duration::from_secs(60)).await.unwrap();
-                let ensured = thread.ensure("k", "go").await.unwrap();
-                // The other runtime gets the thread when this one has ended.
-                codex.close().await.unwrap();
-                (ensured.outcome, ensured.result.turn.id)
-            })
-        });
-        let mut ended = Vec::new();
-        for call in calls {
-            ended.push(call.await.unwrap());
-        }
-        assert_one_turn(&model, &ended);
-        ended.sort_by_key(|(outcome, _)| *outcome == EnsureOutcome::FoundDone);
-        assert_eq!([ended[0].0, ended[1].0], [EnsureOutcome::Ran, EnsureOutcome::FoundDone]);
-    });
-}
-
 // For some milliseconds, the server refuses to list the turns of a thread whose first turn has begun.
 #[test]
 fn the_first_turn_of_a_thread_on_a_shared_server_runs() {
@@ -901,26 +544,5 @@ fn the_first_turn_of_a_thread_on_a_shared_server_runs() {
         }
         assert_eq!(model.requests().len(), 12);
         codex.close().await.unwrap();
-    });
-}
-
-#[test]
-fn calls_of_clients_of_one_server_at_once_run_one_turn() {
-    bounded_async(async || {
-        let model = Model::start();
-        let server = RunningServer::on_socket(&model);
-        model.reply("first");
-        model.fallback("done");
-        let owner = AsyncCodex::with_config(server.config());
-        let thread = owner.thread_start().cwd(model.folder().display().to_string()).await.unwrap();
-        thread.run("one").await.unwrap();
-        let clients = [(); 4].map(|()| AsyncCodex::with_config(server.config()));
-        let ended = all_at_once(&clients, thread.id()).await;
-        assert!(ended.iter().all(|(_, turn)| *turn == ended[0].1), "{ended:?}");
-        assert_eq!(thread.turns().await.unwrap().data.len(), 2, "{ended:?}");
-        for client in clients {
-            client.close().await.unwrap();
-        }
-        owner.close().await.unwrap();
     });
 }

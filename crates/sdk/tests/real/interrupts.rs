@@ -1,19 +1,14 @@
-//! Interrupting and steering: every interrupt takes effect at any moment, and ends the turn's commands. Which drops
-//! interrupt a turn, and which do not.
+//! Every interrupt takes effect at any moment. Which drops interrupt a turn, and which do not.
 
-use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
-use openai_codex::types::{ThreadItem, TurnStatus, UserInput};
-use openai_codex::{
-    ApprovalMode, AsyncCodex, AsyncEvents, ErrorKind, Event, Notification, RunResult, Sandbox, WireLog,
-};
-use openai_codex_testkit::{ModelReply, ModelToolCall};
-use serde_json::json;
+use openai_codex::types::{ThreadItem, TurnStatus};
+use openai_codex::{AsyncCodex, AsyncEvents, ErrorKind, Event, Notification, WireLog};
+use openai_codex_testkit::ModelReply;
 
 use crate::death::signal;
-use crate::support::{Model, bounded_async, has_user_text, one_step, spawn_subagent, with_both_clients};
+use crate::support::{Model, bounded_async, one_step, with_both_clients};
 
 /// The status of the next turn that ends.
 macro_rules! next_end {
@@ -27,6 +22,8 @@ macro_rules! next_end {
         }
     };
 }
+
+pub(crate) use next_end;
 
 with_both_clients! {
     // For some milliseconds after its response to `turn/start`, the runtime refuses `turn/interrupt`.
@@ -99,196 +96,6 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
-    fn a_steer_right_after_the_start_waits_until_the_turn_runs(start, wait) {
-        let model = Model::with_fallback("hello");
-        let codex = start!(model.config()).unwrap();
-        let thread = wait!(codex.thread_start().send()).unwrap();
-        let gate = model.gate();
-        model.reply(ModelReply::new().pause(&gate).call(ModelToolCall::exec_command("true")));
-        let turn = wait!(thread.turn("go").send()).unwrap();
-        assert_eq!(wait!(turn.steer("left")).unwrap().turn_id, turn.id());
-        gate.release();
-        wait!(turn.run()).unwrap();
-        assert_eq!(model.last_request().unwrap().last_user_text(), Some("left"));
-        wait!(codex.close()).unwrap();
-    }
-
-    fn input_joins_the_running_turn_or_starts_one(start, wait) {
-        let model = Model::start();
-        let gate = model.gate();
-        model.reply(ModelReply::new().pause(&gate).call(ModelToolCall::exec_command("true")));
-        model.fallback("done");
-        let codex = start!(model.config()).unwrap();
-        let thread = wait!(codex.thread_start().send()).unwrap();
-        let turn = wait!(thread.turn("one").send()).unwrap();
-        gate.wait_reached().unwrap();
-        let same = wait!(turn.steer_or_start("two")).unwrap();
-        assert_eq!(same.id(), turn.id());
-        gate.release();
-        wait!(turn.run()).unwrap();
-        let next = wait!(turn.steer_or_start("three")).unwrap();
-        assert_ne!(next.id(), turn.id());
-        wait!(next.run()).unwrap();
-        let texts = model.requests();
-        for text in ["two", "three"] {
-            let requests = texts.iter().filter(|request| request.last_user_text() == Some(text));
-            assert_eq!(requests.count(), 1, "{text}");
-        }
-        wait!(codex.close()).unwrap();
-    }
-
-    fn an_interrupt_ends_the_commands_of_its_turn(start, wait) {
-        let folder = tempfile::tempdir().unwrap();
-        let pid = folder.path().join("pid");
-        let model = Model::start();
-        let command = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", pid.display());
-        let call = ModelToolCall::new("exec_command", json!({"cmd": command, "yield_time_ms": 250}));
-        model.reply(ModelReply::new().call(call));
-        let gate = model.gate();
-        model.reply(ModelReply::new().pause(&gate).delta("it runs"));
-        let codex = start!(model.config()).unwrap();
-        let mut events = codex.events();
-        let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
-        let thread = wait!(start.cwd(folder.path()).send()).unwrap();
-        let turn = wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap();
-        // The command runs in the background, and the model gets another request.
-        gate.wait_reached().unwrap();
-        let pid = std::fs::read_to_string(&pid).unwrap().trim().to_owned();
-        assert!(Path::new("/proc").join(&pid).exists());
-        drop(turn);
-        assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
-        // The command ends a moment later. The test's watchdog limits the wait.
-        while Path::new("/proc").join(&pid).exists() {
-            std::thread::yield_now();
-        }
-        wait!(codex.close()).unwrap();
-    }
-
-    fn an_explicit_interrupt_returns_after_the_commands_ended(start, wait) {
-        let folder = tempfile::tempdir().unwrap();
-        let model = Model::start();
-        let call = ModelToolCall::new("exec_command", json!({"cmd": "exec sleep 1000", "yield_time_ms": 250}));
-        model.reply(ModelReply::new().call(call));
-        let gate = model.gate();
-        model.reply(ModelReply::new().pause(&gate).delta("it runs"));
-        let codex = start!(model.config()).unwrap();
-        let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
-        let thread = wait!(start.cwd(folder.path()).send()).unwrap();
-        let turn = wait!(thread.turn("go").send()).unwrap();
-        gate.wait_reached().unwrap();
-        wait!(turn.interrupt()).unwrap();
-        let terminals = codex.request_raw("thread/backgroundTerminals/list", json!({"threadId": thread.id()}));
-        assert_eq!(wait!(terminals).unwrap()["data"], json!([]));
-        assert!(wait!(turn.run()).unwrap().is_interrupted());
-        wait!(codex.close()).unwrap();
-    }
-
-    // Ending the commands needs the experimental methods.
-    fn an_interrupt_that_leaves_commands_running_is_an_error_and_an_event(start, wait) {
-        let folder = tempfile::tempdir().unwrap();
-        let model = Model::start();
-        let call = ModelToolCall::new("exec_command", json!({"cmd": "exec sleep 1000", "yield_time_ms": 250}));
-        model.reply(ModelReply::new().call(call));
-        let gate = model.gate();
-        model.reply(ModelReply::new().pause(&gate).delta("it runs"));
-        let codex = start!(model.config().experimental_api(false)).unwrap();
-        let mut events = codex.events();
-        let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
-        let thread = wait!(start.cwd(folder.path()).send()).unwrap();
-        let turn = wait!(thread.turn("go").send()).unwrap();
-        gate.wait_reached().unwrap();
-        let error = wait!(turn.interrupt()).unwrap_err();
-        let failed = loop {
-            if let Event::InterruptFailed { thread_id, turn_id, error } = wait!(events.next()).unwrap().unwrap() {
-                assert_eq!((&*thread_id, &*turn_id), (thread.id(), turn.id()));
-                break error;
-            }
-        };
-        for error in [error, failed] {
-            assert_eq!(error.method(), Some("thread/backgroundTerminals/list"));
-            assert!(error.to_string().contains("commands that it has started may still run"), "{error}");
-        }
-        assert!(wait!(turn.run()).unwrap().is_interrupted());
-        wait!(codex.close()).unwrap();
-    }
-
-    fn an_abandoned_turn_runs_no_command(start, wait) {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("written");
-        let model = Model::start();
-        let gate = model.gate();
-        let call = ModelToolCall::exec_command(format!("touch {}", file.display()));
-        let reply = ModelReply::new().pause(&gate).delta("first").call(call);
-        model.reply_when(|request| request.last_user_text() == Some("go"), reply);
-        model.fallback("done");
-        let codex = start!(model.config()).unwrap();
-        let mut events = codex.events();
-        let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
-        let thread = wait!(start.cwd(folder.path()).send()).unwrap();
-        drop(wait!(thread.turn("go").interrupt_on_drop(true).send()).unwrap());
-        assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
-        gate.release();
-        // When another turn has ended, the first one has done everything that it could still do.
-        wait!(thread.run("go on")).unwrap();
-        assert!(!file.exists());
-        wait!(codex.close()).unwrap();
-    }
-
-    // By itself the runtime lets them run on.
-    fn the_subagents_of_an_interrupted_turn_are_interrupted_too(start, wait) {
-        let model = Model::start();
-        let (root, child) = (model.gate(), model.gate());
-        let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
-        model.reply_when(|request| request.last_user_text() == Some("delegate"), spawn.namespace("multi_agent_v1"));
-        let waits = ModelReply::new().pause(&root).delta("above");
-        model.reply_when(|request| request.last_user_text() == Some("delegate"), waits);
-        let helps = ModelReply::new().pause(&child).delta("below");
-        model.reply_when(|request| request.last_user_text() == Some("help"), helps);
-        let codex = start!(model.config()).unwrap();
-        let mut events = codex.events();
-        let thread = wait!(codex.thread_start().approval_mode(ApprovalMode::DenyAll).send()).unwrap();
-        let turn = wait!(thread.turn("delegate").send()).unwrap();
-        root.wait_reached().unwrap();
-        child.wait_reached().unwrap();
-        wait!(turn.interrupt()).unwrap();
-        for _ in 0..2 {
-            assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
-        }
-        wait!(codex.close()).unwrap();
-    }
-
-    // A runtime before 0.163.0 does not say that this turn works for no other one.
-    fn a_turn_in_the_thread_of_an_interrupted_subagent_runs(start, wait) {
-        let model = Model::start();
-        let (root, child) = (model.gate(), model.gate());
-        model.reply_when(has_user_text("delegate"), spawn_subagent());
-        model.reply_when(has_user_text("delegate"), ModelReply::new().pause(&root).delta("above"));
-        model.reply_when(has_user_text("help"), ModelReply::new().pause(&child).delta("below"));
-        model.fallback("done");
-        let codex = start!(model.config()).unwrap();
-        let mut events = codex.events();
-        let thread = wait!(codex.thread_start().approval_mode(ApprovalMode::DenyAll).send()).unwrap();
-        let turn = wait!(thread.turn("delegate").send()).unwrap();
-        root.wait_reached().unwrap();
-        child.wait_reached().unwrap();
-        wait!(turn.interrupt()).unwrap();
-        let mut subagent = None;
-        for _ in 0..2 {
-            let done = loop {
-                if let Event::Notification(Notification::TurnCompleted(done)) = wait!(events.next()).unwrap().unwrap() {
-                    break done;
-                }
-            };
-            assert_eq!(done.turn.status, TurnStatus::Interrupted);
-            subagent = subagent.or((done.thread_id != thread.id()).then_some(done.thread_id));
-        }
-        let input = json!([{"type": "text", "text": "something else"}]);
-        let params = json!({"threadId": subagent.unwrap(), "input": input});
-        wait!(codex.request_raw("turn/start", params)).unwrap();
-        assert_eq!(next_end!(events, wait), TurnStatus::Completed);
-        wait!(codex.close()).unwrap();
-    }
-
     fn a_turn_that_ends_during_an_unsubscribe_can_be_interrupted(start, wait) {
         let model = Model::start();
         model.fallback(ModelReply::http_error(500, "the model is gone"));
@@ -302,111 +109,6 @@ with_both_clients! {
             let error = wait!(turn.run()).unwrap_err();
             assert!([ErrorKind::TurnFailed, ErrorKind::TurnLost].contains(&error.kind()), "{error}");
         }
-        wait!(codex.close()).unwrap();
-    }
-
-    fn an_interrupt_ends_the_commands_that_finished_subagents_have_left(start, wait) {
-        let model = Model::start();
-        let pid = model.folder().join("pid");
-        let root = model.gate();
-        let spawn = ModelToolCall::new("spawn_agent", json!({"message": "help", "task_name": "helper"}));
-        model.reply_when(|request| request.last_user_text() == Some("delegate"), spawn.namespace("multi_agent_v1"));
-        let waits = ModelReply::new().pause(&root).delta("above");
-        model.reply_when(|request| request.last_user_text() == Some("delegate"), waits);
-        let command = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", pid.display());
-        let call = ModelToolCall::new("exec_command", json!({"cmd": command, "yield_time_ms": 250}));
-        model.reply_when(|request| request.last_user_text() == Some("help"), ModelReply::new().call(call));
-        model.reply_when(|request| request.last_user_text() == Some("help"), "it runs");
-        let codex = start!(model.config()).unwrap();
-        let mut events = codex.events();
-        let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
-        let thread = wait!(start.cwd(model.folder()).send()).unwrap();
-        let turn = wait!(thread.turn("delegate").send()).unwrap();
-        root.wait_reached().unwrap();
-        assert_eq!(next_end!(events, wait), TurnStatus::Completed, "of the sub-agent");
-        let pid = std::fs::read_to_string(&pid).unwrap().trim().to_owned();
-        assert!(Path::new("/proc").join(&pid).exists());
-        wait!(turn.interrupt()).unwrap();
-        // The test's watchdog limits the wait.
-        while Path::new("/proc").join(&pid).exists() {
-            std::thread::yield_now();
-        }
-        wait!(codex.close()).unwrap();
-    }
-
-    fn a_result_has_the_inputs_that_the_model_has_not_received(start, wait) {
-        let model = Model::start();
-        let codex = start!(model.config()).unwrap();
-        let options = codex.thread_start().cwd(model.folder()).sandbox(Sandbox::FullAccess);
-        let thread = wait!(options.approval_mode(ApprovalMode::DenyAll).send()).unwrap();
-        let texts = |result: &RunResult| {
-            let texts = result.unused_inputs.iter().flatten().map(|input| match input {
-                UserInput::Text(text) => text.text.clone(),
-                other => panic!("{other:?}"),
-            });
-            texts.collect::<Vec<_>>()
-        };
-        let (started, goes_on) = (model.folder().join("started"), model.folder().join("goes on"));
-        for interrupts in [true, false] {
-            let _ = std::fs::remove_file(&goes_on);
-            // The runtime sends no request to the model while the command runs.
-            let line = format!("touch '{}'; until [ -e '{}' ]; do sleep 0.01; done", started.display(), goes_on.display());
-            model.reply(ModelToolCall::exec_command(line));
-            model.fallback("done");
-            let turn = wait!(thread.turn("one").send()).unwrap();
-            while !started.exists() {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            std::fs::remove_file(&started).unwrap();
-            wait!(turn.steer("two")).unwrap();
-            let joined = wait!(turn.steer_or_start("three")).unwrap();
-            assert_eq!(joined.id(), turn.id());
-            if interrupts {
-                wait!(turn.interrupt()).unwrap();
-            }
-            std::fs::write(&goes_on, "").unwrap();
-            let (steered, joined) = (wait!(turn.run()).unwrap(), wait!(joined.run()).unwrap());
-            assert_eq!(steered.is_interrupted(), interrupts);
-            if interrupts {
-                assert_eq!((texts(&steered), texts(&joined)), (vec!["two".to_owned()], vec!["three".to_owned()]));
-            } else {
-                assert!(steered.unused_inputs.is_empty() && joined.unused_inputs.is_empty());
-            }
-            let received = model.last_request().unwrap();
-            assert_eq!(received.user_texts().contains(&"two") && received.user_texts().contains(&"three"), !interrupts);
-        }
-        wait!(codex.close()).unwrap();
-    }
-
-    fn steering_a_finished_turn_of_an_unloaded_thread_says_that_the_turn_is_over(start, wait) {
-        let model = Model::with_fallback("done");
-        let codex = start!(model.config()).unwrap();
-        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
-        let turn = wait!(thread.turn("one").send()).unwrap();
-        wait!(turn.run()).unwrap();
-        wait!(codex.thread_archive(thread.id())).unwrap();
-        let error = wait!(turn.steer("too late")).unwrap_err();
-        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::TurnNotActive, Some(thread.id())), "{error}");
-        wait!(codex.thread_unarchive(thread.id())).unwrap();
-        wait!(wait!(turn.steer_or_start("two")).unwrap().run()).unwrap();
-        wait!(codex.close()).unwrap();
-    }
-
-    fn a_steer_is_the_users_last_message(start, wait) {
-        let model = Model::start();
-        let gate = model.gate();
-        model.reply(ModelReply::new().delta("first").pause(&gate));
-        model.reply("second");
-        let codex = start!(model.config()).unwrap();
-        let thread = wait!(codex.thread_start().send()).unwrap();
-        let turn = wait!(thread.turn("go").send()).unwrap();
-        gate.wait_reached().unwrap();
-        let steered = wait!(turn.steer("the other way")).unwrap();
-        assert_eq!(steered.turn_id, turn.id());
-        gate.release();
-        let result = wait!(turn.run()).unwrap();
-        assert_eq!((result.turn.status, result.final_response.as_deref()), (TurnStatus::Completed, Some("second")));
-        assert_eq!(model.last_request().unwrap().last_user_text(), Some("the other way"));
         wait!(codex.close()).unwrap();
     }
 
@@ -424,20 +126,6 @@ with_both_clients! {
         assert!(result.is_interrupted());
         gate.release();
         assert_eq!(wait!(thread.run("again")).unwrap().final_response.as_deref(), Some("fine"));
-        wait!(codex.close()).unwrap();
-    }
-
-    fn steering_a_finished_turn_is_an_error_and_interrupting_it_is_not(start, wait) {
-        let model = Model::start();
-        model.reply("done");
-        let codex = start!(model.config()).unwrap();
-        let thread = wait!(codex.thread_start().send()).unwrap();
-        let turn = wait!(thread.turn("go").send()).unwrap();
-        wait!(turn.run()).unwrap();
-        let error = wait!(turn.steer("too late")).unwrap_err();
-        assert_eq!((error.kind(), error.method()), (ErrorKind::TurnNotActive, Some("turn/steer")), "{error}");
-        assert_eq!(error.json_rpc().unwrap().code, -32600);
-        wait!(turn.interrupt()).unwrap();
         wait!(codex.close()).unwrap();
     }
 }
@@ -593,113 +281,5 @@ with_both_clients! {
         };
         assert_eq!(status, TurnStatus::Interrupted);
         wait!(codex.close()).unwrap();
-    }
-}
-
-/// A turn on a new thread, whose command runs in the background while the model waits. Evaluates to the client's thread, the
-/// turn, the id of the command's process, and the gate for which the model waits.
-macro_rules! turn_with_a_command {
-    ($model:ident, $codex:ident, $wait:ident $(, $option:ident($value:expr))?) => {{
-        let file = $model.folder().join(format!("pid-{}", $model.requests().len()));
-        let command = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", file.display());
-        let call = ModelToolCall::new("exec_command", json!({"cmd": command, "yield_time_ms": 250}));
-        $model.reply(ModelReply::new().call(call));
-        let gate = $model.gate();
-        $model.reply(ModelReply::new().pause(&gate).delta("it runs"));
-        let start = $codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
-        let thread = $wait!(start.cwd($model.folder()).send()).unwrap();
-        let turn = $wait!(thread.turn("go")$(.$option($value))?.send()).unwrap();
-        gate.wait_reached().unwrap();
-        let pid = std::fs::read_to_string(&file).unwrap().trim().to_owned();
-        assert!(Path::new("/proc").join(&pid).exists());
-        (thread, turn, pid, gate)
-    }};
-}
-
-/// Waits until a command has ended. The test's watchdog limits the wait.
-fn wait_for_end(pid: &str) {
-    while Path::new("/proc").join(pid).exists() {
-        std::thread::yield_now();
-    }
-}
-
-with_both_clients! {
-    fn a_turn_that_others_interrupt_ends_its_commands(start, wait) {
-        let model = Model::start();
-        let codex = start!(model.config()).unwrap();
-        let mut events = codex.events();
-        for way in ["a compaction", "a review", "a raw request"] {
-            let (thread, turn, pid, _gate) = turn_with_a_command!(model, codex, wait);
-            model.fallback("the summary");
-            match way {
-                "a compaction" => drop(wait!(thread.compact()).unwrap()),
-                "a review" => {
-                    let target = json!({"type": "custom", "instructions": "look"});
-                    let params = json!({"threadId": thread.id(), "target": target});
-                    wait!(codex.request_raw("review/start", params)).unwrap();
-                }
-                _ => {
-                    let params = json!({"threadId": thread.id(), "turnId": turn.id()});
-                    wait!(codex.request_raw("turn/interrupt", params)).unwrap();
-                }
-            }
-            assert_eq!(next_end!(events, wait), TurnStatus::Interrupted, "{way}");
-            wait_for_end(&pid);
-            if way != "a raw request" {
-                assert_eq!(next_end!(events, wait), TurnStatus::Completed, "{way}");
-            }
-        }
-        wait!(codex.close()).unwrap();
-    }
-
-    fn a_turn_that_others_interrupt_keeps_its_commands_if_its_caller_requested_it(start, wait) {
-        let model = Model::start();
-        let codex = start!(model.config()).unwrap();
-        let mut events = codex.events();
-        let (thread, turn, pid, _gate) =
-            turn_with_a_command!(model, codex, wait, end_commands_on_interrupt(false));
-        let params = json!({"threadId": thread.id(), "turnId": turn.id()});
-        wait!(codex.request_raw("turn/interrupt", params)).unwrap();
-        assert_eq!(next_end!(events, wait), TurnStatus::Interrupted);
-        // A client that ends the commands lists them first. The later lists come after its next request.
-        for _ in 0..3 {
-            let params = json!({"threadId": thread.id()});
-            let terminals = wait!(codex.request_raw("thread/backgroundTerminals/list", params)).unwrap();
-            assert_eq!(terminals["data"].as_array().unwrap().len(), 1, "{terminals}");
-        }
-        assert!(Path::new("/proc").join(&pid).exists());
-        wait!(codex.close()).unwrap();
-        wait_for_end(&pid);
-    }
-
-    // The client gets no event of the command.
-    fn an_interrupt_after_an_unsubscribe_ends_the_commands_of_its_turn(start, wait) {
-        let model = Model::start();
-        let codex = start!(model.config()).unwrap();
-        // A command of an earlier turn of the thread goes on.
-        let earlier = model.folder().join("earlier");
-        let script = |file: &Path| format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", file.display());
-        let call = |file: &Path| ModelToolCall::exec_command(script(file)).arg("yield_time_ms", 250);
-        model.reply(ModelReply::new().call(call(&earlier)));
-        model.reply("it runs");
-        let start = codex.thread_start().sandbox(Sandbox::FullAccess).approval_mode(ApprovalMode::DenyAll);
-        let thread = wait!(start.cwd(model.folder()).send()).unwrap();
-        wait!(thread.run("first")).unwrap();
-        let file = model.folder().join("pid");
-        let (gate, never) = (model.gate(), model.gate());
-        model.reply(ModelReply::new().pause(&gate).call(call(&file)));
-        model.reply(ModelReply::new().pause(&never).delta("too late"));
-        let turn = wait!(thread.turn("go").send()).unwrap();
-        gate.wait_reached().unwrap();
-        wait!(thread.unsubscribe()).unwrap();
-        gate.release();
-        never.wait_reached().unwrap();
-        let pid = std::fs::read_to_string(&file).unwrap().trim().to_owned();
-        wait!(turn.interrupt()).unwrap();
-        wait_for_end(&pid);
-        let earlier = std::fs::read_to_string(&earlier).unwrap().trim().to_owned();
-        assert!(Path::new("/proc").join(&earlier).exists());
-        wait!(codex.close()).unwrap();
-        wait_for_end(&earlier);
     }
 }

@@ -10,8 +10,7 @@ use openai_codex::types::{
     CommandExecutionApprovalDecision as Decision, SandboxMode, ThreadItem, TurnStatus,
 };
 use openai_codex::{
-    ApprovalMode, AsyncCodex, CodexConfig, ConnectionPolicy, Endpoint, ErrorKind, Event, Notification,
-    Sandbox, WireLog,
+    AsyncCodex, CodexConfig, ConnectionPolicy, Endpoint, ErrorKind, Event, Notification, Sandbox, WireLog,
 };
 use openai_codex_testkit::proxy::{Fault, FaultyProxy, Flow, Place, Plan};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
@@ -20,19 +19,19 @@ use serde_json::json;
 use crate::support::{Model, RunningServer, bounded_async, has_user_text, spawn_subagent, with_both_clients};
 
 /// Pauses of some milliseconds, and attempts for a whole test.
-fn policy() -> ConnectionPolicy {
+pub(crate) fn policy() -> ConnectionPolicy {
     ConnectionPolicy::new()
         .max_attempts(10_000)
         .initial_delay(Duration::from_millis(5))
         .max_delay(Duration::from_millis(50))
 }
 
-fn config(proxy: &FaultyProxy) -> CodexConfig {
+pub(crate) fn config(proxy: &FaultyProxy) -> CodexConfig {
     CodexConfig::new().connect(Endpoint::unix(proxy.socket())).connection_policy(policy())
 }
 
 /// An endpoint whose first attempt succeeds at once. Each further one waits for the test, because the token is not there before.
-fn gated(socket: impl Into<PathBuf>) -> (Endpoint, Sender<()>) {
+pub(crate) fn gated(socket: impl Into<PathBuf>) -> (Endpoint, Sender<()>) {
     let (open, opened) = channel();
     let (calls, opened) = (AtomicUsize::new(0), Mutex::new(opened));
     let endpoint = Endpoint::unix(socket).bearer(move || {
@@ -50,6 +49,8 @@ macro_rules! until {
         while !matches!($wait!($events.next()).unwrap().unwrap(), $pattern) {}
     };
 }
+
+pub(crate) use until;
 
 with_both_clients! {
     fn a_turn_goes_on_after_its_connection_was_cut(start, wait) {
@@ -228,251 +229,6 @@ with_both_clients! {
         let messages = result.items.iter().filter(|item| matches!(item, ThreadItem::AgentMessage(_)));
         assert_eq!(messages.count(), 1);
         wait!(other.close()).unwrap();
-        wait!(codex.close()).unwrap();
-    }
-
-    fn a_turn_whose_server_died_is_lost_with_its_items(start, wait) {
-        let model = Model::start();
-        let mut server = RunningServer::on_socket(&model);
-        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
-        let (endpoint, open) = gated(proxy.socket());
-        let gate = model.gate();
-        model.reply(ModelToolCall::exec_command("echo 42"));
-        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
-        let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy())).unwrap();
-        let thread = wait!(codex.thread_start().cwd(model.folder().display().to_string()).send()).unwrap();
-        let turn = wait!(thread.turn("go").send()).unwrap();
-        let mut stream = turn.stream();
-        while !matches!(wait!(stream.next()).unwrap().unwrap(), Notification::AgentMessageDelta(_)) {}
-        server.kill();
-        let server = RunningServer::on_socket(&model);
-        open.send(()).unwrap();
-        let error = wait!(turn.run()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::TurnLost, "{error}");
-        let items = &error.turn().unwrap().items;
-        assert!(items.iter().any(|item| matches!(item, ThreadItem::CommandExecution(_))), "{items:?}");
-        model.reply("again");
-        assert_eq!(wait!(thread.run("more")).unwrap().final_response.as_deref(), Some("again"));
-        wait!(codex.close()).unwrap();
-        drop(server);
-    }
-
-    fn a_turn_whose_server_died_is_lost_although_another_client_has_loaded_its_thread(start, wait) {
-        let model = Model::start();
-        let mut server = RunningServer::on_socket(&model);
-        let (endpoint, open) = gated(server.socket());
-        let gate = model.gate();
-        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
-        let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy())).unwrap();
-        let thread = wait!(codex.thread_start().send()).unwrap();
-        let turn = wait!(thread.turn("go").send()).unwrap();
-        let mut stream = turn.stream();
-        while !matches!(wait!(stream.next()).unwrap().unwrap(), Notification::AgentMessageDelta(_)) {}
-        server.kill();
-        let server = RunningServer::on_socket(&model);
-        let other = start!(server.config()).unwrap();
-        wait!(other.thread_resume(thread.id()).send()).unwrap();
-        open.send(()).unwrap();
-        let error = wait!(turn.run()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::TurnLost, "{error}");
-        wait!(other.close()).unwrap();
-        wait!(codex.close()).unwrap();
-    }
-
-    fn a_turn_that_the_old_server_finishes_has_its_result(start, wait) {
-        let model = Model::start();
-        let old = RunningServer::on_socket_named(&model, "old.sock");
-        let socket = model.folder().join("server.sock");
-        std::os::unix::fs::symlink(old.socket(), &socket).unwrap();
-        let proxy = FaultyProxy::to_socket(&socket).unwrap();
-        let (endpoint, open) = gated(proxy.socket());
-        let gate = model.gate();
-        model.reply(ModelToolCall::exec_command("echo 42"));
-        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
-        let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy())).unwrap();
-        let mut events = codex.events();
-        let thread = wait!(codex.thread_start().cwd(model.folder().display().to_string()).send()).unwrap();
-        let turn = wait!(thread.turn("go").send()).unwrap();
-        let mut stream = turn.stream();
-        while !matches!(wait!(stream.next()).unwrap().unwrap(), Notification::AgentMessageDelta(_)) {}
-        // It ends its connections when its turns are over, or before.
-        old.terminate();
-        proxy.cut();
-        until!(wait, events, Event::ConnectionLost(_));
-        let new = RunningServer::on_socket_named(&model, "new.sock");
-        std::fs::remove_file(&socket).unwrap();
-        std::os::unix::fs::symlink(new.socket(), &socket).unwrap();
-        open.send(()).unwrap();
-        until!(wait, events, Event::Reconnected { .. });
-        // The old server still runs the turn, so the new one cannot open the thread.
-        assert_eq!(wait!(codex.thread_resume(thread.id()).send()).unwrap_err().kind(), ErrorKind::ThreadInUse);
-        gate.release();
-        let result = wait!(turn.run()).unwrap();
-        assert_eq!((result.turn.status, result.final_response.as_deref()), (TurnStatus::Completed, Some("hello")));
-        let commands = result.items.iter().filter(|item| matches!(item, ThreadItem::CommandExecution(_)));
-        assert_eq!(commands.count(), 1);
-        model.reply("again");
-        assert_eq!(wait!(thread.run("more")).unwrap().final_response.as_deref(), Some("again"));
-        wait!(codex.close()).unwrap();
-        drop((old, new));
-    }
-
-    fn a_thread_that_the_old_server_keeps_loaded_is_usable_when_that_has_ended(start, wait) {
-        let model = Model::start();
-        let old = RunningServer::on_socket_named(&model, "old.sock");
-        let socket = model.folder().join("server.sock");
-        std::os::unix::fs::symlink(old.socket(), &socket).unwrap();
-        let proxy = Arc::new(FaultyProxy::to_socket(&socket).unwrap());
-        let (endpoint, open) = gated(proxy.socket());
-        let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy())).unwrap();
-        let thread = wait!(codex.thread_start().send()).unwrap();
-        model.reply("one");
-        wait!(thread.run("1")).unwrap();
-        // The old server finishes this turn first, and keeps all its threads until then.
-        let gate = model.gate();
-        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
-        let other = start!(old.config()).unwrap();
-        let theirs = wait!(wait!(other.thread_start().send()).unwrap().turn("theirs").send()).unwrap();
-        let mut stream = theirs.stream();
-        while !matches!(wait!(stream.next()).unwrap().unwrap(), Notification::AgentMessageDelta(_)) {}
-        old.terminate();
-        let new = RunningServer::on_socket_named(&model, "new.sock");
-        std::fs::remove_file(&socket).unwrap();
-        std::os::unix::fs::symlink(new.socket(), &socket).unwrap();
-        let delay = Fault::Delay(Duration::ZERO);
-        proxy.plan(Plan::new().at(Place::method(Flow::ToServer, "thread/resume").after(), delay));
-        let mut events = codex.events();
-        proxy.cut();
-        until!(wait, events, Event::ConnectionLost(_));
-        // Without an observer, only a use of the thread resumes it.
-        drop(events);
-        open.send(()).unwrap();
-        model.reply("two");
-        let released = std::thread::spawn(move || {
-            proxy.wait_faults(1).unwrap();
-            gate.release();
-            proxy
-        });
-        assert_eq!(wait!(thread.run("2")).unwrap().final_response.as_deref(), Some("two"));
-        released.join().unwrap();
-        wait!(codex.close()).unwrap();
-        drop((stream, theirs, other, old, new));
-    }
-
-    fn a_start_whose_response_is_lost_has_its_turn(start, wait) {
-        let model = Model::start();
-        let server = RunningServer::on_socket(&model);
-        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
-        model.reply("first");
-        let codex = start!(config(&proxy)).unwrap();
-        let mut events = codex.events();
-        let thread = wait!(codex.thread_start().send()).unwrap();
-        wait!(thread.run("one")).unwrap();
-        proxy.plan(Plan::new().at(Place::method(Flow::ToServer, "turn/start").after(), Fault::Cut));
-        proxy.cut();
-        until!(wait, events, Event::Reconnected { .. });
-        model.reply("hello");
-        match wait!(thread.turn("go").send()) {
-            Ok(turn) => {
-                assert_eq!(wait!(turn.run()).unwrap().final_response.as_deref(), Some("hello"));
-                let found = wait!(thread.find_turn(turn.client_message_id().unwrap())).unwrap().unwrap();
-                assert_eq!(found.turn.id, turn.id());
-            }
-            // The server did not take it.
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::Uncertain, "{error}");
-                assert!(wait!(thread.find_turn(error.client_message_id().unwrap())).unwrap().is_none());
-            }
-        }
-        assert!(model.requests().len() <= 2);
-        wait!(codex.close()).unwrap();
-    }
-
-    fn a_start_that_did_not_arrive_is_uncertain(start, wait) {
-        let model = Model::start();
-        let server = RunningServer::on_socket(&model);
-        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
-        model.reply("first");
-        let codex = start!(config(&proxy).connection_policy(policy().start_grace(Duration::from_millis(300)))).unwrap();
-        let mut events = codex.events();
-        let thread = wait!(codex.thread_start().send()).unwrap();
-        wait!(thread.run("one")).unwrap();
-        proxy.plan(Plan::new().at(Place::method(Flow::ToServer, "turn/start").inside(), Fault::Cut));
-        proxy.cut();
-        until!(wait, events, Event::Reconnected { .. });
-        let error = wait!(thread.turn("two").client_message_id("the-key").send()).unwrap_err();
-        assert_eq!((error.kind(), error.method()), (ErrorKind::Uncertain, Some("turn/start")), "{error}");
-        assert_eq!((error.client_message_id(), error.thread_id()), (Some("the-key"), Some(thread.id())));
-        assert!(wait!(thread.find_turn("the-key")).unwrap().is_none());
-        assert_eq!(model.requests().len(), 1);
-        model.reply("second");
-        assert_eq!(wait!(thread.run("three")).unwrap().final_response.as_deref(), Some("second"));
-        wait!(codex.close()).unwrap();
-    }
-
-    fn a_start_that_was_prepared_before_a_loss_runs_with_the_bounds_of_its_handle(start, wait) {
-        let model = Arc::new(Model::start());
-        // A server that loads the thread again without options gives it these settings.
-        let config = model.home().join("config.toml");
-        let others = std::fs::read_to_string(&config).unwrap_or_default();
-        std::fs::write(&config, format!("sandbox_mode = \"danger-full-access\"\n{others}")).unwrap();
-        let (inside, outside) = (model.folder().join("inside"), model.folder().join("written"));
-        std::fs::create_dir(&inside).unwrap();
-        let mut server = RunningServer::on_socket(&model);
-        let proxy = Arc::new(FaultyProxy::to_socket(server.socket()).unwrap());
-        let (endpoint, open) = gated(proxy.socket());
-        proxy.plan(Plan::new().at(Place::method(Flow::ToServer, "thread/resume"), Fault::Cut));
-        let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy())).unwrap();
-        let mut events = codex.events();
-        // Not in /tmp, where the folders of tests are.
-        let options = codex.thread_start().cwd(&inside).sandbox(Sandbox::WorkspaceWrite).approval_mode(ApprovalMode::DenyAll);
-        let options = options.config("sandbox_workspace_write.exclude_slash_tmp", true);
-        let options = options.config("sandbox_workspace_write.exclude_tmpdir_env_var", true);
-        let thread = wait!(options.send()).unwrap();
-        model.reply("one");
-        wait!(thread.run("1")).unwrap();
-        until!(wait, events, Event::Notification(Notification::TurnCompleted(_)));
-        // While a turn of another client runs, a start first asks the server for the settings of the thread.
-        let gate = model.gate();
-        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
-        let other = start!(server.config()).unwrap();
-        let theirs = wait!(wait!(other.thread_resume(thread.id()).send()).unwrap().turn("2").send()).unwrap();
-        until!(wait, events, Event::Notification(Notification::AgentMessageDelta(_)));
-        model.reply(ModelReply::exec_command(format!("echo x > '{}'", outside.display())));
-        model.reply("three");
-        // The server is replaced before it has the question.
-        let replaced = std::thread::spawn({
-            let (proxy, model) = (proxy.clone(), model.clone());
-            move || {
-                proxy.wait_faults(1).unwrap();
-                server.kill();
-                let server = RunningServer::on_socket(&model);
-                open.send(()).unwrap();
-                server
-            }
-        });
-        // The model has got the output of its command.
-        assert_eq!(wait!(thread.run("3")).unwrap().final_response.as_deref(), Some("three"));
-        assert!(!outside.exists(), "the command has written outside of the sandbox of the handle");
-        let server = replaced.join().unwrap();
-        drop((theirs, gate));
-        wait!(codex.close()).unwrap();
-        drop((other, server));
-    }
-
-    fn an_ensured_turn_is_uncertain_if_the_client_gives_up_before_its_response(start, wait) {
-        let model = Model::start();
-        let server = RunningServer::on_socket(&model);
-        let proxy = FaultyProxy::to_socket(server.socket()).unwrap();
-        let (endpoint, open) = gated(proxy.socket());
-        // No attempt succeeds.
-        drop(open);
-        proxy.plan(Plan::new().at(Place::method(Flow::ToServer, "turn/start"), Fault::Cut));
-        let policy = policy().max_attempts(1);
-        let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy)).unwrap();
-        let thread = wait!(codex.thread_start().send()).unwrap();
-        let error = wait!(thread.ensure("the-key", "go").run()).unwrap_err();
-        assert_eq!((error.kind(), error.client_message_id()), (ErrorKind::Uncertain, Some("the-key")), "{error}");
         wait!(codex.close()).unwrap();
     }
 
@@ -681,54 +437,6 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
         assert_eq!(wait!(turn.run()).unwrap_err().kind(), ErrorKind::Closed);
     }
-}
-
-/// Two starts, because one must not keep the other from asking.
-#[test]
-fn starts_whose_timeout_passes_while_the_old_server_has_their_thread_say_so() {
-    bounded_async(async || {
-        let model = Model::start();
-        let old = RunningServer::on_socket_named(&model, "old.sock");
-        let socket = model.folder().join("server.sock");
-        std::os::unix::fs::symlink(old.socket(), &socket).unwrap();
-        let proxy = FaultyProxy::to_socket(&socket).unwrap();
-        let (endpoint, open) = gated(proxy.socket());
-        let codex = AsyncCodex::with_config(CodexConfig::new().connect(endpoint).connection_policy(policy()));
-        let thread = codex.thread_start().send().await.unwrap();
-        model.reply("one");
-        thread.run("1").await.unwrap();
-        // The old server finishes this turn first, and keeps all its threads until then.
-        let gate = model.gate();
-        model.reply(ModelReply::new().delta("he").pause(&gate).delta("llo"));
-        let other = AsyncCodex::with_config(old.config());
-        let theirs = other.thread_start().send().await.unwrap().turn("theirs").send().await.unwrap();
-        let mut stream = theirs.stream();
-        while !matches!(stream.next().await.unwrap().unwrap(), Notification::AgentMessageDelta(_)) {}
-        old.terminate();
-        let new = RunningServer::on_socket_named(&model, "new.sock");
-        std::fs::remove_file(&socket).unwrap();
-        std::os::unix::fs::symlink(new.socket(), &socket).unwrap();
-        let mut events = codex.events();
-        proxy.cut();
-        while !matches!(events.next().await.unwrap().unwrap(), Event::ConnectionLost(_)) {}
-        drop(events);
-        open.send(()).unwrap();
-        let start = || thread.turn("2").timeout(Duration::from_secs(4));
-        let (first, second, ensured) =
-            tokio::join!(start().run(), start().run(), start().ensure("key").run());
-        for error in [first.unwrap_err(), second.unwrap_err(), ensured.unwrap_err()] {
-            assert_eq!(
-                (error.kind(), error.thread_id()),
-                (ErrorKind::ThreadInUse, Some(thread.id())),
-                "{error}"
-            );
-        }
-        gate.release();
-        model.reply("three");
-        assert_eq!(thread.run("3").await.unwrap().final_response.as_deref(), Some("three"));
-        codex.close().await.unwrap();
-        drop((stream, theirs, other, old, new));
-    });
 }
 
 // A server that unloads the thread finds neither it nor its file for a moment. When that is depends on the moments of the drop and the

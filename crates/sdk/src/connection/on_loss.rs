@@ -2,7 +2,7 @@
 
 /// Whether a connection can outlive its transport: only that to an endpoint can. If the program has no endpoints, the compiler leaves
 /// out the code behind this constant, a twentieth of the crate's.
-pub(crate) const CAN_OUTLIVE_TRANSPORTS: bool = cfg!(any(test, feature = "endpoints"));
+pub(crate) const CAN_OUTLIVE_TRANSPORTS: bool = cfg!(any(test, fuzzing, feature = "endpoints"));
 
 /// What the observers do when a connection is lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

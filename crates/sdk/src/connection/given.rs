@@ -56,6 +56,7 @@ pub(crate) struct TextKey {
 #[derive(Debug, Default)]
 struct GivenText {
     length: usize,
+    /// Its end, behind the last hole.
     tail: String,
     /// Whether something before its end is missing, or unknown.
     has_hole: bool,
@@ -147,11 +148,13 @@ impl Given {
         let item = self.open_index(&delta.item_id);
         let text = self.open[item].text_index(delta.key);
         let given = &mut self.open[item].texts[text].1;
-        given.has_hole |= delta.follows_gap;
+        if delta.follows_gap {
+            given.mark_hole();
+        }
         match serde_json::from_str::<String>(&event.text[delta.quoted.clone()]) {
             Ok(piece) => given.push(&piece),
             // Half a character.
-            Err(_) => given.has_hole = true,
+            Err(_) => given.mark_hole(),
         }
         let (before, rest) = event.text.split_at(delta.quoted.start + 1);
         let (_, after) = rest.split_at(delta.quoted.len() - 2);
@@ -203,6 +206,11 @@ impl OpenItem {
         self.texts.len() - 1
     }
 
+    /// Whether what was given of one of its texts can be a part of `whole`.
+    pub(crate) fn fits(&self, key: TextKey, whole: &str) -> bool {
+        self.texts.iter().all(|(known, given)| *known != key || given.fits(whole))
+    }
+
     /// The rest of one of its texts, of which `whole` is the end state. None if the given part cannot be found in it.
     pub(crate) fn rest<'w>(&self, key: TextKey, whole: &'w str) -> Option<&'w str> {
         match self.texts.iter().find(|(known, _)| *known == key) {
@@ -224,6 +232,18 @@ impl GivenText {
             let excess = char_boundary(&self.tail, excess);
             self.tail.drain(..excess);
             self.tail.push_str(piece);
+        }
+    }
+
+    fn mark_hole(&mut self) {
+        self.has_hole = true;
+        self.tail.clear();
+    }
+
+    fn fits(&self, whole: &str) -> bool {
+        match self.has_hole {
+            true => self.length <= whole.len() && whole.contains(&*self.tail),
+            false => self.rest(whole).is_some(),
         }
     }
 

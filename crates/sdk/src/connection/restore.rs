@@ -143,7 +143,7 @@ fn has_made_up_ids(open: &OpenItem) -> bool {
 
 /// Whether what was given of an item is a part of a completed one.
 fn fits(open: &OpenItem, completed: &str) -> bool {
-    texts_of(completed).iter().all(|(key, text)| open.rest(*key, text).is_some())
+    texts_of(completed).iter().all(|(key, text)| open.fits(*key, text))
 }
 
 /// Which items of a snapshot have been given.

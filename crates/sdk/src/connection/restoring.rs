@@ -411,6 +411,22 @@ mod tests {
     }
 
     #[test]
+    fn a_message_with_a_gap_ends_although_the_description_has_another_id() {
+        let mut world = World::running();
+        world.router.gap_policy = GapPolicy::Live;
+        world.event("item/started", json!({"item": message("m", ""), "startedAtMs": 1}));
+        world.router.hold_turns();
+        world.restore("inProgress", &[], true);
+        world.event("item/agentMessage/delta", json!({"itemId": "m", "delta": "end"}));
+        world.router.hold_turns();
+        world.restore("inProgress", &[message("item-1", "from begin to end")], true);
+        assert_eq!(
+            world.events(),
+            ["turn/started", "item/started m", "item/agentMessage/delta m", "item/completed m"]
+        );
+    }
+
+    #[test]
     fn a_repeated_report_of_usage_is_given_once() {
         let mut world = World::running();
         let usage = |tokens: u8| json!({"tokenUsage": {"total": {"totalTokens": tokens}}});

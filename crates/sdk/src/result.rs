@@ -27,9 +27,9 @@ pub struct RunResult {
     /// The inputs that this handle has added to the running turn, by [`steer`](crate::AsyncTurnHandle::steer) or by joining it, and
     /// that the model has not received. The runtime accepts such an input and drops it if the turn is interrupted or fails before its
     /// next model request. If it accepts an input while the turn completes, no model request of the turn has the input, but the
-    /// thread's history and so the next turn does. Send it again in another turn if it is still wanted. An input among the `items` is
-    /// not here: the runtime makes the model request after the item. If an interrupt comes in between, the next turn has the input. Empty
-    /// with runtimes before 0.144.4, which do not report what becomes of an input.
+    /// thread's history and so the next turn does. Send it again in another turn if it is still wanted. An input whose
+    /// item has begun is not here: the runtime makes the model request after the item. If an interrupt comes in between, the next turn
+    /// has the input. Empty with runtimes before 0.144.4, which do not report what becomes of an input.
     pub unused_inputs: Vec<Vec<UserInput>>,
     /// Completed items that this version of the crate cannot read, with their JSON and the reason. Empty as long as
     /// the server keeps to the protocol.

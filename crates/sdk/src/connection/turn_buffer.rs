@@ -11,9 +11,10 @@ use openai_codex_protocol::types::UserInput;
 use smallvec::SmallVec;
 
 use crate::connection::backlog::{Backlog, Budget};
-use crate::connection::event::{OwnedEvent, TurnEvents};
+use crate::connection::event::{Event, OwnedEvent, TurnEvents};
 use crate::connection::turn_budget::{BudgetUsage, TurnBudget};
 use crate::error::{Error, ErrorKind};
+use crate::json_scan::{member, text_member};
 
 /// How a turn ended for its handle.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct Digest {
     /// The first report of token usage, and the latest.
     pub(crate) first_usage: Option<OwnedEvent>,
     pub(crate) usage: Option<OwnedEvent>,
+    /// The clients' ids of the messages whose items have begun.
+    pub(crate) begun_messages: Vec<Box<str>>,
     /// How many items had completed when the server last reported token usage. It does so after each model request.
     pub(crate) items_before_usage: usize,
     /// The last error that the server reported and does not retry after.
@@ -262,6 +265,7 @@ impl<W> TurnBuffer<W> {
             length += 1;
             match event.kind {
                 Some(NotificationKind::TurnStarted) => self.is_from_start = true,
+                Some(NotificationKind::ItemStarted) => self.digest.begun_messages.extend(client_id(event)),
                 Some(NotificationKind::ItemCompleted) => self.digest.items.push(event.to_owned()),
                 Some(NotificationKind::ThreadTokenUsageUpdated) => {
                     let digest = &mut self.digest;
@@ -442,4 +446,10 @@ impl<W> Stream<W> {
             self.overflowed = Some(false);
         }
     }
+}
+
+/// The client's id of the user message that an event is about.
+fn client_id(event: Event<'_>) -> Option<Box<str>> {
+    let item = member(event.text, "item")?;
+    text_member(item, "clientId").map(Into::into)
 }

@@ -100,9 +100,12 @@ impl RunResult {
         // The runtime records an input that comes too late for the model at the end of the turn.
         let is_completed = turn.status == TurnStatus::Completed;
         let used = |added: &&AddedInput| {
-            messages.iter().any(|(position, id)| {
-                id.as_deref() == Some(&*added.client_id) && !(is_completed && *position >= before_output)
-            })
+            let message = messages.iter().find(|(_, id)| id.as_deref() == Some(&*added.client_id));
+            match message {
+                Some((position, _)) => !(is_completed && *position >= before_output),
+                // An interrupt can come between the start of its item and the end. The thread's history has it then.
+                None => !is_completed && digest.begun_messages.iter().any(|id| **id == *added.client_id),
+            }
         };
         let unused = digest.added_inputs.iter().filter(|added| !used(added));
         let unused_inputs = unused.map(|added| added.input.clone()).collect();

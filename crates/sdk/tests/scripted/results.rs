@@ -78,6 +78,28 @@ with_both_clients! {
         }
     }
 
+    fn an_input_whose_item_has_begun_before_the_interrupt_is_not_unused(start, wait) {
+        for begins in [true, false] {
+            let item = json!({"type": "userMessage", "id": "m", "clientId": "k", "content": []});
+            let script = begin().expect("turn/start").respond(json!({"turn": messages::turn("u", "inProgress")}));
+            let script = match begins {
+                true => script.send(messages::item_started("t", "u", item)),
+                false => script,
+            };
+            let end = messages::turn_completed("t", messages::turn("u", "interrupted"));
+            let (transport, running) = script.send(end).connect().unwrap();
+            let codex = start!(CodexConfig::new(), transport).unwrap();
+            let thread = wait!(codex.thread_start().send()).unwrap();
+            let first = wait!(thread.turn("go").send()).unwrap();
+            let joined = wait!(thread.turn("more").client_message_id("k").send()).unwrap();
+            assert_eq!(joined.id(), first.id());
+            let result = wait!(joined.run()).unwrap();
+            assert_eq!((result.is_interrupted(), result.unused_inputs.is_empty()), (true, begins));
+            wait!(codex.close()).unwrap();
+            running.finish().unwrap();
+        }
+    }
+
     fn items_and_usage_are_those_of_this_turn(start, wait) {
         let script = begin()
             .send(messages::item_completed("t", "other", messages::agent_message("x", "not mine")))

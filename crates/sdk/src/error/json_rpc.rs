@@ -45,6 +45,7 @@ impl JsonRpcError {
             -32602 => ErrorKind::InvalidParams,
             -32603 if self.message.contains(NOT_STEERABLE) => ErrorKind::TurnNotSteerable,
             -32603 if self.message.contains(OTHER_SCHEMA) => ErrorKind::OptionNotApplied,
+            -32603 if is_about_an_empty_file(&self.message) => ErrorKind::ThreadNotFound,
             -32603 => ErrorKind::Internal,
             -32099..=-32000 => {
                 let text = self.message.to_ascii_lowercase();
@@ -110,6 +111,11 @@ fn of_thread(message: &str) -> Option<ErrorKind> {
     }
     let archived = message.starts_with("session ") && message.contains(" is archived.");
     archived.then_some(ErrorKind::ThreadArchived)
+}
+
+/// Whether the file of a thread is empty: the runtime was killed before it had stored anything.
+fn is_about_an_empty_file(message: &str) -> bool {
+    message.contains(": rollout at ") && message.ends_with(" is empty")
 }
 
 /// Whether the error's data contains the server's overload marker, the string `server_overloaded`, at any place.

@@ -347,6 +347,8 @@ mod tests {
             assert_eq!((error.kind(), &*error.json_rpc().unwrap().message), (kind, message));
         }
         assert_eq!(refusal(-32603, "thread not found: t", None).kind(), ErrorKind::Internal);
+        let empty = "failed to read thread: rollout at /sessions/rollout-t.jsonl is empty";
+        assert_eq!(refusal(-32603, empty, None).kind(), ErrorKind::ThreadNotFound);
     }
 
     #[test]

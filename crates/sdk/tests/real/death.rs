@@ -53,6 +53,22 @@ with_both_clients! {
         wait!(codex.close()).unwrap();
     }
 
+    fn a_thread_whose_file_is_empty_is_lost(start, wait) {
+        let model = Model::with_fallback("done");
+        let codex = start!(model.config().restart(RestartPolicy::new())).unwrap();
+        let thread = wait!(codex.thread_start().cwd(model.folder()).send()).unwrap();
+        wait!(thread.run("one")).unwrap();
+        let file = wait!(thread.read().send()).unwrap().thread.path.unwrap();
+        let mut events = codex.events();
+        kill(&model);
+        while !matches!(wait!(events.next()), Some(Ok(Event::RuntimeLost(_)))) {}
+        // As a runtime leaves it that is killed when it has created the file, and before it has written to it.
+        std::fs::write(file.as_str(), "").unwrap();
+        assert_eq!(wait!(thread.run("two")).unwrap_err().kind(), ErrorKind::ThreadLost);
+        assert_eq!(wait!(codex.thread_resume(thread.id()).send()).map(drop).unwrap_err().kind(), ErrorKind::ThreadNotFound);
+        wait!(codex.close()).unwrap();
+    }
+
     fn a_timeout_that_passes_during_a_restart_says_so(start, wait) {
         let model = Model::with_fallback("done");
         let (held, hold) = std::sync::mpsc::channel::<()>();

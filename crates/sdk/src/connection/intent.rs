@@ -29,6 +29,9 @@ pub(crate) enum Intent<H: Host> {
         /// the loss of that transport: the next server may be another process, on which the thread has other settings.
         transport: u32,
     },
+    /// `thread/resume` of a caller that has looked whether the server has the thread loaded: the parameters depend on it. The router
+    /// refuses or ends the request after the loss of the transport over which the caller has looked, and the caller looks again.
+    Load { transport: u32 },
     /// `thread/compact/start`: the response does not name the turn. The subscription gets the events of the next turn that
     /// starts on the thread and that is not the turn of a `turn/start`.
     Compact(Arc<H::Subscription>),

@@ -17,7 +17,7 @@ use crate::connection::request_window::{RequestWindow, Slot};
 use crate::connection::router::Router;
 use crate::connection::running_turn::RunningTurn;
 use crate::connection::snapshot::{Snapshot, Trust};
-use crate::connection::uncertain::{UncertainStart, uncertain_start, unsent_start};
+use crate::connection::uncertain::{UncertainStart, unanswered_load, uncertain_start, unsent_start};
 use crate::connection::waiter::{Waiter, in_context};
 use crate::error::{Error, ErrorKind};
 use crate::options::gap_policy::GapPolicy;
@@ -72,11 +72,13 @@ impl<H: Host> Router<H> {
         self.hold_turns();
         let running = |turn_id: &str| self.running_turns.contains(turn_id);
         self.pending_turns.forget_early(running);
-        let is_unsent =
-            |waiter: &Waiter<H>| !waiter.is_written && *waiter.method == *methods::TurnStart::METHOD;
-        let unsent = self.waiters.iter().filter(|(_, waiter)| is_unsent(waiter)).map(|(id, _)| *id);
-        for id in unsent.collect::<Vec<_>>() {
-            self.end_unsent_start(id, error);
+        let ends = |waiter: &Waiter<H>| {
+            waiter.ends_with_transport
+                || (!waiter.is_written && *waiter.method == *methods::TurnStart::METHOD)
+        };
+        let ending = self.waiters.iter().filter(|(_, waiter)| ends(waiter)).map(|(id, _)| *id);
+        for id in ending.collect::<Vec<_>>() {
+            self.end_prepared_request(id, error);
         }
         let (mut repeated, mut uncertain, mut ended) = (Vec::new(), Vec::new(), Vec::new());
         for (id, waiter) in &mut self.waiters {
@@ -123,12 +125,16 @@ impl<H: Host> Router<H> {
         repeated
     }
 
-    /// Ends a start that was not written. Its caller has compared the settings of the thread before the loss. The next server may be
-    /// another process, on which the thread has others.
-    fn end_unsent_start(&mut self, id: i64, error: &Error) {
+    /// Ends a request that the caller has prepared before the loss: a start that was not written, or the load of a thread. The next
+    /// server may be another process, on which the thread has other settings, or is not loaded.
+    fn end_prepared_request(&mut self, id: i64, error: &Error) {
         self.discard_unsent(id);
         if let Some(waiter) = self.take_waiter(id) {
-            let error = in_context(unsent_start(Some(error)), &waiter);
+            let error = match waiter.ends_with_transport {
+                true => unanswered_load(error),
+                false => unsent_start(Some(error)),
+            };
+            let error = in_context(error, &waiter);
             self.effects.push(Effect::Resolve(waiter.reply, Err(error)));
         }
     }

@@ -266,7 +266,7 @@ impl<H: Host> Router<H> {
         if let Some(failure) = self.failure() {
             return Err((failure, waiter.into()));
         }
-        if let Intent::StartTurn { transport, .. } = &intent
+        if let Intent::StartTurn { transport, .. } | Intent::Load { transport } = &intent
             && *transport != self.transport
         {
             return Err((in_context(unsent_start(None), &waiter), waiter.into()));
@@ -289,9 +289,10 @@ impl<H: Host> Router<H> {
         self.last_id += 1;
         let id = self.last_id;
         let client_id = waiter.client_id.clone();
-        self.waiters.push((id, waiter));
+        let ends_with_transport = matches!(intent, Intent::Load { .. });
+        self.waiters.push((id, Waiter { ends_with_transport, ..waiter }));
         match intent {
-            Intent::Plain => {}
+            Intent::Plain | Intent::Load { .. } => {}
             Intent::StartTurn { subscription, .. } => self.register_turn(id, subscription, false, client_id),
             Intent::Compact(subscription) => self.register_turn(id, subscription, true, None),
             Intent::Login(login) => self.logins.register(id, login),
@@ -330,7 +331,9 @@ impl<H: Host> Router<H> {
         }
         if let Some((_, waiter)) = self.waiters.get_mut(index) {
             waiter.is_written = true;
-            let is_kept = self.outlives_transports && AfterLoss::of(&waiter.method) == AfterLoss::Repeat;
+            let is_kept = self.outlives_transports
+                && !waiter.ends_with_transport
+                && AfterLoss::of(&waiter.method) == AfterLoss::Repeat;
             if is_kept
                 && *waiter.method == *methods::ThreadUnsubscribe::METHOD
                 && let Some(thread_id) = &waiter.thread_id

@@ -21,6 +21,8 @@ pub(crate) struct Waiter<H: Host> {
     pub(crate) is_written: bool,
     /// Whether the request was handed to a transport that was lost. The client sends it again.
     pub(crate) was_written: bool,
+    /// Whether the caller makes another request after the loss of the transport.
+    pub(crate) ends_with_transport: bool,
     /// The client's id of the message that the request sends, if the client can look for it after a loss.
     pub(crate) client_id: Option<Arc<str>>,
     /// What was written, if the client can send it again after a loss.
@@ -36,6 +38,7 @@ impl<H: Host> Waiter<H> {
             thread_id,
             is_written: false,
             was_written: false,
+            ends_with_transport: false,
             client_id: None,
             sent: None,
         }

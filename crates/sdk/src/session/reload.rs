@@ -70,6 +70,11 @@ impl ThreadState {
                 let before = counts();
                 let Err(error) = self.resume(core, &session).await else { return Ok(session) };
                 drop(change);
+                // The next server may not have the thread loaded.
+                if session.has_replaced_transport(&error) && limit.is_none_or(|limit| began.elapsed() < limit)
+                {
+                    continue;
+                }
                 // The connection was lost meanwhile, or the server has unloaded the thread: the client has compared other settings.
                 let is_stale = counts() != before;
                 if error.kind() == ErrorKind::OptionNotApplied && is_stale && comparisons < MAX_COMPARISONS {
@@ -197,6 +202,7 @@ impl ThreadState {
     /// Resumes the thread, and restores its settings before a turn can run in it. Runtime 0.163.0 does not store all of them: a
     /// thread with a sandbox that writes to the workspace gets the one of the user's configuration, which may allow more.
     async fn restore(&self, core: &Arc<ClientCore>, session: &Session) -> Result<()> {
+        let transport = session.connection.transport();
         // Another handle may have loaded the thread in the meantime, with more options.
         let load_options = self.live.last_load_options().unwrap_or_else(|| self.load_options.clone());
         let current = self.live.current_settings.current();
@@ -208,7 +214,7 @@ impl ThreadState {
         // Another handle may have bound its handlers to the thread in the meantime.
         let binding = (!handlers.is_empty() && !core.handlers.has(&self.id))
             .then(|| HandlerBinding::new(&core.handlers, &self.id, handlers));
-        let response = unused_threads::resume(session, &params).await?;
+        let response = unused_threads::resume(session, &params, transport).await?;
         let was_connected = self.live.losses() == losses;
         let is_loaded_again = lost.is_some() && was_connected && self.live.unload_reports() != reports;
         // The reports of the unloading have come before the response.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use openai_codex_protocol::types::InitializeResponse;
+use openai_codex_protocol::types::{InitializeResponse, ThreadResumeParams, ThreadResumeResponse};
 use openai_codex_protocol::{ClientRequest, methods};
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, watch};
@@ -140,9 +140,30 @@ impl Session {
         thread_id: Option<&'a str>,
     ) -> Boxed<'a, Result<String>> {
         Box::pin(async move {
-            let response = self.send(method, params, thread_id, None).await;
+            let response = self.send(method, params, thread_id, None, None).await;
             response.map_err(|error| self.connection.redact(error))
         })
+    }
+
+    /// Makes a request to load a thread. `transport`: the number of the transport over which the caller has looked whether the server
+    /// has the thread loaded. After its loss, the request fails, and [`has_replaced_transport`](Self::has_replaced_transport).
+    pub(crate) fn resume<'a>(
+        &'a self,
+        params: &'a ThreadResumeParams,
+        transport: u32,
+    ) -> Boxed<'a, Result<ThreadResumeResponse>> {
+        Box::pin(async move {
+            const METHOD: &str = methods::ThreadResume::METHOD;
+            let (thread_id, encoded) = (Some(&*params.thread_id), encode(METHOD, params)?);
+            let response = self.send(METHOD, encoded, thread_id, None, Some(transport)).await;
+            let response = response.map_err(|error| self.connection.redact(error))?;
+            self.decode::<methods::ThreadResume>(&response, thread_id)
+        })
+    }
+
+    /// Whether a request had no effect because its transport was lost, and is replaced.
+    pub(crate) fn has_replaced_transport(&self, error: &Error) -> bool {
+        error.kind() == ErrorKind::TransportClosed && self.connection.failure().is_none()
     }
 
     /// Decodes a response. `thread_id` is for errors.
@@ -161,19 +182,21 @@ impl Session {
         thread_id: Option<&str>,
         handlers: HandlerSet,
     ) -> Result<R::Response> {
-        let response = self.send(R::METHOD, encode(R::METHOD, params)?, thread_id, Some(handlers)).await;
+        let response =
+            self.send(R::METHOD, encode(R::METHOD, params)?, thread_id, Some(handlers), None).await;
         let response = response.map_err(|error| self.connection.redact(error))?;
         self.decode::<R>(&response, thread_id)
     }
 
-    /// Makes a request and returns its result as JSON text. With `handlers`, the request opens a thread. Not generic over the
-    /// method, so that it is compiled once.
+    /// Makes a request and returns its result as JSON text. With `handlers`, the request opens a thread. With `transport`, it loads a
+    /// thread, as [`resume`](Self::resume) does. Not generic over the method, so that it is compiled once.
     fn send<'a>(
         &'a self,
         method: &'static str,
         params: Option<Box<RawValue>>,
         thread_id: Option<&'a str>,
         handlers: Option<HandlerSet>,
+        transport: Option<u32>,
     ) -> Boxed<'a, Result<String>> {
         Box::pin(async move {
             self.check_runtime(method, params.as_deref(), thread_id).await?;
@@ -182,7 +205,8 @@ impl Session {
             let mut pause = FIRST_UNLOAD_PAUSE;
             let response = loop {
                 let call = ClientCall::new(method, params.as_deref());
-                let call = ClientCall { thread_id, timeout, handlers: handlers.clone(), ..call };
+                let intent = transport.map_or(Intent::Plain, |transport| Intent::Load { transport });
+                let call = ClientCall { thread_id, timeout, handlers: handlers.clone(), intent, ..call };
                 match self.connection.send(call)?.await {
                     // The request had no effect.
                     Err(error) if error.is_unloading() && began.elapsed() < UNLOAD_LIMIT => {

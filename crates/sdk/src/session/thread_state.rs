@@ -195,12 +195,7 @@ impl ThreadState {
 
     /// Whether a request had no effect, and the caller can try again, because that attempt resumes the thread first.
     pub(crate) fn can_retry_after_resume(&self, session: &Session, error: &Error) -> bool {
-        self.can_send_after_loss(session, error) || self.notes_unloaded(error)
-    }
-
-    /// Whether the client did not send a request because the connection was lost, and is replaced.
-    pub(crate) fn can_send_after_loss(&self, session: &Session, error: &Error) -> bool {
-        error.kind() == ErrorKind::TransportClosed && session.connection.failure().is_none()
+        session.has_replaced_transport(error) || self.notes_unloaded(error)
     }
 
     /// Whether the server refused a request because it has unloaded the thread. If so, the next use resumes the thread.

@@ -16,17 +16,18 @@ use crate::io::resumes::storing_request;
 use crate::session::history_requests::is_unused;
 use crate::session::runtime::Session;
 
-/// Resumes a thread. Lets the runtime store the thread first, if it has the thread loaded and has not stored it yet.
+/// Resumes a thread, over this transport only. Lets the runtime store the thread first, if it has the thread loaded and has not stored it
+/// yet.
 pub(crate) fn resume<'a>(
     session: &'a Session,
     params: &'a ThreadResumeParams,
+    transport: u32,
 ) -> Boxed<'a, Result<ThreadResumeResponse>> {
     Box::pin(async move {
-        let thread_id = Some(&*params.thread_id);
-        let response = session.call::<methods::ThreadResume>(params, thread_id).await;
+        let response = session.resume(params, transport).await;
         match store_if_refused(session, &params.thread_id, response).await? {
             Some(response) => Ok(response),
-            None => session.call::<methods::ThreadResume>(params, thread_id).await,
+            None => session.resume(params, transport).await,
         }
     })
 }

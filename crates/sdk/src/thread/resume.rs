@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openai_codex_protocol::types::{Personality, SandboxMode, Thread, ThreadResumeParams};
 use openai_codex_protocol::{ClientRequest, methods};
@@ -105,18 +105,24 @@ impl<C> ThreadResume<C> {
 
     async fn perform(self) -> Result<AsyncThread> {
         let wait = WriterWait::new(self.writer_timeout);
+        let began = Instant::now();
         loop {
             let Self { core, params, options, writer_timeout, client } = &self;
             let (core, params, options) = (core.clone(), params.clone(), options.clone());
             let attempt = Self { core, params, options, writer_timeout: *writer_timeout, client: *client };
-            match attempt.resume().await {
+            match attempt.resume(began).await {
                 Err(error) if wait.again(&error).await => {}
-                resumed => return resumed,
+                // The connection was lost and replaced. The next server may not have the thread loaded.
+                Ok(None) => {}
+                Ok(Some(thread)) => return Ok(thread),
+                Err(error) => return Err(error),
             }
         }
     }
 
-    async fn resume(mut self) -> Result<AsyncThread> {
+    /// One attempt of a call that began at this time. `None`: the transport was lost before the response came, and the connection has
+    /// another one now.
+    async fn resume(mut self, began: Instant) -> Result<Option<AsyncThread>> {
         const METHOD: &str = methods::ThreadResume::METHOD;
         let mut params = self.checked_params()?;
         let session = self.core.session().await?;
@@ -130,6 +136,7 @@ impl<C> ThreadResume<C> {
         let _change = change.map_err(|error| error.with_method(METHOD))?;
         // The runtime may have been lost during the wait.
         let session = self.core.session().await?;
+        let transport = session.connection.transport();
         let thread_id = params.thread_id.clone();
         if options.bounds() != Settings::default()
             || options.cwd.is_some()
@@ -137,7 +144,8 @@ impl<C> ThreadResume<C> {
         {
             session.connection.wait_until_interrupted(&thread_id, INTERRUPT_LIMIT).await;
         }
-        let resume = Resume { core: &self.core, session: &session, live: &live, thread_id: &thread_id };
+        let resume =
+            Resume { core: &self.core, session: &session, transport, live: &live, thread_id: &thread_id };
         let found = resume.find_thread(&options, &own_load_options).await?;
         let entries =
             NamedEntries::of(own_load_options.config.as_ref(), &options, &found.known, found.ignores_options);
@@ -151,7 +159,16 @@ impl<C> ThreadResume<C> {
         let binding =
             (!handlers.is_empty()).then(|| HandlerBinding::new(registry, &thread_id, handlers.clone()));
         let point = live.load_point(&session);
-        let (thread, resumed) = resume.send(&params, &found, point, &mut wanted).await?;
+        let sent = match resume.send(&params, &found, point, &mut wanted).await {
+            Err(error)
+                if session.has_replaced_transport(&error)
+                    && session.timeout_of(METHOD).is_none_or(|limit| began.elapsed() < limit) =>
+            {
+                return Ok(None);
+            }
+            sent => sent,
+        };
+        let (thread, resumed) = sent?;
         let thread_id = thread.id.as_str().into();
         let current = resume.apply(&thread_id, &found, point, &mut wanted, resumed).await?;
         live.request_in_all_handles(&wanted.named);
@@ -164,7 +181,7 @@ impl<C> ThreadResume<C> {
         let requested = wanted.requested;
         let setup = ThreadSetup { load_options, handlers, requested, current: Some(current), loads };
         let state = ThreadState::new(&self.core, thread, &session, setup);
-        Ok(AsyncThread::new(self.core.clone(), state))
+        Ok(Some(AsyncThread::new(self.core.clone(), state)))
     }
 
     fn checked_params(&mut self) -> Result<ThreadResumeParams> {
@@ -195,6 +212,8 @@ impl<C> ThreadResume<C> {
 struct Resume<'a> {
     core: &'a Arc<ClientCore>,
     session: &'a Session,
+    /// The number of the transport over which the steps look at the thread.
+    transport: u32,
     live: &'a LiveThread,
     thread_id: &'a str,
 }
@@ -312,7 +331,7 @@ impl Resume<'_> {
         point: LoadPoint,
         wanted: &mut WantedSettings,
     ) -> Result<(Thread, ResumedThread)> {
-        let response = unused_threads::resume(self.session, params)
+        let response = unused_threads::resume(self.session, params, self.transport)
             .await
             .map_err(|error| missing_folder::explain(explain(error), self.core, params.cwd.as_deref()))?;
         let active = runs_turn(self.session, self.thread_id, &response.thread.status).await;

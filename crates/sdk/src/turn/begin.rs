@@ -114,7 +114,7 @@ impl TurnStart<AsyncCodex> {
                 Err(error) if is_not_sent(&error) => continue,
                 Err(error) => error,
             };
-            let is_unsent = self.thread.can_send_after_loss(&session, &error);
+            let is_unsent = session.has_replaced_transport(&error);
             if !is_unsent && (was_unloaded || !self.thread.notes_unloaded(&error)) {
                 return Err(error);
             }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openai_codex::types::{ThreadItem, TurnStatus};
-use openai_codex::{AsyncCodex, CodexConfig, ErrorKind, Event, Notification};
+use openai_codex::{AsyncCodex, CodexConfig, ErrorKind, Event, Notification, Sandbox};
 use openai_codex_testkit::proxy::{Fault, FaultyProxy, Flow, Place, Plan};
 use openai_codex_testkit::{ModelReply, ModelToolCall};
+use serde_json::json;
 
 use crate::reconnects::{gated, policy, until};
-use crate::support::{Model, RunningServer, bounded_async, with_both_clients};
+use crate::support::{Model, RunningServer, bounded_async, has_user_text, with_both_clients};
 
 with_both_clients! {
     fn a_turn_whose_server_died_is_lost_with_its_items(start, wait) {
@@ -36,6 +37,40 @@ with_both_clients! {
         assert_eq!(wait!(thread.run("more")).unwrap().final_response.as_deref(), Some("again"));
         wait!(codex.close()).unwrap();
         drop(server);
+    }
+
+    fn a_resume_whose_server_dies_keeps_the_entries_of_the_configuration(start, wait) {
+        for arrives in [false, true] {
+            let model = Arc::new(Model::with_fallback("done"));
+            let mut server = RunningServer::on_socket(&model);
+            let proxy = Arc::new(FaultyProxy::to_socket(server.socket()).unwrap());
+            let (endpoint, open) = gated(proxy.socket());
+            let place = Place::method(Flow::ToServer, "thread/resume");
+            proxy.plan(Plan::new().at(if arrives { place.after() } else { place.inside() }, Fault::Cut));
+            let codex = start!(CodexConfig::new().connect(endpoint).connection_policy(policy())).unwrap();
+            let options = codex.thread_start().config("shell_environment_policy.set", json!({"NAMED": "yes"}));
+            let thread = wait!(model.sandboxed(options, Sandbox::ReadOnly).send()).unwrap();
+            wait!(thread.run("one")).unwrap();
+            let replaces = std::thread::spawn({
+                let (model, proxy) = (model.clone(), proxy.clone());
+                move || {
+                    proxy.wait_faults(1).unwrap();
+                    server.kill();
+                    let server = RunningServer::on_socket(&model);
+                    open.send(()).unwrap();
+                    server
+                }
+            });
+            let resumed = wait!(codex.thread_resume(thread.id()).send()).unwrap();
+            let server = replaces.join().unwrap();
+            model.reply_when(has_user_text("two"), ModelToolCall::exec_command("echo NAMED=$NAMED"));
+            wait!(resumed.run("two")).unwrap();
+            let request = model.last_request().unwrap();
+            let output = request.last_output().unwrap();
+            assert!(output.contains("NAMED=yes"), "{output}");
+            wait!(codex.close()).unwrap();
+            drop(server);
+        }
     }
 
     fn a_turn_whose_server_died_is_lost_although_another_client_has_loaded_its_thread(start, wait) {

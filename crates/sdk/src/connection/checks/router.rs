@@ -219,8 +219,9 @@ impl World {
                 self.send(&message, ServerMessage::Resolved(id), flush);
             }
             local => {
-                // The client reads everything before it acts.
+                // The client reads everything, and carries out its effects, before it acts.
                 self.read();
+                self.compare();
                 self.act(local);
                 self.compare();
             }

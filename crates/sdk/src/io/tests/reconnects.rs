@@ -116,6 +116,30 @@ async fn a_request_that_times_out_while_the_connection_is_lost_says_whether_it_w
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_load_of_a_thread_ends_with_its_transport() {
+    let mut server = Server::start(policy()).await;
+    let params = params(&json!({"threadId": "t"}));
+    let load = |server: &Server, transport| {
+        let call = ClientCall { timeout: QUICK, ..ClientCall::new("thread/resume", Some(&params)) };
+        server.connection.send(ClientCall { intent: Intent::Load { transport }, ..call })
+    };
+    let transport = server.connection.transport();
+    let written = load(&server, transport).unwrap();
+    server.peer.as_mut().unwrap().receive().await;
+    let unwritten = load(&server, transport).unwrap();
+    server.lose();
+    for pending in [written, unwritten] {
+        let error = pending.await.unwrap_err();
+        assert_eq!((error.kind(), error.thread_id()), (ErrorKind::TransportClosed, Some("t")), "{error}");
+    }
+    server.accept().await;
+    // The caller has looked at the thread over the lost transport.
+    let error = load(&server, transport).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TransportClosed, "{error}");
+    server.settle().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_short_timeout_limits_the_wait_for_an_interrupt_that_is_made_again() {
     let second = Duration::from_secs(1);
     let mut server = Server::start_with(policy(), ClassTimeouts::all(second)).await;
